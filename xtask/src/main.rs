@@ -1,1 +1,162 @@
-fn main() {}
+//! Every chore of this repository, one file each: `cargo xtask <chore>`.
+//!
+//! Nothing here is part of the product. A chore names what it runs before running it, and a
+//! failure says what was wanted, why it could not be had and what to do.
+#![expect(
+    clippy::print_stdout,
+    reason = "a command line tool talks on standard output"
+)]
+
+mod bench;
+mod browser;
+mod build;
+mod dev;
+mod dist;
+mod npm;
+mod page;
+mod run;
+mod screenshots;
+mod shell;
+mod stamp;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+/// A chore: its name, the arguments it takes, what it does, and the function that does it.
+struct Chore {
+    name: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
+    start: fn(&[String]) -> Result<()>,
+}
+
+/// In the order in which a newcomer needs them.
+const CHORES: &[Chore] = &[
+    Chore {
+        name: "run",
+        arguments: "[-- FLAGS]",
+        summary: "build everything and start the server; FLAGS go to it",
+        start: run::start,
+    },
+    Chore {
+        name: "dev",
+        arguments: "[-- FLAGS]",
+        summary: "the server and `trunk serve` side by side, rebuilt as you edit",
+        start: dev::start,
+    },
+    Chore {
+        name: "build",
+        arguments: "",
+        summary: "target/release/pulseboard with the page inside",
+        start: build::start,
+    },
+    Chore {
+        name: "test",
+        arguments: "",
+        summary: "formatting, lints, documentation and every test, a browser's too",
+        start: test::start,
+    },
+    Chore {
+        name: "tidy",
+        arguments: "",
+        summary: "the house rules that no compiler knows",
+        start: tidy::start,
+    },
+    Chore {
+        name: "dist",
+        arguments: "[--backend URL]",
+        summary: "target/dist: the page for a CDN, and the server without it",
+        start: dist::start,
+    },
+    Chore {
+        name: "screenshots",
+        arguments: "",
+        summary: "take the pictures in docs/screenshots anew",
+        start: screenshots::start,
+    },
+    Chore {
+        name: "bench",
+        arguments: "[-- CRITERION FLAGS]",
+        summary: "the micro-benchmarks in every crate's benches/",
+        start: bench::start,
+    },
+    Chore {
+        name: "tools",
+        arguments: "",
+        summary: "install what a build needs, only when missing",
+        start: tools::start,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let Some((name, rest)) = arguments.split_first() else {
+        help();
+        return Ok(());
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        help();
+        return Ok(());
+    }
+    match CHORES.iter().find(|chore| chore.name == name) {
+        Some(chore)
+            if rest
+                .iter()
+                .take_while(|word| *word != "--")
+                .any(|word| word == "--help" || word == "-h") =>
+        {
+            println!(
+                "cargo xtask {} {}\n\n{}",
+                chore.name, chore.arguments, chore.summary
+            );
+            Ok(())
+        }
+        Some(chore) => (chore.start)(rest),
+        None => bail!("no chore is called {name:?}; `cargo xtask` lists them"),
+    }
+}
+
+fn help() {
+    println!("cargo xtask <chore>\n");
+    for chore in CHORES {
+        println!(
+            "  {:<32} {}",
+            format!("{} {}", chore.name, chore.arguments),
+            chore.summary
+        );
+    }
+}
+
+/// What follows `--`; anything before it is refused, since a chore that takes flags of its own
+/// reads them itself.
+fn passed_on(arguments: &[String]) -> Result<&[String]> {
+    match arguments.split_first() {
+        None => Ok(&[]),
+        Some((dashes, rest)) if dashes == "--" => Ok(rest),
+        Some((first, _)) => bail!(
+            "{first:?} is not a flag of this chore; what is meant for the program goes after `--`"
+        ),
+    }
+}
+
+/// Refuses arguments where a chore has none.
+fn nothing(arguments: &[String]) -> Result<()> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(first) => bail!("this chore takes no arguments, and was given {first:?}"),
+    }
+}

@@ -1,0 +1,51 @@
+//! `bench`: the micro-benchmarks in every crate's `benches/`.
+
+use std::fs;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// The crates that have something to measure.
+const CRATES: &[(&str, &str)] = &[("backend", "pulseboard"), ("shared", "pulseboard-shared")];
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    let flags = crate::passed_on(arguments)?;
+    let mut command = shell::cargo();
+    command.arg("bench");
+    let mut found = 0;
+    for (folder, package) in CRATES {
+        let mut names = benches(folder);
+        names.sort();
+        if names.is_empty() {
+            continue;
+        }
+        // Named one by one: the unit tests' own harness would not know criterion's flags.
+        command.args(["--package", package]);
+        for name in names {
+            command.args(["--bench", &name]);
+            found += 1;
+        }
+    }
+    if found == 0 {
+        bail!("no crate has a benches/ folder with something in it");
+    }
+    shell::run(command.arg("--").args(flags))
+}
+
+fn benches(folder: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(shell::root().join(folder).join("benches")) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .into_string()
+                .ok()?
+                .strip_suffix(".rs")
+                .map(str::to_owned)
+        })
+        .collect()
+}

@@ -1,0 +1,41 @@
+//! `build`: the page, and then the server with the page inside.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use crate::{page, shell};
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    crate::nothing(arguments)?;
+    everything()?;
+    report(&page::dist(), &shell::server_binary())
+}
+
+/// Leaves `target/release/pulseboard`; does nothing where nothing changed.
+///
+/// # Errors
+/// One of the two does not compile.
+pub(crate) fn everything() -> Result<()> {
+    page::build()?;
+    shell::run(shell::cargo().args(["build", "--release", "--package", "pulseboard"]))
+        .context("the server could not be built")
+}
+
+/// Prints what a first visit loads and how large the server is.
+pub(crate) fn report(dist: &Path, server: &Path) -> Result<()> {
+    let (all, wasm) = page::sizes(dist)?;
+    println!("  first load   {:>8}  (brotli, all files)", kilobytes(all));
+    println!("  of it wasm   {:>8}", kilobytes(wasm));
+    println!(
+        "  server       {:>8}  {}",
+        kilobytes(fs::metadata(server)?.len()),
+        server.display()
+    );
+    Ok(())
+}
+
+/// Thousands of bytes with one decimal, such as `123.4 kB`.
+fn kilobytes(bytes: u64) -> String {
+    format!("{}.{} kB", bytes / 1000, bytes % 1000 / 100)
+}

@@ -1,0 +1,354 @@
+//! The page: Trunk compiles it, and what Trunk leaves to others is done here.
+//!
+//! That is the size pass of `wasm-opt`, names by final content, and the compressed variant
+//! beside every file that gains by one. The result lies in `dist/`, where the server embeds it
+//! and `dist` copies it from.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    shell,
+    stamp::{Stamp, hex},
+    tools,
+};
+
+/// What a compressed variant is worth writing for; pictures and fonts are compressed already.
+const COMPRESSIBLE: &[&str] = &[
+    "css",
+    "html",
+    "ico",
+    "js",
+    "json",
+    "svg",
+    "txt",
+    "wasm",
+    "webmanifest",
+];
+
+/// Files in which another file's name may stand.
+const TEXT: &[&str] = &["css", "html", "js", "json", "webmanifest"];
+
+/// Where the finished page lies.
+pub(crate) fn dist() -> PathBuf {
+    shell::root().join("dist")
+}
+
+/// Builds the page into `dist/` unless what lies there was built from the same inputs.
+///
+/// # Errors
+/// A tool is missing, or the page does not compile.
+pub(crate) fn build() -> Result<()> {
+    let stamp = Stamp::now()?;
+    if stamp.matches(&dist()) {
+        println!("The page is up to date");
+        return Ok(());
+    }
+    tools::for_page()?;
+    let started = Instant::now();
+    let stage = shell::target().join("page");
+    remove(&stage)?;
+    // Trunk must not fetch tools by itself. Its `--offline` makes sure, and binds cargo too, so
+    // the crates come first.
+    shell::run(shell::cargo().args(["fetch", "--locked"]))?;
+    shell::run(
+        trunk()
+            .args(["build", "--release", "--offline", "--dist"])
+            .arg(&stage),
+    )
+    .context("the page could not be built")?;
+    optimise(&stage)?;
+    name_by_content(&stage)?;
+    compress(&stage)?;
+    publish(&stage, &dist())?;
+    stamp.keep(&dist())?;
+    println!("The page is built ({} s)", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// Trunk, told not to look for newer versions of itself.
+pub(crate) fn trunk() -> std::process::Command {
+    let mut command = shell::command("trunk");
+    command.env("TRUNK_SKIP_VERSION_CHECK", "true");
+    // Trunk reads this variable as a flag and refuses the customary "1".
+    if std::env::var_os("NO_COLOR").is_some() {
+        command.env("NO_COLOR", "true");
+    }
+    command
+}
+
+/// Shrinks the WebAssembly by about a quarter, where there is a `wasm-opt` to do it.
+fn optimise(stage: &Path) -> Result<()> {
+    let Some(wasm_opt) = tools::wasm_opt() else {
+        return Ok(());
+    };
+    for file in files(stage)?
+        .into_iter()
+        .filter(|file| has_extension(file, &["wasm"]))
+    {
+        let smaller = file.with_extension("wasm.smaller");
+        shell::run(
+            shell::command(&wasm_opt.program)
+                .arg("-Oz")
+                .arg(&file)
+                .arg("-o")
+                .arg(&smaller),
+        )
+        .with_context(|| format!("wasm-opt {} could not shrink the page", wasm_opt.version))?;
+        fs::rename(&smaller, &file)?;
+    }
+    Ok(())
+}
+
+/// Gives every file with a hash in its name one of its final content.
+///
+/// Trunk takes the hash before `wasm-opt` has run, so two different files could have one name,
+/// and a browser that was told to keep it for ever would. What names others comes after them:
+/// WebAssembly, then scripts, and `index.html` names them all.
+fn name_by_content(stage: &Path) -> Result<()> {
+    for extension in ["wasm", "js"] {
+        for file in files(stage)?
+            .into_iter()
+            .filter(|file| has_extension(file, &[extension]))
+        {
+            let name = file_name(&file);
+            let Some(old) = hash_in(&name) else { continue };
+            let new = hex(&Sha256::digest(fs::read(&file)?))[..old.len()].to_owned();
+            let renamed = name.replace(old, &new);
+            fs::rename(&file, file.with_file_name(&renamed))?;
+            // The whole name, since the script and the WebAssembly carry the same hash at first.
+            for text in files(stage)?
+                .into_iter()
+                .filter(|file| has_extension(file, TEXT))
+            {
+                let before = fs::read_to_string(&text)
+                    .with_context(|| format!("{} is not text", text.display()))?;
+                let after = before.replace(&name, &renamed);
+                if before != after {
+                    fs::write(&text, after)?;
+                }
+            }
+        }
+    }
+    let index = stage.join("index.html");
+    let html = fs::read_to_string(&index)?;
+    fs::write(&index, without_integrity(&html))?;
+    Ok(())
+}
+
+/// The hash that Trunk put into a file's name: 16 hexadecimal digits after the last dash.
+pub(crate) fn hash_in(name: &str) -> Option<&str> {
+    let hash = name.rsplit_once('-')?.1.get(..16)?;
+    hash.bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        .then_some(hash)
+}
+
+/// The document without `integrity` attributes: they are of the content before `wasm-opt`, and a
+/// name by content from the same origin says as much.
+fn without_integrity(html: &str) -> String {
+    let mut parts = html.split(" integrity=\"");
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        result.push_str(part.split_once('"').map_or(part, |(_, rest)| rest));
+    }
+    result
+}
+
+/// Writes the brotli and gzip variants beside each file that they make smaller.
+pub(crate) fn compress(folder: &Path) -> Result<()> {
+    for file in files(folder)?
+        .into_iter()
+        .filter(|file| has_extension(file, COMPRESSIBLE))
+    {
+        let bytes = fs::read(&file)?;
+        for (suffix, packed) in [("br", brotli(&bytes)?), ("gz", gzip(&bytes)?)] {
+            if packed.len() < bytes.len() {
+                fs::write(with_suffix(&file, suffix), packed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn brotli(bytes: &[u8]) -> Result<Vec<u8>> {
+    const BUFFER: usize = 64 * 1024;
+    const QUALITY: u32 = 11;
+    const WINDOW_LOG2: u32 = 24;
+    let mut writer = brotli::CompressorWriter::new(Vec::new(), BUFFER, QUALITY, WINDOW_LOG2);
+    writer.write_all(bytes)?;
+    writer.flush()?;
+    Ok(writer.into_inner())
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    writer.write_all(bytes)?;
+    Ok(writer.finish()?)
+}
+
+/// Makes `dist` equal to `stage` by writing only what differs, so that the server, which embeds
+/// these files, is compiled again only when one of them really changed.
+pub(crate) fn publish(stage: &Path, dist: &Path) -> Result<()> {
+    fs::create_dir_all(dist)?;
+    let relative = |folder: &Path| -> Result<BTreeSet<PathBuf>> {
+        files(folder)?
+            .into_iter()
+            .map(|file| Ok(file.strip_prefix(folder)?.to_path_buf()))
+            .collect()
+    };
+    let fresh = relative(stage)?;
+    if !fresh.contains(Path::new("index.html")) {
+        bail!(
+            "the page was built, and {} has no index.html",
+            stage.display()
+        );
+    }
+    for stale in relative(dist)?.difference(&fresh) {
+        fs::remove_file(dist.join(stale))?;
+    }
+    for file in &fresh {
+        let (from, to) = (stage.join(file), dist.join(file));
+        let bytes = fs::read(&from)?;
+        if fs::read(&to).is_ok_and(|old| old == bytes) {
+            continue;
+        }
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&to, bytes).with_context(|| format!("{} cannot be written", to.display()))?;
+    }
+    Ok(())
+}
+
+/// How many bytes the first visit loads, as a browser that takes brotli gets them: all of them,
+/// and the WebAssembly alone.
+pub(crate) fn sizes(dist: &Path) -> Result<(u64, u64)> {
+    let (mut all, mut wasm) = (0, 0);
+    for file in files(dist)?
+        .into_iter()
+        .filter(|file| !has_extension(file, &["br", "gz"]))
+    {
+        let packed = with_suffix(&file, "br");
+        let bytes = fs::metadata(if packed.is_file() { &packed } else { &file })?.len();
+        all += bytes;
+        if has_extension(&file, &["wasm"]) {
+            wasm += bytes;
+        }
+    }
+    Ok((all, wasm))
+}
+
+/// All files below a folder, sorted.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)
+            .with_context(|| format!("{} cannot be listed", folder.display()))?
+        {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                found.push(path)
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn has_extension(file: &Path, extensions: &[&str]) -> bool {
+    file.extension()
+        .is_some_and(|extension| extensions.iter().any(|known| extension == *known))
+}
+
+fn file_name(file: &Path) -> String {
+    file.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Removes a folder that may not be there.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_found_only_where_trunk_puts_it() {
+        assert_eq!(
+            hash_in("page-3489e525fb71e657_bg.wasm"),
+            Some("3489e525fb71e657")
+        );
+        assert_eq!(
+            hash_in("page-3489e525fb71e657.js"),
+            Some("3489e525fb71e657")
+        );
+        assert_eq!(hash_in("apple-touch-icon.png"), None);
+        assert_eq!(hash_in("index.html"), None);
+    }
+
+    #[test]
+    fn integrity_attributes_go_and_the_rest_stays() {
+        let html =
+            "<link href=\"/a.js\" integrity=\"sha384-x\"><link href=\"/b.css\" integrity=\"y\"/>";
+        assert_eq!(
+            without_integrity(html),
+            "<link href=\"/a.js\"><link href=\"/b.css\"/>"
+        );
+        assert_eq!(without_integrity("<p>plain</p>"), "<p>plain</p>");
+    }
+
+    #[test]
+    fn a_changed_file_changes_the_names_that_lead_to_it() -> Result<()> {
+        let stage = std::env::temp_dir().join(format!("pulseboard-xtask-{}", std::process::id()));
+        remove(&stage)?;
+        fs::create_dir_all(&stage)?;
+        let (wasm, script) = ("page-0123456789abcdef_bg.wasm", "page-0123456789abcdef.js");
+        fs::write(stage.join(wasm), b"optimised")?;
+        fs::write(stage.join(script), format!("fetch('{wasm}')"))?;
+        fs::write(
+            stage.join("index.html"),
+            format!("<script src=\"/{script}\"></script><i id=\"/{wasm}\">"),
+        )?;
+        name_by_content(&stage)?;
+
+        let names: Vec<String> = files(&stage)?.iter().map(|file| file_name(file)).collect();
+        let html = fs::read_to_string(stage.join("index.html"))?;
+        assert_eq!(names.len(), 3);
+        assert!(
+            !names.contains(&wasm.to_owned()) && !names.contains(&script.to_owned()),
+            "{names:?}"
+        );
+        for name in names.iter().filter(|name| *name != "index.html") {
+            assert!(html.contains(name.as_str()), "{html} does not name {name}");
+        }
+        remove(&stage)
+    }
+}

@@ -1,0 +1,22 @@
+//! `screenshots`: takes the pictures that the README shows, from the real page.
+
+use anyhow::Result;
+
+use crate::{browser, build, shell};
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    crate::nothing(arguments)?;
+    let browser = browser::ready()?;
+    build::everything()?;
+    let mut command = shell::cargo();
+    command.args([
+        "run",
+        "--package",
+        "pulseboard-e2e",
+        "--bin",
+        "screenshots",
+        "--",
+    ]);
+    command.arg(shell::root().join("docs").join("screenshots"));
+    shell::run(crate::test::end_to_end_environment(&mut command, &browser))
+}

@@ -1,0 +1,395 @@
+//! `test`: everything that must hold before a change is right, from formatting to a browser.
+//!
+//! All steps run even when an early one failed, so that one run tells everything; only what
+//! cannot work without a failed step is left out, and counted as failed. The last line adds up
+//! all counts; a step that is not itself a test runner counts as one.
+
+use std::{
+    fmt,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    browser::{self, Browser},
+    build, npm, page, shell, tidy, tools,
+};
+
+/// What a browser test waits for one test at most before it calls it stuck, in seconds.
+const PAGE_TEST_TIMEOUT_S: &str = "60";
+
+/// How many passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+}
+
+impl Counts {
+    const ONE_PASSED: Self = Self {
+        passed: 1,
+        failed: 0,
+    };
+    const ONE_FAILED: Self = Self {
+        passed: 0,
+        failed: 1,
+    };
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// The steps that have run, in order.
+#[derive(Default)]
+struct Report {
+    steps: Vec<Step>,
+}
+
+struct Step {
+    name: &'static str,
+    counts: Counts,
+    took: Duration,
+    /// Why it failed, where the output above does not say.
+    problem: Option<String>,
+}
+
+impl Report {
+    /// Runs one step; whether it succeeded.
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<Counts>) -> bool {
+        println!("\n=== {name}");
+        let started = Instant::now();
+        let (counts, problem) = match work() {
+            Ok(counts) => (counts, None),
+            Err(error) => {
+                println!("error: {error:#}");
+                (Counts::ONE_FAILED, Some(format!("{error:#}")))
+            }
+        };
+        self.steps.push(Step {
+            name,
+            counts,
+            took: started.elapsed(),
+            problem,
+        });
+        counts.failed == 0
+    }
+
+    /// Notes a step that had no chance.
+    fn left_out(&mut self, name: &'static str, why: &str) {
+        println!("\n=== {name}\nleft out: {why}");
+        self.steps.push(Step {
+            name,
+            counts: Counts::ONE_FAILED,
+            took: Duration::ZERO,
+            problem: Some(format!("left out: {why}")),
+        });
+    }
+
+    fn finish(self) -> Result<()> {
+        let mut all = Counts::default();
+        println!("\n=== Summary");
+        for step in &self.steps {
+            all.add(step.counts);
+            let verdict = if step.counts.failed == 0 {
+                "ok    "
+            } else {
+                "FAILED"
+            };
+            println!(
+                "  {verdict} {:<26} {:>4} s   {}",
+                step.name,
+                step.took.as_secs(),
+                step.counts
+            );
+            if let Some(problem) = &step.problem {
+                println!("         {problem}");
+            }
+        }
+        println!("\n{all}");
+        if all.failed > 0 {
+            bail!("{} failed; look for it above", all.failed);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    crate::nothing(arguments)?;
+    let mut report = Report::default();
+    report.step("formatting", || {
+        check(shell::cargo().args(["fmt", "--all", "--check"]))
+    });
+    // Early, since the server's tests look at the page that is compiled into it.
+    let page = report.step("page", || page::build().map(|()| Counts::ONE_PASSED));
+    report.step("lints", || {
+        check(shell::cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    report.step("lints in WebAssembly", || {
+        check(
+            shell::cargo()
+                .args([
+                    "clippy",
+                    "--all-targets",
+                    "--target",
+                    "wasm32-unknown-unknown",
+                ])
+                .args([
+                    "--package",
+                    "pulseboard-frontend",
+                    "--package",
+                    "pulseboard-shared",
+                    "--",
+                    "-D",
+                    "warnings",
+                ]),
+        )
+    });
+    report.step("documentation", || {
+        check(
+            shell::cargo()
+                .args([
+                    "doc",
+                    "--workspace",
+                    "--no-deps",
+                    "--document-private-items",
+                ])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    });
+    let nextest = tools::nextest();
+    report.step("unit and integration tests", || {
+        count(&mut native_tests(nextest))
+    });
+    report.step("documentation tests", || {
+        count(shell::cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"]))
+    });
+    let browser = browser::ready();
+    match &browser {
+        Ok(browser) => {
+            report.step("page tests in a browser", || {
+                count(&mut page_tests(browser))
+            });
+        }
+        Err(error) => report.left_out("page tests in a browser", &format!("{error:#}")),
+    }
+    let server = page
+        && report.step("server", || {
+            build::everything()?;
+            build::report(&page::dist(), &shell::server_binary())?;
+            Ok(Counts::ONE_PASSED)
+        });
+    report.step("house rules", || tidy::check().map(|()| Counts::ONE_PASSED));
+    match browser {
+        Ok(browser) if server => {
+            report.step("end to end", || count(&mut end_to_end(nextest, &browser)));
+        }
+        Ok(_) => report.left_out("end to end", "there is no server to test"),
+        Err(error) => report.left_out("end to end", &format!("{error:#}")),
+    }
+    report.finish()
+}
+
+/// A command that either succeeds or does not.
+fn check(command: &mut Command) -> Result<Counts> {
+    shell::run(command).map(|()| Counts::ONE_PASSED)
+}
+
+/// A test runner; what it counted. One that fails without a failed test (it did not compile, or
+/// was ended) is one failure.
+fn count(command: &mut Command) -> Result<Counts> {
+    let (succeeded, said) = shell::run_and_keep(command)?;
+    let mut counts = counts_in(&said);
+    if !succeeded && counts.failed == 0 {
+        counts.failed = 1;
+    }
+    Ok(counts)
+}
+
+/// The same build for all native steps: another choice of packages would unify other features
+/// and compile half of the dependencies again. Which tests run is the runner's choice.
+fn native_tests(nextest: bool) -> Command {
+    let mut command = shell::cargo();
+    if nextest {
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    } else {
+        let tests = [
+            "test",
+            "--workspace",
+            "--exclude",
+            "pulseboard-e2e",
+            "--lib",
+            "--bins",
+            "--tests",
+        ];
+        command.args(tests).arg("--no-fail-fast");
+    }
+    command
+}
+
+fn page_tests(browser: &Browser) -> Command {
+    let mut command = shell::cargo();
+    command
+        .args([
+            "test",
+            "--package",
+            "pulseboard-frontend",
+            "--tests",
+            "--no-fail-fast",
+        ])
+        .args(["--target", "wasm32-unknown-unknown"])
+        .env("CHROMEDRIVER", &browser.driver)
+        .env("WASM_BINDGEN_TEST_TIMEOUT", PAGE_TEST_TIMEOUT_S);
+    command
+}
+
+fn end_to_end(nextest: bool, browser: &Browser) -> Command {
+    let mut command = shell::cargo();
+    if nextest {
+        command.args([
+            "nextest",
+            "run",
+            "--workspace",
+            "--profile",
+            "e2e",
+            "--no-fail-fast",
+        ]);
+    } else {
+        // More browsers at a time than this and they wait for each other on a small machine.
+        command.args([
+            "test",
+            "--package",
+            "pulseboard-e2e",
+            "--no-fail-fast",
+            "--",
+            "--test-threads",
+            "2",
+        ]);
+    }
+    end_to_end_environment(&mut command, browser);
+    command
+}
+
+/// Tells the browser tests where everything is.
+pub(crate) fn end_to_end_environment<'a>(
+    command: &'a mut Command,
+    browser: &Browser,
+) -> &'a mut Command {
+    command
+        .env("PULSEBOARD_BIN", shell::server_binary())
+        .env("PULSEBOARD_PAGE", page::dist())
+        .env("CHROMIUM", &browser.chromium)
+        .env("CHROMEDRIVER", &browser.driver);
+    match npm::AXE.install() {
+        Ok(()) => {
+            command.env("AXE_CORE", npm::AXE.folder().join("axe.min.js"));
+        }
+        Err(error) => {
+            println!(
+                "WARNING: accessibility is NOT checked, since axe-core could not be had from npm ({error:#})"
+            );
+            command.env("AXE_CORE", "none");
+        }
+    }
+    command
+}
+
+/// Adds up what test runners report: `12 tests run: 11 passed, 1 failed` of nextest, and
+/// `test result: ok. 3 passed; 0 failed` of the standard harness and of the one for browsers.
+fn counts_in(said: &str) -> Counts {
+    let mut all = Counts::default();
+    for line in said.lines().map(without_colours) {
+        let nextest = line.contains("Summary [") && line.contains("run:");
+        if !nextest && !line.contains("test result:") {
+            continue;
+        }
+        let number_before = |word: &str| -> usize {
+            let words: Vec<&str> = line
+                .split(|c: char| !c.is_alphanumeric())
+                .filter(|part| !part.is_empty())
+                .collect();
+            words
+                .windows(2)
+                .filter(|pair| pair[1] == word)
+                .filter_map(|pair| pair[0].parse::<usize>().ok())
+                .sum()
+        };
+        let failed = number_before("failed") + number_before("timed") + number_before("exec");
+        all.add(Counts {
+            passed: number_before("passed"),
+            failed,
+        });
+    }
+    all
+}
+
+/// A line without the escape sequences that colour it.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(said: &str, passed: usize, failed: usize) {
+        assert_eq!(counts_in(said), Counts { passed, failed }, "{said}");
+    }
+
+    #[test]
+    fn what_runners_report_is_added_up() {
+        check("", 0, 0);
+        check(
+            "     Summary [   0.027s] 8 tests run: 8 passed, 0 skipped",
+            8,
+            0,
+        );
+        check(
+            "     Summary [   1.5s] 8 tests run: 5 passed (1 slow), 2 failed, 1 timed out, 3 skipped",
+            5,
+            3,
+        );
+        check(
+            "     Summary [   1.5s] 3/8 tests run: 1 passed, 1 failed, 1 exec failed, 0 skipped",
+            1,
+            2,
+        );
+        check(
+            "test result: ok. 3 passed; 0 failed; 0 ignored\n\
+             test result: FAILED. 1 passed; 2 failed; 0 ignored; finished in 0.07s",
+            4,
+            2,
+        );
+        check(
+            "\u{1b}[32mtest result\u{1b}[0m: ok. \u{1b}[1m3\u{1b}[0m passed; 0 failed",
+            3,
+            0,
+        );
+        check(
+            "     \u{1b}[32;1mSummary\u{1b}[0m [ 0.1s] 2 tests run: \u{1b}[1m2\u{1b}[0m passed",
+            2,
+            0,
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! `tidy`: the rules of this house that no compiler knows.
+//!
+//! Each rule is a function that adds findings to a list; a finding names the file and line.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// Every setting, as environment variable and as flag. The contract with the user: all of them
+/// stand in the README and in `--help`.
+const SETTINGS: &[(&str, &str)] = &[
+    ("BIND_ADDR", "--bind"),
+    ("METRIC_SOURCE", "--source"),
+    ("METRIC_INTERVAL_MS", "--metric-interval-ms"),
+    ("ALERT_CHECK_SEC", "--alert-check-sec"),
+    ("WINDOW_SIZE", "--window-size"),
+    ("DATA_DIR", "--data-dir"),
+    ("ALLOWED_ORIGINS", "--allowed-origins"),
+    ("ANONYMOUS_ROLE", "--anonymous-role"),
+    ("MAX_CONNECTIONS", "--max-connections"),
+    ("MAX_SERIES", "--max-series"),
+    ("MAX_BODY_BYTES", "--max-body-bytes"),
+    ("MAX_MESSAGE_BYTES", "--max-message-bytes"),
+    ("LOG_FORMAT", "--log-format"),
+    ("CONFIG_FILE", "--config"),
+];
+
+/// Settings without a flag: a secret on a command line is seen by everyone on the machine.
+const SETTINGS_WITHOUT_FLAG: &[&str] = &["AUTH_TOKENS"];
+
+/// Folders that hold nothing of ours.
+const SKIPPED: &[&str] = &["target", "dist", "data", "node_modules"];
+
+/// Spelt in two halves, so that this file does not find itself.
+const UNFINISHED: &[&str] = &[
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("XX", "X"),
+    concat!("to", "do!("),
+];
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    crate::nothing(arguments)?;
+    if !shell::server_binary().is_file() {
+        println!(
+            "note: without target/release/pulseboard, `--help` is not looked at; `cargo xtask build` makes it"
+        );
+    }
+    check()?;
+    println!("tidy");
+    Ok(())
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// Something is against the rules; all of it was printed.
+pub(crate) fn check() -> Result<()> {
+    let mut findings = Findings::default();
+    for file in sources(&shell::root())? {
+        findings.look_at(&file)?;
+    }
+    findings.settings_are_told()?;
+    findings.bans_are_repeated()?;
+    for finding in &findings.0 {
+        println!("{finding}");
+    }
+    match findings.0.len() {
+        0 => Ok(()),
+        count => bail!("{count} findings against the house rules, listed above"),
+    }
+}
+
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn add(&mut self, file: &Path, line: usize, what: &str) {
+        self.0.push(format!("{}:{line}: {what}", file.display()));
+    }
+
+    /// The rules that look at one file at a time.
+    fn look_at(&mut self, file: &Path) -> Result<()> {
+        let path = shell::root().join(file);
+        let Ok(text) = fs::read_to_string(&path) else {
+            return Ok(());
+        };
+        let extension = file.extension().unwrap_or_default().to_string_lossy();
+        if extension == "rs" && !text.starts_with("//!") {
+            self.add(file, 1, "a file opens with `//!` and says what it is for");
+        }
+        for (line, text) in (1..).zip(text.lines()) {
+            if let Some(word) = UNFINISHED.iter().find(|word| text.contains(*word)) {
+                self.add(file, line, &format!("{word}: finish it, or open an issue"));
+            }
+            if may_not_have_colours(file, text)
+                && let Some(colour) = raw_colour(text)
+            {
+                self.add(
+                    file,
+                    line,
+                    &format!("the colour {colour} belongs into frontend/styles/tokens.css"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn settings_are_told(&mut self) -> Result<()> {
+        let readme = fs::read_to_string(shell::root().join("README.md"))
+            .context("README.md cannot be read")?;
+        let server = shell::server_binary();
+        let help = match server.is_file() {
+            true => Some(shell::output(Command::new(server).arg("--help"))?),
+            false => None,
+        };
+        let flags = SETTINGS
+            .iter()
+            .flat_map(|(variable, flag)| [*variable, *flag]);
+        for name in flags.chain(SETTINGS_WITHOUT_FLAG.iter().copied()) {
+            if !has_word(&readme, name) {
+                self.0
+                    .push(format!("README.md: the setting {name} is not explained"));
+            }
+            if help.as_ref().is_some_and(|help| !has_word(help, name)) {
+                self.0.push(format!(
+                    "pulseboard --help: the setting {name} is not listed"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A member's `clippy.toml` replaces the one at the top, so it must repeat what stands there.
+    fn bans_are_repeated(&mut self) -> Result<()> {
+        let bans = |file: &Path| -> Result<Vec<String>> {
+            let text = fs::read_to_string(shell::root().join(file))
+                .with_context(|| format!("{} cannot be read", file.display()))?;
+            Ok(text
+                .lines()
+                .filter(|line| line.trim().starts_with("{ path ="))
+                .map(|line| line.trim().to_owned())
+                .collect())
+        };
+        let everywhere = bans(Path::new("clippy.toml"))?;
+        for member in ["frontend/clippy.toml", "shared/clippy.toml"].map(Path::new) {
+            let here = bans(member)?;
+            for ban in everywhere.iter().filter(|ban| !here.contains(ban)) {
+                self.add(
+                    member,
+                    1,
+                    &format!("lacks a ban of the top's clippy.toml: {ban}"),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All text that people write here, as paths below the top, sorted.
+fn sources(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if path.is_dir() {
+                if !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
+                    folders.push(path);
+                }
+            } else if ["rs", "css", "html", "toml", "md"]
+                .iter()
+                .any(|known| path.extension().is_some_and(|it| it == *known))
+            {
+                found.push(path.strip_prefix(root)?.to_path_buf());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Colours are tokens everywhere on the page but where they are defined, and in the document's
+/// `theme-color`, which cannot name a token.
+fn may_not_have_colours(file: &Path, line: &str) -> bool {
+    let page = file.starts_with("frontend") || file == Path::new("index.html");
+    page && file != Path::new("frontend/styles/tokens.css") && !line.contains("theme-color")
+}
+
+/// The first colour written as a number: `#1a2b3c` or a function such as `rgb(…)`.
+fn raw_colour(line: &str) -> Option<String> {
+    for (at, _) in line.match_indices('#') {
+        // `&#39;` is a character, and `a#fff` the fragment of an address.
+        if line[..at].ends_with(|before: char| before == '&' || before.is_alphanumeric()) {
+            continue;
+        }
+        let word: String = line[at + 1..]
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+            .collect();
+        if matches!(word.len(), 3 | 4 | 6 | 8) && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
+            return Some(format!("#{word}"));
+        }
+    }
+    let functions = [
+        "rgb(", "rgba(", "hsl(", "hsla(", "hwb(", "lab(", "lch(", "oklab(", "oklch(",
+    ];
+    functions
+        .into_iter()
+        .find(|function| has_word(line, function))
+        .map(|function| format!("{function}…)"))
+}
+
+/// Whether `word` stands in `text` and is not the end or the beginning of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    text.match_indices(word).any(|(at, _)| {
+        let open = word.ends_with('(');
+        !text[..at].ends_with(in_word) && (open || !text[at + word.len()..].starts_with(in_word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_told_from_what_looks_like_them() {
+        for colour in [
+            "color: #fff;",
+            "fill: #1a2B3c",
+            "background: rgb(0 0 0 / 50%)",
+            "oklch(70% 0.1 200)",
+        ] {
+            assert!(raw_colour(colour).is_some(), "{colour}");
+        }
+        for other in [
+            "#[derive(Debug)]",
+            "href=\"#main\"",
+            "&#39;",
+            "{:#06x}",
+            "color-mix(in srgb, var(--a), transparent)",
+            "## A heading",
+            "r#\"text\"#",
+            "rgb_of(x)",
+        ] {
+            assert_eq!(raw_colour(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_not_found_in_a_longer_one() {
+        assert!(has_word("use `--bind` here", "--bind"));
+        assert!(!has_word("--bind-address", "--bind"));
+        assert!(!has_word("MAX_SERIES_TOTAL", "MAX_SERIES"));
+    }
+}
