@@ -1,0 +1,564 @@
+//! Every setting, once: the table below makes [`Settings`], its defaults, the flags, the
+//! environment variables, the keys of the file, `--help` and the words of every refusal.
+//!
+//! ```text
+//!   flag  >  environment  >  file  >  default        the first that is given wins
+//!     └──────────┴──────────┴──────> text ──parse──> one typed field
+//! ```
+//!
+//! To add a setting, add one entry to the table (and to the README and `config.example.toml`,
+//! which tests compare with it). Parsing lives in [`parse`], flags in [`cli`], the file in
+//! [`file`]. Nothing here reads the process's environment or arguments by itself.
+
+mod cli;
+mod file;
+mod parse;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pulseboard_shared::Role;
+
+pub use self::parse::{normalise_origin, room_name_is_valid, tenant_is_valid};
+
+/// Makes [`Settings`], its defaults and the table out of one list. The doc comment of an entry is
+/// also its help text, so it is one plain sentence without markup.
+macro_rules! settings {
+    ($(
+        $(#[doc = $help:literal])+
+        $field:ident: $type:ty {
+            env: $env:literal,
+            flag: $flag:expr,
+            key: $key:literal,
+            default: $default:literal,
+            form: $form:expr,
+            parse: $parse:expr,
+            accepts: $accepts:literal $(,)?
+        }
+    )+) => {
+        /// What the server was started with: every value is one that it can work with.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings {
+            $($(#[doc = $help])+ pub $field: $type,)+
+            /// Rooms with a least role, typed events or subscriptions of their own, by name; only
+            /// the file can give them.
+            pub rooms: BTreeMap<String, RoomSettings>,
+        }
+
+        impl Default for Settings {
+            /// What holds when nothing is given, as `--help` says it.
+            fn default() -> Self {
+                Self {
+                    $($field: $parse($default).expect("the table accepts its own defaults"),)+
+                    rooms: BTreeMap::new(),
+                }
+            }
+        }
+
+        static TABLE: &[Spec] = &[$(
+            Spec {
+                env: $env,
+                flag: $flag,
+                key: $key,
+                default: $default,
+                help: concat!($($help),+),
+                form: $form,
+                accepts: $accepts,
+                apply: |settings, text| {
+                    settings.$field = $parse(text)?;
+                    Ok(())
+                },
+            },
+        )+];
+    };
+}
+
+settings! {
+    /// Where to listen.
+    bind_addr: SocketAddr {
+        env: "BIND_ADDR",
+        flag: Some("bind"),
+        key: "bind_addr",
+        default: "127.0.0.1:3000",
+        form: Form::Single,
+        parse: parse::address,
+        accepts: "an address and a port, such as 127.0.0.1:3000, [::]:3000 or localhost:3000",
+    }
+    /// Where the built-in figures come from: this machine, made-up ones, or nowhere.
+    metric_source: SourceKind {
+        env: "METRIC_SOURCE",
+        flag: Some("source"),
+        key: "metric_source",
+        default: "host",
+        form: Form::Single,
+        parse: parse::source,
+        accepts: "host, simulator or none",
+    }
+    /// Period of the built-in source, in milliseconds.
+    metric_interval: Duration {
+        env: "METRIC_INTERVAL_MS",
+        flag: Some("metric-interval-ms"),
+        key: "metric_interval_ms",
+        default: "1000",
+        form: Form::Single,
+        parse: parse::millis::<1, 3_600_000>,
+        accepts: "a whole number of milliseconds from 1 to 3600000",
+    }
+    /// While a rule keeps firing, its alert is sent again no more often than this, in seconds.
+    alert_check: Duration {
+        env: "ALERT_CHECK_SEC",
+        flag: Some("alert-check-sec"),
+        key: "alert_check_sec",
+        default: "10",
+        form: Form::Single,
+        parse: parse::seconds::<1, 86_400>,
+        accepts: "a whole number of seconds from 1 to 86400",
+    }
+    /// Ticks in the rolling window.
+    window_size: usize {
+        env: "WINDOW_SIZE",
+        flag: Some("window-size"),
+        key: "window_size",
+        default: "60",
+        form: Form::Single,
+        parse: parse::whole::<1, 100_000>,
+        accepts: "a whole number from 1 to 100000",
+    }
+    /// Folder of the durable history; memory keeps nothing on disk.
+    data_dir: DataDir {
+        env: "DATA_DIR",
+        flag: Some("data-dir"),
+        key: "data_dir",
+        default: "./data",
+        form: Form::Single,
+        parse: parse::data_dir,
+        accepts: "the path of a folder, or memory",
+    }
+    /// Origins that may use the API, WebSockets and event streams from a browser; * allows any,
+    /// without credentials.
+    allowed_origins: Origins {
+        env: "ALLOWED_ORIGINS",
+        flag: Some("allowed-origins"),
+        key: "allowed_origins",
+        default: "same-origin",
+        form: Form::List,
+        parse: parse::origins,
+        accepts: "same-origin, *, or origins such as https://board.example.org:8443 with commas between",
+    }
+    /// Role of a caller without a token; auto is admin on a loopback address, else viewer.
+    anonymous_role: Option<Role> {
+        env: "ANONYMOUS_ROLE",
+        flag: Some("anonymous-role"),
+        key: "anonymous_role",
+        default: "auto",
+        form: Form::Single,
+        parse: parse::anonymous_role,
+        accepts: "none, viewer, writer, operator, admin or auto",
+    }
+    /// Tokens and what they allow, each token=role or token=role@tenant.
+    tokens: Vec<Token> {
+        env: "AUTH_TOKENS",
+        // A flag would show in the machine's list of processes.
+        flag: None,
+        key: "tokens",
+        default: "",
+        form: Form::Secrets,
+        parse: parse::tokens,
+        accepts: "token=role or token=role@tenant with commas between: a token once, of visible \
+            ASCII without commas; a role of none, viewer, writer, operator, admin; a tenant of 1 to \
+            64 characters A-Z a-z 0-9 _ . -",
+    }
+    /// WebSocket and event-stream connections at once; past it they are answered 503.
+    max_connections: usize {
+        env: "MAX_CONNECTIONS",
+        flag: Some("max-connections"),
+        key: "max_connections",
+        default: "20000",
+        form: Form::Single,
+        parse: parse::whole::<1, 10_000_000>,
+        accepts: "a whole number from 1 to 10000000",
+    }
+    /// Series per tenant; a new one past it is refused and counted.
+    max_series: usize {
+        env: "MAX_SERIES",
+        flag: Some("max-series"),
+        key: "max_series",
+        default: "1000000",
+        form: Form::Single,
+        parse: parse::whole::<1, 1_000_000_000>,
+        accepts: "a whole number from 1 to 1000000000",
+    }
+    /// Bytes of an ingest body after decompression; past it: 413.
+    max_body_bytes: usize {
+        env: "MAX_BODY_BYTES",
+        flag: Some("max-body-bytes"),
+        key: "max_body_bytes",
+        default: "33554432",
+        form: Form::Single,
+        parse: parse::whole::<1, 1_073_741_824>,
+        accepts: "a whole number of bytes from 1 to 1073741824",
+    }
+    /// Bytes of one WebSocket message from a client; past it: close 1009.
+    max_message_bytes: usize {
+        env: "MAX_MESSAGE_BYTES",
+        flag: Some("max-message-bytes"),
+        key: "max_message_bytes",
+        default: "65536",
+        form: Form::Single,
+        parse: parse::whole::<1, 67_108_864>,
+        accepts: "a whole number of bytes from 1 to 67108864",
+    }
+    /// Shape of the log lines on standard error; their level is RUST_LOG's.
+    log_format: LogFormat {
+        env: "LOG_FORMAT",
+        flag: Some("log-format"),
+        key: "log_format",
+        default: "text",
+        form: Form::Single,
+        parse: parse::log_format,
+        accepts: "text or json",
+    }
+}
+
+/// One setting: its names, its default and how it is read. See [`table`].
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The environment variable, and the name in messages.
+    pub env: &'static str,
+    /// The flag without its dashes; `None` when only the environment and the file have it.
+    pub flag: Option<&'static str>,
+    /// The key of the file.
+    pub key: &'static str,
+    /// The text that is parsed when nothing is given.
+    pub default: &'static str,
+    /// What the setting is for, one sentence.
+    pub help: &'static str,
+    /// What values are taken, in words.
+    pub accepts: &'static str,
+    /// How the value is shaped.
+    pub form: Form,
+    /// Parses a text into the field of this setting.
+    apply: fn(&mut Settings, &str) -> Result<(), Rejected>,
+}
+
+/// How a setting's value is shaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One value.
+    Single,
+    /// Several with commas between; the file may give an array.
+    List,
+    /// A list that is never shown.
+    Secrets,
+}
+
+/// All settings, in the order of `--help`.
+pub fn table() -> impl Iterator<Item = &'static Spec> {
+    TABLE.iter()
+}
+
+/// A parser's refusal; the table knows the rest of the message.
+#[derive(Debug, PartialEq, Eq)]
+enum Rejected {
+    /// The whole value is wrong.
+    Value,
+    /// This part of a list is wrong: the words to show for it.
+    Part(String),
+}
+
+/// Where the built-in figures come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// This machine's real figures.
+    Host,
+    /// Made-up ones.
+    Simulator,
+    /// None are made.
+    None,
+}
+
+/// Where the history is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataDir {
+    /// Nothing on disk; gone with the process.
+    Memory,
+    /// In this folder, relative to the working directory of the process.
+    Path(PathBuf),
+}
+
+/// Which web pages may talk to this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Only this server's own.
+    SameOrigin,
+    /// This server's own, and these, each as [`normalise_origin`] writes it; sorted, each once,
+    /// never empty.
+    List(Vec<String>),
+    /// Any, without credentials.
+    Any,
+}
+
+/// Shape of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A bearer token and what it allows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What the caller sends: visible ASCII, never empty, unique among all tokens. Compare in
+    /// constant time and never log it.
+    pub secret: String,
+    /// What it allows.
+    pub role: Role,
+    /// The tenant it is confined to; `None` for the default one.
+    pub tenant: Option<String>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("secret", &"(hidden)")
+            .field("role", &self.role)
+            .field("tenant", &self.tenant)
+            .finish()
+    }
+}
+
+/// What the file says about one room: `[rooms.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoomSettings {
+    /// The least role that may join; `None` leaves the room's own rule.
+    pub min_role: Option<Role>,
+    /// What the room is for, in words.
+    pub description: String,
+    /// Event names to the JSON Schema that their data must fit; `{}` takes anything.
+    pub events: BTreeMap<String, serde_json::Value>,
+    /// The events that a member gets without asking for them.
+    pub default_subscriptions: Vec<String>,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Launch {
+    /// Start with these.
+    Run(Settings),
+    /// `check-config`: these are fine; say so and end.
+    CheckConfig(Settings),
+    /// `--help` or `--version`: print this as it is and end with code 0.
+    Text(String),
+}
+
+/// Where a value was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The flag of this name, without dashes.
+    Flag(&'static str),
+    /// The environment variable of this name.
+    Environment(&'static str),
+    /// A key of the file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File { path, key } => write!(f, "file {path:?} key {key}"),
+        }
+    }
+}
+
+/// Why the server cannot start as asked. Its text is one line for a person and shows no secret;
+/// the process ends with code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The command line cannot be read.
+    #[error("{0}; see --help")]
+    Usage(String),
+    /// A value is none that its setting takes.
+    #[error("{setting}: {shown} ({origin}) is not accepted; it takes {accepts}")]
+    Value {
+        /// The setting's name.
+        setting: &'static str,
+        /// The value or the part of it that is wrong, quoted; a secret's place instead of it.
+        shown: String,
+        /// Where it was given.
+        origin: Origin,
+        /// What is accepted, in words.
+        accepts: &'static str,
+    },
+    /// The file cannot be read.
+    #[error("CONFIG_FILE: {path:?} ({origin}) cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Where its name was given.
+        origin: Origin,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("file {path:?} line {line}: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser said.
+        message: String,
+    },
+    /// The file has a key that is none of ours.
+    #[error("file {path:?}: unknown key {key:?}{hint}; accepted are {accepted}")]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key as written.
+        key: String,
+        /// A guess at what was meant, or nothing.
+        hint: String,
+        /// All keys, with commas between.
+        accepted: String,
+    },
+    /// The file's rooms are wrong.
+    #[error("file {path:?} key {key}: {message}")]
+    Room {
+        /// The file.
+        path: PathBuf,
+        /// The key, such as `rooms.deploys`.
+        key: String,
+        /// What is wrong and what is accepted.
+        message: String,
+    },
+}
+
+/// What this build calls itself: `0.1.0`, with the commit when it was made from one.
+#[must_use]
+pub fn version() -> String {
+    match option_env!("PULSEBOARD_COMMIT") {
+        Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Reads the command line (`args` begins with the program's name), the environment through `env`,
+/// and the file that they name. An empty variable counts as not set.
+///
+/// # Errors
+/// The first thing that is wrong, in the order command line, file, settings as in [`table`]. Of a
+/// setting that is given in several places only the winning text is looked at.
+pub fn load(
+    args: impl Iterator<Item = OsString>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Launch, SettingsError> {
+    let line = match cli::read(args)? {
+        cli::Parsed::Text(text) => return Ok(Launch::Text(text)),
+        cli::Parsed::Line(line) => line,
+    };
+    let variable = |name: &str| env(name).filter(|text| !text.trim().is_empty());
+
+    let named = line
+        .config
+        .map(|path| (path, Origin::Flag(cli::CONFIG_FLAG)))
+        .or_else(|| {
+            variable(cli::CONFIG_ENV)
+                .map(|path| (path.into(), Origin::Environment(cli::CONFIG_ENV)))
+        });
+    let mut file = match named {
+        Some((path, origin)) => file::read(path, origin)?,
+        None => file::File::default(),
+    };
+
+    let mut settings = Settings {
+        rooms: std::mem::take(&mut file.rooms),
+        ..Settings::default()
+    };
+    for spec in table() {
+        let from_flag = spec
+            .flag
+            .and_then(|flag| Some((line.flags.get(flag)?.clone(), Origin::Flag(flag))));
+        let given = from_flag
+            .or_else(|| Some((variable(spec.env)?, Origin::Environment(spec.env))))
+            .or_else(|| Some((file.take(spec)?, file.origin(spec))));
+        if let Some((text, origin)) = given {
+            spec.set(&mut settings, text.trim(), origin)?;
+        }
+    }
+    Ok(if line.check_only {
+        Launch::CheckConfig(settings)
+    } else {
+        Launch::Run(settings)
+    })
+}
+
+impl Spec {
+    /// Parses `text` into its field of `settings`, which stays as it was when it is refused.
+    fn set(
+        &self,
+        settings: &mut Settings,
+        text: &str,
+        origin: Origin,
+    ) -> Result<(), SettingsError> {
+        (self.apply)(settings, text).map_err(|rejected| {
+            let shown = match rejected {
+                Rejected::Part(part) => part,
+                Rejected::Value if self.form == Form::Secrets => "its value".to_owned(),
+                Rejected::Value => parse::quote(text),
+            };
+            self.refuse(shown, origin)
+        })
+    }
+
+    /// The error that says `shown` is nothing this setting takes.
+    fn refuse(&self, shown: String, origin: Origin) -> SettingsError {
+        SettingsError::Value {
+            setting: self.env,
+            shown,
+            origin,
+            accepts: self.accepts,
+        }
+    }
+
+    /// The help text without the spaces that doc comments begin with.
+    fn help_line(&self) -> &'static str {
+        self.help.trim()
+    }
+}
+
+/// The nearest of `names` to `given`, when one is near enough to be what was meant.
+fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Three slips, or a third of a short name.
+    let limit = (given.chars().count() / 3).clamp(1, 3);
+    names
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// The file key `path` relates to, for messages.
+fn origin_in_file(path: &Path, key: &'static str) -> Origin {
+    Origin::File {
+        path: path.to_owned(),
+        key,
+    }
+}
+
+#[cfg(test)]
+mod tests;

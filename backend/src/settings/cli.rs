@@ -1,0 +1,146 @@
+//! The command line: one flag per entry of the table, `--config`, `check-config`, and the texts of
+//! `--help` and `--version`.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+
+use clap::{Arg, ArgMatches, Command, error::ErrorKind, value_parser};
+
+use super::{SettingsError, Spec, table, version};
+
+/// The flag that names the file.
+pub(super) const CONFIG_FLAG: &str = "config";
+/// The environment variable that names the file.
+pub(super) const CONFIG_ENV: &str = "CONFIG_FILE";
+
+const CHECK_CONFIG: &str = "check-config";
+
+/// What the command line turned out to be.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// A text to print, asked for by `--help` or `--version`.
+    Text(String),
+    /// Values for settings.
+    Line(Line),
+}
+
+/// What the command line gives.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// `--config`.
+    pub(super) config: Option<PathBuf>,
+    /// Flags that were given, by name without dashes, to their texts.
+    pub(super) flags: BTreeMap<&'static str, String>,
+    /// `check-config` was asked for.
+    pub(super) check_only: bool,
+}
+
+/// Reads `args`, which begin with the program's name. A flag given twice: the last one holds, so
+/// that a wrapper's flags can be overruled.
+pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Parsed, SettingsError> {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Ok(Parsed::Text(error.render().to_string()))
+                }
+                _ => Err(SettingsError::Usage(one_line(&error.render().to_string()))),
+            };
+        }
+    };
+    // Flags may stand before or behind the subcommand, whose matches then have them all.
+    let matches = match matches.subcommand() {
+        Some((CHECK_CONFIG, inner)) => (inner, true),
+        _ => (&matches, false),
+    };
+    Ok(Parsed::Line(line(matches.0, matches.1)))
+}
+
+fn line(matches: &ArgMatches, check_only: bool) -> Line {
+    Line {
+        config: matches.get_one::<PathBuf>(CONFIG_FLAG).cloned(),
+        flags: table()
+            .filter_map(|spec| spec.flag)
+            .filter_map(|flag| Some((flag, matches.get_one::<String>(flag)?.clone())))
+            .collect(),
+        check_only,
+    }
+}
+
+fn command() -> Command {
+    let config = Arg::new(CONFIG_FLAG)
+        .long(CONFIG_FLAG)
+        .value_name(CONFIG_ENV)
+        .help(format!(
+            "File with settings, in TOML; config.example.toml shows every key [env: {CONFIG_ENV}]"
+        ))
+        .value_parser(value_parser!(PathBuf))
+        .global(true);
+    Command::new("pulseboard")
+        .about("Live metrics dashboard: one binary, the page inside")
+        .version(version())
+        .after_help(footer())
+        .args_override_self(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new(CHECK_CONFIG)
+                .about("Checks the settings and the file, and ends without starting"),
+        )
+        .arg(config)
+        .args(table().filter_map(|spec| Some(flag(spec, spec.flag?))))
+}
+
+fn flag(spec: &Spec, name: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(spec.env)
+        .help(format!("{} {}", spec.help_line(), names(spec)))
+        .long_help(format!(
+            "{}\nTakes {}.\n{}",
+            spec.help_line(),
+            spec.accepts,
+            names(spec)
+        ))
+        // A negative number is for the setting to refuse, by name, and not an unknown flag.
+        .allow_negative_numbers(true)
+        .global(true)
+}
+
+/// The names and the default behind a help text.
+fn names(spec: &Spec) -> String {
+    let default = match spec.default {
+        "" => "none",
+        text => text,
+    };
+    format!(
+        "[env: {}] [key: {}] [default: {default}]",
+        spec.env, spec.key
+    )
+}
+
+/// What `--help` says below the flags: the settings that have none, and which place wins.
+fn footer() -> String {
+    let mut text = String::from("Without a flag, because the list of processes would show it:\n");
+    for spec in table().filter(|spec| spec.flag.is_none()) {
+        text.push_str(&format!(
+            "      {}  {} {}\n",
+            spec.env,
+            spec.help_line(),
+            names(spec)
+        ));
+    }
+    text.push_str("\nA flag beats the environment, which beats the file, which beats the default.");
+    text
+}
+
+/// The message of a usage error without the paragraphs on usage that follow it.
+fn one_line(rendered: &str) -> String {
+    let lines: Vec<&str> = rendered
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let text = lines.join("; ");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+}

@@ -1,0 +1,360 @@
+//! From a setting's text to its type. Pure, but for names that [`address`] asks the system for.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use pulseboard_shared::Role;
+
+use super::{DataDir, LogFormat, Origins, Rejected, SourceKind, Token};
+
+/// Characters of a refused value that a message shows; the rest is left out.
+const SHOWN_CHARS_MAX: usize = 100;
+
+/// Characters of a tenant's name.
+const TENANT_CHARS_MAX: usize = 64;
+
+/// Characters of a room's name.
+const ROOM_NAME_CHARS_MAX: usize = 128;
+
+type Parsed<T> = Result<T, Rejected>;
+
+/// `127.0.0.1:3000`, `[::1]:3000`, or a name and a port, which the system resolves; of several
+/// addresses IPv4 is taken first, so that `localhost` is what most tools mean by it.
+pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let Some((host, _port)) = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()) else {
+        return Err(Rejected::Value);
+    };
+    // Without this, `::1:3000` would be asked of the resolver as the name `::1`.
+    if host.contains(':') {
+        return Err(Rejected::Value);
+    }
+    let Ok(addresses) = text.to_socket_addrs() else {
+        return Err(Rejected::Value);
+    };
+    addresses
+        .min_by_key(SocketAddr::is_ipv6)
+        .ok_or(Rejected::Value)
+}
+
+/// The name of a source.
+pub(super) fn source(text: &str) -> Parsed<SourceKind> {
+    match text {
+        "host" => Ok(SourceKind::Host),
+        "simulator" => Ok(SourceKind::Simulator),
+        "none" => Ok(SourceKind::None),
+        _ => Err(Rejected::Value),
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+fn number<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<u64> {
+    text.parse()
+        .ok()
+        .filter(|number| (MIN..=MAX).contains(number))
+        .ok_or(Rejected::Value)
+}
+
+/// A whole number from `MIN` to `MAX`.
+pub(super) fn whole<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<usize> {
+    usize::try_from(number::<MIN, MAX>(text)?)
+        .ok()
+        .ok_or(Rejected::Value)
+}
+
+/// Milliseconds from `MIN` to `MAX`.
+pub(super) fn millis<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
+    number::<MIN, MAX>(text).map(Duration::from_millis)
+}
+
+/// Seconds from `MIN` to `MAX`.
+pub(super) fn seconds<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
+    number::<MIN, MAX>(text).map(Duration::from_secs)
+}
+
+/// A folder, or `memory`.
+pub(super) fn data_dir(text: &str) -> Parsed<DataDir> {
+    match text {
+        "" => Err(Rejected::Value),
+        "memory" => Ok(DataDir::Memory),
+        // The system takes no path with a zero in it.
+        path if path.contains('\0') => Err(Rejected::Value),
+        path => Ok(DataDir::Path(PathBuf::from(path))),
+    }
+}
+
+/// `same-origin`, `*`, or a list. One `*` in a list allows any, as it does alone.
+pub(super) fn origins(text: &str) -> Parsed<Origins> {
+    if text == "same-origin" {
+        return Ok(Origins::SameOrigin);
+    }
+    let mut listed = Vec::new();
+    let mut any = false;
+    for part in parts(text) {
+        if part == "*" {
+            any = true;
+        } else {
+            listed.push(normalise_origin(part).ok_or_else(|| Rejected::Part(quote(part)))?);
+        }
+    }
+    listed.sort();
+    listed.dedup();
+    match (any, listed.is_empty()) {
+        (true, _) => Ok(Origins::Any),
+        (false, false) => Ok(Origins::List(listed)),
+        (false, true) => Err(Rejected::Value),
+    }
+}
+
+/// `scheme://host[:port]` as browsers send it: lower case, without the scheme's own port and
+/// without a path (one closing slash is forgiven). `None` for everything else, `null` included,
+/// which any sandboxed page can send.
+#[must_use]
+pub fn normalise_origin(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let (scheme, authority) = text.split_once("://")?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let scheme_is_valid = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
+    if !scheme_is_valid {
+        return None;
+    }
+
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        let address: Ipv6Addr = address.parse().ok()?;
+        let port = match rest {
+            "" => None,
+            rest => Some(rest.strip_prefix(':')?),
+        };
+        (format!("[{address}]"), port)
+    } else {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        let host_is_valid = !host.is_empty()
+            && host
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+        if !host_is_valid {
+            return None;
+        }
+        (host.to_owned(), port)
+    };
+
+    let port = match port {
+        None => None,
+        Some(digits) => Some(
+            digits
+                .parse::<u16>()
+                .ok()
+                .filter(|port| *port > 0 && digits.bytes().all(|digit| digit.is_ascii_digit()))?,
+        ),
+    };
+    Some(match (scheme, port) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => format!("{scheme}://{host}"),
+        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
+    })
+}
+
+/// A role's name, or `auto` for the default rule.
+pub(super) fn anonymous_role(text: &str) -> Parsed<Option<Role>> {
+    match text {
+        "auto" => Ok(None),
+        name => name.parse().ok().map(Some).ok_or(Rejected::Value),
+    }
+}
+
+/// `token=role[@tenant]`, with commas between; empty for none. What is refused is named by its
+/// place, counted from 1, because even a malformed entry may hold a secret.
+pub(super) fn tokens(text: &str) -> Parsed<Vec<Token>> {
+    let mut tokens: Vec<Token> = Vec::new();
+    for (index, part) in parts(text).enumerate() {
+        let place = index + 1;
+        let token = token(part).ok_or_else(|| Rejected::Part(format!("entry {place}")))?;
+        if tokens.iter().any(|earlier| earlier.secret == token.secret) {
+            return Err(Rejected::Part(format!(
+                "entry {place}, an earlier token again,"
+            )));
+        }
+        tokens.push(token);
+    }
+    Ok(tokens)
+}
+
+/// One `token=role[@tenant]`. The last `=` divides, since Base64 ends with some.
+fn token(text: &str) -> Option<Token> {
+    let (secret, grant) = text.rsplit_once('=')?;
+    let (role, tenant) = match grant.split_once('@') {
+        Some((role, tenant)) => (role, Some(tenant)),
+        None => (grant, None),
+    };
+    let secret_is_valid = !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic());
+    if !secret_is_valid || tenant.is_some_and(|tenant| !tenant_is_valid(tenant)) {
+        return None;
+    }
+    Some(Token {
+        secret: secret.to_owned(),
+        role: role.parse().ok()?,
+        tenant: tenant.map(ToOwned::to_owned),
+    })
+}
+
+/// Whether `name` can be a tenant's: 1 to 64 characters `A-Z a-z 0-9 _ . -`.
+#[must_use]
+pub fn tenant_is_valid(name: &str) -> bool {
+    (1..=TENANT_CHARS_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+/// Whether `name` can be a room's: 1 to 128 characters `A-Z a-z 0-9 _ . : / -`.
+#[must_use]
+pub fn room_name_is_valid(name: &str) -> bool {
+    (1..=ROOM_NAME_CHARS_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte))
+}
+
+/// The name of a log format.
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(Rejected::Value),
+    }
+}
+
+/// The parts of a list, trimmed; a comma too many is forgiven.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
+
+/// `text` in quotes on one line, shortened to what a person reads.
+pub(super) fn quote(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_are_taken() {
+        assert_eq!(address("0.0.0.0:0"), Ok(SocketAddr::from(([0; 4], 0))));
+        assert_eq!(address("[::1]:80").map(|a| a.is_ipv6()), Ok(true));
+        assert!(address("localhost:3000").is_ok_and(|a| a.ip().is_loopback() && a.port() == 3000));
+        for text in [
+            "",
+            "3000",
+            ":3000",
+            "127.0.0.1",
+            "::1:3000",
+            "localhost:70000",
+        ] {
+            assert_eq!(address(text), Err(Rejected::Value), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_hold_their_bounds() {
+        assert_eq!(whole::<1, 10>("1"), Ok(1));
+        assert_eq!(whole::<1, 10>("10"), Ok(10));
+        for text in ["0", "11", "-1", "1.5", "1e1", "", "99999999999999999999"] {
+            assert_eq!(whole::<1, 10>(text), Err(Rejected::Value), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        for (text, expect) in [
+            ("HTTPS://Example.ORG", Some("https://example.org")),
+            ("https://example.org/", Some("https://example.org")),
+            ("https://example.org:443", Some("https://example.org")),
+            ("http://example.org:443", Some("http://example.org:443")),
+            ("http://localhost:08080", Some("http://localhost:8080")),
+            ("http://[0:0::1]:80", Some("http://[::1]")),
+            ("tauri://localhost", Some("tauri://localhost")),
+            ("null", None),
+            ("example.org", None),
+            ("https://", None),
+            ("https://a/b", None),
+            ("https://a:0", None),
+            ("https://a:", None),
+            ("https://a:+1", None),
+            ("https://me@a", None),
+            ("https://[::1", None),
+            ("https://[::1]x", None),
+            ("1://a", None),
+        ] {
+            assert_eq!(normalise_origin(text).as_deref(), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn origin_lists() {
+        assert_eq!(origins("same-origin"), Ok(Origins::SameOrigin));
+        assert_eq!(origins("*"), Ok(Origins::Any));
+        assert_eq!(origins("https://a, *"), Ok(Origins::Any));
+        assert_eq!(
+            origins(" https://b:443 ,http://a,https://B"),
+            Ok(Origins::List(vec!["http://a".into(), "https://b".into()]))
+        );
+        assert_eq!(
+            origins("https://a,b"),
+            Err(Rejected::Part("\"b\"".to_owned()))
+        );
+        assert_eq!(origins(","), Err(Rejected::Value));
+    }
+
+    #[test]
+    fn tokens_are_split_at_their_last_equals_sign() {
+        let parsed = tokens("a==operator@team-1, b=viewer,").expect("both are fine");
+        assert_eq!(parsed[0].secret, "a=");
+        assert_eq!(parsed[0].role, Role::Operator);
+        assert_eq!(parsed[0].tenant.as_deref(), Some("team-1"));
+        assert_eq!(parsed[1].tenant, None);
+        assert_eq!(tokens(""), Ok(Vec::new()));
+        let long = format!("a=viewer@{}", "t".repeat(65));
+        for text in [
+            "a",
+            "=viewer",
+            "a=boss",
+            "a=viewer@",
+            "a=viewer@x y",
+            "a b=viewer",
+            &long,
+        ] {
+            assert_eq!(
+                tokens(text),
+                Err(Rejected::Part("entry 1".to_owned())),
+                "{text:?}"
+            );
+        }
+        assert!(
+            matches!(tokens("a=viewer,a=admin"), Err(Rejected::Part(part)) if part.contains("entry 2"))
+        );
+    }
+
+    #[test]
+    fn a_refused_value_is_shown_on_one_short_line() {
+        assert_eq!(quote("a\nb"), r#""a\nb""#);
+        let shown = quote(&"ä".repeat(1000));
+        assert_eq!(shown.chars().count(), SHOWN_CHARS_MAX + 3);
+    }
+}
