@@ -1,0 +1,107 @@
+//! Everybody can use it: axe-core's rules for WCAG 2.2 AA, and the keyboard.
+
+use anyhow::{Context, Result, ensure};
+use pulseboard_e2e::{Look, Page, SOON, Server, eventually, setting, visit};
+use serde_json::{Value, json};
+
+use crate::BUSY;
+
+/// Runs axe-core in the page; each finding as one line. Empty where axe-core could not be had,
+/// which `cargo xtask test` says loudly.
+async fn findings(page: &Page) -> Result<Vec<String>> {
+    let script = setting("AXE_CORE")?;
+    if script.as_os_str() == "none" {
+        eprintln!("WARNING: not checked, since axe-core could not be had");
+        return Ok(Vec::new());
+    }
+    let source = std::fs::read_to_string(&script)
+        .with_context(|| format!("{} cannot be read", script.display()))?;
+    page.eval::<()>(&source).await?;
+    let rules = json!({ "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+    let violations: Vec<Value> = page
+        .eval_async(
+            "const done = arguments[1]; axe.run(document, arguments[0]) \
+               .then(result => done(result.violations), error => done([{ id: String(error), nodes: [] }]));",
+            vec![rules],
+        )
+        .await?;
+    Ok(violations
+        .iter()
+        .map(|violation| {
+            let nodes = violation["nodes"].as_array().into_iter().flatten();
+            let places: Vec<String> = nodes
+                .map(|node| format!("{} ({})", node["target"], node["failureSummary"]))
+                .collect();
+            format!(
+                "{}: {} {}",
+                violation["id"],
+                violation["help"],
+                places.join("; ")
+            )
+        })
+        .collect())
+}
+
+async fn is_accessible(look: Look) -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.url(), look, async |page| {
+        page.becomes_live().await?;
+        eventually("alerts", SOON * 3, async || {
+            Ok((page.count(".alert").await? >= 2).then_some(()))
+        })
+        .await?;
+        let found = findings(page).await?;
+        ensure!(found.is_empty(), "{}", found.join("\n"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_light_page_is_accessible() -> Result<()> {
+    is_accessible(Look::DESKTOP).await
+}
+
+#[tokio::test]
+async fn the_dark_page_is_accessible() -> Result<()> {
+    is_accessible(Look::DESKTOP.dark()).await
+}
+
+#[tokio::test]
+async fn the_page_on_a_phone_is_accessible() -> Result<()> {
+    is_accessible(Look::PHONE.dark()).await
+}
+
+#[tokio::test]
+async fn the_disconnected_page_is_accessible() -> Result<()> {
+    let mut server = Server::start(BUSY).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.expects_errors("ERR_");
+        page.expects_errors("WebSocket connection to");
+        page.becomes_live().await?;
+        server.kill().await?;
+        page.becomes_disconnected(SOON).await?;
+        let found = findings(page).await?;
+        ensure!(found.is_empty(), "{}", found.join("\n"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_keyboard_reaches_every_control() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        let without_name: Vec<String> = page
+            .eval(
+                "return [...document.querySelectorAll('button, a[href], input, select')] \
+                   .filter(e => e.tabIndex < 0 && e.offsetParent && !e.closest('[role=radiogroup], [role=tablist], [role=toolbar]')) \
+                   .map(e => e.outerHTML.slice(0, 120));",
+            )
+            .await?;
+        ensure!(without_name.is_empty(), "out of the keyboard's reach: {without_name:#?}");
+        Ok(())
+    })
+    .await
+}

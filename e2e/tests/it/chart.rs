@@ -1,0 +1,88 @@
+//! Reading a chart: what was the value then, and what were the others at that moment?
+
+use anyhow::{Result, ensure};
+use pulseboard_e2e::{Look, Page, SOON, Server, eventually, visit};
+
+/// `VALUE at TIME` in each chart, as value and time; those that show none are left out.
+async fn read_outs(page: &Page) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for text in page.texts(".charts .chart").await? {
+        if let Some(line) = text.lines().find(|line| line.contains(" at "))
+            && let Some((value, time)) = line.rsplit_once(" at ")
+        {
+            found.push((value.trim().to_owned(), time.trim().to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether it reads `HH:MM:SS`, possibly with more behind.
+fn is_time(text: &str) -> bool {
+    let digits = |range: std::ops::Range<usize>| {
+        text.get(range)
+            .is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    digits(0..2)
+        && digits(3..5)
+        && digits(6..8)
+        && text.get(2..3) == Some(":")
+        && text.get(5..6) == Some(":")
+}
+
+#[tokio::test]
+async fn hovering_one_chart_reads_all_four_at_the_same_moment() -> Result<()> {
+    let server = Server::start(&["--source", "simulator", "--metric-interval-ms", "500"]).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        // Near the newest end, where even a young chart has something to read.
+        eventually("a read-out in all four charts", SOON, async || {
+            page.hover(".chart .chart-area", 0.97).await?;
+            Ok((read_outs(page).await?.len() == 4).then_some(()))
+        })
+        .await?;
+        let read = read_outs(page).await?;
+        for ((value, time), unit) in read.iter().zip(["%", "%", "req/s", "ms"]) {
+            ensure!(value.ends_with(unit), "{value:?} is not in {unit}");
+            ensure!(
+                value
+                    .split_whitespace()
+                    .next()
+                    .is_some_and(|number| number.parse::<f64>().is_ok()),
+                "{value:?}"
+            );
+            ensure!(is_time(time), "{time:?} is no time");
+            ensure!(*time == read[0].1, "{read:?} are of different moments");
+        }
+        // Away from all charts there is nothing to read out.
+        page.hover("header h1", 0.5).await?;
+        eventually("no read-out", SOON, async || {
+            Ok(read_outs(page).await?.is_empty().then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_chart_is_drawn_in_the_pixels_of_the_screen() -> Result<()> {
+    let server = Server::start(crate::BUSY).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        eventually("a drawn line", SOON, async || {
+            let painted: bool = page
+                .eval(
+                    "const c = document.querySelector('.chart .chart-area canvas, .chart canvas.chart-area'); \
+                     if (!c || c.width === 0) { return false; } \
+                     const ratio = c.width / c.getBoundingClientRect().width / devicePixelRatio; \
+                     const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; \
+                     const colours = new Set(); \
+                     for (let i = 0; i < data.length; i += 4) { if (data[i + 3] > 200) { colours.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]); } } \
+                     return Math.abs(ratio - 1) < 0.05 && colours.size > 1;",
+                )
+                .await?;
+            Ok(painted.then_some(()))
+        })
+        .await
+    })
+    .await
+}

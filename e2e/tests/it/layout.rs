@@ -1,0 +1,96 @@
+//! The page on small and large screens: nothing sticks out, nothing jumps.
+
+use anyhow::{Result, ensure};
+use pulseboard_e2e::{Look, Page, SOON, Server, eventually, visit};
+
+use crate::BUSY;
+
+/// Nothing is wider than the screen: neither the document nor any element on it.
+async fn fits(page: &Page, state: &str) -> Result<()> {
+    let wide: Vec<String> = page
+        .eval(
+            "const width = document.documentElement.clientWidth; \
+             const clipped = e => { for (let p = e.parentElement; p; p = p.parentElement) { \
+               if (getComputedStyle(p).overflowX !== 'visible' && p.getBoundingClientRect().right <= width + 0.5) { return true; } } return false; }; \
+             const wide = [...document.body.querySelectorAll('*')] \
+               .filter(e => { const r = e.getBoundingClientRect(); return r.width > 1 && r.height > 1 && (r.right > width + 0.5 || r.left < -0.5) && !clipped(e); }) \
+               .map(e => `${e.tagName.toLowerCase()}.${e.getAttribute('class')} reaches ${e.getBoundingClientRect().right} of ${width}`); \
+             if (document.documentElement.scrollWidth > width) { wide.push(`the document is ${document.documentElement.scrollWidth} wide`); } \
+             return wide;",
+        )
+        .await?;
+    ensure!(wide.is_empty(), "{state}: wider than the screen: {wide:#?}");
+    Ok(())
+}
+
+async fn is_usable_on(look: Look) -> Result<()> {
+    let mut server = Server::start(BUSY).await?;
+    visit(&server.url(), look, async |page| {
+        page.expects_errors("ERR_");
+        page.expects_errors("WebSocket connection to");
+        page.becomes_live().await?;
+        fits(page, "live").await?;
+        eventually("alerts", SOON * 3, async || {
+            Ok((page.count(".alert").await? >= 2).then_some(()))
+        })
+        .await?;
+        fits(page, "with alerts").await?;
+        page.click(".alert-feed .alert button").await?;
+        server.kill().await?;
+        page.becomes_disconnected(SOON).await?;
+        fits(page, "disconnected").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_phone_shows_everything_without_scrolling_sideways() -> Result<()> {
+    is_usable_on(Look::PHONE).await
+}
+
+#[tokio::test]
+async fn so_does_the_smallest_phone() -> Result<()> {
+    is_usable_on(Look::SMALL_PHONE.dark()).await
+}
+
+#[tokio::test]
+async fn so_do_a_tablet_and_a_wall_of_4k() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.url(), Look::TABLET, async |page| {
+        page.becomes_live().await?;
+        fits(page, "on a tablet").await?;
+        page.look(Look {
+            width: 3840,
+            height: 2160,
+            dark: true,
+            touch: false,
+        })
+        .await?;
+        fits(page, "on a wall").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn figures_that_change_move_nothing() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        page.eval::<()>(
+            "window.shifted = 0; new PerformanceObserver(list => { for (const e of list.getEntries()) { \
+               window.shifted += e.value; } }).observe({ type: 'layout-shift' });",
+        )
+        .await?;
+        let first = page.text(".time").await?;
+        // Long enough for values of one, two and three digits.
+        eventually("three seconds of figures", SOON, async || {
+            let samples = crate::figures::samples(page).await?;
+            Ok((samples >= 30 && page.text(".time").await? != first).then_some(()))
+        })
+        .await?;
+        let shifted: f64 = page.eval("return window.shifted;").await?;
+        ensure!(shifted < 0.01, "the layout shifted by {shifted}");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,23 @@
+//! The page in a real browser against the real server, as a user sees it.
+//!
+//! One module per thing that a user relies on. The names in the page's markup are those that the
+//! README promises to people who write tests or styles of their own.
+
+mod accessibility;
+mod alerts;
+mod chart;
+mod figures;
+mod hosting;
+mod layout;
+mod reconnect;
+mod theme;
+
+/// Made-up figures ten times a second: everything that can happen, happens soon.
+const BUSY: &[&str] = &[
+    "--source",
+    "simulator",
+    "--metric-interval-ms",
+    "100",
+    "--alert-check-sec",
+    "1",
+];
