@@ -1,1 +1,43 @@
+//! Pulseboard's server: figures in, a rolling window, feeds, and viewers that follow them.
+//!
+//! | task or thread | state it owns | what wakes it | inbound bound, and what happens at it |
+//! |---|---|---|---|
+//! | `scheduler::Ticker` | source, appends to window and tick feed, rules | the clock | late ticks are skipped and counted |
+//! | `scheduler::sweep_streams` | nothing | the clock, each second | – |
+//! | `fan-out-N` (threads) | nothing; writes to sockets under each viewer's outbox lock | a feed that grew | dirty rosters, one entry a feed (coalesce) |
+//! | `serve::accept` | listener | a connection | places for streams and HTTP: closed and counted (reject) |
+//! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |
+//! | a stream (`stream::ws::run`, `stream::sse::run`) | inbound protocol state | the socket, its viewer | replies ≤ 32: not read from meanwhile |
+//!
+//! **Invariants**: no viewer has a queue of its own; no handler awaits a slow client; the feeds
+//! know nothing of HTTP; time comes from [`clock::Clock`] alone.
 
+pub mod alerting;
+pub mod app;
+pub mod clock;
+pub mod data_dir;
+pub mod endpoint;
+pub mod error;
+pub mod feed;
+pub mod http;
+pub mod live;
+pub mod operator;
+pub mod scheduler;
+pub mod serve;
+pub mod settings;
+pub mod source;
+pub mod stream;
+pub mod telemetry;
+pub mod window;
+
+pub use app::{App, run, run_with};
+
+/// A message as JSON text. Our own types always serialise: they have text keys only, and numbers
+/// that JSON lacks become `null`.
+#[must_use]
+pub fn json_text(message: &impl serde::Serialize) -> String {
+    serde_json::to_string(message).unwrap_or_else(|error| {
+        tracing::error!(%error, "a message could not be written as JSON");
+        "null".to_owned()
+    })
+}

@@ -19,6 +19,7 @@ pub mod metric;
 pub mod problem;
 pub mod protocol;
 pub mod role;
+pub mod rule;
 pub mod stats;
 pub mod timestamp;
 
@@ -27,5 +28,6 @@ pub use labels::Labels;
 pub use metric::{BUILT_IN, BuiltIn, Metric};
 pub use problem::{FieldError, Problem};
 pub use role::Role;
+pub use rule::{DEFAULT_RULES, DefaultRule};
 pub use stats::{RollingStats, Stats, StatsReport};
 pub use timestamp::Timestamp;

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Metric, Timestamp, limits};
+use crate::{Labels, Metric, Timestamp, limits};
 
 /// What the server sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +92,9 @@ pub struct MergedSeries {
     pub name: String,
     /// Its unit.
     pub unit: String,
+    /// What tells it from others of its name.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Smallest value.
     pub min: f64,
     /// Largest value.

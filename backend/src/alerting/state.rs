@@ -1,0 +1,169 @@
+//! One rule's state machine: inactive → firing → resolved → inactive. Time comes from the ticks.
+
+use std::time::Duration;
+
+use pulseboard_shared::{Alert, AlertState, Labels, Timestamp};
+use uuid::{NoContext, Uuid, timestamp::Timestamp as UuidTimestamp};
+
+use super::Rule;
+use crate::window::Tick;
+
+/// A rule and the incident that it is in, if any.
+#[derive(Debug)]
+pub struct Watch {
+    rule: Rule,
+    repeat_ms: i64,
+    incident: Option<Incident>,
+}
+
+#[derive(Debug)]
+struct Incident {
+    id: Uuid,
+    started_ms: i64,
+    sent_ms: i64,
+}
+
+impl Watch {
+    /// Inactive. While firing, the alert is sent again no more often than `repeat`.
+    #[must_use]
+    pub fn new(rule: Rule, repeat: Duration) -> Self {
+        let repeat_ms = i64::try_from(repeat.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            rule,
+            repeat_ms,
+            incident: None,
+        }
+    }
+
+    /// Looks at a tick; returns what is to be sent. A value that could not be measured changes
+    /// nothing: no news is neither good nor bad.
+    pub fn observe(&mut self, tick: &Tick) -> Option<Alert> {
+        let value = tick.built_in(self.rule.metric);
+        if value.is_nan() {
+            return None;
+        }
+        let now_ms = tick.sampled_ms;
+        let firing = value > self.rule.above;
+        match &mut self.incident {
+            None if firing => {
+                let incident = Incident {
+                    id: new_id(now_ms),
+                    started_ms: now_ms,
+                    sent_ms: now_ms,
+                };
+                let alert = self.alert(&incident, AlertState::Firing, value, now_ms);
+                self.incident = Some(incident);
+                Some(alert)
+            }
+            None => None,
+            Some(incident) if firing => {
+                if now_ms - incident.sent_ms < self.repeat_ms {
+                    return None;
+                }
+                incident.sent_ms = now_ms;
+                self.incident
+                    .as_ref()
+                    .map(|incident| self.alert(incident, AlertState::Firing, value, now_ms))
+            }
+            Some(_) => {
+                let incident = self.incident.take()?;
+                Some(self.alert(&incident, AlertState::Resolved, value, now_ms))
+            }
+        }
+    }
+
+    fn alert(&self, incident: &Incident, state: AlertState, value: f64, now_ms: i64) -> Alert {
+        Alert {
+            id: new_id(now_ms),
+            message: self.rule.message(value),
+            severity: self.rule.severity,
+            timestamp: Timestamp::from_millis(now_ms),
+            incident: incident.id,
+            rule: self.rule.name.to_owned(),
+            state,
+            value,
+            threshold: self.rule.above,
+            started: Timestamp::from_millis(incident.started_ms),
+            labels: Labels::new(),
+        }
+    }
+}
+
+/// A version 7 UUID (RFC 9562 §5.7) of the given moment, so that ids sort by time.
+fn new_id(now_ms: i64) -> Uuid {
+    let now_ms = u64::try_from(now_ms).unwrap_or(0);
+    let nanos = u32::try_from(now_ms % 1000).unwrap_or(0) * 1_000_000;
+    Uuid::new_v7(UuidTimestamp::from_unix(NoContext, now_ms / 1000, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{super::default_rules, *};
+    use crate::window::built_in_series;
+
+    fn watch() -> Watch {
+        Watch::new(default_rules()[0], Duration::from_secs(10))
+    }
+
+    fn observe(watch: &mut Watch, second: i64, cpu: f64) -> Option<Alert> {
+        watch.observe(&Tick {
+            sampled_ms: second * 1000,
+            sent_ms: second * 1000,
+            series: built_in_series().collect(),
+            values: [cpu, 0.0, 0.0, 0.0].into(),
+        })
+    }
+
+    #[test]
+    fn an_incident_is_sent_when_it_begins_seldom_while_it_lasts_and_when_it_ends() {
+        let mut watch = watch();
+        assert_eq!(
+            observe(&mut watch, 0, 90.0),
+            None,
+            "at the threshold is not above it"
+        );
+        let sent: Vec<(i64, Alert)> = (1..=25)
+            .filter_map(|second| observe(&mut watch, second, 95.0).map(|alert| (second, alert)))
+            .collect();
+        assert_eq!(
+            sent.iter().map(|(second, _)| *second).collect::<Vec<_>>(),
+            [1, 11, 21]
+        );
+        let resolved = observe(&mut watch, 26, 12.0).expect("the end of an incident is sent");
+        assert_eq!(resolved.state, AlertState::Resolved);
+        assert_eq!(resolved.started, Timestamp::from_millis(1000));
+        assert_eq!(observe(&mut watch, 27, 12.0), None);
+
+        let incidents: BTreeSet<Uuid> = sent
+            .iter()
+            .map(|(_, alert)| alert.incident)
+            .chain([resolved.incident])
+            .collect();
+        let ids: BTreeSet<Uuid> = sent
+            .iter()
+            .map(|(_, alert)| alert.id)
+            .chain([resolved.id])
+            .collect();
+        assert_eq!((incidents.len(), ids.len()), (1, 4));
+    }
+
+    #[test]
+    fn a_second_firing_is_a_new_incident() {
+        let mut watch = watch();
+        let first = observe(&mut watch, 1, 95.0).map(|alert| alert.incident);
+        observe(&mut watch, 2, 5.0);
+        let second = observe(&mut watch, 3, 95.0).map(|alert| alert.incident);
+        assert!(first.is_some() && second.is_some() && first != second);
+    }
+
+    #[test]
+    fn a_missing_value_neither_fires_nor_resolves() {
+        let mut watch = watch();
+        assert_eq!(observe(&mut watch, 1, f64::NAN), None);
+        assert!(observe(&mut watch, 2, 95.0).is_some());
+        assert_eq!(observe(&mut watch, 3, f64::NAN), None);
+        assert_eq!(observe(&mut watch, 4, 96.0), None, "the incident goes on");
+    }
+}

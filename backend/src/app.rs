@@ -1,0 +1,219 @@
+//! Builds everything from the settings, starts it, and stops it in order.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use salvo::Depot;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    alerting::{Alerts, default_rules},
+    clock::Clock,
+    error::AppError,
+    feed::Fanout,
+    http::router,
+    live::Live,
+    operator::Operator,
+    scheduler::{self, Ticker},
+    serve,
+    settings::{Settings, SourceKind},
+    source::{self, Source},
+    stream::registry::{Registry, WRITE_DEADLINE_MS},
+    telemetry::Telemetry,
+};
+
+/// Ticks kept for viewers that read slowly, at most, whatever the interval.
+const TICKS_RETAINED_MAX: usize = 10_000;
+/// How long viewers have to take their last bytes.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// How long everything has to end after that.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+/// Reconnecting viewers are spread over this time.
+const RECONNECT_SPREAD_MS: u64 = 5_000;
+
+/// Handles to everything, for handlers and tasks; shared by `Arc`.
+pub struct App {
+    /// As the server was started.
+    pub settings: Settings,
+    /// The one clock.
+    pub clock: Clock,
+    /// This server's counters.
+    pub telemetry: Arc<Telemetry>,
+    /// The built-in tick: window and feed.
+    pub live: Arc<Live>,
+    /// Rules and incidents.
+    pub alerts: Arc<Alerts>,
+    /// Totals and threshold.
+    pub operator: Operator,
+    /// Open streams.
+    pub registry: Arc<Registry>,
+    /// Every task of the server; empty when it has ended.
+    pub tasks: TaskTracker,
+    /// Cancelled when the server is to stop: no new work.
+    pub stopping: CancellationToken,
+    /// Cancelled when the streams have ended: the rest may go.
+    stopped: CancellationToken,
+    started_ms: i64,
+}
+
+impl App {
+    /// Everything built, nothing running.
+    ///
+    /// # Errors
+    /// The operating system refuses the fan-out threads.
+    pub fn new(settings: Settings, clock: Clock) -> io::Result<Arc<Self>> {
+        let telemetry = Arc::new(Telemetry::default());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let fanout = Fanout::start((cores / 2).clamp(1, 4))?;
+        let epoch: Arc<str> = Uuid::new_v4().simple().to_string()[..16].into();
+        let interval_ms = u64::try_from(settings.metric_interval.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        // A viewer may stand still until the write deadline and then still get a true summary.
+        let retained = usize::try_from(2 * WRITE_DEADLINE_MS.unsigned_abs() / interval_ms)
+            .unwrap_or(TICKS_RETAINED_MAX)
+            .clamp(128, TICKS_RETAINED_MAX);
+        let live = Live::new(
+            Arc::clone(&epoch),
+            settings.window_size,
+            retained,
+            interval_ms,
+            &fanout,
+        );
+        let alerts = Alerts::new(
+            epoch,
+            default_rules(),
+            settings.alert_check,
+            Arc::clone(&telemetry),
+            &fanout,
+        );
+        Ok(Arc::new(Self {
+            operator: Operator::new(Arc::clone(&live), Arc::clone(&telemetry)),
+            registry: Registry::new(settings.max_connections, Arc::clone(&telemetry)),
+            live,
+            alerts,
+            telemetry,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            started_ms: clock.now_ms(),
+            clock,
+            settings,
+        }))
+    }
+
+    /// The app that serves this request.
+    ///
+    /// # Errors
+    /// 500 outside the server's own frame, which the router rules out.
+    pub fn of(depot: &Depot) -> Result<Arc<Self>, AppError> {
+        depot
+            .get_typed::<Arc<Self>>()
+            .cloned()
+            .ok().ok_or_else(AppError::internal)
+    }
+
+    /// Seconds since the start.
+    #[must_use]
+    pub fn uptime_seconds(&self) -> i64 {
+        (self.clock.now_ms() - self.started_ms) / 1000
+    }
+
+    /// Whether the built-in source has ticked within three intervals, or there is none.
+    #[must_use]
+    pub fn ticking(&self) -> bool {
+        if self.settings.metric_source == SourceKind::None {
+            return true;
+        }
+        let bound_ms = i64::try_from(self.live.interval_ms())
+            .unwrap_or(i64::MAX)
+            .saturating_mul(3)
+            .max(3_000);
+        let newest = self
+            .live
+            .with_window(|window| window.newest().map(|tick| tick.sampled_ms));
+        newest.is_some_and(|sampled_ms| self.clock.now_ms() - sampled_ms <= bound_ms)
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("live", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Serves on `listener` until `stop` is cancelled, then stops in order: no new connections,
+/// viewers are told, requests in flight end, everything is joined; within 10 s.
+///
+/// # Errors
+/// The operating system refuses the fan-out threads.
+pub async fn run(
+    listener: TcpListener,
+    settings: Settings,
+    clock: Clock,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let source = source::build(settings.metric_source);
+    run_with(listener, settings, clock, source, stop).await
+}
+
+/// [`run`] over a source of the caller's; tests bring one that says what they need.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    listener: TcpListener,
+    settings: Settings,
+    clock: Clock,
+    source: Option<Box<dyn Source>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let app = App::new(settings, clock)?;
+    let service = router::service(Arc::clone(&app));
+    if let Some(source) = source {
+        let ticker = Ticker::new(Arc::clone(&app), source);
+        app.tasks
+            .spawn(ticker.run(app.settings.metric_interval, app.stopping.clone()));
+    }
+    app.tasks.spawn(scheduler::sweep_streams(
+        Arc::clone(&app),
+        app.stopped.clone(),
+    ));
+    let accepting = app
+        .tasks
+        .spawn(serve::accept(Arc::clone(&app), listener, service));
+
+    stop.cancelled().await;
+    tracing::info!(
+        streams.open = app.registry.open(),
+        "stopping: telling viewers, finishing requests"
+    );
+    app.stopping.cancel();
+    // The listener is closed before viewers are told, so none comes back to this process.
+    if accepting.await.is_err() {
+        tracing::error!("the accepting task panicked");
+    }
+    app.registry.tell_stopping(RECONNECT_SPREAD_MS);
+    app.tasks.close();
+    app.stopped.cancel();
+    if tokio::time::timeout(FAREWELL, app.tasks.wait())
+        .await
+        .is_err()
+    {
+        app.registry.abort_all();
+        if tokio::time::timeout(STOP_DEADLINE, app.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                tasks.left = app.tasks.len(),
+                "some connections did not end in time"
+            );
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The folder of the durable data: made when missing, checked, and held by one process.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why the folder cannot be used; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It is not there and cannot be made.
+    #[error("DATA_DIR={}: the folder cannot be made: {source}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    /// It cannot be written to.
+    #[error("DATA_DIR={}: the folder cannot be written to: {source}; choose another or use DATA_DIR=memory", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    /// Another process holds it.
+    #[error("DATA_DIR={}: the folder is in use by another process; give each its own", path.display())]
+    InUse { path: PathBuf },
+}
+
+/// The folder while it is ours; another process is refused until this is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Locked by the operating system, which lets go of it even after `kill -9`.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Makes the folder where needed, and takes it.
+///
+/// # Errors
+/// It cannot be made or written to, or another process has it.
+pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
+    let path = path.to_path_buf();
+    if let Err(source) = fs::create_dir_all(&path) {
+        return Err(DataDirError::Create { path, source });
+    }
+    let lock = match File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join("lock"))
+    {
+        Ok(lock) => lock,
+        Err(source) => return Err(DataDirError::Write { path, source }),
+    };
+    match lock.try_lock() {
+        Ok(()) => Ok(DataDir { path, _lock: lock }),
+        Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(DataDirError::Write { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_and_held_by_one() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let path = temporary.path().join("a/b");
+        let held = open(&path).expect("the folder is made");
+        assert!(matches!(open(&path), Err(DataDirError::InUse { .. })));
+        drop(held);
+        assert!(open(&path).is_ok(), "it can be had again");
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_said() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let path = temporary.path().join("file");
+        fs::write(&path, "x").expect("a file");
+        let said = open(&path).expect_err("a file is no folder").to_string();
+        assert!(
+            said.starts_with("DATA_DIR=") && said.contains("cannot be made"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! REST: a file a URL, each handler a few lines over the modules that know.
+
+pub mod alerts;
+pub mod health;
+pub mod metrics;
+pub mod prometheus;
+pub mod stats;

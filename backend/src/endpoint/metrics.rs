@@ -1,0 +1,67 @@
+//! `GET /api/metrics/recent` (samples of the window) and `GET /api/metrics` (the operator's six
+//! figures).
+
+use pulseboard_shared::{Metric, protocol::operator::Figures};
+use salvo::{Depot, Request, handler, writing::Json};
+
+use crate::{app::App, error::AppError, http::access};
+
+/// Samples without a `count`.
+const RECENT_DEFAULT: usize = 60;
+
+/// The newest `count` samples of the window, oldest first; all of them where it holds fewer.
+#[handler]
+pub async fn list_recent_metrics(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<Vec<Metric>>, AppError> {
+    access::require_read(depot)?;
+    let app = App::of(depot)?;
+    let count = parse_count(request.query::<String>("count"))?;
+    Ok(Json(app.live.with_window(|window| window.recent(count))))
+}
+
+/// Any whole number ≥ 0, however large: the window holds what it holds.
+fn parse_count(count: Option<String>) -> Result<usize, AppError> {
+    let Some(count) = count else {
+        return Ok(RECENT_DEFAULT);
+    };
+    if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
+        let shown: String = count.chars().take(40).collect();
+        return Err(AppError::bad_query(
+            "count",
+            format!("{shown:?} is not a whole number ≥ 0"),
+        ));
+    }
+    Ok(count.parse().unwrap_or(usize::MAX))
+}
+
+/// The operator's six figures.
+#[handler]
+pub async fn get_figures(depot: &mut Depot) -> Result<Json<Figures>, AppError> {
+    access::require_read(depot)?;
+    Ok(Json(App::of(depot)?.operator.figures()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_whole_numbers() {
+        for (text, count) in [
+            (None, 60),
+            (Some("0"), 0),
+            (Some("7"), 7),
+            (Some("99999999999999999999999"), usize::MAX),
+        ] {
+            assert_eq!(parse_count(text.map(str::to_owned)).ok(), Some(count));
+        }
+        for wrong in ["", "-1", "+1", "1.5", "1e3", "abc", " 1", "0x10", "१"] {
+            assert!(
+                parse_count(Some(wrong.to_owned())).is_err(),
+                "{wrong:?} was taken"
+            );
+        }
+    }
+}

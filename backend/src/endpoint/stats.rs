@@ -1,0 +1,14 @@
+//! `GET /api/stats`: average, extremes and count of the four built-in metrics over the window.
+
+use pulseboard_shared::StatsReport;
+use salvo::{Depot, handler, writing::Json};
+
+use crate::{app::App, error::AppError, http::access};
+
+/// The statistics over the window; all zero before the first tick.
+#[handler]
+pub async fn get_stats(depot: &mut Depot) -> Result<Json<StatsReport>, AppError> {
+    access::require_read(depot)?;
+    let app = App::of(depot)?;
+    Ok(Json(app.live.with_window(|window| window.stats())))
+}

@@ -1,0 +1,77 @@
+//! Feeds: bounded logs of frames with growing offsets, and cursors into them.
+//!
+//! One mechanism is live delivery (the cursor is at the end), resume (it starts after the offset
+//! the client last saw) and slow viewers (a cursor too far behind is moved to the end and its
+//! viewer gets one merged frame). A frame is encoded once per [`Payload::View`], however many
+//! watch it.
+//!
+//! **Invariant**: no viewer has a queue of its own, and appending never waits for a viewer.
+
+mod cursor;
+mod log;
+mod roster;
+
+pub use cursor::{Member, Position, Subscription};
+pub use log::{Frame, Log, Payload, Read};
+pub use roster::{Fanout, Pump, Roster, Seat};
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::RwLock;
+
+/// A log with its members: what is appended reaches them all.
+pub struct Feed<P: Payload> {
+    /// Names the run of offsets; a cursor of another epoch is not ours.
+    epoch: Arc<str>,
+    /// Leaf lock, held for a push or the look-up of a frame.
+    log: RwLock<Log<P>>,
+    roster: Arc<Roster>,
+    fanout: Fanout,
+}
+
+impl<P: Payload> Feed<P> {
+    /// An empty feed of at most `capacity` frames; a cursor more than `lag_max` frames behind
+    /// is moved on.
+    #[must_use]
+    pub fn new(epoch: Arc<str>, capacity: usize, lag_max: usize, fanout: &Fanout) -> Arc<Self> {
+        Arc::new(Self {
+            epoch,
+            log: RwLock::new(Log::new(capacity, lag_max)),
+            roster: Arc::new(Roster::new(fanout.shards())),
+            fanout: fanout.clone(),
+        })
+    }
+
+    /// Names this run of offsets.
+    #[must_use]
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    /// Appends a frame and lets the fan-out deliver it; returns its offset. Cost: a push and a
+    /// wake-up, whatever the number of viewers.
+    pub fn append(&self, payload: P) -> u64 {
+        let offset = self.log.write().append(payload);
+        self.fanout.wake(&self.roster);
+        offset
+    }
+
+    /// Reads the log under its lock.
+    pub fn with_log<T>(&self, read: impl FnOnce(&Log<P>) -> T) -> T {
+        read(&self.log.read())
+    }
+
+    /// The members of this feed.
+    #[must_use]
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+}
+
+impl<P: Payload> fmt::Debug for Feed<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}

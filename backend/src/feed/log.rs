@@ -1,0 +1,281 @@
+//! The bounded log of frames: pure, no clock, no sockets.
+//!
+//! After six appends to a log of capacity four (offsets start at 1):
+//!
+//! ```text
+//! frames  3 4 5 6        a cursor names the next offset it wants: 3..=7 can be served,
+//!         ^       ^      7 waits, 2 and less have fallen off
+//!         first   next
+//! ```
+
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// Encodings kept beside one frame; the rare further ones are encoded for each viewer.
+const ENCODINGS_MAX: usize = 64;
+
+/// What a feed carries, and how it is written for a viewer.
+pub trait Payload: Send + Sync + 'static {
+    /// Encoding and filter: viewers of equal views get the same bytes.
+    type View: Clone + PartialEq + Send + Sync + 'static;
+
+    /// The bytes for the wire, frame head included; empty when this view has nothing to see.
+    fn encode(&self, offset: u64, view: &Self::View) -> Bytes;
+
+    /// One frame in place of those from `first` to `last` that a viewer was too slow for.
+    /// `held` are those of them that the log still has, oldest first. Empty when a view of this
+    /// kind can only say nothing.
+    fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &Self::View) -> Bytes
+    where
+        Self: Sized;
+}
+
+/// One entry of a log with its encodings.
+pub struct Frame<P: Payload> {
+    offset: u64,
+    payload: P,
+    /// Filled by the first viewer of each view; leaf lock, dropped with the frame.
+    encoded: Mutex<Vec<(P::View, Bytes)>>,
+}
+
+impl<P: Payload> Frame<P> {
+    /// This frame's place in its log.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What it carries.
+    #[must_use]
+    pub fn payload(&self) -> &P {
+        &self.payload
+    }
+
+    /// The bytes for `view`, encoded at the first call and shared from then on.
+    #[must_use]
+    pub fn encoded(&self, view: &P::View) -> Bytes {
+        let mut encoded = self.encoded.lock();
+        if let Some((_, bytes)) = encoded.iter().find(|(known, _)| known == view) {
+            return bytes.clone();
+        }
+        let bytes = self.payload.encode(self.offset, view);
+        if encoded.len() < ENCODINGS_MAX {
+            encoded.push((view.clone(), bytes.clone()));
+        }
+        bytes
+    }
+}
+
+impl<P: Payload> fmt::Debug for Frame<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a cursor finds.
+#[derive(Debug)]
+pub enum Read<P: Payload> {
+    /// The cursor is at the end.
+    UpToDate,
+    /// The frame it asked for.
+    Frame(Arc<Frame<P>>),
+    /// The cursor is too far behind: everything up to the newest frame is skipped.
+    Behind {
+        /// First offset skipped.
+        first: u64,
+        /// Last offset skipped, the newest one.
+        last: u64,
+        /// Those that are still held, oldest first.
+        held: Vec<Arc<Frame<P>>>,
+    },
+}
+
+/// The newest `capacity` frames.
+#[derive(Debug)]
+pub struct Log<P: Payload> {
+    frames: VecDeque<Arc<Frame<P>>>,
+    capacity: usize,
+    lag_max: u64,
+    /// Offset of the next frame; 1 for the first one, so that 0 says "nothing seen".
+    next: u64,
+}
+
+impl<P: Payload> Log<P> {
+    /// An empty log of at most `capacity` frames (at least one) whose cursors may be `lag_max`
+    /// frames behind (at most `capacity`).
+    #[must_use]
+    pub fn new(capacity: usize, lag_max: usize) -> Self {
+        let capacity = capacity.max(1);
+        Self {
+            frames: VecDeque::new(),
+            capacity,
+            lag_max: lag_max.clamp(1, capacity) as u64,
+            next: 1,
+        }
+    }
+
+    /// Appends a frame, lets the oldest go when full, returns the new offset.
+    pub fn append(&mut self, payload: P) -> u64 {
+        if self.frames.len() == self.capacity {
+            self.frames.pop_front();
+        }
+        let offset = self.next;
+        self.next += 1;
+        self.frames.push_back(Arc::new(Frame {
+            offset,
+            payload,
+            encoded: Mutex::default(),
+        }));
+        offset
+    }
+
+    /// Offset of the next frame to come.
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        self.next
+    }
+
+    /// Offset of the oldest frame held; that of the next one when empty.
+    #[must_use]
+    pub fn first_offset(&self) -> u64 {
+        self.next - self.frames.len() as u64
+    }
+
+    /// The frames held, oldest first.
+    pub fn frames(&self) -> impl DoubleEndedIterator<Item = &Arc<Frame<P>>> {
+        self.frames.iter()
+    }
+
+    /// What a cursor that wants `offset` gets. O(1), but for a cursor that is too far behind.
+    #[must_use]
+    pub fn read(&self, offset: u64) -> Read<P> {
+        if offset >= self.next {
+            return Read::UpToDate;
+        }
+        let first_held = self.first_offset();
+        if self.next - offset <= self.lag_max
+            && let Some(frame) = offset
+                .checked_sub(first_held)
+                .and_then(|index| self.frames.get(index_of(index)))
+        {
+            return Read::Frame(Arc::clone(frame));
+        }
+        let skip = index_of(offset.saturating_sub(first_held));
+        Read::Behind {
+            first: offset,
+            last: self.next - 1,
+            held: self.frames.iter().skip(skip).cloned().collect(),
+        }
+    }
+}
+
+/// Differences of held offsets are at most the capacity, which is a `usize`.
+fn index_of(difference: u64) -> usize {
+    usize::try_from(difference).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::feed::Position;
+
+    struct Number(u64);
+
+    impl Payload for Number {
+        type View = ();
+
+        fn encode(&self, offset: u64, (): &()) -> Bytes {
+            Bytes::from(format!("{offset}:{}", self.0))
+        }
+
+        fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, (): &()) -> Bytes {
+            Bytes::from(format!("{first}-{last}({})", held.len()))
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append,
+        /// A viewer reads up to this many frames.
+        Read {
+            viewer: usize,
+            count: usize,
+        },
+        /// A viewer loses its connection and comes back with the last offset it saw.
+        Resume {
+            viewer: usize,
+        },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => Just(Step::Append),
+            2 => (0_usize..3, 1_usize..6).prop_map(|(viewer, count)| Step::Read { viewer, count }),
+            1 => (0_usize..3).prop_map(|viewer| Step::Resume { viewer }),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        /// Any interleaving of appends, reads and resumes: each viewer sees every offset exactly
+        /// once and in order, as a frame or inside a merged range, and is moved on only when the
+        /// naive model (a `Vec` of all that ever came) says that it is too far behind.
+        #[test]
+        fn cursors_agree_with_a_naive_model(capacity in 1_usize..12, lag in 1_usize..12, steps in steps()) {
+            let mut log = Log::new(capacity, lag);
+            let lag_max = lag.min(capacity) as u64;
+            let mut all: Vec<u64> = Vec::new();
+            let mut seen = [0_u64; 3]; // last offset each viewer has accounted for
+            for step in steps {
+                match step {
+                    Step::Append => {
+                        let value = all.len() as u64 * 10;
+                        all.push(value);
+                        prop_assert_eq!(log.append(Number(value)), all.len() as u64);
+                    }
+                    Step::Resume { viewer } => {
+                        let position = Position { epoch: "e".to_owned(), offset: seen[viewer] };
+                        prop_assert_eq!(position.to_string().parse(), Ok(position));
+                    }
+                    Step::Read { viewer, count } => for _ in 0..count {
+                        let behind = all.len() as u64 - seen[viewer];
+                        match log.read(seen[viewer] + 1) {
+                            Read::UpToDate => prop_assert_eq!(behind, 0),
+                            Read::Frame(frame) => {
+                                prop_assert!(behind <= lag_max);
+                                seen[viewer] += 1;
+                                prop_assert_eq!(frame.offset(), seen[viewer]);
+                                let index = usize::try_from(seen[viewer]).unwrap_or_default() - 1;
+                                prop_assert_eq!(frame.payload().0, all[index]);
+                            }
+                            Read::Behind { first, last, held } => {
+                                prop_assert!(behind > lag_max);
+                                prop_assert_eq!((first, last), (seen[viewer] + 1, all.len() as u64));
+                                prop_assert_eq!(held.len() as u64, behind.min(capacity as u64));
+                                seen[viewer] = last;
+                            }
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_encoded_once_for_all_who_share_a_view() {
+        let mut log = Log::new(4, 4);
+        log.append(Number(7));
+        let Read::Frame(frame) = log.read(1) else {
+            panic!("frame 1 is held")
+        };
+        let (one, other) = (frame.encoded(&()), frame.encoded(&()));
+        assert_eq!(one, "1:7");
+        assert_eq!(one.as_ptr(), other.as_ptr());
+    }
+}

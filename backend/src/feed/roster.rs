@@ -1,0 +1,253 @@
+//! Who watches a feed, and the threads that write to them.
+//!
+//! Each fan-out thread owns a share of every feed's members. A publication marks the feed's
+//! roster dirty and wakes the threads; a thread walks its share in slices and lets each member
+//! write what its cursor finds, straight to the socket. So publishing costs a flag and a
+//! wake-up, thousands of tasks are not woken, and joining waits for a slice at most.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Members visited under one hold of a share's lock.
+const SLICE: usize = 64;
+
+/// Something that has cursors and a socket.
+pub trait Pump: Send + Sync {
+    /// Writes all that its cursors find and the socket takes, without waiting.
+    fn pump(&self);
+}
+
+/// The members of one feed, in one share a fan-out thread.
+pub struct Roster {
+    shares: Vec<Share>,
+    /// Chooses the share of the next member.
+    joined: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Share {
+    /// Set by a publication, cleared by the thread before it walks.
+    dirty: AtomicBool,
+    members: Mutex<Members>,
+}
+
+#[derive(Default)]
+struct Members {
+    slots: Vec<Option<Arc<dyn Pump>>>,
+    free: Vec<usize>,
+}
+
+/// A member's place; leaving is dropping it.
+pub struct Seat {
+    roster: Weak<Roster>,
+    share: usize,
+    slot: usize,
+}
+
+impl Roster {
+    /// An empty roster for `shards` fan-out threads.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        Self {
+            shares: (0..shards.max(1)).map(|_| Share::default()).collect(),
+            joined: AtomicUsize::new(0),
+        }
+    }
+
+    /// Adds a member; it stays until the seat is dropped.
+    pub fn join(self: &Arc<Self>, member: Arc<dyn Pump>) -> Seat {
+        let share = self.joined.fetch_add(1, Ordering::Relaxed) % self.shares.len();
+        let mut members = self.shares[share].members.lock();
+        let slot = members.free.pop().unwrap_or_else(|| {
+            members.slots.push(None);
+            members.slots.len() - 1
+        });
+        members.slots[slot] = Some(member);
+        Seat {
+            roster: Arc::downgrade(self),
+            share,
+            slot,
+        }
+    }
+
+    /// Members now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shares
+            .iter()
+            .map(|share| {
+                let members = share.members.lock();
+                members.slots.len() - members.free.len()
+            })
+            .sum()
+    }
+
+    /// Whether nobody watches.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lets every member of one share write; used by that share's thread.
+    fn walk(&self, share: usize) {
+        let share = &self.shares[share];
+        share.dirty.store(false, Ordering::SeqCst);
+        let mut slice: Vec<Arc<dyn Pump>> = Vec::with_capacity(SLICE);
+        let mut from = 0;
+        loop {
+            {
+                let members = share.members.lock();
+                let to = (from + SLICE).min(members.slots.len());
+                slice.extend(
+                    members
+                        .slots
+                        .get(from..to)
+                        .into_iter()
+                        .flatten()
+                        .flatten()
+                        .cloned(),
+                );
+                from = to;
+                if to == members.slots.len() && slice.is_empty() {
+                    return;
+                }
+            }
+            for member in slice.drain(..) {
+                member.pump();
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(roster) = self.roster.upgrade() {
+            let mut members = roster.shares[self.share].members.lock();
+            // Taken out under the lock, dropped after it: a member may own much.
+            let member = members.slots[self.slot].take();
+            members.free.push(self.slot);
+            drop(members);
+            drop(member);
+        }
+    }
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roster")
+            .field("members", &self.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat")
+            .field("share", &self.share)
+            .field("slot", &self.slot)
+            .finish()
+    }
+}
+
+/// The fan-out threads. They end when the last handle is dropped.
+#[derive(Clone)]
+pub struct Fanout(Arc<Threads>);
+
+struct Threads {
+    queues: Vec<Arc<Queue>>,
+}
+
+/// The rosters a thread has yet to walk. Bounded by the number of feeds: a roster that is
+/// already dirty is not queued again (policy: coalesce).
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    rosters: VecDeque<Arc<Roster>>,
+    closed: bool,
+}
+
+impl Fanout {
+    /// Starts `shards` threads (at least one).
+    ///
+    /// # Errors
+    /// The operating system refuses a thread.
+    pub fn start(shards: usize) -> std::io::Result<Self> {
+        let mut queues = Vec::new();
+        for shard in 0..shards.max(1) {
+            let queue = Arc::new(Queue::default());
+            queues.push(Arc::clone(&queue));
+            std::thread::Builder::new()
+                .name(format!("fan-out-{shard}"))
+                .spawn(move || run_thread(shard, &queue))?;
+        }
+        Ok(Self(Arc::new(Threads { queues })))
+    }
+
+    /// Number of threads.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.0.queues.len()
+    }
+
+    /// Has every member of `roster` look for new frames, soon and elsewhere.
+    pub fn wake(&self, roster: &Arc<Roster>) {
+        for (share, queue) in roster.shares.iter().zip(&self.0.queues) {
+            if !share.dirty.swap(true, Ordering::SeqCst) {
+                queue.state.lock().rosters.push_back(Arc::clone(roster));
+                queue.filled.notify_one();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Fanout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fanout")
+            .field("shards", &self.shards())
+            .finish()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for queue in &self.queues {
+            queue.state.lock().closed = true;
+            queue.filled.notify_one();
+        }
+    }
+}
+
+fn run_thread(shard: usize, queue: &Queue) {
+    loop {
+        let roster = {
+            let mut state = queue.state.lock();
+            loop {
+                if let Some(roster) = state.rosters.pop_front() {
+                    break roster;
+                }
+                if state.closed {
+                    return;
+                }
+                queue.filled.wait(&mut state);
+            }
+        };
+        // A panic in one member's encoding must not silence the others for ever.
+        let walk = std::panic::AssertUnwindSafe(|| roster.walk(shard));
+        if std::panic::catch_unwind(walk).is_err() {
+            tracing::error!("a viewer's frame could not be written; the fan-out goes on");
+        }
+    }
+}

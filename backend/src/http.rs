@@ -1,0 +1,8 @@
+//! The HTTP face: routes, who may do what, what every answer carries, and the page.
+
+pub mod access;
+pub mod assets;
+pub mod docs;
+pub mod frame;
+pub mod origin;
+pub mod router;

@@ -1,0 +1,266 @@
+//! The built-in tick, live: window and feed together, and what a viewer gets on opening.
+//!
+//! A tick goes into the window first and into the feed second. A viewer takes its snapshot from
+//! the window and puts its cursor right behind the newest tick in it, so no tick falls between
+//! snapshot and stream and none comes twice, whatever happens meanwhile.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use pulseboard_shared::{
+    Stats, Timestamp,
+    protocol::metrics::{Merged, MergedSeries, ServerMessage, Snapshot, Tick as WireTick},
+};
+
+use crate::{
+    feed::{Fanout, Feed, Frame, Payload, Position},
+    stream::ws,
+    window::{Selection, Tick, Window},
+};
+
+/// Distinct selections that are shared; a further one is encoded for its viewer alone.
+const SELECTIONS_MAX: usize = 1024;
+/// Snapshots kept for the newest tick, one a view.
+const SNAPSHOTS_MAX: usize = 16;
+/// Frames that a viewer may be behind before they are merged into one.
+const LAG_MAX: usize = 64;
+
+/// How ticks are written for a viewer.
+#[derive(Clone, Debug)]
+pub struct TickView {
+    /// `None`: the four built-in metrics.
+    pub selection: Option<Arc<Selection>>,
+}
+
+impl PartialEq for TickView {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.selection, &other.selection) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+/// A tick in the feed.
+#[derive(Debug)]
+pub struct TickPayload {
+    epoch: Arc<str>,
+    tick: Arc<Tick>,
+}
+
+impl TickPayload {
+    /// A tick in the log called `epoch`.
+    #[must_use]
+    pub fn new(epoch: Arc<str>, tick: Arc<Tick>) -> Self {
+        Self { epoch, tick }
+    }
+}
+
+impl Payload for TickPayload {
+    type View = TickView;
+
+    fn encode(&self, offset: u64, view: &TickView) -> Bytes {
+        ws::json(&ServerMessage::Metrics(WireTick {
+            epoch: self.epoch.to_string(),
+            offset,
+            sampled_ms: self.tick.sampled_ms,
+            sent_ms: self.tick.sent_ms,
+            data: self.tick.metrics(view.selection.as_deref()).collect(),
+        }))
+    }
+
+    fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &TickView) -> Bytes {
+        let Some(newest) = held.last().map(|frame| frame.payload()) else {
+            return Bytes::new();
+        };
+        // Series that appeared or went away on the way are in the newest tick or of no interest.
+        let data = newest
+            .tick
+            .samples(view.selection.as_deref())
+            .map(|(series, _)| {
+                let samples = held.iter().filter_map(|frame| {
+                    let tick = &frame.payload().tick;
+                    tick.series
+                        .iter()
+                        .position(|known| known == series)
+                        .map(|index| (tick.values[index], tick.sampled_ms))
+                });
+                let (values, times): (Vec<f64>, Vec<i64>) =
+                    samples.filter(|(value, _)| value.is_finite()).unzip();
+                let stats = Stats::of(values.iter().copied());
+                MergedSeries {
+                    name: series.name.to_string(),
+                    unit: series.unit.to_string(),
+                    labels: series.labels.clone(),
+                    min: stats.min,
+                    max: stats.max,
+                    last: values.last().copied().unwrap_or(f64::NAN),
+                    count: stats.count,
+                    timestamp: Timestamp::from_millis(
+                        times.last().copied().unwrap_or(newest.tick.sampled_ms),
+                    ),
+                }
+            });
+        ws::json(&ServerMessage::Merged(Merged {
+            epoch: newest.epoch.to_string(),
+            offset: last,
+            first_offset: first,
+            last_offset: last,
+            data: data.collect(),
+        }))
+    }
+}
+
+/// The built-in tick. See the module.
+pub struct Live {
+    epoch: Arc<str>,
+    interval_ms: u64,
+    /// Written by the ticker alone; readers copy what they need.
+    window: RwLock<Window>,
+    feed: Arc<Feed<TickPayload>>,
+    /// Equal selections become one, so that their frames are encoded once.
+    selections: Mutex<Vec<Weak<Selection>>>,
+    /// Snapshots of the newest tick, emptied when a newer one has come.
+    snapshots: Mutex<(u64, Vec<(TickView, Bytes)>)>,
+}
+
+impl Live {
+    /// Nothing has ticked yet. `retained` ticks are kept for viewers that read slowly; at least
+    /// the window.
+    #[must_use]
+    pub fn new(
+        epoch: Arc<str>,
+        window_size: usize,
+        retained: usize,
+        interval_ms: u64,
+        fanout: &Fanout,
+    ) -> Arc<Self> {
+        let feed = Feed::new(
+            Arc::clone(&epoch),
+            retained.max(window_size),
+            LAG_MAX,
+            fanout,
+        );
+        Arc::new(Self {
+            epoch,
+            interval_ms,
+            window: RwLock::new(Window::new(window_size)),
+            feed,
+            selections: Mutex::default(),
+            snapshots: Mutex::default(),
+        })
+    }
+
+    /// Takes a tick in and has it delivered.
+    pub fn publish(&self, tick: Tick) -> Arc<Tick> {
+        let tick = Arc::new(tick);
+        self.window.write().push(Arc::clone(&tick));
+        self.feed.append(TickPayload {
+            epoch: Arc::clone(&self.epoch),
+            tick: Arc::clone(&tick),
+        });
+        tick
+    }
+
+    /// Reads the window under its lock.
+    pub fn with_window<T>(&self, read: impl FnOnce(&Window) -> T) -> T {
+        read(&self.window.read())
+    }
+
+    /// Nominal milliseconds between ticks.
+    #[must_use]
+    pub fn interval_ms(&self) -> u64 {
+        self.interval_ms
+    }
+
+    /// The feed of ticks.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed<TickPayload>> {
+        &self.feed
+    }
+
+    /// The view of all who ask for these names (`[]`: the four).
+    #[must_use]
+    pub fn view(&self, names: Vec<String>) -> TickView {
+        let Some(selection) = Selection::new(names) else {
+            return TickView { selection: None };
+        };
+        let mut selections = self.selections.lock();
+        selections.retain(|known| known.strong_count() > 0);
+        let known = selections
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|known| **known == selection);
+        let selection = known.unwrap_or_else(|| {
+            let selection = Arc::new(selection);
+            if selections.len() < SELECTIONS_MAX {
+                selections.push(Arc::downgrade(&selection));
+            }
+            selection
+        });
+        TickView {
+            selection: Some(selection),
+        }
+    }
+
+    /// What a viewer gets on opening, and the offset its cursor starts at: what it missed since
+    /// `from` where that is still held, else the whole window.
+    #[must_use]
+    pub fn open(&self, view: &TickView, from: Option<&Position>, now_ms: i64) -> (Bytes, u64) {
+        let window = self.window.read();
+        let newest = window.newest_offset();
+        let missed = from
+            .filter(|from| *from.epoch == *self.epoch)
+            .and_then(|from| window.since(from.offset));
+        if let Some(missed) = missed {
+            let missed: Vec<_> = missed.map(Arc::clone).collect();
+            let snapshot = self.snapshot(&window, now_ms, view, missed.iter());
+            return (ws::json(&ServerMessage::Resumed(snapshot)), newest + 1);
+        }
+        let mut snapshots = self.snapshots.lock();
+        if snapshots.0 != newest {
+            *snapshots = (newest, Vec::new());
+        }
+        if let Some((_, bytes)) = snapshots.1.iter().find(|(known, _)| known == view) {
+            return (bytes.clone(), newest + 1);
+        }
+        let snapshot = self.snapshot(&window, now_ms, view, window.ticks());
+        let bytes = ws::json(&ServerMessage::Initial(snapshot));
+        if snapshots.1.len() < SNAPSHOTS_MAX {
+            snapshots.1.push((view.clone(), bytes.clone()));
+        }
+        (bytes, newest + 1)
+    }
+
+    fn snapshot<'a>(
+        &self,
+        window: &Window,
+        now_ms: i64,
+        view: &TickView,
+        ticks: impl Iterator<Item = &'a Arc<Tick>>,
+    ) -> Snapshot {
+        Snapshot {
+            epoch: self.epoch.to_string(),
+            offset: window.newest_offset(),
+            window: window.capacity() as u64,
+            interval_ms: self.interval_ms,
+            sent_ms: now_ms,
+            data: ticks
+                .flat_map(|tick| tick.metrics(view.selection.as_deref()))
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}

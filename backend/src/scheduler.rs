@@ -1,0 +1,202 @@
+//! Periodic work, aligned to the wall clock: the tick of the built-in source, and the sweep that
+//! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use pulseboard_shared::{BUILT_IN, BuiltIn};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    source::{Source, Traffic},
+    telemetry::Answered,
+    window::{Series, Tick, built_in_series},
+};
+
+/// How often deadlines are looked at.
+const SWEEP_MS: i64 = 1_000;
+
+/// A first tick comes at once where the next aligned moment is further away than this, so that a
+/// page opened right after the start has figures.
+const FIRST_TICK_WITHIN_MS: i64 = 400;
+
+/// The first multiple of `interval_ms` after `now_ms`.
+fn next_aligned(now_ms: i64, interval_ms: i64) -> i64 {
+    (now_ms.div_euclid(interval_ms) + 1) * interval_ms
+}
+
+/// Runs `work` at every multiple of `interval_ms` until `stopping`; `work` gets the moment that
+/// it was planned for and how many were skipped before it because the work was late.
+pub async fn every(
+    clock: &crate::clock::Clock,
+    interval_ms: i64,
+    stopping: &CancellationToken,
+    mut work: impl FnMut(i64, u64),
+) {
+    let mut due_ms = next_aligned(clock.now_ms(), interval_ms);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = clock.sleep_until(due_ms) => {}
+        }
+        // The newest moment that is due; those before it were missed.
+        let late_by = (clock.now_ms() - due_ms).max(0) / interval_ms;
+        due_ms += late_by * interval_ms;
+        work(due_ms, late_by.unsigned_abs());
+        due_ms += interval_ms;
+    }
+}
+
+/// Owns the built-in source; the one task that publishes ticks.
+pub struct Ticker {
+    app: Arc<App>,
+    source: Box<dyn Source>,
+    /// What was answered up to the last tick, and when that was.
+    answered: (Answered, i64),
+    /// The series of the last tick, kept as long as the same things are measured.
+    series: Arc<[Series]>,
+}
+
+impl Ticker {
+    /// A ticker over `source`.
+    #[must_use]
+    pub fn new(app: Arc<App>, source: Box<dyn Source>) -> Self {
+        let answered = (app.telemetry.answered(), app.clock.now_ms());
+        Self {
+            app,
+            source,
+            answered,
+            series: built_in_series().collect(),
+        }
+    }
+
+    /// Ticks until the server stops.
+    pub async fn run(mut self, interval: Duration, stopping: CancellationToken) {
+        let interval_ms = i64::try_from(interval.as_millis())
+            .unwrap_or(i64::MAX)
+            .max(1);
+        let app = Arc::clone(&self.app);
+        let now_ms = app.clock.now_ms();
+        if next_aligned(now_ms, interval_ms) - now_ms > FIRST_TICK_WITHIN_MS {
+            app.clock
+                .sleep_until(now_ms + FIRST_TICK_WITHIN_MS / 2)
+                .await;
+            self.tick(app.clock.now_ms());
+        }
+        every(&app.clock, interval_ms, &stopping, |due_ms, skipped| {
+            app.telemetry
+                .ticks_skipped
+                .fetch_add(skipped, Ordering::Relaxed);
+            self.tick(due_ms);
+        })
+        .await;
+    }
+
+    /// Measures, publishes, and lets the rules look.
+    fn tick(&mut self, due_ms: i64) {
+        let app = Arc::clone(&self.app);
+        let now_ms = app.clock.now_ms();
+        let answered = app.telemetry.answered();
+        let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, now_ms));
+        let traffic = Traffic {
+            requests: answered.requests - before.requests,
+            errors: answered.errors - before.errors,
+            latency_sum: answered.latency.saturating_sub(before.latency),
+            elapsed: Duration::from_millis((now_ms - since_ms).max(1).unsigned_abs()),
+        };
+        let (requests, errors) = (traffic.requests, traffic.errors);
+        let reading = self.source.read(traffic);
+        let (requests, errors) = reading.totals.unwrap_or((requests, errors));
+        app.operator.add(requests, errors);
+
+        let mut values = Vec::with_capacity(BUILT_IN.len() + reading.extras.len());
+        values.extend(BUILT_IN.map(|metric| match metric {
+            BuiltIn::Cpu => reading.cpu,
+            BuiltIn::Memory => reading.memory,
+            BuiltIn::Requests => reading.requests,
+            BuiltIn::Latency => reading.latency,
+        }));
+        values.extend(reading.extras.iter().map(|extra| extra.value));
+        let known = &self.series[BUILT_IN.len()..];
+        let same = known.len() == reading.extras.len()
+            && known.iter().zip(&reading.extras).all(|(series, extra)| {
+                *series.name == *extra.name
+                    && *series.unit == *extra.unit
+                    && series.labels == extra.labels
+            });
+        if !same {
+            let extras = reading
+                .extras
+                .iter()
+                .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
+            self.series = built_in_series().chain(extras).collect();
+        }
+        let tick = app.live.publish(Tick {
+            sampled_ms: due_ms,
+            sent_ms: app.clock.now_ms(),
+            series: Arc::clone(&self.series),
+            values: values.into(),
+        });
+        app.telemetry.ticks.fetch_add(1, Ordering::Relaxed);
+        app.alerts.observe(&tick);
+    }
+}
+
+impl std::fmt::Debug for Ticker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticker")
+            .field("answered", &self.answered)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps the streams' deadlines until the streams are told to go.
+pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
+    every(&app.clock, SWEEP_MS, &stopped, |_, _| {
+        app.registry.sweep(app.clock.now_ms())
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn work_is_aligned_and_late_work_is_skipped_not_piled_up() {
+        let clock = Clock::manual(10_300);
+        let stopping = CancellationToken::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let task = tokio::spawn({
+            let (clock, stopping, seen) = (clock.clone(), stopping.clone(), Arc::clone(&seen));
+            async move {
+                every(&clock, 1_000, &stopping, |due_ms, skipped| {
+                    seen.lock().push((due_ms, skipped))
+                })
+                .await
+            }
+        });
+        for (step_ms, expected) in [
+            (699, vec![]),
+            (1, vec![(11_000, 0)]),
+            (1_000, vec![(11_000, 0), (12_000, 0)]),
+            (5_200, vec![(11_000, 0), (12_000, 0), (17_000, 4)]),
+            (
+                800,
+                vec![(11_000, 0), (12_000, 0), (17_000, 4), (18_000, 0)],
+            ),
+        ] {
+            tokio::task::yield_now().await;
+            clock.advance(Duration::from_millis(step_ms));
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(*seen.lock(), expected);
+        }
+        stopping.cancel();
+        assert!(task.await.is_ok());
+    }
+}

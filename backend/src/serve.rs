@@ -1,0 +1,289 @@
+//! Accepts connections and serves HTTP/1.1 on them, until a stream takes its socket or the
+//! server stops.
+//!
+//! salvo's own server is not used for this: it hands no socket out, its idle fuse races the
+//! heartbeats, and its graceful stop leaves sockets and streams open. Its routing, hoops and
+//! handlers are, through [`salvo::Service`].
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{body::Incoming, server::conn::http1, service::Service as _};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use salvo::{conn::ConnCtrl, http::uri::Scheme};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
+};
+
+use crate::{
+    app::App,
+    stream::takeover::{Taken, Takeover, encode_head},
+    telemetry::Limit,
+};
+
+/// Connections that the kernel completes before we accept them; thousands of pages may come back
+/// in one second after a restart.
+const BACKLOG: u32 = 4_096;
+/// A request head must be there within this time.
+const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// Of a request head; a longer one is answered 431.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Of unsent and unacknowledged bytes that the kernel holds for one stream (it doubles this).
+/// Large enough for a window's snapshot, small enough that thousands of viewers that never read
+/// cost little.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Unacknowledged bytes older than this end a connection: its peer is gone.
+const UNACKED_MAX: Duration = Duration::from_secs(30);
+/// Files that are not connections: the history, logs, the runtime's own.
+const FILES_RESERVED: u64 = 128;
+/// The limit asked for however few streams are wanted.
+const OPEN_FILES_AT_LEAST: u64 = 4_096;
+/// Plain HTTP connections beside the streams.
+const HTTP_CONNECTIONS_MAX: usize = 1_024;
+
+fn fitting_streams(wanted: usize, files_limit: u64) -> usize {
+    let left = files_limit.saturating_sub(FILES_RESERVED + HTTP_CONNECTIONS_MAX as u64);
+    wanted
+        .min(usize::try_from(left).unwrap_or(usize::MAX))
+        .max(1)
+}
+
+/// Binds the listening socket.
+///
+/// # Errors
+/// The address is taken or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Raises the open-file limit as far as allowed and returns how many streams it then carries: at
+/// most `wanted`, fewer (in a warning) where the limit does not suffice.
+#[must_use]
+pub fn fit_open_files(wanted: usize) -> usize {
+    let needed = (wanted + HTTP_CONNECTIONS_MAX) as u64 + FILES_RESERVED;
+    let Ok(limit) = rlimit::increase_nofile_limit(needed.max(OPEN_FILES_AT_LEAST)) else {
+        return wanted;
+    };
+    let fitting = fitting_streams(wanted, limit);
+    if fitting < wanted {
+        tracing::warn!(
+            files.limit = limit,
+            "MAX_CONNECTIONS={wanted} needs more open files than the limit of {limit} allows; lowered to {fitting}"
+        );
+    }
+    fitting
+}
+
+/// Accepts until the server stops; every connection is a task of `app.tasks`.
+pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Service) {
+    let service = Arc::new(service);
+    let local = listener.local_addr().unwrap_or(app.settings.bind_addr);
+    let places = Arc::new(Semaphore::new(app.registry.max() + HTTP_CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = app.stopping.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, or a client that went away in the queue: neither ends
+                // the server, and trying again at once would only turn the crank.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            app.telemetry.count_limit(Limit::Sockets);
+            continue;
+        };
+        let (connection_app, service) = (Arc::clone(&app), Arc::clone(&service));
+        app.tasks.spawn(async move {
+            serve_connection(connection_app, stream, local, remote, &service).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve_connection(
+    app: Arc<App>,
+    stream: TcpStream,
+    local: SocketAddr,
+    remote: SocketAddr,
+    service: &salvo::Service,
+) {
+    let socket = socket2::SockRef::from(&stream);
+    // Where the system refuses one of these, the connection works all the same.
+    drop(socket.set_tcp_nodelay(true));
+    drop(socket.set_tcp_user_timeout(Some(UNACKED_MAX)));
+    let flushed = Arc::new(AtomicBool::new(true));
+    let io = TokioIo::new(Io {
+        stream,
+        flushed: Arc::clone(&flushed),
+    });
+    let takeover = Takeover::default();
+    let handler = service.hyper_handler(
+        local.into(),
+        remote.into(),
+        Scheme::HTTP,
+        None,
+        ConnCtrl::new(),
+        None,
+    );
+    let answering = hyper::service::service_fn({
+        let takeover = takeover.clone();
+        move |mut request: hyper::Request<Incoming>| {
+            let takeover = takeover.clone();
+            request.extensions_mut().insert(takeover.clone());
+            let answer = handler.call(request);
+            Box::pin(async move {
+                let Ok(response) = answer.await else {
+                    return Err(io::Error::other("the handler gave no answer"));
+                };
+                if takeover.claimed() {
+                    takeover.set_head(encode_head(response.status(), response.headers()));
+                    // Nothing is answered here any more: the socket is about to be taken.
+                    std::future::pending::<Infallible>().await;
+                }
+                Ok(response)
+            }) as Pin<Box<dyn Future<Output = _> + Send>>
+        }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(io, answering);
+
+    let mut stopping = pin!(app.stopping.cancelled());
+    let mut told = false;
+    let taken = poll_fn(|context| {
+        if !told && stopping.as_mut().poll(context).is_ready() {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        match Pin::new(&mut connection).poll(context) {
+            Poll::Ready(result) => {
+                if let Err(error) = result {
+                    tracing::debug!(client.address = %remote.ip(), %error, "connection ended");
+                }
+                Poll::Ready(None)
+            }
+            // Answers to earlier requests on this connection are out before it is taken.
+            Poll::Pending if flushed.load(Ordering::Relaxed) => match takeover.take() {
+                Some(claimed) => Poll::Ready(Some(claimed)),
+                None => Poll::Pending,
+            },
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    if let Some((claim, head)) = taken {
+        let parts = connection.into_parts();
+        let stream = parts.io.into_inner().stream;
+        drop(socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES));
+        claim(Taken {
+            stream,
+            read: Bytes::copy_from_slice(&parts.read_buf),
+            head,
+        });
+    }
+}
+
+/// A socket that knows whether all that was written to it has been taken by the kernel.
+struct Io {
+    stream: TcpStream,
+    flushed: Arc<AtomicBool>,
+}
+
+impl Io {
+    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.flushed.store(polled.is_ready(), Ordering::Relaxed);
+        polled
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io")
+            .field("flushed", &self.flushed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_fit_the_open_file_limit() {
+        assert_eq!(fitting_streams(20_000, 1_000_000), 20_000);
+        assert_eq!(fitting_streams(20_000, 20_000), 20_000 - 128 - 1_024);
+        assert_eq!(fitting_streams(20_000, 10), 1, "one always fits");
+    }
+}

@@ -1,0 +1,13 @@
+//! Streams: sockets that stay open and are written to by the fan-out.
+//!
+//! A handler checks the request and *claims* its connection ([`takeover`]); the connection's
+//! socket then becomes a [`viewer::Viewer`], and hyper's and salvo's memory for it is given back.
+
+pub mod open;
+pub mod registry;
+pub mod sse;
+pub mod sse_alerts;
+pub mod takeover;
+pub mod viewer;
+pub mod ws;
+pub mod ws_metrics;

@@ -1,0 +1,101 @@
+//! What every stream's handler does once its request is checked: find a place, claim the socket,
+//! and start the viewer's task.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use salvo::Request;
+use tokio::net::TcpStream;
+
+use super::{
+    registry::Admission,
+    takeover::{Taken, Takeover},
+    viewer::{Viewer, Wire},
+};
+use crate::{app::App, error::AppError, http::access, telemetry::StreamKind};
+
+/// Seconds after which a client that found no place may ask again.
+const RETRY_AFTER_S: u32 = 5;
+
+/// A place for a stream whose socket is not claimed yet.
+#[derive(Debug)]
+pub struct Offer {
+    app: Arc<App>,
+    takeover: Takeover,
+    admission: Admission,
+}
+
+/// Finds a place for a stream.
+///
+/// # Errors
+/// 503 with `Retry-After` when the server is stopping or all places are taken.
+pub fn offer(app: &Arc<App>, request: &Request, kind: StreamKind) -> Result<Offer, AppError> {
+    if app.stopping.is_cancelled() {
+        return Err(AppError::unavailable(
+            "the server is stopping",
+            RETRY_AFTER_S,
+        ));
+    }
+    let Some(takeover) = request.extensions().get::<Takeover>().cloned() else {
+        tracing::error!(
+            stream.kind = kind.as_str(),
+            "a stream was asked for outside a connection"
+        );
+        return Err(AppError::internal());
+    };
+    let admission = app
+        .registry
+        .admit(access::client_address(request))
+        .map_err(|full| {
+            AppError::unavailable(
+                format!("all {} places for streams are taken", full.max),
+                RETRY_AFTER_S,
+            )
+        })?;
+    Ok(Offer {
+        app: Arc::clone(app),
+        takeover,
+        admission,
+    })
+}
+
+impl Offer {
+    /// Claims the socket; `start` makes the viewer and returns the future that serves it.
+    pub fn serve<F>(self, start: impl FnOnce(Arc<App>, Taken, Admission) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Self {
+            app,
+            takeover,
+            admission,
+        } = self;
+        takeover.claim(move |taken| {
+            let tasks = app.tasks.clone();
+            tasks.spawn(start(app, taken, admission));
+        });
+    }
+}
+
+/// Makes a viewer of a claimed socket and registers it.
+#[must_use]
+pub fn viewer(
+    app: &App,
+    kind: StreamKind,
+    wire: Wire,
+    stream: TcpStream,
+    first: impl IntoIterator<Item = Bytes>,
+    admission: &Admission,
+) -> Arc<Viewer> {
+    let viewer = Viewer::new(
+        admission.id,
+        kind,
+        wire,
+        stream,
+        first,
+        app.clock.clone(),
+        Arc::clone(&app.telemetry),
+    );
+    admission.register(&viewer);
+    viewer
+}

@@ -1,0 +1,134 @@
+//! Server-sent events (WHATWG HTML §9.2) in HTTP/1.1 chunks (RFC 9112 §7.1).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pulseboard_shared::{Timestamp, protocol::alerts::Heartbeat};
+use salvo::http::{HeaderValue, StatusCode, Version, header};
+
+use super::{
+    registry::Admission,
+    viewer::{Viewer, Wire, Woken},
+};
+
+/// Writes one event. `data` may span lines; `event` and `id` are ours and hold no line breaks.
+#[must_use]
+pub fn event(event: Option<&str>, id: Option<&str>, data: &str) -> Bytes {
+    let mut text = String::with_capacity(data.len() + 64);
+    for (field, value) in [("event", event), ("id", id)] {
+        if let Some(value) = value {
+            text.push_str(field);
+            text.push_str(": ");
+            text.push_str(value);
+            text.push('\n');
+        }
+    }
+    for line in data.split('\n') {
+        text.push_str("data: ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push('\n');
+    Bytes::from(text)
+}
+
+/// Tells the client how long to wait before it reconnects.
+#[must_use]
+pub fn retry(retry_ms: u64) -> Bytes {
+    Bytes::from(format!("retry: {retry_ms}\n\n"))
+}
+
+/// The heartbeat of the alert stream.
+#[must_use]
+pub fn heartbeat(now_ms: i64) -> Bytes {
+    event(
+        None,
+        None,
+        &crate::json_text(&Heartbeat {
+            timestamp: Timestamp::from_millis(now_ms),
+        }),
+    )
+}
+
+/// Puts encoded events on the wire of a viewer.
+#[must_use]
+pub fn frame(events: &Bytes, wire: Wire) -> Bytes {
+    if wire == Wire::SseChunked {
+        chunk(events)
+    } else {
+        events.clone()
+    }
+}
+
+fn chunk(payload: &[u8]) -> Bytes {
+    let mut bytes = format!("{:x}\r\n", payload.len()).into_bytes();
+    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(b"\r\n");
+    Bytes::from(bytes)
+}
+
+/// The last bytes of a stream: when to come back, and the end of the body.
+#[must_use]
+pub fn last(retry_ms: u64, wire: Wire) -> Bytes {
+    let mut bytes = frame(&retry(retry_ms), wire).to_vec();
+    if wire == Wire::SseChunked {
+        bytes.extend_from_slice(b"0\r\n\r\n");
+    }
+    Bytes::from(bytes)
+}
+
+/// Fills in the answer's head and says how the body is framed.
+pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Wire {
+    response.status_code(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx as packaged would keep the first events back until its buffer is full.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if request.version() == Version::HTTP_11 {
+        headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
+        Wire::SseChunked
+    } else {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Wire::SsePlain
+    }
+}
+
+/// Serves one event stream until it ends; the viewer's task. The client has nothing to say.
+pub async fn run(viewer: Arc<Viewer>, admission: Admission) {
+    let why = loop {
+        if let Some(why) = viewer.over() {
+            break why;
+        }
+        if viewer.woken().await == Woken::Readable {
+            let mut buffer = [0; 512];
+            while matches!(viewer.read(&mut buffer), Ok(count) if count > 0) {}
+        }
+    };
+    admission.end(&viewer, why);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_written_line_by_line() {
+        assert_eq!(
+            event(Some("resolved"), Some("e:1"), "a\nb"),
+            "event: resolved\nid: e:1\ndata: a\ndata: b\n\n"
+        );
+        assert_eq!(
+            frame(&Bytes::from("data: x\n\n"), Wire::SseChunked),
+            "9\r\ndata: x\n\n\r\n"
+        );
+        assert_eq!(last(5, Wire::SseChunked), "a\r\nretry: 5\n\n\r\n0\r\n\r\n");
+        assert_eq!(last(5, Wire::SsePlain), "retry: 5\n\n");
+    }
+}

@@ -1,0 +1,358 @@
+//! WebSocket framing (RFC 6455): the handshake, frames out, messages in.
+//!
+//! Frames out are encoded here, head and payload in one buffer that all viewers share. Messages
+//! in are read by tungstenite's sans-socket context, which knows fragmentation, masking, control
+//! frames, UTF-8 and limits; what it answers by itself (pongs, the echo of a close) goes through
+//! the viewer's replies, so that nobody writes into the middle of a frame.
+
+use std::{
+    io::{self, Read, Write},
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use salvo::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tungstenite::{
+    Error, Message,
+    error::CapacityError,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+use super::{
+    registry::Admission,
+    viewer::{Viewer, Wire, Woken},
+};
+use crate::{
+    error::AppError,
+    telemetry::{Limit, Telemetry},
+};
+
+/// Bytes of a client's message that are read at a time. Clients say little, and each viewer has
+/// a buffer of this size for as long as it is connected.
+const READ_BUFFER_BYTES: usize = 512;
+
+/// Why a connection is closed (RFC 6455 §7.4.1, and the IANA registry for 1012 and 1013).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCode {
+    /// 1000: done.
+    Normal,
+    /// 1002: the client broke the protocol.
+    Protocol,
+    /// 1003: binary where text is expected.
+    Unsupported,
+    /// 1007: text that is not UTF-8.
+    InvalidPayload,
+    /// 1008: not allowed (any more).
+    Policy,
+    /// 1009: the message is too large.
+    TooBig,
+    /// 1012: the server restarts; come back.
+    Restart,
+    /// 1013: over a limit; come back later.
+    TryAgain,
+}
+
+impl CloseCode {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::Protocol => 1002,
+            Self::Unsupported => 1003,
+            Self::InvalidPayload => 1007,
+            Self::Policy => 1008,
+            Self::TooBig => 1009,
+            Self::Restart => 1012,
+            Self::TryAgain => 1013,
+        }
+    }
+}
+
+const OPCODE_TEXT: u8 = 0x1;
+const OPCODE_BINARY: u8 = 0x2;
+const OPCODE_CLOSE: u8 = 0x8;
+const OPCODE_PING: u8 = 0x9;
+
+/// An unmasked, unfragmented frame (RFC 6455 §5.2).
+fn frame(opcode: u8, payload: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(payload.len() + 10);
+    bytes.put_u8(0x80 | opcode);
+    match payload.len() {
+        length @ 0..=125 => bytes.put_u8(u8::try_from(length).unwrap_or(125)),
+        length => match u16::try_from(length) {
+            Ok(length) => {
+                bytes.put_u8(126);
+                bytes.put_u16(length);
+            }
+            Err(_) => {
+                bytes.put_u8(127);
+                bytes.put_u64(length as u64);
+            }
+        },
+    }
+    bytes.put_slice(payload);
+    bytes.freeze()
+}
+
+/// A text message in one frame.
+#[must_use]
+pub fn text(text: &str) -> Bytes {
+    frame(OPCODE_TEXT, text.as_bytes())
+}
+
+/// A binary message in one frame.
+#[must_use]
+pub fn binary(payload: &[u8]) -> Bytes {
+    frame(OPCODE_BINARY, payload)
+}
+
+/// A message as JSON text in one frame.
+#[must_use]
+pub fn json(message: &impl serde::Serialize) -> Bytes {
+    text(&crate::json_text(message))
+}
+
+/// A ping without payload.
+#[must_use]
+pub fn ping() -> Bytes {
+    frame(OPCODE_PING, b"")
+}
+
+/// A close frame; a reason over 123 bytes is cut at a character boundary (RFC 6455 §5.5).
+#[must_use]
+pub fn close(code: CloseCode, reason: &str) -> Bytes {
+    let mut payload = code.code().to_be_bytes().to_vec();
+    payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
+    frame(OPCODE_CLOSE, &payload)
+}
+
+/// What a door does with its clients' messages.
+pub trait Inbound: Send {
+    /// One text message.
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str);
+}
+
+/// Checks an upgrade request and fills in the answer's head (RFC 6455 §4.2).
+///
+/// # Errors
+/// 400 or 426 that says which part of the handshake is missing.
+pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Result<(), AppError> {
+    let headers = request.headers();
+    let refuse = |detail: &str| {
+        Err(AppError::upgrade_required(format!(
+            "{} is a WebSocket: {detail}",
+            request.uri().path()
+        )))
+    };
+    if request.method() != Method::GET || request.version() != salvo::http::Version::HTTP_11 {
+        return refuse("open it by an HTTP/1.1 GET request");
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade")
+        || !has_token(headers, header::UPGRADE, "websocket")
+    {
+        return refuse("the headers \"Connection: Upgrade\" and \"Upgrade: websocket\" are needed");
+    }
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        return refuse("\"Sec-WebSocket-Version\" must be 13");
+    }
+    let Some(key) = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .filter(|key| key.len() == 24)
+    else {
+        return refuse("\"Sec-WebSocket-Key\" must be 16 bytes in base64");
+    };
+    let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+    response.status_code(StatusCode::SWITCHING_PROTOCOLS);
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    Ok(())
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .any(|part| part.trim().eq_ignore_ascii_case(token))
+        })
+}
+
+/// Serves one WebSocket until it ends; the viewer's task.
+pub async fn run(
+    viewer: Arc<Viewer>,
+    admission: Admission,
+    mut inbound: impl Inbound,
+    read_before: Bytes,
+    message_bytes_max: usize,
+    telemetry: Arc<Telemetry>,
+) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(usize::MAX)
+        .max_message_size(Some(message_bytes_max))
+        .max_frame_size(Some(message_bytes_max));
+    let mut context = WebSocketContext::new(Role::Server, Some(config));
+    let mut port = Port {
+        viewer: Arc::clone(&viewer),
+        read_before,
+        replies: Vec::new(),
+    };
+    let mut woken = Woken::Readable;
+    let why = loop {
+        if woken == Woken::Readable {
+            read_messages(&mut context, &mut port, &mut inbound, &telemetry);
+        }
+        if let Some(why) = viewer.over() {
+            break why;
+        }
+        woken = viewer.woken().await;
+    };
+    drop(inbound);
+    admission.end(&viewer, why);
+}
+
+/// Reads all messages that are there.
+fn read_messages(
+    context: &mut WebSocketContext,
+    port: &mut Port,
+    inbound: &mut impl Inbound,
+    telemetry: &Telemetry,
+) {
+    let viewer = Arc::clone(&port.viewer);
+    if viewer.finishing() {
+        return port.discard();
+    }
+    loop {
+        let message = context.read(port);
+        port.send_replies();
+        match message {
+            Ok(Message::Text(text)) => {
+                telemetry.messages_received.fetch_add(1, Ordering::Relaxed);
+                inbound.on_text(&viewer, text.as_str());
+            }
+            Ok(Message::Binary(_)) => {
+                return viewer.finish(close(
+                    CloseCode::Unsupported,
+                    "binary message; this socket reads JSON text",
+                ));
+            }
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            // tungstenite has answered with the same code; our side closes once that is written.
+            Ok(Message::Close(_)) => return viewer.finish(Bytes::new()),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size })) => {
+                telemetry.count_limit(Limit::MessageBytes);
+                let reason =
+                    format!("message of at least {size} bytes; at most {max_size} are accepted");
+                return viewer.finish(close(CloseCode::TooBig, &reason));
+            }
+            Err(Error::Utf8(_)) => {
+                return viewer.finish(close(CloseCode::InvalidPayload, "text is not UTF-8"));
+            }
+            Err(Error::Protocol(error)) => {
+                return viewer.finish(close(CloseCode::Protocol, &error.to_string()));
+            }
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+                return viewer.finish(Bytes::new());
+            }
+            Err(_) => return viewer.abort("client closed the connection"),
+        }
+        if viewer.finishing() || viewer.over().is_some() {
+            return;
+        }
+    }
+}
+
+/// What tungstenite sees of the socket: reads go to it, writes become replies of the viewer.
+struct Port {
+    viewer: Arc<Viewer>,
+    read_before: Bytes,
+    replies: Vec<u8>,
+}
+
+impl Port {
+    fn send_replies(&mut self) {
+        if !self.replies.is_empty() {
+            self.viewer
+                .reply(Bytes::from(std::mem::take(&mut self.replies)));
+        }
+    }
+
+    /// Reads what still comes after the last word, so that the socket is not reset with our last
+    /// bytes under way.
+    fn discard(&mut self) {
+        let mut buffer = [0; 2048];
+        while matches!(self.viewer.read(&mut buffer), Ok(count) if count > 0) {}
+    }
+}
+
+impl Read for Port {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read_before.is_empty() {
+            return self.viewer.read(buffer);
+        }
+        let count = buffer.len().min(self.read_before.len());
+        buffer[..count].copy_from_slice(&self.read_before.split_to(count));
+        Ok(count)
+    }
+}
+
+impl Write for Port {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.replies.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The wire of every WebSocket viewer.
+pub const WIRE: Wire = Wire::WebSocket;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_heads_follow_the_payload_length() {
+        for (length, head) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 0xFF, 0xFF]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let bytes = text(&"x".repeat(length));
+            assert_eq!(
+                &bytes[..head.len()],
+                head,
+                "head of a frame of {length} bytes"
+            );
+            assert_eq!(bytes.len(), head.len() + length);
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let bytes = close(CloseCode::Policy, &"ä".repeat(100));
+        assert_eq!(&bytes[..4], [0x88, 124, 0x03, 0xF0]);
+        assert_eq!(
+            std::str::from_utf8(&bytes[4..]).map(|reason| reason.chars().count()),
+            Ok(61)
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! `GET /ws/metrics`: the tick over a WebSocket, filtered, resumable (CONTRACT section 3).
+
+use std::sync::Arc;
+
+use pulseboard_shared::protocol::metrics::{ClientMessage, ServerMessage};
+use salvo::{Depot, Request, Response, handler};
+
+use super::{
+    open,
+    viewer::Viewer,
+    ws::{self, Inbound},
+};
+use crate::{
+    app::App,
+    error::AppError,
+    feed::{Position, Subscription},
+    http::access,
+    telemetry::StreamKind,
+};
+
+/// Names the cursor into the tick feed.
+const TICKS: u64 = 0;
+
+/// Opens the stream: `?epoch=E&offset=N` resumes, `?metrics=a,b` subscribes from the start.
+#[handler]
+pub async fn open_metrics_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let from = resume_position(request)?;
+    let names = request.query::<String>("metrics").unwrap_or_default();
+    let names = names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    ws::accept(request, response)?;
+    let view = app.live.view(names);
+    let offered = open::offer(&app, request, StreamKind::WsMetrics)?;
+    offered.serve(move |app, taken, admission| {
+        let (first, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsMetrics,
+            ws::WIRE,
+            taken.stream,
+            [taken.head, first],
+            &admission,
+        );
+        let seat = app.live.feed().roster().join(Arc::clone(&viewer) as Arc<_>);
+        viewer.follow(
+            TICKS,
+            Subscription::new(Arc::clone(app.live.feed()), next, view),
+        );
+        let inbound = MetricsInbound {
+            app: Arc::clone(&app),
+            _seat: seat,
+        };
+        let telemetry = Arc::clone(&app.telemetry);
+        let message_bytes_max = app.settings.max_message_bytes;
+        async move {
+            ws::run(
+                viewer,
+                admission,
+                inbound,
+                taken.read,
+                message_bytes_max,
+                telemetry,
+            )
+            .await
+        }
+    });
+    Ok(())
+}
+
+fn resume_position(request: &Request) -> Result<Option<Position>, AppError> {
+    match (
+        request.query::<String>("epoch"),
+        request.query::<String>("offset"),
+    ) {
+        (Some(epoch), Some(offset)) => {
+            let offset = offset.parse().or(Err(AppError::bad_query(
+                "offset",
+                format!("{offset:?} is not a whole number ≥ 0"),
+            )))?;
+            Ok(Some(Position { epoch, offset }))
+        }
+        _ => Ok(None),
+    }
+}
+
+struct MetricsInbound {
+    app: Arc<App>,
+    /// Leaves the feed when the socket's task ends.
+    _seat: crate::feed::Seat,
+}
+
+impl Inbound for MetricsInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        match ClientMessage::parse(text) {
+            Ok(Some(ClientMessage::Ping)) => {
+                viewer.reply(ws::json(&ServerMessage::Pong {
+                    timestamp: self.app.clock.now(),
+                }));
+            }
+            Ok(Some(ClientMessage::Subscribe { metrics })) => {
+                let live = &self.app.live;
+                let view = live.view(metrics.clone());
+                let reply = ws::json(&ServerMessage::Subscribed { metrics });
+                let feed = Arc::clone(live.feed());
+                viewer.refollow(TICKS, reply, |next| {
+                    Box::new(Subscription::new(feed, next, view))
+                });
+            }
+            Ok(None) => {}
+            Err(text) => viewer.reply(ws::json(&ServerMessage::Error { text })),
+        }
+    }
+}

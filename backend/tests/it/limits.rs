@@ -1,0 +1,117 @@
+//! Bounds: places for streams, and clients that do not read.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::support::{TestServer, problem, reading};
+
+#[tokio::test]
+async fn past_the_last_place_a_stream_is_told_to_come_back() {
+    let server = TestServer::start_with(|settings| settings.max_connections = 1).await;
+    let first = server.ws("/ws/metrics").await;
+    let refused = server
+        .try_ws("/ws/metrics", &[])
+        .await
+        .err()
+        .expect("no place");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    problem(server.get("/events/alerts").await, 503).await;
+    assert_eq!(
+        server.get("/api/stats").await.status(),
+        200,
+        "requests are not streams"
+    );
+    assert_eq!(
+        server
+            .own_metric("pulseboard_limit_hits_total{limit=\"connections\"}")
+            .await,
+        2
+    );
+    drop(first);
+    server
+        .eventually("the place is free again", async || {
+            server.try_ws("/ws/metrics", &[]).await.is_ok()
+        })
+        .await;
+    server.stop().await;
+}
+
+/// Opens a stream and never reads from it.
+async fn never_reading(server: &TestServer, path: &str, headers: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let mut stream = socket.connect(server.address).await.expect("connected");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n",
+        server.address
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream
+}
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[tokio::test]
+async fn a_viewer_that_never_reads_slows_nobody_and_is_ended_after_the_deadline() {
+    let mut server =
+        TestServer::start_with(|settings| settings.alert_check = Duration::from_secs(1)).await;
+    let mut reader = server.ws("/ws/metrics").await;
+    reader.json_of("initial").await;
+    let stuck = never_reading(&server, "/events/alerts", "").await;
+    let open = "pulseboard_streams_open{kind=\"sse_alerts\"}";
+    server
+        .eventually("it is there", async || server.own_metric(open).await == 1)
+        .await;
+
+    // An alert a tick, until the kernel's buffers are full and the deadline is over.
+    let ended = "pulseboard_limit_hits_total{limit=\"write_deadline\"}";
+    let mut offset = 0;
+    while server.own_metric(ended).await == 0 {
+        server.tick(95.0).await;
+        offset += 1;
+        assert_eq!(
+            reader.json_of("metrics").await["offset"],
+            offset,
+            "the reader misses nothing meanwhile"
+        );
+        assert!(
+            offset < 5_000,
+            "a client that never reads was kept for {offset} s"
+        );
+    }
+    server
+        .eventually("its place is free", async || {
+            server.own_metric(open).await == 0
+        })
+        .await;
+    drop(stuck);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_asked_and_then_given_up() {
+    let mut server = TestServer::start().await;
+    let silent = never_reading(&server, "/ws/metrics", UPGRADE).await;
+    let open = "pulseboard_streams_open{kind=\"ws_metrics\"}";
+    server
+        .eventually("it is there", async || server.own_metric(open).await == 1)
+        .await;
+    server.clock.advance(Duration::from_secs(61));
+    server.tick_with(reading(1.0)).await;
+    server
+        .eventually("it is given up", async || {
+            server.own_metric(open).await == 0
+        })
+        .await;
+    assert_eq!(
+        server
+            .own_metric("pulseboard_limit_hits_total{limit=\"idle_deadline\"}")
+            .await,
+        1
+    );
+    drop(silent);
+    server.stop().await;
+}

@@ -1,0 +1,14 @@
+//! A real server on a port of its own, acted on through its public doors. One file a door; the
+//! vocabulary is in `support`.
+
+mod access;
+mod alerts;
+mod docs;
+mod health;
+mod limits;
+mod metrics;
+mod origin;
+mod shutdown;
+mod stats;
+mod support;
+mod ws_metrics;

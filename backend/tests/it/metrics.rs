@@ -1,0 +1,118 @@
+//! `GET /api/metrics/recent`, `GET /api/metrics`, `GET /metrics`.
+
+use serde_json::json;
+
+use crate::support::{TestServer, problem, reading};
+
+#[tokio::test]
+async fn recent_samples_come_oldest_first_and_as_many_as_asked_for() {
+    let mut server = TestServer::start().await;
+    for cpu in [1.0, 2.0, 3.0] {
+        server.tick(cpu).await;
+    }
+    let recent = server.json("/api/metrics/recent?count=5").await;
+    let cells: Vec<_> = recent
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|m| (m["name"].as_str(), m["value"].as_f64()))
+        .collect();
+    assert_eq!(
+        cells,
+        [
+            (Some("avg_latency"), Some(0.5)),
+            (Some("cpu_usage"), Some(3.0)),
+            (Some("memory_usage"), Some(1.5)),
+            (Some("requests_per_sec"), Some(30.0)),
+            (Some("avg_latency"), Some(0.75)),
+        ]
+    );
+    assert_eq!(
+        recent[1],
+        json!({"name": "cpu_usage", "value": 3.0, "unit": "%", "timestamp": "2026-11-20T20:00:02.000Z"})
+    );
+    assert_eq!(
+        server
+            .json("/api/metrics/recent")
+            .await
+            .as_array()
+            .map(Vec::len),
+        Some(12)
+    );
+    assert_eq!(server.json("/api/metrics/recent?count=0").await, json!([]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_count_that_is_no_whole_number_is_refused() {
+    let server = TestServer::start().await;
+    for wrong in ["-1", "abc", "1.5", ""] {
+        let answer = server
+            .get(&format!("/api/metrics/recent?count={wrong}"))
+            .await;
+        let problem = problem(answer, 400).await;
+        assert_eq!(problem["errors"][0]["pointer"], "?count");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_gap_is_null_and_counts_for_nothing() {
+    let mut server = TestServer::start().await;
+    server.tick(4.0).await;
+    server
+        .tick_with(pulseboard::source::Reading {
+            cpu: f64::NAN,
+            ..reading(8.0)
+        })
+        .await;
+    let recent = server.json("/api/metrics/recent?count=4").await;
+    assert_eq!(recent[0]["value"], json!(null));
+    assert_eq!(server.json("/api/stats").await["cpu"]["count"], 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_operators_figures_are_those_of_the_newest_tick() {
+    let mut server = TestServer::start().await;
+    server.tick(42.0).await;
+    let figures = server.json("/api/metrics").await;
+    assert_eq!(figures["cpu_percent"], 42.0);
+    assert_eq!(figures["memory_percent"], 21.0);
+    assert_eq!(figures["active_connections"], 0);
+    assert_eq!(figures["alert_threshold"], 80.0);
+    let before = figures["requests_total"].as_u64().expect("a count");
+    server.get("/nothing-here.txt").await;
+    server.tick(42.0).await;
+    let after = server.json("/api/metrics").await["requests_total"]
+        .as_u64()
+        .expect("a count");
+    assert!(
+        after > before,
+        "{after} requests after {before}: answered requests are counted"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn own_figures_are_prometheus_text() {
+    let mut server = TestServer::start().await;
+    server.tick(42.0).await;
+    let answer = server.get("/metrics").await;
+    assert_eq!(
+        answer.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let text = answer.text().await.expect("text");
+    for expected in [
+        "# TYPE pulseboard_http_responses_total counter",
+        "pulseboard_sample{metric=\"cpu_usage\",unit=\"%\"} 42",
+        "pulseboard_sample{metric=\"cpu_core_usage\",unit=\"%\",core=\"0\"} 42",
+    ] {
+        assert!(
+            text.lines().any(|line| line == expected),
+            "{expected} is missing in\n{text}"
+        );
+    }
+    server.stop().await;
+}

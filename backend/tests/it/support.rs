@@ -1,0 +1,211 @@
+//! The vocabulary of the tests: a server whose clock and figures the test holds in its hands, and
+//! third-party clients for its doors.
+
+pub(crate) mod sse;
+pub(crate) mod ws;
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use pulseboard::{
+    clock::Clock,
+    serve,
+    settings::{DataDir, Settings},
+    source::{Extra, Reading, Source, Traffic},
+};
+use pulseboard_shared::Labels;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long a test waits for anything before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// 2026-11-20T20:00:00Z, a whole second.
+pub(crate) const START_MS: i64 = 1_795_204_800_000;
+
+/// A server in this process. Ends with the test; [`Self::stop`] asserts that it ends well.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: Clock,
+    readings: Arc<Mutex<VecDeque<Reading>>>,
+    ticks: u64,
+    stop: CancellationToken,
+    running: Option<JoinHandle<std::io::Result<()>>>,
+    http: reqwest::Client,
+}
+
+/// A source that says what the test told it to.
+struct Scripted(Arc<Mutex<VecDeque<Reading>>>);
+
+impl Source for Scripted {
+    fn read(&mut self, _traffic: Traffic) -> Reading {
+        self.0.lock().pop_front().unwrap_or_else(|| reading(0.0))
+    }
+}
+
+/// Four figures that follow from one: cpu, memory = cpu / 2, requests = 10 cpu, latency = cpu / 4;
+/// and one labelled series.
+pub(crate) fn reading(cpu: f64) -> Reading {
+    Reading {
+        cpu,
+        memory: cpu / 2.0,
+        requests: cpu * 10.0,
+        latency: cpu / 4.0,
+        extras: vec![Extra {
+            name: "cpu_core_usage".into(),
+            unit: "%".into(),
+            labels: Labels::from([("core".to_owned(), "0".to_owned())]),
+            value: cpu,
+        }],
+        totals: None,
+    }
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts with other settings. The clock stands at [`START_MS`]; [`Self::tick`] moves it.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            data_dir: DataDir::Memory,
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        settings.bind_addr = SocketAddr::new(settings.bind_addr.ip(), address.port());
+        let clock = Clock::manual(START_MS);
+        let readings = Arc::new(Mutex::new(VecDeque::new()));
+        let source: Box<dyn Source> = Box::new(Scripted(Arc::clone(&readings)));
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(pulseboard::run_with(
+            listener,
+            settings,
+            clock.clone(),
+            Some(source),
+            stop.clone(),
+        ));
+        let server = Self {
+            address,
+            clock,
+            readings,
+            ticks: 0,
+            stop,
+            running: Some(running),
+            http: reqwest::Client::new(),
+        };
+        // The first tick comes by itself, a moment after the start; here it is the test's to make.
+        server
+            .eventually("the server answers", async || {
+                server.get("/healthz").await.status() == 200
+            })
+            .await;
+        server
+    }
+
+    /// Makes the server tick with this cpu, and waits until it has.
+    pub(crate) async fn tick(&mut self, cpu: f64) {
+        self.tick_with(reading(cpu)).await;
+    }
+
+    pub(crate) async fn tick_with(&mut self, reading: Reading) {
+        self.readings.lock().push_back(reading);
+        self.ticks += 1;
+        // Before the first aligned second there is a tick of its own, 200 ms after the start.
+        self.clock.advance(match self.ticks {
+            1 => Duration::from_millis(200),
+            2 => Duration::from_millis(800),
+            _ => Duration::from_secs(1),
+        });
+        let expected = self.ticks;
+        self.eventually("the tick is made", async || {
+            self.own_metric("pulseboard_ticks_total").await == expected
+        })
+        .await;
+    }
+
+    /// Waits until `condition` holds.
+    pub(crate) async fn eventually(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+        let began = Instant::now();
+        while !condition().await {
+            assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// A counter of the server without labels, or with the labels written out.
+    pub(crate) async fn own_metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").await.text().await.expect("text");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .parse()
+            .expect("a whole number")
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        self.request(reqwest::Method::GET, path)
+            .send()
+            .await
+            .expect("an answer")
+    }
+
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, self.url(path)).timeout(PATIENCE)
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json().await.expect("JSON")
+    }
+
+    /// Asks the server to stop.
+    pub(crate) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops, and asserts that every task ended.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        let running = self.running.take().expect("stopped once");
+        tokio::time::timeout(PATIENCE, running)
+            .await
+            .expect("stops in time")
+            .expect("no panic")
+            .expect("no error");
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Asserts that an answer is a problem of this status, and returns it.
+pub(crate) async fn problem(answer: reqwest::Response, status: u16) -> serde_json::Value {
+    assert_eq!(answer.status(), status);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: serde_json::Value = answer.json().await.expect("JSON");
+    assert_eq!(problem["status"], status);
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| !detail.is_empty()),
+        "{problem}"
+    );
+    problem
+}

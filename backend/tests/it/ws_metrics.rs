@@ -1,0 +1,202 @@
+//! `GET /ws/metrics`.
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::TestServer;
+
+fn cpus(message: &Value) -> Vec<f64> {
+    let data = message["data"].as_array().expect("data");
+    data.iter()
+        .filter(|m| m["name"] == "cpu_usage")
+        .filter_map(|m| m["value"].as_f64())
+        .collect()
+}
+
+fn names(message: &Value) -> Vec<&str> {
+    message["data"]
+        .as_array()
+        .expect("data")
+        .iter()
+        .filter_map(|m| m["name"].as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_viewer_gets_the_window_and_then_every_tick() {
+    let mut server = TestServer::start_with(|settings| settings.window_size = 2).await;
+    let mut early = server.ws("/ws/metrics").await;
+    let initial = early.json_of("initial").await;
+    assert_eq!(
+        (&initial["data"], &initial["offset"]),
+        (&json!([]), &json!(0))
+    );
+    for cpu in [1.0, 2.0, 3.0] {
+        server.tick(cpu).await;
+    }
+    for offset in 1..=3_u32 {
+        let tick = early.json_of("metrics").await;
+        assert_eq!(tick["offset"], offset);
+        assert_eq!(tick["epoch"], initial["epoch"]);
+        assert_eq!(
+            names(&tick),
+            [
+                "cpu_usage",
+                "memory_usage",
+                "requests_per_sec",
+                "avg_latency"
+            ]
+        );
+        assert_eq!(cpus(&tick), [f64::from(offset)]);
+    }
+    let mut late = server.ws("/ws/metrics").await;
+    let initial = late.json_of("initial").await;
+    assert_eq!(
+        (cpus(&initial), &initial["offset"]),
+        (vec![2.0, 3.0], &json!(3))
+    );
+    assert_eq!(
+        (&initial["window"], &initial["interval_ms"]),
+        (&json!(2), &json!(1000))
+    );
+    server.tick(4.0).await;
+    assert_eq!(cpus(&late.json_of("metrics").await), [4.0]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_subscription_really_filters() {
+    let mut server = TestServer::start().await;
+    let mut viewer = server.ws("/ws/metrics").await;
+    viewer.json_of("initial").await;
+    let wanted = json!(["avg_latency", "cpu_usage", "no_such_metric"]);
+    viewer
+        .send(&json!({"type": "subscribe", "metrics": wanted}).to_string())
+        .await;
+    assert_eq!(
+        viewer.json().await,
+        json!({"type": "subscribed", "metrics": wanted})
+    );
+    server.tick(1.0).await;
+    assert_eq!(
+        names(&viewer.json_of("metrics").await),
+        ["cpu_usage", "avg_latency"]
+    );
+
+    viewer
+        .send(r#"{"type":"subscribe","metrics":["cpu_core_usage{core=\"0\"}"]}"#)
+        .await;
+    viewer.json_of("subscribed").await;
+    server.tick(2.0).await;
+    let tick = viewer.json_of("metrics").await;
+    assert_eq!(
+        (names(&tick), &tick["data"][0]["labels"]),
+        (vec!["cpu_core_usage"], &json!({"core": "0"}))
+    );
+
+    viewer.send(r#"{"type":"subscribe","metrics":[]}"#).await;
+    viewer.json_of("subscribed").await;
+    server.tick(3.0).await;
+    assert_eq!(names(&viewer.json_of("metrics").await).len(), 4);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn odd_messages_leave_the_socket_open() {
+    let server = TestServer::start().await;
+    let mut viewer = server.ws("/ws/metrics").await;
+    viewer.json_of("initial").await;
+    for wrong in [
+        "hello",
+        "[1]",
+        "7",
+        "null",
+        "{\"type\":",
+        r#"{"type":"subscribe","metrics":"cpu"}"#,
+        "\u{0}",
+    ] {
+        viewer.send(wrong).await;
+        let error = viewer.json_of("error").await;
+        assert!(
+            error["text"].as_str().is_some_and(|text| !text.is_empty()),
+            "{error}"
+        );
+    }
+    viewer.send(&"[".repeat(10_000)).await;
+    viewer.json_of("error").await;
+    viewer.send(r#"{"type":"dance"}"#).await;
+    viewer.send(r#"{"type":"ping"}"#).await;
+    assert_eq!(
+        viewer.json().await,
+        json!({"type": "pong", "timestamp": "2026-11-20T20:00:00.000Z"})
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_understood_at_all_is_closed_with_a_code_and_a_reason() {
+    let server = TestServer::start_with(|settings| settings.max_message_bytes = 1000).await;
+    for (message, code) in [
+        (Message::binary(vec![1, 2, 3]), 1003),
+        (Message::text("x".repeat(1001)), 1009),
+    ] {
+        let mut viewer = server.ws("/ws/metrics").await;
+        viewer.send_message(message).await;
+        let (closed, reason) = viewer.closed().await;
+        assert_eq!(closed, code);
+        assert!(!reason.is_empty());
+    }
+    let mut other = server.ws("/ws/metrics").await;
+    other.json_of("initial").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_comes_back_gets_exactly_what_it_missed() {
+    let mut server = TestServer::start_with(|settings| settings.window_size = 3).await;
+    for cpu in [1.0, 2.0, 3.0, 4.0, 5.0] {
+        server.tick(cpu).await;
+    }
+    let epoch = server.ws("/ws/metrics").await.json_of("initial").await["epoch"]
+        .as_str()
+        .expect("an epoch")
+        .to_owned();
+    // The window holds ticks 3, 4, 5: its edge is a viewer that saw tick 2.
+    for (epoch, offset, kind, expected) in [
+        (&*epoch, 1, "initial", vec![3.0, 4.0, 5.0]),
+        (&*epoch, 2, "resumed", vec![3.0, 4.0, 5.0]),
+        (&*epoch, 3, "resumed", vec![4.0, 5.0]),
+        (&*epoch, 5, "resumed", vec![]),
+        (&*epoch, 6, "initial", vec![3.0, 4.0, 5.0]),
+        ("another", 4, "initial", vec![3.0, 4.0, 5.0]),
+    ] {
+        let mut viewer = server
+            .ws(&format!("/ws/metrics?epoch={epoch}&offset={offset}"))
+            .await;
+        let message = viewer.json_of(kind).await;
+        assert_eq!(
+            (cpus(&message), &message["offset"]),
+            (expected, &json!(5)),
+            "resumed from {epoch} {offset}"
+        );
+    }
+    let mut viewer = server
+        .ws(&format!("/ws/metrics?epoch={epoch}&offset=5"))
+        .await;
+    viewer.json_of("resumed").await;
+    server.tick(6.0).await;
+    assert_eq!(viewer.json_of("metrics").await["offset"], 6);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_plain_request_is_told_that_this_is_a_web_socket() {
+    let server = TestServer::start().await;
+    let problem = crate::support::problem(server.get("/ws/metrics").await, 426).await;
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("WebSocket"))
+    );
+    server.stop().await;
+}
