@@ -405,10 +405,11 @@ impl Driver {
             BufReader::new(process.stdout.take().context("its output is piped")?).lines();
         let port = tokio::time::timeout(DRIVER_WITHIN, async {
             while let Some(line) = lines.next_line().await? {
-                if let Some(port) = line
+                // Its first line names the port that it was asked for, which is none.
+                let port = line
                     .rsplit_once("on port ")
-                    .and_then(|(_, port)| port.trim_end_matches('.').parse().ok())
-                {
+                    .map(|(_, port)| port.trim_end_matches('.'));
+                if let Some(Ok(port @ 1..)) = port.map(str::parse) {
                     return Ok(port);
                 }
             }

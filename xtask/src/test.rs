@@ -295,7 +295,9 @@ pub(crate) fn end_to_end_environment<'a>(
         .env("PULSEBOARD_BIN", shell::server_binary())
         .env("PULSEBOARD_PAGE", page::dist())
         .env("CHROMIUM", &browser.chromium)
-        .env("CHROMEDRIVER", &browser.driver);
+        .env("CHROMEDRIVER", &browser.driver)
+        // Errors here are sentences; where they were made is not what a reader looks for.
+        .env("RUST_LIB_BACKTRACE", "0");
     match npm::AXE.install() {
         Ok(()) => {
             command.env("AXE_CORE", npm::AXE.folder().join("axe.min.js"));
