@@ -1,1 +1,34 @@
+//! Pulseboard's page: a Yew application in WebAssembly.
+//!
+//! | module | what it is | tested |
+//! |---|---|---|
+//! | [`net`] | protocols as state machines without a clock, settings, diagnosis | natively |
+//! | [`stores`] | what is known: reducers and selectors | natively |
+//! | [`chart`] | geometry (pure), painting, the page's drawing schedule | geometry natively |
+//! | [`format`] | numbers and times for people | natively |
+//! | [`hooks`] | sockets, streams, settings, theme: what has to be given back | in a browser |
+//! | [`components`] | what is seen | in a browser |
+//! | [`platform`] | the few things asked of the browser | |
+//!
+//! A sample's way: `hooks::use_metrics_socket` reads a frame, `net::feed` decides what is new,
+//! once per animation frame `stores::stats` takes it in, cards render what selectors yield, and
+//! `chart::stage` draws from the same rings.
 
+pub mod app;
+pub mod chart;
+pub mod components;
+pub mod format;
+pub mod hooks;
+pub mod net;
+pub mod panic;
+pub mod platform;
+pub mod stores;
+
+/// Mounts the application into the element `app`, in place of the static shell.
+pub fn start() {
+    panic::install();
+    let root = gloo::utils::document()
+        .get_element_by_id("app")
+        .unwrap_or_else(|| gloo::utils::body().into());
+    yew::Renderer::<app::App>::with_root(root).render();
+}

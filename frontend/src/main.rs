@@ -1,1 +1,5 @@
-fn main() {}
+//! Starts the page in a browser.
+
+fn main() {
+    pulseboard_frontend::start();
+}

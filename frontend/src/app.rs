@@ -1,0 +1,92 @@
+//! The application: stores, stage, settings, page.
+
+use pulseboard_shared::limits;
+use yew::prelude::*;
+use yewdux::{
+    YewduxRoot,
+    prelude::{use_dispatch, use_selector},
+};
+
+use crate::{
+    chart::stage::Stage,
+    components::{AlertFeed, Charts, Connected, MetricCards, PageFooter, PageHeader, ProblemPanel},
+    hooks::{ConfigState, THEME_KEY, use_config, use_theme},
+    platform,
+    stores::{
+        alert::AlertStore,
+        connection::ConnectionStore,
+        stats::StatsStore,
+        view::{Range, ThemeChoice, ViewStore},
+    },
+};
+
+/// Key in the browser's storage.
+pub(crate) const RANGE_KEY: &str = "pulseboard-range";
+
+/// See the module.
+#[component]
+pub fn App() -> Html {
+    html! {
+        <YewduxRoot>
+            <Page />
+        </YewduxRoot>
+    }
+}
+
+/// The page inside the stores.
+#[component]
+fn Page() -> Html {
+    let view = use_dispatch::<ViewStore>();
+    let stats = use_dispatch::<StatsStore>();
+    let connection = use_dispatch::<ConnectionStore>();
+    let stage = use_memo((), move |()| {
+        // Before anybody subscribes: what the reader chose the last time.
+        view.reduce_mut(|view| {
+            view.theme = platform::remembered(THEME_KEY)
+                .and_then(|key| ThemeChoice::from_key(&key))
+                .unwrap_or_default();
+            view.range = platform::remembered(RANGE_KEY)
+                .and_then(|key| Range::from_key(&key))
+                .unwrap_or_default();
+        });
+        Stage::new(stats, view, connection)
+    });
+    use_theme(&stage);
+    use_title();
+    let config = use_config();
+
+    let connection = match config {
+        ConfigState::Loading => Html::default(),
+        ConfigState::Ready(endpoint) => html! { <Connected {endpoint} /> },
+        ConfigState::Failed(error) => html! {
+            <ProblemPanel what={error.what()} fix={error.fix()} />
+        },
+    };
+    html! {
+        <ContextProvider<Stage> context={(*stage).clone()}>
+            <PageHeader />
+            <main class="page-main">
+                { connection }
+                <MetricCards />
+                <Charts />
+                <AlertFeed />
+            </main>
+            <PageFooter />
+        </ContextProvider<Stage>>
+    }
+}
+
+/// The tab says how many incidents are critical, for those who look elsewhere.
+#[hook]
+fn use_title() {
+    let critical = *use_selector(AlertStore::select_critical);
+    use_effect_with(critical, |critical| {
+        let count = (*critical).min(limits::ALERTS_SHOWN_MAX);
+        let title = if count == 0 {
+            "Live Dashboard · Pulseboard".to_owned()
+        } else {
+            format!("({count}) Live Dashboard · Pulseboard")
+        };
+        gloo::utils::document().set_title(&title);
+    });
+}

@@ -1,0 +1,10 @@
+//! Charts: geometry in pure modules, painting and the page's one drawing schedule apart.
+
+pub mod decimate;
+pub mod layout;
+pub mod paint;
+pub mod ring;
+pub mod scale;
+pub mod stage;
+pub mod theme;
+pub mod ticks;

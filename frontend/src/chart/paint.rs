@@ -1,0 +1,382 @@
+//! Paints a chart on its two canvases: what rarely changes (figures of the y axis, threshold)
+//! below, what moves (times, line) above. The crosshair is not painted; see [`super::stage`].
+
+use js_sys::Array;
+use pulseboard_shared::Severity;
+use wasm_bindgen::JsValue;
+use web_sys::CanvasRenderingContext2d;
+
+use super::{
+    decimate::{self, Strokes},
+    layout::{Plot, Span},
+    ring::Ring,
+    theme::{Theme, faded},
+    ticks,
+};
+use crate::format;
+
+const LINE_WIDTH: f64 = 1.75;
+/// Between two figures of the y axis, at least.
+const VALUE_MARK_PX: f64 = 34.0;
+/// Between two times, at least.
+const TIME_MARK_PX: f64 = 86.0;
+/// Between two strokes of the hatching over missing time.
+const HATCH_PX: f64 = 7.0;
+/// A missing stretch at least this wide says so in words.
+const GAP_TEXT_PX: f64 = 64.0;
+
+/// A canvas and how its pixels relate to CSS pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct Surface<'a> {
+    /// Where to paint.
+    pub context: &'a CanvasRenderingContext2d,
+    /// CSS pixels across and down.
+    pub size: (f64, f64),
+    /// Device pixels a CSS pixel.
+    pub ratio: f64,
+    /// The part inside the margins.
+    pub plot: Plot,
+}
+
+impl Surface<'_> {
+    /// Clears everything; from here on, one unit is one CSS pixel.
+    fn begin(&self, theme: &Theme) {
+        let context = self.context;
+        // Fails only for numbers that are not finite, and a ratio is.
+        drop(context.set_transform(self.ratio, 0.0, 0.0, self.ratio, 0.0, 0.0));
+        context.clear_rect(0.0, 0.0, self.size.0, self.size.1);
+        context.set_font(&theme.font);
+        context.set_line_join("round");
+        context.set_line_cap("round");
+    }
+
+    /// The middle of the device pixel nearest to `at`, so that a hairline covers one pixel
+    /// and not halves of two.
+    fn snap(&self, at: f64) -> f64 {
+        ((at * self.ratio).floor() + 0.5) / self.ratio
+    }
+
+    fn hairline(&self) {
+        self.context.set_line_width(1.0 / self.ratio.max(1.0));
+    }
+
+    fn horizontal(&self, y: f64) {
+        let y = self.snap(y);
+        self.context.begin_path();
+        self.context.move_to(self.plot.left, y);
+        self.context.line_to(self.plot.right(), y);
+        self.context.stroke();
+    }
+
+    fn text(&self, text: &str, x: f64, y: f64) {
+        // Fails only for numbers that are not finite.
+        drop(self.context.fill_text(text, x, y));
+    }
+
+    fn dash(&self, lengths: &[f64]) {
+        let array: Array = lengths.iter().copied().map(JsValue::from_f64).collect();
+        // Fails only for what is no list of numbers.
+        drop(self.context.set_line_dash(&array));
+    }
+
+    fn clip_to_plot(&self) {
+        let plot = &self.plot;
+        self.context.begin_path();
+        self.context
+            .rect(plot.left, plot.top - 2.0, plot.width, plot.height + 3.0);
+        self.context.clip();
+    }
+}
+
+/// A threshold as drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Threshold {
+    /// In the chart's unit.
+    pub above: f64,
+    /// Decides the colour.
+    pub severity: Severity,
+    /// Such as `critical above 90 %`.
+    pub label: String,
+}
+
+impl Threshold {
+    fn color<'a>(&self, theme: &'a Theme) -> &'a str {
+        if self.severity == Severity::Critical {
+            &theme.critical
+        } else {
+            &theme.warning
+        }
+    }
+}
+
+/// Paints the y axis from 0 to `top` and the threshold, if it is on the axis.
+pub fn paint_axis(surface: &Surface<'_>, theme: &Theme, top: f64, threshold: Option<&Threshold>) {
+    let (context, plot) = (surface.context, &surface.plot);
+    surface.begin(theme);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number of marks"
+    )]
+    let marks_max = (plot.height / VALUE_MARK_PX).clamp(1.0, 10.0) as usize;
+    let step = ticks::value_step(top, marks_max);
+    context.set_text_align("right");
+    context.set_text_baseline("middle");
+    context.set_fill_style_str(&theme.axis);
+    context.set_stroke_style_str(&theme.grid);
+    surface.hairline();
+    for mark in ticks::value_marks(top, step) {
+        let y = plot.y(mark, top);
+        surface.horizontal(y);
+        surface.text(&format::tick(mark, step), plot.left - 8.0, y + 0.5);
+    }
+    if let Some(threshold) = threshold.filter(|threshold| threshold.above < top) {
+        let y = plot.y(threshold.above, top);
+        let color = threshold.color(theme);
+        if let Some(band) = faded(color, "14") {
+            context.set_fill_style_str(&band);
+            context.fill_rect(plot.left, plot.top, plot.width, y - plot.top);
+        }
+        context.set_stroke_style_str(color);
+        surface.dash(&[4.0, 4.0]);
+        context.set_line_width(1.0);
+        surface.horizontal(y);
+        surface.dash(&[]);
+        context.set_fill_style_str(color);
+        context.set_text_align("left");
+        context.set_text_baseline(if y - plot.top > 16.0 { "bottom" } else { "top" });
+        let beside = if y - plot.top > 16.0 { -3.0 } else { 4.0 };
+        surface.text(&threshold.label, plot.left + 6.0, y + beside);
+    }
+}
+
+/// What a moving part needs beside its surface.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The history.
+    pub ring: &'a Ring,
+    /// Which of its columns.
+    pub column: usize,
+    /// The time that is shown.
+    pub span: Span,
+    /// Top of the y axis.
+    pub top: f64,
+    /// Time without figures after the newest one begins here, if it is long enough to be a gap.
+    pub silent_from: Option<f64>,
+    /// The figures are not of now.
+    pub stale: bool,
+    /// Minutes that local time is ahead of UTC.
+    pub offset_min: i32,
+}
+
+impl Scene<'_> {
+    /// The rows to draw: those inside the span, and one more on either side so that the line
+    /// goes on to the edge.
+    #[must_use]
+    pub fn rows(&self) -> (usize, usize) {
+        let from = self.ring.lower_bound(self.span.from_ms).saturating_sub(1);
+        let to = (self.ring.lower_bound(self.span.to_ms) + 1).min(self.ring.len());
+        (from, to)
+    }
+}
+
+/// Paints the times, the missing stretches and the line.
+pub fn paint_data(
+    surface: &Surface<'_>,
+    theme: &Theme,
+    scene: &Scene<'_>,
+    threshold: Option<&Threshold>,
+    strokes: &mut Strokes,
+) {
+    let (context, plot) = (surface.context, &surface.plot);
+    surface.begin(theme);
+    if plot.width < 1.0 || plot.height < 1.0 {
+        return;
+    }
+    paint_times(surface, theme, scene);
+
+    context.save();
+    surface.clip_to_plot();
+    let rows = scene.rows();
+    paint_gaps(surface, theme, scene, rows);
+
+    let color = &theme.lines[scene.column];
+    decimate::trace(
+        scene.ring,
+        scene.column,
+        rows,
+        plot.width * surface.ratio,
+        |t| scene.span.x(t, plot),
+        |value| plot.y(value, scene.top),
+        strokes,
+    );
+    if let (Some(upper), Some(lower)) = (faded(color, "3D"), faded(color, "03")) {
+        let gradient = context.create_linear_gradient(0.0, plot.top, 0.0, plot.bottom());
+        // Fails only for colours that cannot be read; then there is no fill.
+        drop(gradient.add_color_stop(0.0, &upper));
+        drop(gradient.add_color_stop(1.0, &lower));
+        context.set_fill_style_canvas_gradient(&gradient);
+        for stroke in strokes.iter().filter(|stroke| stroke.len() > 1) {
+            let (first, last) = (stroke[0], stroke[stroke.len() - 1]);
+            context.begin_path();
+            context.move_to(first.0, plot.bottom());
+            for (x, y) in stroke {
+                context.line_to(*x, *y);
+            }
+            context.line_to(last.0, plot.bottom());
+            context.fill();
+        }
+    }
+    context.set_line_width(LINE_WIDTH);
+    context.set_stroke_style_str(color);
+    context.set_fill_style_str(color);
+    paint_strokes(context, strokes);
+
+    // What is above the threshold has the threshold's colour, by a clip at its height.
+    if let Some(threshold) = threshold.filter(|threshold| threshold.above < scene.top) {
+        let y = plot.y(threshold.above, scene.top);
+        context.save();
+        context.begin_path();
+        context.rect(
+            plot.left,
+            plot.top - 2.0,
+            plot.width,
+            (y - plot.top + 2.0).max(0.0),
+        );
+        context.clip();
+        context.set_stroke_style_str(threshold.color(theme));
+        context.set_fill_style_str(threshold.color(theme));
+        paint_strokes(context, strokes);
+        context.restore();
+    }
+    context.restore();
+
+    if let Some((x, y)) = strokes.last()
+        && x >= plot.left
+        && x <= plot.right() + 1.0
+        && scene
+            .ring
+            .last_time()
+            .is_some_and(|newest| newest <= scene.span.to_ms)
+    {
+        let value = scene.ring.value(scene.column, scene.ring.len() - 1);
+        let over = threshold.filter(|threshold| value > threshold.above);
+        let color = if scene.stale {
+            &theme.axis
+        } else {
+            over.map_or(color.as_str(), |threshold| threshold.color(theme))
+        };
+        for (radius, fill) in [(5.0, theme.panel.as_str()), (3.25, color)] {
+            context.begin_path();
+            // Fails only for a negative radius.
+            drop(context.arc(x, y, radius, 0.0, std::f64::consts::TAU));
+            context.set_fill_style_str(fill);
+            context.fill();
+        }
+    }
+}
+
+fn paint_strokes(context: &CanvasRenderingContext2d, strokes: &Strokes) {
+    context.begin_path();
+    for stroke in strokes.iter() {
+        let (x, y) = stroke[0];
+        if stroke.len() == 1 {
+            // A figure between two gaps is a point, not nothing.
+            context.fill_rect(x - 1.25, y - 1.25, 2.5, 2.5);
+            continue;
+        }
+        context.move_to(x, y);
+        for (x, y) in &stroke[1..] {
+            context.line_to(*x, *y);
+        }
+    }
+    context.stroke();
+}
+
+fn paint_times(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
+    let (context, plot) = (surface.context, &surface.plot);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number of marks"
+    )]
+    let marks_max = (plot.width / TIME_MARK_PX).clamp(1.0, 30.0) as usize;
+    let step_ms = ticks::time_step_ms(scene.span.length_ms(), marks_max);
+    context.set_text_align("center");
+    context.set_text_baseline("alphabetic");
+    context.set_fill_style_str(&theme.axis);
+    context.set_stroke_style_str(&theme.grid);
+    surface.hairline();
+    let marks = ticks::time_marks(
+        scene.span.from_ms,
+        scene.span.to_ms,
+        step_ms,
+        scene.offset_min,
+    );
+    for mark in marks {
+        #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+        let x = surface.snap(scene.span.x(mark as f64, plot));
+        context.begin_path();
+        context.move_to(x, plot.bottom());
+        context.line_to(x, plot.bottom() + 4.0);
+        context.stroke();
+        let text = if step_ms < 60_000 {
+            format::clock(mark, scene.offset_min)
+        } else {
+            format::clock_minutes(mark, scene.offset_min)
+        };
+        // Kept inside, so that no time is cut off at an edge; half a text is about 22 px.
+        let x = x.clamp(plot.left + 4.0, plot.right() - 12.0);
+        surface.text(&text, x, plot.bottom() + 17.0);
+    }
+}
+
+/// Hatches what lies between two figures with something missing, and after the newest one when
+/// it is old.
+fn paint_gaps(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, (from, to): (usize, usize)) {
+    let plot = &surface.plot;
+    let ring = scene.ring;
+    for index in (from + 1)..to {
+        if ring.starts_after_gap(index) {
+            let left = scene.span.x(ring.time(index - 1), plot);
+            let right = scene.span.x(ring.time(index), plot);
+            hatch(surface, theme, left.max(plot.left), right.min(plot.right()));
+        }
+    }
+    if let Some(silent) = scene.silent_from {
+        let left = scene.span.x(silent, plot).max(plot.left);
+        hatch(surface, theme, left, plot.right());
+    }
+}
+
+fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
+    let (context, plot) = (surface.context, &surface.plot);
+    if right - left < 1.0 {
+        return;
+    }
+    context.save();
+    context.begin_path();
+    context.rect(left, plot.top, right - left, plot.height);
+    context.clip();
+    context.set_stroke_style_str(&theme.grid);
+    surface.context.set_line_width(1.0);
+    context.begin_path();
+    // The strokes hang on the plot, not on the gap: they stay where they are while it moves.
+    let mut x = left - plot.height - (left - plot.height).rem_euclid(HATCH_PX);
+    while x < right {
+        context.move_to(x, plot.bottom());
+        context.line_to(x + plot.height, plot.top);
+        x += HATCH_PX;
+    }
+    context.stroke();
+    context.restore();
+    if right - left >= GAP_TEXT_PX {
+        context.set_fill_style_str(&theme.panel);
+        let (x, y) = (f64::midpoint(left, right), plot.top + plot.height / 2.0);
+        context.fill_rect(x - 27.0, y - 9.0, 54.0, 18.0);
+        context.set_fill_style_str(&theme.axis);
+        context.set_text_align("center");
+        context.set_text_baseline("middle");
+        surface.text("no data", x, y + 0.5);
+    }
+}

@@ -1,0 +1,250 @@
+//! What the charts draw: times and the four figures in columns that turn round in place.
+//!
+//! All four series share one column of times, since they are sampled together; the crosshair
+//! finds its place once for all charts. A figure that is missing is NaN; a tick that came so
+//! late that something is missing before it is marked, and a line is never drawn across.
+//!
+//! ```text
+//! capacity 4 after six pushes      slot  0 1 2 3
+//! start = 2, len = 4               t     4 5 2 3        index 0 is slot 2: the oldest
+//! ```
+
+use crate::net::feed::Row;
+
+/// Series held, in the order of [`pulseboard_shared::BUILT_IN`].
+pub const COLUMNS: usize = 4;
+
+/// A ring of rows, oldest first, times never falling.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    times: Vec<f64>,
+    values: [Vec<f64>; COLUMNS],
+    gaps: Vec<bool>,
+    capacity: usize,
+    start: usize,
+    /// Rows ever pushed and kept; tells apart rings that look alike.
+    pushed: u64,
+}
+
+impl Ring {
+    /// Empty; memory is taken as it fills, 41 bytes a row.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            times: Vec::new(),
+            values: [const { Vec::new() }; COLUMNS],
+            gaps: Vec::new(),
+            capacity: capacity.max(1),
+            start: 0,
+            pushed: 0,
+        }
+    }
+
+    /// Rows held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Nothing has been pushed yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// Rows pushed since the beginning.
+    #[must_use]
+    pub const fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Appends a row and lets the oldest go when full. `gap`: something is missing before it.
+    /// A row older than the newest is not taken, and false is returned.
+    pub fn push(&mut self, row: Row, gap: bool) -> bool {
+        if self.last_time().is_some_and(|newest| row.t_ms < newest) || !row.t_ms.is_finite() {
+            return false;
+        }
+        self.pushed += 1;
+        if self.times.len() < self.capacity {
+            self.times.push(row.t_ms);
+            self.gaps.push(gap);
+            for (column, value) in self.values.iter_mut().zip(row.values) {
+                column.push(value);
+            }
+        } else {
+            let slot = self.start;
+            self.times[slot] = row.t_ms;
+            self.gaps[slot] = gap;
+            for (column, value) in self.values.iter_mut().zip(row.values) {
+                column[slot] = value;
+            }
+            self.start = (slot + 1) % self.capacity;
+        }
+        true
+    }
+
+    /// Changes how much is kept; the newest stay.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        let capacity = capacity.max(1);
+        if capacity == self.capacity {
+            return;
+        }
+        let keep = self.len().min(capacity);
+        self.rebuild(self.len() - keep, self.len(), capacity);
+    }
+
+    /// Forgets every row at or after `t_ms`: a server whose clock was set back begins there.
+    pub fn truncate_from(&mut self, t_ms: f64) {
+        let end = self.lower_bound(t_ms);
+        if end < self.len() {
+            self.rebuild(0, end, self.capacity);
+        }
+    }
+
+    fn rebuild(&mut self, from: usize, to: usize, capacity: usize) {
+        let mut fresh = Self::new(capacity);
+        for index in from..to {
+            fresh.push(
+                Row {
+                    t_ms: self.time(index),
+                    values: std::array::from_fn(|column| self.value(column, index)),
+                },
+                self.starts_after_gap(index),
+            );
+        }
+        fresh.pushed = self.pushed;
+        *self = fresh;
+    }
+
+    fn slot(&self, index: usize) -> usize {
+        let slot = self.start + index;
+        if slot >= self.times.len() {
+            slot - self.times.len()
+        } else {
+            slot
+        }
+    }
+
+    /// When row `index` was sampled; 0 is the oldest.
+    #[must_use]
+    pub fn time(&self, index: usize) -> f64 {
+        self.times[self.slot(index)]
+    }
+
+    /// Figure `column` of row `index`; NaN when there was none.
+    #[must_use]
+    pub fn value(&self, column: usize, index: usize) -> f64 {
+        self.values[column][self.slot(index)]
+    }
+
+    /// Something is missing before row `index`.
+    #[must_use]
+    pub fn starts_after_gap(&self, index: usize) -> bool {
+        self.gaps[self.slot(index)]
+    }
+
+    /// The oldest time.
+    #[must_use]
+    pub fn first_time(&self) -> Option<f64> {
+        (!self.is_empty()).then(|| self.time(0))
+    }
+
+    /// The newest time.
+    #[must_use]
+    pub fn last_time(&self) -> Option<f64> {
+        self.len().checked_sub(1).map(|last| self.time(last))
+    }
+
+    /// The first row at or after `t_ms`; `len` when there is none. O(log n).
+    #[must_use]
+    pub fn lower_bound(&self, t_ms: f64) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.time(middle) < t_ms {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The row nearest to `t_ms`, the older of two equally near.
+    #[must_use]
+    pub fn nearest(&self, t_ms: f64) -> Option<usize> {
+        let after = self.lower_bound(t_ms);
+        if after == 0 {
+            return (!self.is_empty()).then_some(0);
+        }
+        if after == self.len() || t_ms - self.time(after - 1) <= self.time(after) - t_ms {
+            return Some(after - 1);
+        }
+        Some(after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(t_ms: f64) -> Row {
+        Row {
+            t_ms,
+            values: [t_ms, -t_ms, f64::NAN, 1.0],
+        }
+    }
+
+    proptest! {
+        /// The ring equals the last N of a plain list, whatever is pushed, cut and resized.
+        #[test]
+        fn equals_a_list(
+            capacity in 1_usize..12,
+            steps in proptest::collection::vec((0_u8..12, 0_u8..6), 0..80),
+        ) {
+            let mut ring = Ring::new(capacity);
+            let mut capacity = capacity;
+            let mut list: Vec<(f64, bool)> = Vec::new();
+            let mut now = 0.0;
+            for (what, size) in steps {
+                match what {
+                    0 => {
+                        capacity = usize::from(size) + 1;
+                        ring.set_capacity(capacity);
+                    }
+                    1 => {
+                        let cut = now - f64::from(size);
+                        ring.truncate_from(cut);
+                        list.retain(|(t, _)| *t < cut);
+                        now = cut;
+                    }
+                    2 => {
+                        let older = list.last().is_some_and(|(newest, _)| now - 1.0 < *newest);
+                        prop_assert_eq!(ring.push(row(now - 1.0), false), !older);
+                        if !older { list.push((now - 1.0, false)); }
+                    }
+                    _ => {
+                        now += f64::from(size);
+                        ring.push(row(now), size > 3);
+                        list.push((now, size > 3));
+                    }
+                }
+                let excess = list.len().saturating_sub(capacity);
+                list.drain(..excess);
+                let got: Vec<(f64, bool)> =
+                    (0..ring.len()).map(|index| (ring.time(index), ring.starts_after_gap(index))).collect();
+                prop_assert_eq!(&got, &list);
+                for index in 0..ring.len() {
+                    prop_assert_eq!(ring.value(1, index), -ring.time(index));
+                }
+                let wanted = now - 2.5;
+                prop_assert_eq!(ring.lower_bound(wanted), list.iter().filter(|(t, _)| *t < wanted).count());
+                let nearest = ring.nearest(wanted).map(|index| (ring.time(index) - wanted).abs());
+                let best = list.iter().map(|(t, _)| (t - wanted).abs()).min_by(f64::total_cmp);
+                prop_assert_eq!(nearest, best);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! From figures to pixels: the y axis of a chart, fixed or following its data.
+
+/// An axis that could shrink waits this long: one that breathes with every spike cannot be read.
+const SHRINK_AFTER_MS: f64 = 3_000.0;
+
+/// The smallest top of an axis that follows its data, so that noise around 0 looks like what
+/// it is.
+const TOP_MIN: f64 = 1.0;
+
+/// The least of 1, 2, 2.5, 5 × a power of ten that is not below `value`, with some air above.
+#[must_use]
+pub fn nice_top(value: f64) -> f64 {
+    if !value.is_finite() || value <= TOP_MIN {
+        return TOP_MIN;
+    }
+    let wanted = value * 1.05;
+    let power = 10_f64.powf(wanted.log10().floor());
+    for factor in [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0] {
+        if factor * power >= wanted {
+            return factor * power;
+        }
+    }
+    10.0 * power
+}
+
+/// The y axis: always from 0, its top fixed or following the data with hysteresis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Axis {
+    top: f64,
+    follows: bool,
+    /// Since when a smaller top would do.
+    small_since: Option<f64>,
+}
+
+impl Axis {
+    /// 0 to 100.
+    #[must_use]
+    pub const fn percent() -> Self {
+        Self {
+            top: 100.0,
+            follows: false,
+            small_since: None,
+        }
+    }
+
+    /// 0 to what the data needs.
+    #[must_use]
+    pub const fn following() -> Self {
+        Self {
+            top: TOP_MIN,
+            follows: true,
+            small_since: None,
+        }
+    }
+
+    /// The largest value on the axis.
+    #[must_use]
+    pub const fn top(&self) -> f64 {
+        self.top
+    }
+
+    /// Makes room for `data_max`: grows at once, shrinks when less has sufficed for a while.
+    /// `at` never goes back. True when the axis changed.
+    pub fn fit(&mut self, at: f64, data_max: f64) -> bool {
+        if !self.follows || !data_max.is_finite() {
+            return false;
+        }
+        let wanted = nice_top(data_max);
+        if wanted >= self.top {
+            self.small_since = None;
+            let grown = wanted > self.top;
+            self.top = wanted;
+            return grown;
+        }
+        let since = *self.small_since.get_or_insert(at);
+        if at - since < SHRINK_AFTER_MS {
+            return false;
+        }
+        self.small_since = None;
+        self.top = wanted;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tops_are_round() {
+        for (value, top) in [
+            (f64::NAN, 1.0),
+            (-3.0, 1.0),
+            (0.2, 1.0),
+            (4.9, 6.0),
+            (94.0, 100.0),
+            (99.0, 150.0),
+            (480.0, 600.0),
+            (12_000.0, 15_000.0),
+        ] {
+            assert_eq!(nice_top(value), top, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tops_hold_their_value(value in 0.0..1e12_f64) {
+            let top = nice_top(value);
+            prop_assert!(top >= value && (value <= 1.0 || top <= value * 2.2));
+        }
+    }
+
+    #[test]
+    fn grows_at_once_and_shrinks_late() {
+        let mut axis = Axis::following();
+        assert!(axis.fit(0.0, 90.0));
+        assert_eq!(axis.top(), 100.0);
+        assert!(!axis.fit(1_000.0, 10.0));
+        assert!(!axis.fit(2_000.0, 90.0), "the spike came back in time");
+        assert!(!axis.fit(3_000.0, 10.0));
+        assert!(!axis.fit(5_900.0, 10.0));
+        assert!(axis.fit(6_000.0, 10.0));
+        assert_eq!(axis.top(), 15.0);
+    }
+
+    #[test]
+    fn percent_stays() {
+        let mut axis = Axis::percent();
+        assert!(!axis.fit(0.0, 3.0));
+        assert_eq!(axis.top(), 100.0);
+    }
+}

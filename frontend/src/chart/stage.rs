@@ -1,0 +1,652 @@
+//! The page's one drawing schedule: all charts share a time axis, a crosshair and a frame.
+//!
+//! Whatever changes marks what has to be drawn anew; one animation frame draws it all. Between
+//! ticks the charts move by whole device pixels, and the next frame is asked for when the next
+//! pixel is due, not sixty times a second. Charts outside the viewport are left out, and a
+//! hidden tab gets no frames from the browser at all.
+//!
+//! The crosshair is three elements a chart, moved by `transform`; no canvas is touched by it.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::{Rc, Weak},
+};
+
+use gloo::{
+    events::EventListener,
+    render::{AnimationFrame, request_animation_frame},
+    timers::callback::Timeout,
+    utils::window,
+};
+use js_sys::Array;
+use pulseboard_shared::BuiltIn;
+use wasm_bindgen::{JsCast, closure::Closure};
+use web_sys::{
+    CanvasRenderingContext2d, Element, HtmlCanvasElement, HtmlElement, IntersectionObserver,
+    IntersectionObserverEntry, ResizeObserver,
+};
+use yewdux::Dispatch;
+
+use super::{
+    decimate::Strokes,
+    layout::{Plot, Span},
+    paint::{self, Scene, Surface, Threshold},
+    ring::Ring,
+    scale::Axis,
+    theme::Theme,
+};
+use crate::{
+    format, platform,
+    stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
+};
+
+/// Without reduced motion, moments further apart than this are waited for with a timer rather
+/// than with frame after frame.
+const TIMER_FROM_MS: f64 = 40.0;
+
+/// A newest figure older than this many intervals has missing time after it.
+const SILENT_INTERVALS: f64 = 2.5;
+
+/// A touch read-out stays this long after the finger is lifted.
+const TOUCH_LINGER_MS: u32 = 4_000;
+
+/// Where the crosshair is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cursor {
+    /// Under the pointer, this far to the right.
+    Pointer(f64),
+    /// On a sample, by its time; moved with the keyboard.
+    Sample(f64),
+}
+
+/// A step of the crosshair by keyboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many samples to the right.
+    By(isize),
+    /// To the oldest sample in view.
+    First,
+    /// To the newest sample in view.
+    Last,
+}
+
+/// The elements of one chart.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What the canvases fill.
+    pub area: HtmlElement,
+    /// The lower canvas.
+    pub axis: HtmlCanvasElement,
+    /// The upper canvas.
+    pub data: HtmlCanvasElement,
+    /// The vertical line.
+    pub line: HtmlElement,
+    /// The point on the line.
+    pub point: HtmlElement,
+    /// Where the reading is written.
+    pub readout: HtmlElement,
+    /// What takes the keyboard focus and says the reading.
+    pub slider: Element,
+}
+
+struct Chart {
+    metric: BuiltIn,
+    threshold: Option<Threshold>,
+    parts: Parts,
+    axis_context: CanvasRenderingContext2d,
+    data_context: CanvasRenderingContext2d,
+    axis: Cell<Axis>,
+    /// CSS pixels across and down, and device pixels a CSS pixel.
+    size: Cell<(f64, f64, f64)>,
+    visible: Cell<bool>,
+    /// The lower canvas has to be painted.
+    axis_dirty: Cell<bool>,
+    strokes: RefCell<Strokes>,
+    /// Text of the read-out, to leave the element alone while it stays the same.
+    reading: RefCell<String>,
+}
+
+/// See the module. Clones are the same stage.
+#[derive(Clone)]
+pub struct Stage(Rc<Inner>);
+
+struct Inner {
+    charts: RefCell<Vec<Rc<Chart>>>,
+    stats: Dispatch<StatsStore>,
+    view: Dispatch<ViewStore>,
+    connection: Dispatch<ConnectionStore>,
+    cursor: Cell<Option<Cursor>>,
+    theme: RefCell<Theme>,
+    frame: RefCell<Option<AnimationFrame>>,
+    timer: RefCell<Option<Timeout>>,
+    linger: RefCell<Option<Timeout>>,
+    reduced_motion: Cell<bool>,
+    listeners: RefCell<Vec<EventListener>>,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("charts", &self.0.charts.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Stage {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Takes the chart off the stage when dropped.
+pub struct Placement {
+    stage: Weak<Inner>,
+    chart: Rc<Chart>,
+    resize: Option<(ResizeObserver, Closure<dyn FnMut()>)>,
+    intersection: Option<(IntersectionObserver, Closure<dyn FnMut(Array)>)>,
+}
+
+impl fmt::Debug for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Placement")
+            .field("metric", &self.chart.metric)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Placement {
+    fn drop(&mut self) {
+        if let Some((observer, _)) = &self.resize {
+            observer.disconnect();
+        }
+        if let Some((observer, _)) = &self.intersection {
+            observer.disconnect();
+        }
+        if let Some(inner) = self.stage.upgrade() {
+            let chart = &self.chart;
+            inner
+                .charts
+                .borrow_mut()
+                .retain(|other| !Rc::ptr_eq(other, chart));
+        }
+    }
+}
+
+impl Stage {
+    /// An empty stage that draws from these stores.
+    #[must_use]
+    pub fn new(
+        stats: Dispatch<StatsStore>,
+        view: Dispatch<ViewStore>,
+        connection: Dispatch<ConnectionStore>,
+    ) -> Self {
+        let stage = Self(Rc::new(Inner {
+            charts: RefCell::default(),
+            stats,
+            view,
+            connection,
+            cursor: Cell::new(None),
+            theme: RefCell::default(),
+            frame: RefCell::new(None),
+            timer: RefCell::new(None),
+            linger: RefCell::new(None),
+            reduced_motion: Cell::new(false),
+            listeners: RefCell::default(),
+        }));
+        stage.listen();
+        stage
+    }
+
+    fn listen(&self) {
+        let mut listeners = self.0.listeners.borrow_mut();
+        // A window moved to a screen of another density, or zoomed.
+        let weak = Rc::downgrade(&self.0);
+        listeners.push(EventListener::new(&window(), "resize", move |_| {
+            if let Some(inner) = weak.upgrade() {
+                let stage = Self(inner);
+                stage.measure_all();
+                stage.request();
+            }
+        }));
+        let query = "(prefers-reduced-motion: reduce)";
+        self.0.reduced_motion.set(platform::media_matches(query));
+        if let Ok(Some(list)) = window().match_media(query) {
+            let weak = Rc::downgrade(&self.0);
+            listeners.push(EventListener::new(&list, "change", move |_| {
+                if let Some(inner) = weak.upgrade() {
+                    inner.reduced_motion.set(platform::media_matches(query));
+                    Self(inner).request();
+                }
+            }));
+        }
+    }
+
+    /// Puts a chart on the stage; `None` where the browser has no 2D canvas.
+    #[must_use]
+    pub fn place(
+        &self,
+        metric: BuiltIn,
+        threshold: Option<Threshold>,
+        parts: Parts,
+    ) -> Option<Placement> {
+        let context = |canvas: &HtmlCanvasElement| -> Option<CanvasRenderingContext2d> {
+            canvas.get_context("2d").ok()??.dyn_into().ok()
+        };
+        let (axis_context, data_context) = (context(&parts.axis)?, context(&parts.data)?);
+        if self.0.theme.borrow().font.is_empty() {
+            *self.0.theme.borrow_mut() = Theme::read();
+        }
+        let chart = Rc::new(Chart {
+            metric,
+            threshold,
+            axis_context,
+            data_context,
+            axis: Cell::new(match metric {
+                BuiltIn::Cpu | BuiltIn::Memory => Axis::percent(),
+                BuiltIn::Requests | BuiltIn::Latency => Axis::following(),
+            }),
+            size: Cell::new((0.0, 0.0, 1.0)),
+            visible: Cell::new(true),
+            axis_dirty: Cell::new(true),
+            strokes: RefCell::default(),
+            reading: RefCell::default(),
+            parts,
+        });
+
+        let weak = Rc::downgrade(&self.0);
+        let watched = Rc::downgrade(&chart);
+        let on_resize = Closure::<dyn FnMut()>::new(move || {
+            if let (Some(inner), Some(chart)) = (weak.upgrade(), watched.upgrade()) {
+                chart.measure();
+                // At once and not in the next frame: a resized canvas is blank until drawn.
+                Self(inner).draw();
+            }
+        });
+        let resize = ResizeObserver::new(on_resize.as_ref().unchecked_ref())
+            .ok()
+            .map(|observer| {
+                observer.observe(&chart.parts.area);
+                (observer, on_resize)
+            });
+
+        let weak = Rc::downgrade(&self.0);
+        let watched = Rc::downgrade(&chart);
+        let on_intersection = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {
+            if let (Some(inner), Some(chart)) = (weak.upgrade(), watched.upgrade())
+                && let Ok(entry) = entries
+                    .get(entries.length().saturating_sub(1))
+                    .dyn_into::<IntersectionObserverEntry>()
+            {
+                chart.visible.set(entry.is_intersecting());
+                Self(inner).request();
+            }
+        });
+        let intersection = IntersectionObserver::new(on_intersection.as_ref().unchecked_ref())
+            .ok()
+            .map(|observer| {
+                observer.observe(&chart.parts.area);
+                (observer, on_intersection)
+            });
+
+        chart.measure();
+        self.0.charts.borrow_mut().push(Rc::clone(&chart));
+        self.request();
+        Some(Placement {
+            stage: Rc::downgrade(&self.0),
+            chart,
+            resize,
+            intersection,
+        })
+    }
+
+    /// Something that is drawn has changed: draw in the next animation frame.
+    pub fn request(&self) {
+        self.0.timer.take();
+        if self.0.frame.borrow().is_some() {
+            return;
+        }
+        let weak = Rc::downgrade(&self.0);
+        let frame = request_animation_frame(move |_| {
+            if let Some(inner) = weak.upgrade() {
+                inner.frame.take();
+                Self(inner).draw();
+            }
+        });
+        self.0.frame.replace(Some(frame));
+    }
+
+    /// The theme has changed: read the colours again and draw everything.
+    pub fn restyle(&self) {
+        *self.0.theme.borrow_mut() = Theme::read();
+        for chart in self.0.charts.borrow().iter() {
+            chart.axis_dirty.set(true);
+        }
+        self.request();
+    }
+
+    fn measure_all(&self) {
+        for chart in self.0.charts.borrow().iter() {
+            chart.measure();
+        }
+    }
+
+    /// Holds all charts as they are, or lets them go; data keeps arriving.
+    pub fn toggle_pause(&self) {
+        let now_ms = self.now_ms();
+        let pushed = self.0.stats.get().ring().pushed();
+        self.0
+            .view
+            .reduce_mut(|view| view.toggle_pause(now_ms, pushed));
+    }
+
+    /// What time it is on the time axis.
+    #[must_use]
+    pub fn now_ms(&self) -> f64 {
+        platform::now_ms() + self.0.stats.get().clock_offset_ms()
+    }
+
+    /// The pointer is over `area` at `client_x`.
+    pub fn point(&self, area: &Element, client_x: f64) {
+        self.0.linger.take();
+        let bounds = area.get_bounding_client_rect();
+        let plot = Plot::inside(bounds.width(), bounds.height());
+        let fraction = plot.fraction(client_x - bounds.left());
+        self.set_cursor(Some(Cursor::Pointer(fraction)));
+    }
+
+    /// The pointer has left.
+    pub fn leave(&self) {
+        if matches!(self.0.cursor.get(), Some(Cursor::Pointer(_))) {
+            self.set_cursor(None);
+        }
+    }
+
+    /// The finger has left: its read-out stays a little.
+    pub fn lift(&self) {
+        let stage = self.clone();
+        self.0
+            .linger
+            .replace(Some(Timeout::new(TOUCH_LINGER_MS, move || stage.leave())));
+    }
+
+    /// No crosshair, however it came.
+    pub fn clear_cursor(&self) {
+        self.set_cursor(None);
+    }
+
+    /// Moves the crosshair by keyboard; the slider of `metric` says where it is.
+    pub fn step(&self, metric: BuiltIn, step: Step) {
+        let stats = self.0.stats.get();
+        let time = {
+            let ring = stats.ring();
+            let charts = self.0.charts.borrow();
+            let Some(chart) = charts.iter().find(|chart| chart.metric == metric) else {
+                return;
+            };
+            let (_, span) = self.place_of(chart, &ring);
+            let first = ring.lower_bound(span.from_ms);
+            let end = ring.lower_bound(span.to_ms + 1.0);
+            if first >= end {
+                return;
+            }
+            let current = match self.0.cursor.get() {
+                Some(Cursor::Pointer(fraction)) => ring.nearest(span.at_fraction(fraction)),
+                Some(Cursor::Sample(t_ms)) => ring.nearest(t_ms),
+                None => None,
+            };
+            let index = match (step, current) {
+                (Step::First, _) => first,
+                (Step::By(by), Some(current)) => {
+                    current.saturating_add_signed(by).clamp(first, end - 1)
+                }
+                (Step::Last, _) | (Step::By(_), None) => end - 1,
+            };
+            ring.time(index)
+        };
+        self.set_cursor(Some(Cursor::Sample(time)));
+        for chart in self.0.charts.borrow().iter() {
+            if chart.metric == metric {
+                chart.speak(time);
+            }
+        }
+    }
+
+    fn set_cursor(&self, cursor: Option<Cursor>) {
+        self.0.cursor.set(cursor);
+        let stats = self.0.stats.get();
+        let ring = stats.ring();
+        for chart in self.0.charts.borrow().iter() {
+            let (plot, span) = self.place_of(chart, &ring);
+            chart.place_cursor(&ring, &plot, &span, cursor);
+        }
+    }
+
+    /// Where a chart's line is, and which time it shows now.
+    fn place_of(&self, chart: &Chart, ring: &Ring) -> (Plot, Span) {
+        let (width, height, ratio) = chart.size.get();
+        let plot = Plot::inside(width, height);
+        let view = self.0.view.get();
+        let now = match (view.paused_at, ring.last_time()) {
+            (Some(paused_at), _) => paused_at,
+            // Steps with the data, and by whole seconds once no data comes.
+            (None, Some(newest)) if self.0.reduced_motion.get() => {
+                let since = self.now_ms() - newest;
+                newest + (since / 1000.0 - 1.0).max(0.0).floor() * 1000.0
+            }
+            // A newest sample from the future (a clock that is being corrected) is shown.
+            (None, newest) => self.now_ms().max(newest.unwrap_or(0.0)),
+        };
+        let span = Span::ending(
+            now,
+            view.range.ms(),
+            ring.first_time().filter(|first| *first <= now),
+            plot.width * ratio,
+        );
+        (plot, span)
+    }
+
+    fn draw(&self) {
+        let stats = self.0.stats.get();
+        let ring = stats.ring();
+        let theme = self.0.theme.borrow();
+        let paused = self.0.view.get().paused_at.is_some();
+        let stale = !self.0.connection.get().view.connection.is_live();
+        let at = platform::now_ms();
+        #[expect(clippy::cast_precision_loss, reason = "an interval is small")]
+        let silent_ms = SILENT_INTERVALS * stats.select_interval_ms() as f64;
+        let silent_from = ring
+            .last_time()
+            .filter(|newest| self.now_ms() - newest > silent_ms);
+        let offset_min = platform::zone_offset_min(self.now_ms());
+
+        let mut pixel_ms = f64::INFINITY;
+        for chart in self.0.charts.borrow().iter() {
+            let (width, height, ratio) = chart.size.get();
+            if !chart.visible.get() || width < 1.0 || height < 1.0 {
+                continue;
+            }
+            let (plot, span) = self.place_of(chart, &ring);
+            pixel_ms = pixel_ms.min(span.length_ms() / (plot.width * ratio).max(1.0));
+            let mut scene = Scene {
+                ring: &ring,
+                column: chart.metric.index(),
+                span,
+                top: chart.axis.get().top(),
+                silent_from,
+                stale,
+                offset_min,
+            };
+            let mut axis = chart.axis.get();
+            let greatest = super::decimate::extremes(&ring, scene.column, scene.rows())
+                .map_or(0.0, |(_, greatest)| greatest);
+            if axis.fit(at, greatest) {
+                chart.axis_dirty.set(true);
+            }
+            chart.axis.set(axis);
+            scene.top = axis.top();
+
+            let surface = |context| Surface {
+                context,
+                size: (width, height),
+                ratio,
+                plot,
+            };
+            if chart.axis_dirty.replace(false) {
+                paint::paint_axis(
+                    &surface(&chart.axis_context),
+                    &theme,
+                    scene.top,
+                    chart.threshold.as_ref(),
+                );
+            }
+            paint::paint_data(
+                &surface(&chart.data_context),
+                &theme,
+                &scene,
+                chart.threshold.as_ref(),
+                &mut chart.strokes.borrow_mut(),
+            );
+            chart.place_cursor(&ring, &plot, &span, self.0.cursor.get());
+        }
+        if pixel_ms.is_finite() && !paused {
+            self.plan(if self.0.reduced_motion.get() {
+                1_000.0
+            } else {
+                pixel_ms
+            });
+        }
+    }
+
+    /// The next frame is due in `wait_ms`.
+    fn plan(&self, wait_ms: f64) {
+        if wait_ms < TIMER_FROM_MS {
+            self.request();
+            return;
+        }
+        let weak = Rc::downgrade(&self.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a positive number of milliseconds below the longest range"
+        )]
+        let timer = Timeout::new(wait_ms.min(1_000.0) as u32, move || {
+            if let Some(inner) = weak.upgrade() {
+                Self(inner).request();
+            }
+        });
+        self.0.timer.replace(Some(timer));
+    }
+}
+
+impl Chart {
+    /// Takes the size of the area, and makes the canvases as large in device pixels.
+    fn measure(&self) {
+        let bounds = self.parts.area.get_bounding_client_rect();
+        let ratio = window().device_pixel_ratio().clamp(0.5, 4.0);
+        let (width, height) = (bounds.width(), bounds.height());
+        if self.size.get() == (width, height, ratio) {
+            return;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a size in pixels"
+        )]
+        let (across, down) = (
+            (width * ratio).round() as u32,
+            (height * ratio).round() as u32,
+        );
+        for canvas in [&self.parts.axis, &self.parts.data] {
+            canvas.set_width(across);
+            canvas.set_height(down);
+        }
+        self.size.set((width, height, ratio));
+        self.axis_dirty.set(true);
+    }
+
+    /// Moves the crosshair and writes its reading.
+    fn place_cursor(&self, ring: &Ring, plot: &Plot, span: &Span, cursor: Option<Cursor>) {
+        let wanted = match cursor {
+            Some(Cursor::Pointer(fraction)) => Some(span.at_fraction(fraction)),
+            Some(Cursor::Sample(t_ms)) if t_ms >= span.from_ms => Some(t_ms),
+            _ => None,
+        };
+        let Some((wanted, index)) = wanted.and_then(|t_ms| Some((t_ms, ring.nearest(t_ms)?)))
+        else {
+            self.show_cursor(false);
+            self.read("");
+            return;
+        };
+        let sampled = ring.time(index);
+        let missing = is_missing(ring, index, wanted);
+        let t_ms = if missing { wanted } else { sampled };
+        let value = if missing {
+            f64::NAN
+        } else {
+            ring.value(self.metric.index(), index)
+        };
+        let x = span.x(t_ms, plot);
+        let style = |element: &HtmlElement, transform: &str| {
+            // Fails only for what is no CSS.
+            drop(element.style().set_property("transform", transform));
+        };
+        style(&self.parts.line, &format!("translateX({x:.2}px)"));
+        let y = plot.y(value, self.axis.get().top());
+        style(
+            &self.parts.point,
+            &if y.is_finite() {
+                format!("translate({x:.2}px, {:.2}px)", y.max(plot.top))
+            } else {
+                "translate(-99px, 0)".to_owned()
+            },
+        );
+        self.show_cursor(true);
+        self.read(&self.reading_at(value, t_ms));
+    }
+
+    fn reading_at(&self, value: f64, t_ms: f64) -> String {
+        #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+        let clock = format::clock(t_ms as i64, platform::zone_offset_min(t_ms));
+        format::reading(value, self.metric.unit(), &clock)
+    }
+
+    fn show_cursor(&self, shown: bool) {
+        // Fails only for a class name with spaces.
+        drop(
+            self.parts
+                .area
+                .class_list()
+                .toggle_with_force("is-read", shown),
+        );
+    }
+
+    fn read(&self, text: &str) {
+        if *self.reading.borrow() != text {
+            self.parts.readout.set_text_content(Some(text));
+            text.clone_into(&mut self.reading.borrow_mut());
+        }
+    }
+
+    /// Gives the reading to assistive technology, after a step by keyboard.
+    fn speak(&self, t_ms: f64) {
+        let slider = &self.parts.slider;
+        for (name, value) in [
+            ("aria-valuetext", self.reading.borrow().as_str()),
+            ("aria-valuenow", &format!("{t_ms:.0}")),
+        ] {
+            // Fails only for what is no attribute's name.
+            drop(slider.set_attribute(name, value));
+        }
+    }
+}
+
+/// Whether `t_ms`, whose nearest row is `index`, lies in missing time.
+fn is_missing(ring: &Ring, index: usize, t_ms: f64) -> bool {
+    let sampled = ring.time(index);
+    if t_ms < sampled {
+        index > 0 && ring.starts_after_gap(index)
+    } else {
+        index + 1 < ring.len() && ring.starts_after_gap(index + 1) && t_ms > sampled
+    }
+}

@@ -1,0 +1,63 @@
+//! The colours of the canvas: the same tokens that the stylesheet uses, read when they change.
+
+use gloo::utils::{document_element, window};
+
+use super::ring::COLUMNS;
+
+/// Colours as CSS texts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Theme {
+    /// A line's colour, by column.
+    pub lines: [String; COLUMNS],
+    /// Decoration: grid lines, hatching.
+    pub grid: String,
+    /// Figures and times of the axes.
+    pub axis: String,
+    /// Behind the newest point.
+    pub panel: String,
+    /// A threshold whose crossing is critical.
+    pub critical: String,
+    /// Any other threshold.
+    pub warning: String,
+    /// The page's font, for canvas text.
+    pub font: String,
+}
+
+impl Theme {
+    /// As the page has it now.
+    #[must_use]
+    pub fn read() -> Self {
+        let style = window()
+            .get_computed_style(&document_element())
+            .ok()
+            .flatten();
+        let token = |name: &str| {
+            style
+                .as_ref()
+                .and_then(|style| style.get_property_value(name).ok())
+                .map(|value| value.trim().to_owned())
+                .unwrap_or_default()
+        };
+        Self {
+            lines: [
+                token("--chart-1"),
+                token("--chart-2"),
+                token("--chart-3"),
+                token("--chart-4"),
+            ],
+            grid: token("--line"),
+            axis: token("--faint"),
+            panel: token("--panel"),
+            critical: token("--crit"),
+            warning: token("--warn"),
+            font: format!("11px {}", token("--font")),
+        }
+    }
+}
+
+/// The same colour, fully transparent, where `color` is written `#RRGGBB`; a gradient to
+/// `transparent` would go through grey.
+#[must_use]
+pub fn faded(color: &str, alpha: &str) -> Option<String> {
+    (color.len() == 7 && color.starts_with('#')).then(|| format!("{color}{alpha}"))
+}

@@ -1,0 +1,180 @@
+//! What is wrong now and what was, until the reader dismisses it.
+
+use gloo::timers::callback::Timeout;
+use uuid::Uuid;
+use yew::prelude::*;
+use yewdux::prelude::{use_dispatch, use_selector};
+
+use super::AlertItem;
+use crate::{platform, stores::alert::AlertStore};
+
+/// New critical incidents are announced no more often than this; later ones are gathered.
+const ANNOUNCE_EVERY_MS: f64 = 10_000.0;
+
+/// Decides what is said aloud, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Announcer {
+    last_at: Option<f64>,
+    /// Critical incidents announced so far.
+    said: u64,
+}
+
+/// What the announcer wants.
+#[derive(Clone, Debug, PartialEq)]
+enum Say {
+    Nothing,
+    Now(String),
+    /// Ask again after so many milliseconds.
+    Later(f64),
+}
+
+impl Announcer {
+    /// There have been `total` critical incidents; `newest` is the words of the newest one.
+    fn consider(&mut self, at: f64, total: u64, newest: Option<&str>) -> Say {
+        let fresh = total.saturating_sub(self.said);
+        if fresh == 0 {
+            return Say::Nothing;
+        }
+        let wait = self
+            .last_at
+            .map_or(0.0, |last_at| last_at + ANNOUNCE_EVERY_MS - at);
+        if wait > 0.0 {
+            return Say::Later(wait);
+        }
+        self.last_at = Some(at);
+        self.said = total;
+        Say::Now(match newest {
+            Some(newest) if fresh == 1 => format!("Critical: {newest}"),
+            _ => format!("{fresh} new critical alerts"),
+        })
+    }
+}
+
+/// See the module.
+#[component]
+pub fn AlertFeed() -> Html {
+    let entries = use_selector(AlertStore::select_entries);
+    let firing = *use_selector(AlertStore::select_firing);
+    let listening = *use_selector(AlertStore::select_listening);
+    let dispatch = use_dispatch::<AlertStore>();
+    let announcement = use_announcement();
+
+    let on_dismiss = use_callback(dispatch.clone(), |incident: Uuid, dispatch| {
+        dispatch.reduce_mut(|alerts| alerts.dismiss(incident));
+    });
+    let on_clear = use_callback(dispatch, |_: MouseEvent, dispatch| {
+        dispatch.reduce_mut(AlertStore::clear);
+    });
+
+    let total = entries.len();
+    let summary = match (firing, total - firing) {
+        (0, over) => format!("{over} ended"),
+        (firing, 0) => format!("{firing} active"),
+        (firing, over) => format!("{firing} active · {over} ended"),
+    };
+    html! {
+        <section class="alert-feed" aria-label="Alerts">
+            <div class="alert-feed__head">
+                <h2>{ format!("Alerts ({total})") }</h2>
+                if total > 0 {
+                    <span class="alert-feed__summary">{ summary }</span>
+                    <button class="button button--small" type="button" onclick={on_clear}>
+                        { "Clear All" }
+                    </button>
+                }
+            </div>
+            if !listening {
+                <p class="alert-feed__notice">{ "Not listening for alerts at present" }</p>
+            }
+            if total == 0 {
+                <div class="alert-feed__empty">
+                    <svg class="alert-feed__tick" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                        <circle cx="12" cy="12" r="10" />
+                        <path d="M7.5 12.5l3 3 6-6.5" />
+                    </svg>
+                    <p>{ "No active alerts" }</p>
+                    <p class="alert-feed__hint">
+                        { "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms" }
+                    </p>
+                </div>
+            } else {
+                <ol class="alert-feed__list" tabindex="0" aria-label="Alerts, active ones first">
+                    { for entries.iter().map(|entry| html! {
+                        <AlertItem
+                            key={entry.incident.to_string()}
+                            entry={entry.clone()}
+                            on_dismiss={on_dismiss.clone()}
+                        />
+                    }) }
+                </ol>
+            }
+            <p class="visually-hidden" role="alert">{ announcement }</p>
+        </section>
+    }
+}
+
+/// The words for the live region: new critical incidents, gathered.
+#[hook]
+fn use_announcement() -> AttrValue {
+    let total = *use_selector(AlertStore::select_critical_ever);
+    let entries = use_selector(AlertStore::select_entries);
+    let announcer = use_mut_ref(Announcer::default);
+    let words = use_state(|| AttrValue::from(""));
+    // Grows when the time of a gathered announcement has come.
+    let due = use_state(|| 0_u32);
+    {
+        let (words, due) = (words.clone(), due.clone());
+        use_effect_with((total, *due), move |(total, times)| {
+            let newest = entries
+                .iter()
+                .find(|entry| entry.is_firing())
+                .map(|entry| &*entry.message);
+            let say = announcer
+                .borrow_mut()
+                .consider(platform::now_ms(), *total, newest);
+            let timer = match say {
+                Say::Nothing => None,
+                Say::Now(text) => {
+                    words.set(text.into());
+                    None
+                }
+                Say::Later(wait_ms) => {
+                    let next = times + 1;
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "at most ten seconds"
+                    )]
+                    let timer = Timeout::new(wait_ms.ceil() as u32, move || due.set(next));
+                    Some(timer)
+                }
+            };
+            move || drop(timer)
+        });
+    }
+    (*words).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announces_at_most_once_in_ten_seconds() {
+        let mut announcer = Announcer::default();
+        assert_eq!(announcer.consider(0.0, 0, None), Say::Nothing);
+        assert_eq!(
+            announcer.consider(0.0, 1, Some("CPU usage critical: 93.4%")),
+            Say::Now("Critical: CPU usage critical: 93.4%".into())
+        );
+        assert_eq!(
+            announcer.consider(4_000.0, 2, Some("x")),
+            Say::Later(6_000.0)
+        );
+        assert_eq!(
+            announcer.consider(10_000.0, 3, Some("x")),
+            Say::Now("2 new critical alerts".into())
+        );
+        assert_eq!(announcer.consider(10_001.0, 3, Some("x")), Say::Nothing);
+    }
+}

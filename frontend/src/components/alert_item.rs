@@ -1,0 +1,108 @@
+//! One incident in the alert feed.
+
+use std::rc::Rc;
+
+use uuid::Uuid;
+use yew::prelude::*;
+
+use crate::{
+    format, platform,
+    stores::alert::{Entry, Standing},
+};
+
+/// Props of [`AlertItem`].
+#[derive(Clone, Debug, Properties)]
+pub struct Props {
+    /// What is shown.
+    pub entry: Rc<Entry>,
+    /// The reader has seen it.
+    pub on_dismiss: Callback<Uuid>,
+}
+
+impl PartialEq for Props {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.entry, &other.entry) && self.on_dismiss == other.on_dismiss
+    }
+}
+
+/// How often and how long, and whether it is over.
+fn course(entry: &Entry) -> String {
+    let lasted = format::duration(entry.lasted_ms());
+    match entry.standing {
+        Standing::Firing if entry.times == 1 => "Active".to_owned(),
+        Standing::Firing => format!("Active · {} times in {lasted}", entry.times),
+        Standing::Resolved => format!("Resolved after {lasted}"),
+        Standing::Unwatched => format!("Ended with a server restart, after {lasted}"),
+    }
+}
+
+/// See the module.
+#[component]
+pub fn AlertItem(Props { entry, on_dismiss }: &Props) -> Html {
+    let started = {
+        #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+        let offset_min = platform::zone_offset_min(entry.started_ms as f64);
+        format::clock(entry.started_ms, offset_min)
+    };
+    let onclick = {
+        let (on_dismiss, incident) = (on_dismiss.clone(), entry.incident);
+        move |_| on_dismiss.emit(incident)
+    };
+    html! {
+        <li
+            class={classes!(
+                "alert",
+                format!("alert-{}", entry.severity),
+                (!entry.is_firing()).then_some("is-over"),
+            )}
+        >
+            <div class="alert__head">
+                <span class="severity">{ entry.severity.as_str().to_uppercase() }</span>
+                <span class="time">{ started }</span>
+            </div>
+            <p class="message">{ AttrValue::from(Rc::clone(&entry.message)) }</p>
+            <p class="alert__course">{ course(entry) }</p>
+            // The accessible name contains the visible one (WCAG 2.5.3).
+            <button
+                class="alert__dismiss"
+                type="button"
+                aria-label={format!("× Dismiss {}", entry.message)}
+                {onclick}
+            >
+                { "×" }
+            </button>
+        </li>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_shared::Severity;
+
+    use super::*;
+
+    #[test]
+    fn tells_the_course_of_an_incident() {
+        let entry = |times, standing| Entry {
+            incident: Uuid::nil(),
+            message: "CPU usage critical: 93.4%".into(),
+            severity: Severity::Critical,
+            started_ms: 0,
+            heard_ms: 23_400,
+            times,
+            standing,
+        };
+        for (times, standing, text) in [
+            (1, Standing::Firing, "Active"),
+            (3, Standing::Firing, "Active · 3 times in 23 s"),
+            (3, Standing::Resolved, "Resolved after 23 s"),
+            (
+                1,
+                Standing::Unwatched,
+                "Ended with a server restart, after 23 s",
+            ),
+        ] {
+            assert_eq!(course(&entry(times, standing)), text);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One metric over time: a figure with its title, its reading under the crosshair, and the
+//! canvases that the stage draws on.
+
+use pulseboard_shared::{BuiltIn, DefaultRule, Severity};
+use web_sys::{Element, HtmlCanvasElement, HtmlElement};
+use yew::prelude::*;
+use yewdux::prelude::{use_selector, use_selector_with_deps};
+
+use crate::{
+    chart::{
+        paint::Threshold,
+        stage::{Parts, Stage, Step},
+    },
+    format,
+    stores::{
+        stats::{Card, StatsStore},
+        view::ViewStore,
+    },
+};
+
+/// Samples that one key press with Shift moves the crosshair by.
+const STEP_LARGE: isize = 10;
+
+/// Props of [`LiveChart`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Which metric.
+    pub metric: BuiltIn,
+}
+
+/// The chart in one sentence, for those who do not see it.
+fn summary(metric: BuiltIn, card: Card, range: &str) -> String {
+    let title = format::chart_title(metric);
+    if card.stats.count == 0 {
+        return format!("{title}, no figures yet");
+    }
+    let unit = metric.unit();
+    format!(
+        "{title}, last {range} shown. Now {} {unit}; in the newest {} samples between {} and {} {unit}, {} on average",
+        format::figure(card.current),
+        card.stats.count,
+        format::figure(card.stats.min),
+        format::figure(card.stats.max),
+        format::figure(card.stats.avg),
+    )
+}
+
+/// The default rule on this metric, as drawn.
+fn threshold(metric: BuiltIn) -> Option<Threshold> {
+    DefaultRule::of(metric).map(|rule| {
+        let word = match rule.severity {
+            Severity::Critical => "critical",
+            _ => "warning",
+        };
+        Threshold {
+            above: rule.above,
+            severity: rule.severity,
+            label: format!("{word} above {} {}", rule.above, metric.unit()),
+        }
+    })
+}
+
+/// See the module.
+#[component]
+pub fn LiveChart(Props { metric }: &Props) -> Html {
+    let metric = *metric;
+    let stage = use_context::<Stage>();
+    let [area, line, point, readout] = use_memo((), |()| [(); 4].map(|()| NodeRef::default()))
+        .as_ref()
+        .clone();
+    let [axis, data, slider] = use_memo((), |()| [(); 3].map(|()| NodeRef::default()))
+        .as_ref()
+        .clone();
+
+    let summary = use_selector_with_deps(
+        |stats: &StatsStore, metric| SummaryKey(*metric, stats.select_card(*metric)),
+        metric,
+    );
+    let range = *use_selector(|view: &ViewStore| view.range);
+
+    {
+        let nodes = (
+            area.clone(),
+            axis.clone(),
+            data.clone(),
+            line.clone(),
+            point.clone(),
+            readout.clone(),
+            slider.clone(),
+        );
+        use_effect_with((stage.clone(), metric), move |(stage, metric)| {
+            let (area, axis, data, line, point, readout, slider) = nodes;
+            let parts = (|| {
+                Some(Parts {
+                    area: area.cast::<HtmlElement>()?,
+                    axis: axis.cast::<HtmlCanvasElement>()?,
+                    data: data.cast::<HtmlCanvasElement>()?,
+                    line: line.cast::<HtmlElement>()?,
+                    point: point.cast::<HtmlElement>()?,
+                    readout: readout.cast::<HtmlElement>()?,
+                    slider: slider.cast::<Element>()?,
+                })
+            })();
+            let placement = stage
+                .as_ref()
+                .zip(parts)
+                .and_then(|(stage, parts)| stage.place(*metric, threshold(*metric), parts));
+            move || drop(placement)
+        });
+    }
+
+    let pointed = {
+        let (stage, area) = (stage.clone(), area.clone());
+        Callback::from(move |event: PointerEvent| {
+            if let (Some(stage), Some(area)) = (&stage, area.cast::<Element>()) {
+                stage.point(&area, f64::from(event.client_x()));
+            }
+        })
+    };
+    let left = {
+        let stage = stage.clone();
+        Callback::from(move |event: PointerEvent| match &stage {
+            Some(stage) if event.pointer_type() == "touch" => stage.lift(),
+            Some(stage) => stage.leave(),
+            None => {}
+        })
+    };
+    let onkeydown = {
+        let stage = stage.clone();
+        Callback::from(move |event: KeyboardEvent| {
+            let Some(stage) = &stage else { return };
+            if event.ctrl_key() || event.meta_key() || event.alt_key() {
+                return;
+            }
+            let by = if event.shift_key() { STEP_LARGE } else { 1 };
+            match event.key().as_str() {
+                "ArrowLeft" | "ArrowDown" => stage.step(metric, Step::By(-by)),
+                "ArrowRight" | "ArrowUp" => stage.step(metric, Step::By(by)),
+                "PageDown" => stage.step(metric, Step::By(-STEP_LARGE)),
+                "PageUp" => stage.step(metric, Step::By(STEP_LARGE)),
+                "Home" => stage.step(metric, Step::First),
+                "End" => stage.step(metric, Step::Last),
+                "Escape" => stage.clear_cursor(),
+                " " => stage.toggle_pause(),
+                _ => return,
+            }
+            event.prevent_default();
+        })
+    };
+    let onblur = Callback::from(move |_: FocusEvent| {
+        if let Some(stage) = &stage {
+            stage.clear_cursor();
+        }
+    });
+
+    let title = format::chart_title(metric);
+    let SummaryKey(_, card) = *summary;
+    html! {
+        <figure class={classes!("chart", format!("chart--{}", format::slug(metric)))}>
+            <figcaption class="chart__head">
+                <h3>{ title }</h3>
+                <span class="chart__readout" ref={readout}></span>
+            </figcaption>
+            <div
+                class="chart-area"
+                ref={area}
+                onpointermove={pointed.clone()}
+                onpointerdown={pointed}
+                onpointerleave={left.clone()}
+                onpointercancel={left}
+            >
+                <canvas class="chart__canvas" ref={axis} aria-hidden="true"></canvas>
+                <canvas
+                    class="chart__canvas"
+                    ref={data}
+                    role="img"
+                    aria-label={self::summary(metric, card, range.label())}
+                ></canvas>
+                <div class="chart__line" ref={line}></div>
+                <div class="chart__point" ref={point}></div>
+                <div
+                    class="chart__slider"
+                    ref={slider}
+                    role="slider"
+                    tabindex="0"
+                    aria-label={format!("{title}: arrow keys read figures, Space holds the charts")}
+                    aria-valuemin="0"
+                    aria-valuenow="0"
+                    aria-valuetext="no figure chosen"
+                    {onkeydown}
+                    {onblur}
+                ></div>
+            </div>
+        </figure>
+    }
+}
+
+/// What the summary is made from, compared by its bits (a missing figure equals itself).
+#[derive(Clone, Copy)]
+struct SummaryKey(BuiltIn, Card);
+
+impl PartialEq for SummaryKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+            && self.1.current.to_bits() == other.1.current.to_bits()
+            && self.1.stats == other.1.stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_shared::Stats;
+
+    use super::*;
+
+    #[test]
+    fn says_what_is_seen() {
+        let mut card = Card {
+            current: f64::NAN,
+            stats: Stats::default(),
+        };
+        assert_eq!(
+            summary(BuiltIn::Cpu, card, "5 min"),
+            "CPU Usage (%), no figures yet"
+        );
+        card.current = 78.4;
+        card.stats = Stats {
+            avg: 51.0,
+            max: 91.0,
+            min: 12.0,
+            count: 60,
+        };
+        assert_eq!(
+            summary(BuiltIn::Cpu, card, "5 min"),
+            "CPU Usage (%), last 5 min shown. Now 78.4 %; in the newest 60 samples between \
+             12.0 and 91.0 %, 51.0 on average"
+        );
+        assert_eq!(
+            threshold(BuiltIn::Latency).map(|threshold| threshold.label),
+            Some("warning above 80 ms".into())
+        );
+        assert_eq!(threshold(BuiltIn::Requests), None);
+    }
+}

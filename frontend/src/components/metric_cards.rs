@@ -1,0 +1,16 @@
+//! The four newest figures, side by side.
+
+use pulseboard_shared::BUILT_IN;
+use yew::prelude::*;
+
+use super::MetricCard;
+
+/// See the module.
+#[component]
+pub fn MetricCards() -> Html {
+    html! {
+        <section class="metric-cards" aria-label="Newest figures">
+            { for BUILT_IN.into_iter().map(|metric| html! { <MetricCard {metric} /> }) }
+        </section>
+    }
+}

@@ -1,0 +1,242 @@
+//! Numbers, units and times as people read them. Pure: the time zone comes in as an offset.
+
+use pulseboard_shared::BuiltIn;
+
+/// What stands where a figure is not known yet; as wide as a figure, so nothing moves later.
+pub const UNKNOWN: &str = "––";
+
+/// One decimal, never `-0.0`; [`UNKNOWN`] for NaN and infinities.
+#[must_use]
+pub fn figure(value: f64) -> String {
+    if !value.is_finite() {
+        return UNKNOWN.to_owned();
+    }
+    let text = format!("{value:.1}");
+    match text.strip_prefix('-') {
+        Some(zero) if zero.bytes().all(|byte| matches!(byte, b'0' | b'.')) => zero.to_owned(),
+        _ => text,
+    }
+}
+
+/// As few digits as a round tick needs: `0`, `25`, `0.5`, `1.25k` never (ticks are 1-2-5).
+#[must_use]
+pub fn tick(value: f64, step: f64) -> String {
+    let (value, step, suffix) = if step >= 1e6 {
+        (value / 1e6, step / 1e6, "M")
+    } else if step >= 1e4 {
+        (value / 1e3, step / 1e3, "k")
+    } else {
+        (value, step, "")
+    };
+    let decimals: usize = match step {
+        step if step >= 0.999 => 0,
+        step if step >= 0.0999 => 1,
+        step if step >= 0.00999 => 2,
+        _ => 3,
+    };
+    if value.abs() < step / 1e6 {
+        return "0".to_owned();
+    }
+    format!("{value:.decimals$}{suffix}")
+}
+
+/// What a crosshair says: `78.4 % at 14:31:07`.
+#[must_use]
+pub fn reading(value: f64, unit: &str, clock: &str) -> String {
+    if value.is_finite() {
+        format!("{} {unit} at {clock}", figure(value))
+    } else {
+        format!("no data at {clock}")
+    }
+}
+
+/// Milliseconds since midnight where local time is UTC + `offset_min`.
+fn ms_of_day(unix_ms: i64, offset_min: i32) -> i64 {
+    (unix_ms + i64::from(offset_min) * 60_000).rem_euclid(86_400_000)
+}
+
+/// `14:31:07` where local time is UTC + `offset_min`.
+#[must_use]
+pub fn clock(unix_ms: i64, offset_min: i32) -> String {
+    let seconds = ms_of_day(unix_ms, offset_min) / 1000;
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+/// `14:31` where local time is UTC + `offset_min`.
+#[must_use]
+pub fn clock_minutes(unix_ms: i64, offset_min: i32) -> String {
+    let minutes = ms_of_day(unix_ms, offset_min) / 60_000;
+    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// How long something took: `0 s`, `59 s`, `1 min 5 s`, `1 h 5 min`, `2 d 3 h`.
+#[must_use]
+pub fn duration(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let pair = |first: i64, unit: &str, second: i64, unit_second: &str| {
+        if second == 0 {
+            format!("{first} {unit}")
+        } else {
+            format!("{first} {unit} {second} {unit_second}")
+        }
+    };
+    if days > 0 {
+        pair(days, "d", hours, "h")
+    } else if hours > 0 {
+        pair(hours, "h", minutes, "min")
+    } else if minutes > 0 {
+        pair(minutes, "min", seconds % 60, "s")
+    } else {
+        format!("{seconds} s")
+    }
+}
+
+/// A tick's period: `250 ms`, `1 s`, `1.5 s`.
+#[must_use]
+pub fn interval(ms: u64) -> String {
+    if ms < 1000 {
+        format!("{ms} ms")
+    } else if ms.is_multiple_of(1000) {
+        format!("{} s", ms / 1000)
+    } else {
+        format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+    }
+}
+
+/// `UTC`, `UTC+1`, `UTC−3:30`.
+#[must_use]
+pub fn zone(offset_min: i32) -> String {
+    if offset_min == 0 {
+        return "UTC".to_owned();
+    }
+    let sign = if offset_min < 0 { '−' } else { '+' };
+    let (hours, minutes) = (offset_min.abs() / 60, offset_min.abs() % 60);
+    if minutes == 0 {
+        format!("UTC{sign}{hours}")
+    } else {
+        format!("UTC{sign}{hours}:{minutes:02}")
+    }
+}
+
+/// `1 tick`, `2 ticks`.
+#[must_use]
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// The heading of a metric's card.
+#[must_use]
+pub const fn card_title(metric: BuiltIn) -> &'static str {
+    match metric {
+        BuiltIn::Cpu => "CPU Usage",
+        BuiltIn::Memory => "Memory",
+        BuiltIn::Requests => "Requests/sec",
+        BuiltIn::Latency => "Latency",
+    }
+}
+
+/// The heading of a metric's chart.
+#[must_use]
+pub const fn chart_title(metric: BuiltIn) -> &'static str {
+    match metric {
+        BuiltIn::Cpu => "CPU Usage (%)",
+        BuiltIn::Memory => "Memory Usage (%)",
+        BuiltIn::Requests => "Requests/sec",
+        BuiltIn::Latency => "Latency (ms)",
+    }
+}
+
+/// The last part of a metric's class names, such as `metric-card--cpu`.
+#[must_use]
+pub const fn slug(metric: BuiltIn) -> &'static str {
+    match metric {
+        BuiltIn::Cpu => "cpu",
+        BuiltIn::Memory => "memory",
+        BuiltIn::Requests => "requests",
+        BuiltIn::Latency => "latency",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_one_decimal() {
+        for (value, text) in [
+            (78.44, "78.4"),
+            (0.0, "0.0"),
+            (-0.0, "0.0"),
+            (-0.04, "0.0"),
+            (-0.06, "-0.1"),
+            (12_345.0, "12345.0"),
+            (f64::NAN, UNKNOWN),
+            (f64::INFINITY, UNKNOWN),
+        ] {
+            assert_eq!(figure(value), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn ticks_are_short() {
+        for (value, step, text) in [
+            (0.0, 25.0, "0"),
+            (75.0, 25.0, "75"),
+            (0.5, 0.5, "0.5"),
+            (0.05, 0.05, "0.05"),
+            (3000.0, 1000.0, "3000"),
+            (30_000.0, 10_000.0, "30k"),
+            (2e6, 1e6, "2M"),
+            (-1e-17, 0.2, "0"),
+        ] {
+            assert_eq!(tick(value, step), text, "{value} by {step}");
+        }
+    }
+
+    #[test]
+    fn readings_say_value_and_time() {
+        assert_eq!(reading(78.4, "%", "14:31:07"), "78.4 % at 14:31:07");
+        assert_eq!(reading(f64::NAN, "%", "14:31:07"), "no data at 14:31:07");
+    }
+
+    #[test]
+    fn clocks_follow_the_offset() {
+        let moment = 1_795_204_862_345; // 2026-11-20T20:01:02.345Z
+        assert_eq!(clock(moment, 0), "20:01:02");
+        assert_eq!(clock(moment, 330), "01:31:02");
+        assert_eq!(clock_minutes(moment, -600), "10:01");
+        assert_eq!(clock(-1, 0), "23:59:59");
+    }
+
+    #[test]
+    fn durations_use_two_units_at_most() {
+        for (ms, text) in [
+            (-5, "0 s"),
+            (7_900, "7 s"),
+            (65_000, "1 min 5 s"),
+            (120_000, "2 min"),
+            (3_900_000, "1 h 5 min"),
+            (183_600_000, "2 d 3 h"),
+        ] {
+            assert_eq!(duration(ms), text);
+        }
+        assert_eq!(interval(250), "250 ms");
+        assert_eq!(interval(1000), "1 s");
+        assert_eq!(interval(1500), "1.5 s");
+    }
+
+    #[test]
+    fn zones_and_plurals() {
+        assert_eq!(zone(0), "UTC");
+        assert_eq!(zone(60), "UTC+1");
+        assert_eq!(zone(-210), "UTC−3:30");
+        assert_eq!(count(1, "tick", "ticks"), "1 tick");
+        assert_eq!(count(0, "tick", "ticks"), "0 ticks");
+    }
+}

@@ -1,0 +1,13 @@
+//! Hooks own what has to be given back: sockets, streams, timers, listeners. They connect the
+//! state machines of [`crate::net`] to the browser and hold no rules of their own.
+
+mod use_alert_stream;
+mod use_config;
+mod use_metrics_socket;
+mod use_theme;
+
+pub use use_alert_stream::use_alert_stream;
+pub use use_config::{ConfigState, use_config};
+pub use use_metrics_socket::{Nudge, use_metrics_socket};
+pub(crate) use use_theme::THEME_KEY;
+pub use use_theme::use_theme;

@@ -1,0 +1,109 @@
+//! How long to wait before the next attempt: doubling, capped, fully jittered.
+//!
+//! Full jitter (a delay drawn evenly from nothing up to the bound) spreads a thousand pages
+//! that lost one server best: <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>.
+
+/// Upper bound of the first delay. Smaller: a restart is noticed sooner; larger: fewer
+/// attempts hit a server that is still starting.
+pub const FIRST_MS_MAX: u64 = 500;
+
+/// Upper bound of every delay. Larger would leave people waiting after a long outage; smaller
+/// would keep a broken server busy with attempts.
+pub const CAP_MS: u64 = 30_000;
+
+/// Lower bound of every delay, so that a server which accepts and closes at once is not
+/// hammered.
+pub const FLOOR_MS: u64 = 100;
+
+/// Delays between attempts, and how many there were since the last success.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    attempt: u32,
+    random: Random,
+}
+
+impl Backoff {
+    /// Nothing tried yet; `seed` decides the jitter.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            attempt: 0,
+            random: Random::new(seed),
+        }
+    }
+
+    /// Attempts since [`Self::reset`].
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Counts one more attempt and says how long to wait before it.
+    pub fn next_ms(&mut self) -> u64 {
+        let bound = FIRST_MS_MAX
+            .checked_shl(self.attempt)
+            .map_or(CAP_MS, |bound| bound.min(CAP_MS))
+            .max(FIRST_MS_MAX);
+        self.attempt = self.attempt.saturating_add(1);
+        (self.random.next() % (bound + 1)).max(FLOOR_MS)
+    }
+
+    /// It worked: the next delay is a short one again.
+    pub const fn reset(&mut self) {
+        self.attempt = 0;
+    }
+}
+
+/// xorshift64*: enough to spread attempts, and not one byte of a random-number crate.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Random {
+    const fn new(seed: u64) -> Self {
+        // Zero is the one state that xorshift never leaves.
+        Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn delays_stay_in_bounds(seed: u64, attempts in 1_u32..80) {
+            let mut backoff = Backoff::new(seed);
+            for attempt in 0..attempts {
+                let bound = (u128::from(FIRST_MS_MAX) << attempt).min(u128::from(CAP_MS));
+                let delay = backoff.next_ms();
+                prop_assert!(delay >= FLOOR_MS && u128::from(delay) <= bound.max(u128::from(FIRST_MS_MAX)));
+            }
+            prop_assert_eq!(backoff.attempt(), attempts);
+            backoff.reset();
+            prop_assert!(backoff.next_ms() <= FIRST_MS_MAX);
+        }
+    }
+
+    #[test]
+    fn pages_do_not_come_back_together() {
+        let delays: std::collections::HashSet<u64> = (0..100)
+            .map(|seed| {
+                let mut backoff = Backoff::new(seed * 7919);
+                for _ in 0..6 {
+                    backoff.next_ms();
+                }
+                backoff.next_ms()
+            })
+            .collect();
+        assert!(delays.len() > 90, "only {} different delays", delays.len());
+    }
+}

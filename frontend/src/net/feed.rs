@@ -1,0 +1,730 @@
+//! The metrics feed as the page lives it: connecting, live, stale, lost, resumed.
+//!
+//! A pure state machine. [`Feed::on`] takes what happened and when, and answers what is to be
+//! done; it opens no socket and reads no clock, so every order of events can be tested without
+//! a browser. [`crate::hooks::use_metrics_socket`] connects it to a real socket.
+//!
+//! **Invariant**: each tick reaches [`Action::Apply`] at most once and in order, and what did
+//! not reach it is counted in [`Counts::lost`].
+
+use pulseboard_shared::{
+    BUILT_IN, BuiltIn, Metric,
+    protocol::metrics::{ClientMessage, Merged, ServerMessage, Snapshot, Tick},
+};
+
+use super::{backoff::Backoff, clock::ServerClock, probe::Diagnosis};
+
+/// How often the page asks the server for its time while all is well. More often would be
+/// traffic for nothing; less often would notice a changed clock later.
+const PING_EVERY_MS: f64 = 10_000.0;
+
+/// An attempt that has not brought a frame by then is given up.
+const CONNECT_TIMEOUT_MS: f64 = 10_000.0;
+
+/// An unanswered ping is not held against the server before this time: a tab that was frozen
+/// first has to be handed the frames that came meanwhile.
+const PING_GRACE_MS: f64 = 2_000.0;
+
+/// A connection that lasted this long was a good one: the next delay is a short one again.
+const GOOD_AFTER_MS: f64 = 5_000.0;
+
+/// Assumed until the server has said how often it ticks.
+const INTERVAL_MS_DEFAULT: f64 = 1_000.0;
+
+/// While a number of seconds is on the screen it is looked at this often.
+const COUNT_EVERY_MS: f64 = 250.0;
+
+/// One tick: when it was sampled and the four built-in figures, NaN where there was none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// Unix milliseconds of the server's clock.
+    pub t_ms: f64,
+    /// In the order of [`BUILT_IN`].
+    pub values: [f64; 4],
+}
+
+/// Where this page is in the server's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which log.
+    pub epoch: String,
+    /// The newest tick that arrived.
+    pub offset: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The page wants to be connected.
+    Start,
+    /// The socket opened; that alone proves nothing (proxies open sockets to dead servers).
+    Opened,
+    /// A text frame arrived.
+    Text(&'a str),
+    /// The socket closed or could not be opened.
+    Closed {
+        /// RFC 6455 §7.4.
+        code: u16,
+        /// The server's words, often empty.
+        reason: &'a str,
+    },
+    /// The time that [`Feed::wake_at`] named has come.
+    Wake,
+    /// The page came back to the front or the network came back: a good moment to try.
+    Nudge,
+    /// The browser says whether there is a network.
+    Network {
+        /// `navigator.onLine`.
+        online: bool,
+    },
+    /// The answer to [`Action::Probe`].
+    Probed(Option<Diagnosis>),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Open a socket, with this cursor in its address.
+    Connect(Option<Cursor>),
+    /// Send this on the open socket.
+    Send(ClientMessage),
+    /// Close the socket and listen to it no more.
+    Close,
+    /// Find out by other means what is wrong with the server.
+    Probe,
+    /// New figures.
+    Apply(Update),
+    /// The connection is now to be shown like this.
+    Show(View),
+}
+
+/// New figures for the stores.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// The server's whole window; the statistics begin anew from it.
+    Window {
+        /// Oldest first.
+        rows: Vec<Row>,
+        /// Ticks in a full window.
+        window: u64,
+        /// Nominal milliseconds between ticks.
+        interval_ms: u64,
+        /// The server has begun a new log since the page last heard of it.
+        restarted: bool,
+    },
+    /// What came after the newest tick so far, oldest first.
+    Rows(Vec<Row>),
+}
+
+/// How the connection stands, in words that the page shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Connection {
+    /// The first attempt is under way; nothing has arrived yet.
+    #[default]
+    Connecting,
+    /// Connected to a server that has no figures yet.
+    Waiting,
+    /// The newest figure is fresh.
+    Live,
+    /// Connected, but the newest figure is this old.
+    Stale {
+        /// Whole seconds.
+        age_s: u64,
+    },
+    /// Not connected.
+    Lost {
+        /// Attempts since it was.
+        attempt: u32,
+        /// Whole seconds until the next attempt; `None` while one is under way.
+        retry_in_s: Option<u64>,
+        /// Whole seconds since it was lost, or since the first attempt.
+        lost_s: u64,
+    },
+}
+
+impl Connection {
+    /// Figures on the screen are of now.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self, Self::Live)
+    }
+
+    /// There is no working connection.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost { .. })
+    }
+}
+
+/// Everything about the connection that is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// How it stands.
+    pub connection: Connection,
+    /// Whether the browser says there is a network.
+    pub online: bool,
+    /// Why the server cannot be reached, once that is known.
+    pub diagnosis: Option<Diagnosis>,
+    /// The last recovery, until the next loss.
+    pub recovery: Option<Recovery>,
+    /// What arrived and what did not.
+    pub counts: Counts,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            connection: Connection::default(),
+            online: true,
+            diagnosis: None,
+            recovery: None,
+            counts: Counts::default(),
+        }
+    }
+}
+
+/// What the page counted itself, since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Ticks that arrived, each once.
+    pub ticks: u64,
+    /// Of these, the ones that came after a reconnect in place of being missed.
+    pub recovered: u64,
+    /// Ticks that never came, by the gaps in their offsets.
+    pub lost: u64,
+    /// Ticks that came again and were left out.
+    pub repeated: u64,
+    /// Ticks that arrived merged, because this page was too slow for them.
+    pub merged: u64,
+    /// Frames that could not be read.
+    pub unreadable: u64,
+}
+
+/// How one reconnect ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Ticks that were missed and came after all.
+    pub ticks: u64,
+    /// Ticks that were missed for good.
+    pub lost: u64,
+    /// From opening the socket until all of them were here.
+    pub took_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Link {
+    /// Before [`Event::Start`].
+    Idle,
+    /// A socket is being opened, or is open and has not brought a snapshot.
+    Opening { since: f64 },
+    /// A snapshot has arrived on this socket.
+    Open(Open),
+    /// Between attempts.
+    Waiting { retry_at: f64 },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Open {
+    since: f64,
+    /// Newest frame of any kind.
+    frame_at: f64,
+    ping_next_at: f64,
+    /// The unanswered ping.
+    ping_sent_at: Option<f64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Feed {
+    link: Link,
+    backoff: Backoff,
+    clock: ServerClock,
+    /// Dropped when a frame shows that the server's log is another one.
+    cursor: Option<Cursor>,
+    interval_ms: f64,
+    /// Sampling time of the newest row, by the server's clock.
+    newest_ms: Option<f64>,
+    /// When the connection was lost, or the first attempt began; emptied by a snapshot.
+    down_since: Option<f64>,
+    online: bool,
+    diagnosis: Option<Diagnosis>,
+    recovery: Option<Recovery>,
+    counts: Counts,
+    shown: View,
+}
+
+impl Feed {
+    /// Not connected; `seed` decides the jitter of the delays.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            link: Link::Idle,
+            backoff: Backoff::new(seed),
+            clock: ServerClock::default(),
+            cursor: None,
+            interval_ms: INTERVAL_MS_DEFAULT,
+            newest_ms: None,
+            down_since: None,
+            online: true,
+            diagnosis: None,
+            recovery: None,
+            counts: Counts::default(),
+            shown: View::default(),
+        }
+    }
+
+    /// Milliseconds that the server's clock is ahead of ours.
+    #[must_use]
+    pub fn clock_offset_ms(&self) -> f64 {
+        self.clock.offset_ms()
+    }
+
+    /// `event` happened `at` (our clock, milliseconds, never going back).
+    pub fn on(&mut self, at: f64, event: Event<'_>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Start => {
+                if self.link == Link::Idle {
+                    self.down_since = Some(at);
+                    self.connect(at, &mut actions);
+                }
+            }
+            Event::Opened => {}
+            Event::Text(text) => self.text(at, text, &mut actions),
+            Event::Closed { code, reason } => self.closed(at, code, reason, &mut actions),
+            Event::Wake => self.wake(at, &mut actions),
+            Event::Nudge => match &mut self.link {
+                Link::Waiting { .. } => self.connect(at, &mut actions),
+                Link::Open(open) => ping(open, at, &mut actions),
+                Link::Idle | Link::Opening { .. } => {}
+            },
+            Event::Network { online } => {
+                let back = online && !self.online;
+                self.online = online;
+                if back && matches!(self.link, Link::Waiting { .. }) {
+                    self.connect(at, &mut actions);
+                }
+            }
+            Event::Probed(diagnosis) => {
+                if !matches!(self.link, Link::Open(_)) {
+                    self.diagnosis = diagnosis;
+                }
+            }
+        }
+        let view = self.view(at);
+        if view != self.shown {
+            self.shown = view.clone();
+            actions.push(Action::Show(view));
+        }
+        actions
+    }
+
+    /// When [`Event::Wake`] is wanted, unless something else happens before.
+    #[must_use]
+    pub fn wake_at(&self, at: f64) -> Option<f64> {
+        let counting = at + COUNT_EVERY_MS;
+        match &self.link {
+            Link::Idle => None,
+            Link::Opening { since } => {
+                let timeout = since + CONNECT_TIMEOUT_MS;
+                Some(if self.shown.connection.is_lost() {
+                    timeout.min(counting)
+                } else {
+                    timeout
+                })
+            }
+            Link::Waiting { retry_at } => Some(retry_at.min(counting)),
+            Link::Open(open) => {
+                let limit = self.silence_ms_max();
+                let quiet = match open.ping_sent_at {
+                    None => open.frame_at + limit / 2.0,
+                    Some(sent_at) => (open.frame_at + limit).max(sent_at + PING_GRACE_MS),
+                };
+                let next = quiet.min(open.ping_next_at);
+                Some(match self.shown.connection {
+                    Connection::Stale { .. } => next.min(counting),
+                    // One millisecond later, so that the comparison is sure to see it.
+                    _ => self.stale_at().map_or(next, |stale| next.min(stale + 1.0)),
+                })
+            }
+        }
+    }
+
+    /// A connection on which nothing at all arrives for this long is dead.
+    fn silence_ms_max(&self) -> f64 {
+        (3.0 * self.interval_ms).max(5_000.0)
+    }
+
+    /// Older figures are not called live: two intervals, and what a busy machine is late by.
+    fn fresh_ms_max(&self) -> f64 {
+        (2.0 * self.interval_ms + 250.0).max(750.0)
+    }
+
+    /// When, by our clock, the newest figure stops being fresh.
+    fn stale_at(&self) -> Option<f64> {
+        self.newest_ms
+            .map(|newest| newest - self.clock.offset_ms() + self.fresh_ms_max())
+    }
+
+    fn connect(&mut self, at: f64, actions: &mut Vec<Action>) {
+        self.link = Link::Opening { since: at };
+        actions.push(Action::Connect(self.cursor.clone()));
+    }
+
+    /// The connection is gone, or never came to be: try again later.
+    fn lose(&mut self, at: f64, delay_ms_min: f64, actions: &mut Vec<Action>) {
+        if let Link::Open(open) = &self.link {
+            self.down_since = Some(at);
+            self.recovery = None;
+            if at - open.since >= GOOD_AFTER_MS {
+                self.backoff.reset();
+            }
+        }
+        let delay = to_f64(self.backoff.next_ms()).max(delay_ms_min);
+        self.link = Link::Waiting {
+            retry_at: at + delay,
+        };
+        // The second failure in a row is no blip; later ones are asked about now and then,
+        // since the reason may have changed.
+        let attempt = self.backoff.attempt();
+        if attempt == 2 || attempt.is_multiple_of(4) {
+            actions.push(Action::Probe);
+        }
+    }
+
+    fn closed(&mut self, at: f64, code: u16, reason: &str, actions: &mut Vec<Action>) {
+        if matches!(self.link, Link::Idle | Link::Waiting { .. }) {
+            return;
+        }
+        // What the close code asks for: patience from a server that is full or refuses us.
+        let delay_ms_min = match code {
+            1008 | 1013 => 5_000.0,
+            _ => 0.0,
+        };
+        self.lose(at, delay_ms_min, actions);
+        if delay_ms_min > 0.0 {
+            self.diagnosis = Some(Diagnosis::Closed {
+                code,
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    fn wake(&mut self, at: f64, actions: &mut Vec<Action>) {
+        match &mut self.link {
+            Link::Idle => {}
+            Link::Opening { since } => {
+                if at - *since >= CONNECT_TIMEOUT_MS {
+                    actions.push(Action::Close);
+                    self.lose(at, 0.0, actions);
+                }
+            }
+            Link::Waiting { retry_at } => {
+                if at >= *retry_at {
+                    self.connect(at, actions);
+                }
+            }
+            Link::Open(open) => {
+                let limit = (3.0 * self.interval_ms).max(5_000.0);
+                let quiet_ms = at - open.frame_at;
+                let ignored = open
+                    .ping_sent_at
+                    .is_some_and(|sent_at| at - sent_at >= PING_GRACE_MS);
+                if quiet_ms >= limit && ignored {
+                    actions.push(Action::Close);
+                    self.lose(at, 0.0, actions);
+                } else if at >= open.ping_next_at
+                    || (quiet_ms >= limit / 2.0 && open.ping_sent_at.is_none())
+                {
+                    ping(open, at, actions);
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, at: f64, text: &str, actions: &mut Vec<Action>) {
+        let message = match serde_json::from_str::<ServerMessage>(text) {
+            Ok(message) => message,
+            Err(error) => {
+                self.counts.unreadable += 1;
+                if let Link::Opening { .. } = self.link {
+                    // The first thing it says is not ours: this is some other server.
+                    self.diagnosis = Some(Diagnosis::Unreadable(error.to_string()));
+                    actions.push(Action::Close);
+                    self.lose(at, 5_000.0, actions);
+                }
+                return;
+            }
+        };
+        if let Link::Open(open) = &mut self.link {
+            open.frame_at = at;
+        }
+        match message {
+            ServerMessage::Initial(snapshot) => self.snapshot(at, snapshot, true, actions),
+            ServerMessage::Resumed(snapshot) => self.snapshot(at, snapshot, false, actions),
+            ServerMessage::Metrics(tick) => self.tick(at, tick, actions),
+            ServerMessage::Merged(merged) => self.merged(at, &merged, actions),
+            ServerMessage::Pong { timestamp } => {
+                if let Link::Open(open) = &mut self.link
+                    && let Some(sent_at) = open.ping_sent_at.take()
+                {
+                    #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+                    let server_ms = timestamp.as_millis() as f64;
+                    self.clock.observe_round_trip(sent_at, at, server_ms);
+                }
+            }
+            ServerMessage::Subscribed { .. } | ServerMessage::Error { .. } => {}
+        }
+    }
+
+    fn snapshot(&mut self, at: f64, snapshot: Snapshot, whole: bool, actions: &mut Vec<Action>) {
+        let mut rows = rows(&snapshot.data);
+        let known = self
+            .cursor
+            .as_ref()
+            .filter(|cursor| cursor.epoch == snapshot.epoch && cursor.offset <= snapshot.offset)
+            .map(|cursor| cursor.offset);
+        let restarted = self.cursor.is_some() && known.is_none();
+
+        let held = rows.len() as u64;
+        let missed = known.map_or(held, |offset| snapshot.offset - offset);
+        let fresh = missed.min(held);
+        self.counts.ticks += fresh;
+        if known.is_some() {
+            self.counts.recovered += fresh;
+            self.counts.lost += missed - fresh;
+        }
+
+        if let Link::Opening { since } = self.link {
+            if known.is_some() {
+                self.recovery = Some(Recovery {
+                    ticks: fresh,
+                    lost: missed - fresh,
+                    took_ms: whole_ms(at - since),
+                });
+            }
+            self.link = Link::Open(Open {
+                since: at,
+                frame_at: at,
+                ping_next_at: at + PING_EVERY_MS,
+                ping_sent_at: None,
+            });
+        }
+        self.down_since = None;
+        self.diagnosis = None;
+        self.interval_ms = to_f64(snapshot.interval_ms.max(1));
+        self.clock.clear();
+        self.observe_sent(at, snapshot.sent_ms);
+        if restarted {
+            self.newest_ms = None;
+        }
+        if let Some(newest) = rows.last() {
+            self.newest_ms = Some(newest.t_ms);
+        }
+        self.cursor = Some(Cursor {
+            epoch: snapshot.epoch,
+            offset: snapshot.offset,
+        });
+
+        if whole {
+            actions.push(Action::Apply(Update::Window {
+                rows,
+                window: snapshot.window,
+                interval_ms: snapshot.interval_ms,
+                restarted,
+            }));
+        } else {
+            let repeated = rows.len() - usize::try_from(fresh).unwrap_or(rows.len());
+            self.counts.repeated += repeated as u64;
+            rows.drain(..repeated);
+            if !rows.is_empty() {
+                actions.push(Action::Apply(Update::Rows(rows)));
+            }
+        }
+    }
+
+    fn tick(&mut self, at: f64, tick: Tick, actions: &mut Vec<Action>) {
+        if !self.advance(at, &tick.epoch, tick.offset, tick.offset, actions) {
+            return;
+        }
+        self.observe_sent(at, tick.sent_ms);
+        self.counts.ticks += 1;
+        #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+        let mut row = Row {
+            t_ms: tick.sampled_ms as f64,
+            values: [f64::NAN; 4],
+        };
+        for metric in &tick.data {
+            if let Some(index) = built_in(metric) {
+                row.values[index] = metric.value;
+            }
+        }
+        self.newest_ms = Some(row.t_ms);
+        actions.push(Action::Apply(Update::Rows(vec![row])));
+    }
+
+    fn merged(&mut self, at: f64, merged: &Merged, actions: &mut Vec<Action>) {
+        let (first, last) = (merged.first_offset, merged.last_offset);
+        if !self.advance(at, &merged.epoch, first, last, actions) {
+            return;
+        }
+        let ticks = (last + 1).saturating_sub(first);
+        self.counts.ticks += ticks;
+        self.counts.merged += ticks;
+        // The extremes stand at the moment of the newest: a vertical stroke that shows how far
+        // the figures went, and no invented times.
+        let mut rows = [[f64::NAN; 4]; 3];
+        let mut t_ms = self.newest_ms.unwrap_or(0.0);
+        for series in &merged.data {
+            if let Some(metric) =
+                BuiltIn::from_name(&series.name).filter(|_| series.labels.is_empty())
+            {
+                rows[0][metric.index()] = series.min;
+                rows[1][metric.index()] = series.max;
+                rows[2][metric.index()] = series.last;
+                #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+                let timestamp = series.timestamp.as_millis() as f64;
+                t_ms = t_ms.max(timestamp);
+            }
+        }
+        self.newest_ms = Some(t_ms);
+        actions.push(Action::Apply(Update::Rows(
+            rows.into_iter()
+                .map(|values| Row { t_ms, values })
+                .collect(),
+        )));
+    }
+
+    /// Moves the cursor over the ticks `first..=last`; false when they are not news.
+    fn advance(
+        &mut self,
+        at: f64,
+        epoch: &str,
+        first: u64,
+        last: u64,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        match &mut self.cursor {
+            Some(cursor) if cursor.epoch == epoch && matches!(self.link, Link::Open(_)) => {
+                if last <= cursor.offset {
+                    self.counts.repeated += 1;
+                    return false;
+                }
+                self.counts.lost += first.saturating_sub(cursor.offset + 1);
+                cursor.offset = last;
+                true
+            }
+            // A tick of another log, or before any snapshot: begin anew.
+            _ => {
+                self.cursor = None;
+                actions.push(Action::Close);
+                self.lose(at, 0.0, actions);
+                false
+            }
+        }
+    }
+
+    fn observe_sent(&mut self, at: f64, sent_ms: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+        self.clock.observe(at, sent_ms as f64);
+    }
+
+    fn view(&self, at: f64) -> View {
+        let lost_s = || whole_s(self.down_since.map_or(0.0, |since| at - since));
+        let connection = match &self.link {
+            Link::Idle => Connection::Connecting,
+            Link::Opening { .. } if self.cursor.is_none() && self.backoff.attempt() == 0 => {
+                Connection::Connecting
+            }
+            Link::Opening { .. } => Connection::Lost {
+                attempt: self.backoff.attempt(),
+                retry_in_s: None,
+                lost_s: lost_s(),
+            },
+            Link::Waiting { retry_at } => Connection::Lost {
+                attempt: self.backoff.attempt(),
+                // Rounded up: "in 0 s" would be a lie for most of that second.
+                retry_in_s: Some(whole_s(retry_at - at + 999.0)),
+                lost_s: lost_s(),
+            },
+            Link::Open(_) => match (self.newest_ms, self.stale_at()) {
+                (Some(newest), Some(stale_at)) if at > stale_at => Connection::Stale {
+                    age_s: whole_s(at + self.clock.offset_ms() - newest).max(1),
+                },
+                (Some(_), _) => Connection::Live,
+                _ => Connection::Waiting,
+            },
+        };
+        View {
+            connection,
+            online: self.online,
+            diagnosis: self.diagnosis.clone(),
+            recovery: self.recovery,
+            counts: self.counts,
+        }
+    }
+}
+
+fn ping(open: &mut Open, at: f64, actions: &mut Vec<Action>) {
+    open.ping_next_at = at + PING_EVERY_MS;
+    open.ping_sent_at.get_or_insert(at);
+    actions.push(Action::Send(ClientMessage::Ping));
+}
+
+/// Samples, oldest tick first, put together again into ticks: a new one begins where the time
+/// changes or a metric would stand before the one before it.
+fn rows(data: &[Metric]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::with_capacity(data.len() / 4 + 1);
+    let mut index_before = usize::MAX;
+    for metric in data {
+        let Some(index) = built_in(metric) else {
+            continue;
+        };
+        #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+        let t_ms = metric.timestamp.as_millis() as f64;
+        match rows.last_mut() {
+            Some(row) if row.t_ms == t_ms && index > index_before => {
+                row.values[index] = metric.value;
+            }
+            _ => {
+                let mut row = Row {
+                    t_ms,
+                    values: [f64::NAN; 4],
+                };
+                row.values[index] = metric.value;
+                rows.push(row);
+            }
+        }
+        index_before = index;
+    }
+    rows
+}
+
+/// The column of a sample: only the built-in four, and only without labels.
+fn built_in(metric: &Metric) -> Option<usize> {
+    BuiltIn::from_name(&metric.name)
+        .filter(|_| metric.labels.is_empty())
+        .map(BuiltIn::index)
+        .filter(|index| *index < BUILT_IN.len())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "intervals and delays are small")]
+const fn to_f64(ms: u64) -> f64 {
+    ms as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped at 0, and a float cast saturates"
+)]
+const fn whole_ms(ms: f64) -> u64 {
+    ms.max(0.0) as u64
+}
+
+const fn whole_s(ms: f64) -> u64 {
+    whole_ms(ms / 1000.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The few things the page asks the browser for, in one place: time, zone, storage, network.
+
+use gloo::utils::window;
+
+/// Our clock: Unix milliseconds that never go back, whatever happens to the computer's clock.
+#[must_use]
+pub fn now_ms() -> f64 {
+    window()
+        .performance()
+        .map_or_else(js_sys::Date::now, |performance| {
+            performance.time_origin() + performance.now()
+        })
+}
+
+/// Minutes that local time was ahead of UTC at that moment.
+#[must_use]
+pub fn zone_offset_min(unix_ms: f64) -> i32 {
+    let date = js_sys::Date::new(&wasm_bindgen::JsValue::from_f64(unix_ms));
+    let behind = date.get_timezone_offset();
+    #[expect(clippy::cast_possible_truncation, reason = "within a day of minutes")]
+    if behind.is_finite() {
+        -(behind as i32)
+    } else {
+        0
+    }
+}
+
+/// The origin that this page came from, such as `https://metrics.example.org`.
+#[must_use]
+pub fn page_origin() -> String {
+    window().location().origin().unwrap_or_default()
+}
+
+/// A remembered value; `None` also where the browser forbids storage.
+#[must_use]
+pub fn remembered(key: &str) -> Option<String> {
+    window().local_storage().ok()??.get_item(key).ok()?
+}
+
+/// Remembers a value, as far as the browser allows.
+pub fn remember(key: &str, value: &str) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        // A full or forbidden storage costs the memory of a preference and nothing else.
+        drop(storage.set_item(key, value));
+    }
+}
+
+/// Whether the reader's system matches a media query.
+#[must_use]
+pub fn media_matches(query: &str) -> bool {
+    window()
+        .match_media(query)
+        .ok()
+        .flatten()
+        .is_some_and(|list| list.matches())
+}
+
+/// Whether the browser says there is a network.
+#[must_use]
+pub fn online() -> bool {
+    window().navigator().on_line()
+}
+
+/// Whether the page is in a background tab or a minimised window.
+#[must_use]
+pub fn hidden() -> bool {
+    gloo::utils::document().hidden()
+}
+
+/// A number that no two pages share, to spread their attempts to reconnect.
+#[must_use]
+pub fn seed() -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "any bits will do"
+    )]
+    let seed = (js_sys::Math::random() * 9e15) as u64;
+    seed
+}

@@ -1,0 +1,370 @@
+//! Alerts as the reader follows them: one entry an incident, however often it is sent.
+//!
+//! An incident begins (`firing`), goes on (`firing` again, newer value), and ends (`resolved`).
+//! Its entry stays until the reader dismisses it, but only firing ones count as critical. A
+//! dismissed incident does not come back with its next sending, unless it has become worse.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use pulseboard_shared::{Alert, AlertState, Severity, limits::ALERTS_SHOWN_MAX};
+use uuid::Uuid;
+use yewdux::store::Store;
+
+/// Dismissed incidents remembered: the oldest is forgotten, and could come back if it were
+/// still firing after that many others.
+const DISMISSED_MAX: usize = 500;
+
+/// How an incident stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The condition holds.
+    Firing,
+    /// It ended.
+    Resolved,
+    /// The server that watched it began anew and knows of it no more.
+    Unwatched,
+}
+
+/// One incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Names it.
+    pub incident: Uuid,
+    /// The newest sending's words.
+    pub message: Rc<str>,
+    /// The newest sending's severity.
+    pub severity: Severity,
+    /// When it began, Unix milliseconds.
+    pub started_ms: i64,
+    /// When it was last heard of.
+    pub heard_ms: i64,
+    /// Sendings while firing.
+    pub times: u32,
+    /// Firing, or over.
+    pub standing: Standing,
+}
+
+impl Entry {
+    /// It still holds, as far as is known.
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.standing == Standing::Firing
+    }
+
+    /// From its beginning until it was last heard of.
+    #[must_use]
+    pub const fn lasted_ms(&self) -> i64 {
+        self.heard_ms - self.started_ms
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, Store)]
+pub struct AlertStore {
+    /// Firing ones first, then the newest first; at most [`ALERTS_SHOWN_MAX`].
+    entries: Rc<Vec<Rc<Entry>>>,
+    dismissed: Rc<VecDeque<(Uuid, Severity)>>,
+    firing: usize,
+    critical: usize,
+    /// Incidents that began as critical ones or became so, ever; what is announced.
+    critical_ever: u64,
+    listening: bool,
+    revision: u64,
+}
+
+impl PartialEq for AlertStore {
+    fn eq(&self, other: &Self) -> bool {
+        self.revision == other.revision
+    }
+}
+
+impl AlertStore {
+    /// The server sent this.
+    pub fn apply(&mut self, alert: &Alert) {
+        let dismissed = self
+            .dismissed
+            .iter()
+            .any(|(incident, severity)| *incident == alert.incident && *severity >= alert.severity);
+        if dismissed {
+            return;
+        }
+        let heard_ms = alert.timestamp.as_millis();
+        let entries = Rc::make_mut(&mut self.entries);
+        let held = entries
+            .iter_mut()
+            .find(|entry| entry.incident == alert.incident);
+        let was_critical = held
+            .as_ref()
+            .is_some_and(|entry| entry.severity == Severity::Critical);
+        match (held, alert.state) {
+            (Some(entry), state) => {
+                // A stream that resumes may repeat; only what is newer counts.
+                if heard_ms < entry.heard_ms || entry.standing == Standing::Resolved {
+                    return;
+                }
+                let repeated = heard_ms == entry.heard_ms && state == AlertState::Firing;
+                if repeated {
+                    return;
+                }
+                let entry = Rc::make_mut(entry);
+                entry.heard_ms = heard_ms;
+                match state {
+                    AlertState::Firing => {
+                        entry.times += 1;
+                        entry.message = alert.message.as_str().into();
+                        entry.severity = alert.severity;
+                        entry.standing = Standing::Firing;
+                    }
+                    AlertState::Resolved => entry.standing = Standing::Resolved,
+                }
+            }
+            (None, AlertState::Firing) => entries.push(Rc::new(Entry {
+                incident: alert.incident,
+                message: alert.message.as_str().into(),
+                severity: alert.severity,
+                started_ms: alert.started.as_millis().min(heard_ms),
+                heard_ms,
+                times: 1,
+                standing: Standing::Firing,
+            })),
+            // The end of something that this page never saw begin.
+            (None, AlertState::Resolved) => return,
+        }
+        if alert.severity == Severity::Critical
+            && alert.state == AlertState::Firing
+            && !was_critical
+        {
+            self.critical_ever += 1;
+        }
+        self.settle();
+    }
+
+    /// The reader has seen it.
+    pub fn dismiss(&mut self, incident: Uuid) {
+        let entries = Rc::make_mut(&mut self.entries);
+        if let Some(index) = entries.iter().position(|entry| entry.incident == incident) {
+            let entry = entries.remove(index);
+            self.remember_dismissed([(entry.incident, entry.severity)]);
+            self.settle();
+        }
+    }
+
+    /// The reader has seen all.
+    pub fn clear(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        self.remember_dismissed(entries.iter().map(|entry| (entry.incident, entry.severity)));
+        self.settle();
+    }
+
+    /// The server began anew at `at_ms`: what it had not heard of since will never be resolved.
+    pub fn forget_before(&mut self, at_ms: i64) {
+        for entry in Rc::make_mut(&mut self.entries) {
+            if entry.is_firing() && entry.heard_ms < at_ms {
+                Rc::make_mut(entry).standing = Standing::Unwatched;
+            }
+        }
+        self.settle();
+    }
+
+    /// Whether the page hears of alerts at present.
+    pub const fn set_listening(&mut self, listening: bool) {
+        if self.listening != listening {
+            self.listening = listening;
+            self.revision += 1;
+        }
+    }
+
+    fn remember_dismissed(&mut self, incidents: impl IntoIterator<Item = (Uuid, Severity)>) {
+        let dismissed = Rc::make_mut(&mut self.dismissed);
+        dismissed.extend(incidents);
+        let excess = dismissed.len().saturating_sub(DISMISSED_MAX);
+        dismissed.drain(..excess);
+    }
+
+    /// Puts order, bound and counts right after a change.
+    fn settle(&mut self) {
+        let entries = Rc::make_mut(&mut self.entries);
+        entries.sort_by_key(|entry| {
+            (
+                !entry.is_firing(),
+                std::cmp::Reverse(entry.started_ms),
+                entry.incident,
+            )
+        });
+        entries.truncate(ALERTS_SHOWN_MAX);
+        self.firing = entries.iter().filter(|entry| entry.is_firing()).count();
+        self.critical = entries
+            .iter()
+            .filter(|entry| entry.is_firing() && entry.severity == Severity::Critical)
+            .count();
+        self.revision += 1;
+    }
+
+    /// What is listed, in the order of the list.
+    #[must_use]
+    pub fn select_entries(&self) -> Entries {
+        Entries(Rc::clone(&self.entries))
+    }
+
+    /// Incidents that are critical now.
+    #[must_use]
+    pub const fn select_critical(&self) -> usize {
+        self.critical
+    }
+
+    /// Incidents going on now.
+    #[must_use]
+    pub const fn select_firing(&self) -> usize {
+        self.firing
+    }
+
+    /// Incidents that ever became critical; grows when there is something to announce.
+    #[must_use]
+    pub const fn select_critical_ever(&self) -> u64 {
+        self.critical_ever
+    }
+
+    /// Whether the page hears of alerts at present.
+    #[must_use]
+    pub const fn select_listening(&self) -> bool {
+        self.listening
+    }
+}
+
+/// A list that is equal to another when it is the same one; comparing costs nothing.
+#[derive(Clone, Debug)]
+pub struct Entries(Rc<Vec<Rc<Entry>>>);
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::ops::Deref for Entries {
+    type Target = [Rc<Entry>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_shared::{Labels, Timestamp};
+    use yewdux::{Context, Dispatch};
+
+    use super::*;
+
+    fn alert(incident: u128, at_ms: i64, severity: Severity, state: AlertState) -> Alert {
+        Alert {
+            id: Uuid::from_u128(incident << 64 | u128::from(at_ms.unsigned_abs())),
+            message: format!("CPU usage critical: {at_ms}.0%"),
+            severity,
+            timestamp: Timestamp::from_millis(at_ms),
+            incident: Uuid::from_u128(incident),
+            rule: "cpu_high".into(),
+            state,
+            value: 93.4,
+            threshold: 90.0,
+            started: Timestamp::from_millis(1),
+            labels: Labels::new(),
+        }
+    }
+
+    fn firing(incident: u128, at_ms: i64) -> Alert {
+        alert(incident, at_ms, Severity::Critical, AlertState::Firing)
+    }
+
+    fn resolved(incident: u128, at_ms: i64) -> Alert {
+        alert(incident, at_ms, Severity::Critical, AlertState::Resolved)
+    }
+
+    /// The store after these alerts, sent through yewdux as on the page.
+    fn after(alerts: &[Alert]) -> AlertStore {
+        let dispatch = Dispatch::<AlertStore>::new(&Context::new());
+        for alert in alerts {
+            dispatch.reduce_mut(|store| store.apply(alert));
+        }
+        AlertStore::clone(&dispatch.get())
+    }
+
+    #[test]
+    fn one_entry_an_incident() {
+        let store = after(&[firing(7, 1_000), firing(7, 11_000), firing(7, 21_000)]);
+        let entries = store.select_entries();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].times, 3);
+        assert_eq!(entries[0].lasted_ms(), 20_999);
+        assert_eq!(&*entries[0].message, "CPU usage critical: 21000.0%");
+        assert_eq!(
+            (store.select_critical(), store.select_critical_ever()),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn repeats_after_a_resume_do_not_count() {
+        let store = after(&[
+            firing(7, 1_000),
+            firing(7, 11_000),
+            firing(7, 1_000),
+            firing(7, 11_000),
+        ]);
+        assert_eq!(store.select_entries()[0].times, 2);
+    }
+
+    #[test]
+    fn a_resolved_incident_stays_listed_and_is_not_critical() {
+        let store = after(&[firing(7, 1_000), resolved(7, 5_000), firing(7, 1_000)]);
+        assert_eq!(store.select_entries()[0].standing, Standing::Resolved);
+        assert_eq!(store.select_critical(), 0);
+        assert_eq!(store.select_firing(), 0);
+        assert_eq!(store.select_entries().len(), 1);
+        assert_eq!(after(&[resolved(8, 5_000)]).select_entries().len(), 0);
+    }
+
+    #[test]
+    fn a_dismissed_incident_stays_away_unless_it_gets_worse() {
+        let warning = |at_ms| alert(7, at_ms, Severity::Warning, AlertState::Firing);
+        let mut store = after(&[warning(1_000)]);
+        store.dismiss(Uuid::from_u128(7));
+        store.apply(&warning(2_000));
+        assert_eq!(store.select_entries().len(), 0);
+        store.apply(&firing(7, 3_000));
+        assert_eq!(store.select_entries().len(), 1);
+        store.clear();
+        store.apply(&firing(7, 4_000));
+        assert_eq!(
+            (store.select_entries().len(), store.select_critical()),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn holds_the_newest_fifty_and_firing_ones_first() {
+        let mut alerts: Vec<Alert> = (1..=60)
+            .map(|incident| {
+                let mut alert = firing(incident, 1_000);
+                alert.started = Timestamp::from_millis(i64::try_from(incident).expect("small"));
+                alert
+            })
+            .collect();
+        alerts.push(resolved(60, 2_000));
+        let store = after(&alerts);
+        let entries = store.select_entries();
+        assert_eq!(entries.len(), ALERTS_SHOWN_MAX);
+        assert_eq!(entries[0].incident, Uuid::from_u128(59));
+        assert_eq!(entries.last().map(|entry| entry.is_firing()), Some(false));
+        assert_eq!(store.select_firing(), ALERTS_SHOWN_MAX - 1);
+    }
+
+    #[test]
+    fn a_restarted_server_leaves_no_eternal_alert() {
+        let mut store = after(&[firing(7, 1_000), firing(8, 9_000)]);
+        store.forget_before(5_000);
+        assert_eq!(store.select_firing(), 1);
+        let entries = store.select_entries();
+        assert_eq!(entries[1].standing, Standing::Unwatched);
+    }
+}

@@ -1,0 +1,149 @@
+//! How the reader wants to see the page: range, pause, theme. Range and theme are remembered.
+
+use yewdux::store::Store;
+
+/// How much time the charts show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Range {
+    /// One minute.
+    Minute,
+    /// Five minutes.
+    #[default]
+    FiveMinutes,
+    /// Fifteen minutes.
+    Quarter,
+}
+
+impl Range {
+    /// All, shortest first.
+    pub const ALL: [Self; 3] = [Self::Minute, Self::FiveMinutes, Self::Quarter];
+
+    /// Milliseconds.
+    #[must_use]
+    pub const fn ms(self) -> f64 {
+        match self {
+            Self::Minute => 60_000.0,
+            Self::FiveMinutes => 300_000.0,
+            Self::Quarter => 900_000.0,
+        }
+    }
+
+    /// On the button.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Minute => "1 min",
+            Self::FiveMinutes => "5 min",
+            Self::Quarter => "15 min",
+        }
+    }
+
+    /// In storage.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Minute => "1m",
+            Self::FiveMinutes => "5m",
+            Self::Quarter => "15m",
+        }
+    }
+
+    /// From storage.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|range| range.key() == key)
+    }
+}
+
+/// The reader's choice of theme. The small script in `index.html` knows the same names, since
+/// it applies the choice before the first paint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ThemeChoice {
+    /// As the system says.
+    #[default]
+    Auto,
+    /// Dark.
+    Dark,
+    /// Light.
+    Light,
+}
+
+impl ThemeChoice {
+    /// All, in the order of the switch.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Dark, Self::Light];
+
+    /// In storage and in the page's attributes.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Dark => "dark",
+            Self::Light => "light",
+        }
+    }
+
+    /// For the reader.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::Dark => "Dark",
+            Self::Light => "Light",
+        }
+    }
+
+    /// From storage.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|choice| choice.key() == key)
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Store)]
+pub struct ViewStore {
+    /// How much time the charts show.
+    pub range: Range,
+    /// The moment (server's clock, Unix ms) at which the charts are held; they move when `None`.
+    pub paused_at: Option<f64>,
+    /// Ticks that the page had when it was paused.
+    pub paused_pushed: u64,
+    /// Dark, light, or as the system says.
+    pub theme: ThemeChoice,
+}
+
+impl ViewStore {
+    /// Holds the charts at `now_ms`, or lets them go.
+    pub const fn toggle_pause(&mut self, now_ms: f64, pushed: u64) {
+        self.paused_at = match self.paused_at {
+            Some(_) => None,
+            None => Some(now_ms),
+        };
+        self.paused_pushed = pushed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_understood() {
+        for range in Range::ALL {
+            assert_eq!(Range::from_key(range.key()), Some(range));
+        }
+        for choice in ThemeChoice::ALL {
+            assert_eq!(ThemeChoice::from_key(choice.key()), Some(choice));
+        }
+        assert_eq!(ThemeChoice::from_key("sepia"), None);
+    }
+
+    #[test]
+    fn pauses_and_goes_on() {
+        let mut view = ViewStore::default();
+        view.toggle_pause(5.0, 7);
+        assert_eq!((view.paused_at, view.paused_pushed), (Some(5.0), 7));
+        view.toggle_pause(9.0, 8);
+        assert_eq!(view.paused_at, None);
+    }
+}
