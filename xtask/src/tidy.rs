@@ -67,6 +67,7 @@ pub(crate) fn check() -> Result<()> {
         findings.look_at(&file)?;
     }
     findings.settings_are_told()?;
+    findings.routes_are_described()?;
     findings.bans_are_repeated()?;
     for finding in &findings.0 {
         println!("{finding}");
@@ -113,8 +114,8 @@ impl Findings {
     }
 
     fn settings_are_told(&mut self) -> Result<()> {
-        let readme = fs::read_to_string(shell::root().join("README.md"))
-            .context("README.md cannot be read")?;
+        // One that is missing explains nothing, and every setting is told to be missing from it.
+        let readme = fs::read_to_string(shell::root().join("README.md")).unwrap_or_default();
         let server = shell::server_binary();
         let help = match server.is_file() {
             true => Some(shell::output(Command::new(server).arg("--help"))?),
@@ -132,6 +133,33 @@ impl Findings {
                 self.0.push(format!(
                     "pulseboard --help: the setting {name} is not listed"
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every door of the server is in its API description, and some test goes through it.
+    fn routes_are_described(&mut self) -> Result<()> {
+        let http = shell::root().join("backend").join("src").join("http");
+        let router =
+            fs::read_to_string(http.join("router.rs")).context("the router cannot be read")?;
+        let description = fs::read_to_string(http.join("openapi.json"))
+            .context("the API description cannot be read")?;
+        let tests: String = sources(&shell::root().join("backend").join("tests"))?
+            .into_iter()
+            .filter_map(|file| {
+                fs::read_to_string(shell::root().join("backend").join("tests").join(file)).ok()
+            })
+            .collect();
+        for route in routes(&router) {
+            if !description.contains(&format!("\"{route}\"")) {
+                self.0.push(format!(
+                    "backend/src/http/openapi.json: {route} is not described"
+                ));
+            }
+            if !tests.contains(&route) {
+                self.0
+                    .push(format!("backend/tests: no test goes through {route}"));
             }
         }
         Ok(())
@@ -161,6 +189,18 @@ impl Findings {
         }
         Ok(())
     }
+}
+
+/// The plain paths in the router's text; those with a placeholder stand for no single door.
+fn routes(router: &str) -> Vec<String> {
+    let literals = router
+        .split("with_path(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('"'));
+    literals
+        .filter(|(path, _)| !path.contains('{'))
+        .map(|(path, _)| format!("/{path}"))
+        .collect()
 }
 
 /// All text that people write here, as paths below the top, sorted.
@@ -258,6 +298,13 @@ mod tests {
         ] {
             assert_eq!(raw_colour(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn routes_are_read_from_the_router() {
+        let router =
+            "Router::with_path(\"api/stats\").get(x).push(Router::with_path(\"{**path}\"))";
+        assert_eq!(routes(router), ["/api/stats"]);
     }
 
     #[test]
