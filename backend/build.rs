@@ -2,10 +2,6 @@
 
 use std::{env, fs, path::Path, process::Command};
 
-#[expect(
-    clippy::print_stdout,
-    reason = "standard output is how a build script talks to cargo"
-)]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
 
