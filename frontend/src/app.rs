@@ -11,6 +11,7 @@ use crate::{
     chart::stage::Stage,
     components::{AlertFeed, Charts, Connected, MetricCards, PageFooter, PageHeader, ProblemPanel},
     hooks::{ConfigState, THEME_KEY, use_config, use_theme},
+    net::feed::{Connection, View},
     platform,
     stores::{
         alert::AlertStore,
@@ -39,6 +40,7 @@ fn Page() -> Html {
     let view = use_dispatch::<ViewStore>();
     let stats = use_dispatch::<StatsStore>();
     let connection = use_dispatch::<ConnectionStore>();
+    let lost = connection.clone();
     let stage = use_memo((), move |()| {
         // Before anybody subscribes: what the reader chose the last time.
         view.reduce_mut(|view| {
@@ -54,6 +56,24 @@ fn Page() -> Html {
     use_theme(&stage);
     use_title();
     let config = use_config();
+
+    // Settings that cannot be used mean no connection, and none on the way.
+    let unusable = matches!(config, ConfigState::Failed(_));
+    use_effect_with(unusable, move |unusable| {
+        if *unusable {
+            let connection = Connection::Lost {
+                attempt: 0,
+                retry_in_s: None,
+                lost_s: 0,
+            };
+            lost.reduce_mut(|store| {
+                store.show(View {
+                    connection,
+                    ..View::default()
+                })
+            });
+        }
+    });
 
     let connection = match config {
         ConfigState::Loading => Html::default(),

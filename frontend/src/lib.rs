@@ -17,6 +17,8 @@
 pub mod app;
 pub mod chart;
 pub mod components;
+#[cfg(test)]
+mod contrast;
 pub mod format;
 pub mod hooks;
 pub mod net;

@@ -27,14 +27,14 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// Inside a chart of this size.
+    /// Inside a chart of this size; `scale` is how much larger than usual its text is.
     #[must_use]
-    pub const fn inside(width: f64, height: f64) -> Self {
+    pub const fn inside(width: f64, height: f64, scale: f64) -> Self {
         Self {
-            left: MARGIN_LEFT,
-            top: MARGIN_TOP,
-            width: (width - MARGIN_LEFT - MARGIN_RIGHT).max(0.0),
-            height: (height - MARGIN_TOP - MARGIN_BOTTOM).max(0.0),
+            left: MARGIN_LEFT * scale,
+            top: MARGIN_TOP * scale,
+            width: (width - (MARGIN_LEFT + MARGIN_RIGHT) * scale).max(0.0),
+            height: (height - (MARGIN_TOP + MARGIN_BOTTOM) * scale).max(0.0),
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
         #[test]
         fn there_and_back(now in 1e12..2e12_f64, range in 60_000.0..900_000.0_f64, age in 0.0..2e6_f64,
                           width in 100.0..4000.0_f64, fraction in 0.0..=1.0_f64) {
-            let plot = Plot::inside(width, 200.0);
+            let plot = Plot::inside(width, 200.0, 1.0);
             let span = Span::ending(now, range, Some(now - age), width);
             prop_assert!(span.to_ms >= now && span.to_ms - now <= range / width + 1.0);
             let x = span.x(span.at_fraction(fraction), &plot);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn tiny_charts_are_harmless() {
-        let plot = Plot::inside(10.0, 5.0);
+        let plot = Plot::inside(10.0, 5.0, 1.0);
         assert_eq!((plot.width, plot.height), (0.0, 0.0));
         assert_eq!(plot.fraction(7.0), 0.0);
         assert!(plot.y(50.0, 100.0).is_finite());

@@ -15,11 +15,14 @@ use super::{
 };
 use crate::format;
 
+/// This and the lengths below are for text of the usual size, and grow with it.
 const LINE_WIDTH: f64 = 1.75;
 /// Between two figures of the y axis, at least.
 const VALUE_MARK_PX: f64 = 34.0;
 /// Between two times, at least.
 const TIME_MARK_PX: f64 = 86.0;
+/// Half the width of a figure in a time.
+const HALF_CHARACTER_PX: f64 = 3.3;
 /// Between two strokes of the hatching over missing time.
 const HATCH_PX: f64 = 7.0;
 /// A missing stretch at least this wide says so in words.
@@ -118,7 +121,7 @@ pub fn paint_axis(surface: &Surface<'_>, theme: &Theme, top: f64, threshold: Opt
         clippy::cast_sign_loss,
         reason = "a number of marks"
     )]
-    let marks_max = (plot.height / VALUE_MARK_PX).clamp(1.0, 10.0) as usize;
+    let marks_max = (plot.height / (VALUE_MARK_PX * theme.scale)).clamp(1.0, 10.0) as usize;
     let step = ticks::value_step(top, marks_max);
     context.set_text_align("right");
     context.set_text_baseline("middle");
@@ -128,7 +131,11 @@ pub fn paint_axis(surface: &Surface<'_>, theme: &Theme, top: f64, threshold: Opt
     for mark in ticks::value_marks(top, step) {
         let y = plot.y(mark, top);
         surface.horizontal(y);
-        surface.text(&format::tick(mark, step), plot.left - 8.0, y + 0.5);
+        surface.text(
+            &format::tick(mark, step),
+            plot.left - 8.0 * theme.scale,
+            y + 0.5,
+        );
     }
     if let Some(threshold) = threshold.filter(|threshold| threshold.above < top) {
         let y = plot.y(threshold.above, top);
@@ -142,11 +149,6 @@ pub fn paint_axis(surface: &Surface<'_>, theme: &Theme, top: f64, threshold: Opt
         context.set_line_width(1.0);
         surface.horizontal(y);
         surface.dash(&[]);
-        context.set_fill_style_str(color);
-        context.set_text_align("left");
-        context.set_text_baseline(if y - plot.top > 16.0 { "bottom" } else { "top" });
-        let beside = if y - plot.top > 16.0 { -3.0 } else { 4.0 };
-        surface.text(&threshold.label, plot.left + 6.0, y + beside);
     }
 }
 
@@ -227,7 +229,7 @@ pub fn paint_data(
             context.fill();
         }
     }
-    context.set_line_width(LINE_WIDTH);
+    context.set_line_width(LINE_WIDTH * theme.scale);
     context.set_stroke_style_str(color);
     context.set_fill_style_str(color);
     paint_strokes(context, strokes);
@@ -250,6 +252,9 @@ pub fn paint_data(
         context.restore();
     }
     context.restore();
+    if let Some(threshold) = threshold.filter(|threshold| threshold.above < scene.top) {
+        label_threshold(surface, theme, threshold, scene.top);
+    }
 
     if let Some((x, y)) = strokes.last()
         && x >= plot.left
@@ -266,7 +271,10 @@ pub fn paint_data(
         } else {
             over.map_or(color.as_str(), |threshold| threshold.color(theme))
         };
-        for (radius, fill) in [(5.0, theme.panel.as_str()), (3.25, color)] {
+        for (radius, fill) in [
+            (5.0 * theme.scale, theme.panel.as_str()),
+            (3.25 * theme.scale, color),
+        ] {
             context.begin_path();
             // Fails only for a negative radius.
             drop(context.arc(x, y, radius, 0.0, std::f64::consts::TAU));
@@ -274,6 +282,23 @@ pub fn paint_data(
             context.fill();
         }
     }
+}
+
+/// Over the line, with a halo, so that both can be read where they meet.
+fn label_threshold(surface: &Surface<'_>, theme: &Theme, threshold: &Threshold, top: f64) {
+    let (context, plot) = (surface.context, &surface.plot);
+    let y = plot.y(threshold.above, top);
+    let above = y - plot.top > 15.0 * theme.scale;
+    let beside = if above { -3.0 } else { 4.0 };
+    let (x, y) = (plot.left + 6.0 * theme.scale, y + beside * theme.scale);
+    context.set_text_align("left");
+    context.set_text_baseline(if above { "bottom" } else { "top" });
+    context.set_line_width(3.0 * theme.scale);
+    context.set_stroke_style_str(&theme.panel);
+    // Fails only for numbers that are not finite.
+    drop(context.stroke_text(&threshold.label, x, y));
+    context.set_fill_style_str(threshold.color(theme));
+    surface.text(&threshold.label, x, y);
 }
 
 fn paint_strokes(context: &CanvasRenderingContext2d, strokes: &Strokes) {
@@ -300,7 +325,7 @@ fn paint_times(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
         clippy::cast_sign_loss,
         reason = "a number of marks"
     )]
-    let marks_max = (plot.width / TIME_MARK_PX).clamp(1.0, 30.0) as usize;
+    let marks_max = (plot.width / (TIME_MARK_PX * theme.scale)).clamp(1.0, 30.0) as usize;
     let step_ms = ticks::time_step_ms(scene.span.length_ms(), marks_max);
     context.set_text_align("center");
     context.set_text_baseline("alphabetic");
@@ -325,9 +350,11 @@ fn paint_times(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
         } else {
             format::clock_minutes(mark, scene.offset_min)
         };
-        // Kept inside, so that no time is cut off at an edge; half a text is about 22 px.
-        let x = x.clamp(plot.left + 4.0, plot.right() - 12.0);
-        surface.text(&text, x, plot.bottom() + 17.0);
+        // Kept inside, so that no time is cut off at an edge.
+        #[expect(clippy::cast_precision_loss, reason = "a handful of characters")]
+        let half = text.len() as f64 * HALF_CHARACTER_PX * theme.scale;
+        let x = x.clamp(half, (surface.size.0 - half).max(half));
+        surface.text(&text, x, plot.bottom() + 17.0 * theme.scale);
     }
 }
 
@@ -370,10 +397,11 @@ fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
     }
     context.stroke();
     context.restore();
-    if right - left >= GAP_TEXT_PX {
+    if right - left >= GAP_TEXT_PX * theme.scale {
         context.set_fill_style_str(&theme.panel);
         let (x, y) = (f64::midpoint(left, right), plot.top + plot.height / 2.0);
-        context.fill_rect(x - 27.0, y - 9.0, 54.0, 18.0);
+        let (width, height) = (54.0 * theme.scale, 18.0 * theme.scale);
+        context.fill_rect(x - width / 2.0, y - height / 2.0, width, height);
         context.set_fill_style_str(&theme.axis);
         context.set_text_align("center");
         context.set_text_baseline("middle");

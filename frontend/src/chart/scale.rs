@@ -7,15 +7,15 @@ const SHRINK_AFTER_MS: f64 = 3_000.0;
 /// it is.
 const TOP_MIN: f64 = 1.0;
 
-/// The least of 1, 2, 2.5, 5 × a power of ten that is not below `value`, with some air above.
+/// A round figure a little above `value`: one to eight × a power of ten.
 #[must_use]
 pub fn nice_top(value: f64) -> f64 {
     if !value.is_finite() || value <= TOP_MIN {
         return TOP_MIN;
     }
-    let wanted = value * 1.05;
+    let wanted = value * 1.005;
     let power = 10_f64.powf(wanted.log10().floor());
-    for factor in [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0] {
+    for factor in [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0] {
         if factor * power >= wanted {
             return factor * power;
         }
@@ -94,11 +94,13 @@ mod tests {
             (f64::NAN, 1.0),
             (-3.0, 1.0),
             (0.2, 1.0),
-            (4.9, 6.0),
+            (4.9, 5.0),
             (94.0, 100.0),
-            (99.0, 150.0),
-            (480.0, 600.0),
+            (99.0, 100.0),
+            (99.9, 120.0),
+            (480.0, 500.0),
             (12_000.0, 15_000.0),
+            (11_900.0, 12_000.0),
         ] {
             assert_eq!(nice_top(value), top, "{value}");
         }
@@ -122,7 +124,7 @@ mod tests {
         assert!(!axis.fit(3_000.0, 10.0));
         assert!(!axis.fit(5_900.0, 10.0));
         assert!(axis.fit(6_000.0, 10.0));
-        assert_eq!(axis.top(), 15.0);
+        assert_eq!(axis.top(), 12.0);
     }
 
     #[test]

@@ -206,7 +206,8 @@ impl Stage {
             if let Some(inner) = weak.upgrade() {
                 let stage = Self(inner);
                 stage.measure_all();
-                stage.request();
+                // The size of text may depend on that of the window.
+                stage.restyle();
             }
         }));
         let query = "(prefers-reduced-motion: reduce)";
@@ -350,7 +351,8 @@ impl Stage {
     pub fn point(&self, area: &Element, client_x: f64) {
         self.0.linger.take();
         let bounds = area.get_bounding_client_rect();
-        let plot = Plot::inside(bounds.width(), bounds.height());
+        let scale = self.0.theme.borrow().scale;
+        let plot = Plot::inside(bounds.width(), bounds.height(), scale);
         let fraction = plot.fraction(client_x - bounds.left());
         self.set_cursor(Some(Cursor::Pointer(fraction)));
     }
@@ -425,7 +427,7 @@ impl Stage {
     /// Where a chart's line is, and which time it shows now.
     fn place_of(&self, chart: &Chart, ring: &Ring) -> (Plot, Span) {
         let (width, height, ratio) = chart.size.get();
-        let plot = Plot::inside(width, height);
+        let plot = Plot::inside(width, height, self.0.theme.borrow().scale);
         let view = self.0.view.get();
         let now = match (view.paused_at, ring.last_time()) {
             (Some(paused_at), _) => paused_at,
@@ -591,7 +593,7 @@ impl Chart {
             // Fails only for what is no CSS.
             drop(element.style().set_property("transform", transform));
         };
-        style(&self.parts.line, &format!("translateX({x:.2}px)"));
+        style(&self.parts.line, &format!("translateX({:.2}px)", x - 0.5));
         let y = plot.y(value, self.axis.get().top());
         style(
             &self.parts.point,

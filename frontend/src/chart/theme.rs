@@ -21,6 +21,8 @@ pub struct Theme {
     pub warning: String,
     /// The page's font, for canvas text.
     pub font: String,
+    /// How much larger than usual the page's text is; lengths on the canvas grow with it.
+    pub scale: f64,
 }
 
 impl Theme {
@@ -38,6 +40,12 @@ impl Theme {
                 .map(|value| value.trim().to_owned())
                 .unwrap_or_default()
         };
+        // The root's font size: the reader may have chosen another one, and so may a large screen.
+        let scale = style
+            .as_ref()
+            .and_then(|style| style.get_property_value("font-size").ok())
+            .and_then(|size| size.trim_end_matches("px").parse::<f64>().ok())
+            .map_or(1.0, |size| (size / 16.0).clamp(0.5, 4.0));
         Self {
             lines: [
                 token("--chart-1"),
@@ -50,7 +58,8 @@ impl Theme {
             panel: token("--panel"),
             critical: token("--crit"),
             warning: token("--warn"),
-            font: format!("11px {}", token("--font")),
+            font: format!("{:.2}px {}", 11.0 * scale, token("--font")),
+            scale,
         }
     }
 }

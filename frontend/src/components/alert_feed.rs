@@ -55,7 +55,7 @@ impl Announcer {
 pub fn AlertFeed() -> Html {
     let entries = use_selector(AlertStore::select_entries);
     let firing = *use_selector(AlertStore::select_firing);
-    let listening = *use_selector(AlertStore::select_listening);
+    let deaf = *use_selector(AlertStore::select_deaf);
     let dispatch = use_dispatch::<AlertStore>();
     let announcement = use_announcement();
 
@@ -68,6 +68,7 @@ pub fn AlertFeed() -> Html {
 
     let total = entries.len();
     let summary = match (firing, total - firing) {
+        (0, 0) => String::new(),
         (0, over) => format!("{over} ended"),
         (firing, 0) => format!("{firing} active"),
         (firing, over) => format!("{firing} active · {over} ended"),
@@ -77,18 +78,19 @@ pub fn AlertFeed() -> Html {
             <div class="alert-feed__head">
                 <h2>{ format!("Alerts ({total})") }</h2>
                 if total > 0 {
-                    <span class="alert-feed__summary">{ summary }</span>
                     <button class="button button--small" type="button" onclick={on_clear}>
                         { "Clear All" }
                     </button>
                 }
             </div>
-            if !listening {
-                <p class="alert-feed__notice">{ "Not listening for alerts at present" }</p>
+            if deaf {
+                <p class="alert-feed__summary is-deaf">{ "Not listening for alerts at present" }</p>
+            } else {
+                <p class="alert-feed__summary">{ summary }</p>
             }
             if total == 0 {
                 <div class="alert-feed__empty">
-                    <svg class="alert-feed__tick" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                    <svg class={classes!("alert-feed__tick", deaf.then_some("is-deaf"))} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
                         <circle cx="12" cy="12" r="10" />
                         <path d="M7.5 12.5l3 3 6-6.5" />
                     </svg>

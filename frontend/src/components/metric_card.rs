@@ -38,7 +38,7 @@ pub fn MetricCard(Props { metric }: &Props) -> Html {
     let figure = |value: f64| format::figure(if known { value } else { f64::NAN });
     let limit = rule.map(|rule| {
         let word = if over.is_some() { "Above" } else { "Limit" };
-        format!("{word} {} {}", rule.above, metric.unit())
+        (word, format!(" {} {}", rule.above, metric.unit()))
     });
 
     html! {
@@ -52,12 +52,17 @@ pub fn MetricCard(Props { metric }: &Props) -> Html {
         >
             <div class="metric-card__head">
                 <h3>{ format::card_title(metric) }</h3>
-                if let Some(limit) = limit {
-                    <span class="metric-card__limit">{ limit }</span>
+                if let Some((word, limit)) = limit {
+                    <span class="metric-card__limit">
+                        <span class="metric-card__word">{ word }</span>
+                        { limit }
+                    </span>
                 }
             </div>
             <p class="metric-card__now">
-                <span class="value">{ format::figure(card.current) }</span>
+                <span class={classes!("value", (!card.current.is_finite()).then_some("is-unknown"))}>
+                    { format::figure(card.current) }
+                </span>
                 <span class="unit">{ metric.unit() }</span>
             </p>
             <RangeBar

@@ -9,7 +9,7 @@ use pulseboard_shared::{
     protocol::alerts::{Heartbeat, UnnamedEvent},
 };
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, CAP_MS};
 
 /// The server sends a heartbeat every 30 s; when two of them are missing the stream is dead.
 const SILENCE_MS_MAX: f64 = 75_000.0;
@@ -166,7 +166,7 @@ impl AlertLink {
             self.backoff.reset();
         }
         #[expect(clippy::cast_precision_loss, reason = "a delay is small")]
-        let delay = self.backoff.next_ms() as f64;
+        let delay = self.backoff.next_ms(CAP_MS) as f64;
         self.link = Link::Waiting {
             retry_at: at + delay,
         };

@@ -7,9 +7,12 @@
 /// attempts hit a server that is still starting.
 pub const FIRST_MS_MAX: u64 = 500;
 
-/// Upper bound of every delay. Larger would leave people waiting after a long outage; smaller
+/// Upper bound of every delay after a long outage. Larger would leave people waiting after a long outage; smaller
 /// would keep a broken server busy with attempts.
 pub const CAP_MS: u64 = 30_000;
+
+/// Upper bound while an outage is young: a restart takes seconds, and the reader is waiting.
+pub const CAP_YOUNG_MS: u64 = 4_000;
 
 /// Lower bound of every delay, so that a server which accepts and closes at once is not
 /// hammered.
@@ -38,11 +41,11 @@ impl Backoff {
         self.attempt
     }
 
-    /// Counts one more attempt and says how long to wait before it.
-    pub fn next_ms(&mut self) -> u64 {
-        let bound = FIRST_MS_MAX
-            .checked_shl(self.attempt)
-            .map_or(CAP_MS, |bound| bound.min(CAP_MS))
+    /// Counts one more attempt and says how long to wait before it, at most `cap_ms`.
+    pub fn next_ms(&mut self, cap_ms: u64) -> u64 {
+        // Six doublings reach every cap, and a shift by more could lose bits.
+        let bound = (FIRST_MS_MAX << self.attempt.min(6))
+            .min(cap_ms)
             .max(FIRST_MS_MAX);
         self.attempt = self.attempt.saturating_add(1);
         (self.random.next() % (bound + 1)).max(FLOOR_MS)
@@ -84,13 +87,19 @@ mod tests {
             let mut backoff = Backoff::new(seed);
             for attempt in 0..attempts {
                 let bound = (u128::from(FIRST_MS_MAX) << attempt).min(u128::from(CAP_MS));
-                let delay = backoff.next_ms();
+                let delay = backoff.next_ms(CAP_MS);
                 prop_assert!(delay >= FLOOR_MS && u128::from(delay) <= bound.max(u128::from(FIRST_MS_MAX)));
             }
             prop_assert_eq!(backoff.attempt(), attempts);
             backoff.reset();
-            prop_assert!(backoff.next_ms() <= FIRST_MS_MAX);
+            prop_assert!(backoff.next_ms(CAP_MS) <= FIRST_MS_MAX);
         }
+    }
+
+    #[test]
+    fn young_outages_are_tried_often() {
+        let mut backoff = Backoff::new(3);
+        assert!((0..50).all(|_| backoff.next_ms(CAP_YOUNG_MS) <= CAP_YOUNG_MS));
     }
 
     #[test]
@@ -99,9 +108,9 @@ mod tests {
             .map(|seed| {
                 let mut backoff = Backoff::new(seed * 7919);
                 for _ in 0..6 {
-                    backoff.next_ms();
+                    backoff.next_ms(CAP_MS);
                 }
-                backoff.next_ms()
+                backoff.next_ms(CAP_MS)
             })
             .collect();
         assert!(delays.len() > 90, "only {} different delays", delays.len());

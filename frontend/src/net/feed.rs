@@ -12,7 +12,11 @@ use pulseboard_shared::{
     protocol::metrics::{ClientMessage, Merged, ServerMessage, Snapshot, Tick},
 };
 
-use super::{backoff::Backoff, clock::ServerClock, probe::Diagnosis};
+use super::{
+    backoff::{Backoff, CAP_MS, CAP_YOUNG_MS},
+    clock::ServerClock,
+    probe::Diagnosis,
+};
 
 /// How often the page asks the server for its time while all is well. More often would be
 /// traffic for nothing; less often would notice a changed clock later.
@@ -27,6 +31,9 @@ const PING_GRACE_MS: f64 = 2_000.0;
 
 /// A connection that lasted this long was a good one: the next delay is a short one again.
 const GOOD_AFTER_MS: f64 = 5_000.0;
+
+/// An outage is young for this long: after it, a server that was being restarted would be back.
+const YOUNG_MS: f64 = 60_000.0;
 
 /// Assumed until the server has said how often it ticks.
 const INTERVAL_MS_DEFAULT: f64 = 1_000.0;
@@ -380,14 +387,16 @@ impl Feed {
                 self.backoff.reset();
             }
         }
-        let delay = to_f64(self.backoff.next_ms()).max(delay_ms_min);
+        let young = self.down_since.is_none_or(|since| at - since < YOUNG_MS);
+        let cap_ms = if young { CAP_YOUNG_MS } else { CAP_MS };
+        let delay = to_f64(self.backoff.next_ms(cap_ms)).max(delay_ms_min);
         self.link = Link::Waiting {
             retry_at: at + delay,
         };
         // The second failure in a row is no blip; later ones are asked about now and then,
         // since the reason may have changed.
         let attempt = self.backoff.attempt();
-        if attempt == 2 || attempt.is_multiple_of(4) {
+        if attempt == 2 || attempt.is_multiple_of(5) {
             actions.push(Action::Probe);
         }
     }

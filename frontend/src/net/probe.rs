@@ -128,8 +128,8 @@ impl Diagnosis {
                 false,
             ),
             Self::OriginRefused => (
-                format!("The server at {server} does not accept pages from {page}"),
-                format!("Start it with --allowed-origins {page} (or ALLOWED_ORIGINS){or_config}."),
+                format!("What answers at {server} does not accept pages from {page}"),
+                format!("If it is Pulseboard, start it with --allowed-origins {page} (or ALLOWED_ORIGINS){or_config}."),
                 true,
             ),
             Self::InsecureBackend => (

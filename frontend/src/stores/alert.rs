@@ -68,7 +68,8 @@ pub struct AlertStore {
     critical: usize,
     /// Incidents that began as critical ones or became so, ever; what is announced.
     critical_ever: u64,
-    listening: bool,
+    /// `None` until the first attempt has succeeded or failed.
+    listening: Option<bool>,
     revision: u64,
 }
 
@@ -168,8 +169,8 @@ impl AlertStore {
 
     /// Whether the page hears of alerts at present.
     pub const fn set_listening(&mut self, listening: bool) {
-        if self.listening != listening {
-            self.listening = listening;
+        if !matches!(self.listening, Some(known) if known == listening) {
+            self.listening = Some(listening);
             self.revision += 1;
         }
     }
@@ -224,10 +225,10 @@ impl AlertStore {
         self.critical_ever
     }
 
-    /// Whether the page hears of alerts at present.
+    /// The page tried to hear of alerts and cannot at present.
     #[must_use]
-    pub const fn select_listening(&self) -> bool {
-        self.listening
+    pub fn select_deaf(&self) -> bool {
+        self.listening == Some(false)
     }
 }
 
