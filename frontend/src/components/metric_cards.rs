@@ -10,6 +10,8 @@ use super::MetricCard;
 pub fn MetricCards() -> Html {
     html! {
         <section class="metric-cards" aria-label="Newest figures">
+            // Each card is headed by an h3; a screen reader's outline needs the level between.
+            <h2 class="visually-hidden">{ "Newest figures" }</h2>
             { for BUILT_IN.into_iter().map(|metric| html! { <MetricCard {metric} /> }) }
         </section>
     }
