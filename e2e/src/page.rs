@@ -260,6 +260,20 @@ impl Page {
         bail!("the page has no button {name:?}")
     }
 
+    /// Chooses the option with this label, of those that a row of them offers.
+    ///
+    /// # Errors
+    /// There is none, or something lies over it.
+    pub async fn choose(&self, label: &str) -> Result<()> {
+        for option in self.driver.find_all(By::Css("label")).await? {
+            if option.text().await? == label && option.is_displayed().await? {
+                option.scroll_into_view().await?;
+                return Ok(option.click().await?);
+            }
+        }
+        bail!("the page has no option {label:?}")
+    }
+
     /// Clicks the first element that matches.
     ///
     /// # Errors

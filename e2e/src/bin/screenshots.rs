@@ -58,7 +58,7 @@ async fn live(folder: &Path) -> Result<()> {
         .await?;
         page.screenshot(&picture(folder, "read-out-dark")).await?;
         page.hover("h1", 0.5).await?;
-        page.expects_errors("ERR_");
+        page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket");
         server.kill().await?;
         page.becomes_disconnected(Duration::from_secs(5)).await?;
@@ -116,7 +116,7 @@ async fn wrong_address(folder: &Path) -> Result<()> {
     // The discard port: nobody listens there.
     let site = Site::start("http://127.0.0.1:9").await?;
     visit(&site.url(), Look::DESKTOP, async |page| {
-        page.expects_errors("ERR_");
+        page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket");
         page.shows("Nothing answers at").await?;
         page.screenshot(&picture(folder, "wrong-address")).await
@@ -124,10 +124,10 @@ async fn wrong_address(folder: &Path) -> Result<()> {
     .await
 }
 
-/// Live, with all four figures, and with the last minute in the charts where that can be chosen.
+/// Live, with all four figures, and with the last minute in the charts.
 async fn settle(page: &Page) -> Result<()> {
     page.becomes_live().await?;
-    page.click_button("1 min").await.ok();
+    page.choose("1 min").await?;
     eventually("four figures", Duration::from_secs(5), async || {
         let values = page.texts(".metric-card .value").await?;
         Ok(

@@ -76,7 +76,7 @@ async fn the_page_on_a_phone_is_accessible() -> Result<()> {
 async fn the_disconnected_page_is_accessible() -> Result<()> {
     let mut server = Server::start(BUSY).await?;
     visit(&server.url(), Look::DESKTOP, async |page| {
-        page.expects_errors("ERR_");
+        page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket connection to");
         page.becomes_live().await?;
         server.kill().await?;

@@ -75,7 +75,7 @@ async fn an_alert_is_dismissed_and_all_are_cleared() -> Result<()> {
     let server = Server::start(BUSY).await?;
     let link = Link::to(server.port()).await?;
     visit(&link.url(), Look::DESKTOP, async |page| {
-        page.expects_errors("ERR_");
+        page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket connection to");
         arrive(page, 3).await?;
         // New ones arrive all the time; without a network they stop, and can be counted.

@@ -38,7 +38,7 @@ async fn a_wrong_address_is_told_with_what_to_do() -> Result<()> {
     // The discard port, where nobody listens.
     let site = Site::start("http://127.0.0.1:9").await?;
     visit(&site.url(), Look::DESKTOP, async |page| {
-        page.expects_errors("ERR_");
+        page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket connection to");
         page.shows("http://127.0.0.1:9").await?;
         page.shows("config.json").await?;
@@ -52,7 +52,7 @@ async fn an_origin_that_is_not_allowed_is_told_how_it_would_be() -> Result<()> {
     let server = Server::start(&[]).await?;
     let site = Site::start(&server.url()).await?;
     visit(&site.url(), Look::DESKTOP, async |page| {
-        page.expects_errors("ERR_");
+        page.expects_errors("net::ERR_");
         page.expects_errors("CORS policy");
         page.expects_errors("WebSocket connection to");
         page.shows(&format!("--allowed-origins {}", site.url()))

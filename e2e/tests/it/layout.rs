@@ -26,7 +26,7 @@ async fn fits(page: &Page, state: &str) -> Result<()> {
 async fn is_usable_on(look: Look) -> Result<()> {
     let mut server = Server::start(BUSY).await?;
     visit(&server.url(), look, async |page| {
-        page.expects_errors("ERR_");
+        page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket connection to");
         page.becomes_live().await?;
         fits(page, "live").await?;
