@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use pulseboard_e2e::{Look, Page, Server, Site, eventually, visit};
 
 /// Enough for the shortest range of the charts to be full.
-const COLLECT: Duration = Duration::from_secs(65);
+const COLLECT: Duration = Duration::from_secs(62);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -24,42 +24,78 @@ async fn main() -> Result<()> {
             .context("say into which folder the pictures go")?,
     );
     fs::create_dir_all(&folder)?;
-    live(&folder).await?;
-    alerts(&folder).await?;
+    let mut host = Server::start(&["--metric-interval-ms", "500", "--window-size", "600"]).await?;
+    let simulator = Server::start(&[
+        "--source",
+        "simulator",
+        "--window-size",
+        "600",
+        "--alert-check-sec",
+        "2",
+    ])
+    .await?;
+    let (address, pictures) = (host.url(), async {
+        tokio::time::sleep(COLLECT).await;
+        live(&folder, &host.url()).await
+    });
+    // Visitors come for as long as pictures are taken, or the figures would fall to nothing.
+    tokio::select! {
+        outcome = pictures => outcome?,
+        outcome = visitors(&address) => outcome?,
+    }
+    disconnected(&folder, &mut host).await?;
+    alerts(&folder, &simulator.url()).await?;
     wrong_address(&folder).await
 }
 
-async fn live(folder: &Path) -> Result<()> {
-    let mut server =
-        Server::start(&["--metric-interval-ms", "500", "--window-size", "600"]).await?;
-    collect(&server).await?;
-    let desktop = Look::DESKTOP;
+/// Asks for something again and again, now more often and now less, like people do.
+async fn visitors(address: &str) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let time = started.elapsed().as_secs_f64();
+        let swell = 1.3 + (time / 4.0).sin() + 0.4 * (time * 1.7).sin();
+        for count in [20, 200, 2_000] {
+            let answer =
+                reqwest::get(format!("{address}/api/metrics/recent?count={count}")).await?;
+            answer.error_for_status()?.bytes().await?;
+        }
+        tokio::time::sleep(Duration::from_secs_f64(0.03 / swell.max(0.2))).await;
+    }
+}
+
+async fn live(folder: &Path, address: &str) -> Result<()> {
     let looks = [
-        ("live-dark", desktop.dark()),
-        ("live-light", desktop),
+        ("live-dark", Look::DESKTOP.dark()),
+        ("live-light", Look::DESKTOP),
         ("live-dark-tablet", Look::TABLET.dark()),
         ("live-light-tablet", Look::TABLET),
         ("live-dark-phone", Look::PHONE.dark()),
         ("live-light-phone", Look::PHONE),
     ];
     for (name, look) in looks {
-        visit(&server.url(), look, async |page| {
+        visit(address, look, async |page| {
             settle(page).await?;
             page.screenshot(&picture(folder, name)).await
         })
         .await?;
     }
-    visit(&server.url(), desktop.dark(), async |page| {
+    visit(address, Look::DESKTOP, async |page| {
         settle(page).await?;
         page.hover(".chart-area", 0.7).await?;
         eventually("the read-out", Duration::from_secs(5), async || {
             Ok(page.text(".chart").await?.contains(" at ").then_some(()))
         })
         .await?;
-        page.screenshot(&picture(folder, "read-out-dark")).await?;
-        page.hover("h1", 0.5).await?;
+        page.screenshot(&picture(folder, "read-out-light")).await
+    })
+    .await
+}
+
+async fn disconnected(folder: &Path, server: &mut Server) -> Result<()> {
+    visit(&server.url(), Look::DESKTOP.dark(), async |page| {
+        settle(page).await?;
         page.expects_errors("net::ERR_");
-        page.expects_errors("WebSocket");
+        page.expects_errors("WebSocket connection to");
         server.kill().await?;
         page.becomes_disconnected(Duration::from_secs(5)).await?;
         page.screenshot(&picture(folder, "disconnected-dark")).await
@@ -67,38 +103,15 @@ async fn live(folder: &Path) -> Result<()> {
     .await
 }
 
-/// Lets a minute of figures come together, with some load to make them move.
-async fn collect(server: &Server) -> Result<()> {
-    let started = Instant::now();
-    while started.elapsed() < COLLECT {
-        // A swell that comes and goes, like visitors.
-        let swell = (started.elapsed().as_secs_f64() / 5.0).sin() + 1.2;
-        for _ in 0..20 {
-            server.get("/api/metrics/recent?count=240").await?;
-        }
-        tokio::time::sleep(Duration::from_secs_f64(0.1 / swell)).await;
-    }
-    Ok(())
-}
-
-async fn alerts(folder: &Path) -> Result<()> {
-    let server = Server::start(&[
-        "--source",
-        "simulator",
-        "--metric-interval-ms",
-        "500",
-        "--alert-check-sec",
-        "1",
-    ])
-    .await?;
+async fn alerts(folder: &Path, address: &str) -> Result<()> {
     for (name, look) in [
         ("alerts-dark", Look::DESKTOP.dark()),
         ("alerts-light-phone", Look::PHONE),
     ] {
-        visit(&server.url(), look, async |page| {
+        visit(address, look, async |page| {
             settle(page).await?;
             eventually("some alerts", Duration::from_secs(60), async || {
-                Ok((page.count(".alert").await? >= 3).then_some(()))
+                Ok((page.count(".alert").await? >= 4).then_some(()))
             })
             .await?;
             if look.touch {
@@ -117,9 +130,10 @@ async fn wrong_address(folder: &Path) -> Result<()> {
     let site = Site::start("http://127.0.0.1:9").await?;
     visit(&site.url(), Look::DESKTOP, async |page| {
         page.expects_errors("net::ERR_");
-        page.expects_errors("WebSocket");
+        page.expects_errors("WebSocket connection to");
         page.shows("Nothing answers at").await?;
-        page.screenshot(&picture(folder, "wrong-address")).await
+        page.screenshot(&picture(folder, "wrong-address-light"))
+            .await
     })
     .await
 }
@@ -128,6 +142,7 @@ async fn wrong_address(folder: &Path) -> Result<()> {
 async fn settle(page: &Page) -> Result<()> {
     page.becomes_live().await?;
     page.choose("1 min").await?;
+    page.eval::<()>("scrollTo(0, 0);").await?;
     eventually("four figures", Duration::from_secs(5), async || {
         let values = page.texts(".metric-card .value").await?;
         Ok(
