@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pulseboard::feed::{Fanout, Feed, Frame, Member, Payload, Subscription};
+use pulseboard::feed::{Bounds, Epoch, Fanout, Feed, Frame, Member, Payload, Subscription};
 
 /// A frame of 400 bytes, encoded once.
 struct Blob;
@@ -26,9 +26,17 @@ fn publish(criterion: &mut Criterion) {
     let Ok(fanout) = Fanout::start(1) else { return };
     let mut group = criterion.benchmark_group("feed_publish");
     for cursors in [1_u64, 100, 10_000] {
-        let feed = Feed::new("epoch".into(), 64, 64, &fanout);
+        let feed = Feed::new(
+            Epoch(1),
+            Bounds {
+                frames: 64,
+                bytes: usize::MAX,
+                lag: 64,
+            },
+            &fanout,
+        );
         let mut members: Vec<_> = (0..cursors)
-            .map(|_| Subscription::new(std::sync::Arc::clone(&feed), 1, ()))
+            .map(|_| Subscription::new(std::sync::Arc::clone(&feed), 1, (), 0))
             .collect();
         group.throughput(Throughput::Elements(cursors));
         group.bench_function(

@@ -4,11 +4,17 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pulseboard::{
-    feed::{Fanout, Log, Read},
+    feed::{Bounds, Epoch, Fanout, Log, Read},
     live::{Live, TickPayload, TickView},
     window::{Tick, Window, built_in_series},
 };
 use pulseboard_shared::{RollingStats, Stats};
+
+const ONE: Bounds = Bounds {
+    frames: 1,
+    bytes: usize::MAX,
+    lag: 1,
+};
 
 fn tick(number: u32) -> Tick {
     let value = f64::from(number % 100);
@@ -54,8 +60,8 @@ fn frame_encoding(criterion: &mut Criterion) {
     group.bench_function("tick_first_viewer", |bencher| {
         bencher.iter_batched(
             || {
-                let mut log = Log::new(1, 1);
-                log.append(TickPayload::new("epoch".into(), tick(1).into()));
+                let mut log = Log::new(ONE);
+                log.append(TickPayload::new(Epoch(1), tick(1).into()));
                 log
             },
             |log| match log.read(1) {
@@ -66,15 +72,15 @@ fn frame_encoding(criterion: &mut Criterion) {
         );
     });
     group.bench_function("tick_next_viewer", |bencher| {
-        let mut log = Log::new(1, 1);
-        log.append(TickPayload::new("epoch".into(), tick(1).into()));
+        let mut log = Log::new(ONE);
+        log.append(TickPayload::new(Epoch(1), tick(1).into()));
         bencher.iter(|| match log.read(1) {
             Read::Frame(frame) => frame.encoded(&view),
             _ => bytes::Bytes::new(),
         });
     });
     if let Ok(fanout) = Fanout::start(1) {
-        let live = Live::new("epoch".into(), 60, 128, 1000, &fanout);
+        let live = Live::new(Epoch(1), 60, 128, 1000, &fanout);
         for number in 0..60 {
             live.publish(tick(number));
         }

@@ -21,13 +21,18 @@ use pulseboard_shared::{Alert, AlertState};
 use uuid::Uuid;
 
 use crate::{
-    feed::{Fanout, Feed},
+    feed::{Bounds, Epoch, Fanout, Feed},
     telemetry::Telemetry,
     window::Tick,
 };
 
-/// Alerts that can be replayed to a stream that was away; the oldest is dropped.
-pub const ALERTS_HELD: usize = 1_000;
+/// Alerts that can be replayed to a stream that was away. None is merged: a stream is moved on
+/// only past what is no longer held.
+const ALERT_LOG: Bounds = Bounds {
+    frames: 1_000,
+    bytes: usize::MAX,
+    lag: 1_000,
+};
 
 /// The rules, what they are doing, and what was sent.
 pub struct Alerts {
@@ -43,7 +48,7 @@ impl Alerts {
     /// All rules inactive. A firing rule is sent again no more often than `repeat`.
     #[must_use]
     pub fn new(
-        epoch: Arc<str>,
+        epoch: Epoch,
         rules: impl IntoIterator<Item = Rule>,
         repeat: Duration,
         telemetry: Arc<Telemetry>,
@@ -56,7 +61,7 @@ impl Alerts {
         Arc::new(Self {
             watches: Mutex::new(watches),
             active: Mutex::default(),
-            feed: Feed::new(epoch, ALERTS_HELD, ALERTS_HELD, fanout),
+            feed: Feed::new(epoch, ALERT_LOG, fanout),
             telemetry,
         })
     }
@@ -91,7 +96,7 @@ impl Alerts {
             alert.message,
         );
         self.feed
-            .append(AlertPayload::new(Arc::clone(self.feed.epoch()), alert));
+            .append(AlertPayload::new(self.feed.epoch(), alert));
     }
 
     /// The newest sending of each incident that goes on, oldest incident first.

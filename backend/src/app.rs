@@ -5,19 +5,19 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use salvo::Depot;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use crate::{
     alerting::{Alerts, default_rules},
     clock::Clock,
     error::AppError,
-    feed::Fanout,
+    feed::{Epoch, Fanout},
     http::router,
     live::Live,
     operator::Operator,
+    rooms::Rooms,
     scheduler::{self, Ticker},
     serve,
-    settings::{Settings, SourceKind},
+    settings::{DataDir, Settings, SourceKind},
     source::{self, Source},
     stream::registry::{Registry, WRITE_DEADLINE_MS},
     telemetry::Telemetry,
@@ -26,7 +26,7 @@ use crate::{
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
 const TICKS_RETAINED_MAX: usize = 10_000;
 /// How long viewers have to take their last bytes.
-const FAREWELL: Duration = Duration::from_secs(3);
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long everything has to end after that.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Reconnecting viewers are spread over this time.
@@ -46,6 +46,8 @@ pub struct App {
     pub alerts: Arc<Alerts>,
     /// Totals and threshold.
     pub operator: Operator,
+    /// Rooms and their members.
+    pub rooms: Rooms,
     /// Open streams.
     pub registry: Arc<Registry>,
     /// Every task of the server; empty when it has ended.
@@ -61,26 +63,24 @@ impl App {
     /// Everything built, nothing running.
     ///
     /// # Errors
-    /// The operating system refuses the fan-out threads.
+    /// The operating system refuses the fan-out threads, or a room's event schema is none.
     pub fn new(settings: Settings, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fanout = Fanout::start((cores / 2).clamp(1, 4))?;
-        let epoch: Arc<str> = Uuid::new_v4().simple().to_string()[..16].into();
+        let epoch = Epoch(u64::try_from(clock.now_ms()).unwrap_or_default());
         let interval_ms = u64::try_from(settings.metric_interval.as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
         // A viewer may stand still until the write deadline and then still get a true summary.
         let retained = usize::try_from(2 * WRITE_DEADLINE_MS.unsigned_abs() / interval_ms)
             .unwrap_or(TICKS_RETAINED_MAX)
-            .clamp(128, TICKS_RETAINED_MAX);
-        let live = Live::new(
-            Arc::clone(&epoch),
-            settings.window_size,
-            retained,
-            interval_ms,
-            &fanout,
-        );
+            .clamp(1_024, TICKS_RETAINED_MAX);
+        let folder = match &settings.data_dir {
+            DataDir::Memory => None,
+            DataDir::Path(path) => Some(path.clone()),
+        };
+        let live = Live::new(epoch, settings.window_size, retained, interval_ms, &fanout);
         let alerts = Alerts::new(
             epoch,
             default_rules(),
@@ -89,7 +89,14 @@ impl App {
             &fanout,
         );
         Ok(Arc::new(Self {
-            operator: Operator::new(Arc::clone(&live), Arc::clone(&telemetry)),
+            operator: Operator::new(
+                Arc::clone(&live),
+                Arc::clone(&telemetry),
+                folder,
+                epoch,
+                &fanout,
+            ),
+            rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout).map_err(io::Error::other)?,
             registry: Registry::new(settings.max_connections, Arc::clone(&telemetry)),
             live,
             alerts,
@@ -111,7 +118,8 @@ impl App {
         depot
             .get_typed::<Arc<Self>>()
             .cloned()
-            .ok().ok_or_else(AppError::internal)
+            .ok()
+            .ok_or_else(AppError::internal)
     }
 
     /// Seconds since the start.

@@ -61,6 +61,23 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
     }
 }
 
+/// Replaces a small file as a whole: after a crash it is the old one or the new one.
+///
+/// # Errors
+/// The disk refuses; the old file is still there.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // The rename itself is safe once the folder is.
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,9 @@
 //! REST: a file a URL, each handler a few lines over the modules that know.
 
 pub mod alerts;
+pub mod body;
 pub mod health;
 pub mod metrics;
 pub mod prometheus;
+pub mod rooms;
 pub mod stats;

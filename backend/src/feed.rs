@@ -11,8 +11,8 @@ mod cursor;
 mod log;
 mod roster;
 
-pub use cursor::{Member, Position, Subscription};
-pub use log::{Frame, Log, Payload, Read};
+pub use cursor::{Epoch, EventId, Member, Position, Subscription};
+pub use log::{Bounds, Frame, Log, Payload, Read};
 pub use roster::{Fanout, Pump, Roster, Seat};
 
 use std::{fmt, sync::Arc};
@@ -21,8 +21,7 @@ use parking_lot::RwLock;
 
 /// A log with its members: what is appended reaches them all.
 pub struct Feed<P: Payload> {
-    /// Names the run of offsets; a cursor of another epoch is not ours.
-    epoch: Arc<str>,
+    epoch: Epoch,
     /// Leaf lock, held for a push or the look-up of a frame.
     log: RwLock<Log<P>>,
     roster: Arc<Roster>,
@@ -30,13 +29,12 @@ pub struct Feed<P: Payload> {
 }
 
 impl<P: Payload> Feed<P> {
-    /// An empty feed of at most `capacity` frames; a cursor more than `lag_max` frames behind
-    /// is moved on.
+    /// An empty feed.
     #[must_use]
-    pub fn new(epoch: Arc<str>, capacity: usize, lag_max: usize, fanout: &Fanout) -> Arc<Self> {
+    pub fn new(epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
         Arc::new(Self {
             epoch,
-            log: RwLock::new(Log::new(capacity, lag_max)),
+            log: RwLock::new(Log::new(bounds)),
             roster: Arc::new(Roster::new(fanout.shards())),
             fanout: fanout.clone(),
         })
@@ -44,8 +42,8 @@ impl<P: Payload> Feed<P> {
 
     /// Names this run of offsets.
     #[must_use]
-    pub fn epoch(&self) -> &Arc<str> {
-        &self.epoch
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Appends a frame and lets the fan-out deliver it; returns its offset. Cost: a push and a
@@ -54,6 +52,20 @@ impl<P: Payload> Feed<P> {
         let offset = self.log.write().append(payload);
         self.fanout.wake(&self.roster);
         offset
+    }
+
+    /// The offset that an event-stream client's cursor starts at: after `last_seen` as far as
+    /// held, everything held when that is of an earlier run, and the end for a new client.
+    #[must_use]
+    pub fn resume(&self, last_seen: Option<EventId>) -> u64 {
+        let log = self.log.read();
+        match last_seen.map(|id| id.offset_in(self.epoch)) {
+            None => log.next_offset(),
+            Some(None) => log.first_offset(),
+            Some(Some(offset)) => offset
+                .saturating_add(1)
+                .clamp(log.first_offset(), log.next_offset()),
+        }
     }
 
     /// Reads the log under its lock.

@@ -22,6 +22,7 @@ pub mod feed;
 pub mod http;
 pub mod live;
 pub mod operator;
+pub mod rooms;
 pub mod scheduler;
 pub mod serve;
 pub mod settings;

@@ -17,7 +17,7 @@ use pulseboard_shared::{
 };
 
 use crate::{
-    feed::{Fanout, Feed, Frame, Payload, Position},
+    feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Position},
     stream::ws,
     window::{Selection, Tick, Window},
 };
@@ -26,8 +26,10 @@ use crate::{
 const SELECTIONS_MAX: usize = 1024;
 /// Snapshots kept for the newest tick, one a view.
 const SNAPSHOTS_MAX: usize = 16;
-/// Frames that a viewer may be behind before they are merged into one.
-const LAG_MAX: usize = 64;
+/// Frames that a viewer may be behind before they are merged into one. Fewer would merge what a
+/// viewer could still have taken after a short hiccup of the machine at fast intervals, more
+/// would have a viewer that comes back to life read what is long past.
+const LAG_MAX: usize = 512;
 
 /// How ticks are written for a viewer.
 #[derive(Clone, Debug)]
@@ -49,14 +51,14 @@ impl PartialEq for TickView {
 /// A tick in the feed.
 #[derive(Debug)]
 pub struct TickPayload {
-    epoch: Arc<str>,
+    epoch: Epoch,
     tick: Arc<Tick>,
 }
 
 impl TickPayload {
     /// A tick in the log called `epoch`.
     #[must_use]
-    pub fn new(epoch: Arc<str>, tick: Arc<Tick>) -> Self {
+    pub fn new(epoch: Epoch, tick: Arc<Tick>) -> Self {
         Self { epoch, tick }
     }
 }
@@ -118,7 +120,7 @@ impl Payload for TickPayload {
 
 /// The built-in tick. See the module.
 pub struct Live {
-    epoch: Arc<str>,
+    epoch: Epoch,
     interval_ms: u64,
     /// Written by the ticker alone; readers copy what they need.
     window: RwLock<Window>,
@@ -134,16 +136,20 @@ impl Live {
     /// the window.
     #[must_use]
     pub fn new(
-        epoch: Arc<str>,
+        epoch: Epoch,
         window_size: usize,
         retained: usize,
         interval_ms: u64,
         fanout: &Fanout,
     ) -> Arc<Self> {
+        let frames = retained.max(window_size);
         let feed = Feed::new(
-            Arc::clone(&epoch),
-            retained.max(window_size),
-            LAG_MAX,
+            epoch,
+            Bounds {
+                frames,
+                bytes: usize::MAX,
+                lag: LAG_MAX,
+            },
             fanout,
         );
         Arc::new(Self {
@@ -161,7 +167,7 @@ impl Live {
         let tick = Arc::new(tick);
         self.window.write().push(Arc::clone(&tick));
         self.feed.append(TickPayload {
-            epoch: Arc::clone(&self.epoch),
+            epoch: self.epoch,
             tick: Arc::clone(&tick),
         });
         tick
@@ -215,7 +221,7 @@ impl Live {
         let window = self.window.read();
         let newest = window.newest_offset();
         let missed = from
-            .filter(|from| *from.epoch == *self.epoch)
+            .filter(|from| from.is_of(self.epoch))
             .and_then(|from| window.since(from.offset));
         if let Some(missed) = missed {
             let missed: Vec<_> = missed.map(Arc::clone).collect();

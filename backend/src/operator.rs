@@ -1,24 +1,42 @@
-//! The operator's figures and counters: `GET /api/metrics`.
+//! The operator's figures and counters (`GET /api/metrics`), their stream, and the threshold that
+//! outlives a restart.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use pulseboard_shared::{BuiltIn, protocol::operator::Figures};
+use pulseboard_shared::{
+    BuiltIn,
+    protocol::operator::{Figures, THRESHOLD_DEFAULT},
+};
+use serde::{Deserialize, Serialize};
 
 use crate::{
+    feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload},
     live::Live,
+    stream::{sse, viewer::Wire},
     telemetry::{StreamKind, Telemetry},
 };
 
-/// Percent of cpu above which the operator's stream raises its alert, until it is set.
-pub const ALERT_THRESHOLD_DEFAULT: f64 = 80.0;
+/// Ticks that a stream which was away can still get.
+const FIGURES_LOG: Bounds = Bounds {
+    frames: 1_024,
+    bytes: usize::MAX,
+    lag: 512,
+};
+/// The file in the data folder that the threshold is kept in.
+const STATE_FILE: &str = "operator.json";
 
-/// Totals that can be reset, and the threshold.
+/// Totals that can be reset, the threshold, and the stream of figures.
 pub struct Operator {
     live: Arc<Live>,
     telemetry: Arc<Telemetry>,
     /// Leaf lock.
     state: Mutex<State>,
+    /// Where the threshold is kept; `None` keeps it in memory. The lock makes storing and
+    /// setting one step.
+    file: Mutex<Option<PathBuf>>,
+    feed: Arc<Feed<OperatorPayload>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,19 +46,35 @@ struct State {
     alert_threshold: f64,
 }
 
+/// What the file holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    alert_threshold: f64,
+}
+
 impl Operator {
-    /// Totals at 0 and the default threshold.
+    /// Totals at 0, and the threshold that was stored in `folder`, or the default.
     #[must_use]
-    pub fn new(live: Arc<Live>, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(
+        live: Arc<Live>,
+        telemetry: Arc<Telemetry>,
+        folder: Option<PathBuf>,
+        epoch: Epoch,
+        fanout: &Fanout,
+    ) -> Self {
+        let file = folder.map(|folder| folder.join(STATE_FILE));
+        let alert_threshold = file.as_deref().and_then(load).unwrap_or(THRESHOLD_DEFAULT);
         let state = State {
             requests_total: 0,
             errors_total: 0,
-            alert_threshold: ALERT_THRESHOLD_DEFAULT,
+            alert_threshold,
         };
         Self {
             live,
             telemetry,
             state: Mutex::new(state),
+            file: Mutex::new(file),
+            feed: Feed::new(epoch, FIGURES_LOG, fanout),
         }
     }
 
@@ -49,6 +83,29 @@ impl Operator {
         let mut state = self.state.lock();
         state.requests_total += requests;
         state.errors_total += errors;
+    }
+
+    /// Totals back to 0.
+    pub fn reset(&self) {
+        let mut state = self.state.lock();
+        state.requests_total = 0;
+        state.errors_total = 0;
+    }
+
+    /// Sets the threshold, in percent; stored before it holds.
+    ///
+    /// # Errors
+    /// It could not be stored; nothing has changed.
+    pub fn set_threshold(&self, percent: f64) -> io::Result<()> {
+        let file = self.file.lock();
+        if let Some(path) = &*file {
+            let text = crate::json_text(&Stored {
+                alert_threshold: percent,
+            });
+            crate::data_dir::replace_file(path, text.as_bytes())?;
+        }
+        self.state.lock().alert_threshold = percent;
+        Ok(())
     }
 
     /// The six figures now.
@@ -71,6 +128,74 @@ impl Operator {
             active_connections: self.telemetry.open(StreamKind::WsControl),
             alert_threshold: state.alert_threshold,
         }
+    }
+
+    /// Sends the figures to who watches them; called at each tick.
+    pub fn tell_tick(&self) {
+        self.feed.append(OperatorPayload {
+            epoch: self.feed.epoch(),
+            figures: self.figures(),
+        });
+    }
+
+    /// The feed of figures.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed<OperatorPayload>> {
+        &self.feed
+    }
+}
+
+/// A file that is missing is a first start; one that cannot be read is said and passed over.
+fn load(path: &std::path::Path) -> Option<f64> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(file.path = %path.display(), %error, "the stored threshold cannot be read; the default holds");
+            return None;
+        }
+    };
+    match serde_json::from_slice::<Stored>(&text) {
+        Ok(stored) if (0.0..=100.0).contains(&stored.alert_threshold) => {
+            Some(stored.alert_threshold)
+        }
+        _ => {
+            tracing::warn!(file.path = %path.display(), "the stored threshold is damaged; the default holds");
+            None
+        }
+    }
+}
+
+/// One tick's figures in the feed.
+#[derive(Debug)]
+pub struct OperatorPayload {
+    epoch: Epoch,
+    figures: Figures,
+}
+
+/// How the stream is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperatorView(pub Wire);
+
+impl Payload for OperatorPayload {
+    type View = OperatorView;
+
+    fn encode(&self, offset: u64, view: &OperatorView) -> Bytes {
+        let id = EventId::new(self.epoch, offset).to_string();
+        let mut events =
+            sse::event(Some("metrics"), Some(&id), &crate::json_text(&self.figures)).to_vec();
+        if self.figures.cpu_percent > self.figures.alert_threshold {
+            let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
+            events.extend_from_slice(&sse::event(Some("alert"), None, &text));
+        }
+        sse::frame(&Bytes::from(events), view.0)
+    }
+
+    /// Totals and newest values are all there is to know: the newest tick says it.
+    fn merge(held: &[Arc<Frame<Self>>], _first: u64, _last: u64, view: &OperatorView) -> Bytes {
+        held.last()
+            .map(|frame| frame.encoded(view))
+            .unwrap_or_default()
     }
 }
 

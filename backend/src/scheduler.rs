@@ -4,6 +4,7 @@
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use pulseboard_shared::{BUILT_IN, BuiltIn};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -138,8 +139,37 @@ impl Ticker {
             values: values.into(),
         });
         app.telemetry.ticks.fetch_add(1, Ordering::Relaxed);
-        app.alerts.observe(&tick);
+        app.operator.tell_tick();
+        let stats = app.live.with_window(|window| window.stats());
+        app.rooms.tell_tick(stats, || operations_figures(&tick));
+        for alert in app.alerts.observe(&tick) {
+            app.rooms.tell_alert(&alert);
+        }
     }
+}
+
+/// What `operations` is told at each tick; a figure that could not be measured is 0 there.
+fn operations_figures(tick: &Tick) -> serde_json::Value {
+    let figure = |metric: BuiltIn, max: f64| {
+        let value = tick.built_in(metric);
+        if value.is_finite() {
+            value.clamp(0.0, max)
+        } else {
+            0.0
+        }
+    };
+    let errors = tick
+        .series
+        .iter()
+        .zip(&tick.values)
+        .find(|(series, _)| &*series.name == "errors_per_sec");
+    json!({
+        "cpu": figure(BuiltIn::Cpu, 100.0),
+        "memory": figure(BuiltIn::Memory, 100.0),
+        "requests": figure(BuiltIn::Requests, f64::MAX),
+        "errors": errors.map_or(0.0, |(_, value)| value.max(0.0)),
+        "latency": figure(BuiltIn::Latency, f64::MAX),
+    })
 }
 
 impl std::fmt::Debug for Ticker {

@@ -214,6 +214,26 @@ settings! {
         parse: parse::whole::<1, 67_108_864>,
         accepts: "a whole number of bytes from 1 to 67108864",
     }
+    /// Messages a second of one WebSocket client; past it, over some seconds: close 1013.
+    max_messages_per_sec: u32 {
+        env: "MAX_MESSAGES_PER_SEC",
+        flag: Some("max-messages-per-sec"),
+        key: "max_messages_per_sec",
+        default: "1000",
+        form: Form::Single,
+        parse: parse::whole_u32::<1, 1_000_000>,
+        accepts: "a whole number from 1 to 1000000",
+    }
+    /// Rooms that one WebSocket client may be in at once; past it: an error message.
+    max_rooms_per_client: usize {
+        env: "MAX_ROOMS_PER_CLIENT",
+        flag: Some("max-rooms-per-client"),
+        key: "max_rooms_per_client",
+        default: "100",
+        form: Form::Single,
+        parse: parse::whole::<1, 1_024>,
+        accepts: "a whole number from 1 to 1024",
+    }
     /// Shape of the log lines on standard error; their level is RUST_LOG's.
     log_format: LogFormat {
         env: "LOG_FORMAT",

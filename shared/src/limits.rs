@@ -8,3 +8,15 @@ pub const SUBSCRIBED_METRICS_MAX: usize = 1000;
 
 /// Characters of a metric name (`name` or, when subscribing, `name{labels}`): longer ones are refused.
 pub const METRIC_NAME_CHARS_MAX: usize = 512;
+
+/// Characters of a room's name.
+pub const CHANNEL_CHARS_MAX: usize = 128;
+
+/// Event names in one `subscribe`, and declared events of one room.
+pub const EVENTS_PER_ROOM_MAX: usize = 100;
+
+/// Characters of a chat user's name: longer ones are refused.
+pub const CHAT_USER_CHARS_MAX: usize = 64;
+
+/// Characters of one chat text: longer ones are refused.
+pub const CHAT_TEXT_CHARS_MAX: usize = 2_000;

@@ -6,21 +6,21 @@ use bytes::Bytes;
 use pulseboard_shared::{Alert, AlertState, protocol::alerts::RESOLVED_EVENT};
 
 use crate::{
-    feed::{Frame, Payload, Position},
+    feed::{Epoch, EventId, Frame, Payload},
     stream::{sse, viewer::Wire},
 };
 
 /// A sending in the feed.
 #[derive(Debug)]
 pub struct AlertPayload {
-    epoch: Arc<str>,
+    epoch: Epoch,
     alert: Alert,
 }
 
 impl AlertPayload {
     /// A sending in the log called `epoch`.
     #[must_use]
-    pub fn new(epoch: Arc<str>, alert: Alert) -> Self {
+    pub fn new(epoch: Epoch, alert: Alert) -> Self {
         Self { epoch, alert }
     }
 }
@@ -37,11 +37,7 @@ impl Payload for AlertPayload {
             AlertState::Firing => None,
             AlertState::Resolved => Some(RESOLVED_EVENT),
         };
-        let id = Position {
-            epoch: self.epoch.to_string(),
-            offset,
-        }
-        .to_string();
+        let id = EventId::new(self.epoch, offset).to_string();
         sse::frame(
             &sse::event(name, Some(&id), &crate::json_text(&self.alert)),
             view.0,

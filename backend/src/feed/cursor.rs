@@ -1,6 +1,6 @@
-//! A viewer's place in a feed, as it travels (`epoch:offset`) and as the fan-out uses it.
+//! A viewer's place in a feed, as it travels and as the fan-out uses it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, num::ParseIntError, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 
@@ -9,32 +9,68 @@ use super::{
     log::{Payload, Read},
 };
 
-/// `epoch:offset`: the last frame a client saw. The one cursor format of WebSockets (as two query
-/// parameters) and event streams (`id:` and `Last-Event-ID`).
+/// Names one run of a log: the Unix milliseconds at which it began.
+///
+/// An offset alone would not do: a server restarted without history counts from 1 again, and a
+/// client that comes back with offset 40 would take tick 41 of the new run for the one after its
+/// own tick 40, and never notice what it missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The last frame a client saw, as WebSocket clients say it: `?epoch=E&offset=N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Names the log.
+    /// Names the log; a text that is no epoch of ours names none.
     pub epoch: String,
     /// The newest offset seen in it.
     pub offset: u64,
 }
 
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.epoch, self.offset)
+impl Position {
+    /// Whether the position is one of this run.
+    #[must_use]
+    pub fn is_of(&self, epoch: Epoch) -> bool {
+        self.epoch.parse() == Ok(epoch.0)
     }
 }
 
-impl FromStr for Position {
-    type Err = ();
+/// The same position as one growing number, for the `id:` of event streams: epoch + offset. Since
+/// fewer frames are appended than milliseconds pass, the ids of a run are all larger than those of
+/// the runs before it, and the epoch can be taken off again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventId(u64);
 
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (epoch, offset) = text.rsplit_once(':').ok_or(())?;
-        let offset = offset.parse().or(Err(()))?;
-        Ok(Self {
-            epoch: epoch.to_owned(),
-            offset,
-        })
+impl EventId {
+    /// The id of a frame.
+    #[must_use]
+    pub fn new(epoch: Epoch, offset: u64) -> Self {
+        Self(epoch.0.saturating_add(offset))
+    }
+
+    /// The offset in the run called `epoch`; `None` for an id of an earlier run.
+    #[must_use]
+    pub fn offset_in(self, epoch: Epoch) -> Option<u64> {
+        self.0.checked_sub(epoch.0)
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
     }
 }
 
@@ -55,17 +91,20 @@ pub struct Subscription<P: Payload> {
     /// The next offset wanted.
     next: u64,
     view: P::View,
+    /// Whose cursor it is: what a viewer sent itself may be hidden from it.
+    viewer: u64,
     skipped: u64,
 }
 
 impl<P: Payload> Subscription<P> {
     /// A cursor that gets the frames from `next` on.
     #[must_use]
-    pub fn new(feed: Arc<Feed<P>>, next: u64, view: P::View) -> Self {
+    pub fn new(feed: Arc<Feed<P>>, next: u64, view: P::View, viewer: u64) -> Self {
         Self {
             feed,
             next,
             view,
+            viewer,
             skipped: 0,
         }
     }
@@ -79,6 +118,9 @@ impl<P: Payload> Member for Subscription<P> {
                 Read::UpToDate => return None,
                 Read::Frame(frame) => {
                     self.next = frame.offset() + 1;
+                    if frame.payload().is_hidden_from(self.viewer) {
+                        continue;
+                    }
                     frame.encoded(&self.view)
                 }
                 Read::Behind { first, last, held } => {
@@ -99,5 +141,32 @@ impl<P: Payload> Member for Subscription<P> {
 
     fn skipped(&self) -> u64 {
         self.skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_ids_grow_over_restarts_and_are_taken_apart_again() {
+        let (first_run, second_run) = (Epoch(1_000_000), Epoch(1_060_000));
+        let (old, new) = (EventId::new(first_run, 59), EventId::new(second_run, 1));
+        assert!(old < new);
+        assert_eq!(new.offset_in(second_run), Some(1));
+        assert_eq!(old.offset_in(second_run), None, "of an earlier run");
+        assert_eq!(new.to_string().parse(), Ok(new));
+    }
+
+    #[test]
+    fn positions_of_other_runs_and_nonsense_are_not_ours() {
+        let position = |epoch: &str| Position {
+            epoch: epoch.to_owned(),
+            offset: 3,
+        };
+        assert!(position("77").is_of(Epoch(77)));
+        for other in ["78", "", "x", "-77", "77 "] {
+            assert!(!position(other).is_of(Epoch(77)), "{other:?}");
+        }
     }
 }

@@ -24,6 +24,17 @@ pub trait Payload: Send + Sync + 'static {
     /// The bytes for the wire, frame head included; empty when this view has nothing to see.
     fn encode(&self, offset: u64, view: &Self::View) -> Bytes;
 
+    /// Bytes that holding it costs, for logs that are bounded by bytes too.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
+    /// Whether this viewer is not to see it, such as a message of its own.
+    fn is_hidden_from(&self, viewer: u64) -> bool {
+        let _ = viewer;
+        false
+    }
+
     /// One frame in place of those from `first` to `last` that a viewer was too slow for.
     /// `held` are those of them that the log still has, oldest first. Empty when a view of this
     /// kind can only say nothing.
@@ -94,34 +105,54 @@ pub enum Read<P: Payload> {
     },
 }
 
-/// The newest `capacity` frames.
+/// How much a log holds, and how far behind its cursors may be. At each bound the oldest goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Frames held (at least one).
+    pub frames: usize,
+    /// Bytes of payload held; the newest frame is held whatever its size.
+    pub bytes: usize,
+    /// Frames that a cursor may be behind before it is moved on (at least one, at most `frames`).
+    pub lag: usize,
+}
+
+/// The newest frames.
 #[derive(Debug)]
 pub struct Log<P: Payload> {
     frames: VecDeque<Arc<Frame<P>>>,
     capacity: usize,
+    bytes_max: usize,
+    /// Sum of [`Payload::held_bytes`].
+    bytes: usize,
     lag_max: u64,
     /// Offset of the next frame; 1 for the first one, so that 0 says "nothing seen".
     next: u64,
 }
 
 impl<P: Payload> Log<P> {
-    /// An empty log of at most `capacity` frames (at least one) whose cursors may be `lag_max`
-    /// frames behind (at most `capacity`).
+    /// An empty log.
     #[must_use]
-    pub fn new(capacity: usize, lag_max: usize) -> Self {
-        let capacity = capacity.max(1);
+    pub fn new(bounds: Bounds) -> Self {
+        let capacity = bounds.frames.max(1);
         Self {
             frames: VecDeque::new(),
             capacity,
-            lag_max: lag_max.clamp(1, capacity) as u64,
+            bytes_max: bounds.bytes,
+            bytes: 0,
+            lag_max: bounds.lag.clamp(1, capacity) as u64,
             next: 1,
         }
     }
 
     /// Appends a frame, lets the oldest go when full, returns the new offset.
     pub fn append(&mut self, payload: P) -> u64 {
-        if self.frames.len() == self.capacity {
-            self.frames.pop_front();
+        self.bytes += payload.held_bytes();
+        while self.frames.len() >= self.capacity
+            || (self.bytes > self.bytes_max && !self.frames.is_empty())
+        {
+            if let Some(oldest) = self.frames.pop_front() {
+                self.bytes -= oldest.payload.held_bytes();
+            }
         }
         let offset = self.next;
         self.next += 1;
@@ -183,7 +214,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::feed::Position;
+    use crate::feed::{Epoch, EventId};
 
     struct Number(u64);
 
@@ -228,7 +259,7 @@ mod tests {
         /// naive model (a `Vec` of all that ever came) says that it is too far behind.
         #[test]
         fn cursors_agree_with_a_naive_model(capacity in 1_usize..12, lag in 1_usize..12, steps in steps()) {
-            let mut log = Log::new(capacity, lag);
+            let mut log = Log::new(Bounds { frames: capacity, bytes: usize::MAX, lag });
             let lag_max = lag.min(capacity) as u64;
             let mut all: Vec<u64> = Vec::new();
             let mut seen = [0_u64; 3]; // last offset each viewer has accounted for
@@ -240,8 +271,9 @@ mod tests {
                         prop_assert_eq!(log.append(Number(value)), all.len() as u64);
                     }
                     Step::Resume { viewer } => {
-                        let position = Position { epoch: "e".to_owned(), offset: seen[viewer] };
-                        prop_assert_eq!(position.to_string().parse(), Ok(position));
+                        let id = EventId::new(Epoch(1_000), seen[viewer]).to_string();
+                        let id: EventId = id.parse().expect("an id reads back");
+                        prop_assert_eq!(id.offset_in(Epoch(1_000)), Some(seen[viewer]));
                     }
                     Step::Read { viewer, count } => for _ in 0..count {
                         let behind = all.len() as u64 - seen[viewer];
@@ -267,9 +299,48 @@ mod tests {
         }
     }
 
+    struct Sized(usize);
+
+    impl Payload for Sized {
+        type View = ();
+
+        fn encode(&self, _offset: u64, (): &()) -> Bytes {
+            Bytes::new()
+        }
+
+        fn held_bytes(&self) -> usize {
+            self.0
+        }
+
+        fn merge(_held: &[Arc<Frame<Self>>], _first: u64, _last: u64, (): &()) -> Bytes {
+            Bytes::new()
+        }
+    }
+
+    #[test]
+    fn large_frames_let_the_oldest_go_early_and_the_newest_always_stays() {
+        let mut log = Log::new(Bounds {
+            frames: 10,
+            bytes: 100,
+            lag: 10,
+        });
+        for (size, first_held) in [(60, 1), (40, 1), (1, 2), (500, 4), (1, 5)] {
+            log.append(Sized(size));
+            assert_eq!(
+                log.first_offset(),
+                first_held,
+                "after a frame of {size} bytes"
+            );
+        }
+    }
+
     #[test]
     fn a_frame_is_encoded_once_for_all_who_share_a_view() {
-        let mut log = Log::new(4, 4);
+        let mut log = Log::new(Bounds {
+            frames: 4,
+            bytes: usize::MAX,
+            lag: 4,
+        });
         log.append(Number(7));
         let Read::Frame(frame) = log.read(1) else {
             panic!("frame 1 is held")

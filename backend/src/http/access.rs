@@ -130,7 +130,8 @@ pub fn client_address(request: &Request) -> IpAddr {
 pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
     depot
         .get_typed::<Caller>()
-        .ok().ok_or_else(AppError::internal)
+        .ok()
+        .ok_or_else(AppError::internal)
 }
 
 /// Lets those through who may read and stream.
@@ -139,6 +140,22 @@ pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
 /// 401 without a token, 403 with one that is too weak.
 pub fn require_read(depot: &Depot) -> Result<(), AppError> {
     require(depot, Role::reads, "viewer, operator or admin")
+}
+
+/// Lets those through who may control, publish, acknowledge and silence.
+///
+/// # Errors
+/// As [`require_read`].
+pub fn require_operate(depot: &Depot) -> Result<(), AppError> {
+    require(depot, Role::operates, "operator or admin")
+}
+
+/// Lets those through who may change rules and tokens.
+///
+/// # Errors
+/// As [`require_read`].
+pub fn require_administer(depot: &Depot) -> Result<(), AppError> {
+    require(depot, Role::administers, "admin")
 }
 
 fn require(depot: &Depot, may: impl Fn(Role) -> bool, needed: &str) -> Result<(), AppError> {

@@ -7,8 +7,8 @@ use salvo::{Response, Router, Service, handler, http::StatusCode};
 use super::{assets::Assets, docs, frame::Frame};
 use crate::{
     app::App,
-    endpoint::{alerts, health, metrics, prometheus, stats},
-    stream::{sse_alerts, ws_metrics},
+    endpoint::{alerts, health, metrics, prometheus, rooms, stats},
+    stream::{sse_alerts, sse_operator, ws_chat, ws_control, ws_metrics, ws_rooms},
 };
 
 /// All doors of the server.
@@ -18,9 +18,15 @@ pub fn service(app: Arc<App>) -> Service {
         .push(Router::with_path("api/stats").get(stats::get_stats))
         .push(Router::with_path("api/metrics/recent").get(metrics::list_recent_metrics))
         .push(Router::with_path("api/metrics").get(metrics::get_figures))
+        .push(Router::with_path("api/metrics/stream").get(sse_operator::open_operator_stream))
+        .push(Router::with_path("api/rooms").get(rooms::list_rooms))
+        .push(Router::with_path("api/rooms/{room}/events").post(rooms::trigger_event))
         .push(Router::with_path("api/alerts").get(alerts::list_active_alerts))
         .push(Router::with_path("api/openapi.json").get(docs::get_openapi))
         .push(docs::router())
+        .push(Router::with_path("ws").get(ws_rooms::open_rooms_socket))
+        .push(Router::with_path("ws/chat").get(ws_chat::open_chat_socket))
+        .push(Router::with_path("ws/control").get(ws_control::open_control_socket))
         .push(Router::with_path("ws/metrics").get(ws_metrics::open_metrics_socket))
         .push(Router::with_path("events/alerts").get(sse_alerts::open_alert_stream))
         .push(Router::with_path("metrics").get(prometheus::get_own_metrics))
@@ -30,7 +36,7 @@ pub fn service(app: Arc<App>) -> Service {
         .push(nothing_under("ws"))
         .push(nothing_under("events"))
         .push(nothing_under("metrics"))
-        .push(Router::with_path("{**path}").get(Assets::embedded().handler()));
+        .push(Router::with_path("{**path}").goal(Assets::embedded().handler()));
     Service::new(router).hoop(Frame::new(app))
 }
 

@@ -67,6 +67,13 @@ pub(super) fn whole<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<usize>
         .ok_or(Rejected::Value)
 }
 
+/// The same, where 32 bits are wide enough.
+pub(super) fn whole_u32<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<u32> {
+    u32::try_from(number::<MIN, MAX>(text)?)
+        .ok()
+        .ok_or(Rejected::Value)
+}
+
 /// Milliseconds from `MIN` to `MAX`.
 pub(super) fn millis<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
     number::<MIN, MAX>(text).map(Duration::from_millis)

@@ -11,6 +11,7 @@ use super::{
     registry::Admission,
     takeover::{Taken, Takeover},
     viewer::{Viewer, Wire},
+    ws::{self, Inbound},
 };
 use crate::{app::App, error::AppError, http::access, telemetry::StreamKind};
 
@@ -74,6 +75,30 @@ impl Offer {
             let tasks = app.tasks.clone();
             tasks.spawn(start(app, taken, admission));
         });
+    }
+}
+
+/// The future that serves a WebSocket viewer.
+pub fn serve_web_socket(
+    app: Arc<App>,
+    viewer: Arc<Viewer>,
+    admission: Admission,
+    inbound: impl Inbound + 'static,
+    read_before: Bytes,
+) -> impl Future<Output = ()> + Send {
+    let limits = ws::MessageLimits::of(&app.settings);
+    let (telemetry, clock) = (Arc::clone(&app.telemetry), app.clock.clone());
+    async move {
+        ws::run(
+            viewer,
+            admission,
+            inbound,
+            read_before,
+            limits,
+            telemetry,
+            clock,
+        )
+        .await
     }
 }
 

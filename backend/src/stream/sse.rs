@@ -88,6 +88,9 @@ pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Wire 
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx as packaged would keep the first events back until its buffer is full.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    // The body is ours to write once the socket is; salvo warns of answers that have none.
+    response.body(salvo::http::ResBody::Once(Bytes::new()));
+    let headers = response.headers_mut();
     if request.version() == Version::HTTP_11 {
         headers.insert(
             header::TRANSFER_ENCODING,

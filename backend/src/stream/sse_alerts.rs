@@ -9,7 +9,7 @@ use crate::{
     alerting::AlertView,
     app::App,
     error::AppError,
-    feed::{Position, Subscription},
+    feed::{EventId, Subscription},
     http::access,
     telemetry::StreamKind,
 };
@@ -33,14 +33,7 @@ pub async fn open_alert_stream(
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let feed = app.alerts.feed();
-        let next = match last_seen {
-            None => feed.with_log(|log| log.next_offset()),
-            Some(last_seen) if *last_seen.epoch == **feed.epoch() => feed.with_log(|log| {
-                (last_seen.offset.saturating_add(1)).clamp(log.first_offset(), log.next_offset())
-            }),
-            // Of a run before this one: all that this run has sent is news to the client.
-            Some(_) => feed.with_log(|log| log.first_offset()),
-        };
+        let next = feed.resume(last_seen);
         let first = [taken.head, sse::frame(&sse::retry(RETRY_MS), wire)];
         let viewer = open::viewer(
             &app,
@@ -53,7 +46,7 @@ pub async fn open_alert_stream(
         let seat = feed.roster().join(Arc::clone(&viewer) as Arc<_>);
         viewer.follow(
             ALERTS,
-            Subscription::new(Arc::clone(feed), next, AlertView(wire)),
+            Subscription::new(Arc::clone(feed), next, AlertView(wire), viewer.id),
         );
         async move {
             sse::run(viewer, admission).await;
@@ -63,8 +56,8 @@ pub async fn open_alert_stream(
     Ok(())
 }
 
-/// What the client saw last. A text that is no position of ours is as good as none.
-fn last_event_id(request: &Request) -> Option<Position> {
+/// What the client saw last. A text that is no id of ours is as good as none.
+pub(super) fn last_event_id(request: &Request) -> Option<EventId> {
     let header = request
         .headers()
         .get("last-event-id")

@@ -23,7 +23,9 @@ use super::{
     viewer::{Viewer, Wire, Woken},
 };
 use crate::{
+    clock::Clock,
     error::AppError,
+    settings::Settings,
     telemetry::{Limit, Telemetry},
 };
 
@@ -188,31 +190,99 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
         })
 }
 
+/// What one client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageLimits {
+    /// Of one message; past it the socket is closed with 1009.
+    pub bytes: usize,
+    /// Messages a second, over some seconds; past it the socket is closed with 1013.
+    pub per_second: u32,
+}
+
+impl MessageLimits {
+    /// Those of the settings.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            bytes: settings.max_message_bytes,
+            per_second: settings.max_messages_per_sec,
+        }
+    }
+}
+
+/// Seconds over which a client may send its messages all at once.
+const BURST_SECONDS: i64 = 5;
+
+/// A token bucket in milli-messages; pure, time is told.
+#[derive(Clone, Copy, Debug)]
+struct MessageRate {
+    per_second: i64,
+    /// What may still be sent, in thousandths of a message.
+    left: i64,
+    seen_ms: i64,
+}
+
+impl MessageRate {
+    fn new(per_second: u32, now_ms: i64) -> Self {
+        let per_second = i64::from(per_second);
+        Self {
+            per_second,
+            left: per_second * BURST_SECONDS * 1000,
+            seen_ms: now_ms,
+        }
+    }
+
+    /// Whether one more message is within the rate.
+    fn allows(&mut self, now_ms: i64) -> bool {
+        let refill = now_ms
+            .saturating_sub(self.seen_ms)
+            .saturating_mul(self.per_second);
+        self.left = self
+            .left
+            .saturating_add(refill)
+            .min(self.per_second * BURST_SECONDS * 1000);
+        self.seen_ms = now_ms;
+        if self.left < 1000 {
+            return false;
+        }
+        self.left -= 1000;
+        true
+    }
+}
+
 /// Serves one WebSocket until it ends; the viewer's task.
 pub async fn run(
     viewer: Arc<Viewer>,
     admission: Admission,
     mut inbound: impl Inbound,
     read_before: Bytes,
-    message_bytes_max: usize,
+    limits: MessageLimits,
     telemetry: Arc<Telemetry>,
+    clock: Clock,
 ) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(usize::MAX)
-        .max_message_size(Some(message_bytes_max))
-        .max_frame_size(Some(message_bytes_max));
+        .max_message_size(Some(limits.bytes))
+        .max_frame_size(Some(limits.bytes));
     let mut context = WebSocketContext::new(Role::Server, Some(config));
     let mut port = Port {
         viewer: Arc::clone(&viewer),
         read_before,
         replies: Vec::new(),
     };
+    let mut rate = MessageRate::new(limits.per_second, clock.now_ms());
     let mut woken = Woken::Readable;
     let why = loop {
         if woken == Woken::Readable {
-            read_messages(&mut context, &mut port, &mut inbound, &telemetry);
+            read_messages(
+                &mut context,
+                &mut port,
+                &mut inbound,
+                &mut || rate.allows(clock.now_ms()),
+                &telemetry,
+            );
         }
         if let Some(why) = viewer.over() {
             break why;
@@ -228,6 +298,7 @@ fn read_messages(
     context: &mut WebSocketContext,
     port: &mut Port,
     inbound: &mut impl Inbound,
+    allowed: &mut impl FnMut() -> bool,
     telemetry: &Telemetry,
 ) {
     let viewer = Arc::clone(&port.viewer);
@@ -237,6 +308,17 @@ fn read_messages(
     loop {
         let message = context.read(port);
         port.send_replies();
+        if matches!(
+            message,
+            Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))
+        ) && !allowed()
+        {
+            telemetry.count_limit(Limit::MessageRate);
+            return viewer.finish(close(
+                CloseCode::TryAgain,
+                "too many messages; slow down and come back",
+            ));
+        }
         match message {
             Ok(Message::Text(text)) => {
                 telemetry.messages_received.fetch_add(1, Ordering::Relaxed);
@@ -344,6 +426,21 @@ mod tests {
             );
             assert_eq!(bytes.len(), head.len() + length);
         }
+    }
+
+    #[test]
+    fn a_client_may_burst_and_then_keep_the_rate() {
+        let mut rate = MessageRate::new(10, 0);
+        assert_eq!(
+            (0..100).filter(|_| rate.allows(0)).count(),
+            50,
+            "five seconds' worth at once"
+        );
+        assert_eq!(
+            (0..100).filter(|_| rate.allows(200)).count(),
+            2,
+            "two more after 200 ms"
+        );
     }
 
     #[test]

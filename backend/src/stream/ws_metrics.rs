@@ -53,25 +53,13 @@ pub async fn open_metrics_socket(
         let seat = app.live.feed().roster().join(Arc::clone(&viewer) as Arc<_>);
         viewer.follow(
             TICKS,
-            Subscription::new(Arc::clone(app.live.feed()), next, view),
+            Subscription::new(Arc::clone(app.live.feed()), next, view, viewer.id),
         );
         let inbound = MetricsInbound {
             app: Arc::clone(&app),
             _seat: seat,
         };
-        let telemetry = Arc::clone(&app.telemetry);
-        let message_bytes_max = app.settings.max_message_bytes;
-        async move {
-            ws::run(
-                viewer,
-                admission,
-                inbound,
-                taken.read,
-                message_bytes_max,
-                telemetry,
-            )
-            .await
-        }
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
     });
     Ok(())
 }
@@ -110,9 +98,9 @@ impl Inbound for MetricsInbound {
                 let live = &self.app.live;
                 let view = live.view(metrics.clone());
                 let reply = ws::json(&ServerMessage::Subscribed { metrics });
-                let feed = Arc::clone(live.feed());
+                let (feed, id) = (Arc::clone(live.feed()), viewer.id);
                 viewer.refollow(TICKS, reply, |next| {
-                    Box::new(Subscription::new(feed, next, view))
+                    Box::new(Subscription::new(feed, next, view, id))
                 });
             }
             Ok(None) => {}

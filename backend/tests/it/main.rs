@@ -3,11 +3,14 @@
 
 mod access;
 mod alerts;
+mod chat;
 mod docs;
 mod health;
 mod limits;
 mod metrics;
+mod operator;
 mod origin;
+mod rooms;
 mod shutdown;
 mod stats;
 mod support;

@@ -38,6 +38,58 @@ pub enum ServerMessage {
     },
 }
 
+impl ServerMessage {
+    /// Reads one text message.
+    ///
+    /// The same as the derived [`Deserialize`], which has to keep a whole message in an
+    /// intermediate form until it knows the `type`; this looks at the `type` first and then reads
+    /// the message straight into place, which costs a page half the time and half the code.
+    ///
+    /// # Errors
+    /// Text that is no JSON object of a known `type` with all its fields.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        /// Only the field that says what the message is; the others are skipped.
+        #[derive(Deserialize)]
+        struct Head<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: std::borrow::Cow<'a, str>,
+        }
+        #[derive(Deserialize)]
+        struct Subscribed {
+            metrics: Vec<String>,
+        }
+        #[derive(Deserialize)]
+        struct Pong {
+            timestamp: Timestamp,
+        }
+        #[derive(Deserialize)]
+        struct Error {
+            text: String,
+        }
+
+        let Head { kind } = serde_json::from_str(text)?;
+        Ok(match &*kind {
+            "initial" => Self::Initial(serde_json::from_str(text)?),
+            "resumed" => Self::Resumed(serde_json::from_str(text)?),
+            "metrics" => Self::Metrics(serde_json::from_str(text)?),
+            "merged" => Self::Merged(serde_json::from_str(text)?),
+            "subscribed" => {
+                let Subscribed { metrics } = serde_json::from_str(text)?;
+                Self::Subscribed { metrics }
+            }
+            "pong" => {
+                let Pong { timestamp } = serde_json::from_str(text)?;
+                Self::Pong { timestamp }
+            }
+            "error" => {
+                let Error { text } = serde_json::from_str(text)?;
+                Self::Error { text }
+            }
+            _ => return Err(serde::de::Error::custom(format_args!("unknown type {kind:?}"))),
+        })
+    }
+}
+
 /// Several ticks at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -177,6 +229,54 @@ fn parse_subscribe(metrics: Option<&serde_json::Value>) -> Result<ClientMessage,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_servers_say() {
+        let snapshot = Snapshot {
+            epoch: "e\"1".into(),
+            offset: 7,
+            window: 60,
+            interval_ms: 1000,
+            sent_ms: 5,
+            data: vec![Metric {
+                name: "cpu_usage".into(),
+                value: 78.4,
+                unit: "%".into(),
+                timestamp: Timestamp::from_millis(4),
+                labels: Labels::new(),
+            }],
+        };
+        let tick = Tick {
+            epoch: "e".into(),
+            offset: 8,
+            sampled_ms: 6,
+            sent_ms: 7,
+            data: snapshot.data.clone(),
+        };
+        let merged = Merged {
+            epoch: "e".into(),
+            offset: 9,
+            first_offset: 8,
+            last_offset: 9,
+            data: Vec::new(),
+        };
+        for message in [
+            ServerMessage::Initial(snapshot.clone()),
+            ServerMessage::Resumed(snapshot),
+            ServerMessage::Metrics(tick),
+            ServerMessage::Merged(merged),
+            ServerMessage::Subscribed { metrics: vec!["cpu_usage".into()] },
+            ServerMessage::Pong { timestamp: Timestamp::from_millis(1) },
+            ServerMessage::Error { text: "no".into() },
+        ] {
+            let text = serde_json::to_string(&message).expect("a message is JSON");
+            assert_eq!(ServerMessage::parse(&text).ok(), Some(message.clone()));
+            assert_eq!(serde_json::from_str(&text).ok(), Some(message));
+        }
+        for wrong in ["", "7", "{}", r#"{"type":"dance"}"#, r#"{"type":"initial"}"#] {
+            assert!(ServerMessage::parse(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
 
     #[test]
     fn reads_what_clients_say() {

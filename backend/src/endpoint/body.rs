@@ -1,0 +1,48 @@
+//! Reads small JSON bodies: bounded in size and in time, with errors that say where.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use salvo::{Request, http::StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::{app::App, error::AppError, telemetry::Limit};
+
+/// Of a JSON body (CONTRACT section 1).
+pub const JSON_BYTES_MAX: usize = 64 * 1024;
+/// A body must be there in this time as a whole: a gap between bytes may be short for ever.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The body as JSON.
+///
+/// # Errors
+/// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 with line and column for
+/// what is not the expected JSON.
+pub async fn read_json<T: DeserializeOwned>(
+    app: &App,
+    request: &mut Request,
+) -> Result<T, AppError> {
+    let body = Limited::new(request.take_body(), JSON_BYTES_MAX);
+    let bytes = match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
+        Err(_) => {
+            return Err(AppError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive within 30 s",
+            ));
+        }
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            app.telemetry.count_limit(Limit::BodyBytes);
+            return Err(AppError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is larger than {JSON_BYTES_MAX} bytes"),
+            ));
+        }
+        Ok(Err(_)) => return Err(AppError::bad_request("the body broke off")),
+        Ok(Ok(body)) => body.to_bytes(),
+    };
+    serde_json::from_slice(&bytes).map_err(|error| {
+        AppError::bad_request(format!(
+            "the body is not the JSON that is expected here: {error}"
+        ))
+    })
+}

@@ -1,0 +1,405 @@
+//! Rooms: feeds that clients join by name, with a least role, typed events and presence
+//! (CONTRACT section 8).
+//!
+//! A room comes into being when somebody joins it and goes [`EMPTY_ROOM_KEPT_MS`] after the last
+//! member left, so that a client whose connection dropped can resume; configured ones stay.
+
+mod config;
+mod payload;
+
+pub use config::{EventError, RoomConfig};
+pub use payload::{RoomPayload, RoomView};
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use pulseboard_shared::{
+    Alert, AlertState, Role, Severity, StatsReport,
+    protocol::rooms::{DASHBOARD_ROOM, OPERATIONS_ROOM, frames::RoomMessage},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    clock::Clock,
+    feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription},
+    settings::RoomSettings,
+};
+
+/// Rooms at once; a join that would make another is refused.
+pub const ROOMS_MAX: usize = 1_024;
+/// A room's log: what a member that reads slowly, or comes back, can still get.
+const ROOM_LOG: Bounds = Bounds {
+    frames: 4_096,
+    bytes: 2 * 1024 * 1024,
+    lag: 4_096,
+};
+/// How long an empty room is kept.
+const EMPTY_ROOM_KEPT_MS: i64 = 60_000;
+
+/// All rooms.
+pub struct Rooms {
+    /// Leaf lock, held to look up, make or remove a room.
+    rooms: Mutex<HashMap<String, Arc<Room>>>,
+    configs: BTreeMap<String, Arc<RoomConfig>>,
+    open: Arc<RoomConfig>,
+    next_id: AtomicU64,
+    clock: Clock,
+    fanout: Fanout,
+}
+
+/// One room.
+pub struct Room {
+    /// Names its cursors among those of a viewer.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// What it allows.
+    pub config: Arc<RoomConfig>,
+    feed: Arc<Feed<RoomPayload>>,
+    members: AtomicUsize,
+    /// When the last member left, Unix milliseconds.
+    empty_since_ms: AtomicI64,
+}
+
+/// A member's place in a room; leaving is dropping it.
+pub struct Membership {
+    room: Arc<Room>,
+    clock: Clock,
+    _seat: Seat,
+}
+
+/// Why a room cannot be joined or sent to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoomError {
+    /// The caller's role is too weak.
+    #[error("Forbidden: room {room} is for role {needed}")]
+    Forbidden { room: String, needed: Role },
+    /// There are too many rooms already.
+    #[error("Too many rooms: at most {ROOMS_MAX} at once")]
+    TooMany,
+}
+
+/// A room as `GET /api/rooms` shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct RoomInfo {
+    /// Its name.
+    pub name: String,
+    /// Members now.
+    pub members: usize,
+    /// What it is for; empty where nobody said.
+    pub description: String,
+    /// The least role of its members.
+    pub min_role: Role,
+    /// Its typed events.
+    pub events: Vec<String>,
+    /// Those of them that a member gets without asking.
+    pub default_subscriptions: Vec<String>,
+}
+
+impl Rooms {
+    /// The rooms of the settings, `dashboard` and `operations` among them.
+    ///
+    /// # Errors
+    /// An event schema that is none; says which.
+    pub fn new(
+        settings: &BTreeMap<String, RoomSettings>,
+        clock: Clock,
+        fanout: &Fanout,
+    ) -> Result<Self, EventError> {
+        let configs = config::build(settings)?
+            .into_iter()
+            .map(|(name, config)| (name, Arc::new(config)))
+            .collect();
+        Ok(Self {
+            rooms: Mutex::default(),
+            configs,
+            open: Arc::new(RoomConfig::default()),
+            next_id: AtomicU64::new(1),
+            clock,
+            fanout: fanout.clone(),
+        })
+    }
+
+    /// What a room allows, whether it exists or not.
+    #[must_use]
+    pub fn config(&self, name: &str) -> &Arc<RoomConfig> {
+        self.configs.get(name).unwrap_or(&self.open)
+    }
+
+    /// Checks that `role` may be in the room.
+    ///
+    /// # Errors
+    /// [`RoomError::Forbidden`].
+    pub fn check_role(&self, name: &str, role: Role) -> Result<(), RoomError> {
+        let needed = self.config(name).min_role;
+        if may_join(role, needed) {
+            Ok(())
+        } else {
+            Err(RoomError::Forbidden {
+                room: name.to_owned(),
+                needed,
+            })
+        }
+    }
+
+    /// The room of this name, made where needed.
+    ///
+    /// # Errors
+    /// The role is too weak, or there are too many rooms.
+    pub fn enter(&self, name: &str, role: Role) -> Result<Arc<Room>, RoomError> {
+        self.check_role(name, role)?;
+        let mut rooms = self.rooms.lock();
+        if let Some(room) = rooms.get(name) {
+            room.members.fetch_add(1, Ordering::SeqCst);
+            return Ok(Arc::clone(room));
+        }
+        if rooms.len() >= ROOMS_MAX {
+            return Err(RoomError::TooMany);
+        }
+        let now_ms = self.clock.now_ms();
+        let epoch = Epoch(u64::try_from(now_ms).unwrap_or_default());
+        let room = Arc::new(Room {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            name: name.to_owned(),
+            config: Arc::clone(self.config(name)),
+            feed: Feed::new(epoch, ROOM_LOG, &self.fanout),
+            members: AtomicUsize::new(1),
+            empty_since_ms: AtomicI64::new(now_ms),
+        });
+        rooms.insert(name.to_owned(), Arc::clone(&room));
+        Ok(room)
+    }
+
+    /// The room of this name, if it exists.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Room>> {
+        self.rooms.lock().get(name).cloned()
+    }
+
+    /// Turns an entered room into a membership.
+    #[must_use]
+    pub fn seat(&self, room: Arc<Room>, member: Arc<dyn Pump>) -> Membership {
+        let seat = room.feed.roster().join(member);
+        room.tell_presence();
+        Membership {
+            room,
+            clock: self.clock.clone(),
+            _seat: seat,
+        }
+    }
+
+    /// Sends to a room; nobody is there to hear it where it does not exist. Returns the members.
+    pub fn send(&self, name: &str, payload: RoomPayload) -> usize {
+        let Some(room) = self.get(name) else { return 0 };
+        let members = room.members();
+        if members > 0 {
+            room.feed.append(payload);
+        }
+        members
+    }
+
+    /// A typed event for a room: checked against its schema, then sent. Returns the members.
+    ///
+    /// # Errors
+    /// The event is none of the room's, or its data does not fit; nothing is sent.
+    pub fn trigger(&self, name: &str, event: &str, data: &Value) -> Result<usize, EventError> {
+        self.config(name).check(name, event, data)?;
+        let text = crate::json_text(&RoomMessage::Event {
+            room: name,
+            event,
+            data,
+        });
+        Ok(self.send(name, RoomPayload::event(event, text)))
+    }
+
+    /// What every tick says: `update` to the dashboard, `metrics:update` to the operators.
+    pub fn tell_tick(&self, stats: StatsReport, operations: impl FnOnce() -> Value) {
+        if self.has_members(DASHBOARD_ROOM) {
+            self.send(
+                DASHBOARD_ROOM,
+                RoomPayload::update(crate::json_text(&RoomMessage::Update { data: stats })),
+            );
+        }
+        if self.has_members(OPERATIONS_ROOM) {
+            self.trigger_own("metrics:update", &operations());
+        }
+    }
+
+    /// What every firing alert says to `operations`.
+    pub fn tell_alert(&self, alert: &Alert) {
+        if alert.state != AlertState::Firing || !self.has_members(OPERATIONS_ROOM) {
+            return;
+        }
+        let severity = match alert.severity {
+            Severity::Warning => Severity::Medium,
+            severity => severity,
+        };
+        self.trigger_own(
+            "alert:triggered",
+            &json!({
+                "alertId": alert.id,
+                "severity": severity,
+                "message": alert.message,
+                "timestamp": alert.timestamp.as_millis(),
+            }),
+        );
+    }
+
+    fn trigger_own(&self, event: &str, data: &Value) {
+        if let Err(error) = self.trigger(OPERATIONS_ROOM, event, data) {
+            tracing::error!(room.name = OPERATIONS_ROOM, %error, "an event of our own does not fit its schema");
+        }
+    }
+
+    fn has_members(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|room| room.members() > 0)
+    }
+
+    /// Lets rooms go that have been empty for a while; called about once a second.
+    pub fn sweep(&self, now_ms: i64) {
+        self.rooms.lock().retain(|name, room| {
+            self.configs.contains_key(name)
+                || room.members() > 0
+                || now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
+        });
+    }
+
+    /// All rooms that this role may join, by name.
+    #[must_use]
+    pub fn list(&self, role: Role) -> Vec<RoomInfo> {
+        let existing: BTreeMap<String, Arc<Room>> = self
+            .rooms
+            .lock()
+            .iter()
+            .map(|(name, room)| (name.clone(), Arc::clone(room)))
+            .collect();
+        let names: std::collections::BTreeSet<&String> =
+            existing.keys().chain(self.configs.keys()).collect();
+        names
+            .into_iter()
+            .filter(|name| self.check_role(name, role).is_ok())
+            .map(|name| {
+                let config = self.config(name);
+                RoomInfo {
+                    name: name.clone(),
+                    members: existing.get(name).map_or(0, |room| room.members()),
+                    description: config.description.clone(),
+                    min_role: config.min_role,
+                    events: config.event_names().map(str::to_owned).collect(),
+                    default_subscriptions: config
+                        .default_events
+                        .as_deref()
+                        .unwrap_or_default()
+                        .to_vec(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Whether a role is at least another. A writer reads nothing, so it is in no room.
+fn may_join(role: Role, needed: Role) -> bool {
+    role.reads()
+        && match needed {
+            Role::None | Role::Viewer => true,
+            Role::Writer => role.writes(),
+            Role::Operator => role.operates(),
+            Role::Admin => role.administers(),
+        }
+}
+
+impl Room {
+    /// Members now.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members.load(Ordering::SeqCst)
+    }
+
+    /// Sends to the members.
+    pub fn send(&self, payload: RoomPayload) {
+        self.feed.append(payload);
+    }
+
+    /// A cursor for a member: after the message it saw last, where it says so and that is held.
+    #[must_use]
+    pub fn cursor(
+        &self,
+        view: RoomView,
+        viewer: u64,
+        after: Option<&(String, u64)>,
+    ) -> Subscription<RoomPayload> {
+        let epoch = self.feed.epoch();
+        let next = self.feed.with_log(|log| match after {
+            Some((named, offset)) if *named == epoch.to_string() => offset
+                .saturating_add(1)
+                .clamp(log.first_offset(), log.next_offset()),
+            _ => log.next_offset(),
+        });
+        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
+    }
+
+    /// The epoch of its log, as it travels.
+    #[must_use]
+    pub fn epoch_text(&self) -> Arc<str> {
+        self.feed.epoch().to_string().into()
+    }
+
+    fn tell_presence(&self) {
+        let message = RoomMessage::Presence {
+            channel: &self.name,
+            members: self.members(),
+        };
+        self.feed
+            .append(RoomPayload::presence(crate::json_text(&message)));
+    }
+}
+
+impl Membership {
+    /// The room.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.room
+            .empty_since_ms
+            .store(self.clock.now_ms(), Ordering::SeqCst);
+        self.room.members.fetch_sub(1, Ordering::SeqCst);
+        self.room.tell_presence();
+    }
+}
+
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rooms")
+            .field("rooms", &self.rooms.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room")
+            .field("name", &self.name)
+            .field("members", &self.members())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership")
+            .field("room", &self.room.name)
+            .finish_non_exhaustive()
+    }
+}

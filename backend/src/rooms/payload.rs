@@ -1,0 +1,143 @@
+//! What a room's feed carries, and which member sees what of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    feed::{Frame, Payload},
+    stream::ws,
+};
+
+/// One message to a room, as JSON text without its cursor.
+#[derive(Debug)]
+pub struct RoomPayload {
+    kind: Kind,
+    text: String,
+    /// The viewer that is not to get its own message back.
+    sender: Option<u64>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// The dashboard's figures: each replaces the one before.
+    Update,
+    /// What a member said.
+    Message,
+    /// A typed event of this name.
+    Event(String),
+    /// How many members there are.
+    Presence,
+}
+
+/// What a member asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RoomView {
+    /// Only these typed events; `None`: all.
+    pub events: Option<Arc<[String]>>,
+    /// Whether to be told of presence.
+    pub presence: bool,
+    /// Whether messages carry `epoch` and `offset`; the text of the room's epoch where so.
+    pub cursor: Option<Arc<str>>,
+}
+
+impl PartialEq for RoomView {
+    fn eq(&self, other: &Self) -> bool {
+        let same_events = match (&self.events, &other.events) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+            _ => false,
+        };
+        same_events && self.presence == other.presence && self.cursor == other.cursor
+    }
+}
+
+impl RoomPayload {
+    /// The dashboard's figures.
+    #[must_use]
+    pub fn update(text: String) -> Self {
+        Self {
+            kind: Kind::Update,
+            text,
+            sender: None,
+        }
+    }
+
+    /// What `sender` said; it does not get it back.
+    #[must_use]
+    pub fn message(text: String, sender: u64) -> Self {
+        Self {
+            kind: Kind::Message,
+            text,
+            sender: Some(sender),
+        }
+    }
+
+    /// A typed event.
+    #[must_use]
+    pub fn event(name: &str, text: String) -> Self {
+        Self {
+            kind: Kind::Event(name.to_owned()),
+            text,
+            sender: None,
+        }
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn presence(text: String) -> Self {
+        Self {
+            kind: Kind::Presence,
+            text,
+            sender: None,
+        }
+    }
+
+    fn is_seen_by(&self, view: &RoomView) -> bool {
+        match &self.kind {
+            Kind::Presence => view.presence,
+            Kind::Event(name) => view
+                .events
+                .as_ref()
+                .is_none_or(|events| events.contains(name)),
+            Kind::Update | Kind::Message => true,
+        }
+    }
+}
+
+impl Payload for RoomPayload {
+    type View = RoomView;
+
+    fn encode(&self, offset: u64, view: &RoomView) -> Bytes {
+        if !self.is_seen_by(view) {
+            return Bytes::new();
+        }
+        match (&view.cursor, self.text.strip_suffix('}')) {
+            (Some(epoch), Some(open)) => ws::text(&format!(
+                "{open},\"epoch\":\"{epoch}\",\"offset\":{offset}}}"
+            )),
+            _ => ws::text(&self.text),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    fn is_hidden_from(&self, viewer: u64) -> bool {
+        self.sender == Some(viewer)
+    }
+
+    /// Says which messages are left out; the newest figures are worth having all the same.
+    fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &RoomView) -> Bytes {
+        let notice = format!(
+            "{{\"type\":\"merged\",\"offset\":{last},\"first_offset\":{first},\"last_offset\":{last}}}"
+        );
+        let newest = held
+            .iter()
+            .rev()
+            .find(|frame| frame.payload().kind == Kind::Update);
+        let newest = newest.map(|frame| frame.encoded(view)).unwrap_or_default();
+        Bytes::from([ws::text(&notice), newest].concat())
+    }
+}

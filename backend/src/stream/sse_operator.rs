@@ -1,0 +1,60 @@
+//! `GET /api/metrics/stream`: the operator's six figures each tick (CONTRACT section 6).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pulseboard_shared::protocol::operator::StreamConfig;
+use salvo::{Depot, Request, Response, handler};
+
+use super::{open, sse, sse_alerts::last_event_id};
+use crate::{
+    app::App, error::AppError, feed::Subscription, http::access, operator::OperatorView,
+    telemetry::StreamKind,
+};
+
+/// Milliseconds that a browser waits before it reconnects by itself.
+const RETRY_MS: u64 = 5_000;
+const FIGURES: u64 = 0;
+
+/// Opens the stream; `Last-Event-ID` replays the ticks that were missed, as far as held.
+#[handler]
+pub async fn open_operator_stream(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let offered = open::offer(&app, request, StreamKind::SseOperator)?;
+    let last_seen = last_event_id(request);
+    let wire = sse::accept(request, response);
+    offered.serve(move |app, taken, admission| {
+        let config = crate::json_text(&StreamConfig {
+            interval_ms: app.live.interval_ms(),
+        });
+        let config = Bytes::from(format!(
+            "event: config\nretry: {RETRY_MS}\ndata: {config}\n\n"
+        ));
+        let feed = Arc::clone(app.operator.feed());
+        let next = feed.resume(last_seen);
+        let first = [taken.head, sse::frame(&config, wire)];
+        let viewer = open::viewer(
+            &app,
+            StreamKind::SseOperator,
+            wire,
+            taken.stream,
+            first,
+            &admission,
+        );
+        let seat = feed.roster().join(Arc::clone(&viewer) as Arc<_>);
+        viewer.follow(
+            FIGURES,
+            Subscription::new(feed, next, OperatorView(wire), viewer.id),
+        );
+        async move {
+            sse::run(viewer, admission).await;
+            drop(seat);
+        }
+    });
+    Ok(())
+}

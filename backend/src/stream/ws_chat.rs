@@ -1,0 +1,133 @@
+//! `GET /ws/chat`: the talk beside the dashboard, on the same rooms (CONTRACT section 8).
+
+use std::sync::Arc;
+
+use pulseboard_shared::{
+    Role,
+    protocol::{
+        chat::{ClientMessage, ServerMessage, USER_JOINED, USER_LEFT, WELCOME},
+        rooms::GENERAL_ROOM,
+    },
+};
+use salvo::{Depot, Request, Response, handler};
+
+use super::{
+    open,
+    viewer::Viewer,
+    ws::{self, Inbound},
+};
+use crate::{
+    app::App,
+    error::AppError,
+    http::access,
+    rooms::{Membership, RoomPayload, RoomView},
+    telemetry::StreamKind,
+};
+
+/// Opens the socket, in `general`.
+#[handler]
+pub async fn open_chat_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let role = access::caller(depot)?.role;
+    ws::accept(request, response)?;
+    let offered = open::offer(&app, request, StreamKind::WsChat)?;
+    offered.serve(move |app, taken, admission| {
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsChat,
+            ws::WIRE,
+            taken.stream,
+            [taken.head],
+            &admission,
+        );
+        let mut inbound = ChatInbound {
+            app: Arc::clone(&app),
+            role,
+            viewer: viewer.id,
+            place: None,
+        };
+        match inbound.join(&viewer, GENERAL_ROOM) {
+            Ok(()) => {
+                viewer.reply(system(WELCOME));
+                inbound.tell_others(&ServerMessage::System {
+                    text: USER_JOINED.to_owned(),
+                });
+            }
+            Err(text) => viewer.reply(ws::json(&ServerMessage::Error { text })),
+        }
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
+    });
+    Ok(())
+}
+
+fn system(text: &str) -> bytes::Bytes {
+    ws::json(&ServerMessage::System {
+        text: text.to_owned(),
+    })
+}
+
+struct ChatInbound {
+    app: Arc<App>,
+    role: Role,
+    viewer: u64,
+    /// The one room that the client is in.
+    place: Option<Membership>,
+}
+
+impl ChatInbound {
+    fn join(&mut self, viewer: &Arc<Viewer>, name: &str) -> Result<(), String> {
+        let room = self
+            .app
+            .rooms
+            .enter(name, self.role)
+            .map_err(|error| error.to_string())?;
+        if let Some(old) = self.place.take() {
+            viewer.unfollow(old.room().id);
+        }
+        let id = room.id;
+        let cursor = room.cursor(RoomView::default(), viewer.id, None);
+        self.place = Some(self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>));
+        viewer.follow(id, cursor);
+        Ok(())
+    }
+
+    fn tell_others(&self, message: &ServerMessage) {
+        if let Some(place) = &self.place {
+            place
+                .room()
+                .send(RoomPayload::message(crate::json_text(message), self.viewer));
+        }
+    }
+}
+
+impl Inbound for ChatInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        let done = ClientMessage::parse(text).and_then(|message| match message {
+            ClientMessage::Chat { user, text } => {
+                self.tell_others(&ServerMessage::Chat { user, text });
+                Ok(())
+            }
+            ClientMessage::JoinRoom { room } => {
+                self.join(viewer, &room)?;
+                viewer.reply(system(&format!("Joined room: {room}")));
+                Ok(())
+            }
+        });
+        if let Err(text) = done {
+            viewer.reply(ws::json(&ServerMessage::Error { text }));
+        }
+    }
+}
+
+impl Drop for ChatInbound {
+    fn drop(&mut self) {
+        self.tell_others(&ServerMessage::System {
+            text: USER_LEFT.to_owned(),
+        });
+    }
+}

@@ -1,0 +1,75 @@
+//! `GET /ws/control`: the operator's commands (CONTRACT section 6).
+
+use std::sync::Arc;
+
+use pulseboard_shared::protocol::operator::{ControlCommand, ControlReply};
+use salvo::{Depot, Request, Response, handler};
+
+use super::{
+    open,
+    viewer::Viewer,
+    ws::{self, Inbound},
+};
+use crate::{app::App, error::AppError, http::access, telemetry::StreamKind};
+
+/// Opens the channel for those who may operate.
+#[handler]
+pub async fn open_control_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_operate(depot)?;
+    ws::accept(request, response)?;
+    let offered = open::offer(&app, request, StreamKind::WsControl)?;
+    offered.serve(move |app, taken, admission| {
+        let first = [taken.head, reply("Control channel connected")];
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsControl,
+            ws::WIRE,
+            taken.stream,
+            first,
+            &admission,
+        );
+        crate::feed::Pump::pump(&*viewer);
+        let inbound = ControlInbound {
+            app: Arc::clone(&app),
+        };
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
+    });
+    Ok(())
+}
+
+fn reply(message: &str) -> bytes::Bytes {
+    ws::json(&ControlReply {
+        message: message.to_owned(),
+    })
+}
+
+struct ControlInbound {
+    app: Arc<App>,
+}
+
+impl Inbound for ControlInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        let message = match ControlCommand::parse(text) {
+            Ok(ControlCommand::ResetCounters) => {
+                self.app.operator.reset();
+                "Counters reset".to_owned()
+            }
+            Ok(ControlCommand::SetThreshold(percent)) => {
+                match self.app.operator.set_threshold(percent) {
+                    Ok(()) => format!("Threshold set to {percent:.1}%"),
+                    Err(error) => {
+                        tracing::error!(%error, "the threshold could not be stored");
+                        "Error: the threshold could not be stored; nothing was changed".to_owned()
+                    }
+                }
+            }
+            Err(message) => message,
+        };
+        viewer.reply(reply(&message));
+    }
+}

@@ -1,0 +1,189 @@
+//! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8).
+
+use std::{collections::HashMap, sync::Arc};
+
+use pulseboard_shared::{
+    Role,
+    protocol::rooms::{
+        ClientAction, DASHBOARD_ROOM, OPERATIONS_ROOM, ServerMessage, Subscribe,
+        frames::RoomMessage,
+    },
+};
+use salvo::{Depot, Request, Response, handler};
+
+use super::{
+    open,
+    viewer::Viewer,
+    ws::{self, Inbound},
+};
+use crate::{
+    app::App,
+    error::AppError,
+    http::access,
+    rooms::{Membership, Room, RoomPayload, RoomView},
+    telemetry::{Limit, StreamKind},
+};
+
+/// Opens the socket: in `dashboard`, and for admins in `operations`.
+#[handler]
+pub async fn open_rooms_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let caller = access::caller(depot)?.clone();
+    ws::accept(request, response)?;
+    let offered = open::offer(&app, request, StreamKind::WsRooms)?;
+    offered.serve(move |app, taken, admission| {
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsRooms,
+            ws::WIRE,
+            taken.stream,
+            [taken.head],
+            &admission,
+        );
+        let mut inbound = RoomsInbound {
+            app: Arc::clone(&app),
+            role: caller.role,
+            memberships: HashMap::new(),
+        };
+        inbound.join_at_opening(&viewer);
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
+    });
+    Ok(())
+}
+
+struct RoomsInbound {
+    app: Arc<App>,
+    role: Role,
+    /// By room; the client leaves them all when this is dropped.
+    memberships: HashMap<String, Membership>,
+}
+
+impl RoomsInbound {
+    fn join_at_opening(&mut self, viewer: &Arc<Viewer>) {
+        let rooms = &self.app.rooms;
+        match rooms.enter(DASHBOARD_ROOM, self.role) {
+            Ok(room) => {
+                // The cursor is placed before the figures are read: an update that falls between
+                // is sent after them, never lost.
+                let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
+                let data = self.app.live.with_window(|window| window.stats());
+                viewer.reply(ws::json(&RoomMessage::Init { data }));
+                self.seat(viewer, room, cursor);
+            }
+            Err(error) => viewer.reply(ws::json(&ServerMessage::Error {
+                text: error.to_string(),
+            })),
+        }
+        if self.role.administers()
+            && let Ok(room) = self.app.rooms.enter(OPERATIONS_ROOM, self.role)
+        {
+            let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
+            self.seat(viewer, room, cursor);
+        }
+    }
+
+    fn seat(
+        &mut self,
+        viewer: &Arc<Viewer>,
+        room: Arc<Room>,
+        cursor: impl crate::feed::Member + 'static,
+    ) {
+        let (name, id) = (room.name.clone(), room.id);
+        let membership = self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>);
+        self.memberships.insert(name, membership);
+        viewer.follow(id, cursor);
+    }
+
+    fn view(&self, room: &Room, asked: &Subscribe) -> RoomView {
+        let events = asked
+            .events
+            .clone()
+            .map(Into::into)
+            .or_else(|| room.config.default_events.clone());
+        let cursor = (asked.cursor || asked.after.is_some()).then(|| room.epoch_text());
+        RoomView {
+            events,
+            presence: asked.presence,
+            cursor,
+        }
+    }
+
+    fn subscribe(&mut self, viewer: &Arc<Viewer>, asked: &Subscribe) -> Result<(), String> {
+        let name = &asked.channel;
+        if !self.memberships.contains_key(name)
+            && self.memberships.len() >= self.app.settings.max_rooms_per_client
+        {
+            self.app.telemetry.count_limit(Limit::Rooms);
+            return Err(format!(
+                "Too many rooms: at most {} at once",
+                self.app.settings.max_rooms_per_client
+            ));
+        }
+        let room = self
+            .app
+            .rooms
+            .enter(name, self.role)
+            .map_err(|error| error.to_string())?;
+        let cursor = room.cursor(self.view(&room, asked), viewer.id, asked.after.as_ref());
+        // Joining again changes what is asked for; the old place goes first, so that nothing
+        // comes twice.
+        viewer.unfollow(room.id);
+        self.memberships.remove(name);
+        viewer.reply(ws::json(&ServerMessage::Subscribed { channel: name }));
+        self.seat(viewer, room, cursor);
+        Ok(())
+    }
+
+    fn act(&mut self, viewer: &Arc<Viewer>, action: ClientAction) -> Result<(), String> {
+        match action {
+            ClientAction::Subscribe(asked) => self.subscribe(viewer, &asked),
+            ClientAction::Unsubscribe { channel } => {
+                if let Some(membership) = self.memberships.remove(&channel) {
+                    viewer.unfollow(membership.room().id);
+                }
+                viewer.reply(ws::json(&ServerMessage::Unsubscribed { channel: &channel }));
+                Ok(())
+            }
+            ClientAction::Publish { channel, data } => {
+                if !self.role.operates() {
+                    return Err(format!(
+                        "Forbidden: publishing needs the role operator; this is {}",
+                        self.role
+                    ));
+                }
+                self.app
+                    .rooms
+                    .check_role(&channel, self.role)
+                    .map_err(|error| error.to_string())?;
+                let text = crate::json_text(&RoomMessage::Message {
+                    channel: &channel,
+                    data: &data,
+                });
+                self.app
+                    .rooms
+                    .send(&channel, RoomPayload::message(text, viewer.id));
+                Ok(())
+            }
+            ClientAction::Ping => {
+                viewer.reply(ws::json(&ServerMessage::Pong {
+                    timestamp: self.app.clock.now(),
+                }));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Inbound for RoomsInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        let done = ClientAction::parse(text).and_then(|action| self.act(viewer, action));
+        if let Err(text) = done {
+            viewer.reply(ws::json(&ServerMessage::Error { text }));
+        }
+    }
+}
