@@ -2,14 +2,13 @@
 
 use pulseboard_shared::limits;
 use yew::prelude::*;
-use yewdux::{
-    YewduxRoot,
-    prelude::{use_dispatch, use_selector},
-};
+use yewdux::prelude::{use_dispatch, use_selector};
 
 use crate::{
     chart::stage::Stage,
-    components::{AlertFeed, Charts, Connected, MetricCards, PageFooter, PageHeader, ProblemPanel},
+    components::{
+        AlertFeed, Charts, Connected, MetricCards, PageFooter, PageHeader, problem_panel,
+    },
     hooks::{ConfigState, THEME_KEY, use_config, use_theme},
     net::feed::{Connection, View},
     platform,
@@ -24,19 +23,9 @@ use crate::{
 /// Key in the browser's storage.
 pub(crate) const RANGE_KEY: &str = "pulseboard-range";
 
-/// See the module.
+/// See the module. The stores are yewdux's own of this thread: there is one page.
 #[component]
 pub fn App() -> Html {
-    html! {
-        <YewduxRoot>
-            <Page />
-        </YewduxRoot>
-    }
-}
-
-/// The page inside the stores.
-#[component]
-fn Page() -> Html {
     let view = use_dispatch::<ViewStore>();
     let stats = use_dispatch::<StatsStore>();
     let connection = use_dispatch::<ConnectionStore>();
@@ -78,21 +67,19 @@ fn Page() -> Html {
     let connection = match config {
         ConfigState::Loading => Html::default(),
         ConfigState::Ready(endpoint) => html! { <Connected {endpoint} /> },
-        ConfigState::Failed(error) => html! {
-            <ProblemPanel what={error.what()} fix={error.fix()} />
-        },
+        ConfigState::Failed(error) => problem_panel(error.what(), error.fix(), None),
     };
     html! {
-        <ContextProvider<Stage> context={(*stage).clone()}>
+        <>
             <PageHeader />
             <main class="page-main">
                 { connection }
                 <MetricCards />
-                <Charts />
+                <Charts stage={(*stage).clone()} />
                 <AlertFeed />
             </main>
             <PageFooter />
-        </ContextProvider<Stage>>
+        </>
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is seen, one component a file. Components render what selectors yield; figures are
-//! computed in the stores, connections live in the hooks, drawing on the stage.
+//! computed in the stores, connections live in the hooks, drawing on the stage. What needs
+//! neither state nor hooks is a plain function, since each component costs some kilobytes.
 
 mod alert_feed;
 mod alert_item;
@@ -7,7 +8,6 @@ mod charts;
 mod connected;
 mod connection_banner;
 mod connection_status;
-mod critical_badge;
 mod live_chart;
 mod metric_card;
 mod metric_cards;
@@ -15,26 +15,18 @@ mod page_footer;
 mod page_header;
 mod problem_panel;
 mod range_bar;
-mod range_switch;
-mod recovery_badge;
 mod segments;
-mod theme_switch;
+mod toolbar;
 
 pub use alert_feed::AlertFeed;
 pub use alert_item::AlertItem;
 pub use charts::Charts;
 pub use connected::Connected;
-pub use connection_banner::ConnectionBanner;
 pub use connection_status::ConnectionStatus;
-pub use critical_badge::CriticalBadge;
 pub use live_chart::LiveChart;
 pub use metric_card::MetricCard;
 pub use metric_cards::MetricCards;
 pub use page_footer::PageFooter;
 pub use page_header::PageHeader;
-pub use problem_panel::ProblemPanel;
-pub use range_bar::RangeBar;
-pub use range_switch::RangeSwitch;
-pub use recovery_badge::RecoveryBadge;
-pub use segments::Segments;
-pub use theme_switch::ThemeSwitch;
+pub(crate) use problem_panel::problem_panel;
+pub use toolbar::Toolbar;

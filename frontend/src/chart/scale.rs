@@ -1,5 +1,7 @@
 //! From figures to pixels: the y axis of a chart, fixed or following its data.
 
+use super::ticks::power_of_ten;
+
 /// An axis that could shrink waits this long: one that breathes with every spike cannot be read.
 const SHRINK_AFTER_MS: f64 = 3_000.0;
 
@@ -14,7 +16,7 @@ pub fn nice_top(value: f64) -> f64 {
         return TOP_MIN;
     }
     let wanted = value * 1.005;
-    let power = 10_f64.powf(wanted.log10().floor());
+    let power = power_of_ten(wanted);
     for factor in [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0] {
         if factor * power >= wanted {
             return factor * power;

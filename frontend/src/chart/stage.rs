@@ -139,12 +139,15 @@ impl PartialEq for Stage {
     }
 }
 
+type OnResize = Closure<dyn FnMut()>;
+type OnIntersection = Closure<dyn FnMut(Array)>;
+
 /// Takes the chart off the stage when dropped.
 pub struct Placement {
     stage: Weak<Inner>,
     chart: Rc<Chart>,
-    resize: Option<(ResizeObserver, Closure<dyn FnMut()>)>,
-    intersection: Option<(IntersectionObserver, Closure<dyn FnMut(Array)>)>,
+    resize: Option<(ResizeObserver, OnResize)>,
+    intersection: Option<(IntersectionObserver, OnIntersection)>,
 }
 
 impl fmt::Debug for Placement {

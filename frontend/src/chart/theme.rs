@@ -44,8 +44,9 @@ impl Theme {
         let scale = style
             .as_ref()
             .and_then(|style| style.get_property_value("font-size").ok())
-            .and_then(|size| size.trim_end_matches("px").parse::<f64>().ok())
-            .map_or(1.0, |size| (size / 16.0).clamp(0.5, 4.0));
+            .map(|size| js_sys::parse_float(&size) / 16.0)
+            .filter(|scale| scale.is_finite())
+            .map_or(1.0, |scale| scale.clamp(0.5, 4.0));
         Self {
             lines: [
                 token("--chart-1"),

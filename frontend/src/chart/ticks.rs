@@ -11,7 +11,7 @@ const STEPS_S: [i64; 17] = [
 pub fn value_step(top: f64, marks_max: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a handful of marks")]
     let least = (top / marks_max.max(1) as f64).max(1e-9);
-    let power = 10_f64.powf(least.log10().floor());
+    let power = power_of_ten(least);
     for factor in [1.0, 2.0, 2.5, 5.0] {
         // A hair of tolerance, since 0.1 has no exact binary form.
         if factor * power >= least * (1.0 - 1e-9) {
@@ -23,6 +23,19 @@ pub fn value_step(top: f64, marks_max: usize) -> f64 {
         }
     }
     10.0 * power
+}
+
+/// The greatest power of ten that is not above `value`, which is positive.
+#[must_use]
+pub fn power_of_ten(value: f64) -> f64 {
+    let mut power = 1.0;
+    while power * 10.0 <= value && power < 1e300 {
+        power *= 10.0;
+    }
+    while power > value && power > 1e-12 {
+        power /= 10.0;
+    }
+    power
 }
 
 /// The marks from 0 up to `top`.
@@ -107,7 +120,7 @@ mod tests {
         #[test]
         fn value_steps_leave_room(top in 0.01..1e9_f64, marks_max in 1_usize..12) {
             let marks = value_marks(top, value_step(top, marks_max));
-            prop_assert!(marks.len() >= 1 && marks.len() <= marks_max + 1, "{:?}", marks);
+            prop_assert!(!marks.is_empty() && marks.len() <= marks_max + 1, "{:?}", marks);
         }
 
         #[test]

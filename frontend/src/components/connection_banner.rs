@@ -2,39 +2,36 @@
 //! Floats over the page's foot, so that nothing moves when it comes and goes.
 
 use yew::prelude::*;
-use yewdux::prelude::use_selector;
 
-use crate::{
-    format,
-    net::{feed::Connection, probe::Advice},
-    stores::connection::ConnectionStore,
-};
+use crate::{format, net::probe::Advice};
 
 /// A connection that comes back sooner was a blip and is not worth a banner.
 const SHOWN_AFTER_S: u64 = 2;
 
-/// Props of [`ConnectionBanner`].
-#[derive(Clone, Debug, PartialEq, Properties)]
-pub struct Props {
+/// A lost connection, as the banner tells it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss<'a> {
+    /// Whether the browser says there is a network.
+    pub(super) online: bool,
     /// Why, once that is known.
-    pub advice: Option<Advice>,
-    /// The reader does not want to wait.
-    pub on_retry: Callback<()>,
+    pub(super) advice: Option<&'a Advice>,
+    /// Attempts so far.
+    pub(super) attempt: u32,
+    /// Seconds since it was lost.
+    pub(super) lost_s: u64,
+    /// The state of the next attempt.
+    pub(super) again: &'a str,
 }
 
 /// See the module.
-#[component]
-pub fn ConnectionBanner(Props { advice, on_retry }: &Props) -> Html {
-    let connection = use_selector(|store: &ConnectionStore| store.view.connection.clone());
-    let online = *use_selector(|store: &ConnectionStore| store.view.online);
-    let Connection::Lost {
+pub(super) fn connection_banner(loss: Loss<'_>, on_retry: &Callback<()>) -> Html {
+    let Loss {
+        online,
+        advice,
         attempt,
-        retry_in_s,
         lost_s,
-    } = *connection
-    else {
-        return Html::default();
-    };
+        again,
+    } = loss;
     if lost_s < SHOWN_AFTER_S {
         return Html::default();
     }
@@ -48,10 +45,6 @@ pub fn ConnectionBanner(Props { advice, on_retry }: &Props) -> Html {
         reason = "seconds since the page was opened"
     )]
     let since = format::duration((lost_s * 1000) as i64);
-    let again = match retry_in_s {
-        Some(seconds) => format!("Trying again in {seconds} s"),
-        None => "Trying now".to_owned(),
-    };
     let fix = advice
         .as_ref()
         .filter(|_| online)

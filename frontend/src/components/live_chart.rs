@@ -26,6 +26,8 @@ const STEP_LARGE: isize = 10;
 pub struct Props {
     /// Which metric.
     pub metric: BuiltIn,
+    /// Where it is drawn.
+    pub stage: Stage,
 }
 
 /// The chart in one sentence, for those who do not see it.
@@ -62,9 +64,8 @@ fn threshold(metric: BuiltIn) -> Option<Threshold> {
 
 /// See the module.
 #[component]
-pub fn LiveChart(Props { metric }: &Props) -> Html {
+pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
     let metric = *metric;
-    let stage = use_context::<Stage>();
     let [area, line, point, readout] = use_memo((), |()| [(); 4].map(|()| NodeRef::default()))
         .as_ref()
         .clone();
@@ -101,10 +102,7 @@ pub fn LiveChart(Props { metric }: &Props) -> Html {
                     slider: slider.cast::<Element>()?,
                 })
             })();
-            let placement = stage
-                .as_ref()
-                .zip(parts)
-                .and_then(|(stage, parts)| stage.place(*metric, threshold(*metric), parts));
+            let placement = parts.and_then(|parts| stage.place(*metric, threshold(*metric), parts));
             move || drop(placement)
         });
     }
@@ -112,23 +110,24 @@ pub fn LiveChart(Props { metric }: &Props) -> Html {
     let pointed = {
         let (stage, area) = (stage.clone(), area.clone());
         Callback::from(move |event: PointerEvent| {
-            if let (Some(stage), Some(area)) = (&stage, area.cast::<Element>()) {
+            if let Some(area) = area.cast::<Element>() {
                 stage.point(&area, f64::from(event.client_x()));
             }
         })
     };
     let left = {
         let stage = stage.clone();
-        Callback::from(move |event: PointerEvent| match &stage {
-            Some(stage) if event.pointer_type() == "touch" => stage.lift(),
-            Some(stage) => stage.leave(),
-            None => {}
+        Callback::from(move |event: PointerEvent| {
+            if event.pointer_type() == "touch" {
+                stage.lift();
+            } else {
+                stage.leave();
+            }
         })
     };
     let onkeydown = {
         let stage = stage.clone();
         Callback::from(move |event: KeyboardEvent| {
-            let Some(stage) = &stage else { return };
             if event.ctrl_key() || event.meta_key() || event.alt_key() {
                 return;
             }
@@ -147,11 +146,10 @@ pub fn LiveChart(Props { metric }: &Props) -> Html {
             event.prevent_default();
         })
     };
-    let onblur = Callback::from(move |_: FocusEvent| {
-        if let Some(stage) = &stage {
-            stage.clear_cursor();
-        }
-    });
+    let onblur = {
+        let stage = stage.clone();
+        Callback::from(move |_: FocusEvent| stage.clear_cursor())
+    };
 
     let title = format::chart_title(metric);
     let SummaryKey(_, card) = *summary;

@@ -4,7 +4,7 @@ use pulseboard_shared::{BuiltIn, DefaultRule, Severity};
 use yew::prelude::*;
 use yewdux::prelude::{use_selector, use_selector_with_deps};
 
-use super::RangeBar;
+use super::range_bar::range_bar;
 use crate::{
     format,
     stores::{connection::ConnectionStore, stats::StatsStore},
@@ -65,12 +65,7 @@ pub fn MetricCard(Props { metric }: &Props) -> Html {
                 </span>
                 <span class="unit">{ metric.unit() }</span>
             </p>
-            <RangeBar
-                {metric}
-                current={card.current}
-                stats={card.stats}
-                threshold={rule.map(|rule| rule.above)}
-            />
+            { range_bar(metric, card.current, &card.stats, rule.map(|rule| rule.above)) }
             <p class="metric-card__stats">
                 <span>{ format!("Avg: {}", figure(card.stats.avg)) }</span>
                 <span>{ format!("Min: {}", figure(card.stats.min)) }</span>

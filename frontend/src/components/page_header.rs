@@ -1,12 +1,29 @@
 //! The top of every page: name, room for navigation, state, theme.
 
 use yew::prelude::*;
+use yewdux::prelude::{use_dispatch, use_selector};
 
-use super::{ConnectionStatus, CriticalBadge, ThemeSwitch};
+use super::{ConnectionStatus, segments::segments};
+use crate::{
+    hooks::THEME_KEY,
+    platform,
+    stores::{
+        alert::AlertStore,
+        view::{ThemeChoice, ViewStore},
+    },
+};
 
 /// See the module.
 #[component]
 pub fn PageHeader() -> Html {
+    let critical = *use_selector(AlertStore::select_critical);
+    let theme = *use_selector(|view: &ViewStore| view.theme);
+    let dispatch = use_dispatch::<ViewStore>();
+    let on_theme = Callback::from(move |index: usize| {
+        let choice = ThemeChoice::ALL.get(index).copied().unwrap_or_default();
+        platform::remember(THEME_KEY, choice.key());
+        dispatch.reduce_mut(|view| view.theme = choice);
+    });
     html! {
         <header class="page-header">
             <div class="brand">
@@ -18,10 +35,20 @@ pub fn PageHeader() -> Html {
                 <span class="brand__name">{ "Pulseboard" }</span>
             </div>
             <div class="page-header__state">
-                <CriticalBadge />
+                if critical > 0 {
+                    <span class="critical-badge">{ format!("{critical} Critical") }</span>
+                }
                 <ConnectionStatus />
             </div>
-            <ThemeSwitch />
+            <div class="theme-switch">
+                { segments(
+                    "Theme",
+                    "theme",
+                    &ThemeChoice::ALL.map(ThemeChoice::label),
+                    ThemeChoice::ALL.iter().position(|choice| *choice == theme),
+                    &on_theme,
+                ) }
+            </div>
         </header>
     }
 }

@@ -1,33 +1,15 @@
 //! What keeps the page from showing anything, and how to put it right.
 
 use yew::prelude::*;
-use yewdux::prelude::use_selector;
 
-use crate::{net::feed::Connection, stores::connection::ConnectionStore};
-
-/// Props of [`ProblemPanel`].
-#[derive(Clone, Debug, PartialEq, Properties)]
-pub struct Props {
-    /// What is wrong, one line.
-    pub what: AttrValue,
-    /// What to do about it.
-    pub fix: AttrValue,
-    /// Tries again; without it the page has to be reloaded.
-    #[prop_or_default]
-    pub on_retry: Option<Callback<()>>,
-}
-
-/// See the module.
-#[component]
-pub fn ProblemPanel(props: &Props) -> Html {
-    let retry_in_s = *use_selector(|store: &ConnectionStore| match store.view.connection {
-        Connection::Lost { retry_in_s, .. } => retry_in_s,
-        _ => None,
-    });
-    let again = match retry_in_s {
-        Some(seconds) => format!("Trying again in {seconds} s"),
-        None => "Trying now".to_owned(),
-    };
+/// What is wrong in one line, what to do about it, and how it goes on: the state of the next
+/// attempt and a way not to wait for it; without that the page has to be reloaded.
+pub(crate) fn problem_panel(
+    what: String,
+    fix: impl Into<AttrValue>,
+    retry: Option<(String, Callback<()>)>,
+) -> Html {
+    let fix: AttrValue = fix.into();
     html! {
         <section class="problem" aria-label="Problem">
             <svg class="problem__icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
@@ -36,10 +18,10 @@ pub fn ProblemPanel(props: &Props) -> Html {
             </svg>
             <div class="problem__text">
                 <div role="alert">
-                    <h2>{ props.what.clone() }</h2>
-                    <p>{ props.fix.clone() }</p>
+                    <h2>{ what }</h2>
+                    <p>{ fix }</p>
                 </div>
-                if let Some(on_retry) = props.on_retry.clone() {
+                if let Some((again, on_retry)) = retry {
                     <p class="problem__again">
                         <button
                             class="button button--primary"

@@ -4,10 +4,7 @@
 //! it likes and gives up for good on a status it does not like. So the page closes a failed
 //! stream and opens a new one itself, with the newest event's id in `last-event-id`.
 
-use pulseboard_shared::{
-    Alert,
-    protocol::alerts::{Heartbeat, UnnamedEvent},
-};
+use pulseboard_shared::{Alert, protocol::alerts::Heartbeat};
 
 use super::backoff::{Backoff, CAP_MS};
 
@@ -123,26 +120,28 @@ impl AlertLink {
             (Event::Failed, Link::Opening | Link::Open { .. }) => self.lose(at),
             (Event::Unnamed { data, id }, _) => {
                 self.heard(at, id);
-                match serde_json::from_str::<UnnamedEvent>(data) {
-                    Ok(UnnamedEvent::Alert(alert)) => vec![Action::Apply(alert)],
-                    Ok(UnnamedEvent::Heartbeat(Heartbeat { .. })) => Vec::new(),
-                    Err(_unreadable) => self.unread(),
-                }
+                self.alert(data)
             }
             (Event::Resolved { data, id }, _) => {
                 self.heard(at, id);
-                match serde_json::from_str::<Alert>(data) {
-                    Ok(alert) => vec![Action::Apply(Box::new(alert))],
-                    Err(_unreadable) => self.unread(),
-                }
+                self.alert(data)
             }
             _ => Vec::new(),
         }
     }
 
-    fn unread(&mut self) -> Vec<Action> {
-        self.unreadable += 1;
-        Vec::new()
+    fn alert(&mut self, data: &str) -> Vec<Action> {
+        match serde_json::from_str::<Alert>(data) {
+            Ok(alert) => vec![Action::Apply(Box::new(alert))],
+            Err(_) => {
+                // One after the other and not an untagged enum, which would keep every event in
+                // an intermediate form first.
+                if serde_json::from_str::<Heartbeat>(data).is_err() {
+                    self.unreadable += 1;
+                }
+                Vec::new()
+            }
+        }
     }
 
     fn heard(&mut self, at: f64, id: &str) {

@@ -452,7 +452,7 @@ impl Feed {
     }
 
     fn text(&mut self, at: f64, text: &str, actions: &mut Vec<Action>) {
-        let message = match serde_json::from_str::<ServerMessage>(text) {
+        let message = match ServerMessage::parse(text) {
             Ok(message) => message,
             Err(error) => {
                 self.counts.unreadable += 1;

@@ -85,7 +85,11 @@ impl ServerMessage {
                 let Error { text } = serde_json::from_str(text)?;
                 Self::Error { text }
             }
-            _ => return Err(serde::de::Error::custom(format_args!("unknown type {kind:?}"))),
+            _ => {
+                return Err(serde::de::Error::custom(format_args!(
+                    "unknown type {kind:?}"
+                )));
+            }
         })
     }
 }
@@ -265,15 +269,25 @@ mod tests {
             ServerMessage::Resumed(snapshot),
             ServerMessage::Metrics(tick),
             ServerMessage::Merged(merged),
-            ServerMessage::Subscribed { metrics: vec!["cpu_usage".into()] },
-            ServerMessage::Pong { timestamp: Timestamp::from_millis(1) },
+            ServerMessage::Subscribed {
+                metrics: vec!["cpu_usage".into()],
+            },
+            ServerMessage::Pong {
+                timestamp: Timestamp::from_millis(1),
+            },
             ServerMessage::Error { text: "no".into() },
         ] {
             let text = serde_json::to_string(&message).expect("a message is JSON");
             assert_eq!(ServerMessage::parse(&text).ok(), Some(message.clone()));
             assert_eq!(serde_json::from_str(&text).ok(), Some(message));
         }
-        for wrong in ["", "7", "{}", r#"{"type":"dance"}"#, r#"{"type":"initial"}"#] {
+        for wrong in [
+            "",
+            "7",
+            "{}",
+            r#"{"type":"dance"}"#,
+            r#"{"type":"initial"}"#,
+        ] {
             assert!(ServerMessage::parse(wrong).is_err(), "{wrong:?} was taken");
         }
     }

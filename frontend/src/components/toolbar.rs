@@ -1,0 +1,123 @@
+//! What governs the time axis of all charts: range and pause; and the badge of the last recovery.
+
+use yew::prelude::*;
+use yewdux::prelude::{use_dispatch, use_selector};
+
+use super::segments::segments;
+use crate::{
+    app::RANGE_KEY,
+    chart::stage::Stage,
+    format,
+    net::feed::Recovery,
+    platform,
+    stores::{
+        connection::ConnectionStore,
+        stats::StatsStore,
+        view::{Range, ViewStore},
+    },
+};
+
+/// Props of [`Toolbar`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the charts are drawn.
+    pub stage: Stage,
+}
+
+/// After a lost connection: how many ticks came after all, how fast, and how many never will,
+/// from counts that the page made itself.
+fn recovery_words(recovery: Recovery) -> String {
+    format!(
+        "{} recovered in {} ms · {} lost",
+        format::count(recovery.ticks, "tick", "ticks"),
+        recovery.took_ms,
+        recovery.lost
+    )
+}
+
+/// See the module.
+#[component]
+pub fn Toolbar(Props { stage }: &Props) -> Html {
+    let recovery = *use_selector(|store: &ConnectionStore| store.view.recovery);
+    let view = use_selector(ViewStore::clone);
+    let pushed = *use_selector(|stats: &StatsStore| stats.ring().pushed());
+    let dispatch = use_dispatch::<ViewStore>();
+
+    let on_range = Callback::from(move |index: usize| {
+        let range = Range::ALL.get(index).copied().unwrap_or_default();
+        platform::remember(RANGE_KEY, range.key());
+        dispatch.reduce_mut(|view| view.range = range);
+    });
+    let on_pause = {
+        let stage = stage.clone();
+        move |_: MouseEvent| stage.toggle_pause()
+    };
+    let paused = view.paused_at.map(|at_ms| {
+        #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+        let clock = format::clock(at_ms as i64, platform::zone_offset_min(at_ms));
+        format!(
+            "Paused {clock} · {} new",
+            pushed.saturating_sub(view.paused_pushed)
+        )
+    });
+    let (icon, label) = if paused.is_some() {
+        ("M7 5l11 7-11 7z", "Resume")
+    } else {
+        ("M7 5h3.5v14H7zM13.5 5H17v14h-3.5z", "Pause")
+    };
+    html! {
+        <div class="toolbar">
+            // The region is always there, so that what comes into it is announced.
+            <div class="toolbar__state" role="status">
+                if let Some(recovery) = recovery {
+                    <span
+                        class={classes!(
+                            "recovery-badge",
+                            (recovery.lost > 0).then_some("recovery-badge--lossy"),
+                        )}
+                    >
+                        { recovery_words(recovery) }
+                    </span>
+                }
+            </div>
+            if let Some(words) = &paused {
+                <span class="toolbar__paused">{ words.clone() }</span>
+            }
+            <button
+                class={classes!("button", paused.is_some().then_some("is-on"))}
+                type="button"
+                onclick={on_pause}
+            >
+                <svg class="button__icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                    <path d={icon} />
+                </svg>
+                { label }
+            </button>
+            { segments(
+                "Time shown",
+                "range",
+                &Range::ALL.map(Range::label),
+                Range::ALL.iter().position(|range| *range == view.range),
+                &on_range,
+            ) }
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_came_and_what_did_not() {
+        let recovery = Recovery {
+            ticks: 42,
+            lost: 0,
+            took_ms: 38,
+        };
+        assert_eq!(
+            recovery_words(recovery),
+            "42 ticks recovered in 38 ms · 0 lost"
+        );
+    }
+}
