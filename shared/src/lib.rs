@@ -13,6 +13,7 @@
 //! | any error | [`Problem`] | – |
 
 pub mod alert;
+pub mod codec;
 pub mod labels;
 pub mod limits;
 pub mod metric;
