@@ -1,0 +1,442 @@
+//! The page's hooks and components in a real browser, against sockets and streams that the tests
+//! hold in their hands.
+
+#![cfg(target_arch = "wasm32")]
+
+use gloo_timers::future::TimeoutFuture;
+use pulseboard_frontend::{
+    app::App,
+    hooks::{use_alert_stream, use_metrics_socket},
+    net::config::Endpoint,
+};
+use pulseboard_shared::{
+    Alert, AlertState, BUILT_IN, Labels, Metric, Severity, Timestamp,
+    protocol::metrics::{ServerMessage, Snapshot, Tick},
+};
+use wasm_bindgen::{JsCast, prelude::wasm_bindgen};
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_sys::{Element, HtmlElement};
+use yew::prelude::*;
+use yewdux::YewduxRoot;
+
+wasm_bindgen_test_configure!(run_in_browser);
+
+#[wasm_bindgen(module = "/tests/web/fakes.js")]
+extern "C" {
+    /// Puts fakes in the place of `WebSocket`, `EventSource` and `fetch`; forgets all before.
+    fn install();
+    /// Addresses opened so far, one a line, of `"socket"` or `"stream"`.
+    fn opened(kind: &str) -> String;
+    /// How many of them are open now.
+    fn open_now(kind: &str) -> u32;
+    /// The newest one opens.
+    fn accept(kind: &str);
+    /// The newest one receives an event.
+    fn deliver(kind: &str, event: &str, data: &str, id: &str);
+    /// The newest socket is closed by its server.
+    fn hang_up(code: u16);
+    /// What the newest socket was sent, one message a line.
+    fn sent() -> String;
+}
+
+/// Waits until `holds`, for at most four seconds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..200 {
+        if holds() {
+            return;
+        }
+        TimeoutFuture::new(20).await;
+    }
+    panic!("not within four seconds: {what}");
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+/// A fresh element in the document.
+fn root() -> Element {
+    let document = gloo::utils::document();
+    let root = document.create_element("div").expect("an element");
+    document
+        .body()
+        .expect("a body")
+        .append_child(&root)
+        .expect("appended");
+    root
+}
+
+fn endpoint(host: &str) -> Endpoint {
+    Endpoint::resolve(&format!("http://{host}"), "http://page.test").expect("an address")
+}
+
+#[derive(Clone, PartialEq, Properties)]
+struct HookProps {
+    endpoint: Endpoint,
+}
+
+#[component]
+fn SocketUser(HookProps { endpoint }: &HookProps) -> Html {
+    let _nudge = use_metrics_socket(endpoint.clone());
+    Html::default()
+}
+
+#[component]
+fn StreamUser(HookProps { endpoint }: &HookProps) -> Html {
+    use_alert_stream(endpoint.clone(), 0);
+    Html::default()
+}
+
+// Each test has stores of its own.
+
+#[component]
+fn SocketPage(HookProps { endpoint }: &HookProps) -> Html {
+    html! { <YewduxRoot><SocketUser endpoint={endpoint.clone()} /></YewduxRoot> }
+}
+
+#[component]
+fn StreamPage(HookProps { endpoint }: &HookProps) -> Html {
+    html! { <YewduxRoot><StreamUser endpoint={endpoint.clone()} /></YewduxRoot> }
+}
+
+#[component]
+fn WholePage() -> Html {
+    html! { <YewduxRoot><App /></YewduxRoot> }
+}
+
+#[wasm_bindgen_test]
+async fn the_socket_opens_once_and_closes_with_its_component() {
+    install();
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let mut app = yew::Renderer::<SocketPage>::with_root_and_props(root(), props.clone()).render();
+    until("a socket is opened", || open_now("socket") == 1).await;
+    assert_eq!(lines(&opened("socket")), ["ws://one.test/ws/metrics"]);
+
+    app.update(props);
+    TimeoutFuture::new(50).await;
+    assert_eq!(
+        lines(&opened("socket")).len(),
+        1,
+        "the same address is left alone"
+    );
+
+    app.update(HookProps {
+        endpoint: endpoint("two.test"),
+    });
+    until("the other socket is opened", || {
+        lines(&opened("socket")).len() == 2
+    })
+    .await;
+    assert_eq!(open_now("socket"), 1, "the first one is closed");
+    assert_eq!(lines(&opened("socket"))[1], "ws://two.test/ws/metrics");
+
+    app.destroy();
+    until("the socket is closed", || open_now("socket") == 0).await;
+    TimeoutFuture::new(700).await;
+    assert_eq!(
+        lines(&opened("socket")).len(),
+        2,
+        "nothing reconnects after the end"
+    );
+}
+
+#[wasm_bindgen_test]
+async fn the_stream_opens_once_and_closes_with_its_component() {
+    install();
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let mut app = yew::Renderer::<StreamPage>::with_root_and_props(root(), props.clone()).render();
+    until("a stream is opened", || open_now("stream") == 1).await;
+    assert_eq!(lines(&opened("stream")), ["http://one.test/events/alerts"]);
+
+    app.update(props);
+    TimeoutFuture::new(50).await;
+    assert_eq!(lines(&opened("stream")).len(), 1);
+
+    app.update(HookProps {
+        endpoint: endpoint("two.test"),
+    });
+    until("the other stream is opened", || {
+        lines(&opened("stream")).len() == 2
+    })
+    .await;
+    assert_eq!(open_now("stream"), 1);
+
+    app.destroy();
+    until("the stream is closed", || open_now("stream") == 0).await;
+    TimeoutFuture::new(700).await;
+    assert_eq!(lines(&opened("stream")).len(), 2);
+}
+
+#[wasm_bindgen_test]
+async fn the_socket_comes_back_with_its_cursor() {
+    install();
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let app = yew::Renderer::<SocketPage>::with_root_and_props(root(), props).render();
+    until("a socket is opened", || open_now("socket") == 1).await;
+    accept("socket");
+    deliver("socket", "message", &initial("e&1", 30), "");
+    hang_up(1006);
+    until("it is opened again", || lines(&opened("socket")).len() == 2).await;
+    assert_eq!(
+        lines(&opened("socket"))[1],
+        "ws://one.test/ws/metrics?epoch=e%261&offset=30"
+    );
+    app.destroy();
+}
+
+#[wasm_bindgen_test]
+async fn the_stream_comes_back_after_its_newest_event() {
+    install();
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let app = yew::Renderer::<StreamPage>::with_root_and_props(root(), props).render();
+    until("a stream is opened", || open_now("stream") == 1).await;
+    accept("stream");
+    deliver("stream", "message", &alert(1, AlertState::Firing), "e:7");
+    deliver("stream", "error", "", "");
+    until("it is opened again", || lines(&opened("stream")).len() == 2).await;
+    assert_eq!(
+        lines(&opened("stream"))[1],
+        "http://one.test/events/alerts?last-event-id=e%3A7"
+    );
+    assert_eq!(open_now("stream"), 1);
+    app.destroy();
+}
+
+fn now_ms() -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+    let now = js_sys::Date::now() as i64;
+    now
+}
+
+fn samples(t_ms: i64, value: f64) -> impl Iterator<Item = Metric> {
+    BUILT_IN.into_iter().map(move |metric| Metric {
+        name: metric.name().into(),
+        value,
+        unit: metric.unit().into(),
+        timestamp: Timestamp::from_millis(t_ms),
+        labels: Labels::new(),
+    })
+}
+
+/// Ticks `1..=last` of a second each, the newest of now; their figures are 1, 2, 3, …
+fn initial(epoch: &str, last: u32) -> String {
+    let now = now_ms();
+    let message = ServerMessage::Initial(Snapshot {
+        epoch: epoch.into(),
+        offset: u64::from(last),
+        window: 60,
+        interval_ms: 1000,
+        sent_ms: now,
+        data: (1..=last)
+            .flat_map(|tick| samples(now - i64::from(last - tick) * 1000, f64::from(tick)))
+            .collect(),
+    });
+    serde_json::to_string(&message).expect("JSON")
+}
+
+fn tick(epoch: &str, offset: u32, value: f64) -> String {
+    let now = now_ms();
+    let message = ServerMessage::Metrics(Tick {
+        epoch: epoch.into(),
+        offset: u64::from(offset),
+        sampled_ms: now,
+        sent_ms: now,
+        data: samples(now, value).collect(),
+    });
+    serde_json::to_string(&message).expect("JSON")
+}
+
+fn alert(incident: u8, state: AlertState) -> String {
+    let id = format!("0193a5b2-0000-7000-8000-0000000000{incident:02}");
+    let alert = Alert {
+        id: id.parse().expect("a UUID"),
+        message: "CPU usage critical: 93.4%".into(),
+        severity: Severity::Critical,
+        timestamp: Timestamp::from_millis(now_ms()),
+        incident: id.parse().expect("a UUID"),
+        rule: "cpu_high".into(),
+        state,
+        value: 93.4,
+        threshold: 90.0,
+        started: Timestamp::from_millis(now_ms() - 5_000),
+        labels: Labels::new(),
+    };
+    serde_json::to_string(&alert).expect("JSON")
+}
+
+/// The page as mounted by a test.
+struct Page {
+    root: Element,
+}
+
+impl Page {
+    /// Every text that `selector` finds, in the order of the document.
+    fn texts(&self, selector: &str) -> Vec<String> {
+        let found = self.root.query_selector_all(selector).expect("a selector");
+        (0..found.length())
+            .filter_map(|index| found.get(index)?.text_content())
+            .collect()
+    }
+
+    fn text(&self, selector: &str) -> String {
+        self.texts(selector).into_iter().next().unwrap_or_default()
+    }
+
+    fn element(&self, selector: &str) -> HtmlElement {
+        self.root
+            .query_selector(selector)
+            .expect("a selector")
+            .unwrap_or_else(|| panic!("there is no {selector}"))
+            .unchecked_into()
+    }
+}
+
+/// One story from opening the page to clearing its alerts, with the names and texts of CONTRACT
+/// section 10.
+#[wasm_bindgen_test]
+async fn the_page_shows_what_the_contract_names() {
+    install();
+    let page = Page { root: root() };
+    page.root
+        .set_attribute("style", "width:1200px")
+        .expect("an attribute");
+    let app = yew::Renderer::<WholePage>::with_root(page.root.clone()).render();
+    until("a socket is opened", || open_now("socket") == 1).await;
+    assert_eq!(page.text("header h1"), "Live Dashboard");
+    accept("socket");
+    TimeoutFuture::new(100).await;
+    assert_eq!(
+        page.texts(".status.connected").len(),
+        0,
+        "an open socket is not yet live"
+    );
+
+    deliver("socket", "message", &initial("x", 40), "");
+    until("it is live", || page.text(".status.connected") == "Live").await;
+    deliver("socket", "message", &tick("x", 41, 95.5), "");
+    until("the newest figure is shown", || {
+        page.text(".value") == "95.5"
+    })
+    .await;
+    assert!(page.text("header .time").starts_with("Updated: "));
+    assert_eq!(
+        page.texts(".metric-cards .metric-card h3"),
+        ["CPU Usage", "Memory", "Requests/sec", "Latency"]
+    );
+    assert_eq!(page.texts(".metric-card .unit"), ["%", "%", "req/s", "ms"]);
+    let card = page.text(".metric-card");
+    for part in ["Min: 1.0", "Max: 95.5", "(41 samples)", "Above 90 %"] {
+        assert!(card.contains(part), "{part:?} is not in {card:?}");
+    }
+    assert_eq!(
+        page.texts(".charts .chart h3"),
+        [
+            "CPU Usage (%)",
+            "Memory Usage (%)",
+            "Requests/sec",
+            "Latency (ms)"
+        ]
+    );
+
+    // The crosshair is read on all four charts at once.
+    let slider = page.element(".chart__slider");
+    let press = |key: &str| {
+        let init = web_sys::KeyboardEventInit::new();
+        init.set_key(key);
+        init.set_bubbles(true);
+        init.set_cancelable(true);
+        let event = web_sys::KeyboardEvent::new_with_keyboard_event_init_dict("keydown", &init);
+        slider
+            .dispatch_event(&event.expect("an event"))
+            .expect("dispatched");
+    };
+    press("End");
+    until("the newest figure is read", || {
+        page.text(".chart__readout").starts_with("95.5 % at ")
+    })
+    .await;
+    press("ArrowLeft");
+    until("the one before is read", || {
+        page.text(".chart__readout").starts_with("40.0 % at ")
+    })
+    .await;
+    let readings = page.texts(".chart .chart__readout");
+    assert!(readings[2].starts_with("40.0 req/s at "), "{readings:?}");
+    assert!(readings[3].starts_with("40.0 ms at "), "{readings:?}");
+
+    // Alerts.
+    assert_eq!(page.text(".alert-feed h2"), "Alerts (0)");
+    assert!(page.text(".alert-feed").contains("No active alerts"));
+    accept("stream");
+    deliver("stream", "message", &alert(1, AlertState::Firing), "x:1");
+    deliver("stream", "message", &alert(2, AlertState::Firing), "x:2");
+    until("two alerts are listed", || {
+        page.text(".alert-feed h2") == "Alerts (2)"
+    })
+    .await;
+    assert_eq!(page.text(".critical-badge"), "2 Critical");
+    assert_eq!(
+        page.texts(".alert.alert-critical .severity"),
+        ["CRITICAL", "CRITICAL"]
+    );
+    assert_eq!(page.text(".alert .message"), "CPU usage critical: 93.4%");
+    deliver("stream", "resolved", &alert(2, AlertState::Resolved), "x:3");
+    until("one is critical", || {
+        page.text(".critical-badge") == "1 Critical"
+    })
+    .await;
+    assert_eq!(page.text(".alert-feed h2"), "Alerts (2)", "it stays listed");
+    let dismiss = page.element(".alert button");
+    assert_eq!(dismiss.text_content().as_deref(), Some("×"));
+    dismiss.click();
+    until("one is listed", || {
+        page.text(".alert-feed h2") == "Alerts (1)"
+    })
+    .await;
+    assert_eq!(page.texts(".critical-badge").len(), 0);
+    let clear = page.element(".alert-feed button");
+    assert_eq!(clear.text_content().as_deref(), Some("Clear All"));
+    clear.click();
+    until("none is listed", || {
+        page.text(".alert-feed h2") == "Alerts (0)"
+    })
+    .await;
+
+    // Lost, and back without a gap.
+    hang_up(1006);
+    until("it is disconnected", || {
+        page.text(".status.disconnected") == "Disconnected"
+    })
+    .await;
+    until("it is opened again", || lines(&opened("socket")).len() == 2).await;
+    accept("socket");
+    let resumed = initial("x", 43).replacen("initial", "resumed", 1);
+    deliver("socket", "message", &resumed, "");
+    until("it is live again", || page.text(".status") == "Live").await;
+    let badge = page.text(".recovery-badge");
+    assert!(badge.starts_with("2 ticks recovered in "), "{badge:?}");
+    assert!(badge.ends_with(" · 0 lost"), "{badge:?}");
+
+    // Nothing new arrives: not live for long.
+    until("it is stale", || {
+        page.text(".status.stale").starts_with("Stale · ")
+    })
+    .await;
+    until("the server is asked", || {
+        sent().contains(r#"{"type":"ping"}"#)
+    })
+    .await;
+    app.destroy();
+    until("the socket is closed", || {
+        open_now("socket") + open_now("stream") == 0
+    })
+    .await;
+}

@@ -1,0 +1,46 @@
+// Fakes for the tests in web.rs: sockets and streams that do what the test says.
+
+let fakes = { socket: [], stream: [] };
+
+class Fake extends EventTarget {
+  constructor(kind, address) {
+    super();
+    this.address = address;
+    this.isOpen = true;
+    this.messages = [];
+    fakes[kind].push(this);
+  }
+  send(text) { this.messages.push(text); }
+  close() { this.isOpen = false; }
+}
+
+const newest = (kind) => fakes[kind].at(-1);
+
+export function install() {
+  fakes = { socket: [], stream: [] };
+  window.WebSocket = class extends Fake {
+    constructor(address) { super("socket", address); }
+  };
+  window.EventSource = class extends Fake {
+    constructor(address) { super("stream", address); }
+  };
+  window.fetch = () => Promise.resolve(new Response('{"backend":"http://fake.test"}'));
+}
+
+export const opened = (kind) => fakes[kind].map((fake) => fake.address).join("\n");
+export const open_now = (kind) => fakes[kind].filter((fake) => fake.isOpen).length;
+export const sent = () => newest("socket").messages.join("\n");
+
+export function accept(kind) {
+  newest(kind).dispatchEvent(new Event("open"));
+}
+
+export function deliver(kind, event, data, id) {
+  newest(kind).dispatchEvent(new MessageEvent(event, { data, lastEventId: id }));
+}
+
+export function hang_up(code) {
+  const fake = newest("socket");
+  fake.isOpen = false;
+  fake.dispatchEvent(new CloseEvent("close", { code }));
+}
