@@ -5,7 +5,7 @@
 //! | [`net`] | protocols as state machines without a clock, settings, diagnosis | natively |
 //! | [`stores`] | what is known: reducers and selectors | natively |
 //! | [`chart`] | geometry (pure), painting, the page's drawing schedule | geometry natively |
-//! | [`format`] | numbers and times for people | natively |
+//! | [`mod@format`] | numbers and times for people | natively |
 //! | [`hooks`] | sockets, streams, settings, theme: what has to be given back | in a browser |
 //! | [`components`] | what is seen | in a browser |
 //! | [`platform`] | the few things asked of the browser | |

@@ -32,11 +32,14 @@ fn show(info: &PanicHookInfo<'_>) {
         .map(|location| format!(" ({}:{})", location.file(), location.line()))
         .unwrap_or_default();
     // Nothing more can be done when even this fails; the console has it all.
-    drop(build(&format!("{message}{place}")));
+    drop(show_panel(&format!("{message}{place}")));
 }
 
-/// Built by hand: the virtual DOM is what may have failed.
-fn build(details: &str) -> Result<(), JsValue> {
+/// Lays the panel over the page. Built by hand: the virtual DOM is what may have failed.
+///
+/// # Errors
+/// The browser's, when it does not let elements be made.
+pub fn show_panel(details: &str) -> Result<(), JsValue> {
     let element = |name: &str, class: &str, text: &str| -> Result<web_sys::Element, JsValue> {
         let element = document().create_element(name)?;
         element.set_class_name(class);

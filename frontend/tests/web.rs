@@ -299,6 +299,28 @@ impl Page {
     }
 }
 
+#[wasm_bindgen_test]
+fn a_stopped_page_says_so_and_offers_a_way_out() {
+    pulseboard_frontend::panic::show_panel("index out of bounds <b>7</b>").expect("shown");
+    let document = gloo::utils::document();
+    let panel = document
+        .query_selector(".crash")
+        .expect("a selector")
+        .expect("a panel");
+    let text = panel.text_content().unwrap_or_default();
+    assert!(text.contains("This page has stopped"));
+    assert!(
+        text.contains("index out of bounds <b>7</b>"),
+        "details are text, never markup"
+    );
+    let link = panel
+        .query_selector("a.button")
+        .expect("a selector")
+        .expect("a link");
+    assert_eq!(link.get_attribute("href").as_deref(), Some(""));
+    panel.remove();
+}
+
 /// One story from opening the page to clearing its alerts, with the names and texts of CONTRACT
 /// section 10.
 #[wasm_bindgen_test]

@@ -51,6 +51,9 @@ const SILENT_INTERVALS: f64 = 2.5;
 /// A touch read-out stays this long after the finger is lifted.
 const TOUCH_LINGER_MS: u32 = 4_000;
 
+const REDUCED_MOTION: &str = "(prefers-reduced-motion: reduce)";
+const FORCED_COLORS: &str = "(forced-colors: active)";
+
 /// Where the crosshair is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Cursor {
@@ -213,16 +216,21 @@ impl Stage {
                 stage.restyle();
             }
         }));
-        let query = "(prefers-reduced-motion: reduce)";
-        self.0.reduced_motion.set(platform::media_matches(query));
-        if let Ok(Some(list)) = window().match_media(query) {
-            let weak = Rc::downgrade(&self.0);
-            listeners.push(EventListener::new(&list, "change", move |_| {
-                if let Some(inner) = weak.upgrade() {
-                    inner.reduced_motion.set(platform::media_matches(query));
-                    Self(inner).request();
-                }
-            }));
+        self.0
+            .reduced_motion
+            .set(platform::media_matches(REDUCED_MOTION));
+        for query in [REDUCED_MOTION, FORCED_COLORS] {
+            if let Ok(Some(list)) = window().match_media(query) {
+                let weak = Rc::downgrade(&self.0);
+                listeners.push(EventListener::new(&list, "change", move |_| {
+                    if let Some(inner) = weak.upgrade() {
+                        inner
+                            .reduced_motion
+                            .set(platform::media_matches(REDUCED_MOTION));
+                        Self(inner).restyle();
+                    }
+                }));
+            }
         }
     }
 
@@ -468,10 +476,15 @@ impl Stage {
         let mut pixel_ms = f64::INFINITY;
         for chart in self.0.charts.borrow().iter() {
             let (width, height, ratio) = chart.size.get();
-            if !chart.visible.get() || width < 1.0 || height < 1.0 {
+            if width < 1.0 || height < 1.0 {
                 continue;
             }
             let (plot, span) = self.place_of(chart, &ring);
+            if !chart.visible.get() {
+                // The crosshair is in all charts or in none; only painting is left out.
+                chart.place_cursor(&ring, &plot, &span, self.0.cursor.get());
+                continue;
+            }
             pixel_ms = pixel_ms.min(span.length_ms() / (plot.width * ratio).max(1.0));
             let mut scene = Scene {
                 ring: &ring,

@@ -55,7 +55,7 @@ impl Announcer {
 pub fn AlertFeed() -> Html {
     let entries = use_selector(AlertStore::select_entries);
     let firing = *use_selector(AlertStore::select_firing);
-    let deaf = *use_selector(AlertStore::select_deaf);
+    let listening = *use_selector(AlertStore::select_listening);
     let dispatch = use_dispatch::<AlertStore>();
     let announcement = use_announcement();
 
@@ -83,14 +83,14 @@ pub fn AlertFeed() -> Html {
                     </button>
                 }
             </div>
-            if deaf {
+            if listening == Some(false) {
                 <p class="alert-feed__summary is-deaf">{ "Not listening for alerts at present" }</p>
             } else {
                 <p class="alert-feed__summary">{ summary }</p>
             }
             if total == 0 {
                 <div class="alert-feed__empty">
-                    <svg class={classes!("alert-feed__tick", deaf.then_some("is-deaf"))} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                    <svg class={classes!("alert-feed__tick", (listening != Some(true)).then_some("is-deaf"))} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
                         <circle cx="12" cy="12" r="10" />
                         <path d="M7.5 12.5l3 3 6-6.5" />
                     </svg>

@@ -225,10 +225,10 @@ impl AlertStore {
         self.critical_ever
     }
 
-    /// The page tried to hear of alerts and cannot at present.
+    /// Whether the page hears of alerts at present; `None` until that is known.
     #[must_use]
-    pub fn select_deaf(&self) -> bool {
-        self.listening == Some(false)
+    pub const fn select_listening(&self) -> Option<bool> {
+        self.listening
     }
 }
 
