@@ -6,9 +6,10 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pulseboard::{
     feed::{Bounds, Epoch, Fanout, Log, Read},
     live::{Live, TickPayload, TickView},
+    stream::viewer::Wire,
     window::{Tick, Window, built_in_series},
 };
-use pulseboard_shared::{RollingStats, Stats};
+use pulseboard_shared::{RollingStats, Stats, codec::Form};
 
 const ONE: Bounds = Bounds {
     frames: 1,
@@ -56,7 +57,10 @@ fn window_push(criterion: &mut Criterion) {
 
 fn frame_encoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame_encoding");
-    let view = TickView { selection: None };
+    let view = TickView {
+        selection: None,
+        wire: Wire::WebSocket(Form::Json),
+    };
     group.bench_function("tick_first_viewer", |bencher| {
         bencher.iter_batched(
             || {

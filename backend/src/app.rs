@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     error::AppError,
     feed::{Epoch, Fanout},
-    http::router,
+    http::{access::Access, router},
     live::Live,
     operator::Operator,
     rooms::Rooms,
@@ -19,7 +19,7 @@ use crate::{
     serve,
     settings::{DataDir, Settings, SourceKind},
     source::{self, Source},
-    stream::registry::{Registry, WRITE_DEADLINE_MS},
+    stream::registry::{Registry, StreamLimits},
     telemetry::Telemetry,
 };
 
@@ -34,7 +34,7 @@ const RECONNECT_SPREAD_MS: u64 = 5_000;
 
 /// Handles to everything, for handlers and tasks; shared by `Arc`.
 pub struct App {
-    /// As the server was started.
+    /// As the server was started, but for the tokens, which only `access` knows.
     pub settings: Settings,
     /// The one clock.
     pub clock: Clock,
@@ -48,6 +48,8 @@ pub struct App {
     pub operator: Operator,
     /// Rooms and their members.
     pub rooms: Rooms,
+    /// Tokens, sessions and tickets.
+    pub access: Arc<Access>,
     /// Open streams.
     pub registry: Arc<Registry>,
     /// Every task of the server; empty when it has ended.
@@ -63,8 +65,9 @@ impl App {
     /// Everything built, nothing running.
     ///
     /// # Errors
-    /// The operating system refuses the fan-out threads, or a room's event schema is none.
-    pub fn new(settings: Settings, clock: Clock) -> io::Result<Arc<Self>> {
+    /// The operating system refuses the fan-out threads, a room's event schema is none, or the
+    /// stored tokens cannot be read.
+    pub fn new(mut settings: Settings, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fanout = Fanout::start((cores / 2).clamp(1, 4))?;
@@ -72,14 +75,23 @@ impl App {
         let interval_ms = u64::try_from(settings.metric_interval.as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
+        let limits = StreamLimits::of(&settings);
         // A viewer may stand still until the write deadline and then still get a true summary.
-        let retained = usize::try_from(2 * WRITE_DEADLINE_MS.unsigned_abs() / interval_ms)
+        let retained = usize::try_from(2 * limits.write_ms.unsigned_abs() / interval_ms)
             .unwrap_or(TICKS_RETAINED_MAX)
             .clamp(1_024, TICKS_RETAINED_MAX);
         let folder = match &settings.data_dir {
             DataDir::Memory => None,
             DataDir::Path(path) => Some(path.clone()),
         };
+        let registry = Registry::new(limits, Arc::clone(&telemetry));
+        let access = Arc::new(Access::new(
+            &mut settings,
+            folder.as_deref(),
+            Arc::clone(&registry),
+            clock.clone(),
+            Arc::clone(&telemetry),
+        )?);
         let live = Live::new(epoch, settings.window_size, retained, interval_ms, &fanout);
         let alerts = Alerts::new(
             epoch,
@@ -97,7 +109,8 @@ impl App {
                 &fanout,
             ),
             rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout).map_err(io::Error::other)?,
-            registry: Registry::new(settings.max_connections, Arc::clone(&telemetry)),
+            access,
+            registry,
             live,
             alerts,
             telemetry,

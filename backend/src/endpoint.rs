@@ -3,7 +3,10 @@
 pub mod alerts;
 pub mod body;
 pub mod health;
+pub mod login;
 pub mod metrics;
 pub mod prometheus;
 pub mod rooms;
 pub mod stats;
+pub mod tickets;
+pub mod tokens;

@@ -17,8 +17,8 @@ use pulseboard_shared::{
 };
 
 use crate::{
-    feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Position},
-    stream::ws,
+    feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position},
+    stream::{sse, viewer::Wire, ws},
     window::{Selection, Tick, Window},
 };
 
@@ -36,15 +36,31 @@ const LAG_MAX: usize = 512;
 pub struct TickView {
     /// `None`: the four built-in metrics.
     pub selection: Option<Arc<Selection>>,
+    /// What it is framed for.
+    pub wire: Wire,
+}
+
+impl TickView {
+    /// A message on this view's wire; `id` is its frame's, for event streams.
+    fn frame(&self, id: EventId, message: &ServerMessage) -> Bytes {
+        match self.wire {
+            Wire::WebSocket(form) => ws::metrics_message(form, message),
+            wire => {
+                let event = sse::event(None, Some(&id.to_string()), &crate::json_text(message));
+                sse::frame(&event, wire)
+            }
+        }
+    }
 }
 
 impl PartialEq for TickView {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.selection, &other.selection) {
+        let same_selection = match (&self.selection, &other.selection) {
             (None, None) => true,
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             _ => false,
-        }
+        };
+        same_selection && self.wire == other.wire
     }
 }
 
@@ -67,13 +83,16 @@ impl Payload for TickPayload {
     type View = TickView;
 
     fn encode(&self, offset: u64, view: &TickView) -> Bytes {
-        ws::json(&ServerMessage::Metrics(WireTick {
-            epoch: self.epoch.to_string(),
-            offset,
-            sampled_ms: self.tick.sampled_ms,
-            sent_ms: self.tick.sent_ms,
-            data: self.tick.metrics(view.selection.as_deref()).collect(),
-        }))
+        view.frame(
+            EventId::new(self.epoch, offset),
+            &ServerMessage::Metrics(WireTick {
+                epoch: self.epoch.to_string(),
+                offset,
+                sampled_ms: self.tick.sampled_ms,
+                sent_ms: self.tick.sent_ms,
+                data: self.tick.metrics(view.selection.as_deref()).collect(),
+            }),
+        )
     }
 
     fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &TickView) -> Bytes {
@@ -108,13 +127,16 @@ impl Payload for TickPayload {
                     ),
                 }
             });
-        ws::json(&ServerMessage::Merged(Merged {
-            epoch: newest.epoch.to_string(),
-            offset: last,
-            first_offset: first,
-            last_offset: last,
-            data: data.collect(),
-        }))
+        view.frame(
+            EventId::new(newest.epoch, last),
+            &ServerMessage::Merged(Merged {
+                epoch: newest.epoch.to_string(),
+                offset: last,
+                first_offset: first,
+                last_offset: last,
+                data: data.collect(),
+            }),
+        )
     }
 }
 
@@ -192,9 +214,12 @@ impl Live {
 
     /// The view of all who ask for these names (`[]`: the four).
     #[must_use]
-    pub fn view(&self, names: Vec<String>) -> TickView {
+    pub fn view(&self, names: Vec<String>, wire: Wire) -> TickView {
         let Some(selection) = Selection::new(names) else {
-            return TickView { selection: None };
+            return TickView {
+                selection: None,
+                wire,
+            };
         };
         let mut selections = self.selections.lock();
         selections.retain(|known| known.strong_count() > 0);
@@ -211,6 +236,7 @@ impl Live {
         });
         TickView {
             selection: Some(selection),
+            wire,
         }
     }
 
@@ -220,13 +246,12 @@ impl Live {
     pub fn open(&self, view: &TickView, from: Option<&Position>, now_ms: i64) -> (Bytes, u64) {
         let window = self.window.read();
         let newest = window.newest_offset();
-        let missed = from
-            .filter(|from| from.is_of(self.epoch))
-            .and_then(|from| window.since(from.offset));
-        if let Some(missed) = missed {
-            let missed: Vec<_> = missed.map(Arc::clone).collect();
-            let snapshot = self.snapshot(&window, now_ms, view, missed.iter());
-            return (ws::json(&ServerMessage::Resumed(snapshot)), newest + 1);
+        let id = EventId::new(self.epoch, newest);
+        if let Some(snapshot) = self.missed(&window, from, view.selection.as_deref(), now_ms) {
+            return (
+                view.frame(id, &ServerMessage::Resumed(snapshot)),
+                newest + 1,
+            );
         }
         let mut snapshots = self.snapshots.lock();
         if snapshots.0 != newest {
@@ -235,19 +260,49 @@ impl Live {
         if let Some((_, bytes)) = snapshots.1.iter().find(|(known, _)| known == view) {
             return (bytes.clone(), newest + 1);
         }
-        let snapshot = self.snapshot(&window, now_ms, view, window.ticks());
-        let bytes = ws::json(&ServerMessage::Initial(snapshot));
+        let snapshot = self.snapshot(&window, now_ms, view.selection.as_deref(), window.ticks());
+        let bytes = view.frame(id, &ServerMessage::Initial(snapshot));
         if snapshots.1.len() < SNAPSHOTS_MAX {
             snapshots.1.push((view.clone(), bytes.clone()));
         }
         (bytes, newest + 1)
     }
 
+    /// What a client that asks now and then gets: what came since it asked last, where that is
+    /// still held, else the whole window.
+    #[must_use]
+    pub fn poll(
+        &self,
+        selection: Option<&Selection>,
+        from: Option<&Position>,
+        now_ms: i64,
+    ) -> ServerMessage {
+        let window = self.window.read();
+        match self.missed(&window, from, selection, now_ms) {
+            Some(snapshot) => ServerMessage::Resumed(snapshot),
+            None => {
+                ServerMessage::Initial(self.snapshot(&window, now_ms, selection, window.ticks()))
+            }
+        }
+    }
+
+    fn missed(
+        &self,
+        window: &Window,
+        from: Option<&Position>,
+        selection: Option<&Selection>,
+        now_ms: i64,
+    ) -> Option<Snapshot> {
+        let from = from.filter(|from| from.is_of(self.epoch))?;
+        let missed = window.since(from.offset)?;
+        Some(self.snapshot(window, now_ms, selection, missed))
+    }
+
     fn snapshot<'a>(
         &self,
         window: &Window,
         now_ms: i64,
-        view: &TickView,
+        selection: Option<&Selection>,
         ticks: impl Iterator<Item = &'a Arc<Tick>>,
     ) -> Snapshot {
         Snapshot {
@@ -256,9 +311,7 @@ impl Live {
             window: window.capacity() as u64,
             interval_ms: self.interval_ms,
             sent_ms: now_ms,
-            data: ticks
-                .flat_map(|tick| tick.metrics(view.selection.as_deref()))
-                .collect(),
+            data: ticks.flat_map(|tick| tick.metrics(selection)).collect(),
         }
     }
 }

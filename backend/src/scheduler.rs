@@ -180,10 +180,12 @@ impl std::fmt::Debug for Ticker {
     }
 }
 
-/// Keeps the streams' deadlines until the streams are told to go.
+/// Keeps the deadlines of sessions and streams until the streams are told to go.
 pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
     every(&app.clock, SWEEP_MS, &stopped, |_, _| {
-        app.registry.sweep(app.clock.now_ms())
+        let now_ms = app.clock.now_ms();
+        app.access.sweep(now_ms);
+        app.registry.sweep(now_ms);
     })
     .await;
 }

@@ -184,6 +184,46 @@ settings! {
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
+    /// Of these, from one address; past it: 429. A proxy is one address, so it is as many by default.
+    max_connections_per_address: usize {
+        env: "MAX_CONNECTIONS_PER_ADDRESS",
+        flag: Some("max-connections-per-address"),
+        key: "max_connections_per_address",
+        default: "20000",
+        form: Form::Single,
+        parse: parse::whole::<1, 10_000_000>,
+        accepts: "a whole number from 1 to 10000000",
+    }
+    /// Of these, with one token, its sessions and tickets included; past it: 429.
+    max_connections_per_token: usize {
+        env: "MAX_CONNECTIONS_PER_TOKEN",
+        flag: Some("max-connections-per-token"),
+        key: "max_connections_per_token",
+        default: "20000",
+        form: Form::Single,
+        parse: parse::whole::<1, 10_000_000>,
+        accepts: "a whole number from 1 to 10000000",
+    }
+    /// A WebSocket client that says nothing for this long, not even to a ping, is ended; in seconds.
+    idle_timeout: Duration {
+        env: "IDLE_TIMEOUT_SEC",
+        flag: Some("idle-timeout-sec"),
+        key: "idle_timeout_sec",
+        default: "60",
+        form: Form::Single,
+        parse: parse::seconds::<5, 86_400>,
+        accepts: "a whole number of seconds from 5 to 86400",
+    }
+    /// A stream whose client takes no bytes for this long is ended; in seconds.
+    write_timeout: Duration {
+        env: "WRITE_TIMEOUT_SEC",
+        flag: Some("write-timeout-sec"),
+        key: "write_timeout_sec",
+        default: "30",
+        form: Form::Single,
+        parse: parse::seconds::<1, 3_600>,
+        accepts: "a whole number of seconds from 1 to 3600",
+    }
     /// Series per tenant; a new one past it is refused and counted.
     max_series: usize {
         env: "MAX_SERIES",

@@ -24,15 +24,18 @@ pub enum StreamKind {
     WsRooms,
     /// `GET /ws/chat`.
     WsChat,
+    /// `GET /events/metrics`.
+    SseMetrics,
 }
 
-const STREAM_KINDS: [StreamKind; 6] = [
+const STREAM_KINDS: [StreamKind; 7] = [
     StreamKind::WsMetrics,
     StreamKind::SseAlerts,
     StreamKind::SseOperator,
     StreamKind::WsControl,
     StreamKind::WsRooms,
     StreamKind::WsChat,
+    StreamKind::SseMetrics,
 ];
 
 impl StreamKind {
@@ -46,6 +49,7 @@ impl StreamKind {
             Self::WsControl => "ws_control",
             Self::WsRooms => "ws_rooms",
             Self::WsChat => "ws_chat",
+            Self::SseMetrics => "sse_metrics",
         }
     }
 }
@@ -75,11 +79,15 @@ pub enum Limit {
     BodyBytes,
     /// A login or token guess past its rate.
     LoginRate,
+    /// A session that went for a newer one.
+    Sessions,
+    /// A ticket past what one address may leave unused.
+    Tickets,
     /// A browser origin that is not allowed.
     Origin,
 }
 
-const LIMITS: [(Limit, &str); 12] = [
+const LIMITS: [(Limit, &str); 14] = [
     (Limit::Connections, "connections"),
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::ConnectionsPerToken, "connections_per_token"),
@@ -91,6 +99,8 @@ const LIMITS: [(Limit, &str); 12] = [
     (Limit::Rooms, "rooms"),
     (Limit::BodyBytes, "body_bytes"),
     (Limit::LoginRate, "login_rate"),
+    (Limit::Sessions, "sessions"),
+    (Limit::Tickets, "tickets"),
     (Limit::Origin, "origin"),
 ];
 

@@ -91,6 +91,12 @@ pub fn encode_other(message: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
+/// The same for a message whose JSON text is at hand.
+#[must_use]
+pub fn text_as_other(json: &str) -> Vec<u8> {
+    [&[KIND_JSON], json.as_bytes()].concat()
+}
+
 /// The JSON text of a message that has no form of its own.
 ///
 /// # Errors

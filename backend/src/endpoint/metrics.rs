@@ -1,10 +1,13 @@
-//! `GET /api/metrics/recent` (samples of the window) and `GET /api/metrics` (the operator's six
-//! figures).
+//! `GET /api/metrics/recent` (samples of the window), `GET /api/metrics/since` (the ticks, for who
+//! polls) and `GET /api/metrics` (the operator's six figures).
 
-use pulseboard_shared::{Metric, protocol::operator::Figures};
+use pulseboard_shared::{
+    Metric,
+    protocol::{metrics::ServerMessage, operator::Figures},
+};
 use salvo::{Depot, Request, handler, writing::Json};
 
-use crate::{app::App, error::AppError, http::access};
+use crate::{app::App, error::AppError, http::access, stream::ws_metrics, window::Selection};
 
 /// Samples without a `count`.
 const RECENT_DEFAULT: usize = 60;
@@ -34,6 +37,24 @@ fn parse_count(count: Option<String>) -> Result<usize, AppError> {
         ));
     }
     Ok(count.parse().unwrap_or(usize::MAX))
+}
+
+/// The message that `/ws/metrics` would open with, for clients that can only ask now and then:
+/// `resumed` with what came since `?epoch=E&offset=N`, or `initial` with the whole window.
+#[handler]
+pub async fn poll_metrics(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<ServerMessage>, AppError> {
+    access::require_read(depot)?;
+    let app = App::of(depot)?;
+    let from = ws_metrics::resume_position(request)?;
+    let selection = Selection::new(ws_metrics::asked_metrics(request));
+    Ok(Json(app.live.poll(
+        selection.as_ref(),
+        from.as_ref(),
+        app.clock.now_ms(),
+    )))
 }
 
 /// The operator's six figures.

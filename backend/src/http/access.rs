@@ -1,51 +1,459 @@
 //! Who is calling and what they may do (CONTRACT section 9).
+//!
+//! | a caller shows | where | lives until | kept in |
+//! |---|---|---|---|
+//! | a bearer token | `Authorization` | it is withdrawn | [`token`] |
+//! | a session cookie | `Cookie`, from `POST /api/login` | logout, 12 h, its token's end | [`session`] |
+//! | a ticket | `?ticket=` of a stream, from `POST /api/tickets` | first use, 30 s | [`ticket`] |
+//! | nothing | – | – | `ANONYMOUS_ROLE` |
+//!
+//! The first of these that a request has is what counts. Rights are checked where something is
+//! done, by the `require_…` functions; a stream also ends when the credential it was opened with
+//! does. [`guard`] slows those who guess. **Invariant**: of secrets only digests are kept, and
+//! none is logged.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+pub mod caller;
+pub mod guard;
+pub mod secret;
+pub mod session;
+pub mod ticket;
+pub mod token;
 
+use std::{io, net::IpAddr, path::Path, sync::Arc};
+
+use parking_lot::Mutex;
 use pulseboard_shared::Role;
 use salvo::{
     Depot, Request,
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, StatusCode, header},
 };
+use serde::Serialize;
 
+pub use self::caller::{
+    Caller, Credential, caller, client_address, require_administer, require_operate, require_read,
+    require_write,
+};
+use self::{
+    caller::{Identity, anonymous_role},
+    guard::{Blocked, Guard},
+    secret::{Digest, new_secret},
+    session::{SESSIONS_MAX, Sessions},
+    ticket::{PER_ADDRESS_MAX, TICKETS_MAX, Tickets},
+    token::{Entry, Grant, MakeError, TokenId, TokenSource, Tokens},
+};
+use super::origin::Verdict;
 use crate::{
+    clock::Clock,
     error::AppError,
-    settings::{Settings, Token},
+    settings::Settings,
+    stream::registry::Registry,
+    telemetry::{Limit, Telemetry},
 };
 
-/// Who a request comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// What they may do.
-    pub role: Role,
-    /// The tenant that their token is bound to, if any.
-    pub tenant: Option<String>,
-    /// Whether they showed a token; decides between 401 and 403.
-    pub known: bool,
+/// The cookie of a session.
+pub const COOKIE: &str = "pulseboard_session";
+
+/// Tokens, sessions and tickets, and the streams that end with them.
+#[derive(Debug)]
+pub struct Access {
+    /// As in the settings; `None` for the rule of [`caller`].
+    anonymous: Option<Role>,
+    /// Whether the server listens where only this machine can reach it.
+    loopback: bool,
+    tokens: Tokens,
+    /// Leaf locks; held for a look-up or a change, never together.
+    sessions: Mutex<Sessions>,
+    tickets: Mutex<Tickets>,
+    guard: Mutex<Guard>,
+    registry: Arc<Registry>,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
 }
 
-/// Finds out who is calling.
-///
-/// # Errors
-/// 401 for a token that is not one of ours.
-pub fn identify(request: &Request, settings: &Settings) -> Result<Caller, AppError> {
-    if let Some(value) = request.headers().get(header::AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(bearer_token).ok_or_else(|| {
-            AppError::unauthorized("the Authorization header is not of the form \"Bearer TOKEN\"")
-        })?;
-        let token = find_token(&settings.tokens, token)
-            .ok_or_else(|| AppError::unauthorized("this token is not known here"))?;
-        return Ok(Caller {
-            role: token.role,
-            tenant: token.tenant.clone(),
-            known: true,
-        });
+/// A session that was just opened.
+#[derive(Debug)]
+pub struct Login {
+    /// The cookie's value; told once.
+    pub secret: String,
+    /// What the session's token allows.
+    pub grant: Grant,
+}
+
+/// A token, as admins see it.
+#[derive(Debug, Serialize)]
+pub struct TokenInfo {
+    /// Its name.
+    pub id: String,
+    /// What it allows.
+    pub role: Role,
+    /// The tenant it is confined to.
+    pub tenant: Option<String>,
+    /// Where it comes from.
+    pub source: TokenSource,
+    /// Browser sessions opened with it.
+    pub sessions: usize,
+    /// Streams open with it, those of its sessions included.
+    pub streams: usize,
+}
+
+impl Access {
+    /// Takes the tokens out of the settings, where their secrets are no longer needed, and adds
+    /// what `folder` holds.
+    ///
+    /// # Errors
+    /// The stored tokens are there and cannot be read.
+    pub fn new(
+        settings: &mut Settings,
+        folder: Option<&Path>,
+        registry: Arc<Registry>,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+    ) -> io::Result<Self> {
+        let from_settings = std::mem::take(&mut settings.tokens);
+        Ok(Self {
+            anonymous: settings.anonymous_role,
+            loopback: settings.bind_addr.ip().is_loopback(),
+            tokens: Tokens::load(from_settings, folder)?,
+            sessions: Mutex::new(Sessions::new(SESSIONS_MAX)),
+            tickets: Mutex::new(Tickets::new(TICKETS_MAX, PER_ADDRESS_MAX)),
+            guard: Mutex::new(Guard::new(guard::ADDRESSES_MAX)),
+            registry,
+            clock,
+            telemetry,
+        })
     }
-    let role = anonymous_role(settings, request.headers());
-    Ok(Caller {
-        role,
-        tenant: None,
-        known: false,
+
+    /// Finds out who is calling, for [`caller`] and for the stream that may come of it.
+    ///
+    /// # Errors
+    /// 403 for a request that would change something, with nothing but a cookie to its name.
+    pub fn identify(
+        &self,
+        request: &mut Request,
+        depot: &mut Depot,
+        verdict: &Verdict,
+    ) -> Result<(), AppError> {
+        let caller = self.find_caller(request, verdict)?;
+        if let Ok(caller) = &caller {
+            request.extensions_mut().insert(caller.credential);
+        }
+        depot.insert_typed(Identity(caller));
+        Ok(())
+    }
+
+    /// The outer error refuses the request; the inner one is for doors that ask who is calling.
+    fn find_caller(
+        &self,
+        request: &Request,
+        verdict: &Verdict,
+    ) -> Result<Result<Caller, AppError>, AppError> {
+        let headers = request.headers();
+        if let Some(value) = headers.get(header::AUTHORIZATION) {
+            let Some(token) = value.to_str().ok().and_then(bearer_token) else {
+                return Ok(Err(AppError::unauthorized(
+                    "the Authorization header is not of the form \"Bearer TOKEN\"",
+                )));
+            };
+            return Ok(self.caller_of_token(token, client_address(request)));
+        }
+        if let Some(ticket) = ticket_of(request) {
+            return Ok(self.caller_of_ticket(&ticket, client_address(request)));
+        }
+        if let Some(caller) = self.caller_of_cookie(headers, verdict) {
+            refuse_forgery(request, verdict)?;
+            return Ok(Ok(caller));
+        }
+        Ok(Ok(self.anonymous(headers)))
+    }
+
+    /// Who somebody is that shows nothing.
+    #[must_use]
+    pub fn anonymous(&self, headers: &HeaderMap) -> Caller {
+        Caller {
+            role: anonymous_role(self.anonymous, self.loopback, headers),
+            tenant: None,
+            known: false,
+            credential: Credential::default(),
+        }
+    }
+
+    /// A token that is valid works also where guessers sit behind the same address: clients that
+    /// run there must not suffer for them.
+    fn caller_of_token(&self, secret: &str, address: IpAddr) -> Result<Caller, AppError> {
+        let Some(entry) = self.tokens.find(secret) else {
+            self.count_failure(address)?;
+            return Err(AppError::unauthorized("this token is not known here"));
+        };
+        Ok(Caller {
+            role: entry.grant.role,
+            tenant: entry.grant.tenant,
+            known: true,
+            credential: Credential {
+                token: Some(entry.id),
+                session: None,
+            },
+        })
+    }
+
+    fn caller_of_ticket(&self, secret: &str, address: IpAddr) -> Result<Caller, AppError> {
+        let redeemed = self
+            .tickets
+            .lock()
+            .redeem(&Digest::of(secret), self.clock.now_ms());
+        let Some(caller) = redeemed else {
+            self.count_failure(address)?;
+            return Err(AppError::unauthorized(
+                "this ticket is not known, was used, or is older than 30 s; POST /api/tickets makes another",
+            ));
+        };
+        self.check_standing(&caller.credential).map_err(|ended| {
+            AppError::unauthorized(format!("this ticket ended with its {ended}"))
+        })?;
+        Ok(caller)
+    }
+
+    /// A cookie that is none of ours (any more) is as good as none: browsers keep sending it.
+    /// From a page that may not bring cookies along it does not count.
+    fn caller_of_cookie(&self, headers: &HeaderMap, verdict: &Verdict) -> Option<Caller> {
+        let cookies_count = match verdict {
+            Verdict::Same => true,
+            Verdict::Allowed { credentials, .. } => *credentials,
+            Verdict::Foreign => false,
+        };
+        if !cookies_count {
+            return None;
+        }
+        let now_ms = self.clock.now_ms();
+        let sessions = self.sessions.lock();
+        let session = session_cookies(headers)
+            .find_map(|secret| sessions.find(&Digest::of(secret), now_ms))?;
+        Some(Caller {
+            role: session.grant.role,
+            tenant: session.grant.tenant.clone(),
+            known: true,
+            credential: Credential {
+                token: Some(session.token),
+                session: Some(session.id),
+            },
+        })
+    }
+
+    fn count_failure(&self, address: IpAddr) -> Result<(), AppError> {
+        let now_ms = self.clock.now_ms();
+        let (counted, blocked_now) = {
+            let mut guard = self.guard.lock();
+            let counted = guard.fail(address, now_ms);
+            (counted, guard.check(address, now_ms).is_err())
+        };
+        match counted {
+            Ok(()) => {
+                if blocked_now {
+                    tracing::warn!(client.address = %address, "{} wrong tokens in a minute from {address}; more of them have to wait", guard::FAILURES_MAX);
+                }
+                Ok(())
+            }
+            Err(blocked) => Err(self.slow_down(blocked)),
+        }
+    }
+
+    fn slow_down(&self, blocked: Blocked) -> AppError {
+        self.telemetry.count_limit(Limit::LoginRate);
+        AppError::too_many(
+            format!(
+                "more than {} wrong tokens within a minute came from this address",
+                guard::FAILURES_MAX
+            ),
+            blocked.retry_after_s(),
+        )
+    }
+
+    /// Opens a session with a token.
+    ///
+    /// # Errors
+    /// 401 for a token that is not known; 429 after too many of them, then also for one that is.
+    pub fn login(&self, secret: &str, address: IpAddr) -> Result<Login, AppError> {
+        let now_ms = self.clock.now_ms();
+        let checked = self.guard.lock().check(address, now_ms);
+        checked.map_err(|blocked| self.slow_down(blocked))?;
+        let Some(entry) = self.tokens.find(secret) else {
+            self.count_failure(address)?;
+            tracing::info!(client.address = %address, "login from {address} with a token that is not known");
+            return Err(AppError::unauthorized("this token is not known here"));
+        };
+        let cookie = made(new_secret())?;
+        let gone =
+            self.sessions
+                .lock()
+                .open(Digest::of(&cookie), entry.id, entry.grant.clone(), now_ms);
+        if let Some(gone) = gone {
+            self.telemetry.count_limit(Limit::Sessions);
+            self.end_streams("session ended for newer ones", |credential| {
+                credential.session == Some(gone)
+            });
+        }
+        // Withdrawn since it was looked up: whoever withdrew may have looked for sessions before
+        // this one was there.
+        if self.tokens.get(entry.id).is_none() {
+            self.sessions.lock().remove_of(entry.id);
+            return Err(AppError::unauthorized("this token is not known here"));
+        }
+        tracing::info!(client.address = %address, token.id = %entry.id, "login from {address} as {}", entry.grant.role);
+        Ok(Login {
+            secret: cookie,
+            grant: entry.grant,
+        })
+    }
+
+    /// Ends the session of this request's cookie, if it has one, and its streams.
+    pub fn logout(&self, headers: &HeaderMap) {
+        let now_ms = self.clock.now_ms();
+        for secret in session_cookies(headers) {
+            let ended = {
+                let mut sessions = self.sessions.lock();
+                let id = sessions
+                    .find(&Digest::of(secret), now_ms)
+                    .map(|session| session.id);
+                id.filter(|id| sessions.remove(*id))
+            };
+            if let Some(id) = ended {
+                self.end_streams("logged out", |credential| credential.session == Some(id));
+            }
+        }
+    }
+
+    /// Makes a ticket that stands for `caller`.
+    ///
+    /// # Errors
+    /// 429 when this address has too many that it did not use.
+    pub fn issue_ticket(&self, caller: &Caller, address: IpAddr) -> Result<String, AppError> {
+        let secret = made(new_secret())?;
+        let issued = self.tickets.lock().issue(
+            Digest::of(&secret),
+            caller.clone(),
+            guard::network_of(address),
+            self.clock.now_ms(),
+        );
+        issued.map_err(|flood| {
+            self.telemetry.count_limit(Limit::Tickets);
+            AppError::too_many(
+                format!("this address has {PER_ADDRESS_MAX} tickets that it did not use"),
+                u32::try_from(flood.retry_after_ms / 1000).unwrap_or(30),
+            )
+        })?;
+        Ok(secret)
+    }
+
+    /// All tokens, as an admin of `tenant` may see them: those of that tenant, or every one.
+    #[must_use]
+    pub fn list_tokens(&self, tenant: Option<&str>) -> Vec<TokenInfo> {
+        let sessions = self.sessions.lock().counts();
+        let streams = self.registry.streams_per_token();
+        self.tokens
+            .list()
+            .into_iter()
+            .filter(|entry| may_see(entry, tenant))
+            .map(|entry| TokenInfo {
+                id: entry.id.to_string(),
+                role: entry.grant.role,
+                tenant: entry.grant.tenant,
+                source: entry.source,
+                sessions: sessions.get(&entry.id).copied().unwrap_or_default(),
+                streams: streams.get(&entry.id).copied().unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// Makes a token. Blocks on the disk.
+    ///
+    /// # Errors
+    /// 409 when there are too many, 500 when it could not be stored; nothing has changed then.
+    pub fn make_token(&self, grant: Grant) -> Result<(TokenId, String), AppError> {
+        let role = grant.role;
+        match self.tokens.make(grant) {
+            Ok((id, secret)) => {
+                tracing::info!(token.id = %id, "token {id} made with the role {role}");
+                Ok((id, secret))
+            }
+            Err(error @ MakeError::TooMany) => {
+                Err(AppError::new(StatusCode::CONFLICT, error.to_string()))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a token could not be made");
+                Err(AppError::internal())
+            }
+        }
+    }
+
+    /// Withdraws a token for an admin of `tenant`: what was opened with it ends at once. Blocks on
+    /// the disk.
+    ///
+    /// # Errors
+    /// 404 for an unknown name. 500 when the withdrawal holds but could not be stored, so that a
+    /// restart would undo it.
+    pub fn withdraw_token(&self, id: TokenId, tenant: Option<&str>) -> Result<(), AppError> {
+        let visible = self
+            .tokens
+            .get(id)
+            .is_some_and(|entry| may_see(&entry, tenant));
+        if !visible || !self.tokens.withdraw(id) {
+            return Err(AppError::not_found(format!("there is no token {id}")));
+        }
+        self.sessions.lock().remove_of(id);
+        let ended = self.end_streams("token withdrawn", |credential| credential.token == Some(id));
+        tracing::info!(token.id = %id, streams.ended = ended, "token {id} withdrawn");
+        self.tokens.store().map_err(|error| {
+            tracing::error!(token.id = %id, %error, "token {id} is withdrawn, but that could not be stored and ends with a restart");
+            AppError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the token is withdrawn, but this could not be stored: a restart would make it valid again",
+            )
+        })
+    }
+
+    /// Whether what a stream was opened with still stands.
+    ///
+    /// # Errors
+    /// What ended, in words for the client.
+    pub fn check_standing(&self, credential: &Credential) -> Result<(), &'static str> {
+        if let Some(session) = credential.session
+            && !self.sessions.lock().goes_on(session, self.clock.now_ms())
+        {
+            return Err("session ended");
+        }
+        match credential.token {
+            Some(token) if self.tokens.get(token).is_none() => Err("token withdrawn"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends what is too old; called about once a second.
+    pub fn sweep(&self, now_ms: i64) {
+        let expired = self.sessions.lock().expire(now_ms);
+        if !expired.is_empty() {
+            self.end_streams("session expired", |credential| {
+                credential
+                    .session
+                    .is_some_and(|session| expired.binary_search(&session).is_ok())
+            });
+        }
+        self.tickets.lock().expire(now_ms);
+        self.guard.lock().expire(now_ms);
+    }
+
+    fn end_streams(&self, why: &'static str, of: impl Fn(&Credential) -> bool) -> usize {
+        self.registry.end_streams(why, of)
+    }
+}
+
+/// An admin who is confined to a tenant sees nothing of the others'.
+fn may_see(entry: &Entry, tenant: Option<&str>) -> bool {
+    tenant.is_none() || entry.grant.tenant.as_deref() == tenant
+}
+
+fn made(secret: Result<String, getrandom::Error>) -> Result<String, AppError> {
+    secret.map_err(|error| {
+        tracing::error!(%error, "the system gave no random numbers");
+        AppError::internal()
     })
 }
 
@@ -56,160 +464,105 @@ fn bearer_token(value: &str) -> Option<&str> {
         .then_some(token.trim())
 }
 
-/// Looks at every token and at all of it, so that the time taken tells nothing.
-fn find_token<'a>(tokens: &'a [Token], shown: &str) -> Option<&'a Token> {
-    tokens.iter().fold(None, |found, token| {
-        if equal_in_constant_time(token.secret.as_bytes(), shown.as_bytes()) {
-            Some(token)
-        } else {
-            found
-        }
-    })
-}
-
-fn equal_in_constant_time(one: &[u8], other: &[u8]) -> bool {
-    let mut difference = one.len() ^ other.len();
-    for (index, byte) in other.iter().enumerate() {
-        let known = one
-            .get(index % one.len().max(1))
-            .copied()
-            .unwrap_or_default();
-        difference |= usize::from(std::hint::black_box(known ^ byte));
-    }
-    difference == 0
-}
-
-/// The role of a caller without a token. The loopback default is for direct callers: a proxy's
-/// headers, or a host name that was rebound to this address, make a viewer of them.
-fn anonymous_role(settings: &Settings, headers: &HeaderMap) -> Role {
-    if let Some(role) = settings.anonymous_role {
-        return role;
-    }
-    let direct = !headers.contains_key(header::FORWARDED)
-        && !headers
-            .keys()
-            .any(|name| name.as_str().starts_with("x-forwarded-"))
-        && headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .is_some_and(is_loopback_host);
-    if settings.bind_addr.ip().is_loopback() && direct {
-        Role::Admin
+/// The ticket of a request that opens a stream. Elsewhere the parameter means nothing, so that a
+/// link with a ticket in it opens no page and uses nothing up.
+fn ticket_of(request: &Request) -> Option<String> {
+    let path = request.uri().path();
+    let socket = (path == "/ws" || path.starts_with("/ws/"))
+        && request.headers().contains_key(header::UPGRADE);
+    let events = path.starts_with("/events/") || path.ends_with("/stream");
+    if *request.method() == Method::GET && (socket || events) {
+        request.query::<String>("ticket")
     } else {
-        Role::Viewer
+        None
     }
 }
 
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let name = name.trim_end_matches('.');
-    name.eq_ignore_ascii_case("localhost")
-        || name.to_ascii_lowercase().ends_with(".localhost")
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+/// The values of our cookie. There can be several: another server on this host may have set one
+/// for a longer path.
+fn session_cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| value)
 }
 
-/// The address of the other end of the connection.
-#[must_use]
-pub fn client_address(request: &Request) -> IpAddr {
-    match request.remote_addr() {
-        salvo::conn::SocketAddr::IPv4(address) => SocketAddr::from(*address).ip(),
-        salvo::conn::SocketAddr::IPv6(address) => SocketAddr::from(*address).ip(),
-        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+/// A browser sends cookies along with whatever makes it send a request, so a request that changes
+/// something must show that a page of ours or an allowed one made it: by its `Origin`, or by a
+/// content type that other pages cannot send unasked (OWASP ASVS 3.5.2).
+fn refuse_forgery(request: &Request, verdict: &Verdict) -> Result<(), AppError> {
+    let reads = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    let headers = request.headers();
+    let from_known_page = headers.contains_key(header::ORIGIN) && *verdict != Verdict::Foreign;
+    if reads || from_known_page || has_json(headers) {
+        return Ok(());
     }
+    Err(AppError::forbidden(
+        "with a session cookie, a request that changes something needs \"Content-Type: application/json\" or an allowed Origin",
+    ))
 }
 
-/// The caller found by [`identify`].
-///
-/// # Errors
-/// 500 when nobody looked, which the router rules out.
-pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
-    depot
-        .get_typed::<Caller>()
-        .ok()
-        .ok_or_else(AppError::internal)
-}
-
-/// Lets those through who may read and stream.
-///
-/// # Errors
-/// 401 without a token, 403 with one that is too weak.
-pub fn require_read(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::reads, "viewer, operator or admin")
-}
-
-/// Lets those through who may control, publish, acknowledge and silence.
-///
-/// # Errors
-/// As [`require_read`].
-pub fn require_operate(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::operates, "operator or admin")
-}
-
-/// Lets those through who may change rules and tokens.
-///
-/// # Errors
-/// As [`require_read`].
-pub fn require_administer(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::administers, "admin")
-}
-
-fn require(depot: &Depot, may: impl Fn(Role) -> bool, needed: &str) -> Result<(), AppError> {
-    let caller = caller(depot)?;
-    match (may(caller.role), caller.known) {
-        (true, _) => Ok(()),
-        (false, true) => Err(AppError::forbidden(format!(
-            "this token has the role {}; needed is {needed}",
-            caller.role
-        ))),
-        (false, false) => Err(AppError::unauthorized(format!(
-            "a token with the role {needed} is needed"
-        ))),
-    }
+fn has_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 #[cfg(test)]
 mod tests {
+    use salvo::http::HeaderValue;
+
     use super::*;
 
     #[test]
-    fn hosts_that_only_loopback_callers_use() {
-        for host in [
-            "localhost",
-            "LOCALHOST:3000",
-            "127.0.0.1",
-            "127.9.9.9:80",
-            "[::1]:3000",
-            "[::1]",
-            "app.localhost:1",
+    fn cookies_are_found_among_others() {
+        let mut headers = HeaderMap::new();
+        for value in [
+            "a=b; pulseboard_session=one",
+            "pulseboard_session=two;xpulseboard_session=three",
+            "pulseboard_session",
         ] {
-            assert!(is_loopback_host(host), "{host}");
+            headers.append(header::COOKIE, HeaderValue::from_static(value));
         }
-        for host in [
+        assert_eq!(
+            session_cookies(&headers).collect::<Vec<_>>(),
+            ["one", "two"]
+        );
+    }
+
+    #[test]
+    fn only_json_itself_is_json() {
+        let has = |value| {
+            has_json(&HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert!(has("application/json") && has("Application/JSON; charset=utf-8"));
+        for other in [
+            "text/plain",
+            "text/plain; application/json",
+            "application/jsonx",
             "",
-            "example.org",
-            "127.0.0.1.example.org",
-            "localhost.example.org",
-            "10.0.0.1:3000",
-            "[::2]:1",
         ] {
-            assert!(!is_loopback_host(host), "{host}");
+            assert!(!has(other), "{other:?}");
         }
     }
 
     #[test]
-    fn tokens_are_equal_only_when_whole() {
-        assert!(equal_in_constant_time(b"secret", b"secret"));
-        for other in ["", "s", "secre", "secrets", "secretsecret", "Secret"] {
-            assert!(
-                !equal_in_constant_time(b"secret", other.as_bytes()),
-                "{other:?}"
-            );
+    fn bearer_is_the_one_scheme() {
+        assert_eq!(bearer_token("bearer  abc "), Some("abc"));
+        for other in ["abc", "Basic abc", "Bearer", ""] {
+            assert_eq!(bearer_token(other), None, "{other:?}");
         }
-        assert!(!equal_in_constant_time(b"", b"x"));
     }
 }

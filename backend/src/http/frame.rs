@@ -8,10 +8,7 @@ use salvo::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
 };
 
-use super::{
-    access,
-    origin::{self, Verdict},
-};
+use super::origin::{self, Verdict};
 use crate::{app::App, error::AppError, stream::takeover::Takeover, telemetry::Limit};
 
 /// The outermost hoop.
@@ -101,16 +98,11 @@ impl Frame {
             .render(response);
             return ctrl.skip_rest();
         }
-        match access::identify(request, &self.app.settings) {
-            Ok(caller) => {
-                depot.insert_typed(caller);
-                ctrl.call_next(request, depot, response).await;
-            }
-            Err(error) => {
-                error.render(response);
-                ctrl.skip_rest();
-            }
+        if let Err(error) = self.app.access.identify(request, depot, verdict) {
+            error.render(response);
+            return ctrl.skip_rest();
         }
+        ctrl.call_next(request, depot, response).await;
     }
 }
 

@@ -52,7 +52,7 @@ pub fn judge(headers: &HeaderMap, allowed: &Origins) -> Verdict {
 /// the scheme is what the proxy says it was, else `http`.
 fn is_own(headers: &HeaderMap, origin: &HeaderValue) -> bool {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let scheme = text(header::HeaderName::from_static("x-forwarded-proto")).unwrap_or("http");
+    let scheme = scheme(headers);
     match (origin.to_str(), text(header::HOST)) {
         (Ok(origin), Some(host)) => {
             origin
@@ -63,6 +63,17 @@ fn is_own(headers: &HeaderMap, origin: &HeaderValue) -> bool {
         }
         _ => false,
     }
+}
+
+/// How the client reached this server, or the proxy before it: `https` or `http`.
+#[must_use]
+pub fn scheme(headers: &HeaderMap) -> &str {
+    headers
+        .get("x-forwarded-proto")
+        .and_then(|value| value.to_str().ok())
+        // Several proxies in a row each add theirs; the first is the one the client saw.
+        .and_then(|value| value.split(',').next())
+        .map_or("http", str::trim)
 }
 
 #[cfg(test)]

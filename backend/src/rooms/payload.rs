@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pulseboard_shared::codec::Form;
 
 use crate::{
     feed::{Frame, Payload},
@@ -39,6 +40,8 @@ pub struct RoomView {
     pub presence: bool,
     /// Whether messages carry `epoch` and `offset`; the text of the room's epoch where so.
     pub cursor: Option<Arc<str>>,
+    /// JSON or binary.
+    pub form: Form,
 }
 
 impl PartialEq for RoomView {
@@ -48,7 +51,10 @@ impl PartialEq for RoomView {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
             _ => false,
         };
-        same_events && self.presence == other.presence && self.cursor == other.cursor
+        same_events
+            && self.presence == other.presence
+            && self.cursor == other.cursor
+            && self.form == other.form
     }
 }
 
@@ -113,10 +119,11 @@ impl Payload for RoomPayload {
             return Bytes::new();
         }
         match (&view.cursor, self.text.strip_suffix('}')) {
-            (Some(epoch), Some(open)) => ws::text(&format!(
-                "{open},\"epoch\":\"{epoch}\",\"offset\":{offset}}}"
-            )),
-            _ => ws::text(&self.text),
+            (Some(epoch), Some(open)) => ws::text_in(
+                view.form,
+                &format!("{open},\"epoch\":\"{epoch}\",\"offset\":{offset}}}"),
+            ),
+            _ => ws::text_in(view.form, &self.text),
         }
     }
 
@@ -138,6 +145,6 @@ impl Payload for RoomPayload {
             .rev()
             .find(|frame| frame.payload().kind == Kind::Update);
         let newest = newest.map(|frame| frame.encoded(view)).unwrap_or_default();
-        Bytes::from([ws::text(&notice), newest].concat())
+        Bytes::from([ws::text_in(view.form, &notice), newest].concat())
     }
 }

@@ -8,12 +8,17 @@ use salvo::Request;
 use tokio::net::TcpStream;
 
 use super::{
-    registry::Admission,
+    registry::{Admission, Full},
     takeover::{Taken, Takeover},
     viewer::{Viewer, Wire},
     ws::{self, Inbound},
 };
-use crate::{app::App, error::AppError, http::access, telemetry::StreamKind};
+use crate::{
+    app::App,
+    error::AppError,
+    http::access::{self, Credential},
+    telemetry::StreamKind,
+};
 
 /// Seconds after which a client that found no place may ask again.
 const RETRY_AFTER_S: u32 = 5;
@@ -29,7 +34,8 @@ pub struct Offer {
 /// Finds a place for a stream.
 ///
 /// # Errors
-/// 503 with `Retry-After` when the server is stopping or all places are taken.
+/// With `Retry-After`: 503 when the server is stopping or all places are taken, 429 when those of
+/// the client's address or token are.
 pub fn offer(app: &Arc<App>, request: &Request, kind: StreamKind) -> Result<Offer, AppError> {
     if app.stopping.is_cancelled() {
         return Err(AppError::unavailable(
@@ -44,20 +50,37 @@ pub fn offer(app: &Arc<App>, request: &Request, kind: StreamKind) -> Result<Offe
         );
         return Err(AppError::internal());
     };
+    let credential = request
+        .extensions()
+        .get::<Credential>()
+        .copied()
+        .unwrap_or_default();
     let admission = app
         .registry
-        .admit(access::client_address(request))
-        .map_err(|full| {
-            AppError::unavailable(
-                format!("all {} places for streams are taken", full.max),
-                RETRY_AFTER_S,
-            )
-        })?;
+        .admit(access::client_address(request), credential)
+        .map_err(refuse)?;
     Ok(Offer {
         app: Arc::clone(app),
         takeover,
         admission,
     })
+}
+
+fn refuse(full: Full) -> AppError {
+    match full {
+        Full::Server(max) => AppError::unavailable(
+            format!("all {max} places for streams are taken"),
+            RETRY_AFTER_S,
+        ),
+        Full::Address(max) => AppError::too_many(
+            format!("all {max} places for streams of one address are taken"),
+            RETRY_AFTER_S,
+        ),
+        Full::Token(max) => AppError::too_many(
+            format!("all {max} places for streams of one token are taken"),
+            RETRY_AFTER_S,
+        ),
+    }
 }
 
 impl Offer {
@@ -122,5 +145,10 @@ pub fn viewer(
         Arc::clone(&app.telemetry),
     );
     admission.register(&viewer);
+    // Whoever ended the credential since the request was checked did not find this stream; whoever
+    // ends it from here on does.
+    if let Err(ended) = app.access.check_standing(admission.credential()) {
+        admission.refuse(&viewer, ended);
+    }
     viewer
 }

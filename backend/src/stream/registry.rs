@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::IpAddr,
     sync::{
         Arc, Weak,
@@ -17,15 +18,18 @@ use super::{
     viewer::{Viewer, Wire},
     ws::{self, CloseCode},
 };
-use crate::telemetry::{Limit, StreamKind, Telemetry};
+use crate::{
+    http::access::{Credential, guard::network_of, token::TokenId},
+    settings::Settings,
+    telemetry::{Limit, StreamKind, Telemetry},
+};
 
-/// A WebSocket client that sent nothing for this long is asked whether it is there.
+/// A WebSocket client that sent nothing for this long is asked whether it is there; sooner where
+/// the idle timeout is short.
 const PING_AFTER_MS: i64 = 25_000;
-/// A WebSocket client that sent nothing for this long, pings notwithstanding, is gone.
-const SILENT_MAX_MS: i64 = 60_000;
-/// A client whose socket has been full for this long is ended: it would hold its place and the
-/// kernel's buffers for ever.
-pub const WRITE_DEADLINE_MS: i64 = 30_000;
+/// Event streams that end because their credential did: when to try again, which then fails
+/// unless somebody logged in.
+const REFUSED_RETRY_MS: u64 = 5_000;
 /// Alert streams carry a heartbeat this often (CONTRACT section 4).
 const HEARTBEAT_MS: i64 = 30_000;
 
@@ -35,15 +39,55 @@ pub struct Registry {
     /// Leaf lock; held for an insertion, a removal, or to copy the list for a sweep.
     streams: Mutex<Streams>,
     next_id: AtomicU64,
-    max: usize,
+    limits: StreamLimits,
     telemetry: Arc<Telemetry>,
+}
+
+/// How many streams there may be, and how long they may be silent or stuck.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    /// In all.
+    pub streams: usize,
+    /// Of one address, or of one IPv6 network of 64 bits.
+    pub per_address: usize,
+    /// Of one token, its sessions and tickets included.
+    pub per_token: usize,
+    /// A WebSocket client that sent nothing for this long, pings notwithstanding, is gone.
+    pub idle_ms: i64,
+    /// A client whose socket has been full for this long is ended: it would hold its place and
+    /// the kernel's buffers for ever.
+    pub write_ms: i64,
+}
+
+impl StreamLimits {
+    /// Those of the settings.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let millis =
+            |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            streams: settings.max_connections,
+            per_address: settings.max_connections_per_address,
+            per_token: settings.max_connections_per_token,
+            idle_ms: millis(settings.idle_timeout),
+            write_ms: millis(settings.write_timeout),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Streams {
     admitted: usize,
     per_address: HashMap<IpAddr, usize>,
-    viewers: HashMap<u64, Weak<Viewer>>,
+    per_token: HashMap<TokenId, usize>,
+    viewers: HashMap<u64, Registered>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    viewer: Weak<Viewer>,
+    /// What the stream ends with.
+    credential: Credential,
 }
 
 /// Permission to be a stream; dropping it gives the place back.
@@ -51,47 +95,112 @@ struct Streams {
 pub struct Admission {
     registry: Arc<Registry>,
     address: IpAddr,
+    credential: Credential,
     /// Names the stream in logs and in the registry.
     pub id: u64,
 }
 
-/// All places are taken.
+/// All places are taken; which, and how many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// The bound that was hit.
-    pub max: usize,
+pub enum Full {
+    /// Of the server.
+    Server(usize),
+    /// Of this client's address.
+    Address(usize),
+    /// Of this client's token.
+    Token(usize),
 }
 
 impl Registry {
-    /// Room for `max` streams.
+    /// Room for as many streams as `limits` says.
     #[must_use]
-    pub fn new(max: usize, telemetry: Arc<Telemetry>) -> Arc<Self> {
+    pub fn new(limits: StreamLimits, telemetry: Arc<Telemetry>) -> Arc<Self> {
         Arc::new(Self {
             streams: Mutex::default(),
             next_id: AtomicU64::new(1),
-            max,
+            limits,
             telemetry,
         })
     }
 
-    /// Takes a place for a stream from `address`.
+    /// Takes a place for a stream from `address` that ends with `credential`.
     ///
     /// # Errors
-    /// [`Full`] when `MAX_CONNECTIONS` streams are open; counted.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admission, Full> {
+    /// [`Full`] when as many streams are open as there may be; counted.
+    pub fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        credential: Credential,
+    ) -> Result<Admission, Full> {
         let mut streams = self.streams.lock();
-        if streams.admitted >= self.max {
-            self.telemetry.count_limit(Limit::Connections);
-            return Err(Full { max: self.max });
-        }
+        self.find_place(&streams, address, credential)
+            .map_err(|(full, limit)| {
+                self.telemetry.count_limit(limit);
+                full
+            })?;
         streams.admitted += 1;
-        *streams.per_address.entry(address).or_default() += 1;
+        *streams.per_address.entry(network_of(address)).or_default() += 1;
+        if let Some(token) = credential.token {
+            *streams.per_token.entry(token).or_default() += 1;
+        }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         Ok(Admission {
             registry: Arc::clone(self),
             address,
+            credential,
             id,
         })
+    }
+
+    fn find_place(
+        &self,
+        streams: &Streams,
+        address: IpAddr,
+        credential: Credential,
+    ) -> Result<(), (Full, Limit)> {
+        let StreamLimits {
+            streams: max,
+            per_address,
+            per_token,
+            ..
+        } = self.limits;
+        let of_address = streams.per_address.get(&network_of(address));
+        let of_token = credential
+            .token
+            .and_then(|token| streams.per_token.get(&token));
+        if streams.admitted >= max {
+            return Err((Full::Server(max), Limit::Connections));
+        }
+        if of_address.is_some_and(|open| *open >= per_address) {
+            return Err((Full::Address(per_address), Limit::ConnectionsPerAddress));
+        }
+        if of_token.is_some_and(|open| *open >= per_token) {
+            return Err((Full::Token(per_token), Limit::ConnectionsPerToken));
+        }
+        Ok(())
+    }
+
+    /// Streams open with each token that has some, those of its sessions included.
+    #[must_use]
+    pub fn streams_per_token(&self) -> HashMap<TokenId, usize> {
+        self.streams.lock().per_token.clone()
+    }
+
+    /// Ends the streams whose credential is one `of` these: WebSockets with 1008 and `why`, event
+    /// streams as such. Returns how many there were.
+    pub fn end_streams(&self, why: &str, of: impl Fn(&Credential) -> bool) -> usize {
+        let ended: Vec<Arc<Viewer>> = self
+            .streams
+            .lock()
+            .viewers
+            .values()
+            .filter(|stream| of(&stream.credential))
+            .filter_map(|stream| stream.viewer.upgrade())
+            .collect();
+        for viewer in &ended {
+            end_stream(viewer, why);
+        }
+        ended.len()
     }
 
     /// Streams open now.
@@ -103,7 +212,7 @@ impl Registry {
     /// The most there may be.
     #[must_use]
     pub fn max(&self) -> usize {
-        self.max
+        self.limits.streams
     }
 
     fn all(&self) -> Vec<Arc<Viewer>> {
@@ -111,7 +220,7 @@ impl Registry {
             .lock()
             .viewers
             .values()
-            .filter_map(Weak::upgrade)
+            .filter_map(|stream| stream.viewer.upgrade())
             .collect()
     }
 
@@ -123,11 +232,13 @@ impl Registry {
                 viewer.abort("closed by the server");
             } else if viewer
                 .blocked_for_ms(now_ms)
-                .is_some_and(|ms| ms > WRITE_DEADLINE_MS)
+                .is_some_and(|ms| ms > self.limits.write_ms)
             {
                 self.telemetry.count_limit(Limit::WriteDeadline);
                 viewer.abort("client did not read before the write deadline");
-            } else if viewer.wire == Wire::WebSocket {
+            } else if viewer.finishing() {
+                // Its last bytes are said; what is left is for it to close.
+            } else if matches!(viewer.wire, Wire::WebSocket(_)) {
                 self.sweep_web_socket(&viewer, now_ms);
             } else if viewer.kind == StreamKind::SseAlerts && due(&viewer, now_ms, HEARTBEAT_MS) {
                 let event: &Bytes = heartbeat.get_or_init(|| sse::heartbeat(now_ms));
@@ -138,10 +249,11 @@ impl Registry {
 
     fn sweep_web_socket(&self, viewer: &Arc<Viewer>, now_ms: i64) {
         let silent_ms = viewer.silent_for_ms(now_ms);
-        if silent_ms > SILENT_MAX_MS {
+        let ping_after_ms = PING_AFTER_MS.min(self.limits.idle_ms / 2);
+        if silent_ms > self.limits.idle_ms {
             self.telemetry.count_limit(Limit::IdleDeadline);
             viewer.abort("client did not answer pings");
-        } else if silent_ms >= PING_AFTER_MS && due(viewer, now_ms, PING_AFTER_MS) {
+        } else if silent_ms >= ping_after_ms && due(viewer, now_ms, ping_after_ms) {
             viewer.reply(ws::ping());
         }
     }
@@ -153,7 +265,7 @@ impl Registry {
             // Ids grow by one; the golden ratio spreads neighbours evenly (Knuth, TAOCP 6.4).
             let retry_ms = 500 + viewer.id.wrapping_mul(0x9E37_79B9_7F4A_7C15) % spread_ms.max(1);
             match viewer.wire {
-                Wire::WebSocket => viewer.finish(ws::close(
+                Wire::WebSocket(_) => viewer.finish(ws::close(
                     CloseCode::Restart,
                     &format!("server is stopping; retry_ms={retry_ms}"),
                 )),
@@ -178,14 +290,35 @@ fn due(viewer: &Viewer, now_ms: i64, every_ms: i64) -> bool {
     due
 }
 
+fn end_stream(viewer: &Viewer, why: &str) {
+    match viewer.wire {
+        Wire::WebSocket(_) => viewer.finish(ws::close(CloseCode::Policy, why)),
+        wire => viewer.finish(sse::last(REFUSED_RETRY_MS, wire)),
+    }
+}
+
 impl Admission {
+    /// What the stream ends with.
+    #[must_use]
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Ends a stream whose credential ended while it was being opened, when nobody could see it
+    /// yet who looked for streams to end.
+    pub fn refuse(&self, viewer: &Viewer, why: &str) {
+        end_stream(viewer, why);
+    }
+
     /// Puts the viewer where deadlines are kept.
     pub fn register(&self, viewer: &Arc<Viewer>) {
-        self.registry
-            .streams
-            .lock()
-            .viewers
-            .insert(self.id, Arc::downgrade(viewer));
+        self.registry.streams.lock().viewers.insert(
+            self.id,
+            Registered {
+                viewer: Arc::downgrade(viewer),
+                credential: self.credential,
+            },
+        );
         self.registry.telemetry.count_opened(viewer.kind);
         tracing::info!(
             stream.id = self.id,
@@ -218,11 +351,18 @@ impl Drop for Admission {
         let mut streams = self.registry.streams.lock();
         streams.admitted -= 1;
         streams.viewers.remove(&self.id);
-        if let Some(count) = streams.per_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                streams.per_address.remove(&self.address);
-            }
+        take_one(&mut streams.per_address, &network_of(self.address));
+        if let Some(token) = &self.credential.token {
+            take_one(&mut streams.per_token, token);
+        }
+    }
+}
+
+fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

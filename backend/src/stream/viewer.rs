@@ -16,12 +16,14 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pulseboard_shared::codec::Form;
 use tokio::{
     io::{Interest, Ready},
     net::TcpStream,
     sync::Notify,
 };
 
+use super::ws;
 use crate::{
     clock::Clock,
     feed::{Member, Pump},
@@ -39,8 +41,8 @@ const LINGER_MS: i64 = 2_000;
 /// How the stream is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// WebSocket frames.
-    WebSocket,
+    /// WebSocket frames, their messages in this form.
+    WebSocket(Form),
     /// Server-sent events in HTTP/1.1 chunks.
     SseChunked,
     /// Server-sent events to an HTTP/1.0 client, ended by closing.
@@ -137,7 +139,14 @@ impl Viewer {
 
     /// Follows another feed; `key` names the cursor for [`Self::unfollow`].
     pub fn follow(&self, key: u64, cursor: impl Member + 'static) {
-        self.outbox.lock().cursors.push((key, Box::new(cursor)));
+        {
+            let mut outbox = self.outbox.lock();
+            // Ended before it began: the last bytes are queued, and nothing comes after them.
+            if outbox.phase != Phase::Open {
+                return;
+            }
+            outbox.cursors.push((key, Box::new(cursor)));
+        }
         self.pump();
     }
 
@@ -172,6 +181,20 @@ impl Viewer {
             outbox.replies.push_back(bytes);
         }
         self.pump();
+    }
+
+    /// Sends a message to this WebSocket client alone, in the form that it asked for.
+    pub fn say(&self, message: &impl serde::Serialize) {
+        self.reply(ws::message(self.form(), message));
+    }
+
+    /// The form that this client's messages are in; JSON for event streams.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        match self.wire {
+            Wire::WebSocket(form) => form,
+            Wire::SseChunked | Wire::SsePlain => Form::Json,
+        }
     }
 
     /// Sends `last` and then closes: what is half written is completed, frames not yet begun

@@ -11,6 +11,10 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use pulseboard_shared::{
+    codec::{self, Form},
+    protocol::metrics::ServerMessage,
+};
 use salvo::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tungstenite::{
     Error, Message,
@@ -20,7 +24,7 @@ use tungstenite::{
 
 use super::{
     registry::Admission,
-    viewer::{Viewer, Wire, Woken},
+    viewer::{Viewer, Woken},
 };
 use crate::{
     clock::Clock,
@@ -109,10 +113,48 @@ pub fn binary(payload: &[u8]) -> Bytes {
     frame(OPCODE_BINARY, payload)
 }
 
-/// A message as JSON text in one frame.
+/// A message whose JSON text is at hand, in one frame, in this form.
 #[must_use]
-pub fn json(message: &impl serde::Serialize) -> Bytes {
-    text(&crate::json_text(message))
+pub fn text_in(form: Form, json: &str) -> Bytes {
+    match form {
+        Form::Json => text(json),
+        Form::Binary => binary(&codec::text_as_other(json)),
+    }
+}
+
+/// A message in one frame, in this form.
+#[must_use]
+pub fn message(form: Form, message: &impl serde::Serialize) -> Bytes {
+    match form {
+        Form::Json => text(&crate::json_text(message)),
+        Form::Binary => binary(&codec::encode_other(message)),
+    }
+}
+
+/// A message of the metrics socket in one frame; ticks and snapshots have a binary form of their
+/// own.
+#[must_use]
+pub fn metrics_message(form: Form, message: &ServerMessage) -> Bytes {
+    match form {
+        Form::Json => text(&crate::json_text(message)),
+        Form::Binary => binary(&codec::encode(message)),
+    }
+}
+
+/// The form that the client asks for by `?encoding=`.
+///
+/// # Errors
+/// 400 for a name that is none of ours.
+pub fn asked_form(request: &salvo::Request) -> Result<Form, AppError> {
+    match request.query::<String>("encoding") {
+        None => Ok(Form::Json),
+        Some(name) => Form::from_name(&name).ok_or_else(|| {
+            AppError::bad_query(
+                "encoding",
+                format!("{name:?} is neither \"bin\" nor \"json\""),
+            )
+        }),
+    }
 }
 
 /// A ping without payload.
@@ -133,6 +175,22 @@ pub fn close(code: CloseCode, reason: &str) -> Bytes {
 pub trait Inbound: Send {
     /// One text message.
     fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str);
+
+    /// One binary message: the same as text in the binary form, refused elsewhere.
+    fn on_binary(&mut self, viewer: &Arc<Viewer>, bytes: Bytes) {
+        if viewer.form() == Form::Json {
+            return viewer.finish(close(
+                CloseCode::Unsupported,
+                "binary message; this socket reads JSON text",
+            ));
+        }
+        match codec::decode_other(&bytes) {
+            Ok(text) => self.on_text(viewer, text),
+            Err(error) => viewer.say(&ServerMessage::Error {
+                text: format!("The message is not readable: {error}"),
+            }),
+        }
+    }
 }
 
 /// Checks an upgrade request and fills in the answer's head (RFC 6455 §4.2).
@@ -324,15 +382,18 @@ fn read_messages(
                 telemetry.messages_received.fetch_add(1, Ordering::Relaxed);
                 inbound.on_text(&viewer, text.as_str());
             }
-            Ok(Message::Binary(_)) => {
-                return viewer.finish(close(
-                    CloseCode::Unsupported,
-                    "binary message; this socket reads JSON text",
-                ));
+            Ok(Message::Binary(bytes)) => {
+                telemetry.messages_received.fetch_add(1, Ordering::Relaxed);
+                inbound.on_binary(&viewer, bytes);
             }
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-            // tungstenite has answered with the same code; our side closes once that is written.
-            Ok(Message::Close(_)) => return viewer.finish(Bytes::new()),
+            Ok(Message::Close(_)) => {
+                // tungstenite has the answer, the same code, at hand and writes it when asked to
+                // go on; that the connection is closed by then is what it returns.
+                drop(context.flush(port));
+                port.send_replies();
+                return viewer.finish(Bytes::new());
+            }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size })) => {
                 telemetry.count_limit(Limit::MessageBytes);
@@ -401,9 +462,6 @@ impl Write for Port {
         Ok(())
     }
 }
-
-/// The wire of every WebSocket viewer.
-pub const WIRE: Wire = Wire::WebSocket;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use salvo::{Depot, Request, Response, handler};
 
 use super::{
     open,
-    viewer::Viewer,
+    viewer::{Viewer, Wire},
     ws::{self, Inbound},
 };
 use crate::{
@@ -34,13 +34,14 @@ pub async fn open_chat_socket(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let role = access::caller(depot)?.role;
+    let form = ws::asked_form(request)?;
     ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsChat)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
             &app,
             StreamKind::WsChat,
-            ws::WIRE,
+            Wire::WebSocket(form),
             taken.stream,
             [taken.head],
             &admission,
@@ -53,22 +54,22 @@ pub async fn open_chat_socket(
         };
         match inbound.join(&viewer, GENERAL_ROOM) {
             Ok(()) => {
-                viewer.reply(system(WELCOME));
+                viewer.say(&system(WELCOME));
                 inbound.tell_others(&ServerMessage::System {
                     text: USER_JOINED.to_owned(),
                 });
             }
-            Err(text) => viewer.reply(ws::json(&ServerMessage::Error { text })),
+            Err(text) => viewer.say(&ServerMessage::Error { text }),
         }
         open::serve_web_socket(app, viewer, admission, inbound, taken.read)
     });
     Ok(())
 }
 
-fn system(text: &str) -> bytes::Bytes {
-    ws::json(&ServerMessage::System {
+fn system(text: &str) -> ServerMessage {
+    ServerMessage::System {
         text: text.to_owned(),
-    })
+    }
 }
 
 struct ChatInbound {
@@ -90,7 +91,14 @@ impl ChatInbound {
             viewer.unfollow(old.room().id);
         }
         let id = room.id;
-        let cursor = room.cursor(RoomView::default(), viewer.id, None);
+        let cursor = room.cursor(
+            RoomView {
+                form: viewer.form(),
+                ..RoomView::default()
+            },
+            viewer.id,
+            None,
+        );
         self.place = Some(self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>));
         viewer.follow(id, cursor);
         Ok(())
@@ -114,12 +122,12 @@ impl Inbound for ChatInbound {
             }
             ClientMessage::JoinRoom { room } => {
                 self.join(viewer, &room)?;
-                viewer.reply(system(&format!("Joined room: {room}")));
+                viewer.say(&system(&format!("Joined room: {room}")));
                 Ok(())
             }
         });
         if let Err(text) = done {
-            viewer.reply(ws::json(&ServerMessage::Error { text }));
+            viewer.say(&ServerMessage::Error { text });
         }
     }
 }

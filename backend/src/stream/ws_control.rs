@@ -7,7 +7,7 @@ use salvo::{Depot, Request, Response, handler};
 
 use super::{
     open,
-    viewer::Viewer,
+    viewer::{Viewer, Wire},
     ws::{self, Inbound},
 };
 use crate::{app::App, error::AppError, http::access, telemetry::StreamKind};
@@ -21,14 +21,18 @@ pub async fn open_control_socket(
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
     access::require_operate(depot)?;
+    let form = ws::asked_form(request)?;
     ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsControl)?;
     offered.serve(move |app, taken, admission| {
-        let first = [taken.head, reply("Control channel connected")];
+        let first = [
+            taken.head,
+            ws::message(form, &reply("Control channel connected")),
+        ];
         let viewer = open::viewer(
             &app,
             StreamKind::WsControl,
-            ws::WIRE,
+            Wire::WebSocket(form),
             taken.stream,
             first,
             &admission,
@@ -42,10 +46,10 @@ pub async fn open_control_socket(
     Ok(())
 }
 
-fn reply(message: &str) -> bytes::Bytes {
-    ws::json(&ControlReply {
+fn reply(message: &str) -> ControlReply {
+    ControlReply {
         message: message.to_owned(),
-    })
+    }
 }
 
 struct ControlInbound {
@@ -70,6 +74,6 @@ impl Inbound for ControlInbound {
             }
             Err(message) => message,
         };
-        viewer.reply(reply(&message));
+        viewer.say(&reply(&message));
     }
 }

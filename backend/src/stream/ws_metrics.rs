@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use pulseboard_shared::protocol::metrics::{ClientMessage, ServerMessage};
+use pulseboard_shared::{
+    limits,
+    protocol::metrics::{ClientMessage, ServerMessage},
+};
 use salvo::{Depot, Request, Response, handler};
 
 use super::{
     open,
-    viewer::Viewer,
+    viewer::{Viewer, Wire},
     ws::{self, Inbound},
 };
 use crate::{
@@ -31,21 +34,17 @@ pub async fn open_metrics_socket(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let from = resume_position(request)?;
-    let names = request.query::<String>("metrics").unwrap_or_default();
-    let names = names
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let names = asked_metrics(request);
+    let form = ws::asked_form(request)?;
     ws::accept(request, response)?;
-    let view = app.live.view(names);
+    let view = app.live.view(names, Wire::WebSocket(form));
     let offered = open::offer(&app, request, StreamKind::WsMetrics)?;
     offered.serve(move |app, taken, admission| {
         let (first, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let viewer = open::viewer(
             &app,
             StreamKind::WsMetrics,
-            ws::WIRE,
+            Wire::WebSocket(form),
             taken.stream,
             [taken.head, first],
             &admission,
@@ -64,7 +63,8 @@ pub async fn open_metrics_socket(
     Ok(())
 }
 
-fn resume_position(request: &Request) -> Result<Option<Position>, AppError> {
+/// The position that `?epoch=E&offset=N` names.
+pub(crate) fn resume_position(request: &Request) -> Result<Option<Position>, AppError> {
     match (
         request.query::<String>("epoch"),
         request.query::<String>("offset"),
@@ -80,6 +80,17 @@ fn resume_position(request: &Request) -> Result<Option<Position>, AppError> {
     }
 }
 
+/// The names that `?metrics=a,b` subscribes to.
+pub(crate) fn asked_metrics(request: &Request) -> Vec<String> {
+    let names = request.query::<String>("metrics").unwrap_or_default();
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .take(limits::SUBSCRIBED_METRICS_MAX)
+        .map(str::to_owned)
+        .collect()
+}
+
 struct MetricsInbound {
     app: Arc<App>,
     /// Leaves the feed when the socket's task ends.
@@ -90,21 +101,21 @@ impl Inbound for MetricsInbound {
     fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
         match ClientMessage::parse(text) {
             Ok(Some(ClientMessage::Ping)) => {
-                viewer.reply(ws::json(&ServerMessage::Pong {
+                viewer.say(&ServerMessage::Pong {
                     timestamp: self.app.clock.now(),
-                }));
+                });
             }
             Ok(Some(ClientMessage::Subscribe { metrics })) => {
                 let live = &self.app.live;
-                let view = live.view(metrics.clone());
-                let reply = ws::json(&ServerMessage::Subscribed { metrics });
+                let view = live.view(metrics.clone(), viewer.wire);
+                let reply = ws::message(viewer.form(), &ServerMessage::Subscribed { metrics });
                 let (feed, id) = (Arc::clone(live.feed()), viewer.id);
                 viewer.refollow(TICKS, reply, |next| {
                     Box::new(Subscription::new(feed, next, view, id))
                 });
             }
             Ok(None) => {}
-            Err(text) => viewer.reply(ws::json(&ServerMessage::Error { text })),
+            Err(text) => viewer.say(&ServerMessage::Error { text }),
         }
     }
 }

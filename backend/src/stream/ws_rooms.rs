@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use pulseboard_shared::{
     Role,
+    codec::Form,
     protocol::rooms::{
         ClientAction, DASHBOARD_ROOM, OPERATIONS_ROOM, ServerMessage, Subscribe,
         frames::RoomMessage,
@@ -13,7 +14,7 @@ use salvo::{Depot, Request, Response, handler};
 
 use super::{
     open,
-    viewer::Viewer,
+    viewer::{Viewer, Wire},
     ws::{self, Inbound},
 };
 use crate::{
@@ -34,13 +35,14 @@ pub async fn open_rooms_socket(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let caller = access::caller(depot)?.clone();
+    let form = ws::asked_form(request)?;
     ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsRooms)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
             &app,
             StreamKind::WsRooms,
-            ws::WIRE,
+            Wire::WebSocket(form),
             taken.stream,
             [taken.head],
             &admission,
@@ -48,6 +50,7 @@ pub async fn open_rooms_socket(
         let mut inbound = RoomsInbound {
             app: Arc::clone(&app),
             role: caller.role,
+            form,
             memberships: HashMap::new(),
         };
         inbound.join_at_opening(&viewer);
@@ -59,6 +62,7 @@ pub async fn open_rooms_socket(
 struct RoomsInbound {
     app: Arc<App>,
     role: Role,
+    form: Form,
     /// By room; the client leaves them all when this is dropped.
     memberships: HashMap<String, Membership>,
 }
@@ -72,12 +76,12 @@ impl RoomsInbound {
                 // is sent after them, never lost.
                 let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
                 let data = self.app.live.with_window(|window| window.stats());
-                viewer.reply(ws::json(&RoomMessage::Init { data }));
+                viewer.say(&RoomMessage::Init { data });
                 self.seat(viewer, room, cursor);
             }
-            Err(error) => viewer.reply(ws::json(&ServerMessage::Error {
+            Err(error) => viewer.say(&ServerMessage::Error {
                 text: error.to_string(),
-            })),
+            }),
         }
         if self.role.administers()
             && let Ok(room) = self.app.rooms.enter(OPERATIONS_ROOM, self.role)
@@ -110,6 +114,7 @@ impl RoomsInbound {
             events,
             presence: asked.presence,
             cursor,
+            form: self.form,
         }
     }
 
@@ -134,7 +139,7 @@ impl RoomsInbound {
         // comes twice.
         viewer.unfollow(room.id);
         self.memberships.remove(name);
-        viewer.reply(ws::json(&ServerMessage::Subscribed { channel: name }));
+        viewer.say(&ServerMessage::Subscribed { channel: name });
         self.seat(viewer, room, cursor);
         Ok(())
     }
@@ -146,7 +151,7 @@ impl RoomsInbound {
                 if let Some(membership) = self.memberships.remove(&channel) {
                     viewer.unfollow(membership.room().id);
                 }
-                viewer.reply(ws::json(&ServerMessage::Unsubscribed { channel: &channel }));
+                viewer.say(&ServerMessage::Unsubscribed { channel: &channel });
                 Ok(())
             }
             ClientAction::Publish { channel, data } => {
@@ -170,9 +175,9 @@ impl RoomsInbound {
                 Ok(())
             }
             ClientAction::Ping => {
-                viewer.reply(ws::json(&ServerMessage::Pong {
+                viewer.say(&ServerMessage::Pong {
                     timestamp: self.app.clock.now(),
-                }));
+                });
                 Ok(())
             }
         }
@@ -183,7 +188,7 @@ impl Inbound for RoomsInbound {
     fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
         let done = ClientAction::parse(text).and_then(|action| self.act(viewer, action));
         if let Err(text) = done {
-            viewer.reply(ws::json(&ServerMessage::Error { text }));
+            viewer.say(&ServerMessage::Error { text });
         }
     }
 }

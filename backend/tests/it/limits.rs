@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pulseboard_shared::Role;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{TestServer, problem, reading};
@@ -113,5 +114,78 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
         1
     );
     drop(silent);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_and_one_token_have_bounds_of_their_own() {
+    let server = TestServer::start_with(|settings| {
+        crate::access::with_tokens(settings);
+        settings.max_connections_per_address = 3;
+        settings.max_connections_per_token = 2;
+    })
+    .await;
+    let open = async |role| {
+        let authorization = crate::access::bearer(role);
+        server
+            .try_ws("/ws/metrics", &[("authorization", &authorization)])
+            .await
+    };
+    let first = open(Role::Viewer).await.expect("a place");
+    let _second = open(Role::Viewer).await.expect("a place");
+    let refused = open(Role::Viewer).await.err().expect("no place");
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    let _third = open(Role::Operator).await.expect("a place");
+    let refused = open(Role::Operator).await.err().expect("no place");
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+
+    let metrics = server
+        .send_as(
+            &crate::access::bearer(Role::Viewer),
+            reqwest::Method::GET,
+            "/metrics",
+            None,
+        )
+        .await;
+    let metrics = metrics.text().await.expect("text");
+    for limit in ["connections_per_address", "connections_per_token"] {
+        let line = format!("pulseboard_limit_hits_total{{limit=\"{limit}\"}} 1\n");
+        assert!(metrics.contains(&line), "{line}");
+    }
+    drop(first);
+    server
+        .eventually("the place is free again", async || {
+            open(Role::Viewer).await.is_ok()
+        })
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_ended_after_the_idle_timeout() {
+    let server = TestServer::start_with(|settings| {
+        settings.idle_timeout = Duration::from_secs(10);
+    })
+    .await;
+    let _silent = never_reading(&server, "/ws/metrics", UPGRADE).await;
+    let open = async || {
+        server
+            .own_metric("pulseboard_streams_opened_total{kind=\"ws_metrics\"}")
+            .await
+    };
+    server
+        .eventually("the stream is open", async || open().await == 1)
+        .await;
+    server.clock.advance(Duration::from_secs(12));
+    server
+        .eventually("it is ended", async || {
+            server
+                .own_metric("pulseboard_limit_hits_total{limit=\"idle_deadline\"}")
+                .await
+                == 1
+        })
+        .await;
     server.stop().await;
 }

@@ -4,9 +4,11 @@
 mod access;
 mod alerts;
 mod chat;
+mod conformance;
 mod docs;
 mod health;
 mod limits;
+mod login;
 mod metrics;
 mod operator;
 mod origin;
@@ -14,4 +16,6 @@ mod rooms;
 mod shutdown;
 mod stats;
 mod support;
+mod tickets;
+mod tokens;
 mod ws_metrics;

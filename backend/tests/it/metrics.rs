@@ -116,3 +116,72 @@ async fn own_figures_are_prometheus_text() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn who_polls_gets_the_window_and_then_what_came_since() {
+    let mut server = TestServer::start().await;
+    server.tick(1.0).await;
+    let initial = server.json("/api/metrics/since").await;
+    assert_eq!(
+        (&initial["type"], &initial["offset"]),
+        (&json!("initial"), &json!(1))
+    );
+    server.tick(2.0).await;
+    server.tick(3.0).await;
+    let epoch = initial["epoch"].as_str().expect("an epoch");
+    let since = server
+        .json(&format!(
+            "/api/metrics/since?epoch={epoch}&offset=1&metrics=cpu_usage"
+        ))
+        .await;
+    assert_eq!(
+        (&since["type"], &since["offset"]),
+        (&json!("resumed"), &json!(3))
+    );
+    let values: Vec<_> = since["data"]
+        .as_array()
+        .expect("data")
+        .iter()
+        .map(|sample| &sample["value"])
+        .collect();
+    assert_eq!(values, [&json!(2.0), &json!(3.0)]);
+    problem(
+        server
+            .get(&format!("/api/metrics/since?epoch={epoch}&offset=x"))
+            .await,
+        400,
+    )
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn ticks_come_as_events_too_and_resume_by_the_last_id() {
+    let mut server = TestServer::start().await;
+    server.tick(1.0).await;
+    let mut stream = server.sse("/events/metrics").await;
+    assert_eq!(stream.json().await.1["type"], "initial");
+    server.tick(2.0).await;
+    let (event, tick) = stream.json().await;
+    assert_eq!(
+        (&tick["type"], &tick["offset"]),
+        (&json!("metrics"), &json!(2))
+    );
+    drop(stream);
+    server.tick(3.0).await;
+    server.tick(4.0).await;
+    let mut stream = server
+        .sse_with("/events/metrics", &[("last-event-id", &event.id)])
+        .await;
+    let (event, resumed) = stream.json().await;
+    assert_eq!(
+        (&resumed["type"], resumed["data"].as_array().map(Vec::len)),
+        (&json!("resumed"), Some(8))
+    );
+    drop(stream);
+    let mut stream = server
+        .sse_with("/events/metrics", &[("last-event-id", &event.id)])
+        .await;
+    assert_eq!(stream.json().await.1["data"], json!([]), "nothing twice");
+    server.stop().await;
+}

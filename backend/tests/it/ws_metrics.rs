@@ -1,9 +1,10 @@
 //! `GET /ws/metrics`.
 
+use pulseboard_shared::{codec::decode, protocol::metrics::ServerMessage};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::TestServer;
+use crate::support::{TestServer, ws::WsClient};
 
 fn cpus(message: &Value) -> Vec<f64> {
     let data = message["data"].as_array().expect("data");
@@ -186,6 +187,38 @@ async fn a_viewer_that_comes_back_gets_exactly_what_it_missed() {
     viewer.json_of("resumed").await;
     server.tick(6.0).await;
     assert_eq!(viewer.json_of("metrics").await["offset"], 6);
+    server.stop().await;
+}
+
+/// The next message, which must be binary.
+async fn next(client: &mut WsClient) -> ServerMessage {
+    match client.next_message().await {
+        Some(Message::Binary(bytes)) => decode(&bytes).expect("a message"),
+        other => panic!("expected binary, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_same_messages_come_in_binary_to_who_asks_for_it() {
+    let mut server = TestServer::start().await;
+    server.tick(1.0).await;
+    let mut json = server.ws("/ws/metrics").await;
+    let mut binary = server.ws("/ws/metrics?encoding=bin").await;
+    let same = |message: &ServerMessage, json: Value| {
+        assert_eq!(serde_json::to_value(message).expect("serialises"), json)
+    };
+    same(&next(&mut binary).await, json.json_of("initial").await);
+    server.tick(2.5).await;
+    same(&next(&mut binary).await, json.json_of("metrics").await);
+    let request = r#"{"type":"subscribe","metrics":["cpu_core_usage"]}"#;
+    json.send(request).await;
+    binary
+        .send_message(Message::binary([b"\0", request.as_bytes()].concat()))
+        .await;
+    same(&next(&mut binary).await, json.json_of("subscribed").await);
+    server.tick(3.0).await;
+    same(&next(&mut binary).await, json.json_of("metrics").await);
+    crate::support::problem(server.get("/ws/metrics?encoding=xml").await, 400).await;
     server.stop().await;
 }
 

@@ -1,0 +1,106 @@
+//! An echo server on the product's own WebSocket settings and socket code, so that any
+//! conformance suite can be pointed at it:
+//!
+//! ```sh
+//! cargo run --release -p pulseboard --example ws_echo -- 127.0.0.1:9001
+//! ```
+//!
+//! Text and binary messages come back as they are. `MAX_MESSAGE_BYTES` and the other settings
+//! hold as they do for the server; suites with messages of several MiB want it raised.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+
+use bytes::Bytes;
+use pulseboard::{
+    App,
+    clock::Clock,
+    error::AppError,
+    http::frame::Frame,
+    serve,
+    settings::{self, DataDir, Launch, Settings},
+    stream::{
+        open,
+        viewer::{Viewer, Wire},
+        ws::{self, Inbound},
+    },
+    telemetry::StreamKind,
+};
+use pulseboard_shared::codec::Form;
+use salvo::{Depot, Request, Response, Router, Service, handler};
+
+struct Echo;
+
+impl Inbound for Echo {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        viewer.reply(ws::text(text));
+    }
+
+    fn on_binary(&mut self, viewer: &Arc<Viewer>, bytes: Bytes) {
+        viewer.reply(ws::binary(&bytes));
+    }
+}
+
+#[handler]
+async fn open_echo(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    ws::accept(request, response)?;
+    let offered = open::offer(&app, request, StreamKind::WsMetrics)?;
+    offered.serve(move |app, taken, admission| {
+        let wire = Wire::WebSocket(Form::Json);
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsMetrics,
+            wire,
+            taken.stream,
+            [taken.head],
+            &admission,
+        );
+        pulseboard::feed::Pump::pump(&*viewer);
+        open::serve_web_socket(app, viewer, admission, Echo, taken.read)
+    });
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ws_echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let address: SocketAddr = std::env::args()
+        .nth(1)
+        .unwrap_or("127.0.0.1:9001".to_owned())
+        .parse()?;
+    let program = std::env::args_os().take(1);
+    let Launch::Run(settings) = settings::load(program, &|name| std::env::var(name).ok())? else {
+        return Err("the environment asks for something else than to run".into());
+    };
+    let listener = serve::bind(address)?;
+    let bind_addr = listener.local_addr()?;
+    eprintln!("echoing at ws://{bind_addr}/");
+    let app = App::new(
+        Settings {
+            bind_addr,
+            data_dir: DataDir::Memory,
+            ..settings
+        },
+        Clock::system(),
+    )?;
+    let service = Service::new(Router::with_path("{**path}").get(open_echo))
+        .hoop(Frame::new(Arc::clone(&app)));
+    tokio::select! {
+        () = serve::accept(Arc::clone(&app), listener, service) => {}
+        _ = tokio::signal::ctrl_c() => app.stopping.cancel(),
+    }
+    Ok(())
+}

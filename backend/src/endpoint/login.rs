@@ -1,0 +1,124 @@
+//! `POST /api/login`, `POST /api/logout` and `GET /api/session`: sessions of browsers.
+
+use pulseboard_shared::{FieldError, Role};
+use salvo::{
+    Depot, Request, Response, handler,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    writing::Json,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::body::read_json;
+use crate::{
+    app::App,
+    error::AppError,
+    http::{
+        access::{self, COOKIE, session::LIFETIME_MS},
+        origin,
+    },
+};
+
+/// What a login gives.
+#[derive(Debug, Serialize)]
+struct LoggedIn {
+    role: Role,
+    tenant: Option<String>,
+}
+
+/// Who the server takes the caller for.
+#[derive(Debug, Serialize)]
+struct SessionInfo {
+    role: Role,
+    tenant: Option<String>,
+    /// Whether no token, cookie or ticket of theirs is known.
+    anonymous: bool,
+    /// Whether they can read nothing until they log in.
+    login_needed: bool,
+}
+
+/// Opens a session for a token, and ends the one that the browser had.
+#[handler]
+pub async fn login(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<Json<LoggedIn>, AppError> {
+    let app = App::of(depot)?;
+    let body: Value = read_json(&app, request).await?;
+    let Some(token) = body
+        .get("token")
+        .and_then(Value::as_str)
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+    else {
+        return Err(
+            AppError::bad_request("the body is to be {\"token\":\"…\"}").with_errors(vec![
+                FieldError {
+                    pointer: "/token".to_owned(),
+                    detail: "needed: a text, the token".to_owned(),
+                },
+            ]),
+        );
+    };
+    let opened = app.access.login(token, access::client_address(request))?;
+    // Its sockets have the old role.
+    app.access.logout(request.headers());
+    set_cookie(
+        response,
+        request.headers(),
+        &opened.secret,
+        LIFETIME_MS / 1000,
+    );
+    Ok(Json(LoggedIn {
+        role: opened.grant.role,
+        tenant: opened.grant.tenant,
+    }))
+}
+
+/// Ends the session, if there is one, and closes its streams.
+#[handler]
+pub async fn logout(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    App::of(depot)?.access.logout(request.headers());
+    set_cookie(response, request.headers(), "", 0);
+    response.status_code(StatusCode::NO_CONTENT);
+    Ok(())
+}
+
+/// Says who the caller is; open to all, so that the page knows whether to show its login.
+#[handler]
+pub async fn get_session(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<SessionInfo>, AppError> {
+    let caller = match access::caller(depot) {
+        Ok(caller) => caller.clone(),
+        Err(_) => App::of(depot)?.access.anonymous(request.headers()),
+    };
+    Ok(Json(SessionInfo {
+        role: caller.role,
+        tenant: caller.tenant,
+        anonymous: !caller.known,
+        login_needed: !caller.role.reads(),
+    }))
+}
+
+/// `SameSite=Strict` costs nothing here: the page itself is open to all, and what it then asks for
+/// comes from this site. Pages of other sites have tickets.
+fn set_cookie(response: &mut Response, asked: &HeaderMap, value: &str, seconds: i64) {
+    let secure = if origin::scheme(asked).eq_ignore_ascii_case("https") {
+        "; Secure"
+    } else {
+        ""
+    };
+    let cookie =
+        format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    if let Ok(mut cookie) = HeaderValue::try_from(cookie) {
+        cookie.set_sensitive(true);
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}

@@ -1,0 +1,36 @@
+//! `POST /api/tickets`: opens a stream from where no header and no cookie can come along.
+
+use salvo::{Depot, Request, handler, writing::Json};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    error::AppError,
+    http::access::{self, ticket::LIFETIME_MS},
+};
+
+/// A ticket that was just made.
+#[derive(Debug, Serialize)]
+struct TicketMade {
+    /// For `?ticket=`; works once.
+    ticket: String,
+    /// Seconds.
+    expires_in: i64,
+}
+
+/// Makes a ticket that stands for the caller.
+#[handler]
+pub async fn make_ticket(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<TicketMade>, AppError> {
+    access::require_read(depot)?;
+    let caller = access::caller(depot)?;
+    let ticket = App::of(depot)?
+        .access
+        .issue_ticket(caller, access::client_address(request))?;
+    Ok(Json(TicketMade {
+        ticket,
+        expires_in: LIFETIME_MS / 1000,
+    }))
+}

@@ -1,0 +1,168 @@
+//! `GET` and `POST /api/tokens`, `DELETE /api/tokens/{id}`: who else may come in. For admins; one
+//! who is confined to a tenant sees, makes and withdraws tokens of that tenant only.
+
+use std::sync::Arc;
+
+use pulseboard_shared::{FieldError, Role};
+use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::body::read_json;
+use crate::{
+    app::App,
+    error::AppError,
+    http::access::{
+        self,
+        token::{Grant, TokenId},
+    },
+    settings::tenant_is_valid,
+};
+
+/// A token that was just made.
+#[derive(Debug, Serialize)]
+struct TokenMade {
+    id: String,
+    /// The secret; told here and never again.
+    token: String,
+    role: Role,
+    tenant: Option<String>,
+}
+
+/// The tokens that are valid; never their secrets.
+#[handler]
+pub async fn list_tokens(depot: &mut Depot) -> Result<Json<Vec<access::TokenInfo>>, AppError> {
+    access::require_administer(depot)?;
+    let tenant = access::caller(depot)?.tenant.as_deref();
+    Ok(Json(App::of(depot)?.access.list_tokens(tenant)))
+}
+
+/// Makes a token.
+#[handler]
+pub async fn make_token(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<Json<TokenMade>, AppError> {
+    access::require_administer(depot)?;
+    let app = App::of(depot)?;
+    let body: Value = read_json(&app, request).await?;
+    let mut grant = parse_grant(&body)?;
+    if let Some(own) = &access::caller(depot)?.tenant {
+        if grant.tenant.as_ref().is_some_and(|asked| asked != own) {
+            return Err(AppError::forbidden(format!(
+                "this token is confined to the tenant {own:?} and makes no tokens for others"
+            )));
+        }
+        grant.tenant = Some(own.clone());
+    }
+    let Grant { role, tenant } = grant.clone();
+    let access = Arc::clone(&app.access);
+    let (id, token) = on_disk(move || access.make_token(grant)).await?;
+    response.status_code(StatusCode::CREATED);
+    Ok(Json(TokenMade {
+        id: id.to_string(),
+        token,
+        role,
+        tenant,
+    }))
+}
+
+/// Withdraws a token: its sessions and streams end at once.
+#[handler]
+pub async fn withdraw_token(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    access::require_administer(depot)?;
+    let named = request.param::<String>("id").unwrap_or_default();
+    let Ok(id) = named.parse::<TokenId>() else {
+        return Err(AppError::not_found(format!(
+            "{named:?} names no token; the names are 12 hexadecimal digits"
+        )));
+    };
+    let access = Arc::clone(&App::of(depot)?.access);
+    let tenant = access::caller(depot)?.tenant.clone();
+    on_disk(move || access.withdraw_token(id, tenant.as_deref())).await?;
+    response.status_code(StatusCode::NO_CONTENT);
+    Ok(())
+}
+
+/// Names every field that is wrong at once.
+fn parse_grant(body: &Value) -> Result<Grant, AppError> {
+    let role = body
+        .get("role")
+        .and_then(Value::as_str)
+        .and_then(|role| role.parse::<Role>().ok());
+    let tenant = match body.get("tenant") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(tenant)) if tenant_is_valid(tenant) => Ok(Some(tenant.clone())),
+        Some(_) => Err(FieldError {
+            pointer: "/tenant".to_owned(),
+            detail: "accepted: nothing, or 1 to 64 characters A-Z a-z 0-9 _ . -".to_owned(),
+        }),
+    };
+    match (role, tenant) {
+        (Some(role), Ok(tenant)) => Ok(Grant { role, tenant }),
+        (role, tenant) => {
+            let role_error = role.is_none().then(|| FieldError {
+                pointer: "/role".to_owned(),
+                detail: "needed: none, viewer, writer, operator or admin".to_owned(),
+            });
+            let errors: Vec<FieldError> = role_error.into_iter().chain(tenant.err()).collect();
+            let names: Vec<&str> = errors.iter().map(|error| &*error.pointer).collect();
+            Err(
+                AppError::bad_request(format!("no token was made: {} is wrong", names.join(", ")))
+                    .with_errors(errors),
+            )
+        }
+    }
+}
+
+/// Runs what waits for the disk where it holds up nobody.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AppError> + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "work on the tokens broke off");
+            Err(AppError::internal())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let check = |body: Value| parse_grant(&body).map_err(|error| error.to_string());
+        assert_eq!(
+            check(json!({"role": "writer", "tenant": "shop"})),
+            Ok(Grant {
+                role: Role::Writer,
+                tenant: Some("shop".to_owned())
+            })
+        );
+        assert!(check(json!({"role": "viewer", "tenant": null})).is_ok());
+        for (body, named) in [
+            (json!({}), "/role is wrong"),
+            (json!([]), "/role is wrong"),
+            (
+                json!({"role": "boss", "tenant": 1}),
+                "/role, /tenant is wrong",
+            ),
+            (
+                json!({"role": "viewer", "tenant": "a b"}),
+                "/tenant is wrong",
+            ),
+        ] {
+            let error = check(body).expect_err("it is wrong");
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Who a request comes from, and what handlers ask of them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use pulseboard_shared::Role;
+use salvo::{
+    Depot, Request,
+    http::{HeaderMap, header},
+};
+
+use super::{session::SessionId, token::TokenId};
+use crate::error::AppError;
+
+/// Who a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// What they may do.
+    pub role: Role,
+    /// The tenant that their token is bound to, if any.
+    pub tenant: Option<String>,
+    /// Whether they showed a token; decides between 401 and 403.
+    pub known: bool,
+    /// What their rights hang on; a stream ends when that does.
+    pub credential: Credential,
+}
+
+/// What a caller's rights hang on: withdrawing the token or ending the session ends what was
+/// opened with it. Both are `None` for anonymous callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// The token shown, or that the session was opened with.
+    pub token: Option<TokenId>,
+    /// The session.
+    pub session: Option<SessionId>,
+}
+
+/// What was found out about a request's caller: put into the depot for [`caller`].
+#[derive(Clone, Debug)]
+pub(super) struct Identity(pub(super) Result<Caller, AppError>);
+
+/// The caller of this request.
+///
+/// # Errors
+/// 401 or 429 for a token or ticket that is not known; doors that are open to all do not ask.
+/// 500 when nobody looked, which the router rules out.
+pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
+    depot
+        .get_typed::<Identity>()
+        .ok()
+        .ok_or_else(AppError::internal)?
+        .0
+        .as_ref()
+        .map_err(Clone::clone)
+}
+
+/// Lets those through who may read and stream.
+///
+/// # Errors
+/// 401 without a token, 403 with one that is too weak.
+pub fn require_read(depot: &Depot) -> Result<(), AppError> {
+    require(depot, Role::reads, "viewer, operator or admin")
+}
+
+/// Lets those through who may push metrics.
+///
+/// # Errors
+/// As [`require_read`].
+pub fn require_write(depot: &Depot) -> Result<(), AppError> {
+    require(depot, Role::writes, "writer, operator or admin")
+}
+
+/// Lets those through who may control, publish, acknowledge and silence.
+///
+/// # Errors
+/// As [`require_read`].
+pub fn require_operate(depot: &Depot) -> Result<(), AppError> {
+    require(depot, Role::operates, "operator or admin")
+}
+
+/// Lets those through who may change rules and tokens.
+///
+/// # Errors
+/// As [`require_read`].
+pub fn require_administer(depot: &Depot) -> Result<(), AppError> {
+    require(depot, Role::administers, "admin")
+}
+
+fn require(depot: &Depot, may: impl Fn(Role) -> bool, needed: &str) -> Result<(), AppError> {
+    let caller = caller(depot)?;
+    match (may(caller.role), caller.known) {
+        (true, _) => Ok(()),
+        (false, true) => Err(AppError::forbidden(format!(
+            "this token has the role {}; needed is {needed}",
+            caller.role
+        ))),
+        (false, false) => Err(AppError::unauthorized(format!(
+            "a token with the role {needed} is needed"
+        ))),
+    }
+}
+
+/// The role of a caller without a token. The loopback default is for direct callers: a proxy's
+/// headers, or a host name that was rebound to this address, make a viewer of them.
+pub(super) fn anonymous_role(set: Option<Role>, loopback: bool, headers: &HeaderMap) -> Role {
+    if let Some(role) = set {
+        return role;
+    }
+    let direct = !headers.contains_key(header::FORWARDED)
+        && !headers
+            .keys()
+            .any(|name| name.as_str().starts_with("x-forwarded-"))
+        && headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .is_some_and(is_loopback_host);
+    if loopback && direct {
+        Role::Admin
+    } else {
+        Role::Viewer
+    }
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let name = name.trim_end_matches('.');
+    name.eq_ignore_ascii_case("localhost")
+        || name.to_ascii_lowercase().ends_with(".localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The address of the other end of the connection.
+#[must_use]
+pub fn client_address(request: &Request) -> IpAddr {
+    match request.remote_addr() {
+        salvo::conn::SocketAddr::IPv4(address) => SocketAddr::from(*address).ip(),
+        salvo::conn::SocketAddr::IPv6(address) => SocketAddr::from(*address).ip(),
+        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_only_loopback_callers_use() {
+        for host in [
+            "localhost",
+            "LOCALHOST:3000",
+            "127.0.0.1",
+            "127.9.9.9:80",
+            "[::1]:3000",
+            "[::1]",
+            "app.localhost:1",
+        ] {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.org",
+            "127.0.0.1.example.org",
+            "localhost.example.org",
+            "10.0.0.1:3000",
+            "[::2]:1",
+        ] {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+}
