@@ -79,7 +79,8 @@ fn configure(spa: &Path, backend: &str) -> Result<()> {
 /// The headers to serve the page with, in the `_headers` format.
 fn headers(spa: &Path, index: &str, backend: &str) -> Result<String> {
     let mut text = format!(
-        "/*\n  Content-Security-Policy: {}\n  X-Content-Type-Options: nosniff\n  Referrer-Policy: no-referrer\n  \
+        "# Another backend in config.json must also stand here, behind connect-src.\n\
+         /*\n  Content-Security-Policy: {}\n  X-Content-Type-Options: nosniff\n  Referrer-Policy: no-referrer\n  \
          Cross-Origin-Opener-Policy: same-origin\n",
         content_security_policy(index, backend)
     );

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// Every setting, as environment variable and as flag. The contract with the user: all of them
-/// stand in the README and in `--help`.
+/// The settings that are promised to users, as environment variable and as flag, so that none can
+/// go or be renamed unnoticed. Those that came later are read from the server's own table.
 const SETTINGS: &[(&str, &str)] = &[
     ("BIND_ADDR", "--bind"),
     ("METRIC_SOURCE", "--source"),
@@ -24,6 +24,13 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ALLOWED_ORIGINS", "--allowed-origins"),
     ("ANONYMOUS_ROLE", "--anonymous-role"),
     ("MAX_CONNECTIONS", "--max-connections"),
+    (
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "--max-connections-per-address",
+    ),
+    ("MAX_CONNECTIONS_PER_TOKEN", "--max-connections-per-token"),
+    ("IDLE_TIMEOUT_SEC", "--idle-timeout-sec"),
+    ("WRITE_TIMEOUT_SEC", "--write-timeout-sec"),
     ("MAX_SERIES", "--max-series"),
     ("MAX_BODY_BYTES", "--max-body-bytes"),
     ("MAX_MESSAGE_BYTES", "--max-message-bytes"),
@@ -191,6 +198,20 @@ impl Findings {
     }
 }
 
+/// The environment variables and flags in the text of the server's table.
+fn settings_in(table: &str) -> Vec<String> {
+    let quoted = |line: &str| Some(line.split_once('"')?.1.split_once('"')?.0.to_owned());
+    table
+        .lines()
+        .map(str::trim)
+        .filter_map(|line| match line.split_once(": ") {
+            Some(("env", value)) => quoted(value),
+            Some(("flag", value)) => quoted(value).map(|flag| format!("--{flag}")),
+            _ => None,
+        })
+        .collect()
+}
+
 /// The plain paths in the router's text; those with a placeholder stand for no single door.
 fn routes(router: &str) -> Vec<String> {
     let literals = router
@@ -305,6 +326,12 @@ mod tests {
         let router =
             "Router::with_path(\"api/stats\").get(x).push(Router::with_path(\"{**path}\"))";
         assert_eq!(routes(router), ["/api/stats"]);
+    }
+
+    #[test]
+    fn settings_are_read_from_their_table() {
+        let table = "  a: A {\n    env: \"A_B\",\n    flag: Some(\"a-b\"),\n    flag: None,\n    env: $env,\n";
+        assert_eq!(settings_in(table), ["A_B", "--a-b"]);
     }
 
     #[test]

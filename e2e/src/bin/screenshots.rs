@@ -1,5 +1,7 @@
 //! Takes the pictures for the README from the real page: `cargo xtask screenshots`.
 //!
+//! A picture is named after what it shows, the theme and the device.
+//!
 //! The figures are this machine's while the pictures are taken, with requests made here so that
 //! there is something to see; only alerts come from the simulator, since a machine that is well
 //! has none.
@@ -65,8 +67,8 @@ async fn visitors(address: &str) -> Result<()> {
 
 async fn live(folder: &Path, address: &str) -> Result<()> {
     let looks = [
-        ("live-dark", Look::DESKTOP.dark()),
-        ("live-light", Look::DESKTOP),
+        ("live-dark-desktop", Look::DESKTOP.dark()),
+        ("live-light-desktop", Look::DESKTOP),
         ("live-dark-tablet", Look::TABLET.dark()),
         ("live-light-tablet", Look::TABLET),
         ("live-dark-phone", Look::PHONE.dark()),
@@ -86,7 +88,8 @@ async fn live(folder: &Path, address: &str) -> Result<()> {
             Ok(page.text(".chart").await?.contains(" at ").then_some(()))
         })
         .await?;
-        page.screenshot(&picture(folder, "read-out-light")).await
+        page.screenshot(&picture(folder, "read-out-light-desktop"))
+            .await
     })
     .await
 }
@@ -98,14 +101,15 @@ async fn disconnected(folder: &Path, server: &mut Server) -> Result<()> {
         page.expects_errors("WebSocket connection to");
         server.kill().await?;
         page.becomes_disconnected(Duration::from_secs(5)).await?;
-        page.screenshot(&picture(folder, "disconnected-dark")).await
+        page.screenshot(&picture(folder, "disconnected-dark-desktop"))
+            .await
     })
     .await
 }
 
 async fn alerts(folder: &Path, address: &str) -> Result<()> {
     for (name, look) in [
-        ("alerts-dark", Look::DESKTOP.dark()),
+        ("alerts-dark-desktop", Look::DESKTOP.dark()),
         ("alerts-light-phone", Look::PHONE),
     ] {
         visit(address, look, async |page| {
@@ -132,7 +136,7 @@ async fn wrong_address(folder: &Path) -> Result<()> {
         page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket connection to");
         page.shows("Nothing answers at").await?;
-        page.screenshot(&picture(folder, "wrong-address-light"))
+        page.screenshot(&picture(folder, "wrong-address-light-desktop"))
             .await
     })
     .await
