@@ -52,10 +52,12 @@ async fn reading_needs_a_token_that_reads() {
         "/api/metrics",
         "/api/metrics/recent",
         "/api/metrics/stream",
+        "/api/metrics/since?epoch=0&offset=0",
         "/api/alerts",
         "/api/rooms",
         "/metrics",
         "/events/alerts",
+        "/events/metrics",
     ] {
         let anonymous = server.get(path).await;
         assert!(
