@@ -18,11 +18,20 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match settings::load(std::env::args_os(), &|name| std::env::var(name).ok()) {
-        Ok(Launch::Run(settings)) => start(settings),
-        Ok(Launch::CheckConfig(_)) => say("settings are valid\n"),
+        Ok(Launch::Run(settings)) => checked(&settings).unwrap_or_else(|| start(settings)),
+        Ok(Launch::CheckConfig(settings)) => {
+            checked(&settings).unwrap_or_else(|| say("settings are valid\n"))
+        }
         Ok(Launch::Text(text)) => say(&text),
         Err(error) => refuse(&error.to_string()),
     }
+}
+
+/// Refuses settings that parse but cannot be worked with.
+fn checked(settings: &Settings) -> Option<ExitCode> {
+    pulseboard::rooms::check(&settings.rooms)
+        .err()
+        .map(|error| refuse(&error.to_string()))
 }
 
 fn say(text: &str) -> ExitCode {
@@ -66,6 +75,11 @@ async fn serve_until_signal(settings: Settings) -> ExitCode {
             ));
         }
     };
+    // Before the address is printed: who reads it may stop us in the same moment.
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&format!("signals cannot be heard: {error}")),
+    };
     // The real port, where port 0 asked for any.
     let address = listener.local_addr().unwrap_or(address);
     let settings = Settings {
@@ -79,7 +93,7 @@ async fn serve_until_signal(settings: Settings) -> ExitCode {
     tracing::info!(server.address = %address, source = ?settings.metric_source, "listening on {address}");
 
     let stop = CancellationToken::new();
-    tokio::spawn(watch_signals(stop.clone()));
+    tokio::spawn(watch_signals(signals, stop.clone()));
     match pulseboard::run(listener, settings, Clock::system(), stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -89,36 +103,51 @@ async fn serve_until_signal(settings: Settings) -> ExitCode {
     }
 }
 
-/// The first Ctrl-C or SIGTERM stops in order, the second Ctrl-C at once.
-async fn watch_signals(stop: CancellationToken) {
-    wait_for_signal().await;
+/// The first Ctrl-C or SIGTERM stops in order, the second at once.
+async fn watch_signals(mut signals: Signals, stop: CancellationToken) {
+    signals.next().await;
     stop.cancel();
-    wait_for_signal().await;
+    signals.next().await;
     tracing::warn!("second signal: stopping at once");
     std::process::exit(130);
 }
 
+/// Ctrl-C and, where there is one, SIGTERM; heard from the moment that this is made.
 #[cfg(unix)]
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return wait_for_interrupt().await;
-    };
-    tokio::select! {
-        () = wait_for_interrupt() => {}
-        _ = terminate.recv() => {}
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
-#[cfg(not(unix))]
-async fn wait_for_signal() {
-    wait_for_interrupt().await;
-}
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
 
-async fn wait_for_interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler the signal ends the process by itself.
-        std::future::pending::<()>().await;
+#[cfg(windows)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) {
+        self.0.recv().await;
     }
 }
 

@@ -304,6 +304,14 @@ impl Rooms {
     }
 }
 
+/// Checks that the rooms of the settings can be made, without making them.
+///
+/// # Errors
+/// An event schema that is none; says which.
+pub fn check(settings: &BTreeMap<String, RoomSettings>) -> Result<(), EventError> {
+    config::build(settings).map(drop)
+}
+
 /// Whether a role is at least another. A writer reads nothing, so it is in no room.
 fn may_join(role: Role, needed: Role) -> bool {
     role.reads()
