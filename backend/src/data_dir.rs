@@ -67,7 +67,12 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
 /// The disk refuses; the old file is still there.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
+    let mut options = File::options();
+    options.create(true).truncate(true).write(true);
+    // What is kept is nobody else's business: digests of tokens are among it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -90,6 +95,20 @@ mod tests {
         assert!(matches!(open(&path), Err(DataDirError::InUse { .. })));
         drop(held);
         assert!(open(&path).is_ok(), "it can be had again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_is_whole_and_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let path = temporary.path().join("tokens.json");
+        for text in ["long first text", "short"] {
+            replace_file(&path, text.as_bytes()).expect("replaced");
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some(text));
+        }
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
