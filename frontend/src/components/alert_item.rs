@@ -32,7 +32,7 @@ fn course(entry: &Entry) -> String {
         Standing::Firing if entry.times == 1 => "Active".to_owned(),
         Standing::Firing => format!("Active · {} times in {lasted}", entry.times),
         Standing::Resolved => format!("Resolved after {lasted}"),
-        Standing::Unwatched => format!("Ended with a server restart, after {lasted}"),
+        Standing::EndedUnheard => format!("Ended while disconnected, after {lasted} or more"),
     }
 }
 
@@ -98,8 +98,8 @@ mod tests {
             (3, Standing::Resolved, "Resolved after 23 s"),
             (
                 1,
-                Standing::Unwatched,
-                "Ended with a server restart, after 23 s",
+                Standing::EndedUnheard,
+                "Ended while disconnected, after 23 s or more",
             ),
         ] {
             assert_eq!(course(&entry(times, standing)), text);

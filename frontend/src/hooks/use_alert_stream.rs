@@ -16,6 +16,7 @@ use crate::{
     net::{
         alert_link::{Action, AlertLink, Event},
         config::{Endpoint, encode_query},
+        fetch,
     },
     platform,
     stores::alert::AlertStore,
@@ -107,12 +108,29 @@ impl Driver {
                     wasm_bindgen_futures::spawn_local(async move { drop(closed) });
                 }
                 Action::Apply(alert) => self.alerts.reduce_mut(|alerts| alerts.apply(&alert)),
+                Action::CatchUp => self.catch_up(),
                 Action::Listening(listening) => self
                     .alerts
                     .reduce_mut(|alerts| alerts.set_listening(listening)),
             }
         }
         self.plan();
+    }
+
+    fn catch_up(self: &Rc<Self>) {
+        let asked = self.alerts.get().firing_incidents();
+        let weak = Rc::downgrade(self);
+        let endpoint = self.endpoint.clone();
+        wasm_bindgen_futures::spawn_local(async move {
+            let active = fetch::active_alerts(&endpoint).await;
+            if let (Some(driver), Some(active)) = (weak.upgrade(), active)
+                && !driver.stopped.get()
+            {
+                driver
+                    .alerts
+                    .reduce_mut(|alerts| alerts.reconcile(&asked, &active));
+            }
+        });
     }
 
     fn plan(self: &Rc<Self>) {

@@ -23,7 +23,7 @@ use crate::{
         fetch,
     },
     platform,
-    stores::{alert::AlertStore, connection::ConnectionStore, stats::StatsStore},
+    stores::{connection::ConnectionStore, stats::StatsStore},
 };
 
 /// In a hidden tab there are no animation frames; what arrived is taken in this often instead.
@@ -50,13 +50,12 @@ impl Nudge {
 pub fn use_metrics_socket(endpoint: Endpoint) -> Nudge {
     let stats = use_dispatch::<StatsStore>();
     let connection = use_dispatch::<ConnectionStore>();
-    let alerts = use_dispatch::<AlertStore>();
     let running = use_mut_ref(|| None::<Rc<Driver>>);
 
     {
         let running = Rc::clone(&running);
         use_effect_with(endpoint, move |endpoint| {
-            let driver = Driver::start(endpoint.clone(), stats, connection, alerts);
+            let driver = Driver::start(endpoint.clone(), stats, connection);
             running.replace(Some(Rc::clone(&driver)));
             move || {
                 running.take();
@@ -103,7 +102,6 @@ struct Driver {
     stopped: Cell<bool>,
     stats: Dispatch<StatsStore>,
     connection: Dispatch<ConnectionStore>,
-    alerts: Dispatch<AlertStore>,
 }
 
 impl Driver {
@@ -111,7 +109,6 @@ impl Driver {
         endpoint: Endpoint,
         stats: Dispatch<StatsStore>,
         connection: Dispatch<ConnectionStore>,
-        alerts: Dispatch<AlertStore>,
     ) -> Rc<Self> {
         let driver = Rc::new(Self {
             endpoint,
@@ -126,7 +123,6 @@ impl Driver {
             stopped: Cell::new(false),
             stats,
             connection,
-            alerts,
         });
         driver.listen();
         driver.happened(Event::Network {
@@ -323,22 +319,9 @@ impl Driver {
         self.hidden_flush.take();
         let updates = self.updates.take();
         if !updates.is_empty() {
-            let restarted_at = updates.iter().find_map(|update| match update {
-                Update::Window {
-                    restarted: true,
-                    rows,
-                    ..
-                } => rows.first().map(|row| row.t_ms),
-                _ => None,
-            });
             let offset_ms = self.feed.borrow().clock_offset_ms();
             self.stats
                 .reduce_mut(|stats| stats.apply(updates, offset_ms));
-            if let Some(t_ms) = restarted_at {
-                #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
-                self.alerts
-                    .reduce_mut(|alerts| alerts.forget_before(t_ms as i64));
-            }
         }
         if let Some(view) = self.view.take() {
             self.connection

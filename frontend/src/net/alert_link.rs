@@ -54,6 +54,8 @@ pub enum Action {
     Apply(Box<Alert>),
     /// Whether the page hears of alerts at present.
     Listening(bool),
+    /// Ask which incidents go on now: the stream tells only what happens from here on.
+    CatchUp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,7 +117,7 @@ impl AlertLink {
                     since: at,
                     heard_at: at,
                 };
-                vec![Action::Listening(true)]
+                vec![Action::Listening(true), Action::CatchUp]
             }
             (Event::Failed, Link::Opening | Link::Open { .. }) => self.lose(at),
             (Event::Unnamed { data, id }, _) => {
@@ -185,7 +187,10 @@ mod tests {
     fn resumes_after_the_newest_event() {
         let mut link = AlertLink::new(1);
         assert_eq!(link.on(0.0, Event::Start), [Action::Open(None)]);
-        assert_eq!(link.on(1.0, Event::Opened), [Action::Listening(true)]);
+        assert_eq!(
+            link.on(1.0, Event::Opened),
+            [Action::Listening(true), Action::CatchUp]
+        );
         let got = link.on(
             2.0,
             Event::Unnamed {

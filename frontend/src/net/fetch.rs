@@ -1,6 +1,7 @@
 //! The page's few plain requests: its settings, and the questions of [`super::probe`].
 
 use gloo::utils::window;
+use pulseboard_shared::Alert;
 use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
@@ -60,6 +61,12 @@ async fn ask(address: &str) -> Reply {
         Some(_) => Reply::Hidden,
         None => Reply::Nothing,
     }
+}
+
+/// The incidents that go on now; `None` when the server does not say.
+pub async fn active_alerts(endpoint: &Endpoint) -> Option<Vec<Alert>> {
+    let response = get(&endpoint.http("/api/alerts"), RequestMode::Cors).await?;
+    serde_json::from_str(&text(&response).await?).ok()
 }
 
 /// Finds out why the socket of `endpoint` does not open.

@@ -21,8 +21,8 @@ pub enum Standing {
     Firing,
     /// It ended.
     Resolved,
-    /// The server that watched it began anew and knows of it no more.
-    Unwatched,
+    /// It ended while this page could not hear of it.
+    EndedUnheard,
 }
 
 /// One incident.
@@ -104,7 +104,7 @@ impl AlertStore {
                     return;
                 }
                 let repeated = heard_ms == entry.heard_ms && state == AlertState::Firing;
-                if repeated {
+                if repeated && entry.is_firing() {
                     return;
                 }
                 let entry = Rc::make_mut(entry);
@@ -128,8 +128,12 @@ impl AlertStore {
                 times: 1,
                 standing: Standing::Firing,
             })),
-            // The end of something that this page never saw begin.
-            (None, AlertState::Resolved) => return,
+            // The end of something that this page never saw begin: nor shall it, should older
+            // news of it still be on the way.
+            (None, AlertState::Resolved) => {
+                self.remember_dismissed([(alert.incident, Severity::Critical)]);
+                return;
+            }
         }
         if alert.severity == Severity::Critical
             && alert.state == AlertState::Firing
@@ -157,14 +161,26 @@ impl AlertStore {
         self.settle();
     }
 
-    /// The server began anew at `at_ms`: what it had not heard of since will never be resolved.
-    pub fn forget_before(&mut self, at_ms: i64) {
+    /// The server says that exactly `active` go on. What was firing when it was `asked`, and is
+    /// not among them, ended unheard; what this page has not heard of began unheard.
+    pub fn reconcile(&mut self, asked: &[Uuid], active: &[Alert]) {
         for entry in Rc::make_mut(&mut self.entries) {
-            if entry.is_firing() && entry.heard_ms < at_ms {
-                Rc::make_mut(entry).standing = Standing::Unwatched;
+            let goes_on = active.iter().any(|alert| alert.incident == entry.incident);
+            if entry.is_firing() && asked.contains(&entry.incident) && !goes_on {
+                Rc::make_mut(entry).standing = Standing::EndedUnheard;
             }
         }
         self.settle();
+        for alert in active {
+            self.apply(alert);
+        }
+    }
+
+    /// Incidents going on, as far as this page knows.
+    #[must_use]
+    pub fn firing_incidents(&self) -> Vec<Uuid> {
+        let firing = self.entries.iter().filter(|entry| entry.is_firing());
+        firing.map(|entry| entry.incident).collect()
     }
 
     /// Whether the page hears of alerts at present.
@@ -361,11 +377,31 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_server_leaves_no_eternal_alert() {
-        let mut store = after(&[firing(7, 1_000), firing(8, 9_000)]);
-        store.forget_before(5_000);
-        assert_eq!(store.select_firing(), 1);
+    fn a_page_that_was_away_learns_what_goes_on() {
+        let mut store = after(&[firing(7, 1_000), firing(8, 1_000)]);
+        let asked = store.firing_incidents();
+        // Begins while the answer is on its way, so the answer does not know of it.
+        store.apply(&firing(9, 2_000));
+        store.reconcile(&asked, &[firing(8, 1_000), firing(10, 1_500)]);
         let entries = store.select_entries();
-        assert_eq!(entries[1].standing, Standing::Unwatched);
+        let standing = |incident: u128| {
+            let id = Uuid::from_u128(incident);
+            entries
+                .iter()
+                .find(|entry| entry.incident == id)
+                .map(|entry| entry.standing)
+        };
+        assert_eq!(standing(7), Some(Standing::EndedUnheard));
+        for incident in [8, 9, 10] {
+            assert_eq!(standing(incident), Some(Standing::Firing), "{incident}");
+        }
+        assert_eq!(store.select_critical(), 3);
+    }
+
+    #[test]
+    fn an_end_that_overtakes_the_answer_is_the_end() {
+        let mut store = after(&[resolved(7, 2_000)]);
+        store.reconcile(&[], &[firing(7, 1_000)]);
+        assert_eq!(store.select_entries().len(), 0);
     }
 }

@@ -1,6 +1,7 @@
 // Fakes for the tests in web.rs: sockets and streams that do what the test says.
 
 let fakes = { socket: [], stream: [] };
+let answers = [];
 
 class Fake extends EventTarget {
   constructor(kind, address) {
@@ -18,14 +19,20 @@ const newest = (kind) => fakes[kind].at(-1);
 
 export function install() {
   fakes = { socket: [], stream: [] };
+  answers = [];
   window.WebSocket = class extends Fake {
     constructor(address) { super("socket", address); }
   };
   window.EventSource = class extends Fake {
     constructor(address) { super("stream", address); }
   };
-  window.fetch = () => Promise.resolve(new Response('{"backend":"http://fake.test"}'));
+  window.fetch = (address) => Promise.resolve(new Response(
+    address.endsWith("config.json") ? '{"backend":"http://fake.test"}' : answers.shift() ?? "[]",
+  ));
 }
+
+// What the next request to the server is answered.
+export function answer(text) { answers.push(text); }
 
 export const opened = (kind) => fakes[kind].map((fake) => fake.address).join("\n");
 export const open_now = (kind) => fakes[kind].filter((fake) => fake.isOpen).length;
