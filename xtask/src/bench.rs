@@ -1,15 +1,20 @@
-//! `bench`: the micro-benchmarks in every crate's `benches/`.
+//! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s.
 
 use std::fs;
 
 use anyhow::{Result, bail};
 
-use crate::shell;
+use crate::{fan_out, shell};
 
 /// The crates that have something to measure.
 const CRATES: &[(&str, &str)] = &[("backend", "pulseboard"), ("shared", "pulseboard-shared")];
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    if let Some((name, flags)) = arguments.split_first()
+        && name == "fan-out"
+    {
+        return fan_out::start(flags);
+    }
     let flags = crate::passed_on(arguments)?;
     let mut command = shell::cargo();
     command.arg("bench");

@@ -12,6 +12,7 @@ mod browser;
 mod build;
 mod dev;
 mod dist;
+mod fan_out;
 mod npm;
 mod page;
 mod run;
@@ -80,8 +81,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[-- CRITERION FLAGS]",
-        summary: "the micro-benchmarks in every crate's benches/",
+        arguments: "[fan-out] [-- FLAGS]",
+        summary: "the micro-benchmarks, or with `fan-out` (flags: `fan-out help`) the server beside its peers",
         start: bench::start,
     },
     Chore {

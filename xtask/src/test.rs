@@ -168,7 +168,11 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
                     "--no-deps",
                     "--document-private-items",
                 ])
-                .env("RUSTDOCFLAGS", "-D warnings"),
+                // These documents are for those who work here, and so have the private items too.
+                .env(
+                    "RUSTDOCFLAGS",
+                    "-D warnings -A rustdoc::private-intra-doc-links",
+                ),
         )
     });
     let nextest = tools::nextest();

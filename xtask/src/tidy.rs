@@ -128,10 +128,21 @@ impl Findings {
             true => Some(shell::output(Command::new(server).arg("--help"))?),
             false => None,
         };
-        let flags = SETTINGS
+        let table = shell::root()
+            .join("backend")
+            .join("src")
+            .join("settings.rs");
+        let table = fs::read_to_string(table).context("the table of settings cannot be read")?;
+        let promised = SETTINGS
             .iter()
             .flat_map(|(variable, flag)| [*variable, *flag]);
-        for name in flags.chain(SETTINGS_WITHOUT_FLAG.iter().copied()) {
+        let promised = promised
+            .chain(SETTINGS_WITHOUT_FLAG.iter().copied())
+            .map(str::to_owned);
+        let mut names: Vec<String> = promised.chain(settings_in(&table)).collect();
+        names.sort();
+        names.dedup();
+        for name in &names {
             if !has_word(&readme, name) {
                 self.0
                     .push(format!("README.md: the setting {name} is not explained"));
