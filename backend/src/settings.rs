@@ -8,7 +8,7 @@
 //!
 //! To add a setting, add one entry to the table (and to the README and `config.example.toml`,
 //! which tests compare with it). Parsing lives in [`parse`], flags in [`cli`], the file in
-//! [`file`]. Nothing here reads the process's environment or arguments by itself.
+//! [`mod@file`]. Nothing here reads the process's environment or arguments by itself.
 
 mod cli;
 mod file;

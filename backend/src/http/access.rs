@@ -56,7 +56,7 @@ pub const COOKIE: &str = "pulseboard_session";
 /// Tokens, sessions and tickets, and the streams that end with them.
 #[derive(Debug)]
 pub struct Access {
-    /// As in the settings; `None` for the rule of [`caller`].
+    /// As in the settings; `None` for the rule of [`caller()`].
     anonymous: Option<Role>,
     /// Whether the server listens where only this machine can reach it.
     loopback: bool,
@@ -123,7 +123,7 @@ impl Access {
         })
     }
 
-    /// Finds out who is calling, for [`caller`] and for the stream that may come of it.
+    /// Finds out who is calling, for [`caller()`] and for the stream that may come of it.
     ///
     /// # Errors
     /// 403 for a request that would change something, with nothing but a cookie to its name.
