@@ -1,0 +1,668 @@
+//! `bench fan-out`: what one delivery costs this server, beside its peers, in one run.
+//!
+//! Each server in turn is pinned to one core and the load client to another. For every setting
+//! all servers are measured one after the other, round by round, so that what else the machine
+//! does hits them alike; the table gives the median of the rounds, and ratios to the floor. A
+//! peer that cannot be had is left out, and the reason is said.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{npm, shell};
+
+/// The peer from npm.
+const WS: npm::Package = npm::Package {
+    name: "ws",
+    version: "8.23.0",
+};
+
+/// Where distributions put nginx's modules.
+const NCHAN: &[&str] = &[
+    "/usr/lib/nginx/modules/ngx_nchan_module.so",
+    "/usr/lib64/nginx/modules/ngx_nchan_module.so",
+];
+
+/// Bytes of a payload; Pulseboard's tick of four metrics has about as many.
+const PAYLOAD_BYTES: usize = 400;
+/// How long a server may take until it accepts connections.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a server may take to end in order before it is killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(8);
+/// Ticks in the window that is sent on opening, and how often they come while it fills.
+const WINDOW: u32 = 60;
+const FILLING_INTERVAL_MS: u32 = 250;
+
+const HELP: &str = "\
+cargo xtask bench fan-out [FLAGS]
+
+  --quick               1 000 and 5 000 viewers, a few seconds each, one round
+  --servers A,B         of floor, pulseboard, nchan, node        (all that can be had)
+  --transports A,B      of ws, sse                               (both)
+  --viewers N,M         how many watch                           (1000,5000,10000)
+  --rates R,S           frames a second                          (1,20)
+  --seconds S           how long each is measured                (6; --quick: 4)
+  --rounds N            how often each is measured               (3; --quick: 1)
+  --cores S,C           of the server and of the client          (0,1)
+  --skip LIST           of frames, opening, frozen: parts to leave out
+  --priority            run both with nice -n -15, which needs the right to; for a shared machine
+  --no-build            take the release programs as they are";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    Floor,
+    Pulseboard,
+    Nchan,
+    Node,
+}
+
+const PEERS: &[(Peer, &str)] = &[
+    (Peer::Floor, "floor"),
+    (Peer::Pulseboard, "pulseboard"),
+    (Peer::Nchan, "nchan"),
+    (Peer::Node, "node"),
+];
+
+impl Peer {
+    fn name(self) -> &'static str {
+        PEERS
+            .iter()
+            .find(|(peer, _)| *peer == self)
+            .map_or("?", |(_, name)| name)
+    }
+
+    /// What viewers open.
+    fn path(self, transport: &str) -> String {
+        match self {
+            Self::Floor | Self::Node | Self::Nchan => format!("/{transport}"),
+            Self::Pulseboard if transport == "ws" => "/ws/metrics".to_owned(),
+            Self::Pulseboard => "/events/metrics".to_owned(),
+        }
+    }
+}
+
+struct Plan {
+    servers: Vec<Peer>,
+    transports: Vec<String>,
+    viewers: Vec<usize>,
+    rates: Vec<u32>,
+    seconds: f64,
+    rounds: usize,
+    cores: (String, String),
+    skip: Vec<String>,
+    priority: bool,
+    build: bool,
+}
+
+/// One row of what is measured, for every server.
+#[derive(Clone, Debug)]
+struct Setting {
+    transport: String,
+    viewers: usize,
+    frozen: usize,
+    rate: u32,
+    seconds: f64,
+    /// The server runs this long before anybody comes.
+    fill: Duration,
+    /// Instead of a tick at each frame: the interval of Pulseboard's, in milliseconds.
+    interval_ms: Option<u32>,
+}
+
+type Reports = BTreeMap<Peer, Vec<Value>>;
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    if arguments.iter().any(|word| word == "help") {
+        println!("{HELP}");
+        return Ok(());
+    }
+    if !cfg!(target_os = "linux") {
+        bail!("this bench pins processes and reads /proc: it runs on Linux only");
+    }
+    let mut plan = parse(arguments)?;
+    if shell::find("taskset").is_none() {
+        bail!("taskset, which pins a program to a core, is not on the PATH (package util-linux)");
+    }
+    if plan.build {
+        let mut build = shell::cargo();
+        build.args(["build", "--release", "--package", "pulseboard"]);
+        build.args(["--package", "pulseboard-bench"]);
+        shell::run(&mut build)?;
+    }
+    plan.servers.retain(|peer| match prepare(*peer) {
+        Ok(()) => true,
+        Err(error) => {
+            println!("leaving {} out: {error:#}", peer.name());
+            false
+        }
+    });
+    let wanted = |part: &str| !plan.skip.iter().any(|skipped| skipped == part);
+    if wanted("frames") {
+        measure_frames(&plan)?;
+    }
+    if wanted("opening") {
+        measure_opening(&plan)?;
+    }
+    if wanted("frozen") {
+        measure_frozen(&plan)?;
+    }
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> Result<Plan> {
+    let quick = arguments.iter().any(|word| word == "--quick");
+    let mut plan = Plan {
+        servers: PEERS.iter().map(|(peer, _)| *peer).collect(),
+        transports: vec!["ws".to_owned(), "sse".to_owned()],
+        viewers: if quick {
+            vec![1_000, 5_000]
+        } else {
+            vec![1_000, 5_000, 10_000]
+        },
+        rates: vec![1, 20],
+        seconds: if quick { 4.0 } else { 6.0 },
+        rounds: if quick { 1 } else { 3 },
+        cores: ("0".to_owned(), "1".to_owned()),
+        skip: Vec::new(),
+        priority: false,
+        build: true,
+    };
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .map(String::as_str)
+                .with_context(|| format!("{word} needs a value"))
+        };
+        match word.as_str() {
+            "--quick" => {}
+            "--priority" => plan.priority = true,
+            "--no-build" => plan.build = false,
+            "--servers" => {
+                plan.servers = value()?
+                    .split(',')
+                    .map(|wanted| {
+                        let known = PEERS.iter().find(|(_, name)| *name == wanted);
+                        known
+                            .map(|(peer, _)| *peer)
+                            .with_context(|| format!("{wanted:?} is no server of this bench"))
+                    })
+                    .collect::<Result<_>>()?;
+            }
+            "--transports" => plan.transports = list(value()?)?,
+            "--viewers" => plan.viewers = list(value()?)?,
+            "--rates" => plan.rates = list(value()?)?,
+            "--seconds" => plan.seconds = value()?.parse()?,
+            "--rounds" => plan.rounds = value()?.parse()?,
+            "--cores" => {
+                let (server, client) = value()?
+                    .split_once(',')
+                    .context("--cores needs two numbers, such as 0,1")?;
+                plan.cores = (server.to_owned(), client.to_owned());
+            }
+            "--skip" => plan.skip = list(value()?)?,
+            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+        }
+    }
+    if plan
+        .transports
+        .iter()
+        .any(|transport| transport != "ws" && transport != "sse")
+    {
+        bail!("a transport is ws or sse");
+    }
+    if plan.rates.contains(&0) || plan.rounds == 0 {
+        bail!("rates and rounds begin at 1");
+    }
+    Ok(plan)
+}
+
+fn list<T>(text: &str) -> Result<Vec<T>>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.split(',')
+        .map(|part| part.parse().with_context(|| format!("{part:?}")))
+        .collect()
+}
+
+/// Sees to it that a server can be started.
+fn prepare(peer: Peer) -> Result<()> {
+    match peer {
+        Peer::Floor | Peer::Pulseboard => Ok(()),
+        Peer::Nchan => {
+            nginx()?;
+            nchan().map(drop)
+        }
+        Peer::Node => {
+            shell::find("node").context("node is not on the PATH")?;
+            WS.install()
+        }
+    }
+}
+
+fn nginx() -> Result<PathBuf> {
+    // Distributions keep it where only root's path looks.
+    shell::find("nginx")
+        .or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|path| path.is_file()))
+        .context("nginx is not installed (Debian: nginx-light libnginx-mod-nchan)")
+}
+
+fn nchan() -> Result<&'static str> {
+    NCHAN
+        .iter()
+        .copied()
+        .find(|path| Path::new(path).is_file())
+        .context("nginx's nchan module is not installed (Debian: libnginx-mod-nchan)")
+}
+
+/// CPU per delivery, latency and memory.
+fn measure_frames(plan: &Plan) -> Result<()> {
+    for transport in &plan.transports {
+        println!("\n## Frames over {transport}\n");
+        println!(
+            "| viewers | frames/s | server | µs CPU per delivery | × floor | core used | delivered \
+             | latency p50 / p99 ms | spread p50 / p99 ms | KB per idle viewer | kernel KB |"
+        );
+        println!("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+        for viewers in &plan.viewers {
+            for rate in &plan.rates {
+                let setting = Setting {
+                    transport: transport.clone(),
+                    viewers: *viewers,
+                    frozen: 0,
+                    rate: *rate,
+                    seconds: plan.seconds,
+                    fill: Duration::ZERO,
+                    interval_ms: None,
+                };
+                let reports = measure(plan, &plan.servers, &setting);
+                let floor = reports
+                    .get(&Peer::Floor)
+                    .map(|reports| median(reports, "/server_cpu_us_per_delivery"));
+                for (peer, reports) in &reports {
+                    let of = |pointer| median(reports, pointer);
+                    let cpu = of("/server_cpu_us_per_delivery");
+                    println!(
+                        "| {viewers} | {rate} | {} | {cpu:.2} | {} | {:.0} % | {:.1} % | {} / {} \
+                         | {} / {} | {:.1} | {:.1} |",
+                        peer.name(),
+                        floor.map_or("–".to_owned(), |floor| format!("{:.2}", cpu / floor)),
+                        of("/server_cpu_share") * 100.0,
+                        of("/delivered_share") * 100.0,
+                        millis(of("/latency/p50_us")),
+                        millis(of("/latency/p99_us")),
+                        millis(of("/spread/p50_us")),
+                        millis(of("/spread/p99_us")),
+                        of("/idle_bytes_per_viewer") / 1024.0,
+                        of("/idle_kernel_bytes_per_viewer") / 1024.0,
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What opening a viewer costs; with Pulseboard it gets a whole window, elsewhere nothing.
+fn measure_opening(plan: &Plan) -> Result<()> {
+    let viewers = plan.viewers.iter().copied().min().unwrap_or(1_000);
+    println!("\n## Opening {viewers} viewers\n");
+    println!("| transport | server | what it gets | µs CPU per viewer | × nchan | µs per viewer |");
+    println!("|---|---|---|---:|---:|---:|");
+    for transport in &plan.transports {
+        let setting = Setting {
+            transport: transport.clone(),
+            viewers,
+            frozen: 0,
+            rate: 1,
+            seconds: 1.2,
+            fill: Duration::from_millis(u64::from(FILLING_INTERVAL_MS * (WINDOW + 4))),
+            interval_ms: Some(FILLING_INTERVAL_MS),
+        };
+        let reports = measure(plan, &plan.servers, &setting);
+        let nchan = reports
+            .get(&Peer::Nchan)
+            .map(|reports| median(reports, "/open_cpu_us_per_viewer"));
+        for (peer, reports) in &reports {
+            let cpu = median(reports, "/open_cpu_us_per_viewer");
+            println!(
+                "| {transport} | {} | {} | {cpu:.0} | {} | {:.0} |",
+                peer.name(),
+                if *peer == Peer::Pulseboard {
+                    format!("a window of {WINDOW} ticks")
+                } else {
+                    "nothing".to_owned()
+                },
+                nchan.map_or("–".to_owned(), |nchan| format!("{:.2}", cpu / nchan)),
+                median(reports, "/open_wall_us_per_viewer"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// One viewer in ten never reads: what the others notice, and what it costs.
+fn measure_frozen(plan: &Plan) -> Result<()> {
+    let viewers = plan.viewers.iter().copied().max().unwrap_or(10_000);
+    let frozen = viewers / 10;
+    // A rate at which one core is not the limit, so that a change shows.
+    let rate = if viewers > 5_000 { 5 } else { 10 };
+    println!("\n## {frozen} of {viewers} viewers never read, {rate} frames a second\n");
+    println!(
+        "| transport | server | p99 ms without | p99 ms with | ratio \
+         | process KB per frozen viewer | kernel KB per frozen viewer | ended |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|---:|");
+    let servers: Vec<Peer> = plan
+        .servers
+        .iter()
+        .copied()
+        .filter(|peer| *peer != Peer::Floor)
+        .collect();
+    for transport in &plan.transports {
+        let with = Setting {
+            transport: transport.clone(),
+            viewers,
+            frozen,
+            rate,
+            seconds: plan.seconds * 4.0,
+            fill: Duration::ZERO,
+            interval_ms: None,
+        };
+        let without = Setting {
+            frozen: 0,
+            seconds: plan.seconds,
+            ..with.clone()
+        };
+        let without = measure(plan, &servers, &without);
+        for (peer, reports) in measure(plan, &servers, &with) {
+            let Some(without) = without.get(&peer) else {
+                continue;
+            };
+            let p99 = (
+                median(without, "/spread/p99_us"),
+                median(&reports, "/spread/p99_us"),
+            );
+            let each = |pointer| median(&reports, pointer) / 1024.0 / lossy(frozen);
+            println!(
+                "| {transport} | {} | {} | {} | {:.2} | {:.1} | {:.1} | {} |",
+                peer.name(),
+                millis(p99.0),
+                millis(p99.1),
+                p99.1 / p99.0,
+                each("/grown_process_bytes"),
+                each("/grown_kernel_bytes"),
+                median(&reports, "/lost"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// All servers in turn, round by round. One that fails is left out of this setting.
+fn measure(plan: &Plan, servers: &[Peer], setting: &Setting) -> Reports {
+    let mut reports = Reports::new();
+    for round in 0..plan.rounds {
+        for peer in servers {
+            match measure_one(plan, *peer, setting) {
+                Ok(report) => reports.entry(*peer).or_default().push(report),
+                Err(error) => eprintln!(
+                    "{} over {}, {} viewers, {} frames a second, round {}: {error:#}",
+                    peer.name(),
+                    setting.transport,
+                    setting.viewers,
+                    setting.rate,
+                    round + 1
+                ),
+            }
+        }
+    }
+    reports
+}
+
+fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut server = Server::start(plan, peer, setting, port)?;
+    server.wait_until_it_listens(port)?;
+    thread::sleep(if peer == Peer::Pulseboard {
+        setting.fill
+    } else {
+        Duration::ZERO
+    });
+    let mut client = pinned(plan, &plan.cores.1, &program("fan_out_client"));
+    client
+        .args(["--address", &format!("127.0.0.1:{port}")])
+        .args(["--path", &peer.path(&setting.transport)])
+        .args(["--transport", &setting.transport])
+        .args(["--viewers", &setting.viewers.to_string()])
+        .args(["--frozen", &setting.frozen.to_string()])
+        .args(["--seconds", &setting.seconds.to_string()])
+        .args(["--pid", &server.child.id().to_string()]);
+    if peer == Peer::Nchan {
+        client
+            .args(["--publish", "/publish"])
+            .args(["--rate", &setting.rate.to_string()])
+            .args(["--bytes", &PAYLOAD_BYTES.to_string()]);
+    }
+    let report = shell::output(&mut client);
+    server.stop()?;
+    serde_json::from_str(&report?).context("the load client's report")
+}
+
+fn program(name: &str) -> PathBuf {
+    shell::target().join("release").join(name)
+}
+
+/// `program`, on one core.
+fn pinned(plan: &Plan, core: &str, program: &Path) -> Command {
+    let mut command = if plan.priority {
+        let mut command = shell::command("nice");
+        command.args(["-n", "-15", "taskset"]);
+        command
+    } else {
+        shell::command("taskset")
+    };
+    command.args(["--cpu-list", core]).arg(program);
+    command
+}
+
+/// A server under measurement; it never outlives the measurement.
+struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    fn start(plan: &Plan, peer: Peer, setting: &Setting, port: u16) -> Result<Self> {
+        let folder = shell::target().join("fan-out");
+        fs::create_dir_all(&folder)?;
+        let on_core = |program: &Path| pinned(plan, &plan.cores.0, program);
+        let address = format!("127.0.0.1:{port}");
+        let mut command = match peer {
+            Peer::Floor => {
+                let mut command = on_core(&program("fan_out_floor"));
+                command
+                    .args(["--bind", &address, "--transport", &setting.transport])
+                    .args(["--rate", &setting.rate.to_string()])
+                    .args(["--bytes", &PAYLOAD_BYTES.to_string()]);
+                command
+            }
+            Peer::Pulseboard => {
+                let interval_ms = setting.interval_ms.unwrap_or(1_000 / setting.rate);
+                let mut command = on_core(&shell::server_binary());
+                command
+                    .env("RUST_LOG", "warn")
+                    .current_dir(&folder)
+                    .args(["--bind", &address, "--source", "simulator"])
+                    .args(["--data-dir", "memory"])
+                    .args(["--window-size", &WINDOW.to_string()])
+                    .args(["--metric-interval-ms", &interval_ms.to_string()]);
+                command
+            }
+            Peer::Nchan => {
+                let file = folder.join("nginx.conf");
+                fs::write(&file, nginx_conf(&folder, &address)?)?;
+                let mut command = on_core(&nginx()?);
+                command.arg("-p").arg(&folder).arg("-c").arg(&file);
+                command
+            }
+            Peer::Node => {
+                let node = shell::find("node").context("node is not on the PATH")?;
+                let mut command = on_core(&node);
+                command
+                    .arg(shell::root().join("bench/peers/node.cjs"))
+                    .arg(WS.folder())
+                    .arg(port.to_string())
+                    .arg(setting.rate.to_string())
+                    .arg(PAYLOAD_BYTES.to_string());
+                command
+            }
+        };
+        let log = folder.join(format!("{}.log", peer.name()));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("`{}` could not be started", shell::describe(&command)))?;
+        Ok(Self { child, log })
+    }
+
+    fn wait_until_it_listens(&mut self, port: u16) -> Result<()> {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended by itself ({status}); see {}", self.log.display());
+            }
+            if Instant::now() > deadline {
+                bail!("it did not listen within {START_DEADLINE:?}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Asks it to end, and makes it end where it does not.
+    fn stop(&mut self) -> Result<()> {
+        #[cfg(unix)]
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            use nix::{sys::signal, unistd::Pid};
+            // It may have ended already, which is as well.
+            signal::kill(Pid::from_raw(pid), signal::Signal::SIGTERM).ok();
+        }
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing more can be done about one that cannot be ended.
+        self.stop().ok();
+    }
+}
+
+/// One worker without access log; channels in shared memory, as packaged.
+fn nginx_conf(folder: &Path, address: &str) -> Result<String> {
+    let folder = folder.display();
+    let module = nchan()?;
+    Ok(format!(
+        "load_module {module};
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+user root;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log crit;
+events {{ worker_connections 19000; }}
+http {{
+  access_log off;
+  tcp_nodelay on;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  server {{
+    listen {address} backlog=4096;
+    keepalive_requests 1000000;
+    location = /publish {{ nchan_publisher; nchan_channel_id bench; nchan_message_buffer_length 10; }}
+    location = /ws {{ nchan_subscriber websocket; nchan_channel_id bench; nchan_subscriber_first_message newest; }}
+    location = /sse {{ nchan_subscriber eventsource; nchan_channel_id bench; nchan_subscriber_first_message newest; }}
+  }}
+}}
+"
+    ))
+}
+
+fn median(reports: &[Value], pointer: &str) -> f64 {
+    let mut values: Vec<f64> = reports
+        .iter()
+        .filter_map(|report| report.pointer(pointer)?.as_f64())
+        .collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn millis(us: f64) -> String {
+    format!("{:.1}", us / 1_000.0)
+}
+
+/// A count of viewers; exact.
+fn lossy(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::NAN, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let plan = parse(&words(
+            "--quick --servers floor,nchan --rates 20 --cores 2,3",
+        ));
+        let plan = plan.expect("these are flags");
+        assert_eq!(plan.servers, [Peer::Floor, Peer::Nchan]);
+        assert_eq!(
+            (plan.viewers, plan.rates, plan.cores),
+            (
+                vec![1_000, 5_000],
+                vec![20],
+                ("2".to_owned(), "3".to_owned())
+            )
+        );
+        assert!(parse(&words("--servers apache")).is_err());
+        assert!(parse(&words("--rates 0")).is_err());
+    }
+
+    #[test]
+    fn the_middle_round_counts() {
+        let reports: Vec<Value> = [3.0, 1.0, 2.0]
+            .map(|cpu| serde_json::json!({ "a": { "b": cpu } }))
+            .into();
+        assert_eq!(median(&reports, "/a/b"), 2.0);
+    }
+}
