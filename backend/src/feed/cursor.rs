@@ -80,8 +80,8 @@ pub trait Member: Send {
     fn next(&mut self) -> Option<Bytes>;
     /// The offset of the next frame wanted.
     fn next_offset(&self) -> u64;
-    /// How many frames were skipped so far because the viewer was too slow.
-    fn skipped(&self) -> u64;
+    /// How many frames were skipped since the last call because the viewer was too slow.
+    fn take_skipped(&mut self) -> u64;
 }
 
 /// A cursor into a feed with the view that its frames are encoded for.
@@ -139,8 +139,8 @@ impl<P: Payload> Member for Subscription<P> {
         self.next
     }
 
-    fn skipped(&self) -> u64 {
-        self.skipped
+    fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
     }
 }
 

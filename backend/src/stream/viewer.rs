@@ -79,6 +79,8 @@ struct Outbox {
     current: Option<(Bytes, usize)>,
     replies: VecDeque<Bytes>,
     cursors: Vec<(u64, Box<dyn Member>)>,
+    /// Frames that the viewer was too slow for, of all cursors that it has or had.
+    skipped: u64,
     phase: Phase,
 }
 
@@ -125,6 +127,7 @@ impl Viewer {
                 current: None,
                 replies: first.into_iter().collect(),
                 cursors: Vec::new(),
+                skipped: 0,
                 phase: Phase::Open,
             }),
             wake: Notify::new(),
@@ -319,12 +322,7 @@ impl Viewer {
     /// Frames that this viewer was too slow for.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.outbox
-            .lock()
-            .cursors
-            .iter()
-            .map(|(_, cursor)| cursor.skipped())
-            .sum()
+        self.outbox.lock().skipped
     }
 
     /// The address of the client.
@@ -344,9 +342,11 @@ impl Outbox {
         if let Some(reply) = self.replies.pop_front() {
             return Some(reply);
         }
-        self.cursors
-            .iter_mut()
-            .find_map(|(_, cursor)| cursor.next())
+        self.cursors.iter_mut().find_map(|(_, cursor)| {
+            let bytes = cursor.next();
+            self.skipped += cursor.take_skipped();
+            bytes
+        })
     }
 }
 
@@ -359,7 +359,7 @@ impl Pump for Viewer {
         if matches!(outbox.phase, Phase::Over(_) | Phase::Drained { .. }) {
             return;
         }
-        let (mut frames, mut bytes_sent) = (0, 0);
+        let (mut frames, mut bytes_sent, skipped_before) = (0, 0, outbox.skipped);
         loop {
             let Some((bytes, written)) = outbox
                 .current
@@ -395,6 +395,13 @@ impl Pump for Viewer {
                     break;
                 }
             }
+        }
+        let skipped = outbox.skipped - skipped_before;
+        drop(outbox);
+        if skipped > 0 {
+            self.telemetry
+                .frames_skipped
+                .fetch_add(skipped, Ordering::Relaxed);
         }
         if bytes_sent > 0 {
             self.telemetry

@@ -14,6 +14,7 @@ mod operator;
 mod origin;
 mod rooms;
 mod shutdown;
+mod slow;
 mod stats;
 mod support;
 mod tickets;

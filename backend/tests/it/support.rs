@@ -1,6 +1,7 @@
 //! The vocabulary of the tests: a server whose clock and figures the test holds in its hands, and
 //! third-party clients for its doors.
 
+pub(crate) mod raw;
 pub(crate) mod sse;
 pub(crate) mod ws;
 
