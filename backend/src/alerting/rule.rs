@@ -1,6 +1,6 @@
 //! What is watched, and how it is said.
 
-use pulseboard_shared::{BuiltIn, Severity};
+use pulseboard_shared::{BuiltIn, Severity, rule::DEFAULT_RULES};
 
 /// Fires while the newest value of a built-in metric is above a threshold.
 #[derive(Clone, Copy, Debug)]
@@ -13,49 +13,30 @@ pub struct Rule {
     pub above: f64,
     /// How bad it is.
     pub severity: Severity,
-    /// What comes before the value in the message.
-    before: &'static str,
-    /// What comes after it.
-    after: &'static str,
 }
 
 impl Rule {
     /// The line for people, the value with one decimal.
     #[must_use]
     pub fn message(&self, value: f64) -> String {
-        format!("{}{value:.1}{}", self.before, self.after)
+        match self.metric {
+            BuiltIn::Cpu => format!("CPU usage critical: {value:.1}%"),
+            BuiltIn::Memory => format!("Memory usage high: {value:.1}%"),
+            BuiltIn::Requests => format!("Request rate high: {value:.1} req/s"),
+            BuiltIn::Latency => format!("Latency spike: {value:.1}ms"),
+        }
     }
 }
 
-/// The rules that are there without configuration (CONTRACT section 2).
+/// The rules that are there without configuration (CONTRACT section 2); the page draws the same.
 #[must_use]
 pub fn default_rules() -> [Rule; 3] {
-    [
-        Rule {
-            name: "cpu_high",
-            metric: BuiltIn::Cpu,
-            above: 90.0,
-            severity: Severity::Critical,
-            before: "CPU usage critical: ",
-            after: "%",
-        },
-        Rule {
-            name: "memory_high",
-            metric: BuiltIn::Memory,
-            above: 85.0,
-            severity: Severity::Warning,
-            before: "Memory usage high: ",
-            after: "%",
-        },
-        Rule {
-            name: "latency_high",
-            metric: BuiltIn::Latency,
-            above: 80.0,
-            severity: Severity::Warning,
-            before: "Latency spike: ",
-            after: "ms",
-        },
-    ]
+    DEFAULT_RULES.map(|rule| Rule {
+        name: rule.name,
+        metric: rule.metric,
+        above: rule.above,
+        severity: rule.severity,
+    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,21 @@
 //! Server-sent events (WHATWG HTML §9.2) in HTTP/1.1 chunks (RFC 9112 §7.1).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use pulseboard_shared::{Timestamp, protocol::alerts::Heartbeat};
 use salvo::http::{HeaderValue, StatusCode, Version, header};
 
 use super::{
+    open,
     registry::Admission,
+    takeover::Taken,
     viewer::{Viewer, Wire, Woken},
+};
+use crate::{
+    app::App,
+    feed::{EventId, Feed, Payload, Subscription},
+    telemetry::StreamKind,
 };
 
 /// Writes one event. `data` may span lines; `event` and `id` are ours and hold no line breaks.
@@ -77,6 +84,18 @@ pub fn last(retry_ms: u64, wire: Wire) -> Bytes {
     Bytes::from(bytes)
 }
 
+/// What the client saw last: `Last-Event-ID`, or `?last-event-id=`, since a browser cannot set the
+/// header on a first connection. A text that is no id of ours is as good as none.
+#[must_use]
+pub fn last_event_id(request: &salvo::Request) -> Option<EventId> {
+    let header = request
+        .headers()
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
+    let query = request.query::<String>("last-event-id");
+    header.map(str::to_owned).or(query)?.parse().ok()
+}
+
 /// Fills in the answer's head and says how the body is framed.
 pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Wire {
     response.status_code(StatusCode::OK);
@@ -103,8 +122,62 @@ pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Wire 
     }
 }
 
+/// What an event stream is made of once its socket is there.
+pub struct Following<P: Payload> {
+    /// The door that it came through.
+    pub kind: StreamKind,
+    /// How it is framed.
+    pub wire: Wire,
+    /// What it is sent at once, framed.
+    pub first: Vec<Bytes>,
+    /// What it follows,
+    pub feed: Arc<Feed<P>>,
+    /// from this offset on,
+    pub next: u64,
+    /// encoded for this view.
+    pub view: P::View,
+}
+
+impl<P: Payload> fmt::Debug for Following<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Following")
+            .field("kind", &self.kind)
+            .field("wire", &self.wire)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a viewer that follows one feed; the future serves it.
+pub fn follow<P: Payload>(
+    app: &App,
+    taken: Taken,
+    admission: Admission,
+    following: Following<P>,
+) -> impl Future<Output = ()> + Send + use<P> {
+    let Following {
+        kind,
+        wire,
+        first,
+        feed,
+        next,
+        view,
+    } = following;
+    let first = std::iter::once(taken.head).chain(first);
+    let viewer = open::viewer(app, kind, wire, taken.stream, first, &admission);
+    let seat = feed.roster().join(Arc::clone(&viewer) as Arc<_>);
+    viewer.follow(ONLY, Subscription::new(feed, next, view, viewer.id));
+    async move {
+        run(viewer, admission).await;
+        drop(seat);
+    }
+}
+
+/// Names the one cursor of an event stream.
+const ONLY: u64 = 0;
+
 /// Serves one event stream until it ends; the viewer's task. The client has nothing to say.
-pub async fn run(viewer: Arc<Viewer>, admission: Admission) {
+async fn run(viewer: Arc<Viewer>, admission: Admission) {
     let why = loop {
         if let Some(why) = viewer.over() {
             break why;

@@ -5,18 +5,15 @@ use std::sync::Arc;
 
 use salvo::{Depot, Request, Response, handler};
 
-use super::{open, sse, sse_alerts::last_event_id, ws_metrics};
-use crate::{
-    app::App,
-    error::AppError,
-    feed::{Position, Subscription},
-    http::access,
-    telemetry::StreamKind,
+use super::{
+    open,
+    sse::{self, Following},
+    ws_metrics,
 };
+use crate::{app::App, error::AppError, feed::Position, http::access, telemetry::StreamKind};
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 2_000;
-const TICKS: u64 = 0;
 
 /// Opens the stream: `Last-Event-ID`, or `?epoch=E&offset=N`, resumes; `?metrics=a,b` filters.
 #[handler]
@@ -29,7 +26,7 @@ pub async fn open_metrics_stream(
     access::require_read(depot)?;
     let asked = ws_metrics::resume_position(request)?;
     let epoch = app.live.feed().epoch();
-    let seen = last_event_id(request).and_then(|id| id.offset_in(epoch));
+    let seen = sse::last_event_id(request).and_then(|id| id.offset_in(epoch));
     // A browser that reconnects by itself repeats its address: what it saw last is the newer one.
     let from = seen
         .map(|offset| Position {
@@ -43,26 +40,21 @@ pub async fn open_metrics_stream(
     offered.serve(move |app, taken, admission| {
         let view = app.live.view(names, wire);
         let (snapshot, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
-        let first = [
-            taken.head,
-            sse::frame(&sse::retry(RETRY_MS), wire),
-            snapshot,
-        ];
-        let viewer = open::viewer(
+        let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
+        let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));
+        sse::follow(
             &app,
-            StreamKind::SseMetrics,
-            wire,
-            taken.stream,
-            first,
-            &admission,
-        );
-        let feed = Arc::clone(app.live.feed());
-        let seat = feed.roster().join(Arc::clone(&viewer) as Arc<_>);
-        viewer.follow(TICKS, Subscription::new(feed, next, view, viewer.id));
-        async move {
-            sse::run(viewer, admission).await;
-            drop(seat);
-        }
+            taken,
+            admission,
+            Following {
+                kind,
+                wire,
+                first,
+                feed,
+                next,
+                view,
+            },
+        )
     });
     Ok(())
 }

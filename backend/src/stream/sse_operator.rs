@@ -6,15 +6,16 @@ use bytes::Bytes;
 use pulseboard_shared::protocol::operator::StreamConfig;
 use salvo::{Depot, Request, Response, handler};
 
-use super::{open, sse, sse_alerts::last_event_id};
+use super::{
+    open,
+    sse::{self, Following},
+};
 use crate::{
-    app::App, error::AppError, feed::Subscription, http::access, operator::OperatorView,
-    telemetry::StreamKind,
+    app::App, error::AppError, http::access, operator::OperatorView, telemetry::StreamKind,
 };
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 5_000;
-const FIGURES: u64 = 0;
 
 /// Opens the stream; `Last-Event-ID` replays the ticks that were missed, as far as held.
 #[handler]
@@ -26,7 +27,7 @@ pub async fn open_operator_stream(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let offered = open::offer(&app, request, StreamKind::SseOperator)?;
-    let last_seen = last_event_id(request);
+    let last_seen = sse::last_event_id(request);
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let config = crate::json_text(&StreamConfig {
@@ -37,24 +38,21 @@ pub async fn open_operator_stream(
         ));
         let feed = Arc::clone(app.operator.feed());
         let next = feed.resume(last_seen);
-        let first = [taken.head, sse::frame(&config, wire)];
-        let viewer = open::viewer(
+        let first = vec![sse::frame(&config, wire)];
+        let (kind, view) = (StreamKind::SseOperator, OperatorView(wire));
+        sse::follow(
             &app,
-            StreamKind::SseOperator,
-            wire,
-            taken.stream,
-            first,
-            &admission,
-        );
-        let seat = feed.roster().join(Arc::clone(&viewer) as Arc<_>);
-        viewer.follow(
-            FIGURES,
-            Subscription::new(feed, next, OperatorView(wire), viewer.id),
-        );
-        async move {
-            sse::run(viewer, admission).await;
-            drop(seat);
-        }
+            taken,
+            admission,
+            Following {
+                kind,
+                wire,
+                first,
+                feed,
+                next,
+                view,
+            },
+        )
     });
     Ok(())
 }
