@@ -5,6 +5,7 @@ mod access;
 mod alerts;
 mod chat;
 mod conformance;
+mod cuts;
 mod docs;
 mod health;
 mod limits;
