@@ -103,7 +103,8 @@ fn headers(spa: &Path, index: &str, backend: &str) -> Result<String> {
     Ok(text)
 }
 
-/// What the page may do: run its own scripts and no others, and speak to its backend.
+/// What the page may do: run its own scripts and no others, and speak to its backend. The same
+/// as the server says of the page inside it, but for the backend's address.
 fn content_security_policy(index: &str, backend: &str) -> String {
     let scripts: String = inline_scripts(index)
         .map(|script| {
@@ -125,9 +126,10 @@ fn content_security_policy(index: &str, backend: &str) -> String {
         }
     };
     format!(
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{scripts}; style-src 'self'; img-src 'self' data:; \
-         font-src 'self'; connect-src 'self'{connect}; manifest-src 'self'; base-uri 'self'; form-action 'none'; \
-         frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{scripts}; style-src 'self'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self'{connect}; manifest-src 'self'; \
+         base-uri 'self'; form-action 'self'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'"
     )
 }
 

@@ -243,10 +243,9 @@ pub(crate) fn publish(stage: &Path, dist: &Path) -> Result<()> {
 /// and the WebAssembly alone.
 pub(crate) fn sizes(dist: &Path) -> Result<(u64, u64)> {
     let (mut all, mut wasm) = (0, 0);
-    for file in files(dist)?
-        .into_iter()
-        .filter(|file| !has_extension(file, &["br", "gz"]))
-    {
+    let never_loaded =
+        |file: &Path| has_extension(file, &["br", "gz"]) || file.ends_with("_headers");
+    for file in files(dist)?.into_iter().filter(|file| !never_loaded(file)) {
         let packed = with_suffix(&file, "br");
         let bytes = fs::metadata(if packed.is_file() { &packed } else { &file })?.len();
         all += bytes;
