@@ -7,4 +7,6 @@ pub mod clock;
 pub mod config;
 pub mod feed;
 pub mod fetch;
+pub mod ladder;
 pub mod probe;
+pub mod refusal;

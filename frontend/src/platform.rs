@@ -45,6 +45,23 @@ pub fn remember(key: &str, value: &str) {
     }
 }
 
+/// A value remembered until this tab is closed, and by no other tab.
+#[must_use]
+pub fn remembered_in_tab(key: &str) -> Option<String> {
+    window().session_storage().ok()??.get_item(key).ok()?
+}
+
+/// Remembers a value until this tab is closed; `None` forgets it.
+pub fn remember_in_tab(key: &str, value: Option<&str>) {
+    if let Ok(Some(storage)) = window().session_storage() {
+        // Where the browser forbids storage the reader logs in again after a reload.
+        drop(match value {
+            Some(value) => storage.set_item(key, value),
+            None => storage.remove_item(key),
+        });
+    }
+}
+
 /// Whether the reader's system matches a media query.
 #[must_use]
 pub fn media_matches(query: &str) -> bool {

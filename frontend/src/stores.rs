@@ -3,5 +3,6 @@
 
 pub mod alert;
 pub mod connection;
+pub mod latency;
 pub mod stats;
 pub mod view;

@@ -114,7 +114,10 @@ async fn the_socket_opens_once_and_closes_with_its_component() {
     };
     let mut app = yew::Renderer::<SocketPage>::with_root_and_props(root(), props.clone()).render();
     until("a socket is opened", || open_now("socket") == 1).await;
-    assert_eq!(lines(&opened("socket")), ["ws://one.test/ws/metrics"]);
+    assert_eq!(
+        lines(&opened("socket")),
+        ["ws://one.test/ws/metrics?encoding=bin"]
+    );
 
     app.update(props);
     TimeoutFuture::new(50).await;
@@ -132,7 +135,10 @@ async fn the_socket_opens_once_and_closes_with_its_component() {
     })
     .await;
     assert_eq!(open_now("socket"), 1, "the first one is closed");
-    assert_eq!(lines(&opened("socket"))[1], "ws://two.test/ws/metrics");
+    assert_eq!(
+        lines(&opened("socket"))[1],
+        "ws://two.test/ws/metrics?encoding=bin"
+    );
 
     app.destroy();
     until("the socket is closed", || open_now("socket") == 0).await;
@@ -187,7 +193,7 @@ async fn the_socket_comes_back_with_its_cursor() {
     until("it is opened again", || lines(&opened("socket")).len() == 2).await;
     assert_eq!(
         lines(&opened("socket"))[1],
-        "ws://one.test/ws/metrics?epoch=e%261&offset=30"
+        "ws://one.test/ws/metrics?epoch=e%261&offset=30&encoding=bin"
     );
     app.destroy();
 }

@@ -121,7 +121,7 @@ pub fn decode(bytes: &[u8]) -> Result<ServerMessage, DecodeError> {
         KIND_METRICS => ServerMessage::Metrics(reader.tick()?),
         KIND_JSON => {
             let text = decode_other(bytes)?;
-            return serde_json::from_str(text)
+            return ServerMessage::parse(text)
                 .map_err(|error| DecodeError::Json(error.to_string()));
         }
         kind => return Err(DecodeError::Kind(kind)),

@@ -1,6 +1,7 @@
 //! From rows to the strokes of a line: every point where there is room, and where there is not,
 //! first, least, greatest and last of each pixel column (M4, Jugel et al., VLDB 2014), which
-//! gives the same picture as all points would. Missing figures and missing ticks end a stroke.
+//! gives the same picture as all points would. Missing figures, missing ticks and merged ones end
+//! a stroke.
 
 use super::ring::Ring;
 
@@ -109,7 +110,7 @@ pub fn trace(
     let mut open: Option<Column> = None;
     for index in from..to.min(ring.len()) {
         let value = ring.value(column, index);
-        if ring.starts_after_gap(index) || !value.is_finite() {
+        if ring.before(index).breaks() || !value.is_finite() {
             if let Some(done) = open.take() {
                 done.flush(strokes);
             }
@@ -168,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::net::feed::Row;
+    use crate::{chart::ring::Before, net::feed::Row};
 
     fn ring(values: &[(f64, bool)]) -> Ring {
         let mut ring = Ring::new(values.len());
@@ -179,7 +180,12 @@ mod tests {
                 t_ms,
                 values: [*value; 4],
             };
-            assert!(ring.push(row, *gap));
+            let before = if *gap {
+                Before::Missing
+            } else {
+                Before::Nothing
+            };
+            assert!(ring.push(row, before));
         }
         ring
     }

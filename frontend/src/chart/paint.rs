@@ -9,7 +9,7 @@ use web_sys::CanvasRenderingContext2d;
 use super::{
     decimate::{self, Strokes},
     layout::{Plot, Span},
-    ring::Ring,
+    ring::{Before, Ring},
     theme::{Theme, faded},
     ticks,
 };
@@ -27,6 +27,8 @@ const HALF_CHARACTER_PX: f64 = 3.3;
 const HATCH_PX: f64 = 7.0;
 /// A missing stretch at least this wide says so in words.
 const GAP_TEXT_PX: f64 = 64.0;
+/// A stretch of merged ticks at least this wide says so in words.
+const MERGED_TEXT_PX: f64 = 120.0;
 
 /// A canvas and how its pixels relate to CSS pixels.
 #[derive(Clone, Copy, Debug)]
@@ -364,16 +366,69 @@ fn paint_gaps(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, (from, to
     let plot = &surface.plot;
     let ring = scene.ring;
     for index in (from + 1)..to {
-        if ring.starts_after_gap(index) {
-            let left = scene.span.x(ring.time(index - 1), plot);
-            let right = scene.span.x(ring.time(index), plot);
-            hatch(surface, theme, left.max(plot.left), right.min(plot.right()));
+        let before = ring.before(index);
+        if !before.breaks() {
+            continue;
+        }
+        let left = scene.span.x(ring.time(index - 1), plot).max(plot.left);
+        let right = scene.span.x(ring.time(index), plot).min(plot.right());
+        if let Before::Merged(ticks) = before {
+            paint_merged(surface, theme, scene, index, (left, right), ticks);
+        } else {
+            hatch(surface, theme, left, right);
         }
     }
     if let Some(silent) = scene.silent_from {
         let left = scene.span.x(silent, plot).max(plot.left);
         hatch(surface, theme, left, plot.right());
     }
+}
+
+/// Shades how far the figures went in ticks that came merged, from row `index`, the least, to the
+/// next, the greatest. Which way they took between is not known, so no line is drawn.
+fn paint_merged(
+    surface: &Surface<'_>,
+    theme: &Theme,
+    scene: &Scene<'_>,
+    index: usize,
+    (left, right): (f64, f64),
+    ticks: u16,
+) {
+    let (context, plot, ring) = (surface.context, &surface.plot, scene.ring);
+    if right - left < 1.0 || index + 1 >= ring.len() {
+        return;
+    }
+    let bottom = plot.y(ring.value(scene.column, index), scene.top);
+    let top = plot.y(ring.value(scene.column, index + 1), scene.top);
+    if let (Some(shade), true) = (
+        faded(&theme.lines[scene.column], "4D"),
+        top.is_finite() && bottom.is_finite(),
+    ) {
+        context.set_fill_style_str(&shade);
+        context.fill_rect(left, top, right - left, (bottom - top).max(1.0));
+    }
+    if right - left >= MERGED_TEXT_PX * theme.scale {
+        let text = format!(
+            "{} merged",
+            format::count(u64::from(ticks), "tick", "ticks")
+        );
+        caption(surface, theme, &text, (left, right));
+    }
+}
+
+/// Words in the middle of a marked stretch.
+fn caption(surface: &Surface<'_>, theme: &Theme, text: &str, (left, right): (f64, f64)) {
+    let (context, plot) = (surface.context, &surface.plot);
+    context.set_fill_style_str(&theme.panel);
+    let (x, y) = (f64::midpoint(left, right), plot.top + plot.height / 2.0);
+    #[expect(clippy::cast_precision_loss, reason = "a few words")]
+    let width = (text.len() as f64 * 2.0 * HALF_CHARACTER_PX + 8.0) * theme.scale;
+    let height = 18.0 * theme.scale;
+    context.fill_rect(x - width / 2.0, y - height / 2.0, width, height);
+    context.set_fill_style_str(&theme.axis);
+    context.set_text_align("center");
+    context.set_text_baseline("middle");
+    surface.text(text, x, y + 0.5);
 }
 
 fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
@@ -398,13 +453,6 @@ fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
     context.stroke();
     context.restore();
     if right - left >= GAP_TEXT_PX * theme.scale {
-        context.set_fill_style_str(&theme.panel);
-        let (x, y) = (f64::midpoint(left, right), plot.top + plot.height / 2.0);
-        let (width, height) = (54.0 * theme.scale, 18.0 * theme.scale);
-        context.fill_rect(x - width / 2.0, y - height / 2.0, width, height);
-        context.set_fill_style_str(&theme.axis);
-        context.set_text_align("center");
-        context.set_text_baseline("middle");
-        surface.text("no data", x, y + 0.5);
+        caption(surface, theme, "no data", (left, right));
     }
 }

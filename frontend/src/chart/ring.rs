@@ -2,7 +2,8 @@
 //!
 //! All four series share one column of times, since they are sampled together; the crosshair
 //! finds its place once for all charts. A figure that is missing is NaN; a tick that came so
-//! late that something is missing before it is marked, and a line is never drawn across.
+//! late that something is missing before it is marked, and a line is never drawn across. Nor is
+//! it across ticks that came merged: of those only the extremes are known.
 //!
 //! ```text
 //! capacity 4 after six pushes      slot  0 1 2 3
@@ -14,12 +15,38 @@ use crate::net::feed::Row;
 /// Series held, in the order of [`pulseboard_shared::BUILT_IN`].
 pub const COLUMNS: usize = 4;
 
+/// What is known of the time before a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Before {
+    /// The row before it, as usual.
+    #[default]
+    Nothing,
+    /// At least one tick is missing.
+    Missing,
+    /// So many ticks came merged; this row and the next have their least and greatest figures.
+    Merged(u16),
+}
+
+impl Before {
+    /// `ticks` came merged.
+    #[must_use]
+    pub fn merged(ticks: u64) -> Self {
+        Self::Merged(u16::try_from(ticks).unwrap_or(u16::MAX))
+    }
+
+    /// The line ends before the row and begins anew at it.
+    #[must_use]
+    pub const fn breaks(self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
 /// A ring of rows, oldest first, times never falling.
 #[derive(Clone, Debug)]
 pub struct Ring {
     times: Vec<f64>,
     values: [Vec<f64>; COLUMNS],
-    gaps: Vec<bool>,
+    before: Vec<Before>,
     capacity: usize,
     start: usize,
     /// Rows ever pushed and kept; tells apart rings that look alike.
@@ -27,13 +54,13 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Empty; memory is taken as it fills, 41 bytes a row.
+    /// Empty; memory is taken as it fills, 44 bytes a row.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
             times: Vec::new(),
             values: [const { Vec::new() }; COLUMNS],
-            gaps: Vec::new(),
+            before: Vec::new(),
             capacity: capacity.max(1),
             start: 0,
             pushed: 0,
@@ -58,23 +85,23 @@ impl Ring {
         self.pushed
     }
 
-    /// Appends a row and lets the oldest go when full. `gap`: something is missing before it.
+    /// Appends a row and lets the oldest go when full.
     /// A row older than the newest is not taken, and false is returned.
-    pub fn push(&mut self, row: Row, gap: bool) -> bool {
+    pub fn push(&mut self, row: Row, before: Before) -> bool {
         if self.last_time().is_some_and(|newest| row.t_ms < newest) || !row.t_ms.is_finite() {
             return false;
         }
         self.pushed += 1;
         if self.times.len() < self.capacity {
             self.times.push(row.t_ms);
-            self.gaps.push(gap);
+            self.before.push(before);
             for (column, value) in self.values.iter_mut().zip(row.values) {
                 column.push(value);
             }
         } else {
             let slot = self.start;
             self.times[slot] = row.t_ms;
-            self.gaps[slot] = gap;
+            self.before[slot] = before;
             for (column, value) in self.values.iter_mut().zip(row.values) {
                 column[slot] = value;
             }
@@ -109,7 +136,7 @@ impl Ring {
                     t_ms: self.time(index),
                     values: std::array::from_fn(|column| self.value(column, index)),
                 },
-                self.starts_after_gap(index),
+                self.before(index),
             );
         }
         fresh.pushed = self.pushed;
@@ -140,7 +167,13 @@ impl Ring {
     /// Something is missing before row `index`.
     #[must_use]
     pub fn starts_after_gap(&self, index: usize) -> bool {
-        self.gaps[self.slot(index)]
+        self.before(index) == Before::Missing
+    }
+
+    /// What is known of the time before row `index`.
+    #[must_use]
+    pub fn before(&self, index: usize) -> Before {
+        self.before[self.slot(index)]
     }
 
     /// The oldest time.
@@ -180,7 +213,14 @@ impl Ring {
         if after == self.len() || t_ms - self.time(after - 1) <= self.time(after) - t_ms {
             return Some(after - 1);
         }
-        Some(after)
+        // Of several at one moment the last: ticks that came merged end with their newest.
+        let last_of = |mut index: usize| {
+            while index + 1 < self.len() && self.time(index + 1) == self.time(index) {
+                index += 1;
+            }
+            index
+        };
+        Some(last_of(after))
     }
 }
 
@@ -222,12 +262,12 @@ mod tests {
                     }
                     2 => {
                         let older = list.last().is_some_and(|(newest, _)| now - 1.0 < *newest);
-                        prop_assert_eq!(ring.push(row(now - 1.0), false), !older);
+                        prop_assert_eq!(ring.push(row(now - 1.0), Before::Nothing), !older);
                         if !older { list.push((now - 1.0, false)); }
                     }
                     _ => {
                         now += f64::from(size);
-                        ring.push(row(now), size > 3);
+                        ring.push(row(now), if size > 3 { Before::Missing } else { Before::Nothing });
                         list.push((now, size > 3));
                     }
                 }

@@ -1,17 +1,63 @@
-//! What the figures are made of: interval, window, what arrived, time zone.
+//! What the figures are made of: interval, window, what arrived, how and how fast, time zone.
 
 use yew::prelude::*;
 use yewdux::prelude::use_selector;
 
 use crate::{
-    format, platform,
-    stores::{connection::ConnectionStore, stats::StatsStore},
+    format,
+    net::feed::Counts,
+    platform,
+    stores::{
+        connection::ConnectionStore,
+        latency::{LatencyStore, Percentiles, STRETCHES},
+        stats::StatsStore,
+    },
 };
+
+/// What arrived and what did not; merged ticks arrived, though not one by one.
+fn received(counts: &Counts) -> String {
+    let ticks = format::count(counts.ticks, "tick", "ticks");
+    let merged = match counts.merged {
+        0 => String::new(),
+        merged => format!(" · {} merged", format::count(merged, "tick", "ticks")),
+    };
+    format!("{ticks} received · {} lost{merged}", counts.lost)
+}
+
+/// Such as `38 / 61 ms`.
+fn pair(of: Percentiles) -> String {
+    format!("{} / {} ms", of.p50, of.p99)
+}
+
+/// From sampled to painted; with the pointer or the keyboard on it, where that time went.
+#[component]
+fn Freshness() -> Html {
+    let Some(summary) = *use_selector(LatencyStore::select_summary) else {
+        return Html::default();
+    };
+    let stretches = STRETCHES.iter().zip(summary.stretches);
+    html! {
+        <button class="freshness" type="button" aria-describedby="freshness-split">
+            { "Sample to paint " }
+            <span class="freshness__figures">{ pair(summary.total) }</span>
+            <span class="freshness__split" id="freshness-split" role="tooltip">
+                <span class="freshness__title">{ "Half of the ticks / 99 of 100, last 2 min" }</span>
+                { for stretches.map(|(name, of)| html! {
+                    <span class="freshness__stretch">
+                        <span>{ *name }</span>
+                        <span>{ pair(of) }</span>
+                    </span>
+                }) }
+            </span>
+        </button>
+    }
+}
 
 /// See the module.
 #[component]
 pub fn PageFooter() -> Html {
-    let counts = *use_selector(|store: &ConnectionStore| store.view.counts);
+    let (counts, way) =
+        *use_selector(|store: &ConnectionStore| (store.view.counts, store.view.way));
     let (interval_ms, window) =
         *use_selector(|stats: &StatsStore| (stats.select_interval_ms(), stats.select_window()));
     let zone = format::zone(platform::zone_offset_min(platform::now_ms()));
@@ -21,11 +67,30 @@ pub fn PageFooter() -> Html {
             if known {
                 <span>{ format!("A tick every {}", format::interval(interval_ms)) }</span>
                 <span>{ format!("Statistics over {}", format::count(window, "tick", "ticks")) }</span>
-                <span class="page-footer__counts">
-                    { format!("{} received · {} lost", format::count(counts.ticks, "tick", "ticks"), counts.lost) }
-                </span>
+                <span class="page-footer__counts">{ received(&counts) }</span>
+                <span class="page-footer__way">{ way.label() }</span>
+                <Freshness />
             }
             <span>{ format!("Times in {zone}") }</span>
         </footer>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_ticks_are_said() {
+        let mut counts = Counts {
+            ticks: 41,
+            ..Counts::default()
+        };
+        assert_eq!(received(&counts), "41 ticks received · 0 lost");
+        counts.merged = 17;
+        assert_eq!(
+            received(&counts),
+            "41 ticks received · 0 lost · 17 ticks merged"
+        );
     }
 }

@@ -12,6 +12,7 @@ use web_sys::{EventSource, MessageEvent};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
+use super::door;
 use crate::{
     net::{
         alert_link::{Action, AlertLink, Event},
@@ -67,6 +68,8 @@ struct Driver {
     link: RefCell<AlertLink>,
     source: RefCell<Option<Source>>,
     timer: RefCell<Option<Timeout>>,
+    /// Counts attempts, so that an address that comes late is told from the one wanted now.
+    opened: Cell<u64>,
     stopped: Cell<bool>,
     alerts: Dispatch<AlertStore>,
 }
@@ -78,6 +81,7 @@ impl Driver {
             link: RefCell::new(AlertLink::new(platform::seed())),
             source: RefCell::default(),
             timer: RefCell::default(),
+            opened: Cell::new(0),
             stopped: Cell::new(false),
             alerts,
         });
@@ -152,11 +156,32 @@ impl Driver {
     }
 
     fn open(self: &Rc<Self>, last_id: Option<&str>) {
-        let query = last_id.map_or_else(String::new, |id| {
-            format!("?last-event-id={}", encode_query(id))
-        });
-        let address = self.endpoint.http(&format!("/events/alerts{query}"));
-        let Ok(source) = EventSource::new(&address) else {
+        let query = last_id.map(|id| format!("last-event-id={}", encode_query(id)));
+        let weak = Rc::downgrade(self);
+        let number = self.opened.get() + 1;
+        self.opened.set(number);
+        door::address(
+            &self.endpoint,
+            "/events/alerts",
+            query.into_iter().collect(),
+            false,
+            move |address| {
+                if let Some(driver) = weak.upgrade()
+                    && !driver.stopped.get()
+                    && driver.opened.get() == number
+                {
+                    driver.listen(
+                        address
+                            .ok()
+                            .and_then(|address| EventSource::new(&address).ok()),
+                    );
+                }
+            },
+        );
+    }
+
+    fn listen(self: &Rc<Self>, source: Option<EventSource>) {
+        let Some(source) = source else {
             let weak = Rc::downgrade(self);
             wasm_bindgen_futures::spawn_local(async move {
                 if let Some(driver) = weak.upgrade() {

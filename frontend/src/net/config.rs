@@ -147,6 +147,15 @@ impl Endpoint {
         self.configured
     }
 
+    /// Whether the page at `page_origin` came from another origin: cookies do not reach that far.
+    #[must_use]
+    pub fn is_foreign(&self, page_origin: &str) -> bool {
+        !self
+            .http
+            .strip_prefix(page_origin)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// A browser would block requests to it from a page at `page_origin` as mixed content;
     /// loopback addresses are exempt.
     #[must_use]
@@ -250,6 +259,21 @@ mod tests {
                 Endpoint::resolve(wrong, PAGE).is_err(),
                 "{wrong:?} was taken"
             );
+        }
+    }
+
+    #[test]
+    fn knows_how_far_cookies_reach() {
+        for (backend, foreign) in [
+            ("", false),
+            ("/pulse", false),
+            ("https://cdn.example.net/pulse", false),
+            ("https://cdn.example.net:8443", true),
+            ("https://a.example", true),
+            ("http://cdn.example.net", true),
+        ] {
+            let endpoint = Endpoint::resolve(backend, PAGE).expect(backend);
+            assert_eq!(endpoint.is_foreign(PAGE), foreign, "{backend}");
         }
     }
 

@@ -8,13 +8,14 @@
 //! not reach it is counted in [`Counts::lost`].
 
 use pulseboard_shared::{
-    BUILT_IN, BuiltIn, Metric,
+    BUILT_IN, BuiltIn, Metric, codec,
     protocol::metrics::{ClientMessage, Merged, ServerMessage, Snapshot, Tick},
 };
 
 use super::{
     backoff::{Backoff, CAP_MS, CAP_YOUNG_MS},
     clock::ServerClock,
+    ladder::{Ladder, Way},
     probe::Diagnosis,
 };
 
@@ -24,6 +25,13 @@ const PING_EVERY_MS: f64 = 10_000.0;
 
 /// An attempt that has not brought a frame by then is given up.
 const CONNECT_TIMEOUT_MS: f64 = 10_000.0;
+
+/// A server that says when to come back is believed up to this long.
+const RETRY_MS_MAX: f64 = 300_000.0;
+
+/// On a way that carries no pings a silence has to be this long before it is taken for a dead
+/// connection; a server without figures is silent, too.
+const DEAF_SILENCE_MS_MAX: f64 = 15_000.0;
 
 /// An unanswered ping is not held against the server before this time: a tab that was frozen
 /// first has to be handed the frames that came meanwhile.
@@ -68,6 +76,13 @@ pub enum Event<'a> {
     Opened,
     /// A text frame arrived.
     Text(&'a str),
+    /// A binary frame arrived.
+    Bytes(&'a [u8]),
+    /// The way that [`Action::Look`] asked for has brought a frame, which comes next; the
+    /// connection that was in use is closed.
+    Improved(Way),
+    /// It has not, or not in time.
+    LookedInVain,
     /// The socket closed or could not be opened.
     Closed {
         /// RFC 6455 §7.4.
@@ -91,8 +106,12 @@ pub enum Event<'a> {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Open a socket, with this cursor in its address.
-    Connect(Option<Cursor>),
+    /// Open a connection of this kind, with this cursor in its address.
+    Connect(Way, Option<Cursor>),
+    /// Open a connection of this better kind beside the one in use, with this cursor.
+    Look(Way, Option<Cursor>),
+    /// This was how long a tick took to come here.
+    Timed(Timing),
     /// Send this on the open socket.
     Send(ClientMessage),
     /// Close the socket and listen to it no more.
@@ -103,6 +122,17 @@ pub enum Action {
     Apply(Update),
     /// The connection is now to be shown like this.
     Show(View),
+}
+
+/// How long a tick was on its way; all in Unix milliseconds of the server's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timing {
+    /// When it was sampled.
+    pub sampled_ms: f64,
+    /// When the server handed it to its viewers.
+    pub sent_ms: f64,
+    /// When it was here.
+    pub arrived_ms: f64,
 }
 
 /// New figures for the stores.
@@ -121,6 +151,13 @@ pub enum Update {
     },
     /// What came after the newest tick so far, oldest first.
     Rows(Vec<Row>),
+    /// Ticks that this page was too slow for, in one piece.
+    Merged {
+        /// Least, greatest and newest figures, all at the time of the newest.
+        rows: [Row; 3],
+        /// How many they were.
+        ticks: u64,
+    },
 }
 
 /// How the connection stands, in words that the page shows.
@@ -174,6 +211,8 @@ pub struct View {
     pub diagnosis: Option<Diagnosis>,
     /// The last recovery, until the next loss.
     pub recovery: Option<Recovery>,
+    /// Which way the ticks come.
+    pub way: Way,
     /// What arrived and what did not.
     pub counts: Counts,
 }
@@ -185,6 +224,7 @@ impl Default for View {
             online: true,
             diagnosis: None,
             recovery: None,
+            way: Way::default(),
             counts: Counts::default(),
         }
     }
@@ -245,6 +285,7 @@ struct Open {
 pub struct Feed {
     link: Link,
     backoff: Backoff,
+    ladder: Ladder,
     clock: ServerClock,
     /// Dropped when a frame shows that the server's log is another one.
     cursor: Option<Cursor>,
@@ -267,6 +308,7 @@ impl Feed {
         Self {
             link: Link::Idle,
             backoff: Backoff::new(seed),
+            ladder: Ladder::default(),
             clock: ServerClock::default(),
             cursor: None,
             interval_ms: INTERVAL_MS_DEFAULT,
@@ -286,6 +328,18 @@ impl Feed {
         self.clock.offset_ms()
     }
 
+    /// Where this page is in the server's log; for who polls.
+    #[must_use]
+    pub const fn cursor(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
+    }
+
+    /// Milliseconds between ticks, as far as is known.
+    #[must_use]
+    pub const fn interval_ms(&self) -> f64 {
+        self.interval_ms
+    }
+
     /// `event` happened `at` (our clock, milliseconds, never going back).
     pub fn on(&mut self, at: f64, event: Event<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -297,7 +351,16 @@ impl Feed {
                 }
             }
             Event::Opened => {}
-            Event::Text(text) => self.text(at, text, &mut actions),
+            Event::Text(text) => {
+                let message = ServerMessage::parse(text).map_err(|error| error.to_string());
+                self.message(at, message, &mut actions);
+            }
+            Event::Bytes(bytes) => {
+                let message = codec::decode(bytes).map_err(|error| error.to_string());
+                self.message(at, message, &mut actions);
+            }
+            Event::Improved(way) => self.ladder.improve(way, at),
+            Event::LookedInVain => self.ladder.looked_in_vain(at),
             Event::Closed { code, reason } => self.closed(at, code, reason, &mut actions),
             Event::Wake => self.wake(at, &mut actions),
             Event::Nudge => match &mut self.link {
@@ -308,12 +371,23 @@ impl Feed {
             Event::Network { online } => {
                 let back = online && !self.online;
                 self.online = online;
+                if back {
+                    self.ladder.network_changed(at);
+                }
                 if back && matches!(self.link, Link::Waiting { .. }) {
                     self.connect(at, &mut actions);
                 }
             }
             Event::Probed(diagnosis) => {
-                if !matches!(self.link, Link::Open(_)) {
+                if matches!(self.link, Link::Open(_)) {
+                    // Too late to matter.
+                } else if diagnosis == Some(Diagnosis::NoUpgrade) && self.ladder.server_is_well() {
+                    self.diagnosis = None;
+                    if !matches!(self.link, Link::Idle) {
+                        actions.push(Action::Close);
+                        self.connect(at, &mut actions);
+                    }
+                } else {
                     self.diagnosis = diagnosis;
                 }
             }
@@ -347,7 +421,8 @@ impl Feed {
                     None => open.frame_at + limit / 2.0,
                     Some(sent_at) => (open.frame_at + limit).max(sent_at + PING_GRACE_MS),
                 };
-                let next = quiet.min(open.ping_next_at);
+                let look_at = self.ladder.look_at().unwrap_or(f64::INFINITY);
+                let next = quiet.min(open.ping_next_at).min(look_at);
                 Some(match self.shown.connection {
                     Connection::Stale { .. } => next.min(counting),
                     // One millisecond later, so that the comparison is sure to see it.
@@ -359,12 +434,18 @@ impl Feed {
 
     /// A connection on which nothing at all arrives for this long is dead.
     fn silence_ms_max(&self) -> f64 {
-        (3.0 * self.interval_ms).max(5_000.0)
+        let floor = if self.ladder.way().is_socket() {
+            5_000.0
+        } else {
+            DEAF_SILENCE_MS_MAX
+        };
+        (3.0 * self.interval_ms).max(floor)
     }
 
-    /// Older figures are not called live: two intervals, and what a busy machine is late by.
+    /// Older figures are not called live: two intervals. Where those are short the eye could
+    /// not follow the word any more, and half a second is as new as anything is to a reader.
     fn fresh_ms_max(&self) -> f64 {
-        (2.0 * self.interval_ms + 250.0).max(750.0)
+        (2.0 * self.interval_ms).max(500.0)
     }
 
     /// When, by our clock, the newest figure stops being fresh.
@@ -375,17 +456,25 @@ impl Feed {
 
     fn connect(&mut self, at: f64, actions: &mut Vec<Action>) {
         self.link = Link::Opening { since: at };
-        actions.push(Action::Connect(self.cursor.clone()));
+        actions.push(Action::Connect(self.ladder.way(), self.cursor.clone()));
     }
 
     /// The connection is gone, or never came to be: try again later.
     fn lose(&mut self, at: f64, delay_ms_min: f64, actions: &mut Vec<Action>) {
-        if let Link::Open(open) = &self.link {
-            self.down_since = Some(at);
-            self.recovery = None;
-            if at - open.since >= GOOD_AFTER_MS {
-                self.backoff.reset();
+        let mut doubtful = false;
+        match &self.link {
+            Link::Open(open) => {
+                self.down_since = Some(at);
+                self.recovery = None;
+                if at - open.since >= GOOD_AFTER_MS {
+                    self.backoff.reset();
+                }
             }
+            Link::Opening { since } if at - since >= CONNECT_TIMEOUT_MS => {
+                doubtful = self.ladder.mute();
+            }
+            Link::Opening { .. } => doubtful = self.ladder.barren(),
+            Link::Idle | Link::Waiting { .. } => {}
         }
         let young = self.down_since.is_none_or(|since| at - since < YOUNG_MS);
         let cap_ms = if young { CAP_YOUNG_MS } else { CAP_MS };
@@ -396,7 +485,7 @@ impl Feed {
         // The second failure in a row is no blip; later ones are asked about now and then,
         // since the reason may have changed.
         let attempt = self.backoff.attempt();
-        if attempt == 2 || attempt.is_multiple_of(5) {
+        if doubtful || attempt == 2 || attempt.is_multiple_of(5) {
             actions.push(Action::Probe);
         }
     }
@@ -411,6 +500,12 @@ impl Feed {
             _ => 0.0,
         };
         self.lose(at, delay_ms_min, actions);
+        // A server that stops spreads its viewers' return; what it says is taken literally.
+        if let (Some(retry_ms), Link::Waiting { retry_at }) = (retry_ms(reason), &mut self.link)
+            && code == 1012
+        {
+            *retry_at = at + retry_ms;
+        }
         if delay_ms_min > 0.0 {
             self.diagnosis = Some(Diagnosis::Closed {
                 code,
@@ -420,6 +515,7 @@ impl Feed {
     }
 
     fn wake(&mut self, at: f64, actions: &mut Vec<Action>) {
+        let limit = self.silence_ms_max();
         match &mut self.link {
             Link::Idle => {}
             Link::Opening { since } => {
@@ -434,7 +530,9 @@ impl Feed {
                 }
             }
             Link::Open(open) => {
-                let limit = (3.0 * self.interval_ms).max(5_000.0);
+                if let Some(way) = self.ladder.look(at) {
+                    actions.push(Action::Look(way, self.cursor.clone()));
+                }
                 let quiet_ms = at - open.frame_at;
                 let ignored = open
                     .ping_sent_at
@@ -451,16 +549,26 @@ impl Feed {
         }
     }
 
-    fn text(&mut self, at: f64, text: &str, actions: &mut Vec<Action>) {
-        let message = match ServerMessage::parse(text) {
+    fn message(
+        &mut self,
+        at: f64,
+        message: Result<ServerMessage, String>,
+        actions: &mut Vec<Action>,
+    ) {
+        let message = match message {
             Ok(message) => message,
             Err(error) => {
                 self.counts.unreadable += 1;
                 if let Link::Opening { .. } = self.link {
-                    // The first thing it says is not ours: this is some other server.
-                    self.diagnosis = Some(Diagnosis::Unreadable(error.to_string()));
                     actions.push(Action::Close);
-                    self.lose(at, 5_000.0, actions);
+                    if self.ladder.unreadable() {
+                        // Something on the way may have damaged it.
+                        self.connect(at, actions);
+                    } else {
+                        // Not ours, whichever way it comes: this is some other server.
+                        self.diagnosis = Some(Diagnosis::Unreadable(error));
+                        self.lose(at, 5_000.0, actions);
+                    }
                 }
                 return;
             }
@@ -500,12 +608,15 @@ impl Feed {
         let fresh = missed.min(held);
         self.counts.ticks += fresh;
         if known.is_some() {
-            self.counts.recovered += fresh;
             self.counts.lost += missed - fresh;
         }
 
         if let Link::Opening { since } = self.link {
+            self.ladder.bore(at);
+            // Who polls, or changes the way, gets snapshots without having lost anything.
+            self.clock.clear();
             if known.is_some() {
+                self.counts.recovered += fresh;
                 self.recovery = Some(Recovery {
                     ticks: fresh,
                     lost: missed - fresh,
@@ -522,11 +633,11 @@ impl Feed {
         self.down_since = None;
         self.diagnosis = None;
         self.interval_ms = to_f64(snapshot.interval_ms.max(1));
-        self.clock.clear();
-        self.observe_sent(at, snapshot.sent_ms);
         if restarted {
+            self.clock.clear();
             self.newest_ms = None;
         }
+        self.observe_sent(at, snapshot.sent_ms);
         if let Some(newest) = rows.last() {
             self.newest_ms = Some(newest.t_ms);
         }
@@ -570,6 +681,12 @@ impl Feed {
         }
         self.newest_ms = Some(row.t_ms);
         actions.push(Action::Apply(Update::Rows(vec![row])));
+        #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+        actions.push(Action::Timed(Timing {
+            sampled_ms: row.t_ms,
+            sent_ms: tick.sent_ms as f64,
+            arrived_ms: at + self.clock.offset_ms(),
+        }));
     }
 
     fn merged(&mut self, at: f64, merged: &Merged, actions: &mut Vec<Action>) {
@@ -580,8 +697,7 @@ impl Feed {
         let ticks = (last + 1).saturating_sub(first);
         self.counts.ticks += ticks;
         self.counts.merged += ticks;
-        // The extremes stand at the moment of the newest: a vertical stroke that shows how far
-        // the figures went, and no invented times.
+        // The extremes stand at the moment of the newest; the page marks the whole stretch.
         let mut rows = [[f64::NAN; 4]; 3];
         let mut t_ms = self.newest_ms.unwrap_or(0.0);
         for series in &merged.data {
@@ -597,11 +713,10 @@ impl Feed {
             }
         }
         self.newest_ms = Some(t_ms);
-        actions.push(Action::Apply(Update::Rows(
-            rows.into_iter()
-                .map(|values| Row { t_ms, values })
-                .collect(),
-        )));
+        actions.push(Action::Apply(Update::Merged {
+            rows: rows.map(|values| Row { t_ms, values }),
+            ticks,
+        }));
     }
 
     /// Moves the cursor over the ticks `first..=last`; false when they are not news.
@@ -669,9 +784,21 @@ impl Feed {
             online: self.online,
             diagnosis: self.diagnosis.clone(),
             recovery: self.recovery,
+            way: self.ladder.way(),
             counts: self.counts,
         }
     }
+}
+
+/// What a close reason such as `server is stopping; retry_ms=1500` asks for.
+#[must_use]
+pub fn retry_ms(reason: &str) -> Option<f64> {
+    let (_, rest) = reason.split_once("retry_ms=")?;
+    let end = rest
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let wait: f64 = rest[..end].parse().ok()?;
+    Some(wait.min(RETRY_MS_MAX))
 }
 
 fn ping(open: &mut Open, at: f64, actions: &mut Vec<Action>) {

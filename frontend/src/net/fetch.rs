@@ -5,16 +5,21 @@ use pulseboard_shared::Alert;
 use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, RequestCache, RequestInit, RequestMode, Response};
+use web_sys::{AbortSignal, Headers, RequestCache, RequestInit, RequestMode, Response};
 
 use super::{
     config::Endpoint,
     probe::{self, Diagnosis, Reply},
+    refusal::Refusal,
 };
 use crate::platform;
 
 /// A request that is not answered by then never will be, for the reader.
 const TIMEOUT_MS: u32 = 4_000;
+
+/// Beginning of the key of a token in the tab's storage; the backend's origin follows, so that a
+/// token is never shown to another server than the one it was given for.
+const TOKEN_KEY: &str = "pulseboard-token ";
 
 /// How a Pulseboard server introduces itself at `/healthz`.
 #[derive(Deserialize)]
@@ -24,10 +29,14 @@ struct Health {
 
 async fn get(address: &str, mode: RequestMode) -> Option<Response> {
     let init = RequestInit::new();
-    init.set_cache(RequestCache::NoCache);
     init.set_mode(mode);
+    send(address, &init).await
+}
+
+async fn send(address: &str, init: &RequestInit) -> Option<Response> {
+    init.set_cache(RequestCache::NoCache);
     init.set_signal(Some(&AbortSignal::timeout_with_u32(TIMEOUT_MS)));
-    let answer = JsFuture::from(window().fetch_with_str_and_init(address, &init)).await;
+    let answer = JsFuture::from(window().fetch_with_str_and_init(address, init)).await;
     answer.ok()?.dyn_into().ok()
 }
 
@@ -36,6 +45,73 @@ async fn text(response: &Response) -> Option<String> {
         .await
         .ok()?
         .as_string()
+}
+
+/// The token that this tab shows to `endpoint`; only where no cookie reaches.
+#[must_use]
+pub fn token(endpoint: &Endpoint) -> Option<String> {
+    platform::remembered_in_tab(&format!("{TOKEN_KEY}{}", endpoint.origin()))
+}
+
+/// Keeps the token for `endpoint` in this tab, or forgets it.
+pub fn keep_token(endpoint: &Endpoint, token: Option<&str>) {
+    platform::remember_in_tab(&format!("{TOKEN_KEY}{}", endpoint.origin()), token);
+}
+
+/// Asks the server; the text of its answer. `body` is JSON and makes it a POST.
+///
+/// # Errors
+/// No answer, or one with an error status.
+pub async fn call(endpoint: &Endpoint, path: &str, body: Option<&str>) -> Result<String, Refusal> {
+    call_as(endpoint, path, body, token(endpoint).as_deref()).await
+}
+
+/// The same with a token that is not kept (yet).
+///
+/// # Errors
+/// As [`call`].
+pub async fn call_as(
+    endpoint: &Endpoint,
+    path: &str,
+    body: Option<&str>,
+    token: Option<&str>,
+) -> Result<String, Refusal> {
+    let init = RequestInit::new();
+    if let Ok(headers) = Headers::new() {
+        // Both fail only for what is no header: then the server says what is missing.
+        if let Some(token) = token {
+            drop(headers.set("authorization", &format!("Bearer {token}")));
+        }
+        if let Some(body) = body {
+            drop(headers.set("content-type", "application/json"));
+            init.set_method("POST");
+            init.set_body(&body.into());
+        }
+        init.set_headers(&headers);
+    }
+    let response = send(&endpoint.http(path), &init)
+        .await
+        .ok_or_else(Refusal::silence)?;
+    let text = text(&response).await;
+    if response.ok() {
+        text.ok_or_else(Refusal::silence)
+    } else {
+        Err(Refusal::new(response.status(), &text.unwrap_or_default()))
+    }
+}
+
+/// A ticket for one stream.
+///
+/// # Errors
+/// As [`call`].
+pub async fn ticket(endpoint: &Endpoint) -> Result<String, Refusal> {
+    #[derive(Deserialize)]
+    struct Made {
+        ticket: String,
+    }
+    let text = call(endpoint, "/api/tickets", Some("{}")).await?;
+    let made: Result<Made, _> = serde_json::from_str(&text);
+    Ok(made.map_err(|_error| Refusal::silence())?.ticket)
 }
 
 /// The text of `config.json` beside `index.html`; `None` when there is no such file.
@@ -65,8 +141,8 @@ async fn ask(address: &str) -> Reply {
 
 /// The incidents that go on now; `None` when the server does not say.
 pub async fn active_alerts(endpoint: &Endpoint) -> Option<Vec<Alert>> {
-    let response = get(&endpoint.http("/api/alerts"), RequestMode::Cors).await?;
-    serde_json::from_str(&text(&response).await?).ok()
+    let text = call(endpoint, "/api/alerts", None).await.ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// Finds out why the socket of `endpoint` does not open.

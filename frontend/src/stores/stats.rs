@@ -13,11 +13,11 @@ use pulseboard_shared::{BuiltIn, RollingStats, Stats};
 use yewdux::{Context, store::Store};
 
 use crate::{
-    chart::ring::{COLUMNS, Ring},
+    chart::ring::{Before, COLUMNS, Ring},
     net::feed::{Row, Update},
 };
 
-/// How far back the charts can look. Longer costs memory: 41 bytes a tick.
+/// How far back the charts can look. Longer costs memory: 44 bytes a tick.
 pub const HISTORY_MS: u64 = 20 * 60_000;
 
 /// Rows held at least and at most, whatever the interval; at 100 ms a tick the upper bound
@@ -107,12 +107,19 @@ impl StatsStore {
                     let known = data.ring.last_time();
                     for row in rows {
                         let news = known.is_none_or(|known| row.t_ms > known);
-                        self.push(&mut data, row, news);
+                        self.push(&mut data, row, news.then_some(Before::Nothing));
                     }
                 }
                 Update::Rows(rows) => {
                     for row in rows {
-                        self.push(&mut data, row, true);
+                        self.push(&mut data, row, Some(Before::Nothing));
+                    }
+                }
+                Update::Merged { rows, ticks } => {
+                    let mut before = Before::merged(ticks);
+                    for row in rows {
+                        self.push(&mut data, row, Some(before));
+                        before = Before::Nothing;
                     }
                 }
             }
@@ -124,16 +131,22 @@ impl StatsStore {
         self.revision += 1;
     }
 
-    fn push(&mut self, data: &mut Data, row: Row, news: bool) {
-        if news {
+    /// `before` is what is known of the time before the row; `None` for one that the history
+    /// has already.
+    fn push(&mut self, data: &mut Data, row: Row, before: Option<Before>) {
+        if let Some(before) = before {
             #[expect(clippy::cast_precision_loss, reason = "an interval is small")]
             let late_ms = GAP_INTERVALS * self.interval_ms as f64;
             let newest = data.ring.last_time();
-            let gap = newest.is_some_and(|newest| row.t_ms - newest > late_ms);
-            if !data.ring.push(row, gap) {
+            let late = newest.is_some_and(|newest| row.t_ms - newest > late_ms);
+            let before = match before {
+                Before::Nothing if late => Before::Missing,
+                before => before,
+            };
+            if !data.ring.push(row, before) {
                 // The server's clock was set back: its time is what counts.
                 data.ring.truncate_from(row.t_ms);
-                data.ring.push(row, true);
+                data.ring.push(row, Before::Missing);
             }
         }
         for (rolling, value) in data.rolling.iter_mut().zip(row.values) {
@@ -302,16 +315,24 @@ mod tests {
         let dispatch = dispatch();
         dispatch.reduce_mut(|store| {
             store.apply(
-                [Update::Rows(vec![
-                    row(5e3, 1.0),
-                    row(5e3, 9.0),
-                    row(5e3, 4.0),
-                ])],
+                [
+                    Update::Rows(vec![row(1e3, 3.0)]),
+                    Update::Merged {
+                        rows: [row(9e3, 1.0), row(9e3, 9.0), row(9e3, 4.0)],
+                        ticks: 8,
+                    },
+                ],
                 0.0,
             );
         });
         let store = dispatch.get();
-        assert_eq!(times(&store).len(), 3);
+        assert_eq!(times(&store).len(), 4);
+        assert_eq!(
+            store.ring().before(1),
+            Before::merged(8),
+            "merged ticks are not missing ones"
+        );
+        assert_eq!(store.ring().before(2), Before::Nothing);
         assert_eq!(store.select_card(BuiltIn::Cpu).stats.max, 9.0);
     }
 }

@@ -61,6 +61,7 @@ fn applied(actions: &[Action]) -> Vec<f64> {
         .iter()
         .flat_map(|action| match action {
             Action::Apply(Update::Window { rows, .. } | Update::Rows(rows)) => rows.clone(),
+            Action::Apply(Update::Merged { rows, .. }) => rows.to_vec(),
             _ => Vec::new(),
         })
         .map(|row| row.values[0])
@@ -69,7 +70,10 @@ fn applied(actions: &[Action]) -> Vec<f64> {
 
 fn live(at: f64) -> Feed {
     let mut feed = Feed::new(1);
-    assert_eq!(feed.on(at, Event::Start), [Action::Connect(None)]);
+    assert_eq!(
+        feed.on(at, Event::Start),
+        [Action::Connect(Way::Binary, None)]
+    );
     assert_eq!(
         feed.on(at, Event::Opened),
         [],
@@ -83,7 +87,7 @@ fn live(at: f64) -> Feed {
 
 fn connects(actions: &[Action]) -> Option<Option<Cursor>> {
     actions.iter().find_map(|action| match action {
-        Action::Connect(cursor) => Some(cursor.clone()),
+        Action::Connect(_, cursor) => Some(cursor.clone()),
         _ => None,
     })
 }
@@ -230,10 +234,10 @@ fn merged_ticks_show_their_extremes() {
 fn old_figures_are_not_live() {
     let mut feed = live(10_000.0);
     let wake = feed.wake_at(10_000.0).expect("a wake is planned");
-    assert!(wake <= 12_251.0, "{wake}");
+    assert!(wake <= 12_001.0, "{wake}");
     feed.on(12_000.0, Event::Wake);
     assert_eq!(feed.shown.connection, Connection::Live);
-    feed.on(12_300.0, Event::Wake);
+    feed.on(12_100.0, Event::Wake);
     assert_eq!(feed.shown.connection, Connection::Stale { age_s: 2 });
     feed.on(13_100.0, Event::Wake);
     assert_eq!(feed.shown.connection, Connection::Stale { age_s: 3 });
@@ -359,12 +363,113 @@ fn a_nudge_does_not_wait() {
 fn a_stranger_is_recognised() {
     let mut feed = Feed::new(1);
     feed.on(0.0, Event::Start);
+    for way in [Way::Json, Way::Events, Way::Polling] {
+        let actions = feed.on(1.0, Event::Text("hello"));
+        assert!(actions.contains(&Action::Connect(way, None)), "{way:?}");
+    }
     let actions = feed.on(1.0, Event::Text("hello"));
     assert!(actions.contains(&Action::Close));
     assert!(matches!(
         feed.shown.diagnosis,
         Some(Diagnosis::Unreadable(_))
     ));
+}
+
+#[test]
+fn binary_frames_are_read() {
+    let mut feed = Feed::new(1);
+    feed.on(10_000.0, Event::Start);
+    let message = ServerMessage::parse(&snapshot("e", 1, 10, false)).expect("ours");
+    let actions = feed.on(10_000.0, Event::Bytes(&codec::encode(&message)));
+    assert_eq!(applied(&actions).len(), 10);
+    assert_eq!(feed.shown.connection, Connection::Live);
+}
+
+#[test]
+fn a_restarting_server_says_when_to_come_back() {
+    let mut feed = live(10_000.0);
+    feed.on(
+        10_000.0,
+        Event::Closed {
+            code: 1012,
+            reason: "server is stopping; retry_ms=7350",
+        },
+    );
+    assert!(connects(&feed.on(17_349.0, Event::Wake)).is_none());
+    assert!(connects(&feed.on(17_350.0, Event::Wake)).is_some());
+    assert_eq!(retry_ms("retry_ms=12, bye"), Some(12.0));
+    assert_eq!(retry_ms("retry_ms=99999999999"), Some(RETRY_MS_MAX));
+    for none in ["", "retry_ms=", "retry_ms=x"] {
+        assert_eq!(retry_ms(none), None, "{none:?}");
+    }
+}
+
+/// Two barren attempts, and the server says that it is well: its ticks come as events, with the
+/// same cursor, and after a while the socket is looked at again without a pause.
+#[test]
+fn a_proxy_without_upgrades_costs_no_tick() {
+    let mut feed = live(10_000.0);
+    let lost = || Event::Closed {
+        code: 1006,
+        reason: "",
+    };
+    feed.on(11_000.0, lost());
+    let mut at = 11_000.0;
+    let mut barren = 0;
+    let actions = loop {
+        at = feed.wake_at(at).expect("a retry is planned").max(at + 1.0);
+        if connects(&feed.on(at, Event::Wake)).is_none() {
+            continue;
+        }
+        barren += 1;
+        if feed.on(at, lost()).contains(&Action::Probe) {
+            let actions = feed.on(at, Event::Probed(Some(Diagnosis::NoUpgrade)));
+            if connects(&actions).is_some() {
+                break actions;
+            }
+        }
+        assert!(barren < 3, "the way was not left");
+    };
+    assert_eq!(barren, 2);
+    let cursor = Some(Cursor {
+        epoch: "e".into(),
+        offset: 10,
+    });
+    assert!(actions.contains(&Action::Connect(Way::Events, cursor)));
+    let actions = feed.on(at, Event::Text(&snapshot("e", 11, 13, true)));
+    assert_eq!(applied(&actions), [11.0, 12.0, 13.0]);
+    assert_eq!(feed.shown.way, Way::Events);
+    assert_eq!(feed.shown.diagnosis, None);
+
+    let looked_at = at + 60_000.0;
+    let actions = feed.on(looked_at, Event::Wake);
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Look(Way::Binary, Some(_)))),
+        "{actions:?}"
+    );
+    feed.on(looked_at, Event::Text(&tick("e", 14)));
+    feed.on(looked_at + 9.0, Event::Improved(Way::Binary));
+    let actions = feed.on(looked_at + 9.0, Event::Text(&snapshot("e", 14, 15, true)));
+    assert_eq!(applied(&actions), [15.0], "what came both ways counts once");
+    assert_eq!((feed.shown.way, feed.counts.lost), (Way::Binary, 0));
+    assert_eq!(feed.counts.recovered, 3, "a better way recovers nothing");
+}
+
+#[test]
+fn who_polls_counts_each_tick_once() {
+    let mut feed = live(10_000.0);
+    let recovered = feed.counts.recovered;
+    for offset in 11..=15 {
+        let text = snapshot("e", offset, offset, true);
+        assert_eq!(
+            applied(&feed.on(to_f64(offset) * 1000.0, Event::Text(&text))).len(),
+            1
+        );
+    }
+    assert_eq!((feed.counts.ticks, feed.counts.lost), (15, 0));
+    assert_eq!(feed.counts.recovered, recovered);
 }
 
 proptest! {
@@ -406,7 +511,7 @@ proptest! {
             }
             for action in actions {
                 match action {
-                    Action::Connect(cursor) => {
+                    Action::Connect(_, cursor) => {
                         let from = cursor.map(|cursor| cursor.offset + 1);
                         let oldest = newest.saturating_sub(59).max(1);
                         before.get_or_insert(oldest - 1);

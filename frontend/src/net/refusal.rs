@@ -1,0 +1,89 @@
+//! A request that was not answered with what was asked for, in words for the reader.
+
+use pulseboard_shared::Problem;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status; 0 when there was no answer.
+    pub status: u16,
+    /// The server's own words, where it had some.
+    pub detail: Option<String>,
+}
+
+impl Refusal {
+    /// From an answer with an error status.
+    #[must_use]
+    pub fn new(status: u16, body: &str) -> Self {
+        let problem = serde_json::from_str::<Problem>(body).ok();
+        Self {
+            status,
+            detail: problem.map(|problem| problem.detail),
+        }
+    }
+
+    /// Nobody answered.
+    #[must_use]
+    pub const fn silence() -> Self {
+        Self {
+            status: 0,
+            detail: None,
+        }
+    }
+
+    /// The same as a close code and reason of a socket, which says more than a failed opening.
+    #[must_use]
+    pub fn as_close(&self) -> (u16, String) {
+        let code = match self.status {
+            401 | 403 => 1008,
+            429 | 503 => 1013,
+            _ => 1006,
+        };
+        (code, self.in_words())
+    }
+
+    /// What is wrong, one line.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let what = match self.status {
+            0 => return "The server does not answer".to_owned(),
+            401 => "A token is needed",
+            403 => "Not allowed",
+            429 => "Too many attempts; wait a minute",
+            503 => "The server is at its limit; try again soon",
+            status => {
+                return self.with_detail(&format!("The server answered with status {status}"));
+            }
+        };
+        self.with_detail(what)
+    }
+
+    fn with_detail(&self, what: &str) -> String {
+        match &self.detail {
+            Some(detail) => format!("{what}: {detail}"),
+            None => what.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_the_server_said() {
+        let body = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"this token is not known here"}"#;
+        let refusal = Refusal::new(401, body);
+        assert_eq!(
+            refusal.in_words(),
+            "A token is needed: this token is not known here"
+        );
+        assert_eq!(refusal.as_close().0, 1008);
+        assert_eq!(
+            Refusal::new(429, "<html>").in_words(),
+            "Too many attempts; wait a minute"
+        );
+        assert_eq!(Refusal::new(500, "").as_close().0, 1006);
+        assert_eq!(Refusal::silence().in_words(), "The server does not answer");
+    }
+}
