@@ -11,6 +11,7 @@ use super::{
     registry::Admission,
     takeover::Taken,
     viewer::{Viewer, Wire, Woken},
+    ws::discard,
 };
 use crate::{
     app::App,
@@ -178,14 +179,17 @@ const ONLY: u64 = 0;
 
 /// Serves one event stream until it ends; the viewer's task. The client has nothing to say.
 async fn run(viewer: Arc<Viewer>, admission: Admission) {
+    let mut left = false;
     let why = loop {
         if let Some(why) = viewer.over() {
             break why;
         }
-        if viewer.woken().await == Woken::Readable {
-            let mut buffer = [0; 512];
-            while matches!(viewer.read(&mut buffer), Ok(count) if count > 0) {}
+        if left {
+            tokio::task::yield_now().await;
+        } else {
+            left = viewer.woken().await == Woken::Readable;
         }
+        left = left && discard(&viewer);
     };
     admission.end(&viewer, why);
 }

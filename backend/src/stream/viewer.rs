@@ -3,7 +3,8 @@
 //! Two parties write to the socket, one at a time under the outbox lock: the fan-out thread, when
 //! a feed has grown, and the viewer's own task, when a full socket has room again or the client
 //! asked something. What is in memory for a viewer is this struct, its cursors, at most one frame
-//! that is half written (shared with all who watch) and at most [`REPLIES_MAX`] replies.
+//! that is half written (shared with all who watch), and replies: [`REPLIES_MAX`] of them or
+//! [`REPLY_BYTES_MAX`], whichever comes first.
 
 use std::{
     collections::VecDeque,
@@ -33,6 +34,9 @@ use crate::{
 /// Replies that may wait for a full socket; at the bound the client is not read from until they
 /// are gone, so a client that asks without reading only holds itself up.
 pub const REPLIES_MAX: usize = 32;
+
+/// The same in bytes. A reply may be as long as the message it answers.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// How long a client may take to close its side after the last bytes, in milliseconds. Closing
 /// at once would reset the connection and could take the last bytes with it.
@@ -78,6 +82,8 @@ struct Outbox {
     /// Bytes and how many of them are written.
     current: Option<(Bytes, usize)>,
     replies: VecDeque<Bytes>,
+    /// Of all replies that wait.
+    reply_bytes: usize,
     cursors: Vec<(u64, Box<dyn Member>)>,
     /// Frames that the viewer was too slow for, of all cursors that it has or had.
     skipped: u64,
@@ -118,6 +124,7 @@ impl Viewer {
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
         let now_ms = clock.now_ms();
+        let replies: VecDeque<Bytes> = first.into_iter().collect();
         Arc::new(Self {
             id,
             kind,
@@ -125,7 +132,8 @@ impl Viewer {
             stream,
             outbox: Mutex::new(Outbox {
                 current: None,
-                replies: first.into_iter().collect(),
+                reply_bytes: replies.iter().map(Bytes::len).sum(),
+                replies,
                 cursors: Vec::new(),
                 skipped: 0,
                 phase: Phase::Open,
@@ -157,7 +165,11 @@ impl Viewer {
     pub fn refollow(&self, key: u64, reply: Bytes, cursor: impl FnOnce(u64) -> Box<dyn Member>) {
         {
             let mut outbox = self.outbox.lock();
-            outbox.replies.push_back(reply);
+            // Nothing comes after the last bytes.
+            if outbox.phase != Phase::Open {
+                return;
+            }
+            outbox.push_reply(reply);
             if let Some((_, held)) = outbox.cursors.iter_mut().find(|(known, _)| *known == key) {
                 let next = held.next_offset();
                 *held = cursor(next);
@@ -181,7 +193,7 @@ impl Viewer {
             if outbox.phase != Phase::Open {
                 return;
             }
-            outbox.replies.push_back(bytes);
+            outbox.push_reply(bytes);
         }
         self.pump();
     }
@@ -208,7 +220,7 @@ impl Viewer {
             if outbox.phase != Phase::Open {
                 return;
             }
-            outbox.replies.push_back(last);
+            outbox.push_reply(last);
             outbox.cursors.clear();
             outbox.phase = Phase::Finishing {
                 since_ms: self.clock.now_ms(),
@@ -274,12 +286,20 @@ impl Viewer {
         self.abort("client closed the connection");
     }
 
+    /// Whether so many replies wait for a full socket that no more questions are to be read.
+    pub(super) fn holds_back(&self) -> bool {
+        if !self.blocked.load(Ordering::Acquire) {
+            return false;
+        }
+        let outbox = self.outbox.lock();
+        outbox.replies.len() >= REPLIES_MAX || outbox.reply_bytes >= REPLY_BYTES_MAX
+    }
+
     /// Waits until there is something to read or the state changed. Cancel safe.
     pub(super) async fn woken(&self) -> Woken {
         let blocked = self.blocked.load(Ordering::Acquire);
         // Behind on replies: do not read what would make more of them.
-        let hold_back = blocked && self.outbox.lock().replies.len() >= REPLIES_MAX;
-        let interest = match (blocked, hold_back) {
+        let interest = match (blocked, self.holds_back()) {
             (false, _) => Interest::READABLE,
             (true, false) => Interest::READABLE | Interest::WRITABLE,
             (true, true) => Interest::WRITABLE,
@@ -338,8 +358,14 @@ impl Viewer {
 }
 
 impl Outbox {
+    fn push_reply(&mut self, reply: Bytes) {
+        self.reply_bytes += reply.len();
+        self.replies.push_back(reply);
+    }
+
     fn next(&mut self) -> Option<Bytes> {
         if let Some(reply) = self.replies.pop_front() {
+            self.reply_bytes -= reply.len();
             return Some(reply);
         }
         self.cursors.iter_mut().find_map(|(_, cursor)| {

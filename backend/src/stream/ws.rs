@@ -36,6 +36,12 @@ use crate::{
 /// Bytes of a client's message that are read at a time. Clients say little, and each viewer has
 /// a buffer of this size for as long as it is connected.
 const READ_BUFFER_BYTES: usize = 512;
+/// Bytes read from one client before the others have their turn: one that sends faster than it is
+/// read would else keep a worker for ever.
+const TURN_BYTES: usize = 64 * 1024;
+/// How much longer than the longest message its frames may be on the wire: single bytes in
+/// fragments are seven times as long. Past it the socket is closed with 1009.
+const WIRE_OVERHEAD_MAX: usize = 8;
 
 /// Why a connection is closed (RFC 6455 §7.4.1, and the IANA registry for 1012 and 1013).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -329,12 +335,17 @@ pub async fn run(
         viewer: Arc::clone(&viewer),
         read_before,
         replies: Vec::new(),
+        turn_left: 0,
+        unfinished: 0,
+        unfinished_max: limits.bytes.saturating_mul(WIRE_OVERHEAD_MAX),
     };
     let mut rate = MessageRate::new(limits.per_second, clock.now_ms());
-    let mut woken = Woken::Readable;
+    // Whether something may be left to read that the socket does not announce (again).
+    let mut left = true;
     let why = loop {
-        if woken == Woken::Readable {
-            read_messages(
+        if left && !viewer.holds_back() {
+            port.turn_left = TURN_BYTES;
+            left = read_messages(
                 &mut context,
                 &mut port,
                 &mut inbound,
@@ -345,37 +356,50 @@ pub async fn run(
         if let Some(why) = viewer.over() {
             break why;
         }
-        woken = viewer.woken().await;
+        if left && !viewer.holds_back() {
+            tokio::task::yield_now().await;
+        } else {
+            left |= viewer.woken().await == Woken::Readable;
+        }
     };
     drop(inbound);
     admission.end(&viewer, why);
 }
 
-/// Reads all messages that are there.
+/// Reads the messages that are there, for one turn and while their answers find room. Returns
+/// whether there may be more.
 fn read_messages(
     context: &mut WebSocketContext,
     port: &mut Port,
     inbound: &mut impl Inbound,
     allowed: &mut impl FnMut() -> bool,
     telemetry: &Telemetry,
-) {
+) -> bool {
     let viewer = Arc::clone(&port.viewer);
+    let end = |code: CloseCode, reason: &str| {
+        viewer.finish(close(code, reason));
+        true
+    };
+    // Else the socket could be reset with our last bytes under way.
     if viewer.finishing() {
-        return port.discard();
+        return discard(&viewer);
     }
     loop {
         let message = context.read(port);
         port.send_replies();
+        if message.is_ok() {
+            port.unfinished = 0;
+        }
         if matches!(
             message,
             Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))
         ) && !allowed()
         {
             telemetry.count_limit(Limit::MessageRate);
-            return viewer.finish(close(
+            return end(
                 CloseCode::TryAgain,
                 "too many messages; slow down and come back",
-            ));
+            );
         }
         match message {
             Ok(Message::Text(text)) => {
@@ -392,30 +416,55 @@ fn read_messages(
                 // go on; that the connection is closed by then is what it returns.
                 drop(context.flush(port));
                 port.send_replies();
-                return viewer.finish(Bytes::new());
+                viewer.finish(Bytes::new());
+                return true;
             }
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if port.unfinished > port.unfinished_max {
+                    telemetry.count_limit(Limit::MessageBytes);
+                    return end(CloseCode::TooBig, "message in too many fragments");
+                }
+                return port.turn_left == 0;
+            }
             Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size })) => {
                 telemetry.count_limit(Limit::MessageBytes);
                 let reason =
                     format!("message of at least {size} bytes; at most {max_size} are accepted");
-                return viewer.finish(close(CloseCode::TooBig, &reason));
+                return end(CloseCode::TooBig, &reason);
             }
             Err(Error::Utf8(_)) => {
-                return viewer.finish(close(CloseCode::InvalidPayload, "text is not UTF-8"));
+                return end(CloseCode::InvalidPayload, "text is not UTF-8");
             }
             Err(Error::Protocol(error)) => {
-                return viewer.finish(close(CloseCode::Protocol, &error.to_string()));
+                return end(CloseCode::Protocol, &error.to_string());
             }
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                return viewer.finish(Bytes::new());
+                viewer.finish(Bytes::new());
+                return true;
             }
-            Err(_) => return viewer.abort("client closed the connection"),
+            Err(_) => {
+                viewer.abort("client closed the connection");
+                return false;
+            }
         }
-        if viewer.finishing() || viewer.over().is_some() {
-            return;
+        if viewer.finishing() || viewer.holds_back() {
+            return true;
         }
     }
+}
+
+/// Reads what a client sends that has nothing (more) to say, for one turn. Returns whether there
+/// may be more.
+pub(super) fn discard(viewer: &Viewer) -> bool {
+    let mut buffer = [0; 2048];
+    let mut left = TURN_BYTES;
+    while left > 0 {
+        match viewer.read(&mut buffer) {
+            Ok(count @ 1..) => left = left.saturating_sub(count),
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// What tungstenite sees of the socket: reads go to it, writes become replies of the viewer.
@@ -423,6 +472,11 @@ struct Port {
     viewer: Arc<Viewer>,
     read_before: Bytes,
     replies: Vec<u8>,
+    /// Bytes that may still be read in this turn.
+    turn_left: usize,
+    /// Bytes read since the last whole message.
+    unfinished: usize,
+    unfinished_max: usize,
 }
 
 impl Port {
@@ -432,22 +486,24 @@ impl Port {
                 .reply(Bytes::from(std::mem::take(&mut self.replies)));
         }
     }
-
-    /// Reads what still comes after the last word, so that the socket is not reset with our last
-    /// bytes under way.
-    fn discard(&mut self) {
-        let mut buffer = [0; 2048];
-        while matches!(self.viewer.read(&mut buffer), Ok(count) if count > 0) {}
-    }
 }
 
 impl Read for Port {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.read_before.is_empty() {
-            return self.viewer.read(buffer);
+        let wanted = buffer.len().min(self.turn_left);
+        if wanted == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = buffer.len().min(self.read_before.len());
-        buffer[..count].copy_from_slice(&self.read_before.split_to(count));
+        let buffer = &mut buffer[..wanted];
+        let count = if self.read_before.is_empty() {
+            self.viewer.read(buffer)?
+        } else {
+            let count = buffer.len().min(self.read_before.len());
+            buffer[..count].copy_from_slice(&self.read_before.split_to(count));
+            count
+        };
+        self.turn_left -= count;
+        self.unfinished += count;
         Ok(count)
     }
 }

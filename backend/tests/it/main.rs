@@ -8,6 +8,7 @@ mod conformance;
 mod cuts;
 mod docs;
 mod health;
+mod hostile;
 mod limits;
 mod login;
 mod metrics;
