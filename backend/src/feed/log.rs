@@ -24,6 +24,11 @@ pub trait Payload: Send + Sync + 'static {
     /// The bytes for the wire, frame head included; empty when this view has nothing to see.
     fn encode(&self, offset: u64, view: &Self::View) -> Bytes;
 
+    /// Whether these views get the same bytes of this one, so that one copy serves both.
+    fn looks_alike(&self, one: &Self::View, other: &Self::View) -> bool {
+        one == other
+    }
+
     /// Bytes that holding it costs, for logs that are bounded by bytes too.
     fn held_bytes(&self) -> usize {
         0
@@ -68,7 +73,10 @@ impl<P: Payload> Frame<P> {
     #[must_use]
     pub fn encoded(&self, view: &P::View) -> Bytes {
         let mut encoded = self.encoded.lock();
-        if let Some((_, bytes)) = encoded.iter().find(|(known, _)| known == view) {
+        let known = encoded
+            .iter()
+            .find(|(known, _)| self.payload.looks_alike(known, view));
+        if let Some((_, bytes)) = known {
             return bytes.clone();
         }
         let bytes = self.payload.encode(self.offset, view);

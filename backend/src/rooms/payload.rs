@@ -127,6 +127,14 @@ impl Payload for RoomPayload {
         }
     }
 
+    /// What members ask for decides whether they see it, not how it looks.
+    fn looks_alike(&self, one: &RoomView, other: &RoomView) -> bool {
+        match (self.is_seen_by(one), self.is_seen_by(other)) {
+            (true, true) => (one.form, &one.cursor) == (other.form, &other.cursor),
+            (seen, also_seen) => seen == also_seen,
+        }
+    }
+
     fn held_bytes(&self) -> usize {
         self.text.len()
     }
