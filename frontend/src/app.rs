@@ -7,16 +7,18 @@ use yewdux::prelude::{use_dispatch, use_selector};
 use crate::{
     chart::stage::Stage,
     components::{
-        AlertFeed, Charts, Connected, MetricCards, PageFooter, PageHeader, problem_panel,
+        AlertFeed, Charts, ChatDrawer, Connected, MetricCards, OperatorView, PageFooter,
+        PageHeader, problem_panel,
     },
-    hooks::{ConfigState, THEME_KEY, use_config, use_theme},
+    hooks::{ConfigState, THEME_KEY, use_config, use_page, use_theme},
     net::feed::{Connection, View},
     platform,
     stores::{
         alert::AlertStore,
         connection::ConnectionStore,
+        session::SessionStore,
         stats::StatsStore,
-        view::{Range, ThemeChoice, ViewStore},
+        view::{Page, Range, ThemeChoice, ViewStore},
     },
 };
 
@@ -44,6 +46,10 @@ pub fn App() -> Html {
     });
     use_theme(&stage);
     use_title();
+    use_page();
+    let page = *use_selector(|view: &ViewStore| view.page);
+    let (locked, identity) =
+        *use_selector(|store: &SessionStore| (store.login_needed(), store.identity()));
     let config = use_config();
 
     // Settings that cannot be used mean no connection, and none on the way.
@@ -64,20 +70,40 @@ pub fn App() -> Html {
         }
     });
 
+    let endpoint = match &config {
+        ConfigState::Ready(endpoint) => Some(endpoint.clone()),
+        _ => None,
+    };
     let connection = match config {
         ConfigState::Loading => Html::default(),
         ConfigState::Ready(endpoint) => html! { <Connected {endpoint} /> },
         ConfigState::Failed(error) => problem_panel(error.what(), error.fix(), None),
     };
-    html! {
-        <>
-            <PageHeader />
-            <main class="page-main">
-                { connection }
+    let view = match (page, &endpoint) {
+        // Before a login there is nothing to see, and nothing that could be asked for.
+        _ if locked => Html::default(),
+        (Page::Operator, Some(endpoint)) => html! {
+            <OperatorView key={identity} endpoint={endpoint.clone()} />
+        },
+        (Page::Operator, None) => Html::default(),
+        (Page::Overview, _) => html! {
+            <>
                 <MetricCards />
                 <Charts stage={(*stage).clone()} />
                 <AlertFeed />
+            </>
+        },
+    };
+    html! {
+        <>
+            <PageHeader endpoint={endpoint.clone()} />
+            <main class={classes!("page-main", locked.then_some("is-locked"))}>
+                { connection }
+                { view }
             </main>
+            if let Some(endpoint) = endpoint.filter(|_| !locked) {
+                <ChatDrawer key={identity} {endpoint} />
+            }
             <PageFooter />
         </>
     }

@@ -8,5 +8,6 @@ pub mod config;
 pub mod feed;
 pub mod fetch;
 pub mod ladder;
+pub mod link;
 pub mod probe;
 pub mod refusal;

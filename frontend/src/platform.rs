@@ -31,6 +31,25 @@ pub fn page_origin() -> String {
     window().location().origin().unwrap_or_default()
 }
 
+/// The part of the page's address behind and with its `#`; empty when there is none.
+#[must_use]
+pub fn hash() -> String {
+    window().location().hash().unwrap_or_default()
+}
+
+/// This page's address with another part behind `#`. Whole, since one of only that part would
+/// be taken from `<base href>`, which need not be where the page is.
+#[must_use]
+pub fn with_hash(hash: &str) -> String {
+    let location = window().location();
+    let part = |part: Result<String, _>| part.unwrap_or_default();
+    format!(
+        "{}{}{hash}",
+        part(location.pathname()),
+        part(location.search())
+    )
+}
+
 /// A remembered value; `None` also where the browser forbids storage.
 #[must_use]
 pub fn remembered(key: &str) -> Option<String> {

@@ -2,7 +2,10 @@
 //! clones it) and compares by a revision; everything costly is computed in the reducer, once.
 
 pub mod alert;
+pub mod chat;
 pub mod connection;
 pub mod latency;
+pub mod operator;
+pub mod session;
 pub mod stats;
 pub mod view;

@@ -1,17 +1,23 @@
-//! Keeps the page connected to one backend, and says so when it is not.
+//! Keeps the page connected to one backend, and says so when it is not: with a login where the
+//! server asks for one, else with what is wrong.
 
 use yew::prelude::*;
-use yewdux::prelude::use_selector;
+use yewdux::prelude::{use_dispatch, use_selector};
 
 use super::{
+    LoginCard,
     connection_banner::{Loss, connection_banner},
     problem_panel::problem_panel,
 };
 use crate::{
-    hooks::{use_alert_stream, use_metrics_socket},
-    net::{config::Endpoint, feed::Connection},
+    hooks::{use_alert_stream, use_metrics_socket, use_session},
+    net::{
+        config::Endpoint,
+        feed::{Connection, View},
+        probe::Diagnosis,
+    },
     platform,
-    stores::connection::ConnectionStore,
+    stores::{connection::ConnectionStore, session::SessionStore},
 };
 
 /// Props of [`Connected`].
@@ -21,9 +27,63 @@ pub struct Props {
     pub endpoint: Endpoint,
 }
 
-/// See the module.
+/// See the module. Streams are opened while the session is still asked for: most pages need no
+/// login, and should not wait for an answer that says so.
 #[component]
 pub fn Connected(Props { endpoint }: &Props) -> Html {
+    use_session(endpoint);
+    let (needed, shown, identity) = *use_selector(|store: &SessionStore| {
+        (store.login_needed(), store.login_shown(), store.identity())
+    });
+    let connection = use_dispatch::<ConnectionStore>();
+    use_effect_with(needed, move |needed| {
+        if *needed {
+            // Nothing is connected, and nothing is tried before somebody has logged in.
+            let lost = Connection::Lost {
+                attempt: 0,
+                retry_in_s: None,
+                lost_s: 0,
+            };
+            connection.reduce_mut(|store| {
+                store.show(View {
+                    connection: lost,
+                    ..store.view.clone()
+                });
+            });
+        }
+    });
+    html! {
+        <>
+            if shown {
+                <LoginCard endpoint={endpoint.clone()} />
+            }
+            if !needed {
+                // Streams of somebody else are not continued but opened anew.
+                <Streams key={identity} endpoint={endpoint.clone()} />
+            }
+        </>
+    }
+}
+
+/// Whether the server refuses whom it takes us for.
+const fn is_refusal(diagnosis: Option<&Diagnosis>) -> bool {
+    matches!(
+        diagnosis,
+        Some(Diagnosis::SignInNeeded | Diagnosis::Forbidden | Diagnosis::Closed { code: 1008, .. })
+    )
+}
+
+/// The streams that every view needs.
+#[component]
+fn Streams(Props { endpoint }: &Props) -> Html {
+    let session = use_dispatch::<SessionStore>();
+    let refused =
+        *use_selector(|store: &ConnectionStore| is_refusal(store.view.diagnosis.as_ref()));
+    use_effect_with(refused, move |refused| {
+        if *refused {
+            session.reduce_mut(SessionStore::doubt);
+        }
+    });
     let nudge = use_metrics_socket(endpoint.clone());
     let recoveries = *use_selector(|store: &ConnectionStore| store.recoveries);
     use_alert_stream(endpoint.clone(), recoveries);

@@ -1,23 +1,83 @@
-//! The top of every page: name, room for navigation, state, theme.
+//! The top of every view: name, views, state, chat, who the reader is, theme.
 
 use yew::prelude::*;
 use yewdux::prelude::{use_dispatch, use_selector};
 
-use super::{ConnectionStatus, segments::segments};
+use super::{ChatButton, ConnectionStatus, segments::segments};
 use crate::{
     hooks::THEME_KEY,
+    net::{config::Endpoint, fetch},
     platform,
     stores::{
         alert::AlertStore,
-        view::{ThemeChoice, ViewStore},
+        session::SessionStore,
+        view::{Page, ThemeChoice, ViewStore},
     },
 };
 
+/// Props of [`PageHeader`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is, once that is known.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// The views, as links: they can be opened in another tab and bookmarked.
+fn views(shown: Page) -> Html {
+    html! {
+        <nav class="views" aria-label="Views">
+            { for Page::ALL.into_iter().map(|page| html! {
+                <a
+                    key={page.hash()}
+                    class="views__link"
+                    href={platform::with_hash(page.hash())}
+                    aria-current={(page == shown).then_some("page")}
+                >
+                    { page.label() }
+                </a>
+            }) }
+        </nav>
+    }
+}
+
+/// Logging in and out, for whom that makes a difference.
+#[component]
+fn SessionButton(Props { endpoint }: &Props) -> Html {
+    let session = use_selector(|store: &SessionStore| store.session().cloned());
+    let shown = *use_selector(SessionStore::login_shown);
+    let dispatch = use_dispatch::<SessionStore>();
+    let (Some(session), Some(endpoint)) = (&*session, endpoint.clone()) else {
+        return Html::default();
+    };
+    if session.anonymous {
+        // Who may do everything without a token has no use for one.
+        if session.role.administers() || shown {
+            return Html::default();
+        }
+        let onclick = move |_: MouseEvent| dispatch.reduce_mut(|store| store.ask(true));
+        return html! { <button class="button" type="button" {onclick}>{ "Log in" }</button> };
+    }
+    let onclick = move |_: MouseEvent| {
+        let (endpoint, dispatch) = (endpoint.clone(), dispatch.clone());
+        wasm_bindgen_futures::spawn_local(async move {
+            // Without an answer the cookie stays; the next look at the session tells.
+            drop(fetch::call(&endpoint, "/api/logout", Some("{}")).await);
+            fetch::keep_token(&endpoint, None);
+            dispatch.reduce_mut(SessionStore::log_out);
+        });
+    };
+    html! {
+        <button class="button" type="button" title={format!("Logged in as {}", session.role)} {onclick}>
+            { "Log out" }
+        </button>
+    }
+}
+
 /// See the module.
 #[component]
-pub fn PageHeader() -> Html {
+pub fn PageHeader(Props { endpoint }: &Props) -> Html {
     let critical = *use_selector(AlertStore::select_critical);
-    let theme = *use_selector(|view: &ViewStore| view.theme);
+    let (theme, page) = *use_selector(|view: &ViewStore| (view.theme, view.page));
     let dispatch = use_dispatch::<ViewStore>();
     let on_theme = Callback::from(move |index: usize| {
         let choice = ThemeChoice::ALL.get(index).copied().unwrap_or_default();
@@ -34,11 +94,16 @@ pub fn PageHeader() -> Html {
                 <h1>{ "Live Dashboard" }</h1>
                 <span class="brand__name">{ "Pulseboard" }</span>
             </div>
+            { views(page) }
             <div class="page-header__state">
                 if critical > 0 {
                     <span class="critical-badge">{ format!("{critical} Critical") }</span>
                 }
                 <ConnectionStatus />
+            </div>
+            <div class="page-header__tools">
+                <ChatButton />
+                <SessionButton endpoint={endpoint.clone()} />
             </div>
             <div class="theme-switch">
                 { segments(

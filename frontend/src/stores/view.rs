@@ -1,6 +1,49 @@
-//! How the reader wants to see the page: range, pause, theme. Range and theme are remembered.
+//! How the reader wants to see the page: which view, range, pause, theme. Range and theme are
+//! remembered, the view is in the address.
 
 use yewdux::store::Store;
+
+/// A view of the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    /// Figures, charts, alerts.
+    #[default]
+    Overview,
+    /// Figures and commands for who runs the server.
+    Operator,
+}
+
+impl Page {
+    /// All, in the order of the switch.
+    pub const ALL: [Self; 2] = [Self::Overview, Self::Operator];
+
+    /// In the switch.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Operator => "Operator",
+        }
+    }
+
+    /// In the address.
+    #[must_use]
+    pub const fn hash(self) -> &'static str {
+        match self {
+            Self::Overview => "#/",
+            Self::Operator => "#/operator",
+        }
+    }
+
+    /// From the address; what is not known is the overview.
+    #[must_use]
+    pub fn from_hash(hash: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|page| page.hash() == hash)
+            .unwrap_or_default()
+    }
+}
 
 /// How much time the charts show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +145,8 @@ impl ThemeChoice {
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct ViewStore {
+    /// Which view is shown.
+    pub page: Page,
     /// How much time the charts show.
     pub range: Range,
     /// The moment (server's clock, Unix ms) at which the charts are held; they move when `None`.
@@ -136,6 +181,16 @@ mod tests {
             assert_eq!(ThemeChoice::from_key(choice.key()), Some(choice));
         }
         assert_eq!(ThemeChoice::from_key("sepia"), None);
+    }
+
+    #[test]
+    fn the_address_names_the_view() {
+        for page in Page::ALL {
+            assert_eq!(Page::from_hash(page.hash()), page);
+        }
+        for other in ["", "#", "#/nothing"] {
+            assert_eq!(Page::from_hash(other), Page::Overview, "{other:?}");
+        }
     }
 
     #[test]

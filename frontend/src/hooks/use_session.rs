@@ -1,0 +1,34 @@
+//! Asks the server who it takes this page for, and again whenever that is in doubt.
+
+use wasm_bindgen_futures::spawn_local;
+use yew::prelude::*;
+use yewdux::prelude::{use_dispatch, use_selector};
+
+use crate::{
+    net::{config::Endpoint, fetch},
+    stores::session::{Session, SessionStore},
+};
+
+/// Keeps [`SessionStore`] as the server says.
+#[hook]
+pub fn use_session(endpoint: &Endpoint) {
+    let dispatch = use_dispatch::<SessionStore>();
+    let doubts = *use_selector(SessionStore::doubts);
+    use_effect_with((endpoint.clone(), doubts), move |(endpoint, _)| {
+        let endpoint = endpoint.clone();
+        spawn_local(async move {
+            // No answer: the connection's own diagnosis says what is wrong.
+            let Ok(text) = fetch::call(&endpoint, "/api/session", None).await else {
+                return;
+            };
+            let Ok(session) = serde_json::from_str::<Session>(&text) else {
+                return;
+            };
+            if session.anonymous {
+                // A token that is not known any more would only be refused again and again.
+                fetch::keep_token(&endpoint, None);
+            }
+            dispatch.reduce_mut(|store| store.learn(session));
+        });
+    });
+}

@@ -1,0 +1,127 @@
+//! The operator's figures and log.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use pulseboard_shared::protocol::operator::{ControlReply, Figures};
+use yewdux::store::Store;
+
+/// Lines kept: the oldest are forgotten.
+pub const LINES_MAX: usize = 200;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogLine {
+    /// Grows by one with each line.
+    pub number: u64,
+    /// When it came, Unix milliseconds.
+    pub at_ms: f64,
+    /// Text, never markup.
+    pub text: Rc<str>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, Store)]
+pub struct OperatorStore {
+    figures: Option<Figures>,
+    /// Newest first.
+    lines: Rc<VecDeque<LogLine>>,
+    logged: u64,
+    revision: u64,
+}
+
+impl PartialEq for OperatorStore {
+    fn eq(&self, other: &Self) -> bool {
+        self.revision == other.revision
+    }
+}
+
+impl OperatorStore {
+    /// An event of the operator's stream came `at_ms`.
+    pub fn hear(&mut self, event: &str, data: &str, at_ms: f64) {
+        match event {
+            "metrics" => {
+                if let Ok(figures) = serde_json::from_str(data) {
+                    self.figures = Some(figures);
+                    self.revision += 1;
+                }
+            }
+            "alert" => self.log(data, at_ms),
+            _ => {}
+        }
+    }
+
+    /// The control channel answered.
+    pub fn reply(&mut self, text: &str, at_ms: f64) {
+        match serde_json::from_str::<ControlReply>(text) {
+            Ok(reply) => self.log(&reply.message, at_ms),
+            // As it came: somebody has to see it.
+            Err(_) => self.log(text, at_ms),
+        }
+    }
+
+    /// Adds a line.
+    pub fn log(&mut self, text: &str, at_ms: f64) {
+        self.logged += 1;
+        let lines = Rc::make_mut(&mut self.lines);
+        lines.push_front(LogLine {
+            number: self.logged,
+            at_ms,
+            text: text.into(),
+        });
+        lines.truncate(LINES_MAX);
+        self.revision += 1;
+    }
+
+    /// The newest figures; `None` before the first.
+    #[must_use]
+    pub const fn figures(&self) -> Option<&Figures> {
+        self.figures.as_ref()
+    }
+
+    /// The log, newest line first.
+    #[must_use]
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = &LogLine> {
+        self.lines.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use yewdux::{Context, Dispatch};
+
+    use super::*;
+
+    #[test]
+    fn takes_in_the_stream_and_the_replies() {
+        let dispatch = Dispatch::<OperatorStore>::new(&Context::new());
+        dispatch.reduce_mut(|store| {
+            store.hear("config", r#"{"interval_ms":1000}"#, 0.0);
+            store.hear(
+                "metrics",
+                r#"{"cpu_percent":87.3,"memory_percent":41.0,"requests_total":7,"errors_total":1,
+                    "active_connections":1,"alert_threshold":80.0}"#,
+                0.0,
+            );
+            store.hear("metrics", "nonsense", 0.0);
+            store.hear("alert", "CPU usage at 87.3%", 1.0);
+            store.reply(r#"{"message":"Unknown command: <b>x</b>"}"#, 2.0);
+        });
+        let store = dispatch.get();
+        assert_eq!(
+            store.figures().map(|figures| figures.requests_total),
+            Some(7)
+        );
+        let lines: Vec<&str> = store.lines().map(|line| &*line.text).collect();
+        assert_eq!(lines, ["Unknown command: <b>x</b>", "CPU usage at 87.3%"]);
+    }
+
+    #[test]
+    fn the_log_is_bounded() {
+        let mut store = OperatorStore::default();
+        for _ in 0..LINES_MAX + 50 {
+            store.log("CPU usage at 99.0%", 0.0);
+        }
+        assert_eq!(store.lines().len(), LINES_MAX);
+        assert_eq!(store.lines().next().map(|line| line.number), Some(250));
+    }
+}

@@ -1,0 +1,172 @@
+//! Who the server takes this page for.
+
+use pulseboard_shared::Role;
+use serde::Deserialize;
+use yewdux::store::Store;
+
+/// The answer of `GET /api/session`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Session {
+    /// What the page may do.
+    pub role: Role,
+    /// The tenant that it is confined to.
+    pub tenant: Option<String>,
+    /// It showed no token that is known.
+    pub anonymous: bool,
+    /// Nothing can be read without logging in.
+    pub login_needed: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Store)]
+pub struct SessionStore {
+    session: Option<Session>,
+    /// Grows when what is known may not hold any more.
+    doubts: u64,
+    /// Grows when the page is somebody else: streams opened before are not theirs.
+    identity: u64,
+    /// The reader asked for the login.
+    asked: bool,
+    /// The page was logged in and is no longer, without having asked for that.
+    thrown_out: bool,
+}
+
+impl SessionStore {
+    /// The server said who it takes the page for.
+    pub fn learn(&mut self, session: Session) {
+        if let Some(before) = &self.session
+            && *before != session
+        {
+            self.identity += 1;
+            self.thrown_out = !before.anonymous && session.anonymous;
+        }
+        if !session.anonymous {
+            self.asked = false;
+            self.thrown_out = false;
+        }
+        self.session = Some(session);
+    }
+
+    /// Something was refused that should not have been: ask again.
+    pub const fn doubt(&mut self) {
+        self.doubts += 1;
+    }
+
+    /// The reader logged out.
+    pub fn log_out(&mut self) {
+        self.session = None;
+        self.thrown_out = false;
+        self.identity += 1;
+        self.doubt();
+    }
+
+    /// The reader wants to log in, or no longer.
+    pub const fn ask(&mut self, asked: bool) {
+        self.asked = asked;
+    }
+
+    /// Who the page is; `None` until that is known.
+    #[must_use]
+    pub const fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Grows when the server is to be asked again.
+    #[must_use]
+    pub const fn doubts(&self) -> u64 {
+        self.doubts
+    }
+
+    /// Grows when streams are to be opened anew.
+    #[must_use]
+    pub const fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// Nothing can be read without logging in.
+    #[must_use]
+    pub fn login_needed(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.login_needed)
+    }
+
+    /// The login is to be shown.
+    #[must_use]
+    pub fn login_shown(&self) -> bool {
+        self.asked || self.login_needed()
+    }
+
+    /// Why the login is shown, for the reader.
+    #[must_use]
+    pub fn login_reason(&self) -> &'static str {
+        if self.thrown_out {
+            "You are no longer logged in: the session has ended, or its token was withdrawn."
+        } else if self.login_needed() {
+            "This dashboard is for those who have a token."
+        } else {
+            "With a token you can do what its role allows."
+        }
+    }
+
+    /// The role, when it is too weak to command; `None` while nothing is known.
+    #[must_use]
+    pub fn too_weak_to_operate(&self) -> Option<Role> {
+        self.session
+            .as_ref()
+            .map(|session| session.role)
+            .filter(|role| !role.operates())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use yewdux::{Context, Dispatch};
+
+    use super::*;
+
+    fn session(role: Role, anonymous: bool) -> Session {
+        Session {
+            role,
+            tenant: None,
+            anonymous,
+            login_needed: !role.reads(),
+        }
+    }
+
+    #[test]
+    fn streams_are_opened_anew_when_somebody_else_is_there() {
+        let dispatch = Dispatch::<SessionStore>::new(&Context::new());
+        let learn = |role, anonymous| {
+            dispatch.reduce_mut(|store| store.learn(session(role, anonymous)));
+        };
+        learn(Role::None, true);
+        assert_eq!(
+            dispatch.get().identity(),
+            0,
+            "the first answer is no change"
+        );
+        assert!(dispatch.get().login_shown());
+        learn(Role::Operator, false);
+        assert_eq!(dispatch.get().identity(), 1);
+        assert!(!dispatch.get().login_shown());
+        learn(Role::Operator, false);
+        assert_eq!(dispatch.get().identity(), 1);
+        learn(Role::None, true);
+        assert!(dispatch.get().login_reason().contains("no longer"));
+        learn(Role::Viewer, false);
+        dispatch.reduce_mut(SessionStore::log_out);
+        learn(Role::Viewer, true);
+        assert!(!dispatch.get().login_reason().contains("no longer"));
+        assert_eq!(dispatch.get().too_weak_to_operate(), Some(Role::Viewer));
+    }
+
+    #[test]
+    fn reads_the_servers_answer() {
+        let text = r#"{"role":"viewer","tenant":null,"anonymous":true,"login_needed":false}"#;
+        assert_eq!(
+            serde_json::from_str::<Session>(text).ok(),
+            Some(session(Role::Viewer, true))
+        );
+    }
+}
