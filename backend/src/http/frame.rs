@@ -52,6 +52,9 @@ impl Handler for Frame {
         if (status.is_client_error() || status.is_server_error()) && response.body.is_none() {
             explain(status, request).render(response);
         }
+        if request.method() == Method::HEAD {
+            say_length(response);
+        }
         add_headers(response.headers_mut(), &verdict, request.uri().path());
         let takeover = request.extensions().get::<Takeover>();
         if status.is_client_error() || status.is_server_error() {
@@ -157,6 +160,18 @@ fn add_headers(headers: &mut HeaderMap, verdict: &Verdict, path: &str) {
         .or_insert(HeaderValue::from_static("no-referrer"));
     if path.starts_with("/api/") && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// The length of the body that a HEAD request is not sent (RFC 9110 §8.6).
+fn say_length(response: &mut Response) {
+    if let Some(length) = response.body.size()
+        && length > 0
+    {
+        response
+            .headers_mut()
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(HeaderValue::from(length));
     }
 }
 

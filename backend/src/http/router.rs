@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use salvo::{Response, Router, Service, handler, http::StatusCode};
+use salvo::{
+    Handler, Router, Service,
+    routing::{Filter, filters},
+};
 
 use super::{assets::Assets, docs, frame::Frame};
 use crate::{
@@ -15,25 +18,25 @@ use crate::{
 #[must_use]
 pub fn service(app: Arc<App>) -> Service {
     let router = Router::new()
-        .push(Router::with_path("api/stats").get(stats::get_stats))
-        .push(Router::with_path("api/metrics/since").get(metrics::poll_metrics))
-        .push(Router::with_path("api/metrics/recent").get(metrics::list_recent_metrics))
-        .push(Router::with_path("api/metrics").get(metrics::get_figures))
+        .push(Router::with_path("api/stats").reads(stats::get_stats))
+        .push(Router::with_path("api/metrics/since").reads(metrics::poll_metrics))
+        .push(Router::with_path("api/metrics/recent").reads(metrics::list_recent_metrics))
+        .push(Router::with_path("api/metrics").reads(metrics::get_figures))
         .push(Router::with_path("api/metrics/stream").get(sse_operator::open_operator_stream))
-        .push(Router::with_path("api/rooms").get(rooms::list_rooms))
+        .push(Router::with_path("api/rooms").reads(rooms::list_rooms))
         .push(Router::with_path("api/rooms/{room}/events").post(rooms::trigger_event))
-        .push(Router::with_path("api/alerts").get(alerts::list_active_alerts))
+        .push(Router::with_path("api/alerts").reads(alerts::list_active_alerts))
         .push(Router::with_path("api/login").post(login::login))
         .push(Router::with_path("api/logout").post(login::logout))
-        .push(Router::with_path("api/session").get(login::get_session))
+        .push(Router::with_path("api/session").reads(login::get_session))
         .push(Router::with_path("api/tickets").post(tickets::make_ticket))
         .push(
             Router::with_path("api/tokens")
-                .get(tokens::list_tokens)
+                .reads(tokens::list_tokens)
                 .post(tokens::make_token),
         )
         .push(Router::with_path("api/tokens/{id}").delete(tokens::withdraw_token))
-        .push(Router::with_path("api/openapi.json").get(docs::get_openapi))
+        .push(Router::with_path("api/openapi.json").reads(docs::get_openapi))
         .push(docs::router())
         .push(Router::with_path("ws").get(ws_rooms::open_rooms_socket))
         .push(Router::with_path("ws/chat").get(ws_chat::open_chat_socket))
@@ -41,23 +44,33 @@ pub fn service(app: Arc<App>) -> Service {
         .push(Router::with_path("ws/metrics").get(ws_metrics::open_metrics_socket))
         .push(Router::with_path("events/metrics").get(sse_metrics::open_metrics_stream))
         .push(Router::with_path("events/alerts").get(sse_alerts::open_alert_stream))
-        .push(Router::with_path("metrics").get(prometheus::get_own_metrics))
-        .push(Router::with_path("healthz").get(health::get_health))
-        .push(Router::with_path("readyz").get(health::get_readiness))
-        .push(nothing_under("api"))
-        .push(nothing_under("ws"))
-        .push(nothing_under("events"))
-        .push(nothing_under("metrics"))
-        .push(Router::with_path("{**path}").goal(Assets::embedded().handler()));
+        .push(Router::with_path("metrics").reads(prometheus::get_own_metrics))
+        .push(Router::with_path("healthz").reads(health::get_health))
+        .push(Router::with_path("readyz").reads(health::get_readiness))
+        .push(
+            Router::with_path("{**path}")
+                .filter_fn(|request, _| is_of_the_page(request.uri().path()))
+                .goal(Assets::embedded().handler()),
+        );
     Service::new(router).hoop(Frame::new(app))
 }
 
-/// What is under these is never a place of the page's: an unknown one is 404, not the page.
-fn nothing_under(prefix: &str) -> Router {
-    Router::with_path(format!("{prefix}/{{**rest}}")).goal(answer_not_found)
+/// Whether a path that is no door can be one of the page's. What is under these never is: an
+/// unknown one is 404, not the page, and a door that does not take a method is 405 and says what
+/// it takes.
+fn is_of_the_page(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next();
+    !matches!(first, Some("api" | "ws" | "events" | "metrics"))
 }
 
-#[handler]
-async fn answer_not_found(response: &mut Response) {
-    response.status_code(StatusCode::NOT_FOUND);
+trait Reads {
+    /// What is answered to GET, and without its body to HEAD (RFC 9110 §9.3.2). Streams are GET
+    /// alone.
+    fn reads<H: Handler>(self, goal: H) -> Self;
+}
+
+impl Reads for Router {
+    fn reads<H: Handler>(self, goal: H) -> Self {
+        self.push(Self::with_filter(filters::get().or(filters::head())).goal(goal))
+    }
 }

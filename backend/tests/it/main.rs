@@ -14,6 +14,7 @@ mod login;
 mod metrics;
 mod operator;
 mod origin;
+mod requests;
 mod rooms;
 mod shutdown;
 mod slow;

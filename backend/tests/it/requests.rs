@@ -1,0 +1,346 @@
+//! HTTP itself, at every door: methods, heads, bodies and paths that nobody should send.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use crate::support::{PATIENCE, TestServer, problem, raw::Raw};
+
+/// Doors that are read, by an address of each that answers 200.
+const READ: [&str; 13] = [
+    "/api/stats",
+    "/api/metrics",
+    "/api/metrics/recent",
+    "/api/metrics/since?epoch=0&offset=0",
+    "/api/rooms",
+    "/api/alerts",
+    "/api/session",
+    "/api/tokens",
+    "/api/openapi.json",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/",
+];
+const STREAMS: [&str; 3] = ["/events/alerts", "/events/metrics", "/api/metrics/stream"];
+const SOCKETS: [&str; 4] = ["/ws", "/ws/chat", "/ws/control", "/ws/metrics"];
+const WRITTEN: [&str; 5] = [
+    "/api/login",
+    "/api/logout",
+    "/api/tickets",
+    "/api/tokens",
+    "/api/rooms/x/events",
+];
+/// A door's deadline for a whole head or body.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let mut server = TestServer::start().await;
+    server.tick(1.0).await;
+    for path in READ {
+        let get = server.get(path).await;
+        assert_eq!(get.status(), 200, "{path}");
+        let head = server
+            .request(Method::HEAD, path)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(head.status(), 200, "HEAD {path}");
+        for name in [
+            "content-type",
+            "cache-control",
+            "vary",
+            "x-content-type-options",
+        ] {
+            assert_eq!(
+                head.headers().get(name),
+                get.headers().get(name),
+                "{name} of {path}"
+            );
+        }
+        assert!(
+            head.headers().contains_key("content-length"),
+            "HEAD {path} says how long the body would be"
+        );
+        assert!(head.bytes().await.expect("a body").is_empty(), "{path}");
+    }
+    // The next answer on the same connection is not mistaken for the body.
+    let mut raw = server.raw_connection().await;
+    for _ in 0..2 {
+        raw.send(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 200 "));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_method_that_a_door_does_not_take_is_405_and_says_what_it_takes() {
+    let server = TestServer::start().await;
+    let doors = STREAMS
+        .iter()
+        .chain(&SOCKETS)
+        .map(|path| (*path, "GET"))
+        .chain(
+            READ.iter()
+                .filter(|path| **path != "/api/tokens")
+                .map(|path| (*path, "GET, HEAD")),
+        )
+        .chain(
+            WRITTEN
+                .iter()
+                .filter(|path| **path != "/api/tokens")
+                .map(|path| (*path, "POST")),
+        )
+        .chain([
+            ("/api/tokens", "GET, HEAD, POST"),
+            ("/api/tokens/x", "DELETE"),
+        ]);
+    for (path, takes) in doors {
+        for method in [
+            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "DANCE",
+        ] {
+            if takes.split(", ").any(|taken| taken == method) {
+                continue;
+            }
+            let known = Method::from_bytes(method.as_bytes()).expect("a method");
+            let answer = server.request(known, path).send().await.expect("an answer");
+            assert_eq!(answer.status(), 405, "{method} {path}");
+            assert_eq!(answer.headers()["allow"], takes, "{method} {path}");
+            if method != "HEAD" {
+                problem(answer, 405).await;
+            }
+        }
+    }
+    for path in [
+        "/api",
+        "/api/nothing",
+        "/ws/nothing",
+        "/events",
+        "/metrics/nothing",
+    ] {
+        problem(server.get(path).await, 404).await;
+    }
+    server.stop().await;
+}
+
+/// Sends these bytes on a connection of their own; the status of the answer, `None` where the
+/// connection is closed without one.
+async fn status_of(server: &TestServer, bytes: &[u8]) -> Option<u16> {
+    let mut raw = server.raw_connection().await;
+    raw.send(bytes).await;
+    // No more will come: the server need not wait for it.
+    drop(tokio::io::AsyncWriteExt::shutdown(&mut raw.0).await);
+    status(&raw.rest().await)
+}
+
+fn status(answer: &[u8]) -> Option<u16> {
+    let text = String::from_utf8_lossy(answer);
+    text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_the_page_or_to_an_error_of_ours() {
+    let server = TestServer::start().await;
+    for path in [
+        "/../../../../etc/passwd",
+        "/..%2f..%2f..%2fetc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/.%2e/Cargo.toml",
+        "/assets/../../Cargo.toml",
+        "/%00",
+        "/index.html%00.js",
+        "/%",
+        "/%zz",
+        "/%ff%fe",
+        "/a//b///c",
+        "//etc/passwd",
+        "/\\..\\..\\etc\\passwd",
+        "/docs/../../Cargo.toml",
+        "/docs/%2e%2e/%2e%2e/Cargo.toml",
+        "/api/../healthz",
+        "/api/rooms/%00/events",
+        "/api/rooms/%2e%2e%2f/events",
+        "/api/tokens/%00",
+        "/api/metrics/recent?count=-1",
+        "/api/metrics/recent?count=1e9",
+        "/api/metrics/recent?count=99999999999999999999999",
+        "/api/metrics/recent?count=18446744073709551615",
+        "/api/metrics/recent?%00=%ff&count",
+        "/api/metrics/since?epoch=%00&offset=18446744073709551615",
+        "/events/nothing?last-event-id=%00",
+        "/ws/metrics?epoch=&offset=-1",
+        "/?ticket=%00",
+        "*",
+        "http://elsewhere.test/healthz",
+        "elsewhere.test:443",
+    ] {
+        for method in ["GET", "POST", "OPTIONS", "DELETE"] {
+            let request =
+                format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let mut raw = server.raw_connection().await;
+            raw.send(request.as_bytes()).await;
+            let answer = String::from_utf8_lossy(&raw.rest().await).into_owned();
+            let status = status(answer.as_bytes());
+            assert!(
+                status.is_some_and(|status| status < 500),
+                "{method} {path}: {answer}"
+            );
+            assert!(
+                !answer.contains("root:") && !answer.contains("[package]"),
+                "{path}"
+            );
+        }
+    }
+    assert_eq!(server.own_metric("pulseboard_panics_total").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_and_closed() {
+    let server = TestServer::start().await;
+    let long = "x".repeat(300_000);
+    for (why, bytes, statuses) in [
+        ("garbage", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n".to_vec(), &[400][..]),
+        ("HTTP/0.9", b"GET /healthz\r\n\r\n".to_vec(), &[400]),
+        ("no HTTP", b"EHLO example.org\r\n\r\n".to_vec(), &[400]),
+        ("a long target", format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes(), &[414, 431]),
+        ("a long header", format!("GET / HTTP/1.1\r\nHost: x\r\nA: {long}\r\n\r\n").into_bytes(), &[431]),
+        ("many headers", format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(1_000)).into_bytes(), &[431]),
+        ("two lengths", b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}".to_vec(), &[400]),
+        ("a length that is none", b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n{}".to_vec(), &[400]),
+        ("a length beyond all", b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n{}".to_vec(), &[400]),
+        ("a large length", b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n{}".to_vec(), &[400, 413]),
+        ("less than promised", b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{}".to_vec(), &[400]),
+        ("a chunk size that is none", b"POST /api/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n".to_vec(), &[400]),
+        ("a huge chunk", b"POST /api/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}\r\n".to_vec(), &[400, 413]),
+        ("a broken line end", b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n".to_vec(), &[400]),
+    ] {
+        let status = status_of(&server, &bytes).await;
+        assert!(
+            status.is_none_or(|status| statuses.contains(&status)),
+            "{why}: {status:?}"
+        );
+        if !matches!(why, "garbage" | "no HTTP" | "HTTP/0.9") {
+            assert!(status.is_some() || why.contains("chunk") || why.contains("less"), "{why} is answered");
+        }
+    }
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..300 {
+        let bytes: Vec<u8> = (0..1_000).map(|_| random.u8(..)).collect();
+        let status = status_of(&server, &bytes).await;
+        assert!(status.is_none_or(|status| status < 500), "{status:?}");
+    }
+    assert_eq!(server.get("/healthz").await.status(), 200);
+    assert_eq!(server.own_metric("pulseboard_panics_total").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_with_length_and_chunks_is_answered_once_and_the_connection_closed() {
+    let server = TestServer::start().await;
+    let smuggled = b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut raw = server.raw_connection().await;
+    raw.send(smuggled).await;
+    let answer = String::from_utf8_lossy(&raw.rest().await).into_owned();
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_in_one_packet_before_an_upgrade_are_answered_first() {
+    let server = TestServer::start().await;
+    let mut raw = server.raw_connection().await;
+    let plain = "GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5);
+    let ask = crate::support::raw::masked(0x81, br#"{"type":"ping"}"#);
+    let upgrade = format!(
+        "GET /ws/metrics HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        crate::support::raw::UPGRADE
+    );
+    raw.send(&[plain.as_bytes(), upgrade.as_bytes(), &ask].concat())
+        .await;
+    for _ in 0..5 {
+        let head = raw.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        read_body(&mut raw, &head).await;
+    }
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let (_, initial) = raw.message().await.expect("a frame");
+    assert!(initial.starts_with(b"{\"type\":\"initial\""));
+    let (_, pong) = raw.message().await.expect("a frame");
+    assert!(
+        pong.starts_with(b"{\"type\":\"pong\""),
+        "what came with the request is read"
+    );
+    server.stop().await;
+}
+
+async fn read_body(raw: &mut Raw, head: &str) {
+    let length: usize = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .expect("a length")
+        .parse()
+        .expect("a number");
+    let mut body = vec![0; length];
+    tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut body)
+        .await
+        .expect("a body");
+}
+
+/// Sends `first`, and then a byte a second, until the server ends it; the answer and how long it
+/// took.
+async fn dribble(server: &TestServer, first: &str) -> (Option<u16>, Duration) {
+    let began = Instant::now();
+    let mut raw = server.raw_connection().await;
+    raw.send(first.as_bytes()).await;
+    let (mut reading, mut writing) = raw.0.into_split();
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1_024];
+    loop {
+        tokio::select! {
+            _ = every.tick() => {
+                drop(tokio::io::AsyncWriteExt::write_all(&mut writing, b" ").await);
+            }
+            read = tokio::io::AsyncReadExt::read(&mut reading, &mut buffer) => match read {
+                Ok(count @ 1..) => answer.extend_from_slice(&buffer[..count]),
+                _ => return (status(&answer), began.elapsed()),
+            },
+        }
+        assert!(
+            began.elapsed() < DEADLINE + PATIENCE,
+            "never given up: {first:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_slow_head_and_a_slow_body_have_a_deadline_in_all() {
+    let server = TestServer::start().await;
+    let chunked = "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n";
+    let sized = "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{";
+    let unread = "POST /api/logout HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n";
+    let (head, chunked, sized, unread, silent) = tokio::join!(
+        dribble(&server, "GET /healthz HTTP/1.1\r\nHost:"),
+        dribble(&server, chunked),
+        dribble(&server, sized),
+        dribble(&server, unread),
+        dribble(&server, ""),
+    );
+    assert_eq!(chunked.0, Some(408));
+    assert_eq!(sized.0, Some(408));
+    for (what, (_, took)) in [
+        ("head", head),
+        ("chunked", chunked),
+        ("sized", sized),
+        ("unread", unread),
+        ("silent", silent),
+    ] {
+        assert!(took < DEADLINE + Duration::from_secs(5), "{what}: {took:?}");
+    }
+    assert_eq!(server.get("/healthz").await.status(), 200);
+    server.stop().await;
+}
