@@ -79,9 +79,10 @@ impl Ticker {
         let app = Arc::clone(&self.app);
         let now_ms = app.clock.now_ms();
         if next_aligned(now_ms, interval_ms) - now_ms > FIRST_TICK_WITHIN_MS {
-            app.clock
-                .sleep_until(now_ms + FIRST_TICK_WITHIN_MS / 2)
-                .await;
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = app.clock.sleep_until(now_ms + FIRST_TICK_WITHIN_MS / 2) => {}
+            }
             self.tick(app.clock.now_ms());
         }
         every(&app.clock, interval_ms, &stopping, |due_ms, skipped| {

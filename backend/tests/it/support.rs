@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a test waits for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A server that stops says goodbye for 2 s, and then waits 5 s for what does not end.
+const TASKS_GIVEN_UP: Duration = Duration::from_secs(6);
+
 /// 2026-11-20T20:00:00Z, a whole second.
 pub(crate) const START_MS: i64 = 1_795_204_800_000;
 
@@ -178,8 +181,9 @@ impl TestServer {
         self.stop.cancel();
     }
 
-    /// Stops, and asserts that every task ended.
+    /// Stops, and asserts that every task ended: the server gives up on those that do not.
     pub(crate) async fn stop(mut self) {
+        let began = Instant::now();
         self.stop.cancel();
         let running = self.running.take().expect("stopped once");
         tokio::time::timeout(PATIENCE, running)
@@ -187,6 +191,7 @@ impl TestServer {
             .expect("stops in time")
             .expect("no panic")
             .expect("no error");
+        assert!(began.elapsed() < TASKS_GIVEN_UP, "some tasks did not end");
     }
 }
 
