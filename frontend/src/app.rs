@@ -49,7 +49,7 @@ pub fn App() -> Html {
     use_page();
     let page = *use_selector(|view: &ViewStore| view.page);
     let (locked, identity) =
-        *use_selector(|store: &SessionStore| (store.login_needed(), store.identity()));
+        *use_selector(|store: &SessionStore| (store.is_locked(), store.identity()));
     let config = use_config();
 
     // Settings that cannot be used mean no connection, and none on the way.

@@ -33,7 +33,7 @@ pub struct Props {
 pub fn Connected(Props { endpoint }: &Props) -> Html {
     use_session(endpoint);
     let (needed, shown, identity) = *use_selector(|store: &SessionStore| {
-        (store.login_needed(), store.login_shown(), store.identity())
+        (store.is_locked(), store.login_shown(), store.identity())
     });
     let connection = use_dispatch::<ConnectionStore>();
     use_effect_with(needed, move |needed| {

@@ -103,7 +103,7 @@ const STREAM_EVENTS: &[&str] = &["config", "metrics", "alert"];
 pub fn OperatorView(Props { endpoint }: &Props) -> Html {
     let store = use_selector(OperatorStore::clone);
     let dispatch = use_dispatch::<OperatorStore>();
-    let too_weak = *use_selector(SessionStore::too_weak_to_operate);
+    let role = *use_selector(|store: &SessionStore| store.session().map(|session| session.role));
     let on_heard = Callback::from(move |Heard { event, data }: Heard| {
         if event != "open" {
             dispatch.reduce_mut(|store| store.hear(event, &data, platform::now_ms()));
@@ -142,13 +142,18 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
             </div>
             <div class="operator__commands panel">
                 <h3>{ "Commands" }</h3>
-                if let Some(role) = too_weak {
-                    <p class="operator__refused">
-                        { format!("Commands need the role operator; yours is {role}.") }
-                    </p>
-                } else {
-                    <Commands endpoint={endpoint.clone()} />
-                }
+                { match role {
+                    Some(role) if role.operates() => {
+                        html! { <Commands endpoint={endpoint.clone()} /> }
+                    }
+                    Some(role) => html! {
+                        <p class="operator__refused">
+                            { format!("Commands need the role operator; yours is {role}.") }
+                        </p>
+                    },
+                    // Asked for at this moment.
+                    None => Html::default(),
+                } }
             </div>
             <div class="operator__log panel">
                 <h3>{ "Log" }</h3>

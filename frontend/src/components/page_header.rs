@@ -10,6 +10,8 @@ use crate::{
     platform,
     stores::{
         alert::AlertStore,
+        chat::ChatStore,
+        operator::OperatorStore,
         session::SessionStore,
         view::{Page, ThemeChoice, ViewStore},
     },
@@ -46,6 +48,7 @@ fn SessionButton(Props { endpoint }: &Props) -> Html {
     let session = use_selector(|store: &SessionStore| store.session().cloned());
     let shown = *use_selector(SessionStore::login_shown);
     let dispatch = use_dispatch::<SessionStore>();
+    let (operator, chat) = (use_dispatch::<OperatorStore>(), use_dispatch::<ChatStore>());
     let (Some(session), Some(endpoint)) = (&*session, endpoint.clone()) else {
         return Html::default();
     };
@@ -58,6 +61,9 @@ fn SessionButton(Props { endpoint }: &Props) -> Html {
         return html! { <button class="button" type="button" {onclick}>{ "Log in" }</button> };
     }
     let onclick = move |_: MouseEvent| {
+        // The next one at this screen shall not read what was said to the one before.
+        operator.set(OperatorStore::default());
+        chat.set(ChatStore::default());
         let (endpoint, dispatch) = (endpoint.clone(), dispatch.clone());
         wasm_bindgen_futures::spawn_local(async move {
             // Without an answer the cookie stays; the next look at the session tells.
@@ -77,6 +83,7 @@ fn SessionButton(Props { endpoint }: &Props) -> Html {
 #[component]
 pub fn PageHeader(Props { endpoint }: &Props) -> Html {
     let critical = *use_selector(AlertStore::select_critical);
+    let locked = *use_selector(SessionStore::is_locked);
     let (theme, page) = *use_selector(|view: &ViewStore| (view.theme, view.page));
     let dispatch = use_dispatch::<ViewStore>();
     let on_theme = Callback::from(move |index: usize| {
@@ -102,7 +109,9 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                 <ConnectionStatus />
             </div>
             <div class="page-header__tools">
-                <ChatButton />
+                if !locked {
+                    <ChatButton />
+                }
                 <SessionButton endpoint={endpoint.clone()} />
             </div>
             <div class="theme-switch">

@@ -17,12 +17,12 @@ pub fn use_session(endpoint: &Endpoint) {
     use_effect_with((endpoint.clone(), doubts), move |(endpoint, _)| {
         let endpoint = endpoint.clone();
         spawn_local(async move {
-            // No answer: the connection's own diagnosis says what is wrong.
-            let Ok(text) = fetch::call(&endpoint, "/api/session", None).await else {
-                return;
-            };
-            let Ok(session) = serde_json::from_str::<Session>(&text) else {
-                return;
+            let answer = fetch::call(&endpoint, "/api/session", None).await;
+            let session = answer
+                .ok()
+                .and_then(|text| serde_json::from_str::<Session>(&text).ok());
+            let Some(session) = session else {
+                return dispatch.reduce_mut(SessionStore::learn_nothing);
             };
             if session.anonymous {
                 // A token that is not known any more would only be refused again and again.

@@ -25,6 +25,8 @@ pub struct SessionStore {
     doubts: u64,
     /// Grows when the page is somebody else: streams opened before are not theirs.
     identity: u64,
+    /// The reader logged out, and what remains to them is not known yet.
+    leaving: bool,
     /// The reader asked for the login.
     asked: bool,
     /// The page was logged in and is no longer, without having asked for that.
@@ -45,6 +47,12 @@ impl SessionStore {
             self.thrown_out = false;
         }
         self.session = Some(session);
+        self.leaving = false;
+    }
+
+    /// The server did not say; the connection's own diagnosis says what is wrong.
+    pub const fn learn_nothing(&mut self) {
+        self.leaving = false;
     }
 
     /// Something was refused that should not have been: ask again.
@@ -55,6 +63,7 @@ impl SessionStore {
     /// The reader logged out.
     pub fn log_out(&mut self) {
         self.session = None;
+        self.leaving = true;
         self.thrown_out = false;
         self.identity += 1;
         self.doubt();
@@ -91,6 +100,12 @@ impl SessionStore {
             .is_some_and(|session| session.login_needed)
     }
 
+    /// Nothing can be read, or it is not known yet whether anything can after a logout.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.leaving || self.login_needed()
+    }
+
     /// The login is to be shown.
     #[must_use]
     pub fn login_shown(&self) -> bool {
@@ -107,15 +122,6 @@ impl SessionStore {
         } else {
             "With a token you can do what its role allows."
         }
-    }
-
-    /// The role, when it is too weak to command; `None` while nothing is known.
-    #[must_use]
-    pub fn too_weak_to_operate(&self) -> Option<Role> {
-        self.session
-            .as_ref()
-            .map(|session| session.role)
-            .filter(|role| !role.operates())
     }
 }
 
@@ -156,9 +162,10 @@ mod tests {
         assert!(dispatch.get().login_reason().contains("no longer"));
         learn(Role::Viewer, false);
         dispatch.reduce_mut(SessionStore::log_out);
+        assert!(dispatch.get().is_locked(), "what remains is not known yet");
         learn(Role::Viewer, true);
+        assert!(!dispatch.get().is_locked());
         assert!(!dispatch.get().login_reason().contains("no longer"));
-        assert_eq!(dispatch.get().too_weak_to_operate(), Some(Role::Viewer));
     }
 
     #[test]
