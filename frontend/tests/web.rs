@@ -6,7 +6,8 @@
 use gloo_timers::future::TimeoutFuture;
 use pulseboard_frontend::{
     app::App,
-    hooks::{use_alert_stream, use_metrics_socket},
+    components::OperatorView,
+    hooks::{Heard, Kind, use_alert_stream, use_channel, use_metrics_socket, use_session},
     net::config::Endpoint,
 };
 use pulseboard_shared::{
@@ -25,6 +26,8 @@ wasm_bindgen_test_configure!(run_in_browser);
 extern "C" {
     /// Puts fakes in the place of `WebSocket`, `EventSource` and `fetch`; forgets all before.
     fn install();
+    /// Who the server takes the page for, from here on; `admin` without a token at first.
+    fn be(role: &str, anonymous: bool);
     /// Addresses opened so far, one a line, of `"socket"` or `"stream"`.
     fn opened(kind: &str) -> String;
     /// How many of them are open now.
@@ -99,6 +102,33 @@ fn SocketPage(HookProps { endpoint }: &HookProps) -> Html {
 #[component]
 fn StreamPage(HookProps { endpoint }: &HookProps) -> Html {
     html! { <YewduxRoot><StreamUser endpoint={endpoint.clone()} /></YewduxRoot> }
+}
+
+#[component]
+fn ChannelUser(HookProps { endpoint }: &HookProps) -> Html {
+    let heard = use_state(String::new);
+    let on_heard = {
+        let heard = heard.clone();
+        Callback::from(move |Heard { event, data }: Heard| heard.set(format!("{event} {data}")))
+    };
+    let channel = use_channel(endpoint.clone(), "/ws/chat", Kind::Socket, on_heard);
+    html! { <p class="heard">{ format!("{:?} {}", channel.standing, *heard) }</p> }
+}
+
+#[component]
+fn ChannelPage(HookProps { endpoint }: &HookProps) -> Html {
+    html! { <YewduxRoot><ChannelUser endpoint={endpoint.clone()} /></YewduxRoot> }
+}
+
+#[component]
+fn OperatorUser(HookProps { endpoint }: &HookProps) -> Html {
+    use_session(endpoint);
+    html! { <OperatorView endpoint={endpoint.clone()} /> }
+}
+
+#[component]
+fn OperatorPage(HookProps { endpoint }: &HookProps) -> Html {
+    html! { <YewduxRoot><OperatorUser endpoint={endpoint.clone()} /></YewduxRoot> }
 }
 
 #[component]
@@ -177,6 +207,154 @@ async fn the_stream_opens_once_and_closes_with_its_component() {
     until("the stream is closed", || open_now("stream") == 0).await;
     TimeoutFuture::new(700).await;
     assert_eq!(lines(&opened("stream")).len(), 2);
+}
+
+#[wasm_bindgen_test]
+async fn a_channel_opens_once_comes_back_and_closes_with_its_component() {
+    install();
+    let page = Page { root: root() };
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let mut app =
+        yew::Renderer::<ChannelPage>::with_root_and_props(page.root.clone(), props.clone())
+            .render();
+    until("a socket is opened", || open_now("socket") == 1).await;
+    assert_eq!(lines(&opened("socket")), ["ws://one.test/ws/chat"]);
+    accept("socket");
+    deliver("socket", "message", "hello", "");
+    until("it is heard", || {
+        page.text(".heard") == "Open message hello"
+    })
+    .await;
+    app.update(props);
+    TimeoutFuture::new(50).await;
+    assert_eq!(lines(&opened("socket")).len(), 1);
+
+    hang_up(1006);
+    until("it is opened again", || lines(&opened("socket")).len() == 2).await;
+    accept("socket");
+    until("it is open", || page.text(".heard").starts_with("Open ")).await;
+
+    // Not allowed any more: nothing is tried.
+    hang_up(1008);
+    until("it is refused", || {
+        page.text(".heard").starts_with("Refused")
+    })
+    .await;
+    TimeoutFuture::new(1_200).await;
+    assert_eq!(lines(&opened("socket")).len(), 2);
+    app.destroy();
+    assert_eq!(open_now("socket"), 0);
+}
+
+const FIGURES: &str = r#"{"cpu_percent":87.34,"memory_percent":41.0,"requests_total":7,
+    "errors_total":1,"active_connections":1,"alert_threshold":80.0}"#;
+
+#[wasm_bindgen_test]
+async fn the_operators_view_shows_what_the_contract_names() {
+    install();
+    let page = Page { root: root() };
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let app = yew::Renderer::<OperatorPage>::with_root_and_props(page.root.clone(), props).render();
+    until("stream and control are opened", || {
+        open_now("stream") == 1 && open_now("socket") == 1
+    })
+    .await;
+    assert_eq!(opened("stream"), "http://one.test/api/metrics/stream");
+    assert_eq!(opened("socket"), "ws://one.test/ws/control");
+    accept("stream");
+    accept("socket");
+    deliver("stream", "config", r#"{"interval_ms":1000}"#, "");
+    deliver("stream", "metrics", FIGURES, "7");
+    until("figures are shown", || {
+        page.text(".figure .value") == "87.3"
+    })
+    .await;
+    assert_eq!(
+        page.texts(".figure h3"),
+        [
+            "CPU",
+            "Memory",
+            "Requests",
+            "Errors",
+            "Connections",
+            "Threshold"
+        ]
+    );
+    assert_eq!(page.text(".figure.warn h3"), "CPU");
+    assert_eq!(page.text(".figure.ok h3"), "Memory");
+
+    page.element("button[type=button]").click();
+    until("the command is sent", || {
+        sent() == r#"{"command":"reset_counters"}"#
+    })
+    .await;
+    deliver(
+        "socket",
+        "message",
+        r#"{"message":"<b>Counters</b> reset"}"#,
+        "",
+    );
+    deliver("stream", "alert", "CPU usage at 87.3%", "8");
+    until("both are in the log", || page.texts(".log li").len() == 2).await;
+    let log = page.texts(".log li");
+    assert!(log[0].ends_with("] CPU usage at 87.3%"), "{log:?}");
+    assert!(log[1].ends_with("] <b>Counters</b> reset"), "{log:?}");
+    assert!(log[1].starts_with('['), "{log:?}");
+
+    // What is lost is opened again behind the newest event.
+    deliver("stream", "error", "", "");
+    until("the stream is opened again", || {
+        lines(&opened("stream")).len() == 2
+    })
+    .await;
+    assert_eq!(
+        lines(&opened("stream"))[1],
+        "http://one.test/api/metrics/stream?last-event-id=8"
+    );
+    app.destroy();
+    until("both are closed", || {
+        open_now("stream") + open_now("socket") == 0
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn a_viewer_gets_figures_and_no_commands() {
+    install();
+    be("viewer", true);
+    let page = Page { root: root() };
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let app = yew::Renderer::<OperatorPage>::with_root_and_props(page.root.clone(), props).render();
+    until("it is said", || {
+        page.text(".operator__refused") == "Commands need the role operator; yours is viewer."
+    })
+    .await;
+    assert_eq!((open_now("stream"), opened("socket").as_str()), (1, ""));
+    app.destroy();
+}
+
+#[wasm_bindgen_test]
+async fn a_page_that_may_read_nothing_asks_for_a_token_and_tries_nothing() {
+    install();
+    be("none", true);
+    let page = Page { root: root() };
+    let app = yew::Renderer::<WholePage>::with_root(page.root.clone()).render();
+    until("the login is shown", || page.text(".login h2") == "Log in").await;
+    until("nothing is open", || {
+        open_now("stream") + open_now("socket") == 0
+    })
+    .await;
+    let tried = lines(&opened("socket")).len();
+    TimeoutFuture::new(1_200).await;
+    assert_eq!(lines(&opened("socket")).len(), tried);
+    assert_eq!(page.texts(".metric-card").len(), 0);
+    app.destroy();
 }
 
 #[wasm_bindgen_test]

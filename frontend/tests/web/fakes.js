@@ -20,6 +20,7 @@ const newest = (kind) => fakes[kind].at(-1);
 export function install() {
   fakes = { socket: [], stream: [] };
   answers = [];
+  be("admin", true);
   window.WebSocket = class extends Fake {
     constructor(address) { super("socket", address); }
   };
@@ -27,8 +28,17 @@ export function install() {
     constructor(address) { super("stream", address); }
   };
   window.fetch = (address) => Promise.resolve(new Response(
-    address.endsWith("config.json") ? '{"backend":"http://fake.test"}' : answers.shift() ?? "[]",
+    address.endsWith("config.json") ? '{"backend":"http://fake.test"}'
+      : address.endsWith("/api/session") ? JSON.stringify(session)
+      : answers.shift() ?? "[]",
   ));
+}
+
+let session;
+
+// Who the server takes the page for, from here on.
+export function be(role, anonymous) {
+  session = { role, tenant: null, anonymous, login_needed: role === "none" };
 }
 
 // What the next request to the server is answered.
