@@ -353,6 +353,12 @@ impl Room {
         Subscription::new(Arc::clone(&self.feed), next, view, viewer)
     }
 
+    /// A cursor for a member that is there already, from the offset it wants next.
+    #[must_use]
+    pub fn cursor_at(&self, next: u64, view: RoomView, viewer: u64) -> Subscription<RoomPayload> {
+        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
+    }
+
     /// The epoch of its log, as it travels.
     #[must_use]
     pub fn epoch_text(&self) -> Arc<str> {

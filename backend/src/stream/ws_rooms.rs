@@ -134,9 +134,22 @@ impl RoomsInbound {
             .rooms
             .enter(name, self.role)
             .map_err(|error| error.to_string())?;
-        let cursor = room.cursor(self.view(&room, asked), viewer.id, asked.after.as_ref());
-        // Joining again changes what is asked for; the old place goes first, so that nothing
-        // comes twice.
+        let view = self.view(&room, asked);
+        if asked.after.is_none() && self.memberships.contains_key(name) {
+            // A member changes what it asks for and stays: what is on its way to it is not lost.
+            let reply = ws::message(self.form, &ServerMessage::Subscribed { channel: name });
+            let place = Arc::clone(&room);
+            let id = viewer.id;
+            viewer.refollow(room.id, reply, |next| {
+                Box::new(place.cursor_at(next, view, id))
+            });
+            // The new place first: the room is not empty in between.
+            let membership = self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>);
+            self.memberships.insert(name.clone(), membership);
+            return Ok(());
+        }
+        let cursor = room.cursor(view, viewer.id, asked.after.as_ref());
+        // The old place goes first, so that nothing comes twice.
         viewer.unfollow(room.id);
         self.memberships.remove(name);
         viewer.say(&ServerMessage::Subscribed { channel: name });

@@ -342,3 +342,31 @@ async fn rooms_of_one_client_are_bounded() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_asks_for_something_else_misses_nothing_meanwhile() {
+    const MESSAGES: u64 = 400;
+    let server = TestServer::start().await;
+    let (mut member, mut publisher) = (enter(&server).await, enter(&server).await);
+    join(&mut member, "x").await;
+    let publishing = tokio::spawn(async move {
+        for number in 0..MESSAGES {
+            let message = json!({"action": "publish", "channel": "x", "data": number});
+            publisher.send(&message.to_string()).await;
+        }
+        publisher
+    });
+    let mut expected = 0;
+    while expected < MESSAGES {
+        member
+            .send(r#"{"action":"subscribe","channel":"x","cursor":true}"#)
+            .await;
+        let message = member.json().await;
+        if message["type"] == "message" {
+            assert_eq!(message["data"], expected, "each once, in order");
+            expected += 1;
+        }
+    }
+    drop(publishing.await.expect("published"));
+    server.stop().await;
+}
