@@ -351,7 +351,7 @@ async fn hundreds_that_are_silent_half_open_or_do_not_read_leave_nothing_behind(
             kept.push(server.raw(path, "").await);
         }
         // A WebSocket whose client closes its side only.
-        let mut closing = server.raw(&"/ws/metrics".to_owned(), UPGRADE).await;
+        let mut closing = server.raw("/ws/metrics", UPGRADE).await;
         closing.0.shutdown().await.expect("closed");
         kept.push(closing);
     }
