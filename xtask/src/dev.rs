@@ -34,7 +34,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     let flags = crate::passed_on(arguments)?;
     tools::for_page()?;
-    build_server()?;
+    shell::run(&mut server_build()).context("the server could not be built")?;
     ctrlc::set_handler(|| STOP.store(true, Ordering::SeqCst))
         .context("Ctrl-C cannot be watched")?;
     let mut seen = newest_change();
@@ -57,12 +57,11 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         let change = newest_change();
         if change != seen {
             seen = change;
-            match build_server() {
-                Ok(()) => {
-                    server.stop()?;
-                    server = start_server(flags)?;
-                }
-                Err(error) => println!("{error:#}\nThe old server keeps running"),
+            if rebuild_server()? {
+                server.stop()?;
+                server = start_server(flags)?;
+            } else if !STOP.load(Ordering::SeqCst) {
+                println!("The server does not compile; the old one keeps running");
             }
         }
     }
