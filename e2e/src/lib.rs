@@ -6,6 +6,7 @@
 //! | [`Server`] | the release binary on a port of its own; killed and started again |
 //! | [`Page`] | a Chromium of its own, seen as a user sees it |
 //! | [`Link`] | the network between them: cut, stalled, mended |
+//! | [`Proxy`] | a proxy between them that refuses what it does not understand |
 //! | [`Site`] | another origin that serves the page as plain files |
 //! | [`eventually`] | waits for something to become true, and never longer than it says |
 //!
@@ -14,12 +15,14 @@
 
 mod link;
 mod page;
+mod proxy;
 mod server;
 mod site;
 mod wait;
 
 pub use link::Link;
 pub use page::{Look, Page, visit};
+pub use proxy::Proxy;
 pub use server::Server;
 pub use site::Site;
 pub use wait::{SOON, eventually};

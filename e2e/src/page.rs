@@ -284,6 +284,23 @@ impl Page {
         Ok(element.click().await?)
     }
 
+    /// Puts `text` in the place of what the first field that matches holds, key by key.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be written in.
+    pub async fn fill(&self, css: &str, text: &str) -> Result<()> {
+        let field = self.driver.find(By::Css(css)).await?;
+        field.scroll_into_view().await?;
+        field.click().await?;
+        // Selected and overwritten, as a user would: emptying it by other means tells no page.
+        self.eval_with::<Value>(
+            "document.querySelector(arguments[0]).select(); return null;",
+            vec![css.into()],
+        )
+        .await?;
+        Ok(field.send_keys(text).await?)
+    }
+
     /// Moves the mouse over the first element that matches, to a place that lies at `x` of its
     /// width (0 to 1) and half its height.
     ///

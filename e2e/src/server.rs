@@ -22,6 +22,8 @@ pub struct Server {
     child: Option<Child>,
     port: u16,
     flags: Vec<String>,
+    /// `AUTH_TOKENS`.
+    tokens: String,
     /// Its working directory, and so the place of its data; gone when this is dropped.
     folder: TempDir,
 }
@@ -36,6 +38,7 @@ impl Server {
             child: None,
             port: free_port()?,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            tokens: String::new(),
             folder: tempfile::tempdir()?,
         };
         server.restart().await?;
@@ -48,6 +51,16 @@ impl Server {
     /// As [`Self::start`].
     pub async fn with_flags(mut self, flags: &[&str]) -> Result<Self> {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.restart().await?;
+        Ok(self)
+    }
+
+    /// The same server started again with these tokens.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn with_tokens(mut self, tokens: &str) -> Result<Self> {
+        tokens.clone_into(&mut self.tokens);
         self.restart().await?;
         Ok(self)
     }
@@ -75,6 +88,9 @@ impl Server {
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true);
+        if !self.tokens.is_empty() {
+            command.env("AUTH_TOKENS", &self.tokens);
+        }
         let mut child = command
             .spawn()
             .context("PULSEBOARD_BIN could not be started")?;

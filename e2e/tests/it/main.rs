@@ -6,9 +6,13 @@
 mod accessibility;
 mod alerts;
 mod chart;
+mod chat;
+mod fallback;
 mod figures;
 mod hosting;
 mod layout;
+mod login;
+mod operator;
 mod reconnect;
 mod theme;
 
