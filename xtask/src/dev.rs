@@ -71,9 +71,23 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
 }
 
 /// Without the page inside: Trunk serves it, and a change to it must not rebuild the server.
-fn build_server() -> Result<()> {
-    shell::run(shell::cargo().args(["build", "--package", "pulseboard", "--no-default-features"]))
-        .context("the server could not be built")
+fn server_build() -> Command {
+    let mut command = shell::cargo();
+    command.args(["build", "--package", "pulseboard", "--no-default-features"]);
+    command
+}
+
+/// Builds the server anew; whether that succeeded. Ctrl-C ends the build, too.
+fn rebuild_server() -> Result<bool> {
+    let mut build = Process::start("the build", &mut server_build())?;
+    while !STOP.load(Ordering::SeqCst) {
+        if let Some(status) = build.ended()? {
+            return Ok(status.success());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    build.stop()?;
+    Ok(false)
 }
 
 fn start_server(flags: &[String]) -> Result<Process> {
