@@ -15,7 +15,13 @@ pub use cursor::{Epoch, EventId, Member, Position, Subscription};
 pub use log::{Bounds, Frame, Log, Payload, Read};
 pub use roster::{Fanout, Pump, Roster, Seat};
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::RwLock;
 
@@ -24,6 +30,8 @@ pub struct Feed<P: Payload> {
     epoch: Epoch,
     /// Leaf lock, held for a push or the look-up of a frame.
     log: RwLock<Log<P>>,
+    /// The log's next offset, for cursors to see without its lock that they are at the end.
+    end: AtomicU64,
     roster: Arc<Roster>,
     fanout: Fanout,
 }
@@ -34,6 +42,7 @@ impl<P: Payload> Feed<P> {
     pub fn new(epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
         Arc::new(Self {
             epoch,
+            end: AtomicU64::new(0),
             log: RwLock::new(Log::new(bounds)),
             roster: Arc::new(Roster::new(fanout.shards())),
             fanout: fanout.clone(),
@@ -49,7 +58,12 @@ impl<P: Payload> Feed<P> {
     /// Appends a frame and lets the fan-out deliver it; returns its offset. Cost: a push and a
     /// wake-up, whatever the number of viewers.
     pub fn append(&self, payload: P) -> u64 {
-        let offset = self.log.write().append(payload);
+        let offset = {
+            let mut log = self.log.write();
+            let offset = log.append(payload);
+            self.end.store(log.next_offset(), Ordering::Release);
+            offset
+        };
         self.fanout.wake(&self.roster);
         offset
     }
@@ -66,6 +80,13 @@ impl<P: Payload> Feed<P> {
                 .saturating_add(1)
                 .clamp(log.first_offset(), log.next_offset()),
         }
+    }
+
+    /// Whether a cursor that wants `offset` is at the end. Whoever is told so while a frame is
+    /// being appended is woken after that.
+    #[must_use]
+    pub fn is_at_end(&self, offset: u64) -> bool {
+        offset >= self.end.load(Ordering::Acquire)
     }
 
     /// Reads the log under its lock.

@@ -113,6 +113,9 @@ impl<P: Payload> Subscription<P> {
 impl<P: Payload> Member for Subscription<P> {
     fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.feed.is_at_end(self.next) {
+                return None;
+            }
             // The lock is released before anything is encoded.
             let bytes = match self.feed.with_log(|log| log.read(self.next)) {
                 Read::UpToDate => return None,

@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    hint::black_box,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -23,6 +24,11 @@ const SLICE: usize = 64;
 pub trait Pump: Send + Sync {
     /// Writes all that its cursors find and the socket takes, without waiting.
     fn pump(&self);
+
+    /// Reads something of what [`Self::pump`] will need, and nothing else. Called for a slice of
+    /// members in a row, so that the processor fetches them from memory side by side; one at a
+    /// time, between system calls, each would wait for its own.
+    fn fetch(&self) -> bool;
 }
 
 /// The members of one feed, in one share a fan-out thread.
@@ -106,15 +112,11 @@ impl Roster {
             {
                 let members = share.members.lock();
                 let to = (from + SLICE).min(members.slots.len());
-                slice.extend(
-                    members
-                        .slots
-                        .get(from..to)
-                        .into_iter()
-                        .flatten()
-                        .flatten()
-                        .cloned(),
-                );
+                let slots = || members.slots.get(from..to).into_iter().flatten().flatten();
+                black_box(slots().fold(false, |any, member| {
+                    any ^ member.fetch() ^ (Arc::strong_count(member) == 0)
+                }));
+                slice.extend(slots().cloned());
                 from = to;
                 if to == members.slots.len() && slice.is_empty() {
                     return;

@@ -54,20 +54,25 @@ pub enum Wire {
 }
 
 /// A stream's socket and what is to be written to it. See the module.
+///
+/// In the order of declaration: what every frame needs comes first and together, since fetching
+/// a viewer from memory is most of what the fan-out adds to the system call.
+#[repr(C)]
 pub struct Viewer {
+    /// The socket is full; set under the outbox lock, read without it to spare the fan-out a
+    /// system call.
+    blocked: AtomicBool,
+    outbox: Mutex<Outbox>,
+    stream: TcpStream,
+    telemetry: Arc<Telemetry>,
     /// Names the stream in logs.
     pub id: u64,
     /// Which door it came through.
     pub kind: StreamKind,
     /// How it is framed.
     pub wire: Wire,
-    stream: TcpStream,
-    outbox: Mutex<Outbox>,
     /// Wakes the viewer's task: the socket is full, or something ended.
     wake: Notify,
-    /// The socket is full; set under the outbox lock, read without it to spare the fan-out a
-    /// system call.
-    blocked: AtomicBool,
     /// When the socket became full, Unix milliseconds; meaningful while `blocked`.
     blocked_since_ms: AtomicI64,
     /// When the client last sent anything, Unix milliseconds.
@@ -75,19 +80,52 @@ pub struct Viewer {
     /// When the last heartbeat or ping was sent.
     pub(super) beat_ms: AtomicI64,
     clock: Clock,
-    telemetry: Arc<Telemetry>,
 }
 
+/// Ordered as [`Viewer`] is.
+#[repr(C)]
 struct Outbox {
+    phase: Phase,
+    cursors: Cursors,
     /// Bytes and how many of them are written.
     current: Option<(Bytes, usize)>,
     replies: VecDeque<Bytes>,
     /// Of all replies that wait.
     reply_bytes: usize,
-    cursors: Vec<(u64, Box<dyn Member>)>,
     /// Frames that the viewer was too slow for, of all cursors that it has or had.
     skipped: u64,
-    phase: Phase,
+}
+
+/// Cursors by key. Most viewers have one, which is kept in place.
+#[derive(Default)]
+#[repr(C)]
+struct Cursors {
+    first: Option<(u64, Box<dyn Member>)>,
+    more: Vec<(u64, Box<dyn Member>)>,
+}
+
+impl Cursors {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut (u64, Box<dyn Member>)> {
+        self.first.iter_mut().chain(&mut self.more)
+    }
+
+    fn push(&mut self, key: u64, cursor: Box<dyn Member>) {
+        // Not before others that are there: their order is that of joining.
+        if self.first.is_none() && self.more.is_empty() {
+            self.first = Some((key, cursor));
+        } else {
+            self.more.push((key, cursor));
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.first.take_if(|(known, _)| *known == key);
+        self.more.retain(|(known, _)| *known != key);
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +172,7 @@ impl Viewer {
                 current: None,
                 reply_bytes: replies.iter().map(Bytes::len).sum(),
                 replies,
-                cursors: Vec::new(),
+                cursors: Cursors::default(),
                 skipped: 0,
                 phase: Phase::Open,
             }),
@@ -156,7 +194,7 @@ impl Viewer {
             if outbox.phase != Phase::Open {
                 return;
             }
-            outbox.cursors.push((key, Box::new(cursor)));
+            outbox.cursors.push(key, Box::new(cursor));
         }
         self.pump();
     }
@@ -180,10 +218,7 @@ impl Viewer {
 
     /// Stops following the feed called `key`.
     pub fn unfollow(&self, key: u64) {
-        self.outbox
-            .lock()
-            .cursors
-            .retain(|(known, _)| *known != key);
+        self.outbox.lock().cursors.remove(key);
     }
 
     /// Sends bytes to this viewer alone, before the next frame.
@@ -377,6 +412,10 @@ impl Outbox {
 }
 
 impl Pump for Viewer {
+    fn fetch(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
     fn pump(&self) {
         if self.blocked.load(Ordering::Acquire) {
             return; // the viewer's task goes on when there is room
