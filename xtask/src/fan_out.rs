@@ -272,9 +272,9 @@ fn measure_frames(plan: &Plan) -> Result<()> {
         println!("\n## Frames over {transport}\n");
         println!(
             "| viewers | frames/s | server | µs CPU per delivery | × floor | core used | delivered \
-             | latency p50 / p99 ms | spread p50 / p99 ms | KB per idle viewer | kernel KB |"
+             | latency p50 / p99 ms | spread p50 / p99 ms | KB per idle viewer |"
         );
-        println!("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+        println!("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|");
         for viewers in &plan.viewers {
             for rate in &plan.rates {
                 let setting = Setting {
@@ -295,7 +295,7 @@ fn measure_frames(plan: &Plan) -> Result<()> {
                     let cpu = of("/server_cpu_us_per_delivery");
                     println!(
                         "| {viewers} | {rate} | {} | {cpu:.2} | {} | {:.0} % | {:.1} % | {} / {} \
-                         | {} / {} | {:.1} | {:.1} |",
+                         | {} / {} | {:.1} |",
                         peer.name(),
                         floor.map_or("–".to_owned(), |floor| format!("{:.2}", cpu / floor)),
                         of("/server_cpu_share") * 100.0,
@@ -305,7 +305,6 @@ fn measure_frames(plan: &Plan) -> Result<()> {
                         millis(of("/spread/p50_us")),
                         millis(of("/spread/p99_us")),
                         of("/idle_bytes_per_viewer") / 1024.0,
-                        of("/idle_kernel_bytes_per_viewer") / 1024.0,
                     );
                 }
             }

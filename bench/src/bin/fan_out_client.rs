@@ -107,8 +107,6 @@ mod linux {
         open_wall_us_per_viewer: f64,
         /// Of all processes, resident, over that without viewers.
         idle_bytes_per_viewer: f64,
-        /// Of both ends' sockets, in the kernel.
-        idle_kernel_bytes_per_viewer: f64,
         seconds: f64,
         deliveries: u64,
         /// Different frames that anybody saw.
@@ -124,7 +122,8 @@ mod linux {
         latency: Summary,
         /// Since the first viewer had the same frame.
         spread: Summary,
-        /// Growth of process and kernel memory while frames flowed.
+        /// Growth of process memory, and of what the kernel holds for all sockets of the machine,
+        /// while frames flowed.
         grown_process_bytes: f64,
         grown_kernel_bytes: f64,
         lost: usize,
@@ -154,6 +153,8 @@ mod linux {
     struct Publisher {
         stream: TcpStream,
         due: Instant,
+        /// The next frame waits for the answer to the last one.
+        answered: bool,
     }
 
     pub(super) fn run(arguments: Arguments) -> Result<Report> {
@@ -166,7 +167,7 @@ mod linux {
         );
         let mut client = Client::new(arguments)?;
 
-        let (process_before, kernel_before) = (server.resident_bytes(), kernel_tcp_bytes());
+        let process_before = server.resident_bytes();
         let (cpu_before, started) = (server.cpu_us(), Instant::now());
         client.open_all()?;
         let open_cpu_us = server.cpu_us() - cpu_before;
@@ -200,8 +201,6 @@ mod linux {
             open_cpu_us_per_viewer: float(open_cpu_us) / float(viewers as u64),
             open_wall_us_per_viewer: float(open_wall.as_micros()) / float(viewers as u64),
             idle_bytes_per_viewer: growth(process_before, process_idle) / float(viewers as u64),
-            idle_kernel_bytes_per_viewer: growth(kernel_before, kernel_idle)
-                / float(viewers as u64),
             seconds: took_us / 1e6,
             deliveries,
             frames,
@@ -306,6 +305,7 @@ mod linux {
             self.publisher = Some(Publisher {
                 stream,
                 due: Instant::now(),
+                answered: true,
             });
             Ok(())
         }
@@ -316,10 +316,13 @@ mod linux {
                 return Ok(());
             };
             let now = Instant::now();
-            if now < publisher.due {
+            if now < publisher.due || !publisher.answered {
                 return Ok(());
             }
-            publisher.due += Duration::from_secs_f64(1.0 / self.arguments.rate);
+            let period = Duration::from_secs_f64(1.0 / self.arguments.rate);
+            // What is late is late; it is not made up for by two at once.
+            publisher.due = (publisher.due + period).max(now);
+            publisher.answered = false;
             let payload = wire::payload(self.arguments.bytes, now_us());
             let request = format!(
                 "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
@@ -355,7 +358,7 @@ mod linux {
                 Some(publisher) => {
                     at_most.min(publisher.due.saturating_duration_since(Instant::now()))
                 }
-                None => at_most,
+                _ => at_most,
             };
             // Rounded up: a wait of nothing would turn the crank.
             let millis = u16::try_from(wait.as_millis() + 1).unwrap_or(u16::MAX);
@@ -376,10 +379,12 @@ mod linux {
                 let Some(publisher) = &mut self.publisher else {
                     return Ok(());
                 };
-                // Its answers do not matter as long as it is there.
                 return match publisher.stream.read(&mut self.buffer) {
                     Ok(0) => bail!("the server closed the publisher's connection"),
-                    Ok(_) => Ok(()),
+                    Ok(_) => {
+                        publisher.answered = true;
+                        Ok(())
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
                     Err(error) => Err(error).context("the publisher's connection"),
                 };

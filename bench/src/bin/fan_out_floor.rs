@@ -46,6 +46,8 @@ async fn main() -> Result<()> {
     let listener = socket.listen(4_096)?;
     let viewers = Viewers::default();
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / arguments.rate));
+    // A late frame is not made up for by several at once.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             accepted = listener.accept() => {
