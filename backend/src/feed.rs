@@ -75,10 +75,12 @@ impl<P: Payload> Feed<P> {
         let log = self.log.read();
         match last_seen.map(|id| id.offset_in(self.epoch)) {
             None => log.next_offset(),
-            Some(None) => log.first_offset(),
-            Some(Some(offset)) => offset
-                .saturating_add(1)
-                .clamp(log.first_offset(), log.next_offset()),
+            Some(Some(offset)) if offset < log.next_offset() => {
+                (offset + 1).max(log.first_offset())
+            }
+            // Of an earlier run; or, where the clock was set back between the runs, of one that
+            // has come further than this one: nothing of this run has been seen.
+            Some(_) => log.first_offset(),
         }
     }
 
@@ -106,5 +108,55 @@ impl<P: Payload> fmt::Debug for Feed<P> {
         f.debug_struct("Feed")
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Payload for Nothing {
+        type View = ();
+
+        fn encode(&self, _offset: u64, (): &()) -> Bytes {
+            Bytes::new()
+        }
+
+        fn merge(_held: &[Arc<Frame<Self>>], _first: u64, _last: u64, (): &()) -> Bytes {
+            Bytes::new()
+        }
+    }
+
+    #[test]
+    fn a_client_that_comes_back_starts_where_it_left_off_as_far_as_that_is_held() {
+        let fanout = Fanout::start(1).expect("a thread");
+        let epoch = Epoch(1_000);
+        let feed = Feed::new(
+            epoch,
+            Bounds {
+                frames: 3,
+                bytes: usize::MAX,
+                lag: 3,
+            },
+            &fanout,
+        );
+        for _ in 0..5 {
+            feed.append(Nothing);
+        }
+        let resumed = |last_seen: Option<u64>| {
+            feed.resume(last_seen.map(|offset| EventId::new(epoch, offset)))
+        };
+        assert_eq!(resumed(None), 6, "a new client gets what comes");
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(|seen| resumed(Some(seen))),
+            [3, 3, 4, 5, 6]
+        );
+        assert_eq!(resumed(Some(6)), 3, "an id that this run has not given");
+        let earlier = "999".parse().expect("an id");
+        assert_eq!(feed.resume(Some(earlier)), 3, "an id of an earlier run");
     }
 }

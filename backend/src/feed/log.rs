@@ -16,6 +16,10 @@ use parking_lot::Mutex;
 /// Encodings kept beside one frame; the rare further ones are encoded for each viewer.
 const ENCODINGS_MAX: usize = 64;
 
+/// Frames, from the newest one back, that keep their encodings. Older ones are read by the rare
+/// slow viewer only, and would otherwise hold the bytes of everyone who ever watched.
+const ENCODED_FRAMES_KEPT: usize = 64;
+
 /// What a feed carries, and how it is written for a viewer.
 pub trait Payload: Send + Sync + 'static {
     /// Encoding and filter: viewers of equal views get the same bytes.
@@ -169,6 +173,10 @@ impl<P: Payload> Log<P> {
             payload,
             encoded: Mutex::default(),
         }));
+        let aged = self.frames.len().checked_sub(ENCODED_FRAMES_KEPT + 1);
+        if let Some(frame) = aged.and_then(|index| self.frames.get(index)) {
+            frame.encoded.lock().clear();
+        }
         offset
     }
 
@@ -305,6 +313,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn old_frames_let_their_encodings_go_and_can_be_encoded_again() {
+        let mut log = Log::new(Bounds {
+            frames: 200,
+            bytes: usize::MAX,
+            lag: 200,
+        });
+        for number in 0..100 {
+            log.append(Number(number));
+            if let Read::Frame(frame) = log.read(number + 1) {
+                drop(frame.encoded(&()));
+            }
+        }
+        let kept = log
+            .frames()
+            .filter(|frame| !frame.encoded.lock().is_empty())
+            .count();
+        assert_eq!(kept, ENCODED_FRAMES_KEPT);
+        let Read::Frame(oldest) = log.read(1) else {
+            panic!("frame 1 is held")
+        };
+        assert_eq!(oldest.encoded(&()), "1:0");
     }
 
     struct Sized(usize);
