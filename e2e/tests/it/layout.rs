@@ -13,8 +13,8 @@ async fn fits(page: &Page, state: &str) -> Result<()> {
              const clipped = e => { for (let p = e.parentElement; p; p = p.parentElement) { \
                if (getComputedStyle(p).overflowX !== 'visible' && p.getBoundingClientRect().right <= width + 0.5) { return true; } } return false; }; \
              const wide = [...document.body.querySelectorAll('*')] \
-               .filter(e => { const r = e.getBoundingClientRect(); return r.width > 1 && r.height > 1 && (r.right > width + 0.5 || r.left < -0.5) && !clipped(e); }) \
-               .map(e => `${e.tagName.toLowerCase()}.${e.getAttribute('class')} reaches ${e.getBoundingClientRect().right} of ${width}`); \
+               .filter(e => { const r = e.getBoundingClientRect(); return e.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && r.width > 1 && r.height > 1 && (r.right > width + 0.5 || r.left < -0.5) && !clipped(e); }) \
+               .map(e => `${e.tagName.toLowerCase()}.${e.getAttribute('class')} reaches from ${e.getBoundingClientRect().left} to ${e.getBoundingClientRect().right} of ${width}`); \
              if (document.documentElement.scrollWidth > width) { wide.push(`the document is ${document.documentElement.scrollWidth} wide`); } \
              return wide;",
         )
