@@ -2,47 +2,31 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+use crate::support::{
+    TestServer,
+    raw::{self, BINARY, CLOSE, FIN, PING, TEXT, masked},
 };
 
-use crate::support::{PATIENCE, TestServer};
-
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
-const FIN: u8 = 0x80;
 
-/// A WebSocket whose every byte the test chooses.
-struct Raw(TcpStream);
+/// An open WebSocket whose every byte the test chooses.
+struct Raw(raw::Raw);
 
 impl Raw {
     async fn open(server: &TestServer) -> Self {
-        let mut stream = TcpStream::connect(server.address).await.expect("connected");
-        let request = format!(
-            "GET /ws/metrics HTTP/1.1\r\nHost: {}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            server.address
-        );
-        stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.expect("a head"));
-        }
-        let head = String::from_utf8(head).expect("text");
+        // Browsers may name more than one thing in `Connection`.
+        let headers = raw::UPGRADE.replace("Connection: ", "Connection: keep-alive, ");
+        let mut raw = server.raw("/ws/metrics", &headers).await;
+        let head = raw.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         // RFC 6455 §1.3 has this key and this answer.
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-        let mut raw = Self(stream);
         assert_eq!(
             raw.frame().await.map(|(head, _)| head),
             Some(FIN | TEXT),
             "the initial message"
         );
-        raw
+        Self(raw)
     }
 
     /// Sends a frame with this first byte, masked as clients must.
@@ -51,25 +35,12 @@ impl Raw {
     }
 
     async fn send_raw(&mut self, bytes: &[u8]) {
-        // The server may have closed already; what it answered is what counts.
-        drop(self.0.write_all(bytes).await);
+        self.0.send(bytes).await;
     }
 
     /// The next frame's first byte and payload; `None` at the end.
     async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        tokio::time::timeout(PATIENCE, async {
-            let head = self.0.read_u8().await.ok()?;
-            let length = match self.0.read_u8().await.ok()? {
-                126 => u64::from(self.0.read_u16().await.ok()?),
-                127 => self.0.read_u64().await.ok()?,
-                length => u64::from(length),
-            };
-            let mut payload = vec![0; usize::try_from(length).ok()?];
-            self.0.read_exact(&mut payload).await.ok()?;
-            Some((head, payload))
-        })
-        .await
-        .expect("an answer in time")
+        self.0.frame().await
     }
 
     /// The next frame must be a text message that contains this.
@@ -100,30 +71,6 @@ impl Raw {
             "{why}: nothing after the close frame"
         );
     }
-}
-
-fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
-    let mut bytes = vec![head];
-    match payload.len() {
-        length @ 0..=125 => bytes.push(0x80 | u8::try_from(length).expect("small")),
-        length if u16::try_from(length).is_ok() => {
-            bytes.push(0x80 | 126);
-            bytes.extend(u16::try_from(length).expect("small").to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(MASK);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
-    bytes
 }
 
 const ASK: &[u8] = br#"{"type":"ping"}"#;
