@@ -1,0 +1,514 @@
+//! Samples on their way in: what a parser makes of a body and the engine takes.
+//!
+//! A batch is two growing buffers that are cleared and used again, so a body of any size costs no
+//! allocation once they have grown. Parsers write a row so:
+//!
+//! ```
+//! use pulseboard_series::Batch;
+//! let mut batch = Batch::new();
+//! let row = batch
+//!     .begin(&["queue_depth"])
+//!     .and_then(|()| batch.label("host", "a"))
+//!     .and_then(|()| batch.finish(1, None, 42.0));
+//! if let Err(reason) = row {
+//!     batch.refuse(1, reason);
+//! }
+//! assert_eq!(batch.rows()[0].value, 42.0);
+//! assert_eq!(batch.key(&batch.rows()[0]).to_string(), r#"queue_depth{host="a"}"#);
+//! ```
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+
+use crate::{
+    key::{KeyRef, check_label_name, check_name, take_u8, take_u16},
+    limits::{
+        DESCRIPTIONS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, REFUSED_KEPT_MAX,
+        UNIT_BYTES_MAX,
+    },
+    reason::Reason,
+};
+
+/// How a series grows, as far as its sender said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Nobody said.
+    #[default]
+    Unknown = 0,
+    /// Goes up and down.
+    Gauge = 1,
+    /// Only grows, or starts again from zero.
+    Counter = 2,
+    /// A part of a histogram or summary (`_bucket`, `_sum`, `_count`, a quantile).
+    Distribution = 3,
+}
+
+impl Kind {
+    /// From what a disk holds; anything else is `Unknown`.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Self {
+        match number {
+            1 => Self::Gauge,
+            2 => Self::Counter,
+            3 => Self::Distribution,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Distribution => "distribution",
+        }
+    }
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// Hash of its key, the same for equal keys within one process; see [`hash_key`].
+    pub hash: u64,
+    key_start: u32,
+    key_length: u32,
+    /// Unix milliseconds; [`Row::NOW`] when the sender named none.
+    pub at_ms: i64,
+    /// Any number; NaN and infinities only where the format has them.
+    pub value: f64,
+    /// Line or item of the body that it came from, from 1.
+    pub line: u32,
+    /// Place of its description in [`Batch::description`].
+    described: u32,
+}
+
+impl Row {
+    /// In place of a time: the moment of arrival.
+    pub const NOW: i64 = i64::MIN;
+}
+
+/// A line that was not taken, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Line or item of the body, from 1.
+    pub line: u32,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Samples and refusals of one body.
+#[derive(Debug)]
+pub struct Batch {
+    keys: Vec<u8>,
+    rows: Vec<Row>,
+    descriptions: Vec<(Kind, Box<str>)>,
+    refused: Vec<Refused>,
+    refused_by_code: [u64; Reason::CODES.len()],
+    building: Building,
+    scratch: Vec<u8>,
+}
+
+/// The row that is being written, at the end of `keys`.
+#[derive(Debug, Default)]
+struct Building {
+    start: usize,
+    /// Where its label count stands.
+    count_at: usize,
+    /// Where its newest label's name begins and ends.
+    newest_label: (usize, usize),
+    count: usize,
+    is_sorted: bool,
+    described: u32,
+}
+
+/// The hash of a key; seeded at random for each process, so that nobody can choose keys that
+/// collide.
+#[must_use]
+pub fn hash_key(key: &[u8]) -> u64 {
+    static STATE: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::default);
+    let mut hasher = STATE.build_hasher();
+    hasher.write(key);
+    hasher.finish()
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            keys: Vec::new(),
+            rows: Vec::new(),
+            descriptions: vec![(Kind::Unknown, Box::default())],
+            refused: Vec::new(),
+            refused_by_code: [0; Reason::CODES.len()],
+            building: Building::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Forgets everything and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.rows.clear();
+        self.descriptions.truncate(1);
+        self.refused.clear();
+        self.refused_by_code = [0; Reason::CODES.len()];
+        self.building = Building::default();
+    }
+
+    /// Begins a row; the name comes in pieces that are put together. A row begun before and not
+    /// finished is forgotten.
+    ///
+    /// # Errors
+    /// It is no metric name, or the batch is full.
+    pub fn begin(&mut self, name: &[&str]) -> Result<(), Reason> {
+        self.begin_name(name)?;
+        self.building.count_at = self.keys.len();
+        self.keys.push(0);
+        Ok(())
+    }
+
+    fn begin_name(&mut self, name: &[&str]) -> Result<(), Reason> {
+        self.abandon();
+        let start = self.keys.len();
+        let length: usize = name.iter().map(|piece| piece.len()).sum();
+        if length > NAME_BYTES_MAX {
+            return Err(Reason::NameLength(length));
+        }
+        // Keys are addressed by 32 bits; bodies are bounded far below.
+        if u32::try_from(start + usize::from(u16::MAX)).is_err() {
+            return Err(Reason::Unsupported(
+                "the body holds too many samples".to_owned(),
+            ));
+        }
+        self.keys
+            .extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes());
+        for piece in name {
+            self.keys.extend_from_slice(piece.as_bytes());
+        }
+        self.building = Building {
+            start,
+            is_sorted: true,
+            ..Building::default()
+        };
+        let checked = match name {
+            [whole] => check_name(whole),
+            pieces => check_name(&pieces.concat()),
+        };
+        if checked.is_err() {
+            self.abandon();
+        }
+        checked
+    }
+
+    /// Adds a label to the row; one with an empty value is no label and left away.
+    ///
+    /// # Errors
+    /// Name or value are not accepted, or there are too many labels.
+    pub fn label(&mut self, name: &str, value: &str) -> Result<(), Reason> {
+        if value.is_empty() {
+            return Ok(());
+        }
+        check_label_name(name)?;
+        if value.len() > LABEL_VALUE_BYTES_MAX {
+            return Err(Reason::LabelValueLength {
+                name: name.to_owned(),
+                bytes: value.len(),
+            });
+        }
+        if self.building.count == LABELS_MAX {
+            return Err(Reason::Labels);
+        }
+        let (from, to) = self.building.newest_label;
+        if self.building.count > 0 && self.keys[from..to] >= *name.as_bytes() {
+            self.building.is_sorted = false;
+        }
+        let name_length = u8::try_from(name.len()).unwrap_or(u8::MAX);
+        let value_length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+        self.keys.push(name_length);
+        let from = self.keys.len();
+        self.keys.extend_from_slice(name.as_bytes());
+        self.building.newest_label = (from, self.keys.len());
+        self.keys.extend_from_slice(&value_length.to_le_bytes());
+        self.keys.extend_from_slice(value.as_bytes());
+        self.building.count += 1;
+        Ok(())
+    }
+
+    /// Says what kind of series the row belongs to and its unit (`""`: nobody said).
+    pub fn describe(&mut self, kind: Kind, unit: &str) {
+        let unit = if unit.len() > UNIT_BYTES_MAX {
+            ""
+        } else {
+            unit
+        };
+        let is_same = |known: &(Kind, Box<str>)| known.0 == kind && *known.1 == *unit;
+        let known = self
+            .descriptions
+            .last()
+            .filter(|newest| is_same(newest))
+            .map(|_| self.descriptions.len() - 1)
+            .or_else(|| self.descriptions.iter().position(is_same));
+        let index = known.unwrap_or_else(|| {
+            if self.descriptions.len() >= DESCRIPTIONS_MAX {
+                return 0;
+            }
+            self.descriptions.push((kind, unit.into()));
+            self.descriptions.len() - 1
+        });
+        self.building.described = u32::try_from(index).unwrap_or_default();
+    }
+
+    /// Ends the row.
+    ///
+    /// # Errors
+    /// A label was named twice.
+    pub fn finish(&mut self, line: u32, at_ms: Option<i64>, value: f64) -> Result<(), Reason> {
+        if !self.building.is_sorted
+            && let Err(reason) = self.sort_labels()
+        {
+            self.abandon();
+            return Err(reason);
+        }
+        let Building {
+            start, count_at, ..
+        } = self.building;
+        if let Some(count) = self.keys.get_mut(count_at) {
+            *count = u8::try_from(self.building.count).unwrap_or(u8::MAX);
+        }
+        self.push_row(start, line, at_ms, value);
+        Ok(())
+    }
+
+    fn push_row(&mut self, start: usize, line: u32, at_ms: Option<i64>, value: f64) {
+        let key = &self.keys[start..];
+        self.rows.push(Row {
+            hash: hash_key(key),
+            key_start: u32::try_from(start).unwrap_or(u32::MAX),
+            key_length: u32::try_from(key.len()).unwrap_or(u32::MAX),
+            at_ms: at_ms.unwrap_or(Row::NOW),
+            value,
+            line,
+            described: self.building.described,
+        });
+        self.building.start = self.keys.len();
+    }
+
+    /// A further row under another name with the labels and the description of the newest one:
+    /// the fields of one Influx line, the parts of one histogram.
+    ///
+    /// # Errors
+    /// It is no metric name.
+    pub fn again(
+        &mut self,
+        name: &[&str],
+        line: u32,
+        at_ms: Option<i64>,
+        value: f64,
+    ) -> Result<(), Reason> {
+        let described = self.building.described;
+        let labels = self.rows.last().and_then(|row| {
+            let start = row.key_start as usize;
+            let end = start + row.key_length as usize;
+            let (name, _) = take_u16(&self.keys[start..end])?;
+            Some(start + 2 + name.len()..end)
+        });
+        self.begin_name(name)?;
+        self.building.described = described;
+        match labels {
+            Some(labels) => self.keys.extend_from_within(labels),
+            None => self.keys.push(0),
+        }
+        let start = self.building.start;
+        self.push_row(start, line, at_ms, value);
+        Ok(())
+    }
+
+    /// Forgets the row that was begun and not finished.
+    fn abandon(&mut self) {
+        if self.building.start < self.keys.len() {
+            self.keys.truncate(self.building.start);
+        }
+    }
+
+    /// Puts the labels of the row in order.
+    #[cold]
+    fn sort_labels(&mut self) -> Result<(), Reason> {
+        let labels_at = self.building.count_at + 1;
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&self.keys[labels_at..]);
+        let mut entries: Vec<(&[u8], &[u8])> = Vec::with_capacity(self.building.count);
+        let mut rest = self.scratch.as_slice();
+        while let Some((label, after)) = take_u8(rest) {
+            let Some((value, after)) = take_u16(after) else {
+                break;
+            };
+            let whole = label.len() + value.len() + 3;
+            entries.push((label, &rest[..whole]));
+            rest = after;
+        }
+        entries.sort_by_key(|(label, _)| *label);
+        if let Some(twice) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let name = String::from_utf8_lossy(twice[0].0).into_owned();
+            return Err(Reason::LabelTwice(name));
+        }
+        self.keys.truncate(labels_at);
+        for (_, entry) in entries {
+            self.keys.extend_from_slice(entry);
+        }
+        Ok(())
+    }
+
+    /// Notes that a line was not taken.
+    pub fn refuse(&mut self, line: u32, reason: Reason) {
+        self.abandon();
+        self.refused_by_code[reason.index()] += 1;
+        if self.refused.len() < REFUSED_KEPT_MAX {
+            self.refused.push(Refused { line, reason });
+        }
+    }
+
+    /// The samples, in the order of the body.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Which series a row belongs to.
+    #[must_use]
+    pub fn key(&self, row: &Row) -> KeyRef<'_> {
+        let start = row.key_start as usize;
+        KeyRef::new(&self.keys[start..start + row.key_length as usize])
+    }
+
+    /// Kind and unit of a row's series, as far as the sender said.
+    #[must_use]
+    pub fn description(&self, row: &Row) -> (Kind, &str) {
+        self.descriptions
+            .get(row.described as usize)
+            .map_or((Kind::Unknown, ""), |(kind, unit)| (*kind, unit))
+    }
+
+    /// The first refused lines, in the order they were noted.
+    #[must_use]
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// How many lines were refused, by the code of their reason.
+    #[must_use]
+    pub fn refused_by_code(&self) -> &[u64; Reason::CODES.len()] {
+        &self.refused_by_code
+    }
+
+    /// How many lines were refused in all.
+    #[must_use]
+    pub fn refused_total(&self) -> u64 {
+        self.refused_by_code.iter().sum()
+    }
+
+    /// Whether there is neither a sample nor a refusal.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.refused_total() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn write(batch: &mut Batch, name: &str, labels: &[(String, String)]) -> Result<(), Reason> {
+        batch.begin(&[name])?;
+        for (label, value) in labels {
+            batch.label(label, value)?;
+        }
+        batch.finish(1, Some(5), 1.5)
+    }
+
+    proptest! {
+        /// Whatever the order of the labels, the key is that of the sorted ones, and it reads back.
+        #[test]
+        fn labels_come_back_sorted(labels in prop::collection::vec(("[a-c]{1,2}", "[a-z\"\\\\]{0,3}"), 0..6)) {
+            let mut batch = Batch::new();
+            let written = write(&mut batch, "metric", &labels);
+            let full: Vec<_> = labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
+            let expected: BTreeMap<String, String> = full.iter().cloned().collect();
+            if expected.len() < full.len() {
+                prop_assert!(matches!(written, Err(Reason::LabelTwice(_))));
+                prop_assert!(batch.rows().is_empty());
+                return Ok(());
+            }
+            prop_assert_eq!(written, Ok(()));
+            let key = batch.key(&batch.rows()[0]);
+            prop_assert_eq!(KeyRef::checked(key.as_bytes()), Some(key));
+            let read: Vec<_> = key.labels().map(|(label, value)| (label.to_owned(), value.to_owned())).collect();
+            prop_assert_eq!(read, expected.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(key.name(), "metric");
+        }
+    }
+
+    #[test]
+    fn equal_series_have_equal_hashes() {
+        let mut batch = Batch::new();
+        let pair = |label: &str| (label.to_owned(), "v".to_owned());
+        assert_eq!(write(&mut batch, "m", &[pair("a"), pair("b")]), Ok(()));
+        assert_eq!(write(&mut batch, "m", &[pair("b"), pair("a")]), Ok(()));
+        assert_eq!(batch.rows()[0].hash, batch.rows()[1].hash);
+        assert_eq!(batch.key(&batch.rows()[0]), batch.key(&batch.rows()[1]));
+    }
+
+    #[test]
+    fn a_refused_row_leaves_nothing_behind() {
+        let mut batch = Batch::new();
+        assert_eq!(write(&mut batch, "first", &[]), Ok(()));
+        assert_eq!(batch.begin(&["second"]), Ok(()));
+        assert!(batch.label("bad label", "v").is_err());
+        batch.refuse(2, Reason::Labels);
+        assert!(batch.begin(&["7"]).is_err());
+        assert_eq!(write(&mut batch, "third", &[]), Ok(()));
+        let names: Vec<_> = batch
+            .rows()
+            .iter()
+            .map(|row| batch.key(row).name())
+            .collect();
+        assert_eq!(names, ["first", "third"]);
+        assert_eq!(batch.refused_total(), 1);
+    }
+
+    #[test]
+    fn further_rows_have_the_same_labels() {
+        let mut batch = Batch::new();
+        assert_eq!(batch.begin(&["disk", "_", "used"]), Ok(()));
+        assert_eq!(batch.label("path", "/"), Ok(()));
+        batch.describe(Kind::Gauge, "B");
+        assert_eq!(batch.finish(3, None, 1.0), Ok(()));
+        assert_eq!(batch.again(&["disk", "_", "free"], 3, None, 2.0), Ok(()));
+        let keys: Vec<_> = batch
+            .rows()
+            .iter()
+            .map(|row| batch.key(row).to_string())
+            .collect();
+        assert_eq!(keys, [r#"disk_used{path="/"}"#, r#"disk_free{path="/"}"#]);
+        assert!(
+            batch
+                .rows()
+                .iter()
+                .all(|row| batch.description(row) == (Kind::Gauge, "B"))
+        );
+    }
+}

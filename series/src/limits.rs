@@ -1,0 +1,23 @@
+//! How long names and labels may be. Past each bound the sample is refused with a reason; all of
+//! them are there so that one series stays under a kilobyte or two and a key fits its lengths.
+
+/// Bytes of a metric's name.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Labels of one series.
+pub const LABELS_MAX: usize = 40;
+
+/// Bytes of a label's name.
+pub const LABEL_NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of a label's value.
+pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
+
+/// Bytes of a unit; a longer one is left away, the sample is not refused for it.
+pub const UNIT_BYTES_MAX: usize = 32;
+
+/// Different descriptions (kind and unit) in one batch; further ones are left away.
+pub const DESCRIPTIONS_MAX: usize = 4096;
+
+/// Refused lines that a batch keeps with their reasons; further ones are counted only.
+pub const REFUSED_KEPT_MAX: usize = 100;
