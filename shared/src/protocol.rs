@@ -2,6 +2,9 @@
 
 pub mod alerts;
 pub mod chat;
+pub mod dashboard;
 pub mod metrics;
 pub mod operator;
 pub mod rooms;
+pub mod series;
+pub mod watch;

@@ -1,0 +1,150 @@
+//! `GET /api/v1/series`, `GET /api/v1/range` and `GET /api/v1/windows`: what is there, what it
+//! was, and how it does right now.
+//!
+//! A selector names series: `name`, `name{label="value",…}`, `{label=~"pattern"}`; matchers are
+//! `=`, `!=`, `=~` and `!~`, patterns are anchored at both ends, as in PromQL.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Labels;
+
+/// Whether a series still comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeriesState {
+    /// Its newest sample is younger than three of its own intervals.
+    #[default]
+    Live,
+    /// It is not, or its sender said that it has ended.
+    Stopped,
+}
+
+/// One series as the list shows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesInfo {
+    /// `name{label="value",…}`: what a selector of just this series is.
+    pub key: String,
+    /// The metric's name.
+    pub name: String,
+    /// What tells it from others of its name.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Unit of its values; empty where nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// `gauge`, `counter`, `distribution` or `unknown`.
+    pub kind: String,
+    /// Whether it still comes in.
+    pub state: SeriesState,
+    /// Milliseconds between its samples, as measured; absent before the second one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
+    /// Newest value; `null` where that is no finite number.
+    pub last: Option<f64>,
+    /// When that was, Unix milliseconds.
+    pub last_ms: i64,
+    /// For counters: growth per second over the last minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// On request: means of equal stretches of the window, oldest first; `null` where there was
+    /// no sample.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spark: Vec<Option<f64>>,
+}
+
+/// `GET /api/v1/series`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesList {
+    /// Whose series.
+    pub tenant: String,
+    /// All series of the tenant.
+    pub total: u64,
+    /// Those that were asked for.
+    pub matched: u64,
+    /// The first of them, sorted by key.
+    pub series: Vec<SeriesInfo>,
+    /// Where to go on (`?after=`), when there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// `[time_ms, value, min, max]`: one step of a range. Value, minimum and maximum are `null` where
+/// they are no finite number; a step without samples is left away.
+pub type RangePoint = (i64, Option<f64>, Option<f64>, Option<f64>);
+
+/// One series, or one group of them, over a range.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RangeSeries {
+    /// `name{label="value",…}`, or the labels that the group has in common.
+    pub key: String,
+    /// The metric's name; empty for a group of several.
+    pub name: String,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Unit of its values; empty where nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// Steps, oldest first.
+    pub points: Vec<RangePoint>,
+}
+
+/// Where a stretch of a range came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// From this moment, Unix milliseconds.
+    pub from_ms: i64,
+    /// To this moment, not included.
+    pub to_ms: i64,
+    /// `raw`, `10s`, `1m`, `5m` or `1h`.
+    pub resolution: String,
+}
+
+/// `GET /api/v1/range`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RangeAnswer {
+    /// First moment, Unix milliseconds.
+    pub start_ms: i64,
+    /// Last moment, not included.
+    pub end_ms: i64,
+    /// Length of a step.
+    pub step_ms: i64,
+    /// `avg`, `min`, `max`, `sum`, `last`, `count` or `rate`.
+    pub aggregation: String,
+    /// Which resolution each stretch came from, oldest first.
+    pub stretches: Vec<Stretch>,
+    /// The series, sorted by key.
+    pub series: Vec<RangeSeries>,
+}
+
+/// How one series did over one of its last minutes; all absent when there was nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LiveWindow {
+    /// Length in seconds: 60, 300 or 3 600.
+    pub seconds: u32,
+    /// Samples.
+    pub count: u64,
+    /// Mean.
+    pub avg: Option<f64>,
+    /// Smallest.
+    pub min: Option<f64>,
+    /// Greatest.
+    pub max: Option<f64>,
+    /// Half of the samples are at most this, within 1 %.
+    pub p50: Option<f64>,
+    /// 90 %.
+    pub p90: Option<f64>,
+    /// 95 %.
+    pub p95: Option<f64>,
+    /// 99 %.
+    pub p99: Option<f64>,
+}
+
+/// One series of `GET /api/v1/windows`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesWindows {
+    /// `name{label="value",…}`.
+    pub key: String,
+    /// The last minute, five minutes and hour.
+    pub windows: Vec<LiveWindow>,
+}
