@@ -1,0 +1,2 @@
+//! The durable history.
+pub mod log;
