@@ -1,0 +1,384 @@
+//! Names series: `name`, `name{label="value",…}`, `{__name__=~"http_.*"}`, `{}` for all.
+//!
+//! Matchers are `=`, `!=`, `=~` and `!~`; a label that is not there counts as empty, and patterns
+//! are anchored at both ends, as in PromQL. Patterns are compiled by the `regex` crate, which runs
+//! in linear time, with bounds on their size.
+
+use std::fmt;
+
+use pulseboard_series::{KeyRef, key::check_name};
+use regex::{Regex, RegexBuilder};
+
+/// Bytes of a selector.
+pub const SELECTOR_BYTES_MAX: usize = 4096;
+
+/// Matchers of a selector.
+pub const MATCHERS_MAX: usize = 32;
+
+/// Bytes of a compiled pattern.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+
+/// The label that stands for the metric's name.
+const NAME_LABEL: &str = "__name__";
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Selector {
+    name: Option<String>,
+    matchers: Vec<Matcher>,
+}
+
+#[derive(Clone, Debug)]
+struct Matcher {
+    label: String,
+    test: Test,
+    is_negated: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Equal(String),
+    Pattern(String, Regex),
+}
+
+/// What is wrong with a selector, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the selector cannot be read at character {column}: {problem}")]
+pub struct SelectorError {
+    /// Character, from 1.
+    pub column: usize,
+    /// What was found and what is accepted.
+    pub problem: String,
+}
+
+impl Selector {
+    /// The selector of everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            name: None,
+            matchers: Vec::new(),
+        }
+    }
+
+    /// Reads a selector.
+    ///
+    /// # Errors
+    /// It has not the form above, a pattern is none, or it is past a bound; says where.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        let mut reader = Reader { text, at: 0 };
+        if text.len() > SELECTOR_BYTES_MAX {
+            return Err(reader.error(format!(
+                "it has {} bytes; at most {SELECTOR_BYTES_MAX} are accepted",
+                text.len()
+            )));
+        }
+        reader.skip_space();
+        let name = reader.word();
+        if !name.is_empty() && check_name(name).is_err() {
+            reader.at -= name.len();
+            return Err(reader.error(format!("{name:?} is not a metric name")));
+        }
+        let mut selector = Self {
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            matchers: Vec::new(),
+        };
+        reader.skip_space();
+        if reader.take('{') {
+            selector.read_matchers(&mut reader)?;
+        } else if selector.name.is_none() {
+            return Err(reader.error(
+                "a metric name or `{` is expected, such as http_requests{job=\"api\"}".to_owned(),
+            ));
+        }
+        reader.skip_space();
+        if reader.rest().is_empty() {
+            return Ok(selector);
+        }
+        Err(reader.error("nothing more is expected here".to_owned()))
+    }
+
+    fn read_matchers(&mut self, reader: &mut Reader<'_>) -> Result<(), SelectorError> {
+        loop {
+            reader.skip_space();
+            if reader.take('}') {
+                return Ok(());
+            }
+            if self.matchers.len() == MATCHERS_MAX {
+                return Err(reader.error(format!("more than {MATCHERS_MAX} matchers")));
+            }
+            let label = reader.word();
+            if label.is_empty() {
+                return Err(reader.error("a label's name or `}` is expected".to_owned()));
+            }
+            reader.skip_space();
+            let (is_negated, is_pattern) = reader.operator()?;
+            reader.skip_space();
+            let value_at = reader.at;
+            let value = reader.quoted()?;
+            if label == NAME_LABEL && !is_negated && !is_pattern && self.name.is_none() {
+                self.name = Some(value);
+            } else {
+                let test = if is_pattern {
+                    let pattern = compile(&value).map_err(|problem| {
+                        reader.at = value_at;
+                        reader.error(problem)
+                    })?;
+                    Test::Pattern(value, pattern)
+                } else {
+                    Test::Equal(value)
+                };
+                self.matchers.push(Matcher {
+                    label: label.to_owned(),
+                    test,
+                    is_negated,
+                });
+            }
+            reader.skip_space();
+            if !reader.take(',') && !reader.rest().starts_with('}') {
+                return Err(reader.error("`,` or `}` is expected".to_owned()));
+            }
+        }
+    }
+
+    /// The one metric name that it asks for, if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Whether it names this series.
+    #[must_use]
+    pub fn takes(&self, key: KeyRef<'_>) -> bool {
+        self.name.as_deref().is_none_or(|name| name == key.name())
+            && self.matchers.iter().all(|matcher| matcher.takes(key))
+    }
+}
+
+impl Matcher {
+    fn takes(&self, key: KeyRef<'_>) -> bool {
+        let value = if self.label == NAME_LABEL {
+            key.name()
+        } else {
+            key.label(&self.label).unwrap_or_default()
+        };
+        let fits = match &self.test {
+            Test::Equal(wanted) => wanted == value,
+            Test::Pattern(_, pattern) => pattern.is_match(value),
+        };
+        fits != self.is_negated
+    }
+}
+
+impl fmt::Display for Selector {
+    /// As it is read; matchers in the order they were given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_deref().unwrap_or_default())?;
+        if self.matchers.is_empty() && self.name.is_some() {
+            return Ok(());
+        }
+        f.write_str("{")?;
+        for (index, matcher) in self.matchers.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            let (text, operator) = match (&matcher.test, matcher.is_negated) {
+                (Test::Equal(text), false) => (text, "="),
+                (Test::Equal(text), true) => (text, "!="),
+                (Test::Pattern(text, _), false) => (text, "=~"),
+                (Test::Pattern(text, _), true) => (text, "!~"),
+            };
+            let escaped = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            write!(f, "{comma}{}{operator}\"{escaped}\"", matcher.label)?;
+        }
+        f.write_str("}")
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    RegexBuilder::new(&format!("^(?s:{pattern})$"))
+        .size_limit(PATTERN_BYTES_MAX)
+        .dfa_size_limit(PATTERN_BYTES_MAX)
+        .nest_limit(50)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "the pattern is too large; repeat less".to_owned(),
+            error => format!("the pattern is not a regular expression: {error}"),
+        })
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn error(&self, problem: String) -> SelectorError {
+        let before = self.text.get(..self.at).unwrap_or_default();
+        SelectorError {
+            column: before.chars().count() + 1,
+            problem,
+        }
+    }
+
+    fn skip_space(&mut self) {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start().len();
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        let is_there = self.rest().starts_with(wanted);
+        if is_there {
+            self.at += wanted.len_utf8();
+        }
+        is_there
+    }
+
+    /// Everything up to a character that cannot be part of a name.
+    fn word(&mut self) -> &'a str {
+        let rest = self.rest();
+        let end = rest
+            .find(|character: char| {
+                character.is_whitespace()
+                    || matches!(character, '{' | '}' | '=' | '!' | '~' | ',' | '"' | '\'')
+            })
+            .unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    /// `(is_negated, is_pattern)`.
+    fn operator(&mut self) -> Result<(bool, bool), SelectorError> {
+        for (text, meaning) in [
+            ("=~", (false, true)),
+            ("!~", (true, true)),
+            ("!=", (true, false)),
+            ("=", (false, false)),
+        ] {
+            if self.rest().starts_with(text) {
+                self.at += text.len();
+                return Ok(meaning);
+            }
+        }
+        Err(self.error("`=`, `!=`, `=~` or `!~` is expected".to_owned()))
+    }
+
+    fn quoted(&mut self) -> Result<String, SelectorError> {
+        let quote = match self.rest().chars().next() {
+            Some(quote @ ('"' | '\'')) => quote,
+            _ => return Err(self.error("a value in quotation marks is expected".to_owned())),
+        };
+        self.at += 1;
+        let mut value = String::new();
+        let mut characters = self.rest().char_indices();
+        while let Some((index, character)) = characters.next() {
+            match character {
+                '\\' => match characters.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, 't')) => value.push('\t'),
+                    Some((_, escaped @ ('\\' | '"' | '\''))) => value.push(escaped),
+                    // As in a pattern: `\d` stays what it is.
+                    Some((_, other)) => value.extend(['\\', other]),
+                    None => break,
+                },
+                end if end == quote => {
+                    self.at += index + 1;
+                    return Ok(value);
+                }
+                other => value.push(other),
+            }
+        }
+        Err(self.error("the value's closing quotation mark is missing".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_series::Batch;
+
+    use super::*;
+
+    fn takes(selector: &str, name: &str, labels: &[(&str, &str)]) -> bool {
+        let mut batch = Batch::new();
+        let built = batch.begin(&[name]).and_then(|()| {
+            for (label, value) in labels {
+                batch.label(label, value)?;
+            }
+            batch.finish(1, None, 0.0)
+        });
+        assert_eq!(built, Ok(()));
+        let selector = Selector::parse(selector);
+        assert!(selector.is_ok(), "{selector:?}");
+        selector.is_ok_and(|selector| selector.takes(batch.key(&batch.rows()[0])))
+    }
+
+    #[test]
+    fn matchers_are_those_of_promql() {
+        let labels = [("job", "api"), ("code", "200")];
+        for (selector, expected) in [
+            ("http", true),
+            ("other", false),
+            ("{}", true),
+            ("http{}", true),
+            (r#"http{job="api"}"#, true),
+            (r#" http { job = "api" , code!="500", } "#, true),
+            (r#"http{job="ap"}"#, false),
+            (r#"http{job=~"a."}"#, false),
+            (r#"http{job=~"a.*|b"}"#, true),
+            (r#"http{code!~"5.."}"#, true),
+            (r#"http{code=~"\d+"}"#, true),
+            (r#"http{missing=""}"#, true),
+            (r#"http{missing!=""}"#, false),
+            (r#"{__name__="http"}"#, true),
+            (r#"{__name__=~"ht.*"}"#, true),
+            (r#"{__name__!="http"}"#, false),
+            (r"{job='api'}", true),
+        ] {
+            assert_eq!(takes(selector, "http", &labels), expected, "{selector}");
+        }
+        assert!(takes(
+            r#"m{path="C:\\dir\n\"x\""}"#,
+            "m",
+            &[("path", "C:\\dir\n\"x\"")]
+        ));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (selector, column) in [
+            ("", 1),
+            ("1a", 1),
+            ("http{", 6),
+            ("http{job}", 9),
+            ("http{job=api}", 10),
+            ("http{job=\"api}", 11),
+            ("http{job=~\"(\"}", 11),
+            ("http{} x", 8),
+            ("http{a=\"b\" c=\"d\"}", 12),
+        ] {
+            let error = Selector::parse(selector).err();
+            assert_eq!(error.map(|error| error.column), Some(column), "{selector}");
+        }
+        let bomb = format!("{{a=~\"{}\"}}", "(a{1000}){1000}");
+        let error = Selector::parse(&bomb).err();
+        assert!(error.is_some_and(|error| error.problem.contains("too large")));
+    }
+
+    #[test]
+    fn a_selector_reads_back_what_it_writes() {
+        for text in [
+            "a",
+            "{}",
+            r#"a{b="c\"\\\n",d!~"e.*"}"#,
+            r#"{b!="",__name__=~"x"}"#,
+        ] {
+            let once = Selector::parse(text).map(|selector| selector.to_string());
+            assert_eq!(once.as_deref(), Ok(text));
+        }
+    }
+}

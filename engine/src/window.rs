@@ -1,0 +1,269 @@
+//! The newest samples of one series: packed blocks, and an open head that still changes.
+//!
+//! ```text
+//! blocks  [t1 … t120] [t121 … t240]     head  t241 … t260
+//!         packed, shared with readers         plain; late samples find their place here
+//! ```
+//!
+//! Samples are sorted by time and no time is there twice: a second value for a time replaces the
+//! first (last write wins).
+
+mod block;
+
+use std::sync::Arc;
+
+use self::block::{BLOCK_SAMPLES_MAX, Block};
+
+pub use self::block::Sample;
+
+/// What a push did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// A new sample.
+    New,
+    /// The same value was there for this time.
+    Same,
+    /// Another value was there for this time; it is gone.
+    Replaced,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct SeriesWindow {
+    blocks: Vec<Arc<Block>>,
+    head: Vec<Sample>,
+}
+
+/// What a reader takes with it: no lock is held while it unpacks.
+#[derive(Clone, Debug, Default)]
+pub struct WindowCopy {
+    blocks: Vec<Arc<Block>>,
+    head: Vec<Sample>,
+}
+
+impl SeriesWindow {
+    /// Takes a sample in, at its place in time. O(1) for one newer than all others.
+    pub fn push(&mut self, at_ms: i64, value: f64, scratch: &mut Scratch) -> Pushed {
+        match self.head.last() {
+            Some(&(newest_ms, _)) if at_ms > newest_ms => {
+                self.append(at_ms, value, scratch);
+                Pushed::New
+            }
+            None if self.blocks.last().is_none_or(|block| at_ms > block.last_ms) => {
+                self.append(at_ms, value, scratch);
+                Pushed::New
+            }
+            _ => self.insert_late(at_ms, value, scratch),
+        }
+    }
+
+    fn append(&mut self, at_ms: i64, value: f64, scratch: &mut Scratch) {
+        if self.head.len() == BLOCK_SAMPLES_MAX {
+            self.blocks
+                .push(Arc::new(Block::pack(&self.head, &mut scratch.bytes)));
+            self.head.clear();
+        }
+        if self.head.len() == self.head.capacity() {
+            // 4, 8, 16 … 120: a series that is seen once stays small.
+            let more = self.head.len().clamp(4, 60);
+            self.head
+                .reserve_exact(more.min(BLOCK_SAMPLES_MAX - self.head.len()));
+        }
+        self.head.push((at_ms, value));
+    }
+
+    #[cold]
+    fn insert_late(&mut self, at_ms: i64, value: f64, scratch: &mut Scratch) -> Pushed {
+        let is_in_head = self.blocks.last().is_none_or(|block| at_ms > block.last_ms);
+        if is_in_head {
+            let pushed = insert(&mut self.head, at_ms, value);
+            if self.head.len() > BLOCK_SAMPLES_MAX {
+                let newest = self.head.pop();
+                self.blocks
+                    .push(Arc::new(Block::pack(&self.head, &mut scratch.bytes)));
+                self.head.clear();
+                self.head.extend(newest);
+            }
+            return pushed;
+        }
+        // The first block that ends at or after it.
+        let index = self
+            .blocks
+            .partition_point(|block| block.last_ms < at_ms)
+            .min(self.blocks.len() - 1);
+        let samples = &mut scratch.samples;
+        samples.clear();
+        self.blocks[index].unpack(samples);
+        let pushed = insert(samples, at_ms, value);
+        if pushed == Pushed::Same {
+            return pushed;
+        }
+        if samples.len() > 2 * BLOCK_SAMPLES_MAX {
+            let (first, second) = samples.split_at(BLOCK_SAMPLES_MAX);
+            let second = Arc::new(Block::pack(second, &mut scratch.bytes));
+            self.blocks[index] = Arc::new(Block::pack(first, &mut scratch.bytes));
+            self.blocks.insert(index + 1, second);
+        } else {
+            self.blocks[index] = Arc::new(Block::pack(samples, &mut scratch.bytes));
+        }
+        pushed
+    }
+
+    /// Lets whole blocks go that end before `before_ms`, and the head where all of it is older;
+    /// so up to one block more than asked is kept.
+    pub fn evict(&mut self, before_ms: i64) {
+        let gone = self
+            .blocks
+            .partition_point(|block| block.last_ms < before_ms);
+        self.blocks.drain(..gone);
+        if self.blocks.is_empty() && self.head.last().is_some_and(|newest| newest.0 < before_ms) {
+            self.head = Vec::new();
+        }
+        if self.blocks.capacity() > 4 * (self.blocks.len() + 1) {
+            self.blocks.shrink_to_fit();
+        }
+    }
+
+    /// Newest sample held.
+    #[must_use]
+    pub fn newest(&self) -> Option<Sample> {
+        self.head.last().copied().or_else(|| {
+            let mut samples = Vec::new();
+            self.blocks.last()?.unpack(&mut samples);
+            samples.pop()
+        })
+    }
+
+    /// Time of the oldest sample held, Unix milliseconds.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<i64> {
+        let in_block = self.blocks.first().map(|block| block.first_ms);
+        in_block.or_else(|| self.head.first().map(|sample| sample.0))
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.head.is_empty()
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(|block| block.held_bytes()).sum();
+        blocks
+            + self.blocks.capacity() * size_of::<Arc<Block>>()
+            + self.head.capacity() * size_of::<Sample>()
+    }
+
+    /// What a reader needs of `from_ms..to_ms`, copied; blocks are shared.
+    #[must_use]
+    pub fn copy(&self, from_ms: i64, to_ms: i64) -> WindowCopy {
+        let first = self.blocks.partition_point(|block| block.last_ms < from_ms);
+        let last = self.blocks.partition_point(|block| block.first_ms < to_ms);
+        let head_from = self.head.partition_point(|sample| sample.0 < from_ms);
+        let head_to = self.head.partition_point(|sample| sample.0 < to_ms);
+        WindowCopy {
+            blocks: self.blocks.get(first..last).unwrap_or_default().to_vec(),
+            head: self
+                .head
+                .get(head_from..head_to)
+                .unwrap_or_default()
+                .to_vec(),
+        }
+    }
+}
+
+impl WindowCopy {
+    /// Appends the samples of `from_ms..to_ms` to `into`, oldest first.
+    pub fn read(&self, from_ms: i64, to_ms: i64, into: &mut Vec<Sample>) {
+        let start = into.len();
+        for block in &self.blocks {
+            block.unpack(into);
+        }
+        into.extend_from_slice(&self.head);
+        let end = into[start..].partition_point(|sample| sample.0 < to_ms);
+        into.truncate(start + end);
+        let before = into[start..].partition_point(|sample| sample.0 < from_ms);
+        into.drain(start..start + before);
+    }
+}
+
+/// Buffers that packing uses again and again.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    bytes: Vec<u8>,
+    samples: Vec<Sample>,
+}
+
+/// Puts a sample into a sorted list.
+fn insert(samples: &mut Vec<Sample>, at_ms: i64, value: f64) -> Pushed {
+    let place = samples.partition_point(|sample| sample.0 < at_ms);
+    match samples.get_mut(place) {
+        Some(there) if there.0 == at_ms => {
+            if there.1.to_bits() == value.to_bits() {
+                return Pushed::Same;
+            }
+            there.1 = value;
+            Pushed::Replaced
+        }
+        _ => {
+            samples.insert(place, (at_ms, value));
+            Pushed::New
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever order samples come in, the window is what a sorted map says, and eviction
+        /// takes only what is old enough.
+        #[test]
+        fn a_window_is_a_sorted_map(
+            pushes in prop::collection::vec((0_i64..600, 0_u8..3), 0..900),
+            evict_before in 0_i64..600,
+            from in 0_i64..600,
+            length in 0_i64..600,
+        ) {
+            let mut window = SeriesWindow::default();
+            let mut scratch = Scratch::default();
+            let mut naive: BTreeMap<i64, f64> = BTreeMap::new();
+            for (at_ms, value) in pushes {
+                let value = f64::from(value);
+                let expected = match naive.insert(at_ms, value) {
+                    None => Pushed::New,
+                    Some(before) if before == value => Pushed::Same,
+                    Some(_) => Pushed::Replaced,
+                };
+                prop_assert_eq!(window.push(at_ms, value, &mut scratch), expected);
+            }
+            let mut read = Vec::new();
+            window.copy(from, from + length).read(from, from + length, &mut read);
+            let expected: Vec<Sample> = naive.range(from..from + length).map(|(at, value)| (*at, *value)).collect();
+            prop_assert_eq!(&read, &expected);
+            prop_assert_eq!(window.newest(), naive.last_key_value().map(|(at, value)| (*at, *value)));
+            prop_assert_eq!(window.oldest_ms(), naive.first_key_value().map(|(at, _)| *at));
+
+            window.evict(evict_before);
+            let mut kept = Vec::new();
+            window.copy(i64::MIN, i64::MAX).read(i64::MIN, i64::MAX, &mut kept);
+            let young: Vec<Sample> = naive.range(evict_before..).map(|(at, value)| (*at, *value)).collect();
+            prop_assert!(kept.ends_with(&young));
+            prop_assert!(kept.len() <= young.len() + 2 * BLOCK_SAMPLES_MAX);
+        }
+    }
+
+    #[test]
+    fn a_series_seen_once_stays_small() {
+        let mut window = SeriesWindow::default();
+        window.push(1, 1.0, &mut Scratch::default());
+        assert!(window.held_bytes() <= 64);
+    }
+}
