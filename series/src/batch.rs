@@ -334,6 +334,42 @@ impl Batch {
         Ok(())
     }
 
+    /// A further row of the newest row's series: the samples of one series in a protobuf message.
+    /// Nothing happens when there is none yet.
+    pub fn repeat(&mut self, line: u32, at_ms: Option<i64>, value: f64) {
+        self.abandon();
+        if let Some(newest) = self.rows.last().copied() {
+            self.rows.push(Row {
+                at_ms: at_ms.unwrap_or(Row::NOW),
+                value,
+                line,
+                ..newest
+            });
+        }
+    }
+
+    /// Puts another value into the newest row: a total in place of what it grew by.
+    pub fn replace_newest_value(&mut self, value: f64) {
+        if let Some(newest) = self.rows.last_mut() {
+            newest.value = value;
+        }
+    }
+
+    /// Forgets all rows but the first `count`: a line turned out to be broken behind fields that
+    /// were fine. What was refused stays so.
+    pub fn undo_to(&mut self, count: usize) {
+        self.abandon();
+        self.rows.truncate(count);
+        let end = self.rows.last().map_or(0, |newest| {
+            newest.key_start as usize + newest.key_length as usize
+        });
+        self.keys.truncate(end);
+        self.building = Building {
+            start: end,
+            ..Building::default()
+        };
+    }
+
     /// Forgets the row that was begun and not finished.
     fn abandon(&mut self) {
         if self.building.start < self.keys.len() {
@@ -510,5 +546,37 @@ mod tests {
                 .iter()
                 .all(|row| batch.description(row) == (Kind::Gauge, "B"))
         );
+    }
+
+    #[test]
+    fn rows_repeat_change_and_are_undone() {
+        let mut batch = Batch::new();
+        batch.repeat(1, None, 1.0);
+        assert!(batch.rows().is_empty());
+        let pair = ("l".to_owned(), "v".to_owned());
+        assert_eq!(write(&mut batch, "a", &[pair]), Ok(()));
+        batch.repeat(2, Some(7), 2.5);
+        batch.replace_newest_value(3.5);
+        assert_eq!(write(&mut batch, "b", &[]), Ok(()));
+        assert_eq!(batch.begin(&["c"]), Ok(()));
+        batch.undo_to(2);
+        assert_eq!(write(&mut batch, "d", &[]), Ok(()));
+        let rows: Vec<_> = batch
+            .rows()
+            .iter()
+            .map(|row| (batch.key(row).to_string(), row.line, row.value))
+            .collect();
+        let same = r#"a{l="v"}"#.to_owned();
+        assert_eq!(
+            rows,
+            [
+                (same.clone(), 1, 1.5),
+                (same, 2, 3.5),
+                ("d".to_owned(), 1, 1.5)
+            ]
+        );
+        assert_eq!(batch.rows()[0].hash, batch.rows()[1].hash);
+        batch.undo_to(0);
+        assert!(batch.is_empty());
     }
 }

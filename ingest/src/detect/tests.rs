@@ -1,0 +1,120 @@
+//! Tests of [`super`].
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{refusals, rows};
+
+#[test]
+fn each_form_is_recognised() {
+    for (body, form, expected) in [
+        ("queue_depth 42", Form::Text, "1 queue_depth 42"),
+        ("  queue_depth\t42 5\r\n", Form::Text, "1 queue_depth 42 @5"),
+        (
+            "# HELP a b=c\na{b=\"c=d, e f=1\"} 1",
+            Form::Text,
+            "2 a{b=\"c=d, e f=1\"} 1",
+        ),
+        ("a {b=\"c\"} 1", Form::Text, "1 a{b=\"c\"} 1"),
+        ("{\"a.b\", c=\"d\"} 1", Form::Text, "1 a.b{c=\"d\"} 1"),
+        ("{\"a.b\"} 1", Form::Text, "1 a.b 1"),
+        ("{c=\"d\",\"a\"} 1", Form::Text, "1 a{c=\"d\"} 1"),
+        ("a 1 1.5\n# EOF", Form::Text, "1 a 1 @1500"),
+        ("cpu usage=1", Form::Influx, "1 cpu_usage 1"),
+        (
+            "cpu,host=a usage=1i 1465839830100400200",
+            Form::Influx,
+            "1 cpu_usage{host=\"a\"} 1 @1465839830100",
+        ),
+        (
+            "c\\ pu usage=1 1465839830",
+            Form::Influx,
+            "1 c_pu_usage 1 @1465839830000",
+        ),
+        ("\u{feff}{\"a\":1}", Form::Json, "1 a 1"),
+        ("{\n  \"a\": 1\n}", Form::Json, "1 a 1"),
+        ("\n [ {\"a\":1} ]", Form::Json, "1 a 1"),
+        ("\n{\"a\":1}\n\n", Form::Json, "1 a 1"),
+    ] {
+        let mut batch = Batch::new();
+        assert_eq!(push(body.as_bytes(), &mut batch), Ok(form), "{body}");
+        assert_eq!(rows(&batch), [expected], "{body}");
+        assert_eq!(batch.refused(), [], "{body}");
+    }
+}
+
+#[test]
+fn lines_may_be_of_different_forms() {
+    let body = "a 1\ncpu,host=a usage=2\n# comment\n{\"b\":3}\nc{d=\"e\"} 4\nbad line here\n{\"name\":\"n\"";
+    let mut batch = Batch::new();
+    assert_eq!(push(body.as_bytes(), &mut batch), Ok(Form::Mixed));
+    assert_eq!(
+        rows(&batch),
+        [
+            "1 a 1",
+            "2 cpu_usage{host=\"a\"} 2",
+            "4 b 3",
+            "5 c{d=\"e\"} 4"
+        ]
+    );
+    assert_eq!(
+        refusals(&batch),
+        [
+            "6 \"line\" is not a number that can be kept",
+            "7 column 11: not JSON: EOF while parsing an object",
+        ]
+    );
+}
+
+#[test]
+fn lines_of_json_lose_only_the_bad_ones() {
+    let mut batch = Batch::new();
+    let body = b"{\"a\":1}\n{\"a\":\n\n{\"a\":2}\r\n{}\n";
+    assert_eq!(push(body, &mut batch), Ok(Form::Json));
+    assert_eq!(rows(&batch), ["1 a 1", "4 a 2"]);
+    assert_eq!(
+        batch
+            .refused()
+            .iter()
+            .map(|refused| refused.line)
+            .collect::<Vec<_>>(),
+        [2, 5]
+    );
+    // The first line is bad, the second begins as an object: lines all the same.
+    let body = b"{\"a\":\n{\"a\":2}\n";
+    batch.clear();
+    assert_eq!(push(body, &mut batch), Ok(Form::Json));
+    assert_eq!(rows(&batch), ["2 a 2"]);
+}
+
+#[test]
+fn what_is_nothing_is_an_error() {
+    let mut batch = Batch::new();
+    assert_eq!(push(b"", &mut batch), Err(BodyError::Empty));
+    assert_eq!(push(b" \r\n\t\n", &mut batch), Err(BodyError::Empty));
+    assert!(matches!(
+        push(b"{\"a\": 1,\n \"b\"", &mut batch),
+        Err(BodyError::Json { line: 2, .. })
+    ));
+    assert!(matches!(
+        push(b"[1, 2", &mut batch),
+        Err(BodyError::Json { .. })
+    ));
+    assert_eq!(push(b"# only a comment", &mut batch), Ok(Form::Text));
+    assert!(batch.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_taken_or_refused(body in "([a{}\\[\\]\"=\\\\,: #\t1-]|name|value|\n|\r|é){0,60}") {
+        let mut batch = Batch::new();
+        if push(body.as_bytes(), &mut batch).is_err() {
+            prop_assert!(batch.is_empty());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_taken_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        drop(push(&body, &mut Batch::new()));
+    }
+}

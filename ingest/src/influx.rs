@@ -1,0 +1,289 @@
+//! Influx line protocol, v1 and v2:
+//!
+//! ```text
+//! weather,location=us-midwest temperature=82,humidity=71i 1465839830100400200
+//! ```
+//!
+//! - Each field is a sample called `measurement_field`; a field called `value` is just
+//!   `measurement`. Characters that no name may have become `_`, a leading digit gets one before
+//!   it; the same for tag keys.
+//! - Fields are floats, integers (`1i`), unsigned integers (`1u`) and booleans (1 and 0). A field
+//!   that is a string is refused alone, its neighbours are accepted; so is one that is `NaN` or
+//!   infinite, which the protocol does not have. Integers past 2^53 become the nearest double.
+//! - Escapes: `\,` and `\ ` in measurements, also `\=` in keys and tag values, `\"` and `\\` in
+//!   strings; another backslash stays as it stands.
+//! - A tag without a value is left away; a line without a timestamp is of the moment of arrival.
+//! - Lines that begin with `#` are comments.
+
+use std::{borrow::Cow, ops::Range};
+
+use pulseboard_series::{Batch, Reason};
+
+use crate::{
+    excerpt::{excerpt, expected, not_a_number},
+    lines::{blanks_end, for_each_line, is_blank, skip_blanks},
+    number,
+    time::Precision,
+};
+
+/// Reads a whole body whose timestamps are of one precision.
+pub fn parse(body: &[u8], precision: Precision, batch: &mut Batch) {
+    for_each_line(body, batch, |number, text, batch| {
+        line(number, text, precision, batch);
+    });
+}
+
+/// Reads one line without its end. Empty ones and comments are fine and write nothing.
+pub fn line(number: u32, line: &str, precision: Precision, batch: &mut Batch) {
+    let line = skip_blanks(line);
+    if line.is_empty() || line.starts_with('#') {
+        return;
+    }
+    let before = batch.rows().len();
+    if let Err(reason) = try_line(number, line, precision, batch) {
+        batch.undo_to(before);
+        batch.refuse(number, reason);
+    }
+}
+
+/// Where the parts of a line are, with their escapes.
+struct Parts {
+    measurement_end: usize,
+    /// Behind the comma after the measurement; empty without tags.
+    tags: Range<usize>,
+    fields: Range<usize>,
+    at_ms: Option<i64>,
+}
+
+fn try_line(
+    number: u32,
+    line: &str,
+    precision: Precision,
+    batch: &mut Batch,
+) -> Result<(), Reason> {
+    let parts = split(line, precision)?;
+    let measurement = word(&line[..parts.measurement_end], b", ", true);
+    let mut is_begun = false;
+    // What is behind the fields is no business of theirs.
+    let fields = &line[..parts.fields.end];
+    let mut at = parts.fields.start;
+    loop {
+        let (key, value, end) = field(fields, at)?;
+        let key = word(key, b",= ", false);
+        let pieces = [&*measurement, "_", &*key];
+        let name = if key == "value" {
+            &pieces[..1]
+        } else {
+            &pieces
+        };
+        let written = field_value(&key, value).and_then(|sample| {
+            if is_begun {
+                batch.again(name, number, parts.at_ms, sample)?;
+            } else {
+                batch.begin(name)?;
+            }
+            Ok(sample)
+        });
+        match written {
+            Ok(_) if is_begun => {}
+            Ok(sample) => {
+                tags(&line[..parts.tags.end], parts.tags.start, batch)?;
+                batch.finish(number, parts.at_ms, sample)?;
+                is_begun = true;
+            }
+            // The field is lost, its neighbours are not.
+            Err(reason) => batch.refuse(number, reason),
+        }
+        if end == fields.len() {
+            return Ok(());
+        }
+        at = end + 1;
+    }
+}
+
+/// Cuts a line at its unescaped blanks; a blank inside a string is part of the fields.
+fn split(line: &str, precision: Precision) -> Result<Parts, Reason> {
+    let bytes = line.as_bytes();
+    let measurement_end = unescaped(bytes, 0, |byte| byte == b',' || is_blank(byte));
+    if measurement_end == 0 {
+        return Err(expected("a measurement", line, 0));
+    }
+    let tags = if bytes.get(measurement_end) == Some(&b',') {
+        measurement_end + 1..unescaped(bytes, measurement_end + 1, is_blank)
+    } else {
+        measurement_end..measurement_end
+    };
+    let fields_at = blanks_end(bytes, tags.end);
+    if fields_at == line.len() {
+        return Err(expected("a blank and `field=value`", line, line.len()));
+    }
+    let fields_end = fields_end(bytes, fields_at);
+    let stamp_at = blanks_end(bytes, fields_end);
+    let stamp = line[stamp_at..].trim_end_matches([' ', '\t']);
+    let at_ms = if stamp.is_empty() {
+        None
+    } else {
+        let time = number::integer(stamp)
+            .ok_or_else(|| expected("a timestamp as a whole number", line, stamp_at))?;
+        Some(precision.to_ms(time))
+    };
+    Ok(Parts {
+        measurement_end,
+        tags,
+        fields: fields_at..fields_end,
+        at_ms,
+    })
+}
+
+/// The first byte of which `is_end` is true and that no backslash stands before.
+fn unescaped(bytes: &[u8], from: usize, is_end: impl Fn(u8) -> bool) -> usize {
+    let mut at = from;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            byte if is_end(byte) => return at,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// The first blank outside of strings.
+fn fields_end(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            // A quote opens a string only where a value begins; elsewhere it is a character.
+            b'"' if at > from && bytes[at - 1] == b'=' => at = string_end(bytes, at),
+            byte if is_blank(byte) => return at,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// Behind the quote that closes the string which begins at `at`; the end when none does.
+fn string_end(bytes: &[u8], at: usize) -> usize {
+    let end = unescaped(bytes, at + 1, |byte| byte == b'"');
+    (end + 1).min(bytes.len())
+}
+
+/// Key and value of the field at a place, and where it ends: at a comma or at the end.
+fn field(fields: &str, at: usize) -> Result<(&str, &str, usize), Reason> {
+    let bytes = fields.as_bytes();
+    let equals = unescaped(bytes, at, |byte| byte == b'=' || byte == b',');
+    if bytes.get(equals) != Some(&b'=') {
+        return Err(expected("`=` and a field's value", fields, equals));
+    }
+    if equals == at {
+        return Err(expected("a field's name", fields, at));
+    }
+    let value_at = equals + 1;
+    let end = if bytes.get(value_at) == Some(&b'"') {
+        string_end(bytes, value_at)
+    } else {
+        unescaped(bytes, value_at, |byte| byte == b',')
+    };
+    match bytes.get(end) {
+        None | Some(b',') => Ok((&fields[at..equals], &fields[value_at..end], end)),
+        Some(_) => Err(expected("`,` or a blank", fields, end)),
+    }
+}
+
+/// The number that a field holds.
+fn field_value(key: &str, value: &str) -> Result<f64, Reason> {
+    let bytes = value.as_bytes();
+    let number = match bytes.last() {
+        Some(b'0'..=b'9' | b'.') => number::float(value),
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "samples are doubles; said in the module's text"
+        )]
+        Some(b'i') => number::integer(&value[..value.len() - 1]).map(|whole| whole as f64),
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "samples are doubles; said in the module's text"
+        )]
+        Some(b'u') => value[..value.len() - 1]
+            .parse::<u64>()
+            .ok()
+            .map(|whole| whole as f64),
+        Some(b'"') if bytes[0] == b'"' => {
+            return Err(Reason::Unsupported(format!(
+                "field {:?} is a string; only numbers and booleans are kept",
+                excerpt(key)
+            )));
+        }
+        _ => match value {
+            "t" | "T" | "true" | "True" | "TRUE" => Some(1.0),
+            "f" | "F" | "false" | "False" | "FALSE" => Some(0.0),
+            _ => None,
+        },
+    };
+    number.ok_or_else(|| not_a_number(value))
+}
+
+/// The tags from a place to the end of `text`.
+fn tags(text: &str, mut at: usize, batch: &mut Batch) -> Result<(), Reason> {
+    let bytes = text.as_bytes();
+    while at < bytes.len() {
+        let equals = unescaped(bytes, at, |byte| byte == b'=' || byte == b',');
+        if bytes.get(equals) != Some(&b'=') || equals == at {
+            return Err(expected("a tag as `key=value`", text, equals));
+        }
+        let end = unescaped(bytes, equals + 1, |byte| byte == b',');
+        let key = word(&text[at..equals], b",= ", true);
+        let value = unescape(&text[equals + 1..end], b",= ");
+        batch.label(&key, &value)?;
+        at = end + 1;
+    }
+    Ok(())
+}
+
+/// Takes the backslashes away that stand before one of `special`.
+fn unescape<'a>(text: &'a str, special: &[u8]) -> Cow<'a, str> {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let is_escape = character == '\\'
+            && characters
+                .peek()
+                .is_some_and(|next| special.iter().any(|byte| char::from(*byte) == *next));
+        if !is_escape {
+            plain.push(character);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// A measurement, field or tag key as a name or, when others stand before it, the end of one: `_`
+/// in place of what no name may have, and before a leading digit.
+fn word<'a>(text: &'a str, special: &[u8], is_first: bool) -> Cow<'a, str> {
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_plain && !(is_first && text.starts_with(|first: char| first.is_ascii_digit())) {
+        return Cow::Borrowed(text);
+    }
+    let text = unescape(text, special);
+    let mut name = String::with_capacity(text.len() + 1);
+    let may_begin = |first: char| !(first.is_ascii_digit() || matches!(first, '.' | '/' | '-'));
+    if is_first && !text.starts_with(may_begin) {
+        name.push('_');
+    }
+    name.extend(text.chars().map(|character| {
+        if character.is_alphanumeric() || matches!(character, '_' | ':' | '.' | '/' | '-') {
+            character
+        } else {
+            '_'
+        }
+    }));
+    Cow::Owned(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Wire formats of metrics: bytes in, a [`Batch`] of samples out. No I/O, no clock, no state but
+//! what a caller hands in; a time that the sender left out is [`pulseboard_series::Row::NOW`].
+//!
+//! | module | what it reads |
+//! |---|---|
+//! | [`detect`] | `POST /push`: any of the text forms, recognised by content |
+//! | [`text`] | `name value [ms]`, Prometheus text 0.0.4, OpenMetrics 1.0 |
+//! | [`influx`] | Influx line protocol, v1 and v2 |
+//! | [`json`] | objects, arrays and lines of them |
+//! | [`decompress`] | gzip, zlib, zstd and snappy, never past a limit |
+//! | [`number`], [`time`] | floats to the last bit, times to milliseconds |
+//!
+//! A line or item that is not accepted goes to [`Batch::refuse`] with its number and its reason
+//! and loses only itself. A body that is broken as a whole is a [`BodyError`]; the batch is then
+//! empty.
+
+pub mod decompress;
+pub mod detect;
+pub mod influx;
+pub mod json;
+pub mod number;
+pub mod text;
+pub mod time;
+
+mod excerpt;
+mod lines;
+#[cfg(test)]
+mod testing;
+
+pub use pulseboard_series::Batch;
+
+/// A body of which nothing can be taken; the text says what is wrong and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// There is nothing but blanks in it.
+    #[error(
+        "the body is empty; accepted are `name value` lines, Prometheus text, Influx line protocol and JSON"
+    )]
+    Empty,
+    /// It begins as JSON and breaks off or goes wrong.
+    #[error("the body is not JSON at line {line}, column {column}: {message}")]
+    Json {
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+        /// What the parser said.
+        message: String,
+    },
+}
