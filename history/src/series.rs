@@ -49,6 +49,13 @@ impl Definition {
         let tenant = std::str::from_utf8(part()?).ok()?.into();
         let unit = std::str::from_utf8(part()?).ok()?.into();
         let key = part()?.into();
-        reader.is_empty().then_some(Self { id, tenant, key, unit, kind, created_ms })
+        reader.is_empty().then_some(Self {
+            id,
+            tenant,
+            key,
+            unit,
+            kind,
+            created_ms,
+        })
     }
 }

@@ -18,7 +18,12 @@ pub const RAW_BLOCK_MS: i64 = 3_600_000;
 
 impl Tier {
     /// Finest first.
-    pub const ALL: [Self; 4] = [Self::TenSeconds, Self::Minute, Self::FiveMinutes, Self::Hour];
+    pub const ALL: [Self; 4] = [
+        Self::TenSeconds,
+        Self::Minute,
+        Self::FiveMinutes,
+        Self::Hour,
+    ];
 
     /// Length of a bucket.
     #[must_use]

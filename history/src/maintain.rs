@@ -1,0 +1,85 @@
+//! Maintenance in small steps: rolling up, merging chunks, retention. One call does as much as
+//! its budget allows; each step is one transaction, so a crash or a full disk loses one step.
+
+use std::time::{Duration, Instant};
+
+use crate::{History, HistoryError, SeriesId, history::Workshop, state::DAY_MS};
+
+/// One step's transaction is ended after this time, so that sealing never waits long for it.
+const STEP: Duration = Duration::from_millis(100);
+
+/// What maintenance did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// More can be done now: call again soon.
+    pub more: bool,
+    /// Blocks rolled up, over all tiers.
+    pub rolled: u64,
+    /// Series-hours whose several chunks became one.
+    pub merged: u64,
+    /// Chunks and blocks deleted by age or size.
+    pub removed: u64,
+    /// Their bytes.
+    pub removed_bytes: u64,
+    /// Series whose stored samples are all gone, ascending, at most 10 000, each reported about
+    /// once a day. The caller passes those that it has no samples of either to
+    /// [`History::forget`] and forgets them.
+    pub expired: Vec<SeriesId>,
+}
+
+impl History {
+    /// Does at most about `budget` of what is to be done: rolls up hours that have become final
+    /// and whatever got late samples since, makes one chunk of many, deletes by age and size.
+    /// Blocks; readers go on, sealing waits for 100 ms at most.
+    ///
+    /// `final_before_ms`: samples before this have all been sealed, late ones too (usually now −
+    /// the bound for late samples − the sealing interval). A sample that comes later still is
+    /// not lost: it costs its blocks a second rolling up.
+    ///
+    /// # Errors
+    /// [`HistoryError::Blocks`], [`HistoryError::Structure`]: the step that failed changed
+    /// nothing, those before it stand.
+    pub fn maintain(
+        &self,
+        now_ms: i64,
+        final_before_ms: i64,
+        budget: Duration,
+    ) -> Result<Progress, HistoryError> {
+        let started = Instant::now();
+        let mut progress = Progress::default();
+        loop {
+            let mut workshop = self.writing.lock();
+            let until = Instant::now() + STEP.min(budget.saturating_sub(started.elapsed()));
+            let stepped = self.roll_dirty(&mut workshop, until, &mut progress)?
+                || self.roll_next(&mut workshop, final_before_ms, until, &mut progress)?
+                || self.retain_step(now_ms, &mut progress)?;
+            if !stepped {
+                self.list_expired(&mut workshop, now_ms, &mut progress);
+                return Ok(progress);
+            }
+            drop(workshop);
+            if started.elapsed() >= budget {
+                progress.more = true;
+                return Ok(progress);
+            }
+        }
+    }
+
+    /// Looks for expired series, once a day.
+    fn list_expired(&self, workshop: &mut Workshop, now_ms: i64, progress: &mut Progress) {
+        /// More wait for the next call.
+        const LISTED_MAX: usize = 10_000;
+        let today = now_ms.div_euclid(DAY_MS);
+        if workshop.expired_day == Some(today) {
+            return;
+        }
+        workshop.expired_day = Some(today);
+        let horizon_ms = self.horizon_ms(now_ms);
+        let state = self.state.lock();
+        let gone = |day: u32| (i64::from(day) + 1) * DAY_MS <= horizon_ms;
+        let expired = state.seen.iter().filter(|&(_, &day)| gone(day));
+        progress.expired = expired.map(|(&id, _)| SeriesId(id)).collect();
+        progress.expired.sort_unstable();
+        progress.expired.truncate(LISTED_MAX);
+    }
+}

@@ -1,0 +1,243 @@
+//! Reading: one snapshot for a whole query, which no writer disturbs and which disturbs none.
+
+use std::{ops::Range, sync::Arc};
+
+use redb::{ReadOnlyTable, ReadableTable};
+
+use crate::{
+    Bucket, Damage, History, HistoryError, RAW_BLOCK_MS, SeriesId, Tier,
+    block::BlockCodec,
+    chunk::ChunkCodec,
+    error::BlockError,
+    seal::sort_last_wins,
+    state::{DamageLog, LEVELS, Rolled},
+    store::{BlockKey, PROGRESS, RAW, RawKey, guarded, tier_table},
+};
+
+/// One moment of the history: any number of reads see the same content. Old pages are kept for
+/// it, so hold it for a query, not for minutes.
+pub struct Snapshot {
+    raw: ReadOnlyTable<RawKey, &'static [u8]>,
+    tiers: [ReadOnlyTable<BlockKey, &'static [u8]>; 4],
+    rolled: [Rolled; 4],
+    present: Arc<[Vec<u32>; LEVELS]>,
+    damage: Arc<DamageLog>,
+    chunks: ChunkCodec,
+    blocks: BlockCodec,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Snapshot")
+            .field("rolled", &self.rolled)
+            .finish_non_exhaustive()
+    }
+}
+
+impl History {
+    /// A snapshot of what is sealed and rolled up now. Never waits for a writer.
+    ///
+    /// # Errors
+    /// [`HistoryError::Blocks`], [`HistoryError::Structure`].
+    pub fn snapshot(&self) -> Result<Snapshot, HistoryError> {
+        let present = Arc::clone(&self.state.lock().present);
+        self.store.read("begin a read", |txn| {
+            let [a, b, c, d] = Tier::ALL.map(|tier| txn.open_table(tier_table(tier)));
+            let progress = txn.open_table(PROGRESS)?;
+            let mut rolled = [Rolled::default(); 4];
+            for row in progress.iter()? {
+                let (tier, value) = row?;
+                let (blocks, series) = value.value();
+                if let Some(rolled) = rolled.get_mut(usize::from(tier.value())) {
+                    *rolled = Rolled { blocks, series };
+                }
+            }
+            Ok(Snapshot {
+                raw: txn.open_table(RAW)?,
+                tiers: [a?, b?, c?, d?],
+                rolled,
+                present,
+                damage: Arc::clone(&self.damage),
+                chunks: ChunkCodec::default(),
+                blocks: BlockCodec::default(),
+            })
+        })
+    }
+
+    /// See [`Snapshot::read_raw`]; for a single read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_raw(
+        &self,
+        id: SeriesId,
+        from_ms: i64,
+        to_ms: i64,
+        samples: &mut Vec<(i64, f64)>,
+    ) -> Result<(), HistoryError> {
+        self.snapshot()?.read_raw(id, from_ms, to_ms, samples)
+    }
+
+    /// See [`Snapshot::read_rollup`]; for a single read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_rollup(
+        &self,
+        tier: Tier,
+        id: SeriesId,
+        from_ms: i64,
+        to_ms: i64,
+        buckets: &mut Vec<Bucket>,
+    ) -> Result<(), HistoryError> {
+        self.snapshot()?
+            .read_rollup(tier, id, from_ms, to_ms, buckets)
+    }
+}
+
+impl Snapshot {
+    /// Appends the sealed samples of `id` with `from_ms <= time < to_ms`, ascending, each time
+    /// once. Damaged chunks are skipped and noted, see [`History::take_damage`]. Cost: a lookup
+    /// for each hour that holds anything, and some 6 ns a sample.
+    ///
+    /// # Errors
+    /// [`HistoryError::Blocks`], [`HistoryError::Structure`]; what was read before stays in
+    /// `samples`.
+    pub fn read_raw(
+        &mut self,
+        id: SeriesId,
+        from_ms: i64,
+        to_ms: i64,
+        samples: &mut Vec<(i64, f64)>,
+    ) -> Result<(), HistoryError> {
+        let hours = touched(&self.present[0], RAW_BLOCK_MS, from_ms, to_ms);
+        let (raw, chunks, damage) = (&self.raw, &mut self.chunks, &self.damage);
+        guarded("read samples", || {
+            for hour in &self.present[0][hours] {
+                read_hour(
+                    raw,
+                    chunks,
+                    *hour,
+                    id,
+                    from_ms,
+                    to_ms,
+                    samples,
+                    &mut |error| {
+                        damage.note(note(id, None, i64::from(*hour) * RAW_BLOCK_MS, error));
+                    },
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Appends the buckets of `id` that begin at `from_ms <= start < to_ms`, ascending. Only
+    /// what [`Snapshot::covered`] says is complete; beyond it there are none. Damaged blocks are
+    /// skipped and noted.
+    ///
+    /// # Errors
+    /// As [`Snapshot::read_raw`].
+    pub fn read_rollup(
+        &mut self,
+        tier: Tier,
+        id: SeriesId,
+        from_ms: i64,
+        to_ms: i64,
+        buckets: &mut Vec<Bucket>,
+    ) -> Result<(), HistoryError> {
+        let present = &self.present[tier.index() + 1];
+        let touched = touched(present, tier.block_ms(), from_ms, to_ms);
+        let (table, codec, damage) = (&self.tiers[tier.index()], &mut self.blocks, &self.damage);
+        guarded("read buckets", || {
+            for &block in &present[touched] {
+                let Some(value) = table.get((block, id.0))? else {
+                    continue;
+                };
+                let block_ms = i64::from(block) * tier.block_ms();
+                let read = codec.decode(tier, block_ms, value.value(), from_ms, to_ms, buckets);
+                if let Err(error) = read {
+                    damage.note(note(id, Some(tier), block_ms, error));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Begin of the tier's oldest block, and how far all series have been rolled up into it:
+    /// within that the tier is complete (but for what retention has deleted of single blocks at
+    /// the moment). Empty, at the end, if it holds nothing.
+    #[must_use]
+    pub fn covered(&self, tier: Tier) -> Range<i64> {
+        let end = self.rolled_through(tier);
+        let oldest = self.present[tier.index() + 1].first();
+        let start = oldest.map_or(end, |&block| i64::from(block) * tier.block_ms());
+        start.min(end)..end
+    }
+
+    /// Everything before this moment, Unix milliseconds, has been rolled up into the tier.
+    #[must_use]
+    pub fn rolled_through(&self, tier: Tier) -> i64 {
+        i64::from(self.rolled[tier.index()].blocks) * tier.block_ms()
+    }
+
+    /// Begin of the oldest hour that has raw samples.
+    #[must_use]
+    pub fn raw_since(&self) -> Option<i64> {
+        self.present[0]
+            .first()
+            .map(|&hour| i64::from(hour) * RAW_BLOCK_MS)
+    }
+}
+
+pub(crate) fn note(id: SeriesId, tier: Option<Tier>, block_ms: i64, error: BlockError) -> Damage {
+    Damage {
+        series: id,
+        tier,
+        block_ms,
+        reason: error.to_string(),
+    }
+}
+
+/// Which of the ascending `present` blocks have a part in `from_ms..to_ms`.
+fn touched(present: &[u32], block_ms: i64, from_ms: i64, to_ms: i64) -> Range<usize> {
+    let ends_by = |&block: &u32| (i64::from(block) + 1) * block_ms <= from_ms;
+    let begins_before = |&block: &u32| i64::from(block) * block_ms < to_ms;
+    let start = present.partition_point(ends_by);
+    start..present.partition_point(begins_before).max(start)
+}
+
+/// Appends one hour's samples within the bounds, merged over its chunks. Returns how many chunks
+/// there were and whether all were readable.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one loop's state, shared with the rollup"
+)]
+pub(crate) fn read_hour(
+    raw: &impl ReadableTable<RawKey, &'static [u8]>,
+    chunks: &mut ChunkCodec,
+    hour: u32,
+    id: SeriesId,
+    from_ms: i64,
+    to_ms: i64,
+    samples: &mut Vec<(i64, f64)>,
+    damaged: &mut dyn FnMut(BlockError),
+) -> Result<usize, redb::Error> {
+    let start = samples.len();
+    let mut count = 0;
+    for row in raw.range((hour, id.0, 0)..=(hour, id.0, u32::MAX))? {
+        let (_, value) = row?;
+        count += 1;
+        let hour_ms = i64::from(hour) * RAW_BLOCK_MS;
+        // Chunks in the order of sealing: the stable sort below keeps the latest of equal times.
+        if let Err(error) = chunks.decode(hour_ms, value.value(), from_ms, to_ms, samples) {
+            damaged(error);
+        }
+    }
+    if count > 1 && !samples[start..].is_sorted_by(|a, b| a.0 < b.0) {
+        let mut merged = samples.split_off(start);
+        sort_last_wins(&mut merged);
+        samples.append(&mut merged);
+    }
+    Ok(count)
+}

@@ -1,0 +1,225 @@
+//! Opening: the definitions and figures of the blocks' file, then everything in the log.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use parking_lot::Mutex;
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use crate::{
+    Definition, History, HistoryError, HistoryOptions, SeriesId,
+    log::{Log, ReplayReport},
+    sample_record,
+    state::State,
+    store::{OpenError, SERIES, Store},
+    write::{RECORD_DEFINITION, RECORD_SAMPLES},
+};
+
+/// Takes what a restart brings back.
+pub trait RecoverSink {
+    /// A series. All that sealing has saved come first, then those of the log, in the order of
+    /// their appending and before their samples. A later one replaces an earlier of the same id.
+    fn definition(&mut self, definition: Definition);
+
+    /// A sample of the log, in the order of appending. Some are in sealed chunks already;
+    /// sealing them again is right and harmless. Its series can be unknown if damage took the
+    /// definition.
+    fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64);
+}
+
+/// What opening found. [`RecoveryReport::complaints`] says what a person should hear.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveryReport {
+    /// The log's own report.
+    pub log: ReplayReport,
+    /// Definitions in the blocks' file.
+    pub series: u64,
+    /// Definitions in the log.
+    pub log_definitions: u64,
+    /// Samples in the log.
+    pub log_samples: u64,
+    /// Records of the log that were intact and not understood.
+    pub log_unreadable: u64,
+    /// Stored definitions that do not decode.
+    pub series_unreadable: u64,
+    /// The blocks' file was damaged: where it is now, and what was wrong. A new one was begun.
+    pub blocks_set_aside: Option<(PathBuf, String)>,
+}
+
+impl RecoveryReport {
+    /// What was lost or set aside, a sentence each; empty after a clean end. A torn tail is
+    /// among them although it is normal after a crash: nothing in it was acknowledged.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        if let Some((path, why)) = &self.blocks_set_aside {
+            said.push(format!(
+                "the blocks' file is damaged ({why}); it was set aside as {path:?} and a new one begun"
+            ));
+        }
+        if let Some(torn) = &self.log.torn {
+            let (bytes, offset, file) = (torn.bytes, torn.offset, &torn.file);
+            said.push(format!(
+                "{file:?} ends with {bytes} bytes of an unfinished write at offset {offset}; they were cut off"
+            ));
+        }
+        for skipped in &self.log.skipped {
+            let (bytes, offset, file) = (skipped.bytes, skipped.offset, &skipped.file);
+            let why = &skipped.reason;
+            said.push(format!(
+                "{file:?} is damaged at offset {offset}: {why}; {bytes} bytes skipped"
+            ));
+        }
+        if self.log_unreadable > 0 {
+            said.push(format!(
+                "{} records of the log were not understood",
+                self.log_unreadable
+            ));
+        }
+        if self.series_unreadable > 0 {
+            said.push(format!(
+                "{} stored series cannot be read",
+                self.series_unreadable
+            ));
+        }
+        said
+    }
+}
+
+impl History {
+    /// Opens the history in `dir`, made if missing: `dir/wal` and `dir/blocks.redb`. The caller
+    /// has locked the folder against other processes.
+    ///
+    /// `sink` gets the definitions of the blocks' file, then definitions and samples of the log
+    /// in order. Damage is no error: a damaged blocks' file is renamed to
+    /// `blocks.redb.damaged-N`, and the report says what else could not be read. Blocks; ten
+    /// million samples in the log take about a second and a half beside the sink's own work.
+    ///
+    /// # Errors
+    /// [`HistoryError::Version`] and [`crate::log::LogError::Version`] for files of another
+    /// version; [`HistoryError::Io`] and [`HistoryError::Blocks`] for a folder that cannot be
+    /// used. Nothing was set aside then.
+    pub fn open(
+        dir: &Path,
+        options: HistoryOptions,
+        sink: &mut impl RecoverSink,
+    ) -> Result<(Self, RecoveryReport), HistoryError> {
+        fs::create_dir_all(dir).map_err(|source| HistoryError::Io {
+            action: "create the folder",
+            path: dir.to_path_buf(),
+            source,
+        })?;
+        let mut report = RecoveryReport::default();
+        let (store, state) = open_blocks(dir, &options, &mut report, sink)?;
+
+        let mut unsaved = Vec::new();
+        let replay = |record_type: u8, payload: &[u8], _segment: u32| match record_type {
+            RECORD_SAMPLES => {
+                let each = |id, at_ms, value| {
+                    report.log_samples += 1;
+                    sink.sample(id, at_ms, value);
+                };
+                if sample_record::decode(payload, each).is_none() {
+                    report.log_unreadable += 1;
+                }
+            }
+            RECORD_DEFINITION => match Definition::decode(payload) {
+                Some(definition) => {
+                    report.log_definitions += 1;
+                    unsaved.push(definition.clone());
+                    sink.definition(definition);
+                }
+                None => report.log_unreadable += 1,
+            },
+            _ => report.log_unreadable += 1,
+        };
+        let (log, replayed) = Log::open(&dir.join("wal"), options.log.clone(), replay)?;
+        report.log = replayed;
+        let history = Self {
+            options,
+            log,
+            store,
+            writing: Mutex::default(),
+            state: Mutex::new(state),
+            unsaved: Mutex::new(unsaved),
+            damage: std::sync::Arc::default(),
+            blocks_error: Mutex::default(),
+        };
+        Ok((history, report))
+    }
+}
+
+fn open_blocks(
+    dir: &Path,
+    options: &HistoryOptions,
+    report: &mut RecoveryReport,
+    sink: &mut impl RecoverSink,
+) -> Result<(Store, State), HistoryError> {
+    let path = dir.join("blocks.redb");
+    for attempt in 0..2 {
+        let why = match Store::open(&path, options.cache_bytes) {
+            Ok(store) => match load(&store) {
+                Ok((state, definitions, unreadable)) => {
+                    report.series = definitions.len() as u64;
+                    report.series_unreadable = unreadable;
+                    definitions
+                        .into_iter()
+                        .for_each(|definition| sink.definition(definition));
+                    return Ok((store, state));
+                }
+                Err(error) => error.to_string(),
+            },
+            Err(OpenError::Damaged(why)) => why,
+            Err(OpenError::Other(error)) => return Err(error),
+        };
+        if attempt > 0 {
+            return Err(HistoryError::Structure {
+                action: "begin anew",
+                what: why,
+            });
+        }
+        report.blocks_set_aside = Some((set_aside(&path)?, why));
+    }
+    Err(HistoryError::Structure {
+        action: "open",
+        what: "no attempt succeeded".into(),
+    })
+}
+
+type Loaded = (State, Vec<Definition>, u64);
+
+fn load(store: &Store) -> Result<Loaded, HistoryError> {
+    store.read("load series and figures", |txn| {
+        let state = State::load(txn)?;
+        let table = txn.open_table(SERIES)?;
+        let mut definitions = Vec::with_capacity(usize::try_from(table.len()?).unwrap_or(0));
+        let mut unreadable = 0;
+        for row in table.iter()? {
+            match Definition::decode(row?.1.value()) {
+                Some(definition) => definitions.push(definition),
+                None => unreadable += 1,
+            }
+        }
+        Ok((state, definitions, unreadable))
+    })
+}
+
+/// Renames the file to the first free `…damaged-N`.
+fn set_aside(path: &Path) -> Result<PathBuf, HistoryError> {
+    let mut number = 1_u32;
+    let target = loop {
+        let target = path.with_file_name(format!("blocks.redb.damaged-{number}"));
+        if !target.exists() {
+            break target;
+        }
+        number += 1;
+    };
+    fs::rename(path, &target).map_err(|source| HistoryError::Io {
+        action: "set aside the damaged",
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Ok(target)
+}

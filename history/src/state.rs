@@ -1,0 +1,250 @@
+//! What is known of the blocks' file without reading it: sizes, progress, days, damage.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use crate::{
+    Damage, RAW_BLOCK_MS, Tier,
+    store::{META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
+};
+
+/// Raw, and the tiers.
+pub(crate) const LEVELS: usize = 5;
+pub(crate) const DAY_MS: i64 = 86_400_000;
+/// More are counted only.
+const DAMAGE_LISTED_MAX: usize = 100;
+
+/// What one block of one level holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Chunks or blocks, over all series.
+    pub(crate) values: u64,
+    /// Bytes of keys and values.
+    pub(crate) bytes: u64,
+    /// Samples, or buckets.
+    pub(crate) samples: u64,
+}
+
+/// How far a tier has been rolled up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rolled {
+    /// All blocks below are complete.
+    pub(crate) blocks: u32,
+    /// Of block `blocks`, all series below have been rolled up.
+    pub(crate) series: u32,
+}
+
+impl Rolled {
+    /// Whether a late sample of this series and block comes too late for the regular pass.
+    pub(crate) fn has_passed(self, block: u32, series: u32) -> bool {
+        block < self.blocks || (block == self.blocks && series < self.series)
+    }
+}
+
+/// The mirror of the small tables; changed after each commit, under the writer's lock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// By level and block.
+    pub(crate) tally: BTreeMap<(u8, u32), Tally>,
+    /// By [`Tier::index`].
+    pub(crate) rolled: [Rolled; 4],
+    /// Day of the newest sealed sample, by series.
+    pub(crate) seen: HashMap<u32, u32>,
+    /// Hours below are given up by retention and take no samples any more.
+    pub(crate) raw_floor: u32,
+    /// Blocks that exist, by level, ascending; shared with snapshots.
+    pub(crate) present: Arc<[Vec<u32>; LEVELS]>,
+}
+
+impl State {
+    pub(crate) fn load(txn: &ReadTransaction) -> Result<Self, redb::Error> {
+        let mut state = Self::default();
+        for row in txn.open_table(TALLY)?.iter()? {
+            let (key, value) = row?;
+            let (values, bytes, samples) = value.value();
+            state.tally.insert(
+                key.value(),
+                Tally {
+                    values,
+                    bytes,
+                    samples,
+                },
+            );
+        }
+        for row in txn.open_table(PROGRESS)?.iter()? {
+            let (tier, value) = row?;
+            let (blocks, series) = value.value();
+            if let Some(rolled) = state.rolled.get_mut(usize::from(tier.value())) {
+                *rolled = Rolled { blocks, series };
+            }
+        }
+        for row in txn.open_table(SEEN)?.iter()? {
+            let (series, day) = row?;
+            state.seen.insert(series.value(), day.value());
+        }
+        let floor = txn
+            .open_table(META)?
+            .get(META_RAW_FLOOR)?
+            .map(|guard| guard.value());
+        state.raw_floor = floor
+            .and_then(|floor| u32::try_from(floor).ok())
+            .unwrap_or_default();
+        state.list_present();
+        Ok(state)
+    }
+
+    /// Takes over what [`TallyChange::write`] wrote, after the commit.
+    pub(crate) fn mirror(&mut self, changed: NewTallies) {
+        for (key, tally) in changed {
+            if tally.values == 0 {
+                self.tally.remove(&key);
+            } else {
+                self.tally.insert(key, tally);
+            }
+        }
+        self.list_present();
+    }
+
+    /// A tally without anything behind it, which only damage can leave.
+    pub(crate) fn forget_tally(&mut self, level: usize, block: u32) {
+        self.tally
+            .remove(&(u8::try_from(level).unwrap_or(u8::MAX), block));
+        self.list_present();
+    }
+
+    fn list_present(&mut self) {
+        let mut present: [Vec<u32>; LEVELS] = Default::default();
+        for &(level, block) in self.tally.keys() {
+            if let Some(blocks) = present.get_mut(usize::from(level)) {
+                blocks.push(block);
+            }
+        }
+        if *self.present != present {
+            self.present = Arc::new(present);
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tally.values().map(|tally| tally.bytes).sum()
+    }
+
+    /// The oldest block of a level.
+    pub(crate) fn oldest(&self, level: usize) -> Option<u32> {
+        self.present.get(level)?.first().copied()
+    }
+}
+
+/// Tallies as they are after a transaction, by level and block.
+pub(crate) type NewTallies = Vec<((u8, u32), Tally)>;
+
+/// Changes to the tallies, gathered over one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct TallyChange {
+    changes: BTreeMap<(u8, u32), [i64; 3]>,
+}
+
+impl TallyChange {
+    pub(crate) fn add(&mut self, level: usize, block: u32, bytes: usize, samples: usize) {
+        self.change(level, block, 1, bytes, samples);
+    }
+
+    pub(crate) fn remove(&mut self, level: usize, block: u32, bytes: usize, samples: usize) {
+        self.change(level, block, -1, bytes, samples);
+    }
+
+    fn change(&mut self, level: usize, block: u32, sign: i64, bytes: usize, samples: usize) {
+        /// What a key takes.
+        const KEY_BYTES: usize = 12;
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let key = (u8::try_from(level).unwrap_or(u8::MAX), block);
+        let change = self.changes.entry(key).or_default();
+        change[0] += sign;
+        change[1] += sign * number(bytes + KEY_BYTES);
+        change[2] += sign * number(samples);
+    }
+
+    /// Writes the new tallies, and answers them for [`State::mirror`].
+    pub(crate) fn write(self, txn: &WriteTransaction) -> Result<NewTallies, redb::Error> {
+        let mut table = txn.open_table(TALLY)?;
+        let mut changed = Vec::with_capacity(self.changes.len());
+        for (key, [values, bytes, samples]) in self.changes {
+            let before = table
+                .get(key)?
+                .map(|guard| guard.value())
+                .unwrap_or_default();
+            let mut tally = Tally {
+                values: before.0,
+                bytes: before.1,
+                samples: before.2,
+            };
+            tally.values = tally.values.saturating_add_signed(values);
+            tally.bytes = tally.bytes.saturating_add_signed(bytes);
+            tally.samples = tally.samples.saturating_add_signed(samples);
+            if tally.values == 0 {
+                table.remove(key)?;
+            } else {
+                table.insert(key, (tally.values, tally.bytes, tally.samples))?;
+            }
+            changed.push((key, tally));
+        }
+        Ok(changed)
+    }
+}
+
+/// Damaged values found so far. Shared by the history and its snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct DamageLog {
+    inner: Mutex<Damaged>,
+}
+
+#[derive(Debug, Default)]
+struct Damaged {
+    /// Each value once, so that a chart that is redrawn every second does not fill this.
+    fresh: VecDeque<Damage>,
+    known: VecDeque<(Option<Tier>, i64, u32)>,
+    count: u64,
+}
+
+impl DamageLog {
+    /// Counts the value once and keeps it for [`DamageLog::take`].
+    pub(crate) fn note(&self, damage: Damage) {
+        let mut inner = self.inner.lock();
+        let key = (damage.tier, damage.block_ms, damage.series.0);
+        if inner.known.contains(&key) {
+            return;
+        }
+        if inner.known.len() == DAMAGE_LISTED_MAX {
+            inner.known.pop_front();
+        }
+        inner.known.push_back(key);
+        inner.count += 1;
+        if inner.fresh.len() < DAMAGE_LISTED_MAX {
+            inner.fresh.push_back(damage);
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Damage> {
+        self.inner.lock().fresh.drain(..).collect()
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.inner.lock().count
+    }
+}
+
+/// Length of a level's blocks.
+pub(crate) fn block_ms(level: usize) -> i64 {
+    level
+        .checked_sub(1)
+        .map_or(RAW_BLOCK_MS, |tier| Tier::ALL[tier.min(3)].block_ms())
+}
+
+/// The block that a moment lies in, if there is a number for it.
+pub(crate) fn block_of(at_ms: i64, block_ms: i64) -> Option<u32> {
+    u32::try_from(at_ms.div_euclid(block_ms)).ok()
+}

@@ -1,0 +1,145 @@
+//! Writing: samples and definitions into the log, and giving up log that sealing has made
+//! unnecessary.
+
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::{
+    Definition, History, HistoryError, SampleRecord, SeriesId,
+    log::{LogError, SegmentInfo, Ticket},
+    state::{DAY_MS, block_of},
+    store::{SEEN, SERIES},
+};
+
+pub(crate) const RECORD_SAMPLES: u8 = 1;
+pub(crate) const RECORD_DEFINITION: u8 = 2;
+
+impl History {
+    /// Appends a record of samples to the log. Does not wait for the disk; the ticket does.
+    ///
+    /// # Errors
+    /// See [`crate::log::Log::append`]. Nothing was taken then.
+    pub fn append_samples(&self, record: &SampleRecord) -> Result<Ticket, LogError> {
+        self.log.append(RECORD_SAMPLES, record.as_bytes())
+    }
+
+    /// Appends a definition to the log; it comes before samples of its series.
+    ///
+    /// # Errors
+    /// See [`crate::log::Log::append`]. Nothing was taken then.
+    pub fn append_definition(&self, definition: &Definition) -> Result<Ticket, LogError> {
+        let mut bytes = Vec::with_capacity(64);
+        definition.encode(&mut bytes);
+        // Held over the append, so that a release in between cannot miss it.
+        let mut unsaved = self.unsaved.lock();
+        let ticket = self.log.append(RECORD_DEFINITION, &bytes)?;
+        unsaved.push(definition.clone());
+        Ok(ticket)
+    }
+
+    /// Begins a new segment of the log and returns its number N: samples appended before this
+    /// call are in segments before N. Once all of those are sealed, `release_wal(N - 1)` gives
+    /// their space back. Blocks until pending records are written.
+    ///
+    /// # Errors
+    /// [`LogError::Closed`].
+    pub fn rotate_wal(&self) -> Result<u32, LogError> {
+        self.log.rotate()
+    }
+
+    /// The log's segment that is being written.
+    #[must_use]
+    pub fn current_wal_segment(&self) -> u32 {
+        self.log.current_segment()
+    }
+
+    /// Deletes the log's segments up to and including `through`, except the one being written.
+    ///
+    /// The caller promises that every sample in them has been sealed or may be forgotten. It
+    /// knows by rotating now and then: see [`History::rotate_wal`], or by the
+    /// [`Ticket::segment_floor`] of its oldest unsealed sample. Definitions are its promise no
+    /// part of: those not saved yet are saved first. Blocks.
+    ///
+    /// # Errors
+    /// [`HistoryError::Blocks`] if definitions cannot be saved (nothing was deleted then),
+    /// [`HistoryError::Log`] if a file cannot be removed.
+    pub fn release_wal(&self, through: u32) -> Result<Vec<SegmentInfo>, HistoryError> {
+        self.save_definitions()?;
+        Ok(self.log.remove_before(through.saturating_add(1))?)
+    }
+
+    /// Saves definitions that only the log has. Sealing does it too.
+    pub(crate) fn save_definitions(&self) -> Result<(), HistoryError> {
+        let writing = self.writing.lock();
+        let definitions = std::mem::take(&mut *self.unsaved.lock());
+        if definitions.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.change("save definitions", |txn| put_definitions(txn, &definitions));
+        match outcome {
+            Ok(days) => self.state.lock().seen.extend(days),
+            Err(error) => {
+                self.unsaved.lock().splice(0..0, definitions);
+                return Err(error);
+            }
+        }
+        drop(writing);
+        Ok(())
+    }
+
+    /// Forgets series for good: those that [`History::maintain`] reports as expired and that the
+    /// caller has no samples of either. Blocks.
+    ///
+    /// # Errors
+    /// [`HistoryError::Blocks`]; nothing was forgotten then.
+    pub fn forget(&self, series: &[SeriesId]) -> Result<(), HistoryError> {
+        let writing = self.writing.lock();
+        self.change("forget series", |txn| {
+            let mut definitions = txn.open_table(SERIES)?;
+            let mut seen = txn.open_table(SEEN)?;
+            for id in series {
+                definitions.remove(id.0)?;
+                seen.remove(id.0)?;
+            }
+            Ok(())
+        })?;
+        drop(writing);
+        let mut state = self.state.lock();
+        for id in series {
+            state.seen.remove(&id.0);
+        }
+        Ok(())
+    }
+
+    /// A write transaction; keeps its failure for the statistics.
+    pub(crate) fn change<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, HistoryError> {
+        let outcome = self.store.write(action, work);
+        *self.blocks_error.lock() = outcome.as_ref().err().map(|error| error.to_string().into());
+        outcome
+    }
+}
+
+/// Writes definitions, and for series without one the day of their creation. Returns the days.
+pub(crate) fn put_definitions(
+    txn: &WriteTransaction,
+    definitions: &[Definition],
+) -> Result<Vec<(u32, u32)>, redb::Error> {
+    let mut table = txn.open_table(SERIES)?;
+    let mut seen = txn.open_table(SEEN)?;
+    let (mut bytes, mut days) = (Vec::new(), Vec::new());
+    for definition in definitions {
+        let id = definition.id.0;
+        bytes.clear();
+        definition.encode(&mut bytes);
+        table.insert(id, bytes.as_slice())?;
+        if seen.get(id)?.is_none() {
+            let day = block_of(definition.created_ms, DAY_MS).unwrap_or_default();
+            seen.insert(id, day)?;
+            days.push((id, day));
+        }
+    }
+    Ok(days)
+}
