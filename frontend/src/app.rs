@@ -15,6 +15,7 @@ use crate::{
     platform,
     stores::{
         alert::AlertStore,
+        chat::ChatStore,
         connection::ConnectionStore,
         session::SessionStore,
         stats::StatsStore,
@@ -50,6 +51,7 @@ pub fn App() -> Html {
     let page = *use_selector(|view: &ViewStore| view.page);
     let (locked, identity) =
         *use_selector(|store: &SessionStore| (store.is_locked(), store.identity()));
+    let talking = *use_selector(ChatStore::is_listening);
     let config = use_config();
 
     // Settings that cannot be used mean no connection, and none on the way.
@@ -101,7 +103,7 @@ pub fn App() -> Html {
                 { connection }
                 { view }
             </main>
-            if let Some(endpoint) = endpoint.filter(|_| !locked) {
+            if let Some(endpoint) = endpoint.filter(|_| talking && !locked) {
                 <ChatDrawer key={identity} {endpoint} />
             }
             <PageFooter />

@@ -22,17 +22,13 @@ mod segments;
 mod toolbar;
 
 pub use alert_feed::AlertFeed;
-pub use alert_item::AlertItem;
 pub use charts::Charts;
-pub use chat::{ChatButton, ChatDrawer};
+pub use chat::ChatDrawer;
 pub use connected::Connected;
-pub use connection_status::ConnectionStatus;
 pub use live_chart::LiveChart;
 pub use login_card::LoginCard;
-pub use metric_card::MetricCard;
 pub use metric_cards::MetricCards;
 pub use operator_view::OperatorView;
 pub use page_footer::PageFooter;
 pub use page_header::PageHeader;
 pub(crate) use problem_panel::problem_panel;
-pub use toolbar::Toolbar;

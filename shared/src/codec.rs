@@ -114,6 +114,20 @@ pub fn decode_other(bytes: &[u8]) -> Result<&str, DecodeError> {
 /// # Errors
 /// Bytes that are none; nothing is allocated for counts that the bytes cannot hold.
 pub fn decode(bytes: &[u8]) -> Result<ServerMessage, DecodeError> {
+    decode_with(bytes, |text| {
+        ServerMessage::parse(text).map_err(|error| error.to_string())
+    })
+}
+
+/// The same with a reader of one's own for messages that have no form of their own; the page has
+/// a smaller one.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with(
+    bytes: &[u8],
+    read: impl FnOnce(&str) -> Result<ServerMessage, String>,
+) -> Result<ServerMessage, DecodeError> {
     let mut reader = Reader::new(bytes);
     let message = match reader.byte()? {
         KIND_INITIAL => ServerMessage::Initial(reader.snapshot()?),
@@ -121,8 +135,7 @@ pub fn decode(bytes: &[u8]) -> Result<ServerMessage, DecodeError> {
         KIND_METRICS => ServerMessage::Metrics(reader.tick()?),
         KIND_JSON => {
             let text = decode_other(bytes)?;
-            return ServerMessage::parse(text)
-                .map_err(|error| DecodeError::Json(error.to_string()));
+            return read(text).map_err(DecodeError::Json);
         }
         kind => return Err(DecodeError::Kind(kind)),
     };
@@ -334,9 +347,11 @@ impl Reader<'_> {
             return Err(DecodeError::Kind(kind));
         }
         let (name, unit) = (self.text()?, self.text()?);
-        let labels = (0..self.count(2)?)
-            .map(|_| Ok((self.text()?, self.text()?)))
-            .collect::<Result<_, DecodeError>>()?;
+        let mut labels = Labels::new();
+        // One by one: gathering a map brings a general sort along, which the page has no use for.
+        for _ in 0..self.count(2)? {
+            labels.insert(self.text()?, self.text()?);
+        }
         Ok(Series { name, unit, labels })
     }
 }

@@ -1,6 +1,8 @@
 //! Where things are in a chart: the plot inside its margins, the span of time it shows, and
 //! the way from moments and figures to pixels and back.
 
+use super::scale::within;
+
 /// Room for the figures of the y axis; the same in all charts, so that they share one time axis.
 const MARGIN_LEFT: f64 = 40.0;
 /// Room for the newest point's halo.
@@ -60,7 +62,7 @@ impl Plot {
     #[must_use]
     pub fn fraction(&self, x: f64) -> f64 {
         if self.width > 0.0 {
-            ((x - self.left) / self.width).clamp(0.0, 1.0)
+            within((x - self.left) / self.width, 0.0, 1.0)
         } else {
             0.0
         }
@@ -85,7 +87,8 @@ impl Span {
     #[must_use]
     pub fn ending(now_ms: f64, range_ms: f64, first_ms: Option<f64>, px: f64) -> Self {
         let history_ms = first_ms.map_or(0.0, |first| now_ms - first);
-        let length = history_ms.clamp(SPAN_MS_MIN.min(range_ms), range_ms);
+        // Not `clamp`, whose panic brings 13 KB of float formatting into the page.
+        let length = history_ms.max(SPAN_MS_MIN).min(range_ms);
         let pixel_ms = length / px.max(1.0);
         let to_ms = if length < range_ms {
             now_ms

@@ -10,6 +10,7 @@ use super::{
     decimate::{self, Strokes},
     layout::{Plot, Span},
     ring::{Before, Ring},
+    scale::within,
     theme::{Theme, faded},
     ticks,
 };
@@ -123,7 +124,7 @@ pub fn paint_axis(surface: &Surface<'_>, theme: &Theme, top: f64, threshold: Opt
         clippy::cast_sign_loss,
         reason = "a number of marks"
     )]
-    let marks_max = (plot.height / (VALUE_MARK_PX * theme.scale)).clamp(1.0, 10.0) as usize;
+    let marks_max = within(plot.height / (VALUE_MARK_PX * theme.scale), 1.0, 10.0) as usize;
     let step = ticks::value_step(top, marks_max);
     context.set_text_align("right");
     context.set_text_baseline("middle");
@@ -327,7 +328,7 @@ fn paint_times(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
         clippy::cast_sign_loss,
         reason = "a number of marks"
     )]
-    let marks_max = (plot.width / (TIME_MARK_PX * theme.scale)).clamp(1.0, 30.0) as usize;
+    let marks_max = within(plot.width / (TIME_MARK_PX * theme.scale), 1.0, 30.0) as usize;
     let step_ms = ticks::time_step_ms(scene.span.length_ms(), marks_max);
     context.set_text_align("center");
     context.set_text_baseline("alphabetic");
@@ -355,7 +356,7 @@ fn paint_times(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
         // Kept inside, so that no time is cut off at an edge.
         #[expect(clippy::cast_precision_loss, reason = "a handful of characters")]
         let half = text.len() as f64 * HALF_CHARACTER_PX * theme.scale;
-        let x = x.clamp(half, (surface.size.0 - half).max(half));
+        let x = x.min(surface.size.0 - half).max(half);
         surface.text(&text, x, plot.bottom() + 17.0 * theme.scale);
     }
 }
@@ -444,7 +445,7 @@ fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
     surface.context.set_line_width(1.0);
     context.begin_path();
     // The strokes hang on the plot, not on the gap: they stay where they are while it moves.
-    let mut x = left - plot.height - (left - plot.height).rem_euclid(HATCH_PX);
+    let mut x = ((left - plot.height) / HATCH_PX).floor() * HATCH_PX;
     while x < right {
         context.move_to(x, plot.bottom());
         context.line_to(x + plot.height, plot.top);

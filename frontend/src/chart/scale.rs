@@ -9,6 +9,14 @@ const SHRINK_AFTER_MS: f64 = 3_000.0;
 /// it is.
 const TOP_MIN: f64 = 1.0;
 
+/// `value` where it is from `least` to `most`, else the nearer of the two; `least` for NaN.
+///
+/// In place of [`f64::clamp`], whose panic brings 13 KB of float formatting into the page.
+#[must_use]
+pub const fn within(value: f64, least: f64, most: f64) -> f64 {
+    value.max(least).min(most)
+}
+
 /// A round figure a little above `value`: one to eight × a power of ten.
 #[must_use]
 pub fn nice_top(value: f64) -> f64 {

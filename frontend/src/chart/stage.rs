@@ -33,7 +33,7 @@ use super::{
     layout::{Plot, Span},
     paint::{self, Scene, Surface, Threshold},
     ring::Ring,
-    scale::Axis,
+    scale::{Axis, within},
     theme::Theme,
 };
 use crate::{
@@ -561,7 +561,7 @@ impl Chart {
     /// Takes the size of the area, and makes the canvases as large in device pixels.
     fn measure(&self) {
         let bounds = self.parts.area.get_bounding_client_rect();
-        let ratio = window().device_pixel_ratio().clamp(0.5, 4.0);
+        let ratio = within(window().device_pixel_ratio(), 0.5, 4.0);
         let (width, height) = (bounds.width(), bounds.height());
         if self.size.get() == (width, height, ratio) {
             return;
@@ -609,12 +609,19 @@ impl Chart {
             // Fails only for what is no CSS.
             drop(element.style().set_property("transform", transform));
         };
-        style(&self.parts.line, &format!("translateX({:.2}px)", x - 0.5));
+        style(
+            &self.parts.line,
+            &format!("translateX({}px)", format::fixed(x - 0.5, 2)),
+        );
         let y = plot.y(value, self.axis.get().top());
         style(
             &self.parts.point,
             &if y.is_finite() {
-                format!("translate({x:.2}px, {:.2}px)", y.max(plot.top))
+                format!(
+                    "translate({}px, {}px)",
+                    format::fixed(x, 2),
+                    format::fixed(y.max(plot.top), 2)
+                )
             } else {
                 "translate(-99px, 0)".to_owned()
             },
@@ -651,7 +658,7 @@ impl Chart {
         let slider = &self.parts.slider;
         for (name, value) in [
             ("aria-valuetext", self.reading.borrow().as_str()),
-            ("aria-valuenow", &format!("{t_ms:.0}")),
+            ("aria-valuenow", &format::fixed(t_ms, 0)),
         ] {
             // Fails only for what is no attribute's name.
             drop(slider.set_attribute(name, value));

@@ -2,7 +2,7 @@
 
 use gloo::utils::{document_element, window};
 
-use super::ring::COLUMNS;
+use super::{ring::COLUMNS, scale::within};
 
 /// Colours as CSS texts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,7 +46,7 @@ impl Theme {
             .and_then(|style| style.get_property_value("font-size").ok())
             .map(|size| js_sys::parse_float(&size) / 16.0)
             .filter(|scale| scale.is_finite())
-            .map_or(1.0, |scale| scale.clamp(0.5, 4.0));
+            .map_or(1.0, |scale| within(scale, 0.5, 4.0));
         Self {
             lines: [
                 token("--chart-1"),
@@ -59,7 +59,11 @@ impl Theme {
             panel: token("--panel"),
             critical: token("--crit"),
             warning: token("--warn"),
-            font: format!("{:.2}px {}", 11.0 * scale, token("--font")),
+            font: format!(
+                "{}px {}",
+                crate::format::fixed(11.0 * scale, 2),
+                token("--font")
+            ),
             scale,
         }
     }

@@ -5,8 +5,11 @@ use uuid::Uuid;
 use yew::prelude::*;
 use yewdux::prelude::{use_dispatch, use_selector};
 
-use super::AlertItem;
-use crate::{platform, stores::alert::AlertStore};
+use super::alert_item::alert_item;
+use crate::{
+    platform,
+    stores::{alert::AlertStore, connection::ConnectionStore},
+};
 
 /// New critical incidents are announced no more often than this; later ones are gathered.
 const ANNOUNCE_EVERY_MS: f64 = 10_000.0;
@@ -56,6 +59,8 @@ pub fn AlertFeed() -> Html {
     let entries = use_selector(AlertStore::select_entries);
     let firing = *use_selector(AlertStore::select_firing);
     let listening = *use_selector(AlertStore::select_listening);
+    // A page that cannot hear of alerts does not say that all is well.
+    let live = *use_selector(|store: &ConnectionStore| !store.view.connection.is_lost());
     let dispatch = use_dispatch::<AlertStore>();
     let announcement = use_announcement();
 
@@ -90,7 +95,7 @@ pub fn AlertFeed() -> Html {
             }
             if total == 0 {
                 <div class="alert-feed__empty">
-                    <svg class={classes!("alert-feed__tick", (listening != Some(true)).then_some("is-deaf"))} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                    <svg class={classes!("alert-feed__tick", (listening != Some(true) || !live).then_some("is-deaf"))} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
                         <circle cx="12" cy="12" r="10" />
                         <path d="M7.5 12.5l3 3 6-6.5" />
                     </svg>
@@ -101,13 +106,7 @@ pub fn AlertFeed() -> Html {
                 </div>
             } else {
                 <ol class="alert-feed__list" tabindex="0" aria-label="Alerts, active ones first">
-                    { for entries.iter().map(|entry| html! {
-                        <AlertItem
-                            key={entry.incident.to_string()}
-                            entry={entry.clone()}
-                            on_dismiss={on_dismiss.clone()}
-                        />
-                    }) }
+                    { for entries.iter().map(|entry| alert_item(entry, &on_dismiss)) }
                 </ol>
             }
             <p class="visually-hidden" role="alert">{ announcement }</p>

@@ -10,21 +10,6 @@ use crate::{
     stores::alert::{Entry, Standing},
 };
 
-/// Props of [`AlertItem`].
-#[derive(Clone, Debug, Properties)]
-pub struct Props {
-    /// What is shown.
-    pub entry: Rc<Entry>,
-    /// The reader has seen it.
-    pub on_dismiss: Callback<Uuid>,
-}
-
-impl PartialEq for Props {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.entry, &other.entry) && self.on_dismiss == other.on_dismiss
-    }
-}
-
 /// How often and how long, and whether it is over.
 fn course(entry: &Entry) -> String {
     let lasted = format::duration(entry.lasted_ms());
@@ -36,9 +21,8 @@ fn course(entry: &Entry) -> String {
     }
 }
 
-/// See the module.
-#[component]
-pub fn AlertItem(Props { entry, on_dismiss }: &Props) -> Html {
+/// See the module; `on_dismiss` is told when the reader has seen it.
+pub(super) fn alert_item(entry: &Entry, on_dismiss: &Callback<Uuid>) -> Html {
     let started = {
         #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
         let offset_min = platform::zone_offset_min(entry.started_ms as f64);
@@ -50,6 +34,7 @@ pub fn AlertItem(Props { entry, on_dismiss }: &Props) -> Html {
     };
     html! {
         <li
+            key={entry.incident.to_string()}
             class={classes!(
                 "alert",
                 format!("alert-{}", entry.severity),

@@ -4,7 +4,7 @@ use pulseboard_shared::BUILT_IN;
 use yew::prelude::*;
 use yewdux::prelude::{use_dispatch, use_selector};
 
-use super::{LiveChart, Toolbar};
+use super::{LiveChart, toolbar::use_toolbar};
 use crate::{
     chart::stage::Stage,
     stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
@@ -35,10 +35,11 @@ pub fn Charts(Props { stage }: &Props) -> Html {
     });
     use_effect_with((stage.clone(), *view), |(stage, _)| stage.request());
 
+    let toolbar = use_toolbar(stage);
     html! {
         <section class="page-charts" aria-label="Charts">
             <h2 class="visually-hidden">{ "Charts" }</h2>
-            <Toolbar stage={stage.clone()} />
+            { toolbar }
             <div class="charts">
                 { for BUILT_IN.into_iter().map(|metric| html! {
                     <LiveChart {metric} stage={stage.clone()} />

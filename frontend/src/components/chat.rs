@@ -24,8 +24,8 @@ const NAMELESS: &str = "Guest";
 const BUTTON_ID: &str = "chat-button";
 
 /// See the module.
-#[component]
-pub fn ChatButton() -> Html {
+#[hook]
+pub fn use_chat_button() -> Html {
     let (open, unread) = *use_selector(|chat: &ChatStore| (chat.is_open(), chat.unread()));
     let dispatch = use_dispatch::<ChatStore>();
     let onclick = move |_: MouseEvent| dispatch.reduce_mut(|chat| chat.show(!open));
@@ -56,21 +56,11 @@ pub struct Props {
     pub endpoint: Endpoint,
 }
 
-/// Nothing before the drawer was opened for the first time: nobody is announced in a room who
-/// did not go there.
+/// Connected for as long as it is mounted; shown while the drawer is open. Not to be mounted
+/// before the drawer was opened for the first time: nobody is announced in a room who did not
+/// go there.
 #[component]
 pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
-    let listening = *use_selector(ChatStore::is_listening);
-    if listening {
-        html! { <Talk endpoint={endpoint.clone()} /> }
-    } else {
-        Html::default()
-    }
-}
-
-/// Connected for as long as it is mounted; shown while the drawer is open.
-#[component]
-fn Talk(Props { endpoint }: &Props) -> Html {
     let store = use_selector(ChatStore::clone);
     let dispatch = use_dispatch::<ChatStore>();
     let text_ref = use_node_ref();

@@ -38,8 +38,8 @@ const fn spoken(connection: &Connection) -> &'static str {
 }
 
 /// See the module.
-#[component]
-pub fn ConnectionStatus() -> Html {
+#[hook]
+pub fn use_connection_status() -> Html {
     let connection = use_selector(|store: &ConnectionStore| store.view.connection.clone());
     let newest = *use_selector(StatsStore::select_newest_ms);
     let (class, text) = shown(&connection);

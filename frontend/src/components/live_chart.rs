@@ -57,7 +57,11 @@ fn threshold(metric: BuiltIn) -> Option<Threshold> {
         Threshold {
             above: rule.above,
             severity: rule.severity,
-            label: format!("{word} above {} {}", rule.above, metric.unit()),
+            label: format!(
+                "{word} above {} {}",
+                format::plain(rule.above),
+                metric.unit()
+            ),
         }
     })
 }

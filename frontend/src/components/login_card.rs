@@ -7,7 +7,7 @@ use yew::prelude::*;
 use yewdux::prelude::{use_dispatch, use_selector};
 
 use crate::{
-    net::{config::Endpoint, fetch, refusal::Refusal},
+    net::{config::Endpoint, fetch, json::quote, refusal::Refusal},
     platform,
     stores::session::{Session, SessionStore},
 };
@@ -23,14 +23,14 @@ pub struct Props {
 /// storage of this tab.
 async fn log_in(endpoint: &Endpoint, token: &str) -> Result<(), Refusal> {
     if !endpoint.is_foreign(&platform::page_origin()) {
-        let body = serde_json::json!({ "token": token }).to_string();
+        let body = format!("{{\"token\":{}}}", quote(token));
         return fetch::call(endpoint, "/api/login", Some(&body))
             .await
             .map(drop);
     }
     let text = fetch::call_as(endpoint, "/api/session", None, Some(token)).await?;
-    match serde_json::from_str::<Session>(&text) {
-        Ok(session) if !session.anonymous && session.role != Role::None => {
+    match Session::read(&text) {
+        Some(session) if !session.anonymous && session.role != Role::None => {
             fetch::keep_token(endpoint, Some(token));
             Ok(())
         }

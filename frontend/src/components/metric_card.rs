@@ -2,32 +2,12 @@
 
 use pulseboard_shared::{BuiltIn, DefaultRule, Severity};
 use yew::prelude::*;
-use yewdux::prelude::{use_selector, use_selector_with_deps};
 
 use super::range_bar::range_bar;
-use crate::{
-    format,
-    stores::{connection::ConnectionStore, stats::StatsStore},
-};
+use crate::{format, stores::stats::Card};
 
-/// Props of [`MetricCard`].
-#[derive(Clone, Debug, PartialEq, Properties)]
-pub struct Props {
-    /// Which metric.
-    pub metric: BuiltIn,
-}
-
-/// See the module.
-#[component]
-pub fn MetricCard(Props { metric }: &Props) -> Html {
-    let metric = *metric;
-    let card = use_selector_with_deps(
-        |stats: &StatsStore, metric| Shown(stats.select_card(*metric)),
-        metric,
-    );
-    let live = *use_selector(|store: &ConnectionStore| store.view.connection.is_live());
-    let Shown(card) = *card;
-
+/// The card of `metric`; `live` while its figures are of now.
+pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {
     let rule = DefaultRule::of(metric);
     let over = rule.filter(|rule| card.current > rule.above);
     let known = card.stats.count > 0;
@@ -38,7 +18,10 @@ pub fn MetricCard(Props { metric }: &Props) -> Html {
     let figure = |value: f64| format::figure(if known { value } else { f64::NAN });
     let limit = rule.map(|rule| {
         let word = if over.is_some() { "Above" } else { "Limit" };
-        (word, format!(" {} {}", rule.above, metric.unit()))
+        (
+            word,
+            format!(" {} {}", format::plain(rule.above), metric.unit()),
+        )
     });
 
     html! {
@@ -73,16 +56,5 @@ pub fn MetricCard(Props { metric }: &Props) -> Html {
                 <span class="metric-card__samples">{ format!("({} samples)", card.stats.count) }</span>
             </p>
         </article>
-    }
-}
-
-/// A card compared by its bits: a figure that is not a number equals itself, so that a card
-/// without figures is not rendered again and again.
-#[derive(Clone, Copy)]
-struct Shown(crate::stores::stats::Card);
-
-impl PartialEq for Shown {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.current.to_bits() == other.0.current.to_bits() && self.0.stats == other.0.stats
     }
 }

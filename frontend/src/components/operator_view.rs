@@ -8,7 +8,11 @@ use yewdux::prelude::{use_dispatch, use_selector};
 use crate::{
     format,
     hooks::{Channel, Heard, Kind, use_channel},
-    net::{config::Endpoint, link::Standing},
+    net::{
+        config::Endpoint,
+        json::{Json, quote},
+        link::Standing,
+    },
     platform,
     stores::{operator::OperatorStore, session::SessionStore},
 };
@@ -89,11 +93,11 @@ fn tiles(figures: Option<&Figures>) -> [Tile; 6] {
 /// in words.
 fn threshold_command(text: &str) -> String {
     let text = text.trim();
-    let value = text.parse::<f64>().map_or_else(
-        |_| serde_json::json!(text),
-        |number| serde_json::json!(number),
-    );
-    serde_json::json!({ "command": "set_threshold", "value": value }).to_string()
+    let value = match Json::parse(text) {
+        Some(Json::Number(_)) => text.to_owned(),
+        _ => quote(text),
+    };
+    format!(r#"{{"command":"set_threshold","value":{value}}}"#)
 }
 
 const STREAM_EVENTS: &[&str] = &["config", "metrics", "alert"];
@@ -200,7 +204,7 @@ fn Commands(Props { endpoint }: &Props) -> Html {
     let control = use_channel(endpoint.clone(), "/ws/control", Kind::Socket, on_heard);
     let obstacle = obstacle(&control);
     let value = draft.as_deref().map_or_else(
-        || threshold.map_or_else(String::new, |set| set.to_string()),
+        || threshold.map_or_else(String::new, format::plain),
         str::to_owned,
     );
 

@@ -30,8 +30,8 @@ fn pair(of: Percentiles) -> String {
 }
 
 /// From sampled to painted; with the pointer or the keyboard on it, where that time went.
-#[component]
-fn Freshness() -> Html {
+#[hook]
+fn use_freshness() -> Html {
     let Some(summary) = *use_selector(LatencyStore::select_summary) else {
         return Html::default();
     };
@@ -62,6 +62,7 @@ pub fn PageFooter() -> Html {
         *use_selector(|stats: &StatsStore| (stats.select_interval_ms(), stats.select_window()));
     let zone = format::zone(platform::zone_offset_min(platform::now_ms()));
     let known = counts.ticks > 0;
+    let freshness = use_freshness();
     html! {
         <footer class="page-footer">
             if known {
@@ -69,7 +70,7 @@ pub fn PageFooter() -> Html {
                 <span>{ format!("Statistics over {}", format::count(window, "tick", "ticks")) }</span>
                 <span class="page-footer__counts">{ received(&counts) }</span>
                 <span class="page-footer__way">{ way.label() }</span>
-                <Freshness />
+                { freshness }
             }
             <span>{ format!("Times in {zone}") }</span>
         </footer>

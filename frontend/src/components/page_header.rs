@@ -3,7 +3,7 @@
 use yew::prelude::*;
 use yewdux::prelude::{use_dispatch, use_selector};
 
-use super::{ChatButton, ConnectionStatus, segments::segments};
+use super::{chat::use_chat_button, connection_status::use_connection_status, segments::segments};
 use crate::{
     hooks::THEME_KEY,
     net::{config::Endpoint, fetch},
@@ -43,8 +43,8 @@ fn views(shown: Page) -> Html {
 }
 
 /// Logging in and out, for whom that makes a difference.
-#[component]
-fn SessionButton(Props { endpoint }: &Props) -> Html {
+#[hook]
+fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
     let session = use_selector(|store: &SessionStore| store.session().cloned());
     let shown = *use_selector(SessionStore::login_shown);
     let dispatch = use_dispatch::<SessionStore>();
@@ -91,6 +91,9 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
         platform::remember(THEME_KEY, choice.key());
         dispatch.reduce_mut(|view| view.theme = choice);
     });
+    let status = use_connection_status();
+    let chat = use_chat_button();
+    let session = use_session_button(endpoint);
     html! {
         <header class="page-header">
             <div class="brand">
@@ -106,13 +109,13 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                 if critical > 0 {
                     <span class="critical-badge">{ format!("{critical} Critical") }</span>
                 }
-                <ConnectionStatus />
+                { status }
             </div>
             <div class="page-header__tools">
                 if !locked {
-                    <ChatButton />
+                    { chat }
                 }
-                <SessionButton endpoint={endpoint.clone()} />
+                { session }
             </div>
             <div class="theme-switch">
                 { segments(

@@ -4,7 +4,10 @@
 use pulseboard_shared::{BuiltIn, Stats};
 use yew::prelude::*;
 
-use crate::chart::scale::nice_top;
+use crate::{
+    chart::scale::{nice_top, within},
+    format,
+};
 
 /// The bar of `metric`, whose newest figure is `current` (not a number when there is none) and
 /// whose window is `stats`; the threshold is marked when it is on the scale.
@@ -18,8 +21,8 @@ pub(super) fn range_bar(
         BuiltIn::Cpu | BuiltIn::Memory => 100.0,
         BuiltIn::Requests | BuiltIn::Latency => nice_top(stats.max),
     };
-    let percent = |value: f64| (value / top * 100.0).clamp(0.0, 100.0);
-    let text = |percent: f64| format!("{percent:.2}%");
+    let percent = |value: f64| within(value / top * 100.0, 0.0, 100.0);
+    let text = |percent: f64| format!("{}%", format::fixed(percent, 2));
     let known = stats.count > 0 && current.is_finite();
     let threshold = threshold.filter(|threshold| *threshold < top);
 
@@ -40,7 +43,7 @@ pub(super) fn range_bar(
                 <rect class="range-bar__limit" x={text(percent(threshold))} y="0" width="2" height="10" />
             }
             if known {
-                <circle class="range-bar__now" cx={text(percent(current).clamp(1.5, 98.5))} cy="5" r="4.5" />
+                <circle class="range-bar__now" cx={text(within(percent(current), 1.5, 98.5))} cy="5" r="4.5" />
             }
         </svg>
     }

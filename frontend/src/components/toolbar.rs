@@ -17,13 +17,6 @@ use crate::{
     },
 };
 
-/// Props of [`Toolbar`].
-#[derive(Clone, Debug, PartialEq, Properties)]
-pub struct Props {
-    /// Where the charts are drawn.
-    pub stage: Stage,
-}
-
 /// After a lost connection: how many ticks came after all, how fast, and how many never will,
 /// from counts that the page made itself.
 fn recovery_words(recovery: Recovery) -> String {
@@ -35,9 +28,9 @@ fn recovery_words(recovery: Recovery) -> String {
     )
 }
 
-/// See the module.
-#[component]
-pub fn Toolbar(Props { stage }: &Props) -> Html {
+/// See the module; the charts are drawn on `stage`.
+#[hook]
+pub fn use_toolbar(stage: &Stage) -> Html {
     let recovery = *use_selector(|store: &ConnectionStore| store.view.recovery);
     let view = use_selector(ViewStore::clone);
     let pushed = *use_selector(|stats: &StatsStore| stats.ring().pushed());

@@ -14,6 +14,7 @@ use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::door;
 use crate::{
+    chart::scale::within,
     net::{
         alert_link::{Action, AlertLink, Event},
         config::{Endpoint, encode_query},
@@ -145,7 +146,7 @@ impl Driver {
                 clippy::cast_sign_loss,
                 reason = "clamped to two minutes"
             )]
-            let wait = (at - platform::now_ms()).clamp(0.0, 120_000.0).ceil() as u32;
+            let wait = within(at - platform::now_ms(), 0.0, 120_000.0).ceil() as u32;
             Timeout::new(wait, move || {
                 if let Some(driver) = weak.upgrade() {
                     driver.happened(Event::Wake);

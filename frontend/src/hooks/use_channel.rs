@@ -13,6 +13,7 @@ use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::door;
 use crate::{
+    chart::scale::within,
     net::{
         config::{Endpoint, encode_query},
         link::{Event, Link, Standing},
@@ -174,7 +175,7 @@ impl Driver {
                 clippy::cast_sign_loss,
                 reason = "clamped to the longest delay"
             )]
-            let wait = (at - platform::now_ms()).clamp(0.0, 300_000.0).ceil() as u32;
+            let wait = within(at - platform::now_ms(), 0.0, 300_000.0).ceil() as u32;
             Timeout::new(wait, move || {
                 if let Some(driver) = weak.upgrade() {
                     driver.happened(Event::Wake);

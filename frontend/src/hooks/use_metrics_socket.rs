@@ -20,11 +20,13 @@ use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::door;
 use crate::{
+    chart::scale::within,
     net::{
         config::{Endpoint, encode_query},
         feed::{Action, Cursor, Event, Feed, Timing, Update, View},
         fetch,
         ladder::Way,
+        wire,
     },
     platform,
     stores::{connection::ConnectionStore, latency::LatencyStore, stats::StatsStore},
@@ -256,8 +258,8 @@ impl Driver {
                         line: Line::Socket(socket),
                         ..
                     }) = &*self.line.borrow()
-                        && let Ok(text) = serde_json::to_string(&message)
                     {
+                        let text = wire::client_message(&message);
                         // A socket that is closing refuses; its close event is on the way.
                         drop(socket.send_with_str(&text));
                     }
@@ -295,7 +297,7 @@ impl Driver {
                 clippy::cast_sign_loss,
                 reason = "clamped to a minute"
             )]
-            let wait = (at - now).clamp(0.0, 60_000.0).ceil() as u32;
+            let wait = within(at - now, 0.0, 60_000.0).ceil() as u32;
             Timeout::new(wait, move || {
                 if let Some(driver) = weak.upgrade() {
                     driver.happened(Event::Wake);
@@ -509,7 +511,7 @@ impl Driver {
                 clippy::cast_sign_loss,
                 reason = "clamped"
             )]
-            let wait = driver.feed.borrow().interval_ms().clamp(250.0, 60_000.0) as u32;
+            let wait = within(driver.feed.borrow().interval_ms(), 250.0, 60_000.0) as u32;
             if let Some(Numbered {
                 number: open,
                 line: Line::Polling(next),

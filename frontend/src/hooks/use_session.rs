@@ -18,9 +18,7 @@ pub fn use_session(endpoint: &Endpoint) {
         let endpoint = endpoint.clone();
         spawn_local(async move {
             let answer = fetch::call(&endpoint, "/api/session", None).await;
-            let session = answer
-                .ok()
-                .and_then(|text| serde_json::from_str::<Session>(&text).ok());
+            let session = answer.ok().and_then(|text| Session::read(&text));
             let Some(session) = session else {
                 return dispatch.reduce_mut(SessionStore::learn_nothing);
             };

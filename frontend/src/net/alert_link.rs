@@ -4,9 +4,13 @@
 //! it likes and gives up for good on a status it does not like. So the page closes a failed
 //! stream and opens a new one itself, with the newest event's id in `last-event-id`.
 
-use pulseboard_shared::{Alert, protocol::alerts::Heartbeat};
+use pulseboard_shared::Alert;
 
-use super::backoff::{Backoff, CAP_MS};
+use super::{
+    backoff::{Backoff, CAP_MS},
+    json::Json,
+    wire,
+};
 
 /// The server sends a heartbeat every 30 s; when two of them are missing the stream is dead.
 const SILENCE_MS_MAX: f64 = 75_000.0;
@@ -133,17 +137,14 @@ impl AlertLink {
     }
 
     fn alert(&mut self, data: &str) -> Vec<Action> {
-        match serde_json::from_str::<Alert>(data) {
-            Ok(alert) => vec![Action::Apply(Box::new(alert))],
-            Err(_) => {
-                // One after the other and not an untagged enum, which would keep every event in
-                // an intermediate form first.
-                if serde_json::from_str::<Heartbeat>(data).is_err() {
-                    self.unreadable += 1;
-                }
-                Vec::new()
-            }
+        let json = Json::parse(data).unwrap_or_default();
+        if let Some(alert) = wire::alert(&json) {
+            return vec![Action::Apply(Box::new(alert))];
         }
+        if json.text_of("type") != "heartbeat" {
+            self.unreadable += 1;
+        }
+        Vec::new()
     }
 
     fn heard(&mut self, at: f64, id: &str) {

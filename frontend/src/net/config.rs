@@ -1,15 +1,16 @@
 //! `config.json` beside `index.html`: where the backend is. Read at the start, so that one built
 //! page works from any host against any backend.
 
-use serde::Deserialize;
+use super::json::Json;
 
 /// The file as written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Empty for the page's own origin, or an address such as `https://metrics.example.org`.
-    #[serde(default)]
     pub backend: String,
+    /// Whose figures are shown, unless the page's address says otherwise; empty for the
+    /// server's choice.
+    pub tenant: String,
 }
 
 /// Why `config.json` cannot be used; each says what is wrong and how to put it right.
@@ -54,11 +55,22 @@ impl Config {
     /// [`ConfigError::Malformed`] for anything but an object with the known keys.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let text = text.trim_start_matches('\u{feff}').trim();
-        // Serde would take a list of values for the object, too.
-        if !text.starts_with('{') {
-            return Err(ConfigError::Malformed("an object is expected".to_owned()));
+        let malformed = |why: String| Err(ConfigError::Malformed(why));
+        let Some(json @ Json::Object(entries)) = &Json::parse(text) else {
+            return malformed("a JSON object is expected".to_owned());
+        };
+        for (key, value) in entries {
+            if !matches!(key.as_str(), "backend" | "tenant") {
+                return malformed(format!("{key:?} is no setting"));
+            }
+            if value.text().is_none() {
+                return malformed(format!("{key:?} is not a text"));
+            }
         }
-        serde_json::from_str(text).map_err(|error| ConfigError::Malformed(error.to_string()))
+        Ok(Self {
+            backend: json.text_of("backend").to_owned(),
+            tenant: json.text_of("tenant").to_owned(),
+        })
     }
 }
 
@@ -198,7 +210,8 @@ mod tests {
         assert_eq!(
             Config::parse("\u{feff}{ \"backend\": \"https://a.example\" }"),
             Ok(Config {
-                backend: "https://a.example".into()
+                backend: "https://a.example".into(),
+                tenant: String::new(),
             })
         );
         assert_eq!(Config::parse("{}"), Ok(Config::default()));

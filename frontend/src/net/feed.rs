@@ -17,6 +17,7 @@ use super::{
     clock::ServerClock,
     ladder::{Ladder, Way},
     probe::Diagnosis,
+    wire,
 };
 
 /// How often the page asks the server for its time while all is well. More often would be
@@ -352,11 +353,12 @@ impl Feed {
             }
             Event::Opened => {}
             Event::Text(text) => {
-                let message = ServerMessage::parse(text).map_err(|error| error.to_string());
+                let message = wire::server_message(text);
                 self.message(at, message, &mut actions);
             }
             Event::Bytes(bytes) => {
-                let message = codec::decode(bytes).map_err(|error| error.to_string());
+                let message = codec::decode_with(bytes, wire::server_message)
+                    .map_err(|error| error.to_string());
                 self.message(at, message, &mut actions);
             }
             Event::Improved(way) => self.ladder.improve(way, at),
@@ -797,8 +799,12 @@ pub fn retry_ms(reason: &str) -> Option<f64> {
     let end = rest
         .find(|character: char| !character.is_ascii_digit())
         .unwrap_or(rest.len());
-    let wait: f64 = rest[..end].parse().ok()?;
-    Some(wait.min(RETRY_MS_MAX))
+    if end == 0 {
+        return None;
+    }
+    // A whole number, which needs less of the page than a float; too long a one is very long.
+    let wait: u32 = rest[..end].parse().unwrap_or(u32::MAX);
+    Some(f64::from(wait).min(RETRY_MS_MAX))
 }
 
 fn ping(open: &mut Open, at: f64, actions: &mut Vec<Action>) {

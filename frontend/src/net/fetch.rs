@@ -2,15 +2,16 @@
 
 use gloo::utils::window;
 use pulseboard_shared::Alert;
-use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, RequestCache, RequestInit, RequestMode, Response};
 
 use super::{
     config::Endpoint,
+    json::Json,
     probe::{self, Diagnosis, Reply},
     refusal::Refusal,
+    wire,
 };
 use crate::platform;
 
@@ -20,12 +21,6 @@ const TIMEOUT_MS: u32 = 4_000;
 /// Beginning of the key of a token in the tab's storage; the backend's origin follows, so that a
 /// token is never shown to another server than the one it was given for.
 const TOKEN_KEY: &str = "pulseboard-token ";
-
-/// How a Pulseboard server introduces itself at `/healthz`.
-#[derive(Deserialize)]
-struct Health {
-    service: String,
-}
 
 async fn get(address: &str, mode: RequestMode) -> Option<Response> {
     let init = RequestInit::new();
@@ -105,13 +100,10 @@ pub async fn call_as(
 /// # Errors
 /// As [`call`].
 pub async fn ticket(endpoint: &Endpoint) -> Result<String, Refusal> {
-    #[derive(Deserialize)]
-    struct Made {
-        ticket: String,
-    }
     let text = call(endpoint, "/api/tickets", Some("{}")).await?;
-    let made: Result<Made, _> = serde_json::from_str(&text);
-    Ok(made.map_err(|_error| Refusal::silence())?.ticket)
+    let made = Json::parse(&text).unwrap_or_default();
+    let ticket = made.get("ticket").text().map(str::to_owned);
+    ticket.ok_or_else(Refusal::silence)
 }
 
 /// The text of `config.json` beside `index.html`; `None` when there is no such file.
@@ -128,8 +120,9 @@ async fn ask(address: &str) -> Reply {
     if let Some(response) = get(address, RequestMode::Cors).await {
         let status = response.status();
         let body = text(&response).await.unwrap_or_default();
-        let ours = serde_json::from_str::<Health>(&body)
-            .is_ok_and(|health| health.service == "pulseboard");
+        // How a Pulseboard server introduces itself.
+        let ours =
+            Json::parse(&body).is_some_and(|health| health.text_of("service") == "pulseboard");
         return Reply::Status { status, ours };
     }
     // A request that may not be read still tells whether anybody answers.
@@ -142,7 +135,7 @@ async fn ask(address: &str) -> Reply {
 /// The incidents that go on now; `None` when the server does not say.
 pub async fn active_alerts(endpoint: &Endpoint) -> Option<Vec<Alert>> {
     let text = call(endpoint, "/api/alerts", None).await.ok()?;
-    serde_json::from_str(&text).ok()
+    Json::parse(&text)?.list().iter().map(wire::alert).collect()
 }
 
 /// Finds out why the socket of `endpoint` does not open.

@@ -1,6 +1,6 @@
 //! A request that was not answered with what was asked for, in words for the reader.
 
-use pulseboard_shared::Problem;
+use super::json::Json;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +15,10 @@ impl Refusal {
     /// From an answer with an error status.
     #[must_use]
     pub fn new(status: u16, body: &str) -> Self {
-        let problem = serde_json::from_str::<Problem>(body).ok();
+        let problem = Json::parse(body).unwrap_or_default();
         Self {
             status,
-            detail: problem.map(|problem| problem.detail),
+            detail: problem.get("detail").text().map(str::to_owned),
         }
     }
 

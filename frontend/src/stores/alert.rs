@@ -200,14 +200,19 @@ impl AlertStore {
 
     /// Puts order, bound and counts right after a change.
     fn settle(&mut self) {
-        let entries = Rc::make_mut(&mut self.entries);
-        entries.sort_by_key(|entry| {
+        let place_of = |entry: &Entry| {
             (
                 !entry.is_firing(),
                 std::cmp::Reverse(entry.started_ms),
                 entry.incident,
             )
-        });
+        };
+        let entries = Rc::make_mut(&mut self.entries);
+        // Each into its place: they are few, and a general sort is kilobytes of the page.
+        for entry in std::mem::take(entries) {
+            let place = entries.partition_point(|other| place_of(other) <= place_of(&entry));
+            entries.insert(place, entry);
+        }
         entries.truncate(ALERTS_SHOWN_MAX);
         self.firing = entries.iter().filter(|entry| entry.is_firing()).count();
         self.critical = entries

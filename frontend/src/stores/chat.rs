@@ -2,9 +2,10 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pulseboard_shared::protocol::{chat::ServerMessage, rooms::GENERAL_ROOM};
-use serde::Serialize;
+use pulseboard_shared::protocol::rooms::GENERAL_ROOM;
 use yewdux::store::Store;
+
+use crate::net::json::{Json, quote};
 
 /// Lines kept: the oldest are forgotten.
 pub const LINES_MAX: usize = 200;
@@ -36,8 +37,7 @@ pub struct Line {
 }
 
 /// What the page sends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Say<'a> {
     /// To the others in the room.
     Chat {
@@ -57,8 +57,16 @@ impl Say<'_> {
     /// As it is sent.
     #[must_use]
     pub fn json(&self) -> String {
-        // Texts only: always JSON.
-        serde_json::to_string(self).unwrap_or_default()
+        match self {
+            Self::Chat { user, text } => format!(
+                r#"{{"type":"chat","user":{},"text":{}}}"#,
+                quote(user),
+                quote(text)
+            ),
+            Self::JoinRoom { room } => {
+                format!(r#"{{"type":"join_room","room":{}}}"#, quote(room))
+            }
+        }
     }
 }
 
@@ -99,18 +107,22 @@ impl PartialEq for ChatStore {
 impl ChatStore {
     /// The server sent this.
     pub fn hear(&mut self, text: &str, at_ms: f64) {
-        let (speaker, text) = match serde_json::from_str(text) {
-            Ok(ServerMessage::System { text }) => (Speaker::System, text),
-            Ok(ServerMessage::Error { text }) => (Speaker::Error, text),
-            Ok(ServerMessage::Chat { user, text }) => {
+        let json = Json::parse(text).unwrap_or_default();
+        let (Some(text), kind) = (json.get("text").text(), json.text_of("type")) else {
+            return;
+        };
+        let speaker = match kind {
+            "system" => Speaker::System,
+            "error" => Speaker::Error,
+            "chat" => {
                 if !self.open {
                     self.unread += 1;
                 }
-                (Speaker::Other(user.into()), text)
+                Speaker::Other(json.text_of("user").into())
             }
-            Err(_) => return,
+            _ => return,
         };
-        self.add(speaker, &text, at_ms);
+        self.add(speaker, text, at_ms);
     }
 
     /// The reader said this; the server does not send it back to them.

@@ -2,8 +2,10 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pulseboard_shared::protocol::operator::{ControlReply, Figures};
+use pulseboard_shared::protocol::operator::Figures;
 use yewdux::store::Store;
+
+use crate::net::{json::Json, wire};
 
 /// Lines kept: the oldest are forgotten.
 pub const LINES_MAX: usize = 200;
@@ -40,7 +42,7 @@ impl OperatorStore {
     pub fn hear(&mut self, event: &str, data: &str, at_ms: f64) {
         match event {
             "metrics" => {
-                if let Ok(figures) = serde_json::from_str(data) {
+                if let Some(figures) = Json::parse(data).as_ref().and_then(wire::figures) {
                     self.figures = Some(figures);
                     self.revision += 1;
                 }
@@ -52,11 +54,9 @@ impl OperatorStore {
 
     /// The control channel answered.
     pub fn reply(&mut self, text: &str, at_ms: f64) {
-        match serde_json::from_str::<ControlReply>(text) {
-            Ok(reply) => self.log(&reply.message, at_ms),
-            // As it came: somebody has to see it.
-            Err(_) => self.log(text, at_ms),
-        }
+        let reply = Json::parse(text).unwrap_or_default();
+        // Else as it came: somebody has to see it.
+        self.log(reply.get("message").text().unwrap_or(text), at_ms);
     }
 
     /// Adds a line.

@@ -1,11 +1,12 @@
 //! Who the server takes this page for.
 
 use pulseboard_shared::Role;
-use serde::Deserialize;
 use yewdux::store::Store;
 
+use crate::net::{json::Json, wire};
+
 /// The answer of `GET /api/session`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// What the page may do.
     pub role: Role,
@@ -15,6 +16,23 @@ pub struct Session {
     pub anonymous: bool,
     /// Nothing can be read without logging in.
     pub login_needed: bool,
+}
+
+impl Session {
+    /// Reads the answer; `None` when it is another one.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let json = Json::parse(text)?;
+        let Json::Bool(anonymous) = json.get("anonymous") else {
+            return None;
+        };
+        Some(Self {
+            role: wire::role(&json)?,
+            tenant: json.get("tenant").text().map(str::to_owned),
+            anonymous: *anonymous,
+            login_needed: json.get("login_needed").is_true(),
+        })
+    }
 }
 
 /// See the module.
@@ -171,9 +189,6 @@ mod tests {
     #[test]
     fn reads_the_servers_answer() {
         let text = r#"{"role":"viewer","tenant":null,"anonymous":true,"login_needed":false}"#;
-        assert_eq!(
-            serde_json::from_str::<Session>(text).ok(),
-            Some(session(Role::Viewer, true))
-        );
+        assert_eq!(Session::read(text), Some(session(Role::Viewer, true)));
     }
 }
