@@ -7,6 +7,7 @@
 //! | [`text`] | `name value [ms]`, Prometheus text 0.0.4, OpenMetrics 1.0 |
 //! | [`influx`] | Influx line protocol, v1 and v2 |
 //! | [`json`] | objects, arrays and lines of them |
+//! | [`remote_write`] | Prometheus remote write 1.0 and 2.0 |
 //! | [`decompress`] | gzip, zlib, zstd and snappy, never past a limit |
 //! | [`number`], [`time`] | floats to the last bit, times to milliseconds |
 //!
@@ -19,13 +20,17 @@ pub mod detect;
 pub mod influx;
 pub mod json;
 pub mod number;
+pub mod remote_write;
 pub mod text;
 pub mod time;
 
 mod excerpt;
+mod exponential;
 mod lines;
+mod series_parts;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 pub use pulseboard_series::Batch;
 
@@ -46,5 +51,13 @@ pub enum BodyError {
         column: usize,
         /// What the parser said.
         message: String,
+    },
+    /// It is not the protobuf message that it should be.
+    #[error("the body is not a {what}: {why}")]
+    Protobuf {
+        /// Which message.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
     },
 }

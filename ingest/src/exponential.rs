@@ -1,0 +1,165 @@
+//! Exponential histograms (Prometheus native histograms, OpenTelemetry exponential ones) as
+//! cumulative buckets.
+//!
+//! With schema (scale) `s` the bounds are powers of 2^(2^−s). A positive bucket `i` holds
+//! observations in (base^(i−1), base^i], as Prometheus counts; OpenTelemetry's index is one less.
+//! A negative one is its mirror image, the zero bucket lies between. More than [`BUCKETS_MAX`]
+//! buckets are made fewer by halving the resolution, which merges neighbours exactly.
+
+use pulseboard_series::{Batch, Reason};
+
+use crate::series_parts::{Point, number};
+
+/// Buckets of one histogram that are written; OpenTelemetry's SDKs have at most 160 as well.
+pub(crate) const BUCKETS_MAX: usize = 160;
+
+/// Buckets that a sender may give for one histogram.
+pub(crate) const BUCKETS_READ_MAX: usize = 10_000;
+
+/// Index and count of populated buckets, by index.
+pub(crate) type Buckets = Vec<(i64, f64)>;
+
+/// An exponential histogram, its indexes as in Prometheus.
+#[derive(Debug, Default)]
+pub(crate) struct Exponential {
+    /// The schema or scale.
+    pub(crate) scale: i32,
+    pub(crate) zero_threshold: f64,
+    pub(crate) zero_count: f64,
+    pub(crate) positive: Buckets,
+    pub(crate) negative: Buckets,
+}
+
+impl Exponential {
+    /// Writes `_bucket` for each bucket, from the lowest bound up; the one of `+Inf` is the
+    /// caller's, who knows the count.
+    pub(crate) fn write<L: AsRef<str>>(
+        mut self,
+        point: &Point<'_, L>,
+        batch: &mut Batch,
+    ) -> Result<(), Reason> {
+        while self.positive.len() + self.negative.len() > BUCKETS_MAX {
+            self.halve();
+        }
+        let mut cumulative = 0.0;
+        let mut bucket = |bound: f64, count: f64, batch: &mut Batch| {
+            cumulative += count;
+            // Past the largest double it is part of `+Inf`.
+            if bound.is_finite() {
+                point.count("_bucket", Some(("le", &number(bound))), cumulative, batch)?;
+            }
+            Ok(())
+        };
+        for (index, count) in self.negative.iter().rev() {
+            bucket(-bound(index.saturating_sub(1), self.scale), *count, batch)?;
+        }
+        if self.zero_count != 0.0 {
+            bucket(self.zero_threshold, self.zero_count, batch)?;
+        }
+        for (index, count) in &self.positive {
+            bucket(bound(*index, self.scale), *count, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Merges each two neighbours: bucket i becomes ceil(i / 2).
+    fn halve(&mut self) {
+        self.scale = self.scale.saturating_sub(1);
+        for buckets in [&mut self.positive, &mut self.negative] {
+            let mut merged: Buckets = Vec::with_capacity(buckets.len());
+            for (index, count) in buckets.iter() {
+                let index = index.saturating_add(1).div_euclid(2);
+                match merged.last_mut() {
+                    Some((last, sum)) if *last == index => *sum += count,
+                    _ => merged.push((index, *count)),
+                }
+            }
+            *buckets = merged;
+        }
+    }
+}
+
+/// The upper bound of positive bucket `index`: 2^(index × 2^−scale).
+fn bound(index: i64, scale: i32) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "indexes beyond 2^53 have infinite bounds"
+    )]
+    let index = index as f64;
+    (index * f64::from(-scale).exp2()).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rows;
+
+    fn write(histogram: Exponential) -> Vec<String> {
+        let mut batch = Batch::new();
+        let point: Point<'_, &str> = Point {
+            name: "h",
+            labels: &[],
+            unit: "",
+            line: 1,
+            at_ms: None,
+        };
+        assert_eq!(histogram.write(&point, &mut batch), Ok(()));
+        rows(&batch)
+    }
+
+    #[test]
+    fn bounds_are_powers_of_the_base() {
+        let rows = write(Exponential {
+            scale: 0,
+            zero_threshold: 0.001,
+            zero_count: 2.0,
+            positive: vec![(0, 1.0), (1, 2.0), (4, 3.0), (5000, 1.0)],
+            negative: vec![(1, 5.0), (2, 1.0)],
+        });
+        assert_eq!(
+            rows,
+            [
+                "1 h_bucket{le=\"-2\"} 1",
+                "1 h_bucket{le=\"-1\"} 6",
+                "1 h_bucket{le=\"0.001\"} 8",
+                "1 h_bucket{le=\"1\"} 9",
+                "1 h_bucket{le=\"2\"} 11",
+                "1 h_bucket{le=\"16\"} 14",
+            ]
+        );
+        let rows = write(Exponential {
+            scale: 1,
+            positive: vec![(2, 1.0), (-2, 1.0)],
+            ..Exponential::default()
+        });
+        assert_eq!(rows, ["1 h_bucket{le=\"2\"} 1", "1 h_bucket{le=\"0.5\"} 2"]);
+    }
+
+    #[test]
+    fn too_many_buckets_are_merged() {
+        let positive: Buckets = (-500..500).map(|index| (index, 1.0)).collect();
+        let rows = write(Exponential {
+            scale: 3,
+            positive,
+            ..Exponential::default()
+        });
+        assert!((80..=BUCKETS_MAX).contains(&rows.len()), "{}", rows.len());
+        assert!(
+            rows.iter().any(|row| row == "1 h_bucket{le=\"1\"} 501"),
+            "{rows:?}"
+        );
+        // Indexes as far from each other as can be come to an end, too.
+        let positive: Buckets = (0..1000)
+            .map(|index| (i64::from(i32::MIN) + index * 4_000_000, 1.0))
+            .collect();
+        assert!(
+            write(Exponential {
+                scale: 20,
+                positive,
+                ..Exponential::default()
+            })
+            .len()
+                <= BUCKETS_MAX
+        );
+    }
+}
