@@ -1,9 +1,34 @@
-//! Every series' newest samples in memory.
+//! Every series' newest samples in memory, and what becomes of them.
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`engine`] | the only way in for samples: `append`; finding series; watching them |
+//! | [`tenant`] | what keeps one tenant's series, watches, limits and counts apart |
+//! | [`watch`] | selectors that somebody watches, and series that come and go |
 //! | [`window`] | one series' newest samples: packed blocks and an open head |
 //! | [`selector`] | names series by metric name and label matchers |
+//! | `table` | the series of all tenants, in shards |
+//! | `keep` | house-keeping: eviction, sealing into the history, time to live, memory |
+//! | [`read`] | samples of a series, from memory and history together |
+//! | `recover` | a start: what the history holds comes back |
+//!
+//! It knows no HTTP, no wire format and no async runtime; its clock is its callers'.
+//!
+//! **Invariant**: appending never waits for a disk, a reader or a watcher.
+//! **Invariant**: what is not sealed is neither evicted nor forgotten.
 
+pub mod engine;
+pub mod keep;
+pub mod read;
+mod recover;
 pub mod selector;
+mod table;
+pub mod tenant;
+pub mod watch;
 pub mod window;
+
+pub use engine::{Appended, Engine, EngineOptions, Found, Safety};
+pub use keep::Kept;
+pub use selector::{Selector, SelectorError};
+pub use tenant::{DEFAULT_TENANT, Tenant, TenantCounts};
+pub use watch::{Catalog, Changes, Gain, SeriesName, Watch};

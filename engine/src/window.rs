@@ -175,6 +175,13 @@ impl SeriesWindow {
 }
 
 impl WindowCopy {
+    /// How many samples it has, at most.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let packed: usize = self.blocks.iter().map(|block| block.count()).sum();
+        packed + self.head.len()
+    }
+
     /// Appends the samples of `from_ms..to_ms` to `into`, oldest first.
     pub fn read(&self, from_ms: i64, to_ms: i64, into: &mut Vec<Sample>) {
         let start = into.len();

@@ -1,0 +1,805 @@
+//! The only way in for samples.
+//!
+//! ```text
+//! batch ──▶ bounds of time ──▶ series found or made ──▶ window ──▶ watches
+//!                                                        └──▶ history's log ──▶ ticket
+//! ```
+//!
+//! A batch's rows are sorted by shard, so each shard is locked once a batch. What is refused is
+//! counted per reason and tenant and given back with its line.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::{Mutex, RwLock};
+use pulseboard_history::{
+    Definition, History, SampleRecord, SeriesId,
+    log::{LogError, Ticket},
+};
+use pulseboard_series::{
+    Batch, KeyRef, Kind, Reason, Row, batch::Refused, is_stale_marker, limits::REFUSED_KEPT_MAX,
+};
+
+use crate::{
+    keep::House,
+    selector::Selector,
+    table::{Entry, SHARDS, SlotRef, Table, shard_of},
+    tenant::{DEFAULT_TENANT, TENANTS_MAX, Tenant},
+    watch::{Catalog, Seat, SeriesName, Watch},
+    window::{Pushed, Sample, Scratch, WindowCopy},
+};
+
+/// How much is kept in memory, and what is accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Samples this far back stay in memory at full resolution, in milliseconds; also how late a
+    /// sample may come. Longer: more memory. Shorter: late senders are refused.
+    pub window_ms: i64,
+    /// A sample may be this far ahead of this server's clock, in milliseconds.
+    pub ahead_ms: i64,
+    /// A series without a new sample for this long goes, in milliseconds (or after three of its
+    /// own intervals, if that is longer).
+    pub ttl_ms: i64,
+    /// Series of one tenant in memory; a new one past it is refused.
+    pub series_max: u64,
+    /// Bytes of all series in memory. Past it the window is shortened for all; new series are
+    /// refused while that does not suffice.
+    pub memory_max_bytes: u64,
+}
+
+impl Default for EngineOptions {
+    /// 15 minutes, 10 minutes ahead, an hour to live, a million series, 1 GiB.
+    fn default() -> Self {
+        Self {
+            window_ms: 15 * 60_000,
+            ahead_ms: 10 * 60_000,
+            ttl_ms: 3_600_000,
+            series_max: 1_000_000,
+            memory_max_bytes: 1 << 30,
+        }
+    }
+}
+
+/// How long a series with a single sample counts as coming in.
+pub(crate) const LONE_SAMPLE_LIVES_MS: i64 = 300_000;
+
+/// The shortest silence that makes a series a stopped one.
+const STOPPED_AFTER_MIN_MS: i64 = 3_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) options: EngineOptions,
+    pub(crate) table: Table,
+    pub(crate) history: Option<Arc<History>>,
+    tenants: RwLock<HashMap<Box<str>, Arc<Tenant>>>,
+    next_id: AtomicU32,
+    /// Grows when the log has failed: what it was told before may not be on the disk, so every
+    /// series says again what it is.
+    pub(crate) generation: AtomicU32,
+    /// Bytes of all series, as the last sweep counted them, and of those made since.
+    pub(crate) held_bytes: AtomicU64,
+    /// How far back the window reaches now; shortened where memory is short.
+    pub(crate) window_now_ms: AtomicU64,
+    /// Numbers of series that the history knows and memory does not: one that comes back goes on
+    /// under its number.
+    pub(crate) retired: Mutex<HashMap<Fingerprint, SeriesId>>,
+    /// Held by whoever keeps house; nobody else waits for it.
+    pub(crate) house: Mutex<House>,
+    pub(crate) units: Mutex<HashMap<Box<str>, Arc<str>>>,
+    no_unit: Arc<str>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Appended {
+    /// Samples taken; duplicates of what was there count too.
+    pub accepted: u64,
+    /// The first lines refused, by parser or engine, sorted by line.
+    pub refused: Vec<Refused>,
+    /// All lines refused.
+    pub refused_total: u64,
+    /// Whether the samples are safe.
+    pub safety: Safety,
+}
+
+/// How safe the samples of a batch are.
+#[derive(Debug)]
+pub enum Safety {
+    /// There is no history, or nothing was taken: nothing to wait for.
+    InMemory,
+    /// They are when this ticket says so.
+    Pending(Ticket),
+    /// The history cannot take them now: they are in memory alone.
+    Unsafe(LogError),
+}
+
+/// Why there is no tenant of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {TENANTS_MAX} tenants already; no further one is taken")]
+pub struct TooManyTenants;
+
+/// A series as a question finds it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub(crate) place: SlotRef,
+    /// Its number in the history.
+    pub id: SeriesId,
+    /// Its key, see [`KeyRef`].
+    pub key: Box<[u8]>,
+    /// Unit of its values; empty where nobody said.
+    pub unit: Arc<str>,
+    /// How it grows.
+    pub kind: Kind,
+    /// Newest sample by time.
+    pub last: Option<Sample>,
+    /// Typical distance of two samples in milliseconds; 0 before the second.
+    pub interval_ms: u32,
+    /// Whether it has stopped.
+    pub is_stopped: bool,
+}
+
+impl Found {
+    /// Name and labels.
+    #[must_use]
+    pub fn key(&self) -> KeyRef<'_> {
+        KeyRef::new(&self.key)
+    }
+}
+
+/// Tells a series from all others in a few bytes: 128 bits of hashes that nobody outside knows.
+pub(crate) type Fingerprint = (u64, u64);
+
+/// The fingerprint of a key whose placed hash is `hash`.
+pub(crate) fn fingerprint(hash: u64, key: &[u8]) -> Fingerprint {
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    (hash, STATE.hash_one(key))
+}
+
+/// Buffers of one thread that appends.
+#[derive(Default)]
+struct Buffers {
+    /// Places in the batch, sorted by shard.
+    order: Vec<u32>,
+    record: SampleRecord,
+    scratch: Scratch,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+impl Engine {
+    /// An engine without series.
+    #[must_use]
+    pub fn new(options: EngineOptions, history: Option<Arc<History>>) -> Self {
+        let engine = Self {
+            window_now_ms: AtomicU64::new(options.window_ms.unsigned_abs()),
+            options,
+            table: Table::default(),
+            history,
+            tenants: RwLock::default(),
+            next_id: AtomicU32::new(1),
+            generation: AtomicU32::default(),
+            retired: Mutex::default(),
+            house: Mutex::default(),
+            held_bytes: AtomicU64::default(),
+            units: Mutex::default(),
+            no_unit: Arc::from(""),
+        };
+        // The first of all, so that it cannot fail.
+        drop(engine.tenant(DEFAULT_TENANT));
+        engine
+    }
+
+    /// The tenant of this name, made where needed. The caller has checked the name's form.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn tenant(&self, name: &str) -> Result<Arc<Tenant>, TooManyTenants> {
+        if let Some(known) = self.known_tenant(name) {
+            return Ok(known);
+        }
+        let mut tenants = self.tenants.write();
+        if let Some(known) = tenants.get(name) {
+            return Ok(Arc::clone(known));
+        }
+        if tenants.len() >= TENANTS_MAX {
+            return Err(TooManyTenants);
+        }
+        let number = u32::try_from(tenants.len()).unwrap_or(u32::MAX);
+        let tenant = Arc::new(Tenant::new(name, number));
+        tenants.insert(name.into(), Arc::clone(&tenant));
+        Ok(tenant)
+    }
+
+    /// The tenant of this name, if anything was ever done in its name.
+    #[must_use]
+    pub fn known_tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.tenants.read().get(name).cloned()
+    }
+
+    /// All tenants, by name.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<Arc<Tenant>> {
+        let mut tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        tenants.sort_by(|one, other| one.name.cmp(&other.name));
+        tenants
+    }
+
+    /// Takes a batch in. Never waits for a disk or a reader; see [`Safety`] for what the caller
+    /// waits for.
+    pub fn append(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, buffers))
+    }
+
+    fn append_with(
+        &self,
+        tenant: &Arc<Tenant>,
+        batch: &Batch,
+        now_ms: i64,
+        buffers: &mut Buffers,
+    ) -> Appended {
+        let mut taking = Taking {
+            engine: self,
+            tenant,
+            batch,
+            now_ms,
+            segment: self
+                .history
+                .as_ref()
+                .map_or(0, |history| history.current_wal_segment()),
+            generation: self.generation.load(Ordering::Relaxed),
+            accepted: 0,
+            replaced: 0,
+            refused: batch.refused().to_vec(),
+            refused_by_code: *batch.refused_by_code(),
+        };
+        buffers.record.clear();
+        let starts = sort_by_shard(tenant, batch, &mut buffers.order);
+        let mut from = 0;
+        for (number, to) in starts.into_iter().enumerate() {
+            let rows = buffers.order.get(from..to).unwrap_or_default();
+            from = to;
+            taking.take_shard(number, rows, &mut buffers.record, &mut buffers.scratch);
+        }
+        tenant.count(taking.accepted, taking.replaced, &taking.refused_by_code);
+        let refused_total = taking.refused_by_code.iter().sum();
+        let mut refused = taking.refused;
+        refused.sort_by_key(|refused| refused.line);
+        refused.truncate(REFUSED_KEPT_MAX);
+        Appended {
+            accepted: taking.accepted,
+            refused,
+            refused_total,
+            safety: match &self.history {
+                Some(history) if !buffers.record.is_empty() => {
+                    match history.append_samples(&buffers.record) {
+                        Ok(ticket) => Safety::Pending(ticket),
+                        Err(error) => {
+                            self.generation.fetch_add(1, Ordering::Relaxed);
+                            Safety::Unsafe(error)
+                        }
+                    }
+                }
+                _ => Safety::InMemory,
+            },
+        }
+    }
+
+    /// A unit's text, shared by all that have it.
+    pub(crate) fn unit(&self, unit: &str) -> Arc<str> {
+        if unit.is_empty() {
+            return Arc::clone(&self.no_unit);
+        }
+        let mut units = self.units.lock();
+        if let Some(known) = units.get(unit) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<str> = unit.into();
+        if units.len() < pulseboard_series::limits::DESCRIPTIONS_MAX {
+            units.insert(unit.into(), Arc::clone(&shared));
+        }
+        shared
+    }
+
+    /// Whether memory is so short that no new series is taken.
+    fn is_full(&self) -> bool {
+        self.held_bytes.load(Ordering::Relaxed) >= self.options.memory_max_bytes
+    }
+
+    /// No series made from now on has this number.
+    pub(crate) fn take_id(&self, id: SeriesId) {
+        self.next_id
+            .fetch_max(id.0.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Makes the entry of a new series and lets everybody know who waits for such.
+    pub(crate) fn make_entry(
+        &self,
+        tenant: &Arc<Tenant>,
+        id: SeriesId,
+        key: &[u8],
+        hash: u64,
+        (kind, unit): (Kind, &str),
+    ) -> Entry {
+        let name = SeriesName {
+            key: key.into(),
+            unit: self.unit(unit),
+            kind,
+        };
+        let mut seats = Vec::new();
+        for watch in tenant.watches.lock().iter() {
+            if watch.selector.takes(name.key())
+                && let Some(number) = watch.admit(name.clone())
+            {
+                let watch = Arc::clone(watch);
+                seats.push(Seat { watch, number });
+            }
+        }
+        if let Some(catalog) = &*tenant.catalog.lock() {
+            catalog.tell(name.clone(), true);
+        }
+        Entry {
+            id,
+            tenant: Arc::clone(tenant),
+            hash,
+            key: name.key,
+            unit: name.unit,
+            kind,
+            is_ended: false,
+            window: Default::default(),
+            last: None,
+            arrived_ms: i64::MIN,
+            interval_ms: 0,
+            unsealed_segment: 0,
+            unsealed_ms: i64::MAX,
+            sealed_ms: i64::MIN,
+            late: None,
+            seats: (!seats.is_empty()).then(|| Box::new(seats)),
+            defined_in: u32::MAX,
+        }
+    }
+
+    pub(crate) fn enlist(tenant: &Tenant, key: KeyRef<'_>, place: SlotRef) {
+        let mut names = tenant.names.lock();
+        match names.get_mut(key.name()) {
+            Some(places) => places.push(place),
+            None => {
+                names.insert(key.name().into(), vec![place]);
+            }
+        }
+    }
+
+    /// The series of a tenant that a selector names and `also` lets through, sorted by key; at
+    /// most `max` of those behind `after`. With the count of all that match.
+    #[must_use]
+    pub fn find(
+        &self,
+        tenant: &Tenant,
+        selector: &Selector,
+        also: impl Fn(KeyRef<'_>) -> bool,
+        after: Option<&str>,
+        max: usize,
+        now_ms: i64,
+    ) -> (Vec<Found>, u64) {
+        let groups: Vec<Vec<SlotRef>> = {
+            let names = tenant.names.lock();
+            match selector.name() {
+                Some(name) => names.get(name).cloned().into_iter().collect(),
+                None => names.values().cloned().collect(),
+            }
+        };
+        let mut matched = 0;
+        let mut found: Vec<Found> = Vec::new();
+        // Names come in order; within a name the first ones are kept sorted.
+        let mut first: BTreeMap<String, Found> = BTreeMap::new();
+        for places in groups {
+            for place in places {
+                let wanted = max - found.len().min(max);
+                let is_one = |entry: &mut Entry| {
+                    let key = entry.key();
+                    if !selector.takes(key) || !also(key) {
+                        return None;
+                    }
+                    if wanted == 0 {
+                        return Some(None);
+                    }
+                    let text = key.to_string();
+                    let is_behind = after.is_none_or(|after| *text > *after);
+                    let is_early = first.len() < wanted
+                        || first.last_key_value().is_some_and(|last| text < *last.0);
+                    let one =
+                        (is_behind && is_early).then(|| (text, Found::of(entry, place, now_ms)));
+                    Some(one)
+                };
+                let Some(Some(one)) = self.table.with(place, is_one) else {
+                    continue;
+                };
+                matched += 1;
+                if let Some((text, one)) = one {
+                    first.insert(text, one);
+                    if first.len() > wanted {
+                        first.pop_last();
+                    }
+                }
+            }
+            found.extend(std::mem::take(&mut first).into_values());
+        }
+        (found, matched)
+    }
+
+    /// The samples of `from_ms..to_ms` that are in memory, copied; `None` when the series has
+    /// gone.
+    #[must_use]
+    pub fn copy(&self, found: &Found, from_ms: i64, to_ms: i64) -> Option<WindowCopy> {
+        self.table
+            .with(found.place, |entry| entry.window.copy(from_ms, to_ms))
+    }
+
+    /// Watches a selector: everything appended to its series from now on is gathered by `watch`.
+    /// Returns how many series it has now.
+    ///
+    /// # Errors
+    /// It names more than [`crate::watch::WATCHED_SERIES_MAX`] series; nothing is watched.
+    pub fn watch(&self, tenant: &Tenant, watch: &Arc<Watch>) -> Result<u64, u64> {
+        // First, so that series that appear meanwhile are not missed; those are seated once by
+        // the check below.
+        tenant.watches.lock().push(Arc::clone(watch));
+        let max = crate::watch::WATCHED_SERIES_MAX;
+        let (found, matched) = self.find(tenant, &watch.selector, |_| true, None, max + 1, 0);
+        if found.len() > max {
+            self.unwatch(tenant, watch);
+            return Err(matched);
+        }
+        for one in found {
+            self.table.with(one.place, |entry| {
+                let seats = entry.seats.get_or_insert_default();
+                if seats.iter().any(|seat| Arc::ptr_eq(&seat.watch, watch)) {
+                    return;
+                }
+                let name = SeriesName {
+                    key: one.key,
+                    unit: one.unit,
+                    kind: one.kind,
+                };
+                if let Some(number) = watch.admit(name) {
+                    let watch = Arc::clone(watch);
+                    seats.push(Seat { watch, number });
+                }
+            });
+        }
+        Ok(matched)
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&self, tenant: &Tenant, watch: &Arc<Watch>) {
+        tenant
+            .watches
+            .lock()
+            .retain(|known| !Arc::ptr_eq(known, watch));
+        let (found, _) = self.find(tenant, &watch.selector, |_| true, None, usize::MAX, 0);
+        for one in found {
+            self.table.with(one.place, |entry| {
+                if let Some(seats) = &mut entry.seats {
+                    seats.retain(|seat| !Arc::ptr_eq(&seat.watch, watch));
+                    if seats.is_empty() {
+                        entry.seats = None;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Who is told of the tenant's series that come and go; the one before is told no more.
+    pub fn tell_catalog(&self, tenant: &Tenant, catalog: Option<Arc<Catalog>>) {
+        *tenant.catalog.lock() = catalog;
+    }
+
+    /// Series in memory, of all tenants.
+    #[must_use]
+    pub fn series(&self) -> u64 {
+        (0..SHARDS)
+            .map(|number| self.table.shard(number).lock().len() as u64)
+            .sum()
+    }
+
+    /// Bytes that all series take, as last counted.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How far back the window reaches now, in milliseconds.
+    #[must_use]
+    pub fn window_ms(&self) -> i64 {
+        i64::try_from(self.window_now_ms.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+    }
+}
+
+impl Found {
+    fn of(entry: &Entry, place: SlotRef, now_ms: i64) -> Self {
+        Self {
+            place,
+            id: entry.id,
+            key: entry.key.clone(),
+            unit: Arc::clone(&entry.unit),
+            kind: entry.kind,
+            last: entry.last,
+            interval_ms: entry.interval_ms,
+            is_stopped: is_stopped(entry, now_ms),
+        }
+    }
+}
+
+/// Whether nothing came for three of a series' own intervals, or its sender ended it.
+pub(crate) fn is_stopped(entry: &Entry, now_ms: i64) -> bool {
+    let patience = match entry.interval_ms {
+        0 => LONE_SAMPLE_LIVES_MS,
+        interval_ms => (3 * i64::from(interval_ms)).max(STOPPED_AFTER_MIN_MS),
+    };
+    entry.is_ended || now_ms.saturating_sub(entry.arrived_ms) > patience
+}
+
+/// One batch on its way in.
+struct Taking<'a> {
+    engine: &'a Engine,
+    tenant: &'a Arc<Tenant>,
+    batch: &'a Batch,
+    now_ms: i64,
+    /// The log's segment that what follows cannot be older than.
+    segment: u32,
+    /// As [`Engine::generation`].
+    generation: u32,
+    accepted: u64,
+    replaced: u64,
+    refused: Vec<Refused>,
+    refused_by_code: [u64; Reason::CODES.len()],
+}
+
+impl Taking<'_> {
+    fn take_shard(
+        &mut self,
+        number: usize,
+        rows: &[u32],
+        record: &mut SampleRecord,
+        scratch: &mut Scratch,
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut shard = self.engine.table.shard(number).lock();
+        for index in rows {
+            let Some(row) = self.batch.rows().get(*index as usize) else {
+                continue;
+            };
+            let at_ms = match self.check_time(row) {
+                Ok(at_ms) => at_ms,
+                Err(reason) => {
+                    self.refuse(row.line, reason);
+                    continue;
+                }
+            };
+            let key = self.batch.key(row);
+            let hash = self.tenant.place(row.hash);
+            let known = shard.find(self.tenant.number, hash, key.as_bytes());
+            let slot = match known {
+                Some(slot) => slot,
+                // The end of what is not there is nothing.
+                None if is_stale_marker(row.value) => {
+                    self.accepted += 1;
+                    continue;
+                }
+                None => match self.make(number, row, hash) {
+                    Ok(entry) => {
+                        let id = entry.id;
+                        let slot = shard.insert(entry);
+                        let place = SlotRef {
+                            shard: number as u8,
+                            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+                            id,
+                        };
+                        Engine::enlist(self.tenant, key, place);
+                        slot
+                    }
+                    Err(reason) => {
+                        self.refuse(row.line, reason);
+                        continue;
+                    }
+                },
+            };
+            let Some(entry) = shard.get_mut(slot) else {
+                continue;
+            };
+            self.accepted += 1;
+            self.describe(entry, row);
+            if entry.defined_in != self.generation {
+                entry.defined_in = self.generation;
+                self.define(entry);
+            }
+            let pushed = entry.take(at_ms, row.value, self.now_ms, scratch);
+            // What is there already goes into the log again: when its first copy did not get to
+            // the disk, its sender sends it again, and must not be told that all is well.
+            entry.note_unsealed(at_ms, row.value, self.segment);
+            record.push(entry.id, at_ms, row.value);
+            match pushed {
+                Pushed::Same => continue,
+                Pushed::Replaced => self.replaced += 1,
+                Pushed::New => {}
+            }
+            if let Some(seats) = &entry.seats {
+                for seat in seats.iter() {
+                    seat.watch.gather(seat.number, (at_ms, row.value));
+                }
+            }
+        }
+    }
+
+    fn check_time(&self, row: &Row) -> Result<i64, Reason> {
+        if row.at_ms == Row::NOW {
+            return Ok(self.now_ms);
+        }
+        let oldest_ms = self.now_ms - self.engine.options.window_ms;
+        let newest_ms = self.now_ms + self.engine.options.ahead_ms;
+        if row.at_ms < oldest_ms {
+            return Err(Reason::TooOld {
+                at_ms: row.at_ms,
+                oldest_ms,
+            });
+        }
+        if row.at_ms > newest_ms {
+            return Err(Reason::InFuture {
+                at_ms: row.at_ms,
+                newest_ms,
+            });
+        }
+        Ok(row.at_ms)
+    }
+
+    #[cold]
+    fn make(&self, shard: usize, row: &Row, hash: u64) -> Result<Entry, Reason> {
+        debug_assert_eq!(shard, shard_of(hash));
+        let max = self.engine.options.series_max;
+        if self.engine.is_full() {
+            return Err(Reason::WindowFull);
+        }
+        if self.tenant.series.fetch_add(1, Ordering::Relaxed) >= max {
+            self.tenant.series.fetch_sub(1, Ordering::Relaxed);
+            return Err(Reason::SeriesLimit(max));
+        }
+        let key = self.batch.key(row).as_bytes();
+        let known = self.engine.history.as_ref().and_then(|_| {
+            let fingerprint = fingerprint(hash, key);
+            self.engine.retired.lock().remove(&fingerprint)
+        });
+        let id =
+            known.unwrap_or_else(|| SeriesId(self.engine.next_id.fetch_add(1, Ordering::Relaxed)));
+        let (kind, unit) = self.batch.description(row);
+        let entry = self
+            .engine
+            .make_entry(self.tenant, id, key, hash, (kind, unit));
+        self.engine
+            .held_bytes
+            .fetch_add(entry.held_bytes() as u64, Ordering::Relaxed);
+        Ok(entry)
+    }
+
+    /// Has the history keep what the series is, before any of its samples.
+    fn define(&self, entry: &Entry) {
+        let Some(history) = &self.engine.history else {
+            return;
+        };
+        let definition = Definition {
+            id: entry.id,
+            tenant: self.tenant.name.clone(),
+            key: entry.key.clone(),
+            unit: (*entry.unit).into(),
+            kind: entry.kind as u8,
+            created_ms: self.now_ms,
+        };
+        if let Err(error) = history.append_definition(&definition) {
+            // Said again with the next sample: a refusal is a new generation.
+            tracing::debug!(%error, series = %entry.key(), "the history did not take a new series");
+        }
+    }
+
+    /// Takes over what the sender says of the series, where it says more than was known.
+    fn describe(&self, entry: &mut Entry, row: &Row) {
+        let (kind, unit) = self.batch.description(row);
+        let says_kind = kind != Kind::Unknown && kind != entry.kind;
+        let says_unit = !unit.is_empty() && *unit != *entry.unit;
+        if says_kind || says_unit {
+            if says_kind {
+                entry.kind = kind;
+            }
+            if says_unit {
+                entry.unit = self.engine.unit(unit);
+            }
+            self.define(entry);
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, line: u32, reason: Reason) {
+        self.refused_by_code[reason.index()] += 1;
+        if self.refused.len() < 2 * REFUSED_KEPT_MAX {
+            self.refused.push(Refused { line, reason });
+        }
+    }
+}
+
+impl Entry {
+    /// Takes a sample into the window.
+    pub(crate) fn take(
+        &mut self,
+        at_ms: i64,
+        value: f64,
+        now_ms: i64,
+        scratch: &mut Scratch,
+    ) -> Pushed {
+        let pushed = self.window.push(at_ms, value, scratch);
+        self.arrived_ms = self.arrived_ms.max(now_ms);
+        match self.last {
+            Some((last_ms, _)) if at_ms > last_ms => {
+                self.learn_interval(at_ms - last_ms);
+                self.last = Some((at_ms, value));
+                self.is_ended = is_stale_marker(value);
+            }
+            Some((last_ms, _)) if at_ms == last_ms => self.last = Some((at_ms, value)),
+            Some(_) => {}
+            None => {
+                self.last = Some((at_ms, value));
+                self.is_ended = is_stale_marker(value);
+            }
+        }
+        pushed
+    }
+
+    /// Remembers that a sample is in the log alone.
+    pub(crate) fn note_unsealed(&mut self, at_ms: i64, value: f64, segment: u32) {
+        if segment == 0 {
+            return;
+        }
+        if self.unsealed_segment == 0 {
+            self.unsealed_segment = segment;
+            self.unsealed_ms = i64::MAX;
+        }
+        if at_ms > self.sealed_ms {
+            self.unsealed_ms = self.unsealed_ms.min(at_ms);
+        } else {
+            self.late.get_or_insert_default().push((at_ms, value));
+        }
+    }
+}
+
+/// Sorts the places of a batch's rows by shard, keeping the order within each; the end of each
+/// shard's stretch.
+fn sort_by_shard(tenant: &Tenant, batch: &Batch, order: &mut Vec<u32>) -> [usize; SHARDS] {
+    let rows = batch.rows();
+    let mut ends = [0_usize; SHARDS];
+    for row in rows {
+        ends[shard_of(tenant.place(row.hash))] += 1;
+    }
+    let mut starts = [0_usize; SHARDS];
+    let mut sum = 0;
+    for (start, end) in starts.iter_mut().zip(&mut ends) {
+        *start = sum;
+        sum += *end;
+        *end = sum;
+    }
+    order.clear();
+    order.resize(rows.len(), 0);
+    for (index, row) in (0_u32..).zip(rows) {
+        let next = &mut starts[shard_of(tenant.place(row.hash))];
+        order[*next] = index;
+        *next += 1;
+    }
+    ends
+}

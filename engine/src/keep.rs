@@ -1,0 +1,351 @@
+//! House-keeping: what is old leaves the window, what is due is sealed into the history, what is
+//! silent goes, and memory stays within its bound.
+//!
+//! One thread calls [`Engine::keep_house`] every few seconds. It goes through the shards in small
+//! slices, so that no writer waits for longer than one slice takes.
+//!
+//! ```text
+//!             sealed_ms                  unsealed_ms … newest
+//!  ───────────────┤ in the history, in memory ├───── in the log, in memory ─────▶ time
+//!   older than the window: out of memory           older than SEAL_AGE: sealed
+//! ```
+
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use pulseboard_history::{HistoryError, SealBatch, SeriesId};
+
+use crate::{
+    engine::{Engine, fingerprint},
+    table::{Entry, SHARDS, SlotRef},
+    watch::SeriesName,
+    window::{Sample, WindowCopy},
+};
+
+/// Samples older than this are sealed. Longer: larger chunks, which pack better. Shorter: a
+/// shorter log to read at start.
+const SEAL_AGE_MS: i64 = 15 * 60_000;
+
+/// Series are sealed at different moments, spread over this time.
+const SEAL_SPREAD_MS: i64 = 5 * 60_000;
+
+/// A log longer than this has everything sealed that is older than a minute, so that a start
+/// does not take minutes.
+const LOG_BYTES_MAX: u64 = 512 << 20;
+
+/// Entries looked at under one lock.
+const SLICE: usize = 512;
+
+/// Series sealed in one transaction at most, and their samples about.
+const SEAL_SERIES_MAX: usize = 4_096;
+const SEAL_SAMPLES_MAX: usize = 1 << 20;
+
+/// The window is not shortened below this.
+const WINDOW_MIN_MS: u64 = 60_000;
+
+/// A segment of the log is ended after this time, so that a quiet server's log does not grow for
+/// days before any of it can go.
+const SEGMENT_LASTS_MS: i64 = 5 * 60_000;
+
+/// What house-keeping remembers from round to round.
+#[derive(Debug, Default)]
+pub(crate) struct House {
+    log_failures: u64,
+    rotated_ms: i64,
+    log_bytes: u64,
+}
+
+/// What one round of house-keeping did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Series that went because nothing came any more.
+    pub vanished: u64,
+    /// Series of which something was sealed.
+    pub sealed_series: u64,
+    /// Samples sealed.
+    pub sealed_samples: u64,
+}
+
+/// What is about to be sealed of one series, and how to undo it.
+struct Sealing {
+    place: SlotRef,
+    copy: WindowCopy,
+    late: Vec<Sample>,
+    unsealed_ms: i64,
+    sealed_ms_before: i64,
+    segment_before: u32,
+}
+
+impl Engine {
+    /// One round; `everything` seals all that is not, whatever its age.
+    ///
+    /// # Errors
+    /// The history does not take it. Nothing is lost: it stays in memory and in the log.
+    pub fn keep_house(&self, now_ms: i64, everything: bool) -> Result<Kept, HistoryError> {
+        let mut house = self.house.lock();
+        self.look_after_log(&mut house, now_ms);
+        let mut kept = Kept::default();
+        let mut held_bytes = 0;
+        let mut oldest_segment = self
+            .history
+            .as_ref()
+            .map(|history| history.current_wal_segment());
+        let mut sealing = Vec::new();
+        let mut samples_due = 0;
+        let age_ms = self.seal_age_ms(house.log_bytes, everything);
+        for number in 0..SHARDS {
+            let mut from = 0;
+            loop {
+                let mut shard = self.table.shard(number).lock();
+                if from == 0 {
+                    held_bytes += shard.spare_bytes() as u64;
+                }
+                let (slots, is_end) = shard.slice(from, SLICE);
+                let mut gone = Vec::new();
+                for slot in slots {
+                    let Some(entry) = shard.get_mut(slot) else {
+                        continue;
+                    };
+                    let place = SlotRef {
+                        shard: number as u8,
+                        slot: u32::try_from(slot).unwrap_or(u32::MAX),
+                        id: entry.id,
+                    };
+                    if entry.is_due(now_ms, age_ms) {
+                        let due = entry.begin_sealing(place);
+                        samples_due += due.copy.count() + due.late.len();
+                        sealing.push(due);
+                    }
+                    self.evict(entry, now_ms);
+                    if entry.is_over(now_ms, self.options.ttl_ms) {
+                        gone.push(slot);
+                    }
+                    held_bytes += entry.held_bytes() as u64;
+                }
+                for slot in gone {
+                    if let Some(entry) = shard.remove(slot) {
+                        kept.vanished += 1;
+                        if self.history.is_some() {
+                            let fingerprint = fingerprint(entry.hash, &entry.key);
+                            self.retired.lock().insert(fingerprint, entry.id);
+                        }
+                        Self::delist(number, slot, entry);
+                    }
+                }
+                drop(shard);
+                if sealing.len() >= SEAL_SERIES_MAX || samples_due >= SEAL_SAMPLES_MAX {
+                    self.seal(&mut sealing, &mut kept)?;
+                    samples_due = 0;
+                }
+                if is_end {
+                    break;
+                }
+                from += SLICE;
+            }
+        }
+        self.seal(&mut sealing, &mut kept)?;
+        self.held_bytes.store(held_bytes, Ordering::Relaxed);
+        self.fit_window(held_bytes);
+        // After the sealing: what was in flight when the current segment was read is in it or in
+        // a later one.
+        for number in 0..SHARDS {
+            let unsealed = self.table.shard(number).lock().oldest_unsealed_segment();
+            oldest_segment = oldest_segment.map(|oldest| oldest.min(unsealed));
+        }
+        if let (Some(history), Some(oldest)) = (&self.history, oldest_segment) {
+            history.release_wal(oldest.saturating_sub(1))?;
+        }
+        Ok(kept)
+    }
+
+    /// Ends a segment that has lasted long enough, and notices that the log has failed.
+    fn look_after_log(&self, house: &mut MutexGuard<'_, House>, now_ms: i64) {
+        let Some(history) = &self.history else {
+            return;
+        };
+        let stats = history.stats().log;
+        house.log_bytes = stats.bytes;
+        if stats.failures != house.log_failures {
+            house.log_failures = stats.failures;
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+        if now_ms - house.rotated_ms >= SEGMENT_LASTS_MS {
+            house.rotated_ms = now_ms;
+            if let Err(error) = history.rotate_wal() {
+                tracing::debug!(%error, "the log did not begin a new segment");
+            }
+        }
+    }
+
+    fn seal_age_ms(&self, log_bytes: u64, everything: bool) -> i64 {
+        if everything {
+            return i64::MIN;
+        }
+        if log_bytes > LOG_BYTES_MAX || self.window_ms() < self.options.window_ms {
+            return 60_000;
+        }
+        SEAL_AGE_MS
+    }
+
+    fn evict(&self, entry: &mut Entry, now_ms: i64) {
+        let mut before_ms = now_ms.saturating_sub(self.window_ms());
+        if entry.unsealed_segment > 0 {
+            before_ms = before_ms.min(entry.unsealed_ms);
+        }
+        entry.window.evict(before_ms);
+    }
+
+    /// Shortens the window where memory is short, and lengthens it again when it is not.
+    fn fit_window(&self, held_bytes: u64) {
+        let wanted = self.options.window_ms.unsigned_abs();
+        let now = self.window_now_ms.load(Ordering::Relaxed);
+        let max = self.options.memory_max_bytes;
+        let next = if held_bytes > max / 10 * 9 {
+            (now / 2).max(WINDOW_MIN_MS.min(wanted))
+        } else if held_bytes < max / 10 * 6 {
+            (now + now / 4).min(wanted)
+        } else {
+            now
+        };
+        if next < now {
+            tracing::warn!(
+                held_bytes,
+                memory_max_bytes = max,
+                window_ms = next,
+                "the window is shortened, since memory is short"
+            );
+        }
+        self.window_now_ms.store(next, Ordering::Relaxed);
+    }
+
+    fn delist(shard: usize, slot: usize, entry: Entry) {
+        let tenant = &entry.tenant;
+        tenant.series.fetch_sub(1, Ordering::Relaxed);
+        let mut names = tenant.names.lock();
+        let name = entry.key().name();
+        if let Some(places) = names.get_mut(name) {
+            places.retain(|place| usize::from(place.shard) != shard || place.slot as usize != slot);
+            if places.is_empty() {
+                names.remove(name);
+            }
+        }
+        drop(names);
+        if let Some(catalog) = &*tenant.catalog.lock() {
+            let name = SeriesName {
+                key: entry.key.clone(),
+                unit: entry.unit.clone(),
+                kind: entry.kind,
+            };
+            catalog.tell(name, false);
+        }
+    }
+
+    /// Seals what has been gathered, in one transaction.
+    fn seal(&self, sealing: &mut Vec<Sealing>, kept: &mut Kept) -> Result<(), HistoryError> {
+        let due = std::mem::take(sealing);
+        let Some(history) = &self.history else {
+            return Ok(());
+        };
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut samples: Vec<(SeriesId, Vec<Sample>)> = Vec::with_capacity(due.len());
+        for one in &due {
+            let mut all = Vec::new();
+            one.copy.read(one.unsealed_ms, i64::MAX, &mut all);
+            if !one.late.is_empty() {
+                // The sort is stable: of two values for one time the one that came last wins.
+                let newer = std::mem::replace(&mut all, one.late.clone());
+                all.extend(newer);
+                all.sort_by_key(|sample| sample.0);
+                all.reverse();
+                all.dedup_by_key(|sample| sample.0);
+                all.reverse();
+            }
+            if !all.is_empty() {
+                samples.push((one.place.id, all));
+            }
+        }
+        let batch = SealBatch {
+            series: samples
+                .iter()
+                .map(|(id, samples)| (*id, samples.as_slice()))
+                .collect(),
+            safe_segment: None,
+        };
+        if let Err(error) = history.seal(&batch) {
+            for one in due {
+                self.table.with(one.place, |entry| {
+                    entry.undo_sealing(one.late.clone(), &one)
+                });
+            }
+            return Err(error);
+        }
+        kept.sealed_series += samples.len() as u64;
+        kept.sealed_samples += samples
+            .iter()
+            .map(|(_, samples)| samples.len() as u64)
+            .sum::<u64>();
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// Whether its oldest unsealed sample is old enough.
+    fn is_due(&self, now_ms: i64, age_ms: i64) -> bool {
+        if self.unsealed_segment == 0 {
+            return false;
+        }
+        let oldest_late = self
+            .late
+            .as_ref()
+            .and_then(|late| late.iter().map(|sample| sample.0).min());
+        let oldest_ms = oldest_late.map_or(self.unsealed_ms, |late| late.min(self.unsealed_ms));
+        if age_ms < SEAL_AGE_MS {
+            return age_ms == i64::MIN || now_ms.saturating_sub(oldest_ms) > age_ms;
+        }
+        let spread = i64::from(self.id.0.wrapping_mul(0x9e37_79b9)) % SEAL_SPREAD_MS;
+        now_ms.saturating_sub(oldest_ms) > age_ms + spread
+    }
+
+    /// From here on what comes counts as not sealed; what there is goes with the result.
+    fn begin_sealing(&mut self, place: SlotRef) -> Sealing {
+        let late = self.late.take().map(|late| *late).unwrap_or_default();
+        let sealing = Sealing {
+            place,
+            copy: self.window.copy(self.unsealed_ms, i64::MAX),
+            late,
+            unsealed_ms: self.unsealed_ms,
+            sealed_ms_before: self.sealed_ms,
+            segment_before: self.unsealed_segment,
+        };
+        self.unsealed_segment = 0;
+        self.unsealed_ms = i64::MAX;
+        if let Some((last_ms, _)) = self.last {
+            self.sealed_ms = self.sealed_ms.max(last_ms);
+        }
+        sealing
+    }
+
+    /// The history did not take it: everything is as it was, and what came since is there too.
+    fn undo_sealing(&mut self, late: Vec<Sample>, sealing: &Sealing) {
+        self.sealed_ms = sealing.sealed_ms_before;
+        self.unsealed_ms = self.unsealed_ms.min(sealing.unsealed_ms);
+        self.unsealed_segment = match self.unsealed_segment {
+            0 => sealing.segment_before,
+            segment => segment.min(sealing.segment_before),
+        };
+        if !late.is_empty() || self.late.is_some() {
+            let newer = self.late.take().map(|late| *late).unwrap_or_default();
+            // Late ones that are no longer late are found in the window as well; twice is no harm.
+            self.late = Some(Box::new(late.into_iter().chain(newer).collect()));
+        }
+    }
+
+    /// Whether nothing came for so long that it goes. What is not sealed stays.
+    fn is_over(&self, now_ms: i64, ttl_ms: i64) -> bool {
+        let patience = ttl_ms.max(3 * i64::from(self.interval_ms));
+        self.unsealed_segment == 0 && now_ms.saturating_sub(self.arrived_ms) > patience
+    }
+}

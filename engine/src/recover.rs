@@ -1,0 +1,185 @@
+//! A start: series and samples come back from the history.
+
+use std::{collections::HashMap, sync::Arc};
+
+use pulseboard_history::{
+    Definition, History, HistoryError, HistoryOptions, RecoverSink, RecoveryReport, SeriesId,
+};
+use pulseboard_series::{KeyRef, Kind, batch::hash_key};
+
+use crate::{
+    engine::{Engine, EngineOptions, fingerprint},
+    table::{SlotRef, shard_of},
+    window::Scratch,
+};
+
+/// What comes from the log counts as being in its oldest segment, until it has been sealed again.
+const OLDEST_SEGMENT: u32 = 1;
+
+/// Where the history's series went.
+struct Recovering<'a> {
+    engine: &'a Engine,
+    definitions: HashMap<SeriesId, Known>,
+    scratch: Scratch,
+    now_ms: i64,
+    /// Samples whose series nobody defined, or that are too old for the window.
+    passed_over: u64,
+}
+
+enum Known {
+    /// Nothing of it is in memory yet.
+    Definition(Box<Definition>),
+    Entry(SlotRef),
+}
+
+impl Engine {
+    /// Opens the history in `dir` and takes the newest samples of it into memory.
+    ///
+    /// # Errors
+    /// As [`History::open`].
+    pub fn open(
+        dir: &std::path::Path,
+        options: EngineOptions,
+        history: HistoryOptions,
+        now_ms: i64,
+    ) -> Result<(Self, RecoveryReport), HistoryError> {
+        let mut engine = Self::new(options, None);
+        let mut recovering = Recovering {
+            engine: &engine,
+            definitions: HashMap::new(),
+            scratch: Scratch::default(),
+            now_ms,
+            passed_over: 0,
+        };
+        let (history, report) = History::open(dir, history, &mut recovering)?;
+        recovering.read_sealed(&history)?;
+        if recovering.passed_over > 0 {
+            tracing::debug!(
+                samples = recovering.passed_over,
+                "the log has samples that the window does not take"
+            );
+        }
+        recovering.retire();
+        drop(recovering);
+        engine.history = Some(Arc::new(history));
+        Ok((engine, report))
+    }
+}
+
+impl Recovering<'_> {
+    /// Fills the window with what has been sealed of its time.
+    fn read_sealed(&mut self, history: &History) -> Result<(), HistoryError> {
+        let from_ms = self.now_ms - self.engine.options.window_ms;
+        let mut snapshot = history.snapshot()?;
+        let ids: Vec<SeriesId> = self.definitions.keys().copied().collect();
+        let mut samples = Vec::new();
+        for id in ids {
+            samples.clear();
+            snapshot.read_raw(id, from_ms, i64::MAX, &mut samples)?;
+            for (at_ms, value) in &samples {
+                self.put(id, *at_ms, *value, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers the numbers of series of which nothing is young enough for memory.
+    fn retire(&mut self) {
+        let mut retired = self.engine.retired.lock();
+        for known in self.definitions.values() {
+            let Known::Definition(definition) = known else {
+                continue;
+            };
+            if let Ok(tenant) = self.engine.tenant(&definition.tenant) {
+                let hash = tenant.place(hash_key(&definition.key));
+                retired.insert(fingerprint(hash, &definition.key), definition.id);
+            }
+        }
+    }
+
+    fn put(&mut self, id: SeriesId, at_ms: i64, value: f64, is_sealed: bool) {
+        let Some(place) = self.place(id) else {
+            self.passed_over += 1;
+            return;
+        };
+        let scratch = &mut self.scratch;
+        self.engine.table.with(place, |entry| {
+            entry.take(at_ms, value, at_ms, scratch);
+            if is_sealed {
+                // The log's samples come first: what is unsealed stays so.
+                if entry.unsealed_segment == 0 {
+                    entry.sealed_ms = entry.sealed_ms.max(at_ms);
+                }
+            } else {
+                entry.note_unsealed(at_ms, value, OLDEST_SEGMENT);
+            }
+        });
+    }
+
+    /// Where the series is, made now if this is its first sample.
+    fn place(&mut self, id: SeriesId) -> Option<SlotRef> {
+        let known = self.definitions.get_mut(&id)?;
+        let definition = match known {
+            Known::Entry(place) => return Some(*place),
+            Known::Definition(definition) => definition,
+        };
+        let place = make(self.engine, definition)?;
+        *known = Known::Entry(place);
+        Some(place)
+    }
+}
+
+/// Makes the entry of a series that the history knows; `None` where its definition is damaged.
+fn make(engine: &Engine, definition: &Definition) -> Option<SlotRef> {
+    let key = KeyRef::checked(&definition.key)?;
+    let tenant = engine.tenant(&definition.tenant).ok()?;
+    let hash = tenant.place(hash_key(key.as_bytes()));
+    let number = shard_of(hash);
+    let mut shard = engine.table.shard(number).lock();
+    if let Some(slot) = shard.find(tenant.number, hash, key.as_bytes()) {
+        // A file from before numbers were kept may know it twice.
+        return Some(SlotRef {
+            shard: number as u8,
+            slot: u32::try_from(slot).ok()?,
+            id: shard.get_mut(slot)?.id,
+        });
+    }
+    let described = (Kind::from_u8(definition.kind), &*definition.unit);
+    let entry = engine.make_entry(&tenant, definition.id, key.as_bytes(), hash, described);
+    let slot = shard.insert(entry);
+    let place = SlotRef {
+        shard: number as u8,
+        slot: u32::try_from(slot).ok()?,
+        id: definition.id,
+    };
+    tenant
+        .series
+        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Engine::enlist(&tenant, key, place);
+    Some(place)
+}
+
+impl RecoverSink for Recovering<'_> {
+    fn definition(&mut self, definition: Definition) {
+        self.engine.take_id(definition.id);
+        match self.definitions.get(&definition.id) {
+            // Kind or unit were said later than the first samples.
+            Some(Known::Entry(place)) => {
+                let unit = self.engine.unit(&definition.unit);
+                self.engine.table.with(*place, |entry| {
+                    entry.kind = Kind::from_u8(definition.kind);
+                    entry.unit = unit;
+                });
+            }
+            _ => {
+                let id = definition.id;
+                self.definitions
+                    .insert(id, Known::Definition(Box::new(definition)));
+            }
+        }
+    }
+
+    fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64) {
+        self.put(id, at_ms, value, false);
+    }
+}

@@ -1,0 +1,220 @@
+//! All series of all tenants: a hash table in shards, so that cores append beside each other.
+//!
+//! ```text
+//! key ──hash──▶ shard (upper bits) ──▶ index ──▶ slot: entry with its window
+//! ```
+//!
+//! A shard's lock is held for the rows of one body that fall into it, or to copy what a reader
+//! needs; nobody unpacks or waits under it.
+
+use std::sync::Arc;
+
+use hashbrown::{HashTable, hash_table::Entry as Place};
+use parking_lot::Mutex;
+use pulseboard_history::SeriesId;
+use pulseboard_series::{KeyRef, Kind};
+use slab::Slab;
+
+use crate::{
+    tenant::Tenant,
+    watch::Seat,
+    window::{Sample, SeriesWindow},
+};
+
+/// A power of two; more than cores that could meet.
+pub(crate) const SHARDS: usize = 16;
+
+/// Where an entry is, as long as it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SlotRef {
+    pub(crate) shard: u8,
+    pub(crate) slot: u32,
+    /// Tells an entry from a later one in the same slot.
+    pub(crate) id: SeriesId,
+}
+
+/// One series.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: SeriesId,
+    pub(crate) tenant: Arc<Tenant>,
+    /// As [`Tenant::place`] says.
+    pub(crate) hash: u64,
+    pub(crate) key: Box<[u8]>,
+    pub(crate) unit: Arc<str>,
+    pub(crate) kind: Kind,
+    /// Its sender said that it has ended; the next sample revives it.
+    pub(crate) is_ended: bool,
+    pub(crate) window: SeriesWindow,
+    /// Newest by time; `None` before the first.
+    pub(crate) last: Option<Sample>,
+    /// When the newest came, by this server's clock.
+    pub(crate) arrived_ms: i64,
+    /// Typical distance of two samples; 0 before the second.
+    pub(crate) interval_ms: u32,
+    /// The history's log segment that the oldest unsealed sample may be in; 0 when all are
+    /// sealed.
+    pub(crate) unsealed_segment: u32,
+    /// Time of the oldest unsealed sample that is newer than `sealed_ms`; meaningless when all
+    /// are sealed.
+    pub(crate) unsealed_ms: i64,
+    /// Up to this time the window's samples are sealed.
+    pub(crate) sealed_ms: i64,
+    /// Samples at or before `sealed_ms` that came afterwards, sorted by arrival.
+    #[expect(
+        clippy::box_collection,
+        reason = "rarely there: 8 bytes in each entry, not 24"
+    )]
+    pub(crate) late: Option<Box<Vec<Sample>>>,
+    /// The log's generation in which its definition was written.
+    pub(crate) defined_in: u32,
+    /// Who watches it.
+    #[expect(
+        clippy::box_collection,
+        reason = "rarely there: 8 bytes in each entry, not 24"
+    )]
+    pub(crate) seats: Option<Box<Vec<Seat>>>,
+}
+
+impl Entry {
+    pub(crate) fn key(&self) -> KeyRef<'_> {
+        KeyRef::new(&self.key)
+    }
+
+    /// Bytes that it costs, besides its place in the index.
+    pub(crate) fn held_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.key.len()
+            + self.window.held_bytes()
+            + self
+                .late
+                .as_ref()
+                .map_or(0, |late| late.capacity() * size_of::<Sample>())
+    }
+
+    /// Follows the distance of samples: quickly at first, then steadily; a gap of many intervals
+    /// is an outage and moves it little.
+    pub(crate) fn learn_interval(&mut self, step_ms: i64) {
+        let step = u32::try_from(step_ms).unwrap_or(u32::MAX).max(1);
+        self.interval_ms = match self.interval_ms {
+            0 => step,
+            known => {
+                let bounded = step.min(known.saturating_mul(2));
+                let mean = (u64::from(known) * 3 + u64::from(bounded)).div_ceil(4);
+                u32::try_from(mean).unwrap_or(u32::MAX)
+            }
+        };
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    index: HashTable<u32>,
+    entries: Slab<Entry>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Table {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+}
+
+/// Which shard a placed hash falls into.
+pub(crate) fn shard_of(hash: u64) -> usize {
+    // The index uses the lower bits and the seven highest; these are in between.
+    (hash >> 32) as usize % SHARDS
+}
+
+impl Table {
+    pub(crate) fn shard(&self, number: usize) -> &Mutex<Shard> {
+        &self.shards[number % SHARDS]
+    }
+
+    /// Reads one entry under its shard's lock, if it is still there.
+    pub(crate) fn with<T>(&self, place: SlotRef, read: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut shard = self.shard(usize::from(place.shard)).lock();
+        let entry = shard.entries.get_mut(place.slot as usize)?;
+        (entry.id == place.id).then(|| read(entry))
+    }
+}
+
+impl Shard {
+    /// The entry of this tenant and key, if it is there.
+    pub(crate) fn find(&self, tenant: u32, hash: u64, key: &[u8]) -> Option<usize> {
+        let slot = self.index.find(hash, |slot| {
+            self.entries
+                .get(*slot as usize)
+                .is_some_and(|entry| is_it(entry, tenant, hash, key))
+        });
+        slot.map(|slot| *slot as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Entry> {
+        self.entries.get_mut(slot)
+    }
+
+    /// Puts a new entry in; its slot.
+    pub(crate) fn insert(&mut self, entry: Entry) -> usize {
+        let hash = entry.hash;
+        let slot = self.entries.insert(entry);
+        let entries = &self.entries;
+        let rehash = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.hash);
+        // It is known not to be there: nothing is compared.
+        if let Place::Vacant(place) = self.index.entry(hash, |_| false, rehash) {
+            place.insert(u32::try_from(slot).unwrap_or(u32::MAX));
+        }
+        slot
+    }
+
+    /// Takes an entry out.
+    pub(crate) fn remove(&mut self, slot: usize) -> Option<Entry> {
+        let entry = self.entries.try_remove(slot)?;
+        let found = self
+            .index
+            .find_entry(entry.hash, |known| *known as usize == slot);
+        if let Ok(place) = found {
+            place.remove();
+        }
+        Some(entry)
+    }
+
+    /// The entries of at most `max` slots from `from` on, with their slots; and whether that was
+    /// all.
+    pub(crate) fn slice(&mut self, from: usize, max: usize) -> (Vec<usize>, bool) {
+        let end = (from + max).min(self.entries.capacity());
+        let slots = (from..end).filter(|slot| self.entries.contains(*slot));
+        (slots.collect(), end == self.entries.capacity())
+    }
+
+    /// The segment that the oldest unsealed sample may be in; the greatest number when all are
+    /// sealed.
+    pub(crate) fn oldest_unsealed_segment(&self) -> u32 {
+        let segments = self.entries.iter().map(|(_, entry)| entry.unsealed_segment);
+        segments
+            .filter(|segment| *segment > 0)
+            .min()
+            .unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of index and slots that hold no entry.
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.index.capacity() * (size_of::<u32>() + 1)
+            + (self.entries.capacity() - self.entries.len()) * size_of::<Entry>()
+    }
+}
+
+fn is_it(entry: &Entry, tenant: u32, hash: u64, key: &[u8]) -> bool {
+    entry.hash == hash && entry.tenant.number == tenant && *entry.key == *key
+}

@@ -1,0 +1,105 @@
+//! One tenant: a name that keeps series, watches, limits and counts apart from all others'.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use pulseboard_series::Reason;
+
+use crate::{
+    table::SlotRef,
+    watch::{Catalog, Watch},
+};
+
+/// The tenant of whoever names none.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// Tenants at once; a further name is refused.
+pub const TENANTS_MAX: usize = 10_000;
+
+/// See the module. Shared by everything that acts for the tenant; lives as long as the engine.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its place among the tenants of this process; tells equal keys of different tenants apart.
+    pub(crate) number: u32,
+    /// Series in memory now.
+    pub(crate) series: AtomicU64,
+    /// Its series by metric name, in no order within a name. Leaf lock, taken under a shard's.
+    pub(crate) names: Mutex<BTreeMap<Box<str>, Vec<SlotRef>>>,
+    /// Selectors that somebody watches. Leaf lock, taken under a shard's.
+    pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
+    /// Who is told of series that come and go. Leaf lock.
+    pub(crate) catalog: Mutex<Option<Arc<Catalog>>>,
+    accepted: AtomicU64,
+    replaced: AtomicU64,
+    refused: [AtomicU64; Reason::CODES.len()],
+}
+
+/// What a tenant sent, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantCounts {
+    /// Samples taken.
+    pub accepted: u64,
+    /// Of these, samples that replaced another value for the same time.
+    pub replaced: u64,
+    /// Samples not taken, by [`Reason::CODES`].
+    pub refused: [u64; Reason::CODES.len()],
+    /// Series in memory now.
+    pub series: u64,
+}
+
+impl Tenant {
+    pub(crate) fn new(name: &str, number: u32) -> Self {
+        Self {
+            name: name.into(),
+            number,
+            series: AtomicU64::default(),
+            names: Mutex::default(),
+            watches: Mutex::default(),
+            catalog: Mutex::default(),
+            accepted: AtomicU64::default(),
+            replaced: AtomicU64::default(),
+            refused: Default::default(),
+        }
+    }
+
+    /// The hash of one of its keys among all tenants' keys.
+    pub(crate) fn place(&self, hash: u64) -> u64 {
+        hash ^ u64::from(self.number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Counts what one body brought.
+    pub(crate) fn count(&self, accepted: u64, replaced: u64, refused: &[u64]) {
+        self.accepted.fetch_add(accepted, Ordering::Relaxed);
+        if replaced > 0 {
+            self.replaced.fetch_add(replaced, Ordering::Relaxed);
+        }
+        for (counter, count) in self.refused.iter().zip(refused) {
+            if *count > 0 {
+                counter.fetch_add(*count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What it sent, since the start.
+    #[must_use]
+    pub fn counts(&self) -> TenantCounts {
+        let mut refused = [0; Reason::CODES.len()];
+        for (count, counter) in refused.iter_mut().zip(&self.refused) {
+            *count = counter.load(Ordering::Relaxed);
+        }
+        TenantCounts {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            replaced: self.replaced.load(Ordering::Relaxed),
+            refused,
+            series: self.series.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Selectors that somebody watches: what is appended to their series is handed on at once.
+//!
+//! A watch gathers; whoever made it is woken once and takes everything gathered (see
+//! [`Watch::take`]), so that a body of thousands of samples makes one frame and not thousands.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use pulseboard_series::{KeyRef, Kind};
+
+use crate::{selector::Selector, window::Sample};
+
+/// Series of one watch; a selector that names more is refused.
+pub const WATCHED_SERIES_MAX: usize = 1_000;
+
+/// Samples gathered by a watch that nobody takes; further ones are counted only.
+const GATHERED_MAX: usize = 100_000;
+
+/// Series that come or go and wait to be told; further ones are counted only.
+const TOLD_MAX: usize = 1_000;
+
+/// Called when something was gathered and nobody has been told yet. Must not block.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// A series as a watch names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesName {
+    /// Its key, see [`KeyRef`].
+    pub key: Box<[u8]>,
+    /// Unit of its values; empty where nobody said.
+    pub unit: Arc<str>,
+    /// How it grows.
+    pub kind: Kind,
+}
+
+impl SeriesName {
+    /// Name and labels.
+    #[must_use]
+    pub fn key(&self) -> KeyRef<'_> {
+        KeyRef::new(&self.key)
+    }
+}
+
+/// An entry's place in a watch.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) watch: Arc<Watch>,
+    /// Its number among the watch's series.
+    pub(crate) number: u32,
+}
+
+/// See the module.
+pub struct Watch {
+    /// What is watched.
+    pub selector: Selector,
+    gathered: Mutex<Gathered>,
+    /// Whether `wake` was called since the last `take`.
+    is_awake: AtomicBool,
+    wake: Wake,
+}
+
+#[derive(Default)]
+struct Gathered {
+    series: Vec<Arc<SeriesName>>,
+    samples: Vec<(u32, Sample)>,
+    missed: u64,
+}
+
+/// What a watch gathered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gain {
+    /// Samples in the order they came, each with its series.
+    pub samples: Vec<(Arc<SeriesName>, Sample)>,
+    /// Samples that were not gathered because nobody took the ones before.
+    pub missed: u64,
+}
+
+impl Watch {
+    /// A watch that calls `wake`.
+    #[must_use]
+    pub fn new(selector: Selector, wake: Wake) -> Self {
+        Self {
+            selector,
+            gathered: Mutex::default(),
+            is_awake: AtomicBool::new(false),
+            wake,
+        }
+    }
+
+    /// Gives a series a number; `None` when there are too many.
+    pub(crate) fn admit(&self, name: SeriesName) -> Option<u32> {
+        let mut gathered = self.gathered.lock();
+        if gathered.series.len() >= WATCHED_SERIES_MAX {
+            return None;
+        }
+        gathered.series.push(Arc::new(name));
+        u32::try_from(gathered.series.len() - 1).ok()
+    }
+
+    pub(crate) fn gather(&self, number: u32, sample: Sample) {
+        let mut gathered = self.gathered.lock();
+        if gathered.samples.len() < GATHERED_MAX {
+            gathered.samples.push((number, sample));
+        } else {
+            gathered.missed += 1;
+        }
+        drop(gathered);
+        if !self.is_awake.swap(true, Ordering::AcqRel) {
+            (self.wake)();
+        }
+    }
+
+    /// Takes everything that came since the last time.
+    #[must_use]
+    pub fn take(&self) -> Gain {
+        // Before the samples: what comes from now on wakes again.
+        self.is_awake.store(false, Ordering::Release);
+        let mut gathered = self.gathered.lock();
+        let samples = std::mem::take(&mut gathered.samples);
+        let named = samples.into_iter().filter_map(|(number, sample)| {
+            let name = gathered.series.get(number as usize)?;
+            Some((Arc::clone(name), sample))
+        });
+        let samples = named.collect();
+        Gain {
+            samples,
+            missed: std::mem::take(&mut gathered.missed),
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch({})", self.selector)
+    }
+}
+
+/// A tenant's series that came and went, until somebody takes them.
+pub struct Catalog {
+    changes: Mutex<Changes>,
+    is_awake: AtomicBool,
+    wake: Wake,
+}
+
+/// What changed among a tenant's series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// New series.
+    pub appeared: Vec<SeriesName>,
+    /// Series that are gone.
+    pub vanished: Vec<SeriesName>,
+    /// Changes that are not named because there were too many.
+    pub unnamed: u64,
+}
+
+impl Catalog {
+    /// A catalog that calls `wake`.
+    #[must_use]
+    pub fn new(wake: Wake) -> Self {
+        Self {
+            changes: Mutex::default(),
+            is_awake: AtomicBool::new(false),
+            wake,
+        }
+    }
+
+    pub(crate) fn tell(&self, name: SeriesName, appeared: bool) {
+        let mut changes = self.changes.lock();
+        let list = if appeared {
+            &mut changes.appeared
+        } else {
+            &mut changes.vanished
+        };
+        if list.len() < TOLD_MAX {
+            list.push(name);
+        } else {
+            changes.unnamed += 1;
+        }
+        drop(changes);
+        if !self.is_awake.swap(true, Ordering::AcqRel) {
+            (self.wake)();
+        }
+    }
+
+    /// Takes everything that changed since the last time.
+    #[must_use]
+    pub fn take(&self) -> Changes {
+        self.is_awake.store(false, Ordering::Release);
+        std::mem::take(&mut self.changes.lock())
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Catalog")
+    }
+}

@@ -1,0 +1,376 @@
+//! The engine as its callers see it: what is appended is found, kept, and there after a restart.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use proptest::prelude::*;
+use pulseboard_engine::{
+    Appended, Catalog, Engine, EngineOptions, Found, Safety, Selector, Tenant, Watch,
+};
+use pulseboard_history::HistoryOptions;
+use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
+
+const MINUTE: i64 = 60_000;
+/// Some day, at noon.
+const NOON: i64 = 1_763_726_400_000;
+
+fn batch(rows: &[(&str, &[(&str, &str)], Option<i64>, f64)]) -> Batch {
+    let mut batch = Batch::new();
+    for (line, (name, labels, at_ms, value)) in (1..).zip(rows) {
+        let built = batch.begin(&[name]).and_then(|()| {
+            for (label, value) in *labels {
+                batch.label(label, value)?;
+            }
+            batch.describe(Kind::Gauge, "B");
+            batch.finish(line, *at_ms, *value)
+        });
+        assert_eq!(built, Ok(()));
+    }
+    batch
+}
+
+fn one(engine: &Engine, tenant: &Arc<Tenant>, name: &str, at_ms: i64, value: f64) -> Appended {
+    engine.append(
+        tenant,
+        &batch(&[(name, &[], Some(at_ms), value)]),
+        at_ms.max(NOON),
+    )
+}
+
+fn find(engine: &Engine, tenant: &Tenant, selector: &str, now_ms: i64) -> Vec<Found> {
+    let selector = Selector::parse(selector).expect("a selector");
+    engine
+        .find(tenant, &selector, |_| true, None, 1000, now_ms)
+        .0
+}
+
+fn samples(engine: &Engine, found: &Found) -> Vec<(i64, f64)> {
+    let mut past = engine.snapshot().expect("a snapshot");
+    let mut read = Vec::new();
+    engine
+        .read(found, past.as_mut(), i64::MIN / 2, i64::MAX, &mut read)
+        .expect("the history reads");
+    read
+}
+
+#[test]
+fn what_is_appended_is_found_by_name_and_labels() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    let appended = engine.append(
+        &tenant,
+        &batch(&[
+            ("http", &[("job", "api"), ("code", "200")], None, 1.0),
+            ("http", &[("code", "500"), ("job", "api")], None, 2.0),
+            ("queue", &[], Some(NOON - 1), 3.0),
+        ]),
+        NOON,
+    );
+    assert_eq!((appended.accepted, appended.refused_total), (3, 0));
+    assert!(matches!(appended.safety, Safety::InMemory));
+    let keys = |selector: &str| -> Vec<String> {
+        let found = find(&engine, &tenant, selector, NOON);
+        found.iter().map(|found| found.key().to_string()).collect()
+    };
+    assert_eq!(
+        keys("http"),
+        [
+            r#"http{code="200",job="api"}"#,
+            r#"http{code="500",job="api"}"#
+        ]
+    );
+    assert_eq!(keys(r#"{code="500"}"#), [r#"http{code="500",job="api"}"#]);
+    assert_eq!(keys("{}").len(), 3);
+    let queue = &find(&engine, &tenant, "queue", NOON)[0];
+    assert_eq!((queue.last, &*queue.unit), (Some((NOON - 1, 3.0)), "B"));
+    let (page, matched) = engine.find(
+        &tenant,
+        &Selector::all(),
+        |_| true,
+        Some(&keys("http")[0]),
+        1,
+        NOON,
+    );
+    assert_eq!(
+        (page[0].key().to_string(), matched),
+        (keys("http")[1].clone(), 3)
+    );
+}
+
+#[test]
+fn tenants_see_nothing_of_each_other() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let (red, blue) = (
+        engine.tenant("red").expect("a tenant"),
+        engine.tenant("blue").expect("a tenant"),
+    );
+    let told = Arc::new(AtomicUsize::new(0));
+    let wake = {
+        let told = Arc::clone(&told);
+        move || {
+            told.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    engine.tell_catalog(&blue, Some(Arc::new(Catalog::new(Box::new(wake.clone())))));
+    let watch = Arc::new(Watch::new(Selector::all(), Box::new(wake)));
+    assert_eq!(engine.watch(&blue, &watch), Ok(0));
+    one(&engine, &red, "same", NOON, 1.0);
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+    assert_eq!(blue.counts(), pulseboard_engine::TenantCounts::default());
+    one(&engine, &blue, "same", NOON, 2.0);
+    assert_eq!(find(&engine, &red, "same", NOON)[0].last, Some((NOON, 1.0)));
+    assert_eq!(
+        find(&engine, &blue, "same", NOON)[0].last,
+        Some((NOON, 2.0))
+    );
+    assert_eq!(watch.take().samples.len(), 1);
+}
+
+#[test]
+fn bounds_of_time_and_of_series_refuse_with_their_line() {
+    let options = EngineOptions {
+        series_max: 1,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::new(options, None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    let (oldest, latest) = (NOON - options.window_ms, NOON + options.ahead_ms);
+    one(&engine, &tenant, "a", NOON - 5, 1.0);
+    let appended = engine.append(
+        &tenant,
+        &batch(&[
+            ("a", &[], Some(oldest), 1.0),
+            ("a", &[], Some(oldest - 1), 1.0),
+            ("a", &[], Some(latest), 1.0),
+            ("a", &[], Some(latest + 1), 1.0),
+            ("b", &[], None, 1.0),
+            ("a", &[], Some(i64::MIN + 1), 1.0),
+        ]),
+        NOON,
+    );
+    assert_eq!(appended.accepted, 2);
+    let reasons: Vec<_> = appended
+        .refused
+        .iter()
+        .map(|refused| (refused.line, refused.reason.code()))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            (2, "too_old"),
+            (4, "in_future"),
+            (5, "series_limit"),
+            (6, "too_old")
+        ]
+    );
+    let counts = tenant.counts();
+    let too_old = Reason::CODES.iter().position(|code| *code == "too_old");
+    assert_eq!((counts.accepted, counts.series), (3, 1));
+    assert_eq!(counts.refused[too_old.expect("a code")], 2);
+}
+
+#[test]
+fn a_series_stops_and_then_goes() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    for second in 0..10 {
+        one(&engine, &tenant, "steady", NOON + second * 1000, 1.0);
+    }
+    let stopped = |now_ms| find(&engine, &tenant, "steady", now_ms)[0].is_stopped;
+    let last = NOON + 9_000;
+    assert!(!stopped(last + 3_000));
+    assert!(stopped(last + 3_001));
+    one(
+        &engine,
+        &tenant,
+        "steady",
+        last + 4_000,
+        f64::from_bits(STALE_MARKER_BITS),
+    );
+    assert!(stopped(last + 4_000), "its sender says that it has ended");
+    one(&engine, &tenant, "steady", last + 5_000, 1.0);
+    assert!(!stopped(last + 5_000), "it is back");
+
+    let catalog = Arc::new(Catalog::new(Box::new(|| {})));
+    engine.tell_catalog(&tenant, Some(Arc::clone(&catalog)));
+    let over = last + 5_000 + EngineOptions::default().ttl_ms + 1;
+    engine.keep_house(over, false).expect("nothing to seal");
+    assert!(find(&engine, &tenant, "{}", over).is_empty());
+    assert_eq!(catalog.take().vanished.len(), 1);
+    assert_eq!(tenant.counts().series, 0);
+    one(&engine, &tenant, "steady", over, 1.0);
+    assert_eq!(catalog.take().appeared.len(), 1);
+}
+
+#[test]
+fn the_window_gets_shorter_when_memory_is_short_and_new_series_are_refused() {
+    let options = EngineOptions {
+        memory_max_bytes: 64 * 1024,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::new(options, None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    let mut now_ms = NOON;
+    let mut was_full = false;
+    for round in 0..600 {
+        for series in 0..100 {
+            let value = f64::from(series * 31 + round) * 0.7;
+            let appended = one(&engine, &tenant, &format!("s{series}"), now_ms, value);
+            was_full |= appended
+                .refused
+                .iter()
+                .any(|refused| refused.reason == Reason::WindowFull);
+        }
+        now_ms += 1000;
+        engine.keep_house(now_ms, false).expect("nothing to seal");
+    }
+    assert!(engine.window_ms() < options.window_ms);
+    assert!(
+        engine.held_bytes() < 4 * options.memory_max_bytes,
+        "{}",
+        engine.held_bytes()
+    );
+    assert!(was_full || engine.series() == 100);
+}
+
+#[test]
+fn watchers_get_each_sample_once_and_are_woken_once_a_batch() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    one(&engine, &tenant, "old", NOON, 1.0);
+    let woken = Arc::new(AtomicUsize::new(0));
+    let wake = {
+        let woken = Arc::clone(&woken);
+        Box::new(move || {
+            woken.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    let selector = Selector::parse(r#"{__name__=~"old|new"}"#).expect("a selector");
+    let watch = Arc::new(Watch::new(selector, wake));
+    assert_eq!(engine.watch(&tenant, &watch), Ok(1));
+    engine.append(
+        &tenant,
+        &batch(&[
+            ("old", &[], Some(NOON + 1), 2.0),
+            ("new", &[], Some(NOON + 1), 3.0),
+            ("other", &[], Some(NOON + 1), 4.0),
+            ("old", &[], Some(NOON + 1), 2.0),
+        ]),
+        NOON + 1,
+    );
+    assert_eq!(woken.load(Ordering::SeqCst), 1);
+    let mut gained: Vec<_> = watch
+        .take()
+        .samples
+        .into_iter()
+        .map(|(name, sample)| (name.key().to_string(), sample))
+        .collect();
+    gained.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(
+        gained,
+        [
+            ("new".to_owned(), (NOON + 1, 3.0)),
+            ("old".to_owned(), (NOON + 1, 2.0))
+        ]
+    );
+    one(&engine, &tenant, "old", NOON + 2, 5.0);
+    assert_eq!(woken.load(Ordering::SeqCst), 2);
+    engine.unwatch(&tenant, &watch);
+    assert_eq!(watch.take().samples.len(), 1);
+    one(&engine, &tenant, "old", NOON + 3, 6.0);
+    assert!(watch.take().samples.is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Minutes after noon at which samples come; each may be late by some minutes.
+    Append {
+        series: u8,
+        late_s: u16,
+        value: i8,
+    },
+    /// Time goes on.
+    Wait {
+        minutes: u8,
+    },
+    House {
+        everything: bool,
+    },
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => (0_u8..3, 0_u16..850, any::<i8>()).prop_map(|(series, late_s, value)| Step::Append { series, late_s, value }),
+        3 => (0_u8..30).prop_map(|minutes| Step::Wait { minutes }),
+        2 => any::<bool>().prop_map(|everything| Step::House { everything }),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..50)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is appended, late or again, before or after sealing and restarts, is there to the
+    /// last value, and nothing else is.
+    #[test]
+    fn everything_acknowledged_is_there_in_the_end(steps in steps()) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = EngineOptions { ttl_ms: i64::MAX, ..EngineOptions::default() };
+        let mut now_ms = NOON;
+        let open = |now_ms| {
+            Engine::open(folder.path(), options, HistoryOptions::default(), now_ms).expect("opens").0
+        };
+        let mut engine = open(now_ms);
+        let mut naive: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+        for step in steps {
+            let tenant = engine.tenant("default").expect("a tenant");
+            match step {
+                Step::Append { series, late_s, value } => {
+                    let name = format!("s{series}");
+                    let at_ms = now_ms - i64::from(late_s) * 1000;
+                    let value = f64::from(value);
+                    let rows = [(name.as_str(), [].as_slice(), Some(at_ms), value)];
+                    let appended = engine.append(&tenant, &batch(&rows), now_ms);
+                    prop_assert_eq!(appended.accepted, 1);
+                    if let Safety::Pending(ticket) = appended.safety {
+                        prop_assert!(ticket.wait_blocking().is_ok());
+                    }
+                    naive.entry(name).or_default().insert(at_ms, value);
+                }
+                Step::Wait { minutes } => now_ms += i64::from(minutes) * MINUTE,
+                Step::House { everything } => {
+                    prop_assert!(engine.keep_house(now_ms, everything).is_ok());
+                }
+                Step::Restart => {
+                    drop(engine);
+                    engine = open(now_ms);
+                }
+            }
+        }
+        for last in [false, true] {
+            if last {
+                drop(engine);
+                engine = open(now_ms);
+            }
+            let tenant = engine.tenant("default").expect("a tenant");
+            for (name, expected) in &naive {
+                let found = find(&engine, &tenant, name, now_ms);
+                if found.is_empty() {
+                    // It is sealed, and nothing of it is young enough for the window.
+                    let newest = expected.last_key_value().map(|(at_ms, _)| *at_ms);
+                    prop_assert!(newest < Some(now_ms - options.window_ms));
+                    continue;
+                }
+                let expected: Vec<(i64, f64)> = expected.iter().map(|(at, value)| (*at, *value)).collect();
+                prop_assert_eq!(samples(&engine, &found[0]), expected, "{} {}", name, last);
+            }
+        }
+    }
+}
