@@ -19,7 +19,10 @@ const MINUTE: i64 = 60_000;
 /// Some day, at noon.
 const NOON: i64 = 1_763_726_400_000;
 
-fn batch(rows: &[(&str, &[(&str, &str)], Option<i64>, f64)]) -> Batch {
+/// Name, labels, time and value.
+type Line<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<i64>, f64);
+
+fn batch(rows: &[Line<'_>]) -> Batch {
     let mut batch = Batch::new();
     for (line, (name, labels, at_ms, value)) in (1..).zip(rows) {
         let built = batch.begin(&[name]).and_then(|()| {
