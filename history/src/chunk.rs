@@ -155,3 +155,110 @@ fn read_header(reader: &mut Reader<'_>, hour_ms: i64) -> Option<ChunkHeader> {
             last_ms,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR_MS: i64 = 480_000 * 3_600_000;
+
+    /// Any bits at all, and what gauges and counters really send.
+    fn values() -> impl Strategy<Value = Vec<f64>> {
+        let odd = prop_oneof![
+            Just(0.0),
+            Just(-0.0),
+            Just(f64::INFINITY),
+            Just(f64::NEG_INFINITY),
+            Just(f64::NAN),
+            Just(f64::from_bits(0x7ff0_0000_0000_0002)),
+            Just(f64::from_bits(0xfff8_dead_beef_0001)),
+            Just(f64::MIN_POSITIVE / 4.0),
+            Just(f64::MAX),
+        ];
+        let decimal = (-100_000_i64..100_000, 0..5_u32)
+            .prop_map(|(value, scale)| value as f64 / 10_f64.powi(scale as i32));
+        let any_bits = any::<u64>().prop_map(f64::from_bits);
+        prop_oneof![
+            prop::collection::vec(prop_oneof![odd, decimal.clone(), any_bits], 1..400),
+            prop::collection::vec(decimal, 1..400),
+            prop::collection::vec(Just(12.5), 1..400),
+            prop::collection::vec((0..1_000_000_u32).prop_map(f64::from), 1..400),
+        ]
+    }
+
+    fn check(samples: &[(i64, f64)]) {
+        let mut codec = ChunkCodec::default();
+        let mut bytes = Vec::new();
+        codec.encode(HOUR_MS, samples, &mut bytes);
+        let header = peek(HOUR_MS, &bytes).unwrap();
+        let ends = (samples[0].0, samples.last().unwrap().0);
+        assert_eq!(
+            (header.count, header.first_ms, header.last_ms),
+            (samples.len(), ends.0, ends.1)
+        );
+        let mut out = Vec::new();
+        codec
+            .decode(HOUR_MS, &bytes, i64::MIN, i64::MAX, &mut out)
+            .unwrap();
+        let bits = |samples: &[(i64, f64)]| -> Vec<_> {
+            samples
+                .iter()
+                .map(|sample| (sample.0, sample.1.to_bits()))
+                .collect()
+        };
+        assert_eq!(bits(&out), bits(samples));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn samples_come_back_bit_for_bit(values in values(), steps in prop::collection::vec(1..9_000_i64, 400)) {
+            let steps = steps.iter().scan(HOUR_MS, |at, step| { *at += step; Some(*at) });
+            check(&steps.zip(values).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn even_paces_come_back(values in values(), step in 1..9_000_i64) {
+            let times = (0..).map(|index| HOUR_MS + index * step);
+            check(&times.zip(values).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn damaged_chunks_are_errors(
+            values in values(),
+            at in any::<prop::sample::Index>(),
+            flip in 1..=255_u8,
+        ) {
+            let samples: Vec<_> = (0..).map(|index| HOUR_MS + index * 1000).zip(values).collect();
+            let mut codec = ChunkCodec::default();
+            let mut bytes = Vec::new();
+            codec.encode(HOUR_MS, &samples, &mut bytes);
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            let mut out = Vec::new();
+            prop_assert!(codec.decode(HOUR_MS, &bytes, 0, i64::MAX, &mut out).is_err());
+            // As if the CRC had been made after the damage: any answer but a panic is right.
+            finish(&mut bytes);
+            codec.decode(HOUR_MS, &bytes, 0, i64::MAX, &mut out).ok();
+        }
+    }
+
+    #[test]
+    fn host_metrics_take_less_than_a_byte_a_sample() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut percent = 30.0_f64;
+        let samples: Vec<_> = (0..3600)
+            .map(|second| {
+                percent = (percent + (random.f64() - 0.5) * 4.0).clamp(0.0, 100.0);
+                (HOUR_MS + second * 1000, (percent * 10.0).round() / 10.0)
+            })
+            .collect();
+        let mut bytes = Vec::new();
+        ChunkCodec::default().encode(HOUR_MS, &samples, &mut bytes);
+        assert!(bytes.len() < 3000, "{} bytes for 3600 samples", bytes.len());
+    }
+}

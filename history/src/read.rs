@@ -11,19 +11,34 @@ use crate::{
     error::BlockError,
     seal::sort_last_wins,
     state::{DamageLog, LEVELS, Rolled},
-    store::{BlockKey, PROGRESS, RAW, RawKey, guarded, tier_table},
+    store::{BlockKey, Broken, PROGRESS, RAW, RawKey, tier_table},
 };
 
 /// One moment of the history: any number of reads see the same content. Old pages are kept for
 /// it, so hold it for a query, not for minutes.
 pub struct Snapshot {
-    raw: ReadOnlyTable<RawKey, &'static [u8]>,
-    tiers: [ReadOnlyTable<BlockKey, &'static [u8]>; 4],
+    /// Taken when dropped.
+    tables: Option<Tables>,
     rolled: [Rolled; 4],
     present: Arc<[Vec<u32>; LEVELS]>,
     damage: Arc<DamageLog>,
+    broken: Arc<Broken>,
     chunks: ChunkCodec,
     blocks: BlockCodec,
+}
+
+struct Tables {
+    raw: ReadOnlyTable<RawKey, &'static [u8]>,
+    tiers: [ReadOnlyTable<BlockKey, &'static [u8]>; 4],
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.broken.what().is_some() {
+            // Giving the transaction back would go on with locks that may be poisoned.
+            std::mem::forget(self.tables.take());
+        }
+    }
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -54,11 +69,14 @@ impl History {
                 }
             }
             Ok(Snapshot {
-                raw: txn.open_table(RAW)?,
-                tiers: [a?, b?, c?, d?],
+                tables: Some(Tables {
+                    raw: txn.open_table(RAW)?,
+                    tiers: [a?, b?, c?, d?],
+                }),
                 rolled,
                 present,
                 damage: Arc::clone(&self.damage),
+                broken: self.store.broken(),
                 chunks: ChunkCodec::default(),
                 blocks: BlockCodec::default(),
             })
@@ -112,8 +130,11 @@ impl Snapshot {
         samples: &mut Vec<(i64, f64)>,
     ) -> Result<(), HistoryError> {
         let hours = touched(&self.present[0], RAW_BLOCK_MS, from_ms, to_ms);
-        let (raw, chunks, damage) = (&self.raw, &mut self.chunks, &self.damage);
-        guarded("read samples", || {
+        let Some(tables) = &self.tables else {
+            return Ok(());
+        };
+        let (raw, chunks, damage) = (&tables.raw, &mut self.chunks, &self.damage);
+        self.broken.guarded("read samples", || {
             for hour in &self.present[0][hours] {
                 read_hour(
                     raw,
@@ -148,8 +169,11 @@ impl Snapshot {
     ) -> Result<(), HistoryError> {
         let present = &self.present[tier.index() + 1];
         let touched = touched(present, tier.block_ms(), from_ms, to_ms);
-        let (table, codec, damage) = (&self.tiers[tier.index()], &mut self.blocks, &self.damage);
-        guarded("read buckets", || {
+        let Some(tables) = &self.tables else {
+            return Ok(());
+        };
+        let (table, codec, damage) = (&tables.tiers[tier.index()], &mut self.blocks, &self.damage);
+        self.broken.guarded("read buckets", || {
             for &block in &present[touched] {
                 let Some(value) = table.get((block, id.0))? else {
                     continue;

@@ -206,7 +206,7 @@ fn load(store: &Store) -> Result<Loaded, HistoryError> {
     })
 }
 
-/// Renames the file to the first free `…damaged-N`.
+/// Renames the file, which is no longer open, to the first free `…damaged-N`.
 fn set_aside(path: &Path) -> Result<PathBuf, HistoryError> {
     let mut number = 1_u32;
     let target = loop {
@@ -216,6 +216,8 @@ fn set_aside(path: &Path) -> Result<PathBuf, HistoryError> {
         }
         number += 1;
     };
+    // A mark that it needs a check has been obeyed by that.
+    drop(fs::remove_file(path.with_file_name("blocks.redb.suspect")));
     fs::rename(path, &target).map_err(|source| HistoryError::Io {
         action: "set aside the damaged",
         path: path.to_path_buf(),

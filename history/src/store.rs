@@ -19,6 +19,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 use redb::{
@@ -58,8 +59,60 @@ pub(crate) const fn tier_table(tier: Tier) -> TableDefinition<'static, BlockKey,
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct Store {
-    database: Database,
+    /// Taken when dropped.
+    database: Option<Database>,
     path: PathBuf,
+    broken: Arc<Broken>,
+}
+
+/// Set when the store has met damage in its structure that it cannot bear. It is left alone from
+/// then on, for its own locks may be poisoned; a file beside it tells the next start to check
+/// the whole structure before it trusts it again.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    what: OnceLock<String>,
+    mark: PathBuf,
+}
+
+impl Broken {
+    /// What happened; `None` while all is well.
+    pub(crate) fn what(&self) -> Option<&str> {
+        self.what.get().map(String::as_str)
+    }
+
+    fn note(&self, what: &str) {
+        if self.what.set(what.to_owned()).is_ok() {
+            // Without the mark the next start meets the same damage, and says so again.
+            drop(std::fs::write(&self.mark, what));
+        }
+    }
+
+    /// Runs store code on content that may be damaged. The store checks its structure by
+    /// assertions here and there: a panic in it is an error of this call and of later ones.
+    pub(crate) fn guarded<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce() -> Result<T, redb::Error>,
+    ) -> Result<T, HistoryError> {
+        if let Some(what) = self.what() {
+            return Err(HistoryError::Structure {
+                action,
+                what: what.to_owned(),
+            });
+        }
+        match quietly(work) {
+            Ok(Err(error)) if is_damaged_content(&error) => {
+                let what = error.to_string();
+                self.note(&what);
+                Err(HistoryError::Structure { action, what })
+            }
+            Ok(outcome) => outcome.map_err(|error| HistoryError::blocks(action, error)),
+            Err(what) => {
+                self.note(&what);
+                Err(HistoryError::Structure { action, what })
+            }
+        }
+    }
 }
 
 /// How opening failed.
@@ -74,7 +127,15 @@ pub(crate) enum OpenError {
 impl Store {
     /// Opens or creates the file and all its tables.
     pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpenError> {
-        let opened = quietly(|| Builder::new().set_cache_size(cache_bytes).create(path));
+        let mark = path.with_file_name("blocks.redb.suspect");
+        let suspect = mark.exists();
+        let opened = quietly(|| {
+            let mut database = Builder::new().set_cache_size(cache_bytes).create(path)?;
+            if suspect {
+                database.check_integrity()?;
+            }
+            Ok(database)
+        });
         let database = match opened {
             Ok(Ok(database)) => database,
             Ok(Err(error)) if is_damage(&error) => {
@@ -83,19 +144,35 @@ impl Store {
             Ok(Err(error)) => return Err(OpenError::Other(HistoryError::blocks("open", error))),
             Err(what) => return Err(OpenError::Damaged(what)),
         };
+        let broken = Arc::new(Broken {
+            what: OnceLock::new(),
+            mark,
+        });
         let store = Self {
-            database,
+            database: Some(database),
             path: path.to_path_buf(),
+            broken,
         };
         match store.write("create the tables", |txn| store.prepare(txn)) {
-            Ok(Ok(())) => Ok(store),
-            Ok(Err(error)) => Err(OpenError::Other(error)),
-            Err(HistoryError::Structure { what, .. }) => Err(OpenError::Damaged(what)),
-            Err(HistoryError::Blocks { source, .. }) if is_damaged_content(&source) => {
-                Err(OpenError::Damaged(source.to_string()))
-            }
-            Err(error) => Err(OpenError::Other(error)),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(OpenError::Other(error)),
+            Err(HistoryError::Structure { what, .. }) => return Err(OpenError::Damaged(what)),
+            Err(error) => return Err(OpenError::Other(error)),
         }
+        if suspect {
+            // It has passed the check. A mark that stays costs the next start another one.
+            drop(std::fs::remove_file(&store.broken.mark));
+        }
+        Ok(store)
+    }
+
+    /// Shared with snapshots, whose reads meet damage as well.
+    pub(crate) fn broken(&self) -> Arc<Broken> {
+        Arc::clone(&self.broken)
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
     fn prepare(&self, txn: &WriteTransaction) -> Result<Result<(), HistoryError>, redb::Error> {
@@ -130,8 +207,8 @@ impl Store {
         action: &'static str,
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, HistoryError> {
-        guarded(action, || {
-            let mut txn = self.database.begin_write()?;
+        self.broken.guarded(action, || {
+            let mut txn = self.database()?.begin_write()?;
             // With it a crash costs the next start milliseconds; without, a walk over the file.
             txn.set_quick_repair(true);
             let value = work(&txn)?;
@@ -146,7 +223,8 @@ impl Store {
         action: &'static str,
         work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, HistoryError> {
-        guarded(action, || work(&self.database.begin_read()?))
+        self.broken
+            .guarded(action, || work(&self.database()?.begin_read()?))
     }
 
     /// Size of the file on disk; 0 if it cannot be told.
@@ -155,15 +233,16 @@ impl Store {
     }
 }
 
-/// Runs store code on content that may be damaged. The store checks its structure by assertions
-/// here and there: a panic in it is an error of this call and nothing more.
-pub(crate) fn guarded<T>(
-    action: &'static str,
-    work: impl FnOnce() -> Result<T, redb::Error>,
-) -> Result<T, HistoryError> {
-    match quietly(work) {
-        Ok(outcome) => outcome.map_err(|error| HistoryError::blocks(action, error)),
-        Err(what) => Err(HistoryError::Structure { action, what }),
+impl Drop for Store {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        if self.broken.what().is_some() {
+            // Its own drop would go on with what is broken. The descriptor is given up instead.
+            std::mem::forget(database);
+        } else {
+            // What a panic here would say, the next start finds out by itself.
+            drop(quietly(|| drop(database)));
+        }
     }
 }
 
