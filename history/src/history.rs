@@ -140,3 +140,19 @@ impl History {
         self.log.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{History, Snapshot, log::Ticket};
+
+    #[test]
+    fn handles_go_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        fn sent<T: Send>(_: impl FnOnce(Ticket) -> T) {}
+        shared::<History>();
+        shared::<Ticket>();
+        sent(|ticket| async move { ticket.wait().await });
+        fn snapshot<T: Send>() {}
+        snapshot::<Snapshot>();
+    }
+}

@@ -2,6 +2,7 @@
 pub mod log;
 
 mod block;
+mod broken;
 mod chunk;
 mod column;
 mod error;
@@ -17,6 +18,7 @@ mod seal;
 mod series;
 mod state;
 mod store;
+mod tables;
 mod tier;
 mod varint;
 mod write;

@@ -11,7 +11,7 @@ const DAY: u64 = 86_400;
 pub struct HistoryOptions {
     /// The write-ahead log: durability, segment size, bounds.
     pub log: LogOptions,
-    /// Memory for pages of the blocks' file (default 16 MiB): more makes wide queries and
+    /// Memory for pages of the blocks' file (default 8 MiB): more makes wide queries and
     /// sealing faster, less keeps the process small.
     pub cache_bytes: usize,
     /// What is deleted, and when.
@@ -22,7 +22,7 @@ impl Default for HistoryOptions {
     fn default() -> Self {
         Self {
             log: LogOptions::default(),
-            cache_bytes: 16 << 20,
+            cache_bytes: 8 << 20,
             retention: Retention::default(),
         }
     }

@@ -7,11 +7,12 @@ use redb::{ReadOnlyTable, ReadableTable};
 use crate::{
     Bucket, Damage, History, HistoryError, RAW_BLOCK_MS, SeriesId, Tier,
     block::BlockCodec,
+    broken::Broken,
     chunk::ChunkCodec,
     error::BlockError,
     seal::sort_last_wins,
     state::{DamageLog, LEVELS, Rolled},
-    store::{BlockKey, Broken, PROGRESS, RAW, RawKey, tier_table},
+    tables::{BlockKey, PROGRESS, RAW, RawKey, tier_table},
 };
 
 /// One moment of the history: any number of reads see the same content. Old pages are kept for

@@ -10,10 +10,12 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::{
     Definition, History, HistoryError, HistoryOptions, SeriesId,
+    broken::Broken,
     log::{Log, ReplayReport},
     sample_record,
     state::State,
-    store::{OpenError, SERIES, Store},
+    store::{OpenError, Store},
+    tables::SERIES,
     write::{RECORD_DEFINITION, RECORD_SAMPLES},
 };
 
@@ -217,7 +219,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, HistoryError> {
         number += 1;
     };
     // A mark that it needs a check has been obeyed by that.
-    drop(fs::remove_file(path.with_file_name("blocks.redb.suspect")));
+    Broken::beside(path).unmark();
     fs::rename(path, &target).map_err(|source| HistoryError::Io {
         action: "set aside the damaged",
         path: path.to_path_buf(),

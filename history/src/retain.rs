@@ -7,7 +7,7 @@ use crate::{
     History, HistoryError, Tier, block, chunk,
     maintain::Progress,
     state::{LEVELS, State, TallyChange, block_ms},
-    store::{META, META_RAW_FLOOR, RAW, tier_table},
+    tables::{META, META_RAW_FLOOR, RAW, tier_table},
 };
 
 /// One step deletes at most this many values, which bounds its transaction.

@@ -18,7 +18,7 @@ use crate::{
     maintain::Progress,
     read::{note, read_hour},
     state::{DamageLog, Rolled, TallyChange},
-    store::{BlockKey, DIRTY, PROGRESS, RAW, RawKey, tier_table},
+    tables::{BlockKey, DIRTY, PROGRESS, RAW, RawKey, tier_table},
 };
 
 /// One step's transaction changes at most this many series, which bounds its dirty pages.

@@ -9,7 +9,7 @@ use crate::{
     chunk::CHUNK_SAMPLES_MAX,
     history::Workshop,
     state::{DAY_MS, NewTallies, Rolled, State, TallyChange, block_of},
-    store::{DIRTY, RAW, RawKey, SEEN},
+    tables::{DIRTY, RAW, RawKey, SEEN},
     write::put_definitions,
 };
 

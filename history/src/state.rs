@@ -10,7 +10,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
     Damage, RAW_BLOCK_MS, Tier,
-    store::{META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
+    tables::{META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
 };
 
 /// Raw, and the tiers.

@@ -1,117 +1,53 @@
-//! The blocks' file: its tables and keys, opening it, and transactions whose failures are errors
-//! and never panics.
-//!
-//! Keys begin with time, so that sealing inserts at the end of the trees and retention deletes
-//! at their beginning:
-//!
-//! ```text
-//! raw          (hour, series, sequence) -> chunk      hours since 1970; later sequences win
-//! tier_10s …   (block, series)          -> block      blocks since 1970, in the tier's length
-//! series       series                   -> definition
-//! seen         series                   -> day of its newest sealed sample
-//! tally        (level, block)           -> values, bytes, samples     level 0 raw, 1 10 s, …
-//! progress     tier                     -> blocks rolled up, series rolled up of the next
-//! dirty        (tier, block, series)    -> ()         rolled up before a late sample came
-//! meta         name                     -> number     format, first hour that raw may hold
-//! ```
+//! The open blocks' file: transactions whose failures are errors and never panics, and which
+//! comes back by itself after a disk has failed.
 
 use std::{
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
+use parking_lot::RwLock;
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    StorageError, TableDefinition, WriteTransaction,
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, TableError,
+    WriteTransaction,
 };
 
-use crate::{HistoryError, Tier};
+use crate::{
+    HistoryError, Tier,
+    broken::{Broken, is_damage, quietly},
+    tables::{
+        DIRTY, FORMAT_VERSION, META, META_FORMAT, PROGRESS, RAW, SEEN, SERIES, TALLY, tier_table,
+    },
+};
 
-pub(crate) type RawKey = (u32, u32, u32);
-pub(crate) type BlockKey = (u32, u32);
-pub(crate) const RAW: TableDefinition<'_, RawKey, &[u8]> = TableDefinition::new("raw");
-pub(crate) const SERIES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("series");
-pub(crate) const SEEN: TableDefinition<'_, u32, u32> = TableDefinition::new("seen");
-pub(crate) const TALLY: TableDefinition<'_, (u8, u32), (u64, u64, u64)> =
-    TableDefinition::new("tally");
-pub(crate) const PROGRESS: TableDefinition<'_, u8, (u32, u32)> = TableDefinition::new("progress");
-pub(crate) const DIRTY: TableDefinition<'_, (u8, u32, u32), ()> = TableDefinition::new("dirty");
-pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Pause between attempts to open the file again.
+const REOPEN_AFTER: Duration = Duration::from_millis(100);
 
-/// In [`META`].
-pub(crate) const META_FORMAT: &str = "format";
-/// In [`META`]: hours below have been given up by retention.
-pub(crate) const META_RAW_FLOOR: &str = "raw_floor";
-pub(crate) const FORMAT_VERSION: u32 = 1;
+type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
-/// The table of a tier.
-pub(crate) const fn tier_table(tier: Tier) -> TableDefinition<'static, BlockKey, &'static [u8]> {
-    TableDefinition::new(match tier {
-        Tier::TenSeconds => "tier_10s",
-        Tier::Minute => "tier_1m",
-        Tier::FiveMinutes => "tier_5m",
-        Tier::Hour => "tier_1h",
-    })
-}
-
-/// The open file.
-#[derive(Debug)]
+/// The blocks' file. The store beneath refuses everything once a call to the disk has failed, so
+/// that it cannot build on what was not written; it is closed then and opened again, which
+/// brings back its last commit.
 pub(crate) struct Store {
-    /// Taken when dropped.
-    database: Option<Database>,
+    slot: RwLock<Slot>,
+    opener: Opener,
     path: PathBuf,
     broken: Arc<Broken>,
 }
 
-/// Set when the store has met damage in its structure that it cannot bear. It is left alone from
-/// then on, for its own locks may be poisoned; a file beside it tells the next start to check
-/// the whole structure before it trusts it again.
-#[derive(Debug)]
-pub(crate) struct Broken {
-    what: OnceLock<String>,
-    mark: PathBuf,
+struct Slot {
+    /// `None` after a failure, until it could be opened again.
+    database: Option<Arc<Database>>,
+    retry_at: Instant,
 }
 
-impl Broken {
-    /// What happened; `None` while all is well.
-    pub(crate) fn what(&self) -> Option<&str> {
-        self.what.get().map(String::as_str)
-    }
-
-    fn note(&self, what: &str) {
-        if self.what.set(what.to_owned()).is_ok() {
-            // Without the mark the next start meets the same damage, and says so again.
-            drop(std::fs::write(&self.mark, what));
-        }
-    }
-
-    /// Runs store code on content that may be damaged. The store checks its structure by
-    /// assertions here and there: a panic in it is an error of this call and of later ones.
-    pub(crate) fn guarded<T>(
-        &self,
-        action: &'static str,
-        work: impl FnOnce() -> Result<T, redb::Error>,
-    ) -> Result<T, HistoryError> {
-        if let Some(what) = self.what() {
-            return Err(HistoryError::Structure {
-                action,
-                what: what.to_owned(),
-            });
-        }
-        match quietly(work) {
-            Ok(Err(error)) if is_damaged_content(&error) => {
-                let what = error.to_string();
-                self.note(&what);
-                Err(HistoryError::Structure { action, what })
-            }
-            Ok(outcome) => outcome.map_err(|error| HistoryError::blocks(action, error)),
-            Err(what) => {
-                self.note(&what);
-                Err(HistoryError::Structure { action, what })
-            }
-        }
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Store")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,78 +63,66 @@ pub(crate) enum OpenError {
 impl Store {
     /// Opens or creates the file and all its tables.
     pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpenError> {
-        let mark = path.with_file_name("blocks.redb.suspect");
-        let suspect = mark.exists();
+        let file = path.to_path_buf();
+        let opener = move || Builder::new().set_cache_size(cache_bytes).create(&file);
+        Self::open_by(path, Box::new(opener))
+    }
+
+    fn open_by(path: &Path, opener: Opener) -> Result<Self, OpenError> {
+        let broken = Arc::new(Broken::beside(path));
+        let suspect = broken.is_marked();
         let opened = quietly(|| {
-            let mut database = Builder::new().set_cache_size(cache_bytes).create(path)?;
+            let mut database = opener()?;
             if suspect {
                 database.check_integrity()?;
             }
             Ok(database)
         });
         let database = match opened {
-            Ok(Ok(database)) => database,
+            Ok(Ok(database)) => Some(Arc::new(database)),
             Ok(Err(error)) if is_damage(&error) => {
                 return Err(OpenError::Damaged(error.to_string()));
             }
             Ok(Err(error)) => return Err(OpenError::Other(HistoryError::blocks("open", error))),
             Err(what) => return Err(OpenError::Damaged(what)),
         };
-        let broken = Arc::new(Broken {
-            what: OnceLock::new(),
-            mark,
+        let slot = RwLock::new(Slot {
+            database,
+            retry_at: Instant::now(),
         });
         let store = Self {
-            database: Some(database),
+            slot,
+            opener,
             path: path.to_path_buf(),
             broken,
         };
-        match store.write("create the tables", |txn| store.prepare(txn)) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(OpenError::Other(error)),
-            Err(HistoryError::Structure { what, .. }) => return Err(OpenError::Damaged(what)),
-            Err(error) => return Err(OpenError::Other(error)),
-        }
+        store.check_format().map_err(|error| match error {
+            HistoryError::Structure { what, .. } => OpenError::Damaged(what),
+            error => OpenError::Other(error),
+        })?;
         if suspect {
-            // It has passed the check. A mark that stays costs the next start another one.
-            drop(std::fs::remove_file(&store.broken.mark));
+            store.broken.unmark();
         }
         Ok(store)
     }
 
-    /// Shared with snapshots, whose reads meet damage as well.
-    pub(crate) fn broken(&self) -> Arc<Broken> {
-        Arc::clone(&self.broken)
-    }
-
-    fn database(&self) -> Result<&Database, redb::Error> {
-        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
-    }
-
-    fn prepare(&self, txn: &WriteTransaction) -> Result<Result<(), HistoryError>, redb::Error> {
-        let mut meta = txn.open_table(META)?;
-        let found = meta.get(META_FORMAT)?.map(|guard| guard.value());
-        match found {
-            None => drop(meta.insert(META_FORMAT, u64::from(FORMAT_VERSION))?),
-            Some(found) if found == u64::from(FORMAT_VERSION) => {}
-            Some(found) => {
-                return Ok(Err(HistoryError::Version {
-                    file: self.path.clone(),
-                    found: u32::try_from(found).unwrap_or(u32::MAX),
-                    supported: FORMAT_VERSION,
-                }));
+    fn check_format(&self) -> Result<(), HistoryError> {
+        let found = self.read("read the format", |txn| match txn.open_table(META) {
+            Ok(meta) => {
+                Ok(redb::ReadableTable::get(&meta, META_FORMAT)?.map(|guard| guard.value()))
             }
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })?;
+        match found {
+            Some(found) if found == u64::from(FORMAT_VERSION) => Ok(()),
+            Some(found) => Err(HistoryError::Version {
+                file: self.path.clone(),
+                found: u32::try_from(found).unwrap_or(u32::MAX),
+                supported: FORMAT_VERSION,
+            }),
+            None => self.write("create the tables", create_tables),
         }
-        txn.open_table(RAW)?;
-        txn.open_table(SERIES)?;
-        txn.open_table(SEEN)?;
-        txn.open_table(TALLY)?;
-        txn.open_table(PROGRESS)?;
-        txn.open_table(DIRTY)?;
-        for tier in Tier::ALL {
-            txn.open_table(tier_table(tier))?;
-        }
-        Ok(Ok(()))
     }
 
     /// Runs `work` in one durable transaction: all of it is kept, or none.
@@ -207,8 +131,8 @@ impl Store {
         action: &'static str,
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, HistoryError> {
-        self.broken.guarded(action, || {
-            let mut txn = self.database()?.begin_write()?;
+        self.run(action, |database| {
+            let mut txn = database.begin_write()?;
             // With it a crash costs the next start milliseconds; without, a walk over the file.
             txn.set_quick_repair(true);
             let value = work(&txn)?;
@@ -223,8 +147,56 @@ impl Store {
         action: &'static str,
         work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, HistoryError> {
-        self.broken
-            .guarded(action, || work(&self.database()?.begin_read()?))
+        self.run(action, |database| work(&database.begin_read()?))
+    }
+
+    fn run<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, HistoryError> {
+        self.broken.guarded(action, || {
+            let database = self.database()?;
+            let outcome = work(&database);
+            if let Err(redb::Error::Io(_) | redb::Error::PreviousIo) = &outcome {
+                let mut slot = self.slot.write();
+                if slot
+                    .database
+                    .as_ref()
+                    .is_some_and(|open| Arc::ptr_eq(open, &database))
+                {
+                    slot.database = None;
+                }
+            }
+            outcome
+        })
+    }
+
+    /// The open file; opens it again if it had been given up.
+    fn database(&self) -> Result<Arc<Database>, redb::Error> {
+        if let Some(database) = &self.slot.read().database {
+            return Ok(Arc::clone(database));
+        }
+        let mut slot = self.slot.write();
+        if let Some(database) = &slot.database {
+            return Ok(Arc::clone(database));
+        }
+        if Instant::now() < slot.retry_at {
+            return Err(redb::Error::PreviousIo);
+        }
+        match (self.opener)() {
+            Ok(database) => Ok(Arc::clone(slot.database.insert(Arc::new(database)))),
+            Err(error) => {
+                // Snapshots of before may still hold the file, or the disk is still failing.
+                slot.retry_at = Instant::now() + REOPEN_AFTER;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Shared with snapshots, whose reads meet damage as well.
+    pub(crate) fn broken(&self) -> Arc<Broken> {
+        Arc::clone(&self.broken)
     }
 
     /// Size of the file on disk; 0 if it cannot be told.
@@ -235,7 +207,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let database = self.database.take();
+        let database = self.slot.get_mut().database.take();
         if self.broken.what().is_some() {
             // Its own drop would go on with what is broken. The descriptor is given up instead.
             std::mem::forget(database);
@@ -246,37 +218,121 @@ impl Drop for Store {
     }
 }
 
-fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    // Nothing of ours is shared with `work` across a panic but buffers that are cleared first.
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        text.unwrap_or("a panic without words").to_owned()
-    })
-}
-
-fn is_damage(error: &DatabaseError) -> bool {
-    match error {
-        DatabaseError::Storage(StorageError::Corrupted(_)) | DatabaseError::RepairAborted => true,
-        DatabaseError::Storage(StorageError::Io(error)) => is_damaged_io(error),
-        _ => false,
+fn create_tables(txn: &WriteTransaction) -> Result<(), redb::Error> {
+    txn.open_table(META)?
+        .insert(META_FORMAT, u64::from(FORMAT_VERSION))?;
+    txn.open_table(RAW)?;
+    txn.open_table(SERIES)?;
+    txn.open_table(SEEN)?;
+    txn.open_table(TALLY)?;
+    txn.open_table(PROGRESS)?;
+    txn.open_table(DIRTY)?;
+    for tier in Tier::ALL {
+        txn.open_table(tier_table(tier))?;
     }
+    Ok(())
 }
 
-fn is_damaged_content(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Corrupted(_)
-        | redb::Error::TableTypeMismatch { .. }
-        | redb::Error::TypeDefinitionChanged { .. } => true,
-        redb::Error::Io(error) => is_damaged_io(error),
-        _ => false,
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+    use std::{
+        fs::OpenOptions,
+        io,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use redb::{StorageBackend, backends::FileBackend};
+
+    use super::*;
+
+    /// A file on a disk that can be told to be full: what is there can be overwritten, nothing
+    /// can be added.
+    #[derive(Debug)]
+    struct Faulty(FileBackend, Arc<AtomicBool>);
+
+    impl Faulty {
+        fn check(&self, end: u64) -> io::Result<()> {
+            if self.1.load(Ordering::SeqCst) && end > self.0.len()? {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        }
     }
-}
 
-/// What a wrong file yields, as against a disk that is full or a folder that may not be written.
-fn is_damaged_io(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-    )
+    impl StorageBackend for Faulty {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.check(len)?;
+            self.0.set_len(len)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.check(offset + data.len() as u64)?;
+            self.0.write(offset, data)
+        }
+        fn close(&self) -> io::Result<()> {
+            self.0.close()
+        }
+    }
+
+    #[test]
+    fn while_the_disk_is_full_readers_go_on_and_writing_comes_back_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("blocks.redb");
+        let full = Arc::new(AtomicBool::new(false));
+        let (file, switch) = (path.clone(), Arc::clone(&full));
+        let opener = move || {
+            let mut options = OpenOptions::new();
+            let file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&file)?;
+            let backend = Faulty(FileBackend::new(file)?, Arc::clone(&switch));
+            Builder::new().create_with_backend(backend)
+        };
+        let store = Store::open_by(&path, Box::new(opener)).unwrap();
+        let put = |id: u32| {
+            store.write("put", |txn| {
+                txn.open_table(RAW)?
+                    .insert((id, 0, 0), vec![7; 3 << 20].as_slice())?;
+                Ok(())
+            })
+        };
+        let get = |id: u32| {
+            store.read("get", |txn| {
+                Ok(txn.open_table(RAW)?.get((id, 0, 0))?.is_some())
+            })
+        };
+        let until = |condition: &dyn Fn() -> bool| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !condition() {
+                assert!(Instant::now() < deadline, "it did not come back");
+                std::thread::yield_now();
+            }
+        };
+        put(1).unwrap();
+        full.store(true, Ordering::SeqCst);
+        assert!(
+            put(2)
+                .unwrap_err()
+                .to_string()
+                .contains("put in the blocks' file")
+        );
+        until(&|| get(1).is_ok_and(|found| found));
+        assert!(put(2).is_err());
+        full.store(false, Ordering::SeqCst);
+        until(&|| put(3).is_ok());
+        assert_eq!([1, 2, 3].map(|id| get(id).unwrap()), [true, false, true]);
+        assert!(!store.broken.is_marked());
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
     Definition, History, HistoryError, SampleRecord, SeriesId,
     log::{LogError, SegmentInfo, Ticket},
     state::{DAY_MS, block_of},
-    store::{SEEN, SERIES},
+    tables::{SEEN, SERIES},
 };
 
 pub(crate) const RECORD_SAMPLES: u8 = 1;
