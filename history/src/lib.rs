@@ -3,6 +3,7 @@ pub mod log;
 
 mod block;
 mod broken;
+mod bucket;
 mod chunk;
 mod column;
 mod error;

@@ -39,6 +39,7 @@ mod health;
 mod record;
 mod replay;
 mod scanner;
+mod shared;
 mod storage;
 mod ticket;
 mod writer;

@@ -11,78 +11,25 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use crate::{
     Bucket, History, HistoryError, RAW_BLOCK_MS, SeriesId, Tier,
     block::{self, BlockCodec},
+    bucket::{bucket_buckets, bucket_samples, settle_sum},
     chunk,
-    column::{decimal_scale, to_decimal},
     error::BlockError,
     history::Workshop,
     maintain::Progress,
     read::{note, read_hour},
     state::{DamageLog, Rolled, TallyChange},
-    tables::{BlockKey, DIRTY, PROGRESS, RAW, RawKey, tier_table},
+    tables::{BlockKey, DIRTY, PROGRESS, RawKey, tier_table},
 };
 
 /// One step's transaction changes at most this many series, which bounds its dirty pages.
 const STEP_SERIES: usize = 4_096;
 
+mod source;
+
+use source::Source;
+
 type RawTable<'txn> = Table<'txn, RawKey, &'static [u8]>;
 type TierTable<'txn> = Table<'txn, BlockKey, &'static [u8]>;
-
-/// What a tier is built from.
-enum Source<'txn> {
-    Raw(RawTable<'txn>),
-    Tier(Tier, TierTable<'txn>),
-}
-
-impl<'txn> Source<'txn> {
-    fn open(txn: &'txn WriteTransaction, tier: Tier) -> Result<Self, redb::Error> {
-        Ok(match tier.finer() {
-            None => Self::Raw(txn.open_table(RAW)?),
-            Some(finer) => Self::Tier(finer, txn.open_table(tier_table(finer))?),
-        })
-    }
-
-    fn block_ms(&self) -> i64 {
-        match self {
-            Self::Raw(_) => RAW_BLOCK_MS,
-            Self::Tier(tier, _) => tier.block_ms(),
-        }
-    }
-
-    /// The first block from `block` on that holds anything.
-    fn next_block(&self, block: u32) -> Result<Option<u32>, redb::Error> {
-        Ok(match self {
-            Self::Raw(raw) => {
-                let row = raw.range((block, 0, 0)..)?.next().transpose()?;
-                row.map(|(key, _)| key.value().0)
-            }
-            Self::Tier(_, table) => {
-                let row = table.range((block, 0)..)?.next().transpose()?;
-                row.map(|(key, _)| key.value().0)
-            }
-        })
-    }
-
-    /// The first series from `series` on that `block` holds.
-    fn next_series(&self, block: u32, series: u32) -> Result<Option<u32>, redb::Error> {
-        Ok(match self {
-            Self::Raw(raw) => {
-                let range = (block, series, 0)..=(block, u32::MAX, u32::MAX);
-                raw.range(range)?
-                    .next()
-                    .transpose()?
-                    .map(|(key, _)| key.value().1)
-            }
-            Self::Tier(_, table) => {
-                let range = (block, series)..=(block, u32::MAX);
-                table
-                    .range(range)?
-                    .next()
-                    .transpose()?
-                    .map(|(key, _)| key.value().1)
-            }
-        })
-    }
-}
 
 /// One step: tables of one transaction, and what it changed.
 struct Rolling<'a, 'txn> {
@@ -386,108 +333,4 @@ fn read_block(
         &mut buckets,
     );
     Ok(read.map(|()| buckets))
-}
-
-/// Appends the buckets of ascending samples; NaN is no value.
-pub(crate) fn bucket_samples(tier: Tier, samples: &[(i64, f64)], buckets: &mut Vec<Bucket>) {
-    let mut sum = Sum::default();
-    for &(at_ms, value) in samples.iter().filter(|(_, value)| !value.is_nan()) {
-        let start_ms = at_ms - at_ms.rem_euclid(tier.bucket_ms());
-        match buckets
-            .last_mut()
-            .filter(|bucket| bucket.start_ms == start_ms)
-        {
-            Some(bucket) => {
-                bucket.count += 1;
-                sum.add(value);
-                bucket.sum = sum.total();
-                bucket.min = bucket.min.min(value);
-                bucket.max = bucket.max.max(value);
-                bucket.last = value;
-            }
-            None => {
-                sum = Sum::default();
-                sum.add(value);
-                let [sum, min, max, first, last] = [value; 5];
-                buckets.push(Bucket {
-                    start_ms,
-                    count: 1,
-                    sum,
-                    min,
-                    max,
-                    first,
-                    last,
-                });
-            }
-        }
-    }
-}
-
-/// Appends the buckets of ascending finer buckets.
-pub(crate) fn bucket_buckets(tier: Tier, finer: &[Bucket], buckets: &mut Vec<Bucket>) {
-    let mut sum = Sum::default();
-    for part in finer {
-        let start_ms = part.start_ms - part.start_ms.rem_euclid(tier.bucket_ms());
-        match buckets
-            .last_mut()
-            .filter(|bucket| bucket.start_ms == start_ms)
-        {
-            Some(bucket) => {
-                bucket.count = bucket.count.saturating_add(part.count);
-                sum.add(part.sum);
-                bucket.sum = sum.total();
-                bucket.min = bucket.min.min(part.min);
-                bucket.max = bucket.max.max(part.max);
-                bucket.last = part.last;
-            }
-            None => {
-                sum = Sum::default();
-                sum.add(part.sum);
-                buckets.push(Bucket { start_ms, ..*part });
-            }
-        }
-    }
-}
-
-/// A sum that carries its rounding errors along (Neumaier 1974).
-#[derive(Debug, Default)]
-struct Sum {
-    plain: f64,
-    lost: f64,
-}
-
-impl Sum {
-    fn add(&mut self, value: f64) {
-        let total = self.plain + value;
-        self.lost += if self.plain.abs() >= value.abs() {
-            (self.plain - total) + value
-        } else {
-            (value - total) + self.plain
-        };
-        self.plain = total;
-    }
-
-    fn total(&self) -> f64 {
-        let total = self.plain + self.lost;
-        // Infinities make the carried errors NaN.
-        if total.is_finite() { total } else { self.plain }
-    }
-}
-
-/// Short decimals have a sum that is one as well, but for the last bits. With them gone the
-/// column of sums takes 1 to 2 bytes a bucket instead of 7, and is nearer the truth.
-fn settle_sum(bucket: &mut Bucket) {
-    /// Relative; some hundred times the rounding of a sum that carries its errors.
-    const TOLERANCE: f64 = 1.0 / (1_u64 << 46) as f64;
-    let parts = [bucket.min, bucket.max, bucket.first, bucket.last];
-    let scales = parts.map(decimal_scale);
-    let scale = scales
-        .into_iter()
-        .try_fold(0, |scale, next| next.map(|next| scale.max(next)));
-    if let Some(scale) = scale {
-        let settled = to_decimal(bucket.sum, scale);
-        if (settled - bucket.sum).abs() <= bucket.sum.abs() * TOLERANCE {
-            bucket.sum = settled;
-        }
-    }
 }

@@ -15,8 +15,9 @@ use super::{
     Health, LogError, LogOptions, LogStats, MAX_PAYLOAD_BYTES, ReplayReport, SegmentInfo, Ticket,
     record::{SYNC_TYPE, Salt, put_record},
     replay::{replay, segment_path},
+    shared::Shared,
     storage::{Disk, Storage},
-    writer::{Shared, Writer},
+    writer::Writer,
 };
 
 /// A segmented append log with group commit; see [`crate::log`]. Dropping it writes what is

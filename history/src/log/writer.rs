@@ -2,96 +2,21 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use parking_lot::{Condvar, Mutex};
-
 use super::{
-    Durability, Health, LogError, LogOptions, LogStats, SegmentInfo,
-    record::{SEGMENT_HEADER_BYTES, SYNC_EVERY_BYTES, Salt, segment_header, sync_record},
+    Durability, Health, LogError, SegmentInfo,
+    record::{SEGMENT_HEADER_BYTES, SYNC_EVERY_BYTES, segment_header, sync_record},
     replay::segment_path,
-    storage::{SegmentFile, Storage},
+    shared::Shared,
+    storage::SegmentFile,
     ticket::Batch,
 };
 
 /// Buffers above this are given back once they are mostly unused.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
-
-/// What appenders and the writer share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) dir: PathBuf,
-    pub(super) storage: Box<dyn Storage>,
-    pub(super) options: LogOptions,
-    pub(super) salt: Salt,
-    /// Held for a copy or a swap only, never over a system call.
-    pub(super) pending: Mutex<Pending>,
-    /// Something is pending, or the log is closing: wakes the writer.
-    pub(super) work: Condvar,
-    /// A rotation was done, or the writer ended.
-    pub(super) rotated: Condvar,
-}
-
-/// What has been appended and not yet been taken by the writer, and what is known of the disk.
-#[derive(Debug)]
-pub(super) struct Pending {
-    /// Whole records; swapped with the writer's spare buffer.
-    pub(super) buffer: Vec<u8>,
-    /// How many.
-    pub(super) records: u64,
-    /// Completes their tickets; replaced when the buffer is taken.
-    pub(super) batch: Arc<Batch>,
-    /// No record in `buffer`, nor any later one, goes into a segment below this.
-    pub(super) segment_floor: u32,
-    pub(super) rotations_wanted: u64,
-    pub(super) rotations_done: u64,
-    /// Set by `close`; the writer ends once the buffer is empty.
-    pub(super) closing: bool,
-    /// Set by the writer as its last act.
-    pub(super) finished: bool,
-    pub(super) health: Health,
-    pub(super) segments: Vec<SegmentInfo>,
-    pub(super) stats: LogStats,
-}
-
-impl Shared {
-    pub(super) fn new(
-        dir: PathBuf,
-        storage: Box<dyn Storage>,
-        options: LogOptions,
-        salt: Salt,
-        segments: Vec<SegmentInfo>,
-    ) -> Self {
-        let segment_floor = segments
-            .last()
-            .map_or(1, |last| last.number.saturating_add(1));
-        let pending = Pending {
-            buffer: Vec::new(),
-            records: 0,
-            batch: Arc::default(),
-            segment_floor,
-            rotations_wanted: 0,
-            rotations_done: 0,
-            closing: false,
-            finished: false,
-            health: Health::Ready,
-            segments,
-            stats: LogStats::default(),
-        };
-        Self {
-            dir,
-            storage,
-            options,
-            salt,
-            pending: Mutex::new(pending),
-            work: Condvar::new(),
-            rotated: Condvar::new(),
-        }
-    }
-}
 
 /// The segment that is being written.
 #[derive(Debug)]
