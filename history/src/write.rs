@@ -46,7 +46,8 @@ impl History {
         self.log.rotate()
     }
 
-    /// The log's segment that is being written.
+    /// The log's segment that is being written, or that will be begun next. What is appended
+    /// after this call is in it or a later one, as [`Ticket::segment_floor`] says of one record.
     #[must_use]
     pub fn current_wal_segment(&self) -> u32 {
         self.log.current_segment()

@@ -1,6 +1,8 @@
 //! The history through its public door, against naive models; one file a verb.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod crash;
+mod lifecycle;
 mod recover;
 mod retain;
 mod rollup;
