@@ -10,11 +10,15 @@
 //!   older than the window: out of memory           older than SEAL_AGE: sealed
 //! ```
 
-use std::sync::atomic::Ordering;
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parking_lot::MutexGuard;
 
-use pulseboard_history::{HistoryError, SealBatch, SeriesId};
+use pulseboard_history::{History, HistoryError, SealBatch, SeriesId};
 
 use crate::{
     engine::{Engine, fingerprint},
@@ -157,6 +161,39 @@ impl Engine {
             history.release_wal(oldest.saturating_sub(1))?;
         }
         Ok(kept)
+    }
+
+    /// Has the history roll up, merge and delete for about `budget`; whether there is more to do.
+    /// Blocks for the disk.
+    ///
+    /// # Errors
+    /// As [`pulseboard_history::History::maintain`].
+    pub fn maintain_history(&self, now_ms: i64, budget: Duration) -> Result<bool, HistoryError> {
+        let Some(history) = &self.history else {
+            return Ok(false);
+        };
+        // What is younger may still come late, or be on its way into the history.
+        let final_ms = now_ms - self.options.window_ms - SEAL_AGE_MS - SEAL_SPREAD_MS - 60_000;
+        let progress = history.maintain(now_ms, final_ms, budget)?;
+        if !progress.expired.is_empty() {
+            let expired: HashSet<SeriesId> = progress.expired.into_iter().collect();
+            let forgotten: Vec<SeriesId> = {
+                let mut retired = self.retired.lock();
+                let gone = retired.extract_if(|_, id| expired.contains(id));
+                gone.map(|(_, id)| id).collect()
+            };
+            history.forget(&forgotten)?;
+        }
+        for damage in history.take_damage() {
+            tracing::error!(?damage, "a block of the history is damaged and was passed over");
+        }
+        Ok(progress.more)
+    }
+
+    /// The history, where there is one.
+    #[must_use]
+    pub fn history(&self) -> Option<&Arc<History>> {
+        self.history.as_ref()
     }
 
     /// Ends a segment that has lasted long enough, and notices that the log has failed.

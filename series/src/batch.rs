@@ -24,8 +24,8 @@ use foldhash::fast::RandomState;
 use crate::{
     key::{KeyRef, check_label_name, check_name, take_u8, take_u16},
     limits::{
-        DESCRIPTIONS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, REFUSED_KEPT_MAX,
-        UNIT_BYTES_MAX,
+        BATCH_BYTES_MAX, DESCRIPTIONS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
+        REFUSED_KEPT_MAX, UNIT_BYTES_MAX,
     },
     reason::Reason,
 };
@@ -185,12 +185,7 @@ impl Batch {
         if length > NAME_BYTES_MAX {
             return Err(Reason::NameLength(length));
         }
-        // Keys are addressed by 32 bits; bodies are bounded far below.
-        if u32::try_from(start + usize::from(u16::MAX)).is_err() {
-            return Err(Reason::Unsupported(
-                "the body holds too many samples".to_owned(),
-            ));
-        }
+        self.check_room()?;
         self.keys
             .extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes());
         for piece in name {
@@ -209,6 +204,18 @@ impl Batch {
             self.abandon();
         }
         checked
+    }
+
+    /// Whether a further row may be there; see [`BATCH_BYTES_MAX`], which is far below what the 32
+    /// bits of a key's place can say.
+    fn check_room(&self) -> Result<(), Reason> {
+        if self.keys.len() + self.rows.len() * size_of::<Row>() < BATCH_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Reason::Unsupported(format!(
+            "the body's samples take more than {} MiB; send them in several bodies",
+            BATCH_BYTES_MAX >> 20
+        )))
     }
 
     /// Adds a label to the row; one with an empty value is no label and left away.
@@ -336,8 +343,12 @@ impl Batch {
 
     /// A further row of the newest row's series: the samples of one series in a protobuf message.
     /// Nothing happens when there is none yet.
-    pub fn repeat(&mut self, line: u32, at_ms: Option<i64>, value: f64) {
+    ///
+    /// # Errors
+    /// The batch is full.
+    pub fn repeat(&mut self, line: u32, at_ms: Option<i64>, value: f64) -> Result<(), Reason> {
         self.abandon();
+        self.check_room()?;
         if let Some(newest) = self.rows.last().copied() {
             self.rows.push(Row {
                 at_ms: at_ms.unwrap_or(Row::NOW),
@@ -346,6 +357,7 @@ impl Batch {
                 ..newest
             });
         }
+        Ok(())
     }
 
     /// Puts another value into the newest row: a total in place of what it grew by.
@@ -453,6 +465,12 @@ impl Batch {
         self.refused_by_code.iter().sum()
     }
 
+    /// Bytes that its buffers hold, used or not.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.keys.capacity() + self.rows.capacity() * size_of::<Row>()
+    }
+
     /// Whether there is neither a sample nor a refusal.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -551,11 +569,11 @@ mod tests {
     #[test]
     fn rows_repeat_change_and_are_undone() {
         let mut batch = Batch::new();
-        batch.repeat(1, None, 1.0);
+        assert_eq!(batch.repeat(1, None, 1.0), Ok(()));
         assert!(batch.rows().is_empty());
         let pair = ("l".to_owned(), "v".to_owned());
         assert_eq!(write(&mut batch, "a", &[pair]), Ok(()));
-        batch.repeat(2, Some(7), 2.5);
+        assert_eq!(batch.repeat(2, Some(7), 2.5), Ok(()));
         batch.replace_newest_value(3.5);
         assert_eq!(write(&mut batch, "b", &[]), Ok(()));
         assert_eq!(batch.begin(&["c"]), Ok(()));
@@ -578,5 +596,22 @@ mod tests {
         assert_eq!(batch.rows()[0].hash, batch.rows()[1].hash);
         batch.undo_to(0);
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_full_at_some_time() {
+        let mut batch = Batch::new();
+        let value = "v".repeat(LABEL_VALUE_BYTES_MAX);
+        let labels: Vec<_> = (0..LABELS_MAX)
+            .map(|at| (format!("label_{at:02}"), value.clone()))
+            .collect();
+        assert_eq!(write(&mut batch, "first", &labels), Ok(()));
+        let refused = (0..100_000).find_map(|_| batch.again(&["further"], 1, None, 1.0).err());
+        assert!(
+            matches!(refused, Some(Reason::Unsupported(_))),
+            "{refused:?}"
+        );
+        assert!(batch.keys.len() < BATCH_BYTES_MAX + 100_000);
+        assert!(batch.repeat(2, None, 1.0).is_err());
     }
 }

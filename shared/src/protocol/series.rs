@@ -36,6 +36,9 @@ pub struct SeriesInfo {
     pub kind: String,
     /// Whether it still comes in.
     pub state: SeriesState,
+    /// Whether this server measures it itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
     /// Milliseconds between its samples, as measured; absent before the second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
