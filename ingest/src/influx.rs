@@ -22,6 +22,7 @@ use pulseboard_series::{Batch, Reason};
 use crate::{
     excerpt::{excerpt, expected, not_a_number},
     lines::{blanks_end, for_each_line, is_blank, skip_blanks},
+    names::sanitise,
     number,
     time::Precision,
 };
@@ -269,20 +270,7 @@ fn word<'a>(text: &'a str, special: &[u8], is_first: bool) -> Cow<'a, str> {
     if is_plain && !(is_first && text.starts_with(|first: char| first.is_ascii_digit())) {
         return Cow::Borrowed(text);
     }
-    let text = unescape(text, special);
-    let mut name = String::with_capacity(text.len() + 1);
-    let may_begin = |first: char| !(first.is_ascii_digit() || matches!(first, '.' | '/' | '-'));
-    if is_first && !text.starts_with(may_begin) {
-        name.push('_');
-    }
-    name.extend(text.chars().map(|character| {
-        if character.is_alphanumeric() || matches!(character, '_' | ':' | '.' | '/' | '-') {
-            character
-        } else {
-            '_'
-        }
-    }));
-    Cow::Owned(name)
+    Cow::Owned(sanitise(&unescape(text, special), is_first))
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub(crate) fn is_whole(text: &[u8]) -> bool {
 }
 
 /// What the parser says, without the place that it puts behind.
-fn without_place(error: &serde_json::Error) -> String {
+pub(crate) fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),

@@ -8,6 +8,7 @@
 //! | [`influx`] | Influx line protocol, v1 and v2 |
 //! | [`json`] | objects, arrays and lines of them |
 //! | [`remote_write`] | Prometheus remote write 1.0 and 2.0 |
+//! | [`otlp`] | OpenTelemetry metrics, protobuf and JSON |
 //! | [`decompress`] | gzip, zlib, zstd and snappy, never past a limit |
 //! | [`number`], [`time`] | floats to the last bit, times to milliseconds |
 //!
@@ -20,6 +21,7 @@ pub mod detect;
 pub mod influx;
 pub mod json;
 pub mod number;
+pub mod otlp;
 pub mod remote_write;
 pub mod text;
 pub mod time;
@@ -27,6 +29,7 @@ pub mod time;
 mod excerpt;
 mod exponential;
 mod lines;
+mod names;
 mod series_parts;
 #[cfg(test)]
 mod testing;

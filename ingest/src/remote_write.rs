@@ -176,16 +176,15 @@ impl<'a> Series<'a, '_> {
             }
         }
         let at_ms = Some(crate::time::not_now(at_ms));
-        if self.is_begun {
-            batch.repeat(self.line, at_ms, value);
-            return Ok(true);
-        }
-        let written = self
-            .begin(batch)
-            .and_then(|()| batch.finish(self.line, at_ms, value));
-        match written {
-            Ok(()) => self.is_begun = true,
-            Err(reason) => batch.refuse(self.line, reason),
+        let written = if self.is_begun {
+            batch.repeat(self.line, at_ms, value)
+        } else {
+            self.begin(batch)
+                .and_then(|()| batch.finish(self.line, at_ms, value))
+        };
+        self.is_begun = written.is_ok();
+        if let Err(reason) = written {
+            batch.refuse(self.line, reason);
         }
         Ok(self.is_begun)
     }

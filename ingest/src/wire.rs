@@ -55,17 +55,19 @@ impl<'a> Fields<'a> {
             return Ok(None);
         }
         let tag = varint(&mut self.0)?;
-        let number = u32::try_from(tag >> 3).map_err(|_| WireError::Tag)?;
-        if number == 0 || number > 0x1fff_ffff {
-            return Err(WireError::Tag);
-        }
+        let number = match u32::try_from(tag >> 3) {
+            Ok(number @ 1..=0x1fff_ffff) => number,
+            _ => return Err(WireError::Tag),
+        };
         let value = match tag & 7 {
             0 => Value::Varint(varint(&mut self.0)?),
             1 => Value::Fixed64(u64::from_le_bytes(take_array(&mut self.0)?)),
             2 => {
                 let length = varint(&mut self.0)?;
-                let length = usize::try_from(length).map_err(|_| WireError::End)?;
-                let (bytes, rest) = self.0.split_at_checked(length).ok_or(WireError::End)?;
+                let split = usize::try_from(length)
+                    .ok()
+                    .and_then(|length| self.0.split_at_checked(length));
+                let (bytes, rest) = split.ok_or(WireError::End)?;
                 self.0 = rest;
                 Value::Bytes(bytes)
             }
@@ -129,7 +131,9 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn text(self, number: u32) -> Result<&'a str, WireError> {
-        std::str::from_utf8(self.bytes(number)?).map_err(|_| WireError::Text)
+        std::str::from_utf8(self.bytes(number)?)
+            .ok()
+            .ok_or(WireError::Text)
     }
 
     pub(crate) fn varint(self, number: u32) -> Result<u64, WireError> {

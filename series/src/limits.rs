@@ -21,3 +21,8 @@ pub const DESCRIPTIONS_MAX: usize = 4096;
 
 /// Refused lines that a batch keeps with their reasons; further ones are counted only.
 pub const REFUSED_KEPT_MAX: usize = 100;
+
+/// Bytes of keys and rows in one batch. A line may name many fields for one set of labels, each of
+/// which gets a key of its own, so that 90 KB could become 400 MB; further samples are refused. A
+/// body whose keys are its own text stays below when it is not larger than a fifth of this.
+pub const BATCH_BYTES_MAX: usize = 256 << 20;

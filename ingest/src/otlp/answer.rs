@@ -1,0 +1,69 @@
+//! What OTLP/HTTP answers, in the encoding of the request: `ExportMetricsServiceResponse` for 200,
+//! `google.rpc.Status` for errors (OTLP 1.x, "OTLP/HTTP Response").
+
+use prost::Message;
+use serde_json::json;
+
+use super::Encoding;
+
+#[derive(Clone, PartialEq, Message)]
+struct Response {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected_data_points: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// The body of a 200: everything was taken (`rejected` is 0 and there is no message), or all but
+/// `rejected` data points. With a message alone it is a warning.
+#[must_use]
+pub fn response(encoding: Encoding, rejected: u64, message: &str) -> Vec<u8> {
+    let is_whole = rejected == 0 && message.is_empty();
+    match encoding {
+        Encoding::Protobuf => Response {
+            partial_success: (!is_whole).then(|| PartialSuccess {
+                rejected_data_points: i64::try_from(rejected).unwrap_or(i64::MAX),
+                error_message: message.to_owned(),
+            }),
+        }
+        .encode_to_vec(),
+        Encoding::Json if is_whole => b"{}".to_vec(),
+        // Numbers of 64 bits are strings in protobuf's JSON.
+        Encoding::Json => json!({"partialSuccess": {
+            "rejectedDataPoints": rejected.to_string(),
+            "errorMessage": message,
+        }})
+        .to_string()
+        .into_bytes(),
+    }
+}
+
+/// The body of an error: a `google.rpc.Status` with a code of gRPC (3 for a request that is wrong,
+/// 8 for limits, 14 for try again later).
+#[must_use]
+pub fn status(encoding: Encoding, code: i32, message: &str) -> Vec<u8> {
+    match encoding {
+        Encoding::Protobuf => Status {
+            code,
+            message: message.to_owned(),
+        }
+        .encode_to_vec(),
+        Encoding::Json => json!({"code": code, "message": message})
+            .to_string()
+            .into_bytes(),
+    }
+}

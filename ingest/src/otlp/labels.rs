@@ -1,0 +1,111 @@
+//! Attributes as labels.
+//!
+//! Of a resource, `service.name` becomes `job` (with `service.namespace` and `/` before it, when
+//! there is one) and `service.instance.id` `instance`, as the OpenTelemetry specification has it
+//! for Prometheus; its other attributes become labels, too, as do those of points. The scope's name
+//! is `otel_scope_name`. Where a point and its resource have the same attribute the point's counts.
+//! Keys keep their dots; characters that no label's name may have become `_`.
+
+use serde_json::Value as Json;
+
+use super::model::{AnyValue, KeyValue, Resource, Scope};
+use crate::{names::sanitise, series_parts::number};
+
+pub(super) type Labels = Vec<(String, String)>;
+
+/// The labels that all points of one scope of one resource share.
+pub(super) fn shared(resource: Option<&Resource>, scope: Option<&Scope>) -> Labels {
+    let mut labels = Labels::new();
+    let (mut service, mut namespace) = (None, None);
+    for attribute in resource.map_or(&[][..], |resource| &resource.attributes) {
+        let text = text(attribute);
+        match attribute.key.as_str() {
+            "service.name" => service = Some(text),
+            "service.namespace" => namespace = Some(text),
+            "service.instance.id" => labels.push(("instance".to_owned(), text)),
+            key => labels.push((sanitise(key, true), text)),
+        }
+    }
+    if let Some(service) = service {
+        let job = match namespace {
+            Some(namespace) if !namespace.is_empty() => format!("{namespace}/{service}"),
+            _ => service,
+        };
+        labels.push(("job".to_owned(), job));
+    }
+    if let Some(scope) = scope {
+        labels.push(("otel_scope_name".to_owned(), scope.name.clone()));
+    }
+    labels.sort();
+    labels
+}
+
+/// A point's labels before the shared ones that it does not have itself.
+pub(super) fn of_point(attributes: &[KeyValue], shared: &Labels) -> Labels {
+    let own: Labels = attributes
+        .iter()
+        .map(|attribute| (sanitise(&attribute.key, true), text(attribute)))
+        .collect();
+    if own.is_empty() {
+        return shared.clone();
+    }
+    let mut labels = own;
+    let count = labels.len();
+    for (name, value) in shared {
+        if !labels[..count].iter().any(|(own, _)| own == name) {
+            labels.push((name.clone(), value.clone()));
+        }
+    }
+    labels.sort();
+    labels
+}
+
+fn text(attribute: &KeyValue) -> String {
+    let Some(value) = &attribute.value else {
+        return String::new();
+    };
+    match value {
+        AnyValue {
+            string_value: Some(text),
+            ..
+        } => text.clone(),
+        AnyValue {
+            double_value: Some(double),
+            ..
+        } => number(*double),
+        AnyValue {
+            bytes_value: Some(bytes),
+            ..
+        } => super::json::base64_text(bytes),
+        other => match json(other) {
+            Json::Null => String::new(),
+            json => json.to_string(),
+        },
+    }
+}
+
+/// Lists and maps as compact JSON; NaN and infinities, which it has not, in words.
+fn json(value: &AnyValue) -> Json {
+    if let Some(text) = &value.string_value {
+        Json::from(text.as_str())
+    } else if let Some(flag) = value.bool_value {
+        Json::from(flag)
+    } else if let Some(integer) = value.int_value {
+        Json::from(integer)
+    } else if let Some(double) = value.double_value {
+        serde_json::Number::from_f64(double)
+            .map_or_else(|| Json::from(number(double)), Json::Number)
+    } else if let Some(array) = &value.array_value {
+        array.values.iter().map(json).collect()
+    } else if let Some(list) = &value.kvlist_value {
+        let entries = list.values.iter().map(|entry| {
+            let value = entry.value.as_ref().map_or(Json::Null, json);
+            (entry.key.clone(), value)
+        });
+        Json::Object(entries.collect())
+    } else if let Some(bytes) = &value.bytes_value {
+        Json::from(super::json::base64_text(bytes))
+    } else {
+        Json::Null
+    }
+}

@@ -1,0 +1,444 @@
+//! Tests of [`super`], with requests that the OpenTelemetry crate writes.
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse},
+    common::v1::{
+        AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value::Value,
+    },
+    metrics::v1::{self as otel, exponential_histogram_data_point, metric, number_data_point},
+    resource::v1::Resource,
+};
+use proptest::prelude::*;
+use prost::Message as _;
+use pulseboard_series::{Kind, STALE_MARKER_BITS};
+
+use super::*;
+use crate::testing::{described, refusals, rows};
+
+const NS: u64 = 1_795_204_862_345_678_901;
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, Value::StringValue(value.to_owned()))
+}
+
+fn request(metrics: Vec<otel::Metric>) -> ExportMetricsServiceRequest {
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![otel::ResourceMetrics {
+            resource: Some(Resource {
+                attributes: vec![
+                    text("service.name", "shop"),
+                    text("service.namespace", "eu"),
+                    text("service.instance.id", "i-1"),
+                    text("host.name", "a"),
+                ],
+                ..Resource::default()
+            }),
+            scope_metrics: vec![otel::ScopeMetrics {
+                scope: Some(InstrumentationScope {
+                    name: "lib".to_owned(),
+                    ..InstrumentationScope::default()
+                }),
+                metrics,
+                ..otel::ScopeMetrics::default()
+            }],
+            ..otel::ResourceMetrics::default()
+        }],
+    }
+}
+
+fn metric(name: &str, unit: &str, data: metric::Data) -> otel::Metric {
+    otel::Metric {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        data: Some(data),
+        ..otel::Metric::default()
+    }
+}
+
+fn point(value: f64, attributes: Vec<KeyValue>) -> otel::NumberDataPoint {
+    otel::NumberDataPoint {
+        attributes,
+        time_unix_nano: NS,
+        value: Some(number_data_point::Value::AsDouble(value)),
+        ..otel::NumberDataPoint::default()
+    }
+}
+
+fn sum(points: Vec<otel::NumberDataPoint>, temporality: i32, is_monotonic: bool) -> metric::Data {
+    metric::Data::Sum(otel::Sum {
+        data_points: points,
+        aggregation_temporality: temporality,
+        is_monotonic,
+    })
+}
+
+/// Reads a request in both encodings, which must give the same; the shared labels are left away.
+fn read(request: &ExportMetricsServiceRequest) -> (Batch, Points) {
+    let read = |encoding, body: &[u8]| {
+        let mut batch = Batch::new();
+        let points = parse(encoding, body, &mut DeltaTotals::new(100), &mut batch);
+        (batch, points.expect("a request"))
+    };
+    let (batch, points) = read(Encoding::Protobuf, &request.encode_to_vec());
+    let json = serde_json::to_vec(request).expect("JSON");
+    let (again, points_again) = read(Encoding::Json, &json);
+    assert_eq!(rows(&again), rows(&batch));
+    assert_eq!(refusals(&again), refusals(&batch));
+    assert_eq!(described(&again), described(&batch));
+    assert_eq!(points_again, points);
+    (batch, points)
+}
+
+fn short_rows(batch: &Batch) -> Vec<String> {
+    rows(batch)
+        .iter()
+        .map(|row| {
+            row.replace("host.name=\"a\",instance=\"i-1\",job=\"eu/shop\"", "…")
+                .replace("otel_scope_name=\"lib\"", "…")
+                .replace(" @1795204862345", "")
+        })
+        .collect()
+}
+
+#[test]
+fn gauges_and_sums_are_read() {
+    let mut integer = point(0.0, vec![text("host.name", "b")]);
+    integer.value = Some(number_data_point::Value::AsInt(-7));
+    integer.time_unix_nano = 0;
+    let mut gone = point(1.0, vec![]);
+    gone.flags = 1;
+    let mut empty = point(1.0, vec![]);
+    empty.value = None;
+    let gauge = metric::Data::Gauge(otel::Gauge {
+        data_points: vec![point(1.5, vec![]), integer, gone, empty],
+    });
+    let (batch, points) = read(&request(vec![
+        metric("g", "By", gauge),
+        metric("c", "1", sum(vec![point(2.0, vec![])], 2, true)),
+        metric("u", "", sum(vec![point(3.0, vec![])], 2, false)),
+        metric("x", "", sum(vec![point(4.0, vec![])], 0, true)),
+        metric("bad name", "", sum(vec![point(4.0, vec![])], 2, true)),
+    ]));
+    assert_eq!(
+        rows(&batch)[..2],
+        [
+            "1 g{host.name=\"a\",instance=\"i-1\",job=\"eu/shop\",otel_scope_name=\"lib\"} 1.5 @1795204862345",
+            "2 g{host.name=\"b\",instance=\"i-1\",job=\"eu/shop\",otel_scope_name=\"lib\"} -7",
+        ]
+    );
+    assert_eq!(batch.rows()[2].value.to_bits(), STALE_MARKER_BITS);
+    let described = described(&batch);
+    assert_eq!(described[0], (Kind::Gauge, "By".to_owned()));
+    assert_eq!(described[3], (Kind::Counter, "1".to_owned()));
+    assert_eq!(described[4].0, Kind::Gauge);
+    let refusals = refusals(&batch);
+    assert_eq!(refusals[0], "4 the data point has no value");
+    assert!(
+        refusals[1].starts_with("7 aggregation temporality 0"),
+        "{refusals:?}"
+    );
+    assert!(
+        refusals[2].starts_with("8 \"bad name\" is not a metric name"),
+        "{refusals:?}"
+    );
+    assert_eq!(
+        points,
+        Points {
+            accepted: 5,
+            rejected: 3
+        }
+    );
+}
+
+#[test]
+fn attributes_of_any_type_are_texts() {
+    let list = Value::ArrayValue(ArrayValue {
+        values: vec![
+            AnyValue {
+                value: Some(Value::StringValue("a\"".to_owned())),
+            },
+            AnyValue {
+                value: Some(Value::IntValue(1)),
+            },
+            AnyValue {
+                value: Some(Value::DoubleValue(0.5)),
+            },
+        ],
+    });
+    let map = Value::KvlistValue(KeyValueList {
+        values: vec![attribute("k", Value::BoolValue(true))],
+    });
+    let gauge = metric::Data::Gauge(otel::Gauge {
+        data_points: vec![point(
+            1.0,
+            vec![
+                attribute("i", Value::IntValue(-5)),
+                attribute("d", Value::DoubleValue(1.5)),
+                attribute("b", Value::BoolValue(false)),
+                attribute("l", list),
+                attribute("m", map),
+                attribute("y", Value::BytesValue(vec![1, 2, 255])),
+                text("e", ""),
+                text("a b", "x"),
+            ],
+        )],
+    });
+    let mut request = request(vec![metric("g", "", gauge)]);
+    request.resource_metrics[0].resource = None;
+    request.resource_metrics[0].scope_metrics[0].scope = None;
+    let (batch, _) = read(&request);
+    assert_eq!(
+        short_rows(&batch),
+        [
+            r#"1 g{a_b="x",b="false",d="1.5",i="-5",l="[\"a\\\"\",1,0.5]",m="{\"k\":true}",y="AQL/"} 1"#
+        ]
+    );
+}
+
+#[test]
+fn histograms_become_buckets() {
+    let histogram = |counts: &[u64], bounds: &[f64]| otel::HistogramDataPoint {
+        time_unix_nano: NS,
+        count: counts.iter().sum(),
+        sum: Some(9.5),
+        bucket_counts: counts.to_vec(),
+        explicit_bounds: bounds.to_vec(),
+        min: Some(0.25),
+        max: Some(8.0),
+        ..otel::HistogramDataPoint::default()
+    };
+    let explicit = metric::Data::Histogram(otel::Histogram {
+        data_points: vec![
+            histogram(&[1, 0, 2], &[0.5, 5.0]),
+            histogram(&[1, 2], &[0.5, 5.0]),
+            histogram(&[1, 2, 3], &[5.0, 0.5]),
+        ],
+        aggregation_temporality: 2,
+    });
+    let exponential = metric::Data::ExponentialHistogram(otel::ExponentialHistogram {
+        data_points: vec![otel::ExponentialHistogramDataPoint {
+            time_unix_nano: NS,
+            count: 6,
+            scale: 0,
+            zero_count: 1,
+            zero_threshold: 0.001,
+            positive: Some(exponential_histogram_data_point::Buckets {
+                offset: -1,
+                bucket_counts: vec![2, 3],
+            }),
+            ..otel::ExponentialHistogramDataPoint::default()
+        }],
+        aggregation_temporality: 2,
+    });
+    let summary = metric::Data::Summary(otel::Summary {
+        data_points: vec![otel::SummaryDataPoint {
+            time_unix_nano: NS,
+            count: 4,
+            sum: 10.0,
+            quantile_values: vec![otel::summary_data_point::ValueAtQuantile {
+                quantile: 0.99,
+                value: 7.5,
+            }],
+            ..otel::SummaryDataPoint::default()
+        }],
+    });
+    let (batch, points) = read(&request(vec![
+        metric("h", "s", explicit),
+        metric("e", "s", exponential),
+        metric("q", "s", summary),
+    ]));
+    assert_eq!(
+        short_rows(&batch),
+        [
+            "1 h_bucket{…,le=\"0.5\",…} 1",
+            "1 h_bucket{…,le=\"5\",…} 1",
+            "1 h_bucket{…,le=\"+Inf\",…} 3",
+            "1 h_count{…,…} 3",
+            "1 h_sum{…,…} 9.5",
+            "1 h_min{…,…} 0.25",
+            "1 h_max{…,…} 8",
+            "4 e_bucket{…,le=\"0.001\",…} 1",
+            "4 e_bucket{…,le=\"1\",…} 3",
+            "4 e_bucket{…,le=\"2\",…} 6",
+            "4 e_bucket{…,le=\"+Inf\",…} 6",
+            "4 e_count{…,…} 6",
+            "5 q{…,…,quantile=\"0.99\"} 7.5",
+            "5 q_count{…,…} 4",
+            "5 q_sum{…,…} 10",
+        ]
+    );
+    assert_eq!(
+        refusals(&batch),
+        [
+            "2 2 bucket counts do not fit 2 bounds; there must be one more",
+            "3 the bounds are not finite or do not grow",
+        ]
+    );
+    assert_eq!(
+        points,
+        Points {
+            accepted: 3,
+            rejected: 2
+        }
+    );
+}
+
+#[test]
+fn differences_become_totals() {
+    let mut totals = DeltaTotals::new(2);
+    let mut send = |value: f64, at: u64, name: &str| {
+        let mut delta = point(value, vec![]);
+        delta.start_time_unix_nano = NS + at;
+        delta.time_unix_nano = NS + at + 1;
+        let body = request(vec![metric(name, "", sum(vec![delta], 1, true))]).encode_to_vec();
+        let mut batch = Batch::new();
+        let points = parse(Encoding::Protobuf, &body, &mut totals, &mut batch);
+        assert!(points.is_ok());
+        batch.rows().first().map(|row| row.value)
+    };
+    assert_eq!(send(2.0, 0, "a"), Some(2.0));
+    assert_eq!(send(3.0, 1, "a"), Some(5.0));
+    assert_eq!(send(3.0, 1, "a"), Some(5.0));
+    assert_eq!(send(1.0, 0, "b"), Some(1.0));
+    assert_eq!(send(1.0, 0, "c"), None);
+}
+
+#[test]
+fn json_of_other_writers_is_read() {
+    let body = br#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"a","value":{"arrayValue":{}}},{"key":"n","value":{"intValue":7}}],"more":1},
+        "scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[
+            {"asDouble":"NaN","timeUnixNano":1795204862345678901},{"asDouble":2},{"asInt":"-3"},{"asInt":4,"attributes":[{"key":"e"}]}]}}]}]}]}"#;
+    let mut batch = Batch::new();
+    let points = parse(Encoding::Json, body, &mut DeltaTotals::new(1), &mut batch);
+    assert_eq!(
+        points,
+        Ok(Points {
+            accepted: 4,
+            rejected: 0
+        })
+    );
+    assert_eq!(
+        rows(&batch),
+        [
+            "1 g{a=\"[]\",n=\"7\"} NaN @1795204862345",
+            "2 g{a=\"[]\",n=\"7\"} 2",
+            "3 g{a=\"[]\",n=\"7\"} -3",
+            "4 g{a=\"[]\",n=\"7\"} 4",
+        ]
+    );
+}
+
+#[test]
+fn broken_requests_are_errors() {
+    let body = request(vec![metric(
+        "c",
+        "1",
+        sum(vec![point(2.0, vec![])], 2, true),
+    )])
+    .encode_to_vec();
+    let mut batch = Batch::new();
+    let mut totals = DeltaTotals::new(1);
+    for cut in 1..body.len() {
+        let cut = parse(Encoding::Protobuf, &body[..cut], &mut totals, &mut batch);
+        assert!(matches!(cut, Err(BodyError::Protobuf { .. })), "{cut:?}");
+        assert!(batch.is_empty());
+    }
+    for (body, line, column) in [
+        (&b"{"[..], 1, 1),
+        (b"{\"resourceMetrics\":\n 5}", 2, 2),
+        (b"[]x", 1, 3),
+    ] {
+        let read = parse(Encoding::Json, body, &mut totals, &mut batch);
+        assert!(
+            matches!(read, Err(BodyError::Json { line: l, column: c, .. }) if (l, c) == (line, column)),
+            "{read:?}"
+        );
+    }
+    let many = format!("[{}", "{".repeat(JSON_OBJECTS_MAX + 1));
+    assert!(parse(Encoding::Json, many.as_bytes(), &mut totals, &mut batch).is_err());
+}
+
+#[test]
+fn answers_are_in_the_encoding_of_the_request() {
+    assert_eq!(response(Encoding::Json, 0, ""), b"{}");
+    assert_eq!(response(Encoding::Protobuf, 0, ""), b"");
+    for encoding in [Encoding::Json, Encoding::Protobuf] {
+        let body = response(encoding, 3, "why");
+        let read = match encoding {
+            Encoding::Protobuf => ExportMetricsServiceResponse::decode(&*body).ok(),
+            Encoding::Json => {
+                assert_eq!(
+                    body,
+                    br#"{"partialSuccess":{"errorMessage":"why","rejectedDataPoints":"3"}}"#
+                );
+                continue;
+            }
+        };
+        let partial = read.and_then(|read| read.partial_success);
+        assert_eq!(partial.map(|partial| partial.rejected_data_points), Some(3));
+    }
+    assert_eq!(
+        status(Encoding::Json, 3, "no"),
+        br#"{"code":3,"message":"no"}"#
+    );
+    assert_eq!(
+        status(Encoding::Protobuf, 3, "no"),
+        [0x08, 3, 0x12, 2, b'n', b'o']
+    );
+    assert_eq!(
+        Encoding::from_content_type("application/json; charset=utf-8"),
+        Some(Encoding::Json)
+    );
+    assert_eq!(Encoding::from_content_type("text/plain"), None);
+}
+
+proptest! {
+    /// What the OpenTelemetry crate writes reads back, in both encodings.
+    #[test]
+    fn written_requests_read_back(
+        values in prop::collection::vec(
+            (prop::num::f64::NORMAL | prop::num::f64::ZERO, "[a-z]{1,4}", prop::collection::btree_map("[b-f.]{0,2}k", "\\PC{1,4}", 0..4)),
+            0..5,
+        ),
+    ) {
+        let metrics = values.iter().map(|(value, name, attributes)| {
+            let attributes = attributes.iter().map(|(key, value)| text(key, value)).collect();
+            metric(name, "", sum(vec![point(*value, attributes)], 2, true))
+        });
+        let mut request = request(metrics.collect());
+        request.resource_metrics[0].resource = None;
+        request.resource_metrics[0].scope_metrics[0].scope = None;
+        let (batch, points) = read(&request);
+        prop_assert_eq!(batch.refused(), []);
+        prop_assert_eq!(points.accepted as usize, values.len());
+        for (row, (value, name, attributes)) in batch.rows().iter().zip(&values) {
+            prop_assert_eq!(row.value.to_bits(), value.to_bits());
+            let key = batch.key(row);
+            prop_assert_eq!(key.name(), name);
+            for (label, value) in attributes.iter().filter(|(key, _)| !key.starts_with('.')) {
+                prop_assert_eq!(key.label(label), Some(value.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_not(
+        body in prop::collection::vec(any::<u8>(), 0..100),
+        json in "(\\{|\\}|\\[|\\]|:|,|\"resourceMetrics\"|\"scopeMetrics\"|\"metrics\"|\"sum\"|\"dataPoints\"|1|null|\"x\"){0,30}",
+    ) {
+        for (encoding, body) in [(Encoding::Protobuf, &body[..]), (Encoding::Json, json.as_bytes())] {
+            let mut batch = Batch::new();
+            if parse(encoding, body, &mut DeltaTotals::new(5), &mut batch).is_err() {
+                prop_assert!(batch.is_empty());
+            }
+        }
+    }
+}
