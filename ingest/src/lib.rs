@@ -1,5 +1,5 @@
 //! Wire formats of metrics: bytes in, a [`Batch`] of samples out. No I/O, no clock, no state but
-//! what a caller hands in; a time that the sender left out is [`pulseboard_series::Row::NOW`].
+//! what a caller hands in ([`otlp::DeltaTotals`], [`statsd::Aggregator`]); a time that the sender left out is [`pulseboard_series::Row::NOW`].
 //!
 //! | module | what it reads |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | [`json`] | objects, arrays and lines of them |
 //! | [`remote_write`] | Prometheus remote write 1.0 and 2.0 |
 //! | [`otlp`] | OpenTelemetry metrics, protobuf and JSON |
+//! | [`statsd`] | StatsD and DogStatsD datagrams, added up between flushes |
 //! | [`decompress`] | gzip, zlib, zstd and snappy, never past a limit |
 //! | [`number`], [`time`] | floats to the last bit, times to milliseconds |
 //!
@@ -23,6 +24,7 @@ pub mod json;
 pub mod number;
 pub mod otlp;
 pub mod remote_write;
+pub mod statsd;
 pub mod text;
 pub mod time;
 

@@ -5,7 +5,7 @@
 pub(crate) fn sanitise(text: &str, is_first: bool) -> String {
     let mut name = String::with_capacity(text.len() + 1);
     let may_begin = |first: char| !(first.is_ascii_digit() || matches!(first, '.' | '/' | '-'));
-    if is_first && !text.starts_with(may_begin) {
+    if is_first && !text.is_empty() && !text.starts_with(may_begin) {
         name.push('_');
     }
     name.extend(text.chars().map(|character| {
