@@ -12,6 +12,7 @@ use crate::{
     error::AppError,
     feed::{Epoch, Fanout},
     http::{access::Access, router},
+    ingest::Ingest,
     live::Live,
     operator::Operator,
     rooms::Rooms,
@@ -19,7 +20,9 @@ use crate::{
     serve,
     settings::{DataDir, Settings, SourceKind},
     source::{self, Source},
+    storage::Storage,
     stream::registry::{Registry, StreamLimits},
+    tallies::Tallies,
     telemetry::Telemetry,
 };
 
@@ -46,6 +49,12 @@ pub struct App {
     pub alerts: Arc<Alerts>,
     /// Totals and threshold.
     pub operator: Operator,
+    /// What applications track item by item.
+    pub tallies: Tallies,
+    /// What bodies of samples share.
+    pub ingest: Ingest,
+    /// Series, history and journal.
+    pub storage: Storage,
     /// Rooms and their members.
     pub rooms: Rooms,
     /// Tokens, sessions and tickets.
@@ -65,13 +74,15 @@ impl App {
     /// Everything built, nothing running.
     ///
     /// # Errors
-    /// The operating system refuses the fan-out threads, a room's event schema is none, or the
-    /// stored tokens cannot be read.
+    /// The operating system refuses the fan-out threads, a room's event schema is none, or what is
+    /// stored cannot be read.
     pub fn new(mut settings: Settings, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fanout = Fanout::start((cores / 2).clamp(1, 4))?;
         let epoch = Epoch(u64::try_from(clock.now_ms()).unwrap_or_default());
+        let (storage, restored) = Storage::open(&settings, epoch, clock.now_ms())?;
+        let epoch = restored.epoch.unwrap_or(epoch);
         let interval_ms = u64::try_from(settings.metric_interval.as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
@@ -97,17 +108,32 @@ impl App {
             epoch,
             default_rules(),
             settings.alert_check,
+            storage.journal.clone(),
             Arc::clone(&telemetry),
             &fanout,
         );
+        let operator = Operator::new(
+            Arc::clone(&live),
+            Arc::clone(&telemetry),
+            folder,
+            epoch,
+            &fanout,
+        );
+        let tallies = Tallies::new(epoch, &fanout);
+        if let (Some((first, _)), Some((newest, _))) =
+            (restored.ticks.front(), restored.ticks.back())
+        {
+            operator.restore(restored.totals, *newest);
+            let first = *first;
+            live.restore(first, restored.ticks.into_iter().map(|(_, tick)| tick));
+        }
+        alerts.restore(restored.alerts, restored.active);
+        tallies.restore(restored.tallies);
         Ok(Arc::new(Self {
-            operator: Operator::new(
-                Arc::clone(&live),
-                Arc::clone(&telemetry),
-                folder,
-                epoch,
-                &fanout,
-            ),
+            operator,
+            tallies,
+            ingest: Ingest::new(settings.max_body_bytes),
+            storage,
             rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout).map_err(io::Error::other)?,
             access,
             registry,
@@ -203,6 +229,14 @@ pub async fn run_with(
         Arc::clone(&app),
         app.stopped.clone(),
     ));
+    app.tasks.spawn(scheduler::keep_tallies(
+        Arc::clone(&app),
+        app.stopping.clone(),
+    ));
+    app.tasks.spawn(scheduler::keep_house(
+        Arc::clone(&app),
+        app.stopping.clone(),
+    ));
     let accepting = app
         .tasks
         .spawn(serve::accept(Arc::clone(&app), listener, service));
@@ -234,6 +268,12 @@ pub async fn run_with(
                 "some connections did not end in time"
             );
         }
+    }
+    // Nobody asks for anything any more: what is left goes to the disk.
+    let last = Arc::clone(&app);
+    let closed = tokio::task::spawn_blocking(move || last.storage.close(&last)).await;
+    if closed.is_err() {
+        tracing::error!("closing the history panicked");
     }
     tracing::info!("stopped");
     Ok(())

@@ -3,10 +3,13 @@
 pub mod alerts;
 pub mod body;
 pub mod health;
+pub mod ingested;
 pub mod login;
 pub mod metrics;
 pub mod prometheus;
+pub mod push;
 pub mod rooms;
 pub mod stats;
 pub mod tickets;
 pub mod tokens;
+pub mod track;

@@ -55,6 +55,13 @@ impl<P: Payload> Feed<P> {
         self.epoch
     }
 
+    /// Has an empty feed go on from offset `next`, where a run before this one ended.
+    pub fn begin_at(&self, next: u64) {
+        let mut log = self.log.write();
+        log.begin_at(next);
+        self.end.store(log.next_offset(), Ordering::Release);
+    }
+
     /// Appends a frame and lets the fan-out deliver it; returns its offset. Cost: a push and a
     /// wake-up, whatever the number of viewers.
     pub fn append(&self, payload: P) -> u64 {

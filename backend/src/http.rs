@@ -6,3 +6,4 @@ pub mod docs;
 pub mod frame;
 pub mod origin;
 pub mod router;
+pub mod tenant;

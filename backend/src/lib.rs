@@ -20,6 +20,8 @@ pub mod endpoint;
 pub mod error;
 pub mod feed;
 pub mod http;
+pub mod ingest;
+pub mod journal;
 pub mod live;
 pub mod operator;
 pub mod rooms;
@@ -27,7 +29,9 @@ pub mod scheduler;
 pub mod serve;
 pub mod settings;
 pub mod source;
+pub mod storage;
 pub mod stream;
+pub mod tallies;
 pub mod telemetry;
 pub mod window;
 

@@ -184,6 +184,17 @@ impl Live {
         })
     }
 
+    /// Takes in the ticks of a run before this one, `first` being the offset of the oldest; before
+    /// anything else is published and before there are viewers.
+    pub fn restore(&self, first: u64, ticks: impl IntoIterator<Item = Arc<Tick>>) {
+        self.window.write().begin_behind(first.saturating_sub(1));
+        self.feed.begin_at(first);
+        for tick in ticks {
+            self.window.write().push(Arc::clone(&tick));
+            self.feed.append(TickPayload::new(self.epoch, tick));
+        }
+    }
+
     /// Takes a tick in and has it delivered.
     pub fn publish(&self, tick: Tick) -> Arc<Tick> {
         let tick = Arc::new(tick);

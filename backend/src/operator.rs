@@ -78,6 +78,21 @@ impl Operator {
         }
     }
 
+    /// Goes on where a run before this one ended: totals, and the offset of its newest tick.
+    pub fn restore(&self, (requests, errors): (u64, u64), newest_offset: u64) {
+        let mut state = self.state.lock();
+        state.requests_total = requests;
+        state.errors_total = errors;
+        self.feed.begin_at(newest_offset + 1);
+    }
+
+    /// Requests and errors in all.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.requests_total, state.errors_total)
+    }
+
     /// Counts what was answered (or, by the simulator, made up) since the last tick.
     pub fn add(&self, requests: u64, errors: u64) {
         let mut state = self.state.lock();

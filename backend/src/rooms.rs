@@ -21,7 +21,7 @@ use std::{
 
 use parking_lot::Mutex;
 use pulseboard_shared::{
-    Alert, AlertState, Role, Severity, StatsReport,
+    AlertState, Role, Severity, StatsReport,
     protocol::rooms::{DASHBOARD_ROOM, OPERATIONS_ROOM, frames::RoomMessage},
 };
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::Clock,
     feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription},
+    journal::KeptAlert,
     settings::RoomSettings,
 };
 
@@ -233,7 +234,8 @@ impl Rooms {
     }
 
     /// What every firing alert says to `operations`.
-    pub fn tell_alert(&self, alert: &Alert) {
+    pub fn tell_alert(&self, kept: &KeptAlert) {
+        let alert = &kept.alert;
         if alert.state != AlertState::Firing || !self.has_members(OPERATIONS_ROOM) {
             return;
         }

@@ -3,13 +3,18 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
+use pulseboard_engine::DEFAULT_TENANT;
+use pulseboard_series::{Batch, Kind, Reason};
 use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
+    endpoint::track::{Item, track},
+    journal::KeptAlert,
     source::{Source, Traffic},
+    storage::HOUSE_MS,
     telemetry::Answered,
     window::{Series, Tick, built_in_series},
 };
@@ -56,6 +61,8 @@ pub struct Ticker {
     answered: (Answered, i64),
     /// The series of the last tick, kept as long as the same things are measured.
     series: Arc<[Series]>,
+    /// What a tick is handed to the engine in.
+    batch: Batch,
 }
 
 impl Ticker {
@@ -68,6 +75,7 @@ impl Ticker {
             source,
             answered,
             series: built_in_series().collect(),
+            batch: Batch::new(),
         }
     }
 
@@ -133,19 +141,81 @@ impl Ticker {
                 .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
             self.series = built_in_series().chain(extras).collect();
         }
-        let tick = app.live.publish(Tick {
+        let tick = Tick {
             sampled_ms: due_ms,
             sent_ms: app.clock.now_ms(),
             series: Arc::clone(&self.series),
             values: values.into(),
-        });
+        };
+        // On its way to the disk before anybody sees it: after a crash its offset is not given out
+        // again.
+        if let Some(journal) = &app.storage.journal {
+            let offset = app.live.with_window(|window| window.newest_offset()) + 1;
+            journal.tick(offset, &tick, app.operator.totals());
+        }
+        let tick = app.live.publish(tick);
+        self.keep(&tick);
         app.telemetry.ticks.fetch_add(1, Ordering::Relaxed);
         app.operator.tell_tick();
         let stats = app.live.with_window(|window| window.stats());
         app.rooms.tell_tick(stats, || operations_figures(&tick));
         for alert in app.alerts.observe(&tick) {
-            app.rooms.tell_alert(&alert);
+            app.rooms.tell_alert(&KeptAlert {
+                tenant: None,
+                alert,
+            });
         }
+    }
+
+    /// Hands the tick to the engine: the host's series are series like all others, of the default
+    /// tenant. Nobody waits for them to be safe.
+    fn keep(&mut self, tick: &Tick) {
+        let app = &self.app;
+        let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
+            return;
+        };
+        self.batch.clear();
+        for (series, value) in tick.series.iter().zip(&tick.values) {
+            if value.is_nan() {
+                continue;
+            }
+            let value = rounded(*value, &series.unit);
+            if let Err(reason) = write_row(&mut self.batch, series, tick.sampled_ms, value) {
+                tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
+            }
+        }
+        let appended = app
+            .storage
+            .engine
+            .append(&tenant, &self.batch, app.clock.now_ms());
+        if appended.refused_total > 0 {
+            tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
+        }
+    }
+}
+
+fn write_row(batch: &mut Batch, series: &Series, at_ms: i64, value: f64) -> Result<(), Reason> {
+    batch.begin(&[&series.name])?;
+    for (label, value) in &series.labels {
+        batch.label(label, value)?;
+    }
+    batch.describe(Kind::Gauge, &series.unit);
+    batch.finish(1, Some(at_ms), value)
+}
+
+/// A built-in figure at its useful resolution: what is beyond is noise, and costs most of the
+/// space on the disk.
+fn rounded(value: f64, unit: &str) -> f64 {
+    let per_unit = match unit {
+        "%" | "°C" => 10.0,
+        "B" | "B/s" | "s" => 1.0,
+        _ => 100.0,
+    };
+    let scaled = (value * per_unit).round();
+    if scaled.abs() < 1e15 {
+        scaled / per_unit
+    } else {
+        value
     }
 }
 
@@ -189,6 +259,73 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
         app.registry.sweep(now_ms);
     })
     .await;
+}
+
+/// What is told at its own pace: updates of what is tracked, error rates that end, and the host's
+/// two `performance` items (CONTRACT section 2).
+pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
+    every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
+        for sent in app.alerts.observe_time(due_ms) {
+            app.rooms.tell_alert(&sent);
+        }
+        if due_ms % UPDATE_MS == 0 {
+            app.tallies.tell(app.clock.now_ms());
+        }
+        if due_ms % PERFORMANCE_MS == 0 {
+            app.tasks.spawn(track_performance(Arc::clone(&app), due_ms));
+        }
+    })
+    .await;
+}
+
+const SECOND_MS: i64 = 1_000;
+
+/// How often streams hear how what is tracked stands.
+const UPDATE_MS: i64 = 2_000;
+
+/// How often the host's load and memory are tracked as items.
+const PERFORMANCE_MS: i64 = 30_000;
+
+async fn track_performance(app: Arc<App>, now_ms: i64) {
+    let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
+        return;
+    };
+    let newest = app.live.with_window(|window| window.newest().cloned());
+    let memory = newest.map(|tick| tick.built_in(BuiltIn::Memory));
+    let load = sysinfo::System::load_average().ok().map(|load| load.one);
+    for (metric, value) in [("cpu_load", load), ("memory_usage", memory)] {
+        let Some(value) = value.filter(|value| value.is_finite()) else {
+            continue;
+        };
+        let item = Item {
+            name: "performance".to_owned(),
+            value,
+            metric: Some(metric.to_owned()),
+        };
+        match track(&app, &tenant, item, now_ms).await {
+            Ok(None) => {}
+            Ok(Some(error)) => tracing::debug!(%error, "an item of our own is in memory alone"),
+            Err(error) => tracing::debug!(%error, "an item of our own was refused"),
+        }
+    }
+}
+
+/// Looks after the engine and its history until the server stops; a round that takes long has the
+/// next one come later, never beside it.
+pub async fn keep_house(app: Arc<App>, stopping: CancellationToken) {
+    loop {
+        let due_ms = next_aligned(app.clock.now_ms(), HOUSE_MS);
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = app.clock.sleep_until(due_ms) => {}
+        }
+        let worker = Arc::clone(&app);
+        let kept = tokio::task::spawn_blocking(move || worker.storage.keep_house(&worker));
+        if kept.await.is_err() {
+            app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("house-keeping panicked; the next round comes");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -234,6 +234,119 @@ settings! {
         parse: parse::whole::<1, 1_000_000_000>,
         accepts: "a whole number from 1 to 1000000000",
     }
+    /// What an answered sample has outlived when it is answered: fsync a power cut, write the end of
+    /// the process, memory nothing.
+    durability: Durability {
+        env: "DURABILITY",
+        flag: Some("durability"),
+        key: "durability",
+        default: "fsync",
+        form: Form::Single,
+        parse: parse::durability,
+        accepts: "fsync, write or memory",
+    }
+    /// Samples of every series stay in memory this long, and may come this late; in seconds.
+    series_window: Duration {
+        env: "SERIES_WINDOW_SEC",
+        flag: Some("series-window-sec"),
+        key: "series_window_sec",
+        default: "900",
+        form: Form::Single,
+        parse: parse::seconds::<60, 86_400>,
+        accepts: "a whole number of seconds from 60 to 86400",
+    }
+    /// Bytes that the series in memory may take; past it their window is shortened, and then new
+    /// series are refused.
+    series_memory_bytes: usize {
+        env: "SERIES_MEMORY_BYTES",
+        flag: Some("series-memory-bytes"),
+        key: "series_memory_bytes",
+        default: "2147483648",
+        form: Form::Single,
+        parse: parse::whole::<1_048_576, 1_099_511_627_776>,
+        accepts: "a whole number of bytes from 1048576 to 1099511627776",
+    }
+    /// A series that nothing came for goes from lists and memory after this, in seconds; its
+    /// history stays.
+    series_ttl: Duration {
+        env: "SERIES_TTL_SEC",
+        flag: Some("series-ttl-sec"),
+        key: "series_ttl_sec",
+        default: "3600",
+        form: Form::Single,
+        parse: parse::seconds::<10, 31_536_000>,
+        accepts: "a whole number of seconds from 10 to 31536000",
+    }
+    /// Samples at full resolution are kept on disk this long, in hours.
+    keep_raw: Duration {
+        env: "KEEP_RAW_HOURS",
+        flag: Some("keep-raw-hours"),
+        key: "keep_raw_hours",
+        default: "48",
+        form: Form::Single,
+        parse: parse::hours::<1, 876_000>,
+        accepts: "a whole number of hours from 1 to 876000",
+    }
+    /// Rollups of 10 seconds are kept this long, in days.
+    keep_10s: Duration {
+        env: "KEEP_10S_DAYS",
+        flag: Some("keep-10s-days"),
+        key: "keep_10s_days",
+        default: "7",
+        form: Form::Single,
+        parse: parse::days::<1, 36_500>,
+        accepts: "a whole number of days from 1 to 36500",
+    }
+    /// Rollups of a minute are kept this long, in days.
+    keep_1m: Duration {
+        env: "KEEP_1M_DAYS",
+        flag: Some("keep-1m-days"),
+        key: "keep_1m_days",
+        default: "30",
+        form: Form::Single,
+        parse: parse::days::<1, 36_500>,
+        accepts: "a whole number of days from 1 to 36500",
+    }
+    /// Rollups of five minutes are kept this long, in days.
+    keep_5m: Duration {
+        env: "KEEP_5M_DAYS",
+        flag: Some("keep-5m-days"),
+        key: "keep_5m_days",
+        default: "180",
+        form: Form::Single,
+        parse: parse::days::<1, 36_500>,
+        accepts: "a whole number of days from 1 to 36500",
+    }
+    /// Rollups of an hour are kept this long, in days.
+    keep_1h: Duration {
+        env: "KEEP_1H_DAYS",
+        flag: Some("keep-1h-days"),
+        key: "keep_1h_days",
+        default: "730",
+        form: Form::Single,
+        parse: parse::days::<1, 36_500>,
+        accepts: "a whole number of days from 1 to 36500",
+    }
+    /// Bytes that the history's blocks may take; past it the oldest of the finest resolution go.
+    history_max_bytes: usize {
+        env: "HISTORY_MAX_BYTES",
+        flag: Some("history-max-bytes"),
+        key: "history_max_bytes",
+        default: "10737418240",
+        form: Form::Single,
+        parse: parse::whole::<1_048_576, 1_125_899_906_842_624>,
+        accepts: "a whole number of bytes from 1048576 to 1125899906842624",
+    }
+    /// Where to listen for StatsD datagrams; off listens nowhere.
+    statsd_addr: Option<SocketAddr> {
+        env: "STATSD_ADDR",
+        flag: Some("statsd"),
+        key: "statsd_addr",
+        default: "off",
+        form: Form::Single,
+        parse: parse::statsd,
+        accepts: "off, or an address and a port, such as 127.0.0.1:8125",
+    }
     /// Bytes of an ingest body after decompression; past it: 413.
     max_body_bytes: usize {
         env: "MAX_BODY_BYTES",
@@ -350,6 +463,17 @@ pub enum DataDir {
     Memory,
     /// In this folder, relative to the working directory of the process.
     Path(PathBuf),
+}
+
+/// What an answer to whoever sends samples promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// They outlive a power cut.
+    Fsync,
+    /// They outlive the process.
+    Write,
+    /// They are in memory; there is no history.
+    Memory,
 }
 
 /// Which web pages may talk to this server.

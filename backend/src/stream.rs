@@ -7,6 +7,7 @@ pub mod open;
 pub mod registry;
 pub mod sse;
 pub mod sse_alerts;
+pub mod sse_dashboard;
 pub mod sse_metrics;
 pub mod sse_operator;
 pub mod takeover;

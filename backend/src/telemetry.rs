@@ -26,9 +26,11 @@ pub enum StreamKind {
     WsChat,
     /// `GET /events/metrics`.
     SseMetrics,
+    /// `GET /dashboard/stream`.
+    SseDashboard,
 }
 
-const STREAM_KINDS: [StreamKind; 7] = [
+const STREAM_KINDS: [StreamKind; 8] = [
     StreamKind::WsMetrics,
     StreamKind::SseAlerts,
     StreamKind::SseOperator,
@@ -36,6 +38,7 @@ const STREAM_KINDS: [StreamKind; 7] = [
     StreamKind::WsRooms,
     StreamKind::WsChat,
     StreamKind::SseMetrics,
+    StreamKind::SseDashboard,
 ];
 
 impl StreamKind {
@@ -50,6 +53,7 @@ impl StreamKind {
             Self::WsRooms => "ws_rooms",
             Self::WsChat => "ws_chat",
             Self::SseMetrics => "sse_metrics",
+            Self::SseDashboard => "sse_dashboard",
         }
     }
 }
@@ -85,9 +89,13 @@ pub enum Limit {
     Tickets,
     /// A browser origin that is not allowed.
     Origin,
+    /// A body that found no memory left for unpacking.
+    BodyBudget,
+    /// Samples that the disk did not take.
+    Storage,
 }
 
-const LIMITS: [(Limit, &str); 14] = [
+const LIMITS: [(Limit, &str); 16] = [
     (Limit::Connections, "connections"),
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::ConnectionsPerToken, "connections_per_token"),
@@ -102,6 +110,8 @@ const LIMITS: [(Limit, &str); 14] = [
     (Limit::Sessions, "sessions"),
     (Limit::Tickets, "tickets"),
     (Limit::Origin, "origin"),
+    (Limit::BodyBudget, "body_budget"),
+    (Limit::Storage, "storage"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.

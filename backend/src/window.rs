@@ -153,6 +153,12 @@ impl Window {
         }
     }
 
+    /// Has an empty window go on behind offset `offset`, where a run before this one ended.
+    pub fn begin_behind(&mut self, offset: u64) {
+        debug_assert!(self.ticks.is_empty(), "offsets only grow");
+        self.pushed = offset;
+    }
+
     /// Takes the newest tick in, lets the oldest go when full, returns the new tick's offset.
     pub fn push(&mut self, tick: Arc<Tick>) -> u64 {
         if self.ticks.len() == self.capacity {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pulseboard_shared::{Alert, AlertState, protocol::alerts::RESOLVED_EVENT};
+use pulseboard_shared::{AlertState, protocol::alerts::RESOLVED_EVENT};
 
 use crate::{
     feed::{Epoch, EventId, Frame, Payload},
+    journal::KeptAlert,
     stream::{sse, viewer::Wire},
 };
 
@@ -14,33 +15,47 @@ use crate::{
 #[derive(Debug)]
 pub struct AlertPayload {
     epoch: Epoch,
-    alert: Alert,
+    kept: KeptAlert,
 }
 
 impl AlertPayload {
     /// A sending in the log called `epoch`.
     #[must_use]
-    pub fn new(epoch: Epoch, alert: Alert) -> Self {
-        Self { epoch, alert }
+    pub fn new(epoch: Epoch, kept: KeptAlert) -> Self {
+        Self { epoch, kept }
+    }
+
+    /// The sending and whose it is.
+    #[must_use]
+    pub fn kept(&self) -> &KeptAlert {
+        &self.kept
     }
 }
 
-/// How the stream is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AlertView(pub Wire);
+/// Who watches, and how the stream is framed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertView {
+    /// Whose alerts, besides the server's own.
+    pub tenant: Arc<str>,
+    /// The framing.
+    pub wire: Wire,
+}
 
 impl Payload for AlertPayload {
     type View = AlertView;
 
     fn encode(&self, offset: u64, view: &AlertView) -> Bytes {
-        let name = match self.alert.state {
+        if !self.kept.is_for(&view.tenant) {
+            return Bytes::new();
+        }
+        let name = match self.kept.alert.state {
             AlertState::Firing => None,
             AlertState::Resolved => Some(RESOLVED_EVENT),
         };
         let id = EventId::new(self.epoch, offset).to_string();
         sse::frame(
-            &sse::event(name, Some(&id), &crate::json_text(&self.alert)),
-            view.0,
+            &sse::event(name, Some(&id), &crate::json_text(&self.kept.alert)),
+            view.wire,
         )
     }
 

@@ -2,13 +2,22 @@
 
 use pulseboard_shared::{BuiltIn, Severity, rule::DEFAULT_RULES};
 
-/// Fires while the newest value of a built-in metric is above a threshold.
+/// What a rule compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// The newest value of a built-in metric.
+    Newest(BuiltIn),
+    /// How many `error` items a tenant tracked within the last minute.
+    ErrorRate,
+}
+
+/// Fires while what it watches is above a threshold.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// Names the rule.
     pub name: &'static str,
     /// What is compared.
-    pub metric: BuiltIn,
+    pub watched: Watched,
     /// Fires above this, in the metric's unit; at it, it does not.
     pub above: f64,
     /// How bad it is.
@@ -19,7 +28,11 @@ impl Rule {
     /// The line for people, the value with one decimal.
     #[must_use]
     pub fn message(&self, value: f64) -> String {
-        match self.metric {
+        let metric = match self.watched {
+            Watched::Newest(metric) => metric,
+            Watched::ErrorRate => return "Error rate exceeded threshold".to_owned(),
+        };
+        match metric {
             BuiltIn::Cpu => format!("CPU usage critical: {value:.1}%"),
             BuiltIn::Memory => format!("Memory usage high: {value:.1}%"),
             BuiltIn::Requests => format!("Request rate high: {value:.1} req/s"),
@@ -33,11 +46,19 @@ impl Rule {
 pub fn default_rules() -> [Rule; 3] {
     DEFAULT_RULES.map(|rule| Rule {
         name: rule.name,
-        metric: rule.metric,
+        watched: Watched::Newest(rule.metric),
         above: rule.above,
         severity: rule.severity,
     })
 }
+
+/// Fires for a tenant that tracks more than 100 `error` items within a minute (CONTRACT section 2).
+pub const ERROR_RATE: Rule = Rule {
+    name: "error_rate",
+    watched: Watched::ErrorRate,
+    above: 100.0,
+    severity: Severity::Critical,
+};
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pulseboard_shared::{Alert, AlertState, Labels, Timestamp};
 use uuid::{NoContext, Uuid, timestamp::Timestamp as UuidTimestamp};
 
-use super::Rule;
+use super::{Rule, rule::Watched};
 use crate::window::Tick;
 
 /// A rule and the incident that it is in, if any.
@@ -35,14 +35,41 @@ impl Watch {
         }
     }
 
-    /// Looks at a tick; returns what is to be sent. A value that could not be measured changes
-    /// nothing: no news is neither good nor bad.
+    /// Goes on with the incident that `alert` was sent for by a run before this one.
+    pub fn restore(&mut self, alert: &Alert) {
+        self.incident = Some(Incident {
+            id: alert.incident,
+            started_ms: alert.started.as_millis(),
+            sent_ms: alert.timestamp.as_millis(),
+        });
+    }
+
+    /// The rule.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// Whether an incident goes on.
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.incident.is_some()
+    }
+
+    /// Looks at a tick; see [`Self::observe_value`].
     pub fn observe(&mut self, tick: &Tick) -> Option<Alert> {
-        let value = tick.built_in(self.rule.metric);
+        match self.rule.watched {
+            Watched::Newest(metric) => self.observe_value(tick.built_in(metric), tick.sampled_ms),
+            Watched::ErrorRate => None,
+        }
+    }
+
+    /// Looks at a value; returns what is to be sent. A value that could not be measured changes
+    /// nothing: no news is neither good nor bad.
+    pub fn observe_value(&mut self, value: f64, now_ms: i64) -> Option<Alert> {
         if value.is_nan() {
             return None;
         }
-        let now_ms = tick.sampled_ms;
         let firing = value > self.rule.above;
         match &mut self.incident {
             None if firing => {

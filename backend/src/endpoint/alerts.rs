@@ -1,13 +1,21 @@
 //! `GET /api/alerts`: the incidents that go on now, for pages that have just been opened.
 
 use pulseboard_shared::Alert;
-use salvo::{Depot, handler, writing::Json};
+use salvo::{Depot, Request, handler, writing::Json};
 
-use crate::{app::App, error::AppError, http::access};
+use crate::{
+    app::App,
+    error::AppError,
+    http::{access, tenant::tenant},
+};
 
 /// The newest sending of each incident that goes on, oldest incident first.
 #[handler]
-pub async fn list_active_alerts(depot: &mut Depot) -> Result<Json<Vec<Alert>>, AppError> {
+pub async fn list_active_alerts(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<Vec<Alert>>, AppError> {
     access::require_read(depot)?;
-    Ok(Json(App::of(depot)?.alerts.active()))
+    let tenant = tenant(request, depot)?;
+    Ok(Json(App::of(depot)?.alerts.active(&tenant)))
 }

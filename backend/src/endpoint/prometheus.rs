@@ -1,5 +1,7 @@
 //! `GET /metrics`: this server's own figures in the Prometheus text format.
 
+use pulseboard_engine::TenantCounts;
+use pulseboard_series::Reason;
 use salvo::{
     Depot, Response, handler,
     http::{HeaderValue, header},
@@ -52,6 +54,7 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
         "Streams that may be open at once.",
     );
     line(&mut text, "pulseboard_streams_max", "", app.registry.max());
+    write_storage(&mut text, &app);
     let newest = app.live.with_window(|window| window.newest().cloned());
     if let Some(tick) = newest {
         write_head(
@@ -84,6 +87,129 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
     response.body(text);
     Ok(())
+}
+
+/// What came in, by tenant, and what is kept.
+fn write_storage(text: &mut String, app: &App) {
+    let tenants = app.storage.engine.tenants();
+    let counts: Vec<_> = tenants
+        .iter()
+        .map(|tenant| (escape(&tenant.name), tenant.counts()))
+        .collect();
+    let kinds: [(&str, &str, &str, fn(&TenantCounts) -> u64); 3] = [
+        (
+            "pulseboard_ingest_accepted_total",
+            "counter",
+            "Samples taken.",
+            |counts| counts.accepted,
+        ),
+        (
+            "pulseboard_ingest_replaced_total",
+            "counter",
+            "Samples that replaced another value for the same time.",
+            |counts| counts.replaced,
+        ),
+        (
+            "pulseboard_series",
+            "gauge",
+            "Series in memory.",
+            |counts| counts.series,
+        ),
+    ];
+    for (name, kind, help, value) in kinds {
+        write_head(text, name, kind, help);
+        for (tenant, counts) in &counts {
+            line(
+                text,
+                name,
+                &format!("{{tenant=\"{tenant}\"}}"),
+                value(counts),
+            );
+        }
+    }
+    const REFUSED: &str = "pulseboard_ingest_refused_total";
+    write_head(text, REFUSED, "counter", "Samples not taken, by reason.");
+    for (tenant, counts) in &counts {
+        for (code, count) in Reason::CODES.into_iter().zip(counts.refused) {
+            if count > 0 {
+                let labels = format!("{{tenant=\"{tenant}\",reason=\"{code}\"}}");
+                line(text, REFUSED, &labels, count);
+            }
+        }
+    }
+    let engine = &app.storage.engine;
+    gauge(
+        text,
+        "pulseboard_series_bytes",
+        "Bytes that all series take in memory.",
+        engine.held_bytes(),
+    );
+    gauge(
+        text,
+        "pulseboard_series_window_seconds",
+        "How far back the window in memory reaches.",
+        engine.window_ms() / 1000,
+    );
+    if let Some(history) = engine.history() {
+        let stats = history.stats();
+        gauge(
+            text,
+            "pulseboard_history_log_bytes",
+            "Bytes of the history's log.",
+            stats.log.bytes,
+        );
+        gauge(
+            text,
+            "pulseboard_history_blocks_bytes",
+            "Bytes of all sealed chunks and rollups.",
+            stats.blocks_bytes,
+        );
+        gauge(
+            text,
+            "pulseboard_history_file_bytes",
+            "Size of the blocks' file, free pages included.",
+            stats.file_bytes,
+        );
+        gauge(
+            text,
+            "pulseboard_history_writable",
+            "1 while samples can be made safe.",
+            u8::from(app.storage.warning().is_none()),
+        );
+        for (name, help, count) in [
+            (
+                "pulseboard_history_syncs_total",
+                "Group commits.",
+                stats.log.syncs,
+            ),
+            (
+                "pulseboard_history_failures_total",
+                "Writes and syncs that failed.",
+                stats.log.failures,
+            ),
+            (
+                "pulseboard_history_damaged_total",
+                "Damaged blocks that were passed over.",
+                stats.damaged,
+            ),
+        ] {
+            write_head(text, name, "counter", help);
+            line(text, name, "", count);
+        }
+        const SYNC_SECONDS: &str = "pulseboard_history_sync_seconds_total";
+        write_head(
+            text,
+            SYNC_SECONDS,
+            "counter",
+            "Time that group commits took.",
+        );
+        line(text, SYNC_SECONDS, "", stats.log.sync_time.as_secs_f64());
+    }
+}
+
+fn gauge(text: &mut String, name: &str, help: &str, value: impl std::fmt::Display) {
+    write_head(text, name, "gauge", help);
+    line(text, name, "", value);
 }
 
 fn escape(value: &str) -> String {

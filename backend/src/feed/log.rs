@@ -156,6 +156,12 @@ impl<P: Payload> Log<P> {
         }
     }
 
+    /// Has an empty log go on from `next`, where a run before this one ended.
+    pub fn begin_at(&mut self, next: u64) {
+        debug_assert!(self.frames.is_empty(), "offsets only grow");
+        self.next = next.max(1);
+    }
+
     /// Appends a frame, lets the oldest go when full, returns the new offset.
     pub fn append(&mut self, payload: P) -> u64 {
         self.bytes += payload.held_bytes();

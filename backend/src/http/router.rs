@@ -10,8 +10,14 @@ use salvo::{
 use super::{assets::Assets, docs, frame::Frame};
 use crate::{
     app::App,
-    endpoint::{alerts, health, login, metrics, prometheus, rooms, stats, tickets, tokens},
-    stream::{sse_alerts, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics, ws_rooms},
+    endpoint::{
+        alerts, health, ingested, login, metrics, prometheus, push, rooms, stats, tickets, tokens,
+        track,
+    },
+    stream::{
+        sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
+        ws_rooms,
+    },
 };
 
 /// All doors of the server.
@@ -36,6 +42,14 @@ pub fn service(app: Arc<App>) -> Service {
                 .post(tokens::make_token),
         )
         .push(Router::with_path("api/tokens/{id}").delete(tokens::withdraw_token))
+        .push(Router::with_path("api/v1/ingest").reads(ingested::get_ingested))
+        .push(Router::with_path("api/v1/write").post(push::write_remote))
+        .push(Router::with_path("api/v2/write").post(push::write_influx_v2))
+        .push(Router::with_path("write").post(push::write_influx_v1))
+        .push(Router::with_path("ping").reads(push::ping_influx))
+        .push(Router::with_path("push").post(push::push_samples))
+        .push(Router::with_path("metrics/track").post(track::track_item))
+        .push(Router::with_path("dashboard/stream").get(sse_dashboard::open_dashboard_stream))
         .push(Router::with_path("api/openapi.json").reads(docs::get_openapi))
         .push(docs::router())
         .push(Router::with_path("ws").get(ws_rooms::open_rooms_socket))
@@ -60,7 +74,10 @@ pub fn service(app: Arc<App>) -> Service {
 /// it takes.
 fn is_of_the_page(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next();
-    !matches!(first, Some("api" | "ws" | "events" | "metrics"))
+    !matches!(
+        first,
+        Some("api" | "ws" | "events" | "metrics" | "push" | "write" | "v1" | "dashboard" | "ping")
+    )
 }
 
 trait Reads {

@@ -8,7 +8,7 @@ use std::{
 
 use pulseboard_shared::Role;
 
-use super::{DataDir, LogFormat, Origins, Rejected, SourceKind, Token};
+use super::{DataDir, Durability, LogFormat, Origins, Rejected, SourceKind, Token};
 
 /// Characters of a refused value that a message shows; the rest is left out.
 const SHOWN_CHARS_MAX: usize = 100;
@@ -82,6 +82,34 @@ pub(super) fn millis<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Durat
 /// Seconds from `MIN` to `MAX`.
 pub(super) fn seconds<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
     number::<MIN, MAX>(text).map(Duration::from_secs)
+}
+
+/// A whole number of hours within the bounds.
+pub(super) fn hours<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
+    number::<MIN, MAX>(text).map(|hours| Duration::from_secs(hours * 3_600))
+}
+
+/// A whole number of days within the bounds.
+pub(super) fn days<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
+    number::<MIN, MAX>(text).map(|days| Duration::from_secs(days * 86_400))
+}
+
+/// What an answer promises.
+pub(super) fn durability(text: &str) -> Parsed<Durability> {
+    match text {
+        "fsync" => Ok(Durability::Fsync),
+        "write" => Ok(Durability::Write),
+        "memory" => Ok(Durability::Memory),
+        _ => Err(Rejected::Value),
+    }
+}
+
+/// An address, or none.
+pub(super) fn statsd(text: &str) -> Parsed<Option<SocketAddr>> {
+    match text {
+        "off" => Ok(None),
+        text => address(text).map(Some),
+    }
 }
 
 /// A folder, or `memory`.

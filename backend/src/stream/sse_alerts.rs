@@ -8,7 +8,13 @@ use super::{
     open,
     sse::{self, Following},
 };
-use crate::{alerting::AlertView, app::App, error::AppError, http::access, telemetry::StreamKind};
+use crate::{
+    alerting::AlertView,
+    app::App,
+    error::AppError,
+    http::{access, tenant::tenant},
+    telemetry::StreamKind,
+};
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 2_000;
@@ -22,6 +28,7 @@ pub async fn open_alert_stream(
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
     access::require_read(depot)?;
+    let tenant: Arc<str> = tenant(request, depot)?.into();
     let offered = open::offer(&app, request, StreamKind::SseAlerts)?;
     let last_seen = sse::last_event_id(request);
     let wire = sse::accept(request, response);
@@ -29,7 +36,7 @@ pub async fn open_alert_stream(
         let feed = Arc::clone(app.alerts.feed());
         let next = feed.resume(last_seen);
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire)];
-        let (kind, view) = (StreamKind::SseAlerts, AlertView(wire));
+        let (kind, view) = (StreamKind::SseAlerts, AlertView { tenant, wire });
         sse::follow(
             &app,
             taken,

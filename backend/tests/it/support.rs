@@ -77,6 +77,11 @@ impl TestServer {
 
     /// Starts with other settings. The clock stands at [`START_MS`]; [`Self::tick`] moves it.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_at(START_MS, change).await
+    }
+
+    /// Starts with other settings at another time, for a server that goes on where one ended.
+    pub(crate) async fn start_at(now_ms: i64, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             data_dir: DataDir::Memory,
             ..Settings::default()
@@ -85,7 +90,7 @@ impl TestServer {
         let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         settings.bind_addr = SocketAddr::new(settings.bind_addr.ip(), address.port());
-        let clock = Clock::manual(START_MS);
+        let clock = Clock::manual(now_ms);
         let readings = Arc::new(Mutex::new(VecDeque::new()));
         let source: Box<dyn Source> = Box::new(Scripted(Arc::clone(&readings)));
         let stop = CancellationToken::new();

@@ -1,0 +1,197 @@
+//! What is kept: the engine with its history, the journal, and the periodic work on them.
+//!
+//! With `DATA_DIR=memory` or `DURABILITY=memory` there is an engine in memory and nothing else.
+
+use std::{io, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use pulseboard_engine::{Engine, EngineOptions};
+use pulseboard_history::{
+    HistoryOptions, Retention,
+    log::{self, Health, LogOptions},
+};
+
+use crate::{
+    alerting::ALERTS_KEPT,
+    app::App,
+    feed::Epoch,
+    journal::{Journal, Kept, Restored, State},
+    settings::{DataDir, Durability, Settings},
+};
+
+/// How often the house is kept.
+pub const HOUSE_MS: i64 = 5_000;
+
+/// Time that one round may take for rolling up and deleting.
+const MAINTENANCE: Duration = Duration::from_millis(500);
+
+/// Sentences about damage that are kept for `/readyz` and the page.
+const COMPLAINTS_MAX: usize = 20;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Storage {
+    /// Series of all tenants.
+    pub engine: Arc<Engine>,
+    /// What the server itself remembers; `None` in memory.
+    pub journal: Option<Arc<Journal>>,
+    /// What was found damaged at the start.
+    complaints: Vec<String>,
+    /// Why the last house-keeping failed; `None` once it has succeeded again.
+    house_error: Mutex<Option<String>>,
+}
+
+impl Storage {
+    /// Opens what the settings name. Blocks: it reads what the run before left.
+    ///
+    /// # Errors
+    /// A folder that cannot be used, or files of a later version.
+    pub fn open(settings: &Settings, epoch: Epoch, now_ms: i64) -> io::Result<(Self, Restored)> {
+        let options = EngineOptions {
+            window_ms: millis(settings.series_window),
+            ttl_ms: millis(settings.series_ttl),
+            series_max: settings.max_series as u64,
+            memory_max_bytes: settings.series_memory_bytes as u64,
+            ..EngineOptions::default()
+        };
+        let durability = match settings.durability {
+            Durability::Fsync => Some(log::Durability::Fsync),
+            Durability::Write => Some(log::Durability::Write),
+            Durability::Memory => None,
+        };
+        let (DataDir::Path(folder), Some(durability)) = (&settings.data_dir, durability) else {
+            let storage = Self {
+                engine: Arc::new(Engine::new(options, None)),
+                journal: None,
+                complaints: Vec::new(),
+                house_error: Mutex::default(),
+            };
+            return Ok((storage, Restored::default()));
+        };
+        let log = LogOptions {
+            durability,
+            ..LogOptions::default()
+        };
+        let history = HistoryOptions {
+            log: log.clone(),
+            retention: Retention {
+                raw: settings.keep_raw,
+                tiers: [
+                    settings.keep_10s,
+                    settings.keep_1m,
+                    settings.keep_5m,
+                    settings.keep_1h,
+                ],
+                bytes_max: Some(settings.history_max_bytes as u64),
+            },
+            ..HistoryOptions::default()
+        };
+        let opened = Engine::open(&folder.join("history"), options, history, now_ms);
+        let (engine, report) = opened.map_err(io::Error::other)?;
+        let mut complaints = report.complaints();
+        let kept = Kept {
+            ticks: settings.window_size,
+            alerts: ALERTS_KEPT,
+        };
+        let (journal, restored) =
+            Journal::open(&folder.join("journal"), log, kept, epoch).map_err(io::Error::other)?;
+        let skipped = &restored.report.skipped;
+        complaints.extend(skipped.iter().map(|skipped| {
+            format!(
+                "{:?} is damaged at offset {}: {}; {} bytes were passed over",
+                skipped.file, skipped.offset, skipped.reason, skipped.bytes
+            )
+        }));
+        for complaint in &complaints {
+            tracing::warn!("{complaint}");
+        }
+        complaints.truncate(COMPLAINTS_MAX);
+        tracing::info!(
+            series = engine.series(),
+            ticks = restored.ticks.len(),
+            alerts = restored.alerts.len(),
+            "the history is open: {} series are back",
+            engine.series()
+        );
+        let storage = Self {
+            engine: Arc::new(engine),
+            journal: Some(Arc::new(journal)),
+            complaints,
+            house_error: Mutex::default(),
+        };
+        Ok((storage, restored))
+    }
+
+    /// What a person should know about the disk now; `None` when all is well.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let journal = self.journal.as_ref().map(|journal| journal.health());
+        let history = self.engine.history().map(|history| history.health());
+        for health in [history, journal].into_iter().flatten() {
+            if let Health::Degraded { reason, .. } = health {
+                return Some(format!(
+                    "the history cannot be written ({reason}); what comes is kept in memory alone"
+                ));
+            }
+        }
+        self.house_error.lock().clone()
+    }
+
+    /// What was found damaged at the start.
+    #[must_use]
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// One round of house-keeping. Blocks for the disk.
+    pub fn keep_house(&self, app: &App) {
+        let now_ms = app.clock.now_ms();
+        let kept = self
+            .engine
+            .keep_house(now_ms, false)
+            .and_then(|_| self.engine.maintain_history(now_ms, MAINTENANCE));
+        let error = kept.err().map(|error| error.to_string());
+        let mut known = self.house_error.lock();
+        if let Some(error) = &error
+            && known.is_none()
+        {
+            tracing::error!(%error, "the history could not be looked after; it is tried again");
+        }
+        *known = error;
+        drop(known);
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.write_snapshot(&app.tallies, false, || state(app))
+        {
+            tracing::debug!(%error, "the journal was not written anew");
+        }
+    }
+
+    /// The end: what is not on the disk gets there. Blocks.
+    pub fn close(&self, app: &App) {
+        if let Some(journal) = &self.journal {
+            if let Err(error) = journal.write_snapshot(&app.tallies, true, || state(app)) {
+                tracing::warn!(%error, "the journal was not written anew");
+            }
+            journal.close();
+        }
+        if let Some(history) = self.engine.history() {
+            history.close();
+        }
+    }
+}
+
+/// What the journal's snapshot holds besides tracked items.
+fn state(app: &App) -> State {
+    let (alerts, active) = app.alerts.state();
+    app.live.with_window(|window| State {
+        ticks: window.ticks().cloned().collect(),
+        newest_offset: window.newest_offset(),
+        totals: app.operator.totals(),
+        alerts,
+        active,
+    })
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

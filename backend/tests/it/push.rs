@@ -1,0 +1,272 @@
+//! `POST /push` and the doors of agents, each with two tenants.
+
+use serde_json::{Value, json};
+
+use crate::support::{START_MS, TestServer, problem};
+
+async fn push(server: &TestServer, tenant: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+    let answer = server
+        .request(reqwest::Method::POST, "/push")
+        .header("x-tenant-id", tenant)
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
+    let status = answer.status().as_u16();
+    (status, answer.json().await.expect("JSON"))
+}
+
+async fn ingested(server: &TestServer, tenant: &str) -> Value {
+    server
+        .json(&format!("/api/v1/ingest?tenant={tenant}"))
+        .await
+}
+
+#[tokio::test]
+async fn each_form_is_recognised_and_a_bad_line_loses_only_itself() {
+    let server = TestServer::start().await;
+    for (body, accepted, refused) in [
+        ("queue_depth 42", 1, vec![]),
+        ("a 1\nb two\n\nc 3\n", 2, vec![2]),
+        (
+            "# TYPE http_requests counter\nhttp_requests{job=\"api\",code=\"200\"} 7\n",
+            1,
+            vec![],
+        ),
+        ("disk,path=/ used=1.5,free=2i\n", 2, vec![]),
+        (
+            r#"{"name":"temp","value":21.5,"unit":"°C","labels":{"room":"a"}}"#,
+            1,
+            vec![],
+        ),
+        (
+            r#"[{"name":"x","value":1},{"name":"","value":1},{"name":"y","value":2}]"#,
+            2,
+            vec![2],
+        ),
+        (
+            "{\"name\":\"x\",\"value\":1}\n{\"name\":\"y\",\"value\":2}\n",
+            2,
+            vec![],
+        ),
+    ] {
+        let (status, answer) = push(&server, "red", body).await;
+        assert_eq!(status, 200, "{body}: {answer}");
+        assert_eq!(answer["accepted"], accepted, "{body}: {answer}");
+        assert_eq!(answer["refusedTotal"], refused.len(), "{body}: {answer}");
+        let lines: Vec<_> = answer["refused"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|refused| refused["line"].as_u64().expect("a line"))
+            .collect();
+        assert_eq!(lines, refused, "{body}");
+        for refused in answer["refused"].as_array().expect("a list") {
+            assert!(
+                refused["reason"]
+                    .as_str()
+                    .is_some_and(|reason| reason.len() > 10)
+            );
+        }
+    }
+    assert_eq!(ingested(&server, "blue").await["accepted"], 0);
+    assert_eq!(ingested(&server, "red").await["accepted"], 11);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_accepted_is_400_with_the_same_body() {
+    let server = TestServer::start().await;
+    let (status, answer) = push(&server, "red", "only words here\n").await;
+    assert_eq!(
+        (status, &answer["accepted"], &answer["refusedTotal"]),
+        (400, &json!(0), &json!(1))
+    );
+    for body in ["", "{\"name\":", "[1,"] {
+        let answer = server
+            .request(reqwest::Method::POST, "/push")
+            .body(body)
+            .send()
+            .await
+            .expect("an answer");
+        problem(answer, 400).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn times_out_of_bounds_are_refused_and_counted() {
+    let server = TestServer::start().await;
+    let body = format!(
+        "a 1 {}\na 2 {}\na 3 {}\na 4 {}\n",
+        START_MS - 900_000,
+        START_MS - 900_001,
+        START_MS + 600_000,
+        START_MS + 600_001,
+    );
+    let (_, answer) = push(&server, "red", body).await;
+    assert_eq!(answer["accepted"], 2);
+    let reasons = answer["refused"].as_array().expect("a list");
+    assert_eq!(
+        (&reasons[0]["line"], &reasons[1]["line"]),
+        (&json!(2), &json!(4))
+    );
+    assert!(reasons[0]["reason"].as_str().is_some_and(|reason| {
+        reason.contains(&(START_MS - 900_001).to_string())
+            && reason.contains(&(START_MS - 900_000).to_string())
+    }));
+    let counts = ingested(&server, "red").await;
+    assert_eq!(counts["refused"], json!({"too_old": 1, "in_future": 1}));
+    assert_eq!(ingested(&server, "blue").await["refused"], json!({}));
+    let text = server.get("/metrics").await.text().await.expect("text");
+    assert!(
+        text.contains("pulseboard_ingest_refused_total{tenant=\"red\",reason=\"too_old\"} 1\n"),
+        "{text}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn packed_bodies_are_unpacked_and_bombs_are_cut_off() {
+    let server = TestServer::start_with(|settings| settings.max_body_bytes = 100_000).await;
+    let gzip = |bytes: &[u8]| {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).expect("packs");
+        encoder.finish().expect("packs")
+    };
+    let send = |coding: &'static str, body: Vec<u8>| {
+        server
+            .request(reqwest::Method::POST, "/push")
+            .header("content-encoding", coding)
+            .body(body)
+            .send()
+    };
+    let answer = send("gzip", gzip(b"a 1\nb 2\n")).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let bomb = gzip(&vec![b'\n'; 100_001]);
+    assert!(bomb.len() < 1_000);
+    for _ in 0..20 {
+        problem(send("gzip", bomb.clone()).await.expect("an answer"), 413).await;
+    }
+    problem(
+        send("gzip", b"no gzip".to_vec()).await.expect("an answer"),
+        400,
+    )
+    .await;
+    problem(send("br", vec![1]).await.expect("an answer"), 415).await;
+    let large = server
+        .request(reqwest::Method::POST, "/push")
+        .body(vec![b'\n'; 100_001])
+        .send()
+        .await
+        .expect("an answer");
+    problem(large, 413).await;
+    let answer = send("gzip", gzip(b"a 1\n")).await.expect("an answer");
+    assert_eq!(answer.status(), 200, "the budget was given back");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_series_limit_refuses_new_ones_and_old_ones_go_on() {
+    let server = TestServer::start_with(|settings| settings.max_series = 2).await;
+    assert_eq!(push(&server, "red", "a 1\nb 1\n").await.0, 200);
+    let (status, answer) = push(&server, "red", "a 2\nc 1\n").await;
+    assert_eq!((status, &answer["accepted"]), (200, &json!(1)));
+    assert!(
+        answer["refused"][0]["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("MAX_SERIES"))
+    );
+    assert_eq!(
+        push(&server, "blue", "a 1\nb 1\n").await.0,
+        200,
+        "another tenant has its own"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn influx_clients_find_their_doors() {
+    let server = TestServer::start().await;
+    let send = |path: &'static str, body: String| {
+        server
+            .request(reqwest::Method::POST, path)
+            .header("x-tenant-id", "red")
+            .body(body)
+            .send()
+    };
+    let now_s = START_MS / 1000;
+    let answer = send(
+        "/write?db=x&precision=s",
+        format!("cpu,host=a usage=0.5 {now_s}"),
+    )
+    .await;
+    assert_eq!(answer.expect("an answer").status(), 204);
+    let nanos = START_MS * 1_000_000;
+    let answer = send(
+        "/api/v2/write?bucket=x&org=y",
+        format!("cpu,host=b usage=0.5 {nanos}"),
+    )
+    .await;
+    assert_eq!(answer.expect("an answer").status(), 204);
+    let answer = send(
+        "/api/v2/write?bucket=x",
+        format!("cpu usage=1 {nanos}\ncpu usage=\n"),
+    )
+    .await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), 400);
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["code"], "invalid");
+    assert!(
+        answer["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("line 2"))
+    );
+    problem(
+        send("/write?precision=fortnight", "a b=1".to_owned())
+            .await
+            .expect("an answer"),
+        400,
+    )
+    .await;
+    assert_eq!(server.get("/ping").await.status(), 204);
+    assert_eq!(ingested(&server, "red").await["accepted"], 3);
+    assert_eq!(ingested(&server, "blue").await["accepted"], 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_viewer_pushes_nothing_and_a_token_speaks_for_its_tenant_alone() {
+    let server = TestServer::start_with(|settings| {
+        settings.anonymous_role = Some(pulseboard_shared::Role::None);
+        settings.tokens = ["eyes", "hand"]
+            .into_iter()
+            .zip([
+                pulseboard_shared::Role::Viewer,
+                pulseboard_shared::Role::Writer,
+            ])
+            .map(|(secret, role)| pulseboard::settings::Token {
+                secret: secret.to_owned(),
+                role,
+                tenant: Some("red".to_owned()),
+            })
+            .collect();
+    })
+    .await;
+    let send = |token: &'static str, tenant: &'static str| {
+        server
+            .request(reqwest::Method::POST, "/push")
+            .bearer_auth(token)
+            .header("x-tenant-id", tenant)
+            .body("a 1")
+            .send()
+    };
+    problem(send("eyes", "red").await.expect("an answer"), 403).await;
+    problem(send("hand", "blue").await.expect("an answer"), 403).await;
+    problem(send("nobody", "red").await.expect("an answer"), 401).await;
+    assert_eq!(send("hand", "red").await.expect("an answer").status(), 200);
+    problem(send("hand", "not a tenant").await.expect("an answer"), 400).await;
+    server.stop().await;
+}

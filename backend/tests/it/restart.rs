@@ -1,0 +1,162 @@
+//! What outlives a restart: samples, tracked items, ticks, alerts, and the streams' positions.
+
+use std::{path::Path, time::Duration};
+
+use pulseboard::settings::{DataDir, Settings};
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+
+async fn start(folder: &Path) -> TestServer {
+    let folder = folder.to_path_buf();
+    TestServer::start_with(move |settings: &mut Settings| {
+        settings.data_dir = DataDir::Path(folder);
+    })
+    .await
+}
+
+/// A server on the same folder whose clock goes on where the other's stood.
+async fn restarted(server: TestServer, folder: &Path, down: Duration) -> TestServer {
+    let now_ms = server.clock.now_ms();
+    server.stop().await;
+    let folder = folder.to_path_buf();
+    TestServer::start_at(
+        now_ms + i64::try_from(down.as_millis()).expect("short"),
+        move |settings| {
+            settings.data_dir = DataDir::Path(folder);
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_viewer_resumes_across_a_restart_without_a_tick_lost_or_doubled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(folder.path()).await;
+    for cpu in 1..=5 {
+        server.tick(f64::from(cpu)).await;
+    }
+    let mut viewer = server.ws("/ws/metrics").await;
+    let initial = viewer.json().await;
+    assert_eq!(initial["offset"], 5);
+    for cpu in 6..=8 {
+        server.tick(f64::from(cpu)).await;
+    }
+    let epoch = initial["epoch"].as_str().expect("a text").to_owned();
+    let mut server = restarted(server, folder.path(), Duration::from_secs(60)).await;
+    server.tick(9.0).await;
+    let mut viewer = server
+        .ws(&format!("/ws/metrics?epoch={epoch}&offset=5"))
+        .await;
+    let resumed = viewer.json().await;
+    assert_eq!(resumed["type"], "resumed");
+    assert_eq!(resumed["offset"], 9);
+    let cpus: Vec<f64> = resumed["data"]
+        .as_array()
+        .expect("samples")
+        .iter()
+        .filter(|sample| sample["name"] == "cpu_usage")
+        .map(|sample| sample["value"].as_f64().expect("a number"))
+        .collect();
+    assert_eq!(cpus, [6.0, 7.0, 8.0, 9.0]);
+    assert_eq!(server.json("/api/stats").await["cpu"]["count"], 9);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn alerts_go_on_as_the_same_incident_and_are_replayed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(folder.path()).await;
+    let mut stream = server.sse("/events/alerts").await;
+    server.tick(95.0).await;
+    let (event, fired) = stream.json().await;
+    let before: u64 = event.id.parse().expect("a number");
+    server.tick(96.0).await;
+    let mut server = restarted(server, folder.path(), Duration::from_secs(3)).await;
+    assert_eq!(
+        server.json("/api/alerts").await[0]["incident"],
+        fired["incident"],
+        "the incident goes on"
+    );
+    server.tick(10.0).await;
+    let last_seen = (before - 1).to_string();
+    let mut stream = server
+        .sse_with("/events/alerts", &[("last-event-id", &last_seen)])
+        .await;
+    let (event, replayed) = stream.json().await;
+    assert_eq!((event.id, &replayed), (before.to_string(), &fired));
+    let (event, ended) = stream.json().await;
+    assert_eq!(
+        (event.event.as_str(), &ended["incident"]),
+        ("resolved", &fired["incident"])
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_tracked_and_pushed_is_there_again_for_its_tenant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path()).await;
+    for value in [1, 2] {
+        let answer = server
+            .request(reqwest::Method::POST, "/metrics/track")
+            .header("x-tenant-id", "red")
+            .json(&json!({"type": "sale", "value": value}))
+            .send()
+            .await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+    let answer = server
+        .request(reqwest::Method::POST, "/push?tenant=red")
+        .body("queue_depth{host=\"a\"} 42")
+        .send()
+        .await;
+    assert_eq!(answer.expect("an answer").status(), 200);
+    let tallies = |init: Value| init["metrics"].clone();
+    let before = tallies(
+        server
+            .sse("/dashboard/stream?tenant=red")
+            .await
+            .json()
+            .await
+            .1,
+    );
+    let series = server
+        .json("/api/v1/series?tenant=red&match=queue_depth")
+        .await;
+    assert_eq!(series["series"][0]["last"], 42.0);
+    let server = restarted(server, folder.path(), Duration::from_secs(1)).await;
+    let after = tallies(
+        server
+            .sse("/dashboard/stream?tenant=red")
+            .await
+            .json()
+            .await
+            .1,
+    );
+    assert_eq!(before, after);
+    assert_eq!(after["sale"]["count"], 2);
+    let series = server
+        .json("/api/v1/series?tenant=red&match=queue_depth")
+        .await;
+    assert_eq!(series["series"][0]["last"], 42.0);
+    let other = server.json("/api/v1/series?tenant=blue").await;
+    assert_eq!(other["total"], 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn totals_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(folder.path()).await;
+    server.get("/api/stats").await;
+    server.tick(1.0).await;
+    let before = server.json("/api/metrics").await["requests_total"].as_u64();
+    assert!(before > Some(0));
+    let server = restarted(server, folder.path(), Duration::from_secs(1)).await;
+    assert_eq!(
+        server.json("/api/metrics").await["requests_total"].as_u64(),
+        before
+    );
+    server.stop().await;
+}

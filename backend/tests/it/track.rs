@@ -1,0 +1,165 @@
+//! `POST /metrics/track` and `GET /dashboard/stream`, with two tenants.
+
+use serde_json::{Value, json};
+
+use crate::support::{START_MS, TestServer, problem};
+
+async fn track(server: &TestServer, tenant: &str, body: Value) -> reqwest::Response {
+    server
+        .request(reqwest::Method::POST, "/metrics/track")
+        .header("x-tenant-id", tenant)
+        .json(&body)
+        .send()
+        .await
+        .expect("an answer")
+}
+
+#[tokio::test]
+async fn an_item_is_counted_for_its_tenant_alone() {
+    let mut server = TestServer::start().await;
+    let answer = track(
+        &server,
+        "red",
+        json!({"type": "page_view", "value": 2.5, "userId": "u", "metadata": {"a": [1]}}),
+    )
+    .await;
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["success"], true);
+    let id = answer["metricId"].as_str().expect("a text");
+    assert!(id.starts_with(&format!("page_view-{START_MS}-")), "{id}");
+    track(&server, "red", json!({"type": "page_view", "value": 1})).await;
+
+    let mut red = server.sse("/dashboard/stream?tenant=red").await;
+    let (event, init) = red.json().await;
+    assert_eq!(event.event, "init");
+    assert_eq!(
+        init,
+        json!({"metrics": {"page_view": {"count": 2, "total": 3.5, "lastUpdate": START_MS}}, "connectedClients": 1})
+    );
+    let mut blue = server.sse("/dashboard/stream?tenant=blue").await;
+    assert_eq!(
+        blue.json().await.1,
+        json!({"metrics": {}, "connectedClients": 1})
+    );
+
+    for _ in 0..4 {
+        server.tick(1.0).await;
+    }
+    let (event, update) = red.json().await;
+    assert_eq!(event.event, "update");
+    assert_eq!(update["stats"], init["metrics"]);
+    assert_eq!(
+        update["timeSeries"],
+        json!([{"count": 2, "sum": 3.5, "timestamp": START_MS}])
+    );
+    assert_eq!(update["timestamp"], START_MS + 2_000);
+    let (_, update) = blue.json().await;
+    assert_eq!(
+        (&update["stats"], &update["timeSeries"]),
+        (&json!({}), &json!([]))
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn buckets_are_of_the_asked_type_and_length_newest_first() {
+    let mut server = TestServer::start().await;
+    track(&server, "red", json!({"type": "sale", "value": 5})).await;
+    server.clock.advance(std::time::Duration::from_secs(600));
+    track(&server, "red", json!({"type": "sale", "value": 7})).await;
+    let mut stream = server
+        .sse("/dashboard/stream?tenant=red&type=sale&window=300")
+        .await;
+    stream.json().await;
+    server.tick(1.0).await;
+    server.clock.advance(std::time::Duration::from_secs(2));
+    let (_, update) = stream.json().await;
+    assert_eq!(
+        update["timeSeries"],
+        json!([
+            {"count": 1, "sum": 7.0, "timestamp": START_MS + 600_000},
+            {"count": 1, "sum": 5.0, "timestamp": START_MS},
+        ])
+    );
+    for query in ["window=61", "window=x", "type=a%20b"] {
+        problem(server.get(&format!("/dashboard/stream?{query}")).await, 400).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn each_wrong_field_is_named() {
+    let server = TestServer::start().await;
+    let body = json!({"type": "a b", "value": "1", "userId": 7, "metadata": []});
+    let problem = problem(track(&server, "red", body).await, 400).await;
+    let mut pointers: Vec<_> = problem["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .map(|error| error["pointer"].as_str().expect("a pointer"))
+        .collect();
+    pointers.sort_unstable();
+    assert_eq!(pointers, ["/metadata", "/type", "/userId", "/value"]);
+    for body in [
+        json!([]),
+        json!({}),
+        json!({"type": "a"}),
+        json!({"value": 1}),
+    ] {
+        assert_eq!(track(&server, "red", body).await.status(), 400);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn many_errors_within_a_minute_alert_their_tenant_alone() {
+    let server = TestServer::start().await;
+    let mut red = server.sse("/events/alerts?tenant=red").await;
+    let mut blue = server.sse("/events/alerts?tenant=blue").await;
+    for _ in 0..101 {
+        assert_eq!(
+            track(&server, "red", json!({"type": "error", "value": 1}))
+                .await
+                .status(),
+            200
+        );
+    }
+    let (_, alert) = red.json().await;
+    assert_eq!(alert["message"], "Error rate exceeded threshold");
+    assert_eq!(alert["severity"], "critical");
+    assert_eq!(
+        server
+            .json("/api/alerts?tenant=red")
+            .await
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(server.json("/api/alerts?tenant=blue").await, json!([]));
+    server.clock.advance(std::time::Duration::from_secs(61));
+    let (event, ended) = red.json().await;
+    assert_eq!(event.event, "resolved");
+    assert_eq!(ended["incident"], alert["incident"]);
+    // The next thing that the other tenant hears is a heartbeat.
+    let (_, heartbeat) = blue.json().await;
+    assert_eq!(heartbeat["type"], "heartbeat");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_hosts_performance_is_tracked_every_thirty_seconds() {
+    let mut server = TestServer::start().await;
+    server.tick(40.0).await;
+    server.clock.advance(std::time::Duration::from_secs(30));
+    server
+        .eventually("both items are tracked", async || {
+            let list = server.json("/api/v1/ingest").await;
+            list["accepted"].as_u64() >= Some(5)
+        })
+        .await;
+    let mut stream = server.sse("/dashboard/stream").await;
+    let (_, init) = stream.json().await;
+    assert_eq!(init["metrics"]["performance"]["count"], 2);
+    server.stop().await;
+}
