@@ -12,9 +12,17 @@ use redb::{DatabaseError, StorageError};
 
 use crate::HistoryError;
 
+/// After so many runs in a row that did not end cleanly the whole structure is checked. Lower:
+/// each crash of the process costs the next start a walk over the file (some seconds a gigabyte).
+/// Higher: damage that ends the process, which a bad byte in a rare place can bring the store to,
+/// does so more often before it is found.
+const UNCLEAN_ENDS_MAX: u32 = 2;
+
 /// Set when the store has met damage in its structure that it cannot bear. It is left alone from
-/// then on, for its own locks may be poisoned; a file beside it tells the next start to check
-/// the whole structure before it trusts it again.
+/// then on, for its own locks may be poisoned.
+///
+/// A file beside the blocks' file, there while it is open, tells the next start: how many runs
+/// have not ended cleanly, or what was found damaged.
 #[derive(Debug)]
 pub(crate) struct Broken {
     what: OnceLock<String>,
@@ -23,21 +31,39 @@ pub(crate) struct Broken {
 
 impl Broken {
     pub(crate) fn beside(file: &Path) -> Self {
+        let mark = file.with_file_name("blocks.redb.open");
         Self {
             what: OnceLock::new(),
-            mark: file.with_file_name("blocks.redb.suspect"),
+            mark,
         }
     }
 
-    /// Whether the last run has asked for a check.
-    pub(crate) fn is_marked(&self) -> bool {
-        self.mark.exists()
+    /// Leaves the mark of a run, and answers whether the file is to be checked first.
+    pub(crate) fn mark(&self) -> bool {
+        let unclean_ends = match std::fs::read_to_string(&self.mark) {
+            // Empty: the run ended while it wrote this.
+            Ok(text) if text.is_empty() => 1,
+            Ok(text) => text.parse().unwrap_or(u32::MAX),
+            Err(_) => 0,
+        };
+        self.put(&unclean_ends.saturating_add(1).to_string());
+        unclean_ends >= UNCLEAN_ENDS_MAX
     }
 
-    /// The file has passed the check, or is no longer the one that was meant.
+    /// The file has passed the check: this run is as good as the first.
+    pub(crate) fn passed(&self) {
+        self.put("1");
+    }
+
+    /// The run ends cleanly, or the file is no longer the one that was meant.
     pub(crate) fn unmark(&self) {
-        // A mark that stays costs the next start another check.
+        // A mark that stays costs some later start a check.
         drop(std::fs::remove_file(&self.mark));
+    }
+
+    fn put(&self, text: &str) {
+        // Where nothing can be written the mark is lost, and with it a check, nothing else.
+        drop(std::fs::write(&self.mark, text));
     }
 
     /// What happened; `None` while all is well.
@@ -47,8 +73,7 @@ impl Broken {
 
     fn note(&self, what: &str) {
         if self.what.set(what.to_owned()).is_ok() {
-            // Without the mark the next start meets the same damage, and says so again.
-            drop(std::fs::write(&self.mark, what));
+            self.put(&format!("damaged: {what}"));
         }
     }
 

@@ -70,7 +70,7 @@ impl Store {
 
     fn open_by(path: &Path, opener: Opener) -> Result<Self, OpenError> {
         let broken = Arc::new(Broken::beside(path));
-        let suspect = broken.is_marked();
+        let suspect = broken.mark();
         let opened = quietly(|| {
             let mut database = opener()?;
             if suspect {
@@ -101,7 +101,7 @@ impl Store {
             error => OpenError::Other(error),
         })?;
         if suspect {
-            store.broken.unmark();
+            store.broken.passed();
         }
         Ok(store)
     }
@@ -135,9 +135,18 @@ impl Store {
             let mut txn = database.begin_write()?;
             // With it a crash costs the next start milliseconds; without, a walk over the file.
             txn.set_quick_repair(true);
-            let value = work(&txn)?;
-            txn.commit()?;
-            Ok(value)
+            match quietly(|| work(&txn)) {
+                Ok(outcome) => {
+                    let value = outcome?;
+                    txn.commit()?;
+                    Ok(value)
+                }
+                Err(what) => {
+                    // To end it would go on with what is broken, and a second panic ends us.
+                    std::mem::forget(txn);
+                    Err(redb::Error::Corrupted(what))
+                }
+            }
         })
     }
 
@@ -214,6 +223,7 @@ impl Drop for Store {
         } else {
             // What a panic here would say, the next start finds out by itself.
             drop(quietly(|| drop(database)));
+            self.broken.unmark();
         }
     }
 }

@@ -97,5 +97,25 @@ fn while_the_disk_is_full_readers_go_on_and_writing_comes_back_by_itself() {
     full.store(false, Ordering::SeqCst);
     until(&|| put(3).is_ok());
     assert_eq!([1, 2, 3].map(|id| get(id).unwrap()), [true, false, true]);
-    assert!(!store.broken.is_marked());
+    assert_eq!(store.broken.what(), None);
+}
+
+#[test]
+fn runs_that_do_not_end_cleanly_are_counted_until_a_check_is_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("blocks.redb");
+    let mark = dir.path().join("blocks.redb.open");
+    for (before, during) in [("", "1"), ("1", "2"), ("2", "1"), ("damaged: a page", "1")] {
+        if !before.is_empty() {
+            std::fs::write(&mark, before).unwrap();
+        }
+        let store = Store::open(&path, 1 << 20).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&mark).unwrap(),
+            during,
+            "after {before:?}"
+        );
+        drop(store);
+        assert!(!mark.exists(), "a clean end");
+    }
 }
