@@ -12,6 +12,7 @@ use crate::{
     Definition, History, HistoryError, HistoryOptions, SeriesId,
     broken::Broken,
     log::{Log, ReplayReport},
+    salvage::salvage,
     sample_record,
     state::State,
     store::{OpenError, Store},
@@ -48,6 +49,8 @@ pub struct RecoveryReport {
     pub series_unreadable: u64,
     /// The blocks' file was damaged: where it is now, and what was wrong. A new one was begun.
     pub blocks_set_aside: Option<(PathBuf, String)>,
+    /// Rows of the damaged blocks' file that could still be read and are in the new one.
+    pub blocks_salvaged: u64,
 }
 
 impl RecoveryReport {
@@ -58,7 +61,9 @@ impl RecoveryReport {
         let mut said = Vec::new();
         if let Some((path, why)) = &self.blocks_set_aside {
             said.push(format!(
-                "the blocks' file is damaged ({why}); it was set aside as {path:?} and a new one begun"
+                "the blocks' file is damaged ({why}); it was set aside as {path:?}, and {} rows of it \
+                 were saved into a new one",
+                self.blocks_salvaged
             ));
         }
         if let Some(torn) = &self.log.torn {
@@ -96,7 +101,8 @@ impl History {
     ///
     /// `sink` gets the definitions of the blocks' file, then definitions and samples of the log
     /// in order. Damage is no error: a damaged blocks' file is renamed to
-    /// `blocks.redb.damaged-N`, and the report says what else could not be read. Blocks; ten
+    /// `blocks.redb.damaged-N`, what can be read of it is
+    /// copied into a new one (seconds a gigabyte), and the report says what else could not be read. Blocks; ten
     /// million samples in the log take about a second and a half beside the sink's own work.
     ///
     /// # Errors
@@ -182,7 +188,12 @@ fn open_blocks(
                 what: why,
             });
         }
-        report.blocks_set_aside = Some((set_aside(&path)?, why));
+        let aside = set_aside(&path)?;
+        report.blocks_set_aside = Some((aside.clone(), why));
+        // Written to the new file before it is opened for good, so that a failure is met there.
+        if let Ok(store) = Store::open(&path, options.cache_bytes) {
+            report.blocks_salvaged = salvage(&aside, options.cache_bytes, &store)?;
+        }
     }
     Err(HistoryError::Structure {
         action: "open",
