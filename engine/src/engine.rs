@@ -12,6 +12,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
+    ops::Bound,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -29,6 +30,7 @@ use pulseboard_series::{
 
 use crate::{
     keep::House,
+    query::{Answers, text::write_key},
     selector::Selector,
     table::{Entry, SHARDS, SlotRef, Table, shard_of},
     tenant::{DEFAULT_TENANT, TENANTS_MAX, Tenant},
@@ -95,6 +97,8 @@ pub struct Engine {
     pub(crate) house: Mutex<House>,
     pub(crate) units: Mutex<HashMap<Box<str>, Arc<str>>>,
     no_unit: Arc<str>,
+    /// What questions leave behind for the next one.
+    pub(crate) answers: Answers,
 }
 
 /// What became of a batch.
@@ -126,6 +130,15 @@ pub enum Safety {
 #[error("there are {TENANTS_MAX} tenants already; no further one is taken")]
 pub struct TooManyTenants;
 
+/// What a metric's name says of its series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Glance {
+    /// All are asked for.
+    All,
+    /// Each must be looked at.
+    Look,
+}
+
 /// A series as a question finds it.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -144,6 +157,10 @@ pub struct Found {
     pub interval_ms: u32,
     /// Whether it has stopped.
     pub is_stopped: bool,
+    /// Everything older is sealed: time of its oldest sample that is not.
+    pub(crate) unsealed_ms: i64,
+    /// How often a sample came that was not its newest.
+    pub(crate) late_count: u32,
 }
 
 impl Found {
@@ -193,6 +210,7 @@ impl Engine {
             held_bytes: AtomicU64::default(),
             units: Mutex::default(),
             no_unit: Arc::from(""),
+            answers: Answers::default(),
         };
         // The first of all, so that it cannot fail.
         drop(engine.tenant(DEFAULT_TENANT));
@@ -359,6 +377,7 @@ impl Engine {
             last: None,
             arrived_ms: i64::MIN,
             interval_ms: 0,
+            late_count: 0,
             unsealed_segment: 0,
             unsealed_ms: i64::MAX,
             sealed_ms: i64::MIN,
@@ -390,50 +409,75 @@ impl Engine {
         max: usize,
         now_ms: i64,
     ) -> (Vec<Found>, u64) {
-        let groups: Vec<Vec<SlotRef>> = {
+        let look = |_: &str| Glance::Look;
+        let (found, matched) = self.page(tenant, selector, (look, also), after, max, now_ms);
+        (found.into_iter().map(|(_, found)| found).collect(), matched)
+    }
+
+    /// As [`Engine::find`], each with its key as text; `glance` says of a metric's name whether
+    /// `also` lets all series of this name through. Those are then not looked at, unless they are
+    /// among the first: cost is a few nanoseconds for each such series, else about 0.3 µs.
+    pub(crate) fn page(
+        &self,
+        tenant: &Tenant,
+        selector: &Selector,
+        (glance, also): (impl Fn(&str) -> Glance, impl Fn(KeyRef<'_>) -> bool),
+        after: Option<&str>,
+        max: usize,
+        now_ms: i64,
+    ) -> (Vec<(String, Found)>, u64) {
+        let groups: Vec<(Box<str>, Vec<SlotRef>)> = {
             let names = tenant.names.lock();
-            match selector.name() {
-                Some(name) => names.get(name).cloned().into_iter().collect(),
-                None => names.values().cloned().collect(),
-            }
+            let bound = selector.name().map_or(Bound::Unbounded, Bound::Included);
+            let named = names.range::<str, _>((bound, bound));
+            named
+                .map(|(name, places)| (name.clone(), places.clone()))
+                .collect()
         };
         let mut matched = 0;
-        let mut found: Vec<Found> = Vec::new();
-        // Names come in order; within a name the first ones are kept sorted.
+        // The first ones so far. Keys do not come in order: `a.b` is before `a{}`.
         let mut first: BTreeMap<String, Found> = BTreeMap::new();
-        for places in groups {
+        let mut text = String::new();
+        for (name, places) in groups {
+            // All texts of this name begin with it, so one that does not is before or behind all.
+            let is_before = |text: &str| !text.starts_with(&*name) && *text < *name;
+            let last = first.last_key_value().filter(|_| first.len() >= max);
+            let is_passed = max == 0
+                || last.is_some_and(|(last, _)| is_before(last))
+                || after.is_some_and(|after| !after.starts_with(&*name) && *after > *name);
+            if is_passed && selector.is_name_alone() && glance(&name) == Glance::All {
+                matched += places.len() as u64;
+                continue;
+            }
             for place in places {
-                let wanted = max - found.len().min(max);
                 let is_one = |entry: &mut Entry| {
                     let key = entry.key();
                     if !selector.takes(key) || !also(key) {
                         return None;
                     }
-                    if wanted == 0 {
+                    if is_passed {
                         return Some(None);
                     }
-                    let text = key.to_string();
+                    text.clear();
+                    write_key(key, &mut text);
                     let is_behind = after.is_none_or(|after| *text > *after);
-                    let is_early = first.len() < wanted
+                    let is_early = first.len() < max
                         || first.last_key_value().is_some_and(|last| text < *last.0);
-                    let one =
-                        (is_behind && is_early).then(|| (text, Found::of(entry, place, now_ms)));
-                    Some(one)
+                    Some((is_behind && is_early).then(|| Found::of(entry, place, now_ms)))
                 };
-                let Some(Some(one)) = self.table.with(place, is_one) else {
+                let Some(one) = self.table.with(place, is_one).flatten() else {
                     continue;
                 };
                 matched += 1;
-                if let Some((text, one)) = one {
-                    first.insert(text, one);
-                    if first.len() > wanted {
+                if let Some(one) = one {
+                    first.insert(text.clone(), one);
+                    if first.len() > max {
                         first.pop_last();
                     }
                 }
             }
-            found.extend(std::mem::take(&mut first).into_values());
         }
-        (found, matched)
+        (first.into_iter().collect(), matched)
     }
 
     /// The samples of `from_ms..to_ms` that are in memory, copied; `None` when the series has
@@ -535,6 +579,8 @@ impl Found {
             last: entry.last,
             interval_ms: entry.interval_ms,
             is_stopped: is_stopped(entry, now_ms),
+            unsealed_ms: entry.oldest_unsealed_ms(),
+            late_count: entry.late_count,
         }
     }
 }
@@ -753,13 +799,25 @@ impl Entry {
                 self.is_ended = is_stale_marker(value);
             }
             Some((last_ms, _)) if at_ms == last_ms => self.last = Some((at_ms, value)),
-            Some(_) => {}
+            Some(_) => self.late_count = self.late_count.wrapping_add(1),
             None => {
                 self.last = Some((at_ms, value));
                 self.is_ended = is_stale_marker(value);
             }
         }
         pushed
+    }
+
+    /// Time of the oldest sample that is in the log alone; the greatest number when all are
+    /// sealed.
+    fn oldest_unsealed_ms(&self) -> i64 {
+        if self.unsealed_segment == 0 {
+            return i64::MAX;
+        }
+        let late = self.late.iter().flat_map(|late| late.iter());
+        late.map(|sample| sample.0)
+            .min()
+            .map_or(self.unsealed_ms, |late_ms| late_ms.min(self.unsealed_ms))
     }
 
     /// Remembers that a sample is in the log alone.

@@ -9,6 +9,7 @@
 //! | [`selector`] | names series by metric name and label matchers |
 //! | `table` | the series of all tenants, in shards |
 //! | `keep` | house-keeping: eviction, sealing into the history, time to live, memory |
+//! | [`query`] | lists of series, ranges of time, live windows |
 //! | [`read`] | samples of a series, from memory and history together |
 //! | `recover` | a start: what the history holds comes back |
 //!
@@ -19,6 +20,7 @@
 
 pub mod engine;
 pub mod keep;
+pub mod query;
 pub mod read;
 mod recover;
 pub mod selector;

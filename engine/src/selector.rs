@@ -147,6 +147,12 @@ impl Selector {
         self.name.as_deref()
     }
 
+    /// Whether there is nothing in it but a metric name, or nothing at all.
+    #[must_use]
+    pub(crate) fn is_name_alone(&self) -> bool {
+        self.matchers.is_empty()
+    }
+
     /// Whether it names this series.
     #[must_use]
     pub fn takes(&self, key: KeyRef<'_>) -> bool {

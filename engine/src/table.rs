@@ -52,6 +52,8 @@ pub(crate) struct Entry {
     pub(crate) arrived_ms: i64,
     /// Typical distance of two samples; 0 before the second.
     pub(crate) interval_ms: u32,
+    /// How often a sample came that was not the newest: what was made of its past is void then.
+    pub(crate) late_count: u32,
     /// The history's log segment that the oldest unsealed sample may be in; 0 when all are
     /// sealed.
     pub(crate) unsealed_segment: u32,

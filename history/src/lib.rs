@@ -92,6 +92,7 @@ mod broken;
 mod bucket;
 mod chunk;
 mod column;
+mod definitions;
 mod error;
 mod history;
 mod maintain;

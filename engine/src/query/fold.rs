@@ -1,0 +1,273 @@
+//! Samples and buckets of one series, in the order of time, become steps.
+//!
+//! Contract: a step without samples stays empty; a sample that is no finite number is passed
+//! over; the stale marker ends the series, so growth begins anew behind it. A bucket that holds
+//! an infinity (buckets keep it) makes the figures of its step not finite where it enters them.
+//!
+//! ```text
+//! step        0          1          2     growth of a counter between two samples belongs to
+//! samples  1     4    |  6   2  |   3     the step of the later one; its rate is that growth over
+//! growth      3       2     2      1      the time between them. Less than before: it began again
+//! ```
+
+use pulseboard_history::{Bucket, Tier};
+use pulseboard_series::is_stale_marker;
+
+use crate::window::Sample;
+
+/// What is known of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Acc {
+    /// Samples; for rates, series.
+    pub(super) count: u64,
+    pub(super) sum: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+    /// Time of `last`.
+    pub(super) last_ms: i64,
+    pub(super) last: f64,
+}
+
+impl Acc {
+    const EMPTY: Self = Self {
+        count: 0,
+        sum: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        last_ms: i64::MIN,
+        last: 0.0,
+    };
+
+    fn add(&mut self, bucket: &Bucket, last_ms: i64) {
+        self.count += bucket.count;
+        self.sum += bucket.sum;
+        self.min = self.min.min(bucket.min);
+        self.max = self.max.max(bucket.max);
+        if last_ms >= self.last_ms {
+            self.last_ms = last_ms;
+            self.last = bucket.last;
+        }
+    }
+
+    /// One series' rate, with its bounds, is added to the group's.
+    fn add_rate(&mut self, rate: f64, min: f64, max: f64) {
+        if self.count == 0 {
+            (self.min, self.max) = (0.0, 0.0);
+        }
+        self.count += 1;
+        self.sum += rate;
+        self.min += min;
+        self.max += max;
+    }
+}
+
+/// The steps of one series or group.
+#[derive(Debug)]
+pub(super) struct Grid {
+    start_ms: i64,
+    step_ms: i64,
+    steps: Vec<Acc>,
+}
+
+impl Grid {
+    /// `count` empty steps from `start_ms` on.
+    pub(super) fn new(start_ms: i64, step_ms: i64, count: usize) -> Self {
+        Self {
+            start_ms,
+            step_ms,
+            steps: vec![Acc::EMPTY; count],
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.steps.fill(Acc::EMPTY);
+    }
+
+    /// The steps that are not empty, with their beginnings, oldest first.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (i64, &Acc)> {
+        let begins = (0..).map(|index: i64| self.start_ms + index * self.step_ms);
+        begins.zip(&self.steps).filter(|(_, step)| step.count > 0)
+    }
+
+    /// The step that a moment lies in; `None` outside.
+    fn index(&self, at_ms: i64) -> Option<usize> {
+        usize::try_from((at_ms - self.start_ms).div_euclid(self.step_ms)).ok()
+    }
+
+    fn at(&mut self, at_ms: i64) -> Option<&mut Acc> {
+        let index = self.index(at_ms)?;
+        self.steps.get_mut(index)
+    }
+
+    /// Takes samples in, oldest first.
+    pub(super) fn add_samples(&mut self, samples: &[Sample]) {
+        // Most samples are in the step of the one before: no division for them.
+        let mut ends_ms = i64::MIN;
+        let mut index = 0;
+        for &(at_ms, value) in samples.iter().filter(|(_, value)| value.is_finite()) {
+            if at_ms >= ends_ms {
+                let Some(found) = self.index(at_ms) else {
+                    continue;
+                };
+                index = found;
+                ends_ms = (at_ms - self.start_ms).div_euclid(self.step_ms) * self.step_ms
+                    + self.start_ms
+                    + self.step_ms;
+            }
+            if let Some(step) = self.steps.get_mut(index) {
+                step.count += 1;
+                step.sum += value;
+                step.min = step.min.min(value);
+                step.max = step.max.max(value);
+                if at_ms >= step.last_ms {
+                    step.last_ms = at_ms;
+                    step.last = value;
+                }
+            }
+        }
+    }
+
+    /// Takes buckets in; one that is longer than a step counts in the step that it begins in.
+    pub(super) fn add_buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
+        for bucket in buckets {
+            if let Some(step) = self.at(bucket.start_ms) {
+                step.add(bucket, bucket.start_ms + tier.bucket_ms() - 1);
+            }
+        }
+    }
+}
+
+/// Growth of a counter from sample to sample.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Growth {
+    before: Option<(f64, f64)>,
+}
+
+impl Growth {
+    /// What it grew by since the sample before, and in how many milliseconds; `None` for the
+    /// first, and where no time has passed.
+    pub(super) fn push(&mut self, at_ms: f64, value: f64) -> Option<(f64, f64)> {
+        let (before_ms, before) = self.before.replace((at_ms, value))?;
+        let took_ms = at_ms - before_ms;
+        (took_ms > 0.0).then(|| (increase(before, value), took_ms))
+    }
+
+    /// As [`Growth::push`], for a sample.
+    pub(super) fn push_sample(&mut self, (at_ms, value): Sample) -> Option<(f64, f64)> {
+        if value.is_finite() {
+            return self.push(at_ms as f64, value);
+        }
+        if is_stale_marker(value) {
+            self.before = None;
+        }
+        None
+    }
+}
+
+/// A counter that shows less than before has begun again at zero.
+fn increase(before: f64, now: f64) -> f64 {
+    if now < before { now } else { now - before }
+}
+
+/// What a counter grew by within a bucket. Exact when it began again at most once, and had grown
+/// further by then than it shows at the end; else the least that it can have been.
+fn increase_within(bucket: &Bucket) -> f64 {
+    if bucket.min >= bucket.first && bucket.max <= bucket.last {
+        bucket.last - bucket.first
+    } else if bucket.max > bucket.last {
+        (bucket.max - bucket.first) + bucket.last
+    } else {
+        bucket.last
+    }
+}
+
+/// Puts one series' rates into the steps of a grid.
+#[derive(Debug)]
+pub(super) struct RateFold<'a> {
+    grid: &'a mut Grid,
+    growth: Growth,
+    /// The step that is being put together, and its growth so far.
+    index: Option<usize>,
+    grown: f64,
+    took_ms: f64,
+    min: f64,
+    max: f64,
+}
+
+impl<'a> RateFold<'a> {
+    pub(super) fn new(grid: &'a mut Grid) -> Self {
+        Self {
+            grid,
+            growth: Growth::default(),
+            index: None,
+            grown: 0.0,
+            took_ms: 0.0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+        }
+    }
+
+    /// Takes samples in, oldest first.
+    pub(super) fn add_samples(&mut self, samples: &[Sample]) {
+        for &sample in samples {
+            if let Some(growth) = self.growth.push_sample(sample) {
+                self.put(sample.0, growth);
+            }
+        }
+    }
+
+    /// Takes buckets in, oldest first. Their samples count as spread evenly.
+    pub(super) fn add_buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
+        for bucket in buckets {
+            if ![bucket.first, bucket.last, bucket.min, bucket.max]
+                .iter()
+                .all(|value| value.is_finite())
+            {
+                continue;
+            }
+            let length_ms = tier.bucket_ms() as f64;
+            let half_interval_ms = length_ms / (bucket.count.max(1) as f64) / 2.0;
+            let first_ms = bucket.start_ms as f64 + half_interval_ms;
+            let last_ms = bucket.start_ms as f64 + length_ms - half_interval_ms;
+            let mut grown = 0.0;
+            let mut took_ms = 0.0;
+            if let Some((more, longer_ms)) = self.growth.push(first_ms, bucket.first) {
+                (grown, took_ms) = (more, longer_ms);
+            }
+            if last_ms > first_ms {
+                grown += increase_within(bucket);
+                took_ms += last_ms - first_ms;
+            }
+            self.growth.before = Some((last_ms, bucket.last));
+            if took_ms > 0.0 {
+                self.put(bucket.start_ms, (grown, took_ms));
+            }
+        }
+    }
+
+    fn put(&mut self, at_ms: i64, (grown, took_ms): (f64, f64)) {
+        let index = self.grid.index(at_ms);
+        if index != self.index {
+            self.flush();
+            self.index = index;
+        }
+        self.grown += grown;
+        self.took_ms += took_ms;
+        let rate = grown / took_ms * 1000.0;
+        self.min = self.min.min(rate);
+        self.max = self.max.max(rate);
+    }
+
+    /// Ends the step that is being put together; to be called behind the last sample.
+    pub(super) fn flush(&mut self) {
+        let step = self.index.and_then(|index| self.grid.steps.get_mut(index));
+        if let Some(step) = step
+            && self.took_ms > 0.0
+        {
+            step.add_rate(self.grown / self.took_ms * 1000.0, self.min, self.max);
+        }
+        self.index = None;
+        (self.grown, self.took_ms) = (0.0, 0.0);
+        (self.min, self.max) = (f64::INFINITY, f64::NEG_INFINITY);
+    }
+}

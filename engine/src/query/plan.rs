@@ -1,0 +1,259 @@
+//! Which resolution each stretch of a range is read from.
+//!
+//! ```text
+//! step 1 min      │1h│ 5m (all that is left) │ 1m ………………… │ 10s …… │ raw ……… now
+//!                 finer tiers deleted by age    rolled up to here ┘        │
+//!                                                            sealed to here ┘
+//! ```
+//!
+//! The coarsest tier whose buckets fit into the step, as far as it is rolled up; finer ones and
+//! raw samples behind that; where retention has taken all that fit, the finest that still exists.
+
+use std::ops::Range;
+
+use pulseboard_history::{Snapshot, Tier};
+use pulseboard_shared::protocol::series::Stretch;
+
+/// A stretch and its resolution; `None` is raw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) from_ms: i64,
+    pub(super) to_ms: i64,
+    pub(super) tier: Option<Tier>,
+}
+
+/// What there is of the past.
+#[derive(Clone, Debug)]
+pub(super) struct Past {
+    /// By [`Tier::ALL`]: where the tier is complete.
+    covered: [Range<i64>; 4],
+    /// Since when there are raw samples.
+    raw_since_ms: i64,
+}
+
+impl Past {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let covered = Tier::ALL.map(|tier| snapshot.covered(tier));
+        // Without raw chunks all raw samples are newer than what is rolled up.
+        let rolled_ms = covered.iter().map(|range| range.end).max();
+        let raw_since_ms = snapshot.raw_since().or(rolled_ms).unwrap_or(i64::MIN);
+        Self {
+            covered,
+            raw_since_ms,
+        }
+    }
+
+    fn covers(&self, tier: Tier, at_ms: i64) -> bool {
+        Tier::ALL
+            .iter()
+            .zip(&self.covered)
+            .any(|(known, range)| *known == tier && range.contains(&at_ms))
+    }
+
+    fn choose(&self, step_ms: i64, at_ms: i64) -> Option<Tier> {
+        let is_there = |tier: &Tier| self.covers(*tier, at_ms);
+        let mut coarsest_first = Tier::ALL.iter().rev().copied();
+        let fitting = coarsest_first.find(|tier| fits(*tier, step_ms) && is_there(tier));
+        if fitting.is_some() || at_ms >= self.raw_since_ms {
+            return fitting;
+        }
+        Tier::ALL.iter().copied().find(is_there)
+    }
+
+    /// Whether raw samples of this moment may be there.
+    pub(super) fn has_raw(&self, at_ms: i64) -> bool {
+        at_ms >= self.raw_since_ms
+    }
+
+    /// The pieces of `from_ms..to_ms`, oldest first, without a gap.
+    pub(super) fn plan(&self, step_ms: i64, from_ms: i64, to_ms: i64) -> Vec<Piece> {
+        let mut bounds: Vec<i64> = self
+            .covered
+            .iter()
+            .flat_map(|range| [range.start, range.end])
+            .chain([self.raw_since_ms])
+            .filter(|bound| *bound > from_ms && *bound < to_ms)
+            .chain([from_ms, to_ms])
+            .collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        let mut pieces: Vec<Piece> = Vec::new();
+        for pair in bounds.windows(2) {
+            let tier = self.choose(step_ms, pair[0]);
+            match pieces.last_mut() {
+                Some(last) if last.tier == tier => last.to_ms = pair[1],
+                _ => pieces.push(Piece {
+                    from_ms: pair[0],
+                    to_ms: pair[1],
+                    tier,
+                }),
+            }
+        }
+        pieces
+    }
+}
+
+/// Whether a step can be put together from buckets: of a whole number of them, or of so many that
+/// one at its edge (counted in the step that it begins in) makes no difference that one sees.
+fn fits(tier: Tier, step_ms: i64) -> bool {
+    let bucket_ms = tier.bucket_ms();
+    step_ms >= bucket_ms && (step_ms % bucket_ms == 0 || step_ms / bucket_ms >= 20)
+}
+
+/// As the answer names it.
+pub(super) fn resolution(tier: Option<Tier>) -> &'static str {
+    match tier {
+        None => "raw",
+        Some(Tier::TenSeconds) => "10s",
+        Some(Tier::Minute) => "1m",
+        Some(Tier::FiveMinutes) => "5m",
+        Some(Tier::Hour) => "1h",
+    }
+}
+
+/// The pieces as the answer names them, as far as they are in `start_ms..end_ms`.
+pub(super) fn stretches(pieces: &[Piece], start_ms: i64, end_ms: i64) -> Vec<Stretch> {
+    let clipped = pieces.iter().map(|piece| Stretch {
+        from_ms: piece.from_ms.max(start_ms),
+        to_ms: piece.to_ms.min(end_ms),
+        resolution: resolution(piece.tier).to_owned(),
+    });
+    clipped
+        .filter(|stretch| stretch.from_ms < stretch.to_ms)
+        .collect()
+}
+
+/// The shortest agreeable step of at least `step_ms`, in milliseconds: one that people count in,
+/// and that buckets fit into.
+pub(super) fn agreeable_step(step_ms: i64) -> i64 {
+    const SECOND: i64 = 1_000;
+    const MINUTE: i64 = 60 * SECOND;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    const STEPS: [i64; 36] = [
+        1,
+        2,
+        5,
+        10,
+        20,
+        50,
+        100,
+        200,
+        500,
+        SECOND,
+        2 * SECOND,
+        3 * SECOND,
+        5 * SECOND,
+        10 * SECOND,
+        20 * SECOND,
+        30 * SECOND,
+        MINUTE,
+        90 * SECOND,
+        2 * MINUTE,
+        3 * MINUTE,
+        5 * MINUTE,
+        10 * MINUTE,
+        15 * MINUTE,
+        20 * MINUTE,
+        30 * MINUTE,
+        45 * MINUTE,
+        HOUR,
+        90 * MINUTE,
+        2 * HOUR,
+        3 * HOUR,
+        4 * HOUR,
+        6 * HOUR,
+        8 * HOUR,
+        12 * HOUR,
+        DAY,
+        2 * DAY,
+    ];
+    let index = STEPS.partition_point(|known| *known < step_ms);
+    STEPS
+        .get(index)
+        .copied()
+        .unwrap_or_else(|| (step_ms + DAY - 1) / DAY * DAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn past() -> Past {
+        Past {
+            covered: [
+                80 * HOUR..99 * HOUR,
+                60 * HOUR..96 * HOUR,
+                24 * HOUR..96 * HOUR,
+                0..0,
+            ],
+            raw_since_ms: 90 * HOUR,
+        }
+    }
+
+    fn plan(step_ms: i64) -> Vec<(i64, &'static str)> {
+        let pieces = past().plan(step_ms, 0, 100 * HOUR);
+        assert_eq!(pieces.first().map(|piece| piece.from_ms), Some(0));
+        assert_eq!(pieces.last().map(|piece| piece.to_ms), Some(100 * HOUR));
+        assert!(
+            pieces
+                .windows(2)
+                .all(|pair| pair[0].to_ms == pair[1].from_ms)
+        );
+        let named = pieces.iter();
+        named
+            .map(|piece| (piece.from_ms / HOUR, resolution(piece.tier)))
+            .collect()
+    }
+
+    #[test]
+    fn each_stretch_comes_from_the_coarsest_that_fits() {
+        assert_eq!(
+            plan(60_000),
+            [(0, "raw"), (24, "5m"), (60, "1m"), (96, "10s"), (99, "raw")]
+        );
+        assert_eq!(
+            plan(10_000),
+            [(0, "raw"), (24, "5m"), (60, "1m"), (80, "10s"), (99, "raw")]
+        );
+        assert_eq!(
+            plan(1_000),
+            [(0, "raw"), (24, "5m"), (60, "1m"), (80, "10s"), (90, "raw")]
+        );
+        assert_eq!(
+            plan(HOUR),
+            [(0, "raw"), (24, "5m"), (96, "10s"), (99, "raw")]
+        );
+    }
+
+    #[test]
+    fn steps_fit_exactly_or_very_often() {
+        for (step_ms, tier) in [
+            (15_000, None),
+            (90_000, Some(Tier::TenSeconds)),
+            (86_400, None),
+            (259_000, Some(Tier::TenSeconds)),
+            (3 * HOUR, Some(Tier::Hour)),
+        ] {
+            let mut coarsest_first = Tier::ALL.iter().rev().copied();
+            assert_eq!(coarsest_first.find(|tier| fits(*tier, step_ms)), tier);
+        }
+    }
+
+    #[test]
+    fn agreeable_steps_are_never_shorter() {
+        for (asked, step) in [
+            (1, 1),
+            (3, 5),
+            (8_640, 10_000),
+            (60_000, 60_000),
+            (86_400, 90_000),
+            (25 * HOUR, 48 * HOUR),
+            (49 * HOUR, 72 * HOUR),
+        ] {
+            assert_eq!(agreeable_step(asked), step);
+        }
+    }
+}

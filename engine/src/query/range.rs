@@ -1,0 +1,606 @@
+//! `GET /api/v1/range`: what series were over a range of time, step by step.
+//!
+//! Steps begin at multiples of their length; the range is widened to whole steps. A step without
+//! samples is left away, and so is a series without steps. Of each step: the aggregate, and the
+//! least and greatest sample (for rates: growth per second from sample to sample), so that a
+//! spike is seen at any zoom.
+//!
+//! Groups put all samples of all their series together, step by step; rates of series are added,
+//! and so are their bounds. One series, or one group, is worked on at a time: [`RangeStream`].
+
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+
+use pulseboard_history::{Bucket, SeriesId, Snapshot};
+use pulseboard_series::KeyRef;
+use pulseboard_shared::{
+    Labels,
+    protocol::series::{RangeAnswer, RangePoint, RangeSeries},
+};
+
+use super::{
+    BY_MAX, Limits, POINTS_DEFAULT, QueryError, check_deadline, finite,
+    fold::{Acc, Grid, RateFold},
+    list::labels_of,
+    plan::{Past, Piece, agreeable_step, stretches},
+    text::{write_key, write_labels},
+};
+use crate::{
+    engine::{Engine, Found, Glance},
+    selector::Selector,
+    tenant::Tenant,
+    window::Sample,
+};
+
+/// Raw samples are read in pieces of this length, so that few are in memory at once.
+const RAW_PIECE_MS: i64 = 4 * 3_600_000;
+
+/// A rate's first step looks back this far for the sample before it, or a step if that is longer.
+const RATE_LOOK_BACK_MS: i64 = 5 * 60_000;
+
+/// A rate looks back no further, however long its steps.
+const RATE_LOOK_BACK_MAX_MS: i64 = 2 * 3_600_000;
+
+/// Times beyond this (the year 287 396) are no times.
+const TIME_MAX_MS: i64 = 1 << 53;
+
+/// The label that stands for the metric's name.
+const NAME_LABEL: &str = "__name__";
+
+/// What becomes of the samples of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aggregation {
+    /// Their mean.
+    #[default]
+    Avg,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// Their sum.
+    Sum,
+    /// The newest.
+    Last,
+    /// How many there are.
+    Count,
+    /// Growth per second of a counter, which may begin again at zero: the growth between samples
+    /// over the time between them. From buckets it is exact while a counter begins again at most
+    /// once in a bucket; their samples count as spread evenly over it.
+    Rate,
+}
+
+impl Aggregation {
+    /// The word on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Sum => "sum",
+            Self::Last => "last",
+            Self::Count => "count",
+            Self::Rate => "rate",
+        }
+    }
+
+    fn of(self, step: &Acc) -> f64 {
+        match self {
+            Self::Avg => step.sum / step.count as f64,
+            Self::Min => step.min,
+            Self::Max => step.max,
+            Self::Sum | Self::Rate => step.sum,
+            Self::Last => step.last,
+            Self::Count => step.count as f64,
+        }
+    }
+}
+
+impl FromStr for Aggregation {
+    type Err = QueryError;
+
+    fn from_str(name: &str) -> Result<Self, QueryError> {
+        let all = [
+            Self::Avg,
+            Self::Min,
+            Self::Max,
+            Self::Sum,
+            Self::Last,
+            Self::Count,
+            Self::Rate,
+        ];
+        let found = all.into_iter().find(|known| known.name() == name);
+        found.ok_or_else(|| QueryError::Aggregation {
+            name: name.chars().take(40).collect(),
+        })
+    }
+}
+
+/// How long a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many milliseconds.
+    Length(i64),
+    /// So long that there are about so many, and no more (but for one at the edges); a length
+    /// that people count in is chosen.
+    Points(usize),
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Self::Points(POINTS_DEFAULT)
+    }
+}
+
+/// Which series, when, and how.
+#[derive(Clone, Debug)]
+pub struct RangeRequest {
+    /// Which.
+    pub selector: Selector,
+    /// First moment, Unix milliseconds.
+    pub start_ms: i64,
+    /// Last moment, not included.
+    pub end_ms: i64,
+    /// How long a step is.
+    pub step: Step,
+    /// What becomes of its samples.
+    pub aggregation: Aggregation,
+    /// Labels to group by (`__name__` is the metric's name); none at all: one group of all
+    /// series. `None`: each series by itself.
+    pub by: Option<Vec<String>>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The whole answer at once; see [`RangeStream`] for one series after the other.
+///
+/// # Errors
+/// See [`QueryError`].
+pub fn range(
+    engine: &Engine,
+    tenant: &Tenant,
+    request: &RangeRequest,
+) -> Result<RangeAnswer, QueryError> {
+    let mut stream = RangeStream::open(engine, tenant, request)?;
+    let mut series = Vec::new();
+    for one in &mut stream {
+        series.push(one?);
+    }
+    let mut answer = stream.head;
+    answer.series = series;
+    Ok(answer)
+}
+
+/// One of the series of a group: in memory, in the history, or both.
+#[derive(Debug)]
+struct Target {
+    text: String,
+    found: Option<Found>,
+    /// Its numbers in the history that memory does not know it by. Several only if a definition
+    /// was lost once.
+    past: Vec<SeriesId>,
+    key: Box<[u8]>,
+    unit: Arc<str>,
+}
+
+/// One line of the answer.
+#[derive(Debug)]
+struct Group {
+    key: String,
+    name: String,
+    labels: Labels,
+    unit: Arc<str>,
+    members: Vec<Target>,
+}
+
+/// An answer on its way: an iterator over its series, sorted by key. Holds a view of the history
+/// for as long as it lives, for which old pages are kept: minutes are too long. Memory: the
+/// series' names, and the steps and a few hours' samples of one series.
+#[derive(Debug)]
+pub struct RangeStream<'a> {
+    /// The answer without its series.
+    head: RangeAnswer,
+    aggregation: Aggregation,
+    limits: Limits,
+    groups: std::vec::IntoIter<Group>,
+    reader: Reader<'a>,
+    grid: Grid,
+    is_over: bool,
+}
+
+/// Reads one series after the other.
+#[derive(Debug)]
+struct Reader<'a> {
+    engine: &'a Engine,
+    snapshot: Option<Snapshot>,
+    past: Option<Past>,
+    pieces: Vec<Piece>,
+    samples: Vec<Sample>,
+    buckets: Vec<Bucket>,
+    /// Samples and buckets that may still be read.
+    rest: u64,
+}
+
+/// Where what is read goes.
+trait Fold {
+    fn samples(&mut self, samples: &[Sample]);
+    fn buckets(&mut self, tier: pulseboard_history::Tier, buckets: &[Bucket]);
+}
+
+impl Fold for Grid {
+    fn samples(&mut self, samples: &[Sample]) {
+        self.add_samples(samples);
+    }
+
+    fn buckets(&mut self, tier: pulseboard_history::Tier, buckets: &[Bucket]) {
+        self.add_buckets(tier, buckets);
+    }
+}
+
+impl Fold for RateFold<'_> {
+    fn samples(&mut self, samples: &[Sample]) {
+        self.add_samples(samples);
+    }
+
+    fn buckets(&mut self, tier: pulseboard_history::Tier, buckets: &[Bucket]) {
+        self.add_buckets(tier, buckets);
+    }
+}
+
+impl<'a> RangeStream<'a> {
+    /// Checks the question and finds its series; nothing of them is read yet. What can be refused
+    /// beforehand is refused here.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn open(
+        engine: &'a Engine,
+        tenant: &Tenant,
+        request: &RangeRequest,
+    ) -> Result<Self, QueryError> {
+        let (mut head, points) = head(request)?;
+        let targets = find(engine, tenant, request)?;
+        check_deadline(&request.limits)?;
+        let snapshot = engine.snapshot()?;
+        let past = snapshot.as_ref().map(Past::of);
+        let from_ms = match request.aggregation {
+            Aggregation::Rate => {
+                let back_ms = head.step_ms.clamp(RATE_LOOK_BACK_MS, RATE_LOOK_BACK_MAX_MS);
+                head.start_ms.saturating_sub(back_ms).max(0)
+            }
+            _ => head.start_ms,
+        };
+        let pieces = match &past {
+            Some(past) => past.plan(head.step_ms, from_ms, head.end_ms),
+            None => vec![Piece {
+                from_ms,
+                to_ms: head.end_ms,
+                tier: None,
+            }],
+        };
+        head.stretches = stretches(&pieces, head.start_ms, head.end_ms);
+        Ok(Self {
+            grid: Grid::new(head.start_ms, head.step_ms, points),
+            head,
+            aggregation: request.aggregation,
+            limits: request.limits,
+            groups: group(targets, request.by.as_deref()).into_iter(),
+            reader: Reader {
+                engine,
+                snapshot,
+                past,
+                pieces,
+                samples: Vec::new(),
+                buckets: Vec::new(),
+                rest: request.limits.samples_max,
+            },
+            is_over: false,
+        })
+    }
+
+    /// The answer without its series: what goes before them.
+    #[must_use]
+    pub fn head(&self) -> &RangeAnswer {
+        &self.head
+    }
+
+    /// Series or groups that are still to come, at most.
+    #[must_use]
+    pub fn rest(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// `None` when nothing is there in any step.
+    fn answer(&mut self, group: Group) -> Result<Option<RangeSeries>, QueryError> {
+        self.grid.clear();
+        for target in &group.members {
+            check_deadline(&self.limits)?;
+            if self.aggregation == Aggregation::Rate {
+                let mut fold = RateFold::new(&mut self.grid);
+                self.reader.read(target, &self.limits, &mut fold)?;
+                fold.flush();
+            } else {
+                self.reader.read(target, &self.limits, &mut self.grid)?;
+            }
+        }
+        let point = |(at_ms, step): (i64, &Acc)| -> RangePoint {
+            let value = finite(self.aggregation.of(step));
+            (at_ms, value, finite(step.min), finite(step.max))
+        };
+        let points: Vec<RangePoint> = self.grid.steps().map(point).collect();
+        Ok((!points.is_empty()).then(|| RangeSeries {
+            key: group.key,
+            name: group.name,
+            labels: group.labels,
+            unit: group.unit.to_string(),
+            points,
+        }))
+    }
+}
+
+impl Iterator for RangeStream<'_> {
+    type Item = Result<RangeSeries, QueryError>;
+
+    /// The next series; nothing comes behind an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.is_over {
+            let group = self.groups.next()?;
+            match self.answer(group) {
+                Ok(None) => {}
+                Ok(Some(series)) => return Some(Ok(series)),
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Reader<'_> {
+    fn read(
+        &mut self,
+        target: &Target,
+        limits: &Limits,
+        fold: &mut impl Fold,
+    ) -> Result<(), QueryError> {
+        // What came late and is not sealed yet is in no tier: from there on it is read raw.
+        let unsealed_ms = target
+            .found
+            .as_ref()
+            .map_or(i64::MAX, |found| found.unsealed_ms);
+        for index in 0..self.pieces.len() {
+            let Piece {
+                from_ms,
+                to_ms,
+                tier,
+            } = self.pieces[index];
+            let mut raw_from_ms = from_ms;
+            if let Some(tier) = tier {
+                let bucket_ms = tier.bucket_ms();
+                let late_ms = unsealed_ms.div_euclid(bucket_ms) * bucket_ms;
+                let is_raw_there = self.past.as_ref().is_some_and(|past| past.has_raw(late_ms));
+                raw_from_ms = match late_ms < to_ms && is_raw_there {
+                    true => late_ms.max(from_ms),
+                    false => to_ms,
+                };
+                self.read_buckets(target, tier, (from_ms, raw_from_ms), limits, fold)?;
+            }
+            while raw_from_ms < to_ms {
+                let raw_to_ms = to_ms.min(raw_from_ms.saturating_add(RAW_PIECE_MS));
+                self.read_samples(target, (raw_from_ms, raw_to_ms), limits, fold)?;
+                raw_from_ms = raw_to_ms;
+                check_deadline(limits)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_buckets(
+        &mut self,
+        target: &Target,
+        tier: pulseboard_history::Tier,
+        (from_ms, to_ms): (i64, i64),
+        limits: &Limits,
+        fold: &mut impl Fold,
+    ) -> Result<(), QueryError> {
+        let Some(snapshot) = self.snapshot.as_mut().filter(|_| from_ms < to_ms) else {
+            return Ok(());
+        };
+        self.buckets.clear();
+        let in_memory = target.found.as_ref().map(|found| found.id);
+        for id in in_memory.iter().chain(&target.past) {
+            snapshot.read_rollup(tier, *id, from_ms, to_ms, &mut self.buckets)?;
+        }
+        if !self.buckets.is_sorted_by_key(|bucket| bucket.start_ms) {
+            self.buckets.sort_by_key(|bucket| bucket.start_ms);
+        }
+        spend(&mut self.rest, self.buckets.len(), limits)?;
+        fold.buckets(tier, &self.buckets);
+        Ok(())
+    }
+
+    fn read_samples(
+        &mut self,
+        target: &Target,
+        (from_ms, to_ms): (i64, i64),
+        limits: &Limits,
+        fold: &mut impl Fold,
+    ) -> Result<(), QueryError> {
+        self.samples.clear();
+        for id in &target.past {
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.read_raw(*id, from_ms, to_ms, &mut self.samples)?;
+            }
+        }
+        if let Some(found) = &target.found {
+            let past = self.snapshot.as_mut();
+            self.engine
+                .read(found, past, from_ms, to_ms, &mut self.samples)?;
+        }
+        if !self.samples.is_sorted_by_key(|sample| sample.0) {
+            self.samples.sort_by_key(|sample| sample.0);
+        }
+        spend(&mut self.rest, self.samples.len(), limits)?;
+        fold.samples(&self.samples);
+        Ok(())
+    }
+}
+
+fn spend(rest: &mut u64, count: usize, limits: &Limits) -> Result<(), QueryError> {
+    *rest = rest.checked_sub(count as u64).ok_or(QueryError::Samples {
+        samples_max: limits.samples_max,
+    })?;
+    Ok(())
+}
+
+/// Start, end and step of the answer, and how many steps it has.
+fn head(request: &RangeRequest) -> Result<(RangeAnswer, usize), QueryError> {
+    let (start_ms, end_ms) = (request.start_ms, request.end_ms);
+    if start_ms >= end_ms || end_ms <= 0 || start_ms >= TIME_MAX_MS {
+        return Err(QueryError::Range { start_ms, end_ms });
+    }
+    let by = request.by.as_ref().map_or(0, Vec::len);
+    if by > BY_MAX {
+        return Err(QueryError::By { labels: by });
+    }
+    let (start_ms, end_ms) = (start_ms.max(0), end_ms.min(TIME_MAX_MS));
+    let points_max = request.limits.points_max;
+    let length_ms = end_ms - start_ms;
+    let shortest = |points: usize| {
+        let points = i64::try_from(points.max(1)).unwrap_or(i64::MAX);
+        agreeable_step((length_ms + points - 1) / points)
+    };
+    let refuse = |points: u64| QueryError::Points {
+        points,
+        points_max,
+        step_ms_min: shortest(points_max.saturating_sub(1)),
+    };
+    let step_ms = match request.step {
+        Step::Length(step_ms) if step_ms < 1 => return Err(QueryError::Step { step_ms }),
+        Step::Length(step_ms) => step_ms.min(TIME_MAX_MS),
+        Step::Points(points) if points == 0 || points > points_max => {
+            return Err(refuse(points as u64));
+        }
+        Step::Points(points) => shortest(points),
+    };
+    let start_ms = start_ms.div_euclid(step_ms) * step_ms;
+    let count = (end_ms - start_ms + step_ms - 1) / step_ms;
+    let end_ms = start_ms + count * step_ms;
+    let points = usize::try_from(count).unwrap_or(usize::MAX);
+    // Of a number that is allowed, one more at the edge is so, too.
+    let is_counted = matches!(request.step, Step::Points(_));
+    if points > points_max + usize::from(is_counted) {
+        return Err(refuse(points as u64));
+    }
+    let head = RangeAnswer {
+        start_ms,
+        end_ms,
+        step_ms,
+        aggregation: request.aggregation.name().to_owned(),
+        ..RangeAnswer::default()
+    };
+    Ok((head, points))
+}
+
+/// The series that are asked for, of memory and history, sorted by key.
+fn find(
+    engine: &Engine,
+    tenant: &Tenant,
+    request: &RangeRequest,
+) -> Result<Vec<Target>, QueryError> {
+    let is_grouped = request.by.is_some();
+    let series_max = match is_grouped {
+        true => request.limits.grouped_series_max,
+        false => request.limits.series_max,
+    };
+    let refuse = |series: u64| QueryError::Series {
+        series,
+        series_max,
+        is_grouped,
+    };
+    let selector = &request.selector;
+    let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
+    let (found, matched) = engine.page(
+        tenant,
+        selector,
+        all,
+        None,
+        series_max.saturating_add(1),
+        request.end_ms,
+    );
+    if found.len() > series_max {
+        return Err(refuse(matched));
+    }
+    let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+    for (text, found) in found {
+        let target = Target {
+            key: found.key.clone(),
+            unit: Arc::clone(&found.unit),
+            text: text.clone(),
+            found: Some(found),
+            past: Vec::new(),
+        };
+        targets.insert(text, target);
+    }
+    for definition in engine.find_past(tenant, selector, request.start_ms)? {
+        let mut text = String::new();
+        write_key(KeyRef::new(&definition.key), &mut text);
+        let target = targets.entry(text).or_insert_with_key(|text| Target {
+            text: text.clone(),
+            found: None,
+            past: Vec::new(),
+            key: definition.key,
+            unit: engine.unit(&definition.unit),
+        });
+        target.past.push(definition.id);
+        if targets.len() > series_max {
+            return Err(refuse(targets.len() as u64));
+        }
+    }
+    Ok(targets.into_values().collect())
+}
+
+/// Each by itself, or put together by labels; sorted by key.
+fn group(targets: Vec<Target>, by: Option<&[String]>) -> Vec<Group> {
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let Some(by) = by else {
+        let alone = targets.into_iter().map(|target| {
+            let key = KeyRef::new(&target.key);
+            Group {
+                key: target.text.clone(),
+                name: key.name().to_owned(),
+                labels: labels_of(key.labels()),
+                unit: Arc::clone(&target.unit),
+                members: vec![target],
+            }
+        });
+        return alone.collect();
+    };
+    for target in targets {
+        let key = KeyRef::new(&target.key);
+        let is_named = by.iter().any(|label| label == NAME_LABEL);
+        let name = if is_named { key.name() } else { "" };
+        let shared = || {
+            let labels = key.labels();
+            labels.filter(|(label, _)| by.iter().any(|wanted| wanted == label))
+        };
+        let mut text = name.to_owned();
+        write_labels(shared(), &mut text);
+        if text.is_empty() {
+            text.push_str("{}");
+        }
+        let group = groups.entry(text).or_insert_with_key(|text| Group {
+            key: text.clone(),
+            name: name.to_owned(),
+            labels: labels_of(shared()),
+            unit: Arc::clone(&target.unit),
+            members: Vec::new(),
+        });
+        if group.unit != target.unit {
+            group.unit = Arc::from("");
+        }
+        group.members.push(target);
+    }
+    groups.into_values().collect()
+}

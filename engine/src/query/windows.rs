@@ -1,0 +1,175 @@
+//! `GET /api/v1/windows`: how series did over the last minute, five minutes and hour.
+//!
+//! ```text
+//! now − window                                                now
+//!   │ part of a minute │ closed minute │ closed minute │ running │
+//!     raw, if in memory   figures, made once each        raw
+//! ```
+//!
+//! A minute of a series is closed when a sample behind it has come; one that comes late after all
+//! voids what was made of the series.
+
+use pulseboard_history::Snapshot;
+use pulseboard_series::KeyRef;
+use pulseboard_shared::protocol::series::SeriesWindows;
+
+use super::{
+    QueryError, SERIES_MAX,
+    sketch::{Figures, Minute, SeriesMinutes},
+};
+use crate::{
+    engine::{Engine, Found, Glance},
+    selector::Selector,
+    tenant::Tenant,
+    window::Sample,
+};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// The windows, in seconds, shortest first.
+const WINDOWS_S: [u32; 3] = [60, 300, 3_600];
+
+/// The windows of the series in memory that a selector names, sorted by key. Percentiles are
+/// within 1 % of a sample's value. A window that reaches further back than memory begins at a
+/// whole minute; one that reaches further back than what is kept has what there is. At most
+/// [`SERIES_MAX`] series. Blocks for the disk where the memory's window is shorter than an hour.
+///
+/// # Errors
+/// [`QueryError::Series`], [`QueryError::History`].
+pub fn windows(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &Selector,
+    now_ms: i64,
+) -> Result<Vec<SeriesWindows>, QueryError> {
+    let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
+    let (found, matched) = engine.page(tenant, selector, all, None, SERIES_MAX + 1, now_ms);
+    if found.len() > SERIES_MAX {
+        return Err(QueryError::Series {
+            series: matched,
+            series_max: SERIES_MAX,
+            is_grouped: true,
+        });
+    }
+    let mut asking = Asking {
+        engine,
+        snapshot: None,
+        now_ms,
+        samples: Vec::new(),
+    };
+    let answers = found.into_iter();
+    answers
+        .map(|(key, found)| asking.answer(key, &found))
+        .collect()
+}
+
+struct Asking<'a> {
+    engine: &'a Engine,
+    /// Opened when something older than memory is needed.
+    snapshot: Option<Snapshot>,
+    now_ms: i64,
+    samples: Vec<Sample>,
+}
+
+impl Asking<'_> {
+    fn answer(&mut self, key: String, found: &Found) -> Result<SeriesWindows, QueryError> {
+        let end_ms = self.now_ms + 1;
+        let last_ms = found.last.map_or(i64::MIN, |last| last.0);
+        // The first minute that is not closed.
+        let open = last_ms.min(self.now_ms).div_euclid(MINUTE_MS);
+        let longest_ms = i64::from(WINDOWS_S[WINDOWS_S.len() - 1]) * 1000;
+        let oldest = whole_minute(end_ms - longest_ms).min(open);
+        let mut known = self
+            .engine
+            .answers
+            .minutes
+            .lock()
+            .take(found.id, found.late_count);
+        known.minutes.retain(|minute, _| *minute >= oldest);
+        self.close_minutes(found, &mut known, oldest, open)?;
+
+        let memory_ms = end_ms - self.engine.window_ms();
+        let part_from_ms = (end_ms - longest_ms).max(memory_ms);
+        self.samples.clear();
+        if let Some(copy) = self.engine.copy(found, part_from_ms, end_ms) {
+            copy.read(part_from_ms, end_ms, &mut self.samples);
+        }
+        let windows = WINDOWS_S.map(|seconds| {
+            let from_ms = end_ms - i64::from(seconds) * 1000;
+            let first = whole_minute(from_ms);
+            let mut figures = Figures::new();
+            let parts = [
+                (from_ms, (first * MINUTE_MS).min(end_ms)),
+                (open.max(first) * MINUTE_MS, end_ms),
+            ];
+            for (part_from_ms, part_to_ms) in parts {
+                for value in values(&self.samples, part_from_ms, part_to_ms) {
+                    figures.add(value);
+                }
+            }
+            if first < open {
+                for minute in known.minutes.range(first..open).map(|(_, minute)| minute) {
+                    figures.merge(minute);
+                }
+            }
+            figures.window(seconds)
+        });
+        self.engine.answers.minutes.lock().put(found.id, known);
+        Ok(SeriesWindows {
+            key,
+            windows: windows.into(),
+        })
+    }
+
+    /// Makes the closed minutes of `oldest..open` that are not known.
+    fn close_minutes(
+        &mut self,
+        found: &Found,
+        known: &mut SeriesMinutes,
+        oldest: i64,
+        open: i64,
+    ) -> Result<(), QueryError> {
+        let mut minute = oldest;
+        while minute < open {
+            if known.minutes.contains_key(&minute) {
+                minute += 1;
+                continue;
+            }
+            // As many as are not known at a stretch, read at once.
+            let next = known.minutes.range(minute..open).next();
+            let end = next.map_or(open, |(minute, _)| *minute);
+            let (from_ms, to_ms) = (minute * MINUTE_MS, end * MINUTE_MS);
+            self.samples.clear();
+            let is_old = from_ms < self.now_ms - self.engine.window_ms();
+            if is_old && self.snapshot.is_none() {
+                self.snapshot = self.engine.snapshot()?;
+            }
+            let past = self.snapshot.as_mut().filter(|_| is_old);
+            self.engine
+                .read(found, past, from_ms, to_ms, &mut self.samples)?;
+            for minute in minute..end {
+                let (from_ms, to_ms) = (minute * MINUTE_MS, (minute + 1) * MINUTE_MS);
+                let made = Minute::of(values(&self.samples, from_ms, to_ms));
+                known.minutes.insert(minute, made);
+            }
+            minute = end;
+        }
+        Ok(())
+    }
+}
+
+/// The first minute that begins at or behind a moment.
+fn whole_minute(at_ms: i64) -> i64 {
+    at_ms.div_euclid(MINUTE_MS) + i64::from(at_ms.rem_euclid(MINUTE_MS) > 0)
+}
+
+/// The finite values of a stretch of sorted samples.
+fn values(samples: &[Sample], from_ms: i64, to_ms: i64) -> impl Iterator<Item = f64> + Clone {
+    let start = samples.partition_point(|sample| sample.0 < from_ms);
+    let end = samples.partition_point(|sample| sample.0 < to_ms);
+    let stretch = samples.get(start..end).unwrap_or_default();
+    stretch
+        .iter()
+        .map(|sample| sample.1)
+        .filter(|value| value.is_finite())
+}
