@@ -2,8 +2,9 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use salvo::Depot;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -20,10 +21,12 @@ use crate::{
     serve,
     settings::{DataDir, Settings, SourceKind},
     source::{self, Source},
+    statsd,
     storage::Storage,
     stream::registry::{Registry, StreamLimits},
     tallies::Tallies,
     telemetry::Telemetry,
+    watching::{self, Due, Watching},
 };
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
@@ -55,6 +58,10 @@ pub struct App {
     pub ingest: Ingest,
     /// Series, history and journal.
     pub storage: Storage,
+    /// Selectors that somebody watches.
+    pub watching: Watching,
+    /// For the task that makes frames of what is watched; taken once.
+    watch_dues: Mutex<Option<mpsc::UnboundedReceiver<Due>>>,
     /// Rooms and their members.
     pub rooms: Rooms,
     /// Tokens, sessions and tickets.
@@ -129,7 +136,11 @@ impl App {
         }
         alerts.restore(restored.alerts, restored.active);
         tallies.restore(restored.tallies);
+        let (watching, watch_dues) =
+            Watching::new(Arc::clone(&storage.engine), clock.clone(), &fanout);
         Ok(Arc::new(Self {
+            watching,
+            watch_dues: Mutex::new(Some(watch_dues)),
             operator,
             tallies,
             ingest: Ingest::new(settings.max_body_bytes),
@@ -229,6 +240,23 @@ pub async fn run_with(
         Arc::clone(&app),
         app.stopped.clone(),
     ));
+    if let Some(dues) = app.watch_dues.lock().take() {
+        app.tasks.spawn(watching::flush(
+            app.clock.clone(),
+            dues,
+            app.stopping.clone(),
+        ));
+    }
+    if let Some(address) = app.settings.statsd_addr {
+        let socket = statsd::bind(address).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("STATSD_ADDR={address}: cannot listen there: {error}"),
+            )
+        })?;
+        app.tasks
+            .spawn(statsd::run(Arc::clone(&app), socket, app.stopping.clone()));
+    }
     app.tasks.spawn(scheduler::keep_tallies(
         Arc::clone(&app),
         app.stopping.clone(),

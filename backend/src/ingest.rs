@@ -4,6 +4,7 @@
 //! is a pure function of [`pulseboard_ingest`].
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +19,7 @@ use pulseboard_history::log::LogError;
 use pulseboard_ingest::{
     BodyError,
     decompress::{Coding, UnpackError, Unpacker},
+    otlp::DeltaTotals,
 };
 use pulseboard_series::{Batch, batch::Refused};
 use salvo::{
@@ -34,6 +36,9 @@ use crate::{
 
 /// A body must be there in this time as a whole: a gap between bytes may be short for ever.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Series of one tenant whose senders report differences; those of further ones are refused.
+const DELTA_SERIES_MAX: usize = 100_000;
 
 /// Larger bodies are parsed on a thread that may block; smaller ones take less than the way there.
 const INLINE_BYTES_MAX: usize = 128 * 1024;
@@ -52,6 +57,8 @@ pub struct Ingest {
     budget: Arc<AtomicUsize>,
     benches: Mutex<Vec<Bench>>,
     body_bytes_max: usize,
+    /// By tenant; see [`DeltaTotals`].
+    deltas: Mutex<HashMap<Box<str>, Arc<Mutex<DeltaTotals>>>>,
 }
 
 /// What one body is worked on with.
@@ -92,7 +99,31 @@ impl Ingest {
             budget: Arc::new(AtomicUsize::new(body_bytes_max.saturating_mul(4))),
             benches: Mutex::default(),
             body_bytes_max,
+            deltas: Mutex::default(),
         }
+    }
+
+    /// A tenant's running totals of what its senders report as differences.
+    #[must_use]
+    pub fn delta_totals(&self, tenant: &str) -> Arc<Mutex<DeltaTotals>> {
+        let mut deltas = self.deltas.lock();
+        if let Some(known) = deltas.get(tenant) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(Mutex::new(DeltaTotals::new(DELTA_SERIES_MAX)));
+        deltas.insert(tenant.into(), Arc::clone(&made));
+        made
+    }
+
+    /// Forgets totals that nothing was added to since the last call; called now and then.
+    pub fn forget_idle(&self) {
+        let totals: Vec<_> = self.deltas.lock().values().cloned().collect();
+        for totals in totals {
+            totals.lock().forget_idle();
+        }
+        self.deltas
+            .lock()
+            .retain(|_, totals| !totals.lock().is_empty());
     }
 
     fn charge(&self) -> Charge {

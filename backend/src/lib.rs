@@ -5,6 +5,11 @@
 //! | `scheduler::Ticker` | source, appends to window and tick feed, rules | the clock | late ticks are skipped and counted |
 //! | `scheduler::sweep_streams` | nothing | the clock, each second | – |
 //! | `fan-out-N` (threads) | nothing; writes to sockets under each viewer's outbox lock | a feed that grew | dirty rosters, one entry a feed (coalesce) |
+//! | `scheduler::keep_tallies` | nothing | the clock, each second | – |
+//! | `scheduler::keep_house` | nothing; blocks for the disk on a thread for that | the clock, every 5 s | a round that is late comes later, never beside another |
+//! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
+//! | `watching::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
+//! | `statsd::run` | sums between flushes | datagrams, the clock | 100 000 metrics: refused and counted (reject) |
 //! | `serve::accept` | listener | a connection | places for streams and HTTP: closed and counted (reject) |
 //! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |
 //! | a stream (`stream::ws::run`, `stream::sse::run`) | inbound protocol state | the socket, its viewer | replies ≤ 32: not read from meanwhile |
@@ -29,10 +34,12 @@ pub mod scheduler;
 pub mod serve;
 pub mod settings;
 pub mod source;
+pub mod statsd;
 pub mod storage;
 pub mod stream;
 pub mod tallies;
 pub mod telemetry;
+pub mod watching;
 pub mod window;
 
 pub use app::{App, run, run_with};

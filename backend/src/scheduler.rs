@@ -257,6 +257,8 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
         let now_ms = app.clock.now_ms();
         app.access.sweep(now_ms);
         app.registry.sweep(now_ms);
+        app.rooms.sweep(now_ms);
+        app.watching.sweep(now_ms);
     })
     .await;
 }
@@ -270,6 +272,9 @@ pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
         }
         if due_ms % UPDATE_MS == 0 {
             app.tallies.tell(app.clock.now_ms());
+        }
+        if due_ms % FORGET_MS == 0 {
+            app.ingest.forget_idle();
         }
         if due_ms % PERFORMANCE_MS == 0 {
             app.tasks.spawn(track_performance(Arc::clone(&app), due_ms));
@@ -285,6 +290,9 @@ const UPDATE_MS: i64 = 2_000;
 
 /// How often the host's load and memory are tracked as items.
 const PERFORMANCE_MS: i64 = 30_000;
+
+/// Totals of differences that nothing was added to for this long go.
+const FORGET_MS: i64 = 3_600_000;
 
 async fn track_performance(app: Arc<App>, now_ms: i64) {
     let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {

@@ -142,6 +142,10 @@ pub struct Telemetry {
     pub ticks_skipped: AtomicU64,
     /// Alert sendings, firing and resolved.
     pub alerts_sent: AtomicU64,
+    /// StatsD datagrams read.
+    pub statsd_datagrams: AtomicU64,
+    /// Lines of them that were taken.
+    pub statsd_lines: AtomicU64,
     /// Handlers and tasks that panicked; each ended alone.
     pub panics: AtomicU64,
 }
@@ -264,6 +268,18 @@ impl Telemetry {
             "counter",
             "Alerts published, firing and resolved.",
             load(&self.alerts_sent),
+        );
+        plain(
+            "pulseboard_statsd_datagrams_total",
+            "counter",
+            "StatsD datagrams read.",
+            load(&self.statsd_datagrams),
+        );
+        plain(
+            "pulseboard_statsd_lines_total",
+            "counter",
+            "Lines of StatsD datagrams that were taken.",
+            load(&self.statsd_lines),
         );
         plain(
             "pulseboard_panics_total",

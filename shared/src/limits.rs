@@ -9,6 +9,9 @@ pub const SUBSCRIBED_METRICS_MAX: usize = 1000;
 /// Characters of a metric name (`name` or, when subscribing, `name{labels}`): longer ones are refused.
 pub const METRIC_NAME_CHARS_MAX: usize = 512;
 
+/// Bytes of a selector that a client watches.
+pub const SELECTOR_BYTES_MAX: usize = 4_096;
+
 /// Characters of a room's name.
 pub const CHANNEL_CHARS_MAX: usize = 128;
 

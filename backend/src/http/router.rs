@@ -11,8 +11,8 @@ use super::{assets::Assets, docs, frame::Frame};
 use crate::{
     app::App,
     endpoint::{
-        alerts, health, ingested, login, metrics, prometheus, push, rooms, stats, tickets, tokens,
-        track,
+        alerts, health, ingested, login, metrics, otlp, prometheus, push, rooms, series, stats,
+        tickets, tokens, track,
     },
     stream::{
         sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
@@ -42,10 +42,14 @@ pub fn service(app: Arc<App>) -> Service {
                 .post(tokens::make_token),
         )
         .push(Router::with_path("api/tokens/{id}").delete(tokens::withdraw_token))
+        .push(Router::with_path("api/v1/series").reads(series::list_series))
+        .push(Router::with_path("api/v1/range").reads(series::get_range))
+        .push(Router::with_path("api/v1/windows").reads(series::get_windows))
         .push(Router::with_path("api/v1/ingest").reads(ingested::get_ingested))
         .push(Router::with_path("api/v1/write").post(push::write_remote))
         .push(Router::with_path("api/v2/write").post(push::write_influx_v2))
         .push(Router::with_path("write").post(push::write_influx_v1))
+        .push(Router::with_path("v1/metrics").post(otlp::write_otlp))
         .push(Router::with_path("ping").reads(push::ping_influx))
         .push(Router::with_path("push").post(push::push_samples))
         .push(Router::with_path("metrics/track").post(track::track_item))

@@ -1,13 +1,26 @@
 //! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use pulseboard_engine::{
+    Selector, Tenant,
+    query::{self, Aggregation, Limits, RangeRequest, Step},
+    watch::WATCHED_SERIES_MAX,
+};
 use pulseboard_shared::{
     Role,
     codec::Form,
-    protocol::rooms::{
-        ClientAction, DASHBOARD_ROOM, OPERATIONS_ROOM, ServerMessage, Subscribe,
-        frames::RoomMessage,
+    protocol::{
+        rooms::{
+            ClientAction, DASHBOARD_ROOM, OPERATIONS_ROOM, ServerMessage, Subscribe,
+            frames::RoomMessage,
+        },
+        series::RangeAnswer,
+        watch::{Watch, WatchMessage},
     },
 };
 use salvo::{Depot, Request, Response, handler};
@@ -21,9 +34,22 @@ use crate::{
     app::App,
     error::AppError,
     http::access,
+    ingest::engine_tenant,
     rooms::{Membership, Room, RoomPayload, RoomView},
     telemetry::{Limit, StreamKind},
+    watching::Place,
 };
+
+/// History that a watch brings when the client asks for no other, and at most; older stretches
+/// are `GET /api/v1/range`'s.
+const WATCH_BACK_MS: u64 = 15 * 60_000;
+const WATCH_BACK_MAX_MS: u64 = 24 * 3_600_000;
+
+/// Steps of that history.
+const WATCH_POINTS: u64 = 300;
+
+/// The viewer's task waits for its history; nobody else does.
+const HISTORY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Opens the socket: in `dashboard`, and for admins in `operations`.
 #[handler]
@@ -35,6 +61,7 @@ pub async fn open_rooms_socket(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let caller = access::caller(depot)?.clone();
+    let tenant = engine_tenant(&app, request, depot)?;
     let form = ws::asked_form(request)?;
     ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsRooms)?;
@@ -52,6 +79,9 @@ pub async fn open_rooms_socket(
             role: caller.role,
             form,
             memberships: HashMap::new(),
+            tenant,
+            places: HashMap::new(),
+            catalog: None,
         };
         inbound.join_at_opening(&viewer);
         open::serve_web_socket(app, viewer, admission, inbound, taken.read)
@@ -65,6 +95,10 @@ struct RoomsInbound {
     form: Form,
     /// By room; the client leaves them all when this is dropped.
     memberships: HashMap<String, Membership>,
+    tenant: Arc<Tenant>,
+    /// By selector, as the client wrote it.
+    places: HashMap<String, Place>,
+    catalog: Option<Place>,
 }
 
 impl RoomsInbound {
@@ -157,6 +191,116 @@ impl RoomsInbound {
         Ok(())
     }
 
+    fn check_room_for_another(&self) -> Result<(), String> {
+        let max = self.app.settings.max_rooms_per_client;
+        if self.memberships.len() + self.places.len() < max {
+            return Ok(());
+        }
+        self.app.telemetry.count_limit(Limit::Rooms);
+        Err(format!(
+            "Too many rooms: at most {max} at once, watched selectors included"
+        ))
+    }
+
+    /// History first, then live: the cursor is placed before the history is read, so nothing falls
+    /// between them; a sample may be in both, and is the same in both.
+    fn watch(&mut self, viewer: &Arc<Viewer>, asked: &Watch) -> Result<(), String> {
+        let text = &asked.selector;
+        if !self.places.contains_key(text) {
+            self.check_room_for_another()?;
+        }
+        let selector = Selector::parse(text).map_err(|error| error.to_string())?;
+        let watched = self
+            .app
+            .watching
+            .watched(&self.tenant, &selector)
+            .map_err(|error| error.to_string())?;
+        self.unwatch(viewer, text);
+        let resumed = asked
+            .after
+            .as_ref()
+            .and_then(|(epoch, offset)| Some((watched.resume(epoch, *offset)?, *offset)));
+        let next = match resumed {
+            Some((next, offset)) => {
+                viewer.say(&WatchMessage::Rewatched {
+                    selector: text.clone(),
+                    epoch: watched.epoch(),
+                    offset,
+                });
+                next
+            }
+            None => {
+                let next = watched.end();
+                let history = self.history(&selector, asked)?;
+                viewer.say(&WatchMessage::Watched {
+                    selector: text.clone(),
+                    epoch: watched.epoch(),
+                    offset: next - 1,
+                    step_ms: history.step_ms,
+                    series: history.series,
+                });
+                next
+            }
+        };
+        let cursor = watched.cursor(next, text, self.form, viewer.id);
+        let id = watched.id;
+        let place = self
+            .app
+            .watching
+            .seat(watched, Arc::clone(viewer) as Arc<_>);
+        self.places.insert(text.clone(), place);
+        viewer.follow(id, cursor);
+        Ok(())
+    }
+
+    fn history(&self, selector: &Selector, asked: &Watch) -> Result<RangeAnswer, String> {
+        let now_ms = self.app.clock.now_ms();
+        let back_ms = asked
+            .back_ms
+            .unwrap_or(WATCH_BACK_MS)
+            .min(WATCH_BACK_MAX_MS);
+        let points = asked.max_points.unwrap_or(WATCH_POINTS);
+        let request = RangeRequest {
+            selector: selector.clone(),
+            start_ms: now_ms - i64::try_from(back_ms).unwrap_or(i64::MAX),
+            end_ms: now_ms + 1,
+            step: Step::Points(usize::try_from(points).unwrap_or(usize::MAX)),
+            aggregation: Aggregation::Avg,
+            by: None,
+            limits: Limits {
+                series_max: WATCHED_SERIES_MAX,
+                deadline: Instant::now().checked_add(HISTORY_DEADLINE),
+                ..Limits::default()
+            },
+        };
+        query::range(&self.app.storage.engine, &self.tenant, &request)
+            .map_err(|error| error.to_string())
+    }
+
+    fn unwatch(&mut self, viewer: &Arc<Viewer>, selector: &str) {
+        if let Some(place) = self.places.remove(selector) {
+            // Two spellings of one selector have one feed, and one cursor.
+            let is_shared = self.places.values().any(|other| other.id == place.id);
+            if !is_shared {
+                viewer.unfollow(place.id);
+            }
+        }
+    }
+
+    fn follow_catalog(&mut self, viewer: &Arc<Viewer>) {
+        let catalog = self.app.watching.catalog(&self.tenant);
+        viewer.say(&WatchMessage::Catalog {
+            total: self.tenant.counts().series,
+        });
+        if self.catalog.is_none() {
+            let cursor = catalog.cursor(self.form, viewer.id);
+            let id = catalog.id;
+            let seat = Arc::clone(viewer) as Arc<_>;
+            self.catalog = Some(self.app.watching.seat_at_catalog(catalog, seat));
+            viewer.follow(id, cursor);
+        }
+    }
+
     fn act(&mut self, viewer: &Arc<Viewer>, action: ClientAction) -> Result<(), String> {
         match action {
             ClientAction::Subscribe(asked) => self.subscribe(viewer, &asked),
@@ -185,6 +329,16 @@ impl RoomsInbound {
                 self.app
                     .rooms
                     .send(&channel, RoomPayload::message(text, viewer.id));
+                Ok(())
+            }
+            ClientAction::Watch(asked) => self.watch(viewer, &asked),
+            ClientAction::Unwatch { selector } => {
+                self.unwatch(viewer, &selector);
+                viewer.say(&WatchMessage::Unwatched { selector });
+                Ok(())
+            }
+            ClientAction::Catalog => {
+                self.follow_catalog(viewer);
                 Ok(())
             }
             ClientAction::Ping => {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::limits;
+use crate::{limits, protocol::watch::Watch};
 
 /// The room that every client joins on opening.
 pub const DASHBOARD_ROOM: &str = "dashboard";
@@ -29,6 +29,15 @@ pub enum ClientAction {
         /// Anything.
         data: Value,
     },
+    /// Watch a selector.
+    Watch(Watch),
+    /// Watch it no more.
+    Unwatch {
+        /// As it was written when it was watched.
+        selector: String,
+    },
+    /// Be told of series that come and go.
+    Catalog,
     /// Asks for a pong.
     Ping,
 }
@@ -102,11 +111,7 @@ impl ClientAction {
                 events: event_names(&object)?,
                 presence: flag(&object, "presence"),
                 cursor: flag(&object, "cursor"),
-                after: object
-                    .get("epoch")
-                    .and_then(Value::as_str)
-                    .zip(object.get("offset").and_then(Value::as_u64))
-                    .map(|(epoch, offset)| (epoch.to_owned(), offset)),
+                after: after(&object),
             })),
             "unsubscribe" => Ok(Self::Unsubscribe {
                 channel: channel(&object)?,
@@ -117,6 +122,16 @@ impl ClientAction {
                     .remove("data")
                     .ok_or("In \"publish\", \"data\" is missing; it may be any JSON value")?,
             }),
+            "watch" => Ok(Self::Watch(Watch {
+                selector: selector(&object)?,
+                max_points: whole(&object, "max_points")?,
+                back_ms: whole(&object, "back_ms")?,
+                after: after(&object),
+            })),
+            "unwatch" => Ok(Self::Unwatch {
+                selector: selector(&object)?,
+            }),
+            "catalog" => Ok(Self::Catalog),
             "ping" => Ok(Self::Ping),
             "" if kind == Some("ping") => Ok(Self::Ping),
             _ => Err(UNKNOWN_ACTION.to_owned()),
@@ -131,6 +146,39 @@ fn flag(object: &Object, name: &str) -> bool {
         .get(name)
         .and_then(Value::as_bool)
         .unwrap_or_default()
+}
+
+/// The last frame that the client saw, where it says so.
+fn after(object: &Object) -> Option<(String, u64)> {
+    object
+        .get("epoch")
+        .and_then(Value::as_str)
+        .zip(object.get("offset").and_then(Value::as_u64))
+        .map(|(epoch, offset)| (epoch.to_owned(), offset))
+}
+
+fn selector(object: &Object) -> Result<String, String> {
+    match object.get("match").and_then(Value::as_str) {
+        Some(text) if text.len() <= limits::SELECTOR_BYTES_MAX => Ok(text.to_owned()),
+        Some(text) => Err(format!(
+            "\"match\" has {} bytes; at most {} are accepted",
+            text.len(),
+            limits::SELECTOR_BYTES_MAX
+        )),
+        None => Err(
+            "\"match\" is missing; it is a selector such as http_requests{job=\"api\"}".to_owned(),
+        ),
+    }
+}
+
+fn whole(object: &Object, name: &str) -> Result<Option<u64>, String> {
+    match object.get(name) {
+        None => Ok(None),
+        Some(value) => match value.as_u64() {
+            Some(number) => Ok(Some(number)),
+            None => Err(format!("\"{name}\" is to be a whole number")),
+        },
+    }
 }
 
 fn channel(object: &Object) -> Result<String, String> {

@@ -1,0 +1,80 @@
+//! `POST /v1/metrics`: OpenTelemetry metrics over HTTP, in protobuf or JSON.
+
+use pulseboard_ingest::otlp::{self, Encoding};
+use salvo::{
+    Depot, Request, Response, handler,
+    http::{HeaderValue, StatusCode, header},
+};
+
+use crate::{
+    app::App,
+    error::AppError,
+    ingest::{self, engine_tenant},
+};
+
+/// `google.rpc.Code` for what is answered: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE.
+const WRONG: i32 = 3;
+const TOO_MUCH: i32 = 8;
+const LATER: i32 = 14;
+
+/// Takes a request's data points; those that are refused are counted in `partialSuccess`.
+#[handler]
+pub async fn write_otlp(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let encoding = content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(Encoding::from_content_type)
+        .ok_or_else(|| {
+            AppError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "accepted are application/x-protobuf and application/json",
+            )
+        })?;
+    let tenant = engine_tenant(&app, request, depot)?;
+    let totals = app.ingest.delta_totals(&tenant.name);
+    let taken = ingest::take(&app, request, depot, None, move |body, batch| {
+        otlp::parse(encoding, body, &mut totals.lock(), batch)
+    })
+    .await
+    .and_then(|taken| match &taken.unsafe_because {
+        Some(error) => Err(ingest::not_safe(taken.accepted, error)),
+        None => Ok(taken),
+    });
+    let body = match taken {
+        Ok(taken) => {
+            let points = taken.said;
+            // A point of several series is refused as a whole only where its parser says so.
+            let rejected = taken.refused_total.min(points.accepted + points.rejected);
+            let message = taken
+                .refused
+                .first()
+                .map(|refused| format!("data point {}: {}", refused.line, refused.reason));
+            otlp::response(encoding, rejected, &message.unwrap_or_default())
+        }
+        // Who may not write is told so by the frame that all doors share.
+        Err(error) if error.status() == StatusCode::UNAUTHORIZED => return Err(error),
+        Err(error) => {
+            let status = error.status();
+            let code = match status {
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => LATER,
+                StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => TOO_MUCH,
+                _ => WRONG,
+            };
+            let text = error.to_string();
+            error.render(response);
+            response.status_code(status);
+            otlp::status(encoding, code, &text)
+        }
+    };
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(encoding.content_type()),
+    );
+    response.replace_body(salvo::http::ResBody::Once(body.into()));
+    Ok(())
+}
