@@ -1,5 +1,7 @@
 //! The application: stores, stage, settings, page.
 
+use std::rc::Rc;
+
 use pulseboard_shared::limits;
 use yew::prelude::*;
 use yewdux::prelude::{use_dispatch, use_selector};
@@ -7,8 +9,8 @@ use yewdux::prelude::{use_dispatch, use_selector};
 use crate::{
     chart::stage::Stage,
     components::{
-        AlertFeed, Charts, ChatDrawer, Connected, MetricCards, OperatorView, PageFooter,
-        PageHeader, problem_panel,
+        AggregateView, AlertFeed, Charts, ChatDrawer, Connected, Explore, FreshSeries, MetricCards,
+        OpenSeries, OperatorView, PageFooter, PageHeader, problem_panel,
     },
     hooks::{ConfigState, THEME_KEY, use_config, use_page, use_theme},
     net::feed::{Connection, View},
@@ -48,7 +50,8 @@ pub fn App() -> Html {
     use_theme(&stage);
     use_title();
     use_page();
-    let page = *use_selector(|view: &ViewStore| view.page);
+    let view = use_selector(|view: &ViewStore| (view.page, Rc::clone(&view.asked)));
+    let (page, asked) = (view.0, &view.1);
     let (locked, identity) =
         *use_selector(|store: &SessionStore| (store.is_locked(), store.identity()));
     let talking = *use_selector(ChatStore::is_listening);
@@ -87,12 +90,25 @@ pub fn App() -> Html {
         (Page::Operator, Some(endpoint)) => html! {
             <OperatorView key={identity} endpoint={endpoint.clone()} />
         },
-        (Page::Operator, None) => Html::default(),
-        (Page::Overview, _) => html! {
+        (Page::Aggregate, Some(endpoint)) => html! {
+            <AggregateView key={identity} endpoint={endpoint.clone()} />
+        },
+        (Page::Explore, Some(endpoint)) => match platform::param(asked, "match") {
+            Some(selector) => {
+                let range = platform::param(asked, "range").unwrap_or_default();
+                html! { <OpenSeries key={identity} endpoint={endpoint.clone()} {selector} {range} /> }
+            }
+            None => html! { <Explore key={identity} endpoint={endpoint.clone()} /> },
+        },
+        (Page::Operator | Page::Aggregate | Page::Explore, None) => Html::default(),
+        (Page::Overview, endpoint) => html! {
             <>
                 <MetricCards />
                 <Charts stage={(*stage).clone()} />
                 <AlertFeed />
+                if let Some(endpoint) = endpoint {
+                    <FreshSeries key={identity} endpoint={endpoint.clone()} />
+                }
             </>
         },
     };

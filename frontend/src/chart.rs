@@ -8,3 +8,4 @@ pub mod scale;
 pub mod stage;
 pub mod theme;
 pub mod ticks;
+pub mod trace;

@@ -40,18 +40,17 @@ pub fn figure(value: f64) -> String {
 /// Without decimals that say nothing: `42`, `0.5`, `1.25`.
 #[must_use]
 pub fn plain(value: f64) -> String {
-    let text = fixed(value, 6);
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    trimmed(&fixed(value, 6))
 }
 
 /// As few digits as a round tick needs: `0`, `25`, `0.5`, `1.25k` never (ticks are 1-2-5).
 #[must_use]
 pub fn tick(value: f64, step: f64) -> String {
-    let (value, step, suffix) = if step >= 1e6 {
+    let (value, step, suffix) = if step >= 1e12 {
+        (value / 1e12, step / 1e12, "T")
+    } else if step >= 1e9 {
+        (value / 1e9, step / 1e9, "G")
+    } else if step >= 1e6 {
         (value / 1e6, step / 1e6, "M")
     } else if step >= 1e4 {
         (value / 1e3, step / 1e3, "k")
@@ -62,12 +61,89 @@ pub fn tick(value: f64, step: f64) -> String {
         step if step >= 0.999 => 0,
         step if step >= 0.0999 => 1,
         step if step >= 0.00999 => 2,
-        _ => 3,
+        step if step >= 0.000_999 => 3,
+        _ => 6,
     };
     if value.abs() < step / 1e6 {
         return "0".to_owned();
     }
     format!("{}{suffix}", fixed(value, decimals))
+}
+
+/// Any figure, short: whole numbers below a million as they are, others with four digits that
+/// count, larger ones in thousands of thousands; [`UNKNOWN`] for NaN and infinities.
+#[must_use]
+pub fn value(value: f64) -> String {
+    const LARGE: [(f64, &str); 4] = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")];
+    let size = value.abs();
+    if !value.is_finite() {
+        return UNKNOWN.to_owned();
+    }
+    if size >= 1e18 || (size > 0.0 && size < 1e-6) {
+        let mut power = 0_i32;
+        let mut mantissa = value;
+        while mantissa.abs() >= 10.0 {
+            mantissa /= 10.0;
+            power += 1;
+        }
+        while mantissa.abs() < 1.0 {
+            mantissa *= 10.0;
+            power -= 1;
+        }
+        return format!("{}e{power}", fixed(mantissa, 2));
+    }
+    for (unit, letter) in LARGE {
+        if size >= unit {
+            return format!("{} {letter}", trimmed(&fixed(value / unit, 3)));
+        }
+    }
+    let decimals = match size {
+        _ if value.fract() == 0.0 => 0,
+        size if size >= 1e3 => 1,
+        size if size >= 1e2 => 1,
+        size if size >= 10.0 => 2,
+        size if size >= 0.1 => 3,
+        size if size >= 0.01 => 4,
+        _ => 6,
+    };
+    trimmed(&fixed(value, decimals))
+}
+
+/// Without zeros at the end that say nothing.
+fn trimmed(text: &str) -> String {
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A day.
+pub const DAY_MS: i64 = 86_400_000;
+
+/// `21 Nov` where local time is UTC + `offset_min`.
+#[must_use]
+pub fn date(unix_ms: i64, offset_min: i32) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    // Days to a date by eras of 400 years that begin in March (Hinnant, chrono-compatible
+    // low-level date algorithms).
+    let days = (unix_ms + i64::from(offset_min) * 60_000).div_euclid(DAY_MS) + 719_468;
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let name = usize::try_from((month + 2) % 12).map_or("", |month| MONTHS[month]);
+    format!("{day} {name}")
+}
+
+/// A name as people write it: `page_view` is `page view`.
+#[must_use]
+pub fn spaced(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 /// What a crosshair says: `78.4 % at 14:31:07`.
@@ -160,6 +236,20 @@ pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// In groups of three digits: `100 000`; the spaces do not break.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{a0}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// The heading of a metric's card.
 #[must_use]
 pub const fn card_title(metric: BuiltIn) -> &'static str {
@@ -243,6 +333,42 @@ mod tests {
             (-1e-17, 0.2, "0"),
         ] {
             assert_eq!(tick(value, step), text, "{value} by {step}");
+        }
+    }
+
+    #[test]
+    fn any_figure_is_short() {
+        for (figure, text) in [
+            (42.0, "42"),
+            (0.0, "0"),
+            (-7.0, "-7"),
+            (123_456.0, "123456"),
+            (123_456.78, "123456.8"),
+            (99.987, "99.99"),
+            (3.25149, "3.251"),
+            (0.05, "0.05"),
+            (0.000_123, "0.000123"),
+            (1.5e-9, "1.50e-9"),
+            (2_500_000.0, "2.5 M"),
+            (-16_106_127_360.0, "-16.106 G"),
+            (6.02e23, "6.02e23"),
+            (f64::NAN, UNKNOWN),
+        ] {
+            assert_eq!(value(figure), text, "{figure}");
+        }
+    }
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        for (unix_ms, offset_min, text) in [
+            (0, 0, "1 Jan"),
+            (1_795_204_862_345, 0, "20 Nov"),
+            (1_795_204_862_345, 300, "21 Nov"),
+            (1_709_164_800_000, 0, "29 Feb"),
+            (1_709_251_200_000, 0, "1 Mar"),
+            (1_709_251_200_000, -1, "29 Feb"),
+        ] {
+            assert_eq!(date(unix_ms, offset_min), text, "{unix_ms} {offset_min}");
         }
     }
 

@@ -3,18 +3,24 @@
 
 mod door;
 mod use_alert_stream;
+mod use_answer;
 mod use_channel;
 mod use_config;
 mod use_metrics_socket;
 mod use_page;
+mod use_rooms_socket;
+mod use_seconds;
 mod use_session;
 mod use_theme;
 
 pub use use_alert_stream::use_alert_stream;
+pub use use_answer::{Answer, use_answer};
 pub use use_channel::{Channel, Heard, Kind, use_channel};
 pub use use_config::{ConfigState, use_config};
 pub use use_metrics_socket::{Nudge, use_metrics_socket};
 pub use use_page::use_page;
+pub use use_rooms_socket::use_rooms_socket;
+pub use use_seconds::use_seconds;
 pub use use_session::use_session;
 pub(crate) use use_theme::THEME_KEY;
 pub use use_theme::use_theme;

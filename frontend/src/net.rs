@@ -12,4 +12,5 @@ pub mod ladder;
 pub mod link;
 pub mod probe;
 pub mod refusal;
+pub mod rooms;
 pub mod wire;

@@ -37,6 +37,25 @@ pub fn hash() -> String {
     window().location().hash().unwrap_or_default()
 }
 
+/// The value called `name` in a query such as `a=1&b=2`; `None` where there is none, or nothing
+/// in it.
+#[must_use]
+pub fn param(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').find_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        (key == name && !value.is_empty()).then_some(value)
+    })?;
+    let plain = value.replace('+', " ");
+    js_sys::decode_uri_component(&plain).ok()?.as_string()
+}
+
+/// The value called `name` in the page's address, before its `#`.
+#[must_use]
+pub fn search_param(name: &str) -> Option<String> {
+    let search = window().location().search().unwrap_or_default();
+    param(search.trim_start_matches('?'), name)
+}
+
 /// This page's address with another part behind `#`. Whole, since one of only that part would
 /// be taken from `<base href>`, which need not be where the page is.
 #[must_use]

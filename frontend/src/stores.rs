@@ -1,11 +1,14 @@
 //! What the page knows, apart from how it is drawn. Each store is cheap to clone (every reduce
 //! clones it) and compares by a revision; everything costly is computed in the reducer, once.
 
+pub mod aggregate;
 pub mod alert;
 pub mod chat;
 pub mod connection;
 pub mod latency;
 pub mod operator;
+pub mod series;
 pub mod session;
 pub mod stats;
+pub mod track;
 pub mod view;

@@ -111,7 +111,7 @@ fn ChannelUser(HookProps { endpoint }: &HookProps) -> Html {
         let heard = heard.clone();
         Callback::from(move |Heard { event, data }: Heard| heard.set(format!("{event} {data}")))
     };
-    let channel = use_channel(endpoint.clone(), "/ws/chat", Kind::Socket, on_heard);
+    let channel = use_channel(endpoint.clone(), "/ws/chat".into(), Kind::Socket, on_heard);
     html! { <p class="heard">{ format!("{:?} {}", channel.standing, *heard) }</p> }
 }
 

@@ -58,6 +58,12 @@ impl Plot {
         self.bottom() - value / top * self.height
     }
 
+    /// Where `value` is on an axis from `low` to `high`.
+    #[must_use]
+    pub fn y_between(&self, value: f64, (low, high): (f64, f64)) -> f64 {
+        self.bottom() - (value - low) / (high - low) * self.height
+    }
+
     /// How far to the right `x` is, 0 at the left edge and 1 at the right one.
     #[must_use]
     pub fn fraction(&self, x: f64) -> f64 {

@@ -17,9 +17,9 @@ use super::{
 use crate::format;
 
 /// This and the lengths below are for text of the usual size, and grow with it.
-const LINE_WIDTH: f64 = 1.75;
+pub(super) const LINE_WIDTH: f64 = 1.75;
 /// Between two figures of the y axis, at least.
-const VALUE_MARK_PX: f64 = 34.0;
+pub(super) const VALUE_MARK_PX: f64 = 34.0;
 /// Between two times, at least.
 const TIME_MARK_PX: f64 = 86.0;
 /// Half the width of a figure in a time.
@@ -46,7 +46,7 @@ pub struct Surface<'a> {
 
 impl Surface<'_> {
     /// Clears everything; from here on, one unit is one CSS pixel.
-    fn begin(&self, theme: &Theme) {
+    pub(super) fn begin(&self, theme: &Theme) {
         let context = self.context;
         // Fails only for numbers that are not finite, and a ratio is.
         drop(context.set_transform(self.ratio, 0.0, 0.0, self.ratio, 0.0, 0.0));
@@ -62,11 +62,11 @@ impl Surface<'_> {
         ((at * self.ratio).floor() + 0.5) / self.ratio
     }
 
-    fn hairline(&self) {
+    pub(super) fn hairline(&self) {
         self.context.set_line_width(1.0 / self.ratio.max(1.0));
     }
 
-    fn horizontal(&self, y: f64) {
+    pub(super) fn horizontal(&self, y: f64) {
         let y = self.snap(y);
         self.context.begin_path();
         self.context.move_to(self.plot.left, y);
@@ -74,18 +74,18 @@ impl Surface<'_> {
         self.context.stroke();
     }
 
-    fn text(&self, text: &str, x: f64, y: f64) {
+    pub(super) fn text(&self, text: &str, x: f64, y: f64) {
         // Fails only for numbers that are not finite.
         drop(self.context.fill_text(text, x, y));
     }
 
-    fn dash(&self, lengths: &[f64]) {
+    pub(super) fn dash(&self, lengths: &[f64]) {
         let array: Array = lengths.iter().copied().map(JsValue::from_f64).collect();
         // Fails only for what is no list of numbers.
         drop(self.context.set_line_dash(&array));
     }
 
-    fn clip_to_plot(&self) {
+    pub(super) fn clip_to_plot(&self) {
         let plot = &self.plot;
         self.context.begin_path();
         self.context
@@ -198,7 +198,7 @@ pub fn paint_data(
     if plot.width < 1.0 || plot.height < 1.0 {
         return;
     }
-    paint_times(surface, theme, scene);
+    paint_times(surface, theme, &scene.span, scene.offset_min);
 
     context.save();
     surface.clip_to_plot();
@@ -321,7 +321,7 @@ fn paint_strokes(context: &CanvasRenderingContext2d, strokes: &Strokes) {
     context.stroke();
 }
 
-fn paint_times(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
+pub(super) fn paint_times(surface: &Surface<'_>, theme: &Theme, span: &Span, offset_min: i32) {
     let (context, plot) = (surface.context, &surface.plot);
     #[expect(
         clippy::cast_possible_truncation,
@@ -329,29 +329,26 @@ fn paint_times(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
         reason = "a number of marks"
     )]
     let marks_max = within(plot.width / (TIME_MARK_PX * theme.scale), 1.0, 30.0) as usize;
-    let step_ms = ticks::time_step_ms(scene.span.length_ms(), marks_max);
+    let step_ms = ticks::time_step_ms(span.length_ms(), marks_max);
     context.set_text_align("center");
     context.set_text_baseline("alphabetic");
     context.set_fill_style_str(&theme.axis);
     context.set_stroke_style_str(&theme.grid);
     surface.hairline();
-    let marks = ticks::time_marks(
-        scene.span.from_ms,
-        scene.span.to_ms,
-        step_ms,
-        scene.offset_min,
-    );
+    let marks = ticks::time_marks(span.from_ms, span.to_ms, step_ms, offset_min);
     for mark in marks {
         #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
-        let x = surface.snap(scene.span.x(mark as f64, plot));
+        let x = surface.snap(span.x(mark as f64, plot));
         context.begin_path();
         context.move_to(x, plot.bottom());
         context.line_to(x, plot.bottom() + 4.0);
         context.stroke();
         let text = if step_ms < 60_000 {
-            format::clock(mark, scene.offset_min)
+            format::clock(mark, offset_min)
+        } else if step_ms < format::DAY_MS {
+            format::clock_minutes(mark, offset_min)
         } else {
-            format::clock_minutes(mark, scene.offset_min)
+            format::date(mark, offset_min)
         };
         // Kept inside, so that no time is cut off at an edge.
         #[expect(clippy::cast_precision_loss, reason = "a handful of characters")]
@@ -432,7 +429,7 @@ fn caption(surface: &Surface<'_>, theme: &Theme, text: &str, (left, right): (f64
     surface.text(text, x, y + 0.5);
 }
 
-fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
+pub(super) fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
     let (context, plot) = (surface.context, &surface.plot);
     if right - left < 1.0 {
         return;

@@ -1,6 +1,6 @@
 //! From figures to pixels: the y axis of a chart, fixed or following its data.
 
-use super::ticks::power_of_ten;
+use super::ticks::{power_of_ten, value_step};
 
 /// An axis that could shrink waits this long: one that breathes with every spike cannot be read.
 const SHRINK_AFTER_MS: f64 = 3_000.0;
@@ -31,6 +31,30 @@ pub fn nice_top(value: f64) -> f64 {
         }
     }
     10.0 * power
+}
+
+/// A y axis for any figures from `least` to `greatest`: its ends and the distance of its marks,
+/// at most `marks_max` of them. From (or to) 0 where the figures are not far from it in
+/// proportion to how far they go.
+#[must_use]
+pub fn around(least: f64, greatest: f64, marks_max: usize) -> (f64, f64, f64) {
+    if !(least.is_finite() && greatest.is_finite()) {
+        return (0.0, 1.0, value_step(1.0, marks_max));
+    }
+    let (mut low, mut high) = (least, greatest);
+    if low >= 0.0 && (low <= 0.6 * high || low == high) {
+        low = 0.0;
+    } else if high <= 0.0 && high >= 0.6 * low || low == high {
+        high = high.max(0.0);
+    }
+    if low == high {
+        high = low + 1.0;
+    }
+    let step = value_step(high - low, marks_max);
+    low = (low / step).floor() * step;
+    // Some room above, so that a line that stays at its greatest is not the edge.
+    high = ((high + (high - low) * 0.02) / step).ceil() * step;
+    (low, high, step)
 }
 
 /// The y axis: always from 0, its top fixed or following the data with hysteresis.
@@ -121,6 +145,35 @@ mod tests {
         fn tops_hold_their_value(value in 0.0..1e12_f64) {
             let top = nice_top(value);
             prop_assert!(top >= value && (value <= 1.0 || top <= value * 2.2));
+        }
+    }
+
+    #[test]
+    fn axes_fit_any_figures() {
+        for (least, greatest, low, high) in [
+            (42.0, 42.0, 0.0, 50.0),
+            (0.0, 0.0, 0.0, 1.0),
+            (-3.0, -3.0, -3.0, 1.0),
+            (20.1, 20.3, 20.1, 20.35),
+            (-5.0, 5.0, -5.0, 6.0),
+            (1.0, 100.0, 0.0, 150.0),
+            (f64::INFINITY, f64::NEG_INFINITY, 0.0, 1.0),
+        ] {
+            let (got_low, got_high, step) = around(least, greatest, 4);
+            assert!(
+                got_low <= low + 1e-9 && got_high + 1e-9 >= greatest.min(high),
+                "{got_low} {got_high}"
+            );
+            assert!(step > 0.0 && (got_high - got_low) / step < 7.0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn axes_hold_their_figures(least in -1e9..1e9_f64, length in 0.0..1e9_f64) {
+            let (low, high, step) = around(least, least + length, 5);
+            prop_assert!(low <= least && high >= least + length && step > 0.0);
+            prop_assert!((high - low) / step <= 8.0, "{} {} {}", low, high, step);
         }
     }
 

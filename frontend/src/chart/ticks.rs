@@ -1,8 +1,9 @@
 //! Where the axes have marks: round figures, and calendar times.
 
 /// Seconds between two marks of the time axis: what clocks and calendars are divided by.
-const STEPS_S: [i64; 17] = [
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
+const STEPS_S: [i64; 23] = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
+    172_800, 604_800, 1_209_600, 2_592_000, 5_184_000,
 ];
 
 /// The distance of marks on an axis from 0 to `top`: 1, 2 or 5 × a power of ten, so that there
@@ -55,9 +56,9 @@ pub fn value_marks(top: f64, step: f64) -> Vec<f64> {
 pub fn time_step_ms(span_ms: f64, marks_max: usize) -> i64 {
     #[expect(clippy::cast_precision_loss, reason = "a handful of marks")]
     let least = span_ms / 1000.0 / marks_max.max(1) as f64;
-    #[expect(clippy::cast_precision_loss, reason = "at most a day of seconds")]
+    #[expect(clippy::cast_precision_loss, reason = "at most half a year of seconds")]
     let step = STEPS_S.into_iter().find(|step| *step as f64 >= least);
-    step.unwrap_or(86_400) * 1000
+    step.unwrap_or(15_552_000) * 1000
 }
 
 /// The moments in `from..=to` (Unix ms) that are whole multiples of `step_ms` where local time

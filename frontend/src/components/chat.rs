@@ -81,7 +81,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
             }
         })
     };
-    let channel = use_channel(endpoint.clone(), "/ws/chat", Kind::Socket, on_heard);
+    let channel = use_channel(endpoint.clone(), "/ws/chat".into(), Kind::Socket, on_heard);
     {
         let (send, room) = (channel.send.clone(), store.room().to_owned());
         use_effect_with(*opened, move |times| {
@@ -241,9 +241,9 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
                 </form>
             </div>
             <p class="chat__note" role="status">{ note.unwrap_or_default() }</p>
-            <ol class="chat__lines" role="log" aria-label="Messages" tabindex="0" ref={lines_ref}>
-                { for store.lines().map(chat_line) }
-            </ol>
+            <div class="chat__lines" role="log" aria-label="Messages" tabindex="0" ref={lines_ref}>
+                <ol>{ for store.lines().map(chat_line) }</ol>
+            </div>
             <form class="chat__say" onsubmit={on_say}>
                 <input
                     ref={text_ref}

@@ -10,7 +10,7 @@ use super::{
     problem_panel::problem_panel,
 };
 use crate::{
-    hooks::{use_alert_stream, use_metrics_socket, use_session},
+    hooks::{use_alert_stream, use_metrics_socket, use_rooms_socket, use_session},
     net::{
         config::Endpoint,
         feed::{Connection, View},
@@ -87,6 +87,7 @@ fn Streams(Props { endpoint }: &Props) -> Html {
     let nudge = use_metrics_socket(endpoint.clone());
     let recoveries = *use_selector(|store: &ConnectionStore| store.recoveries);
     use_alert_stream(endpoint.clone(), recoveries);
+    use_rooms_socket(endpoint.clone());
 
     let shown = use_selector(|store: &ConnectionStore| {
         let view = &store.view;

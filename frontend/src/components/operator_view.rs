@@ -115,7 +115,7 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
     });
     let stream = use_channel(
         endpoint.clone(),
-        "/api/metrics/stream",
+        "/api/metrics/stream".into(),
         Kind::Events(STREAM_EVENTS),
         on_heard,
     );
@@ -161,14 +161,14 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
             </div>
             <div class="operator__log panel">
                 <h3>{ "Log" }</h3>
-                <ol class="log" role="log" aria-label="Log" tabindex="0">
+                <div class="log" role="log" aria-label="Log" tabindex="0"><ol>
                     { for store.lines().map(|line| {
                         #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
                         let at_ms = line.at_ms as i64;
                         let clock = format::clock(at_ms, platform::zone_offset_min(line.at_ms));
                         html! { <li key={line.number}>{ format!("[{clock}] {}", line.text) }</li> }
                     }) }
-                </ol>
+                </ol></div>
                 if store.lines().len() == 0 {
                     <p class="operator__empty">{ "Replies and alerts appear here" }</p>
                 }
@@ -201,7 +201,12 @@ fn Commands(Props { endpoint }: &Props) -> Html {
             dispatch.reduce_mut(|store| store.reply(&data, platform::now_ms()));
         }
     });
-    let control = use_channel(endpoint.clone(), "/ws/control", Kind::Socket, on_heard);
+    let control = use_channel(
+        endpoint.clone(),
+        "/ws/control".into(),
+        Kind::Socket,
+        on_heard,
+    );
     let obstacle = obstacle(&control);
     let value = draft.as_deref().map_or_else(
         || threshold.map_or_else(String::new, format::plain),

@@ -17,7 +17,11 @@ pub(super) fn address(
     open: impl FnOnce(Result<String, Refusal>) + 'static,
 ) {
     let whole = move |endpoint: &Endpoint, path: &str, query: &[String]| {
-        let mark = if query.is_empty() { "" } else { "?" };
+        let mark = match (query.is_empty(), path.contains('?')) {
+            (true, _) => "",
+            (false, true) => "&",
+            (false, false) => "?",
+        };
         let path = format!("{path}{mark}{}", query.join("&"));
         if socket {
             endpoint.ws(&path)

@@ -52,12 +52,12 @@ pub struct Channel {
     pub send: Callback<String>,
 }
 
-/// Keeps `path` of `endpoint` open for as long as the component is mounted; what comes goes to
+/// Keeps `path` of `endpoint`, which may have a query, open for as long as the component is mounted; what comes goes to
 /// the newest `on_heard`.
 #[hook]
 pub fn use_channel(
     endpoint: Endpoint,
-    path: &'static str,
+    path: AttrValue,
     kind: Kind,
     on_heard: Callback<Heard>,
 ) -> Channel {
@@ -72,7 +72,7 @@ pub fn use_channel(
         use_effect_with((endpoint, path, kind), move |(endpoint, path, kind)| {
             let driver = Rc::new(Driver {
                 endpoint: endpoint.clone(),
-                path,
+                path: path.clone(),
                 kind: *kind,
                 link: RefCell::new(Link::new(platform::seed())),
                 line: RefCell::default(),
@@ -135,7 +135,7 @@ impl Drop for Line {
 /// Runs the [`Link`] on a real connection, a real timer and a real clock.
 struct Driver {
     endpoint: Endpoint,
-    path: &'static str,
+    path: AttrValue,
     kind: Kind,
     link: RefCell<Link>,
     line: RefCell<Option<Line>>,
@@ -214,7 +214,7 @@ impl Driver {
             .collect();
         let weak = Rc::downgrade(self);
         let socket = self.kind == Kind::Socket;
-        door::address(&self.endpoint, self.path, query, socket, move |address| {
+        door::address(&self.endpoint, &self.path, query, socket, move |address| {
             let Some(driver) = weak.upgrade() else {
                 return;
             };

@@ -35,12 +35,15 @@ pub fn use_config() -> ConfigState {
                     Some(text) => Config::parse(&text),
                     None => Ok(Config::default()),
                 };
-                state.set(
-                    match config.and_then(|config| Endpoint::resolve(&config.backend, &origin)) {
-                        Ok(endpoint) => ConfigState::Ready(endpoint),
-                        Err(error) => ConfigState::Failed(error),
-                    },
-                );
+                let endpoint = config.and_then(|config| {
+                    // The page's own address beats the file, so that a link can name a tenant.
+                    let tenant = platform::search_param("tenant").unwrap_or(config.tenant);
+                    Ok(Endpoint::resolve(&config.backend, &origin)?.of_tenant(&tenant))
+                });
+                state.set(match endpoint {
+                    Ok(endpoint) => ConfigState::Ready(endpoint),
+                    Err(error) => ConfigState::Failed(error),
+                });
             });
         });
     }

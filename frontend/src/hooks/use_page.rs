@@ -16,8 +16,12 @@ pub fn use_page() {
     let dispatch = use_dispatch::<ViewStore>();
     use_effect_with((), move |()| {
         let read = move || {
-            let page = Page::from_hash(&platform::hash());
-            dispatch.reduce_mut(|view| view.page = page);
+            let hash = platform::hash();
+            let asked = hash.split_once('?').map_or("", |(_, asked)| asked);
+            dispatch.reduce_mut(|view| {
+                view.page = Page::from_hash(&hash);
+                view.asked = asked.into();
+            });
         };
         read();
         let listener = EventListener::new(&window(), "hashchange", move |_| read());

@@ -80,6 +80,8 @@ pub struct Endpoint {
     /// Scheme, host, port and path, without a slash at the end.
     http: String,
     configured: bool,
+    /// Whose figures are asked for, as it stands in a query; empty for the server's choice.
+    tenant: String,
 }
 
 impl Endpoint {
@@ -98,6 +100,7 @@ impl Endpoint {
             return Ok(Self {
                 http: page_origin.to_owned(),
                 configured: false,
+                tenant: String::new(),
             });
         }
         if address.contains(['?', '#']) {
@@ -115,6 +118,7 @@ impl Endpoint {
             return Ok(Self {
                 http: format!("{page_origin}{address}"),
                 configured: true,
+                tenant: String::new(),
             });
         }
         let host = address
@@ -131,20 +135,32 @@ impl Endpoint {
         Ok(Self {
             http: address.to_owned(),
             configured: true,
+            tenant: String::new(),
         })
     }
 
-    /// The address of `path`, which begins with a slash.
+    /// The same, of this tenant; of the server's choice when it is empty.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: &str) -> Self {
+        self.tenant = encode_query(tenant);
+        self
+    }
+
+    /// The address of `path`, which begins with a slash and may have a query.
     #[must_use]
     pub fn http(&self, path: &str) -> String {
-        format!("{}{path}", self.http)
+        if self.tenant.is_empty() {
+            return format!("{}{path}", self.http);
+        }
+        let mark = if path.contains('?') { '&' } else { '?' };
+        format!("{}{path}{mark}tenant={}", self.http, self.tenant)
     }
 
     /// The WebSocket's address of `path`.
     #[must_use]
     pub fn ws(&self, path: &str) -> String {
         // "http" is the common beginning of both schemes: http -> ws, https -> wss.
-        format!("ws{}{path}", &self.http["http".len()..])
+        format!("ws{}", &self.http(path)["http".len()..])
     }
 
     /// As shown to people.
@@ -301,6 +317,26 @@ mod tests {
             let endpoint = Endpoint::resolve(backend, page).expect(backend);
             assert_eq!(endpoint.blocked_as_insecure(page), blocked, "{backend}");
         }
+    }
+
+    #[test]
+    fn asks_for_one_tenant() {
+        let endpoint = Endpoint::resolve("", PAGE).expect("the page's own");
+        let endpoint = endpoint.of_tenant("a&b");
+        assert_eq!(
+            endpoint.http("/x"),
+            "https://cdn.example.net/x?tenant=a%26b"
+        );
+        assert_eq!(
+            endpoint.ws("/x?y=1"),
+            "wss://cdn.example.net/x?y=1&tenant=a%26b"
+        );
+        assert_eq!(
+            endpoint.clone().of_tenant("").http("/x"),
+            "https://cdn.example.net/x"
+        );
+        let config = Config::parse(r#"{"tenant":"shop"}"#).map(|config| config.tenant);
+        assert_eq!(config.as_deref(), Ok("shop"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! How the reader wants to see the page: which view, range, pause, theme. Range and theme are
 //! remembered, the view is in the address.
 
+use std::rc::Rc;
+
 use yewdux::store::Store;
 
 /// A view of the page.
@@ -9,19 +11,30 @@ pub enum Page {
     /// Figures, charts, alerts.
     #[default]
     Overview,
+    /// All series, and a chart of each.
+    Explore,
+    /// What applications count.
+    Aggregate,
     /// Figures and commands for who runs the server.
     Operator,
 }
 
 impl Page {
     /// All, in the order of the switch.
-    pub const ALL: [Self; 2] = [Self::Overview, Self::Operator];
+    pub const ALL: [Self; 4] = [
+        Self::Overview,
+        Self::Explore,
+        Self::Aggregate,
+        Self::Operator,
+    ];
 
     /// In the switch.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Explore => "Explore",
+            Self::Aggregate => "Aggregate",
             Self::Operator => "Operator",
         }
     }
@@ -31,13 +44,16 @@ impl Page {
     pub const fn hash(self) -> &'static str {
         match self {
             Self::Overview => "#/",
+            Self::Explore => "#/explore",
+            Self::Aggregate => "#/aggregate",
             Self::Operator => "#/operator",
         }
     }
 
-    /// From the address; what is not known is the overview.
+    /// From the address, whatever is asked of the view in it; what is not known is the overview.
     #[must_use]
     pub fn from_hash(hash: &str) -> Self {
+        let hash = hash.split('?').next().unwrap_or_default();
         Self::ALL
             .into_iter()
             .find(|page| page.hash() == hash)
@@ -147,6 +163,8 @@ impl ThemeChoice {
 pub struct ViewStore {
     /// Which view is shown.
     pub page: Page,
+    /// What is asked of it in the address, such as `match=queue_depth&range=1h`.
+    pub asked: Rc<str>,
     /// How much time the charts show.
     pub range: Range,
     /// The moment (server's clock, Unix ms) at which the charts are held; they move when `None`.
@@ -188,6 +206,7 @@ mod tests {
         for page in Page::ALL {
             assert_eq!(Page::from_hash(page.hash()), page);
         }
+        assert_eq!(Page::from_hash("#/explore?match=a"), Page::Explore);
         for other in ["", "#", "#/nothing"] {
             assert_eq!(Page::from_hash(other), Page::Overview, "{other:?}");
         }

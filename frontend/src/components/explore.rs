@@ -1,0 +1,323 @@
+//! All series of the tenant: a list that is searched and paged by the server, so that a hundred
+//! thousand are no more than a hundred; each leads to its chart.
+
+use std::rc::Rc;
+
+use gloo::{events::EventListener, timers::callback::Timeout, utils::window};
+use wasm_bindgen::JsCast;
+use web_sys::{HtmlElement, HtmlInputElement};
+use yew::prelude::*;
+use yewdux::prelude::{use_dispatch, use_selector};
+
+use super::{push_hint::use_push_hint, refusals::use_refusals, series_link};
+use crate::{
+    format,
+    hooks::{use_answer, use_seconds},
+    net::{
+        config::{Endpoint, encode_query},
+        json::Json,
+    },
+    platform,
+    stores::{
+        series::{Series, SeriesStore},
+        stats::StatsStore,
+    },
+};
+
+/// Series on a page of the list.
+const PAGE_SIZE: usize = 100;
+
+/// Stretches of a sparkline.
+const SPARK: usize = 30;
+
+/// The search is sent when nothing was typed for so long.
+const TYPING_MS: u32 = 150;
+
+/// Figures and sparklines are asked for anew this often.
+const REFRESH_MS: u32 = 3_000;
+
+/// Props of [`Explore`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is.
+    pub endpoint: Endpoint,
+}
+
+/// A line without axes: whole units of a box of 100 by 24, broken where nothing was.
+fn spark_path(spark: &[f64]) -> String {
+    let finite = spark.iter().copied().filter(|value| value.is_finite());
+    let least = finite.clone().fold(f64::INFINITY, f64::min);
+    let greatest = finite.fold(f64::NEG_INFINITY, f64::max);
+    let height = (greatest - least).max(1e-300);
+    #[expect(clippy::cast_precision_loss, reason = "some thirty points")]
+    let step = 100.0 / (spark.len().max(2) - 1) as f64;
+    let mut path = String::new();
+    let mut broken = true;
+    let mut x = 0.0;
+    for value in spark {
+        if value.is_finite() {
+            let y = if greatest > least {
+                22.0 - (value - least) / height * 20.0
+            } else {
+                12.0
+            };
+            path.push(if broken { 'M' } else { 'L' });
+            path.push_str(&format!("{} {}", format::fixed(x, 1), format::fixed(y, 1)));
+            if broken {
+                // A point alone is seen, too.
+                path.push_str("h0.01");
+            }
+        }
+        broken = !value.is_finite();
+        x += step;
+    }
+    path
+}
+
+fn row(series: &Series, now_ms: f64) -> Html {
+    #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
+    let age = format::duration((now_ms - series.last_ms) as i64);
+    let state = if series.stopped {
+        format!("stopped {age} ago")
+    } else {
+        match (series.rate, series.interval_ms) {
+            (Some(rate), _) => format!("{} a second", format::value(rate)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a positive number of milliseconds"
+            )]
+            (None, Some(interval)) => format!("every {}", format::interval(interval as u64)),
+            (None, None) => format!("once, {age} ago"),
+        }
+    };
+    html! {
+        <li key={series.key.as_str()} class={classes!("series-row", series.stopped.then_some("is-old"))}>
+            <span class="series-row__name">
+                { series_link(&series.key, &series.name, series.labels()) }
+            </span>
+            <svg class="series-row__spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true" focusable="false">
+                <path d={spark_path(&series.spark)} />
+            </svg>
+            <span class="series-row__now">
+                { format::value(series.last) }
+                <span class="series-row__unit">{ format!(" {}", series.unit) }</span>
+            </span>
+            <span class="series-row__state">{ state }</span>
+        </li>
+    }
+}
+
+/// Moves the focus along the names of the list.
+fn walk(event: &KeyboardEvent) {
+    let forward = match event.key().as_str() {
+        "ArrowDown" => true,
+        "ArrowUp" => false,
+        _ => return,
+    };
+    let Some(row) = event
+        .target()
+        .and_then(|target| target.dyn_into::<HtmlElement>().ok())
+        .and_then(|target| target.closest(".series-row").ok().flatten())
+    else {
+        return;
+    };
+    let next = if forward {
+        row.next_element_sibling()
+    } else {
+        row.previous_element_sibling()
+    };
+    if let Some(link) = next
+        .and_then(|row| row.query_selector("a").ok().flatten())
+        .and_then(|link| link.dyn_into::<HtmlElement>().ok())
+    {
+        event.prevent_default();
+        // Fails only for what cannot be focused.
+        drop(link.focus());
+    }
+}
+
+/// `/` goes to the search, wherever nothing is being typed.
+#[hook]
+fn use_slash(field: &NodeRef) {
+    let field = field.clone();
+    use_effect_with((), move |()| {
+        let options = gloo::events::EventListenerOptions::enable_prevent_default();
+        let listener =
+            EventListener::new_with_options(&window(), "keydown", options, move |event| {
+                let Some(event) = event.dyn_ref::<KeyboardEvent>() else {
+                    return;
+                };
+                let typing = event
+                    .target()
+                    .and_then(|target| target.dyn_into::<HtmlInputElement>().ok())
+                    .is_some_and(|input| input.type_() != "radio");
+                if event.key() == "/"
+                    && !typing
+                    && let Some(field) = field.cast::<HtmlElement>()
+                {
+                    event.prevent_default();
+                    // Fails only for what cannot be focused.
+                    drop(field.focus());
+                }
+            });
+        move || drop(listener)
+    });
+}
+
+/// `1–100 of 2 500`.
+fn place(before: usize, shown: usize, matched: u64, total: u64) -> String {
+    let count = |count: u64| format::grouped(count);
+    if shown == 0 {
+        return format!("none of {}", count(total));
+    }
+    let range = format!("{}–{}", before + 1, before + shown);
+    if matched < total {
+        format!("{range} of {}, of {} in all", count(matched), count(total))
+    } else {
+        format!("{range} of {}", count(total))
+    }
+}
+
+/// See the module.
+#[component]
+pub fn Explore(Props { endpoint }: &Props) -> Html {
+    use_seconds();
+    let stats = use_dispatch::<StatsStore>();
+    let changes = *use_selector(SeriesStore::select_changes);
+    let typed = use_state(String::new);
+    let search = use_state_eq(String::new);
+    // Where each page before this one began.
+    let pages = use_state(Vec::<String>::new);
+    let field = use_node_ref();
+    use_slash(&field);
+    let hint = use_push_hint(endpoint);
+    let refusals = use_refusals(endpoint);
+
+    {
+        let (search, pages) = (search.setter(), pages.setter());
+        use_effect_with((*typed).clone(), move |typed| {
+            let typed = typed.trim().to_owned();
+            let timer = Timeout::new(TYPING_MS, move || {
+                search.set(typed);
+                pages.set(Vec::new());
+            });
+            move || drop(timer)
+        });
+    }
+    let after = pages.last().map_or("", String::as_str);
+    let path = format!(
+        "/api/v1/series?limit={PAGE_SIZE}&spark={SPARK}&search={}&after={}",
+        encode_query(&search),
+        encode_query(after)
+    );
+    let answer = use_answer(endpoint, path.into(), REFRESH_MS, changes);
+
+    let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
+    let json = answer.json.clone().unwrap_or_else(|| Rc::new(Json::Null));
+    let list = json.get("series").list().iter();
+    let list: Vec<Series> = list.filter_map(Series::read).collect();
+    let total = json.get("total").count().unwrap_or(0);
+    let matched = json.get("matched").count().unwrap_or(0);
+    let next = json.get("next").text().map(str::to_owned);
+    let loading = answer.json.is_none() && answer.problem.is_none();
+
+    let oninput = {
+        let typed = typed.setter();
+        move |event: InputEvent| {
+            typed.set(event.target_unchecked_into::<HtmlInputElement>().value());
+        }
+    };
+    let clear = {
+        let typed = typed.setter();
+        move |_: MouseEvent| typed.set(String::new())
+    };
+    let turn = |to: Option<Vec<String>>| {
+        let pages = pages.setter();
+        let disabled = to.is_none();
+        let onclick = move |_: MouseEvent| {
+            if let Some(to) = &to {
+                pages.set(to.clone());
+                window().scroll_to_with_x_and_y(0.0, 0.0);
+            }
+        };
+        (disabled, onclick)
+    };
+    let (first, back) = turn((!pages.is_empty()).then(|| pages[..pages.len() - 1].to_vec()));
+    let (last, on) = turn(next.map(|next| [pages.as_slice(), &[next]].concat()));
+    let words = if loading {
+        "Loading…".to_owned()
+    } else {
+        place(pages.len() * PAGE_SIZE, list.len(), matched, total)
+    };
+    html! {
+        <section class="explore" aria-label="Explore">
+            <div class="explore__head">
+                <h2>{ "Series" }</h2>
+                <input
+                    ref={field}
+                    class="field__input explore__search"
+                    type="search"
+                    aria-label="Search names and labels"
+                    placeholder="Search names and labels  ( / )"
+                    autocomplete="off"
+                    spellcheck="false"
+                    value={(*typed).clone()}
+                    {oninput}
+                />
+                <span class="explore__place" role="status">{ words }</span>
+            </div>
+            { refusals }
+            if let Some(problem) = &answer.problem {
+                <p class="explore__problem" role="alert">
+                    { format!("The list could not be refreshed: {}", problem.in_words()) }
+                </p>
+            }
+            if !loading && total == 0 && answer.problem.is_none() {
+                <div class="explore__empty panel">
+                    <p>{ "Nothing pushed yet. This makes a chart appear:" }</p>
+                    { hint }
+                </div>
+            } else if !loading && list.is_empty() && answer.problem.is_none() {
+                <div class="explore__empty panel">
+                    <p>{ format!("No series has {:?} in its name or labels.", *search) }</p>
+                    <button class="button" type="button" onclick={clear}>{ "Clear search" }</button>
+                </div>
+            }
+            if !list.is_empty() {
+                <ol class="series-list panel" onkeydown={|event: KeyboardEvent| walk(&event)}>
+                    { for list.iter().map(|series| row(series, now_ms)) }
+                </ol>
+            }
+            if !(first && last) {
+                <nav class="explore__pages" aria-label="Pages of the list">
+                    <button class="button" type="button" disabled={first} onclick={back}>{ "Previous" }</button>
+                    <button class="button" type="button" disabled={last} onclick={on}>{ "Next" }</button>
+                </nav>
+            }
+        </section>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparklines_break_where_nothing_was() {
+        assert_eq!(spark_path(&[]), "");
+        assert_eq!(
+            spark_path(&[0.0, 1.0, f64::NAN, 0.5, 0.5]),
+            "M0.0 22.0h0.01L25.0 2.0M75.0 12.0h0.01L100.0 12.0"
+        );
+        assert_eq!(spark_path(&[7.0, 7.0]), "M0.0 12.0h0.01L100.0 12.0");
+    }
+
+    #[test]
+    fn says_where_in_the_list() {
+        assert_eq!(place(0, 12, 12, 12), "1–12 of 12");
+        assert_eq!(place(100, 100, 100_000, 100_000), "101–200 of 100\u{a0}000");
+        assert_eq!(place(0, 3, 3, 2_500), "1–3 of 3, of 2\u{a0}500 in all");
+        assert_eq!(place(0, 0, 0, 7), "none of 7");
+    }
+}

@@ -1,0 +1,133 @@
+//! The newest series that were pushed, each with its chart: they come and go by themselves.
+
+use std::rc::Rc;
+
+use yew::prelude::*;
+use yewdux::prelude::{use_dispatch, use_selector};
+
+use super::{
+    push_hint::use_push_hint,
+    series_chart::{SeriesChart, Shown},
+    series_link,
+};
+use crate::{
+    format,
+    hooks::{use_answer, use_seconds},
+    net::config::Endpoint,
+    platform,
+    stores::{
+        connection::ConnectionStore,
+        series::{FRESH_BACK_MS, FRESH_MAX, Fresh, Series, SeriesStore, has_stopped},
+        stats::StatsStore,
+        track::Track,
+        view::Page,
+    },
+};
+
+/// Of the server's list, sorted by key, so many are looked through for the newest.
+const LISTED: &str = "/api/v1/series?limit=200";
+
+impl Shown for Fresh {
+    fn track(&self) -> &Track {
+        &self.track
+    }
+}
+
+/// Props of [`FreshSeries`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is.
+    pub endpoint: Endpoint,
+}
+
+/// See the module.
+#[component]
+pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
+    use_seconds();
+    let dispatch = use_dispatch::<SeriesStore>();
+    let fresh = use_selector(SeriesStore::select_fresh);
+    let total = *use_selector(SeriesStore::select_total);
+    let connections = *use_selector(SeriesStore::select_connections);
+    let lost = *use_selector(|store: &ConnectionStore| store.view.connection.is_lost());
+    let stats = use_dispatch::<StatsStore>();
+    let hint = use_push_hint(endpoint);
+    let answer = use_answer(endpoint, LISTED.into(), 0, connections);
+    let listed = answer.json.is_some();
+    use_effect_with(answer, move |answer| {
+        if let Some(json) = &answer.json {
+            let list = json.get("series").list().iter();
+            let list: Vec<Series> = list.filter_map(Series::read).collect();
+            let whole = json.get("next").text().is_none();
+            dispatch.reduce_mut(|store| store.list(&list, whole));
+        }
+    });
+    let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
+    let fresh = &fresh.0;
+    if fresh.is_empty() && !listed {
+        return Html::default();
+    }
+    html! {
+        <section class="fresh" aria-label="Pushed series">
+            <div class="fresh__head">
+                <h2>{ "Pushed series" }</h2>
+                if fresh.len() == FRESH_MAX {
+                    <span class="fresh__note">{ format!("the newest {FRESH_MAX}") }</span>
+                }
+                if let Some(total) = total.filter(|total| *total > 0) {
+                    <a class="fresh__all" href={platform::with_hash(Page::Explore.hash())}>
+                        { format!("Explore all {total}") }
+                    </a>
+                }
+            </div>
+            if fresh.is_empty() {
+                <div class="fresh__empty">
+                    <p>{ "Nothing pushed yet. This makes a chart appear here:" }</p>
+                    { hint }
+                </div>
+            } else {
+                <div class="fresh__tiles">
+                    { for fresh.iter().map(|fresh| tile(fresh, now_ms, lost)) }
+                </div>
+            }
+        </section>
+    }
+}
+
+fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
+    let Fresh { series, track } = &**fresh;
+    let last = fresh.last();
+    let line = track.lines.first();
+    let unit = line.map_or("", |line| line.unit.as_str());
+    let unit = if unit.is_empty() { &series.unit } else { unit };
+    let interval_ms = series
+        .interval_ms
+        .or_else(|| line.and_then(crate::stores::track::Line::interval_ms));
+    let stopped = has_stopped(interval_ms, last.t_ms, now_ms);
+    let state = stopped.then(|| {
+        #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
+        let age = format::duration((now_ms - last.t_ms) as i64);
+        format!("Stopped {age} ago")
+    });
+    html! {
+        <article
+            key={series.key.as_str()}
+            class={classes!("series-tile", (stopped || lost).then_some("is-old"))}
+        >
+            <div class="series-tile__head">
+                <h3>{ series_link(&series.key, &series.name, series.labels()) }</h3>
+                <span class="series-tile__state">{ state }</span>
+            </div>
+            <p class="series-tile__now">
+                <span class="value">{ format::value(last.value) }</span>
+                <span class="unit">{ unit.to_owned() }</span>
+            </p>
+            <SeriesChart
+                track={Rc::clone(fresh) as Rc<dyn Shown>}
+                title={series.key.clone()}
+                range_ms={f64::from(FRESH_BACK_MS)}
+                grows=true
+                stale={stopped || lost}
+            />
+        </article>
+    }
+}

@@ -1,0 +1,370 @@
+//! One selector's chart: history by the range endpoint, live by the rooms' socket, over a range
+//! of the reader's choice, with how its last minutes went.
+
+use std::rc::Rc;
+
+use gloo::utils::window;
+use yew::prelude::*;
+use yewdux::prelude::{use_dispatch, use_selector};
+
+use super::{
+    segments::segments,
+    series_chart::{SeriesChart, Shown},
+};
+use crate::{
+    chart::trace::LINES_MAX,
+    format,
+    hooks::{use_answer, use_seconds},
+    net::{
+        config::{Endpoint, encode_query},
+        json::Json,
+    },
+    platform,
+    stores::{
+        connection::ConnectionStore,
+        series::{Opened, Series, SeriesStore, has_stopped},
+        stats::StatsStore,
+        track::Track,
+        view::Page,
+    },
+};
+
+/// Ranges of time: in the address, on the button, and how long. The last is the longest that a
+/// server keeps by default.
+const RANGES: [(&str, &str, f64); 9] = [
+    ("5m", "5 min", 300_000.0),
+    ("15m", "15 min", 900_000.0),
+    ("1h", "1 h", 3_600_000.0),
+    ("6h", "6 h", 21_600_000.0),
+    ("24h", "24 h", 86_400_000.0),
+    ("7d", "7 d", 604_800_000.0),
+    ("30d", "30 d", 2_592_000_000.0),
+    ("1y", "1 y", 31_536_000_000.0),
+    ("2y", "2 y", 63_072_000_000.0),
+];
+
+/// Live windows and the newest state are asked for this often.
+const REFRESH_MS: u32 = 5_000;
+
+/// The history is asked for anew this often, in parts of the range and at the least: live samples
+/// of a long step are gathered, but how many it had before is known to the server only.
+const HISTORY_PARTS: f64 = 200.0;
+const HISTORY_MS_MIN: f64 = 30_000.0;
+
+/// Steps of a history: one for each pixel or two across.
+const POINTS: std::ops::RangeInclusive<f64> = 200.0..=1_200.0;
+
+impl Shown for Opened {
+    fn track(&self) -> &Track {
+        &self.track
+    }
+}
+
+/// Props of [`OpenSeries`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is.
+    pub endpoint: Endpoint,
+    /// Which series.
+    pub selector: AttrValue,
+    /// The range's name in the address.
+    pub range: AttrValue,
+}
+
+/// How the last minutes went, as a table.
+fn windows(json: &Json, key: &str) -> Html {
+    let mut all = json.list().iter();
+    let Some(series) = all.find(|series| series.text_of("key") == key) else {
+        return Html::default();
+    };
+    const COLUMNS: [(&str, &str); 8] = [
+        ("count", "Samples"),
+        ("avg", "Mean"),
+        ("min", "Min"),
+        ("max", "Max"),
+        ("p50", "p50"),
+        ("p90", "p90"),
+        ("p95", "p95"),
+        ("p99", "p99"),
+    ];
+    let row = |window: &Json| {
+        let seconds = window.get("seconds").moment().unwrap_or(0);
+        html! {
+            <tr>
+                <th scope="row">{ format!("Last {}", format::duration(seconds * 1_000)) }</th>
+                { for COLUMNS.iter().map(|(name, _)| html! {
+                    <td>{ format::value(window.get(name).figure()) }</td>
+                }) }
+            </tr>
+        }
+    };
+    html! {
+        <div class="windows panel" tabindex="0" role="region" aria-label="Live windows">
+            <table>
+                <thead>
+                    <tr>
+                        <td></td>
+                        { for COLUMNS.iter().map(|(_, title)| html! { <th scope="col">{ *title }</th> }) }
+                    </tr>
+                </thead>
+                <tbody>{ for series.get("windows").list().iter().map(row) }</tbody>
+            </table>
+        </div>
+    }
+}
+
+/// Such as `Resolution: 1h from 21 Nov 2025, raw from 20 Nov 14:00`.
+fn resolution(opened: &Opened) -> Option<String> {
+    let part = |(index, (from_ms, name)): (usize, &(f64, String))| {
+        let name = if name == "raw" { "every sample" } else { name };
+        if index == 0 {
+            return name.to_owned();
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+        let at_ms = *from_ms as i64;
+        let offset_min = platform::zone_offset_min(*from_ms);
+        format!(
+            "{name} from {} {}",
+            format::date(at_ms, offset_min),
+            format::clock_minutes(at_ms, offset_min)
+        )
+    };
+    let parts: Vec<String> = opened.stretches.iter().enumerate().map(part).collect();
+    if parts.is_empty() {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a step in milliseconds")]
+    let step_ms = opened.track.step_ms as i64;
+    let step = if step_ms < 1_000 {
+        format!("{step_ms} ms")
+    } else {
+        format::duration(step_ms)
+    };
+    Some(format!(
+        "Shown in steps of {step} · kept as: {}",
+        parts.join(", ")
+    ))
+}
+
+/// See the module.
+#[component]
+pub fn OpenSeries(props: &Props) -> Html {
+    let seconds = use_seconds();
+    let stats = use_dispatch::<StatsStore>();
+    let dispatch = use_dispatch::<SeriesStore>();
+    let opened = use_selector(SeriesStore::select_opened);
+    let lost = *use_selector(|store: &ConnectionStore| store.view.connection.is_lost());
+    let connections = *use_selector(SeriesStore::select_connections);
+    let tries = use_state(|| 0_u64);
+    let chosen = RANGES.iter().position(|range| range.0 == &*props.range);
+    let chosen = chosen.unwrap_or(1);
+    let range_ms = RANGES[chosen].2;
+    let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
+
+    {
+        let (dispatch, away) = (dispatch.clone(), dispatch.clone());
+        use_effect_with(
+            (props.selector.clone(), chosen),
+            move |(selector, chosen)| {
+                let range_ms = RANGES[*chosen].2;
+                dispatch.reduce_mut(|store| store.open(selector, range_ms));
+            },
+        );
+        use_effect_with((), move |()| {
+            move || away.reduce_mut(|store| store.open("", 0.0))
+        });
+    }
+
+    // The same question until it is time for the next one.
+    let part_ms = (range_ms / HISTORY_PARTS).max(HISTORY_MS_MIN);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of parts"
+    )]
+    let part = (f64::from(seconds) * 1_000.0 / part_ms) as u64;
+    let again = part + *tries + connections;
+    let path = {
+        let width = window().inner_width().ok().and_then(|width| width.as_f64());
+        let points = width
+            .unwrap_or(*POINTS.end())
+            .max(*POINTS.start())
+            .min(*POINTS.end());
+        use_memo(
+            (props.selector.clone(), chosen, again),
+            move |(selector, _, _)| {
+                let whole = |number: f64| format::fixed(number, 0);
+                AttrValue::from(format!(
+                    "/api/v1/range?match={}&start={}&end={}&max_points={}&agg=avg",
+                    encode_query(selector),
+                    whole(now_ms - range_ms),
+                    whole(now_ms),
+                    whole(points)
+                ))
+            },
+        )
+    };
+    let history = use_answer(&props.endpoint, (*path).clone(), 0, 0);
+    use_effect_with(history.clone(), {
+        let selector = props.selector.clone();
+        move |history| {
+            let asked = format!("match={}&", encode_query(&selector));
+            if let Some(json) = history
+                .json
+                .as_ref()
+                .filter(|_| history.problem.is_none() && history.path.contains(&asked))
+            {
+                dispatch.reduce_mut(|store| store.history(json));
+            }
+        }
+    });
+    let encoded = encode_query(&props.selector);
+    let infos = use_answer(
+        &props.endpoint,
+        format!("/api/v1/series?match={encoded}&limit={LINES_MAX}").into(),
+        REFRESH_MS,
+        connections,
+    );
+    let live = use_answer(
+        &props.endpoint,
+        format!("/api/v1/windows?match={encoded}").into(),
+        REFRESH_MS,
+        connections,
+    );
+
+    let opened = &opened.0;
+    let lines = &opened.track.lines;
+    let json = infos.json.clone().unwrap_or_else(|| Rc::new(Json::Null));
+    let list = json.get("series").list().iter();
+    let list: Vec<Series> = list.filter_map(Series::read).collect();
+    let info = match list.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    };
+    let (name, labels) = info.map_or_else(
+        || {
+            let brace = props.selector.find('{').unwrap_or(props.selector.len());
+            props.selector.split_at(brace)
+        },
+        |info| (info.name.as_str(), info.labels()),
+    );
+    let last = opened.track.last();
+    let interval_ms = info
+        .and_then(|info| info.interval_ms)
+        .or_else(|| lines.first()?.interval_ms());
+    let stopped = match last {
+        Some(last) if lines.len() == 1 => has_stopped(interval_ms, last.t_ms, now_ms),
+        _ => info.is_some_and(|info| info.stopped),
+    };
+    let state = match (info, last) {
+        (_, Some(last)) if stopped => {
+            #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
+            let age = format::duration((now_ms - last.t_ms) as i64);
+            Some(format!("Stopped {age} ago"))
+        }
+        (Some(info), _) if info.kind != "unknown" => Some(info.kind.clone()),
+        _ => None,
+    };
+    let on_range = {
+        let selector = props.selector.clone();
+        Callback::from(move |index: usize| {
+            let (key, _, _) = RANGES[index.min(RANGES.len() - 1)];
+            // Fails only where the page may not go anywhere.
+            drop(window().location().set_hash(&chart_hash(&selector, key)));
+        })
+    };
+    let retry = {
+        let tries = tries.clone();
+        move |_: MouseEvent| tries.set(*tries + 1)
+    };
+    let note = match (&history.problem, opened.known, lines.is_empty()) {
+        (Some(problem), ..) => Some(html! {
+            <p class="open-series__problem" role="alert">
+                <span>{ format!("The history could not be read: {}", problem.in_words()) }</span>
+                <button class="button button--small" type="button" onclick={retry}>{ "Retry" }</button>
+            </p>
+        }),
+        (None, false, _) => Some(html! { <p class="open-series__note">{ "Loading…" }</p> }),
+        (None, true, true) => Some(html! {
+            <p class="open-series__note">{ "No samples in this time. Choose a longer one, or wait for the next sample." }</p>
+        }),
+        _ => None,
+    };
+    let labels_of_ranges = RANGES.map(|range| range.1);
+    html! {
+        <section class="open-series" aria-label="Series">
+            <a class="open-series__back" href={platform::with_hash(Page::Explore.hash())}>{ "← All series" }</a>
+            <div class="open-series__head">
+                <h2>
+                    { name.to_owned() }
+                    <span class="series-name__labels">{ labels.to_owned() }</span>
+                </h2>
+                if let (Some(last), 1) = (last, lines.len()) {
+                    <p class={classes!("open-series__now", (stopped || lost).then_some("is-old"))}>
+                        <span class="value">{ format::value(last.value) }</span>
+                        <span class="unit">
+                            { lines.first().map(|line| line.unit.clone()).filter(|unit| !unit.is_empty())
+                                .or_else(|| info.map(|info| info.unit.clone())).unwrap_or_default() }
+                        </span>
+                    </p>
+                }
+                if let Some(state) = state {
+                    <span class="open-series__state">{ state }</span>
+                }
+                <div class="open-series__ranges">
+                    { segments("Time shown", "explore-range", &labels_of_ranges, Some(chosen), &on_range) }
+                </div>
+            </div>
+            <figure class="chart open-series__chart">
+                <SeriesChart
+                    track={Rc::clone(opened) as Rc<dyn Shown>}
+                    title={props.selector.clone()}
+                    {range_ms}
+                    stale={stopped || lost}
+                    keys=true
+                />
+                { note }
+            </figure>
+            if lines.len() > 1 {
+                <ol class="legend">
+                    { for lines.iter().take(LINES_MAX).enumerate().map(|(index, line)| html! {
+                        <li key={line.key.as_str()} class={classes!("legend__line", format!("legend__line--{}", index % 4 + 1))}>
+                            { line.key.clone() }
+                        </li>
+                    }) }
+                    if lines.len() > LINES_MAX {
+                        <li key="rest">{ format!("{LINES_MAX} of {} are shown", lines.len()) }</li>
+                    }
+                </ol>
+            }
+            if let Some(words) = resolution(opened) {
+                <p class="open-series__resolution">{ words }</p>
+            }
+            if let (Some(json), Some(line)) = (&live.json, lines.first()) {
+                { windows(json, &line.key) }
+            }
+        </section>
+    }
+}
+
+/// Where the chart of `selector` is, over the range called `range`.
+fn chart_hash(selector: &str, range: &str) -> String {
+    format!(
+        "{}?match={}&range={range}",
+        Page::Explore.hash(),
+        encode_query(selector)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_names_series_and_range() {
+        assert_eq!(
+            chart_hash("up{job=\"a\"}", "1h"),
+            "#/explore?match=up%7Bjob%3D%22a%22%7D&range=1h"
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! A chart of any series: a canvas, the reading under the crosshair, and keys to move that.
+
+use std::rc::Rc;
+
+use gloo::{events::EventListener, utils::window};
+use wasm_bindgen::JsCast;
+use web_sys::{CanvasRenderingContext2d, Element, HtmlCanvasElement};
+use yew::prelude::*;
+use yewdux::prelude::use_dispatch;
+
+use crate::{
+    chart::{
+        layout::{Plot, Span},
+        paint::Surface,
+        scale::within,
+        theme::Theme,
+        trace::{self, LINES_MAX, Scene},
+    },
+    format,
+    hooks::use_seconds,
+    platform,
+    stores::{
+        stats::StatsStore,
+        track::{Line, Track},
+    },
+};
+
+/// Ranges longer than this need a date beside the time.
+const DATED_FROM_MS: f64 = 72_000_000.0;
+
+/// Props of [`SeriesChart`].
+#[derive(Clone, Debug, Properties)]
+pub struct Props {
+    /// What is drawn; compared by `revision`.
+    pub track: Rc<dyn Shown>,
+    /// Its heading, for those who do not see it.
+    pub title: AttrValue,
+    /// Time that is shown, milliseconds.
+    pub range_ms: f64,
+    /// Less is shown while there is less.
+    #[prop_or_default]
+    pub grows: bool,
+    /// The figures are not of now.
+    pub stale: bool,
+    /// The crosshair moves by keyboard, too.
+    #[prop_or_default]
+    pub keys: bool,
+}
+
+/// What holds a track.
+pub trait Shown: std::fmt::Debug {
+    /// The track.
+    fn track(&self) -> &Track;
+}
+
+impl PartialEq for Props {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.track, &other.track)
+            && self.title == other.title
+            && self.range_ms == other.range_ms
+            && self.stale == other.stale
+    }
+}
+
+/// What is read at `t_ms`: `78.4 % at 14:31:07` of a single line.
+fn reading(track: &Track, t_ms: f64, range_ms: f64) -> String {
+    let offset_min = platform::zone_offset_min(t_ms);
+    let clock = |t_ms: f64| {
+        #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+        let at_ms = t_ms as i64;
+        if range_ms > DATED_FROM_MS {
+            format!(
+                "{} {}",
+                format::date(at_ms, offset_min),
+                format::clock_minutes(at_ms, offset_min)
+            )
+        } else {
+            format::clock(at_ms, offset_min)
+        }
+    };
+    let with_unit = |line: &Line, value: f64| {
+        let space = if line.unit.is_empty() { "" } else { " " };
+        format!("{}{space}{}", format::value(value), line.unit)
+    };
+    let lines = &track.lines[..track.lines.len().min(LINES_MAX)];
+    let samples: Vec<_> = lines
+        .iter()
+        .filter_map(|line| Some((line, trace::reading(line, track.step_ms, t_ms)?)))
+        .collect();
+    match samples.as_slice() {
+        [] => format!("no data at {}", clock(t_ms)),
+        [(line, sample)] => {
+            let single = lines.len() == 1;
+            let step = line.steps.iter().find(|step| step.t_ms == sample.t_ms);
+            let ends = step.filter(|step| single && step.least < step.greatest);
+            let ends = ends.map_or_else(String::new, |step| {
+                format!(
+                    " ({} to {})",
+                    format::value(step.least),
+                    format::value(step.greatest)
+                )
+            });
+            format!(
+                "{} at {}{ends}",
+                with_unit(line, sample.value),
+                clock(sample.t_ms)
+            )
+        }
+        several => {
+            let values: Vec<String> = several
+                .iter()
+                .map(|(line, sample)| with_unit(line, sample.value))
+                .collect();
+            format!("{} at {}", values.join(" · "), clock(t_ms))
+        }
+    }
+}
+
+/// The chart in one sentence.
+fn summary(title: &str, track: &Track, span: &Span) -> String {
+    let mut ends = (f64::INFINITY, f64::NEG_INFINITY);
+    for line in &track.lines {
+        for step in &line.steps {
+            if step.t_ms >= span.from_ms && step.mean.is_finite() {
+                ends = (ends.0.min(step.least), ends.1.max(step.greatest));
+            }
+        }
+    }
+    let Some(last) = track.last().filter(|_| ends.0 <= ends.1) else {
+        return format!("{title}, no figures in this time");
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "a range in milliseconds")]
+    let range = format::duration(span.length_ms() as i64);
+    format!(
+        "{title}, last {range}: newest {}, between {} and {}",
+        format::value(last.value),
+        format::value(ends.0),
+        format::value(ends.1)
+    )
+}
+
+/// See the module.
+#[component]
+pub fn SeriesChart(props: &Props) -> Html {
+    use_seconds();
+    let area = use_node_ref();
+    let canvas = use_node_ref();
+    let cursor = use_state_eq(|| None::<f64>);
+    let sizes = use_state_eq(|| 0_u32);
+    let stats = use_dispatch::<StatsStore>();
+    {
+        let sizes = sizes.clone();
+        use_effect_with((), move |()| {
+            let count = std::cell::Cell::new(0);
+            let listener = EventListener::new(&window(), "resize", move |_| {
+                count.set(count.get() + 1);
+                sizes.set(count.get());
+            });
+            move || drop(listener)
+        });
+    }
+
+    let track = Rc::clone(&props.track);
+    let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
+    let first_ms = track
+        .track()
+        .lines
+        .iter()
+        .filter_map(|line| Some(line.steps.first()?.t_ms))
+        .reduce(f64::min);
+    let first_ms = if props.grows {
+        first_ms
+    } else {
+        Some(f64::NEG_INFINITY)
+    };
+    let span = Span::ending(now_ms, props.range_ms, first_ms, 1_000.0);
+
+    {
+        let (area, canvas, track) = (area.clone(), canvas.clone(), Rc::clone(&track));
+        let (cursor, stale) = (*cursor, props.stale);
+        // After each rendering: that is when something has changed.
+        use_effect(move || {
+            if let (Some(area), Some(canvas)) =
+                (area.cast::<Element>(), canvas.cast::<HtmlCanvasElement>())
+            {
+                paint(&area, &canvas, |surface, theme| {
+                    trace::paint(
+                        surface,
+                        theme,
+                        &Scene {
+                            track: track.track(),
+                            span,
+                            cursor,
+                            stale,
+                            offset_min: platform::zone_offset_min(now_ms),
+                        },
+                    );
+                });
+            }
+        });
+    }
+
+    let pointed = {
+        let (area, cursor) = (area.clone(), cursor.setter());
+        Callback::from(move |event: PointerEvent| {
+            if let Some(area) = area.cast::<Element>() {
+                let bounds = area.get_bounding_client_rect();
+                let scale = Theme::read().scale;
+                let plot = Plot::inside(bounds.width(), bounds.height(), scale);
+                let fraction = plot.fraction(f64::from(event.client_x()) - bounds.left());
+                cursor.set(Some(span.at_fraction(fraction)));
+            }
+        })
+    };
+    let left = {
+        let cursor = cursor.setter();
+        Callback::from(move |_: PointerEvent| cursor.set(None))
+    };
+    let words = cursor.map(|at| reading(track.track(), at, props.range_ms));
+    let slider = props.keys.then(|| {
+        let (cursor, track) = (cursor.clone(), Rc::clone(&track));
+        let blurred = cursor.setter();
+        let onkeydown = move |event: KeyboardEvent| {
+            if event.ctrl_key() || event.meta_key() || event.alt_key() {
+                return;
+            }
+            let by = if event.shift_key() { 10 } else { 1 };
+            let by = match event.key().as_str() {
+                "ArrowLeft" | "ArrowDown" => -by,
+                "ArrowRight" | "ArrowUp" => by,
+                "PageDown" => -10,
+                "PageUp" => 10,
+                "Home" => -1_000_000,
+                "End" => 1_000_000,
+                "Escape" => return cursor.set(None),
+                _ => return,
+            };
+            event.prevent_default();
+            cursor.set(trace::neighbour(track.track(), &span, *cursor, by));
+        };
+        html! {
+            <div
+                class="chart__slider"
+                role="slider"
+                tabindex="0"
+                aria-label={format!("{}: arrow keys read figures", props.title)}
+                aria-valuemin="0"
+                aria-valuenow="0"
+                aria-valuetext={words.clone().unwrap_or_else(|| "no figure chosen".to_owned())}
+                {onkeydown}
+                onblur={move |_| blurred.set(None)}
+            ></div>
+        }
+    });
+    html! {
+        <div
+            class="chart-area"
+            ref={area}
+            onpointermove={pointed.clone()}
+            onpointerdown={pointed}
+            onpointerleave={left.clone()}
+            onpointercancel={left}
+        >
+            <canvas
+                class="chart__canvas"
+                ref={canvas}
+                role="img"
+                aria-label={summary(&props.title, track.track(), &span)}
+            ></canvas>
+            { slider }
+            <span class="chart__reading">{ words }</span>
+        </div>
+    }
+}
+
+/// Makes `canvas` as large as `area` in device pixels, and lets `draw` paint on it.
+fn paint(area: &Element, canvas: &HtmlCanvasElement, draw: impl FnOnce(&Surface<'_>, &Theme)) {
+    let bounds = area.get_bounding_client_rect();
+    let (width, height) = (bounds.width(), bounds.height());
+    if width < 1.0 || height < 1.0 {
+        return;
+    }
+    let ratio = within(window().device_pixel_ratio(), 0.5, 4.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a size in pixels"
+    )]
+    let (across, down) = (
+        (width * ratio).round() as u32,
+        (height * ratio).round() as u32,
+    );
+    if (canvas.width(), canvas.height()) != (across, down) {
+        canvas.set_width(across);
+        canvas.set_height(down);
+    }
+    let context = canvas.get_context("2d").ok().flatten();
+    let Some(Ok(context)) = context.map(JsCast::dyn_into::<CanvasRenderingContext2d>) else {
+        return;
+    };
+    let theme = Theme::read();
+    let surface = Surface {
+        context: &context,
+        size: (width, height),
+        ratio,
+        plot: Plot::inside(width, height, theme.scale),
+    };
+    draw(&surface, &theme);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::track::Sample;
+
+    #[test]
+    fn says_what_is_seen() {
+        let span = Span {
+            from_ms: 0.0,
+            to_ms: 300_000.0,
+        };
+        let mut track = Track::default();
+        assert_eq!(
+            summary("queue_depth", &track, &span),
+            "queue_depth, no figures in this time"
+        );
+        for (t_ms, value) in [(1_000.0, 4.0), (2_000.0, 42.0)] {
+            track.add("queue_depth", "", &[Sample { t_ms, value }], 1e9);
+        }
+        assert_eq!(
+            summary("queue_depth", &track, &span),
+            "queue_depth, last 5 min: newest 42, between 4 and 42"
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! Live queries on `/ws` as the page lives them: which selectors it watches, how it resumes them
+//! after a lost connection, and what comes. A pure state machine like [`super::feed`]; the
+//! connection itself is kept by [`super::link`].
+//!
+//! **Invariant**: after [`Rooms::opened`] the server is asked for exactly what is wanted, and a
+//! frame that was seen is never heard of twice.
+
+use super::json::{Json, quote};
+use crate::stores::{
+    series::Series,
+    track::{Line, Sample},
+};
+
+/// What is to be watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Want {
+    /// Which series.
+    pub selector: String,
+    /// Steps of history at most, for each.
+    pub points_max: u32,
+    /// How far back the history goes.
+    pub back_ms: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Watch {
+    want: Want,
+    /// The newest frame that came: which feed, and where in it.
+    place: Option<(String, u64)>,
+}
+
+/// What came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// From now on the page hears of series that come and go; so many there are.
+    Catalog(u64),
+    /// New series, and how many there are now.
+    Appeared(u64, Vec<Series>),
+    /// Keys of series that have gone, and how many there are now.
+    Vanished(u64, Vec<String>),
+    /// The history of a selector, in place of all that came before.
+    History {
+        /// As it was asked for.
+        selector: String,
+        /// Length of a step.
+        step_ms: f64,
+        /// What there is.
+        lines: Vec<Line>,
+    },
+    /// New samples, by the key of their series.
+    Samples {
+        /// As it was asked for.
+        selector: String,
+        /// Each with what it is called and counted in, where the server said so.
+        runs: Vec<(String, String, Vec<Sample>)>,
+    },
+    /// The server refuses something, in its words.
+    Refused(String),
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Rooms {
+    open: bool,
+    watches: Vec<Watch>,
+}
+
+/// Asks for `watch`, behind what came already.
+fn ask(watch: &Watch) -> String {
+    let Want {
+        selector,
+        points_max,
+        back_ms,
+    } = &watch.want;
+    let place = match &watch.place {
+        Some((epoch, offset)) => format!(r#","epoch":{},"offset":{offset}"#, quote(epoch)),
+        None => String::new(),
+    };
+    format!(
+        r#"{{"action":"watch","match":{},"max_points":{points_max},"back_ms":{back_ms}{place}}}"#,
+        quote(selector)
+    )
+}
+
+impl Rooms {
+    /// The socket is open: what is to be said on it. The figures of the dashboard come by
+    /// another way; they are not wanted twice.
+    pub fn opened(&mut self) -> Vec<String> {
+        self.open = true;
+        let mut words = vec![
+            r#"{"action":"unsubscribe","channel":"dashboard"}"#.to_owned(),
+            r#"{"action":"catalog"}"#.to_owned(),
+        ];
+        words.extend(self.watches.iter().map(ask));
+        words
+    }
+
+    /// The socket is not open any more.
+    pub const fn closed(&mut self) {
+        self.open = false;
+    }
+
+    /// From now on exactly `wants` are wanted: what is to be said.
+    pub fn want(&mut self, wants: &[Want]) -> Vec<String> {
+        let mut words = Vec::new();
+        let open = self.open;
+        self.watches.retain(|watch| {
+            let kept = wants.contains(&watch.want);
+            if !kept && open {
+                words.push(format!(
+                    r#"{{"action":"unwatch","match":{}}}"#,
+                    quote(&watch.want.selector)
+                ));
+            }
+            kept
+        });
+        for want in wants {
+            if self.watches.iter().any(|watch| watch.want == *want) {
+                continue;
+            }
+            let watch = Watch {
+                want: want.clone(),
+                place: None,
+            };
+            if open {
+                words.push(ask(&watch));
+            }
+            self.watches.push(watch);
+        }
+        words
+    }
+
+    /// A text came: what it says, and what is to be answered.
+    pub fn text(&mut self, text: &str) -> (Option<Heard>, Option<String>) {
+        let json = Json::parse(text).unwrap_or_default();
+        let total = json.get("total").count().unwrap_or(0);
+        let selector = json.text_of("match");
+        let place = json.get("offset").count();
+        let place = place.map(|offset| (json.text_of("epoch").to_owned(), offset));
+        let watch = self
+            .watches
+            .iter_mut()
+            .find(|watch| watch.want.selector == selector);
+        let heard = match (json.text_of("type"), watch) {
+            ("catalog", _) => Heard::Catalog(total),
+            ("appeared", _) => {
+                let series = json.get("series").list().iter();
+                Heard::Appeared(total, series.filter_map(Series::read).collect())
+            }
+            ("vanished", _) => {
+                let keys = json.get("keys").list().iter();
+                let keys = keys.filter_map(|key| Some(key.text()?.to_owned()));
+                Heard::Vanished(total, keys.collect())
+            }
+            ("watched", Some(watch)) => {
+                watch.place = place;
+                Heard::History {
+                    selector: selector.to_owned(),
+                    step_ms: json.get("step_ms").number().unwrap_or(1_000.0).max(1.0),
+                    lines: json.get("series").list().iter().map(Line::read).collect(),
+                }
+            }
+            ("samples", Some(watch)) => {
+                let known = watch.place.as_ref();
+                let seen = known
+                    .zip(place.as_ref())
+                    .is_some_and(|(known, place)| known.0 == place.0 && known.1 >= place.1);
+                if seen {
+                    return (None, None);
+                }
+                watch.place = place;
+                let runs = json.get("series").list().iter();
+                Heard::Samples {
+                    selector: selector.to_owned(),
+                    runs: runs
+                        .map(|run| {
+                            let points = run.get("points").list().iter();
+                            (
+                                run.text_of("key").to_owned(),
+                                run.text_of("unit").to_owned(),
+                                points.filter_map(Sample::read).collect(),
+                            )
+                        })
+                        .collect(),
+                }
+            }
+            // Frames were left out: the stretch is asked for anew.
+            ("merged", Some(watch)) => {
+                watch.place = None;
+                return (None, Some(ask(watch)));
+            }
+            ("error", _) => Heard::Refused(json.text_of("text").to_owned()),
+            _ => return (None, None),
+        };
+        (Some(heard), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_shared::protocol::watch::WatchMessage;
+
+    use super::*;
+
+    fn want(selector: &str) -> Want {
+        Want {
+            selector: selector.into(),
+            points_max: 120,
+            back_ms: 300_000,
+        }
+    }
+
+    fn text(message: &WatchMessage) -> String {
+        serde_json::to_string(message).expect("JSON")
+    }
+
+    fn samples(epoch: &str, offset: u64) -> String {
+        text(&WatchMessage::Samples {
+            selector: "a".into(),
+            epoch: epoch.into(),
+            offset,
+            series: vec![pulseboard_shared::protocol::watch::SampleRun {
+                key: "a".into(),
+                points: vec![(1_000, Some(2.5)), (2_000, None)],
+                ..Default::default()
+            }],
+        })
+    }
+
+    #[test]
+    fn resumes_behind_what_it_saw() {
+        let mut rooms = Rooms::default();
+        assert!(rooms.want(&[want("a")]).is_empty(), "nothing is open");
+        let words = rooms.opened();
+        assert!(words[2].starts_with(r#"{"action":"watch","match":"a","max_points":120"#));
+        assert!(!words[2].contains("epoch"));
+        let watched = text(&WatchMessage::Watched {
+            selector: "a".into(),
+            epoch: "17".into(),
+            offset: 7,
+            step_ms: 2_500,
+            series: vec![],
+        });
+        assert!(matches!(
+            rooms.text(&watched).0,
+            Some(Heard::History {
+                step_ms: 2_500.0,
+                ..
+            })
+        ));
+        let (Some(Heard::Samples { runs, .. }), None) = rooms.text(&samples("17", 8)) else {
+            panic!("no samples");
+        };
+        assert_eq!(
+            runs[0].2[0],
+            Sample {
+                t_ms: 1_000.0,
+                value: 2.5
+            }
+        );
+        assert!(runs[0].2[1].value.is_nan());
+        assert_eq!(rooms.text(&samples("17", 8)), (None, None), "seen already");
+        rooms.closed();
+        let words = rooms.opened();
+        assert!(
+            words[2].ends_with(r#""epoch":"17","offset":8}"#),
+            "{words:?}"
+        );
+    }
+
+    #[test]
+    fn asks_for_what_is_new_and_leaves_the_rest() {
+        let mut rooms = Rooms::default();
+        rooms.opened();
+        assert_eq!(rooms.want(&[want("a"), want(r#"b{c="d"}"#)]).len(), 2);
+        let words = rooms.want(&[want(r#"b{c="d"}"#)]);
+        assert_eq!(words, [r#"{"action":"unwatch","match":"a"}"#]);
+        assert!(rooms.want(&[want(r#"b{c="d"}"#)]).is_empty());
+        // What still comes of it is not for anybody.
+        assert_eq!(rooms.text(&samples("17", 9)), (None, None));
+    }
+
+    #[test]
+    fn a_viewer_that_was_too_slow_asks_anew() {
+        let mut rooms = Rooms::default();
+        rooms.want(&[want("a")]);
+        rooms.opened();
+        rooms.text(&samples("17", 8));
+        let (None, Some(again)) =
+            rooms.text(r#"{"type":"merged","match":"a","epoch":"17","offset":20}"#)
+        else {
+            panic!("nothing is asked");
+        };
+        assert!(!again.contains("epoch"));
+    }
+
+    #[test]
+    fn hears_of_series_that_come_and_go() {
+        let mut rooms = Rooms::default();
+        let info = pulseboard_shared::protocol::series::SeriesInfo {
+            key: "queue_depth".into(),
+            name: "queue_depth".into(),
+            kind: "gauge".into(),
+            last: Some(42.0),
+            last_ms: 5,
+            ..Default::default()
+        };
+        let appeared = text(&WatchMessage::Appeared {
+            total: 13,
+            series: vec![info],
+        });
+        let (Some(Heard::Appeared(13, series)), None) = rooms.text(&appeared) else {
+            panic!("nothing appeared");
+        };
+        assert_eq!(
+            (series[0].key.as_str(), series[0].last),
+            ("queue_depth", 42.0)
+        );
+        let vanished = text(&WatchMessage::Vanished {
+            total: 12,
+            keys: vec!["queue_depth".into()],
+        });
+        assert_eq!(
+            rooms.text(&vanished).0,
+            Some(Heard::Vanished(12, vec!["queue_depth".into()]))
+        );
+        assert_eq!(
+            rooms.text(r#"{"type":"error","text":"Unknown action"}"#).0,
+            Some(Heard::Refused("Unknown action".into()))
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! What applications count, as the aggregate stream tells it.
+
+use crate::net::json::Json;
+
+/// Buckets that the server tells of, and that the chart has room for.
+pub const BUCKETS: usize = 10;
+
+/// What was tracked under one name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    /// The name.
+    pub name: String,
+    /// Items.
+    pub count: f64,
+    /// Sum of their values.
+    pub total: f64,
+    /// When the newest came, Unix milliseconds.
+    pub last_ms: f64,
+}
+
+/// What fell into one stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bucket {
+    /// Its beginning, Unix milliseconds.
+    pub start_ms: f64,
+    /// Items.
+    pub count: f64,
+    /// Sum of their values.
+    pub sum: f64,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Aggregate {
+    /// By name, in its order; `None` before the first event.
+    pub tallies: Option<Vec<Tally>>,
+    /// Of the asked name, newest first.
+    pub buckets: Vec<Bucket>,
+    /// The server's clock with them.
+    pub now_ms: f64,
+}
+
+impl Aggregate {
+    /// An event of the stream came; one that cannot be read changes nothing.
+    pub fn hear(&mut self, event: &str, data: &str) {
+        let Some(json) = Json::parse(data) else {
+            return;
+        };
+        let tallies = match event {
+            "init" => json.get("metrics"),
+            "update" => json.get("stats"),
+            _ => return,
+        };
+        let tally = |(name, tally): &(String, Json)| Tally {
+            name: name.clone(),
+            count: tally.get("count").number().unwrap_or(0.0),
+            total: tally.get("total").figure(),
+            last_ms: tally.get("lastUpdate").number().unwrap_or(0.0),
+        };
+        self.tallies = Some(tallies.entries().iter().map(tally).collect());
+        if event == "update" {
+            let bucket = |bucket: &Json| Bucket {
+                start_ms: bucket.get("timestamp").figure(),
+                count: bucket.get("count").number().unwrap_or(0.0),
+                sum: bucket.get("sum").figure(),
+            };
+            let series = json.get("timeSeries").list().iter();
+            self.buckets = series.map(bucket).collect();
+            self.now_ms = json.get("timestamp").number().unwrap_or(0.0);
+        }
+    }
+
+    /// Items in each of the newest [`BUCKETS`] stretches of `window_ms`, oldest first; what is
+    /// older is left out, and what held nothing is 0.
+    #[must_use]
+    pub fn activity(&self, window_ms: f64) -> [f64; BUCKETS] {
+        let newest = (self.now_ms / window_ms).floor();
+        let mut counts = [0.0; BUCKETS];
+        for bucket in &self.buckets {
+            let age = newest - (bucket.start_ms / window_ms).floor();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a cast saturates, and what is too large is left out"
+            )]
+            if let Some(count) = (age >= 0.0)
+                .then(|| (BUCKETS - 1).checked_sub(age as usize))
+                .flatten()
+                .and_then(|index| counts.get_mut(index))
+            {
+                *count += bucket.count;
+            }
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_shared::protocol::dashboard;
+
+    use super::*;
+
+    #[test]
+    fn takes_in_what_the_stream_tells() {
+        let tally = dashboard::Tally {
+            count: 3,
+            total: 4.5,
+            last_update_ms: 7,
+        };
+        let init = dashboard::Init {
+            metrics: [("page_view".to_owned(), tally)].into(),
+            connected_clients: 1,
+        };
+        let mut aggregate = Aggregate::default();
+        aggregate.hear("init", &serde_json::to_string(&init).expect("JSON"));
+        let tallies = aggregate.tallies.clone().expect("tallies");
+        assert_eq!(
+            (tallies[0].name.as_str(), tallies[0].count, tallies[0].total),
+            ("page_view", 3.0, 4.5)
+        );
+        let update = dashboard::Update {
+            stats: init.metrics,
+            time_series: vec![
+                dashboard::Bucket {
+                    count: 2,
+                    sum: 3.0,
+                    start_ms: 600_000,
+                },
+                dashboard::Bucket {
+                    count: 1,
+                    sum: 1.5,
+                    start_ms: 480_000,
+                },
+                dashboard::Bucket {
+                    count: 9,
+                    sum: 1.0,
+                    start_ms: 0,
+                },
+            ],
+            now_ms: 630_000,
+        };
+        aggregate.hear("update", &serde_json::to_string(&update).expect("JSON"));
+        aggregate.hear("update", "nonsense");
+        let activity = aggregate.activity(60_000.0);
+        assert_eq!(activity, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0]);
+    }
+}

@@ -1,0 +1,501 @@
+//! The tenant's series, as far as this page follows them: the newest that were pushed, and what
+//! is opened. The list of all is the server's; the page asks for a part of it at a time.
+
+use std::rc::Rc;
+
+use pulseboard_shared::BuiltIn;
+use yewdux::store::Store;
+
+use super::track::{Line, Sample, Track};
+use crate::net::{
+    json::Json,
+    rooms::{Heard, Want},
+};
+
+/// Newest series shown on the overview; more would be a list, and that is another view.
+pub const FRESH_MAX: usize = 12;
+
+/// How far back a chart on the overview looks.
+pub const FRESH_BACK_MS: u32 = 300_000;
+
+/// Steps of a chart on the overview, of 2.5 s.
+const FRESH_POINTS: u32 = 120;
+
+/// Of what an opened chart watches beside the history that it asks for.
+const OPENED_BACK_MS: u32 = 60_000;
+
+/// A series has stopped after so many of its intervals without a sample.
+const STOPPED_INTERVALS: f64 = 3.0;
+
+/// And not before this long; nor is one that came once stopped before this long.
+const STOPPED_MS_MIN: f64 = 3_000.0;
+const ONCE_MS: f64 = 60_000.0;
+
+/// Series of the host, which have views of their own.
+const HOST: [&str; 12] = [
+    "errors_per_sec",
+    "load_average",
+    "uptime_seconds",
+    "swap_usage",
+    "cpu_core_usage",
+    "process_count",
+    "temperature",
+    "disk_usage",
+    "disk_read",
+    "disk_write",
+    "network_receive",
+    "network_transmit",
+];
+
+/// One series as the server lists it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// `name{label="value",…}`: also the selector of just this one.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// Unit of its figures; often empty.
+    pub unit: String,
+    /// `gauge`, `counter`, `distribution` or `unknown`.
+    pub kind: String,
+    /// The server says that it has stopped.
+    pub stopped: bool,
+    /// Milliseconds between samples; `None` before the second.
+    pub interval_ms: Option<f64>,
+    /// Newest figure; NaN for what is no finite number.
+    pub last: f64,
+    /// When that was.
+    pub last_ms: f64,
+    /// Growth a second, of a counter.
+    pub rate: Option<f64>,
+    /// Means of equal stretches, oldest first; NaN where there was nothing.
+    pub spark: Vec<f64>,
+}
+
+impl Series {
+    /// Reads one; `None` for what has no key.
+    #[must_use]
+    pub fn read(json: &Json) -> Option<Self> {
+        Some(Self {
+            key: json.get("key").text()?.to_owned(),
+            name: json.text_of("name").to_owned(),
+            unit: json.text_of("unit").to_owned(),
+            kind: json.text_of("kind").to_owned(),
+            stopped: json.text_of("state") == "stopped",
+            interval_ms: json.get("interval_ms").number(),
+            last: json.get("last").figure(),
+            last_ms: json.get("last_ms").number().unwrap_or(0.0),
+            rate: json.get("rate").number(),
+            spark: json.get("spark").list().iter().map(Json::figure).collect(),
+        })
+    }
+
+    /// What follows the name in the key: the labels in braces, or nothing.
+    #[must_use]
+    pub fn labels(&self) -> &str {
+        self.key.strip_prefix(self.name.as_str()).unwrap_or("")
+    }
+
+    /// It is not the host's own.
+    #[must_use]
+    pub fn is_pushed(&self) -> bool {
+        BuiltIn::from_name(&self.name).is_none() && !HOST.contains(&self.name.as_str())
+    }
+}
+
+/// Whether a series whose newest sample was at `last_ms` has stopped by `now_ms`.
+#[must_use]
+pub fn has_stopped(interval_ms: Option<f64>, last_ms: f64, now_ms: f64) -> bool {
+    let patience = interval_ms.map_or(ONCE_MS, |interval| {
+        (STOPPED_INTERVALS * interval).max(STOPPED_MS_MIN)
+    });
+    now_ms - last_ms > patience
+}
+
+/// A series that the overview shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fresh {
+    /// As listed when it came.
+    pub series: Series,
+    /// What it did since, and some minutes before.
+    pub track: Track,
+}
+
+impl Fresh {
+    /// The newest figure.
+    #[must_use]
+    pub fn last(&self) -> Sample {
+        let listed = Sample {
+            t_ms: self.series.last_ms,
+            value: self.series.last,
+        };
+        let heard = self.track.lines.first().and_then(|line| line.last);
+        heard
+            .filter(|heard| heard.t_ms >= listed.t_ms)
+            .unwrap_or(listed)
+    }
+}
+
+/// New samples: key and unit of their series, and they.
+type Run = (String, String, Vec<Sample>);
+
+/// Runs that came since the last history are held up to here; they come again with the next.
+const RECENT_MAX: usize = 2_000;
+
+/// What one chart of its own shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Opened {
+    /// Which series; empty for nothing.
+    pub selector: String,
+    /// History and what came since.
+    pub track: Track,
+    /// The history is here.
+    pub known: bool,
+    /// Which resolution each stretch of the history came from: its beginning and the name.
+    pub stretches: Vec<(f64, String)>,
+    /// How far back it is looked at.
+    back_ms: f64,
+    /// What came lately, for the next history may not hold it yet.
+    recent: Vec<Run>,
+}
+
+impl Opened {
+    fn add(&mut self, runs: &[Run], from_ms: f64) {
+        for (key, unit, samples) in runs {
+            let first = samples.partition_point(|sample| sample.t_ms < from_ms);
+            if first < samples.len() {
+                self.track.add(key, unit, &samples[first..], self.back_ms);
+            }
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, Store)]
+pub struct SeriesStore {
+    /// Newest first, at most [`FRESH_MAX`].
+    fresh: Rc<Vec<Rc<Fresh>>>,
+    /// All series of the tenant; `None` until that is known.
+    total: Option<u64>,
+    opened: Rc<Opened>,
+    /// Grows whenever series came or went, or may have.
+    changes: u64,
+    /// Grows with each connection on which series are heard of.
+    connections: u64,
+    revision: u64,
+}
+
+impl PartialEq for SeriesStore {
+    fn eq(&self, other: &Self) -> bool {
+        self.revision == other.revision
+    }
+}
+
+impl SeriesStore {
+    /// What is to be watched now.
+    #[must_use]
+    pub fn wants(&self) -> Vec<Want> {
+        let fresh = self.fresh.iter().map(|fresh| Want {
+            selector: fresh.series.key.clone(),
+            points_max: FRESH_POINTS,
+            back_ms: FRESH_BACK_MS,
+        });
+        let mut wants: Vec<Want> = fresh
+            .filter(|want| want.selector != self.opened.selector)
+            .collect();
+        if !self.opened.selector.is_empty() {
+            wants.push(Want {
+                selector: self.opened.selector.clone(),
+                points_max: FRESH_POINTS,
+                back_ms: OPENED_BACK_MS,
+            });
+        }
+        wants
+    }
+
+    /// The server's list; `whole` when there are no others.
+    pub fn list(&mut self, list: &[Series], whole: bool) {
+        if whole {
+            let listed = |key: &str| list.iter().any(|series| series.key == key);
+            Rc::make_mut(&mut self.fresh).retain(|fresh| listed(&fresh.series.key));
+        }
+        for series in list {
+            self.take_in(series);
+        }
+        self.revision += 1;
+    }
+
+    /// `selector` is opened, to be looked at `back_ms` back; nothing when it is empty.
+    pub fn open(&mut self, selector: &str, back_ms: f64) {
+        if self.opened.selector != selector || self.opened.back_ms != back_ms {
+            let opened = Rc::make_mut(&mut self.opened);
+            let recent = if opened.selector == selector {
+                std::mem::take(&mut opened.recent)
+            } else {
+                Vec::new()
+            };
+            *opened = Opened {
+                selector: selector.to_owned(),
+                back_ms,
+                recent,
+                ..Opened::default()
+            };
+            self.revision += 1;
+        }
+    }
+
+    /// The answer of `/api/v1/range` for what is opened.
+    pub fn history(&mut self, answer: &Json) {
+        let opened = Rc::make_mut(&mut self.opened);
+        opened.known = true;
+        opened.track = Track {
+            step_ms: answer.get("step_ms").number().unwrap_or(1_000.0).max(1.0),
+            lines: answer.get("series").list().iter().map(Line::read).collect(),
+        };
+        opened.stretches.clear();
+        for stretch in answer.get("stretches").list() {
+            let name = stretch.text_of("resolution");
+            if opened.stretches.last().is_none_or(|last| last.1 != name) {
+                let from_ms = stretch.get("from_ms").figure();
+                opened.stretches.push((from_ms, name.to_owned()));
+            }
+        }
+        let recent = std::mem::take(&mut opened.recent);
+        opened.add(&recent, answer.get("end_ms").number().unwrap_or(0.0));
+        opened.recent = recent;
+        self.revision += 1;
+    }
+
+    /// Something came on the live connection.
+    pub fn hear(&mut self, heard: &Heard) {
+        match heard {
+            Heard::Catalog(total) => {
+                self.total = Some(*total);
+                self.changes += 1;
+                self.connections += 1;
+            }
+            Heard::Appeared(total, series) => {
+                self.total = Some(*total);
+                self.changes += 1;
+                for series in series {
+                    self.take_in(series);
+                }
+            }
+            Heard::Vanished(total, keys) => {
+                self.total = Some(*total);
+                self.changes += 1;
+                let fresh = Rc::make_mut(&mut self.fresh);
+                fresh.retain(|fresh| !keys.contains(&fresh.series.key));
+            }
+            Heard::History {
+                selector,
+                step_ms,
+                lines,
+            } => {
+                if let Some(fresh) = self.find(selector) {
+                    fresh.track = Track {
+                        step_ms: *step_ms,
+                        lines: lines.clone(),
+                    };
+                }
+            }
+            Heard::Samples { selector, runs } => {
+                if *selector == self.opened.selector {
+                    let opened = Rc::make_mut(&mut self.opened);
+                    if opened.known {
+                        opened.add(runs, f64::MIN);
+                    }
+                    opened.recent.extend_from_slice(runs);
+                    let excess = opened.recent.len().saturating_sub(RECENT_MAX);
+                    opened.recent.drain(..excess);
+                }
+                if let Some(fresh) = self.find(selector) {
+                    for (key, unit, samples) in runs {
+                        fresh
+                            .track
+                            .add(key, unit, samples, f64::from(FRESH_BACK_MS));
+                    }
+                }
+            }
+            Heard::Refused(_) => return,
+        }
+        self.revision += 1;
+    }
+
+    fn find(&mut self, key: &str) -> Option<&mut Fresh> {
+        let fresh = Rc::make_mut(&mut self.fresh);
+        let found = fresh.iter_mut().find(|fresh| fresh.series.key == key)?;
+        Some(Rc::make_mut(found))
+    }
+
+    /// Puts a series in its place among the newest; one that is there stays where it is.
+    fn take_in(&mut self, series: &Series) {
+        if !series.is_pushed()
+            || self
+                .fresh
+                .iter()
+                .any(|fresh| fresh.series.key == series.key)
+        {
+            return;
+        }
+        let fresh = Rc::make_mut(&mut self.fresh);
+        let place_of = |series: &Series| (series.stopped, -series.last_ms);
+        let place = fresh.partition_point(|other| place_of(&other.series) < place_of(series));
+        fresh.insert(
+            place,
+            Rc::new(Fresh {
+                series: series.clone(),
+                track: Track::default(),
+            }),
+        );
+        fresh.truncate(FRESH_MAX);
+    }
+
+    /// The newest that were pushed.
+    #[must_use]
+    pub fn select_fresh(&self) -> SameFresh {
+        SameFresh(Rc::clone(&self.fresh))
+    }
+
+    /// All series of the tenant.
+    #[must_use]
+    pub const fn select_total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Grows whenever the list of all may be another one.
+    #[must_use]
+    pub const fn select_changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Grows with each connection on which series are heard of.
+    #[must_use]
+    pub const fn select_connections(&self) -> u64 {
+        self.connections
+    }
+
+    /// What is opened.
+    #[must_use]
+    pub fn select_opened(&self) -> SameOpened {
+        SameOpened(Rc::clone(&self.opened))
+    }
+}
+
+/// Compared by where it is, not by what is in it.
+#[derive(Clone, Debug)]
+pub struct SameFresh(pub Rc<Vec<Rc<Fresh>>>);
+
+impl PartialEq for SameFresh {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Likewise.
+#[derive(Clone, Debug)]
+pub struct SameOpened(pub Rc<Opened>);
+
+impl PartialEq for SameOpened {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use yewdux::{Context, Dispatch};
+
+    use super::*;
+
+    fn series(key: &str, last_ms: f64) -> Series {
+        Series {
+            key: key.into(),
+            name: key.split('{').next().unwrap_or_default().into(),
+            last: 1.0,
+            last_ms,
+            ..Series::default()
+        }
+    }
+
+    fn keys(store: &SeriesStore) -> Vec<String> {
+        let fresh = store.fresh.iter();
+        fresh.map(|fresh| fresh.series.key.clone()).collect()
+    }
+
+    #[test]
+    fn the_newest_come_first_and_the_hosts_own_do_not() {
+        let dispatch = Dispatch::<SeriesStore>::new(&Context::new());
+        let listed = [
+            series("cpu_usage", 9.0),
+            series("load_average{period=\"1\"}", 9.0),
+            series("a", 1.0),
+            series("b", 2.0),
+        ];
+        dispatch.reduce_mut(|store| store.list(&listed, false));
+        assert_eq!(keys(&dispatch.get()), ["b", "a"]);
+        dispatch
+            .reduce_mut(|store| store.hear(&Heard::Appeared(5, vec![series("c{x=\"1\"}", 3.0)])));
+        let store = dispatch.get();
+        assert_eq!(keys(&store), ["c{x=\"1\"}", "b", "a"]);
+        assert_eq!(store.fresh[0].series.labels(), "{x=\"1\"}");
+        assert_eq!(store.wants().len(), 3);
+        assert_eq!((store.select_total(), store.select_changes()), (Some(5), 1));
+        dispatch.reduce_mut(|store| store.hear(&Heard::Vanished(4, vec!["b".into()])));
+        assert_eq!(keys(&dispatch.get()), ["c{x=\"1\"}", "a"]);
+        for index in 0..50 {
+            let appeared = Heard::Appeared(9, vec![series(&format!("s{index}"), f64::from(index))]);
+            dispatch.reduce_mut(|store| store.hear(&appeared));
+        }
+        assert_eq!(dispatch.get().fresh.len(), FRESH_MAX);
+        assert_eq!(keys(&dispatch.get())[0], "s49");
+    }
+
+    #[test]
+    fn samples_reach_the_chart_and_what_is_opened() {
+        let mut store = SeriesStore::default();
+        store.hear(&Heard::Appeared(1, vec![series("a", 1_000.0)]));
+        assert_eq!(store.fresh[0].last().value, 1.0);
+        store.open("a", 60_000.0);
+        assert_eq!(store.wants().len(), 1, "watched once");
+        let sample = Sample {
+            t_ms: 2_000.0,
+            value: 7.0,
+        };
+        store.hear(&Heard::Samples {
+            selector: "a".into(),
+            runs: vec![("a".into(), "ms".into(), vec![sample])],
+        });
+        assert_eq!(store.fresh[0].last(), sample);
+        let opened = store.select_opened().0;
+        assert!(!opened.known && opened.track.lines.is_empty());
+        let answer = r#"{"start_ms":0,"end_ms":1500,"step_ms":500,"aggregation":"avg",
+            "stretches":[{"from_ms":0,"to_ms":500,"resolution":"10s"},{"from_ms":500,"to_ms":700,"resolution":"raw"},
+            {"from_ms":700,"to_ms":1500,"resolution":"raw"}],
+            "series":[{"key":"a","name":"a","points":[[500,1.0,0.5,2.0]]}]}"#;
+        store.history(&Json::parse(answer).expect("JSON"));
+        let opened = store.select_opened().0;
+        let means: Vec<f64> = opened.track.lines[0]
+            .steps
+            .iter()
+            .map(|step| step.mean)
+            .collect();
+        assert_eq!(means, [1.0, 7.0], "what came meanwhile is not forgotten");
+        assert_eq!(
+            opened.stretches,
+            [(0.0, "10s".into()), (500.0, "raw".into())]
+        );
+        store.open("", 0.0);
+        assert!(store.select_opened().0.track.lines.is_empty());
+        store.list(&[series("b", 1.0)], true);
+        assert_eq!(keys(&store), ["b"], "what is gone is gone");
+    }
+
+    #[test]
+    fn stops_after_three_of_its_intervals() {
+        assert!(!has_stopped(Some(10_000.0), 0.0, 30_000.0));
+        assert!(has_stopped(Some(10_000.0), 0.0, 30_001.0));
+        assert!(!has_stopped(Some(100.0), 0.0, 2_900.0), "a hiccup");
+        assert!(!has_stopped(None, 0.0, 30_000.0), "it came once");
+    }
+}
