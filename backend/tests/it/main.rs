@@ -2,6 +2,7 @@
 //! vocabulary is in `support`.
 
 mod access;
+mod agents;
 mod alerts;
 mod chat;
 mod conformance;
@@ -18,6 +19,7 @@ mod push;
 mod requests;
 mod restart;
 mod rooms;
+mod series;
 mod shutdown;
 mod slow;
 mod stats;
@@ -25,4 +27,5 @@ mod support;
 mod tickets;
 mod tokens;
 mod track;
+mod watch;
 mod ws_metrics;

@@ -1,0 +1,177 @@
+//! The doors of agents: remote write, OTLP and StatsD.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{START_MS, TestServer, problem};
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn message(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    varint(out, u64::from(field << 3 | 2));
+    varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// `prometheus.WriteRequest` of one sample, packed.
+fn write_request(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
+    let mut series = Vec::new();
+    for (name, value) in labels {
+        let mut label = Vec::new();
+        message(&mut label, 1, name.as_bytes());
+        message(&mut label, 2, value.as_bytes());
+        message(&mut series, 1, &label);
+    }
+    let mut sample = vec![1 << 3 | 1];
+    sample.extend_from_slice(&value.to_le_bytes());
+    sample.push(2 << 3);
+    varint(&mut sample, at_ms as u64);
+    message(&mut series, 2, &sample);
+    let mut request = Vec::new();
+    message(&mut request, 1, &series);
+    snap::raw::Encoder::new()
+        .compress_vec(&request)
+        .expect("packs")
+}
+
+async fn last(server: &TestServer, tenant: &str, selector: &str) -> Value {
+    let list = server
+        .request(reqwest::Method::GET, "/api/v1/series")
+        .query(&[("tenant", tenant), ("match", selector)])
+        .send()
+        .await
+        .expect("an answer");
+    let list: Value = list.json().await.expect("JSON");
+    list["series"][0]["last"].clone()
+}
+
+#[tokio::test]
+async fn prometheus_writes_and_its_stale_marker_stops_a_series() {
+    let server = TestServer::start().await;
+    let send = |body: Vec<u8>| {
+        server
+            .request(reqwest::Method::POST, "/api/v1/write")
+            .header("x-tenant-id", "red")
+            .header("content-type", "application/x-protobuf")
+            .header("content-encoding", "snappy")
+            .body(body)
+            .send()
+    };
+    let labels = [("__name__", "up"), ("job", "node")];
+    let answer = send(write_request(&labels, 1.0, START_MS))
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 204);
+    assert_eq!(
+        answer.headers()["x-prometheus-remote-write-samples-written"],
+        "1"
+    );
+    assert_eq!(last(&server, "red", "up{job=\"node\"}").await, 1.0);
+    assert_eq!(last(&server, "blue", "up").await, Value::Null);
+    let stale = f64::from_bits(0x7ff0_0000_0000_0002);
+    assert_eq!(
+        send(write_request(&labels, stale, START_MS + 1))
+            .await
+            .expect("an answer")
+            .status(),
+        204
+    );
+    let list = server.json("/api/v1/series?tenant=red&match=up").await;
+    assert_eq!(list["series"][0]["state"], "stopped");
+    let old = send(write_request(&labels, 1.0, 0))
+        .await
+        .expect("an answer");
+    assert_eq!(old.status(), 400);
+    assert_eq!(
+        old.headers()["x-prometheus-remote-write-samples-written"],
+        "0"
+    );
+    problem(send(b"no snappy".to_vec()).await.expect("an answer"), 400).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn opentelemetry_metrics_come_in_as_json_with_partial_success() {
+    let server = TestServer::start().await;
+    let nanos = (START_MS * 1_000_000).to_string();
+    let body = json!({"resourceMetrics": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
+        "scopeMetrics": [{"metrics": [
+            {"name": "orders", "unit": "1", "sum": {"aggregationTemporality": 2, "isMonotonic": true,
+                "dataPoints": [{"timeUnixNano": nanos, "asInt": "12"}]}},
+            {"name": "temp", "gauge": {"dataPoints": [
+                {"timeUnixNano": nanos, "asDouble": 20.5},
+                {"timeUnixNano": "1000000000", "asDouble": 1.0},
+            ]}},
+        ]}],
+    }]});
+    let send = |body: String, kind: &'static str| {
+        server
+            .request(reqwest::Method::POST, "/v1/metrics")
+            .header("x-tenant-id", "red")
+            .header("content-type", kind)
+            .body(body)
+            .send()
+    };
+    let answer = send(body.to_string(), "application/json")
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["partialSuccess"]["rejectedDataPoints"], "1");
+    assert_eq!(last(&server, "red", "orders{job=\"shop\"}").await, 12.0);
+    assert_eq!(last(&server, "red", "temp").await, 20.5);
+    assert_eq!(last(&server, "blue", "temp").await, Value::Null);
+    let wrong = send("{".to_owned(), "application/json")
+        .await
+        .expect("an answer");
+    assert_eq!(wrong.status(), 400);
+    let status: Value = wrong.json().await.expect("JSON");
+    assert_eq!(status["code"], 3);
+    assert_eq!(
+        send(String::new(), "text/plain")
+            .await
+            .expect("an answer")
+            .status(),
+        415
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn statsd_datagrams_are_added_up_and_flushed_every_ten_seconds() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let server = TestServer::start_with(|settings| settings.statsd_addr = Some(address)).await;
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    for datagram in [
+        "page.views:1|c\npage.views:2|c|@0.5\n",
+        "queue:7|g|#env:prod\nbroken\n",
+    ] {
+        socket.send_to(datagram.as_bytes(), address).expect("sent");
+    }
+    server
+        .eventually("all lines are read", async || {
+            server.own_metric("pulseboard_statsd_lines_total").await == 3
+        })
+        .await;
+    server.clock.advance(Duration::from_secs(10));
+    server
+        .eventually("the sums are flushed", async || {
+            last(&server, "default", "page.views").await == json!(5.0)
+        })
+        .await;
+    assert_eq!(last(&server, "default", "queue{env=\"prod\"}").await, 7.0);
+    let counts = server.json("/api/v1/ingest").await;
+    assert_eq!(counts["refused"], json!({"malformed": 1}));
+    server.stop().await;
+}

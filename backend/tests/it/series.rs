@@ -1,0 +1,195 @@
+//! `GET /api/v1/series`, `/api/v1/range` and `/api/v1/windows`, each with two tenants.
+
+use serde_json::{Value, json};
+
+use crate::support::{START_MS, TestServer, problem};
+
+async fn push(server: &TestServer, tenant: &str, body: String) {
+    let answer = server
+        .request(reqwest::Method::POST, "/push")
+        .header("x-tenant-id", tenant)
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
+    let server = TestServer::start().await;
+    push(
+        &server,
+        "red",
+        "# TYPE http_requests counter\nhttp_requests{job=\"api\",code=\"200\"} 7\nhttp_requests{job=\"web\",code=\"200\"} 9\nqueue_depth 42\n"
+            .to_owned(),
+    )
+    .await;
+    push(&server, "blue", "secret_metric 1".to_owned()).await;
+    let keys = async |query: &str| -> Vec<String> {
+        let list = server
+            .json(&format!("/api/v1/series?tenant=red&{query}"))
+            .await;
+        let series = list["series"].as_array().expect("a list");
+        series
+            .iter()
+            .map(|one| one["key"].as_str().expect("a key").to_owned())
+            .collect()
+    };
+    assert_eq!(
+        keys("").await,
+        [
+            r#"http_requests{code="200",job="api"}"#,
+            r#"http_requests{code="200",job="web"}"#,
+            "queue_depth"
+        ]
+    );
+    assert_eq!(keys("search=API").await.len(), 1);
+    assert_eq!(
+        keys("search=http%20web").await,
+        [r#"http_requests{code="200",job="web"}"#]
+    );
+    assert_eq!(
+        keys("match=http_requests%7Bjob%3D~%22a.%2B%22%7D")
+            .await
+            .len(),
+        1
+    );
+    let page = server.json("/api/v1/series?tenant=red&limit=2").await;
+    assert_eq!((&page["total"], &page["matched"]), (&json!(3), &json!(3)));
+    let next = page["next"].as_str().expect("there is more");
+    let rest = server
+        .request(reqwest::Method::GET, "/api/v1/series")
+        .query(&[("tenant", "red"), ("after", next)])
+        .send()
+        .await
+        .expect("an answer");
+    let rest: Value = rest.json().await.expect("JSON");
+    assert_eq!(rest["series"][0]["key"], "queue_depth");
+    let one = &server
+        .json("/api/v1/series?tenant=red&match=queue_depth&spark=10")
+        .await["series"][0];
+    assert_eq!(
+        (&one["last"], &one["last_ms"], &one["state"]),
+        (&json!(42.0), &json!(START_MS), &json!("live"))
+    );
+    assert_eq!(one["spark"].as_array().map(Vec::len), Some(10));
+    assert_eq!(one["spark"][9], 42.0);
+    let red = server
+        .get("/api/v1/series?tenant=red")
+        .await
+        .text()
+        .await
+        .expect("text");
+    assert!(!red.contains("secret_metric"));
+    problem(server.get("/api/v1/series?match=a%7B").await, 400).await;
+    problem(server.get("/api/v1/series?limit=x").await, 400).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_hosts_own_series_are_there_and_marked() {
+    let mut server = TestServer::start().await;
+    server.tick(40.0).await;
+    push(&server, "default", "queue_depth 42".to_owned()).await;
+    let list = server.json("/api/v1/series").await;
+    for one in list["series"].as_array().expect("a list") {
+        let is_own = one["key"] != "queue_depth";
+        assert_eq!(one["own"].as_bool().unwrap_or_default(), is_own, "{one}");
+    }
+    let cpu = server.json("/api/v1/series?match=cpu_usage").await;
+    assert_eq!(
+        (&cpu["series"][0]["last"], &cpu["series"][0]["unit"]),
+        (&json!(40.0), &json!("%"))
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_range_has_minimum_and_maximum_and_says_where_it_is_from() {
+    let server = TestServer::start().await;
+    let lines: String = (0..60)
+        .map(|second| {
+            format!(
+                "load{{host=\"{}\"}} {second} {}\n",
+                ["a", "b"][second as usize % 2],
+                START_MS - 60_000 + second * 1000
+            )
+        })
+        .collect();
+    push(&server, "red", lines).await;
+    push(
+        &server,
+        "blue",
+        format!("load{{host=\"c\"}} 1000 {}\n", START_MS - 1000),
+    )
+    .await;
+    let from = START_MS - 60_000;
+    let answer = server
+        .json(&format!(
+            "/api/v1/range?tenant=red&match=load&start={from}&end={START_MS}&step=30s"
+        ))
+        .await;
+    assert_eq!(answer["step_ms"], 30_000);
+    assert_eq!(answer["stretches"][0]["resolution"], "raw");
+    let series = answer["series"].as_array().expect("a list");
+    assert_eq!(series.len(), 2);
+    assert_eq!(series[0]["labels"], json!({"host": "a"}));
+    assert_eq!(
+        series[0]["points"],
+        json!([[from, 14.0, 0.0, 28.0], [from + 30_000, 44.0, 30.0, 58.0]])
+    );
+    let grouped = server
+        .json(&format!(
+            "/api/v1/range?tenant=red&match=load&start={from}&end={START_MS}&step=1m&agg=sum&by="
+        ))
+        .await;
+    assert_eq!(grouped["series"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        grouped["series"][0]["points"][0][1],
+        json!((0..60).sum::<i32>() as f64)
+    );
+    for (query, status) in [
+        ("start=1", 400),
+        ("match=load&start=x", 400),
+        ("match=load&agg=median", 400),
+        ("match=load&start=-1h&step=1ms", 422),
+        ("match=load&start=5&end=4", 400),
+    ] {
+        let answer = server
+            .get(&format!("/api/v1/range?tenant=red&{query}"))
+            .await;
+        problem(answer, status).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn live_windows_have_percentiles() {
+    let server = TestServer::start().await;
+    let lines: String = (0..100)
+        .map(|number| format!("latency {number} {}\n", START_MS - 50_000 + number * 500))
+        .collect();
+    push(&server, "red", lines).await;
+    let windows = server
+        .json("/api/v1/windows?tenant=red&match=latency")
+        .await;
+    let minute = &windows[0]["windows"][0];
+    assert_eq!(
+        (&minute["seconds"], &minute["count"]),
+        (&json!(60), &json!(100))
+    );
+    assert_eq!(
+        (&minute["min"], &minute["max"], &minute["avg"]),
+        (&json!(0.0), &json!(99.0), &json!(49.5))
+    );
+    let p99 = minute["p99"].as_f64().expect("a number");
+    assert!((97.0..=100.0).contains(&p99), "{p99}");
+    assert_eq!(
+        server
+            .json("/api/v1/windows?tenant=blue&match=latency")
+            .await,
+        json!([])
+    );
+    server.stop().await;
+}
