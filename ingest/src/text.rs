@@ -264,9 +264,15 @@ impl Reader {
             if at > name_at
                 && let Some([b'=', b'"', ..]) = bytes.get(at..)
             {
-                let name = &line[name_at..at];
-                let value_at = at + 2;
-                at = self.value(line, value_at, |value| batch.label(name, value))?;
+                let name_length = at - name_at;
+                let end = quote_or_escape(bytes, at + 2);
+                if bytes.get(end) == Some(&b'"') {
+                    batch.label_of(&line[name_at..end], name_length)?;
+                    at = end + 1;
+                } else {
+                    let name = &line[name_at..at];
+                    at = self.value(line, at + 2, |value| batch.label(name, value))?;
+                }
             } else {
                 at = self.unusual_label(line, name_at, batch)?;
             }
@@ -353,9 +359,28 @@ impl Reader {
     }
 }
 
-/// The first `"` or `\` from a place on; the line's length when there is none.
-fn quote_or_escape(bytes: &[u8], from: usize) -> usize {
-    memchr::memchr2(b'"', b'\\', &bytes[from..]).map_or(bytes.len(), |length| from + length)
+/// The first `"` or `\` from a place on; the line's length when there is none. Eight bytes at a
+/// time: values are short, and a call of `memchr` takes longer than most of them.
+fn quote_or_escape(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let chunk = u64::from_le_bytes(*chunk);
+        // The lowest byte of which the high bit is set was zero, so it was the one looked for;
+        // those above it may be set by a borrow.
+        let quote = chunk ^ (ONES * b'"' as u64);
+        let escape = chunk ^ (ONES * b'\\' as u64);
+        let found =
+            (quote.wrapping_sub(ONES) & !quote | escape.wrapping_sub(ONES) & !escape) & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while at < bytes.len() && !matches!(bytes[at], b'"' | b'\\') {
+        at += 1;
+    }
+    at
 }
 
 /// Reads a quoted text with escapes; returns the place behind its closing quote.

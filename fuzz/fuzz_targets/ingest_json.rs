@@ -1,0 +1,34 @@
+//! JSON: any bytes are read, refused by item, or broken as a whole, which leaves nothing.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pulseboard_ingest::{
+    Batch,
+    json::{line, parse},
+};
+use pulseboard_series::KeyRef;
+
+fuzz_target!(|body: &[u8]| {
+    let mut batch = Batch::new();
+    if parse(body, &mut batch).is_err() {
+        assert!(batch.is_empty());
+    }
+    if let Ok(text) = std::str::from_utf8(body) {
+        line(1, text, &mut batch);
+    }
+    check(&batch);
+    assert!(batch.rows().iter().all(|row| row.value.is_finite()));
+});
+
+/// Every key is whole, every row has a place in the body.
+fn check(batch: &Batch) {
+    for row in batch.rows() {
+        let key = batch.key(row);
+        assert_eq!(KeyRef::checked(key.as_bytes()), Some(key));
+        assert!(row.line > 0);
+    }
+    for refused in batch.refused() {
+        assert!(!refused.reason.to_string().is_empty());
+    }
+}
