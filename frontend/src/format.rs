@@ -46,11 +46,12 @@ pub fn plain(value: f64) -> String {
 /// As few digits as a round tick needs: `0`, `25`, `0.5`, `1.25k` never (ticks are 1-2-5).
 #[must_use]
 pub fn tick(value: f64, step: f64) -> String {
-    let (value, step, suffix) = if step >= 1e12 {
+    // A letter in time: with its decimal, a figure has four characters at most.
+    let (value, step, suffix) = if step >= 1e11 {
         (value / 1e12, step / 1e12, "T")
-    } else if step >= 1e9 {
+    } else if step >= 1e8 {
         (value / 1e9, step / 1e9, "G")
-    } else if step >= 1e6 {
+    } else if step >= 1e5 {
         (value / 1e6, step / 1e6, "M")
     } else if step >= 1e4 {
         (value / 1e3, step / 1e3, "k")
@@ -330,6 +331,7 @@ mod tests {
             (3000.0, 1000.0, "3000"),
             (30_000.0, 10_000.0, "30k"),
             (2e6, 1e6, "2M"),
+            (1.1e9, 1e8, "1.1G"),
             (-1e-17, 0.2, "0"),
         ] {
             assert_eq!(tick(value, step), text, "{value} by {step}");

@@ -87,7 +87,16 @@ fn row(series: &Series, now_ms: f64) -> Html {
                 clippy::cast_sign_loss,
                 reason = "a positive number of milliseconds"
             )]
-            (None, Some(interval)) => format!("every {}", format::interval(interval as u64)),
+            (None, Some(interval)) if interval < 1_000.0 => {
+                format!("every {}", format::interval(interval as u64))
+            }
+            // As measured, to the tenth of a second.
+            (None, Some(interval)) if interval < 60_000.0 => {
+                let tenths = format::fixed(interval / 1_000.0, 1);
+                format!("every {} s", tenths.trim_end_matches(".0"))
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "some minutes")]
+            (None, Some(interval)) => format!("every {}", format::duration(interval as i64)),
             (None, None) => format!("once, {age} ago"),
         }
     };

@@ -220,7 +220,11 @@ impl SeriesStore {
             Rc::make_mut(&mut self.fresh).retain(|fresh| listed(&fresh.series.key));
         }
         for series in list {
-            self.take_in(series);
+            // The list does not say what is new; it only fills what is free.
+            let place = self.fresh.partition_point(|other| {
+                (other.series.stopped, -other.series.last_ms) <= (series.stopped, -series.last_ms)
+            });
+            self.take_in(series, place);
         }
         self.revision += 1;
     }
@@ -278,7 +282,10 @@ impl SeriesStore {
                 self.total = Some(*total);
                 self.changes += 1;
                 for series in series {
-                    self.take_in(series);
+                    if series.is_pushed() && !self.is_shown(&series.key) {
+                        Rc::make_mut(&mut self.fresh).truncate(FRESH_MAX - 1);
+                    }
+                    self.take_in(series, 0);
                 }
             }
             Heard::Vanished(total, keys) => {
@@ -328,27 +335,21 @@ impl SeriesStore {
         Some(Rc::make_mut(found))
     }
 
-    /// Puts a series in its place among the newest; one that is there stays where it is.
-    fn take_in(&mut self, series: &Series) {
-        if !series.is_pushed()
-            || self
-                .fresh
-                .iter()
-                .any(|fresh| fresh.series.key == series.key)
-        {
+    fn is_shown(&self, key: &str) -> bool {
+        self.fresh.iter().any(|fresh| fresh.series.key == key)
+    }
+
+    /// Puts a series in its place among the newest, if there is room; one that is there stays
+    /// where it is, with what is known of it.
+    fn take_in(&mut self, series: &Series, place: usize) {
+        if self.fresh.len() == FRESH_MAX || !series.is_pushed() || self.is_shown(&series.key) {
             return;
         }
-        let fresh = Rc::make_mut(&mut self.fresh);
-        let place_of = |series: &Series| (series.stopped, -series.last_ms);
-        let place = fresh.partition_point(|other| place_of(&other.series) < place_of(series));
-        fresh.insert(
-            place,
-            Rc::new(Fresh {
-                series: series.clone(),
-                track: Track::default(),
-            }),
-        );
-        fresh.truncate(FRESH_MAX);
+        let fresh = Fresh {
+            series: series.clone(),
+            track: Track::default(),
+        };
+        Rc::make_mut(&mut self.fresh).insert(place, Rc::new(fresh));
     }
 
     /// The newest that were pushed.
@@ -487,6 +488,15 @@ mod tests {
         );
         store.open("", 0.0);
         assert!(store.select_opened().0.track.lines.is_empty());
+        let known = Heard::History {
+            selector: "a".into(),
+            step_ms: 1.0,
+            lines: vec![Line::default()],
+        };
+        store.hear(&known);
+        store.list(&[series("a", 9.0), series("b", 1.0)], false);
+        assert_eq!(keys(&store), ["a", "b"]);
+        assert_eq!(store.fresh[0].track.lines.len(), 1, "its history stays");
         store.list(&[series("b", 1.0)], true);
         assert_eq!(keys(&store), ["b"], "what is gone is gone");
     }
