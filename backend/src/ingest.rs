@@ -21,7 +21,7 @@ use pulseboard_ingest::{
     decompress::{Coding, UnpackError, Unpacker},
     otlp::DeltaTotals,
 };
-use pulseboard_series::{Batch, batch::Refused};
+use pulseboard_series::{Batch, Reason, batch::Refused};
 use salvo::{
     Depot, Request,
     http::{StatusCode, header},
@@ -49,6 +49,13 @@ const BENCH_BYTES_MAX: usize = 4 << 20;
 
 /// Seconds after which a sender may try again.
 const RETRY_AFTER_S: u32 = 2;
+
+/// Place of that code in [`Reason::CODES`].
+const UNSUPPORTED: usize = Reason::CODES.len() - 1;
+const _: () = assert!(matches!(
+    Reason::CODES[UNSUPPORTED].as_bytes(),
+    b"unsupported"
+));
 
 /// What bodies share.
 #[derive(Debug)]
@@ -87,6 +94,9 @@ pub struct Taken<T> {
     pub refused: Vec<Refused>,
     /// All lines refused.
     pub refused_total: u64,
+    /// Of these, such as their format allows and nobody keeps: texts among an Influx line's
+    /// fields. Their senders cannot leave them away, and send the rest again when told so.
+    pub unsupported: u64,
     /// Why the samples are in memory alone, where they are.
     pub unsafe_because: Option<LogError>,
 }
@@ -209,6 +219,7 @@ pub async fn take<T: Send + 'static>(
         accepted: appended.accepted,
         refused: appended.refused,
         refused_total: appended.refused_total,
+        unsupported: appended.refused_by_code[UNSUPPORTED],
         unsafe_because,
     })
 }

@@ -2,7 +2,7 @@
 //! (CONTRACT section 8).
 //!
 //! A room comes into being when somebody joins it and goes [`EMPTY_ROOM_KEPT_MS`] after the last
-//! member left, so that a client whose connection dropped can resume; configured ones stay.
+//! member left, so that a client whose connection dropped can resume. Each tenant has its own.
 
 mod config;
 mod payload;
@@ -47,12 +47,29 @@ const EMPTY_ROOM_KEPT_MS: i64 = 60_000;
 /// All rooms.
 pub struct Rooms {
     /// Leaf lock, held to look up, make or remove a room.
-    rooms: Mutex<HashMap<String, Arc<Room>>>,
+    rooms: Mutex<Held>,
     configs: BTreeMap<String, Arc<RoomConfig>>,
     open: Arc<RoomConfig>,
     next_id: AtomicU64,
     clock: Clock,
     fanout: Fanout,
+}
+
+/// Rooms by tenant and name: a name is a room of its own for each tenant.
+#[derive(Default)]
+struct Held {
+    tenants: HashMap<Box<str>, HashMap<String, Arc<Room>>>,
+    count: usize,
+}
+
+impl Held {
+    fn get(&self, tenant: &str, name: &str) -> Option<&Arc<Room>> {
+        self.tenants.get(tenant)?.get(name)
+    }
+
+    fn all_unsorted(&self) -> impl Iterator<Item = &Arc<Room>> {
+        self.tenants.values().flat_map(HashMap::values)
+    }
 }
 
 /// One room.
@@ -154,14 +171,14 @@ impl Rooms {
     ///
     /// # Errors
     /// The role is too weak, or there are too many rooms.
-    pub fn enter(&self, name: &str, role: Role) -> Result<Arc<Room>, RoomError> {
+    pub fn enter(&self, tenant: &str, name: &str, role: Role) -> Result<Arc<Room>, RoomError> {
         self.check_role(name, role)?;
         let mut rooms = self.rooms.lock();
-        if let Some(room) = rooms.get(name) {
+        if let Some(room) = rooms.get(tenant, name) {
             room.members.fetch_add(1, Ordering::SeqCst);
             return Ok(Arc::clone(room));
         }
-        if rooms.len() >= ROOMS_MAX {
+        if rooms.count >= ROOMS_MAX {
             return Err(RoomError::TooMany);
         }
         let now_ms = self.clock.now_ms();
@@ -174,14 +191,19 @@ impl Rooms {
             members: AtomicUsize::new(1),
             empty_since_ms: AtomicI64::new(now_ms),
         });
-        rooms.insert(name.to_owned(), Arc::clone(&room));
+        rooms.count += 1;
+        rooms
+            .tenants
+            .entry(tenant.into())
+            .or_default()
+            .insert(name.to_owned(), Arc::clone(&room));
         Ok(room)
     }
 
     /// The room of this name, if it exists.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Room>> {
-        self.rooms.lock().get(name).cloned()
+    pub fn get(&self, tenant: &str, name: &str) -> Option<Arc<Room>> {
+        self.rooms.lock().get(tenant, name).cloned()
     }
 
     /// Turns an entered room into a membership.
@@ -197,8 +219,10 @@ impl Rooms {
     }
 
     /// Sends to a room; nobody is there to hear it where it does not exist. Returns the members.
-    pub fn send(&self, name: &str, payload: RoomPayload) -> usize {
-        let Some(room) = self.get(name) else { return 0 };
+    pub fn send(&self, tenant: &str, name: &str, payload: RoomPayload) -> usize {
+        let Some(room) = self.get(tenant, name) else {
+            return 0;
+        };
         let members = room.members();
         if members > 0 {
             room.feed.append(payload);
@@ -210,33 +234,64 @@ impl Rooms {
     ///
     /// # Errors
     /// The event is none of the room's, or its data does not fit; nothing is sent.
-    pub fn trigger(&self, name: &str, event: &str, data: &Value) -> Result<usize, EventError> {
+    pub fn trigger(
+        &self,
+        tenant: &str,
+        name: &str,
+        event: &str,
+        data: &Value,
+    ) -> Result<usize, EventError> {
+        let text = self.event_text(name, event, data)?;
+        Ok(self.send(tenant, name, RoomPayload::event(event, text)))
+    }
+
+    fn event_text(&self, name: &str, event: &str, data: &Value) -> Result<String, EventError> {
         self.config(name).check(name, event, data)?;
-        let text = crate::json_text(&RoomMessage::Event {
+        Ok(crate::json_text(&RoomMessage::Event {
             room: name,
             event,
             data,
-        });
-        Ok(self.send(name, RoomPayload::event(event, text)))
+        }))
+    }
+
+    /// The rooms of this name that have members: of one tenant, or of all.
+    fn inhabited(&self, tenant: Option<&str>, name: &str) -> Vec<Arc<Room>> {
+        let rooms = self.rooms.lock();
+        let is_wanted = |room: &&Arc<Room>| room.name == name && room.members() > 0;
+        match tenant {
+            Some(tenant) => rooms
+                .get(tenant, name)
+                .filter(is_wanted)
+                .cloned()
+                .into_iter()
+                .collect(),
+            None => rooms.all_unsorted().filter(is_wanted).cloned().collect(),
+        }
     }
 
     /// What every tick says: `update` to the dashboard, `metrics:update` to the operators.
     pub fn tell_tick(&self, stats: StatsReport, operations: impl FnOnce() -> Value) {
-        if self.has_members(DASHBOARD_ROOM) {
-            self.send(
-                DASHBOARD_ROOM,
-                RoomPayload::update(crate::json_text(&RoomMessage::Update { data: stats })),
-            );
+        let dashboards = self.inhabited(None, DASHBOARD_ROOM);
+        if !dashboards.is_empty() {
+            let text = crate::json_text(&RoomMessage::Update { data: stats });
+            for room in dashboards {
+                room.send(RoomPayload::update(text.clone()));
+            }
         }
-        if self.has_members(OPERATIONS_ROOM) {
-            self.trigger_own("metrics:update", &operations());
+        let rooms = self.inhabited(None, OPERATIONS_ROOM);
+        if !rooms.is_empty() {
+            self.trigger_own(rooms, "metrics:update", &operations());
         }
     }
 
     /// What every firing alert says to `operations`.
     pub fn tell_alert(&self, kept: &KeptAlert) {
         let alert = &kept.alert;
-        if alert.state != AlertState::Firing || !self.has_members(OPERATIONS_ROOM) {
+        if alert.state != AlertState::Firing {
+            return;
+        }
+        let rooms = self.inhabited(kept.tenant.as_deref(), OPERATIONS_ROOM);
+        if rooms.is_empty() {
             return;
         }
         let severity = match alert.severity {
@@ -244,6 +299,7 @@ impl Rooms {
             severity => severity,
         };
         self.trigger_own(
+            rooms,
             "alert:triggered",
             &json!({
                 "alertId": alert.id,
@@ -254,32 +310,42 @@ impl Rooms {
         );
     }
 
-    fn trigger_own(&self, event: &str, data: &Value) {
-        if let Err(error) = self.trigger(OPERATIONS_ROOM, event, data) {
-            tracing::error!(room.name = OPERATIONS_ROOM, %error, "an event of our own does not fit its schema");
+    fn trigger_own(&self, rooms: Vec<Arc<Room>>, event: &str, data: &Value) {
+        match self.event_text(OPERATIONS_ROOM, event, data) {
+            Ok(text) => {
+                for room in rooms {
+                    room.send(RoomPayload::event(event, text.clone()));
+                }
+            }
+            Err(error) => {
+                tracing::error!(room.name = OPERATIONS_ROOM, %error, "an event of our own does not fit its schema");
+            }
         }
-    }
-
-    fn has_members(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|room| room.members() > 0)
     }
 
     /// Lets rooms go that have been empty for a while; called about once a second.
     pub fn sweep(&self, now_ms: i64) {
-        self.rooms.lock().retain(|name, room| {
-            self.configs.contains_key(name)
-                || room.members() > 0
-                || now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
+        let mut rooms = self.rooms.lock();
+        rooms.tenants.retain(|_, rooms| {
+            rooms.retain(|_, room| {
+                room.members() > 0
+                    || now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
+            });
+            !rooms.is_empty()
         });
+        rooms.count = rooms.tenants.values().map(HashMap::len).sum();
     }
 
-    /// All rooms that this role may join, by name.
+    /// All rooms of a tenant that this role may join, by name.
     #[must_use]
-    pub fn list(&self, role: Role) -> Vec<RoomInfo> {
+    pub fn list(&self, tenant: &str, role: Role) -> Vec<RoomInfo> {
         let existing: BTreeMap<String, Arc<Room>> = self
             .rooms
             .lock()
-            .iter()
+            .tenants
+            .get(tenant)
+            .into_iter()
+            .flatten()
             .map(|(name, room)| (name.clone(), Arc::clone(room)))
             .collect();
         let names: std::collections::BTreeSet<&String> =
@@ -398,7 +464,7 @@ impl Drop for Membership {
 impl fmt::Debug for Rooms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rooms")
-            .field("rooms", &self.rooms.lock().len())
+            .field("rooms", &self.rooms.lock().count)
             .finish_non_exhaustive()
     }
 }

@@ -108,6 +108,8 @@ pub struct Appended {
     pub accepted: u64,
     /// The first lines refused, by parser or engine, sorted by line.
     pub refused: Vec<Refused>,
+    /// All lines refused, by [`Reason::CODES`].
+    pub refused_by_code: [u64; Reason::CODES.len()],
     /// All lines refused.
     pub refused_total: u64,
     /// Whether the samples are safe.
@@ -296,6 +298,7 @@ impl Engine {
         Appended {
             accepted: taking.accepted,
             refused,
+            refused_by_code: taking.refused_by_code,
             refused_total,
             safety: match &self.history {
                 Some(history) if !buffers.record.is_empty() => {

@@ -178,7 +178,7 @@ async fn write_influx(
     if let Some(error) = &taken.unsafe_because {
         return Err(ingest::not_safe(taken.accepted, error));
     }
-    if taken.refused_total == 0 {
+    if taken.refused_total == taken.unsupported {
         response.status_code(StatusCode::NO_CONTENT);
         return Ok(());
     }

@@ -9,16 +9,20 @@ use super::body::read_json;
 use crate::{
     app::App,
     error::AppError,
-    http::access,
+    http::{access, tenant::tenant},
     rooms::{EventError, RoomInfo},
 };
 
 /// The rooms that the caller may join, by name, with their members.
 #[handler]
-pub async fn list_rooms(depot: &mut Depot) -> Result<Json<Vec<RoomInfo>>, AppError> {
+pub async fn list_rooms(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<Vec<RoomInfo>>, AppError> {
     access::require_read(depot)?;
     let role = access::caller(depot)?.role;
-    Ok(Json(App::of(depot)?.rooms.list(role)))
+    let tenant = tenant(request, depot)?;
+    Ok(Json(App::of(depot)?.rooms.list(&tenant, role)))
 }
 
 /// What a triggered event did.
@@ -38,6 +42,7 @@ pub async fn trigger_event(
 ) -> Result<Json<Triggered>, AppError> {
     access::require_operate(depot)?;
     let app = App::of(depot)?;
+    let tenant = tenant(request, depot)?;
     let room = request.param::<String>("room").unwrap_or_default();
     check_channel(&room).map_err(AppError::bad_request)?;
     let role = access::caller(depot)?.role;
@@ -55,7 +60,10 @@ pub async fn trigger_event(
     let data = body
         .get("data")
         .ok_or_else(|| missing("/data", "any JSON value that fits the event"))?;
-    let members = app.rooms.trigger(&room, event, data).map_err(unfit)?;
+    let members = app
+        .rooms
+        .trigger(&tenant, &room, event, data)
+        .map_err(unfit)?;
     Ok(Json(Triggered {
         event: event.to_owned(),
         room,

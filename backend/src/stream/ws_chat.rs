@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::App,
     error::AppError,
-    http::access,
+    http::{access, tenant::tenant},
     rooms::{Membership, RoomPayload, RoomView},
     telemetry::StreamKind,
 };
@@ -34,6 +34,7 @@ pub async fn open_chat_socket(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let role = access::caller(depot)?.role;
+    let tenant = tenant(request, depot)?;
     let form = ws::asked_form(request)?;
     ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsChat)?;
@@ -49,6 +50,7 @@ pub async fn open_chat_socket(
         let mut inbound = ChatInbound {
             app: Arc::clone(&app),
             role,
+            tenant,
             viewer: viewer.id,
             place: None,
         };
@@ -75,6 +77,7 @@ fn system(text: &str) -> ServerMessage {
 struct ChatInbound {
     app: Arc<App>,
     role: Role,
+    tenant: String,
     viewer: u64,
     /// The one room that the client is in.
     place: Option<Membership>,
@@ -85,7 +88,7 @@ impl ChatInbound {
         let room = self
             .app
             .rooms
-            .enter(name, self.role)
+            .enter(&self.tenant, name, self.role)
             .map_err(|error| error.to_string())?;
         if let Some(old) = self.place.take() {
             viewer.unfollow(old.room().id);

@@ -103,8 +103,11 @@ struct RoomsInbound {
 
 impl RoomsInbound {
     fn join_at_opening(&mut self, viewer: &Arc<Viewer>) {
-        let rooms = &self.app.rooms;
-        match rooms.enter(DASHBOARD_ROOM, self.role) {
+        let app = Arc::clone(&self.app);
+        match app
+            .rooms
+            .enter(&self.tenant.name, DASHBOARD_ROOM, self.role)
+        {
             Ok(room) => {
                 // The cursor is placed before the figures are read: an update that falls between
                 // is sent after them, never lost.
@@ -118,7 +121,9 @@ impl RoomsInbound {
             }),
         }
         if self.role.administers()
-            && let Ok(room) = self.app.rooms.enter(OPERATIONS_ROOM, self.role)
+            && let Ok(room) = app
+                .rooms
+                .enter(&self.tenant.name, OPERATIONS_ROOM, self.role)
         {
             let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
             self.seat(viewer, room, cursor);
@@ -166,7 +171,7 @@ impl RoomsInbound {
         let room = self
             .app
             .rooms
-            .enter(name, self.role)
+            .enter(&self.tenant.name, name, self.role)
             .map_err(|error| error.to_string())?;
         let view = self.view(&room, asked);
         if asked.after.is_none() && self.memberships.contains_key(name) {
@@ -326,9 +331,11 @@ impl RoomsInbound {
                     channel: &channel,
                     data: &data,
                 });
-                self.app
-                    .rooms
-                    .send(&channel, RoomPayload::message(text, viewer.id));
+                self.app.rooms.send(
+                    &self.tenant.name,
+                    &channel,
+                    RoomPayload::message(text, viewer.id),
+                );
                 Ok(())
             }
             ClientAction::Watch(asked) => self.watch(viewer, &asked),

@@ -224,6 +224,10 @@ async fn influx_clients_find_their_doors() {
             .as_str()
             .is_some_and(|text| text.contains("line 2"))
     );
+    // A text among the fields is counted as refused, and no reason to send the rest again.
+    let answer = send("/write", format!("host os=\"linux\",up=1i {nanos}")).await;
+    assert_eq!(answer.expect("an answer").status(), 204);
+    assert_eq!(ingested(&server, "red").await["refused"]["unsupported"], 1);
     problem(
         send("/write?precision=fortnight", "a b=1".to_owned())
             .await
@@ -232,7 +236,7 @@ async fn influx_clients_find_their_doors() {
     )
     .await;
     assert_eq!(server.get("/ping").await.status(), 204);
-    assert_eq!(ingested(&server, "red").await["accepted"], 3);
+    assert_eq!(ingested(&server, "red").await["accepted"], 4);
     assert_eq!(ingested(&server, "blue").await["accepted"], 0);
     server.stop().await;
 }

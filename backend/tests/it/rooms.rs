@@ -48,6 +48,54 @@ async fn enter_as(server: &TestServer, role: &str) -> WsClient {
 }
 
 #[tokio::test]
+async fn rooms_of_one_name_are_apart_for_each_tenant_and_go_when_empty() {
+    let server = TestServer::start().await;
+    let mut red = server.ws("/ws?tenant=red").await;
+    let mut blue = server.ws("/ws?tenant=blue").await;
+    for client in [&mut red, &mut blue] {
+        client
+            .send(r#"{"action":"subscribe","channel":"talk"}"#)
+            .await;
+    }
+    server
+        .eventually("each tenant has one member in its room", async || {
+            let mut ones = 0;
+            for tenant in ["red", "blue", "default"] {
+                let rooms = server.json(&format!("/api/rooms?tenant={tenant}")).await;
+                let rooms = rooms.as_array().cloned().unwrap_or_default();
+                ones += rooms
+                    .iter()
+                    .filter(|room| room["name"] == "talk" && room["members"] == 1)
+                    .count();
+            }
+            ones == 2
+        })
+        .await;
+    blue.send(r#"{"action":"publish","channel":"talk","data":1}"#)
+        .await;
+    blue.send(r#"{"action":"ping"}"#).await;
+    while blue.json().await["type"] != "pong" {}
+    red.send(r#"{"action":"ping"}"#).await;
+    loop {
+        let message = red.json().await;
+        assert_ne!(message["type"], "message", "nothing comes from elsewhere");
+        if message["type"] == "pong" {
+            break;
+        }
+    }
+    drop(red);
+    server
+        .eventually("the empty room goes after its time", async || {
+            server.clock.advance(std::time::Duration::from_secs(10));
+            let rooms = server.json("/api/rooms?tenant=red").await;
+            let rooms = rooms.as_array().cloned().unwrap_or_default();
+            rooms.iter().all(|room| room["name"] != "talk")
+        })
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_dashboard_gets_figures_on_opening_and_at_each_tick() {
     let mut server =
         TestServer::start_with(|settings| settings.anonymous_role = Some(Role::Viewer)).await;
