@@ -12,7 +12,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    ops::Bound,
+    ops::{Bound, Range},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -489,6 +489,15 @@ impl Engine {
     pub fn copy(&self, found: &Found, from_ms: i64, to_ms: i64) -> Option<WindowCopy> {
         self.table
             .with(found.place, |entry| entry.window.copy(from_ms, to_ms))
+    }
+
+    /// The time that samples in memory span; `None` when there are none.
+    pub(crate) fn held(&self, found: &Found) -> Option<Range<i64>> {
+        let held = self.table.with(found.place, |entry| {
+            let (newest_ms, _) = entry.last?;
+            Some(entry.window.oldest_ms()?..newest_ms.saturating_add(1))
+        });
+        held.flatten()
     }
 
     /// Watches a selector: everything appended to its series from now on is gathered by `watch`.

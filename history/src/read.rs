@@ -206,6 +206,13 @@ impl Snapshot {
         i64::from(self.rolled[tier.index()].blocks) * tier.block_ms()
     }
 
+    /// End of the newest hour that has raw samples.
+    #[must_use]
+    pub fn raw_until(&self) -> Option<i64> {
+        let newest = self.present[0].last();
+        newest.map(|&hour| (i64::from(hour) + 1) * RAW_BLOCK_MS)
+    }
+
     /// Begin of the oldest hour that has raw samples.
     #[must_use]
     pub fn raw_since(&self) -> Option<i64> {

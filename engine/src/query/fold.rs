@@ -186,6 +186,8 @@ fn increase_within(bucket: &Bucket) -> f64 {
 pub(super) struct RateFold<'a> {
     grid: &'a mut Grid,
     growth: Growth,
+    /// Distance of the samples of the bucket before.
+    interval_ms: f64,
     /// The step that is being put together, and its growth so far.
     index: Option<usize>,
     grown: f64,
@@ -195,10 +197,15 @@ pub(super) struct RateFold<'a> {
 }
 
 impl<'a> RateFold<'a> {
-    pub(super) fn new(grid: &'a mut Grid) -> Self {
+    /// `interval_ms`: how far apart its samples are, 0 where that is not known.
+    pub(super) fn new(grid: &'a mut Grid, interval_ms: u32) -> Self {
         Self {
             grid,
             growth: Growth::default(),
+            interval_ms: match interval_ms {
+                0 => f64::INFINITY,
+                known => f64::from(known),
+            },
             index: None,
             grown: 0.0,
             took_ms: 0.0,
@@ -216,7 +223,8 @@ impl<'a> RateFold<'a> {
         }
     }
 
-    /// Takes buckets in, oldest first. Their samples count as spread evenly.
+    /// Takes buckets in, oldest first. Their samples count as equally far
+    /// apart.
     pub(super) fn add_buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
         for bucket in buckets {
             if ![bucket.first, bucket.last, bucket.min, bucket.max]
@@ -226,9 +234,12 @@ impl<'a> RateFold<'a> {
                 continue;
             }
             let length_ms = tier.bucket_ms() as f64;
-            let half_interval_ms = length_ms / (bucket.count.max(1) as f64) / 2.0;
-            let first_ms = bucket.start_ms as f64 + half_interval_ms;
-            let last_ms = bucket.start_ms as f64 + length_ms - half_interval_ms;
+            let apart_ms = length_ms / (bucket.count.max(1) as f64);
+            // In a bucket that is not full they are as far apart as in the one before.
+            let interval_ms = apart_ms.min(self.interval_ms);
+            self.interval_ms = apart_ms;
+            let first_ms = bucket.start_ms as f64 + interval_ms / 2.0;
+            let last_ms = first_ms + interval_ms * (bucket.count.saturating_sub(1) as f64);
             let mut grown = 0.0;
             let mut took_ms = 0.0;
             if let Some((more, longer_ms)) = self.growth.push(first_ms, bucket.first) {

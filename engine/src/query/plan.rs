@@ -29,6 +29,8 @@ pub(super) struct Past {
     covered: [Range<i64>; 4],
     /// Since when there are raw samples.
     raw_since_ms: i64,
+    /// Where the history has raw samples.
+    pub(super) raw: Option<Range<i64>>,
 }
 
 impl Past {
@@ -37,9 +39,11 @@ impl Past {
         // Without raw chunks all raw samples are newer than what is rolled up.
         let rolled_ms = covered.iter().map(|range| range.end).max();
         let raw_since_ms = snapshot.raw_since().or(rolled_ms).unwrap_or(i64::MIN);
+        let raw = snapshot.raw_since().zip(snapshot.raw_until());
         Self {
             covered,
             raw_since_ms,
+            raw: raw.map(|(since_ms, until_ms)| since_ms..until_ms),
         }
     }
 
@@ -190,6 +194,7 @@ mod tests {
                 0..0,
             ],
             raw_since_ms: 90 * HOUR,
+            raw: Some(90 * HOUR..99 * HOUR),
         }
     }
 

@@ -8,9 +8,9 @@
 //! Groups put all samples of all their series together, step by step; rates of series are added,
 //! and so are their bounds. One series, or one group, is worked on at a time: [`RangeStream`].
 
-use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, str::FromStr, sync::Arc};
 
-use pulseboard_history::{Bucket, SeriesId, Snapshot};
+use pulseboard_history::{Bucket, SeriesId, Snapshot, Tier};
 use pulseboard_series::KeyRef;
 use pulseboard_shared::{
     Labels,
@@ -223,7 +223,7 @@ struct Reader<'a> {
 /// Where what is read goes.
 trait Fold {
     fn samples(&mut self, samples: &[Sample]);
-    fn buckets(&mut self, tier: pulseboard_history::Tier, buckets: &[Bucket]);
+    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]);
 }
 
 impl Fold for Grid {
@@ -231,7 +231,7 @@ impl Fold for Grid {
         self.add_samples(samples);
     }
 
-    fn buckets(&mut self, tier: pulseboard_history::Tier, buckets: &[Bucket]) {
+    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
         self.add_buckets(tier, buckets);
     }
 }
@@ -241,7 +241,7 @@ impl Fold for RateFold<'_> {
         self.add_samples(samples);
     }
 
-    fn buckets(&mut self, tier: pulseboard_history::Tier, buckets: &[Bucket]) {
+    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
         self.add_buckets(tier, buckets);
     }
 }
@@ -315,7 +315,8 @@ impl<'a> RangeStream<'a> {
         for target in &group.members {
             check_deadline(&self.limits)?;
             if self.aggregation == Aggregation::Rate {
-                let mut fold = RateFold::new(&mut self.grid);
+                let interval_ms = target.found.as_ref().map_or(0, |found| found.interval_ms);
+                let mut fold = RateFold::new(&mut self.grid, interval_ms);
                 self.reader.read(target, &self.limits, &mut fold)?;
                 fold.flush();
             } else {
@@ -364,6 +365,7 @@ impl Reader<'_> {
         limits: &Limits,
         fold: &mut impl Fold,
     ) -> Result<(), QueryError> {
+        let there = self.raw_of(target);
         // What came late and is not sealed yet is in no tier: from there on it is read raw.
         let unsealed_ms = target
             .found
@@ -386,6 +388,9 @@ impl Reader<'_> {
                 };
                 self.read_buckets(target, tier, (from_ms, raw_from_ms), limits, fold)?;
             }
+            // However long the range is, nothing is looked for where nothing can be.
+            raw_from_ms = raw_from_ms.max(there.start);
+            let to_ms = to_ms.min(there.end);
             while raw_from_ms < to_ms {
                 let raw_to_ms = to_ms.min(raw_from_ms.saturating_add(RAW_PIECE_MS));
                 self.read_samples(target, (raw_from_ms, raw_to_ms), limits, fold)?;
@@ -396,10 +401,21 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Where raw samples of a series can be, in memory or history.
+    fn raw_of(&self, target: &Target) -> Range<i64> {
+        let sealed = self.past.as_ref().and_then(|past| past.raw.clone());
+        let found = target.found.as_ref();
+        let held = found.and_then(|found| self.engine.held(found));
+        match (sealed, held) {
+            (Some(sealed), Some(held)) => sealed.start.min(held.start)..sealed.end.max(held.end),
+            (one, other) => one.or(other).unwrap_or_default(),
+        }
+    }
+
     fn read_buckets(
         &mut self,
         target: &Target,
-        tier: pulseboard_history::Tier,
+        tier: Tier,
         (from_ms, to_ms): (i64, i64),
         limits: &Limits,
         fold: &mut impl Fold,

@@ -6,8 +6,8 @@
 //!     raw, if in memory   figures, made once each        raw
 //! ```
 //!
-//! A minute of a series is closed when a sample behind it has come; one that comes late after all
-//! voids what was made of the series.
+//! A minute of a series is closed when a sample behind it has come, or it is too old for any; one
+//! that comes late after all voids what was made of the series.
 
 use pulseboard_history::Snapshot;
 use pulseboard_series::KeyRef;
@@ -75,8 +75,12 @@ impl Asking<'_> {
     fn answer(&mut self, key: String, found: &Found) -> Result<SeriesWindows, QueryError> {
         let end_ms = self.now_ms + 1;
         let last_ms = found.last.map_or(i64::MIN, |last| last.0);
+        let memory_ms = end_ms - self.engine.options.window_ms;
         // The first minute that is not closed.
-        let open = last_ms.min(self.now_ms).div_euclid(MINUTE_MS);
+        let open = last_ms
+            .max(memory_ms)
+            .min(self.now_ms)
+            .div_euclid(MINUTE_MS);
         let longest_ms = i64::from(WINDOWS_S[WINDOWS_S.len() - 1]) * 1000;
         let oldest = whole_minute(end_ms - longest_ms).min(open);
         let mut known = self
@@ -88,8 +92,7 @@ impl Asking<'_> {
         known.minutes.retain(|minute, _| *minute >= oldest);
         self.close_minutes(found, &mut known, oldest, open)?;
 
-        let memory_ms = end_ms - self.engine.window_ms();
-        let part_from_ms = (end_ms - longest_ms).max(memory_ms);
+        let part_from_ms = (end_ms - longest_ms).max(memory_ms - MINUTE_MS);
         self.samples.clear();
         if let Some(copy) = self.engine.copy(found, part_from_ms, end_ms) {
             copy.read(part_from_ms, end_ms, &mut self.samples);
