@@ -1,7 +1,8 @@
 # The whole of Pulseboard as one small image: `docker build -t pulseboard .`, and then
 # `docker run -p 3000:3000 -v pulseboard:/data pulseboard`.
 FROM rust:1.95-bookworm AS build
-# npm is for wasm-opt only, which makes the page a quarter smaller.
+# npm is for wasm-opt only, which makes the page a quarter smaller; the C compiler that zstd needs
+# is there already.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends nodejs npm \
     && rm -rf /var/lib/apt/lists/*
