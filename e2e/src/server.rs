@@ -154,6 +154,25 @@ impl Server {
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 
+    /// Tells it something, past the page; a body that begins with a brace is JSON.
+    ///
+    /// # Errors
+    /// No answer, or an error status.
+    pub async fn post(&self, path: &str, body: impl Into<String>) -> Result<()> {
+        let body = body.into();
+        let kind = if body.starts_with('{') {
+            "application/json"
+        } else {
+            "text/plain"
+        };
+        let request = reqwest::Client::new()
+            .post(self.address(path))
+            .header("content-type", kind)
+            .body(body);
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("server.log")
     }

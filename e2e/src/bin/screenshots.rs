@@ -9,7 +9,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
@@ -45,6 +45,7 @@ async fn main() -> Result<()> {
         outcome = pictures => outcome?,
         outcome = visitors(&address) => outcome?,
     }
+    pushed(&folder, &host).await?;
     disconnected(&folder, &mut host).await?;
     alerts(&folder, &simulator.url()).await?;
     wrong_address(&folder).await
@@ -92,6 +93,57 @@ async fn live(folder: &Path, address: &str) -> Result<()> {
             .await
     })
     .await
+}
+
+/// The views of what is pushed, with a quarter of an hour of a made-up shop in them.
+async fn pushed(folder: &Path, server: &Server) -> Result<()> {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let mut lines = Vec::new();
+    for second in 0..900_u32 {
+        let at_ms = now_ms - u128::from(900 - second) * 1_000;
+        let wave = f64::from(second) / 90.0;
+        let noise = f64::from(second * 7_919 % 13) / 4.0;
+        let orders = 40.0 + 20.0 * wave.sin() + noise;
+        lines.push(format!(
+            "orders_per_min{{shop=\"north\"}} {orders:.2} {at_ms}"
+        ));
+        lines.push(format!("queue_depth {} {at_ms}", (second / 7 * 31) % 60));
+    }
+    server.post("/push", lines.join("\n")).await?;
+    for kind in [
+        "page_view",
+        "page_view",
+        "page_view",
+        "api_call",
+        "user_action",
+    ] {
+        let item = format!("{{\"type\":\"{kind}\",\"value\":1}}");
+        server.post("/metrics/track", item).await?;
+    }
+    for (name, view) in [
+        ("pushed", "#/"),
+        ("explore", "#/explore"),
+        ("series", "#/explore?match=orders_per_min&range=15m"),
+        ("aggregate", "#/aggregate"),
+    ] {
+        for (look_name, look) in [
+            ("dark-desktop", Look::DESKTOP.dark()),
+            ("light-phone", Look::PHONE),
+        ] {
+            visit(&format!("{}/{view}", server.url()), look, async |page| {
+                page.becomes_live().await?;
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                if name == "pushed" {
+                    page.eval::<()>("document.querySelector('.fresh').scrollIntoView();")
+                        .await?;
+                }
+                page.screenshot(&picture(folder, &format!("{name}-{look_name}")))
+                    .await
+            })
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn disconnected(folder: &Path, server: &mut Server) -> Result<()> {

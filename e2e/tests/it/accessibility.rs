@@ -72,6 +72,62 @@ async fn the_page_on_a_phone_is_accessible() -> Result<()> {
     is_accessible(Look::PHONE.dark()).await
 }
 
+/// Every other view, with something in it, and the chat's drawer beside it.
+async fn views_are_accessible(look: Look) -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    let item = r#"{"type":"page_view","value":1}"#;
+    server.post("/metrics/track", item).await?;
+    server.post("/push", "queue_depth 1").await?;
+    for (view, shown) in [
+        ("#/", "queue_depth"),
+        ("#/explore", "queue_depth"),
+        ("#/explore?match=queue_depth&range=1h", "kept as"),
+        ("#/aggregate", "page view"),
+        ("#/operator", "Threshold"),
+    ] {
+        visit(&format!("{}/{view}", server.url()), look, async |page| {
+            page.shows(shown).await?;
+            let found = findings(page).await?;
+            ensure!(found.is_empty(), "{view}: {}", found.join("\n"));
+            page.click_button("Chat").await?;
+            page.shows("Welcome to the chat!").await?;
+            let found = findings(page).await?;
+            ensure!(
+                found.is_empty(),
+                "{view} and the chat: {}",
+                found.join("\n")
+            );
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_view_is_accessible() -> Result<()> {
+    views_are_accessible(Look::DESKTOP).await
+}
+
+#[tokio::test]
+async fn every_view_on_a_phone_is_accessible() -> Result<()> {
+    views_are_accessible(Look::PHONE.dark()).await
+}
+
+#[tokio::test]
+async fn the_login_is_accessible() -> Result<()> {
+    let server = Server::start(&["--source", "simulator", "--anonymous-role", "none"]).await?;
+    visit(&server.url(), Look::PHONE, async |page| {
+        page.expects_errors("401");
+        page.expects_errors("WebSocket connection to");
+        page.shows("Log in").await?;
+        let found = findings(page).await?;
+        ensure!(found.is_empty(), "{}", found.join("\n"));
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_disconnected_page_is_accessible() -> Result<()> {
     let mut server = Server::start(BUSY).await?;

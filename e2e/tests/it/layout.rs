@@ -72,6 +72,36 @@ async fn so_do_a_tablet_and_a_wall_of_4k() -> Result<()> {
 }
 
 #[tokio::test]
+async fn every_view_fits() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    let long = "a_name_of_a_series_that_is_rather_long_for_a_phone";
+    server
+        .post(
+            "/push",
+            format!("{long}{{host=\"web-01.example.org\",job=\"a job\"}} 123456.789"),
+        )
+        .await?;
+    let item = format!("{{\"type\":\"{long}\",\"value\":1}}");
+    server.post("/metrics/track", item).await?;
+    for look in [Look::SMALL_PHONE, Look::PHONE.dark(), Look::TABLET] {
+        for (view, shown) in [
+            ("#/", long),
+            ("#/explore", long),
+            (&format!("#/explore?match={long}&range=7d"), "kept as"),
+            ("#/aggregate", "a name of a series"),
+            ("#/operator", "Threshold"),
+        ] {
+            visit(&format!("{}/{view}", server.url()), look, async |page| {
+                page.shows(shown).await?;
+                fits(page, view).await
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn figures_that_change_move_nothing() -> Result<()> {
     let server = Server::start(BUSY).await?;
     visit(&server.url(), Look::DESKTOP, async |page| {

@@ -4,15 +4,18 @@
 //! README promises to people who write tests or styles of their own.
 
 mod accessibility;
+mod aggregate;
 mod alerts;
 mod chart;
 mod chat;
+mod explore;
 mod fallback;
 mod figures;
 mod hosting;
 mod layout;
 mod login;
 mod operator;
+mod pushed;
 mod reconnect;
 mod theme;
 

@@ -204,7 +204,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
     };
     let note = (*problem).clone().or(standing);
     html! {
-        <aside class="chat" id="chat" role="dialog" aria-labelledby="chat-title" {onkeydown}>
+        <section class="chat" id="chat" role="dialog" aria-labelledby="chat-title" {onkeydown}>
             <div class="chat__head">
                 <h2 id="chat-title">{ "Chat" }</h2>
                 <span class="chat__room">{ store.room().to_owned() }</span>
@@ -256,7 +256,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
                 />
                 <button class="button button--primary" type="submit" disabled={!ready}>{ "Send" }</button>
             </form>
-        </aside>
+        </section>
     }
 }
 

@@ -229,6 +229,8 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     let total = json.get("total").count().unwrap_or(0);
     let matched = json.get("matched").count().unwrap_or(0);
     let next = json.get("next").text().map(str::to_owned);
+    // The host's own are always there; somebody who looks for theirs is told how they come.
+    let empty = search.is_empty() && next.is_none() && !list.iter().any(Series::is_pushed);
     let loading = answer.json.is_none() && answer.problem.is_none();
 
     let oninput = {
@@ -282,7 +284,7 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
                     { format!("The list could not be refreshed: {}", problem.in_words()) }
                 </p>
             }
-            if !loading && total == 0 && answer.problem.is_none() {
+            if !loading && empty && answer.problem.is_none() {
                 <div class="explore__empty panel">
                     <p>{ "Nothing pushed yet. This makes a chart appear:" }</p>
                     { hint }

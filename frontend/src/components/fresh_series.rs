@@ -99,9 +99,10 @@ fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
     let line = track.lines.first();
     let unit = line.map_or("", |line| line.unit.as_str());
     let unit = if unit.is_empty() { &series.unit } else { unit };
-    let interval_ms = series
-        .interval_ms
-        .or_else(|| line.and_then(crate::stores::track::Line::interval_ms));
+    let interval_ms = line
+        .and_then(|line| line.pace_ms)
+        .or(series.interval_ms)
+        .or_else(|| line?.interval_ms());
     let stopped = has_stopped(interval_ms, last.t_ms, now_ms);
     let state = stopped.then(|| {
         #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]

@@ -83,12 +83,13 @@ fn ask(watch: &Watch) -> String {
 }
 
 impl Rooms {
-    /// The socket is open: what is to be said on it. The figures of the dashboard come by
-    /// another way; they are not wanted twice.
+    /// The socket is open: what is to be said on it. The figures of the rooms that a client is
+    /// in from the beginning come by another way; they are not wanted twice.
     pub fn opened(&mut self) -> Vec<String> {
         self.open = true;
         let mut words = vec![
             r#"{"action":"unsubscribe","channel":"dashboard"}"#.to_owned(),
+            r#"{"action":"unsubscribe","channel":"operations"}"#.to_owned(),
             r#"{"action":"catalog"}"#.to_owned(),
         ];
         words.extend(self.watches.iter().map(ask));
@@ -232,8 +233,8 @@ mod tests {
         let mut rooms = Rooms::default();
         assert!(rooms.want(&[want("a")]).is_empty(), "nothing is open");
         let words = rooms.opened();
-        assert!(words[2].starts_with(r#"{"action":"watch","match":"a","max_points":120"#));
-        assert!(!words[2].contains("epoch"));
+        assert!(words[3].starts_with(r#"{"action":"watch","match":"a","max_points":120"#));
+        assert!(!words[3].contains("epoch"));
         let watched = text(&WatchMessage::Watched {
             selector: "a".into(),
             epoch: "17".into(),
@@ -263,7 +264,7 @@ mod tests {
         rooms.closed();
         let words = rooms.opened();
         assert!(
-            words[2].ends_with(r#""epoch":"17","offset":8}"#),
+            words[3].ends_with(r#""epoch":"17","offset":8}"#),
             "{words:?}"
         );
     }

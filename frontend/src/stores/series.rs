@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use pulseboard_shared::BuiltIn;
 use yewdux::store::Store;
 
 use super::track::{Line, Sample, Track};
@@ -31,22 +30,6 @@ const STOPPED_INTERVALS: f64 = 3.0;
 const STOPPED_MS_MIN: f64 = 3_000.0;
 const ONCE_MS: f64 = 60_000.0;
 
-/// Series of the host, which have views of their own.
-const HOST: [&str; 12] = [
-    "errors_per_sec",
-    "load_average",
-    "uptime_seconds",
-    "swap_usage",
-    "cpu_core_usage",
-    "process_count",
-    "temperature",
-    "disk_usage",
-    "disk_read",
-    "disk_write",
-    "network_receive",
-    "network_transmit",
-];
-
 /// One series as the server lists it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
@@ -60,6 +43,8 @@ pub struct Series {
     pub kind: String,
     /// The server says that it has stopped.
     pub stopped: bool,
+    /// The server measured it itself; it was not pushed.
+    pub own: bool,
     /// Milliseconds between samples; `None` before the second.
     pub interval_ms: Option<f64>,
     /// Newest figure; NaN for what is no finite number.
@@ -82,6 +67,7 @@ impl Series {
             unit: json.text_of("unit").to_owned(),
             kind: json.text_of("kind").to_owned(),
             stopped: json.text_of("state") == "stopped",
+            own: json.get("own").is_true(),
             interval_ms: json.get("interval_ms").number(),
             last: json.get("last").figure(),
             last_ms: json.get("last_ms").number().unwrap_or(0.0),
@@ -96,10 +82,10 @@ impl Series {
         self.key.strip_prefix(self.name.as_str()).unwrap_or("")
     }
 
-    /// It is not the host's own.
+    /// Somebody pushed it.
     #[must_use]
-    pub fn is_pushed(&self) -> bool {
-        BuiltIn::from_name(&self.name).is_none() && !HOST.contains(&self.name.as_str())
+    pub const fn is_pushed(&self) -> bool {
+        !self.own
     }
 }
 
@@ -428,8 +414,10 @@ mod tests {
     fn the_newest_come_first_and_the_hosts_own_do_not() {
         let dispatch = Dispatch::<SeriesStore>::new(&Context::new());
         let listed = [
-            series("cpu_usage", 9.0),
-            series("load_average{period=\"1\"}", 9.0),
+            Series {
+                own: true,
+                ..series("cpu_usage", 9.0)
+            },
             series("a", 1.0),
             series("b", 2.0),
         ];

@@ -101,6 +101,8 @@ pub struct Line {
     pub steps: Vec<Step>,
     /// The newest figure, however many are in its step.
     pub last: Option<Sample>,
+    /// Between live samples, smoothed; `None` before the second.
+    pub pace_ms: Option<f64>,
 }
 
 impl Line {
@@ -117,12 +119,18 @@ impl Line {
                 value: step.mean,
             }),
             steps,
+            pace_ms: None,
         }
     }
 
     /// Takes in a live sample; one that is older than the newest step finds its step or is left
     /// to the next history.
     fn add(&mut self, sample: Sample, step_ms: f64) {
+        if let Some(last) = self.last.filter(|last| last.t_ms < sample.t_ms) {
+            let interval = sample.t_ms - last.t_ms;
+            let pace = self.pace_ms.unwrap_or(interval);
+            self.pace_ms = Some(pace + (interval - pace) * 0.3);
+        }
         if self.last.is_none_or(|last| last.t_ms <= sample.t_ms) {
             self.last = Some(sample);
         }

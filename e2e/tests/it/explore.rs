@@ -1,0 +1,97 @@
+//! All series: search, list, and a chart of each.
+
+use anyhow::{Result, ensure};
+use pulseboard_e2e::{Look, SOON, Server, eventually, visit};
+
+use crate::BUSY;
+
+#[tokio::test]
+async fn a_search_leads_to_a_chart_that_goes_on() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    for value in 0..5 {
+        server
+            .post(
+                "/push",
+                format!("queue_depth{{queue=\"mail\"}} {value}\nother{{a=\"b\"}} 1"),
+            )
+            .await?;
+    }
+    visit(
+        &format!("{}/#/explore", server.url()),
+        Look::DESKTOP,
+        async |page| {
+            page.shows("queue_depth").await?;
+            page.fill(".explore__search", "mail").await?;
+            eventually("one row", SOON, async || {
+                Ok((page.count(".series-row").await? == 1).then_some(()))
+            })
+            .await?;
+            page.click(".series-row a").await?;
+            let hash: String = page.eval("return location.hash;").await?;
+            ensure!(
+                hash == "#/explore?match=queue_depth%7Bqueue%3D%22mail%22%7D",
+                "{hash}"
+            );
+            page.choose("1 h").await?;
+            let hash: String = page.eval("return location.hash;").await?;
+            ensure!(hash.ends_with("&range=1h"), "{hash}");
+            page.shows("kept as: every sample").await?;
+            page.choose("5 min").await?;
+            page.shows("Last 5 min").await?;
+            server
+                .post("/push", "queue_depth{queue=\"mail\"} 77")
+                .await?;
+            eventually("the newest figure", SOON, async || {
+                Ok((page.text(".open-series__now .value").await? == "77").then_some(()))
+            })
+            .await?;
+            page.hover(".chart-area", 0.995).await?;
+            eventually("VALUE at TIME", SOON, async || {
+                let text = page.text(".chart__reading").await?;
+                Ok(text.contains(" at ").then_some(()))
+            })
+            .await
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_thousand_series_are_a_hundred_at_a_time() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    let lines: Vec<String> = (0..1_000)
+        .map(|number| format!("load{{worker=\"{number:04}\"}} {number}"))
+        .collect();
+    server.post("/push", lines.join("\n")).await?;
+    visit(
+        &format!("{}/#/explore", server.url()),
+        Look::DESKTOP,
+        async |page| {
+            page.shows("1–100 of").await?;
+            page.fill(".explore__search", "worker").await?;
+            page.shows("1–100 of 1\u{a0}000").await?;
+            ensure!(page.count(".series-row").await? == 100);
+            page.click_button("Next").await?;
+            page.shows("101–200 of 1\u{a0}000").await?;
+            ensure!(page.texts(".series-row a").await?[0].contains("0100"));
+            page.click_button("Previous").await?;
+            page.shows("1–100 of 1\u{a0}000").await?;
+            page.fill(".explore__search", "nothing like it").await?;
+            page.shows("No series has").await?;
+            page.click_button("Clear search").await?;
+            page.shows("1–100 of").await
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_says_why() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    let address = format!("{}/#/explore?match=%7B", server.url());
+    visit(&address, Look::PHONE, async |page| {
+        page.expects_errors("400");
+        page.shows("The history could not be read").await
+    })
+    .await
+}
