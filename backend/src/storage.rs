@@ -146,6 +146,7 @@ impl Storage {
     /// One round of house-keeping. Blocks for the disk.
     pub fn keep_house(&self, app: &App) {
         let now_ms = app.clock.now_ms();
+        self.engine.forget_unused_tenants();
         let kept = self
             .engine
             .keep_house(now_ms, false)

@@ -211,6 +211,12 @@ impl Tallies {
 
     /// Sends every tenant's streams how things stand; called every two seconds.
     pub fn tell(&self, now_ms: i64) {
+        // Those that somebody only looked at go; whoever holds one is about to look.
+        self.tenants.write().retain(|_, tenant| {
+            Arc::strong_count(tenant) > 1
+                || tenant.clients() > 0
+                || !tenant.items.lock().0.is_empty()
+        });
         let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
         for tenant in tenants {
             if tenant.clients() > 0 {

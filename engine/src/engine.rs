@@ -83,6 +83,7 @@ pub struct Engine {
     pub(crate) history: Option<Arc<History>>,
     tenants: RwLock<HashMap<Box<str>, Arc<Tenant>>>,
     next_id: AtomicU32,
+    next_tenant: AtomicU32,
     /// Grows when the log has failed: what it was told before may not be on the disk, so every
     /// series says again what it is.
     pub(crate) generation: AtomicU32,
@@ -206,6 +207,7 @@ impl Engine {
             history,
             tenants: RwLock::default(),
             next_id: AtomicU32::new(1),
+            next_tenant: AtomicU32::default(),
             generation: AtomicU32::default(),
             retired: Mutex::default(),
             house: Mutex::default(),
@@ -234,7 +236,7 @@ impl Engine {
         if tenants.len() >= TENANTS_MAX {
             return Err(TooManyTenants);
         }
-        let number = u32::try_from(tenants.len()).unwrap_or(u32::MAX);
+        let number = self.next_tenant.fetch_add(1, Ordering::Relaxed);
         let tenant = Arc::new(Tenant::new(name, number));
         tenants.insert(name.into(), Arc::clone(&tenant));
         Ok(tenant)
@@ -244,6 +246,14 @@ impl Engine {
     #[must_use]
     pub fn known_tenant(&self, name: &str) -> Option<Arc<Tenant>> {
         self.tenants.read().get(name).cloned()
+    }
+
+    /// Forgets tenants that somebody asked for and nobody sent anything to or holds; called now
+    /// and then, so that asking for names does not use them up.
+    pub fn forget_unused_tenants(&self) {
+        self.tenants.write().retain(|name, tenant| {
+            **name == *DEFAULT_TENANT || Arc::strong_count(tenant) > 1 || !tenant.is_unused()
+        });
     }
 
     /// All tenants, by name.
@@ -351,6 +361,7 @@ impl Engine {
         hash: u64,
         (kind, unit): (Kind, &str),
     ) -> Entry {
+        tenant.has_past.store(true, Ordering::Release);
         let name = SeriesName {
             key: key.into(),
             unit: self.unit(unit),

@@ -91,6 +91,9 @@ impl Recovering<'_> {
                 continue;
             };
             if let Ok(tenant) = self.engine.tenant(&definition.tenant) {
+                tenant
+                    .has_past
+                    .store(true, std::sync::atomic::Ordering::Release);
                 let hash = tenant.place(hash_key(&definition.key));
                 retired.insert(fingerprint(hash, &definition.key), definition.id);
             }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -37,6 +37,8 @@ pub struct Tenant {
     pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
     /// Who is told of series that come and go. Leaf lock.
     pub(crate) catalog: Mutex<Option<Arc<Catalog>>>,
+    /// Whether there ever was a series of it: then its name is kept.
+    pub(crate) has_past: AtomicBool,
     accepted: AtomicU64,
     replaced: AtomicU64,
     refused: [AtomicU64; Reason::CODES.len()],
@@ -64,6 +66,7 @@ impl Tenant {
             names: Mutex::default(),
             watches: Mutex::default(),
             catalog: Mutex::default(),
+            has_past: AtomicBool::default(),
             accepted: AtomicU64::default(),
             replaced: AtomicU64::default(),
             refused: Default::default(),
@@ -86,6 +89,16 @@ impl Tenant {
                 counter.fetch_add(*count, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Whether nothing was ever sent in its name.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.has_past.load(Ordering::Acquire)
+            && self.accepted.load(Ordering::Relaxed) == 0
+            && self
+                .refused
+                .iter()
+                .all(|count| count.load(Ordering::Relaxed) == 0)
     }
 
     /// What it sent, since the start.

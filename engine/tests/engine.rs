@@ -377,3 +377,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_that_nobody_sends_to_are_not_used_up() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let max = pulseboard_engine::tenant::TENANTS_MAX;
+    let red = engine.tenant("red").expect("a tenant");
+    one(&engine, &red, "a", NOON, 1.0);
+    drop(red);
+    for number in 0..max - 2 {
+        assert!(engine.tenant(&format!("asked{number}")).is_ok());
+    }
+    assert!(engine.tenant("one-more").is_err());
+    engine.forget_unused_tenants();
+    assert!(engine.tenant("one-more").is_ok());
+    let red = engine.known_tenant("red").expect("it has a series");
+    assert_eq!(find(&engine, &red, "a", NOON)[0].last, Some((NOON, 1.0)));
+}
