@@ -63,9 +63,6 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
     });
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
     let fresh = &fresh.0;
-    if fresh.is_empty() && !listed {
-        return Html::default();
-    }
     html! {
         <section class="fresh" aria-label="Pushed series">
             <div class="fresh__head">
@@ -80,9 +77,14 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
                 }
             </div>
             if fresh.is_empty() {
+                // Its place is taken from the beginning, so that nothing moves once it is known.
                 <div class="fresh__empty">
-                    <p>{ "Nothing pushed yet. This makes a chart appear here:" }</p>
-                    { hint }
+                    if listed {
+                        <p>{ "Nothing pushed yet. This makes a chart appear here:" }</p>
+                        { hint }
+                    } else {
+                        <p>{ "Loading…" }</p>
+                    }
                 </div>
             } else {
                 <div class="fresh__tiles">
