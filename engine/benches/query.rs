@@ -18,7 +18,7 @@ const HOUR: i64 = 60 * MINUTE;
 fn append(engine: &Engine, rows: impl Iterator<Item = (usize, i64, f64)>, now_ms: i64) {
     let tenant = engine.tenant("default").expect("a tenant");
     let mut batch = Batch::new();
-    let mut send = |batch: &mut Batch| {
+    let send = |batch: &mut Batch| {
         engine.append(&tenant, batch, now_ms);
         batch.clear();
     };
