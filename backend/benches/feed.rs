@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pulseboard::feed::{Bounds, Epoch, Fanout, Feed, Frame, Member, Payload, Subscription};
+use pulseboard::feed::{Bounds, Epoch, Fanout, Feed, Frame, Member, Payload, Subscription, Walk};
 
 /// A frame of 400 bytes, encoded once.
 struct Blob;
@@ -23,7 +23,9 @@ impl Payload for Blob {
 }
 
 fn publish(criterion: &mut Criterion) {
-    let Ok(fanout) = Fanout::start(1) else { return };
+    let Ok(fanout) = Fanout::start(1, &std::sync::Arc::default()) else {
+        return;
+    };
     let mut group = criterion.benchmark_group("feed_publish");
     for cursors in [1_u64, 100, 10_000] {
         let feed = Feed::new(
@@ -44,9 +46,10 @@ fn publish(criterion: &mut Criterion) {
             |bencher| {
                 bencher.iter(|| {
                     feed.append(Blob);
+                    let mut walk = Walk::shared();
                     for member in &mut members {
-                        while let Some(bytes) = member.next() {
-                            black_box(bytes);
+                        while let Some(step) = member.next(&mut walk) {
+                            black_box(step);
                         }
                     }
                 });

@@ -83,7 +83,7 @@ fn frame_encoding(criterion: &mut Criterion) {
             _ => bytes::Bytes::new(),
         });
     });
-    if let Ok(fanout) = Fanout::start(1) {
+    if let Ok(fanout) = Fanout::start(1, &std::sync::Arc::default()) {
         let live = Live::new(Epoch(1), 60, 128, 1000, &fanout);
         for number in 0..60 {
             live.publish(tick(number));

@@ -59,7 +59,7 @@ async fn open_echo(
             [taken.head],
             &admission,
         );
-        pulseboard::feed::Pump::pump(&*viewer);
+        viewer.pump();
         open::serve_web_socket(app, viewer, admission, Echo, taken.read)
     });
     Ok(())

@@ -86,7 +86,7 @@ impl App {
     pub fn new(mut settings: Settings, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let fanout = Fanout::start((cores / 2).clamp(1, 4))?;
+        let fanout = Fanout::start((cores / 2).clamp(1, 4), &telemetry)?;
         let epoch = Epoch(u64::try_from(clock.now_ms()).unwrap_or_default());
         let (storage, restored) = Storage::open(&settings, epoch, clock.now_ms())?;
         let epoch = restored.epoch.unwrap_or(epoch);

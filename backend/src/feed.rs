@@ -10,10 +10,12 @@
 mod cursor;
 mod log;
 mod roster;
+mod walk;
 
-pub use cursor::{Epoch, EventId, Member, Position, Subscription};
+pub use cursor::{Epoch, EventId, Member, Position, Step, Subscription};
 pub use log::{Bounds, Frame, Log, Payload, Read};
 pub use roster::{Fanout, Pump, Roster, Seat};
+pub use walk::Walk;
 
 use std::{
     fmt,
@@ -27,6 +29,7 @@ use parking_lot::RwLock;
 
 /// A log with its members: what is appended reaches them all.
 pub struct Feed<P: Payload> {
+    id: walk::FeedId,
     epoch: Epoch,
     /// Leaf lock, held for a push or the look-up of a frame.
     log: RwLock<Log<P>>,
@@ -41,12 +44,17 @@ impl<P: Payload> Feed<P> {
     #[must_use]
     pub fn new(epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
         Arc::new(Self {
+            id: walk::FeedId::next(),
             epoch,
             end: AtomicU64::new(0),
             log: RwLock::new(Log::new(bounds)),
             roster: Arc::new(Roster::new(fanout.shards())),
             fanout: fanout.clone(),
         })
+    }
+
+    fn id(&self) -> walk::FeedId {
+        self.id
     }
 
     /// Names this run of offsets.
@@ -140,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_client_that_comes_back_starts_where_it_left_off_as_far_as_that_is_held() {
-        let fanout = Fanout::start(1).expect("a thread");
+        let fanout = Fanout::start(1, &Arc::default()).expect("a thread");
         let epoch = Epoch(1_000);
         let feed = Feed::new(
             epoch,

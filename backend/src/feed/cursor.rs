@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     Feed,
     log::{Payload, Read},
+    walk::Walk,
 };
 
 /// Names one run of a log: the Unix milliseconds at which it began.
@@ -77,11 +78,18 @@ impl FromStr for EventId {
 /// What the fan-out asks of a cursor, whatever its feed carries.
 pub trait Member: Send {
     /// The next bytes to write, or `None` when the cursor is at the end.
-    fn next(&mut self) -> Option<Bytes>;
+    fn next(&mut self, walk: &mut Walk) -> Option<Step>;
     /// The offset of the next frame wanted.
     fn next_offset(&self) -> u64;
-    /// How many frames were skipped since the last call because the viewer was too slow.
-    fn take_skipped(&mut self) -> u64;
+}
+
+/// What a cursor finds at its place, which it has left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// To be written; empty when there is nothing to say about what was skipped.
+    pub bytes: Bytes,
+    /// Frames that these stand for, because the viewer was too slow for them.
+    pub skipped: u64,
 }
 
 /// A cursor into a feed with the view that its frames are encoded for.
@@ -93,7 +101,6 @@ pub struct Subscription<P: Payload> {
     view: P::View,
     /// Whose cursor it is: what a viewer sent itself may be hidden from it.
     viewer: u64,
-    skipped: u64,
 }
 
 impl<P: Payload> Subscription<P> {
@@ -105,35 +112,54 @@ impl<P: Payload> Subscription<P> {
             next,
             view,
             viewer,
-            skipped: 0,
         }
     }
-}
 
-impl<P: Payload> Member for Subscription<P> {
-    fn next(&mut self) -> Option<Bytes> {
+    /// The slow way: in the log.
+    fn look_up(&mut self, walk: &mut Walk) -> Option<Step> {
         loop {
-            if self.feed.is_at_end(self.next) {
-                return None;
-            }
             // The lock is released before anything is encoded.
-            let bytes = match self.feed.with_log(|log| log.read(self.next)) {
+            match self.feed.with_log(|log| log.read(self.next)) {
                 Read::UpToDate => return None,
                 Read::Frame(frame) => {
                     self.next = frame.offset() + 1;
                     if frame.payload().is_hidden_from(self.viewer) {
                         continue;
                     }
-                    frame.encoded(&self.view)
+                    let bytes = frame.encoded(&self.view);
+                    walk.remember(self.feed.id(), frame, &self.view, &bytes);
+                    if !bytes.is_empty() {
+                        return Some(Step { bytes, skipped: 0 });
+                    }
                 }
                 Read::Behind { first, last, held } => {
                     self.next = last + 1;
-                    self.skipped += last - first + 1;
-                    P::merge(&held, first, last, &self.view)
+                    return Some(Step {
+                        bytes: P::merge(&held, first, last, &self.view),
+                        skipped: last - first + 1,
+                    });
                 }
+            }
+        }
+    }
+}
+
+impl<P: Payload> Member for Subscription<P> {
+    fn next(&mut self, walk: &mut Walk) -> Option<Step> {
+        loop {
+            if self.feed.is_at_end(self.next) {
+                return None;
+            }
+            let Some((frame, bytes)) = walk.recall::<P>(self.feed.id(), self.next, &self.view)
+            else {
+                return self.look_up(walk);
             };
-            if !bytes.is_empty() {
-                return Some(bytes);
+            self.next += 1;
+            if !bytes.is_empty() && !frame.payload().is_hidden_from(self.viewer) {
+                return Some(Step {
+                    bytes: bytes.clone(),
+                    skipped: 0,
+                });
             }
         }
     }
@@ -141,15 +167,74 @@ impl<P: Payload> Member for Subscription<P> {
     fn next_offset(&self) -> u64 {
         self.next
     }
-
-    fn take_skipped(&mut self) -> u64 {
-        std::mem::take(&mut self.skipped)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::feed::{Bounds, Fanout, Frame};
+
+    /// Said by a viewer, who does not get it back; every third is nothing to a view.
+    struct Said(u64);
+
+    impl Payload for Said {
+        type View = u64;
+
+        fn encode(&self, offset: u64, view: &u64) -> Bytes {
+            if offset % 3 == *view {
+                return Bytes::new();
+            }
+            Bytes::from(format!("{offset} by {} for {view}", self.0))
+        }
+
+        fn is_hidden_from(&self, viewer: u64) -> bool {
+            self.0 == viewer
+        }
+
+        fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &u64) -> Bytes {
+            Bytes::from(format!("{first}-{last} ({}) for {view}", held.len()))
+        }
+    }
+
+    proptest! {
+        /// Whoever came before it in a walk, over one feed or another, a cursor finds what it
+        /// would find alone.
+        #[test]
+        fn a_walk_gives_each_member_what_it_would_find_alone(
+            rounds in proptest::collection::vec((0_u64..12, proptest::collection::vec(0_u64..24, 0..24)), 1..12),
+        ) {
+            let fanout = Fanout::start(1, &Arc::default()).expect("a thread");
+            let bounds = Bounds { frames: 8, bytes: usize::MAX, lag: 6 };
+            let feeds = [0, 1].map(|epoch| Feed::new(Epoch(epoch), bounds, &fanout));
+            let members = || {
+                let member = |number: u64| {
+                    let feed = &feeds[usize::from(number % 2 == 0)];
+                    Subscription::new(Arc::clone(feed), 1, number / 2 % 3, number / 6)
+                };
+                (0..24).map(member).collect::<Vec<_>>()
+            };
+            let (mut together, mut alone) = (members(), members());
+            for (appended, readers) in rounds {
+                for number in 0..appended {
+                    feeds[usize::from(number % 5 == 0)].append(Said(number % 4));
+                }
+                let mut walk = Walk::shared();
+                for reader in readers {
+                    let reader = usize::try_from(reader).expect("small");
+                    loop {
+                        let step = together[reader].next(&mut walk);
+                        prop_assert_eq!(&step, &alone[reader].next(&mut Walk::alone()));
+                        prop_assert_eq!(together[reader].next_offset(), alone[reader].next_offset());
+                        if step.is_none() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn event_ids_grow_over_restarts_and_are_taken_apart_again() {

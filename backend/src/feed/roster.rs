@@ -4,18 +4,25 @@
 //! roster dirty and wakes the threads; a thread walks its share in slices and lets each member
 //! write what its cursor finds, straight to the socket. So publishing costs a flag and a
 //! wake-up, thousands of tasks are not woken, and joining waits for a slice at most.
+//!
+//! What is the same for all members is done once a walk ([`Walk`]): the frame is looked up and its
+//! encoding found once, and the counters are added to once a slice.
 
 use std::{
     collections::VecDeque,
     fmt,
     hint::black_box,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
 };
 
 use parking_lot::{Condvar, Mutex};
+
+use super::walk::Walk;
+use crate::telemetry::Telemetry;
 
 /// Members visited under one hold of a share's lock.
 const SLICE: usize = 64;
@@ -23,12 +30,15 @@ const SLICE: usize = 64;
 /// Something that has cursors and a socket.
 pub trait Pump: Send + Sync {
     /// Writes all that its cursors find and the socket takes, without waiting.
-    fn pump(&self);
+    fn pump(&self, walk: &mut Walk);
+
+    /// Ends this member: it panicked, and what it would write next is not known.
+    fn end_panicked(&self);
 
     /// Reads something of what [`Self::pump`] will need, and nothing else. Called for a slice of
     /// members in a row, so that the processor fetches them from memory side by side; one at a
     /// time, between system calls, each would wait for its own.
-    fn fetch(&self) -> bool;
+    fn fetch(&self) -> usize;
 }
 
 /// The members of one feed, in one share a fan-out thread.
@@ -40,7 +50,11 @@ pub struct Roster {
 
 #[derive(Default)]
 struct Share {
-    /// Set by a publication, cleared by the thread before it walks.
+    /// Set by a publication, cleared by the thread before it walks. Both by an exchange that
+    /// acquires and releases: where the publisher finds it set, and so leaves the walk to the
+    /// thread, the thread's exchange reads what the publisher wrote and with it all that was
+    /// appended before. A plain store of `false` would read nothing, and a processor that lets
+    /// loads overtake stores could walk with the old end of the log and never again.
     dirty: AtomicBool,
     members: Mutex<Members>,
 }
@@ -103,9 +117,15 @@ impl Roster {
     }
 
     /// Lets every member of one share write; used by that share's thread.
-    fn walk(&self, share: usize) {
+    fn walk(&self, share: usize, telemetry: &Telemetry) {
         let share = &self.shares[share];
-        share.dirty.store(false, Ordering::SeqCst);
+        share.dirty.swap(false, Ordering::AcqRel);
+        // A member that is found blocked is passed over, and its own task looks at the log once
+        // it has cleared that flag. Each side writes one of the two and then reads the other, with
+        // a fence in between (the other one is `Viewer::unblock`), so they cannot both read the
+        // older value: either the task sees what was appended, or we see that it is not blocked.
+        fence(Ordering::SeqCst);
+        let mut walk = Walk::shared();
         let mut slice: Vec<Arc<dyn Pump>> = Vec::with_capacity(SLICE);
         let mut from = 0;
         loop {
@@ -113,9 +133,7 @@ impl Roster {
                 let members = share.members.lock();
                 let to = (from + SLICE).min(members.slots.len());
                 let slots = || members.slots.get(from..to).into_iter().flatten().flatten();
-                black_box(slots().fold(false, |any, member| {
-                    any ^ member.fetch() ^ (Arc::strong_count(member) == 0)
-                }));
+                black_box(slots().fold(0, |any, member| any ^ member.fetch()));
                 slice.extend(slots().cloned());
                 from = to;
                 if to == members.slots.len() && slice.is_empty() {
@@ -123,8 +141,15 @@ impl Roster {
                 }
             }
             for member in slice.drain(..) {
-                member.pump();
+                // A panic ends the member that panicked; the others get their frame.
+                if catch_unwind(AssertUnwindSafe(|| member.pump(&mut walk))).is_err() {
+                    telemetry.panics.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!("a viewer's frame could not be written; it is ended");
+                    walk.forget();
+                    member.end_panicked();
+                }
             }
+            walk.settle(telemetry);
         }
     }
 }
@@ -182,18 +207,19 @@ struct QueueState {
 }
 
 impl Fanout {
-    /// Starts `shards` threads (at least one).
+    /// Starts `shards` threads (at least one), which count what they deliver.
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub fn start(shards: usize) -> std::io::Result<Self> {
+    pub fn start(shards: usize, telemetry: &Arc<Telemetry>) -> std::io::Result<Self> {
         let mut queues = Vec::new();
         for shard in 0..shards.max(1) {
             let queue = Arc::new(Queue::default());
             queues.push(Arc::clone(&queue));
+            let telemetry = Arc::clone(telemetry);
             std::thread::Builder::new()
                 .name(format!("fan-out-{shard}"))
-                .spawn(move || run_thread(shard, &queue))?;
+                .spawn(move || run_thread(shard, &queue, &telemetry))?;
         }
         Ok(Self(Arc::new(Threads { queues })))
     }
@@ -207,7 +233,7 @@ impl Fanout {
     /// Has every member of `roster` look for new frames, soon and elsewhere.
     pub fn wake(&self, roster: &Arc<Roster>) {
         for (share, queue) in roster.shares.iter().zip(&self.0.queues) {
-            if !share.dirty.swap(true, Ordering::SeqCst) {
+            if !share.dirty.swap(true, Ordering::AcqRel) {
                 queue.state.lock().rosters.push_back(Arc::clone(roster));
                 queue.filled.notify_one();
             }
@@ -232,7 +258,7 @@ impl Drop for Threads {
     }
 }
 
-fn run_thread(shard: usize, queue: &Queue) {
+fn run_thread(shard: usize, queue: &Queue, telemetry: &Telemetry) {
     loop {
         let roster = {
             let mut state = queue.state.lock();
@@ -246,10 +272,74 @@ fn run_thread(shard: usize, queue: &Queue) {
                 queue.filled.wait(&mut state);
             }
         };
-        // A panic in one member's encoding must not silence the others for ever.
-        let walk = std::panic::AssertUnwindSafe(|| roster.walk(shard));
-        if std::panic::catch_unwind(walk).is_err() {
-            tracing::error!("a viewer's frame could not be written; the fan-out goes on");
+        roster.walk(shard, telemetry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    struct Member {
+        pumped: AtomicUsize,
+        ended: AtomicUsize,
+        panics: bool,
+    }
+
+    impl Member {
+        fn new(panics: bool) -> Arc<Self> {
+            Arc::new(Self {
+                pumped: AtomicUsize::new(0),
+                ended: AtomicUsize::new(0),
+                panics,
+            })
         }
+    }
+
+    impl Pump for Member {
+        fn pump(&self, _walk: &mut Walk) {
+            self.pumped.fetch_add(1, Ordering::SeqCst);
+            assert!(!self.panics, "as the test wants it");
+        }
+
+        fn end_panicked(&self) {
+            self.ended.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn fetch(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn a_member_that_panics_is_ended_and_all_others_get_their_frame() {
+        let telemetry = Arc::new(Telemetry::default());
+        let fanout = Fanout::start(1, &telemetry).expect("a thread");
+        let roster = Arc::new(Roster::new(fanout.shards()));
+        // Over several slices, the bad one amid the first.
+        let members: Vec<_> = (0..3 * SLICE).map(|at| Member::new(at == 5)).collect();
+        let _seats: Vec<_> = members
+            .iter()
+            .map(|member| roster.join(Arc::clone(member) as Arc<dyn Pump>))
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for walk in 1..=2 {
+            fanout.wake(&roster);
+            let all = || {
+                let reached = |member: &Arc<Member>| member.pumped.load(Ordering::SeqCst) == walk;
+                members.iter().all(reached) && members[5].ended.load(Ordering::SeqCst) == walk
+            };
+            while !all() {
+                assert!(Instant::now() < deadline, "walk {walk} reaches all");
+                std::thread::yield_now();
+            }
+        }
+        let ended = members
+            .iter()
+            .map(|member| member.ended.load(Ordering::SeqCst));
+        assert_eq!(ended.sum::<usize>(), 2, "nobody else");
+        assert_eq!(telemetry.panics.load(Ordering::SeqCst), 2);
     }
 }

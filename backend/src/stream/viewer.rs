@@ -7,11 +7,12 @@
 //! [`REPLY_BYTES_MAX`], whichever comes first.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt, io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering, fence},
     },
 };
 
@@ -27,7 +28,8 @@ use tokio::{
 use super::ws;
 use crate::{
     clock::Clock,
-    feed::{Member, Pump},
+    feed::{Member, Pump, Step, Subscription, Walk},
+    live::TickPayload,
     telemetry::{StreamKind, Telemetry},
 };
 
@@ -55,14 +57,15 @@ pub enum Wire {
 
 /// A stream's socket and what is to be written to it. See the module.
 ///
-/// In the order of declaration: what every frame needs comes first and together, since fetching
-/// a viewer from memory is most of what the fan-out adds to the system call.
+/// In the order of declaration: what every frame needs comes first and together, in two cache lines
+/// (or three, as they come to lie), since fetching a viewer from memory is most of what the fan-out
+/// adds to the system call. [`Pump::fetch`] reads from its beginning and from its end.
 #[repr(C)]
 pub struct Viewer {
-    /// The socket is full; set under the outbox lock, read without it to spare the fan-out a
-    /// system call.
-    blocked: AtomicBool,
     outbox: Mutex<Outbox>,
+    /// The socket is full; set under the outbox lock, read without it to spare the fan-out a
+    /// system call. Cleared by [`Self::unblock`].
+    blocked: AtomicBool,
     stream: TcpStream,
     telemetry: Arc<Telemetry>,
     /// Names the stream in logs.
@@ -82,11 +85,24 @@ pub struct Viewer {
     clock: Clock,
 }
 
-/// Ordered as [`Viewer`] is.
+/// What is to be written. What no frame needs as a rule is further away.
 #[repr(C)]
 struct Outbox {
     phase: Phase,
-    cursors: Cursors,
+    /// Whether there are bytes in `rest`, to be written before anything else.
+    pending: bool,
+    /// Whether there are cursors in `rest`.
+    crowded: bool,
+    /// The one cursor that most viewers have, with its key.
+    first: Option<(u64, Cursor)>,
+    rest: Box<Rest>,
+}
+
+/// See [`Outbox`].
+#[derive(Default)]
+struct Rest {
+    /// Further cursors by key.
+    more: Vec<(u64, Cursor)>,
     /// Bytes and how many of them are written.
     current: Option<(Bytes, usize)>,
     replies: VecDeque<Bytes>,
@@ -94,37 +110,44 @@ struct Outbox {
     reply_bytes: usize,
     /// Frames that the viewer was too slow for, of all cursors that it has or had.
     skipped: u64,
+    /// When the last bytes were queued, Unix milliseconds; meaningful from then on.
+    finished_ms: i64,
+    /// Why the stream is over, once it is.
+    why: &'static str,
 }
 
-/// Cursors by key. Most viewers have one, which is kept in place.
-#[derive(Default)]
-#[repr(C)]
-struct Cursors {
-    first: Option<(u64, Box<dyn Member>)>,
-    more: Vec<(u64, Box<dyn Member>)>,
+/// A cursor. Nearly all viewers watch the ticks; theirs is in place, so that no further memory is
+/// fetched and no virtual call made for it.
+enum Cursor {
+    Ticks(Subscription<TickPayload>),
+    Other(Box<dyn Member>),
 }
 
-impl Cursors {
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut (u64, Box<dyn Member>)> {
-        self.first.iter_mut().chain(&mut self.more)
-    }
-
-    fn push(&mut self, key: u64, cursor: Box<dyn Member>) {
-        // Not before others that are there: their order is that of joining.
-        if self.first.is_none() && self.more.is_empty() {
-            self.first = Some((key, cursor));
-        } else {
-            self.more.push((key, cursor));
+impl Cursor {
+    fn new(member: impl Member + 'static) -> Self {
+        // Decided by the compiler: the type is known here.
+        let mut member = Some(member);
+        let ticks = (&mut member as &mut dyn Any)
+            .downcast_mut::<Option<Subscription<TickPayload>>>()
+            .and_then(Option::take);
+        match (ticks, member) {
+            (Some(ticks), _) => Self::Ticks(ticks),
+            (None, member) => Self::Other(Box::new(member.expect("taken as ticks only"))),
         }
     }
 
-    fn remove(&mut self, key: u64) {
-        self.first.take_if(|(known, _)| *known == key);
-        self.more.retain(|(known, _)| *known != key);
+    fn next(&mut self, walk: &mut Walk) -> Option<Step> {
+        match self {
+            Self::Ticks(cursor) => cursor.next(walk),
+            Self::Other(cursor) => cursor.next(walk),
+        }
     }
 
-    fn clear(&mut self) {
-        *self = Self::default();
+    fn next_offset(&self) -> u64 {
+        match self {
+            Self::Ticks(cursor) => cursor.next_offset(),
+            Self::Other(cursor) => cursor.next_offset(),
+        }
     }
 }
 
@@ -133,11 +156,11 @@ enum Phase {
     /// Cursors are followed.
     Open,
     /// The last bytes are queued; nothing new is added.
-    Finishing { since_ms: i64 },
+    Finishing,
     /// The last bytes are written and our side is closed.
-    Drained { since_ms: i64 },
+    Drained,
     /// The socket is to be dropped.
-    Over(&'static str),
+    Over,
 }
 
 /// What a viewer's task woke up for.
@@ -169,12 +192,15 @@ impl Viewer {
             wire,
             stream,
             outbox: Mutex::new(Outbox {
-                current: None,
-                reply_bytes: replies.iter().map(Bytes::len).sum(),
-                replies,
-                cursors: Cursors::default(),
-                skipped: 0,
                 phase: Phase::Open,
+                pending: !replies.is_empty(),
+                crowded: false,
+                first: None,
+                rest: Box::new(Rest {
+                    reply_bytes: replies.iter().map(Bytes::len).sum(),
+                    replies,
+                    ..Rest::default()
+                }),
             }),
             wake: Notify::new(),
             blocked: AtomicBool::new(false),
@@ -194,13 +220,18 @@ impl Viewer {
             if outbox.phase != Phase::Open {
                 return;
             }
-            outbox.cursors.push(key, Box::new(cursor));
+            outbox.add(key, Cursor::new(cursor));
         }
         self.pump();
     }
 
     /// Replaces the cursor called `key`, and sends `reply` between the old and the new one.
-    pub fn refollow(&self, key: u64, reply: Bytes, cursor: impl FnOnce(u64) -> Box<dyn Member>) {
+    pub fn refollow<M: Member + 'static>(
+        &self,
+        key: u64,
+        reply: Bytes,
+        cursor: impl FnOnce(u64) -> M,
+    ) {
         {
             let mut outbox = self.outbox.lock();
             // Nothing comes after the last bytes.
@@ -208,9 +239,9 @@ impl Viewer {
                 return;
             }
             outbox.push_reply(reply);
-            if let Some((_, held)) = outbox.cursors.iter_mut().find(|(known, _)| *known == key) {
+            if let Some(held) = outbox.find(key) {
                 let next = held.next_offset();
-                *held = cursor(next);
+                *held = Cursor::new(cursor(next));
             }
         }
         self.pump();
@@ -218,7 +249,7 @@ impl Viewer {
 
     /// Stops following the feed called `key`.
     pub fn unfollow(&self, key: u64) {
-        self.outbox.lock().cursors.remove(key);
+        self.outbox.lock().remove(key);
     }
 
     /// Sends bytes to this viewer alone, before the next frame.
@@ -256,10 +287,11 @@ impl Viewer {
                 return;
             }
             outbox.push_reply(last);
-            outbox.cursors.clear();
-            outbox.phase = Phase::Finishing {
-                since_ms: self.clock.now_ms(),
-            };
+            outbox.first = None;
+            outbox.rest.more.clear();
+            outbox.crowded = false;
+            outbox.phase = Phase::Finishing;
+            outbox.rest.finished_ms = self.clock.now_ms();
         }
         self.pump();
         self.wake.notify_one();
@@ -267,27 +299,21 @@ impl Viewer {
 
     /// Ends the stream at once.
     pub fn abort(&self, why: &'static str) {
-        let mut outbox = self.outbox.lock();
-        if !matches!(outbox.phase, Phase::Over(_)) {
-            outbox.phase = Phase::Over(why);
-        }
-        drop(outbox);
+        self.outbox.lock().end(why);
         self.wake.notify_one();
     }
 
     /// Why the stream ended, once it has.
     #[must_use]
     pub fn over(&self) -> Option<&'static str> {
-        match self.outbox.lock().phase {
-            Phase::Over(why) => Some(why),
-            _ => None,
-        }
+        let outbox = self.outbox.lock();
+        (outbox.phase == Phase::Over).then_some(outbox.rest.why)
     }
 
     /// Whether the last bytes are queued or written.
     #[must_use]
     pub fn finishing(&self) -> bool {
-        !matches!(self.outbox.lock().phase, Phase::Open)
+        self.outbox.lock().phase != Phase::Open
     }
 
     /// How long the socket has taken nothing although there is something to write.
@@ -304,10 +330,9 @@ impl Viewer {
 
     /// How long ago the last bytes were queued.
     pub(super) fn lingering_for_ms(&self, now_ms: i64) -> Option<i64> {
-        match self.outbox.lock().phase {
-            Phase::Finishing { since_ms } | Phase::Drained { since_ms } => Some(now_ms - since_ms),
-            _ => None,
-        }
+        let outbox = self.outbox.lock();
+        matches!(outbox.phase, Phase::Finishing | Phase::Drained)
+            .then(|| now_ms - outbox.rest.finished_ms)
     }
 
     /// Whether the linger time is over.
@@ -327,7 +352,7 @@ impl Viewer {
             return false;
         }
         let outbox = self.outbox.lock();
-        outbox.replies.len() >= REPLIES_MAX || outbox.reply_bytes >= REPLY_BYTES_MAX
+        outbox.rest.replies.len() >= REPLIES_MAX || outbox.rest.reply_bytes >= REPLY_BYTES_MAX
     }
 
     /// Waits until there is something to read or the state changed. Cancel safe.
@@ -351,13 +376,38 @@ impl Viewer {
             return Woken::Changed;
         };
         if blocked && ready.is_writable() {
-            self.blocked.store(false, Ordering::Release);
-            self.pump();
+            self.unblock();
         }
         if ready.is_readable() || ready.is_read_closed() {
             Woken::Readable
         } else {
             Woken::Changed
+        }
+    }
+
+    /// The socket has room again: goes on with what waits for it.
+    fn unblock(&self) {
+        self.blocked.store(false, Ordering::Release);
+        // What was appended while the flag was set, the fan-out passed over us for. Its walk and
+        // we each write and then read, with a fence in between: see there.
+        fence(Ordering::SeqCst);
+        self.pump();
+    }
+
+    /// Writes all that waits and the socket takes, without waiting.
+    pub fn pump(&self) {
+        let mut walk = Walk::alone();
+        self.write(&mut walk);
+        walk.settle(&self.telemetry);
+    }
+
+    /// Writes to the socket, past the runtime: asking it first whether the socket is ready costs a
+    /// visit to memory of its own for each viewer, and it is as a rule. Where it is not, the
+    /// runtime is asked, so that it knows what to wait for.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match socket2::SockRef::from(&self.stream).send(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(bytes),
+            sent => sent,
         }
     }
 
@@ -377,13 +427,24 @@ impl Viewer {
     /// Frames that this viewer was too slow for.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.outbox.lock().skipped
+        self.outbox.lock().rest.skipped
     }
 
     /// The address of the client.
     #[must_use]
     pub fn peer(&self) -> Option<std::net::SocketAddr> {
         self.stream.peer_addr().ok()
+    }
+
+    /// Whatever names the socket to the system; read for being read.
+    #[cfg(unix)]
+    fn stream_name(&self) -> usize {
+        usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&self.stream)).unwrap_or_default()
+    }
+
+    #[cfg(not(unix))]
+    fn stream_name(&self) -> usize {
+        0
     }
 
     fn close_write_side(&self) {
@@ -393,89 +454,140 @@ impl Viewer {
 }
 
 impl Outbox {
-    fn push_reply(&mut self, reply: Bytes) {
-        self.reply_bytes += reply.len();
-        self.replies.push_back(reply);
+    fn add(&mut self, key: u64, cursor: Cursor) {
+        // Not before others that are there: their order is that of joining.
+        if self.first.is_none() && !self.crowded {
+            self.first = Some((key, cursor));
+        } else {
+            self.rest.more.push((key, cursor));
+            self.crowded = true;
+        }
     }
 
-    fn next(&mut self) -> Option<Bytes> {
-        if let Some(reply) = self.replies.pop_front() {
-            self.reply_bytes -= reply.len();
-            return Some(reply);
+    fn find(&mut self, key: u64) -> Option<&mut Cursor> {
+        let mut all = self.first.iter_mut().chain(&mut self.rest.more);
+        let (_, cursor) = all.find(|(known, _)| *known == key)?;
+        Some(cursor)
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.first.take_if(|(known, _)| *known == key);
+        self.rest.more.retain(|(known, _)| *known != key);
+        self.crowded = !self.rest.more.is_empty();
+    }
+
+    fn push_reply(&mut self, reply: Bytes) {
+        self.pending = true;
+        self.rest.reply_bytes += reply.len();
+        self.rest.replies.push_back(reply);
+    }
+
+    /// Keeps what is left of bytes that the socket did not take.
+    fn keep(&mut self, bytes: Bytes, written: usize) {
+        self.pending = true;
+        self.rest.current = Some((bytes, written));
+    }
+
+    fn end(&mut self, why: &'static str) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            self.rest.why = why;
         }
-        self.cursors.iter_mut().find_map(|(_, cursor)| {
-            let bytes = cursor.next();
-            self.skipped += cursor.take_skipped();
-            bytes
-        })
+    }
+
+    /// The next bytes to write, and how many of them are written.
+    fn next(&mut self, walk: &mut Walk) -> Option<(Bytes, usize)> {
+        if self.pending {
+            if let Some(current) = self.rest.current.take() {
+                return Some(current);
+            }
+            if let Some(reply) = self.rest.replies.pop_front() {
+                self.rest.reply_bytes -= reply.len();
+                return Some((reply, 0));
+            }
+            self.pending = false;
+        }
+        let Step { bytes, skipped } = self.next_step(walk)?;
+        if skipped > 0 {
+            self.rest.skipped += skipped;
+            walk.count(0, 0, skipped);
+        }
+        Some((bytes, 0))
+    }
+
+    fn next_step(&mut self, walk: &mut Walk) -> Option<Step> {
+        if let Some((_, cursor)) = &mut self.first
+            && let Some(step) = cursor.next(walk)
+        {
+            return Some(step);
+        }
+        if !self.crowded {
+            return None;
+        }
+        let mut more = self.rest.more.iter_mut();
+        more.find_map(|(_, cursor)| cursor.next(walk))
     }
 }
 
-impl Pump for Viewer {
-    fn fetch(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed)
-    }
-
-    fn pump(&self) {
+impl Viewer {
+    fn write(&self, walk: &mut Walk) {
         if self.blocked.load(Ordering::Acquire) {
             return; // the viewer's task goes on when there is room
         }
         let mut outbox = self.outbox.lock();
-        if matches!(outbox.phase, Phase::Over(_) | Phase::Drained { .. }) {
+        if matches!(outbox.phase, Phase::Over | Phase::Drained) {
             return;
         }
-        let (mut frames, mut bytes_sent, skipped_before) = (0, 0, outbox.skipped);
         loop {
-            let Some((bytes, written)) = outbox
-                .current
-                .take()
-                .or_else(|| outbox.next().map(|bytes| (bytes, 0)))
-            else {
-                if let Phase::Finishing { since_ms } = outbox.phase {
-                    outbox.phase = Phase::Drained { since_ms };
+            let Some((bytes, written)) = outbox.next(walk) else {
+                if outbox.phase == Phase::Finishing {
+                    outbox.phase = Phase::Drained;
                     self.close_write_side();
                 }
-                break;
+                return;
             };
-            match self.stream.try_write(&bytes[written..]) {
+            if bytes.is_empty() {
+                continue;
+            }
+            match self.send(&bytes[written..]) {
                 Ok(count) => {
-                    bytes_sent += count as u64;
-                    if written + count < bytes.len() {
-                        outbox.current = Some((bytes, written + count));
-                    } else {
-                        frames += 1;
+                    let whole = written + count == bytes.len();
+                    walk.count(u64::from(whole), count as u64, 0);
+                    if !whole {
+                        outbox.keep(bytes, written + count);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    outbox.current = Some((bytes, written));
+                    outbox.keep(bytes, written);
                     self.blocked_since_ms
                         .store(self.clock.now_ms(), Ordering::Relaxed);
                     self.blocked.store(true, Ordering::Release);
                     self.wake.notify_one();
-                    break;
+                    return;
                 }
                 Err(_) => {
-                    outbox.phase = Phase::Over("client closed the connection");
+                    outbox.end("client closed the connection");
                     self.wake.notify_one();
-                    break;
+                    return;
                 }
             }
         }
-        let skipped = outbox.skipped - skipped_before;
-        drop(outbox);
-        if skipped > 0 {
-            self.telemetry
-                .frames_skipped
-                .fetch_add(skipped, Ordering::Relaxed);
-        }
-        if bytes_sent > 0 {
-            self.telemetry
-                .frames_sent
-                .fetch_add(frames, Ordering::Relaxed);
-            self.telemetry
-                .bytes_sent
-                .fetch_add(bytes_sent, Ordering::Relaxed);
-        }
+    }
+}
+
+impl Pump for Viewer {
+    fn pump(&self, walk: &mut Walk) {
+        self.write(walk);
+    }
+
+    fn end_panicked(&self) {
+        self.abort("internal error");
+    }
+
+    fn fetch(&self) -> usize {
+        usize::from(self.outbox.is_locked())
+            ^ usize::from(self.blocked.load(Ordering::Relaxed))
+            ^ self.stream_name()
     }
 }
 

@@ -37,7 +37,7 @@ pub async fn open_control_socket(
             first,
             &admission,
         );
-        crate::feed::Pump::pump(&*viewer);
+        viewer.pump();
         let inbound = ControlInbound {
             app: Arc::clone(&app),
         };

@@ -110,9 +110,7 @@ impl Inbound for MetricsInbound {
                 let view = live.view(metrics.clone(), viewer.wire);
                 let reply = ws::message(viewer.form(), &ServerMessage::Subscribed { metrics });
                 let (feed, id) = (Arc::clone(live.feed()), viewer.id);
-                viewer.refollow(TICKS, reply, |next| {
-                    Box::new(Subscription::new(feed, next, view, id))
-                });
+                viewer.refollow(TICKS, reply, |next| Subscription::new(feed, next, view, id));
             }
             Ok(None) => {}
             Err(text) => viewer.say(&ServerMessage::Error { text }),

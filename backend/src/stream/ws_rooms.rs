@@ -179,9 +179,7 @@ impl RoomsInbound {
             let reply = ws::message(self.form, &ServerMessage::Subscribed { channel: name });
             let place = Arc::clone(&room);
             let id = viewer.id;
-            viewer.refollow(room.id, reply, |next| {
-                Box::new(place.cursor_at(next, view, id))
-            });
+            viewer.refollow(room.id, reply, |next| place.cursor_at(next, view, id));
             // The new place first: the room is not empty in between.
             let membership = self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>);
             self.memberships.insert(name.clone(), membership);
