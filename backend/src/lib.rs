@@ -10,7 +10,7 @@
 //! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
 //! | `watching::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
 //! | `statsd::run` | sums between flushes | datagrams, the clock | 100 000 metrics: refused and counted (reject) |
-//! | `serve::accept` | listener | a connection | places for streams and HTTP: closed and counted (reject) |
+//! | `serve::accept` | listener | a connection | files in all: closed; each address's connections: 429; both counted (reject) |
 //! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |
 //! | a stream (`stream::ws::run`, `stream::sse::run`) | inbound protocol state | the socket, its viewer | replies ≤ 32: not read from meanwhile |
 //!

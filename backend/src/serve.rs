@@ -5,6 +5,8 @@
 //! heartbeats, and its graceful stop leaves sockets and streams open. Its routing, hoops and
 //! handlers are, through [`salvo::Service`].
 
+mod places;
+
 use std::{
     convert::Infallible,
     fmt,
@@ -23,17 +25,24 @@ use std::{
 use bytes::Bytes;
 use hyper::{body::Incoming, server::conn::http1, service::Service as _};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use salvo::{conn::ConnCtrl, http::uri::Scheme};
+use salvo::{
+    conn::ConnCtrl,
+    http::{HeaderValue, header, uri::Scheme},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
 };
 
+use self::places::{Full, Place, Places};
 use crate::{
     app::App,
-    stream::takeover::{Taken, Takeover, encode_head},
-    telemetry::Limit,
+    error::AppError,
+    stream::{
+        open::alone,
+        takeover::{Taken, Takeover, encode_head},
+    },
 };
 
 /// Connections that the kernel completes before we accept them; thousands of pages may come back
@@ -55,6 +64,12 @@ const FILES_RESERVED: u64 = 128;
 const OPEN_FILES_AT_LEAST: u64 = 4_096;
 /// Plain HTTP connections beside the streams.
 const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// Connections past their address's share that are told so at once; further ones are closed.
+const REFUSALS_MAX: usize = 64;
+/// How long one of them may take to read the answer.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
+/// When it may come back.
+const REFUSAL_RETRY_S: u32 = 5;
 
 fn fitting_streams(wanted: usize, files_limit: u64) -> usize {
     let left = files_limit.saturating_sub(FILES_RESERVED + HTTP_CONNECTIONS_MAX as u64);
@@ -100,7 +115,11 @@ pub fn fit_open_files(wanted: usize) -> usize {
 pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Service) {
     let service = Arc::new(service);
     let local = listener.local_addr().unwrap_or(app.settings.bind_addr);
-    let places = Arc::new(Semaphore::new(app.registry.max() + HTTP_CONNECTIONS_MAX));
+    let places = Places::new(
+        app.registry.max() + HTTP_CONNECTIONS_MAX,
+        app.settings.max_connections_per_address,
+    );
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
         let accepted = tokio::select! {
             () = app.stopping.cancelled() => return,
@@ -116,16 +135,64 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            app.telemetry.count_limit(Limit::Sockets);
-            continue;
+        let place = match places.take(remote.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                app.telemetry.count_limit(full.limit());
+                if let Full::Address(max) = full
+                    && let Ok(permit) = Arc::clone(&refusals).try_acquire_owned()
+                {
+                    app.tasks.spawn(async move {
+                        refuse(stream, max).await;
+                        drop(permit);
+                    });
+                }
+                continue;
+            }
         };
         let (connection_app, service) = (Arc::clone(&app), Arc::clone(&service));
-        app.tasks.spawn(async move {
-            serve_connection(connection_app, stream, local, remote, &service).await;
-            drop(place);
-        });
+        let connection = async move {
+            serve_connection(connection_app, stream, local, remote, &service, place).await;
+        };
+        app.tasks
+            .spawn(alone(connection, Arc::clone(&app.telemetry)));
     }
+}
+
+/// Answers whatever is asked with 429. The client's bytes are read and let go, since closing a
+/// socket with unread bytes resets it, and the answer with it.
+async fn refuse(stream: TcpStream, max: usize) {
+    let mut response = salvo::Response::new();
+    AppError::too_many(
+        format!("all {max} connections of one address are taken"),
+        REFUSAL_RETRY_S,
+    )
+    .render(&mut response);
+    let salvo::http::ResBody::Once(body) = response.take_body() else {
+        return;
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let status = response.status_code.unwrap_or_default();
+    let answer = [encode_head(status, response.headers()), body].concat();
+    let answering = async {
+        stream.writable().await?;
+        // The socket is new: an answer this short fits.
+        stream.try_write(&answer)?;
+        socket2::SockRef::from(&stream).shutdown(std::net::Shutdown::Write)?;
+        let mut read = [0; 1024];
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut read) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+    };
+    // Gone before the answer, or slow with it: it is closed in any case.
+    drop(tokio::time::timeout(REFUSAL_DEADLINE, answering).await);
 }
 
 async fn serve_connection(
@@ -134,6 +201,7 @@ async fn serve_connection(
     local: SocketAddr,
     remote: SocketAddr,
     service: &salvo::Service,
+    mut place: Place,
 ) {
     let socket = socket2::SockRef::from(&stream);
     // Where the system refuses one of these, the connection works all the same.
@@ -209,6 +277,7 @@ async fn serve_connection(
             stream,
             read: Bytes::copy_from_slice(&parts.read_buf),
             head,
+            file: place.take_file(),
         });
     }
 }

@@ -210,7 +210,7 @@ mod tests {
             let feeds = [0, 1].map(|epoch| Feed::new(Epoch(epoch), bounds, &fanout));
             let members = || {
                 let member = |number: u64| {
-                    let feed = &feeds[usize::from(number % 2 == 0)];
+                    let feed = &feeds[usize::from(number.is_multiple_of(2))];
                     Subscription::new(Arc::clone(feed), 1, number / 2 % 3, number / 6)
                 };
                 (0..24).map(member).collect::<Vec<_>>()

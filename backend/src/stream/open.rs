@@ -1,9 +1,13 @@
 //! What every stream's handler does once its request is checked: find a place, claim the socket,
 //! and start the viewer's task.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use salvo::Request;
 use tokio::net::TcpStream;
 
@@ -17,7 +21,7 @@ use crate::{
     app::App,
     error::AppError,
     http::access::{self, Credential},
-    telemetry::StreamKind,
+    telemetry::{StreamKind, Telemetry},
 };
 
 /// Seconds after which a client that found no place may ask again.
@@ -92,13 +96,37 @@ impl Offer {
         let Self {
             app,
             takeover,
-            admission,
+            mut admission,
         } = self;
-        takeover.claim(move |taken| {
-            let tasks = app.tasks.clone();
-            tasks.spawn(start(app, taken, admission));
+        takeover.claim(move |mut taken| {
+            admission.keep_file(taken.file.take());
+            let (tasks, telemetry) = (app.tasks.clone(), Arc::clone(&app.telemetry));
+            let started = AssertUnwindSafe(|| start(app, taken, admission));
+            match catch_unwind(started) {
+                Ok(viewer) => {
+                    tasks.spawn(alone(viewer, telemetry));
+                }
+                Err(_) => count_panic(&telemetry),
+            }
         });
     }
+}
+
+/// A task whose panic ends it and nothing else, and is counted. What the task owned is dropped with
+/// it: the socket, the place among the streams, the seats in rosters.
+pub fn alone(
+    task: impl Future<Output = ()> + Send,
+    telemetry: Arc<Telemetry>,
+) -> impl Future<Output = ()> + Send {
+    // Not an `async` block, which would hold the task twice, and there are thousands.
+    AssertUnwindSafe(task)
+        .catch_unwind()
+        .map(move |ended| ended.unwrap_or_else(|_| count_panic(&telemetry)))
+}
+
+fn count_panic(telemetry: &Telemetry) {
+    telemetry.panics.fetch_add(1, Ordering::Relaxed);
+    tracing::error!("a connection's task panicked; it ended alone");
 }
 
 /// The future that serves a WebSocket viewer.
@@ -151,4 +179,69 @@ pub fn viewer(
         admission.refuse(&viewer, ended);
     }
     viewer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read as _,
+        net::{Ipv4Addr, TcpListener},
+    };
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        feed::{Fanout, Roster},
+        stream::registry::{Registry, StreamLimits},
+    };
+
+    #[tokio::test]
+    async fn a_panic_in_a_viewers_task_ends_that_stream_and_is_counted() {
+        let telemetry = Arc::new(Telemetry::default());
+        let limits = StreamLimits {
+            streams: 1,
+            per_address: 1,
+            per_token: 1,
+            idle_ms: 1_000,
+            write_ms: 1_000,
+        };
+        let registry = Registry::new(limits, Arc::clone(&telemetry));
+        let fanout = Fanout::start(1, &telemetry).expect("a thread");
+        let roster = Arc::new(Roster::new(fanout.shards()));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let (mut client, _) = listener.accept().expect("accepted");
+
+        let admission = registry
+            .admit(address.ip(), Credential::default())
+            .expect("a place");
+        let kind = StreamKind::WsChat;
+        let viewer = Viewer::new(
+            admission.id,
+            kind,
+            Wire::WebSocket(pulseboard_shared::codec::Form::Json),
+            stream,
+            [],
+            Clock::system(),
+            Arc::clone(&telemetry),
+        );
+        admission.register(&viewer);
+        let seat = roster.join(Arc::clone(&viewer) as Arc<_>);
+        let task = async move {
+            let _owned = (viewer, admission, seat);
+            tokio::task::yield_now().await;
+            panic!("as the test wants it");
+        };
+        alone(task, Arc::clone(&telemetry)).await;
+
+        assert_eq!(telemetry.panics.load(Ordering::SeqCst), 1);
+        assert_eq!(telemetry.open(kind), 0, "counted as ended");
+        assert_eq!(
+            (registry.open(), roster.len()),
+            (0, 0),
+            "its places are free"
+        );
+        assert_eq!(client.read(&mut [0]).expect("an end"), 0, "it is closed");
+    }
 }

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     sse,
@@ -86,6 +87,7 @@ struct Streams {
 #[derive(Debug)]
 struct Registered {
     viewer: Weak<Viewer>,
+    kind: StreamKind,
     /// What the stream ends with.
     credential: Credential,
 }
@@ -96,6 +98,8 @@ pub struct Admission {
     registry: Arc<Registry>,
     address: IpAddr,
     credential: Credential,
+    /// The socket's place among the open files, once it is a stream's.
+    file: Option<OwnedSemaphorePermit>,
     /// Names the stream in logs and in the registry.
     pub id: u64,
 }
@@ -148,6 +152,7 @@ impl Registry {
             registry: Arc::clone(self),
             address,
             credential,
+            file: None,
             id,
         })
     }
@@ -298,6 +303,11 @@ fn end_stream(viewer: &Viewer, why: &str) {
 }
 
 impl Admission {
+    /// Holds the socket's place among the open files for as long as the stream's.
+    pub(super) fn keep_file(&mut self, file: Option<OwnedSemaphorePermit>) {
+        self.file = file;
+    }
+
     /// What the stream ends with.
     #[must_use]
     pub fn credential(&self) -> &Credential {
@@ -316,6 +326,7 @@ impl Admission {
             self.id,
             Registered {
                 viewer: Arc::downgrade(viewer),
+                kind: viewer.kind,
                 credential: self.credential,
             },
         );
@@ -333,7 +344,6 @@ impl Admission {
     /// Says why the viewer's stream ended; the place is given back when `self` is dropped.
     pub fn end(self, viewer: &Viewer, why: &str) {
         let skipped = viewer.skipped();
-        self.registry.telemetry.count_closed(viewer.kind);
         tracing::info!(
             stream.id = self.id,
             stream.kind = viewer.kind.as_str(),
@@ -350,7 +360,10 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let mut streams = self.registry.streams.lock();
         streams.admitted -= 1;
-        streams.viewers.remove(&self.id);
+        // Here, and not where the end is logged: a task that panics comes here only.
+        if let Some(ended) = streams.viewers.remove(&self.id) {
+            self.registry.telemetry.count_closed(ended.kind);
+        }
         take_one(&mut streams.per_address, &network_of(self.address));
         if let Some(token) = &self.credential.token {
             take_one(&mut streams.per_token, token);

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
 /// A socket that left HTTP.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Taken {
     pub read: Bytes,
     /// The encoded head of the handler's answer: the first bytes to write.
     pub head: Bytes,
+    /// The socket's place among the open files.
+    pub file: Option<OwnedSemaphorePermit>,
 }
 
 type Claim = Box<dyn FnOnce(Taken) + Send>;

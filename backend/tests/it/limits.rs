@@ -189,3 +189,33 @@ async fn a_client_that_answers_no_ping_is_ended_after_the_idle_timeout() {
         .await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_address_that_opens_connections_without_end_is_told_and_takes_none_from_streams() {
+    let server = TestServer::start_with(|settings| settings.max_connections_per_address = 2).await;
+    let mut stream = server.ws("/ws/metrics").await;
+    stream.json_of("initial").await;
+    // Nothing is asked on them; 32 is what an address has at least.
+    let mut idle = Vec::new();
+    for _ in 0..31 {
+        idle.push(server.raw_connection().await);
+    }
+    // The test's own client may hold the last place.
+    idle.push(server.raw_connection().await);
+    let mut refused = server.raw("/healthz", "").await;
+    let head = refused.head().await;
+    assert!(head.starts_with("HTTP/1.1 429"), "{head}");
+    assert!(head.to_lowercase().contains("retry-after: 5"), "{head}");
+    assert!(head.contains("application/problem+json"), "{head}");
+    drop((idle, refused));
+    server
+        .eventually("there is room again", async || {
+            let mut raw = server.raw("/healthz", "Connection: close\r\n").await;
+            raw.head().await.starts_with("HTTP/1.1 200")
+        })
+        .await;
+    let hits = "pulseboard_limit_hits_total{limit=\"connections_per_address\"}";
+    assert!(server.own_metric(hits).await >= 1);
+    drop(stream);
+    server.stop().await;
+}
