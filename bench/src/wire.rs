@@ -9,8 +9,9 @@ use crate::Transport;
 pub const SENT_US: &str = "\"sent_us\":";
 /// What Pulseboard's say before the milliseconds.
 const SENT_MS: &str = "\"sent_ms\":";
-/// Longest frame that counts as a delivery; a snapshot on opening is longer.
-const FRAME_BYTES_MAX: usize = 8 * 1024;
+/// Longest frame that counts as a delivery where the server stamps it; a snapshot on opening is
+/// longer. What a publisher of ours stamped counts whatever its length.
+const STAMPED_BYTES_MAX: usize = 8 * 1024;
 /// A pong without payload, masked by zeros (RFC 6455 §5.5.3).
 pub const PONG: [u8; 6] = [0x8A, 0x80, 0, 0, 0, 0];
 
@@ -87,9 +88,7 @@ pub fn take_apart(transport: Transport, bytes: &[u8], mut found: impl FnMut(Foun
     } {
         if opcode == OPCODE_PING {
             found(Found::Ping);
-        } else if content.len() <= FRAME_BYTES_MAX
-            && let Some(sent_us) = sent_us(content)
-        {
+        } else if let Some(sent_us) = sent_us(content) {
             found(Found::Delivery(sent_us));
         }
         taken += length;
@@ -135,7 +134,10 @@ fn sent_us(content: &[u8]) -> Option<u64> {
                 .wrapping_add(u64::from(*digit - b'0'))
         }))
     };
-    after(SENT_US).or_else(|| after(SENT_MS).map(|ms| ms * 1_000))
+    after(SENT_US).or_else(|| {
+        let stamped = content.len() <= STAMPED_BYTES_MAX;
+        stamped.then(|| after(SENT_MS).map(|ms| ms * 1_000))?
+    })
 }
 
 #[cfg(test)]

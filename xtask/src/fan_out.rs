@@ -32,8 +32,15 @@ const NCHAN: &[&str] = &[
     "/usr/lib64/nginx/modules/ngx_nchan_module.so",
 ];
 
-/// Bytes of a payload; Pulseboard's tick of four metrics has about as many.
+/// Bytes of a payload of the peers.
 const PAYLOAD_BYTES: usize = 400;
+/// Bytes of the large frames that some viewers never read.
+const LARGE_BYTES: usize = 60_000;
+/// Who watches them, and how many of those never read.
+const LARGE_VIEWERS: (usize, usize) = (120, 20);
+/// The floor's payloads: with these its frames are as long as Pulseboard's ticks of four metrics,
+/// so that both write the same bytes. The table shows whether that still holds.
+const FLOOR_BYTES: [(&str, usize); 2] = [("ws", 468), ("sse", 486)];
 /// How long a server may take until it accepts connections.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a server may take to end in order before it is killed.
@@ -54,6 +61,7 @@ cargo xtask bench fan-out [FLAGS]
   --rounds N            how often each is measured               (3; --quick: 1)
   --cores S,C           of the server and of the client          (0,1)
   --skip LIST           of frames, opening, frozen: parts to leave out
+  --hold S              and hold the most viewers for S seconds, to see whether memory stays flat
   --priority            run both with nice -n -15, which needs the right to; for a shared machine
   --no-build            take the release programs as they are";
 
@@ -99,6 +107,7 @@ struct Plan {
     rounds: usize,
     cores: (String, String),
     skip: Vec<String>,
+    hold_seconds: Option<f64>,
     priority: bool,
     build: bool,
 }
@@ -115,6 +124,8 @@ struct Setting {
     fill: Duration,
     /// Instead of a tick at each frame: the interval of Pulseboard's, in milliseconds.
     interval_ms: Option<u32>,
+    /// Frames of [`LARGE_BYTES`], published from outside.
+    large: bool,
 }
 
 type Reports = BTreeMap<Peer, Vec<Value>>;
@@ -152,7 +163,11 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         measure_opening(&plan)?;
     }
     if wanted("frozen") {
-        measure_frozen(&plan)?;
+        measure_frozen(&plan);
+        measure_frozen_large(&plan);
+    }
+    if let Some(seconds) = plan.hold_seconds {
+        hold(&plan, seconds);
     }
     Ok(())
 }
@@ -172,6 +187,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         rounds: if quick { 1 } else { 3 },
         cores: ("0".to_owned(), "1".to_owned()),
         skip: Vec::new(),
+        hold_seconds: None,
         priority: false,
         build: true,
     };
@@ -209,6 +225,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
                     .context("--cores needs two numbers, such as 0,1")?;
                 plan.cores = (server.to_owned(), client.to_owned());
             }
+            "--hold" => plan.hold_seconds = Some(value()?.parse()?),
             "--skip" => plan.skip = list(value()?)?,
             other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
         }
@@ -272,9 +289,9 @@ fn measure_frames(plan: &Plan) -> Result<()> {
         println!("\n## Frames over {transport}\n");
         println!(
             "| viewers | frames/s | server | µs CPU per delivery | × floor | core used | delivered \
-             | latency p50 / p99 ms | spread p50 / p99 ms | KB per idle viewer |"
+             | latency p50 / p99 ms | spread p50 / p99 ms | bytes per frame | KB per idle viewer |"
         );
-        println!("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|");
+        println!("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|");
         for viewers in &plan.viewers {
             for rate in &plan.rates {
                 let setting = Setting {
@@ -285,6 +302,7 @@ fn measure_frames(plan: &Plan) -> Result<()> {
                     seconds: plan.seconds,
                     fill: Duration::ZERO,
                     interval_ms: None,
+                    large: false,
                 };
                 let reports = measure(plan, &plan.servers, &setting);
                 let floor = reports
@@ -295,7 +313,7 @@ fn measure_frames(plan: &Plan) -> Result<()> {
                     let cpu = of("/server_cpu_us_per_delivery");
                     println!(
                         "| {viewers} | {rate} | {} | {cpu:.2} | {} | {:.0} % | {:.1} % | {} / {} \
-                         | {} / {} | {:.1} |",
+                         | {} / {} | {:.0} | {:.1} |",
                         peer.name(),
                         floor.map_or("–".to_owned(), |floor| format!("{:.2}", cpu / floor)),
                         of("/server_cpu_share") * 100.0,
@@ -304,6 +322,7 @@ fn measure_frames(plan: &Plan) -> Result<()> {
                         millis(of("/latency/p99_us")),
                         millis(of("/spread/p50_us")),
                         millis(of("/spread/p99_us")),
+                        of("/bytes_per_delivery"),
                         of("/idle_bytes_per_viewer") / 1024.0,
                     );
                 }
@@ -328,6 +347,7 @@ fn measure_opening(plan: &Plan) -> Result<()> {
             seconds: 1.2,
             fill: Duration::from_millis(u64::from(FILLING_INTERVAL_MS * (WINDOW + 4))),
             interval_ms: Some(FILLING_INTERVAL_MS),
+            large: false,
         };
         let reports = measure(plan, &plan.servers, &setting);
         let nchan = reports
@@ -352,23 +372,13 @@ fn measure_opening(plan: &Plan) -> Result<()> {
 }
 
 /// One viewer in ten never reads: what the others notice, and what it costs.
-fn measure_frozen(plan: &Plan) -> Result<()> {
+fn measure_frozen(plan: &Plan) {
     let viewers = plan.viewers.iter().copied().max().unwrap_or(10_000);
     let frozen = viewers / 10;
     // A rate at which one core is not the limit, so that a change shows.
     let rate = if viewers > 5_000 { 5 } else { 10 };
-    println!("\n## {frozen} of {viewers} viewers never read, {rate} frames a second\n");
-    println!(
-        "| transport | server | p99 ms without | p99 ms with | ratio \
-         | process KB per frozen viewer | kernel KB per frozen viewer | ended |"
-    );
-    println!("|---|---|---:|---:|---:|---:|---:|---:|");
-    let servers: Vec<Peer> = plan
-        .servers
-        .iter()
-        .copied()
-        .filter(|peer| *peer != Peer::Floor)
-        .collect();
+    println!("\n## {frozen} of {viewers} viewers never read, {rate} frames a second");
+    print_frozen_head();
     for transport in &plan.transports {
         let with = Setting {
             transport: transport.clone(),
@@ -378,35 +388,129 @@ fn measure_frozen(plan: &Plan) -> Result<()> {
             seconds: plan.seconds * 4.0,
             fill: Duration::ZERO,
             interval_ms: None,
+            large: false,
         };
-        let without = Setting {
-            frozen: 0,
-            seconds: plan.seconds,
-            ..with.clone()
-        };
-        let without = measure(plan, &servers, &without);
-        for (peer, reports) in measure(plan, &servers, &with) {
-            let Some(without) = without.get(&peer) else {
-                continue;
-            };
-            let p99 = (
-                median(without, "/spread/p99_us"),
-                median(&reports, "/spread/p99_us"),
-            );
-            let each = |pointer| median(&reports, pointer) / 1024.0 / lossy(frozen);
-            println!(
-                "| {transport} | {} | {} | {} | {:.2} | {:.1} | {:.1} | {} |",
-                peer.name(),
-                millis(p99.0),
-                millis(p99.1),
-                p99.1 / p99.0,
-                each("/grown_process_bytes"),
-                each("/grown_kernel_bytes"),
-                median(&reports, "/lost"),
-            );
+        compare_frozen(plan, &with);
+    }
+}
+
+/// The same with few viewers and large frames, which Pulseboard takes as events of a room.
+fn measure_frozen_large(plan: &Plan) {
+    let (viewers, frozen) = LARGE_VIEWERS;
+    let rate = 10;
+    println!(
+        "\n## {frozen} of {viewers} viewers never read, {rate} frames of {LARGE_BYTES} bytes a second"
+    );
+    print_frozen_head();
+    let with = Setting {
+        transport: "ws".to_owned(),
+        viewers,
+        frozen,
+        rate,
+        seconds: plan.seconds * 4.0,
+        fill: Duration::ZERO,
+        interval_ms: Some(1_000),
+        large: true,
+    };
+    compare_frozen(plan, &with);
+}
+
+fn print_frozen_head() {
+    println!(
+        "\n| transport | server | p99 ms without | p99 ms with | ratio | delivered \
+         | process KB per frozen viewer | kernel KB per frozen viewer | ended |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|---:|---:|");
+}
+
+/// Measures with frozen viewers and without. Round by round, so that what else the machine does
+/// hits both.
+fn compare_frozen(plan: &Plan, with: &Setting) {
+    let without = Setting {
+        frozen: 0,
+        ..with.clone()
+    };
+    let (mut frozen, mut free) = (Reports::new(), Reports::new());
+    for _ in 0..plan.rounds {
+        for (setting, all) in [(&without, &mut free), (with, &mut frozen)] {
+            for peer in plan.servers.iter().filter(|peer| **peer != Peer::Floor) {
+                match measure_one(plan, *peer, setting) {
+                    Ok(report) => all.entry(*peer).or_default().push(report),
+                    Err(error) => eprintln!("{}: {error:#}", peer.name()),
+                }
+            }
         }
     }
-    Ok(())
+    for (peer, reports) in &frozen {
+        let Some(free) = free.get(peer) else {
+            continue;
+        };
+        let p99 = (
+            median(free, "/spread/p99_us"),
+            median(reports, "/spread/p99_us"),
+        );
+        // What grows without them too, such as the log, is not theirs.
+        let each = |pointer| {
+            (median(reports, pointer) - median(free, pointer)) / 1024.0 / lossy(with.frozen)
+        };
+        println!(
+            "| {} | {} | {} | {} | {:.2} | {:.1} % | {:.1} | {:.1} | {} |",
+            with.transport,
+            peer.name(),
+            millis(p99.0),
+            millis(p99.1),
+            p99.1 / p99.0,
+            median(reports, "/delivered_share") * 100.0,
+            each("/grown_process_bytes"),
+            each("/grown_kernel_bytes"),
+            median(reports, "/lost"),
+        );
+    }
+}
+
+/// Many viewers for a long time: what Pulseboard's memory does.
+fn hold(plan: &Plan, seconds: f64) {
+    let viewers = plan.viewers.iter().copied().max().unwrap_or(10_000);
+    println!("\n## {viewers} viewers for {seconds} s, one frame a second\n");
+    println!("| transport | after s | process MB | kernel MB |");
+    println!("|---|---:|---:|---:|");
+    for transport in &plan.transports {
+        let setting = Setting {
+            transport: transport.clone(),
+            viewers,
+            frozen: 0,
+            rate: 1,
+            seconds,
+            fill: Duration::ZERO,
+            interval_ms: None,
+            large: false,
+        };
+        match measure_one(plan, Peer::Pulseboard, &setting) {
+            Ok(report) => print_hold(transport, &report),
+            Err(error) => eprintln!("{transport}: {error:#}"),
+        }
+    }
+}
+
+fn print_hold(transport: &str, report: &Value) {
+    let float = |value: Option<&Value>| value.and_then(Value::as_f64).unwrap_or(f64::NAN);
+    for reading in report["memory"].as_array().into_iter().flatten() {
+        println!(
+            "| {transport} | {:.0} | {:.1} | {:.1} |",
+            float(reading.get("seconds")),
+            float(reading.get("process_bytes")) / MB,
+            float(reading.get("kernel_bytes")) / MB
+        );
+    }
+    println!(
+        "\n{transport}: {} frames, {:.2} % delivered, {} streams ended, {:.2} µs CPU per delivery, \
+         spread p99 {} ms\n",
+        report["frames"],
+        float(report.get("delivered_share")) * 100.0,
+        report["lost"],
+        float(report.get("server_cpu_us_per_delivery")),
+        millis(float(report.pointer("/spread/p99_us"))),
+    );
 }
 
 /// All servers in turn, round by round. One that fails is left out of this setting.
@@ -439,20 +543,38 @@ fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
     } else {
         Duration::ZERO
     });
+    let path = if setting.large && peer == Peer::Pulseboard {
+        "/ws".to_owned()
+    } else {
+        peer.path(&setting.transport)
+    };
     let mut client = pinned(plan, &plan.cores.1, &program("fan_out_client"));
     client
         .args(["--address", &format!("127.0.0.1:{port}")])
-        .args(["--path", &peer.path(&setting.transport)])
+        .args(["--path", &path])
         .args(["--transport", &setting.transport])
         .args(["--viewers", &setting.viewers.to_string()])
         .args(["--frozen", &setting.frozen.to_string()])
         .args(["--seconds", &setting.seconds.to_string()])
         .args(["--pid", &server.child.id().to_string()]);
-    if peer == Peer::Nchan {
+    let bytes = if setting.large {
+        LARGE_BYTES
+    } else {
+        PAYLOAD_BYTES
+    };
+    let publish = match peer {
+        Peer::Nchan => Some("/publish"),
+        Peer::Pulseboard if setting.large => {
+            client.arg("--room-event");
+            Some("/api/rooms/dashboard/events")
+        }
+        _ => None,
+    };
+    if let Some(publish) = publish {
         client
-            .args(["--publish", "/publish"])
+            .args(["--publish", publish])
             .args(["--rate", &setting.rate.to_string()])
-            .args(["--bytes", &PAYLOAD_BYTES.to_string()]);
+            .args(["--bytes", &bytes.to_string()]);
     }
     let report = shell::output(&mut client);
     server.stop()?;
@@ -490,11 +612,15 @@ impl Server {
         let address = format!("127.0.0.1:{port}");
         let mut command = match peer {
             Peer::Floor => {
+                let bytes = FLOOR_BYTES
+                    .iter()
+                    .find(|(transport, _)| *transport == setting.transport)
+                    .map_or(PAYLOAD_BYTES, |(_, bytes)| *bytes);
                 let mut command = on_core(&program("fan_out_floor"));
                 command
                     .args(["--bind", &address, "--transport", &setting.transport])
                     .args(["--rate", &setting.rate.to_string()])
-                    .args(["--bytes", &PAYLOAD_BYTES.to_string()]);
+                    .args(["--bytes", &bytes.to_string()]);
                 command
             }
             Peer::Pulseboard => {
@@ -502,6 +628,7 @@ impl Server {
                 let mut command = on_core(&shell::server_binary());
                 command
                     .env("RUST_LOG", "warn")
+                    .env("MAX_CONNECTIONS", "15000")
                     .current_dir(&folder)
                     .args(["--bind", &address, "--source", "simulator"])
                     .args(["--data-dir", "memory"])
@@ -598,6 +725,7 @@ events {{ worker_connections 19000; }}
 http {{
   access_log off;
   tcp_nodelay on;
+  client_body_buffer_size 128k;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
@@ -627,6 +755,8 @@ fn median(reports: &[Value], pointer: &str) -> f64 {
 fn millis(us: f64) -> String {
     format!("{:.1}", us / 1_000.0)
 }
+
+const MB: f64 = 1024.0 * 1024.0;
 
 /// A count of viewers; exact.
 fn lossy(count: usize) -> f64 {

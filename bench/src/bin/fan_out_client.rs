@@ -55,6 +55,8 @@ mod linux {
     const QUIET: Duration = Duration::from_millis(4);
     /// How long to wait for such a moment; under full load there is none.
     const QUIET_PATIENCE: Duration = Duration::from_millis(1_200);
+    /// Readings of memory while frames flow.
+    const MEMORY_READINGS: u32 = 20;
     /// The publisher's connection among the viewers.
     const PUBLISHER: u64 = u64::MAX;
 
@@ -96,6 +98,9 @@ mod linux {
         /// Bytes of a published payload
         #[arg(long, default_value_t = 400)]
         bytes: usize,
+        /// Publish as a typed event of a room, which is how Pulseboard takes them
+        #[arg(long)]
+        room_event: bool,
     }
 
     /// What was measured.
@@ -126,7 +131,17 @@ mod linux {
         /// while frames flowed.
         grown_process_bytes: f64,
         grown_kernel_bytes: f64,
+        /// From idle on, evenly over the time that frames were measured.
+        memory: Vec<Memory>,
         lost: usize,
+    }
+
+    /// What is held at a moment.
+    #[derive(Clone, Copy, Serialize)]
+    pub(super) struct Memory {
+        seconds: f64,
+        process_bytes: u64,
+        kernel_bytes: u64,
     }
 
     struct Viewer {
@@ -182,7 +197,15 @@ mod linux {
         client.bytes = 0;
         let (cpu_before, started) = (server.cpu_us(), Instant::now());
         let client_cpu_before = client_process.cpu_us();
-        client.run_for(seconds)?;
+        let mut memory = Vec::new();
+        for _ in 0..MEMORY_READINGS {
+            memory.push(Memory {
+                seconds: started.elapsed().as_secs_f64(),
+                process_bytes: server.resident_bytes(),
+                kernel_bytes: kernel_tcp_bytes(),
+            });
+            client.run_for(seconds / MEMORY_READINGS)?;
+        }
         client.run_until_quiet()?;
         let cpu_us = server.cpu_us().saturating_sub(cpu_before);
         let client_cpu_us = client_process.cpu_us() - client_cpu_before;
@@ -213,6 +236,7 @@ mod linux {
             spread,
             grown_process_bytes: growth(process_idle, server.resident_bytes()),
             grown_kernel_bytes: growth(kernel_idle, kernel_tcp_bytes()),
+            memory,
             lost: client.lost,
         })
     }
@@ -323,16 +347,25 @@ mod linux {
             // What is late is late; it is not made up for by two at once.
             publisher.due = (publisher.due + period).max(now);
             publisher.answered = false;
-            let payload = wire::payload(self.arguments.bytes, now_us());
+            let mut payload = wire::payload(self.arguments.bytes, now_us());
+            let mut kind = "text/plain";
+            if self.arguments.room_event {
+                payload = format!("{{\"event\":\"bench\",\"data\":{payload}}}");
+                kind = "application/json";
+            }
             let request = format!(
-                "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n\
                  Content-Length: {}\r\n\r\n{payload}",
                 payload.len()
             );
+            // Waited for: a large frame is more than the socket takes at once.
+            publisher.stream.set_nonblocking(false)?;
             publisher
                 .stream
                 .write_all(request.as_bytes())
-                .context("publishing")
+                .context("publishing")?;
+            publisher.stream.set_nonblocking(true)?;
+            Ok(())
         }
 
         fn run_for(&mut self, time: Duration) -> Result<()> {
