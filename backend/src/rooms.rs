@@ -41,6 +41,13 @@ const ROOM_LOG: Bounds = Bounds {
     bytes: 2 * 1024 * 1024,
     lag: 4_096,
 };
+/// Who came and went is told beside that log: only the newest count matters, and a room that many
+/// enter and leave would else let its messages go for it.
+const PRESENCE_LOG: Bounds = Bounds {
+    frames: 16,
+    bytes: usize::MAX,
+    lag: 16,
+};
 /// How long an empty room is kept.
 const EMPTY_ROOM_KEPT_MS: i64 = 60_000;
 
@@ -81,6 +88,8 @@ pub struct Room {
     /// What it allows.
     pub config: Arc<RoomConfig>,
     feed: Arc<Feed<RoomPayload>>,
+    /// See [`PRESENCE_LOG`]; its roster has the members that asked for it.
+    presence: Arc<Feed<RoomPayload>>,
     members: AtomicUsize,
     /// When the last member left, Unix milliseconds.
     empty_since_ms: AtomicI64,
@@ -91,6 +100,7 @@ pub struct Membership {
     room: Arc<Room>,
     clock: Clock,
     _seat: Seat,
+    _presence_seat: Option<Seat>,
 }
 
 /// Why a room cannot be joined or sent to.
@@ -188,6 +198,7 @@ impl Rooms {
             name: name.to_owned(),
             config: Arc::clone(self.config(name)),
             feed: Feed::new(epoch, ROOM_LOG, &self.fanout),
+            presence: Feed::new(epoch, PRESENCE_LOG, &self.fanout),
             members: AtomicUsize::new(1),
             empty_since_ms: AtomicI64::new(now_ms),
         });
@@ -206,15 +217,18 @@ impl Rooms {
         self.rooms.lock().get(tenant, name).cloned()
     }
 
-    /// Turns an entered room into a membership.
+    /// Turns an entered room into a membership; `presence` says whether the member is told who
+    /// else comes and goes.
     #[must_use]
-    pub fn seat(&self, room: Arc<Room>, member: Arc<dyn Pump>) -> Membership {
+    pub fn seat(&self, room: Arc<Room>, member: Arc<dyn Pump>, presence: bool) -> Membership {
+        let presence_seat = presence.then(|| room.presence.roster().join(Arc::clone(&member)));
         let seat = room.feed.roster().join(member);
         room.tell_presence();
         Membership {
             room,
             clock: self.clock.clone(),
             _seat: seat,
+            _presence_seat: presence_seat,
         }
     }
 
@@ -421,6 +435,25 @@ impl Room {
         Subscription::new(Arc::clone(&self.feed), next, view, viewer)
     }
 
+    /// Names the presence cursor of this room among those of a viewer.
+    #[must_use]
+    pub fn presence_id(&self) -> u64 {
+        // Ids count from 1 and never come this far.
+        self.id | 1 << 63
+    }
+
+    /// A cursor for a member that is to be told of presence from now on. It has no place in what
+    /// the member resumes from.
+    #[must_use]
+    pub fn presence_cursor(&self, view: &RoomView, viewer: u64) -> Subscription<RoomPayload> {
+        let next = self.presence.with_log(|log| log.next_offset());
+        let view = RoomView {
+            cursor: None,
+            ..view.clone()
+        };
+        Subscription::new(Arc::clone(&self.presence), next, view, viewer)
+    }
+
     /// A cursor for a member that is there already, from the offset it wants next.
     #[must_use]
     pub fn cursor_at(&self, next: u64, view: RoomView, viewer: u64) -> Subscription<RoomPayload> {
@@ -438,7 +471,7 @@ impl Room {
             channel: &self.name,
             members: self.members(),
         };
-        self.feed
+        self.presence
             .append(RoomPayload::presence(crate::json_text(&message)));
     }
 }

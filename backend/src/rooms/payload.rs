@@ -145,6 +145,12 @@ impl Payload for RoomPayload {
 
     /// Says which messages are left out; the newest figures are worth having all the same.
     fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &RoomView) -> Bytes {
+        if let Some(frame) = held.last()
+            && frame.payload().kind == Kind::Presence
+        {
+            // A log of counts, of which only the newest is worth having.
+            return frame.encoded(view);
+        }
         let notice = format!(
             "{{\"type\":\"merged\",\"offset\":{last},\"first_offset\":{first},\"last_offset\":{last}}}"
         );

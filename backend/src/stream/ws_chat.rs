@@ -102,7 +102,11 @@ impl ChatInbound {
             viewer.id,
             None,
         );
-        self.place = Some(self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>));
+        self.place = Some(
+            self.app
+                .rooms
+                .seat(room, Arc::clone(viewer) as Arc<_>, false),
+        );
         viewer.follow(id, cursor);
         Ok(())
     }

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     app::App,
     error::AppError,
+    feed::Subscription,
     http::access,
     ingest::engine_tenant,
     rooms::{Membership, Room, RoomPayload, RoomView},
@@ -89,6 +90,8 @@ pub async fn open_rooms_socket(
     Ok(())
 }
 
+type RoomCursor = Subscription<RoomPayload>;
+
 struct RoomsInbound {
     app: Arc<App>,
     role: Role,
@@ -111,10 +114,11 @@ impl RoomsInbound {
             Ok(room) => {
                 // The cursor is placed before the figures are read: an update that falls between
                 // is sent after them, never lost.
-                let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
+                let view = self.view(&room, &Subscribe::default());
+                let cursor = room.cursor(view, viewer.id, None);
                 let data = self.app.live.with_window(|window| window.stats());
                 viewer.say(&RoomMessage::Init { data });
-                self.seat(viewer, room, cursor);
+                self.seat(viewer, room, cursor, None);
             }
             Err(error) => viewer.say(&ServerMessage::Error {
                 text: error.to_string(),
@@ -126,7 +130,7 @@ impl RoomsInbound {
                 .enter(&self.tenant.name, OPERATIONS_ROOM, self.role)
         {
             let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
-            self.seat(viewer, room, cursor);
+            self.seat(viewer, room, cursor, None);
         }
     }
 
@@ -134,12 +138,17 @@ impl RoomsInbound {
         &mut self,
         viewer: &Arc<Viewer>,
         room: Arc<Room>,
-        cursor: impl crate::feed::Member + 'static,
+        cursor: RoomCursor,
+        presence: Option<RoomCursor>,
     ) {
-        let (name, id) = (room.name.clone(), room.id);
-        let membership = self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>);
+        let (name, id, presence_id) = (room.name.clone(), room.id, room.presence_id());
+        let member = Arc::clone(viewer) as Arc<_>;
+        let membership = self.app.rooms.seat(room, member, presence.is_some());
         self.memberships.insert(name, membership);
         viewer.follow(id, cursor);
+        if let Some(presence) = presence {
+            viewer.follow(presence_id, presence);
+        }
     }
 
     fn view(&self, room: &Room, asked: &Subscribe) -> RoomView {
@@ -174,6 +183,11 @@ impl RoomsInbound {
             .enter(&self.tenant.name, name, self.role)
             .map_err(|error| error.to_string())?;
         let view = self.view(&room, asked);
+        // At the end, and before the member is seated: it is told of its own coming.
+        let presence = asked
+            .presence
+            .then(|| room.presence_cursor(&view, viewer.id));
+        viewer.unfollow(room.presence_id());
         if asked.after.is_none() && self.memberships.contains_key(name) {
             // A member changes what it asks for and stays: what is on its way to it is not lost.
             let reply = ws::message(self.form, &ServerMessage::Subscribed { channel: name });
@@ -181,8 +195,12 @@ impl RoomsInbound {
             let id = viewer.id;
             viewer.refollow(room.id, reply, |next| place.cursor_at(next, view, id));
             // The new place first: the room is not empty in between.
-            let membership = self.app.rooms.seat(room, Arc::clone(viewer) as Arc<_>);
+            let (member, presence_id) = (Arc::clone(viewer) as Arc<_>, room.presence_id());
+            let membership = self.app.rooms.seat(room, member, presence.is_some());
             self.memberships.insert(name.clone(), membership);
+            if let Some(presence) = presence {
+                viewer.follow(presence_id, presence);
+            }
             return Ok(());
         }
         let cursor = room.cursor(view, viewer.id, asked.after.as_ref());
@@ -190,7 +208,7 @@ impl RoomsInbound {
         viewer.unfollow(room.id);
         self.memberships.remove(name);
         viewer.say(&ServerMessage::Subscribed { channel: name });
-        self.seat(viewer, room, cursor);
+        self.seat(viewer, room, cursor, presence);
         Ok(())
     }
 
@@ -310,6 +328,7 @@ impl RoomsInbound {
             ClientAction::Unsubscribe { channel } => {
                 if let Some(membership) = self.memberships.remove(&channel) {
                     viewer.unfollow(membership.room().id);
+                    viewer.unfollow(membership.room().presence_id());
                 }
                 viewer.say(&ServerMessage::Unsubscribed { channel: &channel });
                 Ok(())

@@ -418,3 +418,33 @@ async fn a_member_that_asks_for_something_else_misses_nothing_meanwhile() {
     drop(publishing.await.expect("published"));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn members_that_come_and_go_take_no_place_in_what_a_resume_needs() {
+    let server = TestServer::start().await;
+    let mut member = enter(&server).await;
+    member
+        .send(r#"{"action":"subscribe","channel":"lobby","presence":true,"cursor":true}"#)
+        .await;
+    member.json_of("subscribed").await;
+    assert_eq!(member.json_of("presence").await.get("offset"), None);
+    let mut other = enter(&server).await;
+    join(&mut other, "lobby").await;
+    for (number, guests) in [(1, 10), (2, 0)] {
+        for _ in 0..guests {
+            let mut guest = enter(&server).await;
+            join(&mut guest, "lobby").await;
+        }
+        other
+            .send(r#"{"action":"publish","channel":"lobby","data":"hello"}"#)
+            .await;
+        let message = loop {
+            let message = member.json().await;
+            if message["type"] != "presence" {
+                break message;
+            }
+        };
+        assert_eq!(message["offset"], number, "{message}");
+    }
+    server.stop().await;
+}
