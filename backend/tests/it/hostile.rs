@@ -328,8 +328,11 @@ async fn deep_odd_and_long_messages_are_answered_at_every_door() {
 }
 
 #[tokio::test]
-async fn hundreds_that_are_silent_half_open_or_do_not_read_leave_nothing_behind() {
-    const EACH: usize = 60;
+async fn thousands_that_are_silent_half_open_or_do_not_read_leave_nothing_behind() {
+    /// Of ten kinds; client and server are one process, and each end is an open file.
+    const EACH: usize = 200;
+    let files = rlimit::increase_nofile_limit(32 * EACH as u64).expect("a limit");
+    assert!(files >= 24 * EACH as u64, "only {files} open files");
     let mut server = patient_server().await;
     // Once, so that what is allocated for good is.
     drop(server.ws("/ws").await);
