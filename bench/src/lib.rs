@@ -1,12 +1,15 @@
-//! What the load client and the floor share: how streams are framed, how a server's processor
-//! time and memory are read, and how latencies are summed up.
+//! What the load clients and the floor share: how streams are framed, what is ingested, how a
+//! server's processor time and memory are read, and how latencies are summed up.
 //!
-//! The programs are started by `cargo xtask bench fan-out`, which pins each to a core. They read
+//! The programs are started by `cargo xtask bench fan-out` and `cargo xtask bench ingest`, which pin
+//! each to a core. They read
 //! `/proc` and wait with epoll, so they measure on Linux only.
 
+pub mod http;
 pub mod latency;
 #[cfg(target_os = "linux")]
 pub mod process;
+pub mod samples;
 pub mod wire;
 
 /// Which way a viewer watches.

@@ -1,19 +1,22 @@
-//! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s.
+//! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s,
+//! `bench ingest` [`ingest`]'s.
 
 use std::fs;
 
 use anyhow::{Result, bail};
 
-use crate::{fan_out, shell};
+use crate::{fan_out, ingest, shell};
 
 /// The crates that have something to measure.
 const CRATES: &[(&str, &str)] = &[("backend", "pulseboard"), ("shared", "pulseboard-shared")];
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    if let Some((name, flags)) = arguments.split_first()
-        && name == "fan-out"
-    {
-        return fan_out::start(flags);
+    if let Some((name, flags)) = arguments.split_first() {
+        match name.as_str() {
+            "fan-out" => return fan_out::start(flags),
+            "ingest" => return ingest::start(flags),
+            _ => {}
+        }
     }
     let flags = crate::passed_on(arguments)?;
     let mut command = shell::cargo();

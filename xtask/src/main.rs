@@ -13,6 +13,7 @@ mod build;
 mod dev;
 mod dist;
 mod fan_out;
+mod ingest;
 mod npm;
 mod page;
 mod run;
@@ -81,8 +82,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out] [-- FLAGS]",
-        summary: "the micro-benchmarks, or with `fan-out` (flags: `fan-out help`) the server beside its peers",
+        arguments: "[fan-out|ingest] [-- FLAGS]",
+        summary: "the micro-benchmarks, or the server beside its peers (flags: `fan-out help`, `ingest help`)",
         start: bench::start,
     },
     Chore {

@@ -1,0 +1,571 @@
+//! `bench ingest`: what a sample costs this server, beside VictoriaMetrics, in one run.
+//!
+//! Each server in turn is pinned to one core and the load client to another, and all get the same
+//! bodies, one server after the other in every line of a table. The programs that send, fill and
+//! ask are in `bench/`.
+
+use std::{
+    fs::{self, File},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::shell;
+
+/// How long a server may take until it accepts connections.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a server may take to end in order before it is killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// The past that questions are asked about.
+const PAST_SERIES: usize = 100;
+const PAST_STEP_MS: i64 = 15_000;
+const DAY_MS: i64 = 86_400_000;
+
+const HELP: &str = "\
+cargo xtask bench ingest [FLAGS]
+
+  --quick               fewer samples, at 1 000 and 100 000 series, and a past of 3 days
+  --servers A,B         of fsync, write, memory (Pulseboard with that DURABILITY) and victoria
+                        (fsync,memory,victoria; victoria is the Debian package victoria-metrics)
+  --series N,M          series in the bodies of 500         (1000,100000,1000000)
+  --samples N           samples of each measurement         (4000000; --quick: 1500000)
+  --days N              how far back the past goes          (30; --quick: 3)
+  --cores S,C           of the server and of the client     (0,1)
+  --skip LIST           of load, acks, memory, past: parts to leave out
+  --priority            run both with nice -n -15, which needs the right to; for a shared machine
+  --no-build            take the release programs as they are";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Fsync,
+    Write,
+    Memory,
+    Victoria,
+}
+
+const PEERS: &[(Peer, &str)] = &[
+    (Peer::Fsync, "fsync"),
+    (Peer::Write, "write"),
+    (Peer::Memory, "memory"),
+    (Peer::Victoria, "victoria"),
+];
+
+impl Peer {
+    fn name(self) -> &'static str {
+        let known = PEERS.iter().find(|(peer, _)| *peer == self);
+        known.map_or("?", |(_, name)| name)
+    }
+}
+
+/// A form of bodies: its name at the client, and the doors to send it to.
+const FORMS: &[(&str, &str, &str)] = &[
+    ("prometheus", "/push", "/api/v1/import/prometheus"),
+    ("influx", "/write", "/write"),
+    ("remote", "/api/v1/write", "/api/v1/write"),
+];
+
+struct Plan {
+    servers: Vec<Peer>,
+    series: Vec<usize>,
+    samples: usize,
+    days: i64,
+    cores: (String, String),
+    skip: Vec<String>,
+    priority: bool,
+    build: bool,
+}
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    if arguments.iter().any(|word| word == "help") {
+        println!("{HELP}");
+        return Ok(());
+    }
+    if !cfg!(target_os = "linux") {
+        bail!("this bench pins processes and reads /proc: it runs on Linux only");
+    }
+    let mut plan = parse(arguments)?;
+    if shell::find("taskset").is_none() {
+        bail!("taskset, which pins a program to a core, is not on the PATH (package util-linux)");
+    }
+    if plan.build {
+        let mut build = shell::cargo();
+        build.args(["build", "--release", "--package", "pulseboard"]);
+        build.args(["--package", "pulseboard-bench"]);
+        shell::run(&mut build)?;
+    }
+    if plan.servers.contains(&Peer::Victoria) && shell::find("victoria-metrics").is_none() {
+        println!("leaving victoria out: install the Debian package victoria-metrics to have it");
+        plan.servers.retain(|peer| *peer != Peer::Victoria);
+    }
+    let wanted = |part: &str| !plan.skip.iter().any(|skipped| skipped == part);
+    if wanted("load") {
+        measure_load(&plan)?;
+    }
+    if wanted("acks") {
+        measure_acks(&plan)?;
+    }
+    if wanted("memory") {
+        measure_memory(&plan)?;
+    }
+    if wanted("past") {
+        measure_past(&plan)?;
+    }
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> Result<Plan> {
+    let quick = arguments.iter().any(|word| word == "--quick");
+    let mut plan = Plan {
+        servers: vec![Peer::Fsync, Peer::Memory, Peer::Victoria],
+        series: vec![1_000, 100_000],
+        samples: if quick { 1_500_000 } else { 4_000_000 },
+        days: if quick { 3 } else { 30 },
+        cores: ("0".to_owned(), "1".to_owned()),
+        skip: Vec::new(),
+        priority: false,
+        build: true,
+    };
+    if !quick {
+        plan.series.push(1_000_000);
+    }
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let mut value = || {
+            let value = words.next().map(String::as_str);
+            value.with_context(|| format!("{word} needs a value"))
+        };
+        match word.as_str() {
+            "--quick" => {}
+            "--priority" => plan.priority = true,
+            "--no-build" => plan.build = false,
+            "--servers" => {
+                plan.servers = value()?
+                    .split(',')
+                    .map(|wanted| {
+                        let known = PEERS.iter().find(|(_, name)| *name == wanted);
+                        known
+                            .map(|(peer, _)| *peer)
+                            .with_context(|| format!("{wanted:?} is no server of this bench"))
+                    })
+                    .collect::<Result<_>>()?;
+            }
+            "--series" => {
+                let numbers = value()?.split(',').map(str::parse);
+                plan.series = numbers.collect::<Result<_, _>>()?;
+            }
+            "--samples" => plan.samples = value()?.parse()?,
+            "--days" => plan.days = value()?.parse()?,
+            "--cores" => {
+                let (server, client) = value()?
+                    .split_once(',')
+                    .context("--cores needs two numbers, such as 0,1")?;
+                plan.cores = (server.to_owned(), client.to_owned());
+            }
+            "--skip" => plan.skip = value()?.split(',').map(str::to_owned).collect(),
+            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+        }
+    }
+    if plan.series.contains(&0) || plan.samples == 0 || plan.days < 1 {
+        bail!("series, samples and days begin at 1");
+    }
+    Ok(plan)
+}
+
+/// CPU per sample in bodies of 500.
+fn measure_load(plan: &Plan) -> Result<()> {
+    println!("\n## Bodies of 500 samples\n");
+    println!(
+        "| form | series | server | ns CPU per sample | : victoria | with 3 s after it \
+         | samples/s | core used | ns per new series | bytes per sample sent | refused bodies |"
+    );
+    println!("|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for series in &plan.series {
+        for (form, own, victorias) in FORMS {
+            if *series >= 1_000_000 && *form != "remote" {
+                continue;
+            }
+            let mut reports = Vec::new();
+            for peer in &plan.servers {
+                let path = if *peer == Peer::Victoria {
+                    victorias
+                } else {
+                    own
+                };
+                let work = [
+                    ("--form", (*form).to_owned()),
+                    ("--path", (*path).to_owned()),
+                    ("--series", series.to_string()),
+                    ("--samples", plan.samples.max(2 * series).to_string()),
+                ];
+                match with_server(plan, *peer, |server| server.client(plan, "load", &work)) {
+                    Ok(report) => reports.push((*peer, report)),
+                    Err(error) => eprintln!("{form}, {}: {error:#}", peer.name()),
+                }
+            }
+            let cpu = |report| number(report, "/cpu_ns_per_sample");
+            let victoria = reports.iter().find(|(peer, _)| *peer == Peer::Victoria);
+            let victoria = victoria.map(|(_, report)| cpu(report));
+            for (peer, report) in &reports {
+                let of = |pointer| number(report, pointer);
+                println!(
+                    "| {form} | {series} | {} | {:.0} | {} | {:.0} | {:.0} | {:.0} % | {:.0} | {:.0} | {} |",
+                    peer.name(),
+                    cpu(report),
+                    victoria.map_or("–".to_owned(), |other| format!(
+                        "{:.2}",
+                        cpu(report) / other
+                    )),
+                    of("/settled_ns_per_sample"),
+                    of("/samples_per_s"),
+                    of("/core_used") * 100.0,
+                    of("/create_ns_per_series"),
+                    of("/bytes_per_sample"),
+                    of("/refused_bodies"),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writers of one sample each.
+fn measure_acks(plan: &Plan) -> Result<()> {
+    println!("\n## 64 connections, one sample a request\n");
+    println!("| server | acknowledgements/s | µs CPU each | core used | p50 / p99 / max ms |");
+    println!("|---|---:|---:|---:|---:|");
+    for peer in &plan.servers {
+        let path = match peer {
+            Peer::Victoria => "/api/v1/import/prometheus",
+            _ => "/push",
+        };
+        let work = [("--path", path.to_owned())];
+        let report = with_server(plan, *peer, |server| server.client(plan, "acks", &work))?;
+        let of = |pointer| number(&report, pointer);
+        let millis = |pointer| of(pointer) / 1_000.0;
+        println!(
+            "| {} | {:.0} | {:.1} | {:.0} % | {:.1} / {:.1} / {:.1} |",
+            peer.name(),
+            of("/acks_per_s"),
+            of("/cpu_us_per_ack"),
+            of("/core_used") * 100.0,
+            millis("/latency/p50_us"),
+            millis("/latency/p99_us"),
+            millis("/latency/max_us"),
+        );
+    }
+    Ok(())
+}
+
+/// What a series takes that has one sample.
+fn measure_memory(plan: &Plan) -> Result<()> {
+    const SERIES: usize = 200_000;
+    println!("\n## Resident memory, one sample a series\n");
+    println!("| server | 1 000 series, MB | {SERIES} series, MB | bytes per series |");
+    println!("|---|---:|---:|---:|");
+    for peer in &plan.servers {
+        let work = [
+            ("--form", "remote".to_owned()),
+            ("--path", "/api/v1/write".to_owned()),
+            ("--series", SERIES.to_string()),
+        ];
+        let report = with_server(plan, *peer, |server| server.client(plan, "grow", &work))?;
+        let of = |pointer| number(&report, pointer);
+        println!(
+            "| {} | {:.1} | {:.1} | {:.0} |",
+            peer.name(),
+            of("/rss_few") / 1e6,
+            of("/rss_many") / 1e6,
+            of("/bytes_per_series"),
+        );
+    }
+    Ok(())
+}
+
+/// Bytes on the disk, and how long questions take.
+fn measure_past(plan: &Plan) -> Result<()> {
+    let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    let end_ms = now_ms / 60_000 * 60_000;
+    let past = [
+        ("--series", PAST_SERIES.to_string()),
+        ("--step-ms", PAST_STEP_MS.to_string()),
+        ("--start-ms", (end_ms - plan.days * DAY_MS).to_string()),
+        ("--end-ms", end_ms.to_string()),
+    ];
+    println!(
+        "\n## {} days of {PAST_SERIES} series every {} s\n",
+        plan.days,
+        PAST_STEP_MS / 1_000
+    );
+    let mut rows = Vec::new();
+    for peer in &plan.servers {
+        let folder = match peer {
+            // Reading is the same whatever is promised about writing.
+            Peer::Memory | Peer::Write => continue,
+            Peer::Fsync | Peer::Victoria => folder(*peer)?,
+        };
+        if *peer == Peer::Fsync {
+            let mut prefill = shell::command(program("ingest_prefill"));
+            prefill.arg("--data-dir").arg(&folder).args(flags(&past));
+            let report: Value = serde_json::from_str(&shell::output(&mut prefill)?)?;
+            let of = |pointer| number(&report, pointer);
+            println!(
+                "pulseboard: {:.2} bytes per sample as sealed, {:.2} once an hour is one chunk; all resolutions together {:.2} per sample ever taken ({:.1} MB for {:.1} million; raw samples are kept 48 h)",
+                of("/raw_bytes_per_sample"),
+                of("/merged_bytes_per_sample"),
+                of("/blocks_bytes") / of("/samples"),
+                of("/blocks_bytes") / 1e6,
+                of("/samples") / 1e6,
+            );
+        }
+        let server = Server::start(plan, *peer, &folder)?;
+        if *peer == Peer::Victoria {
+            let mut work = past.to_vec();
+            work.push(("--path", "/api/v1/import/prometheus".to_owned()));
+            let report = server.client(plan, "fill", &work)?;
+            let samples = number(&report, "/samples");
+            for path in ["/internal/force_flush", "/internal/force_merge"] {
+                let work = [("--path", path.to_owned()), ("--times", "0".to_owned())];
+                // It answers nothing that is JSON.
+                server.client(plan, "ask", &work).ok();
+                thread::sleep(Duration::from_secs(3));
+            }
+            println!(
+                "victoria: {:.2} bytes per sample, index included",
+                lossy(bytes_of(&folder)?) / samples
+            );
+        }
+        for (label, back_ms, points) in [
+            ("1 h", DAY_MS / 24, 240),
+            ("24 h", DAY_MS, 1_200),
+            ("30 d", 30 * DAY_MS, 1_200),
+        ] {
+            if back_ms > plan.days * DAY_MS {
+                continue;
+            }
+            for series in [1, PAST_SERIES] {
+                let selector = if series == 1 {
+                    "bench_requests_value{code=%22200%22,method=%22GET%22,instance=%2210.1.0.0:9100%22,path=%22/api/v1/items/0%22}"
+                } else {
+                    "bench_requests_value"
+                };
+                let points = if series == 1 { points } else { points.min(300) };
+                let start_ms = end_ms - back_ms;
+                let path = match peer {
+                    Peer::Victoria => format!(
+                        "/api/v1/query_range?nocache=1&query={selector}&start={}&end={}&step={}",
+                        start_ms / 1_000,
+                        end_ms / 1_000,
+                        back_ms / 1_000 / points
+                    ),
+                    _ => format!(
+                        "/api/v1/range?match={selector}&start={start_ms}&end={end_ms}&max_points={points}"
+                    ),
+                };
+                let report = server.client(plan, "ask", &[("--path", path)])?;
+                rows.push((label, series, points, *peer, report));
+            }
+        }
+    }
+    println!("\n| range | series | points | server | p50 / p99 ms | bytes of the answer |");
+    println!("|---|---:|---:|---|---:|---:|");
+    rows.sort_by_key(|(label, series, ..)| (label.len(), *label, *series));
+    for (label, series, points, peer, report) in rows {
+        println!(
+            "| {label} | {series} | {points} | {} | {:.1} / {:.1} | {:.0} |",
+            if peer == Peer::Fsync {
+                "pulseboard"
+            } else {
+                peer.name()
+            },
+            number(&report, "/latency/p50_us") / 1_000.0,
+            number(&report, "/latency/p99_us") / 1_000.0,
+            number(&report, "/bytes"),
+        );
+    }
+    Ok(())
+}
+
+fn flags(words: &[(&str, String)]) -> Vec<String> {
+    let flags = words.iter();
+    flags
+        .flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()])
+        .collect()
+}
+
+fn number(report: &Value, pointer: &str) -> f64 {
+    let number = report.pointer(pointer).and_then(Value::as_f64);
+    number.unwrap_or(f64::NAN)
+}
+
+/// Small enough to be exact.
+fn lossy(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+fn bytes_of(folder: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        sum += if entry.file_type()?.is_dir() {
+            bytes_of(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
+    }
+    Ok(sum)
+}
+
+fn program(name: &str) -> PathBuf {
+    shell::target().join("release").join(name)
+}
+
+/// A new folder for a server's data.
+fn folder(peer: Peer) -> Result<PathBuf> {
+    let folder = shell::target().join("ingest").join(peer.name());
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A fresh server for one measurement.
+fn with_server(
+    plan: &Plan,
+    peer: Peer,
+    measure: impl FnOnce(&Server) -> Result<Value>,
+) -> Result<Value> {
+    let folder = folder(peer)?;
+    let server = Server::start(plan, peer, &folder)?;
+    let report = measure(&server);
+    drop(server);
+    fs::remove_dir_all(&folder)?;
+    report
+}
+
+/// `program`, on one core.
+fn pinned(plan: &Plan, core: &str, program: &Path) -> Command {
+    let mut command = if plan.priority {
+        let mut command = shell::command("nice");
+        command.args(["-n", "-15", "taskset"]);
+        command
+    } else {
+        shell::command("taskset")
+    };
+    command.args(["--cpu-list", core]).arg(program);
+    command
+}
+
+/// A server under measurement; it never outlives the measurement.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(plan: &Plan, peer: Peer, folder: &Path) -> Result<Self> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let mut command = if peer == Peer::Victoria {
+            let program = shell::find("victoria-metrics").context("victoria-metrics has gone")?;
+            let mut command = pinned(plan, &plan.cores.0, &program);
+            command
+                .arg(format!("-httpListenAddr={address}"))
+                .arg(format!("-storageDataPath={}", folder.display()))
+                .args(["-retentionPeriod=1y", "-search.latencyOffset=0s"]);
+            command
+        } else {
+            let mut command = pinned(plan, &plan.cores.0, &shell::server_binary());
+            command
+                .env("RUST_LOG", "warn")
+                .env("DURABILITY", peer.name())
+                .env("MAX_SERIES", "2000000")
+                .args(["--bind", &address, "--source", "none", "--data-dir"])
+                .arg(folder);
+            command
+        };
+        let log = shell::target()
+            .join("ingest")
+            .join(format!("{}.log", peer.name()));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("`{}` could not be started", shell::describe(&command)))?;
+        let mut server = Self { child, address };
+        let deadline = Instant::now() + START_DEADLINE;
+        while TcpStream::connect(&server.address).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("it ended by itself ({status}); see {}", log.display());
+            }
+            if Instant::now() > deadline {
+                bail!("it did not listen within {START_DEADLINE:?}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+
+    /// Runs the load client; its report.
+    fn client(&self, plan: &Plan, work: &str, words: &[(&str, String)]) -> Result<Value> {
+        let mut client = pinned(plan, &plan.cores.1, &program("ingest_client"));
+        client
+            .args(["--address", &self.address])
+            .args(["--pid", &self.child.id().to_string()])
+            .arg(work)
+            .args(flags(words));
+        let report = shell::output(&mut client)?;
+        serde_json::from_str(&report).context("the load client's report")
+    }
+
+    /// Asks it to end, and makes it end where it does not.
+    fn stop(&mut self) -> Result<()> {
+        #[cfg(unix)]
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            use nix::{sys::signal, unistd::Pid};
+            // It may have ended already, which is as well.
+            signal::kill(Pid::from_raw(pid), signal::Signal::SIGTERM).ok();
+        }
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing more can be done about one that cannot be ended.
+        self.stop().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let plan = parse(&words(
+            "--quick --servers fsync,victoria --series 7 --skip acks",
+        ));
+        let plan = plan.expect("these are flags");
+        assert_eq!(plan.servers, [Peer::Fsync, Peer::Victoria]);
+        assert_eq!((plan.series, plan.days), (vec![7], 3));
+        assert!(parse(&words("--servers influx")).is_err());
+        assert!(parse(&words("--days 0")).is_err());
+    }
+}
