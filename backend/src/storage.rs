@@ -122,6 +122,14 @@ impl Storage {
         Ok((storage, restored))
     }
 
+    /// Whether what comes now gets to the disk; `false` where there is none.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let journal = self.journal.as_ref().map(|journal| journal.health());
+        let history = self.engine.history().map(|history| history.health());
+        journal == Some(Health::Ready) && history == Some(Health::Ready)
+    }
+
     /// What a person should know about the disk now; `None` when all is well.
     #[must_use]
     pub fn warning(&self) -> Option<String> {

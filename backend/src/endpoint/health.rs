@@ -3,7 +3,7 @@
 use salvo::{Depot, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
 
-use crate::{app::App, error::AppError};
+use crate::{app::App, error::AppError, storage::Storage};
 
 /// What `/healthz` answers; a page that looks for its backend knows it by `service`.
 #[derive(Debug, Serialize)]
@@ -33,9 +33,51 @@ struct Readiness {
     /// Streams open and the most there may be.
     streams: usize,
     streams_max: usize,
+    /// Absent where nothing is kept on a disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<HistoryReadiness>,
+}
+
+/// How the disk is. Everybody may read this, so files and the system's words are left to
+/// `GET /api/v1/ingest`.
+#[derive(Debug, Serialize)]
+struct HistoryReadiness {
+    /// Whether what comes now gets to the disk.
+    writable: bool,
+    /// What is wrong now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
+    /// Places found damaged at the start.
+    #[serde(skip_serializing_if = "is_zero")]
+    complaints: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl HistoryReadiness {
+    fn of(storage: &Storage) -> Option<Self> {
+        storage.journal.as_ref()?;
+        let writable = storage.is_writable();
+        let warning = match storage.warning() {
+            None => None,
+            Some(_) if writable => {
+                Some("the history could not be looked after; it is tried again every few seconds")
+            }
+            Some(_) => Some("the history cannot be written; what comes is kept in memory alone"),
+        };
+        Some(Self {
+            writable,
+            warning,
+            complaints: storage.complaints().len(),
+        })
+    }
 }
 
 /// 200 when ready, 503 while starting or stopping; open to everybody, as probes have no token.
+/// A disk that fails leaves it 200, with a warning: reading and live figures go on, and whoever
+/// took the server out of rotation for it would lose them too. What is not safe is answered 507.
 #[handler]
 pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result<(), AppError> {
     let app = App::of(depot)?;
@@ -53,6 +95,7 @@ pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result
         ticking,
         streams: app.registry.open(),
         streams_max: app.registry.max(),
+        history: HistoryReadiness::of(&app.storage),
     }));
     Ok(())
 }

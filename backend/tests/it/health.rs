@@ -10,5 +10,22 @@ async fn ready_once_there_are_figures() {
     server.tick(1.0).await;
     let readiness = server.json("/readyz").await;
     assert_eq!(readiness["ready"], true);
+    assert!(
+        readiness["history"].is_null(),
+        "nothing is kept: {readiness}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn it_says_how_the_disk_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_path_buf();
+    let server = TestServer::start_with(|settings| {
+        settings.data_dir = pulseboard::settings::DataDir::Path(path);
+    })
+    .await;
+    let readiness: serde_json::Value = server.get("/readyz").await.json().await.expect("JSON");
+    assert_eq!(readiness["history"], serde_json::json!({"writable": true}));
     server.stop().await;
 }

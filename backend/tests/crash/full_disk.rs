@@ -1,0 +1,115 @@
+//! A disk that is full: what comes is kept in memory, its senders are told, and it mends itself.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::server::Server;
+
+/// A file system of two megabytes, as long as this lives.
+struct Tmpfs<'a>(&'a Path);
+
+impl<'a> Tmpfs<'a> {
+    fn mount(at: &'a Path, size: &str) -> Result<Self, String> {
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(at)
+            .output()
+            .map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(Self(at))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+}
+
+impl Drop for Tmpfs<'_> {
+    fn drop(&mut self) {
+        // Lazily: a process that still ends may hold it.
+        Command::new("umount").arg("-l").arg(self.0).status().ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_said_and_mends_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mounted = match Tmpfs::mount(folder.path(), "12m") {
+        Ok(mounted) => mounted,
+        Err(reason) => {
+            eprintln!("skipped: no small file system can be mounted here: {reason}");
+            return;
+        }
+    };
+    let data = folder.path().join("data");
+    let mut server = Server::start(&data);
+    let (status, answer) = server.push("red", "red_before 1".to_owned()).await;
+    assert_eq!(status, 200, "{answer}");
+
+    // Whatever room there is, is taken; and then what the log had room for.
+    let ballast = folder.path().join("ballast");
+    let full = fs::write(&ballast, vec![1; 12 << 20]).expect_err("there is no room for it");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let mut unsafe_bodies = 0;
+    for number in 0..200 {
+        let body = (0..100).map(|at| format!("red_full{{n=\"{number}_{at}\"}} {at}\n"));
+        let (status, answer) = server.push("red", body.collect()).await;
+        match status {
+            200 => {}
+            507 => {
+                let detail = answer["detail"].as_str().unwrap_or_default();
+                assert!(detail.contains("not safe"), "{answer}");
+                unsafe_bodies += 1;
+            }
+            _ => panic!("{status}: {answer}"),
+        }
+        if unsafe_bodies == 5 {
+            break;
+        }
+    }
+    assert_eq!(unsafe_bodies, 5, "the disk never was full");
+
+    // It is in memory and shown, and everybody is told, in words.
+    let list = server
+        .json("/api/v1/series?tenant=red&match=red_full")
+        .await;
+    assert!(list["matched"].as_u64() > Some(100), "{list}");
+    let ingest = server.json("/api/v1/ingest?tenant=red").await;
+    let warning = ingest["warning"].as_str().unwrap_or_default().to_owned();
+    assert!(warning.contains("cannot be written"), "{ingest}");
+    let (status, ready) = server.get("/readyz").await;
+    assert_eq!(status, 200, "reading and live figures go on: {ready}");
+    assert_eq!(ready["ready"], true, "{ready}");
+    assert_eq!(ready["history"]["writable"], false, "{ready}");
+    // Probes have no token: the words, which name files, are not for everybody.
+    let blue = server.json("/api/v1/series?tenant=blue").await;
+    assert_eq!(blue["total"], 0, "{blue}");
+
+    // There is room again.
+    fs::remove_file(&ballast).expect("removed");
+    server
+        .eventually("it takes samples again", async || {
+            let (status, _) = server
+                .push("red", "red_after 2\nred_full 3".to_owned())
+                .await;
+            status == 200
+        })
+        .await;
+    server
+        .eventually("it says so", async || {
+            let ingest = server.json("/api/v1/ingest?tenant=red").await;
+            let ready = server.json("/readyz").await;
+            ingest["warning"].is_null() && ready["history"]["writable"] == true
+        })
+        .await;
+
+    // And what was acknowledged is there after a kill.
+    server.kill();
+    let server = Server::start(&data);
+    for (name, last) in [("red_before", 1.0), ("red_after", 2.0)] {
+        let list = server
+            .json(&format!("/api/v1/series?tenant=red&match={name}"))
+            .await;
+        assert_eq!(list["series"][0]["last"], last, "{name}: {list}");
+    }
+    drop(server);
+    drop(mounted);
+}

@@ -1,0 +1,207 @@
+//! Senders of every protocol that remember what was acknowledged.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+
+/// Samples in one body.
+const BODY: i64 = 7;
+/// A sender stops by itself before its samples are more than a question gives out.
+const SAMPLES_MAX: i64 = 9_000;
+
+/// The doors that take samples with a time of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Push,
+    Influx,
+    Remote,
+    Otlp,
+}
+
+pub(crate) const DOORS: [Door; 4] = [Door::Push, Door::Influx, Door::Remote, Door::Otlp];
+pub(crate) const TENANTS: [&str; 2] = ["red", "blue"];
+
+/// What one sender did: its samples are one a millisecond from `start_ms` on, and the n-th has the
+/// value [`value`].
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) tenant: &'static str,
+    pub(crate) name: String,
+    pub(crate) start_ms: i64,
+    /// Samples acknowledged: the first ones, as a sender waits for each answer.
+    pub(crate) acknowledged: i64,
+    /// Samples sent.
+    pub(crate) sent: i64,
+}
+
+/// Never 0, so that a sample that is missing, or there twice, is told from one that is there.
+pub(crate) fn value(tenant: &str, number: i64) -> f64 {
+    let number = f64::from(i32::try_from(number).expect("few"));
+    if tenant == TENANTS[0] {
+        number + 1.0
+    } else {
+        number + 1.5
+    }
+}
+
+pub(crate) fn metric(door: Door, tenant: &str, round: u32) -> String {
+    format!("{door:?}_{tenant}_{round}").to_lowercase()
+}
+
+/// Sends body after body until it is told to stop or the server does not answer.
+pub(crate) async fn send(
+    http: reqwest::Client,
+    url: String,
+    door: Door,
+    tenant: &'static str,
+    round: u32,
+    start_ms: i64,
+    stop: Arc<AtomicBool>,
+) -> Sent {
+    let mut sent = Sent {
+        tenant,
+        name: metric(door, tenant, round),
+        start_ms,
+        acknowledged: 0,
+        sent: 0,
+    };
+    while !stop.load(Ordering::Relaxed) && sent.sent + BODY <= SAMPLES_MAX {
+        let numbers = sent.sent..sent.sent + BODY;
+        let samples: Vec<(i64, f64)> = numbers
+            .map(|number| (start_ms + number, value(tenant, number)))
+            .collect();
+        let (path, content_type, body) = encode(door, &sent.name, &samples);
+        sent.sent += BODY;
+        let asked = http
+            .post(format!("{url}{path}"))
+            .header("x-tenant-id", tenant)
+            .header("content-type", content_type)
+            .timeout(Duration::from_secs(20))
+            .body(body);
+        match asked.send().await {
+            Ok(answer) if answer.status().is_success() => sent.acknowledged = sent.sent,
+            Ok(answer) => panic!("{}: {:?}", answer.status(), answer.text().await),
+            Err(_killed) => break,
+        }
+    }
+    sent
+}
+
+fn encode(door: Door, name: &str, samples: &[(i64, f64)]) -> (&'static str, &'static str, Vec<u8>) {
+    let lines = |line: &dyn Fn(i64, f64) -> String| -> Vec<u8> {
+        let lines = samples.iter().map(|(at_ms, value)| line(*at_ms, *value));
+        lines.collect::<String>().into_bytes()
+    };
+    match door {
+        Door::Push => (
+            "/push",
+            "text/plain",
+            lines(&|at_ms, value| format!("{name} {value} {at_ms}\n")),
+        ),
+        Door::Influx => {
+            let (measurement, field) = name.split_once('_').expect("two words");
+            (
+                "/write?precision=ms",
+                "text/plain",
+                lines(&|at_ms, value| format!("{measurement} {field}={value} {at_ms}\n")),
+            )
+        }
+        Door::Remote => (
+            "/api/v1/write",
+            "application/x-protobuf",
+            remote_write(name, samples),
+        ),
+        Door::Otlp => {
+            let points: Vec<_> = samples
+                .iter()
+                .map(|(at_ms, value)| {
+                    json!({"timeUnixNano": format!("{at_ms}000000"), "asDouble": value})
+                })
+                .collect();
+            let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+                {"name": name, "gauge": {"dataPoints": points}}
+            ]}]}]});
+            (
+                "/v1/metrics",
+                "application/json",
+                body.to_string().into_bytes(),
+            )
+        }
+    }
+}
+
+/// A `prometheus.WriteRequest` of one series, snappy around it.
+fn remote_write(name: &str, samples: &[(i64, f64)]) -> Vec<u8> {
+    let mut series = field(
+        1,
+        &[field(1, b"__name__"), field(2, name.as_bytes())].concat(),
+    );
+    for (at_ms, value) in samples {
+        let mut sample = vec![0x09];
+        sample.extend_from_slice(&value.to_le_bytes());
+        sample.push(0x10);
+        put_varint(&mut sample, at_ms.unsigned_abs());
+        series.extend_from_slice(&field(2, &sample));
+    }
+    let request = field(1, &series);
+    snap::raw::Encoder::new()
+        .compress_vec(&request)
+        .expect("small")
+}
+
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    put_varint(&mut field, bytes.len() as u64);
+    field.extend_from_slice(bytes);
+    field
+}
+
+fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+/// What one sender of tracked items did.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracked {
+    pub(crate) tenant: &'static str,
+    pub(crate) acknowledged: u64,
+    pub(crate) sent: u64,
+}
+
+/// Tracks item after item, each of value 1, until it is told to stop or there is no answer.
+pub(crate) async fn track(
+    http: reqwest::Client,
+    url: String,
+    tenant: &'static str,
+    stop: Arc<AtomicBool>,
+) -> Tracked {
+    let mut tracked = Tracked {
+        tenant,
+        acknowledged: 0,
+        sent: 0,
+    };
+    while !stop.load(Ordering::Relaxed) {
+        tracked.sent += 1;
+        let asked = http
+            .post(format!("{url}/metrics/track"))
+            .header("x-tenant-id", tenant)
+            .timeout(Duration::from_secs(20))
+            .json(&json!({"type": format!("item_{tenant}"), "value": 1}));
+        match asked.send().await {
+            Ok(answer) if answer.status().is_success() => tracked.acknowledged += 1,
+            Ok(answer) => panic!("{}: {:?}", answer.status(), answer.text().await),
+            Err(_killed) => break,
+        }
+    }
+    tracked
+}
