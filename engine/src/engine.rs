@@ -395,6 +395,7 @@ impl Engine {
             unsealed_segment: 0,
             unsealed_ms: i64::MAX,
             sealed_ms: i64::MIN,
+            is_sealing: false,
             late: None,
             seats: (!seats.is_empty()).then(|| Box::new(seats)),
             defined_in: u32::MAX,

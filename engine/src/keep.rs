@@ -185,7 +185,10 @@ impl Engine {
             history.forget(&forgotten)?;
         }
         for damage in history.take_damage() {
-            tracing::error!(?damage, "a block of the history is damaged and was passed over");
+            tracing::error!(
+                ?damage,
+                "a block of the history is damaged and was passed over"
+            );
         }
         Ok(progress.more)
     }
@@ -226,6 +229,9 @@ impl Engine {
     }
 
     fn evict(&self, entry: &mut Entry, now_ms: i64) {
+        if entry.is_sealing {
+            return;
+        }
         let mut before_ms = now_ms.saturating_sub(self.window_ms());
         if entry.unsealed_segment > 0 {
             before_ms = before_ms.min(entry.unsealed_ms);
@@ -319,6 +325,9 @@ impl Engine {
             }
             return Err(error);
         }
+        for one in &due {
+            self.table.with(one.place, |entry| entry.is_sealing = false);
+        }
         kept.sealed_series += samples.len() as u64;
         kept.sealed_samples += samples
             .iter()
@@ -357,6 +366,7 @@ impl Entry {
             sealed_ms_before: self.sealed_ms,
             segment_before: self.unsealed_segment,
         };
+        self.is_sealing = true;
         self.unsealed_segment = 0;
         self.unsealed_ms = i64::MAX;
         if let Some((last_ms, _)) = self.last {
@@ -367,6 +377,7 @@ impl Entry {
 
     /// The history did not take it: everything is as it was, and what came since is there too.
     fn undo_sealing(&mut self, late: Vec<Sample>, sealing: &Sealing) {
+        self.is_sealing = false;
         self.sealed_ms = sealing.sealed_ms_before;
         self.unsealed_ms = self.unsealed_ms.min(sealing.unsealed_ms);
         self.unsealed_segment = match self.unsealed_segment {
@@ -383,6 +394,64 @@ impl Entry {
     /// Whether nothing came for so long that it goes. What is not sealed stays.
     fn is_over(&self, now_ms: i64, ttl_ms: i64) -> bool {
         let patience = ttl_ms.max(3 * i64::from(self.interval_ms));
-        self.unsealed_segment == 0 && now_ms.saturating_sub(self.arrived_ms) > patience
+        self.unsealed_segment == 0
+            && !self.is_sealing
+            && now_ms.saturating_sub(self.arrived_ms) > patience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_series::Batch;
+
+    use super::*;
+    use crate::{engine::EngineOptions, selector::Selector};
+
+    /// The history refuses (a full disk) after a series has been copied for it: everything is
+    /// still in memory, and counts as not sealed.
+    #[test]
+    fn what_the_history_did_not_take_is_still_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = EngineOptions {
+            ttl_ms: 1,
+            ..EngineOptions::default()
+        };
+        let (engine, _) =
+            Engine::open(folder.path(), options, Default::default(), 0).expect("opens");
+        let tenant = engine.tenant("default").expect("a tenant");
+        let mut batch = Batch::new();
+        assert_eq!(batch.begin(&["a"]), Ok(()));
+        assert_eq!(batch.finish(1, Some(0), 7.0), Ok(()));
+        engine.append(&tenant, &batch, 0);
+        let find = || {
+            engine
+                .find(&tenant, &Selector::all(), |_| true, None, 9, 0)
+                .0
+        };
+        let place = find()[0].place;
+        let late = 3 * options.window_ms;
+        let sealing = engine
+            .table
+            .with(place, |entry| {
+                let sealing = entry.begin_sealing(place);
+                engine.evict(entry, late);
+                assert!(!entry.is_over(late, options.ttl_ms));
+                sealing
+            })
+            .expect("it is there");
+        engine.table.with(place, |entry| {
+            entry.undo_sealing(Vec::new(), &sealing);
+            engine.evict(entry, late);
+            assert!(!entry.is_over(late, options.ttl_ms));
+        });
+        let mut samples = Vec::new();
+        let copy = engine.copy(&find()[0], i64::MIN, i64::MAX);
+        copy.expect("it is there")
+            .read(i64::MIN, i64::MAX, &mut samples);
+        assert_eq!(samples, [(0, 7.0)]);
+        let kept = engine.keep_house(late, false).expect("the disk is there");
+        assert_eq!(kept.sealed_samples, 1);
+        engine.keep_house(late, false).expect("the disk is there");
+        assert!(find().is_empty(), "now it may go");
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Entry {
     pub(crate) unsealed_ms: i64,
     /// Up to this time the window's samples are sealed.
     pub(crate) sealed_ms: i64,
+    /// On its way into the history: nothing of it leaves memory before that is known to be there.
+    pub(crate) is_sealing: bool,
     /// Samples at or before `sealed_ms` that came afterwards, sorted by arrival.
     #[expect(
         clippy::box_collection,
