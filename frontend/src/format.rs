@@ -60,7 +60,8 @@ pub fn tick(value: f64, step: f64) -> String {
     };
     let decimals = match step {
         step if step >= 0.999 => 0,
-        step if step >= 0.0999 => 1,
+        // A quarter needs its second decimal.
+        step if step >= 0.0999 && (step * 10.0).fract().abs() < 1e-6 => 1,
         step if step >= 0.00999 => 2,
         step if step >= 0.000_999 => 3,
         _ => 6,
@@ -332,6 +333,7 @@ mod tests {
             (30_000.0, 10_000.0, "30k"),
             (2e6, 1e6, "2M"),
             (1.1e9, 1e8, "1.1G"),
+            (5e8, 2.5e8, "0.50G"),
             (-1e-17, 0.2, "0"),
         ] {
             assert_eq!(tick(value, step), text, "{value} by {step}");

@@ -1,6 +1,6 @@
 // Fakes for the tests in web.rs: sockets and streams that do what the test says.
 
-let fakes = { socket: [], stream: [] };
+let fakes = { socket: [], stream: [], rooms: [] };
 let answers = [];
 
 class Fake extends EventTarget {
@@ -18,11 +18,12 @@ class Fake extends EventTarget {
 const newest = (kind) => fakes[kind].at(-1);
 
 export function install() {
-  fakes = { socket: [], stream: [] };
+  fakes = { socket: [], stream: [], rooms: [] };
   answers = [];
   be("admin", true);
   window.WebSocket = class extends Fake {
-    constructor(address) { super("socket", address); }
+    // The rooms' socket is beside what the tests are about.
+    constructor(address) { super(address.endsWith("/ws") ? "rooms" : "socket", address); }
   };
   window.EventSource = class extends Fake {
     constructor(address) { super("stream", address); }
@@ -30,6 +31,7 @@ export function install() {
   window.fetch = (address) => Promise.resolve(new Response(
     address.endsWith("config.json") ? '{"backend":"http://fake.test"}'
       : address.endsWith("/api/session") ? JSON.stringify(session)
+      : address.includes("/api/v1/") ? "{}"
       : answers.shift() ?? "[]",
   ));
 }
