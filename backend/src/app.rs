@@ -61,7 +61,7 @@ pub struct App {
     /// Selectors that somebody watches.
     pub watching: Watching,
     /// For the task that makes frames of what is watched; taken once.
-    watch_dues: Mutex<Option<mpsc::UnboundedReceiver<Due>>>,
+    watch_dues: Mutex<Option<mpsc::Receiver<Due>>>,
     /// Rooms and their members.
     pub rooms: Rooms,
     /// Tokens, sessions and tickets.

@@ -20,7 +20,8 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_engine::{
-    Catalog, Changes, Engine, Gain, Selector, SeriesName, Tenant, Watch, watch::WATCHED_SERIES_MAX,
+    Catalog, Changes, Engine, Gain, Selector, SeriesName, Tenant, Watch, tenant::TENANTS_MAX,
+    watch::WATCHED_SERIES_MAX,
 };
 use pulseboard_shared::{
     codec::Form,
@@ -39,6 +40,10 @@ use crate::{
 
 /// Selectors watched at once, of all tenants; a further one is refused.
 pub const WATCHED_MAX: usize = 4_096;
+
+/// Feeds that can be due at once: all selectors and all tenants' catalogs, and as many again that
+/// have ended while they were due.
+const DUES_MAX: usize = 2 * (WATCHED_MAX + TENANTS_MAX);
 
 /// Frames of one feed are at least this far apart.
 const PACE_MS: i64 = 50;
@@ -63,13 +68,16 @@ pub struct Watching {
     clock: Clock,
     fanout: Fanout,
     /// By tenant and canonical selector. Leaf lock but for the engine's under it.
-    watched: Mutex<HashMap<(Box<str>, String), Arc<Watched>>>,
+    watched: Mutex<HashMap<WatchedKey, Arc<Watched>>>,
     /// By tenant.
     catalogs: Mutex<HashMap<Box<str>, Arc<CatalogFeed>>>,
     next_id: AtomicU64,
     /// To the flusher: at most one entry for each feed is on its way.
-    due: mpsc::UnboundedSender<Due>,
+    due: mpsc::Sender<Due>,
 }
+
+/// A tenant and a canonical selector.
+type WatchedKey = (Box<str>, String);
 
 /// What the flusher is to look at.
 #[derive(Debug)]
@@ -168,12 +176,8 @@ pub enum WatchError {
 impl Watching {
     /// Nothing watched yet; the receiver is for [`flush`].
     #[must_use]
-    pub fn new(
-        engine: Arc<Engine>,
-        clock: Clock,
-        fanout: &Fanout,
-    ) -> (Self, mpsc::UnboundedReceiver<Due>) {
-        let (due, dues) = mpsc::unbounded_channel();
+    pub fn new(engine: Arc<Engine>, clock: Clock, fanout: &Fanout) -> (Self, mpsc::Receiver<Due>) {
+        let (due, dues) = mpsc::channel(DUES_MAX);
         let watching = Self {
             engine,
             clock,
@@ -208,8 +212,8 @@ impl Watching {
         let made = Arc::new_cyclic(|weak: &Weak<Watched>| {
             let (weak, due) = (Weak::clone(weak), self.due.clone());
             let wake = move || {
-                // Without a flusher the server is stopping.
-                drop(due.send(Due::Watched(Weak::clone(&weak))));
+                // There is room for all feeds; without a flusher the server is stopping.
+                drop(due.try_send(Due::Watched(Weak::clone(&weak))));
             };
             Watched {
                 id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -238,7 +242,7 @@ impl Watching {
         let made = Arc::new_cyclic(|weak: &Weak<CatalogFeed>| {
             let (weak, due) = (Weak::clone(weak), self.due.clone());
             let wake = move || {
-                drop(due.send(Due::Catalog(Weak::clone(&weak))));
+                drop(due.try_send(Due::Catalog(Weak::clone(&weak))));
             };
             CatalogFeed {
                 id: self.next_id.fetch_add(1, Ordering::Relaxed),
@@ -396,7 +400,7 @@ impl CatalogFeed {
 /// Makes frames of what is gathered, as it comes, until `stopping`; see the module.
 pub async fn flush(
     clock: Clock,
-    mut dues: mpsc::UnboundedReceiver<Due>,
+    mut dues: mpsc::Receiver<Due>,
     stopping: tokio_util::sync::CancellationToken,
 ) {
     loop {

@@ -96,7 +96,14 @@ fn write_storage(text: &mut String, app: &App) {
         .iter()
         .map(|tenant| (escape(&tenant.name), tenant.counts()))
         .collect();
-    let kinds: [(&str, &str, &str, fn(&TenantCounts) -> u64); 3] = [
+    /// Name, type, help, and where the figure is.
+    type OfTenant = (
+        &'static str,
+        &'static str,
+        &'static str,
+        fn(&TenantCounts) -> u64,
+    );
+    let kinds: [OfTenant; 3] = [
         (
             "pulseboard_ingest_accepted_total",
             "counter",
