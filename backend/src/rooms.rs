@@ -237,11 +237,9 @@ impl Rooms {
         let Some(room) = self.get(tenant, name) else {
             return 0;
         };
-        let members = room.members();
-        if members > 0 {
-            room.feed.append(payload);
-        }
-        members
+        // Also where nobody is in it: a member whose connection dropped comes back for it.
+        room.feed.append(payload);
+        room.members()
     }
 
     /// A typed event for a room: checked against its schema, then sent. Returns the members.

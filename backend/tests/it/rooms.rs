@@ -448,3 +448,41 @@ async fn members_that_come_and_go_take_no_place_in_what_a_resume_needs() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_said_while_the_only_member_is_away_is_there_when_it_comes_back() {
+    let server = TestServer::start().await;
+    let mut other = enter(&server).await;
+    let mut member = enter(&server).await;
+    let subscribe = |after: &Value| {
+        json!({"action": "subscribe", "channel": "lobby", "cursor": true,
+               "epoch": after["epoch"], "offset": after["offset"]})
+        .to_string()
+    };
+    member
+        .send(r#"{"action":"subscribe","channel":"lobby","cursor":true}"#)
+        .await;
+    member.json_of("subscribed").await;
+    let say =
+        |data: u32| json!({"action": "publish", "channel": "lobby", "data": data}).to_string();
+    other.send(&say(1)).await;
+    let seen = member.json_of("message").await;
+    drop(member);
+    server
+        .eventually("it has left", async || {
+            let rooms = server.json("/api/rooms").await;
+            let lobby = rooms
+                .as_array()
+                .and_then(|rooms| rooms.iter().find(|room| room["name"] == "lobby"));
+            lobby.is_some_and(|lobby| lobby["members"] == 0)
+        })
+        .await;
+    other.send(&say(2)).await;
+    other.send(r#"{"action":"ping"}"#).await;
+    other.json_of("pong").await;
+    let mut back = enter(&server).await;
+    back.send(&subscribe(&seen)).await;
+    back.json_of("subscribed").await;
+    assert_eq!(back.json_of("message").await["data"], 2);
+    server.stop().await;
+}
