@@ -9,7 +9,7 @@ fuzz_target!(|input: (&str, u64, u64)| {
     let (text, epoch, offset) = input;
     if let Ok(id) = text.parse::<EventId>() {
         assert_eq!(id.to_string().parse(), Ok(id));
-        drop(id.offset_in(Epoch(epoch)));
+        let _: Option<u64> = id.offset_in(Epoch(epoch));
     }
     let id = EventId::new(Epoch(epoch), offset);
     if epoch.checked_add(offset).is_some() {
