@@ -115,8 +115,13 @@ impl Figures {
 
     pub(super) fn window(&self, seconds: u32) -> LiveWindow {
         let any = |value: f64| (self.count > 0).then_some(value).and_then(finite);
-        let percentile = |rank: f64| {
-            let value = self.sketch.quantile(rank).ok().flatten()?;
+        let percentile = |share: f64| {
+            // The sketch rounds a place down; what is meant is the smallest value that so many of
+            // the samples are at most (the nearest rank).
+            let last = self.count.saturating_sub(1);
+            let place = ((share * self.count as f64).ceil() - 1.0).clamp(0.0, last as f64);
+            let rank = (place + 0.5) / last.max(1) as f64;
+            let value = self.sketch.quantile(rank.min(1.0)).ok().flatten()?;
             // The middle of the outermost bins can lie beyond what there was.
             (self.count > 0).then(|| value.clamp(self.min, self.max))
         };
@@ -249,5 +254,18 @@ mod tests {
         assert!(minutes.take(SeriesId(198), 1).minutes.is_empty());
         let left: usize = minutes.series.values().map(|one| one.held_bytes).sum();
         assert_eq!(left, minutes.held_bytes);
+    }
+
+    #[test]
+    fn percentiles_of_few_samples_are_of_the_nearest_rank() {
+        let of = |values: std::ops::RangeInclusive<u32>| {
+            let mut figures = Figures::new();
+            values.for_each(|value| figures.add(f64::from(value)));
+            let window = figures.window(60);
+            [window.p50, window.p90, window.p99].map(|value| value.map(f64::round))
+        };
+        assert_eq!(of(1..=0), [None; 3]);
+        assert_eq!(of(7..=7), [Some(7.0); 3]);
+        assert_eq!(of(1..=3), [Some(2.0), Some(3.0), Some(3.0)]);
     }
 }

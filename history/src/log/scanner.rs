@@ -120,8 +120,10 @@ impl Scanner {
     /// After damage at this place, goes to the next place from which records can be read again,
     /// and returns false (anywhere) if there is none.
     ///
-    /// First by the damaged record's own length, which is right if only its payload suffered;
-    /// else by the next sync record. Both are safe: a record counts only with the salted CRC.
+    /// First by the damaged record's own length, which is right if only its payload suffered; then
+    /// by trying every place of the next [`BUFFER_BYTES`], which is more than lies between two sync
+    /// records; else by the next sync record. All are safe: a record counts only with the salted
+    /// CRC.
     pub(super) fn resynchronise(&mut self, salt: &Salt) -> io::Result<bool> {
         let from = self.offset;
         let head = self.fill(RECORD_HEADER_BYTES)?;
@@ -136,6 +138,11 @@ impl Scanner {
             }
         }
         self.seek(from + 1)?;
+        let ahead = self.fill(BUFFER_BYTES)?;
+        if let Some(skipped) = find_record(ahead, salt) {
+            self.advance(skipped);
+            return Ok(true);
+        }
         self.find_sync(salt)
     }
 
@@ -161,4 +168,19 @@ impl Scanner {
             }
         }
     }
+}
+
+/// Where the first whole record in `bytes` begins. Few places look like the head of one, so few
+/// checksums are made.
+fn find_record(bytes: &[u8], salt: &Salt) -> Option<usize> {
+    let last = bytes.len().checked_sub(RECORD_HEADER_BYTES)?;
+    (0..=last).find(|&at| {
+        let length = u32_at(bytes, at) as usize;
+        let record = at
+            .checked_add(RECORD_HEADER_BYTES + length)
+            .and_then(|end| bytes.get(at..end));
+        record.is_some_and(|record| {
+            salt.crc(record[8], &record[RECORD_HEADER_BYTES..]) == u32_at(record, 4)
+        })
+    })
 }

@@ -406,6 +406,38 @@ fn damage_in_the_middle_loses_itself_alone() {
     );
 }
 
+/// Any byte of the frame, in the segment that the last run wrote and without a sync record behind
+/// it: what comes after is still there, and it is damage and no torn tail.
+#[test]
+fn a_damaged_length_hides_no_more_than_its_record() {
+    for byte in 0..9 {
+        let dir = tempfile::tempdir().unwrap();
+        let groups: Vec<Records> = (0..20_u8).map(|n| vec![(1, vec![n; 100])]).collect();
+        write(dir.path(), options(), &groups);
+        let file = dir.path().join("00000001.log");
+        let mut bytes = fs::read(&file).unwrap();
+        let record = bytes
+            .windows(100)
+            .position(|payload| payload.iter().all(|byte| *byte == 10))
+            .unwrap();
+        bytes[record - 9 + byte] ^= 0x55;
+        fs::write(&file, &bytes).unwrap();
+        let (records, report) = read(dir.path());
+        let expected: Records = groups
+            .iter()
+            .flatten()
+            .filter(|record| record.1[0] != 10)
+            .cloned()
+            .collect();
+        assert_eq!(records, expected, "byte {byte}");
+        assert_eq!(
+            (report.skipped.len(), report.torn),
+            (1, None),
+            "byte {byte}"
+        );
+    }
+}
+
 #[test]
 fn a_payload_that_looks_like_records_is_never_read_as_such() {
     let dir = tempfile::tempdir().unwrap();
