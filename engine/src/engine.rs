@@ -10,6 +10,7 @@
 
 use std::{
     cell::RefCell,
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
     ops::{Bound, Range},
@@ -493,6 +494,28 @@ impl Engine {
             }
         }
         (first.into_iter().collect(), matched)
+    }
+
+    /// The tenant's newest series, newest first; at most `max`. Numbers are given out in order, so
+    /// the greatest are the newest (one that came back after its time to live has its old one).
+    pub(crate) fn newest(&self, tenant: &Tenant, max: usize, now_ms: i64) -> Vec<(String, Found)> {
+        let mut places: Vec<SlotRef> = {
+            let names = tenant.names.lock();
+            names.values().flatten().copied().collect()
+        };
+        if places.len() > max && max > 0 {
+            places.select_nth_unstable_by_key(max - 1, |place| Reverse(place.id));
+            places.truncate(max);
+        }
+        places.sort_unstable_by_key(|place| Reverse(place.id));
+        let found = places.into_iter().filter_map(|place| {
+            self.table.with(place, |entry| {
+                let mut text = String::new();
+                write_key(entry.key(), &mut text);
+                (text, Found::of(entry, place, now_ms))
+            })
+        });
+        found.collect()
     }
 
     /// The samples of `from_ms..to_ms` that are in memory, copied; `None` when the series has

@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 use pulseboard_history::HistoryError;
 
 pub use self::{
-    list::{ListRequest, list_series},
+    list::{ListRequest, list_newest, list_series},
     range::{Aggregation, RangeRequest, RangeStream, Step, range},
     windows::windows,
 };

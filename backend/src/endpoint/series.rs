@@ -60,12 +60,14 @@ pub async fn list_series(
         spark_points: whole(request, "spark", query::SPARK_POINTS_MAX)?.unwrap_or(0),
         now_ms: app.clock.now_ms(),
     };
+    let list = match request.query::<&str>("order") {
+        None | Some("key") => query::list_series,
+        Some("newest") => query::list_newest,
+        Some(_) => return Err(AppError::bad_query("order", "accepted are key and newest")),
+    };
     let worker = Arc::clone(&app);
     let of = Arc::clone(&tenant);
-    let mut list = blocking(&app, move || {
-        query::list_series(&worker.storage.engine, &of, &asked)
-    })
-    .await?;
+    let mut list = blocking(&app, move || list(&worker.storage.engine, &of, &asked)).await?;
     mark_own(&app, &tenant, &mut list);
     Ok(Json(list))
 }

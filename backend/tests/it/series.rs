@@ -82,6 +82,10 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
         .await
         .expect("text");
     assert!(!red.contains("secret_metric"));
+    push(&server, "red", "a_new_one 1".to_owned()).await;
+    assert_eq!(keys("order=newest&limit=1").await, ["a_new_one"]);
+    assert_eq!(keys("order=newest").await.len(), 4);
+    problem(server.get("/api/v1/series?order=age").await, 400).await;
     problem(server.get("/api/v1/series?match=a%7B").await, 400).await;
     problem(server.get("/api/v1/series?limit=x").await, 400).await;
     server.stop().await;

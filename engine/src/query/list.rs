@@ -34,6 +34,30 @@ pub struct ListRequest {
     pub now_ms: i64,
 }
 
+/// The tenant's newest series, newest first, whatever they are called; at most `limit`, in one
+/// page. `selector`, `search` and `after` are not looked at.
+#[must_use]
+pub fn list_newest(engine: &Engine, tenant: &Tenant, request: &ListRequest) -> SeriesList {
+    let limit = request.limit.clamp(1, LIST_MAX);
+    let total = tenant.counts().series;
+    let mut samples = Vec::new();
+    let series = engine
+        .newest(tenant, limit, request.now_ms)
+        .into_iter()
+        .map(|(key, found)| {
+            samples.clear();
+            info(engine, key, &found, request, &mut samples)
+        })
+        .collect();
+    SeriesList {
+        tenant: tenant.name.to_string(),
+        total,
+        matched: total,
+        series,
+        next: None,
+    }
+}
+
 /// The tenant's series that are asked for, sorted by key. Those that have gone from memory are
 /// not listed. Cost: some 0.3 µs for each series that must be looked at, and a few microseconds
 /// for each that is listed.

@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Of the server's list, sorted by key, so many are looked through for the newest.
-const LISTED: &str = "/api/v1/series?limit=200";
+/// So many of the newest are looked through for those that are not the server's own.
+const LISTED: &str = "/api/v1/series?order=newest&limit=200";
 
 impl Shown for Fresh {
     fn track(&self) -> &Track {
@@ -57,7 +57,7 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
         if let Some(json) = &answer.json {
             let list = json.get("series").list().iter();
             let list: Vec<Series> = list.filter_map(Series::read).collect();
-            let whole = json.get("next").text().is_none();
+            let whole = json.get("total").count() <= Some(list.len() as u64);
             dispatch.reduce_mut(|store| store.list(&list, whole));
         }
     });
