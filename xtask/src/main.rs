@@ -18,6 +18,7 @@ mod npm;
 mod page;
 mod run;
 mod screenshots;
+mod senders;
 mod shell;
 mod stamp;
 mod test;
@@ -85,6 +86,12 @@ const CHORES: &[Chore] = &[
         arguments: "[fan-out|ingest] [-- FLAGS]",
         summary: "the micro-benchmarks, or the server beside its peers (flags: `fan-out help`, `ingest help`)",
         start: bench::start,
+    },
+    Chore {
+        name: "test-senders",
+        arguments: "",
+        summary: "Prometheus, OpenTelemetry, Influx, StatsD and others send to the real server (needs a network)",
+        start: senders::start,
     },
     Chore {
         name: "tools",

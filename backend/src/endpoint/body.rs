@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use salvo::{Request, http::StatusCode};
 use serde::de::DeserializeOwned;
@@ -22,8 +23,21 @@ pub async fn read_json<T: DeserializeOwned>(
     app: &App,
     request: &mut Request,
 ) -> Result<T, AppError> {
+    let bytes = read_bytes(app, request).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        AppError::bad_request(format!(
+            "the body is not the JSON that is expected here: {error}"
+        ))
+    })
+}
+
+/// The body as it came.
+///
+/// # Errors
+/// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 when it breaks off.
+pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppError> {
     let body = Limited::new(request.take_body(), JSON_BYTES_MAX);
-    let bytes = match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
+    match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
         Err(_) => {
             return Err(AppError::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -38,11 +52,6 @@ pub async fn read_json<T: DeserializeOwned>(
             ));
         }
         Ok(Err(_)) => return Err(AppError::bad_request("the body broke off")),
-        Ok(Ok(body)) => body.to_bytes(),
-    };
-    serde_json::from_slice(&bytes).map_err(|error| {
-        AppError::bad_request(format!(
-            "the body is not the JSON that is expected here: {error}"
-        ))
-    })
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+    }
 }

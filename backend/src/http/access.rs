@@ -2,7 +2,7 @@
 //!
 //! | a caller shows | where | lives until | kept in |
 //! |---|---|---|---|
-//! | a bearer token | `Authorization` | it is withdrawn | [`token`] |
+//! | a token | `Authorization` (`Bearer`, `Token`, or `Basic` with it as password) | it is withdrawn | [`token`] |
 //! | a session cookie | `Cookie`, from `POST /api/login` | logout, 12 h, its token's end | [`session`] |
 //! | a ticket | `?ticket=` of a stream, from `POST /api/tickets` | first use, 30 s | [`ticket`] |
 //! | nothing | – | – | `ANONYMOUS_ROLE` |
@@ -19,8 +19,9 @@ pub mod session;
 pub mod ticket;
 pub mod token;
 
-use std::{io, net::IpAddr, path::Path, sync::Arc};
+use std::{borrow::Cow, io, net::IpAddr, path::Path, sync::Arc};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use parking_lot::Mutex;
 use pulseboard_shared::Role;
 use salvo::{
@@ -149,12 +150,12 @@ impl Access {
     ) -> Result<Result<Caller, AppError>, AppError> {
         let headers = request.headers();
         if let Some(value) = headers.get(header::AUTHORIZATION) {
-            let Some(token) = value.to_str().ok().and_then(bearer_token) else {
+            let Some(token) = value.to_str().ok().and_then(shown_token) else {
                 return Ok(Err(AppError::unauthorized(
-                    "the Authorization header is not of the form \"Bearer TOKEN\"",
+                    "the Authorization header is not of the form \"Bearer TOKEN\", \"Token TOKEN\", or Basic with the token as password",
                 )));
             };
-            return Ok(self.caller_of_token(token, client_address(request)));
+            return Ok(self.caller_of_token(&token, client_address(request)));
         }
         if let Some(ticket) = ticket_of(request) {
             return Ok(self.caller_of_ticket(&ticket, client_address(request)));
@@ -457,11 +458,22 @@ fn made(secret: Result<String, getrandom::Error>) -> Result<String, AppError> {
     })
 }
 
-fn bearer_token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+/// The token of an `Authorization` header: `Bearer TOKEN` (RFC 6750), `Token TOKEN` as clients of
+/// Influx 2 send it, or `Basic` (RFC 7617) with any name and the token as password, as those of
+/// Influx 1 and whatever knows nothing else do. In a URL (`?u=…&p=…`) no token is taken: it would
+/// be in logs along the way.
+fn shown_token(value: &str) -> Option<Cow<'_, str>> {
+    let (scheme, shown) = value.split_once(' ')?;
+    let shown = shown.trim();
+    if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") {
+        return Some(Cow::Borrowed(shown));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASE64_STANDARD.decode(shown).ok()?).ok()?;
+    let (_name, password) = pair.split_once(':')?;
+    Some(Cow::Owned(password.to_owned()))
 }
 
 /// The ticket of a request that opens a stream. Elsewhere the parameter means nothing, so that a
@@ -559,10 +571,26 @@ mod tests {
     }
 
     #[test]
-    fn bearer_is_the_one_scheme() {
-        assert_eq!(bearer_token("bearer  abc "), Some("abc"));
-        for other in ["abc", "Basic abc", "Bearer", ""] {
-            assert_eq!(bearer_token(other), None, "{other:?}");
+    fn tokens_are_shown_in_three_ways() {
+        for value in [
+            "Bearer  abc ",
+            "bearer abc",
+            "Token abc",
+            "Basic bmFtZTphYmM=",
+        ] {
+            assert_eq!(shown_token(value).as_deref(), Some("abc"), "{value:?}");
+        }
+        // A password may have colons in it.
+        assert_eq!(shown_token("Basic bjphOmI=").as_deref(), Some("a:b"));
+        for other in [
+            "abc",
+            "Basic abc",
+            "Basic bmFtZQ==",
+            "Bearer",
+            "Digest abc",
+            "",
+        ] {
+            assert_eq!(shown_token(other), None, "{other:?}");
         }
     }
 }

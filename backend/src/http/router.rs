@@ -51,6 +51,8 @@ pub fn service(app: Arc<App>) -> Service {
         .push(Router::with_path("write").post(push::write_influx_v1))
         .push(Router::with_path("v1/metrics").post(otlp::write_otlp))
         .push(Router::with_path("ping").reads(push::ping_influx))
+        .push(Router::with_path("health").reads(push::get_influx_health))
+        .push(Router::with_path("query").post(push::make_influx_database))
         .push(Router::with_path("push").post(push::push_samples))
         .push(Router::with_path("metrics/track").post(track::track_item))
         .push(Router::with_path("dashboard/stream").get(sse_dashboard::open_dashboard_stream))
@@ -80,7 +82,18 @@ fn is_of_the_page(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next();
     !matches!(
         first,
-        Some("api" | "ws" | "events" | "metrics" | "push" | "write" | "v1" | "dashboard" | "ping")
+        Some(
+            "api"
+                | "ws"
+                | "events"
+                | "metrics"
+                | "push"
+                | "write"
+                | "v1"
+                | "dashboard"
+                | "ping"
+                | "query"
+        )
     )
 }
 

@@ -274,3 +274,59 @@ async fn a_viewer_pushes_nothing_and_a_token_speaks_for_its_tenant_alone() {
     problem(send("hand", "not a tenant").await.expect("an answer"), 400).await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn influx_clients_find_what_they_look_for_and_show_their_token_their_way() {
+    let server = TestServer::start_with(|settings| {
+        settings.anonymous_role = Some(pulseboard_shared::Role::None);
+        settings.tokens = vec![pulseboard::settings::Token {
+            secret: "change-me-agent".to_owned(),
+            role: pulseboard_shared::Role::Writer,
+            tenant: Some("red".to_owned()),
+        }];
+    })
+    .await;
+    let health = server.json("/health").await;
+    assert_eq!(health["status"], "pass");
+    // Of the name `agent` with that token as password.
+    let basic = "Basic YWdlbnQ6Y2hhbmdlLW1lLWFnZW50";
+    for (authorization, status) in [
+        ("Token change-me-agent", 204),
+        ("Bearer change-me-agent", 204),
+        (basic, 204),
+        ("Token wrong", 401),
+        ("Basic wrong", 401),
+    ] {
+        let answer = server
+            .request(reqwest::Method::POST, "/api/v2/write?bucket=b&org=o")
+            .header("authorization", authorization)
+            .body("disk,path=/ free=2i")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), status, "{authorization}");
+    }
+    for (statement, status) in [
+        ("CREATE%20DATABASE%20%22telegraf%22", 200),
+        ("DROP%20DATABASE%20x", 400),
+        ("", 400),
+    ] {
+        let answer = server
+            .request(reqwest::Method::POST, &format!("/query?q={statement}"))
+            .header("authorization", basic)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), status, "{statement}");
+    }
+    let answer = server
+        .request(reqwest::Method::POST, "/query")
+        .header("authorization", basic)
+        .body("q=CREATE+DATABASE+%22telegraf%22")
+        .send()
+        .await;
+    assert_eq!(answer.expect("an answer").status(), 200);
+    let answer = server.request(reqwest::Method::POST, "/query?q=CREATE%20DATABASE%20x");
+    problem(answer.send().await.expect("an answer"), 401).await;
+    server.stop().await;
+}

@@ -1,0 +1,252 @@
+"""Real senders against a running server: each sends known values, which are then read back.
+
+Started by `cargo xtask test-senders`, in an environment that has the clients from PyPI. A sender
+that is not there is left out, with the reason; a value that does not come back is a failure.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+URL, STATSD_PORT, TOKEN = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+HOST, PORT = urllib.parse.urlsplit(URL).hostname, urllib.parse.urlsplit(URL).port
+PATIENCE_S = 40
+
+
+class LeftOut(Exception):
+    """Why a sender cannot be had here."""
+
+
+def client(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise LeftOut(str(error)) from error
+
+
+def program(*names):
+    for name in names:
+        if os.path.exists(name):
+            return name
+    raise LeftOut(f"{names[0]} is not installed")
+
+
+def ask(path, **query):
+    request = urllib.request.Request(f"{URL}{path}?{urllib.parse.urlencode(query)}")
+    request.add_header("Authorization", f"Bearer {TOKEN}")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def last(selector):
+    """The newest value of the one series of a selector, from the list and from a range alike."""
+    series = ask("/api/v1/series", match=selector)["series"]
+    if len(series) != 1:
+        return None
+    points = ask("/api/v1/range", match=selector, start="-10m", step="1000", agg="last")["series"]
+    assert points and points[0]["points"][-1][1] == series[0]["last"], (points, series)
+    return series[0]["last"]
+
+
+def expect(selector, value):
+    """Waits until a series is there; `value` is a number, or says whether one is right."""
+    is_right = value if callable(value) else lambda found: found == value
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE_S:
+        found = last(selector)
+        if found is not None and is_right(found):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"{selector}: {last(selector)} is there")
+
+
+def opentelemetry():
+    client("opentelemetry.sdk.metrics")
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    exporter = OTLPMetricExporter(
+        f"{URL}/v1/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)
+    provider = MeterProvider([reader])
+    meter = provider.get_meter("senders")
+    meter.create_counter("otel_hits").add(3, {"route": "/a"})
+    meter.create_up_down_counter("otel_queue").add(-2)
+    meter.create_gauge("otel_temperature", unit="Cel").set(21.5)
+    for milliseconds in (5, 30, 700):
+        meter.create_histogram("otel_latency", unit="ms").record(milliseconds)
+    assert provider.force_flush(), "it says that exporting failed"
+    provider.shutdown()
+    # Points' names and labels are as OTLP's Prometheus mapping has them.
+    expect('{__name__=~"otel_hits.*", route="/a"}', 3)
+    expect('{__name__=~"otel_queue.*"}', -2)
+    expect('{__name__=~"otel_temperature.*"}', 21.5)
+    expect('{__name__=~"otel_latency.*_count"}', 3)
+    expect('{__name__=~"otel_latency.*_sum"}', 735)
+
+
+def influx_2():
+    influxdb_client = client("influxdb_client")
+    from influxdb_client.client.write_api import SYNCHRONOUS
+
+    with influxdb_client.InfluxDBClient(url=URL, token=TOKEN, org="o") as influx:
+        assert influx.ping(), "nobody answers its ping"
+        assert influx.health().status == "pass", influx.health()
+        point = influxdb_client.Point("influx_disk").tag("path", "/").field("free", 2).field("used", 1.5)
+        with influx.write_api(write_options=SYNCHRONOUS) as writer:
+            writer.write(bucket="b", record=point)
+        # The default one gathers and sends in the background, packed.
+        with influx.write_api() as writer:
+            writer.write(bucket="b", record="influx_batched,host=a value=7i")
+    expect('influx_disk_free{path="/"}', 2)
+    expect('influx_disk_used{path="/"}', 1.5)
+    expect('influx_batched{host="a"}', 7)
+
+
+def influx_1():
+    influxdb = client("influxdb")
+    influx = influxdb.InfluxDBClient(HOST, PORT, "any", TOKEN, "senders", gzip=True)
+    assert influx.ping(), "nobody answers its ping"
+    influx.create_database("senders")
+    point = {"measurement": "influx1_load", "tags": {"host": "a"}, "fields": {"value": 0.25}}
+    assert influx.write_points([point], time_precision="ms")
+    influx.close()
+    expect('influx1_load{host="a"}', 0.25)
+
+
+def statsd():
+    sender = client("statsd").StatsClient(HOST, STATSD_PORT, prefix="sd")
+    sender.incr("hits", 4)
+    sender.gauge("queue", 17)
+    sender.timing("latency", 320)
+    with sender.pipeline() as pipeline:
+        pipeline.gauge("piped", 1)
+        pipeline.gauge("piped", 2, delta=True)
+    expect("sd.hits", 4)
+    expect("sd.queue", 17)
+    expect("sd.piped", 3)
+    names = [series["name"] for series in ask("/api/v1/series", search="sd.latency")["series"]]
+    assert names, "the timer is not there"
+
+
+def dogstatsd():
+    client("datadog")
+    from datadog.dogstatsd import DogStatsd
+
+    sender = DogStatsd(host=HOST, port=STATSD_PORT, disable_telemetry=True)
+    sender.gauge("dog.queue", 5, tags=["region:eu", "tier:1"])
+    sender.increment("dog.hits", 2, tags=["region:eu"])
+    sender.histogram("dog.size", 9)
+    sender.flush()
+    expect('dog.queue{region="eu",tier="1"}', 5)
+    expect('dog.hits{region="eu"}', 2)
+
+
+def prometheus_and_collectd():
+    prometheus = program("/usr/bin/prometheus", "/usr/local/bin/prometheus")
+    collectd = next((path for path in ("/usr/sbin/collectd",) if os.path.exists(path)), None)
+    with tempfile.TemporaryDirectory() as folder:
+        running = []
+        jobs = [("pulseboard", f"{HOST}:{PORT}")]
+        if collectd:
+            file = f"{folder}/collectd.conf"
+            port = PORT + 1 if PORT < 65_000 else PORT - 1
+            with open(file, "w", encoding="utf-8") as conf:
+                conf.write(
+                    f'BaseDir "{folder}"\nPIDFile "{folder}/pid"\nHostname "senders"\nInterval 1\n'
+                    f'LoadPlugin load\nLoadPlugin write_prometheus\n<Plugin write_prometheus>\n'
+                    f'  Port "{port}"\n</Plugin>\n'
+                )
+            process = subprocess.Popen(
+                [collectd, "-f", "-C", file], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+            )
+            try:
+                process.wait(2)
+                why = process.stderr.read().decode(errors="replace").splitlines()
+                why = next((line for line in why if "ERROR" in line or "Error" in line), why[-1:])
+                print(f"-- collectd is left out: {why}")
+                collectd = None
+            except subprocess.TimeoutExpired:
+                running.append(process)
+                jobs.append(("collectd", f"{HOST}:{port}"))
+        else:
+            print("-- collectd is left out: it is not installed (Debian: collectd-core with libmicrohttpd12 and libprotobuf-c1)")
+        file = f"{folder}/prometheus.yml"
+        with open(file, "w", encoding="utf-8") as config:
+            json.dump(
+                {
+                    "global": {"scrape_interval": "1s", "external_labels": {"via": "prometheus"}},
+                    "scrape_configs": [
+                        {
+                            "job_name": name,
+                            "static_configs": [{"targets": [target]}],
+                            "authorization": {"credentials": TOKEN},
+                        }
+                        for name, target in jobs
+                    ],
+                    "remote_write": [
+                        {
+                            "url": f"{URL}/api/v1/write",
+                            "authorization": {"credentials": TOKEN},
+                            "queue_config": {"batch_send_deadline": "500ms"},
+                        }
+                    ],
+                },
+                config,
+            )
+        with open(f"{folder}/log", "w+", encoding="utf-8") as log:
+            running.append(
+                subprocess.Popen(
+                    [
+                        prometheus,
+                        f"--config.file={file}",
+                        f"--storage.tsdb.path={folder}/data",
+                        "--web.listen-address=127.0.0.1:0",
+                    ],
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+            try:
+                expect('up{job="pulseboard",via="prometheus"}', 1)
+                expect('pulseboard_uptime_seconds{job="pulseboard"}', lambda value: value > 0)
+                if collectd:
+                    expect('collectd_load_shortterm{via="prometheus"}', lambda value: value >= 0)
+                log.seek(0)
+                complaints = [
+                    line
+                    for line in log.read().splitlines()
+                    if "remote" in line and ("level=warn" in line or "level=error" in line)
+                ]
+                assert not complaints, "\n".join(complaints)
+            finally:
+                for process in running:
+                    process.terminate()
+                for process in running:
+                    process.wait(20)
+
+
+def main():
+    failed = 0
+    for sender in (opentelemetry, influx_2, influx_1, statsd, dogstatsd, prometheus_and_collectd):
+        try:
+            sender()
+            print(f"ok {sender.__name__}")
+        except LeftOut as reason:
+            print(f"-- {sender.__name__} is left out: {reason}")
+        except Exception as error:  # whatever a client throws is a failure of that one
+            failed += 1
+            print(f"FAILED {sender.__name__}: {type(error).__name__}: {error}")
+        sys.stdout.flush()
+    sys.exit(1 if failed else 0)
+
+
+main()
