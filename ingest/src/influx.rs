@@ -110,7 +110,7 @@ fn split(line: &str, precision: Precision) -> Result<Parts, Reason> {
         return Err(expected("a measurement", line, 0));
     }
     let tags = if bytes.get(measurement_end) == Some(&b',') {
-        measurement_end + 1..unescaped(bytes, measurement_end + 1, is_blank)
+        measurement_end + 1..unescaped_blank(bytes, measurement_end + 1)
     } else {
         measurement_end..measurement_end
     };
@@ -145,6 +145,21 @@ fn unescaped(bytes: &[u8], from: usize, is_end: impl Fn(u8) -> bool) -> usize {
             byte if is_end(byte) => return at,
             _ => at += 1,
         }
+    }
+    bytes.len()
+}
+
+/// As [`unescaped`] for a blank, many bytes at a time: tags are most of a line.
+fn unescaped_blank(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(rest) = bytes.get(at..)
+        && let Some(found) = memchr::memchr3(b' ', b'\t', b'\\', rest)
+    {
+        at += found;
+        if is_blank(bytes[at]) {
+            return at;
+        }
+        at += 2;
     }
     bytes.len()
 }
@@ -228,15 +243,23 @@ fn field_value(key: &str, value: &str) -> Result<f64, Reason> {
 /// The tags from a place to the end of `text`.
 fn tags(text: &str, mut at: usize, batch: &mut Batch) -> Result<(), Reason> {
     let bytes = text.as_bytes();
+    let is_plain = memchr::memchr(b'\\', bytes).is_none();
     while at < bytes.len() {
         let equals = unescaped(bytes, at, |byte| byte == b'=' || byte == b',');
         if bytes.get(equals) != Some(&b'=') || equals == at {
             return Err(expected("a tag as `key=value`", text, equals));
         }
-        let end = unescaped(bytes, equals + 1, |byte| byte == b',');
+        let from = equals + 1;
         let key = word(&text[at..equals], b",= ", true);
-        let value = unescape(&text[equals + 1..end], b",= ");
-        batch.label(&key, &value)?;
+        let end;
+        if is_plain {
+            let length = bytes[from..].iter().position(|byte| *byte == b',');
+            end = length.map_or(bytes.len(), |length| from + length);
+            batch.label(&key, &text[from..end])?;
+        } else {
+            end = unescaped(bytes, from, |byte| byte == b',');
+            batch.label(&key, &unescape(&text[from..end], b",= "))?;
+        }
         at = end + 1;
     }
     Ok(())
