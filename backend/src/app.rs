@@ -16,6 +16,7 @@ use crate::{
     ingest::Ingest,
     live::Live,
     operator::Operator,
+    own::OwnSeries,
     rooms::Rooms,
     scheduler::{self, Ticker},
     serve,
@@ -58,6 +59,8 @@ pub struct App {
     pub ingest: Ingest,
     /// Series, history and journal.
     pub storage: Storage,
+    /// The series that this server measures itself.
+    pub own: Arc<OwnSeries>,
     /// Selectors that somebody watches.
     pub watching: Watching,
     /// For the task that makes frames of what is watched; taken once.
@@ -136,9 +139,15 @@ impl App {
         }
         alerts.restore(restored.alerts, restored.active);
         tallies.restore(restored.tallies);
-        let (watching, watch_dues) =
-            Watching::new(Arc::clone(&storage.engine), clock.clone(), &fanout);
+        let own = Arc::new(OwnSeries::default());
+        let (watching, watch_dues) = Watching::new(
+            Arc::clone(&storage.engine),
+            Arc::clone(&own),
+            clock.clone(),
+            &fanout,
+        );
         Ok(Arc::new(Self {
+            own,
             watching,
             watch_dues: Mutex::new(Some(watch_dues)),
             operator,

@@ -29,6 +29,7 @@ pub mod ingest;
 pub mod journal;
 pub mod live;
 pub mod operator;
+pub mod own;
 pub mod rooms;
 pub mod scheduler;
 pub mod serve;

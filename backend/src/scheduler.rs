@@ -70,11 +70,13 @@ impl Ticker {
     #[must_use]
     pub fn new(app: Arc<App>, source: Box<dyn Source>) -> Self {
         let answered = (app.telemetry.answered(), app.clock.now_ms());
+        let series: Arc<[Series]> = built_in_series().collect();
+        app.own.learn(&series);
         Self {
             app,
             source,
             answered,
-            series: built_in_series().collect(),
+            series,
             batch: Batch::new(),
         }
     }
@@ -140,6 +142,7 @@ impl Ticker {
                 .iter()
                 .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
             self.series = built_in_series().chain(extras).collect();
+            app.own.learn(&self.series);
         }
         let tick = Tick {
             sampled_ms: due_ms,

@@ -35,6 +35,7 @@ use tokio::sync::mpsc;
 use crate::{
     clock::Clock,
     feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription},
+    own::OwnSeries,
     stream::ws,
 };
 
@@ -65,6 +66,7 @@ const NAMED_MAX: usize = 100;
 /// All feeds of selectors and catalogs.
 pub struct Watching {
     engine: Arc<Engine>,
+    own: Arc<OwnSeries>,
     clock: Clock,
     fanout: Fanout,
     /// By tenant and canonical selector. Leaf lock but for the engine's under it.
@@ -106,6 +108,7 @@ pub struct CatalogFeed {
     /// Names its cursors among those of a viewer.
     pub id: u64,
     tenant: Arc<Tenant>,
+    own: Arc<OwnSeries>,
     catalog: Arc<Catalog>,
     feed: Arc<Feed<CatalogPayload>>,
     use_: Use,
@@ -176,10 +179,16 @@ pub enum WatchError {
 impl Watching {
     /// Nothing watched yet; the receiver is for [`flush`].
     #[must_use]
-    pub fn new(engine: Arc<Engine>, clock: Clock, fanout: &Fanout) -> (Self, mpsc::Receiver<Due>) {
+    pub fn new(
+        engine: Arc<Engine>,
+        own: Arc<OwnSeries>,
+        clock: Clock,
+        fanout: &Fanout,
+    ) -> (Self, mpsc::Receiver<Due>) {
         let (due, dues) = mpsc::channel(DUES_MAX);
         let watching = Self {
             engine,
+            own,
             clock,
             fanout: fanout.clone(),
             watched: Mutex::default(),
@@ -247,6 +256,7 @@ impl Watching {
             CatalogFeed {
                 id: self.next_id.fetch_add(1, Ordering::Relaxed),
                 tenant: Arc::clone(tenant),
+                own: Arc::clone(&self.own),
                 catalog: Arc::new(Catalog::new(Box::new(wake))),
                 feed: Feed::new(epoch_at(now_ms), WATCH_LOG, &self.fanout),
                 use_: Use::new(now_ms),
@@ -391,7 +401,8 @@ impl CatalogFeed {
     fn flush(&self) {
         let changes = self.catalog.take();
         let total = self.tenant.counts().series;
-        for payload in CatalogPayload::of(changes, total) {
+        let is_own = |key: &str| self.own.has(&self.tenant.name, key);
+        for payload in CatalogPayload::of(changes, total, is_own) {
             self.feed.append(payload);
         }
     }
@@ -548,12 +559,12 @@ impl Payload for WatchPayload {
 pub struct CatalogPayload(WatchMessage);
 
 impl CatalogPayload {
-    fn of(changes: Changes, total: u64) -> Vec<Self> {
+    fn of(changes: Changes, total: u64, is_own: impl Fn(&str) -> bool) -> Vec<Self> {
         let mut payloads = Vec::new();
         for names in changes.appeared.chunks(NAMED_MAX) {
             payloads.push(Self(WatchMessage::Appeared {
                 total,
-                series: names.iter().map(info).collect(),
+                series: names.iter().map(|name| info(name, &is_own)).collect(),
             }));
         }
         for names in changes.vanished.chunks(NAMED_MAX) {
@@ -569,10 +580,12 @@ impl CatalogPayload {
     }
 }
 
-fn info(name: &SeriesName) -> SeriesInfo {
+fn info(name: &SeriesName, is_own: impl Fn(&str) -> bool) -> SeriesInfo {
     let key = name.key();
+    let text = key.to_string();
     SeriesInfo {
-        key: key.to_string(),
+        own: is_own(&text),
+        key: text,
         name: key.name().to_owned(),
         labels: key
             .labels()

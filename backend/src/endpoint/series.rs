@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use pulseboard_engine::{
-    Selector, Tenant,
+    Selector,
     query::{
         self, Aggregation, LIST_MAX, Limits, ListRequest, QueryError, RangeRequest, RangeStream,
         Step,
@@ -68,20 +68,10 @@ pub async fn list_series(
     let worker = Arc::clone(&app);
     let of = Arc::clone(&tenant);
     let mut list = blocking(&app, move || list(&worker.storage.engine, &of, &asked)).await?;
-    mark_own(&app, &tenant, &mut list);
-    Ok(Json(list))
-}
-
-/// Marks the series that this server measures itself.
-fn mark_own(app: &App, tenant: &Tenant, list: &mut SeriesList) {
-    if &*tenant.name != pulseboard_engine::DEFAULT_TENANT {
-        return;
-    }
-    let newest = app.live.with_window(|window| window.newest().cloned());
-    let Some(tick) = newest else { return };
     for info in &mut list.series {
-        info.own = tick.series.iter().any(|series| series.key == info.key);
+        info.own = app.own.has(&tenant.name, &info.key);
     }
+    Ok(Json(list))
 }
 
 /// How the series of a selector did over the last minute, five minutes and hour.

@@ -158,6 +158,31 @@ async fn after_updates(client: &mut WsClient) -> Value {
 }
 
 #[tokio::test]
+async fn the_hosts_own_series_are_told_as_such() {
+    let mut server = TestServer::start().await;
+    let mut client = open(&server, "default").await;
+    ask(&mut client, json!({"action": "catalog"})).await;
+    while after_updates(&mut client).await["type"] != "catalog" {}
+    server.tick(10.0).await;
+    push(&server, "default", "depth 1").await;
+    let mut told = std::collections::BTreeMap::new();
+    while told.len() < 6 {
+        server.clock.advance(std::time::Duration::from_millis(60));
+        let appeared = after_updates(&mut client).await;
+        assert_eq!(appeared["type"], "appeared");
+        for series in appeared["series"].as_array().expect("series") {
+            let key = series["key"].as_str().expect("a key").to_owned();
+            told.insert(key, series["own"].as_bool().unwrap_or_default());
+        }
+    }
+    assert!(
+        told.iter().all(|(key, own)| *own == (key != "depth")),
+        "{told:?}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_watched_is_said_and_the_socket_stays() {
     let server = TestServer::start_with(|settings| settings.max_rooms_per_client = 3).await;
     let lines: String = (0..1_001)

@@ -30,16 +30,6 @@ const STOPPED_INTERVALS: f64 = 3.0;
 const STOPPED_MS_MIN: f64 = 3_000.0;
 const ONCE_MS: f64 = 60_000.0;
 
-/// Of the host, too, though the server does not count them among its own.
-const HOST: [&str; 6] = [
-    "disk_usage",
-    "disk_read",
-    "disk_write",
-    "network_receive",
-    "network_transmit",
-    "temperature",
-];
-
 /// One series as the server lists it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
@@ -95,7 +85,7 @@ impl Series {
     /// Somebody pushed it.
     #[must_use]
     pub fn is_pushed(&self) -> bool {
-        !self.own && !HOST.contains(&self.name.as_str())
+        !self.own
     }
 }
 
