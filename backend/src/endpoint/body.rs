@@ -38,20 +38,18 @@ pub async fn read_json<T: DeserializeOwned>(
 pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppError> {
     let body = Limited::new(request.take_body(), JSON_BYTES_MAX);
     match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
-        Err(_) => {
-            return Err(AppError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not arrive within 30 s",
-            ));
-        }
+        Err(_) => Err(AppError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive within 30 s",
+        )),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
             app.telemetry.count_limit(Limit::BodyBytes);
-            return Err(AppError::new(
+            Err(AppError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the body is larger than {JSON_BYTES_MAX} bytes"),
-            ));
+            ))
         }
-        Ok(Err(_)) => return Err(AppError::bad_request("the body broke off")),
+        Ok(Err(_)) => Err(AppError::bad_request("the body broke off")),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
 }

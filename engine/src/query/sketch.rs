@@ -264,7 +264,7 @@ mod tests {
             let window = figures.window(60);
             [window.p50, window.p90, window.p99].map(|value| value.map(f64::round))
         };
-        assert_eq!(of(1..=0), [None; 3]);
+        assert_eq!(Figures::new().window(60).p50, None);
         assert_eq!(of(7..=7), [Some(7.0); 3]);
         assert_eq!(of(1..=3), [Some(2.0), Some(3.0), Some(3.0)]);
     }
