@@ -44,6 +44,11 @@ pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// at once would reset the connection and could take the last bytes with it.
 const LINGER_MS: i64 = 2_000;
 
+/// Frames that a viewer which is behind gets in one send, and their bytes about: more would not
+/// fit into a socket's buffer, and wait with the viewer.
+const TOGETHER_MAX: usize = 16;
+const TOGETHER_BYTES: usize = 64 * 1024;
+
 /// How the stream is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
@@ -411,6 +416,18 @@ impl Viewer {
         }
     }
 
+    /// The same for several pieces, one behind the other, in one call.
+    fn send_together(&self, first: &[u8], more: &[Bytes]) -> io::Result<usize> {
+        let pieces = std::iter::once(first).chain(more.iter().map(|bytes| &bytes[..]));
+        let slices: Vec<io::IoSlice<'_>> = pieces.map(io::IoSlice::new).collect();
+        match socket2::SockRef::from(&self.stream).send_vectored(&slices) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.stream.try_write_vectored(&slices)
+            }
+            sent => sent,
+        }
+    }
+
     /// Reads what is there into `buffer`; `Ok(0)` and errors other than `WouldBlock` mean that
     /// the peer is gone and have ended the viewer.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -495,6 +512,39 @@ impl Outbox {
         }
     }
 
+    /// Keeps what was not written of bytes that go together behind those of [`Self::keep`]'s;
+    /// `written` bytes of them were. How many pieces were written whole.
+    fn keep_rest(&mut self, batch: Vec<Bytes>, mut written: usize) -> u64 {
+        let mut whole = 0;
+        let mut rest = VecDeque::new();
+        for bytes in batch {
+            if rest.is_empty() && written >= bytes.len() {
+                written -= bytes.len();
+                whole += 1;
+            } else {
+                rest.push_back(bytes.slice(std::mem::take(&mut written)..));
+            }
+        }
+        if !rest.is_empty() {
+            self.pending = true;
+            self.rest.reply_bytes += rest.iter().map(Bytes::len).sum::<usize>();
+            while let Some(bytes) = rest.pop_back() {
+                self.rest.replies.push_front(bytes);
+            }
+        }
+        whole
+    }
+
+    /// The next bytes to write that are not empty, and how many of them are written.
+    fn next_bytes(&mut self, walk: &mut Walk) -> Option<(Bytes, usize)> {
+        loop {
+            let next = self.next(walk)?;
+            if !next.0.is_empty() {
+                return Some(next);
+            }
+        }
+    }
+
     /// The next bytes to write, and how many of them are written.
     fn next(&mut self, walk: &mut Walk) -> Option<(Bytes, usize)> {
         if self.pending {
@@ -538,23 +588,49 @@ impl Viewer {
         if matches!(outbox.phase, Phase::Over | Phase::Drained) {
             return;
         }
+        let mut next = outbox.next_bytes(walk);
         loop {
-            let Some((bytes, written)) = outbox.next(walk) else {
+            let Some((bytes, written)) = next else {
                 if outbox.phase == Phase::Finishing {
                     outbox.phase = Phase::Drained;
                     self.close_write_side();
                 }
                 return;
             };
-            if bytes.is_empty() {
-                continue;
-            }
-            match self.send(&bytes[written..]) {
+            // As a rule there is one frame, and this finds that there is no other. A viewer that is
+            // behind gets what it is behind with at once: each send costs the same, whatever its
+            // size, so a server that is late catches up.
+            next = outbox.next_bytes(walk);
+            let is_batch = next.is_some();
+            let sent = match next.take() {
+                None => self.send(&bytes[written..]),
+                Some((second, _)) => {
+                    let (mut batch, mut length) = (vec![second], bytes.len() - written);
+                    while batch.len() < TOGETHER_MAX && length < TOGETHER_BYTES {
+                        length += batch.last().map_or(0, Bytes::len);
+                        let Some((further, _)) = outbox.next_bytes(walk) else {
+                            break;
+                        };
+                        batch.push(further);
+                    }
+                    let sent = self.send_together(&bytes[written..], &batch);
+                    let beyond = sent
+                        .as_ref()
+                        .map_or(0, |count| count.saturating_sub(bytes.len() - written));
+                    let frames = outbox.keep_rest(batch, beyond);
+                    walk.count(frames, beyond as u64, 0);
+                    sent.map(|count| count - beyond)
+                }
+            };
+            match sent {
                 Ok(count) => {
                     let whole = written + count == bytes.len();
                     walk.count(u64::from(whole), count as u64, 0);
                     if !whole {
                         outbox.keep(bytes, written + count);
+                    }
+                    if is_batch || outbox.pending {
+                        next = outbox.next_bytes(walk);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
