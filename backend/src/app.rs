@@ -93,6 +93,14 @@ impl App {
         let epoch = Epoch(u64::try_from(clock.now_ms()).unwrap_or_default());
         let (storage, restored) = Storage::open(&settings, epoch, clock.now_ms())?;
         let epoch = restored.epoch.unwrap_or(epoch);
+        // Whoever has a token for a tenant finds it, however many names others have used.
+        let tokens = settings.tokens.iter();
+        for tenant in tokens.filter_map(|token| token.tenant.as_deref()) {
+            storage
+                .engine
+                .keep_tenant(tenant)
+                .map_err(io::Error::other)?;
+        }
         let interval_ms = u64::try_from(settings.metric_interval.as_millis())
             .unwrap_or(u64::MAX)
             .max(1);

@@ -133,7 +133,7 @@ impl Ingest {
         }
         self.deltas
             .lock()
-            .retain(|_, totals| !totals.lock().is_empty());
+            .retain(|_, totals| Arc::strong_count(totals) > 1 || !totals.lock().is_empty());
     }
 
     fn charge(&self) -> Charge {

@@ -55,6 +55,8 @@ pub struct Journal {
     /// Held while an item is counted and written, and while a snapshot is taken and written: an
     /// item is either in the snapshot or behind it.
     order: Mutex<Written>,
+    /// Something in it could not be read: nothing is removed, so that a person can look.
+    keeps_all: bool,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,8 @@ pub struct Restored {
     pub totals: (u64, u64),
     /// What could not be read.
     pub report: ReplayReport,
+    /// Records that were whole and could not be understood.
+    pub unreadable: u64,
 }
 
 /// A sending of an alert and whose it is (`None`: the server's own, everybody's).
@@ -201,14 +205,30 @@ impl Journal {
             log,
             run,
             order: Mutex::default(),
+            keeps_all: restored.unreadable > 0,
         };
+        // Before the first tick: without it the run after this one would not know how to go on.
+        let written = journal
+            .log
+            .append(kind::RUN, crate::json_text(&journal.run).as_bytes())
+            .and_then(|ticket| ticket.wait_blocking());
+        if let Err(error) = written {
+            tracing::warn!(%error, "the journal cannot be written; streams will not resume across a restart");
+        }
         Ok((journal, restored))
     }
 
-    /// Keeps a tick; call it before the tick is published.
-    pub fn tick(&self, offset: u64, tick: &Tick, totals: (u64, u64)) {
+    /// Keeps a tick and has it published, in one step: a snapshot has both or neither.
+    pub fn tick<T>(
+        &self,
+        offset: u64,
+        tick: Tick,
+        totals: (u64, u64),
+        publish: impl FnOnce(Tick) -> T,
+    ) -> T {
         let mut order = self.order.lock();
-        self.put_tick(&mut order, offset, tick, totals);
+        self.put_tick(&mut order, offset, &tick, totals);
+        publish(tick)
     }
 
     fn put_tick(&self, order: &mut Written, offset: u64, tick: &Tick, totals: (u64, u64)) {
@@ -272,23 +292,43 @@ impl Journal {
     }
 
     /// Writes everything again where enough has been written since the last time. Blocks for the
-    /// disk; `state` is asked for under the lock that keeps items out.
+    /// disk, and holds items and ticks up only while it writes into memory; `state` is asked for
+    /// under the lock that keeps them out.
     ///
     /// # Errors
-    /// The log is closed, or old segments cannot be removed.
+    /// The log is closed or cannot be written, or old segments cannot be removed.
     pub fn write_snapshot(
         &self,
         tallies: &Tallies,
         at_once: bool,
         state: impl FnOnce() -> State,
     ) -> Result<(), LogError> {
-        let mut order = self.order.lock();
         let bytes = self.log.stats().bytes;
-        if !at_once && bytes.saturating_sub(order.bytes_at_snapshot) < SNAPSHOT_EVERY_BYTES {
+        let since = bytes.saturating_sub(self.order.lock().bytes_at_snapshot);
+        if !at_once && since < SNAPSHOT_EVERY_BYTES {
             return Ok(());
         }
+        // What comes between this and the snapshot stands before it in the new segment: the
+        // snapshot has it, too.
         let segment = self.log.rotate()?;
+        let last = self.put_snapshot(tallies, state)?;
+        // The old ones go when the new one is safe, and not before.
+        last.wait_blocking()?;
+        if !self.keeps_all {
+            self.log.remove_before(segment)?;
+        }
+        self.order.lock().bytes_at_snapshot = self.log.stats().bytes;
+        Ok(())
+    }
+
+    fn put_snapshot(
+        &self,
+        tallies: &Tallies,
+        state: impl FnOnce() -> State,
+    ) -> Result<Ticket, LogError> {
+        let mut order = self.order.lock();
         let state = state();
+        // First, since what follows is this run's; and last, to know when all of it is safe.
         self.put(kind::RUN, crate::json_text(&self.run).as_bytes());
         let snapshot = SnapshotRecord {
             tallies: tallies.snapshot(),
@@ -300,25 +340,12 @@ impl Journal {
         for (offset, tick) in (first..).zip(&state.ticks) {
             self.put_tick(&mut order, offset, tick, state.totals);
         }
-        let mut last = None;
         for (offset, kept) in state.alerts {
             let record = AlertRecord { offset, kept };
-            last = Some(
-                self.log
-                    .append(kind::ALERT, crate::json_text(&record).as_bytes()),
-            );
+            self.put(kind::ALERT, crate::json_text(&record).as_bytes());
         }
-        // The old ones go when the new one is safe, and not before.
-        let last = match last {
-            Some(last) => last,
-            None => self
-                .log
-                .append(kind::RUN, crate::json_text(&self.run).as_bytes()),
-        };
-        last?.wait_blocking()?;
-        self.log.remove_before(segment)?;
-        order.bytes_at_snapshot = self.log.stats().bytes;
-        Ok(())
+        self.log
+            .append(kind::RUN, crate::json_text(&self.run).as_bytes())
     }
 
     /// Says that this run ends in order, and closes the log.
@@ -376,8 +403,8 @@ impl Reading {
                     self.run = Some(run);
                 }
             }
-            kind::SNAPSHOT => {
-                if let Ok(snapshot) = serde_json::from_slice::<SnapshotRecord>(payload) {
+            kind::SNAPSHOT => match serde_json::from_slice::<SnapshotRecord>(payload) {
+                Ok(snapshot) => {
                     self.restored.tallies = snapshot.tallies;
                     self.active = snapshot
                         .active
@@ -385,7 +412,11 @@ impl Reading {
                         .map(|kept| (kept.alert.incident, kept))
                         .collect();
                 }
-            }
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot in the journal cannot be read");
+                    self.restored.unreadable += 1;
+                }
+            },
             kind::SERIES => {
                 if let Ok(series) = serde_json::from_slice::<Vec<SeriesRecord>>(payload) {
                     self.series = series
@@ -477,4 +508,83 @@ fn put_in_order<T>(held: &mut VecDeque<(u64, T)>, offset: u64, value: T, max: us
 fn boot_id() -> String {
     let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     read.map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::built_in_series;
+
+    fn open(folder: &Path, epoch: u64) -> (Journal, Restored) {
+        let kept = Kept {
+            ticks: 3,
+            alerts: 3,
+        };
+        Journal::open(folder, LogOptions::default(), kept, Epoch(epoch)).expect("opens")
+    }
+
+    fn tick(second: i64, series: &Arc<[Series]>) -> Tick {
+        Tick {
+            sampled_ms: second * 1000,
+            sent_ms: second * 1000 + 3,
+            series: Arc::clone(series),
+            values: vec![second as f64; series.len()].into(),
+        }
+    }
+
+    /// The first run of all ends without a word, and so does the second: each goes on under the
+    /// epoch of the first.
+    #[test]
+    fn a_run_that_was_killed_is_gone_on_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let series: Arc<[Series]> = built_in_series().collect();
+        let mut offset = 0_u64;
+        for run in 0..3 {
+            // Dropping writes what is pending and says nothing of an end.
+            let (journal, restored) = open(folder.path(), 100 + run);
+            let expected = (run > 0).then_some(Epoch(100));
+            assert_eq!(restored.epoch, expected, "run {run}");
+            let offsets: Vec<u64> = restored.ticks.iter().map(|(offset, _)| *offset).collect();
+            let held: Vec<u64> = (offset.saturating_sub(2).max(1)..=offset).collect();
+            assert_eq!(offsets, held);
+            for _ in 0..2 {
+                offset += 1;
+                let made = tick(offset.cast_signed(), &series);
+                journal.tick(offset, made, (offset, 0), |_| ());
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_has_what_came_before_and_the_old_segments_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fanout = crate::feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let tallies = Tallies::new(Epoch(1), &fanout);
+        let (journal, _) = open(folder.path(), 100);
+        let count = |name: &str, value: f64| {
+            let counted = journal.item(("red", name), value, 5, || {
+                tallies.tenant("red").add(name, value, 5)
+            });
+            assert!(counted.is_ok_and(|(_, kept)| kept.is_ok()));
+        };
+        count("big", 1e308);
+        count("big", 1e308);
+        let state = || State {
+            ticks: Vec::new(),
+            newest_offset: 0,
+            totals: (0, 0),
+            alerts: Vec::new(),
+            active: Vec::new(),
+        };
+        journal
+            .write_snapshot(&tallies, true, state)
+            .expect("the disk is there");
+        count("after", 1.0);
+        assert_eq!(journal.stats().segments, 1);
+        let expected = tallies.snapshot();
+        drop(journal);
+        let (_, restored) = open(folder.path(), 200);
+        assert_eq!(restored.tallies, expected);
+        assert_eq!((restored.unreadable, restored.epoch), (0, Some(Epoch(100))));
+    }
 }

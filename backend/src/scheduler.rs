@@ -152,11 +152,14 @@ impl Ticker {
         };
         // On its way to the disk before anybody sees it: after a crash its offset is not given out
         // again.
-        if let Some(journal) = &app.storage.journal {
-            let offset = app.live.with_window(|window| window.newest_offset()) + 1;
-            journal.tick(offset, &tick, app.operator.totals());
-        }
-        let tick = app.live.publish(tick);
+        let tick = match &app.storage.journal {
+            Some(journal) => {
+                let offset = app.live.with_window(|window| window.newest_offset()) + 1;
+                let totals = app.operator.totals();
+                journal.tick(offset, tick, totals, |tick| app.live.publish(tick))
+            }
+            None => app.live.publish(tick),
+        };
         self.keep(&tick);
         app.telemetry.ticks.fetch_add(1, Ordering::Relaxed);
         app.operator.tell_tick();

@@ -102,6 +102,13 @@ impl Storage {
                 skipped.file, skipped.offset, skipped.reason, skipped.bytes
             )
         }));
+        if restored.unreadable > 0 {
+            complaints.push(format!(
+                "{} snapshots in {:?} cannot be read: what was tracked before them is missing; nothing there is removed",
+                restored.unreadable,
+                folder.join("journal")
+            ));
+        }
         for complaint in &complaints {
             tracing::warn!("{complaint}");
         }

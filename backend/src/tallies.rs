@@ -113,7 +113,7 @@ impl Items {
             None => self.0.entry(name.to_owned()).or_default(),
         };
         item.tally.count += 1;
-        item.tally.total += value;
+        item.tally.total = sum(item.tally.total, value);
         item.tally.last_update_ms = item.tally.last_update_ms.max(at_ms);
         for (length, buckets) in BucketLength::ALL.into_iter().zip(&mut item.buckets) {
             let length_ms = i64::from(length.seconds()) * 1000;
@@ -124,7 +124,7 @@ impl Items {
             match known {
                 Some(index) if buckets[index].start_ms == start_ms => {
                     buckets[index].count += 1;
-                    buckets[index].sum += value;
+                    buckets[index].sum = sum(buckets[index].sum, value);
                     continue;
                 }
                 // Older than all that is kept: it would go at once.
@@ -161,6 +161,11 @@ impl Items {
         })
         .unwrap_or_default()
     }
+}
+
+/// A sum that stays a number that JSON has, whatever finite values come.
+fn sum(so_far: f64, value: f64) -> f64 {
+    (so_far + value).clamp(f64::MIN, f64::MAX)
 }
 
 impl Tallies {
@@ -361,8 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_comes_back() {
+    fn what_was_kept_comes_back_however_large() {
         let mut items = Items::default();
+        for _ in 0..3 {
+            assert!(items.add("big", 1e308, 61_000).is_ok());
+            assert!(items.add("small", -1e308, 61_000).is_ok());
+        }
+        assert!(items.table().values().all(|tally| tally.total.is_finite()));
         assert!(items.add("error", 1.5, 61_000).is_ok());
         let text = crate::json_text(&items);
         assert_eq!(serde_json::from_str::<Items>(&text).ok(), Some(items));

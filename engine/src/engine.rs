@@ -11,7 +11,7 @@
 use std::{
     cell::RefCell,
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, hash_map::RandomState},
+    collections::{BTreeMap, BinaryHeap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
     ops::{Bound, Range},
     sync::{
@@ -249,6 +249,15 @@ impl Engine {
         self.tenants.read().get(name).cloned()
     }
 
+    /// Makes a tenant that is not forgotten although nothing was sent in its name.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn keep_tenant(&self, name: &str) -> Result<(), TooManyTenants> {
+        self.tenant(name)?.has_past.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Forgets tenants that somebody asked for and nobody sent anything to or holds; called now
     /// and then, so that asking for names does not use them up.
     pub fn forget_unused_tenants(&self) {
@@ -290,7 +299,8 @@ impl Engine {
             generation: self.generation.load(Ordering::Relaxed),
             accepted: 0,
             replaced: 0,
-            refused: batch.refused().to_vec(),
+            undefined: None,
+            refused: batch.refused().iter().cloned().map(ByLine).collect(),
             refused_by_code: *batch.refused_by_code(),
         };
         buffers.record.clear();
@@ -303,9 +313,12 @@ impl Engine {
         }
         tenant.count(taking.accepted, taking.replaced, &taking.refused_by_code);
         let refused_total = taking.refused_by_code.iter().sum();
-        let mut refused = taking.refused;
-        refused.sort_by_key(|refused| refused.line);
-        refused.truncate(REFUSED_KEPT_MAX);
+        let refused = taking.refused.into_sorted_vec();
+        let refused = refused.into_iter().map(|by_line| by_line.0).collect();
+        let undefined = taking.undefined;
+        if undefined.is_some() {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
         Appended {
             accepted: taking.accepted,
             refused,
@@ -313,9 +326,10 @@ impl Engine {
             refused_total,
             safety: match &self.history {
                 Some(history) if !buffers.record.is_empty() => {
-                    match history.append_samples(&buffers.record) {
-                        Ok(ticket) => Safety::Pending(ticket),
-                        Err(error) => {
+                    match (history.append_samples(&buffers.record), undefined) {
+                        (Ok(ticket), None) => Safety::Pending(ticket),
+                        (Ok(_), Some(error)) => Safety::Unsafe(error),
+                        (Err(error), _) => {
                             self.generation.fetch_add(1, Ordering::Relaxed);
                             Safety::Unsafe(error)
                         }
@@ -651,10 +665,36 @@ struct Taking<'a> {
     segment: u32,
     /// As [`Engine::generation`].
     generation: u32,
+    /// Why the history does not know a series of this batch, where that is so.
+    undefined: Option<LogError>,
     accepted: u64,
     replaced: u64,
-    refused: Vec<Refused>,
+    /// The first lines refused, the last of them on top.
+    refused: BinaryHeap<ByLine>,
     refused_by_code: [u64; Reason::CODES.len()],
+}
+
+/// Orders refusals by their lines.
+struct ByLine(Refused);
+
+impl PartialEq for ByLine {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.line == other.0.line
+    }
+}
+
+impl Eq for ByLine {}
+
+impl PartialOrd for ByLine {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByLine {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.line.cmp(&other.0.line)
+    }
 }
 
 impl Taking<'_> {
@@ -713,9 +753,8 @@ impl Taking<'_> {
             };
             self.accepted += 1;
             self.describe(entry, row);
-            if entry.defined_in != self.generation {
+            if entry.defined_in != self.generation && self.define(entry) {
                 entry.defined_in = self.generation;
-                self.define(entry);
             }
             let pushed = entry.take(at_ms, row.value, self.now_ms, scratch);
             // What is there already goes into the log again: when its first copy did not get to
@@ -784,10 +823,10 @@ impl Taking<'_> {
         Ok(entry)
     }
 
-    /// Has the history keep what the series is, before any of its samples.
-    fn define(&self, entry: &Entry) {
+    /// Has the history keep what the series is, before any of its samples; whether it did.
+    fn define(&mut self, entry: &Entry) -> bool {
         let Some(history) = &self.engine.history else {
-            return;
+            return true;
         };
         let definition = Definition {
             id: entry.id,
@@ -797,14 +836,18 @@ impl Taking<'_> {
             kind: entry.kind as u8,
             created_ms: self.now_ms,
         };
-        if let Err(error) = history.append_definition(&definition) {
-            // Said again with the next sample: a refusal is a new generation.
-            tracing::debug!(%error, series = %entry.key(), "the history did not take a new series");
+        match history.append_definition(&definition) {
+            Ok(_) => true,
+            Err(error) => {
+                // Samples that nobody could name after a restart are not safe.
+                self.undefined = Some(error);
+                false
+            }
         }
     }
 
     /// Takes over what the sender says of the series, where it says more than was known.
-    fn describe(&self, entry: &mut Entry, row: &Row) {
+    fn describe(&mut self, entry: &mut Entry, row: &Row) {
         let (kind, unit) = self.batch.description(row);
         let says_kind = kind != Kind::Unknown && kind != entry.kind;
         let says_unit = !unit.is_empty() && *unit != *entry.unit;
@@ -815,16 +858,23 @@ impl Taking<'_> {
             if says_unit {
                 entry.unit = self.engine.unit(unit);
             }
-            self.define(entry);
+            if !self.define(entry) {
+                entry.defined_in = u32::MAX;
+            }
         }
     }
 
     #[cold]
     fn refuse(&mut self, line: u32, reason: Reason) {
         self.refused_by_code[reason.index()] += 1;
-        if self.refused.len() < 2 * REFUSED_KEPT_MAX {
-            self.refused.push(Refused { line, reason });
+        // Rows come shard by shard: what is kept is the first lines of the body.
+        if self.refused.len() == REFUSED_KEPT_MAX {
+            if self.refused.peek().is_none_or(|last| last.0.line <= line) {
+                return;
+            }
+            self.refused.pop();
         }
+        self.refused.push(ByLine(Refused { line, reason }));
     }
 }
 

@@ -91,14 +91,9 @@ impl Tenant {
         }
     }
 
-    /// Whether nothing was ever sent in its name.
+    /// Whether nothing was ever taken in its name; what was refused does not keep a name.
     pub(crate) fn is_unused(&self) -> bool {
-        !self.has_past.load(Ordering::Acquire)
-            && self.accepted.load(Ordering::Relaxed) == 0
-            && self
-                .refused
-                .iter()
-                .all(|count| count.load(Ordering::Relaxed) == 0)
+        !self.has_past.load(Ordering::Acquire) && self.accepted.load(Ordering::Relaxed) == 0
     }
 
     /// What it sent, since the start.

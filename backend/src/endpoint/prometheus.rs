@@ -1,6 +1,6 @@
 //! `GET /metrics`: this server's own figures in the Prometheus text format.
 
-use pulseboard_engine::TenantCounts;
+use pulseboard_engine::{DEFAULT_TENANT, TenantCounts};
 use pulseboard_series::Reason;
 use salvo::{
     Depot, Response, handler,
@@ -10,7 +10,7 @@ use salvo::{
 use crate::{
     app::App,
     error::AppError,
-    http::access,
+    http::access::{self, Caller},
     telemetry::{line, write_head},
 };
 
@@ -54,7 +54,7 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
         "Streams that may be open at once.",
     );
     line(&mut text, "pulseboard_streams_max", "", app.registry.max());
-    write_storage(&mut text, &app);
+    write_storage(&mut text, &app, access::caller(depot)?);
     let newest = app.live.with_window(|window| window.newest().cloned());
     if let Some(tick) = newest {
         write_head(
@@ -89,9 +89,13 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
     Ok(())
 }
 
-/// What came in, by tenant, and what is kept.
-fn write_storage(text: &mut String, app: &App) {
-    let tenants = app.storage.engine.tenants();
+/// What came in, by tenant, and what is kept. Whoever is bound to a tenant is told of that one,
+/// operators and admins of all, everybody else of the default one.
+fn write_storage(text: &mut String, app: &App, caller: &Caller) {
+    let mut tenants = app.storage.engine.tenants();
+    let own = caller.tenant.as_deref().unwrap_or(DEFAULT_TENANT);
+    let sees_all = caller.tenant.is_none() && caller.role.operates();
+    tenants.retain(|tenant| sees_all || *tenant.name == *own);
     let counts: Vec<_> = tenants
         .iter()
         .map(|tenant| (escape(&tenant.name), tenant.counts()))

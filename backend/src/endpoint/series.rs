@@ -172,7 +172,8 @@ fn write_range(mut stream: RangeStream<'_>, pieces: &mpsc::Sender<io::Result<Byt
 
 fn read_range(request: &Request, now_ms: i64) -> Result<RangeRequest, AppError> {
     let end_ms = moment(request, "end", now_ms)?.unwrap_or(now_ms + 1);
-    let start_ms = moment(request, "start", now_ms)?.unwrap_or(end_ms - RANGE_DEFAULT_MS);
+    let start_ms =
+        moment(request, "start", now_ms)?.unwrap_or(end_ms.saturating_sub(RANGE_DEFAULT_MS));
     let length = length(request, "step")?;
     let points = whole(request, "max_points", query::POINTS_MAX)?;
     let step = match (length, points) {

@@ -55,6 +55,11 @@ impl Handler for Frame {
         if request.method() == Method::HEAD {
             say_length(response);
         }
+        if is_early(status) && *request.method() == Method::POST {
+            // Its body may not have been read: the connection ends, and its client should know.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         add_headers(response.headers_mut(), &verdict, request.uri().path());
         let takeover = request.extensions().get::<Takeover>();
         if status.is_client_error() || status.is_server_error() {
@@ -107,6 +112,14 @@ impl Frame {
         }
         ctrl.call_next(request, depot, response).await;
     }
+}
+
+/// Whether a request can have been refused before its body was read.
+fn is_early(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        401 | 403 | 404 | 405 | 408 | 413 | 415 | 429 | 503
+    )
 }
 
 fn preflight(response: &mut Response, verdict: &Verdict) {

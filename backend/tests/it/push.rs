@@ -187,6 +187,57 @@ async fn the_series_limit_refuses_new_ones_and_old_ones_go_on() {
 }
 
 #[tokio::test]
+async fn the_first_lines_refused_are_named_in_their_order() {
+    let server = TestServer::start_with(|settings| settings.max_series = 10).await;
+    assert_eq!(push(&server, "red", lines("known", 10)).await.0, 200);
+    let body = lines("known", 10) + &lines("new", 500);
+    let (status, answer) = push(&server, "red", body).await;
+    assert_eq!((status, &answer["refusedTotal"]), (200, &json!(500)));
+    let refused = answer["refused"].as_array().expect("a list");
+    let named: Vec<u64> = refused
+        .iter()
+        .filter_map(|line| line["line"].as_u64())
+        .collect();
+    assert_eq!(named, (11..=110).collect::<Vec<u64>>());
+    server.stop().await;
+}
+
+fn lines(name: &str, count: u32) -> String {
+    (0..count)
+        .map(|number| format!("{name}{number} 1\n"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_viewer_of_one_tenant_is_not_told_of_others_in_the_servers_own_metrics() {
+    let server = TestServer::start_with(|settings| {
+        settings.tokens = vec![pulseboard::settings::Token {
+            secret: "eyes".to_owned(),
+            role: pulseboard_shared::Role::Viewer,
+            tenant: Some("blue".to_owned()),
+        }];
+    })
+    .await;
+    assert_eq!(push(&server, "red", "a 1").await.0, 200);
+    let of = async |token: Option<&str>| {
+        let request = server.request(reqwest::Method::GET, "/metrics");
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await.expect("an answer");
+        answer.text().await.expect("text")
+    };
+    assert!(
+        of(None).await.contains("tenant=\"red\""),
+        "an admin sees all"
+    );
+    let seen = of(Some("eyes")).await;
+    assert!(seen.contains("tenant=\"blue\"") && !seen.contains("tenant=\"red\""));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn influx_clients_find_their_doors() {
     let server = TestServer::start().await;
     let send = |path: &'static str, body: String| {
