@@ -2,7 +2,8 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`engine`] | the only way in for samples: `append`; finding series; watching them |
+//! | [`engine`] | tenants and their series; finding and watching them |
+//! | [`append`](mod@append) | the only way in for samples |
 //! | [`tenant`] | what keeps one tenant's series, watches, limits and counts apart |
 //! | [`watch`] | selectors that somebody watches, and series that come and go |
 //! | [`window`] | one series' newest samples: packed blocks and an open head |
@@ -18,6 +19,7 @@
 //! **Invariant**: appending never waits for a disk, a reader or a watcher.
 //! **Invariant**: what is not sealed is neither evicted nor forgotten.
 
+pub mod append;
 pub mod engine;
 pub mod keep;
 pub mod query;
@@ -29,7 +31,8 @@ pub mod tenant;
 pub mod watch;
 pub mod window;
 
-pub use engine::{Appended, Engine, EngineOptions, Found, Safety};
+pub use append::{Appended, Safety};
+pub use engine::{Engine, EngineOptions, Found};
 pub use keep::Kept;
 pub use selector::{Selector, SelectorError};
 pub use tenant::{DEFAULT_TENANT, Tenant, TenantCounts};

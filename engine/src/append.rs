@@ -1,0 +1,446 @@
+//! Appending: the only way in for samples.
+//!
+//! ```text
+//! batch ──▶ bounds of time ──▶ series found or made ──▶ window ──▶ watches
+//!                                                        └──▶ history's log ──▶ ticket
+//! ```
+//!
+//! A batch's rows are sorted by shard, so each shard is locked once a batch. What is refused is
+//! counted per reason and tenant and given back with its line.
+
+use std::{
+    cell::RefCell,
+    collections::BinaryHeap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use pulseboard_history::{
+    Definition, SampleRecord, SeriesId,
+    log::{LogError, Ticket},
+};
+use pulseboard_series::{
+    Batch, Kind, Reason, Row, batch::Refused, is_stale_marker, limits::REFUSED_KEPT_MAX,
+};
+
+use crate::{
+    engine::{Engine, fingerprint},
+    table::{Entry, SHARDS, SlotRef, shard_of},
+    tenant::Tenant,
+    window::{Pushed, Scratch},
+};
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Appended {
+    /// Samples taken; duplicates of what was there count too.
+    pub accepted: u64,
+    /// The first lines refused, by parser or engine, sorted by line.
+    pub refused: Vec<Refused>,
+    /// All lines refused, by [`Reason::CODES`].
+    pub refused_by_code: [u64; Reason::CODES.len()],
+    /// All lines refused.
+    pub refused_total: u64,
+    /// Whether the samples are safe.
+    pub safety: Safety,
+}
+
+/// How safe the samples of a batch are.
+#[derive(Debug)]
+pub enum Safety {
+    /// There is no history, or nothing was taken: nothing to wait for.
+    InMemory,
+    /// They are when this ticket says so.
+    Pending(Ticket),
+    /// The history cannot take them now: they are in memory alone.
+    Unsafe(LogError),
+}
+
+/// Buffers of one thread that appends.
+#[derive(Default)]
+struct Buffers {
+    /// Places in the batch, sorted by shard.
+    order: Vec<u32>,
+    record: SampleRecord,
+    scratch: Scratch,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+impl Engine {
+    /// Takes a batch in. Never waits for a disk or a reader; see [`Safety`] for what the caller
+    /// waits for.
+    pub fn append(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, buffers))
+    }
+
+    fn append_with(
+        &self,
+        tenant: &Arc<Tenant>,
+        batch: &Batch,
+        now_ms: i64,
+        buffers: &mut Buffers,
+    ) -> Appended {
+        let mut taking = Taking {
+            engine: self,
+            tenant,
+            batch,
+            now_ms,
+            segment: self
+                .history
+                .as_ref()
+                .map_or(0, |history| history.current_wal_segment()),
+            generation: self.generation.load(Ordering::Relaxed),
+            accepted: 0,
+            replaced: 0,
+            undefined: None,
+            refused: batch.refused().iter().cloned().map(ByLine).collect(),
+            refused_by_code: *batch.refused_by_code(),
+        };
+        buffers.record.clear();
+        let starts = sort_by_shard(tenant, batch, &mut buffers.order);
+        let mut from = 0;
+        for (number, to) in starts.into_iter().enumerate() {
+            let rows = buffers.order.get(from..to).unwrap_or_default();
+            from = to;
+            taking.take_shard(number, rows, &mut buffers.record, &mut buffers.scratch);
+        }
+        tenant.count(taking.accepted, taking.replaced, &taking.refused_by_code);
+        let refused_total = taking.refused_by_code.iter().sum();
+        let refused = taking.refused.into_sorted_vec();
+        let refused = refused.into_iter().map(|by_line| by_line.0).collect();
+        let undefined = taking.undefined;
+        if undefined.is_some() {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+        Appended {
+            accepted: taking.accepted,
+            refused,
+            refused_by_code: taking.refused_by_code,
+            refused_total,
+            safety: match &self.history {
+                Some(history) if !buffers.record.is_empty() => {
+                    match (history.append_samples(&buffers.record), undefined) {
+                        (Ok(ticket), None) => Safety::Pending(ticket),
+                        (Ok(_), Some(error)) => Safety::Unsafe(error),
+                        (Err(error), _) => {
+                            self.generation.fetch_add(1, Ordering::Relaxed);
+                            Safety::Unsafe(error)
+                        }
+                    }
+                }
+                _ => Safety::InMemory,
+            },
+        }
+    }
+
+    /// Whether memory is so short that no new series is taken.
+    fn is_full(&self) -> bool {
+        self.held_bytes.load(Ordering::Relaxed) >= self.options.memory_max_bytes
+    }
+}
+
+/// One batch on its way in.
+struct Taking<'a> {
+    engine: &'a Engine,
+    tenant: &'a Arc<Tenant>,
+    batch: &'a Batch,
+    now_ms: i64,
+    /// The log's segment that what follows cannot be older than.
+    segment: u32,
+    /// As [`Engine::generation`].
+    generation: u32,
+    /// Why the history does not know a series of this batch, where that is so.
+    undefined: Option<LogError>,
+    accepted: u64,
+    replaced: u64,
+    /// The first lines refused, the last of them on top.
+    refused: BinaryHeap<ByLine>,
+    refused_by_code: [u64; Reason::CODES.len()],
+}
+
+/// Orders refusals by their lines.
+struct ByLine(Refused);
+
+impl PartialEq for ByLine {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.line == other.0.line
+    }
+}
+
+impl Eq for ByLine {}
+
+impl PartialOrd for ByLine {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByLine {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.line.cmp(&other.0.line)
+    }
+}
+
+impl Taking<'_> {
+    fn take_shard(
+        &mut self,
+        number: usize,
+        rows: &[u32],
+        record: &mut SampleRecord,
+        scratch: &mut Scratch,
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut shard = self.engine.table.shard(number).lock();
+        for index in rows {
+            let Some(row) = self.batch.rows().get(*index as usize) else {
+                continue;
+            };
+            let at_ms = match self.check_time(row) {
+                Ok(at_ms) => at_ms,
+                Err(reason) => {
+                    self.refuse(row.line, reason);
+                    continue;
+                }
+            };
+            let key = self.batch.key(row);
+            let hash = self.tenant.place(row.hash);
+            let known = shard.find(self.tenant.number, hash, key.as_bytes());
+            let slot = match known {
+                Some(slot) => slot,
+                // The end of what is not there is nothing.
+                None if is_stale_marker(row.value) => {
+                    self.accepted += 1;
+                    continue;
+                }
+                None => match self.make(number, row, hash) {
+                    Ok(entry) => {
+                        let id = entry.id;
+                        let slot = shard.insert(entry);
+                        let place = SlotRef {
+                            shard: number as u8,
+                            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+                            id,
+                        };
+                        Engine::enlist(self.tenant, key, place);
+                        slot
+                    }
+                    Err(reason) => {
+                        self.refuse(row.line, reason);
+                        continue;
+                    }
+                },
+            };
+            let Some(entry) = shard.get_mut(slot) else {
+                continue;
+            };
+            self.accepted += 1;
+            self.describe(entry, row);
+            if entry.defined_in != self.generation && self.define(entry) {
+                entry.defined_in = self.generation;
+            }
+            let pushed = entry.take(at_ms, row.value, self.now_ms, scratch);
+            // What is there already goes into the log again: when its first copy did not get to
+            // the disk, its sender sends it again, and must not be told that all is well.
+            entry.note_unsealed(at_ms, row.value, self.segment);
+            record.push(entry.id, at_ms, row.value);
+            match pushed {
+                Pushed::Same => continue,
+                Pushed::Replaced => self.replaced += 1,
+                Pushed::New => {}
+            }
+            if let Some(seats) = &entry.seats {
+                for seat in seats.iter() {
+                    seat.watch.gather(seat.number, (at_ms, row.value));
+                }
+            }
+        }
+    }
+
+    fn check_time(&self, row: &Row) -> Result<i64, Reason> {
+        if row.at_ms == Row::NOW {
+            return Ok(self.now_ms);
+        }
+        let oldest_ms = self.now_ms - self.engine.options.window_ms;
+        let newest_ms = self.now_ms + self.engine.options.ahead_ms;
+        if row.at_ms < oldest_ms {
+            return Err(Reason::TooOld {
+                at_ms: row.at_ms,
+                oldest_ms,
+            });
+        }
+        if row.at_ms > newest_ms {
+            return Err(Reason::InFuture {
+                at_ms: row.at_ms,
+                newest_ms,
+            });
+        }
+        Ok(row.at_ms)
+    }
+
+    #[cold]
+    fn make(&self, shard: usize, row: &Row, hash: u64) -> Result<Entry, Reason> {
+        debug_assert_eq!(shard, shard_of(hash));
+        let max = self.engine.options.series_max;
+        if self.engine.is_full() {
+            return Err(Reason::WindowFull);
+        }
+        if self.tenant.series.fetch_add(1, Ordering::Relaxed) >= max {
+            self.tenant.series.fetch_sub(1, Ordering::Relaxed);
+            return Err(Reason::SeriesLimit(max));
+        }
+        let key = self.batch.key(row).as_bytes();
+        let known = self.engine.history.as_ref().and_then(|_| {
+            let fingerprint = fingerprint(hash, key);
+            self.engine.retired.lock().remove(&fingerprint)
+        });
+        let id =
+            known.unwrap_or_else(|| SeriesId(self.engine.next_id.fetch_add(1, Ordering::Relaxed)));
+        let (kind, unit) = self.batch.description(row);
+        let entry = self
+            .engine
+            .make_entry(self.tenant, id, key, hash, (kind, unit));
+        self.engine
+            .held_bytes
+            .fetch_add(entry.held_bytes() as u64, Ordering::Relaxed);
+        Ok(entry)
+    }
+
+    /// Has the history keep what the series is, before any of its samples; whether it did.
+    fn define(&mut self, entry: &Entry) -> bool {
+        let Some(history) = &self.engine.history else {
+            return true;
+        };
+        let definition = Definition {
+            id: entry.id,
+            tenant: self.tenant.name.clone(),
+            key: entry.key.clone(),
+            unit: (*entry.unit).into(),
+            kind: entry.kind as u8,
+            created_ms: self.now_ms,
+        };
+        match history.append_definition(&definition) {
+            Ok(_) => true,
+            Err(error) => {
+                // Samples that nobody could name after a restart are not safe.
+                self.undefined = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Takes over what the sender says of the series, where it says more than was known.
+    fn describe(&mut self, entry: &mut Entry, row: &Row) {
+        let (kind, unit) = self.batch.description(row);
+        let says_kind = kind != Kind::Unknown && kind != entry.kind;
+        let says_unit = !unit.is_empty() && *unit != *entry.unit;
+        if says_kind || says_unit {
+            if says_kind {
+                entry.kind = kind;
+            }
+            if says_unit {
+                entry.unit = self.engine.unit(unit);
+            }
+            if !self.define(entry) {
+                entry.defined_in = u32::MAX;
+            }
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, line: u32, reason: Reason) {
+        self.refused_by_code[reason.index()] += 1;
+        // Rows come shard by shard: what is kept is the first lines of the body.
+        if self.refused.len() == REFUSED_KEPT_MAX {
+            if self.refused.peek().is_none_or(|last| last.0.line <= line) {
+                return;
+            }
+            self.refused.pop();
+        }
+        self.refused.push(ByLine(Refused { line, reason }));
+    }
+}
+
+impl Entry {
+    /// Takes a sample into the window.
+    pub(crate) fn take(
+        &mut self,
+        at_ms: i64,
+        value: f64,
+        now_ms: i64,
+        scratch: &mut Scratch,
+    ) -> Pushed {
+        let pushed = self.window.push(at_ms, value, scratch);
+        self.arrived_ms = self.arrived_ms.max(now_ms);
+        match self.last {
+            Some((last_ms, _)) if at_ms > last_ms => {
+                self.learn_interval(at_ms - last_ms);
+                self.last = Some((at_ms, value));
+                self.is_ended = is_stale_marker(value);
+            }
+            Some((last_ms, _)) if at_ms == last_ms => self.last = Some((at_ms, value)),
+            Some(_) => self.late_count = self.late_count.wrapping_add(1),
+            None => {
+                self.last = Some((at_ms, value));
+                self.is_ended = is_stale_marker(value);
+            }
+        }
+        pushed
+    }
+
+    /// Time of the oldest sample that is in the log alone; the greatest number when all are
+    /// sealed.
+    pub(crate) fn oldest_unsealed_ms(&self) -> i64 {
+        if self.unsealed_segment == 0 {
+            return i64::MAX;
+        }
+        let late = self.late.iter().flat_map(|late| late.iter());
+        late.map(|sample| sample.0)
+            .min()
+            .map_or(self.unsealed_ms, |late_ms| late_ms.min(self.unsealed_ms))
+    }
+
+    /// Remembers that a sample is in the log alone.
+    pub(crate) fn note_unsealed(&mut self, at_ms: i64, value: f64, segment: u32) {
+        if segment == 0 {
+            return;
+        }
+        if self.unsealed_segment == 0 {
+            self.unsealed_segment = segment;
+            self.unsealed_ms = i64::MAX;
+        }
+        if at_ms > self.sealed_ms {
+            self.unsealed_ms = self.unsealed_ms.min(at_ms);
+        } else {
+            self.late.get_or_insert_default().push((at_ms, value));
+        }
+    }
+}
+
+/// Sorts the places of a batch's rows by shard, keeping the order within each; the end of each
+/// shard's stretch.
+fn sort_by_shard(tenant: &Tenant, batch: &Batch, order: &mut Vec<u32>) -> [usize; SHARDS] {
+    let rows = batch.rows();
+    let mut ends = [0_usize; SHARDS];
+    for row in rows {
+        ends[shard_of(tenant.place(row.hash))] += 1;
+    }
+    let mut starts = [0_usize; SHARDS];
+    let mut sum = 0;
+    for (start, end) in starts.iter_mut().zip(&mut ends) {
+        *start = sum;
+        sum += *end;
+        *end = sum;
+    }
+    order.clear();
+    order.resize(rows.len(), 0);
+    for (index, row) in (0_u32..).zip(rows) {
+        let next = &mut starts[shard_of(tenant.place(row.hash))];
+        order[*next] = index;
+        *next += 1;
+    }
+    ends
+}
