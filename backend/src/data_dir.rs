@@ -42,7 +42,7 @@ impl DataDir {
 /// It cannot be made or written to, or another process has it.
 pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
     let path = path.to_path_buf();
-    if let Err(source) = fs::create_dir_all(&path) {
+    if let Err(source) = make(&path) {
         return Err(DataDirError::Create { path, source });
     }
     let lock = match File::options()
@@ -59,6 +59,27 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(DataDirError::Write { path, source }),
     }
+}
+
+/// Makes a folder and those above it that are missing, so that they are there after a power cut:
+/// a file that is synced is of no use in a folder whose own name was lost.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return fs::create_dir_all(path),
+    };
+    make(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
 }
 
 /// Replaces a small file as a whole: after a crash it is the old one or the new one.

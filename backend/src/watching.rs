@@ -384,6 +384,13 @@ impl Watched {
                 "samples came faster than a watch could hand them on"
             );
         }
+        if gain.unseated > 0 {
+            tracing::warn!(
+                selector = %self.watch.selector,
+                series = gain.unseated,
+                "series that appeared are not watched: the selector has {WATCHED_SERIES_MAX} already"
+            );
+        }
         if !gain.samples.is_empty() {
             self.feed.append(WatchPayload::new(self.feed.epoch(), gain));
         }

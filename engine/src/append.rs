@@ -29,6 +29,10 @@ use crate::{
     window::{Pushed, Scratch},
 };
 
+/// A record of the log is ended when it has so many bytes; the log takes 16 MiB at most, and a
+/// body of the largest size makes more.
+const RECORD_BYTES_MAX: usize = 4 << 20;
+
 /// What became of a batch.
 #[derive(Debug)]
 pub struct Appended {
@@ -82,23 +86,33 @@ impl Engine {
         now_ms: i64,
         buffers: &mut Buffers,
     ) -> Appended {
+        let history = self.history.as_ref();
         let mut taking = Taking {
             engine: self,
             tenant,
             batch,
             now_ms,
-            segment: self
-                .history
-                .as_ref()
-                .map_or(0, |history| history.current_wal_segment()),
-            generation: self.generation.load(Ordering::Relaxed),
+            segment: history.map_or(0, |history| history.current_wal_segment()),
+            failures: history.map_or(0, |history| history.log_failures()),
+            generation: self.generation(),
             accepted: 0,
             replaced: 0,
-            undefined: None,
+            trouble: None,
+            ticket: None,
             refused: batch.refused().iter().cloned().map(ByLine).collect(),
             refused_by_code: *batch.refused_by_code(),
         };
         buffers.record.clear();
+        if self.is_stuck.load(Ordering::Relaxed) {
+            for row in batch.rows() {
+                taking.refuse(row.line, Reason::WindowFull);
+            }
+            let reason = Reason::WindowFull.to_string();
+            let safety = Safety::Unsafe(LogError::Degraded {
+                reason: reason.into(),
+            });
+            return taking.end(safety);
+        }
         let starts = sort_by_shard(tenant, batch, &mut buffers.order);
         let mut from = 0;
         for (number, to) in starts.into_iter().enumerate() {
@@ -106,33 +120,11 @@ impl Engine {
             from = to;
             taking.take_shard(number, rows, &mut buffers.record, &mut buffers.scratch);
         }
-        tenant.count(taking.accepted, taking.replaced, &taking.refused_by_code);
-        let refused_total = taking.refused_by_code.iter().sum();
-        let refused = taking.refused.into_sorted_vec();
-        let refused = refused.into_iter().map(|by_line| by_line.0).collect();
-        let undefined = taking.undefined;
-        if undefined.is_some() {
-            self.generation.fetch_add(1, Ordering::Relaxed);
+        if !buffers.record.is_empty() {
+            taking.hand_on(&mut buffers.record);
         }
-        Appended {
-            accepted: taking.accepted,
-            refused,
-            refused_by_code: taking.refused_by_code,
-            refused_total,
-            safety: match &self.history {
-                Some(history) if !buffers.record.is_empty() => {
-                    match (history.append_samples(&buffers.record), undefined) {
-                        (Ok(ticket), None) => Safety::Pending(ticket),
-                        (Ok(_), Some(error)) => Safety::Unsafe(error),
-                        (Err(error), _) => {
-                            self.generation.fetch_add(1, Ordering::Relaxed);
-                            Safety::Unsafe(error)
-                        }
-                    }
-                }
-                _ => Safety::InMemory,
-            },
-        }
+        let safety = taking.safety();
+        taking.end(safety)
     }
 
     /// Whether memory is so short that no new series is taken.
@@ -149,10 +141,15 @@ struct Taking<'a> {
     now_ms: i64,
     /// The log's segment that what follows cannot be older than.
     segment: u32,
-    /// As [`Engine::generation`].
+    /// As [`Engine::generation`] when the batch came.
     generation: u32,
-    /// Why the history does not know a series of this batch, where that is so.
-    undefined: Option<LogError>,
+    /// How often the log had failed when the batch came.
+    failures: u32,
+    /// Why the history did not take samples of this batch, or does not know a series of it.
+    trouble: Option<LogError>,
+    /// Of the newest record handed on. Those before it are safe when it is: the log fails all that
+    /// wait together.
+    ticket: Option<Ticket>,
     accepted: u64,
     replaced: u64,
     /// The first lines refused, the last of them on top.
@@ -247,6 +244,9 @@ impl Taking<'_> {
             // the disk, its sender sends it again, and must not be told that all is well.
             entry.note_unsealed(at_ms, row.value, self.segment);
             record.push(entry.id, at_ms, row.value);
+            if record.as_bytes().len() >= RECORD_BYTES_MAX {
+                self.hand_on(record);
+            }
             match pushed {
                 Pushed::Same => continue,
                 Pushed::Replaced => self.replaced += 1,
@@ -257,6 +257,48 @@ impl Taking<'_> {
                     seat.watch.gather(seat.number, (at_ms, row.value));
                 }
             }
+        }
+    }
+
+    /// Hands what has been gathered to the log, and begins anew.
+    fn hand_on(&mut self, record: &mut SampleRecord) {
+        if let Some(history) = &self.engine.history {
+            match history.append_samples(record) {
+                Ok(ticket) => self.ticket = Some(ticket),
+                Err(error) => self.trouble = Some(error),
+            }
+        }
+        record.clear();
+    }
+
+    /// Whether what has been handed on is safe.
+    fn safety(&mut self) -> Safety {
+        let Some(history) = &self.engine.history else {
+            return Safety::InMemory;
+        };
+        match (self.trouble.take(), self.ticket.take()) {
+            (Some(error), _) => Safety::Unsafe(error),
+            // The log failed and came back meanwhile: definitions that these samples rely on, or
+            // earlier ones of them, may have been lost. If it fails from now on, the ticket says so.
+            (None, Some(_)) if history.log_failures() != self.failures => {
+                Safety::Unsafe(history.newest_log_error())
+            }
+            (None, Some(ticket)) => Safety::Pending(ticket),
+            (None, None) => Safety::InMemory,
+        }
+    }
+
+    /// Counts, and says what became of the batch.
+    fn end(self, safety: Safety) -> Appended {
+        self.tenant
+            .count(self.accepted, self.replaced, &self.refused_by_code);
+        let refused = self.refused.into_sorted_vec();
+        Appended {
+            accepted: self.accepted,
+            refused: refused.into_iter().map(|by_line| by_line.0).collect(),
+            refused_total: self.refused_by_code.iter().sum(),
+            refused_by_code: self.refused_by_code,
+            safety,
         }
     }
 
@@ -326,7 +368,8 @@ impl Taking<'_> {
             Ok(_) => true,
             Err(error) => {
                 // Samples that nobody could name after a restart are not safe.
-                self.undefined = Some(error);
+                self.engine.refusals.fetch_add(1, Ordering::Relaxed);
+                self.trouble = Some(error);
                 false
             }
         }
@@ -397,10 +440,8 @@ impl Entry {
         if self.unsealed_segment == 0 {
             return i64::MAX;
         }
-        let late = self.late.iter().flat_map(|late| late.iter());
-        late.map(|sample| sample.0)
-            .min()
-            .map_or(self.unsealed_ms, |late_ms| late_ms.min(self.unsealed_ms))
+        let late = self.late.as_ref().and_then(|late| late.keys().next());
+        late.map_or(self.unsealed_ms, |late_ms| self.unsealed_ms.min(*late_ms))
     }
 
     /// Remembers that a sample is in the log alone.
@@ -415,7 +456,7 @@ impl Entry {
         if at_ms > self.sealed_ms {
             self.unsealed_ms = self.unsealed_ms.min(at_ms);
         } else {
-            self.late.get_or_insert_default().push((at_ms, value));
+            self.late.get_or_insert_default().insert(at_ms, value);
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, hash_map::RandomState},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::RandomState},
     hash::BuildHasher,
     ops::{Bound, Range},
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -71,9 +71,10 @@ pub struct Engine {
     tenants: RwLock<HashMap<Box<str>, Arc<Tenant>>>,
     pub(crate) next_id: AtomicU32,
     next_tenant: AtomicU32,
-    /// Grows when the log has failed: what it was told before may not be on the disk, so every
-    /// series says again what it is.
-    pub(crate) generation: AtomicU32,
+    /// Grows when the log has refused a definition; see [`Engine::generation`].
+    pub(crate) refusals: AtomicU32,
+    /// The disk takes nothing, so nothing leaves memory, and that is full: no sample is taken.
+    pub(crate) is_stuck: AtomicBool,
     /// Bytes of all series, as the last sweep counted them, and of those made since.
     pub(crate) held_bytes: AtomicU64,
     /// How far back the window reaches now; shortened where memory is short.
@@ -156,7 +157,8 @@ impl Engine {
             tenants: RwLock::default(),
             next_id: AtomicU32::new(1),
             next_tenant: AtomicU32::default(),
-            generation: AtomicU32::default(),
+            refusals: AtomicU32::default(),
+            is_stuck: AtomicBool::default(),
             retired: Mutex::default(),
             house: Mutex::default(),
             held_bytes: AtomicU64::default(),
@@ -237,6 +239,14 @@ impl Engine {
         shared
     }
 
+    /// Changes when the log has failed or refused a definition: what it was told before may not be
+    /// on the disk, so every series says again what it is.
+    pub(crate) fn generation(&self) -> u32 {
+        let failures = self.history.as_ref().map(|history| history.log_failures());
+        let refusals = self.refusals.load(Ordering::Relaxed);
+        refusals.wrapping_add(failures.unwrap_or_default())
+    }
+
     /// No series made from now on has this number.
     pub(crate) fn take_id(&self, id: SeriesId) {
         self.next_id
@@ -296,10 +306,8 @@ impl Engine {
     pub(crate) fn enlist(tenant: &Tenant, key: KeyRef<'_>, place: SlotRef) {
         let mut names = tenant.names.lock();
         match names.get_mut(key.name()) {
-            Some(places) => places.push(place),
-            None => {
-                names.insert(key.name().into(), vec![place]);
-            }
+            Some(places) => drop(places.insert(place)),
+            None => drop(names.insert(key.name().into(), HashSet::from_iter([place]))),
         }
     }
 
@@ -337,7 +345,7 @@ impl Engine {
             let bound = selector.name().map_or(Bound::Unbounded, Bound::Included);
             let named = names.range::<str, _>((bound, bound));
             named
-                .map(|(name, places)| (name.clone(), places.clone()))
+                .map(|(name, places)| (name.clone(), places.iter().copied().collect()))
                 .collect()
         };
         let mut matched = 0;

@@ -11,7 +11,7 @@
 //! ```
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -24,7 +24,7 @@ use crate::{
     engine::{Engine, fingerprint},
     table::{Entry, SHARDS, SlotRef},
     watch::SeriesName,
-    window::{Sample, WindowCopy},
+    window::{Sample, Scratch, WindowCopy},
 };
 
 /// Samples older than this are sealed. Longer: larger chunks, which pack better. Shorter: a
@@ -55,7 +55,6 @@ const SEGMENT_LASTS_MS: i64 = 5 * 60_000;
 /// What house-keeping remembers from round to round.
 #[derive(Debug, Default)]
 pub(crate) struct House {
-    log_failures: u64,
     rotated_ms: i64,
     log_bytes: u64,
 }
@@ -75,7 +74,7 @@ pub struct Kept {
 struct Sealing {
     place: SlotRef,
     copy: WindowCopy,
-    late: Vec<Sample>,
+    late: BTreeMap<i64, f64>,
     unsealed_ms: i64,
     sealed_ms_before: i64,
     segment_before: u32,
@@ -97,7 +96,12 @@ impl Engine {
             .map(|history| history.current_wal_segment());
         let mut sealing = Vec::new();
         let mut samples_due = 0;
+        // What the disk did not take once it is not asked to take again in this round; all else
+        // goes on, so that memory stays within its bound.
+        let mut sealed = Ok(());
         let age_ms = self.seal_age_ms(house.log_bytes, everything);
+        let is_short = self.window_ms() < self.options.window_ms;
+        let mut scratch = Scratch::default();
         for number in 0..SHARDS {
             let mut from = 0;
             loop {
@@ -116,30 +120,33 @@ impl Engine {
                         slot: u32::try_from(slot).unwrap_or(u32::MAX),
                         id: entry.id,
                     };
-                    if entry.is_due(now_ms, age_ms) {
+                    if sealed.is_ok() && entry.is_due(now_ms, age_ms) {
                         let due = entry.begin_sealing(place);
                         samples_due += due.copy.count() + due.late.len();
                         sealing.push(due);
                     }
                     self.evict(entry, now_ms);
+                    if is_short {
+                        entry.window.pack_head(&mut scratch);
+                    }
                     if entry.is_over(now_ms, self.options.ttl_ms) {
-                        gone.push(slot);
+                        gone.push(place);
                     }
                     held_bytes += entry.held_bytes() as u64;
                 }
-                for slot in gone {
-                    if let Some(entry) = shard.remove(slot) {
+                for place in gone {
+                    if let Some(entry) = shard.remove(place.slot as usize) {
                         kept.vanished += 1;
                         if self.history.is_some() {
                             let fingerprint = fingerprint(entry.hash, &entry.key);
                             self.retired.lock().insert(fingerprint, entry.id);
                         }
-                        Self::delist(number, slot, entry);
+                        Self::delist(place, entry);
                     }
                 }
                 drop(shard);
                 if sealing.len() >= SEAL_SERIES_MAX || samples_due >= SEAL_SAMPLES_MAX {
-                    self.seal(&mut sealing, &mut kept)?;
+                    sealed = self.seal(&mut sealing, &mut kept);
                     samples_due = 0;
                 }
                 if is_end {
@@ -148,9 +155,18 @@ impl Engine {
                 from += SLICE;
             }
         }
-        self.seal(&mut sealing, &mut kept)?;
+        let sealed = sealed.and_then(|()| self.seal(&mut sealing, &mut kept));
         self.held_bytes.store(held_bytes, Ordering::Relaxed);
         self.fit_window(held_bytes);
+        // Nothing that is not on the disk leaves memory: where both are full, nothing is taken.
+        let is_stuck = sealed.is_err() && held_bytes >= self.options.memory_max_bytes;
+        if self.is_stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck && is_stuck {
+            tracing::error!(
+                held_bytes,
+                "memory is full of what the disk does not take: no sample is taken until it does"
+            );
+        }
+        sealed?;
         // After the sealing: what was in flight when the current segment was read is in it or in
         // a later one.
         for number in 0..SHARDS {
@@ -199,17 +215,12 @@ impl Engine {
         self.history.as_ref()
     }
 
-    /// Ends a segment that has lasted long enough, and notices that the log has failed.
+    /// Ends a segment that has lasted long enough.
     fn look_after_log(&self, house: &mut MutexGuard<'_, House>, now_ms: i64) {
         let Some(history) = &self.history else {
             return;
         };
-        let stats = history.stats().log;
-        house.log_bytes = stats.bytes;
-        if stats.failures != house.log_failures {
-            house.log_failures = stats.failures;
-            self.generation.fetch_add(1, Ordering::Relaxed);
-        }
+        house.log_bytes = history.stats().log.bytes;
         if now_ms - house.rotated_ms >= SEGMENT_LASTS_MS {
             house.rotated_ms = now_ms;
             if let Err(error) = history.rotate_wal() {
@@ -232,11 +243,11 @@ impl Engine {
         if entry.is_sealing {
             return;
         }
-        let mut before_ms = now_ms.saturating_sub(self.window_ms());
-        if entry.unsealed_segment > 0 {
-            before_ms = before_ms.min(entry.unsealed_ms);
-        }
-        entry.window.evict(before_ms);
+        let before_ms = now_ms.saturating_sub(self.window_ms());
+        // What came late and is not sealed is not to be missing either.
+        entry
+            .window
+            .evict(before_ms.min(entry.oldest_unsealed_ms()));
     }
 
     /// Shortens the window where memory is short, and lengthens it again when it is not.
@@ -262,18 +273,21 @@ impl Engine {
         self.window_now_ms.store(next, Ordering::Relaxed);
     }
 
-    fn delist(shard: usize, slot: usize, entry: Entry) {
+    fn delist(place: SlotRef, entry: Entry) {
         let tenant = &entry.tenant;
         tenant.series.fetch_sub(1, Ordering::Relaxed);
         let mut names = tenant.names.lock();
         let name = entry.key().name();
         if let Some(places) = names.get_mut(name) {
-            places.retain(|place| usize::from(place.shard) != shard || place.slot as usize != slot);
+            places.remove(&place);
             if places.is_empty() {
                 names.remove(name);
             }
         }
         drop(names);
+        for seat in entry.seats.iter().flat_map(|seats| seats.iter()) {
+            seat.watch.leave(seat.number);
+        }
         if let Some(catalog) = &*tenant.catalog.lock() {
             let name = SeriesName {
                 key: entry.key.clone(),
@@ -298,13 +312,10 @@ impl Engine {
             let mut all = Vec::new();
             one.copy.read(one.unsealed_ms, i64::MAX, &mut all);
             if !one.late.is_empty() {
-                // The sort is stable: of two values for one time the one that came last wins.
-                let newer = std::mem::replace(&mut all, one.late.clone());
-                all.extend(newer);
-                all.sort_by_key(|sample| sample.0);
-                all.reverse();
-                all.dedup_by_key(|sample| sample.0);
-                all.reverse();
+                // Of two values for one time the window's came last.
+                let mut both = one.late.clone();
+                both.extend(all);
+                all = both.into_iter().collect();
             }
             if !all.is_empty() {
                 samples.push((one.place.id, all));
@@ -319,9 +330,7 @@ impl Engine {
         };
         if let Err(error) = history.seal(&batch) {
             for one in due {
-                self.table.with(one.place, |entry| {
-                    entry.undo_sealing(one.late.clone(), &one)
-                });
+                self.table.with(one.place, |entry| entry.undo_sealing(&one));
             }
             return Err(error);
         }
@@ -343,11 +352,7 @@ impl Entry {
         if self.unsealed_segment == 0 {
             return false;
         }
-        let oldest_late = self
-            .late
-            .as_ref()
-            .and_then(|late| late.iter().map(|sample| sample.0).min());
-        let oldest_ms = oldest_late.map_or(self.unsealed_ms, |late| late.min(self.unsealed_ms));
+        let oldest_ms = self.oldest_unsealed_ms();
         if age_ms < SEAL_AGE_MS {
             return age_ms == i64::MIN || now_ms.saturating_sub(oldest_ms) > age_ms;
         }
@@ -376,7 +381,7 @@ impl Entry {
     }
 
     /// The history did not take it: everything is as it was, and what came since is there too.
-    fn undo_sealing(&mut self, late: Vec<Sample>, sealing: &Sealing) {
+    fn undo_sealing(&mut self, sealing: &Sealing) {
         self.is_sealing = false;
         self.sealed_ms = sealing.sealed_ms_before;
         self.unsealed_ms = self.unsealed_ms.min(sealing.unsealed_ms);
@@ -384,10 +389,12 @@ impl Entry {
             0 => sealing.segment_before,
             segment => segment.min(sealing.segment_before),
         };
-        if !late.is_empty() || self.late.is_some() {
-            let newer = self.late.take().map(|late| *late).unwrap_or_default();
+        if !sealing.late.is_empty() || self.late.is_some() {
             // Late ones that are no longer late are found in the window as well; twice is no harm.
-            self.late = Some(Box::new(late.into_iter().chain(newer).collect()));
+            let newer = self.late.take().map(|late| *late).unwrap_or_default();
+            let mut late = sealing.late.clone();
+            late.extend(newer);
+            self.late = Some(Box::new(late));
         }
     }
 
@@ -440,7 +447,7 @@ mod tests {
             })
             .expect("it is there");
         engine.table.with(place, |entry| {
-            entry.undo_sealing(Vec::new(), &sealing);
+            entry.undo_sealing(&sealing);
             engine.evict(entry, late);
             assert!(!entry.is_over(late, options.ttl_ms));
         });

@@ -5,16 +5,19 @@ use std::{collections::HashMap, sync::Arc};
 use pulseboard_history::{
     Definition, History, HistoryError, HistoryOptions, RecoverSink, RecoveryReport, SeriesId,
 };
-use pulseboard_series::{KeyRef, Kind, batch::hash_key};
+use pulseboard_series::{KeyRef, Kind, batch::hash_key, is_stale_marker};
 
 use crate::{
     engine::{Engine, EngineOptions, fingerprint},
     table::{SlotRef, shard_of},
-    window::Scratch,
+    window::{Sample, Scratch},
 };
 
 /// What comes from the log counts as being in its oldest segment, until it has been sealed again.
 const OLDEST_SEGMENT: u32 = 1;
+
+/// A series' interval is learnt from so many of its newest samples.
+const INTERVALS_LEARNT: usize = 16;
 
 /// Where the history's series went.
 struct Recovering<'a> {
@@ -71,13 +74,12 @@ impl Recovering<'_> {
     fn read_sealed(&mut self, history: &History) -> Result<(), HistoryError> {
         let from_ms = self.now_ms - self.engine.options.window_ms;
         let mut snapshot = history.snapshot()?;
-        let ids: Vec<SeriesId> = self.definitions.keys().copied().collect();
         let mut samples = Vec::new();
-        for id in ids {
+        for id in history.sealed_since(from_ms) {
             samples.clear();
             snapshot.read_raw(id, from_ms, i64::MAX, &mut samples)?;
-            for (at_ms, value) in &samples {
-                self.put(id, *at_ms, *value, true);
+            if !samples.is_empty() {
+                self.put_sealed(id, &samples);
             }
         }
         Ok(())
@@ -100,21 +102,42 @@ impl Recovering<'_> {
         }
     }
 
-    fn put(&mut self, id: SeriesId, at_ms: i64, value: f64, is_sealed: bool) {
+    /// Sealed samples, behind those of the log: of two values for one time the log's is the newer.
+    fn put_sealed(&mut self, id: SeriesId, samples: &[Sample]) {
         let Some(place) = self.place(id) else {
-            self.passed_over += 1;
+            self.passed_over += samples.len() as u64;
             return;
         };
         let scratch = &mut self.scratch;
         self.engine.table.with(place, |entry| {
-            entry.take(at_ms, value, at_ms, scratch);
-            if is_sealed {
-                // The log's samples come first: what is unsealed stays so.
-                if entry.unsealed_segment == 0 {
+            if entry.unsealed_segment == 0 {
+                for &(at_ms, value) in samples {
+                    entry.take(at_ms, value, at_ms, scratch);
                     entry.sealed_ms = entry.sealed_ms.max(at_ms);
                 }
-            } else {
-                entry.note_unsealed(at_ms, value, OLDEST_SEGMENT);
+                return;
+            }
+            // What is unsealed stays so.
+            entry.window.fill(samples, scratch);
+            let newest_sealed = samples.last().filter(|sealed| {
+                let last = entry.last.map(|last| last.0);
+                last.is_none_or(|last_ms| sealed.0 > last_ms)
+            });
+            if let Some(&(at_ms, value)) = newest_sealed {
+                entry.last = Some((at_ms, value));
+                entry.is_ended = is_stale_marker(value);
+                entry.arrived_ms = entry.arrived_ms.max(at_ms);
+            }
+            if entry.interval_ms == 0 {
+                let mut newest = Vec::new();
+                entry
+                    .window
+                    .copy(i64::MIN, i64::MAX)
+                    .read(i64::MIN, i64::MAX, &mut newest);
+                let newest = &newest[newest.len().saturating_sub(INTERVALS_LEARNT)..];
+                for pair in newest.windows(2) {
+                    entry.learn_interval(pair[1].0 - pair[0].0);
+                }
             }
         });
     }
@@ -183,6 +206,14 @@ impl RecoverSink for Recovering<'_> {
     }
 
     fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64) {
-        self.put(id, at_ms, value, false);
+        let Some(place) = self.place(id) else {
+            self.passed_over += 1;
+            return;
+        };
+        let scratch = &mut self.scratch;
+        self.engine.table.with(place, |entry| {
+            entry.take(at_ms, value, at_ms, scratch);
+            entry.note_unsealed(at_ms, value, OLDEST_SEGMENT);
+        });
     }
 }

@@ -203,15 +203,22 @@ impl fmt::Display for Selector {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(PATTERN_BYTES_MAX)
-        .dfa_size_limit(PATTERN_BYTES_MAX)
-        .nest_limit(50)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "the pattern is too large; repeat less".to_owned(),
-            error => format!("the pattern is not a regular expression: {error}"),
-        })
+    let build = |pattern: &str| {
+        RegexBuilder::new(pattern)
+            .size_limit(PATTERN_BYTES_MAX)
+            .dfa_size_limit(PATTERN_BYTES_MAX)
+            .nest_limit(50)
+            .build()
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => {
+                    "the pattern is too large; repeat less".to_owned()
+                }
+                error => format!("the pattern is not a regular expression: {error}"),
+            })
+    };
+    // By itself first: `a)|(b` is one only between brackets, and would not be anchored there.
+    build(pattern)?;
+    build(&format!("^(?s:{pattern})$"))
 }
 
 struct Reader<'a> {
@@ -364,6 +371,7 @@ mod tests {
             ("http{job=api}", 10),
             ("http{job=\"api}", 11),
             ("http{job=~\"(\"}", 11),
+            ("http{job=~\"a)|(b\"}", 11),
             ("http{} x", 8),
             ("http{a=\"b\" c=\"d\"}", 12),
         ] {

@@ -7,7 +7,7 @@
 //! A shard's lock is held for the rows of one body that fall into it, or to copy what a reader
 //! needs; nobody unpacks or waits under it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::Entry as Place};
 use parking_lot::Mutex;
@@ -23,6 +23,9 @@ use crate::{
 
 /// A power of two; more than cores that could meet.
 pub(crate) const SHARDS: usize = 16;
+
+/// What a late sample takes, about: with its share of the tree that it is in.
+const LATE_BYTES: usize = 32;
 
 /// Where an entry is, as long as it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,12 +67,12 @@ pub(crate) struct Entry {
     pub(crate) sealed_ms: i64,
     /// On its way into the history: nothing of it leaves memory before that is known to be there.
     pub(crate) is_sealing: bool,
-    /// Samples at or before `sealed_ms` that came afterwards, sorted by arrival.
+    /// Samples at or before `sealed_ms` that came afterwards.
     #[expect(
         clippy::box_collection,
         reason = "rarely there: 8 bytes in each entry, not 24"
     )]
-    pub(crate) late: Option<Box<Vec<Sample>>>,
+    pub(crate) late: Option<Box<BTreeMap<i64, f64>>>,
     /// The log's generation in which its definition was written.
     pub(crate) defined_in: u32,
     /// Who watches it.
@@ -90,10 +93,7 @@ impl Entry {
         size_of::<Self>()
             + self.key.len()
             + self.window.held_bytes()
-            + self
-                .late
-                .as_ref()
-                .map_or(0, |late| late.capacity() * size_of::<Sample>())
+            + self.late.as_ref().map_or(0, |late| late.len() * LATE_BYTES)
     }
 
     /// Follows the distance of samples: quickly at first, then steadily; a gap of many intervals

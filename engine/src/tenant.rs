@@ -1,7 +1,7 @@
 //! One tenant: a name that keeps series, watches, limits and counts apart from all others'.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -31,8 +31,9 @@ pub struct Tenant {
     pub(crate) number: u32,
     /// Series in memory now.
     pub(crate) series: AtomicU64,
-    /// Its series by metric name, in no order within a name. Leaf lock, taken under a shard's.
-    pub(crate) names: Mutex<BTreeMap<Box<str>, Vec<SlotRef>>>,
+    /// Its series by metric name. Leaf lock, taken under a shard's. Sets, since a million series of
+    /// one name may go one by one.
+    pub(crate) names: Mutex<BTreeMap<Box<str>, HashSet<SlotRef>>>,
     /// Selectors that somebody watches. Leaf lock, taken under a shard's.
     pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
     /// Who is told of series that come and go. Leaf lock.

@@ -67,9 +67,15 @@ pub struct Watch {
 
 #[derive(Default)]
 struct Gathered {
-    series: Vec<Arc<SeriesName>>,
+    /// `None` where a number is free.
+    series: Vec<Option<Arc<SeriesName>>>,
+    /// Numbers that can be given out again.
+    free: Vec<u32>,
+    /// Numbers of series that went; their last samples may still be gathered.
+    left: Vec<u32>,
     samples: Vec<(u32, Sample)>,
     missed: u64,
+    unseated: u64,
 }
 
 /// What a watch gathered.
@@ -79,6 +85,8 @@ pub struct Gain {
     pub samples: Vec<(Arc<SeriesName>, Sample)>,
     /// Samples that were not gathered because nobody took the ones before.
     pub missed: u64,
+    /// Series that appeared and are not watched, since there are [`WATCHED_SERIES_MAX`] already.
+    pub unseated: u64,
 }
 
 impl Watch {
@@ -96,11 +104,33 @@ impl Watch {
     /// Gives a series a number; `None` when there are too many.
     pub(crate) fn admit(&self, name: SeriesName) -> Option<u32> {
         let mut gathered = self.gathered.lock();
+        if let Some(number) = gathered.free.pop() {
+            gathered.series[number as usize] = Some(Arc::new(name));
+            return Some(number);
+        }
         if gathered.series.len() >= WATCHED_SERIES_MAX {
+            gathered.unseated += 1;
+            drop(gathered);
+            self.wake();
             return None;
         }
-        gathered.series.push(Arc::new(name));
+        gathered.series.push(Some(Arc::new(name)));
         u32::try_from(gathered.series.len() - 1).ok()
+    }
+
+    /// The series of this number has gone: another may have it.
+    pub(crate) fn leave(&self, number: u32) {
+        let mut gathered = self.gathered.lock();
+        gathered.left.push(number);
+        drop(gathered);
+        // So that the number is free even if nothing else comes.
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.is_awake.swap(true, Ordering::AcqRel) {
+            (self.wake)();
+        }
     }
 
     pub(crate) fn gather(&self, number: u32, sample: Sample) {
@@ -111,9 +141,7 @@ impl Watch {
             gathered.missed += 1;
         }
         drop(gathered);
-        if !self.is_awake.swap(true, Ordering::AcqRel) {
-            (self.wake)();
-        }
+        self.wake();
     }
 
     /// Takes everything that came since the last time.
@@ -124,13 +152,21 @@ impl Watch {
         let mut gathered = self.gathered.lock();
         let samples = std::mem::take(&mut gathered.samples);
         let named = samples.into_iter().filter_map(|(number, sample)| {
-            let name = gathered.series.get(number as usize)?;
+            let name = gathered.series.get(number as usize)?.as_ref()?;
             Some((Arc::clone(name), sample))
         });
         let samples = named.collect();
+        for number in std::mem::take(&mut gathered.left) {
+            if let Some(place) = gathered.series.get_mut(number as usize)
+                && place.take().is_some()
+            {
+                gathered.free.push(number);
+            }
+        }
         Gain {
             samples,
             missed: std::mem::take(&mut gathered.missed),
+            unseated: std::mem::take(&mut gathered.unseated),
         }
     }
 }

@@ -109,6 +109,41 @@ impl SeriesWindow {
         pushed
     }
 
+    /// Takes in what was there before: sorted by time, no time twice. Where a time has a sample
+    /// already, that one came later and stays. O(all of it).
+    pub fn fill(&mut self, before: &[Sample], scratch: &mut Scratch) {
+        if self.is_empty() {
+            before
+                .iter()
+                .for_each(|&(at_ms, value)| self.append(at_ms, value, scratch));
+            return;
+        }
+        let mut there = Vec::new();
+        self.copy(i64::MIN, i64::MAX)
+            .read(i64::MIN, i64::MAX, &mut there);
+        *self = Self::default();
+        let mut before = before.iter().peekable();
+        for (at_ms, value) in there {
+            while let Some(&(older_ms, older)) = before.next_if(|sample| sample.0 < at_ms) {
+                self.append(older_ms, older, scratch);
+            }
+            before.next_if(|sample| sample.0 == at_ms);
+            self.append(at_ms, value, scratch);
+        }
+        before.for_each(|&(at_ms, value)| self.append(at_ms, value, scratch));
+    }
+
+    /// Packs the head where that is worth it: for a window that is short of memory.
+    pub fn pack_head(&mut self, scratch: &mut Scratch) {
+        /// With fewer, what a block takes besides its samples is as much as they are.
+        const WORTH_IT: usize = 12;
+        if self.head.len() >= WORTH_IT {
+            let packed = Block::pack(&self.head, &mut scratch.bytes);
+            self.blocks.push(Arc::new(packed));
+            self.head = Vec::new();
+        }
+    }
+
     /// Lets whole blocks go that end before `before_ms`, and the head where all of it is older;
     /// so up to one block more than asked is kept.
     pub fn evict(&mut self, before_ms: i64) {
@@ -236,6 +271,8 @@ mod tests {
         fn a_window_is_a_sorted_map(
             pushes in prop::collection::vec((0_i64..600, 0_u8..3), 0..900),
             evict_before in 0_i64..600,
+            filling in prop::collection::vec(0_i64..600, 0..200),
+            is_packed in any::<bool>(),
             from in 0_i64..600,
             length in 0_i64..600,
         ) {
@@ -257,6 +294,16 @@ mod tests {
             prop_assert_eq!(&read, &expected);
             prop_assert_eq!(window.newest(), naive.last_key_value().map(|(at, value)| (*at, *value)));
             prop_assert_eq!(window.oldest_ms(), naive.first_key_value().map(|(at, _)| *at));
+            if is_packed {
+                window.pack_head(&mut scratch);
+            }
+            // What was there before stands back.
+            let filling: BTreeMap<i64, f64> = filling.into_iter().map(|at_ms| (at_ms, 9.0)).collect();
+            let before: Vec<Sample> = filling.iter().map(|(at, value)| (*at, *value)).collect();
+            window.fill(&before, &mut scratch);
+            for (at_ms, value) in before {
+                naive.entry(at_ms).or_insert(value);
+            }
 
             window.evict(evict_before);
             let mut kept = Vec::new();

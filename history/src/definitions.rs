@@ -34,6 +34,19 @@ impl History {
         Ok(())
     }
 
+    /// Series that have anything sealed on the day of `since_ms` or later, ascending; some of them
+    /// may have been defined then and have nothing yet.
+    #[must_use]
+    pub fn sealed_since(&self, since_ms: i64) -> Vec<SeriesId> {
+        let day = block_of(since_ms.max(0), DAY_MS).unwrap_or(u32::MAX);
+        let state = self.state.lock();
+        let young = state.seen.iter().filter(|(_, seen)| **seen >= day);
+        let mut ids: Vec<SeriesId> = young.map(|(id, _)| SeriesId(*id)).collect();
+        drop(state);
+        ids.sort_unstable();
+        ids
+    }
+
     /// The definitions of those among `ids` (ascending) that have anything sealed on the day of
     /// `since_ms` or later, in no order. Those that are forgotten are left away. Blocks; about a
     /// microsecond for each that has.

@@ -47,6 +47,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use storage::sync_parent;
+
 pub use handle::Log;
 pub use health::{Health, LogStats};
 pub use record::MAX_PAYLOAD_BYTES;

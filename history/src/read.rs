@@ -12,7 +12,7 @@ use crate::{
     error::BlockError,
     seal::sort_last_wins,
     state::{DamageLog, LEVELS, Rolled},
-    tables::{BlockKey, PROGRESS, RAW, RawKey, tier_table},
+    tables::{BlockKey, RAW, RawKey, tier_table},
 };
 
 /// One moment of the history: any number of reads see the same content. Old pages are kept for
@@ -22,6 +22,8 @@ pub struct Snapshot {
     tables: Option<Tables>,
     rolled: [Rolled; 4],
     present: Arc<[Vec<u32>; LEVELS]>,
+    /// Raw hours below are going.
+    raw_floor: u32,
     damage: Arc<DamageLog>,
     broken: Arc<Broken>,
     chunks: ChunkCodec,
@@ -57,18 +59,14 @@ impl History {
     /// # Errors
     /// [`HistoryError::Blocks`], [`HistoryError::Structure`].
     pub fn snapshot(&self) -> Result<Snapshot, HistoryError> {
-        let present = Arc::clone(&self.state.lock().present);
+        // Together, and before the transaction: all that they name is in it, but for what goes by
+        // retention in between.
+        let (present, rolled, raw_floor) = {
+            let state = self.state.lock();
+            (Arc::clone(&state.present), state.rolled, state.raw_floor)
+        };
         self.store.read("begin a read", |txn| {
             let [a, b, c, d] = Tier::ALL.map(|tier| txn.open_table(tier_table(tier)));
-            let progress = txn.open_table(PROGRESS)?;
-            let mut rolled = [Rolled::default(); 4];
-            for row in progress.iter()? {
-                let (tier, value) = row?;
-                let (blocks, series) = value.value();
-                if let Some(rolled) = rolled.get_mut(usize::from(tier.value())) {
-                    *rolled = Rolled { blocks, series };
-                }
-            }
             Ok(Snapshot {
                 tables: Some(Tables {
                     raw: txn.open_table(RAW)?,
@@ -76,6 +74,7 @@ impl History {
                 }),
                 rolled,
                 present,
+                raw_floor,
                 damage: Arc::clone(&self.damage),
                 broken: self.store.broken(),
                 chunks: ChunkCodec::default(),
@@ -213,12 +212,11 @@ impl Snapshot {
         newest.map(|&hour| (i64::from(hour) + 1) * RAW_BLOCK_MS)
     }
 
-    /// Begin of the oldest hour that has raw samples.
+    /// Begin of the oldest hour that has all its raw samples.
     #[must_use]
     pub fn raw_since(&self) -> Option<i64> {
-        self.present[0]
-            .first()
-            .map(|&hour| i64::from(hour) * RAW_BLOCK_MS)
+        let whole = self.present[0].iter().find(|&&hour| hour >= self.raw_floor);
+        whole.map(|&hour| i64::from(hour) * RAW_BLOCK_MS)
     }
 }
 

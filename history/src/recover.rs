@@ -11,7 +11,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use crate::{
     Definition, History, HistoryError, HistoryOptions, SeriesId,
     broken::Broken,
-    log::{Log, ReplayReport},
+    log::{Log, ReplayReport, sync_parent},
     salvage::salvage,
     sample_record,
     state::State,
@@ -114,11 +114,15 @@ impl History {
         options: HistoryOptions,
         sink: &mut impl RecoverSink,
     ) -> Result<(Self, RecoveryReport), HistoryError> {
-        fs::create_dir_all(dir).map_err(|source| HistoryError::Io {
-            action: "create the folder",
-            path: dir.to_path_buf(),
-            source,
-        })?;
+        // What is synced into files is there after a power cut only if their names are; opening
+        // the log syncs those in here.
+        fs::create_dir_all(dir)
+            .and_then(|()| sync_parent(dir))
+            .map_err(|source| HistoryError::Io {
+                action: "create the folder",
+                path: dir.to_path_buf(),
+                source,
+            })?;
         let mut report = RecoveryReport::default();
         let (store, state) = open_blocks(dir, &options, &mut report, sink)?;
 

@@ -53,6 +53,22 @@ impl History {
         self.log.current_segment()
     }
 
+    /// How often the log has failed; see [`crate::log::Log::failures`]: definitions appended before
+    /// may be lost.
+    #[must_use]
+    pub fn log_failures(&self) -> u32 {
+        self.log.failures()
+    }
+
+    /// Why the log failed when it last did, as its tickets said it.
+    #[must_use]
+    pub fn newest_log_error(&self) -> LogError {
+        let reason = self.log.stats().last_error;
+        LogError::Degraded {
+            reason: reason.unwrap_or_else(|| "the disk failed".into()),
+        }
+    }
+
     /// Deletes the log's segments up to and including `through`, except the one being written.
     ///
     /// The caller promises that every sample in them has been sealed or may be forgotten. It

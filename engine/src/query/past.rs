@@ -98,7 +98,7 @@ impl Engine {
         if self.retired.lock().is_empty() {
             return Ok(Vec::new());
         }
-        let generation = self.generation.load(std::sync::atomic::Ordering::Relaxed);
+        let generation = self.generation();
         let mut ids = {
             let mut past = self.answers.past.lock();
             past.refresh(history, generation)?;

@@ -8,7 +8,13 @@
 //! Groups put all samples of all their series together, step by step; rates of series are added,
 //! and so are their bounds. One series, or one group, is worked on at a time: [`RangeStream`].
 
-use std::{collections::BTreeMap, ops::Range, str::FromStr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pulseboard_history::{Bucket, SeriesId, Snapshot, Tier};
 use pulseboard_series::KeyRef;
@@ -42,6 +48,10 @@ const RATE_LOOK_BACK_MAX_MS: i64 = 2 * 3_600_000;
 
 /// Times beyond this (the year 287 396) are no times.
 const TIME_MAX_MS: i64 = 1 << 53;
+
+/// A view of the history is looked at anew after this time. Longer: samples that are sealed and go
+/// from memory meanwhile (a round of house-keeping lasts 5 s) would be missing.
+const SNAPSHOT_LASTS: Duration = Duration::from_secs(2);
 
 /// The label that stands for the metric's name.
 const NAME_LABEL: &str = "__name__";
@@ -192,9 +202,8 @@ struct Group {
     members: Vec<Target>,
 }
 
-/// An answer on its way: an iterator over its series, sorted by key. Holds a view of the history
-/// for as long as it lives, for which old pages are kept: minutes are too long. Memory: the
-/// series' names, and the steps and a few hours' samples of one series.
+/// An answer on its way: an iterator over its series, sorted by key. Memory: the series' names, and
+/// the steps and a few hours' samples of one series.
 #[derive(Debug)]
 pub struct RangeStream<'a> {
     /// The answer without its series.
@@ -212,6 +221,8 @@ pub struct RangeStream<'a> {
 struct Reader<'a> {
     engine: &'a Engine,
     snapshot: Option<Snapshot>,
+    /// When it was taken.
+    snapshot_at: Instant,
     past: Option<Past>,
     pieces: Vec<Piece>,
     samples: Vec<Sample>,
@@ -287,6 +298,7 @@ impl<'a> RangeStream<'a> {
             reader: Reader {
                 engine,
                 snapshot,
+                snapshot_at: Instant::now(),
                 past,
                 pieces,
                 samples: Vec::new(),
@@ -301,6 +313,14 @@ impl<'a> RangeStream<'a> {
     #[must_use]
     pub fn head(&self) -> &RangeAnswer {
         &self.head
+    }
+
+    /// Moves the deadline: so long nothing was done here, since the asker was waited for.
+    pub fn put_off(&mut self, by: Duration) {
+        self.limits.deadline = self
+            .limits
+            .deadline
+            .and_then(|deadline| deadline.checked_add(by));
     }
 
     /// Series or groups that are still to come, at most.
@@ -365,6 +385,7 @@ impl Reader<'_> {
         limits: &Limits,
         fold: &mut impl Fold,
     ) -> Result<(), QueryError> {
+        self.look_again()?;
         let there = self.raw_of(target);
         // What came late and is not sealed yet is in no tier: from there on it is read raw.
         let unsealed_ms = target
@@ -397,6 +418,18 @@ impl Reader<'_> {
                 raw_from_ms = raw_to_ms;
                 check_deadline(limits)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What is sealed goes from memory a round of house-keeping later: a view of the history that
+    /// is older than that would show neither.
+    fn look_again(&mut self) -> Result<(), QueryError> {
+        if self.snapshot.is_some() && self.snapshot_at.elapsed() >= SNAPSHOT_LASTS {
+            // The old one first, so that its pages are free.
+            self.snapshot = None;
+            self.snapshot = self.engine.snapshot()?;
+            self.snapshot_at = Instant::now();
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{
     fs,
     hash::{BuildHasher, Hasher},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
 };
 
@@ -16,7 +16,7 @@ use super::{
     record::{SYNC_TYPE, Salt, put_record},
     replay::{replay, segment_path},
     shared::Shared,
-    storage::{Disk, Storage},
+    storage::{Disk, Storage, sync_parent},
     writer::Writer,
 };
 
@@ -54,6 +54,7 @@ impl Log {
         mut sink: impl FnMut(u8, &[u8], u32),
     ) -> Result<(Self, ReplayReport), LogError> {
         fs::create_dir_all(dir)
+            .and_then(|()| sync_parent(dir))
             .map_err(|error| LogError::io("create the log's folder", dir, error))?;
         let (segments, report) = replay(dir, &mut sink)?;
         let salt = Salt::new(RandomState::new().build_hasher().finish());
@@ -204,6 +205,14 @@ impl Log {
     #[must_use]
     pub fn health(&self) -> Health {
         self.shared.pending.lock().health.clone()
+    }
+
+    /// How often the disk has failed since the log was opened. What was appended before a failure
+    /// and has no outcome yet is lost with it; so of two records the second can only stand in the
+    /// log without the first if this has changed between their appends.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.shared.failures.load(Ordering::Acquire)
     }
 
     /// Counters and sizes. No system call.

@@ -193,7 +193,12 @@ impl Segment<'_> {
     ) -> io::Result<u64> {
         loop {
             let reason = match scanner.look(salt)? {
-                Found::End => return Ok(size),
+                Found::End => {
+                    if self.last {
+                        self.sync();
+                    }
+                    return Ok(size);
+                }
                 Found::Record { record_type, bytes } => {
                     if record_type != SYNC_TYPE {
                         report.records += 1;
@@ -225,6 +230,12 @@ impl Segment<'_> {
                 Err(_) => size,
             });
         }
+    }
+
+    /// What was written before a kill and never synced is built upon from now on. Where this
+    /// fails the writer's own files will fail, too, and say so.
+    fn sync(&self) {
+        drop(File::open(self.path).and_then(|file| file.sync_all()));
     }
 
     fn cut(&self, offset: u64) -> io::Result<()> {

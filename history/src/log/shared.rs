@@ -1,6 +1,9 @@
 //! What appenders and the writer thread share, and its two locks' rules.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -17,6 +20,9 @@ pub(super) struct Shared {
     pub(super) salt: Salt,
     /// Held for a copy or a swap only, never over a system call.
     pub(super) pending: Mutex<Pending>,
+    /// How often the disk has failed; counted under `pending`'s lock, before anything is taken
+    /// again.
+    pub(super) failures: AtomicU32,
     /// Something is pending, or the log is closing: wakes the writer.
     pub(super) work: Condvar,
     /// A rotation was done, or the writer ended.
@@ -75,6 +81,7 @@ impl Shared {
             options,
             salt,
             pending: Mutex::new(pending),
+            failures: AtomicU32::new(0),
             work: Condvar::new(),
             rotated: Condvar::new(),
         }

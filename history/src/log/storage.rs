@@ -16,6 +16,15 @@ pub(super) trait Storage: Debug + Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
+/// Makes the name of a file or folder durable, which syncing it does not.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        None => Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
+        Some(parent) => File::open(parent)?.sync_all(),
+    }
+}
+
 /// A segment that is being written.
 pub(super) trait SegmentFile: Debug + Send {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Instant, SystemTime},
 };
 
@@ -258,6 +258,7 @@ impl Writer {
             pending.segments.retain(|info| info.number != number);
         }
         pending.stats.failures += 1;
+        self.shared.failures.fetch_add(1, Ordering::Release);
         pending.stats.last_error = Some(Arc::clone(&reason));
         // What was gathered meanwhile waits for a disk that just failed: it fails as well.
         pending.buffer.clear();
