@@ -6,8 +6,8 @@
 //! however long the server ran.
 //!
 //! ```text
-//! segment 7:  RUN  SNAPSHOT  SERIES TICK TICK …  ALERT …   ITEM TICK ITEM ITEM TICK …   CLOSED
-//!             └──────── written at once ─────────┘
+//! segment 7:  RUN  TALLIES …  SNAPSHOT  SERIES TICK TICK …  ALERT …   ITEM TICK ITEM …   CLOSED
+//!             └────────────── written at once ─────────────┘
 //! ```
 //!
 //! **Epoch.** Streams go on under the epoch and offsets of the run before, so that a viewer that
@@ -32,9 +32,18 @@ use crate::{
     window::{Series, Tick},
 };
 
-/// A new snapshot is written when so many bytes have come since the last one. More: a start reads
-/// more. Fewer: the window is written more often.
+/// A new snapshot is written when so many bytes have come since the last one, or as many as that
+/// took where it took more. More: a start reads more. Fewer: the window is written more often.
 const SNAPSHOT_EVERY_BYTES: u64 = 4 << 20;
+
+/// Tracked names in one record of a snapshot. One takes up to 2 KB, and a record may have 16 MiB.
+const NAMES_A_RECORD: usize = 500;
+
+/// What a snapshot leaves waiting for the disk at once, in records: far from what the log bears.
+const RECORDS_WAITING_MAX: usize = 16;
+
+/// As that, in ticks.
+const TICKS_WAITING_MAX: u64 = 4_096;
 
 /// Record types.
 mod kind {
@@ -45,6 +54,8 @@ mod kind {
     pub(super) const TICK: u8 = 5;
     pub(super) const ALERT: u8 = 6;
     pub(super) const ITEM: u8 = 7;
+    /// Some of a snapshot's tracked names; counts when the snapshot follows.
+    pub(super) const TALLIES: u8 = 8;
 }
 
 /// The running log.
@@ -63,7 +74,13 @@ pub struct Journal {
 struct Written {
     /// The series of the tick that was written last.
     series: Option<Arc<[Series]>>,
+    /// How often the log had failed when that was written, and when the last snapshot was: what
+    /// was written before a failure may be missing.
+    failures: u32,
+    failures_at_snapshot: u32,
+    /// Bytes in the log after the last snapshot, and what that took.
     bytes_at_snapshot: u64,
+    snapshot_bytes: u64,
 }
 
 /// What a restart finds.
@@ -184,6 +201,7 @@ impl Journal {
             run: None,
             is_closed: false,
             active: BTreeMap::new(),
+            tallies: Snapshot::new(),
         };
         let (log, report) = Log::open(folder, options, |kind, payload, _| {
             reading.take(kind, payload);
@@ -227,15 +245,23 @@ impl Journal {
         publish: impl FnOnce(Tick) -> T,
     ) -> T {
         let mut order = self.order.lock();
-        self.put_tick(&mut order, offset, &tick, totals);
+        forget(self.put_tick(&mut order, offset, &tick, totals));
         publish(tick)
     }
 
-    fn put_tick(&self, order: &mut Written, offset: u64, tick: &Tick, totals: (u64, u64)) {
+    fn put_tick(
+        &self,
+        order: &mut Written,
+        offset: u64,
+        tick: &Tick,
+        totals: (u64, u64),
+    ) -> Result<Ticket, LogError> {
+        let failures = self.log.failures();
         let is_known = order
             .series
             .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, &tick.series));
+            .is_some_and(|known| Arc::ptr_eq(known, &tick.series))
+            && order.failures == failures;
         if !is_known {
             let series: Vec<SeriesRecord> = tick
                 .series
@@ -246,8 +272,10 @@ impl Journal {
                     labels: series.labels.clone(),
                 })
                 .collect();
-            self.put(kind::SERIES, crate::json_text(&series).as_bytes());
+            let text = crate::json_text(&series);
+            drop(self.log.append(kind::SERIES, text.as_bytes())?);
             order.series = Some(Arc::clone(&tick.series));
+            order.failures = failures;
         }
         let mut bytes = Vec::with_capacity(40 + 8 * tick.values.len());
         for number in [offset, totals.0, totals.1] {
@@ -259,13 +287,14 @@ impl Journal {
         for value in &tick.values {
             bytes.extend_from_slice(&value.to_le_bytes());
         }
-        self.put(kind::TICK, &bytes);
+        self.log.append(kind::TICK, &bytes)
     }
 
     /// Keeps a sending of an alert; call it before it is published.
     pub fn alert(&self, offset: u64, kept: KeptAlert) {
         let record = AlertRecord { offset, kept };
-        self.put(kind::ALERT, crate::json_text(&record).as_bytes());
+        let text = crate::json_text(&record);
+        forget(self.log.append(kind::ALERT, text.as_bytes()));
     }
 
     /// Counts an item by `count` and keeps it, in one step.
@@ -303,10 +332,16 @@ impl Journal {
         at_once: bool,
         state: impl FnOnce() -> State,
     ) -> Result<(), LogError> {
-        let bytes = self.log.stats().bytes;
-        let since = bytes.saturating_sub(self.order.lock().bytes_at_snapshot);
-        if !at_once && since < SNAPSHOT_EVERY_BYTES {
-            return Ok(());
+        let stats = self.log.stats();
+        let failures = self.log.failures();
+        {
+            let order = self.order.lock();
+            let since = stats.bytes.saturating_sub(order.bytes_at_snapshot);
+            let is_due = since >= order.snapshot_bytes.max(SNAPSHOT_EVERY_BYTES)
+                || (order.failures_at_snapshot != failures && self.health() == Health::Ready);
+            if !at_once && !is_due {
+                return Ok(());
+            }
         }
         // What comes between this and the snapshot stands before it in the new segment: the
         // snapshot has it, too.
@@ -317,7 +352,10 @@ impl Journal {
         if !self.keeps_all {
             self.log.remove_before(segment)?;
         }
-        self.order.lock().bytes_at_snapshot = self.log.stats().bytes;
+        let bytes = self.log.stats().bytes;
+        let mut order = self.order.lock();
+        order.bytes_at_snapshot = bytes;
+        order.failures_at_snapshot = failures;
         Ok(())
     }
 
@@ -329,20 +367,44 @@ impl Journal {
         let mut order = self.order.lock();
         let state = state();
         // First, since what follows is this run's; and last, to know when all of it is safe.
-        self.put(kind::RUN, crate::json_text(&self.run).as_bytes());
+        let run = crate::json_text(&self.run);
+        let mut bytes = 0;
+        let mut waiting = Vec::new();
+        let mut put = |kind: u8, text: String| -> Result<(), LogError> {
+            bytes += text.len() as u64;
+            waiting.push(self.log.append(kind, text.as_bytes())?);
+            if waiting.len() >= RECORDS_WAITING_MAX {
+                waiting
+                    .drain(..)
+                    .try_for_each(|ticket| ticket.wait_blocking())?;
+            }
+            Ok(())
+        };
+        put(kind::RUN, run.clone())?;
+        for (tenant, items) in tallies.snapshot() {
+            for part in items.in_parts(NAMES_A_RECORD) {
+                let part = Snapshot::from([(tenant.clone(), part)]);
+                put(kind::TALLIES, crate::json_text(&part))?;
+            }
+        }
         let snapshot = SnapshotRecord {
-            tallies: tallies.snapshot(),
+            tallies: Snapshot::new(),
             active: state.active,
         };
-        self.put(kind::SNAPSHOT, crate::json_text(&snapshot).as_bytes());
+        put(kind::SNAPSHOT, crate::json_text(&snapshot))?;
+        order.snapshot_bytes = bytes;
         order.series = None;
         let first = (state.newest_offset + 1).saturating_sub(state.ticks.len() as u64);
         for (offset, tick) in (first..).zip(&state.ticks) {
-            self.put_tick(&mut order, offset, tick, state.totals);
+            let ticket = self.put_tick(&mut order, offset, tick, state.totals)?;
+            if offset % TICKS_WAITING_MAX == 0 {
+                ticket.wait_blocking()?;
+            }
         }
         for (offset, kept) in state.alerts {
             let record = AlertRecord { offset, kept };
-            self.put(kind::ALERT, crate::json_text(&record).as_bytes());
+            let text = crate::json_text(&record);
+            drop(self.log.append(kind::ALERT, text.as_bytes())?);
         }
         self.log
             .append(kind::RUN, crate::json_text(&self.run).as_bytes())
@@ -350,7 +412,7 @@ impl Journal {
 
     /// Says that this run ends in order, and closes the log.
     pub fn close(&self) {
-        self.put(kind::CLOSED, &[]);
+        forget(self.log.append(kind::CLOSED, &[]));
         self.log.close();
     }
 
@@ -365,12 +427,12 @@ impl Journal {
     pub fn stats(&self) -> LogStats {
         self.log.stats()
     }
+}
 
-    /// What nobody waits for; that the disk refuses is said by its health.
-    fn put(&self, kind: u8, payload: &[u8]) {
-        if let Err(error) = self.log.append(kind, payload) {
-            tracing::debug!(%error, record.kind = kind, "the journal did not take a record");
-        }
+/// What nobody waits for; that the disk refuses is said by the journal's health.
+fn forget(appended: Result<Ticket, LogError>) {
+    if let Err(error) = appended {
+        tracing::debug!(%error, "the journal did not take a record");
     }
 }
 
@@ -382,6 +444,8 @@ struct Reading {
     run: Option<Run>,
     is_closed: bool,
     active: BTreeMap<uuid::Uuid, KeptAlert>,
+    /// Of a snapshot that is still to come.
+    tallies: Snapshot,
 }
 
 impl Reading {
@@ -391,6 +455,8 @@ impl Reading {
         self.is_closed = kind == kind::CLOSED;
         match kind {
             kind::RUN => {
+                // One that ended in the middle of a snapshot has left the segments before it.
+                self.tallies.clear();
                 if let Ok(run) = serde_json::from_slice::<Run>(payload) {
                     if self
                         .run
@@ -405,7 +471,9 @@ impl Reading {
             }
             kind::SNAPSHOT => match serde_json::from_slice::<SnapshotRecord>(payload) {
                 Ok(snapshot) => {
-                    self.restored.tallies = snapshot.tallies;
+                    self.restored.tallies = std::mem::take(&mut self.tallies);
+                    // As an earlier version wrote it.
+                    self.restored.tallies.extend(snapshot.tallies);
                     self.active = snapshot
                         .active
                         .into_iter()
@@ -414,6 +482,17 @@ impl Reading {
                 }
                 Err(error) => {
                     tracing::error!(%error, "a snapshot in the journal cannot be read");
+                    self.restored.unreadable += 1;
+                }
+            },
+            kind::TALLIES => match serde_json::from_slice::<Snapshot>(payload) {
+                Ok(part) => {
+                    for (tenant, items) in part {
+                        self.tallies.entry(tenant).or_default().take_in(items);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a part of a snapshot in the journal cannot be read");
                     self.restored.unreadable += 1;
                 }
             },
@@ -480,6 +559,7 @@ impl Reading {
             sent_ms: sent.cast_signed(),
             series: Arc::clone(&self.series),
             values,
+            pushed: Box::default(),
         };
         let max = self.kept.ticks;
         put_in_order(&mut self.restored.ticks, offset, Arc::new(tick), max);
@@ -529,6 +609,7 @@ mod tests {
             sent_ms: second * 1000 + 3,
             series: Arc::clone(series),
             values: vec![second as f64; series.len()].into(),
+            pushed: Box::default(),
         }
     }
 
@@ -553,6 +634,39 @@ mod tests {
                 journal.tick(offset, made, (offset, 0), |_| ());
             }
         }
+    }
+
+    /// More is tracked than a record of the log may have: all of it comes back.
+    #[test]
+    fn a_snapshot_of_any_size_comes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fanout = crate::feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let tallies = Tallies::new(Epoch(1), &fanout);
+        let (journal, _) = open(folder.path(), 100);
+        for tenant in 0..30 {
+            let tallies = tallies.tenant(&format!("tenant_{tenant}"));
+            for name in 0..1_000 {
+                for bucket in 0..10 {
+                    let counted = tallies.add(&format!("name_{name}"), 1.5, bucket * 3_600_000);
+                    assert!(counted.is_ok());
+                }
+            }
+        }
+        let state = || State {
+            ticks: Vec::new(),
+            newest_offset: 0,
+            totals: (0, 0),
+            alerts: Vec::new(),
+            active: Vec::new(),
+        };
+        journal
+            .write_snapshot(&tallies, true, state)
+            .expect("the disk is there");
+        assert!(journal.stats().bytes > 20 << 20, "{:?}", journal.stats());
+        drop(journal);
+        let (_, restored) = open(folder.path(), 200);
+        assert_eq!(restored.tallies, tallies.snapshot());
+        assert_eq!(restored.unreadable, 0);
     }
 
     #[test]

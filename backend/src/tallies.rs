@@ -100,6 +100,20 @@ pub type Snapshot = BTreeMap<String, Items>;
 pub struct TooManyNames;
 
 impl Items {
+    /// The same in parts of at most `names` each.
+    pub(crate) fn in_parts(self, names: usize) -> impl Iterator<Item = Self> {
+        let mut items = self.0.into_iter();
+        std::iter::from_fn(move || {
+            let part: BTreeMap<String, Item> = items.by_ref().take(names.max(1)).collect();
+            (!part.is_empty()).then_some(Self(part))
+        })
+    }
+
+    /// Puts a part back; of a name that is there, too, the part's counts.
+    pub(crate) fn take_in(&mut self, part: Self) {
+        self.0.extend(part.0);
+    }
+
     /// Counts one item.
     ///
     /// # Errors
