@@ -24,6 +24,7 @@ fn tick(number: u32) -> Tick {
         sent_ms: i64::from(number) * 1000,
         series: built_in_series().collect(),
         values: [value, value / 2.0, value * 10.0, value / 4.0].into(),
+        pushed: Box::default(),
     }
 }
 
@@ -84,7 +85,7 @@ fn frame_encoding(criterion: &mut Criterion) {
         });
     });
     if let Ok(fanout) = Fanout::start(1, &std::sync::Arc::default()) {
-        let live = Live::new(Epoch(1), 60, 128, 1000, &fanout);
+        let live = Live::new(Epoch(1), 60, 128, 1000, std::sync::Arc::default(), &fanout);
         for number in 0..60 {
             live.publish(tick(number));
         }

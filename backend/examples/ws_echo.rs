@@ -47,8 +47,8 @@ async fn open_echo(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
-    ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsMetrics)?;
+    ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let wire = Wire::WebSocket(Form::Json);
         let viewer = open::viewer(

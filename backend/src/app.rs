@@ -121,7 +121,14 @@ impl App {
             clock.clone(),
             Arc::clone(&telemetry),
         )?);
-        let live = Live::new(epoch, settings.window_size, retained, interval_ms, &fanout);
+        let live = Live::new(
+            epoch,
+            settings.window_size,
+            retained,
+            interval_ms,
+            Arc::clone(&telemetry),
+            &fanout,
+        );
         let alerts = Alerts::new(
             epoch,
             default_rules(),

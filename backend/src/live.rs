@@ -4,6 +4,8 @@
 //! the window and puts its cursor right behind the newest tick in it, so no tick falls between
 //! snapshot and stream and none comes twice, whatever happens meanwhile.
 
+mod named;
+
 use std::{
     fmt,
     sync::{Arc, Weak},
@@ -16,10 +18,12 @@ use pulseboard_shared::{
     protocol::metrics::{Merged, MergedSeries, ServerMessage, Snapshot, Tick as WireTick},
 };
 
+use self::named::Named;
 use crate::{
     feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position},
     stream::{sse, viewer::Wire, ws},
-    window::{Selection, Tick, Window},
+    telemetry::{Limit, Telemetry},
+    window::{Selection, Tick, TickSample, Window},
 };
 
 /// Distinct selections that are shared; a further one is encoded for its viewer alone.
@@ -100,19 +104,21 @@ impl Payload for TickPayload {
             return Bytes::new();
         };
         // Series that appeared or went away on the way are in the newest tick or of no interest.
+        let selection = view.selection.as_deref();
         let data = newest
             .tick
-            .samples(view.selection.as_deref())
-            .map(|(series, _)| {
-                let samples = held.iter().filter_map(|frame| {
-                    let tick = &frame.payload().tick;
-                    tick.series
-                        .iter()
-                        .position(|known| known == series)
-                        .map(|index| (tick.values[index], tick.sampled_ms))
-                });
-                let (values, times): (Vec<f64>, Vec<i64>) =
-                    samples.filter(|(value, _)| value.is_finite()).unzip();
+            .samples(selection)
+            .map(|TickSample { series, .. }| {
+                let samples = held
+                    .iter()
+                    .filter_map(|frame| frame.payload().tick.sample_of(selection, series));
+                let mut samples: Vec<(f64, i64)> = samples
+                    .filter(|sample| sample.value.is_finite())
+                    .map(|sample| (sample.value, sample.at_ms))
+                    .collect();
+                // One that was pushed is in each tick until the next one comes.
+                samples.dedup_by_key(|(_, at_ms)| *at_ms);
+                let (values, times): (Vec<f64>, Vec<i64>) = samples.into_iter().unzip();
                 let stats = Stats::of(values.iter().copied());
                 MergedSeries {
                     name: series.name.to_string(),
@@ -151,6 +157,9 @@ pub struct Live {
     selections: Mutex<Vec<Weak<Selection>>>,
     /// Snapshots of the newest tick, emptied when a newer one has come.
     snapshots: Mutex<(u64, Vec<(TickView, Bytes)>)>,
+    /// What viewers ask for by name. Leaf lock.
+    named: Mutex<Named>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Live {
@@ -162,6 +171,7 @@ impl Live {
         window_size: usize,
         retained: usize,
         interval_ms: u64,
+        telemetry: Arc<Telemetry>,
         fanout: &Fanout,
     ) -> Arc<Self> {
         let frames = retained.max(window_size);
@@ -181,6 +191,8 @@ impl Live {
             feed,
             selections: Mutex::default(),
             snapshots: Mutex::default(),
+            named: Mutex::default(),
+            telemetry,
         })
     }
 
@@ -223,10 +235,15 @@ impl Live {
         &self.feed
     }
 
-    /// The view of all who ask for these names (`[]`: the four).
+    /// The view of all of this tenant who ask for these names (`[]`: the four).
     #[must_use]
-    pub fn view(&self, names: Vec<String>, wire: Wire) -> TickView {
-        let Some(selection) = Selection::new(names) else {
+    pub fn view(&self, tenant: &Arc<str>, names: Vec<String>, wire: Wire) -> TickView {
+        let until = self.kept_until(self.with_window(|window| window.newest_offset()));
+        let (names, left_out) = self.named.lock().take_in(tenant, names, until);
+        if left_out > 0 {
+            self.telemetry.count_limit(Limit::Subscriptions);
+        }
+        let Some(selection) = Selection::new(Arc::clone(tenant), names) else {
             return TickView {
                 selection: None,
                 wire,
@@ -249,6 +266,18 @@ impl Live {
             selection: Some(selection),
             wire,
         }
+    }
+
+    /// The names of each tenant that the next tick is to have what was pushed under; sorted.
+    #[must_use]
+    pub fn named(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let next = self.with_window(|window| window.newest_offset()) + 1;
+        self.named.lock().at_tick(next, self.kept_until(next))
+    }
+
+    /// The last tick for which a name is looked up that was asked for at tick `offset`.
+    fn kept_until(&self, offset: u64) -> u64 {
+        offset.saturating_add(self.with_window(|window| window.capacity()) as u64)
     }
 
     /// What a viewer gets on opening, and the offset its cursor starts at: what it missed since
@@ -332,5 +361,172 @@ impl fmt::Debug for Live {
         f.debug_struct("Live")
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        feed::{Member, Subscription, Walk},
+        window::built_in_series,
+    };
+
+    const VIEWERS: usize = 3;
+    const WIRE: Wire = Wire::SsePlain;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Tick,
+        /// A viewer takes up to this many frames.
+        Read {
+            viewer: usize,
+            count: usize,
+        },
+        Disconnect {
+            viewer: usize,
+        },
+        /// A viewer comes (back), with the place that it has or without one.
+        Connect {
+            viewer: usize,
+            resumes: bool,
+        },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let viewer = || 0..VIEWERS;
+        let step = prop_oneof![
+            4 => Just(Step::Tick),
+            3 => (viewer(), 1_usize..6).prop_map(|(viewer, count)| Step::Read { viewer, count }),
+            1 => viewer().prop_map(|viewer| Step::Disconnect { viewer }),
+            2 => (viewer(), any::<bool>()).prop_map(|(viewer, resumes)| Step::Connect { viewer, resumes }),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    fn cpu_at(offset: u64) -> f64 {
+        (offset * 37 % 89) as f64
+    }
+
+    fn tick(offset: u64) -> Tick {
+        Tick {
+            sampled_ms: offset.cast_signed() * 1000,
+            sent_ms: 0,
+            series: built_in_series().collect(),
+            values: [cpu_at(offset), 0.0, 0.0, 0.0].into(),
+            pushed: Box::default(),
+        }
+    }
+
+    fn read(bytes: &Bytes) -> ServerMessage {
+        let text = std::str::from_utf8(bytes).expect("text");
+        let (_, data) = text.split_once("\ndata: ").expect("an event");
+        ServerMessage::parse(data.trim_end()).expect("a message")
+    }
+
+    fn cpus(data: &[pulseboard_shared::Metric]) -> Vec<f64> {
+        let cpu = data.iter().filter(|sample| sample.name == "cpu_usage");
+        cpu.map(|sample| sample.value).collect()
+    }
+
+    /// One who watches, and what it has: every tick up to `seen`, once.
+    #[derive(Default)]
+    struct Viewer {
+        cursor: Option<Subscription<TickPayload>>,
+        seen: Option<u64>,
+    }
+
+    proptest! {
+        /// Any interleaving of ticks, disconnects, resumes and slow reads delivers what a naive
+        /// model says, which is a `Vec` of all that ever was: who resumes within the window gets
+        /// exactly what it missed, everybody else the whole window; from then on each tick comes
+        /// once and in order, or inside one merged frame that sums up what was skipped.
+        #[test]
+        fn viewers_get_what_a_naive_model_says(
+            window in 1_usize..8,
+            held_more in 0_usize..8,
+            steps in steps(),
+        ) {
+            let telemetry = Arc::new(Telemetry::default());
+            let fanout = Fanout::start(1, &telemetry).expect("a thread");
+            let held = window + held_more;
+            let live = Live::new(Epoch(7), window, held, 1000, telemetry, &fanout);
+            let view = live.view(&"default".into(), Vec::new(), WIRE);
+            let mut viewers: [Viewer; VIEWERS] = Default::default();
+            let mut newest = 0;
+            let all = |first: u64, last: u64| (first..=last).map(cpu_at).collect::<Vec<f64>>();
+            for step in steps {
+                match step {
+                    Step::Tick => {
+                        newest += 1;
+                        live.publish(tick(newest));
+                    }
+                    Step::Disconnect { viewer } => viewers[viewer].cursor = None,
+                    Step::Connect { viewer, resumes } => {
+                        let viewer = &mut viewers[viewer];
+                        let from = viewer.seen.filter(|_| resumes);
+                        let place = from.map(|offset| Position { epoch: "7".to_owned(), offset });
+                        let (bytes, next) = live.open(&view, place.as_ref(), 0);
+                        let first_held = (newest + 1).saturating_sub(window as u64).max(1);
+                        let (snapshot, expected) = match (read(&bytes), from) {
+                            (ServerMessage::Resumed(snapshot), Some(seen)) => {
+                                prop_assert!(seen + 1 >= first_held);
+                                (snapshot, all(seen + 1, newest))
+                            }
+                            (ServerMessage::Initial(snapshot), from) => {
+                                prop_assert!(from.is_none_or(|seen| seen + 1 < first_held));
+                                (snapshot, all(first_held, newest))
+                            }
+                            (other, _) => panic!("unexpected: {other:?}"),
+                        };
+                        prop_assert_eq!(cpus(&snapshot.data), expected);
+                        prop_assert_eq!(snapshot.offset, newest);
+                        viewer.seen = Some(newest);
+                        let feed = Arc::clone(live.feed());
+                        viewer.cursor = Some(Subscription::new(feed, next, view.clone(), 0));
+                    }
+                    Step::Read { viewer, count } => {
+                        let Viewer { cursor: Some(cursor), seen: Some(seen) } = &mut viewers[viewer]
+                        else {
+                            continue;
+                        };
+                        for _ in 0..count {
+                            let behind = newest - *seen;
+                            let Some(step) = cursor.next(&mut Walk::alone()) else {
+                                prop_assert_eq!(behind, 0);
+                                break;
+                            };
+                            match read(&step.bytes) {
+                                ServerMessage::Metrics(tick) => {
+                                    prop_assert!(behind <= held as u64);
+                                    prop_assert_eq!(tick.offset, *seen + 1);
+                                    prop_assert_eq!(cpus(&tick.data), all(tick.offset, tick.offset));
+                                    *seen += 1;
+                                }
+                                ServerMessage::Merged(merged) => {
+                                    prop_assert!(behind > held as u64);
+                                    prop_assert_eq!(
+                                        (merged.first_offset, merged.last_offset, merged.offset),
+                                        (*seen + 1, newest, newest)
+                                    );
+                                    prop_assert_eq!(step.skipped, behind);
+                                    let summed = all(newest + 1 - held as u64, newest);
+                                    let of = |pick: fn(f64, f64) -> f64| summed.iter().copied().reduce(pick);
+                                    let cpu = &merged.data[0];
+                                    prop_assert_eq!(Some(cpu.min), of(f64::min));
+                                    prop_assert_eq!(Some(cpu.max), of(f64::max));
+                                    prop_assert_eq!(Some(&cpu.last), summed.last());
+                                    prop_assert_eq!(cpu.count, held as u64);
+                                    *seen = newest;
+                                }
+                                other => panic!("unexpected: {other:?}"),
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Periodic work, aligned to the wall clock: the tick of the built-in source, and the sweep that
 //! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
 
+mod gleaner;
+
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use pulseboard_engine::DEFAULT_TENANT;
@@ -9,6 +11,7 @@ use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use self::gleaner::Gleaner;
 use crate::{
     app::App,
     endpoint::track::{Item, track},
@@ -63,6 +66,8 @@ pub struct Ticker {
     series: Arc<[Series]>,
     /// What a tick is handed to the engine in.
     batch: Batch,
+    /// Finds what was pushed and is subscribed to.
+    gleaner: Gleaner,
 }
 
 impl Ticker {
@@ -78,6 +83,7 @@ impl Ticker {
             answered,
             series,
             batch: Batch::new(),
+            gleaner: Gleaner::default(),
         }
     }
 
@@ -149,6 +155,7 @@ impl Ticker {
             sent_ms: app.clock.now_ms(),
             series: Arc::clone(&self.series),
             values: values.into(),
+            pushed: self.gleaner.glean(&app, &self.series, now_ms),
         };
         // On its way to the disk before anybody sees it: after a crash its offset is not given out
         // again.

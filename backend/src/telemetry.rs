@@ -93,9 +93,11 @@ pub enum Limit {
     BodyBudget,
     /// Samples that the disk did not take.
     Storage,
+    /// Names of pushed series past what is looked up at each tick, or their samples.
+    Subscriptions,
 }
 
-const LIMITS: [(Limit, &str); 16] = [
+const LIMITS: [(Limit, &str); 17] = [
     (Limit::Connections, "connections"),
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::ConnectionsPerToken, "connections_per_token"),
@@ -112,6 +114,7 @@ const LIMITS: [(Limit, &str); 16] = [
     (Limit::Origin, "origin"),
     (Limit::BodyBudget, "body_budget"),
     (Limit::Storage, "storage"),
+    (Limit::Subscriptions, "subscriptions"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.

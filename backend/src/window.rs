@@ -63,6 +63,32 @@ pub struct Tick {
     pub series: Arc<[Series]>,
     /// One value a series, in the same order; NaN where nothing could be measured.
     pub values: Box<[f64]>,
+    /// What was pushed and somebody asks for by name; not kept across a restart.
+    pub pushed: Box<[Pushed]>,
+}
+
+/// The newest sample of a pushed series, in a tick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pushed {
+    /// Whose it is.
+    pub tenant: Arc<str>,
+    /// What it is called; shared with the ticks before.
+    pub series: Arc<Series>,
+    /// Finite, or NaN.
+    pub value: f64,
+    /// Its own time, Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// A sample of a tick.
+#[derive(Clone, Copy, Debug)]
+pub struct TickSample<'a> {
+    /// What was measured or pushed.
+    pub series: &'a Series,
+    /// NaN where nothing could be measured.
+    pub value: f64,
+    /// When, Unix milliseconds.
+    pub at_ms: i64,
 }
 
 impl Tick {
@@ -72,9 +98,11 @@ impl Tick {
         self.values.get(metric.index()).copied().unwrap_or(f64::NAN)
     }
 
-    /// The samples that `selection` lets through (`None`: the four), in the order of the tick.
-    pub fn samples(&self, selection: Option<&Selection>) -> impl Iterator<Item = (&Series, f64)> {
-        self.series
+    /// The samples that `selection` lets through (`None`: the four), in the order of the tick;
+    /// those that were pushed come last.
+    pub fn samples(&self, selection: Option<&Selection>) -> impl Iterator<Item = TickSample<'_>> {
+        let measured = self
+            .series
             .iter()
             .zip(self.values.iter().copied())
             .enumerate()
@@ -82,36 +110,63 @@ impl Tick {
                 None => *index < BUILT_IN.len(),
                 Some(selection) => selection.takes(series),
             })
-            .map(|(_, sample)| sample)
+            .map(|(_, (series, value))| TickSample {
+                series,
+                value,
+                at_ms: self.sampled_ms,
+            });
+        let pushed = self.pushed.iter().filter(move |pushed| {
+            selection.is_some_and(|selection| {
+                selection.tenant == pushed.tenant && selection.takes(&pushed.series)
+            })
+        });
+        measured.chain(pushed.map(|pushed| TickSample {
+            series: &pushed.series,
+            value: pushed.value,
+            at_ms: pushed.at_ms,
+        }))
+    }
+
+    /// The sample of one series that `selection` lets through.
+    #[must_use]
+    pub fn sample_of(
+        &self,
+        selection: Option<&Selection>,
+        series: &Series,
+    ) -> Option<TickSample<'_>> {
+        self.samples(selection)
+            .find(|sample| sample.series == series)
     }
 
     /// The same as wire types.
     pub fn metrics(&self, selection: Option<&Selection>) -> impl Iterator<Item = Metric> {
-        let timestamp = Timestamp::from_millis(self.sampled_ms);
-        self.samples(selection).map(move |(series, value)| Metric {
-            name: series.name.to_string(),
-            value,
-            unit: series.unit.to_string(),
-            timestamp,
-            labels: series.labels.clone(),
+        self.samples(selection).map(|sample| Metric {
+            name: sample.series.name.to_string(),
+            value: sample.value,
+            unit: sample.series.unit.to_string(),
+            timestamp: Timestamp::from_millis(sample.at_ms),
+            labels: sample.series.labels.clone(),
         })
     }
 }
 
 /// The series that a viewer asked for, by metric name or by whole series.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Sorted, without repetitions; not empty.
-    names: Vec<String>,
+    /// Whose pushed series they may be.
+    tenant: Arc<str>,
+    /// Sorted, without repetitions; not empty. Shared with the list of what is looked up at each
+    /// tick, which knows by that how long it is to.
+    names: Vec<Arc<str>>,
 }
 
 impl Selection {
     /// `None` when there are no names: then it is the four again.
     #[must_use]
-    pub fn new(mut names: Vec<String>) -> Option<Self> {
+    pub fn new(tenant: Arc<str>, mut names: Vec<Arc<str>>) -> Option<Self> {
         names.sort_unstable();
         names.dedup();
-        (!names.is_empty()).then_some(Self { names })
+        (!names.is_empty()).then_some(Self { tenant, names })
     }
 
     /// Whether it names this series.
@@ -119,7 +174,7 @@ impl Selection {
     pub fn takes(&self, series: &Series) -> bool {
         let named = |name: &str| {
             self.names
-                .binary_search_by(|known| known.as_str().cmp(name))
+                .binary_search_by(|known| (**known).cmp(name))
                 .is_ok()
         };
         named(&series.name) || (!series.labels.is_empty() && named(&series.key))
@@ -261,6 +316,7 @@ mod tests {
             sent_ms: i64::from(number) * 1000,
             series: built_in_series().collect(),
             values: [value, value + 0.25, value + 0.5, value + 0.75].into(),
+            pushed: [].into(),
         })
     }
 
@@ -300,13 +356,15 @@ mod tests {
                 Labels::from([("core".to_owned(), number.to_owned())]),
             )
         };
-        let one = Selection::new(vec![r#"cpu_core_usage{core="1"}"#.to_owned()]);
-        let all = Selection::new(vec!["cpu_core_usage".to_owned()]);
+        let tenant: Arc<str> = "default".into();
+        let select = |name: &str| Selection::new(Arc::clone(&tenant), vec![name.into()]);
+        let one = select(r#"cpu_core_usage{core="1"}"#);
+        let all = select("cpu_core_usage");
         assert!(
             one.as_ref()
                 .is_some_and(|one| one.takes(&core("1")) && !one.takes(&core("0")))
         );
         assert!(all.is_some_and(|all| all.takes(&core("1")) && all.takes(&core("0"))));
-        assert_eq!(Selection::new(Vec::new()), None);
+        assert_eq!(Selection::new(Arc::clone(&tenant), Vec::new()), None);
     }
 }

@@ -140,6 +140,7 @@ mod tests {
             sent_ms: second * 1000,
             series: built_in_series().collect(),
             values: [cpu, 0.0, 0.0, 0.0].into(),
+            pushed: Box::default(),
         })
     }
 

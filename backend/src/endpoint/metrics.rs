@@ -7,7 +7,12 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, handler, writing::Json};
 
-use crate::{app::App, error::AppError, http::access, stream::ws_metrics, window::Selection};
+use crate::{
+    app::App,
+    error::AppError,
+    http::{access, tenant::tenant},
+    stream::{viewer::Wire, ws_metrics},
+};
 
 /// Samples without a `count`.
 const RECENT_DEFAULT: usize = 60;
@@ -49,9 +54,13 @@ pub async fn poll_metrics(
     access::require_read(depot)?;
     let app = App::of(depot)?;
     let from = ws_metrics::resume_position(request)?;
-    let selection = Selection::new(ws_metrics::asked_metrics(request));
+    let tenant = tenant(request, depot)?.into();
+    // How it would be framed does not matter here.
+    let view = app
+        .live
+        .view(&tenant, ws_metrics::asked_metrics(request), Wire::SsePlain);
     Ok(Json(app.live.poll(
-        selection.as_ref(),
+        view.selection.as_deref(),
         from.as_ref(),
         app.clock.now_ms(),
     )))

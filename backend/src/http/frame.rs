@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, sync::atomic::Ordering, time::Inst
 use futures_util::FutureExt;
 use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
 };
 
 use super::origin::{self, Verdict};
@@ -83,6 +83,12 @@ impl Frame {
         ctrl: &mut FlowCtrl,
         verdict: &Verdict,
     ) {
+        // Proxies along the way and we would else answer for different hosts (RFC 9112 §3.2).
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            AppError::bad_request("a request of HTTP/1.1 has one Host header").render(response);
+            return ctrl.skip_rest();
+        }
         if request.method() == Method::OPTIONS
             && request
                 .headers()

@@ -58,21 +58,40 @@ fn is_own(headers: &HeaderMap, origin: &HeaderValue) -> bool {
             origin
                 .split_once("://")
                 .is_some_and(|(own_scheme, own_host)| {
-                    own_scheme == scheme && own_host.eq_ignore_ascii_case(host)
+                    own_scheme == scheme
+                        && own_host.eq_ignore_ascii_case(without_own_port(scheme, host))
                 })
         }
         _ => false,
     }
 }
 
-/// How the client reached this server, or the proxy before it: `https` or `http`.
+/// `Host` without the port that its scheme has anyway: browsers leave it out of origins, and some
+/// proxies write it here.
+fn without_own_port<'a>(scheme: &str, host: &'a str) -> &'a str {
+    let port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return host,
+    };
+    host.strip_suffix(port).unwrap_or(host)
+}
+
+/// How the client reached this server, or the proxy before it: `https` or `http`. As proxies say
+/// it in `X-Forwarded-Proto`, or in `Forwarded` (RFC 7239 §5.4).
 #[must_use]
 pub fn scheme(headers: &HeaderMap) -> &str {
-    headers
-        .get("x-forwarded-proto")
-        .and_then(|value| value.to_str().ok())
-        // Several proxies in a row each add theirs; the first is the one the client saw.
-        .and_then(|value| value.split(',').next())
+    // Several proxies in a row each add theirs; the first is the one the client saw.
+    let first = |name: &str| headers.get(name)?.to_str().ok()?.split(',').next();
+    first("x-forwarded-proto")
+        .or_else(|| {
+            first("forwarded")?.split(';').find_map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                name.trim()
+                    .eq_ignore_ascii_case("proto")
+                    .then(|| value.trim().trim_matches('"'))
+            })
+        })
         .map_or("http", str::trim)
 }
 
@@ -152,5 +171,37 @@ mod tests {
             ("x-forwarded-proto", "https"),
         ]);
         assert_eq!(judge(&own, &Origins::SameOrigin), Verdict::Same);
+        for (forwarded, host) in [
+            (
+                "for=192.0.2.1;proto=https, for=10.0.0.1;proto=http",
+                "m.test",
+            ),
+            ("Proto=\"https\";for=\"[2001:db8::1]\"", "m.test:443"),
+        ] {
+            let own = headers(&[
+                ("host", host),
+                ("origin", "https://m.test"),
+                ("forwarded", forwarded),
+            ]);
+            assert_eq!(judge(&own, &Origins::SameOrigin), Verdict::Same, "{host}");
+        }
+    }
+
+    #[test]
+    fn the_port_that_a_scheme_has_anyway_makes_no_other_origin() {
+        let judged = |host, origin| {
+            judge(
+                &headers(&[("host", host), ("origin", origin)]),
+                &Origins::SameOrigin,
+            )
+        };
+        assert_eq!(judged("m.test:80", "http://m.test"), Verdict::Same);
+        for (host, origin) in [
+            ("m.test:443", "http://m.test"),
+            ("m.test:8080", "http://m.test"),
+            ("m.test", "http://m.test:8080"),
+        ] {
+            assert_eq!(judged(host, origin), Verdict::Foreign, "{host} {origin}");
+        }
     }
 }

@@ -235,14 +235,18 @@ impl Registry {
         for viewer in self.all() {
             if viewer.lingered(now_ms) {
                 viewer.abort("closed by the server");
+            } else if viewer.finishing() {
+                // Its last bytes are said; what is left is for it to close.
             } else if viewer
                 .blocked_for_ms(now_ms)
                 .is_some_and(|ms| ms > self.limits.write_ms)
             {
                 self.telemetry.count_limit(Limit::WriteDeadline);
-                viewer.abort("client did not read before the write deadline");
-            } else if viewer.finishing() {
-                // Its last bytes are said; what is left is for it to close.
+                end_late(
+                    &viewer,
+                    &format!("nothing was read for {} s", self.limits.write_ms / 1000),
+                    "client did not read before the write deadline",
+                );
             } else if matches!(viewer.wire, Wire::WebSocket(_)) {
                 self.sweep_web_socket(&viewer, now_ms);
             } else if viewer.kind == StreamKind::SseAlerts && due(&viewer, now_ms, HEARTBEAT_MS) {
@@ -257,7 +261,11 @@ impl Registry {
         let ping_after_ms = PING_AFTER_MS.min(self.limits.idle_ms / 2);
         if silent_ms > self.limits.idle_ms {
             self.telemetry.count_limit(Limit::IdleDeadline);
-            viewer.abort("client did not answer pings");
+            end_late(
+                viewer,
+                &format!("no ping was answered for {} s", self.limits.idle_ms / 1000),
+                "client did not answer pings",
+            );
         } else if silent_ms >= ping_after_ms && due(viewer, now_ms, ping_after_ms) {
             viewer.reply(ws::ping());
         }
@@ -293,6 +301,15 @@ fn due(viewer: &Viewer, now_ms: i64, every_ms: i64) -> bool {
         viewer.beat_ms.store(now_ms, Ordering::Relaxed);
     }
     due
+}
+
+/// A client past a deadline: whoever comes back to life within the linger time is told. An event
+/// stream has no words for it, and its client comes back by itself.
+fn end_late(viewer: &Viewer, reason: &str, why: &'static str) {
+    match viewer.wire {
+        Wire::WebSocket(_) => viewer.finish_as(ws::close(CloseCode::TryAgain, reason), why),
+        Wire::SseChunked | Wire::SsePlain => viewer.abort(why),
+    }
 }
 
 fn end_stream(viewer: &Viewer, why: &str) {

@@ -92,9 +92,8 @@ pub fn last_event_id(request: &salvo::Request) -> Option<EventId> {
     let header = request
         .headers()
         .get("last-event-id")
-        .and_then(|value| value.to_str().ok());
-    let query = request.query::<String>("last-event-id");
-    header.map(str::to_owned).or(query)?.parse().ok()
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    header.or_else(|| request.query::<String>("last-event-id")?.parse().ok())
 }
 
 /// Fills in the answer's head and says how the body is framed.

@@ -10,7 +10,13 @@ use super::{
     sse::{self, Following},
     ws_metrics,
 };
-use crate::{app::App, error::AppError, feed::Position, http::access, telemetry::StreamKind};
+use crate::{
+    app::App,
+    error::AppError,
+    feed::Position,
+    http::{access, tenant::tenant},
+    telemetry::StreamKind,
+};
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 2_000;
@@ -35,10 +41,11 @@ pub async fn open_metrics_stream(
         })
         .or(asked);
     let names = ws_metrics::asked_metrics(request);
+    let tenant = tenant(request, depot)?.into();
     let offered = open::offer(&app, request, StreamKind::SseMetrics)?;
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {
-        let view = app.live.view(names, wire);
+        let view = app.live.view(&tenant, names, wire);
         let (snapshot, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
         let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));

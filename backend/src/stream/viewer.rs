@@ -117,7 +117,7 @@ struct Rest {
     skipped: u64,
     /// When the last bytes were queued, Unix milliseconds; meaningful from then on.
     finished_ms: i64,
-    /// Why the stream is over, once it is.
+    /// Why the stream is over, once it is, or is about to be; empty while nobody knows.
     why: &'static str,
 }
 
@@ -286,11 +286,17 @@ impl Viewer {
     /// Sends `last` and then closes: what is half written is completed, frames not yet begun
     /// are left to a resume.
     pub fn finish(&self, last: Bytes) {
+        self.finish_as(last, "");
+    }
+
+    /// The same where the server knows why; the log says so, whoever closes first.
+    pub fn finish_as(&self, last: Bytes, why: &'static str) {
         {
             let mut outbox = self.outbox.lock();
             if outbox.phase != Phase::Open {
                 return;
             }
+            outbox.rest.why = why;
             outbox.push_reply(last);
             outbox.first = None;
             outbox.rest.more.clear();
@@ -508,7 +514,9 @@ impl Outbox {
     fn end(&mut self, why: &'static str) {
         if self.phase != Phase::Over {
             self.phase = Phase::Over;
-            self.rest.why = why;
+            if self.rest.why.is_empty() {
+                self.rest.why = why;
+            }
         }
     }
 

@@ -172,7 +172,14 @@ pub fn ping() -> Bytes {
 /// A close frame; a reason over 123 bytes is cut at a character boundary (RFC 6455 §5.5).
 #[must_use]
 pub fn close(code: CloseCode, reason: &str) -> Bytes {
-    let mut payload = code.code().to_be_bytes().to_vec();
+    close_with(code.code(), reason)
+}
+
+/// The reason where the client gave none.
+const CLOSED_ON_REQUEST: &str = "closed on request";
+
+fn close_with(code: u16, reason: &str) -> Bytes {
+    let mut payload = code.to_be_bytes().to_vec();
     payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
     frame(OPCODE_CLOSE, &payload)
 }
@@ -199,10 +206,11 @@ pub trait Inbound: Send {
     }
 }
 
-/// Checks an upgrade request and fills in the answer's head (RFC 6455 §4.2).
+/// Checks an upgrade request and fills in the answer's head (RFC 6455 §4.2). The last thing that
+/// a door checks: the head is not one of a refusal.
 ///
 /// # Errors
-/// 400 or 426 that says which part of the handshake is missing.
+/// 426 that says which part of the handshake is missing.
 pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Result<(), AppError> {
     let headers = request.headers();
     let refuse = |detail: &str| {
@@ -411,12 +419,18 @@ fn read_messages(
                 inbound.on_binary(&viewer, bytes);
             }
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-            Ok(Message::Close(_)) => {
+            Ok(Message::Close(said)) => {
                 // tungstenite has the answer, the same code, at hand and writes it when asked to
-                // go on; that the connection is closed by then is what it returns.
-                drop(context.flush(port));
-                port.send_replies();
-                viewer.finish(Bytes::new());
+                // go on. Where nothing was said, ours says more.
+                let answer = match said {
+                    Some(said) if !said.reason.is_empty() => {
+                        drop(context.flush(port));
+                        Bytes::from(std::mem::take(&mut port.replies))
+                    }
+                    Some(said) => close_with(said.code.into(), CLOSED_ON_REQUEST),
+                    None => close(CloseCode::Normal, CLOSED_ON_REQUEST),
+                };
+                viewer.finish(answer);
                 return true;
             }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {

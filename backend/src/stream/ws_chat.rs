@@ -36,8 +36,8 @@ pub async fn open_chat_socket(
     let role = access::caller(depot)?.role;
     let tenant = tenant(request, depot)?;
     let form = ws::asked_form(request)?;
-    ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsChat)?;
+    ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
             &app,

@@ -22,8 +22,8 @@ pub async fn open_control_socket(
     let app = App::of(depot)?;
     access::require_operate(depot)?;
     let form = ws::asked_form(request)?;
-    ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsControl)?;
+    ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let first = [
             taken.head,

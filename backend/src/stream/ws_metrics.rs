@@ -17,7 +17,7 @@ use crate::{
     app::App,
     error::AppError,
     feed::{Position, Subscription},
-    http::access,
+    http::{access, tenant::tenant},
     telemetry::StreamKind,
 };
 
@@ -35,10 +35,11 @@ pub async fn open_metrics_socket(
     access::require_read(depot)?;
     let from = resume_position(request)?;
     let names = asked_metrics(request);
+    let tenant: Arc<str> = tenant(request, depot)?.into();
     let form = ws::asked_form(request)?;
-    ws::accept(request, response)?;
-    let view = app.live.view(names, Wire::WebSocket(form));
     let offered = open::offer(&app, request, StreamKind::WsMetrics)?;
+    ws::accept(request, response)?;
+    let view = app.live.view(&tenant, names, Wire::WebSocket(form));
     offered.serve(move |app, taken, admission| {
         let (first, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let viewer = open::viewer(
@@ -56,6 +57,7 @@ pub async fn open_metrics_socket(
         );
         let inbound = MetricsInbound {
             app: Arc::clone(&app),
+            tenant,
             _seat: seat,
         };
         open::serve_web_socket(app, viewer, admission, inbound, taken.read)
@@ -70,10 +72,15 @@ pub(crate) fn resume_position(request: &Request) -> Result<Option<Position>, App
         request.query::<String>("offset"),
     ) {
         (Some(epoch), Some(offset)) => {
-            let offset = offset.parse().or(Err(AppError::bad_query(
-                "offset",
-                format!("{offset:?} is not a whole number ≥ 0"),
-            )))?;
+            if offset.is_empty() || !offset.bytes().all(|byte| byte.is_ascii_digit()) {
+                let shown: String = offset.chars().take(40).collect();
+                return Err(AppError::bad_query(
+                    "offset",
+                    format!("{shown:?} is not a whole number ≥ 0"),
+                ));
+            }
+            // However large: an offset that was never given is one that is not held.
+            let offset = offset.parse().unwrap_or(u64::MAX);
             Ok(Some(Position { epoch, offset }))
         }
         _ => Ok(None),
@@ -93,6 +100,8 @@ pub(crate) fn asked_metrics(request: &Request) -> Vec<String> {
 
 struct MetricsInbound {
     app: Arc<App>,
+    /// Whose pushed series may be named.
+    tenant: Arc<str>,
     /// Leaves the feed when the socket's task ends.
     _seat: crate::feed::Seat,
 }
@@ -107,7 +116,7 @@ impl Inbound for MetricsInbound {
             }
             Ok(Some(ClientMessage::Subscribe { metrics })) => {
                 let live = &self.app.live;
-                let view = live.view(metrics.clone(), viewer.wire);
+                let view = live.view(&self.tenant, metrics.clone(), viewer.wire);
                 let reply = ws::message(viewer.form(), &ServerMessage::Subscribed { metrics });
                 let (feed, id) = (Arc::clone(live.feed()), viewer.id);
                 viewer.refollow(TICKS, reply, |next| Subscription::new(feed, next, view, id));

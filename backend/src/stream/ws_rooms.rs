@@ -64,8 +64,8 @@ pub async fn open_rooms_socket(
     let caller = access::caller(depot)?.clone();
     let tenant = engine_tenant(&app, request, depot)?;
     let form = ws::asked_form(request)?;
-    ws::accept(request, response)?;
     let offered = open::offer(&app, request, StreamKind::WsRooms)?;
+    ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
             &app,

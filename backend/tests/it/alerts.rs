@@ -51,6 +51,11 @@ async fn a_client_that_comes_back_gets_each_alert_it_missed_once() {
             "/events/alerts".to_owned(),
         ),
         (vec![], format!("/events/alerts?last-event-id={}", seen.id)),
+        // A header that says nothing does not hide a query that does.
+        (
+            vec![("last-event-id", "")],
+            format!("/events/alerts?last-event-id={}", seen.id),
+        ),
     ] {
         let mut again = server.sse_with(&path, &header).await;
         let missed = [again.json().await.1, again.json().await.1];

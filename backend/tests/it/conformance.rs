@@ -123,9 +123,14 @@ async fn the_client_may_close_with_any_code_that_is_one() {
             .await;
         raw.expect_close(code, "the code comes back").await;
     }
-    let mut raw = Raw::open(&server).await;
-    raw.send(FIN | CLOSE, b"").await;
-    assert_eq!(raw.frame().await, Some((FIN | CLOSE, Vec::new())));
+    // Who gives no reason, or no code, is given both.
+    for (payload, code) in [(&[][..], 1000_u16), (&[3, 0xE8], 1000), (&[3, 0xE9], 1001)] {
+        let mut raw = Raw::open(&server).await;
+        raw.send(FIN | CLOSE, payload).await;
+        let answer = [&code.to_be_bytes()[..], b"closed on request"].concat();
+        assert_eq!(raw.frame().await, Some((FIN | CLOSE, answer)));
+        assert_eq!(raw.frame().await, None, "and no second one");
+    }
     server.stop().await;
 }
 

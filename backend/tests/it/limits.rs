@@ -5,7 +5,7 @@ use std::time::Duration;
 use pulseboard_shared::Role;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::support::{TestServer, problem, reading};
+use crate::support::{TestServer, problem, raw, reading};
 
 #[tokio::test]
 async fn past_the_last_place_a_stream_is_told_to_come_back() {
@@ -18,6 +18,11 @@ async fn past_the_last_place_a_stream_is_told_to_come_back() {
         .expect("no place");
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
+    assert!(
+        !refused.headers().contains_key("upgrade")
+            && !refused.headers().contains_key("sec-websocket-accept"),
+        "a refusal is no handshake: {refused:?}"
+    );
     problem(server.get("/events/alerts").await, 503).await;
     assert_eq!(
         server.get("/api/stats").await.status(),
@@ -102,17 +107,18 @@ async fn a_silent_peer_is_asked_and_then_given_up() {
         .await;
     server.clock.advance(Duration::from_secs(61));
     server.tick_with(reading(1.0)).await;
+    let given_up = "pulseboard_limit_hits_total{limit=\"idle_deadline\"}";
     server
         .eventually("it is given up", async || {
-            server.own_metric(open).await == 0
+            server.own_metric(given_up).await == 1
         })
         .await;
-    assert_eq!(
-        server
-            .own_metric("pulseboard_limit_hits_total{limit=\"idle_deadline\"}")
-            .await,
-        1
-    );
+    // It is told why, and has a moment to take that.
+    server.clock.advance(Duration::from_secs(4));
+    server
+        .eventually("it is gone", async || server.own_metric(open).await == 0)
+        .await;
+    assert_eq!(server.own_metric(given_up).await, 1, "counted once");
     drop(silent);
     server.stop().await;
 }
@@ -169,7 +175,7 @@ async fn a_client_that_answers_no_ping_is_ended_after_the_idle_timeout() {
         settings.idle_timeout = Duration::from_secs(10);
     })
     .await;
-    let _silent = never_reading(&server, "/ws/metrics", UPGRADE).await;
+    let mut silent = server.raw_ws("/ws/metrics").await;
     let open = async || {
         server
             .own_metric("pulseboard_streams_opened_total{kind=\"ws_metrics\"}")
@@ -187,6 +193,21 @@ async fn a_client_that_answers_no_ping_is_ended_after_the_idle_timeout() {
                 == 1
         })
         .await;
+    // It was only slow to answer, and is told.
+    let last = loop {
+        match silent.message().await.expect("a close frame") {
+            (head, payload) if head == raw::FIN | raw::CLOSE => break payload,
+            _ => {}
+        }
+    };
+    assert_eq!(
+        last,
+        [
+            &1013_u16.to_be_bytes()[..],
+            b"no ping was answered for 10 s"
+        ]
+        .concat()
+    );
     server.stop().await;
 }
 

@@ -71,18 +71,24 @@ async fn a_login_gives_a_cookie_that_scripts_and_other_sites_cannot_use() {
     assert!(secret.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert_eq!(flags, "Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
 
-    let through_tls = server
-        .request(Method::POST, "/api/login")
-        .header("x-forwarded-proto", "https")
-        .json(&json!({"token": "viewer-secret"}))
-        .send()
-        .await
-        .expect("an answer");
-    assert!(
-        through_tls.headers()["set-cookie"]
-            .to_str()
-            .is_ok_and(|cookie| cookie.ends_with("; Secure"))
-    );
+    for (header, value) in [
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=192.0.2.1;proto=https"),
+    ] {
+        let through_tls = server
+            .request(Method::POST, "/api/login")
+            .header(header, value)
+            .json(&json!({"token": "viewer-secret"}))
+            .send()
+            .await
+            .expect("an answer");
+        assert!(
+            through_tls.headers()["set-cookie"]
+                .to_str()
+                .is_ok_and(|cookie| cookie.ends_with("; Secure")),
+            "{header}"
+        );
+    }
     server.stop().await;
 }
 

@@ -206,6 +206,8 @@ async fn what_is_no_request_is_refused_and_closed() {
         ("no HTTP", b"EHLO example.org\r\n\r\n".to_vec(), &[400]),
         ("a long target", format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes(), &[414, 431]),
         ("a long header", format!("GET / HTTP/1.1\r\nHost: x\r\nA: {long}\r\n\r\n").into_bytes(), &[431]),
+        ("no host", b"GET /api/stats HTTP/1.1\r\n\r\n".to_vec(), &[400]),
+        ("two hosts", b"GET /api/stats HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_vec(), &[400]),
         ("many headers", format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(1_000)).into_bytes(), &[431]),
         ("two lengths", b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}".to_vec(), &[400]),
         ("a length that is none", b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n{}".to_vec(), &[400]),

@@ -102,6 +102,112 @@ async fn a_subscription_really_filters() {
     server.stop().await;
 }
 
+/// Names, values and times of a message's samples.
+fn samples(message: &Value) -> Vec<(String, f64, String)> {
+    let data = message["data"].as_array().expect("samples").iter();
+    data.map(|sample| {
+        let text = |field: &str| sample[field].as_str().expect("a text").to_owned();
+        let job = sample["labels"]["job"].as_str().unwrap_or_default();
+        (
+            format!("{}{job}", text("name")),
+            sample["value"].as_f64().expect("a number"),
+            text("timestamp"),
+        )
+    })
+    .collect()
+}
+
+async fn push(server: &TestServer, tenant: &str, lines: &'static str) {
+    let answer = server
+        .request(reqwest::Method::POST, "/push")
+        .header("x-tenant-id", tenant)
+        .body(lines)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn pushed_series_may_be_named_too_each_tenants_own() {
+    let mut server = TestServer::start().await;
+    server.tick(1.0).await;
+    for (tenant, lines) in [
+        (
+            "default",
+            "queue_depth 42\njobs{job=\"api\"} 7\njobs{job=\"web\"} 8\nother 1",
+        ),
+        ("shop", "queue_depth 5"),
+    ] {
+        push(&server, tenant, lines).await;
+    }
+    let pushed_at = "2026-11-20T20:00:00.200Z";
+    let mut viewer = server.ws("/ws/metrics").await;
+    viewer.json_of("initial").await;
+    viewer
+        .send(r#"{"type":"subscribe","metrics":["queue_depth","jobs{job=\"web\"}","cpu_usage"]}"#)
+        .await;
+    viewer.json_of("subscribed").await;
+    let mut shop = server
+        .ws("/ws/metrics?tenant=shop&metrics=queue_depth,jobs")
+        .await;
+    assert_eq!(names(&shop.json_of("initial").await).len(), 0);
+
+    server.tick(2.0).await;
+    let tick = viewer.json_of("metrics").await;
+    let sample = |name: &str, value, at: &str| (name.to_owned(), value, at.to_owned());
+    assert_eq!(
+        samples(&tick),
+        [
+            sample("cpu_usage", 2.0, "2026-11-20T20:00:01.000Z"),
+            sample("jobsweb", 8.0, pushed_at),
+            sample("queue_depth", 42.0, pushed_at),
+        ]
+    );
+    assert_eq!(
+        samples(&shop.json_of("metrics").await),
+        [sample("queue_depth", 5.0, pushed_at)]
+    );
+
+    // All of a name; the newest sample; and what is missed is resumed with.
+    push(
+        &server,
+        "default",
+        "queue_depth 43\nqueue_depth 44 1795204801500",
+    )
+    .await;
+    let place = format!(
+        "epoch={}&offset={}",
+        tick["epoch"].as_str().expect("text"),
+        tick["offset"]
+    );
+    drop(viewer);
+    server.tick(3.0).await;
+    let mut again = server
+        .ws(&format!("/ws/metrics?metrics=queue_depth,jobs&{place}"))
+        .await;
+    assert_eq!(
+        samples(&again.json_of("resumed").await),
+        [
+            sample("jobsweb", 8.0, pushed_at),
+            sample("queue_depth", 44.0, "2026-11-20T20:00:01.500Z"),
+        ],
+        "what was asked for when the tick was made"
+    );
+    server.tick(4.0).await;
+    let expected = [
+        sample("jobsapi", 7.0, pushed_at),
+        sample("jobsweb", 8.0, pushed_at),
+        sample("queue_depth", 44.0, "2026-11-20T20:00:01.500Z"),
+    ];
+    assert_eq!(samples(&again.json_of("metrics").await), expected);
+    let polled = server
+        .json("/api/metrics/since?metrics=queue_depth,jobs")
+        .await;
+    assert!(samples(&polled).ends_with(&expected), "{polled}");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn odd_messages_leave_the_socket_open() {
     let server = TestServer::start().await;
@@ -164,6 +270,7 @@ async fn a_viewer_that_comes_back_gets_exactly_what_it_missed() {
         .to_owned();
     // The window holds ticks 3, 4, 5: its edge is a viewer that saw tick 2.
     for (epoch, offset, kind, expected) in [
+        (&*epoch, u64::MAX, "initial", vec![3.0, 4.0, 5.0]),
         (&*epoch, 1, "initial", vec![3.0, 4.0, 5.0]),
         (&*epoch, 2, "resumed", vec![3.0, 4.0, 5.0]),
         (&*epoch, 3, "resumed", vec![4.0, 5.0]),
@@ -179,6 +286,22 @@ async fn a_viewer_that_comes_back_gets_exactly_what_it_missed() {
             (cpus(&message), &message["offset"]),
             (expected, &json!(5)),
             "resumed from {epoch} {offset}"
+        );
+    }
+    // A whole number all the same, and as little held as any other that was never given.
+    let mut viewer = server
+        .ws(&format!(
+            "/ws/metrics?epoch={epoch}&offset=99999999999999999999"
+        ))
+        .await;
+    assert_eq!(cpus(&viewer.json_of("initial").await), [3.0, 4.0, 5.0]);
+    for wrong in ["-1", "+1", "1.5", "abc", ""] {
+        let path = format!("/ws/metrics?epoch={epoch}&offset={wrong}");
+        let refused = server.try_ws(&path, &[]).await.err();
+        assert_eq!(
+            refused.map(|refused| refused.status().as_u16()),
+            Some(400),
+            "{wrong}"
         );
     }
     let mut viewer = server
