@@ -4,6 +4,7 @@ Started by `cargo xtask test-senders`, in an environment that has the clients fr
 that is not there is left out, with the reason; a value that does not come back is a failure.
 """
 
+import glob
 import importlib
 import json
 import os
@@ -30,11 +31,17 @@ def client(name):
         raise LeftOut(str(error)) from error
 
 
-def program(*names):
-    for name in names:
-        if os.path.exists(name):
-            return name
-    raise LeftOut(f"{names[0]} is not installed")
+def program(name):
+    """The path of a program, from the variable that has its name."""
+    path = os.environ.get(name.upper(), "")
+    if not os.path.exists(path):
+        raise LeftOut(f"there is no {name} here")
+    return path
+
+
+def beside(path, folder):
+    """A folder of the package that a program is from, installed or only unpacked."""
+    return os.path.normpath(os.path.join(os.path.dirname(path), "..", folder))
 
 
 def ask(path, **query):
@@ -151,8 +158,12 @@ def dogstatsd():
 
 
 def prometheus_and_collectd():
-    prometheus = program("/usr/bin/prometheus", "/usr/local/bin/prometheus")
-    collectd = next((path for path in ("/usr/sbin/collectd",) if os.path.exists(path)), None)
+    prometheus = program("prometheus")
+    try:
+        collectd = program("collectd")
+    except LeftOut as reason:
+        print(f"-- collectd is left out: {reason}")
+        collectd = None
     with tempfile.TemporaryDirectory() as folder:
         running = []
         jobs = [("pulseboard", f"{HOST}:{PORT}")]
@@ -162,11 +173,16 @@ def prometheus_and_collectd():
             with open(file, "w", encoding="utf-8") as conf:
                 conf.write(
                     f'BaseDir "{folder}"\nPIDFile "{folder}/pid"\nHostname "senders"\nInterval 1\n'
+                    f'PluginDir "{beside(collectd, "lib/collectd")}"\n'
+                    f'TypesDB "{beside(collectd, "share/collectd/types.db")}"\n'
                     f'LoadPlugin load\nLoadPlugin write_prometheus\n<Plugin write_prometheus>\n'
                     f'  Port "{port}"\n</Plugin>\n'
                 )
             process = subprocess.Popen(
-                [collectd, "-f", "-C", file], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+                [collectd, "-f", "-C", file],
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "LD_LIBRARY_PATH": ":".join(glob.glob(beside(collectd, "lib/*-linux-gnu")))},
             )
             try:
                 process.wait(2)
@@ -177,8 +193,6 @@ def prometheus_and_collectd():
             except subprocess.TimeoutExpired:
                 running.append(process)
                 jobs.append(("collectd", f"{HOST}:{port}"))
-        else:
-            print("-- collectd is left out: it is not installed (Debian: collectd-core with libmicrohttpd12 and libprotobuf-c1)")
         file = f"{folder}/prometheus.yml"
         with open(file, "w", encoding="utf-8") as config:
             json.dump(

@@ -8,7 +8,13 @@ use anyhow::{Result, bail};
 use crate::{fan_out, ingest, shell};
 
 /// The crates that have something to measure.
-const CRATES: &[(&str, &str)] = &[("backend", "pulseboard"), ("shared", "pulseboard-shared")];
+const CRATES: &[(&str, &str)] = &[
+    ("backend", "pulseboard"),
+    ("shared", "pulseboard-shared"),
+    ("ingest", "pulseboard-ingest"),
+    ("engine", "pulseboard-engine"),
+    ("history", "pulseboard-history"),
+];
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     if let Some((name, flags)) = arguments.split_first() {

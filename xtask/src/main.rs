@@ -10,6 +10,8 @@
 mod bench;
 mod browser;
 mod build;
+mod debian;
+mod dependencies;
 mod dev;
 mod dist;
 mod fan_out;

@@ -1,7 +1,7 @@
 //! The page: Trunk compiles it, and what Trunk leaves to others is done here.
 //!
-//! That is the size pass of `wasm-opt`, names by final content, and the compressed variant
-//! beside every file that gains by one. The result lies in `dist/`, where the server embeds it
+//! That is the size pass of `wasm-opt`, one style sheet out of many, names by final content, and
+//! the compressed variant beside every file that gains by one. The result lies in `dist/`, where the server embeds it
 //! and `dist` copies it from.
 
 use std::{
@@ -66,6 +66,7 @@ pub(crate) fn build() -> Result<()> {
     )
     .context("the page could not be built")?;
     optimise(&stage)?;
+    one_style_sheet(&stage)?;
     name_by_content(&stage)?;
     compress(&stage)?;
     publish(&stage, &dist())?;
@@ -107,6 +108,53 @@ fn optimise(stage: &Path) -> Result<()> {
         fs::rename(&smaller, &file)?;
     }
     Ok(())
+}
+
+/// Makes one style sheet of all that `index.html` names: a request in place of many, and together
+/// they are packed into two thirds.
+fn one_style_sheet(stage: &Path) -> Result<()> {
+    const BEFORE: &str = "<link rel=\"stylesheet\" href=\"";
+    let index = stage.join("index.html");
+    let html = fs::read_to_string(&index)?;
+    let mut sheet = String::new();
+    let mut lines = Vec::new();
+    // Where the first one stood, and how its address began.
+    let mut first = None;
+    for line in html.lines() {
+        let href = line.trim_start().strip_prefix(BEFORE);
+        let Some((href, _)) = href.and_then(|rest| rest.split_once('"')) else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        let name = href.rsplit('/').next().unwrap_or(href);
+        let file = stage.join(name);
+        let css = fs::read_to_string(&file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        sheet.push_str(&without_comments(&css));
+        fs::remove_file(&file)?;
+        let slash = &href[..href.len() - name.len()];
+        first.get_or_insert((lines.len(), slash.to_owned()));
+    }
+    let Some((place, slash)) = first else {
+        return Ok(());
+    };
+    let hash = hex(&Sha256::digest(&sheet));
+    let name = format!("page-{}.css", &hash[..16]);
+    lines.insert(place, format!("  {BEFORE}{slash}{name}\"/>"));
+    fs::write(stage.join(&name), sheet)?;
+    fs::write(&index, lines.join("\n") + "\n")?;
+    Ok(())
+}
+
+/// A style sheet without its comments, indentation and empty lines.
+fn without_comments(css: &str) -> String {
+    let mut parts = css.split("/*");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once("*/").map_or("", |(_, rest)| rest));
+    }
+    let lines = plain.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Gives every file with a hash in its name one of its final content.
@@ -323,6 +371,36 @@ mod tests {
             "<link href=\"/a.js\"><link href=\"/b.css\"/>"
         );
         assert_eq!(without_integrity("<p>plain</p>"), "<p>plain</p>");
+    }
+
+    #[test]
+    fn style_sheets_become_one_in_their_order() -> Result<()> {
+        let stage =
+            std::env::temp_dir().join(format!("pulseboard-xtask-css-{}", std::process::id()));
+        let stage = stage.as_path();
+        remove(stage)?;
+        fs::create_dir_all(stage)?;
+        fs::write(stage.join("b-1.css"), "/* first */\n.b {\n  top: 0; }\n")?;
+        fs::write(stage.join("a-2.css"), ".a { top: 1px; } /* end */")?;
+        let html = "<head>\n  <link rel=\"stylesheet\" href=\"./b-1.css\"/>\n  \
+                    <link rel=\"stylesheet\" href=\"./a-2.css\"/>\n</head>\n";
+        fs::write(stage.join("index.html"), html)?;
+        one_style_sheet(stage)?;
+        let names: Vec<String> = files(stage)?.iter().map(|file| file_name(file)).collect();
+        let [index, sheet] = names.as_slice() else {
+            bail!("{names:?}");
+        };
+        assert_eq!(index, "index.html");
+        assert!(hash_in(sheet).is_some(), "{sheet}");
+        assert_eq!(
+            fs::read_to_string(stage.join(index))?,
+            format!("<head>\n  <link rel=\"stylesheet\" href=\"./{sheet}\"/>\n</head>\n")
+        );
+        assert_eq!(
+            fs::read_to_string(stage.join(sheet))?,
+            ".b {\ntop: 0; }\n.a { top: 1px; }\n"
+        );
+        remove(stage)
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! `test-senders`: what people have sends to the real server, and what it sent is read back.
 //!
-//! The clients come from PyPI into an environment below `target`; Prometheus and collectd are used
-//! where they are installed. What cannot be had is left out, and the reason is said. It needs a
-//! network, so it is no part of `test`.
+//! The clients come from PyPI into an environment below `target`, Prometheus and collectd from
+//! Debian's packages, unpacked there. What cannot be had is left out, and the reason is said: a
+//! machine without a network can still run the other tests.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{BufRead, BufReader},
     net::UdpSocket,
+    path::Path,
     process::{Child, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::{debian, shell};
 
 /// Clients from PyPI.
 const CLIENTS: &[&str] = &[
@@ -28,8 +30,31 @@ const CLIENTS: &[&str] = &[
 /// The senders' token: some of them must have one.
 const TOKEN: &str = "senders-token-1";
 
+/// How many senders' figures came back, and how many did not.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+}
+
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     crate::nothing(arguments)?;
+    let mut build = shell::cargo();
+    shell::run(build.args(["build", "--package", "pulseboard"]))?;
+    let program = shell::target()
+        .join("debug")
+        .join(format!("pulseboard{}", std::env::consts::EXE_SUFFIX));
+    match send(&program)? {
+        Outcome { failed: 0, .. } => Ok(()),
+        Outcome { failed, .. } => bail!("{failed} senders failed; look for them above"),
+    }
+}
+
+/// Starts the server and has every sender that can be had send to it.
+///
+/// # Errors
+/// There is no Python, or the server does not start. A sender that fails is counted instead.
+pub(crate) fn send(server: &Path) -> Result<Outcome> {
     let python = shell::find("python3").context("python3 is not on the PATH")?;
     let folder = shell::target().join("senders");
     fs::create_dir_all(&folder)?;
@@ -48,22 +73,53 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     if let Err(error) = shell::run(install.args(CLIENTS)) {
         println!("some clients cannot be had and are left out: {error:#}");
     }
-    let mut build = shell::cargo();
-    shell::run(build.args(["build", "--package", "pulseboard"]))?;
+    let prometheus = program("prometheus", &["prometheus"], "usr/bin/prometheus");
+    let collectd = program(
+        "collectd",
+        &["collectd-core", "libmicrohttpd12", "libprotobuf-c1"],
+        "usr/sbin/collectd",
+    );
 
     let data = folder.join("data");
     if data.exists() {
         fs::remove_dir_all(&data)?;
     }
     let statsd_port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-    let server = Server::start(&data, statsd_port, &folder)?;
+    let server = Server::start(server, &data, statsd_port, &folder)?;
     let mut send = shell::command(&python);
-    send.arg(shell::root().join("xtask/senders/send.py")).args([
-        &server.url,
-        &statsd_port.to_string(),
-        TOKEN,
-    ]);
-    shell::run(&mut send)
+    send.arg(shell::root().join("xtask/senders/send.py"))
+        .args([&server.url, &statsd_port.to_string(), TOKEN])
+        .env("PROMETHEUS", prometheus)
+        .env("COLLECTD", collectd);
+    let (succeeded, said) = shell::run_and_keep(&mut send)?;
+    let mut outcome = outcome(&said);
+    if !succeeded && outcome.failed == 0 {
+        outcome.failed = 1;
+    }
+    Ok(outcome)
+}
+
+/// One that is installed, else the one of Debian's `packages`; empty where neither is to be had.
+fn program(name: &str, packages: &[&str], path: &str) -> OsString {
+    if let Some(installed) = shell::find(name) {
+        return installed.into();
+    }
+    match debian::unpacked(name, packages) {
+        Ok(folder) => folder.join(path).into(),
+        Err(error) => {
+            println!("{name} cannot be had and is left out: {error:#}");
+            OsString::new()
+        }
+    }
+}
+
+/// Counts the lines in which `send.py` says how each sender fared.
+fn outcome(said: &str) -> Outcome {
+    let lines = |word: &str| said.lines().filter(|line| line.starts_with(word)).count();
+    Outcome {
+        passed: lines("ok "),
+        failed: lines("FAILED "),
+    }
 }
 
 /// The server that they send to; it ends with this.
@@ -73,11 +129,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(data: &std::path::Path, statsd_port: u16, folder: &std::path::Path) -> Result<Self> {
-        let program = shell::target()
-            .join("debug")
-            .join(format!("pulseboard{}", std::env::consts::EXE_SUFFIX));
-        let mut command = shell::command(&program);
+    fn start(program: &Path, data: &Path, statsd_port: u16, folder: &Path) -> Result<Self> {
+        let mut command = shell::command(program);
         command
             .env("STATSD_ADDR", format!("127.0.0.1:{statsd_port}"))
             .env("AUTH_TOKENS", format!("{TOKEN}=admin"))
@@ -111,5 +164,22 @@ impl Drop for Server {
         // What it holds is not looked at again.
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_that_were_left_out_are_not_counted() {
+        let said = "ok statsd\n-- collectd is left out: not here\nFAILED influx_1: no\nok otel\n";
+        assert_eq!(
+            outcome(said),
+            Outcome {
+                passed: 2,
+                failed: 1
+            }
+        );
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     browser::{self, Browser},
-    build, npm, page, shell, tidy, tools,
+    build, npm, page, senders, shell, tidy, tools,
 };
 
 /// What a browser test waits for one test at most before it calls it stuck, in seconds.
@@ -198,6 +198,11 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
             Ok(Counts::ONE_PASSED)
         });
     report.step("house rules", || tidy::check().map(|()| Counts::ONE_PASSED));
+    if server {
+        report.step("what people have sends to it", real_senders);
+    } else {
+        report.left_out("what people have sends to it", "there is no server to test");
+    }
     match browser {
         Ok(browser) if server => {
             report.step("end to end", || count(&mut end_to_end(nextest, &browser)));
@@ -206,6 +211,15 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         Err(error) => report.left_out("end to end", &format!("{error:#}")),
     }
     report.finish()
+}
+
+/// Each sender that can be had is a test.
+fn real_senders() -> Result<Counts> {
+    let senders::Outcome { passed, failed } = senders::send(&shell::server_binary())?;
+    if passed + failed == 0 {
+        println!("WARNING: real senders are NOT tried, since none could be had");
+    }
+    Ok(Counts { passed, failed })
 }
 
 /// A command that either succeeds or does not.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::{dependencies, shell};
 
 /// The settings that are promised to users, as environment variable and as flag, so that none can
 /// go or be renamed unnoticed. Those that came later are read from the server's own table.
@@ -87,6 +87,7 @@ pub(crate) fn check() -> Result<()> {
     findings.settings_are_told()?;
     findings.routes_are_described()?;
     findings.bans_are_repeated()?;
+    findings.0.extend(dependencies::findings()?);
     for finding in &findings.0 {
         println!("{finding}");
     }
