@@ -5,32 +5,18 @@
 //! does hits them alike; the table gives the median of the rounds, and ratios to the floor. A
 //! peer that cannot be had is left out, and the reason is said.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+mod peers;
+
+use std::{collections::BTreeMap, fs, net::TcpListener, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{npm, shell};
-
-/// The peer from npm.
-const WS: npm::Package = npm::Package {
-    name: "ws",
-    version: "8.23.0",
+use crate::{
+    measured::{self, Pins, Server},
+    shell,
 };
-
-/// Where distributions put nginx's modules.
-const NCHAN: &[&str] = &[
-    "/usr/lib/nginx/modules/ngx_nchan_module.so",
-    "/usr/lib64/nginx/modules/ngx_nchan_module.so",
-];
+use peers::{PEERS, Peer};
 
 /// Bytes of a payload of the peers.
 const PAYLOAD_BYTES: usize = 400;
@@ -38,13 +24,6 @@ const PAYLOAD_BYTES: usize = 400;
 const LARGE_BYTES: usize = 60_000;
 /// Who watches them, and how many of those never read.
 const LARGE_VIEWERS: (usize, usize) = (120, 20);
-/// The floor's payloads: with these its frames are as long as Pulseboard's ticks of four metrics,
-/// so that both write the same bytes. The table shows whether that still holds.
-const FLOOR_BYTES: [(&str, usize); 2] = [("ws", 468), ("sse", 486)];
-/// How long a server may take until it accepts connections.
-const START_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a server may take to end in order before it is killed.
-const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// Ticks in the window that is sent on opening, and how often they come while it fills.
 const WINDOW: u32 = 60;
 const FILLING_INTERVAL_MS: u32 = 250;
@@ -65,39 +44,6 @@ cargo xtask bench fan-out [FLAGS]
   --priority            run both with nice -n -15, which needs the right to; for a shared machine
   --no-build            take the release programs as they are";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Peer {
-    Floor,
-    Pulseboard,
-    Nchan,
-    Node,
-}
-
-const PEERS: &[(Peer, &str)] = &[
-    (Peer::Floor, "floor"),
-    (Peer::Pulseboard, "pulseboard"),
-    (Peer::Nchan, "nchan"),
-    (Peer::Node, "node"),
-];
-
-impl Peer {
-    fn name(self) -> &'static str {
-        PEERS
-            .iter()
-            .find(|(peer, _)| *peer == self)
-            .map_or("?", |(_, name)| name)
-    }
-
-    /// What viewers open.
-    fn path(self, transport: &str) -> String {
-        match self {
-            Self::Floor | Self::Node | Self::Nchan => format!("/{transport}"),
-            Self::Pulseboard if transport == "ws" => "/ws/metrics".to_owned(),
-            Self::Pulseboard => "/events/metrics".to_owned(),
-        }
-    }
-}
-
 struct Plan {
     servers: Vec<Peer>,
     transports: Vec<String>,
@@ -105,10 +51,9 @@ struct Plan {
     rates: Vec<u32>,
     seconds: f64,
     rounds: usize,
-    cores: (String, String),
+    pins: Pins,
     skip: Vec<String>,
     hold_seconds: Option<f64>,
-    priority: bool,
     build: bool,
 }
 
@@ -135,20 +80,12 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         println!("{HELP}");
         return Ok(());
     }
-    if !cfg!(target_os = "linux") {
-        bail!("this bench pins processes and reads /proc: it runs on Linux only");
-    }
     let mut plan = parse(arguments)?;
-    if shell::find("taskset").is_none() {
-        bail!("taskset, which pins a program to a core, is not on the PATH (package util-linux)");
-    }
+    measured::is_possible()?;
     if plan.build {
-        let mut build = shell::cargo();
-        build.args(["build", "--release", "--package", "pulseboard"]);
-        build.args(["--package", "pulseboard-bench"]);
-        shell::run(&mut build)?;
+        measured::build()?;
     }
-    plan.servers.retain(|peer| match prepare(*peer) {
+    plan.servers.retain(|peer| match peer.prepare() {
         Ok(()) => true,
         Err(error) => {
             println!("leaving {} out: {error:#}", peer.name());
@@ -185,10 +122,9 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         rates: vec![1, 20],
         seconds: if quick { 4.0 } else { 6.0 },
         rounds: if quick { 1 } else { 3 },
-        cores: ("0".to_owned(), "1".to_owned()),
+        pins: Pins::default(),
         skip: Vec::new(),
         hold_seconds: None,
-        priority: false,
         build: true,
     };
     let mut words = arguments.iter();
@@ -201,7 +137,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         };
         match word.as_str() {
             "--quick" => {}
-            "--priority" => plan.priority = true,
+            "--priority" => plan.pins.priority = true,
             "--no-build" => plan.build = false,
             "--servers" => {
                 plan.servers = value()?
@@ -219,12 +155,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
             "--rates" => plan.rates = list(value()?)?,
             "--seconds" => plan.seconds = value()?.parse()?,
             "--rounds" => plan.rounds = value()?.parse()?,
-            "--cores" => {
-                let (server, client) = value()?
-                    .split_once(',')
-                    .context("--cores needs two numbers, such as 0,1")?;
-                plan.cores = (server.to_owned(), client.to_owned());
-            }
+            "--cores" => plan.pins.set_cores(value()?)?,
             "--hold" => plan.hold_seconds = Some(value()?.parse()?),
             "--skip" => plan.skip = list(value()?)?,
             other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
@@ -251,36 +182,6 @@ where
     text.split(',')
         .map(|part| part.parse().with_context(|| format!("{part:?}")))
         .collect()
-}
-
-/// Sees to it that a server can be started.
-fn prepare(peer: Peer) -> Result<()> {
-    match peer {
-        Peer::Floor | Peer::Pulseboard => Ok(()),
-        Peer::Nchan => {
-            nginx()?;
-            nchan().map(drop)
-        }
-        Peer::Node => {
-            shell::find("node").context("node is not on the PATH")?;
-            WS.install()
-        }
-    }
-}
-
-fn nginx() -> Result<PathBuf> {
-    // Distributions keep it where only root's path looks.
-    shell::find("nginx")
-        .or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|path| path.is_file()))
-        .context("nginx is not installed (Debian: nginx-light libnginx-mod-nchan)")
-}
-
-fn nchan() -> Result<&'static str> {
-    NCHAN
-        .iter()
-        .copied()
-        .find(|path| Path::new(path).is_file())
-        .context("nginx's nchan module is not installed (Debian: libnginx-mod-nchan)")
 }
 
 /// CPU per delivery, latency and memory.
@@ -535,9 +436,12 @@ fn measure(plan: &Plan, servers: &[Peer], setting: &Setting) -> Reports {
 }
 
 fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let mut server = Server::start(plan, peer, setting, port)?;
-    server.wait_until_it_listens(port)?;
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let folder = shell::target().join("fan-out");
+    fs::create_dir_all(&folder)?;
+    let command = peer.command(&plan.pins, setting, &address, &folder)?;
+    let log = folder.join(format!("{}.log", peer.name()));
+    let mut server = Server::start(command, &address, &log)?;
     thread::sleep(if peer == Peer::Pulseboard {
         setting.fill
     } else {
@@ -548,15 +452,15 @@ fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
     } else {
         peer.path(&setting.transport)
     };
-    let mut client = pinned(plan, &plan.cores.1, &program("fan_out_client"));
+    let mut client = plan.pins.client(&measured::program("fan_out_client"));
     client
-        .args(["--address", &format!("127.0.0.1:{port}")])
+        .args(["--address", &address])
         .args(["--path", &path])
         .args(["--transport", &setting.transport])
         .args(["--viewers", &setting.viewers.to_string()])
         .args(["--frozen", &setting.frozen.to_string()])
         .args(["--seconds", &setting.seconds.to_string()])
-        .args(["--pid", &server.child.id().to_string()]);
+        .args(["--pid", &server.id().to_string()]);
     let bytes = if setting.large {
         LARGE_BYTES
     } else {
@@ -579,168 +483,6 @@ fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
     let report = shell::output(&mut client);
     server.stop()?;
     serde_json::from_str(&report?).context("the load client's report")
-}
-
-fn program(name: &str) -> PathBuf {
-    shell::target().join("release").join(name)
-}
-
-/// `program`, on one core.
-fn pinned(plan: &Plan, core: &str, program: &Path) -> Command {
-    let mut command = if plan.priority {
-        let mut command = shell::command("nice");
-        command.args(["-n", "-15", "taskset"]);
-        command
-    } else {
-        shell::command("taskset")
-    };
-    command.args(["--cpu-list", core]).arg(program);
-    command
-}
-
-/// A server under measurement; it never outlives the measurement.
-struct Server {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Server {
-    fn start(plan: &Plan, peer: Peer, setting: &Setting, port: u16) -> Result<Self> {
-        let folder = shell::target().join("fan-out");
-        fs::create_dir_all(&folder)?;
-        let on_core = |program: &Path| pinned(plan, &plan.cores.0, program);
-        let address = format!("127.0.0.1:{port}");
-        let mut command = match peer {
-            Peer::Floor => {
-                let bytes = FLOOR_BYTES
-                    .iter()
-                    .find(|(transport, _)| *transport == setting.transport)
-                    .map_or(PAYLOAD_BYTES, |(_, bytes)| *bytes);
-                let mut command = on_core(&program("fan_out_floor"));
-                command
-                    .args(["--bind", &address, "--transport", &setting.transport])
-                    .args(["--rate", &setting.rate.to_string()])
-                    .args(["--bytes", &bytes.to_string()]);
-                command
-            }
-            Peer::Pulseboard => {
-                let interval_ms = setting.interval_ms.unwrap_or(1_000 / setting.rate);
-                let mut command = on_core(&shell::server_binary());
-                command
-                    .env("RUST_LOG", "warn")
-                    .env("MAX_CONNECTIONS", "15000")
-                    .current_dir(&folder)
-                    .args(["--bind", &address, "--source", "simulator"])
-                    .args(["--data-dir", "memory"])
-                    .args(["--window-size", &WINDOW.to_string()])
-                    .args(["--metric-interval-ms", &interval_ms.to_string()]);
-                command
-            }
-            Peer::Nchan => {
-                let file = folder.join("nginx.conf");
-                fs::write(&file, nginx_conf(&folder, &address)?)?;
-                let mut command = on_core(&nginx()?);
-                command.arg("-p").arg(&folder).arg("-c").arg(&file);
-                command
-            }
-            Peer::Node => {
-                let node = shell::find("node").context("node is not on the PATH")?;
-                let mut command = on_core(&node);
-                command
-                    .arg(shell::root().join("bench/peers/node.cjs"))
-                    .arg(WS.folder())
-                    .arg(port.to_string())
-                    .arg(setting.rate.to_string())
-                    .arg(PAYLOAD_BYTES.to_string());
-                command
-            }
-        };
-        let log = folder.join(format!("{}.log", peer.name()));
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .with_context(|| format!("`{}` could not be started", shell::describe(&command)))?;
-        Ok(Self { child, log })
-    }
-
-    fn wait_until_it_listens(&mut self, port: u16) -> Result<()> {
-        let deadline = Instant::now() + START_DEADLINE;
-        loop {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Ok(());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("it ended by itself ({status}); see {}", self.log.display());
-            }
-            if Instant::now() > deadline {
-                bail!("it did not listen within {START_DEADLINE:?}");
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Asks it to end, and makes it end where it does not.
-    fn stop(&mut self) -> Result<()> {
-        #[cfg(unix)]
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            use nix::{sys::signal, unistd::Pid};
-            // It may have ended already, which is as well.
-            signal::kill(Pid::from_raw(pid), signal::Signal::SIGTERM).ok();
-        }
-        let deadline = Instant::now() + STOP_DEADLINE;
-        while Instant::now() < deadline {
-            if self.child.try_wait()?.is_some() {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Nothing more can be done about one that cannot be ended.
-        self.stop().ok();
-    }
-}
-
-/// One worker without access log; channels in shared memory, as packaged.
-fn nginx_conf(folder: &Path, address: &str) -> Result<String> {
-    let folder = folder.display();
-    let module = nchan()?;
-    Ok(format!(
-        "load_module {module};
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-user root;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx-error.log crit;
-events {{ worker_connections 19000; }}
-http {{
-  access_log off;
-  tcp_nodelay on;
-  client_body_buffer_size 128k;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen {address} backlog=4096;
-    keepalive_requests 1000000;
-    location = /publish {{ nchan_publisher; nchan_channel_id bench; nchan_message_buffer_length 10; }}
-    location = /ws {{ nchan_subscriber websocket; nchan_channel_id bench; nchan_subscriber_first_message newest; }}
-    location = /sse {{ nchan_subscriber eventsource; nchan_channel_id bench; nchan_subscriber_first_message newest; }}
-  }}
-}}
-"
-    ))
 }
 
 fn median(reports: &[Value], pointer: &str) -> f64 {
@@ -776,12 +518,8 @@ mod tests {
         let plan = plan.expect("these are flags");
         assert_eq!(plan.servers, [Peer::Floor, Peer::Nchan]);
         assert_eq!(
-            (plan.viewers, plan.rates, plan.cores),
-            (
-                vec![1_000, 5_000],
-                vec![20],
-                ("2".to_owned(), "3".to_owned())
-            )
+            (plan.viewers, plan.rates, plan.pins.server, plan.pins.client),
+            (vec![1_000, 5_000], vec![20], "2".to_owned(), "3".to_owned())
         );
         assert!(parse(&words("--servers apache")).is_err());
         assert!(parse(&words("--rates 0")).is_err());

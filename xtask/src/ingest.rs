@@ -5,23 +5,21 @@
 //! ask are in `bench/`.
 
 use std::{
-    fs::{self, File},
-    net::{TcpListener, TcpStream},
+    fs,
+    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::shell;
+use crate::{
+    measured::{self, Pins, Server},
+    shell,
+};
 
-/// How long a server may take until it accepts connections.
-const START_DEADLINE: Duration = Duration::from_secs(20);
-/// How long a server may take to end in order before it is killed.
-const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// The past that questions are asked about.
 const PAST_SERIES: usize = 100;
 const PAST_STEP_MS: i64 = 15_000;
@@ -75,9 +73,8 @@ struct Plan {
     series: Vec<usize>,
     samples: usize,
     days: i64,
-    cores: (String, String),
+    pins: Pins,
     skip: Vec<String>,
-    priority: bool,
     build: bool,
 }
 
@@ -86,18 +83,10 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         println!("{HELP}");
         return Ok(());
     }
-    if !cfg!(target_os = "linux") {
-        bail!("this bench pins processes and reads /proc: it runs on Linux only");
-    }
     let mut plan = parse(arguments)?;
-    if shell::find("taskset").is_none() {
-        bail!("taskset, which pins a program to a core, is not on the PATH (package util-linux)");
-    }
+    measured::is_possible()?;
     if plan.build {
-        let mut build = shell::cargo();
-        build.args(["build", "--release", "--package", "pulseboard"]);
-        build.args(["--package", "pulseboard-bench"]);
-        shell::run(&mut build)?;
+        measured::build()?;
     }
     if plan.servers.contains(&Peer::Victoria) && shell::find("victoria-metrics").is_none() {
         println!("leaving victoria out: install the Debian package victoria-metrics to have it");
@@ -126,9 +115,8 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         series: vec![1_000, 100_000],
         samples: if quick { 1_500_000 } else { 4_000_000 },
         days: if quick { 3 } else { 30 },
-        cores: ("0".to_owned(), "1".to_owned()),
+        pins: Pins::default(),
         skip: Vec::new(),
-        priority: false,
         build: true,
     };
     if !quick {
@@ -142,7 +130,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         };
         match word.as_str() {
             "--quick" => {}
-            "--priority" => plan.priority = true,
+            "--priority" => plan.pins.priority = true,
             "--no-build" => plan.build = false,
             "--servers" => {
                 plan.servers = value()?
@@ -161,12 +149,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
             }
             "--samples" => plan.samples = value()?.parse()?,
             "--days" => plan.days = value()?.parse()?,
-            "--cores" => {
-                let (server, client) = value()?
-                    .split_once(',')
-                    .context("--cores needs two numbers, such as 0,1")?;
-                plan.cores = (server.to_owned(), client.to_owned());
-            }
+            "--cores" => plan.pins.set_cores(value()?)?,
             "--skip" => plan.skip = value()?.split(',').map(str::to_owned).collect(),
             other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
         }
@@ -310,7 +293,7 @@ fn measure_past(plan: &Plan) -> Result<()> {
             Peer::Fsync | Peer::Victoria => folder(*peer)?,
         };
         if *peer == Peer::Fsync {
-            let mut prefill = shell::command(program("ingest_prefill"));
+            let mut prefill = shell::command(measured::program("ingest_prefill"));
             prefill.arg("--data-dir").arg(&folder).args(flags(&past));
             let report: Value = serde_json::from_str(&shell::output(&mut prefill)?)?;
             let of = |pointer| number(&report, pointer);
@@ -323,7 +306,7 @@ fn measure_past(plan: &Plan) -> Result<()> {
                 of("/samples") / 1e6,
             );
         }
-        let server = Server::start(plan, *peer, &folder)?;
+        let server = Target::start(plan, *peer, &folder)?;
         if *peer == Peer::Victoria {
             let mut work = past.to_vec();
             work.push(("--path", "/api/v1/import/prometheus".to_owned()));
@@ -421,10 +404,6 @@ fn bytes_of(folder: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-fn program(name: &str) -> PathBuf {
-    shell::target().join("release").join(name)
-}
-
 /// A new folder for a server's data.
 fn folder(peer: Peer) -> Result<PathBuf> {
     let folder = shell::target().join("ingest").join(peer.name());
@@ -439,48 +418,35 @@ fn folder(peer: Peer) -> Result<PathBuf> {
 fn with_server(
     plan: &Plan,
     peer: Peer,
-    measure: impl FnOnce(&Server) -> Result<Value>,
+    measure: impl FnOnce(&Target) -> Result<Value>,
 ) -> Result<Value> {
     let folder = folder(peer)?;
-    let server = Server::start(plan, peer, &folder)?;
+    let server = Target::start(plan, peer, &folder)?;
     let report = measure(&server);
     drop(server);
     fs::remove_dir_all(&folder)?;
     report
 }
 
-/// `program`, on one core.
-fn pinned(plan: &Plan, core: &str, program: &Path) -> Command {
-    let mut command = if plan.priority {
-        let mut command = shell::command("nice");
-        command.args(["-n", "-15", "taskset"]);
-        command
-    } else {
-        shell::command("taskset")
-    };
-    command.args(["--cpu-list", core]).arg(program);
-    command
-}
-
-/// A server under measurement; it never outlives the measurement.
-struct Server {
-    child: Child,
+/// A server under measurement, and where it is.
+struct Target {
+    server: Server,
     address: String,
 }
 
-impl Server {
+impl Target {
     fn start(plan: &Plan, peer: Peer, folder: &Path) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut command = if peer == Peer::Victoria {
+        let command = if peer == Peer::Victoria {
             let program = shell::find("victoria-metrics").context("victoria-metrics has gone")?;
-            let mut command = pinned(plan, &plan.cores.0, &program);
+            let mut command = plan.pins.server(&program);
             command
                 .arg(format!("-httpListenAddr={address}"))
                 .arg(format!("-storageDataPath={}", folder.display()))
                 .args(["-retentionPeriod=1y", "-search.latencyOffset=0s"]);
             command
         } else {
-            let mut command = pinned(plan, &plan.cores.0, &shell::server_binary());
+            let mut command = plan.pins.server(&shell::server_binary());
             command
                 .env("RUST_LOG", "warn")
                 .env("DURABILITY", peer.name())
@@ -492,63 +458,20 @@ impl Server {
         let log = shell::target()
             .join("ingest")
             .join(format!("{}.log", peer.name()));
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .with_context(|| format!("`{}` could not be started", shell::describe(&command)))?;
-        let mut server = Self { child, address };
-        let deadline = Instant::now() + START_DEADLINE;
-        while TcpStream::connect(&server.address).is_err() {
-            if let Some(status) = server.child.try_wait()? {
-                bail!("it ended by itself ({status}); see {}", log.display());
-            }
-            if Instant::now() > deadline {
-                bail!("it did not listen within {START_DEADLINE:?}");
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(server)
+        let server = Server::start(command, &address, &log)?;
+        Ok(Self { server, address })
     }
 
     /// Runs the load client; its report.
     fn client(&self, plan: &Plan, work: &str, words: &[(&str, String)]) -> Result<Value> {
-        let mut client = pinned(plan, &plan.cores.1, &program("ingest_client"));
+        let mut client = plan.pins.client(&measured::program("ingest_client"));
         client
             .args(["--address", &self.address])
-            .args(["--pid", &self.child.id().to_string()])
+            .args(["--pid", &self.server.id().to_string()])
             .arg(work)
             .args(flags(words));
         let report = shell::output(&mut client)?;
         serde_json::from_str(&report).context("the load client's report")
-    }
-
-    /// Asks it to end, and makes it end where it does not.
-    fn stop(&mut self) -> Result<()> {
-        #[cfg(unix)]
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            use nix::{sys::signal, unistd::Pid};
-            // It may have ended already, which is as well.
-            signal::kill(Pid::from_raw(pid), signal::Signal::SIGTERM).ok();
-        }
-        let deadline = Instant::now() + STOP_DEADLINE;
-        while Instant::now() < deadline {
-            if self.child.try_wait()?.is_some() {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Nothing more can be done about one that cannot be ended.
-        self.stop().ok();
     }
 }
 
