@@ -4,15 +4,15 @@ use std::rc::Rc;
 
 use pulseboard_shared::limits;
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use crate::{
     chart::stage::Stage,
     components::{
         AggregateView, AlertFeed, Charts, ChatDrawer, Connected, Explore, FreshSeries, MetricCards,
-        OpenSeries, OperatorView, PageFooter, PageHeader, problem_panel,
+        Notices, OpenSeries, OperatorView, PageFooter, PageHeader, no_series_yet, problem_panel,
     },
-    hooks::{ConfigState, THEME_KEY, use_config, use_page, use_theme},
+    hooks::{ConfigState, THEME_KEY, use_config, use_page, use_selector, use_theme},
     net::feed::{Connection, View},
     platform,
     stores::{
@@ -52,8 +52,9 @@ pub fn App() -> Html {
     use_page();
     let view = use_selector(|view: &ViewStore| (view.page, Rc::clone(&view.asked)));
     let (page, asked) = (view.0, &view.1);
-    let (locked, identity) =
-        *use_selector(|store: &SessionStore| (store.is_locked(), store.identity()));
+    let (locked, settled, identity) = *use_selector(|store: &SessionStore| {
+        (store.is_locked(), store.is_settled(), store.identity())
+    });
     let talking = *use_selector(ChatStore::is_listening);
     let config = use_config();
 
@@ -84,7 +85,13 @@ pub fn App() -> Html {
         ConfigState::Ready(endpoint) => html! { <Connected {endpoint} /> },
         ConfigState::Failed(error) => problem_panel(error.what(), error.fix(), None),
     };
-    let view = match (page, &endpoint) {
+    // What may be asked: nothing before it is known whether there is a login.
+    let asked_of = endpoint.as_ref().filter(|_| settled && !locked);
+    let notices = asked_of.map(|endpoint| {
+        let refusals = matches!(page, Page::Explore | Page::Aggregate);
+        html! { <Notices key={identity} endpoint={endpoint.clone()} {refusals} /> }
+    });
+    let view = match (page, asked_of) {
         // Before a login there is nothing to see, and nothing that could be asked for.
         _ if locked => Html::default(),
         (Page::Operator, Some(endpoint)) => html! {
@@ -108,6 +115,8 @@ pub fn App() -> Html {
                 <AlertFeed />
                 if let Some(endpoint) = endpoint {
                     <FreshSeries key={identity} endpoint={endpoint.clone()} />
+                } else {
+                    { no_series_yet() }
                 }
             </>
         },
@@ -117,6 +126,7 @@ pub fn App() -> Html {
             <PageHeader endpoint={endpoint.clone()} />
             <main class={classes!("page-main", locked.then_some("is-locked"))}>
                 { connection }
+                { notices }
                 { view }
             </main>
             if let Some(endpoint) = endpoint.filter(|_| talking && !locked) {

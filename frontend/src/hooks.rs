@@ -10,7 +10,9 @@ mod use_metrics_socket;
 mod use_page;
 mod use_rooms_socket;
 mod use_seconds;
+mod use_selector;
 mod use_session;
+mod use_stack;
 mod use_theme;
 
 pub use use_alert_stream::use_alert_stream;
@@ -21,6 +23,8 @@ pub use use_metrics_socket::{Nudge, use_metrics_socket};
 pub use use_page::use_page;
 pub use use_rooms_socket::use_rooms_socket;
 pub use use_seconds::use_seconds;
+pub use use_selector::use_selector;
 pub use use_session::use_session;
+pub use use_stack::use_stack;
 pub(crate) use use_theme::THEME_KEY;
 pub use use_theme::use_theme;

@@ -34,6 +34,8 @@ extern "C" {
     fn open_now(kind: &str) -> u32;
     /// The next request to the server is answered with this text.
     fn answer(text: &str);
+    /// What the server says of what came in, and of its disk.
+    fn ingest(text: &str);
     /// The newest one opens.
     fn accept(kind: &str);
     /// The newest one receives an event.
@@ -346,14 +348,26 @@ async fn a_page_that_may_read_nothing_asks_for_a_token_and_tries_nothing() {
     let page = Page { root: root() };
     let app = yew::Renderer::<WholePage>::with_root(page.root.clone()).render();
     until("the login is shown", || page.text(".login h2") == "Log in").await;
-    until("nothing is open", || {
-        open_now("stream") + open_now("socket") == 0
+    TimeoutFuture::new(1_200).await;
+    assert_eq!(opened("socket"), "");
+    assert_eq!(opened("stream"), "");
+    assert_eq!(page.texts(".metric-card").len(), 0);
+    app.destroy();
+}
+
+#[wasm_bindgen_test]
+async fn a_disk_that_fails_is_said_on_the_page() {
+    install();
+    ingest(
+        r#"{"refused":{"too_old":3},"warning":"the history cannot be written (disk full); what comes is kept in memory alone"}"#,
+    );
+    let page = Page { root: root() };
+    let app = yew::Renderer::<WholePage>::with_root(page.root.clone()).render();
+    until("it is said", || {
+        page.text(".notice")
+            == "The history cannot be written (disk full); what comes is kept in memory alone"
     })
     .await;
-    let tried = lines(&opened("socket")).len();
-    TimeoutFuture::new(1_200).await;
-    assert_eq!(lines(&opened("socket")).len(), tried);
-    assert_eq!(page.texts(".metric-card").len(), 0);
     app.destroy();
 }
 

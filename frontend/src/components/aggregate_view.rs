@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use yew::prelude::*;
 
-use super::{refusals::use_refusals, segments::segments};
+use super::segments::segments;
 use crate::{
     format,
     hooks::{Heard, Kind, use_channel},
@@ -123,7 +123,6 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
     let update = use_force_update();
     let chosen = use_state(|| None::<String>);
     let window = use_state(|| 0_usize);
-    let refusals = use_refusals(endpoint);
 
     let name = {
         let known = aggregate.borrow();
@@ -175,22 +174,22 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
         <section class={classes!("aggregate", old.then_some("is-old"))} aria-label="Aggregate">
             <h2 class="visually-hidden">{ "Aggregate" }</h2>
             <p class="aggregate__state" role="status">{ state }</p>
-            { refusals }
             { match known.tallies.as_deref() {
                 None => Html::default(),
-                Some([]) => html! {
-                    <div class="explore__empty panel">
-                        <p>{ "Nothing tracked yet. This counts a first item:" }</p>
-                        <p class="push-hint"><code class="push-hint__line">
-                            { format!("curl -H 'content-type: application/json' -d '{{\"type\":\"page_view\",\"value\":1}}' '{}'", endpoint.http("/metrics/track")) }
-                        </code></p>
-                    </div>
-                },
                 Some(tallies) => html! {
                     <>
-                        <div class="aggregate__cards">
-                            { for tallies.iter().map(|tally| card(tally, tally.name == name, &on_choose)) }
-                        </div>
+                        if tallies.is_empty() {
+                            <div class="explore__empty panel">
+                                <p>{ "Nothing tracked yet. This counts a first item:" }</p>
+                                <p class="push-hint"><code class="push-hint__line">
+                                    { format!("curl -H 'content-type: application/json' -d '{{\"type\":\"page_view\",\"value\":1}}' '{}'", endpoint.http("/metrics/track")) }
+                                </code></p>
+                            </div>
+                        } else {
+                            <div class="aggregate__cards">
+                                { for tallies.iter().map(|tally| card(tally, tally.name == name, &on_choose)) }
+                            </div>
+                        }
                         <section class="aggregate__activity panel">
                             <div class="aggregate__head">
                                 <div>

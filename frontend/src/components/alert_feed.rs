@@ -3,12 +3,16 @@
 use gloo::timers::callback::Timeout;
 use uuid::Uuid;
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use super::alert_item::alert_item;
 use crate::{
+    hooks::{use_selector, use_stack},
     platform,
-    stores::{alert::AlertStore, connection::ConnectionStore},
+    stores::{
+        alert::{AlertStore, in_places},
+        connection::ConnectionStore,
+    },
 };
 
 /// New critical incidents are announced no more often than this; later ones are gathered.
@@ -63,6 +67,31 @@ pub fn AlertFeed() -> Html {
     let live = *use_selector(|store: &ConnectionStore| !store.view.connection.is_lost());
     let dispatch = use_dispatch::<AlertStore>();
     let announcement = use_announcement();
+    let list = use_node_ref();
+    use_stack(&list, !entries.is_empty());
+
+    // While the reader points at the list it keeps its order: what is about to be dismissed does
+    // not move away from under the pointer. What is new comes below.
+    let pointed = use_state_eq(|| false);
+    let places = use_mut_ref(Vec::<Uuid>::new);
+    if !*pointed {
+        places.borrow_mut().clear();
+    }
+    let shown = in_places(&entries, &places.borrow());
+    places.replace(shown.iter().map(|entry| entry.incident).collect());
+    {
+        // A list that is gone does not tell that the pointer has left it.
+        let pointed = pointed.setter();
+        use_effect_with(shown.is_empty(), move |gone| {
+            if *gone {
+                pointed.set(false);
+            }
+        });
+    }
+    let point = |at: bool| {
+        let pointed = pointed.setter();
+        Callback::from(move |_: PointerEvent| pointed.set(at))
+    };
 
     let on_dismiss = use_callback(dispatch.clone(), |incident: Uuid, dispatch| {
         dispatch.reduce_mut(|alerts| alerts.dismiss(incident));
@@ -105,8 +134,16 @@ pub fn AlertFeed() -> Html {
                     </p>
                 </div>
             } else {
-                <ol class="alert-feed__list" tabindex="0" aria-label="Alerts, active ones first">
-                    { for entries.iter().map(|entry| alert_item(entry, &on_dismiss)) }
+                <ol
+                    ref={list}
+                    class="alert-feed__list"
+                    tabindex="0"
+                    aria-label="Alerts, active ones first"
+                    onpointerenter={point(true)}
+                    onpointerleave={point(false)}
+                    onpointercancel={point(false)}
+                >
+                    { for shown.iter().map(|entry| alert_item(entry, &on_dismiss)) }
                 </ol>
             }
             <p class="visually-hidden" role="alert">{ announcement }</p>

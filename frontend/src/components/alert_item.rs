@@ -42,7 +42,7 @@ pub(super) fn alert_item(entry: &Entry, on_dismiss: &Callback<Uuid>) -> Html {
             )}
         >
             <div class="alert__head">
-                <span class="severity">{ entry.severity.as_str().to_uppercase() }</span>
+                <span class="severity">{ entry.severity.as_str().to_ascii_uppercase() }</span>
                 <span class="time">{ started }</span>
             </div>
             <p class="message">{ AttrValue::from(Rc::clone(&entry.message)) }</p>

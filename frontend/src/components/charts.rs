@@ -2,11 +2,12 @@
 
 use pulseboard_shared::BUILT_IN;
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use super::{LiveChart, toolbar::use_toolbar};
 use crate::{
     chart::stage::Stage,
+    hooks::use_selector,
     stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
 };
 

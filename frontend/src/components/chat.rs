@@ -4,11 +4,11 @@
 use pulseboard_shared::{limits, protocol::rooms::check_channel};
 use web_sys::{Element, HtmlElement, HtmlInputElement};
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use crate::{
     format,
-    hooks::{Heard, Kind, use_channel},
+    hooks::{Heard, Kind, use_channel, use_selector},
     net::{config::Endpoint, link::Standing},
     platform,
     stores::chat::{ChatStore, Line, Say, Speaker},

@@ -2,7 +2,7 @@
 //! server asks for one, else with what is wrong.
 
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use super::{
     LoginCard,
@@ -10,7 +10,7 @@ use super::{
     problem_panel::problem_panel,
 };
 use crate::{
-    hooks::{use_alert_stream, use_metrics_socket, use_rooms_socket, use_session},
+    hooks::{use_alert_stream, use_metrics_socket, use_rooms_socket, use_selector, use_session},
     net::{
         config::Endpoint,
         feed::{Connection, View},
@@ -27,13 +27,18 @@ pub struct Props {
     pub endpoint: Endpoint,
 }
 
-/// See the module. Streams are opened while the session is still asked for: most pages need no
-/// login, and should not wait for an answer that says so.
+/// See the module. Streams wait for the session: one way to the server and back, against attempts
+/// that a server with a login would only refuse.
 #[component]
 pub fn Connected(Props { endpoint }: &Props) -> Html {
     use_session(endpoint);
-    let (needed, shown, identity) = *use_selector(|store: &SessionStore| {
-        (store.is_locked(), store.login_shown(), store.identity())
+    let (needed, settled, shown, identity) = *use_selector(|store: &SessionStore| {
+        (
+            store.is_locked(),
+            store.is_settled(),
+            store.login_shown(),
+            store.identity(),
+        )
     });
     let connection = use_dispatch::<ConnectionStore>();
     use_effect_with(needed, move |needed| {
@@ -57,7 +62,7 @@ pub fn Connected(Props { endpoint }: &Props) -> Html {
             if shown {
                 <LoginCard endpoint={endpoint.clone()} />
             }
-            if !needed {
+            if settled && !needed {
                 // Streams of somebody else are not continued but opened anew.
                 <Streams key={identity} endpoint={endpoint.clone()} />
             }

@@ -2,10 +2,10 @@
 //! figures arrive.
 
 use yew::prelude::*;
-use yewdux::prelude::use_selector;
 
 use crate::{
     format,
+    hooks::use_selector,
     net::feed::Connection,
     platform,
     stores::{connection::ConnectionStore, stats::StatsStore},

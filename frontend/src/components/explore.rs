@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use gloo::{events::EventListener, timers::callback::Timeout, utils::window};
 use wasm_bindgen::JsCast;
-use web_sys::{HtmlElement, HtmlInputElement};
+use web_sys::{Element, HtmlElement, HtmlInputElement};
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
-use super::{push_hint::use_push_hint, refusals::use_refusals, series_link};
+use super::{push_hint::use_push_hint, series_link};
 use crate::{
     format,
-    hooks::{use_answer, use_seconds},
+    hooks::{use_answer, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
         json::Json,
@@ -117,29 +117,29 @@ fn row(series: &Series, now_ms: f64) -> Html {
     }
 }
 
-/// Moves the focus along the names of the list.
+/// Moves the focus from the search along the names of the list, and back.
 fn walk(event: &KeyboardEvent) {
     let forward = match event.key().as_str() {
         "ArrowDown" => true,
         "ArrowUp" => false,
         _ => return,
     };
-    let Some(row) = event
+    let Some(target) = event
         .target()
         .and_then(|target| target.dyn_into::<HtmlElement>().ok())
-        .and_then(|target| target.closest(".series-row").ok().flatten())
     else {
         return;
     };
-    let next = if forward {
-        row.next_element_sibling()
-    } else {
-        row.previous_element_sibling()
+    let within = |of: Option<Element>, what| of?.query_selector(what).ok().flatten();
+    let whole = || target.closest(".explore").ok().flatten();
+    let next = match target.closest(".series-row").ok().flatten() {
+        Some(row) if forward => within(row.next_element_sibling(), "a"),
+        Some(row) => within(row.previous_element_sibling(), "a")
+            .or_else(|| within(whole(), ".explore__search")),
+        None if forward => within(whole(), ".series-row a"),
+        None => None,
     };
-    if let Some(link) = next
-        .and_then(|row| row.query_selector("a").ok().flatten())
-        .and_then(|link| link.dyn_into::<HtmlElement>().ok())
-    {
+    if let Some(link) = next.and_then(|link| link.dyn_into::<HtmlElement>().ok()) {
         event.prevent_default();
         // Fails only for what cannot be focused.
         drop(link.focus());
@@ -201,7 +201,6 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     let field = use_node_ref();
     use_slash(&field);
     let hint = use_push_hint(endpoint);
-    let refusals = use_refusals(endpoint);
 
     {
         let (search, pages) = (search.setter(), pages.setter());
@@ -262,7 +261,7 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
         place(pages.len() * PAGE_SIZE, list.len(), matched, total)
     };
     html! {
-        <section class="explore" aria-label="Explore">
+        <section class="explore" aria-label="Explore" onkeydown={|event: KeyboardEvent| walk(&event)}>
             <div class="explore__head">
                 <h2>{ "Series" }</h2>
                 <input
@@ -278,7 +277,6 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
                 />
                 <span class="explore__place" role="status">{ words }</span>
             </div>
-            { refusals }
             if let Some(problem) = &answer.problem {
                 <p class="explore__problem" role="alert">
                     { format!("The list could not be refreshed: {}", problem.in_words()) }
@@ -296,7 +294,7 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
                 </div>
             }
             if !list.is_empty() {
-                <ol class="series-list panel" onkeydown={|event: KeyboardEvent| walk(&event)}>
+                <ol class="series-list panel">
                     { for list.iter().map(|series| row(series, now_ms)) }
                 </ol>
             }

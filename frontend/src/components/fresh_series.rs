@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use super::{
     push_hint::use_push_hint,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     format,
-    hooks::{use_answer, use_seconds},
+    hooks::{use_answer, use_seconds, use_selector},
     net::config::Endpoint,
     platform,
     stores::{
@@ -77,20 +77,37 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
                 }
             </div>
             if fresh.is_empty() {
-                // Its place is taken from the beginning, so that nothing moves once it is known.
-                <div class="fresh__empty">
-                    if listed {
-                        <p>{ "Nothing pushed yet. This makes a chart appear here:" }</p>
-                        { hint }
-                    } else {
-                        <p>{ "Loading…" }</p>
-                    }
-                </div>
+                { empty(listed.then_some(hint)) }
             } else {
                 <div class="fresh__tiles">
                     { for fresh.iter().map(|fresh| tile(fresh, now_ms, lost)) }
                 </div>
             }
+        </section>
+    }
+}
+
+/// In the place of tiles: how to have one, or that it is not known yet whether there are any.
+fn empty(hint: Option<Html>) -> Html {
+    html! {
+        <div class="fresh__empty">
+            if let Some(hint) = hint {
+                <p>{ "Nothing pushed yet. This makes a chart appear here:" }</p>
+                { hint }
+            } else {
+                <p>{ "Loading…" }</p>
+            }
+        </div>
+    }
+}
+
+/// The same section before anything can be asked: its place is taken from the beginning, so that
+/// nothing moves once it is known what is in it.
+pub(crate) fn no_series_yet() -> Html {
+    html! {
+        <section class="fresh" aria-label="Pushed series">
+            <div class="fresh__head"><h2>{ "Pushed series" }</h2></div>
+            { empty(None) }
         </section>
     }
 }

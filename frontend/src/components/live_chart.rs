@@ -4,7 +4,6 @@
 use pulseboard_shared::{BuiltIn, DefaultRule, Severity};
 use web_sys::{Element, HtmlCanvasElement, HtmlElement};
 use yew::prelude::*;
-use yewdux::prelude::{use_selector, use_selector_with_deps};
 
 use crate::{
     chart::{
@@ -12,8 +11,9 @@ use crate::{
         stage::{Parts, Stage, Step},
     },
     format,
+    hooks::use_selector,
     stores::{
-        stats::{Card, StatsStore},
+        stats::{Card, SameCards},
         view::ViewStore,
     },
 };
@@ -77,10 +77,7 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
         .as_ref()
         .clone();
 
-    let summary = use_selector_with_deps(
-        |stats: &StatsStore, metric| SummaryKey(*metric, stats.select_card(*metric)),
-        metric,
-    );
+    let cards = use_selector(SameCards::of);
     let range = *use_selector(|view: &ViewStore| view.range);
 
     {
@@ -156,7 +153,7 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
     };
 
     let title = format::chart_title(metric);
-    let SummaryKey(_, card) = *summary;
+    let card = cards.0[metric.index()];
     html! {
         <figure class={classes!("chart", format!("chart--{}", format::slug(metric)))}>
             <figcaption class="chart__head">
@@ -194,18 +191,6 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
                 ></div>
             </div>
         </figure>
-    }
-}
-
-/// What the summary is made from, compared by its bits (a missing figure equals itself).
-#[derive(Clone, Copy)]
-struct SummaryKey(BuiltIn, Card);
-
-impl PartialEq for SummaryKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-            && self.1.current.to_bits() == other.1.current.to_bits()
-            && self.1.stats == other.1.stats
     }
 }
 

@@ -4,9 +4,10 @@ use pulseboard_shared::Role;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use crate::{
+    hooks::use_selector,
     net::{config::Endpoint, fetch, json::quote, refusal::Refusal},
     platform,
     stores::session::{Session, SessionStore},

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use gloo::utils::window;
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use super::{
     segments::segments,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     chart::trace::LINES_MAX,
     format,
-    hooks::{use_answer, use_seconds},
+    hooks::{use_answer, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
         json::Json,

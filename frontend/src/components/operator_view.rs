@@ -3,11 +3,11 @@
 use pulseboard_shared::protocol::operator::Figures;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use crate::{
     format,
-    hooks::{Channel, Heard, Kind, use_channel},
+    hooks::{Channel, Heard, Kind, use_channel, use_selector},
     net::{
         config::Endpoint,
         json::{Json, quote},

@@ -1,10 +1,10 @@
 //! What the figures are made of: interval, window, what arrived, how and how fast, time zone.
 
 use yew::prelude::*;
-use yewdux::prelude::use_selector;
 
 use crate::{
     format,
+    hooks::use_selector,
     net::feed::Counts,
     platform,
     stores::{
@@ -24,9 +24,9 @@ fn received(counts: &Counts) -> String {
     format!("{ticks} received · {} lost{merged}", counts.lost)
 }
 
-/// Such as `38 / 61 ms`.
+/// Such as `p50 38 · p99 61 ms`.
 fn pair(of: Percentiles) -> String {
-    format!("{} / {} ms", of.p50, of.p99)
+    format!("p50 {} · p99 {} ms", of.p50, of.p99)
 }
 
 /// From sampled to painted; with the pointer or the keyboard on it, where that time went.
@@ -41,7 +41,7 @@ fn use_freshness() -> Html {
             { "Sample to paint " }
             <span class="freshness__figures">{ pair(summary.total) }</span>
             <span class="freshness__split" id="freshness-split" role="tooltip">
-                <span class="freshness__title">{ "Half of the ticks / 99 of 100, last 2 min" }</span>
+                <span class="freshness__title">{ "From sample to paint, last 2 min" }</span>
                 { for stretches.map(|(name, of)| html! {
                     <span class="freshness__stretch">
                         <span>{ *name }</span>

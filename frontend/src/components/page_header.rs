@@ -1,11 +1,11 @@
 //! The top of every view: name, views, state, chat, who the reader is, theme.
 
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use super::{chat::use_chat_button, connection_status::use_connection_status, segments::segments};
 use crate::{
-    hooks::THEME_KEY,
+    hooks::{THEME_KEY, use_selector},
     net::{config::Endpoint, fetch},
     platform,
     stores::{

@@ -48,9 +48,16 @@ pub struct Props {
 }
 
 /// What holds a track.
-pub trait Shown: std::fmt::Debug {
+pub trait Shown {
     /// The track.
     fn track(&self) -> &Track;
+}
+
+impl std::fmt::Debug for dyn Shown {
+    /// Not what is in it: that would bring the printing of floats, 13 KB, into the page.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown")
+    }
 }
 
 impl PartialEq for Props {
@@ -178,8 +185,12 @@ pub fn SeriesChart(props: &Props) -> Html {
     {
         let (area, canvas, track) = (area.clone(), canvas.clone(), Rc::clone(&track));
         let (cursor, stale) = (*cursor, props.stale);
-        // After each rendering: that is when something has changed.
+        // After each rendering: that is when something has changed. Nobody sees a hidden tab;
+        // `use_seconds` renders anew once it is in front.
         use_effect(move || {
+            if platform::hidden() {
+                return;
+            }
             if let (Some(area), Some(canvas)) =
                 (area.cast::<Element>(), canvas.cast::<HtmlCanvasElement>())
             {

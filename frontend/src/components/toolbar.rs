@@ -1,13 +1,14 @@
 //! What governs the time axis of all charts: range and pause; and the badge of the last recovery.
 
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
 use super::segments::segments;
 use crate::{
     app::RANGE_KEY,
     chart::stage::Stage,
     format,
+    hooks::use_selector,
     net::feed::Recovery,
     platform,
     stores::{

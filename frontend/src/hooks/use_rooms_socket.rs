@@ -4,12 +4,9 @@ use std::{cell::RefCell, rc::Rc};
 
 use gloo::render::{AnimationFrame, request_animation_frame};
 use yew::prelude::*;
-use yewdux::{
-    Dispatch,
-    prelude::{use_dispatch, use_selector},
-};
+use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{Heard as Came, Kind, use_channel};
+use super::{Heard as Came, Kind, use_channel, use_selector};
 use crate::{
     net::{
         config::Endpoint,

@@ -2,8 +2,9 @@
 
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
-use yewdux::prelude::{use_dispatch, use_selector};
+use yewdux::prelude::use_dispatch;
 
+use super::use_selector;
 use crate::{
     net::{config::Endpoint, fetch},
     stores::session::{Session, SessionStore},

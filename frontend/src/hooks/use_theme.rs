@@ -5,8 +5,8 @@ use gloo::{
     utils::{document_element, window},
 };
 use yew::prelude::*;
-use yewdux::prelude::use_selector;
 
+use super::use_selector;
 use crate::{
     chart::stage::Stage,
     platform,

@@ -271,6 +271,18 @@ impl std::ops::Deref for Entries {
     }
 }
 
+/// The same entries, those that have a place in that order, the others behind them as they are.
+#[must_use]
+pub fn in_places(entries: &[Rc<Entry>], places: &[Uuid]) -> Vec<Rc<Entry>> {
+    let placed = places
+        .iter()
+        .filter_map(|place| entries.iter().find(|entry| entry.incident == *place));
+    let others = entries
+        .iter()
+        .filter(|entry| !places.contains(&entry.incident));
+    placed.chain(others).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use pulseboard_shared::{Labels, Timestamp};
@@ -379,6 +391,29 @@ mod tests {
         assert_eq!(entries[0].incident, Uuid::from_u128(59));
         assert_eq!(entries.last().map(|entry| entry.is_firing()), Some(false));
         assert_eq!(store.select_firing(), ALERTS_SHOWN_MAX - 1);
+    }
+
+    #[test]
+    fn a_list_that_is_pointed_at_keeps_its_order() {
+        let mut store = after(&[firing(7, 1_000), firing(8, 1_000), firing(9, 1_000)]);
+        let order = |store: &AlertStore, places: &[Uuid]| -> Vec<u128> {
+            let entries = in_places(&store.select_entries(), places);
+            entries
+                .iter()
+                .map(|entry| entry.incident.as_u128())
+                .collect()
+        };
+        let places = [8, 7, 9].map(Uuid::from_u128);
+        assert_eq!(order(&store, &places), [8, 7, 9]);
+        store.apply(&resolved(8, 2_000));
+        store.dismiss(Uuid::from_u128(7));
+        store.apply(&firing(6, 3_000));
+        assert_eq!(order(&store, &places), [8, 9, 6], "what is new comes below");
+        assert_eq!(
+            order(&store, &[]),
+            [6, 9, 8],
+            "nobody points at it any more"
+        );
     }
 
     #[test]

@@ -39,6 +39,8 @@ impl Session {
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct SessionStore {
     session: Option<Session>,
+    /// The server was asked for the first time, and has answered or will not.
+    settled: bool,
     /// Grows when what is known may not hold any more.
     doubts: u64,
     /// Grows when the page is somebody else: streams opened before are not theirs.
@@ -65,11 +67,13 @@ impl SessionStore {
             self.thrown_out = false;
         }
         self.session = Some(session);
+        self.settled = true;
         self.leaving = false;
     }
 
     /// The server did not say; the connection's own diagnosis says what is wrong.
     pub const fn learn_nothing(&mut self) {
+        self.settled = true;
         self.leaving = false;
     }
 
@@ -124,6 +128,13 @@ impl SessionStore {
         self.leaving || self.login_needed()
     }
 
+    /// Whether it is known if anything can be read; before that nothing is tried, since it could
+    /// only be refused.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// The login is to be shown.
     #[must_use]
     pub fn login_shown(&self) -> bool {
@@ -164,7 +175,9 @@ mod tests {
         let learn = |role, anonymous| {
             dispatch.reduce_mut(|store| store.learn(session(role, anonymous)));
         };
+        assert!(!dispatch.get().is_settled());
         learn(Role::None, true);
+        assert!(dispatch.get().is_settled());
         assert_eq!(
             dispatch.get().identity(),
             0,
@@ -184,6 +197,13 @@ mod tests {
         learn(Role::Viewer, true);
         assert!(!dispatch.get().is_locked());
         assert!(!dispatch.get().login_reason().contains("no longer"));
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_is_tried_all_the_same() {
+        let mut store = SessionStore::default();
+        store.learn_nothing();
+        assert!(store.is_settled() && !store.is_locked());
     }
 
     #[test]

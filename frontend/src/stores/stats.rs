@@ -36,6 +36,28 @@ pub struct Card {
     pub stats: Stats,
 }
 
+/// All cards, in the order of [`pulseboard_shared::BUILT_IN`], compared by their bits: a figure that is not a number
+/// equals itself, so that cards without figures are not rendered again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct SameCards(pub [Card; COLUMNS]);
+
+impl SameCards {
+    /// As they are now.
+    #[must_use]
+    pub const fn of(stats: &StatsStore) -> Self {
+        Self(stats.cards)
+    }
+}
+
+impl PartialEq for SameCards {
+    fn eq(&self, other: &Self) -> bool {
+        let mut pairs = self.0.iter().zip(&other.0);
+        pairs.all(|(one, other)| {
+            one.current.to_bits() == other.current.to_bits() && one.stats == other.stats
+        })
+    }
+}
+
 #[derive(Debug)]
 struct Data {
     ring: Ring,

@@ -2,6 +2,7 @@
 
 let fakes = { socket: [], stream: [], rooms: [] };
 let answers = [];
+let ingested;
 
 class Fake extends EventTarget {
   constructor(kind, address) {
@@ -20,6 +21,7 @@ const newest = (kind) => fakes[kind].at(-1);
 export function install() {
   fakes = { socket: [], stream: [], rooms: [] };
   answers = [];
+  ingested = "{}";
   be("admin", true);
   window.WebSocket = class extends Fake {
     // The rooms' socket is beside what the tests are about.
@@ -31,6 +33,7 @@ export function install() {
   window.fetch = (address) => Promise.resolve(new Response(
     address.endsWith("config.json") ? '{"backend":"http://fake.test"}'
       : address.endsWith("/api/session") ? JSON.stringify(session)
+      : address.endsWith("/api/v1/ingest") ? ingested
       : address.includes("/api/v1/") ? "{}"
       : answers.shift() ?? "[]",
   ));
@@ -45,6 +48,9 @@ export function be(role, anonymous) {
 
 // What the next request to the server is answered.
 export function answer(text) { answers.push(text); }
+
+// What the server says of what came in, and of its disk.
+export function ingest(text) { ingested = text; }
 
 export const opened = (kind) => fakes[kind].map((fake) => fake.address).join("\n");
 export const open_now = (kind) => fakes[kind].filter((fake) => fake.isOpen).length;

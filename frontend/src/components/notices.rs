@@ -1,0 +1,144 @@
+//! What a reader should know of what comes in and how safe it is: a disk that fails, damage that
+//! was found, samples that were refused. Nothing is dropped in silence.
+
+use yew::prelude::*;
+
+use crate::{
+    format,
+    hooks::{use_answer, use_selector},
+    net::{config::Endpoint, json::Json},
+    stores::connection::ConnectionStore,
+};
+
+/// Asked for this often where refusals are shown, which somebody looks at who sends.
+const EVERY_MS: u32 = 10_000;
+
+/// Elsewhere: a disk fails seldom, and each open page asks.
+const EVERY_MS_ELSEWHERE: u32 = 30_000;
+
+/// Props of [`Notices`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is.
+    pub endpoint: Endpoint,
+    /// Refused samples are told, too.
+    pub refusals: bool,
+}
+
+/// Such as `Refused 15 samples: 12 too old, 3 bad name`; `None` when nothing was.
+fn refused(json: &Json) -> Option<String> {
+    let mut all = 0.0;
+    let mut reasons = Vec::new();
+    for (reason, count) in json.get("refused").entries() {
+        let count = count.number().filter(|count| *count > 0.0);
+        if let Some(count) = count {
+            all += count;
+            reasons.push(format!(
+                "{} {}",
+                format::plain(count),
+                format::spaced(reason)
+            ));
+        }
+    }
+    (all > 0.0).then(|| {
+        let samples = if all == 1.0 { "sample" } else { "samples" };
+        format!(
+            "Refused {} {samples}: {}",
+            format::plain(all),
+            reasons.join(", ")
+        )
+    })
+}
+
+/// What the server says of its disk, as a sentence.
+fn disk(json: &Json) -> Option<String> {
+    let mut words = json.get("warning").text()?.to_owned();
+    words.get_mut(..1)?.make_ascii_uppercase();
+    Some(words)
+}
+
+/// What was found damaged when the server started: the first, and how many more.
+fn damage(json: &Json) -> Option<String> {
+    let complaints = json.get("complaints").list();
+    let first = complaints.first()?.text()?;
+    let more = match complaints.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Some(format!(
+        "The history was damaged; what could be read is here. {first}{more}"
+    ))
+}
+
+/// See the module.
+#[component]
+pub fn Notices(props: &Props) -> Html {
+    let recoveries = *use_selector(|store: &ConnectionStore| store.recoveries);
+    let every_ms = if props.refusals {
+        EVERY_MS
+    } else {
+        EVERY_MS_ELSEWHERE
+    };
+    let answer = use_answer(
+        &props.endpoint,
+        "/api/v1/ingest".into(),
+        every_ms,
+        recoveries,
+    );
+    let Some(json) = answer.json.as_ref() else {
+        return Html::default();
+    };
+    let notice = |class: &'static str, role: &'static str, words: String| {
+        html! { <p class={classes!("notice", class)} {role}>{ words }</p> }
+    };
+    html! {
+        <>
+            { disk(json).map(|words| notice("notice--disk", "alert", words)) }
+            { damage(json).map(|words| notice("notice--damage", "status", words)) }
+            { refused(json).filter(|_| props.refusals).map(|words| notice("refusals", "status", words)) }
+        </>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        Json::parse(text).expect("JSON")
+    }
+
+    #[test]
+    fn names_each_reason() {
+        let words = |text: &str| refused(&json(text));
+        assert_eq!(words(r#"{"accepted":9,"refused":{}}"#), None);
+        assert_eq!(words(r#"{"accepted":9,"refused":{"too_old":0}}"#), None);
+        assert_eq!(
+            words(r#"{"accepted":9,"refused":{"too_old":12,"bad_name":3}}"#),
+            Some("Refused 15 samples: 12 too old, 3 bad name".into())
+        );
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_said() {
+        assert_eq!(disk(&json(r#"{"accepted":9}"#)), None);
+        assert_eq!(
+            disk(&json(r#"{"warning":"the history cannot be written"}"#)),
+            Some("The history cannot be written".into())
+        );
+    }
+
+    #[test]
+    fn damage_is_said() {
+        assert_eq!(damage(&json("{}")), None);
+        assert_eq!(
+            damage(&json(r#"{"complaints":["log/7 is cut off at 12"]}"#)),
+            Some(
+                "The history was damaged; what could be read is here. log/7 is cut off at 12"
+                    .into()
+            )
+        );
+        let two = damage(&json(r#"{"complaints":["a","b"]}"#));
+        assert!(two.is_some_and(|words| words.ends_with("a (and 1 more)")));
+    }
+}
