@@ -41,7 +41,11 @@ impl Server {
             tokens: String::new(),
             folder: tempfile::tempdir()?,
         };
-        server.restart().await?;
+        if server.restart().await.is_err() {
+            // Somebody else may have taken the port between its being found free and now.
+            server.port = free_port()?;
+            server.restart().await?;
+        }
         Ok(server)
     }
 

@@ -78,14 +78,17 @@ async fn views_are_accessible(look: Look) -> Result<()> {
     let item = r#"{"type":"page_view","value":1}"#;
     server.post("/metrics/track", item).await?;
     server.post("/push", "queue_depth 1").await?;
-    for (view, shown) in [
-        ("#/", "queue_depth"),
-        ("#/explore", "queue_depth"),
-        ("#/explore?match=queue_depth&range=1h", "kept as"),
-        ("#/aggregate", "page view"),
-        ("#/operator", "Threshold"),
-    ] {
-        visit(&format!("{}/{view}", server.url()), look, async |page| {
+    visit(&server.url(), look, async |page| {
+        for (view, shown) in [
+            ("#/", "queue_depth"),
+            ("#/explore", "queue_depth"),
+            ("#/explore?match=queue_depth&range=1h", "kept as"),
+            ("#/aggregate", "page view"),
+            ("#/operator", "Threshold"),
+        ] {
+            page.goto(&format!("{}/{view}", server.url())).await?;
+            // Anew, or the chat would still be open.
+            page.reload().await?;
             page.shows(shown).await?;
             let found = findings(page).await?;
             ensure!(found.is_empty(), "{view}: {}", found.join("\n"));
@@ -97,11 +100,10 @@ async fn views_are_accessible(look: Look) -> Result<()> {
                 "{view} and the chat: {}",
                 found.join("\n")
             );
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -118,8 +120,6 @@ async fn every_view_on_a_phone_is_accessible() -> Result<()> {
 async fn the_login_is_accessible() -> Result<()> {
     let server = Server::start(&["--source", "simulator", "--anonymous-role", "none"]).await?;
     visit(&server.url(), Look::PHONE, async |page| {
-        page.expects_errors("401");
-        page.expects_errors("WebSocket connection to");
         page.shows("Log in").await?;
         let found = findings(page).await?;
         ensure!(found.is_empty(), "{}", found.join("\n"));

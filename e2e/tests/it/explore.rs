@@ -45,8 +45,8 @@ async fn a_search_leads_to_a_chart_that_goes_on() -> Result<()> {
                 Ok((page.text(".open-series__now .value").await? == "77").then_some(()))
             })
             .await?;
-            page.hover(".chart-area", 0.995).await?;
             eventually("VALUE at TIME", SOON, async || {
+                page.hover(".chart-area", 0.995).await?;
                 let text = page.text(".chart__reading").await?;
                 Ok(text.contains(" at ").then_some(()))
             })

@@ -18,12 +18,12 @@ async fn log_in(page: &Page, token: &str) -> Result<()> {
     page.click(".login button[type=submit]").await
 }
 
-/// Refused, let in, out again, and not tried in between.
+/// Refused, let in, out again, and nothing tried in between: a refused attempt would be an error
+/// in the console.
 async fn whole_story(page: &Page) -> Result<()> {
-    // What a browser writes by itself about the first attempt and the wrong token.
-    page.expects_errors("WebSocket connection to");
-    page.expects_errors("401 (Unauthorized)");
     asks_for_a_token(page).await?;
+    // What a browser writes by itself about the wrong token.
+    page.expects_errors("401 (Unauthorized)");
     ensure!(!page.is_live().await?);
     log_in(page, "wrong").await?;
     page.shows("This token is not known here").await?;
