@@ -144,6 +144,27 @@ fn decimal(value: f64, power: f64) -> Option<i64> {
     ((rounded / power).to_bits() == value.to_bits()).then_some(rounded as i64)
 }
 
+/// The smallest scale at which all of `values` are short decimals, if there is one.
+pub(crate) fn shared_scale(values: impl Iterator<Item = f64> + Clone) -> Option<u8> {
+    let fits = |power: &f64| values.clone().all(|value| decimal(value, *power).is_some());
+    POWERS
+        .iter()
+        .position(fits)
+        .and_then(|scale| u8::try_from(scale).ok())
+}
+
+/// `value` in units of `10^-scale`, at which it is a short decimal.
+pub(crate) fn to_integer(value: f64, scale: u8) -> i64 {
+    let power = POWERS.get(usize::from(scale)).copied().unwrap_or(1.0);
+    decimal(value, power).unwrap_or_default()
+}
+
+/// What [`to_integer`] was given; `None` for no scale of ours.
+pub(crate) fn from_decimal(integer: i64, scale: u8) -> Option<f64> {
+    let power = POWERS.get(usize::from(scale))?;
+    Some(integer as f64 / power)
+}
+
 /// The smallest scale at which `value` is a short decimal, if it is one.
 pub(crate) fn decimal_scale(value: f64) -> Option<usize> {
     POWERS

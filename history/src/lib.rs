@@ -64,9 +64,9 @@
 //! | a sample in a record of 500: building, appending | 8–17 ns, 4–6 ns |
 //! | replay of 10 million samples (100 MB), with a sink that counts | 27–37 ms |
 //! | sealing 900 samples each of 1 000 / 100 000 series | 35–68 ms / 3.5–4.3 s: 39–75 ns a sample, half a percent of one core |
-//! | rolling up and merging one series and hour of 3 600 samples | 94–120 µs |
+//! | rolling up and merging one series and hour of 3 600 samples | 87–120 µs |
 //! | 24 h of one series by the minute | 0.1 ms |
-//! | 30 d of 100 series by 5 minutes (864 000 buckets) | 42–58 ms |
+//! | 30 d of 100 series by 5 minutes (864 000 buckets) | 40–58 ms |
 //! | 48 h of one series raw at 10 s (17 280 samples) | 0.4 ms |
 //! | resident memory: open and empty, and after 48 h of 100 series at 1 s | + 1.6 MB, + 10 MB with a cache of 8 MB |
 //!
@@ -82,8 +82,9 @@
 //! | mostly constant | 0.24 | 0.22 | 0.62 | 1.57 |
 //! | random walk with all bits of an f64 | 6.52 | 6.73 | 8.27 | 9.00 |
 //!
-//! A bucket takes 5 to 6 bytes at 10 s and up to 10 at 1 h, where sums and extremes have more
-//! digits.
+//! A bucket of one sample takes what the sample takes: 1.1 bytes. One of ten samples takes 5 bytes,
+//! and up to 8 at 1 h, where sums and extremes have more digits. All resolutions together take
+//! 1.14 bytes for each sample at 1 s, and 2.98 at 15 s (see `docs/BENCHMARKS.md` for the data).
 
 pub mod log;
 
