@@ -4,12 +4,15 @@
 //! key ──hash──▶ shard (upper bits) ──▶ index ──▶ slot: entry with its window
 //! ```
 //!
+//! The index has some bits of each hash beside the slot, so that nearly always only the entry that
+//! is looked for is read at all.
+//!
 //! A shard's lock is held for the rows of one body that fall into it, or to copy what a reader
 //! needs; nobody unpacks or waits under it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hashbrown::{HashTable, hash_table::Entry as Place};
+use hashbrown::{HashTable, hash_table::Entry as Bucket};
 use parking_lot::Mutex;
 use pulseboard_history::SeriesId;
 use pulseboard_series::{KeyRef, Kind};
@@ -111,9 +114,22 @@ impl Entry {
     }
 }
 
+/// Where an entry is, as the index has it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// See [`tag`].
+    tag: u32,
+    slot: u32,
+}
+
+/// Bits of a hash that tell nearly all entries of a bucket apart; the index uses the lower ones.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     entries: Slab<Entry>,
 }
 
@@ -153,12 +169,35 @@ impl Table {
 impl Shard {
     /// The entry of this tenant and key, if it is there.
     pub(crate) fn find(&self, tenant: u32, hash: u64, key: &[u8]) -> Option<usize> {
-        let slot = self.index.find(hash, |slot| {
-            self.entries
-                .get(*slot as usize)
-                .is_some_and(|entry| is_it(entry, tenant, hash, key))
+        let place = self.index.find(hash, |place| {
+            place.tag == tag(hash)
+                && self
+                    .entries
+                    .get(place.slot as usize)
+                    .is_some_and(|entry| is_it(entry, tenant, hash, key))
         });
-        slot.map(|slot| *slot as usize)
+        place.map(|place| place.slot as usize)
+    }
+
+    /// The slot that [`Shard::find`] will very probably find for this hash. Reads no entry.
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        let place = self.index.find(hash, |place| place.tag == tag(hash));
+        place.map(|place| place.slot)
+    }
+
+    /// Reads a little of all that appending to an entry reads, so that it is on its way from
+    /// memory; what it returns means nothing.
+    pub(crate) fn touch(&self, slot: u32) -> u64 {
+        let Some(entry) = self.entries.get(slot as usize) else {
+            return 0;
+        };
+        let key = entry.key.first().copied().unwrap_or_default()
+            ^ entry.key.last().copied().unwrap_or_default();
+        let newest_ms = entry.window.touch() ^ entry.last.map_or(0, |last| last.0);
+        let own = entry.hash ^ u64::from(entry.id.0) ^ entry.unit.len() as u64;
+        own ^ u64::from(key)
+            ^ u64::from(entry.defined_in ^ entry.unsealed_segment)
+            ^ (newest_ms ^ entry.sealed_ms ^ entry.arrived_ms).cast_unsigned()
     }
 
     pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Entry> {
@@ -170,10 +209,16 @@ impl Shard {
         let hash = entry.hash;
         let slot = self.entries.insert(entry);
         let entries = &self.entries;
-        let rehash = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.hash);
+        let rehash = |place: &Place| {
+            let entry = entries.get(place.slot as usize);
+            entry.map_or(0, |entry| entry.hash)
+        };
         // It is known not to be there: nothing is compared.
-        if let Place::Vacant(place) = self.index.entry(hash, |_| false, rehash) {
-            place.insert(u32::try_from(slot).unwrap_or(u32::MAX));
+        if let Bucket::Vacant(bucket) = self.index.entry(hash, |_| false, rehash) {
+            bucket.insert(Place {
+                tag: tag(hash),
+                slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            });
         }
         slot
     }
@@ -183,9 +228,9 @@ impl Shard {
         let entry = self.entries.try_remove(slot)?;
         let found = self
             .index
-            .find_entry(entry.hash, |known| *known as usize == slot);
-        if let Ok(place) = found {
-            place.remove();
+            .find_entry(entry.hash, |known| known.slot as usize == slot);
+        if let Ok(bucket) = found {
+            bucket.remove();
         }
         Some(entry)
     }
@@ -214,7 +259,7 @@ impl Shard {
 
     /// Bytes of index and slots that hold no entry.
     pub(crate) fn spare_bytes(&self) -> usize {
-        self.index.capacity() * (size_of::<u32>() + 1)
+        self.index.capacity() * (size_of::<Place>() + 1)
             + (self.entries.capacity() - self.entries.len()) * size_of::<Entry>()
     }
 }

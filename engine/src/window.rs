@@ -159,6 +159,12 @@ impl SeriesWindow {
         }
     }
 
+    /// Reads where the next sample will be written, so that it is on its way from memory; what it
+    /// returns means nothing.
+    pub(crate) fn touch(&self) -> i64 {
+        self.head.last().map_or(0, |newest| newest.0)
+    }
+
     /// Newest sample held.
     #[must_use]
     pub fn newest(&self) -> Option<Sample> {

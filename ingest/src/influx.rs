@@ -21,7 +21,7 @@ use pulseboard_series::{Batch, Reason};
 
 use crate::{
     excerpt::{excerpt, expected, not_a_number},
-    lines::{blanks_end, for_each_line, is_blank, skip_blanks},
+    lines::{blanks_end, first_of, for_each_line, is_blank, skip_blanks},
     names::sanitise,
     number,
     time::Precision,
@@ -245,19 +245,28 @@ fn tags(text: &str, mut at: usize, batch: &mut Batch) -> Result<(), Reason> {
     let bytes = text.as_bytes();
     let is_plain = memchr::memchr(b'\\', bytes).is_none();
     while at < bytes.len() {
-        let equals = unescaped(bytes, at, |byte| byte == b'=' || byte == b',');
+        let equals = if is_plain {
+            first_of(bytes, at, b'=', b',')
+        } else {
+            unescaped(bytes, at, |byte| byte == b'=' || byte == b',')
+        };
         if bytes.get(equals) != Some(&b'=') || equals == at {
             return Err(expected("a tag as `key=value`", text, equals));
         }
         let from = equals + 1;
-        let key = word(&text[at..equals], b",= ", true);
+        let key = &text[at..equals];
         let end;
         if is_plain {
-            let length = bytes[from..].iter().position(|byte| *byte == b',');
-            end = length.map_or(bytes.len(), |length| from + length);
-            batch.label(&key, &text[from..end])?;
+            end = first_of(bytes, from, b',', b',');
+            let value = &text[from..end];
+            // Nearly all keys are names as they stand.
+            match batch.label(key, value) {
+                Err(Reason::LabelName(_)) => batch.label(&word(key, b"", true), value)?,
+                taken => taken?,
+            }
         } else {
             end = unescaped(bytes, from, |byte| byte == b',');
+            let key = word(key, b",= ", true);
             batch.label(&key, &unescape(&text[from..end], b",= "))?;
         }
         at = end + 1;

@@ -76,3 +76,28 @@ pub(crate) fn blanks_end(bytes: &[u8], mut at: usize) -> usize {
 pub(crate) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
+
+/// The first of two bytes from a place on; the text's length when there is none. Eight bytes at a
+/// time: what is looked through is short, and a call of `memchr` takes longer than most of it.
+#[inline]
+pub(crate) fn first_of(bytes: &[u8], mut at: usize, one: u8, other: u8) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let chunk = u64::from_le_bytes(*chunk);
+        // The lowest byte of which the high bit is set was zero, so it was the one looked for;
+        // those above it may be set by a borrow.
+        let first = chunk ^ (ONES * u64::from(one));
+        let second = chunk ^ (ONES * u64::from(other));
+        let found =
+            (first.wrapping_sub(ONES) & !first | second.wrapping_sub(ONES) & !second) & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while at < bytes.len() && bytes[at] != one && bytes[at] != other {
+        at += 1;
+    }
+    at
+}

@@ -16,6 +16,8 @@ mod histogram;
 mod v1;
 mod v2;
 
+use std::{collections::BTreeSet, ops::Range};
+
 use pulseboard_series::{Batch, Kind, Reason, limits::LABELS_MAX};
 
 pub use v1::metadata;
@@ -64,7 +66,7 @@ impl Version {
 }
 
 /// What was written, for the answer's headers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Samples; of a sender's view, so a histogram is none.
     pub samples: u64,
@@ -72,13 +74,15 @@ pub struct Written {
     pub histograms: u64,
     /// Always 0: exemplars are not kept.
     pub exemplars: u64,
+    /// The rows of each histogram in the batch, in their order.
+    histogram_rows: Vec<Range<u32>>,
 }
 
 impl Written {
     /// Names and values of the headers that 2.0 wants in every answer ("Required Written Response
     /// Headers").
     #[must_use]
-    pub fn headers(self) -> [(&'static str, u64); 3] {
+    pub fn headers(&self) -> [(&'static str, u64); 3] {
         [
             ("X-Prometheus-Remote-Write-Samples-Written", self.samples),
             (
@@ -90,6 +94,32 @@ impl Written {
                 self.exemplars,
             ),
         ]
+    }
+}
+
+impl Written {
+    /// These rows of the batch, in no order, were not taken after all; a histogram of which one is
+    /// missing was not written.
+    pub fn lose(&mut self, rows: &[u32]) {
+        let mut lost = BTreeSet::new();
+        for row in rows {
+            let at = self
+                .histogram_rows
+                .partition_point(|range| range.end <= *row);
+            match self.histogram_rows.get(at) {
+                Some(range) if range.contains(row) => drop(lost.insert(at)),
+                _ => self.samples = self.samples.saturating_sub(1),
+            }
+        }
+        self.histograms = self.histograms.saturating_sub(lost.len() as u64);
+    }
+
+    /// Rows from `first` on are those of one histogram.
+    fn count_histogram(&mut self, first: usize, batch: &Batch) {
+        self.histograms += 1;
+        let place = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
+        self.histogram_rows
+            .push(place(first)..place(batch.rows().len()));
     }
 }
 

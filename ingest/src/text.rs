@@ -22,7 +22,7 @@ use pulseboard_series::{Batch, Kind, Reason};
 
 use crate::{
     excerpt::{expected, not_a_number},
-    lines::{blanks_end, for_each_line, is_blank, skip_blanks, token},
+    lines::{blanks_end, first_of, for_each_line, is_blank, skip_blanks, token},
     number, time,
 };
 
@@ -265,7 +265,7 @@ impl Reader {
                 && let Some([b'=', b'"', ..]) = bytes.get(at..)
             {
                 let name_length = at - name_at;
-                let end = quote_or_escape(bytes, at + 2);
+                let end = first_of(bytes, at + 2, b'"', b'\\');
                 if bytes.get(end) == Some(&b'"') {
                     batch.label_of(&line[name_at..end], name_length)?;
                     at = end + 1;
@@ -346,7 +346,7 @@ impl Reader {
         from: usize,
         take: impl FnOnce(&str) -> Result<(), Reason>,
     ) -> Result<usize, Reason> {
-        let end = quote_or_escape(line.as_bytes(), from);
+        let end = first_of(line.as_bytes(), from, b'"', b'\\');
         if line.as_bytes().get(end) == Some(&b'"') {
             take(&line[from..end])?;
             return Ok(end + 1);
@@ -359,30 +359,6 @@ impl Reader {
     }
 }
 
-/// The first `"` or `\` from a place on; the line's length when there is none. Eight bytes at a
-/// time: values are short, and a call of `memchr` takes longer than most of them.
-fn quote_or_escape(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let chunk = u64::from_le_bytes(*chunk);
-        // The lowest byte of which the high bit is set was zero, so it was the one looked for;
-        // those above it may be set by a borrow.
-        let quote = chunk ^ (ONES * b'"' as u64);
-        let escape = chunk ^ (ONES * b'\\' as u64);
-        let found =
-            (quote.wrapping_sub(ONES) & !quote | escape.wrapping_sub(ONES) & !escape) & HIGHS;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    while at < bytes.len() && !matches!(bytes[at], b'"' | b'\\') {
-        at += 1;
-    }
-    at
-}
-
 /// Reads a quoted text with escapes; returns the place behind its closing quote.
 #[cold]
 fn unescape(line: &str, from: usize, text: &mut String) -> Result<usize, Reason> {
@@ -390,7 +366,7 @@ fn unescape(line: &str, from: usize, text: &mut String) -> Result<usize, Reason>
     text.clear();
     let mut at = from;
     loop {
-        let stop = quote_or_escape(bytes, at);
+        let stop = first_of(bytes, at, b'"', b'\\');
         text.push_str(&line[at..stop]);
         match (bytes.get(stop), bytes.get(stop + 1)) {
             (None, _) => return Err(expected("`\"` at the end of a value", line, stop)),

@@ -110,7 +110,29 @@ pub struct Batch {
     refused: Vec<Refused>,
     refused_by_code: [u64; Reason::CODES.len()],
     building: Building,
+    /// By place, the newest label names that were looked at: rows of one body have nearly always
+    /// the same ones, and need not be looked at again.
+    known_names: [KnownName; LABELS_MAX],
     scratch: Vec<u8>,
+}
+
+/// A label's name that was found to be one.
+#[derive(Clone, Copy, Debug)]
+struct KnownName {
+    /// See [`prefix`].
+    prefix: u64,
+    /// Where it stands in `keys`; only looked at when the prefix is not all of it.
+    at: u32,
+    /// 255, which no name has: there is none yet.
+    length: u8,
+}
+
+impl KnownName {
+    const NONE: Self = Self {
+        prefix: 0,
+        at: 0,
+        length: u8::MAX,
+    };
 }
 
 /// The row that is being written, at the end of `keys`.
@@ -141,16 +163,38 @@ pub fn hash_key(key: &[u8]) -> u64 {
 
 /// The first eight bytes of a name, zeros behind a shorter one: in the order of the names, as far
 /// as they differ.
+#[inline]
 fn prefix(name: &[u8]) -> u64 {
     if let Some(first) = name.first_chunk() {
         return u64::from_be_bytes(*first);
     }
-    let mut prefix = 0;
-    for byte in name {
-        prefix = prefix << 8 | u64::from(*byte);
+    // Pieces that overlap where the name is shorter than both: they agree there.
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        let (first, last) = (u32::from_be_bytes(*first), u32::from_be_bytes(*last));
+        return u64::from(first) << 32 | u64::from(last) << (8 * (8 - name.len()));
     }
-    // Shorter than eight here; an empty one is refused before.
-    prefix << (8 * (8 - name.len().clamp(1, 8)))
+    let (Some(first), Some(last)) = (name.first(), name.last()) else {
+        return 0;
+    };
+    let middle = name[name.len() / 2];
+    u64::from(*first) << 56
+        | u64::from(middle) << (8 * (7 - name.len() / 2))
+        | u64::from(*last) << (8 * (8 - name.len()))
+}
+
+/// Whether all bytes are ASCII. Eight at a time, the last ones twice: what is looked at is short,
+/// and a call of the library takes longer.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().fold(0, |sum, byte| sum | byte) < 0x80;
+    };
+    let (chunks, _) = bytes.as_chunks();
+    let sum = chunks.iter().fold(u64::from_le_bytes(*last), |sum, chunk| {
+        sum | u64::from_le_bytes(*chunk)
+    });
+    sum & HIGHS == 0
 }
 
 impl Default for Batch {
@@ -170,6 +214,7 @@ impl Batch {
             refused: Vec::new(),
             refused_by_code: [0; Reason::CODES.len()],
             building: Building::default(),
+            known_names: [KnownName::NONE; LABELS_MAX],
             scratch: Vec::new(),
         }
     }
@@ -182,6 +227,39 @@ impl Batch {
         self.refused.clear();
         self.refused_by_code = [0; Reason::CODES.len()];
         self.building = Building::default();
+        self.known_names = [KnownName::NONE; LABELS_MAX];
+    }
+
+    /// As [`Batch::begin`] for a name of which nobody knows yet whether it is text. `false`, and
+    /// nothing is begun, where there is anything that [`Batch::begin`] must say.
+    #[must_use]
+    pub fn begin_bytes(&mut self, name: &[u8]) -> bool {
+        let is_known = self.rows.last().is_some_and(|newest| {
+            let from = newest.key_start as usize + 2;
+            usize::from(newest.name_length) == name.len()
+                && self.keys.get(from..from + name.len()) == Some(name)
+        });
+        if !is_known {
+            let begun = std::str::from_utf8(name).is_ok_and(|name| self.begin(&[name]).is_ok());
+            return begun;
+        }
+        self.abandon();
+        if self.check_room().is_err() {
+            return false;
+        }
+        let start = self.keys.len();
+        let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        self.keys.extend_from_slice(&length.to_le_bytes());
+        self.keys.extend_from_slice(name);
+        self.building = Building {
+            start,
+            name_length: length,
+            count_at: self.keys.len(),
+            is_sorted: true,
+            ..Building::default()
+        };
+        self.keys.push(0);
+        true
     }
 
     /// Begins a row; the name comes in pieces that are put together. A row begun before and not
@@ -259,23 +337,26 @@ impl Batch {
         if value.is_empty() {
             return Ok(());
         }
-        check_label_name(name)?;
         if value.len() > LABEL_VALUE_BYTES_MAX {
+            check_label_name(name)?;
             return Err(Reason::LabelValueLength {
                 name: name.to_owned(),
                 bytes: value.len(),
             });
         }
         if self.building.count == LABELS_MAX {
+            check_label_name(name)?;
             return Err(Reason::Labels);
         }
-        self.note_order(name);
+        let from = self.keys.len() + 1;
+        if !self.note_name(name.as_bytes(), from) {
+            check_label_name(name)?;
+            self.remember_name(name.as_bytes(), from);
+        }
         let name_length = u8::try_from(name.len()).unwrap_or(u8::MAX);
         let value_length = u16::try_from(value.len()).unwrap_or(u16::MAX);
         self.keys.push(name_length);
-        let from = self.keys.len();
         self.keys.extend_from_slice(name.as_bytes());
-        self.building.newest_label = (from, self.keys.len());
         self.keys.extend_from_slice(&value_length.to_le_bytes());
         self.keys.extend_from_slice(value.as_bytes());
         self.building.count += 1;
@@ -291,39 +372,101 @@ impl Batch {
     pub fn label_of(&mut self, text: &str, name_length: usize) -> Result<(), Reason> {
         let name = text.get(..name_length).unwrap_or(text);
         let value = text.get(name_length + 2..).unwrap_or_default();
-        let (Ok(short), Ok(length)) = (u8::try_from(name.len()), u16::try_from(value.len())) else {
-            return self.label(name, value);
-        };
-        if value.is_empty()
-            || value.len() > LABEL_VALUE_BYTES_MAX
-            || self.building.count == LABELS_MAX
-        {
+        if name_length > text.len() || self.has_no_way_for(value.len()) {
             return self.label(name, value);
         }
-        check_label_name(name)?;
-        self.note_order(name);
-        self.keys.push(short);
-        let from = self.keys.len();
-        let to = from + name.len();
-        self.keys.extend_from_slice(text.as_bytes());
-        self.keys[to..to + 2].copy_from_slice(&length.to_le_bytes());
-        self.building.newest_label = (from, to);
-        self.building.count += 1;
+        if !self.note_name(name.as_bytes(), self.keys.len() + 1) {
+            check_label_name(name)?;
+            self.remember_name(name.as_bytes(), self.keys.len() + 1);
+        }
+        self.push_piece(text.as_bytes(), name_length);
         Ok(())
     }
 
-    /// Notes whether the labels are still in order with this one behind them. Nearly always the
-    /// first eight bytes tell; what was just written to `keys` is not read again for them, which
-    /// would wait until it is there.
-    fn note_order(&mut self, name: &str) {
-        let prefix = prefix(name.as_bytes());
-        let newest = std::mem::replace(&mut self.building.newest_prefix, prefix);
-        if self.building.count == 0 || newest < prefix {
-            return;
+    /// As [`Batch::label_of`] for bytes of which nobody knows yet whether they are text: a label
+    /// of a protobuf message. `false` where there is anything that [`Batch::label`] must look at;
+    /// the row is then to be begun again.
+    #[must_use]
+    pub fn label_of_bytes(&mut self, piece: &[u8], name_length: usize) -> bool {
+        let Some((name, rest)) = piece.split_at_checked(name_length) else {
+            return false;
+        };
+        let Some((_, value)) = rest.split_at_checked(2) else {
+            return false;
+        };
+        if self.has_no_way_for(value.len())
+            || !is_ascii(value) && std::str::from_utf8(value).is_err()
+        {
+            return false;
         }
-        let (from, to) = self.building.newest_label;
-        if newest > prefix || self.keys[from..to] >= *name.as_bytes() {
+        let from = self.keys.len() + 1;
+        if !self.note_name(name, from) {
+            let is_name =
+                std::str::from_utf8(name).is_ok_and(|name| check_label_name(name).is_ok());
+            if !is_name {
+                return false;
+            }
+            self.remember_name(name, from);
+        }
+        self.push_piece(piece, name_length);
+        true
+    }
+
+    /// Whether a value of this length is none, or one too long or too many.
+    #[inline]
+    fn has_no_way_for(&self, value_length: usize) -> bool {
+        value_length == 0
+            || value_length > LABEL_VALUE_BYTES_MAX
+            || self.building.count >= LABELS_MAX
+    }
+
+    /// Writes name, two bytes and value in one piece; both are known to be good.
+    #[inline]
+    fn push_piece(&mut self, piece: &[u8], name_length: usize) {
+        let value_length = piece.len() - name_length - 2;
+        let value_length = u16::try_from(value_length).unwrap_or(u16::MAX);
+        self.keys.push(u8::try_from(name_length).unwrap_or(u8::MAX));
+        let to = self.keys.len() + name_length;
+        self.keys.extend_from_slice(piece);
+        self.keys[to..to + 2].copy_from_slice(&value_length.to_le_bytes());
+        self.building.count += 1;
+    }
+
+    /// Takes note of the next label's name, which will stand at `from`: whether the labels are
+    /// still in order with it, and whether it is known to be a name (`true`).
+    #[inline]
+    fn note_name(&mut self, name: &[u8], from: usize) -> bool {
+        let prefix = prefix(name);
+        let newest = std::mem::replace(&mut self.building.newest_prefix, prefix);
+        let (newest_from, newest_to) =
+            std::mem::replace(&mut self.building.newest_label, (from, from + name.len()));
+        // Nearly always the first eight bytes tell; what was just written to `keys` is not read
+        // again for them, which would wait until it is there.
+        if newest >= prefix
+            && self.building.count > 0
+            && (newest > prefix
+                || (self.keys.get(newest_from..newest_to)).is_none_or(|newest| *newest >= *name))
+        {
             self.building.is_sorted = false;
+        }
+        let Some(known) = self.known_names.get(self.building.count) else {
+            return false;
+        };
+        if known.prefix != prefix || usize::from(known.length) != name.len() {
+            return false;
+        }
+        let at = known.at as usize;
+        name.len() <= size_of::<u64>() || self.keys.get(at..at + name.len()) == Some(name)
+    }
+
+    /// The next label's name, which will stand at `from`, is one.
+    fn remember_name(&mut self, name: &[u8], from: usize) {
+        if let Some(known) = self.known_names.get_mut(self.building.count) {
+            *known = KnownName {
+                prefix: prefix(name),
+                at: u32::try_from(from).unwrap_or(u32::MAX),
+                length: u8::try_from(name.len()).unwrap_or(u8::MAX),
+            };
         }
     }
 
@@ -456,6 +599,7 @@ impl Batch {
             newest.key_start as usize + newest.key_length as usize
         });
         self.keys.truncate(end);
+        self.forget_names();
         self.building = Building {
             start: end,
             ..Building::default()
@@ -466,7 +610,15 @@ impl Batch {
     fn abandon(&mut self) {
         if self.building.start < self.keys.len() {
             self.keys.truncate(self.building.start);
+            self.forget_names();
         }
+    }
+
+    /// Something was taken from the end of `keys`, or moved there, where names may stand that are
+    /// remembered.
+    #[cold]
+    fn forget_names(&mut self) {
+        self.known_names = [KnownName::NONE; LABELS_MAX];
     }
 
     /// Puts the labels of the row in order.
@@ -494,6 +646,7 @@ impl Batch {
         for (_, entry) in entries {
             self.keys.extend_from_slice(entry);
         }
+        self.forget_names();
         Ok(())
     }
 
@@ -598,6 +751,50 @@ mod tests {
             prop_assert_eq!(&written[0], &written[1]);
             let keys = batches.each_ref().map(|batch| batch.rows().first().map(|row| batch.key(row)));
             prop_assert_eq!(keys[0], keys[1]);
+        }
+
+        /// Whatever stood in a batch before, also what was refused or undone: a row is taken as in a
+        /// new one, whichever way its labels are written.
+        #[test]
+        fn what_is_remembered_of_names_changes_nothing(
+            rows in prop::collection::vec(
+                (prop::collection::vec(("(aaaaaaaa)?[ab ]{1,2}", "(aaaaaaaa)?[a é]{0,2}"), 0..4), 0_u8..4),
+                0..12,
+            ),
+        ) {
+            let mut old = Batch::new();
+            for (labels, way) in rows {
+                let mut new = Batch::new();
+                let expected = write(&mut new, "metric", &labels);
+                let before = old.rows().len();
+                let written = match way {
+                    0 | 1 => write(&mut old, "metric", &labels),
+                    2 => old.begin(&["metric"]).and_then(|()| {
+                        for (name, value) in &labels {
+                            old.label_of(&format!("{name}=\"{value}"), name.len())?;
+                        }
+                        old.finish(1, Some(5), 1.5)
+                    }),
+                    _ => {
+                        let is_plain = old.begin_bytes(b"metric")
+                            && labels.iter().all(|(name, value)| {
+                                old.label_of_bytes(format!("{name}=\"{value}").as_bytes(), name.len())
+                            });
+                        if is_plain {
+                            old.finish(1, Some(5), 1.5)
+                        } else {
+                            write(&mut old, "metric", &labels)
+                        }
+                    }
+                };
+                prop_assert_eq!(&written, &expected);
+                if written.is_ok() {
+                    prop_assert_eq!(old.key(&old.rows()[before]), new.key(&new.rows()[0]));
+                }
+                if way == 1 {
+                    old.undo_to(before);
+                }
+            }
         }
 
         /// Whatever the order of the labels, the key is that of the sorted ones, and it reads back.

@@ -489,6 +489,33 @@ proptest! {
         }
     }
 
+    /// What goes the plain way is what the other one makes of it, wherever a message is changed.
+    #[test]
+    fn the_plain_way_leads_to_the_same(
+        mut series in any_series(),
+        odd in prop::option::of(("[_a-z:]{0,10}", "[a-zé]{0,3}", any::<prop::sample::Index>())),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..2),
+    ) {
+        if let Some((name, value, at)) = odd {
+            series.labels.insert(at.index(series.labels.len() + 1), one::Label { name, value });
+        }
+        let mut message = series.encode_to_vec();
+        for (at, byte) in &changes {
+            let at = at.index(message.len());
+            message[at] = *byte;
+        }
+        let mut plain = Batch::new();
+        if let Some(samples) = v1::plain_series(3, &message, &mut plain) {
+            let (mut any, mut written) = (Batch::new(), Written::default());
+            let read = v1::any_series(3, &message, &mut Labels::default(), &mut written, &mut any);
+            prop_assert_eq!(read, Ok(()));
+            prop_assert_eq!(written.samples, samples);
+            prop_assert_eq!(any.refused(), []);
+            prop_assert_eq!(rows(&any), rows(&plain));
+            prop_assert_eq!(described(&any), described(&plain));
+        }
+    }
+
     #[test]
     fn any_bytes_are_read_or_not(message in prop::collection::vec(any::<u8>(), 0..100)) {
         for version in [Version::V1, Version::V2] {

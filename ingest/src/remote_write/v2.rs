@@ -100,8 +100,10 @@ fn series<'a>(
                 written.samples += u64::from(accepted);
             }
             3 if accepted => {
-                let is_written = series.histogram(field.bytes(3)?, batch)?;
-                written.histograms += u64::from(is_written);
+                let first = batch.rows().len();
+                if series.histogram(field.bytes(3)?, batch)? {
+                    written.count_histogram(first, batch);
+                }
             }
             2..=4 => drop(field.bytes(number)?),
             _ => {}
