@@ -95,9 +95,11 @@ pub enum Limit {
     Storage,
     /// Names of pushed series past what is looked up at each tick, or their samples.
     Subscriptions,
+    /// A question past those that are answered at once.
+    Questions,
 }
 
-const LIMITS: [(Limit, &str); 17] = [
+const LIMITS: [(Limit, &str); 18] = [
     (Limit::Connections, "connections"),
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::ConnectionsPerToken, "connections_per_token"),
@@ -115,6 +117,7 @@ const LIMITS: [(Limit, &str); 17] = [
     (Limit::BodyBudget, "body_budget"),
     (Limit::Storage, "storage"),
     (Limit::Subscriptions, "subscriptions"),
+    (Limit::Questions, "questions"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.

@@ -1,7 +1,8 @@
 //! `GET /api/v1/series`, `GET /api/v1/range` and `GET /api/v1/windows`: questions to the engine.
 //!
-//! They may read a disk, so they run on threads that may block; a range is sent series by series
-//! while it is read, so that a large one takes no memory.
+//! They may read a disk, so they run on threads that may block, a bounded number at once; a range is
+//! sent series by series while it is read, so that a large one takes no memory. Its status waits
+//! for the first piece of it: what is refused on the way is so by its status if the answer is short.
 
 use std::{
     io,
@@ -23,10 +24,13 @@ use salvo::{
     http::{HeaderValue, StatusCode, header},
     writing::Json,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{app::App, error::AppError, http::access, ingest::engine_tenant};
+use crate::{
+    app::App, error::AppError, http::access, ingest::engine_tenant, storage::QUESTIONS_MAX,
+    telemetry::Limit,
+};
 
 /// Time that one question may take.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
@@ -39,6 +43,15 @@ const RANGE_DEFAULT_MS: i64 = 3_600_000;
 
 /// Pieces of an answer that wait for a slow client; then reading waits.
 const PIECES_MAX: usize = 16;
+
+/// A client may keep one answer's reading waiting for so long in all.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A question waits for so long for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Seconds after which who had no turn may ask again.
+const RETRY_AFTER_S: u32 = 2;
 
 /// A piece of an answer is sent when it has this many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -103,25 +116,28 @@ pub async fn get_range(
     access::require_read(depot)?;
     let app = App::of(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
+    let turn = turn(&app).await?;
     let asked = read_range(request, app.clock.now_ms())?;
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
-    let (head, opened) = tokio::sync::oneshot::channel();
+    let (head, begun) = oneshot::channel();
     let worker = Arc::clone(&app);
     // Its end is that of the channel; when the client has gone it ends with the next piece.
     drop(app.tasks.spawn_blocking(move || {
-        let engine = &worker.storage.engine;
-        let stream = match RangeStream::open(engine, &tenant, &asked) {
-            Ok(stream) => stream,
-            Err(error) => {
-                drop(head.send(Err(error)));
-                return;
-            }
+        let _turn = turn;
+        let mut sending = Sending {
+            pieces,
+            head: Some(head),
+            patience: worker.settings.write_timeout,
+            waited: Duration::ZERO,
         };
-        if head.send(Ok(())).is_ok() {
-            write_range(stream, &pieces);
+        let stream = RangeStream::open(&worker.storage.engine, &tenant, &asked);
+        match stream.and_then(|stream| write_range(stream, &mut sending)) {
+            Ok(Sent::Whole | Sent::Gone) => {}
+            Ok(Sent::Stalled) => worker.telemetry.count_limit(Limit::WriteDeadline),
+            Err(error) => sending.fail(error),
         }
     }));
-    opened
+    begun
         .await
         .map_err(|_panicked| AppError::internal())?
         .map_err(refuse)?;
@@ -134,40 +150,96 @@ pub async fn get_range(
     Ok(())
 }
 
-/// Writes the answer as it is read. An error on the way breaks the body off, which a client notices
-/// by JSON that does not end.
-fn write_range(mut stream: RangeStream<'_>, pieces: &mpsc::Sender<io::Result<Bytes>>) {
+/// The way to a client.
+struct Sending {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    /// To whoever waits for the status; gone when it has been said.
+    head: Option<oneshot::Sender<Result<(), QueryError>>>,
+    /// How long one piece may wait.
+    patience: Duration,
+    /// How long pieces have waited in all.
+    waited: Duration,
+}
+
+/// How far an answer came.
+enum Sent {
+    Whole,
+    /// Its client has gone.
+    Gone,
+    /// Its client did not read.
+    Stalled,
+}
+
+impl Sending {
+    /// Hands a piece on. A client that reads slowly is waited for, within bounds.
+    fn send(&mut self, piece: String) -> Sent {
+        if let Some(head) = self.head.take()
+            && head.send(Ok(())).is_err()
+        {
+            return Sent::Gone;
+        }
+        let piece = match self.pieces.try_send(Ok(Bytes::from(piece))) {
+            Ok(()) => return Sent::Whole,
+            Err(mpsc::error::TrySendError::Closed(_)) => return Sent::Gone,
+            Err(mpsc::error::TrySendError::Full(piece)) => piece,
+        };
+        let began = Instant::now();
+        let patience = self
+            .patience
+            .min(CLIENT_PATIENCE.saturating_sub(self.waited));
+        let sending = tokio::time::timeout(patience, self.pieces.send(piece));
+        let sent = tokio::runtime::Handle::current().block_on(sending);
+        self.waited += began.elapsed();
+        match sent {
+            Ok(Ok(())) => Sent::Whole,
+            Ok(Err(_closed)) => Sent::Gone,
+            Err(_elapsed) => Sent::Stalled,
+        }
+    }
+
+    /// Says by the status what is wrong, or where that has been said breaks the body off, which a
+    /// client notices by JSON that does not end.
+    fn fail(&mut self, error: QueryError) {
+        match self.head.take() {
+            Some(head) => drop(head.send(Err(error))),
+            None => {
+                tracing::warn!(%error, "a range broke off");
+                drop(
+                    self.pieces
+                        .try_send(Err(io::Error::other(error.to_string()))),
+                );
+            }
+        }
+    }
+}
+
+/// Writes the answer as it is read.
+fn write_range(mut stream: RangeStream<'_>, sending: &mut Sending) -> Result<Sent, QueryError> {
     let head = crate::json_text(stream.head());
     let Some(open) = head.strip_suffix("\"series\":[]}") else {
         tracing::error!("a range's head does not end with its series");
-        return;
+        return Ok(Sent::Gone);
     };
     let mut piece = String::with_capacity(PIECE_BYTES + 4096);
     piece.push_str(open);
     piece.push_str("\"series\":[");
     let mut comma = "";
-    for series in &mut stream {
-        match series {
-            Ok(series) => {
-                piece.push_str(comma);
-                piece.push_str(&crate::json_text(&series));
-                comma = ",";
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a range broke off");
-                drop(pieces.blocking_send(Err(io::Error::other(error.to_string()))));
-                return;
-            }
-        }
+    while let Some(series) = stream.next() {
+        piece.push_str(comma);
+        piece.push_str(&crate::json_text(&series?));
+        comma = ",";
         if piece.len() >= PIECE_BYTES {
             let full = std::mem::replace(&mut piece, String::with_capacity(PIECE_BYTES + 4096));
-            if pieces.blocking_send(Ok(Bytes::from(full))).is_err() {
-                return;
+            let waited = sending.waited;
+            match sending.send(full) {
+                // The time that one question may take is this server's, not its client's.
+                Sent::Whole => stream.put_off(sending.waited.saturating_sub(waited)),
+                other => return Ok(other),
             }
         }
     }
     piece.push_str("]}");
-    drop(pieces.blocking_send(Ok(Bytes::from(piece))));
+    Ok(sending.send(piece))
 }
 
 fn read_range(request: &Request, now_ms: i64) -> Result<RangeRequest, AppError> {
@@ -296,10 +368,30 @@ fn duration_ms(text: &str) -> Option<i64> {
     number.parse::<i64>().ok()?.checked_mul(unit_ms)
 }
 
+/// A place among the questions that are answered at once; its end gives it back.
+async fn turn(app: &App) -> Result<OwnedSemaphorePermit, AppError> {
+    let turns = Arc::clone(&app.storage.turns);
+    match tokio::time::timeout(TURN_PATIENCE, turns.acquire_owned()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        _ => {
+            app.telemetry.count_limit(Limit::Questions);
+            Err(AppError::unavailable(
+                format!("{QUESTIONS_MAX} questions are being answered; ask again later"),
+                RETRY_AFTER_S,
+            ))
+        }
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     app: &App,
     ask: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, AppError> {
+    let turn = turn(app).await?;
+    let ask = move || {
+        let _turn = turn;
+        ask()
+    };
     tokio::task::spawn_blocking(ask).await.map_err(|error| {
         app.telemetry
             .panics

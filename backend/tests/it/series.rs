@@ -197,3 +197,44 @@ async fn live_windows_have_percentiles() {
     );
     server.stop().await;
 }
+
+/// Whoever asks for much and does not read is given up, and takes nobody's place meanwhile.
+#[tokio::test]
+async fn a_range_that_nobody_reads_is_given_up() {
+    let server = TestServer::start_with(|settings| {
+        settings.write_timeout = std::time::Duration::from_secs(1);
+    })
+    .await;
+    for series in 0..60 {
+        let lines = (0..5_000).map(|at| {
+            let value = f64::from(at * 7 + series) / 3.0;
+            format!(
+                "wide{{n=\"{series}\"}} {value} {}\n",
+                START_MS - 5_000 + i64::from(at)
+            )
+        });
+        push(&server, "red", lines.collect()).await;
+    }
+    let query = format!(
+        "tenant=red&match=wide&start={}&end={START_MS}&step=1",
+        START_MS - 5_000
+    );
+    let asker = server.raw(&format!("/api/v1/range?{query}"), "").await;
+    let given_up = "pulseboard_limit_hits_total{limit=\"write_deadline\"}";
+    server
+        .eventually("it is given up", async || {
+            server.own_metric(given_up).await == 1
+        })
+        .await;
+    // Who reads has all of it.
+    let all = server.json(&format!("/api/v1/range?{query}")).await;
+    let series = all["series"].as_array().expect("a list");
+    assert_eq!(series.len(), 60);
+    assert!(
+        series
+            .iter()
+            .all(|one| one["points"].as_array().map(Vec::len) == Some(5_000))
+    );
+    drop(asker);
+    server.stop().await;
+}
