@@ -1,8 +1,8 @@
 //! A disk that is full: what comes is kept in memory, its senders are told, and it mends itself.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
-use crate::server::Server;
+use crate::server::{Server, now_ms};
 
 /// A file system of two megabytes, as long as this lives.
 struct Tmpfs<'a>(&'a Path);
@@ -29,6 +29,67 @@ impl Drop for Tmpfs<'_> {
     }
 }
 
+/// Takes whatever room there is.
+fn fill(ballast: &Path) {
+    let full = fs::write(ballast, vec![1; 12 << 20]).expect_err("there is no room for it");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+}
+
+/// What the disk does not take stays in memory, up to its bound: then nothing more is taken, which
+/// is said, until the disk takes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_keeps_its_bound_while_the_disk_is_full() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mounted = match Tmpfs::mount(folder.path(), "12m") {
+        Ok(mounted) => mounted,
+        Err(reason) => {
+            eprintln!("skipped: no small file system can be mounted here: {reason}");
+            return;
+        }
+    };
+    let data = folder.path().join("data");
+    let server = Server::start_with(&data, &[("SERIES_MEMORY_BYTES", "1048576")]);
+    let (status, answer) = server.push("red", "red_before 1".to_owned()).await;
+    assert_eq!(status, 200, "{answer}");
+    let ballast = folder.path().join("ballast");
+    fill(&ballast);
+
+    let mut number = 0;
+    let mut full = String::new();
+    // House is kept every five seconds, and the window is halved before anything is sealed early.
+    let patience = Duration::from_secs(60);
+    server
+        .within(patience, "memory is full", async || {
+            let start_ms = now_ms() - 600_000 + number;
+            let body = (0..20_000).map(|at| {
+                let value = 1.0 / f64::from(at + 3);
+                format!("red_full {value} {}\n", start_ms + i64::from(at) * 20)
+            });
+            number += 1;
+            let (status, answer) = server.push("red", body.collect()).await;
+            assert!([200, 507].contains(&status), "{status}: {answer}");
+            full = answer["detail"].as_str().unwrap_or_default().to_owned();
+            full.starts_with("0 samples are shown")
+        })
+        .await;
+    assert!(full.contains("memory is full"), "{full}");
+    let ingest = server.json("/api/v1/ingest?tenant=red").await;
+    assert!(
+        ingest["refused"]["window_full"].as_u64() > Some(0),
+        "{ingest}"
+    );
+    assert!(ingest["warning"].is_string(), "{ingest}");
+
+    fs::remove_file(&ballast).expect("removed");
+    server
+        .eventually("it takes samples again", async || {
+            server.push("red", "red_after 2".to_owned()).await.0 == 200
+        })
+        .await;
+    drop(server);
+    drop(mounted);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_said_and_mends_itself() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -46,8 +107,7 @@ async fn a_full_disk_is_said_and_mends_itself() {
 
     // Whatever room there is, is taken; and then what the log had room for.
     let ballast = folder.path().join("ballast");
-    let full = fs::write(&ballast, vec![1; 12 << 20]).expect_err("there is no room for it");
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    fill(&ballast);
     let mut unsafe_bodies = 0;
     for number in 0..200 {
         let body = (0..100).map(|at| format!("red_full{{n=\"{number}_{at}\"}} {at}\n"));

@@ -134,11 +134,12 @@ async fn what_was_acknowledged_is_there_after_any_kill() {
     assert!(acknowledged > 0, "nothing was acknowledged at all");
 }
 
-/// Now and then it is killed while it starts, too.
+/// Now and then it is killed while it starts, too: on its way, or when it is just there.
 fn restart(folder: &Path, round: u32) -> Server {
-    if round % 5 == 4 {
-        let mut server = Server::start(folder);
-        server.kill();
+    match round % 5 {
+        2 => Server::start_and_kill(folder, Duration::from_millis(fastrand::u64(1..40))),
+        4 => Server::start(folder).kill(),
+        _ => {}
     }
     Server::start(folder)
 }

@@ -19,12 +19,23 @@ const SAMPLES_MAX: i64 = 9_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Push,
+    Json,
     Influx,
+    Influx2,
     Remote,
+    Remote2,
     Otlp,
 }
 
-pub(crate) const DOORS: [Door; 4] = [Door::Push, Door::Influx, Door::Remote, Door::Otlp];
+pub(crate) const DOORS: [Door; 7] = [
+    Door::Push,
+    Door::Json,
+    Door::Influx,
+    Door::Influx2,
+    Door::Remote,
+    Door::Remote2,
+    Door::Otlp,
+];
 pub(crate) const TENANTS: [&str; 2] = ["red", "blue"];
 
 /// What one sender did: its samples are one a millisecond from `start_ms` on, and the n-th has the
@@ -104,10 +115,25 @@ fn encode(door: Door, name: &str, samples: &[(i64, f64)]) -> (&'static str, &'st
             "text/plain",
             lines(&|at_ms, value| format!("{name} {value} {at_ms}\n")),
         ),
-        Door::Influx => {
-            let (measurement, field) = name.split_once('_').expect("two words");
+        Door::Json => {
+            let items: Vec<_> = samples
+                .iter()
+                .map(|(at_ms, value)| json!({"name": name, "value": value, "timestamp": at_ms}))
+                .collect();
             (
-                "/write?precision=ms",
+                "/push",
+                "application/json",
+                json!(items).to_string().into_bytes(),
+            )
+        }
+        Door::Influx | Door::Influx2 => {
+            let (measurement, field) = name.split_once('_').expect("two words");
+            let path = match door {
+                Door::Influx => "/write?precision=ms",
+                _ => "/api/v2/write?org=o&bucket=b&precision=ms",
+            };
+            (
+                path,
                 "text/plain",
                 lines(&|at_ms, value| format!("{measurement} {field}={value} {at_ms}\n")),
             )
@@ -116,6 +142,11 @@ fn encode(door: Door, name: &str, samples: &[(i64, f64)]) -> (&'static str, &'st
             "/api/v1/write",
             "application/x-protobuf",
             remote_write(name, samples),
+        ),
+        Door::Remote2 => (
+            "/api/v1/write",
+            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            remote_write_2(name, samples),
         ),
         Door::Otlp => {
             let points: Vec<_> = samples
@@ -142,6 +173,21 @@ fn remote_write(name: &str, samples: &[(i64, f64)]) -> Vec<u8> {
         1,
         &[field(1, b"__name__"), field(2, name.as_bytes())].concat(),
     );
+    put_samples(&mut series, samples);
+    packed(&field(1, &series))
+}
+
+/// An `io.prometheus.write.v2.Request` of one series, snappy around it.
+fn remote_write_2(name: &str, samples: &[(i64, f64)]) -> Vec<u8> {
+    // Its labels are numbers of texts, of which the first is empty.
+    let mut series = field(1, &[1, 2]);
+    put_samples(&mut series, samples);
+    let texts = ["", "__name__", name].map(|text| field(4, text.as_bytes()));
+    packed(&[texts.concat(), field(5, &series)].concat())
+}
+
+/// Samples are the same in both versions.
+fn put_samples(series: &mut Vec<u8>, samples: &[(i64, f64)]) {
     for (at_ms, value) in samples {
         let mut sample = vec![0x09];
         sample.extend_from_slice(&value.to_le_bytes());
@@ -149,9 +195,11 @@ fn remote_write(name: &str, samples: &[(i64, f64)]) -> Vec<u8> {
         put_varint(&mut sample, at_ms.unsigned_abs());
         series.extend_from_slice(&field(2, &sample));
     }
-    let request = field(1, &series);
+}
+
+fn packed(request: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new()
-        .compress_vec(&request)
+        .compress_vec(request)
         .expect("small")
 }
 

@@ -25,16 +25,7 @@ impl Server {
     }
 
     pub(crate) fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
-            .env_clear()
-            .env("RUST_LOG", "warn")
-            .envs(settings.iter().copied())
-            .args(["--bind", "127.0.0.1:0", "--source", "none", "--data-dir"])
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("starts");
+        let mut child = Self::command(folder, settings).spawn().expect("starts");
         let mut first_line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         let mut stdout = BufReader::new(stdout);
@@ -46,6 +37,27 @@ impl Server {
             url: url.expect("an address").trim_end_matches('/').to_owned(),
             http: reqwest::Client::new(),
         }
+    }
+
+    /// Kills it after so long, however far its start has come.
+    pub(crate) fn start_and_kill(folder: &Path, after: Duration) {
+        let mut child = Self::command(folder, &[]).spawn().expect("starts");
+        std::thread::sleep(after);
+        child.kill().expect("it ran");
+        child.wait().expect("it has ended");
+    }
+
+    fn command(folder: &Path, settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pulseboard"));
+        command
+            .env_clear()
+            .env("RUST_LOG", "warn")
+            .envs(settings.iter().copied())
+            .args(["--bind", "127.0.0.1:0", "--source", "none", "--data-dir"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command
     }
 
     /// SIGKILL, and no process any more when this returns.
@@ -100,10 +112,19 @@ impl Server {
             .collect()
     }
 
-    pub(crate) async fn eventually(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    pub(crate) async fn eventually(&self, what: &str, condition: impl AsyncFnMut() -> bool) {
+        self.within(PATIENCE, what, condition).await;
+    }
+
+    pub(crate) async fn within(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut condition: impl AsyncFnMut() -> bool,
+    ) {
         let began = Instant::now();
         while !condition().await {
-            assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+            assert!(began.elapsed() < patience, "waited in vain: {what}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
