@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use memchr::memmem;
+
 use crate::Transport;
 
 /// What a peer's payloads say before the Unix microseconds at which they were sent.
@@ -116,15 +118,15 @@ fn ws_frame(bytes: &[u8]) -> Option<(&[u8], usize, u8)> {
 
 /// The first event with whatever chunk framing precedes it.
 fn sse_event(bytes: &[u8]) -> Option<(&[u8], usize, u8)> {
-    let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
+    let end = memmem::find(bytes, b"\n\n")?;
     Some((&bytes[..end], end + 2, 0))
 }
 
 fn sent_us(content: &[u8]) -> Option<u64> {
+    // Searched many bytes at a time: at 200 000 frames a second a search byte by byte took the
+    // client's core, and longer where the label that is looked for first is not there.
     let after = |label: &str| {
-        let at = content
-            .windows(label.len())
-            .position(|window| window == label.as_bytes())?;
+        let at = memmem::find(content, label.as_bytes())?;
         let digits = content[at + label.len()..]
             .iter()
             .take_while(|byte| byte.is_ascii_digit());

@@ -306,8 +306,11 @@ mod linux {
             let mut stream = TcpStream::from(socket);
             stream.write_all(request.as_bytes())?;
             stream.set_nonblocking(true)?;
+            // Told once for each arrival: else the kernel would look at every socket once more that
+            // was just read empty, and that is a part of what a delivery costs here.
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
             self.epoll
-                .add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
+                .add(&stream, EpollEvent::new(flags, index as u64))?;
             self.viewers.push(Some(Viewer {
                 stream,
                 open: false,
@@ -402,34 +405,36 @@ mod linux {
                 Err(error) => return Err(error).context("waiting for frames"),
             };
             for event in &events[..count] {
-                self.read(event.data())?;
+                // As much as there was room for: there may be more, which nobody tells again.
+                while self.read(event.data())? == READ_BYTES {}
             }
             Ok(())
         }
 
-        fn read(&mut self, name: u64) -> Result<()> {
+        /// Reads once; returns how many bytes.
+        fn read(&mut self, name: u64) -> Result<usize> {
             if name == PUBLISHER {
                 let Some(publisher) = &mut self.publisher else {
-                    return Ok(());
+                    return Ok(0);
                 };
                 return match publisher.stream.read(&mut self.buffer) {
                     Ok(0) => bail!("the server closed the publisher's connection"),
-                    Ok(_) => {
+                    Ok(count) => {
                         publisher.answered = true;
-                        Ok(())
+                        Ok(count)
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
                     Err(error) => Err(error).context("the publisher's connection"),
                 };
             }
             let index = usize::try_from(name)?;
             let Some(viewer) = self.viewers.get_mut(index).and_then(Option::as_mut) else {
-                return Ok(());
+                return Ok(0);
             };
             let count = match viewer.stream.read(&mut self.buffer) {
                 Ok(0) => return self.lose(index),
                 Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
                 Err(_) => return self.lose(index),
             };
             self.last_arrival = Instant::now();
@@ -437,7 +442,7 @@ mod linux {
             if !viewer.open {
                 viewer.pending.extend_from_slice(&self.buffer[..count]);
                 let Some(end) = head_end(&viewer.pending) else {
-                    return Ok(());
+                    return Ok(count);
                 };
                 check_head(self.arguments.transport, &viewer.pending)?;
                 viewer.open = true;
@@ -445,7 +450,7 @@ mod linux {
                 viewer.pending.drain(..end);
                 if viewer.frozen {
                     self.epoll.delete(&viewer.stream)?;
-                    return Ok(());
+                    return Ok(0);
                 }
             } else if viewer.pending.is_empty() {
                 let taken = take(
@@ -455,7 +460,7 @@ mod linux {
                     &mut self.measuring,
                 );
                 viewer.pending.extend_from_slice(&self.buffer[taken..count]);
-                return Ok(());
+                return Ok(count);
             } else {
                 viewer.pending.extend_from_slice(&self.buffer[..count]);
             }
@@ -469,15 +474,15 @@ mod linux {
             if viewer.pending.is_empty() {
                 viewer.pending = Vec::new();
             }
-            Ok(())
+            Ok(count)
         }
 
-        fn lose(&mut self, index: usize) -> Result<()> {
+        fn lose(&mut self, index: usize) -> Result<usize> {
             if let Some(viewer) = self.viewers[index].take() {
                 self.epoll.delete(&viewer.stream)?;
                 self.lost += 1;
             }
-            Ok(())
+            Ok(0)
         }
     }
 
