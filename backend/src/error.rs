@@ -117,6 +117,12 @@ impl AppError {
         self.status
     }
 
+    /// What was wrong, where, and what is accepted.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Writes the problem into a response.
     pub fn render(self, response: &mut Response) {
         let problem = Problem {

@@ -19,13 +19,16 @@ use pulseboard_history::log::LogError;
 use pulseboard_ingest::{
     BodyError,
     decompress::{Coding, UnpackError, Unpacker},
-    otlp::DeltaTotals,
+    detect::Form,
+    otlp::{DeltaTotals, Points},
+    remote_write::Written,
 };
 use pulseboard_series::{Batch, Reason, batch::Refused};
 use salvo::{
     Depot, Request,
     http::{StatusCode, header},
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     app::App,
@@ -43,12 +46,23 @@ const DELTA_SERIES_MAX: usize = 100_000;
 /// Larger bodies are parsed on a thread that may block; smaller ones take less than the way there.
 const INLINE_BYTES_MAX: usize = 128 * 1024;
 
+/// Bytes of samples that a byte of a body may become: the labels of an Influx line or a histogram
+/// are repeated for each of its series. Larger: a small body can fill more memory. Smaller: one
+/// with long labels and many fields is refused in part.
+const BATCH_RATIO_MAX: usize = 256;
+
+/// What any body's samples may take.
+const BATCH_BYTES_MIN: usize = 8 << 20;
+
+/// Room made beforehand for a body that says how long it is; what it says costs nothing.
+const RESERVED_BYTES_MAX: usize = 256 * 1024;
+
 /// Benches kept for the next body, and the largest that is worth it.
 const BENCHES_MAX: usize = 16;
 const BENCH_BYTES_MAX: usize = 4 << 20;
 
 /// Seconds after which a sender may try again.
-const RETRY_AFTER_S: u32 = 2;
+pub const RETRY_AFTER_S: u32 = 2;
 
 /// Place of that code in [`Reason::CODES`].
 const UNSUPPORTED: usize = Reason::CODES.len() - 1;
@@ -60,6 +74,9 @@ const _: () = assert!(matches!(
 /// What bodies share.
 #[derive(Debug)]
 pub struct Ingest {
+    /// Held by each large body that is being parsed: as many at once as there are cores, since
+    /// each may take as much memory as a batch may have.
+    large: Arc<Semaphore>,
     /// Bytes that bodies may still take.
     budget: Arc<AtomicUsize>,
     benches: Mutex<Vec<Bench>>,
@@ -86,7 +103,7 @@ struct Charge {
 /// What became of a body.
 #[derive(Debug)]
 pub struct Taken<T> {
-    /// What the parser said besides.
+    /// What the parser said besides, less what the engine refused.
     pub said: T,
     /// Samples taken.
     pub accepted: u64,
@@ -101,11 +118,39 @@ pub struct Taken<T> {
     pub unsafe_because: Option<LogError>,
 }
 
+/// What a parser says of a body.
+pub trait Said: Send + 'static {
+    /// The engine refused these rows of the batch, which come in no order.
+    fn lose(&mut self, batch: &Batch, rows: &[u32]);
+}
+
+impl Said for () {
+    fn lose(&mut self, _: &Batch, _: &[u32]) {}
+}
+
+impl Said for Form {
+    fn lose(&mut self, _: &Batch, _: &[u32]) {}
+}
+
+impl Said for Written {
+    fn lose(&mut self, _: &Batch, rows: &[u32]) {
+        Self::lose(self, rows);
+    }
+}
+
+impl Said for Points {
+    fn lose(&mut self, batch: &Batch, rows: &[u32]) {
+        Self::lose(self, batch, rows);
+    }
+}
+
 impl Ingest {
     /// Nothing in work.
     #[must_use]
     pub fn new(body_bytes_max: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            large: Arc::new(Semaphore::new(cores)),
             budget: Arc::new(AtomicUsize::new(body_bytes_max.saturating_mul(4))),
             benches: Mutex::default(),
             body_bytes_max,
@@ -183,7 +228,7 @@ impl Drop for Charge {
 ///
 /// # Errors
 /// Everything that takes nothing of the body; see the texts.
-pub async fn take<T: Send + 'static>(
+pub async fn take<T: Said>(
     app: &Arc<App>,
     request: &mut Request,
     depot: &Depot,
@@ -192,19 +237,45 @@ pub async fn take<T: Send + 'static>(
 ) -> Result<Taken<T>, AppError> {
     access::require_write(depot)?;
     let tenant = engine_tenant(app, request, depot)?;
+    let taken = take_for(app, &tenant, request, coding, parse).await;
+    if let Err(error) = &taken {
+        // One for a body of which nobody knows how many samples it has.
+        match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => tenant.count_refused(&Reason::BodyTooLarge),
+            StatusCode::SERVICE_UNAVAILABLE => tenant.count_refused(&Reason::Busy),
+            status if status.is_client_error() => {
+                tenant.count_refused(&Reason::Malformed(String::new()));
+            }
+            _ => {}
+        }
+    }
+    taken
+}
+
+async fn take_for<T: Said>(
+    app: &Arc<App>,
+    tenant: &Arc<Tenant>,
+    request: &mut Request,
+    coding: Option<Coding>,
+    parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+) -> Result<Taken<T>, AppError> {
     let coding = match coding {
         Some(coding) => coding,
-        None => {
-            let encoding = request.headers().get(header::CONTENT_ENCODING);
-            let encoding = encoding.map(|value| value.to_str().unwrap_or("not text"));
-            Coding::from_header(encoding).map_err(|error| unpack_error(app, &error))?
-        }
+        None => coding_of(request).map_err(|error| unpack_error(app, &error))?,
     };
     let (body, charge) = read_body(app, request).await?;
     let worker = Arc::clone(app);
     let is_large = body.len() > INLINE_BYTES_MAX;
+    let tenant = Arc::clone(tenant);
     let work = move || work(&worker, &tenant, coding, &body, charge, parse);
     let (said, appended) = if is_large {
+        // Never closed. Held until the work ends, also when its request has gone.
+        let permit = Arc::clone(&app.ingest.large).acquire_owned().await;
+        let work = move || {
+            let worked = work();
+            drop(permit);
+            worked
+        };
         tokio::task::spawn_blocking(work).await.map_err(|error| {
             app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%error, "parsing a body panicked");
@@ -222,6 +293,19 @@ pub async fn take<T: Send + 'static>(
         unsupported: appended.refused_by_code[UNSUPPORTED],
         unsafe_because,
     })
+}
+
+/// How the request says that its body is packed.
+fn coding_of(request: &Request) -> Result<Coding, UnpackError> {
+    let mut named = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    let first = named
+        .next()
+        .map(|value| value.to_str().unwrap_or("not text"));
+    match named.next() {
+        None => Coding::from_header(first),
+        // Several headers are one list of several.
+        Some(_) => Err(UnpackError::UnknownCoding("several".to_owned())),
+    }
 }
 
 /// The request's tenant in the engine.
@@ -258,7 +342,7 @@ pub fn not_safe(accepted: u64, error: &LogError) -> AppError {
     }
 }
 
-fn work<T>(
+fn work<T: Said>(
     app: &App,
     tenant: &Arc<Tenant>,
     coding: Coding,
@@ -280,12 +364,17 @@ fn work<T>(
         unpacked.as_slice()
     };
     bench.batch.clear();
-    let said =
+    let bytes_max = body.len().saturating_mul(BATCH_RATIO_MAX);
+    bench.batch.set_bytes_max(bytes_max.max(BATCH_BYTES_MIN));
+    let mut said =
         parse(body, &mut bench.batch).map_err(|error| AppError::bad_request(error.to_string()))?;
     let appended = app
         .storage
         .engine
         .append(tenant, &bench.batch, app.clock.now_ms());
+    if !appended.refused_rows.is_empty() {
+        said.lose(&bench.batch, &appended.refused_rows);
+    }
     ingest.give_back(bench);
     Ok((said, appended))
 }
@@ -294,7 +383,10 @@ async fn read_body(app: &App, request: &mut Request) -> Result<(Vec<u8>, Charge)
     let max = app.ingest.body_bytes_max;
     let mut charge = app.ingest.charge();
     let mut body = request.take_body();
-    let mut bytes = Vec::new();
+    let expected = request.headers().get(header::CONTENT_LENGTH);
+    let expected = expected.and_then(|length| length.to_str().ok()?.parse().ok());
+    let expected: usize = expected.unwrap_or_default();
+    let mut bytes = Vec::with_capacity(expected.min(RESERVED_BYTES_MAX));
     let reading = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_broken| AppError::bad_request("the body broke off"))?;

@@ -47,6 +47,8 @@ pub struct Appended {
     pub accepted: u64,
     /// The first lines refused, by parser or engine, sorted by line.
     pub refused: Vec<Refused>,
+    /// Places in the batch of the rows that the engine refused, in no order.
+    pub refused_rows: Vec<u32>,
     /// All lines refused, by [`Reason::CODES`].
     pub refused_by_code: [u64; Reason::CODES.len()],
     /// All lines refused.
@@ -106,13 +108,14 @@ impl Engine {
             replaced: 0,
             trouble: None,
             ticket: None,
+            refused_rows: Vec::new(),
             refused: batch.refused().iter().cloned().map(ByLine).collect(),
             refused_by_code: *batch.refused_by_code(),
         };
         buffers.record.clear();
         if self.is_stuck.load(Ordering::Relaxed) {
-            for row in batch.rows() {
-                taking.refuse(row.line, Reason::WindowFull);
+            for (index, row) in (0..).zip(batch.rows()) {
+                taking.refuse(index, row.line, Reason::WindowFull);
             }
             let reason = Reason::WindowFull.to_string();
             let safety = Safety::Unsafe(LogError::Degraded {
@@ -159,6 +162,8 @@ struct Taking<'a> {
     ticket: Option<Ticket>,
     accepted: u64,
     replaced: u64,
+    /// See [`Appended::refused_rows`].
+    refused_rows: Vec<u32>,
     /// The first lines refused, the last of them on top.
     refused: BinaryHeap<ByLine>,
     refused_by_code: [u64; Reason::CODES.len()],
@@ -210,7 +215,7 @@ impl Taking<'_> {
             let at_ms = match self.check_time(row) {
                 Ok(at_ms) => at_ms,
                 Err(reason) => {
-                    self.refuse(row.line, reason);
+                    self.refuse(*index, row.line, reason);
                     continue;
                 }
             };
@@ -237,7 +242,7 @@ impl Taking<'_> {
                         slot
                     }
                     Err(reason) => {
-                        self.refuse(row.line, reason);
+                        self.refuse(*index, row.line, reason);
                         continue;
                     }
                 },
@@ -308,6 +313,7 @@ impl Taking<'_> {
             accepted: self.accepted,
             refused: refused.into_iter().map(|by_line| by_line.0).collect(),
             refused_total: self.refused_by_code.iter().sum(),
+            refused_rows: self.refused_rows,
             refused_by_code: self.refused_by_code,
             safety,
         }
@@ -418,7 +424,8 @@ impl Taking<'_> {
     }
 
     #[cold]
-    fn refuse(&mut self, line: u32, reason: Reason) {
+    fn refuse(&mut self, index: u32, line: u32, reason: Reason) {
+        self.refused_rows.push(index);
         self.refused_by_code[reason.index()] += 1;
         // Rows come shard by shard: what is kept is the first lines of the body.
         if self.refused.len() == REFUSED_KEPT_MAX {

@@ -92,6 +92,13 @@ impl Tenant {
         }
     }
 
+    /// Counts a body of which nothing was read, as one.
+    pub fn count_refused(&self, reason: &Reason) {
+        if let Some(counter) = self.refused.get(reason.index()) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Whether nothing was ever taken in its name; what was refused does not keep a name.
     pub(crate) fn is_unused(&self) -> bool {
         !self.has_past.load(Ordering::Acquire) && self.accepted.load(Ordering::Relaxed) == 0

@@ -356,6 +356,11 @@ fn timestamp(value: &Shallow<'_>) -> Result<Option<i64>, Reason> {
     match value {
         Shallow::Null => return Ok(None),
         Shallow::Integer(ms) => return Ok(Some(not_now(*ms))),
+        // JSON makes no difference between 1 and 1.0. The bounds are those of whole doubles.
+        Shallow::Number(ms) if ms.fract() == 0.0 && ms.abs() < 9.0e15 => {
+            #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
+            return Ok(Some(*ms as i64));
+        }
         Shallow::Text(text) => {
             if let Ok(time) = text.parse::<Timestamp>() {
                 return Ok(Some(time.as_millis()));

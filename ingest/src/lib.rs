@@ -66,3 +66,14 @@ pub enum BodyError {
         why: String,
     },
 }
+
+impl BodyError {
+    /// The line where it breaks, from 1.
+    #[must_use]
+    pub fn line(&self) -> u32 {
+        match self {
+            Self::Json { line, .. } => u32::try_from(*line).unwrap_or(u32::MAX),
+            Self::Empty | Self::Protobuf { .. } => 1,
+        }
+    }
+}

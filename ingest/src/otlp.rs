@@ -25,7 +25,7 @@ mod labels;
 mod model;
 mod points;
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use prost::Message;
 use pulseboard_series::Batch;
@@ -87,6 +87,19 @@ pub struct Points {
     pub accepted: u64,
     /// Refused, with their reasons in the batch.
     pub rejected: u64,
+}
+
+impl Points {
+    /// These rows of the batch, in no order, were not taken after all; a data point of which one
+    /// is missing counts as rejected.
+    pub fn lose(&mut self, batch: &Batch, rows: &[u32]) {
+        let rows = rows
+            .iter()
+            .filter_map(|row| batch.rows().get(*row as usize));
+        let lost = rows.map(|row| row.line).collect::<HashSet<_>>().len() as u64;
+        self.accepted = self.accepted.saturating_sub(lost);
+        self.rejected += lost;
+    }
 }
 
 /// Reads an unpacked request.

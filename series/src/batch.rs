@@ -110,6 +110,9 @@ pub struct Batch {
     refused: Vec<Refused>,
     refused_by_code: [u64; Reason::CODES.len()],
     building: Building,
+    /// What rows and keys may take; at most [`BATCH_BYTES_MAX`], which is what it is unless
+    /// somebody says less.
+    bytes_max: usize,
     /// By place, the newest label names that were looked at: rows of one body have nearly always
     /// the same ones, and need not be looked at again.
     known_names: [KnownName; LABELS_MAX],
@@ -214,9 +217,16 @@ impl Batch {
             refused: Vec::new(),
             refused_by_code: [0; Reason::CODES.len()],
             building: Building::default(),
+            bytes_max: BATCH_BYTES_MAX,
             known_names: [KnownName::NONE; LABELS_MAX],
             scratch: Vec::new(),
         }
+    }
+
+    /// Refuses rows from that many bytes on, at most [`BATCH_BYTES_MAX`]; until this is called
+    /// again.
+    pub fn set_bytes_max(&mut self, bytes: usize) {
+        self.bytes_max = bytes.min(BATCH_BYTES_MAX);
     }
 
     /// Forgets everything and keeps the buffers.
@@ -320,12 +330,12 @@ impl Batch {
     /// Whether a further row may be there; see [`BATCH_BYTES_MAX`], which is far below what the 32
     /// bits of a key's place can say.
     fn check_room(&self) -> Result<(), Reason> {
-        if self.keys.len() + self.rows.len() * size_of::<Row>() < BATCH_BYTES_MAX {
+        if self.keys.len() + self.rows.len() * size_of::<Row>() < self.bytes_max {
             return Ok(());
         }
         Err(Reason::Unsupported(format!(
             "the body's samples take more than {} MiB; send them in several bodies",
-            BATCH_BYTES_MAX >> 20
+            self.bytes_max >> 20
         )))
     }
 
@@ -915,5 +925,10 @@ mod tests {
         );
         assert!(batch.keys.len() < BATCH_BYTES_MAX + 100_000);
         assert!(batch.repeat(2, None, 1.0).is_err());
+        batch.clear();
+        batch.set_bytes_max(1 << 20);
+        assert_eq!(write(&mut batch, "first", &labels), Ok(()));
+        let rows = (0..100_000).take_while(|_| batch.again(&["further"], 1, None, 1.0).is_ok());
+        assert!((20..30).contains(&rows.count()));
     }
 }

@@ -65,6 +65,12 @@ pub enum Reason {
     /// There is no memory left for its window.
     #[error("the window's memory is full; try again")]
     WindowFull,
+    /// A whole body, which is larger than what is accepted.
+    #[error("the body is too large")]
+    BodyTooLarge,
+    /// A whole body, for which there is no memory or no disk now.
+    #[error("there is no room for the body now; try again")]
+    Busy,
     /// The format allows it, Pulseboard does not keep it; the text says what.
     #[error("{0}")]
     Unsupported(String),
@@ -87,12 +93,14 @@ impl Reason {
             Self::InFuture { .. } => "in_future",
             Self::SeriesLimit(_) => "series_limit",
             Self::WindowFull => "window_full",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Busy => "busy",
             Self::Unsupported(_) => "unsupported",
         }
     }
 
     /// All codes, in the order of [`Reason::index`].
-    pub const CODES: [&'static str; 9] = [
+    pub const CODES: [&'static str; 11] = [
         "malformed",
         "not_a_number",
         "name",
@@ -101,6 +109,8 @@ impl Reason {
         "in_future",
         "series_limit",
         "window_full",
+        "body_too_large",
+        "busy",
         "unsupported",
     ];
 
@@ -136,6 +146,8 @@ mod tests {
             },
             Reason::SeriesLimit(1),
             Reason::WindowFull,
+            Reason::BodyTooLarge,
+            Reason::Busy,
             Reason::Unsupported(String::new()),
         ] {
             assert_eq!(Reason::CODES[reason.index()], reason.code());

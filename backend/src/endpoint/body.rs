@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use pulseboard_shared::FieldError;
 use salvo::{Request, http::StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -25,10 +26,19 @@ pub async fn read_json<T: DeserializeOwned>(
 ) -> Result<T, AppError> {
     let bytes = read_bytes(app, request).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        AppError::bad_request(format!(
+        wrong_body(format!(
             "the body is not the JSON that is expected here: {error}"
         ))
     })
+}
+
+/// 400 for the body as a whole, to which the empty pointer points.
+pub fn wrong_body(detail: String) -> AppError {
+    let whole = FieldError {
+        pointer: String::new(),
+        detail: detail.clone(),
+    };
+    AppError::bad_request(detail).with_errors(vec![whole])
 }
 
 /// The body as it came.

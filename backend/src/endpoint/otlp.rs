@@ -42,14 +42,19 @@ pub async fn write_otlp(
     })
     .await
     .and_then(|taken| match &taken.unsafe_because {
-        Some(error) => Err(ingest::not_safe(taken.accepted, error)),
+        // Whatever the reason: 507 is none of the statuses after which senders try again.
+        Some(error) => {
+            let refusal = ingest::not_safe(taken.accepted, error);
+            Err(AppError::unavailable(
+                refusal.detail(),
+                ingest::RETRY_AFTER_S,
+            ))
+        }
         None => Ok(taken),
     });
     let body = match taken {
         Ok(taken) => {
-            let points = taken.said;
-            // A point of several series is refused as a whole only where its parser says so.
-            let rejected = taken.refused_total.min(points.accepted + points.rejected);
+            let rejected = taken.said.rejected;
             let message = taken
                 .refused
                 .first()
@@ -61,11 +66,11 @@ pub async fn write_otlp(
         Err(error) => {
             let status = error.status();
             let code = match status {
-                StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => LATER,
+                StatusCode::SERVICE_UNAVAILABLE => LATER,
                 StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => TOO_MUCH,
                 _ => WRONG,
             };
-            let text = error.to_string();
+            let text = error.detail().to_owned();
             error.render(response);
             response.status_code(status);
             otlp::status(encoding, code, &text)

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use pulseboard_ingest::{
+    Batch,
     decompress::Coding,
-    detect, influx,
-    remote_write::{self, Version},
+    detect::{self, Form},
+    influx,
+    remote_write::{self, Version, Written},
     time::Precision,
 };
+use pulseboard_series::Reason;
+use pulseboard_shared::{Problem, problem::PROBLEM_JSON};
 use salvo::{
     Depot, Request, Response, handler,
     http::{HeaderName, HeaderValue, StatusCode, header},
-    writing::{Json, Text},
+    writing::Json,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -25,8 +29,11 @@ use crate::{
 };
 
 /// What `POST /push` answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Pushed {
+    /// Why nothing was taken, as everywhere; left away where something was.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
     /// Samples taken.
     accepted: u64,
     /// The first hundred lines that were not.
@@ -44,18 +51,43 @@ struct RefusedLine {
 
 impl Pushed {
     fn of<T>(taken: &Taken<T>) -> Self {
+        let refused = taken.refused.iter().map(|refused| RefusedLine {
+            line: refused.line,
+            reason: refused.reason.to_string(),
+        });
         Self {
+            problem: None,
             accepted: taken.accepted,
-            refused: taken
-                .refused
-                .iter()
-                .map(|refused| RefusedLine {
-                    line: refused.line,
-                    reason: refused.reason.to_string(),
-                })
-                .collect(),
+            refused: refused.collect(),
             refused_total: taken.refused_total,
         }
+    }
+
+    /// Nothing was taken.
+    fn because(self, detail: &str) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self {
+            problem: Some(Problem {
+                kind: "about:blank".to_owned(),
+                title: status.canonical_reason().unwrap_or_default().to_owned(),
+                status: status.as_u16(),
+                detail: detail.to_owned(),
+                errors: Vec::new(),
+                request_id: None,
+            }),
+            ..self
+        }
+    }
+
+    fn render(&self, response: &mut Response) {
+        if self.problem.is_none() {
+            response.render(Json(self));
+            return;
+        }
+        response.status_code(StatusCode::BAD_REQUEST);
+        let kind = HeaderValue::from_static(PROBLEM_JSON);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response.body(crate::json_text(self));
     }
 }
 
@@ -67,16 +99,37 @@ pub async fn push_samples(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
-    let taken = ingest::take(&app, request, depot, None, detect::push).await?;
+    let parse = |body: &[u8], batch: &mut Batch| {
+        // Nothing can be taken of it: refused where it breaks, as a line is.
+        detect::push(body, batch).or_else(|error| {
+            batch.refuse(error.line(), Reason::Malformed(error.to_string()));
+            Ok(Form::Text)
+        })
+    };
+    let taken = match ingest::take(&app, request, depot, None, parse).await {
+        // It could not even be unpacked.
+        Err(error) if error.status() == StatusCode::BAD_REQUEST => {
+            Pushed::default().because(error.detail()).render(response);
+            return Ok(());
+        }
+        taken => taken?,
+    };
     if let Some(error) = &taken.unsafe_because {
         return Err(ingest::not_safe(taken.accepted, error));
     }
-    response.status_code(if taken.accepted == 0 {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::OK
-    });
-    response.render(Json(Pushed::of(&taken)));
+    let pushed = Pushed::of(&taken);
+    if taken.accepted > 0 {
+        pushed.render(response);
+        return Ok(());
+    }
+    let detail = match pushed.refused.first() {
+        Some(refused) => format!(
+            "nothing was accepted, {} refused; line {}: {}",
+            taken.refused_total, refused.line, refused.reason
+        ),
+        None => "there is no sample in the body".to_owned(),
+    };
+    pushed.because(&detail).render(response);
     Ok(())
 }
 
@@ -107,9 +160,11 @@ pub async fn write_remote(
     let taken = ingest::take(&app, request, depot, coding, move |body, batch| {
         remote_write::parse(version, body, batch)
     })
-    .await?;
-    let mut written = taken.said;
-    written.samples = written.samples.min(taken.accepted);
+    .await;
+    // With every answer to a message of a known version, whatever becomes of it.
+    let written = taken
+        .as_ref()
+        .map_or_else(|_| Written::default(), |taken| taken.said.clone());
     for (name, count) in written.headers() {
         if let Ok(name) = HeaderName::try_from(name) {
             response
@@ -117,15 +172,14 @@ pub async fn write_remote(
                 .insert(name, HeaderValue::from(count));
         }
     }
+    let taken = taken?;
     if let Some(error) = &taken.unsafe_because {
         return Err(ingest::not_safe(taken.accepted, error));
     }
     if taken.refused_total > 0 {
-        response.status_code(StatusCode::BAD_REQUEST);
-        response.render(Text::Plain(first_refusals(&taken)));
-    } else {
-        response.status_code(StatusCode::NO_CONTENT);
+        return Err(AppError::bad_request(first_refusals(&taken)));
     }
+    response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }
 

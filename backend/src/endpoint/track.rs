@@ -15,7 +15,7 @@ use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::read_json;
+use super::body::{read_json, wrong_body};
 use crate::{
     app::App,
     error::AppError,
@@ -137,8 +137,8 @@ fn write_rows(
 /// The item that a body is; every field that is not as it should be is named.
 fn read_item(body: &Value) -> Result<Item, AppError> {
     let Value::Object(fields) = body else {
-        return Err(AppError::bad_request(
-            "the body is to be an object {\"type\":NAME,\"value\":NUMBER}",
+        return Err(wrong_body(
+            "the body is to be an object {\"type\":NAME,\"value\":NUMBER}".to_owned(),
         ));
     };
     let mut errors = Vec::new();

@@ -22,6 +22,18 @@ fn message(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
 
 /// `prometheus.WriteRequest` of one sample, packed.
 fn write_request(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
+    let mut request = Vec::new();
+    message(&mut request, 1, &time_series(labels, value, at_ms));
+    pack(&request)
+}
+
+fn pack(request: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new()
+        .compress_vec(request)
+        .expect("packs")
+}
+
+fn labels_of(labels: &[(&str, &str)]) -> Vec<u8> {
     let mut series = Vec::new();
     for (name, value) in labels {
         let mut label = Vec::new();
@@ -29,16 +41,27 @@ fn write_request(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
         message(&mut label, 2, value.as_bytes());
         message(&mut series, 1, &label);
     }
+    series
+}
+
+/// A native histogram without buckets.
+fn histogram_series(name: &str, at_ms: i64) -> Vec<u8> {
+    let mut series = labels_of(&[("__name__", name)]);
+    // Count 2, at this time.
+    let mut histogram = vec![1 << 3, 2, 15 << 3];
+    varint(&mut histogram, at_ms as u64);
+    message(&mut series, 4, &histogram);
+    series
+}
+
+fn time_series(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
+    let mut series = labels_of(labels);
     let mut sample = vec![1 << 3 | 1];
     sample.extend_from_slice(&value.to_le_bytes());
     sample.push(2 << 3);
     varint(&mut sample, at_ms as u64);
     message(&mut series, 2, &sample);
-    let mut request = Vec::new();
-    message(&mut request, 1, &series);
-    snap::raw::Encoder::new()
-        .compress_vec(&request)
-        .expect("packs")
+    series
 }
 
 async fn last(server: &TestServer, tenant: &str, selector: &str) -> Value {
@@ -93,7 +116,74 @@ async fn prometheus_writes_and_its_stale_marker_stops_a_series() {
         old.headers()["x-prometheus-remote-write-samples-written"],
         "0"
     );
-    problem(send(b"no snappy".to_vec()).await.expect("an answer"), 400).await;
+    assert!(
+        problem(old, 400).await["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("timestamp 0 ms"))
+    );
+    let broken = send(b"no snappy".to_vec()).await.expect("an answer");
+    assert_eq!(
+        broken.headers()["x-prometheus-remote-write-samples-written"],
+        "0"
+    );
+    problem(broken, 400).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_remote_write_wrote_is_told_exactly() {
+    let server = TestServer::start().await;
+    let one = |name: &str, at_ms| time_series(&[("__name__", name)], 1.0, at_ms);
+    for (series, status, samples, histograms) in [
+        (
+            vec![one("a", START_MS), histogram_series("h", START_MS)],
+            204,
+            1,
+            1,
+        ),
+        (
+            vec![one("a", 0), histogram_series("h", START_MS)],
+            400,
+            0,
+            1,
+        ),
+        (
+            vec![one("a", START_MS), histogram_series("h", 0)],
+            400,
+            1,
+            0,
+        ),
+        (
+            vec![
+                histogram_series("h", 0),
+                one("a", 0),
+                one("b", START_MS),
+                histogram_series("i", START_MS),
+            ],
+            400,
+            1,
+            1,
+        ),
+    ] {
+        let mut request = Vec::new();
+        for series in &series {
+            message(&mut request, 1, series);
+        }
+        let answer = server
+            .request(reqwest::Method::POST, "/api/v1/write")
+            .header("content-type", "application/x-protobuf")
+            .header("content-encoding", "snappy")
+            .body(pack(&request))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), status);
+        let written = |what: &str| {
+            answer.headers()[format!("x-prometheus-remote-write-{what}-written")].clone()
+        };
+        assert_eq!(written("samples"), samples.to_string().as_str());
+        assert_eq!(written("histograms"), histograms.to_string().as_str());
+    }
     server.stop().await;
 }
 
@@ -130,6 +220,20 @@ async fn opentelemetry_metrics_come_in_as_json_with_partial_success() {
     assert_eq!(last(&server, "red", "orders{job=\"shop\"}").await, 12.0);
     assert_eq!(last(&server, "red", "temp").await, 20.5);
     assert_eq!(last(&server, "blue", "temp").await, Value::Null);
+    // A histogram is one data point, however many series it is; null is as if it were not there.
+    let body = json!({"resourceMetrics": [{"resource": null, "scopeMetrics": [{"metrics": [
+        {"name": "took", "unit": null, "histogram": {"aggregationTemporality": 2, "dataPoints": [
+            {"timeUnixNano": "1000000000", "count": "3", "bucketCounts": ["1", "1", "1"], "explicitBounds": [1, 2]},
+            {"timeUnixNano": nanos, "count": "1", "bucketCounts": ["1"], "attributes": null, "flags": "0"},
+        ]}},
+        {"name": "temp", "gauge": {"dataPoints": [
+            {"timeUnixNano": nanos, "asDouble": 20.5},
+            {"timeUnixNano": nanos, "asDouble": 20.5},
+        ]}},
+    ]}]}]});
+    let answer = send(body.to_string(), "application/json").await;
+    let answer: Value = answer.expect("an answer").json().await.expect("JSON");
+    assert_eq!(answer["partialSuccess"]["rejectedDataPoints"], "1");
     let wrong = send("{".to_owned(), "application/json")
         .await
         .expect("an answer");

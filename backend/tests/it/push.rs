@@ -75,22 +75,47 @@ async fn each_form_is_recognised_and_a_bad_line_loses_only_itself() {
 }
 
 #[tokio::test]
-async fn nothing_accepted_is_400_with_the_same_body() {
+async fn nothing_accepted_is_400_with_the_same_body_and_says_why() {
     let server = TestServer::start().await;
-    let (status, answer) = push(&server, "red", "only words here\n").await;
-    assert_eq!(
-        (status, &answer["accepted"], &answer["refusedTotal"]),
-        (400, &json!(0), &json!(1))
-    );
-    for body in ["", "{\"name\":", "[1,"] {
+    for (body, coding, lines) in [
+        ("only words here\n", "identity", vec![1]),
+        ("a 1 1000\nb\n", "identity", vec![1, 2]),
+        ("", "identity", vec![1]),
+        ("{\"name\":", "identity", vec![1]),
+        (
+            "[{\"name\":\"a\",\"value\":1},\n{\"name\"",
+            "identity",
+            vec![2],
+        ),
+        ("{\"name\":\"a\",\"value\":1e999}", "identity", vec![1]),
+        ("# a comment\n", "identity", vec![]),
+        ("[]", "identity", vec![]),
+        ("no gzip", "gzip", vec![]),
+    ] {
         let answer = server
             .request(reqwest::Method::POST, "/push")
+            .header("x-tenant-id", "red")
+            .header("content-encoding", coding)
             .body(body)
             .send()
             .await
             .expect("an answer");
-        problem(answer, 400).await;
+        let answer = problem(answer, 400).await;
+        assert_eq!(answer["accepted"], 0, "{body:?}: {answer}");
+        assert_eq!(answer["refusedTotal"], lines.len(), "{body:?}: {answer}");
+        let named: Vec<_> = answer["refused"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|refused| refused["line"].as_u64().expect("a line"))
+            .collect();
+        assert_eq!(named, lines, "{body:?}");
     }
+    // Each body of which nothing could be read is one of them.
+    assert_eq!(
+        ingested(&server, "red").await["refused"],
+        json!({"malformed": 6, "not_a_number": 1, "too_old": 1})
+    );
     server.stop().await;
 }
 
@@ -164,6 +189,39 @@ async fn packed_bodies_are_unpacked_and_bombs_are_cut_off() {
     problem(large, 413).await;
     let answer = send("gzip", gzip(b"a 1\n")).await.expect("an answer");
     assert_eq!(answer.status(), 200, "the budget was given back");
+    let twice = server
+        .request(reqwest::Method::POST, "/push")
+        .header("content-encoding", "gzip")
+        .header("content-encoding", "gzip")
+        .body(gzip(&gzip(b"a 1\n")));
+    problem(twice.send().await.expect("an answer"), 415).await;
+    let counts = ingested(&server, "default").await;
+    assert_eq!(
+        counts["refused"],
+        json!({"body_too_large": 21, "malformed": 3})
+    );
+    assert_eq!(ingested(&server, "red").await["refused"], json!({}));
+    server.stop().await;
+}
+
+/// Each field repeats its line's labels: 140 KB would become 700 MB.
+#[tokio::test]
+async fn a_line_that_would_become_thousands_of_times_its_length_is_cut_off() {
+    let server = TestServer::start().await;
+    let value = "v".repeat(1_000);
+    let mut line = "m".to_owned();
+    for number in 0..40 {
+        line += &format!(",tag{number}={value}");
+    }
+    line += " a=1";
+    for number in 0..16_000 {
+        line += &format!(",f{number}=1");
+    }
+    let (status, answer) = push(&server, "red", line).await;
+    assert_eq!(status, 200);
+    let accepted = answer["accepted"].as_u64().expect("a count");
+    assert!((500..2_000).contains(&accepted), "{accepted}");
+    assert_eq!(answer["refusedTotal"], 16_001 - accepted);
     server.stop().await;
 }
 

@@ -101,13 +101,20 @@ async fn each_wrong_field_is_named() {
         .collect();
     pointers.sort_unstable();
     assert_eq!(pointers, ["/metadata", "/type", "/userId", "/value"]);
-    for body in [
-        json!([]),
-        json!({}),
-        json!({"type": "a"}),
-        json!({"value": 1}),
+    for (body, fields) in [
+        (json!([]), vec![""]),
+        (json!({}), vec!["/type", "/value"]),
+        (json!({"type": "a"}), vec!["/value"]),
+        (json!({"value": 1}), vec!["/type"]),
     ] {
-        assert_eq!(track(&server, "red", body).await.status(), 400);
+        let problem = crate::support::problem(track(&server, "red", body).await, 400).await;
+        let pointers: Vec<_> = problem["errors"]
+            .as_array()
+            .expect("errors")
+            .iter()
+            .map(|error| error["pointer"].as_str().expect("a pointer"))
+            .collect();
+        assert_eq!(pointers, fields);
     }
     server.stop().await;
 }

@@ -19,6 +19,7 @@ fn all_shapes_are_read() {
             {"value":-0,"timestamp":1795204862345,"labels":{"b":"\u00e9\n","a":"x"},"name":"t","unit":"°C"},
             {"name":"load","value":0.30000000000000004,"timestamp":"2026-11-20T20:01:02.345Z","labels":null,"unit":null,"more":[{}]},
             {"queue_depth":1,"cpu":1.5},
+            {"name":"f","value":1,"timestamp":1795204862345.0},
             {"name":"n","value":18446744073709551615,"labels":{"e":""}}]"#,
     );
     assert_eq!(read, Ok(()));
@@ -30,7 +31,8 @@ fn all_shapes_are_read() {
             "3 load 0.30000000000000004 @1795204862345",
             "4 queue_depth 1",
             "4 cpu 1.5",
-            "5 n 18446744073709552000",
+            "5 f 1 @1795204862345",
+            "6 n 18446744073709552000",
         ]
     );
     assert_eq!(described(&batch)[1], (Kind::Unknown, "°C".to_owned()));

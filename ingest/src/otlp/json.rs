@@ -97,6 +97,19 @@ impl Number {
     }
 }
 
+/// A field for which `null` is as if it were not there.
+pub(super) fn nullable<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+pub(super) fn small_unsigned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    Ok(Number::deserialize(deserializer)?
+        .fitting()?
+        .unwrap_or_default())
+}
+
 pub(super) fn unsigned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     Ok(Number::deserialize(deserializer)?
         .fitting()?

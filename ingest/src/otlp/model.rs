@@ -7,13 +7,15 @@ use prost::Message;
 use serde::Deserialize;
 
 use super::json::{
-    base64_bytes, double, doubles, integer, optional_double, optional_integer, unsigned,
+    base64_bytes, double, doubles, integer, nullable, optional_double, optional_integer,
+    small_unsigned, unsigned,
 };
 
 /// Only for JSON; protobuf is walked down to the points without it.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Request {
+    #[serde(deserialize_with = "nullable")]
     pub(super) resource_metrics: Vec<ResourceMetrics>,
 }
 
@@ -21,6 +23,7 @@ pub(super) struct Request {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ResourceMetrics {
     pub(super) resource: Option<Resource>,
+    #[serde(deserialize_with = "nullable")]
     pub(super) scope_metrics: Vec<ScopeMetrics>,
 }
 
@@ -28,13 +31,16 @@ pub(super) struct ResourceMetrics {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ScopeMetrics {
     pub(super) scope: Option<Scope>,
+    #[serde(deserialize_with = "nullable")]
     pub(super) metrics: Vec<Metric>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Metric {
+    #[serde(deserialize_with = "nullable")]
     pub(super) name: String,
+    #[serde(deserialize_with = "nullable")]
     pub(super) unit: String,
     pub(super) gauge: Option<Data<NumberPoint>>,
     pub(super) sum: Option<Data<NumberPoint>>,
@@ -44,13 +50,13 @@ pub(super) struct Metric {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound = "P: Deserialize<'de>")]
 pub(super) struct Data<P> {
-    #[serde(default = "Vec::new")]
+    #[serde(default = "Vec::new", deserialize_with = "nullable")]
     pub(super) data_points: Vec<P>,
     #[serde(default, deserialize_with = "unsigned")]
     pub(super) aggregation_temporality: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(super) is_monotonic: bool,
 }
 
@@ -58,6 +64,7 @@ pub(super) struct Data<P> {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Resource {
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) attributes: Vec<KeyValue>,
 }
 
@@ -65,6 +72,7 @@ pub(super) struct Resource {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Scope {
     #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) name: String,
 }
 
@@ -72,6 +80,7 @@ pub(super) struct Scope {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct KeyValue {
     #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) key: String,
     #[prost(message, optional, tag = "2")]
     pub(super) value: Option<AnyValue>,
@@ -103,6 +112,7 @@ pub(super) struct AnyValue {
 #[serde(default)]
 pub(super) struct ArrayValue {
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) values: Vec<AnyValue>,
 }
 
@@ -110,6 +120,7 @@ pub(super) struct ArrayValue {
 #[serde(default)]
 pub(super) struct KeyValueList {
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) values: Vec<KeyValue>,
 }
 
@@ -117,6 +128,7 @@ pub(super) struct KeyValueList {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct NumberPoint {
     #[prost(message, repeated, tag = "7")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) attributes: Vec<KeyValue>,
     #[prost(fixed64, tag = "2")]
     #[serde(deserialize_with = "unsigned")]
@@ -131,6 +143,7 @@ pub(super) struct NumberPoint {
     #[serde(deserialize_with = "optional_integer")]
     pub(super) as_int: Option<i64>,
     #[prost(uint32, tag = "8")]
+    #[serde(deserialize_with = "small_unsigned")]
     pub(super) flags: u32,
 }
 
@@ -138,6 +151,7 @@ pub(super) struct NumberPoint {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct HistogramPoint {
     #[prost(message, repeated, tag = "9")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) attributes: Vec<KeyValue>,
     #[prost(fixed64, tag = "2")]
     #[serde(deserialize_with = "unsigned")]
@@ -158,6 +172,7 @@ pub(super) struct HistogramPoint {
     #[serde(deserialize_with = "doubles")]
     pub(super) explicit_bounds: Vec<f64>,
     #[prost(uint32, tag = "10")]
+    #[serde(deserialize_with = "small_unsigned")]
     pub(super) flags: u32,
     #[prost(double, optional, tag = "11")]
     #[serde(deserialize_with = "optional_double")]
@@ -171,6 +186,7 @@ pub(super) struct HistogramPoint {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ExponentialPoint {
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) attributes: Vec<KeyValue>,
     #[prost(fixed64, tag = "2")]
     #[serde(deserialize_with = "unsigned")]
@@ -195,6 +211,7 @@ pub(super) struct ExponentialPoint {
     #[prost(message, optional, tag = "9")]
     pub(super) negative: Option<Buckets>,
     #[prost(uint32, tag = "10")]
+    #[serde(deserialize_with = "small_unsigned")]
     pub(super) flags: u32,
     #[prost(double, optional, tag = "12")]
     #[serde(deserialize_with = "optional_double")]
@@ -222,6 +239,7 @@ pub(super) struct Buckets {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct SummaryPoint {
     #[prost(message, repeated, tag = "7")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) attributes: Vec<KeyValue>,
     #[prost(fixed64, tag = "3")]
     #[serde(deserialize_with = "unsigned")]
@@ -233,8 +251,10 @@ pub(super) struct SummaryPoint {
     #[serde(deserialize_with = "double")]
     pub(super) sum: f64,
     #[prost(message, repeated, tag = "6")]
+    #[serde(deserialize_with = "nullable")]
     pub(super) quantile_values: Vec<Quantile>,
     #[prost(uint32, tag = "8")]
+    #[serde(deserialize_with = "small_unsigned")]
     pub(super) flags: u32,
 }
 
