@@ -20,7 +20,7 @@ pub(crate) const BUCKETS_READ_MAX: usize = 10_000;
 pub(crate) type Buckets = Vec<(i64, f64)>;
 
 /// An exponential histogram, its indexes as in Prometheus.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Exponential {
     /// The schema or scale.
     pub(crate) scale: i32,
@@ -62,6 +62,24 @@ impl Exponential {
         Ok(())
     }
 
+    /// Adds another one's observations, at the coarser resolution of the two, and at one that has no
+    /// more than [`BUCKETS_MAX`] buckets. Both scales are within some thirty of each other.
+    pub(crate) fn add(&mut self, mut other: Self) {
+        while self.scale > other.scale {
+            self.halve();
+        }
+        while other.scale > self.scale {
+            other.halve();
+        }
+        self.zero_threshold = self.zero_threshold.max(other.zero_threshold);
+        self.zero_count += other.zero_count;
+        add_buckets(&mut self.positive, other.positive);
+        add_buckets(&mut self.negative, other.negative);
+        while self.positive.len() + self.negative.len() > BUCKETS_MAX {
+            self.halve();
+        }
+    }
+
     /// Merges each two neighbours: bucket i becomes ceil(i / 2).
     fn halve(&mut self) {
         self.scale = self.scale.saturating_sub(1);
@@ -75,6 +93,20 @@ impl Exponential {
                 }
             }
             *buckets = merged;
+        }
+    }
+}
+
+/// Both are sorted by index, and so is what becomes of them.
+fn add_buckets(buckets: &mut Buckets, others: Buckets) {
+    for (index, count) in others {
+        // Nobody fills a bucket with nothing; it would only be one more series.
+        if count == 0.0 {
+            continue;
+        }
+        match buckets.binary_search_by_key(&index, |bucket| bucket.0) {
+            Ok(at) => buckets[at].1 += count,
+            Err(at) => buckets.insert(at, (index, count)),
         }
     }
 }
@@ -133,6 +165,40 @@ mod tests {
             ..Exponential::default()
         });
         assert_eq!(rows, ["1 h_bucket{le=\"2\"} 1", "1 h_bucket{le=\"0.5\"} 2"]);
+    }
+
+    #[test]
+    fn histograms_add_up_at_the_coarser_resolution() {
+        let mut total = Exponential {
+            scale: 1,
+            zero_count: 1.0,
+            positive: vec![(1, 1.0), (2, 2.0), (3, 4.0)],
+            ..Exponential::default()
+        };
+        total.add(Exponential {
+            scale: 0,
+            zero_threshold: 0.5,
+            zero_count: 2.0,
+            positive: vec![(0, 3.0), (2, 0.5), (9, 0.0)],
+            negative: vec![(1, 1.0)],
+        });
+        let expected = Exponential {
+            scale: 0,
+            zero_threshold: 0.5,
+            zero_count: 3.0,
+            positive: vec![(0, 3.0), (1, 3.0), (2, 4.5)],
+            negative: vec![(1, 1.0)],
+        };
+        assert_eq!(total, expected);
+        for index in 0..1_000 {
+            total.add(Exponential {
+                positive: vec![(index, 1.0)],
+                ..Exponential::default()
+            });
+        }
+        assert!(total.positive.len() <= BUCKETS_MAX);
+        let count: f64 = total.positive.iter().map(|bucket| bucket.1).sum();
+        assert_eq!(count, 1_010.5);
     }
 
     #[test]

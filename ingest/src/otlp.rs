@@ -9,7 +9,8 @@
 //! | exponential histogram | the same, with bounds computed and at most 160 buckets |
 //! | summary | `name{quantile}`, `name_count`, `name_sum` |
 //!
-//! Delta histograms add up as delta sums do (minimum and maximum stay those of the interval).
+//! Delta histograms add up as delta sums do (minimum and maximum stay those of the interval),
+//! exponential ones at the coarsest resolution that came so far.
 //! Attributes are labels (see `labels.rs`). Units go to the series' description; times are cut to
 //! milliseconds and 0 is the moment of arrival; a point with the flag "no recorded value" becomes
 //! the stale marker. Exemplars are not kept. A refused point loses only itself; `line` is its

@@ -4,6 +4,11 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use crate::exponential::Exponential;
+
+/// For how many series an exponential histogram counts: it has up to 160 buckets.
+const HISTOGRAM_WEIGHT: usize = 32;
+
 /// Totals of one tenant's delta series, by series key. Pure: the caller owns it, keeps it between
 /// requests, and says when a time has passed.
 ///
@@ -13,6 +18,8 @@ use foldhash::fast::RandomState;
 #[derive(Debug)]
 pub struct DeltaTotals {
     totals: HashMap<Box<[u8]>, Total, RandomState>,
+    /// Buckets of exponential histograms, by the key of their counts' series.
+    histograms: HashMap<Box<[u8]>, HistogramTotal, RandomState>,
     series_max: usize,
     /// Grows by one with each [`DeltaTotals::forget_idle`].
     generation: u32,
@@ -26,12 +33,21 @@ struct Total {
     used: u32,
 }
 
+#[derive(Debug)]
+struct HistogramTotal {
+    value: Exponential,
+    /// As [`Total::newest`].
+    newest: (u64, u64),
+    used: u32,
+}
+
 impl DeltaTotals {
     /// No totals yet, and room for `series_max`; each costs its key and some 60 bytes.
     #[must_use]
     pub fn new(series_max: usize) -> Self {
         Self {
             totals: HashMap::default(),
+            histograms: HashMap::default(),
             series_max,
             generation: 0,
         }
@@ -50,7 +66,7 @@ impl DeltaTotals {
             }
             return Some(total.value);
         }
-        if self.totals.len() >= self.series_max {
+        if self.len() >= self.series_max {
             return None;
         }
         let total = Total {
@@ -62,26 +78,61 @@ impl DeltaTotals {
         Some(delta)
     }
 
+    /// As [`DeltaTotals::add`] for the buckets of an exponential histogram.
+    pub(crate) fn add_histogram(
+        &mut self,
+        key: &[u8],
+        span: (u64, u64),
+        delta: Exponential,
+    ) -> Option<Exponential> {
+        let used = self.generation;
+        if let Some(total) = self.histograms.get_mut(key) {
+            total.used = used;
+            let is_repeated = span != (0, 0) && span == total.newest;
+            if !is_repeated {
+                total.value.add(delta);
+                total.newest = span;
+            }
+            return Some(total.value.clone());
+        }
+        if self.len() + HISTOGRAM_WEIGHT > self.series_max {
+            return None;
+        }
+        let mut value = Exponential {
+            scale: delta.scale,
+            ..Exponential::default()
+        };
+        value.add(delta);
+        let total = HistogramTotal {
+            value: value.clone(),
+            newest: span,
+            used,
+        };
+        self.histograms.insert(key.into(), total);
+        Some(value)
+    }
+
     /// Forgets what was not added to since the call before the last one; returns how many. Called
     /// each five minutes, an idle series is kept for five to ten.
     pub fn forget_idle(&mut self) -> usize {
-        let before = self.totals.len();
+        let before = self.len();
         let oldest = self.generation;
         self.generation = self.generation.wrapping_add(1);
         self.totals.retain(|_, total| total.used == oldest);
-        before - self.totals.len()
+        self.histograms.retain(|_, total| total.used == oldest);
+        before - self.len()
     }
 
-    /// How many series have a total.
+    /// How many series have a total; an exponential histogram is some.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.totals.len()
+        self.totals.len() + self.histograms.len() * HISTOGRAM_WEIGHT
     }
 
     /// Whether no series has one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.totals.is_empty()
+        self.len() == 0
     }
 }
 

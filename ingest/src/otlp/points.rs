@@ -1,5 +1,7 @@
 //! Data points as rows.
 
+use std::ops::RangeInclusive;
+
 use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
 
 use super::{
@@ -20,6 +22,12 @@ const NO_VALUE: u32 = 1;
 
 /// Explicit bounds of one histogram that are accepted.
 const BOUNDS_MAX: usize = 1_000;
+
+/// Scales of histograms that are added up, which the data model recommends as bounds.
+const SCALES: RangeInclusive<i32> = -10..=20;
+
+/// The row of `_count` among those of [`count_and_sum`].
+const COUNT_AT: usize = 1;
 
 /// What all points of one metric share.
 pub(super) struct Metric<'a> {
@@ -174,22 +182,28 @@ impl<'a> Writer<'a> {
             }
             let span = (point.start_time_unix_nano, point.time_unix_nano);
             let delta = metric.is_delta()?.then_some(span);
-            if delta.is_some() {
-                // Differences of buckets whose bounds move with the scale do not add up.
-                return Err(Reason::Unsupported(
-                    "exponential histograms are accepted with cumulative temporality only"
-                        .to_owned(),
-                ));
-            }
-            Exponential {
+            let exponential = Exponential {
                 scale: point.scale,
                 zero_threshold: point.zero_threshold,
                 zero_count: as_double(point.zero_count),
                 positive: counts(point.positive.as_ref())?,
                 negative: counts(point.negative.as_ref())?,
+            };
+            let (count, sum) = (as_double(point.count), point.sum);
+            match delta {
+                None => {
+                    exponential.write(out, rows.batch)?;
+                    count_and_sum(out, rows, None, count, sum)?;
+                }
+                Some(span) => {
+                    check_scale(point.scale)?;
+                    // First the count, whose key is the one that the buckets' total is known by.
+                    let first = rows.batch.rows().len();
+                    count_and_sum(out, rows, delta, count, sum)?;
+                    let total = rows.total_of(first + COUNT_AT, span, exponential)?;
+                    total.write(out, rows.batch)?;
+                }
             }
-            .write(out, rows.batch)?;
-            count_and_sum(out, rows, None, as_double(point.count), point.sum)?;
             extremes(out, rows, point.min, point.max)
         });
     }
@@ -233,13 +247,30 @@ impl Rows<'_> {
         };
         let key = self.batch.key(row);
         let Some(total) = self.totals.add(key.as_bytes(), span, row.value) else {
-            return Err(Reason::Unsupported(format!(
-                "there are {} series with delta temporality already, as many as are kept",
-                self.totals.len()
-            )));
+            return Err(self.too_many_totals());
         };
         self.batch.replace_newest_value(total);
         Ok(())
+    }
+
+    /// The total of the buckets of the histogram whose count is in row `at`.
+    fn total_of(
+        &mut self,
+        at: usize,
+        span: Span,
+        delta: Exponential,
+    ) -> Result<Exponential, Reason> {
+        let row = self.batch.rows().get(at);
+        let key = row.map_or(&[][..], |row| self.batch.key(row).as_bytes());
+        let total = self.totals.add_histogram(key, span, delta);
+        total.ok_or_else(|| self.too_many_totals())
+    }
+
+    fn too_many_totals(&self) -> Reason {
+        Reason::Unsupported(format!(
+            "there are {} series with delta temporality already, as many as are kept",
+            self.totals.len()
+        ))
     }
 }
 
@@ -320,6 +351,17 @@ fn check_bounds(point: &HistogramPoint) -> Result<(), Reason> {
         ));
     }
     Ok(())
+}
+
+/// Whether a histogram of this scale can be added to others in some steps.
+fn check_scale(scale: i32) -> Result<(), Reason> {
+    if SCALES.contains(&scale) {
+        return Ok(());
+    }
+    let (least, most) = (SCALES.start(), SCALES.end());
+    Err(Reason::Malformed(format!(
+        "scale {scale}; accepted with delta temporality are {least} to {most}"
+    )))
 }
 
 fn too_many(what: &str) -> Reason {

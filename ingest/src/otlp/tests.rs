@@ -312,6 +312,74 @@ fn differences_become_totals() {
 }
 
 #[test]
+fn differences_of_exponential_histograms_become_totals() {
+    let mut totals = DeltaTotals::new(100);
+    let mut send = |scale: i32, counts: [u64; 2], at: u64| {
+        let buckets = exponential_histogram_data_point::Buckets {
+            offset: 0,
+            bucket_counts: counts.to_vec(),
+        };
+        let point = otel::ExponentialHistogramDataPoint {
+            start_time_unix_nano: NS + at,
+            time_unix_nano: NS + at + 1,
+            count: counts.iter().sum::<u64>() + 1,
+            sum: Some(10.0),
+            scale,
+            zero_count: 1,
+            positive: Some(buckets),
+            ..Default::default()
+        };
+        let data = metric::Data::ExponentialHistogram(otel::ExponentialHistogram {
+            data_points: vec![point],
+            aggregation_temporality: 1,
+        });
+        let body = request(vec![metric("e", "s", data)]).encode_to_vec();
+        let mut batch = Batch::new();
+        let points = parse(Encoding::Protobuf, &body, &mut totals, &mut batch);
+        let rows = batch.rows().iter().map(|row| {
+            let key = batch.key(row);
+            let le = key.label("le").map_or(String::new(), |le| format!(" {le}"));
+            format!("{}{le} = {}", key.name(), row.value)
+        });
+        (
+            points.map(|points| points.rejected),
+            rows.collect::<Vec<_>>(),
+        )
+    };
+    let first = [
+        "e_bucket +Inf = 4",
+        "e_count = 4",
+        "e_sum = 10",
+        "e_bucket 0 = 1",
+        "e_bucket 2 = 2",
+        "e_bucket 4 = 4",
+    ];
+    assert_eq!(
+        send(0, [1, 2], 0),
+        (Ok(0), first.map(str::to_owned).to_vec())
+    );
+    // The same again is a retry.
+    assert_eq!(
+        send(0, [1, 2], 0),
+        (Ok(0), first.map(str::to_owned).to_vec())
+    );
+    // Bounds of 4 and 16 from now on.
+    let second = [
+        "e_bucket +Inf = 12",
+        "e_count = 12",
+        "e_sum = 20",
+        "e_bucket 0 = 2",
+        "e_bucket 4 = 8",
+        "e_bucket 16 = 12",
+    ];
+    assert_eq!(
+        send(-1, [3, 4], 1),
+        (Ok(0), second.map(str::to_owned).to_vec())
+    );
+    assert_eq!(send(i32::MAX, [3, 4], 2).0, Ok(1));
+}
+
+#[test]
 fn json_of_other_writers_is_read() {
     let body = br#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"a","value":{"arrayValue":{}}},{"key":"n","value":{"intValue":7}}],"more":1},
         "scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[
