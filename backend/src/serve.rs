@@ -29,6 +29,7 @@ use salvo::{
     conn::ConnCtrl,
     http::{HeaderValue, header, uri::Scheme},
 };
+use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -58,6 +59,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Unacknowledged bytes older than this end a connection: its peer is gone.
 const UNACKED_MAX: Duration = Duration::from_secs(30);
+/// A peer that nothing was heard of for this long is asked by the kernel whether it is there.
+const ASKED_AFTER: Duration = Duration::from_secs(60);
 /// Files that are not connections: the history, logs, the runtime's own.
 const FILES_RESERVED: u64 = 128;
 /// The limit asked for however few streams are wanted.
@@ -207,6 +210,8 @@ async fn serve_connection(
     // Where the system refuses one of these, the connection works all the same.
     drop(socket.set_tcp_nodelay(true));
     drop(socket.set_tcp_user_timeout(Some(UNACKED_MAX)));
+    // A stream that nothing is sent on would never notice that its peer is gone.
+    drop(socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASKED_AFTER)));
     let flushed = Arc::new(AtomicBool::new(true));
     let io = TokioIo::new(Io {
         stream,

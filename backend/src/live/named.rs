@@ -28,9 +28,6 @@ impl Named {
         names: Vec<String>,
         until: u64,
     ) -> (Vec<Arc<str>>, usize) {
-        if names.is_empty() {
-            return (Vec::new(), 0);
-        }
         let known = self.tenants.entry(Arc::clone(tenant)).or_default();
         let mut left_out = 0;
         let shared = names.into_iter().map(|name| {

@@ -33,6 +33,9 @@ const PING_AFTER_MS: i64 = 25_000;
 const REFUSED_RETRY_MS: u64 = 5_000;
 /// Alert streams carry a heartbeat this often (CONTRACT section 4).
 const HEARTBEAT_MS: i64 = 30_000;
+/// How much too early a heartbeat may be. Without this, one that is due a moment after a sweep
+/// would wait for the next, and a stream that was just opened for up to 31 s.
+const HEARTBEAT_EARLY_MS: i64 = 500;
 
 /// Open streams and their limits.
 #[derive(Debug)]
@@ -249,7 +252,9 @@ impl Registry {
                 );
             } else if matches!(viewer.wire, Wire::WebSocket(_)) {
                 self.sweep_web_socket(&viewer, now_ms);
-            } else if viewer.kind == StreamKind::SseAlerts && due(&viewer, now_ms, HEARTBEAT_MS) {
+            } else if viewer.kind == StreamKind::SseAlerts
+                && due(&viewer, now_ms, HEARTBEAT_MS - HEARTBEAT_EARLY_MS)
+            {
                 let event: &Bytes = heartbeat.get_or_init(|| sse::heartbeat(now_ms));
                 viewer.reply(sse::frame(event, viewer.wire));
             }

@@ -79,14 +79,21 @@ async fn a_client_that_comes_back_gets_each_alert_it_missed_once() {
 #[tokio::test]
 async fn a_quiet_stream_has_heartbeats() {
     let server = TestServer::start().await;
+    // A moment after a sweep, so that no sweep comes exactly 30 s later.
+    server.clock.advance(Duration::from_millis(300));
     let mut stream = server.sse("/events/alerts").await;
-    server.clock.advance(Duration::from_secs(30));
-    let (event, heartbeat) = stream.json().await;
-    assert_eq!(event.event, "message");
-    assert_eq!(
-        heartbeat,
-        json!({"type": "heartbeat", "timestamp": "2026-11-20T20:00:30.000Z"})
-    );
+    for (after, at) in [
+        (Duration::from_millis(29_700), "20:00:30"),
+        (Duration::from_secs(30), "20:01:00"),
+    ] {
+        server.clock.advance(after);
+        let (event, heartbeat) = stream.json().await;
+        assert_eq!(event.event, "message");
+        assert_eq!(
+            heartbeat,
+            json!({"type": "heartbeat", "timestamp": format!("2026-11-20T{at}.000Z")})
+        );
+    }
     server.stop().await;
 }
 
