@@ -12,7 +12,9 @@ use crate::{
         AggregateView, AlertFeed, Charts, ChatDrawer, Connected, Explore, FreshSeries, MetricCards,
         Notices, OpenSeries, OperatorView, PageFooter, PageHeader, no_series_yet, problem_panel,
     },
-    hooks::{ConfigState, THEME_KEY, use_config, use_page, use_selector, use_theme},
+    hooks::{
+        ConfigState, THEME_KEY, use_config, use_effect_with, use_page, use_selector, use_theme,
+    },
     net::feed::{Connection, View},
     platform,
     stores::{

@@ -36,6 +36,8 @@ extern "C" {
     fn answer(text: &str);
     /// What the server says of what came in, and of its disk.
     fn ingest(text: &str);
+    /// Whether the tab is in the background, from here on.
+    fn hide(hidden: bool);
     /// The newest one opens.
     fn accept(kind: &str);
     /// The newest one receives an event.
@@ -352,6 +354,23 @@ async fn a_page_that_may_read_nothing_asks_for_a_token_and_tries_nothing() {
     assert_eq!(opened("socket"), "");
     assert_eq!(opened("stream"), "");
     assert_eq!(page.texts(".metric-card").len(), 0);
+    app.destroy();
+}
+
+#[wasm_bindgen_test]
+async fn what_was_opened_in_the_background_is_loaded_once_it_is_in_front() {
+    install();
+    hide(true);
+    let page = Page { root: root() };
+    let app = yew::Renderer::<WholePage>::with_root(page.root.clone()).render();
+    until("the page is there", || open_now("socket") == 1).await;
+    TimeoutFuture::new(100).await;
+    assert_eq!(page.text(".fresh__empty"), "Loading…");
+    hide(false);
+    until("the list is there", || {
+        page.text(".fresh__empty").starts_with("Nothing pushed yet")
+    })
+    .await;
     app.destroy();
 }
 

@@ -7,7 +7,7 @@ use yewdux::prelude::use_dispatch;
 
 use super::alert_item::alert_item;
 use crate::{
-    hooks::{use_selector, use_stack},
+    hooks::{use_effect_with, use_selector, use_stack},
     platform,
     stores::{
         alert::{AlertStore, in_places},

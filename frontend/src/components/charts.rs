@@ -7,7 +7,7 @@ use yewdux::prelude::use_dispatch;
 use super::{LiveChart, toolbar::use_toolbar};
 use crate::{
     chart::stage::Stage,
-    hooks::use_selector,
+    hooks::{use_effect_with, use_selector},
     stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
 };
 

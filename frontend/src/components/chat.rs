@@ -8,7 +8,7 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     format,
-    hooks::{Heard, Kind, use_channel, use_selector},
+    hooks::{Heard, Kind, use_channel, use_effect_with, use_selector},
     net::{config::Endpoint, link::Standing},
     platform,
     stores::chat::{ChatStore, Line, Say, Speaker},

@@ -10,7 +10,10 @@ use super::{
     problem_panel::problem_panel,
 };
 use crate::{
-    hooks::{use_alert_stream, use_metrics_socket, use_rooms_socket, use_selector, use_session},
+    hooks::{
+        use_alert_stream, use_effect_with, use_metrics_socket, use_rooms_socket, use_selector,
+        use_session,
+    },
     net::{
         config::Endpoint,
         feed::{Connection, View},

@@ -12,7 +12,7 @@ use yewdux::prelude::use_dispatch;
 use super::{push_hint::use_push_hint, series_link};
 use crate::{
     format,
-    hooks::{use_answer, use_seconds, use_selector},
+    hooks::{use_answer, use_effect_with, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
         json::Json,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     format,
-    hooks::{use_answer, use_seconds, use_selector},
+    hooks::{use_answer, use_effect_with, use_seconds, use_selector},
     net::config::Endpoint,
     platform,
     stores::{

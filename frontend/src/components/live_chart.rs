@@ -11,7 +11,7 @@ use crate::{
         stage::{Parts, Stage, Step},
     },
     format,
-    hooks::use_selector,
+    hooks::{use_effect_with, use_selector},
     stores::{
         stats::{Card, SameCards},
         view::ViewStore,

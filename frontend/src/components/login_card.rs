@@ -7,7 +7,7 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use crate::{
-    hooks::use_selector,
+    hooks::{use_effect_with, use_selector},
     net::{config::Endpoint, fetch, json::quote, refusal::Refusal},
     platform,
     stores::session::{Session, SessionStore},

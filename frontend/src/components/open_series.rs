@@ -14,7 +14,7 @@ use super::{
 use crate::{
     chart::trace::LINES_MAX,
     format,
-    hooks::{use_answer, use_seconds, use_selector},
+    hooks::{use_answer, use_effect_with, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
         json::Json,

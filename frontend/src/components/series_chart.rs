@@ -17,7 +17,7 @@ use crate::{
         trace::{self, LINES_MAX, Scene},
     },
     format,
-    hooks::use_seconds,
+    hooks::{use_effect_with, use_seconds},
     platform,
     stores::{
         stats::StatsStore,

@@ -1,15 +1,16 @@
 //! Keeps the answer to a question of the server: asked when it changes, and again from time to
-//! time while the page is in front.
+//! time. In a hidden tab nothing is asked before it comes to the front.
 
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
 };
 
-use gloo::timers::callback::Timeout;
+use gloo::{events::EventListener, timers::callback::Timeout, utils::document};
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
+use super::use_effect_with;
 use crate::{
     net::{config::Endpoint, fetch, json::Json, refusal::Refusal},
     platform,
@@ -52,6 +53,7 @@ pub fn use_answer(endpoint: &Endpoint, path: AttrValue, every_ms: u32, again: u6
             show,
             held,
             timer: RefCell::default(),
+            waiting: RefCell::default(),
             stopped: Cell::new(false),
         });
         if !path.is_empty() {
@@ -60,6 +62,7 @@ pub fn use_answer(endpoint: &Endpoint, path: AttrValue, every_ms: u32, again: u6
         move || {
             asker.stopped.set(true);
             asker.timer.take();
+            asker.waiting.take();
         }
     });
     (*answer).clone()
@@ -72,33 +75,43 @@ struct Asker {
     show: UseStateSetter<Answer>,
     held: Rc<RefCell<Option<Rc<Json>>>>,
     timer: RefCell<Option<Timeout>>,
+    /// For the tab to come to the front.
+    waiting: RefCell<Option<EventListener>>,
     stopped: Cell<bool>,
 }
 
 impl Asker {
     fn ask(self: &Rc<Self>) {
+        if platform::hidden() {
+            // Nobody sees what a hidden tab would ask for.
+            let weak = Rc::downgrade(self);
+            let shown = EventListener::once(&document(), "visibilitychange", move |_| {
+                if let Some(asker) = weak.upgrade().filter(|asker| !asker.stopped.get()) {
+                    asker.ask();
+                }
+            });
+            self.waiting.replace(Some(shown));
+            return;
+        }
         let asker = Rc::clone(self);
         spawn_local(async move {
-            // Nobody sees what a hidden tab would ask for.
-            if !platform::hidden() {
-                let answer = fetch::call(&asker.endpoint, &asker.path, None).await;
-                if asker.stopped.get() {
-                    return;
-                }
-                let answer = answer.and_then(|text| Json::parse(&text).ok_or(Refusal::silence()));
-                let problem = match answer {
-                    Ok(json) => {
-                        asker.held.replace(Some(Rc::new(json)));
-                        None
-                    }
-                    Err(refusal) => Some(refusal),
-                };
-                asker.show.set(Answer {
-                    path: asker.path.clone(),
-                    json: asker.held.borrow().clone(),
-                    problem,
-                });
+            let answer = fetch::call(&asker.endpoint, &asker.path, None).await;
+            if asker.stopped.get() {
+                return;
             }
+            let answer = answer.and_then(|text| Json::parse(&text).ok_or(Refusal::silence()));
+            let problem = match answer {
+                Ok(json) => {
+                    asker.held.replace(Some(Rc::new(json)));
+                    None
+                }
+                Err(refusal) => Some(refusal),
+            };
+            asker.show.set(Answer {
+                path: asker.path.clone(),
+                json: asker.held.borrow().clone(),
+                problem,
+            });
             if asker.every_ms > 0 {
                 let weak = Rc::downgrade(&asker);
                 asker

@@ -11,7 +11,7 @@ use web_sys::{CloseEvent, EventSource, MessageEvent, WebSocket};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::door;
+use super::{door, use_effect_with};
 use crate::{
     chart::scale::within,
     net::{

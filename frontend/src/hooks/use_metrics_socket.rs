@@ -18,7 +18,7 @@ use web_sys::{BinaryType, CloseEvent, EventSource, MessageEvent, WebSocket};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::door;
+use super::{door, use_effect_with};
 use crate::{
     chart::scale::within,
     net::{

@@ -5,6 +5,7 @@ use gloo::{events::EventListener, utils::window};
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
+use super::use_effect_with;
 use crate::{
     platform,
     stores::view::{Page, ViewStore},

@@ -6,7 +6,7 @@ use gloo::render::{AnimationFrame, request_animation_frame};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{Heard as Came, Kind, use_channel, use_selector};
+use super::{Heard as Came, Kind, use_channel, use_effect_with, use_selector};
 use crate::{
     net::{
         config::Endpoint,

@@ -3,6 +3,7 @@
 use gloo::{events::EventListener, timers::callback::Interval, utils::document};
 use yew::prelude::*;
 
+use super::use_effect_with;
 use crate::platform;
 
 /// Grows each second while the page is in front, and when it comes there.

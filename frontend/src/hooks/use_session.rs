@@ -4,7 +4,7 @@ use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::use_selector;
+use super::{use_effect_with, use_selector};
 use crate::{
     net::{config::Endpoint, fetch},
     stores::session::{Session, SessionStore},

@@ -7,6 +7,7 @@ use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{HtmlElement, ResizeObserver};
 use yew::prelude::*;
 
+use super::use_effect_with;
 use crate::format;
 
 /// Puts the children of `list` in their places after each rendering, and whenever the list becomes

@@ -6,7 +6,7 @@ use gloo::{
 };
 use yew::prelude::*;
 
-use super::use_selector;
+use super::{use_effect_with, use_selector};
 use crate::{
     chart::stage::Stage,
     platform,

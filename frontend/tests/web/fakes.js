@@ -46,6 +46,12 @@ export function be(role, anonymous) {
   session = { role, tenant: null, anonymous, login_needed: role === "none" };
 }
 
+// Whether the tab is in the background, from here on.
+export function hide(hidden) {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+}
+
 // What the next request to the server is answered.
 export function answer(text) { answers.push(text); }
 
