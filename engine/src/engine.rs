@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet, hash_map::RandomState},
+    collections::{BTreeMap, HashMap, hash_map::RandomState},
     hash::BuildHasher,
     ops::{Bound, Range},
     sync::{
@@ -18,9 +18,9 @@ use pulseboard_series::{KeyRef, Kind};
 use crate::{
     keep::House,
     query::{Answers, text::write_key},
-    selector::Selector,
-    table::{Entry, SHARDS, SlotRef, Table},
-    tenant::{DEFAULT_TENANT, TENANTS_MAX, Tenant},
+    selector::{Selector, WholeKey},
+    table::{Entry, SHARDS, SlotRef, Table, shard_of},
+    tenant::{DEFAULT_TENANT, Named, TENANTS_MAX, Tenant},
     watch::{Catalog, Seat, SeriesName, Watch},
     window::{Sample, WindowCopy},
 };
@@ -305,9 +305,14 @@ impl Engine {
 
     pub(crate) fn enlist(tenant: &Tenant, key: KeyRef<'_>, place: SlotRef) {
         let mut names = tenant.names.lock();
+        let labels = key.labels().count();
+        let put = |named: &mut Named| {
+            named.places.insert(place);
+            named.labels_max = named.labels_max.max(labels);
+        };
         match names.get_mut(key.name()) {
-            Some(places) => drop(places.insert(place)),
-            None => drop(names.insert(key.name().into(), HashSet::from_iter([place]))),
+            Some(named) => put(named),
+            None => put(names.entry(key.name().into()).or_default()),
         }
     }
 
@@ -340,13 +345,12 @@ impl Engine {
         max: usize,
         now_ms: i64,
     ) -> (Vec<(String, Found)>, u64) {
-        let groups: Vec<(Box<str>, Vec<SlotRef>)> = {
-            let names = tenant.names.lock();
-            let bound = selector.name().map_or(Bound::Unbounded, Bound::Included);
-            let named = names.range::<str, _>((bound, bound));
-            named
-                .map(|(name, places)| (name.clone(), places.iter().copied().collect()))
-                .collect()
+        let groups = match selector.name().zip(selector.whole_key()) {
+            Some((name, key)) if Self::has_no_longer(tenant, name, key.labels) => {
+                let place = self.place_of(tenant, &key);
+                vec![(name.into(), Vec::from_iter(place))]
+            }
+            _ => Self::groups(tenant, selector),
         };
         let mut matched = 0;
         // The first ones so far. Keys do not come in order: `a.b` is before `a{}`.
@@ -394,12 +398,44 @@ impl Engine {
         (first.into_iter().collect(), matched)
     }
 
+    /// Series by metric name, of the names that a selector asks for.
+    fn groups(tenant: &Tenant, selector: &Selector) -> Vec<(Box<str>, Vec<SlotRef>)> {
+        let names = tenant.names.lock();
+        let bound = selector.name().map_or(Bound::Unbounded, Bound::Included);
+        let named = names.range::<str, _>((bound, bound));
+        named
+            .map(|(name, named)| (name.clone(), named.places.iter().copied().collect()))
+            .collect()
+    }
+
+    /// Whether no series of the name has more labels: then all of a series' labels name it alone,
+    /// and the others need not be looked at.
+    fn has_no_longer(tenant: &Tenant, name: &str, labels: usize) -> bool {
+        let names = tenant.names.lock();
+        names
+            .get(name)
+            .is_some_and(|named| named.labels_max <= labels)
+    }
+
+    fn place_of(&self, tenant: &Tenant, key: &WholeKey) -> Option<SlotRef> {
+        let hash = tenant.place(key.hash);
+        let number = shard_of(hash);
+        let mut shard = self.table.shard(number).lock();
+        let slot = shard.find(tenant.number, hash, &key.bytes)?;
+        Some(SlotRef {
+            shard: number as u8,
+            slot: u32::try_from(slot).ok()?,
+            id: shard.get_mut(slot)?.id,
+        })
+    }
+
     /// The tenant's newest series, newest first; at most `max`. Numbers are given out in order, so
     /// the greatest are the newest (one that came back after its time to live has its old one).
     pub(crate) fn newest(&self, tenant: &Tenant, max: usize, now_ms: i64) -> Vec<(String, Found)> {
         let mut places: Vec<SlotRef> = {
             let names = tenant.names.lock();
-            names.values().flatten().copied().collect()
+            let places = names.values().flat_map(|named| &named.places);
+            places.copied().collect()
         };
         if places.len() > max && max > 0 {
             places.select_nth_unstable_by_key(max - 1, |place| Reverse(place.id));

@@ -278,9 +278,9 @@ impl Engine {
         tenant.series.fetch_sub(1, Ordering::Relaxed);
         let mut names = tenant.names.lock();
         let name = entry.key().name();
-        if let Some(places) = names.get_mut(name) {
-            places.remove(&place);
-            if places.is_empty() {
+        if let Some(named) = names.get_mut(name) {
+            named.places.remove(&place);
+            if named.places.is_empty() {
                 names.remove(name);
             }
         }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use pulseboard_series::{KeyRef, key::check_name};
+use pulseboard_series::{Batch, KeyRef, key::check_name};
 use regex::{Regex, RegexBuilder};
 
 /// Bytes of a selector.
@@ -26,6 +26,15 @@ const NAME_LABEL: &str = "__name__";
 pub struct Selector {
     name: Option<String>,
     matchers: Vec<Matcher>,
+}
+
+/// A series' key and its hash.
+#[derive(Debug)]
+pub(crate) struct WholeKey {
+    pub(crate) bytes: Box<[u8]>,
+    pub(crate) hash: u64,
+    /// How many it has.
+    pub(crate) labels: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -151,6 +160,32 @@ impl Selector {
     #[must_use]
     pub(crate) fn is_name_alone(&self) -> bool {
         self.matchers.is_empty()
+    }
+
+    /// The key of the series that has exactly its labels, where it has matchers of the form
+    /// `label="text"` alone.
+    pub(crate) fn whole_key(&self) -> Option<WholeKey> {
+        let name = self.name.as_deref()?;
+        let mut batch = Batch::new();
+        batch.begin(&[name]).ok()?;
+        for matcher in &self.matchers {
+            match &matcher.test {
+                Test::Equal(text)
+                    if !matcher.is_negated && !text.is_empty() && matcher.label != NAME_LABEL =>
+                {
+                    batch.label(&matcher.label, text).ok()?;
+                }
+                _ => return None,
+            }
+        }
+        batch.finish(1, None, 0.0).ok()?;
+        let row = batch.rows().first()?;
+        let key = batch.key(row);
+        Some(WholeKey {
+            labels: key.labels().count(),
+            bytes: key.as_bytes().into(),
+            hash: row.hash,
+        })
     }
 
     /// Whether it names this series.
@@ -312,8 +347,6 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use pulseboard_series::Batch;
-
     use super::*;
 
     fn takes(selector: &str, name: &str, labels: &[(&str, &str)]) -> bool {

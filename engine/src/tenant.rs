@@ -31,9 +31,8 @@ pub struct Tenant {
     pub(crate) number: u32,
     /// Series in memory now.
     pub(crate) series: AtomicU64,
-    /// Its series by metric name. Leaf lock, taken under a shard's. Sets, since a million series of
-    /// one name may go one by one.
-    pub(crate) names: Mutex<BTreeMap<Box<str>, HashSet<SlotRef>>>,
+    /// Its series by metric name. Leaf lock, taken under a shard's.
+    pub(crate) names: Mutex<BTreeMap<Box<str>, Named>>,
     /// Selectors that somebody watches. Leaf lock, taken under a shard's.
     pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
     /// Who is told of series that come and go. Leaf lock.
@@ -43,6 +42,15 @@ pub struct Tenant {
     accepted: AtomicU64,
     replaced: AtomicU64,
     refused: [AtomicU64; Reason::CODES.len()],
+}
+
+/// The series of one metric name.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    /// A set, since a million of them may go one by one.
+    pub(crate) places: HashSet<SlotRef>,
+    /// No series of the name has, or had, more labels.
+    pub(crate) labels_max: usize,
 }
 
 /// What a tenant sent, since the start.

@@ -396,3 +396,37 @@ fn names_that_nobody_sends_to_are_not_used_up() {
     let red = engine.known_tenant("red").expect("it has a series");
     assert_eq!(find(&engine, &red, "a", NOON)[0].last, Some((NOON, 1.0)));
 }
+
+/// All labels of a series name it, and those that have more.
+#[test]
+fn equal_labels_name_the_series_that_has_them_all() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    let count = |selector: &str| find(&engine, &tenant, selector, NOON).len();
+    let row = |labels: &'static [(&'static str, &'static str)]| batch(&[("a", labels, None, 1.0)]);
+    for labels in [
+        &[("x", "1"), ("y", "1")],
+        &[("x", "1"), ("y", "2")],
+        &[("x", "2"), ("y", "2")],
+    ] {
+        engine.append(&tenant, &row(labels), NOON);
+    }
+    let expected = |longer: usize| {
+        for (selector, matched) in [
+            (r#"a{y="1",x="1"}"#, 1 + longer),
+            (r#"a{x="1",y="1",z=""}"#, 1),
+            (r#"a{x="1"}"#, 2 + longer),
+            (r#"a{x="2",y="1"}"#, 0),
+            (r#"a{x="1",x="1"}"#, 2 + longer),
+            (r#"a{x="1",y!="1"}"#, 1),
+            (r#"{__name__="a",x="1",y="1"}"#, 1 + longer),
+            (r#"b{x="1",y="1"}"#, 0),
+            ("a", 3 + longer),
+        ] {
+            assert_eq!(count(selector), matched, "{selector}");
+        }
+    };
+    expected(0);
+    engine.append(&tenant, &row(&[("x", "1"), ("y", "1"), ("z", "9")]), NOON);
+    expected(1);
+}

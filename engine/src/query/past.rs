@@ -9,7 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use pulseboard_history::{Definition, History, HistoryError, SeriesId};
 use pulseboard_series::KeyRef;
 
-use crate::{engine::Engine, selector::Selector, tenant::Tenant};
+use crate::{
+    engine::Engine,
+    selector::Selector,
+    tenant::{Named, Tenant},
+};
 
 /// Numbers are given out before they are written: as many may still be on their way when a
 /// higher one has been seen.
@@ -109,11 +113,13 @@ impl Engine {
         }
         let mut in_memory: Vec<SeriesId> = {
             let names = tenant.names.lock();
-            let places = match selector.name() {
-                Some(name) => names.get(name).into_iter().flatten().collect(),
-                None => names.values().flatten().collect::<Vec<_>>(),
+            let ids = |named: &Named| -> Vec<SeriesId> {
+                named.places.iter().map(|place| place.id).collect()
             };
-            places.into_iter().map(|place| place.id).collect()
+            match selector.name() {
+                Some(name) => names.get(name).map(ids).unwrap_or_default(),
+                None => names.values().flat_map(ids).collect(),
+            }
         };
         in_memory.sort_unstable();
         ids.retain(|id| in_memory.binary_search(id).is_err());
