@@ -57,8 +57,12 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Large enough for a window's snapshot, small enough that thousands of viewers that never read
 /// cost little.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Unacknowledged bytes older than this end a connection: its peer is gone.
+/// Unacknowledged bytes older than this end a connection: its peer is gone. So does, to the kernel,
+/// a peer that takes nothing for so long.
 const UNACKED_MAX: Duration = Duration::from_secs(30);
+/// A stream's peer may take nothing until the write deadline, and is then told so: the kernel waits
+/// that much longer.
+const UNACKED_PAST_DEADLINE: Duration = Duration::from_secs(10);
 /// A peer that nothing was heard of for this long is asked by the kernel whether it is there.
 const ASKED_AFTER: Duration = Duration::from_secs(60);
 /// Files that are not connections: the history, logs, the runtime's own.
@@ -277,7 +281,10 @@ async fn serve_connection(
     if let Some((claim, head)) = taken {
         let parts = connection.into_parts();
         let stream = parts.io.into_inner().stream;
-        drop(socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES));
+        let socket = socket2::SockRef::from(&stream);
+        drop(socket.set_send_buffer_size(SEND_BUFFER_BYTES));
+        let unacked_max = UNACKED_MAX.max(app.settings.write_timeout + UNACKED_PAST_DEADLINE);
+        drop(socket.set_tcp_user_timeout(Some(unacked_max)));
         claim(Taken {
             stream,
             read: Bytes::copy_from_slice(&parts.read_buf),

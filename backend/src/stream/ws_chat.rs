@@ -54,9 +54,8 @@ pub async fn open_chat_socket(
             viewer: viewer.id,
             place: None,
         };
-        match inbound.join(&viewer, GENERAL_ROOM) {
+        match inbound.join(&viewer, GENERAL_ROOM, &system(WELCOME)) {
             Ok(()) => {
-                viewer.say(&system(WELCOME));
                 inbound.tell_others(&ServerMessage::System {
                     text: USER_JOINED.to_owned(),
                 });
@@ -84,7 +83,13 @@ struct ChatInbound {
 }
 
 impl ChatInbound {
-    fn join(&mut self, viewer: &Arc<Viewer>, name: &str) -> Result<(), String> {
+    /// `said` comes before whatever the others in the room say.
+    fn join(
+        &mut self,
+        viewer: &Arc<Viewer>,
+        name: &str,
+        said: &ServerMessage,
+    ) -> Result<(), String> {
         let room = self
             .app
             .rooms
@@ -107,6 +112,7 @@ impl ChatInbound {
                 .rooms
                 .seat(room, Arc::clone(viewer) as Arc<_>, false),
         );
+        viewer.say(said);
         viewer.follow(id, cursor);
         Ok(())
     }
@@ -128,9 +134,8 @@ impl Inbound for ChatInbound {
                 Ok(())
             }
             ClientMessage::JoinRoom { room } => {
-                self.join(viewer, &room)?;
-                viewer.say(&system(&format!("Joined room: {room}")));
-                Ok(())
+                let said = system(&format!("Joined room: {room}"));
+                self.join(viewer, &room, &said)
             }
         });
         if let Err(text) = done {

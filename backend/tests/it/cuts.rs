@@ -291,7 +291,7 @@ async fn every_tick_alert_and_message_arrives_once_over_connections_that_are_cut
         }
     };
 
-    // It goes on reading: who takes nothing for 30 s is ended, and the room with it.
+    // It goes on reading, so that its buffers do not fill and it stays the member that it is.
     let staying = tokio::spawn(async move { while member.next_message().await.is_some() {} });
     let address = proxy.address;
     let json = tokio::spawn(follow_socket(address, "json", epoch.clone(), ticks));
