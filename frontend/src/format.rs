@@ -111,6 +111,38 @@ pub fn value(value: f64) -> String {
     trimmed(&fixed(value, decimals))
 }
 
+/// A figure and its unit; bytes in the largest unit that leaves a digit before the point, by
+/// thousands as the axes have them: `81926` and `B/s` are `81.93` and `kB/s`.
+#[must_use]
+pub fn measure(figure: f64, unit: &str) -> (String, String) {
+    let size = figure.abs();
+    let scaled = match size {
+        _ if !matches!(unit, "B" | "B/s" | "By" | "By/s" | "bytes") || !size.is_finite() => None,
+        size if size >= 1e12 => Some((1e12, "T")),
+        size if size >= 1e9 => Some((1e9, "G")),
+        size if size >= 1e6 => Some((1e6, "M")),
+        size if size >= 1e3 => Some((1e3, "k")),
+        _ => None,
+    };
+    match scaled {
+        Some((one, letter)) => {
+            let per = if unit.ends_with("/s") { "/s" } else { "" };
+            // Four digits that count.
+            let decimals = match size / one {
+                size if size >= 1e3 => 0,
+                size if size >= 1e2 => 1,
+                size if size >= 10.0 => 2,
+                _ => 3,
+            };
+            (
+                trimmed(&fixed(figure / one, decimals)),
+                format!("{letter}B{per}"),
+            )
+        }
+        None => (value(figure), unit.to_owned()),
+    }
+}
+
 /// Without zeros at the end that say nothing.
 fn trimmed(text: &str) -> String {
     if text.contains('.') {
@@ -288,6 +320,23 @@ pub const fn slug(metric: BuiltIn) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_told_in_the_unit_that_suits_them() {
+        for (figure, unit, text) in [
+            (81_926.0, "B/s", "81.93 kB/s"),
+            (999.0, "B/s", "999 B/s"),
+            (-1_500.0, "B", "-1.5 kB"),
+            (2.5e9, "By", "2.5 GB"),
+            (1.0e15, "bytes", "1000 TB"),
+            (123_456.0, "B", "123.5 kB"),
+            (81_926.0, "req/s", "81926 req/s"),
+            (f64::NAN, "B", "–– B"),
+        ] {
+            let (number, unit) = measure(figure, unit);
+            assert_eq!(format!("{number} {unit}"), text);
+        }
+    }
 
     #[test]
     fn figures_have_one_decimal() {

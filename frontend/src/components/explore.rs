@@ -100,6 +100,7 @@ fn row(series: &Series, now_ms: f64) -> Html {
             (None, None) => format!("once, {age} ago"),
         }
     };
+    let (figure, unit) = format::measure(series.last, &series.unit);
     html! {
         <li key={series.key.as_str()} class={classes!("series-row", series.stopped.then_some("is-old"))}>
             <span class="series-row__name">
@@ -109,8 +110,8 @@ fn row(series: &Series, now_ms: f64) -> Html {
                 <path d={spark_path(&series.spark)} />
             </svg>
             <span class="series-row__now">
-                { format::value(series.last) }
-                <span class="series-row__unit">{ format!(" {}", series.unit) }</span>
+                { figure }
+                <span class="series-row__unit">{ format!(" {unit}") }</span>
             </span>
             <span class="series-row__state">{ state }</span>
         </li>

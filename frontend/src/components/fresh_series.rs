@@ -128,6 +128,7 @@ fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
         let age = format::duration((now_ms - last.t_ms) as i64);
         format!("Stopped {age} ago")
     });
+    let (figure, unit) = format::measure(last.value, unit);
     html! {
         <article
             key={series.key.as_str()}
@@ -138,8 +139,8 @@ fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
                 <span class="series-tile__state">{ state }</span>
             </div>
             <p class="series-tile__now">
-                <span class="value">{ format::value(last.value) }</span>
-                <span class="unit">{ unit.to_owned() }</span>
+                <span class="value">{ figure }</span>
+                <span class="unit">{ unit }</span>
             </p>
             <SeriesChart
                 track={Rc::clone(fresh) as Rc<dyn Shown>}

@@ -291,6 +291,14 @@ pub fn OpenSeries(props: &Props) -> Html {
         _ => None,
     };
     let labels_of_ranges = RANGES.map(|range| range.1);
+    let unit = lines
+        .first()
+        .map(|line| line.unit.as_str())
+        .filter(|unit| !unit.is_empty())
+        .or_else(|| info.map(|info| info.unit.as_str()))
+        .unwrap_or_default();
+    let now = last.filter(|_| lines.len() == 1);
+    let now = now.map(|last| format::measure(last.value, unit));
     html! {
         <section class="open-series" aria-label="Series">
             <a class="open-series__back" href={platform::with_hash(Page::Explore.hash())}>{ "← All series" }</a>
@@ -299,13 +307,10 @@ pub fn OpenSeries(props: &Props) -> Html {
                     { name.to_owned() }
                     <span class="series-name__labels">{ labels.to_owned() }</span>
                 </h2>
-                if let (Some(last), 1) = (last, lines.len()) {
+                if let Some((figure, unit)) = now {
                     <p class={classes!("open-series__now", (stopped || lost).then_some("is-old"))}>
-                        <span class="value">{ format::value(last.value) }</span>
-                        <span class="unit">
-                            { lines.first().map(|line| line.unit.clone()).filter(|unit| !unit.is_empty())
-                                .or_else(|| info.map(|info| info.unit.clone())).unwrap_or_default() }
-                        </span>
+                        <span class="value">{ figure }</span>
+                        <span class="unit">{ unit }</span>
                     </p>
                 }
                 if let Some(state) = state {

@@ -86,8 +86,9 @@ fn reading(track: &Track, t_ms: f64, range_ms: f64) -> String {
         }
     };
     let with_unit = |line: &Line, value: f64| {
-        let space = if line.unit.is_empty() { "" } else { " " };
-        format!("{}{space}{}", format::value(value), line.unit)
+        let (figure, unit) = format::measure(value, &line.unit);
+        let space = if unit.is_empty() { "" } else { " " };
+        format!("{figure}{space}{unit}")
     };
     let lines = &track.lines[..track.lines.len().min(LINES_MAX)];
     let samples: Vec<_> = lines
@@ -103,8 +104,8 @@ fn reading(track: &Track, t_ms: f64, range_ms: f64) -> String {
             let ends = ends.map_or_else(String::new, |step| {
                 format!(
                     " ({} to {})",
-                    format::value(step.least),
-                    format::value(step.greatest)
+                    with_unit(line, step.least),
+                    with_unit(line, step.greatest)
                 )
             });
             format!(
