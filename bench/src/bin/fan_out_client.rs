@@ -43,6 +43,9 @@ mod linux {
 
     /// Handshakes under way at once; below every peer's backlog.
     const OPENING_MAX: usize = 256;
+    /// All viewers are open within this time, or the server is given up: one that is behind with
+    /// its frames may come to no further handshake ever.
+    const OPENING_PATIENCE: Duration = Duration::from_secs(60);
     /// Connections of one source address; the kernel has about 28 000 ports for each.
     const PER_ADDRESS_MAX: usize = 20_000;
     /// Events taken at a time.
@@ -271,6 +274,13 @@ mod linux {
                         self.arguments.viewers
                     );
                 }
+                if started.elapsed() > OPENING_PATIENCE {
+                    bail!(
+                        "{} of {} streams were open after {OPENING_PATIENCE:?}",
+                        self.opened,
+                        self.arguments.viewers
+                    );
+                }
                 while self.viewers.len() < self.arguments.viewers
                     && self.viewers.len() - self.opened < OPENING_MAX
                     && self.may_open(started)
@@ -301,7 +311,7 @@ mod linux {
                 let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + further));
                 socket.bind(&SocketAddr::new(source, 0).into())?;
             }
-            socket.connect(&self.arguments.address.into())?;
+            socket.connect_timeout(&self.arguments.address.into(), OPENING_PATIENCE)?;
             socket.set_tcp_nodelay(true)?;
             let mut stream = TcpStream::from(socket);
             stream.write_all(request.as_bytes())?;
