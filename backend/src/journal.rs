@@ -637,6 +637,17 @@ mod tests {
     }
 
     /// More is tracked than a record of the log may have: all of it comes back.
+    /// A snapshot's state where only what was tracked matters.
+    fn no_state() -> State {
+        State {
+            ticks: Vec::new(),
+            newest_offset: 0,
+            totals: (0, 0),
+            alerts: Vec::new(),
+            active: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_snapshot_of_any_size_comes_back() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -652,15 +663,8 @@ mod tests {
                 }
             }
         }
-        let state = || State {
-            ticks: Vec::new(),
-            newest_offset: 0,
-            totals: (0, 0),
-            alerts: Vec::new(),
-            active: Vec::new(),
-        };
         journal
-            .write_snapshot(&tallies, true, state)
+            .write_snapshot(&tallies, true, no_state)
             .expect("the disk is there");
         assert!(journal.stats().bytes > 20 << 20, "{:?}", journal.stats());
         drop(journal);
@@ -683,15 +687,8 @@ mod tests {
         };
         count("big", 1e308);
         count("big", 1e308);
-        let state = || State {
-            ticks: Vec::new(),
-            newest_offset: 0,
-            totals: (0, 0),
-            alerts: Vec::new(),
-            active: Vec::new(),
-        };
         journal
-            .write_snapshot(&tallies, true, state)
+            .write_snapshot(&tallies, true, no_state)
             .expect("the disk is there");
         count("after", 1.0);
         assert_eq!(journal.stats().segments, 1);

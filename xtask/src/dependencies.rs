@@ -1,15 +1,12 @@
 //! What `tidy` asks of the crates that we use: licences that go with ours, and none that nobody
 //! uses. Both are answered by `cargo metadata` alone, so no tool has to be built first.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::shell;
+use crate::{shell, tidy};
 
 /// Licences that ask for no more than their text beside a binary (SPDX identifiers).
 const LICENCES: &[&str] = &[
@@ -72,7 +69,7 @@ fn unused(name: &str, package: &Value) -> Result<Vec<String>> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    let is_named = |crate_name: &&str| has_word(&text, &crate_name.replace('-', "_"));
+    let is_named = |crate_name: &&str| tidy::has_word(&text, &crate_name.replace('-', "_"));
     Ok(names
         .into_iter()
         .filter(|crate_name| !is_named(crate_name) && !FOR_THEIR_FEATURES.contains(crate_name))
@@ -83,33 +80,12 @@ fn unused(name: &str, package: &Value) -> Result<Vec<String>> {
 /// All Rust text of a crate.
 fn text_of(folder: &Path) -> Result<String> {
     let mut text = String::new();
-    let mut folders: Vec<PathBuf> = ["src", "tests", "benches", "examples", "fuzz_targets"]
-        .map(|part| folder.join(part))
-        .into_iter()
-        .filter(|path| path.is_dir())
-        .collect();
-    if let Ok(build) = fs::read_to_string(folder.join("build.rs")) {
-        text.push_str(&build);
-    }
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                text.push_str(&fs::read_to_string(&path)?);
-            }
+    for file in tidy::sources(folder)? {
+        if file.extension().is_some_and(|ending| ending == "rs") {
+            text.push_str(&fs::read_to_string(folder.join(file))?);
         }
     }
     Ok(text)
-}
-
-/// Whether a name stands in the text by itself.
-fn has_word(text: &str, word: &str) -> bool {
-    let in_word = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(word).any(|(at, _)| {
-        !text[..at].ends_with(in_word) && !text[at + word.len()..].starts_with(in_word)
-    })
 }
 
 /// Whether an SPDX expression leaves a choice that is among ours. A slash is an older `OR`.
@@ -189,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_crate_is_not_used_by_one_with_a_longer_name() {
-        assert!(has_word("use serde::Serialize;", "serde"));
-        assert!(!has_word("use serde_json::Value;", "serde"));
+        assert!(tidy::has_word("use serde::Serialize;", "serde"));
+        assert!(!tidy::has_word("use serde_json::Value;", "serde"));
     }
 }

@@ -248,7 +248,7 @@ fn routes(router: &str) -> Vec<String> {
 }
 
 /// All text that people write here, as paths below the top, sorted.
-fn sources(root: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn sources(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -308,7 +308,7 @@ fn raw_colour(line: &str) -> Option<String> {
 }
 
 /// Whether `word` stands in `text` and is not the end or the beginning of a longer one.
-fn has_word(text: &str, word: &str) -> bool {
+pub(crate) fn has_word(text: &str, word: &str) -> bool {
     let in_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     text.match_indices(word).any(|(at, _)| {
         let open = word.ends_with('(');

@@ -29,6 +29,17 @@ impl Drop for Tmpfs<'_> {
     }
 }
 
+/// A disk of 12 MB at `folder`; `None`, which is said, where nothing can be mounted.
+fn small_disk(folder: &Path) -> Option<Tmpfs<'_>> {
+    match Tmpfs::mount(folder, "12m") {
+        Ok(mounted) => Some(mounted),
+        Err(reason) => {
+            eprintln!("skipped: no small file system can be mounted here: {reason}");
+            None
+        }
+    }
+}
+
 /// Takes whatever room there is.
 fn fill(ballast: &Path) {
     let full = fs::write(ballast, vec![1; 12 << 20]).expect_err("there is no room for it");
@@ -40,12 +51,8 @@ fn fill(ballast: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_keeps_its_bound_while_the_disk_is_full() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mounted = match Tmpfs::mount(folder.path(), "12m") {
-        Ok(mounted) => mounted,
-        Err(reason) => {
-            eprintln!("skipped: no small file system can be mounted here: {reason}");
-            return;
-        }
+    let Some(mounted) = small_disk(folder.path()) else {
+        return;
     };
     let data = folder.path().join("data");
     let server = Server::start_with(&data, &[("SERIES_MEMORY_BYTES", "1048576")]);
@@ -93,12 +100,8 @@ async fn memory_keeps_its_bound_while_the_disk_is_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_said_and_mends_itself() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mounted = match Tmpfs::mount(folder.path(), "12m") {
-        Ok(mounted) => mounted,
-        Err(reason) => {
-            eprintln!("skipped: no small file system can be mounted here: {reason}");
-            return;
-        }
+    let Some(mounted) = small_disk(folder.path()) else {
+        return;
     };
     let data = folder.path().join("data");
     let mut server = Server::start(&data);
