@@ -2,9 +2,9 @@
 //!
 //! | module | what it answers |
 //! |---|---|
-//! | [`list`](mod@list) | `GET /api/v1/series`: [`list_series`] |
-//! | [`range`](mod@range) | `GET /api/v1/range`: [`range()`], [`RangeStream`] |
-//! | [`windows`](mod@windows) | `GET /api/v1/windows`: [`windows()`] |
+//! | [`list`](mod@list) | `GET /api/series`: [`list_series`] |
+//! | [`range`](mod@range) | `GET /api/range`: [`range()`], [`RangeStream`] |
+//! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `plan` | which resolution each stretch of a range is read from |
 //! | `fold` | samples and buckets become steps |
 //! | `past` | series that memory no longer has |

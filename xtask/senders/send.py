@@ -53,10 +53,10 @@ def ask(path, **query):
 
 def last(selector):
     """The newest value of the one series of a selector, from the list and from a range alike."""
-    series = ask("/api/v1/series", match=selector)["series"]
+    series = ask("/api/series", match=selector)["series"]
     if len(series) != 1:
         return None
-    points = ask("/api/v1/range", match=selector, start="-10m", step="1000", agg="last")["series"]
+    points = ask("/api/range", match=selector, start="-10m", step="1000", agg="last")["series"]
     assert points and points[0]["points"][-1][1] == series[0]["last"], (points, series)
     return series[0]["last"]
 
@@ -140,7 +140,7 @@ def statsd():
     expect("sd.hits", 4)
     expect("sd.queue", 17)
     expect("sd.piped", 3)
-    names = [series["name"] for series in ask("/api/v1/series", search="sd.latency")["series"]]
+    names = [series["name"] for series in ask("/api/series", search="sd.latency")["series"]]
     assert names, "the timer is not there"
 
 

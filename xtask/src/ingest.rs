@@ -347,7 +347,7 @@ fn measure_past(plan: &Plan) -> Result<()> {
                         back_ms / 1_000 / points
                     ),
                     _ => format!(
-                        "/api/v1/range?match={selector}&start={start_ms}&end={end_ms}&max_points={points}"
+                        "/api/range?match={selector}&start={start_ms}&end={end_ms}&max_points={points}"
                     ),
                 };
                 let report = server.client(plan, "ask", &[("--path", path)])?;

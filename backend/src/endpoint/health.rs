@@ -39,7 +39,7 @@ struct Readiness {
 }
 
 /// How the disk is. Everybody may read this, so files and the system's words are left to
-/// `GET /api/v1/ingest`.
+/// `GET /api/ingest`.
 #[derive(Debug, Serialize)]
 struct HistoryReadiness {
     /// Whether what comes now gets to the disk.

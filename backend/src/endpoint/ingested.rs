@@ -1,4 +1,4 @@
-//! `GET /api/v1/ingest`: what a tenant sent and what of it was refused, and how safe it is.
+//! `GET /api/ingest`: what a tenant sent and what of it was refused, and how safe it is.
 
 use std::collections::BTreeMap;
 

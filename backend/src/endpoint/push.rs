@@ -260,7 +260,7 @@ pub async fn make_influx_database(
     }
     Err(AppError::bad_query(
         "q",
-        "InfluxQL is not spoken here: accepted is CREATE DATABASE, which does nothing; questions go to /api/v1/range",
+        "InfluxQL is not spoken here: accepted is CREATE DATABASE, which does nothing; questions go to /api/range",
     ))
 }
 

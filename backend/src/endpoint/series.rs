@@ -1,4 +1,4 @@
-//! `GET /api/v1/series`, `GET /api/v1/range` and `GET /api/v1/windows`: questions to the engine.
+//! `GET /api/series`, `GET /api/range` and `GET /api/windows`: questions to the engine.
 //!
 //! They may read a disk, so they run on threads that may block, a bounded number at once; a range is
 //! sent series by series while it is read, so that a large one takes no memory. Its status waits

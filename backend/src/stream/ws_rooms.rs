@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// History that a watch brings when the client asks for no other, and at most; older stretches
-/// are `GET /api/v1/range`'s.
+/// are `GET /api/range`'s.
 const WATCH_BACK_MS: u64 = 15 * 60_000;
 const WATCH_BACK_MAX_MS: u64 = 24 * 3_600_000;
 

@@ -120,7 +120,7 @@ async fn a_flipped_byte_costs_its_record_and_is_said() {
     // A length that is no length hides what comes up to the next sync record.
     assert!(lost < acknowledged, "{lost} of {acknowledged} are lost");
     assert_apart(&server).await;
-    let said = server.json("/api/v1/ingest").await;
+    let said = server.json("/api/ingest").await;
     let complaints = said["complaints"].to_string();
     assert!(complaints.contains("damaged"), "{said}");
     let (status, ready) = server.get("/readyz").await;

@@ -80,7 +80,7 @@ async fn memory_keeps_its_bound_while_the_disk_is_full() {
         })
         .await;
     assert!(full.contains("memory is full"), "{full}");
-    let ingest = server.json("/api/v1/ingest?tenant=red").await;
+    let ingest = server.json("/api/ingest?tenant=red").await;
     assert!(
         ingest["refused"]["window_full"].as_u64() > Some(0),
         "{ingest}"
@@ -131,11 +131,9 @@ async fn a_full_disk_is_said_and_mends_itself() {
     assert_eq!(unsafe_bodies, 5, "the disk never was full");
 
     // It is in memory and shown, and everybody is told, in words.
-    let list = server
-        .json("/api/v1/series?tenant=red&match=red_full")
-        .await;
+    let list = server.json("/api/series?tenant=red&match=red_full").await;
     assert!(list["matched"].as_u64() > Some(100), "{list}");
-    let ingest = server.json("/api/v1/ingest?tenant=red").await;
+    let ingest = server.json("/api/ingest?tenant=red").await;
     let warning = ingest["warning"].as_str().unwrap_or_default().to_owned();
     assert!(warning.contains("cannot be written"), "{ingest}");
     let (status, ready) = server.get("/readyz").await;
@@ -143,7 +141,7 @@ async fn a_full_disk_is_said_and_mends_itself() {
     assert_eq!(ready["ready"], true, "{ready}");
     assert_eq!(ready["history"]["writable"], false, "{ready}");
     // Probes have no token: the words, which name files, are not for everybody.
-    let blue = server.json("/api/v1/series?tenant=blue").await;
+    let blue = server.json("/api/series?tenant=blue").await;
     assert_eq!(blue["total"], 0, "{blue}");
 
     // There is room again.
@@ -158,7 +156,7 @@ async fn a_full_disk_is_said_and_mends_itself() {
         .await;
     server
         .eventually("it says so", async || {
-            let ingest = server.json("/api/v1/ingest?tenant=red").await;
+            let ingest = server.json("/api/ingest?tenant=red").await;
             let ready = server.json("/readyz").await;
             ingest["warning"].is_null() && ready["history"]["writable"] == true
         })
@@ -169,7 +167,7 @@ async fn a_full_disk_is_said_and_mends_itself() {
     let server = Server::start(&data);
     for (name, last) in [("red_before", 1.0), ("red_after", 2.0)] {
         let list = server
-            .json(&format!("/api/v1/series?tenant=red&match={name}"))
+            .json(&format!("/api/series?tenant=red&match={name}"))
             .await;
         assert_eq!(list["series"][0]["last"], last, "{name}: {list}");
     }

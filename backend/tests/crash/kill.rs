@@ -33,7 +33,7 @@ pub(crate) async fn assert_kept(server: &Server, sent: &Sent) {
 pub(crate) async fn assert_apart(server: &Server) {
     for (own, other) in [(TENANTS[0], TENANTS[1]), (TENANTS[1], TENANTS[0])] {
         let list = server
-            .json(&format!("/api/v1/series?tenant={own}&limit=1000"))
+            .json(&format!("/api/series?tenant={own}&limit=1000"))
             .await;
         let names: Vec<&str> = list["series"]
             .as_array()
@@ -161,7 +161,7 @@ async fn what_statsd_flushed_is_there_after_a_kill() {
         .send_to(b"statsd_gauge:42|g\nstatsd_hits:3|c\n", &address)
         .expect("sent");
     let flushed = async |server: &Server, name: &str| {
-        let list = server.json(&format!("/api/v1/series?match={name}")).await;
+        let list = server.json(&format!("/api/series?match={name}")).await;
         list["series"][0]["last"].as_f64()
     };
     server
@@ -175,8 +175,8 @@ async fn what_statsd_flushed_is_there_after_a_kill() {
     server.kill();
     let server = Server::start(folder.path());
     assert_eq!(flushed(&server, "statsd_gauge").await, Some(42.0));
-    let hits = server.json("/api/v1/series?search=statsd_hits").await;
+    let hits = server.json("/api/series?search=statsd_hits").await;
     assert_eq!(hits["matched"], 1, "{hits}");
-    let red = server.json("/api/v1/series?tenant=red").await;
+    let red = server.json("/api/series?tenant=red").await;
     assert_eq!(red["total"], 1, "{red}");
 }

@@ -96,7 +96,7 @@ impl Server {
         let end_ms = start_ms + STEPS;
         let answer = self
             .json(&format!(
-                "/api/v1/range?tenant={tenant}&match={name}&start={start_ms}&end={end_ms}&step=1&agg=sum"
+                "/api/range?tenant={tenant}&match={name}&start={start_ms}&end={end_ms}&step=1&agg=sum"
             ))
             .await;
         assert_eq!(answer["step_ms"], 1, "{answer}");

@@ -66,7 +66,7 @@ fn time_series(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
 
 async fn last(server: &TestServer, tenant: &str, selector: &str) -> Value {
     let list = server
-        .request(reqwest::Method::GET, "/api/v1/series")
+        .request(reqwest::Method::GET, "/api/series")
         .query(&[("tenant", tenant), ("match", selector)])
         .send()
         .await
@@ -106,7 +106,7 @@ async fn prometheus_writes_and_its_stale_marker_stops_a_series() {
             .status(),
         204
     );
-    let list = server.json("/api/v1/series?tenant=red&match=up").await;
+    let list = server.json("/api/series?tenant=red&match=up").await;
     assert_eq!(list["series"][0]["state"], "stopped");
     let old = send(write_request(&labels, 1.0, 0))
         .await
@@ -275,7 +275,7 @@ async fn statsd_datagrams_are_added_up_and_flushed_every_ten_seconds() {
         })
         .await;
     assert_eq!(last(&server, "default", "queue{env=\"prod\"}").await, 7.0);
-    let counts = server.json("/api/v1/ingest").await;
+    let counts = server.json("/api/ingest").await;
     assert_eq!(counts["refused"], json!({"malformed": 1}));
     server.stop().await;
 }

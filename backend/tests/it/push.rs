@@ -17,9 +17,7 @@ async fn push(server: &TestServer, tenant: &str, body: impl Into<reqwest::Body>)
 }
 
 async fn ingested(server: &TestServer, tenant: &str) -> Value {
-    server
-        .json(&format!("/api/v1/ingest?tenant={tenant}"))
-        .await
+    server.json(&format!("/api/ingest?tenant={tenant}")).await
 }
 
 #[tokio::test]

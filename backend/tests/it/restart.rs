@@ -122,7 +122,7 @@ async fn what_was_tracked_and_pushed_is_there_again_for_its_tenant() {
             .1,
     );
     let series = server
-        .json("/api/v1/series?tenant=red&match=queue_depth")
+        .json("/api/series?tenant=red&match=queue_depth")
         .await;
     assert_eq!(series["series"][0]["last"], 42.0);
     let server = restarted(server, folder.path(), Duration::from_secs(1)).await;
@@ -137,10 +137,10 @@ async fn what_was_tracked_and_pushed_is_there_again_for_its_tenant() {
     assert_eq!(before, after);
     assert_eq!(after["sale"]["count"], 2);
     let series = server
-        .json("/api/v1/series?tenant=red&match=queue_depth")
+        .json("/api/series?tenant=red&match=queue_depth")
         .await;
     assert_eq!(series["series"][0]["last"], 42.0);
-    let other = server.json("/api/v1/series?tenant=blue").await;
+    let other = server.json("/api/series?tenant=blue").await;
     assert_eq!(other["total"], 0);
     server.stop().await;
 }

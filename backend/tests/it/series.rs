@@ -1,4 +1,4 @@
-//! `GET /api/v1/series`, `/api/v1/range` and `/api/v1/windows`, each with two tenants.
+//! `GET /api/series`, `/api/range` and `/api/windows`, each with two tenants.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
     push(&server, "blue", "secret_metric 1".to_owned()).await;
     let keys = async |query: &str| -> Vec<String> {
         let list = server
-            .json(&format!("/api/v1/series?tenant=red&{query}"))
+            .json(&format!("/api/series?tenant=red&{query}"))
             .await;
         let series = list["series"].as_array().expect("a list");
         series
@@ -55,11 +55,11 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
             .len(),
         1
     );
-    let page = server.json("/api/v1/series?tenant=red&limit=2").await;
+    let page = server.json("/api/series?tenant=red&limit=2").await;
     assert_eq!((&page["total"], &page["matched"]), (&json!(3), &json!(3)));
     let next = page["next"].as_str().expect("there is more");
     let rest = server
-        .request(reqwest::Method::GET, "/api/v1/series")
+        .request(reqwest::Method::GET, "/api/series")
         .query(&[("tenant", "red"), ("after", next)])
         .send()
         .await
@@ -67,7 +67,7 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
     let rest: Value = rest.json().await.expect("JSON");
     assert_eq!(rest["series"][0]["key"], "queue_depth");
     let one = &server
-        .json("/api/v1/series?tenant=red&match=queue_depth&spark=10")
+        .json("/api/series?tenant=red&match=queue_depth&spark=10")
         .await["series"][0];
     assert_eq!(
         (&one["last"], &one["last_ms"], &one["state"]),
@@ -76,7 +76,7 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
     assert_eq!(one["spark"].as_array().map(Vec::len), Some(10));
     assert_eq!(one["spark"][9], 42.0);
     let red = server
-        .get("/api/v1/series?tenant=red")
+        .get("/api/series?tenant=red")
         .await
         .text()
         .await
@@ -85,9 +85,9 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
     push(&server, "red", "a_new_one 1".to_owned()).await;
     assert_eq!(keys("order=newest&limit=1").await, ["a_new_one"]);
     assert_eq!(keys("order=newest").await.len(), 4);
-    problem(server.get("/api/v1/series?order=age").await, 400).await;
-    problem(server.get("/api/v1/series?match=a%7B").await, 400).await;
-    problem(server.get("/api/v1/series?limit=x").await, 400).await;
+    problem(server.get("/api/series?order=age").await, 400).await;
+    problem(server.get("/api/series?match=a%7B").await, 400).await;
+    problem(server.get("/api/series?limit=x").await, 400).await;
     server.stop().await;
 }
 
@@ -96,12 +96,12 @@ async fn the_hosts_own_series_are_there_and_marked() {
     let mut server = TestServer::start().await;
     server.tick(40.0).await;
     push(&server, "default", "queue_depth 42".to_owned()).await;
-    let list = server.json("/api/v1/series").await;
+    let list = server.json("/api/series").await;
     for one in list["series"].as_array().expect("a list") {
         let is_own = one["key"] != "queue_depth";
         assert_eq!(one["own"].as_bool().unwrap_or_default(), is_own, "{one}");
     }
-    let cpu = server.json("/api/v1/series?match=cpu_usage").await;
+    let cpu = server.json("/api/series?match=cpu_usage").await;
     assert_eq!(
         (&cpu["series"][0]["last"], &cpu["series"][0]["unit"]),
         (&json!(40.0), &json!("%"))
@@ -131,7 +131,7 @@ async fn a_range_has_minimum_and_maximum_and_says_where_it_is_from() {
     let from = START_MS - 60_000;
     let answer = server
         .json(&format!(
-            "/api/v1/range?tenant=red&match=load&start={from}&end={START_MS}&step=30s"
+            "/api/range?tenant=red&match=load&start={from}&end={START_MS}&step=30s"
         ))
         .await;
     assert_eq!(answer["step_ms"], 30_000);
@@ -145,7 +145,7 @@ async fn a_range_has_minimum_and_maximum_and_says_where_it_is_from() {
     );
     let grouped = server
         .json(&format!(
-            "/api/v1/range?tenant=red&match=load&start={from}&end={START_MS}&step=1m&agg=sum&by="
+            "/api/range?tenant=red&match=load&start={from}&end={START_MS}&step=1m&agg=sum&by="
         ))
         .await;
     assert_eq!(grouped["series"].as_array().map(Vec::len), Some(1));
@@ -160,9 +160,7 @@ async fn a_range_has_minimum_and_maximum_and_says_where_it_is_from() {
         ("match=load&start=-1h&step=1ms", 422),
         ("match=load&start=5&end=4", 400),
     ] {
-        let answer = server
-            .get(&format!("/api/v1/range?tenant=red&{query}"))
-            .await;
+        let answer = server.get(&format!("/api/range?tenant=red&{query}")).await;
         problem(answer, status).await;
     }
     server.stop().await;
@@ -175,9 +173,7 @@ async fn live_windows_have_percentiles() {
         .map(|number| format!("latency {number} {}\n", START_MS - 50_000 + number * 500))
         .collect();
     push(&server, "red", lines).await;
-    let windows = server
-        .json("/api/v1/windows?tenant=red&match=latency")
-        .await;
+    let windows = server.json("/api/windows?tenant=red&match=latency").await;
     let minute = &windows[0]["windows"][0];
     assert_eq!(
         (&minute["seconds"], &minute["count"]),
@@ -190,9 +186,7 @@ async fn live_windows_have_percentiles() {
     let p99 = minute["p99"].as_f64().expect("a number");
     assert!((97.0..=100.0).contains(&p99), "{p99}");
     assert_eq!(
-        server
-            .json("/api/v1/windows?tenant=blue&match=latency")
-            .await,
+        server.json("/api/windows?tenant=blue&match=latency").await,
         json!([])
     );
     server.stop().await;
@@ -219,7 +213,7 @@ async fn a_range_that_nobody_reads_is_given_up() {
         "tenant=red&match=wide&start={}&end={START_MS}&step=1",
         START_MS - 5_000
     );
-    let asker = server.raw(&format!("/api/v1/range?{query}"), "").await;
+    let asker = server.raw(&format!("/api/range?{query}"), "").await;
     let given_up = "pulseboard_limit_hits_total{limit=\"write_deadline\"}";
     server
         .eventually("it is given up", async || {
@@ -227,7 +221,7 @@ async fn a_range_that_nobody_reads_is_given_up() {
         })
         .await;
     // Who reads has all of it.
-    let all = server.json(&format!("/api/v1/range?{query}")).await;
+    let all = server.json(&format!("/api/range?{query}")).await;
     let series = all["series"].as_array().expect("a list");
     assert_eq!(series.len(), 60);
     assert!(

@@ -165,7 +165,7 @@ async fn the_hosts_performance_is_tracked_every_thirty_seconds() {
     server.clock.advance(std::time::Duration::from_secs(30));
     server
         .eventually("both items are tracked", async || {
-            let list = server.json("/api/v1/ingest").await;
+            let list = server.json("/api/ingest").await;
             list["accepted"].as_u64() >= Some(5)
         })
         .await;

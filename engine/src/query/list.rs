@@ -1,4 +1,4 @@
-//! `GET /api/v1/series`: the series that a tenant has in memory, page by page.
+//! `GET /api/series`: the series that a tenant has in memory, page by page.
 
 use pulseboard_series::Kind;
 use pulseboard_shared::{

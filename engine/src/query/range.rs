@@ -1,4 +1,4 @@
-//! `GET /api/v1/range`: what series were over a range of time, step by step.
+//! `GET /api/range`: what series were over a range of time, step by step.
 //!
 //! Steps begin at multiples of their length; the range is widened to whole steps. A step without
 //! samples is left away, and so is a series without steps. Of each step: the aggregate, and the

@@ -1,4 +1,4 @@
-//! `GET /api/v1/windows`: how series did over the last minute, five minutes and hour.
+//! `GET /api/windows`: how series did over the last minute, five minutes and hour.
 //!
 //! ```text
 //! now − window                                                now

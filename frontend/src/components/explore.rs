@@ -216,7 +216,7 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     }
     let after = pages.last().map_or("", String::as_str);
     let path = format!(
-        "/api/v1/series?limit={PAGE_SIZE}&spark={SPARK}&search={}&after={}",
+        "/api/series?limit={PAGE_SIZE}&spark={SPARK}&search={}&after={}",
         encode_query(&search),
         encode_query(after)
     );

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// So many of the newest are looked through for those that are not the server's own.
-const LISTED: &str = "/api/v1/series?order=newest&limit=200";
+const LISTED: &str = "/api/series?order=newest&limit=200";
 
 impl Shown for Fresh {
     fn track(&self) -> &Track {

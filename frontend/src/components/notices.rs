@@ -79,12 +79,7 @@ pub fn Notices(props: &Props) -> Html {
     } else {
         EVERY_MS_ELSEWHERE
     };
-    let answer = use_answer(
-        &props.endpoint,
-        "/api/v1/ingest".into(),
-        every_ms,
-        recoveries,
-    );
+    let answer = use_answer(&props.endpoint, "/api/ingest".into(), every_ms, recoveries);
     let Some(json) = answer.json.as_ref() else {
         return Html::default();
     };

@@ -195,7 +195,7 @@ pub fn OpenSeries(props: &Props) -> Html {
             move |(selector, _, _)| {
                 let whole = |number: f64| format::fixed(number, 0);
                 AttrValue::from(format!(
-                    "/api/v1/range?match={}&start={}&end={}&max_points={}&agg=avg",
+                    "/api/range?match={}&start={}&end={}&max_points={}&agg=avg",
                     encode_query(selector),
                     whole(now_ms - range_ms),
                     whole(now_ms),
@@ -221,13 +221,13 @@ pub fn OpenSeries(props: &Props) -> Html {
     let encoded = encode_query(&props.selector);
     let infos = use_answer(
         &props.endpoint,
-        format!("/api/v1/series?match={encoded}&limit={LINES_MAX}").into(),
+        format!("/api/series?match={encoded}&limit={LINES_MAX}").into(),
         REFRESH_MS,
         connections,
     );
     let live = use_answer(
         &props.endpoint,
-        format!("/api/v1/windows?match={encoded}").into(),
+        format!("/api/windows?match={encoded}").into(),
         REFRESH_MS,
         connections,
     );

@@ -234,7 +234,7 @@ impl SeriesStore {
         }
     }
 
-    /// The answer of `/api/v1/range` for what is opened.
+    /// The answer of `/api/range` for what is opened.
     pub fn history(&mut self, answer: &Json) {
         let opened = Rc::make_mut(&mut self.opened);
         opened.known = true;

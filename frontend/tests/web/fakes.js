@@ -33,7 +33,7 @@ export function install() {
   window.fetch = (address) => Promise.resolve(new Response(
     address.endsWith("config.json") ? '{"backend":"http://fake.test"}'
       : address.endsWith("/api/session") ? JSON.stringify(session)
-      : address.endsWith("/api/v1/ingest") ? ingested
+      : address.endsWith("/api/ingest") ? ingested
       : address.includes("/api/v1/") ? "{}"
       : answers.shift() ?? "[]",
   ));

@@ -1,4 +1,4 @@
-//! `GET /api/v1/series`, `GET /api/v1/range` and `GET /api/v1/windows`: what is there, what it
+//! `GET /api/series`, `GET /api/range` and `GET /api/windows`: what is there, what it
 //! was, and how it does right now.
 //!
 //! A selector names series: `name`, `name{label="value",…}`, `{label=~"pattern"}`; matchers are
@@ -55,7 +55,7 @@ pub struct SeriesInfo {
     pub spark: Vec<Option<f64>>,
 }
 
-/// `GET /api/v1/series`.
+/// `GET /api/series`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SeriesList {
     /// Whose series.
@@ -103,7 +103,7 @@ pub struct Stretch {
     pub resolution: String,
 }
 
-/// `GET /api/v1/range`.
+/// `GET /api/range`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RangeAnswer {
     /// First moment, Unix milliseconds.
@@ -143,7 +143,7 @@ pub struct LiveWindow {
     pub p99: Option<f64>,
 }
 
-/// One series of `GET /api/v1/windows`.
+/// One series of `GET /api/windows`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SeriesWindows {
     /// `name{label="value",…}`.
