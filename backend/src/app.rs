@@ -96,10 +96,7 @@ impl App {
         // Whoever has a token for a tenant finds it, however many names others have used.
         let tokens = settings.tokens.iter();
         for tenant in tokens.filter_map(|token| token.tenant.as_deref()) {
-            storage
-                .engine
-                .keep_tenant(tenant)
-                .map_err(io::Error::other)?;
+            storage.engine.keep_tenant(tenant);
         }
         let interval_ms = u64::try_from(settings.metric_interval.as_millis())
             .unwrap_or(u64::MAX)
@@ -167,7 +164,7 @@ impl App {
             watch_dues: Mutex::new(Some(watch_dues)),
             operator,
             tallies,
-            ingest: Ingest::new(settings.max_body_bytes),
+            ingest: Ingest::new(settings.max_body_bytes, &telemetry),
             storage,
             rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout).map_err(io::Error::other)?,
             access,

@@ -1,10 +1,15 @@
 //! From a request's body to samples that are safe: read, unpack, parse, append, wait for the disk.
 //!
-//! Bodies are bounded one by one (`MAX_BODY_BYTES`) and all together (four times that); a parser
-//! is a pure function of [`pulseboard_ingest`].
+//! Bodies are bounded one by one (`MAX_BODY_BYTES`) and all together (four times that, of which
+//! each caller has a share); a parser is a pure function of [`pulseboard_ingest`].
+//!
+//! Only a short body that is not packed is worked on where it was read. All others wait for a turn
+//! on a thread that may block: those that turn out to be small have turns of their own, so that
+//! none of them waits for a large one, and turns go round among callers.
+
+mod lane;
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +19,7 @@ use std::{
 
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
-use pulseboard_engine::{Appended, Safety, Tenant};
+use pulseboard_engine::{Appended, Engine, Safety, Tenant, tenant::TENANTS_MAX};
 use pulseboard_history::log::LogError;
 use pulseboard_ingest::{
     BodyError,
@@ -23,18 +28,19 @@ use pulseboard_ingest::{
     otlp::{DeltaTotals, Points},
     remote_write::Written,
 };
-use pulseboard_series::{Batch, Reason, batch::Refused};
+use pulseboard_series::{Batch, Reason, batch::Refused as RefusedLine};
 use salvo::{
     Depot, Request,
     http::{StatusCode, header},
 };
-use tokio::sync::Semaphore;
 
+use self::lane::{Lane, Queue, Turn};
 use crate::{
     app::App,
     error::AppError,
     http::{access, tenant::tenant},
-    telemetry::Limit,
+    shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
+    telemetry::{Limit, Telemetry},
 };
 
 /// A body must be there in this time as a whole: a gap between bytes may be short for ever.
@@ -43,8 +49,18 @@ const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Series of one tenant whose senders report differences; those of further ones are refused.
 const DELTA_SERIES_MAX: usize = 100_000;
 
-/// Larger bodies are parsed on a thread that may block; smaller ones take less than the way there.
-const INLINE_BYTES_MAX: usize = 128 * 1024;
+/// The same of all tenants; where there are so many, no tenant gets further ones.
+const DELTA_SERIES_ALL_MAX: usize = 1_000_000;
+
+/// Larger bodies, and all that are packed, are worked on by a thread that may block; others take
+/// less than the way there. Larger: what a worker does for one client is felt by others.
+const INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// What makes a body a small one, unpacked.
+const SMALL_BYTES_MAX: usize = 1 << 20;
+
+/// A body waits so long for its turn.
+const TURN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Bytes of samples that a byte of a body may become: the labels of an Influx line or a histogram
 /// are repeated for each of its series. Larger: a small body can fill more memory. Smaller: one
@@ -74,15 +90,27 @@ const _: () = assert!(matches!(
 /// What bodies share.
 #[derive(Debug)]
 pub struct Ingest {
-    /// Held by each large body that is being parsed: as many at once as there are cores, since
-    /// each may take as much memory as a batch may have.
-    large: Arc<Semaphore>,
-    /// Bytes that bodies may still take.
-    budget: Arc<AtomicUsize>,
+    /// Turns of small bodies, as many as there are cores.
+    small: Arc<Lane>,
+    /// Turns of large bodies, as many as there are cores, since each may take as much memory as a
+    /// batch may have.
+    large: Arc<Lane>,
+    /// Bytes of bodies, packed and unpacked, and who has them.
+    bytes: Arc<Shares>,
+    /// Tenants that have a place among all, and who made them.
+    tenants: Arc<Shares>,
     benches: Mutex<Vec<Bench>>,
     body_bytes_max: usize,
-    /// By tenant; see [`DeltaTotals`].
-    deltas: Mutex<HashMap<Box<str>, Arc<Mutex<DeltaTotals>>>>,
+    /// Series of all tenants whose senders report differences, as last counted.
+    delta_series: AtomicUsize,
+}
+
+/// What is kept with each tenant that something is sent for.
+#[derive(Debug)]
+struct OfTenant {
+    /// The place among all tenants, for whoever sent first.
+    place: Mutex<Option<Share>>,
+    deltas: Mutex<DeltaTotals>,
 }
 
 /// What one body is worked on with.
@@ -93,13 +121,6 @@ struct Bench {
     unpacked: Vec<u8>,
 }
 
-/// Bytes taken from the budget, given back when this is dropped.
-#[derive(Debug)]
-struct Charge {
-    budget: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
 /// What became of a body.
 #[derive(Debug)]
 pub struct Taken<T> {
@@ -108,7 +129,7 @@ pub struct Taken<T> {
     /// Samples taken.
     pub accepted: u64,
     /// The first lines refused.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedLine>,
     /// All lines refused.
     pub refused_total: u64,
     /// Of these, such as their format allows and nobody keeps: texts among an Influx line's
@@ -147,45 +168,61 @@ impl Said for Points {
 impl Ingest {
     /// Nothing in work.
     #[must_use]
-    pub fn new(body_bytes_max: usize) -> Self {
+    pub fn new(body_bytes_max: usize, telemetry: &Arc<Telemetry>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let counted_as = |scope| match scope {
+            Scope::All => Limit::BodyBudget,
+            _ => Limit::BodyShare,
+        };
+        let limits = ShareLimits {
+            client: usize::MAX,
+            ..ShareLimits::of(body_bytes_max.saturating_mul(4))
+        };
+        let telemetry = || Arc::clone(telemetry);
         Self {
-            large: Arc::new(Semaphore::new(cores)),
-            budget: Arc::new(AtomicUsize::new(body_bytes_max.saturating_mul(4))),
+            small: Lane::new(cores),
+            large: Lane::new(cores),
+            bytes: Shares::new("bytes of bodies", counted_as, limits, telemetry()),
+            tenants: Shares::new(
+                "tenants made",
+                |_| Limit::Tenants,
+                ShareLimits::of(TENANTS_MAX),
+                telemetry(),
+            ),
             benches: Mutex::default(),
             body_bytes_max,
-            deltas: Mutex::default(),
+            delta_series: AtomicUsize::new(0),
         }
     }
 
-    /// A tenant's running totals of what its senders report as differences.
-    #[must_use]
-    pub fn delta_totals(&self, tenant: &str) -> Arc<Mutex<DeltaTotals>> {
-        let mut deltas = self.deltas.lock();
-        if let Some(known) = deltas.get(tenant) {
-            return Arc::clone(known);
-        }
-        let made = Arc::new(Mutex::new(DeltaTotals::new(DELTA_SERIES_MAX)));
-        deltas.insert(tenant.into(), Arc::clone(&made));
-        made
+    /// Has `parse` work with a tenant's running totals of what its senders report as differences.
+    /// There is room for so many series of each tenant, and no tenant takes more than a quarter of
+    /// what is left of the room for all.
+    pub fn with_deltas<T>(&self, tenant: &Tenant, parse: impl FnOnce(&mut DeltaTotals) -> T) -> T {
+        let Some(of) = of_tenant(tenant) else {
+            return parse(&mut DeltaTotals::new(0));
+        };
+        let mut totals = of.deltas.lock();
+        let before = totals.len();
+        let left = DELTA_SERIES_ALL_MAX.saturating_sub(self.delta_series.load(Ordering::Relaxed));
+        totals.set_series_max(DELTA_SERIES_MAX.min(before + left / 4));
+        let parsed = parse(&mut totals);
+        let more = totals.len().saturating_sub(before);
+        self.delta_series.fetch_add(more, Ordering::Relaxed);
+        parsed
     }
 
     /// Forgets totals that nothing was added to since the last call; called now and then.
-    pub fn forget_idle(&self) {
-        let totals: Vec<_> = self.deltas.lock().values().cloned().collect();
-        for totals in totals {
-            totals.lock().forget_idle();
+    pub fn forget_idle(&self, engine: &Engine) {
+        let mut series = 0;
+        for tenant in engine.tenants() {
+            if let Some(of) = of_tenant(&tenant) {
+                let mut deltas = of.deltas.lock();
+                deltas.forget_idle();
+                series += deltas.len();
+            }
         }
-        self.deltas
-            .lock()
-            .retain(|_, totals| Arc::strong_count(totals) > 1 || !totals.lock().is_empty());
-    }
-
-    fn charge(&self) -> Charge {
-        Charge {
-            budget: Arc::clone(&self.budget),
-            bytes: 0,
-        }
+        self.delta_series.store(series, Ordering::Relaxed);
     }
 
     fn take_bench(&self) -> Bench {
@@ -203,24 +240,12 @@ impl Ingest {
     }
 }
 
-impl Charge {
-    fn take(&mut self, bytes: usize) -> bool {
-        let taken = self
-            .budget
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
-                left.checked_sub(bytes)
-            });
-        if taken.is_ok() {
-            self.bytes += bytes;
-        }
-        taken.is_ok()
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.budget.fetch_add(self.bytes, Ordering::AcqRel);
-    }
+/// What is kept with a tenant; always there, since nobody else keeps anything with one.
+fn of_tenant(tenant: &Tenant) -> Option<Arc<OfTenant>> {
+    tenant.attached(|| OfTenant {
+        place: Mutex::default(),
+        deltas: Mutex::new(DeltaTotals::new(DELTA_SERIES_MAX)),
+    })
 }
 
 /// Reads the request's body, has `parse` make a batch of it, appends that and waits until it is
@@ -237,7 +262,9 @@ pub async fn take<T: Said>(
 ) -> Result<Taken<T>, AppError> {
     access::require_write(depot)?;
     let tenant = engine_tenant(app, request, depot)?;
-    let taken = take_for(app, &tenant, request, coding, parse).await;
+    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    find_place(app, &tenant, &keys)?;
+    let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
     if let Err(error) = &taken {
         // One for a body of which nobody knows how many samples it has.
         match error.status() {
@@ -252,9 +279,32 @@ pub async fn take<T: Said>(
     taken
 }
 
+/// A share of all tenants' places for who sends the first samples of one, kept as long as the
+/// tenant is.
+fn find_place(app: &App, tenant: &Tenant, keys: &CallerKeys) -> Result<(), AppError> {
+    if tenant.is_listed() {
+        return Ok(());
+    }
+    let Some(of) = of_tenant(tenant) else {
+        return Ok(());
+    };
+    let mut place = of.place.lock();
+    if place.is_none() {
+        // Its own name is new, so there is nothing to share within it.
+        let keys = CallerKeys {
+            tenant: None,
+            ..keys.clone()
+        };
+        let share = app.ingest.tenants.acquire(&keys, 1);
+        *place = Some(share.map_err(Refused::into_error)?);
+    }
+    Ok(())
+}
+
 async fn take_for<T: Said>(
     app: &Arc<App>,
     tenant: &Arc<Tenant>,
+    keys: &CallerKeys,
     request: &mut Request,
     coding: Option<Coding>,
     parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
@@ -263,26 +313,41 @@ async fn take_for<T: Said>(
         Some(coding) => coding,
         None => coding_of(request).map_err(|error| unpack_error(app, &error))?,
     };
-    let (body, charge) = read_body(app, request).await?;
-    let worker = Arc::clone(app);
-    let is_large = body.len() > INLINE_BYTES_MAX;
-    let tenant = Arc::clone(tenant);
-    let work = move || work(&worker, &tenant, coding, &body, charge, parse);
-    let (said, appended) = if is_large {
-        // Never closed. Held until the work ends, also when its request has gone.
-        let permit = Arc::clone(&app.ingest.large).acquire_owned().await;
-        let work = move || {
-            let worked = work();
-            drop(permit);
-            worked
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|error| {
-            app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "parsing a body panicked");
-            AppError::internal()
-        })??
+    let ingest = &app.ingest;
+    let (body, share) = read_body(app, keys, request).await?;
+    let mut body = Body {
+        packed: body,
+        coding,
+        share,
+        bench: ingest.take_bench(),
+        is_unpacked: false,
+    };
+    let (said, appended) = if coding == Coding::Identity && body.packed.len() <= INLINE_BYTES_MAX {
+        work(app, tenant, body, parse)?
     } else {
-        work()?
+        let queue = Queue::of(keys);
+        if coding != Coding::Identity && body.packed.len() <= SMALL_BYTES_MAX {
+            let turn = turn(&ingest.small, queue).await?;
+            let app = Arc::clone(app);
+            body = blocking(&Arc::clone(&app), turn, move || {
+                body.unpack(&app, SMALL_BYTES_MAX).map(|()| body)
+            })
+            .await??;
+        }
+        let is_small = body
+            .bytes()
+            .is_some_and(|bytes| bytes.len() <= SMALL_BYTES_MAX);
+        let lane = if is_small {
+            &ingest.small
+        } else {
+            &ingest.large
+        };
+        let turn = turn(lane, queue).await?;
+        let (app, tenant) = (Arc::clone(app), Arc::clone(tenant));
+        blocking(&Arc::clone(&app), turn, move || {
+            work(&app, &tenant, body, parse)
+        })
+        .await??
     };
     let unsafe_because = wait(app, appended.safety).await;
     Ok(Taken {
@@ -342,32 +407,113 @@ pub fn not_safe(accepted: u64, error: &LogError) -> AppError {
     }
 }
 
+/// A body on its way, with the memory that it was given.
+struct Body {
+    packed: Vec<u8>,
+    coding: Coding,
+    share: Share,
+    bench: Bench,
+    is_unpacked: bool,
+}
+
+impl Body {
+    /// What there is to parse, if it is unpacked.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self.coding {
+            Coding::Identity => Some(&self.packed),
+            _ => self.is_unpacked.then_some(&*self.bench.unpacked),
+        }
+    }
+
+    /// Unpacks it, unless that was done. A body of more than `enough` bytes stays as it is where
+    /// `enough` is less than what is accepted.
+    fn unpack(&mut self, app: &App, enough: usize) -> Result<(), AppError> {
+        if self.bytes().is_some() {
+            return Ok(());
+        }
+        let limit = app.ingest.body_bytes_max;
+        let Bench {
+            unpacker, unpacked, ..
+        } = &mut self.bench;
+        let before = self.share.count();
+        let mut refusal = None;
+        let charge = |bytes| match self.share.grow(bytes) {
+            Ok(()) => true,
+            Err(refused) => {
+                refusal = Some(refused);
+                false
+            }
+        };
+        let done = unpacker.unpack(
+            self.coding,
+            &self.packed,
+            enough.min(limit),
+            unpacked,
+            charge,
+        );
+        match (done, refusal) {
+            (Ok(()), _) => {
+                self.is_unpacked = true;
+                Ok(())
+            }
+            (Err(UnpackError::TooLarge { .. }), _) if enough < limit => {
+                self.share.shrink(self.share.count() - before);
+                Ok(())
+            }
+            (_, Some(refused)) => Err(no_memory(refused)),
+            (Err(error), None) => Err(unpack_error(app, &error)),
+        }
+    }
+}
+
+/// Waits for a turn at a lane.
+async fn turn(lane: &Arc<Lane>, queue: Queue) -> Result<Turn, AppError> {
+    let turn = tokio::time::timeout(TURN_DEADLINE, lane.enter(queue)).await;
+    turn.map_err(|_late| AppError::unavailable("too many bodies wait; try again", RETRY_AFTER_S))
+}
+
+/// Runs `work` on a thread that may block. The turn is held until the work ends, also when its
+/// request has gone.
+async fn blocking<T: Send + 'static>(
+    app: &App,
+    turn: Turn,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AppError> {
+    let worked = tokio::task::spawn_blocking(move || {
+        let worked = work();
+        drop(turn);
+        worked
+    });
+    worked.await.map_err(|error| {
+        app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%error, "work on a body panicked");
+        AppError::internal()
+    })
+}
+
 fn work<T: Said>(
     app: &App,
     tenant: &Arc<Tenant>,
-    coding: Coding,
-    body: &[u8],
-    mut charge: Charge,
+    mut body: Body,
     parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError>,
 ) -> Result<(T, Appended), AppError> {
-    let ingest = &app.ingest;
-    let mut bench = ingest.take_bench();
-    let body = if coding == Coding::Identity {
-        body
-    } else {
-        let limit = ingest.body_bytes_max;
-        let unpacked = &mut bench.unpacked;
-        bench
-            .unpacker
-            .unpack(coding, body, limit, unpacked, |bytes| charge.take(bytes))
-            .map_err(|error| unpack_error(app, &error))?;
-        unpacked.as_slice()
+    body.unpack(app, usize::MAX)?;
+    let Body {
+        packed,
+        coding,
+        mut bench,
+        share,
+        ..
+    } = body;
+    let bytes = match coding {
+        Coding::Identity => packed.as_slice(),
+        _ => bench.unpacked.as_slice(),
     };
     bench.batch.clear();
-    let bytes_max = body.len().saturating_mul(BATCH_RATIO_MAX);
+    let bytes_max = bytes.len().saturating_mul(BATCH_RATIO_MAX);
     bench.batch.set_bytes_max(bytes_max.max(BATCH_BYTES_MIN));
     let mut said =
-        parse(body, &mut bench.batch).map_err(|error| AppError::bad_request(error.to_string()))?;
+        parse(bytes, &mut bench.batch).map_err(|error| AppError::bad_request(error.to_string()))?;
     let appended = app
         .storage
         .engine
@@ -375,13 +521,18 @@ fn work<T: Said>(
     if !appended.refused_rows.is_empty() {
         said.lose(&bench.batch, &appended.refused_rows);
     }
-    ingest.give_back(bench);
+    app.ingest.give_back(bench);
+    drop(share);
     Ok((said, appended))
 }
 
-async fn read_body(app: &App, request: &mut Request) -> Result<(Vec<u8>, Charge), AppError> {
+async fn read_body(
+    app: &App,
+    keys: &CallerKeys,
+    request: &mut Request,
+) -> Result<(Vec<u8>, Share), AppError> {
     let max = app.ingest.body_bytes_max;
-    let mut charge = app.ingest.charge();
+    let mut share = app.ingest.bytes.acquire(keys, 0).map_err(no_memory)?;
     let mut body = request.take_body();
     let expected = request.headers().get(header::CONTENT_LENGTH);
     let expected = expected.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -400,9 +551,7 @@ async fn read_body(app: &App, request: &mut Request) -> Result<(Vec<u8>, Charge)
                     format!("the body is larger than {max} bytes"),
                 ));
             }
-            if !charge.take(data.len()) {
-                return Err(unpack_error(app, &UnpackError::Budget));
-            }
+            share.grow(data.len()).map_err(no_memory)?;
             bytes.extend_from_slice(&data);
         }
         Ok(())
@@ -416,7 +565,16 @@ async fn read_body(app: &App, request: &mut Request) -> Result<(Vec<u8>, Charge)
             ));
         }
     }
-    Ok((bytes, charge))
+    Ok((bytes, share))
+}
+
+/// Memory for bodies is short, for all or for this caller; every sender tries again after a 503,
+/// and few after a 429.
+fn no_memory(refused: Refused) -> AppError {
+    AppError::unavailable(
+        format!("there is no memory left for bodies now; try again ({refused})"),
+        RETRY_AFTER_S,
+    )
 }
 
 fn unpack_error(app: &App, error: &UnpackError) -> AppError {
@@ -427,10 +585,7 @@ fn unpack_error(app: &App, error: &UnpackError) -> AppError {
             app.telemetry.count_limit(Limit::BodyBytes);
             AppError::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
-        UnpackError::Budget => {
-            app.telemetry.count_limit(Limit::BodyBudget);
-            AppError::unavailable(detail, RETRY_AFTER_S)
-        }
+        UnpackError::Budget => AppError::unavailable(detail, RETRY_AFTER_S),
         UnpackError::Broken { .. } => AppError::bad_request(detail),
     }
 }

@@ -34,6 +34,7 @@ pub mod rooms;
 pub mod scheduler;
 pub mod serve;
 pub mod settings;
+pub mod shares;
 pub mod source;
 pub mod statsd;
 pub mod storage;

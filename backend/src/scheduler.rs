@@ -287,7 +287,7 @@ pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
             app.tallies.tell(app.clock.now_ms());
         }
         if due_ms % FORGET_MS == 0 {
-            app.ingest.forget_idle();
+            app.ingest.forget_idle(&app.storage.engine);
         }
         if due_ms % PERFORMANCE_MS == 0 {
             app.tasks.spawn(track_performance(Arc::clone(&app), due_ms));

@@ -97,9 +97,17 @@ pub enum Limit {
     Subscriptions,
     /// A question past those that are answered at once.
     Questions,
+    /// A selector watched past somebody's share.
+    Watches,
+    /// A tenant past those that there may be.
+    Tenants,
+    /// A body past what one caller may send at once.
+    BodyShare,
+    /// A tenant's window shortened, or its new series refused, since it has more than its part.
+    TenantMemory,
 }
 
-const LIMITS: [(Limit, &str); 18] = [
+const LIMITS: &[(Limit, &str)] = &[
     (Limit::Connections, "connections"),
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::ConnectionsPerToken, "connections_per_token"),
@@ -118,6 +126,10 @@ const LIMITS: [(Limit, &str); 18] = [
     (Limit::Storage, "storage"),
     (Limit::Subscriptions, "subscriptions"),
     (Limit::Questions, "questions"),
+    (Limit::Watches, "watches"),
+    (Limit::Tenants, "tenants"),
+    (Limit::BodyShare, "body_share"),
+    (Limit::TenantMemory, "tenant_memory"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.
@@ -354,7 +366,7 @@ impl Telemetry {
             "counter",
             "Refused or ended at a bound, by bound.",
         );
-        for (limit, name) in LIMITS {
+        for &(limit, name) in LIMITS {
             let labels = format!("{{limit=\"{name}\"}}");
             line(
                 &mut text,

@@ -25,7 +25,7 @@ use pulseboard_series::{
 use crate::{
     engine::{Engine, fingerprint},
     table::{Entry, SHARDS, Shard, SlotRef, shard_of},
-    tenant::Tenant,
+    tenant::{TENANTS_MAX, Tenant},
     window::{Pushed, Scratch},
 };
 
@@ -360,6 +360,9 @@ impl Taking<'_> {
         if self.engine.is_full() {
             return Err(Reason::WindowFull);
         }
+        if !self.engine.list(self.tenant) {
+            return Err(Reason::TenantLimit(TENANTS_MAX));
+        }
         if self.tenant.series.fetch_add(1, Ordering::Relaxed) >= max {
             self.tenant.series.fetch_sub(1, Ordering::Relaxed);
             return Err(Reason::SeriesLimit(max));
@@ -367,7 +370,8 @@ impl Taking<'_> {
         let key = self.batch.key(row).as_bytes();
         let known = self.engine.history.as_ref().and_then(|_| {
             let fingerprint = fingerprint(hash, key);
-            self.engine.retired.lock().remove(&fingerprint)
+            let retired = self.engine.retired.lock().remove(&fingerprint);
+            retired.map(|(id, _)| id)
         });
         let id =
             known.unwrap_or_else(|| SeriesId(self.engine.next_id.fetch_add(1, Ordering::Relaxed)));

@@ -6,7 +6,7 @@ use std::{
     hash::BuildHasher,
     ops::{Bound, Range},
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -56,6 +56,9 @@ impl Default for EngineOptions {
     }
 }
 
+/// Tenants held at once of which nothing is stored: more than there are places for connections.
+const ASKED_MAX: usize = 1 << 16;
+
 /// How long a series with a single sample counts as coming in.
 pub(crate) const LONE_SAMPLE_LIVES_MS: i64 = 300_000;
 
@@ -68,9 +71,9 @@ pub struct Engine {
     pub(crate) options: EngineOptions,
     pub(crate) table: Table,
     pub(crate) history: Option<Arc<History>>,
-    tenants: RwLock<HashMap<Box<str>, Arc<Tenant>>>,
+    tenants: RwLock<Tenants>,
     pub(crate) next_id: AtomicU32,
-    next_tenant: AtomicU32,
+    next_tenant: AtomicU64,
     /// Grows when the log has refused a definition; see [`Engine::generation`].
     pub(crate) refusals: AtomicU32,
     /// The disk takes nothing, so nothing leaves memory, and that is full: no sample is taken.
@@ -81,7 +84,8 @@ pub struct Engine {
     pub(crate) window_now_ms: AtomicU64,
     /// Numbers of series that the history knows and memory does not: one that comes back goes on
     /// under its number.
-    pub(crate) retired: Mutex<HashMap<Fingerprint, SeriesId>>,
+    /// Each holds its tenant, which is not forgotten as long as any of it is stored.
+    pub(crate) retired: Mutex<HashMap<Fingerprint, (SeriesId, Arc<Tenant>)>>,
     /// Held by whoever keeps house; nobody else waits for it.
     pub(crate) house: Mutex<House>,
     pub(crate) units: Mutex<HashMap<Box<str>, Arc<str>>>,
@@ -90,9 +94,48 @@ pub struct Engine {
     pub(crate) answers: Answers,
 }
 
+/// Tenants by name.
+#[derive(Debug, Default)]
+struct Tenants {
+    /// Those with a place among all.
+    listed: HashMap<Box<str>, Arc<Tenant>>,
+    /// Of these, those that are never forgotten.
+    kept: usize,
+    /// Those that somebody asked for and nobody sent anything to; each lives as long as it is held.
+    asked: HashMap<Box<str>, Weak<Tenant>>,
+    /// So many asked for are looked through for such as nobody holds any more.
+    swept_at: usize,
+}
+
+impl Tenants {
+    fn get(&self, name: &str) -> Option<Arc<Tenant>> {
+        let listed = self.listed.get(name).cloned();
+        listed.or_else(|| self.asked.get(name)?.upgrade())
+    }
+
+    fn list(&mut self, tenant: &Arc<Tenant>) {
+        tenant.is_listed.store(true, Ordering::Release);
+        self.asked.remove(&tenant.name);
+        self.listed.insert(tenant.name.clone(), Arc::clone(tenant));
+    }
+
+    /// Room for another that is asked for. Looked through when they are twice as many as were
+    /// found to be held, so that asking costs little on average.
+    fn make_room(&mut self) -> Result<(), TooManyTenants> {
+        if self.asked.len() >= self.swept_at {
+            self.asked.retain(|_, tenant| tenant.strong_count() > 0);
+            self.swept_at = (2 * self.asked.len()).clamp(64, ASKED_MAX);
+        }
+        if self.asked.len() >= ASKED_MAX {
+            return Err(TooManyTenants);
+        }
+        Ok(())
+    }
+}
+
 /// Why there is no tenant of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are {TENANTS_MAX} tenants already; no further one is taken")]
+#[error("too many tenants are asked for at once; no further one is taken")]
 pub struct TooManyTenants;
 
 /// What a metric's name says of its series.
@@ -156,7 +199,7 @@ impl Engine {
             history,
             tenants: RwLock::default(),
             next_id: AtomicU32::new(1),
-            next_tenant: AtomicU32::default(),
+            next_tenant: AtomicU64::default(),
             refusals: AtomicU32::default(),
             is_stuck: AtomicBool::default(),
             retired: Mutex::default(),
@@ -166,59 +209,86 @@ impl Engine {
             no_unit: Arc::from(""),
             answers: Answers::default(),
         };
-        // The first of all, so that it cannot fail.
-        drop(engine.tenant(DEFAULT_TENANT));
+        engine.keep_tenant(DEFAULT_TENANT);
         engine
     }
 
-    /// The tenant of this name, made where needed. The caller has checked the name's form.
+    /// The tenant of this name. Where there is none it is made for whoever holds it, and is one of
+    /// [`Engine::tenants`] when its first series is made: asking for names uses none up. The caller
+    /// has checked the name's form.
     ///
     /// # Errors
-    /// There are too many.
+    /// More names than there can be callers are held.
     pub fn tenant(&self, name: &str) -> Result<Arc<Tenant>, TooManyTenants> {
         if let Some(known) = self.known_tenant(name) {
             return Ok(known);
         }
         let mut tenants = self.tenants.write();
         if let Some(known) = tenants.get(name) {
-            return Ok(Arc::clone(known));
+            return Ok(known);
         }
-        if tenants.len() >= TENANTS_MAX {
-            return Err(TooManyTenants);
-        }
-        let number = self.next_tenant.fetch_add(1, Ordering::Relaxed);
-        let tenant = Arc::new(Tenant::new(name, number));
-        tenants.insert(name.into(), Arc::clone(&tenant));
-        Ok(tenant)
+        tenants.make_room()?;
+        let made = self.new_tenant(name);
+        tenants.asked.insert(name.into(), Arc::downgrade(&made));
+        Ok(made)
     }
 
-    /// The tenant of this name, if anything was ever done in its name.
+    fn new_tenant(&self, name: &str) -> Arc<Tenant> {
+        let number = self.next_tenant.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Tenant::new(name, number))
+    }
+
+    /// The tenant of this name, if it has or had a series or somebody holds it.
     #[must_use]
     pub fn known_tenant(&self, name: &str) -> Option<Arc<Tenant>> {
-        self.tenants.read().get(name).cloned()
+        self.tenants.read().get(name)
     }
 
-    /// Makes a tenant that is not forgotten although nothing was sent in its name.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn keep_tenant(&self, name: &str) -> Result<(), TooManyTenants> {
-        self.tenant(name)?.has_past.store(true, Ordering::Release);
-        Ok(())
+    /// Makes a tenant that has a place among all and is not forgotten although nothing was sent in
+    /// its name; for those that settings and tokens name, which are few.
+    pub fn keep_tenant(&self, name: &str) {
+        let tenant = self.listed_tenant(name);
+        if !tenant.is_kept.swap(true, Ordering::AcqRel) {
+            self.tenants.write().kept += 1;
+        }
     }
 
-    /// Forgets tenants that somebody asked for and nobody sent anything to or holds; called now
-    /// and then, so that asking for names does not use them up.
+    /// The tenant of this name, made one of all where it is not, however many there are; for what
+    /// is stored already.
+    pub(crate) fn listed_tenant(&self, name: &str) -> Arc<Tenant> {
+        let mut tenants = self.tenants.write();
+        let tenant = tenants.get(name).unwrap_or_else(|| self.new_tenant(name));
+        tenants.list(&tenant);
+        tenant
+    }
+
+    /// Makes a tenant one of all, of which the first sample came; whether there was a place.
+    pub(crate) fn list(&self, tenant: &Arc<Tenant>) -> bool {
+        if tenant.is_listed.load(Ordering::Acquire) {
+            return true;
+        }
+        let mut tenants = self.tenants.write();
+        if tenants.listed.len() - tenants.kept >= TENANTS_MAX {
+            return false;
+        }
+        tenants.list(tenant);
+        true
+    }
+
+    /// Forgets tenants of which nothing is stored and that nobody holds; called now and then.
     pub fn forget_unused_tenants(&self) {
-        self.tenants.write().retain(|name, tenant| {
-            **name == *DEFAULT_TENANT || Arc::strong_count(tenant) > 1 || !tenant.is_unused()
+        let mut tenants = self.tenants.write();
+        tenants.listed.retain(|_, tenant| {
+            // Each series holds it, in memory or not. Nobody gets hold of it meanwhile.
+            Arc::strong_count(tenant) > 1 || tenant.is_kept.load(Ordering::Acquire)
         });
+        tenants.asked.retain(|_, tenant| tenant.strong_count() > 0);
     }
 
-    /// All tenants, by name.
+    /// All tenants that have or had a series, and those that are kept, by name.
     #[must_use]
     pub fn tenants(&self) -> Vec<Arc<Tenant>> {
-        let mut tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        let mut tenants: Vec<_> = self.tenants.read().listed.values().cloned().collect();
         tenants.sort_by(|one, other| one.name.cmp(&other.name));
         tenants
     }
@@ -262,7 +332,6 @@ impl Engine {
         hash: u64,
         (kind, unit): (Kind, &str),
     ) -> Entry {
-        tenant.has_past.store(true, Ordering::Release);
         let name = SeriesName {
             key: key.into(),
             unit: self.unit(unit),

@@ -139,7 +139,8 @@ impl Engine {
                         kept.vanished += 1;
                         if self.history.is_some() {
                             let fingerprint = fingerprint(entry.hash, &entry.key);
-                            self.retired.lock().insert(fingerprint, entry.id);
+                            let retired = (entry.id, Arc::clone(&entry.tenant));
+                            self.retired.lock().insert(fingerprint, retired);
                         }
                         Self::delist(place, entry);
                     }
@@ -195,8 +196,8 @@ impl Engine {
             let expired: HashSet<SeriesId> = progress.expired.into_iter().collect();
             let forgotten: Vec<SeriesId> = {
                 let mut retired = self.retired.lock();
-                let gone = retired.extract_if(|_, id| expired.contains(id));
-                gone.map(|(_, id)| id).collect()
+                let gone = retired.extract_if(|_, (id, _)| expired.contains(id));
+                gone.map(|(_, (id, _))| id).collect()
             };
             history.forget(&forgotten)?;
         }

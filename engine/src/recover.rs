@@ -92,13 +92,10 @@ impl Recovering<'_> {
             let Known::Definition(definition) = known else {
                 continue;
             };
-            if let Ok(tenant) = self.engine.tenant(&definition.tenant) {
-                tenant
-                    .has_past
-                    .store(true, std::sync::atomic::Ordering::Release);
-                let hash = tenant.place(hash_key(&definition.key));
-                retired.insert(fingerprint(hash, &definition.key), definition.id);
-            }
+            let tenant = self.engine.listed_tenant(&definition.tenant);
+            let hash = tenant.place(hash_key(&definition.key));
+            let fingerprint = fingerprint(hash, &definition.key);
+            retired.insert(fingerprint, (definition.id, tenant));
         }
     }
 
@@ -158,7 +155,7 @@ impl Recovering<'_> {
 /// Makes the entry of a series that the history knows; `None` where its definition is damaged.
 fn make(engine: &Engine, definition: &Definition) -> Option<SlotRef> {
     let key = KeyRef::checked(&definition.key)?;
-    let tenant = engine.tenant(&definition.tenant).ok()?;
+    let tenant = engine.listed_tenant(&definition.tenant);
     let hash = tenant.place(hash_key(key.as_bytes()));
     let number = shard_of(hash);
     let mut shard = engine.table.shard(number).lock();

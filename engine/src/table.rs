@@ -168,7 +168,7 @@ impl Table {
 
 impl Shard {
     /// The entry of this tenant and key, if it is there.
-    pub(crate) fn find(&self, tenant: u32, hash: u64, key: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, tenant: u64, hash: u64, key: &[u8]) -> Option<usize> {
         let place = self.index.find(hash, |place| {
             place.tag == tag(hash)
                 && self
@@ -264,6 +264,6 @@ impl Shard {
     }
 }
 
-fn is_it(entry: &Entry, tenant: u32, hash: u64, key: &[u8]) -> bool {
+fn is_it(entry: &Entry, tenant: u64, hash: u64, key: &[u8]) -> bool {
     entry.hash == hash && entry.tenant.number == tenant && *entry.key == *key
 }

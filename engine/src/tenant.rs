@@ -1,9 +1,10 @@
 //! One tenant: a name that keeps series, watches, limits and counts apart from all others'.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, HashSet},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -19,16 +20,18 @@ use crate::{
 /// The tenant of whoever names none.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// Tenants at once; a further name is refused.
+/// Tenants of which something is stored, at once, besides those that are kept; samples of a further
+/// one are refused.
 pub const TENANTS_MAX: usize = 10_000;
 
-/// See the module. Shared by everything that acts for the tenant; lives as long as the engine.
+/// See the module. Shared by everything that acts for the tenant, each of its series among that;
+/// lives as long as it is held.
 #[derive(Debug)]
 pub struct Tenant {
     /// Its name.
     pub name: Box<str>,
     /// Its place among the tenants of this process; tells equal keys of different tenants apart.
-    pub(crate) number: u32,
+    pub(crate) number: u64,
     /// Series in memory now.
     pub(crate) series: AtomicU64,
     /// Its series by metric name. Leaf lock, taken under a shard's.
@@ -37,8 +40,12 @@ pub struct Tenant {
     pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
     /// Who is told of series that come and go. Leaf lock.
     pub(crate) catalog: Mutex<Option<Arc<Catalog>>>,
-    /// Whether there ever was a series of it: then its name is kept.
-    pub(crate) has_past: AtomicBool,
+    /// Whether it is one of all: a series of it was made, or it is kept.
+    pub(crate) is_listed: AtomicBool,
+    /// Whether it is never forgotten.
+    pub(crate) is_kept: AtomicBool,
+    /// What others keep with it; see [`Tenant::attached`].
+    attached: OnceLock<Arc<dyn Any + Send + Sync>>,
     accepted: AtomicU64,
     replaced: AtomicU64,
     refused: [AtomicU64; Reason::CODES.len()],
@@ -67,7 +74,7 @@ pub struct TenantCounts {
 }
 
 impl Tenant {
-    pub(crate) fn new(name: &str, number: u32) -> Self {
+    pub(crate) fn new(name: &str, number: u64) -> Self {
         Self {
             name: name.into(),
             number,
@@ -75,7 +82,9 @@ impl Tenant {
             names: Mutex::default(),
             watches: Mutex::default(),
             catalog: Mutex::default(),
-            has_past: AtomicBool::default(),
+            is_listed: AtomicBool::default(),
+            is_kept: AtomicBool::default(),
+            attached: OnceLock::new(),
             accepted: AtomicU64::default(),
             replaced: AtomicU64::default(),
             refused: Default::default(),
@@ -84,7 +93,7 @@ impl Tenant {
 
     /// The hash of one of its keys among all tenants' keys.
     pub(crate) fn place(&self, hash: u64) -> u64 {
-        hash ^ u64::from(self.number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        hash ^ self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// Counts what one body brought.
@@ -107,9 +116,17 @@ impl Tenant {
         }
     }
 
-    /// Whether nothing was ever taken in its name; what was refused does not keep a name.
-    pub(crate) fn is_unused(&self) -> bool {
-        !self.has_past.load(Ordering::Acquire) && self.accepted.load(Ordering::Relaxed) == 0
+    /// Whether it has a place among all tenants.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.is_listed.load(Ordering::Acquire)
+    }
+
+    /// What somebody keeps with the tenant, for as long as the tenant lives: made by the first who
+    /// asks. There is one such thing; `None` where it is of another type.
+    pub fn attached<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let attached = self.attached.get_or_init(|| Arc::new(make()));
+        Arc::clone(attached).downcast().ok()
     }
 
     /// What it sent, since the start.

@@ -379,22 +379,74 @@ proptest! {
 }
 
 #[test]
-fn names_that_nobody_sends_to_are_not_used_up() {
+fn asking_for_a_tenant_makes_none() {
     let engine = Engine::new(EngineOptions::default(), None);
     let max = pulseboard_engine::tenant::TENANTS_MAX;
-    let red = engine.tenant("red").expect("a tenant");
-    one(&engine, &red, "a", NOON, 1.0);
-    drop(red);
-    for number in 0..max - 2 {
+    let names = || -> Vec<_> {
+        let tenants = engine.tenants();
+        tenants.iter().map(|tenant| tenant.name.clone()).collect()
+    };
+    for number in 0..max + 2 {
         let asked = engine.tenant(&format!("asked{number}")).expect("a tenant");
-        // What is refused does not keep a name either.
+        // What is refused makes none either.
         assert_eq!(one(&engine, &asked, "a", 0, 1.0).accepted, 0);
+        assert!(!asked.is_listed());
     }
-    assert!(engine.tenant("one-more").is_err());
+    assert_eq!(names(), ["default".into()]);
+    assert_eq!(engine.known_tenant("asked1").map(|_| ()), None, "gone");
+    // Whoever holds it sees what comes.
+    let (watching, sending) = (engine.tenant("red"), engine.tenant("red"));
+    let (watching, sending) = (watching.expect("held"), sending.expect("the same"));
+    assert!(Arc::ptr_eq(&watching, &sending));
+    one(&engine, &sending, "a", NOON, 1.0);
+    assert_eq!(names(), ["default".into(), "red".into()]);
+    drop((watching, sending));
     engine.forget_unused_tenants();
-    assert!(engine.tenant("one-more").is_ok());
     let red = engine.known_tenant("red").expect("it has a series");
     assert_eq!(find(&engine, &red, "a", NOON)[0].last, Some((NOON, 1.0)));
+}
+
+#[test]
+fn a_tenant_of_which_nothing_is_stored_is_forgotten_and_one_that_is_kept_is_not() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    engine.keep_tenant("named");
+    let held = engine.tenant("held").expect("a tenant");
+    for name in ["named", "held", "gone"] {
+        let tenant = engine.tenant(name).expect("a tenant");
+        assert_eq!(one(&engine, &tenant, "a", NOON, 1.0).accepted, 1);
+    }
+    let later = NOON + 2 * EngineOptions::default().ttl_ms;
+    engine.keep_house(later, false).expect("in memory");
+    engine.forget_unused_tenants();
+    assert!(engine.known_tenant("gone").is_none());
+    assert!(engine.known_tenant("named").is_some());
+    assert!(engine.known_tenant("held").is_some());
+    drop(held);
+    engine.forget_unused_tenants();
+    assert!(engine.known_tenant("held").is_none());
+}
+
+#[test]
+fn past_the_bound_a_tenants_first_sample_is_refused_and_those_that_are_kept_have_a_place() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let max = pulseboard_engine::tenant::TENANTS_MAX;
+    let send = |name: &str| {
+        let tenant = engine.tenant(name).expect("a tenant");
+        one(&engine, &tenant, "a", NOON, 1.0)
+    };
+    for number in 0..max {
+        assert_eq!(send(&format!("t{number}")).accepted, 1);
+    }
+    let refused = send("one-more");
+    assert_eq!(refused.accepted, 0);
+    assert_eq!(
+        refused.refused[0].reason.to_string(),
+        "a new tenant, and there are 10000 already"
+    );
+    assert_eq!(send("t7").accepted, 1, "one that is there goes on");
+    engine.keep_tenant("named");
+    assert_eq!(send("named").accepted, 1);
+    assert_eq!(send("default").accepted, 1);
 }
 
 /// All labels of a series name it, and those that have more.

@@ -62,6 +62,9 @@ pub enum Reason {
     /// It would be a new series past the tenant's bound.
     #[error("a new series, and this tenant has reached its {0} (MAX_SERIES)")]
     SeriesLimit(u64),
+    /// It would be the first series of a tenant past all tenants' bound.
+    #[error("a new tenant, and there are {0} already")]
+    TenantLimit(usize),
     /// There is no memory left for its window.
     #[error("the window's memory is full; try again")]
     WindowFull,
@@ -92,6 +95,7 @@ impl Reason {
             Self::TooOld { .. } => "too_old",
             Self::InFuture { .. } => "in_future",
             Self::SeriesLimit(_) => "series_limit",
+            Self::TenantLimit(_) => "tenant_limit",
             Self::WindowFull => "window_full",
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
@@ -100,7 +104,7 @@ impl Reason {
     }
 
     /// All codes, in the order of [`Reason::index`].
-    pub const CODES: [&'static str; 11] = [
+    pub const CODES: [&'static str; 12] = [
         "malformed",
         "not_a_number",
         "name",
@@ -111,6 +115,7 @@ impl Reason {
         "window_full",
         "body_too_large",
         "busy",
+        "tenant_limit",
         "unsupported",
     ];
 
@@ -145,6 +150,7 @@ mod tests {
                 newest_ms: 0,
             },
             Reason::SeriesLimit(1),
+            Reason::TenantLimit(1),
             Reason::WindowFull,
             Reason::BodyTooLarge,
             Reason::Busy,

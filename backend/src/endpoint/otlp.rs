@@ -1,5 +1,7 @@
 //! `POST /v1/metrics`: OpenTelemetry metrics over HTTP, in protobuf or JSON.
 
+use std::sync::Arc;
+
 use pulseboard_ingest::otlp::{self, Encoding};
 use salvo::{
     Depot, Request, Response, handler,
@@ -9,6 +11,7 @@ use salvo::{
 use crate::{
     app::App,
     error::AppError,
+    http::access,
     ingest::{self, engine_tenant},
 };
 
@@ -35,10 +38,14 @@ pub async fn write_otlp(
                 "accepted are application/x-protobuf and application/json",
             )
         })?;
+    // Before anything is done in the tenant's name.
+    access::require_write(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
-    let totals = app.ingest.delta_totals(&tenant.name);
+    let totals = Arc::clone(&app);
     let taken = ingest::take(&app, request, depot, None, move |body, batch| {
-        otlp::parse(encoding, body, &mut totals.lock(), batch)
+        totals
+            .ingest
+            .with_deltas(&tenant, |totals| otlp::parse(encoding, body, totals, batch))
     })
     .await
     .and_then(|taken| match &taken.unsafe_because {

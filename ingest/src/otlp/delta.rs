@@ -53,6 +53,11 @@ impl DeltaTotals {
         }
     }
 
+    /// Makes room for so many from now on; those that are there stay.
+    pub fn set_series_max(&mut self, series_max: usize) {
+        self.series_max = series_max;
+    }
+
     /// Adds a difference to the series' total, which it returns; `None` when there is no room for
     /// a further series. `span` is start and end of the point in Unix nanoseconds.
     pub fn add(&mut self, key: &[u8], span: (u64, u64), delta: f64) -> Option<f64> {

@@ -1,0 +1,535 @@
+//! Who may have how much of something that there is a bound of: rooms, watches, names, questions,
+//! bytes of bodies, places for streams.
+//!
+//! What is taken counts for everybody whom the caller is part of: its connection, its address (of
+//! IPv6 the 64 bits that one customer has), its token, its tenant, and all. Each of these has a
+//! limit, the wider the larger, so that none of them can use up what is there for the rest of what
+//! is around it. Callers without a token count as one token at each address. What is taken is a
+//! [`Share`]; dropping it gives it back.
+//!
+//! **Invariant**: a count that is zero is not kept, so there are at most four counts for each share
+//! that is out.
+
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
+
+use parking_lot::Mutex;
+use salvo::{Depot, Request};
+
+use crate::{
+    error::AppError,
+    http::access::{self, guard::network_of, token::TokenId},
+    telemetry::{Limit, Telemetry},
+};
+
+/// Seconds after which somebody who found a share used up may ask again.
+const RETRY_AFTER_S: u32 = 2;
+
+/// One bounded thing and who has how much of it.
+pub struct Shares {
+    /// What it is in texts, in the plural: `rooms`.
+    what: &'static str,
+    limits: ShareLimits,
+    /// What a refusal is counted as.
+    counted_as: fn(Scope) -> Limit,
+    telemetry: Arc<Telemetry>,
+    /// Leaf lock, held for a few look-ups.
+    taken: Mutex<Taken>,
+}
+
+/// How much each may have; [`usize::MAX`] where only others count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareLimits {
+    /// One connection.
+    pub client: usize,
+    /// One address, or IPv6 network of 64 bits.
+    pub address: usize,
+    /// One token, with its sessions and tickets; or all callers of one address that show none.
+    pub token: usize,
+    /// One tenant.
+    pub tenant: usize,
+    /// All together.
+    pub all: usize,
+}
+
+/// Whom a share counts for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CallerKeys {
+    /// Names the connection, where what is taken lives as long as one.
+    pub client: Option<u64>,
+    /// As [`network_of`] makes it; `None`: the server itself.
+    pub address: Option<IpAddr>,
+    /// `None` for who shows none.
+    pub token: Option<TokenId>,
+    /// `None` for what is no tenant's.
+    pub tenant: Option<Arc<str>>,
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// See [`ShareLimits::client`].
+    Client,
+    /// See [`ShareLimits::address`].
+    Address,
+    /// See [`ShareLimits::token`].
+    Token,
+    /// The same, of callers without one.
+    NoToken,
+    /// See [`ShareLimits::tenant`].
+    Tenant,
+    /// See [`ShareLimits::all`].
+    All,
+}
+
+/// There was no more; whose limit was reached, the narrowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What there is no more of.
+    pub what: &'static str,
+    /// Whose limit it is.
+    pub scope: Scope,
+    /// The limit.
+    pub max: usize,
+}
+
+/// What somebody has; dropping it gives it back.
+pub struct Share {
+    shares: Arc<Shares>,
+    keys: CallerKeys,
+    count: usize,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by: HashMap<Key, usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Client(u64),
+    Address(IpAddr),
+    Token(TokenId),
+    NoToken(IpAddr),
+    Tenant(Arc<str>),
+}
+
+impl ShareLimits {
+    /// A connection may have an eighth of `all`, a token a half, an address five eighths, a tenant
+    /// seven eighths; each at least one.
+    #[must_use]
+    pub const fn of(all: usize) -> Self {
+        Self {
+            client: eighths(all, 1),
+            token: eighths(all, 4),
+            address: eighths(all, 5),
+            tenant: eighths(all, 7),
+            all,
+        }
+    }
+
+    /// The same with another limit of one connection.
+    #[must_use]
+    pub const fn each_client(self, client: usize) -> Self {
+        Self { client, ..self }
+    }
+}
+
+/// So many eighths of `all`, at least one.
+#[must_use]
+pub const fn eighths(all: usize, count: usize) -> usize {
+    let part = all / 8 * count + all % 8 * count / 8;
+    if part == 0 { 1 } else { part }
+}
+
+impl CallerKeys {
+    /// Those of a request that speaks for `tenant`.
+    #[must_use]
+    pub fn of(request: &Request, depot: &Depot, tenant: Option<&str>) -> Self {
+        let caller = access::caller(depot).ok();
+        Self {
+            client: None,
+            address: Some(network_of(access::client_address(request))),
+            token: caller.and_then(|caller| caller.credential.token),
+            tenant: tenant.map(Arc::from),
+        }
+    }
+
+    /// The same for the connection of this number.
+    #[must_use]
+    pub fn on(self, client: u64) -> Self {
+        Self {
+            client: Some(client),
+            ..self
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = (Scope, Key)> {
+        let client = self.client.map(Key::Client).map(|key| (Scope::Client, key));
+        let address = self.address.map(Key::Address);
+        let address = address.map(|key| (Scope::Address, key));
+        let token = match self.token {
+            Some(token) => Some((Scope::Token, Key::Token(token))),
+            None => self.address.map(|key| (Scope::NoToken, Key::NoToken(key))),
+        };
+        let tenant = self.tenant.clone().map(Key::Tenant);
+        let tenant = tenant.map(|key| (Scope::Tenant, key));
+        [client, token, address, tenant].into_iter().flatten()
+    }
+}
+
+impl Shares {
+    /// Nothing taken. `what`: what there is so much of, in the plural; `counted_as`: as what
+    /// refusals are counted.
+    #[must_use]
+    pub fn new(
+        what: &'static str,
+        counted_as: fn(Scope) -> Limit,
+        limits: ShareLimits,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            what,
+            limits,
+            counted_as,
+            telemetry,
+            taken: Mutex::default(),
+        })
+    }
+
+    /// Takes `count` for a caller.
+    ///
+    /// # Errors
+    /// Somebody whom it is part of would have too much; counted, and nothing is taken.
+    pub fn acquire(self: &Arc<Self>, keys: &CallerKeys, count: usize) -> Result<Share, Refused> {
+        self.take(keys, count)?;
+        Ok(Share {
+            shares: Arc::clone(self),
+            keys: keys.clone(),
+            count,
+        })
+    }
+
+    fn take(&self, keys: &CallerKeys, count: usize) -> Result<(), Refused> {
+        let mut taken = self.taken.lock();
+        let full = keys.each().find_map(|(scope, key)| {
+            let max = self.limits.of_scope(scope);
+            let has = taken.by.get(&key).copied().unwrap_or_default();
+            is_past(has, count, max).then_some((scope, max))
+        });
+        let all = self.limits.all;
+        let full = full.or(is_past(taken.all, count, all).then_some((Scope::All, all)));
+        if let Some((scope, max)) = full {
+            drop(taken);
+            self.telemetry.count_limit((self.counted_as)(scope));
+            return Err(Refused {
+                what: self.what,
+                scope,
+                max,
+            });
+        }
+        if count > 0 {
+            taken.all += count;
+            for (_, key) in keys.each() {
+                *taken.by.entry(key).or_default() += count;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, keys: &CallerKeys, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let mut taken = self.taken.lock();
+        taken.all -= count;
+        for (_, key) in keys.each() {
+            if let Some(has) = taken.by.get_mut(&key) {
+                *has -= count;
+                if *has == 0 {
+                    taken.by.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// How much each token has that has any.
+    #[must_use]
+    pub fn taken_per_token(&self) -> HashMap<TokenId, usize> {
+        let taken = self.taken.lock();
+        let tokens = taken.by.iter().filter_map(|(key, count)| match key {
+            Key::Token(token) => Some((*token, *count)),
+            _ => None,
+        });
+        tokens.collect()
+    }
+
+    /// How much is taken in all.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken.lock().all
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> ShareLimits {
+        self.limits
+    }
+}
+
+fn is_past(has: usize, more: usize, max: usize) -> bool {
+    has.checked_add(more).is_none_or(|sum| sum > max)
+}
+
+impl ShareLimits {
+    fn of_scope(&self, scope: Scope) -> usize {
+        match scope {
+            Scope::Client => self.client,
+            Scope::Address => self.address,
+            Scope::Token | Scope::NoToken => self.token,
+            Scope::Tenant => self.tenant,
+            Scope::All => self.all,
+        }
+    }
+}
+
+impl Share {
+    /// Takes so much more.
+    ///
+    /// # Errors
+    /// As [`Shares::acquire`]; what it has stays.
+    pub fn grow(&mut self, more: usize) -> Result<(), Refused> {
+        self.shares.take(&self.keys, more)?;
+        self.count += more;
+        Ok(())
+    }
+
+    /// Gives so much back, at most what it has.
+    pub fn shrink(&mut self, less: usize) {
+        let less = less.min(self.count);
+        self.count -= less;
+        self.shares.give_back(&self.keys, less);
+    }
+
+    /// How much it is.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shrink(self.count);
+    }
+}
+
+impl Refused {
+    /// For a request: 503 where all is taken, 429 where the caller has too much of it.
+    #[must_use]
+    pub fn into_error(self) -> AppError {
+        match self.scope {
+            Scope::All => AppError::unavailable(self.to_string(), RETRY_AFTER_S),
+            _ => AppError::too_many(self.to_string(), RETRY_AFTER_S),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, scope, max } = self;
+        let whose = match scope {
+            Scope::Client => " of one connection",
+            Scope::Address => " of one address",
+            Scope::Token => " of one token",
+            Scope::NoToken => " of those without a token at one address",
+            Scope::Tenant => " of one tenant",
+            Scope::All => "",
+        };
+        write!(f, "Too many {what}: at most {max}{whose} at once")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl fmt::Debug for Shares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shares")
+            .field("what", &self.what)
+            .field("limits", &self.limits)
+            .field("taken", &self.taken())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share")
+            .field("count", &self.count)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::access::secret::Digest;
+
+    const LIMITS: ShareLimits = ShareLimits {
+        client: 2,
+        token: 4,
+        address: 5,
+        tenant: 6,
+        all: 8,
+    };
+
+    fn shares(limits: ShareLimits) -> (Arc<Shares>, Arc<Telemetry>) {
+        let telemetry = Arc::new(Telemetry::default());
+        let shares = Shares::new("rooms", |_| Limit::Rooms, limits, Arc::clone(&telemetry));
+        (shares, telemetry)
+    }
+
+    fn keys(client: u64, address: u8, token: &str, tenant: &str) -> CallerKeys {
+        CallerKeys {
+            client: Some(client),
+            address: Some(IpAddr::from([192, 0, 2, address])),
+            token: (!token.is_empty()).then(|| TokenId::of(&Digest::of(token))),
+            tenant: Some(tenant.into()),
+        }
+    }
+
+    fn refused(scope: Scope, max: usize) -> Refused {
+        Refused {
+            what: "rooms",
+            scope,
+            max,
+        }
+    }
+
+    #[test]
+    fn each_has_a_limit_and_leaves_something_to_the_others() {
+        let (shares, telemetry) = shares(LIMITS);
+        let take = |keys: &CallerKeys, count| shares.acquire(keys, count);
+        let first = take(&keys(1, 1, "a", "x"), 2).expect("its share");
+        let more = take(&keys(1, 1, "a", "x"), 1);
+        assert_eq!(more.err(), Some(refused(Scope::Client, 2)));
+        let second = take(&keys(2, 1, "a", "x"), 2).expect("another connection");
+        let more = take(&keys(3, 2, "a", "y"), 1);
+        assert_eq!(more.err(), Some(refused(Scope::Token, 4)));
+        let third = take(&keys(4, 1, "", "x"), 1).expect("without a token");
+        let more = take(&keys(5, 1, "b", "y"), 1);
+        assert_eq!(more.err(), Some(refused(Scope::Address, 5)));
+        let fourth = take(&keys(6, 2, "b", "x"), 1).expect("another address");
+        let more = take(&keys(7, 3, "c", "x"), 1);
+        assert_eq!(more.err(), Some(refused(Scope::Tenant, 6)));
+        let fifth = take(&keys(8, 3, "", "y"), 2).expect("another tenant");
+        let more = take(&keys(9, 4, "", "z"), 1).expect_err("nothing is left");
+        assert_eq!(more, refused(Scope::All, 8));
+        assert_eq!(
+            (more.to_string(), more.into_error().status().as_u16()),
+            ("Too many rooms: at most 8 at once".to_owned(), 503)
+        );
+        assert_eq!(
+            refused(Scope::Token, 5).into_error().status().as_u16(),
+            429,
+            "others may have some"
+        );
+        let text = telemetry.render();
+        assert!(text.contains("pulseboard_limit_hits_total{limit=\"rooms\"} 5\n"));
+        drop((first, second, third, fourth, fifth));
+        assert_eq!(shares.taken(), 0);
+        assert!(shares.taken.lock().by.is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn a_share_grows_and_shrinks_and_a_refusal_takes_nothing() {
+        let (shares, _) = shares(LIMITS);
+        let mut share = shares.acquire(&keys(1, 1, "a", "x"), 0).expect("nothing");
+        assert!(shares.taken.lock().by.is_empty());
+        assert_eq!(share.grow(2), Ok(()));
+        assert_eq!(share.grow(usize::MAX), Err(refused(Scope::Client, 2)));
+        assert_eq!((share.count(), shares.taken()), (2, 2));
+        share.shrink(1);
+        assert_eq!((share.count(), shares.taken()), (1, 1));
+        share.shrink(9);
+        assert_eq!((share.count(), shares.taken()), (0, 0));
+        assert!(shares.taken.lock().by.is_empty());
+    }
+
+    #[test]
+    fn those_without_a_token_leave_some_of_their_address_to_those_with_one() {
+        let (shares, _) = shares(LIMITS);
+        let held: Vec<_> = (0..2)
+            .map(|client| shares.acquire(&keys(client, 1, "", "x"), 2).expect("some"))
+            .collect();
+        let more = shares.acquire(&keys(3, 1, "", "x"), 1);
+        assert_eq!(more.err(), Some(refused(Scope::NoToken, 4)));
+        drop(shares.acquire(&keys(4, 1, "a", "x"), 1).expect("with one"));
+        drop(shares.acquire(&keys(5, 2, "", "x"), 1).expect("elsewhere"));
+        drop(held);
+    }
+
+    #[test]
+    fn the_wider_the_larger() {
+        for all in 1..100 {
+            let of = ShareLimits::of(all);
+            let widening = [of.client, of.token, of.address, of.tenant, of.all];
+            assert!(widening.is_sorted() && of.client >= 1, "{of:?}");
+            assert!(all < 8 || of.tenant < of.all, "{of:?}");
+        }
+        let limits = ShareLimits::of(32);
+        assert_eq!(
+            [limits.client, limits.token, limits.address, limits.tenant],
+            [4, 16, 20, 28]
+        );
+        assert_eq!(eighths(usize::MAX, 8), usize::MAX);
+    }
+
+    /// Whatever is taken and given back in whatever order: nobody has more than the limits say, a
+    /// refusal is always right, and in the end nothing is kept.
+    #[test]
+    fn no_order_of_taking_and_giving_back_gets_past_a_limit() {
+        let mut random = fastrand::Rng::with_seed(14);
+        for _ in 0..200 {
+            let (shares, _) = shares(LIMITS);
+            let mut held: Vec<Share> = Vec::new();
+            for _ in 0..100 {
+                match random.u8(..4) {
+                    0 if !held.is_empty() => drop(held.swap_remove(random.usize(..held.len()))),
+                    1 if !held.is_empty() => {
+                        let index = random.usize(..held.len());
+                        let (before, more) = (held[index].count(), random.usize(..3));
+                        let grown = held[index].grow(more).map_or(0, |()| more);
+                        assert_eq!(held[index].count(), before + grown);
+                    }
+                    _ => {
+                        let token = ["", "a", "b"][random.usize(..3)];
+                        let tenant = ["x", "y"][random.usize(..2)];
+                        let keys = keys(random.u64(..4), random.u8(..3), token, tenant);
+                        let count = random.usize(..4);
+                        let sum = |is_one: &dyn Fn(&CallerKeys) -> bool| {
+                            let of = held.iter().filter(|share| is_one(&share.keys));
+                            of.map(Share::count).sum::<usize>() + count
+                        };
+                        let fits = sum(&|other| other.client == keys.client) <= LIMITS.client
+                            && sum(&|other| other.address == keys.address) <= LIMITS.address
+                            && sum(&|other| {
+                                other.token == keys.token
+                                    && (keys.token.is_some() || other.address == keys.address)
+                            }) <= LIMITS.token
+                            && sum(&|other| other.tenant == keys.tenant) <= LIMITS.tenant
+                            && sum(&|_| true) <= LIMITS.all;
+                        let share = shares.acquire(&keys, count);
+                        assert_eq!(share.is_ok(), fits, "{keys:?} {count} {held:?}");
+                        held.extend(share);
+                    }
+                }
+                assert_eq!(shares.taken(), held.iter().map(Share::count).sum::<usize>());
+                assert!(shares.taken.lock().by.len() <= 4 * held.len());
+            }
+            held.clear();
+            assert!(shares.taken.lock().by.is_empty());
+        }
+    }
+}
