@@ -9,6 +9,7 @@
 //! | `fold` | samples and buckets become steps |
 //! | `past` | series that memory no longer has |
 //! | `sketch` | sketches of closed minutes, kept within a bound |
+//! | [`top`] | the few series that matter, and a band of the rest |
 //! | `text` | keys as text, and searching in them |
 //!
 //! Everything here blocks for the disk where the history is asked, holds no lock of the engine
@@ -24,6 +25,7 @@ mod plan;
 pub mod range;
 mod sketch;
 pub(crate) mod text;
+pub mod top;
 pub mod windows;
 
 use std::time::Instant;
@@ -34,7 +36,8 @@ use pulseboard_history::HistoryError;
 pub use self::{
     list::{ListRequest, list_newest, list_series},
     range::{Aggregation, RangeRequest, RangeStream, Step, range},
-    windows::windows,
+    top::{Few, Rank, TOP_MAX},
+    windows::{few_windows, windows},
 };
 
 /// Steps of one series in one answer. More than any screen has columns; fewer and a year by the
@@ -157,6 +160,21 @@ pub enum QueryError {
     /// There is no such aggregation.
     #[error("{name:?} is no aggregation; avg, min, max, sum, last, count and rate are")]
     Aggregation {
+        /// As asked.
+        name: String,
+    },
+    /// Too many series are asked for as the best, or none.
+    #[error(
+        "the best {series} series were asked for; 1 to {} are answered",
+        top::TOP_MAX
+    )]
+    Top {
+        /// As asked.
+        series: usize,
+    },
+    /// There is no such rank.
+    #[error("{name:?} is no rank; max, mean, last and min are")]
+    Rank {
         /// As asked.
         name: String,
     },

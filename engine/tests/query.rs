@@ -143,6 +143,7 @@ fn request(selector: &str, start_ms: i64, end_ms: i64, step: Step) -> RangeReque
         step,
         aggregation: Aggregation::Avg,
         by: None,
+        few: None,
         limits: Limits::default(),
     }
 }

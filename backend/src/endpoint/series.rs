@@ -14,16 +14,20 @@ use bytes::Bytes;
 use pulseboard_engine::{
     Selector,
     query::{
-        self, Aggregation, LIST_MAX, Limits, ListRequest, QueryError, RangeRequest, RangeStream,
-        Step,
+        self, Aggregation, Few, LIST_MAX, Limits, ListRequest, QueryError, RangeRequest,
+        RangeStream, Rank, Step, TOP_MAX,
     },
 };
-use pulseboard_shared::{Timestamp, protocol::series::SeriesList};
+use pulseboard_shared::{
+    Timestamp,
+    protocol::series::{SeriesList, SeriesWindows, WindowsAnswer},
+};
 use salvo::{
     Depot, Request, Response, handler,
     http::{HeaderValue, StatusCode, header},
     writing::Json,
 };
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -92,18 +96,33 @@ pub async fn list_series(
 pub async fn get_windows(
     request: &mut Request,
     depot: &mut Depot,
-) -> Result<Json<Vec<pulseboard_shared::protocol::series::SeriesWindows>>, AppError> {
+) -> Result<Json<Windows>, AppError> {
     access::require_read(depot)?;
     let app = App::of(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let selector = needed_selector(request)?;
+    let few = few(request)?;
     let worker = Arc::clone(&app);
     let windows = blocking(&app, move || {
         let now_ms = worker.clock.now_ms();
-        query::windows(&worker.storage.engine, &tenant, &selector, now_ms)
+        let engine = &worker.storage.engine;
+        match few {
+            None => query::windows(engine, &tenant, &selector, now_ms).map(Windows::All),
+            Some(few) => {
+                query::few_windows(engine, &tenant, &selector, few, now_ms).map(Windows::Few)
+            }
+        }
     })
     .await?;
     windows.map(Json).map_err(refuse)
+}
+
+/// An array where all series are asked for, an object where only so many are.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Windows {
+    All(Vec<SeriesWindows>),
+    Few(WindowsAnswer),
 }
 
 /// What the series of a selector were over a range of time, step by step.
@@ -238,7 +257,12 @@ fn write_range(mut stream: RangeStream<'_>, sending: &mut Sending) -> Result<Sen
             }
         }
     }
-    piece.push_str("]}");
+    piece.push(']');
+    if let Some(others) = stream.others() {
+        piece.push_str(",\"others\":");
+        piece.push_str(&crate::json_text(others));
+    }
+    piece.push('}');
     Ok(sending.send(piece))
 }
 
@@ -273,6 +297,7 @@ fn read_range(request: &Request, now_ms: i64) -> Result<RangeRequest, AppError> 
         step,
         aggregation,
         by,
+        few: few(request)?,
         limits: Limits {
             deadline: Instant::now().checked_add(QUERY_DEADLINE),
             ..Limits::default()
@@ -296,6 +321,27 @@ fn needed_selector(request: &Request) -> Result<Selector, AppError> {
             "needed: a selector such as http_requests{job=\"api\"}",
         )
     })
+}
+
+/// `limit`, or `topk` with its `rank`.
+fn few(request: &Request) -> Result<Option<Few>, AppError> {
+    let first = whole(request, "limit", query::SERIES_MAX)?;
+    let best = whole(request, "topk", TOP_MAX)?;
+    let rank = match request.query::<&str>("rank") {
+        None => Rank::default(),
+        Some(name) => name
+            .parse()
+            .map_err(|error: QueryError| AppError::bad_query("rank", error.to_string()))?,
+    };
+    match (first, best) {
+        (Some(_), Some(_)) => Err(AppError::bad_query(
+            "topk",
+            "either this or limit can be asked for",
+        )),
+        (first, best) => Ok(best
+            .map(|max| Few::Best(max, rank))
+            .or(first.map(Few::First))),
+    }
 }
 
 /// A whole number from 1 to `max`; 0 counts as not there.

@@ -288,6 +288,7 @@ impl RoomsInbound {
             step: Step::Points(usize::try_from(points).unwrap_or(usize::MAX)),
             aggregation: Aggregation::Avg,
             by: None,
+            few: None,
             limits: Limits {
                 series_max: WATCHED_SERIES_MAX,
                 deadline: Instant::now().checked_add(HISTORY_DEADLINE),

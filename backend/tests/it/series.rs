@@ -232,3 +232,57 @@ async fn a_range_that_nobody_reads_is_given_up() {
     drop(asker);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn of_many_series_the_best_are_told_and_the_rest_is_a_band() {
+    let server = TestServer::start().await;
+    let lines = (0..20).map(|number| {
+        let at_ms = START_MS - 2_000;
+        format!("load{{n=\"{number:02}\"}} {number} {at_ms}\n")
+    });
+    push(&server, "red", lines.collect()).await;
+    push(&server, "blue", "load{n=\"x\"} 999".to_owned()).await;
+    let ask = async |path: &str, more: &str| -> Value {
+        let path = format!("{path}?tenant=red&match=load&{more}");
+        server.json(&path).await
+    };
+    let keys = |answer: &Value| -> Vec<String> {
+        let series = answer["series"].as_array().expect("a list");
+        let keys = series.iter().map(|one| one["key"].as_str().expect("a key"));
+        keys.map(str::to_owned).collect()
+    };
+    let step = "start=-1m&step=1s";
+    let best = ask("/api/range", &format!("{step}&topk=2")).await;
+    assert_eq!(keys(&best), [r#"load{n="19"}"#, r#"load{n="18"}"#]);
+    assert_eq!(
+        best["others"],
+        json!({"count": 18, "points": [[START_MS - 2_000, 0.0, 8.5, 17.0]]})
+    );
+    let least = ask("/api/range", &format!("{step}&topk=1&rank=min")).await;
+    assert_eq!(keys(&least), [r#"load{n="00"}"#]);
+    let all = ask("/api/range", &format!("{step}&topk=20")).await;
+    assert_eq!((keys(&all).len(), &all["others"]), (20, &Value::Null));
+    let first = ask("/api/range", &format!("{step}&limit=3")).await;
+    assert_eq!(
+        keys(&first).last().map(|key| &**key),
+        Some(r#"load{n="02"}"#)
+    );
+    assert_eq!(first["others"], json!({"count": 17}));
+
+    let windows = ask("/api/windows", "topk=2").await;
+    assert_eq!(keys(&windows), [r#"load{n="19"}"#, r#"load{n="18"}"#]);
+    let hour = &windows["others"]["windows"][2];
+    assert_eq!(
+        (&windows["others"]["count"], &hour["count"], &hour["max"]),
+        (&json!(18), &json!(18), &json!(17.0))
+    );
+    let first = ask("/api/windows", "limit=1").await;
+    assert_eq!(first["others"], json!({"count": 19}));
+    let plain = ask("/api/windows", "").await;
+    assert_eq!(plain.as_array().map(Vec::len), Some(20), "an array as ever");
+    for wrong in ["topk=101", "topk=2&limit=2", "topk=2&rank=best"] {
+        let path = format!("/api/range?match=load&{wrong}");
+        problem(server.get(&path).await, 400).await;
+    }
+    server.stop().await;
+}

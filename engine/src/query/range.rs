@@ -20,7 +20,7 @@ use pulseboard_history::{Bucket, SeriesId, Snapshot, Tier};
 use pulseboard_series::KeyRef;
 use pulseboard_shared::{
     Labels,
-    protocol::series::{RangeAnswer, RangePoint, RangeSeries},
+    protocol::series::{OtherSeries, RangeAnswer, RangePoint, RangeSeries},
 };
 
 use super::{
@@ -29,6 +29,7 @@ use super::{
     list::labels_of,
     plan::{Past, Piece, agreeable_step, stretches},
     text::{write_key, write_labels},
+    top::{Few, TOP_MAX, TOP_POINTS_MAX, Top},
 };
 use crate::{
     engine::{Engine, Found, Glance},
@@ -91,6 +92,11 @@ impl Aggregation {
             Self::Count => "count",
             Self::Rate => "rate",
         }
+    }
+
+    /// Whether a step's minimum and maximum are figures of the same kind as its value.
+    fn has_extremes(self) -> bool {
+        !matches!(self, Self::Sum | Self::Count)
     }
 
     fn of(self, step: &Acc) -> f64 {
@@ -157,6 +163,8 @@ pub struct RangeRequest {
     /// Labels to group by (`__name__` is the metric's name); none at all: one group of all
     /// series. `None`: each series by itself.
     pub by: Option<Vec<String>>,
+    /// Which of the series (or groups) are told one by one; `None`: all.
+    pub few: Option<Few>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -177,6 +185,7 @@ pub fn range(
     }
     let mut answer = stream.head;
     answer.series = series;
+    answer.others = stream.others;
     Ok(answer)
 }
 
@@ -211,6 +220,10 @@ pub struct RangeStream<'a> {
     aggregation: Aggregation,
     limits: Limits,
     groups: std::vec::IntoIter<Group>,
+    /// Where the best are looked for; they are known when all have been read.
+    top: Option<Top>,
+    best: std::vec::IntoIter<RangeSeries>,
+    others: Option<OtherSeries>,
     reader: Reader<'a>,
     grid: Grid,
     is_over: bool,
@@ -269,8 +282,27 @@ impl<'a> RangeStream<'a> {
         request: &RangeRequest,
     ) -> Result<Self, QueryError> {
         let (mut head, points) = head(request)?;
-        let targets = find(engine, tenant, request)?;
+        let (targets, unread) = find(engine, tenant, request)?;
         check_deadline(&request.limits)?;
+        let mut groups = group(targets, request.by.as_deref());
+        let mut others = (unread > 0).then(|| OtherSeries {
+            count: unread,
+            ..OtherSeries::default()
+        });
+        let grid = (head.start_ms, head.step_ms, points);
+        let mut top = None;
+        match request.few {
+            Some(Few::First(max)) if groups.len() > max => {
+                let others = others.get_or_insert_default();
+                others.count += (groups.len() - max) as u64;
+                groups.truncate(max);
+            }
+            Some(Few::Best(max, rank)) => {
+                let has_extremes = request.aggregation.has_extremes();
+                top = Some(Top::new(max, rank, has_extremes, grid));
+            }
+            _ => {}
+        }
         let snapshot = engine.snapshot()?;
         let past = snapshot.as_ref().map(Past::of);
         let from_ms = match request.aggregation {
@@ -294,7 +326,10 @@ impl<'a> RangeStream<'a> {
             head,
             aggregation: request.aggregation,
             limits: request.limits,
-            groups: group(targets, request.by.as_deref()).into_iter(),
+            groups: groups.into_iter(),
+            top,
+            best: Vec::new().into_iter(),
+            others,
             reader: Reader {
                 engine,
                 snapshot,
@@ -326,7 +361,26 @@ impl<'a> RangeStream<'a> {
     /// Series or groups that are still to come, at most.
     #[must_use]
     pub fn rest(&self) -> usize {
-        self.groups.len()
+        self.groups.len() + self.best.len()
+    }
+
+    /// The series that are not told one by one; known when the last of the others has come.
+    #[must_use]
+    pub fn others(&self) -> Option<&OtherSeries> {
+        self.others.as_ref()
+    }
+
+    /// Reads all series and keeps the best.
+    fn find_best(&mut self, mut top: Top) -> Result<(), QueryError> {
+        while let Some(group) = self.groups.next() {
+            if let Some(series) = self.answer(group)? {
+                top.put(series);
+            }
+        }
+        let (best, others) = top.finish();
+        self.best = best.into_iter();
+        self.others = others;
+        Ok(())
     }
 
     /// `None` when nothing is there in any step.
@@ -363,6 +417,15 @@ impl Iterator for RangeStream<'_> {
 
     /// The next series; nothing comes behind an error.
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(top) = self.top.take()
+            && let Err(error) = self.find_best(top)
+        {
+            self.is_over = true;
+            return Some(Err(error));
+        }
+        if let Some(series) = self.best.next() {
+            return Some(Ok(series));
+        }
         while !self.is_over {
             let group = self.groups.next()?;
             match self.answer(group) {
@@ -514,7 +577,13 @@ fn head(request: &RangeRequest) -> Result<(RangeAnswer, usize), QueryError> {
         return Err(QueryError::By { labels: by });
     }
     let (start_ms, end_ms) = (start_ms.max(0), end_ms.min(TIME_MAX_MS));
-    let points_max = request.limits.points_max;
+    let points_max = match request.few {
+        Some(Few::Best(max, _)) if !(1..=TOP_MAX).contains(&max) => {
+            return Err(QueryError::Top { series: max });
+        }
+        Some(Few::Best(max, _)) => request.limits.points_max.min(TOP_POINTS_MAX / max),
+        _ => request.limits.points_max,
+    };
     let length_ms = end_ms - start_ms;
     let shortest = |points: usize| {
         let points = i64::try_from(points.max(1)).unwrap_or(i64::MAX);
@@ -552,21 +621,28 @@ fn head(request: &RangeRequest) -> Result<(RangeAnswer, usize), QueryError> {
     Ok((head, points))
 }
 
-/// The series that are asked for, of memory and history, sorted by key.
+/// The series that are asked for, of memory and history, sorted by key; and how many more there
+/// are where the first ones suffice.
 fn find(
     engine: &Engine,
     tenant: &Tenant,
     request: &RangeRequest,
-) -> Result<Vec<Target>, QueryError> {
+) -> Result<(Vec<Target>, u64), QueryError> {
     let is_grouped = request.by.is_some();
-    let series_max = match is_grouped {
+    // Of those that become a band one at a time is in memory, as with groups.
+    let is_together = is_grouped || matches!(request.few, Some(Few::Best(..)));
+    let series_max = match is_together {
         true => request.limits.grouped_series_max,
         false => request.limits.series_max,
+    };
+    let first = match request.few {
+        Some(Few::First(max)) if !is_grouped => Some(max.min(series_max)),
+        _ => None,
     };
     let refuse = |series: u64| QueryError::Series {
         series,
         series_max,
-        is_grouped,
+        is_grouped: is_together,
     };
     let selector = &request.selector;
     let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
@@ -575,12 +651,13 @@ fn find(
         selector,
         all,
         None,
-        series_max.saturating_add(1),
+        first.unwrap_or_else(|| series_max.saturating_add(1)),
         request.end_ms,
     );
     if found.len() > series_max {
         return Err(refuse(matched));
     }
+    let mut unread = matched.saturating_sub(found.len() as u64);
     let mut targets: BTreeMap<String, Target> = BTreeMap::new();
     for (text, found) in found {
         let target = Target {
@@ -603,11 +680,17 @@ fn find(
             unit: engine.unit(&definition.unit),
         });
         target.past.push(definition.id);
-        if targets.len() > series_max {
-            return Err(refuse(targets.len() as u64));
+        match first {
+            Some(max) if targets.len() > max => {
+                // Behind all that are asked for; its past is not needed any more.
+                targets.pop_last();
+                unread += 1;
+            }
+            None if targets.len() > series_max => return Err(refuse(targets.len() as u64)),
+            _ => {}
         }
     }
-    Ok(targets.into_values().collect())
+    Ok((targets.into_values().collect(), unread))
 }
 
 /// Each by itself, or put together by labels; sorted by key.

@@ -11,11 +11,12 @@
 
 use pulseboard_history::Snapshot;
 use pulseboard_series::KeyRef;
-use pulseboard_shared::protocol::series::SeriesWindows;
+use pulseboard_shared::protocol::series::{LiveWindow, OtherWindows, SeriesWindows, WindowsAnswer};
 
 use super::{
-    QueryError, SERIES_MAX,
+    GROUPED_SERIES_MAX, QueryError, SERIES_MAX,
     sketch::{Figures, Minute, SeriesMinutes},
+    top::{Best, Few, TOP_MAX},
 };
 use crate::{
     engine::{Engine, Found, Glance},
@@ -42,26 +43,119 @@ pub fn windows(
     selector: &Selector,
     now_ms: i64,
 ) -> Result<Vec<SeriesWindows>, QueryError> {
+    let (found, _) = find(engine, tenant, selector, SERIES_MAX, None, now_ms)?;
+    let mut asking = Asking::new(engine, now_ms);
+    let answers = found.into_iter();
+    answers
+        .map(|(key, found)| {
+            let figures = asking.answer(&found)?;
+            Ok(series_windows(key, &figures))
+        })
+        .collect()
+}
+
+/// As [`windows()`], with some of the series told one by one and the others together: the best by
+/// the longest window, or the first by key. At most [`GROUPED_SERIES_MAX`] series, of which one at
+/// a time is worked on.
+///
+/// # Errors
+/// As [`windows()`], and [`QueryError::Top`].
+pub fn few_windows(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &Selector,
+    few: Few,
+    now_ms: i64,
+) -> Result<WindowsAnswer, QueryError> {
+    let mut asking = Asking::new(engine, now_ms);
+    match few {
+        Few::First(max) => {
+            let max = max.min(SERIES_MAX);
+            let (found, matched) = find(engine, tenant, selector, max, Some(max), now_ms)?;
+            let count = matched.saturating_sub(found.len() as u64);
+            let series: Result<_, QueryError> = found
+                .into_iter()
+                .map(|(key, found)| Ok(series_windows(key, &asking.answer(&found)?)))
+                .collect();
+            Ok(WindowsAnswer {
+                series: series?,
+                others: (count > 0).then(|| OtherWindows {
+                    count,
+                    windows: Vec::new(),
+                }),
+            })
+        }
+        Few::Best(max, rank) => {
+            if !(1..=TOP_MAX).contains(&max) {
+                return Err(QueryError::Top { series: max });
+            }
+            let (found, _) = find(engine, tenant, selector, GROUPED_SERIES_MAX, None, now_ms)?;
+            let mut best = Best::new(max);
+            let mut count = 0;
+            let mut others = WINDOWS_S.map(|_| Figures::new());
+            for (key, found) in found {
+                let figures = asking.answer(&found)?;
+                let longest = figures[WINDOWS_S.len() - 1].window(0);
+                let score = rank.score_window(&longest);
+                if let Some((_, figures)) = best.put(score, (key, figures)) {
+                    count += 1;
+                    for (all, one) in others.iter_mut().zip(figures) {
+                        all.merge(&Minute::Many(Box::new(one)));
+                    }
+                }
+            }
+            Ok(WindowsAnswer {
+                series: best
+                    .into_iter()
+                    .map(|(key, figures)| series_windows(key, &figures))
+                    .collect(),
+                others: (count > 0).then(|| OtherWindows {
+                    count,
+                    windows: told(&others),
+                }),
+            })
+        }
+    }
+}
+
+/// The series that a selector names, at most `series_max`, with their count; or the `first` of
+/// them.
+fn find(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &Selector,
+    series_max: usize,
+    first: Option<usize>,
+    now_ms: i64,
+) -> Result<(Vec<(String, Found)>, u64), QueryError> {
     let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
-    let (found, matched) = engine.page(tenant, selector, all, None, SERIES_MAX + 1, now_ms);
-    if found.len() > SERIES_MAX {
+    let max = first.unwrap_or(series_max + 1);
+    let (found, matched) = engine.page(tenant, selector, all, None, max, now_ms);
+    if found.len() > series_max {
         return Err(QueryError::Series {
             series: matched,
-            series_max: SERIES_MAX,
+            series_max,
             is_grouped: true,
         });
     }
-    let mut asking = Asking {
-        engine,
-        snapshot: None,
-        now_ms,
-        samples: Vec::new(),
-    };
-    let answers = found.into_iter();
-    answers
-        .map(|(key, found)| asking.answer(key, &found))
+    Ok((found, matched))
+}
+
+fn series_windows(key: String, figures: &AllFigures) -> SeriesWindows {
+    SeriesWindows {
+        key,
+        windows: told(figures),
+    }
+}
+
+fn told(figures: &AllFigures) -> Vec<LiveWindow> {
+    let all = figures.iter().zip(WINDOWS_S);
+    all.map(|(figures, seconds)| figures.window(seconds))
         .collect()
 }
+
+/// Of one series, by [`WINDOWS_S`].
+type AllFigures = [Figures; WINDOWS_S.len()];
 
 struct Asking<'a> {
     engine: &'a Engine,
@@ -71,8 +165,17 @@ struct Asking<'a> {
     samples: Vec<Sample>,
 }
 
-impl Asking<'_> {
-    fn answer(&mut self, key: String, found: &Found) -> Result<SeriesWindows, QueryError> {
+impl<'a> Asking<'a> {
+    fn new(engine: &'a Engine, now_ms: i64) -> Self {
+        Self {
+            engine,
+            snapshot: None,
+            now_ms,
+            samples: Vec::new(),
+        }
+    }
+
+    fn answer(&mut self, found: &Found) -> Result<AllFigures, QueryError> {
         let end_ms = self.now_ms + 1;
         let last_ms = found.last.map_or(i64::MIN, |last| last.0);
         let memory_ms = end_ms - self.engine.options.window_ms;
@@ -115,13 +218,10 @@ impl Asking<'_> {
                     figures.merge(minute);
                 }
             }
-            figures.window(seconds)
+            figures
         });
         self.engine.answers.minutes.lock().put(found.id, known);
-        Ok(SeriesWindows {
-            key,
-            windows: windows.into(),
-        })
+        Ok(windows)
     }
 
     /// Makes the closed minutes of `oldest..open` that are not known.

@@ -116,8 +116,26 @@ pub struct RangeAnswer {
     pub aggregation: String,
     /// Which resolution each stretch came from, oldest first.
     pub stretches: Vec<Stretch>,
-    /// The series, sorted by key.
+    /// The series, sorted by key; where the best were asked for (`topk`), best first.
     pub series: Vec<RangeSeries>,
+    /// The rest, where only so many were asked for (`topk`, `limit`) and there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<OtherSeries>,
+}
+
+/// `[time_ms, min, mean, max]`: one step of a band. `null` where that is no finite number; a step
+/// without samples is left away.
+pub type BandPoint = (i64, Option<f64>, Option<f64>, Option<f64>);
+
+/// The series of a range that are not told one by one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OtherSeries {
+    /// How many there are.
+    pub count: u64,
+    /// Between what they lie, oldest first: their least and greatest sample, and the mean of
+    /// their values. Empty where they were not read (`limit`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<BandPoint>,
 }
 
 /// How one series did over one of its last minutes; all absent when there was nothing.
@@ -149,5 +167,25 @@ pub struct SeriesWindows {
     /// `name{label="value",…}`.
     pub key: String,
     /// The last minute, five minutes and hour.
+    pub windows: Vec<LiveWindow>,
+}
+
+/// `GET /api/windows` where only so many series are asked for (`topk`, `limit`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WindowsAnswer {
+    /// The series: with `topk` best first, with `limit` sorted by key.
+    pub series: Vec<SeriesWindows>,
+    /// The rest, where there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<OtherWindows>,
+}
+
+/// The series of windows that are not told one by one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OtherWindows {
+    /// How many there are.
+    pub count: u64,
+    /// All their samples together. Empty where they were not read (`limit`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<LiveWindow>,
 }
