@@ -85,7 +85,7 @@ fn frame_encoding(criterion: &mut Criterion) {
         });
     });
     if let Ok(fanout) = Fanout::start(1, &std::sync::Arc::default()) {
-        let live = Live::new(Epoch(1), 60, 128, 1000, std::sync::Arc::default(), &fanout);
+        let live = Live::new(Epoch(1), 60, 128, 1000, &std::sync::Arc::default(), &fanout);
         for number in 0..60 {
             live.publish(tick(number));
         }

@@ -47,7 +47,7 @@ async fn open_echo(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
-    let offered = open::offer(&app, request, StreamKind::WsMetrics)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
     ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let wire = Wire::WebSocket(Form::Json);

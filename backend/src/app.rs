@@ -123,7 +123,7 @@ impl App {
             settings.window_size,
             retained,
             interval_ms,
-            Arc::clone(&telemetry),
+            &telemetry,
             &fanout,
         );
         let alerts = Alerts::new(
@@ -166,7 +166,8 @@ impl App {
             tallies,
             ingest: Ingest::new(settings.max_body_bytes, &telemetry),
             storage,
-            rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout).map_err(io::Error::other)?,
+            rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout, &telemetry)
+                .map_err(io::Error::other)?,
             access,
             registry,
             live,

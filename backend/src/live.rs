@@ -21,8 +21,9 @@ use pulseboard_shared::{
 use self::named::Named;
 use crate::{
     feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position},
+    shares::CallerKeys,
     stream::{sse, viewer::Wire, ws},
-    telemetry::{Limit, Telemetry},
+    telemetry::Telemetry,
     window::{Selection, Tick, TickSample, Window},
 };
 
@@ -159,7 +160,6 @@ pub struct Live {
     snapshots: Mutex<(u64, Vec<(TickView, Bytes)>)>,
     /// What viewers ask for by name. Leaf lock.
     named: Mutex<Named>,
-    telemetry: Arc<Telemetry>,
 }
 
 impl Live {
@@ -171,7 +171,7 @@ impl Live {
         window_size: usize,
         retained: usize,
         interval_ms: u64,
-        telemetry: Arc<Telemetry>,
+        telemetry: &Arc<Telemetry>,
         fanout: &Fanout,
     ) -> Arc<Self> {
         let frames = retained.max(window_size);
@@ -191,8 +191,7 @@ impl Live {
             feed,
             selections: Mutex::default(),
             snapshots: Mutex::default(),
-            named: Mutex::default(),
-            telemetry,
+            named: Mutex::new(Named::new(telemetry)),
         })
     }
 
@@ -237,7 +236,14 @@ impl Live {
 
     /// The view of all of this tenant who ask for these names (`[]`: the four).
     #[must_use]
-    pub fn view(&self, tenant: &Arc<str>, names: Vec<String>, wire: Wire) -> TickView {
+    /// Names that nobody has asked for count for `keys`.
+    pub fn view(
+        &self,
+        keys: &CallerKeys,
+        tenant: &Arc<str>,
+        names: Vec<String>,
+        wire: Wire,
+    ) -> TickView {
         if names.is_empty() {
             return TickView {
                 selection: None,
@@ -245,10 +251,8 @@ impl Live {
             };
         }
         let until = self.kept_until(self.with_window(|window| window.newest_offset()));
-        let (names, left_out) = self.named.lock().take_in(tenant, names, until);
-        if left_out > 0 {
-            self.telemetry.count_limit(Limit::Subscriptions);
-        }
+        // Those that are left out are counted by the shares.
+        let (names, _) = self.named.lock().take_in(keys, tenant, names, until);
         let Some(selection) = Selection::new(Arc::clone(tenant), names) else {
             return TickView {
                 selection: None,
@@ -458,8 +462,14 @@ mod tests {
             let telemetry = Arc::new(Telemetry::default());
             let fanout = Fanout::start(1, &telemetry).expect("a thread");
             let held = window + held_more;
-            let live = Live::new(Epoch(7), window, held, 1000, telemetry, &fanout);
-            let view = live.view(&"default".into(), Vec::new(), WIRE);
+            let live = Live::new(Epoch(7), window, held, 1000, &telemetry, &fanout);
+            let nobody = CallerKeys {
+                client: None,
+                address: None,
+                token: None,
+                tenant: None,
+            };
+            let view = live.view(&nobody, &"default".into(), Vec::new(), WIRE);
             let mut viewers: [Viewer; VIEWERS] = Default::default();
             let mut newest = 0;
             let all = |first: u64, last: u64| (first..=last).map(cpu_at).collect::<Vec<f64>>();

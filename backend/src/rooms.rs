@@ -1,8 +1,12 @@
 //! Rooms: feeds that clients join by name, with a least role, typed events and presence
 //! (CONTRACT section 8).
 //!
-//! A room comes into being when somebody joins it and goes [`EMPTY_ROOM_KEPT_MS`] after the last
-//! member left, so that a client whose connection dropped can resume. Each tenant has its own.
+//! A room comes into being when somebody joins it and goes when the last member has left: at once
+//! where nothing was said in it, else after [`EMPTY_ROOM_KEPT_MS`], so that a client whose
+//! connection dropped can resume. Each tenant has its own.
+//!
+//! Rooms are counted for whoever made them. Those of the settings, and the three that are always
+//! there, are open also to who has no share left, and go at once then.
 
 mod config;
 mod payload;
@@ -31,9 +35,11 @@ use crate::{
     feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription},
     journal::KeptAlert,
     settings::RoomSettings,
+    shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
+    telemetry::{Limit, Telemetry},
 };
 
-/// Rooms at once; a join that would make another is refused.
+/// Rooms at once; a join that would make another is refused, and each maker has a share of them.
 pub const ROOMS_MAX: usize = 1_024;
 /// A room's log: what a member that reads slowly, or comes back, can still get.
 const ROOM_LOG: Bounds = Bounds {
@@ -53,8 +59,9 @@ const EMPTY_ROOM_KEPT_MS: i64 = 60_000;
 
 /// All rooms.
 pub struct Rooms {
-    /// Leaf lock, held to look up, make or remove a room.
-    rooms: Mutex<Held>,
+    /// Leaf lock but for that of shares, held to look up, make or remove a room.
+    rooms: Arc<Mutex<Held>>,
+    shares: Arc<Shares>,
     configs: BTreeMap<String, Arc<RoomConfig>>,
     open: Arc<RoomConfig>,
     next_id: AtomicU64,
@@ -74,6 +81,24 @@ impl Held {
         self.tenants.get(tenant)?.get(name)
     }
 
+    /// Lets a room go that nobody is in and that need not be kept, at this moment.
+    fn remove_empty(&mut self, room: &Arc<Room>) {
+        let Some(rooms) = self.tenants.get_mut(&room.tenant) else {
+            return;
+        };
+        // One of the same name may have been made since.
+        let is_it = rooms
+            .get(&room.name)
+            .is_some_and(|known| Arc::ptr_eq(known, room));
+        if is_it && room.members() == 0 && !room.outlives_members() {
+            rooms.remove(&room.name);
+            self.count -= 1;
+            if rooms.is_empty() {
+                self.tenants.remove(&room.tenant);
+            }
+        }
+    }
+
     fn all_unsorted(&self) -> impl Iterator<Item = &Arc<Room>> {
         self.tenants.values().flat_map(HashMap::values)
     }
@@ -85,8 +110,11 @@ pub struct Room {
     pub id: u64,
     /// Its name.
     pub name: String,
+    tenant: Box<str>,
     /// What it allows.
     pub config: Arc<RoomConfig>,
+    /// Of whoever made it; without one it is there for its members alone.
+    share: Option<Share>,
     feed: Arc<Feed<RoomPayload>>,
     /// See [`PRESENCE_LOG`]; its roster has the members that asked for it.
     presence: Arc<Feed<RoomPayload>>,
@@ -98,6 +126,7 @@ pub struct Room {
 /// A member's place in a room; leaving is dropping it.
 pub struct Membership {
     room: Arc<Room>,
+    rooms: Arc<Mutex<Held>>,
     clock: Clock,
     _seat: Seat,
     _presence_seat: Option<Seat>,
@@ -109,9 +138,9 @@ pub enum RoomError {
     /// The caller's role is too weak.
     #[error("Forbidden: room {room} is for role {needed}")]
     Forbidden { room: String, needed: Role },
-    /// There are too many rooms already.
-    #[error("Too many rooms: at most {ROOMS_MAX} at once")]
-    TooMany,
+    /// There are too many rooms already, or too many that this caller made.
+    #[error(transparent)]
+    TooMany(#[from] Refused),
 }
 
 /// A room as `GET /api/rooms` shows it.
@@ -140,13 +169,20 @@ impl Rooms {
         settings: &BTreeMap<String, RoomSettings>,
         clock: Clock,
         fanout: &Fanout,
+        telemetry: &Arc<Telemetry>,
     ) -> Result<Self, EventError> {
         let configs = config::build(settings)?
             .into_iter()
             .map(|(name, config)| (name, Arc::new(config)))
             .collect();
         Ok(Self {
-            rooms: Mutex::default(),
+            rooms: Arc::default(),
+            shares: Shares::new(
+                "rooms",
+                |_| Limit::Rooms,
+                ShareLimits::of(ROOMS_MAX),
+                Arc::clone(telemetry),
+            ),
             configs,
             open: Arc::new(RoomConfig::default()),
             next_id: AtomicU64::new(1),
@@ -181,22 +217,32 @@ impl Rooms {
     ///
     /// # Errors
     /// The role is too weak, or there are too many rooms.
-    pub fn enter(&self, tenant: &str, name: &str, role: Role) -> Result<Arc<Room>, RoomError> {
+    pub fn enter(
+        &self,
+        tenant: &str,
+        name: &str,
+        role: Role,
+        keys: &CallerKeys,
+    ) -> Result<Arc<Room>, RoomError> {
         self.check_role(name, role)?;
         let mut rooms = self.rooms.lock();
         if let Some(room) = rooms.get(tenant, name) {
             room.members.fetch_add(1, Ordering::SeqCst);
             return Ok(Arc::clone(room));
         }
-        if rooms.count >= ROOMS_MAX {
-            return Err(RoomError::TooMany);
-        }
+        let share = match self.shares.acquire(keys, 1) {
+            Ok(share) => Some(share),
+            Err(_) if self.configs.contains_key(name) => None,
+            Err(refused) => return Err(refused.into()),
+        };
         let now_ms = self.clock.now_ms();
         let epoch = Epoch(u64::try_from(now_ms).unwrap_or_default());
         let room = Arc::new(Room {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             name: name.to_owned(),
+            tenant: tenant.into(),
             config: Arc::clone(self.config(name)),
+            share,
             feed: Feed::new(epoch, ROOM_LOG, &self.fanout),
             presence: Feed::new(epoch, PRESENCE_LOG, &self.fanout),
             members: AtomicUsize::new(1),
@@ -226,6 +272,7 @@ impl Rooms {
         room.tell_presence();
         Membership {
             room,
+            rooms: Arc::clone(&self.rooms),
             clock: self.clock.clone(),
             _seat: seat,
             _presence_seat: presence_seat,
@@ -341,7 +388,8 @@ impl Rooms {
         rooms.tenants.retain(|_, rooms| {
             rooms.retain(|_, room| {
                 room.members() > 0
-                    || now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
+                    || room.outlives_members()
+                        && now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
             });
             !rooms.is_empty()
         });
@@ -408,6 +456,15 @@ impl Room {
     #[must_use]
     pub fn members(&self) -> usize {
         self.members.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody may come back for what was said in it.
+    fn outlives_members(&self) -> bool {
+        let is_silent = || {
+            self.feed
+                .with_log(|log| log.first_offset() == log.next_offset())
+        };
+        self.share.is_some() && !is_silent()
     }
 
     /// Sends to the members.
@@ -487,8 +544,11 @@ impl Drop for Membership {
         self.room
             .empty_since_ms
             .store(self.clock.now_ms(), Ordering::SeqCst);
-        self.room.members.fetch_sub(1, Ordering::SeqCst);
+        let left = self.room.members.fetch_sub(1, Ordering::SeqCst) - 1;
         self.room.tell_presence();
+        if left == 0 {
+            self.rooms.lock().remove_empty(&self.room);
+        }
     }
 }
 

@@ -103,6 +103,8 @@ pub enum Limit {
     Tenants,
     /// A body past what one caller may send at once.
     BodyShare,
+    /// A stream past what one tenant may have.
+    ConnectionsPerTenant,
     /// A tenant's window shortened, or its new series refused, since it has more than its part.
     TenantMemory,
 }
@@ -129,6 +131,7 @@ const LIMITS: &[(Limit, &str)] = &[
     (Limit::Watches, "watches"),
     (Limit::Tenants, "tenants"),
     (Limit::BodyShare, "body_share"),
+    (Limit::ConnectionsPerTenant, "connections_per_tenant"),
     (Limit::TenantMemory, "tenant_memory"),
 ];
 

@@ -2,9 +2,11 @@
 //! server's processor time and memory are read, and how latencies are summed up.
 //!
 //! The programs are started by `cargo xtask bench fan-out` and `cargo xtask bench ingest`, which pin
-//! each to a core. They read
+//! each to a core, and by `cargo xtask bench hostile`. They read
 //! `/proc` and wait with epoll, so they measure on Linux only.
 
+#[cfg(target_os = "linux")]
+pub mod hostile;
 pub mod http;
 pub mod latency;
 #[cfg(target_os = "linux")]

@@ -57,7 +57,12 @@ fn try_parse(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::Error> {
     }
     let items = serde_json::Deserializer::from_slice(body).into_iter::<Shallow<'_>>();
     for (item, number) in items.zip(1_u32..) {
-        write(number, item?, batch);
+        let item = item?;
+        if batch.is_hopeless() {
+            batch.refuse_unread(1);
+        } else {
+            write(number, item, batch);
+        }
     }
     Ok(())
 }
@@ -232,10 +237,18 @@ impl<'de> Visitor<'de> for Items<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let mut number = 1;
-        while let Some(item) = items.next_element::<Shallow<'_>>()? {
+        while !self.batch.is_hopeless() {
+            let Some(item) = items.next_element::<Shallow<'_>>()? else {
+                return Ok(());
+            };
             write(number, item, self.batch);
             number = number.saturating_add(1);
         }
+        let mut unread = 0;
+        while items.next_element::<IgnoredAny>()?.is_some() {
+            unread += 1;
+        }
+        self.batch.refuse_unread(unread);
         Ok(())
     }
 }

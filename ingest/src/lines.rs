@@ -1,5 +1,6 @@
 //! The lines of a body, numbered from 1, without their ends (`\n` or `\r\n`). A line that is not
-//! UTF-8 is refused alone.
+//! UTF-8 is refused alone. Where so many were refused that the body is hopeless, what follows is
+//! counted and not looked at.
 
 use pulseboard_series::{Batch, Reason};
 
@@ -14,11 +15,16 @@ pub(crate) fn for_each_line(
         let mut start = 0;
         let mut number = 0_u32;
         for end in memchr::memchr_iter(b'\n', body) {
+            if batch.is_hopeless() {
+                break;
+            }
             number = number.saturating_add(1);
             each(number, without_return(&text[start..end]), batch);
             start = end + 1;
         }
-        if start < text.len() {
+        if batch.is_hopeless() {
+            refuse_unread(&body[start..], batch);
+        } else if start < text.len() {
             each(
                 number.saturating_add(1),
                 without_return(&text[start..]),
@@ -27,7 +33,12 @@ pub(crate) fn for_each_line(
         }
         return;
     }
+    let mut left = body;
     for (line, number) in body.split(|byte| *byte == b'\n').zip(1_u32..) {
+        if batch.is_hopeless() {
+            return refuse_unread(left, batch);
+        }
+        left = left.get(line.len() + 1..).unwrap_or_default();
         match std::str::from_utf8(line) {
             Ok(line) => each(number, without_return(line), batch),
             Err(error) => batch.refuse(
@@ -39,6 +50,13 @@ pub(crate) fn for_each_line(
             ),
         }
     }
+}
+
+/// Counts the lines that are neither empty nor comments.
+fn refuse_unread(body: &[u8], batch: &mut Batch) {
+    let lines = body.split(|byte| *byte == b'\n');
+    let said = lines.filter(|line| !matches!(line.trim_ascii_start().first(), None | Some(b'#')));
+    batch.refuse_unread(said.count() as u64);
 }
 
 fn without_return(line: &str) -> &str {
@@ -100,4 +118,31 @@ pub(crate) fn first_of(bytes: &[u8], mut at: usize, one: u8, other: u8) -> usize
         at += 1;
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_series::limits::REFUSED_READ_MAX;
+
+    use super::*;
+
+    /// A body of mistakes costs what a million of them cost, and each of its lines is counted.
+    #[test]
+    fn what_follows_a_million_mistakes_is_counted_and_not_looked_at() {
+        for (last, is_text) in [(&b""[..], true), (b"\xff\n", false)] {
+            let further = b"a 1\n\n# a comment\r\n \t\nb 2";
+            let mut body = b"!\n".repeat(REFUSED_READ_MAX as usize - usize::from(!is_text));
+            body.splice(0..0, last.iter().copied());
+            body.extend_from_slice(further);
+            let mut batch = Batch::new();
+            let mut looked_at = 0;
+            for_each_line(&body, &mut batch, |number, _, batch| {
+                looked_at += 1;
+                batch.refuse(number, Reason::Malformed(String::new()));
+            });
+            assert_eq!(looked_at, REFUSED_READ_MAX - u64::from(!is_text));
+            assert_eq!(batch.refused_total(), REFUSED_READ_MAX + 2);
+            assert_eq!(batch.refused().len(), 100);
+        }
+    }
 }

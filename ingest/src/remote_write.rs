@@ -184,6 +184,10 @@ struct Series<'a, 'b> {
 impl<'a> Series<'a, '_> {
     /// Whether it may be written at all; a refusal is noted.
     fn is_accepted(&self, batch: &mut Batch) -> bool {
+        if batch.is_hopeless() {
+            batch.refuse_unread(1);
+            return false;
+        }
         let reason = match (&self.labels.wrong, self.labels.name) {
             (Some(reason), _) => reason.clone(),
             (None, None) => Reason::Malformed("the label `__name__` is missing".to_owned()),

@@ -25,7 +25,7 @@ use crate::{
     key::{KeyRef, check_label_name, check_name, take_u8, take_u16},
     limits::{
         BATCH_BYTES_MAX, DESCRIPTIONS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
-        REFUSED_KEPT_MAX, UNIT_BYTES_MAX,
+        REFUSED_KEPT_MAX, REFUSED_READ_MAX, UNIT_BYTES_MAX,
     },
     reason::Reason,
 };
@@ -109,6 +109,8 @@ pub struct Batch {
     descriptions: Vec<(Kind, Box<str>)>,
     refused: Vec<Refused>,
     refused_by_code: [u64; Reason::CODES.len()],
+    /// Their sum, which is asked for with every line.
+    refused_total: u64,
     building: Building,
     /// What rows and keys may take; at most [`BATCH_BYTES_MAX`], which is what it is unless
     /// somebody says less.
@@ -216,6 +218,7 @@ impl Batch {
             descriptions: vec![(Kind::Unknown, Box::default())],
             refused: Vec::new(),
             refused_by_code: [0; Reason::CODES.len()],
+            refused_total: 0,
             building: Building::default(),
             bytes_max: BATCH_BYTES_MAX,
             known_names: [KnownName::NONE; LABELS_MAX],
@@ -236,6 +239,7 @@ impl Batch {
         self.descriptions.truncate(1);
         self.refused.clear();
         self.refused_by_code = [0; Reason::CODES.len()];
+        self.refused_total = 0;
         self.building = Building::default();
         self.known_names = [KnownName::NONE; LABELS_MAX];
     }
@@ -664,9 +668,25 @@ impl Batch {
     pub fn refuse(&mut self, line: u32, reason: Reason) {
         self.abandon();
         self.refused_by_code[reason.index()] += 1;
+        self.refused_total += 1;
         if self.refused.len() < REFUSED_KEPT_MAX {
             self.refused.push(Refused { line, reason });
         }
+    }
+
+    /// Whether so much was refused that the rest of the body is not worth looking at.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.refused_total >= REFUSED_READ_MAX
+    }
+
+    /// Notes that so many lines were not taken, or even looked at, since what came before is
+    /// hopeless.
+    pub fn refuse_unread(&mut self, lines: u64) {
+        self.abandon();
+        let index = Reason::Malformed(String::new()).index();
+        self.refused_by_code[index] += lines;
+        self.refused_total += lines;
     }
 
     /// The samples, in the order of the body.
@@ -705,7 +725,7 @@ impl Batch {
     /// How many lines were refused in all.
     #[must_use]
     pub fn refused_total(&self) -> u64 {
-        self.refused_by_code.iter().sum()
+        self.refused_total
     }
 
     /// Bytes that its buffers hold, used or not.

@@ -22,6 +22,11 @@ pub const DESCRIPTIONS_MAX: usize = 4096;
 /// Refused lines that a batch keeps with their reasons; further ones are counted only.
 pub const REFUSED_KEPT_MAX: usize = 100;
 
+/// Lines refused after which the rest of a body is not looked at: it counts as refused, line by
+/// line. More: a body of nothing but mistakes costs seconds. Fewer: one that is right in part loses
+/// more of it.
+pub const REFUSED_READ_MAX: u64 = 1_000_000;
+
 /// Bytes of keys and rows in one batch. A line may name many fields for one set of labels, each of
 /// which gets a key of its own, so that 90 KB could become 400 MB; further samples are refused. A
 /// body whose keys are its own text stays below when it is not larger than a fifth of this.

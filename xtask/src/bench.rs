@@ -1,11 +1,11 @@
 //! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s,
-//! `bench ingest` [`ingest`]'s.
+//! `bench ingest` [`ingest`]'s, `bench hostile` [`hostile`]'s.
 
 use std::fs;
 
 use anyhow::{Result, bail};
 
-use crate::{fan_out, ingest, shell};
+use crate::{fan_out, hostile, ingest, shell};
 
 /// The crates that have something to measure.
 const CRATES: &[(&str, &str)] = &[
@@ -21,6 +21,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         match name.as_str() {
             "fan-out" => return fan_out::start(flags),
             "ingest" => return ingest::start(flags),
+            "hostile" => return hostile::start(flags),
             _ => {}
         }
     }

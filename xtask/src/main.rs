@@ -15,6 +15,7 @@ mod dependencies;
 mod dev;
 mod dist;
 mod fan_out;
+mod hostile;
 mod ingest;
 mod measured;
 mod npm;
@@ -86,8 +87,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out|ingest] [-- FLAGS]",
-        summary: "the micro-benchmarks, or the server beside its peers (flags: `fan-out help`, `ingest help`)",
+        arguments: "[fan-out|ingest|hostile] [-- FLAGS]",
+        summary: "the micro-benchmarks, or the server beside its peers or under attack (flags: `fan-out help`, …)",
         start: bench::start,
     },
     Chore {

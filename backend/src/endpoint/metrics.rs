@@ -1,6 +1,8 @@
 //! `GET /api/metrics/recent` (samples of the window), `GET /api/metrics/since` (the ticks, for who
 //! polls) and `GET /api/metrics` (the operator's six figures).
 
+use std::sync::Arc;
+
 use pulseboard_shared::{
     Metric,
     protocol::{metrics::ServerMessage, operator::Figures},
@@ -11,6 +13,7 @@ use crate::{
     app::App,
     error::AppError,
     http::{access, tenant::tenant},
+    shares::CallerKeys,
     stream::{viewer::Wire, ws_metrics},
 };
 
@@ -54,11 +57,15 @@ pub async fn poll_metrics(
     access::require_read(depot)?;
     let app = App::of(depot)?;
     let from = ws_metrics::resume_position(request)?;
-    let tenant = tenant(request, depot)?.into();
+    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
     // How it would be framed does not matter here.
-    let view = app
-        .live
-        .view(&tenant, ws_metrics::asked_metrics(request), Wire::SsePlain);
+    let view = app.live.view(
+        &keys,
+        &tenant,
+        ws_metrics::asked_metrics(request),
+        Wire::SsePlain,
+    );
     Ok(Json(app.live.poll(
         view.selection.as_deref(),
         from.as_ref(),

@@ -53,11 +53,13 @@ impl Full {
 }
 
 impl Places {
-    /// `all` in all; `per_address` is what the settings allow an address.
+    /// `all` in all; `per_address` is what the settings allow an address. Connections that are no
+    /// streams are short or idle, so it has an eighth of all at most: with its share of streams
+    /// that leaves some.
     pub(super) fn new(all: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(all)),
-            per_address_max: per_address.max(PER_ADDRESS_AT_LEAST),
+            per_address_max: per_address.min(all / 8).max(PER_ADDRESS_AT_LEAST),
             per_address: Mutex::default(),
         })
     }

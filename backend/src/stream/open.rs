@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use salvo::Request;
+use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
 use super::{
@@ -20,7 +20,11 @@ use super::{
 use crate::{
     app::App,
     error::AppError,
-    http::access::{self, Credential},
+    http::{
+        access::{self, Credential},
+        tenant::tenant,
+    },
+    shares::{CallerKeys, Refused},
     telemetry::{StreamKind, Telemetry},
 };
 
@@ -40,7 +44,12 @@ pub struct Offer {
 /// # Errors
 /// With `Retry-After`: 503 when the server is stopping or all places are taken, 429 when those of
 /// the client's address or token are.
-pub fn offer(app: &Arc<App>, request: &Request, kind: StreamKind) -> Result<Offer, AppError> {
+pub fn offer(
+    app: &Arc<App>,
+    request: &Request,
+    depot: &Depot,
+    kind: StreamKind,
+) -> Result<Offer, AppError> {
     if app.stopping.is_cancelled() {
         return Err(AppError::unavailable(
             "the server is stopping",
@@ -59,9 +68,11 @@ pub fn offer(app: &Arc<App>, request: &Request, kind: StreamKind) -> Result<Offe
         .get::<Credential>()
         .copied()
         .unwrap_or_default();
+    let tenant = tenant(request, depot)?;
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
     let admission = app
         .registry
-        .admit(access::client_address(request), credential)
+        .admit(access::client_address(request), &keys, credential)
         .map_err(refuse)?;
     Ok(Offer {
         app: Arc::clone(app),
@@ -84,10 +95,24 @@ fn refuse(full: Full) -> AppError {
             format!("all {max} places for streams of one token are taken"),
             RETRY_AFTER_S,
         ),
+        Full::Share(scope, max) => {
+            let what = "streams";
+            let whose = Refused { what, scope, max };
+            AppError::unavailable(
+                format!("the places that are left are for others: {whose}"),
+                RETRY_AFTER_S,
+            )
+        }
     }
 }
 
 impl Offer {
+    /// Names the stream, as its viewer will be named.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.admission.id
+    }
+
     /// Claims the socket; `start` makes the viewer and returns the future that serves it.
     pub fn serve<F>(self, start: impl FnOnce(Arc<App>, Taken, Admission) -> F + Send + 'static)
     where
@@ -213,8 +238,14 @@ mod tests {
         let stream = TcpStream::connect(address).await.expect("a connection");
         let (mut client, _) = listener.accept().expect("accepted");
 
+        let keys = CallerKeys {
+            client: None,
+            address: Some(address.ip()),
+            token: None,
+            tenant: None,
+        };
         let admission = registry
-            .admit(address.ip(), Credential::default())
+            .admit(address.ip(), &keys, Credential::default())
             .expect("a place");
         let kind = StreamKind::WsChat;
         let viewer = Viewer::new(

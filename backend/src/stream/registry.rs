@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    hash::Hash,
     net::IpAddr,
     sync::{
         Arc, Weak,
@@ -20,8 +19,9 @@ use super::{
     ws::{self, CloseCode},
 };
 use crate::{
-    http::access::{Credential, guard::network_of, token::TokenId},
+    http::access::{Credential, token::TokenId},
     settings::Settings,
+    shares::{CallerKeys, Scope, Share, ShareLimits, Shares},
     telemetry::{Limit, StreamKind, Telemetry},
 };
 
@@ -41,7 +41,8 @@ const HEARTBEAT_EARLY_MS: i64 = 500;
 #[derive(Debug)]
 pub struct Registry {
     /// Leaf lock; held for an insertion, a removal, or to copy the list for a sweep.
-    streams: Mutex<Streams>,
+    viewers: Mutex<HashMap<u64, Registered>>,
+    places: Arc<Shares>,
     next_id: AtomicU64,
     limits: StreamLimits,
     telemetry: Arc<Telemetry>,
@@ -52,7 +53,8 @@ pub struct Registry {
 pub struct StreamLimits {
     /// In all.
     pub streams: usize,
-    /// Of one address, or of one IPv6 network of 64 bits.
+    /// Of one address, or of one IPv6 network of 64 bits; less where that would leave nothing to
+    /// others.
     pub per_address: usize,
     /// Of one token, its sessions and tickets included.
     pub per_token: usize,
@@ -79,14 +81,6 @@ impl StreamLimits {
     }
 }
 
-#[derive(Debug, Default)]
-struct Streams {
-    admitted: usize,
-    per_address: HashMap<IpAddr, usize>,
-    per_token: HashMap<TokenId, usize>,
-    viewers: HashMap<u64, Registered>,
-}
-
 #[derive(Debug)]
 struct Registered {
     viewer: Weak<Viewer>,
@@ -101,6 +95,7 @@ pub struct Admission {
     registry: Arc<Registry>,
     address: IpAddr,
     credential: Credential,
+    _place: Share,
     /// The socket's place among the open files, once it is a stream's.
     file: Option<OwnedSemaphorePermit>,
     /// Names the stream in logs and in the registry.
@@ -116,91 +111,94 @@ pub enum Full {
     Address(usize),
     /// Of this client's token.
     Token(usize),
+    /// Those that are left are for others than this one.
+    Share(Scope, usize),
+}
+
+/// From so many places on, nobody gets all of them.
+const SHARED_FROM: usize = 16;
+
+/// What each may have of the places: one tenant leaves a sixteenth to the others, one address an
+/// eighth, and one token, or those of one address without any, three sixteenths.
+fn shares_of(limits: &StreamLimits) -> ShareLimits {
+    let all = limits.streams;
+    let left = |sixteenths: usize| {
+        if all < SHARED_FROM {
+            return all;
+        }
+        all - (all / 16).saturating_mul(sixteenths)
+    };
+    ShareLimits {
+        client: usize::MAX,
+        token: left(3).min(limits.per_token),
+        address: left(2).min(limits.per_address),
+        tenant: left(1),
+        all,
+    }
 }
 
 impl Registry {
     /// Room for as many streams as `limits` says.
     #[must_use]
     pub fn new(limits: StreamLimits, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        let counted_as = |scope| match scope {
+            Scope::Address | Scope::NoToken => Limit::ConnectionsPerAddress,
+            Scope::Token => Limit::ConnectionsPerToken,
+            Scope::Tenant => Limit::ConnectionsPerTenant,
+            Scope::Client | Scope::All => Limit::Connections,
+        };
+        let telemetry_of = Arc::clone(&telemetry);
         Arc::new(Self {
-            streams: Mutex::default(),
+            viewers: Mutex::default(),
+            places: Shares::new("streams", counted_as, shares_of(&limits), telemetry_of),
             next_id: AtomicU64::new(1),
             limits,
             telemetry,
         })
     }
 
-    /// Takes a place for a stream from `address` that ends with `credential`.
+    /// Takes a place for a stream of somebody at `address` that ends with `credential`.
     ///
     /// # Errors
     /// [`Full`] when as many streams are open as there may be; counted.
     pub fn admit(
         self: &Arc<Self>,
         address: IpAddr,
+        keys: &CallerKeys,
         credential: Credential,
     ) -> Result<Admission, Full> {
-        let mut streams = self.streams.lock();
-        self.find_place(&streams, address, credential)
-            .map_err(|(full, limit)| {
-                self.telemetry.count_limit(limit);
-                full
-            })?;
-        streams.admitted += 1;
-        *streams.per_address.entry(network_of(address)).or_default() += 1;
-        if let Some(token) = credential.token {
-            *streams.per_token.entry(token).or_default() += 1;
-        }
+        let place = self.places.acquire(keys, 1).map_err(|refused| {
+            let max = refused.max;
+            match refused.scope {
+                Scope::Address if max == self.limits.per_address => Full::Address(max),
+                Scope::Token if max == self.limits.per_token => Full::Token(max),
+                Scope::All => Full::Server(max),
+                scope => Full::Share(scope, max),
+            }
+        })?;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         Ok(Admission {
             registry: Arc::clone(self),
             address,
             credential,
+            _place: place,
             file: None,
             id,
         })
     }
 
-    fn find_place(
-        &self,
-        streams: &Streams,
-        address: IpAddr,
-        credential: Credential,
-    ) -> Result<(), (Full, Limit)> {
-        let StreamLimits {
-            streams: max,
-            per_address,
-            per_token,
-            ..
-        } = self.limits;
-        let of_address = streams.per_address.get(&network_of(address));
-        let of_token = credential
-            .token
-            .and_then(|token| streams.per_token.get(&token));
-        if streams.admitted >= max {
-            return Err((Full::Server(max), Limit::Connections));
-        }
-        if of_address.is_some_and(|open| *open >= per_address) {
-            return Err((Full::Address(per_address), Limit::ConnectionsPerAddress));
-        }
-        if of_token.is_some_and(|open| *open >= per_token) {
-            return Err((Full::Token(per_token), Limit::ConnectionsPerToken));
-        }
-        Ok(())
-    }
-
     /// Streams open with each token that has some, those of its sessions included.
     #[must_use]
     pub fn streams_per_token(&self) -> HashMap<TokenId, usize> {
-        self.streams.lock().per_token.clone()
+        self.places.taken_per_token()
     }
 
     /// Ends the streams whose credential is one `of` these: WebSockets with 1008 and `why`, event
     /// streams as such. Returns how many there were.
     pub fn end_streams(&self, why: &str, of: impl Fn(&Credential) -> bool) -> usize {
         let ended: Vec<Arc<Viewer>> = self
-            .streams
-            .lock()
             .viewers
+            .lock()
             .values()
             .filter(|stream| of(&stream.credential))
             .filter_map(|stream| stream.viewer.upgrade())
@@ -214,7 +212,7 @@ impl Registry {
     /// Streams open now.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.streams.lock().admitted
+        self.places.taken()
     }
 
     /// The most there may be.
@@ -224,9 +222,8 @@ impl Registry {
     }
 
     fn all(&self) -> Vec<Arc<Viewer>> {
-        self.streams
+        self.viewers
             .lock()
-            .viewers
             .values()
             .filter_map(|stream| stream.viewer.upgrade())
             .collect()
@@ -344,7 +341,7 @@ impl Admission {
 
     /// Puts the viewer where deadlines are kept.
     pub fn register(&self, viewer: &Arc<Viewer>) {
-        self.registry.streams.lock().viewers.insert(
+        self.registry.viewers.lock().insert(
             self.id,
             Registered {
                 viewer: Arc::downgrade(viewer),
@@ -380,24 +377,55 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut streams = self.registry.streams.lock();
-        streams.admitted -= 1;
         // Here, and not where the end is logged: a task that panics comes here only.
-        if let Some(ended) = streams.viewers.remove(&self.id) {
+        if let Some(ended) = self.registry.viewers.lock().remove(&self.id) {
             self.registry.telemetry.count_closed(ended.kind);
-        }
-        take_one(&mut streams.per_address, &network_of(self.address));
-        if let Some(token) = &self.credential.token {
-            take_one(&mut streams.per_token, token);
         }
     }
 }
 
-fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(streams: usize) -> StreamLimits {
+        StreamLimits {
+            streams,
+            per_address: 20_000,
+            per_token: 20_000,
+            idle_ms: 1_000,
+            write_ms: 1_000,
         }
+    }
+
+    #[test]
+    fn one_address_leaves_places_to_others_and_few_places_are_for_whoever_comes() {
+        let of = |streams| {
+            let of = shares_of(&limits(streams));
+            [of.token, of.address, of.tenant, of.all]
+        };
+        assert_eq!(of(20_000), [16_250, 17_500, 18_750, 20_000]);
+        assert_eq!(of(16), [13, 14, 15, 16]);
+        assert_eq!(of(15), [15; 4]);
+        assert_eq!(of(1), [1; 4]);
+
+        let telemetry = Arc::new(Telemetry::default());
+        let registry = Registry::new(limits(32), telemetry);
+        let admit = |last: u8| {
+            let address = IpAddr::from([192, 0, 2, last]);
+            let keys = CallerKeys {
+                client: None,
+                address: Some(address),
+                token: None,
+                tenant: Some("default".into()),
+            };
+            registry.admit(address, &keys, Credential::default())
+        };
+        let one: Vec<_> = std::iter::from_fn(|| admit(1).ok()).collect();
+        assert_eq!(one.len(), 26);
+        assert_eq!(admit(1).err(), Some(Full::Share(Scope::NoToken, 26)));
+        let others: Vec<_> = (2..6).map(|last| admit(last).expect("a place")).collect();
+        drop((one, others));
+        assert_eq!(registry.open(), 0);
     }
 }

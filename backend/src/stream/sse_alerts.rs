@@ -29,7 +29,7 @@ pub async fn open_alert_stream(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
-    let offered = open::offer(&app, request, StreamKind::SseAlerts)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;
     let last_seen = sse::last_event_id(request);
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {

@@ -43,7 +43,7 @@ pub async fn open_dashboard_stream(
             .and_then(BucketLength::from_seconds)
             .ok_or_else(|| AppError::bad_query("window", "accepted are 60, 300 and 3600"))?,
     };
-    let offered = open::offer(&app, request, StreamKind::SseDashboard)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseDashboard)?;
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let tallies = app.tallies.tenant(&tenant.name);

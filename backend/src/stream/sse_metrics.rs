@@ -15,6 +15,7 @@ use crate::{
     error::AppError,
     feed::Position,
     http::{access, tenant::tenant},
+    shares::CallerKeys,
     telemetry::StreamKind,
 };
 
@@ -41,11 +42,13 @@ pub async fn open_metrics_stream(
         })
         .or(asked);
     let names = ws_metrics::asked_metrics(request);
-    let tenant = tenant(request, depot)?.into();
-    let offered = open::offer(&app, request, StreamKind::SseMetrics)?;
+    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
+    let keys = keys.on(offered.id());
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {
-        let view = app.live.view(&tenant, names, wire);
+        let view = app.live.view(&keys, &tenant, names, wire);
         let (snapshot, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
         let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));

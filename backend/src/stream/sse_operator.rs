@@ -26,7 +26,7 @@ pub async fn open_operator_stream(
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
     access::require_read(depot)?;
-    let offered = open::offer(&app, request, StreamKind::SseOperator)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseOperator)?;
     let last_seen = sse::last_event_id(request);
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {

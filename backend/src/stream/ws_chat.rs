@@ -21,6 +21,7 @@ use crate::{
     error::AppError,
     http::{access, tenant::tenant},
     rooms::{Membership, RoomPayload, RoomView},
+    shares::CallerKeys,
     telemetry::StreamKind,
 };
 
@@ -35,8 +36,9 @@ pub async fn open_chat_socket(
     access::require_read(depot)?;
     let role = access::caller(depot)?.role;
     let tenant = tenant(request, depot)?;
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
     let form = ws::asked_form(request)?;
-    let offered = open::offer(&app, request, StreamKind::WsChat)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsChat)?;
     ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
@@ -51,6 +53,7 @@ pub async fn open_chat_socket(
             app: Arc::clone(&app),
             role,
             tenant,
+            keys: keys.on(viewer.id),
             viewer: viewer.id,
             place: None,
         };
@@ -77,6 +80,7 @@ struct ChatInbound {
     app: Arc<App>,
     role: Role,
     tenant: String,
+    keys: CallerKeys,
     viewer: u64,
     /// The one room that the client is in.
     place: Option<Membership>,
@@ -93,7 +97,7 @@ impl ChatInbound {
         let room = self
             .app
             .rooms
-            .enter(&self.tenant, name, self.role)
+            .enter(&self.tenant, name, self.role, &self.keys)
             .map_err(|error| error.to_string())?;
         if let Some(old) = self.place.take() {
             viewer.unfollow(old.room().id);

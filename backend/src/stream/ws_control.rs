@@ -22,7 +22,7 @@ pub async fn open_control_socket(
     let app = App::of(depot)?;
     access::require_operate(depot)?;
     let form = ws::asked_form(request)?;
-    let offered = open::offer(&app, request, StreamKind::WsControl)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsControl)?;
     ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let first = [

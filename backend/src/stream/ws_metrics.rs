@@ -18,6 +18,7 @@ use crate::{
     error::AppError,
     feed::{Position, Subscription},
     http::{access, tenant::tenant},
+    shares::CallerKeys,
     telemetry::StreamKind,
 };
 
@@ -36,10 +37,12 @@ pub async fn open_metrics_socket(
     let from = resume_position(request)?;
     let names = asked_metrics(request);
     let tenant: Arc<str> = tenant(request, depot)?.into();
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
     let form = ws::asked_form(request)?;
-    let offered = open::offer(&app, request, StreamKind::WsMetrics)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
+    let keys = keys.on(offered.id());
     ws::accept(request, response)?;
-    let view = app.live.view(&tenant, names, Wire::WebSocket(form));
+    let view = app.live.view(&keys, &tenant, names, Wire::WebSocket(form));
     offered.serve(move |app, taken, admission| {
         let (first, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let viewer = open::viewer(
@@ -57,6 +60,7 @@ pub async fn open_metrics_socket(
         );
         let inbound = MetricsInbound {
             app: Arc::clone(&app),
+            keys,
             tenant,
             _seat: seat,
         };
@@ -100,6 +104,7 @@ pub(crate) fn asked_metrics(request: &Request) -> Vec<String> {
 
 struct MetricsInbound {
     app: Arc<App>,
+    keys: CallerKeys,
     /// Whose pushed series may be named.
     tenant: Arc<str>,
     /// Leaves the feed when the socket's task ends.
@@ -116,7 +121,7 @@ impl Inbound for MetricsInbound {
             }
             Ok(Some(ClientMessage::Subscribe { metrics })) => {
                 let live = &self.app.live;
-                let view = live.view(&self.tenant, metrics.clone(), viewer.wire);
+                let view = live.view(&self.keys, &self.tenant, metrics.clone(), viewer.wire);
                 let reply = ws::message(viewer.form(), &ServerMessage::Subscribed { metrics });
                 let (feed, id) = (Arc::clone(live.feed()), viewer.id);
                 viewer.refollow(TICKS, reply, |next| Subscription::new(feed, next, view, id));

@@ -37,6 +37,7 @@ use crate::{
     http::access,
     ingest::engine_tenant,
     rooms::{Membership, Room, RoomPayload, RoomView},
+    shares::CallerKeys,
     telemetry::{Limit, StreamKind},
     watching::Place,
 };
@@ -45,6 +46,9 @@ use crate::{
 /// are `GET /api/range`'s.
 const WATCH_BACK_MS: u64 = 15 * 60_000;
 const WATCH_BACK_MAX_MS: u64 = 24 * 3_600_000;
+
+/// Bytes of the events that one client names in all its rooms.
+const EVENT_NAMES_BYTES_MAX: usize = 64 * 1024;
 
 /// Steps of that history.
 const WATCH_POINTS: u64 = 300;
@@ -63,8 +67,9 @@ pub async fn open_rooms_socket(
     access::require_read(depot)?;
     let caller = access::caller(depot)?.clone();
     let tenant = engine_tenant(&app, request, depot)?;
+    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
     let form = ws::asked_form(request)?;
-    let offered = open::offer(&app, request, StreamKind::WsRooms)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsRooms)?;
     ws::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
@@ -80,6 +85,8 @@ pub async fn open_rooms_socket(
             role: caller.role,
             form,
             memberships: HashMap::new(),
+            keys: keys.on(viewer.id),
+            event_names: HashMap::new(),
             tenant,
             places: HashMap::new(),
             catalog: None,
@@ -98,6 +105,9 @@ struct RoomsInbound {
     form: Form,
     /// By room; the client leaves them all when this is dropped.
     memberships: HashMap<String, Membership>,
+    keys: CallerKeys,
+    /// By room, the bytes of the events that the client named.
+    event_names: HashMap<String, usize>,
     tenant: Arc<Tenant>,
     /// By selector, as the client wrote it.
     places: HashMap<String, Place>,
@@ -109,7 +119,7 @@ impl RoomsInbound {
         let app = Arc::clone(&self.app);
         match app
             .rooms
-            .enter(&self.tenant.name, DASHBOARD_ROOM, self.role)
+            .enter(&self.tenant.name, DASHBOARD_ROOM, self.role, &self.keys)
         {
             Ok(room) => {
                 // The cursor is placed before the figures are read: an update that falls between
@@ -125,9 +135,9 @@ impl RoomsInbound {
             }),
         }
         if self.role.administers()
-            && let Ok(room) = app
-                .rooms
-                .enter(&self.tenant.name, OPERATIONS_ROOM, self.role)
+            && let Ok(room) =
+                app.rooms
+                    .enter(&self.tenant.name, OPERATIONS_ROOM, self.role, &self.keys)
         {
             let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
             self.seat(viewer, room, cursor, None);
@@ -177,11 +187,13 @@ impl RoomsInbound {
                 self.app.settings.max_rooms_per_client
             ));
         }
+        let named_bytes = self.check_event_names(asked)?;
         let room = self
             .app
             .rooms
-            .enter(&self.tenant.name, name, self.role)
+            .enter(&self.tenant.name, name, self.role, &self.keys)
             .map_err(|error| error.to_string())?;
+        self.event_names.insert(name.clone(), named_bytes);
         let view = self.view(&room, asked);
         // At the end, and before the member is seated: it is told of its own coming.
         let presence = asked
@@ -210,6 +222,22 @@ impl RoomsInbound {
         viewer.say(&ServerMessage::Subscribed { channel: name });
         self.seat(viewer, room, cursor, presence);
         Ok(())
+    }
+
+    /// The bytes of the events that are named, where there is room for them.
+    fn check_event_names(&self, asked: &Subscribe) -> Result<usize, String> {
+        let names = asked.events.iter().flatten();
+        let bytes = names.map(|name| name.len() + size_of::<String>()).sum();
+        let others = self.event_names.iter();
+        let others = others.filter(|(room, _)| **room != asked.channel);
+        let held: usize = others.map(|(_, bytes)| bytes).sum();
+        if held + bytes <= EVENT_NAMES_BYTES_MAX {
+            return Ok(bytes);
+        }
+        self.app.telemetry.count_limit(Limit::Rooms);
+        Err(format!(
+            "Too many event names: at most {EVENT_NAMES_BYTES_MAX} bytes of them in all rooms of one connection"
+        ))
     }
 
     fn check_room_for_another(&self) -> Result<(), String> {
@@ -327,6 +355,7 @@ impl RoomsInbound {
         match action {
             ClientAction::Subscribe(asked) => self.subscribe(viewer, &asked),
             ClientAction::Unsubscribe { channel } => {
+                self.event_names.remove(&channel);
                 if let Some(membership) = self.memberships.remove(&channel) {
                     viewer.unfollow(membership.room().id);
                     viewer.unfollow(membership.room().presence_id());

@@ -20,6 +20,7 @@ mod requests;
 mod restart;
 mod rooms;
 mod series;
+mod shares;
 mod shutdown;
 mod slow;
 mod stats;

@@ -91,6 +91,11 @@ impl<'a> Writer<'a> {
         time_ns: u64,
         write: impl FnOnce(&Point<'_, String>, &mut Rows<'_>) -> Result<(), Reason>,
     ) {
+        if self.batch.is_hopeless() {
+            self.points.rejected += 1;
+            self.batch.refuse_unread(1);
+            return;
+        }
         let number = self.points.accepted + self.points.rejected + 1;
         let line = u32::try_from(number).unwrap_or(u32::MAX);
         let labels = labels::of_point(attributes, &self.shared);
