@@ -94,6 +94,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
             data_dir: DataDir::Memory,
             ..settings
         },
+        None,
         Clock::system(),
     )?;
     let service = Service::new(Router::with_path("{**path}").get(open_echo))

@@ -81,12 +81,12 @@ pub struct App {
 }
 
 impl App {
-    /// Everything built, nothing running.
+    /// Everything built, nothing running. `link`: the secret of the start's admin link.
     ///
     /// # Errors
     /// The operating system refuses the fan-out threads, a room's event schema is none, or what is
     /// stored cannot be read.
-    pub fn new(mut settings: Settings, clock: Clock) -> io::Result<Arc<Self>> {
+    pub fn new(mut settings: Settings, link: Option<&str>, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fanout = Fanout::start((cores / 2).clamp(1, 4), &telemetry)?;
@@ -113,6 +113,7 @@ impl App {
         let registry = Registry::new(limits, Arc::clone(&telemetry));
         let access = Arc::new(Access::new(
             &mut settings,
+            link,
             folder.as_deref(),
             Arc::clone(&registry),
             clock.clone(),
@@ -226,18 +227,20 @@ impl fmt::Debug for App {
 }
 
 /// Serves on `listener` until `stop` is cancelled, then stops in order: no new connections,
-/// viewers are told, requests in flight end, everything is joined; within 10 s.
+/// viewers are told, requests in flight end, everything is joined; within 10 s. `link`: the secret
+/// of the admin link that was printed, if one was.
 ///
 /// # Errors
 /// The operating system refuses the fan-out threads.
 pub async fn run(
     listener: TcpListener,
     settings: Settings,
+    link: Option<&str>,
     clock: Clock,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let source = source::build(settings.metric_source);
-    run_with(listener, settings, clock, source, stop).await
+    run_with(listener, settings, link, clock, source, stop).await
 }
 
 /// [`run`] over a source of the caller's; tests bring one that says what they need.
@@ -247,11 +250,12 @@ pub async fn run(
 pub async fn run_with(
     listener: TcpListener,
     settings: Settings,
+    link: Option<&str>,
     clock: Clock,
     source: Option<Box<dyn Source>>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let app = App::new(settings, clock)?;
+    let app = App::new(settings, link, clock)?;
     let service = router::service(Arc::clone(&app));
     if let Some(source) = source {
         let ticker = Ticker::new(Arc::clone(&app), source);

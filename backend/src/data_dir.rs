@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -49,7 +50,7 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
         .create(true)
         .truncate(false)
         .write(true)
-        .open(path.join("lock"))
+        .open(path.join(LOCK))
     {
         Ok(lock) => lock,
         Err(source) => return Err(DataDirError::Write { path, source }),
@@ -59,6 +60,46 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(DataDirError::Write { path, source }),
     }
+}
+
+/// The file that is locked while a process holds the folder.
+const LOCK: &str = "lock";
+/// Where the holder says at which address it serves.
+const ADDRESS: &str = "address";
+
+/// Whether a process holds the folder.
+///
+/// # Errors
+/// It is not there, or may not be looked at.
+pub fn is_held(path: &Path) -> io::Result<bool> {
+    match File::options().write(true).open(path.join(LOCK)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::metadata(path).map(|_there| false)
+        }
+        lock => match lock?.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
+    }
+}
+
+/// Says in the folder where its holder serves, for commands that are run beside it.
+///
+/// # Errors
+/// The disk refuses.
+pub fn say_address(path: &Path, address: SocketAddr) -> io::Result<()> {
+    replace_file(&path.join(ADDRESS), address.to_string().as_bytes())
+}
+
+/// Where the folder's holder serves, where it says so.
+#[must_use]
+pub fn said_address(path: &Path) -> Option<SocketAddr> {
+    fs::read_to_string(path.join(ADDRESS))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Makes a folder and those above it that are missing, so that they are there after a power cut:

@@ -7,6 +7,8 @@ use std::{
 
 use pulseboard::{
     clock::Clock,
+    data_dir,
+    http::access::{link, secret::new_secret},
     serve,
     settings::{self, DataDir, Launch, LogFormat, Settings},
 };
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Ok(Launch::CheckConfig(settings)) => {
             checked(&settings).unwrap_or_else(|| say("settings are valid\n"))
         }
+        Ok(Launch::AdminLink(settings)) => admin_link(&settings),
         Ok(Launch::Text(text)) => say(&text),
         Err(error) => refuse(&error.to_string()),
     }
@@ -45,11 +48,50 @@ fn refuse(why: &str) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
+/// Leaves a link in the folder of the server that runs with these settings.
+fn admin_link(settings: &Settings) -> ExitCode {
+    let DataDir::Path(folder) = &settings.data_dir else {
+        return refuse(
+            "DATA_DIR=memory keeps nothing on disk, so there is no place where a running server could find another admin link; use the one that its start printed (good for ten minutes), restart it, or give it a token in AUTH_TOKENS",
+        );
+    };
+    let held = match data_dir::is_held(folder) {
+        Ok(held) => held,
+        Err(error) => {
+            return refuse(&format!(
+                "DATA_DIR={}: {error}; name the folder of the running server, as its user or root",
+                folder.display()
+            ));
+        }
+    };
+    match link::leave(folder, Clock::system().now_ms()) {
+        Ok(secret) => {
+            if !held {
+                drop(writeln!(
+                    std::io::stderr(),
+                    "pulseboard: no server runs on DATA_DIR={} now; the link works once one does",
+                    folder.display()
+                ));
+            }
+            let address = data_dir::said_address(folder).filter(|_| held);
+            let url = link::url(address.unwrap_or(settings.bind_addr), &secret);
+            say(&format!("{url}\n"))
+        }
+        Err(error) => refuse(&format!(
+            "DATA_DIR={}: the link cannot be left there: {error}; run this as the server's user or root",
+            folder.display()
+        )),
+    }
+}
+
 fn start(mut settings: Settings) -> ExitCode {
     start_logging(settings.log_format);
+    for warning in settings::warnings(&settings) {
+        tracing::warn!("{warning}");
+    }
     let _folder = match &settings.data_dir {
         DataDir::Memory => None,
-        DataDir::Path(path) => match pulseboard::data_dir::open(path) {
+        DataDir::Path(path) => match data_dir::open(path) {
             Ok(folder) => Some(folder),
             Err(error) => return refuse(&error.to_string()),
         },
@@ -86,15 +128,25 @@ async fn serve_until_signal(settings: Settings) -> ExitCode {
         bind_addr: address,
         ..settings
     };
+    let secret = match new_secret() {
+        Ok(secret) => secret,
+        Err(error) => return refuse(&format!("the system gives no random numbers: {error}")),
+    };
+    if let DataDir::Path(folder) = &settings.data_dir
+        && let Err(error) = data_dir::say_address(folder, address)
+    {
+        return refuse(&format!("DATA_DIR={}: {error}", folder.display()));
+    }
     drop(writeln!(
         std::io::stdout(),
-        "Pulseboard is at http://{address}/"
+        "Pulseboard is at http://{address}/\nTo be admin, open once, within ten minutes: {}",
+        link::url(address, &secret)
     ));
     tracing::info!(server.address = %address, source = ?settings.metric_source, "listening on {address}");
 
     let stop = CancellationToken::new();
     tokio::spawn(watch_signals(signals, stop.clone()));
-    match pulseboard::run(listener, settings, Clock::system(), stop).await {
+    match pulseboard::run(listener, settings, Some(&secret), Clock::system(), stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the server could not run");

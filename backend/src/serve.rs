@@ -40,6 +40,7 @@ use self::places::{Full, Place, Places};
 use crate::{
     app::App,
     error::AppError,
+    http::access::peer::{Arrival, Peer},
     stream::{
         open::alone,
         takeover::{Taken, Takeover, encode_head},
@@ -121,7 +122,7 @@ pub fn fit_open_files(wanted: usize) -> usize {
 /// Accepts until the server stops; every connection is a task of `app.tasks`.
 pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Service) {
     let service = Arc::new(service);
-    let local = listener.local_addr().unwrap_or(app.settings.bind_addr);
+    let bound = listener.local_addr().unwrap_or(app.settings.bind_addr);
     let places = Places::new(
         app.registry.max() + HTTP_CONNECTIONS_MAX,
         app.settings.max_connections_per_address,
@@ -158,6 +159,8 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
             }
         };
         let (connection_app, service) = (Arc::clone(&app), Arc::clone(&service));
+        // Where we listen on several addresses, the one that they came to.
+        let local = stream.local_addr().unwrap_or(bound);
         let connection = async move {
             serve_connection(connection_app, stream, local, remote, &service, place).await;
         };
@@ -222,6 +225,7 @@ async fn serve_connection(
         flushed: Arc::clone(&flushed),
     });
     let takeover = Takeover::default();
+    let peer = Arc::new(Peer::new(remote, local));
     let handler = service.hyper_handler(
         local.into(),
         remote.into(),
@@ -235,6 +239,11 @@ async fn serve_connection(
         move |mut request: hyper::Request<Incoming>| {
             let takeover = takeover.clone();
             request.extensions_mut().insert(takeover.clone());
+            let arrival = Arrival {
+                peer: Arc::clone(&peer),
+                absolute: request.uri().authority().is_some(),
+            };
+            request.extensions_mut().insert(arrival);
             let answer = handler.call(request);
             Box::pin(async move {
                 let Ok(response) = answer.await else {

@@ -13,6 +13,7 @@
 mod cli;
 mod file;
 mod parse;
+mod warnings;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,10 @@ use std::{
 
 use pulseboard_shared::Role;
 
-pub use self::parse::{normalise_origin, room_name_is_valid, tenant_is_valid};
+pub use self::{
+    parse::{normalise_origin, room_name_is_valid, tenant_is_valid},
+    warnings::warnings,
+};
 
 /// Makes [`Settings`], its defaults and the table out of one list. The doc comment of an entry is
 /// also its help text, so it is one plain sentence without markup.
@@ -151,7 +155,8 @@ settings! {
         parse: parse::origins,
         accepts: "same-origin, *, or origins such as https://board.example.org:8443 with commas between",
     }
-    /// Role of a caller without a token; auto is admin on a loopback address, else viewer.
+    /// Role of a caller without a token; auto is operator for who comes directly to a loopback
+    /// address, else viewer.
     anonymous_role: Option<Role> {
         env: "ANONYMOUS_ROLE",
         flag: Some("anonymous-role"),
@@ -159,7 +164,8 @@ settings! {
         default: "auto",
         form: Form::Single,
         parse: parse::anonymous_role,
-        accepts: "none, viewer, writer, operator, admin or auto",
+        accepts: "auto, none, viewer, writer or operator; nobody is admin without a token or an \
+            admin link, which the start and pulseboard admin-link print",
     }
     /// Tokens and what they allow, each token=role or token=role@tenant.
     tokens: Vec<Token> {
@@ -539,6 +545,8 @@ pub enum Launch {
     Run(Settings),
     /// `check-config`: these are fine; say so and end.
     CheckConfig(Settings),
+    /// `admin-link`: make one for the server that runs with these.
+    AdminLink(Settings),
     /// `--help` or `--version`: print this as it is and end with code 0.
     Text(String),
 }
@@ -684,10 +692,10 @@ pub fn load(
             spec.set(&mut settings, text.trim(), origin)?;
         }
     }
-    Ok(if line.check_only {
-        Launch::CheckConfig(settings)
-    } else {
-        Launch::Run(settings)
+    Ok(match line.task {
+        cli::Task::Run => Launch::Run(settings),
+        cli::Task::CheckConfig => Launch::CheckConfig(settings),
+        cli::Task::AdminLink => Launch::AdminLink(settings),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
@@ -90,12 +90,16 @@ fn a_folder_that_cannot_be_had_is_one_line_and_exit_code_2() {
 struct Running {
     child: Child,
     first_line: String,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 fn start() -> Running {
+    start_on("memory")
+}
+
+fn start_on(data_dir: &str) -> Running {
     let mut child = pulseboard()
-        .args(["--bind", "127.0.0.1:0", "--data-dir", "memory"])
+        .args(["--bind", "127.0.0.1:0", "--data-dir", data_dir])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -106,7 +110,7 @@ fn start() -> Running {
     Running {
         child,
         first_line,
-        _stdout: stdout,
+        stdout,
     }
 }
 
@@ -129,6 +133,90 @@ fn it_prints_its_address_and_stops_in_order_when_asked() {
             running.child.wait().expect("ends").code(),
             Some(0),
             "{signal}"
+        );
+    }
+}
+
+/// What `admin-link` prints for this folder, and how it ends.
+fn admin_link(data_dir: &str) -> Output {
+    pulseboard()
+        .args(["admin-link", "--data-dir", data_dir])
+        .output()
+        .expect("runs")
+}
+
+/// The status that a server answers when it is shown the secret of this link.
+fn log_in_with(url: &str) -> String {
+    let (address, secret) = url
+        .strip_prefix("http://")
+        .and_then(|url| url.trim().split_once("/#admin="))
+        .expect("a link");
+    let body = format!("{{\"admin_link\":\"{secret}\"}}");
+    let mut stream = std::net::TcpStream::connect(address).expect("connected");
+    let request = format!(
+        "POST /api/login HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn links_of_the_start_and_of_the_command_make_an_admin() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data_dir = folder.path().join("data");
+    let data_dir = data_dir.to_str().expect("text");
+    let mut running = start_on(data_dir);
+    let mut second_line = String::new();
+    running
+        .stdout
+        .read_line(&mut second_line)
+        .expect("a second line");
+    let link = second_line
+        .split_once("http://")
+        .map(|(_, rest)| format!("http://{rest}"))
+        .expect("a link");
+    assert!(log_in_with(&link).contains(" 200 "));
+    assert!(log_in_with(&link).contains(" 401 "));
+
+    let made = admin_link(data_dir);
+    assert!(made.status.success(), "{made:?}");
+    // The port is the one that the server found, and nothing warns.
+    assert!(made.stderr.is_empty(), "{made:?}");
+    let link = String::from_utf8(made.stdout).expect("text");
+    assert!(log_in_with(&link).contains(" 200 "), "{link}");
+    assert!(log_in_with(&link).contains(" 401 "));
+    running.child.kill().expect("killed");
+    running.child.wait().expect("ends");
+
+    let nobody = admin_link(data_dir);
+    assert!(nobody.status.success());
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("no server runs"));
+}
+
+#[test]
+fn admin_link_says_why_there_can_be_none() {
+    assert_refused(&admin_link("memory"), &["DATA_DIR=memory", "start"]);
+    assert_refused(
+        &admin_link("/nonexistent/folder"),
+        &["DATA_DIR=/nonexistent"],
+    );
+}
+
+#[test]
+fn nobody_in_particular_can_be_made_admin() {
+    for arguments in [["--anonymous-role", "admin"], ["--anonymous-role", "boss"]] {
+        let output = pulseboard().args(arguments).output().expect("runs");
+        assert_refused(
+            &output,
+            &[
+                "ANONYMOUS_ROLE",
+                arguments[1],
+                "auto, none, viewer, writer or operator",
+                "admin-link",
+            ],
         );
     }
 }

@@ -37,6 +37,32 @@ pub fn hash() -> String {
     window().location().hash().unwrap_or_default()
 }
 
+/// What the address of an admin link has behind its `#`, before the secret.
+const ADMIN_LINK: &str = "#admin=";
+
+/// Whether the part behind `#` is an admin link's.
+#[must_use]
+pub fn is_admin_link(hash: &str) -> bool {
+    hash.starts_with(ADMIN_LINK)
+}
+
+/// The secret of the admin link that this page was opened with. It is taken out of the address,
+/// so that neither the history nor whoever looks at the screen has it.
+#[must_use]
+pub fn take_admin_link() -> Option<String> {
+    let hash = hash();
+    let secret = hash.strip_prefix(ADMIN_LINK)?;
+    if let Ok(history) = window().history() {
+        // Fails only where the browser forbids it: the link works once in any case.
+        drop(history.replace_state_with_url(
+            &wasm_bindgen::JsValue::NULL,
+            "",
+            Some(&with_hash("")),
+        ));
+    }
+    (!secret.is_empty()).then(|| secret.to_owned())
+}
+
 /// The value called `name` in a query such as `a=1&b=2`; `None` where there is none, or nothing
 /// in it.
 #[must_use]

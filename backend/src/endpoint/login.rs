@@ -1,5 +1,7 @@
 //! `POST /api/login`, `POST /api/logout` and `GET /api/session`: sessions of browsers.
 
+use std::sync::Arc;
+
 use pulseboard_shared::{FieldError, Role};
 use salvo::{
     Depot, Request, Response, handler,
@@ -37,7 +39,7 @@ struct SessionInfo {
     login_needed: bool,
 }
 
-/// Opens a session for a token, and ends the one that the browser had.
+/// Opens a session for a token or an admin link, and ends the one that the browser had.
 #[handler]
 pub async fn login(
     request: &mut Request,
@@ -46,22 +48,29 @@ pub async fn login(
 ) -> Result<Json<LoggedIn>, AppError> {
     let app = App::of(depot)?;
     let body: Value = read_json(&app, request).await?;
-    let Some(token) = body
-        .get("token")
-        .and_then(Value::as_str)
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
-    else {
-        return Err(
-            AppError::bad_request("the body is to be {\"token\":\"…\"}").with_errors(vec![
-                FieldError {
-                    pointer: "/token".to_owned(),
-                    detail: "needed: a text, the token".to_owned(),
-                },
-            ]),
-        );
+    let text = |name| {
+        let text = body.get(name)?.as_str()?.trim();
+        (!text.is_empty()).then_some(text)
     };
-    let opened = app.access.login(token, access::client_address(request))?;
+    let address = access::client_address(request);
+    let opened = match (text("token"), text("admin_link")) {
+        (Some(token), _) => app.access.login(token, address)?,
+        (None, Some(link)) => {
+            let (access, link) = (Arc::clone(&app.access), link.to_owned());
+            tokio::task::spawn_blocking(move || access.login_with_link(&link, address))
+                .await
+                .map_err(|_panicked| AppError::internal())??
+        }
+        (None, None) => {
+            let error = FieldError {
+                pointer: "/token".to_owned(),
+                detail: "needed: a text, the token; or /admin_link, what follows #admin= in an admin link"
+                    .to_owned(),
+            };
+            return Err(AppError::bad_request("the body is to be {\"token\":\"…\"}")
+                .with_errors(vec![error]));
+        }
+    };
     // Its sockets have the old role.
     app.access.logout(request.headers());
     set_cookie(
@@ -91,14 +100,8 @@ pub async fn logout(
 
 /// Says who the caller is; open to all, so that the page knows whether to show its login.
 #[handler]
-pub async fn get_session(
-    request: &mut Request,
-    depot: &mut Depot,
-) -> Result<Json<SessionInfo>, AppError> {
-    let caller = match access::caller(depot) {
-        Ok(caller) => caller.clone(),
-        Err(_) => App::of(depot)?.access.anonymous(request.headers()),
-    };
+pub async fn get_session(depot: &mut Depot) -> Result<Json<SessionInfo>, AppError> {
+    let caller = access::caller_or_nobody(depot)?.clone();
     Ok(Json(SessionInfo {
         role: caller.role,
         tenant: caller.tenant,

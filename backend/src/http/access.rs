@@ -5,7 +5,8 @@
 //! | a token | `Authorization` (`Bearer`, `Token`, or `Basic` with it as password) | it is withdrawn | [`token`] |
 //! | a session cookie | `Cookie`, from `POST /api/login` | logout, 12 h, its token's end | [`session`] |
 //! | a ticket | `?ticket=` of a stream, from `POST /api/tickets` | first use, 30 s | [`ticket`] |
-//! | nothing | – | – | `ANONYMOUS_ROLE` |
+//! | an admin link | `POST /api/login`, for a session | first use, 10 min | [`link`] |
+//! | nothing | – | – | `ANONYMOUS_ROLE`, for [`direct`] callers |
 //!
 //! The first of these that a request has is what counts. Rights are checked where something is
 //! done, by the `require_…` functions; a stream also ends when the credential it was opened with
@@ -13,13 +14,22 @@
 //! none is logged.
 
 pub mod caller;
+pub mod direct;
 pub mod guard;
+pub mod link;
+pub mod peer;
 pub mod secret;
 pub mod session;
 pub mod ticket;
 pub mod token;
 
-use std::{borrow::Cow, io, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use parking_lot::Mutex;
@@ -31,12 +41,15 @@ use salvo::{
 use serde::Serialize;
 
 pub use self::caller::{
-    Caller, Credential, caller, client_address, require_administer, require_operate, require_read,
-    require_write,
+    Caller, Credential, caller, caller_or_nobody, client_address, require_administer,
+    require_operate, require_read, require_write,
 };
 use self::{
-    caller::{Identity, anonymous_role},
+    caller::{Identity, Nobody},
+    direct::is_direct,
     guard::{Blocked, Guard},
+    link::Links,
+    peer::Arrival,
     secret::{Digest, new_secret},
     session::{SESSIONS_MAX, Sessions},
     ticket::{PER_ADDRESS_MAX, TICKETS_MAX, Tickets},
@@ -57,10 +70,11 @@ pub const COOKIE: &str = "pulseboard_session";
 /// Tokens, sessions and tickets, and the streams that end with them.
 #[derive(Debug)]
 pub struct Access {
-    /// As in the settings; `None` for the rule of [`caller()`].
+    /// As in the settings; `None` for the rule of [`Self::anonymous`].
     anonymous: Option<Role>,
-    /// Whether the server listens where only this machine can reach it.
-    loopback: bool,
+    /// Where the server listens.
+    bound: SocketAddr,
+    links: Links,
     tokens: Tokens,
     /// Leaf locks; held for a look-up or a change, never together.
     sessions: Mutex<Sessions>,
@@ -99,12 +113,13 @@ pub struct TokenInfo {
 
 impl Access {
     /// Takes the tokens out of the settings, where their secrets are no longer needed, and adds
-    /// what `folder` holds.
+    /// what `folder` holds. `link`: the secret of the admin link that the start prints.
     ///
     /// # Errors
     /// The stored tokens are there and cannot be read.
     pub fn new(
         settings: &mut Settings,
+        link: Option<&str>,
         folder: Option<&Path>,
         registry: Arc<Registry>,
         clock: Clock,
@@ -113,7 +128,8 @@ impl Access {
         let from_settings = std::mem::take(&mut settings.tokens);
         Ok(Self {
             anonymous: settings.anonymous_role,
-            loopback: settings.bind_addr.ip().is_loopback(),
+            bound: settings.bind_addr,
+            links: Links::new(link, folder, clock.now_ms()),
             tokens: Tokens::load(from_settings, folder)?,
             sessions: Mutex::new(Sessions::new(SESSIONS_MAX)),
             tickets: Mutex::new(Tickets::new(TICKETS_MAX, PER_ADDRESS_MAX)),
@@ -135,8 +151,13 @@ impl Access {
         verdict: &Verdict,
     ) -> Result<(), AppError> {
         let caller = self.find_caller(request, verdict)?;
-        if let Ok(caller) = &caller {
-            request.extensions_mut().insert(caller.credential);
+        match &caller {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller.credential);
+            }
+            Err(_) => {
+                depot.insert_typed(Nobody(self.anonymous(request, verdict)));
+            }
         }
         depot.insert_typed(Identity(caller));
         Ok(())
@@ -164,14 +185,27 @@ impl Access {
             refuse_forgery(request, verdict)?;
             return Ok(Ok(caller));
         }
-        Ok(Ok(self.anonymous(headers)))
+        Ok(Ok(self.anonymous(request, verdict)))
     }
 
-    /// Who somebody is that shows nothing.
-    #[must_use]
-    pub fn anonymous(&self, headers: &HeaderMap) -> Caller {
+    /// Who somebody is that shows nothing: never an admin, whatever is set.
+    fn anonymous(&self, request: &Request, verdict: &Verdict) -> Caller {
+        let role = match self.anonymous {
+            Some(Role::Admin) => Role::Operator,
+            Some(role) => role,
+            None => {
+                let direct = is_direct(
+                    self.bound,
+                    request.extensions().get::<Arrival>(),
+                    request.version(),
+                    request.headers(),
+                    verdict,
+                );
+                if direct { Role::Operator } else { Role::Viewer }
+            }
+        };
         Caller {
-            role: anonymous_role(self.anonymous, self.loopback, headers),
+            role,
             tenant: None,
             known: false,
             credential: Credential::default(),
@@ -233,7 +267,7 @@ impl Access {
             tenant: session.grant.tenant.clone(),
             known: true,
             credential: Credential {
-                token: Some(session.token),
+                token: session.token,
                 session: Some(session.id),
             },
         })
@@ -281,28 +315,53 @@ impl Access {
             tracing::info!(client.address = %address, "login from {address} with a token that is not known");
             return Err(AppError::unauthorized("this token is not known here"));
         };
-        let cookie = made(new_secret())?;
-        let gone =
-            self.sessions
-                .lock()
-                .open(Digest::of(&cookie), entry.id, entry.grant.clone(), now_ms);
-        if let Some(gone) = gone {
-            self.telemetry.count_limit(Limit::Sessions);
-            self.end_streams("session ended for newer ones", |credential| {
-                credential.session == Some(gone)
-            });
-        }
+        let login = self.open_session(Some(entry.id), entry.grant)?;
         // Withdrawn since it was looked up: whoever withdrew may have looked for sessions before
         // this one was there.
         if self.tokens.get(entry.id).is_none() {
             self.sessions.lock().remove_of(entry.id);
             return Err(AppError::unauthorized("this token is not known here"));
         }
-        tracing::info!(client.address = %address, token.id = %entry.id, "login from {address} as {}", entry.grant.role);
-        Ok(Login {
-            secret: cookie,
-            grant: entry.grant,
-        })
+        tracing::info!(client.address = %address, token.id = %entry.id, "login from {address} as {}", login.grant.role);
+        Ok(login)
+    }
+
+    /// Opens an admin's session with a link that the start or `pulseboard admin-link` printed. May
+    /// wait for the disk. A link is 256 random bits, so showing a wrong one is no guess.
+    ///
+    /// # Errors
+    /// 401 for one that is none, or was used, or is too old.
+    pub fn login_with_link(&self, secret: &str, address: IpAddr) -> Result<Login, AppError> {
+        if !self.links.redeem(secret, self.clock.now_ms()) {
+            tracing::warn!(client.address = %address, "login from {address} with an admin link that does not work");
+            return Err(AppError::unauthorized(
+                "this admin link is not known, was used, or is older than ten minutes; `pulseboard admin-link` prints another",
+            ));
+        }
+        let grant = Grant {
+            role: Role::Admin,
+            tenant: None,
+        };
+        let login = self.open_session(None, grant)?;
+        tracing::info!(client.address = %address, "login from {address} as admin with an admin link");
+        Ok(login)
+    }
+
+    fn open_session(&self, token: Option<TokenId>, grant: Grant) -> Result<Login, AppError> {
+        let secret = made(new_secret())?;
+        let gone = self.sessions.lock().open(
+            Digest::of(&secret),
+            token,
+            grant.clone(),
+            self.clock.now_ms(),
+        );
+        if let Some(gone) = gone {
+            self.telemetry.count_limit(Limit::Sessions);
+            self.end_streams("session ended for newer ones", |credential| {
+                credential.session == Some(gone)
+            });
+        }
+        Ok(Login { secret, grant })
     }
 
     /// Ends the session of this request's cookie, if it has one, and its streams.

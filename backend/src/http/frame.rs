@@ -89,6 +89,11 @@ impl Frame {
             AppError::bad_request("a request of HTTP/1.1 has one Host header").render(response);
             return ctrl.skip_rest();
         }
+        if !target_is_ours(request) {
+            AppError::bad_request("the target names another host than the Host header")
+                .render(response);
+            return ctrl.skip_rest();
+        }
         if request.method() == Method::OPTIONS
             && request
                 .headers()
@@ -118,6 +123,19 @@ impl Frame {
         }
         ctrl.call_next(request, depot, response).await;
     }
+}
+
+/// A target may be a whole URL, whose host then counts and not the header (RFC 9112 §3.2.2); only
+/// where both say the same is there nothing to be mistaken about.
+fn target_is_ours(request: &Request) -> bool {
+    let Some(authority) = request.uri().authority() else {
+        return true;
+    };
+    let host = request.headers().get(header::HOST);
+    host.is_none_or(|host| {
+        host.as_bytes()
+            .eq_ignore_ascii_case(authority.as_str().as_bytes())
+    })
 }
 
 /// Whether a request can have been refused before its body was read.

@@ -23,9 +23,14 @@ pub enum Verdict {
 /// Judges a request by its headers. Origins are compared whole: scheme, host and port.
 #[must_use]
 pub fn judge(headers: &HeaderMap, allowed: &Origins) -> Verdict {
-    let Some(origin) = headers.get(header::ORIGIN) else {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else {
         return Verdict::Same;
     };
+    // No browser sends two, and nobody can say which of them counts.
+    if origins.next().is_some() {
+        return Verdict::Foreign;
+    }
     if is_own(headers, origin) {
         return Verdict::Same;
     }

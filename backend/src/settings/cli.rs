@@ -13,6 +13,7 @@ pub(super) const CONFIG_FLAG: &str = "config";
 pub(super) const CONFIG_ENV: &str = "CONFIG_FILE";
 
 const CHECK_CONFIG: &str = "check-config";
+const ADMIN_LINK: &str = "admin-link";
 
 /// What the command line turned out to be.
 #[derive(Debug)]
@@ -30,8 +31,19 @@ pub(super) struct Line {
     pub(super) config: Option<PathBuf>,
     /// Flags that were given, by name without dashes, to their texts.
     pub(super) flags: BTreeMap<&'static str, String>,
-    /// `check-config` was asked for.
-    pub(super) check_only: bool,
+    /// What is to be done with them.
+    pub(super) task: Task,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Task {
+    /// To serve.
+    Run,
+    /// `check-config`.
+    CheckConfig,
+    /// `admin-link`.
+    AdminLink,
 }
 
 /// Reads `args`, which begin with the program's name. A flag given twice: the last one holds, so
@@ -50,20 +62,21 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Parsed, Setti
     };
     // Flags may stand before or behind the subcommand, whose matches then have them all.
     let matches = match matches.subcommand() {
-        Some((CHECK_CONFIG, inner)) => (inner, true),
-        _ => (&matches, false),
+        Some((CHECK_CONFIG, inner)) => (inner, Task::CheckConfig),
+        Some((ADMIN_LINK, inner)) => (inner, Task::AdminLink),
+        _ => (&matches, Task::Run),
     };
     Ok(Parsed::Line(line(matches.0, matches.1)))
 }
 
-fn line(matches: &ArgMatches, check_only: bool) -> Line {
+fn line(matches: &ArgMatches, task: Task) -> Line {
     Line {
         config: matches.get_one::<PathBuf>(CONFIG_FLAG).cloned(),
         flags: table()
             .filter_map(|spec| spec.flag)
             .filter_map(|flag| Some((flag, matches.get_one::<String>(flag)?.clone())))
             .collect(),
-        check_only,
+        task,
     }
 }
 
@@ -86,6 +99,9 @@ fn command() -> Command {
             Command::new(CHECK_CONFIG)
                 .about("Checks the settings and the file, and ends without starting"),
         )
+        .subcommand(Command::new(ADMIN_LINK).about(
+            "Prints a link that makes a browser admin of the server that runs on this DATA_DIR, once, within ten minutes",
+        ))
         .arg(config)
         .args(table().filter_map(|spec| Some(flag(spec, spec.flag?))))
 }

@@ -200,10 +200,11 @@ pub fn normalise_origin(text: &str) -> Option<String> {
     })
 }
 
-/// A role's name, or `auto` for the default rule.
+/// A role's name, or `auto` for the default rule. `admin` is none that nobody in particular has.
 pub(super) fn anonymous_role(text: &str) -> Parsed<Option<Role>> {
     match text {
         "auto" => Ok(None),
+        "admin" => Err(Rejected::Value),
         name => name.parse().ok().map(Some).ok_or(Rejected::Value),
     }
 }

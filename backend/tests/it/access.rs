@@ -175,32 +175,6 @@ async fn sockets_ask_for_the_same() {
 }
 
 #[tokio::test]
-async fn whoever_comes_through_a_proxy_is_no_admin_by_default() {
-    let server = TestServer::start().await;
-    let role = async |name: &'static str, value: &str| {
-        let answer = server
-            .request(Method::GET, "/api/session")
-            .header(name, value)
-            .send()
-            .await
-            .expect("an answer");
-        let session: serde_json::Value = answer.json().await.expect("JSON");
-        assert_eq!(session["anonymous"], true);
-        session["role"].clone()
-    };
-    assert_eq!(role("accept", "*/*").await, "admin");
-    for (name, value) in [
-        ("x-forwarded-for", "192.0.2.1"),
-        ("x-forwarded-proto", "https"),
-        ("forwarded", "for=192.0.2.1"),
-        ("host", "rebound.test"),
-    ] {
-        assert_eq!(role(name, value).await, "viewer", "{name}: {value}");
-    }
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn who_guesses_tokens_has_to_wait_and_who_has_one_does_not() {
     let server = TestServer::start_with(with_tokens).await;
     let guess = async || {

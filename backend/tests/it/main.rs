@@ -7,6 +7,7 @@ mod alerts;
 mod chat;
 mod conformance;
 mod cuts;
+mod direct;
 mod docs;
 mod health;
 mod hostile;

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use pulseboard_shared::Role;
 use reqwest::Method;
 
-use crate::support::{PATIENCE, TestServer, problem, raw::Raw};
+use crate::{
+    access::{bearer, with_tokens},
+    support::{PATIENCE, TestServer, problem, raw::Raw},
+};
 
 /// Doors that are read, by an address of each that answers 200.
 const READ: [&str; 13] = [
@@ -36,16 +40,17 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn head_is_get_without_a_body() {
-    let mut server = TestServer::start().await;
+    let mut server = TestServer::start_with(|settings| {
+        with_tokens(settings);
+        settings.anonymous_role = Some(Role::Viewer);
+    })
+    .await;
     server.tick(1.0).await;
+    let admin = bearer(Role::Admin);
     for path in READ {
-        let get = server.get(path).await;
+        let get = server.send_as(&admin, Method::GET, path, None).await;
         assert_eq!(get.status(), 200, "{path}");
-        let head = server
-            .request(Method::HEAD, path)
-            .send()
-            .await
-            .expect("an answer");
+        let head = server.send_as(&admin, Method::HEAD, path, None).await;
         assert_eq!(head.status(), 200, "HEAD {path}");
         for name in [
             "content-type",

@@ -375,8 +375,13 @@ async fn a_member_that_comes_back_resumes_behind_what_it_saw() {
 
 #[tokio::test]
 async fn rooms_of_one_client_are_bounded() {
-    let server = TestServer::start_with(|settings| settings.max_rooms_per_client = 3).await;
-    let mut client = enter(&server).await; // in dashboard and, as an admin, in operations
+    let server = TestServer::start_with(|settings| {
+        with_roles(settings);
+        settings.anonymous_role = Some(Role::Viewer);
+        settings.max_rooms_per_client = 3;
+    })
+    .await;
+    let mut client = enter_as(&server, "admin").await; // in dashboard and in operations
     join(&mut client, "one").await;
     client
         .send(r#"{"action":"subscribe","channel":"two"}"#)

@@ -32,6 +32,9 @@ const TASKS_GIVEN_UP: Duration = Duration::from_secs(6);
 /// 2026-11-20T20:00:00Z, a whole second.
 pub(crate) const START_MS: i64 = 1_795_204_800_000;
 
+/// The secret of the link that a start prints.
+pub(crate) const ADMIN_LINK: &str = "the-secret-of-the-link-that-the-start-printed";
+
 /// A server in this process. Ends with the test; [`Self::stop`] asserts that it ends well.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -97,6 +100,7 @@ impl TestServer {
         let running = tokio::spawn(pulseboard::run_with(
             listener,
             settings,
+            Some(ADMIN_LINK),
             clock.clone(),
             Some(source),
             stop.clone(),

@@ -8,13 +8,17 @@ use yewdux::prelude::use_dispatch;
 use super::use_effect_with;
 use crate::{
     platform,
-    stores::view::{Page, ViewStore},
+    stores::{
+        session::SessionStore,
+        view::{Page, ViewStore},
+    },
 };
 
 /// Keeps [`ViewStore::page`] as the address says.
 #[hook]
 pub fn use_page() {
     let dispatch = use_dispatch::<ViewStore>();
+    let session = use_dispatch::<SessionStore>();
     use_effect_with((), move |()| {
         let read = move || {
             let hash = platform::hash();
@@ -25,7 +29,13 @@ pub fn use_page() {
             });
         };
         read();
-        let listener = EventListener::new(&window(), "hashchange", move |_| read());
+        let listener = EventListener::new(&window(), "hashchange", move |_| {
+            if platform::is_admin_link(&platform::hash()) {
+                // Pasted into an open tab: whoever asks for the session takes it.
+                session.reduce_mut(SessionStore::doubt);
+            }
+            read();
+        });
         move || drop(listener)
     });
 }

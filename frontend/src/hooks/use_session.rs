@@ -6,7 +6,8 @@ use yewdux::prelude::use_dispatch;
 
 use super::{use_effect_with, use_selector};
 use crate::{
-    net::{config::Endpoint, fetch},
+    net::{config::Endpoint, fetch, json::quote},
+    platform,
     stores::session::{Session, SessionStore},
 };
 
@@ -17,7 +18,18 @@ pub fn use_session(endpoint: &Endpoint) {
     let doubts = *use_selector(SessionStore::doubts);
     use_effect_with((endpoint.clone(), doubts), move |(endpoint, _)| {
         let endpoint = endpoint.clone();
+        // A tab that came with an admin link: the cookie for it is there before anything is asked.
+        let link = platform::take_admin_link();
         spawn_local(async move {
+            if let Some(link) = link {
+                let body = format!("{{\"admin_link\":{}}}", quote(&link));
+                if fetch::call(&endpoint, "/api/login", Some(&body))
+                    .await
+                    .is_err()
+                {
+                    dispatch.reduce_mut(SessionStore::refuse_link);
+                }
+            }
             let answer = fetch::call(&endpoint, "/api/session", None).await;
             let session = answer.ok().and_then(|text| Session::read(&text));
             let Some(session) = session else {

@@ -49,6 +49,8 @@ pub struct SessionStore {
     leaving: bool,
     /// The reader asked for the login.
     asked: bool,
+    /// The page came with an admin link that does not work.
+    link_refused: bool,
     /// The page was logged in and is no longer, without having asked for that.
     thrown_out: bool,
 }
@@ -63,6 +65,7 @@ impl SessionStore {
             self.thrown_out = !before.anonymous && session.anonymous;
         }
         if !session.anonymous {
+            self.link_refused = false;
             self.asked = false;
             self.thrown_out = false;
         }
@@ -91,8 +94,15 @@ impl SessionStore {
         self.doubt();
     }
 
+    /// The page came with an admin link that the server did not take.
+    pub const fn refuse_link(&mut self) {
+        self.link_refused = true;
+        self.asked = true;
+    }
+
     /// The reader wants to log in, or no longer.
     pub const fn ask(&mut self, asked: bool) {
+        self.link_refused = false;
         self.asked = asked;
     }
 
@@ -144,7 +154,9 @@ impl SessionStore {
     /// Why the login is shown, for the reader.
     #[must_use]
     pub fn login_reason(&self) -> &'static str {
-        if self.thrown_out {
+        if self.link_refused {
+            "This admin link was used already, or is older than ten minutes; `pulseboard admin-link` on the server prints another."
+        } else if self.thrown_out {
             "You are no longer logged in: the session has ended, or its token was withdrawn."
         } else if self.login_needed() {
             "This dashboard is for those who have a token."
@@ -197,6 +209,19 @@ mod tests {
         learn(Role::Viewer, true);
         assert!(!dispatch.get().is_locked());
         assert!(!dispatch.get().login_reason().contains("no longer"));
+    }
+
+    #[test]
+    fn a_link_that_does_not_work_is_said_until_somebody_is_in() {
+        let mut store = SessionStore::default();
+        store.learn(session(Role::Viewer, true));
+        assert!(!store.login_shown());
+        store.refuse_link();
+        assert!(store.login_shown() && store.login_reason().contains("admin-link"));
+        store.learn(session(Role::Viewer, true));
+        assert!(store.login_shown());
+        store.learn(session(Role::Admin, false));
+        assert!(!store.login_shown() && !store.login_reason().contains("admin-link"));
     }
 
     #[test]

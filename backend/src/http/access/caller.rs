@@ -3,10 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use pulseboard_shared::Role;
-use salvo::{
-    Depot, Request,
-    http::{HeaderMap, header},
-};
+use salvo::{Depot, Request};
 
 use super::{session::SessionId, token::TokenId};
 use crate::error::AppError;
@@ -38,6 +35,10 @@ pub struct Credential {
 #[derive(Clone, Debug)]
 pub(super) struct Identity(pub(super) Result<Caller, AppError>);
 
+/// What the caller would be without what they showed: put into the depot where that is not known.
+#[derive(Clone, Debug)]
+pub(super) struct Nobody(pub(super) Caller);
+
 /// The caller of this request.
 ///
 /// # Errors
@@ -51,6 +52,18 @@ pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
         .0
         .as_ref()
         .map_err(Clone::clone)
+}
+
+/// The caller of this request, taken for somebody without a token where what they showed is not
+/// known; for doors that are open to all.
+///
+/// # Errors
+/// 500 when nobody looked, which the router rules out.
+pub fn caller_or_nobody(depot: &Depot) -> Result<&Caller, AppError> {
+    caller(depot).or_else(|error| match depot.get_typed::<Nobody>() {
+        Ok(nobody) => Ok(&nobody.0),
+        Err(_) => Err(error),
+    })
 }
 
 /// Lets those through who may read and stream.
@@ -99,40 +112,6 @@ fn require(depot: &Depot, may: impl Fn(Role) -> bool, needed: &str) -> Result<()
     }
 }
 
-/// The role of a caller without a token. The loopback default is for direct callers: a proxy's
-/// headers, or a host name that was rebound to this address, make a viewer of them.
-pub(super) fn anonymous_role(set: Option<Role>, loopback: bool, headers: &HeaderMap) -> Role {
-    if let Some(role) = set {
-        return role;
-    }
-    let direct = !headers.contains_key(header::FORWARDED)
-        && !headers
-            .keys()
-            .any(|name| name.as_str().starts_with("x-forwarded-"))
-        && headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .is_some_and(is_loopback_host);
-    if loopback && direct {
-        Role::Admin
-    } else {
-        Role::Viewer
-    }
-}
-
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let name = name.trim_end_matches('.');
-    name.eq_ignore_ascii_case("localhost")
-        || name.to_ascii_lowercase().ends_with(".localhost")
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
 /// The address of the other end of the connection.
 #[must_use]
 pub fn client_address(request: &Request) -> IpAddr {
@@ -140,35 +119,5 @@ pub fn client_address(request: &Request) -> IpAddr {
         salvo::conn::SocketAddr::IPv4(address) => SocketAddr::from(*address).ip(),
         salvo::conn::SocketAddr::IPv6(address) => SocketAddr::from(*address).ip(),
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_that_only_loopback_callers_use() {
-        for host in [
-            "localhost",
-            "LOCALHOST:3000",
-            "127.0.0.1",
-            "127.9.9.9:80",
-            "[::1]:3000",
-            "[::1]",
-            "app.localhost:1",
-        ] {
-            assert!(is_loopback_host(host), "{host}");
-        }
-        for host in [
-            "",
-            "example.org",
-            "127.0.0.1.example.org",
-            "localhost.example.org",
-            "10.0.0.1:3000",
-            "[::2]:1",
-        ] {
-            assert!(!is_loopback_host(host), "{host}");
-        }
     }
 }

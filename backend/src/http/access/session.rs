@@ -21,9 +21,9 @@ pub struct SessionId(u64);
 pub struct Session {
     /// Its name; they grow.
     pub id: SessionId,
-    /// The token it was opened with.
-    pub token: TokenId,
-    /// What that token allows.
+    /// The token it was opened with; `None` for an admin link.
+    pub token: Option<TokenId>,
+    /// What it allows.
     pub grant: Grant,
     expires_ms: i64,
 }
@@ -54,7 +54,7 @@ impl Sessions {
     pub fn open(
         &mut self,
         secret: Digest,
-        token: TokenId,
+        token: Option<TokenId>,
         grant: Grant,
         now_ms: i64,
     ) -> Option<SessionId> {
@@ -105,7 +105,8 @@ impl Sessions {
 
     /// Ends those that were opened with this token.
     pub fn remove_of(&mut self, token: TokenId) {
-        self.by_secret.retain(|_, session| session.token != token);
+        self.by_secret
+            .retain(|_, session| session.token != Some(token));
         self.forget_removed();
     }
 
@@ -128,8 +129,8 @@ impl Sessions {
     #[must_use]
     pub fn counts(&self) -> HashMap<TokenId, usize> {
         let mut counts = HashMap::new();
-        for session in self.by_secret.values() {
-            *counts.entry(session.token).or_default() += 1;
+        for token in self.by_secret.values().filter_map(|session| session.token) {
+            *counts.entry(token).or_default() += 1;
         }
         counts
     }
@@ -151,7 +152,7 @@ mod tests {
             role: Role::Viewer,
             tenant: None,
         };
-        sessions.open(Digest::of(secret), token(secret), grant, now_ms)
+        sessions.open(Digest::of(secret), Some(token(secret)), grant, now_ms)
     }
 
     fn token(secret: &str) -> TokenId {
