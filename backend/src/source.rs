@@ -49,11 +49,11 @@ impl Traffic {
         per_sec(self.errors, self.elapsed)
     }
 
-    /// Mean time to answer, in milliseconds; 0 when nothing was asked.
+    /// Mean time to answer, in milliseconds; NaN when nothing was asked, for then there is none.
     #[must_use]
     pub fn latency_ms_mean(&self) -> f64 {
         if self.requests == 0 {
-            return 0.0;
+            return f64::NAN;
         }
         round(
             self.latency_sum.as_secs_f64() * 1e3 / self.requests as f64,
@@ -72,7 +72,7 @@ pub struct Reading {
     pub memory: f64,
     /// `requests_per_sec`, in steps of 0.1.
     pub requests: f64,
-    /// `avg_latency` in milliseconds, in steps of 0.01; 0 without requests.
+    /// `avg_latency` in milliseconds, in steps of 0.01; NaN without requests.
     pub latency: f64,
     /// Further series, at most [`EXTRAS_MAX`], each name with the same labels once. One that could
     /// not be measured is left out and no 0. The first is always `errors_per_sec`.
@@ -160,11 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traffic_without_time_or_requests_is_zero() {
+    fn traffic_without_time_or_requests_has_no_rate_and_no_latency() {
         let none = Traffic::default();
         assert_eq!(none.requests_per_sec(), 0.0);
         assert_eq!(none.errors_per_sec(), 0.0);
-        assert_eq!(none.latency_ms_mean(), 0.0);
+        assert!(none.latency_ms_mean().is_nan(), "nobody waited");
     }
 
     #[test]

@@ -138,11 +138,24 @@ impl Tick {
             .find(|sample| sample.series == series)
     }
 
-    /// The same as wire types.
+    /// Nobody asked this server for anything since the tick before, so nobody waited either.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.built_in(BuiltIn::Requests) == 0.0 && self.built_in(BuiltIn::Latency).is_nan()
+    }
+
+    /// The same as wire types. Without requests there is no latency, and it counts for nothing; the
+    /// four are numbers all the same, for clients that print them without a look, so it is told as
+    /// 0 beside 0 requests a second.
     pub fn metrics(&self, selection: Option<&Selection>) -> impl Iterator<Item = Metric> {
-        self.samples(selection).map(|sample| Metric {
+        let idle = self.is_idle();
+        self.samples(selection).map(move |sample| Metric {
             name: sample.series.name.to_string(),
-            value: sample.value,
+            value: if idle && sample.series.key == BuiltIn::Latency.name() {
+                0.0
+            } else {
+                sample.value
+            },
             unit: sample.series.unit.to_string(),
             timestamp: Timestamp::from_millis(sample.at_ms),
             labels: sample.series.labels.clone(),

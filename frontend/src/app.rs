@@ -113,7 +113,7 @@ pub fn App() -> Html {
         (Page::Overview, endpoint) => html! {
             <>
                 <MetricCards />
-                <Charts stage={(*stage).clone()} />
+                <Charts stage={(*stage).clone()} endpoint={endpoint.clone()} />
                 <AlertFeed />
                 if let Some(endpoint) = endpoint {
                     <FreshSeries key={identity} endpoint={endpoint.clone()} />

@@ -5,6 +5,7 @@
 //! | [`net`] | protocols as state machines without a clock, settings, diagnosis | natively |
 //! | [`stores`] | what is known: reducers and selectors | natively |
 //! | [`chart`] | geometry (pure), painting, the page's drawing schedule | geometry natively |
+//! | [`words`] | what things are called: one table | |
 //! | [`mod@format`] | numbers and times for people | natively |
 //! | [`hooks`] | sockets, streams, settings, theme: what has to be given back | in a browser |
 //! | [`components`] | what is seen | in a browser |
@@ -25,6 +26,7 @@ pub mod net;
 pub mod panic;
 pub mod platform;
 pub mod stores;
+pub mod words;
 
 /// Mounts the application into the element `app`, in place of the static shell.
 pub fn start() {

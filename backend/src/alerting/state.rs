@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pulseboard_shared::{Alert, AlertState, Labels, Timestamp};
+use pulseboard_shared::{Alert, AlertState, BuiltIn, Labels, Timestamp};
 use uuid::{NoContext, Uuid, timestamp::Timestamp as UuidTimestamp};
 
 use super::{Rule, rule::Watched};
@@ -59,6 +59,10 @@ impl Watch {
     /// Looks at a tick; see [`Self::observe_value`].
     pub fn observe(&mut self, tick: &Tick) -> Option<Alert> {
         match self.rule.watched {
+            // Where nobody asks, nobody waits: a latency that was high is over.
+            Watched::Newest(BuiltIn::Latency) if tick.is_idle() => {
+                self.observe_value(0.0, tick.sampled_ms)
+            }
             Watched::Newest(metric) => self.observe_value(tick.built_in(metric), tick.sampled_ms),
             Watched::ErrorRate => None,
         }
@@ -184,6 +188,25 @@ mod tests {
         observe(&mut watch, 2, 5.0);
         let second = observe(&mut watch, 3, 95.0).map(|alert| alert.incident);
         assert!(first.is_some() && second.is_some() && first != second);
+    }
+
+    #[test]
+    fn a_high_latency_is_over_once_nobody_asks() {
+        let [_, _, latency] = default_rules();
+        let mut watch = Watch::new(latency, Duration::from_secs(10));
+        let mut observe = |second: i64, requests: f64, latency: f64| {
+            watch.observe(&Tick {
+                sampled_ms: second * 1000,
+                sent_ms: second * 1000,
+                series: built_in_series().collect(),
+                values: [0.0, 0.0, requests, latency].into(),
+                pushed: Box::default(),
+            })
+        };
+        assert!(observe(1, 3.0, 120.0).is_some());
+        assert_eq!(observe(2, 3.0, f64::NAN), None, "asked, and not measured");
+        let ended = observe(3, 0.0, f64::NAN).map(|alert| alert.state);
+        assert_eq!(ended, Some(AlertState::Resolved));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use pulseboard_engine::{
-    Selector,
+    DEFAULT_TENANT, Selector, Tenant,
     query::{
         self, Aggregation, Few, LIST_MAX, Limits, ListRequest, QueryError, RangeRequest,
         RangeStream, Rank, Step, TOP_MAX,
@@ -134,9 +134,14 @@ pub async fn get_range(
 ) -> Result<(), AppError> {
     access::require_read(depot)?;
     let app = App::of(depot)?;
-    let tenant = engine_tenant(&app, request, depot)?;
+    let own = own_asked(request)?;
+    let tenant = if own {
+        own_tenant(&app)?
+    } else {
+        engine_tenant(&app, request, depot)?
+    };
     let turn = turn(&app).await?;
-    let asked = read_range(request, app.clock.now_ms())?;
+    let asked = read_range(request, own, app.clock.now_ms())?;
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
     let (head, begun) = oneshot::channel();
     let worker = Arc::clone(&app);
@@ -150,7 +155,7 @@ pub async fn get_range(
             waited: Duration::ZERO,
         };
         let stream = RangeStream::open(&worker.storage.engine, &tenant, &asked);
-        match stream.and_then(|stream| write_range(stream, &mut sending)) {
+        match stream.and_then(|stream| write_range(stream, own, &mut sending)) {
             Ok(Sent::Whole | Sent::Gone) => {}
             Ok(Sent::Stalled) => worker.telemetry.count_limit(Limit::WriteDeadline),
             Err(error) => sending.fail(error),
@@ -232,8 +237,13 @@ impl Sending {
     }
 }
 
-/// Writes the answer as it is read.
-fn write_range(mut stream: RangeStream<'_>, sending: &mut Sending) -> Result<Sent, QueryError> {
+/// Writes the answer as it is read. Of the server's `own`, what others pushed by the same names (it
+/// has labels) is left out.
+fn write_range(
+    mut stream: RangeStream<'_>,
+    own: bool,
+    sending: &mut Sending,
+) -> Result<Sent, QueryError> {
     let head = crate::json_text(stream.head());
     let Some(open) = head.strip_suffix("\"series\":[]}") else {
         tracing::error!("a range's head does not end with its series");
@@ -244,8 +254,12 @@ fn write_range(mut stream: RangeStream<'_>, sending: &mut Sending) -> Result<Sen
     piece.push_str("\"series\":[");
     let mut comma = "";
     while let Some(series) = stream.next() {
+        let series = series?;
+        if own && !series.labels.is_empty() {
+            continue;
+        }
         piece.push_str(comma);
-        piece.push_str(&crate::json_text(&series?));
+        piece.push_str(&crate::json_text(&series));
         comma = ",";
         if piece.len() >= PIECE_BYTES {
             let full = std::mem::replace(&mut piece, String::with_capacity(PIECE_BYTES + 4096));
@@ -266,7 +280,29 @@ fn write_range(mut stream: RangeStream<'_>, sending: &mut Sending) -> Result<Sen
     Ok(sending.send(piece))
 }
 
-fn read_range(request: &Request, now_ms: i64) -> Result<RangeRequest, AppError> {
+/// The server's four built-in series, by name.
+const OWN_SELECTOR: &str = "{__name__=~\"cpu_usage|memory_usage|requests_per_sec|avg_latency\"}";
+
+/// `own=true`: the four built-in series of this server. They come with every tick to every viewer,
+/// so their past is every viewer's, too, whatever tenant a token is bound to; nothing else is.
+fn own_asked(request: &Request) -> Result<bool, AppError> {
+    match request.query::<&str>("own") {
+        None | Some("false") => Ok(false),
+        Some("true") if request.query::<&str>("match").is_none() => Ok(true),
+        Some("true") => Err(AppError::bad_query(
+            "own",
+            "names the series; leave match out",
+        )),
+        Some(_) => Err(AppError::bad_query("own", "accepted are true and false")),
+    }
+}
+
+fn own_tenant(app: &App) -> Result<Arc<Tenant>, AppError> {
+    let tenant = app.storage.engine.tenant(DEFAULT_TENANT);
+    tenant.map_err(|error| AppError::too_many(error.to_string(), 60))
+}
+
+fn read_range(request: &Request, own: bool, now_ms: i64) -> Result<RangeRequest, AppError> {
     let end_ms = moment(request, "end", now_ms)?.unwrap_or(now_ms + 1);
     let start_ms =
         moment(request, "start", now_ms)?.unwrap_or(end_ms.saturating_sub(RANGE_DEFAULT_MS));
@@ -283,15 +319,20 @@ fn read_range(request: &Request, now_ms: i64) -> Result<RangeRequest, AppError> 
             .parse()
             .map_err(|error: QueryError| AppError::bad_query("agg", error.to_string()))?,
     };
-    let by = request.query::<&str>("by").map(|labels| {
+    let by = request.query::<&str>("by").filter(|_| !own).map(|labels| {
         let labels = labels.split(',').map(str::trim);
         labels
             .filter(|label| !label.is_empty())
             .map(str::to_owned)
             .collect()
     });
+    let selector = if own {
+        Selector::parse(OWN_SELECTOR).map_err(|_not_ours| AppError::internal())?
+    } else {
+        needed_selector(request)?
+    };
     Ok(RangeRequest {
-        selector: needed_selector(request)?,
+        selector,
         start_ms,
         end_ms,
         step,

@@ -73,6 +73,52 @@ async fn a_gap_is_null_and_counts_for_nothing() {
 }
 
 #[tokio::test]
+async fn without_requests_there_is_no_latency_and_each_tick_has_four_numbers() {
+    let mut server = TestServer::start().await;
+    server.tick(4.0).await;
+    let idle = pulseboard::source::Reading {
+        requests: 0.0,
+        latency: f64::NAN,
+        ..reading(8.0)
+    };
+    for _ in 0..3 {
+        server.tick_with(idle.clone()).await;
+    }
+    let recent = server.json("/api/metrics/recent?count=4").await;
+    let cells: Vec<_> = recent
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|metric| (metric["name"].as_str(), metric["value"].as_f64()))
+        .collect();
+    assert_eq!(
+        cells,
+        [
+            (Some("cpu_usage"), Some(8.0)),
+            (Some("memory_usage"), Some(4.0)),
+            (Some("requests_per_sec"), Some(0.0)),
+            (Some("avg_latency"), Some(0.0)),
+        ],
+        "clients print each value with a fixed number of digits"
+    );
+    let stats = server.json("/api/stats").await;
+    assert_eq!(
+        stats["latency"],
+        json!({"avg": 1.0, "max": 1.0, "min": 1.0, "count": 1}),
+        "what was not measured pulls no mean towards 0"
+    );
+    assert_eq!(stats["requests"]["count"], 4);
+    let kept = server
+        .json("/api/range?match=avg_latency&start=-1m&step=1s")
+        .await;
+    assert_eq!(
+        kept["series"][0]["points"].as_array().map(Vec::len),
+        Some(1)
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_operators_figures_are_those_of_the_newest_tick() {
     let mut server = TestServer::start().await;
     server.tick(42.0).await;

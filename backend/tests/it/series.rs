@@ -1,5 +1,7 @@
 //! `GET /api/series`, `/api/range` and `/api/windows`, each with two tenants.
 
+use pulseboard::settings::Token;
+use pulseboard_shared::Role;
 use serde_json::{Value, json};
 
 use crate::support::{START_MS, TestServer, problem};
@@ -106,6 +108,67 @@ async fn the_hosts_own_series_are_there_and_marked() {
         (&cpu["series"][0]["last"], &cpu["series"][0]["unit"]),
         (&json!(40.0), &json!("%"))
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_past_of_the_four_is_every_viewers_and_nothing_else_is() {
+    let mut server = TestServer::start_with(|settings| {
+        settings.tokens = vec![Token {
+            secret: "a-long-enough-token-of-red".to_owned(),
+            role: Role::Viewer,
+            tenant: Some("red".to_owned()),
+        }];
+    })
+    .await;
+    for cpu in [10.0, 20.0, 30.0] {
+        server.tick(cpu).await;
+    }
+    push(&server, "default", "cpu_usage{host=\"b\"} 99\n".to_owned()).await;
+    let ask = async |query: &str| {
+        server
+            .request(reqwest::Method::GET, &format!("/api/range?{query}"))
+            .bearer_auth("a-long-enough-token-of-red")
+            .send()
+            .await
+            .expect("an answer")
+    };
+    let answer = ask("own=true&start=-1m&step=1s").await;
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.expect("JSON");
+    let series: Vec<_> = answer["series"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .collect();
+    let keys: Vec<_> = series
+        .iter()
+        .filter_map(|one| one["key"].as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "avg_latency",
+            "cpu_usage",
+            "memory_usage",
+            "requests_per_sec"
+        ]
+    );
+    let cpu: Vec<_> = series[1]["points"]
+        .as_array()
+        .expect("points")
+        .iter()
+        .map(|point| point[1].as_f64())
+        .collect();
+    assert_eq!(cpu, [Some(10.0), Some(20.0), Some(30.0)]);
+    let other: Value = ask("match=cpu_usage&start=-1m")
+        .await
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(other["series"], json!([]), "red has no such series");
+    problem(ask("own=true&match=cpu_usage").await, 400).await;
+    problem(ask("own=perhaps").await, 400).await;
     server.stop().await;
 }
 

@@ -14,7 +14,7 @@ use super::{
     theme::{Theme, faded},
     ticks,
 };
-use crate::format;
+use crate::{format, words};
 
 /// This and the lengths below are for text of the usual size, and grow with it.
 pub(super) const LINE_WIDTH: f64 = 1.75;
@@ -24,6 +24,8 @@ pub(super) const VALUE_MARK_PX: f64 = 34.0;
 const TIME_MARK_PX: f64 = 86.0;
 /// Half the width of a figure in a time.
 const HALF_CHARACTER_PX: f64 = 3.3;
+/// A first figure further from the left edge than this has nothing before it.
+const FIRST_PX: f64 = 3.0;
 /// Between two strokes of the hatching over missing time.
 const HATCH_PX: f64 = 7.0;
 /// A missing stretch at least this wide says so in words.
@@ -168,6 +170,8 @@ pub struct Scene<'a> {
     pub top: f64,
     /// Time without figures after the newest one begins here, if it is long enough to be a gap.
     pub silent_from: Option<f64>,
+    /// Why there are no figures before the first one.
+    pub before_first: &'static str,
     /// The figures are not of now.
     pub stale: bool,
     /// Minutes that local time is ahead of UTC.
@@ -363,6 +367,14 @@ pub(super) fn paint_times(surface: &Surface<'_>, theme: &Theme, span: &Span, off
 fn paint_gaps(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, (from, to): (usize, usize)) {
     let plot = &surface.plot;
     let ring = scene.ring;
+    // A line that begins within a pixel or two of the edge begins at the edge.
+    let first = ring.first_time();
+    let first = first.map_or(plot.right(), |first| {
+        scene.span.x(first, plot).min(plot.right())
+    });
+    if first - plot.left > FIRST_PX * theme.scale {
+        hatch_as(surface, theme, scene.before_first, (plot.left, first));
+    }
     for index in (from + 1)..to {
         let before = ring.before(index);
         if !before.breaks() {
@@ -430,6 +442,10 @@ fn caption(surface: &Surface<'_>, theme: &Theme, text: &str, (left, right): (f64
 }
 
 pub(super) fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
+    hatch_as(surface, theme, words::NO_DATA, (left, right));
+}
+
+fn hatch_as(surface: &Surface<'_>, theme: &Theme, why: &str, (left, right): (f64, f64)) {
     let (context, plot) = (surface.context, &surface.plot);
     if right - left < 1.0 {
         return;
@@ -451,6 +467,6 @@ pub(super) fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64)
     context.stroke();
     context.restore();
     if right - left >= GAP_TEXT_PX * theme.scale {
-        caption(surface, theme, "no data", (left, right));
+        caption(surface, theme, why, (left, right));
     }
 }

@@ -128,16 +128,59 @@ impl Ring {
         }
     }
 
+    /// Puts rows of the past where they belong: what the page was not there for, or too slow for.
+    /// `past` is oldest first; a row stands for `width_ms` from its time on, and is left out where
+    /// one is held already. Rows further apart than `gap_ms` have something missing between them.
+    pub fn fill(&mut self, past: &[Row], width_ms: f64, gap_ms: f64) {
+        let mut fresh = Self::new(self.capacity);
+        let mut past = past.iter().peekable();
+        let mut index = 0;
+        let mut filled = false;
+        loop {
+            let held = (index < self.len()).then(|| self.time(index));
+            let news = past.next_if(|row| held.is_none_or(|held| row.t_ms <= held));
+            let late = |t_ms: f64| fresh.last_time().is_some_and(|last| t_ms - last > gap_ms);
+            let (row, before) = match (news, held) {
+                (Some(row), held) => {
+                    if held.is_some_and(|held| held < row.t_ms + width_ms) {
+                        continue;
+                    }
+                    filled = true;
+                    (*row, late(row.t_ms).then_some(Before::Missing))
+                }
+                (None, Some(held)) => {
+                    // Of merged ticks that came after all, only the newest is still a tick.
+                    let merged = matches!(self.before(index), Before::Merged(_));
+                    if merged && filled && index + 2 < self.len() && self.time(index + 2) == held {
+                        index += 2;
+                    }
+                    let before = match filled {
+                        false => Some(self.before(index)),
+                        true => late(held).then_some(Before::Missing),
+                    };
+                    filled = false;
+                    index += 1;
+                    (self.row(index - 1), before)
+                }
+                (None, None) => break,
+            };
+            fresh.push(row, before.unwrap_or_default());
+        }
+        fresh.pushed = self.pushed;
+        *self = fresh;
+    }
+
+    fn row(&self, index: usize) -> Row {
+        Row {
+            t_ms: self.time(index),
+            values: std::array::from_fn(|column| self.value(column, index)),
+        }
+    }
+
     fn rebuild(&mut self, from: usize, to: usize, capacity: usize) {
         let mut fresh = Self::new(capacity);
         for index in from..to {
-            fresh.push(
-                Row {
-                    t_ms: self.time(index),
-                    values: std::array::from_fn(|column| self.value(column, index)),
-                },
-                self.before(index),
-            );
+            fresh.push(self.row(index), self.before(index));
         }
         fresh.pushed = self.pushed;
         *self = fresh;
@@ -284,6 +327,71 @@ mod tests {
                 let nearest = ring.nearest(wanted).map(|index| (ring.time(index) - wanted).abs());
                 let best = list.iter().map(|(t, _)| (t - wanted).abs()).min_by(f64::total_cmp);
                 prop_assert_eq!(nearest, best);
+            }
+        }
+    }
+
+    #[test]
+    fn the_past_is_put_before_and_between() {
+        let mut ring = Ring::new(100);
+        for (t_ms, before) in [
+            (10.0, Before::Nothing),
+            (11.0, Before::Nothing),
+            (20.0, Before::Missing),
+            // Three merged ticks: least, greatest, newest.
+            (30.0, Before::merged(3)),
+            (30.0, Before::Nothing),
+            (30.0, Before::Nothing),
+            (40.0, Before::merged(9)),
+            (40.0, Before::Nothing),
+            (40.0, Before::Nothing),
+        ] {
+            ring.push(row(t_ms), before);
+        }
+        // 9.5 stands for the time up to 10.5, in which a row is held already.
+        let past: Vec<Row> = [7.0, 8.0, 9.5, 12.0, 15.0, 28.0, 29.0, 30.0]
+            .map(row)
+            .into();
+        ring.fill(&past, 1.0, 2.5);
+        let held: Vec<(f64, Before)> = (0..ring.len())
+            .map(|index| (ring.time(index), ring.before(index)))
+            .collect();
+        assert_eq!(
+            held,
+            [
+                (7.0, Before::Nothing),
+                (8.0, Before::Nothing),
+                (10.0, Before::Nothing),
+                (11.0, Before::Nothing),
+                (12.0, Before::Nothing),
+                (15.0, Before::Missing),
+                (20.0, Before::Missing),
+                (28.0, Before::Missing),
+                (29.0, Before::Nothing),
+                (30.0, Before::Nothing),
+                (40.0, Before::merged(9)),
+                (40.0, Before::Nothing),
+                (40.0, Before::Nothing),
+            ]
+        );
+        assert_eq!(ring.pushed(), 9, "what is loaded is not news");
+    }
+
+    proptest! {
+        /// Whatever is filled in, times never fall, nothing held is lost, and a second time adds nothing.
+        #[test]
+        fn filling_in_keeps_the_order(
+            held in proptest::collection::btree_set(0_u16..60, 0..30),
+            past in proptest::collection::btree_set(0_u16..60, 0..30),
+        ) {
+            let mut ring = Ring::new(100);
+            for t in &held { ring.push(row(f64::from(*t)), Before::Nothing); }
+            let rows: Vec<Row> = past.iter().map(|t| row(f64::from(*t))).collect();
+            let all: Vec<f64> = held.union(&past).map(|t| f64::from(*t)).collect();
+            for _ in 0..2 {
+                ring.fill(&rows, 1.0, 1.5);
+                let times: Vec<f64> = (0..ring.len()).map(|index| ring.time(index)).collect();
+                prop_assert_eq!(&times, &all);
             }
         }
     }

@@ -38,7 +38,12 @@ use super::{
 };
 use crate::{
     format, platform,
-    stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
+    stores::{
+        connection::ConnectionStore,
+        stats::{Past, StatsStore},
+        view::ViewStore,
+    },
+    words,
 };
 
 /// Without reduced motion, moments further apart than this are waited for with a timer rather
@@ -450,12 +455,9 @@ impl Stage {
             // A newest sample from the future (a clock that is being corrected) is shown.
             (None, newest) => self.now_ms().max(newest.unwrap_or(0.0)),
         };
-        let span = Span::ending(
-            now,
-            view.range.ms(),
-            ring.first_time().filter(|first| *first <= now),
-            plot.width * ratio,
-        );
+        // What is chosen is what is shown, whether or not there are figures for all of it.
+        let chosen = Some(f64::NEG_INFINITY);
+        let span = Span::ending(now, view.range.ms(), chosen, plot.width * ratio);
         (plot, span)
     }
 
@@ -472,6 +474,11 @@ impl Stage {
             .last_time()
             .filter(|newest| self.now_ms() - newest > silent_ms);
         let offset_min = platform::zone_offset_min(self.now_ms());
+        let before_first = match stats.past(self.0.view.get().range.ms()) {
+            Past::Loading => words::LOADING,
+            Past::Failed => words::NOT_LOADED,
+            Past::Known => words::NO_DATA,
+        };
 
         let mut pixel_ms = f64::INFINITY;
         for chart in self.0.charts.borrow().iter() {
@@ -492,6 +499,7 @@ impl Stage {
                 span,
                 top: chart.axis.get().top(),
                 silent_from,
+                before_first,
                 stale,
                 offset_min,
             };

@@ -4,10 +4,11 @@ use pulseboard_shared::BUILT_IN;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::{LiveChart, toolbar::use_toolbar};
+use super::{LiveChart, past::PastFigures, toolbar::use_toolbar};
 use crate::{
     chart::stage::Stage,
     hooks::{use_effect_with, use_selector},
+    net::config::Endpoint,
     stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
 };
 
@@ -16,11 +17,13 @@ use crate::{
 pub struct Props {
     /// Where they are drawn.
     pub stage: Stage,
+    /// Where the backend is, once that is known.
+    pub endpoint: Option<Endpoint>,
 }
 
 /// See the module.
 #[component]
-pub fn Charts(Props { stage }: &Props) -> Html {
+pub fn Charts(Props { stage, endpoint }: &Props) -> Html {
     let view = use_selector(|view: &ViewStore| (view.range, view.paused_at));
     let stats = use_dispatch::<StatsStore>();
     let connection = use_dispatch::<ConnectionStore>();
@@ -41,6 +44,9 @@ pub fn Charts(Props { stage }: &Props) -> Html {
         <section class="page-charts" aria-label="Charts">
             <h2 class="visually-hidden">{ "Charts" }</h2>
             { toolbar }
+            if let Some(endpoint) = endpoint {
+                <PastFigures endpoint={endpoint.clone()} />
+            }
             <div class="charts">
                 { for BUILT_IN.into_iter().map(|metric| html! {
                     <LiveChart {metric} stage={stage.clone()} />

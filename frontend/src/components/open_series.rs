@@ -22,9 +22,9 @@ use crate::{
     platform,
     stores::{
         connection::ConnectionStore,
-        series::{Opened, Series, SeriesStore, has_stopped},
+        series::{Opened, Series, SeriesStore, has_stopped, newest},
         stats::StatsStore,
-        track::Track,
+        track::{Sample, Track},
         view::Page,
     },
 };
@@ -146,6 +146,38 @@ fn resolution(opened: &Opened) -> Option<String> {
     ))
 }
 
+/// How one series stands now.
+struct Now {
+    value: f64,
+    stopped: bool,
+    words: String,
+}
+
+/// By what the server says of `info`, and by what came since. Never by a step of the history: its
+/// figure is a mean, and its time the beginning of an hour or a day.
+fn standing(info: &Series, heard: Option<Sample>, now_ms: f64) -> Now {
+    let last = newest(info, heard);
+    let stopped = if last.t_ms > info.last_ms {
+        has_stopped(info.interval_ms, last.t_ms, now_ms)
+    } else {
+        info.stopped || has_stopped(info.interval_ms, last.t_ms, now_ms)
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
+    let age = format::duration((now_ms - last.t_ms) as i64);
+    let words = if stopped {
+        format!("Stopped {age} ago")
+    } else if info.kind == "unknown" {
+        format!("{age} ago")
+    } else {
+        format!("{} · {age} ago", info.kind)
+    };
+    Now {
+        value: last.value,
+        stopped,
+        words,
+    }
+}
+
 /// See the module.
 #[component]
 pub fn OpenSeries(props: &Props) -> Html {
@@ -248,23 +280,11 @@ pub fn OpenSeries(props: &Props) -> Html {
         },
         |info| (info.name.as_str(), info.labels()),
     );
-    let last = opened.track.last();
-    let interval_ms = info
-        .and_then(|info| info.interval_ms)
-        .or_else(|| lines.first()?.interval_ms());
-    let stopped = match last {
-        Some(last) if lines.len() == 1 => has_stopped(interval_ms, last.t_ms, now_ms),
-        _ => info.is_some_and(|info| info.stopped),
-    };
-    let state = match (info, last) {
-        (_, Some(last)) if stopped => {
-            #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
-            let age = format::duration((now_ms - last.t_ms) as i64);
-            Some(format!("Stopped {age} ago"))
-        }
-        (Some(info), _) if info.kind != "unknown" => Some(info.kind.clone()),
-        _ => None,
-    };
+    // Of one series; several have their figures in a table.
+    let single = info.filter(|_| lines.len() < 2);
+    let now = single.map(|info| standing(info, opened.track.last(), now_ms));
+    let stopped = now.as_ref().is_some_and(|now| now.stopped);
+    let state = now.as_ref().map(|now| now.words.clone());
     let on_range = {
         let selector = props.selector.clone();
         Callback::from(move |index: usize| {
@@ -297,8 +317,7 @@ pub fn OpenSeries(props: &Props) -> Html {
         .filter(|unit| !unit.is_empty())
         .or_else(|| info.map(|info| info.unit.as_str()))
         .unwrap_or_default();
-    let now = last.filter(|_| lines.len() == 1);
-    let now = now.map(|last| format::measure(last.value, unit));
+    let now = now.map(|now| format::measure(now.value, unit));
     html! {
         <section class="open-series" aria-label="Series">
             <a class="open-series__back" href={platform::with_hash(Page::Explore.hash())}>{ "← All series" }</a>
@@ -371,5 +390,40 @@ mod tests {
             chart_hash("up{job=\"a\"}", "1h"),
             "#/explore?match=up%7Bjob%3D%22a%22%7D&range=1h"
         );
+    }
+
+    #[test]
+    fn a_live_series_is_live_whatever_the_steps_are() {
+        let info = Series {
+            kind: "gauge".to_owned(),
+            interval_ms: Some(30_000.0),
+            last: 0.63,
+            last_ms: 1_000_000.0,
+            ..Series::default()
+        };
+        // Steps of a day begin hours ago; nothing was heard live yet.
+        let now = standing(&info, None, 1_012_000.0);
+        assert_eq!(
+            (now.value, now.stopped, now.words.as_str()),
+            (0.63, false, "gauge · 12 s ago")
+        );
+        let heard = Sample {
+            t_ms: 1_030_000.0,
+            value: 2.0,
+        };
+        let now = standing(&info, Some(heard), 1_031_000.0);
+        assert_eq!((now.value, now.words.as_str()), (2.0, "gauge · 1 s ago"));
+        let now = standing(&info, Some(heard), 1_200_000.0);
+        assert_eq!(
+            (now.stopped, now.words.as_str()),
+            (true, "Stopped 2 min 50 s ago")
+        );
+        // Its sender said that it ended, though it is young.
+        let ended = Series {
+            stopped: true,
+            ..info
+        };
+        assert!(standing(&ended, None, 1_001_000.0).stopped);
+        assert!(!standing(&ended, Some(heard), 1_031_000.0).stopped);
     }
 }

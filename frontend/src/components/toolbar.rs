@@ -18,15 +18,26 @@ use crate::{
     },
 };
 
-/// After a lost connection: how many ticks came after all, how fast, and how many never will,
-/// from counts that the page made itself.
+/// After a lost connection: how many ticks came after all and how fast, from counts that the page
+/// made itself; or what did not come, and why.
 fn recovery_words(recovery: Recovery) -> String {
-    format!(
-        "{} recovered in {} ms · {} lost",
-        format::count(recovery.ticks, "tick", "ticks"),
-        recovery.took_ms,
-        recovery.lost
-    )
+    let since = |ms: u64| format::duration(i64::try_from(ms).unwrap_or(i64::MAX));
+    let ticks = |count| format::count(count, "tick", "ticks");
+    let back = format!("Back after {}", since(recovery.away_ms));
+    if recovery.lost > 0 {
+        format!("{back} · {} lost", ticks(recovery.lost))
+    } else if recovery.hole_ms > 0 {
+        format!(
+            "{back} · server was not measuring for {}",
+            since(recovery.hole_ms)
+        )
+    } else {
+        format!(
+            "{} recovered in {} ms · 0 lost",
+            ticks(recovery.ticks),
+            recovery.took_ms
+        )
+    }
 }
 
 /// See the module; the charts are drawn on `stage`.
@@ -67,7 +78,7 @@ pub fn use_toolbar(stage: &Stage) -> Html {
                     <span
                         class={classes!(
                             "recovery-badge",
-                            (recovery.lost > 0).then_some("recovery-badge--lossy"),
+                            (recovery.lost + recovery.hole_ms > 0).then_some("recovery-badge--lossy"),
                         )}
                     >
                         { recovery_words(recovery) }
@@ -108,10 +119,22 @@ mod tests {
             ticks: 42,
             lost: 0,
             took_ms: 38,
+            away_ms: 18_900,
+            hole_ms: 0,
         };
         assert_eq!(
             recovery_words(recovery),
             "42 ticks recovered in 38 ms · 0 lost"
         );
+        let hole = Recovery {
+            hole_ms: 18_000,
+            ..recovery
+        };
+        assert_eq!(
+            recovery_words(hole),
+            "Back after 18 s · server was not measuring for 18 s"
+        );
+        let lossy = Recovery { lost: 1, ..hole };
+        assert_eq!(recovery_words(lossy), "Back after 18 s · 1 tick lost");
     }
 }

@@ -44,6 +44,9 @@ const GOOD_AFTER_MS: f64 = 5_000.0;
 /// An outage is young for this long: after it, a server that was being restarted would be back.
 const YOUNG_MS: f64 = 60_000.0;
 
+/// A tick later than this many intervals after the one before leaves a gap.
+pub(crate) const GAP_INTERVALS: f64 = 2.5;
+
 /// Assumed until the server has said how often it ticks.
 const INTERVAL_MS_DEFAULT: f64 = 1_000.0;
 
@@ -257,6 +260,10 @@ pub struct Recovery {
     pub lost: u64,
     /// From opening the socket until all of them were here.
     pub took_ms: u64,
+    /// From the loss until then.
+    pub away_ms: u64,
+    /// Of that time, how long nothing was measured (or is no longer held).
+    pub hole_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -605,6 +612,7 @@ impl Feed {
             .map(|cursor| cursor.offset);
         let restarted = self.cursor.is_some() && known.is_none();
 
+        let hole_ms = hole_ms(self.newest_ms, &rows, to_f64(snapshot.interval_ms.max(1)));
         let held = rows.len() as u64;
         let missed = known.map_or(held, |offset| snapshot.offset - offset);
         let fresh = missed.min(held);
@@ -619,10 +627,14 @@ impl Feed {
             self.clock.clear();
             if known.is_some() {
                 self.counts.recovered += fresh;
+            }
+            if known.is_some() || (restarted && hole_ms > 0.0) {
                 self.recovery = Some(Recovery {
                     ticks: fresh,
                     lost: missed - fresh,
                     took_ms: whole_ms(at - since),
+                    away_ms: whole_ms(self.down_since.map_or(0.0, |lost_at| at - lost_at)),
+                    hole_ms: whole_ms(hole_ms),
                 });
             }
             self.link = Link::Open(Open {
@@ -706,8 +718,10 @@ impl Feed {
             if let Some(metric) =
                 BuiltIn::from_name(&series.name).filter(|_| series.labels.is_empty())
             {
-                rows[0][metric.index()] = series.min;
-                rows[1][metric.index()] = series.max;
+                // Of nothing there is no least and no greatest.
+                let real = |end: f64| if series.count > 0 { end } else { f64::NAN };
+                rows[0][metric.index()] = real(series.min);
+                rows[1][metric.index()] = real(series.max);
                 rows[2][metric.index()] = series.last;
                 #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
                 let timestamp = series.timestamp.as_millis() as f64;
@@ -813,6 +827,21 @@ fn ping(open: &mut Open, at: f64, actions: &mut Vec<Action>) {
     actions.push(Action::Send(ClientMessage::Ping));
 }
 
+/// How long nothing was measured between `newest` and the last of `rows`, all stretches together. A
+/// tick that is late by an interval or two is no stretch.
+fn hole_ms(newest: Option<f64>, rows: &[Row], interval_ms: f64) -> f64 {
+    let mut hole = 0.0;
+    let mut before = newest.unwrap_or(f64::INFINITY);
+    for row in rows.iter().filter(|row| row.t_ms > before) {
+        let wait = row.t_ms - before;
+        if wait > GAP_INTERVALS * interval_ms {
+            hole += wait;
+        }
+        before = row.t_ms;
+    }
+    hole
+}
+
 /// Samples, oldest tick first, put together again into ticks: a new one begins where the time
 /// changes or a metric would stand before the one before it.
 fn rows(data: &[Metric]) -> Vec<Row> {
@@ -838,6 +867,13 @@ fn rows(data: &[Metric]) -> Vec<Row> {
             }
         }
         index_before = index;
+    }
+    for row in &mut rows {
+        let [.., requests, latency] = &mut row.values;
+        // So a tick says that nobody asked: then there was no latency.
+        if *requests == 0.0 && *latency == 0.0 {
+            *latency = f64::NAN;
+        }
     }
     rows
 }

@@ -98,6 +98,18 @@ pub fn has_stopped(interval_ms: Option<f64>, last_ms: f64, now_ms: f64) -> bool 
     now_ms - last_ms > patience
 }
 
+/// The newest figure of a series, as it was listed or as it came since.
+#[must_use]
+pub fn newest(listed: &Series, heard: Option<Sample>) -> Sample {
+    let listed = Sample {
+        t_ms: listed.last_ms,
+        value: listed.last,
+    };
+    heard
+        .filter(|heard| heard.t_ms >= listed.t_ms)
+        .unwrap_or(listed)
+}
+
 /// A series that the overview shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fresh {
@@ -111,14 +123,10 @@ impl Fresh {
     /// The newest figure.
     #[must_use]
     pub fn last(&self) -> Sample {
-        let listed = Sample {
-            t_ms: self.series.last_ms,
-            value: self.series.last,
-        };
-        let heard = self.track.lines.first().and_then(|line| line.last);
-        heard
-            .filter(|heard| heard.t_ms >= listed.t_ms)
-            .unwrap_or(listed)
+        newest(
+            &self.series,
+            self.track.lines.first().and_then(|line| line.last),
+        )
     }
 }
 

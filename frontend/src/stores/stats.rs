@@ -14,7 +14,11 @@ use yewdux::{Context, store::Store};
 
 use crate::{
     chart::ring::{Before, COLUMNS, Ring},
-    net::feed::{Row, Update},
+    net::{
+        feed::{GAP_INTERVALS, Row, Update},
+        json::Json,
+    },
+    stores::view::Range,
 };
 
 /// How far back the charts can look. Longer costs memory: 44 bytes a tick.
@@ -24,8 +28,21 @@ pub const HISTORY_MS: u64 = 20 * 60_000;
 /// is two minutes more than an hour.
 const HISTORY_ROWS: std::ops::RangeInclusive<u64> = 1_200..=40_000;
 
-/// A tick later than this many intervals after the one before leaves a gap in the line.
-const GAP_INTERVALS: f64 = 2.5;
+/// Up to so many ticks a range of time is asked for tick by tick; beyond, as the least and the
+/// greatest of steps as many.
+const PAST_TICKS_MAX: f64 = 3_000.0;
+
+/// How much is known of the time before the page was there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Past {
+    /// All that the server has.
+    Known,
+    /// Asked for, or about to be.
+    #[default]
+    Loading,
+    /// Not answered; asked for again.
+    Failed,
+}
 
 /// What a card shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,6 +91,9 @@ pub struct StatsStore {
     window: u64,
     /// Milliseconds that the server's clock is ahead of the page's.
     clock_offset_ms: f64,
+    /// Since when the history has all that the server has, by the server's clock.
+    known_from_ms: f64,
+    past_failed: bool,
     revision: u64,
 }
 
@@ -93,6 +113,8 @@ impl Store for StatsStore {
             interval_ms: 1000,
             window,
             clock_offset_ms: 0.0,
+            known_from_ms: f64::INFINITY,
+            past_failed: false,
             revision: 0,
         }
     }
@@ -123,6 +145,15 @@ impl StatsStore {
                         std::array::from_fn(|_| RollingStats::new(to_usize(self.window)));
                     if let Some(first) = rows.first().filter(|_| restarted) {
                         data.ring.truncate_from(first.t_ms);
+                    }
+                    let begins = rows.first().map_or(f64::INFINITY, |first| first.t_ms);
+                    if data
+                        .ring
+                        .last_time()
+                        .is_none_or(|last| begins - last > self.late_ms())
+                    {
+                        // What was before is not here, or no longer as far as to here.
+                        self.known_from_ms = begins;
                     }
                     // The statistics begin anew from the whole window; the history only takes
                     // what it has not had.
@@ -157,10 +188,8 @@ impl StatsStore {
     /// has already.
     fn push(&mut self, data: &mut Data, row: Row, before: Option<Before>) {
         if let Some(before) = before {
-            #[expect(clippy::cast_precision_loss, reason = "an interval is small")]
-            let late_ms = GAP_INTERVALS * self.interval_ms as f64;
             let newest = data.ring.last_time();
-            let late = newest.is_some_and(|newest| row.t_ms - newest > late_ms);
+            let late = newest.is_some_and(|newest| row.t_ms - newest > self.late_ms());
             let before = match before {
                 Before::Nothing if late => Before::Missing,
                 before => before,
@@ -178,6 +207,100 @@ impl StatsStore {
             card.current = value;
         }
         self.newest_ms = Some(row.t_ms);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "an interval is small")]
+    const fn tick_ms(&self) -> f64 {
+        self.interval_ms as f64
+    }
+
+    /// A tick so long after the one before has something missing before it.
+    const fn late_ms(&self) -> f64 {
+        GAP_INTERVALS * self.tick_ms()
+    }
+
+    /// How much is known of the newest `range_ms`.
+    #[must_use]
+    pub fn past(&self, range_ms: f64) -> Past {
+        let known = self
+            .newest_ms
+            .is_some_and(|newest| self.known_from_ms <= newest - range_ms + self.tick_ms());
+        match (known, self.past_failed) {
+            (true, _) => Past::Known,
+            (false, true) => Past::Failed,
+            (false, false) => Past::Loading,
+        }
+    }
+
+    /// The same of each range that can be chosen.
+    #[must_use]
+    pub fn select_past(&self) -> [Past; 3] {
+        Range::ALL.map(|range| self.past(range.ms()))
+    }
+
+    /// What to ask the server for to know `range_ms`: since when, and in steps how long; `None`
+    /// before the first figures, and once all is known.
+    #[must_use]
+    pub fn missing(&self, range_ms: f64) -> Option<(f64, f64)> {
+        let newest = self
+            .newest_ms
+            .filter(|_| self.past(range_ms) != Past::Known)?;
+        let tick_ms = self.tick_ms();
+        let steps = (range_ms / tick_ms / PAST_TICKS_MAX).ceil().max(1.0);
+        Some((newest - range_ms - steps * tick_ms, steps * tick_ms))
+    }
+
+    /// The answer to that question.
+    pub fn take_past(&mut self, answer: &Json) {
+        let from_ms = answer.get("start_ms").figure();
+        let step_ms = answer.get("step_ms").figure().max(1.0);
+        let whole = step_ms > self.tick_ms();
+        // Of a step of several ticks both ends are drawn, whichever came first.
+        let halves: &[f64] = if whole { &[0.0, 0.5] } else { &[0.0] };
+        let mut rows = Vec::<Row>::new();
+        for series in answer.get("series").list() {
+            let Some(metric) = BuiltIn::from_name(series.text_of("key")) else {
+                continue;
+            };
+            let mut at = 0;
+            for point in series.get("points").list() {
+                let [t_ms, mean, least, greatest] = point.list() else {
+                    continue;
+                };
+                for half in halves {
+                    let t_ms = t_ms.figure() + half * step_ms;
+                    while rows.get(at).is_some_and(|row| row.t_ms < t_ms) {
+                        at += 1;
+                    }
+                    if rows.get(at).is_none_or(|row| row.t_ms > t_ms) {
+                        let values = [f64::NAN; COLUMNS];
+                        rows.insert(at, Row { t_ms, values });
+                    }
+                    let value = match (whole, *half > 0.0) {
+                        (false, _) => mean,
+                        (true, false) => least,
+                        (true, true) => greatest,
+                    };
+                    rows[at].values[metric.index()] = value.figure();
+                }
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "one or two")]
+        let width_ms = step_ms / halves.len() as f64;
+        let gap_ms = self.late_ms().max(GAP_INTERVALS * step_ms);
+        self.data.borrow_mut().ring.fill(&rows, width_ms, gap_ms);
+        // An answer without a beginning answers nothing.
+        if from_ms.is_finite() {
+            self.known_from_ms = from_ms;
+        }
+        self.past_failed = false;
+        self.revision += 1;
+    }
+
+    /// The question was not answered.
+    pub fn miss_past(&mut self) {
+        self.past_failed = true;
+        self.revision += 1;
     }
 
     /// The history, to draw from; not to be held across anything that could reduce.
@@ -356,5 +479,84 @@ mod tests {
         );
         assert_eq!(store.ring().before(2), Before::Nothing);
         assert_eq!(store.select_card(BuiltIn::Cpu).stats.max, 9.0);
+    }
+
+    #[test]
+    fn the_chosen_range_is_asked_for_and_filled_in() {
+        let dispatch = dispatch();
+        assert_eq!(dispatch.get().missing(60_000.0), None, "no figures yet");
+        dispatch.reduce_mut(|store| {
+            store.apply([window(vec![row(600e3, 1.0), row(601e3, 2.0)], false)], 0.0);
+        });
+        assert_eq!(dispatch.get().select_past(), [Past::Loading; 3]);
+        assert_eq!(
+            dispatch.get().missing(60_000.0),
+            Some((540e3, 1e3)),
+            "a step more, so that the first one is whole"
+        );
+        dispatch.reduce_mut(StatsStore::miss_past);
+        assert_eq!(dispatch.get().past(60_000.0), Past::Failed);
+        let answer = r#"{"start_ms":540000,"end_ms":601001,"step_ms":1000,"series":[
+            {"key":"avg_latency","points":[[599000,9,9,9]]},
+            {"key":"cpu_usage","points":[[598000,50,50,50],[599000,60,60,60],[600000,1,1,1]]},
+            {"key":"of_somebody_else","points":[[597000,1,1,1]]}]}"#;
+        let answer = Json::parse(answer).expect("JSON");
+        dispatch.reduce_mut(|store| store.take_past(&answer));
+        let store = dispatch.get();
+        assert_eq!(
+            store.select_past(),
+            [Past::Known, Past::Loading, Past::Loading]
+        );
+        assert_eq!(times(&store), [598e3, 599e3, 600e3, 601e3]);
+        let ring = store.ring();
+        assert_eq!((ring.value(0, 1), ring.value(3, 1)), (60.0, 9.0));
+        assert!(ring.value(3, 0).is_nan(), "no latency was measured there");
+        assert_eq!(
+            store.select_card(BuiltIn::Cpu).stats.count,
+            2,
+            "statistics are over the window, whatever is drawn"
+        );
+    }
+
+    #[test]
+    fn of_long_steps_both_ends_are_drawn() {
+        let dispatch = dispatch();
+        dispatch.reduce_mut(|store| {
+            let rows = Update::Window {
+                rows: vec![row(900e3, 1.0)],
+                window: 60,
+                interval_ms: 100,
+                restarted: false,
+            };
+            store.apply([rows], 0.0);
+        });
+        assert_eq!(
+            dispatch.get().missing(900_000.0),
+            Some((-300.0, 300.0)),
+            "9 000 ticks in 3 000 steps"
+        );
+        let answer = Json::parse(
+            r#"{"start_ms":0,"step_ms":300,"series":[{"key":"cpu_usage","points":[[300,5,1,99]]}]}"#,
+        );
+        dispatch.reduce_mut(|store| store.take_past(&answer.expect("JSON")));
+        let store = dispatch.get();
+        let ring = store.ring();
+        assert_eq!((ring.time(0), ring.value(0, 0)), (300.0, 1.0));
+        assert_eq!((ring.time(1), ring.value(0, 1)), (450.0, 99.0));
+    }
+
+    #[test]
+    fn after_a_long_gap_the_past_is_asked_for_again() {
+        let dispatch = dispatch();
+        let full: Vec<Row> = (0..=60)
+            .map(|second| row(f64::from(second) * 1e3, 1.0))
+            .collect();
+        dispatch.reduce_mut(|store| store.apply([window(full, false)], 0.0));
+        assert_eq!(dispatch.get().past(60_000.0), Past::Known, "it came whole");
+        let overlapping = vec![row(60e3, 1.0), row(61e3, 1.0)];
+        dispatch.reduce_mut(|store| store.apply([window(overlapping, false)], 0.0));
+        assert_eq!(dispatch.get().past(60_000.0), Past::Known);
+        dispatch.reduce_mut(|store| store.apply([window(vec![row(900e3, 1.0)], true)], 0.0));
+        assert_eq!(dispatch.get().past(60_000.0), Past::Loading);
     }
 }

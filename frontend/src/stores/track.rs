@@ -99,7 +99,7 @@ pub struct Line {
     pub unit: String,
     /// Oldest first.
     pub steps: Vec<Step>,
-    /// The newest figure, however many are in its step.
+    /// The newest figure that came live. Never of a step: that is a mean, and of its beginning.
     pub last: Option<Sample>,
     /// Between live samples, smoothed; `None` before the second.
     pub pace_ms: Option<f64>,
@@ -114,10 +114,7 @@ impl Line {
         Self {
             key: json.text_of("key").to_owned(),
             unit: json.text_of("unit").to_owned(),
-            last: steps.last().map(|step| Sample {
-                t_ms: step.t_ms,
-                value: step.mean,
-            }),
+            last: None,
             steps,
             pace_ms: None,
         }
@@ -205,7 +202,7 @@ impl Track {
         }
     }
 
-    /// The newest figure of all lines.
+    /// The newest figure of all lines that came live.
     #[must_use]
     pub fn last(&self) -> Option<Sample> {
         let samples = self.lines.iter().filter_map(|line| line.last);
@@ -262,6 +259,7 @@ mod tests {
             step_ms: 1_000.0,
             lines: vec![Line::read(&json.expect("JSON"))],
         };
+        assert_eq!(track.last(), None, "a step is no sample");
         track.add(
             "a",
             "",
@@ -269,6 +267,7 @@ mod tests {
             60_000.0,
         );
         let steps = &track.lines[0].steps;
+        assert_eq!(track.lines[0].last, Some(sample(1_001.0, 3.0)));
         assert_eq!((steps[0].mean, steps[0].greatest), (5.0, 20.0));
         assert_eq!(steps[1].mean, 3.0);
     }

@@ -130,7 +130,9 @@ fn resumes_with_its_cursor_and_counts() {
         Some(Recovery {
             ticks: 3,
             lost: 0,
-            took_ms: 40
+            took_ms: 40,
+            away_ms: whole_ms(at + 40.0 - 12_000.0),
+            hole_ms: 0,
         })
     );
     assert_eq!(feed.counts.ticks, 14);
@@ -184,6 +186,66 @@ fn a_new_log_is_not_mistaken_for_the_old_one() {
         "what another log missed is unknown"
     );
     assert_eq!(feed.shown.connection, Connection::Live);
+}
+
+#[test]
+fn a_server_that_was_away_itself_leaves_a_hole() {
+    for (epoch, resumed) in [("e", true), ("f", false)] {
+        let mut feed = live(10_000.0);
+        feed.on(
+            10_000.0,
+            Event::Closed {
+                code: 1006,
+                reason: "",
+            },
+        );
+        feed.on(28_000.0, Event::Wake);
+        // Nothing was measured for 18 s; the log goes on, or another one begins.
+        let mut data = sample(11);
+        for metric in &mut data {
+            metric.timestamp = Timestamp::from_millis(28_000);
+        }
+        let body = Snapshot {
+            epoch: epoch.into(),
+            offset: 11,
+            window: 60,
+            interval_ms: 1000,
+            sent_ms: 28_000,
+            data,
+        };
+        let message = if resumed {
+            ServerMessage::Resumed(body)
+        } else {
+            ServerMessage::Initial(body)
+        };
+        let text = serde_json::to_string(&message).expect("JSON");
+        feed.on(28_000.0, Event::Text(&text));
+        let recovery = feed.shown.recovery.expect("it came back");
+        assert_eq!((recovery.away_ms, recovery.hole_ms), (18_000, 18_000));
+        assert_eq!(recovery.lost, 0, "what was not measured is not lost");
+    }
+}
+
+#[test]
+fn without_requests_there_is_no_latency() {
+    let mut feed = live(10_000.0);
+    let mut data = sample(11);
+    for (index, value) in [(2, 0.0), (3, 0.0)] {
+        data[index].value = value;
+    }
+    let idle = serde_json::to_string(&ServerMessage::Metrics(Tick {
+        epoch: "e".into(),
+        offset: 11,
+        sampled_ms: 11_000,
+        sent_ms: 11_000,
+        data,
+    }));
+    let actions = feed.on(11_000.0, Event::Text(&idle.expect("JSON")));
+    let latency = actions.iter().find_map(|action| match action {
+        Action::Apply(Update::Rows(rows)) => Some(rows[0].values[3]),
+        _ => None,
+    });
+    assert!(latency.is_some_and(f64::is_nan), "{latency:?}");
 }
 
 #[test]

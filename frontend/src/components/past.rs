@@ -1,0 +1,65 @@
+//! Asks for what the charts are to show and the page was not there for, and says so when that fails.
+
+use yew::prelude::*;
+use yewdux::prelude::use_dispatch;
+
+use crate::{
+    format,
+    hooks::{use_answer, use_effect_with, use_selector},
+    net::config::Endpoint,
+    stores::{
+        stats::{Past, StatsStore},
+        view::{Range, ViewStore},
+    },
+};
+
+/// What was not answered is asked for again after this time.
+const AGAIN_MS: u32 = 5_000;
+
+/// Props of [`PastFigures`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is.
+    pub endpoint: Endpoint,
+}
+
+/// The question for what is missing of `range`; empty when nothing is.
+fn question(stats: &StatsStore, range: Range) -> AttrValue {
+    stats
+        .missing(range.ms())
+        .map_or_else(AttrValue::default, |(start_ms, step_ms)| {
+            let (start, step) = (format::fixed(start_ms, 0), format::fixed(step_ms, 0));
+            format!("/api/range?own=true&start={start}&step={step}").into()
+        })
+}
+
+/// See the module.
+#[component]
+pub fn PastFigures(Props { endpoint }: &Props) -> Html {
+    let range = *use_selector(|view: &ViewStore| view.range);
+    let past = *use_selector(StatsStore::select_past);
+    let stats = use_dispatch::<StatsStore>();
+    let place = Range::ALL.iter().position(|one| *one == range);
+    let known = place.is_none_or(|place| past[place] == Past::Known);
+    // The same question until it is answered.
+    let path = use_memo((range, known), |(range, _)| question(&stats.get(), *range));
+    let answer = use_answer(endpoint, (*path).clone(), AGAIN_MS, 0);
+    let ours = !known && answer.path == *path;
+    use_effect_with((ours, answer.clone()), move |(ours, answer)| {
+        match (&answer.json, &answer.problem) {
+            _ if !ours => {}
+            (_, Some(_)) => stats.reduce_mut(StatsStore::miss_past),
+            (Some(json), None) => stats.reduce_mut(|stats| stats.take_past(json)),
+            (None, None) => {}
+        }
+    });
+    match &answer.problem {
+        Some(problem) if ours => html! {
+            <p class="notice" role="status">
+                { format!("What was before could not be loaded: {}. It is asked for again every {} s.",
+                    problem.in_words(), AGAIN_MS / 1_000) }
+            </p>
+        },
+        _ => Html::default(),
+    }
+}
