@@ -17,6 +17,7 @@ use crate::{
     live::Live,
     operator::Operator,
     own::OwnSeries,
+    refusals::Refusals,
     rooms::Rooms,
     scheduler::{self, Ticker},
     serve,
@@ -57,6 +58,8 @@ pub struct App {
     pub tallies: Tallies,
     /// What bodies of samples share.
     pub ingest: Ingest,
+    /// What was refused lately, by tenant.
+    pub refusals: Refusals,
     /// Series, history and journal.
     pub storage: Storage,
     /// The series that this server measures itself.
@@ -127,6 +130,9 @@ impl App {
             &telemetry,
             &fanout,
         );
+        if settings.source == SourceKind::None {
+            live.expect_nothing();
+        }
         let alerts = Alerts::new(
             epoch,
             default_rules(),
@@ -165,6 +171,7 @@ impl App {
             watch_dues: Mutex::new(Some(watch_dues)),
             operator,
             tallies,
+            refusals: Refusals::default(),
             ingest: Ingest::new(settings.max_body_bytes, &telemetry),
             storage,
             rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout, &telemetry)

@@ -38,7 +38,11 @@ use self::lane::{Lane, Queue, Turn};
 use crate::{
     app::App,
     error::AppError,
-    http::{access, tenant::tenant},
+    http::{
+        access::{self, client_address},
+        tenant::tenant,
+    },
+    refusals::Sent,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
     telemetry::{Limit, Telemetry},
 };
@@ -262,9 +266,26 @@ pub async fn take<T: Said>(
 ) -> Result<Taken<T>, AppError> {
     access::require_write(depot)?;
     let tenant = engine_tenant(app, request, depot)?;
+    let (sender, door) = (client_address(request), request.uri().path().to_owned());
     let keys = CallerKeys::of(request, depot, Some(&tenant.name));
     find_place(app, &tenant, &keys)?;
     let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
+    let of = Sent {
+        tenant: &tenant.name,
+        door: &door,
+        sender: Some(sender),
+        at_ms: app.clock.now_ms(),
+    };
+    match &taken {
+        Ok(taken) => {
+            // What a format allows and nobody keeps comes with each of its bodies.
+            let lines = taken.refused.iter();
+            let lines = lines.filter(|refused| !matches!(refused.reason, Reason::Unsupported(_)));
+            let lines = lines.map(|refused| (Some(refused.line), refused.reason.to_string()));
+            app.refusals.note(&of, lines);
+        }
+        Err(error) => app.refusals.note(&of, [(None, error.detail().to_owned())]),
+    }
     if let Err(error) = &taken {
         // One for a body of which nobody knows how many samples it has.
         match error.status() {

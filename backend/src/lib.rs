@@ -30,6 +30,7 @@ pub mod journal;
 pub mod live;
 pub mod operator;
 pub mod own;
+pub mod refusals;
 pub mod rooms;
 pub mod scheduler;
 pub mod serve;

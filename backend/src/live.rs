@@ -8,7 +8,10 @@ mod named;
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -151,6 +154,8 @@ impl Payload for TickPayload {
 pub struct Live {
     epoch: Epoch,
     interval_ms: u64,
+    /// Nothing ticks, and nothing will.
+    sourceless: AtomicBool,
     /// Written by the ticker alone; readers copy what they need.
     window: RwLock<Window>,
     feed: Arc<Feed<TickPayload>>,
@@ -187,12 +192,19 @@ impl Live {
         Arc::new(Self {
             epoch,
             interval_ms,
+            sourceless: AtomicBool::new(false),
             window: RwLock::new(Window::new(window_size)),
             feed,
             selections: Mutex::default(),
             snapshots: Mutex::default(),
             named: Mutex::new(Named::new(telemetry)),
         })
+    }
+
+    /// There is no source: viewers are told an interval of 0, so that none of them waits for figures
+    /// that will not come.
+    pub fn expect_nothing(&self) {
+        self.sourceless.store(true, Ordering::Relaxed);
     }
 
     /// Takes in the ticks of a run before this one, `first` being the offset of the oldest; before
@@ -359,7 +371,11 @@ impl Live {
             epoch: self.epoch.to_string(),
             offset: window.newest_offset(),
             window: window.capacity() as u64,
-            interval_ms: self.interval_ms,
+            interval_ms: if self.sourceless.load(Ordering::Relaxed) {
+                0
+            } else {
+                self.interval_ms
+            },
             sent_ms: now_ms,
             data: ticks.flat_map(|tick| tick.metrics(selection)).collect(),
         }

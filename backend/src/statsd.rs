@@ -13,7 +13,7 @@ use pulseboard_series::Batch;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::{app::App, refusals::Sent};
 
 /// How often sums become samples.
 const FLUSH_MS: i64 = 10_000;
@@ -78,9 +78,17 @@ fn flush(app: &App, aggregator: &mut Aggregator, batch: &mut Batch) {
         return;
     }
     if let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) {
-        app.storage
-            .engine
-            .append(&tenant, batch, app.clock.now_ms());
+        let now_ms = app.clock.now_ms();
+        let appended = app.storage.engine.append(&tenant, batch, now_ms);
+        let of = Sent {
+            tenant: &tenant.name,
+            door: "StatsD",
+            sender: None,
+            at_ms: now_ms,
+        };
+        let lines = appended.refused.iter();
+        app.refusals
+            .note(&of, lines.map(|refused| (None, refused.reason.to_string())));
     }
     batch.clear();
 }

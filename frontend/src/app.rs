@@ -57,6 +57,7 @@ pub fn App() -> Html {
     let (locked, settled, identity) = *use_selector(|store: &SessionStore| {
         (store.is_locked(), store.is_settled(), store.identity())
     });
+    let sourceless = *use_selector(|store: &ConnectionStore| store.view.sourceless);
     let talking = *use_selector(ChatStore::is_listening);
     let config = use_config();
 
@@ -110,18 +111,27 @@ pub fn App() -> Html {
             None => html! { <Explore key={identity} endpoint={endpoint.clone()} /> },
         },
         (Page::Operator | Page::Aggregate | Page::Explore, None) => Html::default(),
-        (Page::Overview, endpoint) => html! {
-            <>
-                <MetricCards />
-                <Charts stage={(*stage).clone()} endpoint={endpoint.clone()} />
-                <AlertFeed />
-                if let Some(endpoint) = endpoint {
+        (Page::Overview, endpoint) => {
+            let fresh = match endpoint {
+                Some(endpoint) => html! {
                     <FreshSeries key={identity} endpoint={endpoint.clone()} />
-                } else {
-                    { no_series_yet() }
+                },
+                None => no_series_yet(),
+            };
+            // What has no source is not there; pushed series are, and come first.
+            if sourceless {
+                html! { <>{ fresh }<AlertFeed /></> }
+            } else {
+                html! {
+                    <>
+                        <MetricCards />
+                        <Charts stage={(*stage).clone()} endpoint={endpoint.cloned()} />
+                        <AlertFeed />
+                        { fresh }
+                    </>
                 }
-            </>
-        },
+            }
+        }
     };
     html! {
         <>

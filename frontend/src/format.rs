@@ -237,6 +237,14 @@ pub fn duration(ms: i64) -> String {
     }
 }
 
+/// Of when something is that is not of now: `as it was 12 s ago`.
+#[must_use]
+pub fn as_of(age_ms: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
+    let age = duration(age_ms as i64);
+    format!("as it was {age} ago")
+}
+
 /// A tick's period: `250 ms`, `1 s`, `1.5 s`.
 #[must_use]
 pub fn interval(ms: u64) -> String {

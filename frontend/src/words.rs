@@ -8,5 +8,16 @@
 pub const NO_DATA: &str = "no data";
 /// A stretch that has been asked for.
 pub const LOADING: &str = "loading";
+/// The same of a whole view.
+pub const LOADING_ALL: &str = "Loading…";
+/// What is watched where nothing fires.
+pub const RULES: &str = "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms";
+/// The same of a server that measures nothing.
+pub const RULES_WITHOUT_SOURCE: &str =
+    "This server measures nothing itself (METRIC_SOURCE=none); only tracked errors are watched";
+/// The address names something that is not there.
+pub const NO_SUCH_SERIES: &str = "No series has this name";
+/// A stream that broke off; what it brought stays.
+pub const LOST: &str = "The stream is lost; trying again";
 /// A stretch that was asked for in vain.
 pub const NOT_LOADED: &str = "not loaded";

@@ -6,7 +6,7 @@ use pulseboard_series::Reason;
 use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
-use crate::{app::App, error::AppError, http::access, ingest::engine_tenant};
+use crate::{app::App, error::AppError, http::access, ingest::engine_tenant, refusals::Refusal};
 
 /// Counts since the start.
 #[derive(Debug, Serialize)]
@@ -18,6 +18,8 @@ struct Ingested {
     replaced: u64,
     /// Samples not taken, by reason; reasons that did not occur are left away.
     refused: BTreeMap<&'static str, u64>,
+    /// The last of them, newest first; see [`crate::refusals`].
+    refusals: Vec<Refusal>,
     /// Series in memory now.
     series: u64,
     /// What is wrong with the disk now.
@@ -44,6 +46,7 @@ pub async fn get_ingested(
         accepted: counts.accepted,
         replaced: counts.replaced,
         refused: refused.filter(|(_, count)| *count > 0).collect(),
+        refusals: app.refusals.of(&tenant.name),
         series: counts.series,
         warning: app.storage.warning(),
         complaints: app.storage.complaints().to_vec(),

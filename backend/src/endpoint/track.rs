@@ -21,6 +21,7 @@ use crate::{
     error::AppError,
     http::access,
     ingest::{self, engine_tenant},
+    refusals::Sent,
     tallies::TooManyNames,
 };
 
@@ -59,8 +60,16 @@ pub async fn track_item(
     let app = App::of(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let body: Value = read_json(&app, request).await?;
-    let item = read_item(&body)?;
     let now_ms = app.clock.now_ms();
+    let item = read_item(&body).inspect_err(|error| {
+        let of = Sent {
+            tenant: &tenant.name,
+            door: request.uri().path(),
+            sender: Some(access::client_address(request)),
+            at_ms: now_ms,
+        };
+        app.refusals.note(&of, [(None, error.detail().to_owned())]);
+    })?;
     let metric_id = format!("{}-{now_ms}-{:08x}", item.name, fastrand::u32(..));
     let error = track(&app, &tenant, item, now_ms)
         .await

@@ -21,6 +21,42 @@ async fn ingested(server: &TestServer, tenant: &str) -> Value {
 }
 
 #[tokio::test]
+async fn the_last_refusals_say_where_why_and_when_to_their_tenant_alone() {
+    let server = TestServer::start().await;
+    for line in 0..30 {
+        push(&server, "red", format!("a 1\nb two{line}\n")).await;
+    }
+    let answer = server
+        .request(
+            reqwest::Method::POST,
+            "/metrics/track?tenant=red&api_key=secret",
+        )
+        .json(&json!({"type": "page view", "value": 1}))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 400);
+    let kept = ingested(&server, "red").await["refusals"].clone();
+    let kept = kept.as_array().expect("a list");
+    assert_eq!(kept.len(), 20, "the last twenty");
+    let tracked = kept.iter().find(|one| one["door"] == "/metrics/track");
+    assert!(tracked.is_some(), "{kept:?}");
+    let pushed = kept.iter().find(|one| one["door"] == "/push").expect("one");
+    assert_eq!(
+        (&pushed["line"], &pushed["at_ms"], &pushed["sender"]),
+        (&json!(2), &json!(START_MS), &json!("127.0.0.1"))
+    );
+    let reason = pushed["reason"].as_str().expect("a reason");
+    assert!(reason.contains("two"), "{reason}");
+    assert!(
+        !json!(kept).to_string().contains("secret"),
+        "a query is not told"
+    );
+    assert_eq!(ingested(&server, "blue").await["refusals"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn each_form_is_recognised_and_a_bad_line_loses_only_itself() {
     let server = TestServer::start().await;
     for (body, accepted, refused) in [

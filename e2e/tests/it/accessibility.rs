@@ -117,6 +117,52 @@ async fn every_view_on_a_phone_is_accessible() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_description_of_the_api_is_accessible() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    for look in [Look::DESKTOP, Look::DESKTOP.dark(), Look::PHONE] {
+        visit(&format!("{}/docs", server.url()), look, async |page| {
+            page.eval::<()>(
+                "for (const part of document.querySelectorAll('details')) { part.open = true; }",
+            )
+            .await?;
+            let found = findings(page).await?;
+            ensure!(found.is_empty(), "{}", found.join("\n"));
+            let wide: bool = page
+                .eval("return document.documentElement.scrollWidth > innerWidth;")
+                .await?;
+            ensure!(!wide, "it scrolls sideways");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_pressed_is_large_enough() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    server.post("/push", "queue_depth 1").await?;
+    visit(&server.url(), Look::PHONE, async |page| {
+        page.becomes_live().await?;
+        page.shows("queue_depth").await?;
+        for view in ["#/", "#/explore"] {
+            page.goto(&format!("{}/{view}", server.url())).await?;
+            page.shows("queue_depth").await?;
+            let small: Vec<String> = page
+                .eval(
+                    "return [...document.querySelectorAll('button, main nav a, .fresh__all, summary')] \
+                       .filter(e => e.offsetParent && Math.min(e.offsetWidth, e.offsetHeight) < 24) \
+                       .map(e => `${e.className} ${e.offsetWidth}x${e.offsetHeight}`);",
+                )
+                .await?;
+            ensure!(small.is_empty(), "{view}: {small:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn the_login_is_accessible() -> Result<()> {
     let server = Server::start(&["--source", "simulator", "--anonymous-role", "none"]).await?;
     visit(&server.url(), Look::PHONE, async |page| {

@@ -18,6 +18,7 @@ mod operator;
 mod pushed;
 mod reconnect;
 mod theme;
+mod truth;
 
 /// Made-up figures ten times a second: everything that can happen, happens soon.
 const BUSY: &[&str] = &[

@@ -1,19 +1,19 @@
 //! What applications count: a card for each type, and the activity of one.
 
-use std::rc::Rc;
-
 use yew::prelude::*;
+use yewdux::prelude::use_dispatch;
 
 use super::segments::segments;
 use crate::{
     format,
-    hooks::{Heard, Kind, use_channel},
+    hooks::{Heard, Kind, use_channel, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
         link::Standing,
     },
     platform,
     stores::aggregate::{Aggregate, BUCKETS, Tally},
+    words,
 };
 
 /// Buckets to choose from: seconds, on the button, and what all of them are together.
@@ -119,13 +119,13 @@ fn card(tally: &Tally, chosen: bool, on_choose: &Callback<String>) -> Html {
 /// See the module.
 #[component]
 pub fn AggregateView(Props { endpoint }: &Props) -> Html {
-    let aggregate = use_mut_ref(Aggregate::default);
-    let update = use_force_update();
+    use_seconds();
+    let known = use_selector(Aggregate::clone);
+    let dispatch = use_dispatch::<Aggregate>();
     let chosen = use_state(|| None::<String>);
     let window = use_state(|| 0_usize);
 
     let name = {
-        let known = aggregate.borrow();
         let tallies = known.tallies.as_deref().unwrap_or_default();
         let first = tallies.iter().find(|tally| tally.name == USUAL);
         let first = first.or(tallies.first());
@@ -138,15 +138,21 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
         encode_query(&name),
         format::fixed(seconds, 0)
     );
-    let on_heard = {
-        let aggregate = Rc::clone(&aggregate);
-        Callback::from(move |Heard { event, data }: Heard| {
-            if event != "open" {
-                aggregate.borrow_mut().hear(event, &data);
-                update.force_update();
-            }
-        })
-    };
+    {
+        // Bars of another type or of other buckets are not shown as those of this one.
+        let dispatch = dispatch.clone();
+        use_effect_with(path.clone(), move |path| {
+            dispatch.reduce_mut(|known| known.ask(path));
+        });
+    }
+    let on_heard = Callback::from(move |Heard { event, data }: Heard| {
+        if event != "open" {
+            dispatch.reduce_mut(|known| {
+                known.hear(event, &data);
+                known.heard_ms = platform::now_ms();
+            });
+        }
+    });
     let channel = use_channel(
         endpoint.clone(),
         path.into(),
@@ -156,8 +162,17 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
     let state = match &channel.standing {
         Standing::Open => String::new(),
         Standing::Opening => "Connecting…".to_owned(),
-        Standing::Lost => "The stream is lost; trying again".to_owned(),
+        Standing::Lost => words::LOST.to_owned(),
         Standing::Refused(why) => format!("Not allowed: {why}"),
+    };
+    // What is known stays, and says of when it is.
+    let state = if state.is_empty() || known.tallies.is_none() {
+        state
+    } else {
+        format!(
+            "{state} · {}",
+            format::as_of(platform::now_ms() - known.heard_ms)
+        )
     };
     let on_window = {
         let window = window.setter();
@@ -167,7 +182,6 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
         let chosen = chosen.setter();
         Callback::from(move |name: String| chosen.set(Some(name)))
     };
-    let known = aggregate.borrow();
     let old = channel.standing != Standing::Open;
     let labels = WINDOWS.map(|window| window.1);
     html! {
@@ -198,7 +212,12 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
                                 </div>
                                 { segments("Bucket", "bucket", &labels, Some(*window), &on_window) }
                             </div>
-                            { activity(&known, &name, seconds * 1_000.0) }
+                            // Before the first buckets it is not known what time the axis has.
+                            if known.now_ms > 0.0 {
+                                { activity(&known, &name, seconds * 1_000.0) }
+                            } else {
+                                <p class="activity activity--none">{ words::LOADING_ALL }</p>
+                            }
                         </section>
                     </>
                 },

@@ -13,6 +13,7 @@ use crate::{
         alert::{AlertStore, in_places},
         connection::ConnectionStore,
     },
+    words,
 };
 
 /// New critical incidents are announced no more often than this; later ones are gathered.
@@ -65,6 +66,7 @@ pub fn AlertFeed() -> Html {
     let listening = *use_selector(AlertStore::select_listening);
     // A page that cannot hear of alerts does not say that all is well.
     let live = *use_selector(|store: &ConnectionStore| !store.view.connection.is_lost());
+    let sourceless = *use_selector(|store: &ConnectionStore| store.view.sourceless);
     let dispatch = use_dispatch::<AlertStore>();
     let announcement = use_announcement();
     let list = use_node_ref();
@@ -124,13 +126,13 @@ pub fn AlertFeed() -> Html {
             }
             if total == 0 {
                 <div class="alert-feed__empty">
-                    <svg class={classes!("alert-feed__tick", (listening != Some(true) || !live).then_some("is-deaf"))} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                    <svg class={classes!("alert-feed__tick", (listening != Some(true) || !live || sourceless).then_some("is-deaf"))} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
                         <circle cx="12" cy="12" r="10" />
                         <path d="M7.5 12.5l3 3 6-6.5" />
                     </svg>
                     <p>{ "No active alerts" }</p>
                     <p class="alert-feed__hint">
-                        { "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms" }
+                        { if sourceless { words::RULES_WITHOUT_SOURCE } else { words::RULES } }
                     </p>
                 </div>
             } else {

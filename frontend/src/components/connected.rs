@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     hooks::{
-        use_alert_stream, use_effect_with, use_metrics_socket, use_rooms_socket, use_selector,
-        use_session,
+        forget_answers, use_alert_stream, use_effect_with, use_metrics_socket, use_rooms_socket,
+        use_selector, use_session,
     },
     net::{
         config::Endpoint,
@@ -20,7 +20,7 @@ use crate::{
         probe::Diagnosis,
     },
     platform,
-    stores::{connection::ConnectionStore, session::SessionStore},
+    stores::{connection::ConnectionStore, session::SessionStore, stats::StatsStore},
 };
 
 /// Props of [`Connected`].
@@ -43,6 +43,7 @@ pub fn Connected(Props { endpoint }: &Props) -> Html {
             store.identity(),
         )
     });
+    use_effect_with(identity, |_| forget_answers());
     let connection = use_dispatch::<ConnectionStore>();
     use_effect_with(needed, move |needed| {
         if *needed {
@@ -107,6 +108,9 @@ fn Streams(Props { endpoint }: &Props) -> Html {
             ever,
         )
     });
+    // Closed until the next loss.
+    let closed = use_state_eq(|| None::<u64>);
+    let stats = use_dispatch::<StatsStore>();
     let (connection, online, diagnosis, ever) = &*shown;
     let &Connection::Lost {
         attempt,
@@ -126,18 +130,23 @@ fn Streams(Props { endpoint }: &Props) -> Html {
         .map(|diagnosis| diagnosis.advice(endpoint, &platform::page_origin()));
     match advice {
         // Nothing has ever been shown: what is wrong is all there is to say.
+        _ if *closed == Some(recoveries) && *ever => Html::default(),
         Some(advice) if !ever => problem_panel(advice.what, advice.fix, Some((again, on_retry))),
         advice => {
             let (online, advice) = (*online, advice.as_ref());
+            let stats = stats.get();
+            let now_ms = platform::now_ms() + stats.clock_offset_ms();
             connection_banner(
                 Loss {
                     online,
                     advice,
                     attempt,
                     lost_s,
+                    age_ms: stats.select_newest_ms().map(|newest| now_ms - newest),
                     again: &again,
                 },
                 &on_retry,
+                Callback::from(move |_: MouseEvent| closed.set(Some(recoveries))),
             )
         }
     }

@@ -1,5 +1,5 @@
-//! A lost connection, once it is more than a blip: since when, when it is tried again, why.
-//! Floats over the page's foot, so that nothing moves when it comes and goes.
+//! A lost connection, once it is more than a blip: of when the figures are, when it is tried again,
+//! why. A strip under the header, over nothing else, that can be closed.
 
 use yew::prelude::*;
 
@@ -19,17 +19,24 @@ pub(super) struct Loss<'a> {
     pub(super) attempt: u32,
     /// Seconds since it was lost.
     pub(super) lost_s: u64,
+    /// Age of the newest figures in milliseconds; `None` where there never were any.
+    pub(super) age_ms: Option<f64>,
     /// The state of the next attempt.
     pub(super) again: &'a str,
 }
 
 /// See the module.
-pub(super) fn connection_banner(loss: Loss<'_>, on_retry: &Callback<()>) -> Html {
+pub(super) fn connection_banner(
+    loss: Loss<'_>,
+    on_retry: &Callback<()>,
+    on_close: Callback<MouseEvent>,
+) -> Html {
     let Loss {
         online,
         advice,
         attempt,
         lost_s,
+        age_ms,
         again,
     } = loss;
     if lost_s < SHOWN_AFTER_S {
@@ -40,11 +47,9 @@ pub(super) fn connection_banner(loss: Loss<'_>, on_retry: &Callback<()>) -> Html
         Some(advice) => advice.what.as_str(),
         None => "Connection lost",
     };
-    #[expect(
-        clippy::cast_possible_wrap,
-        reason = "seconds since the page was opened"
-    )]
-    let since = format::duration((lost_s * 1000) as i64);
+    #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
+    let age =
+        age_ms.map(|age| format!(" · newest figures are {} old", format::duration(age as i64)));
     let fix = advice
         .as_ref()
         .filter(|_| online)
@@ -61,10 +66,11 @@ pub(super) fn connection_banner(loss: Loss<'_>, on_retry: &Callback<()>) -> Html
                     <p class="banner__fix">{ fix }</p>
                 }
                 <p class="banner__again">
-                    { format!("{again} · {} · lost {since} ago", format::count(u64::from(attempt), "attempt", "attempts")) }
+                    { format!("{again} · {}{}", format::count(u64::from(attempt), "attempt", "attempts"), age.unwrap_or_default()) }
                 </p>
             </div>
             <button class="button button--primary" type="button" {onclick}>{ "Retry now" }</button>
+            <button class="button banner__close" type="button" aria-label="Close this notice" onclick={on_close}>{ "×" }</button>
         </aside>
     }
 }

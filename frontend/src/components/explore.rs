@@ -19,9 +19,11 @@ use crate::{
     },
     platform,
     stores::{
+        connection::ConnectionStore,
         series::{Series, SeriesStore},
         stats::StatsStore,
     },
+    words,
 };
 
 /// Series on a page of the list.
@@ -221,8 +223,12 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
         encode_query(after)
     );
     let answer = use_answer(endpoint, path.into(), REFRESH_MS, changes);
+    let lost = *use_selector(|store: &ConnectionStore| store.view.connection.is_lost());
 
-    let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
+    let here_ms = platform::now_ms();
+    let now_ms = here_ms + stats.get().clock_offset_ms();
+    // What is known stays, and says of when it is.
+    let old = lost || answer.problem.is_some();
     let json = answer.json.clone().unwrap_or_else(|| Rc::new(Json::Null));
     let list = json.get("series").list().iter();
     let list: Vec<Series> = list.filter_map(Series::read).collect();
@@ -230,7 +236,10 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     let matched = json.get("matched").count().unwrap_or(0);
     let next = json.get("next").text().map(str::to_owned);
     // The host's own are always there; somebody who looks for theirs is told how they come.
-    let empty = search.is_empty() && next.is_none() && !list.iter().any(Series::is_pushed);
+    let empty = answer.json.is_some()
+        && search.is_empty()
+        && next.is_none()
+        && !list.iter().any(Series::is_pushed);
     let loading = answer.json.is_none() && answer.problem.is_none();
 
     let oninput = {
@@ -256,10 +265,17 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     };
     let (first, back) = turn((!pages.is_empty()).then(|| pages[..pages.len() - 1].to_vec()));
     let (last, on) = turn(next.map(|next| [pages.as_slice(), &[next]].concat()));
-    let words = if loading {
-        "Loading…".to_owned()
-    } else {
-        place(pages.len() * PAGE_SIZE, list.len(), matched, total)
+    let words = match &answer.json {
+        _ if loading => words::LOADING_ALL.to_owned(),
+        None => String::new(),
+        Some(_) => {
+            let place = place(pages.len() * PAGE_SIZE, list.len(), matched, total);
+            if old {
+                format!("{place} · {}", format::as_of(here_ms - answer.at_ms))
+            } else {
+                place
+            }
+        }
     };
     html! {
         <section class="explore" aria-label="Explore" onkeydown={|event: KeyboardEvent| walk(&event)}>
@@ -288,14 +304,14 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
                     <p>{ "Nothing pushed yet. This makes a chart appear:" }</p>
                     { hint }
                 </div>
-            } else if !loading && list.is_empty() && answer.problem.is_none() {
+            } else if answer.json.is_some() && list.is_empty() && answer.problem.is_none() {
                 <div class="explore__empty panel">
                     <p>{ format!("No series has {:?} in its name or labels.", *search) }</p>
                     <button class="button" type="button" onclick={clear}>{ "Clear search" }</button>
                 </div>
             }
             if !list.is_empty() {
-                <ol class="series-list panel">
+                <ol class={classes!("series-list", "panel", old.then_some("is-old"))}>
                     { for list.iter().map(|series| row(series, now_ms)) }
                 </ol>
             }

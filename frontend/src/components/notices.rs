@@ -7,8 +7,12 @@ use crate::{
     format,
     hooks::{use_answer, use_selector},
     net::{config::Endpoint, json::Json},
+    platform,
     stores::connection::ConnectionStore,
 };
+
+/// Where nobody looks for them, refusals are news for so long.
+const NEWS_MS: f64 = 600_000.0;
 
 /// Asked for this often where refusals are shown, which somebody looks at who sends.
 const EVERY_MS: u32 = 10_000;
@@ -21,7 +25,7 @@ const EVERY_MS_ELSEWHERE: u32 = 30_000;
 pub struct Props {
     /// Where the backend is.
     pub endpoint: Endpoint,
-    /// Refused samples are told, too.
+    /// The view is one of those who send: refusals are told however old they are.
     pub refusals: bool,
 }
 
@@ -48,6 +52,26 @@ fn refused(json: &Json) -> Option<String> {
             reasons.join(", ")
         )
     })
+}
+
+/// One refusal: when, where, which line, why.
+fn refusal(json: &Json) -> String {
+    let at_ms = json.get("at_ms").figure();
+    #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+    let clock = format::clock(at_ms as i64, platform::zone_offset_min(at_ms));
+    let mut words = format!("[{clock}] {}", json.text_of("door"));
+    for (before, name) in [(" from ", "sender"), (", line ", "line"), (": ", "reason")] {
+        match json.get(name) {
+            Json::Text(text) => words.push_str(&[before, text].concat()),
+            Json::Number(number) => words.push_str(&[before, &format::plain(*number)].concat()),
+            _ => {}
+        }
+    }
+    let times = json.get("times").number().unwrap_or(1.0);
+    if times > 1.0 {
+        words.push_str(&format!(" ({} times)", format::plain(times)));
+    }
+    words
 }
 
 /// What the server says of its disk, as a sentence.
@@ -80,17 +104,38 @@ pub fn Notices(props: &Props) -> Html {
         EVERY_MS_ELSEWHERE
     };
     let answer = use_answer(&props.endpoint, "/api/ingest".into(), every_ms, recoveries);
+    // Until there is a newer one than was dismissed.
+    let dismissed = use_state_eq(|| 0.0);
     let Some(json) = answer.json.as_ref() else {
         return Html::default();
     };
     let notice = |class: &'static str, role: &'static str, words: String| {
         html! { <p class={classes!("notice", class)} {role}>{ words }</p> }
     };
+    let list = json.get("refusals").list();
+    let newest_ms = list
+        .first()
+        .map_or(0.0, |newest| newest.get("at_ms").figure());
+    let shown =
+        newest_ms > *dismissed && (props.refusals || platform::now_ms() - newest_ms < NEWS_MS);
+    let on_dismiss = move |_: MouseEvent| dismissed.set(newest_ms);
     html! {
         <>
             { disk(json).map(|words| notice("notice--disk", "alert", words)) }
             { damage(json).map(|words| notice("notice--damage", "status", words)) }
-            { refused(json).filter(|_| props.refusals).map(|words| notice("refusals", "status", words)) }
+            { refused(json).filter(|_| shown).map(|words| html! {
+                <div class="notice refusals">
+                    <details>
+                        <summary><span role="status">{ words }</span></summary>
+                        <ol class="refusals__list">
+                            { for list.iter().map(|one| html! { <li>{ refusal(one) }</li> }) }
+                        </ol>
+                    </details>
+                    <button class="button button--small" type="button" aria-label="Dismiss these refusals" onclick={on_dismiss}>
+                        { "×" }
+                    </button>
+                </div>
+            }) }
         </>
     }
 }

@@ -10,6 +10,7 @@ use yewdux::prelude::use_dispatch;
 use super::{
     segments::segments,
     series_chart::{SeriesChart, Shown},
+    series_link,
 };
 use crate::{
     chart::trace::LINES_MAX,
@@ -27,6 +28,7 @@ use crate::{
         track::{Sample, Track},
         view::Page,
     },
+    words,
 };
 
 /// Ranges of time: in the address, on the button, and how long. The last is the longest that a
@@ -146,6 +148,70 @@ fn resolution(opened: &Opened) -> Option<String> {
     ))
 }
 
+/// Props of [`NearNames`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+struct NearProps {
+    endpoint: Endpoint,
+    /// The name that no series has.
+    name: AttrValue,
+}
+
+/// Names offered at most.
+const NEAR_MAX: usize = 5;
+
+/// How much two names have in common: pairs of neighbouring characters that both have.
+fn likeness(one: &str, other: &str) -> usize {
+    let pairs = |text: &str| -> Vec<[u8; 2]> {
+        let text = text.to_ascii_lowercase();
+        text.as_bytes()
+            .windows(2)
+            .map(|pair| [pair[0], pair[1]])
+            .collect()
+    };
+    let mut others = pairs(other);
+    let common = pairs(one).into_iter().filter(|pair| {
+        let place = others.iter().position(|other| other == pair);
+        place.map(|place| others.swap_remove(place)).is_some()
+    });
+    common.count()
+}
+
+/// Those of `names` that are most like `name`, each once; such as have half of it in common.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut near: Vec<(usize, &str)> = Vec::new();
+    for other in names {
+        let likeness = likeness(name, other);
+        if 2 * likeness + 1 >= name.len() && !near.iter().any(|(_, known)| *known == other) {
+            let place = near.partition_point(|(known, _)| *known >= likeness);
+            near.insert(place, (likeness, other));
+            near.truncate(NEAR_MAX);
+        }
+    }
+    near.into_iter().map(|(_, name)| name).collect()
+}
+
+/// No series has this name: some that have one like it.
+#[component]
+fn NearNames(NearProps { endpoint, name }: &NearProps) -> Html {
+    // A mistake is seldom in the first two letters.
+    let begins: String = name.chars().take(2).collect();
+    let path = format!("/api/series?limit=1000&search={}", encode_query(&begins));
+    let answer = use_answer(endpoint, path.into(), 0, 0);
+    let json = answer.json.clone().unwrap_or_default();
+    let list = json.get("series").list().iter();
+    let near = nearest(name, list.map(|series| series.text_of("name")));
+    html! {
+        <div class="open-series__note" role="status">
+            <p>{ words::NO_SUCH_SERIES }</p>
+            if !near.is_empty() {
+                <p>{ "Near it: " }
+                    { for near.into_iter().map(|name| html! { <span key={name}>{ series_link(name, name, "") }{ " " }</span> }) }
+                </p>
+            }
+        </div>
+    }
+}
+
 /// How one series stands now.
 struct Now {
     value: f64,
@@ -251,9 +317,10 @@ pub fn OpenSeries(props: &Props) -> Html {
         }
     });
     let encoded = encode_query(&props.selector);
+    let asked_infos = format!("/api/series?match={encoded}&limit={LINES_MAX}");
     let infos = use_answer(
         &props.endpoint,
-        format!("/api/series?match={encoded}&limit={LINES_MAX}").into(),
+        asked_infos.clone().into(),
         REFRESH_MS,
         connections,
     );
@@ -266,7 +333,9 @@ pub fn OpenSeries(props: &Props) -> Html {
 
     let opened = &opened.0;
     let lines = &opened.track.lines;
-    let json = infos.json.clone().unwrap_or_else(|| Rc::new(Json::Null));
+    // An answer to the question before this one is of another series.
+    let answered = infos.json.clone().filter(|_| infos.path == asked_infos);
+    let json = answered.clone().unwrap_or_default();
     let list = json.get("series").list().iter();
     let list: Vec<Series> = list.filter_map(Series::read).collect();
     let info = match list.as_slice() {
@@ -304,12 +373,16 @@ pub fn OpenSeries(props: &Props) -> Html {
                 <button class="button button--small" type="button" onclick={retry}>{ "Retry" }</button>
             </p>
         }),
-        (None, false, _) => Some(html! { <p class="open-series__note">{ "Loading…" }</p> }),
+        (None, false, _) => Some(html! { <p class="open-series__note">{ words::LOADING_ALL }</p> }),
+        (None, true, true) if unknown => Some(html! {
+            <NearNames endpoint={props.endpoint.clone()} name={name.to_owned()} />
+        }),
         (None, true, true) => Some(html! {
             <p class="open-series__note">{ "No samples in this time. Choose a longer one, or wait for the next sample." }</p>
         }),
         _ => None,
     };
+    let unknown = answered.is_some() && json.get("matched").count() == Some(0) && lines.is_empty();
     let labels_of_ranges = RANGES.map(|range| range.1);
     let unit = lines
         .first()
@@ -390,6 +463,21 @@ mod tests {
             chart_hash("up{job=\"a\"}", "1h"),
             "#/explore?match=up%7Bjob%3D%22a%22%7D&range=1h"
         );
+    }
+
+    #[test]
+    fn near_names_are_offered() {
+        let names = [
+            "http_requests_total",
+            "http_errors_total",
+            "queue_depth",
+            "http_requests_total",
+        ];
+        assert_eq!(
+            nearest("http_requets_total", names.into_iter()),
+            ["http_requests_total", "http_errors_total"]
+        );
+        assert_eq!(nearest("zz", names.into_iter()), [""; 0]);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use yewdux::prelude::use_dispatch;
 
 use super::{chat::use_chat_button, connection_status::use_connection_status, segments::segments};
 use crate::{
-    hooks::{THEME_KEY, use_selector},
+    hooks::{THEME_KEY, forget_answers, use_selector},
     net::{config::Endpoint, fetch},
     platform,
     stores::{
+        aggregate::Aggregate,
         alert::AlertStore,
         chat::ChatStore,
         operator::OperatorStore,
@@ -49,6 +50,7 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
     let shown = *use_selector(SessionStore::login_shown);
     let dispatch = use_dispatch::<SessionStore>();
     let (operator, chat) = (use_dispatch::<OperatorStore>(), use_dispatch::<ChatStore>());
+    let aggregate = use_dispatch::<Aggregate>();
     let (Some(session), Some(endpoint)) = (&*session, endpoint.clone()) else {
         return Html::default();
     };
@@ -64,6 +66,8 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
         // The next one at this screen shall not read what was said to the one before.
         operator.set(OperatorStore::default());
         chat.set(ChatStore::default());
+        aggregate.set(Aggregate::default());
+        forget_answers();
         let (endpoint, dispatch) = (endpoint.clone(), dispatch.clone());
         wasm_bindgen_futures::spawn_local(async move {
             // Without an answer the cookie stays; the next look at the session tells.

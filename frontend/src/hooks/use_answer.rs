@@ -23,8 +23,38 @@ pub struct Answer {
     pub path: AttrValue,
     /// The newest answer; stays while a further one fails.
     pub json: Option<Rc<Json>>,
+    /// Of when it is, by the page's clock.
+    pub at_ms: f64,
     /// Why the newest question was not answered.
     pub problem: Option<Refusal>,
+}
+
+/// Answers that are kept for a view that is opened again; the oldest goes first.
+const KEPT_MAX: usize = 12;
+
+type Kept = (String, Rc<Json>, f64);
+
+thread_local! {
+    static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Forgets all answers: the next reader is another one.
+pub fn forget_answers() {
+    KEPT.with_borrow_mut(Vec::clear);
+}
+
+fn kept(path: &str) -> Option<Kept> {
+    KEPT.with_borrow(|kept| kept.iter().find(|(of, ..)| of == path).cloned())
+}
+
+fn keep(path: &str, json: &Rc<Json>, at_ms: f64) {
+    KEPT.with_borrow_mut(|kept| {
+        kept.retain(|(of, ..)| of != path);
+        if kept.len() == KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push((path.to_owned(), Rc::clone(json), at_ms));
+    });
 }
 
 impl PartialEq for Answer {
@@ -43,9 +73,19 @@ impl PartialEq for Answer {
 pub fn use_answer(endpoint: &Endpoint, path: AttrValue, every_ms: u32, again: u64) -> Answer {
     let answer = use_state_eq(Answer::default);
     let show = answer.setter();
-    let held = use_mut_ref(|| None::<Rc<Json>>);
+    let held = use_mut_ref(|| None::<(Rc<Json>, f64)>);
     let key = (endpoint.clone(), path, every_ms, again);
     use_effect_with(key, move |(endpoint, path, every_ms, _)| {
+        // What was answered before is shown until it is answered anew, with its age.
+        if let Some((_, json, at_ms)) = kept(path) {
+            held.replace(Some((Rc::clone(&json), at_ms)));
+            show.set(Answer {
+                path: path.clone(),
+                json: Some(json),
+                at_ms,
+                problem: None,
+            });
+        }
         let asker = Rc::new(Asker {
             endpoint: endpoint.clone(),
             path: path.clone(),
@@ -73,7 +113,7 @@ struct Asker {
     path: AttrValue,
     every_ms: u32,
     show: UseStateSetter<Answer>,
-    held: Rc<RefCell<Option<Rc<Json>>>>,
+    held: Rc<RefCell<Option<(Rc<Json>, f64)>>>,
     timer: RefCell<Option<Timeout>>,
     /// For the tab to come to the front.
     waiting: RefCell<Option<EventListener>>,
@@ -102,14 +142,22 @@ impl Asker {
             let answer = answer.and_then(|text| Json::parse(&text).ok_or(Refusal::silence()));
             let problem = match answer {
                 Ok(json) => {
-                    asker.held.replace(Some(Rc::new(json)));
+                    let (json, at_ms) = (Rc::new(json), platform::now_ms());
+                    // A range is large, and is asked for at another moment the next time.
+                    if asker.every_ms > 0 && !asker.path.starts_with("/api/range") {
+                        keep(&asker.path, &json, at_ms);
+                    }
+                    asker.held.replace(Some((json, at_ms)));
                     None
                 }
                 Err(refusal) => Some(refusal),
             };
+            let held = asker.held.borrow().clone();
+            let (json, at_ms) = held.map_or((None, 0.0), |(json, at_ms)| (Some(json), at_ms));
             asker.show.set(Answer {
                 path: asker.path.clone(),
-                json: asker.held.borrow().clone(),
+                json,
+                at_ms,
                 problem,
             });
             if asker.every_ms > 0 {

@@ -215,6 +215,8 @@ pub struct View {
     pub diagnosis: Option<Diagnosis>,
     /// The last recovery, until the next loss.
     pub recovery: Option<Recovery>,
+    /// The server has no source of figures of its own.
+    pub sourceless: bool,
     /// Which way the ticks come.
     pub way: Way,
     /// What arrived and what did not.
@@ -228,6 +230,7 @@ impl Default for View {
             online: true,
             diagnosis: None,
             recovery: None,
+            sourceless: false,
             way: Way::default(),
             counts: Counts::default(),
         }
@@ -305,6 +308,7 @@ pub struct Feed {
     online: bool,
     diagnosis: Option<Diagnosis>,
     recovery: Option<Recovery>,
+    sourceless: bool,
     counts: Counts,
     shown: View,
 }
@@ -325,6 +329,7 @@ impl Feed {
             online: true,
             diagnosis: None,
             recovery: None,
+            sourceless: false,
             counts: Counts::default(),
             shown: View::default(),
         }
@@ -460,6 +465,7 @@ impl Feed {
     /// When, by our clock, the newest figure stops being fresh.
     fn stale_at(&self) -> Option<f64> {
         self.newest_ms
+            .filter(|_| !self.sourceless)
             .map(|newest| newest - self.clock.offset_ms() + self.fresh_ms_max())
     }
 
@@ -646,7 +652,12 @@ impl Feed {
         }
         self.down_since = None;
         self.diagnosis = None;
-        self.interval_ms = to_f64(snapshot.interval_ms.max(1));
+        self.sourceless = snapshot.interval_ms == 0;
+        self.interval_ms = if self.sourceless {
+            INTERVAL_MS_DEFAULT
+        } else {
+            to_f64(snapshot.interval_ms)
+        };
         if restarted {
             self.clock.clear();
             self.newest_ms = None;
@@ -660,7 +671,9 @@ impl Feed {
             offset: snapshot.offset,
         });
 
-        if whole {
+        if self.sourceless {
+            // Figures of a run that had a source are not those of now.
+        } else if whole {
             actions.push(Action::Apply(Update::Window {
                 rows,
                 window: snapshot.window,
@@ -787,6 +800,8 @@ impl Feed {
                 retry_in_s: Some(whole_s(retry_at - at + 999.0)),
                 lost_s: lost_s(),
             },
+            // What is pushed comes all the same.
+            Link::Open(_) if self.sourceless => Connection::Live,
             Link::Open(_) => match (self.newest_ms, self.stale_at()) {
                 (Some(newest), Some(stale_at)) if at > stale_at => Connection::Stale {
                     age_s: whole_s(at + self.clock.offset_ms() - newest).max(1),
@@ -800,6 +815,7 @@ impl Feed {
             online: self.online,
             diagnosis: self.diagnosis.clone(),
             recovery: self.recovery,
+            sourceless: self.sourceless,
             way: self.ladder.way(),
             counts: self.counts,
         }

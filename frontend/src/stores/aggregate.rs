@@ -1,5 +1,7 @@
 //! What applications count, as the aggregate stream tells it.
 
+use yewdux::store::Store;
+
 use crate::net::json::Json;
 
 /// Buckets that the server tells of, and that the chart has room for.
@@ -30,17 +32,30 @@ pub struct Bucket {
 }
 
 /// See the module.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct Aggregate {
     /// By name, in its order; `None` before the first event.
     pub tallies: Option<Vec<Tally>>,
     /// Of the asked name, newest first.
     pub buckets: Vec<Bucket>,
-    /// The server's clock with them.
+    /// The server's clock with them; 0 before they came.
     pub now_ms: f64,
+    /// When the newest event came, by the page's clock.
+    pub heard_ms: f64,
+    /// What was asked for.
+    asked: String,
 }
 
 impl Aggregate {
+    /// Something is asked for; what is known of something else goes.
+    pub fn ask(&mut self, path: &str) {
+        if self.asked != path {
+            path.clone_into(&mut self.asked);
+            self.buckets.clear();
+            self.now_ms = 0.0;
+        }
+    }
+
     /// An event of the stream came; one that cannot be read changes nothing.
     pub fn hear(&mut self, event: &str, data: &str) {
         let Some(json) = Json::parse(data) else {

@@ -103,7 +103,7 @@ pub struct Snapshot {
     pub offset: u64,
     /// Ticks in the server's rolling window when it is full.
     pub window: u64,
-    /// Nominal milliseconds between ticks.
+    /// Nominal milliseconds between ticks; 0 where there is no source and none will come.
     pub interval_ms: u64,
     /// When the server sent this, Unix milliseconds.
     pub sent_ms: i64,
