@@ -10,6 +10,12 @@ pub const NO_DATA: &str = "no data";
 pub const LOADING: &str = "loading";
 /// The same of a whole view.
 pub const LOADING_ALL: &str = "Loading…";
+/// The operator's threshold: what is set by `set_threshold`, as opposed to a rule's.
+pub const LOG_THRESHOLD: &str = "Log threshold, % of CPU";
+/// What that is.
+pub const LOG_THRESHOLD_NOTE: &str = "CPU above it is logged here; alerts have their own limit";
+/// The same beside its line in the chart.
+pub const LOG_THRESHOLD_LINE: &str = "logged above";
 /// What is watched where nothing fires.
 pub const RULES: &str = "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms";
 /// The same of a server that measures nothing.

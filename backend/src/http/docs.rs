@@ -21,7 +21,7 @@ const CSP: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri
                    form-action 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    serde_json::from_str(OPENAPI).map_or_else(|_| String::new(), |api| page(&api))
+    serde_json::from_str::<Value>(OPENAPI).map_or_else(|_| String::new(), |api| page(&api))
 });
 
 /// Sends the description.

@@ -6,7 +6,7 @@ use yewdux::prelude::use_dispatch;
 use super::segments::segments;
 use crate::{
     format,
-    hooks::{Heard, Kind, use_channel, use_seconds, use_selector},
+    hooks::{Heard, Kind, use_channel, use_effect_with, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
         link::Standing,

@@ -62,8 +62,10 @@ fn refusal(json: &Json) -> String {
     let mut words = format!("[{clock}] {}", json.text_of("door"));
     for (before, name) in [(" from ", "sender"), (", line ", "line"), (": ", "reason")] {
         match json.get(name) {
-            Json::Text(text) => words.push_str(&[before, text].concat()),
-            Json::Number(number) => words.push_str(&[before, &format::plain(*number)].concat()),
+            Json::Text(text) => words.push_str(&[before, text.as_str()].concat()),
+            Json::Number(number) => {
+                words.push_str(&[before, format::plain(*number).as_str()].concat());
+            }
             _ => {}
         }
     }

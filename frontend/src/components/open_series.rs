@@ -334,7 +334,7 @@ pub fn OpenSeries(props: &Props) -> Html {
     let opened = &opened.0;
     let lines = &opened.track.lines;
     // An answer to the question before this one is of another series.
-    let answered = infos.json.clone().filter(|_| infos.path == asked_infos);
+    let answered = infos.json.clone().filter(|_| *infos.path == *asked_infos);
     let json = answered.clone().unwrap_or_default();
     let list = json.get("series").list().iter();
     let list: Vec<Series> = list.filter_map(Series::read).collect();

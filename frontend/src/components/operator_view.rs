@@ -1,5 +1,6 @@
 //! The operator's view: six figures, the commands, and a log of what was answered and raised.
 
+use gloo::timers::callback::Timeout;
 use pulseboard_shared::protocol::operator::Figures;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
@@ -7,7 +8,7 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     format,
-    hooks::{Channel, Heard, Kind, use_channel, use_selector},
+    hooks::{Channel, Heard, Kind, use_channel, use_effect_with, use_selector},
     net::{
         config::Endpoint,
         json::{Json, quote},
@@ -15,6 +16,7 @@ use crate::{
     },
     platform,
     stores::{operator::OperatorStore, session::SessionStore},
+    words,
 };
 
 /// Props of [`OperatorView`] and its parts.
@@ -89,6 +91,19 @@ fn tiles(figures: Option<&Figures>) -> [Tile; 6] {
     ]
 }
 
+/// What a figure is. The threshold is of the CPU: it says nothing of the memory, whose class is
+/// all that is compared.
+fn note(tile: &Tile) -> &'static str {
+    match (tile.name, tile.mark) {
+        ("CPU", Some("warn")) => "Above the threshold",
+        ("CPU", Some(_)) => "Not above the threshold",
+        ("Requests" | "Errors", _) => "Since the start or the last reset",
+        ("Connections", _) => "Control sockets open now",
+        ("Threshold", _) => words::LOG_THRESHOLD_NOTE,
+        _ => "",
+    }
+}
+
 /// `set_threshold` as sent: a number where it is one, else the text, which the server refuses
 /// in words.
 fn threshold_command(text: &str) -> String {
@@ -99,6 +114,9 @@ fn threshold_command(text: &str) -> String {
     };
     format!(r#"{{"command":"set_threshold","value":{value}}}"#)
 }
+
+/// A reset can be undone for so long.
+const UNDO_MS: u32 = 3_000;
 
 const STREAM_EVENTS: &[&str] = &["config", "metrics", "alert"];
 
@@ -134,13 +152,7 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
                                 <span class="unit">{ tile.unit }</span>
                             }
                         </p>
-                        <p class="figure__note">
-                            { match tile.mark {
-                                Some("warn") => "Above the threshold",
-                                Some(_) => "Below the threshold",
-                                None => "",
-                            } }
-                        </p>
+                        <p class="figure__note">{ note(&tile) }</p>
                     </article>
                 }) }
             </div>
@@ -213,9 +225,23 @@ fn Commands(Props { endpoint }: &Props) -> Html {
         str::to_owned,
     );
 
+    // What cannot be taken back is not sent at once.
+    let resetting = use_state_eq(|| false);
+    {
+        let (send, done) = (control.send.clone(), resetting.setter());
+        use_effect_with(*resetting, move |resetting| {
+            let timer = resetting.then(|| {
+                Timeout::new(UNDO_MS, move || {
+                    send.emit(r#"{"command":"reset_counters"}"#.to_owned());
+                    done.set(false);
+                })
+            });
+            move || drop(timer)
+        });
+    }
     let on_reset = {
-        let send = control.send.clone();
-        move |_: MouseEvent| send.emit(r#"{"command":"reset_counters"}"#.to_owned())
+        let resetting = resetting.clone();
+        move |_: MouseEvent| resetting.set(!*resetting)
     };
     let oninput = {
         let draft = draft.setter();
@@ -237,7 +263,7 @@ fn Commands(Props { endpoint }: &Props) -> Html {
         <div class="operator__controls">
             <form class="operator__threshold" {onsubmit} novalidate=true>
                 <label class="field">
-                    <span class="field__label">{ "Alert threshold, % of CPU" }</span>
+                    <span class="field__label">{ words::LOG_THRESHOLD }</span>
                     <input
                         class="field__input"
                         type="number"
@@ -255,8 +281,11 @@ fn Commands(Props { endpoint }: &Props) -> Html {
                 </button>
             </form>
             <button class="button" type="button" onclick={on_reset} disabled={obstacle.is_some()}>
-                { "Reset counters" }
+                { if *resetting { "Undo" } else { "Reset counters" } }
             </button>
+            <p class="operator__obstacle" role="status">
+                { if *resetting { "Requests and errors go to 0 in a moment; after that it cannot be undone." } else { "" } }
+            </p>
             <p class="operator__obstacle" role="status">{ obstacle.unwrap_or_default() }</p>
         </div>
     }
@@ -292,6 +321,30 @@ mod tests {
             ]
         );
         assert!(tiles(None).iter().all(|tile| tile.value == format::UNKNOWN));
+    }
+
+    #[test]
+    fn a_threshold_of_the_cpu_does_not_judge_the_memory() {
+        let figures = Figures {
+            cpu_percent: 3.0,
+            memory_percent: 81.0,
+            requests_total: 1,
+            errors_total: 0,
+            active_connections: 1,
+            alert_threshold: 5.0,
+        };
+        let notes: Vec<_> = tiles(Some(&figures)).iter().map(note).collect();
+        assert_eq!(
+            notes,
+            [
+                "Not above the threshold",
+                "",
+                "Since the start or the last reset",
+                "Since the start or the last reset",
+                "Control sockets open now",
+                words::LOG_THRESHOLD_NOTE,
+            ]
+        );
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub fn PastFigures(Props { endpoint }: &Props) -> Html {
     let place = Range::ALL.iter().position(|one| *one == range);
     let known = place.is_none_or(|place| past[place] == Past::Known);
     // The same question until it is answered.
-    let path = use_memo((range, known), |(range, _)| question(&stats.get(), *range));
+    let asked = stats.clone();
+    let path = use_memo((range, known), move |(range, _)| question(&asked.get(), *range));
     let answer = use_answer(endpoint, (*path).clone(), AGAIN_MS, 0);
     let ours = !known && answer.path == *path;
     use_effect_with((ours, answer.clone()), move |(ours, answer)| {
