@@ -4,6 +4,15 @@
 //! it otherwise. Figures, units and times are in [`crate::format`]: a figure and its unit have a
 //! space between them, thousands are parted by a thin place and not by commas.
 
+/// What a rule compares with, where it does not fire.
+pub const LIMIT: &str = "Limit";
+/// The same where it does.
+pub const ABOVE: &str = "Above";
+/// Why there is no latency: nobody waited.
+pub const NO_REQUESTS: &str = "no requests";
+/// Whose requests are counted.
+pub const OWN_REQUESTS: &str = "Requests that this server answered, those of its open pages among \
+     them (made up with METRIC_SOURCE=simulator)";
 /// A stretch of a chart for which the server has nothing.
 pub const NO_DATA: &str = "no data";
 /// A stretch that has been asked for.

@@ -83,7 +83,7 @@ fn row(series: &Series, now_ms: f64) -> Html {
         format!("stopped {age} ago")
     } else {
         match (series.rate, series.interval_ms) {
-            (Some(rate), _) => format!("{} a second", format::value(rate)),
+            (Some(rate), _) => format!("{} /s", format::value(rate)),
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

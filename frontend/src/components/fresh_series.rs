@@ -22,6 +22,7 @@ use crate::{
         track::Track,
         view::Page,
     },
+    words,
 };
 
 /// So many of the newest are looked through for those that are not the server's own.
@@ -72,7 +73,7 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
                 }
                 if let Some(total) = total.filter(|total| *total > 0) {
                     <a class="fresh__all" href={platform::with_hash(Page::Explore.hash())}>
-                        { format!("Explore all {total}") }
+                        { format!("Explore all {}", format::grouped(total)) }
                     </a>
                 }
             </div>
@@ -95,7 +96,7 @@ fn empty(hint: Option<Html>) -> Html {
                 <p>{ "Nothing pushed yet. This makes a chart appear here:" }</p>
                 { hint }
             } else {
-                <p>{ "Loading…" }</p>
+                <p>{ words::LOADING_ALL }</p>
             }
         </div>
     }

@@ -16,6 +16,7 @@ use crate::{
         stats::{Card, SameCards},
         view::ViewStore,
     },
+    words,
 };
 
 /// Samples that one key press with Shift moves the crosshair by.
@@ -58,7 +59,8 @@ fn threshold(metric: BuiltIn) -> Option<Threshold> {
             above: rule.above,
             severity: rule.severity,
             label: format!(
-                "{word} above {} {}",
+                "{} {} {}, {word}",
+                words::LIMIT,
                 format::plain(rule.above),
                 metric.unit()
             ),
@@ -224,7 +226,7 @@ mod tests {
         );
         assert_eq!(
             threshold(BuiltIn::Latency).map(|threshold| threshold.label),
-            Some("warning above 80 ms".into())
+            Some("Limit 80 ms, warning".into())
         );
         assert_eq!(threshold(BuiltIn::Requests), None);
     }

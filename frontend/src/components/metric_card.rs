@@ -4,7 +4,7 @@ use pulseboard_shared::{BuiltIn, DefaultRule, Severity};
 use yew::prelude::*;
 
 use super::range_bar::range_bar;
-use crate::{format, stores::stats::Card};
+use crate::{format, stores::stats::Card, words};
 
 /// The card of `metric`; `live` while its figures are of now.
 pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {
@@ -17,7 +17,7 @@ pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {
     });
     let figure = |value: f64| format::figure(if known { value } else { f64::NAN });
     let limit = rule.map(|rule| {
-        let word = if over.is_some() { "Above" } else { "Limit" };
+        let word = if over.is_some() { words::ABOVE } else { words::LIMIT };
         (
             word,
             format!(" {} {}", format::plain(rule.above), metric.unit()),
@@ -32,6 +32,7 @@ pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {
                 state,
                 (known && !live).then_some("is-old"),
             )}
+            title={matches!(metric, BuiltIn::Requests | BuiltIn::Latency).then_some(words::OWN_REQUESTS)}
         >
             <div class="metric-card__head">
                 <h3>{ format::card_title(metric) }</h3>
@@ -47,6 +48,9 @@ pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {
                     { format::figure(card.current) }
                 </span>
                 <span class="unit">{ metric.unit() }</span>
+                if known && metric == BuiltIn::Latency && !card.current.is_finite() {
+                    <span class="metric-card__note">{ words::NO_REQUESTS }</span>
+                }
             </p>
             { range_bar(metric, card.current, &card.stats, rule.map(|rule| rule.above)) }
             <p class="metric-card__stats">
