@@ -24,7 +24,7 @@ pub const LOG_THRESHOLD: &str = "Log threshold, % of CPU";
 /// What that is.
 pub const LOG_THRESHOLD_NOTE: &str = "CPU above it is logged here; alerts have their own limit";
 /// The same beside its line in the chart.
-pub const LOG_THRESHOLD_LINE: &str = "logged above";
+pub const LOG_THRESHOLD_LINE: &str = "Operator's log above";
 /// What is watched where nothing fires.
 pub const RULES: &str = "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms";
 /// The same of a server that measures nothing.

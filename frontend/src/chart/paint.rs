@@ -101,7 +101,7 @@ impl Surface<'_> {
 pub struct Threshold {
     /// In the chart's unit.
     pub above: f64,
-    /// Decides the colour.
+    /// Decides the colour; `Low` is no alert and has that of the axis.
     pub severity: Severity,
     /// Such as `critical above 90 %`.
     pub label: String,
@@ -109,16 +109,23 @@ pub struct Threshold {
 
 impl Threshold {
     fn color<'a>(&self, theme: &'a Theme) -> &'a str {
-        if self.severity == Severity::Critical {
-            &theme.critical
-        } else {
-            &theme.warning
+        match self.severity {
+            Severity::Critical => &theme.critical,
+            Severity::Low => &theme.axis,
+            _ => &theme.warning,
         }
     }
 }
 
-/// Paints the y axis from 0 to `top` and the threshold, if it is on the axis.
-pub fn paint_axis(surface: &Surface<'_>, theme: &Theme, top: f64, threshold: Option<&Threshold>) {
+/// Paints the y axis from 0 to `top` and the threshold, if it is on the axis; `note` is a further
+/// one that nothing depends on.
+pub fn paint_axis(
+    surface: &Surface<'_>,
+    theme: &Theme,
+    top: f64,
+    threshold: Option<&Threshold>,
+    note: Option<&Threshold>,
+) {
     let (context, plot) = (surface.context, &surface.plot);
     surface.begin(theme);
     #[expect(
@@ -141,6 +148,13 @@ pub fn paint_axis(surface: &Surface<'_>, theme: &Theme, top: f64, threshold: Opt
             plot.left - 8.0 * theme.scale,
             y + 0.5,
         );
+    }
+    if let Some(note) = note.filter(|note| note.above < top) {
+        context.set_stroke_style_str(note.color(theme));
+        surface.dash(&[2.0, 4.0]);
+        surface.horizontal(plot.y(note.above, top));
+        surface.dash(&[]);
+        label_threshold(surface, theme, note, top);
     }
     if let Some(threshold) = threshold.filter(|threshold| threshold.above < top) {
         let y = plot.y(threshold.above, top);

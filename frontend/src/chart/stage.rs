@@ -101,6 +101,8 @@ pub struct Parts {
 struct Chart {
     metric: BuiltIn,
     threshold: Option<Threshold>,
+    /// A further one, that may change.
+    note: RefCell<Option<Threshold>>,
     parts: Parts,
     axis_context: CanvasRenderingContext2d,
     data_context: CanvasRenderingContext2d,
@@ -257,6 +259,7 @@ impl Stage {
         let chart = Rc::new(Chart {
             metric,
             threshold,
+            note: RefCell::default(),
             axis_context,
             data_context,
             axis: Cell::new(match metric {
@@ -315,6 +318,17 @@ impl Stage {
             resize,
             intersection,
         })
+    }
+
+    /// Draws a further threshold in the chart of `metric`, in place of the one before.
+    pub fn note(&self, metric: BuiltIn, note: Option<&Threshold>) {
+        for chart in self.0.charts.borrow().iter() {
+            if chart.metric == metric {
+                chart.note.replace(note.cloned());
+                chart.axis_dirty.set(true);
+            }
+        }
+        self.request();
     }
 
     /// Something that is drawn has changed: draw in the next animation frame.
@@ -524,6 +538,7 @@ impl Stage {
                     &theme,
                     scene.top,
                     chart.threshold.as_ref(),
+                    chart.note.borrow().as_ref(),
                 );
             }
             paint::paint_data(

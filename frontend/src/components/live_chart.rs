@@ -13,6 +13,7 @@ use crate::{
     format,
     hooks::{use_effect_with, use_selector},
     stores::{
+        operator::OperatorStore,
         stats::{Card, SameCards},
         view::ViewStore,
     },
@@ -68,6 +69,15 @@ fn threshold(metric: BuiltIn) -> Option<Threshold> {
     })
 }
 
+/// The operator's threshold, as drawn.
+fn log_threshold(above: f64) -> Threshold {
+    Threshold {
+        above,
+        severity: Severity::Low,
+        label: format!("{} {} %", words::LOG_THRESHOLD_LINE, format::plain(above)),
+    }
+}
+
 /// See the module.
 #[component]
 pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
@@ -109,6 +119,14 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
             move || drop(placement)
         });
     }
+
+    // After the effect above, which makes the chart.
+    let logged = *use_selector(OperatorStore::select_threshold);
+    use_effect_with((stage.clone(), metric, logged), |(stage, metric, logged)| {
+        if *metric == BuiltIn::Cpu {
+            stage.note(*metric, logged.map(log_threshold).as_ref());
+        }
+    });
 
     let pointed = {
         let (stage, area) = (stage.clone(), area.clone());
@@ -229,5 +247,6 @@ mod tests {
             Some("Limit 80 ms, warning".into())
         );
         assert_eq!(threshold(BuiltIn::Requests), None);
+        assert_eq!(log_threshold(5.0).label, "Operator's log above 5 %");
     }
 }

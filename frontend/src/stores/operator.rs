@@ -25,6 +25,7 @@ pub struct LogLine {
 #[derive(Clone, Debug, Default, Store)]
 pub struct OperatorStore {
     figures: Option<Figures>,
+    threshold: Option<f64>,
     /// Newest first.
     lines: Rc<VecDeque<LogLine>>,
     logged: u64,
@@ -43,6 +44,7 @@ impl OperatorStore {
         match event {
             "metrics" => {
                 if let Some(figures) = Json::parse(data).as_ref().and_then(wire::figures) {
+                    self.threshold = Some(figures.alert_threshold);
                     self.figures = Some(figures);
                     self.revision += 1;
                 }
@@ -76,6 +78,12 @@ impl OperatorStore {
     #[must_use]
     pub const fn figures(&self) -> Option<&Figures> {
         self.figures.as_ref()
+    }
+
+    /// The threshold, however it was heard of.
+    #[must_use]
+    pub const fn select_threshold(&self) -> Option<f64> {
+        self.threshold
     }
 
     /// The log, newest line first.
