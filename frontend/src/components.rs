@@ -21,6 +21,7 @@ mod open_series;
 mod operator_view;
 mod page_footer;
 mod page_header;
+mod past;
 mod problem_panel;
 mod push_hint;
 mod range_bar;

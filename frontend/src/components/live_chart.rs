@@ -122,11 +122,14 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
 
     // After the effect above, which makes the chart.
     let logged = *use_selector(OperatorStore::select_threshold);
-    use_effect_with((stage.clone(), metric, logged), |(stage, metric, logged)| {
-        if *metric == BuiltIn::Cpu {
-            stage.note(*metric, logged.map(log_threshold).as_ref());
-        }
-    });
+    use_effect_with(
+        (stage.clone(), metric, logged),
+        |(stage, metric, logged)| {
+            if *metric == BuiltIn::Cpu {
+                stage.note(*metric, logged.map(log_threshold).as_ref());
+            }
+        },
+    );
 
     let pointed = {
         let (stage, area) = (stage.clone(), area.clone());

@@ -17,7 +17,11 @@ pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {
     });
     let figure = |value: f64| format::figure(if known { value } else { f64::NAN });
     let limit = rule.map(|rule| {
-        let word = if over.is_some() { words::ABOVE } else { words::LIMIT };
+        let word = if over.is_some() {
+            words::ABOVE
+        } else {
+            words::LIMIT
+        };
         (
             word,
             format!(" {} {}", format::plain(rule.above), metric.unit()),

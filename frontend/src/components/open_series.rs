@@ -366,6 +366,7 @@ pub fn OpenSeries(props: &Props) -> Html {
         let tries = tries.clone();
         move |_: MouseEvent| tries.set(*tries + 1)
     };
+    let unknown = answered.is_some() && json.get("matched").count() == Some(0) && lines.is_empty();
     let note = match (&history.problem, opened.known, lines.is_empty()) {
         (Some(problem), ..) => Some(html! {
             <p class="open-series__problem" role="alert">
@@ -382,7 +383,6 @@ pub fn OpenSeries(props: &Props) -> Html {
         }),
         _ => None,
     };
-    let unknown = answered.is_some() && json.get("matched").count() == Some(0) && lines.is_empty();
     let labels_of_ranges = RANGES.map(|range| range.1);
     let unit = lines
         .first()

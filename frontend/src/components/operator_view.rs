@@ -143,7 +143,7 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
         <section class="operator" aria-label="Operator">
             <h2 class="visually-hidden">{ "Operator" }</h2>
             <div class={classes!("operator__figures", old.then_some("is-old"))}>
-                { for tiles(store.figures()).into_iter().map(|tile| html! {
+                { for tiles(store.figures()).into_iter().map(|tile| { let note = note(&tile); html! {
                     <article class={classes!("figure", tile.mark)} key={tile.name}>
                         <h3>{ tile.name }</h3>
                         <p class="figure__now">
@@ -152,9 +152,9 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
                                 <span class="unit">{ tile.unit }</span>
                             }
                         </p>
-                        <p class="figure__note">{ note(&tile) }</p>
+                        <p class="figure__note">{ note }</p>
                     </article>
-                }) }
+                } }) }
             </div>
             <div class="operator__commands panel">
                 <h3>{ "Commands" }</h3>

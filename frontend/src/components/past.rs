@@ -18,9 +18,9 @@ const AGAIN_MS: u32 = 5_000;
 
 /// Props of [`PastFigures`].
 #[derive(Clone, Debug, PartialEq, Properties)]
-pub struct Props {
+pub(super) struct Props {
     /// Where the backend is.
-    pub endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
 }
 
 /// The question for what is missing of `range`; empty when nothing is.
@@ -35,7 +35,7 @@ fn question(stats: &StatsStore, range: Range) -> AttrValue {
 
 /// See the module.
 #[component]
-pub fn PastFigures(Props { endpoint }: &Props) -> Html {
+pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
     let range = *use_selector(|view: &ViewStore| view.range);
     let past = *use_selector(StatsStore::select_past);
     let stats = use_dispatch::<StatsStore>();
@@ -43,7 +43,9 @@ pub fn PastFigures(Props { endpoint }: &Props) -> Html {
     let known = place.is_none_or(|place| past[place] == Past::Known);
     // The same question until it is answered.
     let asked = stats.clone();
-    let path = use_memo((range, known), move |(range, _)| question(&asked.get(), *range));
+    let path = use_memo((range, known), move |(range, _)| {
+        question(&asked.get(), *range)
+    });
     let answer = use_answer(endpoint, (*path).clone(), AGAIN_MS, 0);
     let ours = !known && answer.path == *path;
     use_effect_with((ours, answer.clone()), move |(ours, answer)| {

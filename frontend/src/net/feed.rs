@@ -848,8 +848,11 @@ fn ping(open: &mut Open, at: f64, actions: &mut Vec<Action>) {
 fn hole_ms(newest: Option<f64>, rows: &[Row], interval_ms: f64) -> f64 {
     let mut hole = 0.0;
     let mut before = newest.unwrap_or(f64::INFINITY);
-    for row in rows.iter().filter(|row| row.t_ms > before) {
+    for row in rows {
         let wait = row.t_ms - before;
+        if wait <= 0.0 {
+            continue;
+        }
         if wait > GAP_INTERVALS * interval_ms {
             hole += wait;
         }
