@@ -62,6 +62,16 @@ pub struct Row {
     pub values: [f64; 4],
 }
 
+impl Row {
+    /// No requests and 0 ms is how a tick says that nobody asked: then there was no latency.
+    fn without_waiting(&mut self) {
+        let [.., requests, latency] = &mut self.values;
+        if *requests == 0.0 && *latency == 0.0 {
+            *latency = f64::NAN;
+        }
+    }
+}
+
 /// Where this page is in the server's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -706,6 +716,7 @@ impl Feed {
                 row.values[index] = metric.value;
             }
         }
+        row.without_waiting();
         self.newest_ms = Some(row.t_ms);
         actions.push(Action::Apply(Update::Rows(vec![row])));
         #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
@@ -887,13 +898,7 @@ fn rows(data: &[Metric]) -> Vec<Row> {
         }
         index_before = index;
     }
-    for row in &mut rows {
-        let [.., requests, latency] = &mut row.values;
-        // So a tick says that nobody asked: then there was no latency.
-        if *requests == 0.0 && *latency == 0.0 {
-            *latency = f64::NAN;
-        }
-    }
+    rows.iter_mut().for_each(Row::without_waiting);
     rows
 }
 
