@@ -130,7 +130,7 @@ impl App {
             &telemetry,
             &fanout,
         );
-        if settings.source == SourceKind::None {
+        if settings.metric_source == SourceKind::None {
             live.expect_nothing();
         }
         let alerts = Alerts::new(
