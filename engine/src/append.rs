@@ -24,6 +24,7 @@ use pulseboard_series::{
 
 use crate::{
     engine::{Engine, fingerprint},
+    keep::part_of,
     table::{Entry, SHARDS, Shard, SlotRef, shard_of},
     tenant::{TENANTS_MAX, Tenant},
     window::{Pushed, Scratch},
@@ -137,9 +138,22 @@ impl Engine {
         taking.end(safety)
     }
 
-    /// Whether memory is so short that no new series is taken.
-    fn is_full(&self) -> bool {
-        self.held_bytes.load(Ordering::Relaxed) >= self.options.memory_max_bytes
+    /// Whether memory is so short that this tenant gets no new series: an eighth is left to those
+    /// who have less than their part.
+    fn is_full_for(&self, tenant: &Tenant) -> bool {
+        let max = self.options.memory_max_bytes;
+        let held = self.held_bytes.load(Ordering::Relaxed);
+        if held < max / 8 * 7 {
+            return false;
+        }
+        held >= max || {
+            let bytes = tenant.held_bytes.load(Ordering::Relaxed);
+            let tenants = self.tenants();
+            let all = tenants
+                .iter()
+                .map(|tenant| tenant.held_bytes.load(Ordering::Relaxed));
+            tenants.len() > 1 && bytes > part_of(max / 8 * 7, all)
+        }
     }
 }
 
@@ -357,7 +371,7 @@ impl Taking<'_> {
     fn make(&self, shard: usize, row: &Row, hash: u64) -> Result<Entry, Reason> {
         debug_assert_eq!(shard, shard_of(hash));
         let max = self.engine.options.series_max;
-        if self.engine.is_full() {
+        if self.engine.is_full_for(self.tenant) {
             return Err(Reason::WindowFull);
         }
         if !self.engine.list(self.tenant) {
@@ -379,9 +393,9 @@ impl Taking<'_> {
         let entry = self
             .engine
             .make_entry(self.tenant, id, key, hash, (kind, unit));
-        self.engine
-            .held_bytes
-            .fetch_add(entry.held_bytes() as u64, Ordering::Relaxed);
+        for held in [&self.engine.held_bytes, &self.tenant.held_bytes] {
+            held.fetch_add(entry.held_bytes() as u64, Ordering::Relaxed);
+        }
         Ok(entry)
     }
 

@@ -38,8 +38,8 @@ pub struct EngineOptions {
     pub ttl_ms: i64,
     /// Series of one tenant in memory; a new one past it is refused.
     pub series_max: u64,
-    /// Bytes of all series in memory. Past it the window is shortened for all; new series are
-    /// refused while that does not suffice.
+    /// Bytes of all series in memory. Near it the windows of tenants that have more than their part
+    /// are shortened; new series are refused while that does not suffice, theirs first.
     pub memory_max_bytes: u64,
 }
 
@@ -80,7 +80,10 @@ pub struct Engine {
     pub(crate) is_stuck: AtomicBool,
     /// Bytes of all series, as the last sweep counted them, and of those made since.
     pub(crate) held_bytes: AtomicU64,
-    /// How far back the window reaches now; shortened where memory is short.
+    /// How often a tenant's window was shortened.
+    pub(crate) shortenings: AtomicU64,
+    /// How far back the shortest of all tenants' windows reaches now; they are shortened where
+    /// memory is short.
     pub(crate) window_now_ms: AtomicU64,
     /// Numbers of series that the history knows and memory does not: one that comes back goes on
     /// under its number.
@@ -205,6 +208,7 @@ impl Engine {
             retired: Mutex::default(),
             house: Mutex::default(),
             held_bytes: AtomicU64::default(),
+            shortenings: AtomicU64::default(),
             units: Mutex::default(),
             no_unit: Arc::from(""),
             answers: Answers::default(),
@@ -611,7 +615,14 @@ impl Engine {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    /// How far back the window reaches now, in milliseconds.
+    /// How often a tenant's window was shortened, since memory was short and it had more than its
+    /// part.
+    #[must_use]
+    pub fn shortenings(&self) -> u64 {
+        self.shortenings.load(Ordering::Relaxed)
+    }
+
+    /// How far back the window reaches now, in milliseconds: of the tenant with the shortest.
     #[must_use]
     pub fn window_ms(&self) -> i64 {
         i64::try_from(self.window_now_ms.load(Ordering::Relaxed)).unwrap_or(i64::MAX)

@@ -52,6 +52,67 @@ const WINDOW_MIN_MS: u64 = 60_000;
 /// days before any of it can go.
 const SEGMENT_LASTS_MS: i64 = 5 * 60_000;
 
+/// The age at which samples are sealed where the log is long or memory is short.
+const SHORT_SEAL_AGE_MS: i64 = 60_000;
+
+/// What one tenant has of the memory, and how far its windows reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Memory {
+    bytes: u64,
+    window_ms: u64,
+}
+
+/// Where memory is nearly full, halves the windows of those who have more than their part, most
+/// first, until that should do; where there is room again, lengthens all. Nobody who has no more
+/// than its part is shortened for others.
+fn fit(tenants: &mut [Memory], held_bytes: u64, max: u64, wanted: u64) {
+    let full = max / 10 * 9;
+    if held_bytes < max / 10 * 6 {
+        for tenant in tenants {
+            tenant.window_ms = (tenant.window_ms + tenant.window_ms / 4).min(wanted);
+        }
+        return;
+    }
+    if held_bytes <= full {
+        return;
+    }
+    let part = part_of(full, tenants.iter().map(|tenant| tenant.bytes));
+    let mut over: Vec<&mut Memory> = tenants
+        .iter_mut()
+        .filter(|tenant| tenant.bytes > part)
+        .collect();
+    over.sort_unstable_by_key(|tenant| std::cmp::Reverse(tenant.bytes));
+    let mut expected = held_bytes;
+    for tenant in over {
+        if expected <= full {
+            break;
+        }
+        let next = (tenant.window_ms / 2).max(WINDOW_MIN_MS.min(wanted));
+        if next < tenant.window_ms {
+            tenant.window_ms = next;
+            expected = expected.saturating_sub(tenant.bytes / 2);
+        }
+    }
+}
+
+/// What each of those who have `bytes` may have of `full`: what those who need less leave is the
+/// others', in equal parts. Nobody has more than it where all fit.
+pub(crate) fn part_of(full: u64, bytes: impl Iterator<Item = u64>) -> u64 {
+    let mut bytes: Vec<u64> = bytes.filter(|bytes| *bytes > 0).collect();
+    bytes.sort_unstable();
+    let mut left = full;
+    let mut sharers = bytes.len() as u64;
+    for bytes in bytes {
+        let part = left / sharers.max(1);
+        if bytes > part {
+            return part;
+        }
+        left -= bytes;
+        sharers -= 1;
+    }
+    full
+}
+
 /// What house-keeping remembers from round to round.
 #[derive(Debug, Default)]
 pub(crate) struct House {
@@ -100,7 +161,6 @@ impl Engine {
         // goes on, so that memory stays within its bound.
         let mut sealed = Ok(());
         let age_ms = self.seal_age_ms(house.log_bytes, everything);
-        let is_short = self.window_ms() < self.options.window_ms;
         let mut scratch = Scratch::default();
         for number in 0..SHARDS {
             let mut from = 0;
@@ -120,6 +180,12 @@ impl Engine {
                         slot: u32::try_from(slot).unwrap_or(u32::MAX),
                         id: entry.id,
                     };
+                    let is_short = entry.tenant.is_short();
+                    let age_ms = if is_short {
+                        age_ms.min(SHORT_SEAL_AGE_MS)
+                    } else {
+                        age_ms
+                    };
                     if sealed.is_ok() && entry.is_due(now_ms, age_ms) {
                         let due = entry.begin_sealing(place);
                         samples_due += due.copy.count() + due.late.len();
@@ -132,7 +198,10 @@ impl Engine {
                     if entry.is_over(now_ms, self.options.ttl_ms) {
                         gone.push(place);
                     }
-                    held_bytes += entry.held_bytes() as u64;
+                    let entry_bytes = entry.held_bytes() as u64;
+                    held_bytes += entry_bytes;
+                    let counted = &entry.tenant.counted_bytes;
+                    counted.fetch_add(entry_bytes, Ordering::Relaxed);
                 }
                 for place in gone {
                     if let Some(entry) = shard.remove(place.slot as usize) {
@@ -158,7 +227,7 @@ impl Engine {
         }
         let sealed = sealed.and_then(|()| self.seal(&mut sealing, &mut kept));
         self.held_bytes.store(held_bytes, Ordering::Relaxed);
-        self.fit_window(held_bytes);
+        self.fit_windows(held_bytes);
         // Nothing that is not on the disk leaves memory: where both are full, nothing is taken.
         let is_stuck = sealed.is_err() && held_bytes >= self.options.memory_max_bytes;
         if self.is_stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck && is_stuck {
@@ -234,8 +303,8 @@ impl Engine {
         if everything {
             return i64::MIN;
         }
-        if log_bytes > LOG_BYTES_MAX || self.window_ms() < self.options.window_ms {
-            return 60_000;
+        if log_bytes > LOG_BYTES_MAX {
+            return SHORT_SEAL_AGE_MS;
         }
         SEAL_AGE_MS
     }
@@ -244,34 +313,49 @@ impl Engine {
         if entry.is_sealing {
             return;
         }
-        let before_ms = now_ms.saturating_sub(self.window_ms());
+        let window_ms = entry.tenant.window_ms.load(Ordering::Relaxed);
+        let window_ms = i64::try_from(window_ms).unwrap_or(i64::MAX);
+        let before_ms = now_ms.saturating_sub(window_ms.min(self.options.window_ms));
         // What came late and is not sealed is not to be missing either.
         entry
             .window
             .evict(before_ms.min(entry.oldest_unsealed_ms()));
     }
 
-    /// Shortens the window where memory is short, and lengthens it again when it is not.
-    fn fit_window(&self, held_bytes: u64) {
+    /// Shortens windows where memory is short, and lengthens them again when it is not.
+    fn fit_windows(&self, held_bytes: u64) {
         let wanted = self.options.window_ms.unsigned_abs();
-        let now = self.window_now_ms.load(Ordering::Relaxed);
         let max = self.options.memory_max_bytes;
-        let next = if held_bytes > max / 10 * 9 {
-            (now / 2).max(WINDOW_MIN_MS.min(wanted))
-        } else if held_bytes < max / 10 * 6 {
-            (now + now / 4).min(wanted)
-        } else {
-            now
-        };
-        if next < now {
-            tracing::warn!(
-                held_bytes,
-                memory_max_bytes = max,
-                window_ms = next,
-                "the window is shortened, since memory is short"
-            );
+        let tenants = self.tenants();
+        let mut shares: Vec<Memory> = tenants
+            .iter()
+            .map(|tenant| Memory {
+                bytes: tenant.counted_bytes.swap(0, Ordering::Relaxed),
+                window_ms: tenant.window_ms.load(Ordering::Relaxed).min(wanted),
+            })
+            .collect();
+        let before: Vec<u64> = shares.iter().map(|memory| memory.window_ms).collect();
+        fit(&mut shares, held_bytes, max, wanted);
+        let mut shortest = wanted;
+        for ((tenant, memory), before) in tenants.iter().zip(shares).zip(before) {
+            tenant.held_bytes.store(memory.bytes, Ordering::Relaxed);
+            let is_whole = memory.window_ms >= wanted;
+            let window_ms = if is_whole { u64::MAX } else { memory.window_ms };
+            tenant.window_ms.store(window_ms, Ordering::Relaxed);
+            shortest = shortest.min(memory.window_ms);
+            if memory.window_ms < before {
+                self.shortenings.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    held_bytes,
+                    memory_max_bytes = max,
+                    tenant = %tenant.name,
+                    tenant.held_bytes = memory.bytes,
+                    window_ms = memory.window_ms,
+                    "a tenant's window is shortened, since memory is short and it has more than its part"
+                );
+            }
         }
-        self.window_now_ms.store(next, Ordering::Relaxed);
+        self.window_now_ms.store(shortest, Ordering::Relaxed);
     }
 
     fn delist(place: SlotRef, entry: Entry) {
@@ -410,10 +494,54 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use pulseboard_series::Batch;
 
     use super::*;
     use crate::{engine::EngineOptions, selector::Selector};
+
+    #[test]
+    fn a_part_is_what_others_leave() {
+        let part = |bytes: &[u64]| part_of(100, bytes.iter().copied());
+        assert_eq!(part(&[]), 100);
+        assert_eq!(part(&[500]), 100, "alone it has all");
+        assert_eq!(part(&[10, 500]), 90);
+        assert_eq!(part(&[10, 60, 60]), 45);
+        assert_eq!(part(&[0, 30, 40]), 100, "all fit");
+    }
+
+    proptest! {
+        /// However much the others have: who has no more than an equal part keeps its window, and
+        /// where memory is full somebody's is shortened unless none of those can be.
+        #[test]
+        fn no_tenant_is_shortened_for_what_others_have(
+            bytes in proptest::collection::vec(0_u64..1_000_000, 1..20),
+            windows in proptest::collection::vec(60_000_u64..=900_000, 20),
+            spare in 0_u64..100_000,
+        ) {
+            let (max, wanted) = (1_000_000, 900_000);
+            let before: Vec<Memory> = bytes
+                .iter()
+                .zip(windows)
+                .map(|(bytes, window_ms)| Memory { bytes: *bytes, window_ms })
+                .collect();
+            let held = bytes.iter().sum::<u64>() + spare;
+            let mut after = before.clone();
+            fit(&mut after, held, max, wanted);
+            let equal = max / 10 * 9 / bytes.iter().filter(|bytes| **bytes > 0).count().max(1) as u64;
+            for (before, after) in before.iter().zip(&after) {
+                prop_assert!((60_000..=wanted).contains(&after.window_ms));
+                if before.bytes <= equal {
+                    prop_assert!(after.window_ms >= before.window_ms);
+                }
+            }
+            let is_full = bytes.iter().sum::<u64>() > max / 10 * 9;
+            let could = before.iter().any(|one| one.bytes > equal && one.window_ms > 60_000);
+            if is_full && could && before.iter().all(|one| one.window_ms > 60_000) {
+                prop_assert!(before != after);
+            }
+        }
+    }
 
     /// The history refuses (a full disk) after a series has been copied for it: everything is
     /// still in memory, and counts as not sealed.

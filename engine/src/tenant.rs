@@ -46,6 +46,14 @@ pub struct Tenant {
     pub(crate) is_kept: AtomicBool,
     /// What others keep with it; see [`Tenant::attached`].
     attached: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Bytes of its series, as the last round of house-keeping counted them, and of those made
+    /// since.
+    pub(crate) held_bytes: AtomicU64,
+    /// The same while they are counted.
+    pub(crate) counted_bytes: AtomicU64,
+    /// How far back its windows reach now, in milliseconds, where they are shortened; else the
+    /// greatest number.
+    pub(crate) window_ms: AtomicU64,
     accepted: AtomicU64,
     replaced: AtomicU64,
     refused: [AtomicU64; Reason::CODES.len()],
@@ -85,6 +93,9 @@ impl Tenant {
             is_listed: AtomicBool::default(),
             is_kept: AtomicBool::default(),
             attached: OnceLock::new(),
+            held_bytes: AtomicU64::default(),
+            counted_bytes: AtomicU64::default(),
+            window_ms: AtomicU64::new(u64::MAX),
             accepted: AtomicU64::default(),
             replaced: AtomicU64::default(),
             refused: Default::default(),
@@ -114,6 +125,11 @@ impl Tenant {
         if let Some(counter) = self.refused.get(reason.index()) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether its windows are shortened, since memory is short and it has more than its part.
+    pub(crate) fn is_short(&self) -> bool {
+        self.window_ms.load(Ordering::Relaxed) != u64::MAX
     }
 
     /// Whether it has a place among all tenants.

@@ -449,6 +449,62 @@ fn past_the_bound_a_tenants_first_sample_is_refused_and_those_that_are_kept_have
     assert_eq!(send("default").accepted, 1);
 }
 
+/// One tenant with much fills memory: its window is shortened and its new series are refused, and
+/// the other's are neither.
+#[test]
+fn a_tenant_with_much_pushes_nobody_out() {
+    let engine = Engine::new(
+        EngineOptions {
+            memory_max_bytes: 4 << 20,
+            ..EngineOptions::default()
+        },
+        None,
+    );
+    let tenants = ["small", "large"].map(|name| engine.tenant(name).expect("a tenant"));
+    let [small, large] = &tenants;
+    for second in 0..600 {
+        one(&engine, small, "a", NOON + second * 1_000, 1.0);
+    }
+    // Until one of its new series is refused, a round of house-keeping after each hundred.
+    let now_ms = NOON + 600_000;
+    let mut made = 0;
+    let refused = loop {
+        let name = format!("s{made}");
+        let appended = one(&engine, large, &name, now_ms, 1.0);
+        if appended.accepted == 0 {
+            break appended.refused[0].reason.clone();
+        }
+        for back in 1..120 {
+            one(
+                &engine,
+                large,
+                &name,
+                now_ms - back * 997,
+                (back as f64).sin(),
+            );
+        }
+        made += 1;
+        if made % 100 == 0 {
+            engine.keep_house(now_ms, false).expect("in memory");
+        }
+        assert!(made < 100_000, "it is never refused");
+    };
+    assert_eq!(refused, Reason::WindowFull);
+    assert!(engine.shortenings() > 0, "its window was shortened");
+    assert!(engine.window_ms() < EngineOptions::default().window_ms);
+    let found = find(&engine, small, "a", now_ms);
+    assert_eq!(
+        samples(&engine, &found[0]).len(),
+        600,
+        "the other's was not"
+    );
+    for number in 0..100 {
+        let name = format!("b{number}");
+        assert_eq!(one(&engine, small, &name, now_ms, 1.0).accepted, 1);
+    }
+    assert!(engine.held_bytes() <= 4 << 20);
+}
+
 /// All labels of a series name it, and those that have more.
 #[test]
 fn equal_labels_name_the_series_that_has_them_all() {

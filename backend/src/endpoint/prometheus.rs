@@ -158,7 +158,7 @@ fn write_storage(text: &mut String, app: &App, caller: &Caller) {
     gauge(
         text,
         "pulseboard_series_window_seconds",
-        "How far back the window in memory reaches.",
+        "How far back the windows in memory reach, of the tenant with the shortest.",
         engine.window_ms() / 1000,
     );
     if let Some(history) = engine.history() {
