@@ -7,14 +7,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_shared::{
     BuiltIn,
-    protocol::operator::{Figures, THRESHOLD_DEFAULT},
+    protocol::{
+        follow::FeedName,
+        operator::{Figures, THRESHOLD_DEFAULT},
+    },
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload},
     live::Live,
-    stream::{sse, viewer::Wire},
+    stream::{follow, viewer::Wire},
     telemetry::{StreamKind, Telemetry},
 };
 
@@ -197,13 +200,19 @@ impl Payload for OperatorPayload {
 
     fn encode(&self, offset: u64, view: &OperatorView) -> Bytes {
         let id = EventId::new(self.epoch, offset).to_string();
-        let mut events =
-            sse::event(Some("metrics"), Some(&id), &crate::json_text(&self.figures)).to_vec();
-        if self.figures.cpu_percent > self.figures.alert_threshold {
-            let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
-            events.extend_from_slice(&sse::event(Some("alert"), None, &text));
+        let (feed, json) = (FeedName::Operator, crate::json_text(&self.figures));
+        let metrics = follow::event(view.0, feed, Some("metrics"), Some(&id), &json);
+        if self.figures.cpu_percent <= self.figures.alert_threshold {
+            return metrics;
         }
-        sse::frame(&Bytes::from(events), view.0)
+        let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
+        let text = match view.0 {
+            Wire::WebSocket(_) => crate::json_text(&text),
+            // An event stream has it plain.
+            Wire::SseChunked | Wire::SsePlain => text,
+        };
+        let alert = follow::event(view.0, feed, Some("alert"), None, &text);
+        Bytes::from([metrics, alert].concat())
     }
 
     /// Totals and newest values are all there is to know: the newest tick says it.

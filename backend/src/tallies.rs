@@ -12,12 +12,15 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use pulseboard_shared::protocol::dashboard::{Bucket, Init, Tallies as TallyTable, Tally, Update};
+use pulseboard_shared::protocol::{
+    dashboard::{Bucket, Init, Tallies as TallyTable, Tally, Update},
+    follow::FeedName,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload},
-    stream::{sse, viewer::Wire},
+    stream::{follow, viewer::Wire},
 };
 
 /// Names of one tenant; an item of a further one is refused.
@@ -304,8 +307,8 @@ impl Payload for UpdatePayload {
             time_series: self.items.series(&view.name, view.length),
             now_ms: self.now_ms,
         };
-        let event = sse::event(Some("update"), None, &crate::json_text(&update));
-        sse::frame(&event, view.wire)
+        let (feed, json) = (FeedName::Aggregate, crate::json_text(&update));
+        follow::event(view.wire, feed, Some("update"), None, &json)
     }
 
     fn merge(held: &[Arc<Frame<Self>>], _first: u64, _last: u64, view: &UpdateView) -> Bytes {

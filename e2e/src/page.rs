@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
-    ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, prelude::By,
+    ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, WindowHandle,
+    prelude::By,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -168,6 +169,33 @@ impl Page {
             .goto(url)
             .await
             .with_context(|| format!("{url} cannot be opened"))
+    }
+
+    /// The window that is looked at, by the driver's name for it.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn window(&self) -> Result<WindowHandle> {
+        Ok(self.driver.window().await?)
+    }
+
+    /// Opens a further window of the same browser at an address, and looks at it.
+    ///
+    /// # Errors
+    /// The browser refuses, or nothing is there.
+    pub async fn open_window(&self, url: &str) -> Result<WindowHandle> {
+        let window = self.driver.new_window().await?;
+        self.switch_to(&window).await?;
+        self.goto(url).await?;
+        Ok(window)
+    }
+
+    /// Looks at another window.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn switch_to(&self, window: &WindowHandle) -> Result<()> {
+        Ok(self.driver.switch_to_window(window.clone()).await?)
     }
 
     /// Loads the page anew.

@@ -15,7 +15,10 @@ use crate::{
     hooks::{
         ConfigState, THEME_KEY, use_config, use_effect_with, use_page, use_selector, use_theme,
     },
-    net::feed::{Connection, View},
+    net::{
+        boot,
+        feed::{Connection, View},
+    },
     platform,
     stores::{
         alert::AlertStore,
@@ -37,8 +40,18 @@ pub fn App() -> Html {
     let stats = use_dispatch::<StatsStore>();
     let connection = use_dispatch::<ConnectionStore>();
     let lost = connection.clone();
-    let stage = use_memo((), move |()| {
-        // Before anybody subscribes: what the reader chose the last time.
+    let session = use_dispatch::<SessionStore>();
+    let start = use_memo((), move |()| {
+        // Before anybody subscribes: what the page brings along, and what the reader chose the
+        // last time.
+        let boot = boot::load();
+        if let Some(known) = boot.session {
+            session.reduce_mut(|store| store.learn(known));
+        }
+        if let Some(ticks) = &boot.ticks {
+            let (update, offset_ms) = ticks.update();
+            stats.reduce_mut(|store| store.apply(vec![update], offset_ms));
+        }
         view.reduce_mut(|view| {
             view.theme = platform::remembered(THEME_KEY)
                 .and_then(|key| ThemeChoice::from_key(&key))
@@ -47,9 +60,10 @@ pub fn App() -> Html {
                 .and_then(|key| Range::from_key(&key))
                 .unwrap_or_default();
         });
-        Stage::new(stats, view, connection)
+        (Stage::new(stats, view, connection), boot.config)
     });
-    use_theme(&stage);
+    let (stage, brought) = &*start;
+    use_theme(stage);
     use_title();
     use_page();
     let view = use_selector(|view: &ViewStore| (view.page, Rc::clone(&view.asked)));
@@ -59,7 +73,7 @@ pub fn App() -> Html {
     });
     let sourceless = *use_selector(|store: &ConnectionStore| store.view.sourceless);
     let talking = *use_selector(ChatStore::is_listening);
-    let config = use_config();
+    let config = use_config(brought.as_ref());
 
     // Settings that cannot be used mean no connection, and none on the way.
     let unusable = matches!(config, ConfigState::Failed(_));
@@ -125,7 +139,7 @@ pub fn App() -> Html {
                 html! {
                     <>
                         <MetricCards />
-                        <Charts stage={(*stage).clone()} endpoint={endpoint.cloned()} />
+                        <Charts stage={stage.clone()} endpoint={endpoint.cloned()} />
                         <AlertFeed />
                         { fresh }
                     </>

@@ -2,11 +2,13 @@
 //! state machines of [`crate::net`] to the browser and hold no rules of their own.
 
 mod door;
+mod slot;
 mod use_alert_stream;
 mod use_answer;
 mod use_channel;
 mod use_config;
 mod use_effect_with;
+mod use_feed;
 mod use_metrics_socket;
 mod use_page;
 mod use_rooms_socket;
@@ -21,6 +23,7 @@ pub use use_answer::{Answer, forget_answers, use_answer};
 pub use use_channel::{Channel, Heard, Kind, use_channel};
 pub use use_config::{ConfigState, use_config};
 pub use use_effect_with::use_effect_with;
+pub use use_feed::{Stream, use_feed};
 pub use use_metrics_socket::{Nudge, use_metrics_socket};
 pub use use_page::use_page;
 pub use use_rooms_socket::use_rooms_socket;

@@ -1,8 +1,8 @@
 //! What travels between the page and the server: protocols as pure state machines, and the few
 //! thin pieces that touch the network. Sockets themselves live in [`crate::hooks`].
 
-pub mod alert_link;
 pub mod backoff;
+pub mod boot;
 pub mod clock;
 pub mod config;
 pub mod feed;

@@ -5,6 +5,7 @@ pub mod aggregate;
 pub mod alert;
 pub mod chat;
 pub mod connection;
+pub mod feeds;
 pub mod latency;
 pub mod operator;
 pub mod series;

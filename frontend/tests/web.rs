@@ -7,8 +7,12 @@ use gloo_timers::future::TimeoutFuture;
 use pulseboard_frontend::{
     app::App,
     components::OperatorView,
-    hooks::{Heard, Kind, use_alert_stream, use_channel, use_metrics_socket, use_session},
-    net::config::Endpoint,
+    hooks::{
+        Heard, Kind, use_alert_stream, use_channel, use_metrics_socket, use_rooms_socket,
+        use_session,
+    },
+    net::{config::Endpoint, feed::View, ladder::Way},
+    stores::connection::ConnectionStore,
 };
 use pulseboard_shared::{
     Alert, AlertState, BUILT_IN, Labels, Metric, Severity, Timestamp,
@@ -18,7 +22,7 @@ use wasm_bindgen::{JsCast, prelude::wasm_bindgen};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_sys::{Element, HtmlElement};
 use yew::prelude::*;
-use yewdux::YewduxRoot;
+use yewdux::{YewduxRoot, prelude::use_dispatch};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -44,8 +48,12 @@ extern "C" {
     fn deliver(kind: &str, event: &str, data: &str, id: &str);
     /// The newest socket is closed by its server.
     fn hang_up(code: u16);
+    /// The newest of `"socket"` or `"rooms"` is.
+    fn hang_up_on(kind: &str, code: u16);
     /// What the newest socket was sent, one message a line.
     fn sent() -> String;
+    /// What the newest of `"socket"` or `"rooms"` was.
+    fn said(kind: &str) -> String;
 }
 
 /// Waits until `holds`, for at most four seconds.
@@ -91,8 +99,25 @@ fn SocketUser(HookProps { endpoint }: &HookProps) -> Html {
 }
 
 #[component]
+fn AlertUser(HookProps { endpoint }: &HookProps) -> Html {
+    use_rooms_socket(endpoint.clone(), 0);
+    use_alert_stream(endpoint.clone());
+    Html::default()
+}
+
+/// The same where sockets have been found not to open.
+#[component]
 fn StreamUser(HookProps { endpoint }: &HookProps) -> Html {
-    use_alert_stream(endpoint.clone(), 0);
+    let connection = use_dispatch::<ConnectionStore>();
+    use_effect_with((), move |()| {
+        connection.reduce_mut(|store| {
+            store.show(View {
+                way: Way::Events,
+                ..View::default()
+            });
+        });
+    });
+    use_alert_stream(endpoint.clone());
     Html::default()
 }
 
@@ -101,6 +126,11 @@ fn StreamUser(HookProps { endpoint }: &HookProps) -> Html {
 #[component]
 fn SocketPage(HookProps { endpoint }: &HookProps) -> Html {
     html! { <YewduxRoot><SocketUser endpoint={endpoint.clone()} /></YewduxRoot> }
+}
+
+#[component]
+fn AlertPage(HookProps { endpoint }: &HookProps) -> Html {
+    html! { <YewduxRoot><AlertUser endpoint={endpoint.clone()} /></YewduxRoot> }
 }
 
 #[component]
@@ -127,6 +157,7 @@ fn ChannelPage(HookProps { endpoint }: &HookProps) -> Html {
 #[component]
 fn OperatorUser(HookProps { endpoint }: &HookProps) -> Html {
     use_session(endpoint);
+    use_rooms_socket(endpoint.clone(), 0);
     html! { <OperatorView endpoint={endpoint.clone()} /> }
 }
 
@@ -185,7 +216,44 @@ async fn the_socket_opens_once_and_closes_with_its_component() {
 }
 
 #[wasm_bindgen_test]
-async fn the_stream_opens_once_and_closes_with_its_component() {
+async fn alerts_are_followed_on_the_rooms_socket_and_gone_on_with_behind_the_newest() {
+    install();
+    let props = HookProps {
+        endpoint: endpoint("one.test"),
+    };
+    let app = yew::Renderer::<AlertPage>::with_root_and_props(root(), props).render();
+    until("a socket is opened", || open_now("rooms") == 1).await;
+    assert_eq!(opened("rooms"), "ws://one.test/ws");
+    accept("rooms");
+    until("alerts are followed", || {
+        said("rooms").contains(r#"{"action":"follow","feed":"alerts"}"#)
+    })
+    .await;
+    assert_eq!(
+        opened("stream"),
+        "",
+        "a browser has six of them for all tabs"
+    );
+
+    deliver(
+        "rooms",
+        "message",
+        &event("alerts", "message", "7", &alert(1, AlertState::Firing)),
+        "",
+    );
+    hang_up_on("rooms", 1006);
+    until("it is opened again", || lines(&opened("rooms")).len() == 2).await;
+    accept("rooms");
+    until("what was missed is asked for", || {
+        said("rooms").contains(r#"{"action":"follow","feed":"alerts","last_event_id":"7"}"#)
+    })
+    .await;
+    app.destroy();
+    until("it is closed", || open_now("rooms") == 0).await;
+}
+
+#[wasm_bindgen_test]
+async fn without_sockets_a_stream_of_alerts_opens_once_and_closes_with_its_component() {
     install();
     let props = HookProps {
         endpoint: endpoint("one.test"),
@@ -263,16 +331,22 @@ async fn the_operators_view_shows_what_the_contract_names() {
         endpoint: endpoint("one.test"),
     };
     let app = yew::Renderer::<OperatorPage>::with_root_and_props(page.root.clone(), props).render();
-    until("stream and control are opened", || {
-        open_now("stream") == 1 && open_now("socket") == 1
+    until("rooms and control are opened", || {
+        open_now("rooms") == 1 && open_now("socket") == 1
     })
     .await;
-    assert_eq!(opened("stream"), "http://one.test/api/metrics/stream");
     assert_eq!(opened("socket"), "ws://one.test/ws/control");
-    accept("stream");
+    accept("rooms");
     accept("socket");
-    deliver("stream", "config", r#"{"interval_ms":1000}"#, "");
-    deliver("stream", "metrics", FIGURES, "7");
+    until("figures are followed", || {
+        said("rooms").contains(r#"{"action":"follow","feed":"operator"}"#)
+    })
+    .await;
+    let figures = |name, id, data| {
+        deliver("rooms", "message", &event("operator", name, id, data), "");
+    };
+    figures("config", "", r#"{"interval_ms":1000}"#);
+    figures("metrics", "7", FIGURES);
     until("figures are shown", || {
         page.text(".figure .value") == "87.3"
     })
@@ -302,26 +376,28 @@ async fn the_operators_view_shows_what_the_contract_names() {
         r#"{"message":"<b>Counters</b> reset"}"#,
         "",
     );
-    deliver("stream", "alert", "CPU usage at 87.3%", "8");
+    figures("alert", "8", r#""CPU usage at 87.3%""#);
     until("both are in the log", || page.texts(".log li").len() == 2).await;
     let log = page.texts(".log li");
     assert!(log[0].ends_with("] CPU usage at 87.3%"), "{log:?}");
     assert!(log[1].ends_with("] <b>Counters</b> reset"), "{log:?}");
     assert!(log[1].starts_with('['), "{log:?}");
 
-    // What is lost is opened again behind the newest event.
-    deliver("stream", "error", "", "");
-    until("the stream is opened again", || {
-        lines(&opened("stream")).len() == 2
+    // What is lost is gone on with behind the newest event.
+    hang_up_on("rooms", 1006);
+    until("the socket is opened again", || {
+        lines(&opened("rooms")).len() == 2
     })
     .await;
-    assert_eq!(
-        lines(&opened("stream"))[1],
-        "http://one.test/api/metrics/stream?last-event-id=8"
-    );
+    accept("rooms");
+    until("what was missed is asked for", || {
+        said("rooms").contains(r#""feed":"operator","last_event_id":"8"}"#)
+    })
+    .await;
+    assert_eq!(opened("stream"), "");
     app.destroy();
     until("both are closed", || {
-        open_now("stream") + open_now("socket") == 0
+        open_now("rooms") + open_now("socket") == 0
     })
     .await;
 }
@@ -339,7 +415,7 @@ async fn a_viewer_gets_figures_and_no_commands() {
         page.text(".operator__refused") == "Commands need the role operator; yours is viewer."
     })
     .await;
-    assert_eq!((open_now("stream"), opened("socket").as_str()), (1, ""));
+    assert_eq!((open_now("rooms"), opened("socket").as_str()), (1, ""));
     app.destroy();
 }
 
@@ -352,6 +428,7 @@ async fn a_page_that_may_read_nothing_asks_for_a_token_and_tries_nothing() {
     until("the login is shown", || page.text(".login h2") == "Log in").await;
     TimeoutFuture::new(1_200).await;
     assert_eq!(opened("socket"), "");
+    assert_eq!(opened("rooms"), "");
     assert_eq!(opened("stream"), "");
     assert_eq!(page.texts(".metric-card").len(), 0);
     app.destroy();
@@ -427,6 +504,11 @@ async fn the_stream_comes_back_after_its_newest_event() {
     );
     assert_eq!(open_now("stream"), 1);
     app.destroy();
+}
+
+/// An event of a feed, as the rooms' socket brings it.
+fn event(feed: &str, name: &str, id: &str, data: &str) -> String {
+    format!(r#"{{"type":"feed","feed":"{feed}","event":"{name}","id":"{id}","data":{data}}}"#)
 }
 
 fn now_ms() -> i64 {
@@ -618,12 +700,15 @@ async fn the_page_shows_what_the_contract_names() {
     assert!(page.text(".alert-feed").contains("No active alerts"));
     // One goes on since before the page was opened: the stream would not tell of it.
     answer(&format!("[{}]", alert(1, AlertState::Firing)));
-    accept("stream");
+    accept("rooms");
     until("what goes on is listed", || {
         page.text(".alert-feed h2") == "Alerts (1)"
     })
     .await;
-    deliver("stream", "message", &alert(2, AlertState::Firing), "x:2");
+    let tell = |name, id, data: &str| {
+        deliver("rooms", "message", &event("alerts", name, id, data), "");
+    };
+    tell("message", "2", &alert(2, AlertState::Firing));
     until("two alerts are listed", || {
         page.text(".alert-feed h2") == "Alerts (2)"
     })
@@ -634,7 +719,7 @@ async fn the_page_shows_what_the_contract_names() {
         ["CRITICAL", "CRITICAL"]
     );
     assert_eq!(page.text(".alert .message"), "CPU usage critical: 93.4%");
-    deliver("stream", "resolved", &alert(2, AlertState::Resolved), "x:3");
+    tell("resolved", "3", &alert(2, AlertState::Resolved));
     until("one is critical", || {
         page.text(".critical-badge") == "1 Critical"
     })
@@ -682,7 +767,7 @@ async fn the_page_shows_what_the_contract_names() {
     .await;
     app.destroy();
     until("the socket is closed", || {
-        open_now("socket") + open_now("stream") == 0
+        open_now("socket") + open_now("rooms") + open_now("stream") == 0
     })
     .await;
 }

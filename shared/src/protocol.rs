@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod chat;
 pub mod dashboard;
+pub mod follow;
 pub mod metrics;
 pub mod operator;
 pub mod rooms;

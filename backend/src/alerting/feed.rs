@@ -1,14 +1,17 @@
-//! How a sending is written into an event stream.
+//! How a sending is written into an event stream, or to who follows it on a socket.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pulseboard_shared::{AlertState, protocol::alerts::RESOLVED_EVENT};
+use pulseboard_shared::{
+    AlertState,
+    protocol::{alerts::RESOLVED_EVENT, follow::FeedName},
+};
 
 use crate::{
     feed::{Epoch, EventId, Frame, Payload},
     journal::KeptAlert,
-    stream::{sse, viewer::Wire},
+    stream::{follow, viewer::Wire},
 };
 
 /// A sending in the feed.
@@ -53,10 +56,8 @@ impl Payload for AlertPayload {
             AlertState::Resolved => Some(RESOLVED_EVENT),
         };
         let id = EventId::new(self.epoch, offset).to_string();
-        sse::frame(
-            &sse::event(name, Some(&id), &crate::json_text(&self.kept.alert)),
-            view.wire,
-        )
+        let json = crate::json_text(&self.kept.alert);
+        follow::event(view.wire, FeedName::Alerts, name, Some(&id), &json)
     }
 
     /// A stream that fell behind the whole log gets what the log still has: alerts are not merged.

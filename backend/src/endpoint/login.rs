@@ -29,8 +29,8 @@ struct LoggedIn {
 }
 
 /// Who the server takes the caller for.
-#[derive(Debug, Serialize)]
-struct SessionInfo {
+#[derive(Debug, PartialEq, Serialize)]
+pub struct SessionInfo {
     role: Role,
     tenant: Option<String>,
     /// Whether no token, cookie or ticket of theirs is known.
@@ -101,13 +101,21 @@ pub async fn logout(
 /// Says who the caller is; open to all, so that the page knows whether to show its login.
 #[handler]
 pub async fn get_session(depot: &mut Depot) -> Result<Json<SessionInfo>, AppError> {
+    session_of(depot).map(Json)
+}
+
+/// Who the server takes the caller for.
+///
+/// # Errors
+/// There is no server around the request.
+pub fn session_of(depot: &Depot) -> Result<SessionInfo, AppError> {
     let caller = access::caller_or_nobody(depot)?.clone();
-    Ok(Json(SessionInfo {
+    Ok(SessionInfo {
         role: caller.role,
         tenant: caller.tenant,
         anonymous: !caller.known,
         login_needed: !caller.role.reads(),
-    }))
+    })
 }
 
 /// `SameSite=Strict` costs nothing here: the page itself is open to all, and what it then asks for

@@ -4,13 +4,15 @@
 //! | request | answer |
 //! |---|---|
 //! | a file | 200 in the best variant that the client takes, or 304 |
-//! | a path of the page itself, such as `/alerts` | 200 with `index.html` |
+//! | a path of the page itself, such as `/alerts` | 200 with `index.html`, filled in for whoever asks ([`boot`]) |
 //! | anything with an extension, or below a door of the API | 404 |
 //!
 //! A name with a content hash is kept for ever, everything else is asked for again and mostly
 //! answered 304. Paths are only looked up in a map, so none can lead out of it.
 
-use std::collections::BTreeMap;
+mod boot;
+
+use std::{collections::BTreeMap, io::Write as _};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -19,6 +21,8 @@ use salvo::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
 use sha2::{Digest, Sha256};
+
+use boot::Template;
 
 use crate::error::AppError;
 
@@ -49,6 +53,12 @@ const KEPT: &str = "public, max-age=31536000, immutable";
 /// Kept too, and asked for before each use.
 const ASKED_FOR: &str = "no-cache";
 
+/// What is of one caller and one moment.
+const NOT_KEPT: &str = "no-store";
+
+/// Packing a page that is made for its reader: higher takes longer than it saves.
+const BROTLI_QUALITY: i32 = 5;
+
 /// Sent with every file. The page uses no device of the machine.
 const PROTECTION: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -74,6 +84,8 @@ pub struct Assets {
     files: BTreeMap<String, Asset>,
     /// The Content-Security-Policy of `index.html`.
     policy: HeaderValue,
+    /// `index.html`, where it can be filled in.
+    template: Option<Template>,
 }
 
 /// One file.
@@ -119,6 +131,41 @@ enum Encoding {
     Brotli,
     Gzip,
     Identity,
+}
+
+impl Encoding {
+    /// As in `Content-Encoding`.
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Brotli => Some("br"),
+            Self::Gzip => Some("gzip"),
+            Self::Identity => None,
+        }
+    }
+
+    /// Packs a page that was made just now.
+    fn pack(self, page: Vec<u8>) -> Bytes {
+        let mut packed = Vec::with_capacity(page.len() / 2);
+        let done = match self {
+            Self::Identity => return page.into(),
+            Self::Brotli => {
+                let parameters = brotli::enc::BrotliEncoderParams {
+                    quality: BROTLI_QUALITY,
+                    lgwin: 16,
+                    size_hint: page.len(),
+                    ..Default::default()
+                };
+                brotli::BrotliCompress(&mut &*page, &mut packed, &parameters).map(drop)
+            }
+            Self::Gzip => {
+                let level = flate2::Compression::default();
+                let mut encoder = flate2::write::GzEncoder::new(&mut packed, level);
+                encoder.write_all(&page).and_then(|()| encoder.try_finish())
+            }
+        };
+        debug_assert!(done.is_ok(), "memory takes what is written to it");
+        packed.into()
+    }
 }
 
 /// What a path is answered with.
@@ -177,6 +224,11 @@ impl Assets {
                     .is_some_and(|plain| found.contains_key(plain))
             })
         };
+        let text = |path: &str| {
+            let file = found.get(path)?;
+            std::str::from_utf8(&file.bytes).ok()
+        };
+        let template = text(INDEX).and_then(|html| Template::of(html, text("config.json")));
         let files = found
             .keys()
             .filter(|path| !is_variant(path))
@@ -197,7 +249,11 @@ impl Assets {
                 Some((path.clone(), asset))
             })
             .collect();
-        Self { files, policy }
+        Self {
+            files,
+            policy,
+            template,
+        }
     }
 
     /// The file at `path`, which begins with a slash and is as the client wrote it: names in
@@ -268,12 +324,9 @@ impl Answer<'_> {
             return;
         }
         headers.insert(header::CONTENT_TYPE, asset.content_type.clone());
-        let encoding = match self.encoding {
-            Encoding::Brotli => "br",
-            Encoding::Gzip => "gzip",
-            Encoding::Identity => return,
-        };
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        if let Some(encoding) = self.encoding.name() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
     }
 }
 
@@ -285,7 +338,7 @@ impl Handler for AssetsHandler {
     async fn handle(
         &self,
         request: &mut Request,
-        _depot: &mut Depot,
+        depot: &mut Depot,
         response: &mut Response,
         _ctrl: &mut FlowCtrl,
     ) {
@@ -316,19 +369,40 @@ impl Handler for AssetsHandler {
             .render(response);
         };
 
+        if let Some(template) = self.0.template.as_ref().filter(|_| answer.asset.is_html) {
+            // What the page has room for need not be there packed.
+            let encoding =
+                choose_encoding(accept_encoding.as_deref().unwrap_or_default(), true, true);
+            if let Ok(page) = template.fill(request, depot, encoding) {
+                let answer = Answer {
+                    encoding,
+                    unchanged: false,
+                    ..answer
+                };
+                let headers = response.headers_mut();
+                answer.write_headers(headers, &self.0.policy);
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(NOT_KEPT));
+                headers.remove(header::ETAG);
+                return send(response, method, page);
+            }
+        }
+
         answer.write_headers(response.headers_mut(), &self.0.policy);
         if answer.unchanged {
             response.status_code(StatusCode::NOT_MODIFIED);
             return;
         }
-        response.status_code(StatusCode::OK);
-        let bytes = &answer.variant.bytes;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        if *method == Method::GET {
-            response.body(bytes.clone());
-        }
+        send(response, method, answer.variant.bytes.clone());
+    }
+}
+
+fn send(response: &mut Response, method: &Method, bytes: Bytes) {
+    response.status_code(StatusCode::OK);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    if *method == Method::GET {
+        response.body(bytes);
     }
 }
 
@@ -515,7 +589,7 @@ fn hashes(html: &str, tag: &str) -> String {
         .collect()
 }
 
-/// The text of each element called `tag` that has no `src`, byte for byte: that is what browsers
+/// The text of each element called `tag` that has no `src` and is no data, byte for byte: that is what browsers
 /// hash. `html` is what Trunk wrote, in lower case and closed as it should be.
 fn inline<'a>(html: &'a str, tag: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{tag}"), format!("</{tag}>"));
@@ -529,7 +603,9 @@ fn inline<'a>(html: &'a str, tag: &str) -> impl Iterator<Item = &'a str> {
             let has_source = attributes
                 .split_ascii_whitespace()
                 .any(|attribute| attribute == "src" || attribute.starts_with("src="));
-            if !has_source {
+            // Data is not run, so the policy has nothing to say of it.
+            let is_data = attributes.contains("type=\"application/json\"");
+            if !has_source && !is_data {
                 return Some(text);
             }
         }

@@ -2,24 +2,17 @@
 
 use std::sync::Arc;
 
-use pulseboard_series::key::check_name;
 use salvo::{Depot, Request, Response, handler};
 
 use super::{
-    open,
+    follow, open,
     sse::{self, Following},
+    viewer::Wire,
 };
 use crate::{
-    app::App,
-    error::AppError,
-    http::access,
-    ingest::engine_tenant,
-    tallies::{BucketLength, UpdateView},
+    app::App, error::AppError, http::access, ingest::engine_tenant, tallies::UpdateView,
     telemetry::StreamKind,
 };
-
-/// The type whose buckets are sent when none is named.
-const DEFAULT_TYPE: &str = "page_view";
 
 /// Opens the stream: `init` at once, `update` every two seconds. `?type=` chooses whose buckets,
 /// `?window=` their length in seconds.
@@ -32,17 +25,14 @@ pub async fn open_dashboard_stream(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
-    let name = request.query::<&str>("type").unwrap_or(DEFAULT_TYPE);
-    check_name(name).map_err(|reason| AppError::bad_query("type", reason.to_string()))?;
-    let name: Arc<str> = name.into();
-    let length = match request.query::<&str>("window") {
-        None => BucketLength::default(),
-        Some(seconds) => seconds
-            .parse()
-            .ok()
-            .and_then(BucketLength::from_seconds)
-            .ok_or_else(|| AppError::bad_query("window", "accepted are 60, 300 and 3600"))?,
+    let seconds = match request.query::<&str>("window") {
+        None => None,
+        // What is no number is a length that there is not.
+        Some(seconds) => Some(seconds.parse().unwrap_or(0)),
     };
+    let name = request.query::<String>("type");
+    let view = follow::update_view(name.as_deref(), seconds, Wire::SseChunked)
+        .map_err(|(field, why)| AppError::bad_query(field, why))?;
     let offered = open::offer(&app, request, depot, StreamKind::SseDashboard)?;
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {
@@ -57,7 +47,7 @@ pub async fn open_dashboard_stream(
             first: vec![sse::frame(&init, wire)],
             feed,
             next,
-            view: UpdateView { name, length, wire },
+            view: UpdateView { wire, ..view },
         };
         sse::follow(&app, taken, admission, following)
     });

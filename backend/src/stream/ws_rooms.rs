@@ -1,4 +1,5 @@
-//! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8).
+//! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8); live queries; and what
+//! event streams carry ([`super::follow`]).
 
 use std::{
     collections::HashMap,
@@ -26,6 +27,7 @@ use pulseboard_shared::{
 use salvo::{Depot, Request, Response, handler};
 
 use super::{
+    follow::Followed,
     open,
     viewer::{Viewer, Wire},
     ws::{self, Inbound},
@@ -90,6 +92,7 @@ pub async fn open_rooms_socket(
             tenant,
             places: HashMap::new(),
             catalog: None,
+            followed: Followed::default(),
         };
         inbound.join_at_opening(&viewer);
         open::serve_web_socket(app, viewer, admission, inbound, taken.read)
@@ -112,6 +115,7 @@ struct RoomsInbound {
     /// By selector, as the client wrote it.
     places: HashMap<String, Place>,
     catalog: Option<Place>,
+    followed: Followed,
 }
 
 impl RoomsInbound {
@@ -393,6 +397,14 @@ impl RoomsInbound {
             }
             ClientAction::Catalog => {
                 self.follow_catalog(viewer);
+                Ok(())
+            }
+            ClientAction::Follow(asked) => {
+                self.followed
+                    .follow(&self.app, &self.tenant.name, viewer, &asked)
+            }
+            ClientAction::Unfollow { feed } => {
+                self.followed.unfollow(viewer, feed);
                 Ok(())
             }
             ClientAction::Ping => {

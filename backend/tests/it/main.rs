@@ -9,6 +9,7 @@ mod conformance;
 mod cuts;
 mod direct;
 mod docs;
+mod follow;
 mod health;
 mod hostile;
 mod limits;

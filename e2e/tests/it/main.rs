@@ -17,6 +17,7 @@ mod login;
 mod operator;
 mod pushed;
 mod reconnect;
+mod tabs;
 mod theme;
 mod truth;
 

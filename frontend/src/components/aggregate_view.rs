@@ -6,10 +6,12 @@ use yewdux::prelude::use_dispatch;
 use super::segments::segments;
 use crate::{
     format,
-    hooks::{Heard, Kind, use_channel, use_effect_with, use_seconds, use_selector},
+    hooks::{Stream, use_effect_with, use_feed, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
+        json::quote,
         link::Standing,
+        rooms::Follow,
     },
     platform,
     stores::aggregate::{Aggregate, BUCKETS, Tally},
@@ -26,7 +28,10 @@ const WINDOWS: [(f64, &str, &str); 3] = [
 /// The server's choice where the reader made none and there is such a type.
 const USUAL: &str = "page_view";
 
-const STREAM_EVENTS: &[&str] = &["init", "update"];
+const STREAM: Stream = Stream {
+    path: "/dashboard/stream",
+    names: &["init", "update"],
+};
 
 /// Props of [`AggregateView`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -133,33 +138,19 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
         chosen.as_deref().unwrap_or(first).to_owned()
     };
     let (seconds, _, title) = WINDOWS[*window];
-    let path = format!(
-        "/dashboard/stream?type={}&window={}",
-        encode_query(&name),
-        format::fixed(seconds, 0)
-    );
-    {
-        // Bars of another type or of other buckets are not shown as those of this one.
-        let dispatch = dispatch.clone();
-        use_effect_with(path.clone(), move |path| {
-            dispatch.reduce_mut(|known| known.ask(path));
-        });
-    }
-    let on_heard = Callback::from(move |Heard { event, data }: Heard| {
-        if event != "open" {
-            dispatch.reduce_mut(|known| {
-                known.hear(event, &data);
-                known.heard_ms = platform::now_ms();
-            });
-        }
+    let seconds_text = format::fixed(seconds, 0);
+    let follow = Follow {
+        feed: "aggregate",
+        asked: format!(r#","type":{},"window":{seconds_text}"#, quote(&name)),
+    };
+    let query = format!("?type={}&window={seconds_text}", encode_query(&name));
+    // Bars of another type or of other buckets are not shown as those of this one.
+    use_effect_with(query.clone(), move |query| {
+        dispatch.reduce_mut(|known| known.ask(query));
     });
-    let channel = use_channel(
-        endpoint.clone(),
-        path.into(),
-        Kind::Events(STREAM_EVENTS),
-        on_heard,
-    );
-    let state = match &channel.standing {
+    let standing = use_feed(endpoint, follow, STREAM, &query);
+    let old = standing != Standing::Open;
+    let state = match standing {
         Standing::Open => String::new(),
         Standing::Opening => "Connecting…".to_owned(),
         Standing::Lost => words::LOST.to_owned(),
@@ -182,7 +173,6 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
         let chosen = chosen.setter();
         Callback::from(move |name: String| chosen.set(Some(name)))
     };
-    let old = channel.standing != Standing::Open;
     let labels = WINDOWS.map(|window| window.1);
     html! {
         <section class={classes!("aggregate", old.then_some("is-old"))} aria-label="Aggregate">

@@ -95,8 +95,8 @@ fn Streams(Props { endpoint }: &Props) -> Html {
     });
     let nudge = use_metrics_socket(endpoint.clone());
     let recoveries = *use_selector(|store: &ConnectionStore| store.recoveries);
-    use_alert_stream(endpoint.clone(), recoveries);
-    use_rooms_socket(endpoint.clone());
+    use_rooms_socket(endpoint.clone(), recoveries);
+    use_alert_stream(endpoint.clone());
 
     let shown = use_selector(|store: &ConnectionStore| {
         let view = &store.view;

@@ -8,11 +8,12 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     format,
-    hooks::{Channel, Heard, Kind, use_channel, use_effect_with, use_selector},
+    hooks::{Channel, Heard, Kind, Stream, use_channel, use_effect_with, use_feed, use_selector},
     net::{
         config::Endpoint,
         json::{Json, quote},
         link::Standing,
+        rooms::Follow,
     },
     platform,
     stores::{operator::OperatorStore, session::SessionStore},
@@ -118,26 +119,21 @@ fn threshold_command(text: &str) -> String {
 /// A reset can be undone for so long.
 const UNDO_MS: u32 = 3_000;
 
-const STREAM_EVENTS: &[&str] = &["config", "metrics", "alert"];
+const STREAM: Stream = Stream {
+    path: "/api/metrics/stream",
+    names: &["metrics", "alert"],
+};
 
 /// See the module.
 #[component]
 pub fn OperatorView(Props { endpoint }: &Props) -> Html {
     let store = use_selector(OperatorStore::clone);
-    let dispatch = use_dispatch::<OperatorStore>();
     let role = *use_selector(|store: &SessionStore| store.session().map(|session| session.role));
-    let on_heard = Callback::from(move |Heard { event, data }: Heard| {
-        if event != "open" {
-            dispatch.reduce_mut(|store| store.hear(event, &data, platform::now_ms()));
-        }
-    });
-    let stream = use_channel(
-        endpoint.clone(),
-        "/api/metrics/stream".into(),
-        Kind::Events(STREAM_EVENTS),
-        on_heard,
-    );
-    let old = stream.standing != Standing::Open;
+    let follow = Follow {
+        feed: "operator",
+        asked: String::new(),
+    };
+    let old = use_feed(endpoint, follow, STREAM, "") != Standing::Open;
 
     html! {
         <section class="operator" aria-label="Operator">

@@ -1,4 +1,5 @@
-//! Keeps a simple connection open: the operator's stream, the control channel, the chat.
+//! Keeps a simple connection open: the rooms' socket, the control channel, the chat; and event
+//! streams where no socket opens.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,12 +12,12 @@ use web_sys::{CloseEvent, EventSource, MessageEvent, WebSocket};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{door, use_effect_with};
+use super::{door, slot, use_effect_with};
 use crate::{
     chart::scale::within,
     net::{
         config::{Endpoint, encode_query},
-        link::{Event, Link, Standing},
+        link::{Do, Event, Link, Standing},
     },
     platform,
     stores::session::SessionStore,
@@ -30,8 +31,34 @@ const ABNORMAL: u16 = 1006;
 pub enum Kind {
     /// A WebSocket that carries texts both ways.
     Socket,
-    /// An event stream with events of these names.
-    Events(&'static [&'static str]),
+    /// The same, which answers this text: when it is silent it is asked, and given up for dead
+    /// when it does not answer.
+    Answering(&'static str),
+    /// An event stream with events of these names. It is not opened where this browser has as
+    /// many as are good for it: it stands as lost then, and is tried again.
+    Events {
+        /// What events are listened for.
+        names: &'static [&'static str],
+        /// What it brings comes in no other way ([`slot`]).
+        must: bool,
+    },
+}
+
+/// A socket that is silent for longer, though it was asked something, is dead.
+const SOCKET_PATIENCE_MS: f64 = 20_000.0;
+
+/// The server sends a heartbeat to event streams of alerts every 30 s, and figures more often;
+/// when two of them are missing the stream is dead.
+const STREAM_PATIENCE_MS: f64 = 75_000.0;
+
+impl Kind {
+    const fn patience_ms(self) -> f64 {
+        match self {
+            Self::Socket => f64::INFINITY,
+            Self::Answering(_) => SOCKET_PATIENCE_MS,
+            Self::Events { .. } => STREAM_PATIENCE_MS,
+        }
+    }
 }
 
 /// What came.
@@ -50,10 +77,12 @@ pub struct Channel {
     pub standing: Standing,
     /// Sends a text; on an event stream, or while it is not open, nothing happens.
     pub send: Callback<String>,
+    /// Now is a good moment to try.
+    pub nudge: Callback<()>,
 }
 
-/// Keeps `path` of `endpoint`, which may have a query, open for as long as the component is mounted; what comes goes to
-/// the newest `on_heard`.
+/// Keeps `path` of `endpoint`, which may have a query, open for as long as the component is
+/// mounted, unless it is empty; what comes goes to the newest `on_heard`.
 #[hook]
 pub fn use_channel(
     endpoint: Endpoint,
@@ -74,7 +103,7 @@ pub fn use_channel(
                 endpoint: endpoint.clone(),
                 path: path.clone(),
                 kind: *kind,
-                link: RefCell::new(Link::new(platform::seed())),
+                link: RefCell::new(Link::new(platform::seed(), kind.patience_ms())),
                 line: RefCell::default(),
                 opened: Cell::new(0),
                 last_id: RefCell::default(),
@@ -84,7 +113,9 @@ pub fn use_channel(
                 newest,
                 session,
             });
-            driver.happened(Event::Start);
+            if !path.is_empty() {
+                driver.happened(Event::Start);
+            }
             running.replace(Some(Rc::clone(&driver)));
             move || {
                 running.take();
@@ -93,21 +124,25 @@ pub fn use_channel(
         });
     }
 
+    let nudge = {
+        let running = Rc::clone(&running);
+        use_callback((), move |(), ()| {
+            let driver = running.borrow().clone();
+            if let Some(driver) = driver {
+                driver.happened(Event::Nudge);
+            }
+        })
+    };
     let send = use_callback((), move |text: String, ()| {
         let driver = running.borrow().clone();
-        if let Some(driver) = driver
-            && let Some(Line {
-                end: End::Socket(socket),
-                ..
-            }) = &*driver.line.borrow()
-        {
-            // A socket that is closing refuses; its close event is on the way.
-            drop(socket.send_with_str(&text));
+        if let Some(driver) = driver {
+            driver.send(&text);
         }
     });
     Channel {
         standing: (*standing).clone(),
         send,
+        nudge,
     }
 }
 
@@ -120,6 +155,8 @@ enum End {
 struct Line {
     end: End,
     _listeners: Vec<EventListener>,
+    /// Of an event stream.
+    _slot: Option<slot::Slot>,
 }
 
 impl Drop for Line {
@@ -161,7 +198,7 @@ impl Driver {
         if self.stopped.get() {
             return;
         }
-        let open = self.link.borrow_mut().on(platform::now_ms(), event);
+        let then = self.link.borrow_mut().on(platform::now_ms(), event);
         let standing = self.link.borrow().standing();
         if matches!(standing, Standing::Refused(_)) {
             // Whoever the server takes us for now, it is not who we were.
@@ -183,9 +220,35 @@ impl Driver {
             })
         });
         self.timer.replace(timer);
-        if open {
-            self.open();
+        match then {
+            Do::Nothing => {}
+            Do::Open => self.open(),
+            Do::Ask => {
+                if let Kind::Answering(question) = self.kind {
+                    self.send(question);
+                }
+            }
+            Do::Close => self.drop_line(),
         }
+    }
+
+    fn send(&self, text: &str) {
+        if let Some(Line {
+            end: End::Socket(socket),
+            ..
+        }) = &*self.line.borrow()
+        {
+            // A socket that is closing refuses; its close event is on the way.
+            drop(socket.send_with_str(text));
+        }
+    }
+
+    /// What still comes of it is not heard.
+    fn drop_line(&self) {
+        self.opened.set(self.opened.get() + 1);
+        // Dropped from a task of its own: one of its listeners may be running.
+        let line = self.line.take();
+        wasm_bindgen_futures::spawn_local(async move { drop(line) });
     }
 
     fn hear(&self, event: &'static str, data: String) {
@@ -197,9 +260,7 @@ impl Driver {
 
     fn closed(self: &Rc<Self>, number: u64, code: u16, reason: &str) {
         if self.opened.get() == number {
-            // Dropped from a task of its own: one of its listeners may be running.
-            let line = self.line.take();
-            wasm_bindgen_futures::spawn_local(async move { drop(line) });
+            self.drop_line();
             self.happened(Event::Closed { code, reason });
         }
     }
@@ -213,37 +274,62 @@ impl Driver {
             .into_iter()
             .collect();
         let weak = Rc::downgrade(self);
-        let socket = self.kind == Kind::Socket;
-        door::address(&self.endpoint, &self.path, query, socket, move |address| {
-            let Some(driver) = weak.upgrade() else {
-                return;
-            };
-            if driver.stopped.get() || driver.opened.get() != number {
-                return;
-            }
-            let line = match &address {
-                Ok(address) => driver.connect(number, address),
-                Err(_) => None,
-            };
-            if let Some(line) = line {
-                driver.line.replace(Some(line));
-                return;
-            }
-            // From a task of its own: the link may be in the middle of an event.
-            wasm_bindgen_futures::spawn_local(async move {
-                let (code, reason) = match address {
-                    Err(refusal) => refusal.as_close(),
-                    Ok(_) => (ABNORMAL, String::new()),
+        let (endpoint, path) = (self.endpoint.clone(), self.path.clone());
+        let kind = self.kind;
+        let socket = !matches!(kind, Kind::Events { .. });
+        let then = move |slot: Option<slot::Slot>| {
+            door::address(&endpoint, &path, query, socket, move |address| {
+                let Some(driver) = weak.upgrade() else {
+                    return;
                 };
-                driver.closed(number, code, &reason);
+                if driver.stopped.get() || driver.opened.get() != number {
+                    return;
+                }
+                let line = match &address {
+                    Ok(address) => driver.connect(number, address, slot),
+                    Err(_) => None,
+                };
+                if let Some(line) = line {
+                    driver.line.replace(Some(line));
+                    return;
+                }
+                // From a task of its own: the link may be in the middle of an event.
+                wasm_bindgen_futures::spawn_local(async move {
+                    let (code, reason) = match address {
+                        Err(refusal) => refusal.as_close(),
+                        Ok(_) => (ABNORMAL, String::new()),
+                    };
+                    driver.closed(number, code, &reason);
+                });
             });
+        };
+        let Kind::Events { must, .. } = kind else {
+            return then(None);
+        };
+        let weak = Rc::downgrade(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            match slot::take(must).await {
+                Some(slot) => then(Some(slot)),
+                None => {
+                    if let Some(driver) = weak.upgrade() {
+                        driver.closed(number, ABNORMAL, "");
+                    }
+                }
+            }
         });
     }
 
-    fn connect(self: &Rc<Self>, number: u64, address: &str) -> Option<Line> {
+    fn connect(
+        self: &Rc<Self>,
+        number: u64,
+        address: &str,
+        slot: Option<slot::Slot>,
+    ) -> Option<Line> {
         let (end, names): (End, &[&'static str]) = match self.kind {
-            Kind::Socket => (End::Socket(WebSocket::new(address).ok()?), &["message"]),
-            Kind::Events(names) => (End::Events(EventSource::new(address).ok()?), names),
+            Kind::Socket | Kind::Answering(_) => {
+                (End::Socket(WebSocket::new(address).ok()?), &["message"])
+            }
+            Kind::Events { names, .. } => (End::Events(EventSource::new(address).ok()?), names),
         };
         let target: &web_sys::EventTarget = match &end {
             End::Socket(socket) => socket,
@@ -251,7 +337,9 @@ impl Driver {
         };
         let weak = Rc::downgrade(self);
         let mut listeners = vec![EventListener::new(target, "open", move |_| {
-            if let Some(driver) = weak.upgrade() {
+            if let Some(driver) = weak.upgrade()
+                && driver.opened.get() == number
+            {
                 driver.happened(Event::Opened);
                 driver.hear("open", String::new());
             }
@@ -262,15 +350,19 @@ impl Driver {
                 let message = event.dyn_ref::<MessageEvent>();
                 let data = message.and_then(|message| message.data().as_string());
                 if let (Some(driver), Some(message), Some(data)) = (weak.upgrade(), message, data) {
+                    if driver.opened.get() != number {
+                        return;
+                    }
                     driver.last_id.replace(message.last_event_id());
+                    driver.happened(Event::Heard);
                     driver.hear(name, data);
                 }
             }));
         }
         let ending = match self.kind {
-            Kind::Socket => "close",
+            Kind::Socket | Kind::Answering(_) => "close",
             // The browser would come back by itself, when it likes and without saying so.
-            Kind::Events(_) => "error",
+            Kind::Events { .. } => "error",
         };
         let weak = Rc::downgrade(self);
         listeners.push(EventListener::new(target, ending, move |event| {
@@ -286,6 +378,7 @@ impl Driver {
         Some(Line {
             end,
             _listeners: listeners,
+            _slot: slot,
         })
     }
 }

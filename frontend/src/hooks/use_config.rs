@@ -1,4 +1,4 @@
-//! Reads `config.json` once, at the start.
+//! Reads `config.json` once, at the start, unless the page brings it along.
 
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
@@ -23,30 +23,43 @@ pub enum ConfigState {
     Failed(ConfigError),
 }
 
-/// The settings beside `index.html`. A missing file means the page's own origin.
+/// The settings, which the page brings along or which are beside `index.html`. A missing file means
+/// the page's own origin.
 #[hook]
-pub fn use_config() -> ConfigState {
-    let state = use_state(|| ConfigState::Loading);
+pub fn use_config(brought: Option<&Config>) -> ConfigState {
+    let state = use_state(|| match brought {
+        Some(config) => ConfigState::of(Ok(config.clone())),
+        None => ConfigState::Loading,
+    });
     {
         let state = state.clone();
         use_effect_with((), move |()| {
+            if *state != ConfigState::Loading {
+                return;
+            }
             spawn_local(async move {
-                let origin = platform::page_origin();
                 let config = match fetch::config().await {
                     Some(text) => Config::parse(&text),
                     None => Ok(Config::default()),
                 };
-                let endpoint = config.and_then(|config| {
-                    // The page's own address beats the file, so that a link can name a tenant.
-                    let tenant = platform::search_param("tenant").unwrap_or(config.tenant);
-                    Ok(Endpoint::resolve(&config.backend, &origin)?.of_tenant(&tenant))
-                });
-                state.set(match endpoint {
-                    Ok(endpoint) => ConfigState::Ready(endpoint),
-                    Err(error) => ConfigState::Failed(error),
-                });
+                state.set(ConfigState::of(config));
             });
         });
     }
     (*state).clone()
+}
+
+impl ConfigState {
+    fn of(config: Result<Config, ConfigError>) -> Self {
+        let endpoint = config.and_then(|config| {
+            // The page's own address beats the file, so that a link can name a tenant.
+            let tenant = platform::search_param("tenant").unwrap_or(config.tenant);
+            let origin = platform::page_origin();
+            Ok(Endpoint::resolve(&config.backend, &origin)?.of_tenant(&tenant))
+        });
+        match endpoint {
+            Ok(endpoint) => Self::Ready(endpoint),
+            Err(error) => Self::Failed(error),
+        }
+    }
 }

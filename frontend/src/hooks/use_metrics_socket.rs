@@ -18,10 +18,11 @@ use web_sys::{BinaryType, CloseEvent, EventSource, MessageEvent, WebSocket};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{door, use_effect_with};
+use super::{door, slot, use_effect_with};
 use crate::{
     chart::scale::within,
     net::{
+        boot,
         config::{Endpoint, encode_query},
         feed::{Action, Cursor, Event, Feed, Timing, Update, View},
         fetch,
@@ -119,6 +120,8 @@ struct Numbered {
     way: Way,
     line: Line,
     _listeners: Vec<EventListener>,
+    /// Of an event stream: its place among those of this browser.
+    _slot: Option<slot::Slot>,
 }
 
 /// Runs the [`Feed`] on a real connection, real timers and a real clock.
@@ -143,6 +146,8 @@ struct Driver {
     frame: RefCell<Option<AnimationFrame>>,
     paint: RefCell<Option<AnimationFrame>>,
     hidden_flush: RefCell<Option<Timeout>>,
+    /// Since when the page is where it is, in front or not, by our clock.
+    seen_since: Cell<f64>,
     stopped: Cell<bool>,
     stores: Stores,
 }
@@ -174,9 +179,14 @@ impl Driver {
             frame: RefCell::default(),
             paint: RefCell::default(),
             hidden_flush: RefCell::default(),
+            seen_since: Cell::new(0.0),
             stopped: Cell::new(false),
             stores,
         });
+        // Of this very server, and not older than the page.
+        if let Some(ticks) = boot::take_ticks().filter(|_| !driver.endpoint.configured()) {
+            driver.feed.borrow_mut().begin_behind(&ticks);
+        }
         driver.listen();
         driver.happened(Event::Network {
             online: platform::online(),
@@ -219,11 +229,16 @@ impl Driver {
             on(&window(), "focus", nudge),
             on(&window(), "pageshow", nudge),
             on(&document(), "visibilitychange", |driver| {
+                driver.seen_since.set(platform::now_ms());
                 // Frames do not come while hidden, timers hardly; take in what is there.
                 driver.flush();
                 if !platform::hidden() {
                     driver.happened(Event::Nudge);
                 }
+            }),
+            // A frozen page, which browsers make of old tabs, and which may be in front again.
+            on(&document(), "resume", |driver| {
+                driver.seen_since.set(platform::now_ms());
             }),
         ]);
     }
@@ -364,10 +379,35 @@ impl Driver {
                     way,
                     line: Line::Polling(RefCell::default()),
                     _listeners: Vec::new(),
+                    _slot: None,
                 });
                 return self.poll(number);
             }
         };
+        if way.is_socket() {
+            return self.open_at(number, way, path, query, None);
+        }
+        let weak = Rc::downgrade(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            let slot = slot::take(false).await;
+            let Some(driver) = weak.upgrade() else {
+                return;
+            };
+            match slot {
+                Some(slot) => driver.open_at(number, way, path, query, Some(slot)),
+                None => driver.heard(number, Event::Crowded),
+            }
+        });
+    }
+
+    fn open_at(
+        self: &Rc<Self>,
+        number: u64,
+        way: Way,
+        path: &str,
+        query: Vec<String>,
+        slot: Option<slot::Slot>,
+    ) {
         let weak = Rc::downgrade(self);
         door::address(
             &self.endpoint,
@@ -394,6 +434,7 @@ impl Driver {
                         way,
                         line,
                         _listeners,
+                        _slot: slot,
                     });
                 }
                 // Refused before it began (mixed content, no ticket): reported like any other
@@ -482,7 +523,10 @@ impl Driver {
                 driver.closed(number, ABNORMAL, "");
             }
         });
-        Some((Line::Events(source), vec![on_open, on_message, on_error]))
+        Some((
+            Line::Events(source, slot),
+            vec![on_open, on_message, on_error],
+        ))
     }
 
     /// Asks for what is new, and once that is here, plans to ask again.
@@ -581,11 +625,12 @@ impl Driver {
             self.paint.replace(Some(request_animation_frame(move |_| {
                 if let Some(driver) = weak.upgrade() {
                     let now_ms = platform::now_ms();
-                    let painted_ms = now_ms + driver.feed.borrow().clock_offset_ms();
+                    let offset_ms = driver.feed.borrow().clock_offset_ms();
+                    let (painted, seen) = (now_ms + offset_ms, driver.seen_since.get() + offset_ms);
                     driver
                         .stores
                         .latency
-                        .reduce_mut(|latency| latency.add(now_ms, &timings, painted_ms));
+                        .reduce_mut(|latency| latency.add(now_ms, &timings, painted, seen));
                 }
             })));
         }

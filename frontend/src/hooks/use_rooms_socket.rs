@@ -1,4 +1,5 @@
-//! Keeps `/ws` open for the live queries of the page, and the series store fed from it.
+//! Keeps `/ws` open for all that the page follows, and the stores fed from it: live queries, alerts,
+//! and what the view that is shown needs.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -6,29 +7,41 @@ use gloo::render::{AnimationFrame, request_animation_frame};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{Heard as Came, Kind, use_channel, use_effect_with, use_selector};
+use super::{
+    Heard as Came, Kind, use_channel, use_effect_with, use_feed::use_hearing, use_selector,
+};
 use crate::{
     net::{
         config::Endpoint,
         link::Standing,
-        rooms::{Heard, Rooms},
+        rooms::{ALERTS, Follow, Heard, Rooms},
+        wire,
     },
     platform,
-    stores::series::SeriesStore,
+    stores::{alert::AlertStore, feeds::FeedStore, series::SeriesStore},
 };
 
-/// What came since the last animation frame.
+/// What is said on a socket that is silent, and answered.
+const QUESTION: &str = r#"{"action":"ping"}"#;
+
+/// What came of series since the last animation frame.
 #[derive(Default)]
 struct Pending {
     heard: Vec<Heard>,
     frame: Option<AnimationFrame>,
 }
 
-/// Watches what [`SeriesStore::wants`] says, for as long as the component is mounted.
+/// Watches what [`SeriesStore::wants`] says and follows alerts and what [`FeedStore`] says, for as
+/// long as the component is mounted. When `nudge` grows, an attempt that would wait is made at
+/// once.
 #[hook]
-pub fn use_rooms_socket(endpoint: Endpoint) {
-    let dispatch = use_dispatch::<SeriesStore>();
+pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
+    let series = use_dispatch::<SeriesStore>();
+    let alerts = use_dispatch::<AlertStore>();
+    let feeds = use_dispatch::<FeedStore>();
     let wants = use_selector(SeriesStore::wants);
+    let view = use_selector(FeedStore::select_view);
+    let hear = use_hearing();
     let rooms = use_mut_ref(Rooms::default);
     let pending = use_mut_ref(Pending::default);
     let say = use_mut_ref(Callback::<String>::default);
@@ -40,8 +53,17 @@ pub fn use_rooms_socket(endpoint: Endpoint) {
                 rooms.borrow_mut().opened()
             } else {
                 let (heard, words) = rooms.borrow_mut().text(&data);
-                if let Some(heard) = heard {
-                    take_in(&pending, &dispatch, heard);
+                match heard {
+                    Some(Heard::Event { feed, event, data }) if feed != ALERTS => {
+                        hear(feed, &event, &data);
+                    }
+                    Some(Heard::Event { data, .. }) => {
+                        if let Some(alert) = wire::alert(&data) {
+                            alerts.reduce_mut(|store| store.apply(&alert));
+                        }
+                    }
+                    Some(heard) => take_in(&pending, &series, heard),
+                    None => {}
                 }
                 words.into_iter().collect()
             };
@@ -51,13 +73,29 @@ pub fn use_rooms_socket(endpoint: Endpoint) {
             }
         })
     };
-    let channel = use_channel(endpoint, "/ws".into(), Kind::Socket, on_heard);
+    let channel = use_channel(endpoint, "/ws".into(), Kind::Answering(QUESTION), on_heard);
     say.replace(channel.send.clone());
     {
         let rooms = Rc::clone(&rooms);
-        use_effect_with(channel.standing == Standing::Open, move |open| {
-            if !open {
+        use_effect_with(channel.standing, move |standing| {
+            if *standing != Standing::Open {
                 rooms.borrow_mut().closed();
+            }
+            feeds.reduce_mut(|store| store.show(standing.clone()));
+        });
+    }
+    use_effect_with(nudge, move |_| channel.nudge.emit(()));
+    {
+        let (rooms, send) = (Rc::clone(&rooms), channel.send.clone());
+        use_effect_with(view, move |view| {
+            let alerts = Follow {
+                feed: ALERTS,
+                asked: String::new(),
+            };
+            let all: Vec<Follow> = std::iter::once(alerts).chain((**view).clone()).collect();
+            let words = rooms.borrow_mut().follow(&all);
+            for text in words {
+                send.emit(text);
             }
         });
     }

@@ -1,4 +1,5 @@
-//! Asks the server who it takes this page for, and again whenever that is in doubt.
+//! Asks the server who it takes this page for, unless the page says so itself, and again whenever
+//! that is in doubt.
 
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
@@ -16,7 +17,11 @@ use crate::{
 pub fn use_session(endpoint: &Endpoint) {
     let dispatch = use_dispatch::<SessionStore>();
     let doubts = *use_selector(SessionStore::doubts);
-    use_effect_with((endpoint.clone(), doubts), move |(endpoint, _)| {
+    use_effect_with((endpoint.clone(), doubts), move |(endpoint, doubts)| {
+        // The page brought it along.
+        if *doubts == 0 && dispatch.get().is_settled() {
+            return;
+        }
         let endpoint = endpoint.clone();
         // A tab that came with an admin link: the cookie for it is there before anything is asked.
         let link = platform::take_admin_link();

@@ -55,8 +55,16 @@ impl Config {
     /// [`ConfigError::Malformed`] for anything but an object with the known keys.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let text = text.trim_start_matches('\u{feff}').trim();
+        Self::read(&Json::parse(text).unwrap_or_default())
+    }
+
+    /// The same, of what was read as JSON.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn read(json: &Json) -> Result<Self, ConfigError> {
         let malformed = |why: String| Err(ConfigError::Malformed(why));
-        let Some(json @ Json::Object(entries)) = &Json::parse(text) else {
+        let Json::Object(entries) = json else {
             return malformed("a JSON object is expected".to_owned());
         };
         for (key, value) in entries {

@@ -14,6 +14,7 @@ use pulseboard_shared::{
 
 use super::{
     backoff::{Backoff, CAP_MS, CAP_YOUNG_MS},
+    boot::Ticks,
     clock::ServerClock,
     ladder::{Ladder, Way},
     probe::Diagnosis,
@@ -97,6 +98,8 @@ pub enum Event<'a> {
     Improved(Way),
     /// It has not, or not in time.
     LookedInVain,
+    /// An event stream would be one too many for this browser.
+    Crowded,
     /// The socket closed or could not be opened.
     Closed {
         /// RFC 6455 §7.4.
@@ -308,6 +311,8 @@ pub struct Feed {
     backoff: Backoff,
     ladder: Ladder,
     clock: ServerClock,
+    /// A connection has brought a snapshot, ever: before, there is nothing to be lost.
+    met: bool,
     /// Dropped when a frame shows that the server's log is another one.
     cursor: Option<Cursor>,
     interval_ms: f64,
@@ -332,6 +337,7 @@ impl Feed {
             backoff: Backoff::new(seed),
             ladder: Ladder::default(),
             clock: ServerClock::default(),
+            met: false,
             cursor: None,
             interval_ms: INTERVAL_MS_DEFAULT,
             newest_ms: None,
@@ -343,6 +349,17 @@ impl Feed {
             counts: Counts::default(),
             shown: View::default(),
         }
+    }
+
+    /// The page brought these ticks along: what comes behind them is all that is wanted.
+    pub fn begin_behind(&mut self, ticks: &Ticks) {
+        self.clock.observe(ticks.came_ms, ticks.sent_ms);
+        self.interval_ms = to_f64(ticks.interval_ms.max(1));
+        self.newest_ms = ticks.rows.last().map(|row| row.t_ms);
+        if ticks.cursor.is_some() {
+            self.counts.ticks += ticks.rows.len() as u64;
+        }
+        self.cursor.clone_from(&ticks.cursor);
     }
 
     /// Milliseconds that the server's clock is ahead of ours.
@@ -385,6 +402,11 @@ impl Feed {
             }
             Event::Improved(way) => self.ladder.improve(way, at),
             Event::LookedInVain => self.ladder.looked_in_vain(at),
+            Event::Crowded => {
+                self.ladder.crowded();
+                actions.push(Action::Close);
+                self.connect(at, &mut actions);
+            }
             Event::Closed { code, reason } => self.closed(at, code, reason, &mut actions),
             Event::Wake => self.wake(at, &mut actions),
             Event::Nudge => match &mut self.link {
@@ -641,7 +663,7 @@ impl Feed {
             self.ladder.bore(at);
             // Who polls, or changes the way, gets snapshots without having lost anything.
             self.clock.clear();
-            if known.is_some() {
+            if known.is_some() && self.met {
                 self.counts.recovered += fresh;
             }
             if known.is_some() || (restarted && hole_ms > 0.0) {
@@ -653,6 +675,7 @@ impl Feed {
                     hole_ms: whole_ms(hole_ms),
                 });
             }
+            self.met = true;
             self.link = Link::Open(Open {
                 since: at,
                 frame_at: at,
@@ -797,7 +820,7 @@ impl Feed {
         let lost_s = || whole_s(self.down_since.map_or(0.0, |since| at - since));
         let connection = match &self.link {
             Link::Idle => Connection::Connecting,
-            Link::Opening { .. } if self.cursor.is_none() && self.backoff.attempt() == 0 => {
+            Link::Opening { .. } if !self.met && self.backoff.attempt() == 0 => {
                 Connection::Connecting
             }
             Link::Opening { .. } => Connection::Lost {

@@ -46,6 +46,18 @@ impl Json {
             .map_or(&NULL, |(_, value)| value)
     }
 
+    /// The value called `name`, which is then gone; `Null` where there is none.
+    #[must_use]
+    pub fn take(self, name: &str) -> Self {
+        match self {
+            Self::Object(entries) => entries
+                .into_iter()
+                .find(|(key, _)| key == name)
+                .map_or(Self::Null, |(_, value)| value),
+            _ => Self::Null,
+        }
+    }
+
     /// What an object has, as written; nothing of any other value.
     #[must_use]
     pub fn entries(&self) -> &[(String, Self)] {

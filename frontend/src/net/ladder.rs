@@ -125,6 +125,11 @@ impl Ladder {
         self.leave_for(self.way.worse(), self.best)
     }
 
+    /// Other tabs have as many event streams as leave room for requests.
+    pub fn crowded(&mut self) {
+        self.leave_for(Some(Way::Polling), Way::Binary);
+    }
+
     fn leave_for(&mut self, next: Option<Way>, best: Way) -> bool {
         let Some(next) = next else {
             return false;

@@ -1,5 +1,5 @@
-//! Live queries on `/ws` as the page lives them: which selectors it watches, how it resumes them
-//! after a lost connection, and what comes. A pure state machine like [`super::feed`]; the
+//! `/ws` as the page lives it: which selectors it watches and which feeds it follows, how it
+//! resumes them after a lost connection, and what comes. A pure state machine like [`super::feed`]; the
 //! connection itself is kept by [`super::link`].
 //!
 //! **Invariant**: after [`Rooms::opened`] the server is asked for exactly what is wanted, and a
@@ -20,6 +20,26 @@ pub struct Want {
     pub points_max: u32,
     /// How far back the history goes.
     pub back_ms: u32,
+}
+
+/// What is to be followed: what an event stream would bring, without keeping one of the six
+/// connections that a browser has for all its tabs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// Its name.
+    pub feed: &'static str,
+    /// What else is asked, as it stands in the message; empty, or members with a comma before.
+    pub asked: String,
+}
+
+/// The feed of alerts.
+pub const ALERTS: &str = "alerts";
+
+#[derive(Clone, Debug)]
+struct Followed {
+    follow: Follow,
+    /// Of the newest event, empty before the first.
+    last_id: String,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +74,15 @@ pub enum Heard {
         /// Each with what it is called and counted in, where the server said so.
         runs: Vec<(String, String, Vec<Sample>)>,
     },
+    /// An event of a feed.
+    Event {
+        /// Of which.
+        feed: &'static str,
+        /// Its name.
+        event: String,
+        /// What it carries.
+        data: Json,
+    },
     /// The server refuses something, in its words.
     Refused(String),
 }
@@ -63,6 +92,18 @@ pub enum Heard {
 pub struct Rooms {
     open: bool,
     watches: Vec<Watch>,
+    followed: Vec<Followed>,
+}
+
+/// Asks for `followed`, behind what came already.
+fn ask_feed(Followed { follow, last_id }: &Followed) -> String {
+    let Follow { feed, asked } = follow;
+    let place = if last_id.is_empty() {
+        String::new()
+    } else {
+        format!(r#","last_event_id":{}"#, quote(last_id))
+    };
+    format!(r#"{{"action":"follow","feed":"{feed}"{asked}{place}}}"#)
 }
 
 /// Asks for `watch`, behind what came already.
@@ -92,7 +133,40 @@ impl Rooms {
             r#"{"action":"unsubscribe","channel":"operations"}"#.to_owned(),
             r#"{"action":"catalog"}"#.to_owned(),
         ];
+        words.extend(self.followed.iter().map(ask_feed));
         words.extend(self.watches.iter().map(ask));
+        words
+    }
+
+    /// From now on exactly these feeds are followed, each at most once: what is to be said.
+    pub fn follow(&mut self, wants: &[Follow]) -> Vec<String> {
+        let mut words = Vec::new();
+        let open = self.open;
+        self.followed.retain(|followed| {
+            let kept = wants.contains(&followed.follow);
+            // To follow it anew is to follow it no more as before.
+            let replaced = wants.iter().any(|want| want.feed == followed.follow.feed);
+            if !kept && !replaced && open {
+                words.push(format!(
+                    r#"{{"action":"unfollow","feed":"{}"}}"#,
+                    followed.follow.feed
+                ));
+            }
+            kept
+        });
+        for want in wants {
+            if self.followed.iter().any(|known| known.follow == *want) {
+                continue;
+            }
+            let followed = Followed {
+                follow: want.clone(),
+                last_id: String::new(),
+            };
+            if open {
+                words.push(ask_feed(&followed));
+            }
+            self.followed.push(followed);
+        }
         words
     }
 
@@ -134,6 +208,9 @@ impl Rooms {
     /// A text came: what it says, and what is to be answered.
     pub fn text(&mut self, text: &str) -> (Option<Heard>, Option<String>) {
         let json = Json::parse(text).unwrap_or_default();
+        if json.text_of("type") == "feed" {
+            return (self.event(json), None);
+        }
         let total = json.get("total").count().unwrap_or(0);
         let selector = json.text_of("match");
         let place = json.get("offset").count();
@@ -195,11 +272,28 @@ impl Rooms {
         };
         (Some(heard), None)
     }
+
+    fn event(&mut self, json: Json) -> Option<Heard> {
+        let feed = json.text_of("feed");
+        let followed = self
+            .followed
+            .iter_mut()
+            .find(|followed| followed.follow.feed == feed)?;
+        let id = json.text_of("id");
+        if !id.is_empty() {
+            id.clone_into(&mut followed.last_id);
+        }
+        Some(Heard::Event {
+            feed: followed.follow.feed,
+            event: json.text_of("event").to_owned(),
+            data: json.take("data"),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use pulseboard_shared::protocol::watch::WatchMessage;
+    use pulseboard_shared::protocol::{follow::FeedName, rooms::ClientAction, watch::WatchMessage};
 
     use super::*;
 
@@ -293,6 +387,65 @@ mod tests {
             panic!("nothing is asked");
         };
         assert!(!again.contains("epoch"));
+    }
+
+    #[test]
+    fn follows_feeds_and_goes_on_behind_the_newest_event() {
+        let follow = |feed, asked: &str| Follow {
+            feed,
+            asked: asked.into(),
+        };
+        let (alerts, operator) = (follow(ALERTS, ""), follow("operator", ""));
+        let mut rooms = Rooms::default();
+        assert!(rooms.follow(std::slice::from_ref(&alerts)).is_empty());
+        let asks = r#"{"action":"follow","feed":"alerts"}"#;
+        assert_eq!(rooms.opened()[3], asks);
+        let event = pulseboard_shared::protocol::follow::event_text(
+            FeedName::Alerts,
+            Some("resolved"),
+            Some("17"),
+            r#"{"state":"resolved"}"#,
+        );
+        let (Some(Heard::Event { feed, event, data }), None) = rooms.text(&event) else {
+            panic!("no event");
+        };
+        assert_eq!((feed, event.as_str()), (ALERTS, "resolved"));
+        assert_eq!(data.text_of("state"), "resolved");
+        rooms.closed();
+        assert_eq!(
+            rooms.opened()[3],
+            r#"{"action":"follow","feed":"alerts","last_event_id":"17"}"#
+        );
+        assert_eq!(
+            rooms.follow(&[alerts.clone(), operator]),
+            [r#"{"action":"follow","feed":"operator"}"#]
+        );
+        let asked = r#","type":"x","window":60"#;
+        let words = rooms.follow(&[alerts.clone(), follow("aggregate", asked)]);
+        assert_eq!(
+            words,
+            [
+                r#"{"action":"unfollow","feed":"operator"}"#,
+                r#"{"action":"follow","feed":"aggregate","type":"x","window":60}"#
+            ]
+        );
+        let words = rooms.follow(&[alerts, follow("aggregate", r#","window":300"#)]);
+        assert_eq!(
+            words,
+            [r#"{"action":"follow","feed":"aggregate","window":300}"#],
+            "in place of the other"
+        );
+        assert_eq!(
+            rooms.text(r#"{"type":"feed","feed":"operator","event":"metrics","data":{}}"#),
+            (None, None),
+            "still under way when it was given up"
+        );
+        for said in words {
+            assert!(matches!(
+                ClientAction::parse(&said),
+                Ok(ClientAction::Follow(_))
+            ));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What applications count, as the aggregate stream tells it.
 
+use std::rc::Rc;
+
 use yewdux::store::Store;
 
 use crate::net::json::Json;
@@ -35,9 +37,9 @@ pub struct Bucket {
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct Aggregate {
     /// By name, in its order; `None` before the first event.
-    pub tallies: Option<Vec<Tally>>,
+    pub tallies: Option<Rc<[Tally]>>,
     /// Of the asked name, newest first.
-    pub buckets: Vec<Bucket>,
+    pub buckets: Rc<[Bucket]>,
     /// The server's clock with them; 0 before they came.
     pub now_ms: f64,
     /// When the newest event came, by the page's clock.
@@ -48,19 +50,16 @@ pub struct Aggregate {
 
 impl Aggregate {
     /// Something is asked for; what is known of something else goes.
-    pub fn ask(&mut self, path: &str) {
-        if self.asked != path {
-            path.clone_into(&mut self.asked);
-            self.buckets.clear();
+    pub fn ask(&mut self, query: &str) {
+        if self.asked != query {
+            query.clone_into(&mut self.asked);
+            self.buckets = Rc::default();
             self.now_ms = 0.0;
         }
     }
 
-    /// An event of the stream came; one that cannot be read changes nothing.
-    pub fn hear(&mut self, event: &str, data: &str) {
-        let Some(json) = Json::parse(data) else {
-            return;
-        };
+    /// An event of the feed came; one that is not known changes nothing.
+    pub fn hear(&mut self, event: &str, json: &Json) {
         let tallies = match event {
             "init" => json.get("metrics"),
             "update" => json.get("stats"),
@@ -91,7 +90,7 @@ impl Aggregate {
     pub fn activity(&self, window_ms: f64) -> [f64; BUCKETS] {
         let newest = (self.now_ms / window_ms).floor();
         let mut counts = [0.0; BUCKETS];
-        for bucket in &self.buckets {
+        for bucket in &*self.buckets {
             let age = newest - (bucket.start_ms / window_ms).floor();
             #[expect(
                 clippy::cast_possible_truncation,
@@ -128,7 +127,8 @@ mod tests {
             connected_clients: 1,
         };
         let mut aggregate = Aggregate::default();
-        aggregate.hear("init", &serde_json::to_string(&init).expect("JSON"));
+        let json = |text: &str| Json::parse(text).expect("JSON");
+        aggregate.hear("init", &json(&serde_json::to_string(&init).expect("JSON")));
         let tallies = aggregate.tallies.clone().expect("tallies");
         assert_eq!(
             (tallies[0].name.as_str(), tallies[0].count, tallies[0].total),
@@ -155,8 +155,11 @@ mod tests {
             ],
             now_ms: 630_000,
         };
-        aggregate.hear("update", &serde_json::to_string(&update).expect("JSON"));
-        aggregate.hear("update", "nonsense");
+        aggregate.hear(
+            "update",
+            &json(&serde_json::to_string(&update).expect("JSON")),
+        );
+        aggregate.hear("nonsense", &Json::Null);
         let activity = aggregate.activity(60_000.0);
         assert_eq!(activity, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0]);
     }

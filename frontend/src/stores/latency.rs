@@ -57,10 +57,13 @@ impl PartialEq for LatencyStore {
 }
 
 impl LatencyStore {
-    /// These ticks were painted `at` (our clock), which is `painted_ms` of the server's.
-    pub fn add(&mut self, at: f64, timings: &[Timing], painted_ms: f64) {
+    /// These ticks were painted `at` (our clock), which is `painted_ms` of the server's. Those from
+    /// before `seen_since_ms` (of the server's, too) do not count: the page was in the background
+    /// then, where nothing is painted, so that nothing can be late.
+    pub fn add(&mut self, at: f64, timings: &[Timing], painted_ms: f64, seen_since_ms: f64) {
         let mut ticks = self.ticks.borrow_mut();
-        for timing in timings {
+        let seen = |timing: &&Timing| timing.sampled_ms >= seen_since_ms;
+        for timing in timings.iter().filter(seen) {
             // The clocks are known to some milliseconds; a way back in time is not shown.
             let sent = timing.sent_ms.max(timing.sampled_ms);
             let arrived = timing.arrived_ms.max(sent);
@@ -79,6 +82,9 @@ impl LatencyStore {
         ticks.drain(..excess);
         while ticks.front().is_some_and(|tick| at - tick.0 > SPAN_MS) {
             ticks.pop_front();
+        }
+        if ticks.is_empty() {
+            return;
         }
         if self
             .summed_at
@@ -150,20 +156,32 @@ mod tests {
     fn splits_the_way_and_forgets_in_time() {
         let dispatch = Dispatch::<LatencyStore>::new(&Context::new());
         assert_eq!(dispatch.get().select_summary(), None);
-        dispatch.reduce_mut(|store| store.add(0.0, &[timing(500.0)], 520.0));
+        dispatch.reduce_mut(|store| store.add(0.0, &[timing(500.0)], 520.0, 0.0));
         let expected = |all: [u32; 4]| {
             let [total, stretches @ ..] = all.map(|ms| Percentiles { p50: ms, p99: ms });
             Some(Summary { total, stretches })
         };
         assert_eq!(dispatch.get().select_summary(), expected([20, 1, 3, 16]));
-        dispatch.reduce_mut(|store| store.add(999.0, &[timing(0.0)], 900.0));
+        dispatch.reduce_mut(|store| store.add(999.0, &[timing(0.0)], 900.0, 0.0));
         assert_eq!(
             dispatch.get().select_summary(),
             expected([20, 1, 3, 16]),
             "not more than once a second"
         );
-        dispatch.reduce_mut(|store| store.add(130_000.0, &[timing(0.0)], 8.0));
+        dispatch.reduce_mut(|store| store.add(130_000.0, &[timing(0.0)], 8.0, 0.0));
         assert_eq!(dispatch.get().select_summary(), expected([8, 1, 3, 4]));
+    }
+
+    #[test]
+    fn what_came_while_nobody_could_see_it_does_not_count() {
+        let mut store = LatencyStore::default();
+        // In the background from 1 s to 30 s, where frames are held back until it is over.
+        let held_back: Vec<Timing> = (1..30).map(|s| timing(f64::from(s) * 1_000.0)).collect();
+        store.add(30_010.0, &held_back, 30_010.0, 30_000.0);
+        assert_eq!(store.select_summary(), None);
+        store.add(31_020.0, &[timing(31_000.0)], 31_020.0, 30_000.0);
+        let summary = store.select_summary().expect("a tick in front");
+        assert_eq!(summary.total, Percentiles { p50: 20, p99: 20 });
     }
 
     #[test]
@@ -174,7 +192,7 @@ mod tests {
             sent_ms: 99.0,
             arrived_ms: 98.0,
         };
-        store.add(0.0, &[timing], 97.0);
+        store.add(0.0, &[timing], 97.0, 0.0);
         assert_eq!(store.select_summary(), Some(Summary::default()));
     }
 }

@@ -39,17 +39,17 @@ impl PartialEq for OperatorStore {
 }
 
 impl OperatorStore {
-    /// An event of the operator's stream came `at_ms`.
-    pub fn hear(&mut self, event: &str, data: &str, at_ms: f64) {
+    /// An event of the operator's feed came `at_ms`.
+    pub fn hear(&mut self, event: &str, data: &Json, at_ms: f64) {
         match event {
             "metrics" => {
-                if let Some(figures) = Json::parse(data).as_ref().and_then(wire::figures) {
+                if let Some(figures) = wire::figures(data) {
                     self.threshold = Some(figures.alert_threshold);
                     self.figures = Some(figures);
                     self.revision += 1;
                 }
             }
-            "alert" => self.log(data, at_ms),
+            "alert" => self.log(data.text().unwrap_or_default(), at_ms),
             _ => {}
         }
     }
@@ -103,15 +103,15 @@ mod tests {
     fn takes_in_the_stream_and_the_replies() {
         let dispatch = Dispatch::<OperatorStore>::new(&Context::new());
         dispatch.reduce_mut(|store| {
-            store.hear("config", r#"{"interval_ms":1000}"#, 0.0);
-            store.hear(
-                "metrics",
+            let json = |text| Json::parse(text).expect("JSON");
+            store.hear("config", &json(r#"{"interval_ms":1000}"#), 0.0);
+            let figures = json(
                 r#"{"cpu_percent":87.3,"memory_percent":41.0,"requests_total":7,"errors_total":1,
                     "active_connections":1,"alert_threshold":80.0}"#,
-                0.0,
             );
-            store.hear("metrics", "nonsense", 0.0);
-            store.hear("alert", "CPU usage at 87.3%", 1.0);
+            store.hear("metrics", &figures, 0.0);
+            store.hear("metrics", &Json::Null, 0.0);
+            store.hear("alert", &json(r#""CPU usage at 87.3%""#), 1.0);
             store.reply(r#"{"message":"Unknown command: <b>x</b>"}"#, 2.0);
         });
         let store = dispatch.get();

@@ -318,7 +318,7 @@ impl SeriesStore {
                     }
                 }
             }
-            Heard::Refused(_) => return,
+            Heard::Refused(_) | Heard::Event { .. } => return,
         }
         self.revision += 1;
     }

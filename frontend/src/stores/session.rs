@@ -22,12 +22,17 @@ impl Session {
     /// Reads the answer; `None` when it is another one.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
-        let json = Json::parse(text)?;
+        Self::of(&Json::parse(text)?)
+    }
+
+    /// The same, of what was read as JSON.
+    #[must_use]
+    pub fn of(json: &Json) -> Option<Self> {
         let Json::Bool(anonymous) = json.get("anonymous") else {
             return None;
         };
         Some(Self {
-            role: wire::role(&json)?,
+            role: wire::role(json)?,
             tenant: json.get("tenant").text().map(str::to_owned),
             anonymous: *anonymous,
             login_needed: json.get("login_needed").is_true(),

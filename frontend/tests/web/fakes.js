@@ -24,7 +24,7 @@ export function install() {
   ingested = "{}";
   be("admin", true);
   window.WebSocket = class extends Fake {
-    // The rooms' socket is beside what the tests are about.
+    // The rooms' socket is apart: what other tests are about is the ticks', or a view's.
     constructor(address) { super(address.endsWith("/ws") ? "rooms" : "socket", address); }
   };
   window.EventSource = class extends Fake {
@@ -34,7 +34,7 @@ export function install() {
     address.endsWith("config.json") ? '{"backend":"http://fake.test"}'
       : address.endsWith("/api/session") ? JSON.stringify(session)
       : address.endsWith("/api/ingest") ? ingested
-      : address.includes("/api/v1/") ? "{}"
+      : address.includes("/api/series") ? "{}"
       : answers.shift() ?? "[]",
   ));
 }
@@ -60,7 +60,8 @@ export function ingest(text) { ingested = text; }
 
 export const opened = (kind) => fakes[kind].map((fake) => fake.address).join("\n");
 export const open_now = (kind) => fakes[kind].filter((fake) => fake.isOpen).length;
-export const sent = () => newest("socket").messages.join("\n");
+export const sent = () => said("socket");
+export const said = (kind) => newest(kind).messages.join("\n");
 
 export function accept(kind) {
   newest(kind).dispatchEvent(new Event("open"));
@@ -70,8 +71,10 @@ export function deliver(kind, event, data, id) {
   newest(kind).dispatchEvent(new MessageEvent(event, { data, lastEventId: id }));
 }
 
-export function hang_up(code) {
-  const fake = newest("socket");
+export const hang_up = (code) => hang_up_on("socket", code);
+
+export function hang_up_on(kind, code) {
+  const fake = newest(kind);
   fake.isOpen = false;
   fake.dispatchEvent(new CloseEvent("close", { code }));
 }

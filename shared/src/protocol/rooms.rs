@@ -3,7 +3,13 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{limits, protocol::watch::Watch};
+use crate::{
+    limits,
+    protocol::{
+        follow::{self, FeedName, Follow},
+        watch::Watch,
+    },
+};
 
 /// The room that every client joins on opening.
 pub const DASHBOARD_ROOM: &str = "dashboard";
@@ -38,6 +44,13 @@ pub enum ClientAction {
     },
     /// Be told of series that come and go.
     Catalog,
+    /// Be told what an event stream tells.
+    Follow(Follow),
+    /// No more.
+    Unfollow {
+        /// Of which.
+        feed: FeedName,
+    },
     /// Asks for a pong.
     Ping,
 }
@@ -132,6 +145,10 @@ impl ClientAction {
                 selector: selector(&object)?,
             }),
             "catalog" => Ok(Self::Catalog),
+            "follow" => Ok(Self::Follow(follow::follow(&object)?)),
+            "unfollow" => Ok(Self::Unfollow {
+                feed: follow::feed(&object)?,
+            }),
             "ping" => Ok(Self::Ping),
             "" if kind == Some("ping") => Ok(Self::Ping),
             _ => Err(UNKNOWN_ACTION.to_owned()),

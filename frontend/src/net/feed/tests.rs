@@ -610,3 +610,65 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_browser_with_as_many_streams_as_are_good_for_it_opens_no_other() {
+    let mut feed = live(10_000.0);
+    // What was left of the better ways does not matter here.
+    feed.ladder = Ladder::default();
+    let actions = feed.on(11_000.0, Event::Crowded);
+    let cursor = Some(Cursor {
+        epoch: "e".into(),
+        offset: 10,
+    });
+    assert!(
+        actions.contains(&Action::Connect(Way::Polling, cursor)),
+        "{actions:?}"
+    );
+    assert_eq!(actions[0], Action::Close, "nothing comes of the other way");
+}
+
+/// The page brings the window along: the socket brings what came since, and nothing was lost or
+/// recovered by that.
+#[test]
+fn ticks_that_the_page_brought_are_gone_on_from() {
+    let mut feed = Feed::new(1);
+    let cursor = Cursor {
+        epoch: "e".into(),
+        offset: 10,
+    };
+    let ticks = Ticks {
+        cursor: Some(cursor.clone()),
+        sent_ms: 10_000.0,
+        came_ms: 10_000.0,
+        interval_ms: 1_000,
+        window: 60,
+        rows: (1..=10_u32)
+            .map(|offset| Row {
+                t_ms: f64::from(offset) * 1_000.0,
+                values: [f64::from(offset); 4],
+            })
+            .collect(),
+    };
+    feed.begin_behind(&ticks);
+    let actions = feed.on(10_200.0, Event::Start);
+    assert!(actions.contains(&Action::Connect(Way::Binary, Some(cursor))));
+    assert_eq!(feed.shown.connection, Connection::Connecting, "not lost");
+    let actions = feed.on(10_300.0, Event::Text(&snapshot("e", 11, 11, true)));
+    assert_eq!(applied(&actions), [11.0]);
+    assert_eq!((feed.shown.recovery, feed.counts.recovered), (None, 0));
+    assert_eq!((feed.counts.ticks, feed.counts.lost), (11, 0));
+
+    // A server that was started anew in between has another log.
+    let mut feed = Feed::new(1);
+    feed.begin_behind(&ticks);
+    feed.on(10_200.0, Event::Start);
+    let actions = feed.on(10_300.0, Event::Text(&snapshot("f", 1, 3, false)));
+    assert!(actions.iter().any(|action| matches!(
+        action,
+        Action::Apply(Update::Window {
+            restarted: true,
+            ..
+        })
+    )));
+}
