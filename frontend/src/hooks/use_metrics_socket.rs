@@ -523,10 +523,7 @@ impl Driver {
                 driver.closed(number, ABNORMAL, "");
             }
         });
-        Some((
-            Line::Events(source, slot),
-            vec![on_open, on_message, on_error],
-        ))
+        Some((Line::Events(source), vec![on_open, on_message, on_error]))
     }
 
     /// Asks for what is new, and once that is here, plans to ask again.
