@@ -234,6 +234,12 @@ impl Live {
         read(&self.window.read())
     }
 
+    /// Whether nothing ticks at all.
+    #[must_use]
+    pub fn is_sourceless(&self) -> bool {
+        self.sourceless.load(Ordering::Relaxed)
+    }
+
     /// Nominal milliseconds between ticks.
     #[must_use]
     pub fn interval_ms(&self) -> u64 {

@@ -21,7 +21,7 @@ mod site;
 mod wait;
 
 pub use link::Link;
-pub use page::{Look, Page, visit};
+pub use page::{Look, Page, visit, visit_watched};
 pub use proxy::Proxy;
 pub use server::Server;
 pub use site::Site;

@@ -110,17 +110,38 @@ pub async fn visit(
     look: Look,
     test: impl AsyncFnOnce(&Page) -> Result<()>,
 ) -> Result<()> {
+    visit_watched(url, "", look, test).await
+}
+
+/// The same with a script that runs in the page before anything of its own, and a result.
+///
+/// # Errors
+/// As [`visit`].
+pub async fn visit_watched<T>(
+    url: &str,
+    script: &str,
+    look: Look,
+    test: impl AsyncFnOnce(&Page) -> Result<T>,
+) -> Result<T> {
     let driver = Driver::start().await?;
     let page = driver.open().await?;
     let outcome = AssertUnwindSafe(async {
         page.look(look).await?;
+        if !script.is_empty() {
+            page.devtools(
+                "Page.addScriptToEvaluateOnNewDocument",
+                json!({ "source": script }),
+            )
+            .await?;
+        }
         page.goto(url).await?;
-        test(&page).await?;
-        page.console_is_clean().await
+        let found = test(&page).await?;
+        page.console_is_clean().await?;
+        Ok(found)
     })
     .catch_unwind()
     .await;
-    if !matches!(outcome, Ok(Ok(()))) {
+    if !matches!(outcome, Ok(Ok(_))) {
         page.tell_what_it_looked_like().await;
     }
     // The browser's answer does not matter any more; `Driver` ends it in any case.
@@ -148,16 +169,32 @@ impl Page {
             .await?;
         let scheme = if look.dark { "dark" } else { "light" };
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.devtools("Emulation.setEmulatedMedia", features).await
+        self.devtools("Emulation.setEmulatedMedia", features)
+            .await?;
+        Ok(())
     }
 
-    async fn devtools(&self, method: &str, parameters: Value) -> Result<()> {
+    async fn devtools(&self, method: &str, parameters: Value) -> Result<Value> {
         self.driver
             .cdp()
             .send_raw(method, parameters)
             .await
-            .with_context(|| format!("the browser refuses {method}"))?;
-        Ok(())
+            .with_context(|| format!("the browser refuses {method}"))
+    }
+
+    /// What the browser counts of the page, such as `TaskDuration` in seconds.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub async fn metrics(&self) -> Result<Vec<(String, f64)>> {
+        self.devtools("Performance.enable", json!({})).await?;
+        let answer = self.devtools("Performance.getMetrics", json!({})).await?;
+        let metrics = answer["metrics"].as_array().cloned().unwrap_or_default();
+        let pair = |metric: &Value| {
+            let name = metric["name"].as_str()?.to_owned();
+            Some((name, metric["value"].as_f64()?))
+        };
+        Ok(metrics.iter().filter_map(pair).collect())
     }
 
     /// Goes to an address.

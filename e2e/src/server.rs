@@ -1,6 +1,12 @@
 //! The server under test: the release binary as a child process.
 
-use std::{fs, net::TcpListener, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -20,6 +26,7 @@ const LOG_LINES: usize = 20;
 pub struct Server {
     /// `None` after [`Self::kill`].
     child: Option<Child>,
+    program: PathBuf,
     port: u16,
     flags: Vec<String>,
     /// `AUTH_TOKENS`.
@@ -34,8 +41,17 @@ impl Server {
     /// # Errors
     /// It ends at once or does not answer; the text has the end of its log.
     pub async fn start(flags: &[&str]) -> Result<Self> {
+        Self::start_program(&setting("PULSEBOARD_BIN")?, flags).await
+    }
+
+    /// The same for a server other than the one that is tested.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_program(program: &Path, flags: &[&str]) -> Result<Self> {
         let mut server = Self {
             child: None,
+            program: program.to_owned(),
             port: free_port()?,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             tokens: String::new(),
@@ -79,7 +95,7 @@ impl Server {
             .create(true)
             .append(true)
             .open(self.log())?;
-        let mut command = Command::new(setting("PULSEBOARD_BIN")?);
+        let mut command = Command::new(&self.program);
         command
             .arg("--bind")
             .arg(format!("127.0.0.1:{}", self.port))
@@ -97,7 +113,7 @@ impl Server {
         }
         let mut child = command
             .spawn()
-            .context("PULSEBOARD_BIN could not be started")?;
+            .with_context(|| format!("{} could not be started", self.program.display()))?;
         let ready = self.address("/readyz");
         let answers = eventually("the server answers", START_WITHIN, async || {
             if child.try_wait()?.is_some() {

@@ -20,6 +20,7 @@ mod ingest;
 mod measured;
 mod npm;
 mod page;
+mod page_bench;
 mod run;
 mod screenshots;
 mod senders;
@@ -87,8 +88,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out|ingest|hostile] [-- FLAGS]",
-        summary: "the micro-benchmarks, or the server beside its peers or under attack (flags: `fan-out help`, …)",
+        arguments: "[fan-out|ingest|hostile|page] [-- FLAGS]",
+        summary: "the micro-benchmarks, or the server beside its peers or under attack, or the page (flags: `fan-out help`, …)",
         start: bench::start,
     },
     Chore {

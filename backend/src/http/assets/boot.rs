@@ -217,7 +217,9 @@ impl Template {
             .config
             .as_ref()
             .is_none_or(|config| !config.is_of_another);
-        let ticks = (is_ours && whose.reads).then(|| Ticks::of(&app.live, now_ms));
+        // A server without a source has none, and says so on the socket.
+        let ticks = (is_ours && whose.reads && !app.live.is_sourceless())
+            .then(|| Ticks::of(&app.live, now_ms));
         let figures = ticks
             .as_ref()
             .and_then(|ticks| ticks.rows.last())
