@@ -58,8 +58,12 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
         if let Some(json) = &answer.json {
             let list = json.get("series").list().iter();
             let list: Vec<Series> = list.filter_map(Series::read).collect();
-            let whole = json.get("total").count() <= Some(list.len() as u64);
-            dispatch.reduce_mut(|store| store.list(&list, whole));
+            let total = json.get("total").count();
+            let whole = total <= Some(list.len() as u64);
+            dispatch.reduce_mut(|store| {
+                store.list(&list, whole);
+                store.listed(total);
+            });
         }
     });
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();

@@ -174,8 +174,13 @@ pub struct SeriesStore {
     opened: Rc<Opened>,
     /// Grows whenever series came or went, or may have.
     changes: u64,
-    /// Grows with each connection on which series are heard of.
+    /// Grows when what was asked before may have missed something: with each connection on which
+    /// series are heard of but the first.
     connections: u64,
+    /// Connections so far.
+    heard_of: u64,
+    /// How many series there were when the list was made.
+    listed: Option<u64>,
     revision: u64,
 }
 
@@ -221,6 +226,22 @@ impl SeriesStore {
             self.take_in(series, place);
         }
         self.revision += 1;
+    }
+
+    /// The list was made when there were so many series.
+    pub fn listed(&mut self, total: Option<u64>) {
+        self.listed = total;
+        self.doubt_list();
+    }
+
+    /// A series that came between the making of the first list and the first connection is in
+    /// neither: the list is asked for once more. As a rule there is none, and it is not.
+    fn doubt_list(&mut self) {
+        let differs = self.listed.is_some() && self.listed != self.total;
+        if self.heard_of == 1 && self.connections == 0 && differs {
+            self.connections = 1;
+            self.revision += 1;
+        }
     }
 
     /// `selector` is opened, to be looked at `back_ms` back; nothing when it is empty.
@@ -270,7 +291,11 @@ impl SeriesStore {
             Heard::Catalog(total) => {
                 self.total = Some(*total);
                 self.changes += 1;
-                self.connections += 1;
+                self.heard_of += 1;
+                if self.heard_of > 1 {
+                    self.connections += 1;
+                }
+                self.doubt_list();
             }
             Heard::Appeared(total, series) => {
                 self.total = Some(*total);
@@ -495,6 +520,23 @@ mod tests {
         assert_eq!(store.fresh[0].track.lines.len(), 1, "its history stays");
         store.list(&[series("b", 1.0)], true);
         assert_eq!(keys(&store), ["b"], "what is gone is gone");
+    }
+
+    #[test]
+    fn the_list_is_asked_for_once_unless_something_came_in_between() {
+        let mut store = SeriesStore::default();
+        store.listed(Some(3));
+        store.hear(&Heard::Catalog(3));
+        assert_eq!(store.select_connections(), 0);
+        store.hear(&Heard::Catalog(3));
+        assert_eq!(store.select_connections(), 1, "the connection was lost");
+
+        let mut store = SeriesStore::default();
+        store.hear(&Heard::Catalog(4));
+        store.listed(Some(3));
+        assert_eq!(store.select_connections(), 1);
+        store.listed(Some(4));
+        assert_eq!(store.select_connections(), 1);
     }
 
     #[test]
