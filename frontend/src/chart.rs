@@ -1,6 +1,6 @@
 //! Charts: geometry in pure modules, painting and the page's one drawing schedule apart.
 
-pub mod decimate;
+pub mod columns;
 pub mod layout;
 pub mod paint;
 pub mod ring;

@@ -12,6 +12,7 @@ mod connection_banner;
 mod connection_status;
 mod explore;
 mod fresh_series;
+mod line_table;
 mod live_chart;
 mod login_card;
 mod metric_card;

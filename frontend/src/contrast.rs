@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::chart::trace::BAND;
+
 const TOKENS: &str = include_str!("../styles/tokens.css");
 
 /// Text: 4.5:1 (SC 1.4.3).
@@ -68,6 +70,16 @@ fn both_themes_can_be_read() {
             }
             check("--control", back, GRAPHIC);
         }
+        for number in 1..=8 {
+            let line = format!("--line-{number}");
+            check(&line, "--panel", GRAPHIC);
+        }
+        // A band of a line's colour, as thick as it is laid on.
+        let share = f64::from(u8::from_str_radix(BAND, 16).expect("hexadecimal")) / 255.0;
+        let (line, panel) = (tokens["--line-1"], tokens["--panel"]);
+        let band: [f64; 3] = std::array::from_fn(|at| share * line[at] + (1.0 - share) * panel[at]);
+        let got = contrast(band, panel);
+        assert!(got >= GRAPHIC, "{selector}: a band is {got:.2}");
         for line in ["--chart-1", "--chart-2", "--chart-3", "--chart-4"] {
             check(line, "--panel", GRAPHIC);
         }

@@ -43,35 +43,6 @@ pub fn plain(value: f64) -> String {
     trimmed(&fixed(value, 6))
 }
 
-/// As few digits as a round tick needs: `0`, `25`, `0.5`, `1.25k` never (ticks are 1-2-5).
-#[must_use]
-pub fn tick(value: f64, step: f64) -> String {
-    // A letter in time: with its decimal, a figure has four characters at most.
-    let (value, step, suffix) = if step >= 1e11 {
-        (value / 1e12, step / 1e12, "T")
-    } else if step >= 1e8 {
-        (value / 1e9, step / 1e9, "G")
-    } else if step >= 1e5 {
-        (value / 1e6, step / 1e6, "M")
-    } else if step >= 1e4 {
-        (value / 1e3, step / 1e3, "k")
-    } else {
-        (value, step, "")
-    };
-    let decimals = match step {
-        step if step >= 0.999 => 0,
-        // A quarter needs its second decimal.
-        step if step >= 0.0999 && (step * 10.0).fract().abs() < 1e-6 => 1,
-        step if step >= 0.00999 => 2,
-        step if step >= 0.000_999 => 3,
-        _ => 6,
-    };
-    if value.abs() < step / 1e6 {
-        return "0".to_owned();
-    }
-    format!("{}{suffix}", fixed(value, decimals))
-}
-
 /// Any figure, short: whole numbers below a million as they are, others with four digits that
 /// count, larger ones in thousands of thousands; [`UNKNOWN`] for NaN and infinities.
 #[must_use]
@@ -144,7 +115,7 @@ pub fn measure(figure: f64, unit: &str) -> (String, String) {
 }
 
 /// Without zeros at the end that say nothing.
-fn trimmed(text: &str) -> String {
+pub(crate) fn trimmed(text: &str) -> String {
     if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
@@ -155,23 +126,57 @@ fn trimmed(text: &str) -> String {
 /// A day.
 pub const DAY_MS: i64 = 86_400_000;
 
-/// `21 Nov` where local time is UTC + `offset_min`.
+/// Year, month (from 1) and day of a day since 1 January 1970, by eras of 400 years that begin in
+/// March (Hinnant, chrono-compatible low-level date algorithms).
 #[must_use]
-pub fn date(unix_ms: i64, offset_min: i32) -> String {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    // Days to a date by eras of 400 years that begin in March (Hinnant, chrono-compatible
-    // low-level date algorithms).
-    let days = (unix_ms + i64::from(offset_min) * 60_000).div_euclid(DAY_MS) + 719_468;
+pub const fn civil(day: i64) -> (i64, i64, i64) {
+    let days = day + 719_468;
     let day_of_era = days.rem_euclid(146_097);
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let name = usize::try_from((month + 2) % 12).map_or("", |month| MONTHS[month]);
-    format!("{day} {name}")
+    let year = days.div_euclid(146_097) * 400 + year_of_era;
+    if month < 10 {
+        (year, month + 3, day)
+    } else {
+        (year + 1, month - 9, day)
+    }
+}
+
+/// The first day of a month, since 1 January 1970; the way back from [`civil`].
+#[must_use]
+pub const fn day_of(year: i64, month: i64) -> i64 {
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let year_of_era = year.rem_euclid(400);
+    let day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * month + 2) / 5;
+    year.div_euclid(400) * 146_097 + day_of_era - 719_468
+}
+
+/// `Jan` of 1.
+#[must_use]
+pub fn month_name(month: i64) -> &'static str {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    usize::try_from(month - 1)
+        .ok()
+        .and_then(|month| MONTHS.get(month))
+        .copied()
+        .unwrap_or_default()
+}
+
+/// `21 Nov` where local time is UTC + `offset_min`.
+#[must_use]
+pub fn date(unix_ms: i64, offset_min: i32) -> String {
+    let (_, month, day) = civil((unix_ms + i64::from(offset_min) * 60_000).div_euclid(DAY_MS));
+    format!("{day} {}", month_name(month))
 }
 
 /// A name as people write it: `page_view` is `page view`.
@@ -380,24 +385,6 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_short() {
-        for (value, step, text) in [
-            (0.0, 25.0, "0"),
-            (75.0, 25.0, "75"),
-            (0.5, 0.5, "0.5"),
-            (0.05, 0.05, "0.05"),
-            (3000.0, 1000.0, "3000"),
-            (30_000.0, 10_000.0, "30k"),
-            (2e6, 1e6, "2M"),
-            (1.1e9, 1e8, "1.1G"),
-            (5e8, 2.5e8, "0.50G"),
-            (-1e-17, 0.2, "0"),
-        ] {
-            assert_eq!(tick(value, step), text, "{value} by {step}");
-        }
-    }
-
-    #[test]
     fn any_figure_is_short() {
         for (figure, text) in [
             (42.0, "42"),
@@ -430,6 +417,18 @@ mod tests {
             (1_709_251_200_000, -1, "29 Feb"),
         ] {
             assert_eq!(date(unix_ms, offset_min), text, "{unix_ms} {offset_min}");
+        }
+        for (day, date) in [
+            (0, (1970, 1, 1)),
+            (-1, (1969, 12, 31)),
+            (20_777, (2026, 11, 20)),
+        ] {
+            assert_eq!(civil(day), date);
+        }
+        for year in 1899..2101 {
+            for month in 1..=12 {
+                assert_eq!(civil(day_of(year, month)), (year, month, 1));
+            }
         }
     }
 

@@ -1,19 +1,70 @@
 //! Where things are in a chart: the plot inside its margins, the span of time it shows, and
 //! the way from moments and figures to pixels and back.
 
-use super::scale::within;
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+};
 
-/// Room for the figures of the y axis; the same in all charts, so that they share one time axis.
+use super::{scale::within, ticks};
+
+/// Room for the figures of the y axis at least.
 const MARGIN_LEFT: f64 = 40.0;
 /// Room for the newest point's halo.
 const MARGIN_RIGHT: f64 = 10.0;
 /// Room for half of the topmost figure.
 const MARGIN_TOP: f64 = 10.0;
+/// Room for a line above the plot, with what is to be read with each figure of the y axis.
+const HEAD: f64 = 10.0;
 /// Room for the times.
 const MARGIN_BOTTOM: f64 = 22.0;
+/// Room for a second line of them.
+const SECOND_LINE: f64 = 12.0;
 
-/// While there is less history than the range asks for, this much is shown at least.
-pub const SPAN_MS_MIN: f64 = 60_000.0;
+/// Margins on the left that differ by less are one.
+const GUTTER_STEP: f64 = 4.0;
+
+thread_local! {
+    static GUTTERS: RefCell<Vec<Weak<Cell<f64>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The left margin of all charts of the page: as wide as the widest figure on the y axis of any of
+/// them, so that a moment is at the same place in all.
+#[derive(Clone, Debug)]
+pub struct Gutter(Rc<Cell<f64>>);
+
+impl Gutter {
+    /// Of one chart, or of several with one owner, as long as this is held.
+    #[must_use]
+    pub fn new() -> Self {
+        let own = Rc::new(Cell::new(MARGIN_LEFT));
+        GUTTERS.with_borrow_mut(|all| {
+            all.retain(|other| other.strong_count() > 0);
+            all.push(Rc::downgrade(&own));
+        });
+        Self(own)
+    }
+
+    /// The owner's charts need this much.
+    pub fn need(&self, px: f64) {
+        self.0.set((px / GUTTER_STEP).ceil() * GUTTER_STEP);
+    }
+
+    /// What all together need.
+    #[must_use]
+    pub fn px(&self) -> f64 {
+        GUTTERS.with_borrow(|all| {
+            let held = all.iter().filter_map(Weak::upgrade);
+            held.fold(self.0.get(), |widest, other| widest.max(other.get()))
+        })
+    }
+}
+
+impl Default for Gutter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// The part of a chart in which its line is drawn, in CSS pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,14 +80,28 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// Inside a chart of this size; `scale` is how much larger than usual its text is.
+    /// Inside a chart of this size that shows `range_ms`, right of figures as wide as `gutter` and
+    /// under a head, if it has one; `scale` is how much larger than usual its text is.
     #[must_use]
-    pub const fn inside(width: f64, height: f64, scale: f64) -> Self {
+    pub fn inside(
+        (width, height): (f64, f64),
+        scale: f64,
+        gutter: f64,
+        range_ms: f64,
+        has_head: bool,
+    ) -> Self {
+        let left = gutter.max(MARGIN_LEFT * scale).round();
+        let top = (MARGIN_TOP + if has_head { HEAD } else { 0.0 }) * scale;
+        let second = if ticks::has_dates(range_ms) {
+            SECOND_LINE
+        } else {
+            0.0
+        };
         Self {
-            left: MARGIN_LEFT * scale,
-            top: MARGIN_TOP * scale,
-            width: (width - (MARGIN_LEFT + MARGIN_RIGHT) * scale).max(0.0),
-            height: (height - (MARGIN_TOP + MARGIN_BOTTOM) * scale).max(0.0),
+            left,
+            top,
+            width: (width - left - MARGIN_RIGHT * scale).max(0.0),
+            height: (height - top - (MARGIN_BOTTOM + second) * scale).max(0.0),
         }
     }
 
@@ -52,15 +117,9 @@ impl Plot {
         self.top + self.height
     }
 
-    /// Where `value` is on an axis from 0 to `top`.
-    #[must_use]
-    pub fn y(&self, value: f64, top: f64) -> f64 {
-        self.bottom() - value / top * self.height
-    }
-
     /// Where `value` is on an axis from `low` to `high`.
     #[must_use]
-    pub fn y_between(&self, value: f64, (low, high): (f64, f64)) -> f64 {
+    pub fn y(&self, value: f64, (low, high): (f64, f64)) -> f64 {
         self.bottom() - (value - low) / (high - low) * self.height
     }
 
@@ -85,24 +144,16 @@ pub struct Span {
 }
 
 impl Span {
-    /// Ending now. While the history is shorter than `range_ms` the span begins with the
-    /// history, so that a page just opened shows its minute large and not a sliver.
+    /// The chosen range, ending now, whether or not there are figures for all of it.
     ///
-    /// `px` is the number of device pixels across: the ends fall on whole pixels' worth of time,
-    /// so that a moving chart moves by whole pixels and its line does not shimmer.
+    /// `px` is the number of columns across: the ends fall on whole columns' worth of time, so that
+    /// a moving chart moves by whole columns and its line does not shimmer.
     #[must_use]
-    pub fn ending(now_ms: f64, range_ms: f64, first_ms: Option<f64>, px: f64) -> Self {
-        let history_ms = first_ms.map_or(0.0, |first| now_ms - first);
-        // Not `clamp`, whose panic brings 13 KB of float formatting into the page.
-        let length = history_ms.max(SPAN_MS_MIN).min(range_ms);
-        let pixel_ms = length / px.max(1.0);
-        let to_ms = if length < range_ms {
-            now_ms
-        } else {
-            (now_ms / pixel_ms).ceil() * pixel_ms
-        };
+    pub fn ending(now_ms: f64, range_ms: f64, px: f64) -> Self {
+        let pixel_ms = range_ms / px.max(1.0);
+        let to_ms = (now_ms / pixel_ms).ceil() * pixel_ms;
         Self {
-            from_ms: to_ms - length,
+            from_ms: to_ms - range_ms,
             to_ms,
         }
     }
@@ -133,22 +184,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn young_histories_fill_the_chart() {
-        let now = 1_000_000_000.0;
-        let length = |first: Option<f64>| Span::ending(now, 300_000.0, first, 600.0).length_ms();
-        assert_eq!(length(None), 60_000.0);
-        assert_eq!(length(Some(now - 5_000.0)), 60_000.0);
-        assert_eq!(length(Some(now - 90_000.0)), 90_000.0);
-        assert_eq!(length(Some(now - 900_000.0)), 300_000.0);
+    fn margins_are_the_widest_ones() {
+        let one = Gutter::new();
+        let other = Gutter::new();
+        other.need(61.0);
+        assert_eq!((one.px(), other.px()), (64.0, 64.0));
+        drop(other);
+        assert_eq!(one.px(), MARGIN_LEFT);
     }
 
     proptest! {
-        /// The newest moment is always inside, and there and back again is the same place.
+        /// What is chosen is what is shown, the newest moment is always inside, and there and back
+        /// again is the same place.
         #[test]
-        fn there_and_back(now in 1e12..2e12_f64, range in 60_000.0..900_000.0_f64, age in 0.0..2e6_f64,
+        fn there_and_back(now in 1e12..2e12_f64, range in 60_000.0..6.4e10_f64,
                           width in 100.0..4000.0_f64, fraction in 0.0..=1.0_f64) {
-            let plot = Plot::inside(width, 200.0, 1.0);
-            let span = Span::ending(now, range, Some(now - age), width);
+            let plot = Plot::inside((width, 200.0), 1.0, 0.0, range, false);
+            let span = Span::ending(now, range, width);
+            prop_assert!((span.length_ms() - range).abs() < 1.0);
             prop_assert!(span.to_ms >= now && span.to_ms - now <= range / width + 1.0);
             let x = span.x(span.at_fraction(fraction), &plot);
             prop_assert!((plot.fraction(x) - fraction).abs() < 1e-3);
@@ -157,9 +210,9 @@ mod tests {
 
     #[test]
     fn tiny_charts_are_harmless() {
-        let plot = Plot::inside(10.0, 5.0, 1.0);
+        let plot = Plot::inside((10.0, 5.0), 1.0, 0.0, 60_000.0, true);
         assert_eq!((plot.width, plot.height), (0.0, 0.0));
         assert_eq!(plot.fraction(7.0), 0.0);
-        assert!(plot.y(50.0, 100.0).is_finite());
+        assert!(plot.y(50.0, (0.0, 100.0)).is_finite());
     }
 }

@@ -7,21 +7,23 @@ use wasm_bindgen::JsValue;
 use web_sys::CanvasRenderingContext2d;
 
 use super::{
-    decimate::{self, Strokes},
+    columns::Columns,
     layout::{Plot, Span},
     ring::{Before, Ring},
-    scale::within,
+    scale::{ValueAxis, within},
     theme::{Theme, faded},
     ticks,
 };
-use crate::{format, words};
+use crate::{format, platform, words};
 
 /// This and the lengths below are for text of the usual size, and grow with it.
 pub(super) const LINE_WIDTH: f64 = 1.75;
 /// Between two figures of the y axis, at least.
-pub(super) const VALUE_MARK_PX: f64 = 34.0;
-/// Between two times, at least.
-const TIME_MARK_PX: f64 = 86.0;
+const VALUE_MARK_PX: f64 = 34.0;
+/// Between a figure and the axis that it stands at.
+const LABEL_PX: f64 = 8.0;
+/// Between the lines of two-line times.
+const LINE_PX: f64 = 12.0;
 /// Half the width of a figure in a time.
 const HALF_CHARACTER_PX: f64 = 3.3;
 /// A first figure further from the left edge than this has nothing before it.
@@ -117,47 +119,71 @@ impl Threshold {
     }
 }
 
-/// Paints the y axis from 0 to `top` and the threshold, if it is on the axis; `note` is a further
-/// one that nothing depends on.
-pub fn paint_axis(
-    surface: &Surface<'_>,
-    theme: &Theme,
-    top: f64,
-    threshold: Option<&Threshold>,
-    note: Option<&Threshold>,
-) {
-    let (context, plot) = (surface.context, &surface.plot);
-    surface.begin(theme);
+/// Figures that the y axis has room for.
+#[must_use]
+pub fn value_marks_max(plot: &Plot, theme: &Theme) -> usize {
+    let marks = within(plot.height / (VALUE_MARK_PX * theme.scale), 1.0, 10.0);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a number of marks"
     )]
-    let marks_max = within(plot.height / (VALUE_MARK_PX * theme.scale), 1.0, 10.0) as usize;
-    let step = ticks::value_step(top, marks_max);
+    let marks = marks as usize;
+    marks
+}
+
+/// Pixels that the figures of the axis need on the left.
+#[must_use]
+pub fn label_px(context: &CanvasRenderingContext2d, theme: &Theme, axis: &ValueAxis) -> f64 {
+    context.set_font(&theme.font);
+    let widths = axis.marks.iter().map(|(_, label)| {
+        let size = context.measure_text(label);
+        size.map_or(0.0, |size| size.width())
+    });
+    widths.fold(0.0, f64::max) + LABEL_PX * theme.scale
+}
+
+/// Paints the figures of the y axis, with the lines across.
+pub(super) fn paint_values(surface: &Surface<'_>, theme: &Theme, axis: &ValueAxis) {
+    let (context, plot) = (surface.context, &surface.plot);
     context.set_text_align("right");
     context.set_text_baseline("middle");
     context.set_fill_style_str(&theme.axis);
     context.set_stroke_style_str(&theme.grid);
     surface.hairline();
-    for mark in ticks::value_marks(top, step) {
-        let y = plot.y(mark, top);
+    for (value, label) in &axis.marks {
+        let y = plot.y(*value, (axis.low, axis.high));
         surface.horizontal(y);
-        surface.text(
-            &format::tick(mark, step),
-            plot.left - 8.0 * theme.scale,
-            y + 0.5,
-        );
+        surface.text(label, plot.left - LABEL_PX * theme.scale, y + 0.5);
     }
-    if let Some(note) = note.filter(|note| note.above < top) {
+    if !axis.head.is_empty() {
+        context.set_text_align("left");
+        surface.text(&axis.head, 0.0, plot.top - 13.0 * theme.scale);
+    }
+}
+
+/// Paints the y axis and the threshold, if it is on the axis; `note` is a further one that nothing
+/// depends on.
+pub fn paint_axis(
+    surface: &Surface<'_>,
+    theme: &Theme,
+    axis: &ValueAxis,
+    threshold: Option<&Threshold>,
+    note: Option<&Threshold>,
+) {
+    let (context, plot) = (surface.context, &surface.plot);
+    surface.begin(theme);
+    paint_values(surface, theme, axis);
+    let ends = (axis.low, axis.high);
+    if let Some(note) = note.filter(|note| note.above < axis.high) {
         context.set_stroke_style_str(note.color(theme));
         surface.dash(&[2.0, 4.0]);
-        surface.horizontal(plot.y(note.above, top));
+        surface.horizontal(plot.y(note.above, ends));
         surface.dash(&[]);
-        label_threshold(surface, theme, note, top);
+        label_threshold(surface, theme, note, ends);
     }
-    if let Some(threshold) = threshold.filter(|threshold| threshold.above < top) {
-        let y = plot.y(threshold.above, top);
+    if let Some(threshold) = threshold.filter(|threshold| threshold.above < axis.high) {
+        let y = plot.y(threshold.above, ends);
         let color = threshold.color(theme);
         if let Some(band) = faded(color, "14") {
             context.set_fill_style_str(&band);
@@ -180,16 +206,14 @@ pub struct Scene<'a> {
     pub column: usize,
     /// The time that is shown.
     pub span: Span,
-    /// Top of the y axis.
-    pub top: f64,
+    /// Ends of the y axis.
+    pub ends: (f64, f64),
     /// Time without figures after the newest one begins here, if it is long enough to be a gap.
     pub silent_from: Option<f64>,
     /// Why there are no figures before the first one.
     pub before_first: &'static str,
     /// The figures are not of now.
     pub stale: bool,
-    /// Minutes that local time is ahead of UTC.
-    pub offset_min: i32,
 }
 
 impl Scene<'_> {
@@ -201,6 +225,30 @@ impl Scene<'_> {
         let to = (self.ring.lower_bound(self.span.to_ms) + 1).min(self.ring.len());
         (from, to)
     }
+
+    /// The greatest figure inside the span.
+    #[must_use]
+    pub fn greatest(&self) -> Option<f64> {
+        let from = self.ring.lower_bound(self.span.from_ms);
+        let to = self.ring.lower_bound(self.span.to_ms + 1.0);
+        let values = (from..to).map(|index| self.ring.value(self.column, index));
+        values.filter(|value| value.is_finite()).reduce(f64::max)
+    }
+
+    /// Puts the line into columns. Missing figures, missing ticks and merged ones break it.
+    fn trace(&self, plot: &Plot, columns: &mut Columns) {
+        let (from, to) = self.rows();
+        for index in from..to {
+            let value = self.ring.value(self.column, index);
+            if self.ring.before(index).breaks() || !value.is_finite() {
+                columns.lift();
+            }
+            if value.is_finite() {
+                let x = self.span.x(self.ring.time(index), plot);
+                columns.to(x, plot.y(value, self.ends));
+            }
+        }
+    }
 }
 
 /// Paints the times, the missing stretches and the line.
@@ -209,75 +257,58 @@ pub fn paint_data(
     theme: &Theme,
     scene: &Scene<'_>,
     threshold: Option<&Threshold>,
-    strokes: &mut Strokes,
+    columns: &mut Columns,
 ) {
     let (context, plot) = (surface.context, &surface.plot);
     surface.begin(theme);
     if plot.width < 1.0 || plot.height < 1.0 {
         return;
     }
-    paint_times(surface, theme, &scene.span, scene.offset_min);
+    paint_times(surface, theme, &scene.span);
 
     context.save();
     surface.clip_to_plot();
-    let rows = scene.rows();
-    paint_gaps(surface, theme, scene, rows);
+    paint_gaps(surface, theme, scene, scene.rows());
 
     let color = &theme.lines[scene.column];
-    decimate::trace(
-        scene.ring,
-        scene.column,
-        rows,
-        plot.width * surface.ratio,
-        |t| scene.span.x(t, plot),
-        |value| plot.y(value, scene.top),
-        strokes,
-    );
+    columns.clear(plot, surface.ratio);
+    scene.trace(plot, columns);
     if let (Some(upper), Some(lower)) = (faded(color, "3D"), faded(color, "03")) {
         let gradient = context.create_linear_gradient(0.0, plot.top, 0.0, plot.bottom());
         // Fails only for colours that cannot be read; then there is no fill.
         drop(gradient.add_color_stop(0.0, &upper));
         drop(gradient.add_color_stop(1.0, &lower));
         context.set_fill_style_canvas_gradient(&gradient);
-        for stroke in strokes.iter().filter(|stroke| stroke.len() > 1) {
-            let (first, last) = (stroke[0], stroke[stroke.len() - 1]);
-            context.begin_path();
-            context.move_to(first.0, plot.bottom());
-            for (x, y) in stroke {
-                context.line_to(*x, *y);
-            }
-            context.line_to(last.0, plot.bottom());
-            context.fill();
+        for (left, _, bottom) in columns.bars() {
+            context.fill_rect(left, bottom, columns.width(), plot.bottom() - bottom);
         }
     }
-    context.set_line_width(LINE_WIDTH * theme.scale);
-    context.set_stroke_style_str(color);
-    context.set_fill_style_str(color);
-    paint_strokes(context, strokes);
+    paint_line(surface, theme, columns, color);
 
     // What is above the threshold has the threshold's colour, by a clip at its height.
-    if let Some(threshold) = threshold.filter(|threshold| threshold.above < scene.top) {
-        let y = plot.y(threshold.above, scene.top);
-        context.save();
-        context.begin_path();
-        context.rect(
-            plot.left,
-            plot.top - 2.0,
-            plot.width,
-            (y - plot.top + 2.0).max(0.0),
-        );
-        context.clip();
-        context.set_stroke_style_str(threshold.color(theme));
-        context.set_fill_style_str(threshold.color(theme));
-        paint_strokes(context, strokes);
-        context.restore();
+    let threshold = threshold.filter(|threshold| threshold.above < scene.ends.1);
+    if let Some(threshold) = threshold {
+        let y = plot.y(threshold.above, scene.ends);
+        if columns.bars().any(|(_, top, _)| top < y) {
+            context.save();
+            context.begin_path();
+            context.rect(
+                plot.left,
+                plot.top - 2.0,
+                plot.width,
+                (y - plot.top + 2.0).max(0.0),
+            );
+            context.clip();
+            paint_line(surface, theme, columns, threshold.color(theme));
+            context.restore();
+        }
     }
     context.restore();
-    if let Some(threshold) = threshold.filter(|threshold| threshold.above < scene.top) {
-        label_threshold(surface, theme, threshold, scene.top);
+    if let Some(threshold) = threshold {
+        label_threshold(surface, theme, threshold, scene.ends);
     }
 
-    if let Some((x, y)) = strokes.last()
+    if let Some((x, y)) = columns.end()
         && x >= plot.left
         && x <= plot.right() + 1.0
         && scene
@@ -292,87 +323,105 @@ pub fn paint_data(
         } else {
             over.map_or(color.as_str(), |threshold| threshold.color(theme))
         };
-        for (radius, fill) in [
-            (5.0 * theme.scale, theme.panel.as_str()),
-            (3.25 * theme.scale, color),
-        ] {
-            context.begin_path();
-            // Fails only for a negative radius.
-            drop(context.arc(x, y, radius, 0.0, std::f64::consts::TAU));
-            context.set_fill_style_str(fill);
-            context.fill();
-        }
+        paint_point(surface, theme, (x, y), color);
     }
 }
 
-/// Over the line, with a halo, so that both can be read where they meet.
-fn label_threshold(surface: &Surface<'_>, theme: &Theme, threshold: &Threshold, top: f64) {
-    let (context, plot) = (surface.context, &surface.plot);
-    let y = plot.y(threshold.above, top);
-    let above = y - plot.top > 15.0 * theme.scale;
-    let beside = if above { -3.0 } else { 4.0 };
-    let (x, y) = (plot.left + 6.0 * theme.scale, y + beside * theme.scale);
-    context.set_text_align("left");
-    context.set_text_baseline(if above { "bottom" } else { "top" });
-    context.set_line_width(3.0 * theme.scale);
-    context.set_stroke_style_str(&theme.panel);
-    // Fails only for numbers that are not finite.
-    drop(context.stroke_text(&threshold.label, x, y));
-    context.set_fill_style_str(threshold.color(theme));
-    surface.text(&threshold.label, x, y);
+/// A point on a line, with a halo.
+pub(super) fn paint_point(surface: &Surface<'_>, theme: &Theme, (x, y): (f64, f64), color: &str) {
+    let context = surface.context;
+    for (radius, fill) in [(5.0, theme.panel.as_str()), (3.25, color)] {
+        context.begin_path();
+        // Fails only for a negative radius.
+        drop(context.arc(x, y, radius * theme.scale, 0.0, std::f64::consts::TAU));
+        context.set_fill_style_str(fill);
+        context.fill();
+    }
 }
 
-fn paint_strokes(context: &CanvasRenderingContext2d, strokes: &Strokes) {
+/// On a ground of its own, so that it can be read on any line.
+fn label_threshold(surface: &Surface<'_>, theme: &Theme, threshold: &Threshold, ends: (f64, f64)) {
+    let (context, plot) = (surface.context, &surface.plot);
+    let y = plot.y(threshold.above, ends);
+    let above = y - plot.top > 15.0 * theme.scale;
+    let y = y + if above { -9.0 } else { 9.0 } * theme.scale;
+    let x = plot.left + 6.0 * theme.scale;
+    let width = context.measure_text(&threshold.label);
+    let width = width.map_or(0.0, |size| size.width()) + 8.0 * theme.scale;
+    context.set_fill_style_str(&theme.panel);
+    let height = 14.0 * theme.scale;
+    context.fill_rect(x - 4.0 * theme.scale, y - height / 2.0, width, height);
+    context.set_text_align("left");
+    context.set_text_baseline("middle");
+    context.set_fill_style_str(threshold.color(theme));
+    surface.text(&threshold.label, x, y + 0.5);
+}
+
+/// Paints a line: as one where it has few points, else column by column.
+pub(super) fn paint_line(surface: &Surface<'_>, theme: &Theme, columns: &Columns, color: &str) {
+    let context = surface.context;
+    let width = LINE_WIDTH * theme.scale;
+    context.set_fill_style_str(color);
+    if columns.is_dense() {
+        paint_bars(surface, columns, width);
+        return;
+    }
+    context.set_line_width(width);
+    context.set_stroke_style_str(color);
     context.begin_path();
-    for stroke in strokes.iter() {
-        let (x, y) = stroke[0];
-        if stroke.len() == 1 {
+    for piece in columns.pieces() {
+        let (x, y) = piece[0];
+        if piece.len() == 1 {
             // A figure between two gaps is a point, not nothing.
-            context.fill_rect(x - 1.25, y - 1.25, 2.5, 2.5);
+            context.fill_rect(x - 1.5, y - 1.5, 3.0, 3.0);
             continue;
         }
         context.move_to(x, y);
-        for (x, y) in &stroke[1..] {
+        for (x, y) in &piece[1..] {
             context.line_to(*x, *y);
         }
     }
     context.stroke();
 }
 
-pub(super) fn paint_times(surface: &Surface<'_>, theme: &Theme, span: &Span, offset_min: i32) {
+/// Paints each column from its least to its greatest, `more` higher.
+pub(super) fn paint_bars(surface: &Surface<'_>, columns: &Columns, more: f64) {
+    let context = surface.context;
+    for (left, top, bottom) in columns.bars() {
+        context.fill_rect(left, top - more / 2.0, columns.width(), bottom - top + more);
+    }
+}
+
+pub(super) fn paint_times(surface: &Surface<'_>, theme: &Theme, span: &Span) {
     let (context, plot) = (surface.context, &surface.plot);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number of marks"
-    )]
-    let marks_max = within(plot.width / (TIME_MARK_PX * theme.scale), 1.0, 30.0) as usize;
-    let step_ms = ticks::time_step_ms(span.length_ms(), marks_max);
+    let character = 2.0 * HALF_CHARACTER_PX * theme.scale;
     context.set_text_align("center");
     context.set_text_baseline("alphabetic");
     context.set_fill_style_str(&theme.axis);
     context.set_stroke_style_str(&theme.grid);
     surface.hairline();
-    let marks = ticks::time_marks(span.from_ms, span.to_ms, step_ms, offset_min);
+    let offset = |at_ms: i64| {
+        #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
+        let at_ms = at_ms as f64;
+        platform::zone_offset_min(at_ms)
+    };
+    let marks = ticks::time_marks(span.from_ms, span.to_ms, plot.width / character, offset);
     for mark in marks {
         #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
-        let x = surface.snap(span.x(mark as f64, plot));
+        let x = surface.snap(span.x(mark.at_ms as f64, plot));
         context.begin_path();
         context.move_to(x, plot.bottom());
         context.line_to(x, plot.bottom() + 4.0);
         context.stroke();
-        let text = if step_ms < 60_000 {
-            format::clock(mark, offset_min)
-        } else if step_ms < format::DAY_MS {
-            format::clock_minutes(mark, offset_min)
-        } else {
-            format::date(mark, offset_min)
-        };
-        // Kept inside, so that no time is cut off at an edge.
-        #[expect(clippy::cast_precision_loss, reason = "a handful of characters")]
-        let half = text.len() as f64 * HALF_CHARACTER_PX * theme.scale;
-        let x = x.min(surface.size.0 - half).max(half);
-        surface.text(&text, x, plot.bottom() + 17.0 * theme.scale);
+        let mut y = plot.bottom() + 17.0 * theme.scale;
+        for text in [&mark.text, &mark.under] {
+            // Kept inside, so that no time is cut off at an edge.
+            #[expect(clippy::cast_precision_loss, reason = "a handful of characters")]
+            let half = text.len() as f64 * character / 2.0;
+            let x = x.min(surface.size.0 - half).max(half);
+            surface.text(text, x, y);
+            y += LINE_PX * theme.scale;
+        }
     }
 }
 
@@ -422,8 +471,8 @@ fn paint_merged(
     if right - left < 1.0 || index + 1 >= ring.len() {
         return;
     }
-    let bottom = plot.y(ring.value(scene.column, index), scene.top);
-    let top = plot.y(ring.value(scene.column, index + 1), scene.top);
+    let bottom = plot.y(ring.value(scene.column, index), scene.ends);
+    let top = plot.y(ring.value(scene.column, index + 1), scene.ends);
     if let (Some(shade), true) = (
         faded(&theme.lines[scene.column], "4D"),
         top.is_finite() && bottom.is_finite(),
@@ -455,11 +504,11 @@ fn caption(surface: &Surface<'_>, theme: &Theme, text: &str, (left, right): (f64
     surface.text(text, x, y + 0.5);
 }
 
-pub(super) fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
+fn hatch(surface: &Surface<'_>, theme: &Theme, left: f64, right: f64) {
     hatch_as(surface, theme, words::NO_DATA, (left, right));
 }
 
-fn hatch_as(surface: &Surface<'_>, theme: &Theme, why: &str, (left, right): (f64, f64)) {
+pub(super) fn hatch_as(surface: &Surface<'_>, theme: &Theme, why: &str, (left, right): (f64, f64)) {
     let (context, plot) = (surface.context, &surface.plot);
     if right - left < 1.0 {
         return;
@@ -480,7 +529,7 @@ fn hatch_as(surface: &Surface<'_>, theme: &Theme, why: &str, (left, right): (f64
     }
     context.stroke();
     context.restore();
-    if right - left >= GAP_TEXT_PX * theme.scale {
+    if right - left >= GAP_TEXT_PX * theme.scale && !why.is_empty() {
         caption(surface, theme, why, (left, right));
     }
 }

@@ -29,11 +29,11 @@ use web_sys::{
 use yewdux::Dispatch;
 
 use super::{
-    decimate::Strokes,
-    layout::{Plot, Span},
+    columns::{Columns, column_px},
+    layout::{Gutter, Plot, Span},
     paint::{self, Scene, Surface, Threshold},
     ring::Ring,
-    scale::{Axis, within},
+    scale::{Axis, ValueAxis, within},
     theme::Theme,
 };
 use crate::{
@@ -107,12 +107,16 @@ struct Chart {
     axis_context: CanvasRenderingContext2d,
     data_context: CanvasRenderingContext2d,
     axis: Cell<Axis>,
+    /// The axis as it is painted.
+    marked: RefCell<ValueAxis>,
     /// CSS pixels across and down, and device pixels a CSS pixel.
     size: Cell<(f64, f64, f64)>,
     visible: Cell<bool>,
+    /// Pixels that the figures of its y axis need.
+    label_px: Cell<f64>,
     /// The lower canvas has to be painted.
     axis_dirty: Cell<bool>,
-    strokes: RefCell<Strokes>,
+    columns: RefCell<Columns>,
     /// Text of the read-out, to leave the element alone while it stays the same.
     reading: RefCell<String>,
 }
@@ -131,6 +135,9 @@ struct Inner {
     frame: RefCell<Option<AnimationFrame>>,
     timer: RefCell<Option<Timeout>>,
     linger: RefCell<Option<Timeout>>,
+    gutter: Gutter,
+    /// The left margin that was painted last.
+    margin: Cell<f64>,
     reduced_motion: Cell<bool>,
     listeners: RefCell<Vec<EventListener>>,
 }
@@ -204,6 +211,8 @@ impl Stage {
             frame: RefCell::new(None),
             timer: RefCell::new(None),
             linger: RefCell::new(None),
+            gutter: Gutter::new(),
+            margin: Cell::new(0.0),
             reduced_motion: Cell::new(false),
             listeners: RefCell::default(),
         }));
@@ -268,8 +277,10 @@ impl Stage {
             }),
             size: Cell::new((0.0, 0.0, 1.0)),
             visible: Cell::new(true),
+            label_px: Cell::new(0.0),
             axis_dirty: Cell::new(true),
-            strokes: RefCell::default(),
+            columns: RefCell::default(),
+            marked: RefCell::default(),
             reading: RefCell::default(),
             parts,
         });
@@ -381,8 +392,7 @@ impl Stage {
     pub fn point(&self, area: &Element, client_x: f64) {
         self.0.linger.take();
         let bounds = area.get_bounding_client_rect();
-        let scale = self.0.theme.borrow().scale;
-        let plot = Plot::inside(bounds.width(), bounds.height(), scale);
+        let plot = self.plot_in((bounds.width(), bounds.height()));
         let fraction = plot.fraction(client_x - bounds.left());
         self.set_cursor(Some(Cursor::Pointer(fraction)));
     }
@@ -454,10 +464,16 @@ impl Stage {
         }
     }
 
+    fn plot_in(&self, size: (f64, f64)) -> Plot {
+        let range_ms = self.0.view.get().range.ms();
+        let scale = self.0.theme.borrow().scale;
+        Plot::inside(size, scale, self.0.gutter.px(), range_ms, false)
+    }
+
     /// Where a chart's line is, and which time it shows now.
     fn place_of(&self, chart: &Chart, ring: &Ring) -> (Plot, Span) {
         let (width, height, ratio) = chart.size.get();
-        let plot = Plot::inside(width, height, self.0.theme.borrow().scale);
+        let plot = self.plot_in((width, height));
         let view = self.0.view.get();
         let now = match (view.paused_at, ring.last_time()) {
             (Some(paused_at), _) => paused_at,
@@ -469,10 +485,8 @@ impl Stage {
             // A newest sample from the future (a clock that is being corrected) is shown.
             (None, newest) => self.now_ms().max(newest.unwrap_or(0.0)),
         };
-        // What is chosen is what is shown, whether or not there are figures for all of it.
-        let chosen = Some(f64::NEG_INFINITY);
-        let span = Span::ending(now, view.range.ms(), chosen, plot.width * ratio);
-        (plot, span)
+        let columns = plot.width / column_px(ratio);
+        (plot, Span::ending(now, view.range.ms(), columns))
     }
 
     fn draw(&self) {
@@ -487,44 +501,58 @@ impl Stage {
         let silent_from = ring
             .last_time()
             .filter(|newest| self.now_ms() - newest > silent_ms);
-        let offset_min = platform::zone_offset_min(self.now_ms());
         let before_first = match stats.past(self.0.view.get().range.ms()) {
             Past::Loading => words::LOADING,
             Past::Failed => words::NOT_LOADED,
             Past::Known => words::NO_DATA,
         };
 
+        let margin = self.0.gutter.px();
+        let is_moved = self.0.margin.replace(margin) != margin;
+        let mut needed: f64 = 0.0;
         let mut pixel_ms = f64::INFINITY;
         for chart in self.0.charts.borrow().iter() {
             let (width, height, ratio) = chart.size.get();
             if width < 1.0 || height < 1.0 {
                 continue;
             }
+            needed = needed.max(chart.label_px.get());
             let (plot, span) = self.place_of(chart, &ring);
             if !chart.visible.get() {
                 // The crosshair is in all charts or in none; only painting is left out.
                 chart.place_cursor(&ring, &plot, &span, self.0.cursor.get());
                 continue;
             }
-            pixel_ms = pixel_ms.min(span.length_ms() / (plot.width * ratio).max(1.0));
+            let columns = plot.width / column_px(ratio);
+            pixel_ms = pixel_ms.min(span.length_ms() / columns.max(1.0));
             let mut scene = Scene {
                 ring: &ring,
                 column: chart.metric.index(),
                 span,
-                top: chart.axis.get().top(),
+                ends: (0.0, 1.0),
                 silent_from,
                 before_first,
                 stale,
-                offset_min,
             };
+            // While paused the axis, too, stays as it is.
             let mut axis = chart.axis.get();
-            let greatest = super::decimate::extremes(&ring, scene.column, scene.rows())
-                .map_or(0.0, |(_, greatest)| greatest);
-            if axis.fit(at, greatest) {
+            if !paused && axis.fit(at, scene.greatest().unwrap_or(0.0)) {
                 chart.axis_dirty.set(true);
             }
             chart.axis.set(axis);
-            scene.top = axis.top();
+            let is_dirty = chart.axis_dirty.replace(false);
+            if is_dirty {
+                let marks_max = paint::value_marks_max(&plot, &theme);
+                *chart.marked.borrow_mut() = axis.marked(marks_max);
+            }
+            let marked = chart.marked.borrow();
+            scene.ends = (marked.low, marked.high);
+            if is_dirty || is_moved {
+                chart
+                    .label_px
+                    .set(paint::label_px(&chart.axis_context, &theme, &marked));
+            }
+            needed = needed.max(chart.label_px.get());
 
             let surface = |context| Surface {
                 context,
@@ -532,11 +560,11 @@ impl Stage {
                 ratio,
                 plot,
             };
-            if chart.axis_dirty.replace(false) {
+            if is_dirty || is_moved {
                 paint::paint_axis(
                     &surface(&chart.axis_context),
                     &theme,
-                    scene.top,
+                    &marked,
                     chart.threshold.as_ref(),
                     chart.note.borrow().as_ref(),
                 );
@@ -546,11 +574,15 @@ impl Stage {
                 &theme,
                 &scene,
                 chart.threshold.as_ref(),
-                &mut chart.strokes.borrow_mut(),
+                &mut chart.columns.borrow_mut(),
             );
+            drop(marked);
             chart.place_cursor(&ring, &plot, &span, self.0.cursor.get());
         }
-        if pixel_ms.is_finite() && !paused {
+        self.0.gutter.need(needed);
+        if self.0.gutter.px() != margin {
+            self.request();
+        } else if pixel_ms.is_finite() && !paused {
             self.plan(if self.0.reduced_motion.get() {
                 1_000.0
             } else {
@@ -636,7 +668,11 @@ impl Chart {
             &self.parts.line,
             &format!("translateX({}px)", format::fixed(x - 0.5, 2)),
         );
-        let y = plot.y(value, self.axis.get().top());
+        let ends = {
+            let marked = self.marked.borrow();
+            (marked.low, marked.high)
+        };
+        let y = plot.y(value, ends);
         style(
             &self.parts.point,
             &if y.is_finite() {

@@ -2,13 +2,15 @@
 
 use gloo::utils::{document_element, window};
 
-use super::{ring::COLUMNS, scale::within};
+use super::{ring::COLUMNS, scale::within, trace::LINES_MAX};
 
 /// Colours as CSS texts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Theme {
-    /// A line's colour, by column.
+    /// The colour of a built-in metric's line, by column.
     pub lines: [String; COLUMNS],
+    /// The colours of lines that are compared, told apart also by those who see fewer colours.
+    pub compared: [String; LINES_MAX],
     /// Decoration: grid lines, hatching.
     pub grid: String,
     /// Figures and times of the axes.
@@ -53,6 +55,16 @@ impl Theme {
                 token("--chart-2"),
                 token("--chart-3"),
                 token("--chart-4"),
+            ],
+            compared: [
+                token("--line-1"),
+                token("--line-2"),
+                token("--line-3"),
+                token("--line-4"),
+                token("--line-5"),
+                token("--line-6"),
+                token("--line-7"),
+                token("--line-8"),
             ],
             grid: token("--line"),
             axis: token("--faint"),

@@ -1,25 +1,37 @@
 //! Paints a [`Track`]: the lines of any series, on one canvas and an axis that fits them.
 //!
-//! A line is the mean of each step; behind a single one lies the band from the least to the
-//! greatest. A line is never drawn across missing time: where all lines miss, it is hatched.
+//! A line is the mean of each step, and from the least to the greatest figure of each step there is
+//! a stroke (behind a single line a band): no figure is left out, whatever the width. A line is
+//! never drawn across missing time, nor across a sample that is no number, which is marked at the
+//! foot. Where all lines miss, it is hatched.
 
 use super::{
-    layout::Span,
-    paint::{LINE_WIDTH, Surface, VALUE_MARK_PX, hatch, paint_times},
-    scale::{around, within},
+    columns::Columns,
+    layout::{Plot, Span},
+    paint::{Surface, hatch_as, paint_bars, paint_line, paint_point, paint_times, paint_values},
+    scale::ValueAxis,
     theme::{Theme, faded},
-    ticks,
 };
-use crate::{
-    format,
-    stores::track::{Line, Sample, Step, Track},
-};
+use crate::stores::track::{Line, Sample, Step, Track};
 
 /// Lines drawn at most; more cannot be told apart.
 pub const LINES_MAX: usize = 8;
 
-/// From this line on they are dashed, since the colours begin anew.
-const DASHED_FROM: usize = 4;
+/// From the fifth line on they are dashed, too, so that colour alone does not tell them apart.
+const DASHES: [&[f64]; LINES_MAX] = [
+    &[],
+    &[],
+    &[],
+    &[],
+    &[6.0, 4.0],
+    &[2.0, 4.0],
+    &[8.0, 3.0, 2.0, 3.0],
+    &[10.0, 5.0],
+];
+
+/// How much of its colour the band of a line has, in hexadecimal: 3:1 against the panel at least,
+/// which a test holds.
+pub const BAND: &str = "AC";
 
 /// What is to be painted.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +44,8 @@ pub struct Scene<'a> {
     pub cursor: Option<f64>,
     /// The figures are not of now.
     pub stale: bool,
-    /// Minutes that local time is ahead of UTC.
-    pub offset_min: i32,
+    /// Why there is nothing where there is nothing.
+    pub missing: &'static str,
 }
 
 impl Scene<'_> {
@@ -41,144 +53,163 @@ impl Scene<'_> {
         &self.track.lines[..self.track.lines.len().min(LINES_MAX)]
     }
 
-    /// Steps of `line` in the span, and one more on either side.
-    fn steps<'b>(&self, line: &'b Line) -> &'b [Step] {
-        let from = line
-            .steps
-            .partition_point(|step| step.t_ms < self.span.from_ms);
+    /// Steps of `line` of which something is in the span; `more` on either side.
+    fn steps<'b>(&self, line: &'b Line, more: usize) -> &'b [Step] {
+        let begins = self.span.from_ms - self.track.step_ms;
+        let from = line.steps.partition_point(|step| step.t_ms <= begins);
         let to = line
             .steps
             .partition_point(|step| step.t_ms <= self.span.to_ms);
-        &line.steps[from.saturating_sub(1)..(to + 1).min(line.steps.len())]
+        &line.steps[from.saturating_sub(more)..(to.max(from) + more).min(line.steps.len())]
     }
 
-    /// The least and greatest figure that is drawn.
-    fn extremes(&self) -> (f64, f64) {
-        let single = self.track.lines.len() == 1;
-        let mut ends = (f64::INFINITY, f64::NEG_INFINITY);
-        for step in self.lines().iter().flat_map(|line| self.steps(line)) {
-            if step.mean.is_finite() {
-                let (least, greatest) = if single {
-                    (step.least, step.greatest)
-                } else {
-                    (step.mean, step.mean)
-                };
-                ends = (ends.0.min(least), ends.1.max(greatest));
+    /// The least and greatest figure in the span, of every line and of the rest.
+    #[must_use]
+    pub fn extremes(&self) -> (f64, f64) {
+        let all = self.lines().iter().chain(&self.track.others);
+        let steps = all.flat_map(|line| self.steps(line, 0));
+        let figures = steps.flat_map(|step| [step.least, step.mean, step.greatest]);
+        let finite = figures.filter(|figure| figure.is_finite());
+        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |ends, figure| {
+            (ends.0.min(figure), ends.1.max(figure))
+        })
+    }
+
+    /// The y axis that fits, with the unit of the lines, if they have one in common.
+    #[must_use]
+    pub fn axis(&self, marks_max: usize) -> ValueAxis {
+        let (least, greatest) = self.extremes();
+        ValueAxis::around(least, greatest, self.track.unit(), marks_max)
+    }
+
+    /// Puts the means of `line` into columns, and from its least to its greatest figure into `band`:
+    /// step by step, or `joined`.
+    fn trace(
+        &self,
+        line: &Line,
+        plot: &Plot,
+        ends: (f64, f64),
+        (columns, band): (&mut Columns, &mut Columns),
+        joined: bool,
+    ) {
+        let gap_ms = line.gap_ms(self.track.step_ms);
+        let y = |value: f64| plot.y(value, ends);
+        let mut before: Option<(f64, &Step)> = None;
+        for step in self.steps(line, 1) {
+            let x = self.span.x(step.t_ms, plot);
+            before = before.filter(|(_, before)| {
+                before.odd == 0 && step.odd == 0 && step.t_ms - before.t_ms <= gap_ms
+            });
+            if before.is_none() {
+                columns.lift();
+            }
+            if !step.mean.is_finite() {
+                before = None;
+                continue;
+            }
+            columns.to(x, y(step.mean));
+            band.reach(x, y(step.least), y(step.greatest));
+            if let Some((from, before)) = before.filter(|_| joined) {
+                for (one, other) in [(before.least, step.least), (before.greatest, step.greatest)] {
+                    band.lift();
+                    band.to(from, y(one));
+                    band.to(x, y(other));
+                }
+            }
+            before = Some((x, step));
+        }
+    }
+
+    /// Stretches of the span of which no line knows anything.
+    fn gaps(&self) -> Vec<(f64, f64)> {
+        let mut known: Vec<(f64, f64)> = Vec::new();
+        let step_ms = self.track.step_ms;
+        for line in self.lines().iter().chain(&self.track.others) {
+            let gap_ms = line.gap_ms(step_ms);
+            for step in self.steps(line, 1) {
+                // As far as the line would be drawn to the next step.
+                known.push((step.t_ms, step.t_ms + gap_ms));
             }
         }
-        ends
+        known.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut gaps = Vec::new();
+        // Where something is drawn up to, and until when it may still be joined to what follows.
+        let longest = known.iter().map(|(from, to)| to - from).fold(0.0, f64::max);
+        let (mut drawn, mut until) = (self.span.from_ms, self.span.from_ms + longest);
+        for (from, to) in known {
+            let from = from.min(self.span.to_ms);
+            if from > until {
+                gaps.push((drawn, from));
+            }
+            (drawn, until) = (drawn.max(from), until.max(to));
+        }
+        if self.span.to_ms > until {
+            gaps.push((drawn, self.span.to_ms));
+        }
+        gaps
     }
-}
-
-/// Unbroken stretches of a line.
-fn strokes(steps: &[Step], gap_ms: f64) -> impl Iterator<Item = &[Step]> {
-    steps
-        .chunk_by(move |one, other| {
-            one.mean.is_finite() && other.mean.is_finite() && other.t_ms - one.t_ms <= gap_ms
-        })
-        .filter(|stroke| stroke[0].mean.is_finite())
 }
 
 /// Paints everything anew.
-pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
+pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &ValueAxis) {
     let (context, plot, span) = (surface.context, &surface.plot, &scene.span);
     surface.begin(theme);
     if plot.width < 1.0 || plot.height < 1.0 {
         return;
     }
-    let marks = within(plot.height / (VALUE_MARK_PX * theme.scale), 1.0, 10.0);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number of marks"
-    )]
-    let marks_max = marks as usize;
-    let (least, greatest) = scene.extremes();
-    let (low, high, step) = around(least, greatest, marks_max);
-    paint_values(surface, theme, (low, high), step);
-    paint_times(surface, theme, span, scene.offset_min);
+    paint_values(surface, theme, axis);
+    paint_times(surface, theme, span);
 
     context.save();
     surface.clip_to_plot();
-    let y = |value: f64| plot.y_between(value, (low, high));
-    let single = scene.track.lines.len() == 1;
+    let ends = (axis.low, axis.high);
+    for (from, to) in scene.gaps() {
+        let x = |t_ms: f64| span.x(t_ms, plot).max(plot.left).min(plot.right());
+        hatch_as(surface, theme, scene.missing, (x(from), x(to)));
+    }
+    let single = scene.track.lines.len() == 1 && scene.track.others.is_none();
+    let (mut columns, mut band) = (Columns::default(), Columns::default());
+    if let Some(others) = &scene.track.others {
+        columns.clear(plot, surface.ratio);
+        band.clear(plot, surface.ratio);
+        scene.trace(others, plot, ends, (&mut columns, &mut band), true);
+        context.set_fill_style_str(&theme.grid);
+        paint_bars(surface, &band, 0.0);
+        // Both edges of the band can be seen on any ground.
+        context.set_fill_style_str(&theme.axis);
+        for (left, top, bottom) in band.bars() {
+            for edge in [top, bottom] {
+                context.fill_rect(left, edge - 0.5, band.width(), 1.0);
+            }
+        }
+    }
     for (index, line) in scene.lines().iter().enumerate() {
-        let steps = scene.steps(line);
-        let gap_ms = line.gap_ms(scene.track.step_ms);
-        let color = theme.lines[index % theme.lines.len()].as_str();
-        if single {
-            paint_gaps(surface, theme, span, steps, gap_ms);
-            if let Some(band) = faded(color, "33") {
-                context.set_fill_style_str(&band);
-                for stroke in strokes(steps, gap_ms) {
-                    context.begin_path();
-                    for step in stroke {
-                        context.line_to(span.x(step.t_ms, plot), y(step.greatest));
-                    }
-                    for step in stroke.iter().rev() {
-                        context.line_to(span.x(step.t_ms, plot), y(step.least));
-                    }
-                    context.fill();
-                }
-            }
-        }
-        let color = if scene.stale { &theme.axis } else { color };
-        context.set_line_width(LINE_WIDTH * theme.scale);
-        context.set_stroke_style_str(color);
-        context.set_fill_style_str(color);
-        if index >= DASHED_FROM || scene.stale {
-            surface.dash(&[6.0, 3.0]);
-        }
-        context.begin_path();
-        for stroke in strokes(steps, gap_ms) {
-            let (x, top) = (span.x(stroke[0].t_ms, plot), y(stroke[0].mean));
-            if stroke.len() == 1 {
-                // A figure between two gaps is a point, not nothing.
-                context.fill_rect(x - 1.5, top - 1.5, 3.0, 3.0);
-                continue;
-            }
-            context.move_to(x, top);
-            for step in &stroke[1..] {
-                context.line_to(span.x(step.t_ms, plot), y(step.mean));
-            }
-        }
-        context.stroke();
+        columns.clear(plot, surface.ratio);
+        band.clear(plot, surface.ratio);
+        scene.trace(line, plot, ends, (&mut columns, &mut band), single);
+        let (color, dash) = if scene.stale {
+            (theme.axis.as_str(), DASHES[4])
+        } else {
+            (theme.compared[index].as_str(), DASHES[index])
+        };
+        let band_color = faded(color, BAND).filter(|_| single);
+        context.set_fill_style_str(band_color.as_deref().unwrap_or(color));
+        paint_bars(surface, &band, 0.0);
+        surface.dash(dash);
+        paint_line(surface, theme, &columns, color);
         surface.dash(&[]);
+    }
+    context.set_fill_style_str(&theme.warning);
+    for line in scene.lines() {
+        for step in scene.steps(line, 0).iter().filter(|step| step.odd > 0) {
+            let x = span.x(step.t_ms, plot).max(plot.left);
+            let size = 4.0 * theme.scale;
+            context.fill_rect(x - size / 2.0, plot.bottom() - size, size, size);
+        }
     }
     context.restore();
     if let Some(at) = scene.cursor {
-        paint_cursor(surface, theme, scene, at, y);
-    }
-}
-
-fn paint_values(surface: &Surface<'_>, theme: &Theme, (low, high): (f64, f64), step: f64) {
-    let (context, plot) = (surface.context, &surface.plot);
-    context.set_text_align("right");
-    context.set_text_baseline("middle");
-    context.set_fill_style_str(&theme.axis);
-    context.set_stroke_style_str(&theme.grid);
-    surface.hairline();
-    for mark in ticks::value_marks(high - low, step) {
-        let y = plot.y_between(low + mark, (low, high));
-        surface.horizontal(y);
-        let text = format::tick(low + mark, step);
-        surface.text(&text, plot.left - 6.0 * theme.scale, y + 0.5);
-    }
-}
-
-/// Hatches what is missing between two steps, and after the newest one when it is old.
-fn paint_gaps(surface: &Surface<'_>, theme: &Theme, span: &Span, steps: &[Step], gap_ms: f64) {
-    let plot = &surface.plot;
-    let x = |t_ms: f64| within(span.x(t_ms, plot), plot.left, plot.right());
-    for pair in steps.windows(2) {
-        if pair[1].t_ms - pair[0].t_ms > gap_ms {
-            hatch(surface, theme, x(pair[0].t_ms), x(pair[1].t_ms));
-        }
-    }
-    if let Some(last) = steps.last()
-        && span.to_ms - last.t_ms > gap_ms
-    {
-        hatch(surface, theme, x(last.t_ms), plot.right());
+        paint_cursor(surface, theme, scene, at, ends);
     }
 }
 
@@ -187,7 +218,7 @@ fn paint_cursor(
     theme: &Theme,
     scene: &Scene<'_>,
     at: f64,
-    y: impl Fn(f64) -> f64,
+    ends: (f64, f64),
 ) {
     let (context, plot) = (surface.context, &surface.plot);
     let x = scene.span.x(at, plot);
@@ -198,22 +229,9 @@ fn paint_cursor(
     context.line_to(x, plot.bottom());
     context.stroke();
     for (index, line) in scene.lines().iter().enumerate() {
-        let Some(sample) = reading(line, scene.track.step_ms, at) else {
-            continue;
-        };
-        let color = theme.lines[index % theme.lines.len()].as_str();
-        for (radius, fill) in [(5.0, theme.panel.as_str()), (3.25, color)] {
-            context.begin_path();
-            // Fails only for a negative radius.
-            drop(context.arc(
-                scene.span.x(sample.t_ms, plot),
-                y(sample.value),
-                radius * theme.scale,
-                0.0,
-                std::f64::consts::TAU,
-            ));
-            context.set_fill_style_str(fill);
-            context.fill();
+        if let Some(sample) = reading(line, scene.track.step_ms, at) {
+            let point = (scene.span.x(sample.t_ms, plot), plot.y(sample.value, ends));
+            paint_point(surface, theme, point, &theme.compared[index]);
         }
     }
 }
@@ -258,12 +276,14 @@ pub fn neighbour(track: &Track, span: &Span, t_ms: Option<f64>, by: isize) -> Op
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn line(times: &[f64]) -> Line {
         let mut track = Track {
             step_ms: 1_000.0,
-            lines: vec![],
+            ..Track::default()
         };
         let samples: Vec<Sample> = times
             .iter()
@@ -277,12 +297,103 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_where_something_is_missing() {
-        let line = line(&[0.0, 1_000.0, 2_000.0, 9_000.0, 10_000.0]);
-        let lengths: Vec<usize> = strokes(&line.steps, line.gap_ms(1_000.0))
-            .map(<[Step]>::len)
-            .collect();
-        assert_eq!(lengths, [3, 2]);
+    fn what_no_line_knows_is_a_gap() {
+        let mut track = Track {
+            step_ms: 1_000.0,
+            lines: vec![
+                line(&[2_000.0, 3_000.0]),
+                line(&[2_000.0, 3_000.0, 4_000.0, 20_000.0]),
+            ],
+            ..Track::default()
+        };
+        let gaps = |track: &Track, from_ms: f64, to_ms: f64| {
+            let scene = Scene {
+                track,
+                span: Span { from_ms, to_ms },
+                cursor: None,
+                stale: false,
+                missing: "",
+            };
+            scene.gaps()
+        };
+        assert_eq!(gaps(&track, 0.0, 4_000.0), []);
+        assert_eq!(
+            gaps(&track, -60_000.0, 80_000.0),
+            [
+                (-60_000.0, 2_000.0),
+                (4_000.0, 20_000.0),
+                (20_000.0, 80_000.0)
+            ]
+        );
+        track.lines.clear();
+        assert_eq!(gaps(&track, 0.0, 9.0), [(0.0, 9.0)]);
+    }
+
+    proptest! {
+        /// Any lines in any width: what is drawn of each reaches exactly as far as the least and
+        /// greatest figure of its steps in the span, and the axis as far as that of all.
+        #[test]
+        fn every_extreme_is_drawn_and_on_the_axis(
+            lines in proptest::collection::vec(
+                proptest::collection::vec((-1e3..1e3_f64, 0.0..500.0_f64, 0.0..500.0_f64, 0_u8..20), 1..300),
+                1..9,
+            ),
+            width in 20.0..1500.0_f64,
+            ratio in 0.5..4.0_f64,
+            cut in 0.0..1.0_f64,
+        ) {
+            let mut track = Track { step_ms: 1_000.0, ..Track::default() };
+            for steps in &lines {
+                let points: Vec<String> = steps.iter().enumerate().map(|(at, (mean, below, above, odd))| {
+                    match odd {
+                        0 => format!("[{}000,null,null,null]", at),
+                        _ => format!("[{}000,{mean},{},{}]", at, mean - below, mean + above),
+                    }
+                }).collect();
+                let json = format!("{{\"points\":[{}]}}", points.join(","));
+                track.lines.push(Line::read(&crate::net::json::Json::parse(&json).expect("JSON")));
+            }
+            let single = lines.len() == 1;
+            let from_ms = cut * 290_000.0;
+            let scene = Scene {
+                track: &track,
+                span: Span { from_ms, to_ms: 300_000.0 },
+                cursor: None,
+                stale: false,
+                missing: "",
+            };
+            let plot = Plot { left: 0.0, top: 0.0, width, height: 200.0 };
+            let mut all = (f64::INFINITY, f64::NEG_INFINITY);
+            for line in &track.lines {
+                let (mut columns, mut band) = (Columns::default(), Columns::default());
+                columns.clear(&plot, ratio);
+                band.clear(&plot, ratio);
+                // Down is up: y is the figure itself.
+                let ends = (0.0, -200.0);
+                let plot = Plot { top: -200.0, ..plot };
+                scene.trace(line, &plot, ends, (&mut columns, &mut band), single);
+                let mut drawn = (f64::INFINITY, f64::NEG_INFINITY);
+                for (left, top, bottom) in columns.bars().chain(band.bars()) {
+                    prop_assert!(left >= 0.0 && left < width);
+                    drawn = (drawn.0.min(top), drawn.1.max(bottom));
+                }
+                // What comes in from the left of the span belongs to the step before it.
+                let inside = line.steps.iter().filter(|step| step.t_ms >= from_ms && step.mean.is_finite());
+                let least = inside.clone().map(|step| step.least).fold(f64::INFINITY, f64::min);
+                let greatest = inside.map(|step| step.greatest).fold(f64::NEG_INFINITY, f64::max);
+                prop_assert!(drawn.0 <= least + 1e-6 && drawn.1 >= greatest - 1e-6, "{drawn:?} {least} {greatest}");
+                let near = scene.steps(line, 1).iter().filter(|step| step.mean.is_finite());
+                let least = near.clone().map(|step| step.least).fold(f64::INFINITY, f64::min);
+                let greatest = near.map(|step| step.greatest).fold(f64::NEG_INFINITY, f64::max);
+                prop_assert!(drawn.0 >= least - 1e-6 && drawn.1 <= greatest + 1e-6, "{drawn:?} {least} {greatest}");
+                for step in scene.steps(line, 0).iter().filter(|step| step.mean.is_finite()) {
+                    all = (all.0.min(step.least), all.1.max(step.greatest));
+                }
+            }
+            prop_assert_eq!(scene.extremes(), all);
+            let axis = scene.axis(5);
+            prop_assert!(all.0 > all.1 || axis.low <= all.0 && axis.high >= all.1);
+        }
     }
 
     #[test]
@@ -302,6 +413,7 @@ mod tests {
         let track = Track {
             step_ms: 1_000.0,
             lines: vec![line(&[0.0, 1_000.0, 2_000.0, 3_000.0])],
+            ..Track::default()
         };
         let span = Span {
             from_ms: 1_000.0,

@@ -118,7 +118,7 @@ pub(crate) fn no_series_yet() -> Html {
 }
 
 fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
-    let Fresh { series, track } = &**fresh;
+    let Fresh { series, track, .. } = &**fresh;
     let last = fresh.last();
     let line = track.lines.first();
     let unit = line.map_or("", |line| line.unit.as_str());
@@ -151,7 +151,7 @@ fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
                 track={Rc::clone(fresh) as Rc<dyn Shown>}
                 title={series.key.clone()}
                 range_ms={f64::from(FRESH_BACK_MS)}
-                grows=true
+                missing={if fresh.known { words::NO_DATA } else { words::LOADING }}
                 stale={stopped || lost}
             />
         </article>

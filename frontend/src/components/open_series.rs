@@ -8,18 +8,16 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use super::{
+    line_table::{line_table, window_table},
     segments::segments,
     series_chart::{SeriesChart, Shown},
     series_link,
 };
 use crate::{
-    chart::trace::LINES_MAX,
+    chart::{layout::Span, trace::LINES_MAX},
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
-    net::{
-        config::{Endpoint, encode_query},
-        json::Json,
-    },
+    net::config::{Endpoint, encode_query},
     platform,
     stores::{
         connection::ConnectionStore,
@@ -53,8 +51,11 @@ const REFRESH_MS: u32 = 5_000;
 const HISTORY_PARTS: f64 = 200.0;
 const HISTORY_MS_MIN: f64 = 30_000.0;
 
-/// Steps of a history: one for each pixel or two across.
+/// Steps of a history: about one for each pixel across.
 const POINTS: std::ops::RangeInclusive<f64> = 200.0..=1_200.0;
+
+/// What a chart leaves free of the window's width.
+const BESIDE_PX: f64 = 110.0;
 
 impl Shown for Opened {
     fn track(&self) -> &Track {
@@ -73,46 +74,23 @@ pub struct Props {
     pub range: AttrValue,
 }
 
-/// How the last minutes went, as a table.
-fn windows(json: &Json, key: &str) -> Html {
-    let mut all = json.list().iter();
-    let Some(series) = all.find(|series| series.text_of("key") == key) else {
-        return Html::default();
+/// What is to be said in place of figures, or of some of them.
+fn odd_words(track: &Track, info: Option<&Series>) -> Option<String> {
+    let [line] = track.lines.as_slice() else {
+        return None;
     };
-    const COLUMNS: [(&str, &str); 8] = [
-        ("count", "Samples"),
-        ("avg", "Mean"),
-        ("min", "Min"),
-        ("max", "Max"),
-        ("p50", "p50"),
-        ("p90", "p90"),
-        ("p95", "p95"),
-        ("p99", "p99"),
-    ];
-    let row = |window: &Json| {
-        let seconds = window.get("seconds").moment().unwrap_or(0);
-        html! {
-            <tr>
-                <th scope="row">{ format!("Last {}", format::duration(seconds * 1_000)) }</th>
-                { for COLUMNS.iter().map(|(name, _)| html! {
-                    <td>{ format::value(window.get(name).figure()) }</td>
-                }) }
-            </tr>
-        }
-    };
-    html! {
-        <div class="windows panel" tabindex="0" role="region" aria-label="Live windows">
-            <table>
-                <thead>
-                    <tr>
-                        <td></td>
-                        { for COLUMNS.iter().map(|(_, title)| html! { <th scope="col">{ *title }</th> }) }
-                    </tr>
-                </thead>
-                <tbody>{ for series.get("windows").list().iter().map(row) }</tbody>
-            </table>
-        </div>
+    let odd: u64 = line.steps.iter().map(|step| u64::from(step.odd)).sum();
+    if odd > 0 && line.steps.iter().all(|step| step.mean.is_nan()) {
+        return Some(match odd {
+            1 => "The only sample is NaN or ±Inf".to_owned(),
+            odd => format!("All {} samples are NaN or ±Inf", format::grouped(odd)),
+        });
     }
+    let newest = newest(info?, line.last);
+    newest
+        .value
+        .is_nan()
+        .then(|| "The newest sample is NaN or ±Inf".to_owned())
 }
 
 /// Such as `Resolution: 1h from 21 Nov 2025, raw from 20 Nov 14:00`.
@@ -284,8 +262,7 @@ pub fn OpenSeries(props: &Props) -> Html {
     let again = part + *tries + connections;
     let path = {
         let width = window().inner_width().ok().and_then(|width| width.as_f64());
-        let points = width
-            .unwrap_or(*POINTS.end())
+        let points = (width.unwrap_or(*POINTS.end()) - BESIDE_PX)
             .max(*POINTS.start())
             .min(*POINTS.end());
         use_memo(
@@ -293,7 +270,7 @@ pub fn OpenSeries(props: &Props) -> Html {
             move |(selector, _, _)| {
                 let whole = |number: f64| format::fixed(number, 0);
                 AttrValue::from(format!(
-                    "/api/range?match={}&start={}&end={}&max_points={}&agg=avg",
+                    "/api/range?match={}&start={}&end={}&max_points={}&agg=avg&topk={LINES_MAX}",
                     encode_query(selector),
                     whole(now_ms - range_ms),
                     whole(now_ms),
@@ -324,12 +301,25 @@ pub fn OpenSeries(props: &Props) -> Html {
         REFRESH_MS,
         connections,
     );
+    // Of the line that is told of below, and of no other.
+    let first = opened.0.track.lines.first();
     let live = use_answer(
         &props.endpoint,
-        format!("/api/windows?match={encoded}").into(),
+        first
+            .map(|line| format!("/api/windows?match={}", encode_query(&line.key)))
+            .unwrap_or_default()
+            .into(),
         REFRESH_MS,
         connections,
     );
+    let order = use_state_eq(|| None::<(usize, bool)>);
+    let on_sort = {
+        let order = order.clone();
+        Callback::from(move |column: usize| {
+            let is_first = order.is_none_or(|(by, greatest_first)| by != column || !greatest_first);
+            order.set(Some((column, is_first)));
+        })
+    };
 
     let opened = &opened.0;
     let lines = &opened.track.lines;
@@ -353,6 +343,7 @@ pub fn OpenSeries(props: &Props) -> Html {
     let single = info.filter(|_| lines.len() < 2);
     let now = single.map(|info| standing(info, opened.track.last(), now_ms));
     let stopped = now.as_ref().is_some_and(|now| now.stopped);
+    let odd = odd_words(&opened.track, single);
     let state = now.as_ref().map(|now| now.words.clone());
     let on_range = {
         let selector = props.selector.clone();
@@ -374,7 +365,6 @@ pub fn OpenSeries(props: &Props) -> Html {
                 <button class="button button--small" type="button" onclick={retry}>{ "Retry" }</button>
             </p>
         }),
-        (None, false, _) => Some(html! { <p class="open-series__note">{ words::LOADING_ALL }</p> }),
         (None, true, true) if unknown => Some(html! {
             <NearNames endpoint={props.endpoint.clone()} name={name.to_owned()} />
         }),
@@ -382,6 +372,10 @@ pub fn OpenSeries(props: &Props) -> Html {
             <p class="open-series__note">{ "No samples in this time. Choose a longer one, or wait for the next sample." }</p>
         }),
         _ => None,
+    };
+    let span = Span {
+        from_ms: now_ms - range_ms,
+        to_ms: now_ms,
     };
     let labels_of_ranges = RANGES.map(|range| range.1);
     let unit = lines
@@ -408,6 +402,9 @@ pub fn OpenSeries(props: &Props) -> Html {
                 if let Some(state) = state {
                     <span class="open-series__state">{ state }</span>
                 }
+                if let Some(odd) = odd {
+                    <span class="open-series__state is-odd">{ odd }</span>
+                }
                 <div class="open-series__ranges">
                     { segments("Time shown", "explore-range", &labels_of_ranges, Some(chosen), &on_range) }
                 </div>
@@ -418,27 +415,19 @@ pub fn OpenSeries(props: &Props) -> Html {
                     title={props.selector.clone()}
                     {range_ms}
                     stale={stopped || lost}
+                    missing={if opened.known || history.problem.is_some() { words::NO_DATA } else { words::LOADING }}
                     keys=true
                 />
                 { note }
             </figure>
-            if lines.len() > 1 {
-                <ol class="legend">
-                    { for lines.iter().take(LINES_MAX).enumerate().map(|(index, line)| html! {
-                        <li key={line.key.as_str()} class={classes!("legend__line", format!("legend__line--{}", index % 4 + 1))}>
-                            { line.key.clone() }
-                        </li>
-                    }) }
-                    if lines.len() > LINES_MAX {
-                        <li key="rest">{ format!("{LINES_MAX} of {} are shown", lines.len()) }</li>
-                    }
-                </ol>
+            if !lines.is_empty() {
+                { line_table(&opened.track, &span, *order, &on_sort) }
             }
             if let Some(words) = resolution(opened) {
                 <p class="open-series__resolution">{ words }</p>
             }
             if let (Some(json), Some(line)) = (&live.json, lines.first()) {
-                { windows(json, &line.key) }
+                { window_table(json, line, range_ms) }
             }
         </section>
     }

@@ -10,8 +10,9 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     chart::{
-        layout::{Plot, Span},
-        paint::Surface,
+        columns::column_px,
+        layout::{Gutter, Plot, Span},
+        paint::{Surface, label_px, value_marks_max},
         scale::within,
         theme::Theme,
         trace::{self, LINES_MAX, Scene},
@@ -37,9 +38,8 @@ pub struct Props {
     pub title: AttrValue,
     /// Time that is shown, milliseconds.
     pub range_ms: f64,
-    /// Less is shown while there is less.
-    #[prop_or_default]
-    pub grows: bool,
+    /// Why there is nothing where there is nothing.
+    pub missing: &'static str,
     /// The figures are not of now.
     pub stale: bool,
     /// The crosshair moves by keyboard, too.
@@ -66,6 +66,7 @@ impl PartialEq for Props {
             && self.title == other.title
             && self.range_ms == other.range_ms
             && self.stale == other.stale
+            && self.missing == other.missing
     }
 }
 
@@ -170,22 +171,16 @@ pub fn SeriesChart(props: &Props) -> Html {
 
     let track = Rc::clone(&props.track);
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
-    let first_ms = track
-        .track()
-        .lines
-        .iter()
-        .filter_map(|line| Some(line.steps.first()?.t_ms))
-        .reduce(f64::min);
-    let first_ms = if props.grows {
-        first_ms
-    } else {
-        Some(f64::NEG_INFINITY)
-    };
-    let span = Span::ending(now_ms, props.range_ms, first_ms, 1_000.0);
+    let gutter = use_memo((), |()| Gutter::new());
+    // As it was painted last.
+    let plot = use_mut_ref(Plot::default);
+    let columns = plot.borrow().width / column_px(ratio());
+    let span = Span::ending(now_ms, props.range_ms, columns.max(100.0));
 
     {
         let (area, canvas, track) = (area.clone(), canvas.clone(), Rc::clone(&track));
-        let (cursor, stale) = (*cursor, props.stale);
+        let (plot, gutter) = (Rc::clone(&plot), Rc::clone(&gutter));
+        let (cursor, stale, missing) = (*cursor, props.stale, props.missing);
         // After each rendering: that is when something has changed. Nobody sees a hidden tab;
         // `use_seconds` renders anew once it is in front.
         use_effect(move || {
@@ -195,19 +190,16 @@ pub fn SeriesChart(props: &Props) -> Html {
             if let (Some(area), Some(canvas)) =
                 (area.cast::<Element>(), canvas.cast::<HtmlCanvasElement>())
             {
-                paint(&area, &canvas, |surface, theme| {
-                    trace::paint(
-                        surface,
-                        theme,
-                        &Scene {
-                            track: track.track(),
-                            span,
-                            cursor,
-                            stale,
-                            offset_min: platform::zone_offset_min(now_ms),
-                        },
-                    );
-                });
+                let scene = Scene {
+                    track: track.track(),
+                    span,
+                    cursor,
+                    stale,
+                    missing,
+                };
+                if let Some(painted) = paint(&area, &canvas, &gutter, &scene) {
+                    *plot.borrow_mut() = painted;
+                }
             }
         });
     }
@@ -217,9 +209,9 @@ pub fn SeriesChart(props: &Props) -> Html {
         Callback::from(move |event: PointerEvent| {
             if let Some(area) = area.cast::<Element>() {
                 let bounds = area.get_bounding_client_rect();
-                let scale = Theme::read().scale;
-                let plot = Plot::inside(bounds.width(), bounds.height(), scale);
-                let fraction = plot.fraction(f64::from(event.client_x()) - bounds.left());
+                let fraction = plot
+                    .borrow()
+                    .fraction(f64::from(event.client_x()) - bounds.left());
                 cursor.set(Some(span.at_fraction(fraction)));
             }
         })
@@ -285,39 +277,53 @@ pub fn SeriesChart(props: &Props) -> Html {
     }
 }
 
-/// Makes `canvas` as large as `area` in device pixels, and lets `draw` paint on it.
-fn paint(area: &Element, canvas: &HtmlCanvasElement, draw: impl FnOnce(&Surface<'_>, &Theme)) {
+/// Device pixels a CSS pixel.
+fn ratio() -> f64 {
+    within(window().device_pixel_ratio(), 0.5, 4.0)
+}
+
+/// Makes `canvas` as large as `area` in device pixels, and paints on it; says where.
+fn paint(
+    area: &Element,
+    canvas: &HtmlCanvasElement,
+    gutter: &Gutter,
+    scene: &Scene<'_>,
+) -> Option<Plot> {
     let bounds = area.get_bounding_client_rect();
-    let (width, height) = (bounds.width(), bounds.height());
-    if width < 1.0 || height < 1.0 {
-        return;
+    let size = (bounds.width(), bounds.height());
+    if size.0 < 1.0 || size.1 < 1.0 {
+        return None;
     }
-    let ratio = within(window().device_pixel_ratio(), 0.5, 4.0);
+    let ratio = ratio();
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a size in pixels"
     )]
     let (across, down) = (
-        (width * ratio).round() as u32,
-        (height * ratio).round() as u32,
+        (size.0 * ratio).round() as u32,
+        (size.1 * ratio).round() as u32,
     );
     if (canvas.width(), canvas.height()) != (across, down) {
         canvas.set_width(across);
         canvas.set_height(down);
     }
-    let context = canvas.get_context("2d").ok().flatten();
-    let Some(Ok(context)) = context.map(JsCast::dyn_into::<CanvasRenderingContext2d>) else {
-        return;
-    };
+    let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
     let theme = Theme::read();
+    let inside = |has_head: bool| {
+        let range_ms = scene.span.length_ms();
+        Plot::inside(size, theme.scale, gutter.px(), range_ms, has_head)
+    };
+    let axis = scene.axis(value_marks_max(&inside(true), &theme));
+    gutter.need(label_px(&context, &theme, &axis));
     let surface = Surface {
         context: &context,
-        size: (width, height),
+        size,
         ratio,
-        plot: Plot::inside(width, height, theme.scale),
+        plot: inside(!axis.head.is_empty()),
     };
-    draw(&surface, &theme);
+    trace::paint(&surface, &theme, scene, &axis);
+    Some(surface.plot)
 }
 
 #[cfg(test)]

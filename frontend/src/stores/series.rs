@@ -117,6 +117,8 @@ pub struct Fresh {
     pub series: Series,
     /// What it did since, and some minutes before.
     pub track: Track,
+    /// What it did before is here.
+    pub known: bool,
 }
 
 impl Fresh {
@@ -270,6 +272,8 @@ impl SeriesStore {
         opened.track = Track {
             step_ms: answer.get("step_ms").number().unwrap_or(1_000.0).max(1.0),
             lines: answer.get("series").list().iter().map(Line::read).collect(),
+            others: Line::read_others(answer.get("others")),
+            others_count: answer.get("others").get("count").count().unwrap_or(0),
         };
         opened.stretches.clear();
         for stretch in answer.get("stretches").list() {
@@ -322,7 +326,9 @@ impl SeriesStore {
                     fresh.track = Track {
                         step_ms: *step_ms,
                         lines: lines.clone(),
+                        ..Track::default()
                     };
+                    fresh.known = true;
                 }
             }
             Heard::Samples { selector, runs } => {
@@ -367,6 +373,7 @@ impl SeriesStore {
         let fresh = Fresh {
             series: series.clone(),
             track: Track::default(),
+            known: false,
         };
         Rc::make_mut(&mut self.fresh).insert(place, Rc::new(fresh));
     }

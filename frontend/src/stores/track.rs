@@ -1,7 +1,7 @@
 //! What a chart of any series draws: for each of its lines the mean, least and greatest figure
 //! of steps of time. History comes as steps; live samples are gathered into steps as long.
 
-use crate::net::json::Json;
+use crate::{chart::trace::LINES_MAX, net::json::Json};
 
 /// Steps held for each line at most; the oldest go first. More than any range asks for.
 const STEPS_MAX: usize = 4_000;
@@ -46,6 +46,8 @@ pub struct Step {
     pub least: f64,
     /// Likewise.
     pub greatest: f64,
+    /// Samples in it that are no finite numbers.
+    pub odd: u32,
     /// Live samples in it; 0 for a step that came as one.
     count: u32,
 }
@@ -60,26 +62,34 @@ impl Step {
             mean: mean.figure(),
             least: least.figure(),
             greatest: greatest.figure(),
+            odd: u32::from(mean.number().is_none()),
             count: 0,
         })
     }
 
     fn of(t_ms: f64, value: f64) -> Self {
+        let odd = u32::from(!value.is_finite());
+        let value = if odd > 0 { f64::NAN } else { value };
         Self {
             t_ms,
             mean: value,
             least: value,
             greatest: value,
-            count: 1,
+            odd,
+            count: 1 - odd,
         }
     }
 
     /// One more sample. Of a step that came as one it is not known how many it had, so its mean
     /// stays until the history is asked for again.
     fn add(&mut self, value: f64) {
-        if self.mean.is_nan() {
+        if !value.is_finite() {
+            self.odd += 1;
+        } else if self.mean.is_nan() {
+            let odd = self.odd;
             *self = Self::of(self.t_ms, value);
-        } else if !value.is_nan() {
+            self.odd = odd;
+        } else {
             self.least = self.least.min(value);
             self.greatest = self.greatest.max(value);
             if self.count > 0 {
@@ -110,7 +120,20 @@ impl Line {
     #[must_use]
     pub fn read(json: &Json) -> Self {
         let points = json.get("points").list().iter();
-        let steps: Vec<Step> = points.filter_map(Step::read).collect();
+        let mut steps: Vec<Step> = points.filter_map(Step::read).collect();
+        for odd in json.get("not_finite").list() {
+            let [t_ms, count] = odd.list() else {
+                continue;
+            };
+            let (Some(t_ms), Some(count)) = (t_ms.number(), count.count()) else {
+                continue;
+            };
+            let place = steps.partition_point(|step| step.t_ms < t_ms);
+            if steps.get(place).is_none_or(|step| step.t_ms != t_ms) {
+                steps.insert(place, Step::of(t_ms, f64::NAN));
+            }
+            steps[place].odd = u32::try_from(count).unwrap_or(u32::MAX);
+        }
         Self {
             key: json.text_of("key").to_owned(),
             unit: json.text_of("unit").to_owned(),
@@ -118,6 +141,25 @@ impl Line {
             steps,
             pace_ms: None,
         }
+    }
+
+    /// Reads what is said of the series that are not told one by one.
+    #[must_use]
+    pub fn read_others(json: &Json) -> Option<Self> {
+        let points = json.get("points").list().iter();
+        let steps = points.filter_map(|point| {
+            let [t_ms, least, mean, greatest] = point.list() else {
+                return None;
+            };
+            let mut step = Step::of(t_ms.number()?, mean.figure());
+            (step.least, step.greatest) = (least.figure(), greatest.figure());
+            Some(step)
+        });
+        let steps: Vec<Step> = steps.collect();
+        (!steps.is_empty()).then(|| Self {
+            steps,
+            ..Self::default()
+        })
     }
 
     /// Takes in a live sample; one that is older than the newest step finds its step or is left
@@ -171,15 +213,35 @@ impl Line {
 pub struct Track {
     /// Length of a step; 0 before the first history.
     pub step_ms: f64,
-    /// In the order of their keys as far as they came with the history.
+    /// As they came with the history: the greatest first.
     pub lines: Vec<Line>,
+    /// From the least to the greatest of the series that are not lines of their own.
+    pub others: Option<Line>,
+    /// How many those are.
+    pub others_count: u64,
 }
 
 impl Track {
+    /// The unit that all lines have in common, if they have one.
+    #[must_use]
+    pub fn unit(&self) -> &str {
+        let mut units = self.lines.iter().map(|line| line.unit.as_str());
+        let first = units.next().unwrap_or_default();
+        if units.all(|unit| unit == first) {
+            first
+        } else {
+            ""
+        }
+    }
+
     /// Takes in live samples of the line `key`; `back_ms` is how far back is still looked at.
     pub fn add(&mut self, key: &str, unit: &str, samples: &[Sample], back_ms: f64) {
         let step_ms = self.step_ms.max(1.0);
         let index = self.lines.iter().position(|line| line.key == key);
+        // A line that is not among those that matter is told with the next history.
+        if index.is_none() && self.lines.len() >= LINES_MAX {
+            return;
+        }
         let index = index.unwrap_or_else(|| {
             self.lines.push(Line {
                 key: key.to_owned(),
@@ -229,7 +291,7 @@ mod tests {
     fn gathers_samples_into_steps() {
         let mut track = Track {
             step_ms: 1_000.0,
-            lines: vec![],
+            ..Track::default()
         };
         let samples = [
             sample(100.0, 2.0),
@@ -258,6 +320,7 @@ mod tests {
         let mut track = Track {
             step_ms: 1_000.0,
             lines: vec![Line::read(&json.expect("JSON"))],
+            ..Track::default()
         };
         assert_eq!(track.last(), None, "a step is no sample");
         track.add(
@@ -276,7 +339,7 @@ mod tests {
     fn what_is_missing_shows_by_the_usual_interval() {
         let mut track = Track {
             step_ms: 1_000.0,
-            lines: vec![],
+            ..Track::default()
         };
         for minute in 0..9 {
             track.add("a", "", &[sample(f64::from(minute) * 60_000.0, 1.0)], 1e9);

@@ -1,0 +1,239 @@
+//! What the lines of a chart did in the time that it shows, as a table that is its legend, too; and
+//! how one of them did lately.
+
+use yew::prelude::*;
+
+use crate::{
+    chart::{layout::Span, scale::rounded, trace::LINES_MAX},
+    format,
+    net::json::Json,
+    platform,
+    stores::track::{Line, Track},
+};
+
+/// Digits that percentiles have: they are known within a hundredth.
+const PERCENTILE_DIGITS: i32 = 2;
+
+/// The columns of figures.
+const COLUMNS: [&str; 4] = ["Last", "Min", "Mean", "Max"];
+
+/// By which column rows are sorted, and whether the greatest comes first; `None`: as they came.
+pub(super) type Order = Option<(usize, bool)>;
+
+/// What one line did in `span`: [`COLUMNS`], and how many samples were no numbers.
+fn figures(line: &Line, span: &Span) -> ([f64; 4], u64) {
+    let (mut sum, mut count, mut odd) = (0.0, 0.0, 0);
+    let mut ends = (f64::NAN, f64::NAN);
+    let mut last = f64::NAN;
+    for step in &line.steps {
+        if step.t_ms < span.from_ms || step.t_ms > span.to_ms {
+            continue;
+        }
+        odd += u64::from(step.odd);
+        if step.mean.is_finite() {
+            sum += step.mean;
+            count += 1.0;
+            ends = (ends.0.min(step.least), ends.1.max(step.greatest));
+            last = step.mean;
+        }
+    }
+    if let Some(heard) = line.last {
+        last = heard.value;
+    }
+    ([last, ends.0, sum / count, ends.1], odd)
+}
+
+/// A figure in its unit.
+fn cell(figure: f64, unit: &str) -> Html {
+    let (figure, unit) = format::measure(figure, unit);
+    html! { <td>{ format!("{figure} {unit}") }</td> }
+}
+
+/// `last 24 h, 27 Nov 14:05 to 28 Nov 14:05`.
+pub(super) fn span_words(span: &Span) -> String {
+    let moment = |at_ms: f64| {
+        let offset_min = platform::zone_offset_min(at_ms);
+        #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+        let at_ms = at_ms as i64;
+        format!(
+            "{} {}",
+            format::date(at_ms, offset_min),
+            format::clock_minutes(at_ms, offset_min)
+        )
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "a range in milliseconds")]
+    let length = format::duration(span.length_ms() as i64);
+    format!(
+        "last {length}, {} to {}",
+        moment(span.from_ms),
+        moment(span.to_ms)
+    )
+}
+
+/// One row a line, and one for the rest.
+pub(super) fn line_table(
+    track: &Track,
+    span: &Span,
+    order: Order,
+    on_sort: &Callback<usize>,
+) -> Html {
+    let lines = track.lines.iter().take(LINES_MAX).enumerate();
+    let mut rows: Vec<_> = lines
+        .map(|(index, line)| (index, line, figures(line, span)))
+        .collect();
+    if let Some((column, greatest_first)) = order {
+        rows.sort_by(|(_, _, (one, _)), (_, _, (other, _))| {
+            let order = one[column].total_cmp(&other[column]);
+            if greatest_first {
+                order.reverse()
+            } else {
+                order
+            }
+        });
+    }
+    let is_odd = rows.iter().any(|(_, _, (_, odd))| *odd > 0);
+    let unit = track.unit();
+    let in_unit = if unit.is_empty() {
+        String::new()
+    } else {
+        format!(", {unit}")
+    };
+    let head = |(column, title): (usize, &&'static str)| {
+        let on_sort = on_sort.clone();
+        let sorted = order
+            .filter(|(by, _)| *by == column)
+            .map(|(_, greatest_first)| greatest_first);
+        let (sort, arrow) = match sorted {
+            None => ("none", ""),
+            Some(true) => ("descending", " ↓"),
+            Some(false) => ("ascending", " ↑"),
+        };
+        html! {
+            <th scope="col" aria-sort={sort}>
+                <button class="lines__sort" type="button" onclick={move |_| on_sort.emit(column)}>
+                    { format!("{title}{in_unit}{arrow}") }
+                </button>
+            </th>
+        }
+    };
+    let row = |(index, line, (figures, odd)): &(usize, &Line, ([f64; 4], u64))| {
+        html! {
+            <tr key={line.key.as_str()}>
+                <th scope="row" class={format!("legend__line legend__line--{}", index + 1)}>{ line.key.clone() }</th>
+                { for figures.iter().map(|figure| cell(*figure, &line.unit)) }
+                if is_odd {
+                    <td>{ format::grouped(*odd) }</td>
+                }
+            </tr>
+        }
+    };
+    let others = track.others.as_ref().map(|others| {
+        let ([_, least, mean, greatest], _) = figures(others, span);
+        html! {
+            <tr key="others">
+                <th scope="row" class="legend__line legend__line--others">
+                    { format!("{} others, together", format::grouped(track.others_count)) }
+                </th>
+                <td></td>
+                { for [least, mean, greatest].map(|figure| cell(figure, unit)) }
+                if is_odd {
+                    <td></td>
+                }
+            </tr>
+        }
+    });
+    html! {
+        <div class="windows panel" tabindex="0" role="region" aria-label="Figures of the lines">
+            <table>
+                <caption>{ format!("Shown: {}", span_words(span)) }</caption>
+                <thead>
+                    <tr>
+                        <th scope="col">{ "Series" }</th>
+                        { for COLUMNS.iter().enumerate().map(head) }
+                        if is_odd {
+                            <th scope="col">{ "NaN or ±Inf" }</th>
+                        }
+                    </tr>
+                </thead>
+                <tbody>
+                    { for rows.iter().map(row) }
+                    { others }
+                </tbody>
+            </table>
+        </div>
+    }
+}
+
+/// How the last minutes of one series went; what reaches further back than `range_ms` is left out.
+pub(super) fn window_table(json: &Json, line: &Line, range_ms: f64) -> Html {
+    const EXACT: [(&str, &str); 3] = [("avg", "Mean"), ("min", "Min"), ("max", "Max")];
+    const SKETCHED: [&str; 4] = ["p50", "p90", "p95", "p99"];
+    let mut all = json.list().iter();
+    let Some(series) = all.find(|series| series.text_of("key") == line.key) else {
+        return Html::default();
+    };
+    let seconds = |window: &Json| window.get("seconds").number().unwrap_or(0.0);
+    let shown = series.get("windows").list().iter();
+    let shown = shown.filter(|window| seconds(window) * 1_000.0 <= range_ms);
+    let row = |window: &Json| {
+        #[expect(clippy::cast_possible_truncation, reason = "an hour at most")]
+        let length = format::duration((seconds(window) * 1_000.0) as i64);
+        html! {
+            <tr>
+                <th scope="row">{ format!("Last {length}") }</th>
+                <td>{ format::value(window.get("count").figure()) }</td>
+                { for EXACT.iter().map(|(name, _)| cell(window.get(name).figure(), &line.unit)) }
+                { for SKETCHED.iter().map(|name| {
+                    cell(rounded(window.get(name).figure(), PERCENTILE_DIGITS), &line.unit)
+                }) }
+            </tr>
+        }
+    };
+    let in_unit = if line.unit.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", line.unit)
+    };
+    html! {
+        <div class="windows panel" tabindex="0" role="region" aria-label="Live windows">
+            <table>
+                <caption>
+                    { format!("Live windows of {}; percentiles are within 1 %", line.key) }
+                </caption>
+                <thead>
+                    <tr>
+                        <th scope="col">{ "Window" }</th>
+                        <th scope="col">{ "Samples" }</th>
+                        { for EXACT.iter().map(|(_, title)| html! {
+                            <th scope="col">{ format!("{title}{in_unit}") }</th>
+                        }) }
+                        { for SKETCHED.iter().map(|title| html! {
+                            <th scope="col">{ format!("≈ {title}{in_unit}") }</th>
+                        }) }
+                    </tr>
+                </thead>
+                <tbody>{ for shown.map(row) }</tbody>
+            </table>
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_of_what_is_shown() {
+        let json = Json::parse(
+            r#"{"key":"a","points":[[0,99,99,99],[1000,2,1,3],[2000,4,0,9]],"not_finite":[[2000,2],[3000,5]]}"#,
+        );
+        let line = Line::read(&json.expect("JSON"));
+        let span = Span {
+            from_ms: 500.0,
+            to_ms: 5_000.0,
+        };
+        assert_eq!(figures(&line, &span), ([4.0, 0.0, 3.0, 9.0], 7));
+        let nothing = figures(&Line::default(), &span);
+        assert!(nothing.0.iter().all(|figure| figure.is_nan()) && nothing.1 == 0);
+    }
+}
