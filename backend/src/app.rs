@@ -1,6 +1,10 @@
 //! Builds everything from the settings, starts it, and stops it in order.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use salvo::Depot;
@@ -184,7 +188,7 @@ impl App {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
-            started_ms: clock.now_ms(),
+            started_ms: clock.steady_ms(),
             clock,
             settings,
         }))
@@ -205,7 +209,7 @@ impl App {
     /// Seconds since the start.
     #[must_use]
     pub fn uptime_seconds(&self) -> i64 {
-        (self.clock.now_ms() - self.started_ms) / 1000
+        (self.clock.steady_ms() - self.started_ms) / 1000
     }
 
     /// Whether the built-in source has ticked within three intervals, or there is none.
@@ -218,10 +222,8 @@ impl App {
             .unwrap_or(i64::MAX)
             .saturating_mul(3)
             .max(3_000);
-        let newest = self
-            .live
-            .with_window(|window| window.newest().map(|tick| tick.sampled_ms));
-        newest.is_some_and(|sampled_ms| self.clock.now_ms() - sampled_ms <= bound_ms)
+        let ticked_ms = self.telemetry.ticked_ms.load(Ordering::Relaxed);
+        self.clock.steady_ms() - ticked_ms <= bound_ms
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod body;
 pub mod health;
+pub mod influx;
 pub mod ingested;
 pub mod login;
 pub mod metrics;

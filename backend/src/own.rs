@@ -38,6 +38,12 @@ impl OwnSeries {
         keys.extend(series.iter().map(|series| series.key.clone()));
     }
 
+    /// Whether the built-in source measures this one, so that nobody may push it.
+    #[must_use]
+    pub fn measures(&self, tenant: &str, key: &str) -> bool {
+        self.has(tenant, key) && !TRACKED.contains(&key)
+    }
+
     /// Whether this is one of them.
     #[must_use]
     pub fn has(&self, tenant: &str, key: &str) -> bool {

@@ -246,7 +246,7 @@ impl Rooms {
             feed: Feed::new(epoch, ROOM_LOG, &self.fanout),
             presence: Feed::new(epoch, PRESENCE_LOG, &self.fanout),
             members: AtomicUsize::new(1),
-            empty_since_ms: AtomicI64::new(now_ms),
+            empty_since_ms: AtomicI64::new(self.clock.steady_ms()),
         });
         rooms.count += 1;
         rooms
@@ -543,7 +543,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         self.room
             .empty_since_ms
-            .store(self.clock.now_ms(), Ordering::SeqCst);
+            .store(self.clock.steady_ms(), Ordering::SeqCst);
         let left = self.room.members.fetch_sub(1, Ordering::SeqCst) - 1;
         self.room.tell_presence();
         if left == 0 {

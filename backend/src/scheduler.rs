@@ -5,7 +5,7 @@ mod gleaner;
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use pulseboard_engine::DEFAULT_TENANT;
+use pulseboard_engine::{DEFAULT_TENANT, Tenant};
 use pulseboard_series::{Batch, Kind, Reason};
 use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
@@ -34,22 +34,40 @@ fn next_aligned(now_ms: i64, interval_ms: i64) -> i64 {
     (now_ms.div_euclid(interval_ms) + 1) * interval_ms
 }
 
+/// The multiple of `interval_ms` that is nearest to `now_ms`.
+fn nearest_aligned(now_ms: i64, interval_ms: i64) -> i64 {
+    (now_ms + interval_ms / 2).div_euclid(interval_ms) * interval_ms
+}
+
 /// Runs `work` at every multiple of `interval_ms` until `stopping`; `work` gets the moment that
-/// it was planned for and how many were skipped before it because the work was late.
+/// it was planned for and how many were skipped before it because the work was late. When the
+/// clock is set it goes on at the nearest multiple of the new time, so that no more than one and a
+/// half intervals lie between two runs.
 pub async fn every(
     clock: &crate::clock::Clock,
     interval_ms: i64,
     stopping: &CancellationToken,
     mut work: impl FnMut(i64, u64),
 ) {
+    let mut steps = clock.steps();
     let mut due_ms = next_aligned(clock.now_ms(), interval_ms);
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
-            () = clock.sleep_until(due_ms) => {}
+            () = clock.sleep_until_or_step(due_ms, steps) => {}
+        }
+        let now_ms = clock.now_ms();
+        if steps != clock.steps() {
+            steps = clock.steps();
+            due_ms = nearest_aligned(now_ms, interval_ms);
+            if due_ms <= now_ms {
+                work(due_ms, 0);
+                due_ms += interval_ms;
+            }
+            continue;
         }
         // The newest moment that is due; those before it were missed.
-        let late_by = (clock.now_ms() - due_ms).max(0) / interval_ms;
+        let late_by = (now_ms - due_ms).max(0) / interval_ms;
         due_ms += late_by * interval_ms;
         work(due_ms, late_by.unsigned_abs());
         due_ms += interval_ms;
@@ -60,7 +78,9 @@ pub async fn every(
 pub struct Ticker {
     app: Arc<App>,
     source: Box<dyn Source>,
-    /// What was answered up to the last tick, and when that was.
+    /// Whose series the host's are; held, so that it is there before its first sample.
+    tenant: Option<Arc<Tenant>>,
+    /// What was answered up to the last tick, and when that was, by the steady clock.
     answered: (Answered, i64),
     /// The series of the last tick, kept as long as the same things are measured.
     series: Arc<[Series]>,
@@ -74,12 +94,15 @@ impl Ticker {
     /// A ticker over `source`.
     #[must_use]
     pub fn new(app: Arc<App>, source: Box<dyn Source>) -> Self {
-        let answered = (app.telemetry.answered(), app.clock.now_ms());
+        let answered = (app.telemetry.answered(), app.clock.steady_ms());
         let series: Arc<[Series]> = built_in_series().collect();
         app.own.learn(&series);
+        let tenant = app.storage.engine.tenant(DEFAULT_TENANT).ok();
+        reserve(&app, tenant.as_ref(), &series);
         Self {
             app,
             source,
+            tenant,
             answered,
             series,
             batch: Batch::new(),
@@ -115,12 +138,13 @@ impl Ticker {
         let app = Arc::clone(&self.app);
         let now_ms = app.clock.now_ms();
         let answered = app.telemetry.answered();
-        let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, now_ms));
+        let steady_ms = app.clock.steady_ms();
+        let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, steady_ms));
         let traffic = Traffic {
             requests: answered.requests - before.requests,
             errors: answered.errors - before.errors,
             latency_sum: answered.latency.saturating_sub(before.latency),
-            elapsed: Duration::from_millis((now_ms - since_ms).max(1).unsigned_abs()),
+            elapsed: Duration::from_millis((steady_ms - since_ms).max(1).unsigned_abs()),
         };
         let (requests, errors) = (traffic.requests, traffic.errors);
         let reading = self.source.read(traffic);
@@ -149,6 +173,7 @@ impl Ticker {
                 .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
             self.series = built_in_series().chain(extras).collect();
             app.own.learn(&self.series);
+            reserve(&app, self.tenant.as_ref(), &self.series);
         }
         let tick = Tick {
             sampled_ms: due_ms,
@@ -169,6 +194,7 @@ impl Ticker {
         };
         self.keep(&tick);
         app.telemetry.ticks.fetch_add(1, Ordering::Relaxed);
+        app.telemetry.ticked_ms.store(steady_ms, Ordering::Relaxed);
         app.operator.tell_tick();
         let stats = app.live.with_window(|window| window.stats());
         app.rooms.tell_tick(stats, || operations_figures(&tick));
@@ -200,11 +226,23 @@ impl Ticker {
         let appended = app
             .storage
             .engine
-            .append(&tenant, &self.batch, app.clock.now_ms());
+            .append_own(&tenant, &self.batch, app.clock.now_ms());
         if appended.refused_total > 0 {
             tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
         }
     }
+}
+
+/// Keeps what is measured here apart from what is pushed: nobody else may write to these series.
+fn reserve(app: &App, tenant: Option<&Arc<Tenant>>, series: &[Series]) {
+    let Some(tenant) = tenant else { return };
+    let mut batch = Batch::new();
+    for series in series {
+        if let Err(reason) = write_row(&mut batch, series, 0, 0.0) {
+            tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
+        }
+    }
+    app.storage.engine.reserve(tenant, &batch);
 }
 
 fn write_row(batch: &mut Batch, series: &Series, at_ms: i64, value: f64) -> Result<(), Reason> {
@@ -267,11 +305,11 @@ impl std::fmt::Debug for Ticker {
 /// Keeps the deadlines of sessions and streams until the streams are told to go.
 pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
     every(&app.clock, SWEEP_MS, &stopped, |_, _| {
-        let now_ms = app.clock.now_ms();
-        app.access.sweep(now_ms);
-        app.registry.sweep(now_ms);
-        app.rooms.sweep(now_ms);
-        app.watching.sweep(now_ms);
+        let steady_ms = app.clock.steady_ms();
+        app.access.sweep(steady_ms);
+        app.registry.sweep(steady_ms, app.clock.now_ms());
+        app.rooms.sweep(steady_ms);
+        app.watching.sweep(steady_ms);
     })
     .await;
 }
@@ -387,6 +425,55 @@ mod tests {
             }
             assert_eq!(*seen.lock(), expected);
         }
+        stopping.cancel();
+        assert!(task.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_moves_the_work_along_and_leaves_no_hole() {
+        let clock = Clock::manual(7_200_300);
+        let stopping = CancellationToken::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let task = tokio::spawn({
+            let (clock, stopping, seen) = (clock.clone(), stopping.clone(), Arc::clone(&seen));
+            async move {
+                every(&clock, 1_000, &stopping, |due_ms, skipped| {
+                    seen.lock().push((due_ms, skipped, clock.steady_ms()));
+                })
+                .await
+            }
+        });
+        let settle = async || {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let second = Duration::from_secs(1);
+        settle().await;
+        clock.advance(second);
+        settle().await;
+        // Back by an hour, right behind a multiple: the work is done at once.
+        clock.set_by(-3_600_000);
+        settle().await;
+        clock.advance(second);
+        settle().await;
+        // Forward, right before one: the work is done when it has come.
+        clock.set_by(3_600_500);
+        settle().await;
+        clock.advance(Duration::from_millis(200));
+        settle().await;
+        clock.advance(second);
+        settle().await;
+        assert_eq!(
+            *seen.lock(),
+            [
+                (7_201_000, 0, 7_201_300),
+                (3_601_000, 0, 7_201_300),
+                (3_602_000, 0, 7_202_300),
+                (7_203_000, 0, 7_202_500),
+                (7_204_000, 0, 7_203_500),
+            ]
+        );
         stopping.cancel();
         assert!(task.await.is_ok());
     }

@@ -73,12 +73,12 @@ pub async fn run(app: Arc<App>, socket: UdpSocket, stopping: CancellationToken) 
 
 /// Hands sums, and what was refused since the last flush, to the engine.
 fn flush(app: &App, aggregator: &mut Aggregator, batch: &mut Batch) {
-    aggregator.flush(batch);
+    let now_ms = app.clock.now_ms();
+    aggregator.flush(now_ms, batch);
     if batch.is_empty() {
         return;
     }
     if let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) {
-        let now_ms = app.clock.now_ms();
         let appended = app.storage.engine.append(&tenant, batch, now_ms);
         let of = Sent {
             tenant: &tenant.name,

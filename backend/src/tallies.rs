@@ -131,7 +131,8 @@ impl Items {
         };
         item.tally.count += 1;
         item.tally.total = sum(item.tally.total, value);
-        item.tally.last_update_ms = item.tally.last_update_ms.max(at_ms);
+        // Not the greatest: the clock may have been set back.
+        item.tally.last_update_ms = at_ms;
         for (length, buckets) in BucketLength::ALL.into_iter().zip(&mut item.buckets) {
             let length_ms = i64::from(length.seconds()) * 1000;
             let start_ms = at_ms.div_euclid(length_ms) * length_ms;
@@ -159,6 +160,19 @@ impl Items {
             }
         }
         Ok(item.tally)
+    }
+
+    /// Lets buckets go that have not begun yet: the clock has been set back since they were made.
+    fn forget_after(&mut self, now_ms: i64) {
+        let all = self.0.values_mut().flat_map(|item| &mut item.buckets);
+        for buckets in all {
+            while buckets
+                .back()
+                .is_some_and(|newest| newest.start_ms > now_ms)
+            {
+                buckets.pop_back();
+            }
+        }
     }
 
     fn table(&self) -> TallyTable {
@@ -242,8 +256,17 @@ impl Tallies {
         let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
         for tenant in tenants {
             if tenant.clients() > 0 {
-                let items = tenant.items.lock().clone();
-                tenant.feed.append(UpdatePayload { items, now_ms });
+                let items = {
+                    let mut items = tenant.items.lock();
+                    items.forget_after(now_ms);
+                    items.clone()
+                };
+                let clients = tenant.clients() as u64;
+                tenant.feed.append(UpdatePayload {
+                    items,
+                    clients,
+                    now_ms,
+                });
             }
         }
     }
@@ -284,6 +307,8 @@ impl TenantTallies {
 #[derive(Debug)]
 pub struct UpdatePayload {
     items: Items,
+    /// Streams that are open.
+    clients: u64,
     now_ms: i64,
 }
 
@@ -303,7 +328,10 @@ impl Payload for UpdatePayload {
 
     fn encode(&self, _offset: u64, view: &UpdateView) -> Bytes {
         let update = Update {
-            stats: self.items.table(),
+            stats: Init {
+                metrics: self.items.table(),
+                connected_clients: self.clients,
+            },
             time_series: self.items.series(&view.name, view.length),
             now_ms: self.now_ms,
         };

@@ -5,7 +5,7 @@
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -159,6 +159,8 @@ pub struct Telemetry {
     pub messages_received: AtomicU64,
     /// Ticks made.
     pub ticks: AtomicU64,
+    /// When the newest was made, by the steady clock; 0 before the first.
+    pub ticked_ms: AtomicI64,
     /// Ticks skipped because the server was late.
     pub ticks_skipped: AtomicU64,
     /// Alert sendings, firing and resolved.

@@ -23,6 +23,7 @@ use pulseboard_engine::{
     Catalog, Changes, Engine, Gain, Selector, SeriesName, Tenant, Watch, tenant::TENANTS_MAX,
     watch::WATCHED_SERIES_MAX,
 };
+use pulseboard_series::is_stale_marker;
 use pulseboard_shared::{
     codec::Form,
     protocol::{
@@ -160,7 +161,7 @@ impl Drop for Place {
             Left::Watched(watched) => &watched.use_,
             Left::Catalog(catalog) => &catalog.use_,
         };
-        use_.left_ms.store(self.clock.now_ms(), Ordering::SeqCst);
+        use_.left_ms.store(self.clock.steady_ms(), Ordering::SeqCst);
         use_.members.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -435,15 +436,15 @@ pub async fn flush(
             continue;
         };
         let at_ms = flushed_ms + PACE_MS;
-        if clock.now_ms() >= at_ms {
-            due.flush(clock.now_ms());
+        if clock.steady_ms() >= at_ms {
+            due.flush(clock.steady_ms());
         } else {
             // One for each feed at most: it is not due again before it has been flushed.
             let (clock, stopping) = (clock.clone(), stopping.clone());
             tokio::spawn(async move {
                 tokio::select! {
                     () = stopping.cancelled() => {}
-                    () = clock.sleep_until(at_ms) => due.flush(clock.now_ms()),
+                    () = clock.sleep_until_steady(at_ms) => due.flush(clock.steady_ms()),
                 }
             });
         }
@@ -518,7 +519,8 @@ impl WatchPayload {
                 runs.len() - 1
             });
             if let Some(run) = runs.get_mut(place) {
-                let value = value.is_finite().then_some(value);
+                // The marker says that the series has ended, and is no value.
+                let value = (!is_stale_marker(value)).then_some(value);
                 run.points.push((at_ms, value));
                 held_bytes += size_of::<(i64, Option<f64>)>();
             }

@@ -1,7 +1,8 @@
 //! The rolling window: the newest ticks in memory, and their statistics. Pure; no clock.
 
-use std::{collections::VecDeque, fmt::Write as _, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
+use pulseboard_series::key::write_text;
 use pulseboard_shared::{BUILT_IN, BuiltIn, Labels, Metric, RollingStats, StatsReport, Timestamp};
 
 /// What a series is called, and how it is counted.
@@ -31,24 +32,14 @@ impl Series {
     }
 }
 
-/// `name{label="value",…}` with values escaped as in the Prometheus text format.
+/// `name{label="value",…}` as clients may name it; see [`pulseboard_series::key::write_text`].
 #[must_use]
 pub fn series_key(name: &str, labels: &Labels) -> String {
-    let mut key = name.to_owned();
-    for (index, (label, value)) in labels.iter().enumerate() {
-        key.push(if index == 0 { '{' } else { ',' });
-        let escaped = value
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n");
-        // Writing to a String cannot fail.
-        if write!(key, "{label}=\"{escaped}\"").is_err() {
-            debug_assert!(false, "a String refused a label");
-        }
-    }
-    if !labels.is_empty() {
-        key.push('}');
-    }
+    let mut key = String::new();
+    let labels = labels
+        .iter()
+        .map(|(label, value)| (label.as_str(), value.as_str()));
+    write_text(name, labels, &mut key);
     key
 }
 

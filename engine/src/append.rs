@@ -27,7 +27,7 @@ use crate::{
     keep::part_of,
     table::{Entry, SHARDS, Shard, SlotRef, shard_of},
     tenant::{TENANTS_MAX, Tenant},
-    window::{Pushed, Scratch},
+    window::{Pushed, Sample, Scratch},
 };
 
 /// A record of the log is ended when it has so many bytes; the log takes 16 MiB at most, and a
@@ -86,7 +86,13 @@ impl Engine {
     /// Takes a batch in. Never waits for a disk or a reader; see [`Safety`] for what the caller
     /// waits for.
     pub fn append(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
-        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, buffers))
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, false, buffers))
+    }
+
+    /// As [`Engine::append`] for what the server itself measures: series that are reserved may be
+    /// among it.
+    pub fn append_own(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, true, buffers))
     }
 
     fn append_with(
@@ -94,6 +100,7 @@ impl Engine {
         tenant: &Arc<Tenant>,
         batch: &Batch,
         now_ms: i64,
+        is_own: bool,
         buffers: &mut Buffers,
     ) -> Appended {
         let history = self.history.as_ref();
@@ -102,6 +109,7 @@ impl Engine {
             tenant,
             batch,
             now_ms,
+            is_own,
             segment: history.map_or(0, |history| history.current_wal_segment()),
             failures: history.map_or(0, |history| history.log_failures()),
             generation: self.generation(),
@@ -163,6 +171,8 @@ struct Taking<'a> {
     tenant: &'a Arc<Tenant>,
     batch: &'a Batch,
     now_ms: i64,
+    /// See [`Engine::append_own`].
+    is_own: bool,
     /// The log's segment that what follows cannot be older than.
     segment: u32,
     /// As [`Engine::generation`] when the batch came.
@@ -264,6 +274,11 @@ impl Taking<'_> {
             let Some(entry) = shard.get_mut(slot) else {
                 continue;
             };
+            if entry.is_reserved && !self.is_own {
+                let reason = Reason::Reserved(key.to_string());
+                self.refuse(*index, row.line, reason);
+                continue;
+            }
             self.accepted += 1;
             self.describe(entry, row);
             if entry.defined_in != self.generation && self.define(entry) {
@@ -371,6 +386,10 @@ impl Taking<'_> {
     fn make(&self, shard: usize, row: &Row, hash: u64) -> Result<Entry, Reason> {
         debug_assert_eq!(shard, shard_of(hash));
         let max = self.engine.options.series_max;
+        let key = self.batch.key(row);
+        if !self.is_own && self.tenant.reserved.lock().contains(key.as_bytes()) {
+            return Err(Reason::Reserved(key.to_string()));
+        }
         if self.engine.is_full_for(self.tenant) {
             return Err(Reason::WindowFull);
         }
@@ -381,7 +400,7 @@ impl Taking<'_> {
             self.tenant.series.fetch_sub(1, Ordering::Relaxed);
             return Err(Reason::SeriesLimit(max));
         }
-        let key = self.batch.key(row).as_bytes();
+        let key = key.as_bytes();
         let known = self.engine.history.as_ref().and_then(|_| {
             let fingerprint = fingerprint(hash, key);
             let retired = self.engine.retired.lock().remove(&fingerprint);
@@ -457,7 +476,7 @@ impl Taking<'_> {
 }
 
 impl Entry {
-    /// Takes a sample into the window.
+    /// Takes a sample into the window that comes now.
     pub(crate) fn take(
         &mut self,
         at_ms: i64,
@@ -465,22 +484,84 @@ impl Entry {
         now_ms: i64,
         scratch: &mut Scratch,
     ) -> Pushed {
+        self.arrived(now_ms, now_ms);
+        self.take_in(at_ms, value, now_ms, scratch)
+    }
+
+    /// Something came at a moment; one that has not been yet was when the clock was ahead.
+    pub(crate) fn arrived(&mut self, arrived_ms: i64, now_ms: i64) {
+        self.arrived_ms = if self.arrived_ms > now_ms {
+            arrived_ms
+        } else {
+            self.arrived_ms.max(arrived_ms)
+        };
+    }
+
+    /// As [`Entry::take`], whenever it came.
+    pub(crate) fn take_in(
+        &mut self,
+        at_ms: i64,
+        value: f64,
+        now_ms: i64,
+        scratch: &mut Scratch,
+    ) -> Pushed {
         let pushed = self.window.push(at_ms, value, scratch);
-        self.arrived_ms = self.arrived_ms.max(now_ms);
-        match self.last {
+        if at_ms > now_ms {
+            self.take_ahead(at_ms, now_ms);
+            return pushed;
+        }
+        let before = self.newest_at(now_ms);
+        self.is_ahead = false;
+        match before {
             Some((last_ms, _)) if at_ms > last_ms => {
                 self.learn_interval(at_ms - last_ms);
                 self.last = Some((at_ms, value));
                 self.is_ended = is_stale_marker(value);
             }
             Some((last_ms, _)) if at_ms == last_ms => self.last = Some((at_ms, value)),
-            Some(_) => self.late_count = self.late_count.wrapping_add(1),
+            Some(last) => {
+                self.last = Some(last);
+                self.late_count = self.late_count.wrapping_add(1);
+            }
             None => {
+                // What was made of its past is void where the clock was set back.
+                if self.last.is_some() {
+                    self.late_count = self.late_count.wrapping_add(1);
+                }
                 self.last = Some((at_ms, value));
                 self.is_ended = is_stale_marker(value);
             }
         }
         pushed
+    }
+
+    fn take_ahead(&mut self, at_ms: i64, now_ms: i64) {
+        let last_ms = self.last.map_or(i64::MIN, |last| last.0);
+        let newest_ms = self.ahead_ms.max(last_ms);
+        if newest_ms != i64::MIN && at_ms > newest_ms {
+            self.learn_interval(at_ms - newest_ms);
+        }
+        // What has come of age meanwhile is ahead no more.
+        if self.ahead_ms <= now_ms {
+            self.last = self.newest_at(now_ms);
+        }
+        self.ahead_ms = self.ahead_ms.max(at_ms);
+        self.is_ahead = true;
+        self.is_ended = false;
+    }
+
+    /// The newest sample that came and is not ahead of the clock.
+    pub(crate) fn newest_at(&self, now_ms: i64) -> Option<Sample> {
+        let last = self.last.filter(|last| last.0 <= now_ms);
+        if !self.is_ahead {
+            return last;
+        }
+        let of_age = self.window.newest_at(now_ms);
+        match (last, of_age) {
+            (Some(last), Some(of_age)) if of_age.0 > last.0 => Some(of_age),
+            (None, of_age) => of_age,
+            (last, _) => last,
+        }
     }
 
     /// Time of the oldest sample that is in the log alone; the greatest number when all are

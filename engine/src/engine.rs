@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use pulseboard_history::{History, SeriesId};
-use pulseboard_series::{KeyRef, Kind};
+use pulseboard_series::{Batch, KeyRef, Kind, batch::hash_key, key::write_stem};
 
 use crate::{
     keep::House,
@@ -64,6 +64,9 @@ pub(crate) const LONE_SAMPLE_LIVES_MS: i64 = 300_000;
 
 /// The shortest silence that makes a series a stopped one.
 const STOPPED_AFTER_MIN_MS: i64 = 3_000;
+
+/// A clock that is off by more was set.
+const CLOCK_SLIPS_MS: i64 = 2_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -168,6 +171,8 @@ pub struct Found {
     pub interval_ms: u32,
     /// Whether it has stopped.
     pub is_stopped: bool,
+    /// By how many milliseconds its latest sample is ahead of the clock, where there is such.
+    pub ahead_ms: Option<i64>,
     /// Everything older is sealed: time of its oldest sample that is not.
     pub(crate) unsealed_ms: i64,
     /// How often a sample came that was not its newest.
@@ -363,6 +368,9 @@ impl Engine {
             is_ended: false,
             window: Default::default(),
             last: None,
+            is_reserved: tenant.reserved.lock().contains(key),
+            ahead_ms: i64::MIN,
+            is_ahead: false,
             arrived_ms: i64::MIN,
             interval_ms: 0,
             late_count: 0,
@@ -428,14 +436,16 @@ impl Engine {
         let mut matched = 0;
         // The first ones so far. Keys do not come in order: `a.b` is before `a{}`.
         let mut first: BTreeMap<String, Found> = BTreeMap::new();
-        let mut text = String::new();
+        let (mut stem, mut text) = (String::new(), String::new());
         for (name, places) in groups {
-            // All texts of this name begin with it, so one that does not is before or behind all.
-            let is_before = |text: &str| !text.starts_with(&*name) && *text < *name;
+            // All texts of this name begin so, and one that does not is before or behind all.
+            stem.clear();
+            write_stem(&name, &mut stem);
+            let is_before = |text: &str| !text.starts_with(&*stem) && *text < *stem;
             let last = first.last_key_value().filter(|_| first.len() >= max);
             let is_passed = max == 0
                 || last.is_some_and(|(last, _)| is_before(last))
-                || after.is_some_and(|after| !after.starts_with(&*name) && *after > *name);
+                || after.is_some_and(|after| !after.starts_with(&*stem) && *after > *stem);
             if is_passed && selector.is_name_alone() && glance(&name) == Glance::All {
                 matched += places.len() as u64;
                 continue;
@@ -502,6 +512,32 @@ impl Engine {
         })
     }
 
+    /// Keeps the series of a batch's rows for [`Engine::append_own`]: what others send under these
+    /// keys is refused from now on. Values and times are not looked at.
+    pub fn reserve(&self, tenant: &Tenant, batch: &Batch) {
+        for row in batch.rows() {
+            let key = batch.key(row).as_bytes();
+            tenant.reserved.lock().insert(key.into());
+            let hash = tenant.place(row.hash);
+            let mut shard = self.table.shard(shard_of(hash)).lock();
+            let slot = shard.find(tenant.number, hash, key);
+            if let Some(entry) = slot.and_then(|slot| shard.get_mut(slot)) {
+                entry.is_reserved = true;
+            }
+        }
+    }
+
+    /// Time and value of the newest sample of the series with this key; `None` where it is not in
+    /// memory.
+    #[must_use]
+    pub fn last_of(&self, tenant: &Tenant, key: &[u8]) -> Option<Sample> {
+        let hash = tenant.place(hash_key(key));
+        let mut shard = self.table.shard(shard_of(hash)).lock();
+        let slot = shard.find(tenant.number, hash, key)?;
+        let entry = shard.get_mut(slot)?;
+        entry.window.newest().or(entry.last)
+    }
+
     /// The tenant's newest series, newest first; at most `max`. Numbers are given out in order, so
     /// the greatest are the newest (one that came back after its time to live has its old one).
     pub(crate) fn newest(&self, tenant: &Tenant, max: usize, now_ms: i64) -> Vec<(String, Found)> {
@@ -536,7 +572,7 @@ impl Engine {
     /// The time that samples in memory span; `None` when there are none.
     pub(crate) fn held(&self, found: &Found) -> Option<Range<i64>> {
         let held = self.table.with(found.place, |entry| {
-            let (newest_ms, _) = entry.last?;
+            let newest_ms = entry.window.newest_ms()?;
             Some(entry.window.oldest_ms()?..newest_ms.saturating_add(1))
         });
         held.flatten()
@@ -637,7 +673,8 @@ impl Found {
             key: entry.key.clone(),
             unit: Arc::clone(&entry.unit),
             kind: entry.kind,
-            last: entry.last,
+            last: entry.newest_at(now_ms),
+            ahead_ms: (entry.ahead_ms > now_ms).then(|| entry.ahead_ms - now_ms),
             interval_ms: entry.interval_ms,
             is_stopped: is_stopped(entry, now_ms),
             unsealed_ms: entry.oldest_unsealed_ms(),
@@ -652,5 +689,7 @@ pub(crate) fn is_stopped(entry: &Entry, now_ms: i64) -> bool {
         0 => LONE_SAMPLE_LIVES_MS,
         interval_ms => (3 * i64::from(interval_ms)).max(STOPPED_AFTER_MIN_MS),
     };
-    entry.is_ended || now_ms.saturating_sub(entry.arrived_ms) > patience
+    // What came before the clock was set back came we do not know when; what lives comes again.
+    let since_ms = now_ms.saturating_sub(entry.arrived_ms);
+    entry.is_ended || since_ms > patience || since_ms < -CLOCK_SLIPS_MS
 }

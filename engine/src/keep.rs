@@ -291,7 +291,7 @@ impl Engine {
             return;
         };
         house.log_bytes = history.stats().log.bytes;
-        if now_ms - house.rotated_ms >= SEGMENT_LASTS_MS {
+        if now_ms.abs_diff(house.rotated_ms) >= SEGMENT_LASTS_MS.unsigned_abs() {
             house.rotated_ms = now_ms;
             if let Err(error) = history.rotate_wal() {
                 tracing::debug!(%error, "the log did not begin a new segment");
@@ -459,8 +459,8 @@ impl Entry {
         self.is_sealing = true;
         self.unsealed_segment = 0;
         self.unsealed_ms = i64::MAX;
-        if let Some((last_ms, _)) = self.last {
-            self.sealed_ms = self.sealed_ms.max(last_ms);
+        if let Some(newest_ms) = self.window.newest_ms() {
+            self.sealed_ms = self.sealed_ms.max(newest_ms);
         }
         sealing
     }
@@ -488,7 +488,9 @@ impl Entry {
         let patience = ttl_ms.max(3 * i64::from(self.interval_ms));
         self.unsealed_segment == 0
             && !self.is_sealing
-            && now_ms.saturating_sub(self.arrived_ms) > patience
+            // Where the clock was set back it came we do not know when.
+            && (self.arrived_ms == i64::MIN
+                || now_ms.abs_diff(self.arrived_ms) > patience.unsigned_abs())
     }
 }
 

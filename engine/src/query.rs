@@ -15,8 +15,9 @@
 //! Everything here blocks for the disk where the history is asked, holds no lock of the engine
 //! while it reads or computes, and is bounded by [`Limits`].
 //!
-//! Numbers: a value that is no finite number is no sample, here as in the list; the stale marker
-//! ends its series, so nothing grows across it.
+//! Numbers: infinities are values, NaN is one where nothing is made of it (the newest sample, a
+//! step that has nothing else); statistics of windows, rates and spark lines are of finite numbers.
+//! The stale marker is no value; it ends its series, so nothing grows across it.
 
 mod fold;
 pub mod list;

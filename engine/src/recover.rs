@@ -105,25 +105,30 @@ impl Recovering<'_> {
             self.passed_over += samples.len() as u64;
             return;
         };
-        let scratch = &mut self.scratch;
+        let (scratch, now_ms) = (&mut self.scratch, self.now_ms);
         self.engine.table.with(place, |entry| {
             if entry.unsealed_segment == 0 {
                 for &(at_ms, value) in samples {
-                    entry.take(at_ms, value, at_ms, scratch);
+                    entry.arrived(at_ms.min(now_ms), now_ms);
+                    entry.take_in(at_ms, value, now_ms, scratch);
                     entry.sealed_ms = entry.sealed_ms.max(at_ms);
                 }
                 return;
             }
             // What is unsealed stays so.
             entry.window.fill(samples, scratch);
-            let newest_sealed = samples.last().filter(|sealed| {
+            let of_age = samples.partition_point(|sealed| sealed.0 <= now_ms);
+            if let Some(ahead) = samples.get(of_age..).and_then(<[Sample]>::last) {
+                entry.ahead_ms = entry.ahead_ms.max(ahead.0);
+            }
+            let newest_sealed = samples[..of_age].last().filter(|sealed| {
                 let last = entry.last.map(|last| last.0);
                 last.is_none_or(|last_ms| sealed.0 > last_ms)
             });
             if let Some(&(at_ms, value)) = newest_sealed {
                 entry.last = Some((at_ms, value));
                 entry.is_ended = is_stale_marker(value);
-                entry.arrived_ms = entry.arrived_ms.max(at_ms);
+                entry.arrived(at_ms, now_ms);
             }
             if entry.interval_ms == 0 {
                 let mut newest = Vec::new();
@@ -207,9 +212,10 @@ impl RecoverSink for Recovering<'_> {
             self.passed_over += 1;
             return;
         };
-        let scratch = &mut self.scratch;
+        let (scratch, now_ms) = (&mut self.scratch, self.now_ms);
         self.engine.table.with(place, |entry| {
-            entry.take(at_ms, value, at_ms, scratch);
+            entry.arrived(at_ms.min(now_ms), now_ms);
+            entry.take_in(at_ms, value, now_ms, scratch);
             entry.note_unsealed(at_ms, value, OLDEST_SEGMENT);
         });
     }

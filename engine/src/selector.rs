@@ -1,4 +1,6 @@
-//! Names series: `name`, `name{label="value",…}`, `{__name__=~"http_.*"}`, `{}` for all.
+//! Names series: `name`, `name{label="value",…}`, `{__name__=~"http_.*"}`, `{}` for all. Names and
+//! labels that are no plain words stand in quotation marks, as in Prometheus 3:
+//! `{"my metric","my label"="value"}`.
 //!
 //! Matchers are `=`, `!=`, `=~` and `!~`; a label that is not there counts as empty, and patterns
 //! are anchored at both ends, as in PromQL. Patterns are compiled by the `regex` crate, which runs
@@ -6,7 +8,10 @@
 
 use std::fmt;
 
-use pulseboard_series::{Batch, KeyRef, key::check_name};
+use pulseboard_series::{
+    Batch, KeyRef,
+    key::{NAME_LABEL, check_name, check_plain_name, is_plain_label, is_plain_name, write_quoted},
+};
 use regex::{Regex, RegexBuilder};
 
 /// Bytes of a selector.
@@ -17,9 +22,6 @@ pub const MATCHERS_MAX: usize = 32;
 
 /// Bytes of a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
-
-/// The label that stands for the metric's name.
-const NAME_LABEL: &str = "__name__";
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -84,9 +86,11 @@ impl Selector {
         }
         reader.skip_space();
         let name = reader.word();
-        if !name.is_empty() && check_name(name).is_err() {
+        if !name.is_empty() && check_plain_name(name).is_err() {
             reader.at -= name.len();
-            return Err(reader.error(format!("{name:?} is not a metric name")));
+            return Err(reader.error(format!(
+                "{name:?} is not a metric name; in quotation marks any is: {{\"my metric\"}}"
+            )));
         }
         let mut selector = Self {
             name: (!name.is_empty()).then(|| name.to_owned()),
@@ -116,7 +120,23 @@ impl Selector {
             if self.matchers.len() == MATCHERS_MAX {
                 return Err(reader.error(format!("more than {MATCHERS_MAX} matchers")));
             }
-            let label = reader.word();
+            let label_at = reader.at;
+            let label = if matches!(reader.rest().chars().next(), Some('"' | '\'')) {
+                let quoted = reader.quoted()?;
+                reader.skip_space();
+                // Without a value it is the metric's name.
+                if matches!(reader.rest().chars().next(), Some(',' | '}')) {
+                    self.take_name(quoted).map_err(|problem| {
+                        reader.at = label_at;
+                        reader.error(problem)
+                    })?;
+                    reader.take(',');
+                    continue;
+                }
+                quoted
+            } else {
+                reader.word().to_owned()
+            };
             if label.is_empty() {
                 return Err(reader.error("a label's name or `}` is expected".to_owned()));
             }
@@ -138,7 +158,7 @@ impl Selector {
                     Test::Equal(value)
                 };
                 self.matchers.push(Matcher {
-                    label: label.to_owned(),
+                    label,
                     test,
                     is_negated,
                 });
@@ -148,6 +168,16 @@ impl Selector {
                 return Err(reader.error("`,` or `}` is expected".to_owned()));
             }
         }
+    }
+
+    /// The metric's name, quoted between the braces.
+    fn take_name(&mut self, name: String) -> Result<(), String> {
+        if let Some(there) = &self.name {
+            return Err(format!("the metric's name is {there:?} already"));
+        }
+        check_name(&name).map_err(|reason| reason.to_string())?;
+        self.name = Some(name);
+        Ok(())
     }
 
     /// The one metric name that it asks for, if there is one.
@@ -214,26 +244,38 @@ impl Matcher {
 impl fmt::Display for Selector {
     /// As it is read; matchers in the order they were given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name.as_deref().unwrap_or_default())?;
-        if self.matchers.is_empty() && self.name.is_some() {
-            return Ok(());
+        let name = self.name.as_deref();
+        let plain = name.filter(|name| is_plain_name(name));
+        if let Some(name) = plain {
+            f.write_str(name)?;
+            if self.matchers.is_empty() {
+                return Ok(());
+            }
         }
-        f.write_str("{")?;
-        for (index, matcher) in self.matchers.iter().enumerate() {
-            let comma = if index > 0 { "," } else { "" };
-            let (text, operator) = match (&matcher.test, matcher.is_negated) {
-                (Test::Equal(text), false) => (text, "="),
-                (Test::Equal(text), true) => (text, "!="),
-                (Test::Pattern(text, _), false) => (text, "=~"),
-                (Test::Pattern(text, _), true) => (text, "!~"),
+        let mut text = String::from("{");
+        if let Some(name) = name.filter(|_| plain.is_none()) {
+            write_quoted(name, &mut text);
+        }
+        for matcher in &self.matchers {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            if is_plain_label(&matcher.label) {
+                text.push_str(&matcher.label);
+            } else {
+                write_quoted(&matcher.label, &mut text);
+            }
+            let (value, operator) = match (&matcher.test, matcher.is_negated) {
+                (Test::Equal(value), false) => (value, "="),
+                (Test::Equal(value), true) => (value, "!="),
+                (Test::Pattern(value, _), false) => (value, "=~"),
+                (Test::Pattern(value, _), true) => (value, "!~"),
             };
-            let escaped = text
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            write!(f, "{comma}{}{operator}\"{escaped}\"", matcher.label)?;
+            text.push_str(operator);
+            write_quoted(value, &mut text);
         }
-        f.write_str("}")
+        text.push('}');
+        f.write_str(&text)
     }
 }
 
@@ -387,6 +429,21 @@ mod tests {
         ] {
             assert_eq!(takes(selector, "http", &labels), expected, "{selector}");
         }
+        for (selector, expected) in [
+            (r#"{"my metric"}"#, true),
+            (r#"{ 'my metric' , "a b"="c"}"#, true),
+            (r#"{"a b"=~"c|d","my metric"}"#, true),
+            (r#"{"a b"!="c","my metric"}"#, false),
+            (r#"{__name__="my metric"}"#, true),
+            (r#"{"my"}"#, false),
+        ] {
+            assert_eq!(
+                takes(selector, "my metric", &[("a b", "c")]),
+                expected,
+                "{selector}"
+            );
+        }
+        assert!(takes(r#"{"http.requests"}"#, "http.requests", &[]));
         assert!(takes(
             r#"m{path="C:\\dir\n\"x\""}"#,
             "m",
@@ -407,6 +464,10 @@ mod tests {
             ("http{job=~\"a)|(b\"}", 11),
             ("http{} x", 8),
             ("http{a=\"b\" c=\"d\"}", 12),
+            ("http{\"http\"}", 6),
+            ("{\"\"}", 2),
+            ("{\"a\",\"b\"}", 6),
+            ("my metric", 4),
         ] {
             let error = Selector::parse(selector).err();
             assert_eq!(error.map(|error| error.column), Some(column), "{selector}");
@@ -423,6 +484,8 @@ mod tests {
             "{}",
             r#"a{b="c\"\\\n",d!~"e.*"}"#,
             r#"{b!="",__name__=~"x"}"#,
+            r#"{"my metric"}"#,
+            r#"{"my \"metric","a b"="c",d="e"}"#,
         ] {
             let once = Selector::parse(text).map(|selector| selector.to_string());
             assert_eq!(once.as_deref(), Ok(text));

@@ -49,11 +49,19 @@ pub(crate) struct Entry {
     pub(crate) key: Box<[u8]>,
     pub(crate) unit: Arc<str>,
     pub(crate) kind: Kind,
+    /// Whether it is kept for who embeds the engine: see [`crate::Engine::reserve`].
+    pub(crate) is_reserved: bool,
     /// Its sender said that it has ended; the next sample revives it.
     pub(crate) is_ended: bool,
     pub(crate) window: SeriesWindow,
-    /// Newest by time; `None` before the first.
+    /// The newest that came and was not ahead of the clock; `None` before the first.
     pub(crate) last: Option<Sample>,
+    /// The latest time of those that came and were ahead of the clock; the least number when none
+    /// was.
+    pub(crate) ahead_ms: i64,
+    /// Whether the newest that came was one of those: its sender's clock is ahead. Then what has
+    /// come of age since counts, too.
+    pub(crate) is_ahead: bool,
     /// When the newest came, by this server's clock.
     pub(crate) arrived_ms: i64,
     /// Typical distance of two samples; 0 before the second.
@@ -193,7 +201,7 @@ impl Shard {
         };
         let key = entry.key.first().copied().unwrap_or_default()
             ^ entry.key.last().copied().unwrap_or_default();
-        let newest_ms = entry.window.touch() ^ entry.last.map_or(0, |last| last.0);
+        let newest_ms = entry.window.touch() ^ entry.last.map_or(0, |last| last.0) ^ entry.ahead_ms;
         let own = entry.hash ^ u64::from(entry.id.0) ^ entry.unit.len() as u64;
         own ^ u64::from(key)
             ^ u64::from(entry.defined_in ^ entry.unsealed_segment)

@@ -40,6 +40,9 @@ pub struct Tenant {
     pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
     /// Who is told of series that come and go. Leaf lock.
     pub(crate) catalog: Mutex<Option<Arc<Catalog>>>,
+    /// Keys that only [`crate::Engine::append_own`] may write to; grows with what the server itself
+    /// measures. Leaf lock, taken under a shard's where a series is made.
+    pub(crate) reserved: Mutex<HashSet<Box<[u8]>>>,
     /// Whether it is one of all: a series of it was made, or it is kept.
     pub(crate) is_listed: AtomicBool,
     /// Whether it is never forgotten.
@@ -90,6 +93,7 @@ impl Tenant {
             names: Mutex::default(),
             watches: Mutex::default(),
             catalog: Mutex::default(),
+            reserved: Mutex::default(),
             is_listed: AtomicBool::default(),
             is_kept: AtomicBool::default(),
             attached: OnceLock::new(),

@@ -175,6 +175,28 @@ impl SeriesWindow {
         })
     }
 
+    /// Time of the newest sample held, Unix milliseconds.
+    #[must_use]
+    pub fn newest_ms(&self) -> Option<i64> {
+        let in_head = self.head.last().map(|sample| sample.0);
+        in_head.or_else(|| self.blocks.last().map(|block| block.last_ms))
+    }
+
+    /// Newest sample held that is not later than a moment.
+    #[must_use]
+    pub fn newest_at(&self, at_ms: i64) -> Option<Sample> {
+        let count = self.head.partition_point(|sample| sample.0 <= at_ms);
+        if let Some(found) = count.checked_sub(1).and_then(|index| self.head.get(index)) {
+            return Some(*found);
+        }
+        let count = self.blocks.partition_point(|block| block.first_ms <= at_ms);
+        let block = self.blocks.get(count.checked_sub(1)?)?;
+        let mut samples = Vec::new();
+        block.unpack(&mut samples);
+        let count = samples.partition_point(|sample| sample.0 <= at_ms);
+        samples.get(count.checked_sub(1)?).copied()
+    }
+
     /// Time of the oldest sample held, Unix milliseconds.
     #[must_use]
     pub fn oldest_ms(&self) -> Option<i64> {
@@ -299,6 +321,8 @@ mod tests {
             let expected: Vec<Sample> = naive.range(from..from + length).map(|(at, value)| (*at, *value)).collect();
             prop_assert_eq!(&read, &expected);
             prop_assert_eq!(window.newest(), naive.last_key_value().map(|(at, value)| (*at, *value)));
+            prop_assert_eq!(window.newest_ms(), naive.last_key_value().map(|(at, _)| *at));
+            prop_assert_eq!(window.newest_at(from), naive.range(..=from).next_back().map(|(at, value)| (*at, *value)));
             prop_assert_eq!(window.oldest_ms(), naive.first_key_value().map(|(at, _)| *at));
             if is_packed {
                 window.pack_head(&mut scratch);

@@ -40,7 +40,7 @@ fn is_safe(appended: Appended) -> bool {
 fn find(engine: &Engine, name: &str) -> Option<Found> {
     let tenant = engine.known_tenant("red")?;
     let selector = Selector::parse(name).expect("a selector");
-    let (found, _) = engine.find(&tenant, &selector, |_| true, None, 1, NOON);
+    let (found, _) = engine.find(&tenant, &selector, |_| true, None, 1, NOON + 3_000);
     found.into_iter().next()
 }
 

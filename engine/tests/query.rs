@@ -459,7 +459,7 @@ fn what_memory_no_longer_has_is_found_and_tenants_stay_apart() {
 }
 
 #[test]
-fn values_that_are_no_numbers_are_passed_over_and_a_marker_ends_growth() {
+fn values_that_are_no_numbers_are_kept_for_what_they_are_and_a_marker_ends_growth() {
     let mut world = World::of(Engine::new(EngineOptions::default(), None));
     let stale = f64::from_bits(STALE_MARKER_BITS);
     let values = [1.0, f64::NAN, 3.0, f64::INFINITY, 5.0, stale, 100.0, 101.0];
@@ -473,17 +473,30 @@ fn values_that_are_no_numbers_are_passed_over_and_a_marker_ends_growth() {
             ..request("{}", NOON, NOON + 10 * SECOND, Step::Length(10 * SECOND))
         };
         let answer = ask(&world, "default", &request).expect("an answer");
-        assert_eq!(answer.series.len(), 1);
-        answer.series[0].points.clone()
+        answer.series
     };
-    assert_eq!(
-        of(Aggregation::Count),
-        [(NOON, Some(5.0), Some(1.0), Some(101.0))]
-    );
-    assert_eq!(
-        of(Aggregation::Rate),
-        [(NOON, Some(1.0), Some(1.0), Some(1.0))]
-    );
+    let infinity = Some(f64::INFINITY);
+    for (aggregation, value) in [
+        (Aggregation::Count, Some(6.0)),
+        (Aggregation::Avg, infinity),
+        (Aggregation::Max, infinity),
+        (Aggregation::Min, Some(1.0)),
+        (Aggregation::Last, Some(101.0)),
+    ] {
+        let answer = of(aggregation);
+        let [none, odd] = answer.as_slice() else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(odd.points, [(NOON, value, Some(1.0), infinity)]);
+        let (at_ms, value, min, max) = none.points[0];
+        assert_eq!((at_ms, none.points.len()), (NOON, 1));
+        let is_nan = |value: Option<f64>| value.is_some_and(f64::is_nan);
+        assert!(is_nan(min) && is_nan(max));
+        assert!(is_nan(value) || aggregation == Aggregation::Count && value == Some(0.0));
+    }
+    let rates = of(Aggregation::Rate);
+    assert_eq!(rates.len(), 1);
+    assert_eq!(rates[0].points, [(NOON, Some(1.0), Some(1.0), Some(1.0))]);
     let tenant = world.engine().tenant("default").expect("a tenant");
     let list = list_series(
         world.engine(),
@@ -498,7 +511,8 @@ fn values_that_are_no_numbers_are_passed_over_and_a_marker_ends_growth() {
         },
     );
     let (none, odd) = (&list.series[0], &list.series[1]);
-    assert_eq!((none.last, none.last_ms, none.rate), (None, NOON, None));
+    assert!(none.last.is_some_and(f64::is_nan));
+    assert_eq!((none.last_ms, none.rate), (NOON, None));
     assert_eq!(
         (odd.last, odd.state, odd.interval_ms),
         (Some(101.0), SeriesState::Live, Some(1_000))

@@ -44,12 +44,15 @@ pub fn plain(value: f64) -> String {
 }
 
 /// Any figure, short: whole numbers below a million as they are, others with four digits that
-/// count, larger ones in thousands of thousands; [`UNKNOWN`] for NaN and infinities.
+/// count, larger ones in thousands of thousands; infinities in words, [`UNKNOWN`] for NaN.
 #[must_use]
 pub fn value(value: f64) -> String {
     const LARGE: [(f64, &str); 4] = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")];
     let size = value.abs();
-    if !value.is_finite() {
+    if let Some(word) = pulseboard_shared::figure::word(value).filter(|_| !value.is_nan()) {
+        return word.to_owned();
+    }
+    if value.is_nan() {
         return UNKNOWN.to_owned();
     }
     if size >= 1e18 || (size > 0.0 && size < 1e-6) {

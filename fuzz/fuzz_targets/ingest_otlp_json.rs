@@ -12,7 +12,7 @@ use pulseboard_series::KeyRef;
 fuzz_target!(|body: &[u8]| {
     let mut batch = Batch::new();
     let mut totals = DeltaTotals::new(3);
-    match parse(Encoding::Json, body, &mut totals, &mut batch) {
+    match parse(Encoding::Json, body, &mut totals, &|_| None, &mut batch) {
         Ok(points) => assert_eq!(points.rejected, batch.refused_total()),
         Err(_) => assert!(batch.is_empty()),
     }

@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         datagram(bytes, &mut aggregator, &mut batch);
         assert!(batch.rows().is_empty());
         batch.clear();
-        aggregator.flush(&mut batch);
+        aggregator.flush(0, &mut batch);
         for row in batch.rows() {
             let key = batch.key(row);
             assert_eq!(KeyRef::checked(key.as_bytes()), Some(key));

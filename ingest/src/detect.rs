@@ -10,6 +10,7 @@
 //! | a name and `{`, or a name, blanks and no `=` in what follows | Prometheus text, simple lines |
 //! | anything with a `,` or `\` in its first word, or `=` in its second | Influx line protocol |
 //!
+//! Where a line ends in a quoted text it goes on behind it (`lines.rs`), in each of the forms.
 //! Timestamps of Influx lines are of the precision that their magnitude tells
 //! ([`crate::time::guess_ms`]); those of the other forms are milliseconds, except in a body that
 //! ends with `# EOF`, which is OpenMetrics and has seconds.
@@ -18,7 +19,7 @@ use pulseboard_series::Batch;
 
 use crate::{
     BodyError, influx, json,
-    lines::{for_each_line, is_blank, skip_blanks},
+    lines::{Ends, for_each_line, is_blank, skip_blanks},
     text::{self, Times},
     time::Precision,
 };
@@ -77,26 +78,21 @@ pub fn push(body: &[u8], batch: &mut Batch) -> Result<Form, BodyError> {
         let line = skip_blanks(line);
         let bytes = line.as_bytes();
         let name_end = text::name_end(bytes);
-        match bytes.get(name_end) {
-            Some(b'#') if name_end == 0 => reader.comment(line),
+        let (taken_for, ends) = match bytes.get(name_end) {
+            Some(b'#') if name_end == 0 => return reader.comment(line),
             Some(b'{') if name_end == 0 && begins_object(bytes) => {
-                form = Form::and(form, Form::Json);
-                json::line(number, line, batch);
+                (Form::Json, json::line(number, line, batch))
             }
-            Some(b'{') => {
-                form = Form::and(form, Form::Text);
-                reader.sample(number, line, name_end, batch);
-            }
-            None if name_end == 0 => {}
+            Some(b'{') => (Form::Text, reader.sample(number, line, name_end, batch)),
+            None if name_end == 0 => return Ends::Here,
             _ if is_influx(bytes, name_end) => {
-                form = Form::and(form, Form::Influx);
-                influx::line(number, line, Precision::Guess, batch);
+                let ends = influx::line(number, line, Precision::Guess, batch);
+                (Form::Influx, ends)
             }
-            _ => {
-                form = Form::and(form, Form::Text);
-                reader.sample(number, line, name_end, batch);
-            }
-        }
+            _ => (Form::Text, reader.sample(number, line, name_end, batch)),
+        };
+        form = Form::and(form, taken_for);
+        ends
     });
     Ok(form.unwrap_or(Form::Text))
 }

@@ -5,14 +5,15 @@
 //! ```
 //!
 //! - Each field is a sample called `measurement_field`; a field called `value` is just
-//!   `measurement`. Characters that no name may have become `_`, a leading digit gets one before
-//!   it; the same for tag keys.
+//!   `measurement`. All names are kept as they were sent.
 //! - Fields are floats, integers (`1i`), unsigned integers (`1u`) and booleans (1 and 0). A field
 //!   that is a string is refused alone, its neighbours are accepted; so is one that is `NaN` or
 //!   infinite, which the protocol does not have. Integers past 2^53 become the nearest double.
 //! - Escapes: `\,` and `\ ` in measurements, also `\=` in keys and tag values, `\"` and `\\` in
 //!   strings; another backslash stays as it stands.
 //! - A tag without a value is left away; a line without a timestamp is of the moment of arrival.
+//! - A string may have line breaks in it, as InfluxDB's own clients write them; the point goes on
+//!   behind it.
 //! - Lines that begin with `#` are comments.
 
 use std::{borrow::Cow, ops::Range};
@@ -21,8 +22,7 @@ use pulseboard_series::{Batch, Reason};
 
 use crate::{
     excerpt::{excerpt, expected, not_a_number},
-    lines::{blanks_end, first_of, for_each_line, is_blank, skip_blanks},
-    names::sanitise,
+    lines::{Ends, blanks_end, first_of, for_each_line, is_blank, quoted_end, skip_blanks},
     number,
     time::Precision,
 };
@@ -30,20 +30,67 @@ use crate::{
 /// Reads a whole body whose timestamps are of one precision.
 pub fn parse(body: &[u8], precision: Precision, batch: &mut Batch) {
     for_each_line(body, batch, |number, text, batch| {
-        line(number, text, precision, batch);
+        line(number, text, precision, batch)
     });
 }
 
 /// Reads one line without its end. Empty ones and comments are fine and write nothing.
-pub fn line(number: u32, line: &str, precision: Precision, batch: &mut Batch) {
+pub(crate) fn line(number: u32, line: &str, precision: Precision, batch: &mut Batch) -> Ends {
     let line = skip_blanks(line);
     if line.is_empty() || line.starts_with('#') {
-        return;
+        return Ends::Here;
     }
     let before = batch.rows().len();
-    if let Err(reason) = try_line(number, line, precision, batch) {
-        batch.undo_to(before);
-        batch.refuse(number, reason);
+    match try_line(number, line, precision, batch) {
+        Ok(()) => {}
+        // Before anything was written.
+        Err(Wrong::IsOpen) => return Ends::Quoted(point_end),
+        Err(Wrong::Reason(reason)) => {
+            batch.undo_to(before);
+            batch.refuse(number, reason);
+        }
+    }
+    Ends::Here
+}
+
+/// Why a line is not taken.
+enum Wrong {
+    Reason(Reason),
+    /// It ends in a string.
+    IsOpen,
+}
+
+impl From<Reason> for Wrong {
+    fn from(reason: Reason) -> Self {
+        Self::Reason(reason)
+    }
+}
+
+/// Where the point ends whose line begins the bytes: at the first line break outside of strings. A
+/// string that never ends takes all the rest with it, as in InfluxDB.
+fn point_end(bytes: &[u8]) -> Option<usize> {
+    let is_end = |byte| is_blank(byte) || byte == b'\n';
+    let mut at = blanks_end(bytes, 0);
+    // Measurement and tags, in which a quotation mark is a character.
+    loop {
+        match bytes.get(at) {
+            Some(b'\\') if bytes.get(at + 1) != Some(&b'\n') => at += 2,
+            Some(byte) if is_end(*byte) => break,
+            Some(_) => at += 1,
+            None => return Some(bytes.len()),
+        }
+    }
+    loop {
+        match bytes.get(at) {
+            Some(b'\n') => return Some(at),
+            Some(b'\\') if bytes.get(at + 1) != Some(&b'\n') => at += 2,
+            Some(b'"') if bytes[at - 1] == b'=' => match quoted_end(bytes, at + 1) {
+                Some(end) => at = end,
+                None => return Some(bytes.len()),
+            },
+            Some(_) => at += 1,
+            None => return Some(bytes.len()),
+        }
     }
 }
 
@@ -56,21 +103,16 @@ struct Parts {
     at_ms: Option<i64>,
 }
 
-fn try_line(
-    number: u32,
-    line: &str,
-    precision: Precision,
-    batch: &mut Batch,
-) -> Result<(), Reason> {
+fn try_line(number: u32, line: &str, precision: Precision, batch: &mut Batch) -> Result<(), Wrong> {
     let parts = split(line, precision)?;
-    let measurement = word(&line[..parts.measurement_end], b", ", true);
+    let measurement = unescape(&line[..parts.measurement_end], b", ");
     let mut is_begun = false;
     // What is behind the fields is no business of theirs.
     let fields = &line[..parts.fields.end];
     let mut at = parts.fields.start;
     loop {
         let (key, value, end) = field(fields, at)?;
-        let key = word(key, b",= ", false);
+        let key = unescape(key, b",= ");
         let pieces = [&*measurement, "_", &*key];
         let name = if key == "value" {
             &pieces[..1]
@@ -103,11 +145,11 @@ fn try_line(
 }
 
 /// Cuts a line at its unescaped blanks; a blank inside a string is part of the fields.
-fn split(line: &str, precision: Precision) -> Result<Parts, Reason> {
+fn split(line: &str, precision: Precision) -> Result<Parts, Wrong> {
     let bytes = line.as_bytes();
     let measurement_end = unescaped(bytes, 0, |byte| byte == b',' || is_blank(byte));
     if measurement_end == 0 {
-        return Err(expected("a measurement", line, 0));
+        return Err(expected("a measurement", line, 0).into());
     }
     let tags = if bytes.get(measurement_end) == Some(&b',') {
         measurement_end + 1..unescaped_blank(bytes, measurement_end + 1)
@@ -116,9 +158,9 @@ fn split(line: &str, precision: Precision) -> Result<Parts, Reason> {
     };
     let fields_at = blanks_end(bytes, tags.end);
     if fields_at == line.len() {
-        return Err(expected("a blank and `field=value`", line, line.len()));
+        return Err(expected("a blank and `field=value`", line, line.len()).into());
     }
-    let fields_end = fields_end(bytes, fields_at);
+    let fields_end = fields_end(bytes, fields_at).ok_or(Wrong::IsOpen)?;
     let stamp_at = blanks_end(bytes, fields_end);
     let stamp = line[stamp_at..].trim_end_matches([' ', '\t']);
     let at_ms = if stamp.is_empty() {
@@ -164,25 +206,19 @@ fn unescaped_blank(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// The first blank outside of strings.
-fn fields_end(bytes: &[u8], from: usize) -> usize {
+/// The first blank outside of strings; `None` where a string does not end.
+fn fields_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while at < bytes.len() {
         match bytes[at] {
             b'\\' => at += 2,
             // A quote opens a string only where a value begins; elsewhere it is a character.
-            b'"' if at > from && bytes[at - 1] == b'=' => at = string_end(bytes, at),
-            byte if is_blank(byte) => return at,
+            b'"' if at > from && bytes[at - 1] == b'=' => at = quoted_end(bytes, at + 1)?,
+            byte if is_blank(byte) => return Some(at),
             _ => at += 1,
         }
     }
-    bytes.len()
-}
-
-/// Behind the quote that closes the string which begins at `at`; the end when none does.
-fn string_end(bytes: &[u8], at: usize) -> usize {
-    let end = unescaped(bytes, at + 1, |byte| byte == b'"');
-    (end + 1).min(bytes.len())
+    Some(bytes.len())
 }
 
 /// Key and value of the field at a place, and where it ends: at a comma or at the end.
@@ -197,7 +233,7 @@ fn field(fields: &str, at: usize) -> Result<(&str, &str, usize), Reason> {
     }
     let value_at = equals + 1;
     let end = if bytes.get(value_at) == Some(&b'"') {
-        string_end(bytes, value_at)
+        quoted_end(bytes, value_at + 1).unwrap_or(bytes.len())
     } else {
         unescaped(bytes, value_at, |byte| byte == b',')
     };
@@ -259,14 +295,10 @@ fn tags(text: &str, mut at: usize, batch: &mut Batch) -> Result<(), Reason> {
         if is_plain {
             end = first_of(bytes, from, b',', b',');
             let value = &text[from..end];
-            // Nearly all keys are names as they stand.
-            match batch.label(key, value) {
-                Err(Reason::LabelName(_)) => batch.label(&word(key, b"", true), value)?,
-                taken => taken?,
-            }
+            batch.label(key, value)?;
         } else {
             end = unescaped(bytes, from, |byte| byte == b',');
-            let key = word(key, b",= ", true);
+            let key = unescape(key, b",= ");
             batch.label(&key, &unescape(&text[from..end], b",= "))?;
         }
         at = end + 1;
@@ -291,18 +323,6 @@ fn unescape<'a>(text: &'a str, special: &[u8]) -> Cow<'a, str> {
         }
     }
     Cow::Owned(plain)
-}
-
-/// A measurement, field or tag key as a name or, when others stand before it, the end of one: `_`
-/// in place of what no name may have, and before a leading digit.
-fn word<'a>(text: &'a str, special: &[u8], is_first: bool) -> Cow<'a, str> {
-    let is_plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_plain && !(is_first && text.starts_with(|first: char| first.is_ascii_digit())) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(sanitise(&unescape(text, special), is_first))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! {"queue_depth": 42, "cpu": 1.5}
 //! ```
 //!
-//! - `value` is a finite number; a number in quotes is refused, not guessed at. `timestamp` is
+//! - `value` is a number, or one of the strings `"NaN"`, `"+Inf"` and `"-Inf"`, as this server's own
+//!   answers have them; any other number in quotes is refused, not guessed at. `timestamp` is
 //!   whole Unix milliseconds or an RFC 3339 time, `labels` an object of strings, `unit` a string;
 //!   `null` is as if the field were not there. Other fields are ignored.
 //! - An object with neither `name` nor `value` is a sample for each of its fields.
@@ -30,6 +31,7 @@ use serde::{
 use crate::{
     BodyError,
     excerpt::{excerpt, not_a_number},
+    lines::{Ends, quoted_end},
     time::not_now,
 };
 
@@ -67,19 +69,43 @@ fn try_parse(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// Reads one line that is one object; a broken one is refused alone.
-pub fn line(number: u32, line: &str, batch: &mut Batch) {
+/// Reads one line that is one object; a broken one is refused alone. One that ends in a string is
+/// broken, too, since no string of JSON has a line break; what follows up to the string's end
+/// belongs to it all the same.
+pub(crate) fn line(number: u32, line: &str, batch: &mut Batch) -> Ends {
     match serde_json::from_str::<Shallow<'_>>(line) {
         Ok(item) => write(number, item, batch),
-        Err(error) => batch.refuse(
-            number,
-            Reason::Malformed(format!(
-                "column {}: not JSON: {}",
-                error.column(),
-                without_place(&error)
-            )),
-        ),
+        Err(error) => {
+            if error.is_eof() && !line.contains('\n') && string_end(line.as_bytes()).is_none() {
+                return Ends::Quoted(string_end);
+            }
+            batch.refuse(
+                number,
+                Reason::Malformed(format!(
+                    "column {}: not JSON: {}",
+                    error.column(),
+                    without_place(&error)
+                )),
+            );
+        }
     }
+    Ends::Here
+}
+
+/// The first line break outside of strings, or the end of all bytes; `None` where a string does
+/// not end.
+fn string_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..)
+        && let Some(found) = memchr::memchr2(b'"', b'\n', rest)
+    {
+        at += found;
+        if bytes[at] == b'\n' {
+            return Some(at);
+        }
+        at = quoted_end(bytes, at + 1)?;
+    }
+    Some(bytes.len())
 }
 
 /// Whether a text is JSON from its beginning to its end.
@@ -127,6 +153,12 @@ impl Shallow<'_> {
             Self::Number(number) => Some(*number),
             #[expect(clippy::cast_precision_loss, reason = "samples are doubles")]
             Self::Integer(number) => Some(*number as f64),
+            Self::Text(text) => match &**text {
+                "NaN" => Some(f64::NAN),
+                "+Inf" => Some(f64::INFINITY),
+                "-Inf" => Some(f64::NEG_INFINITY),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -31,7 +31,6 @@ pub mod time;
 mod excerpt;
 mod exponential;
 mod lines;
-mod names;
 mod series_parts;
 #[cfg(test)]
 mod testing;

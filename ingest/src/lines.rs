@@ -1,46 +1,126 @@
 //! The lines of a body, numbered from 1, without their ends (`\n` or `\r\n`). A line that is not
 //! UTF-8 is refused alone. Where so many were refused that the body is hopeless, what follows is
 //! counted and not looked at.
+//!
+//! Quotes come first, lines second: where a line ends inside a quoted text, what reads it says so
+//! ([`Ends::Quoted`]), and gets it once more up to the line's end behind the text's. So a message
+//! that was sent along with numbers never becomes samples of its own. Nearly no line has such a
+//! text, and none of the others is looked at twice.
+
+use std::ops::Range;
 
 use pulseboard_series::{Batch, Reason};
+
+/// Where a line ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    /// At its end; it was taken or refused.
+    Here,
+    /// Not there, but in a quoted text; nothing was taken. Of the bytes from the line's beginning
+    /// on, the function finds where it does end: at a line break, or behind all bytes. `None` where
+    /// the text never does; the line is then what it is, and refused.
+    Quoted(fn(&[u8]) -> Option<usize>),
+}
 
 /// Calls `each` with every line that is UTF-8 and notes the others as refused.
 pub(crate) fn for_each_line(
     body: &[u8],
     batch: &mut Batch,
-    mut each: impl FnMut(u32, &str, &mut Batch),
+    mut each: impl FnMut(u32, &str, &mut Batch) -> Ends,
 ) {
     // Nearly always the whole body is UTF-8, and is checked in one quick go.
-    if let Ok(text) = std::str::from_utf8(body) {
-        let mut start = 0;
-        let mut number = 0_u32;
-        for end in memchr::memchr_iter(b'\n', body) {
-            if batch.is_hopeless() {
-                break;
-            }
-            number = number.saturating_add(1);
-            each(number, without_return(&text[start..end]), batch);
-            start = end + 1;
-        }
-        if batch.is_hopeless() {
-            refuse_unread(&body[start..], batch);
-        } else if start < text.len() {
-            each(
-                number.saturating_add(1),
-                without_return(&text[start..]),
-                batch,
-            );
-        }
+    let Ok(text) = std::str::from_utf8(body) else {
+        for_each_of_bytes(body, batch, each);
         return;
-    }
-    let mut left = body;
-    for (line, number) in body.split(|byte| *byte == b'\n').zip(1_u32..) {
+    };
+    let mut start = 0;
+    let mut number = 0_u32;
+    for end in memchr::memchr_iter(b'\n', body) {
         if batch.is_hopeless() {
-            return refuse_unread(left, batch);
+            break;
         }
-        left = left.get(line.len() + 1..).unwrap_or_default();
-        match std::str::from_utf8(line) {
-            Ok(line) => each(number, without_return(line), batch),
+        number = number.saturating_add(1);
+        // A break inside the line before.
+        if end < start {
+            continue;
+        }
+        start = match each(number, without_return(&text[start..end]), batch) {
+            Ends::Here => end + 1,
+            Ends::Quoted(find) => long_line(text, start..end, find, number, batch, &mut each),
+        };
+    }
+    if batch.is_hopeless() {
+        refuse_unread(body.get(start..).unwrap_or_default(), batch);
+    } else if start < text.len() {
+        let rest = without_return(&text[start..]);
+        if let Ends::Quoted(_) = each(number.saturating_add(1), rest, batch) {
+            batch.refuse(number.saturating_add(1), unclosed());
+        }
+    }
+}
+
+/// A line that ends in a quoted text; returns where the next one begins.
+#[cold]
+fn long_line(
+    text: &str,
+    line: Range<usize>,
+    find: fn(&[u8]) -> Option<usize>,
+    number: u32,
+    batch: &mut Batch,
+    each: &mut impl FnMut(u32, &str, &mut Batch) -> Ends,
+) -> usize {
+    let Some(end) = find(&text.as_bytes()[line.start..]) else {
+        batch.refuse(number, unclosed());
+        return line.end + 1;
+    };
+    let end = line.start + end;
+    if let Ends::Quoted(_) = each(number, without_return(&text[line.start..end]), batch) {
+        batch.refuse(number, unclosed());
+    }
+    end + 1
+}
+
+fn unclosed() -> Reason {
+    Reason::Malformed("a quoted text begins in this line and does not end".to_owned())
+}
+
+/// As [`for_each_line`] where not all is text.
+#[cold]
+fn for_each_of_bytes(
+    body: &[u8],
+    batch: &mut Batch,
+    mut each: impl FnMut(u32, &str, &mut Batch) -> Ends,
+) {
+    let mut start = 0;
+    let mut number = 0_u32;
+    let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
+    let mut unwanted = Batch::new();
+    for end in ends {
+        if batch.is_hopeless() {
+            return refuse_unread(body.get(start..).unwrap_or_default(), batch);
+        }
+        number = number.saturating_add(1);
+        if end < start || start == body.len() {
+            continue;
+        }
+        // With its mark where a byte is no text, to find where it ends.
+        let line = String::from_utf8_lossy(&body[start..end]);
+        let is_text = matches!(line, std::borrow::Cow::Borrowed(_));
+        let into = if is_text { &mut *batch } else { &mut unwanted };
+        let whole = match each(number, without_return(&line), into) {
+            Ends::Here => Some(end),
+            Ends::Quoted(find) => find(&body[start..]).map(|end| start + end),
+        };
+        unwanted.clear();
+        let whole_end = whole.unwrap_or(end);
+        match std::str::from_utf8(&body[start..whole_end]) {
+            Ok(_) if whole == Some(end) => {}
+            Ok(line) if whole.is_some() => {
+                if let Ends::Quoted(_) = each(number, without_return(line), batch) {
+                    batch.refuse(number, unclosed());
+                }
+            }
+            Ok(_) => batch.refuse(number, unclosed()),
             Err(error) => batch.refuse(
                 number,
                 Reason::Malformed(format!(
@@ -49,7 +129,42 @@ pub(crate) fn for_each_line(
                 )),
             ),
         }
+        start = whole_end + 1;
     }
+}
+
+/// The place behind the quotation mark that ends the text which begins behind another one at
+/// `from`; `None` where there is none. A backslash takes the byte behind it along.
+pub(crate) fn quoted_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let found = at + memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[found] == b'"' {
+            return Some(found + 1);
+        }
+        at = found + 2;
+    }
+}
+
+/// Where a line of Prometheus text ends whose quoted texts stand between braces: at its break, or
+/// behind all bytes; `None` where a quoted text never does.
+pub(crate) fn braces_end(bytes: &[u8]) -> Option<usize> {
+    let mut is_inside = false;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\n' => return Some(at),
+            b'{' => is_inside = true,
+            b'}' => is_inside = false,
+            b'"' if is_inside => {
+                at = quoted_end(bytes, at + 1)?;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Some(bytes.len())
 }
 
 /// Counts the lines that are neither empty nor comments.
@@ -139,6 +254,7 @@ mod tests {
             for_each_line(&body, &mut batch, |number, _, batch| {
                 looked_at += 1;
                 batch.refuse(number, Reason::Malformed(String::new()));
+                Ends::Here
             });
             assert_eq!(looked_at, REFUSED_READ_MAX - u64::from(!is_text));
             assert_eq!(batch.refused_total(), REFUSED_READ_MAX + 2);

@@ -10,7 +10,8 @@
 //! | summary | `name{quantile}`, `name_count`, `name_sum` |
 //!
 //! Delta histograms add up as delta sums do (minimum and maximum stay those of the interval),
-//! exponential ones at the coarsest resolution that came so far.
+//! exponential ones at the coarsest resolution that came so far. Differences follow one another in
+//! time: one that was counted is not counted again, and one that comes too late is rejected.
 //! Attributes are labels (see `labels.rs`). Units go to the series' description; times are cut to
 //! milliseconds and 0 is the moment of arrival; a point with the flag "no recorded value" becomes
 //! the stale marker. Exemplars are not kept. A refused point loses only itself; `line` is its
@@ -32,7 +33,7 @@ use prost::Message;
 use pulseboard_series::Batch;
 
 pub use answer::{response, status};
-pub use delta::DeltaTotals;
+pub use delta::{DeltaTotals, Known};
 
 use crate::{
     BodyError,
@@ -103,7 +104,7 @@ impl Points {
     }
 }
 
-/// Reads an unpacked request.
+/// Reads an unpacked request. `known` says where a delta series stands that `totals` does not know.
 ///
 /// # Errors
 /// It is not such a request; the batch is empty then. Totals may have grown by the points before
@@ -112,9 +113,10 @@ pub fn parse(
     encoding: Encoding,
     body: &[u8],
     totals: &mut DeltaTotals,
+    known: Known<'_>,
     batch: &mut Batch,
 ) -> Result<Points, BodyError> {
-    let mut writer = Writer::new(totals, batch);
+    let mut writer = Writer::new(totals, known, batch);
     let read = match encoding {
         Encoding::Protobuf => protobuf(body, &mut writer).map_err(|error| BodyError::Protobuf {
             what: WHAT,

@@ -1,8 +1,8 @@
 //! Prometheus remote write 1.0 and 2.0: the protobuf message behind snappy (which is
 //! [`crate::decompress`]'s), read in place.
 //!
-//! - `__name__` is the metric's name; other labels that begin with `__` are refused. A refused
-//!   series loses only itself; `line` is its number in the message, from 1.
+//! - `__name__` is the metric's name. A refused series loses only itself; `line` is its number in
+//!   the message, from 1.
 //! - The stale marker passes as the value's bits.
 //! - Native histograms become `_count`, `_sum` and cumulative `_bucket{le}` series. Exemplars are
 //!   not kept, which the answer's header says.

@@ -16,13 +16,17 @@
 //!   stand together, as both formats demand. Other comments, `# HELP`, `# EOF` and exemplars
 //!   (`# {…}` behind a sample) are passed over.
 //! - A quoted name between the braces is the metric's (UTF-8 names of Prometheus 3); a quoted
-//!   label name is accepted too.
+//!   label name is accepted too. Any text is a name there; without quotes a plain word is.
+//! - A line break inside a quoted text is part of it, as Prometheus reads it.
 
-use pulseboard_series::{Batch, Kind, Reason};
+use pulseboard_series::{Batch, Kind, Reason, key::is_plain_label};
 
 use crate::{
     excerpt::{expected, not_a_number},
-    lines::{blanks_end, first_of, for_each_line, is_blank, skip_blanks, token},
+    lines::{
+        Ends, blanks_end, braces_end, first_of, for_each_line, is_blank, quoted_end, skip_blanks,
+        token,
+    },
     number, time,
 };
 
@@ -51,7 +55,7 @@ impl Times {
 pub fn parse(body: &[u8], times: Times, batch: &mut Batch) {
     let mut reader = Reader::new(times);
     for_each_line(body, batch, |number, line, batch| {
-        reader.line(number, line, batch);
+        reader.line(number, line, batch)
     });
 }
 
@@ -111,31 +115,41 @@ impl Reader {
     }
 
     /// Reads one line without its end. Empty ones and comments are fine and write nothing.
-    pub fn line(&mut self, number: u32, line: &str, batch: &mut Batch) {
+    pub(crate) fn line(&mut self, number: u32, line: &str, batch: &mut Batch) -> Ends {
         let line = skip_blanks(line);
         match line.as_bytes().first() {
-            None => {}
+            None => Ends::Here,
             Some(b'#') => self.comment(line),
             Some(_) => {
                 let end = name_end(line.as_bytes());
-                self.sample(number, line, end, batch);
+                self.sample(number, line, end, batch)
             }
         }
     }
 
     /// `# TYPE name kind` and `# UNIT name unit`; all other comments mean nothing.
-    pub(crate) fn comment(&mut self, line: &str) {
+    pub(crate) fn comment(&mut self, line: &str) -> Ends {
         let (word, rest) = token(skip_blanks(&line[1..]));
-        if word != "TYPE" && word != "UNIT" {
-            return;
+        if !matches!(word, "TYPE" | "UNIT" | "HELP") {
+            return Ends::Here;
         }
-        let (name, rest) = match rest.strip_prefix('"') {
-            Some(quoted) => match quoted.split_once('"') {
-                Some((name, rest)) => (name, skip_blanks(rest)),
-                None => return,
-            },
-            None => token(rest),
+        let unescaped;
+        let (name, rest) = if rest.starts_with('"') {
+            let Some(end) = quoted_end(rest.as_bytes(), 1) else {
+                return Ends::Quoted(comment_end);
+            };
+            let mut name = String::new();
+            if unescape(rest, 1, &mut name).is_err() {
+                return Ends::Here;
+            }
+            unescaped = name;
+            (unescaped.as_str(), skip_blanks(&rest[end..]))
+        } else {
+            token(rest)
         };
+        if word == "HELP" {
+            return Ends::Here;
+        }
         let (what, _) = token(rest);
         let family = self.family.get_or_insert_default();
         if family.name != name {
@@ -145,7 +159,7 @@ impl Reader {
         }
         if word == "UNIT" {
             what.clone_into(&mut family.unit);
-            return;
+            return Ends::Here;
         }
         family.kind = match what {
             "counter" => FamilyKind::Counter,
@@ -153,22 +167,39 @@ impl Reader {
             "histogram" | "summary" | "gaugehistogram" => FamilyKind::Distribution,
             _ => FamilyKind::Unknown,
         };
+        Ends::Here
     }
 
     /// A line with a sample, whose name ends at `name_end` (0: it begins otherwise).
-    pub(crate) fn sample(&mut self, number: u32, line: &str, name_end: usize, batch: &mut Batch) {
-        if let Err(reason) = self.try_sample(number, line, name_end, batch) {
-            batch.refuse(number, reason);
+    pub(crate) fn sample(
+        &mut self,
+        number: u32,
+        line: &str,
+        name_end: usize,
+        batch: &mut Batch,
+    ) -> Ends {
+        match self.try_sample(number, line, name_end, batch) {
+            Ok(None) => {}
+            Ok(Some(exemplar_at)) if ends_quoted(line, exemplar_at) => {
+                batch.undo_to(batch.rows().len().saturating_sub(1));
+                return Ends::Quoted(braces_end);
+            }
+            Ok(Some(_)) => {}
+            // What is wrong with it may be that it goes on in the next line.
+            Err(_) if ends_quoted(line, 0) => return Ends::Quoted(braces_end),
+            Err(reason) => batch.refuse(number, reason),
         }
+        Ends::Here
     }
 
+    /// Where its exemplar begins, when it has one.
     fn try_sample(
         &mut self,
         number: u32,
         line: &str,
         name_end: usize,
         batch: &mut Batch,
-    ) -> Result<(), Reason> {
+    ) -> Result<Option<usize>, Reason> {
         let bytes = line.as_bytes();
         let at = match bytes.get(name_end) {
             Some(b'{') if name_end > 0 => {
@@ -188,20 +219,24 @@ impl Reader {
                 let name = quoted_name(line, &mut self.scratch)?;
                 // Taken and given back, so that its memory is used again.
                 let scratch = std::mem::take(&mut self.scratch);
-                let begun = self.begin(name.unwrap_or(&scratch), batch);
+                let name = name.unwrap_or(&scratch);
+                let begun = batch.begin(&[name]);
+                if begun.is_ok() {
+                    self.describe(name, batch);
+                }
                 self.scratch = scratch;
                 begun?;
                 self.labels(line, 1, batch)?
             }
             None => {
                 // A name and nothing else: say so, unless it is no name at all.
-                batch.begin(&[line])?;
+                batch.begin_plain(line)?;
                 return Err(Reason::Malformed("there is no value".to_owned()));
             }
             Some(_) => {
                 let (word, _) = token(line);
                 let word = &word[..word.find('{').unwrap_or(word.len())];
-                batch.begin(&[word])?;
+                batch.begin_plain(word)?;
                 return Err(expected("a blank or `{`", line, name_end));
             }
         };
@@ -209,27 +244,34 @@ impl Reader {
         let value_end = token_end(bytes, at);
         let value = number::float(&line[at..value_end])
             .ok_or_else(|| missing_or_wrong(&line[at..value_end]))?;
-        let at_ms = self.rest(line, value_end)?;
-        batch.finish(number, at_ms, value)
+        let (at_ms, exemplar_at) = self.rest(line, value_end)?;
+        batch.finish(number, at_ms, value)?;
+        Ok(exemplar_at)
     }
 
     fn begin(&self, name: &str, batch: &mut Batch) -> Result<(), Reason> {
-        batch.begin(&[name])?;
+        batch.begin_plain(name)?;
+        self.describe(name, batch);
+        Ok(())
+    }
+
+    fn describe(&self, name: &str, batch: &mut Batch) {
         if let Some(family) = &self.family
             && let Some((kind, unit)) = family.describe(name)
             && (kind, unit) != (Kind::Unknown, "")
         {
             batch.describe(kind, unit);
         }
-        Ok(())
     }
 
-    /// What follows the value: a timestamp, an exemplar, nothing.
-    fn rest(&self, line: &str, value_end: usize) -> Result<Option<i64>, Reason> {
+    /// What follows the value: a timestamp, an exemplar (and where it begins), nothing.
+    fn rest(&self, line: &str, value_end: usize) -> Result<(Option<i64>, Option<usize>), Reason> {
         let bytes = line.as_bytes();
         let at = blanks_end(bytes, value_end);
-        if matches!(bytes.get(at), None | Some(b'#')) {
-            return Ok(None);
+        match bytes.get(at) {
+            None => return Ok((None, None)),
+            Some(b'#') => return Ok((None, Some(at))),
+            Some(_) => {}
         }
         let end = token_end(bytes, at);
         let stamp = &line[at..end];
@@ -245,10 +287,11 @@ impl Reader {
             return Err(expected(what, line, at));
         };
         let behind = blanks_end(bytes, end);
-        if matches!(bytes.get(behind), None | Some(b'#')) {
-            return Ok(Some(at_ms));
+        match bytes.get(behind) {
+            None => Ok((Some(at_ms), None)),
+            Some(b'#') => Ok((Some(at_ms), Some(behind))),
+            Some(_) => Err(expected("the end of the line", line, behind)),
         }
-        Err(expected("the end of the line", line, behind))
     }
 
     /// The labels from behind the `{` on; returns where the text behind the `}` begins. A quoted
@@ -326,7 +369,11 @@ impl Reader {
                 if end == start {
                     return Err(expected("a label's name", line, start));
                 }
-                (&line[start..end], blanks_end(bytes, end))
+                let name = &line[start..end];
+                if !is_plain_label(name) {
+                    return Err(expected("a label's name", line, start));
+                }
+                (name, blanks_end(bytes, end))
             }
         };
         if bytes.get(at) != Some(&b'=') {
@@ -357,6 +404,25 @@ impl Reader {
         self.scratch = text;
         taken
     }
+}
+
+/// Whether a line ends in a quoted text between braces that begin at `from` or behind it.
+#[cold]
+fn ends_quoted(line: &str, from: usize) -> bool {
+    // An exemplar has its braces right behind its mark; any other remark has no quotes that count.
+    let part = &line[from..];
+    let is_remark = part
+        .strip_prefix('#')
+        .is_some_and(|rest| !skip_blanks(rest).starts_with('{'));
+    !is_remark && braces_end(part.as_bytes()).is_none()
+}
+
+/// Where a comment that begins with a quoted name ends, as [`braces_end`].
+fn comment_end(bytes: &[u8]) -> Option<usize> {
+    let name_at = memchr::memchr(b'"', bytes)?;
+    let name_end = quoted_end(bytes, name_at + 1)?;
+    let end = memchr::memchr(b'\n', &bytes[name_end..]);
+    Some(end.map_or(bytes.len(), |length| name_end + length))
 }
 
 /// Reads a quoted text with escapes; returns the place behind its closing quote.

@@ -22,7 +22,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 
 use crate::{
-    key::{KeyRef, check_label_name, check_name, take_u8, take_u16},
+    key::{KeyRef, check_label_name, check_name, check_plain_name, take_u8, take_u16},
     limits::{
         BATCH_BYTES_MAX, DESCRIPTIONS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
         REFUSED_KEPT_MAX, REFUSED_READ_MAX, UNIT_BYTES_MAX,
@@ -282,13 +282,28 @@ impl Batch {
     /// # Errors
     /// It is no metric name, or the batch is full.
     pub fn begin(&mut self, name: &[&str]) -> Result<(), Reason> {
-        self.begin_name(name)?;
+        self.begin_name(name, check_name)?;
         self.building.count_at = self.keys.len();
         self.keys.push(0);
         Ok(())
     }
 
-    fn begin_name(&mut self, name: &[&str]) -> Result<(), Reason> {
+    /// As [`Batch::begin`], for a name that stands in its text without quotation marks.
+    ///
+    /// # Errors
+    /// It is no plain metric name, or the batch is full.
+    pub fn begin_plain(&mut self, name: &str) -> Result<(), Reason> {
+        self.begin_name(&[name], check_plain_name)?;
+        self.building.count_at = self.keys.len();
+        self.keys.push(0);
+        Ok(())
+    }
+
+    fn begin_name(
+        &mut self,
+        name: &[&str],
+        check: fn(&str) -> Result<(), Reason>,
+    ) -> Result<(), Reason> {
         self.abandon();
         let start = self.keys.len();
         let length: usize = name.iter().map(|piece| piece.len()).sum();
@@ -321,9 +336,9 @@ impl Batch {
             return Ok(());
         }
         let checked = match name {
-            [whole] => check_name(whole),
+            [whole] => check(whole),
             // Pieces of texts are a text.
-            _ => check_name(&String::from_utf8_lossy(&self.keys[start + 2..])),
+            _ => check(&String::from_utf8_lossy(&self.keys[start + 2..])),
         };
         if checked.is_err() {
             self.abandon();
@@ -567,7 +582,7 @@ impl Batch {
             let (name, _) = take_u16(&self.keys[start..end])?;
             Some(start + 2 + name.len()..end)
         });
-        self.begin_name(name)?;
+        self.begin_name(name, check_name)?;
         self.building.described = described;
         match labels {
             Some(labels) => self.keys.extend_from_within(labels),
@@ -863,9 +878,10 @@ mod tests {
         let mut batch = Batch::new();
         assert_eq!(write(&mut batch, "first", &[]), Ok(()));
         assert_eq!(batch.begin(&["second"]), Ok(()));
-        assert!(batch.label("bad label", "v").is_err());
+        assert!(batch.label("__name__", "v").is_err());
         batch.refuse(2, Reason::Labels);
-        assert!(batch.begin(&["7"]).is_err());
+        assert!(batch.begin(&[""]).is_err());
+        assert!(batch.begin_plain("7").is_err());
         assert_eq!(write(&mut batch, "third", &[]), Ok(()));
         let names: Vec<_> = batch
             .rows()

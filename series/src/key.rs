@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Labels are sorted by name, no name is there twice, no value is empty (an empty value is no
-//! label, as in the Prometheus data model).
+//! label, as in the Prometheus data model). Names are any UTF-8, as in Prometheus 3.
 
 use std::fmt;
 
@@ -74,28 +74,82 @@ impl<'a> KeyRef<'a> {
 }
 
 impl fmt::Display for KeyRef<'_> {
-    /// `name{label="value",…}`, values escaped as in the Prometheus text format.
+    /// As [`write_text`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())?;
-        let mut before = "{";
-        for (label, value) in self.labels() {
-            write!(f, "{before}{label}=\"")?;
-            for character in value.chars() {
-                match character {
-                    '\\' => f.write_str("\\\\")?,
-                    '"' => f.write_str("\\\"")?,
-                    '\n' => f.write_str("\\n")?,
-                    other => fmt::Write::write_char(f, other)?,
-                }
-            }
-            f.write_str("\"")?;
-            before = ",";
-        }
-        if before == "," {
-            f.write_str("}")?;
-        }
-        Ok(())
+        let mut text = String::new();
+        write_text(self.name(), self.labels(), &mut text);
+        f.write_str(&text)
     }
+}
+
+/// Appends `name{label="value",…}`, values escaped as in the Prometheus text format; names that
+/// may not stand by themselves ([`is_plain_name`]) as Prometheus 3 has them:
+/// `{"my metric","my label"="value"}`.
+pub fn write_text<'a>(
+    name: &str,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    into: &mut String,
+) {
+    let is_plain = is_plain_name(name);
+    write_stem(name, into);
+    write_entries(labels, !is_plain, into);
+}
+
+/// Appends what the texts of all series of a name begin with.
+pub fn write_stem(name: &str, into: &mut String) {
+    if is_plain_name(name) {
+        into.push_str(name);
+    } else {
+        into.push('{');
+        write_quoted(name, into);
+    }
+}
+
+/// Appends `{label="value",…}`; nothing where there are no labels.
+pub fn write_labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, into: &mut String) {
+    write_entries(labels, false, into);
+}
+
+fn write_entries<'a>(
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    mut is_open: bool,
+    into: &mut String,
+) {
+    for (label, value) in labels {
+        into.push(if is_open { ',' } else { '{' });
+        is_open = true;
+        if is_plain_label(label) {
+            into.push_str(label);
+        } else {
+            write_quoted(label, into);
+        }
+        into.push('=');
+        write_quoted(value, into);
+    }
+    if is_open {
+        into.push('}');
+    }
+}
+
+/// Appends a text in quotation marks.
+pub fn write_quoted(text: &str, into: &mut String) {
+    into.push('"');
+    if text
+        .bytes()
+        .any(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
+    {
+        for character in text.chars() {
+            match character {
+                '\\' => into.push_str("\\\\"),
+                '"' => into.push_str("\\\""),
+                '\n' => into.push_str("\\n"),
+                other => into.push(other),
+            }
+        }
+    } else {
+        into.push_str(text);
+    }
+    into.push('"');
 }
 
 impl fmt::Debug for KeyRef<'_> {
@@ -132,42 +186,60 @@ pub(crate) fn take_u16(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
 }
 
-/// Whether a metric may be called this: a letter (of any script), `_` or `:` first, then also
-/// digits and `.`, `/`, `-`; at most [`NAME_BYTES_MAX`] bytes; not beginning with `__`.
+/// Whether a metric may be called this: any text that is not empty, as in Prometheus 3, of at most
+/// [`NAME_BYTES_MAX`] bytes.
 ///
 /// # Errors
-/// [`Reason::Name`] or [`Reason::NameLength`].
+/// [`Reason::NoName`] or [`Reason::NameLength`].
 pub fn check_name(name: &str) -> Result<(), Reason> {
     if name.len() > NAME_BYTES_MAX {
         return Err(Reason::NameLength(name.len()));
     }
-    if is_word(name) {
+    if name.is_empty() {
+        return Err(Reason::NoName);
+    }
+    Ok(())
+}
+
+/// As [`check_name`], for a name that stands by itself and not in quotation marks.
+///
+/// # Errors
+/// [`Reason::Name`] where it is no plain one, or as [`check_name`].
+pub fn check_plain_name(name: &str) -> Result<(), Reason> {
+    check_name(name)?;
+    if is_plain_name(name) {
         return Ok(());
     }
     Err(Reason::Name(name.to_owned()))
 }
 
-/// Whether a label may be called this: as [`check_name`], at most [`LABEL_NAME_BYTES_MAX`] bytes.
+/// Whether a label may be called this: any text that is not empty, as in Prometheus 3, of at most
+/// [`LABEL_NAME_BYTES_MAX`] bytes, but for [`NAME_LABEL`].
 ///
 /// # Errors
-/// [`Reason::LabelName`] or [`Reason::LabelNameLength`].
+/// [`Reason::NoLabelName`], [`Reason::LabelName`] or [`Reason::LabelNameLength`].
 pub fn check_label_name(name: &str) -> Result<(), Reason> {
     if name.len() > LABEL_NAME_BYTES_MAX {
         return Err(Reason::LabelNameLength(name.len()));
     }
-    if is_word(name) && !name.starts_with(':') {
-        return Ok(());
+    match name {
+        "" => Err(Reason::NoLabelName),
+        NAME_LABEL => Err(Reason::LabelName(name.to_owned())),
+        _ => Ok(()),
     }
-    Err(Reason::LabelName(name.to_owned()))
 }
 
-fn is_word(name: &str) -> bool {
+/// The label that stands for the metric's name in selectors and in Prometheus' protocols.
+pub const NAME_LABEL: &str = "__name__";
+
+/// Whether a metric's name may stand without quotation marks: a letter (of any script), `_` or `:`
+/// first, then also digits and `.`, `/`, `-`.
+#[must_use]
+pub fn is_plain_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    let first_fits = match bytes.first() {
-        None => false,
-        Some(b'_') => bytes.get(1) != Some(&b'_'),
-        Some(first) => first.is_ascii_alphabetic() || *first == b':' || !first.is_ascii(),
-    };
+    let first_fits = bytes.first().is_some_and(|first| {
+        first.is_ascii_alphabetic() || matches!(first, b'_' | b':') || !first.is_ascii()
+    });
     if !first_fits {
         return false;
     }
@@ -178,6 +250,13 @@ fn is_word(name: &str) -> bool {
     name.chars().all(|character| {
         character.is_alphanumeric() || matches!(character, '_' | ':' | '.' | '/' | '-')
     })
+}
+
+/// Whether a label's name may stand without quotation marks: as [`is_plain_name`], but not `:`
+/// first.
+#[must_use]
+pub fn is_plain_label(name: &str) -> bool {
+    !name.starts_with(':') && is_plain_name(name)
 }
 
 /// ASCII characters of a name, looked up by their byte.
@@ -197,37 +276,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_their_grammar() {
-        for good in [
+    fn any_text_is_a_name_and_some_need_no_quotes() {
+        let plain = [
             "a",
             "http_requests",
             "job:rate5m",
             "cpu.load/1-min",
             "größe",
             "_x",
+            "__x",
             "Ａ",
-        ] {
-            assert_eq!(check_name(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "",
+        ];
+        let others = [
             "1a",
             "a b",
-            "__name",
             "a\u{0}",
             "a\n",
             "a{",
             "a\"",
             "é\u{200b}",
-        ] {
-            assert!(check_name(bad).is_err(), "{bad:?}");
+            "\u{1f600}",
+            " ",
+        ];
+        for good in plain {
+            assert_eq!(check_plain_name(good), Ok(()), "{good}");
         }
+        for other in others {
+            assert_eq!(check_name(other), Ok(()), "{other:?}");
+            assert_eq!(check_label_name(other), Ok(()), "{other:?}");
+            assert_eq!(
+                check_plain_name(other),
+                Err(Reason::Name(other.to_owned())),
+                "{other:?}"
+            );
+        }
+        assert_eq!(check_name(""), Err(Reason::NoName));
+        assert_eq!(check_label_name(""), Err(Reason::NoLabelName));
+        assert!(check_label_name(NAME_LABEL).is_err());
         assert!(check_name(&"x".repeat(NAME_BYTES_MAX)).is_ok());
         assert_eq!(
             check_name(&"x".repeat(NAME_BYTES_MAX + 1)),
             Err(Reason::NameLength(NAME_BYTES_MAX + 1))
         );
-        assert!(check_label_name(":a").is_err());
+    }
+
+    #[test]
+    fn what_needs_quotes_is_quoted() {
+        let text = |name: &str, labels: &[(&str, &str)]| {
+            let mut text = String::new();
+            write_text(name, labels.iter().copied(), &mut text);
+            text
+        };
+        assert_eq!(text("a.b", &[]), "a.b");
+        assert_eq!(text("a.b", &[("c", "d\"")]), r#"a.b{c="d\""}"#);
+        assert_eq!(text("my metric", &[]), r#"{"my metric"}"#);
+        assert_eq!(
+            text("my \"metric", &[(":l", "v"), ("m", "w\n")]),
+            r#"{"my \"metric",":l"="v",m="w\n"}"#
+        );
     }
 
     #[test]

@@ -11,18 +11,22 @@ pub enum Reason {
     /// The value is no number, or one that the format cannot carry.
     #[error("{0:?} is not a number that can be kept")]
     NotANumber(String),
-    /// The metric's name has no characters, or other ones than a name may have.
+    /// The metric has no name.
+    #[error("there is no metric name")]
+    NoName,
+    /// The metric's name stands without quotation marks and has characters that then may not be.
     #[error(
-        "{0:?} is not a metric name: a letter, `_` or `:` first, then also digits and `.`, `/`, `-`; names that begin with `__` are reserved"
+        "{0:?} is not a metric name without quotation marks: a letter, `_` or `:` first, then also digits and `.`, `/`, `-`; any other is written {{\"in quotes\"}}"
     )]
     Name(String),
     /// The metric's name is too long.
     #[error("the metric's name has {0} bytes; at most {NAME_BYTES_MAX} are accepted")]
     NameLength(usize),
-    /// The label's name has no characters, or other ones than it may have.
-    #[error(
-        "{0:?} is not a label name: a letter or `_` first, then also digits and `.`, `:`, `/`, `-`; names that begin with `__` are reserved"
-    )]
+    /// A label has no name.
+    #[error("a label has no name")]
+    NoLabelName,
+    /// The label's name is that of something else.
+    #[error("{0:?} is no label: it stands for the metric's name")]
     LabelName(String),
     /// The label's name is too long.
     #[error("a label's name has {0} bytes; at most {LABEL_NAME_BYTES_MAX} are accepted")]
@@ -68,6 +72,11 @@ pub enum Reason {
     /// There is no memory left for its window.
     #[error("the window's memory is full; try again")]
     WindowFull,
+    /// The series is one that this server measures itself.
+    #[error(
+        "this server measures {0:?} itself; push it under another name or with labels of its own"
+    )]
+    Reserved(String),
     /// A whole body, which is larger than what is accepted.
     #[error("the body is too large")]
     BodyTooLarge,
@@ -86,8 +95,9 @@ impl Reason {
         match self {
             Self::Malformed(_) => "malformed",
             Self::NotANumber(_) => "not_a_number",
-            Self::Name(_) | Self::NameLength(_) => "name",
-            Self::LabelName(_)
+            Self::NoName | Self::Name(_) | Self::NameLength(_) => "name",
+            Self::NoLabelName
+            | Self::LabelName(_)
             | Self::LabelNameLength(_)
             | Self::LabelValueLength { .. }
             | Self::LabelTwice(_)
@@ -97,6 +107,7 @@ impl Reason {
             Self::SeriesLimit(_) => "series_limit",
             Self::TenantLimit(_) => "tenant_limit",
             Self::WindowFull => "window_full",
+            Self::Reserved(_) => "reserved",
             Self::BodyTooLarge => "body_too_large",
             Self::Busy => "busy",
             Self::Unsupported(_) => "unsupported",
@@ -104,7 +115,7 @@ impl Reason {
     }
 
     /// All codes, in the order of [`Reason::index`].
-    pub const CODES: [&'static str; 12] = [
+    pub const CODES: [&'static str; 13] = [
         "malformed",
         "not_a_number",
         "name",
@@ -113,6 +124,7 @@ impl Reason {
         "in_future",
         "series_limit",
         "window_full",
+        "reserved",
         "body_too_large",
         "busy",
         "tenant_limit",
@@ -152,6 +164,7 @@ mod tests {
             Reason::SeriesLimit(1),
             Reason::TenantLimit(1),
             Reason::WindowFull,
+            Reason::Reserved(String::new()),
             Reason::BodyTooLarge,
             Reason::Busy,
             Reason::Unsupported(String::new()),

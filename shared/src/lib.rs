@@ -14,6 +14,7 @@
 
 pub mod alert;
 pub mod codec;
+pub mod figure;
 pub mod labels;
 pub mod limits;
 pub mod metric;

@@ -1,19 +1,19 @@
 //! One sample as it travels, and the four series that are always there.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::{Labels, Timestamp};
 
 /// One sample of one series at one time.
 ///
-/// `value` is finite on the wire; a NaN or an infinity is written as `null` (JSON has neither)
-/// and `null` is read as NaN, which statistics skip and charts draw as a gap.
+/// In JSON a NaN is `null`, which statistics skip and charts draw as a gap, and infinities are
+/// `"+Inf"` and `"-Inf"` (see [`crate::figure`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     /// The metric's name, such as `cpu_usage`.
     pub name: String,
     /// The figure, in `unit`.
-    #[serde(deserialize_with = "null_as_nan")]
+    #[serde(with = "crate::figure::or_null")]
     pub value: f64,
     /// What the figure counts, such as `%`; empty when unknown.
     pub unit: String,
@@ -22,10 +22,6 @@ pub struct Metric {
     /// What tells this series from others of its name; left out on the wire when empty.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-}
-
-fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// One of the four series that every tick carries.

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use pulseboard_shared::Alert;
 
 use super::{Watch, rule::ERROR_RATE};
+use crate::clock::STEP_MS;
 
 /// The rule looks back this far.
 const BACK_S: i64 = 60;
@@ -36,6 +37,7 @@ impl ErrorRate {
     /// Counts an error; what is to be sent.
     pub(super) fn count(&mut self, now_ms: i64) -> Option<Alert> {
         let second = now_ms.div_euclid(1000);
+        self.follow(second);
         match self.seconds.back_mut() {
             Some((newest, count)) if *newest >= second => *count += 1,
             _ => self.seconds.push_back((second, 1)),
@@ -44,8 +46,20 @@ impl ErrorRate {
         self.look(now_ms)
     }
 
+    /// Moves what was counted along when the clock was set back: it happened just now.
+    fn follow(&mut self, second: i64) {
+        let newest = self.seconds.back().map_or(second, |newest| newest.0);
+        let ahead = newest - second;
+        if ahead * 1000 > STEP_MS {
+            for (counted, _) in &mut self.seconds {
+                *counted -= ahead;
+            }
+        }
+    }
+
     /// Lets what is older than a minute go; what is to be sent.
     pub(super) fn look(&mut self, now_ms: i64) -> Option<Alert> {
+        self.follow(now_ms.div_euclid(1000));
         let oldest = now_ms.div_euclid(1000) - BACK_S;
         while let Some((second, count)) = self.seconds.front().copied()
             && second <= oldest

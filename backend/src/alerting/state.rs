@@ -88,7 +88,8 @@ impl Watch {
             }
             None => None,
             Some(incident) if firing => {
-                if now_ms - incident.sent_ms < self.repeat_ms {
+                // Where the clock was set back meanwhile it is not known how long ago that was.
+                if (0..self.repeat_ms).contains(&(now_ms - incident.sent_ms)) {
                     return None;
                 }
                 incident.sent_ms = now_ms;

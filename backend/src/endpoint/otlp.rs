@@ -41,11 +41,12 @@ pub async fn write_otlp(
     // Before anything is done in the tenant's name.
     access::require_write(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
-    let totals = Arc::clone(&app);
+    let worker = Arc::clone(&app);
     let taken = ingest::take(&app, request, depot, None, move |body, batch| {
-        totals
-            .ingest
-            .with_deltas(&tenant, |totals| otlp::parse(encoding, body, totals, batch))
+        let known = |key: &[u8]| worker.storage.engine.last_of(&tenant, key);
+        worker.ingest.with_deltas(&tenant, |totals| {
+            otlp::parse(encoding, body, totals, &known, batch)
+        })
     })
     .await
     .and_then(|taken| match &taken.unsafe_because {

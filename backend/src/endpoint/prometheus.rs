@@ -49,6 +49,17 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
     );
     write_head(
         &mut text,
+        "pulseboard_clock_steps_total",
+        "counter",
+        "How often the machine's clock was set by more than two seconds.",
+    );
+    let (forward, back) = app.clock.steps();
+    for (direction, count) in [("forward", forward), ("back", back)] {
+        let labels = format!("{{direction=\"{direction}\"}}");
+        line(&mut text, "pulseboard_clock_steps_total", &labels, count);
+    }
+    write_head(
+        &mut text,
         "pulseboard_streams_max",
         "gauge",
         "Streams that may be open at once.",

@@ -20,11 +20,9 @@ use salvo::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::body::read_bytes;
 use crate::{
     app::App,
     error::AppError,
-    http::access,
     ingest::{self, Taken},
 };
 
@@ -202,66 +200,6 @@ pub async fn write_influx_v2(
 ) -> Result<(), AppError> {
     let problem = |text| json!({ "code": "invalid", "message": text });
     write_influx(request, depot, response, problem).await
-}
-
-/// Where clients of version 1 look whether somebody is there.
-#[handler]
-pub async fn ping_influx(response: &mut Response) {
-    response
-        .headers_mut()
-        .insert("x-influxdb-version", HeaderValue::from_static("pulseboard"));
-    response.status_code(StatusCode::NO_CONTENT);
-}
-
-/// Where clients of version 2 ask how the server is.
-#[handler]
-pub async fn get_influx_health(response: &mut Response) {
-    response.render(Json(json!({
-        "name": "pulseboard",
-        "message": "ready for writes",
-        "status": "pass",
-        "checks": [],
-        "version": env!("CARGO_PKG_VERSION"),
-    })));
-}
-
-/// Where clients of version 1 make their database before they write; there is nothing to make, and
-/// nothing else is understood.
-#[handler]
-pub async fn make_influx_database(
-    request: &mut Request,
-    depot: &mut Depot,
-    response: &mut Response,
-) -> Result<(), AppError> {
-    access::require_write(depot)?;
-    let app = App::of(depot)?;
-    // In the URL as clients have it, or in a form as Telegraf does.
-    let statement = match request.query::<String>("q") {
-        Some(statement) => statement,
-        None => {
-            let form = read_bytes(&app, request).await?;
-            let form = String::from_utf8_lossy(&form);
-            let statement = form.split('&').find_map(|pair| pair.strip_prefix("q="));
-            statement
-                .unwrap_or_default()
-                .replace('+', " ")
-                .replace("%20", " ")
-        }
-    };
-    let mut words = statement.split_ascii_whitespace();
-    let mut is = |word: &str| {
-        words
-            .next()
-            .is_some_and(|next| next.eq_ignore_ascii_case(word))
-    };
-    if is("create") && is("database") {
-        response.render(Json(json!({ "results": [{ "statement_id": 0 }] })));
-        return Ok(());
-    }
-    Err(AppError::bad_query(
-        "q",
-        "InfluxQL is not spoken here: accepted is CREATE DATABASE, which does nothing; questions go to /api/range",
-    ))
 }
 
 async fn write_influx(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use pulseboard_engine::Tenant;
 use pulseboard_history::log::LogError;
 use pulseboard_series::{Batch, Kind, Reason, key::check_name, limits::LABEL_VALUE_BYTES_MAX};
-use pulseboard_shared::FieldError;
+use pulseboard_shared::{FieldError, Labels};
 use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +23,7 @@ use crate::{
     ingest::{self, engine_tenant},
     refusals::Sent,
     tallies::TooManyNames,
+    window::series_key,
 };
 
 /// The type whose rate is watched.
@@ -61,7 +62,11 @@ pub async fn track_item(
     let tenant = engine_tenant(&app, request, depot)?;
     let body: Value = read_json(&app, request).await?;
     let now_ms = app.clock.now_ms();
-    let item = read_item(&body).inspect_err(|error| {
+    let read = read_item(&body).and_then(|item| {
+        check_free(&app, &tenant, &item)?;
+        Ok(item)
+    });
+    let item = read.inspect_err(|error| {
         let of = Sent {
             tenant: &tenant.name,
             door: request.uri().path(),
@@ -141,6 +146,22 @@ fn write_rows(
         batch.finish(1, Some(now_ms), item.value)?;
     }
     Ok(())
+}
+
+/// Whether the series that an item makes are nobody's yet.
+fn check_free(app: &App, tenant: &Tenant, item: &Item) -> Result<(), AppError> {
+    let series = ["_count", "_sum"].map(|suffix| format!("{}{suffix}", item.name));
+    let taken = series.iter().find(|name| {
+        let key = series_key(name, &Labels::new());
+        app.own.measures(&tenant.name, &key)
+    });
+    let Some(name) = taken else { return Ok(()) };
+    let detail = format!("{name} is a series that this server measures itself");
+    let errors = vec![FieldError {
+        pointer: "/type".to_owned(),
+        detail: detail.clone(),
+    }];
+    Err(AppError::bad_request(detail).with_errors(errors))
 }
 
 /// The item that a body is; every field that is not as it should be is named.

@@ -234,7 +234,7 @@ impl Access {
         let redeemed = self
             .tickets
             .lock()
-            .redeem(&Digest::of(secret), self.clock.now_ms());
+            .redeem(&Digest::of(secret), self.clock.steady_ms());
         let Some(caller) = redeemed else {
             self.count_failure(address)?;
             return Err(AppError::unauthorized(
@@ -258,7 +258,7 @@ impl Access {
         if !cookies_count {
             return None;
         }
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         let sessions = self.sessions.lock();
         let session = session_cookies(headers)
             .find_map(|secret| sessions.find(&Digest::of(secret), now_ms))?;
@@ -274,7 +274,7 @@ impl Access {
     }
 
     fn count_failure(&self, address: IpAddr) -> Result<(), AppError> {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         let (counted, blocked_now) = {
             let mut guard = self.guard.lock();
             let counted = guard.fail(address, now_ms);
@@ -307,7 +307,7 @@ impl Access {
     /// # Errors
     /// 401 for a token that is not known; 429 after too many of them, then also for one that is.
     pub fn login(&self, secret: &str, address: IpAddr) -> Result<Login, AppError> {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         let checked = self.guard.lock().check(address, now_ms);
         checked.map_err(|blocked| self.slow_down(blocked))?;
         let Some(entry) = self.tokens.find(secret) else {
@@ -366,7 +366,7 @@ impl Access {
 
     /// Ends the session of this request's cookie, if it has one, and its streams.
     pub fn logout(&self, headers: &HeaderMap) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         for secret in session_cookies(headers) {
             let ended = {
                 let mut sessions = self.sessions.lock();
@@ -391,7 +391,7 @@ impl Access {
             Digest::of(&secret),
             caller.clone(),
             guard::network_of(address),
-            self.clock.now_ms(),
+            self.clock.steady_ms(),
         );
         issued.map_err(|flood| {
             self.telemetry.count_limit(Limit::Tickets);
@@ -476,7 +476,10 @@ impl Access {
     /// What ended, in words for the client.
     pub fn check_standing(&self, credential: &Credential) -> Result<(), &'static str> {
         if let Some(session) = credential.session
-            && !self.sessions.lock().goes_on(session, self.clock.now_ms())
+            && !self
+                .sessions
+                .lock()
+                .goes_on(session, self.clock.steady_ms())
         {
             return Err("session ended");
         }

@@ -11,8 +11,8 @@ use super::{assets::Assets, docs, frame::Frame};
 use crate::{
     app::App,
     endpoint::{
-        alerts, health, ingested, login, metrics, otlp, prometheus, push, rooms, series, stats,
-        tickets, tokens, track,
+        alerts, health, influx, ingested, login, metrics, otlp, prometheus, push, rooms, series,
+        stats, tickets, tokens, track,
     },
     stream::{
         sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
@@ -50,9 +50,23 @@ pub fn service(app: Arc<App>) -> Service {
         .push(Router::with_path("api/v2/write").post(push::write_influx_v2))
         .push(Router::with_path("write").post(push::write_influx_v1))
         .push(Router::with_path("v1/metrics").post(otlp::write_otlp))
-        .push(Router::with_path("ping").reads(push::ping_influx))
-        .push(Router::with_path("health").reads(push::get_influx_health))
-        .push(Router::with_path("query").post(push::make_influx_database))
+        .push(Router::with_path("ping").reads(influx::ping))
+        .push(Router::with_path("health").reads(influx::get_health))
+        .push(Router::with_path("ready").reads(influx::get_ready))
+        .push(
+            Router::with_path("query")
+                .reads(influx::query)
+                .post(influx::query),
+        )
+        .push(Router::with_path("api/v2/ping").reads(influx::ping))
+        .push(Router::with_path("api/v2/ready").reads(influx::get_ready))
+        .push(Router::with_path("api/v2/setup").reads(influx::get_setup))
+        .push(Router::with_path("api/v2/orgs").reads(influx::list_orgs))
+        .push(
+            Router::with_path("api/v2/buckets")
+                .reads(influx::list_buckets)
+                .post(influx::make_bucket),
+        )
         .push(Router::with_path("push").post(push::push_samples))
         .push(Router::with_path("metrics/track").post(track::track_item))
         .push(Router::with_path("dashboard/stream").get(sse_dashboard::open_dashboard_stream))
@@ -92,6 +106,8 @@ fn is_of_the_page(path: &str) -> bool {
                 | "v1"
                 | "dashboard"
                 | "ping"
+                | "health"
+                | "ready"
                 | "query"
         )
     )

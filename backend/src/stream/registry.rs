@@ -230,15 +230,15 @@ impl Registry {
     }
 
     /// Keeps the deadlines; called about once a second.
-    pub fn sweep(&self, now_ms: i64) {
+    pub fn sweep(&self, steady_ms: i64, now_ms: i64) {
         let heartbeat = std::cell::OnceCell::new();
         for viewer in self.all() {
-            if viewer.lingered(now_ms) {
+            if viewer.lingered(steady_ms) {
                 viewer.abort("closed by the server");
             } else if viewer.finishing() {
                 // Its last bytes are said; what is left is for it to close.
             } else if viewer
-                .blocked_for_ms(now_ms)
+                .blocked_for_ms(steady_ms)
                 .is_some_and(|ms| ms > self.limits.write_ms)
             {
                 self.telemetry.count_limit(Limit::WriteDeadline);
@@ -248,9 +248,9 @@ impl Registry {
                     "client did not read before the write deadline",
                 );
             } else if matches!(viewer.wire, Wire::WebSocket(_)) {
-                self.sweep_web_socket(&viewer, now_ms);
+                self.sweep_web_socket(&viewer, steady_ms);
             } else if viewer.kind == StreamKind::SseAlerts
-                && due(&viewer, now_ms, HEARTBEAT_MS - HEARTBEAT_EARLY_MS)
+                && due(&viewer, steady_ms, HEARTBEAT_MS - HEARTBEAT_EARLY_MS)
             {
                 let event: &Bytes = heartbeat.get_or_init(|| sse::heartbeat(now_ms));
                 viewer.reply(sse::frame(event, viewer.wire));

@@ -189,7 +189,7 @@ impl Viewer {
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
-        let now_ms = clock.now_ms();
+        let now_ms = clock.steady_ms();
         let replies: VecDeque<Bytes> = first.into_iter().collect();
         Arc::new(Self {
             id,
@@ -302,7 +302,7 @@ impl Viewer {
             outbox.rest.more.clear();
             outbox.crowded = false;
             outbox.phase = Phase::Finishing;
-            outbox.rest.finished_ms = self.clock.now_ms();
+            outbox.rest.finished_ms = self.clock.steady_ms();
         }
         self.pump();
         self.wake.notify_one();
@@ -440,7 +440,9 @@ impl Viewer {
         let result = self.stream.try_read(buffer);
         match &result {
             Ok(0) => self.hung_up(),
-            Ok(_) => self.heard_ms.store(self.clock.now_ms(), Ordering::Relaxed),
+            Ok(_) => self
+                .heard_ms
+                .store(self.clock.steady_ms(), Ordering::Relaxed),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.hung_up(),
         }
@@ -644,7 +646,7 @@ impl Viewer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     outbox.keep(bytes, written);
                     self.blocked_since_ms
-                        .store(self.clock.now_ms(), Ordering::Relaxed);
+                        .store(self.clock.steady_ms(), Ordering::Relaxed);
                     self.blocked.store(true, Ordering::Release);
                     self.wake.notify_one();
                     return;

@@ -347,7 +347,7 @@ pub async fn run(
         unfinished: 0,
         unfinished_max: limits.bytes.saturating_mul(WIRE_OVERHEAD_MAX),
     };
-    let mut rate = MessageRate::new(limits.per_second, clock.now_ms());
+    let mut rate = MessageRate::new(limits.per_second, clock.steady_ms());
     // Whether something may be left to read that the socket does not announce (again).
     let mut left = true;
     let why = loop {
@@ -357,7 +357,7 @@ pub async fn run(
                 &mut context,
                 &mut port,
                 &mut inbound,
-                &mut || rate.allows(clock.now_ms()),
+                &mut || rate.allows(clock.steady_ms()),
                 &telemetry,
             );
         }

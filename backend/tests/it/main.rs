@@ -9,6 +9,7 @@ mod conformance;
 mod cuts;
 mod direct;
 mod docs;
+mod field;
 mod follow;
 mod health;
 mod hostile;

@@ -48,7 +48,10 @@ async fn an_item_is_counted_for_its_tenant_alone() {
     }
     let (event, update) = red.json().await;
     assert_eq!(event.event, "update");
-    assert_eq!(update["stats"], init["metrics"]);
+    assert_eq!(
+        update["stats"],
+        json!({"metrics": init["metrics"], "connectedClients": 1})
+    );
     assert_eq!(
         update["timeSeries"],
         json!([{"count": 2, "sum": 3.5, "timestamp": START_MS}])
@@ -57,7 +60,7 @@ async fn an_item_is_counted_for_its_tenant_alone() {
     let (_, update) = blue.json().await;
     assert_eq!(
         (&update["stats"], &update["timeSeries"]),
-        (&json!({}), &json!([]))
+        (&json!({"metrics": {}, "connectedClients": 1}), &json!([]))
     );
     server.stop().await;
 }
@@ -82,7 +85,7 @@ async fn buckets_are_of_the_asked_type_and_length_newest_first() {
             {"count": 1, "sum": 5.0, "timestamp": START_MS},
         ])
     );
-    for query in ["window=61", "window=x", "type=a%20b"] {
+    for query in ["window=61", "window=x", "type="] {
         problem(server.get(&format!("/dashboard/stream?{query}")).await, 400).await;
     }
     server.stop().await;
@@ -91,7 +94,7 @@ async fn buckets_are_of_the_asked_type_and_length_newest_first() {
 #[tokio::test]
 async fn each_wrong_field_is_named() {
     let server = TestServer::start().await;
-    let body = json!({"type": "a b", "value": "1", "userId": 7, "metadata": []});
+    let body = json!({"type": "", "value": "1", "userId": 7, "metadata": []});
     let problem = problem(track(&server, "red", body).await, 400).await;
     let mut pointers: Vec<_> = problem["errors"]
         .as_array()

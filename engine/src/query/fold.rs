@@ -1,8 +1,9 @@
 //! Samples and buckets of one series, in the order of time, become steps.
 //!
-//! Contract: a step without samples stays empty; a sample that is no finite number is passed
-//! over; the stale marker ends the series, so growth begins anew behind it. A bucket that holds
-//! an infinity (buckets keep it) makes the figures of its step not finite where it enters them.
+//! Contract: a step without samples stays empty. Infinities are values, in samples as in buckets,
+//! and make the figures of their step infinite where they enter them; growth passes them over.
+//! NaN is no value, and nothing is made of it; a step that has nothing else says so, and so does
+//! its newest sample. The stale marker ends the series, so growth begins anew behind it.
 //!
 //! ```text
 //! step        0          1          2     growth of a counter between two samples belongs to
@@ -26,6 +27,8 @@ pub(super) struct Acc {
     /// Time of `last`.
     pub(super) last_ms: i64,
     pub(super) last: f64,
+    /// Whether there was a NaN.
+    pub(super) has_nan: bool,
 }
 
 impl Acc {
@@ -36,6 +39,7 @@ impl Acc {
         max: f64::NEG_INFINITY,
         last_ms: i64::MIN,
         last: 0.0,
+        has_nan: false,
     };
 
     fn add(&mut self, bucket: &Bucket, last_ms: i64) {
@@ -86,7 +90,9 @@ impl Grid {
     /// The steps that are not empty, with their beginnings, oldest first.
     pub(super) fn steps(&self) -> impl Iterator<Item = (i64, &Acc)> {
         let begins = (0..).map(|index: i64| self.start_ms + index * self.step_ms);
-        begins.zip(&self.steps).filter(|(_, step)| step.count > 0)
+        begins
+            .zip(&self.steps)
+            .filter(|(_, step)| step.count > 0 || step.has_nan)
     }
 
     /// The step that a moment lies in; `None` outside.
@@ -104,7 +110,10 @@ impl Grid {
         // Most samples are in the step of the one before: no division for them.
         let mut ends_ms = i64::MIN;
         let mut index = 0;
-        for &(at_ms, value) in samples.iter().filter(|(_, value)| value.is_finite()) {
+        for &(at_ms, value) in samples {
+            if is_stale_marker(value) {
+                continue;
+            }
             if at_ms >= ends_ms {
                 let Some(found) = self.index(at_ms) else {
                     continue;
@@ -115,10 +124,14 @@ impl Grid {
                     + self.step_ms;
             }
             if let Some(step) = self.steps.get_mut(index) {
-                step.count += 1;
-                step.sum += value;
-                step.min = step.min.min(value);
-                step.max = step.max.max(value);
+                if value.is_nan() {
+                    step.has_nan = true;
+                } else {
+                    step.count += 1;
+                    step.sum += value;
+                    step.min = step.min.min(value);
+                    step.max = step.max.max(value);
+                }
                 if at_ms >= step.last_ms {
                     step.last_ms = at_ms;
                     step.last = value;

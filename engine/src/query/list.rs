@@ -1,6 +1,6 @@
 //! `GET /api/series`: the series that a tenant has in memory, page by page.
 
-use pulseboard_series::Kind;
+use pulseboard_series::{Kind, is_stale_marker};
 use pulseboard_shared::{
     Labels,
     protocol::series::{SeriesInfo, SeriesList, SeriesState},
@@ -134,8 +134,12 @@ fn info(
         // Whoever writes them knows.
         own: false,
         interval_ms: (found.interval_ms > 0).then_some(u64::from(found.interval_ms)),
-        last: found.last.and_then(|(_, value)| finite(value)),
+        last: found
+            .last
+            .map(|(_, value)| value)
+            .filter(|value| !is_stale_marker(*value)),
         last_ms: found.last.map_or(0, |(at_ms, _)| at_ms),
+        ahead_ms: found.ahead_ms.map(i64::unsigned_abs),
         rate,
         spark: spark(samples, now_ms, window_ms, points),
     }

@@ -24,7 +24,7 @@ use pulseboard_shared::{
 };
 
 use super::{
-    BY_MAX, Limits, POINTS_DEFAULT, QueryError, check_deadline, finite,
+    BY_MAX, Limits, POINTS_DEFAULT, QueryError, check_deadline,
     fold::{Acc, Grid, RateFold},
     list::labels_of,
     plan::{Past, Piece, agreeable_step, stretches},
@@ -398,8 +398,15 @@ impl<'a> RangeStream<'a> {
             }
         }
         let point = |(at_ms, step): (i64, &Acc)| -> RangePoint {
-            let value = finite(self.aggregation.of(step));
-            (at_ms, value, finite(step.min), finite(step.max))
+            let of = |value| match (step.count, self.aggregation) {
+                (0, aggregation) if aggregation != Aggregation::Count => Some(f64::NAN),
+                _ => Some(value),
+            };
+            let (min, max) = match step.count {
+                0 => (f64::NAN, f64::NAN),
+                _ => (step.min, step.max),
+            };
+            (at_ms, of(self.aggregation.of(step)), Some(min), Some(max))
         };
         let points: Vec<RangePoint> = self.grid.steps().map(point).collect();
         Ok((!points.is_empty()).then(|| RangeSeries {

@@ -3,47 +3,14 @@
 use std::cell::RefCell;
 
 use memchr::memmem::Finder;
-use pulseboard_series::KeyRef;
+pub(crate) use pulseboard_series::key::write_labels;
+use pulseboard_series::{KeyRef, key::write_text};
 
 use crate::engine::Glance;
 
-/// Appends `name{label="value",…}`: what [`KeyRef`] displays, in a fraction of the time.
+/// Appends what [`KeyRef`] displays, without an allocation.
 pub(crate) fn write_key(key: KeyRef<'_>, into: &mut String) {
-    into.push_str(key.name());
-    write_labels(key.labels(), into);
-}
-
-/// Appends `{label="value",…}`; nothing where there are no labels.
-pub(crate) fn write_labels<'a>(
-    labels: impl Iterator<Item = (&'a str, &'a str)>,
-    into: &mut String,
-) {
-    let mut is_open = false;
-    for (label, value) in labels {
-        into.push(if is_open { ',' } else { '{' });
-        is_open = true;
-        into.push_str(label);
-        into.push_str("=\"");
-        if value
-            .bytes()
-            .any(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
-        {
-            for character in value.chars() {
-                match character {
-                    '\\' => into.push_str("\\\\"),
-                    '"' => into.push_str("\\\""),
-                    '\n' => into.push_str("\\n"),
-                    other => into.push(other),
-                }
-            }
-        } else {
-            into.push_str(value);
-        }
-        into.push('"');
-    }
-    if is_open {
-        into.push('}');
-    }
+    write_text(key.name(), key.labels(), into);
 }
 
 /// Words that must all be in a key, in whatever case.
@@ -116,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_key_is_written_as_it_is_displayed() {
-        let cases: [(&str, &[(&str, &str)]); 4] = [
+        let cases: [(&str, &[(&str, &str)]); 5] = [
+            ("my metric", &[("my label", "x")]),
             ("plain", &[]),
             ("http", &[("code", "200"), ("job", "api")]),
             ("odd", &[("path", "a\\b\"c\nd"), ("größe", "ü")]),

@@ -4,6 +4,8 @@
 //! load. Messages are small and few, so one parser for all of them costs less than it saves;
 //! what a message must have is said in [`super::wire`] and in the stores that read it.
 
+use pulseboard_shared::figure;
+
 /// Values inside values go no deeper; a message of ours needs five.
 const DEPTH_MAX: usize = 32;
 
@@ -100,10 +102,14 @@ impl Json {
         }
     }
 
-    /// The number; NaN of `null` and of anything else.
+    /// The number; an infinity of `"+Inf"` and `"-Inf"`, NaN of `null` and of anything else.
     #[must_use]
     pub fn figure(&self) -> f64 {
-        self.number().unwrap_or(f64::NAN)
+        match self {
+            Self::Number(number) => *number,
+            Self::Text(word) => figure::from_word(word).unwrap_or(f64::NAN),
+            _ => f64::NAN,
+        }
     }
 
     /// The number as a count; `None` of anything that is no whole number from 0 on.

@@ -62,7 +62,7 @@ impl Aggregate {
     pub fn hear(&mut self, event: &str, json: &Json) {
         let tallies = match event {
             "init" => json.get("metrics"),
-            "update" => json.get("stats"),
+            "update" => json.get("stats").get("metrics"),
             _ => return,
         };
         let tally = |(name, tally): &(String, Json)| Tally {
@@ -135,7 +135,7 @@ mod tests {
             ("page_view", 3.0, 4.5)
         );
         let update = dashboard::Update {
-            stats: init.metrics,
+            stats: init,
             time_series: vec![
                 dashboard::Bucket {
                     count: 2,

@@ -29,7 +29,7 @@ fn each_form_is_recognised() {
         (
             "c\\ pu usage=1 1465839830",
             Form::Influx,
-            "1 c_pu_usage 1 @1465839830000",
+            "1 {\"c pu_usage\"} 1 @1465839830000",
         ),
         ("\u{feff}{\"a\":1}", Form::Json, "1 a 1"),
         ("{\n  \"a\": 1\n}", Form::Json, "1 a 1"),
@@ -85,6 +85,39 @@ fn lines_of_json_lose_only_the_bad_ones() {
     batch.clear();
     assert_eq!(push(body, &mut batch), Ok(Form::Json));
     assert_eq!(rows(&batch), ["2 a 2"]);
+}
+
+/// Whatever the form: quotes first, lines second.
+#[test]
+fn no_line_of_a_text_is_a_sample() {
+    let body = concat!(
+        "applog,host=web1 message=\"failed for row:\ncpu_usage value=99999\nretrying\",duration_ms=12i\n",
+        "{\"name\":\"a\ncpu_usage 99999\nb\",\"value\":1}\n",
+        "c{d=\"\ncpu_usage 99999\n\"} 1\n",
+        "last 2\n",
+    );
+    let mut batch = Batch::new();
+    assert_eq!(push(body.as_bytes(), &mut batch), Ok(Form::Mixed));
+    assert_eq!(
+        rows(&batch),
+        [
+            "1 applog_duration_ms{host=\"web1\"} 12",
+            "7 c{d=\"\\ncpu_usage 99999\\n\"} 1",
+            "10 last 2",
+        ]
+    );
+    let lines: Vec<_> = batch.refused().iter().map(|one| one.line).collect();
+    assert_eq!(lines, [1, 4]);
+}
+
+/// What this server's answers say of a value that is no number is a value again.
+#[test]
+fn values_that_are_no_numbers_are_said_in_words() {
+    let body = "{\"name\":\"a\",\"value\":\"+Inf\"}\n{\"b\":\"-Inf\",\"c\":\"NaN\"}\n{\"d\":\"1\"}\ne +Inf";
+    let mut batch = Batch::new();
+    assert!(push(body.as_bytes(), &mut batch).is_ok());
+    assert_eq!(rows(&batch), ["1 a inf", "2 b -inf", "2 c NaN", "4 e inf"]);
+    assert_eq!(batch.refused_total(), 1);
 }
 
 #[test]

@@ -38,10 +38,10 @@ fn the_examples_of_the_protocol_are_read() {
             "2 weather_humidity{location=\"us-midwest\"} 71 @1465839830100",
             "3 weather_temperature 82",
             "6 weather_temperature{location=\"us,midwest\"} 82 @1465839830100",
-            "7 weather_temp_rature{location=\"us-midwest\"} 82 @1465839830100",
-            "8 weather_temperature{location_place=\"us-midwest\"} 82 @1465839830100",
-            "9 wea_ther_temperature{location=\"us-midwest\"} 82 @1465839830100",
-            "10 wea_ther{location=\"us-midwest\"} 1000",
+            "7 {\"weather_temp=rature\",location=\"us-midwest\"} 82 @1465839830100",
+            "8 weather_temperature{\"location place\"=\"us-midwest\"} 82 @1465839830100",
+            "9 {\"wea,ther_temperature\",location=\"us-midwest\"} 82 @1465839830100",
+            "10 {\"wea ther\",location=\"us-midwest\"} 1000",
             "11 air_x{a=\"1\"} 1",
             "11 air_y{a=\"1\"} 0",
             "11 air_z{a=\"1\"} 18446744073709552000",
@@ -74,7 +74,7 @@ fn strings_are_refused_and_their_neighbours_taken() {
             string(1, "a"),
             string(1, "c"),
             string(2, "only"),
-            "3 \"\\\"open,b=1 5\" is not a number that can be kept".to_owned(),
+            "3 a quoted text begins in this line and does not end".to_owned(),
         ]
     );
 }
@@ -140,7 +140,7 @@ fn a_bad_line_loses_only_itself_and_says_why() {
 }
 
 #[test]
-fn names_get_what_they_need() {
+fn names_are_kept_as_they_were_sent() {
     let batch = read(
         "1m,2t=a,t\\ u=b 3f=1,größe=2,a\\ b=3\nm.x/y-z value=4\nm,t=,u=v value=5",
         Precision::Guess,
@@ -148,11 +148,44 @@ fn names_get_what_they_need() {
     assert_eq!(
         rows(&batch),
         [
-            "1 _1m_3f{_2t=\"a\",t_u=\"b\"} 1",
-            "1 _1m_größe{_2t=\"a\",t_u=\"b\"} 2",
-            "1 _1m_a_b{_2t=\"a\",t_u=\"b\"} 3",
+            "1 {\"1m_3f\",\"2t\"=\"a\",\"t u\"=\"b\"} 1",
+            "1 {\"1m_größe\",\"2t\"=\"a\",\"t u\"=\"b\"} 2",
+            "1 {\"1m_a b\",\"2t\"=\"a\",\"t u\"=\"b\"} 3",
             "2 m.x/y-z 4",
             "3 m{u=\"v\"} 5",
+        ]
+    );
+}
+
+/// What InfluxDB's own clients write: the text is passed over, and no line of it is a point.
+#[test]
+fn strings_may_have_line_breaks() {
+    let batch = read(
+        concat!(
+            "applog,host=web1 message=\"failed for row:\ncpu_usage value=99999\nretrying\",duration_ms=12i 5\n",
+            "a,t=\"q f=1,s=\"\\\"\n\\\\\",g=2 6\r\n",
+            "b f=\"x\ny\"z,g=1\n",
+            "c f=3\n",
+            "d msg=\"never\nends v=1\n",
+        ),
+        Precision::Seconds,
+    );
+    assert_eq!(
+        rows(&batch),
+        [
+            "1 applog_duration_ms{host=\"web1\"} 12 @5000",
+            "4 a_f{t=\"\\\"q\"} 1 @6000",
+            "4 a_g{t=\"\\\"q\"} 2 @6000",
+            "8 c_f 3",
+        ]
+    );
+    assert_eq!(
+        refusals(&batch),
+        [
+            "1 field \"message\" is a string; only numbers and booleans are kept",
+            "4 field \"s\" is a string; only numbers and booleans are kept",
+            "6 column 10: `,` or a blank expected, found 'z'",
+            "9 a quoted text begins in this line and does not end",
         ]
     );
 }

@@ -112,7 +112,12 @@ fn a_bad_item_loses_only_itself_and_names_the_field() {
         assert_eq!(refusals(&batch), [format!("2 {reason}")], "{item}");
     }
     let (batch, _) = read(
-        r#"[{"name":"a\u0000b","value":1},{"name":"ok","value":1,"labels":{"\ud83d\ude00":"x"}}]"#,
+        r#"[{"name":"my \u0001","value":1},{"name":"ok","value":1,"labels":{"\ud83d\ude00":"x"}},
+        {"name":"","value":1},{"name":"ok","value":1,"labels":{"":"x"}}]"#,
+    );
+    assert_eq!(
+        rows(&batch),
+        ["1 {\"my \u{1}\"} 1", "2 ok{\"\u{1f600}\"=\"x\"} 1"]
     );
     assert_eq!(batch.refused_total(), 2);
 }

@@ -4,12 +4,12 @@
 //! there is one) and `service.instance.id` `instance`, as the OpenTelemetry specification has it
 //! for Prometheus; its other attributes become labels, too, as do those of points. The scope's name
 //! is `otel_scope_name`. Where a point and its resource have the same attribute the point's counts.
-//! Keys keep their dots; characters that no label's name may have become `_`.
+//! Keys are kept as they were sent.
 
 use serde_json::Value as Json;
 
 use super::model::{AnyValue, KeyValue, Resource, Scope};
-use crate::{names::sanitise, series_parts::number};
+use crate::series_parts::number;
 
 pub(super) type Labels = Vec<(String, String)>;
 
@@ -23,7 +23,7 @@ pub(super) fn shared(resource: Option<&Resource>, scope: Option<&Scope>) -> Labe
             "service.name" => service = Some(text),
             "service.namespace" => namespace = Some(text),
             "service.instance.id" => labels.push(("instance".to_owned(), text)),
-            key => labels.push((sanitise(key, true), text)),
+            key => labels.push((key.to_owned(), text)),
         }
     }
     if let Some(service) = service {
@@ -44,7 +44,7 @@ pub(super) fn shared(resource: Option<&Resource>, scope: Option<&Scope>) -> Labe
 pub(super) fn of_point(attributes: &[KeyValue], shared: &Labels) -> Labels {
     let own: Labels = attributes
         .iter()
-        .map(|attribute| (sanitise(&attribute.key, true), text(attribute)))
+        .map(|attribute| (attribute.key.clone(), text(attribute)))
         .collect();
     if own.is_empty() {
         return shared.clone();

@@ -6,7 +6,7 @@ use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
 
 use super::{
     Points,
-    delta::DeltaTotals,
+    delta::{DeltaTotals, Known, Span},
     labels::{self, Labels},
     model::{
         Buckets, ExponentialPoint, HistogramPoint, NumberPoint, Resource, Scope, SummaryPoint,
@@ -54,19 +54,18 @@ impl Metric<'_> {
 /// Writes points to a batch, one after the other.
 pub(super) struct Writer<'a> {
     totals: &'a mut DeltaTotals,
+    known: Known<'a>,
     batch: &'a mut Batch,
     /// Of the resource and scope whose points are being written.
     shared: Labels,
     points: Points,
 }
 
-/// Start and end of a point, Unix nanoseconds.
-type Span = (u64, u64);
-
 impl<'a> Writer<'a> {
-    pub(super) fn new(totals: &'a mut DeltaTotals, batch: &'a mut Batch) -> Self {
+    pub(super) fn new(totals: &'a mut DeltaTotals, known: Known<'a>, batch: &'a mut Batch) -> Self {
         Self {
             totals,
+            known,
             batch,
             shared: Labels::new(),
             points: Points::default(),
@@ -106,9 +105,14 @@ impl<'a> Writer<'a> {
             line,
             at_ms: i64::try_from(time_ns / 1_000_000).ok().filter(|ms| *ms > 0),
         };
-        let totals = &mut *self.totals;
+        let (totals, known) = (&mut *self.totals, self.known);
         let written = whole(self.batch, |batch| {
-            write(&point, &mut Rows { batch, totals })
+            let mut rows = Rows {
+                batch,
+                totals,
+                known,
+            };
+            write(&point, &mut rows)
         });
         match written {
             Ok(()) => self.points.accepted += 1,
@@ -144,6 +148,12 @@ impl<'a> Writer<'a> {
                 } else {
                     Kind::Gauge
                 };
+                if is_delta && metric.is_monotonic && value < 0.0 {
+                    return Err(Reason::Malformed(format!(
+                        "a monotonic sum that fell by {}",
+                        -value
+                    )));
+                }
                 out.write("", None, kind, out.unit, value, rows.batch)?;
                 rows.total(is_delta.then_some((point.start_time_unix_nano, point.time_unix_nano)))
             },
@@ -203,10 +213,13 @@ impl<'a> Writer<'a> {
                 Some(span) => {
                     check_scale(point.scale)?;
                     // First the count, whose key is the one that the buckets' total is known by.
+                    // Where the buckets stood is known to nobody but us, so none of it goes on.
+                    rows.known = &|_| None;
                     let first = rows.batch.rows().len();
                     count_and_sum(out, rows, delta, count, sum)?;
-                    let total = rows.total_of(first + COUNT_AT, span, exponential)?;
-                    total.write(out, rows.batch)?;
+                    if let Some(total) = rows.total_of(first + COUNT_AT, span, exponential)? {
+                        total.write(out, rows.batch)?;
+                    }
                 }
             }
             extremes(out, rows, point.min, point.max)
@@ -242,6 +255,7 @@ impl<'a> Writer<'a> {
 struct Rows<'a> {
     batch: &'a mut Batch,
     totals: &'a mut DeltaTotals,
+    known: Known<'a>,
 }
 
 impl Rows<'_> {
@@ -250,32 +264,23 @@ impl Rows<'_> {
         let (Some(span), Some(row)) = (delta, self.batch.rows().last()) else {
             return Ok(());
         };
-        let key = self.batch.key(row);
-        let Some(total) = self.totals.add(key.as_bytes(), span, row.value) else {
-            return Err(self.too_many_totals());
-        };
+        let key = self.batch.key(row).as_bytes();
+        let total = self.totals.add(key, span, row.value, self.known)?;
         self.batch.replace_newest_value(total);
         Ok(())
     }
 
-    /// The total of the buckets of the histogram whose count is in row `at`.
+    /// The total of the buckets of the histogram whose count is in row `at`; see
+    /// [`DeltaTotals::add_histogram`].
     fn total_of(
         &mut self,
         at: usize,
         span: Span,
         delta: Exponential,
-    ) -> Result<Exponential, Reason> {
+    ) -> Result<Option<Exponential>, Reason> {
         let row = self.batch.rows().get(at);
         let key = row.map_or(&[][..], |row| self.batch.key(row).as_bytes());
-        let total = self.totals.add_histogram(key, span, delta);
-        total.ok_or_else(|| self.too_many_totals())
-    }
-
-    fn too_many_totals(&self) -> Reason {
-        Reason::Unsupported(format!(
-            "there are {} series with delta temporality already, as many as are kept",
-            self.totals.len()
-        ))
+        self.totals.add_histogram(key, span, delta)
     }
 }
 

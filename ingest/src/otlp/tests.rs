@@ -84,7 +84,13 @@ fn sum(points: Vec<otel::NumberDataPoint>, temporality: i32, is_monotonic: bool)
 fn read(request: &ExportMetricsServiceRequest) -> (Batch, Points) {
     let read = |encoding, body: &[u8]| {
         let mut batch = Batch::new();
-        let points = parse(encoding, body, &mut DeltaTotals::new(100), &mut batch);
+        let points = parse(
+            encoding,
+            body,
+            &mut DeltaTotals::new(100),
+            &|_| None,
+            &mut batch,
+        );
         (batch, points.expect("a request"))
     };
     let (batch, points) = read(Encoding::Protobuf, &request.encode_to_vec());
@@ -125,7 +131,8 @@ fn gauges_and_sums_are_read() {
         metric("c", "1", sum(vec![point(2.0, vec![])], 2, true)),
         metric("u", "", sum(vec![point(3.0, vec![])], 2, false)),
         metric("x", "", sum(vec![point(4.0, vec![])], 0, true)),
-        metric("bad name", "", sum(vec![point(4.0, vec![])], 2, true)),
+        metric("my metric", "", sum(vec![point(4.0, vec![])], 2, true)),
+        metric("", "", sum(vec![point(4.0, vec![])], 2, true)),
     ]));
     assert_eq!(
         rows(&batch)[..2],
@@ -146,13 +153,15 @@ fn gauges_and_sums_are_read() {
         "{refusals:?}"
     );
     assert!(
-        refusals[2].starts_with("8 \"bad name\" is not a metric name"),
+        refusals[2].starts_with("9 there is no metric name"),
         "{refusals:?}"
     );
+    let row = &rows(&batch)[5];
+    assert!(row.starts_with("8 {\"my metric\",host.name="), "{row}");
     assert_eq!(
         points,
         Points {
-            accepted: 5,
+            accepted: 6,
             rejected: 3
         }
     );
@@ -198,7 +207,7 @@ fn attributes_of_any_type_are_texts() {
     assert_eq!(
         short_rows(&batch),
         [
-            r#"1 g{a_b="x",b="false",d="1.5",i="-5",l="[\"a\\\"\",1,0.5]",m="{\"k\":true}",y="AQL/"} 1"#
+            r#"1 g{"a b"="x",b="false",d="1.5",i="-5",l="[\"a\\\"\",1,0.5]",m="{\"k\":true}",y="AQL/"} 1"#
         ]
     );
 }
@@ -300,7 +309,13 @@ fn differences_become_totals() {
         delta.time_unix_nano = NS + at + 1;
         let body = request(vec![metric(name, "", sum(vec![delta], 1, true))]).encode_to_vec();
         let mut batch = Batch::new();
-        let points = parse(Encoding::Protobuf, &body, &mut totals, &mut batch);
+        let points = parse(
+            Encoding::Protobuf,
+            &body,
+            &mut totals,
+            &|_| None,
+            &mut batch,
+        );
         assert!(points.is_ok());
         batch.rows().first().map(|row| row.value)
     };
@@ -309,6 +324,52 @@ fn differences_become_totals() {
     assert_eq!(send(3.0, 1, "a"), Some(5.0));
     assert_eq!(send(1.0, 0, "b"), Some(1.0));
     assert_eq!(send(1.0, 0, "c"), None);
+    // A monotonic sum does not fall.
+    assert_eq!(send(-1.0, 2, "a"), None);
+    assert_eq!(send(1.0, 3, "a"), Some(6.0));
+}
+
+/// The parts of a histogram are placed together, or none is.
+#[test]
+fn differences_of_histograms_are_counted_once() {
+    let mut totals = DeltaTotals::new(100);
+    let mut send = |span: (u64, u64)| {
+        let point = otel::HistogramDataPoint {
+            start_time_unix_nano: NS + span.0,
+            time_unix_nano: NS + span.1,
+            count: 3,
+            sum: Some(4.0),
+            bucket_counts: vec![1, 2],
+            explicit_bounds: vec![0.5],
+            ..Default::default()
+        };
+        let data = metric::Data::Histogram(otel::Histogram {
+            data_points: vec![point],
+            aggregation_temporality: 1,
+        });
+        let body = request(vec![metric("h", "s", data)]).encode_to_vec();
+        let mut batch = Batch::new();
+        let points = parse(
+            Encoding::Protobuf,
+            &body,
+            &mut totals,
+            &|_| None,
+            &mut batch,
+        );
+        let values: Vec<f64> = batch.rows().iter().map(|row| row.value).collect();
+        (
+            points.map(|points| points.rejected),
+            values,
+            refusals(&batch),
+        )
+    };
+    assert_eq!(send((0, 10)).1, [1.0, 3.0, 3.0, 4.0]);
+    assert_eq!(send((20, 30)).1, [2.0, 6.0, 6.0, 8.0]);
+    let late = send((10, 20));
+    assert_eq!((late.0, late.1), (Ok(1), vec![]));
+    assert!(late.2[0].contains("counted up to"), "{:?}", late.2);
+    assert_eq!(send((0, 10)).1, [1.0, 3.0, 3.0, 4.0]);
+    assert_eq!(send((30, 40)).1, [3.0, 9.0, 9.0, 12.0]);
 }
 
 #[test]
@@ -335,7 +396,13 @@ fn differences_of_exponential_histograms_become_totals() {
         });
         let body = request(vec![metric("e", "s", data)]).encode_to_vec();
         let mut batch = Batch::new();
-        let points = parse(Encoding::Protobuf, &body, &mut totals, &mut batch);
+        let points = parse(
+            Encoding::Protobuf,
+            &body,
+            &mut totals,
+            &|_| None,
+            &mut batch,
+        );
         let rows = batch.rows().iter().map(|row| {
             let key = batch.key(row);
             let le = key.label("le").map_or(String::new(), |le| format!(" {le}"));
@@ -377,6 +444,10 @@ fn differences_of_exponential_histograms_become_totals() {
         (Ok(0), second.map(str::to_owned).to_vec())
     );
     assert_eq!(send(i32::MAX, [3, 4], 2).0, Ok(1));
+    // One counted before the newest is known, one that was not comes too late.
+    assert_eq!(send(0, [1, 2], 0).0, Ok(0));
+    assert!(send(-1, [1, 2], 10).1.contains(&"e_count = 16".to_owned()));
+    assert_eq!(send(-1, [1, 2], 5).0, Ok(1));
 }
 
 #[test]
@@ -385,7 +456,13 @@ fn json_of_other_writers_is_read() {
         "scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[
             {"asDouble":"NaN","timeUnixNano":1795204862345678901},{"asDouble":2},{"asInt":"-3"},{"asInt":4,"attributes":[{"key":"e"}]}]}}]}]}]}"#;
     let mut batch = Batch::new();
-    let points = parse(Encoding::Json, body, &mut DeltaTotals::new(1), &mut batch);
+    let points = parse(
+        Encoding::Json,
+        body,
+        &mut DeltaTotals::new(1),
+        &|_| None,
+        &mut batch,
+    );
     assert_eq!(
         points,
         Ok(Points {
@@ -415,7 +492,13 @@ fn broken_requests_are_errors() {
     let mut batch = Batch::new();
     let mut totals = DeltaTotals::new(1);
     for cut in 1..body.len() {
-        let cut = parse(Encoding::Protobuf, &body[..cut], &mut totals, &mut batch);
+        let cut = parse(
+            Encoding::Protobuf,
+            &body[..cut],
+            &mut totals,
+            &|_| None,
+            &mut batch,
+        );
         assert!(matches!(cut, Err(BodyError::Protobuf { .. })), "{cut:?}");
         assert!(batch.is_empty());
     }
@@ -424,14 +507,23 @@ fn broken_requests_are_errors() {
         (b"{\"resourceMetrics\":\n 5}", 2, 2),
         (b"[]x", 1, 3),
     ] {
-        let read = parse(Encoding::Json, body, &mut totals, &mut batch);
+        let read = parse(Encoding::Json, body, &mut totals, &|_| None, &mut batch);
         assert!(
             matches!(read, Err(BodyError::Json { line: l, column: c, .. }) if (l, c) == (line, column)),
             "{read:?}"
         );
     }
     let many = format!("[{}", "{".repeat(JSON_OBJECTS_MAX + 1));
-    assert!(parse(Encoding::Json, many.as_bytes(), &mut totals, &mut batch).is_err());
+    assert!(
+        parse(
+            Encoding::Json,
+            many.as_bytes(),
+            &mut totals,
+            &|_| None,
+            &mut batch
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -505,7 +597,7 @@ proptest! {
     ) {
         for (encoding, body) in [(Encoding::Protobuf, &body[..]), (Encoding::Json, json.as_bytes())] {
             let mut batch = Batch::new();
-            if parse(encoding, body, &mut DeltaTotals::new(5), &mut batch).is_err() {
+            if parse(encoding, body, &mut DeltaTotals::new(5), &|_| None, &mut batch).is_err() {
                 prop_assert!(batch.is_empty());
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use pulseboard_series::{Batch, KeyRef, Kind, Reason, batch::hash_key};
 
-use super::{Line, Type, sketch::Sketch};
+use super::{Line, Part, Type, sketch::Sketch};
 use crate::series_parts::{Point, whole};
 
 /// Flushes without a new value after which a metric is forgotten: five minutes of ten seconds. A
@@ -27,7 +27,8 @@ const QUANTILES: [(f64, &str); 3] = [(0.5, "0.5"), (0.95, "0.95"), (0.99, "0.99"
 /// | timer, histogram | `name_count`, `name_sum`: running; `name_min`, `name_max`, `name{quantile}` of the values since the last flush |
 /// | set | `name`: distinct members since the last flush |
 ///
-/// A metric without new values is flushed [`IDLE_FLUSHES`] times more and forgotten.
+/// A metric without new values is flushed [`IDLE_FLUSHES`] times more and forgotten. One whose lines
+/// have times of their own becomes samples of those times, and is not flushed.
 #[derive(Debug)]
 pub struct Aggregator {
     metrics: HashMap<Box<[u8]>, Metric, RandomState>,
@@ -46,10 +47,21 @@ struct Metric {
 
 #[derive(Debug)]
 enum State {
-    Counter(f64),
+    Counter(Counter),
     Gauge(f64),
     Timer(Box<Timer>),
     Set(HashSet<u64, RandomState>),
+}
+
+#[derive(Debug)]
+struct Counter {
+    total: f64,
+    /// Time of its newest sample, Unix milliseconds.
+    newest_ms: i64,
+    /// Whether its newest value had a time of its own.
+    is_timed: bool,
+    /// Whether there is more in `total` than its newest sample says.
+    is_ahead: bool,
 }
 
 #[derive(Debug)]
@@ -88,45 +100,85 @@ impl Aggregator {
         self.metrics.is_empty()
     }
 
-    /// Adds one line.
-    pub(super) fn take(&mut self, line: &Line<'_>) -> Result<(), Reason> {
+    /// Adds one line, all of it or nothing. What has a time of its own is written to `batch`.
+    pub(super) fn take(
+        &mut self,
+        line: &Line<'_>,
+        number: u32,
+        batch: &mut Batch,
+    ) -> Result<(), Reason> {
         // Before the key, so that a wrong value makes no metric.
-        let numbers = match line.metric_type {
-            Type::Set => Vec::new(),
-            _ => line.numbers()?,
-        };
+        let numbers = line
+            .parts
+            .iter()
+            .map(Part::numbers)
+            .collect::<Result<Vec<_>, _>>()?;
         self.scratch.clear();
-        self.scratch.begin(&[&line.name])?;
+        self.scratch.begin(&[line.name])?;
         for (name, value) in line.tags() {
-            self.scratch.label(&name, value)?;
+            self.scratch.label(name, value)?;
         }
-        self.scratch.finish(1, None, 0.0)?;
-        let key = self
-            .scratch
-            .rows()
-            .last()
-            .map_or(&[][..], |row| self.scratch.key(row).as_bytes());
-        if !self.metrics.contains_key(key) {
+        self.scratch.finish(number, line.at_ms, 0.0)?;
+        for (part, numbers) in line.parts.iter().zip(numbers) {
+            self.take_part(line, part, &numbers, batch)?;
+        }
+        Ok(())
+    }
+
+    fn take_part(
+        &mut self,
+        line: &Line<'_>,
+        part: &Part<'_>,
+        numbers: &[f64],
+        batch: &mut Batch,
+    ) -> Result<(), Reason> {
+        let Some(row) = self.scratch.rows().last() else {
+            return Ok(());
+        };
+        let key = self.scratch.key(row);
+        let labels: Vec<(&str, &str)> = key.labels().collect();
+        let point = Point {
+            name: key.name(),
+            labels: &labels,
+            unit: "",
+            line: row.line,
+            at_ms: line.at_ms,
+        };
+        if let (Some(_), Type::Gauge, Some(value)) = (line.at_ms, part.metric_type, numbers.last())
+        {
+            return point.write("", None, Kind::Gauge, "", *value, batch);
+        }
+        if !self.metrics.contains_key(key.as_bytes()) {
             if self.metrics.len() >= self.metrics_max {
                 return Err(Reason::Unsupported(format!(
                     "{} StatsD metrics are being added up, as many as are kept",
                     self.metrics_max
                 )));
             }
-            let state = State::new(line.metric_type);
-            self.metrics.insert(key.into(), Metric { state, idle: 0 });
+            let state = State::new(part.metric_type);
+            let metric = Metric { state, idle: 0 };
+            self.metrics.insert(key.as_bytes().into(), metric);
         }
-        let Some(metric) = self.metrics.get_mut(key) else {
+        let Some(metric) = self.metrics.get_mut(key.as_bytes()) else {
             return Ok(());
         };
-        metric.state.add(line, &numbers, &mut self.set_members)?;
+        metric
+            .state
+            .add(line, part, numbers, &mut self.set_members)?;
         metric.idle = 0;
+        match (&mut metric.state, line.at_ms) {
+            (State::Counter(counter), Some(at_ms)) if at_ms > counter.newest_ms => {
+                point.write("", None, Kind::Counter, "", counter.total, batch)?;
+                (counter.newest_ms, counter.is_ahead) = (at_ms, false);
+            }
+            _ => {}
+        }
         Ok(())
     }
 
-    /// Writes the rows of all metrics to `batch`, in no order, at the moment of arrival, and
-    /// begins the next interval.
-    pub fn flush(&mut self, batch: &mut Batch) {
+    /// Writes the rows of all metrics to `batch`, in no order, at the moment of arrival, which is
+    /// `now_ms`, and begins the next interval.
+    pub fn flush(&mut self, now_ms: i64, batch: &mut Batch) {
         self.set_members = 0;
         self.metrics.retain(|key, metric| {
             let key = KeyRef::new(key);
@@ -142,7 +194,7 @@ impl Aggregator {
                 line: 0,
                 at_ms: None,
             };
-            let written = whole(batch, |batch| metric.state.write(&point, batch));
+            let written = whole(batch, |batch| metric.state.write(&point, now_ms, batch));
             if let Err(reason) = written {
                 batch.refuse(0, reason);
             }
@@ -165,7 +217,12 @@ impl State {
             }))
         };
         match metric_type {
-            Type::Counter => Self::Counter(0.0),
+            Type::Counter => Self::Counter(Counter {
+                total: 0.0,
+                newest_ms: i64::MIN,
+                is_timed: false,
+                is_ahead: false,
+            }),
             Type::Gauge => Self::Gauge(0.0),
             Type::Timer => timer("ms"),
             Type::Histogram => timer(""),
@@ -185,16 +242,19 @@ impl State {
     fn add(
         &mut self,
         line: &Line<'_>,
+        part: &Part<'_>,
         numbers: &[f64],
         set_members: &mut usize,
     ) -> Result<(), Reason> {
-        match (self, line.metric_type) {
-            (Self::Counter(total), Type::Counter) => {
-                *total += numbers.iter().sum::<f64>() * line.weight;
+        match (self, part.metric_type) {
+            (Self::Counter(counter), Type::Counter) => {
+                counter.total += numbers.iter().sum::<f64>() * part.weight;
+                counter.is_timed = line.at_ms.is_some();
+                counter.is_ahead = true;
             }
             (Self::Gauge(newest), Type::Gauge) => {
-                for (text, value) in line.values.split(':').zip(numbers) {
-                    if text.starts_with(['+', '-']) {
+                for (text, value) in part.values.split(':').zip(numbers) {
+                    if !line.is_dog && text.starts_with(['+', '-']) {
                         *newest += value;
                     } else {
                         *newest = *value;
@@ -203,15 +263,15 @@ impl State {
             }
             (Self::Timer(timer), Type::Timer | Type::Histogram) => {
                 for value in numbers {
-                    timer.count += line.weight;
-                    timer.sum += value * line.weight;
+                    timer.count += part.weight;
+                    timer.sum += value * part.weight;
                     timer.min = timer.min.min(*value);
                     timer.max = timer.max.max(*value);
-                    timer.sketch.add(*value, line.weight);
+                    timer.sketch.add(*value, part.weight);
                 }
             }
             (Self::Set(members), Type::Set) => {
-                let member = hash_key(line.values.as_bytes());
+                let member = hash_key(part.values.as_bytes());
                 if *set_members >= SET_MEMBERS_MAX && !members.contains(&member) {
                     return Err(Reason::Unsupported(format!(
                         "the sets have {SET_MEMBERS_MAX} members, as many as are kept"
@@ -231,9 +291,18 @@ impl State {
     }
 
     /// Writes the rows of one flush and forgets what is of the interval only.
-    fn write(&mut self, point: &Point<'_, &str>, batch: &mut Batch) -> Result<(), Reason> {
+    fn write(
+        &mut self,
+        point: &Point<'_, &str>,
+        now_ms: i64,
+        batch: &mut Batch,
+    ) -> Result<(), Reason> {
         match self {
-            Self::Counter(total) => point.write("", None, Kind::Counter, "", *total, batch),
+            Self::Counter(counter) if counter.is_timed && !counter.is_ahead => Ok(()),
+            Self::Counter(counter) => {
+                (counter.newest_ms, counter.is_ahead) = (now_ms, false);
+                point.write("", None, Kind::Counter, "", counter.total, batch)
+            }
             Self::Gauge(newest) => point.write("", None, Kind::Gauge, "", *newest, batch),
             Self::Set(members) => {
                 #[expect(clippy::cast_precision_loss, reason = "at most a million")]

@@ -19,7 +19,7 @@ pub struct Tally {
 /// Names to what was tracked under them.
 pub type Tallies = BTreeMap<String, Tally>;
 
-/// `event: init`.
+/// `event: init`, and the `stats` of each update: what clients read is in the same place in both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Init {
     /// By name.
@@ -44,8 +44,8 @@ pub struct Bucket {
 /// `event: update`, every two seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Update {
-    /// By name.
-    pub stats: Tallies,
+    /// How things stand.
+    pub stats: Init,
     /// The newest ten buckets of the asked name that hold data, newest first.
     #[serde(rename = "timeSeries")]
     pub time_series: Vec<Bucket>,

@@ -42,10 +42,16 @@ pub struct SeriesInfo {
     /// Milliseconds between its samples, as measured; absent before the second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
-    /// Newest value; `null` where that is no finite number.
+    /// Newest value that is not ahead of the server's clock; `null` where there is none, or where
+    /// the series has ended.
+    #[serde(default, with = "crate::figure::option")]
     pub last: Option<f64>,
-    /// When that was, Unix milliseconds.
+    /// When that was, Unix milliseconds; 0 where there is none.
     pub last_ms: i64,
+    /// By how many milliseconds its latest sample is ahead of the server's clock; absent where
+    /// none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead_ms: Option<u64>,
     /// For counters: growth per second over the last minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
@@ -71,8 +77,9 @@ pub struct SeriesList {
     pub next: Option<String>,
 }
 
-/// `[time_ms, value, min, max]`: one step of a range. Value, minimum and maximum are `null` where
-/// they are no finite number; a step without samples is left away.
+/// `[time_ms, value, min, max]`: one step of a range; a step without samples is left away. What is
+/// infinite is `"+Inf"` or `"-Inf"`, and `"NaN"` is a step that has no other value
+/// ([`crate::figure`]).
 pub type RangePoint = (i64, Option<f64>, Option<f64>, Option<f64>);
 
 /// One series, or one group of them, over a range.
@@ -89,6 +96,7 @@ pub struct RangeSeries {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     /// Steps, oldest first.
+    #[serde(with = "crate::figure::points")]
     pub points: Vec<RangePoint>,
 }
 

@@ -49,7 +49,9 @@ pub struct SampleRun {
     /// Its unit, likewise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
-    /// `[time_ms, value]` in the order they came; `null` for what is no finite number.
+    /// `[time_ms, value]` in the order they came; what is no finite number in words
+    /// ([`crate::figure`]), `null` where the series has ended.
+    #[serde(with = "crate::figure::samples")]
     pub points: Vec<(i64, Option<f64>)>,
 }
 
