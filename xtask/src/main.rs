@@ -16,6 +16,7 @@ mod dev;
 mod dist;
 mod fan_out;
 mod hostile;
+mod imports;
 mod ingest;
 mod measured;
 mod npm;

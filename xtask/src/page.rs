@@ -1,6 +1,6 @@
 //! The page: Trunk compiles it, and what Trunk leaves to others is done here.
 //!
-//! That is the size pass of `wasm-opt`, one style sheet out of many, names by final content, and
+//! That is the size pass of `wasm-opt`, short names between the WebAssembly and its script, one style sheet out of many, names by final content, and
 //! the compressed variant beside every file that gains by one. The result lies in `dist/`, where the server embeds it
 //! and `dist` copies it from.
 
@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    shell,
+    imports, shell,
     stamp::{Stamp, hex},
     tools,
 };
@@ -66,6 +66,7 @@ pub(crate) fn build() -> Result<()> {
     )
     .context("the page could not be built")?;
     optimise(&stage)?;
+    one_script(&stage)?;
     one_style_sheet(&stage)?;
     name_by_content(&stage)?;
     compress(&stage)?;
@@ -99,7 +100,9 @@ fn optimise(stage: &Path) -> Result<()> {
         let smaller = file.with_extension("wasm.smaller");
         shell::run(
             shell::command(&wasm_opt.program)
-                .arg("-Oz")
+                // Until nothing shrinks any more; and nothing of ours lies in the first 1024 bytes,
+                // where the stack ends that overflows long before it is of use.
+                .args(["-Oz", "--converge", "--low-memory-unused"])
                 .arg(&file)
                 .arg("-o")
                 .arg(&smaller),
@@ -108,6 +111,42 @@ fn optimise(stage: &Path) -> Result<()> {
         fs::rename(&smaller, &file)?;
     }
     Ok(())
+}
+
+/// Makes the script that wasm-bindgen wrote as short as it can be without changing what it does:
+/// short names for what the WebAssembly takes from it, no comments, no indentation.
+fn one_script(stage: &Path) -> Result<()> {
+    let all = files(stage)?;
+    let of = |extension| {
+        let mut found = all.iter().filter(|file| has_extension(file, &[extension]));
+        match (found.next(), found.next()) {
+            (Some(file), None) => Ok(file),
+            _ => bail!("the page is to have one .{extension} file"),
+        }
+    };
+    let (wasm, script) = (of("wasm")?, of("js")?);
+    let (short_wasm, short_script) =
+        imports::shorten(&fs::read(wasm)?, &fs::read_to_string(script)?)?;
+    fs::write(wasm, short_wasm)?;
+    fs::write(script, without_script_comments(&short_script))?;
+    Ok(())
+}
+
+/// The script without lines that are comments, indentation and empty lines. wasm-bindgen writes no
+/// text that spans lines, and no comment behind code that would have to go.
+fn without_script_comments(script: &str) -> String {
+    let mut is_comment = false;
+    let mut plain = String::with_capacity(script.len());
+    for line in script.lines().map(str::trim) {
+        is_comment |= line.starts_with("/*");
+        if is_comment {
+            is_comment = !line.ends_with("*/");
+        } else if !line.is_empty() && !line.starts_with("//") {
+            plain.push_str(line);
+            plain.push('\n');
+        }
+    }
+    plain
 }
 
 /// Makes one style sheet of all that `index.html` names: a request in place of many, and together
@@ -371,6 +410,15 @@ mod tests {
             "<link href=\"/a.js\"><link href=\"/b.css\"/>"
         );
         assert_eq!(without_integrity("<p>plain</p>"), "<p>plain</p>");
+    }
+
+    #[test]
+    fn a_script_loses_comments_and_nothing_else() {
+        let script = "/**\n * Runs.\n */\nfunction run() {\n    // now\n    return `a // b`;\n}\n/* x */\n\nrun();\n";
+        assert_eq!(
+            without_script_comments(script),
+            "function run() {\nreturn `a // b`;\n}\nrun();\n"
+        );
     }
 
     #[test]

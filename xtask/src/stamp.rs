@@ -23,6 +23,7 @@ const INPUTS: &[&str] = &[
     "index.html",
     "shared/Cargo.toml",
     "shared/src",
+    "xtask/src/imports.rs",
     "xtask/src/page.rs",
     "xtask/src/tools.rs",
 ];

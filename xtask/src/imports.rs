@@ -1,0 +1,182 @@
+//! Short names for what the WebAssembly takes from its script. wasm-bindgen gives each function a
+//! long one with a hash, which stands in both files and cannot be packed: some kilobytes of the
+//! first load. Only the two files know these names, so any will do.
+
+use anyhow::{Context, Result, bail};
+
+/// The section of imports (WebAssembly core specification §5.5.5).
+const IMPORTS: u8 = 2;
+
+/// Magic number and version.
+const HEAD_BYTES: usize = 8;
+
+/// Both files with short names.
+///
+/// # Errors
+/// One of them is not what wasm-bindgen writes.
+pub(crate) fn shorten(wasm: &[u8], script: &str) -> Result<(Vec<u8>, String)> {
+    let mut reader = Reader { bytes: wasm, at: 0 };
+    let mut short = reader.take(HEAD_BYTES)?.to_vec();
+    let mut script = script.to_owned();
+    while reader.at < wasm.len() {
+        let kind = reader.byte()?;
+        let length = reader.number()?;
+        let section = reader.take(length)?;
+        let section = if kind == IMPORTS {
+            shorten_imports(section, &mut script)?
+        } else {
+            section.to_vec()
+        };
+        short.push(kind);
+        write_number(&mut short, section.len());
+        short.extend_from_slice(&section);
+    }
+    Ok((short, script))
+}
+
+fn shorten_imports(section: &[u8], script: &mut String) -> Result<Vec<u8>> {
+    let mut reader = Reader {
+        bytes: section,
+        at: 0,
+    };
+    let mut short = Vec::with_capacity(section.len());
+    let count = reader.number()?;
+    write_number(&mut short, count);
+    for number in 0..count {
+        let module = reader.text()?;
+        write_text(&mut short, module);
+        let name = reader.text()?;
+        let new = short_name(number);
+        // As the script defines it, at the beginning of a line: there is exactly one.
+        let (old_key, new_key) = (format!("\n        {name}: "), format!("\n        {new}: "));
+        if script.matches(&old_key).count() == 1 {
+            *script = script.replacen(&old_key, &new_key, 1);
+            write_text(&mut short, &new);
+        } else {
+            write_text(&mut short, name);
+        }
+        let begin = reader.at;
+        match reader.byte()? {
+            // A function, by its type.
+            0 => drop(reader.number()?),
+            other => bail!("an import of kind {other}, which wasm-bindgen does not make"),
+        }
+        short.extend_from_slice(&section[begin..reader.at]);
+    }
+    Ok(short)
+}
+
+/// `a`, `b`, … and then two letters; none of them is a word of JavaScript as a key may be any.
+fn short_name(number: usize) -> String {
+    let mut rest = number;
+    let mut name = String::new();
+    loop {
+        name.push(char::from(b'a' + u8::try_from(rest % 26).unwrap_or(0)));
+        rest /= 26;
+        if rest == 0 {
+            return name;
+        }
+        rest -= 1;
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let end = self
+            .at
+            .checked_add(count)
+            .context("a length beyond all bounds")?;
+        let taken = self
+            .bytes
+            .get(self.at..end)
+            .context("the WebAssembly ends too early")?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    /// An unsigned number in LEB128.
+    fn number(&mut self) -> Result<usize> {
+        let mut number = 0;
+        for shift in (0..32).step_by(7) {
+            let byte = self.byte()?;
+            number |= usize::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        bail!("a number of more than five bytes")
+    }
+
+    fn text(&mut self) -> Result<&'a str> {
+        let length = self.number()?;
+        std::str::from_utf8(self.take(length)?).context("a name that is no text")
+    }
+}
+
+fn write_number(to: &mut Vec<u8>, mut number: usize) {
+    loop {
+        let byte = u8::try_from(number & 0x7f).unwrap_or(0);
+        number >>= 7;
+        if number == 0 {
+            return to.push(byte);
+        }
+        to.push(byte | 0x80);
+    }
+}
+
+fn write_text(to: &mut Vec<u8>, text: &str) {
+    write_number(to, text.len());
+    to.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_short_in_both_and_the_rest_stays() -> Result<()> {
+        let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+        let mut section = vec![2];
+        for name in [
+            "__wbg_open_0123456789abcdef",
+            "__wbg_close_0123456789abcdef",
+        ] {
+            write_text(&mut section, "./page_bg.js");
+            write_text(&mut section, name);
+            section.extend_from_slice(&[0, 5]);
+        }
+        wasm.push(IMPORTS);
+        write_number(&mut wasm, section.len());
+        wasm.extend_from_slice(&section);
+        wasm.extend_from_slice(&[10, 2, 1, 0]);
+        let script = "    const import0 = {\n        __wbg_open_0123456789abcdef: function() {\n        },\n    };";
+        let (wasm, script) = shorten(&wasm, script)?;
+        assert_eq!(
+            script,
+            "    const import0 = {\n        a: function() {\n        },\n    };"
+        );
+        let expected = b"\0asm\x01\0\0\0\x02\x3e\x02\x0c./page_bg.js\x01a\x00\x05\x0c./page_bg.js\x1c__wbg_close_0123456789abcdef\x00\x05\x0a\x02\x01\x00";
+        assert_eq!(
+            wasm, expected,
+            "what the script does not define keeps its name"
+        );
+        assert!(shorten(&wasm[..20], "").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn no_name_comes_twice() {
+        let names: std::collections::BTreeSet<String> = (0..2_000).map(short_name).collect();
+        assert_eq!(names.len(), 2_000);
+        assert_eq!([0, 25, 26, 27].map(short_name), ["a", "z", "aa", "ba"]);
+    }
+}
