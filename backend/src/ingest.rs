@@ -218,11 +218,21 @@ impl Ingest {
 
     /// Forgets totals that nothing was added to since the last call; called now and then.
     pub fn forget_idle(&self, engine: &Engine) {
+        self.count_deltas(engine, DeltaTotals::forget_idle);
+    }
+
+    /// Counts the series of all tenants whose senders report differences anew; called every few
+    /// seconds, since those of tenants that were never made or have gone are there no longer.
+    pub fn recount(&self, engine: &Engine) {
+        self.count_deltas(engine, |_| 0);
+    }
+
+    fn count_deltas(&self, engine: &Engine, first: impl Fn(&mut DeltaTotals) -> usize) {
         let mut series = 0;
         for tenant in engine.tenants() {
             if let Some(of) = of_tenant(&tenant) {
                 let mut deltas = of.deltas.lock();
-                deltas.forget_idle();
+                first(&mut deltas);
                 series += deltas.len();
             }
         }
@@ -268,7 +278,7 @@ pub async fn take<T: Said>(
     let tenant = engine_tenant(app, request, depot)?;
     let (sender, door) = (client_address(request), request.uri().path().to_owned());
     let keys = CallerKeys::of(request, depot, Some(&tenant.name));
-    find_place(app, &tenant, &keys)?;
+    find_place(app, depot, &tenant, &keys)?;
     let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
     let of = Sent {
         tenant: &tenant.name,
@@ -301,9 +311,21 @@ pub async fn take<T: Said>(
 }
 
 /// A share of all tenants' places for who sends the first samples of one, kept as long as the
-/// tenant is.
-fn find_place(app: &App, tenant: &Tenant, keys: &CallerKeys) -> Result<(), AppError> {
+/// tenant is. A tenant that the caller's token names has a place in any case.
+///
+/// # Errors
+/// The caller made too many; 503 or 429.
+pub fn find_place(
+    app: &App,
+    depot: &Depot,
+    tenant: &Tenant,
+    keys: &CallerKeys,
+) -> Result<(), AppError> {
     if tenant.is_listed() {
+        return Ok(());
+    }
+    if access::caller(depot)?.tenant.is_some() {
+        app.storage.engine.keep_tenant(&tenant.name);
         return Ok(());
     }
     let Some(of) = of_tenant(tenant) else {

@@ -18,6 +18,7 @@ use crate::{
     feed::Epoch,
     journal::{Journal, Kept, Restored, State},
     settings::{DataDir, Durability, Settings},
+    telemetry::Limit,
 };
 
 /// How often the house is kept.
@@ -170,10 +171,15 @@ impl Storage {
     pub fn keep_house(&self, app: &App) {
         let now_ms = app.clock.now_ms();
         self.engine.forget_unused_tenants();
+        app.ingest.recount(&self.engine);
+        let shortened = self.engine.shortenings();
         let kept = self
             .engine
             .keep_house(now_ms, false)
             .and_then(|_| self.engine.maintain_history(now_ms, MAINTENANCE));
+        for _ in shortened..self.engine.shortenings() {
+            app.telemetry.count_limit(Limit::TenantMemory);
+        }
         let error = kept.err().map(|error| error.to_string());
         let mut known = self.house_error.lock();
         if let Some(error) = &error

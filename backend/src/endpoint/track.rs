@@ -20,8 +20,9 @@ use crate::{
     app::App,
     error::AppError,
     http::access,
-    ingest::{self, engine_tenant},
+    ingest::{self, engine_tenant, find_place},
     refusals::Sent,
+    shares::CallerKeys,
     tallies::TooManyNames,
     window::series_key,
 };
@@ -60,6 +61,8 @@ pub async fn track_item(
     access::require_write(depot)?;
     let app = App::of(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
+    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    find_place(&app, depot, &tenant, &keys)?;
     let body: Value = read_json(&app, request).await?;
     let now_ms = app.clock.now_ms();
     let read = read_item(&body).and_then(|item| {

@@ -212,6 +212,10 @@ async fn asking_in_a_tenants_name_leaves_nothing_behind() {
     let body = r#"{"name":"a","value":1}"#;
     assert_eq!(send(Some(Role::Writer), "/push", "red", body).await, 200);
     assert_eq!(tenants().await, ["default", "red"]);
+    let item = r#"{"type":"page_view","value":1}"#;
+    let path = "/metrics/track";
+    assert_eq!(send(Some(Role::Writer), path, "blue", item).await, 200);
+    assert_eq!(tenants().await, ["blue", "default", "red"]);
     server.stop().await;
 }
 
@@ -312,7 +316,7 @@ async fn one_token_cannot_take_all_the_memory_for_bodies() {
     let good = server
         .request(reqwest::Method::POST, "/push")
         .header("authorization", bearer(Role::Operator))
-        .body(format!("{}\ngood 1\n", "#".repeat(80_000)));
+        .body(format!("{}\ngood 1\n", "#".repeat(60_000)));
     assert_eq!(good.send().await.expect("an answer").status(), 200);
     let text = server
         .send_as(&bearer(Role::Admin), reqwest::Method::GET, "/metrics", None)

