@@ -507,7 +507,7 @@ impl Entry {
     ) -> Pushed {
         let pushed = self.window.push(at_ms, value, scratch);
         if at_ms > now_ms {
-            self.take_ahead(at_ms, now_ms);
+            self.take_ahead(at_ms, value, now_ms);
             return pushed;
         }
         let before = self.newest_at(now_ms);
@@ -535,7 +535,7 @@ impl Entry {
         pushed
     }
 
-    fn take_ahead(&mut self, at_ms: i64, now_ms: i64) {
+    fn take_ahead(&mut self, at_ms: i64, value: f64, now_ms: i64) {
         let last_ms = self.last.map_or(i64::MIN, |last| last.0);
         let newest_ms = self.ahead_ms.max(last_ms);
         if newest_ms != i64::MIN && at_ms > newest_ms {
@@ -547,7 +547,8 @@ impl Entry {
         }
         self.ahead_ms = self.ahead_ms.max(at_ms);
         self.is_ahead = true;
-        self.is_ended = false;
+        // That there will be no more holds at once.
+        self.is_ended = is_stale_marker(value);
     }
 
     /// The newest sample that came and is not ahead of the clock.

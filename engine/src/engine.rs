@@ -674,7 +674,12 @@ impl Found {
             unit: Arc::clone(&entry.unit),
             kind: entry.kind,
             last: entry.newest_at(now_ms),
-            ahead_ms: (entry.ahead_ms > now_ms).then(|| entry.ahead_ms - now_ms),
+            // Also what was not ahead when it came: the clock may have been set back since.
+            ahead_ms: entry
+                .window
+                .newest_ms()
+                .filter(|newest_ms| *newest_ms > now_ms)
+                .map(|newest_ms| newest_ms - now_ms),
             interval_ms: entry.interval_ms,
             is_stopped: is_stopped(entry, now_ms),
             unsealed_ms: entry.oldest_unsealed_ms(),

@@ -31,7 +31,7 @@ async fn the_last_refusals_say_where_why_and_when_to_their_tenant_alone() {
             reqwest::Method::POST,
             "/metrics/track?tenant=red&api_key=secret",
         )
-        .json(&json!({"type": "page view", "value": 1}))
+        .json(&json!({"type": "", "value": 1}))
         .send()
         .await
         .expect("an answer");
