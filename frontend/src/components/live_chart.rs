@@ -175,6 +175,10 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
         Callback::from(move |_: FocusEvent| stage.clear_cursor())
     };
 
+    let limits = threshold(metric).into_iter().map(|rule| rule.label);
+    let logged = logged.filter(|_| metric == BuiltIn::Cpu);
+    let limits = limits.chain(logged.map(|above| log_threshold(above).label));
+    let limits: String = limits.map(|label| [". ", label.as_str()].concat()).collect();
     let title = format::chart_title(metric);
     let card = cards.0[metric.index()];
     html! {
@@ -196,7 +200,7 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
                     class="chart__canvas"
                     ref={data}
                     role="img"
-                    aria-label={self::summary(metric, card, range.label())}
+                    aria-label={[self::summary(metric, card, range.label()), limits].concat()}
                 ></canvas>
                 <div class="chart__line" ref={line}></div>
                 <div class="chart__point" ref={point}></div>

@@ -1,4 +1,5 @@
-//! Asks for what the charts are to show and the page was not there for, and says so when that fails.
+//! Asks for what the charts are to show and no stream tells: what the page was not there for (and
+//! says so when that fails), and the operator's threshold.
 
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
@@ -8,6 +9,7 @@ use crate::{
     hooks::{use_answer, use_effect_with, use_selector},
     net::config::Endpoint,
     stores::{
+        operator::OperatorStore,
         stats::{Past, StatsStore},
         view::{Range, ViewStore},
     },
@@ -15,6 +17,9 @@ use crate::{
 
 /// What was not answered is asked for again after this time.
 const AGAIN_MS: u32 = 5_000;
+
+/// The operator's threshold is looked at this often: it may be set by somebody else.
+const THRESHOLD_MS: u32 = 10_000;
 
 /// Props of [`PastFigures`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -54,6 +59,13 @@ pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
             (_, Some(_)) => stats.reduce_mut(StatsStore::miss_past),
             (Some(json), None) => stats.reduce_mut(|stats| stats.take_past(json)),
             (None, None) => {}
+        }
+    });
+    let operator = use_dispatch::<OperatorStore>();
+    let figures = use_answer(endpoint, "/api/metrics".into(), THRESHOLD_MS, 0);
+    use_effect_with(figures, move |figures| {
+        if let Some(figures) = &figures.json {
+            operator.reduce_mut(|store| store.learn(figures));
         }
     });
     match &answer.problem {

@@ -54,6 +54,15 @@ impl OperatorStore {
         }
     }
 
+    /// The threshold, from the answer of `GET /api/metrics`.
+    pub fn learn(&mut self, figures: &Json) {
+        let threshold = figures.get("alert_threshold").number();
+        if threshold.is_some() && threshold != self.threshold {
+            self.threshold = threshold;
+            self.revision += 1;
+        }
+    }
+
     /// The control channel answered.
     pub fn reply(&mut self, text: &str, at_ms: f64) {
         let reply = Json::parse(text).unwrap_or_default();
@@ -115,6 +124,10 @@ mod tests {
             store.reply(r#"{"message":"Unknown command: <b>x</b>"}"#, 2.0);
         });
         let store = dispatch.get();
+        assert_eq!(store.select_threshold(), Some(80.0));
+        let asked = Json::parse(r#"{"alert_threshold":5.0}"#).expect("JSON");
+        dispatch.reduce_mut(|store| store.learn(&asked));
+        assert_eq!(dispatch.get().select_threshold(), Some(5.0));
         assert_eq!(
             store.figures().map(|figures| figures.requests_total),
             Some(7)
