@@ -34,7 +34,7 @@ export function install() {
     address.endsWith("config.json") ? '{"backend":"http://fake.test"}'
       : address.endsWith("/api/session") ? JSON.stringify(session)
       : address.endsWith("/api/ingest") ? ingested
-      : address.includes("/api/series") ? "{}"
+      : /\/api\/((series|range|windows)\b|metrics$)/.test(address) ? "{}"
       : answers.shift() ?? "[]",
   ));
 }
