@@ -126,14 +126,6 @@ fn resolution(opened: &Opened) -> Option<String> {
     ))
 }
 
-/// Props of [`NearNames`].
-#[derive(Clone, Debug, PartialEq, Properties)]
-struct NearProps {
-    endpoint: Endpoint,
-    /// The name that no series has.
-    name: AttrValue,
-}
-
 /// Names offered at most.
 const NEAR_MAX: usize = 5;
 
@@ -168,23 +160,15 @@ fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str>
     near.into_iter().map(|(_, name)| name).collect()
 }
 
-/// No series has this name: some that have one like it.
-#[component]
-fn NearNames(NearProps { endpoint, name }: &NearProps) -> Html {
-    // A mistake is seldom in the first two letters.
-    let begins: String = name.chars().take(2).collect();
-    let path = format!("/api/series?limit=1000&search={}", encode_query(&begins));
-    let answer = use_answer(endpoint, path.into(), 0, 0);
-    let json = answer.json.clone().unwrap_or_default();
+/// No series has this name: some that have one like it, of those that `json` lists.
+fn near_names(name: &str, json: &Json) -> Html {
     let list = json.get("series").list().iter();
     let near = nearest(name, list.map(|series| series.text_of("name")));
     html! {
         <div class="open-series__note" role="status">
             <p>{ words::NO_SUCH_SERIES }</p>
             if !near.is_empty() {
-                <p>{ "Near it: " }
-                    { for near.into_iter().map(|name| html! { <span key={name}>{ series_link(name, name, "") }{ " " }</span> }) }
-                </p>
+                <p>{ "Near it: " }{ for near.into_iter().map(|name| series_link(name, name, "")) }</p>
             }
         </div>
     }
@@ -358,6 +342,15 @@ pub fn OpenSeries(props: &Props) -> Html {
         move |_: MouseEvent| tries.set(*tries + 1)
     };
     let unknown = answered.is_some() && json.get("matched").count() == Some(0) && lines.is_empty();
+    // A mistake is seldom in the first two letters.
+    let asked_like = if unknown {
+        let begins: String = name.chars().take(2).collect();
+        format!("/api/series?limit=1000&search={}", encode_query(&begins))
+    } else {
+        String::new()
+    };
+    let like = use_answer(&props.endpoint, asked_like.into(), 0, 0);
+    let like = like.json.clone().unwrap_or_default();
     let note = match (&history.problem, opened.known, lines.is_empty()) {
         (Some(problem), ..) => Some(html! {
             <p class="open-series__problem" role="alert">
@@ -365,9 +358,7 @@ pub fn OpenSeries(props: &Props) -> Html {
                 <button class="button button--small" type="button" onclick={retry}>{ "Retry" }</button>
             </p>
         }),
-        (None, true, true) if unknown => Some(html! {
-            <NearNames endpoint={props.endpoint.clone()} name={name.to_owned()} />
-        }),
+        (None, true, true) if unknown => Some(near_names(name, &like)),
         (None, true, true) => Some(html! {
             <p class="open-series__note">{ "No samples in this time. Choose a longer one, or wait for the next sample." }</p>
         }),
