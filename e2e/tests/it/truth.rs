@@ -181,24 +181,29 @@ async fn without_a_source_pushed_series_are_all_there_is() -> Result<()> {
 #[tokio::test]
 async fn the_operators_threshold_is_the_same_everywhere() -> Result<()> {
     let server = Server::start(BUSY).await?;
-    visit(&format!("{}/#/operator", server.url()), Look::DESKTOP, async |page| {
-        page.shows("Control channel connected").await?;
-        page.fill("input[name=threshold]", "35").await?;
-        page.click_button("Set threshold").await?;
-        page.shows("Threshold set to 35.0%").await?;
-        page.click("nav a[href$='#/']").await?;
-        eventually("both limits of the CPU's chart", SOON, async || {
-            let label: String = page
-                .eval(
-                    "const chart = document.querySelector('.chart--cpu [role=img]'); \
+    visit(
+        &format!("{}/#/operator", server.url()),
+        Look::DESKTOP,
+        async |page| {
+            page.shows("Control channel connected").await?;
+            page.fill("input[name=threshold]", "35").await?;
+            page.click_button("Set threshold").await?;
+            page.shows("Threshold set to 35.0%").await?;
+            page.click("nav a[href$='#/']").await?;
+            eventually("both limits of the CPU's chart", SOON, async || {
+                let label: String = page
+                    .eval(
+                        "const chart = document.querySelector('.chart--cpu [role=img]'); \
                      return chart ? chart.getAttribute('aria-label') : '';",
-                )
-                .await?;
-            let both = label.contains("Limit 90 %") && label.contains("Operator's log above 35 %");
-            Ok(both.then_some(()))
-        })
-        .await
-    })
+                    )
+                    .await?;
+                let both =
+                    label.contains("Limit 90 %") && label.contains("Operator's log above 35 %");
+                Ok(both.then_some(()))
+            })
+            .await
+        },
+    )
     .await
 }
 

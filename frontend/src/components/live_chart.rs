@@ -178,7 +178,9 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
     let limits = threshold(metric).into_iter().map(|rule| rule.label);
     let logged = logged.filter(|_| metric == BuiltIn::Cpu);
     let limits = limits.chain(logged.map(|above| log_threshold(above).label));
-    let limits: String = limits.map(|label| [". ", label.as_str()].concat()).collect();
+    let limits: String = limits
+        .map(|label| [". ", label.as_str()].concat())
+        .collect();
     let title = format::chart_title(metric);
     let card = cards.0[metric.index()];
     html! {
