@@ -48,7 +48,9 @@ pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
     let known = place.is_none_or(|place| past[place] == Past::Known);
     // The same question until it is answered.
     let asked = stats.clone();
-    let path = use_memo((range, known), move |(range, _)| {
+    // Before the first figures it is not known when the server's now is.
+    let ready = *use_selector(|stats: &StatsStore| stats.select_newest_ms().is_some());
+    let path = use_memo((range, known, ready), move |(range, ..)| {
         question(&asked.get(), *range)
     });
     let answer = use_answer(endpoint, (*path).clone(), AGAIN_MS, 0);
