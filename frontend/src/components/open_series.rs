@@ -17,7 +17,10 @@ use crate::{
     chart::{layout::Span, trace::LINES_MAX},
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
-    net::config::{Endpoint, encode_query},
+    net::{
+        config::{Endpoint, encode_query},
+        json::Json,
+    },
     platform,
     stores::{
         connection::ConnectionStore,
