@@ -11,6 +11,7 @@ mod chat;
 mod explore;
 mod fallback;
 mod figures;
+mod first;
 mod hosting;
 mod layout;
 mod login;
