@@ -663,10 +663,11 @@ impl Feed {
             self.ladder.bore(at);
             // Who polls, or changes the way, gets snapshots without having lost anything.
             self.clock.clear();
+            // Before the first connection there was none to be lost: the page brought its ticks.
             if known.is_some() && self.met {
                 self.counts.recovered += fresh;
             }
-            if known.is_some() || (restarted && hole_ms > 0.0) {
+            if self.met && (known.is_some() || (restarted && hole_ms > 0.0)) {
                 self.recovery = Some(Recovery {
                     ticks: fresh,
                     lost: missed - fresh,
