@@ -8,7 +8,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo xtask build && mkdir /data
+RUN cargo xtask build && mkdir -m 700 /data
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/pulseboard /usr/local/bin/pulseboard
@@ -18,6 +18,7 @@ ENV BIND_ADDR=0.0.0.0:3000 DATA_DIR=/data
 WORKDIR /data
 VOLUME /data
 EXPOSE 3000
+# To be admin: the link in the log of the start, or `docker exec CONTAINER pulseboard admin-link`.
 # Tells the viewers, finishes what is under way and ends within ten seconds.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/pulseboard"]

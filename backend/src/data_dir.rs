@@ -46,17 +46,19 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
     if let Err(source) = make(&path) {
         return Err(DataDirError::Create { path, source });
     }
-    let lock = match File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join(LOCK))
-    {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let lock = match options.open(path.join(LOCK)) {
         Ok(lock) => lock,
         Err(source) => return Err(DataDirError::Write { path, source }),
     };
     match lock.try_lock() {
-        Ok(()) => Ok(DataDir { path, _lock: lock }),
+        Ok(()) => {
+            close_to_others(&path);
+            Ok(DataDir { path, _lock: lock })
+        }
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(DataDirError::Write { path, source }),
     }
@@ -64,6 +66,16 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
 
 /// The file that is locked while a process holds the folder.
 const LOCK: &str = "lock";
+/// What we make in the folder.
+const OURS: &[&str] = &[
+    "history",
+    "journal",
+    "tokens.json",
+    "operator.json",
+    "admin-link.json",
+    LOCK,
+    ADDRESS,
+];
 /// Where the holder says at which address it serves.
 const ADDRESS: &str = "address";
 
@@ -111,10 +123,14 @@ fn make(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
-        None => return fs::create_dir_all(path),
+        None => return fs::DirBuilder::new().recursive(true).create(path),
     };
     make(parent)?;
-    match fs::create_dir(path) {
+    let mut folder = fs::DirBuilder::new();
+    // What is kept is nobody else's business: samples of all tenants and digests of tokens.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    match folder.create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => {
             return Err(error);
         }
@@ -122,6 +138,41 @@ fn make(path: &Path) -> io::Result<()> {
     }
     File::open(parent)?.sync_all()
 }
+
+/// Takes from others what a version before this one left open to them. Only what is ours in the
+/// folder: it may be one that has other things in it.
+#[cfg(unix)]
+fn close_to_others(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fn close(path: &Path) {
+        // A link may lead anywhere.
+        let Ok(metadata) = fs::symlink_metadata(path) else {
+            return;
+        };
+        if metadata.is_symlink() {
+            return;
+        }
+        let mode = if metadata.is_dir() { 0o700 } else { 0o600 };
+        if metadata.permissions().mode() & 0o077 != 0
+            && let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        {
+            tracing::warn!(%error, "{} may be read by others, and that cannot be changed", path.display());
+        }
+        if metadata.is_dir()
+            && let Ok(entries) = fs::read_dir(path)
+        {
+            for entry in entries.flatten() {
+                close(&entry.path());
+            }
+        }
+    }
+    for ours in OURS {
+        close(&path.join(ours));
+    }
+}
+
+#[cfg(not(unix))]
+fn close_to_others(_: &Path) {}
 
 /// Replaces a small file as a whole: after a crash it is the old one or the new one.
 ///
@@ -148,6 +199,41 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_could_read_is_closed_to_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| {
+            let metadata = fs::metadata(path).expect("it is there");
+            metadata.permissions().mode() & 0o777
+        };
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let path = temporary.path().join("made");
+        drop(open(&path).expect("made"));
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join(LOCK)), 0o600);
+
+        // As a version before left it, beside what is none of ours.
+        let open_to_all = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
+        };
+        let wal = path.join("history/wal");
+        fs::create_dir_all(&wal).expect("made");
+        for file in [wal.join("1.log"), path.join("theirs.txt")] {
+            fs::write(&file, "x").expect("written");
+            open_to_all(&file, 0o644);
+        }
+        std::os::unix::fs::symlink("/dev/null", wal.join("link")).expect("linked");
+        open_to_all(&path, 0o755);
+        let null = mode(Path::new("/dev/null"));
+        drop(open(&path).expect("opened"));
+        assert_eq!(mode(&wal), 0o700);
+        assert_eq!(mode(&wal.join("1.log")), 0o600);
+        assert_eq!(mode(&path), 0o755, "made by somebody else");
+        assert_eq!(mode(&path.join("theirs.txt")), 0o644);
+        assert_eq!(mode(Path::new("/dev/null")), null);
+    }
 
     #[test]
     fn a_folder_is_made_and_held_by_one() {

@@ -5,5 +5,7 @@ pub mod assets;
 pub mod docs;
 pub mod frame;
 pub mod origin;
+pub mod path;
 pub mod router;
 pub mod tenant;
+pub mod via;

@@ -85,6 +85,9 @@ fn admin_link(settings: &Settings) -> ExitCode {
 }
 
 fn start(mut settings: Settings) -> ExitCode {
+    // Whatever is made from here on, by us or by what we are built of, is its owner's alone.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     start_logging(settings.log_format);
     for warning in settings::warnings(&settings) {
         tracing::warn!("{warning}");

@@ -40,7 +40,10 @@ use self::places::{Full, Place, Places};
 use crate::{
     app::App,
     error::AppError,
-    http::access::peer::{Arrival, Peer},
+    http::{
+        access::peer::{Arrival, Peer},
+        via,
+    },
     stream::{
         open::alone,
         takeover::{Taken, Takeover, encode_head},
@@ -143,7 +146,8 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
                 continue;
             }
         };
-        let place = match places.take(remote.ip()) {
+        let is_proxy = via::trusts(&app.settings.trusted_proxies, remote.ip());
+        let place = match places.take(remote.ip(), is_proxy) {
             Ok(place) => place,
             Err(full) => {
                 app.telemetry.count_limit(full.limit());

@@ -24,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use pulseboard_shared::Role;
 
 pub use self::{
@@ -50,6 +51,8 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq)]
         pub struct Settings {
             $($(#[doc = $help])+ pub $field: $type,)+
+            /// The file that gave tokens, where others than its owner may read it.
+            pub readable_tokens: Option<PathBuf>,
             /// Rooms with a least role, typed events or subscriptions of their own, by name; only
             /// the file can give them.
             pub rooms: BTreeMap<String, RoomSettings>,
@@ -60,6 +63,7 @@ macro_rules! settings {
             fn default() -> Self {
                 Self {
                     $($field: $parse($default).expect("the table accepts its own defaults"),)+
+                    readable_tokens: None,
                     rooms: BTreeMap::new(),
                 }
             }
@@ -166,6 +170,37 @@ settings! {
         parse: parse::anonymous_role,
         accepts: "auto, none, viewer, writer or operator; nobody is admin without a token or an \
             admin link, which the start and pulseboard admin-link print",
+    }
+    /// Proxies whose X-Forwarded-For, -Proto, -Host, -Port and Forwarded are believed.
+    trusted_proxies: Vec<IpNet> {
+        env: "TRUSTED_PROXIES",
+        flag: Some("trusted-proxies"),
+        key: "trusted_proxies",
+        default: "none",
+        form: Form::List,
+        parse: parse::networks,
+        accepts: "none, or addresses and networks such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, with commas between",
+    }
+    /// Names, with or without a port, that the Host of a request may have; loopback names always
+    /// may.
+    allowed_hosts: Hosts {
+        env: "ALLOWED_HOSTS",
+        flag: Some("allowed-hosts"),
+        key: "allowed_hosts",
+        default: "any",
+        form: Form::List,
+        parse: parse::hosts,
+        accepts: "any, or names such as board.example.org or board.example.org:8443 with commas between",
+    }
+    /// Tenants that callers without a token may speak for, once any token is bound to a tenant.
+    anonymous_tenants: Vec<String> {
+        env: "ANONYMOUS_TENANTS",
+        flag: Some("anonymous-tenants"),
+        key: "anonymous_tenants",
+        default: "default",
+        form: Form::List,
+        parse: parse::tenants,
+        accepts: "tenants with commas between, each of 1 to 64 characters A-Z a-z 0-9 _ . -",
     }
     /// Tokens and what they allow, each token=role or token=role@tenant.
     tokens: Vec<Token> {
@@ -494,6 +529,24 @@ pub enum Origins {
     Any,
 }
 
+/// What a request's `Host` may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// Anything.
+    Any,
+    /// One of these or a loopback name; never empty.
+    List(Vec<HostName>),
+}
+
+/// A name that a request may come by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName {
+    /// In lower case, without a dot at its end.
+    pub name: String,
+    /// `None` for any port.
+    pub port: Option<u16>,
+}
+
 /// Shape of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -511,7 +564,7 @@ pub struct Token {
     pub secret: String,
     /// What it allows.
     pub role: Role,
-    /// The tenant it is confined to; `None` for the default one.
+    /// The tenant it is confined to; `None` for all.
     pub tenant: Option<String>,
 }
 
@@ -689,7 +742,16 @@ pub fn load(
             .or_else(|| Some((variable(spec.env)?, Origin::Environment(spec.env))))
             .or_else(|| Some((file.take(spec)?, file.origin(spec))));
         if let Some((text, origin)) = given {
+            let readable = match (spec.form, &origin) {
+                (Form::Secrets, Origin::File { path, .. }) if file::is_readable_by_others(path) => {
+                    Some(path.clone())
+                }
+                _ => None,
+            };
             spec.set(&mut settings, text.trim(), origin)?;
+            if readable.is_some() && !settings.tokens.is_empty() {
+                settings.readable_tokens = readable;
+            }
         }
     }
     Ok(match line.task {

@@ -193,6 +193,19 @@ impl Server {
         Ok(())
     }
 
+    /// The link that the newest start printed, which makes one browser admin.
+    ///
+    /// # Errors
+    /// It printed none.
+    pub fn admin_link(&self) -> Result<String> {
+        let text = fs::read_to_string(self.log())?;
+        let link = text
+            .split_whitespace()
+            .rfind(|word| word.contains("/#admin="));
+        link.map(str::to_owned)
+            .with_context(|| format!("no link was printed:\n{}", self.log_end()))
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("server.log")
     }

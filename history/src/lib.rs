@@ -98,6 +98,7 @@ mod error;
 mod history;
 mod maintain;
 mod options;
+mod private;
 mod read;
 mod recover;
 mod retain;

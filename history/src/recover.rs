@@ -12,6 +12,7 @@ use crate::{
     Definition, History, HistoryError, HistoryOptions, SeriesId,
     broken::Broken,
     log::{Log, ReplayReport, sync_parent},
+    private,
     salvage::salvage,
     sample_record,
     state::State,
@@ -116,7 +117,7 @@ impl History {
     ) -> Result<(Self, RecoveryReport), HistoryError> {
         // What is synced into files is there after a power cut only if their names are; opening
         // the log syncs those in here.
-        fs::create_dir_all(dir)
+        private::make_folder(dir)
             .and_then(|()| sync_parent(dir))
             .map_err(|source| HistoryError::Io {
                 action: "create the folder",

@@ -9,13 +9,14 @@ use std::{
 
 use parking_lot::RwLock;
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, TableError,
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, TableError,
     WriteTransaction,
 };
 
 use crate::{
     HistoryError, Tier,
     broken::{Broken, is_damage, quietly},
+    private,
     tables::{
         DIRTY, FORMAT_VERSION, META, META_FORMAT, PROGRESS, RAW, SEEN, SERIES, TALLY, tier_table,
     },
@@ -64,7 +65,12 @@ impl Store {
     /// Opens or creates the file and all its tables.
     pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpenError> {
         let file = path.to_path_buf();
-        let opener = move || Builder::new().set_cache_size(cache_bytes).create(&file);
+        let opener = move || {
+            // An empty file is as good as none to it, and this one nobody else may read.
+            let made = private::options().create(true).append(true).open(&file);
+            drop(made.map_err(|error| DatabaseError::Storage(StorageError::Io(error)))?);
+            Builder::new().set_cache_size(cache_bytes).create(&file)
+        };
         Self::open_by(path, Box::new(opener))
     }
 

@@ -97,7 +97,15 @@ fn start_server(flags: &[String]) -> Result<Process> {
     // Trunk stands between as a proxy, and the server would otherwise treat the developer as a
     // stranger from another origin. To be admin there is the link that the server prints: its
     // cookie counts for every port of the machine.
-    let ours = ["--anonymous-role", "operator", "--allowed-origins", PAGE];
+    let ours = [
+        "--anonymous-role",
+        "operator",
+        "--allowed-origins",
+        PAGE,
+        // A role for everybody must not be had by a name that was rebound to this machine.
+        "--allowed-hosts",
+        "localhost",
+    ];
     Process::start("the server", shell::command(program).args(ours).args(flags))
 }
 

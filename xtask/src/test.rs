@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     browser::{self, Browser},
-    build, npm, page, senders, shell, tidy, tools,
+    build, debian, npm, page, senders, shell, tidy, tools,
 };
 
 /// What a browser test waits for one test at most before it calls it stuck, in seconds.
@@ -255,6 +256,19 @@ fn native_tests(nextest: bool) -> Command {
             "--tests",
         ];
         command.args(tests).arg("--no-fail-fast");
+    }
+    // The server is tried behind a real proxy; without one the test says so and passes.
+    if shell::find("nginx").is_none() && !Path::new("/usr/sbin/nginx").is_file() {
+        match debian::unpacked("nginx", &["nginx"]) {
+            Ok(folder) => {
+                command.env("PULSEBOARD_NGINX", folder.join("usr/sbin/nginx"));
+            }
+            Err(error) => {
+                println!(
+                    "WARNING: a real proxy is NOT tried, since nginx could not be had ({error:#})"
+                );
+            }
+        }
     }
     command
 }

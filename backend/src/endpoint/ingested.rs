@@ -39,6 +39,9 @@ pub async fn get_ingested(
     access::require_read(depot)?;
     let app = App::of(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
+    // Paths and what the system says are the server's own.
+    let caller = access::caller(depot)?;
+    let sees_server = caller.role.operates() && caller.tenant.is_none();
     let counts = tenant.counts();
     let refused = Reason::CODES.into_iter().zip(counts.refused);
     Ok(Json(Ingested {
@@ -48,7 +51,13 @@ pub async fn get_ingested(
         refused: refused.filter(|(_, count)| *count > 0).collect(),
         refusals: app.refusals.of(&tenant.name),
         series: counts.series,
-        warning: app.storage.warning(),
-        complaints: app.storage.complaints().to_vec(),
+        warning: app.storage.warning().map(|warning| match sees_server {
+            true => warning,
+            false => "the disk takes nothing; the server's operators are told why".to_owned(),
+        }),
+        complaints: match sees_server {
+            true => app.storage.complaints().to_vec(),
+            false => Vec::new(),
+        },
     }))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pulseboard_shared::{FieldError, Role};
 use salvo::{
     Depot, Request, Response, handler,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     writing::Json,
 };
 use serde::Serialize;
@@ -16,8 +16,8 @@ use crate::{
     app::App,
     error::AppError,
     http::{
-        access::{self, COOKIE, session::LIFETIME_MS},
-        origin,
+        access::{self, session::LIFETIME_MS, shown},
+        via::Via,
     },
 };
 
@@ -72,13 +72,8 @@ pub async fn login(
         }
     };
     // Its sockets have the old role.
-    app.access.logout(request.headers());
-    set_cookie(
-        response,
-        request.headers(),
-        &opened.secret,
-        LIFETIME_MS / 1000,
-    );
+    app.access.logout(request);
+    set_cookie(response, request, &opened.secret, LIFETIME_MS / 1000);
     Ok(Json(LoggedIn {
         role: opened.grant.role,
         tenant: opened.grant.tenant,
@@ -92,8 +87,8 @@ pub async fn logout(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    App::of(depot)?.access.logout(request.headers());
-    set_cookie(response, request.headers(), "", 0);
+    App::of(depot)?.access.logout(request);
+    set_cookie(response, request, "", 0);
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }
@@ -120,14 +115,12 @@ pub fn session_of(depot: &Depot) -> Result<SessionInfo, AppError> {
 
 /// `SameSite=Strict` costs nothing here: the page itself is open to all, and what it then asks for
 /// comes from this site. Pages of other sites have tickets.
-fn set_cookie(response: &mut Response, asked: &HeaderMap, value: &str, seconds: i64) {
-    let secure = if origin::scheme(asked).eq_ignore_ascii_case("https") {
-        "; Secure"
-    } else {
-        ""
-    };
+fn set_cookie(response: &mut Response, asked: &Request, value: &str, seconds: i64) {
+    let https = asked.extensions().get::<Via>().is_some_and(|via| via.https);
+    let name = shown::cookie_name(https);
+    let secure = if https { "; Secure" } else { "" };
     let cookie =
-        format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+        format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     if let Ok(mut cookie) = HeaderValue::try_from(cookie) {
         cookie.set_sensitive(true);
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -27,6 +27,8 @@ pub async fn write_otlp(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
+    // Before anything is said or done.
+    access::require_write(depot)?;
     let app = App::of(depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let encoding = content_type
@@ -38,8 +40,6 @@ pub async fn write_otlp(
                 "accepted are application/x-protobuf and application/json",
             )
         })?;
-    // Before anything is done in the tenant's name.
-    access::require_write(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let worker = Arc::clone(&app);
     let taken = ingest::take(&app, request, depot, None, move |body, batch| {

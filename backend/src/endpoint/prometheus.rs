@@ -101,12 +101,17 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
 }
 
 /// What came in, by tenant, and what is kept. Whoever is bound to a tenant is told of that one,
-/// operators and admins of all, everybody else of the default one.
+/// operators and admins of all, callers without a token of those that they may speak for where
+/// tokens are bound, everybody else of the default one.
 fn write_storage(text: &mut String, app: &App, caller: &Caller) {
     let mut tenants = app.storage.engine.tenants();
+    let theirs = app.access.anonymous_tenants().filter(|_| !caller.known);
     let own = caller.tenant.as_deref().unwrap_or(DEFAULT_TENANT);
     let sees_all = caller.tenant.is_none() && caller.role.operates();
-    tenants.retain(|tenant| sees_all || *tenant.name == *own);
+    tenants.retain(|tenant| match theirs {
+        Some(theirs) => theirs.iter().any(|name| **name == *tenant.name),
+        None => sees_all || *tenant.name == *own,
+    });
     let counts: Vec<_> = tenants
         .iter()
         .map(|tenant| (escape(&tenant.name), tenant.counts()))

@@ -23,6 +23,7 @@ use serde_json::json;
 use crate::{
     app::App,
     error::AppError,
+    http::access,
     ingest::{self, Taken},
 };
 
@@ -139,6 +140,7 @@ pub async fn write_remote(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
+    access::require_write(depot)?;
     let app = App::of(depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type

@@ -68,7 +68,7 @@ pub async fn make_token(
     }))
 }
 
-/// Withdraws a token: its sessions and streams end at once.
+/// Withdraws a token: its sessions and streams end at once. The last admin's goes with `?force`.
 #[handler]
 pub async fn withdraw_token(
     request: &mut Request,
@@ -84,7 +84,10 @@ pub async fn withdraw_token(
     };
     let access = Arc::clone(&App::of(depot)?.access);
     let tenant = access::caller(depot)?.tenant.clone();
-    on_disk(move || access.withdraw_token(id, tenant.as_deref())).await?;
+    let force = request
+        .query::<&str>("force")
+        .is_some_and(|force| matches!(force, "" | "1" | "true"));
+    on_disk(move || access.withdraw_token(id, tenant.as_deref(), force)).await?;
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }

@@ -8,8 +8,18 @@ use salvo::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
 };
 
-use super::origin::{self, Verdict};
-use crate::{app::App, error::AppError, stream::takeover::Takeover, telemetry::Limit};
+use super::{
+    access::{direct, peer_address, shown},
+    origin::{self, Verdict},
+    path,
+    via::Via,
+};
+use crate::{
+    app::App, error::AppError, settings::Hosts, stream::takeover::Takeover, telemetry::Limit,
+};
+
+/// Of a request's head; a longer one is answered 431. The buffer that it is read into is larger.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The outermost hoop.
 #[derive(Debug)]
@@ -36,11 +46,16 @@ impl Handler for Frame {
     ) {
         let began = Instant::now();
         depot.insert_typed(Arc::clone(&self.app));
-        let verdict = origin::judge(request.headers(), &self.app.settings.allowed_origins);
+        let settings = &self.app.settings;
+        let peer = peer_address(request);
+        let via = Via::of(peer, request.headers(), &settings.trusted_proxies);
+        let verdict = origin::judge(request.headers(), &via, &settings.allowed_origins);
+        request.extensions_mut().insert(via.clone());
 
-        let answered = AssertUnwindSafe(self.answer(request, depot, response, ctrl, &verdict))
-            .catch_unwind()
-            .await;
+        let answered =
+            AssertUnwindSafe(self.answer(request, depot, response, ctrl, (&via, &verdict)))
+                .catch_unwind()
+                .await;
         if answered.is_err() {
             self.app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!(http.method = %request.method(), http.path = request.uri().path(), "a request's handler panicked");
@@ -60,7 +75,7 @@ impl Handler for Frame {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        add_headers(response.headers_mut(), &verdict, request.uri().path());
+        add_headers(response.headers_mut(), &verdict);
         let takeover = request.extensions().get::<Takeover>();
         if status.is_client_error() || status.is_server_error() {
             takeover.inspect(|takeover| takeover.release());
@@ -81,8 +96,16 @@ impl Frame {
         depot: &mut Depot,
         response: &mut Response,
         ctrl: &mut FlowCtrl,
-        verdict: &Verdict,
+        (via, verdict): (&Via, &Verdict),
     ) {
+        if head_bytes(request) > HEAD_BYTES_MAX {
+            AppError::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "a request's head has at most 64 KiB",
+            )
+            .render(response);
+            return ctrl.skip_rest();
+        }
         // Proxies along the way and we would else answer for different hosts (RFC 9112 §3.2).
         let hosts = request.headers().get_all(header::HOST).iter().count();
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
@@ -94,12 +117,24 @@ impl Frame {
                 .render(response);
             return ctrl.skip_rest();
         }
+        if !host_is_allowed(request.headers(), &self.app.settings.allowed_hosts) {
+            AppError::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this server does not go by this name; ALLOWED_HOSTS lists those that it has",
+            )
+            .render(response);
+            return ctrl.skip_rest();
+        }
+        if !path::is_plain(request.uri().path()) {
+            explain(StatusCode::NOT_FOUND, request).render(response);
+            return ctrl.skip_rest();
+        }
         if request.method() == Method::OPTIONS
             && request
                 .headers()
                 .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         {
-            preflight(response, verdict);
+            preflight(request, response, (via, verdict));
             return ctrl.skip_rest();
         }
         // A foreign page cannot read our answers without CORS headers, but what it sends would
@@ -109,12 +144,13 @@ impl Frame {
             Method::GET | Method::HEAD | Method::OPTIONS
         );
         let upgrades = request.headers().contains_key(header::UPGRADE);
-        if *verdict == Verdict::Foreign && (!reads || upgrades) {
+        let foreign = *verdict == Verdict::Foreign;
+        // A stream that nobody can read still takes a place, and images know no CORS either.
+        let holds = shown::opens_stream(request)
+            && (foreign || *verdict == Verdict::Same && is_of_another_site(request.headers()));
+        if foreign && (!reads || upgrades) || holds {
             self.app.telemetry.count_limit(Limit::Origin);
-            AppError::forbidden(
-                "pages of this origin may not use this server; ALLOWED_ORIGINS lists who may",
-            )
-            .render(response);
+            AppError::forbidden(origin::refusal(request.headers(), via)).render(response);
             return ctrl.skip_rest();
         }
         if let Err(error) = self.app.access.identify(request, depot, verdict) {
@@ -123,6 +159,45 @@ impl Frame {
         }
         ctrl.call_next(request, depot, response).await;
     }
+}
+
+/// Bytes of a request's line and headers, as they were sent but for white space.
+fn head_bytes(request: &Request) -> usize {
+    const LINE: usize = "OPTIONS  HTTP/1.1\r\n\r\n".len();
+    const HEADER: usize = ": \r\n".len();
+    let target = request.uri().path_and_query();
+    let headers = request.headers().iter();
+    LINE + target.map_or(0, |target| target.as_str().len())
+        + headers
+            .map(|(name, value)| name.as_str().len() + value.len() + HEADER)
+            .sum::<usize>()
+}
+
+/// Whether the request comes by a name that this server has.
+fn host_is_allowed(headers: &HeaderMap, hosts: &Hosts) -> bool {
+    let Hosts::List(list) = hosts else {
+        return true;
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let Some((name, port)) = host.and_then(direct::split_host) else {
+        return false;
+    };
+    let plain = name.strip_suffix('.').unwrap_or(name);
+    direct::is_loopback_name(name)
+        || list.iter().any(|known| {
+            known.name.eq_ignore_ascii_case(plain)
+                && known.port.is_none_or(|known| port == Some(known))
+        })
+}
+
+/// Whether a page of another site made this, as its browser says.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .any(|site| matches!(site.as_bytes(), b"cross-site" | b"same-site"))
 }
 
 /// A target may be a whole URL, whose host then counts and not the header (RFC 9112 §3.2.2); only
@@ -146,12 +221,9 @@ fn is_early(status: StatusCode) -> bool {
     )
 }
 
-fn preflight(response: &mut Response, verdict: &Verdict) {
+fn preflight(request: &Request, response: &mut Response, (via, verdict): (&Via, &Verdict)) {
     if *verdict == Verdict::Foreign {
-        return AppError::forbidden(
-            "pages of this origin may not use this server; ALLOWED_ORIGINS lists who may",
-        )
-        .render(response);
+        return AppError::forbidden(origin::refusal(request.headers(), via)).render(response);
     }
     response.status_code(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
@@ -170,7 +242,7 @@ fn preflight(response: &mut Response, verdict: &Verdict) {
     }
 }
 
-fn add_headers(headers: &mut HeaderMap, verdict: &Verdict, path: &str) {
+fn add_headers(headers: &mut HeaderMap, verdict: &Verdict) {
     if let Verdict::Allowed {
         answer,
         credentials,
@@ -195,9 +267,14 @@ fn add_headers(headers: &mut HeaderMap, verdict: &Verdict, path: &str) {
     headers
         .entry(header::REFERRER_POLICY)
         .or_insert(HeaderValue::from_static("no-referrer"));
-    if path.starts_with("/api/") && !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
+    // No other site's page takes an answer into its process, whoever may read it.
+    headers
+        .entry("cross-origin-resource-policy")
+        .or_insert(HeaderValue::from_static("same-origin"));
+    // The page's files say themselves how long they hold; nothing else is to be kept.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// The length of the body that a HEAD request is not sent (RFC 9110 §8.6).

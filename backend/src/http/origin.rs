@@ -3,6 +3,7 @@
 
 use salvo::http::{HeaderMap, HeaderValue, header};
 
+use super::{access::direct::split_host, via::Via};
 use crate::settings::Origins;
 
 /// What a request's `Origin` header means here.
@@ -22,7 +23,7 @@ pub enum Verdict {
 
 /// Judges a request by its headers. Origins are compared whole: scheme, host and port.
 #[must_use]
-pub fn judge(headers: &HeaderMap, allowed: &Origins) -> Verdict {
+pub fn judge(headers: &HeaderMap, via: &Via, allowed: &Origins) -> Verdict {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else {
         return Verdict::Same;
@@ -31,7 +32,7 @@ pub fn judge(headers: &HeaderMap, allowed: &Origins) -> Verdict {
     if origins.next().is_some() {
         return Verdict::Foreign;
     }
-    if is_own(headers, origin) {
+    if is_own(headers, via, origin) {
         return Verdict::Same;
     }
     match allowed {
@@ -53,67 +54,101 @@ pub fn judge(headers: &HeaderMap, allowed: &Origins) -> Verdict {
     }
 }
 
-/// Whether the origin is the one that this request itself was sent to. TLS ends before us, so
-/// the scheme is what the proxy says it was, else `http`.
-fn is_own(headers: &HeaderMap, origin: &HeaderValue) -> bool {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let scheme = scheme(headers);
-    match (origin.to_str(), text(header::HOST)) {
-        (Ok(origin), Some(host)) => {
-            origin
-                .split_once("://")
-                .is_some_and(|(own_scheme, own_host)| {
-                    own_scheme == scheme
-                        && own_host.eq_ignore_ascii_case(without_own_port(scheme, host))
-                })
-        }
-        _ => false,
-    }
-}
-
-/// `Host` without the port that its scheme has anyway: browsers leave it out of origins, and some
-/// proxies write it here.
-fn without_own_port<'a>(scheme: &str, host: &'a str) -> &'a str {
-    let port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return host,
+/// Whether the origin is one that this request itself was sent to: by the scheme that the client
+/// used, and by the name and port of `Host` or of what a trusted proxy says that the client asked
+/// for. TLS ends before us, so the scheme is what such a proxy says, else `http`.
+fn is_own(headers: &HeaderMap, via: &Via, origin: &HeaderValue) -> bool {
+    let Some((scheme, authority)) = origin.to_str().ok().and_then(|text| text.split_once("://"))
+    else {
+        return false;
     };
-    host.strip_suffix(port).unwrap_or(host)
+    let is = |name: &str, port: Option<u16>| {
+        let own = if name.contains(':') {
+            format!("[{name}]")
+        } else {
+            name.to_owned()
+        };
+        let own = match port {
+            Some(port) if port != own_port(scheme) => format!("{own}:{port}"),
+            _ => own,
+        };
+        authority.eq_ignore_ascii_case(&own)
+    };
+    if scheme != via.scheme() {
+        return false;
+    }
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    [host, via.host.as_deref()]
+        .into_iter()
+        .flatten()
+        .filter_map(split_host)
+        .any(|(name, port)| is(name, port) || via.port.is_some_and(|port| is(name, Some(port))))
 }
 
-/// How the client reached this server, or the proxy before it: `https` or `http`. As proxies say
-/// it in `X-Forwarded-Proto`, or in `Forwarded` (RFC 7239 §5.4).
+/// The port that browsers leave out of an origin of this scheme.
+fn own_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
+}
+
+/// Why a foreign page is refused, with what to set where it seems to be this server's own behind a
+/// proxy that does not tell the whole of its address.
 #[must_use]
-pub fn scheme(headers: &HeaderMap) -> &str {
-    // Several proxies in a row each add theirs; the first is the one the client saw.
-    let first = |name: &str| headers.get(name)?.to_str().ok()?.split(',').next();
-    first("x-forwarded-proto")
-        .or_else(|| {
-            first("forwarded")?.split(';').find_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                name.trim()
-                    .eq_ignore_ascii_case("proto")
-                    .then(|| value.trim().trim_matches('"'))
-            })
-        })
-        .map_or("http", str::trim)
+pub fn refusal(headers: &HeaderMap, via: &Via) -> String {
+    const REFUSED: &str =
+        "pages of this origin may not use this server; ALLOWED_ORIGINS lists who may";
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://"));
+    let (Some((scheme, authority)), Some(host)) = (origin, text(header::HOST)) else {
+        return REFUSED.to_owned();
+    };
+    let (Some((name, port)), Some((own, _))) = (split_host(authority), split_host(host)) else {
+        return REFUSED.to_owned();
+    };
+    if !via.trusted && !name.eq_ignore_ascii_case(own) {
+        return REFUSED.to_owned();
+    }
+    let port = port.unwrap_or_else(|| own_port(scheme));
+    let trust = if via.trusted {
+        String::new()
+    } else {
+        format!(
+            ", and TRUSTED_PROXIES has to name the proxy ({})",
+            via.client
+        )
+    };
+    format!(
+        "{REFUSED}. If this is the server's own page behind a proxy, the proxy has to send \
+         X-Forwarded-Host: {name}, X-Forwarded-Port: {port} and X-Forwarded-Proto: {scheme}{trust}"
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| {
-                (
-                    header::HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
+    /// Behind a proxy that is trusted.
+    fn judge(headers: &HeaderMap, allowed: &Origins) -> Verdict {
+        let proxy = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let inner = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        let via = Via::of(proxy, headers, &[proxy.into(), inner.into()]);
+        super::judge(headers, &via, allowed)
+    }
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let name: header::HeaderName = name.parse().expect("a name");
+            headers.append(name, HeaderValue::try_from(*value).expect("a value"));
+        }
+        headers
     }
 
     #[test]
@@ -208,5 +243,68 @@ mod tests {
         ] {
             assert_eq!(judged(host, origin), Verdict::Foreign, "{host} {origin}");
         }
+    }
+
+    #[test]
+    fn nobody_but_a_trusted_proxy_says_how_a_client_came() {
+        let own = headers(&[
+            ("host", "m.test"),
+            ("origin", "https://m.test"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "m.test"),
+        ]);
+        let stranger = Via::of(IpAddr::V4(Ipv4Addr::LOCALHOST), &own, &[]);
+        assert_eq!(
+            super::judge(&own, &stranger, &Origins::SameOrigin),
+            Verdict::Foreign
+        );
+        let said = refusal(&own, &stranger);
+        for part in ["X-Forwarded-Proto: https", "TRUSTED_PROXIES", "127.0.0.1"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let evil = headers(&[("host", "m.test"), ("origin", "https://evil.test")]);
+        assert!(!refusal(&evil, &stranger).contains("TRUSTED"));
+    }
+
+    #[test]
+    fn a_proxy_on_a_port_of_its_own_says_which() {
+        let judged = |pairs: &[(&str, &str)]| judge(&headers(pairs), &Origins::SameOrigin);
+        let (host, origin) = (("host", "m.test"), ("origin", "http://m.test:8080"));
+        assert_eq!(judged(&[host, origin]), Verdict::Foreign);
+        for told in [
+            ("x-forwarded-port", "8080"),
+            ("x-forwarded-host", "m.test:8080"),
+            ("forwarded", "host=\"m.test:8080\""),
+        ] {
+            assert_eq!(judged(&[host, origin, told]), Verdict::Same, "{told:?}");
+        }
+        let inside = ("host", "127.0.0.1:3000");
+        let all = [
+            inside,
+            ("origin", "https://m.test"),
+            ("x-forwarded-host", "m.test"),
+            ("x-forwarded-port", "443"),
+            ("x-forwarded-proto", "https"),
+        ];
+        assert_eq!(judged(&all), Verdict::Same);
+        let said = refusal(
+            &headers(&[host, origin]),
+            &Via::straight(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        );
+        assert!(said.contains("X-Forwarded-Port: 8080"), "{said}");
+        // Names and addresses of IPv6 as they are written in both.
+        for (host, origin) in [
+            ("[::1]:3000", "http://[::1]:3000"),
+            ("[::1]", "http://[::1]"),
+        ] {
+            assert_eq!(judged(&[("host", host), ("origin", origin)]), Verdict::Same);
+        }
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let mut two = headers(&[("host", "m.test"), ("origin", "http://m.test")]);
+        two.append("origin", HeaderValue::from_static("http://m.test"));
+        assert_eq!(judge(&two, &Origins::Any), Verdict::Foreign);
     }
 }

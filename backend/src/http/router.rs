@@ -94,22 +94,28 @@ pub fn service(app: Arc<App>) -> Service {
 /// it takes.
 fn is_of_the_page(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next();
-    !matches!(
+    !matches!(first, Some(first) if is_door(first))
+}
+
+/// Whether what begins with this segment is a door's and never the page's.
+pub(super) fn is_door(first: &str) -> bool {
+    matches!(
         first,
-        Some(
-            "api"
-                | "ws"
-                | "events"
-                | "metrics"
-                | "push"
-                | "write"
-                | "v1"
-                | "dashboard"
-                | "ping"
-                | "health"
-                | "ready"
-                | "query"
-        )
+        "api"
+            | "ws"
+            | "events"
+            | "metrics"
+            | "push"
+            | "write"
+            | "v1"
+            | "dashboard"
+            | "ping"
+            | "query"
+            | "health"
+            | "ready"
+            | "healthz"
+            | "readyz"
+            | "datadog"
     )
 }
 

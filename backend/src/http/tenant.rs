@@ -4,7 +4,7 @@ use pulseboard_engine::DEFAULT_TENANT;
 use salvo::{Depot, Request};
 
 use super::access;
-use crate::{error::AppError, settings::tenant_is_valid};
+use crate::{app::App, error::AppError, settings::tenant_is_valid};
 
 /// The header that names a tenant; `?tenant=` does the same where no header can be set.
 pub const TENANT_HEADER: &str = "x-tenant-id";
@@ -14,7 +14,13 @@ pub const TENANT_HEADER: &str = "x-tenant-id";
 /// # Errors
 /// 400 for a name that is none, or two different ones; 403 for one that is not the token's.
 pub fn tenant(request: &Request, depot: &Depot) -> Result<String, AppError> {
-    let in_header = match request.headers().get(TENANT_HEADER) {
+    let mut in_headers = request.headers().get_all(TENANT_HEADER).iter();
+    let in_header = match in_headers.next() {
+        Some(_) if in_headers.next().is_some() => {
+            return Err(AppError::bad_request(
+                "there are several headers X-Tenant-Id",
+            ));
+        }
         Some(value) => Some(
             value
                 .to_str()
@@ -37,15 +43,37 @@ pub fn tenant(request: &Request, depot: &Depot) -> Result<String, AppError> {
     {
         return Err(bad_name(place));
     }
-    let bound = access::caller(depot)?.tenant.as_deref();
+    let caller = access::caller(depot)?;
+    let bound = caller.tenant.as_deref();
     match (bound, named) {
         (Some(bound), Some((named, _))) if named != bound => Err(AppError::forbidden(format!(
             "this token is for the tenant {bound:?} and no other"
         ))),
         (Some(bound), _) => Ok(bound.to_owned()),
-        (None, Some((named, _))) => Ok(named.to_owned()),
-        (None, None) => Ok(DEFAULT_TENANT.to_owned()),
+        (None, named) => {
+            let named = named.map(|(named, _)| named);
+            let app = App::of(depot)?;
+            match app.access.anonymous_tenants() {
+                Some(allowed) if !caller.known => of_anonymous(allowed, named),
+                _ => Ok(named.unwrap_or(DEFAULT_TENANT).to_owned()),
+            }
+        }
     }
+}
+
+/// Where tokens are bound to tenants, callers without one speak for those alone that are named for
+/// them: for the default one, or the first of them, where they do not say.
+fn of_anonymous(allowed: &[String], named: Option<&str>) -> Result<String, AppError> {
+    let tenant = match named {
+        Some(named) => allowed.iter().find(|tenant| *tenant == named),
+        None => allowed
+            .iter()
+            .find(|tenant| *tenant == DEFAULT_TENANT)
+            .or(allowed.first()),
+    };
+    tenant
+        .cloned()
+        .ok_or_else(|| AppError::unauthorized("a token that may speak for this tenant is needed"))
 }
 
 fn bad_name(place: &str) -> AppError {

@@ -64,15 +64,16 @@ impl Places {
         })
     }
 
-    /// Takes a place for a connection from `address`.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
+    /// Takes a place for a connection from `address`. A trusted proxy stands for as many clients as
+    /// there are, and has no share of its own.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Result<Place, Full> {
         let file = Arc::clone(&self.all)
             .try_acquire_owned()
             .or(Err(Full::Server))?;
         let network = network_of(address);
         let mut per_address = self.per_address.lock();
         let count = per_address.entry(network).or_default();
-        if *count >= self.per_address_max {
+        if *count >= self.per_address_max && !is_proxy {
             return Err(Full::Address(self.per_address_max));
         }
         *count += 1;
@@ -114,17 +115,21 @@ mod tests {
         let places = Places::new(PER_ADDRESS_AT_LEAST + 2, 1);
         let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let mut taken: Vec<_> = (0..PER_ADDRESS_AT_LEAST)
-            .map(|_| places.take(one).expect("its share"))
+            .map(|_| places.take(one, false).expect("its share"))
             .collect();
-        let refused = places.take(one).expect_err("no more");
+        let refused = places.take(one, false).expect_err("no more");
         assert_eq!(refused, Full::Address(PER_ADDRESS_AT_LEAST));
-        let another = places.take(other).expect("for others there is room");
+        drop(places.take(one, true).expect("a proxy has no share"));
+        let another = places.take(other, false).expect("for others there is room");
         // A stream begins: its address may have one more, and the file stays taken.
         let file = taken.pop().expect("one").take_file();
-        taken.push(places.take(one).expect("the last file"));
-        assert_eq!(places.take(other).expect_err("no file"), Full::Server);
+        taken.push(places.take(one, false).expect("the last file"));
+        assert_eq!(
+            places.take(other, false).expect_err("no file"),
+            Full::Server
+        );
         drop(file);
-        drop(places.take(other).expect("a file again"));
+        drop(places.take(other, false).expect("a file again"));
         drop((taken, another));
         assert!(places.per_address.lock().is_empty(), "nothing is kept");
         assert_eq!(places.all.available_permits(), PER_ADDRESS_AT_LEAST + 2);

@@ -65,6 +65,20 @@ pub(super) fn read(path: PathBuf, origin: Origin) -> Result<File, SettingsError>
     }
 }
 
+/// Whether users of this machine beside the owner may read a file; `false` also where nobody knows.
+pub(super) fn is_readable_by_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _unknown = path;
+        false
+    }
+}
+
 /// Reads the text of the file at `path`.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<File, SettingsError> {
     let table: toml::Table = match text.parse() {

@@ -1,14 +1,18 @@
 //! From a setting's text to its type. Pure, but for names that [`address`] asks the system for.
 
 use std::{
-    net::{Ipv6Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     time::Duration,
 };
 
+use ipnet::IpNet;
 use pulseboard_shared::Role;
 
-use super::{DataDir, Durability, LogFormat, Origins, Rejected, SourceKind, Token};
+use super::{
+    DataDir, Durability, HostName, Hosts, LogFormat, Origins, Rejected, SourceKind, Token,
+};
+use crate::http::access::direct::split_host;
 
 /// Characters of a refused value that a message shows; the rest is left out.
 const SHOWN_CHARS_MAX: usize = 100;
@@ -200,6 +204,67 @@ pub fn normalise_origin(text: &str) -> Option<String> {
     })
 }
 
+/// Addresses and networks. Bits of a network's address that it does not have are forgiven.
+pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    let network = |part: &str| {
+        let network = part.parse().or_else(|_| part.parse().map(IpAddr::into));
+        let network: IpNet = network.ok()?;
+        // Addresses of IPv4 that IPv6 sockets see are told as what they are.
+        let network = match network {
+            IpNet::V6(mapped) if mapped.prefix_len() >= 96 => {
+                match mapped.addr().to_ipv4_mapped() {
+                    Some(address) => {
+                        IpNet::new(IpAddr::V4(address), mapped.prefix_len() - 96).ok()?
+                    }
+                    None => network,
+                }
+            }
+            network => network,
+        };
+        Some(network.trunc())
+    };
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    parts(text)
+        .map(|part| network(part).ok_or_else(|| Rejected::Part(quote(part))))
+        .collect()
+}
+
+/// `any`, or names with or without a port.
+pub(super) fn hosts(text: &str) -> Parsed<Hosts> {
+    if text == "any" {
+        return Ok(Hosts::Any);
+    }
+    let host = |part: &str| {
+        let (name, port) = split_host(part)?;
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let is_name = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let is_valid = !name.is_empty() && (is_name || name.parse::<Ipv6Addr>().is_ok());
+        (is_valid && port != Some(0)).then_some(HostName { name, port })
+    };
+    let listed: Vec<HostName> = parts(text)
+        .map(|part| host(part).ok_or_else(|| Rejected::Part(quote(part))))
+        .collect::<Parsed<_>>()?;
+    if listed.is_empty() {
+        return Err(Rejected::Value);
+    }
+    Ok(Hosts::List(listed))
+}
+
+/// Names of tenants; none is that nobody without a token speaks for any.
+pub(super) fn tenants(text: &str) -> Parsed<Vec<String>> {
+    parts(text)
+        .map(|part| {
+            tenant_is_valid(part)
+                .then(|| part.to_owned())
+                .ok_or_else(|| Rejected::Part(quote(part)))
+        })
+        .collect()
+}
+
 /// A role's name, or `auto` for the default rule. `admin` is none that nobody in particular has.
 pub(super) fn anonymous_role(text: &str) -> Parsed<Option<Role>> {
     match text {
@@ -356,6 +421,61 @@ mod tests {
             Err(Rejected::Part("\"b\"".to_owned()))
         );
         assert_eq!(origins(","), Err(Rejected::Value));
+    }
+
+    #[test]
+    fn networks_are_addresses_with_or_without_a_length() {
+        let parsed = networks("127.0.0.1, 10.1.2.3/8,::1,fd00::/8, ::ffff:192.0.2.1");
+        let texts: Vec<String> = parsed
+            .expect("all are fine")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "127.0.0.1/32",
+                "10.0.0.0/8",
+                "::1/128",
+                "fd00::/8",
+                "192.0.2.1/32"
+            ]
+        );
+        assert_eq!(networks(""), Ok(Vec::new()));
+        for text in ["proxy", "10.0.0.0/33", "10.0.0/8", "127.0.0.1:80", "*"] {
+            assert_eq!(networks(text), Err(Rejected::Part(quote(text))), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_with_or_without_a_port() {
+        let host = |name: &str, port| HostName {
+            name: name.to_owned(),
+            port,
+        };
+        assert_eq!(hosts("any"), Ok(Hosts::Any));
+        assert_eq!(
+            hosts("Board.Example.org., b:8443,[2001:db8::1]:80, 192.0.2.1"),
+            Ok(Hosts::List(vec![
+                host("board.example.org", None),
+                host("b", Some(8443)),
+                host("2001:db8::1", Some(80)),
+                host("192.0.2.1", None)
+            ]))
+        );
+        for text in [
+            "https://b",
+            "b/",
+            "b:x",
+            "b:0",
+            "*",
+            "b:70000",
+            "a b",
+            ":80",
+        ] {
+            assert_eq!(hosts(text), Err(Rejected::Part(quote(text))), "{text}");
+        }
+        assert_eq!(hosts(","), Err(Rejected::Value));
     }
 
     #[test]

@@ -4,6 +4,9 @@ use pulseboard_shared::Role;
 
 use super::{Origins, Settings};
 
+/// Characters below which a token can be guessed by trying.
+const TOKEN_CHARS_MIN: usize = 20;
+
 /// What to say of these settings; no secret is in it.
 #[must_use]
 pub fn warnings(settings: &Settings) -> Vec<String> {
@@ -21,12 +24,51 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             ));
         }
     }
+    // By their place: even the name of a token that can be guessed would tell who guessed right.
+    let short: Vec<String> = (1..)
+        .zip(&settings.tokens)
+        .filter(|(_, token)| token.secret.len() < TOKEN_CHARS_MIN)
+        .map(|(place, _)| place.to_string())
+        .collect();
+    if !short.is_empty() {
+        warnings.push(format!(
+            "AUTH_TOKENS: entry {} is shorter than {TOKEN_CHARS_MIN} characters and can be guessed; a good one is what `openssl rand -hex 32` prints",
+            short.join(", ")
+        ));
+    }
+    if let Some(path) = &settings.readable_tokens {
+        warnings.push(format!(
+            "{} has tokens in it, and others on this machine may read it; chmod 600",
+            path.display()
+        ));
+    }
     warnings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Token;
+
+    #[test]
+    fn short_tokens_are_said_and_not_told() {
+        let token = |secret: &str| Token {
+            secret: secret.to_owned(),
+            role: Role::Viewer,
+            tenant: None,
+        };
+        let long = "0123456789abcdef0123";
+        let said = |tokens| {
+            warnings(&Settings {
+                tokens,
+                ..Settings::default()
+            })
+        };
+        assert!(said(vec![token(long)]).is_empty());
+        let said = said(vec![token("hunter2"), token(long), token(&long[1..])]);
+        assert_eq!(said.len(), 1);
+        assert!(said[0].contains("entry 1, 3 ") && !said[0].contains("hunter2"));
+    }
 
     #[test]
     fn a_role_for_everybody_is_said_where_everybody_can_come() {

@@ -99,6 +99,12 @@ impl ChatInbound {
             .rooms
             .enter(&self.tenant, name, self.role, &self.keys)
             .map_err(|error| error.to_string())?;
+        // What somebody says fits no event's schema.
+        if room.config.event_names().next().is_some() {
+            return Err(format!(
+                "Forbidden: room {name} has typed events, and nobody chats there"
+            ));
+        }
         if let Some(old) = self.place.take() {
             viewer.unfollow(old.room().id);
         }
@@ -133,8 +139,12 @@ impl ChatInbound {
 impl Inbound for ChatInbound {
     fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
         let done = ClientMessage::parse(text).and_then(|message| match message {
+            ClientMessage::Chat { .. } if !self.role.operates() => {
+                Err("Forbidden: to speak here needs the role operator".to_owned())
+            }
             ClientMessage::Chat { user, text } => {
-                self.tell_others(&ServerMessage::Chat { user, text });
+                let role = self.role;
+                self.tell_others(&ServerMessage::Chat { user, text, role });
                 Ok(())
             }
             ClientMessage::JoinRoom { room } => {

@@ -21,6 +21,13 @@ pub async fn open_control_socket(
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
     access::require_operate(depot)?;
+    // The threshold and the totals are the server's, and so is the count of those who may change
+    // them: nothing here is one tenant's.
+    if let Some(tenant) = &access::caller(depot)?.tenant {
+        return Err(AppError::forbidden(format!(
+            "this token is bound to the tenant {tenant:?}; the threshold and the totals are the whole server's"
+        )));
+    }
     let form = ws::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsControl)?;
     ws::accept(request, response)?;

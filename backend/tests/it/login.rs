@@ -71,24 +71,72 @@ async fn a_login_gives_a_cookie_that_scripts_and_other_sites_cannot_use() {
     assert!(secret.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert_eq!(flags, "Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
 
+    let trusting = TestServer::start_with(|settings| {
+        with_tokens(settings);
+        settings.trusted_proxies = vec![server.address.ip().into()];
+    })
+    .await;
     for (header, value) in [
         ("x-forwarded-proto", "https"),
         ("forwarded", "for=192.0.2.1;proto=https"),
     ] {
-        let through_tls = server
-            .request(Method::POST, "/api/login")
-            .header(header, value)
-            .json(&json!({"token": "viewer-secret"}))
-            .send()
-            .await
-            .expect("an answer");
-        assert!(
-            through_tls.headers()["set-cookie"]
-                .to_str()
-                .is_ok_and(|cookie| cookie.ends_with("; Secure")),
-            "{header}"
-        );
+        let login = async |server: &TestServer| {
+            let answer = server
+                .request(Method::POST, "/api/login")
+                .header(header, value)
+                .json(&json!({"token": "viewer-secret"}))
+                .send()
+                .await
+                .expect("an answer");
+            let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+            cookie.to_owned()
+        };
+        let cookie = login(&trusting).await;
+        assert!(cookie.starts_with("__Host-pulseboard_session="), "{cookie}");
+        assert!(cookie.ends_with("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict; Secure"));
+        let cookie = cookie.split(';').next().expect("a pair");
+        let role = async |headers: &[(&'static str, &str)]| {
+            let answer = trusting
+                .with_cookie(cookie, Method::GET, "/api/session", headers)
+                .await;
+            let session: Value = answer.json().await.expect("JSON");
+            session["role"].clone()
+        };
+        assert_eq!(role(&[(header, value)]).await, "viewer");
+        assert_eq!(role(&[]).await, "none", "without TLS it is none of ours");
+        // Whoever is not named as a proxy says nothing about TLS.
+        assert!(login(&server).await.starts_with("pulseboard_session="));
     }
+    trusting.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_planted_session_beside_ones_own_counts_no_more_than_it() {
+    let server = TestServer::start_with(with_tokens).await;
+    let (ours, planted) = (
+        server.cookie_of("operator-secret").await,
+        server.cookie_of("viewer-secret").await,
+    );
+    for both in [format!("{ours}; {planted}"), format!("{planted}; {ours}")] {
+        assert_eq!(server.session(&both).await["anonymous"], true);
+    }
+    let twice = format!("{ours}; {ours}");
+    assert_eq!(server.session(&twice).await["role"], "operator");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_logins_ends_nobody_elses_session() {
+    let server = TestServer::start_with(with_tokens).await;
+    let admin = server.cookie_of("admin-secret").await;
+    let first = server.cookie_of("viewer-secret").await;
+    for _ in 0..100 {
+        server.cookie_of("viewer-secret").await;
+    }
+    assert_eq!(server.session(&first).await["anonymous"], true);
+    assert_eq!(server.session(&admin).await["role"], "admin");
+    problem(server.login("none-secret").await, 403).await;
     server.stop().await;
 }
 

@@ -303,6 +303,7 @@ fn lines(name: &str, count: u32) -> String {
 #[tokio::test]
 async fn a_viewer_of_one_tenant_is_not_told_of_others_in_the_servers_own_metrics() {
     let server = TestServer::start_with(|settings| {
+        settings.anonymous_tenants = vec!["default".to_owned(), "red".to_owned()];
         settings.tokens = vec![pulseboard::settings::Token {
             secret: "eyes".to_owned(),
             role: pulseboard_shared::Role::Viewer,

@@ -351,3 +351,134 @@ async fn a_slow_head_and_a_slow_body_have_a_deadline_in_all() {
     assert_eq!(server.get("/healthz").await.status(), 200);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_door_has_one_spelling() {
+    let server = TestServer::start().await;
+    let status = async |target: &str| {
+        let mut raw = server.raw(target, "Connection: close\r\n").await;
+        let head = raw.head().await;
+        head.split(' ')
+            .nth(1)
+            .map(str::to_owned)
+            .unwrap_or_default()
+    };
+    assert_eq!(status("/api/stats").await, "200");
+    for target in [
+        "//api/stats",
+        "///api/stats",
+        "/api//stats",
+        "/api/stats/",
+        "/api/%73tats",
+        "/%61pi/stats",
+        "/api%2Fstats",
+        "/api/./stats",
+        "/api/x/../stats",
+        "/api/%2e/stats",
+        "/api/x/%2e%2e/stats",
+        "/api/stats%00",
+        "/api/stats%",
+        "/api/tokens/",
+        "//api/tokens",
+        "/metrics/",
+        "//metrics",
+        "/ws/",
+        "/healthz/",
+        "/push/",
+        "//events/alerts",
+    ] {
+        assert_eq!(status(target).await, "404", "{target}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn no_answer_is_kept_or_taken_by_other_sites() {
+    let mut server = TestServer::start().await;
+    server.tick(1.0).await;
+    for path in [
+        "/api/stats",
+        "/api/nothing",
+        "/api/tokens",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/nothing/at/all",
+        "/ping",
+    ] {
+        let answer = server.get(path).await;
+        let headers = answer.headers();
+        assert_eq!(
+            headers["cross-origin-resource-policy"], "same-origin",
+            "{path}"
+        );
+        assert!(
+            headers["cache-control"]
+                .to_str()
+                .is_ok_and(|value| value.contains("no-")),
+            "{path}: {:?}",
+            headers["cache-control"]
+        );
+    }
+    assert!(
+        server
+            .get("/")
+            .await
+            .headers()
+            .contains_key("cross-origin-resource-policy")
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_has_64_kib_at_most() {
+    let server = TestServer::start().await;
+    let status = async |length: usize| {
+        let line = format!("X-Long: {}\r\nConnection: close\r\n", "x".repeat(length));
+        let mut raw = server.raw("/healthz", &line).await;
+        raw.head()
+            .await
+            .split(' ')
+            .nth(1)
+            .map(str::to_owned)
+            .unwrap_or_default()
+    };
+    assert_eq!(status(60_000).await, "200");
+    for length in [66_000, 80_000, 120_000] {
+        assert_eq!(status(length).await, "431", "{length}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn another_sites_page_holds_no_stream() {
+    let server = TestServer::start().await;
+    for path in [
+        "/events/alerts",
+        "/events/metrics",
+        "/api/metrics/stream",
+        "/dashboard/stream",
+    ] {
+        for (name, value) in [
+            ("origin", "https://evil.test"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            let answer = server
+                .request(Method::GET, path)
+                .header(name, value)
+                .send()
+                .await
+                .expect("an answer");
+            problem(answer, 403).await;
+        }
+        let own = server
+            .request(Method::GET, path)
+            .header("sec-fetch-site", "same-origin")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(own.status(), 200, "{path}");
+    }
+    server.stop().await;
+}

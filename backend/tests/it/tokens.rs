@@ -214,6 +214,42 @@ async fn an_admin_of_one_tenant_has_nothing_to_do_with_others() {
 }
 
 #[tokio::test]
+async fn the_last_admin_goes_only_by_force() {
+    let server = TestServer::start_with(|settings| {
+        with_tokens(settings);
+        settings.tokens.push(Token {
+            secret: "shop-admin".to_owned(),
+            role: Role::Admin,
+            tenant: Some("shop".to_owned()),
+        });
+    })
+    .await;
+    let id = server.id_of(Role::Admin).await;
+    let delete = async |query: &str| {
+        let path = format!("/api/tokens/{id}{query}");
+        server
+            .send_as(&bearer(Role::Admin), Method::DELETE, &path, None)
+            .await
+    };
+    for query in ["", "?force=0", "?force=false"] {
+        let said = problem(delete(query).await, 409).await;
+        assert!(
+            said["detail"]
+                .as_str()
+                .is_some_and(|text| text.contains("?force"))
+        );
+    }
+    assert_eq!(server.status_with("admin-secret").await, 200);
+    let (second, _) = server
+        .make_token(json!({"role": "admin", "tenant": null}))
+        .await;
+    server.withdraw(&second).await;
+    assert_eq!(delete("?force").await.status(), 204);
+    assert_eq!(server.status_with("admin-secret").await, 401);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn made_and_withdrawn_outlive_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = |settings: &mut Settings| {

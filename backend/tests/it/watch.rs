@@ -184,7 +184,7 @@ async fn the_hosts_own_series_are_told_as_such() {
 
 #[tokio::test]
 async fn what_cannot_be_watched_is_said_and_the_socket_stays() {
-    let server = TestServer::start_with(|settings| settings.max_rooms_per_client = 3).await;
+    let server = TestServer::start_with(|settings| settings.max_rooms_per_client = 2).await;
     let lines: String = (0..1_001)
         .map(|number| format!("many{{n=\"{number}\"}} 1\n"))
         .collect();

@@ -70,3 +70,28 @@ async fn a_page_from_another_origin_uses_tickets() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn the_starts_link_makes_a_browser_admin_and_leaves_the_address() -> Result<()> {
+    let server = Server::start(FLAGS).await?;
+    let link = server.admin_link()?;
+    visit(&link, Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        let title: String = page
+            .eval("return [...document.querySelectorAll('button')].find(b => b.textContent === 'Log out').title;")
+            .await?;
+        ensure!(title == "Logged in as admin", "{title}");
+        let address: String = page.eval("return location.href;").await?;
+        ensure!(!address.contains("admin"), "{address}");
+        page.reload().await?;
+        page.becomes_live().await
+    })
+    .await?;
+    // A second browser is told that the link is used up.
+    visit(&link, Look::PHONE, async |page| {
+        page.expects_errors("401 (Unauthorized)");
+        page.shows("This admin link was used already").await?;
+        asks_for_a_token(page).await
+    })
+    .await
+}

@@ -11,7 +11,10 @@ use crate::{
     hooks::{Heard, Kind, use_channel, use_effect_with, use_selector},
     net::{config::Endpoint, link::Standing},
     platform,
-    stores::chat::{ChatStore, Line, Say, Speaker},
+    stores::{
+        chat::{ChatStore, Line, Say, Speaker},
+        session::SessionStore,
+    },
 };
 
 /// Key in the browser's storage.
@@ -63,6 +66,11 @@ pub struct Props {
 pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
     let store = use_selector(ChatStore::clone);
     let dispatch = use_dispatch::<ChatStore>();
+    let may_speak = *use_selector(|store: &SessionStore| {
+        store
+            .session()
+            .is_some_and(|session| session.role.operates())
+    });
     let text_ref = use_node_ref();
     let lines_ref = use_node_ref();
     let name = use_state(|| platform::remembered(NAME_KEY).unwrap_or_default());
@@ -244,18 +252,22 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
             <div class="chat__lines" role="log" aria-label="Messages" tabindex="0" ref={lines_ref}>
                 <ol>{ for store.lines().map(chat_line) }</ol>
             </div>
-            <form class="chat__say" onsubmit={on_say}>
-                <input
-                    ref={text_ref}
-                    class="field__input"
-                    name="chat-text"
-                    aria-label="Message"
-                    placeholder="Message"
-                    autocomplete="off"
-                    maxlength={limits::CHAT_TEXT_CHARS_MAX.to_string()}
-                />
-                <button class="button button--primary" type="submit" disabled={!ready}>{ "Send" }</button>
-            </form>
+            if may_speak {
+                <form class="chat__say" onsubmit={on_say}>
+                    <input
+                        ref={text_ref}
+                        class="field__input"
+                        name="chat-text"
+                        aria-label="Message"
+                        placeholder="Message"
+                        autocomplete="off"
+                        maxlength={limits::CHAT_TEXT_CHARS_MAX.to_string()}
+                    />
+                    <button class="button button--primary" type="submit" disabled={!ready}>{ "Send" }</button>
+                </form>
+            } else {
+                <p class="chat__note">{ "You hear what is said; to speak needs the role operator." }</p>
+            }
         </section>
     }
 }
@@ -266,13 +278,21 @@ fn chat_line(line: &Line) -> Html {
     let (kind, user) = match &line.speaker {
         Speaker::System => ("chat__line--system", None),
         Speaker::Error => ("chat__line--error", None),
-        Speaker::Other(user) => ("chat__line--other", Some(user)),
+        Speaker::Other { user, .. } => ("chat__line--other", Some(user)),
         Speaker::Own(user) => ("chat__line--own", Some(user)),
+    };
+    // What the server says of who speaks, beside the name that they chose.
+    let role = match &line.speaker {
+        Speaker::Other { role, .. } if !role.is_empty() => Some(format!(" ({role})")),
+        _ => None,
     };
     html! {
         <li class={classes!("chat__line", kind)} key={line.number}>
             if let Some(user) = user {
                 <span class="chat__user">{ AttrValue::from(user.clone()) }</span>
+                if let Some(role) = role {
+                    <span class="chat__role">{ role }</span>
+                }
                 <span class="chat__time">{ clock }</span>
             }
             <span class="chat__text">{ AttrValue::from(line.text.clone()) }</span>

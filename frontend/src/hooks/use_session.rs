@@ -18,13 +18,13 @@ pub fn use_session(endpoint: &Endpoint) {
     let dispatch = use_dispatch::<SessionStore>();
     let doubts = *use_selector(SessionStore::doubts);
     use_effect_with((endpoint.clone(), doubts), move |(endpoint, doubts)| {
+        // A tab that came with an admin link: the cookie for it is there before anything is asked.
+        let link = platform::take_admin_link();
         // The page brought it along.
-        if *doubts == 0 && dispatch.get().is_settled() {
+        if link.is_none() && *doubts == 0 && dispatch.get().is_settled() {
             return;
         }
         let endpoint = endpoint.clone();
-        // A tab that came with an admin link: the cookie for it is there before anything is asked.
-        let link = platform::take_admin_link();
         spawn_local(async move {
             if let Some(link) = link {
                 let body = format!("{{\"admin_link\":{}}}", quote(&link));

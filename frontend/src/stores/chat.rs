@@ -18,7 +18,12 @@ pub enum Speaker {
     /// The server, about something that it did not take.
     Error,
     /// Somebody else.
-    Other(Rc<str>),
+    Other {
+        /// As they call themselves.
+        user: Rc<str>,
+        /// What they may do, as the server says; empty where it does not.
+        role: Rc<str>,
+    },
     /// This page's reader.
     Own(Rc<str>),
 }
@@ -118,7 +123,10 @@ impl ChatStore {
                 if !self.open {
                     self.unread += 1;
                 }
-                Speaker::Other(json.text_of("user").into())
+                Speaker::Other {
+                    user: json.text_of("user").into(),
+                    role: json.text_of("role").into(),
+                }
             }
             _ => return,
         };
@@ -208,7 +216,7 @@ mod tests {
         let dispatch = Dispatch::<ChatStore>::new(&Context::new());
         let hear = |text: &str| dispatch.reduce_mut(|store| store.hear(text, 0.0));
         dispatch.reduce_mut(|store| store.show(true));
-        hear(r#"{"type":"chat","user":"Ada","text":"<b>hi</b>"}"#);
+        hear(r#"{"type":"chat","user":"Ada","role":"operator","text":"<b>hi</b>"}"#);
         assert_eq!(dispatch.get().unread(), 0);
         dispatch.reduce_mut(|store| store.show(false));
         assert!(dispatch.get().is_listening(), "a closed drawer listens on");
@@ -221,7 +229,13 @@ mod tests {
         let first = store.lines().next().expect("a line");
         assert_eq!(
             (&first.speaker, &*first.text),
-            (&Speaker::Other("Ada".into()), "<b>hi</b>")
+            (
+                &Speaker::Other {
+                    user: "Ada".into(),
+                    role: "operator".into()
+                },
+                "<b>hi</b>"
+            )
         );
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::hash_map::RandomState,
-    fs,
     hash::{BuildHasher, Hasher},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -19,6 +18,7 @@ use super::{
     storage::{Disk, Storage, sync_parent},
     writer::Writer,
 };
+use crate::private;
 
 /// A segmented append log with group commit; see [`crate::log`]. Dropping it writes what is
 /// pending and ends its thread.
@@ -53,7 +53,7 @@ impl Log {
         options: LogOptions,
         mut sink: impl FnMut(u8, &[u8], u32),
     ) -> Result<(Self, ReplayReport), LogError> {
-        fs::create_dir_all(dir)
+        private::make_folder(dir)
             .and_then(|()| sync_parent(dir))
             .map_err(|error| LogError::io("create the log's folder", dir, error))?;
         let (segments, report) = replay(dir, &mut sink)?;

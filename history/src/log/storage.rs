@@ -2,10 +2,12 @@
 
 use std::{
     fmt::Debug,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     path::Path,
 };
+
+use crate::private;
 
 /// Makes and removes segment files.
 pub(super) trait Storage: Debug + Send + Sync {
@@ -39,7 +41,7 @@ pub(super) struct Disk;
 impl Storage for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
         // Appending, so that what follows a truncation lands at the new end.
-        let file = OpenOptions::new()
+        let file = private::options()
             .append(true)
             .create_new(true)
             .open(path)?;

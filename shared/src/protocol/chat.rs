@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rooms::check_channel;
-use crate::limits;
+use crate::{Role, limits};
 
 /// What a client may say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +34,12 @@ pub enum ServerMessage {
     },
     /// Somebody said something.
     Chat {
-        /// Who.
+        /// Who, as they call themselves.
         user: String,
         /// What.
         text: String,
+        /// What they may do here, which nobody chooses.
+        role: Role,
     },
     /// The client's message could not be read, or is not allowed.
     Error {

@@ -6,7 +6,7 @@ use pulseboard_shared::Role;
 use salvo::{Depot, Request};
 
 use super::{session::SessionId, token::TokenId};
-use crate::error::AppError;
+use crate::{error::AppError, http::via::Via};
 
 /// Who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,9 +112,19 @@ fn require(depot: &Depot, may: impl Fn(Role) -> bool, needed: &str) -> Result<()
     }
 }
 
-/// The address of the other end of the connection.
+/// The address that counts as the client's: the other end of the connection, or whom a trusted
+/// proxy there names.
 #[must_use]
 pub fn client_address(request: &Request) -> IpAddr {
+    match request.extensions().get::<Via>() {
+        Some(via) => via.client,
+        None => peer_address(request),
+    }
+}
+
+/// The address of the other end of the connection.
+#[must_use]
+pub fn peer_address(request: &Request) -> IpAddr {
     match request.remote_addr() {
         salvo::conn::SocketAddr::IPv4(address) => SocketAddr::from(*address).ip(),
         salvo::conn::SocketAddr::IPv6(address) => SocketAddr::from(*address).ip(),

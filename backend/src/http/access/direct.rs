@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        http::{access::peer::Peer, origin::judge},
+        http::{access::peer::Peer, origin::judge, via::Via},
         settings::Origins,
     };
 
@@ -158,7 +158,7 @@ mod tests {
 
         fn direct(&self, allowed: &Origins, more: &[(&str, &str)]) -> bool {
             let headers = self.headers(more);
-            let verdict = judge(&headers, allowed);
+            let verdict = judge(&headers, &Via::straight([127, 0, 0, 1].into()), allowed);
             is_direct(
                 self.bound,
                 Some(&self.arrival),

@@ -1,10 +1,13 @@
 //! Stops those who guess tokens: failures are counted per client address, and past a number of
-//! them in a minute the address has to wait. Pure; time is told.
+//! them in a minute only tokens that were right from that address before are looked at, so that a
+//! guess that is right is not told from one that is wrong. Pure; time is told.
 
 use std::{
     collections::{HashMap, VecDeque},
     net::{IpAddr, Ipv6Addr},
 };
+
+use super::token::TokenId;
 
 /// Failures within [`WINDOW_MS`] that an address is allowed.
 pub const FAILURES_MAX: usize = 10;
@@ -12,6 +15,10 @@ pub const FAILURES_MAX: usize = 10;
 pub const WINDOW_MS: i64 = 60_000;
 /// Addresses remembered; past it the one whose last failure is the longest ago is forgotten.
 pub const ADDRESSES_MAX: usize = 10_000;
+/// Tokens remembered of an address.
+const KNOWN_MAX: usize = 16;
+/// How long after its last use.
+const KNOWN_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// An address has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +43,15 @@ pub struct Guard {
     /// Times of each address's newest failures, oldest first, at most [`FAILURES_MAX`].
     failures: HashMap<IpAddr, VecDeque<i64>>,
     max: usize,
+    /// Tokens that were right from each address.
+    known: HashMap<IpAddr, Known>,
+}
+
+/// Tokens that were right from an address, newest last.
+#[derive(Debug, Default)]
+struct Known {
+    tokens: VecDeque<TokenId>,
+    used_ms: i64,
 }
 
 impl Guard {
@@ -45,6 +61,7 @@ impl Guard {
         Self {
             failures: HashMap::new(),
             max,
+            known: HashMap::new(),
         }
     }
 
@@ -85,8 +102,38 @@ impl Guard {
         Ok(())
     }
 
-    /// Forgets failures that no longer count.
+    /// Whether this token was right from this address before.
+    #[must_use]
+    pub fn knows(&self, address: IpAddr, token: TokenId) -> bool {
+        self.known
+            .get(&network_of(address))
+            .is_some_and(|known| known.tokens.contains(&token))
+    }
+
+    /// This token was right from this address.
+    pub fn remember(&mut self, address: IpAddr, token: TokenId, now_ms: i64) {
+        let network = network_of(address);
+        if !self.known.contains_key(&network) && self.known.len() >= self.max {
+            let oldest = self.known.iter().min_by_key(|(_, known)| known.used_ms);
+            if let Some(network) = oldest.map(|(network, _)| *network) {
+                self.known.remove(&network);
+            }
+        }
+        let known = self.known.entry(network).or_default();
+        known.used_ms = now_ms;
+        if known.tokens.contains(&token) {
+            return;
+        }
+        if known.tokens.len() >= KNOWN_MAX {
+            known.tokens.pop_front();
+        }
+        known.tokens.push_back(token);
+    }
+
+    /// Forgets failures that no longer count, and tokens that were not used for long.
     pub fn expire(&mut self, now_ms: i64) {
+        self.known
+            .retain(|_, known| now_ms < known.used_ms + KNOWN_MS);
         self.failures.retain(|_, failures| {
             failures
                 .back()
@@ -124,6 +171,7 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::access::secret::Digest;
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -160,6 +208,24 @@ mod tests {
         }
         assert_eq!(guard.failures.len(), 2);
         assert!(!guard.failures.contains_key(&address("192.0.2.1")));
+    }
+
+    #[test]
+    fn tokens_that_were_right_are_remembered_within_bounds() {
+        let mut guard = Guard::new(2);
+        let token = |number: u8| TokenId::of(&Digest::of(&number.to_string()));
+        let (here, there) = (address("2001:db8::1"), address("192.0.2.2"));
+        for number in 0..17 {
+            guard.remember(here, token(number), 0);
+        }
+        assert!(guard.knows(address("2001:db8::2"), token(16)));
+        assert!(!guard.knows(here, token(0)), "only so many");
+        assert!(!guard.knows(there, token(16)));
+        guard.remember(there, token(1), 1);
+        guard.remember(address("192.0.2.3"), token(1), 2);
+        assert!(!guard.knows(here, token(16)), "the longest unused goes");
+        guard.expire(KNOWN_MS + 1);
+        assert!(!guard.knows(there, token(1)));
     }
 
     #[test]

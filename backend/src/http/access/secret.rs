@@ -1,10 +1,11 @@
 //! What callers show to be known (tokens, sessions, tickets): how such a secret is made, and the
 //! digest that is all the server keeps of it.
 
-use std::{fmt, hint::black_box, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
 
 /// Bytes of randomness in a secret made here; nobody guesses one.
 const SECRET_BYTES: usize = 32;
@@ -34,14 +35,7 @@ impl Digest {
     /// Compares all bytes whatever they are, so that the time taken tells nothing.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        let difference = self
-            .0
-            .iter()
-            .zip(&other.0)
-            .fold(0, |difference, (one, other)| {
-                black_box(difference | (one ^ other))
-            });
-        black_box(difference) == 0
+        self.0.ct_eq(&other.0).into()
     }
 
     /// The first bytes, which name the secret without telling it.

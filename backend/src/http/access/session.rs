@@ -1,6 +1,6 @@
 //! Sessions of browsers: who a cookie stands for, and until when. Pure; time is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     secret::Digest,
@@ -9,8 +9,11 @@ use super::{
 
 /// How long a session lasts: a working day. It is not prolonged by use, so a stolen cookie ends.
 pub const LIFETIME_MS: i64 = 12 * 60 * 60 * 1000;
-/// Sessions at once; past it the oldest goes, since a login must not fail for others' sake.
+/// Sessions at once; past it the oldest of the token that has the most goes.
 pub const SESSIONS_MAX: usize = 10_000;
+/// Of one token (and of all admin links together); past it the oldest of these goes, so that no
+/// login ends another's session.
+pub const PER_TOKEN_MAX: usize = 100;
 
 /// Names a session without telling its secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +37,8 @@ pub struct Sessions {
     by_secret: HashMap<Digest, Session>,
     /// The same, oldest first.
     by_age: BTreeMap<SessionId, Digest>,
+    /// The same by token; no set is empty.
+    of_token: HashMap<Option<TokenId>, BTreeSet<SessionId>>,
     ids: u64,
     max: usize,
 }
@@ -45,6 +50,7 @@ impl Sessions {
         Self {
             by_secret: HashMap::new(),
             by_age: BTreeMap::new(),
+            of_token: HashMap::new(),
             ids: 0,
             max,
         }
@@ -58,8 +64,12 @@ impl Sessions {
         grant: Grant,
         now_ms: i64,
     ) -> Option<SessionId> {
-        let gone = if self.by_age.len() >= self.max {
-            self.by_age.first_key_value().map(|(id, _)| *id)
+        let of_token = self.of_token.get(&token).map_or(0, BTreeSet::len);
+        let gone = if of_token >= PER_TOKEN_MAX {
+            self.oldest_of(token)
+        } else if self.by_age.len() >= self.max {
+            let most = self.of_token.iter().max_by_key(|(_, ids)| ids.len());
+            most.and_then(|(token, _)| self.oldest_of(*token))
         } else {
             None
         };
@@ -76,6 +86,7 @@ impl Sessions {
         };
         self.by_secret.insert(secret, session);
         self.by_age.insert(id, secret);
+        self.of_token.entry(token).or_default().insert(id);
         gone
     }
 
@@ -98,16 +109,37 @@ impl Sessions {
     /// Ends a session; whether there was one.
     pub fn remove(&mut self, id: SessionId) -> bool {
         match self.by_age.remove(&id) {
-            Some(secret) => self.by_secret.remove(&secret).is_some(),
+            Some(secret) => match self.by_secret.remove(&secret) {
+                Some(session) => {
+                    self.forget(session.token, id);
+                    true
+                }
+                None => false,
+            },
             None => false,
+        }
+    }
+
+    fn oldest_of(&self, token: Option<TokenId>) -> Option<SessionId> {
+        self.of_token.get(&token)?.first().copied()
+    }
+
+    fn forget(&mut self, token: Option<TokenId>, id: SessionId) {
+        if let Some(sessions) = self.of_token.get_mut(&token) {
+            sessions.remove(&id);
+            if sessions.is_empty() {
+                self.of_token.remove(&token);
+            }
         }
     }
 
     /// Ends those that were opened with this token.
     pub fn remove_of(&mut self, token: TokenId) {
-        self.by_secret
-            .retain(|_, session| session.token != Some(token));
-        self.forget_removed();
+        for id in self.of_token.remove(&Some(token)).unwrap_or_default() {
+            if let Some(secret) = self.by_age.remove(&id) {
+                self.by_secret.remove(&secret);
+            }
+        }
     }
 
     /// Ends those whose time is over, and says which they were, sorted.
@@ -133,11 +165,6 @@ impl Sessions {
             *counts.entry(token).or_default() += 1;
         }
         counts
-    }
-
-    fn forget_removed(&mut self) {
-        let known = &self.by_secret;
-        self.by_age.retain(|_, secret| known.contains_key(secret));
     }
 }
 
@@ -189,11 +216,33 @@ mod tests {
     fn past_the_bound_the_oldest_goes() {
         let mut sessions = Sessions::new(2);
         assert_eq!(open(&mut sessions, "a", 0), None);
-        let a = id(&sessions, "a");
         assert_eq!(open(&mut sessions, "b", 0), None);
-        assert_eq!(open(&mut sessions, "c", 0), a);
-        assert!(id(&sessions, "a").is_none());
-        assert!(id(&sessions, "b").is_some() && id(&sessions, "c").is_some());
+        assert!(open(&mut sessions, "c", 0).is_some());
+        assert_eq!(sessions.by_age.len(), 2);
+        assert!(id(&sessions, "c").is_some());
+    }
+
+    #[test]
+    fn a_token_with_many_sessions_ends_its_own_and_nobody_elses() {
+        let mut sessions = Sessions::new(10_000);
+        open(&mut sessions, "b", 0);
+        for number in 0..PER_TOKEN_MAX {
+            assert_eq!(open(&mut sessions, &format!("a{number}"), 0), None);
+        }
+        for number in 0..PER_TOKEN_MAX {
+            let oldest = id(&sessions, &format!("a{number}"));
+            assert_eq!(open(&mut sessions, &format!("a{number} again"), 0), oldest);
+        }
+        assert!(id(&sessions, "b").is_some());
+        assert_eq!(sessions.by_secret.len(), PER_TOKEN_MAX + 1);
+        // Where all together are too many, it is who has the most.
+        let mut few = Sessions::new(3);
+        for secret in ["b1", "a1", "a2"] {
+            open(&mut few, secret, 0);
+        }
+        let oldest = id(&few, "a1");
+        assert_eq!(open(&mut few, "c", 0), oldest);
+        assert!(id(&few, "b1").is_some());
     }
 
     #[test]

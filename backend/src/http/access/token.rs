@@ -131,6 +131,17 @@ pub enum MakeError {
     Store(#[from] io::Error),
 }
 
+/// What became of a withdrawal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// It is invalid now.
+    Gone,
+    /// There was none of this name.
+    Unknown,
+    /// It is the last that could make others, and stays.
+    LastAdmin,
+}
+
 /// All tokens that are valid.
 #[derive(Debug)]
 pub struct Tokens {
@@ -237,18 +248,31 @@ impl Tokens {
         Ok((id, secret))
     }
 
-    /// Makes a token invalid at once; [`Self::store`] makes that outlive a restart. Whether there
-    /// was one of this name.
-    pub fn withdraw(&self, id: TokenId) -> bool {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.book.read().entries.is_empty()
+    }
+
+    /// Makes a token invalid at once; [`Self::store`] makes that outlive a restart. The last one of
+    /// an admin who is bound to no tenant stays without `force`.
+    pub fn withdraw(&self, id: TokenId, force: bool) -> Withdrawn {
         let mut book = self.book.write();
         let Some(index) = book.entries.iter().position(|entry| entry.id == id) else {
-            return false;
+            return Withdrawn::Unknown;
         };
+        let is_admins =
+            |entry: &Entry| entry.grant.role.administers() && entry.grant.tenant.is_none();
+        let is_last = book.entries.get(index).is_some_and(is_admins)
+            && book.entries.iter().filter(|entry| is_admins(entry)).count() == 1;
+        if is_last && !force {
+            return Withdrawn::LastAdmin;
+        }
         let entry = book.entries.remove(index);
         if entry.source == TokenSource::Settings {
             book.withdrawn.insert(entry.digest);
         }
-        true
+        Withdrawn::Gone
     }
 
     /// Writes what holds now to the file. Blocks on the disk.
@@ -340,7 +364,8 @@ mod tests {
         let (gone, gone_secret) = tokens.make(viewer()).expect("made");
         let two = tokens.find("two").expect("known").id;
         for id in [gone, two] {
-            assert!(tokens.withdraw(id) && !tokens.withdraw(id));
+            assert_eq!(tokens.withdraw(id, false), Withdrawn::Gone);
+            assert_eq!(tokens.withdraw(id, false), Withdrawn::Unknown);
         }
         tokens.store().expect("stored");
 
@@ -376,7 +401,9 @@ mod tests {
         .expect("no file there");
         assert!(matches!(tokens.make(viewer()), Err(MakeError::Store(_))));
         assert_eq!(tokens.list().len(), 1);
-        assert!(tokens.withdraw(tokens.list()[0].id));
+        let last = tokens.list()[0].id;
+        assert_eq!(tokens.withdraw(last, false), Withdrawn::LastAdmin);
+        assert_eq!(tokens.withdraw(last, true), Withdrawn::Gone);
         assert!(tokens.store().is_err());
         assert!(tokens.find("one").is_none());
     }

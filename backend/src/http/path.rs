@@ -1,0 +1,92 @@
+//! Each door has one path: what a proxy's rule forbids must not be reached by another spelling.
+
+/// Whether a path is written in the one way that it has: without empty segments but at its
+/// beginning, without `.` and `..`, without a slash at the end of a door's, and without escapes of
+/// characters that need none (RFC 3986 §6.2.2).
+#[must_use]
+pub fn is_plain(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else {
+        return path == "*";
+    };
+    let rest = match rest.strip_suffix('/') {
+        // The page's own views and the documents' folder are files, and may be named as folders.
+        Some(folder) if !folder.is_empty() && is_of_files(folder) => folder,
+        _ => rest,
+    };
+    // Doors of names that may have slashes in them; elsewhere an escaped one would be another way
+    // to write a slash.
+    let named = rest.starts_with("api/rooms/") || rest.starts_with("metrics/job");
+    let hides_slash = !named && rest.to_ascii_lowercase().contains("%2f");
+    rest.is_empty() || !hides_slash && rest.split('/').all(is_plain_segment)
+}
+
+fn is_of_files(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or_default();
+    first == "docs" || !super::router::is_door(first)
+}
+
+fn is_plain_segment(segment: &str) -> bool {
+    if matches!(segment, "" | "." | "..") {
+        return false;
+    }
+    let mut rest = segment.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let escaped = rest
+            .get(at + 1..at + 3)
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        match escaped {
+            Some(byte) if !byte.is_ascii_alphanumeric() && !b"-._".contains(&byte) && byte != 0 => {
+                rest = rest.get(at + 3..).unwrap_or_default();
+            }
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_door_has_one_spelling() {
+        for path in [
+            "/",
+            "*",
+            "/api/tokens",
+            "/api/rooms/a%2Fb%3Ac/events",
+            "/metrics/job/a%20b/label/%C3%A4~",
+            "/assets/page.js",
+            "/operator/",
+            "/docs/",
+            "/.well-known/x",
+        ] {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in [
+            "",
+            "api",
+            "//",
+            "//api/tokens",
+            "/api//tokens",
+            "/api/tokens/",
+            "/api/tokens//",
+            "/api/./tokens",
+            "/api/x/../tokens",
+            "/api/%74okens",
+            "/api%2Ftokens",
+            "/api/tokens%2f0",
+            "/api/tokens%",
+            "/api/tokens%2",
+            "/api/tokens%zz",
+            "/api/tokens%00",
+            "/%61pi/tokens",
+            "/api/%2e%2E/tokens",
+            "/metrics/",
+            "/ws/",
+            "/docs//",
+        ] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+}
