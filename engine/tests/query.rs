@@ -761,3 +761,33 @@ fn windows_are_what_their_samples_say() {
     world.now_ms += 30 * MINUTE;
     check(&world, &all, true);
 }
+
+#[test]
+fn samples_that_are_no_numbers_are_counted_where_they_are() {
+    let mut world = World::open(EngineOptions::default(), naive::history_options());
+    let stale = f64::from_bits(STALE_MARKER_BITS);
+    let samples = [
+        (NOON, 1.0),
+        (NOON + SECOND, f64::NAN),
+        (NOON + 2 * SECOND, f64::INFINITY),
+        (NOON + 3 * SECOND, 3.0),
+        (NOON + MINUTE, f64::NAN),
+        (NOON + 2 * MINUTE, 5.0),
+        (NOON + 3 * MINUTE, stale),
+    ];
+    world.append("default", "some", &[], Kind::Gauge, &samples);
+    let none = [(NOON, f64::NAN), (NOON + SECOND, f64::NEG_INFINITY)];
+    world.append("default", "none", &[], Kind::Gauge, &none);
+    for _ in 0..2 {
+        let request = request("{}", NOON, NOON + HOUR, Step::Length(MINUTE));
+        let answer = ask(&world, "default", &request).expect("an answer");
+        let [none, some] = &answer.series[..] else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(none.not_finite, [(NOON, 2)]);
+        assert_eq!(some.not_finite, [(NOON, 2), (NOON + MINUTE, 1)]);
+        let times: Vec<i64> = some.points.iter().map(|point| point.0).collect();
+        assert_eq!(times, [NOON, NOON + MINUTE, NOON + 2 * MINUTE]);
+        world.restart();
+    }
+}

@@ -21,6 +21,8 @@ use crate::window::Sample;
 pub(super) struct Acc {
     /// Samples; for rates, series.
     pub(super) count: u64,
+    /// Samples that are no finite numbers; of buckets, those that hold an infinity.
+    pub(super) odd: u64,
     pub(super) sum: f64,
     pub(super) min: f64,
     pub(super) max: f64,
@@ -34,6 +36,7 @@ pub(super) struct Acc {
 impl Acc {
     const EMPTY: Self = Self {
         count: 0,
+        odd: 0,
         sum: 0.0,
         min: f64::INFINITY,
         max: f64::NEG_INFINITY,
@@ -44,6 +47,7 @@ impl Acc {
 
     fn add(&mut self, bucket: &Bucket, last_ms: i64) {
         self.count += bucket.count;
+        self.odd += u64::from(!(bucket.min.is_finite() && bucket.max.is_finite()));
         self.sum += bucket.sum;
         self.min = self.min.min(bucket.min);
         self.max = self.max.max(bucket.max);
@@ -95,6 +99,13 @@ impl Grid {
             .filter(|(_, step)| step.count > 0 || step.has_nan)
     }
 
+    /// The steps that hold samples which are no finite numbers, and how many.
+    pub(super) fn not_finite(&self) -> impl Iterator<Item = (i64, u64)> {
+        let begins = (0..).map(|index: i64| self.start_ms + index * self.step_ms);
+        let steps = begins.zip(&self.steps).filter(|(_, step)| step.odd > 0);
+        steps.map(|(at_ms, step)| (at_ms, step.odd))
+    }
+
     /// The step that a moment lies in; `None` outside.
     fn index(&self, at_ms: i64) -> Option<usize> {
         usize::try_from((at_ms - self.start_ms).div_euclid(self.step_ms)).ok()
@@ -124,6 +135,7 @@ impl Grid {
                     + self.step_ms;
             }
             if let Some(step) = self.steps.get_mut(index) {
+                step.odd += u64::from(!value.is_finite());
                 if value.is_nan() {
                     step.has_nan = true;
                 } else {

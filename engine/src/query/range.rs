@@ -409,12 +409,15 @@ impl<'a> RangeStream<'a> {
             (at_ms, of(self.aggregation.of(step)), Some(min), Some(max))
         };
         let points: Vec<RangePoint> = self.grid.steps().map(point).collect();
-        Ok((!points.is_empty()).then(|| RangeSeries {
+        let not_finite: Vec<(i64, u64)> = self.grid.not_finite().collect();
+        let is_there = !(points.is_empty() && not_finite.is_empty());
+        Ok(is_there.then(|| RangeSeries {
             key: group.key,
             name: group.name,
             labels: group.labels,
             unit: group.unit.to_string(),
             points,
+            not_finite,
         }))
     }
 }

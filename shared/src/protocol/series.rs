@@ -98,6 +98,10 @@ pub struct RangeSeries {
     /// Steps, oldest first.
     #[serde(with = "crate::figure::points")]
     pub points: Vec<RangePoint>,
+    /// `[time_ms, count]` of the steps that hold samples which are NaN or infinite. NaN is in no
+    /// figure; what is kept as buckets knows of infinities only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_finite: Vec<(i64, u64)>,
 }
 
 /// Where a stretch of a range came from.
