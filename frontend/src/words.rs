@@ -15,6 +15,8 @@ pub const OWN_REQUESTS: &str = "Requests that this server answered, those of its
      them (made up with METRIC_SOURCE=simulator)";
 /// A stretch of a chart for which the server has nothing.
 pub const NO_DATA: &str = "no data";
+/// What samples are that cannot be drawn.
+pub const NOT_FINITE: &str = "NaN or ±Inf";
 /// A stretch that has been asked for.
 pub const LOADING: &str = "loading";
 /// The same of a whole view.

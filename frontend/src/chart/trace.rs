@@ -96,7 +96,13 @@ impl Scene<'_> {
         let y = |value: f64| plot.y(value, ends);
         let mut before: Option<(f64, &Step)> = None;
         for step in self.steps(line, 1) {
-            let x = self.span.x(step.t_ms, plot);
+            // A step that began before the span and goes on in it is at its edge.
+            let is_cut =
+                step.t_ms < self.span.from_ms && step.t_ms + self.track.step_ms > self.span.from_ms;
+            let x = match is_cut {
+                true => plot.left,
+                false => self.span.x(step.t_ms, plot),
+            };
             before = before.filter(|(_, before)| {
                 before.odd == 0 && step.odd == 0 && step.t_ms - before.t_ms <= gap_ms
             });
@@ -377,8 +383,7 @@ mod tests {
                     prop_assert!(left >= 0.0 && left < width);
                     drawn = (drawn.0.min(top), drawn.1.max(bottom));
                 }
-                // What comes in from the left of the span belongs to the step before it.
-                let inside = line.steps.iter().filter(|step| step.t_ms >= from_ms && step.mean.is_finite());
+                let inside = scene.steps(line, 0).iter().filter(|step| step.mean.is_finite());
                 let least = inside.clone().map(|step| step.least).fold(f64::INFINITY, f64::min);
                 let greatest = inside.map(|step| step.greatest).fold(f64::NEG_INFINITY, f64::max);
                 prop_assert!(drawn.0 <= least + 1e-6 && drawn.1 >= greatest - 1e-6, "{drawn:?} {least} {greatest}");

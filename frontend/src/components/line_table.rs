@@ -9,6 +9,7 @@ use crate::{
     net::json::Json,
     platform,
     stores::track::{Line, Track},
+    words,
 };
 
 /// Digits that percentiles have: they are known within a hundredth.
@@ -151,7 +152,7 @@ pub(super) fn line_table(
                         <th scope="col">{ "Series" }</th>
                         { for COLUMNS.iter().enumerate().map(head) }
                         if is_odd {
-                            <th scope="col">{ "NaN or ±Inf" }</th>
+                            <th scope="col">{ words::NOT_FINITE }</th>
                         }
                     </tr>
                 </thead>

@@ -85,15 +85,19 @@ fn odd_words(track: &Track, info: Option<&Series>) -> Option<String> {
     let odd: u64 = line.steps.iter().map(|step| u64::from(step.odd)).sum();
     if odd > 0 && line.steps.iter().all(|step| step.mean.is_nan()) {
         return Some(match odd {
-            1 => "The only sample is NaN or ±Inf".to_owned(),
-            odd => format!("All {} samples are NaN or ±Inf", format::grouped(odd)),
+            1 => format!("The only sample is {}", words::NOT_FINITE),
+            odd => format!(
+                "All {} samples are {}",
+                format::grouped(odd),
+                words::NOT_FINITE
+            ),
         });
     }
     let newest = newest(info?, line.last);
     newest
         .value
         .is_nan()
-        .then(|| "The newest sample is NaN or ±Inf".to_owned())
+        .then(|| format!("The newest sample is {}", words::NOT_FINITE))
 }
 
 /// Such as `Resolution: 1h from 21 Nov 2025, raw from 20 Nov 14:00`.

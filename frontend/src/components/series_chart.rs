@@ -22,8 +22,9 @@ use crate::{
     platform,
     stores::{
         stats::StatsStore,
-        track::{Line, Track},
+        track::{Line, Step, Track},
     },
+    words,
 };
 
 /// Ranges longer than this need a date beside the time.
@@ -97,7 +98,18 @@ fn reading(track: &Track, t_ms: f64, range_ms: f64) -> String {
         .filter_map(|line| Some((line, trace::reading(line, track.step_ms, t_ms)?)))
         .collect();
     match samples.as_slice() {
-        [] => format!("no data at {}", clock(t_ms)),
+        [] => {
+            let is_odd = |step: &Step| {
+                step.odd > 0 && (step.t_ms - t_ms).abs() <= track.step_ms.max(1_000.0)
+            };
+            let steps = lines.iter().flat_map(|line| &line.steps);
+            let what = if steps.into_iter().any(is_odd) {
+                words::NOT_FINITE
+            } else {
+                words::NO_DATA
+            };
+            format!("{what} at {}", clock(t_ms))
+        }
         [(line, sample)] => {
             let single = lines.len() == 1;
             let step = line.steps.iter().find(|step| step.t_ms == sample.t_ms);
