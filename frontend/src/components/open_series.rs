@@ -83,7 +83,7 @@ fn odd_words(track: &Track, info: Option<&Series>) -> Option<String> {
         return None;
     };
     let odd: u64 = line.steps.iter().map(|step| u64::from(step.odd)).sum();
-    if odd > 0 && line.steps.iter().all(|step| step.mean.is_nan()) {
+    if odd > 0 && line.steps.iter().all(|step| !step.mean.is_finite()) {
         return Some(match odd {
             1 => format!("The only sample is {}", words::NOT_FINITE),
             odd => format!(
@@ -94,10 +94,7 @@ fn odd_words(track: &Track, info: Option<&Series>) -> Option<String> {
         });
     }
     let newest = newest(info?, line.last);
-    newest
-        .value
-        .is_nan()
-        .then(|| format!("The newest sample is {}", words::NOT_FINITE))
+    (!newest.value.is_finite()).then(|| format!("The newest sample is {}", words::NOT_FINITE))
 }
 
 /// Such as `Resolution: 1h from 21 Nov 2025, raw from 20 Nov 14:00`.

@@ -62,7 +62,7 @@ impl Step {
             mean: mean.figure(),
             least: least.figure(),
             greatest: greatest.figure(),
-            odd: u32::from(mean.number().is_none()),
+            odd: u32::from(!mean.figure().is_finite()),
             count: 0,
         })
     }
@@ -85,7 +85,7 @@ impl Step {
     fn add(&mut self, value: f64) {
         if !value.is_finite() {
             self.odd += 1;
-        } else if self.mean.is_nan() {
+        } else if !self.mean.is_finite() {
             let odd = self.odd;
             *self = Self::of(self.t_ms, value);
             self.odd = odd;
