@@ -215,7 +215,8 @@ impl Shares {
         let full = keys.each().find_map(|(scope, key)| {
             let max = self.limits.of_scope(scope);
             let has = taken.by.get(&key).copied().unwrap_or_default();
-            is_past(has, count, max).then_some((scope, max))
+            // A limit that is not below that of all is nobody's share.
+            (max < self.limits.all && is_past(has, count, max)).then_some((scope, max))
         });
         let all = self.limits.all;
         let full = full.or(is_past(taken.all, count, all).then_some((Scope::All, all)));
@@ -467,6 +468,21 @@ mod tests {
         assert_eq!(more.err(), Some(refused(Scope::NoToken, 4)));
         drop(shares.acquire(&keys(4, 1, "a", "x"), 1).expect("with one"));
         drop(shares.acquire(&keys(5, 2, "", "x"), 1).expect("elsewhere"));
+        drop(held);
+    }
+
+    #[test]
+    fn where_one_may_have_all_it_is_all_that_is_taken() {
+        let (shares, _) = shares(ShareLimits {
+            client: 1,
+            token: 1,
+            address: 1,
+            tenant: 1,
+            all: 1,
+        });
+        let held = shares.acquire(&keys(1, 1, "a", "x"), 1).expect("the one");
+        let more = shares.acquire(&keys(1, 1, "a", "x"), 1);
+        assert_eq!(more.err(), Some(refused(Scope::All, 1)));
         drop(held);
     }
 

@@ -128,7 +128,7 @@ async fn the_events_that_a_client_names_are_bounded_in_all_its_rooms() {
     let server = TestServer::start().await;
     let mut client = server.ws("/ws").await;
     client.json_of("init").await;
-    let events: Vec<String> = (0..200).map(|number| format!("{number:0100}")).collect();
+    let events: Vec<String> = (0..100).map(|number| format!("e{number:0119}")).collect();
     let mut taken = 0;
     let refusal = loop {
         let ask =
@@ -140,7 +140,7 @@ async fn the_events_that_a_client_names_are_bounded_in_all_its_rooms() {
         }
         taken += 1;
     };
-    assert_eq!(taken, 2, "64 KiB are two lists of 24 KB");
+    assert_eq!(taken, 4, "64 KiB are four lists of 14 KB");
     assert!(refusal.starts_with("Too many event names"), "{refusal}");
     // The same room again is no other, and one that was left is forgotten.
     for action in ["subscribe", "unsubscribe"] {
