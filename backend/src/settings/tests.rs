@@ -357,8 +357,31 @@ fn the_example_file_shows_every_key_and_is_taken() {
     assert!(!settings.rooms.is_empty());
     let rest = Settings {
         tokens: Vec::new(),
+        // Whether others may read it is the machine's business.
+        readable_tokens: None,
         rooms: BTreeMap::new(),
         ..settings
     };
     assert_eq!(rest, Settings::default(), "the example shows the defaults");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_tokens_that_others_may_read_is_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("pulseboard.toml");
+    let noticed = |text: &str, mode| {
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changed");
+        let args = ["pulseboard", "--config", path.to_str().expect("text")];
+        match load(args.into_iter().map(Into::into), &|_| None) {
+            Ok(Launch::Run(settings)) => settings.readable_tokens.is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let tokens = "tokens = [\"0123456789abcdef0123=viewer\"]\n";
+    assert!(noticed(tokens, 0o644) && noticed(tokens, 0o640));
+    assert!(!noticed(tokens, 0o600));
+    assert!(!noticed("window_size = 60\n", 0o644) && !noticed("tokens = []\n", 0o644));
 }
