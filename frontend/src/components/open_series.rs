@@ -372,6 +372,12 @@ pub fn OpenSeries(props: &Props) -> Html {
         from_ms: now_ms - range_ms,
         to_ms: now_ms,
     };
+    let missing = match (note.is_some(), opened.known) {
+        // What is said of it stands there.
+        (true, _) => "",
+        (false, true) => words::NO_DATA,
+        (false, false) => words::LOADING,
+    };
     let labels_of_ranges = RANGES.map(|range| range.1);
     let unit = lines
         .first()
@@ -410,7 +416,7 @@ pub fn OpenSeries(props: &Props) -> Html {
                     title={props.selector.clone()}
                     {range_ms}
                     stale={stopped || lost}
-                    missing={if opened.known || history.problem.is_some() { words::NO_DATA } else { words::LOADING }}
+                    {missing}
                     keys=true
                 />
                 { note }
