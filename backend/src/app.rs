@@ -21,6 +21,7 @@ use crate::{
     live::Live,
     operator::Operator,
     own::OwnSeries,
+    questions::Questions,
     refusals::Refusals,
     rooms::Rooms,
     scheduler::{self, Ticker},
@@ -64,6 +65,8 @@ pub struct App {
     pub ingest: Ingest,
     /// What was refused lately, by tenant.
     pub refusals: Refusals,
+    /// Who may ask how much of the engine.
+    pub questions: Arc<Questions>,
     /// Series, history and journal.
     pub storage: Storage,
     /// The series that this server measures itself.
@@ -168,6 +171,7 @@ impl App {
             Arc::clone(&own),
             clock.clone(),
             &fanout,
+            &telemetry,
         );
         Ok(Arc::new(Self {
             own,
@@ -176,6 +180,7 @@ impl App {
             operator,
             tallies,
             refusals: Refusals::default(),
+            questions: Questions::new(&settings, &telemetry),
             ingest: Ingest::new(settings.max_body_bytes, &telemetry),
             storage,
             rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout, &telemetry)

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod assets;
+pub mod compress;
 pub mod docs;
 pub mod frame;
 pub mod origin;

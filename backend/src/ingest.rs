@@ -7,8 +7,6 @@
 //! on a thread that may block: those that turn out to be small have turns of their own, so that
 //! none of them waits for a large one, and turns go round among callers.
 
-mod lane;
-
 use std::{
     sync::{
         Arc,
@@ -34,7 +32,6 @@ use salvo::{
     http::{StatusCode, header},
 };
 
-use self::lane::{Lane, Queue, Turn};
 use crate::{
     app::App,
     error::AppError,
@@ -42,6 +39,7 @@ use crate::{
         access::{self, client_address},
         tenant::tenant,
     },
+    lane::{Lane, Queue, Turn},
     refusals::Sent,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
     telemetry::{Limit, Telemetry},

@@ -16,7 +16,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -48,6 +48,7 @@ use crate::{
         open::alone,
         takeover::{Taken, Takeover, encode_head},
     },
+    telemetry::Limit,
 };
 
 /// Connections that the kernel completes before we accept them; thousands of pages may come back
@@ -61,6 +62,11 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Large enough for a window's snapshot, small enough that thousands of viewers that never read
 /// cost little.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// A client that does not read is looked at this often.
+const READING_LOOKED_AT: Duration = Duration::from_secs(1);
+/// Bytes a second that a client takes of an answer, on average, once the write deadline is over:
+/// one that takes a few now and then would hold it for ever.
+const READING_BYTES_A_SECOND: u64 = 16 * 1024;
 /// Unacknowledged bytes older than this end a connection: its peer is gone. So does, to the kernel,
 /// a peer that takes nothing for so long.
 const UNACKED_MAX: Duration = Duration::from_secs(30);
@@ -224,9 +230,11 @@ async fn serve_connection(
     // A stream that nothing is sent on would never notice that its peer is gone.
     drop(socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASKED_AFTER)));
     let flushed = Arc::new(AtomicBool::new(true));
+    let written = Arc::new(AtomicU64::new(0));
     let io = TokioIo::new(Io {
         stream,
         flushed: Arc::clone(&flushed),
+        written: Arc::clone(&written),
     });
     let takeover = Takeover::default();
     let peer = Arc::new(Peer::new(remote, local));
@@ -270,6 +278,13 @@ async fn serve_connection(
 
     let mut stopping = pin!(app.stopping.cancelled());
     let mut told = false;
+    let mut reading = Reading {
+        flushed: Arc::clone(&flushed),
+        written,
+        patience: app.settings.write_timeout,
+        since: None,
+        timer: Box::pin(tokio::time::sleep(READING_LOOKED_AT)),
+    };
     let taken = poll_fn(|context| {
         if !told && stopping.as_mut().poll(context).is_ready() {
             told = true;
@@ -280,6 +295,11 @@ async fn serve_connection(
                 if let Err(error) = result {
                     tracing::debug!(client.address = %remote.ip(), %error, "connection ended");
                 }
+                Poll::Ready(None)
+            }
+            Poll::Pending if reading.is_over(context) => {
+                app.telemetry.count_limit(Limit::WriteDeadline);
+                tracing::debug!(client.address = %remote.ip(), "an answer was not read in time");
                 Poll::Ready(None)
             }
             // Answers to earlier requests on this connection are out before it is taken.
@@ -307,13 +327,59 @@ async fn serve_connection(
     }
 }
 
+/// Whether a client reads its answers.
+struct Reading {
+    flushed: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    patience: Duration,
+    /// Since when something waits to be taken, and how much had been by then.
+    since: Option<(tokio::time::Instant, u64)>,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Reading {
+    /// Whether it has had its time; looked at now and then as long as something waits.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        if self.flushed.load(Ordering::Relaxed) {
+            self.since = None;
+            return false;
+        }
+        let now = tokio::time::Instant::now();
+        let written = self.written.load(Ordering::Relaxed);
+        let Some((since, before)) = self.since else {
+            self.since = Some((now, written));
+            self.timer.as_mut().reset(now + READING_LOOKED_AT);
+            // So that it wakes this task.
+            return self.timer.as_mut().poll(context).is_ready();
+        };
+        let waited = now - since;
+        let enough = READING_BYTES_A_SECOND.saturating_mul(waited.as_secs());
+        if waited > self.patience && written - before < enough {
+            return true;
+        }
+        while self.timer.as_mut().poll(context).is_ready() {
+            self.timer.as_mut().reset(now + READING_LOOKED_AT);
+        }
+        false
+    }
+}
+
 /// A socket that knows whether all that was written to it has been taken by the kernel.
 struct Io {
     stream: TcpStream,
     flushed: Arc<AtomicBool>,
+    /// Bytes taken in all.
+    written: Arc<AtomicU64>,
 }
 
 impl Io {
+    fn note_written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &polled {
+            self.written.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+        self.note(polled)
+    }
+
     fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.flushed.store(polled.is_ready(), Ordering::Relaxed);
         polled
@@ -337,7 +403,7 @@ impl AsyncWrite for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(polled)
+        self.note_written(polled)
     }
 
     fn poll_write_vectored(
@@ -346,7 +412,7 @@ impl AsyncWrite for Io {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.note(polled)
+        self.note_written(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -245,6 +245,26 @@ settings! {
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
+    /// Processor time that one question may take, in seconds; past it 503.
+    query_timeout: Duration {
+        env: "QUERY_TIMEOUT_SEC",
+        flag: Some("query-timeout-sec"),
+        key: "query_timeout_sec",
+        default: "30",
+        form: Form::Single,
+        parse: parse::seconds::<1, 3_600>,
+        accepts: "a whole number of seconds from 1 to 3600",
+    }
+    /// Samples that one question may load; past it 422.
+    query_max_samples: usize {
+        env: "QUERY_MAX_SAMPLES",
+        flag: Some("query-max-samples"),
+        key: "query_max_samples",
+        default: "50000000",
+        form: Form::Single,
+        parse: parse::whole::<1_000, 1_000_000_000_000>,
+        accepts: "a whole number from 1000 to 1000000000000",
+    }
     /// A WebSocket client that says nothing for this long, not even to a ping, is ended; in seconds.
     idle_timeout: Duration {
         env: "IDLE_TIMEOUT_SEC",

@@ -10,7 +10,6 @@ use pulseboard_history::{
     HistoryOptions, Retention,
     log::{self, Health, LogOptions},
 };
-use tokio::sync::Semaphore;
 
 use crate::{
     alerting::ALERTS_KEPT,
@@ -30,14 +29,9 @@ const MAINTENANCE: Duration = Duration::from_millis(500);
 /// Sentences about damage that are kept for `/readyz` and the page.
 const COMPLAINTS_MAX: usize = 20;
 
-/// Questions answered at once; further ones wait. Each has a thread, and up to some megabytes.
-pub const QUESTIONS_MAX: usize = 32;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Storage {
-    /// Places for questions to the engine.
-    pub turns: Arc<Semaphore>,
     /// Series of all tenants.
     pub engine: Arc<Engine>,
     /// What the server itself remembers; `None` in memory.
@@ -68,7 +62,6 @@ impl Storage {
         };
         let (DataDir::Path(folder), Some(durability)) = (&settings.data_dir, durability) else {
             let storage = Self {
-                turns: Arc::new(Semaphore::new(QUESTIONS_MAX)),
                 engine: Arc::new(Engine::new(options, None)),
                 journal: None,
                 complaints: Vec::new(),
@@ -129,7 +122,6 @@ impl Storage {
             engine.series()
         );
         let storage = Self {
-            turns: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             engine: Arc::new(engine),
             journal: Some(Arc::new(journal)),
             complaints,

@@ -13,6 +13,7 @@ pub mod sse_metrics;
 pub mod sse_operator;
 pub mod takeover;
 pub mod viewer;
+mod watches;
 pub mod ws;
 pub mod ws_chat;
 pub mod ws_control;

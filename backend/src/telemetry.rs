@@ -97,7 +97,7 @@ pub enum Limit {
     Subscriptions,
     /// A question past those that are answered at once.
     Questions,
-    /// A selector watched past somebody's share.
+    /// A selector watched past somebody's share, or its compiled patterns.
     Watches,
     /// A tenant past those that there may be.
     Tenants,
@@ -107,6 +107,12 @@ pub enum Limit {
     ConnectionsPerTenant,
     /// A tenant's window shortened, or its new series refused, since it has more than its part.
     TenantMemory,
+    /// A question past its time.
+    QueryTimeout,
+    /// A question past the samples that it may load.
+    QuerySamples,
+    /// An answer past the bytes that may wait for those who do not read.
+    AnswerBytes,
 }
 
 const LIMITS: &[(Limit, &str)] = &[
@@ -133,6 +139,9 @@ const LIMITS: &[(Limit, &str)] = &[
     (Limit::BodyShare, "body_share"),
     (Limit::ConnectionsPerTenant, "connections_per_tenant"),
     (Limit::TenantMemory, "tenant_memory"),
+    (Limit::QueryTimeout, "query_timeout"),
+    (Limit::QuerySamples, "query_samples"),
+    (Limit::AnswerBytes, "answer_bytes"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.

@@ -7,21 +7,28 @@
 //!
 //! What is appended in one stretch of [`PACE_MS`] is one frame, the first of them at once: a lone
 //! sample is on every page within milliseconds, and a thousand bodies a second are twenty frames.
+//!
+//! Who watches what, and the bytes of compiled patterns that this takes, is shared out
+//! ([`crate::shares`]). A feed is entered under the map's lock, and its series are found outside of
+//! it. One that was never written to goes with its last viewer; one that was stays for a minute, at
+//! the expense of whoever left last.
 
 use std::{
     collections::HashMap,
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_engine::{
-    Catalog, Changes, Engine, Gain, Selector, SeriesName, Tenant, Watch, tenant::TENANTS_MAX,
-    watch::WATCHED_SERIES_MAX,
+    Cancel, Catalog, Changes, Cost, Engine, Gain, Selector, SeriesName, Spent, Tenant, Watch,
+    tenant::TENANTS_MAX,
+    watch::{WATCHED_SERIES_MAX, WatchRefused},
 };
 use pulseboard_series::is_stale_marker;
 use pulseboard_shared::{
@@ -31,17 +38,32 @@ use pulseboard_shared::{
         watch::{SampleRun, WatchMessage},
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     clock::Clock,
     feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription},
     own::OwnSeries,
+    shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
     stream::ws,
+    telemetry::{Limit, Telemetry},
 };
 
-/// Selectors watched at once, of all tenants; a further one is refused.
+/// Selectors watched at once, each by each of its viewers and once more while it is kept for who
+/// comes back; a further one is refused.
 pub const WATCHED_MAX: usize = 4_096;
+
+/// Of these, by one connection.
+pub const WATCHED_PER_CLIENT_MAX: usize = 32;
+
+/// Bytes of the compiled patterns of all of them, counted for each viewer.
+const PATTERN_BYTES_MAX: usize = 16 << 20;
+
+/// Of these, of one connection: what four selectors may have.
+const PATTERN_BYTES_PER_CLIENT_MAX: usize = 256 * 1024;
+
+/// Looks at what appeared are given up after this, and go on after others'.
+const SEATING_TIME: Duration = Duration::from_millis(250);
 
 /// Feeds that can be due at once: all selectors and all tenants' catalogs, and as many again that
 /// have ended while they were due.
@@ -70,8 +92,10 @@ pub struct Watching {
     own: Arc<OwnSeries>,
     clock: Clock,
     fanout: Fanout,
-    /// By tenant and canonical selector. Leaf lock but for the engine's under it.
-    watched: Mutex<HashMap<WatchedKey, Arc<Watched>>>,
+    watched: Arc<Map>,
+    /// Who watches how many selectors, and with how many bytes of compiled patterns.
+    selectors: Arc<Shares>,
+    pattern_bytes: Arc<Shares>,
     /// By tenant.
     catalogs: Mutex<HashMap<Box<str>, Arc<CatalogFeed>>>,
     next_id: AtomicU64,
@@ -81,6 +105,9 @@ pub struct Watching {
 
 /// A tenant and a canonical selector.
 type WatchedKey = (Box<str>, String);
+
+/// By tenant and canonical selector. Leaf lock, held for look-ups.
+type Map = Mutex<HashMap<WatchedKey, Arc<Watched>>>;
 
 /// What the flusher is to look at.
 #[derive(Debug)]
@@ -95,10 +122,16 @@ pub enum Due {
 pub struct Watched {
     /// Names its cursors among those of a viewer.
     pub id: u64,
+    key: WatchedKey,
+    engine: Arc<Engine>,
     tenant: Arc<Tenant>,
     watch: Arc<Watch>,
+    /// Whether its series have been found.
+    is_seated: AtomicBool,
     feed: Arc<Feed<WatchPayload>>,
     use_: Use,
+    /// What it takes while it is kept for nobody; leaf lock.
+    kept_by: Mutex<Vec<Share>>,
     /// Names of series that the feed's frames have spoken of; leaf lock, held by the flusher and
     /// whoever opens.
     flushing: Mutex<()>,
@@ -139,30 +172,65 @@ impl Use {
     }
 }
 
-/// A viewer's place at a feed; leaving is dropping it.
-#[derive(Debug)]
+/// A viewer's place at a selector's feed; leaving is dropping it.
 pub struct Place {
     /// Names the viewer's cursor.
     pub id: u64,
-    left: Left,
+    /// The feed.
+    pub watched: Arc<Watched>,
+    map: Arc<Map>,
+    clock: Clock,
+    shares: Vec<Share>,
+    seat: Option<Seat>,
+}
+
+/// A viewer's place at a catalog; leaving is dropping it.
+#[derive(Debug)]
+pub struct CatalogPlace {
+    catalog: Arc<CatalogFeed>,
     clock: Clock,
     _seat: Seat,
 }
 
-#[derive(Debug)]
-enum Left {
-    Watched(Arc<Watched>),
-    Catalog(Arc<CatalogFeed>),
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
-        let use_ = match &self.left {
-            Left::Watched(watched) => &watched.use_,
-            Left::Catalog(catalog) => &catalog.use_,
-        };
+        self.seat = None;
+        let watched = &self.watched;
+        let mut map = self.map.lock();
+        watched
+            .use_
+            .left_ms
+            .store(self.clock.steady_ms(), Ordering::SeqCst);
+        if watched.use_.members.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
+        if watched.is_seated.load(Ordering::SeqCst) && watched.is_written() {
+            *watched.kept_by.lock() = std::mem::take(&mut self.shares);
+            return;
+        }
+        let is_it = map
+            .get(&watched.key)
+            .is_some_and(|known| Arc::ptr_eq(known, watched));
+        if is_it {
+            map.remove(&watched.key);
+        }
+        drop(map);
+        watched.engine.unwatch(&watched.tenant, &watched.watch);
+    }
+}
+
+impl Drop for CatalogPlace {
+    fn drop(&mut self) {
+        let use_ = &self.catalog.use_;
         use_.left_ms.store(self.clock.steady_ms(), Ordering::SeqCst);
         use_.members.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Place {
+    /// Has the viewer told of what comes.
+    pub fn sit(&mut self, viewer: Arc<dyn Pump>) {
+        self.seat = Some(self.watched.feed.roster().join(viewer));
     }
 }
 
@@ -172,9 +240,12 @@ pub enum WatchError {
     /// It names too many series.
     #[error("The selector names {0} series; at most {WATCHED_SERIES_MAX} can be watched together")]
     Series(u64),
-    /// Too many selectors are watched.
-    #[error("Too many selectors are watched: at most {WATCHED_MAX} at once")]
-    Selectors,
+    /// Its watcher, or somebody whom it is part of, watches too many.
+    #[error(transparent)]
+    Share(#[from] Refused),
+    /// Finding its series took too long, or nobody waits for it.
+    #[error("Finding the selector's series took too long: {0}")]
+    Spent(#[from] Spent),
 }
 
 impl Watching {
@@ -185,14 +256,21 @@ impl Watching {
         own: Arc<OwnSeries>,
         clock: Clock,
         fanout: &Fanout,
+        telemetry: &Arc<Telemetry>,
     ) -> (Self, mpsc::Receiver<Due>) {
         let (due, dues) = mpsc::channel(DUES_MAX);
+        let shares =
+            |what, limits| Shares::new(what, |_| Limit::Watches, limits, Arc::clone(telemetry));
+        let selectors = ShareLimits::of(WATCHED_MAX).each_client(WATCHED_PER_CLIENT_MAX);
+        let bytes = ShareLimits::of(PATTERN_BYTES_MAX).each_client(PATTERN_BYTES_PER_CLIENT_MAX);
         let watching = Self {
             engine,
             own,
             clock,
             fanout: fanout.clone(),
-            watched: Mutex::default(),
+            watched: Arc::default(),
+            selectors: shares("watched selectors", selectors),
+            pattern_bytes: shares("bytes of watched patterns", bytes),
             catalogs: Mutex::default(),
             // Rooms count from one; these share a viewer with them.
             next_id: AtomicU64::new(1 << 32),
@@ -201,25 +279,70 @@ impl Watching {
         (watching, dues)
     }
 
-    /// The feed of a selector, made where nobody watches it yet.
+    /// A share of what may be watched, for one selector.
     ///
     /// # Errors
-    /// It names too many series, or too many selectors are watched.
-    pub fn watched(
+    /// There is none left for its watcher.
+    pub fn share(&self, keys: &CallerKeys) -> Result<Share, Refused> {
+        self.selectors.acquire(keys, 1)
+    }
+
+    /// A place at the feed of a selector, which is made where nobody watches it yet. Blocks while
+    /// its series are found.
+    ///
+    /// # Errors
+    /// It names too many series, its patterns are past somebody's share, or it took too long.
+    pub fn enter(
         &self,
         tenant: &Arc<Tenant>,
         selector: &Selector,
-    ) -> Result<Arc<Watched>, WatchError> {
+        keys: &CallerKeys,
+        share: Share,
+        cost: &Cost,
+    ) -> Result<Place, WatchError> {
+        let patterns = self
+            .pattern_bytes
+            .acquire(keys, selector.compiled_bytes())?;
         let key = (tenant.name.clone(), selector.to_string());
-        let mut watched = self.watched.lock();
-        if let Some(known) = watched.get(&key) {
-            return Ok(Arc::clone(known));
+        let watched = {
+            let mut map = self.watched.lock();
+            let watched = match map.get(&key) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let made = self.make(tenant, selector, key.clone());
+                    map.insert(key, Arc::clone(&made));
+                    made
+                }
+            };
+            watched.use_.members.fetch_add(1, Ordering::SeqCst);
+            watched
+        };
+        // From here on whatever goes wrong is undone by leaving.
+        let place = Place {
+            id: watched.id,
+            map: Arc::clone(&self.watched),
+            clock: self.clock.clone(),
+            shares: vec![share, patterns],
+            seat: None,
+            watched,
+        };
+        let watched = &place.watched;
+        watched.kept_by.lock().clear();
+        // Two who come at once may both look for the series: each is seated once.
+        if !watched.is_seated.load(Ordering::SeqCst) {
+            let seated = self.engine.watch(tenant, &watched.watch, cost);
+            seated.map_err(|refused| match refused {
+                WatchRefused::Series(series) => WatchError::Series(series),
+                WatchRefused::Spent(spent) => WatchError::Spent(spent),
+            })?;
+            watched.is_seated.store(true, Ordering::SeqCst);
         }
-        if watched.len() >= WATCHED_MAX {
-            return Err(WatchError::Selectors);
-        }
+        Ok(place)
+    }
+
+    fn make(&self, tenant: &Arc<Tenant>, selector: &Selector, key: WatchedKey) -> Arc<Watched> {
         let now_ms = self.clock.now_ms();
-        let made = Arc::new_cyclic(|weak: &Weak<Watched>| {
+        Arc::new_cyclic(|weak: &Weak<Watched>| {
             let (weak, due) = (Weak::clone(weak), self.due.clone());
             let wake = move || {
                 // There is room for all feeds; without a flusher the server is stopping.
@@ -227,18 +350,17 @@ impl Watching {
             };
             Watched {
                 id: self.next_id.fetch_add(1, Ordering::Relaxed),
+                key,
+                engine: Arc::clone(&self.engine),
                 tenant: Arc::clone(tenant),
                 watch: Arc::new(Watch::new(selector.clone(), Box::new(wake))),
+                is_seated: AtomicBool::new(false),
                 feed: Feed::new(epoch_at(now_ms), WATCH_LOG, &self.fanout),
                 use_: Use::new(now_ms),
+                kept_by: Mutex::default(),
                 flushing: Mutex::default(),
             }
-        });
-        self.engine
-            .watch(tenant, &made.watch)
-            .map_err(WatchError::Series)?;
-        watched.insert(key, Arc::clone(&made));
-        Ok(made)
+        })
     }
 
     /// The feed of a tenant's series that come and go.
@@ -269,31 +391,23 @@ impl Watching {
         made
     }
 
-    /// A viewer's place at a selector's feed.
-    #[must_use]
-    pub fn seat(&self, watched: Arc<Watched>, viewer: Arc<dyn Pump>) -> Place {
-        watched.use_.members.fetch_add(1, Ordering::SeqCst);
-        Place {
-            id: watched.id,
-            _seat: watched.feed.roster().join(viewer),
-            left: Left::Watched(watched),
-            clock: self.clock.clone(),
-        }
-    }
-
     /// A viewer's place at a catalog.
     #[must_use]
-    pub fn seat_at_catalog(&self, catalog: Arc<CatalogFeed>, viewer: Arc<dyn Pump>) -> Place {
+    pub fn seat_at_catalog(
+        &self,
+        catalog: Arc<CatalogFeed>,
+        viewer: Arc<dyn Pump>,
+    ) -> CatalogPlace {
         catalog.use_.members.fetch_add(1, Ordering::SeqCst);
-        Place {
-            id: catalog.id,
+        CatalogPlace {
             _seat: catalog.feed.roster().join(viewer),
-            left: Left::Catalog(catalog),
+            catalog,
             clock: self.clock.clone(),
         }
     }
 
-    /// Ends what nobody has watched for a while; called about once a second.
+    /// Ends what nobody has watched for a while; called about once a second. Ending a watch costs
+    /// its own series alone.
     pub fn sweep(&self, now_ms: i64) {
         let mut over = Vec::new();
         self.watched.lock().retain(|_, watched| {
@@ -313,6 +427,12 @@ impl Watching {
             }
             !is_over
         });
+    }
+
+    /// Bytes of the patterns of what is watched now, counted for each viewer.
+    #[must_use]
+    pub fn pattern_bytes(&self) -> usize {
+        self.pattern_bytes.taken()
     }
 
     /// Selectors watched now.
@@ -374,6 +494,25 @@ impl Watched {
         Subscription::new(Arc::clone(&self.feed), next, view, viewer)
     }
 
+    /// Whether a frame was ever made.
+    fn is_written(&self) -> bool {
+        self.feed.with_log(|log| log.next_offset() > 1)
+    }
+
+    /// Whether series appeared that are still to be compared with the selector.
+    fn has_newcomers(&self) -> bool {
+        self.watch.has_newcomers()
+    }
+
+    /// Compares what appeared with the selector, for a bounded time. Blocks.
+    fn seat_newcomers(&self) {
+        let cost = Cost::new(SEATING_TIME, u64::MAX, Cancel::default());
+        let seated = self.engine.seat_newcomers(&self.tenant, &self.watch, &cost);
+        if seated.is_err() {
+            tracing::debug!(selector = %self.watch.selector, "series that appeared wait to be watched");
+        }
+    }
+
     /// Makes a frame of what has been gathered.
     fn flush(&self) {
         let _flushing = self.flushing.lock();
@@ -422,6 +561,9 @@ pub async fn flush(
     mut dues: mpsc::Receiver<Due>,
     stopping: tokio_util::sync::CancellationToken,
 ) {
+    // One after the other, in the order in which they were due: however dear a selector is, it
+    // takes one core, and others have their turn between.
+    let seating = Arc::new(Semaphore::new(1));
     loop {
         let due = tokio::select! {
             () = stopping.cancelled() => return,
@@ -436,15 +578,29 @@ pub async fn flush(
             continue;
         };
         let at_ms = flushed_ms + PACE_MS;
-        if clock.steady_ms() >= at_ms {
+        if clock.steady_ms() >= at_ms && !due.is_dear() {
             due.flush(clock.steady_ms());
         } else {
             // One for each feed at most: it is not due again before it has been flushed.
             let (clock, stopping) = (clock.clone(), stopping.clone());
+            let seating = Arc::clone(&seating);
             tokio::spawn(async move {
                 tokio::select! {
-                    () = stopping.cancelled() => {}
-                    () = clock.sleep_until_steady(at_ms) => due.flush(clock.steady_ms()),
+                    () = stopping.cancelled() => return,
+                    () = clock.sleep_until_steady(at_ms) => {}
+                }
+                if !due.is_dear() {
+                    return due.flush(clock.steady_ms());
+                }
+                // Never closed.
+                let turn = seating.acquire_owned().await;
+                let seat = move || {
+                    due.seat_newcomers();
+                    due.flush(clock.steady_ms());
+                    drop(turn);
+                };
+                if let Err(error) = tokio::task::spawn_blocking(seat).await {
+                    tracing::error!(%error, "comparing new series with a selector panicked");
                 }
             });
         }
@@ -458,6 +614,24 @@ impl Use {
 }
 
 impl Due {
+    /// Whether flushing it takes comparing series first, which may take long.
+    fn is_dear(&self) -> bool {
+        match self {
+            Self::Watched(watched) => watched
+                .upgrade()
+                .is_some_and(|watched| watched.has_newcomers()),
+            Self::Catalog(_) => false,
+        }
+    }
+
+    fn seat_newcomers(&self) {
+        if let Self::Watched(watched) = self
+            && let Some(watched) = watched.upgrade()
+        {
+            watched.seat_newcomers();
+        }
+    }
+
     fn flush(&self, now_ms: i64) {
         match self {
             Self::Watched(watched) => {
@@ -632,6 +806,12 @@ impl fmt::Debug for Watching {
         f.debug_struct("Watching")
             .field("selectors", &self.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({:?})", self.watched)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pulseboard_engine::{
-    Engine, EngineOptions, Selector,
+    Cost, Engine, EngineOptions, Selector,
     query::{Aggregation, Limits, ListRequest, RangeRequest, Step, list_series, range, windows},
 };
 use pulseboard_history::{HistoryOptions, Retention, log::Durability};
@@ -80,7 +80,9 @@ fn ranges(criterion: &mut Criterion) {
     let mut bench = |name: &str, engine: &Engine, request: &RangeRequest| {
         let tenant = engine.tenant("default").expect("a tenant");
         criterion.bench_function(name, |bencher| {
-            bencher.iter(|| black_box(range(engine, &tenant, request)).expect("an answer"));
+            bencher.iter(|| {
+                black_box(range(engine, &tenant, request, &Cost::unbounded())).expect("an answer")
+            });
         });
     };
     {
@@ -126,7 +128,15 @@ fn ranges(criterion: &mut Criterion) {
     );
     let tenant = engine.tenant("default").expect("a tenant");
     criterion.bench_function("100 series, live windows", |bencher| {
-        bencher.iter(|| black_box(windows(&engine, &tenant, &Selector::all(), now_ms)));
+        bencher.iter(|| {
+            black_box(windows(
+                &engine,
+                &tenant,
+                &Selector::all(),
+                now_ms,
+                &Cost::unbounded(),
+            ))
+        });
     });
 }
 
@@ -163,7 +173,7 @@ fn lists(criterion: &mut Criterion) {
             now_ms: NOON,
         };
         criterion.bench_function(&format!("list of {series}: {name}"), |bencher| {
-            bencher.iter(|| black_box(list_series(&engine, &tenant, &request)));
+            bencher.iter(|| black_box(list_series(&engine, &tenant, &request, &Cost::unbounded())));
         });
     }
 }

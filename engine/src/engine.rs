@@ -16,12 +16,13 @@ use pulseboard_history::{History, SeriesId};
 use pulseboard_series::{Batch, KeyRef, Kind, batch::hash_key, key::write_stem};
 
 use crate::{
+    cost::{Cost, Spent},
     keep::House,
     query::{Answers, text::write_key},
-    selector::{Selector, WholeKey},
+    selector::{NamedSeries, Selector, WholeKey},
     table::{Entry, SHARDS, SlotRef, Table, shard_of},
     tenant::{DEFAULT_TENANT, Named, TENANTS_MAX, Tenant},
-    watch::{Catalog, Seat, SeriesName, Watch},
+    watch::{Catalog, Seat, SeriesName, Watch, WatchRefused},
     window::{Sample, WindowCopy},
 };
 
@@ -61,6 +62,12 @@ const ASKED_MAX: usize = 1 << 16;
 
 /// How long a series with a single sample counts as coming in.
 pub(crate) const LONE_SAMPLE_LIVES_MS: i64 = 300_000;
+
+/// Bytes of the keys on one page, twice: as they are and as text. A thousand keys of 8 KB.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Series whose places a walk copies at once, about.
+const PLACES_AT_ONCE: usize = 8_192;
 
 /// The shortest silence that makes a series a stopped one.
 const STOPPED_AFTER_MIN_MS: i64 = 3_000;
@@ -151,6 +158,17 @@ pub(crate) enum Glance {
     All,
     /// Each must be looked at.
     Look,
+}
+
+/// The series that a question finds.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Sorted by key, each with its key as text.
+    pub(crate) found: Vec<(String, Found)>,
+    /// All that match.
+    pub(crate) matched: u64,
+    /// Whether there are fewer than were asked for since their keys are so long.
+    pub(crate) is_cut: bool,
 }
 
 /// A series as a question finds it.
@@ -348,7 +366,8 @@ impl Engine {
         };
         let mut seats = Vec::new();
         for watch in tenant.watches.lock().iter() {
-            if watch.selector.takes(name.key())
+            if !watch.is_dear
+                && watch.selector.takes(name.key())
                 && let Some(number) = watch.admit(name.clone())
             {
                 let watch = Arc::clone(watch);
@@ -395,100 +414,163 @@ impl Engine {
             Some(named) => put(named),
             None => put(names.entry(key.name().into()).or_default()),
         }
+        drop(names);
+        for watch in tenant.watches.lock().iter().filter(|watch| watch.is_dear) {
+            watch.announce(place);
+        }
     }
 
     /// The series of a tenant that a selector names and `also` lets through, sorted by key; at
     /// most `max` of those behind `after`. With the count of all that match.
-    #[must_use]
+    ///
+    /// # Errors
+    /// It cost too much.
     pub fn find(
         &self,
         tenant: &Tenant,
         selector: &Selector,
         also: impl Fn(KeyRef<'_>) -> bool,
-        after: Option<&str>,
-        max: usize,
+        (after, max): (Option<&str>, usize),
         now_ms: i64,
-    ) -> (Vec<Found>, u64) {
+        cost: &Cost,
+    ) -> Result<(Vec<Found>, u64), Spent> {
         let look = |_: &str| Glance::Look;
-        let (found, matched) = self.page(tenant, selector, (look, also), after, max, now_ms);
-        (found.into_iter().map(|(_, found)| found).collect(), matched)
+        let page = self.page(tenant, selector, (look, also), (after, max), now_ms, cost)?;
+        let found = page.found.into_iter().map(|(_, found)| found).collect();
+        Ok((found, page.matched))
     }
 
     /// As [`Engine::find`], each with its key as text; `glance` says of a metric's name whether
     /// `also` lets all series of this name through. Those are then not looked at, unless they are
     /// among the first: cost is a few nanoseconds for each such series, else about 0.3 µs.
+    ///
+    /// Fewer than `max` come where their keys are longer than [`PAGE_BYTES_MAX`] together.
+    ///
+    /// Patterns are tested on a copy of the key: no shard waits for them.
     pub(crate) fn page(
         &self,
         tenant: &Tenant,
         selector: &Selector,
         (glance, also): (impl Fn(&str) -> Glance, impl Fn(KeyRef<'_>) -> bool),
-        after: Option<&str>,
-        max: usize,
+        (after, mut max): (Option<&str>, usize),
         now_ms: i64,
-    ) -> (Vec<(String, Found)>, u64) {
-        let groups = match selector.name().zip(selector.whole_key()) {
-            Some((name, key)) if Self::has_no_longer(tenant, name, key.labels) => {
-                let place = self.place_of(tenant, &key);
-                vec![(name.into(), Vec::from_iter(place))]
-            }
-            _ => Self::groups(tenant, selector),
-        };
+        cost: &Cost,
+    ) -> Result<Page, Spent> {
+        cost.check()?;
+        let (mut held_bytes, mut is_cut) = (0, false);
+        let whole = selector.name().zip(selector.whole_key());
+        let alone = whole.filter(|(name, key)| Self::has_no_longer(tenant, name, key.labels));
+        let (has_patterns, work) = (selector.has_patterns(), selector.work());
+        let mut matching = selector.matching();
         let mut matched = 0;
         // The first ones so far. Keys do not come in order: `a.b` is before `a{}`.
         let mut first: BTreeMap<String, Found> = BTreeMap::new();
         let (mut stem, mut text) = (String::new(), String::new());
-        for (name, places) in groups {
-            // All texts of this name begin so, and one that does not is before or behind all.
-            stem.clear();
-            write_stem(&name, &mut stem);
-            let is_before = |text: &str| !text.starts_with(&*stem) && *text < *stem;
-            let last = first.last_key_value().filter(|_| first.len() >= max);
-            let is_passed = max == 0
-                || last.is_some_and(|(last, _)| is_before(last))
-                || after.is_some_and(|after| !after.starts_with(&*stem) && *after > *stem);
-            if is_passed && selector.is_name_alone() && glance(&name) == Glance::All {
-                matched += places.len() as u64;
-                continue;
+        let mut copy: Vec<u8> = Vec::new();
+        let mut groups = match alone {
+            Some((name, key)) => {
+                let place = self.place_of(tenant, &key);
+                vec![(name.into(), Vec::from_iter(place))]
             }
-            for place in places {
-                let is_one = |entry: &mut Entry| {
-                    let key = entry.key();
-                    if !selector.takes(key) || !also(key) {
-                        return None;
-                    }
-                    if is_passed {
-                        return Some(None);
-                    }
-                    text.clear();
-                    write_key(key, &mut text);
-                    let is_behind = after.is_none_or(|after| *text > *after);
-                    let is_early = first.len() < max
-                        || first.last_key_value().is_some_and(|last| text < *last.0);
-                    Some((is_behind && is_early).then(|| Found::of(entry, place, now_ms)))
-                };
-                let Some(one) = self.table.with(place, is_one).flatten() else {
+            None => Self::groups(tenant, selector, None),
+        };
+        while let Some((last_name, _)) = groups.last() {
+            let last_name: Box<str> = last_name.clone();
+            for (name, places) in std::mem::take(&mut groups) {
+                // All texts of this name begin so, and one that does not is before or behind all.
+                stem.clear();
+                write_stem(&name, &mut stem);
+                let is_before = |text: &str| !text.starts_with(&*stem) && *text < *stem;
+                let last = first.last_key_value().filter(|_| first.len() >= max);
+                let is_passed = max == 0
+                    || last.is_some_and(|(last, _)| is_before(last))
+                    || after.is_some_and(|after| !after.starts_with(&*stem) && *after > *stem);
+                if is_passed && selector.is_name_alone() && glance(&name) == Glance::All {
+                    cost.step(1)?;
+                    matched += places.len() as u64;
                     continue;
-                };
-                matched += 1;
-                if let Some(one) = one {
-                    first.insert(text.clone(), one);
-                    if first.len() > max {
-                        first.pop_last();
+                }
+                for place in places {
+                    cost.step(work)?;
+                    if has_patterns {
+                        let copied = self.table.with(place, |entry| {
+                            copy.clear();
+                            copy.extend_from_slice(&entry.key);
+                        });
+                        let key = KeyRef::new(&copy);
+                        if copied.is_none() || !matching.takes(key) {
+                            continue;
+                        }
+                    }
+                    let is_one = |entry: &mut Entry| {
+                        let key = entry.key();
+                        if (!has_patterns && !matching.takes(key)) || !also(key) {
+                            return None;
+                        }
+                        if is_passed {
+                            return Some(None);
+                        }
+                        text.clear();
+                        write_key(key, &mut text);
+                        let is_behind = after.is_none_or(|after| *text > *after);
+                        let is_early = first.len() < max
+                            || first.last_key_value().is_some_and(|last| text < *last.0);
+                        Some((is_behind && is_early).then(|| Found::of(entry, place, now_ms)))
+                    };
+                    let Some(one) = self.table.with(place, is_one).flatten() else {
+                        continue;
+                    };
+                    matched += 1;
+                    if let Some(one) = one {
+                        held_bytes += text.len() + one.key.len();
+                        first.insert(text.clone(), one);
+                        if held_bytes > PAGE_BYTES_MAX && first.len() > 1 {
+                            max = max.min(first.len() - 1);
+                            is_cut = true;
+                        }
+                        if first.len() > max
+                            && let Some((text, one)) = first.pop_last()
+                        {
+                            held_bytes -= text.len() + one.key.len();
+                        }
                     }
                 }
             }
+            if selector.name().is_some() {
+                break;
+            }
+            groups = Self::groups(tenant, selector, Some(&last_name));
         }
-        (first.into_iter().collect(), matched)
+        Ok(Page {
+            found: first.into_iter().collect(),
+            matched,
+            is_cut,
+        })
     }
 
-    /// Series by metric name, of the names that a selector asks for.
-    fn groups(tenant: &Tenant, selector: &Selector) -> Vec<(Box<str>, Vec<SlotRef>)> {
+    /// Series by metric name, of the names that a selector asks for behind `after`: some
+    /// thousands of them, so that few are in memory and nobody waits long for the names' lock.
+    fn groups(
+        tenant: &Tenant,
+        selector: &Selector,
+        after: Option<&str>,
+    ) -> Vec<(Box<str>, Vec<SlotRef>)> {
         let names = tenant.names.lock();
-        let bound = selector.name().map_or(Bound::Unbounded, Bound::Included);
-        let named = names.range::<str, _>((bound, bound));
-        named
-            .map(|(name, named)| (name.clone(), named.places.iter().copied().collect()))
-            .collect()
+        let bounds = match (selector.name(), after) {
+            (Some(name), _) => (Bound::Included(name), Bound::Included(name)),
+            (None, Some(after)) => (Bound::Excluded(after), Bound::Unbounded),
+            (None, None) => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let mut groups = Vec::new();
+        let mut count = 0;
+        for (name, named) in names.range::<str, _>(bounds) {
+            count += named.places.len();
+            groups.push((name.clone(), named.places.iter().copied().collect()));
+            if count >= PLACES_AT_ONCE {
+                break;
+            }
+        }
+        groups
     }
 
     /// Whether no series of the name has more labels: then all of a series' labels name it alone,
@@ -538,6 +620,31 @@ impl Engine {
         entry.window.newest().or(entry.last)
     }
 
+    /// The series of a metric's name, or the one of a whole key; at most `max`, in no order. Costs
+    /// no more than those.
+    #[must_use]
+    pub fn named(
+        &self,
+        tenant: &Tenant,
+        named: &NamedSeries,
+        max: usize,
+        now_ms: i64,
+    ) -> Vec<Found> {
+        let places: Vec<SlotRef> = match &named.whole {
+            Some(key) => Vec::from_iter(self.place_of(tenant, key)),
+            None => {
+                let names = tenant.names.lock();
+                let places = names.get(&*named.name).map(|named| named.places.iter());
+                places.into_iter().flatten().take(max).copied().collect()
+            }
+        };
+        let found = places.into_iter().filter_map(|place| {
+            self.table
+                .with(place, |entry| Found::of(entry, place, now_ms))
+        });
+        found.collect()
+    }
+
     /// The tenant's newest series, newest first; at most `max`. Numbers are given out in order, so
     /// the greatest are the newest (one that came back after its time to live has its old one).
     pub(crate) fn newest(&self, tenant: &Tenant, max: usize, now_ms: i64) -> Vec<(String, Found)> {
@@ -582,46 +689,97 @@ impl Engine {
     /// Returns how many series it has now.
     ///
     /// # Errors
-    /// It names more than [`crate::watch::WATCHED_SERIES_MAX`] series; nothing is watched.
-    pub fn watch(&self, tenant: &Tenant, watch: &Arc<Watch>) -> Result<u64, u64> {
+    /// It names more than [`crate::watch::WATCHED_SERIES_MAX`] series, or finding them cost too
+    /// much; nothing is watched.
+    pub fn watch(
+        &self,
+        tenant: &Tenant,
+        watch: &Arc<Watch>,
+        cost: &Cost,
+    ) -> Result<u64, WatchRefused> {
         // First, so that series that appear meanwhile are not missed; those are seated once by
         // the check below.
         tenant.watches.lock().push(Arc::clone(watch));
-        let max = crate::watch::WATCHED_SERIES_MAX;
-        let (found, matched) = self.find(tenant, &watch.selector, |_| true, None, max + 1, 0);
-        if found.len() > max {
+        let seated = self.seat_all(tenant, watch, cost);
+        if seated.is_err() {
             self.unwatch(tenant, watch);
-            return Err(matched);
+        }
+        seated
+    }
+
+    fn seat_all(
+        &self,
+        tenant: &Tenant,
+        watch: &Arc<Watch>,
+        cost: &Cost,
+    ) -> Result<u64, WatchRefused> {
+        let max = crate::watch::WATCHED_SERIES_MAX;
+        let all = |_: KeyRef<'_>| true;
+        let (found, matched) = self.find(tenant, &watch.selector, all, (None, max + 1), 0, cost)?;
+        if found.len() > max || matched > found.len() as u64 {
+            return Err(WatchRefused::Series(matched));
         }
         for one in found {
-            self.table.with(one.place, |entry| {
-                let seats = entry.seats.get_or_insert_default();
-                if seats.iter().any(|seat| Arc::ptr_eq(&seat.watch, watch)) {
-                    return;
-                }
-                let name = SeriesName {
-                    key: one.key,
-                    unit: one.unit,
-                    kind: one.kind,
-                };
-                if let Some(number) = watch.admit(name) {
-                    let watch = Arc::clone(watch);
-                    seats.push(Seat { watch, number });
-                }
-            });
+            self.table.with(one.place, |entry| watch.seat(entry, false));
         }
         Ok(matched)
     }
 
-    /// Ends a watch.
+    /// Compares a watch with the series that appeared since it was last done, where that was too
+    /// dear to be done as they appeared; what came of those that it names is gathered. To be called
+    /// on a thread that may block, when [`Watch::has_newcomers`].
+    ///
+    /// # Errors
+    /// It cost too much; what is left is looked at the next time.
+    pub fn seat_newcomers(
+        &self,
+        tenant: &Tenant,
+        watch: &Arc<Watch>,
+        cost: &Cost,
+    ) -> Result<(), Spent> {
+        let (newcomers, is_behind) = watch.take_newcomers();
+        if is_behind {
+            let max = crate::watch::WATCHED_SERIES_MAX;
+            let all = |_: KeyRef<'_>| true;
+            let found = self.find(tenant, &watch.selector, all, (None, max), 0, cost);
+            let (found, _) = found.inspect_err(|_spent| watch.stay_behind())?;
+            for one in found {
+                self.table.with(one.place, |entry| watch.seat(entry, true));
+            }
+            return Ok(());
+        }
+        let mut matching = watch.selector.matching();
+        let work = watch.selector.work();
+        let mut copy: Vec<u8> = Vec::new();
+        for place in newcomers {
+            cost.step(work).inspect_err(|_spent| watch.stay_behind())?;
+            let copied = self.table.with(place, |entry| {
+                copy.clear();
+                copy.extend_from_slice(&entry.key);
+            });
+            if copied.is_some() && matching.takes(KeyRef::new(&copy)) {
+                self.table.with(place, |entry| watch.seat(entry, true));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a watch; cost is that of its own series alone.
     pub fn unwatch(&self, tenant: &Tenant, watch: &Arc<Watch>) {
         tenant
             .watches
             .lock()
             .retain(|known| !Arc::ptr_eq(known, watch));
-        let (found, _) = self.find(tenant, &watch.selector, |_| true, None, usize::MAX, 0);
-        for one in found {
-            self.table.with(one.place, |entry| {
+        for key in watch.end() {
+            let key = WholeKey {
+                hash: hash_key(&key),
+                labels: 0,
+                bytes: key,
+            };
+            let Some(place) = self.place_of(tenant, &key) else {
+                continue;
+            };
+            self.table.with(place, |entry| {
                 if let Some(seats) = &mut entry.seats {
                     seats.retain(|seat| !Arc::ptr_eq(&seat.watch, watch));
                     if seats.is_empty() {

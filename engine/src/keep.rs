@@ -563,7 +563,15 @@ mod tests {
         engine.append(&tenant, &batch, 0);
         let find = || {
             engine
-                .find(&tenant, &Selector::all(), |_| true, None, 9, 0)
+                .find(
+                    &tenant,
+                    &Selector::all(),
+                    |_| true,
+                    (None, 9),
+                    0,
+                    &crate::Cost::unbounded(),
+                )
+                .expect("found")
                 .0
         };
         let place = find()[0].place;

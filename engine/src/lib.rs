@@ -8,6 +8,8 @@
 //! | [`watch`] | selectors that somebody watches, and series that come and go |
 //! | [`window`] | one series' newest samples: packed blocks and an open head |
 //! | [`selector`] | names series by metric name and label matchers |
+//! | [`mod@pattern`] | patterns of matchers, compiled within a bound and shared |
+//! | [`cost`] | what one question may cost, and how it ends |
 //! | `table` | the series of all tenants, in shards |
 //! | `keep` | house-keeping: eviction, sealing into the history, time to live, memory |
 //! | [`query`] | lists of series, ranges of time, live windows |
@@ -20,8 +22,10 @@
 //! **Invariant**: what is not sealed is neither evicted nor forgotten.
 
 pub mod append;
+pub mod cost;
 pub mod engine;
 pub mod keep;
+pub mod pattern;
 pub mod query;
 pub mod read;
 mod recover;
@@ -32,8 +36,9 @@ pub mod watch;
 pub mod window;
 
 pub use append::{Appended, Safety};
+pub use cost::{Cancel, Cost, Spent};
 pub use engine::{Engine, EngineOptions, Found};
 pub use keep::Kept;
-pub use selector::{Selector, SelectorError};
+pub use selector::{NamedSeries, Selector, SelectorError};
 pub use tenant::{DEFAULT_TENANT, Tenant, TenantCounts};
 pub use watch::{Catalog, Changes, Gain, SeriesName, Watch};

@@ -13,7 +13,8 @@
 //! | `text` | keys as text, and searching in them |
 //!
 //! Everything here blocks for the disk where the history is asked, holds no lock of the engine
-//! while it reads or computes, and is bounded by [`Limits`].
+//! while it reads or computes, and is bounded by [`Limits`] and by the [`Cost`](crate::Cost) of its
+//! asker.
 //!
 //! Numbers: infinities are values, NaN is one where nothing is made of it (the newest sample, a
 //! step that has nothing else); statistics of windows, rates and spark lines are of finite numbers.
@@ -29,10 +30,10 @@ pub(crate) mod text;
 pub mod top;
 pub mod windows;
 
-use std::time::Instant;
-
 use parking_lot::Mutex;
 use pulseboard_history::HistoryError;
+
+use crate::cost::Spent;
 
 pub use self::{
     list::{ListRequest, list_newest, list_series},
@@ -54,9 +55,6 @@ pub const SERIES_MAX: usize = 1_000;
 /// Series that are put together into groups in one answer.
 pub const GROUPED_SERIES_MAX: usize = 10_000;
 
-/// Samples and buckets read for one answer: about a second of one core.
-pub const SAMPLES_MAX: u64 = 50_000_000;
-
 /// Labels to group by.
 pub const BY_MAX: usize = 16;
 
@@ -66,7 +64,8 @@ pub const LIST_MAX: usize = 1_000;
 /// Points of a spark line.
 pub const SPARK_POINTS_MAX: usize = 120;
 
-/// Bounds of one question; [`Limits::default`] has the constants above and no deadline.
+/// Bounds of one question's answer; [`Limits::default`] has the constants above. What working on
+/// it may cost is [`Cost`](crate::Cost)'s.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// See [`POINTS_MAX`].
@@ -75,11 +74,6 @@ pub struct Limits {
     pub series_max: usize,
     /// See [`GROUPED_SERIES_MAX`].
     pub grouped_series_max: usize,
-    /// See [`SAMPLES_MAX`].
-    pub samples_max: u64,
-    /// When the answer is given up; looked at before each series and each few hours of raw
-    /// samples. `None`: never.
-    pub deadline: Option<Instant>,
 }
 
 impl Default for Limits {
@@ -88,8 +82,6 @@ impl Default for Limits {
             points_max: POINTS_MAX,
             series_max: SERIES_MAX,
             grouped_series_max: GROUPED_SERIES_MAX,
-            samples_max: SAMPLES_MAX,
-            deadline: None,
         }
     }
 }
@@ -158,6 +150,16 @@ pub enum QueryError {
         "the answer took longer than is allowed; ask for fewer series, a shorter range or longer steps"
     )]
     Deadline,
+    /// Nobody waits for the answer any more.
+    #[error("nobody waits for the answer any more")]
+    Cancelled,
+    /// Too much to search for.
+    #[error(
+        "a search has at most {} words and {} bytes",
+        text::WORDS_MAX,
+        text::SEARCH_BYTES_MAX
+    )]
+    Search,
     /// There is no such aggregation.
     #[error("{name:?} is no aggregation; avg, min, max, sum, last, count and rate are")]
     Aggregation {
@@ -193,11 +195,12 @@ pub(crate) struct Answers {
     minutes: Mutex<sketch::Minutes>,
 }
 
-/// Refuses when the time is over.
-fn check_deadline(limits: &Limits) -> Result<(), QueryError> {
-    match limits.deadline {
-        Some(deadline) if Instant::now() >= deadline => Err(QueryError::Deadline),
-        _ => Ok(()),
+impl From<Spent> for QueryError {
+    fn from(spent: Spent) -> Self {
+        match spent {
+            Spent::Time => Self::Deadline,
+            Spent::Cancelled => Self::Cancelled,
+        }
     }
 }
 

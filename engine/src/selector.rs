@@ -3,16 +3,17 @@
 //! `{"my metric","my label"="value"}`.
 //!
 //! Matchers are `=`, `!=`, `=~` and `!~`; a label that is not there counts as empty, and patterns
-//! are anchored at both ends, as in PromQL. Patterns are compiled by the `regex` crate, which runs
-//! in linear time, with bounds on their size.
+//! are anchored at both ends, as in PromQL. All patterns of one selector together are compiled
+//! within [`PATTERN_BYTES_MAX`], and tested in time linear in the text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use pulseboard_series::{
     Batch, KeyRef,
     key::{NAME_LABEL, check_name, check_plain_name, is_plain_label, is_plain_name, write_quoted},
 };
-use regex::{Regex, RegexBuilder};
+
+use crate::pattern::{Pattern, Scratch};
 
 /// Bytes of a selector.
 pub const SELECTOR_BYTES_MAX: usize = 4096;
@@ -20,8 +21,11 @@ pub const SELECTOR_BYTES_MAX: usize = 4096;
 /// Matchers of a selector.
 pub const MATCHERS_MAX: usize = 32;
 
-/// Bytes of a compiled pattern.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of all its patterns together, compiled.
+pub const PATTERN_BYTES_MAX: usize = 64 * 1024;
+
+/// Compiled bytes that make testing a series about as dear as looking at one more.
+const PATTERN_BYTES_A_LOOK: usize = 128;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -39,6 +43,13 @@ pub(crate) struct WholeKey {
     pub(crate) labels: usize,
 }
 
+/// What names a metric or one series: `name`, or `name{label="value",…}` with all labels.
+#[derive(Debug)]
+pub struct NamedSeries {
+    pub(crate) name: Box<str>,
+    pub(crate) whole: Option<WholeKey>,
+}
+
 #[derive(Clone, Debug)]
 struct Matcher {
     label: String,
@@ -49,7 +60,15 @@ struct Matcher {
 #[derive(Clone, Debug)]
 enum Test {
     Equal(String),
-    Pattern(String, Regex),
+    Pattern(Arc<Pattern>),
+}
+
+/// A selector and what it needs to be compared with many series.
+#[derive(Debug)]
+pub(crate) struct Matching<'a> {
+    selector: &'a Selector,
+    /// By matcher.
+    scratches: Vec<Scratch>,
 }
 
 /// What is wrong with a selector, and where.
@@ -77,6 +96,10 @@ impl Selector {
     /// # Errors
     /// It has not the form above, a pattern is none, or it is past a bound; says where.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        Self::read(text, false)
+    }
+
+    fn read(text: &str, is_name: bool) -> Result<Self, SelectorError> {
         let mut reader = Reader { text, at: 0 };
         if text.len() > SELECTOR_BYTES_MAX {
             return Err(reader.error(format!(
@@ -98,7 +121,7 @@ impl Selector {
         };
         reader.skip_space();
         if reader.take('{') {
-            selector.read_matchers(&mut reader)?;
+            selector.read_matchers(&mut reader, is_name)?;
         } else if selector.name.is_none() {
             return Err(reader.error(
                 "a metric name or `{` is expected, such as http_requests{job=\"api\"}".to_owned(),
@@ -111,7 +134,11 @@ impl Selector {
         Err(reader.error("nothing more is expected here".to_owned()))
     }
 
-    fn read_matchers(&mut self, reader: &mut Reader<'_>) -> Result<(), SelectorError> {
+    fn read_matchers(
+        &mut self,
+        reader: &mut Reader<'_>,
+        is_name: bool,
+    ) -> Result<(), SelectorError> {
         loop {
             reader.skip_space();
             if reader.take('}') {
@@ -141,7 +168,12 @@ impl Selector {
                 return Err(reader.error("a label's name or `}` is expected".to_owned()));
             }
             reader.skip_space();
+            let operator_at = reader.at;
             let (is_negated, is_pattern) = reader.operator()?;
+            if is_name && (is_negated || is_pattern) {
+                reader.at = operator_at;
+                return Err(reader.error("a series is named with `=` alone".to_owned()));
+            }
             reader.skip_space();
             let value_at = reader.at;
             let value = reader.quoted()?;
@@ -149,11 +181,12 @@ impl Selector {
                 self.name = Some(value);
             } else {
                 let test = if is_pattern {
-                    let pattern = compile(&value).map_err(|problem| {
+                    let left = PATTERN_BYTES_MAX.saturating_sub(self.compiled_bytes());
+                    let pattern = Pattern::compile(&value, left).map_err(|problem| {
                         reader.at = value_at;
                         reader.error(problem)
                     })?;
-                    Test::Pattern(value, pattern)
+                    Test::Pattern(pattern)
                 } else {
                     Test::Equal(value)
                 };
@@ -218,16 +251,92 @@ impl Selector {
         })
     }
 
-    /// Whether it names this series.
+    /// Whether it names this series. For who has few of them; see [`Selector::matching`].
     #[must_use]
     pub fn takes(&self, key: KeyRef<'_>) -> bool {
         self.name.as_deref().is_none_or(|name| name == key.name())
-            && self.matchers.iter().all(|matcher| matcher.takes(key))
+            && self
+                .matchers
+                .iter()
+                .all(|matcher| matcher.takes(key, Pattern::fits))
+    }
+
+    /// To be compared with many series.
+    pub(crate) fn matching(&self) -> Matching<'_> {
+        Matching {
+            selector: self,
+            scratches: self.matchers.iter().map(|_| Scratch::default()).collect(),
+        }
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &Arc<Pattern>> {
+        self.matchers
+            .iter()
+            .filter_map(|matcher| match &matcher.test {
+                Test::Pattern(pattern) => Some(pattern),
+                Test::Equal(_) => None,
+            })
+    }
+
+    /// Bytes of its patterns, compiled; equal ones of other selectors are counted there, too,
+    /// though they are shared.
+    #[must_use]
+    pub fn compiled_bytes(&self) -> usize {
+        self.patterns().map(|pattern| pattern.bytes()).sum()
+    }
+
+    /// Whether there are patterns, so that comparing it with a series may take long.
+    #[must_use]
+    pub fn has_patterns(&self) -> bool {
+        self.patterns().next().is_some()
+    }
+
+    /// How dear it is to compare it with a series, in looks at one.
+    pub(crate) fn work(&self) -> u32 {
+        let bytes = self.compiled_bytes();
+        u32::try_from(1 + bytes / PATTERN_BYTES_A_LOOK).unwrap_or(u32::MAX)
+    }
+}
+
+impl NamedSeries {
+    /// Reads a name; never compiles anything.
+    ///
+    /// # Errors
+    /// It is neither a metric's name nor a series' key.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        if !text.contains('{') {
+            return Ok(Self {
+                name: text.into(),
+                whole: None,
+            });
+        }
+        let selector = Selector::read(text, true)?;
+        let reader = Reader { text, at: 0 };
+        let whole = selector.whole_key();
+        Ok(Self {
+            name: selector.name.unwrap_or_default().into(),
+            whole: Some(whole.ok_or_else(|| {
+                reader.error("a series is named with its metric and all its labels".to_owned())
+            })?),
+        })
+    }
+}
+
+impl Matching<'_> {
+    pub(crate) fn takes(&mut self, key: KeyRef<'_>) -> bool {
+        let name = self.selector.name.as_deref();
+        if name.is_some_and(|name| name != key.name()) {
+            return false;
+        }
+        let mut all = self.selector.matchers.iter().zip(&mut self.scratches);
+        all.all(|(matcher, scratch)| {
+            matcher.takes(key, |pattern, text| pattern.fits_with(scratch, text))
+        })
     }
 }
 
 impl Matcher {
-    fn takes(&self, key: KeyRef<'_>) -> bool {
+    fn takes(&self, key: KeyRef<'_>, fits: impl FnOnce(&Pattern, &str) -> bool) -> bool {
         let value = if self.label == NAME_LABEL {
             key.name()
         } else {
@@ -235,7 +344,7 @@ impl Matcher {
         };
         let fits = match &self.test {
             Test::Equal(wanted) => wanted == value,
-            Test::Pattern(_, pattern) => pattern.is_match(value),
+            Test::Pattern(pattern) => fits(pattern, value),
         };
         fits != self.is_negated
     }
@@ -266,10 +375,10 @@ impl fmt::Display for Selector {
                 write_quoted(&matcher.label, &mut text);
             }
             let (value, operator) = match (&matcher.test, matcher.is_negated) {
-                (Test::Equal(value), false) => (value, "="),
-                (Test::Equal(value), true) => (value, "!="),
-                (Test::Pattern(value, _), false) => (value, "=~"),
-                (Test::Pattern(value, _), true) => (value, "!~"),
+                (Test::Equal(value), false) => (value.as_str(), "="),
+                (Test::Equal(value), true) => (value.as_str(), "!="),
+                (Test::Pattern(pattern), false) => (pattern.text(), "=~"),
+                (Test::Pattern(pattern), true) => (pattern.text(), "!~"),
             };
             text.push_str(operator);
             write_quoted(value, &mut text);
@@ -277,25 +386,6 @@ impl fmt::Display for Selector {
         text.push('}');
         f.write_str(&text)
     }
-}
-
-fn compile(pattern: &str) -> Result<Regex, String> {
-    let build = |pattern: &str| {
-        RegexBuilder::new(pattern)
-            .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_BYTES_MAX)
-            .nest_limit(50)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    "the pattern is too large; repeat less".to_owned()
-                }
-                error => format!("the pattern is not a regular expression: {error}"),
-            })
-    };
-    // By itself first: `a)|(b` is one only between brackets, and would not be anchored there.
-    build(pattern)?;
-    build(&format!("^(?s:{pattern})$"))
 }
 
 struct Reader<'a> {
@@ -475,6 +565,24 @@ mod tests {
         let bomb = format!("{{a=~\"{}\"}}", "(a{1000}){1000}");
         let error = Selector::parse(&bomb).err();
         assert!(error.is_some_and(|error| error.problem.contains("too large")));
+    }
+
+    #[test]
+    fn a_name_is_a_metric_or_one_series() {
+        for text in ["up", "up{job=\"api\"}", "any text", "up{a=\"1\",b=\"2\"}"] {
+            assert!(NamedSeries::parse(text).is_ok(), "{text}");
+        }
+        for (text, problem) in [
+            ("up{job=~\"[^a]{150}\"}", "`=` alone"),
+            ("up{job!=\"api\"}", "`=` alone"),
+            ("{job=\"api\"}", "with its metric"),
+            ("up{job=\"\"}", "all its labels"),
+            ("up{", "is expected"),
+        ] {
+            let error = NamedSeries::parse(text).err();
+            let error = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -14,13 +14,21 @@ use std::{
 use parking_lot::Mutex;
 use pulseboard_series::{KeyRef, Kind};
 
-use crate::{selector::Selector, window::Sample};
+use crate::{
+    cost::Spent,
+    selector::Selector,
+    table::{Entry, SlotRef},
+    window::Sample,
+};
 
 /// Series of one watch; a selector that names more is refused.
 pub const WATCHED_SERIES_MAX: usize = 1_000;
 
 /// Samples gathered by a watch that nobody takes; further ones are counted only.
 const GATHERED_MAX: usize = 100_000;
+
+/// Series that appeared and wait to be compared with a watch; past it all of them are looked through.
+const NEWCOMERS_MAX: usize = 4_096;
 
 /// Series that come or go and wait to be told; further ones are counted only.
 const TOLD_MAX: usize = 1_000;
@@ -60,9 +68,21 @@ pub struct Watch {
     /// What is watched.
     pub selector: Selector,
     gathered: Mutex<Gathered>,
+    /// Whether comparing it with a series may take long: then that is not done where samples come
+    /// in.
+    pub(crate) is_dear: bool,
+    /// Series that appeared and are still to be compared with it. Leaf lock.
+    newcomers: Mutex<Newcomers>,
     /// Whether `wake` was called since the last `take`.
     is_awake: AtomicBool,
     wake: Wake,
+}
+
+#[derive(Default)]
+struct Newcomers {
+    places: Vec<SlotRef>,
+    /// There were too many, or the last look at them was broken off: all are to be looked at.
+    is_behind: bool,
 }
 
 #[derive(Default)]
@@ -76,6 +96,19 @@ struct Gathered {
     samples: Vec<(u32, Sample)>,
     missed: u64,
     unseated: u64,
+    /// It has ended: nothing is seated or gathered any more.
+    is_over: bool,
+}
+
+/// Why a selector is not watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WatchRefused {
+    /// It names so many series.
+    #[error("it names {0} series; at most {WATCHED_SERIES_MAX} can be watched together")]
+    Series(u64),
+    /// Finding its series cost too much.
+    #[error(transparent)]
+    Spent(#[from] Spent),
 }
 
 /// What a watch gathered.
@@ -94,16 +127,91 @@ impl Watch {
     #[must_use]
     pub fn new(selector: Selector, wake: Wake) -> Self {
         Self {
+            is_dear: selector.has_patterns(),
             selector,
             gathered: Mutex::default(),
+            newcomers: Mutex::default(),
             is_awake: AtomicBool::new(false),
             wake,
         }
     }
 
+    /// A series appeared that is to be compared with it later.
+    pub(crate) fn announce(&self, place: SlotRef) {
+        {
+            let mut newcomers = self.newcomers.lock();
+            if newcomers.places.len() < NEWCOMERS_MAX {
+                newcomers.places.push(place);
+            } else {
+                newcomers.is_behind = true;
+            }
+        }
+        self.wake();
+    }
+
+    /// Whether series appeared that are to be compared with it, by
+    /// [`crate::Engine::seat_newcomers`].
+    #[must_use]
+    pub fn has_newcomers(&self) -> bool {
+        let newcomers = self.newcomers.lock();
+        newcomers.is_behind || !newcomers.places.is_empty()
+    }
+
+    /// What is to be compared, and whether that is all series.
+    pub(crate) fn take_newcomers(&self) -> (Vec<SlotRef>, bool) {
+        let newcomers = std::mem::take(&mut *self.newcomers.lock());
+        (newcomers.places, newcomers.is_behind)
+    }
+
+    /// The comparison was broken off.
+    pub(crate) fn stay_behind(&self) {
+        self.newcomers.lock().is_behind = true;
+        self.wake();
+    }
+
+    /// Seats a series, if it is not yet; under the lock of its shard. With what memory has of it
+    /// where it is new, so that nothing falls between its coming and this.
+    pub(crate) fn seat(self: &Arc<Self>, entry: &mut Entry, is_new: bool) {
+        let seats = entry.seats.as_ref();
+        if seats.is_some_and(|seats| seats.iter().any(|seat| Arc::ptr_eq(&seat.watch, self))) {
+            return;
+        }
+        let name = SeriesName {
+            key: entry.key.clone(),
+            unit: Arc::clone(&entry.unit),
+            kind: entry.kind,
+        };
+        let Some(number) = self.admit(name) else {
+            return;
+        };
+        let watch = Arc::clone(self);
+        let seats = entry.seats.get_or_insert_default();
+        seats.push(Seat { watch, number });
+        if is_new {
+            let mut samples = Vec::new();
+            let copy = entry.window.copy(i64::MIN, i64::MAX);
+            copy.read(i64::MIN, i64::MAX, &mut samples);
+            for sample in samples {
+                self.gather(number, sample);
+            }
+        }
+    }
+
+    /// Ends it; the keys of its series.
+    pub(crate) fn end(&self) -> Vec<Box<[u8]>> {
+        let mut gathered = self.gathered.lock();
+        gathered.is_over = true;
+        drop(std::mem::take(&mut *self.newcomers.lock()));
+        let series = gathered.series.iter().flatten();
+        series.map(|series| series.key.clone()).collect()
+    }
+
     /// Gives a series a number; `None` when there are too many.
     pub(crate) fn admit(&self, name: SeriesName) -> Option<u32> {
         let mut gathered = self.gathered.lock();
+        if gathered.is_over {
+            return None;
+        }
         if let Some(number) = gathered.free.pop() {
             gathered.series[number as usize] = Some(Arc::new(name));
             return Some(number);
@@ -121,6 +229,9 @@ impl Watch {
     /// The series of this number has gone: another may have it.
     pub(crate) fn leave(&self, number: u32) {
         let mut gathered = self.gathered.lock();
+        if gathered.is_over {
+            return;
+        }
         gathered.left.push(number);
         drop(gathered);
         // So that the number is free even if nothing else comes.
@@ -135,6 +246,9 @@ impl Watch {
 
     pub(crate) fn gather(&self, number: u32, sample: Sample) {
         let mut gathered = self.gathered.lock();
+        if gathered.is_over {
+            return;
+        }
         if gathered.samples.len() < GATHERED_MAX {
             gathered.samples.push((number, sample));
         } else {

@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use pulseboard_engine::{Appended, Engine, EngineOptions, Found, Safety, Selector, Tenant, Watch};
+use pulseboard_engine::{
+    Appended, Cost, Engine, EngineOptions, Found, Safety, Selector, Tenant, Watch,
+};
 use pulseboard_history::{HistoryOptions, log::Health};
 use pulseboard_series::Batch;
 
@@ -40,8 +42,15 @@ fn is_safe(appended: Appended) -> bool {
 fn find(engine: &Engine, name: &str) -> Option<Found> {
     let tenant = engine.known_tenant("red")?;
     let selector = Selector::parse(name).expect("a selector");
-    let (found, _) = engine.find(&tenant, &selector, |_| true, None, 1, NOON + 3_000);
-    found.into_iter().next()
+    let found = engine.find(
+        &tenant,
+        &selector,
+        |_| true,
+        (None, 1),
+        NOON + 3_000,
+        &Cost::unbounded(),
+    );
+    found.expect("found").0.into_iter().next()
 }
 
 fn samples(engine: &Engine, name: &str) -> Vec<(i64, f64)> {
@@ -167,13 +176,15 @@ fn a_watch_has_room_again_when_series_have_gone() {
     let tenant: Arc<Tenant> = engine.tenant("red").expect("a tenant");
     let selector = Selector::parse("{__name__=~\".*\"}").expect("a selector");
     let watch = Arc::new(Watch::new(selector, Box::new(|| {})));
-    assert_eq!(engine.watch(&tenant, &watch), Ok(0));
+    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(0));
     for round in 0..3 {
         let now_ms = NOON + round * 60 * MINUTE;
         for number in 0..900 {
             let name = format!("pod_{round}_{number}");
             append(&engine, &name, now_ms, 1.0, now_ms);
         }
+        let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
+        assert_eq!(seated, Ok(()));
         let gain = watch.take();
         assert_eq!((gain.samples.len(), gain.unseated), (900, 0), "{round}");
         let kept = engine.keep_house(now_ms + 30 * MINUTE, false);
@@ -183,6 +194,8 @@ fn a_watch_has_room_again_when_series_have_gone() {
     for number in 0..1_001 {
         append(&engine, &format!("more_{number}"), NOON, 1.0, NOON);
     }
+    let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
+    assert_eq!(seated, Ok(()));
     let gain = watch.take();
     assert_eq!((gain.samples.len(), gain.unseated), (1_000, 1));
 }

@@ -10,7 +10,7 @@ use std::{
 
 use proptest::prelude::*;
 use pulseboard_engine::{
-    Appended, Catalog, Engine, EngineOptions, Found, Safety, Selector, Tenant, Watch,
+    Appended, Catalog, Cost, Engine, EngineOptions, Found, Safety, Selector, Tenant, Watch,
 };
 use pulseboard_history::HistoryOptions;
 use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
@@ -48,7 +48,15 @@ fn one(engine: &Engine, tenant: &Arc<Tenant>, name: &str, at_ms: i64, value: f64
 fn find(engine: &Engine, tenant: &Tenant, selector: &str, now_ms: i64) -> Vec<Found> {
     let selector = Selector::parse(selector).expect("a selector");
     engine
-        .find(tenant, &selector, |_| true, None, 1000, now_ms)
+        .find(
+            tenant,
+            &selector,
+            |_| true,
+            (None, 1000),
+            now_ms,
+            &Cost::unbounded(),
+        )
+        .expect("found")
         .0
 }
 
@@ -91,14 +99,15 @@ fn what_is_appended_is_found_by_name_and_labels() {
     assert_eq!(keys("{}").len(), 3);
     let queue = &find(&engine, &tenant, "queue", NOON)[0];
     assert_eq!((queue.last, &*queue.unit), (Some((NOON - 1, 3.0)), "B"));
-    let (page, matched) = engine.find(
+    let found = engine.find(
         &tenant,
         &Selector::all(),
         |_| true,
-        Some(&keys("http")[0]),
-        1,
+        (Some(&keys("http")[0]), 1),
         NOON,
+        &Cost::unbounded(),
     );
+    let (page, matched) = found.expect("found");
     assert_eq!(
         (page[0].key().to_string(), matched),
         (keys("http")[1].clone(), 3)
@@ -121,7 +130,7 @@ fn tenants_see_nothing_of_each_other() {
     };
     engine.tell_catalog(&blue, Some(Arc::new(Catalog::new(Box::new(wake.clone())))));
     let watch = Arc::new(Watch::new(Selector::all(), Box::new(wake)));
-    assert_eq!(engine.watch(&blue, &watch), Ok(0));
+    assert_eq!(engine.watch(&blue, &watch, &Cost::unbounded()), Ok(0));
     one(&engine, &red, "same", NOON, 1.0);
     assert_eq!(told.load(Ordering::SeqCst), 0);
     assert_eq!(blue.counts(), pulseboard_engine::TenantCounts::default());
@@ -255,7 +264,7 @@ fn watchers_get_each_sample_once_and_are_woken_once_a_batch() {
     };
     let selector = Selector::parse(r#"{__name__=~"old|new"}"#).expect("a selector");
     let watch = Arc::new(Watch::new(selector, wake));
-    assert_eq!(engine.watch(&tenant, &watch), Ok(1));
+    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(1));
     engine.append(
         &tenant,
         &batch(&[
@@ -267,6 +276,12 @@ fn watchers_get_each_sample_once_and_are_woken_once_a_batch() {
         NOON + 1,
     );
     assert_eq!(woken.load(Ordering::SeqCst), 1);
+    assert!(
+        watch.has_newcomers(),
+        "a pattern is not tested where samples come in"
+    );
+    let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
+    assert_eq!((seated, watch.has_newcomers()), (Ok(()), false));
     let mut gained: Vec<_> = watch
         .take()
         .samples

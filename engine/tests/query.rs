@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use naive::{NOON, Naive, World, close, parse};
 use proptest::prelude::*;
 use pulseboard_engine::{
-    Engine, EngineOptions, Selector,
+    Cancel, Cost, Engine, EngineOptions, Selector,
     query::{
         Aggregation, Limits, ListRequest, QueryError, RangeRequest, RangeStream, Step, list_series,
         range, windows,
@@ -151,7 +151,7 @@ fn request(selector: &str, start_ms: i64, end_ms: i64, step: Step) -> RangeReque
 fn ask(world: &World, tenant: &str, request: &RangeRequest) -> Result<RangeAnswer, QueryError> {
     let engine = world.engine();
     let tenant = engine.tenant(tenant).expect("a tenant");
-    range(engine, &tenant, request)
+    range(engine, &tenant, request, &Cost::unbounded())
 }
 
 proptest! {
@@ -225,7 +225,8 @@ proptest! {
         };
         let mut listed: Vec<String> = Vec::new();
         loop {
-            let list = list_series(world.engine(), &tenant, &request);
+            let list = list_series(world.engine(), &tenant, &request, &Cost::unbounded())
+                .expect("a list");
             prop_assert_eq!((list.total, list.matched), (keys.len() as u64, expected.len() as u64));
             prop_assert!(list.series.len() <= limit);
             listed.extend(list.series.into_iter().map(|series| series.key));
@@ -509,7 +510,9 @@ fn values_that_are_no_numbers_are_kept_for_what_they_are_and_a_marker_ends_growt
             spark_points: 2,
             now_ms: NOON + 7 * SECOND,
         },
-    );
+        &Cost::unbounded(),
+    )
+    .expect("a list");
     let (none, odd) = (&list.series[0], &list.series[1]);
     assert!(none.last.is_some_and(f64::is_nan));
     assert_eq!((none.last_ms, none.rate), (NOON, None));
@@ -576,29 +579,17 @@ fn limits_refuse_with_what_is_allowed() {
         }),
         "the selector names 5 series; at most 3 are answered"
     );
-    assert!(
-        refused(with(Limits {
-            samples_max: 499,
-            ..default
-        }))
-        .starts_with("more than 499 samples")
-    );
-    assert!(
-        ask(
-            &world,
-            "default",
-            &with(Limits {
-                samples_max: 500,
-                ..default
-            })
-        )
-        .is_ok()
-    );
-    let late = Limits {
-        deadline: Some(std::time::Instant::now()),
-        ..default
+    let at_cost = |time: Duration, samples: u64| {
+        let tenant = world.engine().tenant("default").expect("a tenant");
+        let cost = Cost::new(time, samples, Cancel::default());
+        let answer = range(world.engine(), &tenant, &hour(), &cost);
+        answer.map_err(|error| error.to_string())
     };
-    assert!(refused(with(late)).starts_with("the answer took longer"));
+    let long = Duration::from_secs(3_600);
+    assert!(at_cost(long, 499).is_err_and(|error| error.starts_with("more than 499 samples")));
+    assert!(at_cost(long, 500).is_ok());
+    let late = at_cost(Duration::ZERO, 500);
+    assert!(late.is_err_and(|error| error.starts_with("the answer took longer")));
     assert!(
         refused(RangeRequest {
             end_ms: NOON,
@@ -666,7 +657,8 @@ fn a_stream_says_first_what_comes_and_then_series_by_series() {
     }
     let tenant = world.engine().tenant("default").expect("a tenant");
     let request = request("cpu", NOON, NOON + MINUTE, Step::default());
-    let mut stream = RangeStream::open(world.engine(), &tenant, &request).expect("a stream");
+    let cost = Cost::unbounded();
+    let mut stream = RangeStream::open(world.engine(), &tenant, &request, &cost).expect("a stream");
     assert_eq!(
         (
             stream.head().step_ms,
@@ -692,7 +684,14 @@ fn windows_are_what_their_samples_say() {
     let mut all: Vec<(i64, f64)> = Vec::new();
     let check = |world: &World, all: &[(i64, f64)], is_hour_whole: bool| {
         let tenant = world.engine().tenant("default").expect("a tenant");
-        let answer = windows(world.engine(), &tenant, &parse("w"), world.now_ms).expect("windows");
+        let answer = windows(
+            world.engine(),
+            &tenant,
+            &parse("w"),
+            world.now_ms,
+            &Cost::unbounded(),
+        )
+        .expect("windows");
         for window in &answer[0].windows {
             let mut from_ms = world.now_ms + 1 - i64::from(window.seconds) * SECOND;
             if window.seconds == 3_600 && is_hour_whole {

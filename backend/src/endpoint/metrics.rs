@@ -63,7 +63,7 @@ pub async fn poll_metrics(
     let view = app.live.view(
         &keys,
         &tenant,
-        ws_metrics::asked_metrics(request),
+        ws_metrics::asked_metrics(request)?,
         Wire::SsePlain,
     );
     Ok(Json(app.live.poll(

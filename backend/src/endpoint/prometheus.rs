@@ -65,6 +65,37 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
         "Streams that may be open at once.",
     );
     line(&mut text, "pulseboard_streams_max", "", app.registry.max());
+    let gauges = [
+        (
+            "pulseboard_questions",
+            "Questions that are worked on or wait for it.",
+            app.questions.asked(),
+        ),
+        (
+            "pulseboard_answer_bytes",
+            "Bytes of answers that wait for those who asked.",
+            app.questions.held_bytes(),
+        ),
+        (
+            "pulseboard_watched_selectors",
+            "Selectors that are watched, or kept for who comes back.",
+            app.watching.len(),
+        ),
+        (
+            "pulseboard_watched_pattern_bytes",
+            "Bytes of the compiled patterns of what is watched, counted for each viewer.",
+            app.watching.pattern_bytes(),
+        ),
+        (
+            "pulseboard_pattern_bytes",
+            "Bytes that all compiled patterns take.",
+            pulseboard_engine::pattern::pattern_bytes(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        write_head(&mut text, name, "gauge", help);
+        line(&mut text, name, "", value);
+    }
     write_storage(&mut text, &app, access::caller(depot)?);
     let newest = app.live.with_window(|window| window.newest().cloned());
     if let Some(tick) = newest {

@@ -1,8 +1,8 @@
 //! `GET /api/series`, `GET /api/range` and `GET /api/windows`: questions to the engine.
 //!
-//! They may read a disk, so they run on threads that may block, a bounded number at once; a range is
-//! sent series by series while it is read, so that a large one takes no memory. Its status waits
-//! for the first piece of it: what is refused on the way is so by its status if the answer is short.
+//! They are worked on as [`crate::questions`] says. A range is sent series by series while it is
+//! read, so that a large one takes no memory. Its status waits for the first piece of it: what is
+//! refused on the way is so by its status if the answer is short.
 
 use std::{
     io,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use pulseboard_engine::{
     DEFAULT_TENANT, Selector, Tenant,
     query::{
@@ -20,24 +21,28 @@ use pulseboard_engine::{
 };
 use pulseboard_shared::{
     Timestamp,
-    protocol::series::{SeriesList, SeriesWindows, WindowsAnswer},
+    protocol::series::{SeriesWindows, WindowsAnswer},
 };
 use salvo::{
     Depot, Request, Response, handler,
     http::{HeaderValue, StatusCode, header},
-    writing::Json,
 };
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
-    app::App, error::AppError, http::access, ingest::engine_tenant, storage::QUESTIONS_MAX,
+    app::App,
+    error::AppError,
+    http::{
+        access,
+        compress::{self, Coding, Encoder},
+    },
+    ingest::engine_tenant,
+    questions::Working,
+    shares::CallerKeys,
     telemetry::Limit,
 };
-
-/// Time that one question may take.
-const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Series on a page of the list, where the caller does not say.
 const LIST_DEFAULT: usize = 100;
@@ -46,16 +51,10 @@ const LIST_DEFAULT: usize = 100;
 const RANGE_DEFAULT_MS: i64 = 3_600_000;
 
 /// Pieces of an answer that wait for a slow client; then reading waits.
-const PIECES_MAX: usize = 16;
+const PIECES_MAX: usize = 4;
 
 /// A client may keep one answer's reading waiting for so long in all.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// A question waits for so long for its turn.
-const TURN_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Seconds after which who had no turn may ask again.
-const RETRY_AFTER_S: u32 = 2;
 
 /// A piece of an answer is sent when it has this many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -65,12 +64,13 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub async fn list_series(
     request: &mut Request,
     depot: &mut Depot,
-) -> Result<Json<SeriesList>, AppError> {
+    response: &mut Response,
+) -> Result<(), AppError> {
     access::require_read(depot)?;
     let app = App::of(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let asked = ListRequest {
-        selector: selector(request)?.unwrap_or_else(Selector::all),
+        selector: Selector::all(),
         search: request.query::<String>("search").unwrap_or_default(),
         after: request.query("after"),
         limit: whole(request, "limit", LIST_MAX)?.unwrap_or(LIST_DEFAULT),
@@ -82,13 +82,31 @@ pub async fn list_series(
         Some("newest") => query::list_newest,
         Some(_) => return Err(AppError::bad_query("order", "accepted are key and newest")),
     };
+    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let match_text = match_text(request);
     let worker = Arc::clone(&app);
-    let of = Arc::clone(&tenant);
-    let mut list = blocking(&app, move || list(&worker.storage.engine, &of, &asked)).await?;
-    for info in &mut list.series {
-        info.own = app.own.has(&tenant.name, &info.key);
-    }
-    Ok(Json(list))
+    let listed = app.questions.ask(keys, move |working| {
+        let selector = match_text.as_deref().map(read_selector).transpose()?;
+        let asked = ListRequest {
+            selector: selector.unwrap_or_else(Selector::all),
+            ..asked
+        };
+        let list = list(&worker.storage.engine, &tenant, &asked, &working.cost);
+        let mut list = list.map_err(|error| worker.questions.refuse(&error))?;
+        for info in &mut list.series {
+            info.own = worker.own.has(&tenant.name, &info.key);
+        }
+        // Written here: it may be some megabytes of text.
+        Ok(crate::json_text(&list))
+    });
+    send_text(response, listed.await??);
+    Ok(())
+}
+
+fn send_text(response: &mut Response, text: String) {
+    let json = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response.body(text);
 }
 
 /// How the series of a selector did over the last minute, five minutes and hour.
@@ -96,25 +114,30 @@ pub async fn list_series(
 pub async fn get_windows(
     request: &mut Request,
     depot: &mut Depot,
-) -> Result<Json<Windows>, AppError> {
+    response: &mut Response,
+) -> Result<(), AppError> {
     access::require_read(depot)?;
     let app = App::of(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
-    let selector = needed_selector(request)?;
+    let match_text = needed_match(request)?;
     let few = few(request)?;
+    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
     let worker = Arc::clone(&app);
-    let windows = blocking(&app, move || {
+    let windows = app.questions.ask(keys, move |working| {
+        let selector = read_selector(&match_text)?;
         let now_ms = worker.clock.now_ms();
-        let engine = &worker.storage.engine;
-        match few {
-            None => query::windows(engine, &tenant, &selector, now_ms).map(Windows::All),
+        let (engine, cost) = (&worker.storage.engine, &working.cost);
+        let windows = match few {
+            None => query::windows(engine, &tenant, &selector, now_ms, cost).map(Windows::All),
             Some(few) => {
-                query::few_windows(engine, &tenant, &selector, few, now_ms).map(Windows::Few)
+                query::few_windows(engine, &tenant, &selector, few, now_ms, cost).map(Windows::Few)
             }
-        }
-    })
-    .await?;
-    windows.map(Json).map_err(refuse)
+        };
+        let windows = windows.map_err(|error| worker.questions.refuse(&error))?;
+        Ok(crate::json_text(&windows))
+    });
+    send_text(response, windows.await??);
+    Ok(())
 }
 
 /// An array where all series are asked for, an object where only so many are.
@@ -140,37 +163,50 @@ pub async fn get_range(
     } else {
         engine_tenant(&app, request, depot)?
     };
-    let turn = turn(&app).await?;
+    let match_text = match own {
+        true => OWN_SELECTOR.to_owned(),
+        false => needed_match(request)?,
+    };
     let asked = read_range(request, own, app.clock.now_ms())?;
+    let coding = Coding::wanted(request.headers());
+    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let (mut working, asker) = app.questions.admit(keys).await?;
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
     let (head, begun) = oneshot::channel();
     let worker = Arc::clone(&app);
-    // Its end is that of the channel; when the client has gone it ends with the next piece.
+    // Its end is that of the channel; when the client has gone it ends with the next look.
     drop(app.tasks.spawn_blocking(move || {
-        let _turn = turn;
         let mut sending = Sending {
             pieces,
             head: Some(head),
             patience: worker.settings.write_timeout,
             waited: Duration::ZERO,
         };
-        let stream = RangeStream::open(&worker.storage.engine, &tenant, &asked);
-        match stream.and_then(|stream| write_range(stream, own, &mut sending)) {
+        match answer_range(
+            &worker,
+            &tenant,
+            (&match_text, asked, own),
+            coding,
+            &mut working,
+            &mut sending,
+        ) {
             Ok(Sent::Whole | Sent::Gone) => {}
             Ok(Sent::Stalled) => worker.telemetry.count_limit(Limit::WriteDeadline),
             Err(error) => sending.fail(error),
         }
     }));
-    begun
-        .await
-        .map_err(|_panicked| AppError::internal())?
-        .map_err(refuse)?;
+    begun.await.map_err(|_panicked| AppError::internal())??;
     response.status_code(StatusCode::OK);
-    response.headers_mut().insert(
+    let headers = response.headers_mut();
+    headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json; charset=utf-8"),
     );
-    response.stream(ReceiverStream::new(sent));
+    compress::mark(headers, coding);
+    // Dropped with the answer: whoever asked has gone, or has it all.
+    response.stream(ReceiverStream::new(sent).inspect(move |_| {
+        let _held = &asker;
+    }));
     Ok(())
 }
 
@@ -178,7 +214,7 @@ pub async fn get_range(
 struct Sending {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     /// To whoever waits for the status; gone when it has been said.
-    head: Option<oneshot::Sender<Result<(), QueryError>>>,
+    head: Option<oneshot::Sender<Result<(), AppError>>>,
     /// How long one piece may wait.
     patience: Duration,
     /// How long pieces have waited in all.
@@ -196,7 +232,7 @@ enum Sent {
 
 impl Sending {
     /// Hands a piece on. A client that reads slowly is waited for, within bounds.
-    fn send(&mut self, piece: String) -> Sent {
+    fn send(&mut self, piece: Vec<u8>, working: &mut Working) -> Sent {
         if let Some(head) = self.head.take()
             && head.send(Ok(())).is_err()
         {
@@ -212,18 +248,20 @@ impl Sending {
             .patience
             .min(CLIENT_PATIENCE.saturating_sub(self.waited));
         let sending = tokio::time::timeout(patience, self.pieces.send(piece));
-        let sent = tokio::runtime::Handle::current().block_on(sending);
+        let sent = working.waiting(|| tokio::runtime::Handle::current().block_on(sending));
         self.waited += began.elapsed();
         match sent {
-            Ok(Ok(())) => Sent::Whole,
-            Ok(Err(_closed)) => Sent::Gone,
-            Err(_elapsed) => Sent::Stalled,
+            Ok(Ok(Ok(()))) => Sent::Whole,
+            Ok(Ok(Err(_closed))) => Sent::Gone,
+            Ok(Err(_elapsed)) => Sent::Stalled,
+            // Others do not read theirs either, and this one has no place among them.
+            Err(_refused) => Sent::Stalled,
         }
     }
 
     /// Says by the status what is wrong, or where that has been said breaks the body off, which a
     /// client notices by JSON that does not end.
-    fn fail(&mut self, error: QueryError) {
+    fn fail(&mut self, error: AppError) {
         match self.head.take() {
             Some(head) => drop(head.send(Err(error))),
             None => {
@@ -237,24 +275,42 @@ impl Sending {
     }
 }
 
-/// Writes the answer as it is read. Of the server's `own`, what others pushed by the same names (it
-/// has labels) is left out.
-fn write_range(
-    mut stream: RangeStream<'_>,
-    own: bool,
+/// Reads the selector, finds its series, and writes the answer as it is read. Of the
+/// server's `own`, what others pushed by the same names (it has labels) is left out.
+fn answer_range(
+    app: &App,
+    tenant: &Tenant,
+    (match_text, asked, own): (&str, RangeRequest, bool),
+    coding: Option<Coding>,
+    working: &mut Working,
     sending: &mut Sending,
-) -> Result<Sent, QueryError> {
+) -> Result<Sent, AppError> {
+    let refuse = |error: QueryError| app.questions.refuse(&error);
+    let asked = RangeRequest {
+        selector: read_selector(match_text)?,
+        ..asked
+    };
+    let cost = Arc::clone(&working.cost);
+    let stream = RangeStream::open(&app.storage.engine, tenant, &asked, &cost);
+    let mut stream = stream.map_err(refuse)?;
     let head = crate::json_text(stream.head());
     let Some(open) = head.strip_suffix("\"series\":[]}") else {
         tracing::error!("a range's head does not end with its series");
-        return Ok(Sent::Gone);
+        return Err(AppError::internal());
     };
+    let packed = |result: io::Result<()>| {
+        result.map_err(|error| {
+            tracing::error!(%error, "a range could not be packed");
+            AppError::internal()
+        })
+    };
+    let mut encoder = Encoder::new(coding).map_err(|_no_memory| AppError::internal())?;
     let mut piece = String::with_capacity(PIECE_BYTES + 4096);
     piece.push_str(open);
     piece.push_str("\"series\":[");
     let mut comma = "";
     while let Some(series) = stream.next() {
-        let series = series?;
+        let series = series.map_err(refuse)?;
         if own && !series.labels.is_empty() {
             continue;
         }
@@ -262,12 +318,14 @@ fn write_range(
         piece.push_str(&crate::json_text(&series));
         comma = ",";
         if piece.len() >= PIECE_BYTES {
-            let full = std::mem::replace(&mut piece, String::with_capacity(PIECE_BYTES + 4096));
-            let waited = sending.waited;
-            match sending.send(full) {
-                // The time that one question may take is this server's, not its client's.
-                Sent::Whole => stream.put_off(sending.waited.saturating_sub(waited)),
-                other => return Ok(other),
+            packed(encoder.write(piece.as_bytes()))?;
+            piece.clear();
+            let full = encoder.take();
+            if !full.is_empty() {
+                match sending.send(full, working) {
+                    Sent::Whole => {}
+                    other => return Ok(other),
+                }
             }
         }
     }
@@ -277,7 +335,11 @@ fn write_range(
         piece.push_str(&crate::json_text(others));
     }
     piece.push('}');
-    Ok(sending.send(piece))
+    packed(encoder.write(piece.as_bytes()))?;
+    let rest = encoder
+        .finish()
+        .map_err(|_no_memory| AppError::internal())?;
+    Ok(sending.send(rest, working))
 }
 
 /// The server's four built-in series, by name.
@@ -326,42 +388,37 @@ fn read_range(request: &Request, own: bool, now_ms: i64) -> Result<RangeRequest,
             .map(str::to_owned)
             .collect()
     });
-    let selector = if own {
-        Selector::parse(OWN_SELECTOR).map_err(|_not_ours| AppError::internal())?
-    } else {
-        needed_selector(request)?
-    };
     Ok(RangeRequest {
-        selector,
+        selector: Selector::all(),
         start_ms,
         end_ms,
         step,
         aggregation,
         by,
         few: few(request)?,
-        limits: Limits {
-            deadline: Instant::now().checked_add(QUERY_DEADLINE),
-            ..Limits::default()
-        },
+        limits: Limits::default(),
     })
 }
 
-fn selector(request: &Request) -> Result<Option<Selector>, AppError> {
-    request
-        .query::<&str>("match")
-        .filter(|text| !text.trim().is_empty())
-        .map(Selector::parse)
-        .transpose()
-        .map_err(|error| AppError::bad_query("match", error.to_string()))
+/// The selector as it is written; it is read by the thread that works on the question, since that
+/// may take milliseconds.
+fn match_text(request: &Request) -> Option<String> {
+    let text = request.query::<&str>("match");
+    text.filter(|text| !text.trim().is_empty())
+        .map(str::to_owned)
 }
 
-fn needed_selector(request: &Request) -> Result<Selector, AppError> {
-    selector(request)?.ok_or_else(|| {
+fn needed_match(request: &Request) -> Result<String, AppError> {
+    match_text(request).ok_or_else(|| {
         AppError::bad_query(
             "match",
             "needed: a selector such as http_requests{job=\"api\"}",
         )
     })
+}
+
+fn read_selector(text: &str) -> Result<Selector, AppError> {
+    Selector::parse(text).map_err(|error| AppError::bad_query("match", error.to_string()))
 }
 
 /// `limit`, or `topk` with its `rank`.
@@ -453,56 +510,6 @@ fn duration_ms(text: &str) -> Option<i64> {
         _ => return None,
     };
     number.parse::<i64>().ok()?.checked_mul(unit_ms)
-}
-
-/// A place among the questions that are answered at once; its end gives it back.
-async fn turn(app: &App) -> Result<OwnedSemaphorePermit, AppError> {
-    let turns = Arc::clone(&app.storage.turns);
-    match tokio::time::timeout(TURN_PATIENCE, turns.acquire_owned()).await {
-        Ok(Ok(turn)) => Ok(turn),
-        _ => {
-            app.telemetry.count_limit(Limit::Questions);
-            Err(AppError::unavailable(
-                format!("{QUESTIONS_MAX} questions are being answered; ask again later"),
-                RETRY_AFTER_S,
-            ))
-        }
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    app: &App,
-    ask: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, AppError> {
-    let turn = turn(app).await?;
-    let ask = move || {
-        let _turn = turn;
-        ask()
-    };
-    tokio::task::spawn_blocking(ask).await.map_err(|error| {
-        app.telemetry
-            .panics
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        tracing::error!(%error, "a question panicked");
-        AppError::internal()
-    })
-}
-
-fn refuse(error: QueryError) -> AppError {
-    match &error {
-        QueryError::History(cause) => {
-            tracing::error!(error = %cause, "a question could not be answered");
-            AppError::internal()
-        }
-        QueryError::Deadline => AppError::unavailable(error.to_string(), 5),
-        QueryError::Points { .. }
-        | QueryError::Series { .. }
-        | QueryError::By { .. }
-        | QueryError::Samples { .. } => {
-            AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
-        }
-        _ => AppError::bad_request(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -5,21 +5,26 @@ use std::{panic::AssertUnwindSafe, sync::Arc, sync::atomic::Ordering, time::Inst
 use futures_util::FutureExt;
 use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Method, ResBody, StatusCode, Version, header},
 };
 
 use super::{
     access::{direct, peer_address, shown},
+    compress,
     origin::{self, Verdict},
     path,
     via::Via,
 };
 use crate::{
-    app::App, error::AppError, settings::Hosts, stream::takeover::Takeover, telemetry::Limit,
+    app::App, error::AppError, settings::Hosts, shares::CallerKeys, stream::takeover::Takeover,
+    telemetry::Limit,
 };
 
 /// Of a request's head; a longer one is answered 431. The buffer that it is read into is larger.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Seconds after which a client that does not read its answers may ask again.
+const ANSWERS_RETRY_S: u32 = 2;
 
 /// The outermost hoop.
 #[derive(Debug)]
@@ -67,6 +72,7 @@ impl Handler for Frame {
         if (status.is_client_error() || status.is_server_error()) && response.body.is_none() {
             explain(status, request).render(response);
         }
+        self.hold_answer(request, depot, response).await;
         if request.method() == Method::HEAD {
             say_length(response);
         }
@@ -90,6 +96,28 @@ impl Handler for Frame {
 }
 
 impl Frame {
+    /// Compresses an answer that is at hand, and counts its bytes until its client has read them.
+    async fn hold_answer(&self, request: &Request, depot: &Depot, response: &mut Response) {
+        compress::apply(request, response).await;
+        // The page's files are in memory anyway, once for all.
+        if response.headers().contains_key(header::ETAG) {
+            return;
+        }
+        let ResBody::Once(body) = &response.body else {
+            return;
+        };
+        let keys = CallerKeys::of(request, depot, None);
+        match self.app.questions.hold(&keys, body.clone()) {
+            Ok(held) => {
+                response.body(ResBody::Once(held));
+            }
+            Err(refused) => {
+                response.headers_mut().remove(header::CONTENT_ENCODING);
+                AppError::unavailable(refused.to_string(), ANSWERS_RETRY_S).render(response);
+            }
+        }
+    }
+
     async fn answer(
         &self,
         request: &mut Request,

@@ -1,11 +1,15 @@
 //! What was pushed and viewers of the tick subscribed to by name: looked up at each tick.
+//!
+//! Names were read when they were subscribed to; here each is a look-up or two, and the whole is
+//! given up after [`TIME_MAX`], so that a tick is never late for them.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use pulseboard_engine::{Found, Selector, Tenant};
+use pulseboard_engine::{Found, NamedSeries};
 
 use crate::{
     app::App,
@@ -17,6 +21,9 @@ use crate::{
 const PER_TENANT_MAX: usize = 1_000;
 const PUSHED_MAX: usize = 4_000;
 
+/// Time that looking up may take at a tick; what is left is not in this one.
+const TIME_MAX: Duration = Duration::from_millis(20);
+
 type Known = HashMap<Arc<str>, HashMap<Box<[u8]>, Arc<Series>>>;
 
 /// See the module.
@@ -25,6 +32,8 @@ pub(super) struct Gleaner {
     /// The series of the last tick's pushed samples, by tenant and key: the next tick's are mostly
     /// the same.
     known: Known,
+    /// Names as they are looked up, by tenant; `None` for what names nothing.
+    read: HashMap<Arc<str>, HashMap<Arc<str>, Option<NamedSeries>>>,
     /// Names and keys of what is in the tick anyway, and what they were taken from.
     own: HashSet<String>,
     own_of: Option<Arc<[Series]>>,
@@ -36,6 +45,8 @@ impl Gleaner {
     pub(super) fn glean(&mut self, app: &App, own: &Arc<[Series]>, now_ms: i64) -> Box<[Pushed]> {
         let asked = app.live.named();
         let mut before = std::mem::take(&mut self.known);
+        let mut read_before = std::mem::take(&mut self.read);
+        let began = Instant::now();
         if asked.is_empty() {
             return Box::default();
         }
@@ -47,6 +58,8 @@ impl Gleaner {
             };
             let room = PER_TENANT_MAX.min(PUSHED_MAX - pushed.len());
             let before = before.remove(&name).unwrap_or_default();
+            let mut known_names = read_before.remove(&name).unwrap_or_default();
+            let names = self.read.entry(Arc::clone(&name)).or_default();
             let others = asked.iter().filter(|asked| !self.own.contains(&***asked));
             let mut gleaning = Gleaning {
                 tenant: name,
@@ -56,8 +69,27 @@ impl Gleaner {
                 pushed: &mut pushed,
             };
             for asked in others {
-                let found = find(app, &tenant, asked, gleaning.room + 1, now_ms);
-                if !gleaning.take(found) {
+                if began.elapsed() > TIME_MAX {
+                    app.telemetry.count_limit(Limit::Subscriptions);
+                    break;
+                }
+                let named = match known_names.remove(asked) {
+                    Some(known) => known,
+                    None => NamedSeries::parse(asked).ok(),
+                };
+                let mut is_full = false;
+                if let Some(named) = &named {
+                    let engine = &app.storage.engine;
+                    let mut found = engine.named(&tenant, named, gleaning.room + 1, now_ms);
+                    found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+                    if asked.contains('{') {
+                        // Viewers compare the text.
+                        found.retain(|found| found.key().to_string() == **asked);
+                    }
+                    is_full = !gleaning.take(found);
+                }
+                names.insert(Arc::clone(asked), named);
+                if is_full {
                     app.telemetry.count_limit(Limit::Subscriptions);
                     break;
                 }
@@ -126,16 +158,4 @@ fn series_of(found: &Found) -> Series {
         .labels()
         .map(|(label, value)| (label.to_owned(), value.to_owned()));
     Series::new(key.name(), &found.unit, labels.collect())
-}
-
-/// All series of a metric's name, or the one of a whole name.
-fn find(app: &App, tenant: &Tenant, asked: &str, max: usize, now_ms: i64) -> Vec<Found> {
-    // What cannot be read names nothing.
-    let Ok(selector) = Selector::parse(asked) else {
-        return Vec::new();
-    };
-    let is_whole = asked.contains('{');
-    let engine = &app.storage.engine;
-    let is_it = |key: pulseboard_series::KeyRef<'_>| !is_whole || key.to_string() == asked;
-    engine.find(tenant, &selector, is_it, None, max, now_ms).0
 }

@@ -41,7 +41,7 @@ pub async fn open_metrics_stream(
             offset,
         })
         .or(asked);
-    let names = ws_metrics::asked_metrics(request);
+    let names = ws_metrics::asked_metrics(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let keys = CallerKeys::of(request, depot, Some(&tenant));
     let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pulseboard_engine::NamedSeries;
 use pulseboard_shared::{
     limits,
     protocol::metrics::{ClientMessage, ServerMessage},
@@ -35,7 +36,7 @@ pub async fn open_metrics_socket(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let from = resume_position(request)?;
-    let names = asked_metrics(request);
+    let names = asked_metrics(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let keys = CallerKeys::of(request, depot, Some(&tenant));
     let form = ws::asked_form(request)?;
@@ -92,14 +93,43 @@ pub(crate) fn resume_position(request: &Request) -> Result<Option<Position>, App
 }
 
 /// The names that `?metrics=a,b` subscribes to.
-pub(crate) fn asked_metrics(request: &Request) -> Vec<String> {
+///
+/// # Errors
+/// 400 for one that is neither a metric's name nor a series' key.
+pub(crate) fn asked_metrics(request: &Request) -> Result<Vec<String>, AppError> {
     let names = request.query::<String>("metrics").unwrap_or_default();
-    names
-        .split(',')
+    // A comma between a series' labels is not one between names.
+    let (mut is_inside, mut is_quoted, mut is_escaped) = (false, false, false);
+    let between = |character: char| {
+        let was_escaped = std::mem::replace(&mut is_escaped, is_quoted && character == '\\');
+        match character {
+            '"' if !(is_escaped || was_escaped) => is_quoted = !is_quoted,
+            '{' if !is_quoted => is_inside = true,
+            '}' if !is_quoted => is_inside = false,
+            _ => {}
+        }
+        is_escaped &= !was_escaped;
+        character == ',' && !is_inside
+    };
+    let names: Vec<String> = names
+        .split(between)
         .filter(|name| !name.is_empty())
         .take(limits::SUBSCRIBED_METRICS_MAX)
         .map(str::to_owned)
-        .collect()
+        .collect();
+    check_names(&names).map_err(|problem| AppError::bad_query("metrics", problem))?;
+    Ok(names)
+}
+
+/// A name is a metric's, or a series' whole key: no selector, which may name anything.
+fn check_names(names: &[String]) -> Result<(), String> {
+    names.iter().try_for_each(|name| {
+        let named = NamedSeries::parse(name).map(drop);
+        named.map_err(|error| {
+            let shown: String = name.chars().take(80).collect();
+            format!("{shown:?} names no series: {error}")
+        })
+    })
 }
 
 struct MetricsInbound {
@@ -120,6 +150,9 @@ impl Inbound for MetricsInbound {
                 });
             }
             Ok(Some(ClientMessage::Subscribe { metrics })) => {
+                if let Err(text) = check_names(&metrics) {
+                    return viewer.say(&ServerMessage::Error { text });
+                }
                 let live = &self.app.live;
                 let view = live.view(&self.keys, &self.tenant, metrics.clone(), viewer.wire);
                 let reply = ws::message(viewer.form(), &ServerMessage::Subscribed { metrics });

@@ -1,17 +1,9 @@
 //! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8); live queries; and what
 //! event streams carry ([`super::follow`]).
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use pulseboard_engine::{
-    Selector, Tenant,
-    query::{self, Aggregation, Limits, RangeRequest, Step},
-    watch::WATCHED_SERIES_MAX,
-};
+use pulseboard_engine::Tenant;
 use pulseboard_shared::{
     Role,
     codec::Form,
@@ -20,8 +12,7 @@ use pulseboard_shared::{
             ClientAction, DASHBOARD_ROOM, OPERATIONS_ROOM, ServerMessage, Subscribe,
             frames::RoomMessage,
         },
-        series::RangeAnswer,
-        watch::{Watch, WatchMessage},
+        watch::WatchMessage,
     },
 };
 use salvo::{Depot, Request, Response, handler};
@@ -30,6 +21,7 @@ use super::{
     follow::Followed,
     open,
     viewer::{Viewer, Wire},
+    watches::Watches,
     ws::{self, Inbound},
 };
 use crate::{
@@ -41,22 +33,11 @@ use crate::{
     rooms::{Membership, Room, RoomPayload, RoomView},
     shares::CallerKeys,
     telemetry::{Limit, StreamKind},
-    watching::Place,
+    watching::CatalogPlace,
 };
-
-/// History that a watch brings when the client asks for no other, and at most; older stretches
-/// are `GET /api/range`'s.
-const WATCH_BACK_MS: u64 = 15 * 60_000;
-const WATCH_BACK_MAX_MS: u64 = 24 * 3_600_000;
 
 /// Bytes of the events that one client names in all its rooms.
 const EVENT_NAMES_BYTES_MAX: usize = 64 * 1024;
-
-/// Steps of that history.
-const WATCH_POINTS: u64 = 300;
-
-/// The viewer's task waits for its history; nobody else does.
-const HISTORY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Opens the socket: in `dashboard`, and for admins in `operations`.
 #[handler]
@@ -87,10 +68,15 @@ pub async fn open_rooms_socket(
             role: caller.role,
             form,
             memberships: HashMap::new(),
-            keys: keys.on(viewer.id),
+            keys: keys.clone().on(viewer.id),
             event_names: HashMap::new(),
+            watches: Watches::new(
+                Arc::clone(&app),
+                Arc::clone(&tenant),
+                keys.on(viewer.id),
+                form,
+            ),
             tenant,
-            places: HashMap::new(),
             catalog: None,
             followed: Followed::default(),
         };
@@ -112,9 +98,8 @@ struct RoomsInbound {
     /// By room, the bytes of the events that the client named.
     event_names: HashMap<String, usize>,
     tenant: Arc<Tenant>,
-    /// By selector, as the client wrote it.
-    places: HashMap<String, Place>,
-    catalog: Option<Place>,
+    watches: Watches,
+    catalog: Option<CatalogPlace>,
     followed: Followed,
 }
 
@@ -244,103 +229,6 @@ impl RoomsInbound {
         ))
     }
 
-    fn check_room_for_another(&self) -> Result<(), String> {
-        let max = self.app.settings.max_rooms_per_client;
-        if self.memberships.len() + self.places.len() < max {
-            return Ok(());
-        }
-        self.app.telemetry.count_limit(Limit::Rooms);
-        Err(format!(
-            "Too many rooms: at most {max} at once, watched selectors included"
-        ))
-    }
-
-    /// History first, then live: the cursor is placed before the history is read, so nothing falls
-    /// between them; a sample may be in both, and is the same in both.
-    fn watch(&mut self, viewer: &Arc<Viewer>, asked: &Watch) -> Result<(), String> {
-        let text = &asked.selector;
-        if !self.places.contains_key(text) {
-            self.check_room_for_another()?;
-        }
-        let selector = Selector::parse(text).map_err(|error| error.to_string())?;
-        let watched = self
-            .app
-            .watching
-            .watched(&self.tenant, &selector)
-            .map_err(|error| error.to_string())?;
-        self.unwatch(viewer, text);
-        let resumed = asked
-            .after
-            .as_ref()
-            .and_then(|(epoch, offset)| Some((watched.resume(epoch, *offset)?, *offset)));
-        let next = match resumed {
-            Some((next, offset)) => {
-                viewer.say(&WatchMessage::Rewatched {
-                    selector: text.clone(),
-                    epoch: watched.epoch(),
-                    offset,
-                });
-                next
-            }
-            None => {
-                let next = watched.end();
-                let history = self.history(&selector, asked)?;
-                viewer.say(&WatchMessage::Watched {
-                    selector: text.clone(),
-                    epoch: watched.epoch(),
-                    offset: next - 1,
-                    step_ms: history.step_ms,
-                    series: history.series,
-                });
-                next
-            }
-        };
-        let cursor = watched.cursor(next, text, self.form, viewer.id);
-        let id = watched.id;
-        let place = self
-            .app
-            .watching
-            .seat(watched, Arc::clone(viewer) as Arc<_>);
-        self.places.insert(text.clone(), place);
-        viewer.follow(id, cursor);
-        Ok(())
-    }
-
-    fn history(&self, selector: &Selector, asked: &Watch) -> Result<RangeAnswer, String> {
-        let now_ms = self.app.clock.now_ms();
-        let back_ms = asked
-            .back_ms
-            .unwrap_or(WATCH_BACK_MS)
-            .min(WATCH_BACK_MAX_MS);
-        let points = asked.max_points.unwrap_or(WATCH_POINTS);
-        let request = RangeRequest {
-            selector: selector.clone(),
-            start_ms: now_ms - i64::try_from(back_ms).unwrap_or(i64::MAX),
-            end_ms: now_ms + 1,
-            step: Step::Points(usize::try_from(points).unwrap_or(usize::MAX)),
-            aggregation: Aggregation::Avg,
-            by: None,
-            few: None,
-            limits: Limits {
-                series_max: WATCHED_SERIES_MAX,
-                deadline: Instant::now().checked_add(HISTORY_DEADLINE),
-                ..Limits::default()
-            },
-        };
-        query::range(&self.app.storage.engine, &self.tenant, &request)
-            .map_err(|error| error.to_string())
-    }
-
-    fn unwatch(&mut self, viewer: &Arc<Viewer>, selector: &str) {
-        if let Some(place) = self.places.remove(selector) {
-            // Two spellings of one selector have one feed, and one cursor.
-            let is_shared = self.places.values().any(|other| other.id == place.id);
-            if !is_shared {
-                viewer.unfollow(place.id);
-            }
-        }
-    }
-
     fn follow_catalog(&mut self, viewer: &Arc<Viewer>) {
         let catalog = self.app.watching.catalog(&self.tenant);
         viewer.say(&WatchMessage::Catalog {
@@ -389,10 +277,9 @@ impl RoomsInbound {
                 );
                 Ok(())
             }
-            ClientAction::Watch(asked) => self.watch(viewer, &asked),
+            ClientAction::Watch(asked) => self.watches.watch(viewer, asked),
             ClientAction::Unwatch { selector } => {
-                self.unwatch(viewer, &selector);
-                viewer.say(&WatchMessage::Unwatched { selector });
+                self.watches.unwatch(viewer, selector);
                 Ok(())
             }
             ClientAction::Catalog => {

@@ -6,6 +6,7 @@ mod agents;
 mod alerts;
 mod chat;
 mod conformance;
+mod cost;
 mod cuts;
 mod direct;
 mod docs;

@@ -6,8 +6,9 @@ use pulseboard_shared::{
     protocol::series::{SeriesInfo, SeriesList, SeriesState},
 };
 
-use super::{LIST_MAX, SPARK_POINTS_MAX, finite, fold::Growth, text::Search};
+use super::{LIST_MAX, QueryError, SPARK_POINTS_MAX, finite, fold::Growth, text::Search};
 use crate::{
+    cost::Cost,
     engine::{Engine, Found},
     selector::Selector,
     tenant::Tenant,
@@ -16,6 +17,9 @@ use crate::{
 
 /// A counter's rate is its growth over this time.
 const RATE_MS: i64 = 60_000;
+
+/// How dear it is to list a series with its window's samples, in looks at one.
+const INFO_WORK: u32 = 64;
 
 /// Which series, and what of them.
 #[derive(Clone, Debug)]
@@ -36,62 +40,93 @@ pub struct ListRequest {
 
 /// The tenant's newest series, newest first, whatever they are called; at most `limit`, in one
 /// page. `selector`, `search` and `after` are not looked at.
-#[must_use]
-pub fn list_newest(engine: &Engine, tenant: &Tenant, request: &ListRequest) -> SeriesList {
+///
+/// # Errors
+/// It cost too much.
+pub fn list_newest(
+    engine: &Engine,
+    tenant: &Tenant,
+    request: &ListRequest,
+    cost: &Cost,
+) -> Result<SeriesList, QueryError> {
     let limit = request.limit.clamp(1, LIST_MAX);
     let total = tenant.counts().series;
     let mut samples = Vec::new();
-    let series = engine
+    let series: Result<_, QueryError> = engine
         .newest(tenant, limit, request.now_ms)
         .into_iter()
         .map(|(key, found)| {
+            cost.step(INFO_WORK)?;
             samples.clear();
-            info(engine, key, &found, request, &mut samples)
+            let info = info(engine, key, &found, request, &mut samples);
+            match cost.take_samples(samples.len()) {
+                true => Ok(info),
+                false => Err(QueryError::Samples {
+                    samples_max: cost.samples_max(),
+                }),
+            }
         })
         .collect();
-    SeriesList {
+    let series = series?;
+    Ok(SeriesList {
         tenant: tenant.name.to_string(),
         total,
         matched: total,
         series,
         next: None,
-    }
+    })
 }
 
 /// The tenant's series that are asked for, sorted by key. Those that have gone from memory are
 /// not listed. Cost: some 0.3 µs for each series that must be looked at, and a few microseconds
 /// for each that is listed.
-#[must_use]
-pub fn list_series(engine: &Engine, tenant: &Tenant, request: &ListRequest) -> SeriesList {
-    let search = Search::new(&request.search);
+///
+/// # Errors
+/// There are too many words to search for, or it cost too much.
+pub fn list_series(
+    engine: &Engine,
+    tenant: &Tenant,
+    request: &ListRequest,
+    cost: &Cost,
+) -> Result<SeriesList, QueryError> {
+    let search = Search::new(&request.search)?;
     let limit = request.limit.clamp(1, LIST_MAX);
-    let (mut found, matched) = engine.page(
+    let page = engine.page(
         tenant,
         &request.selector,
         (|name: &str| search.glance(name), |key| search.takes(key)),
-        request.after.as_deref(),
-        limit + 1,
+        (request.after.as_deref(), limit + 1),
         request.now_ms,
-    );
-    let has_more = found.len() > limit;
+        cost,
+    )?;
+    let (mut found, matched) = (page.found, page.matched);
+    let has_more = page.is_cut || found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| has_more);
     let next = next.map(|(key, _)| key.clone());
     let mut samples = Vec::new();
-    let series = found
+    let series: Result<_, QueryError> = found
         .into_iter()
         .map(|(key, found)| {
+            cost.step(INFO_WORK)?;
             samples.clear();
-            info(engine, key, &found, request, &mut samples)
+            let info = info(engine, key, &found, request, &mut samples);
+            match cost.take_samples(samples.len()) {
+                true => Ok(info),
+                false => Err(QueryError::Samples {
+                    samples_max: cost.samples_max(),
+                }),
+            }
         })
         .collect();
-    SeriesList {
+    let series = series?;
+    Ok(SeriesList {
         tenant: tenant.name.to_string(),
         total: tenant.counts().series,
         matched,
         series,
         next,
-    }
+    })
 }
 
 fn info(

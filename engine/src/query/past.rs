@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use pulseboard_history::{Definition, History, HistoryError, SeriesId};
 use pulseboard_series::KeyRef;
 
+use super::QueryError;
 use crate::{
+    cost::Cost,
     engine::Engine,
     selector::Selector,
     tenant::{Named, Tenant},
@@ -18,6 +20,9 @@ use crate::{
 /// Numbers are given out before they are written: as many may still be on their way when a
 /// higher one has been seen.
 const ON_THEIR_WAY_MAX: u32 = 1_024;
+
+/// Definitions that are read at once.
+const DEFINITIONS_AT_ONCE: usize = 1_024;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -89,13 +94,16 @@ impl Past {
 
 impl Engine {
     /// Series of a tenant that the selector names, that are not in memory, and that have anything
-    /// sealed on the day of `since_ms` or later; in no order. Blocks for the disk.
+    /// sealed on the day of `since_ms` or later; in no order, and some more than `max` at most.
+    /// Blocks for the disk.
     pub(super) fn find_past(
         &self,
         tenant: &Tenant,
         selector: &Selector,
         since_ms: i64,
-    ) -> Result<Vec<Definition>, HistoryError> {
+        max: usize,
+        cost: &Cost,
+    ) -> Result<Vec<Definition>, QueryError> {
         let Some(history) = &self.history else {
             return Ok(Vec::new());
         };
@@ -123,11 +131,23 @@ impl Engine {
         };
         in_memory.sort_unstable();
         ids.retain(|id| in_memory.binary_search(id).is_err());
-        let mut found = history.definitions_unsorted(&ids, since_ms)?;
-        found.retain(|definition| {
-            *definition.tenant == *tenant.name
-                && KeyRef::checked(&definition.key).is_some_and(|key| selector.takes(key))
-        });
+        let mut matching = selector.matching();
+        let work = selector.work();
+        let mut found = Vec::new();
+        for ids in ids.chunks(DEFINITIONS_AT_ONCE) {
+            cost.check()?;
+            for definition in history.definitions_unsorted(ids, since_ms)? {
+                cost.step(work)?;
+                let is_one = *definition.tenant == *tenant.name
+                    && KeyRef::checked(&definition.key).is_some_and(|key| matching.takes(key));
+                if is_one {
+                    found.push(definition);
+                }
+            }
+            if found.len() > max.saturating_mul(2) {
+                break;
+            }
+        }
         Ok(found)
     }
 }

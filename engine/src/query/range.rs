@@ -24,7 +24,7 @@ use pulseboard_shared::{
 };
 
 use super::{
-    BY_MAX, Limits, POINTS_DEFAULT, QueryError, check_deadline,
+    BY_MAX, Limits, POINTS_DEFAULT, QueryError,
     fold::{Acc, Grid, RateFold},
     list::labels_of,
     plan::{Past, Piece, agreeable_step, stretches},
@@ -32,14 +32,18 @@ use super::{
     top::{Few, TOP_MAX, TOP_POINTS_MAX, Top},
 };
 use crate::{
+    cost::Cost,
     engine::{Engine, Found, Glance},
     selector::Selector,
     tenant::Tenant,
     window::Sample,
 };
 
-/// Raw samples are read in pieces of this length, so that few are in memory at once.
+/// Raw samples are read in pieces, the first of them this long, so that few are in memory at once;
+/// then as long as makes pieces of about [`PIECE_SAMPLES`].
+const RAW_PIECE_MIN_MS: i64 = 15 * 60_000;
 const RAW_PIECE_MS: i64 = 4 * 3_600_000;
+const PIECE_SAMPLES: usize = 262_144;
 
 /// A rate's first step looks back this far for the sample before it, or a step if that is longer.
 const RATE_LOOK_BACK_MS: i64 = 5 * 60_000;
@@ -177,8 +181,9 @@ pub fn range(
     engine: &Engine,
     tenant: &Tenant,
     request: &RangeRequest,
+    cost: &Cost,
 ) -> Result<RangeAnswer, QueryError> {
-    let mut stream = RangeStream::open(engine, tenant, request)?;
+    let mut stream = RangeStream::open(engine, tenant, request, cost)?;
     let mut series = Vec::new();
     for one in &mut stream {
         series.push(one?);
@@ -218,7 +223,7 @@ pub struct RangeStream<'a> {
     /// The answer without its series.
     head: RangeAnswer,
     aggregation: Aggregation,
-    limits: Limits,
+    cost: &'a Cost,
     groups: std::vec::IntoIter<Group>,
     /// Where the best are looked for; they are known when all have been read.
     top: Option<Top>,
@@ -240,8 +245,9 @@ struct Reader<'a> {
     pieces: Vec<Piece>,
     samples: Vec<Sample>,
     buckets: Vec<Bucket>,
-    /// Samples and buckets that may still be read.
-    rest: u64,
+    cost: &'a Cost,
+    /// How long the next piece of raw samples is.
+    piece_ms: i64,
 }
 
 /// Where what is read goes.
@@ -280,10 +286,11 @@ impl<'a> RangeStream<'a> {
         engine: &'a Engine,
         tenant: &Tenant,
         request: &RangeRequest,
+        cost: &'a Cost,
     ) -> Result<Self, QueryError> {
         let (mut head, points) = head(request)?;
-        let (targets, unread) = find(engine, tenant, request)?;
-        check_deadline(&request.limits)?;
+        let (targets, unread) = find(engine, tenant, request, cost)?;
+        cost.check()?;
         let mut groups = group(targets, request.by.as_deref());
         let mut others = (unread > 0).then(|| OtherSeries {
             count: unread,
@@ -325,7 +332,7 @@ impl<'a> RangeStream<'a> {
             grid: Grid::new(head.start_ms, head.step_ms, points),
             head,
             aggregation: request.aggregation,
-            limits: request.limits,
+            cost,
             groups: groups.into_iter(),
             top,
             best: Vec::new().into_iter(),
@@ -338,7 +345,8 @@ impl<'a> RangeStream<'a> {
                 pieces,
                 samples: Vec::new(),
                 buckets: Vec::new(),
-                rest: request.limits.samples_max,
+                cost,
+                piece_ms: RAW_PIECE_MIN_MS,
             },
             is_over: false,
         })
@@ -348,14 +356,6 @@ impl<'a> RangeStream<'a> {
     #[must_use]
     pub fn head(&self) -> &RangeAnswer {
         &self.head
-    }
-
-    /// Moves the deadline: so long nothing was done here, since the asker was waited for.
-    pub fn put_off(&mut self, by: Duration) {
-        self.limits.deadline = self
-            .limits
-            .deadline
-            .and_then(|deadline| deadline.checked_add(by));
     }
 
     /// Series or groups that are still to come, at most.
@@ -387,14 +387,14 @@ impl<'a> RangeStream<'a> {
     fn answer(&mut self, group: Group) -> Result<Option<RangeSeries>, QueryError> {
         self.grid.clear();
         for target in &group.members {
-            check_deadline(&self.limits)?;
+            self.cost.check()?;
             if self.aggregation == Aggregation::Rate {
                 let interval_ms = target.found.as_ref().map_or(0, |found| found.interval_ms);
                 let mut fold = RateFold::new(&mut self.grid, interval_ms);
-                self.reader.read(target, &self.limits, &mut fold)?;
+                self.reader.read(target, &mut fold)?;
                 fold.flush();
             } else {
-                self.reader.read(target, &self.limits, &mut self.grid)?;
+                self.reader.read(target, &mut self.grid)?;
             }
         }
         let point = |(at_ms, step): (i64, &Acc)| -> RangePoint {
@@ -452,13 +452,9 @@ impl Iterator for RangeStream<'_> {
 }
 
 impl Reader<'_> {
-    fn read(
-        &mut self,
-        target: &Target,
-        limits: &Limits,
-        fold: &mut impl Fold,
-    ) -> Result<(), QueryError> {
+    fn read(&mut self, target: &Target, fold: &mut impl Fold) -> Result<(), QueryError> {
         self.look_again()?;
+        self.piece_ms = RAW_PIECE_MIN_MS;
         let there = self.raw_of(target);
         // What came late and is not sealed yet is in no tier: from there on it is read raw.
         let unsealed_ms = target
@@ -480,16 +476,16 @@ impl Reader<'_> {
                     true => late_ms.max(from_ms),
                     false => to_ms,
                 };
-                self.read_buckets(target, tier, (from_ms, raw_from_ms), limits, fold)?;
+                self.read_buckets(target, tier, (from_ms, raw_from_ms), fold)?;
             }
             // However long the range is, nothing is looked for where nothing can be.
             raw_from_ms = raw_from_ms.max(there.start);
             let to_ms = to_ms.min(there.end);
             while raw_from_ms < to_ms {
-                let raw_to_ms = to_ms.min(raw_from_ms.saturating_add(RAW_PIECE_MS));
-                self.read_samples(target, (raw_from_ms, raw_to_ms), limits, fold)?;
+                let raw_to_ms = to_ms.min(raw_from_ms.saturating_add(self.piece_ms));
+                self.read_samples(target, (raw_from_ms, raw_to_ms), fold)?;
                 raw_from_ms = raw_to_ms;
-                check_deadline(limits)?;
+                self.cost.check()?;
             }
         }
         Ok(())
@@ -523,7 +519,6 @@ impl Reader<'_> {
         target: &Target,
         tier: Tier,
         (from_ms, to_ms): (i64, i64),
-        limits: &Limits,
         fold: &mut impl Fold,
     ) -> Result<(), QueryError> {
         let Some(snapshot) = self.snapshot.as_mut().filter(|_| from_ms < to_ms) else {
@@ -537,7 +532,7 @@ impl Reader<'_> {
         if !self.buckets.is_sorted_by_key(|bucket| bucket.start_ms) {
             self.buckets.sort_by_key(|bucket| bucket.start_ms);
         }
-        spend(&mut self.rest, self.buckets.len(), limits)?;
+        spend(self.cost, self.buckets.len())?;
         fold.buckets(tier, &self.buckets);
         Ok(())
     }
@@ -546,7 +541,6 @@ impl Reader<'_> {
         &mut self,
         target: &Target,
         (from_ms, to_ms): (i64, i64),
-        limits: &Limits,
         fold: &mut impl Fold,
     ) -> Result<(), QueryError> {
         self.samples.clear();
@@ -563,17 +557,24 @@ impl Reader<'_> {
         if !self.samples.is_sorted_by_key(|sample| sample.0) {
             self.samples.sort_by_key(|sample| sample.0);
         }
-        spend(&mut self.rest, self.samples.len(), limits)?;
+        spend(self.cost, self.samples.len())?;
+        if self.samples.len() > PIECE_SAMPLES {
+            self.piece_ms = (self.piece_ms / 4).max(1_000);
+        } else if self.samples.len() < PIECE_SAMPLES / 8 {
+            self.piece_ms = (self.piece_ms * 4).min(RAW_PIECE_MS);
+        }
         fold.samples(&self.samples);
         Ok(())
     }
 }
 
-fn spend(rest: &mut u64, count: usize, limits: &Limits) -> Result<(), QueryError> {
-    *rest = rest.checked_sub(count as u64).ok_or(QueryError::Samples {
-        samples_max: limits.samples_max,
-    })?;
-    Ok(())
+fn spend(cost: &Cost, count: usize) -> Result<(), QueryError> {
+    match cost.take_samples(count) {
+        true => Ok(()),
+        false => Err(QueryError::Samples {
+            samples_max: cost.samples_max(),
+        }),
+    }
 }
 
 /// Start, end and step of the answer, and how many steps it has.
@@ -637,6 +638,7 @@ fn find(
     engine: &Engine,
     tenant: &Tenant,
     request: &RangeRequest,
+    cost: &Cost,
 ) -> Result<(Vec<Target>, u64), QueryError> {
     let is_grouped = request.by.is_some();
     // Of those that become a band one at a time is in memory, as with groups.
@@ -656,18 +658,21 @@ fn find(
     };
     let selector = &request.selector;
     let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
-    let (found, matched) = engine.page(
+    let page = engine.page(
         tenant,
         selector,
         all,
-        None,
-        first.unwrap_or_else(|| series_max.saturating_add(1)),
+        (None, first.unwrap_or_else(|| series_max.saturating_add(1))),
         request.end_ms,
-    );
-    if found.len() > series_max {
+        cost,
+    )?;
+    let (found, matched) = (page.found, page.matched);
+    if found.len() > series_max || (first.is_none() && page.is_cut) {
         return Err(refuse(matched));
     }
     let mut unread = matched.saturating_sub(found.len() as u64);
+    // Of the first ones by key all must be known; past a bound the question is refused anyway.
+    let past_max = first.map_or(series_max, |_| usize::MAX);
     let mut targets: BTreeMap<String, Target> = BTreeMap::new();
     for (text, found) in found {
         let target = Target {
@@ -679,7 +684,7 @@ fn find(
         };
         targets.insert(text, target);
     }
-    for definition in engine.find_past(tenant, selector, request.start_ms)? {
+    for definition in engine.find_past(tenant, selector, request.start_ms, past_max, cost)? {
         let mut text = String::new();
         write_key(KeyRef::new(&definition.key), &mut text);
         let target = targets.entry(text).or_insert_with_key(|text| Target {

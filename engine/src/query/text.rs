@@ -6,7 +6,12 @@ use memchr::memmem::Finder;
 pub(crate) use pulseboard_series::key::write_labels;
 use pulseboard_series::{KeyRef, key::write_text};
 
+use super::QueryError;
 use crate::engine::Glance;
+
+/// Words of one search, and their bytes together.
+pub(crate) const WORDS_MAX: usize = 16;
+pub(crate) const SEARCH_BYTES_MAX: usize = 1_024;
 
 /// Appends what [`KeyRef`] displays, without an allocation.
 pub(crate) fn write_key(key: KeyRef<'_>, into: &mut String) {
@@ -21,13 +26,16 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    pub(crate) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Result<Self, QueryError> {
         let words = text.split_whitespace();
+        if text.len() > SEARCH_BYTES_MAX || words.clone().nth(WORDS_MAX).is_some() {
+            return Err(QueryError::Search);
+        }
         let lower = words.map(str::to_lowercase);
-        Self {
+        Ok(Self {
             words: lower.map(|word| Finder::new(&word).into_owned()).collect(),
             text: RefCell::default(),
-        }
+        })
     }
 
     /// What a metric's name says of all its series.
@@ -68,6 +76,18 @@ mod tests {
     use pulseboard_series::Batch;
 
     use super::*;
+
+    fn search(text: &str) -> Search {
+        Search::new(text).expect("few words")
+    }
+
+    #[test]
+    fn a_search_has_few_words() {
+        let words = |count: usize| "a ".repeat(count);
+        assert!(Search::new(&words(WORDS_MAX)).is_ok());
+        assert!(Search::new(&words(WORDS_MAX + 1)).is_err());
+        assert!(Search::new(&"a".repeat(SEARCH_BYTES_MAX + 1)).is_err());
+    }
 
     fn batch(name: &str, labels: &[(&str, &str)]) -> Batch {
         let mut batch = Batch::new();
@@ -112,15 +132,9 @@ mod tests {
             ("job=\"ap", true),
             ("http none", false),
         ] {
-            assert_eq!(Search::new(text).takes(key), is_there, "{text}");
+            assert_eq!(search(text).takes(key), is_there, "{text}");
         }
-        assert_eq!(
-            Search::new("quest HTTP").glance("Http_Requests"),
-            Glance::All
-        );
-        assert_eq!(
-            Search::new("http api").glance("Http_Requests"),
-            Glance::Look
-        );
+        assert_eq!(search("quest HTTP").glance("Http_Requests"), Glance::All);
+        assert_eq!(search("http api").glance("Http_Requests"), Glance::Look);
     }
 }

@@ -19,6 +19,7 @@ use super::{
     top::{Best, Few, TOP_MAX},
 };
 use crate::{
+    cost::Cost,
     engine::{Engine, Found, Glance},
     selector::Selector,
     tenant::Tenant,
@@ -36,15 +37,16 @@ const WINDOWS_S: [u32; 3] = [60, 300, 3_600];
 /// [`SERIES_MAX`] series. Blocks for the disk where the memory's window is shorter than an hour.
 ///
 /// # Errors
-/// [`QueryError::Series`], [`QueryError::History`].
+/// [`QueryError::Series`], [`QueryError::History`], or it cost too much.
 pub fn windows(
     engine: &Engine,
     tenant: &Tenant,
     selector: &Selector,
     now_ms: i64,
+    cost: &Cost,
 ) -> Result<Vec<SeriesWindows>, QueryError> {
-    let (found, _) = find(engine, tenant, selector, SERIES_MAX, None, now_ms)?;
-    let mut asking = Asking::new(engine, now_ms);
+    let (found, _) = find(engine, tenant, selector, (SERIES_MAX, None), now_ms, cost)?;
+    let mut asking = Asking::new(engine, now_ms, cost);
     let answers = found.into_iter();
     answers
         .map(|(key, found)| {
@@ -66,12 +68,13 @@ pub fn few_windows(
     selector: &Selector,
     few: Few,
     now_ms: i64,
+    cost: &Cost,
 ) -> Result<WindowsAnswer, QueryError> {
-    let mut asking = Asking::new(engine, now_ms);
+    let mut asking = Asking::new(engine, now_ms, cost);
     match few {
         Few::First(max) => {
             let max = max.min(SERIES_MAX);
-            let (found, matched) = find(engine, tenant, selector, max, Some(max), now_ms)?;
+            let (found, matched) = find(engine, tenant, selector, (max, Some(max)), now_ms, cost)?;
             let count = matched.saturating_sub(found.len() as u64);
             let series: Result<_, QueryError> = found
                 .into_iter()
@@ -89,7 +92,14 @@ pub fn few_windows(
             if !(1..=TOP_MAX).contains(&max) {
                 return Err(QueryError::Top { series: max });
             }
-            let (found, _) = find(engine, tenant, selector, GROUPED_SERIES_MAX, None, now_ms)?;
+            let (found, _) = find(
+                engine,
+                tenant,
+                selector,
+                (GROUPED_SERIES_MAX, None),
+                now_ms,
+                cost,
+            )?;
             let mut best = Best::new(max);
             let mut count = 0;
             let mut others = WINDOWS_S.map(|_| Figures::new());
@@ -124,14 +134,15 @@ fn find(
     engine: &Engine,
     tenant: &Tenant,
     selector: &Selector,
-    series_max: usize,
-    first: Option<usize>,
+    (series_max, first): (usize, Option<usize>),
     now_ms: i64,
+    cost: &Cost,
 ) -> Result<(Vec<(String, Found)>, u64), QueryError> {
     let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
     let max = first.unwrap_or(series_max + 1);
-    let (found, matched) = engine.page(tenant, selector, all, None, max, now_ms);
-    if found.len() > series_max {
+    let page = engine.page(tenant, selector, all, (None, max), now_ms, cost)?;
+    let (found, matched) = (page.found, page.matched);
+    if found.len() > series_max || (first.is_none() && page.is_cut) {
         return Err(QueryError::Series {
             series: matched,
             series_max,
@@ -163,11 +174,13 @@ struct Asking<'a> {
     snapshot: Option<Snapshot>,
     now_ms: i64,
     samples: Vec<Sample>,
+    cost: &'a Cost,
 }
 
 impl<'a> Asking<'a> {
-    fn new(engine: &'a Engine, now_ms: i64) -> Self {
+    fn new(engine: &'a Engine, now_ms: i64, cost: &'a Cost) -> Self {
         Self {
+            cost,
             engine,
             snapshot: None,
             now_ms,
@@ -176,6 +189,7 @@ impl<'a> Asking<'a> {
     }
 
     fn answer(&mut self, found: &Found) -> Result<AllFigures, QueryError> {
+        self.cost.check()?;
         let end_ms = self.now_ms + 1;
         let last_ms = found.last.map_or(i64::MIN, |last| last.0);
         let memory_ms = end_ms - self.engine.options.window_ms;
@@ -200,6 +214,7 @@ impl<'a> Asking<'a> {
         if let Some(copy) = self.engine.copy(found, part_from_ms, end_ms) {
             copy.read(part_from_ms, end_ms, &mut self.samples);
         }
+        self.spend()?;
         let windows = WINDOWS_S.map(|seconds| {
             let from_ms = end_ms - i64::from(seconds) * 1000;
             let first = whole_minute(from_ms);
@@ -222,6 +237,15 @@ impl<'a> Asking<'a> {
         });
         self.engine.answers.minutes.lock().put(found.id, known);
         Ok(windows)
+    }
+
+    fn spend(&self) -> Result<(), QueryError> {
+        match self.cost.take_samples(self.samples.len()) {
+            true => Ok(()),
+            false => Err(QueryError::Samples {
+                samples_max: self.cost.samples_max(),
+            }),
+        }
     }
 
     /// Makes the closed minutes of `oldest..open` that are not known.
@@ -250,6 +274,7 @@ impl<'a> Asking<'a> {
             let past = self.snapshot.as_mut().filter(|_| is_old);
             self.engine
                 .read(found, past, from_ms, to_ms, &mut self.samples)?;
+            self.spend()?;
             for minute in minute..end {
                 let (from_ms, to_ms) = (minute * MINUTE_MS, (minute + 1) * MINUTE_MS);
                 let made = Minute::of(values(&self.samples, from_ms, to_ms));

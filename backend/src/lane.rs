@@ -15,20 +15,20 @@ use crate::{http::access::token::TokenId, shares::CallerKeys};
 
 /// Whose turns are counted together: a token's wherever it comes from, else an address'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Queue {
+pub(crate) enum Queue {
     Token(TokenId),
     Address(Option<IpAddr>),
 }
 
 impl Queue {
-    pub(super) fn of(keys: &CallerKeys) -> Self {
+    pub(crate) fn of(keys: &CallerKeys) -> Self {
         keys.token.map_or(Self::Address(keys.address), Self::Token)
     }
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     /// Leaf lock.
     state: Mutex<State>,
 }
@@ -43,14 +43,14 @@ struct State {
 
 /// A turn; dropping it makes it the next one's.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// `None` once it has been given on.
     lane: Option<Arc<Lane>>,
 }
 
 impl Lane {
     /// So many at once.
-    pub(super) fn new(turns: usize) -> Arc<Self> {
+    pub(crate) fn new(turns: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 free: turns,
@@ -61,7 +61,7 @@ impl Lane {
     }
 
     /// Waits for a turn. Whoever no longer waits is passed over.
-    pub(super) async fn enter(self: &Arc<Self>, queue: Queue) -> Turn {
+    pub(crate) async fn enter(self: &Arc<Self>, queue: Queue) -> Turn {
         let waiting = {
             let mut state = self.state.lock();
             if state.free > 0 {
@@ -81,6 +81,11 @@ impl Lane {
             // A sender is dropped with its turn handed over; for completeness, one out of line.
             Err(_) => Turn { lane: None },
         }
+    }
+
+    /// Whether somebody waits for a turn.
+    pub(crate) fn is_crowded(&self) -> bool {
+        !self.state.lock().order.is_empty()
     }
 
     fn next(&self) -> Option<oneshot::Sender<Turn>> {

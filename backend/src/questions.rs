@@ -1,0 +1,399 @@
+//! Questions to the engine, whoever asks them and wherever: who may ask how many, which threads
+//! work on them, how long, and how many bytes of answers may wait for those who asked.
+//!
+//! ```text
+//! asked ──share?──▶ waits for a turn ──▶ works, a slice at a time ──▶ answer ──bytes?──▶ client
+//!          429/503       503 after 5 s     │ others wait: they go first      503
+//!                                          └ its client reads slowly: the turn is given back
+//! ```
+//!
+//! There are as many turns as cores, so that questions never take more of the machine than that,
+//! and none is worked on by a thread that serves or ticks. They go round among callers, and a
+//! question that takes long gives its turn to the next one's every [`SLICE`]: one caller with many
+//! or dear questions holds up nobody but itself. A question ends when its time is over, when it
+//! has read its samples, or when its client has gone.
+//!
+//! Bytes of answers that are made and not yet sent are counted ([`Questions::hold`]); who does not
+//! read what it asked for runs into its share of them.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pulseboard_engine::{Cancel, Cost, query::QueryError};
+use salvo::http::StatusCode;
+use tokio::runtime::Handle;
+
+use crate::{
+    error::AppError,
+    lane::{Lane, Queue, Turn},
+    settings::Settings,
+    shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
+    telemetry::{Limit, Telemetry},
+};
+
+/// Questions that are worked on or wait for it.
+const ASKED_MAX: usize = 64;
+
+/// Answers whose client is waited for; each has a thread and up to a megabyte.
+const STALLED_MAX: usize = 128;
+
+/// Bytes of answers that wait to be sent, in all. Larger: more memory for those who do not read.
+/// Smaller: a few large answers at once are refused.
+const ANSWER_BYTES_ALL_MAX: usize = 128 << 20;
+
+/// Shorter answers are not counted: a connection's own buffers are larger.
+const HELD_FROM_BYTES: usize = 16 * 1024;
+
+/// A question waits so long for its first turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// After so much work others who wait have their turn.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Seconds after which who was refused may ask again.
+const RETRY_AFTER_S: u32 = 2;
+
+/// See the module.
+pub struct Questions {
+    lane: Arc<Lane>,
+    asked: Arc<Shares>,
+    stalled: Arc<Shares>,
+    answers: Arc<Shares>,
+    timeout: Duration,
+    samples_max: u64,
+    telemetry: Arc<Telemetry>,
+}
+
+/// A question that is worked on, on a thread that may block.
+pub struct Working {
+    /// What it may cost.
+    pub cost: Arc<Cost>,
+    questions: Arc<Questions>,
+    keys: CallerKeys,
+    turn: Arc<Mutex<Option<Turn>>>,
+    asked: Option<Share>,
+    stalled: Option<Share>,
+}
+
+/// Cancels a question when it is dropped: whoever asked has gone.
+#[derive(Debug)]
+pub struct Asker(Cancel);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Bytes that are counted until the last one has been sent.
+struct Held {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Questions {
+    /// Nobody has asked.
+    #[must_use]
+    pub fn new(settings: &Settings, telemetry: &Arc<Telemetry>) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shares =
+            |what, counted_as, limits| Shares::new(what, counted_as, limits, Arc::clone(telemetry));
+        let asked = |_: Scope| Limit::Questions;
+        let bytes = |_: Scope| Limit::AnswerBytes;
+        Arc::new(Self {
+            lane: Lane::new(cores.max(2)),
+            asked: shares("questions", asked, ShareLimits::of(ASKED_MAX)),
+            stalled: shares(
+                "answers that are not read",
+                bytes,
+                ShareLimits::of(STALLED_MAX),
+            ),
+            answers: shares(
+                "bytes of answers that are not read",
+                bytes,
+                ShareLimits::of(ANSWER_BYTES_ALL_MAX),
+            ),
+            timeout: settings.query_timeout,
+            samples_max: settings.query_max_samples as u64,
+            telemetry: Arc::clone(telemetry),
+        })
+    }
+
+    /// Waits for the turn of a question. The [`Asker`] is to be held for as long as somebody waits
+    /// for the answer; the other is for the thread that works on it.
+    ///
+    /// # Errors
+    /// 429 or 503 with `Retry-After`.
+    pub async fn admit(self: &Arc<Self>, keys: CallerKeys) -> Result<(Working, Asker), AppError> {
+        let asked = self.asked.acquire(&keys, 1).map_err(Refused::into_error)?;
+        let queue = Queue::of(&keys);
+        let Ok(turn) = tokio::time::timeout(TURN_PATIENCE, self.lane.enter(queue)).await else {
+            self.telemetry.count_limit(Limit::Questions);
+            return Err(AppError::unavailable(
+                "too many questions are being answered; ask again later",
+                RETRY_AFTER_S,
+            ));
+        };
+        let turn = Arc::new(Mutex::new(Some(turn)));
+        let cancel = Cancel::default();
+        let pause = self.pause(queue, Arc::clone(&turn));
+        let cost = Cost::new(self.timeout, self.samples_max, cancel.clone()).pausing(SLICE, pause);
+        let working = Working {
+            cost: Arc::new(cost),
+            questions: Arc::clone(self),
+            keys,
+            turn,
+            asked: Some(asked),
+            stalled: None,
+        };
+        Ok((working, Asker(cancel)))
+    }
+
+    /// Lets those who wait have their turn, and waits for the next one.
+    fn pause(
+        self: &Arc<Self>,
+        queue: Queue,
+        turn: Arc<Mutex<Option<Turn>>>,
+    ) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        let lane = Arc::clone(&self.lane);
+        // Whoever waits longer than it may work is not served at all.
+        let patience = self.timeout;
+        let waited = Mutex::new(Duration::ZERO);
+        move || {
+            if !lane.is_crowded() {
+                return Some(Duration::ZERO);
+            }
+            let began = Instant::now();
+            drop(turn.lock().take());
+            let left = patience.saturating_sub(*waited.lock());
+            let next = Handle::current().block_on(tokio::time::timeout(left, lane.enter(queue)));
+            *waited.lock() += began.elapsed();
+            *turn.lock() = Some(next.ok()?);
+            Some(began.elapsed())
+        }
+    }
+
+    /// Has `work` done on a thread that may block. It is told to end when nobody waits for it.
+    ///
+    /// # Errors
+    /// As [`Questions::admit`]; 500 when it panicked.
+    pub async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        keys: CallerKeys,
+        work: impl FnOnce(&Working) -> T + Send + 'static,
+    ) -> Result<T, AppError> {
+        let (working, _asker) = self.admit(keys).await?;
+        tokio::task::spawn_blocking(move || work(&working))
+            .await
+            .map_err(|error| {
+                self.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "a question panicked");
+                AppError::internal()
+            })
+    }
+
+    /// Counts the bytes of an answer for whoever asked until they have been sent, or nobody waits
+    /// for them any more.
+    ///
+    /// # Errors
+    /// It, or somebody whom it is part of, has too many that it does not read.
+    pub fn hold(&self, keys: &CallerKeys, bytes: Bytes) -> Result<Bytes, Refused> {
+        if bytes.len() < HELD_FROM_BYTES {
+            return Ok(bytes);
+        }
+        let share = self.answers.acquire(keys, bytes.len())?;
+        Ok(Bytes::from_owner(Held {
+            bytes,
+            _share: share,
+        }))
+    }
+
+    /// Bytes of answers that wait to be sent now.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.answers.taken()
+    }
+
+    /// Questions that are worked on or wait for it.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.asked.taken()
+    }
+
+    /// What a question that was not answered is for its asker.
+    #[must_use]
+    pub fn refuse(&self, error: &QueryError) -> AppError {
+        match error {
+            QueryError::History(cause) => {
+                tracing::error!(error = %cause, "a question could not be answered");
+                AppError::internal()
+            }
+            QueryError::Deadline => {
+                self.telemetry.count_limit(Limit::QueryTimeout);
+                AppError::unavailable(format!("timeout: {error}"), RETRY_AFTER_S)
+            }
+            QueryError::Cancelled => AppError::unavailable(error.to_string(), RETRY_AFTER_S),
+            QueryError::Samples { .. } => {
+                self.telemetry.count_limit(Limit::QuerySamples);
+                AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+            }
+            QueryError::Points { .. } | QueryError::Series { .. } | QueryError::By { .. } => {
+                AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+            }
+            _ => AppError::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl Working {
+    /// Waits for the client meanwhile: the turn is somebody else's, and the time is not counted.
+    ///
+    /// # Errors
+    /// Too many answers are waited for already.
+    pub fn waiting<T>(&mut self, wait: impl FnOnce() -> T) -> Result<T, Refused> {
+        if self.stalled.is_none() {
+            self.stalled = Some(self.questions.stalled.acquire(&self.keys, 1)?);
+            self.asked = None;
+        }
+        let began = Instant::now();
+        drop(self.turn.lock().take());
+        let waited = wait();
+        let lane = &self.questions.lane;
+        let next = lane.enter(Queue::of(&self.keys));
+        *self.turn.lock() = Some(Handle::current().block_on(next));
+        self.cost.put_off(began.elapsed());
+        Ok(waited)
+    }
+
+    /// As [`Questions::hold`], for whoever asked this.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn hold(&self, bytes: Bytes) -> Result<Bytes, Refused> {
+        self.questions.hold(&self.keys, bytes)
+    }
+}
+
+impl fmt::Debug for Questions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Questions")
+            .field("asked", &self.asked)
+            .field("answers", &self.answers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Working {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Working")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn keys(address: u8) -> CallerKeys {
+        CallerKeys {
+            client: None,
+            address: Some(IpAddr::from([192, 0, 2, address])),
+            token: None,
+            tenant: None,
+        }
+    }
+
+    fn questions(timeout: Duration) -> (Arc<Questions>, Arc<Telemetry>) {
+        let telemetry = Arc::new(Telemetry::default());
+        let settings = Settings {
+            query_timeout: timeout,
+            ..Settings::default()
+        };
+        (Questions::new(&settings, &telemetry), telemetry)
+    }
+
+    /// Works until it is told to end.
+    fn toil(working: &Working) -> pulseboard_engine::Spent {
+        loop {
+            if let Err(spent) = working.cost.step(1_000) {
+                return spent;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_cheap_question_is_answered_among_any_number_of_dear_ones() {
+        let (questions, _) = questions(Duration::from_secs(3_600));
+        let dear: Vec<_> = (0..16)
+            .map(|_| {
+                let questions = Arc::clone(&questions);
+                tokio::spawn(async move { questions.ask(keys(1), toil).await })
+            })
+            .collect();
+        while questions.asked() < 16 {
+            tokio::task::yield_now().await;
+        }
+        let answer = questions.ask(keys(2), |_| 7).await;
+        assert_eq!(answer.ok(), Some(7), "others' questions go on");
+        // Those who asked go: nothing is worked on for nobody.
+        for one in dear {
+            one.abort();
+        }
+        while questions.asked() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn each_caller_has_its_share_and_a_question_its_time() {
+        let (questions, telemetry) = questions(Duration::ZERO);
+        let ended = questions.ask(keys(1), toil).await;
+        assert_eq!(ended.ok(), Some(pulseboard_engine::Spent::Time));
+        let mut held = Vec::new();
+        while let Ok(share) = questions.asked.acquire(&keys(1), 1) {
+            held.push(share);
+        }
+        assert_eq!(held.len(), ASKED_MAX / 2, "of those without a token");
+        let refused = questions.ask(keys(1), |_| ()).await.expect_err("no share");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(questions.ask(keys(2), |_| ()).await.is_ok());
+        assert!(telemetry.render().contains("{limit=\"questions\"}"));
+    }
+
+    #[test]
+    fn answers_are_counted_until_they_are_gone() {
+        let (questions, _) = questions(Duration::ZERO);
+        let bytes = Bytes::from(vec![0; 1 << 20]);
+        let mut held = Vec::new();
+        while let Ok(bytes) = questions.hold(&keys(1), bytes.clone()) {
+            held.push(bytes);
+        }
+        assert_eq!(questions.held_bytes(), ANSWER_BYTES_ALL_MAX / 2);
+        assert!(
+            questions.hold(&keys(2), bytes).is_ok(),
+            "others have theirs"
+        );
+        let part = held.pop().map(|bytes| bytes.slice(5..6));
+        assert_eq!(
+            questions.held_bytes(),
+            ANSWER_BYTES_ALL_MAX / 2,
+            "still there"
+        );
+        drop((held, part));
+        assert_eq!(questions.held_bytes(), 0);
+    }
+}

@@ -1,0 +1,180 @@
+//! Whatever is asked, it costs no more than it may: random selectors and searches over a tenant
+//! whose series were made to be dear.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+use pulseboard_engine::{
+    Cancel, Cost, Engine, EngineOptions, Selector, Spent, Tenant, Watch,
+    query::{
+        Few, Limits, ListRequest, QueryError, RangeRequest, Rank, Step, few_windows, list_series,
+        range, windows,
+    },
+    selector::PATTERN_BYTES_MAX,
+    watch::WatchRefused,
+};
+use pulseboard_series::{Batch, Kind};
+
+const NOON: i64 = 1_763_726_400_000;
+
+/// One comparison of a series with all patterns of a selector may be begun when the time is over;
+/// a debug build on a busy machine takes its time for it.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// Series with long labels, which near misses of repeated classes take longest for.
+fn world(series: usize, label_bytes: usize) -> (Engine, Arc<Tenant>) {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    let mut batch = Batch::new();
+    for number in 0..series {
+        let filler = "a".repeat(label_bytes - 8);
+        let value = format!("{filler}{number:08}");
+        batch.begin(&["heavy"]).expect("a name");
+        batch.label("p", &value).expect("a label");
+        batch.describe(Kind::Gauge, "");
+        batch.finish(1, Some(NOON), 1.0).expect("a sample");
+    }
+    engine.append(&tenant, &batch, NOON);
+    (engine, tenant)
+}
+
+/// A matcher with a pattern: such as people write, and such as nobody needs.
+fn matcher() -> impl Strategy<Value = String> {
+    let pattern = prop_oneof![
+        (1_u32..200).prop_map(|count| format!("[^a]{{{count}}}")),
+        (1_u32..200).prop_map(|count| format!(".*a.{{{count}}}.*")),
+        (1_u32..40).prop_map(|count| format!("(a|aa|a?){{{count}}}b")),
+        (1_u32..30).prop_map(|count| format!(r"(?i)\\w{{{count}}}")),
+        (1_u32..30).prop_map(|count| format!(r"\\pL{{0,{count}}}.*")),
+        "[ab.*+?()|\\[\\]^${}0-9-]{0,40}",
+    ];
+    let operator = prop_oneof![Just("=~"), Just("!~")];
+    let label = prop_oneof![Just("p"), Just("__name__"), Just("missing")];
+    (label, operator, pattern).prop_map(|(label, operator, pattern)| {
+        let escaped = pattern.replace('"', "\\\"");
+        format!("{label}{operator}\"{escaped}\"")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A selector is refused, or it takes no more memory than it may, and a question with it ends
+    /// when its time is over.
+    #[test]
+    fn a_random_selector_never_costs_more_than_its_budget(
+        matchers in proptest::collection::vec(matcher(), 1..31),
+    ) {
+        let text = format!("{{{}}}", matchers.join(","));
+        let began = Instant::now();
+        let parsed = Selector::parse(&text);
+        prop_assert!(began.elapsed() < SLACK, "reading took {:?}: {text}", began.elapsed());
+        let Ok(selector) = parsed else {
+            return Ok(());
+        };
+        prop_assert!(selector.compiled_bytes() <= PATTERN_BYTES_MAX);
+        let (engine, tenant) = world(200, 1_000);
+        let time = Duration::from_millis(50);
+        let cost = Cost::new(time, u64::MAX, Cancel::default());
+        let began = Instant::now();
+        let found = engine.find(&tenant, &selector, |_| true, (None, 10), NOON, &cost);
+        let took = began.elapsed();
+        prop_assert!(took < time + SLACK, "took {took:?}: {text}");
+        if let Ok((found, matched)) = found {
+            // One by one, without the automaton of the walk, it is the same.
+            prop_assert!(found.len() as u64 <= matched);
+            prop_assert!(found.iter().all(|found| selector.takes(found.key())));
+        }
+    }
+}
+
+#[test]
+fn every_question_ends_when_its_time_is_over_and_when_nobody_waits() {
+    let (engine, tenant) = world(2_000, 64);
+    let request = RangeRequest {
+        selector: Selector::all(),
+        start_ms: NOON,
+        end_ms: NOON + 60_000,
+        step: Step::default(),
+        aggregation: Default::default(),
+        by: Some(Vec::new()),
+        few: None,
+        limits: Limits::default(),
+    };
+    let list = ListRequest {
+        selector: Selector::parse("{p=~\".*1\"}").expect("a selector"),
+        search: "heavy 1".to_owned(),
+        after: None,
+        limit: 10,
+        spark_points: 10,
+        now_ms: NOON,
+    };
+    let all = Selector::all();
+    let best = Few::Best(3, Rank::Max);
+    let watch = || Arc::new(Watch::new(list.selector.clone(), Box::new(|| {})));
+    let ask = |cost: &Cost| -> Vec<Result<(), QueryError>> {
+        let watched = engine.watch(&tenant, &watch(), cost);
+        let watched = watched.map(drop).map_err(|refused| match refused {
+            WatchRefused::Spent(spent) => QueryError::from(spent),
+            WatchRefused::Series(_) => QueryError::Search,
+        });
+        vec![
+            range(&engine, &tenant, &request, cost).map(drop),
+            list_series(&engine, &tenant, &list, cost).map(drop),
+            windows(&engine, &tenant, &list.selector, NOON, cost).map(drop),
+            few_windows(&engine, &tenant, &all, best, NOON, cost).map(drop),
+            watched,
+        ]
+    };
+    for answer in ask(&Cost::unbounded()) {
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    for answer in ask(&Cost::new(Duration::ZERO, u64::MAX, Cancel::default())) {
+        assert!(matches!(answer, Err(QueryError::Deadline)), "{answer:?}");
+    }
+    let cancel = Cancel::default();
+    cancel.cancel();
+    for answer in ask(&Cost::new(Duration::from_secs(3_600), u64::MAX, cancel)) {
+        assert!(matches!(answer, Err(QueryError::Cancelled)), "{answer:?}");
+    }
+    let few = Cost::new(Duration::from_secs(3_600), 100, Cancel::default());
+    let answer = range(&engine, &tenant, &request, &few);
+    assert!(
+        matches!(answer, Err(QueryError::Samples { samples_max: 100 })),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn ending_a_watch_costs_its_own_series_alone_and_leaves_none_behind() {
+    let (engine, tenant) = world(500, 64);
+    let watch = Arc::new(Watch::new(Selector::all(), Box::new(|| {})));
+    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(500));
+    engine.unwatch(&tenant, &watch);
+    // Every seat held it.
+    assert_eq!(Arc::strong_count(&watch), 1);
+}
+
+#[test]
+fn a_seat_that_is_given_up_half_way_is_made_up_for() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    let selector = Selector::parse("{__name__=~\"n.*\"}").expect("a selector");
+    let watch = Arc::new(Watch::new(selector, Box::new(|| {})));
+    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(0));
+    let mut batch = Batch::new();
+    for number in 0..600 {
+        batch.begin(&[&format!("n{number}")]).expect("a name");
+        batch.finish(1, Some(NOON), 1.0).expect("a sample");
+    }
+    engine.append(&tenant, &batch, NOON);
+    let spent = Cost::new(Duration::ZERO, 0, Cancel::default());
+    let seated = engine.seat_newcomers(&tenant, &watch, &spent);
+    assert_eq!((seated, watch.has_newcomers()), (Err(Spent::Time), true));
+    let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
+    assert_eq!((seated, watch.has_newcomers()), (Ok(()), false));
+    assert_eq!(watch.take().samples.len(), 600, "each once");
+}
