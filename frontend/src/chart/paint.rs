@@ -343,7 +343,12 @@ pub(super) fn paint_point(surface: &Surface<'_>, theme: &Theme, (x, y): (f64, f6
 fn label_threshold(surface: &Surface<'_>, theme: &Theme, threshold: &Threshold, ends: (f64, f64)) {
     let (context, plot) = (surface.context, &surface.plot);
     let y = plot.y(threshold.above, ends);
-    let above = y - plot.top > 15.0 * theme.scale;
+    let room = 15.0 * theme.scale;
+    // What is no alert stands below its line, clear of the alert's label, which stands above its own.
+    let above = match threshold.severity {
+        Severity::Low => plot.bottom() - y < room,
+        _ => y - plot.top > room,
+    };
     let y = y + if above { -9.0 } else { 9.0 } * theme.scale;
     let x = plot.left + 6.0 * theme.scale;
     let width = context.measure_text(&threshold.label);
