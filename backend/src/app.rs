@@ -7,6 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use pulseboard_engine::DEFAULT_TENANT;
 use salvo::Depot;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -103,9 +104,12 @@ impl App {
         let epoch = Epoch(u64::try_from(clock.now_ms()).unwrap_or_default());
         let (storage, restored) = Storage::open(&settings, epoch, clock.now_ms())?;
         let epoch = restored.epoch.unwrap_or(epoch);
-        // Whoever has a token for a tenant finds it, however many names others have used.
+        // Whoever has a token for a tenant finds it, however many names others have used, and with
+        // it what was refused before a first sample was taken.
         let tokens = settings.tokens.iter();
-        for tenant in tokens.filter_map(|token| token.tenant.as_deref()) {
+        let named = tokens.filter_map(|token| token.tenant.as_deref());
+        let anonymous = settings.anonymous_tenants.iter().map(String::as_str);
+        for tenant in named.chain(anonymous).chain([DEFAULT_TENANT]) {
             storage.engine.keep_tenant(tenant);
         }
         let interval_ms = u64::try_from(settings.metric_interval.as_millis())

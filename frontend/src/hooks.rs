@@ -23,7 +23,7 @@ pub use use_answer::{Answer, forget_answers, use_answer};
 pub use use_channel::{Channel, Heard, Kind, use_channel};
 pub use use_config::{ConfigState, use_config};
 pub use use_effect_with::use_effect_with;
-pub use use_feed::{Stream, use_feed};
+pub use use_feed::{Stream, use_falls_back, use_feed};
 pub use use_metrics_socket::{Nudge, use_metrics_socket};
 pub use use_page::use_page;
 pub use use_rooms_socket::use_rooms_socket;

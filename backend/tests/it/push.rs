@@ -1,5 +1,7 @@
 //! `POST /push` and the doors of agents, each with two tenants.
 
+use pulseboard::settings::Token;
+use pulseboard_shared::Role;
 use serde_json::{Value, json};
 
 use crate::support::{START_MS, TestServer, problem};
@@ -152,6 +154,38 @@ async fn nothing_accepted_is_400_with_the_same_body_and_says_why() {
         ingested(&server, "red").await["refused"],
         json!({"malformed": 6, "not_a_number": 1, "too_old": 1})
     );
+    server.stop().await;
+}
+
+/// Whoever sets up a sender looks there first, and at that time nothing of it was ever taken.
+#[tokio::test]
+async fn what_is_refused_before_anything_is_taken_is_counted_where_a_tenant_is_named() {
+    let secret = "an-operator-of-green-alone";
+    let server = TestServer::start_with(|settings| {
+        settings.tokens = vec![Token {
+            secret: secret.to_owned(),
+            role: Role::Operator,
+            tenant: Some("green".to_owned()),
+        }];
+    })
+    .await;
+    for (tenant, token) in [("default", None), ("green", Some(secret))] {
+        let send = async |method, path, body| {
+            let mut request = server.request(method, path);
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            request.body(body).send().await.expect("an answer")
+        };
+        for _ in 0..2 {
+            let answer = send(reqwest::Method::POST, "/push", "only words here\n").await;
+            problem(answer, 400).await;
+        }
+        let answer = send(reqwest::Method::GET, "/api/ingest", "").await;
+        let counted: Value = answer.json().await.expect("JSON");
+        assert_eq!(counted["tenant"], tenant);
+        assert_eq!(counted["refused"], json!({"malformed": 2}), "{tenant}");
+    }
     server.stop().await;
 }
 

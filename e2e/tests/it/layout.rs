@@ -1,7 +1,7 @@
 //! The page on small and large screens: nothing sticks out, nothing jumps.
 
 use anyhow::{Context, Result, ensure};
-use pulseboard_e2e::{Look, Page, SOON, Server, eventually, visit};
+use pulseboard_e2e::{Look, Page, SOON, Server, eventually, visit, visit_watched};
 
 use crate::BUSY;
 
@@ -151,4 +151,34 @@ async fn figures_that_change_move_nothing() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn nothing_moves_while_the_page_loads() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    for (view, look) in [
+        ("", Look::DESKTOP),
+        ("", Look::PHONE),
+        ("operator", Look::PHONE),
+    ] {
+        let url = format!("{}/#/{view}", server.url());
+        visit_watched(&url, WATCH_SHIFTS, look, async |page| {
+            page.becomes_live().await?;
+            let first = ticks(page).await?;
+            eventually("some ticks", SOON, async || {
+                Ok((ticks(page).await? >= first + 5).then_some(()))
+            })
+            .await?;
+            let shifts: Vec<(f64, Vec<String>)> = page.eval("return window.shifts;").await?;
+            let shifted: f64 = shifts.iter().map(|shift| shift.0).sum();
+            ensure!(
+                shifted < 0.05,
+                "{view:?} {} wide shifted by {shifted}: {shifts:#?}",
+                look.width
+            );
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }

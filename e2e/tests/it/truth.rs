@@ -173,6 +173,14 @@ async fn without_a_source_pushed_series_are_all_there_is() -> Result<()> {
         }
         let hint = page.text(".alert-feed__hint").await?;
         ensure!(!hint.contains("CPU"), "{hint:?}");
+        // Its height is that of the charts beside it, of which there are none.
+        let fits: bool = page
+            .eval(
+                "const feed = document.querySelector('.alert-feed'); \
+                 return feed.scrollHeight <= feed.clientHeight;",
+            )
+            .await?;
+        ensure!(fits, "the alerts lie outside of their panel");
         Ok(())
     })
     .await
@@ -204,6 +212,43 @@ async fn the_operators_threshold_is_the_same_everywhere() -> Result<()> {
             .await
         },
     )
+    .await
+}
+
+#[tokio::test]
+async fn a_threshold_that_somebody_else_sets_is_drawn_at_once() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    let operator = format!("{}/#/operator", server.url());
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        let draws = async |percent: &str, within: Duration| {
+            let limit = format!("Operator's log above {percent} %");
+            eventually(&limit, within, async || {
+                let label: String = page
+                    .eval(
+                        "const chart = document.querySelector('.chart--cpu [role=img]'); \
+                         return chart ? chart.getAttribute('aria-label') : '';",
+                    )
+                    .await?;
+                Ok(label.contains(&limit).then_some(()))
+            })
+            .await
+        };
+        draws("80", SOON).await?;
+        visit(&operator, Look::DESKTOP, async |other| {
+            other.shows("Control channel connected").await?;
+            for percent in ["35", "55"] {
+                other.fill("input[name=threshold]", percent).await?;
+                other.click_button("Set threshold").await?;
+                other
+                    .shows(&format!("Threshold set to {percent}.0%"))
+                    .await?;
+                // Some ticks, and much less than a page asks again after.
+                draws(percent, Duration::from_secs(3)).await?;
+            }
+            Ok(())
+        })
+        .await
+    })
     .await
 }
 

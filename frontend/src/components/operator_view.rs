@@ -129,11 +129,7 @@ const STREAM: Stream = Stream {
 pub fn OperatorView(Props { endpoint }: &Props) -> Html {
     let store = use_selector(OperatorStore::clone);
     let role = *use_selector(|store: &SessionStore| store.session().map(|session| session.role));
-    let follow = Follow {
-        feed: "operator",
-        asked: String::new(),
-    };
-    let old = use_feed(endpoint, follow, STREAM, "") != Standing::Open;
+    let old = use_feed(endpoint, Follow::OPERATOR, STREAM, "") != Standing::Open;
 
     html! {
         <section class="operator" aria-label="Operator">

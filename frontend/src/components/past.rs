@@ -6,9 +6,10 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     format,
-    hooks::{use_answer, use_effect_with, use_selector},
-    net::config::Endpoint,
+    hooks::{use_answer, use_effect_with, use_falls_back, use_selector},
+    net::{config::Endpoint, rooms::Follow},
     stores::{
+        feeds::FeedStore,
         operator::OperatorStore,
         stats::{Past, StatsStore},
         view::{Range, ViewStore},
@@ -18,7 +19,8 @@ use crate::{
 /// What was not answered is asked for again after this time.
 const AGAIN_MS: u32 = 5_000;
 
-/// The operator's threshold is looked at this often: it may be set by somebody else.
+/// The operator's threshold may be set by somebody else. Where no socket opens, on which it comes
+/// with the operator's figures, it is looked at this often.
 const THRESHOLD_MS: u32 = 10_000;
 
 /// Props of [`PastFigures`].
@@ -64,7 +66,20 @@ pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
         }
     });
     let operator = use_dispatch::<OperatorStore>();
-    let figures = use_answer(endpoint, "/api/metrics".into(), THRESHOLD_MS, 0);
+    let feeds = use_dispatch::<FeedStore>();
+    use_effect_with((), move |()| {
+        feeds.reduce_mut(|store| store.follow(Follow::OPERATOR));
+        move || feeds.reduce_mut(|store| store.unfollow(&Follow::OPERATOR))
+    });
+    let falls_back = use_falls_back();
+    let known_once = use_selector(|store: &OperatorStore| store.select_threshold().is_some());
+    // The feed says it with the next tick, which may be long in coming.
+    let asked = if falls_back || !*known_once {
+        "/api/metrics"
+    } else {
+        ""
+    };
+    let figures = use_answer(endpoint, asked.into(), THRESHOLD_MS, 0);
     use_effect_with(figures, move |figures| {
         if let Some(figures) = &figures.json {
             operator.reduce_mut(|store| store.learn(figures));

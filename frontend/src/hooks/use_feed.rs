@@ -25,7 +25,7 @@ pub struct Stream {
 /// Whether sockets have been found not to open, so that event streams are all there is. A socket
 /// that is merely lost comes back.
 #[hook]
-pub(super) fn use_falls_back() -> bool {
+pub fn use_falls_back() -> bool {
     let socket = *use_selector(|store: &ConnectionStore| store.view.way.is_socket());
     let open = *use_selector(|store: &FeedStore| store.select_standing() == Standing::Open);
     !socket && !open

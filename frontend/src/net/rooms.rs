@@ -32,6 +32,14 @@ pub struct Follow {
     pub asked: String,
 }
 
+impl Follow {
+    /// The operator's figures and log.
+    pub const OPERATOR: Self = Self {
+        feed: "operator",
+        asked: String::new(),
+    };
+}
+
 /// The feed of alerts.
 pub const ALERTS: &str = "alerts";
 

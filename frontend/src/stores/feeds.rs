@@ -7,20 +7,24 @@ use crate::net::{link::Standing, rooms::Follow};
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct FeedStore {
-    view: Option<Follow>,
+    /// What views follow, the newest last. While one gives way to another both are there, and may
+    /// follow the same.
+    views: Vec<Follow>,
     standing: Standing,
 }
 
 impl FeedStore {
     /// The view that is shown follows this, in place of what another one did.
     pub fn follow(&mut self, follow: Follow) {
-        self.view = Some(follow);
+        self.views.push(follow);
     }
 
     /// The view that followed this is gone.
     pub fn unfollow(&mut self, follow: &Follow) {
-        // Another one may be there already.
-        self.view.take_if(|followed| followed == follow);
+        let gone = self.views.iter().position(|followed| followed == follow);
+        if let Some(gone) = gone {
+            self.views.remove(gone);
+        }
     }
 
     /// The socket stands so.
@@ -31,7 +35,7 @@ impl FeedStore {
     /// What the view that is shown follows.
     #[must_use]
     pub fn select_view(&self) -> Option<Follow> {
-        self.view.clone()
+        self.views.last().cloned()
     }
 
     /// How the socket stands.
@@ -55,6 +59,10 @@ mod tests {
         store.follow(follow("operator"));
         store.follow(follow("aggregate"));
         store.unfollow(&follow("operator"));
+        assert_eq!(store.select_view(), Some(follow("aggregate")));
+        // The next view follows the same before this one is gone.
+        store.follow(follow("aggregate"));
+        store.unfollow(&follow("aggregate"));
         assert_eq!(store.select_view(), Some(follow("aggregate")));
         store.unfollow(&follow("aggregate"));
         assert_eq!(store.select_view(), None);
