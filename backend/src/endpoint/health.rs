@@ -1,6 +1,10 @@
 //! `GET /healthz` (the process lives) and `GET /readyz` (it has figures and is not stopping).
 
-use salvo::{Depot, Response, handler, http::StatusCode, writing::Json};
+use salvo::{
+    Depot, Response, handler,
+    http::{HeaderValue, StatusCode},
+    writing::Json,
+};
 use serde::Serialize;
 
 use crate::{app::App, error::AppError, storage::Storage};
@@ -16,6 +20,12 @@ struct Health {
 /// 200 as long as the process answers at all; touches nothing else.
 #[handler]
 pub async fn get_health(response: &mut Response) {
+    // A page from elsewhere may learn that something answers, though not what: so it can tell a
+    // server that is away from one that does not allow it.
+    response.headers_mut().insert(
+        "cross-origin-resource-policy",
+        HeaderValue::from_static("cross-origin"),
+    );
     response.render(Json(Health {
         status: "ok",
         service: "pulseboard",

@@ -310,7 +310,9 @@ fn answer_range(
     piece.push_str("\"series\":[");
     let mut comma = "";
     while let Some(series) = stream.next() {
-        let series = series.map_err(refuse)?;
+        let mut series = series.map_err(refuse)?;
+        // A range is of its span.
+        series.newest.clear();
         if own && !series.labels.is_empty() {
             continue;
         }

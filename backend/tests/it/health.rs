@@ -5,7 +5,13 @@ use crate::support::TestServer;
 #[tokio::test]
 async fn ready_once_there_are_figures() {
     let mut server = TestServer::start().await;
-    assert_eq!(server.get("/healthz").await.status(), 200);
+    let healthz = server.get("/healthz").await;
+    assert_eq!(healthz.status(), 200);
+    // A page from elsewhere tells a server that is away from one that does not allow it.
+    assert_eq!(
+        healthz.headers()["cross-origin-resource-policy"],
+        "cross-origin"
+    );
     assert_eq!(server.get("/readyz").await.status(), 503);
     server.tick(1.0).await;
     let readiness = server.json("/readyz").await;

@@ -47,6 +47,7 @@ async fn history_comes_first_and_then_every_sample_of_the_tenant_live() {
     assert_eq!(watched["match"], "depth");
     assert_eq!(watched["series"][0]["key"], r#"depth{q="a"}"#);
     assert_eq!(watched["series"][0]["points"][0][1], 1.0);
+    assert_eq!(watched["series"][0]["newest"][0][1], 1.0);
     assert_eq!(blue.json_of("watched").await["series"], json!([]));
 
     push(

@@ -411,6 +411,10 @@ impl<'a> RangeStream<'a> {
         let points: Vec<RangePoint> = self.grid.steps().map(point).collect();
         let not_finite: Vec<(i64, u64)> = self.grid.not_finite().collect();
         let is_there = !(points.is_empty() && not_finite.is_empty());
+        let newest = match &*group.members {
+            [alone] => alone.found.as_ref().and_then(|found| found.last),
+            _ => None,
+        };
         Ok(is_there.then(|| RangeSeries {
             key: group.key,
             name: group.name,
@@ -418,6 +422,10 @@ impl<'a> RangeStream<'a> {
             unit: group.unit.to_string(),
             points,
             not_finite,
+            newest: newest
+                .map(|(at_ms, value)| (at_ms, Some(value)))
+                .into_iter()
+                .collect(),
         }))
     }
 }

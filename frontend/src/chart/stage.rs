@@ -725,12 +725,26 @@ impl Chart {
     }
 }
 
+/// Before the first row and behind the last one, further away than so many of the intervals there,
+/// nothing is known.
+const EDGE_INTERVALS: f64 = 3.0;
+
 /// Whether `t_ms`, whose nearest row is `index`, lies in missing time.
 fn is_missing(ring: &Ring, index: usize, t_ms: f64) -> bool {
     let sampled = ring.time(index);
+    let beyond = |neighbour: usize| {
+        let interval = (ring.time(neighbour) - sampled).abs();
+        (t_ms - sampled).abs() > EDGE_INTERVALS * interval
+    };
     if t_ms < sampled {
-        index > 0 && ring.starts_after_gap(index)
+        if index > 0 {
+            ring.starts_after_gap(index)
+        } else {
+            ring.len() > 1 && beyond(1)
+        }
+    } else if index + 1 < ring.len() {
+        ring.starts_after_gap(index + 1) && t_ms > sampled
     } else {
-        index + 1 < ring.len() && ring.starts_after_gap(index + 1) && t_ms > sampled
+        index > 0 && beyond(index - 1)
     }
 }

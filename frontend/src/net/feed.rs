@@ -323,6 +323,8 @@ pub struct Feed {
     online: bool,
     diagnosis: Option<Diagnosis>,
     recovery: Option<Recovery>,
+    /// Nothing has come since the recovery: whether there is a hole, the next tick tells.
+    unproven: bool,
     sourceless: bool,
     counts: Counts,
     shown: View,
@@ -345,6 +347,7 @@ impl Feed {
             online: true,
             diagnosis: None,
             recovery: None,
+            unproven: false,
             sourceless: false,
             counts: Counts::default(),
             shown: View::default(),
@@ -675,6 +678,7 @@ impl Feed {
                     away_ms: whole_ms(self.down_since.map_or(0.0, |lost_at| at - lost_at)),
                     hole_ms: whole_ms(hole_ms),
                 });
+                self.unproven = fresh == 0;
             }
             self.met = true;
             self.link = Link::Open(Open {
@@ -741,6 +745,12 @@ impl Feed {
             }
         }
         row.without_waiting();
+        if std::mem::take(&mut self.unproven)
+            && let Some(recovery) = &mut self.recovery
+        {
+            let hole_ms = hole_ms(self.newest_ms, &[row], self.interval_ms);
+            recovery.hole_ms = recovery.hole_ms.max(whole_ms(hole_ms));
+        }
         self.newest_ms = Some(row.t_ms);
         actions.push(Action::Apply(Update::Rows(vec![row])));
         #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]
@@ -849,7 +859,7 @@ impl Feed {
             connection,
             online: self.online,
             diagnosis: self.diagnosis.clone(),
-            recovery: self.recovery,
+            recovery: self.recovery.filter(|_| !self.unproven),
             sourceless: self.sourceless,
             way: self.ladder.way(),
             counts: self.counts,

@@ -109,7 +109,7 @@ pub struct Line {
     pub unit: String,
     /// Oldest first.
     pub steps: Vec<Step>,
-    /// The newest figure that came live. Never of a step: that is a mean, and of its beginning.
+    /// The newest figure as it came. Never of a step: that is a mean, and of its beginning.
     pub last: Option<Sample>,
     /// Between live samples, smoothed; `None` before the second.
     pub pace_ms: Option<f64>,
@@ -137,7 +137,7 @@ impl Line {
         Self {
             key: json.text_of("key").to_owned(),
             unit: json.text_of("unit").to_owned(),
-            last: None,
+            last: json.get("newest").list().first().and_then(Sample::read),
             steps,
             pace_ms: None,
         }

@@ -102,6 +102,14 @@ pub struct RangeSeries {
     /// figure; what is kept as buckets knows of infinities only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_finite: Vec<(i64, u64)>,
+    /// The newest sample as it came, in the history of what is watched: a step is a mean, and of
+    /// its beginning. Empty for a group, and for what is not in memory.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        with = "crate::figure::samples"
+    )]
+    pub newest: Vec<(i64, Option<f64>)>,
 }
 
 /// Where a stretch of a range came from.
