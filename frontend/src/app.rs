@@ -15,6 +15,7 @@ use crate::{
     hooks::{
         ConfigState, THEME_KEY, use_config, use_effect_with, use_page, use_selector, use_theme,
     },
+    markup::html,
     net::{
         boot,
         feed::{Connection, View},

@@ -7,6 +7,7 @@
 //! | [`chart`] | geometry (pure), painting, the page's drawing schedule | geometry natively |
 //! | [`words`] | what things are called: one table | |
 //! | [`mod@format`] | numbers and times for people | natively |
+//! | `markup` | nodes from the templates that `html!` writes | in a browser |
 //! | [`hooks`] | sockets, streams, settings, theme: what has to be given back | in a browser |
 //! | [`components`] | what is seen | in a browser |
 //! | [`platform`] | the few things asked of the browser | |
@@ -22,6 +23,7 @@ pub mod components;
 mod contrast;
 pub mod format;
 pub mod hooks;
+mod markup;
 pub mod net;
 pub mod panic;
 pub mod platform;

@@ -100,9 +100,15 @@ fn optimise(stage: &Path) -> Result<()> {
         let smaller = file.with_extension("wasm.smaller");
         shell::run(
             shell::command(&wasm_opt.program)
-                // Until nothing shrinks any more; and nothing of ours lies in the first 1024 bytes,
+                // Until nothing shrinks any more, and without moving functions into the only one
+                // that calls them, which packs worse; nothing of ours lies in the first 1024 bytes,
                 // where the stack ends that overflows long before it is of use.
-                .args(["-Oz", "--converge", "--low-memory-unused"])
+                .args([
+                    "-Os",
+                    "--converge",
+                    "--low-memory-unused",
+                    "--one-caller-inline-max-function-size=10",
+                ])
                 .arg(&file)
                 .arg("-o")
                 .arg(&smaller),

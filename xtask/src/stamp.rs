@@ -21,6 +21,8 @@ const INPUTS: &[&str] = &[
     "config.json",
     "frontend",
     "index.html",
+    "markup/Cargo.toml",
+    "markup/src",
     "shared/Cargo.toml",
     "shared/src",
     "xtask/src/imports.rs",

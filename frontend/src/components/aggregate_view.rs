@@ -7,6 +7,7 @@ use super::segments::segments;
 use crate::{
     format,
     hooks::{Stream, use_effect_with, use_feed, use_seconds, use_selector},
+    markup::html,
     net::{
         config::{Endpoint, encode_query},
         json::quote,

@@ -8,6 +8,7 @@ use yewdux::prelude::use_dispatch;
 use super::alert_item::alert_item;
 use crate::{
     hooks::{use_effect_with, use_selector, use_stack},
+    markup::html,
     platform,
     stores::{
         alert::{AlertStore, in_places},

@@ -6,7 +6,9 @@ use uuid::Uuid;
 use yew::prelude::*;
 
 use crate::{
-    format, platform,
+    format,
+    markup::html,
+    platform,
     stores::alert::{Entry, Standing},
 };
 

@@ -8,6 +8,7 @@ use super::{LiveChart, past::PastFigures, toolbar::use_toolbar};
 use crate::{
     chart::stage::Stage,
     hooks::{use_effect_with, use_selector},
+    markup::html,
     net::config::Endpoint,
     stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
 };

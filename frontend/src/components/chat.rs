@@ -9,6 +9,7 @@ use yewdux::prelude::use_dispatch;
 use crate::{
     format,
     hooks::{Heard, Kind, use_channel, use_effect_with, use_selector},
+    markup::html,
     net::{config::Endpoint, link::Standing},
     platform,
     stores::{

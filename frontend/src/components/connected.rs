@@ -14,6 +14,7 @@ use crate::{
         forget_answers, use_alert_stream, use_effect_with, use_metrics_socket, use_rooms_socket,
         use_selector, use_session,
     },
+    markup::html,
     net::{
         config::Endpoint,
         feed::{Connection, View},

@@ -6,6 +6,7 @@ use yew::prelude::*;
 use crate::{
     format,
     hooks::use_selector,
+    markup::html,
     net::feed::Connection,
     platform,
     stores::{connection::ConnectionStore, stats::StatsStore},

@@ -13,6 +13,7 @@ use super::{push_hint::use_push_hint, series_link};
 use crate::{
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
+    markup::html,
     net::{
         config::{Endpoint, encode_query},
         json::Json,

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
+    markup::html,
     net::config::Endpoint,
     platform,
     stores::{

@@ -6,6 +6,7 @@ use yew::prelude::*;
 use crate::{
     chart::{layout::Span, scale::rounded, trace::LINES_MAX},
     format,
+    markup::html,
     net::json::Json,
     platform,
     stores::track::{Line, Track},

@@ -12,6 +12,7 @@ use crate::{
     },
     format,
     hooks::{use_effect_with, use_selector},
+    markup::html,
     stores::{
         operator::OperatorStore,
         stats::{Card, SameCards},

@@ -8,6 +8,7 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     hooks::{use_effect_with, use_selector},
+    markup::html,
     net::{config::Endpoint, fetch, json::quote, refusal::Refusal},
     platform,
     stores::session::{Session, SessionStore},

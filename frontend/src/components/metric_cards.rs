@@ -6,6 +6,7 @@ use yew::prelude::*;
 use super::metric_card::metric_card;
 use crate::{
     hooks::use_selector,
+    markup::html,
     stores::{connection::ConnectionStore, stats::SameCards},
 };
 

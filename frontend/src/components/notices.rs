@@ -6,6 +6,7 @@ use yew::prelude::*;
 use crate::{
     format,
     hooks::{use_answer, use_selector},
+    markup::html,
     net::{config::Endpoint, json::Json},
     platform,
     stores::connection::ConnectionStore,

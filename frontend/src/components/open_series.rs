@@ -17,6 +17,7 @@ use crate::{
     chart::{layout::Span, trace::LINES_MAX},
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
+    markup::html,
     net::{
         config::{Endpoint, encode_query},
         json::Json,

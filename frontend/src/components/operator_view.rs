@@ -9,6 +9,7 @@ use yewdux::prelude::use_dispatch;
 use crate::{
     format,
     hooks::{Channel, Heard, Kind, Stream, use_channel, use_effect_with, use_feed, use_selector},
+    markup::html,
     net::{
         config::Endpoint,
         json::{Json, quote},

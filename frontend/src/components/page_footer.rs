@@ -5,6 +5,7 @@ use yew::prelude::*;
 use crate::{
     format,
     hooks::use_selector,
+    markup::html,
     net::feed::Counts,
     platform,
     stores::{

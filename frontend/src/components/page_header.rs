@@ -6,6 +6,7 @@ use yewdux::prelude::use_dispatch;
 use super::{chat::use_chat_button, connection_status::use_connection_status, segments::segments};
 use crate::{
     hooks::{THEME_KEY, forget_answers, use_selector},
+    markup::html,
     net::{config::Endpoint, fetch},
     platform,
     stores::{

@@ -7,6 +7,7 @@ use yewdux::prelude::use_dispatch;
 use crate::{
     format,
     hooks::{use_answer, use_effect_with, use_falls_back, use_selector},
+    markup::html,
     net::{config::Endpoint, rooms::Follow},
     stores::{
         feeds::FeedStore,

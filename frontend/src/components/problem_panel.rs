@@ -2,6 +2,8 @@
 
 use yew::prelude::*;
 
+use crate::markup::html;
+
 /// What is wrong in one line, what to do about it, and how it goes on: the state of the next
 /// attempt and a way not to wait for it; without that the page has to be reloaded.
 pub(crate) fn problem_panel(

@@ -3,6 +3,8 @@
 use wasm_bindgen::JsCast;
 use yew::prelude::*;
 
+use crate::markup::html;
+
 use crate::net::config::Endpoint;
 
 /// What is typed to push a first figure to `endpoint`.

@@ -7,6 +7,7 @@ use yew::prelude::*;
 use crate::{
     chart::scale::{nice_top, within},
     format,
+    markup::html,
 };
 
 /// The bar of `metric`, whose newest figure is `current` (not a number when there is none) and

@@ -3,6 +3,8 @@
 
 use yew::prelude::*;
 
+use crate::markup::html;
+
 /// The row of `labels`, of which number `chosen` is chosen. `legend` says what is chosen to
 /// screen readers, `name` keeps the buttons of different choices apart.
 pub(super) fn segments(

@@ -19,6 +19,7 @@ use crate::{
     },
     format,
     hooks::{use_effect_with, use_seconds},
+    markup::html,
     platform,
     stores::{
         stats::StatsStore,

@@ -9,6 +9,7 @@ use crate::{
     chart::stage::Stage,
     format,
     hooks::use_selector,
+    markup::html,
     net::feed::Recovery,
     platform,
     stores::{
