@@ -184,7 +184,7 @@ async fn what_is_refused_before_anything_is_taken_is_counted_where_a_tenant_is_n
         let answer = send(reqwest::Method::GET, "/api/ingest", "").await;
         let counted: Value = answer.json().await.expect("JSON");
         assert_eq!(counted["tenant"], tenant);
-        assert_eq!(counted["refused"], json!({"malformed": 2}), "{tenant}");
+        assert_eq!(counted["refused"], json!({"not_a_number": 2}), "{tenant}");
     }
     server.stop().await;
 }
