@@ -71,6 +71,8 @@ async fn a_recovery_with_a_hole_is_not_praised() -> Result<()> {
     visit(&server.url(), Look::DESKTOP, async |page| {
         page.expects_errors("net::ERR_");
         page.expects_errors("WebSocket connection to");
+        // What the page finds out about a socket that does not open, while the server is coming.
+        page.expects_errors("426 (Upgrade Required)");
         page.becomes_live().await?;
         server.kill().await?;
         page.becomes_disconnected(Duration::from_secs(3)).await?;
