@@ -23,6 +23,7 @@ use crate::{
     platform,
     stores::{
         alert::AlertStore,
+        change::Change,
         chat::ChatStore,
         connection::ConnectionStore,
         session::SessionStore,
@@ -47,13 +48,13 @@ pub fn App() -> Html {
         // last time.
         let boot = boot::load();
         if let Some(known) = boot.session {
-            session.reduce_mut(|store| store.learn(known));
+            session.change(|store| store.learn(known));
         }
         if let Some(ticks) = &boot.ticks {
             let (update, offset_ms) = ticks.update();
-            stats.reduce_mut(|store| store.apply(vec![update], offset_ms));
+            stats.change(|store| store.apply(vec![update], offset_ms));
         }
-        view.reduce_mut(|view| {
+        view.change(|view| {
             view.theme = platform::remembered(THEME_KEY)
                 .and_then(|key| ThemeChoice::from_key(&key))
                 .unwrap_or_default();
@@ -85,7 +86,7 @@ pub fn App() -> Html {
                 retry_in_s: None,
                 lost_s: 0,
             };
-            lost.reduce_mut(|store| {
+            lost.change(|store| {
                 store.show(View {
                     connection,
                     ..View::default()

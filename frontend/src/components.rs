@@ -51,7 +51,7 @@ pub use series_chart::{SeriesChart, Shown};
 
 use yew::prelude::*;
 
-use crate::{net::config::encode_query, platform, stores::view::Page};
+use crate::{markup::html, net::config::encode_query, platform, stores::view::Page};
 
 /// A series' name and labels, leading to its chart.
 fn series_link(key: &str, name: &str, labels: &str) -> Html {

@@ -3,6 +3,7 @@
 
 pub mod aggregate;
 pub mod alert;
+pub mod change;
 pub mod chat;
 pub mod connection;
 pub mod feeds;

@@ -39,6 +39,7 @@ use super::{
 use crate::{
     format, platform,
     stores::{
+        change::Change,
         connection::ConnectionStore,
         stats::{Past, StatsStore},
         view::ViewStore,
@@ -377,9 +378,7 @@ impl Stage {
     pub fn toggle_pause(&self) {
         let now_ms = self.now_ms();
         let pushed = self.0.stats.get().ring().pushed();
-        self.0
-            .view
-            .reduce_mut(|view| view.toggle_pause(now_ms, pushed));
+        self.0.view.change(|view| view.toggle_pause(now_ms, pushed));
     }
 
     /// What time it is on the time axis.

@@ -15,7 +15,10 @@ use crate::{
         rooms::Follow,
     },
     platform,
-    stores::aggregate::{Aggregate, BUCKETS, Tally},
+    stores::{
+        aggregate::{Aggregate, BUCKETS, Tally},
+        change::Change,
+    },
     words,
 };
 
@@ -147,7 +150,7 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
     let query = format!("?type={}&window={seconds_text}", encode_query(&name));
     // Bars of another type or of other buckets are not shown as those of this one.
     use_effect_with(query.clone(), move |query| {
-        dispatch.reduce_mut(|known| known.ask(query));
+        dispatch.change(|known| known.ask(query));
     });
     let standing = use_feed(endpoint, follow, STREAM, &query);
     let old = standing != Standing::Open;

@@ -12,6 +12,7 @@ use crate::{
     platform,
     stores::{
         alert::{AlertStore, in_places},
+        change::Change,
         connection::ConnectionStore,
     },
     words,
@@ -97,10 +98,10 @@ pub fn AlertFeed() -> Html {
     };
 
     let on_dismiss = use_callback(dispatch.clone(), |incident: Uuid, dispatch| {
-        dispatch.reduce_mut(|alerts| alerts.dismiss(incident));
+        dispatch.change(|alerts| alerts.dismiss(incident));
     });
     let on_clear = use_callback(dispatch, |_: MouseEvent, dispatch| {
-        dispatch.reduce_mut(AlertStore::clear);
+        dispatch.change(AlertStore::clear);
     });
 
     let total = entries.len();

@@ -13,6 +13,7 @@ use crate::{
     net::{config::Endpoint, link::Standing},
     platform,
     stores::{
+        change::Change,
         chat::{ChatStore, Line, Say, Speaker},
         session::SessionStore,
     },
@@ -32,7 +33,7 @@ const BUTTON_ID: &str = "chat-button";
 pub fn use_chat_button() -> Html {
     let (open, unread) = *use_selector(|chat: &ChatStore| (chat.is_open(), chat.unread()));
     let dispatch = use_dispatch::<ChatStore>();
-    let onclick = move |_: MouseEvent| dispatch.reduce_mut(|chat| chat.show(!open));
+    let onclick = move |_: MouseEvent| dispatch.change(|chat| chat.show(!open));
     html! {
         <button
             id={BUTTON_ID}
@@ -86,7 +87,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
             if event == "open" {
                 opened.set(*opened + 1);
             } else {
-                dispatch.reduce_mut(|chat| chat.hear(&data, platform::now_ms()));
+                dispatch.change(|chat| chat.hear(&data, platform::now_ms()));
             }
         })
     };
@@ -132,7 +133,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
 
     let close = {
         let dispatch = dispatch.clone();
-        Callback::from(move |()| dispatch.reduce_mut(|chat| chat.show(false)))
+        Callback::from(move |()| dispatch.change(|chat| chat.show(false)))
     };
     let on_close = {
         let close = close.clone();
@@ -175,7 +176,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
             match check_channel(room) {
                 Ok(room) => {
                     send.emit(Say::JoinRoom { room }.json());
-                    dispatch.reduce_mut(|chat| chat.enter(room));
+                    dispatch.change(|chat| chat.enter(room));
                     problem.set(None);
                     draft.set(None);
                 }
@@ -200,7 +201,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
                 name => name,
             };
             send.emit(Say::Chat { user, text }.json());
-            dispatch.reduce_mut(|chat| chat.say(user, text, platform::now_ms()));
+            dispatch.change(|chat| chat.say(user, text, platform::now_ms()));
             input.set_value("");
         }
     };

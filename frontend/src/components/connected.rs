@@ -21,7 +21,9 @@ use crate::{
         probe::Diagnosis,
     },
     platform,
-    stores::{connection::ConnectionStore, session::SessionStore, stats::StatsStore},
+    stores::{
+        change::Change, connection::ConnectionStore, session::SessionStore, stats::StatsStore,
+    },
 };
 
 /// Props of [`Connected`].
@@ -54,7 +56,7 @@ pub fn Connected(Props { endpoint }: &Props) -> Html {
                 retry_in_s: None,
                 lost_s: 0,
             };
-            connection.reduce_mut(|store| {
+            connection.change(|store| {
                 store.show(View {
                     connection: lost,
                     ..store.view.clone()
@@ -91,7 +93,7 @@ fn Streams(Props { endpoint }: &Props) -> Html {
         *use_selector(|store: &ConnectionStore| is_refusal(store.view.diagnosis.as_ref()));
     use_effect_with(refused, move |refused| {
         if *refused {
-            session.reduce_mut(SessionStore::doubt);
+            session.change(SessionStore::doubt);
         }
     });
     let nudge = use_metrics_socket(endpoint.clone());

@@ -3,7 +3,7 @@
 
 use yew::prelude::*;
 
-use crate::{format, net::probe::Advice};
+use crate::{format, markup::html, net::probe::Advice};
 
 /// A connection that comes back sooner was a blip and is not worth a banner.
 const SHOWN_AFTER_S: u64 = 2;

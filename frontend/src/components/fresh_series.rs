@@ -17,6 +17,7 @@ use crate::{
     net::config::Endpoint,
     platform,
     stores::{
+        change::Change,
         connection::ConnectionStore,
         series::{FRESH_BACK_MS, FRESH_MAX, Fresh, Series, SeriesStore, has_stopped},
         stats::StatsStore,
@@ -61,7 +62,7 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
             let list: Vec<Series> = list.filter_map(Series::read).collect();
             let total = json.get("total").count();
             let whole = total <= Some(list.len() as u64);
-            dispatch.reduce_mut(|store| {
+            dispatch.change(|store| {
                 store.list(&list, whole);
                 store.listed(total);
             });

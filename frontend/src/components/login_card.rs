@@ -11,7 +11,10 @@ use crate::{
     markup::html,
     net::{config::Endpoint, fetch, json::quote, refusal::Refusal},
     platform,
-    stores::session::{Session, SessionStore},
+    stores::{
+        change::Change,
+        session::{Session, SessionStore},
+    },
 };
 
 /// Props of [`LoginCard`].
@@ -91,14 +94,14 @@ pub fn LoginCard(Props { endpoint }: &Props) -> Html {
                 let outcome = log_in(&endpoint, &token).await;
                 busy.set(false);
                 match outcome {
-                    Ok(()) => dispatch.reduce_mut(SessionStore::doubt),
+                    Ok(()) => dispatch.change(SessionStore::doubt),
                     Err(refusal) => problem.set(Some(words(&refusal))),
                 }
             });
         }
     };
     let on_cancel = Callback::from(move |_: MouseEvent| {
-        dispatch.reduce_mut(|store| store.ask(false));
+        dispatch.change(|store| store.ask(false));
     });
     html! {
         <section class="login" aria-labelledby="login-title">

@@ -4,7 +4,7 @@ use pulseboard_shared::{BuiltIn, DefaultRule, Severity};
 use yew::prelude::*;
 
 use super::range_bar::range_bar;
-use crate::{format, stores::stats::Card, words};
+use crate::{format, markup::html, stores::stats::Card, words};
 
 /// The card of `metric`; `live` while its figures are of now.
 pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {

@@ -24,6 +24,7 @@ use crate::{
     },
     platform,
     stores::{
+        change::Change,
         connection::ConnectionStore,
         series::{Opened, Series, SeriesStore, has_stopped, newest},
         stats::StatsStore,
@@ -232,11 +233,11 @@ pub fn OpenSeries(props: &Props) -> Html {
             (props.selector.clone(), chosen),
             move |(selector, chosen)| {
                 let range_ms = RANGES[*chosen].2;
-                dispatch.reduce_mut(|store| store.open(selector, range_ms));
+                dispatch.change(|store| store.open(selector, range_ms));
             },
         );
         use_effect_with((), move |()| {
-            move || away.reduce_mut(|store| store.open("", 0.0))
+            move || away.change(|store| store.open("", 0.0))
         });
     }
 
@@ -278,7 +279,7 @@ pub fn OpenSeries(props: &Props) -> Html {
                 .as_ref()
                 .filter(|_| history.problem.is_none() && history.path.contains(&asked))
             {
-                dispatch.reduce_mut(|store| store.history(json));
+                dispatch.change(|store| store.history(json));
             }
         }
     });

@@ -17,7 +17,7 @@ use crate::{
         rooms::Follow,
     },
     platform,
-    stores::{operator::OperatorStore, session::SessionStore},
+    stores::{change::Change, operator::OperatorStore, session::SessionStore},
     words,
 };
 
@@ -203,7 +203,7 @@ fn Commands(Props { endpoint }: &Props) -> Html {
     let draft = use_state(|| None::<String>);
     let on_heard = Callback::from(move |Heard { event, data }: Heard| {
         if event == "message" {
-            dispatch.reduce_mut(|store| store.reply(&data, platform::now_ms()));
+            dispatch.change(|store| store.reply(&data, platform::now_ms()));
         }
     });
     let control = use_channel(

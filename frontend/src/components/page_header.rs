@@ -12,6 +12,7 @@ use crate::{
     stores::{
         aggregate::Aggregate,
         alert::AlertStore,
+        change::Change,
         chat::ChatStore,
         operator::OperatorStore,
         session::SessionStore,
@@ -60,7 +61,7 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
         if session.role.administers() || shown {
             return Html::default();
         }
-        let onclick = move |_: MouseEvent| dispatch.reduce_mut(|store| store.ask(true));
+        let onclick = move |_: MouseEvent| dispatch.change(|store| store.ask(true));
         return html! { <button class="button" type="button" {onclick}>{ "Log in" }</button> };
     }
     let onclick = move |_: MouseEvent| {
@@ -74,7 +75,7 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
             // Without an answer the cookie stays; the next look at the session tells.
             drop(fetch::call(&endpoint, "/api/logout", Some("{}")).await);
             fetch::keep_token(&endpoint, None);
-            dispatch.reduce_mut(SessionStore::log_out);
+            dispatch.change(SessionStore::log_out);
         });
     };
     html! {
@@ -94,7 +95,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
     let on_theme = Callback::from(move |index: usize| {
         let choice = ThemeChoice::ALL.get(index).copied().unwrap_or_default();
         platform::remember(THEME_KEY, choice.key());
-        dispatch.reduce_mut(|view| view.theme = choice);
+        dispatch.change(|view| view.theme = choice);
     });
     let status = use_connection_status();
     let chat = use_chat_button();

@@ -10,6 +10,7 @@ use crate::{
     markup::html,
     net::{config::Endpoint, rooms::Follow},
     stores::{
+        change::Change,
         feeds::FeedStore,
         operator::OperatorStore,
         stats::{Past, StatsStore},
@@ -61,16 +62,16 @@ pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
     use_effect_with((ours, answer.clone()), move |(ours, answer)| {
         match (&answer.json, &answer.problem) {
             _ if !ours => {}
-            (_, Some(_)) => stats.reduce_mut(StatsStore::miss_past),
-            (Some(json), None) => stats.reduce_mut(|stats| stats.take_past(json)),
+            (_, Some(_)) => stats.change(StatsStore::miss_past),
+            (Some(json), None) => stats.change(|stats| stats.take_past(json)),
             (None, None) => {}
         }
     });
     let operator = use_dispatch::<OperatorStore>();
     let feeds = use_dispatch::<FeedStore>();
     use_effect_with((), move |()| {
-        feeds.reduce_mut(|store| store.follow(Follow::OPERATOR));
-        move || feeds.reduce_mut(|store| store.unfollow(&Follow::OPERATOR))
+        feeds.change(|store| store.follow(Follow::OPERATOR));
+        move || feeds.change(|store| store.unfollow(&Follow::OPERATOR))
     });
     let falls_back = use_falls_back();
     let known_once = use_selector(|store: &OperatorStore| store.select_threshold().is_some());
@@ -83,7 +84,7 @@ pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
     let figures = use_answer(endpoint, asked.into(), THRESHOLD_MS, 0);
     use_effect_with(figures, move |figures| {
         if let Some(figures) = &figures.json {
-            operator.reduce_mut(|store| store.learn(figures));
+            operator.change(|store| store.learn(figures));
         }
     });
     match &answer.problem {

@@ -13,6 +13,7 @@ use crate::{
     net::feed::Recovery,
     platform,
     stores::{
+        change::Change,
         connection::ConnectionStore,
         stats::StatsStore,
         view::{Range, ViewStore},
@@ -52,7 +53,7 @@ pub fn use_toolbar(stage: &Stage) -> Html {
     let on_range = Callback::from(move |index: usize| {
         let range = Range::ALL.get(index).copied().unwrap_or_default();
         platform::remember(RANGE_KEY, range.key());
-        dispatch.reduce_mut(|view| view.range = range);
+        dispatch.change(|view| view.range = range);
     });
     let on_pause = {
         let stage = stage.clone();

@@ -10,7 +10,7 @@ use yewdux::{Dispatch, prelude::use_dispatch};
 use super::{Heard, Kind, use_channel, use_effect_with, use_feed::use_falls_back, use_selector};
 use crate::{
     net::{config::Endpoint, fetch, json::Json, link::Standing, wire},
-    stores::{alert::AlertStore, feeds::FeedStore},
+    stores::{alert::AlertStore, change::Change, feeds::FeedStore},
 };
 
 const STREAM: &str = "/events/alerts";
@@ -58,7 +58,7 @@ pub fn use_alert_stream(endpoint: Endpoint) {
     use_effect_with((endpoint, by), move |(endpoint, by)| {
         let by = *by;
         if matches!(by, By::Events | By::Lost) {
-            alerts.reduce_mut(|store| store.set_listening(by == By::Events));
+            alerts.change(|store| store.set_listening(by == By::Events));
         }
         let endpoint = endpoint.clone();
         let ask = move || catch_up(endpoint.clone(), alerts.clone(), by == By::Asking);
@@ -73,7 +73,7 @@ pub fn use_alert_stream(endpoint: Endpoint) {
 /// An alert, or the heartbeat of the stream.
 fn hear(alerts: &Dispatch<AlertStore>, data: &str) {
     if let Some(alert) = Json::parse(data).as_ref().and_then(wire::alert) {
-        alerts.reduce_mut(|store| store.apply(&alert));
+        alerts.change(|store| store.apply(&alert));
     }
 }
 
@@ -81,7 +81,7 @@ fn catch_up(endpoint: Endpoint, alerts: Dispatch<AlertStore>, is_all: bool) {
     let asked = alerts.get().firing_incidents();
     spawn_local(async move {
         let active = fetch::active_alerts(&endpoint).await;
-        alerts.reduce_mut(|store| {
+        alerts.change(|store| {
             if is_all {
                 store.set_listening(active.is_some());
             }

@@ -20,7 +20,7 @@ use crate::{
         link::{Do, Event, Link, Standing},
     },
     platform,
-    stores::session::SessionStore,
+    stores::{change::Change, session::SessionStore},
 };
 
 /// A close code for a connection that says nothing of why it ended.
@@ -202,7 +202,7 @@ impl Driver {
         let standing = self.link.borrow().standing();
         if matches!(standing, Standing::Refused(_)) {
             // Whoever the server takes us for now, it is not who we were.
-            self.session.reduce_mut(SessionStore::doubt);
+            self.session.change(SessionStore::doubt);
         }
         self.show.set(standing);
         let timer = self.link.borrow().wake_at().map(|at| {

@@ -8,7 +8,7 @@ use crate::{
     net::{config::Endpoint, json::Json, link::Standing, rooms::Follow},
     platform,
     stores::{
-        aggregate::Aggregate, connection::ConnectionStore, feeds::FeedStore,
+        aggregate::Aggregate, change::Change, connection::ConnectionStore, feeds::FeedStore,
         operator::OperatorStore,
     },
 };
@@ -37,8 +37,8 @@ pub(super) fn use_hearing() -> impl Fn(&str, &str, &Json) + Clone + 'static {
     let operator = use_dispatch::<OperatorStore>();
     let aggregate = use_dispatch::<Aggregate>();
     move |feed: &str, event: &str, data: &Json| match feed {
-        "operator" => operator.reduce_mut(|store| store.hear(event, data, platform::now_ms())),
-        "aggregate" => aggregate.reduce_mut(|store| {
+        "operator" => operator.change(|store| store.hear(event, data, platform::now_ms())),
+        "aggregate" => aggregate.change(|store| {
             store.hear(event, data);
             store.heard_ms = platform::now_ms();
         }),
@@ -56,9 +56,9 @@ pub fn use_feed(endpoint: &Endpoint, follow: Follow, stream: Stream, query: &str
     let hear = use_hearing();
     let feed = follow.feed;
     use_effect_with(follow, move |follow| {
-        feeds.reduce_mut(|store| store.follow(follow.clone()));
+        feeds.change(|store| store.follow(follow.clone()));
         let follow = follow.clone();
-        move || feeds.reduce_mut(|store| store.unfollow(&follow))
+        move || feeds.change(|store| store.unfollow(&follow))
     });
     let path = if falls_back {
         format!("{}{query}", stream.path)

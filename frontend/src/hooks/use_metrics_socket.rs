@@ -30,7 +30,9 @@ use crate::{
         wire,
     },
     platform,
-    stores::{connection::ConnectionStore, latency::LatencyStore, stats::StatsStore},
+    stores::{
+        change::Change, connection::ConnectionStore, latency::LatencyStore, stats::StatsStore,
+    },
 };
 
 /// In a hidden tab there are no animation frames; what arrived is taken in this often instead.
@@ -608,12 +610,12 @@ impl Driver {
             let offset_ms = self.feed.borrow().clock_offset_ms();
             self.stores
                 .stats
-                .reduce_mut(|stats| stats.apply(updates, offset_ms));
+                .change(|stats| stats.apply(updates, offset_ms));
         }
         if let Some(view) = self.view.take() {
             self.stores
                 .connection
-                .reduce_mut(|connection| connection.show(view));
+                .change(|connection| connection.show(view));
         }
         let timings = self.timings.take();
         if !timings.is_empty() {
@@ -627,7 +629,7 @@ impl Driver {
                     driver
                         .stores
                         .latency
-                        .reduce_mut(|latency| latency.add(now_ms, &timings, painted, seen));
+                        .change(|latency| latency.add(now_ms, &timings, painted, seen));
                 }
             })));
         }

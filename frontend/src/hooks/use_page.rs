@@ -9,6 +9,7 @@ use super::use_effect_with;
 use crate::{
     platform,
     stores::{
+        change::Change,
         session::SessionStore,
         view::{Page, ViewStore},
     },
@@ -23,7 +24,7 @@ pub fn use_page() {
         let read = move || {
             let hash = platform::hash();
             let asked = hash.split_once('?').map_or("", |(_, asked)| asked);
-            dispatch.reduce_mut(|view| {
+            dispatch.change(|view| {
                 view.page = Page::from_hash(&hash);
                 view.asked = asked.into();
             });
@@ -32,7 +33,7 @@ pub fn use_page() {
         let listener = EventListener::new(&window(), "hashchange", move |_| {
             if platform::is_admin_link(&platform::hash()) {
                 // Pasted into an open tab: whoever asks for the session takes it.
-                session.reduce_mut(SessionStore::doubt);
+                session.change(SessionStore::doubt);
             }
             read();
         });

@@ -18,7 +18,7 @@ use crate::{
         wire,
     },
     platform,
-    stores::{alert::AlertStore, feeds::FeedStore, series::SeriesStore},
+    stores::{alert::AlertStore, change::Change, feeds::FeedStore, series::SeriesStore},
 };
 
 /// What is said on a socket that is silent, and answered.
@@ -59,7 +59,7 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
                     }
                     Some(Heard::Event { data, .. }) => {
                         if let Some(alert) = wire::alert(&data) {
-                            alerts.reduce_mut(|store| store.apply(&alert));
+                            alerts.change(|store| store.apply(&alert));
                         }
                     }
                     Some(heard) => take_in(&pending, &series, heard),
@@ -81,7 +81,7 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
             if *standing != Standing::Open {
                 rooms.borrow_mut().closed();
             }
-            feeds.reduce_mut(|store| store.show(standing.clone()));
+            feeds.change(|store| store.show(standing.clone()));
         });
     }
     use_effect_with(nudge, move |_| channel.nudge.emit(()));
@@ -114,7 +114,7 @@ fn take_in(pending: &Rc<RefCell<Pending>>, dispatch: &Dispatch<SeriesStore>, hea
         let (pending, dispatch) = (Rc::clone(pending), dispatch.clone());
         move || {
             let all = std::mem::take(&mut *pending.borrow_mut()).heard;
-            dispatch.reduce_mut(|store| {
+            dispatch.change(|store| {
                 for heard in &all {
                     store.hear(heard);
                 }

@@ -9,7 +9,10 @@ use super::{use_effect_with, use_selector};
 use crate::{
     net::{config::Endpoint, fetch, json::quote},
     platform,
-    stores::session::{Session, SessionStore},
+    stores::{
+        change::Change,
+        session::{Session, SessionStore},
+    },
 };
 
 /// Keeps [`SessionStore`] as the server says.
@@ -32,19 +35,19 @@ pub fn use_session(endpoint: &Endpoint) {
                     .await
                     .is_err()
                 {
-                    dispatch.reduce_mut(SessionStore::refuse_link);
+                    dispatch.change(SessionStore::refuse_link);
                 }
             }
             let answer = fetch::call(&endpoint, "/api/session", None).await;
             let session = answer.ok().and_then(|text| Session::read(&text));
             let Some(session) = session else {
-                return dispatch.reduce_mut(SessionStore::learn_nothing);
+                return dispatch.change(SessionStore::learn_nothing);
             };
             if session.anonymous {
                 // A token that is not known any more would only be refused again and again.
                 fetch::keep_token(&endpoint, None);
             }
-            dispatch.reduce_mut(|store| store.learn(session));
+            dispatch.change(|store| store.learn(session));
         });
     });
 }
