@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use pulseboard_shared::protocol::{
-    dashboard::{Bucket, Init, Tallies as TallyTable, Tally, Update},
+    dashboard::{Bucket, Init, Opening, Tallies as TallyTable, Tally, Update},
     follow::FeedName,
 };
 use serde::{Deserialize, Serialize};
@@ -293,6 +293,20 @@ impl TenantTallies {
         Init {
             metrics: self.items.lock().table(),
             connected_clients: self.clients() as u64 + 1,
+        }
+    }
+
+    /// The same for an event stream, with what its updates have.
+    #[must_use]
+    pub fn opening(&self, view: &UpdateView, now_ms: i64) -> Opening {
+        let init = self.init();
+        Opening {
+            update: Update {
+                stats: init.clone(),
+                time_series: self.items.lock().series(&view.name, view.length),
+                now_ms,
+            },
+            init,
         }
     }
 

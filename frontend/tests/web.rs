@@ -643,13 +643,16 @@ async fn the_page_shows_what_the_contract_names() {
     );
 
     deliver("socket", "message", &initial("x", 40), "");
-    until("it is live", || page.text(".status.connected") == "Live").await;
+    until("it is live", || {
+        page.text(".status.connected .status__word") == "Live"
+    })
+    .await;
     deliver("socket", "message", &tick("x", 41, 95.5), "");
     until("the newest figure is shown", || {
         page.text(".value") == "95.5"
     })
     .await;
-    assert!(page.text("header .time").starts_with("Updated: "));
+    assert!(page.text("header .status .time").starts_with("Updated: "));
     assert_eq!(
         page.texts(".metric-cards .metric-card h3"),
         ["CPU Usage", "Memory", "Requests/sec", "Latency"]
@@ -744,14 +747,14 @@ async fn the_page_shows_what_the_contract_names() {
     // Lost, and back without a gap.
     hang_up(1006);
     until("it is disconnected", || {
-        page.text(".status.disconnected") == "Disconnected"
+        page.text(".status.disconnected .status__word") == "Disconnected"
     })
     .await;
     until("it is opened again", || lines(&opened("socket")).len() == 2).await;
     accept("socket");
     let resumed = initial("x", 43).replacen("initial", "resumed", 1);
     deliver("socket", "message", &resumed, "");
-    until("it is live again", || page.text(".status") == "Live").await;
+    until("it is live again", || page.text(".status__word") == "Live").await;
     let badge = page.text(".recovery-badge");
     assert!(badge.starts_with("2 ticks recovered in "), "{badge:?}");
     assert!(badge.ends_with(" · 0 lost"), "{badge:?}");

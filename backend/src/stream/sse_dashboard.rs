@@ -37,7 +37,7 @@ pub async fn open_dashboard_stream(
     let wire = sse::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let tallies = app.tallies.tenant(&tenant.name);
-        let init = crate::json_text(&tallies.init());
+        let init = crate::json_text(&tallies.opening(&view, app.clock.now_ms()));
         let init = sse::event(Some("init"), None, &init);
         let feed = Arc::clone(tallies.feed());
         let next = feed.resume(None);

@@ -33,14 +33,24 @@ async fn an_item_is_counted_for_its_tenant_alone() {
     let mut red = server.sse("/dashboard/stream?tenant=red").await;
     let (event, init) = red.json().await;
     assert_eq!(event.event, "init");
+    let metrics = json!({"page_view": {"count": 2, "total": 3.5, "lastUpdate": START_MS}});
     assert_eq!(
-        init,
-        json!({"metrics": {"page_view": {"count": 2, "total": 3.5, "lastUpdate": START_MS}}, "connectedClients": 1})
+        (&init["metrics"], &init["connectedClients"]),
+        (&metrics, &json!(1))
+    );
+    // Clients hand both events to the same code, which reads `stats.metrics` and `timeSeries`.
+    assert_eq!(
+        (&init["stats"]["metrics"], &init["timeSeries"]),
+        (
+            &metrics,
+            &json!([{"count": 2, "sum": 3.5, "timestamp": START_MS}])
+        )
     );
     let mut blue = server.sse("/dashboard/stream?tenant=blue").await;
+    let (_, init_of_blue) = blue.json().await;
     assert_eq!(
-        blue.json().await.1,
-        json!({"metrics": {}, "connectedClients": 1})
+        (&init_of_blue["metrics"], &init_of_blue["connectedClients"]),
+        (&json!({}), &json!(1))
     );
 
     for _ in 0..4 {

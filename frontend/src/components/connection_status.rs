@@ -51,10 +51,13 @@ pub fn use_connection_status() -> Html {
     });
     html! {
         <div class="connection">
-            <span class={classes!("status", class)}>{ text }</span>
-            if let Some(updated) = updated {
-                <span class="time">{ updated }</span>
-            }
+            <span class={classes!("status", class)}>
+                <span class="dot" aria-hidden="true" />
+                <span class="status__word">{ text }</span>
+                if let Some(updated) = updated {
+                    <span class="time">{ updated }</span>
+                }
+            </span>
             <span class="visually-hidden" role="status" aria-live="polite">{ spoken(&connection) }</span>
         </div>
     }

@@ -29,6 +29,18 @@ pub struct Init {
     pub connected_clients: u64,
 }
 
+/// `event: init` of the event stream. Clients hand `init` and `update` to the same code, which
+/// reads `stats.metrics`; so what an update has is here too, beside what is `init`'s own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Opening {
+    /// What is `init`'s own.
+    #[serde(flatten)]
+    pub init: Init,
+    /// As an update has it.
+    #[serde(flatten)]
+    pub update: Update,
+}
+
 /// What fell into one stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bucket {
