@@ -90,7 +90,6 @@ pub mod option {
     ///
     /// # Errors
     /// As the serializer's.
-    #[expect(clippy::ref_option, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
         value.map(Figure).serialize(serializer)
     }

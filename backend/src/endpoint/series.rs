@@ -309,7 +309,7 @@ fn answer_range(
     piece.push_str(open);
     piece.push_str("\"series\":[");
     let mut comma = "";
-    while let Some(series) = stream.next() {
+    for series in stream.by_ref() {
         let mut series = series.map_err(refuse)?;
         // A range is of its span.
         series.newest.clear();

@@ -106,7 +106,7 @@ fn kind(schema: &Value) -> String {
     }
     let mut html = escaped(&name);
     if let Some(values) = schema["enum"].as_array() {
-        let values: Vec<_> = values.iter().map(|value| code(value)).collect();
+        let values: Vec<_> = values.iter().map(code).collect();
         let _written = write!(html, ": {}", values.join(", "));
     }
     for (key, word) in [

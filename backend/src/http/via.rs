@@ -64,7 +64,7 @@ impl Via {
                 client_of(straight.client, list(headers, "x-forwarded-for"), proxies);
             let told = |name| {
                 let values = list(headers, name);
-                let at = values.len().checked_sub(hops).unwrap_or_default();
+                let at = values.len().saturating_sub(hops);
                 values.get(at).copied()
             };
             let said = Said {
@@ -80,7 +80,7 @@ impl Via {
                 .map(|element| pair(element, "for").unwrap_or("unknown"))
                 .collect();
             let (client, hops) = client_of(straight.client, nodes, proxies);
-            let at = elements.len().checked_sub(hops).unwrap_or_default();
+            let at = elements.len().saturating_sub(hops);
             let said = elements.get(at).map(|element| Said {
                 proto: pair(element, "proto"),
                 host: pair(element, "host"),

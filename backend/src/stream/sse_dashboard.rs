@@ -25,11 +25,10 @@ pub async fn open_dashboard_stream(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
-    let seconds = match request.query::<&str>("window") {
-        None => None,
-        // What is no number is a length that there is not.
-        Some(seconds) => Some(seconds.parse().unwrap_or(0)),
-    };
+    // What is no number is a length that there is not.
+    let seconds = request
+        .query::<&str>("window")
+        .map(|seconds| seconds.parse().unwrap_or(0));
     let name = request.query::<String>("type");
     let view = follow::update_view(name.as_deref(), seconds, Wire::SseChunked)
         .map_err(|(field, why)| AppError::bad_query(field, why))?;

@@ -190,7 +190,7 @@ async fn a_client_of_the_binary_form_follows_in_it() {
                 panic!("a message that is not binary");
             };
             let text = codec::decode_other(&bytes).expect("a message");
-            let message: Value = serde_json::from_str(&text).expect("JSON");
+            let message: Value = serde_json::from_str(text).expect("JSON");
             if message["event"] == event {
                 break message;
             }

@@ -175,7 +175,7 @@ mod owner {
         bytes.extend_from_slice(&[0xff; 8]);
         bytes
             .try_into()
-            .map_err(|_: Vec<u8>| io::Error::other("a question of the wrong length"))
+            .map_err(|_wrong_length: Vec<u8>| io::Error::other("a question of the wrong length"))
     }
 
     fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

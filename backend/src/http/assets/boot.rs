@@ -196,10 +196,9 @@ impl Template {
                     pages: Vec::new(),
                 };
             }
-            let known = kept.pages.iter();
-            if let Some((_, _, page)) = known
-                .filter(|(of, packed, _)| *of == whose && *packed == encoding)
-                .next_back()
+            let mut known = kept.pages.iter();
+            if let Some((_, _, page)) =
+                known.rfind(|(of, packed, _)| *of == whose && *packed == encoding)
             {
                 return Ok(page.clone());
             }
