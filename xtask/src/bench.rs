@@ -26,7 +26,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
             _ => {}
         }
     }
-    let flags = crate::passed_on(arguments)?;
+    let flags = crate::arguments::passed_on(arguments)?;
     let mut command = shell::cargo();
     command.arg("bench");
     let mut found = 0;

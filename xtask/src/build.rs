@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{page, shell};
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    crate::nothing(arguments)?;
+    crate::arguments::nothing(arguments)?;
     everything()?;
     report(&page::dist(), &shell::server_binary())
 }

@@ -25,7 +25,7 @@ const LICENCES: &[&str] = &[
 ];
 
 /// Crates that are named for a feature of theirs alone, which another crate then uses.
-const FOR_THEIR_FEATURES: &[&str] = &["getrandom"];
+const FOR_THEIR_FEATURES: &[&str] = &["proc-macro2", "getrandom"];
 
 /// All findings, in the order of `Cargo.lock`.
 ///

@@ -32,7 +32,7 @@ const SERVER_SOURCES: &[&str] = &["Cargo.lock", "Cargo.toml", "backend", "shared
 static STOP: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    let flags = crate::passed_on(arguments)?;
+    let flags = crate::arguments::passed_on(arguments)?;
     tools::for_page()?;
     shell::run(&mut server_build()).context("the server could not be built")?;
     ctrlc::set_handler(|| STOP.store(true, Ordering::SeqCst))

@@ -7,9 +7,11 @@
     reason = "a command line tool talks on standard output"
 )]
 
+mod arguments;
 mod bench;
 mod browser;
 mod build;
+mod check;
 mod debian;
 mod dependencies;
 mod dev;
@@ -18,10 +20,13 @@ mod fan_out;
 mod hostile;
 mod imports;
 mod ingest;
+mod layers;
 mod measured;
+mod modules;
 mod npm;
 mod page;
 mod page_bench;
+mod release;
 mod run;
 mod screenshots;
 mod senders;
@@ -68,6 +73,24 @@ const CHORES: &[Chore] = &[
         arguments: "",
         summary: "formatting, lints, documentation and every test, a browser's too",
         start: test::start,
+    },
+    Chore {
+        name: "check",
+        arguments: "",
+        summary: "before each commit: format, lints, house rules, unit tests",
+        start: check::start,
+    },
+    Chore {
+        name: "layers",
+        arguments: "",
+        summary: "which file uses which: what points up, and what goes round in a ring",
+        start: layers::start,
+    },
+    Chore {
+        name: "release",
+        arguments: "[--target TRIPLE]",
+        summary: "an archive to download and run, in target/release-archives",
+        start: release::start,
     },
     Chore {
         name: "tidy",
@@ -153,25 +176,5 @@ fn help() {
             format!("{} {}", chore.name, chore.arguments),
             chore.summary
         );
-    }
-}
-
-/// What follows `--`; anything before it is refused, since a chore that takes flags of its own
-/// reads them itself.
-fn passed_on(arguments: &[String]) -> Result<&[String]> {
-    match arguments.split_first() {
-        None => Ok(&[]),
-        Some((dashes, rest)) if dashes == "--" => Ok(rest),
-        Some((first, _)) => bail!(
-            "{first:?} is not a flag of this chore; what is meant for the program goes after `--`"
-        ),
-    }
-}
-
-/// Refuses arguments where a chore has none.
-fn nothing(arguments: &[String]) -> Result<()> {
-    match arguments.first() {
-        None => Ok(()),
-        Some(first) => bail!("this chore takes no arguments, and was given {first:?}"),
     }
 }

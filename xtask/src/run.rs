@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{build, shell};
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    let flags = crate::passed_on(arguments)?;
+    let flags = crate::arguments::passed_on(arguments)?;
     build::everything()?;
     // Where the user stands, so that `./data` and `--config` mean what they say there.
     become_server(Command::new(shell::server_binary()).args(flags))

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{browser, build, shell};
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    crate::nothing(arguments)?;
+    crate::arguments::nothing(arguments)?;
     let browser = browser::ready()?;
     build::everything()?;
     let mut command = shell::cargo();

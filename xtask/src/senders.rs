@@ -38,7 +38,7 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    crate::nothing(arguments)?;
+    crate::arguments::nothing(arguments)?;
     let mut build = shell::cargo();
     shell::run(build.args(["build", "--package", "pulseboard"]))?;
     let program = shell::target()

@@ -125,7 +125,7 @@ impl Report {
 }
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    crate::nothing(arguments)?;
+    crate::arguments::nothing(arguments)?;
     let mut report = Report::default();
     report.step("formatting", || {
         check(shell::cargo().args(["fmt", "--all", "--check"]))

@@ -64,7 +64,7 @@ const UNFINISHED: &[&str] = &[
 ];
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    crate::nothing(arguments)?;
+    crate::arguments::nothing(arguments)?;
     if !shell::server_binary().is_file() {
         println!(
             "note: without target/release/pulseboard, `--help` is not looked at; `cargo xtask build` makes it"

@@ -19,7 +19,7 @@ const NEXTEST: &str = "0.9.143";
 const WASM_OPT_MIN: u32 = 116;
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    crate::nothing(arguments)?;
+    crate::arguments::nothing(arguments)?;
     for_page()?;
     if let Some(wasm_opt) = wasm_opt() {
         println!(
@@ -82,10 +82,15 @@ fn wasm_bindgen() -> Result<()> {
     )
 }
 
+/// Whether nextest is there already.
+pub(crate) fn has_nextest() -> bool {
+    shell::output(shell::cargo().args(["nextest", "--version"])).is_ok()
+}
+
 /// Whether nextest can be used, installing it when it is missing. Its absence is not an error:
 /// `cargo test` runs the same tests, only slower and with one process for many.
 pub(crate) fn nextest() -> bool {
-    if shell::output(shell::cargo().args(["nextest", "--version"])).is_ok() {
+    if has_nextest() {
         return true;
     }
     let installed = install(
