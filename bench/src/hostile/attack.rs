@@ -193,7 +193,7 @@ impl Target {
     }
 
     fn search(&self, number: usize) -> Result<()> {
-        let (name, value) = if number % 2 == 0 {
+        let (name, value) = if number.is_multiple_of(2) {
             ("match", slow_selector(number))
         } else {
             ("search", format!("{} zz", "o ".repeat(20_000)))
@@ -257,7 +257,7 @@ impl Target {
                 let number = unique();
                 let join = json!({ "type": "join_room", "room": format!("r{number}") });
                 say(&mut chat, join.to_string())?;
-                if number % 8 == 0 {
+                if number.is_multiple_of(8) {
                     let selector = format!("z{number}");
                     for action in ["watch", "unwatch"] {
                         let message = json!({ "action": action, "match": selector });
@@ -274,7 +274,11 @@ impl Target {
 
     fn send_packed(&self, number: usize) -> Result<()> {
         // 32 KB that become 32 MB: of nothing but mistakes, or of samples.
-        let line: &[u8] = if number % 2 == 0 { b"!\n" } else { b"a 1\n" };
+        let line: &[u8] = if number.is_multiple_of(2) {
+            b"!\n"
+        } else {
+            b"a 1\n"
+        };
         let mut packed = GzEncoder::new(Vec::new(), Compression::best());
         packed.write_all(&line.repeat((32 << 20) / line.len() - 1))?;
         let packed = packed.finish()?;
@@ -297,7 +301,7 @@ impl Target {
                 Ok(mut stream) => {
                     let ask = head("GET", "/events/alerts", None, "", 0);
                     // Every other one says nothing.
-                    if held.len() % 2 == 0 && stream.write_all(ask.as_bytes()).is_err() {
+                    if held.len().is_multiple_of(2) && stream.write_all(ask.as_bytes()).is_err() {
                         continue;
                     }
                     held.push(stream);

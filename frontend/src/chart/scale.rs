@@ -210,7 +210,7 @@ impl ValueAxis {
         }
         let factor = factor.unwrap_or(1);
         let units = |value: f64| {
-            if exponent < 0 && exponent >= -22 {
+            if (-22..0).contains(&exponent) {
                 value * ten_to(-exponent) / f64::from(factor)
             } else {
                 value / ten_to(exponent) / f64::from(factor)
@@ -227,7 +227,7 @@ impl ValueAxis {
         let value = |number: i64| {
             #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
             let number = number as f64;
-            if exponent < 0 && exponent >= -22 {
+            if (-22..0).contains(&exponent) {
                 number / ten_to(-exponent)
             } else {
                 number * ten_to(exponent)

@@ -108,12 +108,15 @@ pub fn use_answer(endpoint: &Endpoint, path: AttrValue, every_ms: u32, again: u6
     (*answer).clone()
 }
 
+/// An answer that is kept, and when it came.
+type Held = Option<(Rc<Json>, f64)>;
+
 struct Asker {
     endpoint: Endpoint,
     path: AttrValue,
     every_ms: u32,
     show: UseStateSetter<Answer>,
-    held: Rc<RefCell<Option<(Rc<Json>, f64)>>>,
+    held: Rc<RefCell<Held>>,
     timer: RefCell<Option<Timeout>>,
     /// For the tab to come to the front.
     waiting: RefCell<Option<EventListener>>,
