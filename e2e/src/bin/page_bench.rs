@@ -199,7 +199,8 @@ async fn main_thread_s(page: &Page) -> Result<f64> {
     Ok(found.context("the browser does not say how busy it was")?.1)
 }
 
-fn median(values: &mut [f64]) -> f64 {
+#[expect(clippy::ptr_arg, reason = "it is handed to what takes such a function")]
+fn median(values: &mut Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
