@@ -342,9 +342,15 @@ async fn influx_clients_find_what_they_name() {
     assert!(version.is_ok_and(|version| version.starts_with("1.8")));
     let verbose = server.json("/ping?verbose=true").await;
     assert!(verbose["version"].is_string());
-    for (path, status) in [("/health", "pass"), ("/ready", "ready")] {
+    for (path, status) in [
+        ("/health", "pass"),
+        ("/ready", "ready"),
+        ("/api/v2/ready", "ready"),
+    ] {
         assert_eq!(server.json(path).await["status"], status);
     }
+    assert_eq!(server.get("/api/v2/ping").await.status(), 204);
+    assert_eq!(server.json("/api/v2/setup").await["allowed"], false);
     let databases = json!({"results": [{"statement_id": 0, "series": [
         {"name": "databases", "columns": ["name"], "values": [["pulseboard"], ["telegraf"]]}
     ]}]});
