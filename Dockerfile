@@ -6,6 +6,8 @@ FROM rust:1.95-bookworm AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends nodejs npm \
     && rm -rf /var/lib/apt/lists/*
+# The image's own compiler, whatever `rust-toolchain.toml` would fetch.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
 RUN cargo xtask build && mkdir -m 700 /data

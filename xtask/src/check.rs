@@ -3,19 +3,12 @@
 
 use anyhow::Result;
 
-use crate::{shell, tidy, tools};
+use crate::{shell, test, tidy, tools};
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     crate::arguments::nothing(arguments)?;
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
-    shell::run(shell::cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    shell::run(&mut test::lints())?;
     tidy::check()?;
     let mut tests = shell::cargo();
     if tools::has_nextest() {

@@ -4,18 +4,14 @@
 //! attacked by the same client (`bench/src/bin/hostile_client.rs`) with one attack after the other,
 //! each on a server of its own. A server that ends by itself is said to have ended.
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
-};
+use std::{fs, net::TcpListener, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::{
     measured::{self, Server},
-    shell,
+    revision, shell,
 };
 
 const HELP: &str = "cargo xtask bench hostile [FLAGS]
@@ -77,7 +73,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     }
     let mut servers = Vec::new();
     if let Some(revision) = &plan.against {
-        servers.push((revision.clone(), build_old(revision, plan.is_built)?));
+        servers.push((revision.clone(), revision::server(revision, true)?));
     }
     if !plan.is_built {
         measured::build()?;
@@ -132,28 +128,6 @@ fn parse(arguments: &[String]) -> Result<Plan> {
 
 fn is_known(attack: &str) -> bool {
     ATTACKS.contains(&attack)
-}
-
-/// Builds the server of another commit, in a work tree of its own below `target/`.
-fn build_old(revision: &str, is_built: bool) -> Result<PathBuf> {
-    let folder = shell::target().join("hostile").join(revision);
-    let target = folder.join("target");
-    let program = target.join("release/pulseboard");
-    if is_built && program.is_file() {
-        return Ok(program);
-    }
-    if !folder.is_dir() {
-        let mut add = shell::command("git");
-        add.args(["worktree", "add", "--detach", "--force"]);
-        shell::run(add.arg(&folder).arg(revision))?;
-    }
-    let mut build = shell::cargo();
-    build
-        .current_dir(&folder)
-        .env("CARGO_TARGET_DIR", &target)
-        .args(["build", "--release", "--package", "pulseboard"]);
-    shell::run(&mut build).with_context(|| format!("{revision} could not be built"))?;
-    Ok(program)
 }
 
 fn measure(plan: &Plan, attack: &str, program: &Path) -> Result<Value> {

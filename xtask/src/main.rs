@@ -27,6 +27,7 @@ mod npm;
 mod page;
 mod page_bench;
 mod release;
+mod revision;
 mod run;
 mod screenshots;
 mod senders;

@@ -8,15 +8,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     crate::arguments::nothing(arguments)?;
     let browser = browser::ready()?;
     build::everything()?;
-    let mut command = shell::cargo();
-    command.args([
-        "run",
-        "--package",
-        "pulseboard-e2e",
-        "--bin",
-        "screenshots",
-        "--",
-    ]);
+    let mut command = crate::test::end_to_end_program("screenshots");
     command.arg(shell::root().join("docs").join("screenshots"));
     shell::run(crate::test::end_to_end_environment(&mut command, &browser))
 }

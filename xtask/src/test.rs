@@ -132,16 +132,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     });
     // Early, since the server's tests look at the page that is compiled into it.
     let page = report.step("page", || page::build().map(|()| Counts::ONE_PASSED));
-    report.step("lints", || {
-        check(shell::cargo().args([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))
-    });
+    report.step("lints", || check(&mut lints()));
     report.step("lints in WebAssembly", || {
         let lint = |package: &[&str]| {
             let mut command = shell::cargo();
@@ -237,6 +228,21 @@ fn count(command: &mut Command) -> Result<Counts> {
         counts.failed = 1;
     }
     Ok(counts)
+}
+
+/// The lints of everything that is compiled natively.
+pub(crate) fn lints() -> Command {
+    let mut command = shell::cargo();
+    command.args(["clippy", "--workspace", "--all-targets"]);
+    command.args(["--", "-D", "warnings"]);
+    command
+}
+
+/// A program of the end-to-end tests' crate; its own arguments follow.
+pub(crate) fn end_to_end_program(name: &str) -> Command {
+    let mut command = shell::cargo();
+    command.args(["run", "--package", "pulseboard-e2e", "--bin", name, "--"]);
+    command
 }
 
 /// The same build for all native steps: another choice of packages would unify other features
