@@ -34,13 +34,15 @@ async fn hovering_one_chart_reads_all_four_at_the_same_moment() -> Result<()> {
     let server = Server::start(&["--source", "simulator", "--metric-interval-ms", "500"]).await?;
     visit(&server.url(), Look::DESKTOP, async |page| {
         page.becomes_live().await?;
-        // Near the newest end, where even a young chart has something to read.
-        eventually("a read-out in all four charts", SOON, async || {
+        // Near the newest end, where even a young chart soon has something to read; where nothing
+        // was measured yet, it says so.
+        let read = eventually("a figure in all four charts", SOON, async || {
             page.hover(".chart .chart-area", 0.97).await?;
-            Ok((read_outs(page).await?.len() == 4).then_some(()))
+            let read = read_outs(page).await?;
+            let are_figures = read.len() == 4 && read.iter().all(|(value, _)| value != "no data");
+            Ok(are_figures.then_some(read))
         })
         .await?;
-        let read = read_outs(page).await?;
         for ((value, time), unit) in read.iter().zip(["%", "%", "req/s", "ms"]) {
             ensure!(value.ends_with(unit), "{value:?} is not in {unit}");
             ensure!(
