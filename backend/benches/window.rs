@@ -5,9 +5,11 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pulseboard::{
     feed::{Bounds, Epoch, Fanout, Log, Read},
-    live::{Live, TickPayload, TickView},
     stream::viewer::Wire,
-    window::{Tick, Window, built_in_series},
+    ticks::{
+        live::{Live, TickPayload, TickView},
+        window::{Tick, Window, built_in_series},
+    },
 };
 use pulseboard_shared::{RollingStats, Stats, codec::Form};
 

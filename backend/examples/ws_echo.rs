@@ -13,17 +13,15 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 use bytes::Bytes;
 use pulseboard::{
     App,
-    clock::Clock,
-    error::AppError,
-    http::frame::Frame,
-    serve,
+    base::{clock::Clock, telemetry::StreamKind},
+    http::error::AppError,
+    server::{accept, middleware::Frame},
     settings::{self, DataDir, Launch, Settings},
     stream::{
         open,
         viewer::{Viewer, Wire},
         ws::{self, Inbound},
     },
-    telemetry::StreamKind,
 };
 use pulseboard_shared::codec::Form;
 use salvo::{Depot, Request, Response, Router, Service, handler};
@@ -85,7 +83,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let Launch::Run(settings) = settings::load(program, &|name| std::env::var(name).ok())? else {
         return Err("the environment asks for something else than to run".into());
     };
-    let listener = serve::bind(address)?;
+    let listener = accept::bind(address)?;
     let bind_addr = listener.local_addr()?;
     eprintln!("echoing at ws://{bind_addr}/");
     let app = App::new(
@@ -100,7 +98,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let service = Service::new(Router::with_path("{**path}").get(open_echo))
         .hoop(Frame::new(Arc::clone(&app)));
     tokio::select! {
-        () = serve::accept(Arc::clone(&app), listener, service) => {}
+        () = accept::accept(Arc::clone(&app), listener, service) => {}
         _ = tokio::signal::ctrl_c() => app.stopping.cancel(),
     }
     Ok(())

@@ -23,10 +23,10 @@ use pulseboard_shared::{Alert, AlertState};
 use uuid::Uuid;
 
 use crate::{
+    base::telemetry::Telemetry,
     feed::{Bounds, Epoch, Fanout, Feed},
-    journal::{Journal, KeptAlert},
-    telemetry::Telemetry,
-    window::Tick,
+    storage::journal::{Journal, KeptAlert},
+    ticks::window::Tick,
 };
 
 /// Sendings that are kept, in memory and across a restart.

@@ -13,28 +13,26 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::Access,
     alerting::{Alerts, default_rules},
-    clock::Clock,
-    error::AppError,
+    base::{clock::Clock, telemetry::Telemetry},
     feed::{Epoch, Fanout},
-    http::{access::Access, router},
+    http::error::AppError,
     ingest::Ingest,
-    live::Live,
+    live_query::{self, Due, Watching},
     operator::Operator,
-    own::OwnSeries,
     questions::Questions,
     refusals::Refusals,
     rooms::Rooms,
-    scheduler::{self, Ticker},
-    serve,
+    router,
+    schedule::{self, Ticker},
+    server::{accept, statsd},
     settings::{DataDir, Settings, SourceKind},
     source::{self, Source},
-    statsd,
     storage::Storage,
     stream::registry::{Registry, StreamLimits},
-    tallies::Tallies,
-    telemetry::Telemetry,
-    watching::{self, Due, Watching},
+    ticks::{builtin_series::OwnSeries, live::Live},
+    tracking::Tallies,
 };
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
@@ -280,12 +278,12 @@ pub async fn run_with(
         app.tasks
             .spawn(ticker.run(app.settings.metric_interval, app.stopping.clone()));
     }
-    app.tasks.spawn(scheduler::sweep_streams(
+    app.tasks.spawn(schedule::sweep_streams(
         Arc::clone(&app),
         app.stopped.clone(),
     ));
     if let Some(dues) = app.watch_dues.lock().take() {
-        app.tasks.spawn(watching::flush(
+        app.tasks.spawn(live_query::flush(
             app.clock.clone(),
             dues,
             app.stopping.clone(),
@@ -301,17 +299,15 @@ pub async fn run_with(
         app.tasks
             .spawn(statsd::run(Arc::clone(&app), socket, app.stopping.clone()));
     }
-    app.tasks.spawn(scheduler::keep_tallies(
+    app.tasks.spawn(schedule::keep_tallies(
         Arc::clone(&app),
         app.stopping.clone(),
     ));
-    app.tasks.spawn(scheduler::keep_house(
-        Arc::clone(&app),
-        app.stopping.clone(),
-    ));
+    app.tasks
+        .spawn(schedule::keep_house(Arc::clone(&app), app.stopping.clone()));
     let accepting = app
         .tasks
-        .spawn(serve::accept(Arc::clone(&app), listener, service));
+        .spawn(accept::accept(Arc::clone(&app), listener, service));
 
     stop.cancelled().await;
     tracing::info!(

@@ -33,16 +33,13 @@ use salvo::{
 };
 
 use crate::{
+    access::{self, client_address},
     app::App,
-    error::AppError,
-    http::{
-        access::{self, client_address},
-        tenant::tenant,
-    },
-    lane::{Lane, Queue, Turn},
+    base::telemetry::{Limit, Telemetry},
+    http::{error::AppError, tenant::tenant},
+    questions::lane::{Lane, Queue, Turn},
     refusals::Sent,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
-    telemetry::{Limit, Telemetry},
 };
 
 /// A body must be there in this time as a whole: a gap between bytes may be short for ever.

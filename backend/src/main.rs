@@ -6,10 +6,9 @@ use std::{
 };
 
 use pulseboard::{
-    clock::Clock,
-    data_dir,
-    http::access::{link, secret::new_secret},
-    serve,
+    access::{link, secret::new_secret},
+    base::{clock::Clock, data_dir},
+    server::accept,
     settings::{self, DataDir, Launch, LogFormat, Settings},
 };
 use tokio_util::sync::CancellationToken;
@@ -99,7 +98,7 @@ fn start(mut settings: Settings) -> ExitCode {
             Err(error) => return refuse(&error.to_string()),
         },
     };
-    settings.max_connections = serve::fit_open_files(settings.max_connections);
+    settings.max_connections = accept::fit_open_files(settings.max_connections);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -112,7 +111,7 @@ fn start(mut settings: Settings) -> ExitCode {
 
 async fn serve_until_signal(settings: Settings) -> ExitCode {
     let address = settings.bind_addr;
-    let listener = match serve::bind(address) {
+    let listener = match accept::bind(address) {
         Ok(listener) => listener,
         Err(error) => {
             return refuse(&format!(

@@ -15,10 +15,10 @@ use pulseboard_shared::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    base::telemetry::{StreamKind, Telemetry},
     feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload},
-    live::Live,
     stream::{follow, viewer::Wire},
-    telemetry::{StreamKind, Telemetry},
+    ticks::live::Live,
 };
 
 /// Ticks that a stream which was away can still get.
@@ -117,10 +117,10 @@ impl Operator {
     pub fn set_threshold(&self, percent: f64) -> io::Result<()> {
         let file = self.file.lock();
         if let Some(path) = &*file {
-            let text = crate::json_text(&Stored {
+            let text = crate::base::json::json_text(&Stored {
                 alert_threshold: percent,
             });
-            crate::data_dir::replace_file(path, text.as_bytes())?;
+            crate::base::data_dir::replace_file(path, text.as_bytes())?;
         }
         self.state.lock().alert_threshold = percent;
         Ok(())
@@ -200,14 +200,17 @@ impl Payload for OperatorPayload {
 
     fn encode(&self, offset: u64, view: &OperatorView) -> Bytes {
         let id = EventId::new(self.epoch, offset).to_string();
-        let (feed, json) = (FeedName::Operator, crate::json_text(&self.figures));
+        let (feed, json) = (
+            FeedName::Operator,
+            crate::base::json::json_text(&self.figures),
+        );
         let metrics = follow::event(view.0, feed, Some("metrics"), Some(&id), &json);
         if self.figures.cpu_percent <= self.figures.alert_threshold {
             return metrics;
         }
         let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
         let text = match view.0 {
-            Wire::WebSocket(_) => crate::json_text(&text),
+            Wire::WebSocket(_) => crate::base::json::json_text(&text),
             // An event stream has it plain.
             Wire::SseChunked | Wire::SsePlain => text,
         };

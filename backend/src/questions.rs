@@ -16,6 +16,8 @@
 //! Bytes of answers that are made and not yet sent are counted ([`Questions::hold`]); who does not
 //! read what it asked for runs into its share of them.
 
+pub(crate) mod lane;
+
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
@@ -29,11 +31,11 @@ use salvo::http::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::{
-    error::AppError,
-    lane::{Lane, Queue, Turn},
+    base::telemetry::{Limit, Telemetry},
+    http::error::AppError,
+    questions::lane::{Lane, Queue, Turn},
     settings::Settings,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
-    telemetry::{Limit, Telemetry},
 };
 
 /// Questions that are worked on or wait for it.

@@ -31,12 +31,14 @@ use pulseboard_shared::{
 use serde_json::{Value, json};
 
 use crate::{
-    clock::Clock,
+    base::{
+        clock::Clock,
+        telemetry::{Limit, Telemetry},
+    },
     feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription},
-    journal::KeptAlert,
     settings::RoomSettings,
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
-    telemetry::{Limit, Telemetry},
+    storage::journal::KeptAlert,
 };
 
 /// Rooms at once; a join that would make another is refused, and each maker has a share of them.
@@ -306,7 +308,7 @@ impl Rooms {
 
     fn event_text(&self, name: &str, event: &str, data: &Value) -> Result<String, EventError> {
         self.config(name).check(name, event, data)?;
-        Ok(crate::json_text(&RoomMessage::Event {
+        Ok(crate::base::json::json_text(&RoomMessage::Event {
             room: name,
             event,
             data,
@@ -332,7 +334,7 @@ impl Rooms {
     pub fn tell_tick(&self, stats: StatsReport, operations: impl FnOnce() -> Value) {
         let dashboards = self.inhabited(None, DASHBOARD_ROOM);
         if !dashboards.is_empty() {
-            let text = crate::json_text(&RoomMessage::Update { data: stats });
+            let text = crate::base::json::json_text(&RoomMessage::Update { data: stats });
             for room in dashboards {
                 room.send(RoomPayload::update(text.clone()));
             }
@@ -527,7 +529,9 @@ impl Room {
             members: self.members(),
         };
         self.presence
-            .append(RoomPayload::presence(crate::json_text(&message)));
+            .append(RoomPayload::presence(crate::base::json::json_text(
+                &message,
+            )));
     }
 }
 

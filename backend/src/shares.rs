@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use salvo::{Depot, Request};
 
 use crate::{
-    error::AppError,
-    http::access::{self, guard::network_of, token::TokenId},
-    telemetry::{Limit, Telemetry},
+    access::{self, guard::network_of, token::TokenId},
+    base::telemetry::{Limit, Telemetry},
+    http::error::AppError,
 };
 
 /// Seconds after which somebody who found a share used up may ask again.
@@ -375,7 +375,7 @@ impl fmt::Debug for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::access::secret::Digest;
+    use crate::access::secret::Digest;
 
     const LIMITS: ShareLimits = ShareLimits {
         client: 2,

@@ -2,6 +2,8 @@
 //!
 //! With `DATA_DIR=memory` or `DURABILITY=memory` there is an engine in memory and nothing else.
 
+pub mod journal;
+
 use std::{io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
@@ -14,10 +16,10 @@ use pulseboard_history::{
 use crate::{
     alerting::ALERTS_KEPT,
     app::App,
+    base::telemetry::Limit,
     feed::Epoch,
-    journal::{Journal, Kept, Restored, State},
     settings::{DataDir, Durability, Settings},
-    telemetry::Limit,
+    storage::journal::{Journal, Kept, Restored, State},
 };
 
 /// How often the house is kept.

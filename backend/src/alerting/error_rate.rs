@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use pulseboard_shared::Alert;
 
 use super::{Watch, rule::ERROR_RATE};
-use crate::clock::STEP_MS;
+use crate::base::clock::STEP_MS;
 
 /// The rule looks back this far.
 const BACK_S: i64 = 60;

@@ -10,7 +10,7 @@ use pulseboard_shared::{
 
 use crate::{
     feed::{Epoch, EventId, Frame, Payload},
-    journal::KeptAlert,
+    storage::journal::KeptAlert,
     stream::{follow, viewer::Wire},
 };
 
@@ -56,7 +56,7 @@ impl Payload for AlertPayload {
             AlertState::Resolved => Some(RESOLVED_EVENT),
         };
         let id = EventId::new(self.epoch, offset).to_string();
-        let json = crate::json_text(&self.kept.alert);
+        let json = crate::base::json::json_text(&self.kept.alert);
         follow::event(view.wire, FeedName::Alerts, name, Some(&id), &json)
     }
 

@@ -6,7 +6,7 @@ use pulseboard_shared::{Alert, AlertState, BuiltIn, Labels, Timestamp};
 use uuid::{NoContext, Uuid, timestamp::Timestamp as UuidTimestamp};
 
 use super::{Rule, rule::Watched};
-use crate::window::Tick;
+use crate::ticks::window::Tick;
 
 /// A rule and the incident that it is in, if any.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{super::default_rules, *};
-    use crate::window::built_in_series;
+    use crate::ticks::window::built_in_series;
 
     fn watch() -> Watch {
         Watch::new(default_rules()[0], Duration::from_secs(10))

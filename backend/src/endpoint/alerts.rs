@@ -4,9 +4,9 @@ use pulseboard_shared::Alert;
 use salvo::{Depot, Request, handler, writing::Json};
 
 use crate::{
+    access,
     app::App,
-    error::AppError,
-    http::{access, tenant::tenant},
+    http::{error::AppError, tenant::tenant},
 };
 
 /// The newest sending of each incident that goes on, oldest incident first.

@@ -8,7 +8,7 @@ use pulseboard_shared::FieldError;
 use salvo::{Request, http::StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::{app::App, error::AppError, telemetry::Limit};
+use crate::{app::App, base::telemetry::Limit, http::error::AppError};
 
 /// Of a JSON body (CONTRACT section 1).
 pub const JSON_BYTES_MAX: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use salvo::{
 };
 use serde::Serialize;
 
-use crate::{app::App, error::AppError, storage::Storage};
+use crate::{app::App, http::error::AppError, storage::Storage};
 
 /// What `/healthz` answers; a page that looks for its backend knows it by `service`.
 #[derive(Debug, Serialize)]

@@ -13,7 +13,7 @@ use salvo::{
 use serde_json::{Value, json};
 
 use super::body::{read_bytes, read_json};
-use crate::{app::App, error::AppError, http::access};
+use crate::{access, app::App, http::error::AppError};
 
 /// What clients compare with: the line protocol, `/query` and `/api/v2/write` are those of 1.8.
 const VERSION: &str = concat!("1.8.10-pulseboard-", env!("CARGO_PKG_VERSION"));

@@ -13,12 +13,9 @@ use serde_json::Value;
 
 use super::body::read_json;
 use crate::{
+    access::{self, session::LIFETIME_MS, shown},
     app::App,
-    error::AppError,
-    http::{
-        access::{self, session::LIFETIME_MS, shown},
-        via::Via,
-    },
+    http::{error::AppError, via::Via},
 };
 
 /// What a login gives.

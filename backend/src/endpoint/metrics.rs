@@ -10,11 +10,12 @@ use pulseboard_shared::{
 use salvo::{Depot, Request, handler, writing::Json};
 
 use crate::{
+    access,
     app::App,
-    error::AppError,
-    http::{access, tenant::tenant},
+    endpoint::stream::ws_metrics,
+    http::{error::AppError, tenant::tenant},
     shares::CallerKeys,
-    stream::{viewer::Wire, ws_metrics},
+    stream::viewer::Wire,
 };
 
 /// Samples without a `count`.

@@ -9,9 +9,9 @@ use salvo::{
 };
 
 use crate::{
+    access,
     app::App,
-    error::AppError,
-    http::access,
+    http::error::AppError,
     ingest::{self, engine_tenant},
 };
 

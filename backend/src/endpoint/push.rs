@@ -21,9 +21,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
+    access,
     app::App,
-    error::AppError,
-    http::access,
+    http::error::AppError,
     ingest::{self, Taken},
 };
 
@@ -86,7 +86,7 @@ impl Pushed {
         response.status_code(StatusCode::BAD_REQUEST);
         let kind = HeaderValue::from_static(PROBLEM_JSON);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response.body(crate::json_text(self));
+        response.body(crate::base::json::json_text(self));
     }
 }
 

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::body::read_json;
 use crate::{
+    access,
     app::App,
-    error::AppError,
-    http::{access, tenant::tenant},
+    http::{error::AppError, tenant::tenant},
     rooms::{EventError, RoomInfo},
 };
 

@@ -32,16 +32,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
+    access,
     app::App,
-    error::AppError,
+    base::telemetry::Limit,
     http::{
-        access,
         compress::{self, Coding, Encoder},
+        error::AppError,
     },
     ingest::engine_tenant,
     questions::Working,
     shares::CallerKeys,
-    telemetry::Limit,
 };
 
 /// Series on a page of the list, where the caller does not say.
@@ -97,7 +97,7 @@ pub async fn list_series(
             info.own = worker.own.has(&tenant.name, &info.key);
         }
         // Written here: it may be some megabytes of text.
-        Ok(crate::json_text(&list))
+        Ok(crate::base::json::json_text(&list))
     });
     send_text(response, listed.await??);
     Ok(())
@@ -134,7 +134,7 @@ pub async fn get_windows(
             }
         };
         let windows = windows.map_err(|error| worker.questions.refuse(&error))?;
-        Ok(crate::json_text(&windows))
+        Ok(crate::base::json::json_text(&windows))
     });
     send_text(response, windows.await??);
     Ok(())
@@ -293,7 +293,7 @@ fn answer_range(
     let cost = Arc::clone(&working.cost);
     let stream = RangeStream::open(&app.storage.engine, tenant, &asked, &cost);
     let mut stream = stream.map_err(refuse)?;
-    let head = crate::json_text(stream.head());
+    let head = crate::base::json::json_text(stream.head());
     let Some(open) = head.strip_suffix("\"series\":[]}") else {
         tracing::error!("a range's head does not end with its series");
         return Err(AppError::internal());
@@ -317,7 +317,7 @@ fn answer_range(
             continue;
         }
         piece.push_str(comma);
-        piece.push_str(&crate::json_text(&series));
+        piece.push_str(&crate::base::json::json_text(&series));
         comma = ",";
         if piece.len() >= PIECE_BYTES {
             packed(encoder.write(piece.as_bytes()))?;
@@ -334,7 +334,7 @@ fn answer_range(
     piece.push(']');
     if let Some(others) = stream.others() {
         piece.push_str(",\"others\":");
-        piece.push_str(&crate::json_text(others));
+        piece.push_str(&crate::base::json::json_text(others));
     }
     piece.push('}');
     packed(encoder.write(piece.as_bytes()))?;

@@ -3,7 +3,7 @@
 use pulseboard_shared::StatsReport;
 use salvo::{Depot, handler, writing::Json};
 
-use crate::{app::App, error::AppError, http::access};
+use crate::{access, app::App, http::error::AppError};
 
 /// The statistics over the window; all zero before the first tick.
 #[handler]

@@ -4,9 +4,9 @@ use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
 use crate::{
+    access::{self, ticket::LIFETIME_MS},
     app::App,
-    error::AppError,
-    http::access::{self, ticket::LIFETIME_MS},
+    http::error::AppError,
 };
 
 /// A ticket that was just made.

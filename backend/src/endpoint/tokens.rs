@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::body::read_json;
 use crate::{
-    app::App,
-    error::AppError,
-    http::access::{
+    access::{
         self,
         token::{Grant, TokenId},
     },
+    app::App,
+    http::error::AppError,
     settings::tenant_is_valid,
 };
 

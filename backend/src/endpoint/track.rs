@@ -17,14 +17,14 @@ use serde_json::Value;
 
 use super::body::{read_json, wrong_body};
 use crate::{
+    access,
     app::App,
-    error::AppError,
-    http::access,
+    http::error::AppError,
     ingest::{self, engine_tenant, find_place},
     refusals::Sent,
     shares::CallerKeys,
-    tallies::TooManyNames,
-    window::series_key,
+    ticks::window::series_key,
+    tracking::TooManyNames,
 };
 
 /// The type whose rate is watched.

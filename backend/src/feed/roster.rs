@@ -22,7 +22,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::walk::Walk;
-use crate::telemetry::Telemetry;
+use crate::base::telemetry::Telemetry;
 
 /// Members visited under one hold of a share's lock.
 const SLICE: usize = 64;

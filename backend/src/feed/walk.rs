@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 
 use super::log::{Frame, Payload};
-use crate::telemetry::Telemetry;
+use crate::base::telemetry::Telemetry;
 
 /// Frames remembered: several that came while members were busy are found alike. A power of two.
 const FRAMES: usize = 4;

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use boot::Template;
 
-use crate::error::AppError;
+use crate::http::error::AppError;
 
 const INDEX: &str = "index.html";
 

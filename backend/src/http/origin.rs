@@ -3,7 +3,8 @@
 
 use salvo::http::{HeaderMap, HeaderValue, header};
 
-use super::{access::direct::split_host, via::Via};
+use super::via::Via;
+use crate::access::direct::split_host;
 use crate::settings::Origins;
 
 /// What a request's `Origin` header means here.

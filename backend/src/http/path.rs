@@ -22,7 +22,7 @@ pub fn is_plain(path: &str) -> bool {
 
 fn is_of_files(path: &str) -> bool {
     let first = path.split('/').next().unwrap_or_default();
-    first == "docs" || !super::router::is_door(first)
+    first == "docs" || !crate::router::is_door(first)
 }
 
 fn is_plain_segment(segment: &str) -> bool {

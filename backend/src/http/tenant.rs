@@ -3,8 +3,8 @@
 use pulseboard_engine::DEFAULT_TENANT;
 use salvo::{Depot, Request};
 
-use super::access;
-use crate::{app::App, error::AppError, settings::tenant_is_valid};
+use crate::access;
+use crate::{app::App, http::error::AppError, settings::tenant_is_valid};
 
 /// The header that names a tenant; `?tenant=` does the same where no header can be set.
 pub const TENANT_HEADER: &str = "x-tenant-id";

@@ -21,7 +21,7 @@ use crate::{
     app::App,
     feed::{EventId, Feed, Payload, Seat, Subscription},
     operator::OperatorView,
-    tallies::{BucketLength, UpdateView},
+    tracking::{BucketLength, UpdateView},
 };
 
 /// The type whose buckets are sent when none is named.
@@ -62,7 +62,7 @@ impl Followed {
                 self.begin(viewer, asked.feed, app.alerts.feed(), last_seen, view, None);
             }
             FeedName::Operator => {
-                let config = crate::json_text(&StreamConfig {
+                let config = crate::base::json::json_text(&StreamConfig {
                     interval_ms: app.live.interval_ms(),
                 });
                 let first = event(wire, asked.feed, Some("config"), None, &config);
@@ -75,7 +75,7 @@ impl Followed {
                 // It is among the clients that it is told of when it comes for the first time.
                 self.end(viewer, asked.feed);
                 let tallies = app.tallies.tenant(tenant);
-                let init = crate::json_text(&tallies.init());
+                let init = crate::base::json::json_text(&tallies.init());
                 let first = event(wire, asked.feed, Some("init"), None, &init);
                 self.begin(viewer, asked.feed, tallies.feed(), None, view, Some(first));
             }

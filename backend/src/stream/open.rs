@@ -18,14 +18,11 @@ use super::{
     ws::{self, Inbound},
 };
 use crate::{
+    access::{self, Credential},
     app::App,
-    error::AppError,
-    http::{
-        access::{self, Credential},
-        tenant::tenant,
-    },
+    base::telemetry::{StreamKind, Telemetry},
+    http::{error::AppError, tenant::tenant},
     shares::{CallerKeys, Refused},
-    telemetry::{StreamKind, Telemetry},
 };
 
 /// Seconds after which a client that found no place may ask again.
@@ -215,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        clock::Clock,
+        base::clock::Clock,
         feed::{Fanout, Roster},
         stream::registry::{Registry, StreamLimits},
     };

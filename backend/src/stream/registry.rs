@@ -19,10 +19,10 @@ use super::{
     ws::{self, CloseCode},
 };
 use crate::{
-    http::access::{Credential, token::TokenId},
+    access::{Credential, token::TokenId},
+    base::telemetry::{Limit, StreamKind, Telemetry},
     settings::Settings,
     shares::{CallerKeys, Scope, Share, ShareLimits, Shares},
-    telemetry::{Limit, StreamKind, Telemetry},
 };
 
 /// A WebSocket client that sent nothing for this long is asked whether it is there; sooner where

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     app::App,
+    base::telemetry::StreamKind,
     feed::{EventId, Feed, Payload, Subscription},
-    telemetry::StreamKind,
 };
 
 /// Writes one event. `data` may span lines; `event` and `id` are ours and hold no line breaks.
@@ -52,7 +52,7 @@ pub fn heartbeat(now_ms: i64) -> Bytes {
     event(
         None,
         None,
-        &crate::json_text(&Heartbeat {
+        &crate::base::json::json_text(&Heartbeat {
             timestamp: Timestamp::from_millis(now_ms),
         }),
     )

@@ -27,10 +27,12 @@ use tokio::{
 
 use super::ws;
 use crate::{
-    clock::Clock,
+    base::{
+        clock::Clock,
+        telemetry::{StreamKind, Telemetry},
+    },
     feed::{Member, Pump, Step, Subscription, Walk},
-    live::TickPayload,
-    telemetry::{StreamKind, Telemetry},
+    ticks::live::TickPayload,
 };
 
 /// Replies that may wait for a full socket; at the bound the client is not read from until they

@@ -27,10 +27,12 @@ use super::{
     viewer::{Viewer, Woken},
 };
 use crate::{
-    clock::Clock,
-    error::AppError,
+    base::{
+        clock::Clock,
+        telemetry::{Limit, Telemetry},
+    },
+    http::error::AppError,
     settings::Settings,
-    telemetry::{Limit, Telemetry},
 };
 
 /// Bytes of a client's message that are read at a time. Clients say little, and each viewer has
@@ -132,7 +134,7 @@ pub fn text_in(form: Form, json: &str) -> Bytes {
 #[must_use]
 pub fn message(form: Form, message: &impl serde::Serialize) -> Bytes {
     match form {
-        Form::Json => text(&crate::json_text(message)),
+        Form::Json => text(&crate::base::json::json_text(message)),
         Form::Binary => binary(&codec::encode_other(message)),
     }
 }
@@ -142,7 +144,7 @@ pub fn message(form: Form, message: &impl serde::Serialize) -> Bytes {
 #[must_use]
 pub fn metrics_message(form: Form, message: &ServerMessage) -> Bytes {
     match form {
-        Form::Json => text(&crate::json_text(message)),
+        Form::Json => text(&crate::base::json::json_text(message)),
         Form::Binary => binary(&codec::encode(message)),
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use eventsource_stream::Eventsource;
 use futures_util::{SinkExt, StreamExt};
-use pulseboard::serve;
+use pulseboard::server::accept;
 use pulseboard_shared::{
     Metric,
     codec::decode,
@@ -46,7 +46,7 @@ struct Proxy {
 
 impl Proxy {
     async fn start(server: SocketAddr) -> Self {
-        let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let listener = accept::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let cuts = Arc::new(AtomicU64::new(0));
         let accepting = tokio::spawn(Self::accept(listener, server, Arc::clone(&cuts)));

@@ -209,9 +209,8 @@ async fn a_link_of_the_data_folder_works_while_the_server_runs() {
         settings.data_dir = pulseboard::settings::DataDir::Path(folder.path().to_owned());
     })
     .await;
-    let leave = || {
-        pulseboard::http::access::link::leave(folder.path(), server.clock.now_ms()).expect("a link")
-    };
+    let leave =
+        || pulseboard::access::link::leave(folder.path(), server.clock.now_ms()).expect("a link");
     let link = leave();
     problem(server.make_admin("guess").await, 401).await;
     // Whoever comes first, of many at once.

@@ -14,8 +14,8 @@ use std::{
 
 use parking_lot::Mutex;
 use pulseboard::{
-    clock::Clock,
-    serve,
+    base::clock::Clock,
+    server::accept,
     settings::{DataDir, Settings},
     source::{Extra, Reading, Source, Traffic},
 };
@@ -90,7 +90,7 @@ impl TestServer {
             ..Settings::default()
         };
         change(&mut settings);
-        let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let listener = accept::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         settings.bind_addr = SocketAddr::new(settings.bind_addr.ip(), address.port());
         let clock = Clock::manual(now_ms);

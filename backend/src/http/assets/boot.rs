@@ -17,11 +17,11 @@ use serde_json::Value;
 
 use super::Encoding;
 use crate::{
+    access,
     app::App,
     endpoint::login::{SessionInfo, session_of},
-    error::AppError,
-    http::{access, tenant::tenant},
-    live::Live,
+    http::{error::AppError, tenant::tenant},
+    ticks::live::Live,
 };
 
 /// Around the data.
@@ -228,7 +228,7 @@ impl Template {
             session: is_ours.then_some(&whose.session),
             ticks,
         };
-        self.write(&crate::json_text(&boot), figures)
+        self.write(&crate::base::json::json_text(&boot), figures)
     }
 
     fn write(&self, boot: &str, figures: [Option<f64>; BUILT_IN.len()]) -> Vec<u8> {
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_the_block() {
         let evil = "</script><script>alert(1)//<!--\u{2028}&amp;";
-        let text = harmless(&crate::json_text(&evil));
+        let text = harmless(&crate::base::json::json_text(&evil));
         assert!(!text.contains(['<', '>', '&', '\u{2028}']), "{text}");
         assert_eq!(
             serde_json::from_str::<String>(&text).ok().as_deref(),

@@ -1,0 +1,246 @@
+//! Stops those who guess tokens: failures are counted per client address, and past a number of
+//! them in a minute only tokens that were right from that address before are looked at, so that a
+//! guess that is right is not told from one that is wrong. Pure; time is told.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
+};
+
+use super::token::TokenId;
+
+/// Failures within [`WINDOW_MS`] that an address is allowed.
+pub const FAILURES_MAX: usize = 10;
+/// How long a failure counts.
+pub const WINDOW_MS: i64 = 60_000;
+/// Addresses remembered; past it the one whose last failure is the longest ago is forgotten.
+pub const ADDRESSES_MAX: usize = 10_000;
+/// Tokens remembered of an address.
+const KNOWN_MAX: usize = 16;
+/// How long after its last use.
+const KNOWN_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// An address has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Until when, from now.
+    pub retry_after_ms: i64,
+}
+
+impl Blocked {
+    /// For `Retry-After`, rounded up.
+    #[must_use]
+    pub fn retry_after_s(self) -> u32 {
+        u32::try_from((self.retry_after_ms + 999) / 1000)
+            .unwrap_or(60)
+            .max(1)
+    }
+}
+
+/// Who failed how often.
+#[derive(Debug)]
+pub struct Guard {
+    /// Times of each address's newest failures, oldest first, at most [`FAILURES_MAX`].
+    failures: HashMap<IpAddr, VecDeque<i64>>,
+    max: usize,
+    /// Tokens that were right from each address.
+    known: HashMap<IpAddr, Known>,
+}
+
+/// Tokens that were right from an address, newest last.
+#[derive(Debug, Default)]
+struct Known {
+    tokens: VecDeque<TokenId>,
+    used_ms: i64,
+}
+
+impl Guard {
+    /// Remembers up to `max` addresses.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self {
+            failures: HashMap::new(),
+            max,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Whether this address may try.
+    ///
+    /// # Errors
+    /// It has to wait.
+    pub fn check(&self, address: IpAddr, now_ms: i64) -> Result<(), Blocked> {
+        let Some(failures) = self.failures.get(&network_of(address)) else {
+            return Ok(());
+        };
+        match failures.front() {
+            Some(oldest) if failures.len() >= FAILURES_MAX && now_ms < oldest + WINDOW_MS => {
+                Err(Blocked {
+                    retry_after_ms: oldest + WINDOW_MS - now_ms,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a failure of this address. One that has to wait is not counted again, so the wait
+    /// ends also for who keeps trying.
+    ///
+    /// # Errors
+    /// The address had to wait already.
+    pub fn fail(&mut self, address: IpAddr, now_ms: i64) -> Result<(), Blocked> {
+        self.check(address, now_ms)?;
+        let network = network_of(address);
+        if !self.failures.contains_key(&network) && self.failures.len() >= self.max {
+            self.make_room(now_ms);
+        }
+        let failures = self.failures.entry(network).or_default();
+        if failures.len() >= FAILURES_MAX {
+            failures.pop_front();
+        }
+        failures.push_back(now_ms);
+        Ok(())
+    }
+
+    /// Whether this token was right from this address before.
+    #[must_use]
+    pub fn knows(&self, address: IpAddr, token: TokenId) -> bool {
+        self.known
+            .get(&network_of(address))
+            .is_some_and(|known| known.tokens.contains(&token))
+    }
+
+    /// This token was right from this address.
+    pub fn remember(&mut self, address: IpAddr, token: TokenId, now_ms: i64) {
+        let network = network_of(address);
+        if !self.known.contains_key(&network) && self.known.len() >= self.max {
+            let oldest = self.known.iter().min_by_key(|(_, known)| known.used_ms);
+            if let Some(network) = oldest.map(|(network, _)| *network) {
+                self.known.remove(&network);
+            }
+        }
+        let known = self.known.entry(network).or_default();
+        known.used_ms = now_ms;
+        if known.tokens.contains(&token) {
+            return;
+        }
+        if known.tokens.len() >= KNOWN_MAX {
+            known.tokens.pop_front();
+        }
+        known.tokens.push_back(token);
+    }
+
+    /// Forgets failures that no longer count, and tokens that were not used for long.
+    pub fn expire(&mut self, now_ms: i64) {
+        self.known
+            .retain(|_, known| now_ms < known.used_ms + KNOWN_MS);
+        self.failures.retain(|_, failures| {
+            failures
+                .back()
+                .is_some_and(|newest| now_ms < newest + WINDOW_MS)
+        });
+    }
+
+    fn make_room(&mut self, now_ms: i64) {
+        self.expire(now_ms);
+        if self.failures.len() >= self.max {
+            let oldest = self
+                .failures
+                .iter()
+                .min_by_key(|(_, failures)| failures.back().copied())
+                .map(|(network, _)| *network);
+            if let Some(network) = oldest {
+                self.failures.remove(&network);
+            }
+        }
+    }
+}
+
+/// What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that one
+/// customer has at least (RFC 6177 §2); whoever has one of these has all the others of it.
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::secret::Digest;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn the_eleventh_failure_in_a_minute_has_to_wait() {
+        let mut guard = Guard::new(10);
+        let (here, there) = (address("192.0.2.1"), address("192.0.2.2"));
+        for failure in 0..10 {
+            assert_eq!(guard.fail(here, failure * 1000), Ok(()));
+        }
+        let blocked = Err(Blocked {
+            retry_after_ms: 50_500,
+        });
+        assert_eq!(guard.check(here, 9_500), blocked);
+        assert_eq!(guard.fail(here, 9_500), blocked);
+        assert_eq!(blocked.map_err(Blocked::retry_after_s), Err(51));
+        assert_eq!(guard.check(there, 9_500), Ok(()));
+        // The first failure is a minute old: one more try, and the second one still counts.
+        assert_eq!(guard.fail(here, 60_000), Ok(()));
+        assert!(guard.check(here, 60_000).is_err());
+        guard.expire(119_999);
+        assert!(guard.failures.contains_key(&here));
+        guard.expire(120_000);
+        assert!(guard.failures.is_empty());
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_the_newest() {
+        let mut guard = Guard::new(2);
+        for (second, text) in ["192.0.2.1", "192.0.2.2", "192.0.2.3"].iter().enumerate() {
+            assert_eq!(guard.fail(address(text), second as i64), Ok(()));
+        }
+        assert_eq!(guard.failures.len(), 2);
+        assert!(!guard.failures.contains_key(&address("192.0.2.1")));
+    }
+
+    #[test]
+    fn tokens_that_were_right_are_remembered_within_bounds() {
+        let mut guard = Guard::new(2);
+        let token = |number: u8| TokenId::of(&Digest::of(&number.to_string()));
+        let (here, there) = (address("2001:db8::1"), address("192.0.2.2"));
+        for number in 0..17 {
+            guard.remember(here, token(number), 0);
+        }
+        assert!(guard.knows(address("2001:db8::2"), token(16)));
+        assert!(!guard.knows(here, token(0)), "only so many");
+        assert!(!guard.knows(there, token(16)));
+        guard.remember(there, token(1), 1);
+        guard.remember(address("192.0.2.3"), token(1), 2);
+        assert!(!guard.knows(here, token(16)), "the longest unused goes");
+        guard.expire(KNOWN_MS + 1);
+        assert!(!guard.knows(there, token(1)));
+    }
+
+    #[test]
+    fn a_customer_of_ipv6_is_one_client() {
+        assert_eq!(
+            network_of(address("2001:db8:1:2:3::4")),
+            network_of(address("2001:db8:1:2::9"))
+        );
+        assert_ne!(
+            network_of(address("2001:db8:1:2::")),
+            network_of(address("2001:db8:1:3::"))
+        );
+        assert_eq!(
+            network_of(address("::ffff:192.0.2.1")),
+            address("192.0.2.1")
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Links that make a browser admin: one is printed at the start, `pulseboard admin-link` prints
+//! another. Each works once and for ten minutes. The secret is behind the `#`, which no browser
+//! sends along, so that it is in no log on the way.
+//!
+//! The command leaves the digest of its link in the data folder, where only the server's own user
+//! can write, and the server looks there when somebody shows such a secret.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::secret::{Digest, new_secret};
+use crate::base::data_dir;
+
+/// How long a link works.
+pub const LIFETIME_MS: i64 = 10 * 60 * 1000;
+/// Where the command leaves a link.
+const FILE: &str = "admin-link.json";
+/// Of that file; a longer one is none of ours.
+const FILE_BYTES_MAX: u64 = 4_096;
+
+/// A link that was not used yet.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Link {
+    digest: Digest,
+    expires_ms: i64,
+}
+
+impl Link {
+    fn is(&self, shown: &Digest, now_ms: i64) -> bool {
+        // One that ends later than any can was made by a clock that is wrong.
+        self.digest.matches(shown) && (now_ms..=now_ms + LIFETIME_MS).contains(&self.expires_ms)
+    }
+}
+
+/// The links that work.
+#[derive(Debug)]
+pub struct Links {
+    /// The start's. A leaf lock.
+    printed: Mutex<Option<Link>>,
+    /// Held while the file is looked at, so that two who show the same link are one after another.
+    file: Mutex<Option<PathBuf>>,
+}
+
+impl Links {
+    /// The link that the start printed, where it did, and those that are left in `folder`.
+    #[must_use]
+    pub fn new(printed: Option<&str>, folder: Option<&Path>, now_ms: i64) -> Self {
+        Self {
+            printed: Mutex::new(printed.map(|secret| Link {
+                digest: Digest::of(secret),
+                expires_ms: now_ms + LIFETIME_MS,
+            })),
+            file: Mutex::new(folder.map(|folder| folder.join(FILE))),
+        }
+    }
+
+    /// Uses a link up; whether it is one. May wait for the disk.
+    pub fn redeem(&self, secret: &str, now_ms: i64) -> bool {
+        let shown = Digest::of(secret);
+        let mut printed = self.printed.lock();
+        if printed.is_some_and(|link| link.is(&shown, now_ms)) {
+            *printed = None;
+            return true;
+        }
+        drop(printed);
+        let file = self.file.lock();
+        let Some(path) = file.as_deref() else {
+            return false;
+        };
+        match read(path) {
+            Ok(Some(link)) if link.is(&shown, now_ms) => match fs::remove_file(path) {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::error!(%error, "an admin link cannot be used up and is not taken");
+                    false
+                }
+            },
+            Ok(_) => false,
+            Err(error) => {
+                tracing::warn!(%error, "{} is not looked at", path.display());
+                false
+            }
+        }
+    }
+}
+
+/// Leaves a link in a server's data folder and returns its secret.
+///
+/// # Errors
+/// The disk or the system refuses.
+pub fn leave(folder: &Path, now_ms: i64) -> io::Result<String> {
+    let secret = new_secret().map_err(io::Error::other)?;
+    let link = Link {
+        digest: Digest::of(&secret),
+        expires_ms: now_ms + LIFETIME_MS,
+    };
+    let path = folder.join(FILE);
+    data_dir::replace_file(&path, crate::base::json::json_text(&link).as_bytes())?;
+    give_to_owner_of(folder, &path)?;
+    Ok(secret)
+}
+
+/// The page's address with the secret in it. An address that stands for all of this machine's is
+/// none that a browser can go to.
+#[must_use]
+pub fn url(address: SocketAddr, secret: &str) -> String {
+    let ip = match address.ip() {
+        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!(
+        "http://{}/#admin={secret}",
+        SocketAddr::new(ip, address.port())
+    )
+}
+
+fn read(path: &Path) -> io::Result<Option<Link>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    check_owner(&file)?;
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut text)?;
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(io::Error::from)
+}
+
+/// A link is only believed from who could read everything else here.
+#[cfg(unix)]
+fn check_owner(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = file.metadata()?;
+    let owner = metadata.uid();
+    if (owner != 0 && owner != rustix::process::geteuid().as_raw()) || metadata.mode() & 0o022 != 0
+    {
+        return Err(io::Error::other(
+            "others than the server's user can write to it",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_owner(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Root may make a link for a server that runs as somebody else.
+#[cfg(unix)]
+fn give_to_owner_of(folder: &Path, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (folder, file) = (fs::metadata(folder)?, fs::metadata(path)?);
+    if folder.uid() == file.uid() {
+        return Ok(());
+    }
+    chown(path, Some(folder.uid()), Some(folder.gid()))
+}
+
+#[cfg(not(unix))]
+fn give_to_owner_of(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_link_works_once_and_for_ten_minutes() {
+        let links = Links::new(Some("secret"), None, 0);
+        assert!(!links.redeem("other", 0));
+        assert!(links.redeem("secret", LIFETIME_MS));
+        assert!(!links.redeem("secret", 1));
+        let late = Links::new(Some("secret"), None, 0);
+        assert!(!late.redeem("secret", LIFETIME_MS + 1));
+        assert!(!Links::new(None, None, 0).redeem("", 0));
+    }
+
+    #[test]
+    fn a_link_of_the_folder_works_once_and_for_ten_minutes() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let links = Links::new(None, Some(folder.path()), 0);
+        let secret = leave(folder.path(), 0).expect("left");
+        let text = fs::read_to_string(folder.path().join(FILE)).expect("the file");
+        assert!(!text.contains(&secret));
+        assert!(!links.redeem("other", 0) && !links.redeem(&secret, LIFETIME_MS + 1));
+        assert!(links.redeem(&secret, 5));
+        assert!(!links.redeem(&secret, 5));
+        assert!(!folder.path().join(FILE).exists());
+        // A newer one takes the place of an older one.
+        let older = leave(folder.path(), 0).expect("left");
+        let newer = leave(folder.path(), 0).expect("left");
+        assert!(!links.redeem(&older, 0) && links.redeem(&newer, 0));
+        // From a clock far ahead.
+        let ahead = leave(folder.path(), LIFETIME_MS).expect("left");
+        assert!(!links.redeem(&ahead, 0));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_others_can_write_is_not_believed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let links = Links::new(None, Some(folder.path()), 0);
+        let secret = leave(folder.path(), 0).expect("left");
+        let path = folder.path().join(FILE);
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode));
+        assert_eq!(
+            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+            0o600
+        );
+        mode(0o622).expect("changed");
+        assert!(!links.redeem(&secret, 0));
+        mode(0o600).expect("changed");
+        assert!(links.redeem(&secret, 0));
+    }
+
+    #[test]
+    fn links_lead_to_where_a_browser_can_go() {
+        for (address, expected) in [
+            ("127.0.0.1:3000", "http://127.0.0.1:3000/#admin=s"),
+            ("0.0.0.0:80", "http://127.0.0.1:80/#admin=s"),
+            ("[::]:80", "http://127.0.0.1:80/#admin=s"),
+            ("[::1]:3000", "http://[::1]:3000/#admin=s"),
+        ] {
+            assert_eq!(url(address.parse().expect("an address"), "s"), expected);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Tickets: who opens a stream from where neither a header nor a cookie can come along (a page
+//! on another origin). Each works once and soon. Pure; time is told.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
+
+use super::{caller::Caller, secret::Digest};
+
+/// How long a ticket may be used.
+pub const LIFETIME_MS: i64 = 30_000;
+/// Tickets at once; past it the oldest goes: it has had its time, and one flood cannot keep
+/// others from theirs.
+pub const TICKETS_MAX: usize = 20_000;
+/// Unused tickets of one address at once; past it: 429. Pages use theirs at once, so even a proxy
+/// that stands for thousands stays below.
+pub const PER_ADDRESS_MAX: usize = 1_000;
+
+#[derive(Debug)]
+struct Ticket {
+    caller: Caller,
+    address: IpAddr,
+    number: u64,
+    expires_ms: i64,
+}
+
+/// One address has too many unused tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flood {
+    /// When the oldest of them ends.
+    pub retry_after_ms: i64,
+}
+
+/// All tickets that can be used.
+#[derive(Debug)]
+pub struct Tickets {
+    by_secret: HashMap<Digest, Ticket>,
+    /// The same, oldest first.
+    by_age: BTreeMap<u64, Digest>,
+    per_address: HashMap<IpAddr, usize>,
+    numbers: u64,
+    max: usize,
+    per_address_max: usize,
+}
+
+impl Tickets {
+    /// Room for `max`, of one address for `per_address_max`.
+    #[must_use]
+    pub fn new(max: usize, per_address_max: usize) -> Self {
+        Self {
+            by_secret: HashMap::new(),
+            by_age: BTreeMap::new(),
+            per_address: HashMap::new(),
+            numbers: 0,
+            max,
+            per_address_max,
+        }
+    }
+
+    /// Takes a ticket in that stands for `caller`.
+    ///
+    /// # Errors
+    /// [`Flood`]; nothing was taken in.
+    pub fn issue(
+        &mut self,
+        secret: Digest,
+        caller: Caller,
+        address: IpAddr,
+        now_ms: i64,
+    ) -> Result<(), Flood> {
+        self.expire(now_ms);
+        if self.per_address.get(&address).copied().unwrap_or_default() >= self.per_address_max {
+            return Err(Flood {
+                retry_after_ms: LIFETIME_MS,
+            });
+        }
+        if self.by_age.len() >= self.max
+            && let Some((_, oldest)) = self.by_age.first_key_value()
+        {
+            let oldest = *oldest;
+            self.remove(&oldest);
+        }
+        self.numbers += 1;
+        self.by_age.insert(self.numbers, secret);
+        *self.per_address.entry(address).or_default() += 1;
+        let ticket = Ticket {
+            caller,
+            address,
+            number: self.numbers,
+            expires_ms: now_ms + LIFETIME_MS,
+        };
+        self.by_secret.insert(secret, ticket);
+        Ok(())
+    }
+
+    /// Uses a ticket up; `None` for one that is unknown, used or expired.
+    pub fn redeem(&mut self, secret: &Digest, now_ms: i64) -> Option<Caller> {
+        self.remove(secret)
+            .filter(|ticket| now_ms < ticket.expires_ms)
+            .map(|ticket| ticket.caller)
+    }
+
+    /// Drops those whose time is over.
+    pub fn expire(&mut self, now_ms: i64) {
+        while let Some((_, oldest)) = self.by_age.first_key_value() {
+            let oldest = *oldest;
+            let over = self
+                .by_secret
+                .get(&oldest)
+                .is_none_or(|ticket| now_ms >= ticket.expires_ms);
+            if !over {
+                return;
+            }
+            self.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, secret: &Digest) -> Option<Ticket> {
+        let ticket = self.by_secret.remove(secret)?;
+        self.by_age.remove(&ticket.number);
+        if let Some(count) = self.per_address.get_mut(&ticket.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&ticket.address);
+            }
+        }
+        Some(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_shared::Role;
+
+    use super::*;
+    use crate::access::Credential;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+    fn issue(tickets: &mut Tickets, secret: &str, address: IpAddr, now_ms: i64) -> bool {
+        let caller = Caller {
+            role: Role::Viewer,
+            tenant: None,
+            known: true,
+            credential: Credential::default(),
+        };
+        tickets
+            .issue(Digest::of(secret), caller, address, now_ms)
+            .is_ok()
+    }
+
+    fn works(tickets: &mut Tickets, secret: &str, now_ms: i64) -> bool {
+        tickets.redeem(&Digest::of(secret), now_ms).is_some()
+    }
+
+    #[test]
+    fn a_ticket_works_once_and_for_its_time() {
+        let mut tickets = Tickets::new(10, 10);
+        for secret in ["a", "b"] {
+            assert!(issue(&mut tickets, secret, HERE, 0));
+        }
+        assert!(works(&mut tickets, "a", LIFETIME_MS - 1));
+        assert!(!works(&mut tickets, "a", LIFETIME_MS - 1));
+        assert!(!works(&mut tickets, "b", LIFETIME_MS));
+        assert!(!works(&mut tickets, "c", 0));
+        assert!(tickets.by_age.is_empty() && tickets.per_address.is_empty());
+    }
+
+    #[test]
+    fn one_address_has_a_bound_and_all_together_too() {
+        let mut tickets = Tickets::new(3, 2);
+        assert!(issue(&mut tickets, "a", HERE, 0));
+        assert!(issue(&mut tickets, "b", HERE, 1));
+        assert!(!issue(&mut tickets, "c", HERE, 2));
+        assert!(issue(&mut tickets, "d", THERE, 2));
+        assert!(issue(&mut tickets, "e", THERE, 2), "the oldest goes");
+        assert!(!works(&mut tickets, "a", 3) && works(&mut tickets, "b", 3));
+        assert!(issue(&mut tickets, "c", HERE, LIFETIME_MS + 2));
+        assert_eq!(tickets.by_secret.len(), 1, "the others' time is over");
+    }
+}

@@ -1,0 +1,55 @@
+//! `GET /events/alerts`: what fires and what ends, replayable (CONTRACT section 4).
+
+use std::sync::Arc;
+
+use salvo::{Depot, Request, Response, handler};
+
+use crate::stream::{
+    open,
+    sse::{self, Following},
+};
+use crate::{
+    access,
+    alerting::AlertView,
+    app::App,
+    base::telemetry::StreamKind,
+    http::{error::AppError, tenant::tenant},
+};
+
+/// Milliseconds that a browser waits before it reconnects by itself.
+const RETRY_MS: u64 = 2_000;
+
+/// Opens the stream: `Last-Event-ID`, or `?last-event-id=`, replays what was missed.
+#[handler]
+pub async fn open_alert_stream(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;
+    let last_seen = sse::last_event_id(request);
+    let wire = sse::accept(request, response);
+    offered.serve(move |app, taken, admission| {
+        let feed = Arc::clone(app.alerts.feed());
+        let next = feed.resume(last_seen);
+        let first = vec![sse::frame(&sse::retry(RETRY_MS), wire)];
+        let (kind, view) = (StreamKind::SseAlerts, AlertView { tenant, wire });
+        sse::follow(
+            &app,
+            taken,
+            admission,
+            Following {
+                kind,
+                wire,
+                first,
+                feed,
+                next,
+                view,
+            },
+        )
+    });
+    Ok(())
+}

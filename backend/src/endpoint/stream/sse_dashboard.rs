@@ -1,0 +1,54 @@
+//! `GET /dashboard/stream`: what a tenant tracks, every two seconds (CONTRACT section 7).
+
+use std::sync::Arc;
+
+use salvo::{Depot, Request, Response, handler};
+
+use crate::stream::{
+    follow, open,
+    sse::{self, Following},
+    viewer::Wire,
+};
+use crate::{
+    access, app::App, base::telemetry::StreamKind, http::error::AppError, ingest::engine_tenant,
+    tracking::UpdateView,
+};
+
+/// Opens the stream: `init` at once, `update` every two seconds. `?type=` chooses whose buckets,
+/// `?window=` their length in seconds.
+#[handler]
+pub async fn open_dashboard_stream(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let tenant = engine_tenant(&app, request, depot)?;
+    // What is no number is a length that there is not.
+    let seconds = request
+        .query::<&str>("window")
+        .map(|seconds| seconds.parse().unwrap_or(0));
+    let name = request.query::<String>("type");
+    let view = follow::update_view(name.as_deref(), seconds, Wire::SseChunked)
+        .map_err(|(field, why)| AppError::bad_query(field, why))?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseDashboard)?;
+    let wire = sse::accept(request, response);
+    offered.serve(move |app, taken, admission| {
+        let tallies = app.tallies.tenant(&tenant.name);
+        let init = crate::base::json::json_text(&tallies.opening(&view, app.clock.now_ms()));
+        let init = sse::event(Some("init"), None, &init);
+        let feed = Arc::clone(tallies.feed());
+        let next = feed.resume(None);
+        let following = Following {
+            kind: StreamKind::SseDashboard,
+            wire,
+            first: vec![sse::frame(&init, wire)],
+            feed,
+            next,
+            view: UpdateView { wire, ..view },
+        };
+        sse::follow(&app, taken, admission, following)
+    });
+    Ok(())
+}

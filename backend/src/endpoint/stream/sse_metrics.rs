@@ -1,0 +1,70 @@
+//! `GET /events/metrics`: the ticks of `/ws/metrics` as server-sent events, for where a proxy lets
+//! no WebSocket through. The same messages, the same cursor.
+
+use std::sync::Arc;
+
+use salvo::{Depot, Request, Response, handler};
+
+use super::ws_metrics;
+use crate::stream::{
+    open,
+    sse::{self, Following},
+};
+use crate::{
+    access,
+    app::App,
+    base::telemetry::StreamKind,
+    feed::Position,
+    http::{error::AppError, tenant::tenant},
+    shares::CallerKeys,
+};
+
+/// Milliseconds that a browser waits before it reconnects by itself.
+const RETRY_MS: u64 = 2_000;
+
+/// Opens the stream: `Last-Event-ID`, or `?epoch=E&offset=N`, resumes; `?metrics=a,b` filters.
+#[handler]
+pub async fn open_metrics_stream(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let asked = ws_metrics::resume_position(request)?;
+    let epoch = app.live.feed().epoch();
+    let seen = sse::last_event_id(request).and_then(|id| id.offset_in(epoch));
+    // A browser that reconnects by itself repeats its address: what it saw last is the newer one.
+    let from = seen
+        .map(|offset| Position {
+            epoch: epoch.to_string(),
+            offset,
+        })
+        .or(asked);
+    let names = ws_metrics::asked_metrics(request)?;
+    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
+    let keys = keys.on(offered.id());
+    let wire = sse::accept(request, response);
+    offered.serve(move |app, taken, admission| {
+        let view = app.live.view(&keys, &tenant, names, wire);
+        let (snapshot, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
+        let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
+        let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));
+        sse::follow(
+            &app,
+            taken,
+            admission,
+            Following {
+                kind,
+                wire,
+                first,
+                feed,
+                next,
+                view,
+            },
+        )
+    });
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! `GET /api/metrics/stream`: the operator's six figures each tick (CONTRACT section 6).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pulseboard_shared::protocol::operator::StreamConfig;
+use salvo::{Depot, Request, Response, handler};
+
+use crate::stream::{
+    open,
+    sse::{self, Following},
+};
+use crate::{
+    access, app::App, base::telemetry::StreamKind, http::error::AppError, operator::OperatorView,
+};
+
+/// Milliseconds that a browser waits before it reconnects by itself.
+const RETRY_MS: u64 = 5_000;
+
+/// Opens the stream; `Last-Event-ID` replays the ticks that were missed, as far as held.
+#[handler]
+pub async fn open_operator_stream(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseOperator)?;
+    let last_seen = sse::last_event_id(request);
+    let wire = sse::accept(request, response);
+    offered.serve(move |app, taken, admission| {
+        let config = crate::base::json::json_text(&StreamConfig {
+            interval_ms: app.live.interval_ms(),
+        });
+        let config = Bytes::from(format!(
+            "event: config\nretry: {RETRY_MS}\ndata: {config}\n\n"
+        ));
+        let feed = Arc::clone(app.operator.feed());
+        let next = feed.resume(last_seen);
+        let first = vec![sse::frame(&config, wire)];
+        let (kind, view) = (StreamKind::SseOperator, OperatorView(wire));
+        sse::follow(
+            &app,
+            taken,
+            admission,
+            Following {
+                kind,
+                wire,
+                first,
+                feed,
+                next,
+                view,
+            },
+        )
+    });
+    Ok(())
+}

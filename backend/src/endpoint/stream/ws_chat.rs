@@ -1,0 +1,168 @@
+//! `GET /ws/chat`: the talk beside the dashboard, on the same rooms (CONTRACT section 8).
+
+use std::sync::Arc;
+
+use pulseboard_shared::{
+    Role,
+    protocol::{
+        chat::{ClientMessage, ServerMessage, USER_JOINED, USER_LEFT, WELCOME},
+        rooms::GENERAL_ROOM,
+    },
+};
+use salvo::{Depot, Request, Response, handler};
+
+use crate::stream::{
+    open,
+    viewer::{Viewer, Wire},
+    ws::{self, Inbound},
+};
+use crate::{
+    access,
+    app::App,
+    base::telemetry::StreamKind,
+    http::{error::AppError, tenant::tenant},
+    rooms::{Membership, RoomPayload, RoomView},
+    shares::CallerKeys,
+};
+
+/// Opens the socket, in `general`.
+#[handler]
+pub async fn open_chat_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let role = access::caller(depot)?.role;
+    let tenant = tenant(request, depot)?;
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let form = ws::asked_form(request)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsChat)?;
+    ws::accept(request, response)?;
+    offered.serve(move |app, taken, admission| {
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsChat,
+            Wire::WebSocket(form),
+            taken.stream,
+            [taken.head],
+            &admission,
+        );
+        let mut inbound = ChatInbound {
+            app: Arc::clone(&app),
+            role,
+            tenant,
+            keys: keys.on(viewer.id),
+            viewer: viewer.id,
+            place: None,
+        };
+        match inbound.join(&viewer, GENERAL_ROOM, &system(WELCOME)) {
+            Ok(()) => {
+                inbound.tell_others(&ServerMessage::System {
+                    text: USER_JOINED.to_owned(),
+                });
+            }
+            Err(text) => viewer.say(&ServerMessage::Error { text }),
+        }
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
+    });
+    Ok(())
+}
+
+fn system(text: &str) -> ServerMessage {
+    ServerMessage::System {
+        text: text.to_owned(),
+    }
+}
+
+struct ChatInbound {
+    app: Arc<App>,
+    role: Role,
+    tenant: String,
+    keys: CallerKeys,
+    viewer: u64,
+    /// The one room that the client is in.
+    place: Option<Membership>,
+}
+
+impl ChatInbound {
+    /// `said` comes before whatever the others in the room say.
+    fn join(
+        &mut self,
+        viewer: &Arc<Viewer>,
+        name: &str,
+        said: &ServerMessage,
+    ) -> Result<(), String> {
+        let room = self
+            .app
+            .rooms
+            .enter(&self.tenant, name, self.role, &self.keys)
+            .map_err(|error| error.to_string())?;
+        // What somebody says fits no event's schema.
+        if room.config.event_names().next().is_some() {
+            return Err(format!(
+                "Forbidden: room {name} has typed events, and nobody chats there"
+            ));
+        }
+        if let Some(old) = self.place.take() {
+            viewer.unfollow(old.room().id);
+        }
+        let id = room.id;
+        let cursor = room.cursor(
+            RoomView {
+                form: viewer.form(),
+                ..RoomView::default()
+            },
+            viewer.id,
+            None,
+        );
+        self.place = Some(
+            self.app
+                .rooms
+                .seat(room, Arc::clone(viewer) as Arc<_>, false),
+        );
+        viewer.say(said);
+        viewer.follow(id, cursor);
+        Ok(())
+    }
+
+    fn tell_others(&self, message: &ServerMessage) {
+        if let Some(place) = &self.place {
+            place.room().send(RoomPayload::message(
+                crate::base::json::json_text(message),
+                self.viewer,
+            ));
+        }
+    }
+}
+
+impl Inbound for ChatInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        let done = ClientMessage::parse(text).and_then(|message| match message {
+            ClientMessage::Chat { .. } if !self.role.operates() => {
+                Err("Forbidden: to speak here needs the role operator".to_owned())
+            }
+            ClientMessage::Chat { user, text } => {
+                let role = self.role;
+                self.tell_others(&ServerMessage::Chat { user, text, role });
+                Ok(())
+            }
+            ClientMessage::JoinRoom { room } => {
+                let said = system(&format!("Joined room: {room}"));
+                self.join(viewer, &room, &said)
+            }
+        });
+        if let Err(text) = done {
+            viewer.say(&ServerMessage::Error { text });
+        }
+    }
+}
+
+impl Drop for ChatInbound {
+    fn drop(&mut self) {
+        self.tell_others(&ServerMessage::System {
+            text: USER_LEFT.to_owned(),
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! `GET /ws/control`: the operator's commands (CONTRACT section 6).
+
+use std::sync::Arc;
+
+use pulseboard_shared::protocol::operator::{ControlCommand, ControlReply};
+use salvo::{Depot, Request, Response, handler};
+
+use crate::stream::{
+    open,
+    viewer::{Viewer, Wire},
+    ws::{self, Inbound},
+};
+use crate::{access, app::App, base::telemetry::StreamKind, http::error::AppError};
+
+/// Opens the channel for those who may operate.
+#[handler]
+pub async fn open_control_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_operate(depot)?;
+    // The threshold and the totals are the server's, and so is the count of those who may change
+    // them: nothing here is one tenant's.
+    if let Some(tenant) = &access::caller(depot)?.tenant {
+        return Err(AppError::forbidden(format!(
+            "this token is bound to the tenant {tenant:?}; the threshold and the totals are the whole server's"
+        )));
+    }
+    let form = ws::asked_form(request)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsControl)?;
+    ws::accept(request, response)?;
+    offered.serve(move |app, taken, admission| {
+        let first = [
+            taken.head,
+            ws::message(form, &reply("Control channel connected")),
+        ];
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsControl,
+            Wire::WebSocket(form),
+            taken.stream,
+            first,
+            &admission,
+        );
+        viewer.pump();
+        let inbound = ControlInbound {
+            app: Arc::clone(&app),
+        };
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
+    });
+    Ok(())
+}
+
+fn reply(message: &str) -> ControlReply {
+    ControlReply {
+        message: message.to_owned(),
+    }
+}
+
+struct ControlInbound {
+    app: Arc<App>,
+}
+
+impl Inbound for ControlInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        let message = match ControlCommand::parse(text) {
+            Ok(ControlCommand::ResetCounters) => {
+                self.app.operator.reset();
+                "Counters reset".to_owned()
+            }
+            Ok(ControlCommand::SetThreshold(percent)) => {
+                match self.app.operator.set_threshold(percent) {
+                    Ok(()) => format!("Threshold set to {percent:.1}%"),
+                    Err(error) => {
+                        tracing::error!(%error, "the threshold could not be stored");
+                        "Error: the threshold could not be stored; nothing was changed".to_owned()
+                    }
+                }
+            }
+            Err(message) => message,
+        };
+        viewer.say(&reply(&message));
+    }
+}

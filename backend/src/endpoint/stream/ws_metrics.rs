@@ -1,0 +1,166 @@
+//! `GET /ws/metrics`: the tick over a WebSocket, filtered, resumable (CONTRACT section 3).
+
+use std::sync::Arc;
+
+use pulseboard_engine::NamedSeries;
+use pulseboard_shared::{
+    limits,
+    protocol::metrics::{ClientMessage, ServerMessage},
+};
+use salvo::{Depot, Request, Response, handler};
+
+use crate::stream::{
+    open,
+    viewer::{Viewer, Wire},
+    ws::{self, Inbound},
+};
+use crate::{
+    access,
+    app::App,
+    base::telemetry::StreamKind,
+    feed::{Position, Subscription},
+    http::{error::AppError, tenant::tenant},
+    shares::CallerKeys,
+};
+
+/// Names the cursor into the tick feed.
+const TICKS: u64 = 0;
+
+/// Opens the stream: `?epoch=E&offset=N` resumes, `?metrics=a,b` subscribes from the start.
+#[handler]
+pub async fn open_metrics_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let from = resume_position(request)?;
+    let names = asked_metrics(request)?;
+    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let form = ws::asked_form(request)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
+    let keys = keys.on(offered.id());
+    ws::accept(request, response)?;
+    let view = app.live.view(&keys, &tenant, names, Wire::WebSocket(form));
+    offered.serve(move |app, taken, admission| {
+        let (first, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsMetrics,
+            Wire::WebSocket(form),
+            taken.stream,
+            [taken.head, first],
+            &admission,
+        );
+        let seat = app.live.feed().roster().join(Arc::clone(&viewer) as Arc<_>);
+        viewer.follow(
+            TICKS,
+            Subscription::new(Arc::clone(app.live.feed()), next, view, viewer.id),
+        );
+        let inbound = MetricsInbound {
+            app: Arc::clone(&app),
+            keys,
+            tenant,
+            _seat: seat,
+        };
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
+    });
+    Ok(())
+}
+
+/// The position that `?epoch=E&offset=N` names.
+pub(crate) fn resume_position(request: &Request) -> Result<Option<Position>, AppError> {
+    match (
+        request.query::<String>("epoch"),
+        request.query::<String>("offset"),
+    ) {
+        (Some(epoch), Some(offset)) => {
+            if offset.is_empty() || !offset.bytes().all(|byte| byte.is_ascii_digit()) {
+                let shown: String = offset.chars().take(40).collect();
+                return Err(AppError::bad_query(
+                    "offset",
+                    format!("{shown:?} is not a whole number ≥ 0"),
+                ));
+            }
+            // However large: an offset that was never given is one that is not held.
+            let offset = offset.parse().unwrap_or(u64::MAX);
+            Ok(Some(Position { epoch, offset }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The names that `?metrics=a,b` subscribes to.
+///
+/// # Errors
+/// 400 for one that is neither a metric's name nor a series' key.
+pub(crate) fn asked_metrics(request: &Request) -> Result<Vec<String>, AppError> {
+    let names = request.query::<String>("metrics").unwrap_or_default();
+    // A comma between a series' labels is not one between names.
+    let (mut is_inside, mut is_quoted, mut is_escaped) = (false, false, false);
+    let between = |character: char| {
+        let was_escaped = std::mem::replace(&mut is_escaped, is_quoted && character == '\\');
+        match character {
+            '"' if !(is_escaped || was_escaped) => is_quoted = !is_quoted,
+            '{' if !is_quoted => is_inside = true,
+            '}' if !is_quoted => is_inside = false,
+            _ => {}
+        }
+        is_escaped &= !was_escaped;
+        character == ',' && !is_inside
+    };
+    let names: Vec<String> = names
+        .split(between)
+        .filter(|name| !name.is_empty())
+        .take(limits::SUBSCRIBED_METRICS_MAX)
+        .map(str::to_owned)
+        .collect();
+    check_names(&names).map_err(|problem| AppError::bad_query("metrics", problem))?;
+    Ok(names)
+}
+
+/// A name is a metric's, or a series' whole key: no selector, which may name anything.
+fn check_names(names: &[String]) -> Result<(), String> {
+    names.iter().try_for_each(|name| {
+        let named = NamedSeries::parse(name).map(drop);
+        named.map_err(|error| {
+            let shown: String = name.chars().take(80).collect();
+            format!("{shown:?} names no series: {error}")
+        })
+    })
+}
+
+struct MetricsInbound {
+    app: Arc<App>,
+    keys: CallerKeys,
+    /// Whose pushed series may be named.
+    tenant: Arc<str>,
+    /// Leaves the feed when the socket's task ends.
+    _seat: crate::feed::Seat,
+}
+
+impl Inbound for MetricsInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        match ClientMessage::parse(text) {
+            Ok(Some(ClientMessage::Ping)) => {
+                viewer.say(&ServerMessage::Pong {
+                    timestamp: self.app.clock.now(),
+                });
+            }
+            Ok(Some(ClientMessage::Subscribe { metrics })) => {
+                if let Err(text) = check_names(&metrics) {
+                    return viewer.say(&ServerMessage::Error { text });
+                }
+                let live = &self.app.live;
+                let view = live.view(&self.keys, &self.tenant, metrics.clone(), viewer.wire);
+                let reply = ws::message(viewer.form(), &ServerMessage::Subscribed { metrics });
+                let (feed, id) = (Arc::clone(live.feed()), viewer.id);
+                viewer.refollow(TICKS, reply, |next| Subscription::new(feed, next, view, id));
+            }
+            Ok(None) => {}
+            Err(text) => viewer.say(&ServerMessage::Error { text }),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8); live queries; and what
+//! event streams carry ([`crate::stream::follow`]).
+
+use std::{collections::HashMap, sync::Arc};
+
+use pulseboard_engine::Tenant;
+use pulseboard_shared::{
+    Role,
+    codec::Form,
+    protocol::{
+        rooms::{
+            ClientAction, DASHBOARD_ROOM, OPERATIONS_ROOM, ServerMessage, Subscribe,
+            frames::RoomMessage,
+        },
+        watch::WatchMessage,
+    },
+};
+use salvo::{Depot, Request, Response, handler};
+
+use crate::{
+    access,
+    app::App,
+    base::telemetry::{Limit, StreamKind},
+    feed::Subscription,
+    http::error::AppError,
+    ingest::engine_tenant,
+    live_query::CatalogPlace,
+    rooms::{Membership, Room, RoomPayload, RoomView},
+    shares::CallerKeys,
+};
+use crate::{
+    endpoint::stream::ws_live_queries::Watches,
+    stream::{
+        follow::Followed,
+        open,
+        viewer::{Viewer, Wire},
+        ws::{self, Inbound},
+    },
+};
+
+/// Bytes of the events that one client names in all its rooms.
+const EVENT_NAMES_BYTES_MAX: usize = 64 * 1024;
+
+/// Opens the socket: in `dashboard`, and for admins in `operations`.
+#[handler]
+pub async fn open_rooms_socket(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let app = App::of(depot)?;
+    access::require_read(depot)?;
+    let caller = access::caller(depot)?.clone();
+    let tenant = engine_tenant(&app, request, depot)?;
+    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let form = ws::asked_form(request)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsRooms)?;
+    ws::accept(request, response)?;
+    offered.serve(move |app, taken, admission| {
+        let viewer = open::viewer(
+            &app,
+            StreamKind::WsRooms,
+            Wire::WebSocket(form),
+            taken.stream,
+            [taken.head],
+            &admission,
+        );
+        let mut inbound = RoomsInbound {
+            app: Arc::clone(&app),
+            role: caller.role,
+            form,
+            memberships: HashMap::new(),
+            keys: keys.clone().on(viewer.id),
+            event_names: HashMap::new(),
+            watches: Watches::new(
+                Arc::clone(&app),
+                Arc::clone(&tenant),
+                keys.on(viewer.id),
+                form,
+            ),
+            tenant,
+            catalog: None,
+            followed: Followed::default(),
+        };
+        inbound.join_at_opening(&viewer);
+        open::serve_web_socket(app, viewer, admission, inbound, taken.read)
+    });
+    Ok(())
+}
+
+type RoomCursor = Subscription<RoomPayload>;
+
+struct RoomsInbound {
+    app: Arc<App>,
+    role: Role,
+    form: Form,
+    /// By room; the client leaves them all when this is dropped.
+    memberships: HashMap<String, Membership>,
+    keys: CallerKeys,
+    /// By room, the bytes of the events that the client named.
+    event_names: HashMap<String, usize>,
+    tenant: Arc<Tenant>,
+    watches: Watches,
+    catalog: Option<CatalogPlace>,
+    followed: Followed,
+}
+
+impl RoomsInbound {
+    fn join_at_opening(&mut self, viewer: &Arc<Viewer>) {
+        let app = Arc::clone(&self.app);
+        match app
+            .rooms
+            .enter(&self.tenant.name, DASHBOARD_ROOM, self.role, &self.keys)
+        {
+            Ok(room) => {
+                // The cursor is placed before the figures are read: an update that falls between
+                // is sent after them, never lost.
+                let view = self.view(&room, &Subscribe::default());
+                let cursor = room.cursor(view, viewer.id, None);
+                let data = self.app.live.with_window(|window| window.stats());
+                viewer.say(&RoomMessage::Init { data });
+                self.seat(viewer, room, cursor, None);
+            }
+            Err(error) => viewer.say(&ServerMessage::Error {
+                text: error.to_string(),
+            }),
+        }
+        if self.role.administers()
+            && let Ok(room) =
+                app.rooms
+                    .enter(&self.tenant.name, OPERATIONS_ROOM, self.role, &self.keys)
+        {
+            let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
+            self.seat(viewer, room, cursor, None);
+        }
+    }
+
+    fn seat(
+        &mut self,
+        viewer: &Arc<Viewer>,
+        room: Arc<Room>,
+        cursor: RoomCursor,
+        presence: Option<RoomCursor>,
+    ) {
+        let (name, id, presence_id) = (room.name.clone(), room.id, room.presence_id());
+        let member = Arc::clone(viewer) as Arc<_>;
+        let membership = self.app.rooms.seat(room, member, presence.is_some());
+        self.memberships.insert(name, membership);
+        viewer.follow(id, cursor);
+        if let Some(presence) = presence {
+            viewer.follow(presence_id, presence);
+        }
+    }
+
+    fn view(&self, room: &Room, asked: &Subscribe) -> RoomView {
+        let events = asked
+            .events
+            .clone()
+            .map(Into::into)
+            .or_else(|| room.config.default_events.clone());
+        let cursor = (asked.cursor || asked.after.is_some()).then(|| room.epoch_text());
+        RoomView {
+            events,
+            presence: asked.presence,
+            cursor,
+            form: self.form,
+        }
+    }
+
+    fn subscribe(&mut self, viewer: &Arc<Viewer>, asked: &Subscribe) -> Result<(), String> {
+        let name = &asked.channel;
+        if !self.memberships.contains_key(name)
+            && self.memberships.len() >= self.app.settings.max_rooms_per_client
+        {
+            self.app.telemetry.count_limit(Limit::Rooms);
+            return Err(format!(
+                "Too many rooms: at most {} at once",
+                self.app.settings.max_rooms_per_client
+            ));
+        }
+        let named_bytes = self.check_event_names(asked)?;
+        let room = self
+            .app
+            .rooms
+            .enter(&self.tenant.name, name, self.role, &self.keys)
+            .map_err(|error| error.to_string())?;
+        self.event_names.insert(name.clone(), named_bytes);
+        let view = self.view(&room, asked);
+        // At the end, and before the member is seated: it is told of its own coming.
+        let presence = asked
+            .presence
+            .then(|| room.presence_cursor(&view, viewer.id));
+        viewer.unfollow(room.presence_id());
+        if asked.after.is_none() && self.memberships.contains_key(name) {
+            // A member changes what it asks for and stays: what is on its way to it is not lost.
+            let reply = ws::message(self.form, &ServerMessage::Subscribed { channel: name });
+            let place = Arc::clone(&room);
+            let id = viewer.id;
+            viewer.refollow(room.id, reply, |next| place.cursor_at(next, view, id));
+            // The new place first: the room is not empty in between.
+            let (member, presence_id) = (Arc::clone(viewer) as Arc<_>, room.presence_id());
+            let membership = self.app.rooms.seat(room, member, presence.is_some());
+            self.memberships.insert(name.clone(), membership);
+            if let Some(presence) = presence {
+                viewer.follow(presence_id, presence);
+            }
+            return Ok(());
+        }
+        let cursor = room.cursor(view, viewer.id, asked.after.as_ref());
+        // The old place goes first, so that nothing comes twice.
+        viewer.unfollow(room.id);
+        self.memberships.remove(name);
+        viewer.say(&ServerMessage::Subscribed { channel: name });
+        self.seat(viewer, room, cursor, presence);
+        Ok(())
+    }
+
+    /// The bytes of the events that are named, where there is room for them.
+    fn check_event_names(&self, asked: &Subscribe) -> Result<usize, String> {
+        let names = asked.events.iter().flatten();
+        let bytes = names.map(|name| name.len() + size_of::<String>()).sum();
+        let others = self.event_names.iter();
+        let others = others.filter(|(room, _)| **room != asked.channel);
+        let held: usize = others.map(|(_, bytes)| bytes).sum();
+        if held + bytes <= EVENT_NAMES_BYTES_MAX {
+            return Ok(bytes);
+        }
+        self.app.telemetry.count_limit(Limit::Rooms);
+        Err(format!(
+            "Too many event names: at most {EVENT_NAMES_BYTES_MAX} bytes of them in all rooms of one connection"
+        ))
+    }
+
+    fn follow_catalog(&mut self, viewer: &Arc<Viewer>) {
+        let catalog = self.app.watching.catalog(&self.tenant);
+        viewer.say(&WatchMessage::Catalog {
+            total: self.tenant.counts().series,
+        });
+        if self.catalog.is_none() {
+            let cursor = catalog.cursor(self.form, viewer.id);
+            let id = catalog.id;
+            let seat = Arc::clone(viewer) as Arc<_>;
+            self.catalog = Some(self.app.watching.seat_at_catalog(catalog, seat));
+            viewer.follow(id, cursor);
+        }
+    }
+
+    fn act(&mut self, viewer: &Arc<Viewer>, action: ClientAction) -> Result<(), String> {
+        match action {
+            ClientAction::Subscribe(asked) => self.subscribe(viewer, &asked),
+            ClientAction::Unsubscribe { channel } => {
+                self.event_names.remove(&channel);
+                if let Some(membership) = self.memberships.remove(&channel) {
+                    viewer.unfollow(membership.room().id);
+                    viewer.unfollow(membership.room().presence_id());
+                }
+                viewer.say(&ServerMessage::Unsubscribed { channel: &channel });
+                Ok(())
+            }
+            ClientAction::Publish { channel, data } => {
+                if !self.role.operates() {
+                    return Err(format!(
+                        "Forbidden: publishing needs the role operator; this is {}",
+                        self.role
+                    ));
+                }
+                self.app
+                    .rooms
+                    .check_role(&channel, self.role)
+                    .map_err(|error| error.to_string())?;
+                let text = crate::base::json::json_text(&RoomMessage::Message {
+                    channel: &channel,
+                    data: &data,
+                });
+                self.app.rooms.send(
+                    &self.tenant.name,
+                    &channel,
+                    RoomPayload::message(text, viewer.id),
+                );
+                Ok(())
+            }
+            ClientAction::Watch(asked) => self.watches.watch(viewer, asked),
+            ClientAction::Unwatch { selector } => {
+                self.watches.unwatch(viewer, selector);
+                Ok(())
+            }
+            ClientAction::Catalog => {
+                self.follow_catalog(viewer);
+                Ok(())
+            }
+            ClientAction::Follow(asked) => {
+                self.followed
+                    .follow(&self.app, &self.tenant.name, viewer, &asked)
+            }
+            ClientAction::Unfollow { feed } => {
+                self.followed.unfollow(viewer, feed);
+                Ok(())
+            }
+            ClientAction::Ping => {
+                viewer.say(&ServerMessage::Pong {
+                    timestamp: self.app.clock.now(),
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Inbound for RoomsInbound {
+    fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
+        let done = ClientAction::parse(text).and_then(|action| self.act(viewer, action));
+        if let Err(text) = done {
+            viewer.say(&ServerMessage::Error { text });
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! Periodic work, aligned to the wall clock: the tick of the built-in source, and the sweep that
+//! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
+
+mod pushed;
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use pulseboard_engine::{DEFAULT_TENANT, Tenant};
+use pulseboard_series::{Batch, Kind, Reason};
+use pulseboard_shared::{BUILT_IN, BuiltIn};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::schedule::pushed::Gleaner;
+use crate::{
+    app::App,
+    base::telemetry::Answered,
+    endpoint::track::{Item, track},
+    source::{Source, Traffic},
+    storage::{HOUSE_MS, journal::KeptAlert},
+    ticks::window::{Series, Tick, built_in_series},
+};
+
+/// How often deadlines are looked at.
+const SWEEP_MS: i64 = 1_000;
+
+/// A first tick comes at once where the next aligned moment is further away than this, so that a
+/// page opened right after the start has figures.
+const FIRST_TICK_WITHIN_MS: i64 = 400;
+
+/// The first multiple of `interval_ms` after `now_ms`.
+fn next_aligned(now_ms: i64, interval_ms: i64) -> i64 {
+    (now_ms.div_euclid(interval_ms) + 1) * interval_ms
+}
+
+/// The multiple of `interval_ms` that is nearest to `now_ms`.
+fn nearest_aligned(now_ms: i64, interval_ms: i64) -> i64 {
+    (now_ms + interval_ms / 2).div_euclid(interval_ms) * interval_ms
+}
+
+/// Runs `work` at every multiple of `interval_ms` until `stopping`; `work` gets the moment that
+/// it was planned for and how many were skipped before it because the work was late. When the
+/// clock is set it goes on at the nearest multiple of the new time, so that no more than one and a
+/// half intervals lie between two runs.
+pub async fn every(
+    clock: &crate::base::clock::Clock,
+    interval_ms: i64,
+    stopping: &CancellationToken,
+    mut work: impl FnMut(i64, u64),
+) {
+    let mut steps = clock.steps();
+    let mut due_ms = next_aligned(clock.now_ms(), interval_ms);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = clock.sleep_until_or_step(due_ms, steps) => {}
+        }
+        let now_ms = clock.now_ms();
+        if steps != clock.steps() {
+            steps = clock.steps();
+            due_ms = nearest_aligned(now_ms, interval_ms);
+            if due_ms <= now_ms {
+                work(due_ms, 0);
+                due_ms += interval_ms;
+            }
+            continue;
+        }
+        // The newest moment that is due; those before it were missed.
+        let late_by = (now_ms - due_ms).max(0) / interval_ms;
+        due_ms += late_by * interval_ms;
+        work(due_ms, late_by.unsigned_abs());
+        due_ms += interval_ms;
+    }
+}
+
+/// Owns the built-in source; the one task that publishes ticks.
+pub struct Ticker {
+    app: Arc<App>,
+    source: Box<dyn Source>,
+    /// Whose series the host's are; held, so that it is there before its first sample.
+    tenant: Option<Arc<Tenant>>,
+    /// What was answered up to the last tick, and when that was, by the steady clock.
+    answered: (Answered, i64),
+    /// The series of the last tick, kept as long as the same things are measured.
+    series: Arc<[Series]>,
+    /// What a tick is handed to the engine in.
+    batch: Batch,
+    /// Finds what was pushed and is subscribed to.
+    gleaner: Gleaner,
+}
+
+impl Ticker {
+    /// A ticker over `source`.
+    #[must_use]
+    pub fn new(app: Arc<App>, source: Box<dyn Source>) -> Self {
+        let answered = (app.telemetry.answered(), app.clock.steady_ms());
+        let series: Arc<[Series]> = built_in_series().collect();
+        app.own.learn(&series);
+        let tenant = app.storage.engine.tenant(DEFAULT_TENANT).ok();
+        reserve(&app, tenant.as_ref(), &series);
+        Self {
+            app,
+            source,
+            tenant,
+            answered,
+            series,
+            batch: Batch::new(),
+            gleaner: Gleaner::default(),
+        }
+    }
+
+    /// Ticks until the server stops.
+    pub async fn run(mut self, interval: Duration, stopping: CancellationToken) {
+        let interval_ms = i64::try_from(interval.as_millis())
+            .unwrap_or(i64::MAX)
+            .max(1);
+        let app = Arc::clone(&self.app);
+        let now_ms = app.clock.now_ms();
+        if next_aligned(now_ms, interval_ms) - now_ms > FIRST_TICK_WITHIN_MS {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = app.clock.sleep_until(now_ms + FIRST_TICK_WITHIN_MS / 2) => {}
+            }
+            self.tick(app.clock.now_ms());
+        }
+        every(&app.clock, interval_ms, &stopping, |due_ms, skipped| {
+            app.telemetry
+                .ticks_skipped
+                .fetch_add(skipped, Ordering::Relaxed);
+            self.tick(due_ms);
+        })
+        .await;
+    }
+
+    /// Measures, publishes, and lets the rules look.
+    fn tick(&mut self, due_ms: i64) {
+        let app = Arc::clone(&self.app);
+        let now_ms = app.clock.now_ms();
+        let answered = app.telemetry.answered();
+        let steady_ms = app.clock.steady_ms();
+        let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, steady_ms));
+        let traffic = Traffic {
+            requests: answered.requests - before.requests,
+            errors: answered.errors - before.errors,
+            latency_sum: answered.latency.saturating_sub(before.latency),
+            elapsed: Duration::from_millis((steady_ms - since_ms).max(1).unsigned_abs()),
+        };
+        let (requests, errors) = (traffic.requests, traffic.errors);
+        let reading = self.source.read(traffic);
+        let (requests, errors) = reading.totals.unwrap_or((requests, errors));
+        app.operator.add(requests, errors);
+
+        let mut values = Vec::with_capacity(BUILT_IN.len() + reading.extras.len());
+        values.extend(BUILT_IN.map(|metric| match metric {
+            BuiltIn::Cpu => reading.cpu,
+            BuiltIn::Memory => reading.memory,
+            BuiltIn::Requests => reading.requests,
+            BuiltIn::Latency => reading.latency,
+        }));
+        values.extend(reading.extras.iter().map(|extra| extra.value));
+        let known = &self.series[BUILT_IN.len()..];
+        let same = known.len() == reading.extras.len()
+            && known.iter().zip(&reading.extras).all(|(series, extra)| {
+                *series.name == *extra.name
+                    && *series.unit == *extra.unit
+                    && series.labels == extra.labels
+            });
+        if !same {
+            let extras = reading
+                .extras
+                .iter()
+                .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
+            self.series = built_in_series().chain(extras).collect();
+            app.own.learn(&self.series);
+            reserve(&app, self.tenant.as_ref(), &self.series);
+        }
+        let tick = Tick {
+            sampled_ms: due_ms,
+            sent_ms: app.clock.now_ms(),
+            series: Arc::clone(&self.series),
+            values: values.into(),
+            pushed: self.gleaner.glean(&app, &self.series, now_ms),
+        };
+        // On its way to the disk before anybody sees it: after a crash its offset is not given out
+        // again.
+        let tick = match &app.storage.journal {
+            Some(journal) => {
+                let offset = app.live.with_window(|window| window.newest_offset()) + 1;
+                let totals = app.operator.totals();
+                journal.tick(offset, tick, totals, |tick| app.live.publish(tick))
+            }
+            None => app.live.publish(tick),
+        };
+        self.keep(&tick);
+        app.telemetry.ticks.fetch_add(1, Ordering::Relaxed);
+        app.telemetry.ticked_ms.store(steady_ms, Ordering::Relaxed);
+        app.operator.tell_tick();
+        let stats = app.live.with_window(|window| window.stats());
+        app.rooms.tell_tick(stats, || operations_figures(&tick));
+        for alert in app.alerts.observe(&tick) {
+            app.rooms.tell_alert(&KeptAlert {
+                tenant: None,
+                alert,
+            });
+        }
+    }
+
+    /// Hands the tick to the engine: the host's series are series like all others, of the default
+    /// tenant. Nobody waits for them to be safe.
+    fn keep(&mut self, tick: &Tick) {
+        let app = &self.app;
+        let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
+            return;
+        };
+        self.batch.clear();
+        for (series, value) in tick.series.iter().zip(&tick.values) {
+            if value.is_nan() {
+                continue;
+            }
+            let value = rounded(*value, &series.unit);
+            if let Err(reason) = write_row(&mut self.batch, series, tick.sampled_ms, value) {
+                tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
+            }
+        }
+        let appended = app
+            .storage
+            .engine
+            .append_own(&tenant, &self.batch, app.clock.now_ms());
+        if appended.refused_total > 0 {
+            tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
+        }
+    }
+}
+
+/// Keeps what is measured here apart from what is pushed: nobody else may write to these series.
+fn reserve(app: &App, tenant: Option<&Arc<Tenant>>, series: &[Series]) {
+    let Some(tenant) = tenant else { return };
+    let mut batch = Batch::new();
+    for series in series {
+        if let Err(reason) = write_row(&mut batch, series, 0, 0.0) {
+            tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
+        }
+    }
+    app.storage.engine.reserve(tenant, &batch);
+}
+
+fn write_row(batch: &mut Batch, series: &Series, at_ms: i64, value: f64) -> Result<(), Reason> {
+    batch.begin(&[&series.name])?;
+    for (label, value) in &series.labels {
+        batch.label(label, value)?;
+    }
+    batch.describe(Kind::Gauge, &series.unit);
+    batch.finish(1, Some(at_ms), value)
+}
+
+/// A built-in figure at its useful resolution: what is beyond is noise, and costs most of the
+/// space on the disk.
+fn rounded(value: f64, unit: &str) -> f64 {
+    let per_unit = match unit {
+        "%" | "°C" => 10.0,
+        "B" | "B/s" | "s" => 1.0,
+        _ => 100.0,
+    };
+    let scaled = (value * per_unit).round();
+    if scaled.abs() < 1e15 {
+        scaled / per_unit
+    } else {
+        value
+    }
+}
+
+/// What `operations` is told at each tick; a figure that could not be measured is 0 there.
+fn operations_figures(tick: &Tick) -> serde_json::Value {
+    let figure = |metric: BuiltIn, max: f64| {
+        let value = tick.built_in(metric);
+        if value.is_finite() {
+            value.clamp(0.0, max)
+        } else {
+            0.0
+        }
+    };
+    let errors = tick
+        .series
+        .iter()
+        .zip(&tick.values)
+        .find(|(series, _)| &*series.name == "errors_per_sec");
+    json!({
+        "cpu": figure(BuiltIn::Cpu, 100.0),
+        "memory": figure(BuiltIn::Memory, 100.0),
+        "requests": figure(BuiltIn::Requests, f64::MAX),
+        "errors": errors.map_or(0.0, |(_, value)| value.max(0.0)),
+        "latency": figure(BuiltIn::Latency, f64::MAX),
+    })
+}
+
+impl std::fmt::Debug for Ticker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticker")
+            .field("answered", &self.answered)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps the deadlines of sessions and streams until the streams are told to go.
+pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
+    every(&app.clock, SWEEP_MS, &stopped, |_, _| {
+        let steady_ms = app.clock.steady_ms();
+        app.access.sweep(steady_ms);
+        app.registry.sweep(steady_ms, app.clock.now_ms());
+        app.rooms.sweep(steady_ms);
+        app.watching.sweep(steady_ms);
+    })
+    .await;
+}
+
+/// What is told at its own pace: updates of what is tracked, error rates that end, and the host's
+/// two `performance` items (CONTRACT section 2).
+pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
+    every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
+        for sent in app.alerts.observe_time(due_ms) {
+            app.rooms.tell_alert(&sent);
+        }
+        if due_ms % UPDATE_MS == 0 {
+            app.tallies.tell(app.clock.now_ms());
+        }
+        if due_ms % FORGET_MS == 0 {
+            app.ingest.forget_idle(&app.storage.engine);
+        }
+        if due_ms % PERFORMANCE_MS == 0 {
+            app.tasks.spawn(track_performance(Arc::clone(&app), due_ms));
+        }
+    })
+    .await;
+}
+
+const SECOND_MS: i64 = 1_000;
+
+/// How often streams hear how what is tracked stands.
+const UPDATE_MS: i64 = 2_000;
+
+/// How often the host's load and memory are tracked as items.
+const PERFORMANCE_MS: i64 = 30_000;
+
+/// Totals of differences that nothing was added to for this long go.
+const FORGET_MS: i64 = 3_600_000;
+
+async fn track_performance(app: Arc<App>, now_ms: i64) {
+    let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
+        return;
+    };
+    let newest = app.live.with_window(|window| window.newest().cloned());
+    let memory = newest.map(|tick| tick.built_in(BuiltIn::Memory));
+    let load = sysinfo::System::load_average().ok().map(|load| load.one);
+    for (metric, value) in [("cpu_load", load), ("memory_usage", memory)] {
+        let Some(value) = value.filter(|value| value.is_finite()) else {
+            continue;
+        };
+        let item = Item {
+            name: "performance".to_owned(),
+            value,
+            metric: Some(metric.to_owned()),
+        };
+        match track(&app, &tenant, item, now_ms).await {
+            Ok(None) => {}
+            Ok(Some(error)) => tracing::debug!(%error, "an item of our own is in memory alone"),
+            Err(error) => tracing::debug!(%error, "an item of our own was refused"),
+        }
+    }
+}
+
+/// Looks after the engine and its history until the server stops; a round that takes long has the
+/// next one come later, never beside it.
+pub async fn keep_house(app: Arc<App>, stopping: CancellationToken) {
+    loop {
+        let due_ms = next_aligned(app.clock.now_ms(), HOUSE_MS);
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = app.clock.sleep_until(due_ms) => {}
+        }
+        let worker = Arc::clone(&app);
+        let kept = tokio::task::spawn_blocking(move || worker.storage.keep_house(&worker));
+        if kept.await.is_err() {
+            app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("house-keeping panicked; the next round comes");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::base::clock::Clock;
+
+    #[tokio::test]
+    async fn work_is_aligned_and_late_work_is_skipped_not_piled_up() {
+        let clock = Clock::manual(10_300);
+        let stopping = CancellationToken::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let task = tokio::spawn({
+            let (clock, stopping, seen) = (clock.clone(), stopping.clone(), Arc::clone(&seen));
+            async move {
+                every(&clock, 1_000, &stopping, |due_ms, skipped| {
+                    seen.lock().push((due_ms, skipped))
+                })
+                .await
+            }
+        });
+        for (step_ms, expected) in [
+            (699, vec![]),
+            (1, vec![(11_000, 0)]),
+            (1_000, vec![(11_000, 0), (12_000, 0)]),
+            (5_200, vec![(11_000, 0), (12_000, 0), (17_000, 4)]),
+            (
+                800,
+                vec![(11_000, 0), (12_000, 0), (17_000, 4), (18_000, 0)],
+            ),
+        ] {
+            tokio::task::yield_now().await;
+            clock.advance(Duration::from_millis(step_ms));
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(*seen.lock(), expected);
+        }
+        stopping.cancel();
+        assert!(task.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_moves_the_work_along_and_leaves_no_hole() {
+        let clock = Clock::manual(7_200_300);
+        let stopping = CancellationToken::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let task = tokio::spawn({
+            let (clock, stopping, seen) = (clock.clone(), stopping.clone(), Arc::clone(&seen));
+            async move {
+                every(&clock, 1_000, &stopping, |due_ms, skipped| {
+                    seen.lock().push((due_ms, skipped, clock.steady_ms()));
+                })
+                .await
+            }
+        });
+        let settle = async || {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let second = Duration::from_secs(1);
+        settle().await;
+        clock.advance(second);
+        settle().await;
+        // Back by an hour, right behind a multiple: the work is done at once.
+        clock.set_by(-3_600_000);
+        settle().await;
+        clock.advance(second);
+        settle().await;
+        // Forward, right before one: the work is done when it has come.
+        clock.set_by(3_600_500);
+        settle().await;
+        clock.advance(Duration::from_millis(200));
+        settle().await;
+        clock.advance(second);
+        settle().await;
+        assert_eq!(
+            *seen.lock(),
+            [
+                (7_201_000, 0, 7_201_300),
+                (3_601_000, 0, 7_201_300),
+                (3_602_000, 0, 7_202_300),
+                (7_203_000, 0, 7_202_500),
+                (7_204_000, 0, 7_203_500),
+            ]
+        );
+        stopping.cancel();
+        assert!(task.await.is_ok());
+    }
+}

@@ -1,0 +1,7 @@
+//! The wiring, and the only place that starts tasks: listener, connections, what every request and
+//! answer goes through.
+
+pub mod accept;
+pub mod middleware;
+pub mod slots;
+pub mod statsd;

@@ -1,0 +1,706 @@
+//! What the server itself has to remember across a restart and what is no series: the ticks of
+//! the window, sendings of alerts, tracked items, totals, and the epoch that names the streams.
+//!
+//! One log with group commit (see [`pulseboard_history::log`]). Now and then everything is written
+//! again as a snapshot into a new segment, and the segments before it go; so a start reads little,
+//! however long the server ran.
+//!
+//! ```text
+//! segment 7:  RUN  TALLIES …  SNAPSHOT  SERIES TICK TICK …  ALERT …   ITEM TICK ITEM …   CLOSED
+//!             └────────────── written at once ─────────────┘
+//! ```
+//!
+//! **Epoch.** Streams go on under the epoch and offsets of the run before, so that a viewer that
+//! comes back resumes across the restart. After a power cut the last ticks may not be on the disk
+//! although viewers have seen them; their offsets would be given out twice. So where the machine
+//! was started anew and the run before did not end in order, there is a new epoch.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use pulseboard_history::log::{Health, Log, LogError, LogOptions, LogStats, ReplayReport, Ticket};
+use pulseboard_shared::{Alert, AlertState, Labels};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    feed::Epoch,
+    ticks::window::{Series, Tick},
+    tracking::{Items, Snapshot, Tallies},
+};
+
+/// A new snapshot is written when so many bytes have come since the last one, or as many as that
+/// took where it took more. More: a start reads more. Fewer: the window is written more often.
+const SNAPSHOT_EVERY_BYTES: u64 = 4 << 20;
+
+/// Tracked names in one record of a snapshot. One takes up to 2 KB, and a record may have 16 MiB.
+const NAMES_A_RECORD: usize = 500;
+
+/// What a snapshot leaves waiting for the disk at once, in records: far from what the log bears.
+const RECORDS_WAITING_MAX: usize = 16;
+
+/// As that, in ticks.
+const TICKS_WAITING_MAX: u64 = 4_096;
+
+/// Record types.
+mod kind {
+    pub(super) const RUN: u8 = 1;
+    pub(super) const CLOSED: u8 = 2;
+    pub(super) const SNAPSHOT: u8 = 3;
+    pub(super) const SERIES: u8 = 4;
+    pub(super) const TICK: u8 = 5;
+    pub(super) const ALERT: u8 = 6;
+    pub(super) const ITEM: u8 = 7;
+    /// Some of a snapshot's tracked names; counts when the snapshot follows.
+    pub(super) const TALLIES: u8 = 8;
+}
+
+/// The running log.
+#[derive(Debug)]
+pub struct Journal {
+    log: Log,
+    run: Run,
+    /// Held while an item is counted and written, and while a snapshot is taken and written: an
+    /// item is either in the snapshot or behind it.
+    order: Mutex<Written>,
+    /// Something in it could not be read: nothing is removed, so that a person can look.
+    keeps_all: bool,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    /// The series of the tick that was written last.
+    series: Option<Arc<[Series]>>,
+    /// How often the log had failed when that was written, and when the last snapshot was: what
+    /// was written before a failure may be missing.
+    failures: u32,
+    failures_at_snapshot: u32,
+    /// Bytes in the log after the last snapshot, and what that took.
+    bytes_at_snapshot: u64,
+    snapshot_bytes: u64,
+}
+
+/// What a restart finds.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Names the streams; `None` at a first start or after a power cut.
+    pub epoch: Option<Epoch>,
+    /// The newest ticks with their offsets, oldest first, without gaps.
+    pub ticks: VecDeque<(u64, Arc<Tick>)>,
+    /// The newest sendings with their offsets, oldest first, without gaps.
+    pub alerts: VecDeque<(u64, KeptAlert)>,
+    /// Incidents that had not ended, newest sending of each.
+    pub active: Vec<KeptAlert>,
+    /// What was tracked.
+    pub tallies: Snapshot,
+    /// Requests and errors in all.
+    pub totals: (u64, u64),
+    /// What could not be read.
+    pub report: ReplayReport,
+    /// Records that were whole and could not be understood.
+    pub unreadable: u64,
+}
+
+/// A sending of an alert and whose it is (`None`: the server's own, everybody's).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptAlert {
+    /// The tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Arc<str>>,
+    /// What was sent.
+    pub alert: Alert,
+}
+
+impl KeptAlert {
+    /// Whether a caller of this tenant may see it.
+    #[must_use]
+    pub fn is_for(&self, tenant: &str) -> bool {
+        self.tenant.as_deref().is_none_or(|own| own == tenant)
+    }
+}
+
+/// How much of the past is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Ticks.
+    pub ticks: usize,
+    /// Sendings of alerts.
+    pub alerts: usize,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Run {
+    epoch: u64,
+    /// Changes when the machine starts.
+    boot: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SeriesRecord {
+    name: String,
+    unit: String,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    labels: Labels,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct AlertRecord {
+    offset: u64,
+    #[serde(flatten)]
+    kept: KeptAlert,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ItemRecord<'a> {
+    tenant: &'a str,
+    name: &'a str,
+    value: f64,
+    at_ms: i64,
+}
+
+/// Everything that a snapshot needs; taken by [`Journal::write_snapshot`]'s caller.
+#[derive(Debug)]
+pub struct State {
+    /// The ticks of the window with the newest one's offset.
+    pub ticks: Vec<Arc<Tick>>,
+    /// Offset of the newest tick.
+    pub newest_offset: u64,
+    /// Requests and errors in all.
+    pub totals: (u64, u64),
+    /// The newest sendings with their offsets, oldest first.
+    pub alerts: Vec<(u64, KeptAlert)>,
+    /// Incidents that go on.
+    pub active: Vec<KeptAlert>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SnapshotRecord {
+    tallies: Snapshot,
+    active: Vec<KeptAlert>,
+}
+
+impl Journal {
+    /// Reads what is kept in `folder` and goes on writing there. `epoch` names the streams where
+    /// nothing is kept that could.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written, or is of a later version.
+    pub fn open(
+        folder: &Path,
+        options: LogOptions,
+        kept: Kept,
+        epoch: Epoch,
+    ) -> Result<(Self, Restored), LogError> {
+        let mut reading = Reading {
+            kept,
+            restored: Restored::default(),
+            series: [].into(),
+            run: None,
+            is_closed: false,
+            active: BTreeMap::new(),
+            tallies: Snapshot::new(),
+        };
+        let (log, report) = Log::open(folder, options, |kind, payload, _| {
+            reading.take(kind, payload);
+        })?;
+        let boot = boot_id();
+        let mut restored = reading.restored;
+        restored.report = report;
+        restored.active = reading.active.into_values().collect();
+        // Whatever is amiss, the same offset must not be given out twice.
+        let goes_on = reading
+            .run
+            .filter(|run| reading.is_closed || run.boot == boot);
+        restored.epoch = goes_on.map(|run| Epoch(run.epoch));
+        let run = Run {
+            epoch: restored.epoch.unwrap_or(epoch).0,
+            boot,
+        };
+        let journal = Self {
+            log,
+            run,
+            order: Mutex::default(),
+            keeps_all: restored.unreadable > 0,
+        };
+        // Before the first tick: without it the run after this one would not know how to go on.
+        let written = journal
+            .log
+            .append(
+                kind::RUN,
+                crate::base::json::json_text(&journal.run).as_bytes(),
+            )
+            .and_then(|ticket| ticket.wait_blocking());
+        if let Err(error) = written {
+            tracing::warn!(%error, "the journal cannot be written; streams will not resume across a restart");
+        }
+        Ok((journal, restored))
+    }
+
+    /// Keeps a tick and has it published, in one step: a snapshot has both or neither.
+    pub fn tick<T>(
+        &self,
+        offset: u64,
+        tick: Tick,
+        totals: (u64, u64),
+        publish: impl FnOnce(Tick) -> T,
+    ) -> T {
+        let mut order = self.order.lock();
+        forget(self.put_tick(&mut order, offset, &tick, totals));
+        publish(tick)
+    }
+
+    fn put_tick(
+        &self,
+        order: &mut Written,
+        offset: u64,
+        tick: &Tick,
+        totals: (u64, u64),
+    ) -> Result<Ticket, LogError> {
+        let failures = self.log.failures();
+        let is_known = order
+            .series
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &tick.series))
+            && order.failures == failures;
+        if !is_known {
+            let series: Vec<SeriesRecord> = tick
+                .series
+                .iter()
+                .map(|series| SeriesRecord {
+                    name: series.name.to_string(),
+                    unit: series.unit.to_string(),
+                    labels: series.labels.clone(),
+                })
+                .collect();
+            let text = crate::base::json::json_text(&series);
+            drop(self.log.append(kind::SERIES, text.as_bytes())?);
+            order.series = Some(Arc::clone(&tick.series));
+            order.failures = failures;
+        }
+        let mut bytes = Vec::with_capacity(40 + 8 * tick.values.len());
+        for number in [offset, totals.0, totals.1] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for time in [tick.sampled_ms, tick.sent_ms] {
+            bytes.extend_from_slice(&time.to_le_bytes());
+        }
+        for value in &tick.values {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        self.log.append(kind::TICK, &bytes)
+    }
+
+    /// Keeps a sending of an alert; call it before it is published.
+    pub fn alert(&self, offset: u64, kept: KeptAlert) {
+        let record = AlertRecord { offset, kept };
+        let text = crate::base::json::json_text(&record);
+        forget(self.log.append(kind::ALERT, text.as_bytes()));
+    }
+
+    /// Counts an item by `count` and keeps it, in one step.
+    ///
+    /// # Errors
+    /// Those of `count`; nothing is kept then. The inner ones are the log's: the item was counted
+    /// and is in memory alone.
+    pub fn item<T, E>(
+        &self,
+        (tenant, name): (&str, &str),
+        value: f64,
+        at_ms: i64,
+        count: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(T, Result<Ticket, LogError>), E> {
+        let record = crate::base::json::json_text(&ItemRecord {
+            tenant,
+            name,
+            value,
+            at_ms,
+        });
+        let _order = self.order.lock();
+        let counted = count()?;
+        Ok((counted, self.log.append(kind::ITEM, record.as_bytes())))
+    }
+
+    /// Writes everything again where enough has been written since the last time. Blocks for the
+    /// disk, and holds items and ticks up only while it writes into memory; `state` is asked for
+    /// under the lock that keeps them out.
+    ///
+    /// # Errors
+    /// The log is closed or cannot be written, or old segments cannot be removed.
+    pub fn write_snapshot(
+        &self,
+        tallies: &Tallies,
+        at_once: bool,
+        state: impl FnOnce() -> State,
+    ) -> Result<(), LogError> {
+        let stats = self.log.stats();
+        let failures = self.log.failures();
+        {
+            let order = self.order.lock();
+            let since = stats.bytes.saturating_sub(order.bytes_at_snapshot);
+            let is_due = since >= order.snapshot_bytes.max(SNAPSHOT_EVERY_BYTES)
+                || (order.failures_at_snapshot != failures && self.health() == Health::Ready);
+            if !at_once && !is_due {
+                return Ok(());
+            }
+        }
+        // What comes between this and the snapshot stands before it in the new segment: the
+        // snapshot has it, too.
+        let segment = self.log.rotate()?;
+        let last = self.put_snapshot(tallies, state)?;
+        // The old ones go when the new one is safe, and not before.
+        last.wait_blocking()?;
+        if !self.keeps_all {
+            self.log.remove_before(segment)?;
+        }
+        let bytes = self.log.stats().bytes;
+        let mut order = self.order.lock();
+        order.bytes_at_snapshot = bytes;
+        order.failures_at_snapshot = failures;
+        Ok(())
+    }
+
+    fn put_snapshot(
+        &self,
+        tallies: &Tallies,
+        state: impl FnOnce() -> State,
+    ) -> Result<Ticket, LogError> {
+        let mut order = self.order.lock();
+        let state = state();
+        // First, since what follows is this run's; and last, to know when all of it is safe.
+        let run = crate::base::json::json_text(&self.run);
+        let mut bytes = 0;
+        let mut waiting = Vec::new();
+        let mut put = |kind: u8, text: String| -> Result<(), LogError> {
+            bytes += text.len() as u64;
+            waiting.push(self.log.append(kind, text.as_bytes())?);
+            if waiting.len() >= RECORDS_WAITING_MAX {
+                waiting
+                    .drain(..)
+                    .try_for_each(|ticket| ticket.wait_blocking())?;
+            }
+            Ok(())
+        };
+        put(kind::RUN, run.clone())?;
+        for (tenant, items) in tallies.snapshot() {
+            for part in items.in_parts(NAMES_A_RECORD) {
+                let part = Snapshot::from([(tenant.clone(), part)]);
+                put(kind::TALLIES, crate::base::json::json_text(&part))?;
+            }
+        }
+        let snapshot = SnapshotRecord {
+            tallies: Snapshot::new(),
+            active: state.active,
+        };
+        put(kind::SNAPSHOT, crate::base::json::json_text(&snapshot))?;
+        order.snapshot_bytes = bytes;
+        order.series = None;
+        let first = (state.newest_offset + 1).saturating_sub(state.ticks.len() as u64);
+        for (offset, tick) in (first..).zip(&state.ticks) {
+            let ticket = self.put_tick(&mut order, offset, tick, state.totals)?;
+            if offset % TICKS_WAITING_MAX == 0 {
+                ticket.wait_blocking()?;
+            }
+        }
+        for (offset, kept) in state.alerts {
+            let record = AlertRecord { offset, kept };
+            let text = crate::base::json::json_text(&record);
+            drop(self.log.append(kind::ALERT, text.as_bytes())?);
+        }
+        self.log.append(
+            kind::RUN,
+            crate::base::json::json_text(&self.run).as_bytes(),
+        )
+    }
+
+    /// Says that this run ends in order, and closes the log.
+    pub fn close(&self) {
+        forget(self.log.append(kind::CLOSED, &[]));
+        self.log.close();
+    }
+
+    /// Whether it can be written to.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.log.health()
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.log.stats()
+    }
+}
+
+/// What nobody waits for; that the disk refuses is said by the journal's health.
+fn forget(appended: Result<Ticket, LogError>) {
+    if let Err(error) = appended {
+        tracing::debug!(%error, "the journal did not take a record");
+    }
+}
+
+/// Reading what a run before this one wrote.
+struct Reading {
+    kept: Kept,
+    restored: Restored,
+    series: Arc<[Series]>,
+    run: Option<Run>,
+    is_closed: bool,
+    active: BTreeMap<uuid::Uuid, KeptAlert>,
+    /// Of a snapshot that is still to come.
+    tallies: Snapshot,
+}
+
+impl Reading {
+    /// What cannot be read is passed over: it is a record of a later version or damage that the
+    /// log's checksums let through.
+    fn take(&mut self, kind: u8, payload: &[u8]) {
+        self.is_closed = kind == kind::CLOSED;
+        match kind {
+            kind::RUN => {
+                // One that ended in the middle of a snapshot has left the segments before it.
+                self.tallies.clear();
+                if let Ok(run) = serde_json::from_slice::<Run>(payload) {
+                    if self
+                        .run
+                        .as_ref()
+                        .is_none_or(|known| known.epoch != run.epoch)
+                    {
+                        self.restored.ticks.clear();
+                        self.restored.alerts.clear();
+                    }
+                    self.run = Some(run);
+                }
+            }
+            kind::SNAPSHOT => match serde_json::from_slice::<SnapshotRecord>(payload) {
+                Ok(snapshot) => {
+                    self.restored.tallies = std::mem::take(&mut self.tallies);
+                    // As an earlier version wrote it.
+                    self.restored.tallies.extend(snapshot.tallies);
+                    self.active = snapshot
+                        .active
+                        .into_iter()
+                        .map(|kept| (kept.alert.incident, kept))
+                        .collect();
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot in the journal cannot be read");
+                    self.restored.unreadable += 1;
+                }
+            },
+            kind::TALLIES => match serde_json::from_slice::<Snapshot>(payload) {
+                Ok(part) => {
+                    for (tenant, items) in part {
+                        self.tallies.entry(tenant).or_default().take_in(items);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a part of a snapshot in the journal cannot be read");
+                    self.restored.unreadable += 1;
+                }
+            },
+            kind::SERIES => {
+                if let Ok(series) = serde_json::from_slice::<Vec<SeriesRecord>>(payload) {
+                    self.series = series
+                        .into_iter()
+                        .map(|series| Series::new(&series.name, &series.unit, series.labels))
+                        .collect();
+                }
+            }
+            kind::TICK => self.take_tick(payload),
+            kind::ALERT => {
+                if let Ok(record) = serde_json::from_slice::<AlertRecord>(payload) {
+                    let incident = record.kept.alert.incident;
+                    match record.kept.alert.state {
+                        AlertState::Firing => {
+                            self.active.insert(incident, record.kept.clone());
+                        }
+                        AlertState::Resolved => {
+                            self.active.remove(&incident);
+                        }
+                    }
+                    let max = self.kept.alerts;
+                    put_in_order(&mut self.restored.alerts, record.offset, record.kept, max);
+                }
+            }
+            kind::ITEM => {
+                if let Ok(item) = serde_json::from_slice::<ItemRecord<'_>>(payload) {
+                    let items: &mut Items = self
+                        .restored
+                        .tallies
+                        .entry(item.tenant.to_owned())
+                        .or_default();
+                    // It was taken then; a bound that was lowered since is no reason to stop.
+                    if items.add(item.name, item.value, item.at_ms).is_err() {
+                        tracing::debug!(name = item.name, "a tracked name is past the bound now");
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_tick(&mut self, payload: &[u8]) {
+        let mut numbers = payload
+            .chunks_exact(8)
+            .filter_map(|bytes| <[u8; 8]>::try_from(bytes).ok());
+        let mut unsigned = || numbers.next().map(u64::from_le_bytes);
+        let (Some(offset), Some(requests), Some(errors)) = (unsigned(), unsigned(), unsigned())
+        else {
+            return;
+        };
+        let (Some(sampled), Some(sent)) = (unsigned(), unsigned()) else {
+            return;
+        };
+        let values: Box<[f64]> = numbers.map(f64::from_le_bytes).collect();
+        if values.len() != self.series.len() {
+            return;
+        }
+        self.restored.totals = (requests, errors);
+        let tick = Tick {
+            sampled_ms: sampled.cast_signed(),
+            sent_ms: sent.cast_signed(),
+            series: Arc::clone(&self.series),
+            values,
+            pushed: Box::default(),
+        };
+        let max = self.kept.ticks;
+        put_in_order(&mut self.restored.ticks, offset, Arc::new(tick), max);
+    }
+}
+
+/// Appends what follows on the newest, passes over what is there already, and starts anew behind a
+/// gap: what is held has none.
+fn put_in_order<T>(held: &mut VecDeque<(u64, T)>, offset: u64, value: T, max: usize) {
+    if let Some((newest, _)) = held.back() {
+        if offset <= *newest {
+            return;
+        }
+        if offset > newest + 1 {
+            held.clear();
+        }
+    }
+    held.push_back((offset, value));
+    while held.len() > max {
+        held.pop_front();
+    }
+}
+
+/// Changes when the machine starts; empty where the system has none, which then counts as the same
+/// machine run.
+fn boot_id() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ticks::window::built_in_series;
+
+    fn open(folder: &Path, epoch: u64) -> (Journal, Restored) {
+        let kept = Kept {
+            ticks: 3,
+            alerts: 3,
+        };
+        Journal::open(folder, LogOptions::default(), kept, Epoch(epoch)).expect("opens")
+    }
+
+    fn tick(second: i64, series: &Arc<[Series]>) -> Tick {
+        Tick {
+            sampled_ms: second * 1000,
+            sent_ms: second * 1000 + 3,
+            series: Arc::clone(series),
+            values: vec![second as f64; series.len()].into(),
+            pushed: Box::default(),
+        }
+    }
+
+    /// The first run of all ends without a word, and so does the second: each goes on under the
+    /// epoch of the first.
+    #[test]
+    fn a_run_that_was_killed_is_gone_on_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let series: Arc<[Series]> = built_in_series().collect();
+        let mut offset = 0_u64;
+        for run in 0..3 {
+            // Dropping writes what is pending and says nothing of an end.
+            let (journal, restored) = open(folder.path(), 100 + run);
+            let expected = (run > 0).then_some(Epoch(100));
+            assert_eq!(restored.epoch, expected, "run {run}");
+            let offsets: Vec<u64> = restored.ticks.iter().map(|(offset, _)| *offset).collect();
+            let held: Vec<u64> = (offset.saturating_sub(2).max(1)..=offset).collect();
+            assert_eq!(offsets, held);
+            for _ in 0..2 {
+                offset += 1;
+                let made = tick(offset.cast_signed(), &series);
+                journal.tick(offset, made, (offset, 0), |_| ());
+            }
+        }
+    }
+
+    /// More is tracked than a record of the log may have: all of it comes back.
+    /// A snapshot's state where only what was tracked matters.
+    fn no_state() -> State {
+        State {
+            ticks: Vec::new(),
+            newest_offset: 0,
+            totals: (0, 0),
+            alerts: Vec::new(),
+            active: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_any_size_comes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fanout = crate::feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let tallies = Tallies::new(Epoch(1), &fanout);
+        let (journal, _) = open(folder.path(), 100);
+        for tenant in 0..30 {
+            let tallies = tallies.tenant(&format!("tenant_{tenant}"));
+            for name in 0..1_000 {
+                for bucket in 0..10 {
+                    let counted = tallies.add(&format!("name_{name}"), 1.5, bucket * 3_600_000);
+                    assert!(counted.is_ok());
+                }
+            }
+        }
+        journal
+            .write_snapshot(&tallies, true, no_state)
+            .expect("the disk is there");
+        assert!(journal.stats().bytes > 20 << 20, "{:?}", journal.stats());
+        drop(journal);
+        let (_, restored) = open(folder.path(), 200);
+        assert_eq!(restored.tallies, tallies.snapshot());
+        assert_eq!(restored.unreadable, 0);
+    }
+
+    #[test]
+    fn a_snapshot_has_what_came_before_and_the_old_segments_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fanout = crate::feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let tallies = Tallies::new(Epoch(1), &fanout);
+        let (journal, _) = open(folder.path(), 100);
+        let count = |name: &str, value: f64| {
+            let counted = journal.item(("red", name), value, 5, || {
+                tallies.tenant("red").add(name, value, 5)
+            });
+            assert!(counted.is_ok_and(|(_, kept)| kept.is_ok()));
+        };
+        count("big", 1e308);
+        count("big", 1e308);
+        journal
+            .write_snapshot(&tallies, true, no_state)
+            .expect("the disk is there");
+        count("after", 1.0);
+        assert_eq!(journal.stats().segments, 1);
+        let expected = tallies.snapshot();
+        drop(journal);
+        let (_, restored) = open(folder.path(), 200);
+        assert_eq!(restored.tallies, expected);
+        assert_eq!((restored.unreadable, restored.epoch), (0, Some(Epoch(100))));
+    }
+}

@@ -1,0 +1,6 @@
+//! The built-in figures: the rolling window, what is sent each tick, and what a client chose of it.
+
+pub mod builtin_series;
+pub mod live;
+pub mod subscriptions;
+pub mod window;

@@ -1,0 +1,572 @@
+//! The built-in tick, live: window and feed together, and what a viewer gets on opening.
+//!
+//! A tick goes into the window first and into the feed second. A viewer takes its snapshot from
+//! the window and puts its cursor right behind the newest tick in it, so no tick falls between
+//! snapshot and stream and none comes twice, whatever happens meanwhile.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use pulseboard_shared::{
+    Stats, Timestamp,
+    protocol::metrics::{Merged, MergedSeries, ServerMessage, Snapshot, Tick as WireTick},
+};
+
+use crate::ticks::subscriptions::Named;
+use crate::{
+    base::telemetry::Telemetry,
+    feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position},
+    shares::CallerKeys,
+    stream::{sse, viewer::Wire, ws},
+    ticks::window::{Selection, Tick, TickSample, Window},
+};
+
+/// Distinct selections that are shared; a further one is encoded for its viewer alone.
+const SELECTIONS_MAX: usize = 1024;
+/// Snapshots kept for the newest tick, one a view.
+const SNAPSHOTS_MAX: usize = 16;
+/// Frames that a viewer may be behind before they are merged into one. Fewer would merge what a
+/// viewer could still have taken after a short hiccup of the machine at fast intervals, more
+/// would have a viewer that comes back to life read what is long past.
+const LAG_MAX: usize = 512;
+
+/// How ticks are written for a viewer.
+#[derive(Clone, Debug)]
+pub struct TickView {
+    /// `None`: the four built-in metrics.
+    pub selection: Option<Arc<Selection>>,
+    /// What it is framed for.
+    pub wire: Wire,
+}
+
+impl TickView {
+    /// A message on this view's wire; `id` is its frame's, for event streams.
+    fn frame(&self, id: EventId, message: &ServerMessage) -> Bytes {
+        match self.wire {
+            Wire::WebSocket(form) => ws::metrics_message(form, message),
+            wire => {
+                let event = sse::event(
+                    None,
+                    Some(&id.to_string()),
+                    &crate::base::json::json_text(message),
+                );
+                sse::frame(&event, wire)
+            }
+        }
+    }
+}
+
+impl PartialEq for TickView {
+    fn eq(&self, other: &Self) -> bool {
+        let same_selection = match (&self.selection, &other.selection) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        same_selection && self.wire == other.wire
+    }
+}
+
+/// A tick in the feed.
+#[derive(Debug)]
+pub struct TickPayload {
+    epoch: Epoch,
+    tick: Arc<Tick>,
+}
+
+impl TickPayload {
+    /// A tick in the log called `epoch`.
+    #[must_use]
+    pub fn new(epoch: Epoch, tick: Arc<Tick>) -> Self {
+        Self { epoch, tick }
+    }
+}
+
+impl Payload for TickPayload {
+    type View = TickView;
+
+    fn encode(&self, offset: u64, view: &TickView) -> Bytes {
+        view.frame(
+            EventId::new(self.epoch, offset),
+            &ServerMessage::Metrics(WireTick {
+                epoch: self.epoch.to_string(),
+                offset,
+                sampled_ms: self.tick.sampled_ms,
+                sent_ms: self.tick.sent_ms,
+                data: self.tick.metrics(view.selection.as_deref()).collect(),
+            }),
+        )
+    }
+
+    fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &TickView) -> Bytes {
+        let Some(newest) = held.last().map(|frame| frame.payload()) else {
+            return Bytes::new();
+        };
+        // Series that appeared or went away on the way are in the newest tick or of no interest.
+        let selection = view.selection.as_deref();
+        let data = newest
+            .tick
+            .samples(selection)
+            .map(|TickSample { series, .. }| {
+                let samples = held
+                    .iter()
+                    .filter_map(|frame| frame.payload().tick.sample_of(selection, series));
+                let mut samples: Vec<(f64, i64)> = samples
+                    .filter(|sample| sample.value.is_finite())
+                    .map(|sample| (sample.value, sample.at_ms))
+                    .collect();
+                // One that was pushed is in each tick until the next one comes.
+                samples.dedup_by_key(|(_, at_ms)| *at_ms);
+                let (values, times): (Vec<f64>, Vec<i64>) = samples.into_iter().unzip();
+                let stats = Stats::of(values.iter().copied());
+                MergedSeries {
+                    name: series.name.to_string(),
+                    unit: series.unit.to_string(),
+                    labels: series.labels.clone(),
+                    min: stats.min,
+                    max: stats.max,
+                    last: values.last().copied().unwrap_or(f64::NAN),
+                    count: stats.count,
+                    timestamp: Timestamp::from_millis(
+                        times.last().copied().unwrap_or(newest.tick.sampled_ms),
+                    ),
+                }
+            });
+        view.frame(
+            EventId::new(newest.epoch, last),
+            &ServerMessage::Merged(Merged {
+                epoch: newest.epoch.to_string(),
+                offset: last,
+                first_offset: first,
+                last_offset: last,
+                data: data.collect(),
+            }),
+        )
+    }
+}
+
+/// The built-in tick. See the module.
+pub struct Live {
+    epoch: Epoch,
+    interval_ms: u64,
+    /// Nothing ticks, and nothing will.
+    sourceless: AtomicBool,
+    /// Written by the ticker alone; readers copy what they need.
+    window: RwLock<Window>,
+    feed: Arc<Feed<TickPayload>>,
+    /// Equal selections become one, so that their frames are encoded once.
+    selections: Mutex<Vec<Weak<Selection>>>,
+    /// Snapshots of the newest tick, emptied when a newer one has come.
+    snapshots: Mutex<(u64, Vec<(TickView, Bytes)>)>,
+    /// What viewers ask for by name. Leaf lock.
+    named: Mutex<Named>,
+}
+
+impl Live {
+    /// Nothing has ticked yet. `retained` ticks are kept for viewers that read slowly; at least
+    /// the window.
+    #[must_use]
+    pub fn new(
+        epoch: Epoch,
+        window_size: usize,
+        retained: usize,
+        interval_ms: u64,
+        telemetry: &Arc<Telemetry>,
+        fanout: &Fanout,
+    ) -> Arc<Self> {
+        let frames = retained.max(window_size);
+        let feed = Feed::new(
+            epoch,
+            Bounds {
+                frames,
+                bytes: usize::MAX,
+                lag: LAG_MAX,
+            },
+            fanout,
+        );
+        Arc::new(Self {
+            epoch,
+            interval_ms,
+            sourceless: AtomicBool::new(false),
+            window: RwLock::new(Window::new(window_size)),
+            feed,
+            selections: Mutex::default(),
+            snapshots: Mutex::default(),
+            named: Mutex::new(Named::new(telemetry)),
+        })
+    }
+
+    /// There is no source: viewers are told an interval of 0, so that none of them waits for figures
+    /// that will not come.
+    pub fn expect_nothing(&self) {
+        self.sourceless.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes in the ticks of a run before this one, `first` being the offset of the oldest; before
+    /// anything else is published and before there are viewers.
+    pub fn restore(&self, first: u64, ticks: impl IntoIterator<Item = Arc<Tick>>) {
+        self.window.write().begin_behind(first.saturating_sub(1));
+        self.feed.begin_at(first);
+        for tick in ticks {
+            self.window.write().push(Arc::clone(&tick));
+            self.feed.append(TickPayload::new(self.epoch, tick));
+        }
+    }
+
+    /// Takes a tick in and has it delivered.
+    pub fn publish(&self, tick: Tick) -> Arc<Tick> {
+        let tick = Arc::new(tick);
+        self.window.write().push(Arc::clone(&tick));
+        self.feed.append(TickPayload {
+            epoch: self.epoch,
+            tick: Arc::clone(&tick),
+        });
+        tick
+    }
+
+    /// Reads the window under its lock.
+    pub fn with_window<T>(&self, read: impl FnOnce(&Window) -> T) -> T {
+        read(&self.window.read())
+    }
+
+    /// Whether nothing ticks at all.
+    #[must_use]
+    pub fn is_sourceless(&self) -> bool {
+        self.sourceless.load(Ordering::Relaxed)
+    }
+
+    /// Nominal milliseconds between ticks.
+    #[must_use]
+    pub fn interval_ms(&self) -> u64 {
+        self.interval_ms
+    }
+
+    /// The feed of ticks.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed<TickPayload>> {
+        &self.feed
+    }
+
+    /// The view of all of this tenant who ask for these names (`[]`: the four).
+    #[must_use]
+    /// Names that nobody has asked for count for `keys`.
+    pub fn view(
+        &self,
+        keys: &CallerKeys,
+        tenant: &Arc<str>,
+        names: Vec<String>,
+        wire: Wire,
+    ) -> TickView {
+        if names.is_empty() {
+            return TickView {
+                selection: None,
+                wire,
+            };
+        }
+        let until = self.kept_until(self.with_window(|window| window.newest_offset()));
+        // Those that are left out are counted by the shares.
+        let (names, _) = self.named.lock().take_in(keys, tenant, names, until);
+        let Some(selection) = Selection::new(Arc::clone(tenant), names) else {
+            return TickView {
+                selection: None,
+                wire,
+            };
+        };
+        let mut selections = self.selections.lock();
+        selections.retain(|known| known.strong_count() > 0);
+        let known = selections
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|known| **known == selection);
+        let selection = known.unwrap_or_else(|| {
+            let selection = Arc::new(selection);
+            if selections.len() < SELECTIONS_MAX {
+                selections.push(Arc::downgrade(&selection));
+            }
+            selection
+        });
+        TickView {
+            selection: Some(selection),
+            wire,
+        }
+    }
+
+    /// The names of each tenant that the next tick is to have what was pushed under; sorted.
+    #[must_use]
+    pub fn named(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let next = self.with_window(|window| window.newest_offset()) + 1;
+        self.named.lock().at_tick(next, self.kept_until(next))
+    }
+
+    /// The last tick for which a name is looked up that was asked for at tick `offset`.
+    fn kept_until(&self, offset: u64) -> u64 {
+        offset.saturating_add(self.with_window(|window| window.capacity()) as u64)
+    }
+
+    /// What a viewer gets on opening, and the offset its cursor starts at: what it missed since
+    /// `from` where that is still held, else the whole window.
+    #[must_use]
+    pub fn open(&self, view: &TickView, from: Option<&Position>, now_ms: i64) -> (Bytes, u64) {
+        let window = self.window.read();
+        let newest = window.newest_offset();
+        let id = EventId::new(self.epoch, newest);
+        if let Some(snapshot) = self.missed(&window, from, view.selection.as_deref(), now_ms) {
+            return (
+                view.frame(id, &ServerMessage::Resumed(snapshot)),
+                newest + 1,
+            );
+        }
+        let mut snapshots = self.snapshots.lock();
+        if snapshots.0 != newest {
+            *snapshots = (newest, Vec::new());
+        }
+        if let Some((_, bytes)) = snapshots.1.iter().find(|(known, _)| known == view) {
+            return (bytes.clone(), newest + 1);
+        }
+        let snapshot = self.snapshot(&window, now_ms, view.selection.as_deref(), window.ticks());
+        let bytes = view.frame(id, &ServerMessage::Initial(snapshot));
+        if snapshots.1.len() < SNAPSHOTS_MAX {
+            snapshots.1.push((view.clone(), bytes.clone()));
+        }
+        (bytes, newest + 1)
+    }
+
+    /// What a client that asks now and then gets: what came since it asked last, where that is
+    /// still held, else the whole window.
+    #[must_use]
+    pub fn poll(
+        &self,
+        selection: Option<&Selection>,
+        from: Option<&Position>,
+        now_ms: i64,
+    ) -> ServerMessage {
+        let window = self.window.read();
+        match self.missed(&window, from, selection, now_ms) {
+            Some(snapshot) => ServerMessage::Resumed(snapshot),
+            None => {
+                ServerMessage::Initial(self.snapshot(&window, now_ms, selection, window.ticks()))
+            }
+        }
+    }
+
+    fn missed(
+        &self,
+        window: &Window,
+        from: Option<&Position>,
+        selection: Option<&Selection>,
+        now_ms: i64,
+    ) -> Option<Snapshot> {
+        let from = from.filter(|from| from.is_of(self.epoch))?;
+        let missed = window.since(from.offset)?;
+        Some(self.snapshot(window, now_ms, selection, missed))
+    }
+
+    fn snapshot<'a>(
+        &self,
+        window: &Window,
+        now_ms: i64,
+        selection: Option<&Selection>,
+        ticks: impl Iterator<Item = &'a Arc<Tick>>,
+    ) -> Snapshot {
+        Snapshot {
+            epoch: self.epoch.to_string(),
+            offset: window.newest_offset(),
+            window: window.capacity() as u64,
+            interval_ms: if self.sourceless.load(Ordering::Relaxed) {
+                0
+            } else {
+                self.interval_ms
+            },
+            sent_ms: now_ms,
+            data: ticks.flat_map(|tick| tick.metrics(selection)).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        feed::{Member, Subscription, Walk},
+        ticks::window::built_in_series,
+    };
+
+    const VIEWERS: usize = 3;
+    const WIRE: Wire = Wire::SsePlain;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Tick,
+        /// A viewer takes up to this many frames.
+        Read {
+            viewer: usize,
+            count: usize,
+        },
+        Disconnect {
+            viewer: usize,
+        },
+        /// A viewer comes (back), with the place that it has or without one.
+        Connect {
+            viewer: usize,
+            resumes: bool,
+        },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let viewer = || 0..VIEWERS;
+        let step = prop_oneof![
+            4 => Just(Step::Tick),
+            3 => (viewer(), 1_usize..6).prop_map(|(viewer, count)| Step::Read { viewer, count }),
+            1 => viewer().prop_map(|viewer| Step::Disconnect { viewer }),
+            2 => (viewer(), any::<bool>()).prop_map(|(viewer, resumes)| Step::Connect { viewer, resumes }),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    fn cpu_at(offset: u64) -> f64 {
+        (offset * 37 % 89) as f64
+    }
+
+    fn tick(offset: u64) -> Tick {
+        Tick {
+            sampled_ms: offset.cast_signed() * 1000,
+            sent_ms: 0,
+            series: built_in_series().collect(),
+            values: [cpu_at(offset), 0.0, 0.0, 0.0].into(),
+            pushed: Box::default(),
+        }
+    }
+
+    fn read(bytes: &Bytes) -> ServerMessage {
+        let text = std::str::from_utf8(bytes).expect("text");
+        let (_, data) = text.split_once("\ndata: ").expect("an event");
+        ServerMessage::parse(data.trim_end()).expect("a message")
+    }
+
+    fn cpus(data: &[pulseboard_shared::Metric]) -> Vec<f64> {
+        let cpu = data.iter().filter(|sample| sample.name == "cpu_usage");
+        cpu.map(|sample| sample.value).collect()
+    }
+
+    /// One who watches, and what it has: every tick up to `seen`, once.
+    #[derive(Default)]
+    struct Viewer {
+        cursor: Option<Subscription<TickPayload>>,
+        seen: Option<u64>,
+    }
+
+    proptest! {
+        /// Any interleaving of ticks, disconnects, resumes and slow reads delivers what a naive
+        /// model says, which is a `Vec` of all that ever was: who resumes within the window gets
+        /// exactly what it missed, everybody else the whole window; from then on each tick comes
+        /// once and in order, or inside one merged frame that sums up what was skipped.
+        #[test]
+        fn viewers_get_what_a_naive_model_says(
+            window in 1_usize..8,
+            held_more in 0_usize..8,
+            steps in steps(),
+        ) {
+            let telemetry = Arc::new(Telemetry::default());
+            let fanout = Fanout::start(1, &telemetry).expect("a thread");
+            let held = window + held_more;
+            let live = Live::new(Epoch(7), window, held, 1000, &telemetry, &fanout);
+            let nobody = CallerKeys {
+                client: None,
+                address: None,
+                token: None,
+                tenant: None,
+            };
+            let view = live.view(&nobody, &"default".into(), Vec::new(), WIRE);
+            let mut viewers: [Viewer; VIEWERS] = Default::default();
+            let mut newest = 0;
+            let all = |first: u64, last: u64| (first..=last).map(cpu_at).collect::<Vec<f64>>();
+            for step in steps {
+                match step {
+                    Step::Tick => {
+                        newest += 1;
+                        live.publish(tick(newest));
+                    }
+                    Step::Disconnect { viewer } => viewers[viewer].cursor = None,
+                    Step::Connect { viewer, resumes } => {
+                        let viewer = &mut viewers[viewer];
+                        let from = viewer.seen.filter(|_| resumes);
+                        let place = from.map(|offset| Position { epoch: "7".to_owned(), offset });
+                        let (bytes, next) = live.open(&view, place.as_ref(), 0);
+                        let first_held = (newest + 1).saturating_sub(window as u64).max(1);
+                        let (snapshot, expected) = match (read(&bytes), from) {
+                            (ServerMessage::Resumed(snapshot), Some(seen)) => {
+                                prop_assert!(seen + 1 >= first_held);
+                                (snapshot, all(seen + 1, newest))
+                            }
+                            (ServerMessage::Initial(snapshot), from) => {
+                                prop_assert!(from.is_none_or(|seen| seen + 1 < first_held));
+                                (snapshot, all(first_held, newest))
+                            }
+                            (other, _) => panic!("unexpected: {other:?}"),
+                        };
+                        prop_assert_eq!(cpus(&snapshot.data), expected);
+                        prop_assert_eq!(snapshot.offset, newest);
+                        viewer.seen = Some(newest);
+                        let feed = Arc::clone(live.feed());
+                        viewer.cursor = Some(Subscription::new(feed, next, view.clone(), 0));
+                    }
+                    Step::Read { viewer, count } => {
+                        let Viewer { cursor: Some(cursor), seen: Some(seen) } = &mut viewers[viewer]
+                        else {
+                            continue;
+                        };
+                        for _ in 0..count {
+                            let behind = newest - *seen;
+                            let Some(step) = cursor.next(&mut Walk::alone()) else {
+                                prop_assert_eq!(behind, 0);
+                                break;
+                            };
+                            match read(&step.bytes) {
+                                ServerMessage::Metrics(tick) => {
+                                    prop_assert!(behind <= held as u64);
+                                    prop_assert_eq!(tick.offset, *seen + 1);
+                                    prop_assert_eq!(cpus(&tick.data), all(tick.offset, tick.offset));
+                                    *seen += 1;
+                                }
+                                ServerMessage::Merged(merged) => {
+                                    prop_assert!(behind > held as u64);
+                                    prop_assert_eq!(
+                                        (merged.first_offset, merged.last_offset, merged.offset),
+                                        (*seen + 1, newest, newest)
+                                    );
+                                    prop_assert_eq!(step.skipped, behind);
+                                    let summed = all(newest + 1 - held as u64, newest);
+                                    let of = |pick: fn(f64, f64) -> f64| summed.iter().copied().reduce(pick);
+                                    let cpu = &merged.data[0];
+                                    prop_assert_eq!(Some(cpu.min), of(f64::min));
+                                    prop_assert_eq!(Some(cpu.max), of(f64::max));
+                                    prop_assert_eq!(Some(&cpu.last), summed.last());
+                                    prop_assert_eq!(cpu.count, held as u64);
+                                    *seen = newest;
+                                }
+                                other => panic!("unexpected: {other:?}"),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

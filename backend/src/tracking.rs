@@ -1,0 +1,439 @@
+//! What applications track item by item (`POST /metrics/track`): counts, sums and buckets of time
+//! per tenant and name, and the feed that `GET /dashboard/stream` follows (CONTRACT section 7).
+//!
+//! Pure but for locks; times are the caller's. What is here outlives a restart by the journal,
+//! which keeps every item and, now and then, a [`Snapshot`] of everything.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use pulseboard_shared::protocol::{
+    dashboard::{Bucket, Init, Opening, Tallies as TallyTable, Tally, Update},
+    follow::FeedName,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload},
+    stream::{follow, viewer::Wire},
+};
+
+/// Names of one tenant; an item of a further one is refused.
+pub const NAMES_MAX: usize = 1_000;
+
+/// Buckets with data that an update carries, and that are kept per length.
+const BUCKETS_KEPT: usize = 10;
+
+/// An update replaces the one before: a slow stream needs the newest only.
+const UPDATE_LOG: Bounds = Bounds {
+    frames: 4,
+    bytes: usize::MAX,
+    lag: 2,
+};
+
+/// Length of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BucketLength {
+    /// A minute.
+    #[default]
+    Minute,
+    /// Five minutes.
+    FiveMinutes,
+    /// An hour.
+    Hour,
+}
+
+impl BucketLength {
+    const ALL: [Self; 3] = [Self::Minute, Self::FiveMinutes, Self::Hour];
+
+    /// From `?window=`.
+    #[must_use]
+    pub fn from_seconds(seconds: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|length| length.seconds() == seconds)
+    }
+
+    const fn seconds(self) -> u32 {
+        match self {
+            Self::Minute => 60,
+            Self::FiveMinutes => 300,
+            Self::Hour => 3_600,
+        }
+    }
+}
+
+/// All tenants' tallies.
+pub struct Tallies {
+    tenants: RwLock<HashMap<Box<str>, Arc<TenantTallies>>>,
+    epoch: Epoch,
+    fanout: Fanout,
+}
+
+/// One tenant's tallies.
+pub struct TenantTallies {
+    /// Leaf lock.
+    items: Mutex<Items>,
+    feed: Arc<Feed<UpdatePayload>>,
+}
+
+/// Everything that was tracked by one tenant; also the form in which it is kept on disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Items(BTreeMap<String, Item>);
+
+/// What was tracked under one name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Item {
+    tally: Tally,
+    /// The newest buckets that hold data, oldest first, in the order of [`BucketLength::ALL`].
+    buckets: [VecDeque<Bucket>; 3],
+}
+
+/// Tenants and what they tracked.
+pub type Snapshot = BTreeMap<String, Items>;
+
+/// The tenant has [`NAMES_MAX`] names already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a new type, and this tenant has reached its {NAMES_MAX} of them")]
+pub struct TooManyNames;
+
+impl Items {
+    /// The same in parts of at most `names` each.
+    pub(crate) fn in_parts(self, names: usize) -> impl Iterator<Item = Self> {
+        let mut items = self.0.into_iter();
+        std::iter::from_fn(move || {
+            let part: BTreeMap<String, Item> = items.by_ref().take(names.max(1)).collect();
+            (!part.is_empty()).then_some(Self(part))
+        })
+    }
+
+    /// Puts a part back; of a name that is there, too, the part's counts.
+    pub(crate) fn take_in(&mut self, part: Self) {
+        self.0.extend(part.0);
+    }
+
+    /// Counts one item.
+    ///
+    /// # Errors
+    /// It would be a name too many.
+    pub fn add(&mut self, name: &str, value: f64, at_ms: i64) -> Result<Tally, TooManyNames> {
+        if !self.0.contains_key(name) && self.0.len() >= NAMES_MAX {
+            return Err(TooManyNames);
+        }
+        let item = match self.0.get_mut(name) {
+            Some(item) => item,
+            None => self.0.entry(name.to_owned()).or_default(),
+        };
+        item.tally.count += 1;
+        item.tally.total = sum(item.tally.total, value);
+        // Not the greatest: the clock may have been set back.
+        item.tally.last_update_ms = at_ms;
+        for (length, buckets) in BucketLength::ALL.into_iter().zip(&mut item.buckets) {
+            let length_ms = i64::from(length.seconds()) * 1000;
+            let start_ms = at_ms.div_euclid(length_ms) * length_ms;
+            let known = buckets
+                .iter()
+                .rposition(|bucket| bucket.start_ms <= start_ms);
+            match known {
+                Some(index) if buckets[index].start_ms == start_ms => {
+                    buckets[index].count += 1;
+                    buckets[index].sum = sum(buckets[index].sum, value);
+                    continue;
+                }
+                // Older than all that is kept: it would go at once.
+                None if buckets.len() == BUCKETS_KEPT => continue,
+                _ => {}
+            }
+            let bucket = Bucket {
+                count: 1,
+                sum: value,
+                start_ms,
+            };
+            buckets.insert(known.map_or(0, |index| index + 1), bucket);
+            if buckets.len() > BUCKETS_KEPT {
+                buckets.pop_front();
+            }
+        }
+        Ok(item.tally)
+    }
+
+    /// Lets buckets go that have not begun yet: the clock has been set back since they were made.
+    fn forget_after(&mut self, now_ms: i64) {
+        let all = self.0.values_mut().flat_map(|item| &mut item.buckets);
+        for buckets in all {
+            while buckets
+                .back()
+                .is_some_and(|newest| newest.start_ms > now_ms)
+            {
+                buckets.pop_back();
+            }
+        }
+    }
+
+    fn table(&self) -> TallyTable {
+        let tally = |(name, item): (&String, &Item)| (name.clone(), item.tally);
+        self.0.iter().map(tally).collect()
+    }
+
+    /// Newest first.
+    fn series(&self, name: &str, length: BucketLength) -> Vec<Bucket> {
+        let item = self.0.get(name);
+        item.map(|item| {
+            item.buckets[length as usize]
+                .iter()
+                .rev()
+                .copied()
+                .collect()
+        })
+        .unwrap_or_default()
+    }
+}
+
+/// A sum that stays a number that JSON has, whatever finite values come.
+fn sum(so_far: f64, value: f64) -> f64 {
+    (so_far + value).clamp(f64::MIN, f64::MAX)
+}
+
+impl Tallies {
+    /// Nothing tracked yet.
+    #[must_use]
+    pub fn new(epoch: Epoch, fanout: &Fanout) -> Self {
+        Self {
+            tenants: RwLock::default(),
+            epoch,
+            fanout: fanout.clone(),
+        }
+    }
+
+    /// Takes over what was kept.
+    pub fn restore(&self, snapshot: Snapshot) {
+        for (tenant, items) in snapshot {
+            *self.tenant(&tenant).items.lock() = items;
+        }
+    }
+
+    /// Everything, to be kept.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let tenants = self.tenants.read();
+        tenants
+            .iter()
+            .map(|(name, tenant)| (name.to_string(), tenant.items.lock().clone()))
+            .filter(|(_, items)| !items.0.is_empty())
+            .collect()
+    }
+
+    /// A tenant's tallies, empty ones where nothing was tracked. The engine bounds how many
+    /// tenants there are.
+    #[must_use]
+    pub fn tenant(&self, name: &str) -> Arc<TenantTallies> {
+        if let Some(known) = self.tenants.read().get(name) {
+            return Arc::clone(known);
+        }
+        let mut tenants = self.tenants.write();
+        let made = tenants.entry(name.into()).or_insert_with(|| {
+            Arc::new(TenantTallies {
+                items: Mutex::default(),
+                feed: Feed::new(self.epoch, UPDATE_LOG, &self.fanout),
+            })
+        });
+        Arc::clone(made)
+    }
+
+    /// Sends every tenant's streams how things stand; called every two seconds.
+    pub fn tell(&self, now_ms: i64) {
+        // Those that somebody only looked at go; whoever holds one is about to look.
+        self.tenants.write().retain(|_, tenant| {
+            Arc::strong_count(tenant) > 1
+                || tenant.clients() > 0
+                || !tenant.items.lock().0.is_empty()
+        });
+        let tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        for tenant in tenants {
+            if tenant.clients() > 0 {
+                let items = {
+                    let mut items = tenant.items.lock();
+                    items.forget_after(now_ms);
+                    items.clone()
+                };
+                let clients = tenant.clients() as u64;
+                tenant.feed.append(UpdatePayload {
+                    items,
+                    clients,
+                    now_ms,
+                });
+            }
+        }
+    }
+}
+
+impl TenantTallies {
+    /// Counts one item; see [`Items::add`].
+    ///
+    /// # Errors
+    /// It would be a name too many.
+    pub fn add(&self, name: &str, value: f64, at_ms: i64) -> Result<Tally, TooManyNames> {
+        self.items.lock().add(name, value, at_ms)
+    }
+
+    /// Streams of this tenant that are open now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.feed.roster().len()
+    }
+
+    /// What a stream gets on opening; it is not among the clients yet.
+    #[must_use]
+    pub fn init(&self) -> Init {
+        Init {
+            metrics: self.items.lock().table(),
+            connected_clients: self.clients() as u64 + 1,
+        }
+    }
+
+    /// The same for an event stream, with what its updates have.
+    #[must_use]
+    pub fn opening(&self, view: &UpdateView, now_ms: i64) -> Opening {
+        let init = self.init();
+        Opening {
+            update: Update {
+                stats: init.clone(),
+                time_series: self.items.lock().series(&view.name, view.length),
+                now_ms,
+            },
+            init,
+        }
+    }
+
+    /// The feed of updates.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed<UpdatePayload>> {
+        &self.feed
+    }
+}
+
+/// How a tenant's items stand at one moment.
+#[derive(Debug)]
+pub struct UpdatePayload {
+    items: Items,
+    /// Streams that are open.
+    clients: u64,
+    now_ms: i64,
+}
+
+/// What a stream asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateView {
+    /// Whose buckets.
+    pub name: Arc<str>,
+    /// Of which length.
+    pub length: BucketLength,
+    /// How it is framed.
+    pub wire: Wire,
+}
+
+impl Payload for UpdatePayload {
+    type View = UpdateView;
+
+    fn encode(&self, _offset: u64, view: &UpdateView) -> Bytes {
+        let update = Update {
+            stats: Init {
+                metrics: self.items.table(),
+                connected_clients: self.clients,
+            },
+            time_series: self.items.series(&view.name, view.length),
+            now_ms: self.now_ms,
+        };
+        let (feed, json) = (FeedName::Aggregate, crate::base::json::json_text(&update));
+        follow::event(view.wire, feed, Some("update"), None, &json)
+    }
+
+    fn merge(held: &[Arc<Frame<Self>>], _first: u64, _last: u64, view: &UpdateView) -> Bytes {
+        held.last()
+            .map(|frame| frame.encoded(view))
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Tallies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tallies")
+            .field("tenants", &self.tenants.read().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TenantTallies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantTallies")
+            .field("clients", &self.clients())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Buckets are what grouping all items says, whatever order they come in.
+        #[test]
+        fn buckets_equal_naive(items in prop::collection::vec((0_i64..30, -5_i32..5), 0..200)) {
+            let mut tracked = Items::default();
+            let mut naive: BTreeMap<i64, (u64, f64)> = BTreeMap::new();
+            let mut forgotten = i64::MIN;
+            for (minute, value) in items {
+                let (at_ms, value) = (minute * 60_000 + 17, f64::from(value));
+                prop_assert!(tracked.add("a", value, at_ms).is_ok());
+                let start_ms = minute * 60_000;
+                if start_ms <= forgotten {
+                    continue;
+                }
+                let bucket = naive.entry(start_ms).or_default();
+                bucket.0 += 1;
+                bucket.1 += value;
+                if naive.len() > BUCKETS_KEPT
+                    && let Some((oldest, _)) = naive.pop_first()
+                {
+                    forgotten = forgotten.max(oldest);
+                }
+            }
+            let expected: Vec<Bucket> = naive
+                .into_iter()
+                .rev()
+                .map(|(start_ms, (count, sum))| Bucket { count, sum, start_ms })
+                .collect();
+            prop_assert_eq!(tracked.series("a", BucketLength::Minute), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_bounded_and_known_ones_go_on() {
+        let mut items = Items::default();
+        for number in 0..NAMES_MAX {
+            assert!(items.add(&format!("n{number}"), 1.0, 0).is_ok());
+        }
+        assert_eq!(items.add("one_more", 1.0, 0), Err(TooManyNames));
+        assert_eq!(items.add("n0", 2.0, 5).map(|tally| tally.total), Ok(3.0));
+    }
+
+    #[test]
+    fn what_was_kept_comes_back_however_large() {
+        let mut items = Items::default();
+        for _ in 0..3 {
+            assert!(items.add("big", 1e308, 61_000).is_ok());
+            assert!(items.add("small", -1e308, 61_000).is_ok());
+        }
+        assert!(items.table().values().all(|tally| tally.total.is_finite()));
+        assert!(items.add("error", 1.5, 61_000).is_ok());
+        let text = crate::base::json::json_text(&items);
+        assert_eq!(serde_json::from_str::<Items>(&text).ok(), Some(items));
+    }
+}
