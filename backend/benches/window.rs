@@ -5,11 +5,11 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pulseboard::{
     feed::{Bounds, Epoch, Fanout, Log, Read},
-    stream::viewer::Wire,
     ticks::{
         live::{Live, TickPayload, TickView},
         window::{Tick, Window, built_in_series},
     },
+    wire::Wire,
 };
 use pulseboard_shared::{RollingStats, Stats, codec::Form};
 

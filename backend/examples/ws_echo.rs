@@ -11,17 +11,15 @@
 use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
 use bytes::Bytes;
+use pulseboard::http::handshake;
 use pulseboard::{
     App,
     base::{clock::Clock, telemetry::StreamKind},
     http::error::AppError,
     server::{accept, middleware::Frame},
     settings::{self, DataDir, Launch, Settings},
-    stream::{
-        open,
-        viewer::{Viewer, Wire},
-        ws::{self, Inbound},
-    },
+    stream::{open, viewer::Viewer, ws_session::Inbound},
+    wire::{Wire, ws},
 };
 use pulseboard_shared::codec::Form;
 use salvo::{Depot, Request, Response, Router, Service, handler};
@@ -46,7 +44,7 @@ async fn open_echo(
 ) -> Result<(), AppError> {
     let app = App::of(depot)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
-    ws::accept(request, response)?;
+    handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let wire = Wire::WebSocket(Form::Json);
         let viewer = open::viewer(

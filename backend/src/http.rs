@@ -4,6 +4,8 @@ pub mod assets;
 pub mod compress;
 pub mod docs;
 pub mod error;
+pub mod event_stream;
+pub mod handshake;
 pub mod origin;
 pub mod path;
 pub mod tenant;

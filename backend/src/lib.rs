@@ -12,7 +12,7 @@
 //! | `server::statsd::run` | sums between flushes | datagrams, the clock | 100 000 metrics: refused and counted (reject) |
 //! | `server::accept` | listener | a connection | files in all: closed; each address's connections: 429; both counted (reject) |
 //! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |
-//! | a stream (`stream::ws::run`, `stream::sse::run`) | inbound protocol state | the socket, its viewer | replies ≤ 32: not read from meanwhile |
+//! | a stream (`stream::ws_session::run`, `stream::sse_session::run`) | inbound protocol state | the socket, its viewer | replies ≤ 32: not read from meanwhile |
 //!
 //! **Invariants**: no viewer has a queue of its own; no handler awaits a slow client; the feeds
 //! know nothing of HTTP; time comes from [`base::clock::Clock`] alone.
@@ -40,5 +40,6 @@ pub mod storage;
 pub mod stream;
 pub mod ticks;
 pub mod tracking;
+pub mod wire;
 
 pub use app::{App, run, run_with};

@@ -47,8 +47,8 @@ use crate::{
     },
     feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription},
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
-    stream::ws,
     ticks::builtin_series::OwnSeries,
+    wire::ws,
 };
 
 /// Selectors watched at once, each by each of its viewers and once more while it is kept for who

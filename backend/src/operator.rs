@@ -14,11 +14,12 @@ use pulseboard_shared::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::wire;
 use crate::{
     base::telemetry::{StreamKind, Telemetry},
     feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload},
-    stream::{follow, viewer::Wire},
     ticks::live::Live,
+    wire::Wire,
 };
 
 /// Ticks that a stream which was away can still get.
@@ -204,7 +205,7 @@ impl Payload for OperatorPayload {
             FeedName::Operator,
             crate::base::json::json_text(&self.figures),
         );
-        let metrics = follow::event(view.0, feed, Some("metrics"), Some(&id), &json);
+        let metrics = wire::event(view.0, feed, Some("metrics"), Some(&id), &json);
         if self.figures.cpu_percent <= self.figures.alert_threshold {
             return metrics;
         }
@@ -214,7 +215,7 @@ impl Payload for OperatorPayload {
             // An event stream has it plain.
             Wire::SseChunked | Wire::SsePlain => text,
         };
-        let alert = follow::event(view.0, feed, Some("alert"), None, &text);
+        let alert = wire::event(view.0, feed, Some("alert"), None, &text);
         Bytes::from([metrics, alert].concat())
     }
 

@@ -6,7 +6,7 @@
 pub mod follow;
 pub mod open;
 pub mod registry;
-pub mod sse;
+pub mod sse_session;
 pub mod takeover;
 pub mod viewer;
-pub mod ws;
+pub mod ws_session;

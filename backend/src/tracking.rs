@@ -18,9 +18,10 @@ use pulseboard_shared::protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::wire;
 use crate::{
     feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload},
-    stream::{follow, viewer::Wire},
+    wire::Wire,
 };
 
 /// Names of one tenant; an item of a further one is refused.
@@ -350,7 +351,7 @@ impl Payload for UpdatePayload {
             now_ms: self.now_ms,
         };
         let (feed, json) = (FeedName::Aggregate, crate::base::json::json_text(&update));
-        follow::event(view.wire, feed, Some("update"), None, &json)
+        wire::event(view.wire, feed, Some("update"), None, &json)
     }
 
     fn merge(held: &[Arc<Frame<Self>>], _first: u64, _last: u64, view: &UpdateView) -> Bytes {

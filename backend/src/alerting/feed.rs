@@ -8,10 +8,11 @@ use pulseboard_shared::{
     protocol::{alerts::RESOLVED_EVENT, follow::FeedName},
 };
 
+use crate::wire;
 use crate::{
     feed::{Epoch, EventId, Frame, Payload},
     storage::journal::KeptAlert,
-    stream::{follow, viewer::Wire},
+    wire::Wire,
 };
 
 /// A sending in the feed.
@@ -57,7 +58,7 @@ impl Payload for AlertPayload {
         };
         let id = EventId::new(self.epoch, offset).to_string();
         let json = crate::base::json::json_text(&self.kept.alert);
-        follow::event(view.wire, FeedName::Alerts, name, Some(&id), &json)
+        wire::event(view.wire, FeedName::Alerts, name, Some(&id), &json)
     }
 
     /// A stream that fell behind the whole log gets what the log still has: alerts are not merged.

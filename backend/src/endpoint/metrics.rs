@@ -15,7 +15,7 @@ use crate::{
     endpoint::stream::ws_metrics,
     http::{error::AppError, tenant::tenant},
     shares::CallerKeys,
-    stream::viewer::Wire,
+    wire::Wire,
 };
 
 /// Samples without a `count`.

@@ -7,7 +7,7 @@ use pulseboard_shared::codec::Form;
 
 use crate::{
     feed::{Frame, Payload},
-    stream::ws,
+    wire::ws,
 };
 
 /// One message to a room, as JSON text without its cursor.

@@ -7,15 +7,13 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use pulseboard_series::key::check_name;
 use pulseboard_shared::protocol::{
-    follow::{self, FeedName, Follow, FollowMessage},
+    follow::{FeedName, Follow, FollowMessage},
     operator::StreamConfig,
 };
 
-use super::{
-    sse,
-    viewer::{Viewer, Wire},
-    ws,
-};
+use super::viewer::Viewer;
+use crate::wire::Wire;
+use crate::wire::event;
 use crate::{
     alerting::AlertView,
     app::App,
@@ -141,19 +139,4 @@ pub fn update_view(
         length,
         wire,
     })
-}
-
-/// One event on the wire of whoever follows `feed`; `json` is its data.
-#[must_use]
-pub fn event(
-    wire: Wire,
-    feed: FeedName,
-    event: Option<&str>,
-    id: Option<&str>,
-    json: &str,
-) -> Bytes {
-    match wire {
-        Wire::WebSocket(form) => ws::text_in(form, &follow::event_text(feed, event, id, json)),
-        Wire::SseChunked | Wire::SsePlain => sse::frame(&sse::event(event, id, json), wire),
-    }
 }

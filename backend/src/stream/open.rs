@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use super::{
     registry::{Admission, Full},
     takeover::{Taken, Takeover},
-    viewer::{Viewer, Wire},
-    ws::{self, Inbound},
+    viewer::Viewer,
 };
+use crate::stream::ws_session;
 use crate::{
     access::{self, Credential},
     app::App,
@@ -24,6 +24,7 @@ use crate::{
     http::{error::AppError, tenant::tenant},
     shares::{CallerKeys, Refused},
 };
+use crate::{stream::ws_session::Inbound, wire::Wire};
 
 /// Seconds after which a client that found no place may ask again.
 const RETRY_AFTER_S: u32 = 5;
@@ -159,10 +160,10 @@ pub fn serve_web_socket(
     inbound: impl Inbound + 'static,
     read_before: Bytes,
 ) -> impl Future<Output = ()> + Send {
-    let limits = ws::MessageLimits::of(&app.settings);
+    let limits = ws_session::MessageLimits::of(&app.settings);
     let (telemetry, clock) = (Arc::clone(&app.telemetry), app.clock.clone());
     async move {
-        ws::run(
+        ws_session::run(
             viewer,
             admission,
             inbound,

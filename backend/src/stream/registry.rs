@@ -13,9 +13,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    sse,
-    viewer::{Viewer, Wire},
+use super::viewer::Viewer;
+use crate::wire::{
+    Wire, sse,
     ws::{self, CloseCode},
 };
 use crate::{

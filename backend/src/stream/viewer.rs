@@ -25,7 +25,8 @@ use tokio::{
     sync::Notify,
 };
 
-use super::ws;
+use crate::wire::Wire;
+use crate::wire::ws;
 use crate::{
     base::{
         clock::Clock,
@@ -50,17 +51,6 @@ const LINGER_MS: i64 = 2_000;
 /// fit into a socket's buffer, and wait with the viewer.
 const TOGETHER_MAX: usize = 16;
 const TOGETHER_BYTES: usize = 64 * 1024;
-
-/// How the stream is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
-    /// WebSocket frames, their messages in this form.
-    WebSocket(Form),
-    /// Server-sent events in HTTP/1.1 chunks.
-    SseChunked,
-    /// Server-sent events to an HTTP/1.0 client, ended by closing.
-    SsePlain,
-}
 
 /// A stream's socket and what is to be written to it. See the module.
 ///

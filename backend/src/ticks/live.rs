@@ -24,8 +24,8 @@ use crate::{
     base::telemetry::Telemetry,
     feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position},
     shares::CallerKeys,
-    stream::{sse, viewer::Wire, ws},
     ticks::window::{Selection, Tick, TickSample, Window},
+    wire::{Wire, sse, ws},
 };
 
 /// Distinct selections that are shared; a further one is encoded for its viewer alone.

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use salvo::{Depot, Request, Response, handler};
 
-use crate::stream::{
-    open,
-    sse::{self, Following},
-};
+use crate::http::event_stream;
+use crate::stream::sse_session;
 use crate::{
     access,
     alerting::AlertView,
     app::App,
     base::telemetry::StreamKind,
     http::{error::AppError, tenant::tenant},
+};
+use crate::{
+    stream::{open, sse_session::Following},
+    wire::sse,
 };
 
 /// Milliseconds that a browser waits before it reconnects by itself.
@@ -30,14 +32,14 @@ pub async fn open_alert_stream(
     access::require_read(depot)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;
-    let last_seen = sse::last_event_id(request);
-    let wire = sse::accept(request, response);
+    let last_seen = event_stream::last_event_id(request);
+    let wire = event_stream::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let feed = Arc::clone(app.alerts.feed());
         let next = feed.resume(last_seen);
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire)];
         let (kind, view) = (StreamKind::SseAlerts, AlertView { tenant, wire });
-        sse::follow(
+        sse_session::follow(
             &app,
             taken,
             admission,

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use salvo::{Depot, Request, Response, handler};
 
-use crate::stream::{
-    follow, open,
-    sse::{self, Following},
-    viewer::Wire,
-};
+use crate::http::event_stream;
+use crate::stream::sse_session;
 use crate::{
     access, app::App, base::telemetry::StreamKind, http::error::AppError, ingest::engine_tenant,
     tracking::UpdateView,
+};
+use crate::{
+    stream::{follow, open, sse_session::Following},
+    wire::{Wire, sse},
 };
 
 /// Opens the stream: `init` at once, `update` every two seconds. `?type=` chooses whose buckets,
@@ -33,7 +34,7 @@ pub async fn open_dashboard_stream(
     let view = follow::update_view(name.as_deref(), seconds, Wire::SseChunked)
         .map_err(|(field, why)| AppError::bad_query(field, why))?;
     let offered = open::offer(&app, request, depot, StreamKind::SseDashboard)?;
-    let wire = sse::accept(request, response);
+    let wire = event_stream::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let tallies = app.tallies.tenant(&tenant.name);
         let init = crate::base::json::json_text(&tallies.opening(&view, app.clock.now_ms()));
@@ -48,7 +49,7 @@ pub async fn open_dashboard_stream(
             next,
             view: UpdateView { wire, ..view },
         };
-        sse::follow(&app, taken, admission, following)
+        sse_session::follow(&app, taken, admission, following)
     });
     Ok(())
 }

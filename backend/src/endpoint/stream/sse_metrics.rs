@@ -6,10 +6,8 @@ use std::sync::Arc;
 use salvo::{Depot, Request, Response, handler};
 
 use super::ws_metrics;
-use crate::stream::{
-    open,
-    sse::{self, Following},
-};
+use crate::http::event_stream;
+use crate::stream::sse_session;
 use crate::{
     access,
     app::App,
@@ -17,6 +15,10 @@ use crate::{
     feed::Position,
     http::{error::AppError, tenant::tenant},
     shares::CallerKeys,
+};
+use crate::{
+    stream::{open, sse_session::Following},
+    wire::sse,
 };
 
 /// Milliseconds that a browser waits before it reconnects by itself.
@@ -33,7 +35,7 @@ pub async fn open_metrics_stream(
     access::require_read(depot)?;
     let asked = ws_metrics::resume_position(request)?;
     let epoch = app.live.feed().epoch();
-    let seen = sse::last_event_id(request).and_then(|id| id.offset_in(epoch));
+    let seen = event_stream::last_event_id(request).and_then(|id| id.offset_in(epoch));
     // A browser that reconnects by itself repeats its address: what it saw last is the newer one.
     let from = seen
         .map(|offset| Position {
@@ -46,13 +48,13 @@ pub async fn open_metrics_stream(
     let keys = CallerKeys::of(request, depot, Some(&tenant));
     let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
     let keys = keys.on(offered.id());
-    let wire = sse::accept(request, response);
+    let wire = event_stream::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let view = app.live.view(&keys, &tenant, names, wire);
         let (snapshot, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
         let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));
-        sse::follow(
+        sse_session::follow(
             &app,
             taken,
             admission,

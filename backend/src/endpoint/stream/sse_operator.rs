@@ -6,12 +6,14 @@ use bytes::Bytes;
 use pulseboard_shared::protocol::operator::StreamConfig;
 use salvo::{Depot, Request, Response, handler};
 
-use crate::stream::{
-    open,
-    sse::{self, Following},
-};
+use crate::http::event_stream;
+use crate::stream::sse_session;
 use crate::{
     access, app::App, base::telemetry::StreamKind, http::error::AppError, operator::OperatorView,
+};
+use crate::{
+    stream::{open, sse_session::Following},
+    wire::sse,
 };
 
 /// Milliseconds that a browser waits before it reconnects by itself.
@@ -27,8 +29,8 @@ pub async fn open_operator_stream(
     let app = App::of(depot)?;
     access::require_read(depot)?;
     let offered = open::offer(&app, request, depot, StreamKind::SseOperator)?;
-    let last_seen = sse::last_event_id(request);
-    let wire = sse::accept(request, response);
+    let last_seen = event_stream::last_event_id(request);
+    let wire = event_stream::accept(request, response);
     offered.serve(move |app, taken, admission| {
         let config = crate::base::json::json_text(&StreamConfig {
             interval_ms: app.live.interval_ms(),
@@ -40,7 +42,7 @@ pub async fn open_operator_stream(
         let next = feed.resume(last_seen);
         let first = vec![sse::frame(&config, wire)];
         let (kind, view) = (StreamKind::SseOperator, OperatorView(wire));
-        sse::follow(
+        sse_session::follow(
             &app,
             taken,
             admission,

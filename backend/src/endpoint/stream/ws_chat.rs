@@ -11,11 +11,7 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
-use crate::stream::{
-    open,
-    viewer::{Viewer, Wire},
-    ws::{self, Inbound},
-};
+use crate::http::handshake;
 use crate::{
     access,
     app::App,
@@ -23,6 +19,10 @@ use crate::{
     http::{error::AppError, tenant::tenant},
     rooms::{Membership, RoomPayload, RoomView},
     shares::CallerKeys,
+};
+use crate::{
+    stream::{open, viewer::Viewer, ws_session::Inbound},
+    wire::Wire,
 };
 
 /// Opens the socket, in `general`.
@@ -37,9 +37,9 @@ pub async fn open_chat_socket(
     let role = access::caller(depot)?.role;
     let tenant = tenant(request, depot)?;
     let keys = CallerKeys::of(request, depot, Some(&tenant));
-    let form = ws::asked_form(request)?;
+    let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsChat)?;
-    ws::accept(request, response)?;
+    handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
             &app,

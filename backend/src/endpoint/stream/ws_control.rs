@@ -5,12 +5,12 @@ use std::sync::Arc;
 use pulseboard_shared::protocol::operator::{ControlCommand, ControlReply};
 use salvo::{Depot, Request, Response, handler};
 
-use crate::stream::{
-    open,
-    viewer::{Viewer, Wire},
-    ws::{self, Inbound},
-};
+use crate::http::handshake;
 use crate::{access, app::App, base::telemetry::StreamKind, http::error::AppError};
+use crate::{
+    stream::{open, viewer::Viewer, ws_session::Inbound},
+    wire::{Wire, ws},
+};
 
 /// Opens the channel for those who may operate.
 #[handler]
@@ -28,9 +28,9 @@ pub async fn open_control_socket(
             "this token is bound to the tenant {tenant:?}; the threshold and the totals are the whole server's"
         )));
     }
-    let form = ws::asked_form(request)?;
+    let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsControl)?;
-    ws::accept(request, response)?;
+    handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let first = [
             taken.head,

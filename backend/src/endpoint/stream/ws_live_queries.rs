@@ -28,7 +28,6 @@ use pulseboard_shared::{
     },
 };
 
-use crate::stream::{viewer::Viewer, ws};
 use crate::{
     app::App,
     base::telemetry::Limit,
@@ -36,6 +35,7 @@ use crate::{
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
 };
+use crate::{stream::viewer::Viewer, wire::ws};
 
 /// History that a watch brings when the client asks for no other, and at most; older stretches
 /// are `GET /api/range`'s.

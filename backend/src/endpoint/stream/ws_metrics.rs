@@ -9,11 +9,7 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
-use crate::stream::{
-    open,
-    viewer::{Viewer, Wire},
-    ws::{self, Inbound},
-};
+use crate::http::handshake;
 use crate::{
     access,
     app::App,
@@ -21,6 +17,10 @@ use crate::{
     feed::{Position, Subscription},
     http::{error::AppError, tenant::tenant},
     shares::CallerKeys,
+};
+use crate::{
+    stream::{open, viewer::Viewer, ws_session::Inbound},
+    wire::{Wire, ws},
 };
 
 /// Names the cursor into the tick feed.
@@ -39,10 +39,10 @@ pub async fn open_metrics_socket(
     let names = asked_metrics(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let keys = CallerKeys::of(request, depot, Some(&tenant));
-    let form = ws::asked_form(request)?;
+    let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
     let keys = keys.on(offered.id());
-    ws::accept(request, response)?;
+    handshake::accept(request, response)?;
     let view = app.live.view(&keys, &tenant, names, Wire::WebSocket(form));
     offered.serve(move |app, taken, admission| {
         let (first, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());

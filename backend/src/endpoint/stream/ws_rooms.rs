@@ -17,6 +17,7 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http::handshake;
 use crate::{
     access,
     app::App,
@@ -30,12 +31,8 @@ use crate::{
 };
 use crate::{
     endpoint::stream::ws_live_queries::Watches,
-    stream::{
-        follow::Followed,
-        open,
-        viewer::{Viewer, Wire},
-        ws::{self, Inbound},
-    },
+    stream::{follow::Followed, open, viewer::Viewer, ws_session::Inbound},
+    wire::{Wire, ws},
 };
 
 /// Bytes of the events that one client names in all its rooms.
@@ -53,9 +50,9 @@ pub async fn open_rooms_socket(
     let caller = access::caller(depot)?.clone();
     let tenant = engine_tenant(&app, request, depot)?;
     let keys = CallerKeys::of(request, depot, Some(&tenant.name));
-    let form = ws::asked_form(request)?;
+    let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsRooms)?;
-    ws::accept(request, response)?;
+    handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(
             &app,

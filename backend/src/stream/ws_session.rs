@@ -1,21 +1,19 @@
-//! WebSocket framing (RFC 6455): the handshake, frames out, messages in.
+//! A WebSocket's session (RFC 6455): the messages of one client, in turns.
 //!
-//! Frames out are encoded here, head and payload in one buffer that all viewers share. Messages
-//! in are read by tungstenite's sans-socket context, which knows fragmentation, masking, control
-//! frames, UTF-8 and limits; what it answers by itself (pongs, the echo of a close) goes through
-//! the viewer's replies, so that nobody writes into the middle of a frame.
+//! Messages in are read by tungstenite's sans-socket context, which knows fragmentation, masking,
+//! control frames, UTF-8 and limits; what it answers by itself (pongs, the echo of a close) goes
+//! through the viewer's replies, so that nobody writes into the middle of a frame.
 
 use std::{
     io::{self, Read, Write},
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use pulseboard_shared::{
     codec::{self, Form},
     protocol::metrics::ServerMessage,
 };
-use salvo::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tungstenite::{
     Error, Message,
     error::CapacityError,
@@ -26,12 +24,12 @@ use super::{
     registry::Admission,
     viewer::{Viewer, Woken},
 };
+use crate::wire::ws::{CloseCode, close, close_with};
 use crate::{
     base::{
         clock::Clock,
         telemetry::{Limit, Telemetry},
     },
-    http::error::AppError,
     settings::Settings,
 };
 
@@ -45,146 +43,8 @@ const TURN_BYTES: usize = 64 * 1024;
 /// fragments are seven times as long. Past it the socket is closed with 1009.
 const WIRE_OVERHEAD_MAX: usize = 8;
 
-/// Why a connection is closed (RFC 6455 §7.4.1, and the IANA registry for 1012 and 1013).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseCode {
-    /// 1000: done.
-    Normal,
-    /// 1002: the client broke the protocol.
-    Protocol,
-    /// 1003: binary where text is expected.
-    Unsupported,
-    /// 1007: text that is not UTF-8.
-    InvalidPayload,
-    /// 1008: not allowed (any more).
-    Policy,
-    /// 1009: the message is too large.
-    TooBig,
-    /// 1012: the server restarts; come back.
-    Restart,
-    /// 1013: over a limit; come back later.
-    TryAgain,
-}
-
-impl CloseCode {
-    /// The number on the wire.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Normal => 1000,
-            Self::Protocol => 1002,
-            Self::Unsupported => 1003,
-            Self::InvalidPayload => 1007,
-            Self::Policy => 1008,
-            Self::TooBig => 1009,
-            Self::Restart => 1012,
-            Self::TryAgain => 1013,
-        }
-    }
-}
-
-const OPCODE_TEXT: u8 = 0x1;
-const OPCODE_BINARY: u8 = 0x2;
-const OPCODE_CLOSE: u8 = 0x8;
-const OPCODE_PING: u8 = 0x9;
-
-/// An unmasked, unfragmented frame (RFC 6455 §5.2).
-fn frame(opcode: u8, payload: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(payload.len() + 10);
-    bytes.put_u8(0x80 | opcode);
-    match payload.len() {
-        length @ 0..=125 => bytes.put_u8(u8::try_from(length).unwrap_or(125)),
-        length => match u16::try_from(length) {
-            Ok(length) => {
-                bytes.put_u8(126);
-                bytes.put_u16(length);
-            }
-            Err(_) => {
-                bytes.put_u8(127);
-                bytes.put_u64(length as u64);
-            }
-        },
-    }
-    bytes.put_slice(payload);
-    bytes.freeze()
-}
-
-/// A text message in one frame.
-#[must_use]
-pub fn text(text: &str) -> Bytes {
-    frame(OPCODE_TEXT, text.as_bytes())
-}
-
-/// A binary message in one frame.
-#[must_use]
-pub fn binary(payload: &[u8]) -> Bytes {
-    frame(OPCODE_BINARY, payload)
-}
-
-/// A message whose JSON text is at hand, in one frame, in this form.
-#[must_use]
-pub fn text_in(form: Form, json: &str) -> Bytes {
-    match form {
-        Form::Json => text(json),
-        Form::Binary => binary(&codec::text_as_other(json)),
-    }
-}
-
-/// A message in one frame, in this form.
-#[must_use]
-pub fn message(form: Form, message: &impl serde::Serialize) -> Bytes {
-    match form {
-        Form::Json => text(&crate::base::json::json_text(message)),
-        Form::Binary => binary(&codec::encode_other(message)),
-    }
-}
-
-/// A message of the metrics socket in one frame; ticks and snapshots have a binary form of their
-/// own.
-#[must_use]
-pub fn metrics_message(form: Form, message: &ServerMessage) -> Bytes {
-    match form {
-        Form::Json => text(&crate::base::json::json_text(message)),
-        Form::Binary => binary(&codec::encode(message)),
-    }
-}
-
-/// The form that the client asks for by `?encoding=`.
-///
-/// # Errors
-/// 400 for a name that is none of ours.
-pub fn asked_form(request: &salvo::Request) -> Result<Form, AppError> {
-    match request.query::<String>("encoding") {
-        None => Ok(Form::Json),
-        Some(name) => Form::from_name(&name).ok_or_else(|| {
-            AppError::bad_query(
-                "encoding",
-                format!("{name:?} is neither \"bin\" nor \"json\""),
-            )
-        }),
-    }
-}
-
-/// A ping without payload.
-#[must_use]
-pub fn ping() -> Bytes {
-    frame(OPCODE_PING, b"")
-}
-
-/// A close frame; a reason over 123 bytes is cut at a character boundary (RFC 6455 §5.5).
-#[must_use]
-pub fn close(code: CloseCode, reason: &str) -> Bytes {
-    close_with(code.code(), reason)
-}
-
 /// The reason where the client gave none.
 const CLOSED_ON_REQUEST: &str = "closed on request";
-
-fn close_with(code: u16, reason: &str) -> Bytes {
-    let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
-    frame(OPCODE_CLOSE, &payload)
-}
 
 /// What a door does with its clients' messages.
 pub trait Inbound: Send {
@@ -206,62 +66,6 @@ pub trait Inbound: Send {
             }),
         }
     }
-}
-
-/// Checks an upgrade request and fills in the answer's head (RFC 6455 §4.2). The last thing that
-/// a door checks: the head is not one of a refusal.
-///
-/// # Errors
-/// 426 that says which part of the handshake is missing.
-pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Result<(), AppError> {
-    let headers = request.headers();
-    let refuse = |detail: &str| {
-        Err(AppError::upgrade_required(format!(
-            "{} is a WebSocket: {detail}",
-            request.uri().path()
-        )))
-    };
-    if request.method() != Method::GET || request.version() != salvo::http::Version::HTTP_11 {
-        return refuse("open it by an HTTP/1.1 GET request");
-    }
-    if !has_token(headers, header::CONNECTION, "upgrade")
-        || !has_token(headers, header::UPGRADE, "websocket")
-    {
-        return refuse("the headers \"Connection: Upgrade\" and \"Upgrade: websocket\" are needed");
-    }
-    if headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != "13")
-    {
-        return refuse("\"Sec-WebSocket-Version\" must be 13");
-    }
-    let Some(key) = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .filter(|key| key.len() == 24)
-    else {
-        return refuse("\"Sec-WebSocket-Key\" must be 16 bytes in base64");
-    };
-    let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
-    response.status_code(StatusCode::SWITCHING_PROTOCOLS);
-    let answer = response.headers_mut();
-    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::try_from(accept) {
-        answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    Ok(())
-}
-
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| {
-            value
-                .split(',')
-                .any(|part| part.trim().eq_ignore_ascii_case(token))
-        })
 }
 
 /// What one client may send.
@@ -540,25 +344,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frame_heads_follow_the_payload_length() {
-        for (length, head) in [
-            (0, vec![0x81, 0]),
-            (125, vec![0x81, 125]),
-            (126, vec![0x81, 126, 0, 126]),
-            (65_535, vec![0x81, 126, 0xFF, 0xFF]),
-            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
-        ] {
-            let bytes = text(&"x".repeat(length));
-            assert_eq!(
-                &bytes[..head.len()],
-                head,
-                "head of a frame of {length} bytes"
-            );
-            assert_eq!(bytes.len(), head.len() + length);
-        }
-    }
-
-    #[test]
     fn a_client_may_burst_and_then_keep_the_rate() {
         let mut rate = MessageRate::new(10, 0);
         assert_eq!(
@@ -570,16 +355,6 @@ mod tests {
             (0..100).filter(|_| rate.allows(200)).count(),
             2,
             "two more after 200 ms"
-        );
-    }
-
-    #[test]
-    fn a_long_reason_is_cut_between_characters() {
-        let bytes = close(CloseCode::Policy, &"ä".repeat(100));
-        assert_eq!(&bytes[..4], [0x88, 124, 0x03, 0xF0]);
-        assert_eq!(
-            std::str::from_utf8(&bytes[4..]).map(|reason| reason.chars().count()),
-            Ok(61)
         );
     }
 }
