@@ -11,11 +11,11 @@
 use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
 use bytes::Bytes;
+use pulseboard::http;
 use pulseboard::http::handshake;
 use pulseboard::{
     App,
-    base::{clock::Clock, telemetry::StreamKind},
-    http::error::AppError,
+    base::{clock::Clock, error::AppError, telemetry::StreamKind},
     server::{accept, middleware::Frame},
     settings::{self, DataDir, Launch, Settings},
     stream::{open, viewer::Viewer, ws_session::Inbound},
@@ -42,7 +42,7 @@ async fn open_echo(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
     handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {

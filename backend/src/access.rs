@@ -59,9 +59,9 @@ use crate::http::origin::Verdict;
 use crate::{
     base::{
         clock::Clock,
+        error::AppError,
         telemetry::{Limit, Telemetry},
     },
-    http::error::AppError,
     settings::Settings,
     stream::registry::Registry,
 };

@@ -1,4 +1,4 @@
-//! Builds everything from the settings, starts it, and stops it in order.
+//! Handles to everything, built from the settings; nothing here runs.
 
 use std::{
     fmt, io,
@@ -15,9 +15,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::Access,
     alerting::{Alerts, default_rules},
-    base::{clock::Clock, telemetry::Telemetry},
+    base::{clock::Clock, error::AppError, telemetry::Telemetry},
     feed::{Epoch, Fanout},
-    http::error::AppError,
     ingest::Ingest,
     live_query::{self, Due, Watching},
     operator::Operator,
@@ -37,12 +36,6 @@ use crate::{
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
 const TICKS_RETAINED_MAX: usize = 10_000;
-/// How long viewers have to take their last bytes.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// How long everything has to end after that.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
-/// Reconnecting viewers are spread over this time.
-const RECONNECT_SPREAD_MS: u64 = 5_000;
 
 /// Handles to everything, for handlers and tasks; shared by `Arc`.
 pub struct App {
@@ -85,7 +78,7 @@ pub struct App {
     /// Cancelled when the server is to stop: no new work.
     pub stopping: CancellationToken,
     /// Cancelled when the streams have ended: the rest may go.
-    stopped: CancellationToken,
+    pub(crate) stopped: CancellationToken,
     started_ms: i64,
 }
 
@@ -201,16 +194,10 @@ impl App {
         }))
     }
 
-    /// The app that serves this request.
-    ///
-    /// # Errors
-    /// 500 outside the server's own frame, which the router rules out.
-    pub fn of(depot: &Depot) -> Result<Arc<Self>, AppError> {
-        depot
-            .get_typed::<Arc<Self>>()
-            .cloned()
-            .ok()
-            .ok_or_else(AppError::internal)
+    /// What the task that makes frames of what is watched reads; there once.
+    #[must_use]
+    pub fn take_watch_dues(&self) -> Option<mpsc::Receiver<Due>> {
+        self.watch_dues.lock().take()
     }
 
     /// Seconds since the start.
@@ -240,109 +227,4 @@ impl fmt::Debug for App {
             .field("live", &self.live)
             .finish_non_exhaustive()
     }
-}
-
-/// Serves on `listener` until `stop` is cancelled, then stops in order: no new connections,
-/// viewers are told, requests in flight end, everything is joined; within 10 s. `link`: the secret
-/// of the admin link that was printed, if one was.
-///
-/// # Errors
-/// The operating system refuses the fan-out threads.
-pub async fn run(
-    listener: TcpListener,
-    settings: Settings,
-    link: Option<&str>,
-    clock: Clock,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    let source = source::build(settings.metric_source);
-    run_with(listener, settings, link, clock, source, stop).await
-}
-
-/// [`run`] over a source of the caller's; tests bring one that says what they need.
-///
-/// # Errors
-/// As [`run`].
-pub async fn run_with(
-    listener: TcpListener,
-    settings: Settings,
-    link: Option<&str>,
-    clock: Clock,
-    source: Option<Box<dyn Source>>,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    let app = App::new(settings, link, clock)?;
-    let service = router::service(Arc::clone(&app));
-    if let Some(source) = source {
-        let ticker = Ticker::new(Arc::clone(&app), source);
-        app.tasks
-            .spawn(ticker.run(app.settings.metric_interval, app.stopping.clone()));
-    }
-    app.tasks.spawn(schedule::sweep_streams(
-        Arc::clone(&app),
-        app.stopped.clone(),
-    ));
-    if let Some(dues) = app.watch_dues.lock().take() {
-        app.tasks.spawn(live_query::flush(
-            app.clock.clone(),
-            dues,
-            app.stopping.clone(),
-        ));
-    }
-    if let Some(address) = app.settings.statsd_addr {
-        let socket = statsd::bind(address).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("STATSD_ADDR={address}: cannot listen there: {error}"),
-            )
-        })?;
-        app.tasks
-            .spawn(statsd::run(Arc::clone(&app), socket, app.stopping.clone()));
-    }
-    app.tasks.spawn(schedule::keep_tallies(
-        Arc::clone(&app),
-        app.stopping.clone(),
-    ));
-    app.tasks
-        .spawn(schedule::keep_house(Arc::clone(&app), app.stopping.clone()));
-    let accepting = app
-        .tasks
-        .spawn(accept::accept(Arc::clone(&app), listener, service));
-
-    stop.cancelled().await;
-    tracing::info!(
-        streams.open = app.registry.open(),
-        "stopping: telling viewers, finishing requests"
-    );
-    app.stopping.cancel();
-    // The listener is closed before viewers are told, so none comes back to this process.
-    if accepting.await.is_err() {
-        tracing::error!("the accepting task panicked");
-    }
-    app.registry.tell_stopping(RECONNECT_SPREAD_MS);
-    app.tasks.close();
-    app.stopped.cancel();
-    if tokio::time::timeout(FAREWELL, app.tasks.wait())
-        .await
-        .is_err()
-    {
-        app.registry.abort_all();
-        if tokio::time::timeout(STOP_DEADLINE, app.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                tasks.left = app.tasks.len(),
-                "some connections did not end in time"
-            );
-        }
-    }
-    // Nobody asks for anything any more: what is left goes to the disk.
-    let last = Arc::clone(&app);
-    let closed = tokio::task::spawn_blocking(move || last.storage.close(&last)).await;
-    if closed.is_err() {
-        tracing::error!("closing the history panicked");
-    }
-    tracing::info!("stopped");
-    Ok(())
 }

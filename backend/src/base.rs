@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod data_dir;
+pub mod error;
 pub mod json;
+pub mod task;
 pub mod telemetry;

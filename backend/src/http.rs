@@ -1,5 +1,6 @@
 //! The HTTP face: routes, who may do what, what every answer carries, and the page.
 
+pub mod app;
 pub mod assets;
 pub mod compress;
 pub mod docs;

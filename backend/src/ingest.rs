@@ -35,8 +35,11 @@ use salvo::{
 use crate::{
     access::{self, client_address},
     app::App,
-    base::telemetry::{Limit, Telemetry},
-    http::{error::AppError, tenant::tenant},
+    base::{
+        error::AppError,
+        telemetry::{Limit, Telemetry},
+    },
+    http::tenant::tenant,
     questions::lane::{Lane, Queue, Turn},
     refusals::Sent,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},

@@ -42,4 +42,5 @@ pub mod ticks;
 pub mod tracking;
 pub mod wire;
 
-pub use app::{App, run, run_with};
+pub use app::App;
+pub use server::run::{run, run_with};

@@ -31,8 +31,10 @@ use salvo::http::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::{
-    base::telemetry::{Limit, Telemetry},
-    http::error::AppError,
+    base::{
+        error::AppError,
+        telemetry::{Limit, Telemetry},
+    },
     questions::lane::{Lane, Queue, Turn},
     settings::Settings,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},

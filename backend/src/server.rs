@@ -3,5 +3,6 @@
 
 pub mod accept;
 pub mod middleware;
+pub mod run;
 pub mod slots;
 pub mod statsd;

@@ -17,8 +17,10 @@ use salvo::{Depot, Request};
 
 use crate::{
     access::{self, guard::network_of, token::TokenId},
-    base::telemetry::{Limit, Telemetry},
-    http::error::AppError,
+    base::{
+        error::AppError,
+        telemetry::{Limit, Telemetry},
+    },
 };
 
 /// Seconds after which somebody who found a share used up may ask again.

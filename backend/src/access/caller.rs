@@ -6,7 +6,7 @@ use pulseboard_shared::Role;
 use salvo::{Depot, Request};
 
 use super::{session::SessionId, token::TokenId};
-use crate::http::{error::AppError, via::Via};
+use crate::{base::error::AppError, http::via::Via};
 
 /// Who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,10 @@ use salvo::{
     http::{HeaderMap, Method, header},
 };
 
-use crate::http::{error::AppError, origin::Verdict, via::Via};
+use crate::{
+    base::error::AppError,
+    http::{origin::Verdict, via::Via},
+};
 
 /// The cookie of a session.
 const COOKIE: &str = "pulseboard_session";

@@ -3,11 +3,8 @@
 use pulseboard_shared::Alert;
 use salvo::{Depot, Request, handler, writing::Json};
 
-use crate::{
-    access,
-    app::App,
-    http::{error::AppError, tenant::tenant},
-};
+use crate::http;
+use crate::{access, app::App, base::error::AppError, http::tenant::tenant};
 
 /// The newest sending of each incident that goes on, oldest incident first.
 #[handler]
@@ -17,5 +14,5 @@ pub async fn list_active_alerts(
 ) -> Result<Json<Vec<Alert>>, AppError> {
     access::require_read(depot)?;
     let tenant = tenant(request, depot)?;
-    Ok(Json(App::of(depot)?.alerts.active(&tenant)))
+    Ok(Json(http::app::app(depot)?.alerts.active(&tenant)))
 }

@@ -8,7 +8,10 @@ use pulseboard_shared::FieldError;
 use salvo::{Request, http::StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::{app::App, base::telemetry::Limit, http::error::AppError};
+use crate::{
+    app::App,
+    base::{error::AppError, telemetry::Limit},
+};
 
 /// Of a JSON body (CONTRACT section 1).
 pub const JSON_BYTES_MAX: usize = 64 * 1024;

@@ -7,7 +7,8 @@ use salvo::{
 };
 use serde::Serialize;
 
-use crate::{app::App, http::error::AppError, storage::Storage};
+use crate::http;
+use crate::{app::App, base::error::AppError, storage::Storage};
 
 /// What `/healthz` answers; a page that looks for its backend knows it by `service`.
 #[derive(Debug, Serialize)]
@@ -90,7 +91,7 @@ impl HistoryReadiness {
 /// took the server out of rotation for it would lose them too. What is not safe is answered 507.
 #[handler]
 pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let stopping = app.stopping.is_cancelled();
     let ticking = app.ticking();
     let ready = ticking && !stopping;

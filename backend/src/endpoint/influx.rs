@@ -13,7 +13,8 @@ use salvo::{
 use serde_json::{Value, json};
 
 use super::body::{read_bytes, read_json};
-use crate::{access, app::App, http::error::AppError};
+use crate::http;
+use crate::{access, app::App, base::error::AppError};
 
 /// What clients compare with: the line protocol, `/query` and `/api/v2/write` are those of 1.8.
 const VERSION: &str = concat!("1.8.10-pulseboard-", env!("CARGO_PKG_VERSION"));
@@ -58,7 +59,7 @@ pub async fn get_health(response: &mut Response) {
 /// Where clients of version 2 ask since when it is ready.
 #[handler]
 pub async fn get_ready(depot: &mut Depot, response: &mut Response) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let up_s = app.uptime_seconds();
     let started_ms = app.clock.now_ms() - up_s * 1000;
     response.render(Json(json!({
@@ -83,7 +84,7 @@ pub async fn query(
     response: &mut Response,
 ) -> Result<(), AppError> {
     access::require_write(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     // In the URL as most clients have it, or in a form.
     let mut text = request.query::<String>("q").unwrap_or_default();
     let mut database = request.query::<String>("db").unwrap_or_default();
@@ -134,7 +135,7 @@ pub async fn make_bucket(
     response: &mut Response,
 ) -> Result<(), AppError> {
     access::require_write(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let body: Value = read_json(&app, request).await?;
     let text = |field: &str| body.get(field).and_then(Value::as_str);
     let Some(name) = text("name").filter(|name| !name.is_empty()) else {

@@ -6,7 +6,8 @@ use pulseboard_series::Reason;
 use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
-use crate::{access, app::App, http::error::AppError, ingest::engine_tenant, refusals::Refusal};
+use crate::http;
+use crate::{access, app::App, base::error::AppError, ingest::engine_tenant, refusals::Refusal};
 
 /// Counts since the start.
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ pub async fn get_ingested(
     depot: &mut Depot,
 ) -> Result<Json<impl Serialize + use<>>, AppError> {
     access::require_read(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     // Paths and what the system says are the server's own.
     let caller = access::caller(depot)?;

@@ -12,10 +12,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::read_json;
+use crate::http;
 use crate::{
     access::{self, session::LIFETIME_MS, shown},
     app::App,
-    http::{error::AppError, via::Via},
+    base::error::AppError,
+    http::via::Via,
 };
 
 /// What a login gives.
@@ -43,7 +45,7 @@ pub async fn login(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<Json<LoggedIn>, AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let body: Value = read_json(&app, request).await?;
     let text = |name| {
         let text = body.get(name)?.as_str()?.trim();
@@ -84,7 +86,7 @@ pub async fn logout(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    App::of(depot)?.access.logout(request);
+    http::app::app(depot)?.access.logout(request);
     set_cookie(response, request, "", 0);
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())

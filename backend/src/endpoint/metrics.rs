@@ -9,13 +9,10 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, handler, writing::Json};
 
+use crate::http;
 use crate::{
-    access,
-    app::App,
-    endpoint::stream::ws_metrics,
-    http::{error::AppError, tenant::tenant},
-    shares::CallerKeys,
-    wire::Wire,
+    access, app::App, base::error::AppError, endpoint::stream::ws_metrics, http::tenant::tenant,
+    shares::CallerKeys, wire::Wire,
 };
 
 /// Samples without a `count`.
@@ -28,7 +25,7 @@ pub async fn list_recent_metrics(
     depot: &mut Depot,
 ) -> Result<Json<Vec<Metric>>, AppError> {
     access::require_read(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let count = parse_count(request.query::<String>("count"))?;
     Ok(Json(app.live.with_window(|window| window.recent(count))))
 }
@@ -56,7 +53,7 @@ pub async fn poll_metrics(
     depot: &mut Depot,
 ) -> Result<Json<ServerMessage>, AppError> {
     access::require_read(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let from = ws_metrics::resume_position(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let keys = CallerKeys::of(request, depot, Some(&tenant));
@@ -78,7 +75,7 @@ pub async fn poll_metrics(
 #[handler]
 pub async fn get_figures(depot: &mut Depot) -> Result<Json<Figures>, AppError> {
     access::require_read(depot)?;
-    Ok(Json(App::of(depot)?.operator.figures()))
+    Ok(Json(http::app::app(depot)?.operator.figures()))
 }
 
 #[cfg(test)]

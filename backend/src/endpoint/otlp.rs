@@ -8,10 +8,12 @@ use salvo::{
     http::{HeaderValue, StatusCode, header},
 };
 
+use crate::http;
+use crate::http::error::Render as _;
 use crate::{
     access,
     app::App,
-    http::error::AppError,
+    base::error::AppError,
     ingest::{self, engine_tenant},
 };
 
@@ -29,7 +31,7 @@ pub async fn write_otlp(
 ) -> Result<(), AppError> {
     // Before anything is said or done.
     access::require_write(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let encoding = content_type
         .and_then(|value| value.to_str().ok())

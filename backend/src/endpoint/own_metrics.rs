@@ -7,11 +7,14 @@ use salvo::{
     http::{HeaderValue, header},
 };
 
+use crate::http;
 use crate::{
     access::{self, Caller},
     app::App,
-    base::telemetry::{line, write_head},
-    http::error::AppError,
+    base::{
+        error::AppError,
+        telemetry::{line, write_head},
+    },
 };
 
 /// The exposition format's media type, version 0.0.4.
@@ -21,7 +24,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[handler]
 pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Result<(), AppError> {
     access::require_read(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let mut text = app.telemetry.render();
     write_head(
         &mut text,

@@ -20,10 +20,11 @@ use salvo::{
 use serde::Serialize;
 use serde_json::json;
 
+use crate::http;
 use crate::{
     access,
     app::App,
-    http::error::AppError,
+    base::error::AppError,
     ingest::{self, Taken},
 };
 
@@ -97,7 +98,7 @@ pub async fn push_samples(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let parse = |body: &[u8], batch: &mut Batch| {
         // Nothing can be taken of it: refused where it breaks, as a line is.
         detect::push(body, batch).or_else(|error| {
@@ -141,7 +142,7 @@ pub async fn write_remote(
     response: &mut Response,
 ) -> Result<(), AppError> {
     access::require_write(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type
         .and_then(|value| value.to_str().ok())
@@ -210,7 +211,7 @@ async fn write_influx(
     response: &mut Response,
     problem: impl FnOnce(String) -> serde_json::Value,
 ) -> Result<(), AppError> {
-    let app: Arc<App> = App::of(depot)?;
+    let app: Arc<App> = http::app::app(depot)?;
     let precision = match request.query::<&str>("precision") {
         None | Some("") => Precision::Nanoseconds,
         Some(word) => Precision::from_query(word).ok_or_else(|| {

@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::read_json;
+use crate::http;
 use crate::{
     access,
     app::App,
-    http::{error::AppError, tenant::tenant},
+    base::error::AppError,
+    http::tenant::tenant,
     rooms::{EventError, RoomInfo},
 };
 
@@ -22,7 +24,7 @@ pub async fn list_rooms(
     access::require_read(depot)?;
     let role = access::caller(depot)?.role;
     let tenant = tenant(request, depot)?;
-    Ok(Json(App::of(depot)?.rooms.list(&tenant, role)))
+    Ok(Json(http::app::app(depot)?.rooms.list(&tenant, role)))
 }
 
 /// What a triggered event did.
@@ -41,7 +43,7 @@ pub async fn trigger_event(
     depot: &mut Depot,
 ) -> Result<Json<Triggered>, AppError> {
     access::require_operate(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
     let room = request.param::<String>("room").unwrap_or_default();
     check_channel(&room).map_err(AppError::bad_request)?;

@@ -31,14 +31,12 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::http;
 use crate::{
     access,
     app::App,
-    base::telemetry::Limit,
-    http::{
-        compress::{self, Coding, Encoder},
-        error::AppError,
-    },
+    base::{error::AppError, telemetry::Limit},
+    http::compress::{self, Coding, Encoder},
     ingest::engine_tenant,
     questions::Working,
     shares::CallerKeys,
@@ -67,7 +65,7 @@ pub async fn list_series(
     response: &mut Response,
 ) -> Result<(), AppError> {
     access::require_read(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let asked = ListRequest {
         selector: Selector::all(),
@@ -117,7 +115,7 @@ pub async fn get_windows(
     response: &mut Response,
 ) -> Result<(), AppError> {
     access::require_read(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let match_text = needed_match(request)?;
     let few = few(request)?;
@@ -156,7 +154,7 @@ pub async fn get_range(
     response: &mut Response,
 ) -> Result<(), AppError> {
     access::require_read(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let own = own_asked(request)?;
     let tenant = if own {
         own_tenant(&app)?

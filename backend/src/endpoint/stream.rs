@@ -1,5 +1,6 @@
 //! The endpoints that stay open: WebSockets and event streams, a file each.
 
+pub mod follow;
 pub mod sse_alerts;
 pub mod sse_dashboard;
 pub mod sse_metrics;

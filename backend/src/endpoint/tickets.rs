@@ -3,10 +3,11 @@
 use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
+use crate::http;
 use crate::{
     access::{self, ticket::LIFETIME_MS},
     app::App,
-    http::error::AppError,
+    base::error::AppError,
 };
 
 /// A ticket that was just made.
@@ -26,7 +27,7 @@ pub async fn make_ticket(
 ) -> Result<Json<TicketMade>, AppError> {
     access::require_read(depot)?;
     let caller = access::caller(depot)?;
-    let ticket = App::of(depot)?
+    let ticket = http::app::app(depot)?
         .access
         .issue_ticket(caller, access::client_address(request))?;
     Ok(Json(TicketMade {

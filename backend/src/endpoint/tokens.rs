@@ -9,13 +9,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::read_json;
+use crate::http;
 use crate::{
     access::{
         self,
         token::{Grant, TokenId},
     },
     app::App,
-    http::error::AppError,
+    base::error::AppError,
     settings::tenant_is_valid,
 };
 
@@ -34,7 +35,7 @@ struct TokenMade {
 pub async fn list_tokens(depot: &mut Depot) -> Result<Json<Vec<access::TokenInfo>>, AppError> {
     access::require_administer(depot)?;
     let tenant = access::caller(depot)?.tenant.as_deref();
-    Ok(Json(App::of(depot)?.access.list_tokens(tenant)))
+    Ok(Json(http::app::app(depot)?.access.list_tokens(tenant)))
 }
 
 /// Makes a token.
@@ -45,7 +46,7 @@ pub async fn make_token(
     response: &mut Response,
 ) -> Result<Json<TokenMade>, AppError> {
     access::require_administer(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let body: Value = read_json(&app, request).await?;
     let mut grant = parse_grant(&body)?;
     if let Some(own) = &access::caller(depot)?.tenant {
@@ -82,7 +83,7 @@ pub async fn withdraw_token(
             "{named:?} names no token; the names are 12 hexadecimal digits"
         )));
     };
-    let access = Arc::clone(&App::of(depot)?.access);
+    let access = Arc::clone(&http::app::app(depot)?.access);
     let tenant = access::caller(depot)?.tenant.clone();
     let force = request
         .query::<&str>("force")

@@ -16,10 +16,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::{read_json, wrong_body};
+use crate::http;
 use crate::{
     access,
     app::App,
-    http::error::AppError,
+    base::error::AppError,
     ingest::{self, engine_tenant, find_place},
     refusals::Sent,
     shares::CallerKeys,
@@ -59,7 +60,7 @@ pub async fn track_item(
     depot: &mut Depot,
 ) -> Result<Json<Tracked>, AppError> {
     access::require_write(depot)?;
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let keys = CallerKeys::of(request, depot, Some(&tenant.name));
     find_place(&app, depot, &tenant, &keys)?;

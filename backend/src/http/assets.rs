@@ -24,7 +24,8 @@ use sha2::{Digest, Sha256};
 
 use boot::Template;
 
-use crate::http::error::AppError;
+use crate::base::error::AppError;
+use crate::http::error::Render as _;
 
 const INDEX: &str = "index.html";
 

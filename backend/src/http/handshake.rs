@@ -3,7 +3,7 @@
 use pulseboard_shared::codec::Form;
 use salvo::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use super::error::AppError;
+use crate::base::error::AppError;
 
 /// The form that the client asks for by `?encoding=`.
 ///

@@ -4,7 +4,8 @@ use pulseboard_engine::DEFAULT_TENANT;
 use salvo::{Depot, Request};
 
 use crate::access;
-use crate::{app::App, http::error::AppError, settings::tenant_is_valid};
+use crate::http;
+use crate::{app::App, base::error::AppError, settings::tenant_is_valid};
 
 /// The header that names a tenant; `?tenant=` does the same where no header can be set.
 pub const TENANT_HEADER: &str = "x-tenant-id";
@@ -52,7 +53,7 @@ pub fn tenant(request: &Request, depot: &Depot) -> Result<String, AppError> {
         (Some(bound), _) => Ok(bound.to_owned()),
         (None, named) => {
             let named = named.map(|(named, _)| named);
-            let app = App::of(depot)?;
+            let app = http::app::app(depot)?;
             match app.access.anonymous_tenants() {
                 Some(allowed) if !caller.known => of_anonymous(allowed, named),
                 _ => Ok(named.unwrap_or(DEFAULT_TENANT).to_owned()),

@@ -34,16 +34,14 @@ use tokio::{
     sync::Semaphore,
 };
 
+use crate::http::error::Render as _;
 use crate::server::slots::{Full, Place, Places};
 use crate::{
     access::peer::{Arrival, Peer},
     app::App,
-    base::telemetry::Limit,
-    http::{error::AppError, via},
-    stream::{
-        open::alone,
-        takeover::{Taken, Takeover, encode_head},
-    },
+    base::{error::AppError, task::catch_panic, telemetry::Limit},
+    http::via,
+    stream::takeover::{Taken, Takeover, encode_head},
 };
 
 /// Connections that the kernel completes before we accept them; thousands of pages may come back
@@ -170,7 +168,7 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
             serve_connection(connection_app, stream, local, remote, &service, place).await;
         };
         app.tasks
-            .spawn(alone(connection, Arc::clone(&app.telemetry)));
+            .spawn(catch_panic(connection, Arc::clone(&app.telemetry)));
     }
 }
 

@@ -8,6 +8,7 @@ use salvo::{
     http::{HeaderMap, HeaderValue, Method, ResBody, StatusCode, Version, header},
 };
 
+use crate::http::error::Render as _;
 use crate::{
     access::{direct, peer_address, shown},
     http::{
@@ -18,7 +19,10 @@ use crate::{
     },
 };
 use crate::{
-    app::App, base::telemetry::Limit, http::error::AppError, settings::Hosts, shares::CallerKeys,
+    app::App,
+    base::{error::AppError, telemetry::Limit},
+    settings::Hosts,
+    shares::CallerKeys,
     stream::takeover::Takeover,
 };
 

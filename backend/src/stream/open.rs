@@ -16,12 +16,16 @@ use super::{
     takeover::{Taken, Takeover},
     viewer::Viewer,
 };
+use crate::base::task::{catch_panic, count_panic};
 use crate::stream::ws_session;
 use crate::{
     access::{self, Credential},
     app::App,
-    base::telemetry::{StreamKind, Telemetry},
-    http::{error::AppError, tenant::tenant},
+    base::{
+        error::AppError,
+        telemetry::{StreamKind, Telemetry},
+    },
+    http::tenant::tenant,
     shares::{CallerKeys, Refused},
 };
 use crate::{stream::ws_session::Inbound, wire::Wire};
@@ -127,29 +131,12 @@ impl Offer {
             let started = AssertUnwindSafe(|| start(app, taken, admission));
             match catch_unwind(started) {
                 Ok(viewer) => {
-                    tasks.spawn(alone(viewer, telemetry));
+                    tasks.spawn(catch_panic(viewer, telemetry));
                 }
                 Err(_) => count_panic(&telemetry),
             }
         });
     }
-}
-
-/// A task whose panic ends it and nothing else, and is counted. What the task owned is dropped with
-/// it: the socket, the place among the streams, the seats in rosters.
-pub fn alone(
-    task: impl Future<Output = ()> + Send,
-    telemetry: Arc<Telemetry>,
-) -> impl Future<Output = ()> + Send {
-    // Not an `async` block, which would hold the task twice, and there are thousands.
-    AssertUnwindSafe(task)
-        .catch_unwind()
-        .map(move |ended| ended.unwrap_or_else(|_| count_panic(&telemetry)))
-}
-
-fn count_panic(telemetry: &Telemetry) {
-    telemetry.panics.fetch_add(1, Ordering::Relaxed);
-    tracing::error!("a connection's task panicked; it ended alone");
 }
 
 /// The future that serves a WebSocket viewer.
@@ -262,7 +249,7 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("as the test wants it");
         };
-        alone(task, Arc::clone(&telemetry)).await;
+        catch_panic(task, Arc::clone(&telemetry)).await;
 
         assert_eq!(telemetry.panics.load(Ordering::SeqCst), 1);
         assert_eq!(telemetry.open(kind), 0, "counted as ended");

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
     access,
     alerting::AlertView,
     app::App,
-    base::telemetry::StreamKind,
-    http::{error::AppError, tenant::tenant},
+    base::{error::AppError, telemetry::StreamKind},
+    http::tenant::tenant,
 };
 use crate::{
     stream::{open, sse_session::Following},
@@ -28,7 +29,7 @@ pub async fn open_alert_stream(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_read(depot)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;

@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
-    access, app::App, base::telemetry::StreamKind, http::error::AppError, ingest::engine_tenant,
+    access,
+    app::App,
+    base::{error::AppError, telemetry::StreamKind},
+    ingest::engine_tenant,
     tracking::UpdateView,
 };
 use crate::{
-    stream::{follow, open, sse_session::Following},
+    endpoint::stream::follow,
+    stream::{open, sse_session::Following},
     wire::{Wire, sse},
 };
 
@@ -23,7 +28,7 @@ pub async fn open_dashboard_stream(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_read(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     // What is no number is a length that there is not.

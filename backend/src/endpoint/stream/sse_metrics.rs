@@ -6,14 +6,15 @@ use std::sync::Arc;
 use salvo::{Depot, Request, Response, handler};
 
 use super::ws_metrics;
+use crate::http;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
     access,
     app::App,
-    base::telemetry::StreamKind,
+    base::{error::AppError, telemetry::StreamKind},
     feed::Position,
-    http::{error::AppError, tenant::tenant},
+    http::tenant::tenant,
     shares::CallerKeys,
 };
 use crate::{
@@ -31,7 +32,7 @@ pub async fn open_metrics_stream(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_read(depot)?;
     let asked = ws_metrics::resume_position(request)?;
     let epoch = app.live.feed().epoch();

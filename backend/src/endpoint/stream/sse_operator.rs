@@ -6,10 +6,14 @@ use bytes::Bytes;
 use pulseboard_shared::protocol::operator::StreamConfig;
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
-    access, app::App, base::telemetry::StreamKind, http::error::AppError, operator::OperatorView,
+    access,
+    app::App,
+    base::{error::AppError, telemetry::StreamKind},
+    operator::OperatorView,
 };
 use crate::{
     stream::{open, sse_session::Following},
@@ -26,7 +30,7 @@ pub async fn open_operator_stream(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_read(depot)?;
     let offered = open::offer(&app, request, depot, StreamKind::SseOperator)?;
     let last_seen = event_stream::last_event_id(request);

@@ -11,12 +11,13 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http;
 use crate::http::handshake;
 use crate::{
     access,
     app::App,
-    base::telemetry::StreamKind,
-    http::{error::AppError, tenant::tenant},
+    base::{error::AppError, telemetry::StreamKind},
+    http::tenant::tenant,
     rooms::{Membership, RoomPayload, RoomView},
     shares::CallerKeys,
 };
@@ -32,7 +33,7 @@ pub async fn open_chat_socket(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_read(depot)?;
     let role = access::caller(depot)?.role;
     let tenant = tenant(request, depot)?;

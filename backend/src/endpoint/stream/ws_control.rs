@@ -5,8 +5,13 @@ use std::sync::Arc;
 use pulseboard_shared::protocol::operator::{ControlCommand, ControlReply};
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http;
 use crate::http::handshake;
-use crate::{access, app::App, base::telemetry::StreamKind, http::error::AppError};
+use crate::{
+    access,
+    app::App,
+    base::{error::AppError, telemetry::StreamKind},
+};
 use crate::{
     stream::{open, viewer::Viewer, ws_session::Inbound},
     wire::{Wire, ws},
@@ -19,7 +24,7 @@ pub async fn open_control_socket(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_operate(depot)?;
     // The threshold and the totals are the server's, and so is the count of those who may change
     // them: nothing here is one tenant's.

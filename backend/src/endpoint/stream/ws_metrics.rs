@@ -9,13 +9,14 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http;
 use crate::http::handshake;
 use crate::{
     access,
     app::App,
-    base::telemetry::StreamKind,
+    base::{error::AppError, telemetry::StreamKind},
     feed::{Position, Subscription},
-    http::{error::AppError, tenant::tenant},
+    http::tenant::tenant,
     shares::CallerKeys,
 };
 use crate::{
@@ -33,7 +34,7 @@ pub async fn open_metrics_socket(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_read(depot)?;
     let from = resume_position(request)?;
     let names = asked_metrics(request)?;

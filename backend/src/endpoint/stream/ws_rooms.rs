@@ -1,5 +1,5 @@
 //! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8); live queries; and what
-//! event streams carry ([`crate::stream::follow`]).
+//! event streams carry ([`crate::endpoint::stream::follow`]).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,21 +17,24 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
+use crate::http;
 use crate::http::handshake;
 use crate::{
     access,
     app::App,
-    base::telemetry::{Limit, StreamKind},
+    base::{
+        error::AppError,
+        telemetry::{Limit, StreamKind},
+    },
     feed::Subscription,
-    http::error::AppError,
     ingest::engine_tenant,
     live_query::CatalogPlace,
     rooms::{Membership, Room, RoomPayload, RoomView},
     shares::CallerKeys,
 };
 use crate::{
-    endpoint::stream::ws_live_queries::Watches,
-    stream::{follow::Followed, open, viewer::Viewer, ws_session::Inbound},
+    endpoint::stream::{follow::Followed, ws_live_queries::Watches},
+    stream::{open, viewer::Viewer, ws_session::Inbound},
     wire::{Wire, ws},
 };
 
@@ -45,7 +48,7 @@ pub async fn open_rooms_socket(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = App::of(depot)?;
+    let app = http::app::app(depot)?;
     access::require_read(depot)?;
     let caller = access::caller(depot)?.clone();
     let tenant = engine_tenant(&app, request, depot)?;

@@ -16,11 +16,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Encoding;
+use crate::http;
 use crate::{
     access,
     app::App,
+    base::error::AppError,
     endpoint::login::{SessionInfo, session_of},
-    http::{error::AppError, tenant::tenant},
+    http::tenant::tenant,
     ticks::live::Live,
 };
 
@@ -179,7 +181,7 @@ impl Template {
         depot: &Depot,
         encoding: Encoding,
     ) -> Result<Bytes, AppError> {
-        let app = App::of(depot)?;
+        let app = http::app::app(depot)?;
         let whose = Whose {
             session: session_of(depot)?,
             // As the metrics socket asks.

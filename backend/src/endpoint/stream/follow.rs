@@ -11,7 +11,7 @@ use pulseboard_shared::protocol::{
     operator::StreamConfig,
 };
 
-use super::viewer::Viewer;
+use crate::stream::viewer::Viewer;
 use crate::wire::Wire;
 use crate::wire::event;
 use crate::{

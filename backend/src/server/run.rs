@@ -1,0 +1,130 @@
+//! Starts what the settings ask for, and stops it in order.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    base::clock::Clock,
+    live_query, router,
+    schedule::{self, Ticker},
+    server::{accept, statsd},
+    settings::Settings,
+    source::{self, Source},
+};
+
+/// How long viewers have to take their last bytes.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long everything has to end after that.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Reconnecting viewers are spread over this time.
+const RECONNECT_SPREAD_MS: u64 = 5_000;
+
+/// Serves on `listener` until `stop` is cancelled, then stops in order: no new connections,
+/// viewers are told, requests in flight end, everything is joined; within 10 s. `link`: the secret
+/// of the admin link that was printed, if one was.
+///
+/// # Errors
+/// The operating system refuses the fan-out threads.
+pub async fn run(
+    listener: TcpListener,
+    settings: Settings,
+    link: Option<&str>,
+    clock: Clock,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let source = source::build(settings.metric_source);
+    run_with(listener, settings, link, clock, source, stop).await
+}
+
+/// [`run`] over a source of the caller's; tests bring one that says what they need.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    listener: TcpListener,
+    settings: Settings,
+    link: Option<&str>,
+    clock: Clock,
+    source: Option<Box<dyn Source>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let app = App::new(settings, link, clock)?;
+    let service = router::service(Arc::clone(&app));
+    if let Some(source) = source {
+        let ticker = Ticker::new(Arc::clone(&app), source);
+        app.tasks
+            .spawn(ticker.run(app.settings.metric_interval, app.stopping.clone()));
+    }
+    app.tasks.spawn(schedule::sweep_streams(
+        Arc::clone(&app),
+        app.stopped.clone(),
+    ));
+    if let Some(dues) = app.take_watch_dues() {
+        app.tasks.spawn(live_query::flush(
+            app.clock.clone(),
+            dues,
+            app.stopping.clone(),
+        ));
+    }
+    if let Some(address) = app.settings.statsd_addr {
+        let socket = statsd::bind(address).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("STATSD_ADDR={address}: cannot listen there: {error}"),
+            )
+        })?;
+        app.tasks
+            .spawn(statsd::run(Arc::clone(&app), socket, app.stopping.clone()));
+    }
+    app.tasks.spawn(schedule::keep_tallies(
+        Arc::clone(&app),
+        app.stopping.clone(),
+    ));
+    app.tasks
+        .spawn(schedule::keep_house(Arc::clone(&app), app.stopping.clone()));
+    let accepting = app
+        .tasks
+        .spawn(accept::accept(Arc::clone(&app), listener, service));
+
+    stop.cancelled().await;
+    tracing::info!(
+        streams.open = app.registry.open(),
+        "stopping: telling viewers, finishing requests"
+    );
+    app.stopping.cancel();
+    // The listener is closed before viewers are told, so none comes back to this process.
+    if accepting.await.is_err() {
+        tracing::error!("the accepting task panicked");
+    }
+    app.registry.tell_stopping(RECONNECT_SPREAD_MS);
+    app.tasks.close();
+    app.stopped.cancel();
+    if tokio::time::timeout(FAREWELL, app.tasks.wait())
+        .await
+        .is_err()
+    {
+        app.registry.abort_all();
+        if tokio::time::timeout(STOP_DEADLINE, app.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                tasks.left = app.tasks.len(),
+                "some connections did not end in time"
+            );
+        }
+    }
+    // Nobody asks for anything any more: what is left goes to the disk.
+    let last = Arc::clone(&app);
+    let closed = tokio::task::spawn_blocking(move || last.storage.close(&last)).await;
+    if closed.is_err() {
+        tracing::error!("closing the history panicked");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
