@@ -14,18 +14,17 @@
 //! none is logged.
 
 pub mod caller;
-pub mod direct;
 pub mod guard;
 pub mod link;
 pub mod peer;
 pub mod secret;
 pub mod session;
-pub mod shown;
 pub mod ticket;
 pub mod token;
 
 use std::{
-    io,
+    collections::HashMap,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::{
@@ -34,28 +33,20 @@ use std::{
     },
 };
 
+use http::StatusCode;
 use parking_lot::Mutex;
 use pulseboard_shared::Role;
-use salvo::{Depot, Request, http::StatusCode};
 use serde::Serialize;
 
-pub use self::caller::{
-    Caller, Credential, caller, caller_or_nobody, client_address, peer_address, require_administer,
-    require_operate, require_read, require_write,
-};
+pub use self::caller::{Caller, Credential};
 use self::{
-    caller::{Identity, Nobody},
-    direct::is_direct,
     guard::{Blocked, Guard},
     link::Links,
-    peer::Arrival,
     secret::{Digest, new_secret},
     session::{SESSIONS_MAX, Sessions},
-    shown::refuse_forgery,
     ticket::{PER_ADDRESS_MAX, TICKETS_MAX, Tickets},
     token::{Entry, Grant, MakeError, TokenId, TokenSource, Tokens, Withdrawn},
 };
-use crate::http::origin::Verdict;
 use crate::{
     base::{
         clock::Clock,
@@ -63,8 +54,16 @@ use crate::{
         telemetry::{Limit, Telemetry},
     },
     settings::Settings,
-    stream::registry::Registry,
 };
+
+/// The open streams, as whoever withdraws a credential sees them.
+pub trait Streams: fmt::Debug + Send + Sync {
+    /// Ends those whose credential is meant; returns how many.
+    fn end(&self, why: &str, of: &dyn Fn(&Credential) -> bool) -> usize;
+
+    /// How many there are of each token, those of its sessions and tickets included.
+    fn count_by_token(&self) -> HashMap<TokenId, usize>;
+}
 
 /// Tokens, sessions and tickets, and the streams that end with them.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ pub struct Access {
     sessions: Mutex<Sessions>,
     tickets: Mutex<Tickets>,
     guard: Mutex<Guard>,
-    registry: Arc<Registry>,
+    streams: Arc<dyn Streams>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
 }
@@ -124,7 +123,7 @@ impl Access {
         settings: &mut Settings,
         link: Option<&str>,
         folder: Option<&Path>,
-        registry: Arc<Registry>,
+        streams: Arc<dyn Streams>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> io::Result<Self> {
@@ -146,69 +145,72 @@ impl Access {
             sessions: Mutex::new(Sessions::new(SESSIONS_MAX)),
             tickets: Mutex::new(Tickets::new(TICKETS_MAX, PER_ADDRESS_MAX)),
             guard: Mutex::new(Guard::new(guard::ADDRESSES_MAX)),
-            registry,
+            streams,
             clock,
             telemetry,
         })
     }
 
-    /// Finds out who is calling, for [`caller()`] and for the stream that may come of it.
-    ///
-    /// # Errors
-    /// 403 for a request that would change something, with nothing but a cookie to its name.
-    pub fn identify(
-        &self,
-        request: &mut Request,
-        depot: &mut Depot,
-        verdict: &Verdict,
-    ) -> Result<(), AppError> {
-        let caller = self.find_caller(request, verdict)?;
-        match &caller {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller.credential);
-            }
-            Err(_) => {
-                depot.insert_typed(Nobody(self.anonymous(request, verdict)));
-            }
-        }
-        depot.insert_typed(Identity(caller));
-        Ok(())
+    /// Whether any token is known.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
     }
 
-    /// The outer error refuses the request; the inner one is for doors that ask who is calling.
-    fn find_caller(
+    /// The role of callers without a token as it is set; `None` for the rule that tells direct
+    /// callers from others.
+    #[must_use]
+    pub fn anonymous_role(&self) -> Option<Role> {
+        self.anonymous
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// Who the first of these tokens that is known stands for.
+    ///
+    /// # Errors
+    /// 401 where none is known; 429 for an address that guesses.
+    pub fn caller_of_token<'a>(
         &self,
-        request: &Request,
-        verdict: &Verdict,
-    ) -> Result<Result<Caller, AppError>, AppError> {
-        // Where there are no tokens, what clients send by default is passed over and not refused.
-        if !self.tokens.is_empty() {
-            match shown::tokens(request) {
-                Ok(Some(tokens)) => {
-                    let address = client_address(request);
-                    let entry = self.right_token(tokens.iter().map(AsRef::as_ref), address);
-                    return Ok(entry.map(|entry| Caller {
-                        role: entry.grant.role,
-                        tenant: entry.grant.tenant,
-                        known: true,
-                        credential: Credential {
-                            token: Some(entry.id),
-                            session: None,
-                        },
-                    }));
-                }
-                Ok(None) => {}
-                Err(why) => return Ok(Err(AppError::unauthorized(why))),
-            }
+        shown: impl Iterator<Item = &'a str>,
+        address: IpAddr,
+    ) -> Result<Caller, AppError> {
+        let entry = self.right_token(shown, address)?;
+        Ok(Caller {
+            role: entry.grant.role,
+            tenant: entry.grant.tenant,
+            known: true,
+            credential: Credential {
+                token: Some(entry.id),
+                session: None,
+            },
+        })
+    }
+
+    /// Who the one session stands for that these secrets name. What is none of ours (any more) is
+    /// passed over: browsers keep sending it. Two sessions are nobody's: it cannot be said which
+    /// of them was planted.
+    pub fn caller_of_session<'a>(&self, shown: impl Iterator<Item = &'a str>) -> Option<Caller> {
+        let now_ms = self.clock.steady_ms();
+        let sessions = self.sessions.lock();
+        let mut known = shown.filter_map(|secret| sessions.find(&Digest::of(secret), now_ms));
+        let session = known.next()?;
+        if known.any(|other| other.id != session.id) {
+            return None;
         }
-        if let Some(ticket) = shown::ticket(request) {
-            return Ok(self.caller_of_ticket(&ticket));
-        }
-        if let Some(caller) = self.caller_of_cookie(request, verdict) {
-            refuse_forgery(request, verdict)?;
-            return Ok(Ok(caller));
-        }
-        Ok(Ok(self.anonymous(request, verdict)))
+        Some(Caller {
+            role: session.grant.role,
+            tenant: session.grant.tenant.clone(),
+            known: true,
+            credential: Credential {
+                token: session.token,
+                session: Some(session.id),
+            },
+        })
     }
 
     /// The tenants that a caller without a token may speak for; `None` for all.
@@ -217,30 +219,6 @@ impl Access {
         self.confines
             .load(Ordering::Relaxed)
             .then_some(&*self.anonymous_tenants)
-    }
-
-    /// Who somebody is that shows nothing: never an admin, whatever is set.
-    fn anonymous(&self, request: &Request, verdict: &Verdict) -> Caller {
-        let role = match self.anonymous {
-            Some(Role::Admin) => Role::Operator,
-            Some(role) => role,
-            None => {
-                let direct = is_direct(
-                    self.bound,
-                    request.extensions().get::<Arrival>(),
-                    request.version(),
-                    request.headers(),
-                    verdict,
-                );
-                if direct { Role::Operator } else { Role::Viewer }
-            }
-        };
-        Caller {
-            role,
-            tenant: None,
-            known: false,
-            credential: Credential::default(),
-        }
     }
 
     /// The token that one of these is. From an address that guesses, only tokens that were right
@@ -275,7 +253,9 @@ impl Access {
 
     /// A ticket is 256 random bits and a browser's event stream repeats its address by itself, so
     /// a wrong one is no guess.
-    fn caller_of_ticket(&self, secret: &str) -> Result<Caller, AppError> {
+    /// # Errors
+    /// 401 for one that is not known, was used, is too old, or whose credential ended.
+    pub fn caller_of_ticket(&self, secret: &str) -> Result<Caller, AppError> {
         let redeemed = self
             .tickets
             .lock()
@@ -289,37 +269,6 @@ impl Access {
             AppError::unauthorized(format!("this ticket ended with its {ended}"))
         })?;
         Ok(caller)
-    }
-
-    /// A cookie that is none of ours (any more) is as good as none: browsers keep sending it.
-    /// From a page that may not bring cookies along it does not count.
-    fn caller_of_cookie(&self, request: &Request, verdict: &Verdict) -> Option<Caller> {
-        let cookies_count = match verdict {
-            Verdict::Same => true,
-            Verdict::Allowed { credentials, .. } => *credentials,
-            Verdict::Foreign => false,
-        };
-        if !cookies_count {
-            return None;
-        }
-        let now_ms = self.clock.steady_ms();
-        let sessions = self.sessions.lock();
-        let mut known = shown::session_cookies(request)
-            .filter_map(|secret| sessions.find(&Digest::of(secret), now_ms));
-        let session = known.next()?;
-        // Two that both stand for somebody: nobody can say which of them was planted.
-        if known.any(|other| other.id != session.id) {
-            return None;
-        }
-        Some(Caller {
-            role: session.grant.role,
-            tenant: session.grant.tenant.clone(),
-            known: true,
-            credential: Credential {
-                token: session.token,
-                session: Some(session.id),
-            },
-        })
     }
 
     fn count_failure(&self, address: IpAddr) -> Result<(), AppError> {
@@ -416,10 +365,10 @@ impl Access {
         Ok(Login { secret, grant })
     }
 
-    /// Ends the session of this request's cookie, if it has one, and its streams.
-    pub fn logout(&self, request: &Request) {
+    /// Ends the sessions that these secrets name, and their streams.
+    pub fn logout<'a>(&self, shown: impl Iterator<Item = &'a str>) {
         let now_ms = self.clock.steady_ms();
-        for secret in shown::session_cookies(request) {
+        for secret in shown {
             let ended = {
                 let mut sessions = self.sessions.lock();
                 let id = sessions
@@ -459,7 +408,7 @@ impl Access {
     #[must_use]
     pub fn list_tokens(&self, tenant: Option<&str>) -> Vec<TokenInfo> {
         let sessions = self.sessions.lock().counts();
-        let streams = self.registry.streams_per_token();
+        let streams = self.streams.count_by_token();
         self.tokens
             .list()
             .into_iter()
@@ -580,7 +529,7 @@ impl Access {
     }
 
     fn end_streams(&self, why: &'static str, of: impl Fn(&Credential) -> bool) -> usize {
-        self.registry.end_streams(why, of)
+        self.streams.end(why, &of)
     }
 }
 

@@ -3,31 +3,25 @@
 use std::{
     fmt, io,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use parking_lot::Mutex;
 use pulseboard_engine::DEFAULT_TENANT;
-use salvo::Depot;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
     alerting::{Alerts, default_rules},
-    base::{clock::Clock, error::AppError, telemetry::Telemetry},
+    base::{clock::Clock, telemetry::Telemetry},
     feed::{Epoch, Fanout},
     ingest::Ingest,
-    live_query::{self, Due, Watching},
+    live_query::{Due, Watching},
     operator::Operator,
     questions::Questions,
     refusals::Refusals,
     rooms::Rooms,
-    router,
-    schedule::{self, Ticker},
-    server::{accept, statsd},
     settings::{DataDir, Settings, SourceKind},
-    source::{self, Source},
     storage::Storage,
     stream::registry::{Registry, StreamLimits},
     ticks::{builtin_series::OwnSeries, live::Live},
@@ -120,7 +114,7 @@ impl App {
             &mut settings,
             link,
             folder.as_deref(),
-            Arc::clone(&registry),
+            Arc::clone(&registry) as Arc<_>,
             clock.clone(),
             Arc::clone(&telemetry),
         )?);

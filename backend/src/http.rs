@@ -2,12 +2,16 @@
 
 pub mod app;
 pub mod assets;
+pub mod caller;
 pub mod compress;
+pub mod direct;
 pub mod docs;
 pub mod error;
 pub mod event_stream;
 pub mod handshake;
+pub mod identify;
 pub mod origin;
 pub mod path;
+pub mod shown;
 pub mod tenant;
 pub mod via;

@@ -32,14 +32,14 @@ use salvo::{
     http::{StatusCode, header},
 };
 
+use crate::http::caller;
 use crate::{
-    access::{self, client_address},
     app::App,
     base::{
         error::AppError,
         telemetry::{Limit, Telemetry},
     },
-    http::tenant::tenant,
+    http::{caller::client_address, tenant::tenant},
     questions::lane::{Lane, Queue, Turn},
     refusals::Sent,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
@@ -272,10 +272,10 @@ pub async fn take<T: Said>(
     coding: Option<Coding>,
     parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<Taken<T>, AppError> {
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let tenant = engine_tenant(app, request, depot)?;
     let (sender, door) = (client_address(request), request.uri().path().to_owned());
-    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(app, depot, &tenant, &keys)?;
     let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
     let of = Sent {
@@ -322,7 +322,7 @@ pub fn find_place(
     if tenant.is_listed() {
         return Ok(());
     }
-    if access::caller(depot)?.tenant.is_some() {
+    if caller::caller(depot)?.tenant.is_some() {
         app.storage.engine.keep_tenant(&tenant.name);
         return Ok(());
     }

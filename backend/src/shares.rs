@@ -13,10 +13,9 @@
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
-use salvo::{Depot, Request};
 
 use crate::{
-    access::{self, guard::network_of, token::TokenId},
+    access::token::TokenId,
     base::{
         error::AppError,
         telemetry::{Limit, Telemetry},
@@ -145,18 +144,6 @@ pub const fn eighths(all: usize, count: usize) -> usize {
 }
 
 impl CallerKeys {
-    /// Those of a request that speaks for `tenant`.
-    #[must_use]
-    pub fn of(request: &Request, depot: &Depot, tenant: Option<&str>) -> Self {
-        let caller = access::caller(depot).ok();
-        Self {
-            client: None,
-            address: Some(network_of(access::client_address(request))),
-            token: caller.and_then(|caller| caller.credential.token),
-            tenant: tenant.map(Arc::from),
-        }
-    }
-
     /// The same for the connection of this number.
     #[must_use]
     pub fn on(self, client: u64) -> Self {

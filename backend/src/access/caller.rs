@@ -1,12 +1,8 @@
-//! Who a request comes from, and what handlers ask of them.
-
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+//! Who somebody is.
 
 use pulseboard_shared::Role;
-use salvo::{Depot, Request};
 
 use super::{session::SessionId, token::TokenId};
-use crate::{base::error::AppError, http::via::Via};
 
 /// Who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,105 +25,4 @@ pub struct Credential {
     pub token: Option<TokenId>,
     /// The session.
     pub session: Option<SessionId>,
-}
-
-/// What was found out about a request's caller: put into the depot for [`caller`].
-#[derive(Clone, Debug)]
-pub(super) struct Identity(pub(super) Result<Caller, AppError>);
-
-/// What the caller would be without what they showed: put into the depot where that is not known.
-#[derive(Clone, Debug)]
-pub(super) struct Nobody(pub(super) Caller);
-
-/// The caller of this request.
-///
-/// # Errors
-/// 401 or 429 for a token or ticket that is not known; doors that are open to all do not ask.
-/// 500 when nobody looked, which the router rules out.
-pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
-    depot
-        .get_typed::<Identity>()
-        .ok()
-        .ok_or_else(AppError::internal)?
-        .0
-        .as_ref()
-        .map_err(Clone::clone)
-}
-
-/// The caller of this request, taken for somebody without a token where what they showed is not
-/// known; for doors that are open to all.
-///
-/// # Errors
-/// 500 when nobody looked, which the router rules out.
-pub fn caller_or_nobody(depot: &Depot) -> Result<&Caller, AppError> {
-    caller(depot).or_else(|error| match depot.get_typed::<Nobody>() {
-        Ok(nobody) => Ok(&nobody.0),
-        Err(_) => Err(error),
-    })
-}
-
-/// Lets those through who may read and stream.
-///
-/// # Errors
-/// 401 without a token, 403 with one that is too weak.
-pub fn require_read(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::reads, "viewer, operator or admin")
-}
-
-/// Lets those through who may push metrics.
-///
-/// # Errors
-/// As [`require_read`].
-pub fn require_write(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::writes, "writer, operator or admin")
-}
-
-/// Lets those through who may control, publish, acknowledge and silence.
-///
-/// # Errors
-/// As [`require_read`].
-pub fn require_operate(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::operates, "operator or admin")
-}
-
-/// Lets those through who may change rules and tokens.
-///
-/// # Errors
-/// As [`require_read`].
-pub fn require_administer(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::administers, "admin")
-}
-
-fn require(depot: &Depot, may: impl Fn(Role) -> bool, needed: &str) -> Result<(), AppError> {
-    let caller = caller(depot)?;
-    match (may(caller.role), caller.known) {
-        (true, _) => Ok(()),
-        (false, true) => Err(AppError::forbidden(format!(
-            "this token has the role {}; needed is {needed}",
-            caller.role
-        ))),
-        (false, false) => Err(AppError::unauthorized(format!(
-            "a token with the role {needed} is needed"
-        ))),
-    }
-}
-
-/// The address that counts as the client's: the other end of the connection, or whom a trusted
-/// proxy there names.
-#[must_use]
-pub fn client_address(request: &Request) -> IpAddr {
-    match request.extensions().get::<Via>() {
-        Some(via) => via.client,
-        None => peer_address(request),
-    }
-}
-
-/// The address of the other end of the connection.
-#[must_use]
-pub fn peer_address(request: &Request) -> IpAddr {
-    match request.remote_addr() {
-        salvo::conn::SocketAddr::IPv4(address) => SocketAddr::from(*address).ip(),
-        salvo::conn::SocketAddr::IPv6(address) => SocketAddr::from(*address).ip(),
-        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    }
 }

@@ -4,7 +4,8 @@ use pulseboard_shared::Alert;
 use salvo::{Depot, Request, handler, writing::Json};
 
 use crate::http;
-use crate::{access, app::App, base::error::AppError, http::tenant::tenant};
+use crate::http::caller;
+use crate::{base::error::AppError, http::tenant::tenant};
 
 /// The newest sending of each incident that goes on, oldest incident first.
 #[handler]
@@ -12,7 +13,7 @@ pub async fn list_active_alerts(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Vec<Alert>>, AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let tenant = tenant(request, depot)?;
     Ok(Json(http::app::app(depot)?.alerts.active(&tenant)))
 }

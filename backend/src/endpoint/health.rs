@@ -8,7 +8,7 @@ use salvo::{
 use serde::Serialize;
 
 use crate::http;
-use crate::{app::App, base::error::AppError, storage::Storage};
+use crate::{base::error::AppError, storage::Storage};
 
 /// What `/healthz` answers; a page that looks for its backend knows it by `service`.
 #[derive(Debug, Serialize)]

@@ -13,8 +13,9 @@ use salvo::{
 use serde_json::{Value, json};
 
 use super::body::{read_bytes, read_json};
+use crate::base::error::AppError;
 use crate::http;
-use crate::{access, app::App, base::error::AppError};
+use crate::http::caller;
 
 /// What clients compare with: the line protocol, `/query` and `/api/v2/write` are those of 1.8.
 const VERSION: &str = concat!("1.8.10-pulseboard-", env!("CARGO_PKG_VERSION"));
@@ -83,7 +84,7 @@ pub async fn query(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
     // In the URL as most clients have it, or in a form.
     let mut text = request.query::<String>("q").unwrap_or_default();
@@ -116,7 +117,7 @@ pub async fn list_buckets(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let name = request.query::<String>("name");
     let org_id = request.query::<String>("orgID");
     let bucket = bucket(name.as_deref(), org_id.as_deref());
@@ -134,7 +135,7 @@ pub async fn make_bucket(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
     let body: Value = read_json(&app, request).await?;
     let text = |field: &str| body.get(field).and_then(Value::as_str);
@@ -156,7 +157,7 @@ pub async fn list_orgs(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let name = request.query::<String>("org");
     let name = name.unwrap_or_else(|| NAME.to_owned());
     let id = request.query::<String>("orgID");

@@ -7,7 +7,8 @@ use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
 use crate::http;
-use crate::{access, app::App, base::error::AppError, ingest::engine_tenant, refusals::Refusal};
+use crate::http::caller;
+use crate::{base::error::AppError, ingest::engine_tenant, refusals::Refusal};
 
 /// Counts since the start.
 #[derive(Debug, Serialize)]
@@ -37,11 +38,11 @@ pub async fn get_ingested(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<impl Serialize + use<>>, AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     // Paths and what the system says are the server's own.
-    let caller = access::caller(depot)?;
+    let caller = caller::caller(depot)?;
     let sees_server = caller.role.operates() && caller.tenant.is_none();
     let counts = tenant.counts();
     let refused = Reason::CODES.into_iter().zip(counts.refused);

@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use super::body::read_json;
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access::{self, session::LIFETIME_MS, shown},
-    app::App,
+    access::session::LIFETIME_MS,
     base::error::AppError,
-    http::via::Via,
+    http::{shown, via::Via},
 };
 
 /// What a login gives.
@@ -51,7 +51,7 @@ pub async fn login(
         let text = body.get(name)?.as_str()?.trim();
         (!text.is_empty()).then_some(text)
     };
-    let address = access::client_address(request);
+    let address = caller::client_address(request);
     let opened = match (text("token"), text("admin_link")) {
         (Some(token), _) => app.access.login(token, address)?,
         (None, Some(link)) => {
@@ -71,7 +71,7 @@ pub async fn login(
         }
     };
     // Its sockets have the old role.
-    app.access.logout(request);
+    app.access.logout(shown::session_cookies(request));
     set_cookie(response, request, &opened.secret, LIFETIME_MS / 1000);
     Ok(Json(LoggedIn {
         role: opened.grant.role,
@@ -86,7 +86,9 @@ pub async fn logout(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    http::app::app(depot)?.access.logout(request);
+    http::app::app(depot)?
+        .access
+        .logout(shown::session_cookies(request));
     set_cookie(response, request, "", 0);
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
@@ -103,7 +105,7 @@ pub async fn get_session(depot: &mut Depot) -> Result<Json<SessionInfo>, AppErro
 /// # Errors
 /// There is no server around the request.
 pub fn session_of(depot: &Depot) -> Result<SessionInfo, AppError> {
-    let caller = access::caller_or_nobody(depot)?.clone();
+    let caller = caller::caller_or_nobody(depot)?.clone();
     Ok(SessionInfo {
         role: caller.role,
         tenant: caller.tenant,

@@ -10,9 +10,9 @@ use pulseboard_shared::{
 use salvo::{Depot, Request, handler, writing::Json};
 
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access, app::App, base::error::AppError, endpoint::stream::ws_metrics, http::tenant::tenant,
-    shares::CallerKeys, wire::Wire,
+    base::error::AppError, endpoint::stream::ws_metrics, http::tenant::tenant, wire::Wire,
 };
 
 /// Samples without a `count`.
@@ -24,7 +24,7 @@ pub async fn list_recent_metrics(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Vec<Metric>>, AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let count = parse_count(request.query::<String>("count"))?;
     Ok(Json(app.live.with_window(|window| window.recent(count))))
@@ -52,11 +52,11 @@ pub async fn poll_metrics(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<ServerMessage>, AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let from = ws_metrics::resume_position(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
-    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
     // How it would be framed does not matter here.
     let view = app.live.view(
         &keys,
@@ -74,7 +74,7 @@ pub async fn poll_metrics(
 /// The operator's six figures.
 #[handler]
 pub async fn get_figures(depot: &mut Depot) -> Result<Json<Figures>, AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     Ok(Json(http::app::app(depot)?.operator.figures()))
 }
 

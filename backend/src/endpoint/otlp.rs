@@ -9,10 +9,9 @@ use salvo::{
 };
 
 use crate::http;
+use crate::http::caller;
 use crate::http::error::Render as _;
 use crate::{
-    access,
-    app::App,
     base::error::AppError,
     ingest::{self, engine_tenant},
 };
@@ -30,7 +29,7 @@ pub async fn write_otlp(
     response: &mut Response,
 ) -> Result<(), AppError> {
     // Before anything is said or done.
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let encoding = content_type

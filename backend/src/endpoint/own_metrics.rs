@@ -8,8 +8,9 @@ use salvo::{
 };
 
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access::{self, Caller},
+    access::Caller,
     app::App,
     base::{
         error::AppError,
@@ -23,7 +24,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Counters of this server, and the newest value of every series it measures.
 #[handler]
 pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Result<(), AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let mut text = app.telemetry.render();
     write_head(
@@ -99,7 +100,7 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
         write_head(&mut text, name, "gauge", help);
         line(&mut text, name, "", value);
     }
-    write_storage(&mut text, &app, access::caller(depot)?);
+    write_storage(&mut text, &app, caller::caller(depot)?);
     let newest = app.live.with_window(|window| window.newest().cloned());
     if let Some(tick) = newest {
         write_head(

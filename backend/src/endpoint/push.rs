@@ -21,8 +21,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access,
     app::App,
     base::error::AppError,
     ingest::{self, Taken},
@@ -141,7 +141,7 @@ pub async fn write_remote(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type

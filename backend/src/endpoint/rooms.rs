@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use super::body::read_json;
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access,
-    app::App,
     base::error::AppError,
     http::tenant::tenant,
     rooms::{EventError, RoomInfo},
@@ -21,8 +20,8 @@ pub async fn list_rooms(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Vec<RoomInfo>>, AppError> {
-    access::require_read(depot)?;
-    let role = access::caller(depot)?.role;
+    caller::require_read(depot)?;
+    let role = caller::caller(depot)?.role;
     let tenant = tenant(request, depot)?;
     Ok(Json(http::app::app(depot)?.rooms.list(&tenant, role)))
 }
@@ -42,12 +41,12 @@ pub async fn trigger_event(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Triggered>, AppError> {
-    access::require_operate(depot)?;
+    caller::require_operate(depot)?;
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
     let room = request.param::<String>("room").unwrap_or_default();
     check_channel(&room).map_err(AppError::bad_request)?;
-    let role = access::caller(depot)?.role;
+    let role = caller::caller(depot)?.role;
     app.rooms
         .check_role(&room, role)
         .map_err(|error| AppError::forbidden(error.to_string()))?;

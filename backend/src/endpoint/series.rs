@@ -32,14 +32,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access,
     app::App,
     base::{error::AppError, telemetry::Limit},
     http::compress::{self, Coding, Encoder},
     ingest::engine_tenant,
     questions::Working,
-    shares::CallerKeys,
 };
 
 /// Series on a page of the list, where the caller does not say.
@@ -64,7 +63,7 @@ pub async fn list_series(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let asked = ListRequest {
@@ -80,7 +79,7 @@ pub async fn list_series(
         Some("newest") => query::list_newest,
         Some(_) => return Err(AppError::bad_query("order", "accepted are key and newest")),
     };
-    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     let match_text = match_text(request);
     let worker = Arc::clone(&app);
     let listed = app.questions.ask(keys, move |working| {
@@ -114,12 +113,12 @@ pub async fn get_windows(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     let match_text = needed_match(request)?;
     let few = few(request)?;
-    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     let worker = Arc::clone(&app);
     let windows = app.questions.ask(keys, move |working| {
         let selector = read_selector(&match_text)?;
@@ -153,7 +152,7 @@ pub async fn get_range(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let own = own_asked(request)?;
     let tenant = if own {
@@ -167,7 +166,7 @@ pub async fn get_range(
     };
     let asked = read_range(request, own, app.clock.now_ms())?;
     let coding = Coding::wanted(request.headers());
-    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     let (mut working, asker) = app.questions.admit(keys).await?;
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
     let (head, begun) = oneshot::channel();

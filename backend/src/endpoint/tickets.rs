@@ -4,11 +4,8 @@ use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
 use crate::http;
-use crate::{
-    access::{self, ticket::LIFETIME_MS},
-    app::App,
-    base::error::AppError,
-};
+use crate::http::caller;
+use crate::{access::ticket::LIFETIME_MS, base::error::AppError};
 
 /// A ticket that was just made.
 #[derive(Debug, Serialize)]
@@ -25,11 +22,11 @@ pub async fn make_ticket(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<TicketMade>, AppError> {
-    access::require_read(depot)?;
-    let caller = access::caller(depot)?;
+    caller::require_read(depot)?;
+    let caller = caller::caller(depot)?;
     let ticket = http::app::app(depot)?
         .access
-        .issue_ticket(caller, access::client_address(request))?;
+        .issue_ticket(caller, caller::client_address(request))?;
     Ok(Json(TicketMade {
         ticket,
         expires_in: LIFETIME_MS / 1000,

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::body::read_json;
 use crate::http;
+use crate::http::caller;
 use crate::{
     access::{
         self,
         token::{Grant, TokenId},
     },
-    app::App,
     base::error::AppError,
     settings::tenant_is_valid,
 };
@@ -33,8 +33,8 @@ struct TokenMade {
 /// The tokens that are valid; never their secrets.
 #[handler]
 pub async fn list_tokens(depot: &mut Depot) -> Result<Json<Vec<access::TokenInfo>>, AppError> {
-    access::require_administer(depot)?;
-    let tenant = access::caller(depot)?.tenant.as_deref();
+    caller::require_administer(depot)?;
+    let tenant = caller::caller(depot)?.tenant.as_deref();
     Ok(Json(http::app::app(depot)?.access.list_tokens(tenant)))
 }
 
@@ -45,11 +45,11 @@ pub async fn make_token(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<Json<TokenMade>, AppError> {
-    access::require_administer(depot)?;
+    caller::require_administer(depot)?;
     let app = http::app::app(depot)?;
     let body: Value = read_json(&app, request).await?;
     let mut grant = parse_grant(&body)?;
-    if let Some(own) = &access::caller(depot)?.tenant {
+    if let Some(own) = &caller::caller(depot)?.tenant {
         if grant.tenant.as_ref().is_some_and(|asked| asked != own) {
             return Err(AppError::forbidden(format!(
                 "this token is confined to the tenant {own:?} and makes no tokens for others"
@@ -76,7 +76,7 @@ pub async fn withdraw_token(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_administer(depot)?;
+    caller::require_administer(depot)?;
     let named = request.param::<String>("id").unwrap_or_default();
     let Ok(id) = named.parse::<TokenId>() else {
         return Err(AppError::not_found(format!(
@@ -84,7 +84,7 @@ pub async fn withdraw_token(
         )));
     };
     let access = Arc::clone(&http::app::app(depot)?.access);
-    let tenant = access::caller(depot)?.tenant.clone();
+    let tenant = caller::caller(depot)?.tenant.clone();
     let force = request
         .query::<&str>("force")
         .is_some_and(|force| matches!(force, "" | "1" | "true"));

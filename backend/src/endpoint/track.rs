@@ -17,13 +17,12 @@ use serde_json::Value;
 
 use super::body::{read_json, wrong_body};
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access,
     app::App,
     base::error::AppError,
     ingest::{self, engine_tenant, find_place},
     refusals::Sent,
-    shares::CallerKeys,
     ticks::window::series_key,
     tracking::TooManyNames,
 };
@@ -59,10 +58,10 @@ pub async fn track_item(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Tracked>, AppError> {
-    access::require_write(depot)?;
+    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
-    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(&app, depot, &tenant, &keys)?;
     let body: Value = read_json(&app, request).await?;
     let now_ms = app.clock.now_ms();
@@ -74,7 +73,7 @@ pub async fn track_item(
         let of = Sent {
             tenant: &tenant.name,
             door: request.uri().path(),
-            sender: Some(access::client_address(request)),
+            sender: Some(caller::client_address(request)),
             at_ms: now_ms,
         };
         app.refusals.note(&of, [(None, error.detail().to_owned())]);

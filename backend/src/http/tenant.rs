@@ -3,9 +3,9 @@
 use pulseboard_engine::DEFAULT_TENANT;
 use salvo::{Depot, Request};
 
-use crate::access;
 use crate::http;
-use crate::{app::App, base::error::AppError, settings::tenant_is_valid};
+use crate::http::caller;
+use crate::{base::error::AppError, settings::tenant_is_valid};
 
 /// The header that names a tenant; `?tenant=` does the same where no header can be set.
 pub const TENANT_HEADER: &str = "x-tenant-id";
@@ -44,7 +44,7 @@ pub fn tenant(request: &Request, depot: &Depot) -> Result<String, AppError> {
     {
         return Err(bad_name(place));
     }
-    let caller = access::caller(depot)?;
+    let caller = caller::caller(depot)?;
     let bound = caller.tenant.as_deref();
     match (bound, named) {
         (Some(bound), Some((named, _))) if named != bound => Err(AppError::forbidden(format!(

@@ -8,21 +8,20 @@ use salvo::{
     http::{HeaderMap, HeaderValue, Method, ResBody, StatusCode, Version, header},
 };
 
+use crate::http::caller;
 use crate::http::error::Render as _;
-use crate::{
-    access::{direct, peer_address, shown},
-    http::{
-        compress,
-        origin::{self, Verdict},
-        path,
-        via::Via,
-    },
+use crate::http::identify::identify;
+use crate::http::{
+    caller::peer_address,
+    compress, direct,
+    origin::{self, Verdict},
+    path, shown,
+    via::Via,
 };
 use crate::{
     app::App,
     base::{error::AppError, telemetry::Limit},
     settings::Hosts,
-    shares::CallerKeys,
     stream::takeover::Takeover,
 };
 
@@ -112,7 +111,7 @@ impl Frame {
         let ResBody::Once(body) = &response.body else {
             return;
         };
-        let keys = CallerKeys::of(request, depot, None);
+        let keys = caller::caller_keys(request, depot, None);
         match self.app.questions.hold(&keys, body.clone()) {
             Ok(held) => {
                 response.body(ResBody::Once(held));
@@ -187,7 +186,7 @@ impl Frame {
             AppError::forbidden(origin::refusal(request.headers(), via)).render(response);
             return ctrl.skip_rest();
         }
-        if let Err(error) = self.app.access.identify(request, depot, verdict) {
+        if let Err(error) = identify(&self.app.access, request, depot, verdict) {
             error.render(response);
             return ctrl.skip_rest();
         }

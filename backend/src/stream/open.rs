@@ -3,11 +3,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
@@ -17,16 +16,14 @@ use super::{
     viewer::Viewer,
 };
 use crate::base::task::{catch_panic, count_panic};
+use crate::http::caller;
 use crate::stream::ws_session;
 use crate::{
-    access::{self, Credential},
+    access::Credential,
     app::App,
-    base::{
-        error::AppError,
-        telemetry::{StreamKind, Telemetry},
-    },
+    base::{error::AppError, telemetry::StreamKind},
     http::tenant::tenant,
-    shares::{CallerKeys, Refused},
+    shares::Refused,
 };
 use crate::{stream::ws_session::Inbound, wire::Wire};
 
@@ -71,10 +68,10 @@ pub fn offer(
         .copied()
         .unwrap_or_default();
     let tenant = tenant(request, depot)?;
-    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
     let admission = app
         .registry
-        .admit(access::client_address(request), &keys, credential)
+        .admit(caller::client_address(request), &keys, credential)
         .map_err(refuse)?;
     Ok(Offer {
         app: Arc::clone(app),

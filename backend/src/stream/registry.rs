@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::viewer::Viewer;
+use crate::access::Streams;
 use crate::wire::{
     Wire, sse,
     ws::{self, CloseCode},
@@ -187,28 +188,6 @@ impl Registry {
         })
     }
 
-    /// Streams open with each token that has some, those of its sessions included.
-    #[must_use]
-    pub fn streams_per_token(&self) -> HashMap<TokenId, usize> {
-        self.places.taken_per_token()
-    }
-
-    /// Ends the streams whose credential is one `of` these: WebSockets with 1008 and `why`, event
-    /// streams as such. Returns how many there were.
-    pub fn end_streams(&self, why: &str, of: impl Fn(&Credential) -> bool) -> usize {
-        let ended: Vec<Arc<Viewer>> = self
-            .viewers
-            .lock()
-            .values()
-            .filter(|stream| of(&stream.credential))
-            .filter_map(|stream| stream.viewer.upgrade())
-            .collect();
-        for viewer in &ended {
-            end_stream(viewer, why);
-        }
-        ended.len()
-    }
-
     /// Streams open now.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -294,6 +273,29 @@ impl Registry {
         for viewer in self.all() {
             viewer.abort("server stopped");
         }
+    }
+}
+
+impl Streams for Registry {
+    /// Streams open with each token that has some, those of its sessions included.
+    fn count_by_token(&self) -> HashMap<TokenId, usize> {
+        self.places.taken_per_token()
+    }
+
+    /// Ends the streams whose credential is one `of` these: WebSockets with 1008 and `why`, event
+    /// streams as such. Returns how many there were.
+    fn end(&self, why: &str, of: &dyn Fn(&Credential) -> bool) -> usize {
+        let ended: Vec<Arc<Viewer>> = self
+            .viewers
+            .lock()
+            .values()
+            .filter(|stream| of(&stream.credential))
+            .filter_map(|stream| stream.viewer.upgrade())
+            .collect();
+        for viewer in &ended {
+            end_stream(viewer, why);
+        }
+        ended.len()
     }
 }
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use salvo::{Depot, Request, Response, handler};
 
 use crate::http;
+use crate::http::caller;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
-    access,
     alerting::AlertView,
-    app::App,
     base::{error::AppError, telemetry::StreamKind},
     http::tenant::tenant,
 };
@@ -30,7 +29,7 @@ pub async fn open_alert_stream(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;
     let last_seen = event_stream::last_event_id(request);

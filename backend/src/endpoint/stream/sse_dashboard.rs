@@ -5,11 +5,10 @@ use std::sync::Arc;
 use salvo::{Depot, Request, Response, handler};
 
 use crate::http;
+use crate::http::caller;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
-    access,
-    app::App,
     base::{error::AppError, telemetry::StreamKind},
     ingest::engine_tenant,
     tracking::UpdateView,
@@ -29,7 +28,7 @@ pub async fn open_dashboard_stream(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let tenant = engine_tenant(&app, request, depot)?;
     // What is no number is a length that there is not.
     let seconds = request

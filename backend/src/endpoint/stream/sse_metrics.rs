@@ -7,15 +7,13 @@ use salvo::{Depot, Request, Response, handler};
 
 use super::ws_metrics;
 use crate::http;
+use crate::http::caller;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
-    access,
-    app::App,
     base::{error::AppError, telemetry::StreamKind},
     feed::Position,
     http::tenant::tenant,
-    shares::CallerKeys,
 };
 use crate::{
     stream::{open, sse_session::Following},
@@ -33,7 +31,7 @@ pub async fn open_metrics_stream(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let asked = ws_metrics::resume_position(request)?;
     let epoch = app.live.feed().epoch();
     let seen = event_stream::last_event_id(request).and_then(|id| id.offset_in(epoch));
@@ -46,7 +44,7 @@ pub async fn open_metrics_stream(
         .or(asked);
     let names = ws_metrics::asked_metrics(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
-    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
     let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
     let keys = keys.on(offered.id());
     let wire = event_stream::accept(request, response);

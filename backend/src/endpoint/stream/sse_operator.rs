@@ -7,11 +7,10 @@ use pulseboard_shared::protocol::operator::StreamConfig;
 use salvo::{Depot, Request, Response, handler};
 
 use crate::http;
+use crate::http::caller;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
-    access,
-    app::App,
     base::{error::AppError, telemetry::StreamKind},
     operator::OperatorView,
 };
@@ -31,7 +30,7 @@ pub async fn open_operator_stream(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let offered = open::offer(&app, request, depot, StreamKind::SseOperator)?;
     let last_seen = event_stream::last_event_id(request);
     let wire = event_stream::accept(request, response);

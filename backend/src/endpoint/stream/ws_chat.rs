@@ -12,9 +12,9 @@ use pulseboard_shared::{
 use salvo::{Depot, Request, Response, handler};
 
 use crate::http;
+use crate::http::caller;
 use crate::http::handshake;
 use crate::{
-    access,
     app::App,
     base::{error::AppError, telemetry::StreamKind},
     http::tenant::tenant,
@@ -34,10 +34,10 @@ pub async fn open_chat_socket(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_read(depot)?;
-    let role = access::caller(depot)?.role;
+    caller::require_read(depot)?;
+    let role = caller::caller(depot)?.role;
     let tenant = tenant(request, depot)?;
-    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
     let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsChat)?;
     handshake::accept(request, response)?;

@@ -6,9 +6,9 @@ use pulseboard_shared::protocol::operator::{ControlCommand, ControlReply};
 use salvo::{Depot, Request, Response, handler};
 
 use crate::http;
+use crate::http::caller;
 use crate::http::handshake;
 use crate::{
-    access,
     app::App,
     base::{error::AppError, telemetry::StreamKind},
 };
@@ -25,10 +25,10 @@ pub async fn open_control_socket(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_operate(depot)?;
+    caller::require_operate(depot)?;
     // The threshold and the totals are the server's, and so is the count of those who may change
     // them: nothing here is one tenant's.
-    if let Some(tenant) = &access::caller(depot)?.tenant {
+    if let Some(tenant) = &caller::caller(depot)?.tenant {
         return Err(AppError::forbidden(format!(
             "this token is bound to the tenant {tenant:?}; the threshold and the totals are the whole server's"
         )));

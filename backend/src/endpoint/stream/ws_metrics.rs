@@ -10,9 +10,9 @@ use pulseboard_shared::{
 use salvo::{Depot, Request, Response, handler};
 
 use crate::http;
+use crate::http::caller;
 use crate::http::handshake;
 use crate::{
-    access,
     app::App,
     base::{error::AppError, telemetry::StreamKind},
     feed::{Position, Subscription},
@@ -35,11 +35,11 @@ pub async fn open_metrics_socket(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_read(depot)?;
+    caller::require_read(depot)?;
     let from = resume_position(request)?;
     let names = asked_metrics(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
-    let keys = CallerKeys::of(request, depot, Some(&tenant));
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
     let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
     let keys = keys.on(offered.id());

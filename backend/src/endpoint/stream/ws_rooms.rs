@@ -18,9 +18,9 @@ use pulseboard_shared::{
 use salvo::{Depot, Request, Response, handler};
 
 use crate::http;
+use crate::http::caller;
 use crate::http::handshake;
 use crate::{
-    access,
     app::App,
     base::{
         error::AppError,
@@ -49,10 +49,10 @@ pub async fn open_rooms_socket(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    access::require_read(depot)?;
-    let caller = access::caller(depot)?.clone();
+    caller::require_read(depot)?;
+    let caller = caller::caller(depot)?.clone();
     let tenant = engine_tenant(&app, request, depot)?;
-    let keys = CallerKeys::of(request, depot, Some(&tenant.name));
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsRooms)?;
     handshake::accept(request, response)?;

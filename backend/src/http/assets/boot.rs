@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use super::Encoding;
 use crate::http;
+use crate::http::caller;
 use crate::{
-    access,
     app::App,
     base::error::AppError,
     endpoint::login::{SessionInfo, session_of},
@@ -185,7 +185,7 @@ impl Template {
         let whose = Whose {
             session: session_of(depot)?,
             // As the metrics socket asks.
-            reads: access::require_read(depot).is_ok() && tenant(request, depot).is_ok(),
+            reads: caller::require_read(depot).is_ok() && tenant(request, depot).is_ok(),
         };
         let now_ms = app.clock.now_ms();
         let newest = app.live.with_window(|window| window.newest_offset());

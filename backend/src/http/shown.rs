@@ -30,7 +30,7 @@ pub const fn cookie_name(https: bool) -> &'static str {
 ///
 /// # Errors
 /// Something was shown that can be none; the words say what is taken.
-pub(super) fn tokens(request: &Request) -> Result<Option<Vec<Cow<'_, str>>>, &'static str> {
+pub(crate) fn tokens(request: &Request) -> Result<Option<Vec<Cow<'_, str>>>, &'static str> {
     const FORMS: &str = "the Authorization header is not of the form \"Bearer TOKEN\", \"Token TOKEN\", \"Token NAME:TOKEN\", or Basic with the token as password";
     let headers = request.headers();
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
@@ -95,7 +95,7 @@ pub fn opens_stream(request: &Request) -> bool {
 
 /// The ticket of a request that opens a stream. Elsewhere the parameter means nothing, so that a
 /// link with a ticket in it opens no page and uses nothing up.
-pub(super) fn ticket(request: &Request) -> Option<String> {
+pub(crate) fn ticket(request: &Request) -> Option<String> {
     if opens_stream(request) {
         request.query::<String>("ticket")
     } else {
@@ -105,7 +105,7 @@ pub(super) fn ticket(request: &Request) -> Option<String> {
 
 /// The values of our cookie. There can be several: a server on a neighbouring name, or under
 /// another path of this host, can set one that is sent here, too.
-pub(super) fn session_cookies(request: &Request) -> impl Iterator<Item = &str> {
+pub(crate) fn session_cookies(request: &Request) -> impl Iterator<Item = &str> {
     let https = request
         .extensions()
         .get::<Via>()
@@ -127,7 +127,7 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item
 /// A browser sends cookies along with whatever makes it send a request, so a request that changes
 /// something must show that a page of ours or an allowed one made it: by its `Origin`, or by a
 /// content type that other pages cannot send unasked (OWASP ASVS 3.5.2).
-pub(super) fn refuse_forgery(request: &Request, verdict: &Verdict) -> Result<(), AppError> {
+pub(crate) fn refuse_forgery(request: &Request, verdict: &Verdict) -> Result<(), AppError> {
     let reads = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS

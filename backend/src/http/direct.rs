@@ -9,11 +9,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use salvo::http::{HeaderMap, Version, header};
 
-use super::peer::Arrival;
+use crate::access::peer::Arrival;
 use crate::http::origin::Verdict;
 
 /// Whether a request comes from a client of this machine's owner that talks to us and nobody else.
-pub(super) fn is_direct(
+pub(crate) fn is_direct(
     bound: SocketAddr,
     arrival: Option<&Arrival>,
     version: Version,

@@ -1,0 +1,97 @@
+//! Finds out who is calling, from what a request shows (CONTRACT section 9). The credentials
+//! themselves are [`crate::access`]'s.
+
+use pulseboard_shared::Role;
+use salvo::{Depot, Request};
+
+use super::{
+    caller::{Identity, Nobody, client_address},
+    direct::is_direct,
+    origin::Verdict,
+    shown::{self, refuse_forgery},
+};
+use crate::{
+    access::{Access, Caller, Credential, peer::Arrival},
+    base::error::AppError,
+};
+
+/// Finds out who is calling, for [`super::caller::caller`] and for the stream that may come of it.
+///
+/// # Errors
+/// 403 for a request that would change something, with nothing but a cookie to its name.
+pub fn identify(
+    access: &Access,
+    request: &mut Request,
+    depot: &mut Depot,
+    verdict: &Verdict,
+) -> Result<(), AppError> {
+    let caller = find_caller(access, request, verdict)?;
+    match &caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller.credential);
+        }
+        Err(_) => {
+            depot.insert_typed(Nobody(anonymous(access, request, verdict)));
+        }
+    }
+    depot.insert_typed(Identity(caller));
+    Ok(())
+}
+
+/// The outer error refuses the request; the inner one is for endpoints that ask who is calling.
+fn find_caller(
+    access: &Access,
+    request: &Request,
+    verdict: &Verdict,
+) -> Result<Result<Caller, AppError>, AppError> {
+    // Where there are no tokens, what clients send by default is passed over and not refused.
+    if access.has_tokens() {
+        match shown::tokens(request) {
+            Ok(Some(tokens)) => {
+                let tokens = tokens.iter().map(AsRef::as_ref);
+                return Ok(access.caller_of_token(tokens, client_address(request)));
+            }
+            Ok(None) => {}
+            Err(why) => return Ok(Err(AppError::unauthorized(why))),
+        }
+    }
+    if let Some(ticket) = shown::ticket(request) {
+        return Ok(access.caller_of_ticket(&ticket));
+    }
+    // From a page that may not bring cookies along they do not count.
+    let cookies_count = match verdict {
+        Verdict::Same => true,
+        Verdict::Allowed { credentials, .. } => *credentials,
+        Verdict::Foreign => false,
+    };
+    if cookies_count && let Some(caller) = access.caller_of_session(shown::session_cookies(request))
+    {
+        refuse_forgery(request, verdict)?;
+        return Ok(Ok(caller));
+    }
+    Ok(Ok(anonymous(access, request, verdict)))
+}
+
+/// Who somebody is that shows nothing: never an admin, whatever is set.
+fn anonymous(access: &Access, request: &Request, verdict: &Verdict) -> Caller {
+    let role = match access.anonymous_role() {
+        Some(Role::Admin) => Role::Operator,
+        Some(role) => role,
+        None => {
+            let direct = is_direct(
+                access.bound(),
+                request.extensions().get::<Arrival>(),
+                request.version(),
+                request.headers(),
+                verdict,
+            );
+            if direct { Role::Operator } else { Role::Viewer }
+        }
+    };
+    Caller {
+        role,
+        tenant: None,
+        known: false,
+        credential: Credential::default(),
+    }
+}
