@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
-    alerting::{Alerts, default_rules},
+    alerts::Alerts,
     base::{clock::Clock, telemetry::Telemetry},
     feed::{Epoch, Fanout},
     ingest::Ingest,
@@ -27,6 +27,7 @@ use crate::{
     ticks::{builtin_series::OwnSeries, live::Live},
     tracking::Tallies,
 };
+use pulseboard_alerting::default_rules;
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
 const TICKS_RETAINED_MAX: usize = 10_000;
@@ -62,7 +63,7 @@ pub struct App {
     /// For the task that makes frames of what is watched; taken once.
     watch_dues: Mutex<Option<mpsc::Receiver<Due>>>,
     /// Rooms and their members.
-    pub rooms: Rooms,
+    pub rooms: Arc<Rooms>,
     /// Tokens, sessions and tickets.
     pub access: Arc<Access>,
     /// Open streams.
@@ -129,11 +130,16 @@ impl App {
         if settings.metric_source == SourceKind::None {
             live.expect_nothing();
         }
+        let rooms = Rooms::new(&settings.rooms, clock.clone(), &fanout, &telemetry)
+            .map(Arc::new)
+            .map_err(io::Error::other)?;
+        let journal = storage.journal.clone();
         let alerts = Alerts::new(
             epoch,
             default_rules(),
             settings.alert_check,
-            storage.journal.clone(),
+            journal.map(|journal| journal as Arc<_>),
+            vec![Arc::clone(&rooms) as Arc<_>],
             Arc::clone(&telemetry),
             &fanout,
         );
@@ -172,8 +178,7 @@ impl App {
             questions: Questions::new(&settings, &telemetry),
             ingest: Ingest::new(settings.max_body_bytes, &telemetry),
             storage,
-            rooms: Rooms::new(&settings.rooms, clock.clone(), &fanout, &telemetry)
-                .map_err(io::Error::other)?,
+            rooms,
             access,
             registry,
             live,

@@ -83,6 +83,21 @@ impl<P: Payload> Feed<P> {
         offset
     }
 
+    /// Appends a frame that somebody else has numbered, and lets the fan-out deliver it; whether it
+    /// is new. See [`Log::append_at`].
+    pub fn append_at(&self, offset: u64, payload: P) -> bool {
+        let is_new = {
+            let mut log = self.log.write();
+            let is_new = log.append_at(offset, payload);
+            self.end.store(log.next_offset(), Ordering::Release);
+            is_new
+        };
+        if is_new {
+            self.fanout.wake(&self.roster);
+        }
+        is_new
+    }
+
     /// The offset that an event-stream client's cursor starts at: after `last_seen` as far as
     /// held, everything held when that is of an earlier run, and the end for a new client.
     #[must_use]
@@ -173,5 +188,22 @@ mod tests {
         assert_eq!(resumed(Some(6)), 3, "an id that this run has not given");
         let earlier = "999".parse().expect("an id");
         assert_eq!(feed.resume(Some(earlier)), 3, "an id of an earlier run");
+    }
+
+    #[test]
+    fn frames_that_another_has_numbered_are_taken_once_and_a_gap_begins_anew() {
+        let fanout = Fanout::start(1, &Arc::default()).expect("a thread");
+        let bounds = Bounds {
+            frames: 8,
+            bytes: usize::MAX,
+            lag: 8,
+        };
+        let feed = Feed::new(Epoch(1), bounds, &fanout);
+        assert!([1, 2, 3].iter().all(|at| feed.append_at(*at, Nothing)));
+        assert!(!feed.append_at(2, Nothing), "it is there already");
+        assert!(feed.append_at(9, Nothing));
+        let held = feed.with_log(|log| (log.first_offset(), log.next_offset()));
+        assert_eq!(held, (9, 10), "nobody can be told what is between");
+        assert!(feed.is_at_end(10) && !feed.is_at_end(9));
     }
 }

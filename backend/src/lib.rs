@@ -18,7 +18,7 @@
 //! know nothing of HTTP; time comes from [`base::clock::Clock`] alone.
 
 pub mod access;
-pub mod alerting;
+pub mod alerts;
 pub mod app;
 pub mod base;
 pub mod endpoint;

@@ -38,8 +38,8 @@ use crate::{
     feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription},
     settings::RoomSettings,
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
-    storage::journal::KeptAlert,
 };
+use pulseboard_alerting::{AlertEvent, AlertSink};
 
 /// Rooms at once; a join that would make another is refused, and each maker has a share of them.
 pub const ROOMS_MAX: usize = 1_024;
@@ -345,32 +345,6 @@ impl Rooms {
         }
     }
 
-    /// What every firing alert says to `operations`.
-    pub fn tell_alert(&self, kept: &KeptAlert) {
-        let alert = &kept.alert;
-        if alert.state != AlertState::Firing {
-            return;
-        }
-        let rooms = self.inhabited(kept.tenant.as_deref(), OPERATIONS_ROOM);
-        if rooms.is_empty() {
-            return;
-        }
-        let severity = match alert.severity {
-            Severity::Warning => Severity::Medium,
-            severity => severity,
-        };
-        self.trigger_own(
-            rooms,
-            "alert:triggered",
-            &json!({
-                "alertId": alert.id,
-                "severity": severity,
-                "message": alert.message,
-                "timestamp": alert.timestamp.as_millis(),
-            }),
-        );
-    }
-
     fn trigger_own(&self, rooms: Vec<Arc<Room>>, event: &str, data: &Value) {
         match self.event_text(OPERATIONS_ROOM, event, data) {
             Ok(text) => {
@@ -431,6 +405,34 @@ impl Rooms {
                 }
             })
             .collect()
+    }
+}
+
+/// What every firing alert says to `operations`.
+impl AlertSink for Rooms {
+    fn publish(&self, _offset: u64, event: &AlertEvent) {
+        let alert = &event.alert;
+        if alert.state != AlertState::Firing {
+            return;
+        }
+        let rooms = self.inhabited(event.tenant.as_deref(), OPERATIONS_ROOM);
+        if rooms.is_empty() {
+            return;
+        }
+        let severity = match alert.severity {
+            Severity::Warning => Severity::Medium,
+            severity => severity,
+        };
+        self.trigger_own(
+            rooms,
+            "alert:triggered",
+            &json!({
+                "alertId": alert.id,
+                "severity": severity,
+                "message": alert.message,
+                "timestamp": alert.timestamp.as_millis(),
+            }),
+        );
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     base::telemetry::Answered,
     endpoint::track::{Item, track},
     source::{Source, Traffic},
-    storage::{HOUSE_MS, journal::KeptAlert},
+    storage::HOUSE_MS,
     ticks::window::{Series, Tick, built_in_series},
 };
 
@@ -197,12 +197,7 @@ impl Ticker {
         app.operator.tell_tick();
         let stats = app.live.with_window(|window| window.stats());
         app.rooms.tell_tick(stats, || operations_figures(&tick));
-        for alert in app.alerts.observe(&tick) {
-            app.rooms.tell_alert(&KeptAlert {
-                tenant: None,
-                alert,
-            });
-        }
+        app.alerts.observe(&tick);
     }
 
     /// Hands the tick to the engine: the host's series are series like all others, of the default
@@ -317,9 +312,7 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
 /// two `performance` items (CONTRACT section 2).
 pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
     every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
-        for sent in app.alerts.observe_time(due_ms) {
-            app.rooms.tell_alert(&sent);
-        }
+        app.alerts.observe_time(due_ms);
         if due_ms % UPDATE_MS == 0 {
             app.tallies.tell(app.clock.now_ms());
         }

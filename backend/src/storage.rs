@@ -14,13 +14,13 @@ use pulseboard_history::{
 };
 
 use crate::{
-    alerting::ALERTS_KEPT,
     app::App,
     base::telemetry::Limit,
     feed::Epoch,
     settings::{DataDir, Durability, Settings},
     storage::journal::{Journal, Kept, Restored, State},
 };
+use pulseboard_alerting::ALERTS_KEPT;
 
 /// How often the house is kept.
 pub const HOUSE_MS: i64 = 5_000;

@@ -117,10 +117,8 @@ pub async fn track(
         tracing::debug!(%reason, item.name = name, "a tracked item is no series");
     }
     let appended = app.storage.engine.append(tenant, &batch, now_ms);
-    if name == ERROR
-        && let Some(sent) = app.alerts.count_error(&tenant.name, now_ms)
-    {
-        app.rooms.tell_alert(&sent);
+    if name == ERROR {
+        app.alerts.count_error(&tenant.name, now_ms);
     }
     let kept = match kept {
         None => None,

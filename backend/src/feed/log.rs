@@ -162,6 +162,21 @@ impl<P: Payload> Log<P> {
         self.next = next.max(1);
     }
 
+    /// Appends the frame that somebody else has numbered; whether it is new. One that lies ahead
+    /// empties the log, since what is between cannot be told to those who come back.
+    pub fn append_at(&mut self, offset: u64, payload: P) -> bool {
+        if offset < self.next {
+            return false;
+        }
+        if offset > self.next {
+            self.frames.clear();
+            self.bytes = 0;
+            self.next = offset;
+        }
+        self.append(payload);
+        true
+    }
+
     /// Appends a frame, lets the oldest go when full, returns the new offset.
     pub fn append(&mut self, payload: P) -> u64 {
         self.bytes += payload.held_bytes();

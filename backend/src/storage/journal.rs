@@ -31,6 +31,7 @@ use crate::{
     ticks::window::{Series, Tick},
     tracking::{Items, Snapshot, Tallies},
 };
+use pulseboard_alerting::{AlertEvent, AlertSink};
 
 /// A new snapshot is written when so many bytes have come since the last one, or as many as that
 /// took where it took more. More: a start reads more. Fewer: the window is written more often.
@@ -91,9 +92,9 @@ pub struct Restored {
     /// The newest ticks with their offsets, oldest first, without gaps.
     pub ticks: VecDeque<(u64, Arc<Tick>)>,
     /// The newest sendings with their offsets, oldest first, without gaps.
-    pub alerts: VecDeque<(u64, KeptAlert)>,
+    pub alerts: VecDeque<(u64, AlertEvent)>,
     /// Incidents that had not ended, newest sending of each.
-    pub active: Vec<KeptAlert>,
+    pub active: Vec<AlertEvent>,
     /// What was tracked.
     pub tallies: Snapshot,
     /// Requests and errors in all.
@@ -102,24 +103,6 @@ pub struct Restored {
     pub report: ReplayReport,
     /// Records that were whole and could not be understood.
     pub unreadable: u64,
-}
-
-/// A sending of an alert and whose it is (`None`: the server's own, everybody's).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KeptAlert {
-    /// The tenant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<Arc<str>>,
-    /// What was sent.
-    pub alert: Alert,
-}
-
-impl KeptAlert {
-    /// Whether a caller of this tenant may see it.
-    #[must_use]
-    pub fn is_for(&self, tenant: &str) -> bool {
-        self.tenant.as_deref().is_none_or(|own| own == tenant)
-    }
 }
 
 /// How much of the past is kept.
@@ -150,7 +133,7 @@ struct SeriesRecord {
 struct AlertRecord {
     offset: u64,
     #[serde(flatten)]
-    kept: KeptAlert,
+    kept: AlertEvent,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,15 +154,15 @@ pub struct State {
     /// Requests and errors in all.
     pub totals: (u64, u64),
     /// The newest sendings with their offsets, oldest first.
-    pub alerts: Vec<(u64, KeptAlert)>,
+    pub alerts: Vec<(u64, AlertEvent)>,
     /// Incidents that go on.
-    pub active: Vec<KeptAlert>,
+    pub active: Vec<AlertEvent>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SnapshotRecord {
     tallies: Snapshot,
-    active: Vec<KeptAlert>,
+    active: Vec<AlertEvent>,
 }
 
 impl Journal {
@@ -291,13 +274,6 @@ impl Journal {
             bytes.extend_from_slice(&value.to_le_bytes());
         }
         self.log.append(kind::TICK, &bytes)
-    }
-
-    /// Keeps a sending of an alert; call it before it is published.
-    pub fn alert(&self, offset: u64, kept: KeptAlert) {
-        let record = AlertRecord { offset, kept };
-        let text = crate::base::json::json_text(&record);
-        forget(self.log.append(kind::ALERT, text.as_bytes()));
     }
 
     /// Counts an item by `count` and keeps it, in one step.
@@ -434,6 +410,18 @@ impl Journal {
     }
 }
 
+/// Keeps what is sent; told before it is shown.
+impl AlertSink for Journal {
+    fn publish(&self, offset: u64, event: &AlertEvent) {
+        let record = AlertRecord {
+            offset,
+            kept: event.clone(),
+        };
+        let text = crate::base::json::json_text(&record);
+        forget(self.log.append(kind::ALERT, text.as_bytes()));
+    }
+}
+
 /// What nobody waits for; that the disk refuses is said by the journal's health.
 fn forget(appended: Result<Ticket, LogError>) {
     if let Err(error) = appended {
@@ -448,7 +436,7 @@ struct Reading {
     series: Arc<[Series]>,
     run: Option<Run>,
     is_closed: bool,
-    active: BTreeMap<uuid::Uuid, KeptAlert>,
+    active: BTreeMap<uuid::Uuid, AlertEvent>,
     /// Of a snapshot that is still to come.
     tallies: Snapshot,
 }

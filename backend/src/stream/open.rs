@@ -195,7 +195,11 @@ mod tests {
         net::{Ipv4Addr, TcpListener},
     };
 
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::base::telemetry::Telemetry;
+    use crate::shares::CallerKeys;
     use crate::{
         base::clock::Clock,
         feed::{Fanout, Roster},

@@ -15,7 +15,7 @@ use crate::stream::viewer::Viewer;
 use crate::wire::Wire;
 use crate::wire::event;
 use crate::{
-    alerting::AlertView,
+    alerts::AlertView,
     app::App,
     feed::{EventId, Feed, Payload, Seat, Subscription},
     operator::OperatorView,

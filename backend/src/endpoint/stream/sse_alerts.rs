@@ -9,7 +9,7 @@ use crate::http::caller;
 use crate::http::event_stream;
 use crate::stream::sse_session;
 use crate::{
-    alerting::AlertView,
+    alerts::AlertView,
     base::{error::AppError, telemetry::StreamKind},
     http::tenant::tenant,
 };

@@ -1,16 +1,15 @@
-//! One rule's state machine: inactive → firing → resolved → inactive. Time comes from the ticks.
+//! One rule's state machine: inactive → firing → resolved → inactive. Pure; times are the caller's.
 
 use std::time::Duration;
 
-use pulseboard_shared::{Alert, AlertState, BuiltIn, Labels, Timestamp};
+use pulseboard_shared::{Alert, AlertState, Labels, Timestamp};
 use uuid::{NoContext, Uuid, timestamp::Timestamp as UuidTimestamp};
 
-use super::{Rule, rule::Watched};
-use crate::ticks::window::Tick;
+use crate::{Query, Rule, Watched};
 
 /// A rule and the incident that it is in, if any.
 #[derive(Debug)]
-pub struct Watch {
+pub struct RuleState {
     rule: Rule,
     repeat_ms: i64,
     incident: Option<Incident>,
@@ -23,7 +22,7 @@ struct Incident {
     sent_ms: i64,
 }
 
-impl Watch {
+impl RuleState {
     /// Inactive. While firing, the alert is sent again no more often than `repeat`.
     #[must_use]
     pub fn new(rule: Rule, repeat: Duration) -> Self {
@@ -56,14 +55,10 @@ impl Watch {
         self.incident.is_some()
     }
 
-    /// Looks at a tick; see [`Self::observe_value`].
-    pub fn observe(&mut self, tick: &Tick) -> Option<Alert> {
+    /// Asks for what the rule is about; see [`Self::observe_value`].
+    pub fn observe(&mut self, query: &dyn Query) -> Option<Alert> {
         match self.rule.watched {
-            // Where nobody asks, nobody waits: a latency that was high is over.
-            Watched::Newest(BuiltIn::Latency) if tick.is_idle() => {
-                self.observe_value(0.0, tick.sampled_ms)
-            }
-            Watched::Newest(metric) => self.observe_value(tick.built_in(metric), tick.sampled_ms),
+            Watched::Newest(metric) => self.observe_value(query.newest(metric), query.now_ms()),
             Watched::ErrorRate => None,
         }
     }
@@ -132,21 +127,27 @@ fn new_id(now_ms: i64) -> Uuid {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{super::default_rules, *};
-    use crate::ticks::window::built_in_series;
+    use super::*;
+    use crate::default_rules;
 
-    fn watch() -> Watch {
-        Watch::new(default_rules()[0], Duration::from_secs(10))
+    struct Cpu(i64, f64);
+
+    impl Query for Cpu {
+        fn now_ms(&self) -> i64 {
+            self.0
+        }
+
+        fn newest(&self, _: pulseboard_shared::BuiltIn) -> f64 {
+            self.1
+        }
     }
 
-    fn observe(watch: &mut Watch, second: i64, cpu: f64) -> Option<Alert> {
-        watch.observe(&Tick {
-            sampled_ms: second * 1000,
-            sent_ms: second * 1000,
-            series: built_in_series().collect(),
-            values: [cpu, 0.0, 0.0, 0.0].into(),
-            pushed: Box::default(),
-        })
+    fn watch() -> RuleState {
+        RuleState::new(default_rules()[0], Duration::from_secs(10))
+    }
+
+    fn observe(watch: &mut RuleState, second: i64, cpu: f64) -> Option<Alert> {
+        watch.observe(&Cpu(second * 1000, cpu))
     }
 
     #[test]
@@ -189,25 +190,6 @@ mod tests {
         observe(&mut watch, 2, 5.0);
         let second = observe(&mut watch, 3, 95.0).map(|alert| alert.incident);
         assert!(first.is_some() && second.is_some() && first != second);
-    }
-
-    #[test]
-    fn a_high_latency_is_over_once_nobody_asks() {
-        let [_, _, latency] = default_rules();
-        let mut watch = Watch::new(latency, Duration::from_secs(10));
-        let mut observe = |second: i64, requests: f64, latency: f64| {
-            watch.observe(&Tick {
-                sampled_ms: second * 1000,
-                sent_ms: second * 1000,
-                series: built_in_series().collect(),
-                values: [0.0, 0.0, requests, latency].into(),
-                pushed: Box::default(),
-            })
-        };
-        assert!(observe(1, 3.0, 120.0).is_some());
-        assert_eq!(observe(2, 3.0, f64::NAN), None, "asked, and not measured");
-        let ended = observe(3, 0.0, f64::NAN).map(|alert| alert.state);
-        assert_eq!(ended, Some(AlertState::Resolved));
     }
 
     #[test]

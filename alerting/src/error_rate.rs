@@ -4,16 +4,18 @@ use std::{collections::VecDeque, time::Duration};
 
 use pulseboard_shared::Alert;
 
-use super::{Watch, rule::ERROR_RATE};
-use crate::base::clock::STEP_MS;
+use crate::{ERROR_RATE, RuleState};
+
+/// A newest error that lies further ahead than this was counted before the clock was set back.
+const STEP_MS: i64 = 2_000;
 
 /// The rule looks back this far.
 const BACK_S: i64 = 60;
 
-/// See the module.
+/// The errors of one tenant's last minute, and what the rule makes of them.
 #[derive(Debug)]
 pub(super) struct ErrorRate {
-    watch: Watch,
+    watch: RuleState,
     /// Second and count, oldest first; at most [`BACK_S`] of them.
     seconds: VecDeque<(i64, u64)>,
     total: u64,
@@ -23,7 +25,7 @@ impl ErrorRate {
     /// No errors yet.
     pub(super) fn new(repeat: Duration) -> Self {
         Self {
-            watch: Watch::new(ERROR_RATE, repeat),
+            watch: RuleState::new(ERROR_RATE, repeat),
             seconds: VecDeque::new(),
             total: 0,
         }

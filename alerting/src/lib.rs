@@ -1,0 +1,20 @@
+//! Rules, incidents with a beginning and an end, and who is told of them.
+//!
+//! A [`Manager`] looks at values through a [`Query`] and publishes what follows to its
+//! [`AlertSink`]s, in one order. It knows values and times: no ticks, no feeds, no HTTP. So a rule
+//! works over whatever answers a query, and whoever wants to hear of alerts is one more sink.
+
+mod error_rate;
+mod event;
+mod manager;
+mod query;
+mod rule;
+mod sink;
+mod state;
+
+pub use event::AlertEvent;
+pub use manager::{ALERTS_KEPT, Manager};
+pub use query::Query;
+pub use rule::{ERROR_RATE, Rule, Watched, default_rules};
+pub use sink::AlertSink;
+pub use state::RuleState;

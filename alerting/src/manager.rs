@@ -1,0 +1,276 @@
+//! The rules, what they are doing, and the one order in which what follows is told.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use pulseboard_shared::{Alert, AlertState};
+use uuid::Uuid;
+
+use crate::{AlertEvent, AlertSink, Query, Rule, RuleState, error_rate::ErrorRate};
+
+/// Events that are kept, in memory and across a restart.
+pub const ALERTS_KEPT: usize = 1_000;
+
+/// The rules and their incidents.
+pub struct Manager {
+    /// Of the server's own rules; changed by whoever observes. Leaf lock.
+    rules: Mutex<Vec<RuleState>>,
+    /// Of each tenant that has tracked an `error` lately. Leaf lock.
+    error_rates: Mutex<HashMap<Arc<str>, ErrorRate>>,
+    /// Held while an event is published, so that all sinks have one order.
+    incidents: Mutex<Incidents>,
+    sinks: Vec<Arc<dyn AlertSink>>,
+    repeat: Duration,
+}
+
+struct Incidents {
+    /// The newest event of each incident that goes on, by incident (which sorts by its time).
+    active: BTreeMap<Uuid, AlertEvent>,
+    /// The number of the next event.
+    next: u64,
+}
+
+impl Manager {
+    /// All rules inactive. A firing rule is sent again no more often than `repeat`; sinks are told
+    /// in the order in which they are given.
+    #[must_use]
+    pub fn new(
+        rules: impl IntoIterator<Item = Rule>,
+        repeat: Duration,
+        sinks: Vec<Arc<dyn AlertSink>>,
+    ) -> Self {
+        let rules = rules
+            .into_iter()
+            .map(|rule| RuleState::new(rule, repeat))
+            .collect();
+        Self {
+            rules: Mutex::new(rules),
+            error_rates: Mutex::default(),
+            incidents: Mutex::new(Incidents {
+                active: BTreeMap::new(),
+                next: 1,
+            }),
+            sinks,
+            repeat,
+        }
+    }
+
+    /// Goes on where a run before this one ended: the number of the next event, and incidents that
+    /// had not ended. Before anything is observed; tells nobody.
+    pub fn restore(&self, next: u64, active: impl IntoIterator<Item = AlertEvent>) {
+        self.incidents.lock().next = next;
+        for event in active {
+            match &event.tenant {
+                None => {
+                    let mut rules = self.rules.lock();
+                    // A rule that is no more cannot end its incident: it is forgotten.
+                    let Some(state) = rules
+                        .iter_mut()
+                        .find(|state| state.rule().name == event.alert.rule)
+                    else {
+                        continue;
+                    };
+                    state.restore(&event.alert);
+                }
+                Some(tenant) => {
+                    let mut rates = self.error_rates.lock();
+                    let rate = rates
+                        .entry(Arc::clone(tenant))
+                        .or_insert_with(|| ErrorRate::new(self.repeat));
+                    rate.restore(&event.alert);
+                }
+            }
+            let mut incidents = self.incidents.lock();
+            incidents.active.insert(event.alert.incident, event);
+        }
+    }
+
+    /// Lets every rule of the server look, and publishes what follows.
+    pub fn observe(&self, query: &dyn Query) {
+        let sent: Vec<Alert> = {
+            let mut rules = self.rules.lock();
+            rules
+                .iter_mut()
+                .filter_map(|state| state.observe(query))
+                .collect()
+        };
+        for alert in sent {
+            self.publish(AlertEvent {
+                tenant: None,
+                alert,
+            });
+        }
+    }
+
+    /// Counts an `error` that a tenant tracked, and publishes what follows.
+    pub fn count_error(&self, tenant: &str, now_ms: i64) {
+        let sent = {
+            let mut rates = self.error_rates.lock();
+            if !rates.contains_key(tenant) {
+                rates.insert(tenant.into(), ErrorRate::new(self.repeat));
+            }
+            rates
+                .get_key_value(tenant)
+                .map(|(name, _)| Arc::clone(name))
+                .zip(rates.get_mut(tenant).and_then(|rate| rate.count(now_ms)))
+        };
+        if let Some((tenant, alert)) = sent {
+            self.publish(AlertEvent {
+                tenant: Some(tenant),
+                alert,
+            });
+        }
+    }
+
+    /// Lets the error rates see that time goes on, and publishes what follows; called about once a
+    /// second.
+    pub fn observe_time(&self, now_ms: i64) {
+        let mut due = Vec::new();
+        self.error_rates.lock().retain(|tenant, rate| {
+            if let Some(alert) = rate.look(now_ms) {
+                due.push((Arc::clone(tenant), alert));
+            }
+            !rate.is_over()
+        });
+        for (tenant, alert) in due {
+            self.publish(AlertEvent {
+                tenant: Some(tenant),
+                alert,
+            });
+        }
+    }
+
+    fn publish(&self, event: AlertEvent) {
+        {
+            let mut incidents = self.incidents.lock();
+            let alert = &event.alert;
+            match alert.state {
+                AlertState::Firing => incidents.active.insert(alert.incident, event.clone()),
+                AlertState::Resolved => incidents.active.remove(&alert.incident),
+            };
+            let offset = incidents.next;
+            incidents.next += 1;
+            for sink in &self.sinks {
+                sink.publish(offset, &event);
+            }
+        }
+        // After the lock: a log that is slow to be written holds nobody up.
+        let AlertEvent { tenant, alert } = event;
+        tracing::info!(
+            alert.rule = alert.rule,
+            alert.incident = %alert.incident,
+            alert.state = ?alert.state,
+            alert.tenant = tenant.as_deref(),
+            "alert {:?}: {}",
+            alert.state,
+            alert.message,
+        );
+    }
+
+    /// The newest event of each incident that goes on and that this tenant may see, oldest
+    /// incident first.
+    #[must_use]
+    pub fn active(&self, tenant: &str) -> Vec<Alert> {
+        let incidents = self.incidents.lock();
+        incidents
+            .active
+            .values()
+            .filter(|event| event.is_for(tenant))
+            .map(|event| event.alert.clone())
+            .collect()
+    }
+
+    /// All incidents that go on, and what `read` finds while nothing is published: what is kept of
+    /// both belongs together.
+    pub fn with_active<T>(&self, read: impl FnOnce() -> T) -> (Vec<AlertEvent>, T) {
+        let incidents = self.incidents.lock();
+        (incidents.active.values().cloned().collect(), read())
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager")
+            .field("active", &self.incidents.lock().active.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_shared::BuiltIn;
+
+    use super::*;
+    use crate::default_rules;
+
+    struct Cpu(i64, f64);
+
+    impl Query for Cpu {
+        fn now_ms(&self) -> i64 {
+            self.0 * 1000
+        }
+
+        fn newest(&self, metric: BuiltIn) -> f64 {
+            match metric {
+                BuiltIn::Cpu => self.1,
+                _ => f64::NAN,
+            }
+        }
+    }
+
+    struct Heard(
+        Arc<Mutex<Vec<(&'static str, u64, AlertState)>>>,
+        &'static str,
+    );
+
+    impl AlertSink for Heard {
+        fn publish(&self, offset: u64, event: &AlertEvent) {
+            self.0.lock().push((self.1, offset, event.alert.state));
+        }
+    }
+
+    #[test]
+    fn every_sink_hears_everything_once_and_in_one_order() {
+        let heard = Arc::default();
+        let sinks: Vec<Arc<dyn AlertSink>> = vec![
+            Arc::new(Heard(Arc::clone(&heard), "first")),
+            Arc::new(Heard(Arc::clone(&heard), "second")),
+        ];
+        let manager = Manager::new(default_rules(), Duration::from_secs(10), sinks);
+        manager.restore(7, []);
+        for (second, cpu) in [(1, 95.0), (2, 96.0), (3, 10.0)] {
+            manager.observe(&Cpu(second, cpu));
+        }
+        assert_eq!(
+            *heard.lock(),
+            [
+                ("first", 7, AlertState::Firing),
+                ("second", 7, AlertState::Firing),
+                ("first", 8, AlertState::Resolved),
+                ("second", 8, AlertState::Resolved),
+            ]
+        );
+        assert!(manager.active("default").is_empty());
+    }
+
+    #[test]
+    fn a_tenants_incident_is_its_own_and_outlives_a_restart() {
+        let manager = Manager::new([], Duration::from_secs(10), Vec::new());
+        for item in 0..=100 {
+            manager.count_error("a", item);
+        }
+        assert_eq!(manager.active("a").len(), 1);
+        assert!(manager.active("b").is_empty());
+        let (active, ()) = manager.with_active(|| ());
+        let later = Manager::new([], Duration::from_secs(10), Vec::new());
+        later.restore(2, active);
+        assert_eq!(later.active("a"), manager.active("a"));
+        later.observe_time(120_000);
+        assert!(later.active("a").is_empty(), "the errors are long over");
+    }
+}

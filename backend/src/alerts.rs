@@ -1,0 +1,238 @@
+//! Alerts in this server: rules over ticks, the feed that carries what they send, and how that is
+//! written into an event stream or to who follows it on a socket.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
+use pulseboard_shared::{
+    Alert, AlertState, BuiltIn,
+    protocol::{alerts::RESOLVED_EVENT, follow::FeedName},
+};
+
+use crate::{
+    base::{json::json_text, telemetry::Telemetry},
+    feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload},
+    ticks::window::Tick,
+    wire::{self, Wire},
+};
+
+/// Alerts that can be replayed to a stream that was away. None is merged: a stream is moved on
+/// only past what is no longer held.
+const ALERT_LOG: Bounds = Bounds {
+    frames: ALERTS_KEPT,
+    bytes: usize::MAX,
+    lag: ALERTS_KEPT,
+};
+
+/// The rules over ticks, and the feed of what they send.
+#[derive(Debug)]
+pub struct Alerts {
+    manager: Manager,
+    feed: Arc<Feed<AlertPayload>>,
+}
+
+/// Puts what is sent into the feed.
+struct IntoFeed {
+    feed: Arc<Feed<AlertPayload>>,
+    telemetry: Arc<Telemetry>,
+}
+
+impl AlertSink for IntoFeed {
+    fn publish(&self, offset: u64, event: &AlertEvent) {
+        self.telemetry.alerts_sent.fetch_add(1, Ordering::Relaxed);
+        let payload = AlertPayload::new(self.feed.epoch(), event.clone());
+        self.feed.append_at(offset, payload);
+    }
+}
+
+impl Alerts {
+    /// All rules inactive. A firing rule is sent again no more often than `repeat`. `before` hears
+    /// of an alert before any viewer does (what is shown is to be kept), `after` when they have it.
+    #[must_use]
+    pub fn new(
+        epoch: Epoch,
+        rules: impl IntoIterator<Item = Rule>,
+        repeat: Duration,
+        before: Option<Arc<dyn AlertSink>>,
+        after: Vec<Arc<dyn AlertSink>>,
+        telemetry: Arc<Telemetry>,
+        fanout: &Fanout,
+    ) -> Arc<Self> {
+        let feed = Feed::new(epoch, ALERT_LOG, fanout);
+        let into_feed = IntoFeed {
+            feed: Arc::clone(&feed),
+            telemetry,
+        };
+        let sinks = before
+            .into_iter()
+            .chain([Arc::new(into_feed) as Arc<dyn AlertSink>])
+            .chain(after)
+            .collect();
+        Arc::new(Self {
+            manager: Manager::new(rules, repeat, sinks),
+            feed,
+        })
+    }
+
+    /// Goes on where a run before this one ended: what can be replayed, and incidents that had
+    /// not ended. Before anything is published.
+    pub fn restore(
+        &self,
+        sent: impl IntoIterator<Item = (u64, AlertEvent)>,
+        active: impl IntoIterator<Item = AlertEvent>,
+    ) {
+        let mut sent = sent.into_iter().peekable();
+        if let Some((first, _)) = sent.peek() {
+            self.feed.begin_at(*first);
+        }
+        for (_, event) in sent {
+            self.feed
+                .append(AlertPayload::new(self.feed.epoch(), event));
+        }
+        let next = self.feed.with_log(|log| log.next_offset());
+        self.manager.restore(next, active);
+    }
+
+    /// Lets every rule see a tick, and sends what follows from it.
+    pub fn observe(&self, tick: &Tick) {
+        self.manager.observe(tick);
+    }
+
+    /// Counts an `error` that a tenant tracked, and sends what follows from it.
+    pub fn count_error(&self, tenant: &str, now_ms: i64) {
+        self.manager.count_error(tenant, now_ms);
+    }
+
+    /// Lets the error rates see that time goes on; called about once a second.
+    pub fn observe_time(&self, now_ms: i64) {
+        self.manager.observe_time(now_ms);
+    }
+
+    /// The newest alert of each incident that goes on and that this tenant may see, oldest incident
+    /// first.
+    #[must_use]
+    pub fn active(&self, tenant: &str) -> Vec<Alert> {
+        self.manager.active(tenant)
+    }
+
+    /// What a restart has to know: events that can be replayed with their offsets, and the
+    /// incidents that go on.
+    #[must_use]
+    pub fn state(&self) -> (Vec<(u64, AlertEvent)>, Vec<AlertEvent>) {
+        let (active, sent) = self.manager.with_active(|| {
+            self.feed.with_log(|log| {
+                log.frames()
+                    .map(|frame| (frame.offset(), frame.payload().event().clone()))
+                    .collect()
+            })
+        });
+        (sent, active)
+    }
+
+    /// The feed of what is sent.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed<AlertPayload>> {
+        &self.feed
+    }
+}
+
+impl Query for Tick {
+    fn now_ms(&self) -> i64 {
+        self.sampled_ms
+    }
+
+    /// Where nobody asks, nobody waits: a latency that was high is over.
+    fn newest(&self, metric: BuiltIn) -> f64 {
+        match metric {
+            BuiltIn::Latency if self.is_idle() => 0.0,
+            metric => self.built_in(metric),
+        }
+    }
+}
+
+/// An alert in the feed.
+#[derive(Debug)]
+pub struct AlertPayload {
+    epoch: Epoch,
+    event: AlertEvent,
+}
+
+impl AlertPayload {
+    /// An alert in the log called `epoch`.
+    #[must_use]
+    pub fn new(epoch: Epoch, event: AlertEvent) -> Self {
+        Self { epoch, event }
+    }
+
+    /// What was sent and whose it is.
+    #[must_use]
+    pub fn event(&self) -> &AlertEvent {
+        &self.event
+    }
+}
+
+/// Who watches, and how the stream is framed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertView {
+    /// Whose alerts, besides the server's own.
+    pub tenant: Arc<str>,
+    /// The framing.
+    pub wire: Wire,
+}
+
+impl Payload for AlertPayload {
+    type View = AlertView;
+
+    fn encode(&self, offset: u64, view: &AlertView) -> Bytes {
+        if !self.event.is_for(&view.tenant) {
+            return Bytes::new();
+        }
+        let name = match self.event.alert.state {
+            AlertState::Firing => None,
+            AlertState::Resolved => Some(RESOLVED_EVENT),
+        };
+        let id = EventId::new(self.epoch, offset).to_string();
+        let json = json_text(&self.event.alert);
+        wire::event(view.wire, FeedName::Alerts, name, Some(&id), &json)
+    }
+
+    /// A stream that fell behind the whole log gets what the log still has: alerts are not merged.
+    fn merge(held: &[Arc<Frame<Self>>], _first: u64, _last: u64, view: &AlertView) -> Bytes {
+        Bytes::from(
+            held.iter()
+                .flat_map(|frame| frame.encoded(view))
+                .collect::<Vec<u8>>(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_alerting::{RuleState, default_rules};
+
+    use super::*;
+    use crate::ticks::window::built_in_series;
+
+    #[test]
+    fn a_high_latency_is_over_once_nobody_asks() {
+        let [_, _, latency] = default_rules();
+        let mut state = RuleState::new(latency, Duration::from_secs(10));
+        let mut observe = |second: i64, requests: f64, latency: f64| {
+            state.observe(&Tick {
+                sampled_ms: second * 1000,
+                sent_ms: second * 1000,
+                series: built_in_series().collect(),
+                values: [0.0, 0.0, requests, latency].into(),
+                pushed: Box::default(),
+            })
+        };
+        assert!(observe(1, 3.0, 120.0).is_some());
+        assert_eq!(observe(2, 3.0, f64::NAN), None, "asked, and not measured");
+        let ended = observe(3, 0.0, f64::NAN).map(|alert| alert.state);
+        assert_eq!(ended, Some(AlertState::Resolved));
+    }
+}
