@@ -16,9 +16,10 @@ use pulseboard::http::handshake;
 use pulseboard::{
     App,
     base::{clock::Clock, error::AppError, telemetry::StreamKind},
+    endpoint::stream::open,
     server::{accept, middleware::Frame},
     settings::{self, DataDir, Launch, Settings},
-    stream::{open, viewer::Viewer, ws_session::Inbound},
+    stream::{viewer::Viewer, ws_session::Inbound},
     wire::{Wire, ws},
 };
 use pulseboard_shared::codec::Form;

@@ -10,6 +10,7 @@ use pulseboard_engine::DEFAULT_TENANT;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::storage::journal::State;
 use crate::{
     access::Access,
     alerts::Alerts,
@@ -197,6 +198,19 @@ impl App {
     #[must_use]
     pub fn take_watch_dues(&self) -> Option<mpsc::Receiver<Due>> {
         self.watch_dues.lock().take()
+    }
+
+    /// What the journal's snapshot holds besides tracked items.
+    #[must_use]
+    pub fn journal_state(&self) -> State {
+        let (alerts, active) = self.alerts.state();
+        self.live.with_window(|window| State {
+            ticks: window.ticks().cloned().collect(),
+            newest_offset: window.newest_offset(),
+            totals: self.operator.totals(),
+            alerts,
+            active,
+        })
     }
 
     /// Seconds since the start.

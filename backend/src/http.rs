@@ -12,6 +12,8 @@ pub mod handshake;
 pub mod identify;
 pub mod origin;
 pub mod path;
+pub mod routes;
+pub mod session;
 pub mod shown;
 pub mod tenant;
 pub mod via;

@@ -25,9 +25,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use parking_lot::Mutex;
 use pulseboard_engine::{Cancel, Cost, query::QueryError};
-use salvo::http::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::{

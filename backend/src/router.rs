@@ -1,126 +1,107 @@
-//! Which URL is whose: one line a door.
-
-use std::sync::Arc;
+//! Which endpoint answers at which path: a line each.
 
 use salvo::{
-    Handler, Router, Service,
+    Handler, Router,
     routing::{Filter, filters},
 };
 
-use crate::{
-    app::App,
-    endpoint::{
-        alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics, push, rooms,
-        series, stats,
-        stream::{
-            sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
-            ws_rooms,
-        },
-        tickets, tokens, track,
+use crate::endpoint::{
+    alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics, push, rooms, series,
+    stats,
+    stream::{
+        sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
+        ws_rooms,
     },
+    tickets, tokens, track,
 };
-use crate::{
-    http::{assets::Assets, docs},
-    server::middleware::Frame,
-};
+use crate::http::routes::{self, Owner};
+use crate::http::{assets::Assets, docs};
 
-/// All doors of the server.
+/// Everything that is served.
 #[must_use]
-pub fn service(app: Arc<App>) -> Service {
-    let router = Router::new()
-        .push(Router::with_path("api/stats").reads(stats::get_stats))
-        .push(Router::with_path("api/metrics/since").reads(metrics::poll_metrics))
-        .push(Router::with_path("api/metrics/recent").reads(metrics::list_recent_metrics))
-        .push(Router::with_path("api/metrics").reads(metrics::get_figures))
-        .push(Router::with_path("api/metrics/stream").get(sse_operator::open_operator_stream))
-        .push(Router::with_path("api/rooms").reads(rooms::list_rooms))
-        .push(Router::with_path("api/rooms/{room}/events").post(rooms::trigger_event))
-        .push(Router::with_path("api/alerts").reads(alerts::list_active_alerts))
-        .push(Router::with_path("api/login").post(login::login))
-        .push(Router::with_path("api/logout").post(login::logout))
-        .push(Router::with_path("api/session").reads(login::get_session))
-        .push(Router::with_path("api/tickets").post(tickets::make_ticket))
-        .push(
-            Router::with_path("api/tokens")
-                .reads(tokens::list_tokens)
-                .post(tokens::make_token),
-        )
-        .push(Router::with_path("api/tokens/{id}").delete(tokens::withdraw_token))
-        .push(Router::with_path("api/series").reads(series::list_series))
-        .push(Router::with_path("api/range").reads(series::get_range))
-        .push(Router::with_path("api/windows").reads(series::get_windows))
-        .push(Router::with_path("api/ingest").reads(ingest_stats::get_ingested))
-        .push(Router::with_path("api/v1/write").post(push::write_remote))
-        .push(Router::with_path("api/v2/write").post(push::write_influx_v2))
-        .push(Router::with_path("write").post(push::write_influx_v1))
-        .push(Router::with_path("v1/metrics").post(otlp::write_otlp))
-        .push(Router::with_path("ping").reads(influx::ping))
-        .push(Router::with_path("health").reads(influx::get_health))
-        .push(Router::with_path("ready").reads(influx::get_ready))
-        .push(
-            Router::with_path("query")
-                .reads(influx::query)
-                .post(influx::query),
-        )
-        .push(Router::with_path("api/v2/ping").reads(influx::ping))
-        .push(Router::with_path("api/v2/ready").reads(influx::get_ready))
-        .push(Router::with_path("api/v2/setup").reads(influx::get_setup))
-        .push(Router::with_path("api/v2/orgs").reads(influx::list_orgs))
-        .push(
-            Router::with_path("api/v2/buckets")
-                .reads(influx::list_buckets)
-                .post(influx::make_bucket),
-        )
-        .push(Router::with_path("push").post(push::push_samples))
-        .push(Router::with_path("metrics/track").post(track::track_item))
-        .push(Router::with_path("dashboard/stream").get(sse_dashboard::open_dashboard_stream))
-        .push(Router::with_path("api/openapi.json").reads(docs::get_openapi))
-        .push(docs::router())
-        .push(Router::with_path("ws").get(ws_rooms::open_rooms_socket))
-        .push(Router::with_path("ws/chat").get(ws_chat::open_chat_socket))
-        .push(Router::with_path("ws/control").get(ws_control::open_control_socket))
-        .push(Router::with_path("ws/metrics").get(ws_metrics::open_metrics_socket))
-        .push(Router::with_path("events/metrics").get(sse_metrics::open_metrics_stream))
-        .push(Router::with_path("events/alerts").get(sse_alerts::open_alert_stream))
-        .push(Router::with_path("metrics").reads(own_metrics::get_own_metrics))
-        .push(Router::with_path("healthz").reads(health::get_health))
-        .push(Router::with_path("readyz").reads(health::get_readiness))
-        .push(
-            Router::with_path("{**path}")
-                .filter_fn(|request, _| is_of_the_page(request.uri().path()))
-                .goal(Assets::embedded().handler()),
-        );
-    Service::new(router).hoop(Frame::new(app))
+pub fn router() -> Router {
+    let page = Router::with_path("{**path}")
+        .filter_fn(|request, _| routes::owner(request.uri().path()) == Owner::Page)
+        .goal(Assets::embedded().handler());
+    api().router.push(docs::router()).push(page)
 }
 
-/// Whether a path that is no door can be one of the page's. What is under these never is: an
-/// unknown one is 404, not the page, and a door that does not take a method is 405 and says what
-/// it takes.
-fn is_of_the_page(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next();
-    !matches!(first, Some(first) if is_door(first))
+/// Endpoints under their paths; each path is one of [`routes::ROUTES`].
+#[derive(Default)]
+struct Api {
+    router: Router,
+    paths: Vec<&'static str>,
 }
 
-/// Whether what begins with this segment is a door's and never the page's.
-pub(super) fn is_door(first: &str) -> bool {
-    matches!(
-        first,
-        "api"
-            | "ws"
-            | "events"
-            | "metrics"
-            | "push"
-            | "write"
-            | "v1"
-            | "dashboard"
-            | "ping"
-            | "query"
-            | "health"
-            | "ready"
-            | "healthz"
-            | "readyz"
-            | "datadog"
-    )
+impl Api {
+    fn at(&mut self, path: &'static str, endpoints: impl FnOnce(Router) -> Router) {
+        self.paths.push(path);
+        let router = std::mem::take(&mut self.router);
+        self.router = router.push(endpoints(Router::with_path(path)));
+    }
+}
+
+fn api() -> Api {
+    let mut api = Api::default();
+    api.at("api/stats", |at| at.reads(stats::get_stats));
+    api.at("api/metrics/since", |at| at.reads(metrics::poll_metrics));
+    api.at("api/metrics/recent", |at| {
+        at.reads(metrics::list_recent_metrics)
+    });
+    api.at("api/metrics", |at| at.reads(metrics::get_figures));
+    api.at("api/metrics/stream", |at| {
+        at.get(sse_operator::open_operator_stream)
+    });
+    api.at("api/rooms", |at| at.reads(rooms::list_rooms));
+    api.at("api/rooms/{room}/events", |at| {
+        at.post(rooms::trigger_event)
+    });
+    api.at("api/alerts", |at| at.reads(alerts::list_active_alerts));
+    api.at("api/login", |at| at.post(login::login));
+    api.at("api/logout", |at| at.post(login::logout));
+    api.at("api/session", |at| at.reads(login::get_session));
+    api.at("api/tickets", |at| at.post(tickets::make_ticket));
+    api.at("api/tokens", |at| {
+        at.reads(tokens::list_tokens).post(tokens::make_token)
+    });
+    api.at("api/tokens/{id}", |at| at.delete(tokens::withdraw_token));
+    api.at("api/series", |at| at.reads(series::list_series));
+    api.at("api/range", |at| at.reads(series::get_range));
+    api.at("api/windows", |at| at.reads(series::get_windows));
+    api.at("api/ingest", |at| at.reads(ingest_stats::get_ingested));
+    api.at("api/v1/write", |at| at.post(push::write_remote));
+    api.at("api/v2/write", |at| at.post(push::write_influx_v2));
+    api.at("write", |at| at.post(push::write_influx_v1));
+    api.at("v1/metrics", |at| at.post(otlp::write_otlp));
+    api.at("ping", |at| at.reads(influx::ping));
+    api.at("health", |at| at.reads(influx::get_health));
+    api.at("ready", |at| at.reads(influx::get_ready));
+    api.at("query", |at| at.reads(influx::query).post(influx::query));
+    api.at("api/v2/ping", |at| at.reads(influx::ping));
+    api.at("api/v2/ready", |at| at.reads(influx::get_ready));
+    api.at("api/v2/setup", |at| at.reads(influx::get_setup));
+    api.at("api/v2/orgs", |at| at.reads(influx::list_orgs));
+    api.at("api/v2/buckets", |at| {
+        at.reads(influx::list_buckets).post(influx::make_bucket)
+    });
+    api.at("push", |at| at.post(push::push_samples));
+    api.at("metrics/track", |at| at.post(track::track_item));
+    api.at("dashboard/stream", |at| {
+        at.get(sse_dashboard::open_dashboard_stream)
+    });
+    api.at("api/openapi.json", |at| at.reads(docs::get_openapi));
+    api.at("ws", |at| at.get(ws_rooms::open_rooms_socket));
+    api.at("ws/chat", |at| at.get(ws_chat::open_chat_socket));
+    api.at("ws/control", |at| at.get(ws_control::open_control_socket));
+    api.at("ws/metrics", |at| at.get(ws_metrics::open_metrics_socket));
+    api.at("events/metrics", |at| {
+        at.get(sse_metrics::open_metrics_stream)
+    });
+    api.at("events/alerts", |at| at.get(sse_alerts::open_alert_stream));
+    api.at("metrics", |at| at.reads(own_metrics::get_own_metrics));
+    api.at("healthz", |at| at.reads(health::get_health));
+    api.at("readyz", |at| at.reads(health::get_readiness));
+    api
 }
 
 trait Reads {
@@ -132,5 +113,23 @@ trait Reads {
 impl Reads for Router {
     fn reads<H: Handler>(self, goal: H) -> Self {
         self.push(Self::with_filter(filters::get().or(filters::head())).goal(goal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_path_of_the_table_has_its_endpoint_and_no_other_has() {
+        let served = api().paths;
+        let listed: Vec<_> = routes::ROUTES.iter().map(|route| route.path).collect();
+        assert_eq!(
+            served.iter().collect::<BTreeSet<_>>(),
+            listed.iter().collect()
+        );
+        assert_eq!(served.len(), listed.len(), "a path stands twice");
     }
 }

@@ -361,6 +361,13 @@ async fn track_performance(app: Arc<App>, now_ms: i64) {
     }
 }
 
+fn keep_house_once(app: &App) {
+    app.ingest.recount(&app.storage.engine);
+    let (now_ms, telemetry) = (app.clock.now_ms(), &app.telemetry);
+    app.storage
+        .keep_house(now_ms, telemetry, &app.tallies, || app.journal_state());
+}
+
 /// Looks after the engine and its history until the server stops; a round that takes long has the
 /// next one come later, never beside it.
 pub async fn keep_house(app: Arc<App>, stopping: CancellationToken) {
@@ -371,7 +378,7 @@ pub async fn keep_house(app: Arc<App>, stopping: CancellationToken) {
             () = app.clock.sleep_until(due_ms) => {}
         }
         let worker = Arc::clone(&app);
-        let kept = tokio::task::spawn_blocking(move || worker.storage.keep_house(&worker));
+        let kept = tokio::task::spawn_blocking(move || keep_house_once(&worker));
         if kept.await.is_err() {
             app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!("house-keeping panicked; the next round comes");

@@ -14,12 +14,12 @@ use pulseboard_history::{
 };
 
 use crate::{
-    app::App,
     base::telemetry::Limit,
     feed::Epoch,
     settings::{DataDir, Durability, Settings},
-    storage::journal::{Journal, Kept, Restored, State},
+    storage::journal::{Journal, Kept, Restored},
 };
+use crate::{base::telemetry::Telemetry, storage::journal::State, tracking::Tallies};
 use pulseboard_alerting::ALERTS_KEPT;
 
 /// How often the house is kept.
@@ -162,17 +162,22 @@ impl Storage {
     }
 
     /// One round of house-keeping. Blocks for the disk.
-    pub fn keep_house(&self, app: &App) {
-        let now_ms = app.clock.now_ms();
+    /// `state` is asked for where the journal is written anew.
+    pub fn keep_house(
+        &self,
+        now_ms: i64,
+        telemetry: &Telemetry,
+        tallies: &Tallies,
+        state: impl FnOnce() -> State,
+    ) {
         self.engine.forget_unused_tenants();
-        app.ingest.recount(&self.engine);
         let shortened = self.engine.shortenings();
         let kept = self
             .engine
             .keep_house(now_ms, false)
             .and_then(|_| self.engine.maintain_history(now_ms, MAINTENANCE));
         for _ in shortened..self.engine.shortenings() {
-            app.telemetry.count_limit(Limit::TenantMemory);
+            telemetry.count_limit(Limit::TenantMemory);
         }
         let error = kept.err().map(|error| error.to_string());
         let mut known = self.house_error.lock();
@@ -184,16 +189,16 @@ impl Storage {
         *known = error;
         drop(known);
         if let Some(journal) = &self.journal
-            && let Err(error) = journal.write_snapshot(&app.tallies, false, || state(app))
+            && let Err(error) = journal.write_snapshot(tallies, false, state)
         {
             tracing::debug!(%error, "the journal was not written anew");
         }
     }
 
     /// The end: what is not on the disk gets there. Blocks.
-    pub fn close(&self, app: &App) {
+    pub fn close(&self, tallies: &Tallies, state: impl FnOnce() -> State) {
         if let Some(journal) = &self.journal {
-            if let Err(error) = journal.write_snapshot(&app.tallies, true, || state(app)) {
+            if let Err(error) = journal.write_snapshot(tallies, true, state) {
                 tracing::warn!(%error, "the journal was not written anew");
             }
             journal.close();
@@ -202,18 +207,6 @@ impl Storage {
             history.close();
         }
     }
-}
-
-/// What the journal's snapshot holds besides tracked items.
-fn state(app: &App) -> State {
-    let (alerts, active) = app.alerts.state();
-    app.live.with_window(|window| State {
-        ticks: window.ticks().cloned().collect(),
-        newest_offset: window.newest_offset(),
-        totals: app.operator.totals(),
-        alerts,
-        active,
-    })
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::body::read_json;
 use crate::http;
 use crate::http::caller;
+use crate::http::session::{SessionInfo, session_of};
 use crate::{
     access::session::LIFETIME_MS,
     base::error::AppError,
@@ -25,17 +26,6 @@ use crate::{
 struct LoggedIn {
     role: Role,
     tenant: Option<String>,
-}
-
-/// Who the server takes the caller for.
-#[derive(Debug, PartialEq, Serialize)]
-pub struct SessionInfo {
-    role: Role,
-    tenant: Option<String>,
-    /// Whether no token, cookie or ticket of theirs is known.
-    anonymous: bool,
-    /// Whether they can read nothing until they log in.
-    login_needed: bool,
 }
 
 /// Opens a session for a token or an admin link, and ends the one that the browser had.
@@ -98,20 +88,6 @@ pub async fn logout(
 #[handler]
 pub async fn get_session(depot: &mut Depot) -> Result<Json<SessionInfo>, AppError> {
     session_of(depot).map(Json)
-}
-
-/// Who the server takes the caller for.
-///
-/// # Errors
-/// There is no server around the request.
-pub fn session_of(depot: &Depot) -> Result<SessionInfo, AppError> {
-    let caller = caller::caller_or_nobody(depot)?.clone();
-    Ok(SessionInfo {
-        role: caller.role,
-        tenant: caller.tenant,
-        anonymous: !caller.known,
-        login_needed: !caller.role.reads(),
-    })
 }
 
 /// `SameSite=Strict` costs nothing here: the page itself is open to all, and what it then asks for

@@ -1,6 +1,7 @@
 //! The endpoints that stay open: WebSockets and event streams, a file each.
 
 pub mod follow;
+pub mod open;
 pub mod sse_alerts;
 pub mod sse_dashboard;
 pub mod sse_metrics;

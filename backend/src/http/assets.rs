@@ -26,27 +26,12 @@ use boot::Template;
 
 use crate::base::error::AppError;
 use crate::http::error::Render as _;
+use crate::http::routes::{self, Owner};
 
 const INDEX: &str = "index.html";
 
 /// What stands in for the page where it is not in the binary.
 const ABSENT: &str = include_str!("assets/absent.html");
-
-/// Doors of the API: below them there are no paths of the page, and a client that mistypes one is
-/// told so and not sent HTML.
-const DOORS: [&str; 11] = [
-    "/api",
-    "/ws",
-    "/events",
-    "/metrics",
-    "/healthz",
-    "/readyz",
-    "/docs",
-    "/push",
-    "/v1",
-    "/write",
-    "/dashboard/stream",
-];
 
 /// A name that changes with its content can be kept for a year, the longest that caches take.
 const KEPT: &str = "public, max-age=31536000, immutable";
@@ -450,11 +435,8 @@ fn is_page_path(path: &str) -> bool {
         .is_some_and(|last| last.contains('.'));
     let has_dots = path.split('/').any(|part| part.starts_with('.'))
         || path.to_ascii_lowercase().contains("%2e");
-    let below_door = DOORS.iter().any(|door| {
-        path.strip_prefix(door)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
-    !names_file && !has_dots && !below_door
+    let is_ours = routes::owner(path) != Owner::Page;
+    !names_file && !has_dots && !is_ours
 }
 
 /// Whether a file's name changes with its content: it has a `-` or `.` and then 16 hexadecimal

@@ -1,5 +1,7 @@
 //! Each door has one path: what a proxy's rule forbids must not be reached by another spelling.
 
+use super::routes::{self, Owner};
+
 /// Whether a path is written in the one way that it has: without empty segments but at its
 /// beginning, without `.` and `..`, without a slash at the end of a door's, and without escapes of
 /// characters that need none (RFC 3986 §6.2.2).
@@ -10,7 +12,7 @@ pub fn is_plain(path: &str) -> bool {
     };
     let rest = match rest.strip_suffix('/') {
         // The page's own views and the documents' folder are files, and may be named as folders.
-        Some(folder) if !folder.is_empty() && is_of_files(folder) => folder,
+        Some(folder) if !folder.is_empty() && routes::owner(folder) != Owner::Api => folder,
         _ => rest,
     };
     // Doors of names that may have slashes in them; elsewhere an escaped one would be another way
@@ -18,11 +20,6 @@ pub fn is_plain(path: &str) -> bool {
     let named = rest.starts_with("api/rooms/") || rest.starts_with("metrics/job");
     let hides_slash = !named && rest.to_ascii_lowercase().contains("%2f");
     rest.is_empty() || !hides_slash && rest.split('/').all(is_plain_segment)
-}
-
-fn is_of_files(path: &str) -> bool {
-    let first = path.split('/').next().unwrap_or_default();
-    first == "docs" || !crate::router::is_door(first)
 }
 
 fn is_plain_segment(segment: &str) -> bool {

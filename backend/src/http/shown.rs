@@ -9,6 +9,7 @@ use salvo::{
     http::{HeaderMap, Method, header},
 };
 
+use super::routes;
 use crate::{
     base::error::AppError,
     http::{origin::Verdict, via::Via},
@@ -87,10 +88,11 @@ fn of_header(value: &str) -> Option<Vec<Cow<'_, str>>> {
 #[must_use]
 pub fn opens_stream(request: &Request) -> bool {
     let path = request.uri().path();
-    let socket = (path == "/ws" || path.starts_with("/ws/"))
-        && request.headers().contains_key(header::UPGRADE);
-    let events = path.starts_with("/events/") || path.ends_with("/stream");
-    *request.method() == Method::GET && (socket || events)
+    // Without an upgrade it is a question how to open one.
+    let is_socket = path == "/ws" || path.starts_with("/ws/");
+    *request.method() == Method::GET
+        && routes::is_stream(path)
+        && (!is_socket || request.headers().contains_key(header::UPGRADE))
 }
 
 /// The ticket of a request that opens a stream. Elsewhere the parameter means nothing, so that a

@@ -5,6 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::middleware::Frame;
 use crate::{
     app::App,
     base::clock::Clock,
@@ -14,6 +15,7 @@ use crate::{
     settings::Settings,
     source::{self, Source},
 };
+use salvo::Service;
 
 /// How long viewers have to take their last bytes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -54,7 +56,7 @@ pub async fn run_with(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let app = App::new(settings, link, clock)?;
-    let service = router::service(Arc::clone(&app));
+    let service = Service::new(router::router()).hoop(Frame::new(Arc::clone(&app)));
     if let Some(source) = source {
         let ticker = Ticker::new(Arc::clone(&app), source);
         app.tasks
@@ -121,7 +123,10 @@ pub async fn run_with(
     }
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
-    let closed = tokio::task::spawn_blocking(move || last.storage.close(&last)).await;
+    let closed = tokio::task::spawn_blocking(move || {
+        last.storage.close(&last.tallies, || last.journal_state())
+    })
+    .await;
     if closed.is_err() {
         tracing::error!("closing the history panicked");
     }

@@ -23,7 +23,7 @@ use std::{
 
 use parking_lot::Mutex;
 use pulseboard_history::log::{Health, Log, LogError, LogOptions, LogStats, ReplayReport, Ticket};
-use pulseboard_shared::{Alert, AlertState, Labels};
+use pulseboard_shared::{AlertState, Labels};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -325,7 +325,7 @@ fn end_stream(viewer: &Viewer, why: &str) {
 
 impl Admission {
     /// Holds the socket's place among the open files for as long as the stream's.
-    pub(super) fn keep_file(&mut self, file: Option<OwnedSemaphorePermit>) {
+    pub(crate) fn keep_file(&mut self, file: Option<OwnedSemaphorePermit>) {
         self.file = file;
     }
 

@@ -7,14 +7,13 @@ use salvo::{Depot, Request, Response, handler};
 use crate::http;
 use crate::http::caller;
 use crate::http::event_stream;
-use crate::stream::sse_session;
 use crate::{
     alerts::AlertView,
     base::{error::AppError, telemetry::StreamKind},
     http::tenant::tenant,
 };
 use crate::{
-    stream::{open, sse_session::Following},
+    endpoint::stream::open::{self, Following},
     wire::sse,
 };
 
@@ -39,7 +38,7 @@ pub async fn open_alert_stream(
         let next = feed.resume(last_seen);
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire)];
         let (kind, view) = (StreamKind::SseAlerts, AlertView { tenant, wire });
-        sse_session::follow(
+        open::follow(
             &app,
             taken,
             admission,

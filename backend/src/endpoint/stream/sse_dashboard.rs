@@ -7,15 +7,16 @@ use salvo::{Depot, Request, Response, handler};
 use crate::http;
 use crate::http::caller;
 use crate::http::event_stream;
-use crate::stream::sse_session;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
     ingest::engine_tenant,
     tracking::UpdateView,
 };
 use crate::{
-    endpoint::stream::follow,
-    stream::{open, sse_session::Following},
+    endpoint::stream::{
+        follow,
+        open::{self, Following},
+    },
     wire::{Wire, sse},
 };
 
@@ -53,7 +54,7 @@ pub async fn open_dashboard_stream(
             next,
             view: UpdateView { wire, ..view },
         };
-        sse_session::follow(&app, taken, admission, following)
+        open::follow(&app, taken, admission, following)
     });
     Ok(())
 }

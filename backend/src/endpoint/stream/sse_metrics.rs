@@ -9,14 +9,13 @@ use super::ws_metrics;
 use crate::http;
 use crate::http::caller;
 use crate::http::event_stream;
-use crate::stream::sse_session;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
     feed::Position,
     http::tenant::tenant,
 };
 use crate::{
-    stream::{open, sse_session::Following},
+    endpoint::stream::open::{self, Following},
     wire::sse,
 };
 
@@ -53,7 +52,7 @@ pub async fn open_metrics_stream(
         let (snapshot, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
         let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));
-        sse_session::follow(
+        open::follow(
             &app,
             taken,
             admission,

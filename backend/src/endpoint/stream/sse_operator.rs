@@ -9,13 +9,12 @@ use salvo::{Depot, Request, Response, handler};
 use crate::http;
 use crate::http::caller;
 use crate::http::event_stream;
-use crate::stream::sse_session;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
     operator::OperatorView,
 };
 use crate::{
-    stream::{open, sse_session::Following},
+    endpoint::stream::open::{self, Following},
     wire::sse,
 };
 
@@ -45,7 +44,7 @@ pub async fn open_operator_stream(
         let next = feed.resume(last_seen);
         let first = vec![sse::frame(&config, wire)];
         let (kind, view) = (StreamKind::SseOperator, OperatorView(wire));
-        sse_session::follow(
+        open::follow(
             &app,
             taken,
             admission,

@@ -22,7 +22,8 @@ use crate::{
     shares::CallerKeys,
 };
 use crate::{
-    stream::{open, viewer::Viewer, ws_session::Inbound},
+    endpoint::stream::open,
+    stream::{viewer::Viewer, ws_session::Inbound},
     wire::Wire,
 };
 

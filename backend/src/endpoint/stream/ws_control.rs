@@ -13,7 +13,8 @@ use crate::{
     base::{error::AppError, telemetry::StreamKind},
 };
 use crate::{
-    stream::{open, viewer::Viewer, ws_session::Inbound},
+    endpoint::stream::open,
+    stream::{viewer::Viewer, ws_session::Inbound},
     wire::{Wire, ws},
 };
 

@@ -33,8 +33,8 @@ use crate::{
     shares::CallerKeys,
 };
 use crate::{
-    endpoint::stream::{follow::Followed, ws_live_queries::Watches},
-    stream::{open, viewer::Viewer, ws_session::Inbound},
+    endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
+    stream::{viewer::Viewer, ws_session::Inbound},
     wire::{Wire, ws},
 };
 

@@ -21,8 +21,10 @@ use crate::http::caller;
 use crate::{
     app::App,
     base::error::AppError,
-    endpoint::login::{SessionInfo, session_of},
-    http::tenant::tenant,
+    http::{
+        session::{SessionInfo, session_of},
+        tenant::tenant,
+    },
     ticks::live::Live,
 };
 

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
-use super::{
+use crate::base::task::{catch_panic, count_panic};
+use crate::http::caller;
+use crate::stream::ws_session;
+use crate::stream::{
     registry::{Admission, Full},
     takeover::{Taken, Takeover},
     viewer::Viewer,
 };
-use crate::base::task::{catch_panic, count_panic};
-use crate::http::caller;
-use crate::stream::ws_session;
 use crate::{
     access::Credential,
     app::App,
@@ -25,7 +25,12 @@ use crate::{
     http::tenant::tenant,
     shares::Refused,
 };
+use crate::{
+    feed::{Feed, Payload, Subscription},
+    stream::sse_session,
+};
 use crate::{stream::ws_session::Inbound, wire::Wire};
+use std::fmt;
 
 /// Seconds after which a client that found no place may ask again.
 const RETRY_AFTER_S: u32 = 5;
@@ -187,6 +192,60 @@ pub fn viewer(
     }
     viewer
 }
+
+/// What an event stream is made of once its socket is there.
+pub struct Following<P: Payload> {
+    /// The door that it came through.
+    pub kind: StreamKind,
+    /// How it is framed.
+    pub wire: Wire,
+    /// What it is sent at once, framed.
+    pub first: Vec<Bytes>,
+    /// What it follows,
+    pub feed: Arc<Feed<P>>,
+    /// from this offset on,
+    pub next: u64,
+    /// encoded for this view.
+    pub view: P::View,
+}
+
+impl<P: Payload> fmt::Debug for Following<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Following")
+            .field("kind", &self.kind)
+            .field("wire", &self.wire)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a viewer that follows one feed; the future serves it.
+pub fn follow<P: Payload>(
+    app: &App,
+    taken: Taken,
+    admission: Admission,
+    following: Following<P>,
+) -> impl Future<Output = ()> + Send + use<P> {
+    let Following {
+        kind,
+        wire,
+        first,
+        feed,
+        next,
+        view,
+    } = following;
+    let first = std::iter::once(taken.head).chain(first);
+    let viewer = self::viewer(app, kind, wire, taken.stream, first, &admission);
+    let seat = feed.roster().join(Arc::clone(&viewer) as Arc<_>);
+    viewer.follow(ONLY, Subscription::new(feed, next, view, viewer.id));
+    async move {
+        sse_session::run(viewer, admission).await;
+        drop(seat);
+    }
+}
+
+/// Names the one cursor of an event stream.
+const ONLY: u64 = 0;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,162 @@
+//! Which paths are the server's: the one list from which everything else follows. The router gives
+//! each a handler and a test holds both together; the page is served where nothing here is; a
+//! ticket counts where a stream is opened; and `cargo xtask tidy` checks that `trunk serve` passes
+//! each on.
+
+/// One path of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Without the slash at its beginning; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// What it answers with.
+    pub kind: Kind,
+}
+
+/// What a path answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One answer.
+    Answer,
+    /// A WebSocket or an event stream.
+    Stream,
+}
+
+const fn answer(path: &'static str) -> Route {
+    Route {
+        path,
+        kind: Kind::Answer,
+    }
+}
+
+const fn stream(path: &'static str) -> Route {
+    Route {
+        path,
+        kind: Kind::Stream,
+    }
+}
+
+/// Every path of the API.
+pub const ROUTES: &[Route] = &[
+    answer("api/stats"),
+    answer("api/metrics/since"),
+    answer("api/metrics/recent"),
+    answer("api/metrics"),
+    stream("api/metrics/stream"),
+    answer("api/rooms"),
+    answer("api/rooms/{room}/events"),
+    answer("api/alerts"),
+    answer("api/login"),
+    answer("api/logout"),
+    answer("api/session"),
+    answer("api/tickets"),
+    answer("api/tokens"),
+    answer("api/tokens/{id}"),
+    answer("api/series"),
+    answer("api/range"),
+    answer("api/windows"),
+    answer("api/ingest"),
+    answer("api/v1/write"),
+    answer("api/v2/write"),
+    answer("write"),
+    answer("v1/metrics"),
+    answer("ping"),
+    answer("health"),
+    answer("ready"),
+    answer("query"),
+    answer("api/v2/ping"),
+    answer("api/v2/ready"),
+    answer("api/v2/setup"),
+    answer("api/v2/orgs"),
+    answer("api/v2/buckets"),
+    answer("push"),
+    answer("metrics/track"),
+    stream("dashboard/stream"),
+    answer("api/openapi.json"),
+    stream("ws"),
+    stream("ws/chat"),
+    stream("ws/control"),
+    stream("ws/metrics"),
+    stream("events/metrics"),
+    stream("events/alerts"),
+    answer("metrics"),
+    answer("healthz"),
+    answer("readyz"),
+];
+
+/// First segments that are no page's although nothing below them is answered (yet): a client of
+/// another system that asks there is told so, and not sent HTML.
+const RESERVED: &[&str] = &["datadog"];
+
+/// The folder of the description that can be read in a browser.
+const DOCS: &str = "docs";
+
+/// Whose a path is, by its first segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The API's: what is not answered there is an error.
+    Api,
+    /// The description's, whose files may be named as folders.
+    Docs,
+    /// The page's.
+    Page,
+}
+
+/// Whose a path is; with or without the slash at its beginning.
+#[must_use]
+pub fn owner(path: &str) -> Owner {
+    let first = first_segment(path.trim_start_matches('/'));
+    let is_api = RESERVED.contains(&first)
+        || ROUTES
+            .iter()
+            .any(|route| first_segment(route.path) == first);
+    if is_api {
+        Owner::Api
+    } else if first == DOCS {
+        Owner::Docs
+    } else {
+        Owner::Page
+    }
+}
+
+/// Whether a stream is opened at this path.
+#[must_use]
+pub fn is_stream(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|path| {
+        ROUTES
+            .iter()
+            .any(|route| route.kind == Kind::Stream && route.path == path)
+    })
+}
+
+fn first_segment(path: &str) -> &str {
+    path.split('/').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_whose_its_first_segment_says() {
+        for path in [
+            "/api",
+            "/api/nothing",
+            "/ws/x",
+            "/v1/traces",
+            "/datadog/x",
+            "metrics",
+        ] {
+            assert_eq!(owner(path), Owner::Api, "{path}");
+        }
+        for path in ["/", "", "/operator", "/apis", "/explore/ws"] {
+            assert_eq!(owner(path), Owner::Page, "{path}");
+        }
+        assert_eq!(owner("/docs/style.css"), Owner::Docs);
+    }
+
+    #[test]
+    fn tickets_count_where_streams_are_opened() {
+        assert!(is_stream("/ws") && is_stream("/events/alerts") && is_stream("/dashboard/stream"));
+        assert!(!is_stream("/api/stats") && !is_stream("ws") && !is_stream("/ws/"));
+    }
+}
