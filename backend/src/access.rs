@@ -47,6 +47,7 @@ use self::{
     ticket::{PER_ADDRESS_MAX, TICKETS_MAX, Tickets},
     token::{Entry, Grant, MakeError, TokenId, TokenSource, Tokens, Withdrawn},
 };
+use crate::base::address;
 use crate::{
     base::{
         clock::Clock,
@@ -391,7 +392,7 @@ impl Access {
         let issued = self.tickets.lock().issue(
             Digest::of(&secret),
             caller.clone(),
-            guard::network_of(address),
+            address::network_of(address),
             self.clock.steady_ms(),
         );
         issued.map_err(|flood| {

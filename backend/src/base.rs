@@ -1,5 +1,6 @@
 //! What everybody uses and what uses nobody: the clock, files of the data folder, counters, JSON.
 
+pub mod address;
 pub mod clock;
 pub mod data_dir;
 pub mod error;

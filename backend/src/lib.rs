@@ -35,7 +35,6 @@ pub mod schedule;
 pub mod server;
 pub mod settings;
 pub mod shares;
-pub mod source;
 pub mod storage;
 pub mod stream;
 pub mod ticks;

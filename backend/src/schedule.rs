@@ -16,10 +16,10 @@ use crate::{
     app::App,
     base::telemetry::Answered,
     endpoint::track::{Item, track},
-    source::{Source, Traffic},
     storage::HOUSE_MS,
     ticks::window::{Series, Tick, built_in_series},
 };
+use pulseboard_host::{Source, Traffic};
 
 /// How often deadlines are looked at.
 const SWEEP_MS: i64 = 1_000;

@@ -1,25 +1,14 @@
 //! How messages are framed on a stream: what a feed encodes once for all who watch it in the same
 //! way. Pure: no socket, no runtime, no web framework.
 
+mod framing;
 pub mod sse;
 pub mod ws;
 
-use bytes::Bytes;
-use pulseboard_shared::{
-    codec::Form,
-    protocol::follow::{self, FeedName},
-};
+pub use framing::Wire;
 
-/// How the stream is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
-    /// WebSocket frames, their messages in this form.
-    WebSocket(Form),
-    /// Server-sent events in HTTP/1.1 chunks.
-    SseChunked,
-    /// Server-sent events to an HTTP/1.0 client, ended by closing.
-    SsePlain,
-}
+use bytes::Bytes;
+use pulseboard_shared::protocol::follow::{self, FeedName};
 
 /// One event on the wire of whoever follows `feed`; `json` is its data.
 #[must_use]

@@ -4,10 +4,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
 };
 
 use super::token::TokenId;
+use crate::base::address::network_of;
 
 /// Failures within [`WINDOW_MS`] that an address is allowed.
 pub const FAILURES_MAX: usize = 10;
@@ -153,18 +154,6 @@ impl Guard {
                 self.failures.remove(&network);
             }
         }
-    }
-}
-
-/// What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that one
-/// customer has at least (RFC 6177 §2); whoever has one of these has all the others of it.
-#[must_use]
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
-            address.to_bits() & !u128::from(u64::MAX),
-        )),
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Arrival {
 
 #[cfg(not(target_os = "linux"))]
 mod owner {
-    pub(super) fn is_ours(_: &crate::access::Peer) -> bool {
+    pub(super) fn is_ours(_: &super::Peer) -> bool {
         true
     }
 }

@@ -11,8 +11,9 @@
 //! answered 304. Paths are only looked up in a map, so none can lead out of it.
 
 mod boot;
+mod encoding;
 
-use std::{collections::BTreeMap, io::Write as _};
+use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -27,6 +28,7 @@ use boot::Template;
 use crate::base::error::AppError;
 use crate::http::error::Render as _;
 use crate::http::routes::{self, Owner};
+use encoding::Encoding;
 
 const INDEX: &str = "index.html";
 
@@ -41,9 +43,6 @@ const ASKED_FOR: &str = "no-cache";
 
 /// What is of one caller and one moment.
 const NOT_KEPT: &str = "no-store";
-
-/// Packing a page that is made for its reader: higher takes longer than it saves.
-const BROTLI_QUALITY: i32 = 5;
 
 /// Sent with every file. The page uses no device of the machine.
 const PROTECTION: [(HeaderName, &str); 3] = [
@@ -108,49 +107,6 @@ impl File {
             bytes: Bytes::from_static(bytes.as_bytes()),
             sha256: Sha256::digest(bytes).into(),
         }
-    }
-}
-
-/// How the bytes of an answer are packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Brotli,
-    Gzip,
-    Identity,
-}
-
-impl Encoding {
-    /// As in `Content-Encoding`.
-    const fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Brotli => Some("br"),
-            Self::Gzip => Some("gzip"),
-            Self::Identity => None,
-        }
-    }
-
-    /// Packs a page that was made just now.
-    fn pack(self, page: Vec<u8>) -> Bytes {
-        let mut packed = Vec::with_capacity(page.len() / 2);
-        let done = match self {
-            Self::Identity => return page.into(),
-            Self::Brotli => {
-                let parameters = brotli::enc::BrotliEncoderParams {
-                    quality: BROTLI_QUALITY,
-                    lgwin: 16,
-                    size_hint: page.len(),
-                    ..Default::default()
-                };
-                brotli::BrotliCompress(&mut &*page, &mut packed, &parameters).map(drop)
-            }
-            Self::Gzip => {
-                let level = flate2::Compression::default();
-                let mut encoder = flate2::write::GzEncoder::new(&mut packed, level);
-                encoder.write_all(&page).and_then(|()| encoder.try_finish())
-            }
-        };
-        debug_assert!(done.is_ok(), "memory takes what is written to it");
-        packed.into()
     }
 }
 

@@ -6,7 +6,7 @@ use pulseboard_shared::Role;
 use salvo::{Depot, Request};
 
 use super::via::Via;
-use crate::access::guard::network_of;
+use crate::base::address::network_of;
 use crate::{access::Caller, base::error::AppError, shares::CallerKeys};
 use std::sync::Arc;
 

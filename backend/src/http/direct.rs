@@ -5,11 +5,12 @@
 //! rewrite `Host`, a page may come by a name that was rebound to this address, and another user of
 //! this machine may send whatever headers they like.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use salvo::http::{HeaderMap, Version, header};
 
 use crate::access::peer::Arrival;
+use crate::base::address::split_host;
 use crate::http::origin::Verdict;
 
 /// Whether a request comes from a client of this machine's owner that talks to us and nobody else.
@@ -42,32 +43,6 @@ fn comes_by_loopback_name(headers: &HeaderMap, port: u16) -> bool {
         && host
             .and_then(split_host)
             .is_some_and(|(name, given)| is_loopback_name(name) && given.unwrap_or(80) == port)
-}
-
-/// A `Host` as its name and its port; `None` where it is not of that form.
-pub(crate) fn split_host(host: &str) -> Option<(&str, Option<u16>)> {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => {
-            let (address, rest) = rest.split_once(']')?;
-            address.parse::<Ipv6Addr>().ok()?;
-            match rest {
-                "" => (address, None),
-                rest => (address, Some(rest.strip_prefix(':')?)),
-            }
-        }
-        None => match host.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (host, None),
-        },
-    };
-    let port = match port {
-        None => None,
-        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
-            Some(digits.parse().ok()?)
-        }
-        Some(_) => return None,
-    };
-    Some((name, port))
 }
 
 /// Whether a name can only mean this machine (RFC 6761 §6.3 for `localhost`).

@@ -4,7 +4,7 @@
 use salvo::http::{HeaderMap, HeaderValue, header};
 
 use super::via::Via;
-use crate::http::direct::split_host;
+use crate::base::address::split_host;
 use crate::settings::Origins;
 
 /// What a request's `Origin` header means here.

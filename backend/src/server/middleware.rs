@@ -8,6 +8,7 @@ use salvo::{
     http::{HeaderMap, HeaderValue, Method, ResBody, StatusCode, Version, header},
 };
 
+use crate::base::address::split_host;
 use crate::http::caller;
 use crate::http::error::Render as _;
 use crate::http::identify::identify;
@@ -214,7 +215,7 @@ fn host_is_allowed(headers: &HeaderMap, hosts: &Hosts) -> bool {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    let Some((name, port)) = host.and_then(direct::split_host) else {
+    let Some((name, port)) = host.and_then(split_host) else {
         return false;
     };
     let plain = name.strip_suffix('.').unwrap_or(name);

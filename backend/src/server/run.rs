@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::middleware::Frame;
+use crate::settings::SourceKind;
 use crate::{
     app::App,
     base::clock::Clock,
@@ -13,8 +14,8 @@ use crate::{
     schedule::{self, Ticker},
     server::{accept, statsd},
     settings::Settings,
-    source::{self, Source},
 };
+use pulseboard_host::{Source, host::Host, simulator::Simulator};
 use salvo::Service;
 
 /// How long viewers have to take their last bytes.
@@ -39,7 +40,7 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let source = source::build(settings.metric_source);
+    let source = source_of(settings.metric_source);
     run_with(listener, settings, link, clock, source, stop).await
 }
 
@@ -132,4 +133,32 @@ pub async fn run_with(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The source of a kind; `None` when none is wanted. Made when the ticks begin: the host's first CPU
+/// figure covers the time from here to the first reading.
+fn source_of(kind: SourceKind) -> Option<Box<dyn Source>> {
+    match kind {
+        SourceKind::Host => Some(Box::new(Host::new())),
+        SourceKind::Simulator => Some(Box::new(Simulator::new())),
+        SourceKind::None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_host::Traffic;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_builds_its_source() {
+        assert!(source_of(SourceKind::None).is_none());
+        for kind in [SourceKind::Host, SourceKind::Simulator] {
+            let mut source = source_of(kind).expect("this kind has a source");
+            let reading = source.read(Traffic::default());
+            assert_eq!(reading.extras[0].name, "errors_per_sec");
+            assert_eq!(reading.totals.is_some(), kind == SourceKind::Simulator);
+        }
+    }
 }

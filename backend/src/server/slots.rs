@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{access::guard::network_of, base::telemetry::Limit};
+use crate::base::{address::network_of, telemetry::Limit};
 
 /// Connections of one address that are served however few streams it may have: a browser opens six
 /// for a page, and a network of 64 bits has several.

@@ -12,7 +12,7 @@ use pulseboard_shared::Role;
 use super::{
     DataDir, Durability, HostName, Hosts, LogFormat, Origins, Rejected, SourceKind, Token,
 };
-use crate::http::direct::split_host;
+use crate::base::address::split_host;
 
 /// Characters of a refused value that a message shows; the rest is left out.
 const SHOWN_CHARS_MAX: usize = 100;

@@ -61,7 +61,7 @@ async fn a_gap_is_null_and_counts_for_nothing() {
     let mut server = TestServer::start().await;
     server.tick(4.0).await;
     server
-        .tick_with(pulseboard::source::Reading {
+        .tick_with(pulseboard_host::Reading {
             cpu: f64::NAN,
             ..reading(8.0)
         })
@@ -76,7 +76,7 @@ async fn a_gap_is_null_and_counts_for_nothing() {
 async fn without_requests_there_is_no_latency_and_each_tick_has_four_numbers() {
     let mut server = TestServer::start().await;
     server.tick(4.0).await;
-    let idle = pulseboard::source::Reading {
+    let idle = pulseboard_host::Reading {
         requests: 0.0,
         latency: f64::NAN,
         ..reading(8.0)

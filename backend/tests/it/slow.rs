@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use pulseboard::source::{Extra, Reading};
+use pulseboard_host::{Extra, Reading};
 use pulseboard_shared::{
     Labels,
     codec::decode,

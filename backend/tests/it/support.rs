@@ -17,8 +17,8 @@ use pulseboard::{
     base::clock::Clock,
     server::accept,
     settings::{DataDir, Settings},
-    source::{Extra, Reading, Source, Traffic},
 };
+use pulseboard_host::{Extra, Reading, Source, Traffic};
 use pulseboard_shared::Labels;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -15,7 +15,7 @@ use salvo::{Depot, Request};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Encoding;
+use super::encoding::Encoding;
 use crate::http;
 use crate::http::caller;
 use crate::{

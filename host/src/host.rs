@@ -10,14 +10,14 @@
 //! [`cgroup`]. Figures that the system does not give are left out.
 
 mod cgroup;
-mod survey;
+mod collector;
 
 use std::time::Instant;
 
 use sysinfo::System;
 
-use self::{cgroup::Limits, survey::Surveyor};
-use super::{EXTRAS_MAX, Extra, Reading, Source, Traffic, percent, round};
+use self::{cgroup::Limits, collector::Collector};
+use crate::source::{EXTRAS_MAX, Extra, Reading, Source, Traffic, percent, round};
 
 /// The source of this machine's figures.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Host {
     cpu_time: Option<(cgroup::CpuTime, Instant)>,
     /// The last figure of a limited container, for ticks that come too soon for a new one.
     cpu_limited: f64,
-    surveyor: Surveyor,
+    surveyor: Collector,
     /// Whether the log said that some series are left out.
     cut_off: bool,
 }
@@ -57,7 +57,7 @@ impl Host {
             limits,
             system,
             cpu_limited: 0.0,
-            surveyor: Surveyor::start(),
+            surveyor: Collector::start(),
             cut_off: false,
         }
     }

@@ -1,7 +1,7 @@
 //! Made-up figures, uniformly random: for demonstrations, and for tests that need something to
 //! move. They look restless on purpose; nobody takes them for a machine's.
 
-use super::{Extra, Reading, Source, Traffic, round};
+use crate::source::{Extra, Reading, Source, Traffic, round};
 
 /// Requests made up a second, from and to, both included.
 const REQUESTS_PER_SEC: (f64, f64) = (10.0, 100.0);

@@ -1,14 +1,8 @@
-//! Where the built-in figures come from, one reading a tick: this machine ([`host`]), made-up ones
-//! ([`simulator`]), or nowhere.
-
-pub mod host;
-pub mod simulator;
+//! What a source gives each tick.
 
 use std::{borrow::Cow, time::Duration};
 
 use pulseboard_shared::Labels;
-
-use crate::settings::SourceKind;
 
 /// Further series in one [`Reading`]: what comes after these is left out, in the order in which a
 /// source lists them, and the log says so once. More would cost every tick and every viewer;
@@ -97,7 +91,7 @@ pub struct Extra {
 
 impl Extra {
     /// A series that is alone under its name.
-    fn plain(name: &'static str, unit: &'static str, value: f64) -> Self {
+    pub(crate) fn plain(name: &'static str, unit: &'static str, value: f64) -> Self {
         Self {
             name: name.into(),
             unit: unit.into(),
@@ -107,7 +101,7 @@ impl Extra {
     }
 
     /// One of several series of a name, told apart by one label.
-    fn labelled(
+    pub(crate) fn labelled(
         name: &'static str,
         unit: &'static str,
         label: &str,
@@ -121,19 +115,8 @@ impl Extra {
     }
 
     /// The fifth series of every source.
-    fn errors_per_sec(value: f64) -> Self {
+    pub(crate) fn errors_per_sec(value: f64) -> Self {
         Self::plain("errors_per_sec", "err/s", value)
-    }
-}
-
-/// The source of a kind; `None` when none is wanted. Call it when the ticks begin: the host's
-/// first CPU figure covers the time from here to the first reading.
-#[must_use]
-pub fn build(kind: SourceKind) -> Option<Box<dyn Source>> {
-    match kind {
-        SourceKind::Host => Some(Box::new(host::Host::new())),
-        SourceKind::Simulator => Some(Box::new(simulator::Simulator::new())),
-        SourceKind::None => None,
     }
 }
 
@@ -146,12 +129,12 @@ fn per_sec(count: u64, elapsed: Duration) -> f64 {
 }
 
 /// `value` in steps of 1/`steps`: more digits than a figure is good for only cost space.
-fn round(value: f64, steps: f64) -> f64 {
+pub(crate) fn round(value: f64, steps: f64) -> f64 {
     (value * steps).round() / steps
 }
 
 /// `part` of `whole` in percent, 0–100 in steps of 0.1; `None` of nothing.
-fn percent(part: f64, whole: f64) -> Option<f64> {
+pub(crate) fn percent(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0 && part.is_finite()).then(|| round((part / whole * 100.0).clamp(0.0, 100.0), 10.0))
 }
 
@@ -187,16 +170,5 @@ mod tests {
         assert_eq!(percent(-1.0, 3.0), Some(0.0));
         assert_eq!(percent(1.0, 0.0), None);
         assert_eq!(percent(f64::NAN, 1.0), None);
-    }
-
-    #[test]
-    fn each_kind_builds_its_source() {
-        assert!(build(SourceKind::None).is_none());
-        for kind in [SourceKind::Host, SourceKind::Simulator] {
-            let mut source = build(kind).expect("this kind has a source");
-            let reading = source.read(Traffic::default());
-            assert_eq!(reading.extras[0].name, "errors_per_sec");
-            assert_eq!(reading.totals.is_some(), kind == SourceKind::Simulator);
-        }
     }
 }

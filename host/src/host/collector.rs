@@ -44,14 +44,14 @@ const UNREAL_FILE_SYSTEMS: [&str; 14] = [
 
 /// The tick's end of the thread. Dropping it ends the thread after what it is doing.
 #[derive(Debug)]
-pub(super) struct Surveyor {
+pub(super) struct Collector {
     /// One question may wait: a thread that hangs is not asked again and again.
     ask: SyncSender<()>,
     answers: Receiver<Vec<Extra>>,
     asked: Option<Instant>,
 }
 
-impl Surveyor {
+impl Collector {
     /// Starts the thread, which surveys once right away. Where no thread can be had, there are no
     /// surveys.
     pub(super) fn start() -> Self {
@@ -94,7 +94,7 @@ impl Surveyor {
 
 /// The thread: answers questions until nobody asks any more.
 fn serve(questions: &Receiver<()>, answer: &SyncSender<Vec<Extra>>) {
-    let mut survey = Survey::new();
+    let mut survey = Devices::new();
     while questions.recv().is_ok() {
         if answer.send(survey.make(Instant::now())).is_err() {
             break;
@@ -104,7 +104,7 @@ fn serve(questions: &Receiver<()>, answer: &SyncSender<Vec<Extra>>) {
 
 /// What the thread keeps between surveys, since rates are differences. `None` for what the system
 /// does not give.
-struct Survey {
+struct Devices {
     networks: Option<Networks>,
     disks: Option<Disks>,
     components: Option<Components>,
@@ -114,7 +114,7 @@ struct Survey {
     slow: Option<(Instant, Vec<Extra>)>,
 }
 
-impl Survey {
+impl Devices {
     fn new() -> Self {
         Self {
             networks: Networks::new().ok(),
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn rates_come_with_the_second_survey() {
-        let mut survey = Survey::new();
+        let mut survey = Devices::new();
         let start = Instant::now();
         let first = survey.make(start);
         assert!(first.iter().all(|extra| extra.unit != "B/s"), "{first:?}");

@@ -1,0 +1,14 @@
+//! How a stream is framed.
+
+use pulseboard_shared::codec::Form;
+
+/// How the stream is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// WebSocket frames, their messages in this form.
+    WebSocket(Form),
+    /// Server-sent events in HTTP/1.1 chunks.
+    SseChunked,
+    /// Server-sent events to an HTTP/1.0 client, ended by closing.
+    SsePlain,
+}
