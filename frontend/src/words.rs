@@ -17,14 +17,14 @@ pub const OWN_REQUESTS: &str = "Requests that this server answered, those of its
 pub const NO_DATA: &str = "no data";
 /// What samples are that cannot be drawn.
 pub const NOT_FINITE: &str = "NaN or ±Inf";
+/// What is not known of stretches that are kept as steps.
+pub const NAN_NOT_KEPT: &str = "NaN is known only where every sample is kept";
 /// A stretch that has been asked for.
 pub const LOADING: &str = "loading";
 /// The same of a whole view.
 pub const LOADING_ALL: &str = "Loading…";
 /// The operator's threshold: what is set by `set_threshold`, as opposed to a rule's.
 pub const LOG_THRESHOLD: &str = "Log threshold, % of CPU";
-/// What that is.
-pub const LOG_THRESHOLD_NOTE: &str = "CPU above it is logged here; alerts have their own limit";
 /// The same beside its line in the chart.
 pub const LOG_THRESHOLD_LINE: &str = "Operator's log above";
 /// What is watched where nothing fires.

@@ -409,6 +409,11 @@ impl<'a> RangeStream<'a> {
             (at_ms, of(self.aggregation.of(step)), Some(min), Some(max))
         };
         let points: Vec<RangePoint> = self.grid.steps().map(point).collect();
+        let counts = self.grid.steps().map(|(_, step)| step.count);
+        let counts: Vec<u64> = match self.aggregation {
+            Aggregation::Avg => counts.collect(),
+            _ => Vec::new(),
+        };
         let not_finite: Vec<(i64, u64)> = self.grid.not_finite().collect();
         let is_there = !(points.is_empty() && not_finite.is_empty());
         let newest = match &*group.members {
@@ -421,6 +426,7 @@ impl<'a> RangeStream<'a> {
             labels: group.labels,
             unit: group.unit.to_string(),
             points,
+            counts,
             not_finite,
             newest: newest
                 .map(|(at_ms, value)| (at_ms, Some(value)))

@@ -29,7 +29,7 @@ pub struct Columns {
 }
 
 /// No part of a line is in this column.
-const EMPTY: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
+pub(super) const EMPTY: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
 
 /// How wide a column is where there are so many device pixels a CSS pixel.
 #[must_use]
@@ -145,6 +145,16 @@ impl Columns {
         let ends = ends.chain([self.points.len()]);
         let starts = self.starts.iter().zip(ends);
         starts.map(|(start, end)| &self.points[*start..end])
+    }
+
+    /// Top and bottom of each column, of those that nothing is in too.
+    pub(super) fn cells(&self) -> &[(f64, f64)] {
+        &self.cells
+    }
+
+    /// Where the first column begins.
+    pub(super) const fn left(&self) -> f64 {
+        self.left
     }
 
     /// How wide a column is.

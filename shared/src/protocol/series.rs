@@ -98,6 +98,10 @@ pub struct RangeSeries {
     /// Steps, oldest first.
     #[serde(with = "crate::figure::points")]
     pub points: Vec<RangePoint>,
+    /// How many samples the mean of each step is of, as many as `points`; empty where a step's
+    /// figure is no mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<u64>,
     /// `[time_ms, count]` of the steps that hold samples which are NaN or infinite. NaN is in no
     /// figure; what is kept as buckets knows of infinities only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
