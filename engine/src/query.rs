@@ -17,7 +17,8 @@
 //! asker.
 //!
 //! Numbers: infinities are values, NaN is one where nothing is made of it (the newest sample, a
-//! step that has nothing else); statistics of windows, rates and spark lines are of finite numbers.
+//! step that has nothing else); statistics of windows pass NaN over, rates and spark lines are of
+//! finite numbers.
 //! The stale marker is no value; it ends its series, so nothing grows across it.
 
 mod fold;

@@ -173,7 +173,11 @@ fn info(
             .last
             .map(|(_, value)| value)
             .filter(|value| !is_stale_marker(*value)),
-        last_ms: found.last.map_or(0, |(at_ms, _)| at_ms),
+        last_ms: match (found.last, found.ahead_ms) {
+            (Some((at_ms, _)), _) => at_ms,
+            (None, Some(ahead_ms)) => now_ms + ahead_ms,
+            (None, None) => 0,
+        },
         ahead_ms: found.ahead_ms.map(i64::unsigned_abs),
         rate,
         spark: spark(samples, now_ms, window_ms, points),
