@@ -21,7 +21,7 @@ use crate::{
     ingest::Ingest,
     live::Live,
     operator::Operator,
-    own::OwnSeries,
+    own::{OwnSeries, keep_counts},
     questions::Questions,
     refusals::Refusals,
     rooms::Rooms,
@@ -170,6 +170,8 @@ impl App {
         alerts.restore(restored.alerts, restored.active);
         tallies.restore(restored.tallies);
         let own = Arc::new(OwnSeries::default());
+        own.keep_names(&storage.engine);
+        keep_counts(&storage.engine, &tallies);
         let (watching, watch_dues) = Watching::new(
             Arc::clone(&storage.engine),
             Arc::clone(&own),

@@ -6,7 +6,7 @@ mod gleaner;
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use pulseboard_engine::{DEFAULT_TENANT, Tenant};
-use pulseboard_series::{Batch, Kind, Reason};
+use pulseboard_series::Batch;
 use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,9 @@ use crate::{
     app::App,
     endpoint::track::{Item, track},
     journal::KeptAlert,
-    source::{Source, Traffic},
+    own,
+    settings::SourceKind,
+    source::{self, Source, Traffic},
     storage::HOUSE_MS,
     telemetry::Answered,
     window::{Series, Tick, built_in_series},
@@ -98,7 +100,9 @@ impl Ticker {
         let series: Arc<[Series]> = built_in_series().collect();
         app.own.learn(&series);
         let tenant = app.storage.engine.tenant(DEFAULT_TENANT).ok();
-        reserve(&app, tenant.as_ref(), &series);
+        if let Some(tenant) = &tenant {
+            own::reserve(&app.storage.engine, tenant, series.iter());
+        }
         Self {
             app,
             source,
@@ -173,7 +177,9 @@ impl Ticker {
                 .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
             self.series = built_in_series().chain(extras).collect();
             app.own.learn(&self.series);
-            reserve(&app, self.tenant.as_ref(), &self.series);
+            if let Some(tenant) = &self.tenant {
+                own::reserve(&app.storage.engine, tenant, self.series.iter());
+            }
         }
         let tick = Tick {
             sampled_ms: due_ms,
@@ -219,7 +225,7 @@ impl Ticker {
                 continue;
             }
             let value = rounded(*value, &series.unit);
-            if let Err(reason) = write_row(&mut self.batch, series, tick.sampled_ms, value) {
+            if let Err(reason) = own::write_row(&mut self.batch, series, tick.sampled_ms, value) {
                 tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
             }
         }
@@ -231,27 +237,6 @@ impl Ticker {
             tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
         }
     }
-}
-
-/// Keeps what is measured here apart from what is pushed: nobody else may write to these series.
-fn reserve(app: &App, tenant: Option<&Arc<Tenant>>, series: &[Series]) {
-    let Some(tenant) = tenant else { return };
-    let mut batch = Batch::new();
-    for series in series {
-        if let Err(reason) = write_row(&mut batch, series, 0, 0.0) {
-            tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
-        }
-    }
-    app.storage.engine.reserve(tenant, &batch);
-}
-
-fn write_row(batch: &mut Batch, series: &Series, at_ms: i64, value: f64) -> Result<(), Reason> {
-    batch.begin(&[&series.name])?;
-    for (label, value) in &series.labels {
-        batch.label(label, value)?;
-    }
-    batch.describe(Kind::Gauge, &series.unit);
-    batch.finish(1, Some(at_ms), value)
 }
 
 /// A built-in figure at its useful resolution: what is beyond is noise, and costs most of the
@@ -345,21 +330,29 @@ const PERFORMANCE_MS: i64 = 30_000;
 /// Totals of differences that nothing was added to for this long go.
 const FORGET_MS: i64 = 3_600_000;
 
+/// The host's load and memory (CONTRACT section 2), whatever the source of the built-in metrics.
 async fn track_performance(app: Arc<App>, now_ms: i64) {
     let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
         return;
     };
-    let newest = app.live.with_window(|window| window.newest().cloned());
-    let memory = newest.map(|tick| tick.built_in(BuiltIn::Memory));
+    let memory = match app.settings.metric_source {
+        // Of the same reading as the metric.
+        SourceKind::Host => {
+            let newest = app.live.with_window(|window| window.newest().cloned());
+            newest.map(|tick| tick.built_in(BuiltIn::Memory))
+        }
+        SourceKind::Simulator | SourceKind::None => Some(source::host::memory_now()),
+    };
     let load = sysinfo::System::load_average().ok().map(|load| load.one);
-    for (metric, value) in [("cpu_load", load), ("memory_usage", memory)] {
+    for (metric, value) in own::TRACKED_METRICS.into_iter().zip([load, memory]) {
         let Some(value) = value.filter(|value| value.is_finite()) else {
             continue;
         };
         let item = Item {
-            name: "performance".to_owned(),
+            name: own::PERFORMANCE.to_owned(),
             value,
             metric: Some(metric.to_owned()),
+            is_own: true,
         };
         match track(&app, &tenant, item, now_ms).await {
             Ok(None) => {}

@@ -609,6 +609,40 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::reserve`], unless somebody else sends samples of one of these series now.
+    ///
+    /// # Errors
+    /// The key of that one; nothing is kept then.
+    pub fn claim(&self, tenant: &Tenant, batch: &Batch, now_ms: i64) -> Result<(), String> {
+        let mut new = Vec::new();
+        for row in batch.rows() {
+            let key = batch.key(row).as_bytes();
+            // From here on nobody else makes it.
+            if tenant.reserved.lock().insert(key.into()) {
+                new.push(row);
+            }
+        }
+        for row in &new {
+            let key = batch.key(row);
+            let hash = tenant.place(row.hash);
+            let mut shard = self.table.shard(shard_of(hash)).lock();
+            let slot = shard.find(tenant.number, hash, key.as_bytes());
+            let entry = slot.and_then(|slot| shard.get_mut(slot));
+            if entry.is_some_and(|entry| !is_stopped(entry, now_ms)) {
+                drop(shard);
+                let mut reserved = tenant.reserved.lock();
+                for row in &new {
+                    reserved.remove(batch.key(row).as_bytes());
+                }
+                return Err(key.to_string());
+            }
+        }
+        if !new.is_empty() {
+            self.reserve(tenant, batch);
+        }
+        Ok(())
+    }
+
     /// Time and value of the newest sample of the series with this key; `None` where it is not in
     /// memory.
     #[must_use]

@@ -23,7 +23,6 @@ use serde_json::json;
 use crate::{
     app::App,
     error::AppError,
-    http::access,
     ingest::{self, Taken},
 };
 
@@ -140,8 +139,8 @@ pub async fn write_remote(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    access::require_write(depot)?;
     let app = App::of(depot)?;
+    ingest::writing_tenant(&app, request, depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type
         .and_then(|value| value.to_str().ok())
@@ -211,6 +210,7 @@ async fn write_influx(
     problem: impl FnOnce(String) -> serde_json::Value,
 ) -> Result<(), AppError> {
     let app: Arc<App> = App::of(depot)?;
+    ingest::writing_tenant(&app, request, depot)?;
     let precision = match request.query::<&str>("precision") {
         None | Some("") => Precision::Nanoseconds,
         Some(word) => Precision::from_query(word).ok_or_else(|| {

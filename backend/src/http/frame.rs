@@ -262,7 +262,7 @@ fn preflight(request: &Request, response: &mut Response, (via, verdict): (&Via, 
         ),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, content-encoding, last-event-id, x-tenant-id",
+            "authorization, content-type, content-encoding, last-event-id, x-tenant-id, x-scope-orgid",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {
