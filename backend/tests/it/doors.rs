@@ -13,18 +13,20 @@ use crate::{
     support::{START_MS, TestServer, problem},
 };
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// One door, and how it takes one sample of a series without labels.
 struct Door {
     path: &'static str,
-    headers: &'static [(&'static str, &'static str)],
+    headers: Headers,
     body: fn(&str) -> Vec<u8>,
 }
 
-const WRITE_V1: &[(&str, &str)] = &[
+const WRITE_V1: Headers = &[
     ("content-type", "application/x-protobuf"),
     ("content-encoding", "snappy"),
 ];
-const WRITE_V2: &[(&str, &str)] = &[
+const WRITE_V2: Headers = &[
     (
         "content-type",
         "application/x-protobuf;proto=io.prometheus.write.v2.Request",
@@ -235,7 +237,7 @@ async fn samples_of_one_request_come_in_any_order() {
         [3, 1, 2].map(|second| json!({"name": "array", "value": second, "timestamp": at(second)}));
     let v1 = write_requests("v1", &[3, 1, 2].map(|second| (second as f64, at(second))));
     let v2 = write_requests_v2("v2", &[3, 1, 2].map(|second| (second as f64, at(second))));
-    let bodies: [(&str, &[(&str, &str)], Vec<u8>); 9] = [
+    let bodies: [(&str, Headers, Vec<u8>); 9] = [
         (
             "/push",
             &[],
