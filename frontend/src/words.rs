@@ -34,7 +34,19 @@ pub const RULES_WITHOUT_SOURCE: &str =
     "This server measures nothing itself (METRIC_SOURCE=none); only tracked errors are watched";
 /// The address names something that is not there.
 pub const NO_SUCH_SERIES: &str = "No series has this name";
-/// A stream that broke off; what it brought stays.
-pub const LOST: &str = "The stream is lost; trying again";
+/// A stream or channel that broke off; what it brought stays.
+pub const LOST: &str = "The connection is lost; trying again";
+/// Sum by count: of a card's window, of a table's span.
+pub const MEAN: &str = "Mean";
+/// A channel that is on its way.
+pub const CONNECTING: &str = "Connecting…";
+/// What tries at once.
+pub const RETRY: &str = "Retry now";
 /// A stretch that was asked for in vain.
 pub const NOT_LOADED: &str = "not loaded";
+
+/// The server does not let this page in (any more), and why.
+pub fn refused(why: &str) -> String {
+    let colon = if why.is_empty() { "" } else { ": " };
+    ["Not allowed", colon, why].concat()
+}

@@ -99,12 +99,14 @@ impl Columns {
     /// All columns that the line from `one` to `other` goes through.
     fn cover(&mut self, one: (f64, f64), other: (f64, f64)) {
         let slope = (other.1 - one.1) / (other.0 - one.0);
+        let ends = (one.1.min(other.1), one.1.max(other.1));
         let (from, to) = (self.column(one.0), self.column(other.0));
         let last = i64::try_from(self.cells.len()).unwrap_or(i64::MAX) - 1;
         for column in from.max(0)..=to.min(last) {
             #[expect(clippy::cast_precision_loss, reason = "a screen's pixels")]
             let left = self.left + column as f64 * self.width;
-            let height = |x: f64| one.1 + (x - one.0) * slope;
+            // Never beyond its ends, where a column's edge is a hair behind one of them.
+            let height = |x: f64| within(one.1 + (x - one.0) * slope, ends.0, ends.1);
             let start = if column == from { one.1 } else { height(left) };
             let end = if column == to {
                 other.1

@@ -546,7 +546,7 @@ impl Stage {
             };
             // While paused the axis, too, stays as it is.
             let mut axis = chart.axis.get();
-            if !paused && axis.fit(at, scene.greatest().unwrap_or(0.0)) {
+            if axis.fit(at, scene.greatest().unwrap_or(0.0), paused) {
                 chart.axis_dirty.set(true);
             }
             chart.axis.set(axis);

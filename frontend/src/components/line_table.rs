@@ -17,7 +17,7 @@ use crate::{
 const PERCENTILE_DIGITS: i32 = 2;
 
 /// The columns of figures.
-const COLUMNS: [&str; 4] = ["Last", "Min", "Mean", "Max"];
+const COLUMNS: [&str; 4] = ["Last", "Min", words::MEAN, "Max"];
 
 /// By which column rows are sorted, and whether the greatest comes first; `None`: as they came.
 pub(super) type Order = Option<(usize, bool)>;
@@ -184,7 +184,7 @@ pub(super) fn line_table(
 
 /// How the last minutes of one series went; what reaches further back than `range_ms` is left out.
 pub(super) fn window_table(json: &Json, line: &Line, range_ms: f64) -> Html {
-    const EXACT: [(&str, &str); 3] = [("avg", "Mean"), ("min", "Min"), ("max", "Max")];
+    const EXACT: [(&str, &str); 3] = [("avg", words::MEAN), ("min", "Min"), ("max", "Max")];
     const SKETCHED: [&str; 4] = ["p50", "p90", "p95", "p99"];
     let mut all = json.list().iter();
     let Some(series) = all.find(|series| series.text_of("key") == line.key) else {

@@ -193,10 +193,9 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
 fn obstacle(channel: &Channel) -> Option<String> {
     match &channel.standing {
         Standing::Open => None,
-        Standing::Opening => Some("Connecting…".to_owned()),
-        Standing::Lost => Some("The control channel is lost; trying again".to_owned()),
-        Standing::Refused(why) if why.is_empty() => Some("No longer allowed".to_owned()),
-        Standing::Refused(why) => Some(format!("No longer allowed: {why}")),
+        Standing::Opening => Some(words::CONNECTING.to_owned()),
+        Standing::Lost => Some(words::LOST.to_owned()),
+        Standing::Refused(why) => Some(words::refused(why)),
     }
 }
 
