@@ -247,7 +247,7 @@ impl Rooms {
             tenant: tenant.into(),
             config: Arc::clone(self.config(name)),
             share,
-            feed: Feed::new(epoch, ROOM_LOG, &self.fanout),
+            feed: Feed::of_tenant(tenant, epoch, ROOM_LOG, &self.fanout),
             presence: Feed::new(epoch, PRESENCE_LOG, &self.fanout),
             members: AtomicUsize::new(1),
             asked: Mutex::default(),

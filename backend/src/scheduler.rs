@@ -11,9 +11,10 @@ use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use self::gleaner::Gleaner;
+use self::gleaner::Gleaning;
 use crate::{
     app::App,
+    clock::Clock,
     endpoint::track::{Item, track},
     journal::KeptAlert,
     own,
@@ -46,33 +47,58 @@ fn nearest_aligned(now_ms: i64, interval_ms: i64) -> i64 {
 /// clock is set it goes on at the nearest multiple of the new time, so that no more than one and a
 /// half intervals lie between two runs.
 pub async fn every(
-    clock: &crate::clock::Clock,
+    clock: &Clock,
     interval_ms: i64,
     stopping: &CancellationToken,
     mut work: impl FnMut(i64, u64),
 ) {
-    let mut steps = clock.steps();
-    let mut due_ms = next_aligned(clock.now_ms(), interval_ms);
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            () = clock.sleep_until_or_step(due_ms, steps) => {}
+    let mut pace = Pace::new(clock, interval_ms, stopping);
+    while let Some((due_ms, skipped)) = pace.next().await {
+        work(due_ms, skipped);
+    }
+}
+
+/// The moments of periodic work; see [`every`].
+struct Pace<'a> {
+    clock: &'a Clock,
+    interval_ms: i64,
+    stopping: &'a CancellationToken,
+    steps: (u64, u64),
+    due_ms: i64,
+}
+
+impl<'a> Pace<'a> {
+    fn new(clock: &'a Clock, interval_ms: i64, stopping: &'a CancellationToken) -> Self {
+        Self {
+            clock,
+            interval_ms,
+            stopping,
+            steps: clock.steps(),
+            due_ms: next_aligned(clock.now_ms(), interval_ms),
         }
-        let now_ms = clock.now_ms();
-        if steps != clock.steps() {
-            steps = clock.steps();
-            due_ms = nearest_aligned(now_ms, interval_ms);
-            if due_ms <= now_ms {
-                work(due_ms, 0);
-                due_ms += interval_ms;
+    }
+
+    /// Waits for the next moment; `None` when it is over.
+    async fn next(&mut self) -> Option<(i64, u64)> {
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return None,
+                () = self.clock.sleep_until_or_step(self.due_ms, self.steps) => {}
             }
-            continue;
+            let now_ms = self.clock.now_ms();
+            if self.steps != self.clock.steps() {
+                self.steps = self.clock.steps();
+                self.due_ms = nearest_aligned(now_ms, self.interval_ms);
+                if self.due_ms > now_ms {
+                    continue;
+                }
+            }
+            // The newest moment that is due; those before it were missed.
+            let late_by = (now_ms - self.due_ms).max(0) / self.interval_ms;
+            let due_ms = self.due_ms + late_by * self.interval_ms;
+            self.due_ms = due_ms + self.interval_ms;
+            return Some((due_ms, late_by.unsigned_abs()));
         }
-        // The newest moment that is due; those before it were missed.
-        let late_by = (now_ms - due_ms).max(0) / interval_ms;
-        due_ms += late_by * interval_ms;
-        work(due_ms, late_by.unsigned_abs());
-        due_ms += interval_ms;
     }
 }
 
@@ -89,7 +115,7 @@ pub struct Ticker {
     /// What a tick is handed to the engine in.
     batch: Batch,
     /// Finds what was pushed and is subscribed to.
-    gleaner: Gleaner,
+    gleaning: Gleaning,
 }
 
 impl Ticker {
@@ -110,7 +136,7 @@ impl Ticker {
             answered,
             series,
             batch: Batch::new(),
-            gleaner: Gleaner::default(),
+            gleaning: Gleaning::default(),
         }
     }
 
@@ -126,21 +152,22 @@ impl Ticker {
                 () = stopping.cancelled() => return,
                 () = app.clock.sleep_until(now_ms + FIRST_TICK_WITHIN_MS / 2) => {}
             }
-            self.tick(app.clock.now_ms());
+            self.tick(app.clock.now_ms()).await;
         }
-        every(&app.clock, interval_ms, &stopping, |due_ms, skipped| {
+        let mut pace = Pace::new(&app.clock, interval_ms, &stopping);
+        while let Some((due_ms, skipped)) = pace.next().await {
             app.telemetry
                 .ticks_skipped
                 .fetch_add(skipped, Ordering::Relaxed);
-            self.tick(due_ms);
-        })
-        .await;
+            self.tick(due_ms).await;
+        }
     }
 
     /// Measures, publishes, and lets the rules look.
-    fn tick(&mut self, due_ms: i64) {
+    async fn tick(&mut self, due_ms: i64) {
         let app = Arc::clone(&self.app);
         let now_ms = app.clock.now_ms();
+        self.gleaning.begin(&app, &self.series, now_ms);
         let answered = app.telemetry.answered();
         let steady_ms = app.clock.steady_ms();
         let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, steady_ms));
@@ -181,12 +208,13 @@ impl Ticker {
                 own::reserve(&app.storage.engine, tenant, self.series.iter());
             }
         }
+        let pushed = self.gleaning.newest(&app).await;
         let tick = Tick {
             sampled_ms: due_ms,
             sent_ms: app.clock.now_ms(),
             series: Arc::clone(&self.series),
             values: values.into(),
-            pushed: self.gleaner.glean(&app, &self.series, now_ms),
+            pushed,
         };
         // On its way to the disk before anybody sees it: after a crash its offset is not given out
         // again.

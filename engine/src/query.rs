@@ -37,7 +37,7 @@ use pulseboard_history::HistoryError;
 use crate::cost::Spent;
 
 pub use self::{
-    list::{ListRequest, list_newest, list_series},
+    list::{ListRequest, ListStream, list_newest, list_series},
     range::{Aggregation, RangeRequest, RangeStream, Step, range},
     top::{Few, Rank, TOP_MAX},
     windows::{few_windows, windows},
@@ -154,6 +154,12 @@ pub enum QueryError {
     /// Nobody waits for the answer any more.
     #[error("nobody waits for the answer any more")]
     Cancelled,
+    /// There is no memory for the answer.
+    #[error(
+        "answers that are not read take all the memory that there is for them; ask again later, or \
+         for fewer series"
+    )]
+    Memory,
     /// Too much to search for.
     #[error(
         "a search has at most {} words and {} bytes",
@@ -201,6 +207,7 @@ impl From<Spent> for QueryError {
         match spent {
             Spent::Time => Self::Deadline,
             Spent::Cancelled => Self::Cancelled,
+            Spent::Memory => Self::Memory,
         }
     }
 }

@@ -130,7 +130,7 @@ fn new_id(now_ms: i64) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, sync::Arc};
 
     use super::{super::default_rules, *};
     use crate::window::built_in_series;
@@ -145,7 +145,7 @@ mod tests {
             sent_ms: second * 1000,
             series: built_in_series().collect(),
             values: [cpu, 0.0, 0.0, 0.0].into(),
-            pushed: Box::default(),
+            pushed: Arc::default(),
         })
     }
 
@@ -201,7 +201,7 @@ mod tests {
                 sent_ms: second * 1000,
                 series: built_in_series().collect(),
                 values: [0.0, 0.0, requests, latency].into(),
-                pushed: Box::default(),
+                pushed: Arc::default(),
             })
         };
         assert!(observe(1, 3.0, 120.0).is_some());

@@ -16,15 +16,17 @@ use super::{
     via::Via,
 };
 use crate::{
-    app::App, error::AppError, settings::Hosts, shares::CallerKeys, stream::takeover::Takeover,
+    app::App,
+    error::AppError,
+    questions::{ANSWERS_RETRY_S, Counted},
+    settings::Hosts,
+    shares::CallerKeys,
+    stream::takeover::Takeover,
     telemetry::Limit,
 };
 
 /// Of a request's head; a longer one is answered 431. The buffer that it is read into is larger.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// Seconds after which a client that does not read its answers may ask again.
-const ANSWERS_RETRY_S: u32 = 2;
 
 /// The outermost hoop.
 #[derive(Debug)]
@@ -98,9 +100,10 @@ impl Handler for Frame {
 impl Frame {
     /// Compresses an answer that is at hand, and counts its bytes until its client has read them.
     async fn hold_answer(&self, request: &Request, depot: &Depot, response: &mut Response) {
-        compress::apply(request, response).await;
+        let is_packed = compress::apply(request, response).await;
+        let is_counted = response.extensions.get::<Counted>().is_some() && !is_packed;
         // The page's files are in memory anyway, once for all.
-        if response.headers().contains_key(header::ETAG) {
+        if is_counted || response.headers().contains_key(header::ETAG) {
             return;
         }
         let ResBody::Once(body) = &response.body else {

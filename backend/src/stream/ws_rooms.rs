@@ -245,8 +245,9 @@ impl RoomsInbound {
         ))
     }
 
-    fn follow_catalog(&mut self, viewer: &Arc<Viewer>) {
-        let catalog = self.app.watching.catalog(&self.tenant);
+    fn follow_catalog(&mut self, viewer: &Arc<Viewer>) -> Result<(), String> {
+        let catalog = self.app.watching.catalog(&self.tenant, &self.keys);
+        let catalog = catalog.map_err(|refused| refused.to_string())?;
         viewer.say(&WatchMessage::Catalog {
             total: self.tenant.counts().series,
         });
@@ -257,6 +258,7 @@ impl RoomsInbound {
             self.catalog = Some(self.app.watching.seat_at_catalog(catalog, seat));
             viewer.follow(id, cursor);
         }
+        Ok(())
     }
 
     fn act(&mut self, viewer: &Arc<Viewer>, action: ClientAction) -> Result<(), String> {
@@ -303,10 +305,7 @@ impl RoomsInbound {
                 self.watches.unwatch(viewer, selector);
                 Ok(())
             }
-            ClientAction::Catalog => {
-                self.follow_catalog(viewer);
-                Ok(())
-            }
+            ClientAction::Catalog => self.follow_catalog(viewer),
             ClientAction::Follow(asked) => {
                 self.followed
                     .follow(&self.app, &self.tenant.name, viewer, &asked)
