@@ -26,7 +26,7 @@ fn tick(number: u32) -> Tick {
         sent_ms: i64::from(number) * 1000,
         series: built_in_series().collect(),
         values: [value, value / 2.0, value * 10.0, value / 4.0].into(),
-        pushed: Box::default(),
+        pushed: std::sync::Arc::default(),
     }
 }
 

@@ -227,7 +227,7 @@ mod tests {
                 sent_ms: second * 1000,
                 series: built_in_series().collect(),
                 values: [0.0, 0.0, requests, latency].into(),
-                pushed: Box::default(),
+                pushed: Arc::default(),
             })
         };
         assert!(observe(1, 3.0, 120.0).is_some());

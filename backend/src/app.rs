@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::storage::journal::State;
+use crate::ticks::builtin_series::keep_counts;
 use crate::{
     access::Access,
     alerts::Alerts,
@@ -162,6 +163,8 @@ impl App {
         alerts.restore(restored.alerts, restored.active);
         tallies.restore(restored.tallies);
         let own = Arc::new(OwnSeries::default());
+        own.keep_names(&storage.engine);
+        keep_counts(&storage.engine, &tallies);
         let (watching, watch_dues) = Watching::new(
             Arc::clone(&storage.engine),
             Arc::clone(&own),

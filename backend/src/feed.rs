@@ -8,11 +8,13 @@
 //! **Invariant**: no viewer has a queue of its own, and appending never waits for a viewer.
 
 mod cursor;
+mod ledger;
 mod log;
 mod roster;
 mod walk;
 
 pub use cursor::{Epoch, EventId, Member, Position, Step, Subscription};
+pub use ledger::Ledgers;
 pub use log::{Bounds, Frame, Log, Payload, Read};
 pub use roster::{Fanout, Pump, Roster, Seat};
 pub use walk::Walk;
@@ -20,12 +22,14 @@ pub use walk::Walk;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use parking_lot::RwLock;
+
+use self::ledger::{Ledger, Shed};
 
 /// A log with its members: what is appended reaches them all.
 pub struct Feed<P: Payload> {
@@ -37,6 +41,7 @@ pub struct Feed<P: Payload> {
     end: AtomicU64,
     roster: Arc<Roster>,
     fanout: Fanout,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl<P: Payload> Feed<P> {
@@ -50,7 +55,27 @@ impl<P: Payload> Feed<P> {
             log: RwLock::new(Log::new(bounds)),
             roster: Arc::new(Roster::new(fanout.shards())),
             fanout: fanout.clone(),
+            ledger: None,
         })
+    }
+
+    /// An empty feed that is made for somebody of `tenant`: what it holds is counted among all such
+    /// feeds, and its oldest frames go where they hold too much ([`Ledgers`]).
+    #[must_use]
+    pub fn of_tenant(tenant: &str, epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
+        let ledger = fanout.ledgers().open();
+        let feed = Arc::new(Self {
+            id: walk::FeedId::next(),
+            epoch,
+            end: AtomicU64::new(0),
+            log: RwLock::new(Log::new(bounds).counted(Arc::clone(&ledger))),
+            roster: Arc::new(Roster::new(fanout.shards())),
+            fanout: fanout.clone(),
+            ledger: Some(ledger),
+        });
+        let known: Weak<Self> = Arc::downgrade(&feed);
+        fanout.ledgers().enlist(tenant, known);
+        feed
     }
 
     fn id(&self) -> walk::FeedId {
@@ -80,6 +105,9 @@ impl<P: Payload> Feed<P> {
             offset
         };
         self.fanout.wake(&self.roster);
+        if let Some(ledger) = &self.ledger {
+            ledger.settle();
+        }
         offset
     }
 
@@ -133,6 +161,18 @@ impl<P: Payload> Feed<P> {
     }
 }
 
+impl<P: Payload> Shed for Feed<P> {
+    fn shed(&self, bytes: usize) -> bool {
+        // Dropped behind the lock.
+        let gone = self.log.write().shed(bytes);
+        !gone.is_empty()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.ledger.as_ref().map_or(0, |ledger| ledger.bytes())
+    }
+}
+
 impl<P: Payload> fmt::Debug for Feed<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feed")
@@ -159,6 +199,65 @@ mod tests {
         fn merge(_held: &[Arc<Frame<Self>>], _first: u64, _last: u64, (): &()) -> Bytes {
             Bytes::new()
         }
+    }
+
+    /// Says that it is large.
+    struct Large;
+
+    impl Payload for Large {
+        type View = ();
+
+        fn encode(&self, _offset: u64, (): &()) -> Bytes {
+            Bytes::new()
+        }
+
+        fn held_bytes(&self) -> usize {
+            8 << 20
+        }
+
+        fn merge(_held: &[Arc<Frame<Self>>], _first: u64, _last: u64, (): &()) -> Bytes {
+            Bytes::new()
+        }
+    }
+
+    #[test]
+    fn logs_of_all_feeds_hold_so_much_together_and_who_holds_little_loses_nothing() {
+        let fanout = Fanout::start(1, &Arc::default()).expect("a thread");
+        let bounds = Bounds {
+            frames: 100,
+            bytes: usize::MAX,
+            lag: 100,
+        };
+        let feed = |tenant| Feed::<Large>::of_tenant(tenant, Epoch(1), bounds, &fanout);
+        let (quiet, noisy) = (feed("quiet"), feed("noisy"));
+        quiet.append(Large);
+        for _ in 0..50 {
+            noisy.append(Large);
+            assert!(fanout.ledgers().bytes() <= 64 << 20);
+        }
+        let first = |feed: &Feed<Large>| feed.with_log(Log::first_offset);
+        assert_eq!((first(&quiet), first(&noisy) > 40), (1, true));
+        let read = noisy.with_log(|log| log.read(1));
+        assert!(matches!(
+            read,
+            Read::Behind {
+                first: 1,
+                last: 50,
+                ..
+            }
+        ));
+        // It holds frames, too.
+        drop(read);
+        assert_eq!(noisy.append(Large), 51, "offsets go on");
+        // One that is larger than all may have is gone at once, and its viewers are told.
+        let many: Vec<_> = (0..20).map(|_| feed("many")).collect();
+        for feed in &many {
+            feed.append(Large);
+        }
+        assert!(fanout.ledgers().bytes() <= 64 << 20);
+        assert_eq!(first(&quiet), 1);
+        drop((many, noisy));
+        assert!(fanout.ledgers().bytes() < 9 << 20);
     }
 
     #[test]

@@ -272,8 +272,7 @@ pub async fn take<T: Said>(
     coding: Option<Coding>,
     parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<Taken<T>, AppError> {
-    caller::require_write(depot)?;
-    let tenant = engine_tenant(app, request, depot)?;
+    let tenant = writing_tenant(app, request, depot)?;
     let (sender, door) = (client_address(request), request.uri().path().to_owned());
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(app, depot, &tenant, &keys)?;
@@ -412,6 +411,20 @@ fn coding_of(request: &Request) -> Result<Coding, UnpackError> {
         // Several headers are one list of several.
         Some(_) => Err(UnpackError::UnknownCoding("several".to_owned())),
     }
+}
+
+/// Whose samples a door is to take. Asked before anything else that a door looks at: a request of
+/// one who may not write is refused for that, whatever else is wrong with it.
+///
+/// # Errors
+/// 401 or 403 for who may not write; then as [`engine_tenant`].
+pub fn writing_tenant(
+    app: &App,
+    request: &Request,
+    depot: &Depot,
+) -> Result<Arc<Tenant>, AppError> {
+    caller::require_write(depot)?;
+    engine_tenant(app, request, depot)
 }
 
 /// The request's tenant in the engine.

@@ -9,7 +9,9 @@
 //! | `schedule::keep_house` | nothing; blocks for the disk on a thread for that | the clock, every 5 s | a round that is late comes later, never beside another |
 //! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
 //! | `live_query::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
-//! | `server::statsd::run` | sums between flushes | datagrams, the clock | 100 000 metrics: refused and counted (reject) |
+//! | `server::statsd::run` | nothing | datagrams | 4 096 datagrams and 4 MiB wait: dropped and counted (reject) |
+//! | `statsd` (thread) | sums between flushes | a datagram, the clock | 100 000 metrics: refused and counted (reject) |
+//! | `schedule::pushed` | names that ticks have pushed samples of; on a thread that may block | a tick | one look-up at a time: the next tick has the newest there is (coalesce) |
 //! | `server::accept` | listener | a connection | files in all: closed; each address's connections: 429; both counted (reject) |
 //! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |
 //! | a stream (`stream::ws_session::run`, `stream::sse_session::run`) | inbound protocol state | the socket, its viewer | replies ≤ 32: not read from meanwhile |

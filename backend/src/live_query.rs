@@ -64,6 +64,13 @@ const PATTERN_BYTES_MAX: usize = 16 << 20;
 /// Of these, of one connection: what four selectors may have.
 const PATTERN_BYTES_PER_CLIENT_MAX: usize = 256 * 1024;
 
+/// Catalogs that somebody follows, or did until lately: one for each tenant. A further one is
+/// refused.
+const CATALOGS_MAX: usize = 4_096;
+
+/// Of these, made by one connection, which speaks for one tenant.
+const CATALOGS_PER_CLIENT_MAX: usize = 2;
+
 /// Looks at what appeared are given up after this, and go on after others'.
 const SEATING_TIME: Duration = Duration::from_millis(250);
 
@@ -100,6 +107,8 @@ pub struct Watching {
     pattern_bytes: Arc<Shares>,
     /// By tenant.
     catalogs: Mutex<HashMap<Box<str>, Arc<CatalogFeed>>>,
+    /// Who has had how many of them made.
+    catalog_shares: Arc<Shares>,
     next_id: AtomicU64,
     /// To the flusher: at most one entry for each feed is on its way.
     due: mpsc::Sender<Due>,
@@ -148,6 +157,7 @@ pub struct CatalogFeed {
     catalog: Arc<Catalog>,
     feed: Arc<Feed<CatalogPayload>>,
     use_: Use,
+    _share: Share,
 }
 
 /// Who is there, and when a feed was last written.
@@ -274,6 +284,12 @@ impl Watching {
             selectors: shares("watched selectors", selectors),
             pattern_bytes: shares("bytes of watched patterns", bytes),
             catalogs: Mutex::default(),
+            catalog_shares: Shares::new(
+                "lists of series",
+                |_| Limit::Catalogs,
+                ShareLimits::of(CATALOGS_MAX).each_client(CATALOGS_PER_CLIENT_MAX),
+                Arc::clone(telemetry),
+            ),
             // Rooms count from one; these share a viewer with them.
             next_id: AtomicU64::new(1 << 32),
             due,
@@ -357,7 +373,7 @@ impl Watching {
                 tenant: Arc::clone(tenant),
                 watch: Arc::new(Watch::new(selector.clone(), Box::new(wake))),
                 is_seated: AtomicBool::new(false),
-                feed: Feed::new(epoch_at(now_ms), WATCH_LOG, &self.fanout),
+                feed: Feed::of_tenant(&tenant.name, epoch_at(now_ms), WATCH_LOG, &self.fanout),
                 use_: Use::new(now_ms),
                 kept_by: Mutex::default(),
                 flushing: Mutex::default(),
@@ -365,13 +381,25 @@ impl Watching {
         })
     }
 
-    /// The feed of a tenant's series that come and go.
-    #[must_use]
-    pub fn catalog(&self, tenant: &Arc<Tenant>) -> Arc<CatalogFeed> {
+    /// The feed of a tenant's series that come and go; it counts for whoever asked first.
+    ///
+    /// # Errors
+    /// It would be made, and there is none left for whoever asks.
+    pub fn catalog(
+        &self,
+        tenant: &Arc<Tenant>,
+        keys: &CallerKeys,
+    ) -> Result<Arc<CatalogFeed>, Refused> {
         let mut catalogs = self.catalogs.lock();
         if let Some(known) = catalogs.get(&tenant.name) {
-            return Arc::clone(known);
+            return Ok(Arc::clone(known));
         }
+        // It is its tenant's alone, so that no tenant can have too many.
+        let maker = CallerKeys {
+            tenant: None,
+            ..keys.clone()
+        };
+        let share = self.catalog_shares.acquire(&maker, 1)?;
         let now_ms = self.clock.now_ms();
         let made = Arc::new_cyclic(|weak: &Weak<CatalogFeed>| {
             let (weak, due) = (Weak::clone(weak), self.due.clone());
@@ -383,14 +411,15 @@ impl Watching {
                 tenant: Arc::clone(tenant),
                 own: Arc::clone(&self.own),
                 catalog: Arc::new(Catalog::new(Box::new(wake))),
-                feed: Feed::new(epoch_at(now_ms), WATCH_LOG, &self.fanout),
+                feed: Feed::of_tenant(&tenant.name, epoch_at(now_ms), WATCH_LOG, &self.fanout),
                 use_: Use::new(now_ms),
+                _share: share,
             }
         });
         self.engine
             .tell_catalog(tenant, Some(Arc::clone(&made.catalog)));
         catalogs.insert(tenant.name.clone(), Arc::clone(&made));
-        made
+        Ok(made)
     }
 
     /// A viewer's place at a catalog.
@@ -429,6 +458,12 @@ impl Watching {
             }
             !is_over
         });
+    }
+
+    /// Bytes that the logs of all feeds that callers have made hold.
+    #[must_use]
+    pub fn log_bytes(&self) -> usize {
+        self.fanout.ledgers().bytes()
     }
 
     /// Bytes of the patterns of what is watched now, counted for each viewer.
@@ -544,7 +579,11 @@ impl CatalogFeed {
     #[must_use]
     pub fn cursor(&self, form: Form, viewer: u64) -> Subscription<CatalogPayload> {
         let next = self.feed.with_log(|log| log.next_offset());
-        Subscription::new(Arc::clone(&self.feed), next, form, viewer)
+        let view = CatalogView {
+            form,
+            tenant: Arc::clone(&self.tenant),
+        };
+        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
     }
 
     fn flush(&self) {
@@ -739,6 +778,20 @@ impl Payload for WatchPayload {
     }
 }
 
+/// How a viewer gets what comes and goes.
+#[derive(Clone, Debug)]
+pub struct CatalogView {
+    form: Form,
+    /// Whose series they are.
+    tenant: Arc<Tenant>,
+}
+
+impl PartialEq for CatalogView {
+    fn eq(&self, other: &Self) -> bool {
+        self.form == other.form && Arc::ptr_eq(&self.tenant, &other.tenant)
+    }
+}
+
 /// Series that came or went.
 #[derive(Debug)]
 pub struct CatalogPayload(WatchMessage);
@@ -784,22 +837,29 @@ fn info(name: &SeriesName, is_own: impl Fn(&str) -> bool) -> SeriesInfo {
 }
 
 impl Payload for CatalogPayload {
-    type View = Form;
+    type View = CatalogView;
 
-    fn encode(&self, _offset: u64, view: &Form) -> Bytes {
-        ws::message(*view, &self.0)
+    fn encode(&self, _offset: u64, view: &CatalogView) -> Bytes {
+        ws::message(view.form, &self.0)
     }
 
-    /// How many there are is in the newest; the list has their names.
-    fn merge(held: &[Arc<Frame<Self>>], _first: u64, _last: u64, view: &Form) -> Bytes {
-        let total = held.last().map(|frame| match frame.payload().0 {
-            WatchMessage::Appeared { total, .. }
-            | WatchMessage::Vanished { total, .. }
-            | WatchMessage::Catalog { total } => total,
+    fn held_bytes(&self) -> usize {
+        match &self.0 {
+            WatchMessage::Appeared { series, .. } => {
+                let bytes = |info: &SeriesInfo| 2 * info.key.len() + size_of::<SeriesInfo>();
+                series.iter().map(bytes).sum()
+            }
+            WatchMessage::Vanished { keys, .. } => {
+                keys.iter().map(|key| key.len() + size_of::<String>()).sum()
+            }
             _ => 0,
-        });
-        let total = total.unwrap_or_default();
-        ws::message(*view, &WatchMessage::Catalog { total })
+        }
+    }
+
+    /// How many there are; the list has their names.
+    fn merge(_held: &[Arc<Frame<Self>>], _first: u64, _last: u64, view: &CatalogView) -> Bytes {
+        let total = view.tenant.counts().series;
+        ws::message(view.form, &WatchMessage::Catalog { total })
     }
 }
 
@@ -826,5 +886,55 @@ impl fmt::Debug for Watched {
 impl fmt::Debug for CatalogFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CatalogFeed({})", self.tenant.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use pulseboard_engine::EngineOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn catalogs_count_for_who_had_them_made_and_others_can_have_theirs() {
+        let telemetry = Arc::new(Telemetry::default());
+        let fanout = Fanout::start(1, &telemetry).expect("a thread");
+        let engine = Arc::new(Engine::new(EngineOptions::default(), None));
+        let (watching, _dues) = Watching::new(
+            Arc::clone(&engine),
+            Arc::default(),
+            Clock::manual(1_000),
+            &fanout,
+            &telemetry,
+        );
+        let keys = |client: u64, address: u8| CallerKeys {
+            client: Some(client),
+            address: Some(IpAddr::from([192, 0, 2, address])),
+            token: None,
+            tenant: Some("t".into()),
+        };
+        let ask = |client: u64, address: u8, tenant: usize| {
+            let tenant = engine.tenant(&format!("t{tenant}")).expect("a tenant");
+            watching
+                .catalog(&tenant, &keys(client, address))
+                .map(|_| ())
+        };
+        let made = (0..CATALOGS_MAX)
+            .take_while(|&number| ask(number as u64, 1, number).is_ok())
+            .count();
+        assert_eq!(made, CATALOGS_MAX / 2, "of one address without a token");
+        assert!(telemetry.render().contains("{limit=\"catalogs\"} 1\n"));
+        assert_eq!(ask(9_999, 1, 0), Ok(()), "one that is there costs nothing");
+        assert_eq!(ask(9_999, 2, CATALOGS_MAX), Ok(()), "others have theirs");
+        for number in 1..CATALOGS_PER_CLIENT_MAX {
+            assert_eq!(ask(9_999, 2, CATALOGS_MAX + number), Ok(()));
+        }
+        assert!(ask(9_999, 2, 2 * CATALOGS_MAX).is_err(), "past its own");
+        // Those that nobody follows go, and their shares with them.
+        watching.sweep(1_000 + UNWATCHED_KEPT_MS);
+        assert_eq!(watching.catalog_shares.taken(), 0);
+        assert_eq!(ask(1, 1, CATALOGS_MAX - 1), Ok(()));
     }
 }

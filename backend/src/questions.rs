@@ -13,13 +13,14 @@
 //! or dear questions holds up nobody but itself. A question ends when its time is over, when it
 //! has read its samples, or when its client has gone.
 //!
-//! Bytes of answers that are made and not yet sent are counted ([`Questions::hold`]); who does not
-//! read what it asked for runs into its share of them.
+//! Bytes of answers are counted as they are made ([`Working::text`]), with what they are made of,
+//! and until they are sent ([`Working::finish`], [`Questions::hold`]); who does not read what it
+//! asked for runs into its share of them.
 
 pub(crate) mod lane;
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use parking_lot::Mutex;
 use pulseboard_engine::{Cancel, Cost, query::QueryError};
+use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -62,6 +64,9 @@ const SLICE: Duration = Duration::from_millis(50);
 /// Seconds after which who was refused may ask again.
 const RETRY_AFTER_S: u32 = 2;
 
+/// Seconds after which a client that does not read its answers may ask again.
+pub const ANSWERS_RETRY_S: u32 = 2;
+
 /// See the module.
 pub struct Questions {
     lane: Arc<Lane>,
@@ -82,6 +87,20 @@ pub struct Working {
     turn: Arc<Mutex<Option<Turn>>>,
     asked: Option<Share>,
     stalled: Option<Share>,
+    /// Bytes of the answer, and of what it is made of.
+    answer: Arc<Mutex<Share>>,
+}
+
+/// In an answer's extensions: its bytes are counted already.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted;
+
+/// Text that is counted as it grows.
+#[derive(Debug)]
+pub struct Text<'a> {
+    bytes: Vec<u8>,
+    cost: &'a Cost,
+    is_refused: bool,
 }
 
 /// Cancels a question when it is dropped: whoever asked has gone.
@@ -151,8 +170,15 @@ impl Questions {
         };
         let turn = Arc::new(Mutex::new(Some(turn)));
         let cancel = Cancel::default();
+        let answer = self
+            .answers
+            .acquire(&keys, 0)
+            .map_err(Refused::into_error)?;
+        let answer = Arc::new(Mutex::new(answer));
         let pause = self.pause(queue, Arc::clone(&turn));
-        let cost = Cost::new(self.timeout, self.samples_max, cancel.clone()).pausing(SLICE, pause);
+        let cost = Cost::new(self.timeout, self.samples_max, cancel.clone())
+            .pausing(SLICE, pause)
+            .reserving(resize(&answer));
         let working = Working {
             cost: Arc::new(cost),
             questions: Arc::clone(self),
@@ -160,6 +186,7 @@ impl Questions {
             turn,
             asked: Some(asked),
             stalled: None,
+            answer,
         };
         Ok((working, Asker(cancel)))
     }
@@ -247,7 +274,10 @@ impl Questions {
                 self.telemetry.count_limit(Limit::QueryTimeout);
                 AppError::unavailable(format!("timeout: {error}"), RETRY_AFTER_S)
             }
-            QueryError::Cancelled => AppError::unavailable(error.to_string(), RETRY_AFTER_S),
+            // Counted where it was refused.
+            QueryError::Memory | QueryError::Cancelled => {
+                AppError::unavailable(error.to_string(), RETRY_AFTER_S)
+            }
             QueryError::Samples { .. } => {
                 self.telemetry.count_limit(Limit::QuerySamples);
                 AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
@@ -280,12 +310,112 @@ impl Working {
         Ok(waited)
     }
 
+    /// Text that is counted as part of this question's answer.
+    #[must_use]
+    pub fn text(&self) -> Text<'_> {
+        Text {
+            bytes: Vec::new(),
+            cost: &self.cost,
+            is_refused: false,
+        }
+    }
+
+    /// The answer as it is sent: nothing else of the question is in memory any more, and its bytes
+    /// are counted until they are gone.
+    #[must_use]
+    pub fn finish(&self, bytes: Vec<u8>) -> Bytes {
+        let bytes = Bytes::from(bytes.into_boxed_slice());
+        let mut answer = self.answer.lock();
+        let mut share = answer.split(usize::MAX);
+        drop(answer);
+        share.shrink(share.count().saturating_sub(bytes.len()));
+        Bytes::from_owner(Held {
+            bytes,
+            _share: share,
+        })
+    }
+
     /// As [`Questions::hold`], for whoever asked this.
     ///
     /// # Errors
     /// As there.
     pub fn hold(&self, bytes: Bytes) -> Result<Bytes, Refused> {
         self.questions.hold(&self.keys, bytes)
+    }
+}
+
+/// Has a share be as large as is said.
+fn resize(share: &Arc<Mutex<Share>>) -> impl Fn(usize) -> bool + Send + Sync + 'static {
+    let share = Arc::clone(share);
+    move |bytes| {
+        let mut share = share.lock();
+        match bytes.checked_sub(share.count()) {
+            Some(more) => share.grow(more).is_ok(),
+            None => {
+                let less = share.count() - bytes;
+                share.shrink(less);
+                true
+            }
+        }
+    }
+}
+
+/// What is taken at once, so that a long text is not moved for every piece of it.
+const TEXT_GROWS_BYTES: usize = 32 * 1024;
+
+impl Text<'_> {
+    /// Adds a piece as it is.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn push(&mut self, piece: &str) -> Result<(), QueryError> {
+        self.extend(piece.as_bytes())
+    }
+
+    /// Adds something as JSON.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn push_json(&mut self, message: &impl Serialize) -> Result<(), QueryError> {
+        match serde_json::to_writer(&mut *self, message) {
+            Ok(()) => Ok(()),
+            Err(_) if self.is_refused => Err(QueryError::Memory),
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be written as JSON");
+                self.push("null")
+            }
+        }
+    }
+
+    /// What has been written.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn extend(&mut self, piece: &[u8]) -> Result<(), QueryError> {
+        let free = self.bytes.capacity() - self.bytes.len();
+        if piece.len() > free {
+            let grows = (self.bytes.len() / 4).max(TEXT_GROWS_BYTES);
+            let more = piece.len().max(grows);
+            self.cost.hold(more - free).inspect_err(|_| {
+                self.is_refused = true;
+            })?;
+            self.bytes.reserve_exact(more);
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+impl io::Write for Text<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.extend(piece).map_err(io::Error::other)?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -376,6 +506,35 @@ mod tests {
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert!(questions.ask(keys(2), |_| ()).await.is_ok());
         assert!(telemetry.render().contains("{limit=\"questions\"}"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_counted_while_it_is_made_and_until_it_is_gone() {
+        let (questions, telemetry) = questions(Duration::from_secs(3_600));
+        let piece = "x".repeat(1 << 20);
+        let write = |count: usize| {
+            let piece = piece.clone();
+            move |working: &Working| {
+                let mut text = working.text();
+                for _ in 0..count {
+                    text.push(&piece)?;
+                }
+                let made = working.questions.held_bytes();
+                Ok::<_, QueryError>((made, working.finish(text.into_bytes())))
+            }
+        };
+        let answer = questions.ask(keys(1), write(40)).await.expect("a turn");
+        let (made, answer) = answer.expect("there is room");
+        assert!((40 << 20..=51 << 20).contains(&made), "{made}");
+        assert_eq!(questions.held_bytes(), 40 << 20, "as long as it waits");
+        let more = questions.ask(keys(1), write(40)).await.expect("a turn");
+        assert!(matches!(more, Err(QueryError::Memory)), "past its share");
+        assert_eq!(questions.held_bytes(), 40 << 20, "nothing is left of it");
+        assert!(telemetry.render().contains("{limit=\"answer_bytes\"} 1\n"));
+        let other = questions.ask(keys(2), write(40)).await.expect("a turn");
+        assert!(other.is_ok(), "others have theirs");
+        drop((other, answer));
+        assert_eq!(questions.held_bytes(), 0);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod config;
 mod payload;
 
 pub use config::{EventError, RoomConfig};
-pub use payload::{RoomPayload, RoomView};
+pub use payload::{AskedEvents, RoomPayload, RoomView};
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -121,6 +121,8 @@ pub struct Room {
     /// See [`PRESENCE_LOG`]; its roster has the members that asked for it.
     presence: Arc<Feed<RoomPayload>>,
     members: AtomicUsize,
+    /// By membership, the events that its member gets. Leaf lock.
+    asked: Mutex<HashMap<u64, AskedEvents>>,
     /// When the last member left, Unix milliseconds.
     empty_since_ms: AtomicI64,
 }
@@ -128,6 +130,8 @@ pub struct Room {
 /// A member's place in a room; leaving is dropping it.
 pub struct Membership {
     room: Arc<Room>,
+    /// Tells it from the room's others.
+    number: u64,
     rooms: Arc<Mutex<Held>>,
     clock: Clock,
     _seat: Seat,
@@ -245,9 +249,10 @@ impl Rooms {
             tenant: tenant.into(),
             config: Arc::clone(self.config(name)),
             share,
-            feed: Feed::new(epoch, ROOM_LOG, &self.fanout),
+            feed: Feed::of_tenant(tenant, epoch, ROOM_LOG, &self.fanout),
             presence: Feed::new(epoch, PRESENCE_LOG, &self.fanout),
             members: AtomicUsize::new(1),
+            asked: Mutex::default(),
             empty_since_ms: AtomicI64::new(self.clock.steady_ms()),
         });
         rooms.count += 1;
@@ -265,15 +270,24 @@ impl Rooms {
         self.rooms.lock().get(tenant, name).cloned()
     }
 
-    /// Turns an entered room into a membership; `presence` says whether the member is told who
+    /// Turns an entered room into a membership; `events` are those that the member gets, `presence` says whether the member is told who
     /// else comes and goes.
     #[must_use]
-    pub fn seat(&self, room: Arc<Room>, member: Arc<dyn Pump>, presence: bool) -> Membership {
+    pub fn seat(
+        &self,
+        room: Arc<Room>,
+        member: Arc<dyn Pump>,
+        events: AskedEvents,
+        presence: bool,
+    ) -> Membership {
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        room.asked.lock().insert(number, events);
         let presence_seat = presence.then(|| room.presence.roster().join(Arc::clone(&member)));
         let seat = room.feed.roster().join(member);
         room.tell_presence();
         Membership {
             room,
+            number,
             rooms: Arc::clone(&self.rooms),
             clock: self.clock.clone(),
             _seat: seat,
@@ -281,17 +295,16 @@ impl Rooms {
         }
     }
 
-    /// Sends to a room; nobody is there to hear it where it does not exist. Returns the members.
-    pub fn send(&self, tenant: &str, name: &str, payload: RoomPayload) -> usize {
-        let Some(room) = self.get(tenant, name) else {
-            return 0;
-        };
+    /// Sends to a room; nobody is there to hear it where it does not exist.
+    pub fn send(&self, tenant: &str, name: &str, payload: RoomPayload) {
         // Also where nobody is in it: a member whose connection dropped comes back for it.
-        room.feed.append(payload);
-        room.members()
+        if let Some(room) = self.get(tenant, name) {
+            room.send(payload);
+        }
     }
 
-    /// A typed event for a room: checked against its schema, then sent. Returns the members.
+    /// A typed event for a room: checked against its schema, then sent. Returns the members that
+    /// get it.
     ///
     /// # Errors
     /// The event is none of the room's, or its data does not fit; nothing is sent.
@@ -303,7 +316,11 @@ impl Rooms {
         data: &Value,
     ) -> Result<usize, EventError> {
         let text = self.event_text(name, event, data)?;
-        Ok(self.send(tenant, name, RoomPayload::event(event, text)))
+        let Some(room) = self.get(tenant, name) else {
+            return Ok(0);
+        };
+        room.send(RoomPayload::event(event, text));
+        Ok(room.members_asking_for(event))
     }
 
     fn event_text(&self, name: &str, event: &str, data: &Value) -> Result<String, EventError> {
@@ -462,6 +479,15 @@ impl Room {
         self.members.load(Ordering::SeqCst)
     }
 
+    /// Members now that get an event of this name.
+    fn members_asking_for(&self, event: &str) -> usize {
+        let asked = self.asked.lock();
+        asked
+            .values()
+            .filter(|asked| payload::asks_for(asked, event))
+            .count()
+    }
+
     /// Whether somebody may come back for what was said in it.
     fn outlives_members(&self) -> bool {
         let is_silent = || {
@@ -550,6 +576,7 @@ impl Drop for Membership {
         self.room
             .empty_since_ms
             .store(self.clock.steady_ms(), Ordering::SeqCst);
+        self.room.asked.lock().remove(&self.number);
         let left = self.room.members.fetch_sub(1, Ordering::SeqCst) - 1;
         self.room.tell_presence();
         if left == 0 {

@@ -6,17 +6,19 @@ mod pushed;
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use pulseboard_engine::{DEFAULT_TENANT, Tenant};
-use pulseboard_series::{Batch, Kind, Reason};
+use pulseboard_series::Batch;
 use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::schedule::pushed::Gleaner;
+use self::pushed::Gleaning;
 use crate::{
     app::App,
-    base::telemetry::Answered,
+    base::{clock::Clock, telemetry::Answered},
     endpoint::track::{Item, track},
+    settings::SourceKind,
     storage::HOUSE_MS,
+    ticks::builtin_series,
     ticks::window::{Series, Tick, built_in_series},
 };
 use pulseboard_host::{Source, Traffic};
@@ -43,33 +45,58 @@ fn nearest_aligned(now_ms: i64, interval_ms: i64) -> i64 {
 /// clock is set it goes on at the nearest multiple of the new time, so that no more than one and a
 /// half intervals lie between two runs.
 pub async fn every(
-    clock: &crate::base::clock::Clock,
+    clock: &Clock,
     interval_ms: i64,
     stopping: &CancellationToken,
     mut work: impl FnMut(i64, u64),
 ) {
-    let mut steps = clock.steps();
-    let mut due_ms = next_aligned(clock.now_ms(), interval_ms);
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            () = clock.sleep_until_or_step(due_ms, steps) => {}
+    let mut pace = Pace::new(clock, interval_ms, stopping);
+    while let Some((due_ms, skipped)) = pace.next().await {
+        work(due_ms, skipped);
+    }
+}
+
+/// The moments of periodic work; see [`every`].
+struct Pace<'a> {
+    clock: &'a Clock,
+    interval_ms: i64,
+    stopping: &'a CancellationToken,
+    steps: (u64, u64),
+    due_ms: i64,
+}
+
+impl<'a> Pace<'a> {
+    fn new(clock: &'a Clock, interval_ms: i64, stopping: &'a CancellationToken) -> Self {
+        Self {
+            clock,
+            interval_ms,
+            stopping,
+            steps: clock.steps(),
+            due_ms: next_aligned(clock.now_ms(), interval_ms),
         }
-        let now_ms = clock.now_ms();
-        if steps != clock.steps() {
-            steps = clock.steps();
-            due_ms = nearest_aligned(now_ms, interval_ms);
-            if due_ms <= now_ms {
-                work(due_ms, 0);
-                due_ms += interval_ms;
+    }
+
+    /// Waits for the next moment; `None` when it is over.
+    async fn next(&mut self) -> Option<(i64, u64)> {
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return None,
+                () = self.clock.sleep_until_or_step(self.due_ms, self.steps) => {}
             }
-            continue;
+            let now_ms = self.clock.now_ms();
+            if self.steps != self.clock.steps() {
+                self.steps = self.clock.steps();
+                self.due_ms = nearest_aligned(now_ms, self.interval_ms);
+                if self.due_ms > now_ms {
+                    continue;
+                }
+            }
+            // The newest moment that is due; those before it were missed.
+            let late_by = (now_ms - self.due_ms).max(0) / self.interval_ms;
+            let due_ms = self.due_ms + late_by * self.interval_ms;
+            self.due_ms = due_ms + self.interval_ms;
+            return Some((due_ms, late_by.unsigned_abs()));
         }
-        // The newest moment that is due; those before it were missed.
-        let late_by = (now_ms - due_ms).max(0) / interval_ms;
-        due_ms += late_by * interval_ms;
-        work(due_ms, late_by.unsigned_abs());
-        due_ms += interval_ms;
     }
 }
 
@@ -86,7 +113,7 @@ pub struct Ticker {
     /// What a tick is handed to the engine in.
     batch: Batch,
     /// Finds what was pushed and is subscribed to.
-    gleaner: Gleaner,
+    gleaning: Gleaning,
 }
 
 impl Ticker {
@@ -97,7 +124,9 @@ impl Ticker {
         let series: Arc<[Series]> = built_in_series().collect();
         app.own.learn(&series);
         let tenant = app.storage.engine.tenant(DEFAULT_TENANT).ok();
-        reserve(&app, tenant.as_ref(), &series);
+        if let Some(tenant) = &tenant {
+            builtin_series::reserve(&app.storage.engine, tenant, series.iter());
+        }
         Self {
             app,
             source,
@@ -105,7 +134,7 @@ impl Ticker {
             answered,
             series,
             batch: Batch::new(),
-            gleaner: Gleaner::default(),
+            gleaning: Gleaning::default(),
         }
     }
 
@@ -121,21 +150,22 @@ impl Ticker {
                 () = stopping.cancelled() => return,
                 () = app.clock.sleep_until(now_ms + FIRST_TICK_WITHIN_MS / 2) => {}
             }
-            self.tick(app.clock.now_ms());
+            self.tick(app.clock.now_ms()).await;
         }
-        every(&app.clock, interval_ms, &stopping, |due_ms, skipped| {
+        let mut pace = Pace::new(&app.clock, interval_ms, &stopping);
+        while let Some((due_ms, skipped)) = pace.next().await {
             app.telemetry
                 .ticks_skipped
                 .fetch_add(skipped, Ordering::Relaxed);
-            self.tick(due_ms);
-        })
-        .await;
+            self.tick(due_ms).await;
+        }
     }
 
     /// Measures, publishes, and lets the rules look.
-    fn tick(&mut self, due_ms: i64) {
+    async fn tick(&mut self, due_ms: i64) {
         let app = Arc::clone(&self.app);
         let now_ms = app.clock.now_ms();
+        self.gleaning.begin(&app, &self.series, now_ms);
         let answered = app.telemetry.answered();
         let steady_ms = app.clock.steady_ms();
         let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, steady_ms));
@@ -172,14 +202,17 @@ impl Ticker {
                 .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
             self.series = built_in_series().chain(extras).collect();
             app.own.learn(&self.series);
-            reserve(&app, self.tenant.as_ref(), &self.series);
+            if let Some(tenant) = &self.tenant {
+                builtin_series::reserve(&app.storage.engine, tenant, self.series.iter());
+            }
         }
+        let pushed = self.gleaning.newest(&app).await;
         let tick = Tick {
             sampled_ms: due_ms,
             sent_ms: app.clock.now_ms(),
             series: Arc::clone(&self.series),
             values: values.into(),
-            pushed: self.gleaner.glean(&app, &self.series, now_ms),
+            pushed,
         };
         // On its way to the disk before anybody sees it: after a crash its offset is not given out
         // again.
@@ -213,7 +246,9 @@ impl Ticker {
                 continue;
             }
             let value = rounded(*value, &series.unit);
-            if let Err(reason) = write_row(&mut self.batch, series, tick.sampled_ms, value) {
+            if let Err(reason) =
+                builtin_series::write_row(&mut self.batch, series, tick.sampled_ms, value)
+            {
                 tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
             }
         }
@@ -225,27 +260,6 @@ impl Ticker {
             tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
         }
     }
-}
-
-/// Keeps what is measured here apart from what is pushed: nobody else may write to these series.
-fn reserve(app: &App, tenant: Option<&Arc<Tenant>>, series: &[Series]) {
-    let Some(tenant) = tenant else { return };
-    let mut batch = Batch::new();
-    for series in series {
-        if let Err(reason) = write_row(&mut batch, series, 0, 0.0) {
-            tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
-        }
-    }
-    app.storage.engine.reserve(tenant, &batch);
-}
-
-fn write_row(batch: &mut Batch, series: &Series, at_ms: i64, value: f64) -> Result<(), Reason> {
-    batch.begin(&[&series.name])?;
-    for (label, value) in &series.labels {
-        batch.label(label, value)?;
-    }
-    batch.describe(Kind::Gauge, &series.unit);
-    batch.finish(1, Some(at_ms), value)
 }
 
 /// A built-in figure at its useful resolution: what is beyond is noise, and costs most of the
@@ -337,21 +351,32 @@ const PERFORMANCE_MS: i64 = 30_000;
 /// Totals of differences that nothing was added to for this long go.
 const FORGET_MS: i64 = 3_600_000;
 
+/// The host's load and memory (CONTRACT section 2), whatever the source of the built-in metrics.
 async fn track_performance(app: Arc<App>, now_ms: i64) {
     let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
         return;
     };
-    let newest = app.live.with_window(|window| window.newest().cloned());
-    let memory = newest.map(|tick| tick.built_in(BuiltIn::Memory));
+    let memory = match app.settings.metric_source {
+        // Of the same reading as the metric.
+        SourceKind::Host => {
+            let newest = app.live.with_window(|window| window.newest().cloned());
+            newest.map(|tick| tick.built_in(BuiltIn::Memory))
+        }
+        SourceKind::Simulator | SourceKind::None => Some(pulseboard_host::host::memory_now()),
+    };
     let load = sysinfo::System::load_average().ok().map(|load| load.one);
-    for (metric, value) in [("cpu_load", load), ("memory_usage", memory)] {
+    for (metric, value) in builtin_series::TRACKED_METRICS
+        .into_iter()
+        .zip([load, memory])
+    {
         let Some(value) = value.filter(|value| value.is_finite()) else {
             continue;
         };
         let item = Item {
-            name: "performance".to_owned(),
+            name: builtin_series::PERFORMANCE.to_owned(),
             value,
             metric: Some(metric.to_owned()),
+            is_own: true,
         };
         match track(&app, &tenant, item, now_ms).await {
             Ok(None) => {}

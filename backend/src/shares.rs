@@ -301,6 +301,18 @@ impl Share {
         self.shares.give_back(&self.keys, less);
     }
 
+    /// A share of so much of it, at most all; the rest stays.
+    #[must_use]
+    pub fn split(&mut self, count: usize) -> Self {
+        let count = count.min(self.count);
+        self.count -= count;
+        Self {
+            shares: Arc::clone(&self.shares),
+            keys: self.keys.clone(),
+            count,
+        }
+    }
+
     /// How much it is.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -442,6 +454,9 @@ mod tests {
         assert_eq!((share.count(), shares.taken()), (2, 2));
         share.shrink(1);
         assert_eq!((share.count(), shares.taken()), (1, 1));
+        let part = share.split(9);
+        assert_eq!((share.count(), part.count(), shares.taken()), (0, 1, 1));
+        drop(std::mem::replace(&mut share, part));
         share.shrink(9);
         assert_eq!((share.count(), shares.taken()), (0, 0));
         assert!(shares.taken.lock().by.is_empty());

@@ -229,6 +229,15 @@ impl Tallies {
             .collect()
     }
 
+    /// All tenants that something was tracked for, or is looked at.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<(Box<str>, Arc<TenantTallies>)> {
+        let tenants = self.tenants.read();
+        let all = tenants.iter();
+        all.map(|(name, tallies)| (name.clone(), Arc::clone(tallies)))
+            .collect()
+    }
+
     /// A tenant's tallies, empty ones where nothing was tracked. The engine bounds how many
     /// tenants there are.
     #[must_use]
@@ -274,6 +283,24 @@ impl Tallies {
 }
 
 impl TenantTallies {
+    /// Whether something was tracked under this name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.items.lock().0.contains_key(name)
+    }
+
+    /// The names that something was tracked under.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.items.lock().0.keys().cloned().collect()
+    }
+
+    /// Whether there is room for a further name.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.items.lock().0.len() < NAMES_MAX
+    }
+
     /// Counts one item; see [`Items::add`].
     ///
     /// # Errors

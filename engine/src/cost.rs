@@ -1,14 +1,15 @@
-//! What one question may cost: time, samples, and until its asker leaves.
+//! What one question may cost: time, samples, memory, and until its asker leaves.
 //!
 //! Everything that walks over series or samples counts its steps here, and ends when the time is
 //! over or nobody waits for the answer any more. The clock is looked at every so many steps, so
-//! that counting costs next to nothing.
+//! that counting costs next to nothing. Memory is counted as it is taken ([`Cost::hold`]), and
+//! whoever bounds it is asked for large pieces of it.
 
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,6 +17,12 @@ use std::{
 /// Work between two looks at the clock: some hundreds of series that are merely looked at, or one
 /// of those whose labels are matched with large patterns.
 const WORK_BETWEEN: u32 = 256;
+
+/// Memory is asked for in pieces of this size.
+const RESERVED_BYTES: usize = 64 * 1024;
+
+/// So much is there without asking: a connection's own buffers are larger.
+const FREE_BYTES: usize = 16 * 1024;
 
 /// Why a question was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +33,9 @@ pub enum Spent {
     /// Nobody waits for the answer.
     #[error("nobody waits for the answer")]
     Cancelled,
+    /// There is no memory for the answer.
+    #[error("there is no memory for the answer at this time")]
+    Memory,
 }
 
 /// Ends questions from outside: given up when whoever asks has gone.
@@ -48,6 +58,9 @@ impl Cancel {
 /// Lets others have their turn; how long that took, or `None` where it is to end.
 type Pause = Box<dyn Fn() -> Option<Duration> + Send + Sync>;
 
+/// Told how many bytes are to be reserved from now on, more or fewer than before; whether they are.
+type Reserve = Box<dyn Fn(usize) -> bool + Send + Sync>;
+
 /// See the module. One thread works on a question, so that nothing is counted by two.
 pub struct Cost {
     began: Instant,
@@ -61,6 +74,10 @@ pub struct Cost {
     pause: Option<(u64, Pause)>,
     /// Microseconds after `began` at which others are to have a turn.
     pauses_us: AtomicU64,
+    reserve: Option<Reserve>,
+    /// Bytes that are held, and that are reserved.
+    held: AtomicUsize,
+    reserved: AtomicUsize,
 }
 
 impl Cost {
@@ -77,6 +94,18 @@ impl Cost {
             work: AtomicU32::new(0),
             pause: None,
             pauses_us: AtomicU64::new(u64::MAX),
+            reserve: None,
+            held: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(FREE_BYTES),
+        }
+    }
+
+    /// Has `reserve` asked for the memory that the answer takes; what it is told is the sum.
+    #[must_use]
+    pub fn reserving(self, reserve: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            reserve: Some(Box::new(reserve)),
+            ..self
         }
     }
 
@@ -152,6 +181,50 @@ impl Cost {
             .is_some()
     }
 
+    /// Takes memory, before it is taken or shortly after.
+    ///
+    /// # Errors
+    /// There is none; nothing is taken.
+    pub fn hold(&self, bytes: usize) -> Result<(), Spent> {
+        let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        if held > reserved
+            && let Some(reserve) = &self.reserve
+        {
+            let wanted = held
+                .checked_next_multiple_of(RESERVED_BYTES)
+                .unwrap_or(held);
+            if !reserve(wanted) {
+                return Err(Spent::Memory);
+            }
+            self.reserved.store(wanted, Ordering::Relaxed);
+        }
+        self.held.store(held, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives memory back.
+    pub fn let_go(&self, bytes: usize) {
+        let held = self.held.load(Ordering::Relaxed).saturating_sub(bytes);
+        self.held.store(held, Ordering::Relaxed);
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        // Not for every little bit, which may be wanted again at once.
+        if reserved - held.min(reserved) >= 4 * RESERVED_BYTES
+            && let Some(reserve) = &self.reserve
+        {
+            let wanted = held.next_multiple_of(RESERVED_BYTES).max(RESERVED_BYTES);
+            if reserve(wanted) {
+                self.reserved.store(wanted, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Bytes that are held.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Samples that may be read in all.
     #[must_use]
     pub fn samples_max(&self) -> u64 {
@@ -181,6 +254,8 @@ fn micros(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -196,5 +271,67 @@ mod tests {
         assert_eq!(cost.check(), Err(Spent::Time));
         cost.put_off(Duration::from_secs(3_600));
         assert_eq!(cost.check(), Ok(()));
+    }
+
+    #[test]
+    fn memory_is_asked_for_in_large_pieces_and_given_back() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&asked);
+        let most = 10 * RESERVED_BYTES;
+        let cost = Cost::unbounded().reserving(move |bytes| {
+            let is_there = bytes <= most;
+            if is_there {
+                seen.store(bytes, Ordering::Relaxed);
+            }
+            is_there
+        });
+        let reserved = || asked.load(Ordering::Relaxed);
+        assert_eq!((cost.hold(FREE_BYTES), reserved()), (Ok(()), 0));
+        assert_eq!((cost.hold(1), reserved()), (Ok(()), RESERVED_BYTES));
+        for too_much in [most, usize::MAX] {
+            assert_eq!(cost.hold(too_much), Err(Spent::Memory));
+        }
+        assert_eq!(cost.held_bytes(), FREE_BYTES + 1, "nothing was taken");
+        let more = cost.hold(8 * RESERVED_BYTES);
+        assert_eq!((more, reserved()), (Ok(()), 9 * RESERVED_BYTES));
+        cost.let_go(RESERVED_BYTES);
+        assert_eq!(reserved(), 9 * RESERVED_BYTES, "not for a little");
+        cost.let_go(usize::MAX);
+        assert_eq!((cost.held_bytes(), reserved()), (0, RESERVED_BYTES));
+    }
+
+    proptest! {
+        /// Whatever is taken and given back: what is reserved is never less than what is held,
+        /// nor more than five pieces more.
+        #[test]
+        fn what_is_reserved_covers_what_is_held(
+            most in 1_usize..100,
+            steps in proptest::collection::vec((any::<bool>(), 0..3 * RESERVED_BYTES), 0..200),
+        ) {
+            let most = most * RESERVED_BYTES;
+            let asked = Arc::new(AtomicUsize::new(FREE_BYTES));
+            let seen = Arc::clone(&asked);
+            let cost = Cost::unbounded().reserving(move |bytes| {
+                let is_there = bytes <= most;
+                if is_there {
+                    seen.store(bytes, Ordering::Relaxed);
+                }
+                is_there
+            });
+            let mut held = 0;
+            for (takes, bytes) in steps {
+                if takes {
+                    let fits = held + bytes <= most;
+                    prop_assert_eq!(cost.hold(bytes).is_ok(), fits);
+                    held += if fits { bytes } else { 0 };
+                } else {
+                    cost.let_go(bytes);
+                    held = held.saturating_sub(bytes);
+                }
+                prop_assert_eq!(cost.held_bytes(), held);
+                let reserved = asked.load(Ordering::Relaxed);
+                prop_assert!(reserved >= held && reserved <= held + 5 * RESERVED_BYTES);
+            }
+        }
     }
 }

@@ -66,6 +66,11 @@ pub(crate) const LONE_SAMPLE_LIVES_MS: i64 = 300_000;
 /// Bytes of the keys on one page, twice: as they are and as text. A thousand keys of 8 KB.
 const PAGE_BYTES_MAX: usize = 16 << 20;
 
+/// What a series of a page takes in memory, with what a tree has beside it.
+pub(crate) fn page_bytes(text: &str, found: &Found) -> usize {
+    text.len() + found.key.len() + 2 * size_of::<(String, Found)>()
+}
+
 /// Series whose places a walk copies at once, about.
 const PLACES_AT_ONCE: usize = 8_192;
 
@@ -523,6 +528,7 @@ impl Engine {
                     matched += 1;
                     if let Some(one) = one {
                         held_bytes += text.len() + one.key.len();
+                        cost.hold(page_bytes(&text, &one))?;
                         first.insert(text.clone(), one);
                         if held_bytes > PAGE_BYTES_MAX && first.len() > 1 {
                             max = max.min(first.len() - 1);
@@ -532,6 +538,7 @@ impl Engine {
                             && let Some((text, one)) = first.pop_last()
                         {
                             held_bytes -= text.len() + one.key.len();
+                            cost.let_go(page_bytes(&text, &one));
                         }
                     }
                 }
@@ -609,6 +616,40 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::reserve`], unless somebody else sends samples of one of these series now.
+    ///
+    /// # Errors
+    /// The key of that one; nothing is kept then.
+    pub fn claim(&self, tenant: &Tenant, batch: &Batch, now_ms: i64) -> Result<(), String> {
+        let mut new = Vec::new();
+        for row in batch.rows() {
+            let key = batch.key(row).as_bytes();
+            // From here on nobody else makes it.
+            if tenant.reserved.lock().insert(key.into()) {
+                new.push(row);
+            }
+        }
+        for row in &new {
+            let key = batch.key(row);
+            let hash = tenant.place(row.hash);
+            let mut shard = self.table.shard(shard_of(hash)).lock();
+            let slot = shard.find(tenant.number, hash, key.as_bytes());
+            let entry = slot.and_then(|slot| shard.get_mut(slot));
+            if entry.is_some_and(|entry| !is_stopped(entry, now_ms)) {
+                drop(shard);
+                let mut reserved = tenant.reserved.lock();
+                for row in &new {
+                    reserved.remove(batch.key(row).as_bytes());
+                }
+                return Err(key.to_string());
+            }
+        }
+        if !new.is_empty() {
+            self.reserve(tenant, batch);
+        }
+        Ok(())
+    }
+
     /// Time and value of the newest sample of the series with this key; `None` where it is not in
     /// memory.
     #[must_use]
@@ -647,7 +688,17 @@ impl Engine {
 
     /// The tenant's newest series, newest first; at most `max`. Numbers are given out in order, so
     /// the greatest are the newest (one that came back after its time to live has its old one).
-    pub(crate) fn newest(&self, tenant: &Tenant, max: usize, now_ms: i64) -> Vec<(String, Found)> {
+    pub(crate) fn newest(
+        &self,
+        tenant: &Tenant,
+        max: usize,
+        now_ms: i64,
+        cost: &Cost,
+    ) -> Result<Vec<(String, Found)>, Spent> {
+        // All of them are looked at, in one go.
+        let series = usize::try_from(tenant.counts().series).unwrap_or(usize::MAX);
+        let all_bytes = series.saturating_mul(size_of::<SlotRef>());
+        cost.hold(all_bytes)?;
         let mut places: Vec<SlotRef> = {
             let names = tenant.names.lock();
             let places = names.values().flat_map(|named| &named.places);
@@ -656,16 +707,24 @@ impl Engine {
         if places.len() > max && max > 0 {
             places.select_nth_unstable_by_key(max - 1, |place| Reverse(place.id));
             places.truncate(max);
+            places.shrink_to_fit();
+            cost.let_go(all_bytes);
         }
         places.sort_unstable_by_key(|place| Reverse(place.id));
-        let found = places.into_iter().filter_map(|place| {
-            self.table.with(place, |entry| {
+        let mut all = Vec::with_capacity(places.len());
+        for place in places {
+            cost.step(1)?;
+            let found = self.table.with(place, |entry| {
                 let mut text = String::new();
                 write_key(entry.key(), &mut text);
                 (text, Found::of(entry, place, now_ms))
-            })
-        });
-        found.collect()
+            });
+            if let Some((text, found)) = found {
+                cost.hold(page_bytes(&text, &found))?;
+                all.push((text, found));
+            }
+        }
+        Ok(all)
     }
 
     /// The samples of `from_ms..to_ms` that are in memory, copied; `None` when the series has

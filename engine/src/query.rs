@@ -17,7 +17,8 @@
 //! asker.
 //!
 //! Numbers: infinities are values, NaN is one where nothing is made of it (the newest sample, a
-//! step that has nothing else); statistics of windows, rates and spark lines are of finite numbers.
+//! step that has nothing else); statistics of windows pass NaN over, rates and spark lines are of
+//! finite numbers.
 //! The stale marker is no value; it ends its series, so nothing grows across it.
 
 mod fold;
@@ -36,7 +37,7 @@ use pulseboard_history::HistoryError;
 use crate::cost::Spent;
 
 pub use self::{
-    list::{ListRequest, list_newest, list_series},
+    list::{ListRequest, ListStream, list_newest, list_series},
     range::{Aggregation, RangeRequest, RangeStream, Step, range},
     top::{Few, Rank, TOP_MAX},
     windows::{few_windows, windows},
@@ -153,6 +154,12 @@ pub enum QueryError {
     /// Nobody waits for the answer any more.
     #[error("nobody waits for the answer any more")]
     Cancelled,
+    /// There is no memory for the answer.
+    #[error(
+        "answers that are not read take all the memory that there is for them; ask again later, or \
+         for fewer series"
+    )]
+    Memory,
     /// Too much to search for.
     #[error(
         "a search has at most {} words and {} bytes",
@@ -200,6 +207,7 @@ impl From<Spent> for QueryError {
         match spent {
             Spent::Time => Self::Deadline,
             Spent::Cancelled => Self::Cancelled,
+            Spent::Memory => Self::Memory,
         }
     }
 }

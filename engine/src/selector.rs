@@ -177,7 +177,9 @@ impl Selector {
             reader.skip_space();
             let value_at = reader.at;
             let value = reader.quoted()?;
-            if label == NAME_LABEL && !is_negated && !is_pattern && self.name.is_none() {
+            // What no metric is called names none, and cannot stand where a name does.
+            let names_metric = label == NAME_LABEL && !is_negated && !is_pattern;
+            if names_metric && self.name.is_none() && check_name(&value).is_ok() {
                 self.name = Some(value);
             } else {
                 let test = if is_pattern {
@@ -479,6 +481,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn takes(selector: &str, name: &str, labels: &[(&str, &str)]) -> bool {
@@ -594,9 +598,40 @@ mod tests {
             r#"{b!="",__name__=~"x"}"#,
             r#"{"my metric"}"#,
             r#"{"my \"metric","a b"="c",d="e"}"#,
+            r#"{__name__=""}"#,
+            r#"a{__name__=""}"#,
         ] {
             let once = Selector::parse(text).map(|selector| selector.to_string());
             assert_eq!(once.as_deref(), Ok(text));
+        }
+    }
+
+    proptest! {
+        /// Whatever is accepted stays within its bound, and is read back from what it writes; a
+        /// name has no patterns.
+        #[test]
+        fn whatever_is_accepted_is_written_and_read_back(
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    6 => prop::sample::select(vec![
+                        "{", "}", "=", "!=", "=~", "!~", ",", "\"", "'", "\\", " ", "\n", "a",
+                        "__name__", "a b", ":", ".", "[^a]", "(a|b)*", ".{9}", "\\d", "\\p{L}", "é",
+                        "\u{0}", "1", "\"x\"", "'y'", "\"\"", "{a=\"b\"}", "{__name__=\"\"", "b=~\"c.*\"",
+                    ]),
+                    1 => Just("\u{1f600}\t"),
+                ],
+                0..24,
+            ),
+        ) {
+            let text = pieces.concat();
+            let named = NamedSeries::parse(&text);
+            if let Ok(selector) = Selector::parse(&text) {
+                prop_assert!(selector.compiled_bytes() <= PATTERN_BYTES_MAX);
+                let written = selector.to_string();
+                let again = Selector::parse(&written).map(|again| again.to_string());
+                prop_assert_eq!(again.as_ref(), Ok(&written));
+                prop_assert!(named.is_err() || !selector.has_patterns());
+            }
         }
     }
 }

@@ -785,6 +785,8 @@ fn samples_that_are_no_numbers_are_counted_where_they_are() {
         };
         assert_eq!(none.not_finite, [(NOON, 2)]);
         assert_eq!(some.not_finite, [(NOON, 2), (NOON + MINUTE, 1)]);
+        // What the means are of: with them one mean is made of several.
+        assert_eq!(some.counts, [3, 0, 1]);
         let times: Vec<i64> = some.points.iter().map(|point| point.0).collect();
         assert_eq!(times, [NOON, NOON + MINUTE, NOON + 2 * MINUTE]);
         world.restart();

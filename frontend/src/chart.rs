@@ -3,6 +3,7 @@
 pub mod columns;
 pub mod layout;
 pub mod paint;
+mod plate;
 pub mod ring;
 pub mod scale;
 pub mod stage;

@@ -194,7 +194,7 @@ pub fn reading(value: f64, unit: &str, clock: &str) -> String {
     if value.is_finite() {
         format!("{} {unit} at {clock}", figure(value))
     } else {
-        format!("no data at {clock}")
+        [crate::words::NO_DATA, " at ", clock].concat()
     }
 }
 

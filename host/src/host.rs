@@ -82,14 +82,7 @@ impl Host {
 
     /// Percent of the memory that this machine or container has.
     fn memory(&self) -> f64 {
-        let share = match (self.limits.memory(), &self.system) {
-            (Some((used, most)), _) => percent(used as f64, most as f64),
-            (None, Some(system)) => {
-                percent(system.used_memory() as f64, system.total_memory() as f64)
-            }
-            (None, None) => None,
-        };
-        share.unwrap_or(f64::NAN)
+        memory_of(&self.limits, self.system.as_ref())
     }
 
     /// What is quick to read beside the four.
@@ -124,6 +117,29 @@ impl Host {
             }
         }
     }
+}
+
+/// Percent of the memory that this machine or container has, for who needs nothing else; NaN where
+/// the system does not tell.
+#[must_use]
+pub fn memory_now() -> f64 {
+    let mut system = System::new().ok();
+    if let Some(system) = &mut system {
+        system.refresh_memory();
+    }
+    let limits = system.as_ref().map_or_else(Limits::default, |system| {
+        Limits::read(system.total_memory(), system.cpus().len())
+    });
+    memory_of(&limits, system.as_ref())
+}
+
+fn memory_of(limits: &Limits, system: Option<&System>) -> f64 {
+    let share = match (limits.memory(), system) {
+        (Some((used, most)), _) => percent(used as f64, most as f64),
+        (None, Some(system)) => percent(system.used_memory() as f64, system.total_memory() as f64),
+        (None, None) => None,
+    };
+    share.unwrap_or(f64::NAN)
 }
 
 impl Default for Host {

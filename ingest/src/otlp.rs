@@ -11,7 +11,8 @@
 //!
 //! Delta histograms add up as delta sums do (minimum and maximum stay those of the interval),
 //! exponential ones at the coarsest resolution that came so far. Differences follow one another in
-//! time: one that was counted is not counted again, and one that comes too late is rejected.
+//! time: those of one request are put in order, one that was counted is not counted again, and one
+//! that comes too late is rejected.
 //! Attributes are labels (see `labels.rs`). Units go to the series' description; times are cut to
 //! milliseconds and 0 is the moment of arrival; a point with the flag "no recorded value" becomes
 //! the stale marker. Exemplars are not kept. A refused point loses only itself; `line` is its
@@ -25,9 +26,10 @@ mod delta;
 mod json;
 mod labels;
 mod model;
+mod order;
 mod points;
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, rc::Rc};
 
 use prost::Message;
 use pulseboard_series::Batch;
@@ -39,7 +41,9 @@ use crate::{
     BodyError,
     wire::{Fields, WireError},
 };
+use labels::Labels;
 use model::{Data, ExponentialPoint, HistogramPoint, NumberPoint, Resource, Scope, SummaryPoint};
+use order::{Later, Order};
 use points::{Metric, Writer};
 
 /// Bytes of one data point (or one resource) in protobuf; what it decodes to is at most some eighty
@@ -172,6 +176,7 @@ fn decode<M: Message + Default>(message: &[u8]) -> Result<M, Wrong> {
 /// `ExportMetricsServiceRequest`: resource metrics (1), of which resource (1) and scope metrics
 /// (2), of which scope (1) and metrics (2).
 fn protobuf(body: &[u8], writer: &mut Writer<'_>) -> Result<(), Wrong> {
+    let mut later = is_out_of_order(body)?.then(Later::new);
     each(body, 1, |resource_metrics| {
         let mut resource: Option<Resource> = None;
         each(resource_metrics, 1, |message| {
@@ -185,9 +190,63 @@ fn protobuf(body: &[u8], writer: &mut Writer<'_>) -> Result<(), Wrong> {
                 Ok(())
             })?;
             writer.scope(resource.as_ref(), scope.as_ref());
-            each(scope_metrics, 2, |message| metric(message, writer))
+            each(scope_metrics, 2, |message| {
+                let Some(found) = Found::read(message)? else {
+                    return Ok(());
+                };
+                match &mut later {
+                    Some(later) if found.is_in_steps() => {
+                        let place = Rc::new((found, writer.shared()));
+                        each(found.data, 1, |point| match time_of(point)? {
+                            0 => found.write(point, writer),
+                            time_ns => {
+                                let point = (Rc::clone(&place), point);
+                                later.push(time_ns, writer.number(), point);
+                                Ok(())
+                            }
+                        })
+                    }
+                    _ => each(found.data, 1, |point| found.write(point, writer)),
+                }
+            })
         })
-    })
+    })?;
+    for waiting in later.into_iter().flat_map(Later::into_order) {
+        let (place, point) = waiting.point;
+        let (found, shared): &(Found<'_>, Rc<Labels>) = &place;
+        writer.go_back_to(shared, waiting.number);
+        found.write(point, writer)?;
+    }
+    Ok(())
+}
+
+/// Whether differences are not in the order of time.
+fn is_out_of_order(body: &[u8]) -> Result<bool, Wrong> {
+    let mut order = Order::default();
+    each(body, 1, |resource_metrics| {
+        each(resource_metrics, 2, |scope_metrics| {
+            each(scope_metrics, 2, |message| match Found::read(message)? {
+                Some(found) if found.is_in_steps() => each(found.data, 1, |point| {
+                    order.see(time_of(point)?);
+                    Ok(())
+                }),
+                _ => Ok(()),
+            })
+        })
+    })?;
+    Ok(order.is_broken())
+}
+
+/// Field 3 of all kinds of points.
+fn time_of(point: &[u8]) -> Result<u64, Wrong> {
+    let mut time_ns = 0;
+    let mut fields = Fields(point);
+    while let Some((number, field)) = fields.next()? {
+        if number == 3 {
+            time_ns = field.double(3)?.to_bits();
+        }
+    }
+    Ok(time_ns)
 }
 
 /// Calls `take` with each message in field `wanted`.
@@ -205,49 +264,70 @@ fn each<'a>(
     Ok(())
 }
 
-/// Name (1), unit (3) and one of gauge (5), sum (7), histogram (9), exponential histogram (10),
-/// summary (11).
-fn metric(message: &[u8], writer: &mut Writer<'_>) -> Result<(), Wrong> {
-    let (mut name, mut unit) = ("", "");
-    let mut data = None;
-    let mut fields = Fields(message);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => name = field.text(1)?,
-            3 => unit = field.text(3)?,
-            5 | 7 | 9 | 10 | 11 => data = Some((number, field.bytes(number)?)),
-            _ => {}
+/// A metric that was found in a body: which data it has, and where its points are.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    metric: Metric<'a>,
+    /// The field that its data is in.
+    kind: u32,
+    data: &'a [u8],
+}
+
+impl<'a> Found<'a> {
+    /// Name (1), unit (3) and one of gauge (5), sum (7), histogram (9), exponential histogram (10),
+    /// summary (11).
+    fn read(message: &'a [u8]) -> Result<Option<Self>, Wrong> {
+        let (mut name, mut unit) = ("", "");
+        let mut data = None;
+        let mut fields = Fields(message);
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => name = field.text(1)?,
+                3 => unit = field.text(3)?,
+                5 | 7 | 9 | 10 | 11 => data = Some((number, field.bytes(number)?)),
+                _ => {}
+            }
         }
-    }
-    let Some((number, data)) = data else {
-        return Ok(());
-    };
-    // Temporality (2) and monotony (3) may stand behind the points (1).
-    let (mut temporality, mut is_monotonic) = (0, false);
-    let mut fields = Fields(data);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            2 => temporality = field.varint(2)?,
-            3 => is_monotonic = field.varint(3)? != 0,
-            _ => {}
+        let Some((kind, data)) = data else {
+            return Ok(None);
+        };
+        // Temporality (2) and monotony (3) may stand behind the points (1).
+        let (mut temporality, mut is_monotonic) = (0, false);
+        let mut fields = Fields(data);
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                2 => temporality = field.varint(2)?,
+                3 => is_monotonic = field.varint(3)? != 0,
+                _ => {}
+            }
         }
+        Ok(Some(Self {
+            metric: Metric {
+                name,
+                unit,
+                temporality,
+                is_monotonic,
+            },
+            kind,
+            data,
+        }))
     }
-    let metric = Metric {
-        name,
-        unit,
-        temporality,
-        is_monotonic,
-    };
-    each(data, 1, |message| {
-        match number {
-            5 => writer.gauge(&metric, &decode::<NumberPoint>(message)?),
-            7 => writer.sum(&metric, &decode::<NumberPoint>(message)?),
-            9 => writer.histogram(&metric, &decode::<HistogramPoint>(message)?),
-            10 => writer.exponential(&metric, decode::<ExponentialPoint>(message)?),
-            _ => writer.summary(&metric, &decode::<SummaryPoint>(message)?),
+
+    fn is_in_steps(&self) -> bool {
+        matches!(self.kind, 7 | 9 | 10) && self.metric.is_in_steps()
+    }
+
+    fn write(&self, point: &[u8], writer: &mut Writer<'_>) -> Result<(), Wrong> {
+        let metric = &self.metric;
+        match self.kind {
+            5 => writer.gauge(metric, &decode::<NumberPoint>(point)?),
+            7 => writer.sum(metric, &decode::<NumberPoint>(point)?),
+            9 => writer.histogram(metric, &decode::<HistogramPoint>(point)?),
+            10 => writer.exponential(metric, decode::<ExponentialPoint>(point)?),
+            _ => writer.summary(metric, &decode::<SummaryPoint>(point)?),
         }
         Ok(())
-    })
+    }
 }
 
 fn whole_json(body: &[u8], writer: &mut Writer<'_>) -> Result<(), BodyError> {
@@ -267,56 +347,104 @@ fn whole_json(body: &[u8], writer: &mut Writer<'_>) -> Result<(), BodyError> {
             column: error.column(),
             message: crate::json::without_place(&error),
         })?;
-    for resource_metrics in request.resource_metrics {
-        for scope_metrics in resource_metrics.scope_metrics {
+    let mut order = Order::default();
+    let scopes = request.resource_metrics.iter();
+    let scopes = scopes.flat_map(|resource_metrics| &resource_metrics.scope_metrics);
+    for metric in scopes.flat_map(|scope_metrics| &scope_metrics.metrics) {
+        each_json(metric, |metric, point| {
+            if point.is_in_steps(&metric) {
+                order.see(point.time_ns());
+            }
+        });
+    }
+    let mut later = order.is_broken().then(Later::new);
+    for resource_metrics in &request.resource_metrics {
+        for scope_metrics in &resource_metrics.scope_metrics {
             writer.scope(
                 resource_metrics.resource.as_ref(),
                 scope_metrics.scope.as_ref(),
             );
-            for metric in scope_metrics.metrics {
-                json_metric(metric, writer);
+            let shared = writer.shared();
+            for metric in &scope_metrics.metrics {
+                each_json(metric, |metric, point| match &mut later {
+                    Some(later) if point.is_in_steps(&metric) && point.time_ns() > 0 => {
+                        let place = (metric, Rc::clone(&shared), point);
+                        later.push(point.time_ns(), writer.number(), place);
+                    }
+                    _ => point.write(&metric, writer),
+                });
             }
         }
+    }
+    for waiting in later.into_iter().flat_map(Later::into_order) {
+        let (metric, shared, point) = waiting.point;
+        writer.go_back_to(&shared, waiting.number);
+        point.write(&metric, writer);
     }
     Ok(())
 }
 
-fn json_metric(metric: model::Metric, writer: &mut Writer<'_>) {
-    let (name, unit) = (metric.name.as_str(), metric.unit.as_str());
-    fn of<'a, P>(name: &'a str, unit: &'a str, data: &Data<P>) -> Metric<'a> {
-        Metric {
-            name,
-            unit,
+/// A data point of any kind.
+#[derive(Clone, Copy)]
+enum AnyPoint<'a> {
+    Gauge(&'a NumberPoint),
+    Sum(&'a NumberPoint),
+    Histogram(&'a HistogramPoint),
+    Exponential(&'a ExponentialPoint),
+    Summary(&'a SummaryPoint),
+}
+
+impl AnyPoint<'_> {
+    fn is_in_steps(self, metric: &Metric<'_>) -> bool {
+        !matches!(self, Self::Gauge(_) | Self::Summary(_)) && metric.is_in_steps()
+    }
+
+    fn time_ns(self) -> u64 {
+        match self {
+            Self::Gauge(point) | Self::Sum(point) => point.time_unix_nano,
+            Self::Histogram(point) => point.time_unix_nano,
+            Self::Exponential(point) => point.time_unix_nano,
+            Self::Summary(point) => point.time_unix_nano,
+        }
+    }
+
+    fn write(self, metric: &Metric<'_>, writer: &mut Writer<'_>) {
+        match self {
+            Self::Gauge(point) => writer.gauge(metric, point),
+            Self::Sum(point) => writer.sum(metric, point),
+            Self::Histogram(point) => writer.histogram(metric, point),
+            Self::Exponential(point) => writer.exponential(metric, point.clone()),
+            Self::Summary(point) => writer.summary(metric, point),
+        }
+    }
+}
+
+/// Calls `take` with each point of a metric.
+fn each_json<'a>(metric: &'a model::Metric, mut take: impl FnMut(Metric<'a>, AnyPoint<'a>)) {
+    fn points<'a, P>(
+        whole: &'a model::Metric,
+        data: Option<&'a Data<P>>,
+        kind: fn(&'a P) -> AnyPoint<'a>,
+        take: &mut impl FnMut(Metric<'a>, AnyPoint<'a>),
+    ) {
+        let Some(data) = data else { return };
+        let metric = Metric {
+            name: &whole.name,
+            unit: &whole.unit,
             temporality: data.aggregation_temporality,
             is_monotonic: data.is_monotonic,
-        }
-    }
-    if let Some(data) = metric.gauge {
+        };
         for point in &data.data_points {
-            writer.gauge(&of(name, unit, &data), point);
+            take(metric, kind(point));
         }
     }
-    if let Some(data) = metric.sum {
-        for point in &data.data_points {
-            writer.sum(&of(name, unit, &data), point);
-        }
-    }
-    if let Some(data) = metric.histogram {
-        for point in &data.data_points {
-            writer.histogram(&of(name, unit, &data), point);
-        }
-    }
-    if let Some(mut data) = metric.exponential_histogram {
-        let points = std::mem::take(&mut data.data_points);
-        for point in points {
-            writer.exponential(&of(name, unit, &data), point);
-        }
-    }
-    if let Some(data) = metric.summary {
-        for point in &data.data_points {
-            writer.summary(&of(name, unit, &data), point);
-        }
-    }
+    let take = &mut take;
+    points(metric, metric.gauge.as_ref(), AnyPoint::Gauge, take);
+    points(metric, metric.sum.as_ref(), AnyPoint::Sum, take);
+    points(metric, metric.histogram.as_ref(), AnyPoint::Histogram, take);
+    let exponential = metric.exponential_histogram.as_ref();
+    points(metric, exponential, AnyPoint::Exponential, take);
+    points(metric, metric.summary.as_ref(), AnyPoint::Summary, take);
 }
 
 #[cfg(test)]

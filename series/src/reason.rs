@@ -72,9 +72,9 @@ pub enum Reason {
     /// There is no memory left for its window.
     #[error("the window's memory is full; try again")]
     WindowFull,
-    /// The series is one that this server measures itself.
+    /// The series is one that this server measures itself, or counts tracked items in.
     #[error(
-        "this server measures {0:?} itself; push it under another name or with labels of its own"
+        "this server measures or counts {0:?} itself; push it under another name or with labels of its own"
     )]
     Reserved(String),
     /// A whole body, which is larger than what is accepted.

@@ -113,6 +113,10 @@ pub enum Limit {
     QuerySamples,
     /// An answer past the bytes that may wait for those who do not read.
     AnswerBytes,
+    /// Frames that went since the logs of all feeds held too much.
+    FeedLogs,
+    /// A tenant's list of series that come and go, past those that one caller may have made.
+    Catalogs,
 }
 
 const LIMITS: &[(Limit, &str)] = &[
@@ -142,6 +146,8 @@ const LIMITS: &[(Limit, &str)] = &[
     (Limit::QueryTimeout, "query_timeout"),
     (Limit::QuerySamples, "query_samples"),
     (Limit::AnswerBytes, "answer_bytes"),
+    (Limit::FeedLogs, "feed_logs"),
+    (Limit::Catalogs, "catalogs"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.
@@ -176,6 +182,8 @@ pub struct Telemetry {
     pub alerts_sent: AtomicU64,
     /// StatsD datagrams read.
     pub statsd_datagrams: AtomicU64,
+    /// Of these, dropped since too many waited to be added up.
+    pub statsd_dropped: AtomicU64,
     /// Lines of them that were taken.
     pub statsd_lines: AtomicU64,
     /// Handlers and tasks that panicked; each ended alone.
@@ -306,6 +314,12 @@ impl Telemetry {
             "counter",
             "StatsD datagrams read.",
             load(&self.statsd_datagrams),
+        );
+        plain(
+            "pulseboard_statsd_datagrams_dropped_total",
+            "counter",
+            "StatsD datagrams dropped since too many waited to be added up.",
+            load(&self.statsd_dropped),
         );
         plain(
             "pulseboard_statsd_lines_total",

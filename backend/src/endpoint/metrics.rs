@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use pulseboard_shared::{
-    Metric,
-    protocol::{metrics::ServerMessage, operator::Figures},
-};
-use salvo::{Depot, Request, handler, writing::Json};
+use pulseboard_shared::{Metric, protocol::operator::Figures};
+use salvo::{Depot, Request, Response, handler, writing::Json};
 
 use crate::http;
 use crate::http::caller;
 use crate::{
-    base::error::AppError, endpoint::stream::ws_metrics, http::tenant::tenant, wire::Wire,
+    base::error::AppError,
+    endpoint::{series::send_text, stream::ws_metrics},
+    http::tenant::tenant,
+    wire::Wire,
 };
 
 /// Samples without a `count`.
@@ -51,7 +51,8 @@ fn parse_count(count: Option<String>) -> Result<usize, AppError> {
 pub async fn poll_metrics(
     request: &mut Request,
     depot: &mut Depot,
-) -> Result<Json<ServerMessage>, AppError> {
+    response: &mut Response,
+) -> Result<(), AppError> {
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let from = ws_metrics::resume_position(request)?;
@@ -64,11 +65,25 @@ pub async fn poll_metrics(
         ws_metrics::asked_metrics(request)?,
         Wire::SsePlain,
     );
-    Ok(Json(app.live.poll(
-        view.selection.as_deref(),
-        from.as_ref(),
-        app.clock.now_ms(),
-    )))
+    let now_ms = app.clock.now_ms();
+    if !app.live.is_long(view.selection.as_deref()) {
+        let message = app
+            .live
+            .poll(view.selection.as_deref(), from.as_ref(), now_ms);
+        response.render(Json(message));
+        return Ok(());
+    }
+    let worker = Arc::clone(&app);
+    let written = app.questions.ask(keys, move |working| {
+        let selection = view.selection.as_deref();
+        let message = worker.live.poll(selection, from.as_ref(), now_ms);
+        let mut text = working.text();
+        let written = text.push_json(&message);
+        written.map_err(|error| worker.questions.refuse(&error))?;
+        Ok(working.finish(text.into_bytes()))
+    });
+    send_text(response, written.await??);
+    Ok(())
 }
 
 /// The operator's six figures.

@@ -9,12 +9,8 @@ use salvo::{
 };
 
 use crate::http;
-use crate::http::caller;
 use crate::http::error::Render as _;
-use crate::{
-    base::error::AppError,
-    ingest::{self, engine_tenant},
-};
+use crate::{base::error::AppError, ingest};
 
 /// `google.rpc.Code` for what is answered: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE.
 const WRONG: i32 = 3;
@@ -28,9 +24,8 @@ pub async fn write_otlp(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    // Before anything is said or done.
-    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
+    let tenant = ingest::writing_tenant(&app, request, depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let encoding = content_type
         .and_then(|value| value.to_str().ok())
@@ -41,7 +36,6 @@ pub async fn write_otlp(
                 "accepted are application/x-protobuf and application/json",
             )
         })?;
-    let tenant = engine_tenant(&app, request, depot)?;
     let worker = Arc::clone(&app);
     let taken = ingest::take(&app, request, depot, None, move |body, batch| {
         let known = |key: &[u8]| worker.storage.engine.last_of(&tenant, key);

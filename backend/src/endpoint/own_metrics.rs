@@ -81,6 +81,11 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
             app.questions.held_bytes(),
         ),
         (
+            "pulseboard_feed_log_bytes",
+            "Bytes of rooms', watches' and catalogs' frames that are kept for who comes back.",
+            app.watching.log_bytes(),
+        ),
+        (
             "pulseboard_watched_selectors",
             "Selectors that are watched, or kept for who comes back.",
             app.watching.len(),

@@ -21,7 +21,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::http;
-use crate::http::caller;
 use crate::{
     app::App,
     base::error::AppError,
@@ -141,8 +140,8 @@ pub async fn write_remote(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
+    ingest::writing_tenant(&app, request, depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type
         .and_then(|value| value.to_str().ok())
@@ -212,6 +211,7 @@ async fn write_influx(
     problem: impl FnOnce(String) -> serde_json::Value,
 ) -> Result<(), AppError> {
     let app: Arc<App> = http::app::app(depot)?;
+    ingest::writing_tenant(&app, request, depot)?;
     let precision = match request.query::<&str>("precision") {
         None | Some("") => Precision::Nanoseconds,
         Some(word) => Precision::from_query(word).ok_or_else(|| {

@@ -31,7 +31,7 @@ pub async fn list_rooms(
 struct Triggered {
     room: String,
     event: String,
-    /// Members that it was sent to.
+    /// Members that it was sent to: all but those that asked for other events alone.
     members: usize,
 }
 
@@ -98,6 +98,8 @@ fn unfit(error: EventError) -> AppError {
                 })
                 .collect(),
         ),
-        EventError::Unknown { .. } | EventError::Schema { .. } => problem,
+        EventError::Unknown { .. } | EventError::Message { .. } | EventError::Schema { .. } => {
+            problem
+        }
     }
 }

@@ -15,8 +15,8 @@ use futures_util::StreamExt as _;
 use pulseboard_engine::{
     DEFAULT_TENANT, Selector, Tenant,
     query::{
-        self, Aggregation, Few, LIST_MAX, Limits, ListRequest, QueryError, RangeRequest,
-        RangeStream, Rank, Step, TOP_MAX,
+        self, Aggregation, Few, LIST_MAX, Limits, ListRequest, ListStream, QueryError,
+        RangeRequest, RangeStream, Rank, Step, TOP_MAX,
     },
 };
 use pulseboard_shared::{
@@ -25,7 +25,7 @@ use pulseboard_shared::{
 };
 use salvo::{
     Depot, Request, Response, handler,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, ResBody, StatusCode, header},
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -38,7 +38,7 @@ use crate::{
     base::{error::AppError, telemetry::Limit},
     http::compress::{self, Coding, Encoder},
     ingest::engine_tenant,
-    questions::Working,
+    questions::{ANSWERS_RETRY_S, Counted, Text, Working},
 };
 
 /// Series on a page of the list, where the caller does not say.
@@ -74,9 +74,9 @@ pub async fn list_series(
         spark_points: whole(request, "spark", query::SPARK_POINTS_MAX)?.unwrap_or(0),
         now_ms: app.clock.now_ms(),
     };
-    let list = match request.query::<&str>("order") {
-        None | Some("key") => query::list_series,
-        Some("newest") => query::list_newest,
+    let is_newest = match request.query::<&str>("order") {
+        None | Some("key") => false,
+        Some("newest") => true,
         Some(_) => return Err(AppError::bad_query("order", "accepted are key and newest")),
     };
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
@@ -88,22 +88,49 @@ pub async fn list_series(
             selector: selector.unwrap_or_else(Selector::all),
             ..asked
         };
-        let list = list(&worker.storage.engine, &tenant, &asked, &working.cost);
-        let mut list = list.map_err(|error| worker.questions.refuse(&error))?;
-        for info in &mut list.series {
-            info.own = worker.own.has(&tenant.name, &info.key);
-        }
-        // Written here: it may be some megabytes of text.
-        Ok(crate::base::json::json_text(&list))
+        let (engine, cost) = (&worker.storage.engine, &working.cost);
+        let list = match is_newest {
+            true => ListStream::newest(engine, &tenant, &asked, cost),
+            false => ListStream::open(engine, &tenant, &asked, cost),
+        };
+        let text = list.and_then(|list| write_list(&worker, &tenant, list, working.text()));
+        let text = text.map_err(|error| worker.questions.refuse(&error))?;
+        Ok(working.finish(text))
     });
     send_text(response, listed.await??);
     Ok(())
 }
 
-fn send_text(response: &mut Response, text: String) {
+/// Writes one series after the other, since all of them may be some megabytes.
+fn write_list(
+    app: &App,
+    tenant: &Tenant,
+    list: ListStream<'_>,
+    mut text: Text<'_>,
+) -> Result<Vec<u8>, QueryError> {
+    let head = crate::base::json::json_text(list.head());
+    let (open, rest) = head.split_once("\"series\":[]").unwrap_or((&head, ""));
+    text.push(open)?;
+    text.push("\"series\":[")?;
+    let mut comma = "";
+    for info in list {
+        let mut info = info?;
+        info.own = app.own.has(&tenant.name, &info.key);
+        text.push(comma)?;
+        text.push_json(&info)?;
+        comma = ",";
+    }
+    text.push("]")?;
+    text.push(rest)?;
+    Ok(text.into_bytes())
+}
+
+/// Answers with JSON that is counted already.
+pub(super) fn send_text(response: &mut Response, text: Bytes) {
     let json = HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response.body(text);
+    response.body(ResBody::Once(text));
+    response.extensions.insert(Counted);
 }
 
 /// How the series of a selector did over the last minute, five minutes and hour.
@@ -130,8 +157,10 @@ pub async fn get_windows(
                 query::few_windows(engine, &tenant, &selector, few, now_ms, cost).map(Windows::Few)
             }
         };
-        let windows = windows.map_err(|error| worker.questions.refuse(&error))?;
-        Ok(crate::base::json::json_text(&windows))
+        let mut text = working.text();
+        let written = windows.and_then(|windows| text.push_json(&windows));
+        written.map_err(|error| worker.questions.refuse(&error))?;
+        Ok(working.finish(text.into_bytes()))
     });
     send_text(response, windows.await??);
     Ok(())
@@ -230,12 +259,20 @@ enum Sent {
 impl Sending {
     /// Hands a piece on. A client that reads slowly is waited for, within bounds.
     fn send(&mut self, piece: Vec<u8>, working: &mut Working) -> Sent {
+        let piece = match working.hold(Bytes::from(piece)) {
+            Ok(piece) => piece,
+            // It, or others with it, do not read what they have: there is no memory for more.
+            Err(refused) => {
+                self.fail(AppError::unavailable(refused.to_string(), ANSWERS_RETRY_S));
+                return Sent::Gone;
+            }
+        };
         if let Some(head) = self.head.take()
             && head.send(Ok(())).is_err()
         {
             return Sent::Gone;
         }
-        let piece = match self.pieces.try_send(Ok(Bytes::from(piece))) {
+        let piece = match self.pieces.try_send(Ok(piece)) {
             Ok(()) => return Sent::Whole,
             Err(mpsc::error::TrySendError::Closed(_)) => return Sent::Gone,
             Err(mpsc::error::TrySendError::Full(piece)) => piece,

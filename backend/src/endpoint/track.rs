@@ -3,7 +3,11 @@
 //! An item is counted in the tenant's tallies and kept in the journal; the engine gets the running
 //! count and sum as two counters (`NAME_count`, `NAME_sum`), which lose nothing when many items
 //! come in one millisecond. An item whose metadata names a `metric` is also a sample of
-//! `NAME{metric="…"}`.
+//! `NAME{metric="…"}`, but for what the host itself tracks so: that is counted with the type, and the
+//! series is the host's alone.
+//!
+//! The two counters are nobody else's: a type whose counters somebody pushes is refused, and what is
+//! pushed onto those of a type that is tracked is.
 
 use std::sync::Arc;
 
@@ -21,10 +25,10 @@ use crate::http::caller;
 use crate::{
     app::App,
     base::error::AppError,
-    ingest::{self, engine_tenant, find_place},
+    ingest::{self, find_place, writing_tenant},
     refusals::Sent,
-    ticks::window::series_key,
-    tracking::TooManyNames,
+    ticks::{builtin_series, window::series_key},
+    tracking::{TenantTallies, TooManyNames},
 };
 
 /// The type whose rate is watched.
@@ -50,6 +54,28 @@ pub struct Item {
     pub value: f64,
     /// What its metadata says that it is a measure of.
     pub metric: Option<String>,
+    /// Whether the server tracks it itself.
+    pub is_own: bool,
+}
+
+/// Why an item is not counted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrackError {
+    /// The tenant has too many types.
+    #[error(transparent)]
+    TooManyNames(#[from] TooManyNames),
+    /// One of its counters is a series that somebody pushes.
+    #[error(
+        "{0} is a series that is pushed now; an item of this type would be counted in it, so give the type another name, or push under another one"
+    )]
+    Pushed(String),
+}
+
+fn refusal(error: &TrackError) -> AppError {
+    match error {
+        TrackError::TooManyNames(error) => AppError::too_many(error.to_string(), 60),
+        TrackError::Pushed(_) => wrong_type(error.to_string()),
+    }
 }
 
 /// Counts one item.
@@ -58,9 +84,8 @@ pub async fn track_item(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Tracked>, AppError> {
-    caller::require_write(depot)?;
     let app = http::app::app(depot)?;
-    let tenant = engine_tenant(&app, request, depot)?;
+    let tenant = writing_tenant(&app, request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(&app, depot, &tenant, &keys)?;
     let body: Value = read_json(&app, request).await?;
@@ -69,7 +94,17 @@ pub async fn track_item(
         check_free(&app, &tenant, &item)?;
         Ok(item)
     });
-    let item = read.inspect_err(|error| {
+    let tracked = match read {
+        Ok(item) => {
+            let metric_id = format!("{}-{now_ms}-{:08x}", item.name, fastrand::u32(..));
+            let tracked = track(&app, &tenant, item, now_ms).await;
+            tracked
+                .map(|error| (metric_id, error))
+                .map_err(|error| refusal(&error))
+        }
+        Err(error) => Err(error),
+    };
+    let (metric_id, error) = tracked.inspect_err(|error| {
         let of = Sent {
             tenant: &tenant.name,
             door: request.uri().path(),
@@ -78,10 +113,6 @@ pub async fn track_item(
         };
         app.refusals.note(&of, [(None, error.detail().to_owned())]);
     })?;
-    let metric_id = format!("{}-{now_ms}-{:08x}", item.name, fastrand::u32(..));
-    let error = track(&app, &tenant, item, now_ms)
-        .await
-        .map_err(|error| AppError::too_many(error.to_string(), 60))?;
     match error {
         None => Ok(Json(Tracked {
             success: true,
@@ -94,15 +125,16 @@ pub async fn track_item(
 /// Counts an item and waits until it is safe; why it is not, where it is not.
 ///
 /// # Errors
-/// The tenant has too many types; nothing was counted.
+/// The tenant has too many types, or somebody pushes its counters; nothing was counted.
 pub async fn track(
     app: &App,
     tenant: &Arc<Tenant>,
     item: Item,
     now_ms: i64,
-) -> Result<Option<LogError>, TooManyNames> {
+) -> Result<Option<LogError>, TrackError> {
     let tallies = app.tallies.tenant(&tenant.name);
     let name = item.name.as_str();
+    claim_counts(app, tenant, &tallies, name, now_ms)?;
     let count = || tallies.add(name, item.value, now_ms);
     let (tally, kept) = match &app.storage.journal {
         Some(journal) => {
@@ -112,11 +144,13 @@ pub async fn track(
         None => (count()?, None),
     };
     let mut batch = Batch::new();
-    let written = write_rows(&mut batch, &item, tally.count as f64, tally.total, now_ms);
+    let counts = (tally.count as f64, tally.total);
+    let written = builtin_series::write_counts(&mut batch, name, counts, now_ms)
+        .and_then(|()| write_measure(&mut batch, app, tenant, &item, now_ms));
     if let Err(reason) = written {
         tracing::debug!(%reason, item.name = name, "a tracked item is no series");
     }
-    let appended = app.storage.engine.append(tenant, &batch, now_ms);
+    let appended = app.storage.engine.append_own(tenant, &batch, now_ms);
     if name == ERROR {
         app.alerts.count_error(&tenant.name, now_ms);
     }
@@ -128,41 +162,91 @@ pub async fn track(
     Ok(kept.or(ingest::wait(app, appended.safety).await))
 }
 
-fn write_rows(
-    batch: &mut Batch,
-    item: &Item,
-    count: f64,
-    total: f64,
+/// Keeps a type's counters for it. One that was tracked before has them; a new one gets them unless
+/// somebody pushes them.
+fn claim_counts(
+    app: &App,
+    tenant: &Tenant,
+    tallies: &TenantTallies,
+    name: &str,
     now_ms: i64,
-) -> Result<(), Reason> {
-    for (suffix, value) in [("_count", count), ("_sum", total)] {
-        batch.begin(&[&item.name, suffix])?;
-        batch.describe(Kind::Counter, "");
-        batch.finish(1, Some(now_ms), value)?;
+) -> Result<(), TrackError> {
+    let mut batch = Batch::new();
+    if builtin_series::write_counts(&mut batch, name, (0.0, 0.0), now_ms).is_err() {
+        // Its counters' names are too long; then there are none.
+        return Ok(());
     }
-    if let Some(metric) = &item.metric {
-        batch.begin(&[&item.name])?;
-        batch.label("metric", metric)?;
-        batch.describe(Kind::Gauge, "");
-        batch.finish(1, Some(now_ms), item.value)?;
+    let engine = &app.storage.engine;
+    if tallies.knows(name) {
+        engine.reserve(tenant, &batch);
+        return Ok(());
     }
-    Ok(())
+    if !tallies.has_room() {
+        return Err(TooManyNames.into());
+    }
+    let claimed = engine.claim(tenant, &batch, now_ms);
+    claimed.map_err(TrackError::Pushed)
 }
 
-/// Whether the series that an item makes are nobody's yet.
+/// The sample that an item is which says of what it is a measure.
+fn write_measure(
+    batch: &mut Batch,
+    app: &App,
+    tenant: &Tenant,
+    item: &Item,
+    now_ms: i64,
+) -> Result<(), Reason> {
+    let Some(metric) = &item.metric else {
+        return Ok(());
+    };
+    let labels = Labels::from([("metric".to_owned(), metric.clone())]);
+    if !item.is_own && app.own.has(&tenant.name, &series_key(&item.name, &labels)) {
+        return Ok(());
+    }
+    batch.begin(&[&item.name])?;
+    batch.label("metric", metric)?;
+    batch.describe(Kind::Gauge, "");
+    batch.finish(1, Some(now_ms), item.value)
+}
+
+/// Whether the series that an item makes are none that the server measures.
 fn check_free(app: &App, tenant: &Tenant, item: &Item) -> Result<(), AppError> {
-    let series = ["_count", "_sum"].map(|suffix| format!("{}{suffix}", item.name));
-    let taken = series.iter().find(|name| {
-        let key = series_key(name, &Labels::new());
-        app.own.measures(&tenant.name, &key)
-    });
-    let Some(name) = taken else { return Ok(()) };
-    let detail = format!("{name} is a series that this server measures itself");
+    let taken = builtin_series::counts_of(&item.name)
+        .into_iter()
+        .find(|name| {
+            let key = series_key(name, &Labels::new());
+            app.own.measures(&tenant.name, &key)
+        });
+    match taken {
+        None => Ok(()),
+        Some(name) => Err(wrong_type(format!(
+            "{name} is a series that this server measures itself"
+        ))),
+    }
+}
+
+/// 400 for the body's type.
+fn wrong_type(detail: String) -> AppError {
     let errors = vec![FieldError {
         pointer: "/type".to_owned(),
         detail: detail.clone(),
     }];
-    Err(AppError::bad_request(detail).with_errors(errors))
+    AppError::bad_request(detail).with_errors(errors)
+}
+
+/// What a type may be called: as a metric, but for what no list can show.
+fn check_type(name: &str) -> Result<(), String> {
+    check_name(name).map_err(|reason| reason.to_string())?;
+    if let Some(odd) = name.chars().find(|character| character.is_control()) {
+        return Err(format!(
+            "a type has no control characters, and this one has U+{:04X}",
+            u32::from(odd)
+        ));
+    }
+    if name.trim().is_empty() {
+        return Err("a type is not made of spaces alone".to_owned());
+    }
+    Ok(())
 }
 
 /// The item that a body is; every field that is not as it should be is named.
@@ -181,8 +265,8 @@ fn read_item(body: &Value) -> Result<Item, AppError> {
     };
     let name = match fields.get("type") {
         Some(Value::String(name)) => {
-            if let Err(reason) = check_name(name) {
-                wrong("/type", reason.to_string());
+            if let Err(reason) = check_type(name) {
+                wrong("/type", reason);
             }
             name.clone()
         }
@@ -225,6 +309,7 @@ fn read_item(body: &Value) -> Result<Item, AppError> {
             name,
             value,
             metric,
+            is_own: false,
         }),
         _ => {
             let fields: Vec<&str> = errors.iter().map(|error| &*error.pointer).collect();

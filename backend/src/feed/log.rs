@@ -13,6 +13,8 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::ledger::{Charge, FRAME_BYTES, Ledger};
+
 /// Encodings kept beside one frame; the rare further ones are encoded for each viewer.
 const ENCODINGS_MAX: usize = 64;
 
@@ -58,6 +60,8 @@ pub struct Frame<P: Payload> {
     payload: P,
     /// Filled by the first viewer of each view; leaf lock, dropped with the frame.
     encoded: Mutex<Vec<(P::View, Bytes)>>,
+    /// Of a log that is counted among all.
+    charge: Option<Charge>,
 }
 
 impl<P: Payload> Frame<P> {
@@ -86,8 +90,18 @@ impl<P: Payload> Frame<P> {
         let bytes = self.payload.encode(self.offset, view);
         if encoded.len() < ENCODINGS_MAX {
             encoded.push((view.clone(), bytes.clone()));
+            if let Some(charge) = &self.charge {
+                charge.add(bytes.len());
+            }
         }
         bytes
+    }
+
+    fn forget_encodings(&self) {
+        let encoded = std::mem::take(&mut *self.encoded.lock());
+        if let Some(charge) = &self.charge {
+            charge.give_back(encoded.iter().map(|(_, bytes)| bytes.len()).sum());
+        }
     }
 }
 
@@ -139,6 +153,7 @@ pub struct Log<P: Payload> {
     lag_max: u64,
     /// Offset of the next frame; 1 for the first one, so that 0 says "nothing seen".
     next: u64,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl<P: Payload> Log<P> {
@@ -153,7 +168,31 @@ impl<P: Payload> Log<P> {
             bytes: 0,
             lag_max: bounds.lag.clamp(1, capacity) as u64,
             next: 1,
+            ledger: None,
         }
+    }
+
+    /// Has what it holds counted among all logs.
+    pub(super) fn counted(self, ledger: Arc<Ledger>) -> Self {
+        Self {
+            ledger: Some(ledger),
+            ..self
+        }
+    }
+
+    /// Takes the oldest frames out until these hold about so many bytes, or all.
+    pub(super) fn shed(&mut self, bytes: usize) -> Vec<Arc<Frame<P>>> {
+        let mut gone = Vec::new();
+        let mut gone_bytes = 0;
+        while gone_bytes < bytes
+            && let Some(oldest) = self.frames.pop_front()
+        {
+            self.bytes -= oldest.payload.held_bytes();
+            let charge = oldest.charge.as_ref();
+            gone_bytes += charge.map_or(FRAME_BYTES, Charge::bytes);
+            gone.push(oldest);
+        }
+        gone
     }
 
     /// Has an empty log go on from `next`, where a run before this one ended.
@@ -189,14 +228,17 @@ impl<P: Payload> Log<P> {
         }
         let offset = self.next;
         self.next += 1;
+        let charge = self.ledger.as_ref();
+        let charge = charge.map(|ledger| ledger.charge(payload.held_bytes() + FRAME_BYTES));
         self.frames.push_back(Arc::new(Frame {
+            charge,
             offset,
             payload,
             encoded: Mutex::default(),
         }));
         let aged = self.frames.len().checked_sub(ENCODED_FRAMES_KEPT + 1);
         if let Some(frame) = aged.and_then(|index| self.frames.get(index)) {
-            frame.encoded.lock().clear();
+            frame.forget_encodings();
         }
         offset
     }

@@ -21,7 +21,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::walk::Walk;
+use super::{ledger::Ledgers, walk::Walk};
 use crate::base::telemetry::Telemetry;
 
 /// Members visited under one hold of a share's lock.
@@ -190,6 +190,7 @@ pub struct Fanout(Arc<Threads>);
 
 struct Threads {
     queues: Vec<Arc<Queue>>,
+    ledgers: Arc<Ledgers>,
 }
 
 /// The rosters a thread has yet to walk. Bounded by the number of feeds: a roster that is
@@ -221,13 +222,20 @@ impl Fanout {
                 .name(format!("fan-out-{shard}"))
                 .spawn(move || run_thread(shard, &queue, &telemetry))?;
         }
-        Ok(Self(Arc::new(Threads { queues })))
+        let ledgers = Ledgers::new(telemetry);
+        Ok(Self(Arc::new(Threads { queues, ledgers })))
     }
 
     /// Number of threads.
     #[must_use]
     pub fn shards(&self) -> usize {
         self.0.queues.len()
+    }
+
+    /// What the logs of the feeds hold that it delivers.
+    #[must_use]
+    pub fn ledgers(&self) -> &Arc<Ledgers> {
+        &self.0.ledgers
     }
 
     /// Has every member of `roster` look for new frames, soon and elsewhere.

@@ -180,20 +180,20 @@ pub fn mark(headers: &mut HeaderMap, coding: Option<Coding>) {
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
-/// Compresses an answer that is at hand, where that is asked for and worth it.
-pub async fn apply(request: &Request, response: &mut Response) {
+/// Compresses an answer that is at hand, where that is asked for and worth it; whether it did.
+pub async fn apply(request: &Request, response: &mut Response) -> bool {
     let headers = response.headers();
     if headers.contains_key(header::CONTENT_ENCODING)
         || headers.contains_key(header::ETAG)
         || !is_text(headers)
     {
-        return;
+        return false;
     }
     let ResBody::Once(body) = &response.body else {
-        return;
+        return false;
     };
     if body.len() < LEAST_BYTES {
-        return;
+        return false;
     }
     let body = body.clone();
     // Whoever asks for the head alone is not told the length of another form.
@@ -211,16 +211,21 @@ pub async fn apply(request: &Request, response: &mut Response) {
             });
             packing.await.unwrap_or_else(|error| Err(error.into()))
         }
-        None => return mark(response.headers_mut(), None),
+        None => {
+            mark(response.headers_mut(), None);
+            return false;
+        }
     };
     match packed {
         Ok(packed) => {
             response.body(ResBody::Once(packed));
             mark(response.headers_mut(), coding);
+            true
         }
         Err(error) => {
             tracing::warn!(%error, "an answer could not be compressed");
             mark(response.headers_mut(), None);
+            false
         }
     }
 }

@@ -7,58 +7,68 @@ use crate::http;
 use crate::http::caller;
 use crate::{base::error::AppError, settings::tenant_is_valid};
 
-/// The header that names a tenant; `?tenant=` does the same where no header can be set.
-pub const TENANT_HEADER: &str = "x-tenant-id";
+/// The headers that name a tenant, ours and the one that agents of Prometheus' family send;
+/// `?tenant=` does the same where no header can be set.
+const TENANT_HEADERS: [(&str, &str); 2] = [
+    ("x-tenant-id", "X-Tenant-Id"),
+    ("x-scope-orgid", "X-Scope-OrgID"),
+];
 
-/// The tenant of this request. A token that is bound to one speaks for no other.
+/// The tenant of this request. Whoever names one in several places names the same one in all of
+/// them: which of two was meant, nobody can know. A token that is bound to one speaks for no other.
 ///
 /// # Errors
 /// 400 for a name that is none, or two different ones; 403 for one that is not the token's.
 pub fn tenant(request: &Request, depot: &Depot) -> Result<String, AppError> {
-    let mut in_headers = request.headers().get_all(TENANT_HEADER).iter();
-    let in_header = match in_headers.next() {
-        Some(_) if in_headers.next().is_some() => {
-            return Err(AppError::bad_request(
-                "there are several headers X-Tenant-Id",
-            ));
-        }
-        Some(value) => Some(
-            value
-                .to_str()
-                .map_err(|_not_text| bad_name("header X-Tenant-Id"))?,
-        ),
-        None => None,
-    };
-    let in_query = request.query::<&str>("tenant");
-    let named = match (in_header, in_query) {
-        (Some(header), Some(query)) if header != query => {
-            return Err(AppError::bad_request(
-                "the header X-Tenant-Id and ?tenant= name different tenants",
-            ));
-        }
-        (Some(header), _) => Some((header, "header X-Tenant-Id")),
-        (None, query) => query.map(|query| (query, "query parameter \"tenant\"")),
-    };
-    if let Some((name, place)) = named
-        && !tenant_is_valid(name)
-    {
-        return Err(bad_name(place));
-    }
+    let named = named(request)?;
     let caller = caller::caller(depot)?;
     let bound = caller.tenant.as_deref();
     match (bound, named) {
-        (Some(bound), Some((named, _))) if named != bound => Err(AppError::forbidden(format!(
+        (Some(bound), Some(named)) if named != bound => Err(AppError::forbidden(format!(
             "this token is for the tenant {bound:?} and no other"
         ))),
         (Some(bound), _) => Ok(bound.to_owned()),
         (None, named) => {
-            let named = named.map(|(named, _)| named);
             let app = http::app::app(depot)?;
             match app.access.anonymous_tenants() {
                 Some(allowed) if !caller.known => of_anonymous(allowed, named),
                 _ => Ok(named.unwrap_or(DEFAULT_TENANT).to_owned()),
             }
         }
+    }
+}
+
+/// The tenant that a request names, in one place or in several that agree.
+fn named(request: &Request) -> Result<Option<&str>, AppError> {
+    let mut places: Vec<(String, &str)> = Vec::new();
+    for (header, shown) in TENANT_HEADERS {
+        let place = format!("the header {shown}");
+        let mut values = request.headers().get_all(header).iter();
+        let Some(value) = values.next() else { continue };
+        if values.next().is_some() {
+            return Err(AppError::bad_request(format!(
+                "there are several headers {shown}"
+            )));
+        }
+        match value.to_str() {
+            Ok(name) => places.push((place, name)),
+            Err(_not_text) => return Err(bad_name(&place)),
+        }
+    }
+    if let Some(name) = request.query::<&str>("tenant") {
+        places.push(("?tenant=".to_owned(), name));
+    }
+    if let Some((place, _)) = places.iter().find(|(_, name)| !tenant_is_valid(name)) {
+        return Err(bad_name(place));
+    }
+    let Some((first, name)) = places.first() else {
+        return Ok(None);
+    };
+    match places.iter().find(|(_, other)| other != name) {
+        None => Ok(Some(name)),
+        Some((place, _)) => Err(AppError::bad_request(format!(
+            "{first} and {place} name different tenants"
+        ))),
     }
 }
 

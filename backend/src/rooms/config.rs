@@ -54,6 +54,9 @@ pub enum EventError {
         /// Where (a JSON Pointer into the data) and what.
         violations: Vec<(String, String)>,
     },
+    /// A message, which names no event, and whose data fits none of the room's.
+    #[error("room {room} has typed events, and the data fits none of them; it has {known}")]
+    Message { room: String, known: String },
     /// A configured schema is none.
     #[error("rooms.{room}.events.{event}: not a JSON Schema: {why}")]
     Schema {
@@ -90,6 +93,22 @@ impl RoomConfig {
                 violations,
             })
         }
+    }
+
+    /// Checks a plain message, which names no event: where there are typed events, its data fits
+    /// one of them.
+    ///
+    /// # Errors
+    /// It fits none.
+    pub fn check_message(&self, room: &str, data: &Value) -> Result<(), EventError> {
+        let fits = |validator: &jsonschema::Validator| validator.is_valid(data);
+        if self.events.is_empty() || self.events.values().any(fits) {
+            return Ok(());
+        }
+        Err(EventError::Message {
+            room: room.to_owned(),
+            known: self.event_names().collect::<Vec<_>>().join(", "),
+        })
     }
 
     /// Its typed events, sorted.

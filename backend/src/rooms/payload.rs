@@ -31,11 +31,20 @@ enum Kind {
     Presence,
 }
 
+/// The typed events that a member asked for; `None`: all.
+pub type AskedEvents = Option<Arc<[String]>>;
+
+/// Whether who asked for these gets an event of this name.
+pub(super) fn asks_for(asked: &AskedEvents, event: &str) -> bool {
+    let is_named = |events: &Arc<[String]>| events.iter().any(|name| name == event);
+    asked.as_ref().is_none_or(is_named)
+}
+
 /// What a member asked for.
 #[derive(Clone, Debug, Default)]
 pub struct RoomView {
     /// Only these typed events; `None`: all.
-    pub events: Option<Arc<[String]>>,
+    pub events: AskedEvents,
     /// Whether to be told of presence.
     pub presence: bool,
     /// Whether messages carry `epoch` and `offset`; the text of the room's epoch where so.
@@ -102,10 +111,7 @@ impl RoomPayload {
     fn is_seen_by(&self, view: &RoomView) -> bool {
         match &self.kind {
             Kind::Presence => view.presence,
-            Kind::Event(name) => view
-                .events
-                .as_ref()
-                .is_none_or(|events| events.contains(name)),
+            Kind::Event(name) => asks_for(&view.events, name),
             Kind::Update | Kind::Message => true,
         }
     }

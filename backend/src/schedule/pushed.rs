@@ -1,15 +1,24 @@
-//! What was pushed and viewers of the tick subscribed to by name: looked up at each tick.
+//! What was pushed and viewers of the tick subscribed to by name: looked up for each tick, on a
+//! thread for that.
 //!
-//! Names were read when they were subscribed to; here each is a look-up or two, and the whole is
-//! given up after [`TIME_MAX`], so that a tick is never late for them.
+//! ```text
+//! tick n ──begins, unless it still runs──▶ looks up ──▶ newest ──▶ tick n, where it took less
+//!    └ published when it has been measured, with the newest there is   than its patience, else n + 1
+//! ```
+//!
+//! A tick has the newest sample of each series in any case, until a newer one comes, so what comes
+//! late is not missed and nothing is told in another order. Names were read when they were subscribed
+//! to; here each is a look-up or two. Tenants share the time, the samples and the bytes evenly; what
+//! one leaves is for those behind it.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use pulseboard_engine::{Found, NamedSeries};
+use tokio::task::JoinHandle;
 
 use crate::{
     app::App,
@@ -21,14 +30,84 @@ use crate::{
 const PER_TENANT_MAX: usize = 1_000;
 const PUSHED_MAX: usize = 4_000;
 
-/// Time that looking up may take at a tick; what is left is not in this one.
-const TIME_MAX: Duration = Duration::from_millis(20);
+/// Bytes of the names and labels of one tenant's, and of all: a window of ticks has them once for
+/// each tick where it is sent.
+const BYTES_PER_TENANT_MAX: usize = 256 * 1024;
+const BYTES_MAX: usize = 1 << 20;
+
+/// Time that looking up may take for a tick; what is left is not in it.
+const TIME_MAX: Duration = Duration::from_millis(200);
+
+/// A tick waits for what was pushed for this part of the interval; a few hundred names take less,
+/// and nobody sees so little.
+const PATIENCE_PARTS: u32 = 50;
+
+/// And at most so long.
+const PATIENCE_MAX: Duration = Duration::from_millis(20);
 
 type Known = HashMap<Arc<str>, HashMap<Box<[u8]>, Arc<Series>>>;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Gleaner {
+pub(super) struct Gleaning {
+    /// `None` while it is at work.
+    gleaner: Option<Gleaner>,
+    running: Option<JoinHandle<(Gleaner, Arc<[Pushed]>)>>,
+    newest: Arc<[Pushed]>,
+}
+
+impl Gleaning {
+    /// Begins to look up what is pushed by now, unless that still goes on; `own` are the series
+    /// that are in the tick anyway.
+    pub(super) fn begin(&mut self, app: &Arc<App>, own: &Arc<[Series]>, now_ms: i64) {
+        if self.running.is_some() {
+            return;
+        }
+        let asked = app.live.named();
+        if asked.is_empty() {
+            (self.gleaner, self.newest) = (None, Arc::default());
+            return;
+        }
+        let (app, own) = (Arc::clone(app), Arc::clone(own));
+        self.spawn(move |gleaner| gleaner.glean(&app, asked, &own, now_ms));
+    }
+
+    fn spawn(&mut self, work: impl FnOnce(&mut Gleaner) -> Arc<[Pushed]> + Send + 'static) {
+        let mut gleaner = self.gleaner.take().unwrap_or_default();
+        self.running = Some(tokio::task::spawn_blocking(move || {
+            let pushed = work(&mut gleaner);
+            (gleaner, pushed)
+        }));
+    }
+
+    /// The newest that is known; waits a little for newer.
+    pub(super) async fn newest(&mut self, app: &App) -> Arc<[Pushed]> {
+        let interval = Duration::from_millis(app.live.interval_ms());
+        let patience = PATIENCE_MAX.min(interval / PATIENCE_PARTS);
+        self.newest_within(patience, || {
+            app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("looking up what was pushed panicked");
+        })
+        .await
+    }
+
+    async fn newest_within(&mut self, patience: Duration, panicked: impl Fn()) -> Arc<[Pushed]> {
+        if let Some(running) = &mut self.running
+            && let Ok(ended) = tokio::time::timeout(patience, running).await
+        {
+            self.running = None;
+            match ended {
+                Ok((gleaner, pushed)) => (self.gleaner, self.newest) = (Some(gleaner), pushed),
+                Err(_) => panicked(),
+            }
+        }
+        Arc::clone(&self.newest)
+    }
+}
+
+/// What is known from the tick before.
+#[derive(Debug, Default)]
+struct Gleaner {
     /// The series of the last tick's pushed samples, by tenant and key: the next tick's are mostly
     /// the same.
     known: Known,
@@ -42,34 +121,44 @@ pub(super) struct Gleaner {
 impl Gleaner {
     /// The newest sample of each pushed series that somebody asks for, as long as it goes on;
     /// `own` are the series that are in the tick anyway.
-    pub(super) fn glean(&mut self, app: &App, own: &Arc<[Series]>, now_ms: i64) -> Box<[Pushed]> {
-        let asked = app.live.named();
+    fn glean(
+        &mut self,
+        app: &App,
+        asked: Vec<(Arc<str>, Vec<Arc<str>>)>,
+        own: &Arc<[Series]>,
+        now_ms: i64,
+    ) -> Arc<[Pushed]> {
         let mut before = std::mem::take(&mut self.known);
         let mut read_before = std::mem::take(&mut self.read);
         let began = Instant::now();
-        if asked.is_empty() {
-            return Box::default();
-        }
         self.learn(own);
         let mut pushed = Vec::new();
-        for (name, asked) in asked {
+        let mut left = Room {
+            samples: PUSHED_MAX,
+            bytes: BYTES_MAX,
+        };
+        let tenants = asked.len();
+        for (index, (name, asked)) in asked.into_iter().enumerate() {
+            let rest = tenants - index;
             let Some(tenant) = app.storage.engine.known_tenant(&name) else {
                 continue;
             };
-            let room = PER_TENANT_MAX.min(PUSHED_MAX - pushed.len());
+            let time = TIME_MAX.saturating_sub(began.elapsed());
+            let until = Instant::now() + time / u32::try_from(rest).unwrap_or(u32::MAX);
+            let part = left.part(rest);
             let before = before.remove(&name).unwrap_or_default();
             let mut known_names = read_before.remove(&name).unwrap_or_default();
             let names = self.read.entry(Arc::clone(&name)).or_default();
             let others = asked.iter().filter(|asked| !self.own.contains(&***asked));
-            let mut gleaning = Gleaning {
+            let mut gathering = Gathering {
                 tenant: name,
-                room,
+                room: part,
                 before,
                 now: HashMap::new(),
                 pushed: &mut pushed,
             };
             for asked in others {
-                if began.elapsed() > TIME_MAX {
+                if Instant::now() > until {
                     app.telemetry.count_limit(Limit::Subscriptions);
                     break;
                 }
@@ -80,13 +169,14 @@ impl Gleaner {
                 let mut is_full = false;
                 if let Some(named) = &named {
                     let engine = &app.storage.engine;
-                    let mut found = engine.named(&tenant, named, gleaning.room + 1, now_ms);
+                    let max = gathering.room.samples + 1;
+                    let mut found = engine.named(&tenant, named, max, now_ms);
                     found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
                     if asked.contains('{') {
                         // Viewers compare the text.
                         found.retain(|found| found.key().to_string() == **asked);
                     }
-                    is_full = !gleaning.take(found);
+                    is_full = !gathering.take(found);
                 }
                 names.insert(Arc::clone(asked), named);
                 if is_full {
@@ -94,7 +184,9 @@ impl Gleaner {
                     break;
                 }
             }
-            self.known.insert(gleaning.tenant, gleaning.now);
+            left.samples -= part.samples - gathering.room.samples;
+            left.bytes -= part.bytes - gathering.room.bytes;
+            self.known.insert(gathering.tenant, gathering.now);
         }
         pushed.into()
     }
@@ -111,17 +203,33 @@ impl Gleaner {
     }
 }
 
+/// How much there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    samples: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// An even part for the next one of so many tenants.
+    fn part(self, tenants: usize) -> Self {
+        Self {
+            samples: PER_TENANT_MAX.min(self.samples / tenants.max(1)),
+            bytes: BYTES_PER_TENANT_MAX.min(self.bytes / tenants.max(1)),
+        }
+    }
+}
+
 /// One tenant's part.
-struct Gleaning<'a> {
+struct Gathering<'a> {
     tenant: Arc<str>,
-    /// Samples that there is room for.
-    room: usize,
+    room: Room,
     before: HashMap<Box<[u8]>, Arc<Series>>,
     now: HashMap<Box<[u8]>, Arc<Series>>,
     pushed: &'a mut Vec<Pushed>,
 }
 
-impl Gleaning<'_> {
+impl Gathering<'_> {
     /// Whether there was room for all of them.
     fn take(&mut self, found: Vec<Found>) -> bool {
         for found in found {
@@ -132,10 +240,12 @@ impl Gleaning<'_> {
             let Entry::Vacant(place) = self.now.entry(found.key.clone()) else {
                 continue;
             };
-            if self.room == 0 {
+            let bytes = self.room.bytes.checked_sub(found.key.len());
+            let samples = self.room.samples.checked_sub(1);
+            let (Some(samples), Some(bytes)) = (samples, bytes) else {
                 return false;
-            }
-            self.room -= 1;
+            };
+            self.room = Room { samples, bytes };
             let known = self.before.remove(&found.key);
             let series = known
                 .filter(|series| *series.unit == *found.unit)
@@ -158,4 +268,85 @@ fn series_of(found: &Found) -> Series {
         .labels()
         .map(|(label, value)| (label.to_owned(), value.to_owned()));
     Series::new(key.name(), &found.unit, labels.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    fn pushed(value: f64) -> Arc<[Pushed]> {
+        Arc::from([Pushed {
+            tenant: "a".into(),
+            series: Arc::new(Series::new("x", "", Default::default())),
+            value,
+            at_ms: 1,
+        }])
+    }
+
+    fn values(pushed: &[Pushed]) -> Vec<f64> {
+        pushed.iter().map(|pushed| pushed.value).collect()
+    }
+
+    #[tokio::test]
+    async fn a_tick_does_not_wait_for_what_takes_long_and_the_next_one_has_it() {
+        let mut gleaning = Gleaning::default();
+        gleaning.spawn(|_| pushed(1.0));
+        let newest = gleaning.newest_within(Duration::from_secs(30), || {}).await;
+        assert_eq!(values(&newest), [1.0]);
+        // Now it takes as long as this test likes.
+        let (go_on, waits) = mpsc::channel::<()>();
+        gleaning.spawn(move |_| {
+            waits.recv().expect("told");
+            pushed(2.0)
+        });
+        for _ in 0..3 {
+            let newest = gleaning.newest_within(SOON, || {}).await;
+            assert_eq!(values(&newest), [1.0], "the newest that there is");
+            assert!(gleaning.running.is_some(), "and no second one is begun");
+        }
+        go_on.send(()).expect("it waits");
+        let newest = gleaning.newest_within(Duration::from_secs(30), || {}).await;
+        assert_eq!(values(&newest), [2.0]);
+        let again = gleaning.newest_within(SOON, || {}).await;
+        assert_eq!(values(&again), [2.0], "until there is a newer one");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_counted_and_the_next_tick_begins_anew() {
+        let mut gleaning = Gleaning::default();
+        gleaning.spawn(|_| panic!("on purpose"));
+        let count = std::cell::Cell::new(0);
+        let panicked = || count.set(count.get() + 1);
+        gleaning
+            .newest_within(Duration::from_secs(30), panicked)
+            .await;
+        assert_eq!(count.get(), 1);
+        gleaning.spawn(|_| pushed(1.0));
+        let newest = gleaning.newest_within(Duration::from_secs(30), || {}).await;
+        assert_eq!(values(&newest), [1.0]);
+    }
+
+    #[test]
+    fn tenants_have_even_parts_and_what_one_leaves_is_for_the_next() {
+        let all = Room {
+            samples: PUSHED_MAX,
+            bytes: BYTES_MAX,
+        };
+        assert_eq!(all.part(1).samples, PER_TENANT_MAX);
+        assert_eq!(all.part(8).samples, PUSHED_MAX / 8);
+        let mut left = all;
+        for rest in (1..=8).rev() {
+            let part = left.part(rest);
+            assert!(part.samples >= PUSHED_MAX / 8 && part.bytes >= BYTES_MAX / 8);
+            // Every other one takes all of it.
+            if rest % 2 == 0 {
+                left.samples -= part.samples;
+                left.bytes -= part.bytes;
+            }
+        }
+    }
 }

@@ -22,15 +22,13 @@ use crate::http::{
 use crate::{
     app::App,
     base::{error::AppError, telemetry::Limit},
+    questions::{ANSWERS_RETRY_S, Counted},
     settings::Hosts,
     stream::takeover::Takeover,
 };
 
 /// Of a request's head; a longer one is answered 431. The buffer that it is read into is larger.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// Seconds after which a client that does not read its answers may ask again.
-const ANSWERS_RETRY_S: u32 = 2;
 
 /// The outermost hoop.
 #[derive(Debug)]
@@ -104,9 +102,10 @@ impl Handler for Frame {
 impl Frame {
     /// Compresses an answer that is at hand, and counts its bytes until its client has read them.
     async fn hold_answer(&self, request: &Request, depot: &Depot, response: &mut Response) {
-        compress::apply(request, response).await;
+        let is_packed = compress::apply(request, response).await;
+        let is_counted = response.extensions.get::<Counted>().is_some() && !is_packed;
         // The page's files are in memory anyway, once for all.
-        if response.headers().contains_key(header::ETAG) {
+        if is_counted || response.headers().contains_key(header::ETAG) {
             return;
         }
         let ResBody::Once(body) = &response.body else {
@@ -268,7 +267,7 @@ fn preflight(request: &Request, response: &mut Response, (via, verdict): (&Via, 
         ),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, content-encoding, last-event-id, x-tenant-id",
+            "authorization, content-type, content-encoding, last-event-id, x-tenant-id, x-scope-orgid",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {

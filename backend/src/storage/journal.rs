@@ -552,7 +552,7 @@ impl Reading {
             sent_ms: sent.cast_signed(),
             series: Arc::clone(&self.series),
             values,
-            pushed: Box::default(),
+            pushed: Arc::default(),
         };
         let max = self.kept.ticks;
         put_in_order(&mut self.restored.ticks, offset, Arc::new(tick), max);
@@ -602,7 +602,7 @@ mod tests {
             sent_ms: second * 1000 + 3,
             series: Arc::clone(series),
             values: vec![second as f64; series.len()].into(),
-            pushed: Box::default(),
+            pushed: Arc::default(),
         }
     }
 

@@ -21,8 +21,9 @@ use pulseboard_shared::{
 
 use crate::ticks::subscriptions::Named;
 use crate::{
-    base::telemetry::Telemetry,
+    base::{error::AppError, telemetry::Telemetry},
     feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position},
+    questions::{ANSWERS_RETRY_S, Questions},
     shares::CallerKeys,
     ticks::window::{Selection, Tick, TickSample, Window},
     wire::{Wire, sse, ws},
@@ -32,6 +33,10 @@ use crate::{
 const SELECTIONS_MAX: usize = 1024;
 /// Snapshots kept for the newest tick, one a view.
 const SNAPSHOTS_MAX: usize = 16;
+/// Longer ones are written for each viewer.
+const SNAPSHOT_KEPT_BYTES: usize = 1 << 20;
+/// Samples that are written for a viewer on the thread that serves it: some 2 ms of work.
+const OPENED_AT_ONCE_MAX: usize = 2_000;
 /// Frames that a viewer may be behind before they are merged into one. Fewer would merge what a
 /// viewer could still have taken after a short hiccup of the machine at fast intervals, more
 /// would have a viewer that comes back to life read what is long past.
@@ -150,6 +155,15 @@ impl Payload for TickPayload {
             }),
         )
     }
+}
+
+/// Ticks of the window.
+struct Held {
+    ticks: Vec<Arc<Tick>>,
+    /// Whether they are those that somebody missed, and not all.
+    is_missed: bool,
+    newest: u64,
+    capacity: usize,
 }
 
 /// The built-in tick. See the module.
@@ -314,28 +328,93 @@ impl Live {
     /// `from` where that is still held, else the whole window.
     #[must_use]
     pub fn open(&self, view: &TickView, from: Option<&Position>, now_ms: i64) -> (Bytes, u64) {
-        let window = self.window.read();
-        let newest = window.newest_offset();
-        let id = EventId::new(self.epoch, newest);
-        if let Some(snapshot) = self.missed(&window, from, view.selection.as_deref(), now_ms) {
-            return (
-                view.frame(id, &ServerMessage::Resumed(snapshot)),
-                newest + 1,
-            );
+        let held = self.held(from);
+        let newest = held.newest;
+        if !held.is_missed
+            && let Some(known) = self.known_snapshot(newest, view)
+        {
+            return (known, newest + 1);
         }
-        let mut snapshots = self.snapshots.lock();
-        if snapshots.0 != newest {
-            *snapshots = (newest, Vec::new());
-        }
-        if let Some((_, bytes)) = snapshots.1.iter().find(|(known, _)| known == view) {
-            return (bytes.clone(), newest + 1);
-        }
-        let snapshot = self.snapshot(&window, now_ms, view.selection.as_deref(), window.ticks());
-        let bytes = view.frame(id, &ServerMessage::Initial(snapshot));
-        if snapshots.1.len() < SNAPSHOTS_MAX {
-            snapshots.1.push((view.clone(), bytes.clone()));
+        let message = self.message(&held, view.selection.as_deref(), now_ms);
+        let bytes = view.frame(EventId::new(self.epoch, newest), &message);
+        if !held.is_missed && bytes.len() <= SNAPSHOT_KEPT_BYTES {
+            let mut snapshots = self.snapshots.lock();
+            if snapshots.0 < newest {
+                *snapshots = (newest, Vec::new());
+            }
+            if snapshots.0 == newest && snapshots.1.len() < SNAPSHOTS_MAX {
+                snapshots.1.push((view.clone(), bytes.clone()));
+            }
         }
         (bytes, newest + 1)
+    }
+
+    fn known_snapshot(&self, newest: u64, view: &TickView) -> Option<Bytes> {
+        let snapshots = self.snapshots.lock();
+        let mut known = snapshots.1.iter().filter(|_| snapshots.0 == newest);
+        let known = known.find(|(known, _)| known == view);
+        known.map(|(_, bytes)| bytes.clone())
+    }
+
+    /// As [`Live::open`], for a viewer that `keys` stand for. A long answer is a question like all
+    /// others: it waits for a turn, is written on a thread that may block, and counts until it is
+    /// read.
+    ///
+    /// # Errors
+    /// As [`Questions::admit`]; there is no memory for it.
+    pub async fn open_for(
+        self: &Arc<Self>,
+        questions: &Arc<Questions>,
+        keys: &CallerKeys,
+        view: &TickView,
+        from: Option<Position>,
+        now_ms: i64,
+    ) -> Result<(Bytes, u64), AppError> {
+        if !self.is_long(view.selection.as_deref()) {
+            return Ok(self.open(view, from.as_ref(), now_ms));
+        }
+        let (live, view) = (Arc::clone(self), view.clone());
+        let opened = questions.ask(keys.clone(), move |working| {
+            let (bytes, next) = live.open(&view, from.as_ref(), now_ms);
+            let held = working
+                .hold(bytes)
+                .map_err(|refused| AppError::unavailable(refused.to_string(), ANSWERS_RETRY_S));
+            held.map(|bytes| (bytes, next))
+        });
+        opened.await?
+    }
+
+    /// Whether the window's ticks have more of what is selected than is written at once.
+    #[must_use]
+    pub fn is_long(&self, selection: Option<&Selection>) -> bool {
+        let Some(selection) = selection else {
+            return false;
+        };
+        let (newest, ticks) = self.with_window(|window| {
+            let ticks = window.newest_offset() + 1 - window.first_offset();
+            (window.newest().cloned(), ticks)
+        });
+        let most = usize::try_from(ticks).map_or(0, |ticks| OPENED_AT_ONCE_MAX / ticks.max(1));
+        newest.is_some_and(|newest| newest.samples(Some(selection)).nth(most).is_some())
+    }
+
+    /// What is in the window since `from`, or all of it: copied, so that whoever writes it holds no
+    /// lock that the next tick needs.
+    fn held(&self, from: Option<&Position>) -> Held {
+        let window = self.window.read();
+        let from = from.filter(|from| from.is_of(self.epoch));
+        let missed = from.and_then(|from| window.since(from.offset));
+        let is_missed = missed.is_some();
+        let ticks = match missed {
+            Some(missed) => missed.cloned().collect(),
+            None => window.ticks().cloned().collect(),
+        };
+        Held {
+            ticks,
+            is_missed,
+            newest: window.newest_offset(),
+            capacity: window.capacity(),
+        }
     }
 
     /// What a client that asks now and then gets: what came since it asked last, where that is
@@ -347,45 +426,29 @@ impl Live {
         from: Option<&Position>,
         now_ms: i64,
     ) -> ServerMessage {
-        let window = self.window.read();
-        match self.missed(&window, from, selection, now_ms) {
-            Some(snapshot) => ServerMessage::Resumed(snapshot),
-            None => {
-                ServerMessage::Initial(self.snapshot(&window, now_ms, selection, window.ticks()))
-            }
-        }
+        self.message(&self.held(from), selection, now_ms)
     }
 
-    fn missed(
-        &self,
-        window: &Window,
-        from: Option<&Position>,
-        selection: Option<&Selection>,
-        now_ms: i64,
-    ) -> Option<Snapshot> {
-        let from = from.filter(|from| from.is_of(self.epoch))?;
-        let missed = window.since(from.offset)?;
-        Some(self.snapshot(window, now_ms, selection, missed))
-    }
-
-    fn snapshot<'a>(
-        &self,
-        window: &Window,
-        now_ms: i64,
-        selection: Option<&Selection>,
-        ticks: impl Iterator<Item = &'a Arc<Tick>>,
-    ) -> Snapshot {
-        Snapshot {
+    fn message(&self, held: &Held, selection: Option<&Selection>, now_ms: i64) -> ServerMessage {
+        let snapshot = Snapshot {
             epoch: self.epoch.to_string(),
-            offset: window.newest_offset(),
-            window: window.capacity() as u64,
+            offset: held.newest,
+            window: held.capacity as u64,
             interval_ms: if self.sourceless.load(Ordering::Relaxed) {
                 0
             } else {
                 self.interval_ms
             },
             sent_ms: now_ms,
-            data: ticks.flat_map(|tick| tick.metrics(selection)).collect(),
+            data: held
+                .ticks
+                .iter()
+                .flat_map(|tick| tick.metrics(selection))
+                .collect(),
+        };
+        match held.is_missed {
+            true => ServerMessage::Resumed(snapshot),
+            false => ServerMessage::Initial(snapshot),
         }
     }
 }
@@ -450,7 +513,7 @@ mod tests {
             sent_ms: 0,
             series: built_in_series().collect(),
             values: [cpu_at(offset), 0.0, 0.0, 0.0].into(),
-            pushed: Box::default(),
+            pushed: Arc::default(),
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Tick {
     /// One value a series, in the same order; NaN where nothing could be measured.
     pub values: Box<[f64]>,
     /// What was pushed and somebody asks for by name; not kept across a restart.
-    pub pushed: Box<[Pushed]>,
+    pub pushed: Arc<[Pushed]>,
 }
 
 /// The newest sample of a pushed series, in a tick.

@@ -21,10 +21,50 @@ fn message(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
 }
 
 /// `prometheus.WriteRequest` of one sample, packed.
-fn write_request(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
+pub(crate) fn write_request(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
     let mut request = Vec::new();
     message(&mut request, 1, &time_series(labels, value, at_ms));
     pack(&request)
+}
+
+/// The same of several samples of a series without labels.
+pub(crate) fn write_requests(name: &str, samples: &[(f64, i64)]) -> Vec<u8> {
+    let mut series = labels_of(&[("__name__", name)]);
+    for (value, at_ms) in samples {
+        message(&mut series, 2, &sample(*value, *at_ms));
+    }
+    let mut request = Vec::new();
+    message(&mut request, 1, &series);
+    pack(&request)
+}
+
+/// `io.prometheus.write.v2.Request` of one sample of a series without labels, packed.
+pub(crate) fn write_request_v2(name: &str, value: f64, at_ms: i64) -> Vec<u8> {
+    write_requests_v2(name, &[(value, at_ms)])
+}
+
+/// The same of several samples.
+pub(crate) fn write_requests_v2(name: &str, samples: &[(f64, i64)]) -> Vec<u8> {
+    let mut request = Vec::new();
+    for symbol in ["", "__name__", name] {
+        message(&mut request, 4, symbol.as_bytes());
+    }
+    let mut series = Vec::new();
+    message(&mut series, 1, &[1, 2]);
+    for (value, at_ms) in samples {
+        message(&mut series, 2, &sample(*value, *at_ms));
+    }
+    message(&mut request, 5, &series);
+    pack(&request)
+}
+
+/// A value (1) at a time (2).
+fn sample(value: f64, at_ms: i64) -> Vec<u8> {
+    let mut sample = vec![1 << 3 | 1];
+    sample.extend_from_slice(&value.to_le_bytes());
+    sample.push(2 << 3);
+    varint(&mut sample, at_ms as u64);
+    sample
 }
 
 fn pack(request: &[u8]) -> Vec<u8> {
@@ -56,11 +96,7 @@ fn histogram_series(name: &str, at_ms: i64) -> Vec<u8> {
 
 fn time_series(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
     let mut series = labels_of(labels);
-    let mut sample = vec![1 << 3 | 1];
-    sample.extend_from_slice(&value.to_le_bytes());
-    sample.push(2 << 3);
-    varint(&mut sample, at_ms as u64);
-    message(&mut series, 2, &sample);
+    message(&mut series, 2, &sample(value, at_ms));
     series
 }
 

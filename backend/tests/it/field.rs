@@ -142,6 +142,23 @@ async fn infinities_and_nan_are_shown_for_what_they_are() {
             [at(2), "-Inf", "-Inf", "-Inf"],
         ])
     );
+    let windows = server.json("/api/windows?match=up").await;
+    let minute = &windows[0]["windows"][0];
+    assert_eq!(
+        (
+            &minute["count"],
+            &minute["min"],
+            &minute["avg"],
+            &minute["max"]
+        ),
+        (&json!(3), &json!("-Inf"), &json!("NaN"), &json!("+Inf"))
+    );
+    assert_eq!(
+        (&minute["p50"], &minute["p99"]),
+        (&json!(1.0), &json!("+Inf"))
+    );
+    let best = server.json("/api/windows?match=up&topk=1").await;
+    assert_eq!(best["series"][0]["windows"][0]["max"], "+Inf");
     let range = server.json("/api/range?match=odd&step=1s&start=-1m").await;
     assert_eq!(
         range["series"][0]["points"],
@@ -204,8 +221,8 @@ async fn what_is_ahead_is_marked_and_is_not_the_last() {
     );
     let b = one(&server, "b").await;
     assert_eq!(
-        (&b["last"], &b["ahead_ms"]),
-        (&Value::Null, &json!(300_000))
+        (&b["last"], &b["last_ms"], &b["ahead_ms"]),
+        (&Value::Null, &json!(ahead_ms), &json!(300_000))
     );
     let late = post(&server, "/push", format!("c 1 {}", START_MS + 600_001)).await;
     problem(late, 400).await;

@@ -10,6 +10,7 @@ mod cost;
 mod cuts;
 mod direct;
 mod docs;
+mod doors;
 mod field;
 mod follow;
 mod health;

@@ -69,7 +69,7 @@ async fn commands_are_answered_as_written() {
         ),
         (
             r#"{"command":"set_threshold","value":"72.25"}"#,
-            "Threshold set to 72.2%",
+            "Threshold set to 72.25%",
         ),
         (r#"{"command":"set_threshold"}"#, "Threshold set to 80.0%"),
         (

@@ -319,6 +319,91 @@ async fn a_member_gets_the_rooms_default_events_or_those_it_asks_for() {
     server.stop().await;
 }
 
+/// Reads on to an answer, past what the room says.
+async fn answered(client: &mut WsClient, kind: &str) {
+    while client.json().await["type"] != kind {}
+}
+
+#[tokio::test]
+async fn a_triggered_event_says_how_many_get_it() {
+    let server = TestServer::start_with(with_deploys).await;
+    let (mut by_default, mut asking, _elsewhere) = (
+        enter(&server).await,
+        enter(&server).await,
+        enter(&server).await,
+    );
+    join(&mut by_default, "deploys").await;
+    asking
+        .send(r#"{"action":"subscribe","channel":"deploys","events":["begun","done"]}"#)
+        .await;
+    asking.json_of("subscribed").await;
+    let members = async |event: &str| {
+        let body = json!({"event": event, "data": {"version": "1"}});
+        let answer = trigger(&server, "deploys", &body).await;
+        answer.json::<Value>().await.expect("JSON")["members"].clone()
+    };
+    assert_eq!(
+        (members("begun").await, members("done").await),
+        (json!(1), json!(2))
+    );
+    // Asking for something else, a member stays one.
+    asking
+        .send(r#"{"action":"subscribe","channel":"deploys","events":["begun"]}"#)
+        .await;
+    answered(&mut asking, "subscribed").await;
+    assert_eq!(
+        (members("begun").await, members("done").await),
+        (json!(1), json!(1))
+    );
+    asking
+        .send(r#"{"action":"unsubscribe","channel":"deploys"}"#)
+        .await;
+    answered(&mut asking, "unsubscribed").await;
+    assert_eq!(
+        (members("begun").await, members("done").await),
+        (json!(0), json!(1))
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_published_into_a_typed_room_fits_one_of_its_events_or_is_not_sent() {
+    let server = TestServer::start_with(with_deploys).await;
+    let (mut sender, mut member) = (enter(&server).await, enter(&server).await);
+    for client in [&mut sender, &mut member] {
+        join(client, "deploys").await;
+    }
+    for data in [json!("hello"), json!({"version": 7}), json!(null)] {
+        let publish = json!({"action": "publish", "channel": "deploys", "data": data});
+        sender.send(&publish.to_string()).await;
+        let error = sender.json_of("error").await;
+        let text = error["text"].as_str().unwrap_or_default();
+        assert!(
+            text.contains("deploys") && text.contains("nothing was sent"),
+            "{text}"
+        );
+    }
+    let fits = json!({"action": "publish", "channel": "deploys", "data": {"version": "2"}});
+    sender.send(&fits.to_string()).await;
+    // The first that comes.
+    assert_eq!(
+        member.json().await,
+        json!({"type": "message", "channel": "deploys", "data": {"version": "2"}})
+    );
+    let mut talking = server.ws("/ws/chat").await;
+    talking.json_of("system").await;
+    talking
+        .send(r#"{"type":"join_room","room":"deploys"}"#)
+        .await;
+    let error = talking.json_of("error").await;
+    assert!(
+        error["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("typed events"))
+    );
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn presence_is_listed_and_told_to_those_who_ask() {
     let server = TestServer::start().await;

@@ -356,3 +356,33 @@ async fn a_plain_request_is_told_that_this_is_a_web_socket() {
     );
     server.stop().await;
 }
+
+/// A window that is long to write is written beside, and is the same by every way, without a hole
+/// before what comes then.
+#[tokio::test]
+async fn a_long_window_is_the_same_by_every_way_and_what_comes_then_follows() {
+    let mut server = TestServer::start().await;
+    let lines: String = (0..300)
+        .map(|number| format!("many{{i=\"{number:03}\"}} {number}\n"))
+        .collect();
+    let push = server.request(reqwest::Method::POST, "/push").body(lines);
+    assert_eq!(push.send().await.expect("an answer").status(), 200);
+    // From now on it is looked up.
+    let held = server.ws("/ws/metrics?metrics=many").await;
+    for _ in 0..12 {
+        server.tick(1.0).await;
+    }
+    let polled = server.json("/api/metrics/since?metrics=many").await;
+    let mut again = server.ws("/ws/metrics?metrics=many").await;
+    let initial = again.json_of("initial").await;
+    let count = initial["data"].as_array().map_or(0, Vec::len);
+    assert!(count >= 11 * 300 && count.is_multiple_of(300), "{count}");
+    assert_eq!(polled["type"], "initial");
+    assert_eq!(polled["data"], initial["data"]);
+    server.tick(2.0).await;
+    let tick = again.json_of("metrics").await;
+    let offset = initial["offset"].as_u64().expect("a number");
+    assert_eq!(tick["offset"].as_u64(), Some(offset + 1));
+    drop((held, again));
+    server.stop().await;
+}

@@ -199,6 +199,9 @@ async fn the_operators_threshold_is_the_same_everywhere() -> Result<()> {
             page.fill("input[name=threshold]", "35").await?;
             page.click_button("Set threshold").await?;
             page.shows("Threshold set to 35.0%").await?;
+            // The same words as in the chart, see below.
+            page.shows("Limit 90 %, critical · Operator's log above 35 %")
+                .await?;
             page.click("nav a[href$='#/']").await?;
             eventually("both limits of the CPU's chart", SOON, async || {
                 let label: String = page
@@ -207,8 +210,7 @@ async fn the_operators_threshold_is_the_same_everywhere() -> Result<()> {
                      return chart ? chart.getAttribute('aria-label') : '';",
                     )
                     .await?;
-                let both =
-                    label.contains("Limit 90 %") && label.contains("Operator's log above 35 %");
+                let both = label.contains("Limit 90 %, critical. Operator's log above 35 %");
                 Ok(both.then_some(()))
             })
             .await

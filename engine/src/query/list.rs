@@ -9,7 +9,7 @@ use pulseboard_shared::{
 use super::{LIST_MAX, QueryError, SPARK_POINTS_MAX, finite, fold::Growth, text::Search};
 use crate::{
     cost::Cost,
-    engine::{Engine, Found},
+    engine::{Engine, Found, page_bytes},
     selector::Selector,
     tenant::Tenant,
     window::Sample,
@@ -49,32 +49,7 @@ pub fn list_newest(
     request: &ListRequest,
     cost: &Cost,
 ) -> Result<SeriesList, QueryError> {
-    let limit = request.limit.clamp(1, LIST_MAX);
-    let total = tenant.counts().series;
-    let mut samples = Vec::new();
-    let series: Result<_, QueryError> = engine
-        .newest(tenant, limit, request.now_ms)
-        .into_iter()
-        .map(|(key, found)| {
-            cost.step(INFO_WORK)?;
-            samples.clear();
-            let info = info(engine, key, &found, request, &mut samples);
-            match cost.take_samples(samples.len()) {
-                true => Ok(info),
-                false => Err(QueryError::Samples {
-                    samples_max: cost.samples_max(),
-                }),
-            }
-        })
-        .collect();
-    let series = series?;
-    Ok(SeriesList {
-        tenant: tenant.name.to_string(),
-        total,
-        matched: total,
-        series,
-        next: None,
-    })
+    ListStream::newest(engine, tenant, request, cost)?.collect()
 }
 
 /// The tenant's series that are asked for, sorted by key. Those that have gone from memory are
@@ -89,44 +64,136 @@ pub fn list_series(
     request: &ListRequest,
     cost: &Cost,
 ) -> Result<SeriesList, QueryError> {
-    let search = Search::new(&request.search)?;
-    let limit = request.limit.clamp(1, LIST_MAX);
-    let page = engine.page(
-        tenant,
-        &request.selector,
-        (|name: &str| search.glance(name), |key| search.takes(key)),
-        (request.after.as_deref(), limit + 1),
-        request.now_ms,
-        cost,
-    )?;
-    let (mut found, matched) = (page.found, page.matched);
-    let has_more = page.is_cut || found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| has_more);
-    let next = next.map(|(key, _)| key.clone());
-    let mut samples = Vec::new();
-    let series: Result<_, QueryError> = found
-        .into_iter()
-        .map(|(key, found)| {
-            cost.step(INFO_WORK)?;
-            samples.clear();
-            let info = info(engine, key, &found, request, &mut samples);
-            match cost.take_samples(samples.len()) {
-                true => Ok(info),
-                false => Err(QueryError::Samples {
-                    samples_max: cost.samples_max(),
-                }),
-            }
-        })
-        .collect();
-    let series = series?;
-    Ok(SeriesList {
-        tenant: tenant.name.to_string(),
-        total: tenant.counts().series,
-        matched,
-        series,
-        next,
-    })
+    ListStream::open(engine, tenant, request, cost)?.collect()
+}
+
+/// A list of which one series is told at a time, so that it is not in memory as a whole.
+#[derive(Debug)]
+pub struct ListStream<'a> {
+    engine: &'a Engine,
+    request: &'a ListRequest,
+    cost: &'a Cost,
+    /// Without the series.
+    head: SeriesList,
+    found: std::vec::IntoIter<(String, Found)>,
+    samples: Vec<Sample>,
+}
+
+impl<'a> ListStream<'a> {
+    /// As [`list_series`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(
+        engine: &'a Engine,
+        tenant: &Tenant,
+        request: &'a ListRequest,
+        cost: &'a Cost,
+    ) -> Result<Self, QueryError> {
+        let search = Search::new(&request.search)?;
+        let limit = request.limit.clamp(1, LIST_MAX);
+        let page = engine.page(
+            tenant,
+            &request.selector,
+            (|name: &str| search.glance(name), |key| search.takes(key)),
+            (request.after.as_deref(), limit + 1),
+            request.now_ms,
+            cost,
+        )?;
+        let (mut found, matched) = (page.found, page.matched);
+        let has_more = page.is_cut || found.len() > limit;
+        for (key, found) in found.drain(limit.min(found.len())..) {
+            cost.let_go(page_bytes(&key, &found));
+        }
+        let next = found.last().filter(|_| has_more);
+        let head = SeriesList {
+            tenant: tenant.name.to_string(),
+            total: tenant.counts().series,
+            matched,
+            series: Vec::new(),
+            next: next.map(|(key, _)| key.clone()),
+        };
+        Ok(Self::of(engine, request, cost, head, found))
+    }
+
+    /// As [`list_newest`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn newest(
+        engine: &'a Engine,
+        tenant: &Tenant,
+        request: &'a ListRequest,
+        cost: &'a Cost,
+    ) -> Result<Self, QueryError> {
+        let limit = request.limit.clamp(1, LIST_MAX);
+        let total = tenant.counts().series;
+        let found = engine.newest(tenant, limit, request.now_ms, cost)?;
+        let head = SeriesList {
+            tenant: tenant.name.to_string(),
+            total,
+            matched: total,
+            series: Vec::new(),
+            next: None,
+        };
+        Ok(Self::of(engine, request, cost, head, found))
+    }
+
+    fn of(
+        engine: &'a Engine,
+        request: &'a ListRequest,
+        cost: &'a Cost,
+        head: SeriesList,
+        found: Vec<(String, Found)>,
+    ) -> Self {
+        Self {
+            engine,
+            request,
+            cost,
+            head,
+            found: found.into_iter(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// The list without its series.
+    #[must_use]
+    pub fn head(&self) -> &SeriesList {
+        &self.head
+    }
+
+    fn collect(mut self) -> Result<SeriesList, QueryError> {
+        let mut series = Vec::new();
+        for one in &mut self {
+            series.push(one?);
+        }
+        self.head.series = series;
+        Ok(self.head)
+    }
+
+    fn info(&mut self, key: String, found: &Found) -> Result<SeriesInfo, QueryError> {
+        self.cost.step(INFO_WORK)?;
+        self.samples.clear();
+        let info = info(self.engine, key, found, self.request, &mut self.samples);
+        match self.cost.take_samples(self.samples.len()) {
+            true => Ok(info),
+            false => Err(QueryError::Samples {
+                samples_max: self.cost.samples_max(),
+            }),
+        }
+    }
+}
+
+impl Iterator for ListStream<'_> {
+    type Item = Result<SeriesInfo, QueryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, found) = self.found.next()?;
+        let bytes = page_bytes(&key, &found);
+        let info = self.info(key, &found);
+        self.cost.let_go(bytes);
+        Some(info)
+    }
 }
 
 fn info(
@@ -173,7 +240,11 @@ fn info(
             .last
             .map(|(_, value)| value)
             .filter(|value| !is_stale_marker(*value)),
-        last_ms: found.last.map_or(0, |(at_ms, _)| at_ms),
+        last_ms: match (found.last, found.ahead_ms) {
+            (Some((at_ms, _)), _) => at_ms,
+            (None, Some(ahead_ms)) => now_ms + ahead_ms,
+            (None, None) => 0,
+        },
         ahead_ms: found.ahead_ms.map(i64::unsigned_abs),
         rate,
         spark: spark(samples, now_ms, window_ms, points),

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     cost::Cost,
-    engine::{Engine, Found, Glance},
+    engine::{Engine, Found, Glance, page_bytes},
     selector::Selector,
     tenant::Tenant,
     window::Sample,
@@ -409,18 +409,27 @@ impl<'a> RangeStream<'a> {
             (at_ms, of(self.aggregation.of(step)), Some(min), Some(max))
         };
         let points: Vec<RangePoint> = self.grid.steps().map(point).collect();
+        let counts = self.grid.steps().map(|(_, step)| step.count);
+        let counts: Vec<u64> = match self.aggregation {
+            Aggregation::Avg => counts.collect(),
+            _ => Vec::new(),
+        };
         let not_finite: Vec<(i64, u64)> = self.grid.not_finite().collect();
         let is_there = !(points.is_empty() && not_finite.is_empty());
         let newest = match &*group.members {
             [alone] => alone.found.as_ref().and_then(|found| found.last),
             _ => None,
         };
+        for member in &group.members {
+            self.cost.let_go(target_bytes(&member.text));
+        }
         Ok(is_there.then(|| RangeSeries {
             key: group.key,
             name: group.name,
             labels: group.labels,
             unit: group.unit.to_string(),
             points,
+            counts,
             not_finite,
             newest: newest
                 .map(|(at_ms, value)| (at_ms, Some(value)))
@@ -642,6 +651,11 @@ fn head(request: &RangeRequest) -> Result<(RangeAnswer, usize), QueryError> {
 
 /// The series that are asked for, of memory and history, sorted by key; and how many more there
 /// are where the first ones suffice.
+/// What a series takes in memory until it has been read: its key is there five times over.
+fn target_bytes(text: &str) -> usize {
+    5 * text.len() + size_of::<(String, Found)>() + size_of::<(Target, Group)>()
+}
+
 fn find(
     engine: &Engine,
     tenant: &Tenant,
@@ -683,6 +697,7 @@ fn find(
     let past_max = first.map_or(series_max, |_| usize::MAX);
     let mut targets: BTreeMap<String, Target> = BTreeMap::new();
     for (text, found) in found {
+        cost.hold(target_bytes(&text) - page_bytes(&text, &found).min(target_bytes(&text)))?;
         let target = Target {
             key: found.key.clone(),
             unit: Arc::clone(&found.unit),
@@ -695,6 +710,7 @@ fn find(
     for definition in engine.find_past(tenant, selector, request.start_ms, past_max, cost)? {
         let mut text = String::new();
         write_key(KeyRef::new(&definition.key), &mut text);
+        cost.hold(target_bytes(&text))?;
         let target = targets.entry(text).or_insert_with_key(|text| Target {
             text: text.clone(),
             found: None,
@@ -706,7 +722,9 @@ fn find(
         match first {
             Some(max) if targets.len() > max => {
                 // Behind all that are asked for; its past is not needed any more.
-                targets.pop_last();
+                if let Some((text, _)) = targets.pop_last() {
+                    cost.let_go(target_bytes(&text));
+                }
                 unread += 1;
             }
             None if targets.len() > series_max => return Err(refuse(targets.len() as u64)),

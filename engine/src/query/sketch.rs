@@ -13,7 +13,6 @@ use std::{
 use pulseboard_history::SeriesId;
 use sketches_ddsketch::{Config, DDSketch};
 
-use super::finite;
 use pulseboard_shared::protocol::series::LiveWindow;
 
 /// Percentiles are this far from a sample at most, relative to it. Half of it: twice the memory.
@@ -39,6 +38,9 @@ pub(super) struct Figures {
     pub(super) sum: f64,
     pub(super) min: f64,
     pub(super) max: f64,
+    /// Samples that are infinitely small or great: a sketch has no bin for them.
+    below: u64,
+    above: u64,
     sketch: DDSketch,
 }
 
@@ -58,7 +60,7 @@ pub(super) enum Minute {
 }
 
 impl Minute {
-    /// Of samples that are finite numbers.
+    /// Of samples that are numbers.
     pub(super) fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
         if values.clone().nth(FEW_MAX).is_none() {
             return Self::Few(values.collect());
@@ -86,17 +88,25 @@ impl Figures {
             sum: 0.0,
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
+            below: 0,
+            above: 0,
             sketch: DDSketch::new(Config::new(RELATIVE_ERROR, BINS_MAX, SMALLEST)),
         }
     }
 
-    /// Takes a finite number in.
+    /// Takes a number in.
     pub(super) fn add(&mut self, value: f64) {
         self.count += 1;
         self.sum += value;
         self.min = self.min.min(value);
         self.max = self.max.max(value);
-        self.sketch.add(value);
+        if value == f64::NEG_INFINITY {
+            self.below += 1;
+        } else if value == f64::INFINITY {
+            self.above += 1;
+        } else {
+            self.sketch.add(value);
+        }
     }
 
     pub(super) fn merge(&mut self, minute: &Minute) {
@@ -107,34 +117,50 @@ impl Figures {
                 self.sum += figures.sum;
                 self.min = self.min.min(figures.min);
                 self.max = self.max.max(figures.max);
+                self.below += figures.below;
+                self.above += figures.above;
                 // Both have the same configuration, the only thing that can be wrong.
                 drop(self.sketch.merge(&figures.sketch));
             }
         }
     }
 
+    /// The smallest value that such a share of the samples are at most (the nearest rank).
+    fn percentile(&self, share: f64) -> Option<f64> {
+        let last = self.count.checked_sub(1)?;
+        let place = ((share * self.count as f64).ceil() - 1.0).clamp(0.0, last as f64);
+        // From here on among the finite ones, which lie between the others.
+        let place = place - self.below as f64;
+        let count = self.count - self.below - self.above;
+        if place < 0.0 {
+            return Some(f64::NEG_INFINITY);
+        }
+        if place >= count as f64 {
+            return Some(f64::INFINITY);
+        }
+        // The sketch rounds a place down.
+        let rank = (place + 0.5) / count.saturating_sub(1).max(1) as f64;
+        let value = self.sketch.quantile(rank.min(1.0)).ok().flatten()?;
+        // The middle of the outermost bins can lie beyond what there was.
+        let (least, most) = (self.sketch.min()?, self.sketch.max()?);
+        Some(value.max(least).min(most))
+    }
+
     pub(super) fn window(&self, seconds: u32) -> LiveWindow {
-        let any = |value: f64| (self.count > 0).then_some(value).and_then(finite);
-        let percentile = |share: f64| {
-            // The sketch rounds a place down; what is meant is the smallest value that so many of
-            // the samples are at most (the nearest rank).
-            let last = self.count.saturating_sub(1);
-            let place = ((share * self.count as f64).ceil() - 1.0).clamp(0.0, last as f64);
-            let rank = (place + 0.5) / last.max(1) as f64;
-            let value = self.sketch.quantile(rank.min(1.0)).ok().flatten()?;
-            // The middle of the outermost bins can lie beyond what there was.
-            (self.count > 0).then(|| value.clamp(self.min, self.max))
-        };
+        let any = |value: f64| (self.count > 0).then_some(value);
+        let mean = self.sum / self.count as f64;
+        // A sum of numbers can be past all numbers, and their mean is not.
+        let has_infinite = self.below + self.above > 0;
         LiveWindow {
             seconds,
             count: self.count,
-            avg: any(self.sum / self.count as f64),
+            avg: any(mean).filter(|mean| mean.is_finite() || has_infinite),
             min: any(self.min),
             max: any(self.max),
-            p50: percentile(0.5),
-            p90: percentile(0.9),
-            p95: percentile(0.95),
-            p99: percentile(0.99),
+            p50: self.percentile(0.5),
+            p90: self.percentile(0.9),
+            p95: self.percentile(0.95),
+            p99: self.percentile(0.99),
         }
     }
 }
@@ -235,6 +261,37 @@ mod tests {
             .for_each(|value| low.add(value));
         assert_eq!(low.window(1).p50, Some(0.0));
         assert_eq!(low.window(1).p99, Some(0.0));
+    }
+
+    #[test]
+    fn infinite_samples_count_and_stand_at_the_ends() {
+        let of = |values: &[f64]| {
+            let mut figures = Figures::new();
+            figures.merge(&Minute::of(values.iter().copied()));
+            figures.window(60)
+        };
+        let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
+        let one = of(&[high]);
+        assert_eq!(
+            (one.count, one.avg, one.min, one.max, one.p50),
+            (1, Some(high), Some(high), Some(high), Some(high))
+        );
+        let some = of(&[low, 1.0, 1.0, 1.0, high]);
+        assert_eq!((some.count, some.min, some.max), (5, Some(low), Some(high)));
+        assert!(some.avg.is_some_and(f64::is_nan));
+        assert_eq!(
+            (some.p50.map(f64::round), some.p99),
+            (Some(1.0), Some(high))
+        );
+        // Many are kept as a sketch, and are merged as one.
+        let mut many = vec![low; 100];
+        many.extend([7.0; 100]);
+        let mut figures = Figures::new();
+        (0..2).for_each(|_| figures.merge(&Minute::of(many.iter().copied())));
+        let window = figures.window(60);
+        assert_eq!((window.count, window.p50), (400, Some(low)));
+        assert_eq!(window.p90.map(f64::round), Some(7.0));
+        assert_eq!(of(&[f64::MAX, f64::MAX]).avg, None);
     }
 
     #[test]

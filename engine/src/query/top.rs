@@ -83,7 +83,7 @@ impl Rank {
     pub(super) fn score_window(self, window: &LiveWindow) -> Option<f64> {
         match self {
             Self::Max => window.max,
-            Self::Mean | Self::Last => window.avg,
+            Self::Mean | Self::Last => window.avg.filter(|mean| !mean.is_nan()),
             Self::Min => window.min.map(std::ops::Neg::neg),
         }
     }

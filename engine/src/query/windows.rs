@@ -291,7 +291,7 @@ fn whole_minute(at_ms: i64) -> i64 {
     at_ms.div_euclid(MINUTE_MS) + i64::from(at_ms.rem_euclid(MINUTE_MS) > 0)
 }
 
-/// The finite values of a stretch of sorted samples.
+/// The values of a stretch of sorted samples, without those that are NaN.
 fn values(samples: &[Sample], from_ms: i64, to_ms: i64) -> impl Iterator<Item = f64> + Clone {
     let start = samples.partition_point(|sample| sample.0 < from_ms);
     let end = samples.partition_point(|sample| sample.0 < to_ms);
@@ -299,5 +299,5 @@ fn values(samples: &[Sample], from_ms: i64, to_ms: i64) -> impl Iterator<Item = 
     stretch
         .iter()
         .map(|sample| sample.1)
-        .filter(|value| value.is_finite())
+        .filter(|value| !value.is_nan())
 }

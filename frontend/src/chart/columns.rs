@@ -29,7 +29,7 @@ pub struct Columns {
 }
 
 /// No part of a line is in this column.
-const EMPTY: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
+pub(super) const EMPTY: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
 
 /// How wide a column is where there are so many device pixels a CSS pixel.
 #[must_use]
@@ -99,12 +99,14 @@ impl Columns {
     /// All columns that the line from `one` to `other` goes through.
     fn cover(&mut self, one: (f64, f64), other: (f64, f64)) {
         let slope = (other.1 - one.1) / (other.0 - one.0);
+        let ends = (one.1.min(other.1), one.1.max(other.1));
         let (from, to) = (self.column(one.0), self.column(other.0));
         let last = i64::try_from(self.cells.len()).unwrap_or(i64::MAX) - 1;
         for column in from.max(0)..=to.min(last) {
             #[expect(clippy::cast_precision_loss, reason = "a screen's pixels")]
             let left = self.left + column as f64 * self.width;
-            let height = |x: f64| one.1 + (x - one.0) * slope;
+            // Never beyond its ends, where a column's edge is a hair behind one of them.
+            let height = |x: f64| within(one.1 + (x - one.0) * slope, ends.0, ends.1);
             let start = if column == from { one.1 } else { height(left) };
             let end = if column == to {
                 other.1
@@ -145,6 +147,16 @@ impl Columns {
         let ends = ends.chain([self.points.len()]);
         let starts = self.starts.iter().zip(ends);
         starts.map(|(start, end)| &self.points[*start..end])
+    }
+
+    /// Top and bottom of each column, of those that nothing is in too.
+    pub(super) fn cells(&self) -> &[(f64, f64)] {
+        &self.cells
+    }
+
+    /// Where the first column begins.
+    pub(super) const fn left(&self) -> f64 {
+        self.left
     }
 
     /// How wide a column is.

@@ -9,6 +9,7 @@ use web_sys::CanvasRenderingContext2d;
 use super::{
     columns::Columns,
     layout::{Plot, Span},
+    plate::{Look, Plate},
     ring::{Before, Ring},
     scale::{ValueAxis, within},
     theme::{Theme, faded},
@@ -180,7 +181,6 @@ pub fn paint_axis(
         surface.dash(&[2.0, 4.0]);
         surface.horizontal(plot.y(note.above, ends));
         surface.dash(&[]);
-        label_threshold(surface, theme, note, ends);
     }
     if let Some(threshold) = threshold.filter(|threshold| threshold.above < axis.high) {
         let y = plot.y(threshold.above, ends);
@@ -251,13 +251,21 @@ impl Scene<'_> {
     }
 }
 
-/// Paints the times, the missing stretches and the line.
+/// What is kept of a chart from one painting to the next.
+#[derive(Debug, Default)]
+pub struct Brush {
+    columns: Columns,
+    plate: Plate,
+}
+
+/// Paints the times, the missing stretches and the line, and over it what the thresholds are
+/// called.
 pub fn paint_data(
     surface: &Surface<'_>,
     theme: &Theme,
     scene: &Scene<'_>,
-    threshold: Option<&Threshold>,
-    columns: &mut Columns,
+    (threshold, note): (Option<&Threshold>, Option<&Threshold>),
+    brush: &mut Brush,
 ) {
     let (context, plot) = (surface.context, &surface.plot);
     surface.begin(theme);
@@ -271,26 +279,34 @@ pub fn paint_data(
     paint_gaps(surface, theme, scene, scene.rows());
 
     let color = &theme.lines[scene.column];
+    let threshold = threshold.filter(|threshold| threshold.above < scene.ends.1);
+    let over = threshold.map(|threshold| plot.y(threshold.above, scene.ends));
+    let columns = &mut brush.columns;
     columns.clear(plot, surface.ratio);
     scene.trace(plot, columns);
-    if let (Some(upper), Some(lower)) = (faded(color, "3D"), faded(color, "03")) {
-        let gradient = context.create_linear_gradient(0.0, plot.top, 0.0, plot.bottom());
-        // Fails only for colours that cannot be read; then there is no fill.
-        drop(gradient.add_color_stop(0.0, &upper));
-        drop(gradient.add_color_stop(1.0, &lower));
-        context.set_fill_style_canvas_gradient(&gradient);
-        for (left, _, bottom) in columns.bars() {
-            context.fill_rect(left, bottom, columns.width(), plot.bottom() - bottom);
+    let over = over.zip(threshold.map(|threshold| threshold.color(theme)));
+    if columns.is_dense() {
+        let look = Look {
+            plot: *plot,
+            ratio: surface.ratio,
+            ends: scene.ends,
+            color: color.clone(),
+            over: over.map(|(y, color)| (y, color.to_owned())),
+            line: LINE_WIDTH * theme.scale,
+        };
+        if let Some((plate, left, top)) = brush.plate.paint(look, &scene.span, columns) {
+            // Pixel by pixel. Both fail only for numbers that are not finite.
+            drop(context.set_transform(1.0, 0.0, 0.0, 1.0, 0.0, 0.0));
+            drop(context.draw_image_with_html_canvas_element(plate, left, top));
         }
-    }
-    paint_line(surface, theme, columns, color);
-
-    // What is above the threshold has the threshold's colour, by a clip at its height.
-    let threshold = threshold.filter(|threshold| threshold.above < scene.ends.1);
-    if let Some(threshold) = threshold {
-        let y = plot.y(threshold.above, scene.ends);
-        if columns.bars().any(|(_, top, _)| top < y) {
-            context.save();
+    } else {
+        brush.plate.forget();
+        paint_area(surface, columns, color);
+        paint_line(surface, theme, columns, (color, &[]));
+        // What is above the threshold has the threshold's colour, by a clip at its height.
+        if let Some((y, color)) = over
+            && columns.bars().any(|(_, top, _)| top < y)
+        {
             context.begin_path();
             context.rect(
                 plot.left,
@@ -299,13 +315,15 @@ pub fn paint_data(
                 (y - plot.top + 2.0).max(0.0),
             );
             context.clip();
-            paint_line(surface, theme, columns, threshold.color(theme));
-            context.restore();
+            paint_line(surface, theme, columns, (color, &[]));
         }
     }
     context.restore();
-    if let Some(threshold) = threshold {
-        label_threshold(surface, theme, threshold, scene.ends);
+    for label in threshold
+        .into_iter()
+        .chain(note.filter(|note| note.above < scene.ends.1))
+    {
+        label_threshold(surface, theme, label, scene.ends);
     }
 
     if let Some((x, y)) = columns.end()
@@ -324,6 +342,21 @@ pub fn paint_data(
             over.map_or(color.as_str(), |threshold| threshold.color(theme))
         };
         paint_point(surface, theme, (x, y), color);
+    }
+}
+
+/// Shades what is below the line.
+fn paint_area(surface: &Surface<'_>, columns: &Columns, color: &str) {
+    let (context, plot) = (surface.context, &surface.plot);
+    if let (Some(upper), Some(lower)) = (faded(color, "3D"), faded(color, "03")) {
+        let gradient = context.create_linear_gradient(0.0, plot.top, 0.0, plot.bottom());
+        // Fails only for colours that cannot be read; then there is no fill.
+        drop(gradient.add_color_stop(0.0, &upper));
+        drop(gradient.add_color_stop(1.0, &lower));
+        context.set_fill_style_canvas_gradient(&gradient);
+        for (left, _, bottom) in columns.bars() {
+            context.fill_rect(left, bottom, columns.width(), plot.bottom() - bottom);
+        }
     }
 }
 
@@ -362,15 +395,34 @@ fn label_threshold(surface: &Surface<'_>, theme: &Theme, threshold: &Threshold, 
     surface.text(&threshold.label, x, y + 0.5);
 }
 
-/// Paints a line: as one where it has few points, else column by column.
-pub(super) fn paint_line(surface: &Surface<'_>, theme: &Theme, columns: &Columns, color: &str) {
+/// Paints a line, dashed or not: as one where it has few points, else column by column.
+pub(super) fn paint_line(
+    surface: &Surface<'_>,
+    theme: &Theme,
+    columns: &Columns,
+    (color, dash): (&str, &[f64]),
+) {
     let context = surface.context;
     let width = LINE_WIDTH * theme.scale;
     context.set_fill_style_str(color);
     if columns.is_dense() {
-        paint_bars(surface, columns, width);
+        // Dashed, too: gaps are columns left out.
+        let period: f64 = dash.iter().sum();
+        let on = dash.first().copied().unwrap_or(f64::INFINITY);
+        for (left, top, bottom) in columns
+            .bars()
+            .filter(|(left, ..)| dash.is_empty() || left % period < on)
+        {
+            context.fill_rect(
+                left,
+                top - width / 2.0,
+                columns.width(),
+                bottom - top + width,
+            );
+        }
         return;
     }
+    surface.dash(dash);
     context.set_line_width(width);
     context.set_stroke_style_str(color);
     context.begin_path();
@@ -387,13 +439,14 @@ pub(super) fn paint_line(surface: &Surface<'_>, theme: &Theme, columns: &Columns
         }
     }
     context.stroke();
+    surface.dash(&[]);
 }
 
-/// Paints each column from its least to its greatest, `more` higher.
-pub(super) fn paint_bars(surface: &Surface<'_>, columns: &Columns, more: f64) {
+/// Paints each column from its least to its greatest.
+pub(super) fn paint_bars(surface: &Surface<'_>, columns: &Columns) {
     let context = surface.context;
     for (left, top, bottom) in columns.bars() {
-        context.fill_rect(left, top - more / 2.0, columns.width(), bottom - top + more);
+        context.fill_rect(left, top, columns.width(), bottom - top);
     }
 }
 

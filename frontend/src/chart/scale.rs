@@ -353,10 +353,10 @@ impl Axis {
         self.top
     }
 
-    /// Makes room for `data_max`: grows at once, shrinks when less has sufficed for a while.
-    /// `at` never goes back. True when the axis changed.
-    pub fn fit(&mut self, at: f64, data_max: f64) -> bool {
-        if !self.follows || !data_max.is_finite() {
+    /// Makes room for `data_max`: grows at once, shrinks when less has sufficed for a while; while
+    /// `held` it stays as it is. `at` never goes back. True when the axis changed.
+    pub fn fit(&mut self, at: f64, data_max: f64, held: bool) -> bool {
+        if held || !self.follows || !data_max.is_finite() {
             return false;
         }
         let wanted = nice_top(data_max);
@@ -547,20 +547,28 @@ mod tests {
     #[test]
     fn grows_at_once_and_shrinks_late() {
         let mut axis = Axis::following();
-        assert!(axis.fit(0.0, 90.0));
+        assert!(axis.fit(0.0, 90.0, false));
         assert_eq!(axis.top(), 100.0);
-        assert!(!axis.fit(1_000.0, 10.0));
-        assert!(!axis.fit(2_000.0, 90.0), "the spike came back in time");
-        assert!(!axis.fit(3_000.0, 10.0));
-        assert!(!axis.fit(5_900.0, 10.0));
-        assert!(axis.fit(6_000.0, 10.0));
+        assert!(!axis.fit(1_000.0, 10.0, false));
+        assert!(
+            !axis.fit(2_000.0, 90.0, false),
+            "the spike came back in time"
+        );
+        assert!(!axis.fit(3_000.0, 10.0, false));
+        assert!(!axis.fit(5_900.0, 10.0, false));
+        assert!(axis.fit(6_000.0, 10.0, false));
         assert_eq!(axis.top(), 12.5);
+        // Paused, it stays as it is, whatever comes.
+        assert!(!axis.fit(7_000.0, 600.0, true));
+        assert!(!axis.fit(20_000.0, 1.0, true));
+        assert_eq!(axis.top(), 12.5);
+        assert!(axis.fit(20_001.0, 600.0, false));
     }
 
     #[test]
     fn percent_stays() {
         let mut axis = Axis::percent();
-        assert!(!axis.fit(0.0, 3.0));
+        assert!(!axis.fit(0.0, 3.0, false));
         assert_eq!(axis.top(), 100.0);
         assert_eq!(labels(&axis.marked(4)), ["0", "25", "50", "75", "100"]);
     }

@@ -29,9 +29,9 @@ use web_sys::{
 use yewdux::Dispatch;
 
 use super::{
-    columns::{Columns, column_px},
+    columns::column_px,
     layout::{Gutter, Plot, Span},
-    paint::{self, Scene, Surface, Threshold},
+    paint::{self, Brush, Scene, Surface, Threshold},
     ring::Ring,
     scale::{Axis, ValueAxis, within},
     theme::Theme,
@@ -117,7 +117,7 @@ struct Chart {
     label_px: Cell<f64>,
     /// The lower canvas has to be painted.
     axis_dirty: Cell<bool>,
-    columns: RefCell<Columns>,
+    brush: RefCell<Brush>,
     /// Text of the read-out, to leave the element alone while it stays the same.
     reading: RefCell<String>,
 }
@@ -280,7 +280,7 @@ impl Stage {
             visible: Cell::new(true),
             label_px: Cell::new(0.0),
             axis_dirty: Cell::new(true),
-            columns: RefCell::default(),
+            brush: RefCell::default(),
             marked: RefCell::default(),
             reading: RefCell::default(),
             parts,
@@ -357,6 +357,17 @@ impl Stage {
             }
         });
         self.0.frame.replace(Some(frame));
+    }
+
+    /// There are new figures: draw at once. They are taken in within an animation frame, and a
+    /// further one would be a frame's time later.
+    pub fn draw_now(&self) {
+        if platform::hidden() {
+            return self.request();
+        }
+        self.0.timer.take();
+        self.0.frame.take();
+        self.draw();
     }
 
     /// The theme has changed: read the colours again and draw everything.
@@ -535,7 +546,7 @@ impl Stage {
             };
             // While paused the axis, too, stays as it is.
             let mut axis = chart.axis.get();
-            if !paused && axis.fit(at, scene.greatest().unwrap_or(0.0)) {
+            if axis.fit(at, scene.greatest().unwrap_or(0.0), paused) {
                 chart.axis_dirty.set(true);
             }
             chart.axis.set(axis);
@@ -572,8 +583,8 @@ impl Stage {
                 &surface(&chart.data_context),
                 &theme,
                 &scene,
-                chart.threshold.as_ref(),
-                &mut chart.columns.borrow_mut(),
+                (chart.threshold.as_ref(), chart.note.borrow().as_ref()),
+                &mut chart.brush.borrow_mut(),
             );
             drop(marked);
             chart.place_cursor(&ring, &plot, &span, self.0.cursor.get());

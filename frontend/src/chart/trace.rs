@@ -29,6 +29,9 @@ const DASHES: [&[f64]; LINES_MAX] = [
     &[10.0, 5.0],
 ];
 
+/// The dash of a line that is not of now; its colour is that of the axis.
+pub const STALE_DASH: &[f64] = DASHES[4];
+
 /// How much of its colour the band of a line has, in hexadecimal: 3:1 against the panel at least,
 /// which a test holds.
 pub const BAND: &str = "AC";
@@ -180,7 +183,7 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
         band.clear(plot, surface.ratio);
         scene.trace(others, plot, ends, (&mut columns, &mut band), true);
         context.set_fill_style_str(&theme.grid);
-        paint_bars(surface, &band, 0.0);
+        paint_bars(surface, &band);
         // Both edges of the band can be seen on any ground.
         context.set_fill_style_str(&theme.axis);
         for (left, top, bottom) in band.bars() {
@@ -194,16 +197,14 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
         band.clear(plot, surface.ratio);
         scene.trace(line, plot, ends, (&mut columns, &mut band), single);
         let (color, dash) = if scene.stale {
-            (theme.axis.as_str(), DASHES[4])
+            (theme.axis.as_str(), STALE_DASH)
         } else {
             (theme.compared[index].as_str(), DASHES[index])
         };
         let band_color = faded(color, BAND).filter(|_| single);
         context.set_fill_style_str(band_color.as_deref().unwrap_or(color));
-        paint_bars(surface, &band, 0.0);
-        surface.dash(dash);
-        paint_line(surface, theme, &columns, color);
-        surface.dash(&[]);
+        paint_bars(surface, &band);
+        paint_line(surface, theme, &columns, (color, dash));
     }
     context.set_fill_style_str(&theme.warning);
     for line in scene.lines() {

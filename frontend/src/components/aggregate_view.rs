@@ -156,9 +156,9 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
     let old = standing != Standing::Open;
     let state = match standing {
         Standing::Open => String::new(),
-        Standing::Opening => "Connecting…".to_owned(),
+        Standing::Opening => words::CONNECTING.to_owned(),
         Standing::Lost => words::LOST.to_owned(),
-        Standing::Refused(why) => format!("Not allowed: {why}"),
+        Standing::Refused(why) => words::refused(&why),
     };
     // What is known stays, and says of when it is.
     let state = if state.is_empty() || known.tallies.is_none() {
@@ -207,7 +207,7 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
                                 { segments("Bucket", "bucket", &labels, Some(*window), &on_window) }
                             </div>
                             // Before the first buckets it is not known what time the axis has.
-                            if known.now_ms > 0.0 {
+                            if known.is_timed() {
                                 { activity(&known, &name, seconds * 1_000.0) }
                             } else {
                                 <p class="activity activity--none">{ words::LOADING_ALL }</p>

@@ -1,5 +1,7 @@
 //! The four charts on one time axis.
 
+use std::{cell::Cell, rc::Rc};
+
 use pulseboard_shared::BUILT_IN;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
@@ -32,9 +34,16 @@ pub fn Charts(Props { stage, endpoint }: &Props) -> Html {
     // New figures and a changed connection are drawn without a detour through the virtual DOM.
     use_effect_with(stage.clone(), move |stage| {
         let (one, other) = (stage.clone(), stage.clone());
+        let was_live = Cell::new(None);
         let subscriptions = (
-            stats.subscribe_silent(move |_| one.request()),
-            connection.subscribe_silent(move |_| other.request()),
+            stats.subscribe_silent(move |_| one.draw_now()),
+            // What it counts changes with each tick, and is not drawn.
+            connection.subscribe_silent(move |store: Rc<ConnectionStore>| {
+                let is_live = Some(store.view.connection.is_live());
+                if was_live.replace(is_live) != is_live {
+                    other.request();
+                }
+            }),
         );
         move || drop(subscriptions)
     });

@@ -17,6 +17,7 @@ use crate::{
         chat::{ChatStore, Line, Say, Speaker},
         session::SessionStore,
     },
+    words,
 };
 
 /// Key in the browser's storage.
@@ -208,9 +209,9 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
     let ready = channel.standing == Standing::Open;
     let standing = match &channel.standing {
         Standing::Open => None,
-        Standing::Opening => Some("Connecting…".to_owned()),
-        Standing::Lost => Some("The connection is lost; trying again".to_owned()),
-        Standing::Refused(why) => Some(format!("No longer allowed: {why}")),
+        Standing::Opening => Some(words::CONNECTING.to_owned()),
+        Standing::Lost => Some(words::LOST.to_owned()),
+        Standing::Refused(why) => Some(words::refused(why)),
     };
     let note = (*problem).clone().or(standing);
     html! {

@@ -3,7 +3,7 @@
 
 use yew::prelude::*;
 
-use crate::{format, markup::html, net::probe::Advice};
+use crate::{format, markup::html, net::probe::Advice, words};
 
 /// A connection that comes back sooner was a blip and is not worth a banner.
 const SHOWN_AFTER_S: u64 = 2;
@@ -69,7 +69,7 @@ pub(super) fn connection_banner(
                     { format!("{again} · {}{}", format::count(u64::from(attempt), "attempt", "attempts"), age.unwrap_or_default()) }
                 </p>
             </div>
-            <button class="button button--primary" type="button" {onclick}>{ "Retry now" }</button>
+            <button class="button button--primary" type="button" {onclick}>{ words::RETRY }</button>
             <button class="button banner__close" type="button" aria-label="Close this notice" onclick={on_close}>{ "×" }</button>
         </aside>
     }

@@ -42,7 +42,12 @@ const fn spoken(connection: &Connection) -> &'static str {
 #[hook]
 pub fn use_connection_status() -> Html {
     let connection = use_selector(|store: &ConnectionStore| store.view.connection.clone());
-    let newest = *use_selector(StatsStore::select_newest_ms);
+    // Shown by the second, and so not changed by each tick.
+    let newest = *use_selector(|stats: &StatsStore| {
+        stats
+            .select_newest_ms()
+            .map(|t_ms| (t_ms / 1_000.0).floor() * 1_000.0)
+    });
     let (class, text) = shown(&connection);
     let updated = newest.map(|t_ms| {
         #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]

@@ -9,7 +9,7 @@ use crate::{
     markup::html,
     net::json::Json,
     platform,
-    stores::track::{Line, Track},
+    stores::{series::Opened, track::Line},
     words,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 const PERCENTILE_DIGITS: i32 = 2;
 
 /// The columns of figures.
-const COLUMNS: [&str; 4] = ["Last", "Min", "Mean", "Max"];
+const COLUMNS: [&str; 4] = ["Last", "Min", words::MEAN, "Max"];
 
 /// By which column rows are sorted, and whether the greatest comes first; `None`: as they came.
 pub(super) type Order = Option<(usize, bool)>;
@@ -33,8 +33,10 @@ fn figures(line: &Line, span: &Span) -> ([f64; 4], u64) {
         }
         odd += u64::from(step.odd);
         if step.mean.is_finite() {
-            sum += step.mean;
-            count += 1.0;
+            // Of the samples, not of the steps: a step that few came in counts as few.
+            let samples = step.count.max(1.0);
+            sum += step.mean * samples;
+            count += samples;
             ends = (ends.0.min(step.least), ends.1.max(step.greatest));
             last = step.mean;
         }
@@ -43,6 +45,14 @@ fn figures(line: &Line, span: &Span) -> ([f64; 4], u64) {
         last = heard.value;
     }
     ([last, ends.0, sum / count, ends.1], odd)
+}
+
+/// How a line looks beside its name: as in the chart, see [`crate::chart::trace`].
+fn swatch(index: usize, stale: bool) -> String {
+    if stale {
+        return "legend__line legend__line--stale".to_owned();
+    }
+    format!("legend__line legend__line--{}", index + 1)
 }
 
 /// A figure in its unit.
@@ -72,13 +82,16 @@ pub(super) fn span_words(span: &Span) -> String {
     )
 }
 
-/// One row a line, and one for the rest.
+/// One row a line, and one for the rest; `stale` ones have the swatch that their line has.
 pub(super) fn line_table(
-    track: &Track,
-    span: &Span,
+    opened: &Opened,
+    (stale, span): (bool, &Span),
     order: Order,
     on_sort: &Callback<usize>,
 ) -> Html {
+    let track = &opened.track;
+    // Of a step it is only known that there were some.
+    let at_least = if opened.is_coarse() { "≥ " } else { "" };
     let lines = track.lines.iter().take(LINES_MAX).enumerate();
     let mut rows: Vec<_> = lines
         .map(|(index, line)| (index, line, figures(line, span)))
@@ -121,23 +134,26 @@ pub(super) fn line_table(
     let row = |(index, line, (figures, odd)): &(usize, &Line, ([f64; 4], u64))| {
         html! {
             <tr key={line.key.as_str()}>
-                <th scope="row" class={format!("legend__line legend__line--{}", index + 1)}>{ line.key.clone() }</th>
+                <th scope="row" class={swatch(*index, stale)}>{ line.key.clone() }</th>
                 { for figures.iter().map(|figure| cell(*figure, &line.unit)) }
                 if is_odd {
-                    <td>{ format::grouped(*odd) }</td>
+                    <td>{ [at_least, &format::grouped(*odd)].concat() }</td>
                 }
             </tr>
         }
     };
     let others = track.others.as_ref().map(|others| {
-        let ([_, least, mean, greatest], _) = figures(others, span);
+        // How many samples each of its steps has is not told, so it has no mean.
+        let ([_, least, _, greatest], _) = figures(others, span);
         html! {
             <tr key="others">
                 <th scope="row" class="legend__line legend__line--others">
                     { format!("{} others, together", format::grouped(track.others_count)) }
                 </th>
                 <td></td>
-                { for [least, mean, greatest].map(|figure| cell(figure, unit)) }
+                { cell(least, unit) }
+                <td></td>
+                { cell(greatest, unit) }
                 if is_odd {
                     <td></td>
                 }
@@ -168,7 +184,7 @@ pub(super) fn line_table(
 
 /// How the last minutes of one series went; what reaches further back than `range_ms` is left out.
 pub(super) fn window_table(json: &Json, line: &Line, range_ms: f64) -> Html {
-    const EXACT: [(&str, &str); 3] = [("avg", "Mean"), ("min", "Min"), ("max", "Max")];
+    const EXACT: [(&str, &str); 3] = [("avg", words::MEAN), ("min", "Min"), ("max", "Max")];
     const SKETCHED: [&str; 4] = ["p50", "p90", "p95", "p99"];
     let mut all = json.list().iter();
     let Some(series) = all.find(|series| series.text_of("key") == line.key) else {
@@ -223,18 +239,33 @@ pub(super) fn window_table(json: &Json, line: &Line, range_ms: f64) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chart::trace::STALE_DASH;
+
+    #[test]
+    fn a_line_that_stopped_looks_in_the_table_as_in_the_chart() {
+        assert_eq!(swatch(2, false), "legend__line legend__line--3");
+        assert_eq!(swatch(2, true), "legend__line legend__line--stale");
+        let styles = include_str!("../../styles/components/series.css");
+        assert!(styles.contains(
+            ".legend__line--stale { --series: repeating-linear-gradient(90deg, var(--faint) 0 6px, transparent 6px 10px); }"
+        ));
+        let [dash, gap] = STALE_DASH else {
+            panic!("{STALE_DASH:?}");
+        };
+        assert_eq!((*dash, *gap), (6.0, 4.0));
+    }
 
     #[test]
     fn a_row_is_of_what_is_shown() {
         let json = Json::parse(
-            r#"{"key":"a","points":[[0,99,99,99],[1000,2,1,3],[2000,4,0,9]],"not_finite":[[2000,2],[3000,5]]}"#,
+            r#"{"key":"a","points":[[0,99,99,99],[1000,2,1,3],[2000,4,0,9]],"counts":[1,9,1],"not_finite":[[2000,2],[3000,5]]}"#,
         );
         let line = Line::read(&json.expect("JSON"));
         let span = Span {
             from_ms: 500.0,
             to_ms: 5_000.0,
         };
-        assert_eq!(figures(&line, &span), ([4.0, 0.0, 3.0, 9.0], 7));
+        assert_eq!(figures(&line, &span), ([4.0, 0.0, 2.2, 9.0], 7));
         let nothing = figures(&Line::default(), &span);
         assert!(nothing.0.iter().all(|figure| figure.is_nan()) && nothing.1 == 0);
     }

@@ -4,6 +4,7 @@
 use pulseboard_shared::{BuiltIn, DefaultRule, Severity};
 use web_sys::{Element, HtmlCanvasElement, HtmlElement};
 use yew::prelude::*;
+use yewdux::prelude::use_dispatch;
 
 use crate::{
     chart::{
@@ -11,11 +12,11 @@ use crate::{
         stage::{Parts, Stage, Step},
     },
     format,
-    hooks::{use_effect_with, use_selector},
+    hooks::{use_effect_with, use_seconds, use_selector},
     markup::html,
     stores::{
         operator::OperatorStore,
-        stats::{Card, SameCards},
+        stats::{Card, SameCards, StatsStore},
         view::ViewStore,
     },
     words,
@@ -79,6 +80,14 @@ fn log_threshold(above: f64) -> Threshold {
     }
 }
 
+/// All that figures of `metric` are compared with, by name: the same words wherever they stand, in
+/// the charts and in the operator's view.
+pub(super) fn limits(metric: BuiltIn, logged: Option<f64>) -> Vec<String> {
+    let logged = logged.filter(|_| metric == BuiltIn::Cpu).map(log_threshold);
+    let all = threshold(metric).into_iter().chain(logged);
+    all.map(|threshold| threshold.label).collect()
+}
+
 /// See the module.
 #[component]
 pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
@@ -90,7 +99,10 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
         .as_ref()
         .clone();
 
-    let cards = use_selector(SameCards::of);
+    // What is said of it changes once a second, not with each tick: nobody could listen to that.
+    use_seconds();
+    let cards = SameCards::of(&use_dispatch::<StatsStore>().get());
+    use_selector(|stats: &StatsStore| stats.select_newest_ms().is_some());
     let range = *use_selector(|view: &ViewStore| view.range);
 
     {
@@ -176,10 +188,8 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
         Callback::from(move |_: FocusEvent| stage.clear_cursor())
     };
 
-    let limits = threshold(metric).into_iter().map(|rule| rule.label);
-    let logged = logged.filter(|_| metric == BuiltIn::Cpu);
-    let limits = limits.chain(logged.map(|above| log_threshold(above).label));
-    let limits: String = limits
+    let limits: String = limits(metric, logged)
+        .iter()
         .map(|label| [". ", label.as_str()].concat())
         .collect();
     let title = format::chart_title(metric);

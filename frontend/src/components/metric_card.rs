@@ -58,7 +58,7 @@ pub(super) fn metric_card(metric: BuiltIn, card: Card, live: bool) -> Html {
             </p>
             { range_bar(metric, card.current, &card.stats, rule.map(|rule| rule.above)) }
             <p class="metric-card__stats">
-                <span>{ format!("Avg: {}", figure(card.stats.avg)) }</span>
+                <span>{ [words::MEAN, ": ", &figure(card.stats.avg)].concat() }</span>
                 <span>{ format!("Min: {}", figure(card.stats.min)) }</span>
                 <span>{ format!("Max: {}", figure(card.stats.max)) }</span>
                 <span class="metric-card__samples">{ format!("({} samples)", card.stats.count) }</span>

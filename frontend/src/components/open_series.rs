@@ -126,8 +126,13 @@ fn resolution(opened: &Opened) -> Option<String> {
     } else {
         format::duration(step_ms)
     };
+    let unknown = if opened.is_coarse() {
+        [" · ", words::NAN_NOT_KEPT].concat()
+    } else {
+        String::new()
+    };
     Some(format!(
-        "Shown in steps of {step} · kept as: {}",
+        "Shown in steps of {step} · kept as: {}{unknown}",
         parts.join(", ")
     ))
 }
@@ -424,7 +429,7 @@ pub fn OpenSeries(props: &Props) -> Html {
                 { note }
             </figure>
             if !lines.is_empty() {
-                { line_table(&opened.track, &span, *order, &on_sort) }
+                { line_table(opened, (stopped || lost, &span), *order, &on_sort) }
             }
             if let Some(words) = resolution(opened) {
                 <p class="open-series__resolution">{ words }</p>

@@ -1,11 +1,12 @@
 //! The operator's view: six figures, the commands, and a log of what was answered and raised.
 
 use gloo::timers::callback::Timeout;
-use pulseboard_shared::protocol::operator::Figures;
+use pulseboard_shared::{BuiltIn, protocol::operator::Figures};
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
+use super::live_chart::limits;
 use crate::{
     format,
     hooks::{Channel, Heard, Kind, Stream, use_channel, use_effect_with, use_feed, use_selector},
@@ -86,7 +87,11 @@ fn tiles(figures: Option<&Figures>) -> [Tile; 6] {
         ),
         tile(
             "Threshold",
-            decimal(|figures| figures.alert_threshold),
+            // As it was set: of 61.25 nothing is left out, and 80 has nothing behind it.
+            figures.map_or_else(
+                || format::UNKNOWN.to_owned(),
+                |known| format::plain(known.alert_threshold),
+            ),
             "%",
             None,
         ),
@@ -95,15 +100,17 @@ fn tiles(figures: Option<&Figures>) -> [Tile; 6] {
 
 /// What a figure is. The threshold is of the CPU: it says nothing of the memory, whose class is
 /// all that is compared.
-fn note(tile: &Tile) -> &'static str {
+/// Beside it stands what is beside it in the CPU's chart.
+fn note(tile: &Tile, threshold: Option<f64>) -> String {
     match (tile.name, tile.mark) {
         ("CPU", Some("warn")) => "Above the threshold",
         ("CPU", Some(_)) => "Not above the threshold",
         ("Requests" | "Errors", _) => "Since the start or the last reset",
         ("Connections", _) => "Control sockets open now",
-        ("Threshold", _) => words::LOG_THRESHOLD_NOTE,
+        ("Threshold", _) => return limits(BuiltIn::Cpu, threshold).join(" · "),
         _ => "",
     }
+    .to_owned()
 }
 
 /// `set_threshold` as sent: a number where it is one, else the text, which the server refuses
@@ -136,7 +143,7 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
         <section class="operator" aria-label="Operator">
             <h2 class="visually-hidden">{ "Operator" }</h2>
             <div class={classes!("operator__figures", old.then_some("is-old"))}>
-                { for tiles(store.figures()).into_iter().map(|tile| { let note = note(&tile); html! {
+                { for tiles(store.figures()).into_iter().map(|tile| { let note = note(&tile, store.select_threshold()); html! {
                     <article class={classes!("figure", tile.mark)} key={tile.name}>
                         <h3>{ tile.name }</h3>
                         <p class="figure__now">
@@ -186,10 +193,9 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
 fn obstacle(channel: &Channel) -> Option<String> {
     match &channel.standing {
         Standing::Open => None,
-        Standing::Opening => Some("Connecting…".to_owned()),
-        Standing::Lost => Some("The control channel is lost; trying again".to_owned()),
-        Standing::Refused(why) if why.is_empty() => Some("No longer allowed".to_owned()),
-        Standing::Refused(why) => Some(format!("No longer allowed: {why}")),
+        Standing::Opening => Some(words::CONNECTING.to_owned()),
+        Standing::Lost => Some(words::LOST.to_owned()),
+        Standing::Refused(why) => Some(words::refused(why)),
     }
 }
 
@@ -310,9 +316,14 @@ mod tests {
                 ("Requests", "12345".to_owned(), None),
                 ("Errors", "0".to_owned(), None),
                 ("Connections", "1".to_owned(), None),
-                ("Threshold", "80.0".to_owned(), None),
+                ("Threshold", "80".to_owned(), None),
             ]
         );
+        let figures = Figures {
+            alert_threshold: 61.25,
+            ..figures
+        };
+        assert_eq!(tiles(Some(&figures))[5].value, "61.25");
         assert!(tiles(None).iter().all(|tile| tile.value == format::UNKNOWN));
     }
 
@@ -326,7 +337,8 @@ mod tests {
             active_connections: 1,
             alert_threshold: 5.0,
         };
-        let notes: Vec<_> = tiles(Some(&figures)).iter().map(note).collect();
+        let tiles = tiles(Some(&figures));
+        let notes: Vec<_> = tiles.iter().map(|tile| note(tile, Some(5.0))).collect();
         assert_eq!(
             notes,
             [
@@ -335,7 +347,7 @@ mod tests {
                 "Since the start or the last reset",
                 "Since the start or the last reset",
                 "Control sockets open now",
-                words::LOG_THRESHOLD_NOTE,
+                "Limit 90 %, critical · Operator's log above 5 %",
             ]
         );
     }

@@ -33,12 +33,12 @@ fn pair(of: Percentiles) -> String {
 /// From sampled to painted; with the pointer or the keyboard on it, where that time went.
 #[hook]
 fn use_freshness() -> Html {
-    let Some(summary) = *use_selector(LatencyStore::select_summary) else {
-        return Html::default();
-    };
+    let summary = *use_selector(LatencyStore::select_summary);
+    let is_waiting = summary.is_none();
+    let summary = summary.unwrap_or_default();
     let stretches = STRETCHES.iter().zip(summary.stretches);
     html! {
-        <button class="freshness" type="button" aria-describedby="freshness-split">
+        <button class={classes!("freshness", is_waiting.then_some("is-waiting"))} type="button" aria-describedby="freshness-split">
             { "Sample to paint " }
             <span class="freshness__figures">{ pair(summary.total) }</span>
             <span class="freshness__split" id="freshness-split" role="tooltip">
@@ -62,17 +62,16 @@ pub fn PageFooter() -> Html {
     let (interval_ms, window) =
         *use_selector(|stats: &StatsStore| (stats.select_interval_ms(), stats.select_window()));
     let zone = format::zone(platform::zone_offset_min(platform::now_ms()));
-    let known = counts.ticks > 0;
+    // Before the first figures the places of all are kept, unseen: nothing moves once they come.
+    let waits = (counts.ticks == 0).then_some("is-waiting");
     let freshness = use_freshness();
     html! {
-        <footer class="page-footer">
-            if known {
-                <span>{ format!("A tick every {}", format::interval(interval_ms)) }</span>
-                <span>{ format!("Statistics over {}", format::count(window, "tick", "ticks")) }</span>
-                <span class="page-footer__counts">{ received(&counts) }</span>
-                <span class="page-footer__way">{ way.label() }</span>
-                { freshness }
-            }
+        <footer class={classes!("page-footer", waits)}>
+            <span>{ format!("A tick every {}", format::interval(interval_ms)) }</span>
+            <span>{ format!("Statistics over {}", format::count(window, "tick", "ticks")) }</span>
+            <span class="page-footer__counts">{ received(&counts) }</span>
+            <span class="page-footer__way">{ way.label() }</span>
+            { freshness }
             <span>{ format!("Times in {zone}") }</span>
         </footer>
     }

@@ -2,7 +2,7 @@
 
 use yew::prelude::*;
 
-use crate::markup::html;
+use crate::{markup::html, words};
 
 /// What is wrong in one line, what to do about it, and how it goes on: the state of the next
 /// attempt and a way not to wait for it; without that the page has to be reloaded.
@@ -30,7 +30,7 @@ pub(crate) fn problem_panel(
                             type="button"
                             onclick={move |_| on_retry.emit(())}
                         >
-                            { "Retry now" }
+                            { words::RETRY }
                         </button>
                         <span>{ again }</span>
                     </p>

@@ -146,7 +146,6 @@ struct Driver {
     timings: RefCell<Vec<Timing>>,
     view: RefCell<Option<View>>,
     frame: RefCell<Option<AnimationFrame>>,
-    paint: RefCell<Option<AnimationFrame>>,
     hidden_flush: RefCell<Option<Timeout>>,
     /// Since when the page is where it is, in front or not, by our clock.
     seen_since: Cell<f64>,
@@ -179,7 +178,6 @@ impl Driver {
             timings: RefCell::default(),
             view: RefCell::default(),
             frame: RefCell::default(),
-            paint: RefCell::default(),
             hidden_flush: RefCell::default(),
             seen_since: Cell::new(0.0),
             stopped: Cell::new(false),
@@ -205,7 +203,6 @@ impl Driver {
         self.look_timer.take();
         self.timer.take();
         self.frame.take();
-        self.paint.take();
         self.hidden_flush.take();
     }
 
@@ -619,10 +616,11 @@ impl Driver {
         }
         let timings = self.timings.take();
         if !timings.is_empty() {
-            // The charts asked for the next frame just now, so they draw in it before this runs.
+            // Charts and cards are drawn in this very frame; this runs behind it, once all is
+            // painted. Not to be replaced by the next: what was painted late counts most.
             let weak = Rc::downgrade(self);
-            self.paint.replace(Some(request_animation_frame(move |_| {
-                if let Some(driver) = weak.upgrade() {
+            Timeout::new(0, move || {
+                if let Some(driver) = weak.upgrade().filter(|driver| !driver.stopped.get()) {
                     let now_ms = platform::now_ms();
                     let offset_ms = driver.feed.borrow().clock_offset_ms();
                     let (painted, seen) = (now_ms + offset_ms, driver.seen_since.get() + offset_ms);
@@ -631,7 +629,8 @@ impl Driver {
                         .latency
                         .change(|latency| latency.add(now_ms, &timings, painted, seen));
                 }
-            })));
+            })
+            .forget();
         }
     }
 }

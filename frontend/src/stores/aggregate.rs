@@ -84,6 +84,13 @@ impl Aggregate {
         }
     }
 
+    /// Its buckets have come, so it is known which time they are of. Before, an axis would begin
+    /// with 1 January 1970.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.now_ms > 0.0
+    }
+
     /// Items in each of the newest [`BUCKETS`] stretches of `window_ms`, oldest first; what is
     /// older is left out, and what held nothing is 0.
     #[must_use]
@@ -130,6 +137,7 @@ mod tests {
         let json = |text: &str| Json::parse(text).expect("JSON");
         aggregate.hear("init", &json(&serde_json::to_string(&init).expect("JSON")));
         let tallies = aggregate.tallies.clone().expect("tallies");
+        assert!(!aggregate.is_timed(), "cards are there before the bars");
         assert_eq!(
             (tallies[0].name.as_str(), tallies[0].count, tallies[0].total),
             ("page_view", 3.0, 4.5)
@@ -160,7 +168,10 @@ mod tests {
             &json(&serde_json::to_string(&update).expect("JSON")),
         );
         aggregate.hear("nonsense", &Json::Null);
+        assert!(aggregate.is_timed());
         let activity = aggregate.activity(60_000.0);
         assert_eq!(activity, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0]);
+        aggregate.ask("?type=other");
+        assert!(!aggregate.is_timed(), "nor are the bars of another type");
     }
 }

@@ -1,8 +1,8 @@
 //! Alerts as the reader follows them: one entry an incident, however often it is sent.
 //!
 //! An incident begins (`firing`), goes on (`firing` again, newer value), and ends (`resolved`).
-//! Its entry stays until the reader dismisses it, but only firing ones count as critical. A
-//! dismissed incident does not come back with its next sending, unless it has become worse.
+//! Its entry stays until the reader dismisses it, and as long as a critical one is listed, it is
+//! among the number of critical ones, over or not. A dismissed incident does not come back with its next sending, unless it has become worse.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -217,7 +217,7 @@ impl AlertStore {
         self.firing = entries.iter().filter(|entry| entry.is_firing()).count();
         self.critical = entries
             .iter()
-            .filter(|entry| entry.is_firing() && entry.severity == Severity::Critical)
+            .filter(|entry| entry.severity == Severity::Critical)
             .count();
         self.revision += 1;
     }
@@ -228,7 +228,7 @@ impl AlertStore {
         Entries(Rc::clone(&self.entries))
     }
 
-    /// Incidents that are critical now.
+    /// Critical incidents that are listed.
     #[must_use]
     pub const fn select_critical(&self) -> usize {
         self.critical
@@ -349,12 +349,15 @@ mod tests {
     }
 
     #[test]
-    fn a_resolved_incident_stays_listed_and_is_not_critical() {
+    fn a_resolved_incident_stays_listed_and_counted_until_it_is_dismissed() {
         let store = after(&[firing(7, 1_000), resolved(7, 5_000), firing(7, 1_000)]);
         assert_eq!(store.select_entries()[0].standing, Standing::Resolved);
-        assert_eq!(store.select_critical(), 0);
+        assert_eq!(store.select_critical(), 1, "as many as are listed");
         assert_eq!(store.select_firing(), 0);
         assert_eq!(store.select_entries().len(), 1);
+        let mut dismissed = store;
+        dismissed.dismiss(Uuid::from_u128(7));
+        assert_eq!(dismissed.select_critical(), 0);
         assert_eq!(after(&[resolved(8, 5_000)]).select_entries().len(), 0);
     }
 
@@ -435,7 +438,11 @@ mod tests {
         for incident in [8, 9, 10] {
             assert_eq!(standing(incident), Some(Standing::Firing), "{incident}");
         }
-        assert_eq!(store.select_critical(), 3);
+        assert_eq!(
+            store.select_critical(),
+            4,
+            "what ended unheard is listed, too"
+        );
     }
 
     #[test]

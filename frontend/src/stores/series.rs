@@ -156,6 +156,12 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Some of it is not kept sample by sample.
+    #[must_use]
+    pub fn is_coarse(&self) -> bool {
+        self.stretches.iter().any(|(_, name)| name != "raw")
+    }
+
     fn add(&mut self, runs: &[Run], from_ms: f64) {
         for (key, unit, samples) in runs {
             let first = samples.partition_point(|sample| sample.t_ms < from_ms);

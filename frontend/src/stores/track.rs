@@ -48,8 +48,8 @@ pub struct Step {
     pub greatest: f64,
     /// Samples in it that are no finite numbers.
     pub odd: u32,
-    /// Live samples in it; 0 for a step that came as one.
-    count: u32,
+    /// How many samples the mean is of; 0 where that is not known.
+    pub count: f64,
 }
 
 impl Step {
@@ -63,7 +63,7 @@ impl Step {
             least: least.figure(),
             greatest: greatest.figure(),
             odd: u32::from(!mean.figure().is_finite()),
-            count: 0,
+            count: 0.0,
         })
     }
 
@@ -76,12 +76,12 @@ impl Step {
             least: value,
             greatest: value,
             odd,
-            count: 1 - odd,
+            count: f64::from(1 - odd),
         }
     }
 
-    /// One more sample. Of a step that came as one it is not known how many it had, so its mean
-    /// stays until the history is asked for again.
+    /// One more sample. Where it is not known how many there were, the mean stays until the history
+    /// is asked for again.
     fn add(&mut self, value: f64) {
         if !value.is_finite() {
             self.odd += 1;
@@ -92,9 +92,9 @@ impl Step {
         } else {
             self.least = self.least.min(value);
             self.greatest = self.greatest.max(value);
-            if self.count > 0 {
-                self.count += 1;
-                self.mean += (value - self.mean) / f64::from(self.count);
+            if self.count > 0.0 {
+                self.count += 1.0;
+                self.mean += (value - self.mean) / self.count;
             }
         }
     }
@@ -120,7 +120,16 @@ impl Line {
     #[must_use]
     pub fn read(json: &Json) -> Self {
         let points = json.get("points").list().iter();
-        let mut steps: Vec<Step> = points.filter_map(Step::read).collect();
+        let mut counts = json.get("counts").list().iter();
+        let read = |point: &Json| {
+            let count = counts.next().and_then(Json::number);
+            let step = Step::read(point)?;
+            Some(Step {
+                count: count.unwrap_or(0.0),
+                ..step
+            })
+        };
+        let mut steps: Vec<Step> = points.filter_map(read).collect();
         for odd in json.get("not_finite").list() {
             let [t_ms, count] = odd.list() else {
                 continue;

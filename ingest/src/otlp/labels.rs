@@ -6,10 +6,14 @@
 //! is `otel_scope_name`. Where a point and its resource have the same attribute the point's counts.
 //! Keys are kept as they were sent.
 
+use pulseboard_series::limits::LABELS_MAX;
 use serde_json::Value as Json;
 
 use super::model::{AnyValue, KeyValue, Resource, Scope};
 use crate::series_parts::number;
+
+/// Labels of a resource and its scope that are looked at.
+const SHARED_MAX: usize = 4 * LABELS_MAX;
 
 pub(super) type Labels = Vec<(String, String)>;
 
@@ -37,6 +41,8 @@ pub(super) fn shared(resource: Option<&Resource>, scope: Option<&Scope>) -> Labe
         labels.push(("otel_scope_name".to_owned(), scope.name.clone()));
     }
     labels.sort();
+    // Each point copies them, and a series with so many is refused in any case.
+    labels.truncate(SHARED_MAX);
     labels
 }
 

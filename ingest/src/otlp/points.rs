@@ -1,6 +1,6 @@
 //! Data points as rows.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, rc::Rc};
 
 use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
 
@@ -30,6 +30,7 @@ const SCALES: RangeInclusive<i32> = -10..=20;
 const COUNT_AT: usize = 1;
 
 /// What all points of one metric share.
+#[derive(Clone, Copy)]
 pub(super) struct Metric<'a> {
     pub(super) name: &'a str,
     pub(super) unit: &'a str,
@@ -39,6 +40,11 @@ pub(super) struct Metric<'a> {
 }
 
 impl Metric<'_> {
+    /// Whether its points follow one another.
+    pub(super) fn is_in_steps(&self) -> bool {
+        self.temporality == 1
+    }
+
     /// Whether its points are differences.
     fn is_delta(&self) -> Result<bool, Reason> {
         match self.temporality {
@@ -57,8 +63,12 @@ pub(super) struct Writer<'a> {
     known: Known<'a>,
     batch: &'a mut Batch,
     /// Of the resource and scope whose points are being written.
-    shared: Labels,
+    shared: Rc<Labels>,
     points: Points,
+    /// Points numbered so far, from 1.
+    numbered: u64,
+    /// The number of the next point, where that was given before.
+    number: Option<u64>,
 }
 
 impl<'a> Writer<'a> {
@@ -67,8 +77,10 @@ impl<'a> Writer<'a> {
             totals,
             known,
             batch,
-            shared: Labels::new(),
+            shared: Rc::default(),
             points: Points::default(),
+            numbered: 0,
+            number: None,
         }
     }
 
@@ -78,7 +90,24 @@ impl<'a> Writer<'a> {
 
     /// The points that follow are of this resource and scope.
     pub(super) fn scope(&mut self, resource: Option<&Resource>, scope: Option<&Scope>) {
-        self.shared = labels::shared(resource, scope);
+        self.shared = Rc::new(labels::shared(resource, scope));
+    }
+
+    /// The labels that all points of the resource and scope share.
+    pub(super) fn shared(&self) -> Rc<Labels> {
+        Rc::clone(&self.shared)
+    }
+
+    /// Gives the next point of the request its number, for [`Writer::go_back_to`].
+    pub(super) fn number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
+    }
+
+    /// The next point that is written is one that came before.
+    pub(super) fn go_back_to(&mut self, shared: &Rc<Labels>, number: u64) {
+        self.shared = Rc::clone(shared);
+        self.number = Some(number);
     }
 
     /// Writes all rows of one point or refuses it. After `write` the rows that are `Distribution`
@@ -90,12 +119,13 @@ impl<'a> Writer<'a> {
         time_ns: u64,
         write: impl FnOnce(&Point<'_, String>, &mut Rows<'_>) -> Result<(), Reason>,
     ) {
+        let number = self.number.take();
+        let number = number.unwrap_or_else(|| self.number());
         if self.batch.is_hopeless() {
             self.points.rejected += 1;
             self.batch.refuse_unread(1);
             return;
         }
-        let number = self.points.accepted + self.points.rejected + 1;
         let line = u32::try_from(number).unwrap_or(u32::MAX);
         let labels = labels::of_point(attributes, &self.shared);
         let point = Point {

@@ -329,6 +329,107 @@ fn differences_become_totals() {
     assert_eq!(send(1.0, 3, "a"), Some(6.0));
 }
 
+/// Differences of one request may come in any order, in one metric or in several, of several
+/// resources, and stand there with the numbers that they came with.
+#[test]
+fn differences_of_one_request_are_put_in_order() {
+    let step = |number: u64, value: f64| {
+        let mut delta = point(value, vec![]);
+        delta.start_time_unix_nano = NS + number * 1_000_000;
+        delta.time_unix_nano = NS + (number + 1) * 1_000_000;
+        delta
+    };
+    let of = |numbers: &[u64]| {
+        let points = numbers
+            .iter()
+            .map(|number| step(*number, f64::from(1 << number)));
+        metric("a", "", sum(points.collect(), 1, true))
+    };
+    let values = |batch: &Batch| {
+        let mut rows: Vec<(i64, f64)> = batch
+            .rows()
+            .iter()
+            .filter(|row| batch.key(row).name() == "a")
+            .map(|row| (row.at_ms, row.value))
+            .collect();
+        rows.sort_by_key(|row| row.0);
+        rows.into_iter().map(|row| row.1).collect::<Vec<_>>()
+    };
+    let in_order = [1.0, 3.0, 7.0, 15.0];
+    let (batch, points) = read(&request(vec![of(&[3, 1, 0, 2])]));
+    assert_eq!((values(&batch), points.rejected), (in_order.to_vec(), 0));
+    let other = metric("b", "", sum(vec![step(0, 5.0)], 2, true));
+    let (batch, points) = read(&request(vec![of(&[2, 0]), other, of(&[3, 1])]));
+    assert_eq!((values(&batch), points.rejected), (in_order.to_vec(), 0));
+    let lines = batch.rows().iter().map(|row| row.line);
+    assert_eq!(lines.collect::<Vec<_>>(), [3, 2, 5, 1, 4]);
+    // What a collector puts together: the same resource again and again.
+    let mut both = request(vec![of(&[1, 3])]);
+    both.resource_metrics
+        .extend(request(vec![of(&[0]), of(&[2])]).resource_metrics);
+    let (batch, points) = read(&both);
+    assert_eq!((values(&batch), points.rejected), (in_order.to_vec(), 0));
+    // Of two at one time the second is the same again, and a gap is no reason.
+    let (batch, points) = read(&request(vec![of(&[3, 0, 0])]));
+    assert_eq!((values(&batch), points.rejected), (vec![1.0, 1.0, 9.0], 0));
+}
+
+/// As sums, so histograms.
+#[test]
+fn histograms_of_one_request_are_put_in_order() {
+    let histogram = |number: u64| otel::HistogramDataPoint {
+        start_time_unix_nano: NS + number * 1_000_000,
+        time_unix_nano: NS + (number + 1) * 1_000_000,
+        count: 1 << number,
+        sum: Some(1.0),
+        bucket_counts: vec![1 << number],
+        ..otel::HistogramDataPoint::default()
+    };
+    let exponential = |number: u64| otel::ExponentialHistogramDataPoint {
+        start_time_unix_nano: NS + number * 1_000_000,
+        time_unix_nano: NS + (number + 1) * 1_000_000,
+        count: 1 << number,
+        zero_count: 1 << number,
+        ..otel::ExponentialHistogramDataPoint::default()
+    };
+    let metrics = vec![
+        metric(
+            "h",
+            "",
+            metric::Data::Histogram(otel::Histogram {
+                data_points: [2, 0, 1].map(histogram).to_vec(),
+                aggregation_temporality: 1,
+            }),
+        ),
+        metric(
+            "e",
+            "",
+            metric::Data::ExponentialHistogram(otel::ExponentialHistogram {
+                data_points: [2, 0, 1].map(exponential).to_vec(),
+                aggregation_temporality: 1,
+            }),
+        ),
+    ];
+    let (batch, points) = read(&request(metrics));
+    assert_eq!(
+        (points.accepted, points.rejected),
+        (6, 0),
+        "{:?}",
+        batch.refused()
+    );
+    for name in ["h_count", "e_count"] {
+        let mut counts: Vec<(i64, f64)> = batch
+            .rows()
+            .iter()
+            .filter(|row| batch.key(row).name() == name)
+            .map(|row| (row.at_ms, row.value))
+            .collect();
+        counts.sort_by_key(|row| row.0);
+        let counts: Vec<f64> = counts.into_iter().map(|row| row.1).collect();
+        assert_eq!(counts, [1.0, 3.0, 7.0], "{name}");
+    }
+}
+
 /// The parts of a histogram are placed together, or none is.
 #[test]
 fn differences_of_histograms_are_counted_once() {

@@ -46,7 +46,8 @@ pub struct SeriesInfo {
     /// the series has ended.
     #[serde(default, with = "crate::figure::option")]
     pub last: Option<f64>,
-    /// When that was, Unix milliseconds; 0 where there is none.
+    /// When that was, Unix milliseconds. Where all samples are ahead of the clock, the time of the
+    /// latest; 0 where there is none at all.
     pub last_ms: i64,
     /// By how many milliseconds its latest sample is ahead of the server's clock; absent where
     /// none is.
@@ -98,6 +99,10 @@ pub struct RangeSeries {
     /// Steps, oldest first.
     #[serde(with = "crate::figure::points")]
     pub points: Vec<RangePoint>,
+    /// How many samples the mean of each step is of, as many as `points`; empty where a step's
+    /// figure is no mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<u64>,
     /// `[time_ms, count]` of the steps that hold samples which are NaN or infinite. NaN is in no
     /// figure; what is kept as buckets knows of infinities only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -158,7 +163,9 @@ pub struct OtherSeries {
     pub points: Vec<BandPoint>,
 }
 
-/// How one series did over one of its last minutes; all absent when there was nothing.
+/// How one series did over one of its last minutes; all absent when there was nothing. NaN counts
+/// for nothing; infinite samples count, and what is infinite then is `"+Inf"` or `"-Inf"`, the mean
+/// of both `"NaN"` ([`crate::figure`]).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LiveWindow {
     /// Length in seconds: 60, 300 or 3 600.
@@ -166,18 +173,25 @@ pub struct LiveWindow {
     /// Samples.
     pub count: u64,
     /// Mean.
+    #[serde(default, with = "crate::figure::option")]
     pub avg: Option<f64>,
     /// Smallest.
+    #[serde(default, with = "crate::figure::option")]
     pub min: Option<f64>,
     /// Greatest.
+    #[serde(default, with = "crate::figure::option")]
     pub max: Option<f64>,
     /// Half of the samples are at most this, within 1 %.
+    #[serde(default, with = "crate::figure::option")]
     pub p50: Option<f64>,
     /// 90 %.
+    #[serde(default, with = "crate::figure::option")]
     pub p90: Option<f64>,
     /// 95 %.
+    #[serde(default, with = "crate::figure::option")]
     pub p95: Option<f64>,
     /// 99 %.
+    #[serde(default, with = "crate::figure::option")]
     pub p99: Option<f64>,
 }
 

@@ -47,9 +47,13 @@ pub async fn open_metrics_stream(
     let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
     let keys = keys.on(offered.id());
     let wire = event_stream::accept(request, response);
+    let view = app.live.view(&keys, &tenant, names, wire);
+    let now_ms = app.clock.now_ms();
+    let opened = app
+        .live
+        .open_for(&app.questions, &keys, &view, from, now_ms);
+    let (snapshot, next) = opened.await?;
     offered.serve(move |app, taken, admission| {
-        let view = app.live.view(&keys, &tenant, names, wire);
-        let (snapshot, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
         let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));
         open::follow(

@@ -122,7 +122,7 @@ impl ChatInbound {
         self.place = Some(
             self.app
                 .rooms
-                .seat(room, Arc::clone(viewer) as Arc<_>, false),
+                .seat(room, Arc::clone(viewer) as Arc<_>, None, false),
         );
         viewer.say(said);
         viewer.follow(id, cursor);

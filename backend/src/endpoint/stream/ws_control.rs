@@ -78,7 +78,7 @@ impl Inbound for ControlInbound {
             }
             Ok(ControlCommand::SetThreshold(percent)) => {
                 match self.app.operator.set_threshold(percent) {
-                    Ok(()) => format!("Threshold set to {percent:.1}%"),
+                    Ok(()) => format!("Threshold set to {percent:?}%"),
                     Err(error) => {
                         tracing::error!(%error, "the threshold could not be stored");
                         "Error: the threshold could not be stored; nothing was changed".to_owned()

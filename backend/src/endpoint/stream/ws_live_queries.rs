@@ -23,7 +23,7 @@ use pulseboard_shared::{
     codec::Form,
     protocol::{
         rooms::ServerMessage,
-        series::RangeSeries,
+        series::{RangePoint, RangeSeries},
         watch::{Watch, WatchMessage},
     },
 };
@@ -369,6 +369,12 @@ impl Worker {
         for one in stream {
             let one = one.map_err(refuse)?;
             bytes += one.points.len() * POINT_BYTES + 2 * one.key.len() + SERIES_BYTES;
+            let size = one.points.len() * size_of::<RangePoint>() + 3 * one.key.len();
+            let held = working
+                .cost
+                .hold(size)
+                .map_err(|spent| refuse(spent.into()));
+            held?;
             // The names alone are larger than most of the answer may be.
             if bytes > 2 * HISTORY_BYTES_MAX {
                 self.app.telemetry.count_limit(Limit::AnswerBytes);

@@ -46,8 +46,12 @@ pub async fn open_metrics_socket(
     let keys = keys.on(offered.id());
     handshake::accept(request, response)?;
     let view = app.live.view(&keys, &tenant, names, Wire::WebSocket(form));
+    let now_ms = app.clock.now_ms();
+    let opened = app
+        .live
+        .open_for(&app.questions, &keys, &view, from, now_ms);
+    let (first, next) = opened.await?;
     offered.serve(move |app, taken, admission| {
-        let (first, next) = app.live.open(&view, from.as_ref(), app.clock.now_ms());
         let viewer = open::viewer(
             &app,
             StreamKind::WsMetrics,

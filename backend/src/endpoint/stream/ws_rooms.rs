@@ -29,7 +29,7 @@ use crate::{
     feed::Subscription,
     ingest::engine_tenant,
     live_query::CatalogPlace,
-    rooms::{Membership, Room, RoomPayload, RoomView},
+    rooms::{AskedEvents, Membership, Room, RoomPayload, RoomView},
     shares::CallerKeys,
 };
 use crate::{
@@ -116,10 +116,11 @@ impl RoomsInbound {
                 // The cursor is placed before the figures are read: an update that falls between
                 // is sent after them, never lost.
                 let view = self.view(&room, &Subscribe::default());
+                let events = view.events.clone();
                 let cursor = room.cursor(view, viewer.id, None);
                 let data = self.app.live.with_window(|window| window.stats());
                 viewer.say(&RoomMessage::Init { data });
-                self.seat(viewer, room, cursor, None);
+                self.seat(viewer, room, (cursor, events), None, None);
             }
             Err(error) => viewer.say(&ServerMessage::Error {
                 text: error.to_string(),
@@ -130,22 +131,33 @@ impl RoomsInbound {
                 app.rooms
                     .enter(&self.tenant.name, OPERATIONS_ROOM, self.role, &self.keys)
         {
-            let cursor = room.cursor(self.view(&room, &Subscribe::default()), viewer.id, None);
-            self.seat(viewer, room, cursor, None);
+            let view = self.view(&room, &Subscribe::default());
+            let events = view.events.clone();
+            let cursor = room.cursor(view, viewer.id, None);
+            self.seat(viewer, room, (cursor, events), None, None);
         }
     }
 
+    /// Seats a member and has it follow the room; `reply` is said in between, so that whoever has
+    /// read it is a member.
     fn seat(
         &mut self,
         viewer: &Arc<Viewer>,
         room: Arc<Room>,
-        cursor: RoomCursor,
+        (cursor, events): (RoomCursor, AskedEvents),
         presence: Option<RoomCursor>,
+        reply: Option<&ServerMessage<'_>>,
     ) {
         let (name, id, presence_id) = (room.name.clone(), room.id, room.presence_id());
         let member = Arc::clone(viewer) as Arc<_>;
-        let membership = self.app.rooms.seat(room, member, presence.is_some());
+        let membership = self
+            .app
+            .rooms
+            .seat(room, member, events, presence.is_some());
         self.memberships.insert(name, membership);
+        if let Some(reply) = reply {
+            viewer.say(reply);
+        }
         viewer.follow(id, cursor);
         if let Some(presence) = presence {
             viewer.follow(presence_id, presence);
@@ -191,16 +203,20 @@ impl RoomsInbound {
             .presence
             .then(|| room.presence_cursor(&view, viewer.id));
         viewer.unfollow(room.presence_id());
+        let events = view.events.clone();
         if asked.after.is_none() && self.memberships.contains_key(name) {
             // A member changes what it asks for and stays: what is on its way to it is not lost.
-            let reply = ws::message(self.form, &ServerMessage::Subscribed { channel: name });
-            let place = Arc::clone(&room);
-            let id = viewer.id;
-            viewer.refollow(room.id, reply, |next| place.cursor_at(next, view, id));
             // The new place first: the room is not empty in between.
             let (member, presence_id) = (Arc::clone(viewer) as Arc<_>, room.presence_id());
-            let membership = self.app.rooms.seat(room, member, presence.is_some());
+            let place = Arc::clone(&room);
+            let membership = self
+                .app
+                .rooms
+                .seat(room, member, events, presence.is_some());
             self.memberships.insert(name.clone(), membership);
+            let reply = ws::message(self.form, &ServerMessage::Subscribed { channel: name });
+            let id = viewer.id;
+            viewer.refollow(place.id, reply, |next| place.cursor_at(next, view, id));
             if let Some(presence) = presence {
                 viewer.follow(presence_id, presence);
             }
@@ -210,8 +226,8 @@ impl RoomsInbound {
         // The old place goes first, so that nothing comes twice.
         viewer.unfollow(room.id);
         self.memberships.remove(name);
-        viewer.say(&ServerMessage::Subscribed { channel: name });
-        self.seat(viewer, room, cursor, presence);
+        let reply = ServerMessage::Subscribed { channel: name };
+        self.seat(viewer, room, (cursor, events), presence, Some(&reply));
         Ok(())
     }
 
@@ -231,8 +247,9 @@ impl RoomsInbound {
         ))
     }
 
-    fn follow_catalog(&mut self, viewer: &Arc<Viewer>) {
-        let catalog = self.app.watching.catalog(&self.tenant);
+    fn follow_catalog(&mut self, viewer: &Arc<Viewer>) -> Result<(), String> {
+        let catalog = self.app.watching.catalog(&self.tenant, &self.keys);
+        let catalog = catalog.map_err(|refused| refused.to_string())?;
         viewer.say(&WatchMessage::Catalog {
             total: self.tenant.counts().series,
         });
@@ -243,6 +260,7 @@ impl RoomsInbound {
             self.catalog = Some(self.app.watching.seat_at_catalog(catalog, seat));
             viewer.follow(id, cursor);
         }
+        Ok(())
     }
 
     fn act(&mut self, viewer: &Arc<Viewer>, action: ClientAction) -> Result<(), String> {
@@ -268,6 +286,11 @@ impl RoomsInbound {
                     .rooms
                     .check_role(&channel, self.role)
                     .map_err(|error| error.to_string())?;
+                self.app
+                    .rooms
+                    .config(&channel)
+                    .check_message(&channel, &data)
+                    .map_err(|error| format!("{error}; nothing was sent"))?;
                 let text = crate::base::json::json_text(&RoomMessage::Message {
                     channel: &channel,
                     data: &data,
@@ -284,10 +307,7 @@ impl RoomsInbound {
                 self.watches.unwatch(viewer, selector);
                 Ok(())
             }
-            ClientAction::Catalog => {
-                self.follow_catalog(viewer);
-                Ok(())
-            }
+            ClientAction::Catalog => self.follow_catalog(viewer),
             ClientAction::Follow(asked) => {
                 self.followed
                     .follow(&self.app, &self.tenant.name, viewer, &asked)
