@@ -223,10 +223,10 @@ mod tests {
         }
     }
 
-    struct Heard(
-        Arc<Mutex<Vec<(&'static str, u64, AlertState)>>>,
-        &'static str,
-    );
+    /// Which sink, the number, and what it heard.
+    type Told = (&'static str, u64, AlertState);
+
+    struct Heard(Arc<Mutex<Vec<Told>>>, &'static str);
 
     impl AlertSink for Heard {
         fn publish(&self, offset: u64, event: &AlertEvent) {
