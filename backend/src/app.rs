@@ -51,7 +51,7 @@ pub struct App {
     /// What applications track item by item.
     pub tallies: Tallies,
     /// What bodies of samples share.
-    pub ingest: Ingest,
+    pub ingest: Arc<Ingest>,
     /// What was refused lately, by tenant.
     pub refusals: Refusals,
     /// Who may ask how much of the engine.
@@ -180,7 +180,12 @@ impl App {
             tallies,
             refusals: Refusals::default(),
             questions: Questions::new(&settings, &telemetry),
-            ingest: Ingest::new(settings.max_body_bytes, &telemetry),
+            ingest: Ingest::new(
+                settings.max_body_bytes,
+                &storage.engine,
+                clock.clone(),
+                &telemetry,
+            ),
             storage,
             rooms,
             access,

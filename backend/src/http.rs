@@ -10,6 +10,7 @@ pub mod error;
 pub mod event_stream;
 pub mod handshake;
 pub mod identify;
+pub mod ingest;
 pub mod origin;
 pub mod path;
 pub mod routes;

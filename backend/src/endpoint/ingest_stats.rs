@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::http;
 use crate::http::caller;
-use crate::{base::error::AppError, ingest::engine_tenant, refusals::Refusal};
+use crate::{base::error::AppError, http::ingest::engine_tenant, refusals::Refusal};
 
 /// Counts since the start.
 #[derive(Debug, Serialize)]

@@ -8,9 +8,10 @@ use salvo::{
     http::{HeaderValue, StatusCode, header},
 };
 
+use crate::base::error::AppError;
 use crate::http;
 use crate::http::error::Render as _;
-use crate::{base::error::AppError, ingest};
+use crate::http::ingest;
 
 /// `google.rpc.Code` for what is answered: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE.
 const WRONG: i32 = 3;
@@ -50,7 +51,7 @@ pub async fn write_otlp(
             let refusal = ingest::not_safe(taken.accepted, error);
             Err(AppError::unavailable(
                 refusal.detail(),
-                ingest::RETRY_AFTER_S,
+                crate::ingest::RETRY_AFTER_S,
             ))
         }
         None => Ok(taken),

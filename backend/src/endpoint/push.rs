@@ -21,11 +21,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::http;
-use crate::{
-    app::App,
-    base::error::AppError,
-    ingest::{self, Taken},
-};
+use crate::http::ingest;
+use crate::{app::App, base::error::AppError, ingest::Taken};
 
 /// What `POST /push` answers.
 #[derive(Debug, Default, Serialize)]

@@ -37,7 +37,7 @@ use crate::{
     app::App,
     base::{error::AppError, telemetry::Limit},
     http::compress::{self, Coding, Encoder},
-    ingest::engine_tenant,
+    http::ingest::engine_tenant,
     questions::{ANSWERS_RETRY_S, Counted, Text, Working},
 };
 

@@ -25,7 +25,7 @@ use crate::http::caller;
 use crate::{
     app::App,
     base::error::AppError,
-    ingest::{self, find_place, writing_tenant},
+    http::ingest::{self, find_place, writing_tenant},
     refusals::Sent,
     ticks::{builtin_series, window::series_key},
     tracking::{TenantTallies, TooManyNames},
@@ -159,7 +159,7 @@ pub async fn track(
         Some(Err(error)) => Some(error),
         Some(Ok(ticket)) => ticket.wait().await.err(),
     };
-    Ok(kept.or(ingest::wait(app, appended.safety).await))
+    Ok(kept.or(app.ingest.wait(appended.safety).await))
 }
 
 /// Keeps a type's counters for it. One that was tracked before has them; a new one gets them unless

@@ -9,7 +9,7 @@ use crate::http::caller;
 use crate::http::event_stream;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
-    ingest::engine_tenant,
+    http::ingest::engine_tenant,
     tracking::UpdateView,
 };
 use crate::{

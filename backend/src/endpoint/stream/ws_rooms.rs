@@ -27,7 +27,7 @@ use crate::{
         telemetry::{Limit, StreamKind},
     },
     feed::Subscription,
-    ingest::engine_tenant,
+    http::ingest::engine_tenant,
     live_query::CatalogPlace,
     rooms::{AskedEvents, Membership, Room, RoomPayload, RoomView},
     shares::CallerKeys,
