@@ -28,12 +28,9 @@ use crate::{
         connection::ConnectionStore,
         session::SessionStore,
         stats::StatsStore,
-        view::{Page, Range, ThemeChoice, ViewStore},
+        view::{Page, RANGE_KEY, Range, ThemeChoice, ViewStore},
     },
 };
-
-/// Key in the browser's storage.
-pub(crate) const RANGE_KEY: &str = "pulseboard-range";
 
 /// See the module. The stores are yewdux's own of this thread: there is one page.
 #[component]

@@ -4,7 +4,6 @@ pub mod columns;
 pub mod layout;
 pub mod paint;
 mod plate;
-pub mod ring;
 pub mod scale;
 pub mod stage;
 pub mod theme;

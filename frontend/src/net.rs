@@ -13,4 +13,6 @@ pub mod link;
 pub mod probe;
 pub mod refusal;
 pub mod rooms;
+pub mod series;
+pub mod session;
 pub mod wire;

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod feeds;
 pub mod latency;
 pub mod operator;
+pub mod ring;
 pub mod series;
 pub mod session;
 pub mod stats;

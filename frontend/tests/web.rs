@@ -792,10 +792,10 @@ fn what_limits_are_called_stands_above_the_line() {
         chart::{
             layout::{Plot, Span},
             paint::{Brush, Scene, Surface, Threshold, paint_data},
-            ring::{Before, Ring},
             theme::Theme,
         },
         net::feed::Row,
+        stores::ring::{Before, Ring},
     };
     let canvas = gloo::utils::document().create_element("canvas");
     let canvas: web_sys::HtmlCanvasElement = canvas.expect("a canvas").unchecked_into();

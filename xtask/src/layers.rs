@@ -38,6 +38,19 @@ const SERVER: &[&[&str]] = &[
     &["base"],
 ];
 
+/// The layers of the page, likewise.
+const PAGE: &[&[&str]] = &[
+    &["", "main"],
+    &["app"],
+    &["pages"],
+    &["components"],
+    &["hooks"],
+    &["chart", "contrast"],
+    &["stores"],
+    &["net"],
+    &["contrast", "format", "markup", "panic", "platform", "words"],
+];
+
 /// Where the web framework may be named.
 const SPEAKS_HTTP: &[&str] = &["server", "router", "endpoint", "http"];
 const FRAMEWORK: &str = "salvo";
@@ -84,6 +97,9 @@ fn findings() -> Result<Vec<String>> {
         if *name == "backend" {
             findings.extend(upward(&found, SERVER));
             findings.extend(framework(&found));
+        }
+        if *name == "frontend" {
+            findings.extend(upward(&found, PAGE));
         }
     }
     Ok(findings)

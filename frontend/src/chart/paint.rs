@@ -10,12 +10,15 @@ use super::{
     columns::Columns,
     layout::{Plot, Span},
     plate::{Look, Plate},
-    ring::{Before, Ring},
     scale::{ValueAxis, within},
     theme::{Theme, faded},
     ticks,
 };
-use crate::{format, platform, words};
+use crate::{
+    format, platform,
+    stores::ring::{Before, Ring},
+    words,
+};
 
 /// This and the lengths below are for text of the usual size, and grow with it.
 pub(super) const LINE_WIDTH: f64 = 1.75;

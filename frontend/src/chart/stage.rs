@@ -32,7 +32,6 @@ use super::{
     columns::column_px,
     layout::{Gutter, Plot, Span},
     paint::{self, Brush, Scene, Surface, Threshold},
-    ring::Ring,
     scale::{Axis, ValueAxis, within},
     theme::Theme,
 };
@@ -41,6 +40,7 @@ use crate::{
     stores::{
         change::Change,
         connection::ConnectionStore,
+        ring::Ring,
         stats::{Past, StatsStore},
         view::ViewStore,
     },

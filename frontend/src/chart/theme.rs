@@ -2,7 +2,8 @@
 
 use gloo::utils::{document_element, window};
 
-use super::{ring::COLUMNS, scale::within, trace::LINES_MAX};
+use super::scale::within;
+use crate::stores::{ring::COLUMNS, track::LINES_MAX};
 
 /// Colours as CSS texts.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -12,10 +12,10 @@ use super::{
     scale::ValueAxis,
     theme::{Theme, faded},
 };
-use crate::stores::track::{Line, Sample, Step, Track};
-
-/// Lines drawn at most; more cannot be told apart.
-pub const LINES_MAX: usize = 8;
+use crate::{
+    net::series::{Line, Sample, Step},
+    stores::track::{LINES_MAX, Track},
+};
 
 /// From the fifth line on they are dashed, too, so that colour alone does not tell them apart.
 const DASHES: [&[f64]; LINES_MAX] = [

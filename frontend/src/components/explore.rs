@@ -17,13 +17,10 @@ use crate::{
     net::{
         config::{Endpoint, encode_query},
         json::Json,
+        series::Series,
     },
     platform,
-    stores::{
-        connection::ConnectionStore,
-        series::{Series, SeriesStore},
-        stats::StatsStore,
-    },
+    stores::{connection::ConnectionStore, series::SeriesStore, stats::StatsStore},
     words,
 };
 

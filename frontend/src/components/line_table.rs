@@ -4,12 +4,12 @@
 use yew::prelude::*;
 
 use crate::{
-    chart::{layout::Span, scale::rounded, trace::LINES_MAX},
+    chart::{layout::Span, scale::rounded},
     format,
     markup::html,
-    net::json::Json,
+    net::{json::Json, series::Line},
     platform,
-    stores::{series::Opened, track::Line},
+    stores::{series::Opened, track::LINES_MAX},
     words,
 };
 

@@ -9,12 +9,9 @@ use yewdux::prelude::use_dispatch;
 use crate::{
     hooks::{use_effect_with, use_selector},
     markup::html,
-    net::{config::Endpoint, fetch, json::quote, refusal::Refusal},
+    net::{config::Endpoint, fetch, json::quote, refusal::Refusal, session::Session},
     platform,
-    stores::{
-        change::Change,
-        session::{Session, SessionStore},
-    },
+    stores::{change::Change, session::SessionStore},
 };
 
 /// Props of [`LoginCard`].

@@ -14,21 +14,22 @@ use super::{
     series_link,
 };
 use crate::{
-    chart::{layout::Span, trace::LINES_MAX},
+    chart::layout::Span,
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
     markup::html,
     net::{
         config::{Endpoint, encode_query},
         json::Json,
+        series::{Sample, Series},
     },
     platform,
     stores::{
         change::Change,
         connection::ConnectionStore,
-        series::{Opened, Series, SeriesStore, has_stopped, newest},
+        series::{Opened, SeriesStore, has_stopped, newest},
         stats::StatsStore,
-        track::{Sample, Track},
+        track::{LINES_MAX, Track},
         view::Page,
     },
     words,

@@ -15,15 +15,16 @@ use crate::{
         paint::{Surface, label_px, value_marks_max},
         scale::within,
         theme::Theme,
-        trace::{self, LINES_MAX, Scene},
+        trace::{self, Scene},
     },
     format,
     hooks::{use_effect_with, use_seconds},
     markup::html,
+    net::series::{Line, Step},
     platform,
     stores::{
         stats::StatsStore,
-        track::{Line, Step, Track},
+        track::{LINES_MAX, Track},
     },
     words,
 };
@@ -342,7 +343,7 @@ fn paint(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::track::Sample;
+    use crate::net::series::Sample;
 
     #[test]
     fn says_what_is_seen() {

@@ -5,7 +5,6 @@ use yewdux::prelude::use_dispatch;
 
 use super::segments::segments;
 use crate::{
-    app::RANGE_KEY,
     chart::stage::Stage,
     format,
     hooks::use_selector,
@@ -16,7 +15,7 @@ use crate::{
         change::Change,
         connection::ConnectionStore,
         stats::StatsStore,
-        view::{Range, ViewStore},
+        view::{RANGE_KEY, Range, ViewStore},
     },
 };
 

@@ -7,12 +7,9 @@ use yewdux::prelude::use_dispatch;
 
 use super::{use_effect_with, use_selector};
 use crate::{
-    net::{config::Endpoint, fetch, json::quote},
+    net::{config::Endpoint, fetch, json::quote, session::Session},
     platform,
-    stores::{
-        change::Change,
-        session::{Session, SessionStore},
-    },
+    stores::{change::Change, session::SessionStore},
 };
 
 /// Keeps [`SessionStore`] as the server says.

@@ -18,6 +18,9 @@ pub const CAP_YOUNG_MS: u64 = 4_000;
 /// hammered.
 pub const FLOOR_MS: u64 = 100;
 
+/// A server that says when to come back is believed up to this long.
+const RETRY_MS_MAX: f64 = 300_000.0;
+
 /// Delays between attempts, and how many there were since the last success.
 #[derive(Clone, Debug)]
 pub struct Backoff {
@@ -75,6 +78,21 @@ impl Random {
     }
 }
 
+/// What a close reason such as `server is stopping; retry_ms=1500` asks for.
+#[must_use]
+pub fn retry_ms(reason: &str) -> Option<f64> {
+    let (_, rest) = reason.split_once("retry_ms=")?;
+    let end = rest
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(rest.len());
+    if end == 0 {
+        return None;
+    }
+    // A whole number, which needs less of the page than a float; too long a one is very long.
+    let wait: u32 = rest[..end].parse().unwrap_or(u32::MAX);
+    Some(f64::from(wait).min(RETRY_MS_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -93,6 +111,15 @@ mod tests {
             prop_assert_eq!(backoff.attempt(), attempts);
             backoff.reset();
             prop_assert!(backoff.next_ms(CAP_MS) <= FIRST_MS_MAX);
+        }
+    }
+
+    #[test]
+    fn reads_when_to_come_back() {
+        assert_eq!(retry_ms("retry_ms=12, bye"), Some(12.0));
+        assert_eq!(retry_ms("retry_ms=99999999999"), Some(RETRY_MS_MAX));
+        for none in ["", "retry_ms=", "retry_ms=x"] {
+            assert_eq!(retry_ms(none), None, "{none:?}");
         }
     }
 

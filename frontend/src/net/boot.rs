@@ -6,10 +6,11 @@ use std::cell::RefCell;
 
 use super::{
     config::Config,
-    feed::{Cursor, Row, Update},
+    feed::event::{Cursor, Row, Update},
     json::Json,
+    session::Session,
 };
-use crate::{platform, stores::session::Session};
+use crate::platform;
 
 thread_local! {
     static BOOT: RefCell<Option<Boot>> = const { RefCell::new(None) };

@@ -7,16 +7,22 @@
 //! **Invariant**: each tick reaches [`Action::Apply`] at most once and in order, and what did
 //! not reach it is counted in [`Counts::lost`].
 
+pub mod event;
+pub mod view;
+
+pub use event::{Action, Cursor, Event, Row, Timing, Update};
+pub use view::{Connection, Counts, Recovery, View};
+
 use pulseboard_shared::{
     BUILT_IN, BuiltIn, Metric, codec,
     protocol::metrics::{ClientMessage, Merged, ServerMessage, Snapshot, Tick},
 };
 
 use super::{
-    backoff::{Backoff, CAP_MS, CAP_YOUNG_MS},
+    backoff::{Backoff, CAP_MS, CAP_YOUNG_MS, retry_ms},
     boot::Ticks,
     clock::ServerClock,
-    ladder::{Ladder, Way},
+    ladder::Ladder,
     probe::Diagnosis,
     wire,
 };
@@ -27,9 +33,6 @@ const PING_EVERY_MS: f64 = 10_000.0;
 
 /// An attempt that has not brought a frame by then is given up.
 const CONNECT_TIMEOUT_MS: f64 = 10_000.0;
-
-/// A server that says when to come back is believed up to this long.
-const RETRY_MS_MAX: f64 = 300_000.0;
 
 /// On a way that carries no pings a silence has to be this long before it is taken for a dead
 /// connection; a server without figures is silent, too.
@@ -53,234 +56,6 @@ const INTERVAL_MS_DEFAULT: f64 = 1_000.0;
 
 /// While a number of seconds is on the screen it is looked at this often.
 const COUNT_EVERY_MS: f64 = 250.0;
-
-/// One tick: when it was sampled and the four built-in figures, NaN where there was none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Row {
-    /// Unix milliseconds of the server's clock.
-    pub t_ms: f64,
-    /// In the order of [`BUILT_IN`].
-    pub values: [f64; 4],
-}
-
-impl Row {
-    /// No requests and 0 ms is how a tick says that nobody asked: then there was no latency.
-    fn without_waiting(&mut self) {
-        let [.., requests, latency] = &mut self.values;
-        if *requests == 0.0 && *latency == 0.0 {
-            *latency = f64::NAN;
-        }
-    }
-}
-
-/// Where this page is in the server's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// Which log.
-    pub epoch: String,
-    /// The newest tick that arrived.
-    pub offset: u64,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// The page wants to be connected.
-    Start,
-    /// The socket opened; that alone proves nothing (proxies open sockets to dead servers).
-    Opened,
-    /// A text frame arrived.
-    Text(&'a str),
-    /// A binary frame arrived.
-    Bytes(&'a [u8]),
-    /// The way that [`Action::Look`] asked for has brought a frame, which comes next; the
-    /// connection that was in use is closed.
-    Improved(Way),
-    /// It has not, or not in time.
-    LookedInVain,
-    /// An event stream would be one too many for this browser.
-    Crowded,
-    /// The socket closed or could not be opened.
-    Closed {
-        /// RFC 6455 §7.4.
-        code: u16,
-        /// The server's words, often empty.
-        reason: &'a str,
-    },
-    /// The time that [`Feed::wake_at`] named has come.
-    Wake,
-    /// The page came back to the front or the network came back: a good moment to try.
-    Nudge,
-    /// The browser says whether there is a network.
-    Network {
-        /// `navigator.onLine`.
-        online: bool,
-    },
-    /// The answer to [`Action::Probe`].
-    Probed(Option<Diagnosis>),
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Open a connection of this kind, with this cursor in its address.
-    Connect(Way, Option<Cursor>),
-    /// Open a connection of this better kind beside the one in use, with this cursor.
-    Look(Way, Option<Cursor>),
-    /// This was how long a tick took to come here.
-    Timed(Timing),
-    /// Send this on the open socket.
-    Send(ClientMessage),
-    /// Close the socket and listen to it no more.
-    Close,
-    /// Find out by other means what is wrong with the server.
-    Probe,
-    /// New figures.
-    Apply(Update),
-    /// The connection is now to be shown like this.
-    Show(View),
-}
-
-/// How long a tick was on its way; all in Unix milliseconds of the server's clock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Timing {
-    /// When it was sampled.
-    pub sampled_ms: f64,
-    /// When the server handed it to its viewers.
-    pub sent_ms: f64,
-    /// When it was here.
-    pub arrived_ms: f64,
-}
-
-/// New figures for the stores.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Update {
-    /// The server's whole window; the statistics begin anew from it.
-    Window {
-        /// Oldest first.
-        rows: Vec<Row>,
-        /// Ticks in a full window.
-        window: u64,
-        /// Nominal milliseconds between ticks.
-        interval_ms: u64,
-        /// The server has begun a new log since the page last heard of it.
-        restarted: bool,
-    },
-    /// What came after the newest tick so far, oldest first.
-    Rows(Vec<Row>),
-    /// Ticks that this page was too slow for, in one piece.
-    Merged {
-        /// Least, greatest and newest figures, all at the time of the newest.
-        rows: [Row; 3],
-        /// How many they were.
-        ticks: u64,
-    },
-}
-
-/// How the connection stands, in words that the page shows.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Connection {
-    /// The first attempt is under way; nothing has arrived yet.
-    #[default]
-    Connecting,
-    /// Connected to a server that has no figures yet.
-    Waiting,
-    /// The newest figure is fresh.
-    Live,
-    /// Connected, but the newest figure is this old.
-    Stale {
-        /// Whole seconds.
-        age_s: u64,
-    },
-    /// Not connected.
-    Lost {
-        /// Attempts since it was.
-        attempt: u32,
-        /// Whole seconds until the next attempt; `None` while one is under way.
-        retry_in_s: Option<u64>,
-        /// Whole seconds since it was lost, or since the first attempt.
-        lost_s: u64,
-    },
-}
-
-impl Connection {
-    /// Figures on the screen are of now.
-    #[must_use]
-    pub const fn is_live(&self) -> bool {
-        matches!(self, Self::Live)
-    }
-
-    /// There is no working connection.
-    #[must_use]
-    pub const fn is_lost(&self) -> bool {
-        matches!(self, Self::Lost { .. })
-    }
-}
-
-/// Everything about the connection that is shown.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    /// How it stands.
-    pub connection: Connection,
-    /// Whether the browser says there is a network.
-    pub online: bool,
-    /// Why the server cannot be reached, once that is known.
-    pub diagnosis: Option<Diagnosis>,
-    /// The last recovery, until the next loss.
-    pub recovery: Option<Recovery>,
-    /// The server has no source of figures of its own.
-    pub sourceless: bool,
-    /// Which way the ticks come.
-    pub way: Way,
-    /// What arrived and what did not.
-    pub counts: Counts,
-}
-
-impl Default for View {
-    fn default() -> Self {
-        Self {
-            connection: Connection::default(),
-            online: true,
-            diagnosis: None,
-            recovery: None,
-            sourceless: false,
-            way: Way::default(),
-            counts: Counts::default(),
-        }
-    }
-}
-
-/// What the page counted itself, since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Ticks that arrived, each once.
-    pub ticks: u64,
-    /// Of these, the ones that came after a reconnect in place of being missed.
-    pub recovered: u64,
-    /// Ticks that never came, by the gaps in their offsets.
-    pub lost: u64,
-    /// Ticks that came again and were left out.
-    pub repeated: u64,
-    /// Ticks that arrived merged, because this page was too slow for them.
-    pub merged: u64,
-    /// Frames that could not be read.
-    pub unreadable: u64,
-}
-
-/// How one reconnect ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recovery {
-    /// Ticks that were missed and came after all.
-    pub ticks: u64,
-    /// Ticks that were missed for good.
-    pub lost: u64,
-    /// From opening the socket until all of them were here.
-    pub took_ms: u64,
-    /// From the loss until then.
-    pub away_ms: u64,
-    /// Of that time, how long nothing was measured (or is no longer held).
-    pub hole_ms: u64,
-}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Link {
@@ -865,21 +640,6 @@ impl Feed {
             counts: self.counts,
         }
     }
-}
-
-/// What a close reason such as `server is stopping; retry_ms=1500` asks for.
-#[must_use]
-pub fn retry_ms(reason: &str) -> Option<f64> {
-    let (_, rest) = reason.split_once("retry_ms=")?;
-    let end = rest
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(rest.len());
-    if end == 0 {
-        return None;
-    }
-    // A whole number, which needs less of the page than a float; too long a one is very long.
-    let wait: u32 = rest[..end].parse().unwrap_or(u32::MAX);
-    Some(f64::from(wait).min(RETRY_MS_MAX))
 }
 
 fn ping(open: &mut Open, at: f64, actions: &mut Vec<Action>) {

@@ -4,10 +4,7 @@
 //!
 //! A pure state machine like [`super::feed`], without cursors.
 
-use super::{
-    backoff::{Backoff, CAP_MS},
-    feed::retry_ms,
-};
+use super::backoff::{Backoff, CAP_MS, retry_ms};
 
 /// A connection that lasted this long was a good one: the next delay is a short one again.
 const GOOD_AFTER_MS: f64 = 5_000.0;

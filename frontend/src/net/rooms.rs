@@ -5,10 +5,9 @@
 //! **Invariant**: after [`Rooms::opened`] the server is asked for exactly what is wanted, and a
 //! frame that was seen is never heard of twice.
 
-use super::json::{Json, quote};
-use crate::stores::{
-    series::Series,
-    track::{Line, Sample},
+use super::{
+    json::{Json, quote},
+    series::{Line, Sample, Series},
 };
 
 /// What is to be watched.

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use yewdux::store::Store;
 
-use super::track::{Line, Sample, Track};
+use super::track::Track;
 use crate::net::{
     json::Json,
     rooms::{Heard, Want},
+    series::{Line, Sample, Series},
 };
 
 /// Newest series shown on the overview; more would be a list, and that is another view.
@@ -29,65 +30,6 @@ const STOPPED_INTERVALS: f64 = 3.0;
 /// And not before this long; nor is one that came once stopped before this long.
 const STOPPED_MS_MIN: f64 = 3_000.0;
 const ONCE_MS: f64 = 60_000.0;
-
-/// One series as the server lists it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Series {
-    /// `name{label="value",…}`: also the selector of just this one.
-    pub key: String,
-    /// Its name.
-    pub name: String,
-    /// Unit of its figures; often empty.
-    pub unit: String,
-    /// `gauge`, `counter`, `distribution` or `unknown`.
-    pub kind: String,
-    /// The server says that it has stopped.
-    pub stopped: bool,
-    /// The server measured it itself; it was not pushed.
-    pub own: bool,
-    /// Milliseconds between samples; `None` before the second.
-    pub interval_ms: Option<f64>,
-    /// Newest figure; NaN for what is no finite number.
-    pub last: f64,
-    /// When that was.
-    pub last_ms: f64,
-    /// Growth a second, of a counter.
-    pub rate: Option<f64>,
-    /// Means of equal stretches, oldest first; NaN where there was nothing.
-    pub spark: Vec<f64>,
-}
-
-impl Series {
-    /// Reads one; `None` for what has no key.
-    #[must_use]
-    pub fn read(json: &Json) -> Option<Self> {
-        Some(Self {
-            key: json.get("key").text()?.to_owned(),
-            name: json.text_of("name").to_owned(),
-            unit: json.text_of("unit").to_owned(),
-            kind: json.text_of("kind").to_owned(),
-            stopped: json.text_of("state") == "stopped",
-            own: json.get("own").is_true(),
-            interval_ms: json.get("interval_ms").number(),
-            last: json.get("last").figure(),
-            last_ms: json.get("last_ms").number().unwrap_or(0.0),
-            rate: json.get("rate").number(),
-            spark: json.get("spark").list().iter().map(Json::figure).collect(),
-        })
-    }
-
-    /// What follows the name in the key: the labels in braces, or nothing.
-    #[must_use]
-    pub fn labels(&self) -> &str {
-        self.key.strip_prefix(self.name.as_str()).unwrap_or("")
-    }
-
-    /// Somebody pushed it.
-    #[must_use]
-    pub fn is_pushed(&self) -> bool {
-        !self.own
-    }
-}
 
 /// Whether a series whose newest sample was at `last_ms` has stopped by `now_ms`.
 #[must_use]

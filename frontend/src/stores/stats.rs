@@ -13,12 +13,14 @@ use pulseboard_shared::{BuiltIn, RollingStats, Stats};
 use yewdux::{Context, store::Store};
 
 use crate::{
-    chart::ring::{Before, COLUMNS, Ring},
     net::{
         feed::{GAP_INTERVALS, Row, Update},
         json::Json,
     },
-    stores::view::Range,
+    stores::{
+        ring::{Before, COLUMNS, Ring},
+        view::Range,
+    },
 };
 
 /// How far back the charts can look. Longer costs memory: 44 bytes a tick.

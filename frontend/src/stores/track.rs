@@ -1,7 +1,10 @@
 //! What a chart of any series draws: for each of its lines the mean, least and greatest figure
 //! of steps of time. History comes as steps; live samples are gathered into steps as long.
 
-use crate::{chart::trace::LINES_MAX, net::json::Json};
+use crate::net::series::{Line, Sample, Step};
+
+/// Lines drawn at most; more cannot be told apart.
+pub const LINES_MAX: usize = 8;
 
 /// Steps held for each line at most; the oldest go first. More than any range asks for.
 const STEPS_MAX: usize = 4_000;
@@ -12,74 +15,7 @@ const LOOK_AT: usize = 31;
 /// A sample that comes later than so many intervals leaves a gap.
 const GAP_INTERVALS: f64 = 3.0;
 
-/// One sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample {
-    /// Unix milliseconds.
-    pub t_ms: f64,
-    /// NaN for what is no finite number.
-    pub value: f64,
-}
-
-impl Sample {
-    /// Reads `[ms, value]`.
-    #[must_use]
-    pub fn read(json: &Json) -> Option<Self> {
-        let [t_ms, value] = json.list() else {
-            return None;
-        };
-        Some(Self {
-            t_ms: t_ms.number()?,
-            value: value.figure(),
-        })
-    }
-}
-
-/// One step of a line.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    /// Its beginning, Unix milliseconds.
-    pub t_ms: f64,
-    /// NaN when no sample was a number.
-    pub mean: f64,
-    /// Likewise.
-    pub least: f64,
-    /// Likewise.
-    pub greatest: f64,
-    /// Samples in it that are no finite numbers.
-    pub odd: u32,
-    /// How many samples the mean is of; 0 where that is not known.
-    pub count: f64,
-}
-
 impl Step {
-    fn read(json: &Json) -> Option<Self> {
-        let [t_ms, mean, least, greatest] = json.list() else {
-            return None;
-        };
-        Some(Self {
-            t_ms: t_ms.number()?,
-            mean: mean.figure(),
-            least: least.figure(),
-            greatest: greatest.figure(),
-            odd: u32::from(!mean.figure().is_finite()),
-            count: 0.0,
-        })
-    }
-
-    fn of(t_ms: f64, value: f64) -> Self {
-        let odd = u32::from(!value.is_finite());
-        let value = if odd > 0 { f64::NAN } else { value };
-        Self {
-            t_ms,
-            mean: value,
-            least: value,
-            greatest: value,
-            odd,
-            count: f64::from(1 - odd),
-        }
-    }
-
     /// One more sample. Where it is not known how many there were, the mean stays until the history
     /// is asked for again.
     fn add(&mut self, value: f64) {
@@ -100,77 +36,7 @@ impl Step {
     }
 }
 
-/// One line.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Line {
-    /// `name{label="value",…}`.
-    pub key: String,
-    /// Unit of its figures; often empty.
-    pub unit: String,
-    /// Oldest first.
-    pub steps: Vec<Step>,
-    /// The newest figure as it came. Never of a step: that is a mean, and of its beginning.
-    pub last: Option<Sample>,
-    /// Between live samples, smoothed; `None` before the second.
-    pub pace_ms: Option<f64>,
-}
-
 impl Line {
-    /// Reads a series of a range or of a watch.
-    #[must_use]
-    pub fn read(json: &Json) -> Self {
-        let points = json.get("points").list().iter();
-        let mut counts = json.get("counts").list().iter();
-        let read = |point: &Json| {
-            let count = counts.next().and_then(Json::number);
-            let step = Step::read(point)?;
-            Some(Step {
-                count: count.unwrap_or(0.0),
-                ..step
-            })
-        };
-        let mut steps: Vec<Step> = points.filter_map(read).collect();
-        for odd in json.get("not_finite").list() {
-            let [t_ms, count] = odd.list() else {
-                continue;
-            };
-            let (Some(t_ms), Some(count)) = (t_ms.number(), count.count()) else {
-                continue;
-            };
-            let place = steps.partition_point(|step| step.t_ms < t_ms);
-            if steps.get(place).is_none_or(|step| step.t_ms != t_ms) {
-                steps.insert(place, Step::of(t_ms, f64::NAN));
-            }
-            steps[place].odd = u32::try_from(count).unwrap_or(u32::MAX);
-        }
-        Self {
-            key: json.text_of("key").to_owned(),
-            unit: json.text_of("unit").to_owned(),
-            last: json.get("newest").list().first().and_then(Sample::read),
-            steps,
-            pace_ms: None,
-        }
-    }
-
-    /// Reads what is said of the series that are not told one by one.
-    #[must_use]
-    pub fn read_others(json: &Json) -> Option<Self> {
-        let points = json.get("points").list().iter();
-        let steps = points.filter_map(|point| {
-            let [t_ms, least, mean, greatest] = point.list() else {
-                return None;
-            };
-            let mut step = Step::of(t_ms.number()?, mean.figure());
-            (step.least, step.greatest) = (least.figure(), greatest.figure());
-            Some(step)
-        });
-        let steps: Vec<Step> = steps.collect();
-        (!steps.is_empty()).then(|| Self {
-            steps,
-            ..Self::default()
-        })
-    }
-
     /// Takes in a live sample; one that is older than the newest step finds its step or is left
     /// to the next history.
     fn add(&mut self, sample: Sample, step_ms: f64) {
@@ -284,6 +150,7 @@ impl Track {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::json::Json;
 
     fn sample(t_ms: f64, value: f64) -> Sample {
         Sample { t_ms, value }

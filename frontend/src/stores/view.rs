@@ -5,6 +5,9 @@ use std::rc::Rc;
 
 use yewdux::store::Store;
 
+/// Where the browser remembers the range.
+pub const RANGE_KEY: &str = "pulseboard-range";
+
 /// A view of the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Page {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use pulseboard_shared::{Timestamp, protocol::metrics::MergedSeries};
 
 use super::*;
+use crate::net::ladder::Way;
 
 fn metric(name: &str, t_ms: i64, value: f64) -> Metric {
     Metric {
@@ -459,11 +460,6 @@ fn a_restarting_server_says_when_to_come_back() {
     );
     assert!(connects(&feed.on(17_349.0, Event::Wake)).is_none());
     assert!(connects(&feed.on(17_350.0, Event::Wake)).is_some());
-    assert_eq!(retry_ms("retry_ms=12, bye"), Some(12.0));
-    assert_eq!(retry_ms("retry_ms=99999999999"), Some(RETRY_MS_MAX));
-    for none in ["", "retry_ms=", "retry_ms=x"] {
-        assert_eq!(retry_ms(none), None, "{none:?}");
-    }
 }
 
 /// Two barren attempts, and the server says that it is well: its ticks come as events, with the
