@@ -1,38 +1,53 @@
-//! A panic in the page: the reader gets words and a way out, the console gets the stack.
+//! A page that has stopped: the reader gets words and a way out, the console gets the stack.
+//!
+//! A panic ends in a trap, which the browser tells of like any other error. In development a hook
+//! says before that what the panic said; the page that is served has no such words, they are taken
+//! out of it to make it load sooner (`xtask/src/panics.rs`).
 
-use std::{cell::Cell, panic::PanicHookInfo};
+use std::cell::Cell;
 
-use gloo::utils::{body, document};
-use wasm_bindgen::JsValue;
+use gloo::{
+    events::EventListener,
+    utils::{body, document, window},
+};
+use js_sys::{Reflect, WebAssembly::RuntimeError};
+use wasm_bindgen::{JsCast, JsValue};
+
+/// Of a trap's stack: itself, and where it was met.
+const LINES_SHOWN: usize = 4;
 
 /// To be called once, before anything else.
 pub fn install() {
+    #[cfg(debug_assertions)]
     yew::set_custom_panic_hook(Box::new(|info| {
         console_error_panic_hook::hook(info);
-        show(info);
+        show(&info.to_string());
     }));
+    // A trap in what the browser calls, and one in a task that waits for something.
+    for (name, field) in [("error", "error"), ("unhandledrejection", "reason")] {
+        EventListener::new(&window(), name, move |event| {
+            let cause = Reflect::get(event, &field.into()).unwrap_or_default();
+            if cause.has_type::<RuntimeError>() {
+                let stack = Reflect::get(&cause, &"stack".into()).unwrap_or_default();
+                let stack = stack.as_string().unwrap_or_default();
+                let lines: Vec<&str> = stack.lines().map(str::trim).take(LINES_SHOWN).collect();
+                show(&lines.join(" "));
+            }
+        })
+        .forget();
+    }
 }
 
-fn show(info: &PanicHookInfo<'_>) {
+fn show(details: &str) {
     thread_local! {
         static SHOWN: Cell<bool> = const { Cell::new(false) };
     }
-    // A stopped page can panic again whenever a timer rings; the first one is the cause.
+    // A stopped page can trap again whenever a timer rings; the first one is the cause.
     if SHOWN.replace(true) {
         return;
     }
-    let message = info
-        .payload()
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| info.payload().downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    let place = info
-        .location()
-        .map(|location| format!(" ({}:{})", location.file(), location.line()))
-        .unwrap_or_default();
     // Nothing more can be done when even this fails; the console has it all.
-    drop(show_panel(&format!("{message}{place}")));
+    drop(show_panel(details));
 }
 
 /// Lays the panel over the page. Built by hand: the virtual DOM is what may have failed.

@@ -2,13 +2,9 @@
 //! long one with a hash, which stands in both files and cannot be packed: some kilobytes of the
 //! first load. Only the two files know these names, so any will do.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-/// The section of imports (WebAssembly core specification §5.5.5).
-const IMPORTS: u8 = 2;
-
-/// Magic number and version.
-const HEAD_BYTES: usize = 8;
+use crate::wasm::{HEAD_BYTES, IMPORTS, Reader, write_number, write_text};
 
 /// Both files with short names.
 ///
@@ -78,64 +74,6 @@ fn short_name(number: usize) -> String {
         }
         rest -= 1;
     }
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let end = self
-            .at
-            .checked_add(count)
-            .context("a length beyond all bounds")?;
-        let taken = self
-            .bytes
-            .get(self.at..end)
-            .context("the WebAssembly ends too early")?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    /// An unsigned number in LEB128.
-    fn number(&mut self) -> Result<usize> {
-        let mut number = 0;
-        for shift in (0..32).step_by(7) {
-            let byte = self.byte()?;
-            number |= usize::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        bail!("a number of more than five bytes")
-    }
-
-    fn text(&mut self) -> Result<&'a str> {
-        let length = self.number()?;
-        std::str::from_utf8(self.take(length)?).context("a name that is no text")
-    }
-}
-
-fn write_number(to: &mut Vec<u8>, mut number: usize) {
-    loop {
-        let byte = u8::try_from(number & 0x7f).unwrap_or(0);
-        number >>= 7;
-        if number == 0 {
-            return to.push(byte);
-        }
-        to.push(byte | 0x80);
-    }
-}
-
-fn write_text(to: &mut Vec<u8>, text: &str) {
-    write_number(to, text.len());
-    to.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod modules;
 mod npm;
 mod page;
 mod page_bench;
+mod panics;
 mod release;
 mod revision;
 mod run;
@@ -36,6 +37,7 @@ mod stamp;
 mod test;
 mod tidy;
 mod tools;
+mod wasm;
 
 use std::process::ExitCode;
 

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    imports, shell,
+    imports, panics, shell,
     stamp::{Stamp, hex},
     tools,
 };
@@ -87,7 +87,22 @@ pub(crate) fn trunk() -> std::process::Command {
     command
 }
 
-/// Shrinks the WebAssembly by about a quarter, where there is a `wasm-opt` to do it. `-Oz` and
+/// What `wasm-opt` is told. Until nothing shrinks any more, and without moving functions into the
+/// only one that calls them, which packs worse; nothing of ours lies in the first 1024 bytes, where
+/// the stack ends that overflows long before it is of use. Not `--traps-never-happen`: it would
+/// take the checks of bounds for checks of nothing, since what they guard against traps.
+const FIRST_PASS: &[&str] = &[
+    "-Os",
+    "--converge",
+    "--low-memory-unused",
+    "--one-caller-inline-max-function-size=10",
+];
+
+/// Writes the way through each function anew from its blocks, which packs a little better (1.3 kB)
+/// than the compiler's, and clears up behind it.
+const SECOND_PASS: &[&str] = &["--flatten", "--rereloop", "-Os", "-Os"];
+
+/// Shrinks the WebAssembly by about a third, where there is a `wasm-opt` to do it. `-Oz` and
 /// `-O3` come out within one percent of each other once compressed.
 fn optimise(stage: &Path) -> Result<()> {
     let Some(wasm_opt) = tools::wasm_opt() else {
@@ -97,18 +112,20 @@ fn optimise(stage: &Path) -> Result<()> {
         .into_iter()
         .filter(|file| has_extension(file, &["wasm"]))
     {
+        let (silent, emptied) = panics::silence(&fs::read(&file)?)?;
+        // All would be none: names that are no longer what they were.
+        if emptied == 0 {
+            println!("note: no panic was found in the page, so it keeps their words");
+        }
+        fs::write(&file, silent)?;
         let smaller = file.with_extension("wasm.smaller");
+        // With these the place in a trap's stack can be read: `wasm-function[17]`.
+        let names = shell::target().join("page.functions");
         shell::run(
             shell::command(&wasm_opt.program)
-                // Until nothing shrinks any more, and without moving functions into the only one
-                // that calls them, which packs worse; nothing of ours lies in the first 1024 bytes,
-                // where the stack ends that overflows long before it is of use.
-                .args([
-                    "-Os",
-                    "--converge",
-                    "--low-memory-unused",
-                    "--one-caller-inline-max-function-size=10",
-                ])
+                .args(FIRST_PASS)
+                .args(SECOND_PASS)
+                .arg(format!("--symbolmap={}", names.display()))
                 .arg(&file)
                 .arg("-o")
                 .arg(&smaller),

@@ -16,7 +16,7 @@ use crate::{
     markup::html,
     net::{
         config::{Endpoint, encode_query},
-        json::Json,
+        json::{Json, quote},
         series::Series,
     },
     platform,
@@ -304,7 +304,7 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
                 </div>
             } else if answer.json.is_some() && list.is_empty() && answer.problem.is_none() {
                 <div class="explore__empty panel">
-                    <p>{ format!("No series has {:?} in its name or labels.", *search) }</p>
+                    <p>{ format!("No series has {} in its name or labels.", quote(&search)) }</p>
                     <button class="button" type="button" onclick={clear}>{ "Clear search" }</button>
                 </div>
             }

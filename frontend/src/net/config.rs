@@ -1,7 +1,7 @@
 //! `config.json` beside `index.html`: where the backend is. Read at the start, so that one built
 //! page works from any host against any backend.
 
-use super::json::Json;
+use super::json::{Json, quote};
 
 /// The file as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl ConfigError {
         match self {
             Self::Malformed(error) => format!("config.json cannot be read: {error}"),
             Self::BadBackend { backend, why } => {
-                format!("In config.json, \"backend\" is {backend:?}: {why}")
+                format!("In config.json, \"backend\" is {}: {why}", quote(backend))
             }
         }
     }
@@ -69,10 +69,10 @@ impl Config {
         };
         for (key, value) in entries {
             if !matches!(key.as_str(), "backend" | "tenant") {
-                return malformed(format!("{key:?} is no setting"));
+                return malformed(format!("{} is no setting", quote(key)));
             }
             if value.text().is_none() {
-                return malformed(format!("{key:?} is not a text"));
+                return malformed(format!("{} is not a text", quote(key)));
             }
         }
         Ok(Self {
