@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod layout;
+pub mod order;
 pub mod paint;
 mod plate;
 pub mod scale;

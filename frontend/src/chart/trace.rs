@@ -140,7 +140,7 @@ impl Scene<'_> {
                 known.push((step.t_ms, step.t_ms + gap_ms));
             }
         }
-        known.sort_by(|one, other| one.0.total_cmp(&other.0));
+        super::order::by_first(&mut known);
         let mut gaps = Vec::new();
         // Where something is drawn up to, and until when it may still be joined to what follows.
         let longest = known.iter().map(|(from, to)| to - from).fold(0.0, f64::max);

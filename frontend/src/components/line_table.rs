@@ -4,7 +4,7 @@
 use yew::prelude::*;
 
 use crate::{
-    chart::{layout::Span, scale::rounded},
+    chart::{layout::Span, order, scale::rounded},
     format,
     markup::html,
     net::{json::Json, series::Line},
@@ -97,14 +97,20 @@ pub(super) fn line_table(
         .map(|(index, line)| (index, line, figures(line, span)))
         .collect();
     if let Some((column, greatest_first)) = order {
-        rows.sort_by(|(_, _, (one, _)), (_, _, (other, _))| {
-            let order = one[column].total_cmp(&other[column]);
-            if greatest_first {
-                order.reverse()
-            } else {
-                order
-            }
-        });
+        let mut places: Vec<(f64, f64)> = Vec::new();
+        for (place, (_, _, (figures, _))) in (0_u32..).zip(&rows) {
+            let figure = figures[column];
+            let key = if greatest_first { -figure } else { figure };
+            places.push((key, f64::from(place)));
+        }
+        order::by_first(&mut places);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a place that was counted above"
+        )]
+        let sorted = places.iter().map(|(_, place)| rows[*place as usize]);
+        rows = sorted.collect();
     }
     let is_odd = rows.iter().any(|(_, _, (_, odd))| *odd > 0);
     let unit = track.unit();
