@@ -23,6 +23,11 @@ pub fn install() {
         console_error_panic_hook::hook(info);
         show(&info.to_string());
     }));
+    watch_traps();
+}
+
+/// Says that the page has stopped when it has: from here on, and once.
+pub fn watch_traps() {
     // A trap in what the browser calls, and one in a task that waits for something.
     for (name, field) in [("error", "error"), ("unhandledrejection", "reason")] {
         EventListener::new(&window(), name, move |event| {

@@ -54,6 +54,10 @@ extern "C" {
     fn sent() -> String;
     /// What the newest of `"socket"` or `"rooms"` was.
     fn said(kind: &str) -> String;
+    /// WebAssembly that the browser calls next ends in a trap.
+    fn trap();
+    /// The browser reports an error that is no trap.
+    fn stumble();
 }
 
 /// Waits until `holds`, for at most four seconds.
@@ -619,6 +623,22 @@ fn a_stopped_page_says_so_and_offers_a_way_out() {
         .expect("a selector")
         .expect("a link");
     assert_eq!(link.get_attribute("href").as_deref(), Some(""));
+    panel.remove();
+}
+
+#[wasm_bindgen_test]
+async fn a_trap_stops_the_page_and_another_error_does_not() {
+    let document = gloo::utils::document();
+    let panel = || document.query_selector(".crash").expect("a selector");
+    pulseboard_frontend::panic::watch_traps();
+    stumble();
+    assert!(panel().is_none(), "a script's error stops nothing");
+    trap();
+    until("the page says that it has stopped", || panel().is_some()).await;
+    let panel = panel().expect("a panel");
+    let text = panel.text_content().unwrap_or_default();
+    assert!(text.contains("This page has stopped"), "{text}");
+    assert!(text.contains("RuntimeError"), "{text}");
     panel.remove();
 }
 

@@ -27,7 +27,9 @@ const INPUTS: &[&str] = &[
     "shared/src",
     "xtask/src/imports.rs",
     "xtask/src/page.rs",
+    "xtask/src/panics.rs",
     "xtask/src/tools.rs",
+    "xtask/src/wasm.rs",
 ];
 
 /// The state of the inputs and of what was made of them.

@@ -115,6 +115,15 @@ impl Findings {
         if extension == "rs" && !text.starts_with("//!") {
             self.add(file, 1, "a file opens with `//!` and says what it is for");
         }
+        if page_sources(file) {
+            for line in debugs(&text) {
+                self.add(
+                    file,
+                    line,
+                    "`Debug` writes nothing in the page that is served (xtask/src/panics.rs)",
+                );
+            }
+        }
         for (line, text) in (1..).zip(text.lines()) {
             if let Some(word) = UNFINISHED.iter().find(|word| text.contains(*word)) {
                 self.add(file, line, &format!("{word}: finish it, or open an issue"));
@@ -275,6 +284,26 @@ pub(crate) fn sources(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Whether a file is compiled into the page and only there; its unit tests may lie in one of their own.
+fn page_sources(file: &Path) -> bool {
+    let of_page = ["frontend/src", "markup/src"];
+    of_page.iter().any(|folder| file.starts_with(folder))
+        && file.extension().is_some_and(|extension| extension == "rs")
+        && !file.ends_with("tests.rs")
+}
+
+/// The lines that write something as programmers see it; a panic may, since its words go anyway, and
+/// unit tests, which come last.
+fn debugs(source: &str) -> Vec<usize> {
+    let lines = (1..).zip(source.lines());
+    lines
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .filter(|(_, line)| line.contains("?}") && !line.contains("panic!("))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(number, _)| number)
+        .collect()
+}
+
 /// Colours are tokens everywhere on the page but where they are defined, and in the document's
 /// `theme-color`, which cannot name a token.
 fn may_not_have_colours(file: &Path, line: &str) -> bool {
@@ -319,6 +348,22 @@ pub(crate) fn has_word(text: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_writes_nothing_as_programmers_see_it() {
+        let source = "fn one() {\n    format!(\"{it:?}\");\n    format!(\"{:#?}\", it);\n    \
+                      format!(\"{it}\");\n}\n#[cfg(test)]\nmod tests {\n    // {it:?}\n}\n";
+        assert_eq!(debugs(source), [2, 3]);
+        assert!(page_sources(Path::new("frontend/src/net/json.rs")));
+        for other in [
+            "frontend/src/net/feed/tests.rs",
+            "frontend/tests/web.rs",
+            "backend/src/lib.rs",
+            "frontend/src/readme.md",
+        ] {
+            assert!(!page_sources(Path::new(other)), "{other}");
+        }
+    }
 
     #[test]
     fn colours_are_told_from_what_looks_like_them() {

@@ -236,6 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_one_spelling_of_a_uuid() {
+        let known = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        for text in [known.to_string(), known.to_string().to_uppercase()] {
+            assert_eq!(uuid(&text), Some(known), "{text}");
+        }
+        for text in [
+            "",
+            "0123456789abcdef0123456789abcdef",
+            "{01234567-89ab-cdef-0123-456789abcdef}",
+            "01234567-89ab-cdef-0123-456789abcdeg",
+            "01234567-89ab-cdef-0123-456789abcde-",
+            "0123456-789ab-cdef-0123-456789abcdef",
+            "01234567-89ab-cdef-0123-456789abcdef0",
+            "01234567-89ab-cdef-0123-456789abcd+f",
+            "ä1234567-89ab-cdef-0123-456789abcde",
+        ] {
+            assert_eq!(uuid(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn says_what_is_wrong() {
         for (text, words) in [
             ("<html>", "it is not JSON"),

@@ -78,3 +78,21 @@ export function hang_up_on(kind, code) {
   fake.isOpen = false;
   fake.dispatchEvent(new CloseEvent("close", { code }));
 }
+
+// Traps in WebAssembly that the browser calls, as a panic ends. The module has one function, `f`, which is `unreachable`.
+export function trap() {
+  const code = Uint8Array.of(
+    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+    1, 4, 1, 0x60, 0, 0,
+    3, 2, 1, 0,
+    7, 5, 1, 1, 0x66, 0, 0,
+    10, 5, 1, 3, 0, 0, 0x0b,
+  );
+  const { f } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
+  setTimeout(f);
+}
+
+// Reports an error that is none of WebAssembly's.
+export function stumble() {
+  dispatchEvent(new ErrorEvent("error", { error: new TypeError("not a trap") }));
+}
