@@ -15,9 +15,12 @@
 //!
 //! Bytes of answers are counted as they are made ([`Working::text`]), with what they are made of,
 //! and until they are sent ([`Working::finish`], [`Questions::hold`]); who does not read what it
-//! asked for runs into its share of them.
+//! asked for runs into its share of them. Of one caller's answers that are made at once the one that
+//! was begun first waits for room, and those begun later are refused: so one of them gets done, where
+//! all would be half made and refused otherwise (`making`).
 
 pub(crate) mod lane;
+mod making;
 
 use std::{
     fmt, io,
@@ -37,7 +40,10 @@ use crate::{
         error::AppError,
         telemetry::{Limit, Telemetry},
     },
-    questions::lane::{Lane, Queue, Turn},
+    questions::{
+        lane::{Lane, Queue, Turn},
+        making::{Making, Place},
+    },
     settings::Settings,
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
 };
@@ -73,6 +79,7 @@ pub struct Questions {
     asked: Arc<Shares>,
     stalled: Arc<Shares>,
     answers: Arc<Shares>,
+    making: Arc<Making>,
     timeout: Duration,
     samples_max: u64,
     telemetry: Arc<Telemetry>,
@@ -89,6 +96,9 @@ pub struct Working {
     stalled: Option<Share>,
     /// Bytes of the answer, and of what it is made of.
     answer: Arc<Mutex<Share>>,
+    /// Among its caller's answers that are made now. Dropped after `answer`, so that whoever is told
+    /// finds the room that it had.
+    place: Arc<Place>,
 }
 
 /// In an answer's extensions: its bytes are counted already.
@@ -147,6 +157,7 @@ impl Questions {
                 bytes,
                 ShareLimits::of(ANSWER_BYTES_ALL_MAX),
             ),
+            making: Arc::default(),
             timeout: settings.query_timeout,
             samples_max: settings.query_max_samples as u64,
             telemetry: Arc::clone(telemetry),
@@ -175,10 +186,18 @@ impl Questions {
             .acquire(&keys, 0)
             .map_err(Refused::into_error)?;
         let answer = Arc::new(Mutex::new(answer));
-        let pause = self.pause(queue, Arc::clone(&turn));
+        let place = Arc::new(self.making.begin(queue));
+        let lanes = InLane {
+            lane: Arc::clone(&self.lane),
+            queue,
+            turn: Arc::clone(&turn),
+            // Whoever waits longer than it may work is not served at all.
+            patience: self.timeout,
+            waited: Arc::default(),
+        };
         let cost = Cost::new(self.timeout, self.samples_max, cancel.clone())
-            .pausing(SLICE, pause)
-            .reserving(resize(&answer));
+            .pausing(SLICE, lanes.clone().pause())
+            .reserving(resize(&answer, lanes, &place, cancel.clone()));
         let working = Working {
             cost: Arc::new(cost),
             questions: Arc::clone(self),
@@ -187,32 +206,9 @@ impl Questions {
             asked: Some(asked),
             stalled: None,
             answer,
+            place,
         };
         Ok((working, Asker(cancel)))
-    }
-
-    /// Lets those who wait have their turn, and waits for the next one.
-    fn pause(
-        self: &Arc<Self>,
-        queue: Queue,
-        turn: Arc<Mutex<Option<Turn>>>,
-    ) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
-        let lane = Arc::clone(&self.lane);
-        // Whoever waits longer than it may work is not served at all.
-        let patience = self.timeout;
-        let waited = Mutex::new(Duration::ZERO);
-        move || {
-            if !lane.is_crowded() {
-                return Some(Duration::ZERO);
-            }
-            let began = Instant::now();
-            drop(turn.lock().take());
-            let left = patience.saturating_sub(*waited.lock());
-            let next = Handle::current().block_on(tokio::time::timeout(left, lane.enter(queue)));
-            *waited.lock() += began.elapsed();
-            *turn.lock() = Some(next.ok()?);
-            Some(began.elapsed())
-        }
     }
 
     /// Has `work` done on a thread that may block. It is told to end when nobody waits for it.
@@ -299,6 +295,8 @@ impl Working {
         if self.stalled.is_none() {
             self.stalled = Some(self.questions.stalled.acquire(&self.keys, 1)?);
             self.asked = None;
+            // It takes no more than it has.
+            self.place.leave();
         }
         let began = Instant::now();
         drop(self.turn.lock().take());
@@ -329,6 +327,7 @@ impl Working {
         let mut share = answer.split(usize::MAX);
         drop(answer);
         share.shrink(share.count().saturating_sub(bytes.len()));
+        self.place.leave();
         Bytes::from_owner(Held {
             bytes,
             _share: share,
@@ -344,17 +343,70 @@ impl Working {
     }
 }
 
-/// Has a share be as large as is said.
-fn resize(share: &Arc<Mutex<Share>>) -> impl Fn(usize) -> bool + Send + Sync + 'static {
-    let share = Arc::clone(share);
+/// A question's place where turns are given.
+#[derive(Clone)]
+struct InLane {
+    lane: Arc<Lane>,
+    queue: Queue,
+    turn: Arc<Mutex<Option<Turn>>>,
+    patience: Duration,
+    waited: Arc<Mutex<Duration>>,
+}
+
+impl InLane {
+    /// Lets those who wait have their turn, and waits for the next one.
+    fn pause(self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+        move || match self.lane.is_crowded() {
+            true => self.step_aside(async {}),
+            false => Some(Duration::ZERO),
+        }
+    }
+
+    /// Gives its turn up until something has been waited for and it has the next one; how long
+    /// that was. `None` when that is too long in all.
+    fn step_aside(&self, until: impl Future<Output = ()>) -> Option<Duration> {
+        let began = Instant::now();
+        drop(self.turn.lock().take());
+        let left = self.patience.saturating_sub(*self.waited.lock());
+        let next = async {
+            until.await;
+            self.lane.enter(self.queue).await
+        };
+        let next = Handle::current().block_on(async { tokio::time::timeout(left, next).await });
+        *self.waited.lock() += began.elapsed();
+        *self.turn.lock() = Some(next.ok()?);
+        Some(began.elapsed())
+    }
+}
+
+/// Has a share be as large as is said. Where there is no room, the first of its caller's waits as
+/// long as others of them may give some back.
+fn resize(
+    share: &Arc<Mutex<Share>>,
+    lanes: InLane,
+    place: &Arc<Place>,
+    cancel: Cancel,
+) -> impl Fn(usize) -> bool + Send + Sync + 'static {
+    let (share, place) = (Arc::clone(share), Arc::clone(place));
     move |bytes| {
-        let mut share = share.lock();
-        match bytes.checked_sub(share.count()) {
-            Some(more) => share.grow(more).is_ok(),
-            None => {
+        loop {
+            let mut share = share.lock();
+            let Some(more) = bytes.checked_sub(share.count()) else {
                 let less = share.count() - bytes;
                 share.shrink(less);
-                true
+                return true;
+            };
+            // Before it is tried, so that what ends in between is not missed.
+            let ended = place.others_end();
+            if share.grow(more).is_ok() {
+                return true;
+            }
+            drop(share);
+            let Some(ended) = ended.filter(|_| !cancel.is_cancelled()) else {
+                return false;
+            };
+            if lanes.step_aside(ended).is_none() {
+                return false;
             }
         }
     }

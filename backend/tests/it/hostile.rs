@@ -158,6 +158,102 @@ async fn who_asks_and_does_not_read_costs_little() {
     server.assert_well().await;
 }
 
+/// A connection from another address of this machine.
+async fn from_address(server: &TestServer, last: u8) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let from = std::net::SocketAddr::from(([127, 0, 0, last], 0));
+    socket.bind(from).expect("an address of ours");
+    socket.connect(server.address).await.expect("connected")
+}
+
+/// 150 clients ask for 10 MB each and read nothing of it: whatever they ask for, and packed or not,
+/// they cost what one address may cost, the rest of them is told so, and others are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_are_bounded_while_they_are_made() {
+    let server = patient_server().await;
+    let long = "a".repeat(900);
+    for from in (0..1_000).step_by(100) {
+        let lines = (from..from + 100).map(|number| {
+            let labels = (0..9).map(|label| format!("l{label}=\"{long}{number}\""));
+            format!("heavy{{{}}} 1\n", labels.collect::<Vec<_>>().join(","))
+        });
+        let push = server.request(reqwest::Method::POST, "/push");
+        let pushed = push.body(lines.collect::<String>()).send().await;
+        assert_eq!(pushed.expect("an answer").status(), 200);
+    }
+    let before = resident_bytes();
+    let mut peak = before;
+    let paths = [
+        "/api/series?limit=1000&spark=120",
+        "/api/series?limit=1000&order=newest",
+        "/api/windows?match=heavy",
+        "/api/range?match=heavy&start=-15m",
+    ];
+    let mut unread = Vec::new();
+    for number in 0..150 {
+        let mut stream = from_address(&server, 2).await;
+        let path = paths[number % paths.len()];
+        let packed = ["", "Accept-Encoding: gzip\r\n"][number / 8 % 2];
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{packed}\r\n");
+        stream.write_all(ask.as_bytes()).await.expect("sent");
+        unread.push(stream);
+        peak = peak.max(resident_bytes());
+    }
+    let mut refused = 0;
+    for stream in &mut unread {
+        // What was refused is told in the first bytes, whatever waits.
+        let mut status = [0; 12];
+        let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut status));
+        let read = async {
+            tokio::pin!(read);
+            loop {
+                peak = peak.max(resident_bytes());
+                let soon = tokio::time::sleep(Duration::from_millis(5));
+                tokio::select! {
+                    read = &mut read => break read,
+                    () = soon => {}
+                }
+            }
+        };
+        read.await.expect("in time").expect("a status");
+        match &status[9..] {
+            b"200" => {}
+            b"503" | b"429" => refused += 1,
+            other => panic!("{}", String::from_utf8_lossy(other)),
+        }
+    }
+    assert!(refused > 0, "all were answered");
+    let held = server.own_metric("pulseboard_answer_bytes").await;
+    // Some of the many are answered: what is half made does not refuse what is nearly done.
+    assert!(held > 16 * MB && held <= 80 * MB, "{} MB", held / MB);
+    let grown = peak - before;
+    assert!(
+        grown < 150 * MB,
+        "{} MB for those who do not read",
+        grown / MB
+    );
+    // Others have what they ask for, whole.
+    for path in paths {
+        let mut other = from_address(&server, 3).await;
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        other.write_all(ask.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        let reading = tokio::time::timeout(PATIENCE, other.read_to_end(&mut answer));
+        reading.await.expect("in time").expect("read");
+        let begins = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
+        assert!(begins.starts_with("HTTP/1.1 200"), "{path}: {begins}");
+        assert!(answer.len() as u64 > 6 * MB, "{path}: {}", answer.len());
+    }
+    drop(unread);
+    server
+        .eventually("nothing is kept", async || {
+            server.own_metric("pulseboard_answer_bytes").await == 0
+        })
+        .await;
+    server.assert_well().await;
+}
+
 #[tokio::test]
 async fn questions_that_wait_while_the_socket_is_full_are_answered_later() {
     let server = patient_server().await;
