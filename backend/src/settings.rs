@@ -388,7 +388,8 @@ settings! {
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
-    /// Bytes that the history's blocks may take; past it the oldest of the finest resolution go.
+    /// Bytes that the history's blocks may take; past it the tenant that is furthest over its even
+    /// part loses the oldest of its finest resolution.
     history_max_bytes: usize {
         env: "HISTORY_MAX_BYTES",
         flag: Some("history-max-bytes"),

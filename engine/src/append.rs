@@ -17,6 +17,7 @@ use std::{
 use pulseboard_history::{
     Definition, SampleRecord, SeriesId,
     log::{LogError, Ticket},
+    part_of,
 };
 use pulseboard_series::{
     Batch, Kind, Reason, Row, batch::Refused, is_stale_marker, limits::REFUSED_KEPT_MAX,
@@ -24,7 +25,6 @@ use pulseboard_series::{
 
 use crate::{
     engine::{Engine, fingerprint},
-    keep::part_of,
     table::{Entry, SHARDS, Shard, SlotRef, shard_of},
     tenant::{TENANTS_MAX, Tenant},
     window::{Pushed, Sample, Scratch},

@@ -18,7 +18,7 @@ use std::{
 
 use parking_lot::MutexGuard;
 
-use pulseboard_history::{History, HistoryError, SealBatch, SeriesId};
+use pulseboard_history::{History, HistoryError, SealBatch, SeriesId, part_of};
 
 use crate::{
     engine::{Engine, fingerprint},
@@ -93,24 +93,6 @@ fn fit(tenants: &mut [Memory], held_bytes: u64, max: u64, wanted: u64) {
             expected = expected.saturating_sub(tenant.bytes / 2);
         }
     }
-}
-
-/// What each of those who have `bytes` may have of `full`: what those who need less leave is the
-/// others', in equal parts. Nobody has more than it where all fit.
-pub(crate) fn part_of(full: u64, bytes: impl Iterator<Item = u64>) -> u64 {
-    let mut bytes: Vec<u64> = bytes.filter(|bytes| *bytes > 0).collect();
-    bytes.sort_unstable();
-    let mut left = full;
-    let mut sharers = bytes.len() as u64;
-    for bytes in bytes {
-        let part = left / sharers.max(1);
-        if bytes > part {
-            return part;
-        }
-        left -= bytes;
-        sharers -= 1;
-    }
-    full
 }
 
 /// What house-keeping remembers from round to round.

@@ -1,7 +1,7 @@
 //! [`History`]: the log in front, the blocks behind, and what both say about themselves. The
 //! verbs are in `recover`, `write`, `seal`, `maintain`, `rollup`, `retain` and `read`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -10,6 +10,8 @@ use crate::{
     block::BlockCodec,
     chunk::ChunkCodec,
     log::{Health, Log, LogStats},
+    parts::Owners,
+    retain::Sweep,
     state::{DamageLog, LEVELS, State, block_ms},
     store::Store,
 };
@@ -25,6 +27,8 @@ pub struct History {
     pub(crate) writing: Mutex<Workshop>,
     /// Held for a look only.
     pub(crate) state: Mutex<State>,
+    /// Whose each series is.
+    pub(crate) owners: Arc<Owners>,
     /// Definitions that are in the log and not in the blocks' file yet: filled by
     /// `append_definition` and recovery, emptied by the next seal or release.
     pub(crate) unsaved: Mutex<Vec<Definition>>,
@@ -40,6 +44,8 @@ pub(crate) struct Workshop {
     pub(crate) blocks: BlockCodec,
     pub(crate) bytes: Vec<u8>,
     pub(crate) samples: Vec<(i64, f64)>,
+    /// Where taking from one tenant goes on.
+    pub(crate) sweep: Option<Sweep>,
     /// The day for which expired series have been looked for.
     pub(crate) expired_day: Option<i64>,
 }
@@ -126,6 +132,16 @@ impl History {
             damaged: self.damage.count(),
             blocks_error: self.blocks_error.lock().clone(),
         }
+    }
+
+    /// Bytes of stored keys and values, by tenant.
+    #[must_use]
+    pub fn bytes_by_tenant(&self) -> BTreeMap<Arc<str>, u64> {
+        let state = self.state.lock();
+        let parts = state.parts.of.iter();
+        parts
+            .map(|(tenant, part)| (Arc::clone(tenant), part.bytes))
+            .collect()
     }
 
     /// Damaged values found since the last call, each once, at most 100. They have been skipped;

@@ -52,7 +52,7 @@ impl History {
             let until = Instant::now() + STEP.min(budget.saturating_sub(started.elapsed()));
             let stepped = self.roll_dirty(&mut workshop, until, &mut progress)?
                 || self.roll_next(&mut workshop, final_before_ms, until, &mut progress)?
-                || self.retain_step(now_ms, &mut progress)?;
+                || self.retain_step(&mut workshop, now_ms, &mut progress)?;
             if !stepped {
                 self.list_expired(&mut workshop, now_ms, &mut progress);
                 return Ok(progress);

@@ -10,6 +10,7 @@ use crate::{
     broken::Broken,
     chunk::ChunkCodec,
     error::BlockError,
+    parts::Floors,
     seal::sort_last_wins,
     state::{DamageLog, LEVELS, Rolled},
     tables::{BlockKey, RAW, RawKey, tier_table},
@@ -24,6 +25,8 @@ pub struct Snapshot {
     present: Arc<[Vec<u32>; LEVELS]>,
     /// Raw hours below are going.
     raw_floor: u32,
+    /// What is going of single tenants.
+    floors: Arc<Floors>,
     damage: Arc<DamageLog>,
     broken: Arc<Broken>,
     chunks: ChunkCodec,
@@ -61,9 +64,15 @@ impl History {
     pub fn snapshot(&self) -> Result<Snapshot, HistoryError> {
         // Together, and before the transaction: all that they name is in it, but for what goes by
         // retention in between.
-        let (present, rolled, raw_floor) = {
+        let (present, rolled, raw_floor, floors) = {
             let state = self.state.lock();
-            (Arc::clone(&state.present), state.rolled, state.raw_floor)
+            let floors = Arc::clone(&state.parts.floors);
+            (
+                Arc::clone(&state.present),
+                state.rolled,
+                state.raw_floor,
+                floors,
+            )
         };
         self.store.read("begin a read", |txn| {
             let [a, b, c, d] = Tier::ALL.map(|tier| txn.open_table(tier_table(tier)));
@@ -75,6 +84,7 @@ impl History {
                 rolled,
                 present,
                 raw_floor,
+                floors,
                 damage: Arc::clone(&self.damage),
                 broken: self.store.broken(),
                 chunks: ChunkCodec::default(),
@@ -188,13 +198,15 @@ impl Snapshot {
         })
     }
 
-    /// Begin of the tier's oldest block, and how far all series have been rolled up into it:
+    /// Begin of the tier's oldest block of which nothing of the tenant's was given up, and how far all series have been rolled up into it:
     /// within that the tier is complete (but for what retention has deleted of single blocks at
     /// the moment). Empty, at the end, if it holds nothing.
     #[must_use]
-    pub fn covered(&self, tier: Tier) -> Range<i64> {
+    pub fn covered(&self, tier: Tier, tenant: &str) -> Range<i64> {
         let end = self.rolled_through(tier);
-        let oldest = self.present[tier.index() + 1].first();
+        let floor = self.floor_of(tenant, tier.index() + 1);
+        let mut present = self.present[tier.index() + 1].iter();
+        let oldest = present.find(|&&block| block >= floor);
         let start = oldest.map_or(end, |&block| i64::from(block) * tier.block_ms());
         start.min(end)..end
     }
@@ -212,11 +224,17 @@ impl Snapshot {
         newest.map(|&hour| (i64::from(hour) + 1) * RAW_BLOCK_MS)
     }
 
-    /// Begin of the oldest hour that has all its raw samples.
+    /// Begin of the oldest hour of which a tenant has all its raw samples.
     #[must_use]
-    pub fn raw_since(&self) -> Option<i64> {
-        let whole = self.present[0].iter().find(|&&hour| hour >= self.raw_floor);
+    pub fn raw_since(&self, tenant: &str) -> Option<i64> {
+        let floor = self.raw_floor.max(self.floor_of(tenant, 0));
+        let whole = self.present[0].iter().find(|&&hour| hour >= floor);
         whole.map(|&hour| i64::from(hour) * RAW_BLOCK_MS)
+    }
+
+    fn floor_of(&self, tenant: &str, level: usize) -> u32 {
+        let floors = self.floors.get(tenant);
+        floors.map_or(0, |floors| floors[level.min(LEVELS - 1)])
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use crate::{
     Definition, History, HistoryError, HistoryOptions, SeriesId,
     broken::Broken,
     log::{Log, ReplayReport, sync_parent},
+    parts::{self, Owners},
     private,
     salvage::salvage,
     sample_record,
@@ -125,7 +127,8 @@ impl History {
                 source,
             })?;
         let mut report = RecoveryReport::default();
-        let (store, state) = open_blocks(dir, &options, &mut report, sink)?;
+        let owners = Arc::new(Owners::default());
+        let (store, state) = open_blocks(dir, &options, &owners, &mut report, sink)?;
 
         let mut unsaved = Vec::new();
         let replay = |record_type: u8, payload: &[u8], _segment: u32| match record_type {
@@ -141,6 +144,7 @@ impl History {
             RECORD_DEFINITION => match Definition::decode(payload) {
                 Some(definition) => {
                     report.log_definitions += 1;
+                    owners.learn(&definition);
                     unsaved.push(definition.clone());
                     sink.definition(definition);
                 }
@@ -156,8 +160,9 @@ impl History {
             store,
             writing: Mutex::default(),
             state: Mutex::new(state),
+            owners: Arc::clone(&owners),
             unsaved: Mutex::new(unsaved),
-            damage: std::sync::Arc::default(),
+            damage: Arc::default(),
             blocks_error: Mutex::default(),
         };
         Ok((history, report))
@@ -167,13 +172,14 @@ impl History {
 fn open_blocks(
     dir: &Path,
     options: &HistoryOptions,
+    owners: &Owners,
     report: &mut RecoveryReport,
     sink: &mut impl RecoverSink,
 ) -> Result<(Store, State), HistoryError> {
     let path = dir.join("blocks.redb");
     for attempt in 0..2 {
         let why = match Store::open(&path, options.cache_bytes) {
-            Ok(store) => match load(&store) {
+            Ok(store) => match load(&store, owners) {
                 Ok((state, definitions, unreadable)) => {
                     report.series = definitions.len() as u64;
                     report.series_unreadable = unreadable;
@@ -208,20 +214,27 @@ fn open_blocks(
 
 type Loaded = (State, Vec<Definition>, u64);
 
-fn load(store: &Store) -> Result<Loaded, HistoryError> {
-    store.read("load series and figures", |txn| {
-        let state = State::load(txn)?;
+fn load(store: &Store, owners: &Owners) -> Result<Loaded, HistoryError> {
+    let (definitions, unreadable, add_up) = store.read("load series", |txn| {
         let table = txn.open_table(SERIES)?;
         let mut definitions = Vec::with_capacity(usize::try_from(table.len()?).unwrap_or(0));
         let mut unreadable = 0;
         for row in table.iter()? {
             match Definition::decode(row?.1.value()) {
-                Some(definition) => definitions.push(definition),
+                Some(definition) => {
+                    owners.learn(&definition);
+                    definitions.push(definition);
+                }
                 None => unreadable += 1,
             }
         }
-        Ok((state, definitions, unreadable))
-    })
+        Ok((definitions, unreadable, parts::add_up(txn)?))
+    })?;
+    if !add_up {
+        store.write("count what tenants have", |txn| parts::recount(txn, owners))?;
+    }
+    let state = store.read("load figures", State::load)?;
+    Ok((state, definitions, unreadable))
 }
 
 /// Renames the file, which is no longer open, to the first free `…damaged-N`.

@@ -65,7 +65,7 @@ impl History {
                 continue;
             }
             let (reached, changed, step) = self.change("roll up", |txn| {
-                let mut rolling = Rolling::open(txn, tier, workshop, &self.damage)?;
+                let mut rolling = Rolling::open(self, txn, tier, workshop)?;
                 let reached = rolling.advance(from, limit, until)?;
                 txn.open_table(PROGRESS)?
                     .insert(tier.index() as u8, (reached.blocks, reached.series))?;
@@ -105,7 +105,7 @@ impl History {
             .coarser()
             .map(|tier| (tier, self.state.lock().rolled[tier.index()]));
         let (changed, step) = self.change("roll up late samples", |txn| {
-            let mut rolling = Rolling::open(txn, tier, workshop, &self.damage)?;
+            let mut rolling = Rolling::open(self, txn, tier, workshop)?;
             let mut table = txn.open_table(DIRTY)?;
             for key in dirty.into_iter().take_while(|key| key.0 == index) {
                 let (_, block, series) = key;
@@ -134,18 +134,18 @@ impl History {
 
 impl<'a, 'txn> Rolling<'a, 'txn> {
     fn open(
+        history: &'a History,
         txn: &'txn WriteTransaction,
         tier: Tier,
         workshop: &'a mut Workshop,
-        damage: &'a DamageLog,
     ) -> Result<Self, redb::Error> {
         Ok(Self {
             tier,
             source: Source::open(txn, tier)?,
             target: txn.open_table(tier_table(tier))?,
             workshop,
-            damage,
-            tally: TallyChange::default(),
+            damage: &history.damage,
+            tally: TallyChange::of(&history.owners),
             rolled: 0,
             merged: 0,
         })
@@ -252,9 +252,11 @@ impl<'a, 'txn> Rolling<'a, 'txn> {
         let level = self.tier.index() + 1;
         if let Some(before) = before {
             let count = block::count(before.value()).unwrap_or_default();
-            self.tally.remove(level, block, before.value().len(), count);
+            let at = (level, block, id.0);
+            self.tally.remove(at, before.value().len(), count);
         }
-        self.tally.add(level, block, bytes.len(), buckets.len());
+        let at = (level, block, id.0);
+        self.tally.add(at, bytes.len(), buckets.len());
         self.rolled += 1;
         Ok(())
     }
@@ -304,10 +306,11 @@ impl Hour<'_, '_> {
             let (_, value) = row?;
             let header = chunk::peek(0, value.value());
             let count = header.map_or(0, |header| header.count);
-            self.tally.remove(0, hour, value.value().len(), count);
+            let at = (0, hour, id.0);
+            self.tally.remove(at, value.value().len(), count);
         }
         self.raw.insert((hour, id.0, 0), bytes.as_slice())?;
-        self.tally.add(0, hour, bytes.len(), samples.len());
+        self.tally.add((0, hour, id.0), bytes.len(), samples.len());
         Ok((true, damaged))
     }
 }

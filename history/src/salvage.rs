@@ -46,7 +46,7 @@ pub(crate) fn salvage(from: &Path, cache_bytes: usize, into: &Store) -> Result<u
             let (mut table, mut tally) = (txn.open_table(RAW)?, TallyChange::default());
             for (key, value) in rows {
                 let samples = chunk::peek(0, &value).map_or(0, |header| header.count);
-                tally.add(0, key.0, value.len(), samples);
+                tally.add((0, key.0, key.1), value.len(), samples);
                 raw_floor = Some(raw_floor.map_or(key.0, |floor: u32| floor.min(key.0)));
                 table.insert(key, value.as_slice())?;
             }
@@ -61,7 +61,7 @@ pub(crate) fn salvage(from: &Path, cache_bytes: usize, into: &Store) -> Result<u
                     (txn.open_table(tier_table(tier))?, TallyChange::default());
                 for (key, value) in rows {
                     let buckets = block::count(&value).unwrap_or_default();
-                    tally.add(tier.index() + 1, key.0, value.len(), buckets);
+                    tally.add((tier.index() + 1, key.0, key.1), value.len(), buckets);
                     newest = newest.max(Some(key.0));
                     table.insert(key, value.as_slice())?;
                 }

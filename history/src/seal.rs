@@ -1,6 +1,6 @@
 //! Sealing: batches of the caller's window become chunks.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -8,6 +8,7 @@ use crate::{
     Definition, History, HistoryError, RAW_BLOCK_MS, SeriesId,
     chunk::CHUNK_SAMPLES_MAX,
     history::Workshop,
+    parts::{Floors, Owners},
     state::{DAY_MS, NewTallies, Rolled, State, TallyChange, block_of},
     tables::{DIRTY, RAW, RawKey, SEEN},
     write::put_definitions,
@@ -44,6 +45,8 @@ struct Sealing<'a> {
     workshop: &'a mut Workshop,
     rolled: Rolled,
     raw_floor: u32,
+    floors: Arc<Floors>,
+    owners: Arc<Owners>,
     /// Hours that held no chunk before: no sequence number to look for.
     fresh_hours: HashMap<u32, bool>,
     /// The greatest series so far: one that comes twice has chunks in fresh hours as well.
@@ -101,18 +104,21 @@ impl History {
         batch: &SealBatch<'_>,
         definitions: &[Definition],
     ) -> Result<Sealed, HistoryError> {
-        let (rolled, raw_floor) = {
+        let (rolled, raw_floor, floors) = {
             let state = self.state.lock();
-            (state.rolled[0], state.raw_floor)
+            let floors = Arc::clone(&state.parts.floors);
+            (state.rolled[0], state.raw_floor, floors)
         };
         let mut sealing = Sealing {
             workshop,
             rolled,
             raw_floor,
+            floors,
+            owners: Arc::clone(&self.owners),
             fresh_hours: HashMap::new(),
             greatest: None,
             report: SealReport::default(),
-            tally: TallyChange::default(),
+            tally: TallyChange::of(&self.owners),
             days: Vec::new(),
         };
         self.change("seal", |txn| {
@@ -157,9 +163,15 @@ impl Sealing<'_> {
         let first_visit = self.greatest.is_none_or(|greatest| greatest < id);
         self.greatest = self.greatest.max(Some(id));
         let hour = |at_ms: i64| at_ms.div_euclid(RAW_BLOCK_MS);
+        // Looked up only where something has been given up for others.
+        let floor = match self.floors.is_empty() {
+            true => None,
+            false => self.floors.get(&self.owners.of(id.0)),
+        };
+        let floor = self.raw_floor.max(floor.map_or(0, |floors| floors[0]));
         for run in samples.chunk_by(|a, b| hour(a.0) == hour(b.0)) {
             let number = block_of(run[0].0, RAW_BLOCK_MS);
-            let Some(number) = number.filter(|&number| number >= self.raw_floor) else {
+            let Some(number) = number.filter(|&number| number >= floor) else {
                 self.report.too_old += run.len() as u64;
                 continue;
             };
@@ -179,7 +191,7 @@ impl Sealing<'_> {
                     .encode(i64::from(number) * RAW_BLOCK_MS, piece, bytes);
                 raw.insert((number, id.0, sequence), bytes.as_slice())?;
                 sequence = sequence.saturating_add(1);
-                self.tally.add(0, number, bytes.len(), piece.len());
+                self.tally.add((0, number, id.0), bytes.len(), piece.len());
                 self.report.chunks += 1;
                 self.report.bytes += bytes.len() as u64;
                 self.report.samples += piece.len() as u64;

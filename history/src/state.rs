@@ -10,12 +10,15 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
     Damage, RAW_BLOCK_MS, Tier,
+    parts::{NewParts, Owners, Parts, write_parts},
     tables::{META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
 };
 
 /// Raw, and the tiers.
 pub(crate) const LEVELS: usize = 5;
 pub(crate) const DAY_MS: i64 = 86_400_000;
+/// What a key takes.
+pub(crate) const KEY_BYTES: usize = 12;
 /// More are counted only.
 const DAMAGE_LISTED_MAX: usize = 100;
 
@@ -51,6 +54,8 @@ impl Rolled {
 pub(crate) struct State {
     /// By level and block.
     pub(crate) tally: BTreeMap<(u8, u32), Tally>,
+    /// The same of each tenant.
+    pub(crate) parts: Parts,
     /// By [`Tier::index`].
     pub(crate) rolled: [Rolled; 4],
     /// Day of the newest sealed sample, by series.
@@ -76,6 +81,7 @@ impl State {
                 },
             );
         }
+        state.parts = Parts::load(txn)?;
         for row in txn.open_table(PROGRESS)?.iter()? {
             let (tier, value) = row?;
             let (blocks, series) = value.value();
@@ -100,7 +106,8 @@ impl State {
 
     /// Takes over what [`TallyChange::write`] wrote, after the commit.
     pub(crate) fn mirror(&mut self, changed: NewTallies) {
-        for (key, tally) in changed {
+        self.parts.mirror(changed.parts);
+        for (key, tally) in changed.all {
             if tally.values == 0 {
                 self.tally.remove(&key);
             } else {
@@ -139,29 +146,55 @@ impl State {
     }
 }
 
-/// Tallies as they are after a transaction, by level and block.
-pub(crate) type NewTallies = Vec<((u8, u32), Tally)>;
+/// Tallies as they are after a transaction.
+#[derive(Debug, Default)]
+pub(crate) struct NewTallies {
+    /// By level and block.
+    all: Vec<((u8, u32), Tally)>,
+    parts: NewParts,
+}
 
 /// Changes to the tallies, gathered over one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct TallyChange {
     changes: BTreeMap<(u8, u32), [i64; 3]>,
+    /// Bytes by tenant, level and block; none without `owners`.
+    parts: BTreeMap<(Arc<str>, u8, u32), i64>,
+    owners: Option<Arc<Owners>>,
 }
 
 impl TallyChange {
-    pub(crate) fn add(&mut self, level: usize, block: u32, bytes: usize, samples: usize) {
-        self.change(level, block, 1, bytes, samples);
+    /// Counts for whoever the series are of, too.
+    pub(crate) fn of(owners: &Arc<Owners>) -> Self {
+        Self {
+            owners: Some(Arc::clone(owners)),
+            ..Self::default()
+        }
     }
 
-    pub(crate) fn remove(&mut self, level: usize, block: u32, bytes: usize, samples: usize) {
-        self.change(level, block, -1, bytes, samples);
+    /// A value of so many bytes and samples at (level, block, series) is there now.
+    pub(crate) fn add(&mut self, at: (usize, u32, u32), bytes: usize, samples: usize) {
+        self.change(at, 1, bytes, samples);
     }
 
-    fn change(&mut self, level: usize, block: u32, sign: i64, bytes: usize, samples: usize) {
-        /// What a key takes.
-        const KEY_BYTES: usize = 12;
+    /// It is gone.
+    pub(crate) fn remove(&mut self, at: (usize, u32, u32), bytes: usize, samples: usize) {
+        self.change(at, -1, bytes, samples);
+    }
+
+    fn change(
+        &mut self,
+        (level, block, series): (usize, u32, u32),
+        sign: i64,
+        bytes: usize,
+        samples: usize,
+    ) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let key = (u8::try_from(level).unwrap_or(u8::MAX), block);
+        if let Some(owners) = &self.owners {
+            let part = (owners.of(series), key.0, block);
+            *self.parts.entry(part).or_default() += sign * number(bytes + KEY_BYTES);
+        }
         let change = self.changes.entry(key).or_default();
         change[0] += sign;
         change[1] += sign * number(bytes + KEY_BYTES);
@@ -192,7 +225,11 @@ impl TallyChange {
             }
             changed.push((key, tally));
         }
-        Ok(changed)
+        let parts = write_parts(txn, self.parts)?;
+        Ok(NewTallies {
+            all: changed,
+            parts,
+        })
     }
 }
 

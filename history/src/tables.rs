@@ -9,6 +9,8 @@
 //! series       series                   -> definition
 //! seen         series                   -> day of its newest sealed sample
 //! tally        (level, block)           -> values, bytes, samples     level 0 raw, 1 10 s, …
+//! tally_of     (tenant, level, block)   -> bytes
+//! floor_of     (tenant, level)          -> first block that has not been given up for others
 //! progress     tier                     -> blocks rolled up, series rolled up of the next
 //! dirty        (tier, block, series)    -> ()         rolled up before a late sample came
 //! meta         name                     -> number     format, first hour that raw may hold
@@ -25,6 +27,10 @@ pub(crate) const SERIES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new(
 pub(crate) const SEEN: TableDefinition<'_, u32, u32> = TableDefinition::new("seen");
 pub(crate) const TALLY: TableDefinition<'_, (u8, u32), (u64, u64, u64)> =
     TableDefinition::new("tally");
+/// What [`TALLY`] says, of one tenant.
+pub(crate) const TALLY_OF: TableDefinition<'_, (&str, u8, u32), u64> =
+    TableDefinition::new("tally_of");
+pub(crate) const FLOOR_OF: TableDefinition<'_, (&str, u8), u32> = TableDefinition::new("floor_of");
 pub(crate) const PROGRESS: TableDefinition<'_, u8, (u32, u32)> = TableDefinition::new("progress");
 pub(crate) const DIRTY: TableDefinition<'_, (u8, u32, u32), ()> = TableDefinition::new("dirty");
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

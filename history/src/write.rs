@@ -32,6 +32,7 @@ impl History {
         // Held over the append, so that a release in between cannot miss it.
         let mut unsaved = self.unsaved.lock();
         let ticket = self.log.append(RECORD_DEFINITION, &bytes)?;
+        self.owners.learn(definition);
         unsaved.push(definition.clone());
         Ok(ticket)
     }
@@ -124,6 +125,8 @@ impl History {
         for id in series {
             state.seen.remove(&id.0);
         }
+        drop(state);
+        self.owners.forget(series.iter().map(|id| id.0));
         Ok(())
     }
 

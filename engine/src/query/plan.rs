@@ -34,12 +34,13 @@ pub(super) struct Past {
 }
 
 impl Past {
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let covered = Tier::ALL.map(|tier| snapshot.covered(tier));
+    /// What there is of a tenant's.
+    pub(super) fn of(snapshot: &Snapshot, tenant: &str) -> Self {
+        let covered = Tier::ALL.map(|tier| snapshot.covered(tier, tenant));
         // Without raw chunks all raw samples are newer than what is rolled up.
         let rolled_ms = covered.iter().map(|range| range.end).max();
-        let raw_since_ms = snapshot.raw_since().or(rolled_ms).unwrap_or(i64::MIN);
-        let raw = snapshot.raw_since().zip(snapshot.raw_until());
+        let raw_since_ms = snapshot.raw_since(tenant).or(rolled_ms).unwrap_or(i64::MIN);
+        let raw = snapshot.raw_since(tenant).zip(snapshot.raw_until());
         Self {
             covered,
             raw_since_ms,

@@ -311,7 +311,9 @@ impl<'a> RangeStream<'a> {
             _ => {}
         }
         let snapshot = engine.snapshot()?;
-        let past = snapshot.as_ref().map(Past::of);
+        let past = snapshot
+            .as_ref()
+            .map(|snapshot| Past::of(snapshot, &tenant.name));
         let from_ms = match request.aggregation {
             Aggregation::Rate => {
                 let back_ms = head.step_ms.clamp(RATE_LOOK_BACK_MS, RATE_LOOK_BACK_MAX_MS);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pulseboard_history::{HistoryOptions, Retention, SeriesId, Tier};
+use pulseboard_history::{Definition, HistoryOptions, Retention, SeriesId, Tier};
 
 use crate::support::{HOUR, START, buckets, definition, maintain, open, open_with, raw, seal};
 
@@ -101,4 +101,76 @@ fn a_series_without_data_is_reported_and_forgotten() {
     let (history, sink, _) = open(dir.path());
     assert_eq!(sink.definitions, [definition(2)]);
     assert_eq!(history.stats().series, 1);
+}
+
+#[test]
+fn a_tenant_with_much_shortens_its_own_history_and_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = Duration::from_secs(86_400);
+    let options = |bytes_max| HistoryOptions {
+        retention: Retention {
+            raw: 999 * day,
+            tiers: [999 * day; 4],
+            bytes_max,
+        },
+        ..HistoryOptions::default()
+    };
+    let (history, ..) = open_with(dir.path(), options(None));
+    let ids: Vec<u32> = (1..=11).collect();
+    for &id in &ids {
+        let tenant = if id == 6 { "quiet" } else { "noisy" };
+        let definition = Definition {
+            tenant: tenant.into(),
+            ..definition(id)
+        };
+        drop(history.append_definition(&definition).unwrap());
+    }
+    let parts: Vec<_> = ids.iter().map(|&id| (id, minutes(72))).collect();
+    seal(&history, &parts);
+    let now_ms = START + 73 * HOUR;
+    let maintain = |history: &pulseboard_history::History| {
+        let kept = history.maintain(now_ms, now_ms - HOUR / 4, Duration::MAX);
+        assert!(!kept.unwrap().more);
+    };
+    maintain(&history);
+    let bytes = history.stats().blocks_bytes;
+    let quiet = history.bytes_by_tenant()["quiet"];
+    drop(history);
+
+    // Less than what the one with much has, and more than twice what the other has.
+    let (history, ..) = open_with(dir.path(), options(Some(bytes / 2)));
+    assert!(quiet * 4 < bytes / 2);
+    maintain(&history);
+    let by_tenant = history.bytes_by_tenant();
+    assert_eq!(by_tenant["quiet"], quiet, "nothing is taken of it");
+    let stats = history.stats();
+    assert!(stats.blocks_bytes <= bytes / 2);
+    assert!(
+        stats.blocks_bytes > bytes / 2 - bytes / 20,
+        "and not more than is needed"
+    );
+    assert_eq!(by_tenant.values().sum::<u64>(), stats.blocks_bytes);
+    assert_eq!(raw(&history, 6, 0, i64::MAX), minutes(72));
+    let left = raw(&history, 1, 0, i64::MAX);
+    assert!(
+        left.len() < 72 * 60 && minutes(72).ends_with(&left),
+        "the oldest first"
+    );
+
+    // Each is told what there is of its own.
+    let snapshot = history.snapshot().unwrap();
+    assert_eq!(snapshot.raw_since("quiet"), Some(START));
+    assert!(
+        snapshot
+            .raw_since("noisy")
+            .is_none_or(|since| { since > START && left.iter().all(|&(at_ms, _)| at_ms >= since) })
+    );
+    drop(snapshot);
+
+    // What comes for an hour that was given up is refused, to whom it was; after a restart, too.
+    drop(history);
+    let (history, ..) = open_with(dir.path(), options(Some(bytes / 2)));
+    assert_eq!(history.bytes_by_tenant(), by_tenant);
+    let late = |id| seal(&history, &[(id, vec![(START + 1, 5.0)])]);
+    assert_eq!((late(1).too_old, late(6).too_old), (1, 0));
 }

@@ -49,7 +49,7 @@ fn every_tier_equals_the_naive_one() {
     for (tier, days) in Tier::ALL.into_iter().zip([12, 12, 12, 10]) {
         let end_ms = START + days * 24 * HOUR;
         assert_eq!(snapshot.rolled_through(tier), end_ms, "{tier:?}");
-        assert_eq!(snapshot.covered(tier), START..end_ms, "{tier:?}");
+        assert_eq!(snapshot.covered(tier, "acme"), START..end_ms, "{tier:?}");
         let expected = model_buckets(&model, tier, end_ms);
         let found = buckets(&history, tier, 1);
         assert!(
