@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pulseboard::feed::{Bounds, Epoch, Fanout, Feed, Frame, Member, Payload, Subscription, Walk};
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Frame, Member, Payload, Subscription, Walk};
 
 /// A frame of 400 bytes, encoded once.
 struct Blob;

@@ -3,14 +3,12 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use pulseboard::{
-    feed::{Bounds, Epoch, Fanout, Log, Read},
-    ticks::{
-        live::{Live, TickPayload, TickView},
-        window::{Tick, Window, built_in_series},
-    },
-    wire::Wire,
+use pulseboard::ticks::{
+    live::{Live, TickPayload, TickView},
+    window::{Tick, Window, built_in_series},
 };
+use pulseboard_feed::wire::Wire;
+use pulseboard_feed::{Bounds, Epoch, Fanout, Log, Read};
 use pulseboard_shared::{RollingStats, Stats, codec::Form};
 
 const ONE: Bounds = Bounds {

@@ -20,8 +20,8 @@ use pulseboard::{
     server::{accept, middleware::Frame},
     settings::{self, DataDir, Launch, Settings},
     stream::{viewer::Viewer, ws_session::Inbound},
-    wire::{Wire, ws},
 };
+use pulseboard_feed::wire::{Wire, ws};
 use pulseboard_shared::codec::Form;
 use salvo::{Depot, Request, Response, Router, Service, handler};
 

@@ -15,10 +15,10 @@ use pulseboard_shared::{
 
 use crate::{
     base::{json::json_text, telemetry::Telemetry},
-    feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload},
     ticks::window::Tick,
-    wire::{self, Wire},
 };
+use pulseboard_feed::wire::{self, Wire};
+use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload};
 
 /// Alerts that can be replayed to a stream that was away. None is merged: a stream is moved on
 /// only past what is no longer held.

@@ -16,7 +16,6 @@ use crate::{
     access::Access,
     alerts::Alerts,
     base::{clock::Clock, telemetry::Telemetry},
-    feed::{Epoch, Fanout},
     ingest::Ingest,
     live_query::{Due, Watching},
     operator::Operator,
@@ -30,6 +29,7 @@ use crate::{
     tracking::Tallies,
 };
 use pulseboard_alerting::default_rules;
+use pulseboard_feed::{Epoch, Fanout};
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
 const TICKS_RETAINED_MAX: usize = 10_000;
@@ -88,7 +88,7 @@ impl App {
     pub fn new(mut settings: Settings, link: Option<&str>, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let fanout = Fanout::start((cores / 2).clamp(1, 4), &telemetry)?;
+        let fanout = Fanout::start((cores / 2).clamp(1, 4), &telemetry.feed)?;
         let epoch = Epoch(u64::try_from(clock.now_ms()).unwrap_or_default());
         let (storage, restored) = Storage::open(&settings, epoch, clock.now_ms())?;
         let epoch = restored.epoch.unwrap_or(epoch);

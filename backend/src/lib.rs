@@ -24,7 +24,6 @@ pub mod alerts;
 pub mod app;
 pub mod base;
 pub mod endpoint;
-pub mod feed;
 pub mod http;
 pub mod ingest;
 pub mod live_query;
@@ -41,7 +40,6 @@ pub mod storage;
 pub mod stream;
 pub mod ticks;
 pub mod tracking;
-pub mod wire;
 
 pub use app::App;
 pub use server::run::{run, run_with};

@@ -45,11 +45,11 @@ use crate::{
         clock::Clock,
         telemetry::{Limit, Telemetry},
     },
-    feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription},
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
     ticks::builtin_series::OwnSeries,
-    wire::ws,
 };
+use pulseboard_feed::wire::ws;
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription};
 
 /// Selectors watched at once, each by each of its viewers and once more while it is kept for who
 /// comes back; a further one is refused.
@@ -900,7 +900,7 @@ mod tests {
     #[tokio::test]
     async fn catalogs_count_for_who_had_them_made_and_others_can_have_theirs() {
         let telemetry = Arc::new(Telemetry::default());
-        let fanout = Fanout::start(1, &telemetry).expect("a thread");
+        let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
         let engine = Arc::new(Engine::new(EngineOptions::default(), None));
         let (watching, _dues) = Watching::new(
             Arc::clone(&engine),

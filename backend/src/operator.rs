@@ -14,13 +14,13 @@ use pulseboard_shared::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::wire;
 use crate::{
     base::telemetry::{StreamKind, Telemetry},
-    feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload},
     ticks::live::Live,
-    wire::Wire,
 };
+use pulseboard_feed::wire;
+use pulseboard_feed::wire::Wire;
+use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload};
 
 /// Ticks that a stream which was away can still get.
 const FIGURES_LOG: Bounds = Bounds {

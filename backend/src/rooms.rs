@@ -35,11 +35,11 @@ use crate::{
         clock::Clock,
         telemetry::{Limit, Telemetry},
     },
-    feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription},
     settings::RoomSettings,
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
 };
 use pulseboard_alerting::{AlertEvent, AlertSink};
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription};
 
 /// Rooms at once; a join that would make another is refused, and each maker has a share of them.
 pub const ROOMS_MAX: usize = 1_024;

@@ -15,12 +15,12 @@ use pulseboard_history::{
 
 use crate::{
     base::telemetry::Limit,
-    feed::Epoch,
     settings::{DataDir, Durability, Settings},
     storage::journal::{Journal, Kept, Restored},
 };
 use crate::{base::telemetry::Telemetry, storage::journal::State, tracking::Tallies};
 use pulseboard_alerting::ALERTS_KEPT;
+use pulseboard_feed::Epoch;
 
 /// How often the house is kept.
 pub const HOUSE_MS: i64 = 5_000;

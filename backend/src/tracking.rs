@@ -18,11 +18,9 @@ use pulseboard_shared::protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::wire;
-use crate::{
-    feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload},
-    wire::Wire,
-};
+use pulseboard_feed::wire;
+use pulseboard_feed::wire::Wire;
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload};
 
 /// Names of one tenant; an item of a further one is refused.
 pub const NAMES_MAX: usize = 1_000;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pulseboard::feed::{Epoch, EventId, Position};
+use pulseboard_feed::{Epoch, EventId, Position};
 
 fuzz_target!(|input: (&str, u64, u64)| {
     let (text, epoch, offset) = input;

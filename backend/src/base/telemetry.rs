@@ -3,6 +3,8 @@
 //! Gauges of things that come and go are kept as two counters (opened, closed): a gauge lies
 //! between scrapes, the counters do not.
 
+use pulseboard_feed::Counters;
+use std::sync::Arc;
 use std::{
     fmt::Write as _,
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -164,12 +166,8 @@ pub struct Telemetry {
     streams_opened: [AtomicU64; STREAM_KINDS.len()],
     streams_closed: [AtomicU64; STREAM_KINDS.len()],
     limits: [AtomicU64; LIMITS.len()],
-    /// Frames handed to sockets, of all feeds.
-    pub frames_sent: AtomicU64,
-    /// Bytes handed to stream sockets.
-    pub bytes_sent: AtomicU64,
-    /// Frames that viewers were too slow for and got merged.
-    pub frames_skipped: AtomicU64,
+    /// What the feeds count.
+    pub feed: Arc<Counters>,
     /// Messages read from WebSocket clients.
     pub messages_received: AtomicU64,
     /// Ticks made.
@@ -283,19 +281,19 @@ impl Telemetry {
             "pulseboard_frames_sent_total",
             "counter",
             "Frames written to stream clients.",
-            load(&self.frames_sent),
+            load(&self.feed.frames_sent),
         );
         plain(
             "pulseboard_stream_bytes_sent_total",
             "counter",
             "Bytes written to stream clients.",
-            load(&self.bytes_sent),
+            load(&self.feed.bytes_sent),
         );
         plain(
             "pulseboard_frames_skipped_total",
             "counter",
             "Frames merged into one for clients that were too slow.",
-            load(&self.frames_skipped),
+            load(&self.feed.frames_skipped),
         );
         plain(
             "pulseboard_messages_received_total",
@@ -331,7 +329,7 @@ impl Telemetry {
             "pulseboard_panics_total",
             "counter",
             "Requests or connections that ended in a panic, each alone.",
-            load(&self.panics),
+            load(&self.panics) + load(&self.feed.panics),
         );
 
         write_head(
@@ -400,7 +398,10 @@ impl Telemetry {
                 &mut text,
                 "pulseboard_limit_hits_total",
                 &labels,
-                load(&self.limits[limit as usize]),
+                match limit {
+                    Limit::FeedLogs => load(&self.feed.logs_shortened),
+                    limit => load(&self.limits[limit as usize]),
+                },
             );
         }
         text

@@ -12,8 +12,8 @@ use crate::{
     base::error::AppError,
     endpoint::{series::send_text, stream::ws_metrics},
     http::tenant::tenant,
-    wire::Wire,
 };
+use pulseboard_feed::wire::Wire;
 
 /// Samples without a `count`.
 const RECENT_DEFAULT: usize = 60;

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pulseboard_shared::codec::Form;
 
-use crate::{
-    feed::{Frame, Payload},
-    wire::ws,
-};
+use pulseboard_feed::wire::ws;
+use pulseboard_feed::{Frame, Payload};
 
 /// One message to a room, as JSON text without its cursor.
 #[derive(Debug)]

@@ -27,11 +27,11 @@ use pulseboard_shared::{AlertState, Labels};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    feed::Epoch,
     ticks::window::{Series, Tick},
     tracking::{Items, Snapshot, Tallies},
 };
 use pulseboard_alerting::{AlertEvent, AlertSink};
+use pulseboard_feed::Epoch;
 
 /// A new snapshot is written when so many bytes have come since the last one, or as many as that
 /// took where it took more. More: a start reads more. Fewer: the window is written more often.
@@ -644,7 +644,7 @@ mod tests {
     #[test]
     fn a_snapshot_of_any_size_comes_back() {
         let folder = tempfile::tempdir().expect("a folder");
-        let fanout = crate::feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let fanout = pulseboard_feed::Fanout::start(1, &Arc::default()).expect("a thread");
         let tallies = Tallies::new(Epoch(1), &fanout);
         let (journal, _) = open(folder.path(), 100);
         for tenant in 0..30 {
@@ -669,7 +669,7 @@ mod tests {
     #[test]
     fn a_snapshot_has_what_came_before_and_the_old_segments_go() {
         let folder = tempfile::tempdir().expect("a folder");
-        let fanout = crate::feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let fanout = pulseboard_feed::Fanout::start(1, &Arc::default()).expect("a thread");
         let tallies = Tallies::new(Epoch(1), &fanout);
         let (journal, _) = open(folder.path(), 100);
         let count = |name: &str, value: f64| {

@@ -15,15 +15,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::viewer::Viewer;
 use crate::access::Streams;
-use crate::wire::{
-    Wire, sse,
-    ws::{self, CloseCode},
-};
 use crate::{
     access::{Credential, token::TokenId},
     base::telemetry::{Limit, StreamKind, Telemetry},
     settings::Settings,
     shares::{CallerKeys, Scope, Share, ShareLimits, Shares},
+};
+use pulseboard_feed::wire::{
+    Wire, sse,
+    ws::{self, CloseCode},
 };
 
 /// A WebSocket client that sent nothing for this long is asked whether it is there; sooner where

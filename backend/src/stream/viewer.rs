@@ -25,16 +25,16 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::wire::Wire;
-use crate::wire::ws;
 use crate::{
     base::{
         clock::Clock,
         telemetry::{StreamKind, Telemetry},
     },
-    feed::{Member, Pump, Step, Subscription, Walk},
     ticks::live::TickPayload,
 };
+use pulseboard_feed::wire::Wire;
+use pulseboard_feed::wire::ws;
+use pulseboard_feed::{Member, Pump, Step, Subscription, Walk};
 
 /// Replies that may wait for a full socket; at the bound the client is not read from until they
 /// are gone, so a client that asks without reading only holds itself up.
@@ -401,7 +401,7 @@ impl Viewer {
     pub fn pump(&self) {
         let mut walk = Walk::alone();
         self.write(&mut walk);
-        walk.settle(&self.telemetry);
+        walk.settle(&self.telemetry.feed);
     }
 
     /// Writes to the socket, past the runtime: asking it first whether the socket is ready costs a

@@ -24,7 +24,6 @@ use super::{
     registry::Admission,
     viewer::{Viewer, Woken},
 };
-use crate::wire::ws::{CloseCode, close, close_with};
 use crate::{
     base::{
         clock::Clock,
@@ -32,6 +31,7 @@ use crate::{
     },
     settings::Settings,
 };
+use pulseboard_feed::wire::ws::{CloseCode, close, close_with};
 
 /// Bytes of a client's message that are read at a time. Clients say little, and each viewer has
 /// a buffer of this size for as long as it is connected.

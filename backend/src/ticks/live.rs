@@ -22,12 +22,12 @@ use pulseboard_shared::{
 use crate::ticks::subscriptions::Named;
 use crate::{
     base::{error::AppError, telemetry::Telemetry},
-    feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position},
     questions::{ANSWERS_RETRY_S, Questions},
     shares::CallerKeys,
     ticks::window::{Selection, Tick, TickSample, Window},
-    wire::{Wire, sse, ws},
 };
+use pulseboard_feed::wire::{Wire, sse, ws};
+use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position};
 
 /// Distinct selections that are shared; a further one is encoded for its viewer alone.
 const SELECTIONS_MAX: usize = 1024;
@@ -464,12 +464,10 @@ impl fmt::Debug for Live {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use pulseboard_feed::{Member, Subscription, Walk};
 
     use super::*;
-    use crate::{
-        feed::{Member, Subscription, Walk},
-        ticks::window::built_in_series,
-    };
+    use crate::ticks::window::built_in_series;
 
     const VIEWERS: usize = 3;
     const WIRE: Wire = Wire::SsePlain;
@@ -547,7 +545,7 @@ mod tests {
             steps in steps(),
         ) {
             let telemetry = Arc::new(Telemetry::default());
-            let fanout = Fanout::start(1, &telemetry).expect("a thread");
+            let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
             let held = window + held_more;
             let live = Live::new(Epoch(7), window, held, 1000, &telemetry, &fanout);
             let nobody = CallerKeys {

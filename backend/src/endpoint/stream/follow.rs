@@ -12,15 +12,15 @@ use pulseboard_shared::protocol::{
 };
 
 use crate::stream::viewer::Viewer;
-use crate::wire::Wire;
-use crate::wire::event;
 use crate::{
     alerts::AlertView,
     app::App,
-    feed::{EventId, Feed, Payload, Seat, Subscription},
     operator::OperatorView,
     tracking::{BucketLength, UpdateView},
 };
+use pulseboard_feed::wire::Wire;
+use pulseboard_feed::wire::event;
+use pulseboard_feed::{EventId, Feed, Payload, Seat, Subscription};
 
 /// The type whose buckets are sent when none is named.
 pub const DEFAULT_TYPE: &str = "page_view";

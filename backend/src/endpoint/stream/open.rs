@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::base::task::{catch_panic, count_panic};
 use crate::http::caller;
+use crate::stream::sse_session;
 use crate::stream::ws_session;
+use crate::stream::ws_session::Inbound;
 use crate::stream::{
     registry::{Admission, Full},
     takeover::{Taken, Takeover},
@@ -25,11 +27,8 @@ use crate::{
     http::tenant::tenant,
     shares::Refused,
 };
-use crate::{
-    feed::{Feed, Payload, Subscription},
-    stream::sse_session,
-};
-use crate::{stream::ws_session::Inbound, wire::Wire};
+use pulseboard_feed::wire::Wire;
+use pulseboard_feed::{Feed, Payload, Subscription};
 use std::fmt;
 
 /// Seconds after which a client that found no place may ask again.
@@ -261,9 +260,9 @@ mod tests {
     use crate::shares::CallerKeys;
     use crate::{
         base::clock::Clock,
-        feed::{Fanout, Roster},
         stream::registry::{Registry, StreamLimits},
     };
+    use pulseboard_feed::{Fanout, Roster};
 
     #[tokio::test]
     async fn a_panic_in_a_viewers_task_ends_that_stream_and_is_counted() {
@@ -276,7 +275,7 @@ mod tests {
             write_ms: 1_000,
         };
         let registry = Registry::new(limits, Arc::clone(&telemetry));
-        let fanout = Fanout::start(1, &telemetry).expect("a thread");
+        let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
         let roster = Arc::new(Roster::new(fanout.shards()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("bound");

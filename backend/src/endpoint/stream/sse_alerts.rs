@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use salvo::{Depot, Request, Response, handler};
 
+use crate::endpoint::stream::open::{self, Following};
 use crate::http;
 use crate::http::caller;
 use crate::http::event_stream;
@@ -12,10 +13,7 @@ use crate::{
     base::{error::AppError, telemetry::StreamKind},
     http::tenant::tenant,
 };
-use crate::{
-    endpoint::stream::open::{self, Following},
-    wire::sse,
-};
+use pulseboard_feed::wire::sse;
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 2_000;

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use salvo::{Depot, Request, Response, handler};
 
+use crate::endpoint::stream::{
+    follow,
+    open::{self, Following},
+};
 use crate::http;
 use crate::http::caller;
 use crate::http::event_stream;
@@ -12,13 +16,7 @@ use crate::{
     http::ingest::engine_tenant,
     tracking::UpdateView,
 };
-use crate::{
-    endpoint::stream::{
-        follow,
-        open::{self, Following},
-    },
-    wire::{Wire, sse},
-};
+use pulseboard_feed::wire::{Wire, sse};
 
 /// Opens the stream: `init` at once, `update` every two seconds. `?type=` chooses whose buckets,
 /// `?window=` their length in seconds.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pulseboard_shared::protocol::operator::StreamConfig;
 use salvo::{Depot, Request, Response, handler};
 
+use crate::endpoint::stream::open::{self, Following};
 use crate::http;
 use crate::http::caller;
 use crate::http::event_stream;
@@ -13,10 +14,7 @@ use crate::{
     base::{error::AppError, telemetry::StreamKind},
     operator::OperatorView,
 };
-use crate::{
-    endpoint::stream::open::{self, Following},
-    wire::sse,
-};
+use pulseboard_feed::wire::sse;
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 5_000;

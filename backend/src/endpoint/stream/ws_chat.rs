@@ -24,8 +24,8 @@ use crate::{
 use crate::{
     endpoint::stream::open,
     stream::{viewer::Viewer, ws_session::Inbound},
-    wire::Wire,
 };
+use pulseboard_feed::wire::Wire;
 
 /// Opens the socket, in `general`.
 #[handler]

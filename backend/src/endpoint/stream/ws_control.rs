@@ -15,8 +15,8 @@ use crate::{
 use crate::{
     endpoint::stream::open,
     stream::{viewer::Viewer, ws_session::Inbound},
-    wire::{Wire, ws},
 };
+use pulseboard_feed::wire::{Wire, ws};
 
 /// Opens the channel for those who may operate.
 #[handler]

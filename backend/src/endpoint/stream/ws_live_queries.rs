@@ -28,6 +28,7 @@ use pulseboard_shared::{
     },
 };
 
+use crate::stream::viewer::Viewer;
 use crate::{
     app::App,
     base::telemetry::Limit,
@@ -35,7 +36,7 @@ use crate::{
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
 };
-use crate::{stream::viewer::Viewer, wire::ws};
+use pulseboard_feed::wire::ws;
 
 /// History that a watch brings when the client asks for no other, and at most; older stretches
 /// are `GET /api/range`'s.

@@ -15,15 +15,15 @@ use crate::http::handshake;
 use crate::{
     app::App,
     base::{error::AppError, telemetry::StreamKind},
-    feed::{Position, Subscription},
     http::tenant::tenant,
     shares::CallerKeys,
 };
 use crate::{
     endpoint::stream::open,
     stream::{viewer::Viewer, ws_session::Inbound},
-    wire::{Wire, ws},
 };
+use pulseboard_feed::wire::{Wire, ws};
+use pulseboard_feed::{Position, Subscription};
 
 /// Names the cursor into the tick feed.
 const TICKS: u64 = 0;
@@ -144,7 +144,7 @@ struct MetricsInbound {
     /// Whose pushed series may be named.
     tenant: Arc<str>,
     /// Leaves the feed when the socket's task ends.
-    _seat: crate::feed::Seat,
+    _seat: pulseboard_feed::Seat,
 }
 
 impl Inbound for MetricsInbound {

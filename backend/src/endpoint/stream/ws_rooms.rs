@@ -26,7 +26,6 @@ use crate::{
         error::AppError,
         telemetry::{Limit, StreamKind},
     },
-    feed::Subscription,
     http::ingest::engine_tenant,
     live_query::CatalogPlace,
     rooms::{AskedEvents, Membership, Room, RoomPayload, RoomView},
@@ -35,8 +34,9 @@ use crate::{
 use crate::{
     endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
     stream::{viewer::Viewer, ws_session::Inbound},
-    wire::{Wire, ws},
 };
+use pulseboard_feed::Subscription;
+use pulseboard_feed::wire::{Wire, ws};
 
 /// Bytes of the events that one client names in all its rooms.
 const EVENT_NAMES_BYTES_MAX: usize = 64 * 1024;

@@ -1,23 +1,4 @@
-//! Feeds: bounded logs of frames with growing offsets, and cursors into them.
-//!
-//! One mechanism is live delivery (the cursor is at the end), resume (it starts after the offset
-//! the client last saw) and slow viewers (a cursor too far behind is moved to the end and its
-//! viewer gets one merged frame). A frame is encoded once per [`Payload::View`], however many
-//! watch it.
-//!
-//! **Invariant**: no viewer has a queue of its own, and appending never waits for a viewer.
-
-mod cursor;
-mod ledger;
-mod log;
-mod roster;
-mod walk;
-
-pub use cursor::{Epoch, EventId, Member, Position, Step, Subscription};
-pub use ledger::Ledgers;
-pub use log::{Bounds, Frame, Log, Payload, Read};
-pub use roster::{Fanout, Pump, Roster, Seat};
-pub use walk::Walk;
+//! A log with its members: what is appended reaches them all.
 
 use std::{
     fmt,
@@ -29,7 +10,13 @@ use std::{
 
 use parking_lot::RwLock;
 
-use self::ledger::{Ledger, Shed};
+use crate::{
+    ledger::{Ledger, Shed},
+    log::{Bounds, Log, Payload},
+    position::{Epoch, EventId},
+    roster::{Fanout, Roster},
+    walk,
+};
 
 /// A log with its members: what is appended reaches them all.
 pub struct Feed<P: Payload> {
@@ -78,7 +65,7 @@ impl<P: Payload> Feed<P> {
         feed
     }
 
-    fn id(&self) -> walk::FeedId {
+    pub(crate) fn id(&self) -> walk::FeedId {
         self.id
     }
 
@@ -186,6 +173,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::{Frame, Read};
 
     struct Nothing;
 

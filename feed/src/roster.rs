@@ -21,8 +21,8 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{ledger::Ledgers, walk::Walk};
-use crate::base::telemetry::Telemetry;
+use crate::counters::Counters;
+use crate::{ledger::Ledgers, walk::Walk};
 
 /// Members visited under one hold of a share's lock.
 const SLICE: usize = 64;
@@ -117,7 +117,7 @@ impl Roster {
     }
 
     /// Lets every member of one share write; used by that share's thread.
-    fn walk(&self, share: usize, telemetry: &Telemetry) {
+    fn walk(&self, share: usize, counters: &Counters) {
         let share = &self.shares[share];
         share.dirty.swap(false, Ordering::AcqRel);
         // A member that is found blocked is passed over, and its own task looks at the log once
@@ -143,13 +143,13 @@ impl Roster {
             for member in slice.drain(..) {
                 // A panic ends the member that panicked; the others get their frame.
                 if catch_unwind(AssertUnwindSafe(|| member.pump(&mut walk))).is_err() {
-                    telemetry.panics.fetch_add(1, Ordering::Relaxed);
+                    counters.panics.fetch_add(1, Ordering::Relaxed);
                     tracing::error!("a viewer's frame could not be written; it is ended");
                     walk.forget();
                     member.end_panicked();
                 }
             }
-            walk.settle(telemetry);
+            walk.settle(counters);
         }
     }
 }
@@ -212,17 +212,17 @@ impl Fanout {
     ///
     /// # Errors
     /// The operating system refuses a thread.
-    pub fn start(shards: usize, telemetry: &Arc<Telemetry>) -> std::io::Result<Self> {
+    pub fn start(shards: usize, counters: &Arc<Counters>) -> std::io::Result<Self> {
         let mut queues = Vec::new();
         for shard in 0..shards.max(1) {
             let queue = Arc::new(Queue::default());
             queues.push(Arc::clone(&queue));
-            let telemetry = Arc::clone(telemetry);
+            let counters = Arc::clone(counters);
             std::thread::Builder::new()
                 .name(format!("fan-out-{shard}"))
-                .spawn(move || run_thread(shard, &queue, &telemetry))?;
+                .spawn(move || run_thread(shard, &queue, &counters))?;
         }
-        let ledgers = Ledgers::new(telemetry);
+        let ledgers = Ledgers::new(counters);
         Ok(Self(Arc::new(Threads { queues, ledgers })))
     }
 
@@ -266,7 +266,7 @@ impl Drop for Threads {
     }
 }
 
-fn run_thread(shard: usize, queue: &Queue, telemetry: &Telemetry) {
+fn run_thread(shard: usize, queue: &Queue, counters: &Counters) {
     loop {
         let roster = {
             let mut state = queue.state.lock();
@@ -280,7 +280,7 @@ fn run_thread(shard: usize, queue: &Queue, telemetry: &Telemetry) {
                 queue.filled.wait(&mut state);
             }
         };
-        roster.walk(shard, telemetry);
+        roster.walk(shard, counters);
     }
 }
 
@@ -323,8 +323,8 @@ mod tests {
 
     #[test]
     fn a_member_that_panics_is_ended_and_all_others_get_their_frame() {
-        let telemetry = Arc::new(Telemetry::default());
-        let fanout = Fanout::start(1, &telemetry).expect("a thread");
+        let counters = Arc::new(Counters::default());
+        let fanout = Fanout::start(1, &counters).expect("a thread");
         let roster = Arc::new(Roster::new(fanout.shards()));
         // Over several slices, the bad one amid the first.
         let members: Vec<_> = (0..3 * SLICE).map(|at| Member::new(at == 5)).collect();
@@ -348,6 +348,6 @@ mod tests {
             .iter()
             .map(|member| member.ended.load(Ordering::SeqCst));
         assert_eq!(ended.sum::<usize>(), 2, "nobody else");
-        assert_eq!(telemetry.panics.load(Ordering::SeqCst), 2);
+        assert_eq!(counters.panics.load(Ordering::SeqCst), 2);
     }
 }

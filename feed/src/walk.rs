@@ -16,8 +16,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::log::{Frame, Payload};
-use crate::base::telemetry::Telemetry;
+use crate::counters::Counters;
+use crate::log::{Frame, Payload};
 
 /// Frames remembered: several that came while members were busy are found alike. A power of two.
 const FRAMES: usize = 4;
@@ -132,11 +132,11 @@ impl Walk {
     }
 
     /// Adds what was counted to the server's counters.
-    pub fn settle(&mut self, telemetry: &Telemetry) {
+    pub fn settle(&mut self, counters: &Counters) {
         for (count, counter) in [
-            (&mut self.frames, &telemetry.frames_sent),
-            (&mut self.bytes, &telemetry.bytes_sent),
-            (&mut self.skipped, &telemetry.frames_skipped),
+            (&mut self.frames, &counters.frames_sent),
+            (&mut self.bytes, &counters.bytes_sent),
+            (&mut self.skipped, &counters.frames_skipped),
         ] {
             let count = mem::take(count);
             if count > 0 {

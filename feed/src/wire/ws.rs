@@ -7,7 +7,7 @@ use pulseboard_shared::{
     protocol::metrics::ServerMessage,
 };
 
-use crate::base::json::json_text;
+use super::json::json_text;
 
 /// Why a connection is closed (RFC 6455 §7.4.1, and the IANA registry for 1012 and 1013).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::ledger::{Charge, FRAME_BYTES, Ledger};
+use crate::ledger::{Charge, FRAME_BYTES, Ledger};
 
 /// Encodings kept beside one frame; the rare further ones are encoded for each viewer.
 const ENCODINGS_MAX: usize = 64;
@@ -293,7 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::feed::{Epoch, EventId};
+    use crate::{Epoch, EventId};
 
     struct Number(u64);
 

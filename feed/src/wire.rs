@@ -2,10 +2,12 @@
 //! way. Pure: no socket, no runtime, no web framework.
 
 mod framing;
+mod json;
 pub mod sse;
 pub mod ws;
 
 pub use framing::Wire;
+pub use json::json_text;
 
 use bytes::Bytes;
 use pulseboard_shared::protocol::follow::{self, FeedName};

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::base::telemetry::{Limit, Telemetry};
+use crate::counters::Counters;
 
 /// Bytes of all logs. Larger: more to come back to for those whose connection dropped.
 const BYTES_MAX: usize = 64 << 20;
@@ -40,7 +40,7 @@ pub struct Ledgers {
     bytes: AtomicUsize,
     /// With the tenants that they are of. Taken before logs' locks, and never under one.
     logs: Mutex<Vec<Enlisted>>,
-    telemetry: Arc<Telemetry>,
+    counters: Arc<Counters>,
 }
 
 /// A log, and the tenant that it is of.
@@ -61,16 +61,16 @@ pub(super) struct Charge {
 }
 
 impl Ledgers {
-    pub(super) fn new(telemetry: &Arc<Telemetry>) -> Arc<Self> {
-        Self::bounded(BYTES_MAX, telemetry)
+    pub(super) fn new(counters: &Arc<Counters>) -> Arc<Self> {
+        Self::bounded(BYTES_MAX, counters)
     }
 
-    fn bounded(bytes_max: usize, telemetry: &Arc<Telemetry>) -> Arc<Self> {
+    fn bounded(bytes_max: usize, counters: &Arc<Counters>) -> Arc<Self> {
         Arc::new(Self {
             bytes_max,
             bytes: AtomicUsize::new(0),
             logs: Mutex::default(),
-            telemetry: Arc::clone(telemetry),
+            counters: Arc::clone(counters),
         })
     }
 
@@ -139,7 +139,9 @@ impl Ledgers {
         drop(tenants);
         drop(logs);
         if has_shed {
-            self.telemetry.count_limit(Limit::FeedLogs);
+            self.counters
+                .logs_shortened
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
     }
 }
@@ -246,8 +248,8 @@ mod tests {
 
     #[test]
     fn whoever_holds_the_most_loses_its_oldest_and_others_nothing() {
-        let telemetry = Arc::new(Telemetry::default());
-        let all = Ledgers::bounded(1_000, &telemetry);
+        let counters = Arc::new(Counters::default());
+        let all = Ledgers::bounded(1_000, &counters);
         let quiet = Plain::new(&all, "quiet");
         quiet.append(100);
         let small = Plain::new(&all, "noisy");
@@ -259,7 +261,12 @@ mod tests {
         assert!(all.bytes() <= 1_000);
         assert_eq!((quiet.held_bytes(), small.held_bytes()), (100, 50));
         assert!(large.held_bytes() > 700, "what the others leave is its own");
-        assert!(telemetry.render().contains("{limit=\"feed_logs\"}"));
+        assert!(
+            counters
+                .logs_shortened
+                .load(std::sync::atomic::Ordering::Relaxed)
+                > 0
+        );
         drop(large);
         assert_eq!(all.bytes(), 150, "what is gone is not counted");
     }

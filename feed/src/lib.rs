@@ -1,0 +1,30 @@
+//! Feeds: bounded logs of frames with growing offsets, and cursors into them.
+//!
+//! One mechanism is live delivery (the cursor is at the end), resume (it starts after the offset
+//! the client last saw) and slow viewers (a cursor too far behind is moved to the end and its
+//! viewer gets one merged frame). A frame is encoded once per [`Payload::View`], however many
+//! watch it.
+//!
+//! **Invariant**: no viewer has a queue of its own, and appending never waits for a viewer.
+//!
+//! It knows nothing of ticks, alerts or HTTP, and has counters of its own ([`Counters`]). How a
+//! message is framed on a stream is [`wire`]'s.
+
+mod counters;
+mod cursor;
+mod feed;
+mod ledger;
+mod log;
+mod position;
+mod roster;
+mod walk;
+pub mod wire;
+
+pub use counters::Counters;
+pub use cursor::{Member, Step, Subscription};
+pub use feed::Feed;
+pub use ledger::Ledgers;
+pub use log::{Bounds, Frame, Log, Payload, Read};
+pub use position::{Epoch, EventId, Position};
+pub use roster::{Fanout, Pump, Roster, Seat};
+pub use walk::Walk;
