@@ -219,7 +219,7 @@ async fn serve_connection(
     let socket = socket2::SockRef::from(&stream);
     // Where the system refuses one of these, the connection works all the same.
     drop(socket.set_tcp_nodelay(true));
-    drop(socket.set_tcp_user_timeout(Some(UNACKED_MAX)));
+    bound_unacked(&socket, UNACKED_MAX);
     // A stream that nothing is sent on would never notice that its peer is gone.
     drop(socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASKED_AFTER)));
     let flushed = Arc::new(AtomicBool::new(true));
@@ -310,7 +310,7 @@ async fn serve_connection(
         let socket = socket2::SockRef::from(&stream);
         drop(socket.set_send_buffer_size(SEND_BUFFER_BYTES));
         let unacked_max = UNACKED_MAX.max(app.settings.write_timeout + UNACKED_PAST_DEADLINE);
-        drop(socket.set_tcp_user_timeout(Some(unacked_max)));
+        bound_unacked(&socket, unacked_max);
         claim(Taken {
             stream,
             read: Bytes::copy_from_slice(&parts.read_buf),
@@ -428,6 +428,17 @@ impl fmt::Debug for Io {
             .finish_non_exhaustive()
     }
 }
+
+/// Ends a connection whose peer has acknowledged nothing for this long (`TCP_USER_TIMEOUT`). Only
+/// Linux has it; elsewhere the system's own retransmission ends it, and the write deadline.
+#[cfg(target_os = "linux")]
+fn bound_unacked(socket: &socket2::SockRef<'_>, longest: Duration) {
+    // Where the system refuses, the connection works all the same.
+    drop(socket.set_tcp_user_timeout(Some(longest)));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_unacked(_: &socket2::SockRef<'_>, _: Duration) {}
 
 #[cfg(test)]
 mod tests {

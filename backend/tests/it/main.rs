@@ -11,6 +11,7 @@ mod cuts;
 mod direct;
 mod docs;
 mod doors;
+mod examples;
 mod field;
 mod follow;
 mod health;

@@ -1,6 +1,7 @@
 //! The vocabulary of the tests: a server whose clock and figures the test holds in its hands, and
 //! third-party clients for its doors.
 
+pub(crate) mod described;
 pub(crate) mod raw;
 pub(crate) mod sse;
 pub(crate) mod ws;
@@ -175,8 +176,9 @@ impl TestServer {
             .expect("an answer")
     }
 
-    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, self.url(path)).timeout(PATIENCE)
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> described::Asking {
+        let builder = self.http.request(method.clone(), self.url(path));
+        described::Asking::new(builder.timeout(PATIENCE), &method, path)
     }
 
     pub(crate) async fn json(&self, path: &str) -> serde_json::Value {

@@ -1,0 +1,197 @@
+//! Holds every answer against the description of the API (`openapi.json`): a test that asks for
+//! anything fails where the description does not say what came.
+
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+/// The description that the server hands out.
+static DESCRIPTION: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(pulseboard::http::docs::OPENAPI).expect("JSON"));
+
+/// What is said of an answer of `method` at `path`; `None` where the path is not described (it is
+/// the page's, or wrong on purpose).
+fn operation(method: &str, path: &str) -> Option<&'static Value> {
+    let paths = DESCRIPTION["paths"].as_object().expect("paths");
+    let described = paths.get(path).or_else(|| {
+        paths
+            .iter()
+            .find(|(template, _)| fits(template, path))
+            .map(|(_, item)| item)
+    })?;
+    let method = method.to_lowercase();
+    described.get(if method == "head" { "get" } else { &*method })
+}
+
+/// Whether a path is one of `/api/rooms/{room}/events`.
+fn fits(template: &str, path: &str) -> bool {
+    let (mut known, mut given) = (template.split('/'), path.split('/'));
+    template.contains('{')
+        && known
+            .by_ref()
+            .zip(given.by_ref())
+            .all(|(known, given)| known == given || known.starts_with('{') && !given.is_empty())
+        && template.split('/').count() == path.split('/').count()
+}
+
+/// Follows a reference within the description.
+fn resolved(mut value: &'static Value) -> &'static Value {
+    while let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+        let pointer = reference.trim_start_matches('#');
+        value = DESCRIPTION
+            .pointer(pointer)
+            .expect("a reference that leads somewhere");
+    }
+    value
+}
+
+/// Asserts that an answer is one that the description has. `body`: its JSON, where it has some.
+pub(crate) fn check(method: &str, path: &str, status: u16, media_type: &str, body: Option<&Value>) {
+    let Some(operation) = operation(method, path) else {
+        return;
+    };
+    // What any request may meet, whatever it asks for, is said once for all of them.
+    let asked = format!("{method} {path}: {status} {media_type}");
+    let Some(answer) = operation["responses"].get(status.to_string()) else {
+        assert!(
+            matches!(
+                status,
+                400 | 401 | 403 | 405 | 408 | 413 | 421 | 429 | 431 | 500 | 503
+            ),
+            "{asked} is not described"
+        );
+        if let Some(body) = body {
+            assert_fits(
+                &json!({ "$ref": "#/components/schemas/Problem" }),
+                body,
+                &asked,
+            );
+        }
+        return;
+    };
+    let Some(body) = body else {
+        return;
+    };
+    let content = resolved(answer).get("content");
+    let schema = content
+        .and_then(|content| content.get(media_type))
+        .unwrap_or_else(|| panic!("{asked}: this media type is not described"));
+    if let Some(schema) = schema.get("schema") {
+        assert_fits(schema, body, &asked);
+    }
+}
+
+fn assert_fits(schema: &Value, body: &Value, asked: &str) {
+    let whole = json!({ "allOf": [schema], "components": DESCRIPTION["components"] });
+    let validator: Validator = jsonschema::validator_for(&whole).expect("a schema");
+    let errors: Vec<String> = validator
+        .iter_errors(body)
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect();
+    assert!(
+        errors.is_empty(),
+        "{asked} is not as described: {errors:#?}\n{body:#}"
+    );
+}
+
+/// A request whose answer is held against the description.
+pub(crate) struct Asking {
+    builder: reqwest::RequestBuilder,
+    method: String,
+    path: String,
+}
+
+macro_rules! passed_on {
+    ($($name:ident($($argument:ident: $kind:ty),*);)*) => {
+        $(pub(crate) fn $name(self, $($argument: $kind),*) -> Self {
+            self.with(|builder| builder.$name($($argument),*))
+        })*
+    };
+}
+
+impl Asking {
+    pub(crate) fn new(
+        builder: reqwest::RequestBuilder,
+        method: &reqwest::Method,
+        path: &str,
+    ) -> Self {
+        Self {
+            builder,
+            method: method.to_string(),
+            path: path.split('?').next().unwrap_or(path).to_owned(),
+        }
+    }
+
+    pub(crate) fn with(
+        self,
+        change: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+    ) -> Self {
+        Self {
+            builder: change(self.builder),
+            ..self
+        }
+    }
+
+    passed_on! {
+        bearer_auth(token: impl std::fmt::Display);
+        body(body: impl Into<reqwest::Body>);
+        json(body: &(impl serde::Serialize + ?Sized));
+        query(query: &(impl serde::Serialize + ?Sized));
+        timeout(timeout: std::time::Duration);
+    }
+
+    pub(crate) fn header<K, V>(self, name: K, value: V) -> Self
+    where
+        reqwest::header::HeaderName: TryFrom<K>,
+        <reqwest::header::HeaderName as TryFrom<K>>::Error: Into<http::Error>,
+        reqwest::header::HeaderValue: TryFrom<V>,
+        <reqwest::header::HeaderValue as TryFrom<V>>::Error: Into<http::Error>,
+    {
+        self.with(|builder| builder.header(name, value))
+    }
+
+    /// Sends it. An answer of JSON is read whole; streams are handed on as they come.
+    pub(crate) async fn send(self) -> reqwest::Result<reqwest::Response> {
+        let answer = self.builder.send().await?;
+        let media_type = answer
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default()
+            .to_owned();
+        let status = answer.status().as_u16();
+        let is_packed = answer.headers().contains_key("content-encoding");
+        if is_packed || !media_type.ends_with("json") || self.method == "HEAD" {
+            check(&self.method, &self.path, status, &media_type, None);
+            return Ok(answer);
+        }
+        let (status_code, version, headers) =
+            (answer.status(), answer.version(), answer.headers().clone());
+        let bytes = answer.bytes().await?;
+        let body = serde_json::from_slice(&bytes).ok();
+        check(&self.method, &self.path, status, &media_type, body.as_ref());
+        let mut again = http::Response::new(bytes);
+        *again.status_mut() = status_code;
+        *again.version_mut() = version;
+        *again.headers_mut() = headers;
+        Ok(again.into())
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_described_is_found() {
+    let wrong = |status, body: Value| {
+        std::panic::catch_unwind(|| {
+            check("GET", "/api/stats", status, "application/json", Some(&body));
+        })
+        .is_err()
+    };
+    let stats = json!({"avg": 1.0, "max": 1.0, "min": 1.0, "count": 1});
+    let right = json!({"cpu": stats, "memory": stats, "requests": stats, "latency": stats});
+    assert!(!wrong(200, right.clone()));
+    assert!(wrong(200, json!({"cpu": stats})), "parts are missing");
+    assert!(wrong(200, json!([])), "another kind of thing");
+    assert!(wrong(418, right), "a status that nobody said");
+}
