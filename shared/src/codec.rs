@@ -24,9 +24,8 @@
 //! In a tick the first timestamp is taken from `sampled_ms`, in a snapshot from `sent_ms`; samples
 //! of one tick share theirs, so each costs one byte.
 
+mod error;
 mod reader;
-
-use std::fmt;
 
 use serde::Serialize;
 
@@ -35,6 +34,7 @@ use crate::{
     metric::BuiltIn,
     protocol::metrics::{ServerMessage, Snapshot, Tick},
 };
+pub use error::DecodeError;
 use reader::Reader;
 
 /// How a socket's messages are encoded.
@@ -142,41 +142,6 @@ pub fn decode_with(
     reader.finish()?;
     Ok(message)
 }
-
-/// Why bytes are no message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DecodeError {
-    /// They end too early, or a count promises more than there is.
-    Short,
-    /// Something follows the message.
-    Long,
-    /// A first byte, or a series byte, that is none of ours.
-    Kind(u8),
-    /// A text that is not UTF-8.
-    Text,
-    /// A number that does not fit.
-    Number,
-    /// A sample of a series that was not introduced.
-    Series,
-    /// The JSON inside is not a message.
-    Json(String),
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Short => f.write_str("the message ends too early"),
-            Self::Long => f.write_str("something follows the message"),
-            Self::Kind(kind) => write!(f, "{kind} introduces nothing"),
-            Self::Text => f.write_str("a text is not UTF-8"),
-            Self::Number => f.write_str("a number is too large"),
-            Self::Series => f.write_str("a sample names no series"),
-            Self::Json(error) => write!(f, "the JSON inside is no message: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
 
 struct Writer(Vec<u8>);
 

@@ -1,6 +1,6 @@
 //! Reads the parts of a binary message; never past its end, never more than it can hold.
 
-use super::DecodeError;
+use super::error::DecodeError;
 
 /// What is left of a message.
 pub(super) struct Reader<'a>(&'a [u8]);
