@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
     Bucket, History, HistoryError, RAW_BLOCK_MS, SeriesId, Tier,
@@ -18,7 +18,7 @@ use crate::{
     maintain::Progress,
     read::{note, read_hour},
     state::{DamageLog, Rolled, TallyChange},
-    tables::{BlockKey, DIRTY, PROGRESS, RawKey, tier_table},
+    tables::{DIRTY, PROGRESS, RawTable, TierTable, tier_table},
 };
 
 /// One step's transaction changes at most this many series, which bounds its dirty pages.
@@ -27,9 +27,6 @@ const STEP_SERIES: usize = 4_096;
 mod source;
 
 use source::Source;
-
-type RawTable<'txn> = Table<'txn, RawKey, &'static [u8]>;
-type TierTable<'txn> = Table<'txn, BlockKey, &'static [u8]>;
 
 /// One step: tables of one transaction, and what it changed.
 struct Rolling<'a, 'txn> {

@@ -16,12 +16,18 @@
 //! meta         name                     -> number     format, first hour that raw may hold
 //! ```
 
-use redb::TableDefinition;
+use redb::{Table, TableDefinition};
 
 use crate::Tier;
 
 pub(crate) type RawKey = (u32, u32, u32);
 pub(crate) type BlockKey = (u32, u32);
+
+/// [`RAW`], opened to be written to.
+pub(crate) type RawTable<'txn> = Table<'txn, RawKey, &'static [u8]>;
+/// A tier's table, opened to be written to.
+pub(crate) type TierTable<'txn> = Table<'txn, BlockKey, &'static [u8]>;
+
 pub(crate) const RAW: TableDefinition<'_, RawKey, &[u8]> = TableDefinition::new("raw");
 pub(crate) const SERIES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("series");
 pub(crate) const SEEN: TableDefinition<'_, u32, u32> = TableDefinition::new("seen");

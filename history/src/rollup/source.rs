@@ -3,10 +3,9 @@
 
 use redb::{ReadableTable, WriteTransaction};
 
-use super::{RawTable, TierTable};
 use crate::{
     RAW_BLOCK_MS, Tier,
-    tables::{RAW, tier_table},
+    tables::{RAW, RawTable, TierTable, tier_table},
 };
 
 /// What a tier is built from.
