@@ -23,19 +23,21 @@
 
 mod answer;
 mod delta;
+mod encoding;
 mod json;
 mod labels;
 mod model;
 mod order;
 mod points;
 
-use std::{collections::HashSet, fmt, rc::Rc};
+use std::{fmt, rc::Rc};
 
 use prost::Message;
 use pulseboard_series::Batch;
 
-pub use answer::{response, status};
+pub use answer::{Points, response, status};
 pub use delta::{DeltaTotals, Known};
+pub use encoding::Encoding;
 
 use crate::{
     BodyError,
@@ -52,61 +54,6 @@ pub const POINT_BYTES_MAX: usize = 1 << 20;
 
 /// Objects (`{`) in one JSON body; each takes up to 300 bytes once it is read.
 pub const JSON_OBJECTS_MAX: usize = 300_000;
-
-/// How requests and answers are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// `application/x-protobuf`.
-    Protobuf,
-    /// `application/json`.
-    Json,
-}
-
-impl Encoding {
-    /// From `Content-Type`; `None` for another one, which is answered with 415.
-    #[must_use]
-    pub fn from_content_type(value: &str) -> Option<Self> {
-        let kind = value.split(';').next().unwrap_or_default().trim();
-        if kind.eq_ignore_ascii_case("application/x-protobuf") {
-            Some(Self::Protobuf)
-        } else if kind.eq_ignore_ascii_case("application/json") {
-            Some(Self::Json)
-        } else {
-            None
-        }
-    }
-
-    /// The content type of answers.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => "application/x-protobuf",
-            Self::Json => "application/json",
-        }
-    }
-}
-
-/// How many data points a request had, for [`response`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Points {
-    /// Written to the batch.
-    pub accepted: u64,
-    /// Refused, with their reasons in the batch.
-    pub rejected: u64,
-}
-
-impl Points {
-    /// These rows of the batch, in no order, were not taken after all; a data point of which one
-    /// is missing counts as rejected.
-    pub fn lose(&mut self, batch: &Batch, rows: &[u32]) {
-        let rows = rows
-            .iter()
-            .filter_map(|row| batch.rows().get(*row as usize));
-        let lost = rows.map(|row| row.line).collect::<HashSet<_>>().len() as u64;
-        self.accepted = self.accepted.saturating_sub(lost);
-        self.rejected += lost;
-    }
-}
 
 /// Reads an unpacked request. `known` says where a delta series stands that `totals` does not know.
 ///

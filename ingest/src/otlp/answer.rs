@@ -1,10 +1,35 @@
 //! What OTLP/HTTP answers, in the encoding of the request: `ExportMetricsServiceResponse` for 200,
 //! `google.rpc.Status` for errors (OTLP 1.x, "OTLP/HTTP Response").
 
+use std::collections::HashSet;
+
 use prost::Message;
+use pulseboard_series::Batch;
 use serde_json::json;
 
-use super::Encoding;
+use super::encoding::Encoding;
+
+/// How many data points a request had, for [`response`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Points {
+    /// Written to the batch.
+    pub accepted: u64,
+    /// Refused, with their reasons in the batch.
+    pub rejected: u64,
+}
+
+impl Points {
+    /// These rows of the batch, in no order, were not taken after all; a data point of which one
+    /// is missing counts as rejected.
+    pub fn lose(&mut self, batch: &Batch, rows: &[u32]) {
+        let rows = rows
+            .iter()
+            .filter_map(|row| batch.rows().get(*row as usize));
+        let lost = rows.map(|row| row.line).collect::<HashSet<_>>().len() as u64;
+        self.accepted = self.accepted.saturating_sub(lost);
+        self.rejected += lost;
+    }
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct Response {

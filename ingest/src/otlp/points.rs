@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, rc::Rc};
 use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
 
 use super::{
-    Points,
+    answer::Points,
     delta::{DeltaTotals, Known, Span},
     labels::{self, Labels},
     model::{

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use prost::Message;
-use pulseboard_series::STALE_MARKER_BITS;
+use pulseboard_series::{Kind, STALE_MARKER_BITS};
 
 use super::*;
 use crate::testing::{described, refusals, rows};
@@ -506,7 +506,7 @@ proptest! {
         let mut plain = Batch::new();
         if let Some(samples) = v1::plain_series(3, &message, &mut plain) {
             let (mut any, mut written) = (Batch::new(), Written::default());
-            let read = v1::any_series(3, &message, &mut Labels::default(), &mut written, &mut any);
+            let read = v1::any_series(3, &message, &mut series::Labels::default(), &mut written, &mut any);
             prop_assert_eq!(read, Ok(()));
             prop_assert_eq!(written.samples, samples);
             prop_assert_eq!(any.refused(), []);

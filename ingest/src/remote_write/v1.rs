@@ -2,7 +2,10 @@
 
 use pulseboard_series::{Batch, Kind};
 
-use super::{Labels, Series, Written, kind};
+use super::{
+    series::{Labels, Series, kind},
+    written::Written,
+};
 use crate::{
     BodyError,
     time::not_now,

@@ -3,7 +3,10 @@
 
 use pulseboard_series::{Batch, Reason};
 
-use super::{Labels, Series, Written, kind};
+use super::{
+    series::{Labels, Series, kind},
+    written::Written,
+};
 use crate::wire::{Fields, WireError};
 
 /// Symbols of one message; each costs 16 bytes beside its text.
