@@ -25,7 +25,8 @@ use pulseboard_series::{
 
 use crate::{
     engine::{Engine, fingerprint},
-    table::{Entry, SHARDS, Shard, SlotRef, shard_of},
+    slot::SlotRef,
+    table::{Entry, SHARDS, Shard, shard_of},
     tenant::{TENANTS_MAX, Tenant},
     window::{Pushed, Sample, Scratch},
 };

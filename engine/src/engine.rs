@@ -13,14 +13,19 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use pulseboard_history::{History, SeriesId};
-use pulseboard_series::{Batch, KeyRef, Kind, batch::hash_key, key::write_stem};
+use pulseboard_series::{
+    Batch, KeyRef, Kind,
+    batch::hash_key,
+    key::{write_key, write_stem},
+};
 
 use crate::{
     cost::{Cost, Spent},
-    keep::House,
-    query::{Answers, text::write_key},
-    selector::{NamedSeries, Selector, WholeKey},
-    table::{Entry, SHARDS, SlotRef, Table, shard_of},
+    keep::state::House,
+    query::cache::QueryCache,
+    selector::{NameFilter, NamedSeries, Selector, WholeKey},
+    slot::SlotRef,
+    table::{Entry, SHARDS, Table, shard_of},
     tenant::{DEFAULT_TENANT, Named, TENANTS_MAX, Tenant},
     watch::{Catalog, Seat, SeriesName, Watch, WatchRefused},
     window::{Sample, WindowCopy},
@@ -108,8 +113,8 @@ pub struct Engine {
     pub(crate) house: Mutex<House>,
     pub(crate) units: Mutex<HashMap<Box<str>, Arc<str>>>,
     no_unit: Arc<str>,
-    /// What questions leave behind for the next one.
-    pub(crate) answers: Answers,
+    /// What queries leave behind for the next one.
+    pub(crate) query_cache: QueryCache,
 }
 
 /// Tenants by name.
@@ -155,15 +160,6 @@ impl Tenants {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many tenants are asked for at once; no further one is taken")]
 pub struct TooManyTenants;
-
-/// What a metric's name says of its series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Glance {
-    /// All are asked for.
-    All,
-    /// Each must be looked at.
-    Look,
-}
 
 /// The series that a question finds.
 #[derive(Debug)]
@@ -239,7 +235,7 @@ impl Engine {
             shortenings: AtomicU64::default(),
             units: Mutex::default(),
             no_unit: Arc::from(""),
-            answers: Answers::default(),
+            query_cache: QueryCache::default(),
         };
         engine.keep_tenant(DEFAULT_TENANT);
         engine
@@ -439,13 +435,13 @@ impl Engine {
         now_ms: i64,
         cost: &Cost,
     ) -> Result<(Vec<Found>, u64), Spent> {
-        let look = |_: &str| Glance::Look;
+        let look = |_: &str| NameFilter::PerSeries;
         let page = self.page(tenant, selector, (look, also), (after, max), now_ms, cost)?;
         let found = page.found.into_iter().map(|(_, found)| found).collect();
         Ok((found, page.matched))
     }
 
-    /// As [`Engine::find`], each with its key as text; `glance` says of a metric's name whether
+    /// As [`Engine::find`], each with its key as text; `name_filter` says of a metric's name whether
     /// `also` lets all series of this name through. Those are then not looked at, unless they are
     /// among the first: cost is a few nanoseconds for each such series, else about 0.3 µs.
     ///
@@ -456,7 +452,7 @@ impl Engine {
         &self,
         tenant: &Tenant,
         selector: &Selector,
-        (glance, also): (impl Fn(&str) -> Glance, impl Fn(KeyRef<'_>) -> bool),
+        (name_filter, also): (impl Fn(&str) -> NameFilter, impl Fn(KeyRef<'_>) -> bool),
         (after, mut max): (Option<&str>, usize),
         now_ms: i64,
         cost: &Cost,
@@ -490,7 +486,7 @@ impl Engine {
                 let is_passed = max == 0
                     || last.is_some_and(|(last, _)| is_before(last))
                     || after.is_some_and(|after| !after.starts_with(&*stem) && *after > *stem);
-                if is_passed && selector.is_name_alone() && glance(&name) == Glance::All {
+                if is_passed && selector.is_name_alone() && name_filter(&name) == NameFilter::All {
                     cost.step(1)?;
                     matched += places.len() as u64;
                     continue;
@@ -779,7 +775,7 @@ impl Engine {
             return Err(WatchRefused::Series(matched));
         }
         for one in found {
-            self.table.with(one.place, |entry| watch.seat(entry, false));
+            self.table.with(one.place, |entry| entry.seat(watch, false));
         }
         Ok(matched)
     }
@@ -803,7 +799,7 @@ impl Engine {
             let found = self.find(tenant, &watch.selector, all, (None, max), 0, cost);
             let (found, _) = found.inspect_err(|_spent| watch.stay_behind())?;
             for one in found {
-                self.table.with(one.place, |entry| watch.seat(entry, true));
+                self.table.with(one.place, |entry| entry.seat(watch, true));
             }
             return Ok(());
         }
@@ -817,7 +813,7 @@ impl Engine {
                 copy.extend_from_slice(&entry.key);
             });
             if copied.is_some() && matching.takes(KeyRef::new(&copy)) {
-                self.table.with(place, |entry| watch.seat(entry, true));
+                self.table.with(place, |entry| entry.seat(watch, true));
             }
         }
         Ok(())

@@ -10,6 +10,8 @@
 //!   older than the window: out of memory           older than SEAL_AGE: sealed
 //! ```
 
+pub(crate) mod state;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, atomic::Ordering},
@@ -20,9 +22,12 @@ use parking_lot::MutexGuard;
 
 use pulseboard_history::{History, HistoryError, SealBatch, SeriesId, part_of};
 
+use state::House;
+
 use crate::{
     engine::{Engine, fingerprint},
-    table::{Entry, SHARDS, SlotRef},
+    slot::SlotRef,
+    table::{Entry, SHARDS},
     watch::SeriesName,
     window::{Sample, Scratch, WindowCopy},
 };
@@ -93,13 +98,6 @@ fn fit(tenants: &mut [Memory], held_bytes: u64, max: u64, wanted: u64) {
             expected = expected.saturating_sub(tenant.bytes / 2);
         }
     }
-}
-
-/// What house-keeping remembers from round to round.
-#[derive(Debug, Default)]
-pub(crate) struct House {
-    rotated_ms: i64,
-    log_bytes: u64,
 }
 
 /// What one round of house-keeping did.

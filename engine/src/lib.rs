@@ -10,6 +10,7 @@
 //! | [`selector`] | names series by metric name and label matchers |
 //! | [`mod@pattern`] | patterns of matchers, compiled within a bound and shared |
 //! | [`cost`] | what one question may cost, and how it ends |
+//! | `slot` | a place in the table that may be kept |
 //! | `table` | the series of all tenants, in shards |
 //! | `keep` | house-keeping: eviction, sealing into the history, time to live, memory |
 //! | [`query`] | lists of series, ranges of time, live windows |
@@ -30,6 +31,7 @@ pub mod query;
 pub mod read;
 mod recover;
 pub mod selector;
+mod slot;
 mod table;
 pub mod tenant;
 pub mod watch;

@@ -9,7 +9,8 @@ use pulseboard_series::{KeyRef, Kind, batch::hash_key, is_stale_marker};
 
 use crate::{
     engine::{Engine, EngineOptions, fingerprint},
-    table::{SlotRef, shard_of},
+    slot::SlotRef,
+    table::shard_of,
     window::{Sample, Scratch},
 };
 

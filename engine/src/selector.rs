@@ -63,6 +63,15 @@ enum Test {
     Pattern(Arc<Pattern>),
 }
 
+/// What a metric's name says of its series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameFilter {
+    /// All are asked for.
+    All,
+    /// Each must be looked at.
+    PerSeries,
+}
+
 /// A selector and what it needs to be compared with many series.
 #[derive(Debug)]
 pub(crate) struct Matching<'a> {

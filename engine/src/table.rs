@@ -19,8 +19,9 @@ use pulseboard_series::{KeyRef, Kind};
 use slab::Slab;
 
 use crate::{
+    slot::SlotRef,
     tenant::Tenant,
-    watch::Seat,
+    watch::{Seat, SeriesName, Watch},
     window::{Sample, SeriesWindow},
 };
 
@@ -29,15 +30,6 @@ pub(crate) const SHARDS: usize = 16;
 
 /// What a late sample takes, about: with its share of the tree that it is in.
 const LATE_BYTES: usize = 32;
-
-/// Where an entry is, as long as it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SlotRef {
-    pub(crate) shard: u8,
-    pub(crate) slot: u32,
-    /// Tells an entry from a later one in the same slot.
-    pub(crate) id: SeriesId,
-}
 
 /// One series.
 #[derive(Debug)]
@@ -105,6 +97,36 @@ impl Entry {
             + self.key.len()
             + self.window.held_bytes()
             + self.late.as_ref().map_or(0, |late| late.len() * LATE_BYTES)
+    }
+
+    /// Gives it a seat in a watch, if it has none yet; under the lock of its shard. With what memory
+    /// has of it where it is new, so that nothing falls between its coming and this.
+    pub(crate) fn seat(&mut self, watch: &Arc<Watch>, is_new: bool) {
+        let seats = self.seats.as_ref();
+        if seats.is_some_and(|seats| seats.iter().any(|seat| Arc::ptr_eq(&seat.watch, watch))) {
+            return;
+        }
+        let name = SeriesName {
+            key: self.key.clone(),
+            unit: Arc::clone(&self.unit),
+            kind: self.kind,
+        };
+        let Some(number) = watch.admit(name) else {
+            return;
+        };
+        let seats = self.seats.get_or_insert_default();
+        seats.push(Seat {
+            watch: Arc::clone(watch),
+            number,
+        });
+        if is_new {
+            let mut samples = Vec::new();
+            let copy = self.window.copy(i64::MIN, i64::MAX);
+            copy.read(i64::MIN, i64::MAX, &mut samples);
+            for sample in samples {
+                watch.gather(number, sample);
+            }
+        }
     }
 
     /// Follows the distance of samples: quickly at first, then steadily; a gap of many intervals

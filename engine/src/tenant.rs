@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use pulseboard_series::Reason;
 
 use crate::{
-    table::SlotRef,
+    slot::SlotRef,
     watch::{Catalog, Watch},
 };
 

@@ -14,12 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use pulseboard_series::{KeyRef, Kind};
 
-use crate::{
-    cost::Spent,
-    selector::Selector,
-    table::{Entry, SlotRef},
-    window::Sample,
-};
+use crate::{cost::Spent, selector::Selector, slot::SlotRef, window::Sample};
 
 /// Series of one watch; a selector that names more is refused.
 pub const WATCHED_SERIES_MAX: usize = 1_000;
@@ -167,34 +162,6 @@ impl Watch {
     pub(crate) fn stay_behind(&self) {
         self.newcomers.lock().is_behind = true;
         self.wake();
-    }
-
-    /// Seats a series, if it is not yet; under the lock of its shard. With what memory has of it
-    /// where it is new, so that nothing falls between its coming and this.
-    pub(crate) fn seat(self: &Arc<Self>, entry: &mut Entry, is_new: bool) {
-        let seats = entry.seats.as_ref();
-        if seats.is_some_and(|seats| seats.iter().any(|seat| Arc::ptr_eq(&seat.watch, self))) {
-            return;
-        }
-        let name = SeriesName {
-            key: entry.key.clone(),
-            unit: Arc::clone(&entry.unit),
-            kind: entry.kind,
-        };
-        let Some(number) = self.admit(name) else {
-            return;
-        };
-        let watch = Arc::clone(self);
-        let seats = entry.seats.get_or_insert_default();
-        seats.push(Seat { watch, number });
-        if is_new {
-            let mut samples = Vec::new();
-            let copy = entry.window.copy(i64::MIN, i64::MAX);
-            copy.read(i64::MIN, i64::MAX, &mut samples);
-            for sample in samples {
-                self.gather(number, sample);
-            }
-        }
     }
 
     /// Ends it; the keys of its series.

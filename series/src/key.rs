@@ -82,6 +82,11 @@ impl fmt::Display for KeyRef<'_> {
     }
 }
 
+/// Appends what [`KeyRef`] displays, without an allocation.
+pub fn write_key(key: KeyRef<'_>, into: &mut String) {
+    write_text(key.name(), key.labels(), into);
+}
+
 /// Appends `name{label="value",…}`, values escaped as in the Prometheus text format; names that
 /// may not stand by themselves ([`is_plain_name`]) as Prometheus 3 has them:
 /// `{"my metric","my label"="value"}`.

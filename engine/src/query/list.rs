@@ -95,7 +95,10 @@ impl<'a> ListStream<'a> {
         let page = engine.page(
             tenant,
             &request.selector,
-            (|name: &str| search.glance(name), |key| search.takes(key)),
+            (
+                |name: &str| search.name_filter(name),
+                |key| search.takes(key),
+            ),
             (request.after.as_deref(), limit + 1),
             request.now_ms,
             cost,

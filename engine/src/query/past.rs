@@ -4,12 +4,12 @@
 //! bytes each; they are read from the history when a question first needs them, and from then on
 //! only what was defined since. What a number stands for is looked up each time.
 
-use std::collections::{BTreeMap, HashMap};
+pub(super) mod numbers;
 
-use pulseboard_history::{Definition, History, HistoryError, SeriesId};
+use pulseboard_history::{Definition, SeriesId};
 use pulseboard_series::KeyRef;
 
-use super::QueryError;
+use super::error::QueryError;
 use crate::{
     cost::Cost,
     engine::Engine,
@@ -17,80 +17,8 @@ use crate::{
     tenant::{Named, Tenant},
 };
 
-/// Numbers are given out before they are written: as many may still be on their way when a
-/// higher one has been seen.
-const ON_THEIR_WAY_MAX: u32 = 1_024;
-
 /// Definitions that are read at once.
 const DEFINITIONS_AT_ONCE: usize = 1_024;
-
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Past {
-    /// By tenant, then metric name; numbers ascending.
-    names: HashMap<Box<str>, BTreeMap<Box<str>, Vec<SeriesId>>>,
-    /// The highest number seen.
-    newest: u32,
-    /// As the engine's when this was read: another one means that definitions were refused and
-    /// came later.
-    generation: u32,
-}
-
-impl Past {
-    fn refresh(&mut self, history: &History, generation: u32) -> Result<(), HistoryError> {
-        if self.generation != generation {
-            *self = Self {
-                generation,
-                ..Self::default()
-            };
-        }
-        let from = SeriesId(self.newest.saturating_sub(ON_THEIR_WAY_MAX));
-        history.each_definition(from, |definition| self.add(definition))
-    }
-
-    fn add(&mut self, definition: &Definition) {
-        let Some(key) = KeyRef::checked(&definition.key) else {
-            return;
-        };
-        self.newest = self.newest.max(definition.id.0);
-        if !self.names.contains_key(&*definition.tenant) {
-            self.names
-                .insert(definition.tenant.clone(), BTreeMap::new());
-        }
-        let Some(names) = self.names.get_mut(&*definition.tenant) else {
-            return;
-        };
-        if !names.contains_key(key.name()) {
-            names.insert(key.name().into(), Vec::new());
-        }
-        let Some(ids) = names.get_mut(key.name()) else {
-            return;
-        };
-        match ids.last() {
-            Some(last) if *last >= definition.id => {
-                if let Err(place) = ids.binary_search(&definition.id) {
-                    ids.insert(place, definition.id);
-                }
-            }
-            _ => ids.push(definition.id),
-        }
-    }
-
-    /// Numbers that the selector may mean, ascending.
-    fn ids(&self, tenant: &Tenant, selector: &Selector) -> Vec<SeriesId> {
-        let Some(names) = self.names.get(&*tenant.name) else {
-            return Vec::new();
-        };
-        match selector.name() {
-            Some(name) => names.get(name).cloned().unwrap_or_default(),
-            None => {
-                let mut ids: Vec<_> = names.values().flatten().copied().collect();
-                ids.sort_unstable();
-                ids
-            }
-        }
-    }
-}
 
 impl Engine {
     /// Series of a tenant that the selector names, that are not in memory, and that have anything
@@ -112,7 +40,7 @@ impl Engine {
         }
         let generation = self.generation();
         let mut ids = {
-            let mut past = self.answers.past.lock();
+            let mut past = self.query_cache.past.lock();
             past.refresh(history, generation)?;
             past.ids(tenant, selector)
         };

@@ -17,24 +17,27 @@ use std::{
 };
 
 use pulseboard_history::{Bucket, SeriesId, Snapshot, Tier};
-use pulseboard_series::KeyRef;
+use pulseboard_series::{
+    KeyRef,
+    key::{write_key, write_labels},
+};
 use pulseboard_shared::{
     Labels,
     protocol::series::{OtherSeries, RangeAnswer, RangePoint, RangeSeries},
 };
 
 use super::{
-    BY_MAX, Limits, POINTS_DEFAULT, QueryError,
+    Limits, POINTS_DEFAULT,
+    error::{BY_MAX, QueryError, TOP_MAX},
     fold::{Acc, Grid, RateFold},
     list::labels_of,
     plan::{Past, Piece, agreeable_step, stretches},
-    text::{write_key, write_labels},
-    top::{Few, TOP_MAX, TOP_POINTS_MAX, Top},
+    top::{Few, TOP_POINTS_MAX, Top},
 };
 use crate::{
     cost::Cost,
-    engine::{Engine, Found, Glance, page_bytes},
-    selector::Selector,
+    engine::{Engine, Found, page_bytes},
+    selector::{NameFilter, Selector},
     tenant::Tenant,
     window::Sample,
 };
@@ -681,7 +684,7 @@ fn find(
         is_grouped: is_together,
     };
     let selector = &request.selector;
-    let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
+    let all = (|_: &str| NameFilter::All, |_: KeyRef<'_>| true);
     let page = engine.page(
         tenant,
         selector,

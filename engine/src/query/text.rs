@@ -1,22 +1,12 @@
-//! Keys as text without an allocation each, and searching in them.
+//! Searching in keys, without an allocation for each.
 
 use std::cell::RefCell;
 
 use memchr::memmem::Finder;
-pub(crate) use pulseboard_series::key::write_labels;
-use pulseboard_series::{KeyRef, key::write_text};
+use pulseboard_series::{KeyRef, key::write_key};
 
-use super::QueryError;
-use crate::engine::Glance;
-
-/// Words of one search, and their bytes together.
-pub(crate) const WORDS_MAX: usize = 16;
-pub(crate) const SEARCH_BYTES_MAX: usize = 1_024;
-
-/// Appends what [`KeyRef`] displays, without an allocation.
-pub(crate) fn write_key(key: KeyRef<'_>, into: &mut String) {
-    write_text(key.name(), key.labels(), into);
-}
+use super::error::{QueryError, SEARCH_BYTES_MAX, WORDS_MAX};
+use crate::selector::NameFilter;
 
 /// Words that must all be in a key, in whatever case.
 pub(crate) struct Search {
@@ -39,16 +29,16 @@ impl Search {
     }
 
     /// What a metric's name says of all its series.
-    pub(crate) fn glance(&self, name: &str) -> Glance {
+    pub(crate) fn name_filter(&self, name: &str) -> NameFilter {
         let name = name.to_lowercase();
         if self
             .words
             .iter()
             .all(|word| word.find(name.as_bytes()).is_some())
         {
-            Glance::All
+            NameFilter::All
         } else {
-            Glance::Look
+            NameFilter::PerSeries
         }
     }
 
@@ -134,7 +124,13 @@ mod tests {
         ] {
             assert_eq!(search(text).takes(key), is_there, "{text}");
         }
-        assert_eq!(search("quest HTTP").glance("Http_Requests"), Glance::All);
-        assert_eq!(search("http api").glance("Http_Requests"), Glance::Look);
+        assert_eq!(
+            search("quest HTTP").name_filter("Http_Requests"),
+            NameFilter::All
+        );
+        assert_eq!(
+            search("http api").name_filter("Http_Requests"),
+            NameFilter::PerSeries
+        );
     }
 }

@@ -14,10 +14,7 @@ use pulseboard_shared::protocol::series::{
     BandPoint, LiveWindow, OtherSeries, RangePoint, RangeSeries,
 };
 
-use super::{QueryError, finite};
-
-/// Series that can be asked for as the best of all.
-pub const TOP_MAX: usize = 100;
+use super::{error::QueryError, finite};
 
 /// Steps of all the best together: they are in memory until the last series has been read.
 pub const TOP_POINTS_MAX: usize = 200_000;

@@ -14,14 +14,15 @@ use pulseboard_series::KeyRef;
 use pulseboard_shared::protocol::series::{LiveWindow, OtherWindows, SeriesWindows, WindowsAnswer};
 
 use super::{
-    GROUPED_SERIES_MAX, QueryError, SERIES_MAX,
+    GROUPED_SERIES_MAX, SERIES_MAX,
+    error::{QueryError, TOP_MAX},
     sketch::{Figures, Minute, SeriesMinutes},
-    top::{Best, Few, TOP_MAX},
+    top::{Best, Few},
 };
 use crate::{
     cost::Cost,
-    engine::{Engine, Found, Glance},
-    selector::Selector,
+    engine::{Engine, Found},
+    selector::{NameFilter, Selector},
     tenant::Tenant,
     window::Sample,
 };
@@ -138,7 +139,7 @@ fn find(
     now_ms: i64,
     cost: &Cost,
 ) -> Result<(Vec<(String, Found)>, u64), QueryError> {
-    let all = (|_: &str| Glance::All, |_: KeyRef<'_>| true);
+    let all = (|_: &str| NameFilter::All, |_: KeyRef<'_>| true);
     let max = first.unwrap_or(series_max + 1);
     let page = engine.page(tenant, selector, all, (None, max), now_ms, cost)?;
     let (found, matched) = (page.found, page.matched);
@@ -202,7 +203,7 @@ impl<'a> Asking<'a> {
         let oldest = whole_minute(end_ms - longest_ms).min(open);
         let mut known = self
             .engine
-            .answers
+            .query_cache
             .minutes
             .lock()
             .take(found.id, found.late_count);
@@ -235,7 +236,7 @@ impl<'a> Asking<'a> {
             }
             figures
         });
-        self.engine.answers.minutes.lock().put(found.id, known);
+        self.engine.query_cache.minutes.lock().put(found.id, known);
         Ok(windows)
     }
 
