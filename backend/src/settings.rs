@@ -7,30 +7,33 @@
 //! ```
 //!
 //! To add a setting, add one entry to the table (and to the README and `config.example.toml`,
-//! which tests compare with it). Parsing lives in [`parse`], flags in [`cli`], the file in
-//! [`mod@file`]. Nothing here reads the process's environment or arguments by itself.
+//! which tests compare with it). Parsing lives in [`parse`], the types of values in [`value`], flags
+//! in [`cli`], the file in [`mod@file`]; [`mod@load`] puts them together. Nothing here reads the
+//! process's environment or arguments by itself.
 
 mod cli;
+mod error;
 mod file;
+mod load;
 mod parse;
+mod value;
 mod warnings;
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fmt, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use pulseboard_shared::Role;
 
 pub use self::{
+    error::{Origin, SettingsError},
+    load::{Launch, load},
     parse::{normalise_origin, room_name_is_valid, tenant_is_valid},
+    value::{
+        DataDir, Durability, HostName, Hosts, LogFormat, Origins, RoomSettings, SourceKind, Token,
+    },
     warnings::warnings,
 };
+use error::Rejected;
 
 /// Makes [`Settings`], its defaults and the table out of one list. The doc comment of an entry is
 /// also its help text, so it is one plain sentence without markup.
@@ -498,222 +501,6 @@ pub fn table() -> impl Iterator<Item = &'static Spec> {
     TABLE.iter()
 }
 
-/// A parser's refusal; the table knows the rest of the message.
-#[derive(Debug, PartialEq, Eq)]
-enum Rejected {
-    /// The whole value is wrong.
-    Value,
-    /// This part of a list is wrong: the words to show for it.
-    Part(String),
-}
-
-/// Where the built-in figures come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceKind {
-    /// This machine's real figures.
-    Host,
-    /// Made-up ones.
-    Simulator,
-    /// None are made.
-    None,
-}
-
-/// Where the history is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DataDir {
-    /// Nothing on disk; gone with the process.
-    Memory,
-    /// In this folder, relative to the working directory of the process.
-    Path(PathBuf),
-}
-
-/// What an answer to whoever sends samples promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// They outlive a power cut.
-    Fsync,
-    /// They outlive the process.
-    Write,
-    /// They are in memory; there is no history.
-    Memory,
-}
-
-/// Which web pages may talk to this server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// Only this server's own.
-    SameOrigin,
-    /// This server's own, and these, each as [`normalise_origin`] writes it; sorted, each once,
-    /// never empty.
-    List(Vec<String>),
-    /// Any, without credentials.
-    Any,
-}
-
-/// What a request's `Host` may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hosts {
-    /// Anything.
-    Any,
-    /// One of these or a loopback name; never empty.
-    List(Vec<HostName>),
-}
-
-/// A name that a request may come by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostName {
-    /// In lower case, without a dot at its end.
-    pub name: String,
-    /// `None` for any port.
-    pub port: Option<u16>,
-}
-
-/// Shape of the log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// A bearer token and what it allows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    /// What the caller sends: visible ASCII, never empty, unique among all tokens. Compare in
-    /// constant time and never log it.
-    pub secret: String,
-    /// What it allows.
-    pub role: Role,
-    /// The tenant it is confined to; `None` for all.
-    pub tenant: Option<String>,
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("secret", &"(hidden)")
-            .field("role", &self.role)
-            .field("tenant", &self.tenant)
-            .finish()
-    }
-}
-
-/// What the file says about one room: `[rooms.NAME]`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RoomSettings {
-    /// The least role that may join; `None` leaves the room's own rule.
-    pub min_role: Option<Role>,
-    /// What the room is for, in words.
-    pub description: String,
-    /// Event names to the JSON Schema that their data must fit; `{}` takes anything.
-    pub events: BTreeMap<String, serde_json::Value>,
-    /// The events that a member gets without asking for them.
-    pub default_subscriptions: Vec<String>,
-}
-
-/// What the command line asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Launch {
-    /// Start with these.
-    Run(Settings),
-    /// `check-config`: these are fine; say so and end.
-    CheckConfig(Settings),
-    /// `admin-link`: make one for the server that runs with these.
-    AdminLink(Settings),
-    /// `--help` or `--version`: print this as it is and end with code 0.
-    Text(String),
-}
-
-/// Where a value was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The flag of this name, without dashes.
-    Flag(&'static str),
-    /// The environment variable of this name.
-    Environment(&'static str),
-    /// A key of the file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-    },
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(f, "flag --{name}"),
-            Self::Environment(name) => write!(f, "environment {name}"),
-            Self::File { path, key } => write!(f, "file {path:?} key {key}"),
-        }
-    }
-}
-
-/// Why the server cannot start as asked. Its text is one line for a person and shows no secret;
-/// the process ends with code 2.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The command line cannot be read.
-    #[error("{0}; see --help")]
-    Usage(String),
-    /// A value is none that its setting takes.
-    #[error("{setting}: {shown} ({origin}) is not accepted; it takes {accepts}")]
-    Value {
-        /// The setting's name.
-        setting: &'static str,
-        /// The value or the part of it that is wrong, quoted; a secret's place instead of it.
-        shown: String,
-        /// Where it was given.
-        origin: Origin,
-        /// What is accepted, in words.
-        accepts: &'static str,
-    },
-    /// The file cannot be read.
-    #[error("CONFIG_FILE: {path:?} ({origin}) cannot be read: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Where its name was given.
-        origin: Origin,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file is not TOML.
-    #[error("file {path:?} line {line}: {message}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What the parser said.
-        message: String,
-    },
-    /// The file has a key that is none of ours.
-    #[error("file {path:?}: unknown key {key:?}{hint}; accepted are {accepted}")]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// The key as written.
-        key: String,
-        /// A guess at what was meant, or nothing.
-        hint: String,
-        /// All keys, with commas between.
-        accepted: String,
-    },
-    /// The file's rooms are wrong.
-    #[error("file {path:?} key {key}: {message}")]
-    Room {
-        /// The file.
-        path: PathBuf,
-        /// The key, such as `rooms.deploys`.
-        key: String,
-        /// What is wrong and what is accepted.
-        message: String,
-    },
-}
-
 /// What this build calls itself: `0.1.0`, with the commit when it was made from one.
 #[must_use]
 pub fn version() -> String {
@@ -721,65 +508,6 @@ pub fn version() -> String {
         Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
         None => env!("CARGO_PKG_VERSION").to_owned(),
     }
-}
-
-/// Reads the command line (`args` begins with the program's name), the environment through `env`,
-/// and the file that they name. An empty variable counts as not set.
-///
-/// # Errors
-/// The first thing that is wrong, in the order command line, file, settings as in [`table`]. Of a
-/// setting that is given in several places only the winning text is looked at.
-pub fn load(
-    args: impl Iterator<Item = OsString>,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Launch, SettingsError> {
-    let line = match cli::read(args)? {
-        cli::Parsed::Text(text) => return Ok(Launch::Text(text)),
-        cli::Parsed::Line(line) => line,
-    };
-    let variable = |name: &str| env(name).filter(|text| !text.trim().is_empty());
-
-    let named = line
-        .config
-        .map(|path| (path, Origin::Flag(cli::CONFIG_FLAG)))
-        .or_else(|| {
-            variable(cli::CONFIG_ENV)
-                .map(|path| (path.into(), Origin::Environment(cli::CONFIG_ENV)))
-        });
-    let mut file = match named {
-        Some((path, origin)) => file::read(path, origin)?,
-        None => file::File::default(),
-    };
-
-    let mut settings = Settings {
-        rooms: std::mem::take(&mut file.rooms),
-        ..Settings::default()
-    };
-    for spec in table() {
-        let from_flag = spec
-            .flag
-            .and_then(|flag| Some((line.flags.get(flag)?.clone(), Origin::Flag(flag))));
-        let given = from_flag
-            .or_else(|| Some((variable(spec.env)?, Origin::Environment(spec.env))))
-            .or_else(|| Some((file.take(spec)?, file.origin(spec))));
-        if let Some((text, origin)) = given {
-            let readable = match (spec.form, &origin) {
-                (Form::Secrets, Origin::File { path, .. }) if file::is_readable_by_others(path) => {
-                    Some(path.clone())
-                }
-                _ => None,
-            };
-            spec.set(&mut settings, text.trim(), origin)?;
-            if readable.is_some() && !settings.tokens.is_empty() {
-                settings.readable_tokens = readable;
-            }
-        }
-    }
-    Ok(match line.task {
-        cli::Task::Run => Launch::Run(settings),
-        cli::Task::CheckConfig => Launch::CheckConfig(settings),
-        cli::Task::AdminLink => Launch::AdminLink(settings),
-    })
 }
 
 impl Spec {
@@ -813,25 +541,6 @@ impl Spec {
     /// The help text without the spaces that doc comments begin with.
     fn help_line(&self) -> &'static str {
         self.help.trim()
-    }
-}
-
-/// The nearest of `names` to `given`, when one is near enough to be what was meant.
-fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Three slips, or a third of a short name.
-    let limit = (given.chars().count() / 3).clamp(1, 3);
-    names
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// The file key `path` relates to, for messages.
-fn origin_in_file(path: &Path, key: &'static str) -> Origin {
-    Origin::File {
-        path: path.to_owned(),
-        key,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgMatches, Command, error::ErrorKind, value_parser};
 
-use super::{SettingsError, Spec, table, version};
+use super::{Spec, error::SettingsError, table, version};
 
 /// The flag that names the file.
 pub(super) const CONFIG_FLAG: &str = "config";

@@ -11,9 +11,11 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::{
-    Form, Origin, RoomSettings, SettingsError, Spec, nearest, origin_in_file,
+    Form, Spec,
+    error::{Origin, SettingsError},
     parse::{quote, room_name_is_valid},
     table,
+    value::RoomSettings,
 };
 
 const ROOMS: &str = "rooms";
@@ -36,7 +38,10 @@ impl File {
 
     /// Where this file gives a setting.
     pub(super) fn origin(&self, spec: &Spec) -> Origin {
-        origin_in_file(&self.path, spec.key)
+        Origin::File {
+            path: self.path.clone(),
+            key: spec.key,
+        }
     }
 }
 
@@ -139,6 +144,17 @@ fn unknown_key(path: PathBuf, key: String) -> SettingsError {
         hint,
         accepted: keys().collect::<Vec<_>>().join(", "),
     }
+}
+
+/// The nearest of `names` to `given`, when one is near enough to be what was meant.
+fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Three slips, or a third of a short name.
+    let limit = (given.chars().count() / 3).clamp(1, 3);
+    names
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// The text that a flag would have given; `None` for what no setting of this form takes.

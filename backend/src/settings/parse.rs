@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use pulseboard_shared::Role;
 
 use super::{
-    DataDir, Durability, HostName, Hosts, LogFormat, Origins, Rejected, SourceKind, Token,
+    error::Rejected,
+    value::{DataDir, Durability, HostName, Hosts, LogFormat, Origins, SourceKind, Token},
 };
 use crate::base::address::split_host;
 

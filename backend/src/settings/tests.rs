@@ -1,7 +1,7 @@
 //! Settings as a whole: precedence, the words of refusals, and the texts that must agree with the
 //! table.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf};
 
 use super::*;
 
