@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{shell, tidy};
+use crate::{shell, text};
 
 /// Licences that ask for no more than their text beside a binary (SPDX identifiers).
 const LICENCES: &[&str] = &[
@@ -69,7 +69,7 @@ fn unused(name: &str, package: &Value) -> Result<Vec<String>> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    let is_named = |crate_name: &&str| tidy::has_word(&text, &crate_name.replace('-', "_"));
+    let is_named = |crate_name: &&str| text::has_word(&text, &crate_name.replace('-', "_"));
     Ok(names
         .into_iter()
         .filter(|crate_name| !is_named(crate_name) && !FOR_THEIR_FEATURES.contains(crate_name))
@@ -80,7 +80,7 @@ fn unused(name: &str, package: &Value) -> Result<Vec<String>> {
 /// All Rust text of a crate.
 fn text_of(folder: &Path) -> Result<String> {
     let mut text = String::new();
-    for file in tidy::sources(folder)? {
+    for file in text::sources(folder)? {
         if file.extension().is_some_and(|ending| ending == "rs") {
             text.push_str(&fs::read_to_string(folder.join(file))?);
         }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_crate_is_not_used_by_one_with_a_longer_name() {
-        assert!(tidy::has_word("use serde::Serialize;", "serde"));
-        assert!(!tidy::has_word("use serde_json::Value;", "serde"));
+        assert!(text::has_word("use serde::Serialize;", "serde"));
+        assert!(!text::has_word("use serde_json::Value;", "serde"));
     }
 }

@@ -6,6 +6,7 @@
 //! peer that cannot be had is left out, and the reason is said.
 
 mod peers;
+mod setting;
 
 use std::{collections::BTreeMap, fs, net::TcpListener, thread, time::Duration};
 
@@ -17,15 +18,13 @@ use crate::{
     shell,
 };
 use peers::{PEERS, Peer};
+use setting::{PAYLOAD_BYTES, Setting, WINDOW};
 
-/// Bytes of a payload of the peers.
-const PAYLOAD_BYTES: usize = 400;
 /// Bytes of the large frames that some viewers never read.
 const LARGE_BYTES: usize = 60_000;
 /// Who watches them, and how many of those never read.
 const LARGE_VIEWERS: (usize, usize) = (120, 20);
-/// Ticks in the window that is sent on opening, and how often they come while it fills.
-const WINDOW: u32 = 60;
+/// How often ticks come while a window fills, in milliseconds.
 const FILLING_INTERVAL_MS: u32 = 250;
 
 const HELP: &str = "\
@@ -55,22 +54,6 @@ struct Plan {
     skip: Vec<String>,
     hold_seconds: Option<f64>,
     build: bool,
-}
-
-/// One row of what is measured, for every server.
-#[derive(Clone, Debug)]
-struct Setting {
-    transport: String,
-    viewers: usize,
-    frozen: usize,
-    rate: u32,
-    seconds: f64,
-    /// The server runs this long before anybody comes.
-    fill: Duration,
-    /// Instead of a tick at each frame: the interval of Pulseboard's, in milliseconds.
-    interval_ms: Option<u32>,
-    /// Frames of [`LARGE_BYTES`], published from outside.
-    large: bool,
 }
 
 type Reports = BTreeMap<Peer, Vec<Value>>;

@@ -35,6 +35,7 @@ mod senders;
 mod shell;
 mod stamp;
 mod test;
+mod text;
 mod tidy;
 mod tools;
 mod wasm;

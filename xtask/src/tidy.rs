@@ -2,15 +2,14 @@
 //!
 //! Each rule is a function that adds findings to a list; a finding names the file and line.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{dependencies, shell};
+use crate::{
+    dependencies, shell,
+    text::{has_word, sources},
+};
 
 /// The settings that are promised to users, as environment variable and as flag, so that none can
 /// go or be renamed unnoticed. Those that came later are read from the server's own table.
@@ -51,9 +50,6 @@ const SETTINGS: &[(&str, &str)] = &[
 
 /// Settings without a flag: a secret on a command line is seen by everyone on the machine.
 const SETTINGS_WITHOUT_FLAG: &[&str] = &["AUTH_TOKENS"];
-
-/// Folders that hold nothing of ours.
-const SKIPPED: &[&str] = &["target", "dist", "data", "node_modules"];
 
 /// Spelt in two halves, so that this file does not find itself.
 const UNFINISHED: &[&str] = &[
@@ -256,34 +252,6 @@ fn routes(router: &str) -> Vec<String> {
         .collect()
 }
 
-/// All text that people write here, as paths below the top, sorted.
-pub(crate) fn sources(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if path.is_dir() {
-                if !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
-                    folders.push(path);
-                }
-            } else if ["rs", "css", "html", "toml", "md"]
-                .iter()
-                .any(|known| path.extension().is_some_and(|it| it == *known))
-            {
-                found.push(path.strip_prefix(root)?.to_path_buf());
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// Whether a file is compiled into the page and only there; its unit tests may lie in one of their own.
 fn page_sources(file: &Path) -> bool {
     let of_page = ["frontend/src", "markup/src"];
@@ -334,15 +302,6 @@ fn raw_colour(line: &str) -> Option<String> {
         .into_iter()
         .find(|function| has_word(line, function))
         .map(|function| format!("{function}…)"))
-}
-
-/// Whether `word` stands in `text` and is not the end or the beginning of a longer one.
-pub(crate) fn has_word(text: &str, word: &str) -> bool {
-    let in_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    text.match_indices(word).any(|(at, _)| {
-        let open = word.ends_with('(');
-        !text[..at].ends_with(in_word) && (open || !text[at + word.len()..].starts_with(in_word))
-    })
 }
 
 #[cfg(test)]
@@ -400,12 +359,5 @@ mod tests {
     fn settings_are_read_from_their_table() {
         let table = "  a: A {\n    env: \"A_B\",\n    flag: Some(\"a-b\"),\n    flag: None,\n    env: $env,\n";
         assert_eq!(settings_in(table), ["A_B", "--a-b"]);
-    }
-
-    #[test]
-    fn a_flag_is_not_found_in_a_longer_one() {
-        assert!(has_word("use `--bind` here", "--bind"));
-        assert!(!has_word("--bind-address", "--bind"));
-        assert!(!has_word("MAX_SERIES_TOTAL", "MAX_SERIES"));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{PAYLOAD_BYTES, Setting, WINDOW};
+use super::setting::{PAYLOAD_BYTES, Setting, WINDOW};
 use crate::{
     measured::{Pins, program},
     npm, shell,
@@ -29,6 +29,7 @@ const NCHAN: &[&str] = &[
 /// The floor's payloads: with these its frames are as long as Pulseboard's ticks of four metrics,
 /// so that both write the same bytes. The table shows whether that still holds.
 const FLOOR_BYTES: [(&str, usize); 2] = [("ws", 468), ("sse", 486)];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Peer {
     Floor,
