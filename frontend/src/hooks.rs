@@ -1,7 +1,7 @@
 //! Hooks own what has to be given back: sockets, streams, timers, listeners. They connect the
 //! state machines of [`crate::net`] to the browser and hold no rules of their own.
 
-mod door;
+mod connection;
 mod slot;
 mod use_alert_stream;
 mod use_answer;

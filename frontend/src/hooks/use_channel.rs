@@ -6,15 +6,14 @@ use std::{
     rc::Rc,
 };
 
-use gloo::{events::EventListener, timers::callback::Timeout};
-use wasm_bindgen::JsCast;
-use web_sys::{CloseEvent, EventSource, MessageEvent, WebSocket};
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{door, slot, use_effect_with};
+use super::{
+    connection::{ABNORMAL, Alarm, Connection, Told, Transport},
+    use_effect_with,
+};
 use crate::{
-    chart::scale::within,
     net::{
         config::{Endpoint, encode_query},
         link::{Do, Event, Link, Standing},
@@ -22,9 +21,6 @@ use crate::{
     platform,
     stores::{change::Change, session::SessionStore},
 };
-
-/// A close code for a connection that says nothing of why it ended.
-const ABNORMAL: u16 = 1006;
 
 /// What is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +35,7 @@ pub enum Kind {
     Events {
         /// What events are listened for.
         names: &'static [&'static str],
-        /// What it brings comes in no other way ([`slot`]).
+        /// What it brings comes in no other way ([`super::slot`]).
         must: bool,
     },
 }
@@ -57,6 +53,13 @@ impl Kind {
             Self::Socket => f64::INFINITY,
             Self::Answering(_) => SOCKET_PATIENCE_MS,
             Self::Events { .. } => STREAM_PATIENCE_MS,
+        }
+    }
+
+    const fn transport(self) -> Transport {
+        match self {
+            Self::Socket | Self::Answering(_) => Transport::Socket,
+            Self::Events { names, must } => Transport::Events { names, must },
         }
     }
 }
@@ -104,10 +107,9 @@ pub fn use_channel(
                 path: path.clone(),
                 kind: *kind,
                 link: RefCell::new(Link::new(platform::seed(), kind.patience_ms())),
-                line: RefCell::default(),
-                opened: Cell::new(0),
+                connection: RefCell::default(),
                 last_id: RefCell::default(),
-                timer: RefCell::default(),
+                alarm: Alarm::default(),
                 stopped: Cell::new(false),
                 show,
                 newest,
@@ -146,41 +148,16 @@ pub fn use_channel(
     }
 }
 
-enum End {
-    Socket(WebSocket),
-    Events(EventSource),
-}
-
-/// An open connection with its listeners; closed and silent once dropped.
-struct Line {
-    end: End,
-    _listeners: Vec<EventListener>,
-    /// Of an event stream.
-    _slot: Option<slot::Slot>,
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        match &self.end {
-            // Fails only for a forbidden close code, and none is given.
-            End::Socket(socket) => drop(socket.close()),
-            End::Events(source) => source.close(),
-        }
-    }
-}
-
 /// Runs the [`Link`] on a real connection, a real timer and a real clock.
 struct Driver {
     endpoint: Endpoint,
     path: AttrValue,
     kind: Kind,
     link: RefCell<Link>,
-    line: RefCell<Option<Line>>,
-    /// Counts attempts, so that what belongs to an earlier one is told from this one's.
-    opened: Cell<u64>,
+    connection: RefCell<Option<Connection>>,
     /// Of an event stream, so that nothing is missed across a reconnect.
     last_id: RefCell<String>,
-    timer: RefCell<Option<Timeout>>,
+    alarm: Alarm,
     stopped: Cell<bool>,
     show: UseStateSetter<Standing>,
     newest: Rc<RefCell<Callback<Heard>>>,
@@ -190,8 +167,8 @@ struct Driver {
 impl Driver {
     fn stop(&self) {
         self.stopped.set(true);
-        self.line.take();
-        self.timer.take();
+        self.connection.take();
+        self.alarm.stop();
     }
 
     fn happened(self: &Rc<Self>, event: Event<'_>) {
@@ -205,21 +182,13 @@ impl Driver {
             self.session.change(SessionStore::doubt);
         }
         self.show.set(standing);
-        let timer = self.link.borrow().wake_at().map(|at| {
-            let weak = Rc::downgrade(self);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "clamped to the longest delay"
-            )]
-            let wait = within(at - platform::now_ms(), 0.0, 300_000.0).ceil() as u32;
-            Timeout::new(wait, move || {
-                if let Some(driver) = weak.upgrade() {
-                    driver.happened(Event::Wake);
-                }
-            })
+        let at = self.link.borrow().wake_at();
+        let weak = Rc::downgrade(self);
+        self.alarm.set(at, move || {
+            if let Some(driver) = weak.upgrade() {
+                driver.happened(Event::Wake);
+            }
         });
-        self.timer.replace(timer);
         match then {
             Do::Nothing => {}
             Do::Open => self.open(),
@@ -228,27 +197,16 @@ impl Driver {
                     self.send(question);
                 }
             }
-            Do::Close => self.drop_line(),
+            Do::Close => {
+                self.connection.take();
+            }
         }
     }
 
     fn send(&self, text: &str) {
-        if let Some(Line {
-            end: End::Socket(socket),
-            ..
-        }) = &*self.line.borrow()
-        {
-            // A socket that is closing refuses; its close event is on the way.
-            drop(socket.send_with_str(text));
+        if let Some(connection) = &*self.connection.borrow() {
+            connection.send(text);
         }
-    }
-
-    /// What still comes of it is not heard.
-    fn drop_line(&self) {
-        self.opened.set(self.opened.get() + 1);
-        // Dropped from a task of its own: one of its listeners may be running.
-        let line = self.line.take();
-        wasm_bindgen_futures::spawn_local(async move { drop(line) });
     }
 
     fn hear(&self, event: &'static str, data: String) {
@@ -258,127 +216,42 @@ impl Driver {
         }
     }
 
-    fn closed(self: &Rc<Self>, number: u64, code: u16, reason: &str) {
-        if self.opened.get() == number {
-            self.drop_line();
-            self.happened(Event::Closed { code, reason });
-        }
-    }
-
     fn open(self: &Rc<Self>) {
-        let number = self.opened.get() + 1;
-        self.opened.set(number);
         let last_id = self.last_id.borrow();
         let query = (!last_id.is_empty())
             .then(|| format!("last-event-id={}", encode_query(&last_id)))
             .into_iter()
             .collect();
         let weak = Rc::downgrade(self);
-        let (endpoint, path) = (self.endpoint.clone(), self.path.clone());
-        let kind = self.kind;
-        let socket = !matches!(kind, Kind::Events { .. });
-        let then = move |slot: Option<slot::Slot>| {
-            door::address(&endpoint, &path, query, socket, move |address| {
-                let Some(driver) = weak.upgrade() else {
-                    return;
-                };
-                if driver.stopped.get() || driver.opened.get() != number {
-                    return;
-                }
-                let line = match &address {
-                    Ok(address) => driver.connect(number, address, slot),
-                    Err(_) => None,
-                };
-                if let Some(line) = line {
-                    driver.line.replace(Some(line));
-                    return;
-                }
-                // From a task of its own: the link may be in the middle of an event.
-                wasm_bindgen_futures::spawn_local(async move {
-                    let (code, reason) = match address {
-                        Err(refusal) => refusal.as_close(),
-                        Ok(_) => (ABNORMAL, String::new()),
-                    };
-                    driver.closed(number, code, &reason);
-                });
-            });
-        };
-        let Kind::Events { must, .. } = kind else {
-            return then(None);
-        };
-        let weak = Rc::downgrade(self);
-        wasm_bindgen_futures::spawn_local(async move {
-            match slot::take(must).await {
-                Some(slot) => then(Some(slot)),
-                None => {
-                    if let Some(driver) = weak.upgrade() {
-                        driver.closed(number, ABNORMAL, "");
-                    }
-                }
+        let (endpoint, transport) = (self.endpoint.clone(), self.kind.transport());
+        let connection = Connection::open(endpoint, &self.path, query, transport, move |told| {
+            if let Some(driver) = weak.upgrade() {
+                driver.told(told);
             }
         });
+        self.connection.replace(Some(connection));
     }
 
-    fn connect(
-        self: &Rc<Self>,
-        number: u64,
-        address: &str,
-        slot: Option<slot::Slot>,
-    ) -> Option<Line> {
-        let (end, names): (End, &[&'static str]) = match self.kind {
-            Kind::Socket | Kind::Answering(_) => {
-                (End::Socket(WebSocket::new(address).ok()?), &["message"])
+    fn told(self: &Rc<Self>, told: Told<'_>) {
+        match told {
+            Told::Opened => {
+                self.happened(Event::Opened);
+                self.hear("open", String::new());
             }
-            Kind::Events { names, .. } => (End::Events(EventSource::new(address).ok()?), names),
-        };
-        let target: &web_sys::EventTarget = match &end {
-            End::Socket(socket) => socket,
-            End::Events(source) => source,
-        };
-        let weak = Rc::downgrade(self);
-        let mut listeners = vec![EventListener::new(target, "open", move |_| {
-            if let Some(driver) = weak.upgrade()
-                && driver.opened.get() == number
-            {
-                driver.happened(Event::Opened);
-                driver.hear("open", String::new());
-            }
-        })];
-        for name in names {
-            let weak = Rc::downgrade(self);
-            listeners.push(EventListener::new(target, *name, move |event| {
-                let message = event.dyn_ref::<MessageEvent>();
-                let data = message.and_then(|message| message.data().as_string());
-                if let (Some(driver), Some(message), Some(data)) = (weak.upgrade(), message, data) {
-                    if driver.opened.get() != number {
-                        return;
-                    }
-                    driver.last_id.replace(message.last_event_id());
-                    driver.happened(Event::Heard);
-                    driver.hear(name, data);
+            Told::Came(event, message) => {
+                if let Some(data) = message.data().as_string() {
+                    self.last_id.replace(message.last_event_id());
+                    self.happened(Event::Heard);
+                    self.hear(event, data);
                 }
-            }));
-        }
-        let ending = match self.kind {
-            Kind::Socket | Kind::Answering(_) => "close",
-            // The browser would come back by itself, when it likes and without saying so.
-            Kind::Events { .. } => "error",
-        };
-        let weak = Rc::downgrade(self);
-        listeners.push(EventListener::new(target, ending, move |event| {
-            if let Some(driver) = weak.upgrade() {
-                let (code, reason) = event
-                    .dyn_ref::<CloseEvent>()
-                    .map_or((ABNORMAL, String::new()), |close| {
-                        (close.code(), close.reason())
-                    });
-                driver.closed(number, code, &reason);
             }
-        }));
-        Some(Line {
-            end,
-            _listeners: listeners,
-            _slot: slot,
-        })
+            Told::Crowded => self.closed(ABNORMAL, ""),
+            Told::Closed { code, reason } => self.closed(code, reason),
+        }
+    }
+
+    fn closed(self: &Rc<Self>, code: u16, reason: &str) {
+        self.connection.take();
+        self.happened(Event::Closed { code, reason });
     }
 }

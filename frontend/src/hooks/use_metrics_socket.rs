@@ -14,11 +14,14 @@ use gloo::{
 };
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
-use web_sys::{BinaryType, CloseEvent, EventSource, MessageEvent, WebSocket};
+use web_sys::MessageEvent;
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{door, slot, use_effect_with};
+use super::{
+    connection::{Alarm, Connection, Told, Transport},
+    use_effect_with,
+};
 use crate::{
     chart::scale::within,
     net::{
@@ -37,9 +40,6 @@ use crate::{
 
 /// In a hidden tab there are no animation frames; what arrived is taken in this often instead.
 const HIDDEN_FLUSH_MS: u32 = 250;
-
-/// A close code for a socket that could not even be made.
-const ABNORMAL: u16 = 1006;
 
 /// A better way that has not brought a frame by then is not better.
 const LOOK_MS: u32 = 8_000;
@@ -89,57 +89,32 @@ pub fn use_metrics_socket(endpoint: Endpoint) -> Nudge {
     Nudge(nudge)
 }
 
-/// An open connection.
-enum Line {
-    Socket(WebSocket),
-    Events(EventSource),
-    /// The next question, once it is planned.
-    Polling(RefCell<Option<Timeout>>),
-}
-
-impl Line {
-    /// Nothing arrives any more, though its listeners are still there.
-    fn hang_up(&self) {
-        match self {
-            // Fails only for a forbidden close code, and none is given.
-            Self::Socket(socket) => drop(socket.close()),
-            Self::Events(source) => source.close(),
-            Self::Polling(next) => drop(next.take()),
-        }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.hang_up();
-    }
-}
-
-/// A [`Line`] with its listeners, and which one it is, so that what belongs to an earlier one is
-/// told from it. Closed and silent once dropped.
-struct Numbered {
+/// One attempt to have the ticks come, on its way or successful. What is left to be heard of it
+/// ends when it is dropped.
+struct Attempt {
+    /// Tells it from others.
     number: u64,
     way: Way,
-    line: Line,
-    _listeners: Vec<EventListener>,
-    /// Of an event stream: its place among those of this browser.
-    _slot: Option<slot::Slot>,
+    by: By,
+}
+
+enum By {
+    Connection(Connection),
+    /// The next question, once it is planned.
+    Polling(Option<Timeout>),
 }
 
 /// Runs the [`Feed`] on a real connection, real timers and a real clock.
 struct Driver {
     endpoint: Endpoint,
     feed: RefCell<Feed>,
-    /// Counts connections.
-    lines: Cell<u64>,
-    /// The connection in use: its number, also while it is still on its way.
-    current: Cell<u64>,
-    line: RefCell<Option<Numbered>>,
-    /// A better way that is being looked at, beside the one in use.
-    looking: Cell<Option<u64>>,
-    look: RefCell<Option<Numbered>>,
-    look_timer: RefCell<Option<Timeout>>,
-    timer: RefCell<Option<Timeout>>,
+    /// How many attempts there were.
+    attempts: Cell<u64>,
+    /// The one in use.
+    current: RefCell<Option<Attempt>>,
+    /// One by a better way that is looked at beside it.
+    better: RefCell<Option<Attempt>>,
+    alarm: Alarm,
     listeners: RefCell<Vec<EventListener>>,
     /// What arrived since the last flush; emptied by each.
     updates: RefCell<Vec<Update>>,
@@ -166,13 +141,10 @@ impl Driver {
         let driver = Rc::new(Self {
             endpoint,
             feed: RefCell::new(Feed::new(platform::seed())),
-            lines: Cell::new(0),
-            current: Cell::new(0),
-            line: RefCell::default(),
-            looking: Cell::new(None),
-            look: RefCell::default(),
-            look_timer: RefCell::default(),
-            timer: RefCell::default(),
+            attempts: Cell::new(0),
+            current: RefCell::default(),
+            better: RefCell::default(),
+            alarm: Alarm::default(),
             listeners: RefCell::default(),
             updates: RefCell::default(),
             timings: RefCell::default(),
@@ -198,10 +170,9 @@ impl Driver {
     fn stop(&self) {
         self.stopped.set(true);
         self.listeners.take();
-        self.line.take();
-        self.look.take();
-        self.look_timer.take();
-        self.timer.take();
+        self.current.take();
+        self.better.take();
+        self.alarm.stop();
         self.frame.take();
         self.hidden_flush.take();
     }
@@ -251,36 +222,27 @@ impl Driver {
         for action in actions {
             match action {
                 Action::Connect(way, cursor) => {
-                    self.give_up_look();
-                    let number = self.next_number();
-                    self.current.set(number);
-                    self.open(number, way, cursor.as_ref());
+                    self.better.take();
+                    self.connect(way, cursor.as_ref());
                 }
                 Action::Look(way, cursor) => {
-                    let number = self.next_number();
-                    self.looking.set(Some(number));
-                    let weak = Rc::downgrade(self);
-                    self.look_timer.replace(Some(Timeout::new(LOOK_MS, move || {
-                        if let Some(driver) = weak.upgrade() {
-                            driver.closed(number, ABNORMAL, "");
-                        }
-                    })));
-                    self.open(number, way, cursor.as_ref());
+                    let better = self.open(way, cursor.as_ref());
+                    if let By::Connection(connection) = &better.by {
+                        connection.give(LOOK_MS);
+                    }
+                    self.better.replace(Some(better));
                 }
                 Action::Send(message) => {
-                    if let Some(Numbered {
-                        line: Line::Socket(socket),
+                    if let Some(Attempt {
+                        by: By::Connection(connection),
                         ..
-                    }) = &*self.line.borrow()
+                    }) = &*self.current.borrow()
                     {
-                        let text = wire::client_message(&message);
-                        // A socket that is closing refuses; its close event is on the way.
-                        drop(socket.send_with_str(&text));
+                        connection.send(&wire::client_message(&message));
                     }
                 }
                 Action::Close => {
-                    self.current.set(0);
-                    drop_later(self.line.take());
+                    self.current.take();
                 }
                 Action::Probe => self.probe(),
                 Action::Apply(update) => {
@@ -303,226 +265,128 @@ impl Driver {
     }
 
     fn plan(self: &Rc<Self>) {
-        let now = platform::now_ms();
-        let timer = self.feed.borrow().wake_at(now).map(|at| {
-            let weak = Rc::downgrade(self);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "clamped to a minute"
-            )]
-            let wait = within(at - now, 0.0, 60_000.0).ceil() as u32;
-            Timeout::new(wait, move || {
-                if let Some(driver) = weak.upgrade() {
-                    driver.happened(Event::Wake);
-                }
-            })
+        let at = self.feed.borrow().wake_at(platform::now_ms());
+        let weak = Rc::downgrade(self);
+        self.alarm.set(at, move || {
+            if let Some(driver) = weak.upgrade() {
+                driver.happened(Event::Wake);
+            }
         });
-        self.timer.replace(timer);
     }
 
-    fn next_number(&self) -> u64 {
-        self.lines.set(self.lines.get() + 1);
-        self.lines.get()
+    fn is_current(&self, number: u64) -> bool {
+        let current = self.current.borrow();
+        current.as_ref().is_some_and(|one| one.number == number)
     }
 
-    fn give_up_look(&self) {
-        self.looking.set(None);
-        self.look_timer.take();
-        drop_later(self.look.take());
+    fn is_better(&self, number: u64) -> bool {
+        let better = self.better.borrow();
+        better.as_ref().is_some_and(|one| one.number == number)
     }
 
-    /// Something arrived on connection `number`; what comes of connections past is left out.
+    fn told(self: &Rc<Self>, number: u64, told: Told<'_>) {
+        match told {
+            Told::Opened => {
+                if self.is_current(number) {
+                    self.happened(Event::Opened);
+                }
+            }
+            Told::Came(_, message) => self.came(number, message),
+            Told::Crowded => {
+                if self.is_current(number) {
+                    self.happened(Event::Crowded);
+                } else {
+                    self.closed(number, 0, "");
+                }
+            }
+            Told::Closed { code, reason } => self.closed(number, code, reason),
+        }
+    }
+
+    fn came(self: &Rc<Self>, number: u64, message: &MessageEvent) {
+        let data = message.data();
+        if let Some(text) = data.as_string() {
+            self.heard(number, Event::Text(&text));
+        } else if let Ok(buffer) = data.dyn_into::<ArrayBuffer>() {
+            self.heard(number, Event::Bytes(&Uint8Array::new(&buffer).to_vec()));
+        }
+    }
+
+    /// Something arrived by attempt `number`.
     fn heard(self: &Rc<Self>, number: u64, event: Event<'_>) {
-        if self.looking.get() == Some(number) {
+        if self.is_better(number)
+            && let Some(better) = self.better.take()
+        {
             // The better way works: from here on it is the way.
-            self.looking.set(None);
-            self.look_timer.take();
-            let Some(better) = self.look.take() else {
-                return;
-            };
+            if let By::Connection(connection) = &better.by {
+                connection.is_good();
+            }
             let way = better.way;
-            self.current.set(number);
-            drop_later(self.line.replace(Some(better)));
+            self.current.replace(Some(better));
             self.happened(Event::Improved(way));
         }
-        if self.current.get() == number {
+        if self.is_current(number) {
             self.happened(event);
         }
     }
 
-    /// Connection `number` has ended.
+    /// Attempt `number` has ended.
     fn closed(self: &Rc<Self>, number: u64, code: u16, reason: &str) {
-        if self.looking.get() == Some(number) {
-            self.give_up_look();
+        if self.is_better(number) {
+            self.better.take();
             self.happened(Event::LookedInVain);
-        } else if self.current.get() == number {
-            self.current.set(0);
-            drop_later(self.line.take());
+        } else if self.is_current(number) {
+            self.current.take();
             self.happened(Event::Closed { code, reason });
         }
     }
 
-    fn open(self: &Rc<Self>, number: u64, way: Way, cursor: Option<&Cursor>) {
+    fn connect(self: &Rc<Self>, way: Way, cursor: Option<&Cursor>) {
+        let attempt = self.open(way, cursor);
+        let number = attempt.number;
+        self.current.replace(Some(attempt));
+        if way == Way::Polling {
+            self.poll(number);
+        }
+    }
+
+    fn open(self: &Rc<Self>, way: Way, cursor: Option<&Cursor>) -> Attempt {
+        let number = self.attempts.get() + 1;
+        self.attempts.set(number);
         let mut query = cursor.map(cursor_query).into_iter().collect::<Vec<_>>();
-        let path = match way {
+        let (path, transport) = match way {
             Way::Binary => {
                 query.push("encoding=bin".to_owned());
-                "/ws/metrics"
+                ("/ws/metrics", Transport::Socket)
             }
-            Way::Json => "/ws/metrics",
-            Way::Events => "/events/metrics",
+            Way::Json => ("/ws/metrics", Transport::Socket),
+            Way::Events => (
+                "/events/metrics",
+                Transport::Events {
+                    names: &["message"],
+                    must: false,
+                },
+            ),
             Way::Polling => {
-                self.keep(Numbered {
+                return Attempt {
                     number,
                     way,
-                    line: Line::Polling(RefCell::default()),
-                    _listeners: Vec::new(),
-                    _slot: None,
-                });
-                return self.poll(number);
+                    by: By::Polling(None),
+                };
             }
         };
-        if way.is_socket() {
-            return self.open_at(number, way, path, query, None);
+        let weak = Rc::downgrade(self);
+        let endpoint = self.endpoint.clone();
+        let connection = Connection::open(endpoint, path, query, transport, move |told| {
+            if let Some(driver) = weak.upgrade() {
+                driver.told(number, told);
+            }
+        });
+        Attempt {
+            number,
+            way,
+            by: By::Connection(connection),
         }
-        let weak = Rc::downgrade(self);
-        wasm_bindgen_futures::spawn_local(async move {
-            let slot = slot::take(false).await;
-            let Some(driver) = weak.upgrade() else {
-                return;
-            };
-            match slot {
-                Some(slot) => driver.open_at(number, way, path, query, Some(slot)),
-                None => driver.heard(number, Event::Crowded),
-            }
-        });
-    }
-
-    fn open_at(
-        self: &Rc<Self>,
-        number: u64,
-        way: Way,
-        path: &str,
-        query: Vec<String>,
-        slot: Option<slot::Slot>,
-    ) {
-        let weak = Rc::downgrade(self);
-        door::address(
-            &self.endpoint,
-            path,
-            query,
-            way.is_socket(),
-            move |address| {
-                let Some(driver) = weak.upgrade() else {
-                    return;
-                };
-                let wanted = driver.current.get() == number || driver.looking.get() == Some(number);
-                if driver.stopped.get() || !wanted {
-                    return;
-                }
-                let line = match &address {
-                    Ok(address) if way.is_socket() => driver.socket(number, address),
-                    Ok(address) => driver.events(number, address),
-                    Err(_) => None,
-                };
-                if let Some(line) = line {
-                    let (line, _listeners) = line;
-                    return driver.keep(Numbered {
-                        number,
-                        way,
-                        line,
-                        _listeners,
-                        _slot: slot,
-                    });
-                }
-                // Refused before it began (mixed content, no ticket): reported like any other
-                // failure, but from a task of its own, since the feed is in the middle of an event.
-                wasm_bindgen_futures::spawn_local(async move {
-                    let (code, reason) = match address {
-                        Err(refusal) => refusal.as_close(),
-                        Ok(_) => (ABNORMAL, String::new()),
-                    };
-                    driver.closed(number, code, &reason);
-                });
-            },
-        );
-    }
-
-    fn keep(&self, line: Numbered) {
-        let slot = if self.looking.get() == Some(line.number) {
-            &self.look
-        } else {
-            &self.line
-        };
-        drop_later(slot.replace(Some(line)));
-    }
-
-    fn socket(self: &Rc<Self>, number: u64, address: &str) -> Option<(Line, Vec<EventListener>)> {
-        let socket = WebSocket::new(address).ok()?;
-        socket.set_binary_type(BinaryType::Arraybuffer);
-        let weak = Rc::downgrade(self);
-        let on_open = EventListener::new(&socket, "open", move |_| {
-            if let Some(driver) = weak.upgrade()
-                && driver.current.get() == number
-            {
-                driver.happened(Event::Opened);
-            }
-        });
-        let weak = Rc::downgrade(self);
-        let on_message = EventListener::new(&socket, "message", move |event| {
-            let (Some(driver), Some(message)) = (weak.upgrade(), event.dyn_ref::<MessageEvent>())
-            else {
-                return;
-            };
-            let data = message.data();
-            if let Some(text) = data.as_string() {
-                driver.heard(number, Event::Text(&text));
-            } else if let Ok(buffer) = data.dyn_into::<ArrayBuffer>() {
-                driver.heard(number, Event::Bytes(&Uint8Array::new(&buffer).to_vec()));
-            }
-        });
-        let weak = Rc::downgrade(self);
-        let on_close = EventListener::new(&socket, "close", move |event| {
-            if let Some(driver) = weak.upgrade() {
-                let (code, reason) = event
-                    .dyn_ref::<CloseEvent>()
-                    .map_or((ABNORMAL, String::new()), |close| {
-                        (close.code(), close.reason())
-                    });
-                driver.closed(number, code, &reason);
-            }
-        });
-        Some((Line::Socket(socket), vec![on_open, on_message, on_close]))
-    }
-
-    fn events(self: &Rc<Self>, number: u64, address: &str) -> Option<(Line, Vec<EventListener>)> {
-        let source = EventSource::new(address).ok()?;
-        let weak = Rc::downgrade(self);
-        let on_open = EventListener::new(&source, "open", move |_| {
-            if let Some(driver) = weak.upgrade()
-                && driver.current.get() == number
-            {
-                driver.happened(Event::Opened);
-            }
-        });
-        let weak = Rc::downgrade(self);
-        let on_message = EventListener::new(&source, "message", move |event| {
-            let text = event
-                .dyn_ref::<MessageEvent>()
-                .and_then(|message| message.data().as_string());
-            if let (Some(driver), Some(text)) = (weak.upgrade(), text) {
-                driver.heard(number, Event::Text(&text));
-            }
-        });
-        let weak = Rc::downgrade(self);
-        let on_error = EventListener::new(&source, "error", move |_| {
-            // The browser would come back by itself, when it likes and without saying so.
-            if let Some(driver) = weak.upgrade() {
-                driver.closed(number, ABNORMAL, "");
-            }
-        });
-        Some((Line::Events(source), vec![on_open, on_message, on_error]))
     }
 
     /// Asks for what is new, and once that is here, plans to ask again.
@@ -552,19 +416,19 @@ impl Driver {
                 reason = "clamped"
             )]
             let wait = within(driver.feed.borrow().interval_ms(), 250.0, 60_000.0) as u32;
-            if let Some(Numbered {
+            if let Some(Attempt {
                 number: open,
-                line: Line::Polling(next),
+                by: By::Polling(next),
                 ..
-            }) = &*driver.line.borrow()
+            }) = &mut *driver.current.borrow_mut()
                 && *open == number
             {
                 let weak = Rc::downgrade(&driver);
-                next.replace(Some(Timeout::new(wait, move || {
+                *next = Some(Timeout::new(wait, move || {
                     if let Some(driver) = weak.upgrade() {
                         driver.poll(number);
                     }
-                })));
+                }));
             }
         });
     }
@@ -632,14 +496,6 @@ impl Driver {
             })
             .forget();
         }
-    }
-}
-
-/// Dropped from a task of its own: one of its listeners may be running.
-fn drop_later(line: Option<Numbered>) {
-    if let Some(line) = line {
-        line.line.hang_up();
-        wasm_bindgen_futures::spawn_local(async move { drop(line) });
     }
 }
 
