@@ -12,6 +12,7 @@ pub mod operator;
 pub mod ring;
 pub mod series;
 pub mod session;
+pub mod shared;
 pub mod stats;
 pub mod track;
 pub mod view;

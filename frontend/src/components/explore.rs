@@ -1,8 +1,6 @@
 //! All series of the tenant: a list that is searched and paged by the server, so that a hundred
 //! thousand are no more than a hundred; each leads to its chart.
 
-use std::rc::Rc;
-
 use gloo::{events::EventListener, timers::callback::Timeout, utils::window};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlElement, HtmlInputElement};
@@ -16,7 +14,7 @@ use crate::{
     markup::html,
     net::{
         config::{Endpoint, encode_query},
-        json::{Json, quote},
+        json::quote,
         series::Series,
     },
     platform,
@@ -227,7 +225,7 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     let now_ms = here_ms + stats.get().clock_offset_ms();
     // What is known stays, and says of when it is.
     let old = lost || answer.problem.is_some();
-    let json = answer.json.clone().unwrap_or_else(|| Rc::new(Json::Null));
+    let json = answer.json.clone().unwrap_or_default();
     let list = json.get("series").list().iter();
     let list: Vec<Series> = list.filter_map(Series::read).collect();
     let total = json.get("total").count().unwrap_or(0);

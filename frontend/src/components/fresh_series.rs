@@ -20,6 +20,7 @@ use crate::{
         change::Change,
         connection::ConnectionStore,
         series::{FRESH_BACK_MS, FRESH_MAX, Fresh, SeriesStore, has_stopped},
+        shared::Shared,
         stats::StatsStore,
         track::Track,
         view::Page,
@@ -69,7 +70,6 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
         }
     });
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
-    let fresh = &fresh.0;
     html! {
         <section class="fresh" aria-label="Pushed series">
             <div class="fresh__head">
@@ -150,7 +150,7 @@ fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
                 <span class="unit">{ unit }</span>
             </p>
             <SeriesChart
-                track={Rc::clone(fresh) as Rc<dyn Shown>}
+                track={Shared::from(Rc::clone(fresh) as Rc<dyn Shown>)}
                 title={series.key.clone()}
                 range_ms={f64::from(FRESH_BACK_MS)}
                 missing={if fresh.known { words::NO_DATA } else { words::LOADING }}

@@ -28,6 +28,7 @@ use crate::{
         change::Change,
         connection::ConnectionStore,
         series::{Opened, SeriesStore, has_stopped, newest},
+        shared::Shared,
         stats::StatsStore,
         track::{LINES_MAX, Track},
         view::Page,
@@ -298,7 +299,7 @@ pub fn OpenSeries(props: &Props) -> Html {
         connections,
     );
     // Of the line that is told of below, and of no other.
-    let first = opened.0.track.lines.first();
+    let first = opened.track.lines.first();
     let live = use_answer(
         &props.endpoint,
         first
@@ -317,7 +318,7 @@ pub fn OpenSeries(props: &Props) -> Html {
         })
     };
 
-    let opened = &opened.0;
+    let opened = &*opened;
     let lines = &opened.track.lines;
     // An answer to the question before this one is of another series.
     let answered = infos.json.clone().filter(|_| *infos.path == *asked_infos);
@@ -420,7 +421,7 @@ pub fn OpenSeries(props: &Props) -> Html {
             </div>
             <figure class="chart open-series__chart">
                 <SeriesChart
-                    track={Rc::clone(opened) as Rc<dyn Shown>}
+                    track={Shared::from(opened.rc() as Rc<dyn Shown>)}
                     title={props.selector.clone()}
                     {range_ms}
                     stale={stopped || lost}

@@ -23,6 +23,7 @@ use crate::{
     net::series::{Line, Step},
     platform,
     stores::{
+        shared::Shared,
         stats::StatsStore,
         track::{LINES_MAX, Track},
     },
@@ -33,10 +34,10 @@ use crate::{
 const DATED_FROM_MS: f64 = 72_000_000.0;
 
 /// Props of [`SeriesChart`].
-#[derive(Clone, Debug, Properties)]
+#[derive(Clone, Debug, PartialEq, Properties)]
 pub struct Props {
-    /// What is drawn; compared by `revision`.
-    pub track: Rc<dyn Shown>,
+    /// What is drawn.
+    pub track: Shared<dyn Shown>,
     /// Its heading, for those who do not see it.
     pub title: AttrValue,
     /// Time that is shown, milliseconds.
@@ -54,23 +55,6 @@ pub struct Props {
 pub trait Shown {
     /// The track.
     fn track(&self) -> &Track;
-}
-
-impl std::fmt::Debug for dyn Shown {
-    /// Not what is in it: that would bring the printing of floats, 13 KB, into the page.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shown")
-    }
-}
-
-impl PartialEq for Props {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.track, &other.track)
-            && self.title == other.title
-            && self.range_ms == other.range_ms
-            && self.stale == other.stale
-            && self.missing == other.missing
-    }
 }
 
 /// What is read at `t_ms`: `78.4 % at 14:31:07` of a single line.
@@ -183,7 +167,7 @@ pub fn SeriesChart(props: &Props) -> Html {
         });
     }
 
-    let track = Rc::clone(&props.track);
+    let track = props.track.clone();
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
     let gutter = use_memo((), |()| Gutter::new());
     // As it was painted last.
@@ -192,7 +176,7 @@ pub fn SeriesChart(props: &Props) -> Html {
     let span = Span::ending(now_ms, props.range_ms, columns.max(100.0));
 
     {
-        let (area, canvas, track) = (area.clone(), canvas.clone(), Rc::clone(&track));
+        let (area, canvas, track) = (area.clone(), canvas.clone(), track.clone());
         let (plot, gutter) = (Rc::clone(&plot), Rc::clone(&gutter));
         let (cursor, stale, missing) = (*cursor, props.stale, props.missing);
         // After each rendering: that is when something has changed. Nobody sees a hidden tab;
@@ -236,7 +220,7 @@ pub fn SeriesChart(props: &Props) -> Html {
     };
     let words = cursor.map(|at| reading(track.track(), at, props.range_ms));
     let slider = props.keys.then(|| {
-        let (cursor, track) = (cursor.clone(), Rc::clone(&track));
+        let (cursor, track) = (cursor.clone(), track.clone());
         let blurred = cursor.setter();
         let onkeydown = move |event: KeyboardEvent| {
             if event.ctrl_key() || event.meta_key() || event.alt_key() {

@@ -14,6 +14,7 @@ use super::use_effect_with;
 use crate::{
     net::{config::Endpoint, fetch, json::Json, refusal::Refusal},
     platform,
+    stores::shared::Shared,
 };
 
 /// What is known of an answer.
@@ -22,7 +23,7 @@ pub struct Answer {
     /// To which question; another one than asked for while that is under way.
     pub path: AttrValue,
     /// The newest answer; stays while a further one fails.
-    pub json: Option<Rc<Json>>,
+    pub json: Option<Shared<Json>>,
     /// Of when it is, by the page's clock.
     pub at_ms: f64,
     /// Why the newest question was not answered.
@@ -32,7 +33,7 @@ pub struct Answer {
 /// Answers that are kept for a view that is opened again; the oldest goes first.
 const KEPT_MAX: usize = 12;
 
-type Kept = (String, Rc<Json>, f64);
+type Kept = (String, Shared<Json>, f64);
 
 thread_local! {
     static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
@@ -47,23 +48,19 @@ fn kept(path: &str) -> Option<Kept> {
     KEPT.with_borrow(|kept| kept.iter().find(|(of, ..)| of == path).cloned())
 }
 
-fn keep(path: &str, json: &Rc<Json>, at_ms: f64) {
+fn keep(path: &str, json: &Shared<Json>, at_ms: f64) {
     KEPT.with_borrow_mut(|kept| {
         kept.retain(|(of, ..)| of != path);
         if kept.len() == KEPT_MAX {
             kept.remove(0);
         }
-        kept.push((path.to_owned(), Rc::clone(json), at_ms));
+        kept.push((path.to_owned(), json.clone(), at_ms));
     });
 }
 
 impl PartialEq for Answer {
     fn eq(&self, other: &Self) -> bool {
-        let same = match (&self.json, &other.json) {
-            (Some(one), Some(other)) => Rc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        };
-        same && self.path == other.path && self.problem == other.problem
+        self.json == other.json && self.path == other.path && self.problem == other.problem
     }
 }
 
@@ -73,12 +70,12 @@ impl PartialEq for Answer {
 pub fn use_answer(endpoint: &Endpoint, path: AttrValue, every_ms: u32, again: u64) -> Answer {
     let answer = use_state_eq(Answer::default);
     let show = answer.setter();
-    let held = use_mut_ref(|| None::<(Rc<Json>, f64)>);
+    let held = use_mut_ref(|| None::<(Shared<Json>, f64)>);
     let key = (endpoint.clone(), path, every_ms, again);
     use_effect_with(key, move |(endpoint, path, every_ms, _)| {
         // What was answered before is shown until it is answered anew, with its age.
         if let Some((_, json, at_ms)) = kept(path) {
-            held.replace(Some((Rc::clone(&json), at_ms)));
+            held.replace(Some((json.clone(), at_ms)));
             show.set(Answer {
                 path: path.clone(),
                 json: Some(json),
@@ -109,7 +106,7 @@ pub fn use_answer(endpoint: &Endpoint, path: AttrValue, every_ms: u32, again: u6
 }
 
 /// An answer that is kept, and when it came.
-type Held = Option<(Rc<Json>, f64)>;
+type Held = Option<(Shared<Json>, f64)>;
 
 struct Asker {
     endpoint: Endpoint,
@@ -145,7 +142,7 @@ impl Asker {
             let answer = answer.and_then(|text| Json::parse(&text).ok_or(Refusal::silence()));
             let problem = match answer {
                 Ok(json) => {
-                    let (json, at_ms) = (Rc::new(json), platform::now_ms());
+                    let (json, at_ms) = (Shared::new(json), platform::now_ms());
                     // A range is large, and is asked for at another moment the next time.
                     if asker.every_ms > 0 && !asker.path.starts_with("/api/range") {
                         keep(&asker.path, &json, at_ms);

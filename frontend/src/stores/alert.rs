@@ -10,6 +10,8 @@ use pulseboard_shared::{Alert, AlertState, Severity, limits::ALERTS_SHOWN_MAX};
 use uuid::Uuid;
 use yewdux::store::Store;
 
+use super::shared::Shared;
+
 /// Dismissed incidents remembered: the oldest is forgotten, and could come back if it were
 /// still firing after that many others.
 const DISMISSED_MAX: usize = 500;
@@ -62,7 +64,7 @@ impl Entry {
 #[derive(Clone, Debug, Default, Store)]
 pub struct AlertStore {
     /// Firing ones first, then the newest first; at most [`ALERTS_SHOWN_MAX`].
-    entries: Rc<Vec<Rc<Entry>>>,
+    entries: Shared<Vec<Rc<Entry>>>,
     dismissed: Rc<VecDeque<(Uuid, Severity)>>,
     firing: usize,
     critical: usize,
@@ -90,7 +92,7 @@ impl AlertStore {
             return;
         }
         let heard_ms = alert.timestamp.as_millis();
-        let entries = Rc::make_mut(&mut self.entries);
+        let entries = self.entries.make_mut();
         let held = entries
             .iter_mut()
             .find(|entry| entry.incident == alert.incident);
@@ -146,7 +148,7 @@ impl AlertStore {
 
     /// The reader has seen it.
     pub fn dismiss(&mut self, incident: Uuid) {
-        let entries = Rc::make_mut(&mut self.entries);
+        let entries = self.entries.make_mut();
         if let Some(index) = entries.iter().position(|entry| entry.incident == incident) {
             let entry = entries.remove(index);
             self.remember_dismissed([(entry.incident, entry.severity)]);
@@ -164,7 +166,7 @@ impl AlertStore {
     /// The server says that exactly `active` go on. What was firing when it was `asked`, and is
     /// not among them, ended unheard; what this page has not heard of began unheard.
     pub fn reconcile(&mut self, asked: &[Uuid], active: &[Alert]) {
-        for entry in Rc::make_mut(&mut self.entries) {
+        for entry in self.entries.make_mut() {
             let goes_on = active.iter().any(|alert| alert.incident == entry.incident);
             if entry.is_firing() && asked.contains(&entry.incident) && !goes_on {
                 Rc::make_mut(entry).standing = Standing::EndedUnheard;
@@ -207,7 +209,7 @@ impl AlertStore {
                 entry.incident,
             )
         };
-        let entries = Rc::make_mut(&mut self.entries);
+        let entries = self.entries.make_mut();
         // Each into its place: they are few, and a general sort is kilobytes of the page.
         for entry in std::mem::take(entries) {
             let place = entries.partition_point(|other| place_of(other) <= place_of(&entry));
@@ -224,8 +226,8 @@ impl AlertStore {
 
     /// What is listed, in the order of the list.
     #[must_use]
-    pub fn select_entries(&self) -> Entries {
-        Entries(Rc::clone(&self.entries))
+    pub fn select_entries(&self) -> Shared<Vec<Rc<Entry>>> {
+        self.entries.clone()
     }
 
     /// Critical incidents that are listed.
@@ -250,24 +252,6 @@ impl AlertStore {
     #[must_use]
     pub const fn select_listening(&self) -> Option<bool> {
         self.listening
-    }
-}
-
-/// A list that is equal to another when it is the same one; comparing costs nothing.
-#[derive(Clone, Debug)]
-pub struct Entries(Rc<Vec<Rc<Entry>>>);
-
-impl PartialEq for Entries {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl std::ops::Deref for Entries {
-    type Target = [Rc<Entry>];
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use yewdux::store::Store;
 
-use super::track::Track;
+use super::{shared::Shared, track::Track};
 use crate::net::{
     json::Json,
     rooms::{Heard, Want},
@@ -118,10 +118,10 @@ impl Opened {
 #[derive(Clone, Debug, Default, Store)]
 pub struct SeriesStore {
     /// Newest first, at most [`FRESH_MAX`].
-    fresh: Rc<Vec<Rc<Fresh>>>,
+    fresh: Shared<Vec<Rc<Fresh>>>,
     /// All series of the tenant; `None` until that is known.
     total: Option<u64>,
-    opened: Rc<Opened>,
+    opened: Shared<Opened>,
     /// Grows whenever series came or went, or may have.
     changes: u64,
     /// Grows when what was asked before may have missed something: with each connection on which
@@ -166,7 +166,9 @@ impl SeriesStore {
     pub fn list(&mut self, list: &[Series], whole: bool) {
         if whole {
             let listed = |key: &str| list.iter().any(|series| series.key == key);
-            Rc::make_mut(&mut self.fresh).retain(|fresh| listed(&fresh.series.key));
+            self.fresh
+                .make_mut()
+                .retain(|fresh| listed(&fresh.series.key));
         }
         for series in list {
             // The list does not say what is new; it only fills what is free.
@@ -197,7 +199,7 @@ impl SeriesStore {
     /// `selector` is opened, to be looked at `back_ms` back; nothing when it is empty.
     pub fn open(&mut self, selector: &str, back_ms: f64) {
         if self.opened.selector != selector || self.opened.back_ms != back_ms {
-            let opened = Rc::make_mut(&mut self.opened);
+            let opened = self.opened.make_mut();
             let recent = if opened.selector == selector {
                 std::mem::take(&mut opened.recent)
             } else {
@@ -215,7 +217,7 @@ impl SeriesStore {
 
     /// The answer of `/api/range` for what is opened.
     pub fn history(&mut self, answer: &Json) {
-        let opened = Rc::make_mut(&mut self.opened);
+        let opened = self.opened.make_mut();
         opened.known = true;
         opened.track = Track {
             step_ms: answer.get("step_ms").number().unwrap_or(1_000.0).max(1.0),
@@ -254,7 +256,7 @@ impl SeriesStore {
                 self.changes += 1;
                 for series in series {
                     if series.is_pushed() && !self.is_shown(&series.key) {
-                        Rc::make_mut(&mut self.fresh).truncate(FRESH_MAX - 1);
+                        self.fresh.make_mut().truncate(FRESH_MAX - 1);
                     }
                     self.take_in(series, 0);
                 }
@@ -262,7 +264,7 @@ impl SeriesStore {
             Heard::Vanished(total, keys) => {
                 self.total = Some(*total);
                 self.changes += 1;
-                let fresh = Rc::make_mut(&mut self.fresh);
+                let fresh = self.fresh.make_mut();
                 fresh.retain(|fresh| !keys.contains(&fresh.series.key));
             }
             Heard::History {
@@ -281,7 +283,7 @@ impl SeriesStore {
             }
             Heard::Samples { selector, runs } => {
                 if *selector == self.opened.selector {
-                    let opened = Rc::make_mut(&mut self.opened);
+                    let opened = self.opened.make_mut();
                     if opened.known {
                         opened.add(runs, f64::MIN);
                     }
@@ -303,7 +305,7 @@ impl SeriesStore {
     }
 
     fn find(&mut self, key: &str) -> Option<&mut Fresh> {
-        let fresh = Rc::make_mut(&mut self.fresh);
+        let fresh = self.fresh.make_mut();
         let found = fresh.iter_mut().find(|fresh| fresh.series.key == key)?;
         Some(Rc::make_mut(found))
     }
@@ -323,13 +325,13 @@ impl SeriesStore {
             track: Track::default(),
             known: false,
         };
-        Rc::make_mut(&mut self.fresh).insert(place, Rc::new(fresh));
+        self.fresh.make_mut().insert(place, Rc::new(fresh));
     }
 
     /// The newest that were pushed.
     #[must_use]
-    pub fn select_fresh(&self) -> SameFresh {
-        SameFresh(Rc::clone(&self.fresh))
+    pub fn select_fresh(&self) -> Shared<Vec<Rc<Fresh>>> {
+        self.fresh.clone()
     }
 
     /// All series of the tenant.
@@ -352,28 +354,8 @@ impl SeriesStore {
 
     /// What is opened.
     #[must_use]
-    pub fn select_opened(&self) -> SameOpened {
-        SameOpened(Rc::clone(&self.opened))
-    }
-}
-
-/// Compared by where it is, not by what is in it.
-#[derive(Clone, Debug)]
-pub struct SameFresh(pub Rc<Vec<Rc<Fresh>>>);
-
-impl PartialEq for SameFresh {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-/// Likewise.
-#[derive(Clone, Debug)]
-pub struct SameOpened(pub Rc<Opened>);
-
-impl PartialEq for SameOpened {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
+    pub fn select_opened(&self) -> Shared<Opened> {
+        self.opened.clone()
     }
 }
 
@@ -444,14 +426,14 @@ mod tests {
             runs: vec![("a".into(), "ms".into(), vec![sample])],
         });
         assert_eq!(store.fresh[0].last(), sample);
-        let opened = store.select_opened().0;
+        let opened = store.select_opened();
         assert!(!opened.known && opened.track.lines.is_empty());
         let answer = r#"{"start_ms":0,"end_ms":1500,"step_ms":500,"aggregation":"avg",
             "stretches":[{"from_ms":0,"to_ms":500,"resolution":"10s"},{"from_ms":500,"to_ms":700,"resolution":"raw"},
             {"from_ms":700,"to_ms":1500,"resolution":"raw"}],
             "series":[{"key":"a","name":"a","points":[[500,1.0,0.5,2.0]]}]}"#;
         store.history(&Json::parse(answer).expect("JSON"));
-        let opened = store.select_opened().0;
+        let opened = store.select_opened();
         let means: Vec<f64> = opened.track.lines[0]
             .steps
             .iter()
@@ -463,7 +445,7 @@ mod tests {
             [(0.0, "10s".into()), (500.0, "raw".into())]
         );
         store.open("", 0.0);
-        assert!(store.select_opened().0.track.lines.is_empty());
+        assert!(store.select_opened().track.lines.is_empty());
         let known = Heard::History {
             selector: "a".into(),
             step_ms: 1.0,
