@@ -833,11 +833,11 @@ fn what_limits_are_called_stands_above_the_line() {
         ring.push(row, Before::Nothing);
     }
     let theme = Theme {
-        lines: ["#ff0000", "#ff0000", "#ff0000", "#ff0000"].map(str::to_owned),
-        panel: "#ffffff".to_owned(),
-        axis: "#0000ff".to_owned(),
-        critical: "#00aa00".to_owned(),
-        grid: "#dddddd".to_owned(),
+        lines: ["red", "red", "red", "red"].map(str::to_owned),
+        panel: "white".to_owned(),
+        axis: "blue".to_owned(),
+        critical: "green".to_owned(),
+        grid: "gainsboro".to_owned(),
         font: "11px sans-serif".to_owned(),
         scale: 1.0,
         ..Theme::default()

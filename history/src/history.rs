@@ -11,9 +11,9 @@ use crate::{
     chunk::ChunkCodec,
     log::{Health, Log, LogStats},
     parts::Owners,
-    retain::Sweep,
     state::{DamageLog, LEVELS, State, block_ms},
     store::Store,
+    sweep::Sweep,
 };
 
 /// The durable history of all series; see the crate's documentation. All methods take `&self`

@@ -110,6 +110,7 @@ mod seal;
 mod series;
 mod state;
 mod store;
+mod sweep;
 mod tables;
 mod tier;
 mod varint;

@@ -15,8 +15,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
     Definition, Tier,
-    state::{KEY_BYTES, LEVELS},
-    tables::{FLOOR_OF, RAW, TALLY, TALLY_OF, tier_table},
+    tables::{FLOOR_OF, KEY_BYTES, LEVELS, RAW, TALLY, TALLY_OF, tier_table},
 };
 
 /// What each of those who have `bytes` may have of `full`: what those who need less leave is the

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, WriteTransaction};
 
+use crate::sweep::{Going, Sweep};
 use crate::{
     History, HistoryError, Tier, block, chunk,
     history::Workshop,
@@ -24,23 +25,6 @@ const STEP_VALUES: usize = 8_192;
 
 /// And looks at so many, of others, too.
 const STEP_LOOKED: usize = 65_536;
-
-/// What goes next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Going {
-    level: usize,
-    block: u32,
-    /// Of this tenant alone; `None`: of all.
-    tenant: Option<Arc<str>>,
-}
-
-/// How far looking through a block for what is one tenant's has come.
-#[derive(Debug)]
-pub(crate) struct Sweep {
-    going: Going,
-    /// Series and sequence of the next value to be looked at.
-    from: (u32, u32),
-}
 
 /// What a step did.
 #[derive(Default)]

@@ -8,17 +8,15 @@ use std::{
 use parking_lot::Mutex;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
+pub(crate) use crate::tables::{KEY_BYTES, LEVELS};
 use crate::{
     Damage, RAW_BLOCK_MS, Tier,
     parts::{NewParts, Owners, Parts, write_parts},
     tables::{META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
 };
 
-/// Raw, and the tiers.
-pub(crate) const LEVELS: usize = 5;
 pub(crate) const DAY_MS: i64 = 86_400_000;
-/// What a key takes.
-pub(crate) const KEY_BYTES: usize = 12;
+
 /// More are counted only.
 const DAMAGE_LISTED_MAX: usize = 100;
 

@@ -56,3 +56,9 @@ pub(crate) const fn tier_table(tier: Tier) -> TableDefinition<'static, BlockKey,
         Tier::Hour => "tier_1h",
     })
 }
+
+/// Raw, and the tiers.
+pub(crate) const LEVELS: usize = 5;
+
+/// What a key takes.
+pub(crate) const KEY_BYTES: usize = 12;

@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    dependencies, shell,
+    dependencies, layers, shell,
     text::{has_word, sources},
 };
 
@@ -84,6 +84,7 @@ pub(crate) fn check() -> Result<()> {
     findings.routes_are_described()?;
     findings.bans_are_repeated()?;
     findings.0.extend(dependencies::findings()?);
+    findings.0.extend(layers::findings()?);
     for finding in &findings.0 {
         println!("{finding}");
     }
@@ -173,30 +174,43 @@ impl Findings {
         Ok(())
     }
 
-    /// Every door of the server is in its API description, and some test goes through it.
+    /// Every path of the server is in its API description, some test goes there, and `trunk serve`
+    /// passes it on.
     fn routes_are_described(&mut self) -> Result<()> {
         let http = shell::root().join("backend").join("src").join("http");
-        let router =
-            fs::read_to_string(http.join("router.rs")).context("the router cannot be read")?;
+        let table = fs::read_to_string(http.join("routes.rs"))
+            .context("the table of routes cannot be read")?;
         let description = fs::read_to_string(http.join("openapi.json"))
             .context("the API description cannot be read")?;
+        let trunk = fs::read_to_string(shell::root().join("Trunk.toml"))
+            .context("Trunk.toml cannot be read")?;
         let tests: String = sources(&shell::root().join("backend").join("tests"))?
             .into_iter()
             .filter_map(|file| {
                 fs::read_to_string(shell::root().join("backend").join("tests").join(file)).ok()
             })
             .collect();
-        for route in routes(&router) {
+        let routes = routes(&table);
+        if routes.is_empty() {
+            bail!("the table of routes is not of the form that is looked for");
+        }
+        for route in &routes {
             if !description.contains(&format!("\"{route}\"")) {
                 self.0.push(format!(
                     "backend/src/http/openapi.json: {route} is not described"
                 ));
             }
-            if !tests.contains(&route) {
+            // Those with a placeholder are asked for by many names.
+            if !route.contains('{') && !tests.contains(route) {
                 self.0
                     .push(format!("backend/tests: no test goes through {route}"));
             }
         }
+        self.0.extend(
+            not_passed_on(&routes, &trunk)
+                .into_iter()
+                .map(|route| format!("Trunk.toml: no [[proxy]] passes {route} on to the server")),
+        );
         Ok(())
     }
 
@@ -240,16 +254,38 @@ fn settings_in(table: &str) -> Vec<String> {
         .collect()
 }
 
-/// The plain paths in the router's text; those with a placeholder stand for no single door.
-fn routes(router: &str) -> Vec<String> {
-    let literals = router
-        .split("with_path(\"")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('"'));
-    literals
-        .filter(|(path, _)| !path.contains('{'))
-        .map(|(path, _)| format!("/{path}"))
-        .collect()
+/// The paths in the text of the table of routes.
+fn routes(table: &str) -> Vec<String> {
+    let rows = table.lines().map(str::trim).filter_map(|line| {
+        let row = ["answer(\"", "stream(\""]
+            .iter()
+            .find_map(|kind| line.strip_prefix(kind))?;
+        row.strip_suffix("\"),")
+    });
+    rows.map(|path| format!("/{path}")).collect()
+}
+
+/// Those of these paths that no `backend = …` of Trunk's is a beginning of, up to a slash or whole:
+/// Trunk appends what comes behind it.
+fn not_passed_on<'a>(routes: &'a [String], trunk: &str) -> Vec<&'a str> {
+    let backends: Vec<&str> = trunk
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("backend = \""))
+        .filter_map(|line| {
+            let url = line.strip_suffix('"')?.split_once("://")?.1;
+            url.find('/').map(|at| &url[at..])
+        })
+        .collect();
+    let is_passed_on = |route: &str| {
+        backends.iter().any(|backend| {
+            let folder = backend.trim_end_matches('/');
+            route
+                .strip_prefix(folder)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    let routes = routes.iter().map(String::as_str);
+    routes.filter(|route| !is_passed_on(route)).collect()
 }
 
 /// Whether a file is compiled into the page and only there; its unit tests may lie in one of their own.
@@ -349,10 +385,14 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_read_from_the_router() {
-        let router =
-            "Router::with_path(\"api/stats\").get(x).push(Router::with_path(\"{**path}\"))";
-        assert_eq!(routes(router), ["/api/stats"]);
+    fn routes_are_read_from_their_table_and_passed_on() {
+        let table = "pub const ROUTES: &[Route] = &[\n    answer(\"api/stats\"),\n    \
+             stream(\"ws\"),\n    answer(\"write\"),\n];\nconst fn answer(path: &str)";
+        let routes = routes(table);
+        assert_eq!(routes, ["/api/stats", "/ws", "/write"]);
+        let trunk = "[[proxy]]\nbackend = \"http://127.0.0.1:3000/api/\"\n\n[[proxy]]\n\
+             backend = \"ws://127.0.0.1:3000/ws\"\nws = true\n";
+        assert_eq!(not_passed_on(&routes, trunk), ["/write"]);
     }
 
     #[test]
