@@ -31,6 +31,7 @@ mod release;
 mod revision;
 mod run;
 mod screenshots;
+mod script;
 mod senders;
 mod shell;
 mod stamp;

@@ -1,8 +1,9 @@
 //! The page: Trunk compiles it, and what Trunk leaves to others is done here.
 //!
-//! That is the size pass of `wasm-opt`, short names between the WebAssembly and its script, one style sheet out of many, names by final content, and
-//! the compressed variant beside every file that gains by one. The result lies in `dist/`, where the server embeds it
-//! and `dist` copies it from.
+//! That is the size pass of `wasm-opt` (without the words of panics), short names between the
+//! WebAssembly and its script, one style sheet out of many, no remarks in any of them, names by final
+//! content, and the compressed variant beside every file that gains by one. The result lies in
+//! `dist/`, where the server embeds it and `dist` copies it from.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    imports, panics, shell,
+    imports, panics, script, shell,
     stamp::{Stamp, hex},
     tools,
 };
@@ -68,6 +69,7 @@ pub(crate) fn build() -> Result<()> {
     optimise(&stage)?;
     one_script(&stage)?;
     one_style_sheet(&stage)?;
+    short_document(&stage)?;
     name_by_content(&stage)?;
     compress(&stage)?;
     publish(&stage, &dist())?;
@@ -147,29 +149,12 @@ fn one_script(stage: &Path) -> Result<()> {
             _ => bail!("the page is to have one .{extension} file"),
         }
     };
-    let (wasm, script) = (of("wasm")?, of("js")?);
+    let (wasm, file) = (of("wasm")?, of("js")?);
     let (short_wasm, short_script) =
-        imports::shorten(&fs::read(wasm)?, &fs::read_to_string(script)?)?;
+        imports::shorten(&fs::read(wasm)?, &fs::read_to_string(file)?)?;
     fs::write(wasm, short_wasm)?;
-    fs::write(script, without_script_comments(&short_script))?;
+    fs::write(file, script::without_comments(&short_script))?;
     Ok(())
-}
-
-/// The script without lines that are comments, indentation and empty lines. wasm-bindgen writes no
-/// text that spans lines, and no comment behind code that would have to go.
-fn without_script_comments(script: &str) -> String {
-    let mut is_comment = false;
-    let mut plain = String::with_capacity(script.len());
-    for line in script.lines().map(str::trim) {
-        is_comment |= line.starts_with("/*");
-        if is_comment {
-            is_comment = !line.ends_with("*/");
-        } else if !line.is_empty() && !line.starts_with("//") {
-            plain.push_str(line);
-            plain.push('\n');
-        }
-    }
-    plain
 }
 
 /// Makes one style sheet of all that `index.html` names: a request in place of many, and together
@@ -208,15 +193,64 @@ fn one_style_sheet(stage: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A style sheet without its comments, indentation and empty lines.
+fn short_document(stage: &Path) -> Result<()> {
+    let index = stage.join("index.html");
+    let html = fs::read_to_string(&index)?;
+    fs::write(&index, without_remarks(&html))?;
+    Ok(())
+}
+
+/// The document without indentation, empty lines, and lines that are comments, of its scripts, too.
+/// Every other end of a line stays, since it can be a space to the reader.
+fn without_remarks(html: &str) -> String {
+    let is_remark = |line: &str| {
+        let is_comment = line.starts_with("<!--") && line.ends_with("-->");
+        line.is_empty() || is_comment || line.starts_with("//")
+    };
+    let lines = html.lines().map(str::trim).filter(|line| !is_remark(line));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// A style sheet without its comments, and without the white space that only people need: more than
+/// one, around braces, semicolons and commas, and behind the name of a property. Texts stay.
 fn without_comments(css: &str) -> String {
     let mut parts = css.split("/*");
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         plain.push_str(part.split_once("*/").map_or("", |(_, rest)| rest));
     }
-    let lines = plain.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.flat_map(|line| [line, "\n"]).collect()
+    let mut sheet = String::with_capacity(plain.len());
+    // Where the newest selector, property or value began; what ends the text that is being read.
+    let (mut begun, mut quote) = (0, None);
+    let mut is_apart = false;
+    for letter in plain.chars() {
+        if quote.is_none() && letter.is_whitespace() {
+            is_apart = true;
+            continue;
+        }
+        let binds = |it: char| "{};,".contains(it);
+        if is_apart && quote.is_none() {
+            let is_value = sheet[begun..].strip_suffix(':').is_some_and(|name| {
+                let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+                !name.starts_with("--") && name.bytes().all(is_letter)
+            });
+            if !sheet.is_empty() && !sheet.ends_with(binds) && !binds(letter) && !is_value {
+                sheet.push(' ');
+            }
+        }
+        is_apart = false;
+        match quote {
+            Some(end) if end == letter => quote = None,
+            None if "\"'".contains(letter) => quote = Some(letter),
+            None if letter == '}' => sheet.truncate(sheet.trim_end_matches(';').len()),
+            _ => {}
+        }
+        sheet.push(letter);
+        if quote.is_none() && "{};".contains(letter) {
+            begun = sheet.len();
+        }
+    }
+    sheet
 }
 
 /// Gives every file with a hash in its name one of its final content.
@@ -436,15 +470,6 @@ mod tests {
     }
 
     #[test]
-    fn a_script_loses_comments_and_nothing_else() {
-        let script = "/**\n * Runs.\n */\nfunction run() {\n    // now\n    return `a // b`;\n}\n/* x */\n\nrun();\n";
-        assert_eq!(
-            without_script_comments(script),
-            "function run() {\nreturn `a // b`;\n}\nrun();\n"
-        );
-    }
-
-    #[test]
     fn style_sheets_become_one_in_their_order() -> Result<()> {
         let stage =
             std::env::temp_dir().join(format!("pulseboard-xtask-css-{}", std::process::id()));
@@ -469,9 +494,31 @@ mod tests {
         );
         assert_eq!(
             fs::read_to_string(stage.join(sheet))?,
-            ".b {\ntop: 0; }\n.a { top: 1px; }\n"
+            ".b{top:0}.a{top:1px}"
         );
         remove(stage)
+    }
+
+    #[test]
+    fn a_document_loses_its_remarks_and_nothing_else() {
+        let html = "<head>\n  <!-- why -->\n  <script>\n    // how\n    go(); // now\n\n  </script>\n\
+                    <p>one <!-- two -->\n  three</p>\n";
+        assert_eq!(
+            without_remarks(html),
+            "<head>\n<script>\ngo(); // now\n</script>\n<p>one <!-- two -->\nthree</p>\n"
+        );
+    }
+
+    #[test]
+    fn a_style_sheet_loses_what_only_people_need() {
+        let css = "@media (min-width: 1px) {\n  .a:hover,\n  .b :focus {\n    --gap: ;\n    \
+                   grid: \"x y\"\n      \"z  ; w\";\n    /* why */\n    top: calc(1px + 2px);\n    \
+                   & h3 { margin: 0 -1px; }\n  }\n}\n.c { color: var(--x, red); &:empty { top: 0; } }\n";
+        assert_eq!(
+            without_comments(css),
+            "@media (min-width: 1px){.a:hover,.b :focus{--gap:;grid:\"x y\" \"z  ; w\";\
+             top:calc(1px + 2px);& h3{margin:0 -1px}}}.c{color:var(--x,red);&:empty{top:0}}"
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ const INPUTS: &[&str] = &[
     "xtask/src/imports.rs",
     "xtask/src/page.rs",
     "xtask/src/panics.rs",
+    "xtask/src/script.rs",
     "xtask/src/tools.rs",
     "xtask/src/wasm.rs",
 ];

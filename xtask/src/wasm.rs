@@ -10,6 +10,7 @@ pub(crate) const CUSTOM: u8 = 0;
 pub(crate) const TYPES: u8 = 1;
 pub(crate) const IMPORTS: u8 = 2;
 pub(crate) const FUNCTIONS: u8 = 3;
+pub(crate) const EXPORTS: u8 = 7;
 pub(crate) const CODE: u8 = 10;
 pub(crate) const DATA: u8 = 11;
 
