@@ -84,8 +84,9 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// First segments that are no page's although nothing below them is answered (yet): a client of
-/// another system that asks there is told so, and not sent HTML.
-const RESERVED: &[&str] = &["datadog"];
+/// another system that asks there (Datadog's agent, a federating Prometheus) is told so, and not
+/// sent HTML.
+const RESERVED: &[&str] = &["datadog", "federate", "-"];
 
 /// The folder of the description that can be read in a browser.
 const DOCS: &str = "docs";
@@ -144,6 +145,8 @@ mod tests {
             "/ws/x",
             "/v1/traces",
             "/datadog/x",
+            "/federate",
+            "/-/healthy",
             "metrics",
         ] {
             assert_eq!(owner(path), Owner::Api, "{path}");

@@ -55,9 +55,8 @@ fn named(request: &Request) -> Result<Option<&str>, AppError> {
             Err(_not_text) => return Err(bad_name(&place)),
         }
     }
-    if let Some(name) = request.query::<&str>("tenant") {
-        places.push(("?tenant=".to_owned(), name));
-    }
+    let in_query = request.queries().get_vec("tenant").into_iter().flatten();
+    places.extend(in_query.map(|name| ("?tenant=".to_owned(), name.as_str())));
     if let Some((place, _)) = places.iter().find(|(_, name)| !tenant_is_valid(name)) {
         return Err(bad_name(place));
     }

@@ -504,6 +504,7 @@ async fn a_tenant_is_named_by_either_header_or_the_query_and_by_one_name() {
         ),
         ("/push?tenant=a", &[("x-scope-orgid", "b")], "different"),
         ("/push?tenant=a", &[("x-tenant-id", "b")], "different"),
+        ("/push?tenant=a&tenant=b", &[], "different"),
         (
             "/push",
             &[("x-scope-orgid", "a"), ("x-scope-orgid", "a")],
