@@ -2,11 +2,11 @@
 //!
 //! | a caller shows | where | lives until | kept in |
 //! |---|---|---|---|
-//! | a token | `Authorization` (`Bearer`, `Token`, or `Basic` with it as password), or where agents put it ([`shown`]) | it is withdrawn | [`token`] |
+//! | a token | `Authorization` (`Bearer`, `Token`, or `Basic` with it as password), or where agents put it (`http::shown`) | it is withdrawn | [`token`] |
 //! | a session cookie | `Cookie`, from `POST /api/login` | logout, 12 h, its token's end | [`session`] |
 //! | a ticket | `?ticket=` of a stream, from `POST /api/tickets` | first use, 30 s | [`ticket`] |
 //! | an admin link | `POST /api/login`, for a session | first use, 10 min | [`link`] |
-//! | nothing | – | – | `ANONYMOUS_ROLE`, for [`direct`] callers |
+//! | nothing | – | – | `ANONYMOUS_ROLE`, for direct callers (`http::direct`) |
 //!
 //! The first of these that a request has is what counts. Rights are checked where something is
 //! done, by the `require_…` functions; a stream also ends when the credential it was opened with

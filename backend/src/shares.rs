@@ -57,7 +57,7 @@ pub struct ShareLimits {
 pub struct CallerKeys {
     /// Names the connection, where what is taken lives as long as one.
     pub client: Option<u64>,
-    /// As [`network_of`] makes it; `None`: the server itself.
+    /// As [`network_of`](crate::base::address::network_of) makes it; `None`: the server itself.
     pub address: Option<IpAddr>,
     /// `None` for who shows none.
     pub token: Option<TokenId>,

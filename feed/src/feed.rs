@@ -47,7 +47,7 @@ impl<P: Payload> Feed<P> {
     }
 
     /// An empty feed that is made for somebody of `tenant`: what it holds is counted among all such
-    /// feeds, and its oldest frames go where they hold too much ([`Ledgers`]).
+    /// feeds, and its oldest frames go where they hold too much ([`Ledgers`](crate::ledger::Ledgers)).
     #[must_use]
     pub fn of_tenant(tenant: &str, epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
         let ledger = fanout.ledgers().open();

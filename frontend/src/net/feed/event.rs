@@ -10,7 +10,7 @@ use crate::net::{ladder::Way, probe::Diagnosis};
 pub struct Row {
     /// Unix milliseconds of the server's clock.
     pub t_ms: f64,
-    /// In the order of [`BUILT_IN`].
+    /// In the order of [`BUILT_IN`](pulseboard_shared::BUILT_IN).
     pub values: [f64; 4],
 }
 
