@@ -39,6 +39,7 @@ mod test;
 mod text;
 mod tidy;
 mod tools;
+mod type_ids;
 mod wasm;
 
 use std::process::ExitCode;

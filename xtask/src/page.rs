@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     imports, panics, script, shell,
     stamp::{Stamp, hex},
-    tools,
+    tools, type_ids,
 };
 
 /// What a compressed variant is worth writing for; pictures and fonts are compressed already.
@@ -119,7 +119,11 @@ fn optimise(stage: &Path) -> Result<()> {
         if emptied == 0 {
             println!("note: no panic was found in the page, so it keeps their words");
         }
-        fs::write(&file, silent)?;
+        let (numbered, types) = type_ids::number(&silent)?;
+        if types == 0 {
+            println!("note: no type was found in the page, so they keep their long numbers");
+        }
+        fs::write(&file, numbered)?;
         let smaller = file.with_extension("wasm.smaller");
         // With these the place in a trap's stack can be read: `wasm-function[17]`.
         let names = shell::target().join("page.functions");

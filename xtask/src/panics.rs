@@ -131,7 +131,7 @@ fn returns(name: &str) -> bool {
 }
 
 /// A function's name without what makes it unique: `core[c593…]::fmt` and `core::fmt::h10f7…`.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let mut plain = String::with_capacity(name.len());
     let mut rest = name;
     while let Some((before, behind)) = rest.split_once('[') {
@@ -156,9 +156,9 @@ fn is_hash(text: &str) -> bool {
     text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-type Section<'a> = (u8, &'a [u8]);
+pub(crate) type Section<'a> = (u8, &'a [u8]);
 
-fn sections(wasm: &[u8]) -> Result<Vec<Section<'_>>> {
+pub(crate) fn sections(wasm: &[u8]) -> Result<Vec<Section<'_>>> {
     let mut reader = Reader { bytes: wasm, at: 0 };
     reader.take(HEAD_BYTES)?;
     let mut sections = Vec::new();
@@ -180,7 +180,7 @@ fn count(section: &[u8]) -> Result<usize> {
 }
 
 /// The functions' names, of the section that is called `name` (§7.4.1).
-fn function_names(section: &[u8]) -> Result<Vec<(usize, &str)>> {
+pub(crate) fn function_names(section: &[u8]) -> Result<Vec<(usize, &str)>> {
     const OF_FUNCTIONS: u8 = 1;
     let mut reader = Reader {
         bytes: section,
@@ -237,11 +237,11 @@ fn numbers(section: &[u8]) -> Result<Vec<usize>> {
 }
 
 /// A part of the memory that the module brings along.
-struct Segment {
-    address: usize,
+pub(crate) struct Segment {
+    pub(crate) address: usize,
     /// Where its bytes are in the section.
-    at: usize,
-    length: usize,
+    pub(crate) at: usize,
+    pub(crate) length: usize,
 }
 
 /// The data with zeros for the places in source files: what Rust calls `Location`, a file's name
@@ -295,7 +295,7 @@ fn without_places(section: &[u8]) -> Result<Vec<u8>> {
     Ok(silent)
 }
 
-fn segments(section: &[u8]) -> Result<Vec<Segment>> {
+pub(crate) fn segments(section: &[u8]) -> Result<Vec<Segment>> {
     /// In the only memory, at a constant address: `i32.const`, `end`.
     const PLACED: usize = 0;
     const I32_CONST: u8 = 0x41;

@@ -30,6 +30,7 @@ const INPUTS: &[&str] = &[
     "xtask/src/panics.rs",
     "xtask/src/script.rs",
     "xtask/src/tools.rs",
+    "xtask/src/type_ids.rs",
     "xtask/src/wasm.rs",
 ];
 
