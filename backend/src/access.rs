@@ -47,9 +47,9 @@ use self::{
     ticket::{PER_ADDRESS_MAX, TICKETS_MAX, Tickets},
     token::{Entry, Grant, MakeError, TokenId, TokenSource, Tokens, Withdrawn},
 };
-use crate::base::address;
 use crate::{
     base::{
+        address,
         clock::Clock,
         error::AppError,
         telemetry::{Limit, Telemetry},

@@ -8,6 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
+use pulseboard_feed::{
+    Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload,
+    wire::{self, Wire},
+};
 use pulseboard_shared::{
     Alert, AlertState, BuiltIn,
     protocol::{alerts::RESOLVED_EVENT, follow::FeedName},
@@ -17,8 +21,6 @@ use crate::{
     base::{json::json_text, telemetry::Telemetry},
     ticks::window::Tick,
 };
-use pulseboard_feed::wire::{self, Wire};
-use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload};
 
 /// Alerts that can be replayed to a stream that was away. None is merged: a stream is moved on
 /// only past what is no longer held.

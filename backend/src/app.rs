@@ -6,12 +6,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use pulseboard_alerting::default_rules;
 use pulseboard_engine::DEFAULT_TENANT;
+use pulseboard_feed::{Epoch, Fanout};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::storage::journal::State;
-use crate::ticks::builtin_series::keep_counts;
 use crate::{
     access::Access,
     alerts::Alerts,
@@ -23,13 +23,14 @@ use crate::{
     refusals::Refusals,
     rooms::Rooms,
     settings::{DataDir, Settings, SourceKind},
-    storage::Storage,
+    storage::{Storage, journal::State},
     stream::registry::{Registry, StreamLimits},
-    ticks::{builtin_series::OwnSeries, live::Live},
+    ticks::{
+        builtin_series::{OwnSeries, keep_counts},
+        live::Live,
+    },
     tracking::Tallies,
 };
-use pulseboard_alerting::default_rules;
-use pulseboard_feed::{Epoch, Fanout};
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
 const TICKS_RETAINED_MAX: usize = 10_000;

@@ -27,9 +27,11 @@ use pulseboard_ingest::{
 };
 use pulseboard_series::{Batch, Reason, batch::Refused as RefusedLine};
 
-use crate::base::clock::Clock;
 use crate::{
-    base::telemetry::{Limit, Telemetry},
+    base::{
+        clock::Clock,
+        telemetry::{Limit, Telemetry},
+    },
     questions::lane::{Lane, Queue, Turn},
     shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
 };

@@ -30,6 +30,9 @@ use pulseboard_engine::{
     tenant::TENANTS_MAX,
     watch::{WATCHED_SERIES_MAX, WatchRefused},
 };
+use pulseboard_feed::{
+    Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription, wire::ws,
+};
 use pulseboard_series::is_stale_marker;
 use pulseboard_shared::{
     codec::Form,
@@ -48,8 +51,6 @@ use crate::{
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
     ticks::builtin_series::OwnSeries,
 };
-use pulseboard_feed::wire::ws;
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription};
 
 /// Selectors watched at once, each by each of its viewers and once more while it is kept for who
 /// comes back; a further one is refused.

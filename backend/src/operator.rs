@@ -5,6 +5,10 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pulseboard_feed::{
+    Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload,
+    wire::{self, Wire},
+};
 use pulseboard_shared::{
     BuiltIn,
     protocol::{
@@ -18,9 +22,6 @@ use crate::{
     base::telemetry::{StreamKind, Telemetry},
     ticks::live::Live,
 };
-use pulseboard_feed::wire;
-use pulseboard_feed::wire::Wire;
-use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload};
 
 /// Ticks that a stream which was away can still get.
 const FIGURES_LOG: Bounds = Bounds {

@@ -24,6 +24,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use pulseboard_alerting::{AlertEvent, AlertSink};
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription};
 use pulseboard_shared::{
     AlertState, Role, Severity, StatsReport,
     protocol::rooms::{DASHBOARD_ROOM, OPERATIONS_ROOM, frames::RoomMessage},
@@ -38,8 +40,6 @@ use crate::{
     settings::RoomSettings,
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
 };
-use pulseboard_alerting::{AlertEvent, AlertSink};
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription};
 
 /// Rooms at once; a join that would make another is refused, and each maker has a share of them.
 pub const ROOMS_MAX: usize = 1_024;

@@ -5,17 +5,22 @@ use salvo::{
     routing::{Filter, filters},
 };
 
-use crate::endpoint::{
-    alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics, push, rooms, series,
-    stats,
-    stream::{
-        sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
-        ws_rooms,
+use crate::{
+    endpoint::{
+        alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics, push, rooms,
+        series, stats,
+        stream::{
+            sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
+            ws_rooms,
+        },
+        tickets, tokens, track,
     },
-    tickets, tokens, track,
+    http::{
+        assets::Assets,
+        docs,
+        routes::{self, Owner},
+    },
 };
-use crate::http::routes::{self, Owner};
-use crate::http::{assets::Assets, docs};
 
 /// Everything that is served.
 #[must_use]

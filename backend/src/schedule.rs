@@ -6,6 +6,7 @@ mod pushed;
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use pulseboard_engine::{DEFAULT_TENANT, Tenant};
+use pulseboard_host::{Source, Traffic};
 use pulseboard_series::Batch;
 use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
@@ -21,7 +22,6 @@ use crate::{
     ticks::builtin_series,
     ticks::window::{Series, Tick, built_in_series},
 };
-use pulseboard_host::{Source, Traffic};
 
 /// How often deadlines are looked at.
 const SWEEP_MS: i64 = 1_000;

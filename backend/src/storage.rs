@@ -7,20 +7,20 @@ pub mod journal;
 use std::{io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use pulseboard_alerting::ALERTS_KEPT;
 use pulseboard_engine::{Engine, EngineOptions};
+use pulseboard_feed::Epoch;
 use pulseboard_history::{
     HistoryOptions, Retention,
     log::{self, Health, LogOptions},
 };
 
 use crate::{
-    base::telemetry::Limit,
+    base::telemetry::{Limit, Telemetry},
     settings::{DataDir, Durability, Settings},
-    storage::journal::{Journal, Kept, Restored},
+    storage::journal::{Journal, Kept, Restored, State},
+    tracking::Tallies,
 };
-use crate::{base::telemetry::Telemetry, storage::journal::State, tracking::Tallies};
-use pulseboard_alerting::ALERTS_KEPT;
-use pulseboard_feed::Epoch;
 
 /// How often the house is kept.
 pub const HOUSE_MS: i64 = 5_000;

@@ -18,9 +18,10 @@ use pulseboard_shared::protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use pulseboard_feed::wire;
-use pulseboard_feed::wire::Wire;
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Frame, Payload};
+use pulseboard_feed::{
+    Bounds, Epoch, Fanout, Feed, Frame, Payload,
+    wire::{self, Wire},
+};
 
 /// Names of one tenant; an item of a further one is refused.
 pub const NAMES_MAX: usize = 1_000;

@@ -21,8 +21,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::counters::Counters;
-use crate::{ledger::Ledgers, walk::Walk};
+use crate::{counters::Counters, ledger::Ledgers, walk::Walk};
 
 /// Members visited under one hold of a share's lock.
 const SLICE: usize = 64;

@@ -16,8 +16,10 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::counters::Counters;
-use crate::log::{Frame, Payload};
+use crate::{
+    counters::Counters,
+    log::{Frame, Payload},
+};
 
 /// Frames remembered: several that came while members were busy are found alike. A power of two.
 const FRAMES: usize = 4;

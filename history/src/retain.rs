@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, WriteTransaction};
 
-use crate::sweep::{Going, Sweep};
 use crate::{
     History, HistoryError, Tier, block, chunk,
     history::Workshop,
     maintain::Progress,
     state::{LEVELS, State, TallyChange, block_ms},
+    sweep::{Going, Sweep},
     tables::{FLOOR_OF, META, META_RAW_FLOOR, RAW, tier_table},
 };
 

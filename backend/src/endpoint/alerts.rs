@@ -3,9 +3,10 @@
 use pulseboard_shared::Alert;
 use salvo::{Depot, Request, handler, writing::Json};
 
-use crate::http;
-use crate::http::caller;
-use crate::{base::error::AppError, http::tenant::tenant};
+use crate::{
+    base::error::AppError,
+    http::{self, caller, tenant::tenant},
+};
 
 /// The newest sending of each incident that goes on, oldest incident first.
 #[handler]

@@ -7,8 +7,7 @@ use salvo::{
 };
 use serde::Serialize;
 
-use crate::http;
-use crate::{base::error::AppError, storage::Storage};
+use crate::{base::error::AppError, http, storage::Storage};
 
 /// What `/healthz` answers; a page that looks for its backend knows it by `service`.
 #[derive(Debug, Serialize)]

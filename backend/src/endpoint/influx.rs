@@ -13,9 +13,10 @@ use salvo::{
 use serde_json::{Value, json};
 
 use super::body::{read_bytes, read_json};
-use crate::base::error::AppError;
-use crate::http;
-use crate::http::caller;
+use crate::{
+    base::error::AppError,
+    http::{self, caller},
+};
 
 /// What clients compare with: the line protocol, `/query` and `/api/v2/write` are those of 1.8.
 const VERSION: &str = concat!("1.8.10-pulseboard-", env!("CARGO_PKG_VERSION"));

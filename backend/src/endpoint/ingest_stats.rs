@@ -6,9 +6,11 @@ use pulseboard_series::Reason;
 use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
-use crate::http;
-use crate::http::caller;
-use crate::{base::error::AppError, http::ingest::engine_tenant, refusals::Refusal};
+use crate::{
+    base::error::AppError,
+    http::{self, caller, ingest::engine_tenant},
+    refusals::Refusal,
+};
 
 /// Counts since the start.
 #[derive(Debug, Serialize)]

@@ -12,13 +12,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::read_json;
-use crate::http;
-use crate::http::caller;
-use crate::http::session::{SessionInfo, session_of};
 use crate::{
     access::session::LIFETIME_MS,
     base::error::AppError,
-    http::{shown, via::Via},
+    http::{
+        self, caller,
+        session::{SessionInfo, session_of},
+        shown,
+        via::Via,
+    },
 };
 
 /// What a login gives.

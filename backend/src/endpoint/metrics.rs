@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
+use pulseboard_feed::wire::Wire;
 use pulseboard_shared::{Metric, protocol::operator::Figures};
 use salvo::{Depot, Request, Response, handler, writing::Json};
 
-use crate::http;
-use crate::http::caller;
 use crate::{
     base::error::AppError,
     endpoint::{series::send_text, stream::ws_metrics},
-    http::tenant::tenant,
+    http::{self, caller, tenant::tenant},
 };
-use pulseboard_feed::wire::Wire;
 
 /// Samples without a `count`.
 const RECENT_DEFAULT: usize = 60;

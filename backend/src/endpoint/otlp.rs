@@ -8,10 +8,10 @@ use salvo::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use crate::base::error::AppError;
-use crate::http;
-use crate::http::error::Render as _;
-use crate::http::ingest;
+use crate::{
+    base::error::AppError,
+    http::{self, error::Render as _, ingest},
+};
 
 /// `google.rpc.Code` for what is answered: INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE.
 const WRONG: i32 = 3;

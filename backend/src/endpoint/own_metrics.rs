@@ -7,8 +7,6 @@ use salvo::{
     http::{HeaderValue, header},
 };
 
-use crate::http;
-use crate::http::caller;
 use crate::{
     access::Caller,
     app::App,
@@ -16,6 +14,7 @@ use crate::{
         error::AppError,
         telemetry::{line, write_head},
     },
+    http::{self, caller},
 };
 
 /// The exposition format's media type, version 0.0.4.

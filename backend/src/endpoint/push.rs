@@ -20,9 +20,12 @@ use salvo::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::http;
-use crate::http::ingest;
-use crate::{app::App, base::error::AppError, ingest::Taken};
+use crate::{
+    app::App,
+    base::error::AppError,
+    http::{self, ingest},
+    ingest::Taken,
+};
 
 /// What `POST /push` answers.
 #[derive(Debug, Default, Serialize)]

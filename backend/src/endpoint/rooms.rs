@@ -6,11 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::read_json;
-use crate::http;
-use crate::http::caller;
 use crate::{
     base::error::AppError,
-    http::tenant::tenant,
+    http::{self, caller, tenant::tenant},
     rooms::{EventError, RoomInfo},
 };
 

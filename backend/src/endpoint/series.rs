@@ -31,13 +31,14 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::http;
-use crate::http::caller;
 use crate::{
     app::App,
     base::{error::AppError, telemetry::Limit},
-    http::compress::{self, Coding, Encoder},
-    http::ingest::engine_tenant,
+    http::{
+        self, caller,
+        compress::{self, Coding, Encoder},
+        ingest::engine_tenant,
+    },
     questions::{ANSWERS_RETRY_S, Counted, Text, Working},
 };
 

@@ -3,9 +3,10 @@
 use pulseboard_shared::StatsReport;
 use salvo::{Depot, handler, writing::Json};
 
-use crate::base::error::AppError;
-use crate::http;
-use crate::http::caller;
+use crate::{
+    base::error::AppError,
+    http::{self, caller},
+};
 
 /// The statistics over the window; all zero before the first tick.
 #[handler]

@@ -3,9 +3,11 @@
 use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 
-use crate::http;
-use crate::http::caller;
-use crate::{access::ticket::LIFETIME_MS, base::error::AppError};
+use crate::{
+    access::ticket::LIFETIME_MS,
+    base::error::AppError,
+    http::{self, caller},
+};
 
 /// A ticket that was just made.
 #[derive(Debug, Serialize)]

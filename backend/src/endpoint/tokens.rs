@@ -9,14 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::read_json;
-use crate::http;
-use crate::http::caller;
 use crate::{
     access::{
         self,
         token::{Grant, TokenId},
     },
     base::error::AppError,
+    http::{self, caller},
     settings::tenant_is_valid,
 };
 

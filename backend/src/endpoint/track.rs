@@ -20,12 +20,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::{read_json, wrong_body};
-use crate::http;
-use crate::http::caller;
 use crate::{
     app::App,
     base::error::AppError,
-    http::ingest::{self, find_place, writing_tenant},
+    http::{
+        self, caller,
+        ingest::{self, find_place, writing_tenant},
+    },
     refusals::Sent,
     ticks::{builtin_series, window::series_key},
     tracking::{TenantTallies, TooManyNames},

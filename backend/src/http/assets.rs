@@ -25,9 +25,13 @@ use sha2::{Digest, Sha256};
 
 use boot::Template;
 
-use crate::base::error::AppError;
-use crate::http::error::Render as _;
-use crate::http::routes::{self, Owner};
+use crate::{
+    base::error::AppError,
+    http::{
+        error::Render as _,
+        routes::{self, Owner},
+    },
+};
 use encoding::Encoding;
 
 const INDEX: &str = "index.html";

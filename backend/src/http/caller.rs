@@ -6,8 +6,11 @@ use pulseboard_shared::Role;
 use salvo::{Depot, Request};
 
 use super::via::Via;
-use crate::base::address::network_of;
-use crate::{access::Caller, base::error::AppError, shares::CallerKeys};
+use crate::{
+    access::Caller,
+    base::{address::network_of, error::AppError},
+    shares::CallerKeys,
+};
 use std::sync::Arc;
 
 /// What was found out about a request's caller: put into the depot for [`caller`].

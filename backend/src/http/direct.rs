@@ -9,9 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use salvo::http::{HeaderMap, Version, header};
 
-use crate::access::peer::Arrival;
-use crate::base::address::split_host;
-use crate::http::origin::Verdict;
+use crate::{access::peer::Arrival, base::address::split_host, http::origin::Verdict};
 
 /// Whether a request comes from a client of this machine's owner that talks to us and nobody else.
 pub(crate) fn is_direct(

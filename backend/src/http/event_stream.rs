@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use salvo::http::{HeaderValue, StatusCode, Version, header};
 
-use pulseboard_feed::EventId;
-use pulseboard_feed::wire::Wire;
+use pulseboard_feed::{EventId, wire::Wire};
 
 /// What the client saw last: `Last-Event-ID`, or `?last-event-id=`, since a browser cannot set the
 /// header on a first connection. A text that is no id of ours is as good as none.

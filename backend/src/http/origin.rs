@@ -4,8 +4,7 @@
 use salvo::http::{HeaderMap, HeaderValue, header};
 
 use super::via::Via;
-use crate::base::address::split_host;
-use crate::settings::Origins;
+use crate::{base::address::split_host, settings::Origins};
 
 /// What a request's `Origin` header means here.
 #[derive(Clone, Debug, PartialEq, Eq)]

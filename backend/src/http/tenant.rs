@@ -3,9 +3,11 @@
 use pulseboard_engine::DEFAULT_TENANT;
 use salvo::{Depot, Request};
 
-use crate::http;
-use crate::http::caller;
-use crate::{base::error::AppError, settings::tenant_is_valid};
+use crate::{
+    base::error::AppError,
+    http::{self, caller},
+    settings::tenant_is_valid,
+};
 
 /// The headers that name a tenant, ours and the one that agents of Prometheus' family send;
 /// `?tenant=` does the same where no header can be set.

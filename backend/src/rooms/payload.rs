@@ -5,8 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pulseboard_shared::codec::Form;
 
-use pulseboard_feed::wire::ws;
-use pulseboard_feed::{Frame, Payload};
+use pulseboard_feed::{Frame, Payload, wire::ws};
 
 /// One message to a room, as JSON text without its cursor.
 #[derive(Debug)]

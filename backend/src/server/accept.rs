@@ -34,13 +34,12 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::http::error::Render as _;
-use crate::server::slots::{Full, Place, Places};
 use crate::{
     access::peer::{Arrival, Peer},
     app::App,
     base::{error::AppError, task::catch_panic, telemetry::Limit},
-    http::via,
+    http::{error::Render as _, via},
+    server::slots::{Full, Place, Places},
     stream::takeover::{Taken, Takeover, encode_head},
 };
 

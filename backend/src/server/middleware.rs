@@ -8,20 +8,18 @@ use salvo::{
     http::{HeaderMap, HeaderValue, Method, ResBody, StatusCode, Version, header},
 };
 
-use crate::base::address::split_host;
-use crate::http::caller;
-use crate::http::error::Render as _;
-use crate::http::identify::identify;
-use crate::http::{
-    caller::peer_address,
-    compress, direct,
-    origin::{self, Verdict},
-    path, shown,
-    via::Via,
-};
 use crate::{
     app::App,
-    base::{error::AppError, telemetry::Limit},
+    base::{address::split_host, error::AppError, telemetry::Limit},
+    http::{
+        caller::{self, peer_address},
+        compress, direct,
+        error::Render as _,
+        identify::identify,
+        origin::{self, Verdict},
+        path, shown,
+        via::Via,
+    },
     questions::{ANSWERS_RETRY_S, Counted},
     settings::Hosts,
     stream::takeover::Takeover,

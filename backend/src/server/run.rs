@@ -2,20 +2,19 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use pulseboard_host::{Source, host::Host, simulator::Simulator};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::middleware::Frame;
-use crate::settings::SourceKind;
 use crate::{
     app::App,
     base::clock::Clock,
     live_query, router,
     schedule::{self, Ticker},
     server::{accept, statsd},
-    settings::Settings,
+    settings::{Settings, SourceKind},
 };
-use pulseboard_host::{Source, host::Host, simulator::Simulator};
 use salvo::Service;
 
 /// How long viewers have to take their last bytes.

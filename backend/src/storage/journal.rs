@@ -22,6 +22,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use pulseboard_alerting::{AlertEvent, AlertSink};
+use pulseboard_feed::Epoch;
 use pulseboard_history::log::{Health, Log, LogError, LogOptions, LogStats, ReplayReport, Ticket};
 use pulseboard_shared::{AlertState, Labels};
 use serde::{Deserialize, Serialize};
@@ -30,8 +32,6 @@ use crate::{
     ticks::window::{Series, Tick},
     tracking::{Items, Snapshot, Tallies},
 };
-use pulseboard_alerting::{AlertEvent, AlertSink};
-use pulseboard_feed::Epoch;
 
 /// A new snapshot is written when so many bytes have come since the last one, or as many as that
 /// took where it took more. More: a start reads more. Fewer: the window is written more often.

@@ -11,19 +11,18 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
-
-use super::viewer::Viewer;
-use crate::access::Streams;
-use crate::{
-    access::{Credential, token::TokenId},
-    base::telemetry::{Limit, StreamKind, Telemetry},
-    settings::Settings,
-    shares::{CallerKeys, Scope, Share, ShareLimits, Shares},
-};
 use pulseboard_feed::wire::{
     Wire, sse,
     ws::{self, CloseCode},
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::viewer::Viewer;
+use crate::{
+    access::{Credential, Streams, token::TokenId},
+    base::telemetry::{Limit, StreamKind, Telemetry},
+    settings::Settings,
+    shares::{CallerKeys, Scope, Share, ShareLimits, Shares},
 };
 
 /// A WebSocket client that sent nothing for this long is asked whether it is there; sooner where

@@ -18,6 +18,10 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pulseboard_feed::{
+    Member, Pump, Step, Subscription, Walk,
+    wire::{Wire, ws},
+};
 use pulseboard_shared::codec::Form;
 use tokio::{
     io::{Interest, Ready},
@@ -32,9 +36,6 @@ use crate::{
     },
     ticks::live::TickPayload,
 };
-use pulseboard_feed::wire::Wire;
-use pulseboard_feed::wire::ws;
-use pulseboard_feed::{Member, Pump, Step, Subscription, Walk};
 
 /// Replies that may wait for a full socket; at the bound the client is not read from until they
 /// are gone, so a client that asks without reading only holds itself up.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use pulseboard_feed::wire::ws::{CloseCode, close, close_with};
 use pulseboard_shared::{
     codec::{self, Form},
     protocol::metrics::ServerMessage,
@@ -31,7 +32,6 @@ use crate::{
     },
     settings::Settings,
 };
-use pulseboard_feed::wire::ws::{CloseCode, close, close_with};
 
 /// Bytes of a client's message that are read at a time. Clients say little, and each viewer has
 /// a buffer of this size for as long as it is connected.

@@ -14,20 +14,24 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use pulseboard_feed::{
+    Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position,
+    wire::{Wire, sse, ws},
+};
 use pulseboard_shared::{
     Stats, Timestamp,
     protocol::metrics::{Merged, MergedSeries, ServerMessage, Snapshot, Tick as WireTick},
 };
 
-use crate::ticks::subscriptions::Named;
 use crate::{
     base::{error::AppError, telemetry::Telemetry},
     questions::{ANSWERS_RETRY_S, Questions},
     shares::CallerKeys,
-    ticks::window::{Selection, Tick, TickSample, Window},
+    ticks::{
+        subscriptions::Named,
+        window::{Selection, Tick, TickSample, Window},
+    },
 };
-use pulseboard_feed::wire::{Wire, sse, ws};
-use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position};
 
 /// Distinct selections that are shared; a further one is encoded for its viewer alone.
 const SELECTIONS_MAX: usize = 1024;

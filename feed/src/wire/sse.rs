@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use pulseboard_shared::{Timestamp, protocol::alerts::Heartbeat};
 
-use super::framing::Wire;
-use super::json::json_text;
+use super::{framing::Wire, json::json_text};
 
 /// Writes one event. `data` may span lines; `event` and `id` are ours and hold no line breaks.
 #[must_use]

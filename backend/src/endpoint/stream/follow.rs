@@ -5,22 +5,23 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use pulseboard_feed::{
+    EventId, Feed, Payload, Seat, Subscription,
+    wire::{Wire, event},
+};
 use pulseboard_series::key::check_name;
 use pulseboard_shared::protocol::{
     follow::{FeedName, Follow, FollowMessage},
     operator::StreamConfig,
 };
 
-use crate::stream::viewer::Viewer;
 use crate::{
     alerts::AlertView,
     app::App,
     operator::OperatorView,
+    stream::viewer::Viewer,
     tracking::{BucketLength, UpdateView},
 };
-use pulseboard_feed::wire::Wire;
-use pulseboard_feed::wire::event;
-use pulseboard_feed::{EventId, Feed, Payload, Seat, Subscription};
 
 /// The type whose buckets are sent when none is named.
 pub const DEFAULT_TYPE: &str = "page_view";

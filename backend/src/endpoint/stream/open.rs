@@ -7,28 +7,28 @@ use std::{
 };
 
 use bytes::Bytes;
+use pulseboard_feed::{Feed, Payload, Subscription, wire::Wire};
 use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
-use crate::base::task::{catch_panic, count_panic};
-use crate::http::caller;
-use crate::stream::sse_session;
-use crate::stream::ws_session;
-use crate::stream::ws_session::Inbound;
-use crate::stream::{
-    registry::{Admission, Full},
-    takeover::{Taken, Takeover},
-    viewer::Viewer,
-};
 use crate::{
     access::Credential,
     app::App,
-    base::{error::AppError, telemetry::StreamKind},
-    http::tenant::tenant,
+    base::{
+        error::AppError,
+        task::{catch_panic, count_panic},
+        telemetry::StreamKind,
+    },
+    http::{caller, tenant::tenant},
     shares::Refused,
+    stream::{
+        registry::{Admission, Full},
+        sse_session,
+        takeover::{Taken, Takeover},
+        viewer::Viewer,
+        ws_session::{self, Inbound},
+    },
 };
-use pulseboard_feed::wire::Wire;
-use pulseboard_feed::{Feed, Payload, Subscription};
 use std::fmt;
 
 /// Seconds after which a client that found no place may ask again.

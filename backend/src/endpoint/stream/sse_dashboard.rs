@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
+use pulseboard_feed::wire::{Wire, sse};
 use salvo::{Depot, Request, Response, handler};
 
-use crate::endpoint::stream::{
-    follow,
-    open::{self, Following},
-};
-use crate::http;
-use crate::http::caller;
-use crate::http::event_stream;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
-    http::ingest::engine_tenant,
+    endpoint::stream::{
+        follow,
+        open::{self, Following},
+    },
+    http::{self, caller, event_stream, ingest::engine_tenant},
     tracking::UpdateView,
 };
-use pulseboard_feed::wire::{Wire, sse};
 
 /// Opens the stream: `init` at once, `update` every two seconds. `?type=` chooses whose buckets,
 /// `?window=` their length in seconds.

@@ -3,19 +3,15 @@
 
 use std::sync::Arc;
 
+use pulseboard_feed::{Position, wire::sse};
 use salvo::{Depot, Request, Response, handler};
 
 use super::ws_metrics;
-use crate::endpoint::stream::open::{self, Following};
-use crate::http;
-use crate::http::caller;
-use crate::http::event_stream;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
-    http::tenant::tenant,
+    endpoint::stream::open::{self, Following},
+    http::{self, caller, event_stream, tenant::tenant},
 };
-use pulseboard_feed::Position;
-use pulseboard_feed::wire::sse;
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 2_000;

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pulseboard_feed::wire::sse;
 use pulseboard_shared::protocol::operator::StreamConfig;
 use salvo::{Depot, Request, Response, handler};
 
-use crate::endpoint::stream::open::{self, Following};
-use crate::http;
-use crate::http::caller;
-use crate::http::event_stream;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
+    endpoint::stream::open::{self, Following},
+    http::{self, caller, event_stream},
     operator::OperatorView,
 };
-use pulseboard_feed::wire::sse;
 
 /// Milliseconds that a browser waits before it reconnects by itself.
 const RETRY_MS: u64 = 5_000;

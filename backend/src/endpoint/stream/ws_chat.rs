@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pulseboard_feed::wire::Wire;
 use pulseboard_shared::{
     Role,
     protocol::{
@@ -11,21 +12,15 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
-use crate::http;
-use crate::http::caller;
-use crate::http::handshake;
 use crate::{
     app::App,
     base::{error::AppError, telemetry::StreamKind},
-    http::tenant::tenant,
+    endpoint::stream::open,
+    http::{self, caller, handshake, tenant::tenant},
     rooms::{Membership, RoomPayload, RoomView},
     shares::CallerKeys,
-};
-use crate::{
-    endpoint::stream::open,
     stream::{viewer::Viewer, ws_session::Inbound},
 };
-use pulseboard_feed::wire::Wire;
 
 /// Opens the socket, in `general`.
 #[handler]

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
+use pulseboard_feed::wire::{Wire, ws};
 use pulseboard_shared::protocol::operator::{ControlCommand, ControlReply};
 use salvo::{Depot, Request, Response, handler};
 
-use crate::http;
-use crate::http::caller;
-use crate::http::handshake;
 use crate::{
     app::App,
     base::{error::AppError, telemetry::StreamKind},
-};
-use crate::{
     endpoint::stream::open,
+    http::{self, caller, handshake},
     stream::{viewer::Viewer, ws_session::Inbound},
 };
-use pulseboard_feed::wire::{Wire, ws};
 
 /// Opens the channel for those who may operate.
 #[handler]

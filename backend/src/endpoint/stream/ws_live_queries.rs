@@ -19,6 +19,7 @@ use pulseboard_engine::{
     query::{Aggregation, Limits, QueryError, RangeRequest, RangeStream, Step},
     watch::WATCHED_SERIES_MAX,
 };
+use pulseboard_feed::wire::ws;
 use pulseboard_shared::{
     codec::Form,
     protocol::{
@@ -28,15 +29,14 @@ use pulseboard_shared::{
     },
 };
 
-use crate::stream::viewer::Viewer;
 use crate::{
     app::App,
     base::telemetry::Limit,
     live_query::{Place, WATCHED_PER_CLIENT_MAX},
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
+    stream::viewer::Viewer,
 };
-use pulseboard_feed::wire::ws;
 
 /// History that a watch brings when the client asks for no other, and at most; older stretches
 /// are `GET /api/range`'s.

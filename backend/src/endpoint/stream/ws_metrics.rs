@@ -3,27 +3,24 @@
 use std::sync::Arc;
 
 use pulseboard_engine::NamedSeries;
+use pulseboard_feed::{
+    Position, Subscription,
+    wire::{Wire, ws},
+};
 use pulseboard_shared::{
     limits,
     protocol::metrics::{ClientMessage, ServerMessage},
 };
 use salvo::{Depot, Request, Response, handler};
 
-use crate::http;
-use crate::http::caller;
-use crate::http::handshake;
 use crate::{
     app::App,
     base::{error::AppError, telemetry::StreamKind},
-    http::tenant::tenant,
-    shares::CallerKeys,
-};
-use crate::{
     endpoint::stream::open,
+    http::{self, caller, handshake, tenant::tenant},
+    shares::CallerKeys,
     stream::{viewer::Viewer, ws_session::Inbound},
 };
-use pulseboard_feed::wire::{Wire, ws};
-use pulseboard_feed::{Position, Subscription};
 
 /// Names the cursor into the tick feed.
 const TICKS: u64 = 0;

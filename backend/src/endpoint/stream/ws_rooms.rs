@@ -4,6 +4,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use pulseboard_engine::Tenant;
+use pulseboard_feed::{
+    Subscription,
+    wire::{Wire, ws},
+};
 use pulseboard_shared::{
     Role,
     codec::Form,
@@ -17,26 +21,19 @@ use pulseboard_shared::{
 };
 use salvo::{Depot, Request, Response, handler};
 
-use crate::http;
-use crate::http::caller;
-use crate::http::handshake;
 use crate::{
     app::App,
     base::{
         error::AppError,
         telemetry::{Limit, StreamKind},
     },
-    http::ingest::engine_tenant,
+    endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
+    http::{self, caller, handshake, ingest::engine_tenant},
     live_query::CatalogPlace,
     rooms::{AskedEvents, Membership, Room, RoomPayload, RoomView},
     shares::CallerKeys,
-};
-use crate::{
-    endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
     stream::{viewer::Viewer, ws_session::Inbound},
 };
-use pulseboard_feed::Subscription;
-use pulseboard_feed::wire::{Wire, ws};
 
 /// Bytes of the events that one client names in all its rooms.
 const EVENT_NAMES_BYTES_MAX: usize = 64 * 1024;

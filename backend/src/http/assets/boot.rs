@@ -16,12 +16,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::encoding::Encoding;
-use crate::http;
-use crate::http::caller;
 use crate::{
     app::App,
     base::error::AppError,
     http::{
+        self, caller,
         session::{SessionInfo, session_of},
         tenant::tenant,
     },
