@@ -14,7 +14,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use pulseboard_history::{History, SeriesId};
 use pulseboard_series::{
-    Batch, KeyRef, Kind,
+    Batch, KeyRef, Kind, Row,
     batch::hash_key,
     key::{write_key, write_stem},
 };
@@ -601,14 +601,20 @@ impl Engine {
     /// keys is refused from now on. Values and times are not looked at.
     pub fn reserve(&self, tenant: &Tenant, batch: &Batch) {
         for row in batch.rows() {
-            let key = batch.key(row).as_bytes();
-            tenant.reserved.lock().insert(key.into());
-            let hash = tenant.place(row.hash);
-            let mut shard = self.table.shard(shard_of(hash)).lock();
-            let slot = shard.find(tenant.number, hash, key);
-            if let Some(entry) = slot.and_then(|slot| shard.get_mut(slot)) {
-                entry.is_reserved = true;
+            if tenant.reserve_key(batch.key(row).as_bytes()) {
+                self.mark_reserved(tenant, batch, row);
             }
+        }
+    }
+
+    /// Tells the series of a row whose key has just been kept, if there is one; one that is made
+    /// from now on is made so.
+    fn mark_reserved(&self, tenant: &Tenant, batch: &Batch, row: &Row) {
+        let hash = tenant.place(row.hash);
+        let mut shard = self.table.shard(shard_of(hash)).lock();
+        let slot = shard.find(tenant.number, hash, batch.key(row).as_bytes());
+        if let Some(entry) = slot.and_then(|slot| shard.get_mut(slot)) {
+            entry.is_reserved = true;
         }
     }
 
@@ -617,14 +623,11 @@ impl Engine {
     /// # Errors
     /// The key of that one; nothing is kept then.
     pub fn claim(&self, tenant: &Tenant, batch: &Batch, now_ms: i64) -> Result<(), String> {
-        let mut new = Vec::new();
-        for row in batch.rows() {
-            let key = batch.key(row).as_bytes();
-            // From here on nobody else makes it.
-            if tenant.reserved.lock().insert(key.into()) {
-                new.push(row);
-            }
-        }
+        // From here on nobody else makes them.
+        let rows = batch.rows().iter();
+        let new: Vec<&Row> = rows
+            .filter(|row| tenant.reserve_key(batch.key(row).as_bytes()))
+            .collect();
         for row in &new {
             let key = batch.key(row);
             let hash = tenant.place(row.hash);
@@ -640,8 +643,8 @@ impl Engine {
                 return Err(key.to_string());
             }
         }
-        if !new.is_empty() {
-            self.reserve(tenant, batch);
+        for row in new {
+            self.mark_reserved(tenant, batch, row);
         }
         Ok(())
     }

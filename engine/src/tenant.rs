@@ -163,4 +163,11 @@ impl Tenant {
             series: self.series.load(Ordering::Relaxed),
         }
     }
+
+    /// Keeps a key for [`crate::Engine::append_own`]; whether it was not kept before. Asked for each
+    /// tracked item, so one that is kept costs a look-up.
+    pub(crate) fn reserve_key(&self, key: &[u8]) -> bool {
+        let mut reserved = self.reserved.lock();
+        !reserved.contains(key) && reserved.insert(key.into())
+    }
 }
