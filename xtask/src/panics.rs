@@ -6,13 +6,9 @@
 //! standard library's functions that end in a panic, those that write values for programmers
 //! (`Debug`), and in the data the places in source files that panics name.
 
-use std::collections::HashMap;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
-use crate::wasm::{
-    CODE, CUSTOM, DATA, FUNCTIONS, HEAD_BYTES, IMPORTS, Reader, TYPES, write_number,
-};
+use crate::wasm::{CODE, DATA, FUNCTIONS, Module, Reader, TYPES, plain, segments, write_number};
 
 /// No locals; `unreachable`, `end`.
 const TRAP: &[u8] = &[0, 0x00, 0x0b];
@@ -29,54 +25,37 @@ const I32: u8 = 0x7f;
 /// # Errors
 /// It is no WebAssembly.
 pub(crate) fn silence(wasm: &[u8]) -> Result<(Vec<u8>, usize)> {
-    let sections = sections(wasm)?;
-    let of = |kind| {
-        sections
-            .iter()
-            .find_map(|(found, body)| (*found == kind).then_some(*body))
-    };
-    let imported = of(IMPORTS).map_or(Ok(0), count)?;
-    let mut names = HashMap::new();
-    for (kind, body) in &sections {
-        if *kind == CUSTOM {
-            names.extend(function_names(body)?);
-        }
-    }
-    let results = of(TYPES).map_or_else(|| Ok(Vec::new()), single_results)?;
-    let types = of(FUNCTIONS).map_or_else(|| Ok(Vec::new()), numbers)?;
-    let (mut silent, mut emptied) = (wasm.get(..HEAD_BYTES).context("no module")?.to_vec(), 0);
-    for (kind, body) in &sections {
-        let body = match *kind {
-            CODE => {
-                let mut reader = Reader { bytes: body, at: 0 };
-                let functions = reader.number()?;
-                let mut code = Vec::with_capacity(body.len());
-                write_number(&mut code, functions);
-                for index in 0..functions {
-                    let length = reader.number()?;
-                    let original = reader.take(length)?;
-                    let name = names.get(&(imported + index)).copied().unwrap_or_default();
-                    let is_status =
-                        || types.get(index).and_then(|kind| results.get(*kind)) == Some(&Some(I32));
-                    let empty = match role(&plain(name)) {
-                        Some(Role::Panics) => Some(TRAP),
-                        Some(Role::Debugs) if is_status() => Some(WRITES_NOTHING),
-                        _ => None,
-                    };
-                    emptied += usize::from(empty.is_some());
-                    let function = empty.unwrap_or(original);
-                    write_number(&mut code, function.len());
-                    code.extend_from_slice(function);
-                }
-                code
+    let module = Module::read(wasm)?;
+    let results = module
+        .section(TYPES)
+        .map_or_else(|| Ok(Vec::new()), single_results)?;
+    let types = module
+        .section(FUNCTIONS)
+        .map_or_else(|| Ok(Vec::new()), numbers)?;
+    let mut emptied = 0;
+    let silent = module.changed(|kind, body| match kind {
+        CODE => {
+            let functions = module.functions()?;
+            let mut code = Vec::with_capacity(body.len());
+            write_number(&mut code, functions.len());
+            for (index, (name, original)) in functions.into_iter().enumerate() {
+                let is_status =
+                    || types.get(index).and_then(|kind| results.get(*kind)) == Some(&Some(I32));
+                let empty = match role(&plain(name)) {
+                    Some(Role::Panics) => Some(TRAP),
+                    Some(Role::Debugs) if is_status() => Some(WRITES_NOTHING),
+                    _ => None,
+                };
+                emptied += usize::from(empty.is_some());
+                let function = empty.unwrap_or(original);
+                write_number(&mut code, function.len());
+                code.extend_from_slice(function);
             }
-            DATA if !names.is_empty() => without_places(body)?,
-            _ => body.to_vec(),
-        };
-        silent.push(*kind);
-        write_number(&mut silent, body.len());
-        silent.extend_from_slice(&body);
-    }
+            Ok(code)
+        }
+        DATA if module.has_names() => without_places(body),
+        _ => Ok(body.to_vec()),
+    })?;
     Ok((silent, emptied))
 }
 
@@ -130,80 +109,6 @@ fn returns(name: &str) -> bool {
         .is_some_and(|name| !name.contains("fail"))
 }
 
-/// A function's name without what makes it unique: `core[c593…]::fmt` and `core::fmt::h10f7…`.
-pub(crate) fn plain(name: &str) -> String {
-    let mut plain = String::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((before, behind)) = rest.split_once('[') {
-        plain.push_str(before);
-        match behind.split_once(']') {
-            Some((hash, after)) if is_hash(hash) => rest = after,
-            _ => {
-                plain.push('[');
-                rest = behind;
-            }
-        }
-    }
-    plain.push_str(rest);
-    let hash = plain.rsplit_once("::h").map(|(_, hash)| hash);
-    if let Some(hash) = hash.filter(|hash| hash.len() == 16 && is_hash(hash)) {
-        plain.truncate(plain.len() - hash.len() - 3);
-    }
-    plain
-}
-
-fn is_hash(text: &str) -> bool {
-    text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-pub(crate) type Section<'a> = (u8, &'a [u8]);
-
-pub(crate) fn sections(wasm: &[u8]) -> Result<Vec<Section<'_>>> {
-    let mut reader = Reader { bytes: wasm, at: 0 };
-    reader.take(HEAD_BYTES)?;
-    let mut sections = Vec::new();
-    while reader.at < wasm.len() {
-        let kind = reader.byte()?;
-        let length = reader.number()?;
-        sections.push((kind, reader.take(length)?));
-    }
-    Ok(sections)
-}
-
-/// How many items a section has; of imports all are functions, as `imports` makes sure.
-fn count(section: &[u8]) -> Result<usize> {
-    Reader {
-        bytes: section,
-        at: 0,
-    }
-    .number()
-}
-
-/// The functions' names, of the section that is called `name` (§7.4.1).
-pub(crate) fn function_names(section: &[u8]) -> Result<Vec<(usize, &str)>> {
-    const OF_FUNCTIONS: u8 = 1;
-    let mut reader = Reader {
-        bytes: section,
-        at: 0,
-    };
-    let mut names = Vec::new();
-    if reader.text()? != "name" {
-        return Ok(names);
-    }
-    while reader.at < section.len() {
-        let kind = reader.byte()?;
-        let length = reader.number()?;
-        let bytes = reader.take(length)?;
-        if kind == OF_FUNCTIONS {
-            let mut part = Reader { bytes, at: 0 };
-            for _ in 0..part.number()? {
-                names.push((part.number()?, part.text()?));
-            }
-        }
-    }
-    Ok(names)
-}
-
 /// Of each type the result, where there is exactly one.
 fn single_results(section: &[u8]) -> Result<Vec<Option<u8>>> {
     /// What every type of a function begins with (§5.3.6).
@@ -234,14 +139,6 @@ fn numbers(section: &[u8]) -> Result<Vec<usize>> {
     };
     let count = reader.number()?;
     (0..count).map(|_| reader.number()).collect()
-}
-
-/// A part of the memory that the module brings along.
-pub(crate) struct Segment {
-    pub(crate) address: usize,
-    /// Where its bytes are in the section.
-    pub(crate) at: usize,
-    pub(crate) length: usize,
 }
 
 /// The data with zeros for the places in source files: what Rust calls `Location`, a file's name
@@ -295,37 +192,12 @@ fn without_places(section: &[u8]) -> Result<Vec<u8>> {
     Ok(silent)
 }
 
-pub(crate) fn segments(section: &[u8]) -> Result<Vec<Segment>> {
-    /// In the only memory, at a constant address: `i32.const`, `end`.
-    const PLACED: usize = 0;
-    const I32_CONST: u8 = 0x41;
-    let mut reader = Reader {
-        bytes: section,
-        at: 0,
-    };
-    let mut segments = Vec::new();
-    for _ in 0..reader.number()? {
-        if reader.number()? != PLACED || reader.byte()? != I32_CONST {
-            // Not what the linker writes; what is read so far is still so.
-            break;
-        }
-        let address = reader.number()?;
-        reader.byte()?;
-        let length = reader.number()?;
-        segments.push(Segment {
-            address,
-            at: reader.at,
-            length,
-        });
-        reader.take(length)?;
-    }
-    Ok(segments)
-}
-
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
-    use crate::wasm::write_text;
+    use crate::wasm::{CUSTOM, write_text};
 
     #[test]
     fn a_function_is_known_by_its_name_whatever_its_hashes() {
@@ -412,9 +284,8 @@ mod tests {
         let wasm = module();
         let (silent, emptied) = silence(&wasm)?;
         let of = |kind| -> Result<Vec<u8>> {
-            let all = sections(&silent)?;
-            let found = all.iter().find(|(found, _)| *found == kind);
-            Ok(found.context("a section")?.1.to_vec())
+            let module = Module::read(&silent)?;
+            Ok(module.section(kind).context("a section")?.to_vec())
         };
         let code = [
             &[3_u8, 4][..],
@@ -433,7 +304,8 @@ mod tests {
     #[test]
     fn without_names_nothing_changes() -> Result<()> {
         let wasm = module();
-        let named = sections(&wasm)?.last().context("a section")?.1.len() + 2;
+        let module = Module::read(&wasm)?;
+        let named = module.section(CUSTOM).context("a section")?.len() + 2;
         let bare = &wasm[..wasm.len() - named];
         assert_eq!(silence(bare)?, (bare.to_vec(), 0));
         assert!(silence(&bare[..20]).is_err());

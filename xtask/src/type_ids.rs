@@ -10,10 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
 
-use crate::{
-    panics::{function_names, plain, sections, segments},
-    wasm::{CODE, CUSTOM, DATA, HEAD_BYTES, IMPORTS, Reader, write_number},
-};
+use crate::wasm::{CODE, DATA, Module, Reader, plain, segments};
 
 const ID_BYTES: usize = 16;
 
@@ -23,90 +20,55 @@ const ID_BYTES: usize = 16;
 /// # Errors
 /// It is no WebAssembly.
 pub(crate) fn number(wasm: &[u8]) -> Result<(Vec<u8>, usize)> {
-    let sections = sections(wasm)?;
-    let of = |kind| {
-        sections
-            .iter()
-            .find_map(|(found, body)| (*found == kind).then_some(*body))
+    let module = Module::read(wasm)?;
+    let as_it_is = || Ok((wasm.to_vec(), 0));
+    let Some(data) = module.section(DATA) else {
+        return as_it_is();
     };
-    let (Some(code), Some(data)) = (of(CODE), of(DATA)) else {
-        return Ok((wasm.to_vec(), 0));
-    };
-    let imported = match of(IMPORTS) {
-        None => 0,
-        Some(imports) => Reader {
-            bytes: imports,
-            at: 0,
-        }
-        .number()?,
-    };
-    let mut names = HashMap::new();
-    for (kind, body) in &sections {
-        if *kind == CUSTOM {
-            names.extend(function_names(body)?);
-        }
-    }
-    let Some(addresses) = addresses(code, imported, &names)? else {
-        return Ok((wasm.to_vec(), 0));
+    let Some(addresses) = addresses(&module)? else {
+        return as_it_is();
     };
     let segments = segments(data)?;
     let mut halves = HashMap::new();
     for (index, address) in addresses.iter().enumerate() {
         let found = segments.iter().find_map(|segment| {
             let offset = address.checked_sub(segment.address)?;
-            (offset + ID_BYTES <= segment.length).then(|| segment.at + offset)
+            (offset + ID_BYTES <= segment.length).then_some(segment.at + offset)
         });
         let Some(id) = found.and_then(|at| data.get(at..at + ID_BYTES)) else {
-            return Ok((wasm.to_vec(), 0));
+            return as_it_is();
         };
         let half = |at: usize| -> Result<u64> {
-            Ok(u64::from_le_bytes(
-                id[at..at + 8].try_into().context("eight bytes")?,
-            ))
+            let bytes = id[at..at + 8].try_into();
+            Ok(u64::from_le_bytes(bytes.context("eight bytes")?))
         };
         // The upper halves are all alike then; both are always compared.
         halves.insert(half(0)?, index as u64 + 1);
         halves.insert(half(8)?, 0);
     }
     if halves.len() != 2 * addresses.len() {
-        return Ok((wasm.to_vec(), 0));
+        return as_it_is();
     }
-    let mut numbered = wasm.get(..HEAD_BYTES).context("no module")?.to_vec();
-    for (kind, body) in &sections {
+    let numbered = module.changed(|kind, body| {
         let mut body = body.to_vec();
-        match *kind {
+        match kind {
             DATA => renumber_data(&mut body, &halves),
             CODE => renumber_code(&mut body, &halves),
             _ => {}
         }
-        numbered.push(*kind);
-        write_number(&mut numbered, body.len());
-        numbered.extend_from_slice(&body);
-    }
+        Ok(body)
+    })?;
     Ok((numbered, addresses.len()))
 }
 
 /// Where the numbers are that `Any::type_id` reads; `None` where one of these functions reads them
 /// in another way.
-fn addresses(
-    code: &[u8],
-    imported: usize,
-    names: &HashMap<usize, &str>,
-) -> Result<Option<BTreeSet<usize>>> {
-    let mut reader = Reader { bytes: code, at: 0 };
-    let mut addresses = BTreeSet::new();
-    for index in 0..reader.number()? {
-        let length = reader.number()?;
-        let body = reader.take(length)?;
-        let name = names.get(&(imported + index)).copied().unwrap_or_default();
-        if plain(name).ends_with(" as core::any::Any>::type_id") {
-            match address(body) {
-                Some(address) => addresses.insert(address),
-                None => return Ok(None),
-            };
-        }
-    }
-    Ok(Some(addresses))
+fn addresses(module: &Module<'_>) -> Result<Option<BTreeSet<usize>>> {
+    let functions = module.functions()?;
+    let ids = functions
+        .iter()
+        .filter(|(name, _)| plain(name).ends_with(" as core::any::Any>::type_id"));
+    Ok(ids.map(|(_, body)| address(body)).collect())
 }
 
 /// The address that a function copies sixteen bytes from to where its parameter says, where that
@@ -184,7 +146,7 @@ fn signed(bytes: &[u8]) -> Option<(u64, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wasm::write_text;
+    use crate::wasm::{CUSTOM, write_number, write_text};
 
     fn section(wasm: &mut Vec<u8>, kind: u8, body: &[u8]) {
         wasm.push(kind);

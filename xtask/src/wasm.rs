@@ -1,5 +1,7 @@
 //! A WebAssembly module as far as the chores read it (WebAssembly core specification, chapter 5).
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail};
 
 /// Magic number and version.
@@ -71,4 +73,177 @@ pub(crate) fn write_number(to: &mut Vec<u8>, mut number: usize) {
 pub(crate) fn write_text(to: &mut Vec<u8>, text: &str) {
     write_number(to, text.len());
     to.extend_from_slice(text.as_bytes());
+}
+
+/// A module's sections, and what its functions are called.
+pub(crate) struct Module<'a> {
+    head: &'a [u8],
+    sections: Vec<(u8, &'a [u8])>,
+    names: HashMap<usize, &'a str>,
+}
+
+impl<'a> Module<'a> {
+    /// # Errors
+    /// It is no WebAssembly.
+    pub(crate) fn read(wasm: &'a [u8]) -> Result<Self> {
+        let mut reader = Reader { bytes: wasm, at: 0 };
+        let head = reader.take(HEAD_BYTES)?;
+        let (mut sections, mut names) = (Vec::new(), HashMap::new());
+        while reader.at < wasm.len() {
+            let kind = reader.byte()?;
+            let length = reader.number()?;
+            let body = reader.take(length)?;
+            if kind == CUSTOM {
+                names.extend(function_names(body)?);
+            }
+            sections.push((kind, body));
+        }
+        Ok(Self {
+            head,
+            sections,
+            names,
+        })
+    }
+
+    /// The first section of a kind.
+    pub(crate) fn section(&self, kind: u8) -> Option<&'a [u8]> {
+        let mut found = self.sections.iter().filter(|(found, _)| *found == kind);
+        found.next().map(|(_, body)| *body)
+    }
+
+    /// Whether it says what its functions are called.
+    pub(crate) fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Its own functions, each with its name, which is empty where it has none.
+    ///
+    /// # Errors
+    /// The code ends too early.
+    pub(crate) fn functions(&self) -> Result<Vec<(&'a str, &'a [u8])>> {
+        // Imports are numbered first; all are functions, as `imports` makes sure.
+        let imported = match self.section(IMPORTS) {
+            None => 0,
+            Some(bytes) => Reader { bytes, at: 0 }.number()?,
+        };
+        let mut reader = Reader {
+            bytes: self.section(CODE).unwrap_or(&[0]),
+            at: 0,
+        };
+        let count = reader.number()?;
+        let functions = (0..count).map(|index| {
+            let length = reader.number()?;
+            let name = self.names.get(&(imported + index));
+            Ok((name.copied().unwrap_or_default(), reader.take(length)?))
+        });
+        functions.collect()
+    }
+
+    /// The module with what `change` makes of each section.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub(crate) fn changed(
+        &self,
+        mut change: impl FnMut(u8, &'a [u8]) -> Result<Vec<u8>>,
+    ) -> Result<Vec<u8>> {
+        let mut changed = self.head.to_vec();
+        for (kind, body) in &self.sections {
+            let body = change(*kind, body)?;
+            changed.push(*kind);
+            write_number(&mut changed, body.len());
+            changed.extend_from_slice(&body);
+        }
+        Ok(changed)
+    }
+}
+
+/// The functions' names, of the section that is called `name` (§7.4.1).
+fn function_names(section: &[u8]) -> Result<Vec<(usize, &str)>> {
+    const OF_FUNCTIONS: u8 = 1;
+    let mut reader = Reader {
+        bytes: section,
+        at: 0,
+    };
+    let mut names = Vec::new();
+    if reader.text()? != "name" {
+        return Ok(names);
+    }
+    while reader.at < section.len() {
+        let kind = reader.byte()?;
+        let length = reader.number()?;
+        let bytes = reader.take(length)?;
+        if kind == OF_FUNCTIONS {
+            let mut part = Reader { bytes, at: 0 };
+            for _ in 0..part.number()? {
+                names.push((part.number()?, part.text()?));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// A function's name without what makes it unique: `core[c593…]::fmt` and `core::fmt::h10f7…`.
+pub(crate) fn plain(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((before, behind)) = rest.split_once('[') {
+        plain.push_str(before);
+        match behind.split_once(']') {
+            Some((hash, after)) if is_hash(hash) => rest = after,
+            _ => {
+                plain.push('[');
+                rest = behind;
+            }
+        }
+    }
+    plain.push_str(rest);
+    let hash = plain.rsplit_once("::h").map(|(_, hash)| hash);
+    if let Some(hash) = hash.filter(|hash| hash.len() == 16 && is_hash(hash)) {
+        plain.truncate(plain.len() - hash.len() - 3);
+    }
+    plain
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A part of the memory that the module brings along.
+pub(crate) struct Segment {
+    pub(crate) address: usize,
+    /// Where its bytes are in the section.
+    pub(crate) at: usize,
+    pub(crate) length: usize,
+}
+
+/// The parts of the memory in a section of data.
+///
+/// # Errors
+/// It ends too early.
+pub(crate) fn segments(section: &[u8]) -> Result<Vec<Segment>> {
+    /// In the only memory, at a constant address: `i32.const`, `end`.
+    const PLACED: usize = 0;
+    const I32_CONST: u8 = 0x41;
+    let mut reader = Reader {
+        bytes: section,
+        at: 0,
+    };
+    let mut segments = Vec::new();
+    for _ in 0..reader.number()? {
+        if reader.number()? != PLACED || reader.byte()? != I32_CONST {
+            // Not what the linker writes; what is read so far is still so.
+            break;
+        }
+        let address = reader.number()?;
+        reader.byte()?;
+        let length = reader.number()?;
+        segments.push(Segment {
+            address,
+            at: reader.at,
+            length,
+        });
+        reader.take(length)?;
+    }
+    Ok(segments)
 }
