@@ -257,7 +257,7 @@ fn settings_in(table: &str) -> Vec<String> {
 /// The paths in the text of the table of routes.
 fn routes(table: &str) -> Vec<String> {
     let rows = table.lines().map(str::trim).filter_map(|line| {
-        let row = ["answer(\"", "stream(\""]
+        let row = ["answer(\"", "socket(\"", "events(\""]
             .iter()
             .find_map(|kind| line.strip_prefix(kind))?;
         row.strip_suffix("\"),")
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn routes_are_read_from_their_table_and_passed_on() {
         let table = "pub const ROUTES: &[Route] = &[\n    answer(\"api/stats\"),\n    \
-             stream(\"ws\"),\n    answer(\"write\"),\n];\nconst fn answer(path: &str)";
+             socket(\"ws\"),\n    answer(\"write\"),\n];\nconst fn answer(path: &str)";
         let routes = routes(table);
         assert_eq!(routes, ["/api/stats", "/ws", "/write"]);
         let trunk = "[[proxy]]\nbackend = \"http://127.0.0.1:3000/api/\"\n\n[[proxy]]\n\

@@ -17,8 +17,10 @@ pub struct Route {
 pub enum Kind {
     /// One answer.
     Answer,
-    /// A WebSocket or an event stream.
-    Stream,
+    /// A WebSocket, to who asks for the upgrade.
+    Socket,
+    /// An event stream.
+    Events,
 }
 
 const fn answer(path: &'static str) -> Route {
@@ -28,10 +30,17 @@ const fn answer(path: &'static str) -> Route {
     }
 }
 
-const fn stream(path: &'static str) -> Route {
+const fn socket(path: &'static str) -> Route {
     Route {
         path,
-        kind: Kind::Stream,
+        kind: Kind::Socket,
+    }
+}
+
+const fn events(path: &'static str) -> Route {
+    Route {
+        path,
+        kind: Kind::Events,
     }
 }
 
@@ -41,7 +50,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/metrics/since"),
     answer("api/metrics/recent"),
     answer("api/metrics"),
-    stream("api/metrics/stream"),
+    events("api/metrics/stream"),
     answer("api/rooms"),
     answer("api/rooms/{room}/events"),
     answer("api/alerts"),
@@ -70,14 +79,14 @@ pub const ROUTES: &[Route] = &[
     answer("api/v2/buckets"),
     answer("push"),
     answer("metrics/track"),
-    stream("dashboard/stream"),
+    events("dashboard/stream"),
     answer("api/openapi.json"),
-    stream("ws"),
-    stream("ws/chat"),
-    stream("ws/control"),
-    stream("ws/metrics"),
-    stream("events/metrics"),
-    stream("events/alerts"),
+    socket("ws"),
+    socket("ws/chat"),
+    socket("ws/control"),
+    socket("ws/metrics"),
+    events("events/metrics"),
+    events("events/alerts"),
     answer("metrics"),
     answer("healthz"),
     answer("readyz"),
@@ -119,14 +128,13 @@ pub fn owner(path: &str) -> Owner {
     }
 }
 
-/// Whether a stream is opened at this path.
+/// What is answered at this path, which begins with a slash; `None` where nothing is, or where a
+/// segment stands for a name.
 #[must_use]
-pub fn is_stream(path: &str) -> bool {
-    path.strip_prefix('/').is_some_and(|path| {
-        ROUTES
-            .iter()
-            .any(|route| route.kind == Kind::Stream && route.path == path)
-    })
+pub fn kind(path: &str) -> Option<Kind> {
+    let path = path.strip_prefix('/')?;
+    let route = ROUTES.iter().find(|route| route.path == path);
+    route.map(|route| route.kind)
 }
 
 fn first_segment(path: &str) -> &str {
@@ -158,8 +166,15 @@ mod tests {
     }
 
     #[test]
-    fn tickets_count_where_streams_are_opened() {
-        assert!(is_stream("/ws") && is_stream("/events/alerts") && is_stream("/dashboard/stream"));
-        assert!(!is_stream("/api/stats") && !is_stream("ws") && !is_stream("/ws/"));
+    fn streams_are_told_from_answers() {
+        assert_eq!(kind("/ws"), Some(Kind::Socket));
+        for path in ["/events/alerts", "/dashboard/stream"] {
+            assert_eq!(kind(path), Some(Kind::Events), "{path}");
+        }
+        assert_eq!(kind("/api/stats"), Some(Kind::Answer));
+        assert_eq!(
+            (kind("ws"), kind("/ws/"), kind("/ws/x")),
+            (None, None, None)
+        );
     }
 }

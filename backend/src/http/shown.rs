@@ -9,7 +9,7 @@ use salvo::{
     http::{HeaderMap, Method, header},
 };
 
-use super::routes;
+use super::routes::{self, Kind};
 use crate::{
     base::error::AppError,
     http::{origin::Verdict, via::Via},
@@ -87,12 +87,13 @@ fn of_header(value: &str) -> Option<Vec<Cow<'_, str>>> {
 /// Whether a request opens a stream.
 #[must_use]
 pub fn opens_stream(request: &Request) -> bool {
-    let path = request.uri().path();
-    // Without an upgrade it is a question how to open one.
-    let is_socket = path == "/ws" || path.starts_with("/ws/");
     *request.method() == Method::GET
-        && routes::is_stream(path)
-        && (!is_socket || request.headers().contains_key(header::UPGRADE))
+        && match routes::kind(request.uri().path()) {
+            // Without an upgrade it is a question how to open one.
+            Some(Kind::Socket) => request.headers().contains_key(header::UPGRADE),
+            Some(Kind::Events) => true,
+            Some(Kind::Answer) | None => false,
+        }
 }
 
 /// The ticket of a request that opens a stream. Elsewhere the parameter means nothing, so that a
