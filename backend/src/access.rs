@@ -254,6 +254,7 @@ impl Access {
 
     /// A ticket is 256 random bits and a browser's event stream repeats its address by itself, so
     /// a wrong one is no guess.
+    ///
     /// # Errors
     /// 401 for one that is not known, was used, is too old, or whose credential ended.
     pub fn caller_of_ticket(&self, secret: &str) -> Result<Caller, AppError> {

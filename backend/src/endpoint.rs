@@ -1,7 +1,6 @@
 //! REST: a file a URL, each handler a few lines over the modules that know.
 
 pub mod alerts;
-pub mod body;
 pub mod health;
 pub mod influx;
 pub mod ingest_stats;

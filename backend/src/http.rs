@@ -2,8 +2,10 @@
 
 pub mod app;
 pub mod assets;
+pub mod body;
 pub mod caller;
 pub mod compress;
+pub mod counted;
 pub mod direct;
 pub mod docs;
 pub mod error;
@@ -13,6 +15,7 @@ pub mod identify;
 pub mod ingest;
 pub mod origin;
 pub mod path;
+pub mod query;
 pub mod routes;
 pub mod session;
 pub mod shown;

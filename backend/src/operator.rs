@@ -19,7 +19,10 @@ use pulseboard_shared::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::telemetry::{StreamKind, Telemetry},
+    base::{
+        json::json_text,
+        telemetry::{StreamKind, Telemetry},
+    },
     ticks::live::Live,
 };
 
@@ -119,7 +122,7 @@ impl Operator {
     pub fn set_threshold(&self, percent: f64) -> io::Result<()> {
         let file = self.file.lock();
         if let Some(path) = &*file {
-            let text = crate::base::json::json_text(&Stored {
+            let text = json_text(&Stored {
                 alert_threshold: percent,
             });
             crate::base::data_dir::replace_file(path, text.as_bytes())?;
@@ -202,17 +205,14 @@ impl Payload for OperatorPayload {
 
     fn encode(&self, offset: u64, view: &OperatorView) -> Bytes {
         let id = EventId::new(self.epoch, offset).to_string();
-        let (feed, json) = (
-            FeedName::Operator,
-            crate::base::json::json_text(&self.figures),
-        );
+        let (feed, json) = (FeedName::Operator, json_text(&self.figures));
         let metrics = wire::event(view.0, feed, Some("metrics"), Some(&id), &json);
         if self.figures.cpu_percent <= self.figures.alert_threshold {
             return metrics;
         }
         let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
         let text = match view.0 {
-            Wire::WebSocket(_) => crate::base::json::json_text(&text),
+            Wire::WebSocket(_) => json_text(&text),
             // An event stream has it plain.
             Wire::SseChunked | Wire::SsePlain => text,
         };

@@ -35,6 +35,7 @@ use serde_json::{Value, json};
 use crate::{
     base::{
         clock::Clock,
+        json::json_text,
         telemetry::{Limit, Telemetry},
     },
     settings::RoomSettings,
@@ -270,8 +271,8 @@ impl Rooms {
         self.rooms.lock().get(tenant, name).cloned()
     }
 
-    /// Turns an entered room into a membership; `events` are those that the member gets, `presence` says whether the member is told who
-    /// else comes and goes.
+    /// Turns an entered room into a membership; `events` are those that the member gets, `presence`
+    /// says whether it is told who else comes and goes.
     #[must_use]
     pub fn seat(
         &self,
@@ -325,7 +326,7 @@ impl Rooms {
 
     fn event_text(&self, name: &str, event: &str, data: &Value) -> Result<String, EventError> {
         self.config(name).check(name, event, data)?;
-        Ok(crate::base::json::json_text(&RoomMessage::Event {
+        Ok(json_text(&RoomMessage::Event {
             room: name,
             event,
             data,
@@ -351,7 +352,7 @@ impl Rooms {
     pub fn tell_tick(&self, stats: StatsReport, operations: impl FnOnce() -> Value) {
         let dashboards = self.inhabited(None, DASHBOARD_ROOM);
         if !dashboards.is_empty() {
-            let text = crate::base::json::json_text(&RoomMessage::Update { data: stats });
+            let text = json_text(&RoomMessage::Update { data: stats });
             for room in dashboards {
                 room.send(RoomPayload::update(text.clone()));
             }
@@ -557,9 +558,7 @@ impl Room {
             members: self.members(),
         };
         self.presence
-            .append(RoomPayload::presence(crate::base::json::json_text(
-                &message,
-            )));
+            .append(RoomPayload::presence(json_text(&message)));
     }
 }
 

@@ -19,8 +19,10 @@ use crate::{
     endpoint::track::{Item, track},
     settings::SourceKind,
     storage::HOUSE_MS,
-    ticks::builtin_series,
-    ticks::window::{Series, Tick, built_in_series},
+    ticks::{
+        builtin_series,
+        window::{Series, Tick, built_in_series},
+    },
 };
 
 /// How often deadlines are looked at.

@@ -18,6 +18,7 @@ use pulseboard_shared::protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::base::json::json_text;
 use pulseboard_feed::{
     Bounds, Epoch, Fanout, Feed, Frame, Payload,
     wire::{self, Wire},
@@ -376,7 +377,7 @@ impl Payload for UpdatePayload {
             time_series: self.items.series(&view.name, view.length),
             now_ms: self.now_ms,
         };
-        let (feed, json) = (FeedName::Aggregate, crate::base::json::json_text(&update));
+        let (feed, json) = (FeedName::Aggregate, json_text(&update));
         wire::event(view.wire, feed, Some("update"), None, &json)
     }
 
@@ -460,7 +461,7 @@ mod tests {
         }
         assert!(items.table().values().all(|tally| tally.total.is_finite()));
         assert!(items.add("error", 1.5, 61_000).is_ok());
-        let text = crate::base::json::json_text(&items);
+        let text = json_text(&items);
         assert_eq!(serde_json::from_str::<Items>(&text).ok(), Some(items));
     }
 }

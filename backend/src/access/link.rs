@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::secret::{Digest, new_secret};
-use crate::base::data_dir;
+use crate::base::{data_dir, json::json_text};
 
 /// How long a link works.
 pub const LIFETIME_MS: i64 = 10 * 60 * 1000;
@@ -102,7 +102,7 @@ pub fn leave(folder: &Path, now_ms: i64) -> io::Result<String> {
         expires_ms: now_ms + LIFETIME_MS,
     };
     let path = folder.join(FILE);
-    data_dir::replace_file(&path, crate::base::json::json_text(&link).as_bytes())?;
+    data_dir::replace_file(&path, json_text(&link).as_bytes())?;
     give_to_owner_of(folder, &path)?;
     Ok(secret)
 }

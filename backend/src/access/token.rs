@@ -20,7 +20,10 @@ use pulseboard_shared::Role;
 use serde::{Deserialize, Serialize};
 
 use super::secret::{Digest, NotHex, from_hex, hex, new_secret};
-use crate::{base::data_dir, settings};
+use crate::{
+    base::{data_dir, json::json_text},
+    settings,
+};
 
 /// Tokens made at run time, at once; each request with a token is compared with all of them.
 pub const MADE_MAX: usize = 1_000;
@@ -320,7 +323,7 @@ fn read(path: &Path) -> io::Result<Stored> {
 
 fn write(path: Option<&Path>, stored: &Stored) -> io::Result<()> {
     match path {
-        Some(path) => data_dir::replace_file(path, crate::base::json::json_text(stored).as_bytes()),
+        Some(path) => data_dir::replace_file(path, json_text(stored).as_bytes()),
         None => Ok(()),
     }
 }

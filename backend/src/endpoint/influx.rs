@@ -12,10 +12,13 @@ use salvo::{
 };
 use serde_json::{Value, json};
 
-use super::body::{read_bytes, read_json};
 use crate::{
     base::error::AppError,
-    http::{self, caller},
+    http::{
+        self,
+        body::{read_bytes, read_json},
+        caller,
+    },
 };
 
 /// What clients compare with: the line protocol, `/query` and `/api/v2/write` are those of 1.8.

@@ -11,12 +11,13 @@ use salvo::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::read_json;
 use crate::{
     access::session::LIFETIME_MS,
     base::error::AppError,
     http::{
-        self, caller,
+        self,
+        body::read_json,
+        caller,
         session::{SessionInfo, session_of},
         shown,
         via::Via,

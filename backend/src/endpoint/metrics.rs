@@ -9,8 +9,12 @@ use salvo::{Depot, Request, Response, handler, writing::Json};
 
 use crate::{
     base::error::AppError,
-    endpoint::{series::send_text, stream::ws_metrics},
-    http::{self, caller, tenant::tenant},
+    http::{
+        self, caller,
+        counted::send_text,
+        query::{asked_metrics, resume_position},
+        tenant::tenant,
+    },
 };
 
 /// Samples without a `count`.
@@ -53,16 +57,13 @@ pub async fn poll_metrics(
 ) -> Result<(), AppError> {
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
-    let from = ws_metrics::resume_position(request)?;
+    let from = resume_position(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     // How it would be framed does not matter here.
-    let view = app.live.view(
-        &keys,
-        &tenant,
-        ws_metrics::asked_metrics(request)?,
-        Wire::SsePlain,
-    );
+    let view = app
+        .live
+        .view(&keys, &tenant, asked_metrics(request)?, Wire::SsePlain);
     let now_ms = app.clock.now_ms();
     if !app.live.is_long(view.selection.as_deref()) {
         let message = app

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
-    base::error::AppError,
+    base::{error::AppError, json::json_text},
     http::{self, ingest},
     ingest::Taken,
 };
@@ -86,7 +86,7 @@ impl Pushed {
         response.status_code(StatusCode::BAD_REQUEST);
         let kind = HeaderValue::from_static(PROBLEM_JSON);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response.body(crate::base::json::json_text(self));
+        response.body(json_text(self));
     }
 }
 

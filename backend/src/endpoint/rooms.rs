@@ -5,10 +5,9 @@ use salvo::{Depot, Request, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::read_json;
 use crate::{
     base::error::AppError,
-    http::{self, caller, tenant::tenant},
+    http::{self, body::read_json, caller, tenant::tenant},
     rooms::{EventError, RoomInfo},
 };
 

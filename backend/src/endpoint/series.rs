@@ -25,7 +25,7 @@ use pulseboard_shared::{
 };
 use salvo::{
     Depot, Request, Response, handler,
-    http::{HeaderValue, ResBody, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -33,13 +33,14 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     app::App,
-    base::{error::AppError, telemetry::Limit},
+    base::{error::AppError, json::json_text, telemetry::Limit},
     http::{
         self, caller,
         compress::{self, Coding, Encoder},
+        counted::send_text,
         ingest::engine_tenant,
     },
-    questions::{ANSWERS_RETRY_S, Counted, Text, Working},
+    questions::{ANSWERS_RETRY_S, Text, Working},
 };
 
 /// Series on a page of the list, where the caller does not say.
@@ -109,7 +110,7 @@ fn write_list(
     list: ListStream<'_>,
     mut text: Text<'_>,
 ) -> Result<Vec<u8>, QueryError> {
-    let head = crate::base::json::json_text(list.head());
+    let head = json_text(list.head());
     let (open, rest) = head.split_once("\"series\":[]").unwrap_or((&head, ""));
     text.push(open)?;
     text.push("\"series\":[")?;
@@ -124,14 +125,6 @@ fn write_list(
     text.push("]")?;
     text.push(rest)?;
     Ok(text.into_bytes())
-}
-
-/// Answers with JSON that is counted already.
-pub(super) fn send_text(response: &mut Response, text: Bytes) {
-    let json = HeaderValue::from_static("application/json; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response.body(ResBody::Once(text));
-    response.extensions.insert(Counted);
 }
 
 /// How the series of a selector did over the last minute, five minutes and hour.
@@ -328,7 +321,7 @@ fn answer_range(
     let cost = Arc::clone(&working.cost);
     let stream = RangeStream::open(&app.storage.engine, tenant, &asked, &cost);
     let mut stream = stream.map_err(refuse)?;
-    let head = crate::base::json::json_text(stream.head());
+    let head = json_text(stream.head());
     let Some(open) = head.strip_suffix("\"series\":[]}") else {
         tracing::error!("a range's head does not end with its series");
         return Err(AppError::internal());
@@ -352,7 +345,7 @@ fn answer_range(
             continue;
         }
         piece.push_str(comma);
-        piece.push_str(&crate::base::json::json_text(&series));
+        piece.push_str(&json_text(&series));
         comma = ",";
         if piece.len() >= PIECE_BYTES {
             packed(encoder.write(piece.as_bytes()))?;
@@ -369,7 +362,7 @@ fn answer_range(
     piece.push(']');
     if let Some(others) = stream.others() {
         piece.push_str(",\"others\":");
-        piece.push_str(&crate::base::json::json_text(others));
+        piece.push_str(&json_text(others));
     }
     piece.push('}');
     packed(encoder.write(piece.as_bytes()))?;

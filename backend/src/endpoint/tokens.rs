@@ -8,14 +8,13 @@ use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::read_json;
 use crate::{
     access::{
         self,
         token::{Grant, TokenId},
     },
     base::error::AppError,
-    http::{self, caller},
+    http::{self, body::read_json, caller},
     settings::tenant_is_valid,
 };
 

@@ -19,12 +19,13 @@ use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::{read_json, wrong_body};
 use crate::{
     app::App,
     base::error::AppError,
     http::{
-        self, caller,
+        self,
+        body::{read_json, wrong_body},
+        caller,
         ingest::{self, find_place, writing_tenant},
     },
     refusals::Sent,

@@ -1,7 +1,7 @@
 //! Bodies of samples as requests bring them: who may send them, reading them, and what the sender
 //! is told. What becomes of them is [`crate::ingest`]'s.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use pulseboard_engine::Tenant;
@@ -17,6 +17,7 @@ use salvo::{
 };
 
 use super::{
+    body::{self, BODY_DEADLINE},
     caller::{self, client_address},
     tenant::tenant,
 };
@@ -27,9 +28,6 @@ use crate::{
     refusals::Sent,
     shares::{CallerKeys, Refused, Share},
 };
-
-/// A body must be there in this time as a whole: a gap between bytes may be short for ever.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Room made beforehand for a body that says how long it is; what it says costs nothing.
 const RESERVED_BYTES_MAX: usize = 256 * 1024;
@@ -194,14 +192,14 @@ async fn read_body(
 ) -> Result<(Vec<u8>, Share), AppError> {
     let max = app.ingest.body_bytes_max();
     let mut share = app.ingest.begin_body(keys).map_err(refusal)?;
-    let mut body = request.take_body();
+    let mut arriving = request.take_body();
     let expected = request.headers().get(header::CONTENT_LENGTH);
     let expected = expected.and_then(|length| length.to_str().ok()?.parse().ok());
     let expected: usize = expected.unwrap_or_default();
     let mut bytes = Vec::with_capacity(expected.min(RESERVED_BYTES_MAX));
     let reading = async {
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_broken| AppError::bad_request("the body broke off"))?;
+        while let Some(frame) = arriving.frame().await {
+            let frame = frame.map_err(|_broken| body::broken())?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -215,14 +213,7 @@ async fn read_body(
         }
         Ok(())
     };
-    match tokio::time::timeout(BODY_DEADLINE, reading).await {
-        Ok(read) => read?,
-        Err(_late) => {
-            return Err(AppError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not arrive within 30 s",
-            ));
-        }
-    }
+    let read = tokio::time::timeout(BODY_DEADLINE, reading).await;
+    read.map_err(|_late| body::late())??;
     Ok((bytes, share))
 }

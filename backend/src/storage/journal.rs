@@ -29,6 +29,7 @@ use pulseboard_shared::{AlertState, Labels};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    base::json::json_text,
     ticks::window::{Series, Tick},
     tracking::{Items, Snapshot, Tallies},
 };
@@ -211,10 +212,7 @@ impl Journal {
         // Before the first tick: without it the run after this one would not know how to go on.
         let written = journal
             .log
-            .append(
-                kind::RUN,
-                crate::base::json::json_text(&journal.run).as_bytes(),
-            )
+            .append(kind::RUN, json_text(&journal.run).as_bytes())
             .and_then(|ticket| ticket.wait_blocking());
         if let Err(error) = written {
             tracing::warn!(%error, "the journal cannot be written; streams will not resume across a restart");
@@ -258,7 +256,7 @@ impl Journal {
                     labels: series.labels.clone(),
                 })
                 .collect();
-            let text = crate::base::json::json_text(&series);
+            let text = json_text(&series);
             drop(self.log.append(kind::SERIES, text.as_bytes())?);
             order.series = Some(Arc::clone(&tick.series));
             order.failures = failures;
@@ -288,7 +286,7 @@ impl Journal {
         at_ms: i64,
         count: impl FnOnce() -> Result<T, E>,
     ) -> Result<(T, Result<Ticket, LogError>), E> {
-        let record = crate::base::json::json_text(&ItemRecord {
+        let record = json_text(&ItemRecord {
             tenant,
             name,
             value,
@@ -346,7 +344,7 @@ impl Journal {
         let mut order = self.order.lock();
         let state = state();
         // First, since what follows is this run's; and last, to know when all of it is safe.
-        let run = crate::base::json::json_text(&self.run);
+        let run = json_text(&self.run);
         let mut bytes = 0;
         let mut waiting = Vec::new();
         let mut put = |kind: u8, text: String| -> Result<(), LogError> {
@@ -363,14 +361,14 @@ impl Journal {
         for (tenant, items) in tallies.snapshot() {
             for part in items.in_parts(NAMES_A_RECORD) {
                 let part = Snapshot::from([(tenant.clone(), part)]);
-                put(kind::TALLIES, crate::base::json::json_text(&part))?;
+                put(kind::TALLIES, json_text(&part))?;
             }
         }
         let snapshot = SnapshotRecord {
             tallies: Snapshot::new(),
             active: state.active,
         };
-        put(kind::SNAPSHOT, crate::base::json::json_text(&snapshot))?;
+        put(kind::SNAPSHOT, json_text(&snapshot))?;
         order.snapshot_bytes = bytes;
         order.series = None;
         let first = (state.newest_offset + 1).saturating_sub(state.ticks.len() as u64);
@@ -382,13 +380,10 @@ impl Journal {
         }
         for (offset, kept) in state.alerts {
             let record = AlertRecord { offset, kept };
-            let text = crate::base::json::json_text(&record);
+            let text = json_text(&record);
             drop(self.log.append(kind::ALERT, text.as_bytes())?);
         }
-        self.log.append(
-            kind::RUN,
-            crate::base::json::json_text(&self.run).as_bytes(),
-        )
+        self.log.append(kind::RUN, json_text(&self.run).as_bytes())
     }
 
     /// Says that this run ends in order, and closes the log.
@@ -417,7 +412,7 @@ impl AlertSink for Journal {
             offset,
             kept: event.clone(),
         };
-        let text = crate::base::json::json_text(&record);
+        let text = json_text(&record);
         forget(self.log.append(kind::ALERT, text.as_bytes()));
     }
 }

@@ -24,7 +24,7 @@ use pulseboard_shared::{
 };
 
 use crate::{
-    base::{error::AppError, telemetry::Telemetry},
+    base::{error::AppError, json::json_text, telemetry::Telemetry},
     questions::{ANSWERS_RETRY_S, Questions},
     shares::CallerKeys,
     ticks::{
@@ -61,11 +61,7 @@ impl TickView {
         match self.wire {
             Wire::WebSocket(form) => ws::metrics_message(form, message),
             wire => {
-                let event = sse::event(
-                    None,
-                    Some(&id.to_string()),
-                    &crate::base::json::json_text(message),
-                );
+                let event = sse::event(None, Some(&id.to_string()), &json_text(message));
                 sse::frame(&event, wire)
             }
         }

@@ -18,6 +18,7 @@ use pulseboard_shared::protocol::{
 use crate::{
     alerts::AlertView,
     app::App,
+    base::json::json_text,
     operator::OperatorView,
     stream::viewer::Viewer,
     tracking::{BucketLength, UpdateView},
@@ -61,7 +62,7 @@ impl Followed {
                 self.begin(viewer, asked.feed, app.alerts.feed(), last_seen, view, None);
             }
             FeedName::Operator => {
-                let config = crate::base::json::json_text(&StreamConfig {
+                let config = json_text(&StreamConfig {
                     interval_ms: app.live.interval_ms(),
                 });
                 let first = event(wire, asked.feed, Some("config"), None, &config);
@@ -74,7 +75,7 @@ impl Followed {
                 // It is among the clients that it is told of when it comes for the first time.
                 self.end(viewer, asked.feed);
                 let tallies = app.tallies.tenant(tenant);
-                let init = crate::base::json::json_text(&tallies.init());
+                let init = json_text(&tallies.init());
                 let first = event(wire, asked.feed, Some("init"), None, &init);
                 self.begin(viewer, asked.feed, tallies.feed(), None, view, Some(first));
             }

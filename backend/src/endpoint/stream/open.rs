@@ -138,6 +138,15 @@ impl Offer {
             }
         });
     }
+
+    /// Claims the socket for an event stream; `start` says what it follows, once the socket is
+    /// there.
+    pub fn follow<P: Payload>(self, start: impl FnOnce(&App) -> Following<P> + Send + 'static) {
+        self.serve(|app, taken, admission| {
+            let following = start(&app);
+            follow(&app, taken, admission, following)
+        });
+    }
 }
 
 /// The future that serves a WebSocket viewer.
@@ -219,7 +228,7 @@ impl<P: Payload> fmt::Debug for Following<P> {
 }
 
 /// Makes a viewer that follows one feed; the future serves it.
-pub fn follow<P: Payload>(
+fn follow<P: Payload>(
     app: &App,
     taken: Taken,
     admission: Admission,
@@ -251,18 +260,17 @@ mod tests {
     use std::{
         io::Read as _,
         net::{Ipv4Addr, TcpListener},
+        sync::atomic::Ordering,
     };
 
-    use std::sync::atomic::Ordering;
+    use pulseboard_feed::{Fanout, Roster};
 
     use super::*;
-    use crate::base::telemetry::Telemetry;
-    use crate::shares::CallerKeys;
     use crate::{
-        base::clock::Clock,
+        base::{clock::Clock, telemetry::Telemetry},
+        shares::CallerKeys,
         stream::registry::{Registry, StreamLimits},
     };
-    use pulseboard_feed::{Fanout, Roster};
 
     #[tokio::test]
     async fn a_panic_in_a_viewers_task_ends_that_stream_and_is_counted() {

@@ -28,24 +28,19 @@ pub async fn open_alert_stream(
     let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;
     let last_seen = event_stream::last_event_id(request);
     let wire = event_stream::accept(request, response);
-    offered.serve(move |app, taken, admission| {
+    offered.follow(move |app| {
         let feed = Arc::clone(app.alerts.feed());
         let next = feed.resume(last_seen);
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire)];
         let (kind, view) = (StreamKind::SseAlerts, AlertView { tenant, wire });
-        open::follow(
-            &app,
-            taken,
-            admission,
-            Following {
-                kind,
-                wire,
-                first,
-                feed,
-                next,
-                view,
-            },
-        )
+        Following {
+            kind,
+            wire,
+            first,
+            feed,
+            next,
+            view,
+        }
     });
     Ok(())
 }

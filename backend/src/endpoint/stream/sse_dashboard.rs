@@ -6,7 +6,7 @@ use pulseboard_feed::wire::{Wire, sse};
 use salvo::{Depot, Request, Response, handler};
 
 use crate::{
-    base::{error::AppError, telemetry::StreamKind},
+    base::{error::AppError, json::json_text, telemetry::StreamKind},
     endpoint::stream::{
         follow,
         open::{self, Following},
@@ -35,21 +35,20 @@ pub async fn open_dashboard_stream(
         .map_err(|(field, why)| AppError::bad_query(field, why))?;
     let offered = open::offer(&app, request, depot, StreamKind::SseDashboard)?;
     let wire = event_stream::accept(request, response);
-    offered.serve(move |app, taken, admission| {
+    offered.follow(move |app| {
         let tallies = app.tallies.tenant(&tenant.name);
-        let init = crate::base::json::json_text(&tallies.opening(&view, app.clock.now_ms()));
+        let init = json_text(&tallies.opening(&view, app.clock.now_ms()));
         let init = sse::event(Some("init"), None, &init);
         let feed = Arc::clone(tallies.feed());
         let next = feed.resume(None);
-        let following = Following {
+        Following {
             kind: StreamKind::SseDashboard,
             wire,
             first: vec![sse::frame(&init, wire)],
             feed,
             next,
             view: UpdateView { wire, ..view },
-        };
-        open::follow(&app, taken, admission, following)
+        }
     });
     Ok(())
 }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use pulseboard_feed::{Position, wire::sse};
 use salvo::{Depot, Request, Response, handler};
 
-use super::ws_metrics;
 use crate::{
     base::{error::AppError, telemetry::StreamKind},
     endpoint::stream::open::{self, Following},
-    http::{self, caller, event_stream, tenant::tenant},
+    http::{
+        self, caller, event_stream,
+        query::{asked_metrics, resume_position},
+        tenant::tenant,
+    },
 };
 
 /// Milliseconds that a browser waits before it reconnects by itself.
@@ -25,7 +28,7 @@ pub async fn open_metrics_stream(
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
     caller::require_read(depot)?;
-    let asked = ws_metrics::resume_position(request)?;
+    let asked = resume_position(request)?;
     let epoch = app.live.feed().epoch();
     let seen = event_stream::last_event_id(request).and_then(|id| id.offset_in(epoch));
     // A browser that reconnects by itself repeats its address: what it saw last is the newer one.
@@ -35,7 +38,7 @@ pub async fn open_metrics_stream(
             offset,
         })
         .or(asked);
-    let names = ws_metrics::asked_metrics(request)?;
+    let names = asked_metrics(request)?;
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
@@ -47,22 +50,17 @@ pub async fn open_metrics_stream(
         .live
         .open_for(&app.questions, &keys, &view, from, now_ms);
     let (snapshot, next) = opened.await?;
-    offered.serve(move |app, taken, admission| {
+    offered.follow(move |app| {
         let first = vec![sse::frame(&sse::retry(RETRY_MS), wire), snapshot];
         let (kind, feed) = (StreamKind::SseMetrics, Arc::clone(app.live.feed()));
-        open::follow(
-            &app,
-            taken,
-            admission,
-            Following {
-                kind,
-                wire,
-                first,
-                feed,
-                next,
-                view,
-            },
-        )
+        Following {
+            kind,
+            wire,
+            first,
+            feed,
+            next,
+            view,
+        }
     });
     Ok(())
 }

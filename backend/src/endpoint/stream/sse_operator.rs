@@ -8,7 +8,7 @@ use pulseboard_shared::protocol::operator::StreamConfig;
 use salvo::{Depot, Request, Response, handler};
 
 use crate::{
-    base::{error::AppError, telemetry::StreamKind},
+    base::{error::AppError, json::json_text, telemetry::StreamKind},
     endpoint::stream::open::{self, Following},
     http::{self, caller, event_stream},
     operator::OperatorView,
@@ -29,8 +29,8 @@ pub async fn open_operator_stream(
     let offered = open::offer(&app, request, depot, StreamKind::SseOperator)?;
     let last_seen = event_stream::last_event_id(request);
     let wire = event_stream::accept(request, response);
-    offered.serve(move |app, taken, admission| {
-        let config = crate::base::json::json_text(&StreamConfig {
+    offered.follow(move |app| {
+        let config = json_text(&StreamConfig {
             interval_ms: app.live.interval_ms(),
         });
         let config = Bytes::from(format!(
@@ -40,19 +40,14 @@ pub async fn open_operator_stream(
         let next = feed.resume(last_seen);
         let first = vec![sse::frame(&config, wire)];
         let (kind, view) = (StreamKind::SseOperator, OperatorView(wire));
-        open::follow(
-            &app,
-            taken,
-            admission,
-            Following {
-                kind,
-                wire,
-                first,
-                feed,
-                next,
-                view,
-            },
-        )
+        Following {
+            kind,
+            wire,
+            first,
+            feed,
+            next,
+            view,
+        }
     });
     Ok(())
 }

@@ -14,7 +14,7 @@ use salvo::{Depot, Request, Response, handler};
 
 use crate::{
     app::App,
-    base::{error::AppError, telemetry::StreamKind},
+    base::{error::AppError, json::json_text, telemetry::StreamKind},
     endpoint::stream::open,
     http::{self, caller, handshake, tenant::tenant},
     rooms::{Membership, RoomPayload, RoomView},
@@ -126,10 +126,9 @@ impl ChatInbound {
 
     fn tell_others(&self, message: &ServerMessage) {
         if let Some(place) = &self.place {
-            place.room().send(RoomPayload::message(
-                crate::base::json::json_text(message),
-                self.viewer,
-            ));
+            place
+                .room()
+                .send(RoomPayload::message(json_text(message), self.viewer));
         }
     }
 }

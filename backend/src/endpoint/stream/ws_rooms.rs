@@ -25,6 +25,7 @@ use crate::{
     app::App,
     base::{
         error::AppError,
+        json::json_text,
         telemetry::{Limit, StreamKind},
     },
     endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
@@ -112,12 +113,10 @@ impl RoomsInbound {
             Ok(room) => {
                 // The cursor is placed before the figures are read: an update that falls between
                 // is sent after them, never lost.
-                let view = self.view(&room, &Subscribe::default());
-                let events = view.events.clone();
-                let cursor = room.cursor(view, viewer.id, None);
+                let begun = self.begin(viewer, &room);
                 let data = self.app.live.with_window(|window| window.stats());
                 viewer.say(&RoomMessage::Init { data });
-                self.seat(viewer, room, (cursor, events), None, None);
+                self.seat(viewer, room, begun, None, None);
             }
             Err(error) => viewer.say(&ServerMessage::Error {
                 text: error.to_string(),
@@ -128,11 +127,16 @@ impl RoomsInbound {
                 app.rooms
                     .enter(&self.tenant.name, OPERATIONS_ROOM, self.role, &self.keys)
         {
-            let view = self.view(&room, &Subscribe::default());
-            let events = view.events.clone();
-            let cursor = room.cursor(view, viewer.id, None);
-            self.seat(viewer, room, (cursor, events), None, None);
+            let begun = self.begin(viewer, &room);
+            self.seat(viewer, room, begun, None, None);
         }
+    }
+
+    /// A cursor at the end of a room, and the events that come to who asks for none in particular.
+    fn begin(&self, viewer: &Viewer, room: &Arc<Room>) -> (RoomCursor, AskedEvents) {
+        let view = self.view(room, &Subscribe::default());
+        let events = view.events.clone();
+        (room.cursor(view, viewer.id, None), events)
     }
 
     /// Seats a member and has it follow the room; `reply` is said in between, so that whoever has
@@ -288,7 +292,7 @@ impl RoomsInbound {
                     .config(&channel)
                     .check_message(&channel, &data)
                     .map_err(|error| format!("{error}; nothing was sent"))?;
-                let text = crate::base::json::json_text(&RoomMessage::Message {
+                let text = json_text(&RoomMessage::Message {
                     channel: &channel,
                     data: &data,
                 });

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::encoding::Encoding;
 use crate::{
     app::App,
-    base::error::AppError,
+    base::{error::AppError, json::json_text},
     http::{
         self, caller,
         session::{SessionInfo, session_of},
@@ -231,7 +231,7 @@ impl Template {
             session: is_ours.then_some(&whose.session),
             ticks,
         };
-        self.write(&crate::base::json::json_text(&boot), figures)
+        self.write(&json_text(&boot), figures)
     }
 
     fn write(&self, boot: &str, figures: [Option<f64>; BUILT_IN.len()]) -> Vec<u8> {
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_the_block() {
         let evil = "</script><script>alert(1)//<!--\u{2028}&amp;";
-        let text = harmless(&crate::base::json::json_text(&evil));
+        let text = harmless(&json_text(&evil));
         assert!(!text.contains(['<', '>', '&', '\u{2028}']), "{text}");
         assert_eq!(
             serde_json::from_str::<String>(&text).ok().as_deref(),

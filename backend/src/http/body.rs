@@ -16,7 +16,7 @@ use crate::{
 /// Of a JSON body (CONTRACT section 1).
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
 /// A body must be there in this time as a whole: a gap between bytes may be short for ever.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The body as JSON.
 ///
@@ -51,10 +51,7 @@ pub fn wrong_body(detail: String) -> AppError {
 pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppError> {
     let body = Limited::new(request.take_body(), JSON_BYTES_MAX);
     match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
-        Err(_) => Err(AppError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "the body did not arrive within 30 s",
-        )),
+        Err(_late) => Err(late()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
             app.telemetry.count_limit(Limit::BodyBytes);
             Err(AppError::new(
@@ -62,7 +59,23 @@ pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppEr
                 format!("the body is larger than {JSON_BYTES_MAX} bytes"),
             ))
         }
-        Ok(Err(_)) => Err(AppError::bad_request("the body broke off")),
+        Ok(Err(_)) => Err(broken()),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
+}
+
+/// 408: it did not arrive in time.
+pub(super) fn late() -> AppError {
+    AppError::new(
+        StatusCode::REQUEST_TIMEOUT,
+        format!(
+            "the body did not arrive within {} s",
+            BODY_DEADLINE.as_secs()
+        ),
+    )
+}
+
+/// 400: its client stopped in the middle of it.
+pub(super) fn broken() -> AppError {
+    AppError::bad_request("the body broke off")
 }
