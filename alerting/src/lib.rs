@@ -15,6 +15,6 @@ mod state;
 pub use event::AlertEvent;
 pub use manager::{ALERTS_KEPT, Manager};
 pub use query::Query;
-pub use rule::{ERROR_RATE, Rule, Watched, default_rules};
+pub use rule::{ERROR_RATE, Measured, Rule, default_rules};
 pub use sink::AlertSink;
 pub use state::RuleState;

@@ -1,10 +1,10 @@
-//! What is watched, and how it is said.
+//! What is measured, and how it is said.
 
 use pulseboard_shared::{BuiltIn, Severity, rule::DEFAULT_RULES};
 
 /// What a rule compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watched {
+pub enum Measured {
     /// The newest value of a built-in metric.
     Newest(BuiltIn),
     /// How many `error` items a tenant tracked within the last minute.
@@ -17,7 +17,7 @@ pub struct Rule {
     /// Names the rule.
     pub name: &'static str,
     /// What is compared.
-    pub watched: Watched,
+    pub measured: Measured,
     /// Fires above this, in the metric's unit; at it, it does not.
     pub above: f64,
     /// How bad it is.
@@ -28,9 +28,9 @@ impl Rule {
     /// The line for people, the value with one decimal.
     #[must_use]
     pub fn message(&self, value: f64) -> String {
-        let metric = match self.watched {
-            Watched::Newest(metric) => metric,
-            Watched::ErrorRate => return "Error rate exceeded threshold".to_owned(),
+        let metric = match self.measured {
+            Measured::Newest(metric) => metric,
+            Measured::ErrorRate => return "Error rate exceeded threshold".to_owned(),
         };
         match metric {
             BuiltIn::Cpu => format!("CPU usage critical: {value:.1}%"),
@@ -46,7 +46,7 @@ impl Rule {
 pub fn default_rules() -> [Rule; 3] {
     DEFAULT_RULES.map(|rule| Rule {
         name: rule.name,
-        watched: Watched::Newest(rule.metric),
+        measured: Measured::Newest(rule.metric),
         above: rule.above,
         severity: rule.severity,
     })
@@ -55,7 +55,7 @@ pub fn default_rules() -> [Rule; 3] {
 /// Fires for a tenant that tracks more than 100 `error` items within a minute (CONTRACT section 2).
 pub const ERROR_RATE: Rule = Rule {
     name: "error_rate",
-    watched: Watched::ErrorRate,
+    measured: Measured::ErrorRate,
     above: 100.0,
     severity: Severity::Critical,
 };

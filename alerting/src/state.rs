@@ -5,7 +5,7 @@ use std::time::Duration;
 use pulseboard_shared::{Alert, AlertState, Labels, Timestamp};
 use uuid::{NoContext, Uuid, timestamp::Timestamp as UuidTimestamp};
 
-use crate::{Query, Rule, Watched};
+use crate::{Measured, Query, Rule};
 
 /// A rule and the incident that it is in, if any.
 #[derive(Debug)]
@@ -57,9 +57,9 @@ impl RuleState {
 
     /// Asks for what the rule is about; see [`Self::observe_value`].
     pub fn observe(&mut self, query: &dyn Query) -> Option<Alert> {
-        match self.rule.watched {
-            Watched::Newest(metric) => self.observe_value(query.newest(metric), query.now_ms()),
-            Watched::ErrorRate => None,
+        match self.rule.measured {
+            Measured::Newest(metric) => self.observe_value(query.newest(metric), query.now_ms()),
+            Measured::ErrorRate => None,
         }
     }
 

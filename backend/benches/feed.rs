@@ -5,7 +5,9 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Frame, Member, Payload, Subscription, Walk};
+use pulseboard_feed::{
+    Bounds, Epoch, Fanout, FanoutPass, Feed, Frame, Member, Payload, Subscription,
+};
 
 /// A frame of 400 bytes, encoded once.
 struct Blob;
@@ -46,9 +48,9 @@ fn publish(criterion: &mut Criterion) {
             |bencher| {
                 bencher.iter(|| {
                     feed.append(Blob);
-                    let mut walk = Walk::shared();
+                    let mut pass = FanoutPass::shared();
                     for member in &mut members {
-                        while let Some(step) = member.next(&mut walk) {
+                        while let Some(step) = member.next(&mut pass) {
                             black_box(step);
                         }
                     }

@@ -7,9 +7,9 @@ use pulseboard::ticks::{
     live::{Live, TickPayload, TickView},
     window::{Tick, Window, built_in_series},
 };
-use pulseboard_feed::wire::Wire;
+use pulseboard_feed::wire::Framing;
 use pulseboard_feed::{Bounds, Epoch, Fanout, Log, Read};
-use pulseboard_shared::{RollingStats, Stats, codec::Form};
+use pulseboard_shared::{RollingStats, Stats, codec::Encoding};
 
 const ONE: Bounds = Bounds {
     frames: 1,
@@ -60,7 +60,7 @@ fn frame_encoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame_encoding");
     let view = TickView {
         selection: None,
-        wire: Wire::WebSocket(Form::Json),
+        wire: Framing::WebSocket(Encoding::Json),
     };
     group.bench_function("tick_first_viewer", |bencher| {
         bencher.iter_batched(

@@ -17,12 +17,12 @@ use pulseboard::{
     App,
     base::{clock::Clock, error::AppError, telemetry::StreamKind},
     endpoint::stream::open,
-    server::{accept, middleware::Frame},
+    server::{accept, middleware::Middleware},
     settings::{self, DataDir, Launch, Settings},
     stream::{viewer::Viewer, ws_session::Inbound},
 };
-use pulseboard_feed::wire::{Wire, ws};
-use pulseboard_shared::codec::Form;
+use pulseboard_feed::wire::{Framing, ws};
+use pulseboard_shared::codec::Encoding;
 use salvo::{Depot, Request, Response, Router, Service, handler};
 
 struct Echo;
@@ -47,7 +47,7 @@ async fn open_echo(
     let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
     handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
-        let wire = Wire::WebSocket(Form::Json);
+        let wire = Framing::WebSocket(Encoding::Json);
         let viewer = open::viewer(
             &app,
             StreamKind::WsMetrics,
@@ -56,7 +56,7 @@ async fn open_echo(
             [taken.head],
             &admission,
         );
-        viewer.pump();
+        viewer.deliver();
         open::serve_web_socket(app, viewer, admission, Echo, taken.read)
     });
     Ok(())
@@ -95,7 +95,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         Clock::system(),
     )?;
     let service = Service::new(Router::with_path("{**path}").get(open_echo))
-        .hoop(Frame::new(Arc::clone(&app)));
+        .hoop(Middleware::new(Arc::clone(&app)));
     tokio::select! {
         () = accept::accept(Arc::clone(&app), listener, service) => {}
         _ = tokio::signal::ctrl_c() => app.stopping.cancel(),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
 use pulseboard_feed::{
     Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload,
-    wire::{self, Wire},
+    wire::{self, Framing},
 };
 use pulseboard_shared::{
     Alert, AlertState, BuiltIn,
@@ -183,7 +183,7 @@ pub struct AlertView {
     /// Whose alerts, besides the server's own.
     pub tenant: Arc<str>,
     /// The framing.
-    pub wire: Wire,
+    pub wire: Framing,
 }
 
 impl Payload for AlertPayload {

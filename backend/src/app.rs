@@ -17,7 +17,7 @@ use crate::{
     alerts::Alerts,
     base::{clock::Clock, telemetry::Telemetry},
     ingest::Ingest,
-    live_query::{Due, Watching},
+    live_query::{Due, LiveQueries},
     operator::Operator,
     questions::Questions,
     refusals::Refusals,
@@ -29,7 +29,7 @@ use crate::{
         builtin_series::{OwnSeries, keep_counts},
         live::Live,
     },
-    tracking::Tallies,
+    tracking::TrackedItems,
 };
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
@@ -50,7 +50,7 @@ pub struct App {
     /// Totals and threshold.
     pub operator: Operator,
     /// What applications track item by item.
-    pub tallies: Tallies,
+    pub tracked: TrackedItems,
     /// What bodies of samples share.
     pub ingest: Arc<Ingest>,
     /// What was refused lately, by tenant.
@@ -62,7 +62,7 @@ pub struct App {
     /// The series that this server measures itself.
     pub own: Arc<OwnSeries>,
     /// Selectors that somebody watches.
-    pub watching: Watching,
+    pub live_queries: LiveQueries,
     /// For the task that makes frames of what is watched; taken once.
     watch_dues: Mutex<Option<mpsc::Receiver<Due>>>,
     /// Rooms and their members.
@@ -153,7 +153,7 @@ impl App {
             epoch,
             &fanout,
         );
-        let tallies = Tallies::new(epoch, &fanout);
+        let tracked = TrackedItems::new(epoch, &fanout);
         if let (Some((first, _)), Some((newest, _))) =
             (restored.ticks.front(), restored.ticks.back())
         {
@@ -162,11 +162,11 @@ impl App {
             live.restore(first, restored.ticks.into_iter().map(|(_, tick)| tick));
         }
         alerts.restore(restored.alerts, restored.active);
-        tallies.restore(restored.tallies);
+        tracked.restore(restored.tracked);
         let own = Arc::new(OwnSeries::default());
         own.keep_names(&storage.engine);
-        keep_counts(&storage.engine, &tallies);
-        let (watching, watch_dues) = Watching::new(
+        keep_counts(&storage.engine, &tracked);
+        let (live_queries, watch_dues) = LiveQueries::new(
             Arc::clone(&storage.engine),
             Arc::clone(&own),
             clock.clone(),
@@ -175,10 +175,10 @@ impl App {
         );
         Ok(Arc::new(Self {
             own,
-            watching,
+            live_queries,
             watch_dues: Mutex::new(Some(watch_dues)),
             operator,
-            tallies,
+            tracked,
             refusals: Refusals::default(),
             questions: Questions::new(&settings, &telemetry),
             ingest: Ingest::new(

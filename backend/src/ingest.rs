@@ -16,12 +16,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pulseboard_engine::{Appended, Engine, Safety, Tenant, tenant::TENANTS_MAX};
+use pulseboard_engine::{Appended, Engine, Persistence, Tenant, tenant::TENANTS_MAX};
 use pulseboard_history::log::LogError;
 use pulseboard_ingest::{
     BodyError,
     decompress::{Coding, UnpackError, Unpacker},
-    detect::Form,
+    detect::BodyFormat,
     otlp::{DeltaTotals, Points},
     remote_write::Written,
 };
@@ -60,9 +60,9 @@ const BATCH_RATIO_MAX: usize = 256;
 /// What any body's samples may take.
 const BATCH_BYTES_MIN: usize = 8 << 20;
 
-/// Benches kept for the next body, and the largest that is worth it.
-const BENCHES_MAX: usize = 16;
-const BENCH_BYTES_MAX: usize = 4 << 20;
+/// Buffers kept for the next body, and the largest that is worth it.
+const SPARE_BUFFERS_MAX: usize = 16;
+const SPARE_BUFFER_BYTES_MAX: usize = 4 << 20;
 
 /// Seconds after which a sender may try again.
 pub const RETRY_AFTER_S: u32 = 2;
@@ -89,7 +89,7 @@ pub struct Ingest {
     bytes: Arc<Shares>,
     /// Tenants that have a place among all, and who made them.
     tenants: Arc<Shares>,
-    benches: Mutex<Vec<Bench>>,
+    spare_buffers: Mutex<Vec<Buffers>>,
     body_bytes_max: usize,
     /// Series of all tenants whose senders report differences, as last counted.
     delta_series: AtomicUsize,
@@ -131,7 +131,7 @@ struct OfTenant {
 
 /// What one body is worked on with.
 #[derive(Debug, Default)]
-struct Bench {
+struct Buffers {
     batch: Batch,
     unpacker: Unpacker,
     unpacked: Vec<u8>,
@@ -139,7 +139,7 @@ struct Bench {
 
 /// What became of a body.
 #[derive(Debug)]
-pub struct Taken<T> {
+pub struct IngestOutcome<T> {
     /// What the parser said besides, less what the engine refused.
     pub said: T,
     /// Samples taken.
@@ -152,32 +152,32 @@ pub struct Taken<T> {
     /// fields. Their senders cannot leave them away, and send the rest again when told so.
     pub unsupported: u64,
     /// Why the samples are in memory alone, where they are.
-    pub unsafe_because: Option<LogError>,
+    pub not_durable: Option<LogError>,
 }
 
 /// What a parser says of a body.
-pub trait Said: Send + 'static {
+pub trait ParseReport: Send + 'static {
     /// The engine refused these rows of the batch, which come in no order.
-    fn lose(&mut self, batch: &Batch, rows: &[u32]);
+    fn reject_rows(&mut self, batch: &Batch, rows: &[u32]);
 }
 
-impl Said for () {
-    fn lose(&mut self, _: &Batch, _: &[u32]) {}
+impl ParseReport for () {
+    fn reject_rows(&mut self, _: &Batch, _: &[u32]) {}
 }
 
-impl Said for Form {
-    fn lose(&mut self, _: &Batch, _: &[u32]) {}
+impl ParseReport for BodyFormat {
+    fn reject_rows(&mut self, _: &Batch, _: &[u32]) {}
 }
 
-impl Said for Written {
-    fn lose(&mut self, _: &Batch, rows: &[u32]) {
-        Self::lose(self, rows);
+impl ParseReport for Written {
+    fn reject_rows(&mut self, _: &Batch, rows: &[u32]) {
+        Self::reject_rows(self, rows);
     }
 }
 
-impl Said for Points {
-    fn lose(&mut self, batch: &Batch, rows: &[u32]) {
-        Self::lose(self, batch, rows);
+impl ParseReport for Points {
+    fn reject_rows(&mut self, batch: &Batch, rows: &[u32]) {
+        Self::reject_rows(self, batch, rows);
     }
 }
 
@@ -213,7 +213,7 @@ impl Ingest {
                 ShareLimits::of(TENANTS_MAX),
                 telemetry(),
             ),
-            benches: Mutex::default(),
+            spare_buffers: Mutex::default(),
             body_bytes_max,
             delta_series: AtomicUsize::new(0),
         })
@@ -319,13 +319,13 @@ impl Ingest {
     ///
     /// # Errors
     /// Everything that takes nothing of the body.
-    pub async fn append<T: Said>(
+    pub async fn append<T: ParseReport>(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
         keys: &CallerKeys,
         packed: Packed,
         parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
-    ) -> Result<Taken<T>, IngestError> {
+    ) -> Result<IngestOutcome<T>, IngestError> {
         let Packed {
             bytes: packed,
             coding,
@@ -335,7 +335,7 @@ impl Ingest {
             packed,
             coding,
             share,
-            bench: self.take_bench(),
+            buffers: self.take_buffers(),
             is_unpacked: false,
         };
         let (said, appended) =
@@ -361,23 +361,23 @@ impl Ingest {
                 self.blocking(turn, move || ingest.work(&tenant, body, parse))
                     .await??
             };
-        let unsafe_because = self.wait(appended.safety).await;
-        Ok(Taken {
+        let not_durable = self.wait(appended.persistence).await;
+        Ok(IngestOutcome {
             said,
             accepted: appended.accepted,
             refused: appended.refused,
             refused_total: appended.refused_total,
             unsupported: appended.refused_by_code[UNSUPPORTED],
-            unsafe_because,
+            not_durable,
         })
     }
 
     /// Waits until samples are safe; why they are not, where they are not.
-    pub async fn wait(&self, safety: Safety) -> Option<LogError> {
-        let error = match safety {
-            Safety::InMemory => return None,
-            Safety::Pending(ticket) => ticket.wait().await.err(),
-            Safety::Unsafe(error) => Some(error),
+    pub async fn wait(&self, persistence: Persistence) -> Option<LogError> {
+        let error = match persistence {
+            Persistence::InMemory => return None,
+            Persistence::Pending(ticket) => ticket.wait().await.err(),
+            Persistence::NotDurable(error) => Some(error),
         };
         if error.is_some() {
             self.telemetry.count_limit(Limit::Storage);
@@ -404,7 +404,7 @@ impl Ingest {
         })
     }
 
-    fn work<T: Said>(
+    fn work<T: ParseReport>(
         &self,
         tenant: &Arc<Tenant>,
         mut body: Body,
@@ -414,25 +414,25 @@ impl Ingest {
         let Body {
             packed,
             coding,
-            mut bench,
+            mut buffers,
             share,
             ..
         } = body;
         let bytes = match coding {
             Coding::Identity => packed.as_slice(),
-            _ => bench.unpacked.as_slice(),
+            _ => buffers.unpacked.as_slice(),
         };
-        bench.batch.clear();
+        buffers.batch.clear();
         let bytes_max = bytes.len().saturating_mul(BATCH_RATIO_MAX);
-        bench.batch.set_bytes_max(bytes_max.max(BATCH_BYTES_MIN));
-        let mut said = parse(bytes, &mut bench.batch)
+        buffers.batch.set_bytes_max(bytes_max.max(BATCH_BYTES_MIN));
+        let mut said = parse(bytes, &mut buffers.batch)
             .map_err(|error| IngestError::Malformed(error.to_string()))?;
         let now_ms = self.clock.now_ms();
-        let appended = self.engine.append(tenant, &bench.batch, now_ms);
+        let appended = self.engine.append(tenant, &buffers.batch, now_ms);
         if !appended.refused_rows.is_empty() {
-            said.lose(&bench.batch, &appended.refused_rows);
+            said.reject_rows(&buffers.batch, &appended.refused_rows);
         }
-        self.give_back(bench);
+        self.give_back(buffers);
         drop(share);
         Ok((said, appended))
     }
@@ -451,17 +451,17 @@ impl Ingest {
         }
     }
 
-    fn take_bench(&self) -> Bench {
-        self.benches.lock().pop().unwrap_or_default()
+    fn take_buffers(&self) -> Buffers {
+        self.spare_buffers.lock().pop().unwrap_or_default()
     }
 
-    fn give_back(&self, mut bench: Bench) {
-        bench.batch.clear();
-        let is_small = bench.unpacked.capacity() <= BENCH_BYTES_MAX
-            && bench.batch.capacity_bytes() <= BENCH_BYTES_MAX;
-        let mut benches = self.benches.lock();
-        if is_small && benches.len() < BENCHES_MAX {
-            benches.push(bench);
+    fn give_back(&self, mut buffers: Buffers) {
+        buffers.batch.clear();
+        let is_small = buffers.unpacked.capacity() <= SPARE_BUFFER_BYTES_MAX
+            && buffers.batch.capacity_bytes() <= SPARE_BUFFER_BYTES_MAX;
+        let mut spare_buffers = self.spare_buffers.lock();
+        if is_small && spare_buffers.len() < SPARE_BUFFERS_MAX {
+            spare_buffers.push(buffers);
         }
     }
 }
@@ -490,7 +490,7 @@ struct Body {
     packed: Vec<u8>,
     coding: Coding,
     share: Share,
-    bench: Bench,
+    buffers: Buffers,
     is_unpacked: bool,
 }
 
@@ -499,7 +499,7 @@ impl Body {
     fn bytes(&self) -> Option<&[u8]> {
         match self.coding {
             Coding::Identity => Some(&self.packed),
-            _ => self.is_unpacked.then_some(&*self.bench.unpacked),
+            _ => self.is_unpacked.then_some(&*self.buffers.unpacked),
         }
     }
 
@@ -510,9 +510,9 @@ impl Body {
             return Ok(());
         }
         let limit = ingest.body_bytes_max;
-        let Bench {
+        let Buffers {
             unpacker, unpacked, ..
-        } = &mut self.bench;
+        } = &mut self.buffers;
         let before = self.share.count();
         let mut refusal = None;
         let charge = |bytes| match self.share.grow(bytes) {

@@ -4,9 +4,9 @@
 //! |---|---|---|---|
 //! | `schedule::Ticker` | source, appends to window and tick feed, rules | the clock | late ticks are skipped and counted |
 //! | `schedule::sweep_streams` | nothing | the clock, each second | – |
-//! | `fan-out-N` (threads) | nothing; writes to sockets under each viewer's outbox lock | a feed that grew | dirty rosters, one entry a feed (coalesce) |
+//! | `fan-out-N` (threads) | nothing; writes to sockets under each viewer's outbox lock | a feed that grew | dirty members, one entry a feed (coalesce) |
 //! | `schedule::keep_tallies` | nothing | the clock, each second | – |
-//! | `schedule::keep_house` | nothing; blocks for the disk on a thread for that | the clock, every 5 s | a round that is late comes later, never beside another |
+//! | `schedule::maintain` | nothing; blocks for the disk on a thread for that | the clock, every 5 s | a round that is late comes later, never beside another |
 //! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
 //! | `live_query::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
 //! | `server::statsd::run` | nothing | datagrams | 4 096 datagrams and 4 MiB wait: dropped and counted (reject) |

@@ -2,7 +2,7 @@
 //! that come and go (see `pulseboard_shared::protocol::watch`).
 //!
 //! ```text
-//! engine ──gathers──▶ Watch ──wakes──▶ flusher ──▶ feed ──▶ cursors of all who watch the same
+//! engine ──gathers──▶ SeriesTap ──wakes──▶ flusher ──▶ feed ──▶ cursors of all who watch the same
 //! ```
 //!
 //! What is appended in one stretch of [`PACE_MS`] is one frame, the first of them at once: a lone
@@ -26,16 +26,16 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_engine::{
-    Cancel, Catalog, Changes, Cost, Engine, Gain, Selector, SeriesName, Spent, Tenant, Watch,
+    Cancel, Catalog, Changes, Cost, Engine, Gain, Selector, SeriesName, SeriesTap, Spent, Tenant,
+    tap::{TAPPED_SERIES_MAX, TapRefused},
     tenant::TENANTS_MAX,
-    watch::{WATCHED_SERIES_MAX, WatchRefused},
 };
 use pulseboard_feed::{
-    Bounds, Epoch, Fanout, Feed, Frame, Payload, Pump, Seat, Subscription, wire::ws,
+    Bounds, Epoch, Fanout, Feed, Frame, MemberGuard, Payload, Subscriber, Subscription, wire::ws,
 };
 use pulseboard_series::is_stale_marker;
 use pulseboard_shared::{
-    codec::Form,
+    codec::Encoding,
     protocol::{
         series::{SeriesInfo, SeriesState},
         watch::{SampleRun, WatchMessage},
@@ -97,7 +97,7 @@ const UNWATCHED_KEPT_MS: i64 = 60_000;
 const NAMED_MAX: usize = 100;
 
 /// All feeds of selectors and catalogs.
-pub struct Watching {
+pub struct LiveQueries {
     engine: Arc<Engine>,
     own: Arc<OwnSeries>,
     clock: Clock,
@@ -116,28 +116,28 @@ pub struct Watching {
 }
 
 /// A tenant and a canonical selector.
-type WatchedKey = (Box<str>, String);
+type LiveQueryKey = (Box<str>, String);
 
 /// By tenant and canonical selector. Leaf lock, held for look-ups.
-type Map = Mutex<HashMap<WatchedKey, Arc<Watched>>>;
+type Map = Mutex<HashMap<LiveQueryKey, Arc<LiveQuery>>>;
 
 /// What the flusher is to look at.
 #[derive(Debug)]
 pub enum Due {
     /// A selector's feed.
-    Watched(Weak<Watched>),
+    LiveQuery(Weak<LiveQuery>),
     /// A tenant's catalog.
     Catalog(Weak<CatalogFeed>),
 }
 
 /// One selector's feed.
-pub struct Watched {
+pub struct LiveQuery {
     /// Names its cursors among those of a viewer.
     pub id: u64,
-    key: WatchedKey,
+    key: LiveQueryKey,
     engine: Arc<Engine>,
     tenant: Arc<Tenant>,
-    watch: Arc<Watch>,
+    tap: Arc<SeriesTap>,
     /// Whether its series have been found.
     is_seated: AtomicBool,
     feed: Arc<Feed<WatchPayload>>,
@@ -186,15 +186,15 @@ impl Use {
 }
 
 /// A viewer's place at a selector's feed; leaving is dropping it.
-pub struct Place {
+pub struct LiveQueryGuard {
     /// Names the viewer's cursor.
     pub id: u64,
     /// The feed.
-    pub watched: Arc<Watched>,
+    pub watched: Arc<LiveQuery>,
     map: Arc<Map>,
     clock: Clock,
     shares: Vec<Share>,
-    seat: Option<Seat>,
+    seat: Option<MemberGuard>,
 }
 
 /// A viewer's place at a catalog; leaving is dropping it.
@@ -202,10 +202,10 @@ pub struct Place {
 pub struct CatalogPlace {
     catalog: Arc<CatalogFeed>,
     clock: Clock,
-    _seat: Seat,
+    _seat: MemberGuard,
 }
 
-impl Drop for Place {
+impl Drop for LiveQueryGuard {
     fn drop(&mut self) {
         self.seat = None;
         let watched = &self.watched;
@@ -228,7 +228,7 @@ impl Drop for Place {
             map.remove(&watched.key);
         }
         drop(map);
-        watched.engine.unwatch(&watched.tenant, &watched.watch);
+        watched.engine.untap(&watched.tenant, &watched.tap);
     }
 }
 
@@ -240,10 +240,10 @@ impl Drop for CatalogPlace {
     }
 }
 
-impl Place {
+impl LiveQueryGuard {
     /// Has the viewer told of what comes.
-    pub fn sit(&mut self, viewer: Arc<dyn Pump>) {
-        self.seat = Some(self.watched.feed.roster().join(viewer));
+    pub fn sit(&mut self, viewer: Arc<dyn Subscriber>) {
+        self.seat = Some(self.watched.feed.members().join(viewer));
     }
 }
 
@@ -251,7 +251,7 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WatchError {
     /// It names too many series.
-    #[error("The selector names {0} series; at most {WATCHED_SERIES_MAX} can be watched together")]
+    #[error("The selector names {0} series; at most {TAPPED_SERIES_MAX} can be watched together")]
     Series(u64),
     /// Its watcher, or somebody whom it is part of, watches too many.
     #[error(transparent)]
@@ -261,7 +261,7 @@ pub enum WatchError {
     Spent(#[from] Spent),
 }
 
-impl Watching {
+impl LiveQueries {
     /// Nothing watched yet; the receiver is for [`flush`].
     #[must_use]
     pub fn new(
@@ -276,7 +276,7 @@ impl Watching {
             |what, limits| Shares::new(what, |_| Limit::Watches, limits, Arc::clone(telemetry));
         let selectors = ShareLimits::of(WATCHED_MAX).each_client(WATCHED_PER_CLIENT_MAX);
         let bytes = ShareLimits::of(PATTERN_BYTES_MAX).each_client(PATTERN_BYTES_PER_CLIENT_MAX);
-        let watching = Self {
+        let live_queries = Self {
             engine,
             own,
             clock,
@@ -295,7 +295,7 @@ impl Watching {
             next_id: AtomicU64::new(1 << 32),
             due,
         };
-        (watching, dues)
+        (live_queries, dues)
     }
 
     /// A share of what may be watched, for one selector.
@@ -318,7 +318,7 @@ impl Watching {
         keys: &CallerKeys,
         share: Share,
         cost: &Cost,
-    ) -> Result<Place, WatchError> {
+    ) -> Result<LiveQueryGuard, WatchError> {
         let patterns = self
             .pattern_bytes
             .acquire(keys, selector.compiled_bytes())?;
@@ -337,7 +337,7 @@ impl Watching {
             watched
         };
         // From here on whatever goes wrong is undone by leaving.
-        let place = Place {
+        let place = LiveQueryGuard {
             id: watched.id,
             map: Arc::clone(&self.watched),
             clock: self.clock.clone(),
@@ -349,30 +349,30 @@ impl Watching {
         watched.kept_by.lock().clear();
         // Two who come at once may both look for the series: each is seated once.
         if !watched.is_seated.load(Ordering::SeqCst) {
-            let seated = self.engine.watch(tenant, &watched.watch, cost);
+            let seated = self.engine.tap(tenant, &watched.tap, cost);
             seated.map_err(|refused| match refused {
-                WatchRefused::Series(series) => WatchError::Series(series),
-                WatchRefused::Spent(spent) => WatchError::Spent(spent),
+                TapRefused::Series(series) => WatchError::Series(series),
+                TapRefused::Spent(spent) => WatchError::Spent(spent),
             })?;
             watched.is_seated.store(true, Ordering::SeqCst);
         }
         Ok(place)
     }
 
-    fn make(&self, tenant: &Arc<Tenant>, selector: &Selector, key: WatchedKey) -> Arc<Watched> {
+    fn make(&self, tenant: &Arc<Tenant>, selector: &Selector, key: LiveQueryKey) -> Arc<LiveQuery> {
         let now_ms = self.clock.now_ms();
-        Arc::new_cyclic(|weak: &Weak<Watched>| {
+        Arc::new_cyclic(|weak: &Weak<LiveQuery>| {
             let (weak, due) = (Weak::clone(weak), self.due.clone());
             let wake = move || {
                 // There is room for all feeds; without a flusher the server is stopping.
-                drop(due.try_send(Due::Watched(Weak::clone(&weak))));
+                drop(due.try_send(Due::LiveQuery(Weak::clone(&weak))));
             };
-            Watched {
+            LiveQuery {
                 id: self.next_id.fetch_add(1, Ordering::Relaxed),
                 key,
                 engine: Arc::clone(&self.engine),
                 tenant: Arc::clone(tenant),
-                watch: Arc::new(Watch::new(selector.clone(), Box::new(wake))),
+                tap: Arc::new(SeriesTap::new(selector.clone(), Box::new(wake))),
                 is_seated: AtomicBool::new(false),
                 feed: Feed::of_tenant(&tenant.name, epoch_at(now_ms), WATCH_LOG, &self.fanout),
                 use_: Use::new(now_ms),
@@ -428,11 +428,11 @@ impl Watching {
     pub fn seat_at_catalog(
         &self,
         catalog: Arc<CatalogFeed>,
-        viewer: Arc<dyn Pump>,
+        viewer: Arc<dyn Subscriber>,
     ) -> CatalogPlace {
         catalog.use_.members.fetch_add(1, Ordering::SeqCst);
         CatalogPlace {
-            _seat: catalog.feed.roster().join(viewer),
+            _seat: catalog.feed.members().join(viewer),
             catalog,
             clock: self.clock.clone(),
         }
@@ -450,7 +450,7 @@ impl Watching {
             !is_over
         });
         for watched in over {
-            self.engine.unwatch(&watched.tenant, &watched.watch);
+            self.engine.untap(&watched.tenant, &watched.tap);
         }
         self.catalogs.lock().retain(|_, catalog| {
             let is_over = catalog.use_.is_over(now_ms);
@@ -486,7 +486,7 @@ impl Watching {
     }
 }
 
-impl Watched {
+impl LiveQuery {
     /// Where a new viewer's cursor starts: behind everything gathered so far. A history that is
     /// read after this has all of it.
     #[must_use]
@@ -522,7 +522,7 @@ impl Watched {
         &self,
         next: u64,
         selector: &str,
-        form: Form,
+        form: Encoding,
         viewer: u64,
     ) -> Subscription<WatchPayload> {
         let view = WatchView {
@@ -539,34 +539,34 @@ impl Watched {
 
     /// Whether series appeared that are still to be compared with the selector.
     fn has_newcomers(&self) -> bool {
-        self.watch.has_newcomers()
+        self.tap.has_newcomers()
     }
 
     /// Compares what appeared with the selector, for a bounded time. Blocks.
-    fn seat_newcomers(&self) {
+    fn attach_newcomers(&self) {
         let cost = Cost::new(SEATING_TIME, u64::MAX, Cancel::default());
-        let seated = self.engine.seat_newcomers(&self.tenant, &self.watch, &cost);
+        let seated = self.engine.attach_newcomers(&self.tenant, &self.tap, &cost);
         if seated.is_err() {
-            tracing::debug!(selector = %self.watch.selector, "series that appeared wait to be watched");
+            tracing::debug!(selector = %self.tap.selector, "series that appeared wait to be watched");
         }
     }
 
     /// Makes a frame of what has been gathered.
     fn flush(&self) {
         let _flushing = self.flushing.lock();
-        let gain = self.watch.take();
+        let gain = self.tap.take();
         if gain.missed > 0 {
             tracing::warn!(
-                selector = %self.watch.selector,
+                selector = %self.tap.selector,
                 samples = gain.missed,
                 "samples came faster than a watch could hand them on"
             );
         }
         if gain.unseated > 0 {
             tracing::warn!(
-                selector = %self.watch.selector,
+                selector = %self.tap.selector,
                 series = gain.unseated,
-                "series that appeared are not watched: the selector has {WATCHED_SERIES_MAX} already"
+                "series that appeared are not watched: the selector has {TAPPED_SERIES_MAX} already"
             );
         }
         if !gain.samples.is_empty() {
@@ -578,7 +578,7 @@ impl Watched {
 impl CatalogFeed {
     /// A cursor for a viewer, for what comes and goes from now on.
     #[must_use]
-    pub fn cursor(&self, form: Form, viewer: u64) -> Subscription<CatalogPayload> {
+    pub fn cursor(&self, form: Encoding, viewer: u64) -> Subscription<CatalogPayload> {
         let next = self.feed.with_log(|log| log.next_offset());
         let view = CatalogView {
             form,
@@ -613,7 +613,7 @@ pub async fn flush(
         };
         let Some(due) = due else { return };
         let flushed_ms = match &due {
-            Due::Watched(watched) => watched.upgrade().map(|watched| watched.use_.last_flush()),
+            Due::LiveQuery(watched) => watched.upgrade().map(|watched| watched.use_.last_flush()),
             Due::Catalog(catalog) => catalog.upgrade().map(|catalog| catalog.use_.last_flush()),
         };
         let Some(flushed_ms) = flushed_ms else {
@@ -637,7 +637,7 @@ pub async fn flush(
                 // Never closed.
                 let turn = seating.acquire_owned().await;
                 let seat = move || {
-                    due.seat_newcomers();
+                    due.attach_newcomers();
                     due.flush(clock.steady_ms());
                     drop(turn);
                 };
@@ -659,24 +659,24 @@ impl Due {
     /// Whether flushing it takes comparing series first, which may take long.
     fn is_dear(&self) -> bool {
         match self {
-            Self::Watched(watched) => watched
+            Self::LiveQuery(watched) => watched
                 .upgrade()
                 .is_some_and(|watched| watched.has_newcomers()),
             Self::Catalog(_) => false,
         }
     }
 
-    fn seat_newcomers(&self) {
-        if let Self::Watched(watched) = self
+    fn attach_newcomers(&self) {
+        if let Self::LiveQuery(watched) = self
             && let Some(watched) = watched.upgrade()
         {
-            watched.seat_newcomers();
+            watched.attach_newcomers();
         }
     }
 
     fn flush(&self, now_ms: i64) {
         match self {
-            Self::Watched(watched) => {
+            Self::LiveQuery(watched) => {
                 if let Some(watched) = watched.upgrade() {
                     watched.use_.flushed_ms.store(now_ms, Ordering::Relaxed);
                     watched.flush();
@@ -709,7 +709,7 @@ pub struct WatchPayload {
 pub struct WatchView {
     /// The selector as this viewer wrote it.
     selector: Arc<str>,
-    form: Form,
+    form: Encoding,
 }
 
 impl WatchPayload {
@@ -782,7 +782,7 @@ impl Payload for WatchPayload {
 /// How a viewer gets what comes and goes.
 #[derive(Clone, Debug)]
 pub struct CatalogView {
-    form: Form,
+    form: Encoding,
     /// Whose series they are.
     tenant: Arc<Tenant>,
 }
@@ -864,23 +864,23 @@ impl Payload for CatalogPayload {
     }
 }
 
-impl fmt::Debug for Watching {
+impl fmt::Debug for LiveQueries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watching")
+        f.debug_struct("LiveQueries")
             .field("selectors", &self.len())
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for LiveQueryGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({:?})", self.watched)
+        write!(f, "LiveQueryGuard({:?})", self.watched)
     }
 }
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for LiveQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watched({})", self.watch.selector)
+        write!(f, "LiveQuery({})", self.tap.selector)
     }
 }
 
@@ -903,7 +903,7 @@ mod tests {
         let telemetry = Arc::new(Telemetry::default());
         let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
         let engine = Arc::new(Engine::new(EngineOptions::default(), None));
-        let (watching, _dues) = Watching::new(
+        let (live_queries, _dues) = LiveQueries::new(
             Arc::clone(&engine),
             Arc::default(),
             Clock::manual(1_000),
@@ -918,7 +918,7 @@ mod tests {
         };
         let ask = |client: u64, address: u8, tenant: usize| {
             let tenant = engine.tenant(&format!("t{tenant}")).expect("a tenant");
-            watching
+            live_queries
                 .catalog(&tenant, &keys(client, address))
                 .map(|_| ())
         };
@@ -934,8 +934,8 @@ mod tests {
         }
         assert!(ask(9_999, 2, 2 * CATALOGS_MAX).is_err(), "past its own");
         // Those that nobody follows go, and their shares with them.
-        watching.sweep(1_000 + UNWATCHED_KEPT_MS);
-        assert_eq!(watching.catalog_shares.taken(), 0);
+        live_queries.sweep(1_000 + UNWATCHED_KEPT_MS);
+        assert_eq!(live_queries.catalog_shares.taken(), 0);
         assert_eq!(ask(1, 1, CATALOGS_MAX - 1), Ok(()));
     }
 }

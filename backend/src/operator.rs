@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::{
     Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload,
-    wire::{self, Wire},
+    wire::{self, Framing},
 };
 use pulseboard_shared::{
     BuiltIn,
@@ -198,7 +198,7 @@ pub struct OperatorPayload {
 
 /// How the stream is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OperatorView(pub Wire);
+pub struct OperatorView(pub Framing);
 
 impl Payload for OperatorPayload {
     type View = OperatorView;
@@ -212,9 +212,9 @@ impl Payload for OperatorPayload {
         }
         let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
         let text = match view.0 {
-            Wire::WebSocket(_) => json_text(&text),
+            Framing::WebSocket(_) => json_text(&text),
             // An event stream has it plain.
-            Wire::SseChunked | Wire::SsePlain => text,
+            Framing::SseChunked | Framing::SsePlain => text,
         };
         let alert = wire::event(view.0, feed, Some("alert"), None, &text);
         Bytes::from([metrics, alert].concat())

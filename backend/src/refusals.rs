@@ -2,7 +2,7 @@
 //! something is missing. Bounded in tenants, in number and in bytes; nothing of it outlives a
 //! restart.
 //!
-//! A door is a path without its query, since a query may hold a token. Of what was sent there is
+//! An endpoint is a path without its query, since a query may hold a token. Of what was sent there is
 //! only what its reason quotes, cut short.
 
 use std::{
@@ -22,7 +22,7 @@ const OF_BODY_MAX: usize = 5;
 /// Tenants that refusals are kept of; the one that has been quiet longest goes first.
 const TENANTS_MAX: usize = 1_000;
 
-/// Characters of a reason and of a door.
+/// Characters of a reason and of an endpoint.
 const TEXT_MAX: usize = 200;
 
 /// One refusal, or several alike in a row.
@@ -31,7 +31,7 @@ pub struct Refusal {
     /// When it was last so, Unix milliseconds.
     pub at_ms: i64,
     /// Where it was sent to.
-    pub door: String,
+    pub endpoint: String,
     /// The address that it came from, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<IpAddr>,
@@ -57,7 +57,7 @@ pub struct Sent<'a> {
     /// Whose it would have been.
     pub tenant: &'a str,
     /// Where it was sent to, without the query.
-    pub door: &'a str,
+    pub endpoint: &'a str,
     /// The address that it came from, where that is known.
     pub sender: Option<IpAddr>,
     /// Unix milliseconds.
@@ -81,11 +81,11 @@ impl Refusals {
         }
         let kept = tenants.entry(of.tenant.into()).or_default();
         for (line, reason) in why {
-            let (door, reason) = (short(of.door), short(&reason));
+            let (endpoint, reason) = (short(of.endpoint), short(&reason));
             let alike = kept.iter_mut().rev().take(OF_BODY_MAX).find(|other| {
                 other.line == line
                     && other.sender == of.sender
-                    && other.door == door
+                    && other.endpoint == endpoint
                     && other.reason == reason
             });
             if let Some(alike) = alike {
@@ -98,7 +98,7 @@ impl Refusals {
             }
             kept.push_back(Refusal {
                 at_ms: of.at_ms,
-                door,
+                endpoint,
                 sender: of.sender,
                 line,
                 reason,
@@ -134,7 +134,7 @@ mod tests {
     fn of(tenant: &str, at_ms: i64) -> Sent<'_> {
         Sent {
             tenant,
-            door: "/push",
+            endpoint: "/push",
             sender: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             at_ms,
         }

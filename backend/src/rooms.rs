@@ -25,7 +25,7 @@ use std::{
 
 use parking_lot::Mutex;
 use pulseboard_alerting::{AlertEvent, AlertSink};
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, Pump, Seat, Subscription};
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, MemberGuard, Subscriber, Subscription};
 use pulseboard_shared::{
     AlertState, Role, Severity, StatsReport,
     protocol::rooms::{DASHBOARD_ROOM, OPERATIONS_ROOM, frames::RoomMessage},
@@ -119,7 +119,7 @@ pub struct Room {
     /// Of whoever made it; without one it is there for its members alone.
     share: Option<Share>,
     feed: Arc<Feed<RoomPayload>>,
-    /// See [`PRESENCE_LOG`]; its roster has the members that asked for it.
+    /// See [`PRESENCE_LOG`]; its members has the members that asked for it.
     presence: Arc<Feed<RoomPayload>>,
     members: AtomicUsize,
     /// By membership, the events that its member gets. Leaf lock.
@@ -135,8 +135,8 @@ pub struct Membership {
     number: u64,
     rooms: Arc<Mutex<Held>>,
     clock: Clock,
-    _seat: Seat,
-    _presence_seat: Option<Seat>,
+    _seat: MemberGuard,
+    _presence_seat: Option<MemberGuard>,
 }
 
 /// Why a room cannot be joined or sent to.
@@ -277,14 +277,14 @@ impl Rooms {
     pub fn seat(
         &self,
         room: Arc<Room>,
-        member: Arc<dyn Pump>,
+        member: Arc<dyn Subscriber>,
         events: AskedEvents,
         presence: bool,
     ) -> Membership {
         let number = self.next_id.fetch_add(1, Ordering::Relaxed);
         room.asked.lock().insert(number, events);
-        let presence_seat = presence.then(|| room.presence.roster().join(Arc::clone(&member)));
-        let seat = room.feed.roster().join(member);
+        let presence_seat = presence.then(|| room.presence.members().join(Arc::clone(&member)));
+        let seat = room.feed.members().join(member);
         room.tell_presence();
         Membership {
             room,

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use self::pushed::Gleaning;
 use crate::{
     app::App,
-    base::{clock::Clock, telemetry::Answered},
+    base::{clock::Clock, telemetry::RequestTotals},
     endpoint::track::{Item, track},
     settings::SourceKind,
-    storage::HOUSE_MS,
+    storage::MAINTENANCE_MS,
     ticks::{
         builtin_series,
         window::{Series, Tick, built_in_series},
@@ -109,7 +109,7 @@ pub struct Ticker {
     /// Whose series the host's are; held, so that it is there before its first sample.
     tenant: Option<Arc<Tenant>>,
     /// What was answered up to the last tick, and when that was, by the steady clock.
-    answered: (Answered, i64),
+    answered: (RequestTotals, i64),
     /// The series of the last tick, kept as long as the same things are measured.
     series: Arc<[Series]>,
     /// What a tick is handed to the engine in.
@@ -319,7 +319,7 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
         app.access.sweep(steady_ms);
         app.registry.sweep(steady_ms, app.clock.now_ms());
         app.rooms.sweep(steady_ms);
-        app.watching.sweep(steady_ms);
+        app.live_queries.sweep(steady_ms);
     })
     .await;
 }
@@ -330,7 +330,7 @@ pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
     every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
         app.alerts.observe_time(due_ms);
         if due_ms % UPDATE_MS == 0 {
-            app.tallies.tell(app.clock.now_ms());
+            app.tracked.tell(app.clock.now_ms());
         }
         if due_ms % FORGET_MS == 0 {
             app.ingest.forget_idle();
@@ -392,14 +392,14 @@ fn keep_house_once(app: &App) {
     app.ingest.recount();
     let (now_ms, telemetry) = (app.clock.now_ms(), &app.telemetry);
     app.storage
-        .keep_house(now_ms, telemetry, &app.tallies, || app.journal_state());
+        .maintain(now_ms, telemetry, &app.tracked, || app.journal_state());
 }
 
 /// Looks after the engine and its history until the server stops; a round that takes long has the
 /// next one come later, never beside it.
-pub async fn keep_house(app: Arc<App>, stopping: CancellationToken) {
+pub async fn maintain(app: Arc<App>, stopping: CancellationToken) {
     loop {
-        let due_ms = next_aligned(app.clock.now_ms(), HOUSE_MS);
+        let due_ms = next_aligned(app.clock.now_ms(), MAINTENANCE_MS);
         tokio::select! {
             () = stopping.cancelled() => return,
             () = app.clock.sleep_until(due_ms) => {}
@@ -408,7 +408,7 @@ pub async fn keep_house(app: Arc<App>, stopping: CancellationToken) {
         let kept = tokio::task::spawn_blocking(move || keep_house_once(&worker));
         if kept.await.is_err() {
             app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("house-keeping panicked; the next round comes");
+            tracing::error!("a round of maintenance panicked; the next round comes");
         }
     }
 }

@@ -97,7 +97,7 @@ settings! {
         flag: Some("bind"),
         key: "bind_addr",
         default: "127.0.0.1:3000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::address,
         accepts: "an address and a port, such as 127.0.0.1:3000, [::]:3000 or localhost:3000",
     }
@@ -107,7 +107,7 @@ settings! {
         flag: Some("source"),
         key: "metric_source",
         default: "host",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::source,
         accepts: "host, simulator or none",
     }
@@ -117,7 +117,7 @@ settings! {
         flag: Some("metric-interval-ms"),
         key: "metric_interval_ms",
         default: "1000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::millis::<1, 3_600_000>,
         accepts: "a whole number of milliseconds from 1 to 3600000",
     }
@@ -127,7 +127,7 @@ settings! {
         flag: Some("alert-check-sec"),
         key: "alert_check_sec",
         default: "10",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::seconds::<1, 86_400>,
         accepts: "a whole number of seconds from 1 to 86400",
     }
@@ -137,7 +137,7 @@ settings! {
         flag: Some("window-size"),
         key: "window_size",
         default: "60",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 100_000>,
         accepts: "a whole number from 1 to 100000",
     }
@@ -147,7 +147,7 @@ settings! {
         flag: Some("data-dir"),
         key: "data_dir",
         default: "./data",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::data_dir,
         accepts: "the path of a folder, or memory",
     }
@@ -158,7 +158,7 @@ settings! {
         flag: Some("allowed-origins"),
         key: "allowed_origins",
         default: "same-origin",
-        form: Form::List,
+        form: ValueKind::List,
         parse: parse::origins,
         accepts: "same-origin, *, or origins such as https://board.example.org:8443 with commas between",
     }
@@ -169,7 +169,7 @@ settings! {
         flag: Some("anonymous-role"),
         key: "anonymous_role",
         default: "auto",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::anonymous_role,
         accepts: "auto, none, viewer, writer or operator; nobody is admin without a token or an \
             admin link, which the start and pulseboard admin-link print",
@@ -180,7 +180,7 @@ settings! {
         flag: Some("trusted-proxies"),
         key: "trusted_proxies",
         default: "none",
-        form: Form::List,
+        form: ValueKind::List,
         parse: parse::networks,
         accepts: "none, or addresses and networks such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, with commas between",
     }
@@ -191,7 +191,7 @@ settings! {
         flag: Some("allowed-hosts"),
         key: "allowed_hosts",
         default: "any",
-        form: Form::List,
+        form: ValueKind::List,
         parse: parse::hosts,
         accepts: "any, or names such as board.example.org or board.example.org:8443 with commas between",
     }
@@ -201,7 +201,7 @@ settings! {
         flag: Some("anonymous-tenants"),
         key: "anonymous_tenants",
         default: "default",
-        form: Form::List,
+        form: ValueKind::List,
         parse: parse::tenants,
         accepts: "tenants with commas between, each of 1 to 64 characters A-Z a-z 0-9 _ . -",
     }
@@ -212,7 +212,7 @@ settings! {
         flag: None,
         key: "tokens",
         default: "",
-        form: Form::Secrets,
+        form: ValueKind::Secrets,
         parse: parse::tokens,
         accepts: "token=role or token=role@tenant with commas between: a token once, of visible \
             ASCII without commas; a role of none, viewer, writer, operator, admin; a tenant of 1 to \
@@ -224,7 +224,7 @@ settings! {
         flag: Some("max-connections"),
         key: "max_connections",
         default: "20000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
@@ -234,7 +234,7 @@ settings! {
         flag: Some("max-connections-per-address"),
         key: "max_connections_per_address",
         default: "20000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
@@ -244,7 +244,7 @@ settings! {
         flag: Some("max-connections-per-token"),
         key: "max_connections_per_token",
         default: "20000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
@@ -254,7 +254,7 @@ settings! {
         flag: Some("query-timeout-sec"),
         key: "query_timeout_sec",
         default: "30",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::seconds::<1, 3_600>,
         accepts: "a whole number of seconds from 1 to 3600",
     }
@@ -264,7 +264,7 @@ settings! {
         flag: Some("query-max-samples"),
         key: "query_max_samples",
         default: "50000000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1_000, 1_000_000_000_000>,
         accepts: "a whole number from 1000 to 1000000000000",
     }
@@ -274,7 +274,7 @@ settings! {
         flag: Some("idle-timeout-sec"),
         key: "idle_timeout_sec",
         default: "60",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::seconds::<5, 86_400>,
         accepts: "a whole number of seconds from 5 to 86400",
     }
@@ -284,7 +284,7 @@ settings! {
         flag: Some("write-timeout-sec"),
         key: "write_timeout_sec",
         default: "30",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::seconds::<1, 3_600>,
         accepts: "a whole number of seconds from 1 to 3600",
     }
@@ -294,7 +294,7 @@ settings! {
         flag: Some("max-series"),
         key: "max_series",
         default: "1000000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 1_000_000_000>,
         accepts: "a whole number from 1 to 1000000000",
     }
@@ -305,7 +305,7 @@ settings! {
         flag: Some("durability"),
         key: "durability",
         default: "fsync",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::durability,
         accepts: "fsync, write or memory",
     }
@@ -315,7 +315,7 @@ settings! {
         flag: Some("series-window-sec"),
         key: "series_window_sec",
         default: "900",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::seconds::<60, 86_400>,
         accepts: "a whole number of seconds from 60 to 86400",
     }
@@ -326,7 +326,7 @@ settings! {
         flag: Some("series-memory-bytes"),
         key: "series_memory_bytes",
         default: "2147483648",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1_048_576, 1_099_511_627_776>,
         accepts: "a whole number of bytes from 1048576 to 1099511627776",
     }
@@ -337,7 +337,7 @@ settings! {
         flag: Some("series-ttl-sec"),
         key: "series_ttl_sec",
         default: "3600",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::seconds::<10, 31_536_000>,
         accepts: "a whole number of seconds from 10 to 31536000",
     }
@@ -347,7 +347,7 @@ settings! {
         flag: Some("keep-raw-hours"),
         key: "keep_raw_hours",
         default: "48",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::hours::<1, 876_000>,
         accepts: "a whole number of hours from 1 to 876000",
     }
@@ -357,7 +357,7 @@ settings! {
         flag: Some("keep-10s-days"),
         key: "keep_10s_days",
         default: "7",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
@@ -367,7 +367,7 @@ settings! {
         flag: Some("keep-1m-days"),
         key: "keep_1m_days",
         default: "30",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
@@ -377,7 +377,7 @@ settings! {
         flag: Some("keep-5m-days"),
         key: "keep_5m_days",
         default: "180",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
@@ -387,7 +387,7 @@ settings! {
         flag: Some("keep-1h-days"),
         key: "keep_1h_days",
         default: "730",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
@@ -398,7 +398,7 @@ settings! {
         flag: Some("history-max-bytes"),
         key: "history_max_bytes",
         default: "10737418240",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1_048_576, 1_125_899_906_842_624>,
         accepts: "a whole number of bytes from 1048576 to 1125899906842624",
     }
@@ -408,7 +408,7 @@ settings! {
         flag: Some("statsd"),
         key: "statsd_addr",
         default: "off",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::statsd,
         accepts: "off, or an address and a port, such as 127.0.0.1:8125",
     }
@@ -418,7 +418,7 @@ settings! {
         flag: Some("max-body-bytes"),
         key: "max_body_bytes",
         default: "33554432",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 1_073_741_824>,
         accepts: "a whole number of bytes from 1 to 1073741824",
     }
@@ -428,7 +428,7 @@ settings! {
         flag: Some("max-message-bytes"),
         key: "max_message_bytes",
         default: "65536",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 67_108_864>,
         accepts: "a whole number of bytes from 1 to 67108864",
     }
@@ -438,7 +438,7 @@ settings! {
         flag: Some("max-messages-per-sec"),
         key: "max_messages_per_sec",
         default: "1000",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole_u32::<1, 1_000_000>,
         accepts: "a whole number from 1 to 1000000",
     }
@@ -448,7 +448,7 @@ settings! {
         flag: Some("max-rooms-per-client"),
         key: "max_rooms_per_client",
         default: "100",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::whole::<1, 1_024>,
         accepts: "a whole number from 1 to 1024",
     }
@@ -458,7 +458,7 @@ settings! {
         flag: Some("log-format"),
         key: "log_format",
         default: "text",
-        form: Form::Single,
+        form: ValueKind::Single,
         parse: parse::log_format,
         accepts: "text or json",
     }
@@ -480,14 +480,14 @@ pub struct Spec {
     /// What values are taken, in words.
     pub accepts: &'static str,
     /// How the value is shaped.
-    pub form: Form,
+    pub form: ValueKind,
     /// Parses a text into the field of this setting.
     apply: fn(&mut Settings, &str) -> Result<(), Rejected>,
 }
 
 /// How a setting's value is shaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueKind {
     /// One value.
     Single,
     /// Several with commas between; the file may give an array.
@@ -521,7 +521,7 @@ impl Spec {
         (self.apply)(settings, text).map_err(|rejected| {
             let shown = match rejected {
                 Rejected::Part(part) => part,
-                Rejected::Value if self.form == Form::Secrets => "its value".to_owned(),
+                Rejected::Value if self.form == ValueKind::Secrets => "its value".to_owned(),
                 Rejected::Value => parse::quote(text),
             };
             self.refuse(shown, origin)

@@ -19,11 +19,11 @@ use crate::{
     base::telemetry::{Limit, Telemetry},
     settings::{DataDir, Durability, Settings},
     storage::journal::{Journal, Kept, Restored, State},
-    tracking::Tallies,
+    tracking::TrackedItems,
 };
 
 /// How often the house is kept.
-pub const HOUSE_MS: i64 = 5_000;
+pub const MAINTENANCE_MS: i64 = 5_000;
 
 /// Time that one round may take for rolling up and deleting.
 const MAINTENANCE: Duration = Duration::from_millis(500);
@@ -40,7 +40,7 @@ pub struct Storage {
     pub journal: Option<Arc<Journal>>,
     /// What was found damaged at the start.
     complaints: Vec<String>,
-    /// Why the last house-keeping failed; `None` once it has succeeded again.
+    /// Why the last maintenance failed; `None` once it has succeeded again.
     house_error: Mutex<Option<String>>,
 }
 
@@ -161,20 +161,20 @@ impl Storage {
         &self.complaints
     }
 
-    /// One round of house-keeping. Blocks for the disk.
+    /// One round of maintenance. Blocks for the disk.
     /// `state` is asked for where the journal is written anew.
-    pub fn keep_house(
+    pub fn maintain(
         &self,
         now_ms: i64,
         telemetry: &Telemetry,
-        tallies: &Tallies,
+        tracked: &TrackedItems,
         state: impl FnOnce() -> State,
     ) {
         self.engine.forget_unused_tenants();
         let shortened = self.engine.shortenings();
         let kept = self
             .engine
-            .keep_house(now_ms, false)
+            .maintain(now_ms, false)
             .and_then(|_| self.engine.maintain_history(now_ms, MAINTENANCE));
         for _ in shortened..self.engine.shortenings() {
             telemetry.count_limit(Limit::TenantMemory);
@@ -189,16 +189,16 @@ impl Storage {
         *known = error;
         drop(known);
         if let Some(journal) = &self.journal
-            && let Err(error) = journal.write_snapshot(tallies, false, state)
+            && let Err(error) = journal.write_snapshot(tracked, false, state)
         {
             tracing::debug!(%error, "the journal was not written anew");
         }
     }
 
     /// The end: what is not on the disk gets there. Blocks.
-    pub fn close(&self, tallies: &Tallies, state: impl FnOnce() -> State) {
+    pub fn close(&self, tracked: &TrackedItems, state: impl FnOnce() -> State) {
         if let Some(journal) = &self.journal {
-            if let Err(error) = journal.write_snapshot(tallies, true, state) {
+            if let Err(error) = journal.write_snapshot(tracked, true, state) {
                 tracing::warn!(%error, "the journal was not written anew");
             }
             journal.close();

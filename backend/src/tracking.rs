@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use pulseboard_shared::protocol::{
-    dashboard::{Bucket, Init, Opening, Tallies as TallyTable, Tally, Update},
+    dashboard::{Bucket, Init, ItemTotals, Opening, TotalsByName, Update},
     follow::FeedName,
 };
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::json::json_text;
 use pulseboard_feed::{
     Bounds, Epoch, Fanout, Feed, Frame, Payload,
-    wire::{self, Wire},
+    wire::{self, Framing},
 };
 
 /// Names of one tenant; an item of a further one is refused.
@@ -69,15 +69,15 @@ impl BucketLength {
     }
 }
 
-/// All tenants' tallies.
-pub struct Tallies {
-    tenants: RwLock<HashMap<Box<str>, Arc<TenantTallies>>>,
+/// All tenants' tracked items.
+pub struct TrackedItems {
+    tenants: RwLock<HashMap<Box<str>, Arc<TenantItems>>>,
     epoch: Epoch,
     fanout: Fanout,
 }
 
-/// One tenant's tallies.
-pub struct TenantTallies {
+/// One tenant's tracked items.
+pub struct TenantItems {
     /// Leaf lock.
     items: Mutex<Items>,
     feed: Arc<Feed<UpdatePayload>>,
@@ -90,7 +90,9 @@ pub struct Items(BTreeMap<String, Item>);
 /// What was tracked under one name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Item {
-    tally: Tally,
+    /// Kept by the name that it has had since the first journal.
+    #[serde(rename = "tally")]
+    totals: ItemTotals,
     /// The newest buckets that hold data, oldest first, in the order of [`BucketLength::ALL`].
     buckets: [VecDeque<Bucket>; 3],
 }
@@ -122,7 +124,7 @@ impl Items {
     ///
     /// # Errors
     /// It would be a name too many.
-    pub fn add(&mut self, name: &str, value: f64, at_ms: i64) -> Result<Tally, TooManyNames> {
+    pub fn add(&mut self, name: &str, value: f64, at_ms: i64) -> Result<ItemTotals, TooManyNames> {
         if !self.0.contains_key(name) && self.0.len() >= NAMES_MAX {
             return Err(TooManyNames);
         }
@@ -130,10 +132,10 @@ impl Items {
             Some(item) => item,
             None => self.0.entry(name.to_owned()).or_default(),
         };
-        item.tally.count += 1;
-        item.tally.total = sum(item.tally.total, value);
+        item.totals.count += 1;
+        item.totals.total = sum(item.totals.total, value);
         // Not the greatest: the clock may have been set back.
-        item.tally.last_update_ms = at_ms;
+        item.totals.last_update_ms = at_ms;
         for (length, buckets) in BucketLength::ALL.into_iter().zip(&mut item.buckets) {
             let length_ms = i64::from(length.seconds()) * 1000;
             let start_ms = at_ms.div_euclid(length_ms) * length_ms;
@@ -160,7 +162,7 @@ impl Items {
                 buckets.pop_front();
             }
         }
-        Ok(item.tally)
+        Ok(item.totals)
     }
 
     /// Lets buckets go that have not begun yet: the clock has been set back since they were made.
@@ -176,9 +178,9 @@ impl Items {
         }
     }
 
-    fn table(&self) -> TallyTable {
-        let tally = |(name, item): (&String, &Item)| (name.clone(), item.tally);
-        self.0.iter().map(tally).collect()
+    fn table(&self) -> TotalsByName {
+        let totals = |(name, item): (&String, &Item)| (name.clone(), item.totals);
+        self.0.iter().map(totals).collect()
     }
 
     /// Newest first.
@@ -200,7 +202,7 @@ fn sum(so_far: f64, value: f64) -> f64 {
     (so_far + value).clamp(f64::MIN, f64::MAX)
 }
 
-impl Tallies {
+impl TrackedItems {
     /// Nothing tracked yet.
     #[must_use]
     pub fn new(epoch: Epoch, fanout: &Fanout) -> Self {
@@ -231,23 +233,23 @@ impl Tallies {
 
     /// All tenants that something was tracked for, or is looked at.
     #[must_use]
-    pub fn tenants(&self) -> Vec<(Box<str>, Arc<TenantTallies>)> {
+    pub fn tenants(&self) -> Vec<(Box<str>, Arc<TenantItems>)> {
         let tenants = self.tenants.read();
         let all = tenants.iter();
-        all.map(|(name, tallies)| (name.clone(), Arc::clone(tallies)))
+        all.map(|(name, tracked)| (name.clone(), Arc::clone(tracked)))
             .collect()
     }
 
-    /// A tenant's tallies, empty ones where nothing was tracked. The engine bounds how many
+    /// A tenant's tracked items, none where nothing was tracked. The engine bounds how many
     /// tenants there are.
     #[must_use]
-    pub fn tenant(&self, name: &str) -> Arc<TenantTallies> {
+    pub fn tenant(&self, name: &str) -> Arc<TenantItems> {
         if let Some(known) = self.tenants.read().get(name) {
             return Arc::clone(known);
         }
         let mut tenants = self.tenants.write();
         let made = tenants.entry(name.into()).or_insert_with(|| {
-            Arc::new(TenantTallies {
+            Arc::new(TenantItems {
                 items: Mutex::default(),
                 feed: Feed::new(self.epoch, UPDATE_LOG, &self.fanout),
             })
@@ -282,7 +284,7 @@ impl Tallies {
     }
 }
 
-impl TenantTallies {
+impl TenantItems {
     /// Whether something was tracked under this name.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
@@ -305,14 +307,14 @@ impl TenantTallies {
     ///
     /// # Errors
     /// It would be a name too many.
-    pub fn add(&self, name: &str, value: f64, at_ms: i64) -> Result<Tally, TooManyNames> {
+    pub fn add(&self, name: &str, value: f64, at_ms: i64) -> Result<ItemTotals, TooManyNames> {
         self.items.lock().add(name, value, at_ms)
     }
 
     /// Streams of this tenant that are open now.
     #[must_use]
     pub fn clients(&self) -> usize {
-        self.feed.roster().len()
+        self.feed.members().len()
     }
 
     /// What a stream gets on opening; it is not among the clients yet.
@@ -362,7 +364,7 @@ pub struct UpdateView {
     /// Of which length.
     pub length: BucketLength,
     /// How it is framed.
-    pub wire: Wire,
+    pub wire: Framing,
 }
 
 impl Payload for UpdatePayload {
@@ -388,17 +390,17 @@ impl Payload for UpdatePayload {
     }
 }
 
-impl fmt::Debug for Tallies {
+impl fmt::Debug for TrackedItems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tallies")
+        f.debug_struct("TrackedItems")
             .field("tenants", &self.tenants.read().len())
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for TenantTallies {
+impl fmt::Debug for TenantItems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TenantTallies")
+        f.debug_struct("TenantItems")
             .field("clients", &self.clients())
             .finish_non_exhaustive()
     }
@@ -449,7 +451,7 @@ mod tests {
             assert!(items.add(&format!("n{number}"), 1.0, 0).is_ok());
         }
         assert_eq!(items.add("one_more", 1.0, 0), Err(TooManyNames));
-        assert_eq!(items.add("n0", 2.0, 5).map(|tally| tally.total), Ok(3.0));
+        assert_eq!(items.add("n0", 2.0, 5).map(|totals| totals.total), Ok(3.0));
     }
 
     #[test]
@@ -459,7 +461,12 @@ mod tests {
             assert!(items.add("big", 1e308, 61_000).is_ok());
             assert!(items.add("small", -1e308, 61_000).is_ok());
         }
-        assert!(items.table().values().all(|tally| tally.total.is_finite()));
+        assert!(
+            items
+                .table()
+                .values()
+                .all(|totals| totals.total.is_finite())
+        );
         assert!(items.add("error", 1.5, 61_000).is_ok());
         let text = json_text(&items);
         assert_eq!(serde_json::from_str::<Items>(&text).ok(), Some(items));

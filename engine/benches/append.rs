@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use pulseboard_engine::{Engine, EngineOptions, Safety};
+use pulseboard_engine::{Engine, EngineOptions, Persistence};
 use pulseboard_history::{HistoryOptions, log::Durability};
 use pulseboard_series::Batch;
 
@@ -70,7 +70,7 @@ fn measure(series: usize, rounds: usize, durability: Option<Durability>) -> Stri
         let mut newest = None;
         for batch in &batches {
             let appended = engine.append(&tenant, batch, at_ms);
-            if let Safety::Pending(ticket) = appended.safety {
+            if let Persistence::Pending(ticket) = appended.persistence {
                 newest = Some(ticket);
             }
         }

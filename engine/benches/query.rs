@@ -52,7 +52,7 @@ fn filled(folder: &std::path::Path, series: usize, every_ms: i64, length_ms: i64
             (0..series).map(move |series| (series, at_ms, ((at_ms / 1000) % 997) as f64))
         });
         append(&engine, rows, now_ms);
-        engine.keep_house(now_ms, false).expect("kept");
+        engine.maintain(now_ms, false).expect("kept");
         if now_ms % HOUR == 0 {
             while engine
                 .maintain_history(now_ms, Duration::from_secs(5))

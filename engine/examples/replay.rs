@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         engine.series(),
         began.elapsed(),
         {
-            engine.keep_house(now_ms, false)?;
+            engine.maintain(now_ms, false)?;
             engine.held_bytes() >> 20
         }
     );

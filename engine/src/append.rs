@@ -1,7 +1,7 @@
 //! Appending: the only way in for samples.
 //!
 //! ```text
-//! batch ──▶ bounds of time ──▶ series found or made ──▶ window ──▶ watches
+//! batch ──▶ bounds of time ──▶ series found or made ──▶ window ──▶ taps
 //!                                                        └──▶ history's log ──▶ ticket
 //! ```
 //!
@@ -56,18 +56,18 @@ pub struct Appended {
     /// All lines refused.
     pub refused_total: u64,
     /// Whether the samples are safe.
-    pub safety: Safety,
+    pub persistence: Persistence,
 }
 
 /// How safe the samples of a batch are.
 #[derive(Debug)]
-pub enum Safety {
+pub enum Persistence {
     /// There is no history, or nothing was taken: nothing to wait for.
     InMemory,
     /// They are when this ticket says so.
     Pending(Ticket),
     /// The history cannot take them now: they are in memory alone.
-    Unsafe(LogError),
+    NotDurable(LogError),
 }
 
 /// Buffers of one thread that appends.
@@ -84,7 +84,7 @@ thread_local! {
 }
 
 impl Engine {
-    /// Takes a batch in. Never waits for a disk or a reader; see [`Safety`] for what the caller
+    /// Takes a batch in. Never waits for a disk or a reader; see [`Persistence`] for what the caller
     /// waits for.
     pub fn append(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
         BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, false, buffers))
@@ -128,10 +128,10 @@ impl Engine {
                 taking.refuse(index, row.line, Reason::WindowFull);
             }
             let reason = Reason::WindowFull.to_string();
-            let safety = Safety::Unsafe(LogError::Degraded {
+            let persistence = Persistence::NotDurable(LogError::Degraded {
                 reason: reason.into(),
             });
-            return taking.end(safety);
+            return taking.end(persistence);
         }
         let starts = sort_by_shard(tenant, batch, &mut buffers.order);
         let mut from = 0;
@@ -143,8 +143,8 @@ impl Engine {
         if !buffers.record.is_empty() {
             taking.hand_on(&mut buffers.record);
         }
-        let safety = taking.safety();
-        taking.end(safety)
+        let persistence = taking.persistence();
+        taking.end(persistence)
     }
 
     /// Whether memory is so short that this tenant gets no new series: an eighth is left to those
@@ -298,9 +298,9 @@ impl Taking<'_> {
                 Pushed::Replaced => self.replaced += 1,
                 Pushed::New => {}
             }
-            if let Some(seats) = &entry.seats {
-                for seat in seats.iter() {
-                    seat.watch.gather(seat.number, (at_ms, row.value));
+            if let Some(taps) = &entry.taps {
+                for slot in taps.iter() {
+                    slot.tap.gather(slot.number, (at_ms, row.value));
                 }
             }
         }
@@ -318,24 +318,24 @@ impl Taking<'_> {
     }
 
     /// Whether what has been handed on is safe.
-    fn safety(&mut self) -> Safety {
+    fn persistence(&mut self) -> Persistence {
         let Some(history) = &self.engine.history else {
-            return Safety::InMemory;
+            return Persistence::InMemory;
         };
         match (self.trouble.take(), self.ticket.take()) {
-            (Some(error), _) => Safety::Unsafe(error),
+            (Some(error), _) => Persistence::NotDurable(error),
             // The log failed and came back meanwhile: definitions that these samples rely on, or
             // earlier ones of them, may have been lost. If it fails from now on, the ticket says so.
             (None, Some(_)) if history.log_failures() != self.failures => {
-                Safety::Unsafe(history.newest_log_error())
+                Persistence::NotDurable(history.newest_log_error())
             }
-            (None, Some(ticket)) => Safety::Pending(ticket),
-            (None, None) => Safety::InMemory,
+            (None, Some(ticket)) => Persistence::Pending(ticket),
+            (None, None) => Persistence::InMemory,
         }
     }
 
     /// Counts, and says what became of the batch.
-    fn end(self, safety: Safety) -> Appended {
+    fn end(self, persistence: Persistence) -> Appended {
         self.tenant
             .count(self.accepted, self.replaced, &self.refused_by_code);
         let refused = self.refused.into_sorted_vec();
@@ -345,7 +345,7 @@ impl Taking<'_> {
             refused_total: self.refused_by_code.iter().sum(),
             refused_rows: self.refused_rows,
             refused_by_code: self.refused_by_code,
-            safety,
+            persistence,
         }
     }
 

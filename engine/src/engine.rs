@@ -21,13 +21,13 @@ use pulseboard_series::{
 
 use crate::{
     cost::{Cost, Spent},
-    keep::state::House,
+    maintenance::state::Maintenance,
     query::cache::QueryCache,
     selector::{NameFilter, NamedSeries, Selector, WholeKey},
     slot::SlotRef,
     table::{Entry, SHARDS, Table, shard_of},
+    tap::{Catalog, SeriesName, SeriesTap, TapRefused, TapSlot},
     tenant::{DEFAULT_TENANT, Named, TENANTS_MAX, Tenant},
-    watch::{Catalog, Seat, SeriesName, Watch, WatchRefused},
     window::{Sample, WindowCopy},
 };
 
@@ -109,8 +109,8 @@ pub struct Engine {
     /// under its number.
     /// Each holds its tenant, which is not forgotten as long as any of it is stored.
     pub(crate) retired: Mutex<HashMap<Fingerprint, (SeriesId, Arc<Tenant>)>>,
-    /// Held by whoever keeps house; nobody else waits for it.
-    pub(crate) house: Mutex<House>,
+    /// Held by whoever keeps maintenance; nobody else waits for it.
+    pub(crate) maintenance: Mutex<Maintenance>,
     pub(crate) units: Mutex<HashMap<Box<str>, Arc<str>>>,
     no_unit: Arc<str>,
     /// What queries leave behind for the next one.
@@ -230,7 +230,7 @@ impl Engine {
             refusals: AtomicU32::default(),
             is_stuck: AtomicBool::default(),
             retired: Mutex::default(),
-            house: Mutex::default(),
+            maintenance: Mutex::default(),
             held_bytes: AtomicU64::default(),
             shortenings: AtomicU64::default(),
             units: Mutex::default(),
@@ -365,14 +365,14 @@ impl Engine {
             unit: self.unit(unit),
             kind,
         };
-        let mut seats = Vec::new();
-        for watch in tenant.watches.lock().iter() {
-            if !watch.is_dear
-                && watch.selector.takes(name.key())
-                && let Some(number) = watch.admit(name.clone())
+        let mut taps = Vec::new();
+        for tap in tenant.taps.lock().iter() {
+            if !tap.is_dear
+                && tap.selector.takes(name.key())
+                && let Some(number) = tap.admit(name.clone())
             {
-                let watch = Arc::clone(watch);
-                seats.push(Seat { watch, number });
+                let tap = Arc::clone(tap);
+                taps.push(TapSlot { tap, number });
             }
         }
         if let Some(catalog) = &*tenant.catalog.lock() {
@@ -399,7 +399,7 @@ impl Engine {
             sealed_ms: i64::MIN,
             is_sealing: false,
             late: None,
-            seats: (!seats.is_empty()).then(|| Box::new(seats)),
+            taps: (!taps.is_empty()).then(|| Box::new(taps)),
             defined_in: u32::MAX,
         }
     }
@@ -416,8 +416,8 @@ impl Engine {
             None => put(names.entry(key.name().into()).or_default()),
         }
         drop(names);
-        for watch in tenant.watches.lock().iter().filter(|watch| watch.is_dear) {
-            watch.announce(place);
+        for tap in tenant.taps.lock().iter().filter(|tap| tap.is_dear) {
+            tap.announce(place);
         }
     }
 
@@ -743,92 +743,89 @@ impl Engine {
         held.flatten()
     }
 
-    /// Watches a selector: everything appended to its series from now on is gathered by `watch`.
+    /// Watches a selector: everything appended to its series from now on is gathered by `tap`.
     /// Returns how many series it has now.
     ///
     /// # Errors
-    /// It names more than [`crate::watch::WATCHED_SERIES_MAX`] series, or finding them cost too
+    /// It names more than [`crate::tap::TAPPED_SERIES_MAX`] series, or finding them cost too
     /// much; nothing is watched.
-    pub fn watch(
+    pub fn tap(
         &self,
         tenant: &Tenant,
-        watch: &Arc<Watch>,
+        tap: &Arc<SeriesTap>,
         cost: &Cost,
-    ) -> Result<u64, WatchRefused> {
+    ) -> Result<u64, TapRefused> {
         // First, so that series that appear meanwhile are not missed; those are seated once by
         // the check below.
-        tenant.watches.lock().push(Arc::clone(watch));
-        let seated = self.seat_all(tenant, watch, cost);
+        tenant.taps.lock().push(Arc::clone(tap));
+        let seated = self.attach_all(tenant, tap, cost);
         if seated.is_err() {
-            self.unwatch(tenant, watch);
+            self.untap(tenant, tap);
         }
         seated
     }
 
-    fn seat_all(
+    fn attach_all(
         &self,
         tenant: &Tenant,
-        watch: &Arc<Watch>,
+        tap: &Arc<SeriesTap>,
         cost: &Cost,
-    ) -> Result<u64, WatchRefused> {
-        let max = crate::watch::WATCHED_SERIES_MAX;
+    ) -> Result<u64, TapRefused> {
+        let max = crate::tap::TAPPED_SERIES_MAX;
         let all = |_: KeyRef<'_>| true;
-        let (found, matched) = self.find(tenant, &watch.selector, all, (None, max + 1), 0, cost)?;
+        let (found, matched) = self.find(tenant, &tap.selector, all, (None, max + 1), 0, cost)?;
         if found.len() > max || matched > found.len() as u64 {
-            return Err(WatchRefused::Series(matched));
+            return Err(TapRefused::Series(matched));
         }
         for one in found {
-            self.table.with(one.place, |entry| entry.seat(watch, false));
+            self.table.with(one.place, |entry| entry.attach(tap, false));
         }
         Ok(matched)
     }
 
-    /// Compares a watch with the series that appeared since it was last done, where that was too
+    /// Compares a tap with the series that appeared since it was last done, where that was too
     /// dear to be done as they appeared; what came of those that it names is gathered. To be called
-    /// on a thread that may block, when [`Watch::has_newcomers`].
+    /// on a thread that may block, when [`SeriesTap::has_newcomers`].
     ///
     /// # Errors
     /// It cost too much; what is left is looked at the next time.
-    pub fn seat_newcomers(
+    pub fn attach_newcomers(
         &self,
         tenant: &Tenant,
-        watch: &Arc<Watch>,
+        tap: &Arc<SeriesTap>,
         cost: &Cost,
     ) -> Result<(), Spent> {
-        let (newcomers, is_behind) = watch.take_newcomers();
+        let (newcomers, is_behind) = tap.take_newcomers();
         if is_behind {
-            let max = crate::watch::WATCHED_SERIES_MAX;
+            let max = crate::tap::TAPPED_SERIES_MAX;
             let all = |_: KeyRef<'_>| true;
-            let found = self.find(tenant, &watch.selector, all, (None, max), 0, cost);
-            let (found, _) = found.inspect_err(|_spent| watch.stay_behind())?;
+            let found = self.find(tenant, &tap.selector, all, (None, max), 0, cost);
+            let (found, _) = found.inspect_err(|_spent| tap.stay_behind())?;
             for one in found {
-                self.table.with(one.place, |entry| entry.seat(watch, true));
+                self.table.with(one.place, |entry| entry.attach(tap, true));
             }
             return Ok(());
         }
-        let mut matching = watch.selector.matching();
-        let work = watch.selector.work();
+        let mut matching = tap.selector.matching();
+        let work = tap.selector.work();
         let mut copy: Vec<u8> = Vec::new();
         for place in newcomers {
-            cost.step(work).inspect_err(|_spent| watch.stay_behind())?;
+            cost.step(work).inspect_err(|_spent| tap.stay_behind())?;
             let copied = self.table.with(place, |entry| {
                 copy.clear();
                 copy.extend_from_slice(&entry.key);
             });
             if copied.is_some() && matching.takes(KeyRef::new(&copy)) {
-                self.table.with(place, |entry| entry.seat(watch, true));
+                self.table.with(place, |entry| entry.attach(tap, true));
             }
         }
         Ok(())
     }
 
-    /// Ends a watch; cost is that of its own series alone.
-    pub fn unwatch(&self, tenant: &Tenant, watch: &Arc<Watch>) {
-        tenant
-            .watches
-            .lock()
-            .retain(|known| !Arc::ptr_eq(known, watch));
-        for key in watch.end() {
+    /// Ends a tap; cost is that of its own series alone.
+    pub fn untap(&self, tenant: &Tenant, tap: &Arc<SeriesTap>) {
+        tenant.taps.lock().retain(|known| !Arc::ptr_eq(known, tap));
+        for key in tap.end() {
             let key = WholeKey {
                 hash: hash_key(&key),
                 labels: 0,
@@ -838,10 +835,10 @@ impl Engine {
                 continue;
             };
             self.table.with(place, |entry| {
-                if let Some(seats) = &mut entry.seats {
-                    seats.retain(|seat| !Arc::ptr_eq(&seat.watch, watch));
-                    if seats.is_empty() {
-                        entry.seats = None;
+                if let Some(taps) = &mut entry.taps {
+                    taps.retain(|slot| !Arc::ptr_eq(&slot.tap, tap));
+                    if taps.is_empty() {
+                        entry.taps = None;
                     }
                 }
             });

@@ -4,15 +4,15 @@
 //! |---|---|
 //! | [`engine`] | tenants and their series; finding and watching them |
 //! | [`append`](mod@append) | the only way in for samples |
-//! | [`tenant`] | what keeps one tenant's series, watches, limits and counts apart |
-//! | [`watch`] | selectors that somebody watches, and series that come and go |
+//! | [`tenant`] | what keeps one tenant's series, taps, limits and counts apart |
+//! | [`tap`] | selectors that somebody watches, and series that come and go |
 //! | [`window`] | one series' newest samples: packed blocks and an open head |
 //! | [`selector`] | names series by metric name and label matchers |
 //! | [`mod@pattern`] | patterns of matchers, compiled within a bound and shared |
 //! | [`cost`] | what one question may cost, and how it ends |
 //! | `slot` | a place in the table that may be kept |
 //! | `table` | the series of all tenants, in shards |
-//! | `keep` | house-keeping: eviction, sealing into the history, time to live, memory |
+//! | `maintenance` | maintenance: eviction, sealing into the history, time to live, memory |
 //! | [`query`] | lists of series, ranges of time, live windows |
 //! | [`read`] | samples of a series, from memory and history together |
 //! | `recover` | a start: what the history holds comes back |
@@ -25,7 +25,7 @@
 pub mod append;
 pub mod cost;
 pub mod engine;
-pub mod keep;
+pub mod maintenance;
 pub mod pattern;
 pub mod query;
 pub mod read;
@@ -33,14 +33,14 @@ mod recover;
 pub mod selector;
 mod slot;
 mod table;
+pub mod tap;
 pub mod tenant;
-pub mod watch;
 pub mod window;
 
-pub use append::{Appended, Safety};
+pub use append::{Appended, Persistence};
 pub use cost::{Cancel, Cost, Spent};
 pub use engine::{Engine, EngineOptions, Found};
-pub use keep::Kept;
+pub use maintenance::MaintenanceReport;
 pub use selector::{NamedSeries, Selector, SelectorError};
+pub use tap::{Catalog, Changes, Gain, SeriesName, SeriesTap};
 pub use tenant::{DEFAULT_TENANT, Tenant, TenantCounts};
-pub use watch::{Catalog, Changes, Gain, SeriesName, Watch};

@@ -20,8 +20,8 @@ use slab::Slab;
 
 use crate::{
     slot::SlotRef,
+    tap::{SeriesName, SeriesTap, TapSlot},
     tenant::Tenant,
-    watch::{Seat, SeriesName, Watch},
     window::{Sample, SeriesWindow},
 };
 
@@ -83,7 +83,7 @@ pub(crate) struct Entry {
         clippy::box_collection,
         reason = "rarely there: 8 bytes in each entry, not 24"
     )]
-    pub(crate) seats: Option<Box<Vec<Seat>>>,
+    pub(crate) taps: Option<Box<Vec<TapSlot>>>,
 }
 
 impl Entry {
@@ -99,11 +99,11 @@ impl Entry {
             + self.late.as_ref().map_or(0, |late| late.len() * LATE_BYTES)
     }
 
-    /// Gives it a seat in a watch, if it has none yet; under the lock of its shard. With what memory
+    /// Gives it a slot in a tap, if it has none yet; under the lock of its shard. With what memory
     /// has of it where it is new, so that nothing falls between its coming and this.
-    pub(crate) fn seat(&mut self, watch: &Arc<Watch>, is_new: bool) {
-        let seats = self.seats.as_ref();
-        if seats.is_some_and(|seats| seats.iter().any(|seat| Arc::ptr_eq(&seat.watch, watch))) {
+    pub(crate) fn attach(&mut self, tap: &Arc<SeriesTap>, is_new: bool) {
+        let taps = self.taps.as_ref();
+        if taps.is_some_and(|taps| taps.iter().any(|slot| Arc::ptr_eq(&slot.tap, tap))) {
             return;
         }
         let name = SeriesName {
@@ -111,12 +111,12 @@ impl Entry {
             unit: Arc::clone(&self.unit),
             kind: self.kind,
         };
-        let Some(number) = watch.admit(name) else {
+        let Some(number) = tap.admit(name) else {
             return;
         };
-        let seats = self.seats.get_or_insert_default();
-        seats.push(Seat {
-            watch: Arc::clone(watch),
+        let taps = self.taps.get_or_insert_default();
+        taps.push(TapSlot {
+            tap: Arc::clone(tap),
             number,
         });
         if is_new {
@@ -124,7 +124,7 @@ impl Entry {
             let copy = self.window.copy(i64::MIN, i64::MAX);
             copy.read(i64::MIN, i64::MAX, &mut samples);
             for sample in samples {
-                watch.gather(number, sample);
+                tap.gather(number, sample);
             }
         }
     }

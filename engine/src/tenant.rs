@@ -1,4 +1,4 @@
-//! One tenant: a name that keeps series, watches, limits and counts apart from all others'.
+//! One tenant: a name that keeps series, taps, limits and counts apart from all others'.
 
 use std::{
     any::Any,
@@ -14,7 +14,7 @@ use pulseboard_series::Reason;
 
 use crate::{
     slot::SlotRef,
-    watch::{Catalog, Watch},
+    tap::{Catalog, SeriesTap},
 };
 
 /// The tenant of whoever names none.
@@ -37,7 +37,7 @@ pub struct Tenant {
     /// Its series by metric name. Leaf lock, taken under a shard's.
     pub(crate) names: Mutex<BTreeMap<Box<str>, Named>>,
     /// Selectors that somebody watches. Leaf lock, taken under a shard's.
-    pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
+    pub(crate) taps: Mutex<Vec<Arc<SeriesTap>>>,
     /// Who is told of series that come and go. Leaf lock.
     pub(crate) catalog: Mutex<Option<Arc<Catalog>>>,
     /// Keys that only [`crate::Engine::append_own`] may write to; grows with what the server itself
@@ -49,7 +49,7 @@ pub struct Tenant {
     pub(crate) is_kept: AtomicBool,
     /// What others keep with it; see [`Tenant::attached`].
     attached: OnceLock<Arc<dyn Any + Send + Sync>>,
-    /// Bytes of its series, as the last round of house-keeping counted them, and of those made
+    /// Bytes of its series, as the last round of maintenance counted them, and of those made
     /// since.
     pub(crate) held_bytes: AtomicU64,
     /// The same while they are counted.
@@ -91,7 +91,7 @@ impl Tenant {
             number,
             series: AtomicU64::default(),
             names: Mutex::default(),
-            watches: Mutex::default(),
+            taps: Mutex::default(),
             catalog: Mutex::default(),
             reserved: Mutex::default(),
             is_listed: AtomicBool::default(),

@@ -8,13 +8,13 @@ use std::{
 
 use proptest::prelude::*;
 use pulseboard_engine::{
-    Cancel, Cost, Engine, EngineOptions, Selector, Spent, Tenant, Watch,
+    Cancel, Cost, Engine, EngineOptions, Selector, SeriesTap, Spent, Tenant,
     query::{
         Few, Limits, ListRequest, QueryError, RangeRequest, Rank, Step, few_windows, list_series,
         range, windows,
     },
     selector::PATTERN_BYTES_MAX,
-    watch::WatchRefused,
+    tap::TapRefused,
 };
 use pulseboard_series::{Batch, Kind};
 
@@ -114,12 +114,12 @@ fn every_question_ends_when_its_time_is_over_and_when_nobody_waits() {
     };
     let all = Selector::all();
     let best = Few::Best(3, Rank::Max);
-    let watch = || Arc::new(Watch::new(list.selector.clone(), Box::new(|| {})));
+    let tap = || Arc::new(SeriesTap::new(list.selector.clone(), Box::new(|| {})));
     let ask = |cost: &Cost| -> Vec<Result<(), QueryError>> {
-        let watched = engine.watch(&tenant, &watch(), cost);
+        let watched = engine.tap(&tenant, &tap(), cost);
         let watched = watched.map(drop).map_err(|refused| match refused {
-            WatchRefused::Spent(spent) => QueryError::from(spent),
-            WatchRefused::Series(_) => QueryError::Search,
+            TapRefused::Spent(spent) => QueryError::from(spent),
+            TapRefused::Series(_) => QueryError::Search,
         });
         vec![
             range(&engine, &tenant, &request, cost).map(drop),
@@ -151,11 +151,11 @@ fn every_question_ends_when_its_time_is_over_and_when_nobody_waits() {
 #[test]
 fn ending_a_watch_costs_its_own_series_alone_and_leaves_none_behind() {
     let (engine, tenant) = world(500, 64);
-    let watch = Arc::new(Watch::new(Selector::all(), Box::new(|| {})));
-    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(500));
-    engine.unwatch(&tenant, &watch);
-    // Every seat held it.
-    assert_eq!(Arc::strong_count(&watch), 1);
+    let tap = Arc::new(SeriesTap::new(Selector::all(), Box::new(|| {})));
+    assert_eq!(engine.tap(&tenant, &tap, &Cost::unbounded()), Ok(500));
+    engine.untap(&tenant, &tap);
+    // Every slot held it.
+    assert_eq!(Arc::strong_count(&tap), 1);
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn a_seat_that_is_given_up_half_way_is_made_up_for() {
     let engine = Engine::new(EngineOptions::default(), None);
     let tenant = engine.tenant("default").expect("a tenant");
     let selector = Selector::parse("{__name__=~\"n.*\"}").expect("a selector");
-    let watch = Arc::new(Watch::new(selector, Box::new(|| {})));
-    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(0));
+    let tap = Arc::new(SeriesTap::new(selector, Box::new(|| {})));
+    assert_eq!(engine.tap(&tenant, &tap, &Cost::unbounded()), Ok(0));
     let mut batch = Batch::new();
     for number in 0..600 {
         batch.begin(&[&format!("n{number}")]).expect("a name");
@@ -172,9 +172,9 @@ fn a_seat_that_is_given_up_half_way_is_made_up_for() {
     }
     engine.append(&tenant, &batch, NOON);
     let spent = Cost::new(Duration::ZERO, 0, Cancel::default());
-    let seated = engine.seat_newcomers(&tenant, &watch, &spent);
-    assert_eq!((seated, watch.has_newcomers()), (Err(Spent::Time), true));
-    let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
-    assert_eq!((seated, watch.has_newcomers()), (Ok(()), false));
-    assert_eq!(watch.take().samples.len(), 600, "each once");
+    let seated = engine.attach_newcomers(&tenant, &tap, &spent);
+    assert_eq!((seated, tap.has_newcomers()), (Err(Spent::Time), true));
+    let seated = engine.attach_newcomers(&tenant, &tap, &Cost::unbounded());
+    assert_eq!((seated, tap.has_newcomers()), (Ok(()), false));
+    assert_eq!(tap.take().samples.len(), 600, "each once");
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use pulseboard_engine::{
-    Appended, Cost, Engine, EngineOptions, Found, Safety, Selector, Tenant, Watch,
+    Appended, Cost, Engine, EngineOptions, Found, Persistence, Selector, SeriesTap, Tenant,
 };
 use pulseboard_history::{HistoryOptions, log::Health};
 use pulseboard_series::Batch;
@@ -33,9 +33,9 @@ fn append(engine: &Engine, name: &str, at_ms: i64, value: f64, now_ms: i64) -> A
 
 /// Whether the samples are on the disk.
 fn is_safe(appended: Appended) -> bool {
-    match appended.safety {
-        Safety::Pending(ticket) => ticket.wait_blocking().is_ok(),
-        Safety::InMemory | Safety::Unsafe(_) => false,
+    match appended.persistence {
+        Persistence::Pending(ticket) => ticket.wait_blocking().is_ok(),
+        Persistence::InMemory | Persistence::NotDurable(_) => false,
     }
 }
 
@@ -73,7 +73,7 @@ fn the_last_write_wins_over_what_is_sealed_across_a_restart() {
     let engine = open(folder.path(), NOON);
     assert!(is_safe(append(&engine, "a", NOON, 1.0, NOON)));
     assert!(is_safe(append(&engine, "a", NOON + 1_000, 1.5, NOON)));
-    engine.keep_house(NOON, true).expect("the disk is there");
+    engine.maintain(NOON, true).expect("the disk is there");
     assert!(is_safe(append(&engine, "a", NOON, 2.0, NOON + 2_000)));
     drop(engine);
     let expected = [(NOON, 2.0), (NOON + 1_000, 1.5)];
@@ -81,7 +81,7 @@ fn the_last_write_wins_over_what_is_sealed_across_a_restart() {
     assert_eq!(samples(&engine, "a"), expected);
     let found = find(&engine, "a").expect("it is there");
     assert_eq!(found.last, Some((NOON + 1_000, 1.5)));
-    engine.keep_house(NOON, true).expect("the disk is there");
+    engine.maintain(NOON, true).expect("the disk is there");
     drop(engine);
     assert_eq!(samples(&open(folder.path(), NOON + 4_000), "a"), expected);
 }
@@ -95,12 +95,12 @@ fn what_came_late_is_shown_until_it_is_sealed() {
     for second in 0..300 {
         append(&engine, "a", NOON + second * 1_000, 1.0, NOON + 300_000);
     }
-    engine.keep_house(NOON, true).expect("the disk is there");
+    engine.maintain(NOON, true).expect("the disk is there");
     append(&engine, "a", NOON, 2.0, NOON + 300_000);
     append(&engine, "a", NOON + 500, 3.0, NOON + 300_000);
     for minutes in 5..30 {
         let now_ms = NOON + minutes * MINUTE;
-        engine.keep_house(now_ms, false).expect("the disk is there");
+        engine.maintain(now_ms, false).expect("the disk is there");
         let there = samples(&engine, "a");
         assert_eq!(
             there[..3],
@@ -128,7 +128,7 @@ fn a_series_is_known_after_its_first_record_was_lost() {
         std::thread::yield_now();
     }
     assert!(is_safe(append(&engine, "a", NOON, 1.0, NOON)));
-    // No house was kept: the log alone has it.
+    // No maintenance was kept: the log alone has it.
     drop((engine, history));
     let engine = open(folder.path(), NOON);
     assert_eq!(samples(&engine, "a"), [(NOON, 1.0)]);
@@ -175,27 +175,27 @@ fn a_watch_has_room_again_when_series_have_gone() {
     let engine = Engine::new(options, None);
     let tenant: Arc<Tenant> = engine.tenant("red").expect("a tenant");
     let selector = Selector::parse("{__name__=~\".*\"}").expect("a selector");
-    let watch = Arc::new(Watch::new(selector, Box::new(|| {})));
-    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(0));
+    let tap = Arc::new(SeriesTap::new(selector, Box::new(|| {})));
+    assert_eq!(engine.tap(&tenant, &tap, &Cost::unbounded()), Ok(0));
     for round in 0..3 {
         let now_ms = NOON + round * 60 * MINUTE;
         for number in 0..900 {
             let name = format!("pod_{round}_{number}");
             append(&engine, &name, now_ms, 1.0, now_ms);
         }
-        let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
+        let seated = engine.attach_newcomers(&tenant, &tap, &Cost::unbounded());
         assert_eq!(seated, Ok(()));
-        let gain = watch.take();
+        let gain = tap.take();
         assert_eq!((gain.samples.len(), gain.unseated), (900, 0), "{round}");
-        let kept = engine.keep_house(now_ms + 30 * MINUTE, false);
+        let kept = engine.maintain(now_ms + 30 * MINUTE, false);
         assert_eq!(kept.expect("no disk").vanished, 900);
-        assert!(watch.take().samples.is_empty());
+        assert!(tap.take().samples.is_empty());
     }
     for number in 0..1_001 {
         append(&engine, &format!("more_{number}"), NOON, 1.0, NOON);
     }
-    let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
+    let seated = engine.attach_newcomers(&tenant, &tap, &Cost::unbounded());
     assert_eq!(seated, Ok(()));
-    let gain = watch.take();
+    let gain = tap.take();
     assert_eq!((gain.samples.len(), gain.unseated), (1_000, 1));
 }

@@ -10,7 +10,7 @@ use std::{
 
 use proptest::prelude::*;
 use pulseboard_engine::{
-    Appended, Catalog, Cost, Engine, EngineOptions, Found, Safety, Selector, Tenant, Watch,
+    Appended, Catalog, Cost, Engine, EngineOptions, Found, Persistence, Selector, SeriesTap, Tenant,
 };
 use pulseboard_history::HistoryOptions;
 use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
@@ -83,7 +83,7 @@ fn what_is_appended_is_found_by_name_and_labels() {
         NOON,
     );
     assert_eq!((appended.accepted, appended.refused_total), (3, 0));
-    assert!(matches!(appended.safety, Safety::InMemory));
+    assert!(matches!(appended.persistence, Persistence::InMemory));
     let keys = |selector: &str| -> Vec<String> {
         let found = find(&engine, &tenant, selector, NOON);
         found.iter().map(|found| found.key().to_string()).collect()
@@ -129,8 +129,8 @@ fn tenants_see_nothing_of_each_other() {
         }
     };
     engine.tell_catalog(&blue, Some(Arc::new(Catalog::new(Box::new(wake.clone())))));
-    let watch = Arc::new(Watch::new(Selector::all(), Box::new(wake)));
-    assert_eq!(engine.watch(&blue, &watch, &Cost::unbounded()), Ok(0));
+    let tap = Arc::new(SeriesTap::new(Selector::all(), Box::new(wake)));
+    assert_eq!(engine.tap(&blue, &tap, &Cost::unbounded()), Ok(0));
     one(&engine, &red, "same", NOON, 1.0);
     assert_eq!(told.load(Ordering::SeqCst), 0);
     assert_eq!(blue.counts(), pulseboard_engine::TenantCounts::default());
@@ -140,7 +140,7 @@ fn tenants_see_nothing_of_each_other() {
         find(&engine, &blue, "same", NOON)[0].last,
         Some((NOON, 2.0))
     );
-    assert_eq!(watch.take().samples.len(), 1);
+    assert_eq!(tap.take().samples.len(), 1);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_series_stops_and_then_goes() {
     let catalog = Arc::new(Catalog::new(Box::new(|| {})));
     engine.tell_catalog(&tenant, Some(Arc::clone(&catalog)));
     let over = last + 5_000 + EngineOptions::default().ttl_ms + 1;
-    engine.keep_house(over, false).expect("nothing to seal");
+    engine.maintain(over, false).expect("nothing to seal");
     assert!(find(&engine, &tenant, "{}", over).is_empty());
     assert_eq!(catalog.take().vanished.len(), 1);
     assert_eq!(tenant.counts().series, 0);
@@ -239,7 +239,7 @@ fn the_window_gets_shorter_when_memory_is_short_and_new_series_are_refused() {
                 .any(|refused| refused.reason == Reason::WindowFull);
         }
         now_ms += 1000;
-        engine.keep_house(now_ms, false).expect("nothing to seal");
+        engine.maintain(now_ms, false).expect("nothing to seal");
     }
     assert!(engine.window_ms() < options.window_ms);
     assert!(
@@ -263,8 +263,8 @@ fn watchers_get_each_sample_once_and_are_woken_once_a_batch() {
         })
     };
     let selector = Selector::parse(r#"{__name__=~"old|new"}"#).expect("a selector");
-    let watch = Arc::new(Watch::new(selector, wake));
-    assert_eq!(engine.watch(&tenant, &watch, &Cost::unbounded()), Ok(1));
+    let tap = Arc::new(SeriesTap::new(selector, wake));
+    assert_eq!(engine.tap(&tenant, &tap, &Cost::unbounded()), Ok(1));
     engine.append(
         &tenant,
         &batch(&[
@@ -277,12 +277,12 @@ fn watchers_get_each_sample_once_and_are_woken_once_a_batch() {
     );
     assert_eq!(woken.load(Ordering::SeqCst), 1);
     assert!(
-        watch.has_newcomers(),
+        tap.has_newcomers(),
         "a pattern is not tested where samples come in"
     );
-    let seated = engine.seat_newcomers(&tenant, &watch, &Cost::unbounded());
-    assert_eq!((seated, watch.has_newcomers()), (Ok(()), false));
-    let mut gained: Vec<_> = watch
+    let seated = engine.attach_newcomers(&tenant, &tap, &Cost::unbounded());
+    assert_eq!((seated, tap.has_newcomers()), (Ok(()), false));
+    let mut gained: Vec<_> = tap
         .take()
         .samples
         .into_iter()
@@ -298,10 +298,10 @@ fn watchers_get_each_sample_once_and_are_woken_once_a_batch() {
     );
     one(&engine, &tenant, "old", NOON + 2, 5.0);
     assert_eq!(woken.load(Ordering::SeqCst), 2);
-    engine.unwatch(&tenant, &watch);
-    assert_eq!(watch.take().samples.len(), 1);
+    engine.untap(&tenant, &tap);
+    assert_eq!(tap.take().samples.len(), 1);
     one(&engine, &tenant, "old", NOON + 3, 6.0);
-    assert!(watch.take().samples.is_empty());
+    assert!(tap.take().samples.is_empty());
 }
 
 #[derive(Clone, Debug)]
@@ -316,7 +316,7 @@ enum Step {
     Wait {
         minutes: u8,
     },
-    House {
+    Maintenance {
         everything: bool,
     },
     Restart,
@@ -326,7 +326,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (0_u8..3, 0_u16..850, any::<i8>()).prop_map(|(series, late_s, value)| Step::Append { series, late_s, value }),
         3 => (0_u8..30).prop_map(|minutes| Step::Wait { minutes }),
-        2 => any::<bool>().prop_map(|everything| Step::House { everything }),
+        2 => any::<bool>().prop_map(|everything| Step::Maintenance { everything }),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..50)
@@ -357,14 +357,14 @@ proptest! {
                     let rows = [(name.as_str(), [].as_slice(), Some(at_ms), value)];
                     let appended = engine.append(&tenant, &batch(&rows), now_ms);
                     prop_assert_eq!(appended.accepted, 1);
-                    if let Safety::Pending(ticket) = appended.safety {
+                    if let Persistence::Pending(ticket) = appended.persistence {
                         prop_assert!(ticket.wait_blocking().is_ok());
                     }
                     naive.entry(name).or_default().insert(at_ms, value);
                 }
                 Step::Wait { minutes } => now_ms += i64::from(minutes) * MINUTE,
-                Step::House { everything } => {
-                    prop_assert!(engine.keep_house(now_ms, everything).is_ok());
+                Step::Maintenance { everything } => {
+                    prop_assert!(engine.maintain(now_ms, everything).is_ok());
                 }
                 Step::Restart => {
                     drop(engine);
@@ -431,7 +431,7 @@ fn a_tenant_of_which_nothing_is_stored_is_forgotten_and_one_that_is_kept_is_not(
         assert_eq!(one(&engine, &tenant, "a", NOON, 1.0).accepted, 1);
     }
     let later = NOON + 2 * EngineOptions::default().ttl_ms;
-    engine.keep_house(later, false).expect("in memory");
+    engine.maintain(later, false).expect("in memory");
     engine.forget_unused_tenants();
     assert!(engine.known_tenant("gone").is_none());
     assert!(engine.known_tenant("named").is_some());
@@ -480,7 +480,7 @@ fn a_tenant_with_much_pushes_nobody_out() {
     for second in 0..600 {
         one(&engine, small, "a", NOON + second * 1_000, 1.0);
     }
-    // Until one of its new series is refused, a round of house-keeping after each hundred.
+    // Until one of its new series is refused, a round of maintenance-keeping after each hundred.
     let now_ms = NOON + 600_000;
     let mut made = 0;
     let refused = loop {
@@ -500,7 +500,7 @@ fn a_tenant_with_much_pushes_nobody_out() {
         }
         made += 1;
         if made % 100 == 0 {
-            engine.keep_house(now_ms, false).expect("in memory");
+            engine.maintain(now_ms, false).expect("in memory");
         }
         assert!(made < 100_000, "it is never refused");
     };

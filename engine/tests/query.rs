@@ -34,7 +34,7 @@ enum Doing {
     Wait {
         minutes: i64,
     },
-    House {
+    Maintenance {
         everything: bool,
     },
     /// Rolls up what is older than this.
@@ -52,7 +52,7 @@ fn doings() -> impl Strategy<Value = Vec<Doing>> {
             Doing::Run { series, late_s, every_ms, values }
         }),
         5 => (0_i64..200).prop_map(|minutes| Doing::Wait { minutes }),
-        3 => any::<bool>().prop_map(|everything| Doing::House { everything }),
+        3 => any::<bool>().prop_map(|everything| Doing::Maintenance { everything }),
         3 => (0_i64..90).prop_map(|minutes_old| Doing::Maintain { minutes_old }),
         1 => Just(Doing::Restart),
     ];
@@ -127,8 +127,8 @@ fn does(world: &mut World, naive: &mut Naive, doing: Doing) {
             naive.append(name, &labels, &in_order);
         }
         Doing::Wait { minutes } => world.now_ms += minutes * MINUTE,
-        Doing::House { everything } => {
-            assert!(world.engine().keep_house(world.now_ms, everything).is_ok());
+        Doing::Maintenance { everything } => {
+            assert!(world.engine().maintain(world.now_ms, everything).is_ok());
         }
         Doing::Maintain { minutes_old } => world.maintain(minutes_old * MINUTE),
         Doing::Restart => world.restart(),
@@ -263,7 +263,7 @@ proptest! {
         }
         if is_rolled {
             world.now_ms += 30 * HOUR;
-            world.engine().keep_house(world.now_ms, true).expect("sealed");
+            world.engine().maintain(world.now_ms, true).expect("sealed");
             world.maintain(0);
         }
         let end_ms = samples[samples.len() - 1].0 + 1;
@@ -328,10 +328,7 @@ fn a_spike_of_one_sample_is_seen_at_every_step_even_when_raw_samples_are_gone() 
     }
     for days in [0, 3, 8, 31, 181] {
         world.now_ms = NOON + 12 * HOUR + days * 24 * HOUR;
-        world
-            .engine()
-            .keep_house(world.now_ms, true)
-            .expect("sealed");
+        world.engine().maintain(world.now_ms, true).expect("sealed");
         world.maintain(0);
         for step_s in [1, 15, 60, 300, 3_600, 86_400] {
             let step = Step::Length(step_s * SECOND);
@@ -406,10 +403,7 @@ fn what_memory_no_longer_has_is_found_and_tenants_stay_apart() {
             1 => {
                 world.now_ms += 2 * HOUR;
                 for _ in 0..2 {
-                    world
-                        .engine()
-                        .keep_house(world.now_ms, true)
-                        .expect("sealed");
+                    world.engine().maintain(world.now_ms, true).expect("sealed");
                 }
                 assert_eq!(world.engine().series(), 0);
             }
@@ -742,10 +736,7 @@ fn windows_are_what_their_samples_say() {
         if done.is_multiple_of(1_000) || done < 400 {
             let is_old = done > 800;
             check(&world, &all[..done], is_old);
-            world
-                .engine()
-                .keep_house(world.now_ms, false)
-                .expect("kept");
+            world.engine().maintain(world.now_ms, false).expect("kept");
             check(&world, &all[..done], is_old);
         }
     }

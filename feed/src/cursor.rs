@@ -7,13 +7,13 @@ use bytes::Bytes;
 use crate::{
     feed::Feed,
     log::{Payload, Read},
-    walk::Walk,
+    pass::FanoutPass,
 };
 
 /// What the fan-out asks of a cursor, whatever its feed carries.
 pub trait Member: Send {
     /// The next bytes to write, or `None` when the cursor is at the end.
-    fn next(&mut self, walk: &mut Walk) -> Option<Step>;
+    fn next(&mut self, pass: &mut FanoutPass) -> Option<Step>;
     /// The offset of the next frame wanted.
     fn next_offset(&self) -> u64;
 }
@@ -51,7 +51,7 @@ impl<P: Payload> Subscription<P> {
     }
 
     /// The slow way: in the log.
-    fn look_up(&mut self, walk: &mut Walk) -> Option<Step> {
+    fn look_up(&mut self, pass: &mut FanoutPass) -> Option<Step> {
         loop {
             // The lock is released before anything is encoded.
             match self.feed.with_log(|log| log.read(self.next)) {
@@ -62,7 +62,7 @@ impl<P: Payload> Subscription<P> {
                         continue;
                     }
                     let bytes = frame.encoded(&self.view);
-                    walk.remember(self.feed.id(), frame, &self.view, &bytes);
+                    pass.remember(self.feed.id(), frame, &self.view, &bytes);
                     if !bytes.is_empty() {
                         return Some(Step { bytes, skipped: 0 });
                     }
@@ -80,14 +80,14 @@ impl<P: Payload> Subscription<P> {
 }
 
 impl<P: Payload> Member for Subscription<P> {
-    fn next(&mut self, walk: &mut Walk) -> Option<Step> {
+    fn next(&mut self, pass: &mut FanoutPass) -> Option<Step> {
         loop {
             if self.feed.is_at_end(self.next) {
                 return None;
             }
-            let Some((frame, bytes)) = walk.recall::<P>(self.feed.id(), self.next, &self.view)
+            let Some((frame, bytes)) = pass.recall::<P>(self.feed.id(), self.next, &self.view)
             else {
-                return self.look_up(walk);
+                return self.look_up(pass);
             };
             self.next += 1;
             if !bytes.is_empty() && !frame.payload().is_hidden_from(self.viewer) {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever came before it in a walk, over one feed or another, a cursor finds what it
+        /// Whoever came before it in a pass, over one feed or another, a cursor finds what it
         /// would find alone.
         #[test]
         fn a_walk_gives_each_member_what_it_would_find_alone(
@@ -155,12 +155,12 @@ mod tests {
                 for number in 0..appended {
                     feeds[usize::from(number % 5 == 0)].append(Said(number % 4));
                 }
-                let mut walk = Walk::shared();
+                let mut pass = FanoutPass::shared();
                 for reader in readers {
                     let reader = usize::try_from(reader).expect("small");
                     loop {
-                        let step = together[reader].next(&mut walk);
-                        prop_assert_eq!(&step, &alone[reader].next(&mut Walk::alone()));
+                        let step = together[reader].next(&mut pass);
+                        prop_assert_eq!(&step, &alone[reader].next(&mut FanoutPass::alone()));
                         prop_assert_eq!(together[reader].next_offset(), alone[reader].next_offset());
                         if step.is_none() {
                             break;

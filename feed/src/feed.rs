@@ -13,20 +13,20 @@ use parking_lot::RwLock;
 use crate::{
     ledger::{Ledger, Shed},
     log::{Bounds, Log, Payload},
+    members::{Fanout, Members},
+    pass,
     position::{Epoch, EventId},
-    roster::{Fanout, Roster},
-    walk,
 };
 
 /// A log with its members: what is appended reaches them all.
 pub struct Feed<P: Payload> {
-    id: walk::FeedId,
+    id: pass::FeedId,
     epoch: Epoch,
     /// Leaf lock, held for a push or the look-up of a frame.
     log: RwLock<Log<P>>,
     /// The log's next offset, for cursors to see without its lock that they are at the end.
     end: AtomicU64,
-    roster: Arc<Roster>,
+    members: Arc<Members>,
     fanout: Fanout,
     ledger: Option<Arc<Ledger>>,
 }
@@ -36,11 +36,11 @@ impl<P: Payload> Feed<P> {
     #[must_use]
     pub fn new(epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
         Arc::new(Self {
-            id: walk::FeedId::next(),
+            id: pass::FeedId::next(),
             epoch,
             end: AtomicU64::new(0),
             log: RwLock::new(Log::new(bounds)),
-            roster: Arc::new(Roster::new(fanout.shards())),
+            members: Arc::new(Members::new(fanout.shards())),
             fanout: fanout.clone(),
             ledger: None,
         })
@@ -52,11 +52,11 @@ impl<P: Payload> Feed<P> {
     pub fn of_tenant(tenant: &str, epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
         let ledger = fanout.ledgers().open();
         let feed = Arc::new(Self {
-            id: walk::FeedId::next(),
+            id: pass::FeedId::next(),
             epoch,
             end: AtomicU64::new(0),
             log: RwLock::new(Log::new(bounds).counted(Arc::clone(&ledger))),
-            roster: Arc::new(Roster::new(fanout.shards())),
+            members: Arc::new(Members::new(fanout.shards())),
             fanout: fanout.clone(),
             ledger: Some(ledger),
         });
@@ -65,7 +65,7 @@ impl<P: Payload> Feed<P> {
         feed
     }
 
-    pub(crate) fn id(&self) -> walk::FeedId {
+    pub(crate) fn id(&self) -> pass::FeedId {
         self.id
     }
 
@@ -91,7 +91,7 @@ impl<P: Payload> Feed<P> {
             self.end.store(log.next_offset(), Ordering::Release);
             offset
         };
-        self.fanout.wake(&self.roster);
+        self.fanout.wake(&self.members);
         if let Some(ledger) = &self.ledger {
             ledger.settle();
         }
@@ -108,7 +108,7 @@ impl<P: Payload> Feed<P> {
             is_new
         };
         if is_new {
-            self.fanout.wake(&self.roster);
+            self.fanout.wake(&self.members);
         }
         is_new
     }
@@ -143,8 +143,8 @@ impl<P: Payload> Feed<P> {
 
     /// The members of this feed.
     #[must_use]
-    pub fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+    pub fn members(&self) -> &Arc<Members> {
+        &self.members
     }
 }
 

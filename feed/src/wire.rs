@@ -6,7 +6,7 @@ mod json;
 pub mod sse;
 pub mod ws;
 
-pub use framing::Wire;
+pub use framing::Framing;
 pub use json::json_text;
 
 use bytes::Bytes;
@@ -15,14 +15,14 @@ use pulseboard_shared::protocol::follow::{self, FeedName};
 /// One event on the wire of whoever follows `feed`; `json` is its data.
 #[must_use]
 pub fn event(
-    wire: Wire,
+    wire: Framing,
     feed: FeedName,
     event: Option<&str>,
     id: Option<&str>,
     json: &str,
 ) -> Bytes {
     match wire {
-        Wire::WebSocket(form) => ws::text_in(form, &follow::event_text(feed, event, id, json)),
-        Wire::SseChunked | Wire::SsePlain => sse::frame(&sse::event(event, id, json), wire),
+        Framing::WebSocket(form) => ws::text_in(form, &follow::event_text(feed, event, id, json)),
+        Framing::SseChunked | Framing::SsePlain => sse::frame(&sse::event(event, id, json), wire),
     }
 }

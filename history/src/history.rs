@@ -108,14 +108,14 @@ impl History {
                 bytes: 0,
                 samples: 0,
             };
-            for tally in state
-                .tally
+            for usage in state
+                .usage
                 .range((key, 0)..=(key, u32::MAX))
-                .map(|(_, tally)| tally)
+                .map(|(_, usage)| usage)
             {
-                stats.values += tally.values;
-                stats.bytes += tally.bytes;
-                stats.samples += tally.samples;
+                stats.values += usage.values;
+                stats.bytes += usage.bytes;
+                stats.samples += usage.samples;
             }
             stats
         });

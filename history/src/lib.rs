@@ -89,10 +89,10 @@
 pub mod log;
 
 mod block;
-mod broken;
 mod bucket;
 mod chunk;
 mod column;
+mod corruption;
 mod definitions;
 mod error;
 mod history;
@@ -102,9 +102,9 @@ mod parts;
 mod private;
 mod read;
 mod recover;
+mod repair;
 mod retain;
 mod rollup;
-mod salvage;
 mod sample_record;
 mod seal;
 mod series;

@@ -1,7 +1,7 @@
 //! Who has how much of the blocks' file: whose each series is, what each tenant has in each block,
 //! and what has been given up of it for others.
 //!
-//! Kept on disk beside the tallies of all (`tally_of`, `floor_of`), changed in the same
+//! Kept on disk beside the usage of all (`tally_of`, `floor_of`), changed in the same
 //! transactions, and mirrored in memory. A file that an earlier version wrote has none, or the
 //! wrong ones: their sums are not those of all then, and everything is counted once at the start.
 
@@ -229,8 +229,8 @@ pub(crate) fn add_up(txn: &ReadTransaction) -> Result<bool, redb::Error> {
         *sums.entry((level, block)).or_default() += bytes.value();
     }
     for row in txn.open_table(TALLY)?.iter()? {
-        let (key, tally) = row?;
-        if sums.remove(&key.value()) != Some(tally.value().1) {
+        let (key, usage) = row?;
+        if sums.remove(&key.value()) != Some(usage.value().1) {
             return Ok(false);
         }
     }

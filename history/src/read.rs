@@ -7,8 +7,8 @@ use redb::{ReadOnlyTable, ReadableTable};
 use crate::{
     Bucket, Damage, History, HistoryError, RAW_BLOCK_MS, SeriesId, Tier,
     block::BlockCodec,
-    broken::Broken,
     chunk::ChunkCodec,
+    corruption::Corruption,
     error::BlockError,
     parts::Floors,
     seal::sort_last_wins,
@@ -28,7 +28,7 @@ pub struct Snapshot {
     /// What is going of single tenants.
     floors: Arc<Floors>,
     damage: Arc<DamageLog>,
-    broken: Arc<Broken>,
+    broken: Arc<Corruption>,
     chunks: ChunkCodec,
     blocks: BlockCodec,
 }
@@ -86,7 +86,7 @@ impl History {
                 raw_floor,
                 floors,
                 damage: Arc::clone(&self.damage),
-                broken: self.store.broken(),
+                broken: self.store.corruption(),
                 chunks: ChunkCodec::default(),
                 blocks: BlockCodec::default(),
             })

@@ -11,11 +11,11 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::{
     Definition, History, HistoryError, HistoryOptions, SeriesId,
-    broken::Broken,
+    corruption::Corruption,
     log::{Log, ReplayReport, sync_parent},
     parts::{self, Owners},
     private,
-    salvage::salvage,
+    repair::repair,
     sample_record,
     state::State,
     store::{OpenError, Store},
@@ -203,7 +203,7 @@ fn open_blocks(
         report.blocks_set_aside = Some((aside.clone(), why));
         // Written to the new file before it is opened for good, so that a failure is met there.
         if let Ok(store) = Store::open(&path, options.cache_bytes) {
-            report.blocks_salvaged = salvage(&aside, options.cache_bytes, &store)?;
+            report.blocks_salvaged = repair(&aside, options.cache_bytes, &store)?;
         }
     }
     Err(HistoryError::Structure {
@@ -248,7 +248,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, HistoryError> {
         number += 1;
     };
     // A mark that it needs a check has been obeyed by that.
-    Broken::beside(path).unmark();
+    Corruption::beside(path).unmark();
     fs::rename(path, &target).map_err(|source| HistoryError::Io {
         action: "set aside the damaged",
         path: path.to_path_buf(),

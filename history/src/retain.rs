@@ -15,7 +15,7 @@ use crate::{
     History, HistoryError, Tier, block, chunk,
     history::Workshop,
     maintain::Progress,
-    state::{LEVELS, State, TallyChange, block_ms},
+    state::{LEVELS, State, TierUsageChange, block_ms},
     sweep::{Going, Sweep},
     tables::{FLOOR_OF, META, META_RAW_FLOOR, RAW, tier_table},
 };
@@ -52,12 +52,12 @@ impl History {
         let (level, block) = (going.level, going.block);
         let next = block.saturating_add(1);
         let (removed, changed) = self.change("delete old samples", |txn| {
-            let mut tally = TallyChange::of(&self.owners);
+            let mut usage = TierUsageChange::of(&self.owners);
             let removed = match &going.tenant {
-                None => remove_some(txn, level, block, &mut tally)?,
+                None => remove_some(txn, level, block, &mut usage)?,
                 Some(tenant) => {
                     let is_its = |series| self.owners.is_of(series, tenant);
-                    let removed = remove_of(txn, (level, block), begun, is_its, &mut tally)?;
+                    let removed = remove_of(txn, (level, block), begun, is_its, &mut usage)?;
                     txn.open_table(FLOOR_OF)?
                         .insert((&**tenant, level as u8), next)?;
                     removed
@@ -69,7 +69,7 @@ impl History {
                 txn.open_table(META)?
                     .insert(META_RAW_FLOOR, u64::from(next))?;
             }
-            Ok((removed, tally.write(txn)?))
+            Ok((removed, usage.write(txn)?))
         })?;
         let mut state = self.state.lock();
         state.mirror(changed);
@@ -79,7 +79,7 @@ impl History {
                     state.raw_floor = state.raw_floor.max(next);
                 }
                 if removed.values == 0 {
-                    // The tally was wrong: nothing is there. It must not be looked for for ever.
+                    // The counts were wrong: nothing is there. It must not be looked for for ever.
                     state.forget_tally(level, block);
                 }
             }
@@ -157,7 +157,7 @@ fn remove_some(
     txn: &WriteTransaction,
     level: usize,
     block: u32,
-    tally: &mut TallyChange,
+    usage: &mut TierUsageChange,
 ) -> Result<Removed, redb::Error> {
     let mut removed = Removed::default();
     match level.checked_sub(1) {
@@ -166,7 +166,7 @@ fn remove_some(
             let range = (block, 0, 0)..=(block, u32::MAX, u32::MAX);
             for row in raw.extract_from_if(range, |_, _| true)?.take(STEP_VALUES) {
                 let (key, value) = row?;
-                removed.note((level, block, key.value().1), value.value(), tally);
+                removed.note((level, block, key.value().1), value.value(), usage);
             }
         }
         Some(tier) => {
@@ -174,7 +174,7 @@ fn remove_some(
             let range = (block, 0)..=(block, u32::MAX);
             for row in table.extract_from_if(range, |_, _| true)?.take(STEP_VALUES) {
                 let (key, value) = row?;
-                removed.note((level, block, key.value().1), value.value(), tally);
+                removed.note((level, block, key.value().1), value.value(), usage);
             }
         }
     }
@@ -187,14 +187,14 @@ fn remove_of(
     (level, block): (usize, u32),
     from: (u32, u32),
     is_its: impl Fn(u32) -> bool,
-    tally: &mut TallyChange,
+    usage: &mut TierUsageChange,
 ) -> Result<Removed, redb::Error> {
     let mut removed = Removed::default();
     let mut keys = Vec::new();
     let mut looked = 0;
     let mut look = |series: u32, sequence: u32, value: &[u8]| {
         if is_its(series) {
-            removed.note((level, block, series), value, tally);
+            removed.note((level, block, series), value, usage);
             keys.push((series, sequence));
         }
         looked += 1;
@@ -244,14 +244,14 @@ fn after(series: u32, sequence: u32) -> Option<(u32, u32)> {
 }
 
 impl Removed {
-    fn note(&mut self, at: (usize, u32, u32), value: &[u8], tally: &mut TallyChange) {
+    fn note(&mut self, at: (usize, u32, u32), value: &[u8], usage: &mut TierUsageChange) {
         self.values += 1;
         self.bytes += value.len() as u64;
         let count = match at.0 {
             0 => chunk::peek(0, value).map(|header| header.count),
             _ => block::count(value),
         };
-        tally.remove(at, value.len(), count.unwrap_or_default());
+        usage.remove(at, value.len(), count.unwrap_or_default());
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     history::Workshop,
     maintain::Progress,
     read::{note, read_hour},
-    state::{DamageLog, Rolled, TallyChange},
+    state::{DamageLog, Rolled, TierUsageChange},
     tables::{DIRTY, PROGRESS, RawTable, TierTable, tier_table},
 };
 
@@ -35,7 +35,7 @@ struct Rolling<'a, 'txn> {
     target: TierTable<'txn>,
     workshop: &'a mut Workshop,
     damage: &'a DamageLog,
-    tally: TallyChange,
+    usage: TierUsageChange,
     rolled: u64,
     merged: u64,
 }
@@ -67,7 +67,7 @@ impl History {
                 txn.open_table(PROGRESS)?
                     .insert(tier.index() as u8, (reached.blocks, reached.series))?;
                 let step = (rolling.rolled, rolling.merged);
-                let changed = std::mem::take(&mut rolling.tally).write(txn)?;
+                let changed = std::mem::take(&mut rolling.usage).write(txn)?;
                 Ok((reached, changed, step))
             })?;
             let mut state = self.state.lock();
@@ -120,7 +120,7 @@ impl History {
                 }
             }
             let step = (rolling.rolled, rolling.merged);
-            Ok((std::mem::take(&mut rolling.tally).write(txn)?, step))
+            Ok((std::mem::take(&mut rolling.usage).write(txn)?, step))
         })?;
         self.state.lock().mirror(changed);
         progress.rolled += step.0;
@@ -142,7 +142,7 @@ impl<'a, 'txn> Rolling<'a, 'txn> {
             target: txn.open_table(tier_table(tier))?,
             workshop,
             damage: &history.damage,
-            tally: TallyChange::of(&history.owners),
+            usage: TierUsageChange::of(&history.owners),
             rolled: 0,
             merged: 0,
         })
@@ -212,7 +212,7 @@ impl<'a, 'txn> Rolling<'a, 'txn> {
                     let mut hour = Hour {
                         raw,
                         workshop: self.workshop,
-                        tally: &mut self.tally,
+                        usage: &mut self.usage,
                     };
                     let (merged, damaged) = hour.read_and_merge(source, id)?;
                     self.merged += u64::from(merged);
@@ -250,10 +250,10 @@ impl<'a, 'txn> Rolling<'a, 'txn> {
         if let Some(before) = before {
             let count = block::count(before.value()).unwrap_or_default();
             let at = (level, block, id.0);
-            self.tally.remove(at, before.value().len(), count);
+            self.usage.remove(at, before.value().len(), count);
         }
         let at = (level, block, id.0);
-        self.tally.add(at, bytes.len(), buckets.len());
+        self.usage.add(at, bytes.len(), buckets.len());
         self.rolled += 1;
         Ok(())
     }
@@ -263,7 +263,7 @@ impl<'a, 'txn> Rolling<'a, 'txn> {
 struct Hour<'a, 'txn> {
     raw: &'a mut RawTable<'txn>,
     workshop: &'a mut Workshop,
-    tally: &'a mut TallyChange,
+    usage: &'a mut TierUsageChange,
 }
 
 impl Hour<'_, '_> {
@@ -304,10 +304,10 @@ impl Hour<'_, '_> {
             let header = chunk::peek(0, value.value());
             let count = header.map_or(0, |header| header.count);
             let at = (0, hour, id.0);
-            self.tally.remove(at, value.value().len(), count);
+            self.usage.remove(at, value.value().len(), count);
         }
         self.raw.insert((hour, id.0, 0), bytes.as_slice())?;
-        self.tally.add((0, hour, id.0), bytes.len(), samples.len());
+        self.usage.add((0, hour, id.0), bytes.len(), samples.len());
         Ok((true, damaged))
     }
 }

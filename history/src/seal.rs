@@ -9,7 +9,7 @@ use crate::{
     chunk::CHUNK_SAMPLES_MAX,
     history::Workshop,
     parts::{Floors, Owners},
-    state::{DAY_MS, NewTallies, Rolled, State, TallyChange, block_of},
+    state::{DAY_MS, NewUsage, Rolled, State, TierUsageChange, block_of},
     tables::{DIRTY, RAW, RawKey, SEEN},
     write::put_definitions,
 };
@@ -52,7 +52,7 @@ struct Sealing<'a> {
     /// The greatest series so far: one that comes twice has chunks in fresh hours as well.
     greatest: Option<SeriesId>,
     report: SealReport,
-    tally: TallyChange,
+    usage: TierUsageChange,
     /// Day of each series' newest sample.
     days: Vec<(u32, u32)>,
 }
@@ -60,7 +60,7 @@ struct Sealing<'a> {
 /// What is mirrored after the commit.
 struct Sealed {
     report: SealReport,
-    tally: NewTallies,
+    usage: NewUsage,
     days: Vec<(u32, u32)>,
 }
 
@@ -86,7 +86,7 @@ impl History {
             }
         };
         let mut state = self.state.lock();
-        state.mirror(sealed.tally);
+        state.mirror(sealed.usage);
         state.seen.extend(sealed.days);
         drop(state);
         drop(workshop);
@@ -118,7 +118,7 @@ impl History {
             fresh_hours: HashMap::new(),
             greatest: None,
             report: SealReport::default(),
-            tally: TallyChange::of(&self.owners),
+            usage: TierUsageChange::of(&self.owners),
             days: Vec::new(),
         };
         self.change("seal", |txn| {
@@ -130,10 +130,10 @@ impl History {
             drop(raw);
             sealing.put_days(txn)?;
             days.append(&mut sealing.days);
-            let tally = std::mem::take(&mut sealing.tally).write(txn)?;
+            let usage = std::mem::take(&mut sealing.usage).write(txn)?;
             Ok(Sealed {
                 report: sealing.report,
-                tally,
+                usage,
                 days,
             })
         })
@@ -178,7 +178,7 @@ impl Sealing<'_> {
             let fresh = *self
                 .fresh_hours
                 .entry(number)
-                .or_insert_with(|| !state.lock().tally.contains_key(&(0, number)));
+                .or_insert_with(|| !state.lock().usage.contains_key(&(0, number)));
             let mut sequence = if fresh && first_visit {
                 0
             } else {
@@ -191,7 +191,7 @@ impl Sealing<'_> {
                     .encode(i64::from(number) * RAW_BLOCK_MS, piece, bytes);
                 raw.insert((number, id.0, sequence), bytes.as_slice())?;
                 sequence = sequence.saturating_add(1);
-                self.tally.add((0, number, id.0), bytes.len(), piece.len());
+                self.usage.add((0, number, id.0), bytes.len(), piece.len());
                 self.report.chunks += 1;
                 self.report.bytes += bytes.len() as u64;
                 self.report.samples += piece.len() as u64;

@@ -22,7 +22,7 @@ const DAMAGE_LISTED_MAX: usize = 100;
 
 /// What one block of one level holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct TierUsage {
     /// Chunks or blocks, over all series.
     pub(crate) values: u64,
     /// Bytes of keys and values.
@@ -51,7 +51,7 @@ impl Rolled {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     /// By level and block.
-    pub(crate) tally: BTreeMap<(u8, u32), Tally>,
+    pub(crate) usage: BTreeMap<(u8, u32), TierUsage>,
     /// The same of each tenant.
     pub(crate) parts: Parts,
     /// By [`Tier::index`].
@@ -70,9 +70,9 @@ impl State {
         for row in txn.open_table(TALLY)?.iter()? {
             let (key, value) = row?;
             let (values, bytes, samples) = value.value();
-            state.tally.insert(
+            state.usage.insert(
                 key.value(),
-                Tally {
+                TierUsage {
                     values,
                     bytes,
                     samples,
@@ -102,29 +102,29 @@ impl State {
         Ok(state)
     }
 
-    /// Takes over what [`TallyChange::write`] wrote, after the commit.
-    pub(crate) fn mirror(&mut self, changed: NewTallies) {
+    /// Takes over what [`TierUsageChange::write`] wrote, after the commit.
+    pub(crate) fn mirror(&mut self, changed: NewUsage) {
         self.parts.mirror(changed.parts);
-        for (key, tally) in changed.all {
-            if tally.values == 0 {
-                self.tally.remove(&key);
+        for (key, usage) in changed.all {
+            if usage.values == 0 {
+                self.usage.remove(&key);
             } else {
-                self.tally.insert(key, tally);
+                self.usage.insert(key, usage);
             }
         }
         self.list_present();
     }
 
-    /// A tally without anything behind it, which only damage can leave.
+    /// Usage without anything behind it, which only damage can leave.
     pub(crate) fn forget_tally(&mut self, level: usize, block: u32) {
-        self.tally
+        self.usage
             .remove(&(u8::try_from(level).unwrap_or(u8::MAX), block));
         self.list_present();
     }
 
     fn list_present(&mut self) {
         let mut present: [Vec<u32>; LEVELS] = Default::default();
-        for &(level, block) in self.tally.keys() {
+        for &(level, block) in self.usage.keys() {
             if let Some(blocks) = present.get_mut(usize::from(level)) {
                 blocks.push(block);
             }
@@ -135,7 +135,7 @@ impl State {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.tally.values().map(|tally| tally.bytes).sum()
+        self.usage.values().map(|usage| usage.bytes).sum()
     }
 
     /// The oldest block of a level.
@@ -146,22 +146,22 @@ impl State {
 
 /// Tallies as they are after a transaction.
 #[derive(Debug, Default)]
-pub(crate) struct NewTallies {
+pub(crate) struct NewUsage {
     /// By level and block.
-    all: Vec<((u8, u32), Tally)>,
+    all: Vec<((u8, u32), TierUsage)>,
     parts: NewParts,
 }
 
-/// Changes to the tallies, gathered over one transaction.
+/// Changes to the usage, gathered over one transaction.
 #[derive(Debug, Default)]
-pub(crate) struct TallyChange {
+pub(crate) struct TierUsageChange {
     changes: BTreeMap<(u8, u32), [i64; 3]>,
     /// Bytes by tenant, level and block; none without `owners`.
     parts: BTreeMap<(Arc<str>, u8, u32), i64>,
     owners: Option<Arc<Owners>>,
 }
 
-impl TallyChange {
+impl TierUsageChange {
     /// Counts for whoever the series are of, too.
     pub(crate) fn of(owners: &Arc<Owners>) -> Self {
         Self {
@@ -199,8 +199,8 @@ impl TallyChange {
         change[2] += sign * number(samples);
     }
 
-    /// Writes the new tallies, and answers them for [`State::mirror`].
-    pub(crate) fn write(self, txn: &WriteTransaction) -> Result<NewTallies, redb::Error> {
+    /// Writes the new usage, and answers it for [`State::mirror`].
+    pub(crate) fn write(self, txn: &WriteTransaction) -> Result<NewUsage, redb::Error> {
         let mut table = txn.open_table(TALLY)?;
         let mut changed = Vec::with_capacity(self.changes.len());
         for (key, [values, bytes, samples]) in self.changes {
@@ -208,23 +208,23 @@ impl TallyChange {
                 .get(key)?
                 .map(|guard| guard.value())
                 .unwrap_or_default();
-            let mut tally = Tally {
+            let mut usage = TierUsage {
                 values: before.0,
                 bytes: before.1,
                 samples: before.2,
             };
-            tally.values = tally.values.saturating_add_signed(values);
-            tally.bytes = tally.bytes.saturating_add_signed(bytes);
-            tally.samples = tally.samples.saturating_add_signed(samples);
-            if tally.values == 0 {
+            usage.values = usage.values.saturating_add_signed(values);
+            usage.bytes = usage.bytes.saturating_add_signed(bytes);
+            usage.samples = usage.samples.saturating_add_signed(samples);
+            if usage.values == 0 {
                 table.remove(key)?;
             } else {
-                table.insert(key, (tally.values, tally.bytes, tally.samples))?;
+                table.insert(key, (usage.values, usage.bytes, usage.samples))?;
             }
-            changed.push((key, tally));
+            changed.push((key, usage));
         }
         let parts = write_parts(txn, self.parts)?;
-        Ok(NewTallies {
+        Ok(NewUsage {
             all: changed,
             parts,
         })

@@ -15,7 +15,7 @@ use redb::{
 
 use crate::{
     HistoryError, Tier,
-    broken::{Broken, is_damage, quietly},
+    corruption::{Corruption, is_damage, quietly},
     private,
     tables::{
         DIRTY, FORMAT_VERSION, META, META_FORMAT, PROGRESS, RAW, SEEN, SERIES, TALLY, tier_table,
@@ -34,7 +34,7 @@ pub(crate) struct Store {
     slot: RwLock<Slot>,
     opener: Opener,
     path: PathBuf,
-    broken: Arc<Broken>,
+    broken: Arc<Corruption>,
 }
 
 struct Slot {
@@ -75,7 +75,7 @@ impl Store {
     }
 
     fn open_by(path: &Path, opener: Opener) -> Result<Self, OpenError> {
-        let broken = Arc::new(Broken::beside(path));
+        let broken = Arc::new(Corruption::beside(path));
         let suspect = broken.mark();
         let opened = quietly(|| {
             let mut database = opener()?;
@@ -210,7 +210,7 @@ impl Store {
     }
 
     /// Shared with snapshots, whose reads meet damage as well.
-    pub(crate) fn broken(&self) -> Arc<Broken> {
+    pub(crate) fn corruption(&self) -> Arc<Corruption> {
         Arc::clone(&self.broken)
     }
 

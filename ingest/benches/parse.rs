@@ -182,7 +182,7 @@ fn benches(criterion: &mut Criterion) {
             let first = batch.begin(&["m"]);
             let mut written = first.and_then(|()| batch.finish(1, None, 0.0));
             for _ in 1..SERIES {
-                written = written.and_then(|()| batch.repeat(1, None, 0.0));
+                written = written.and_then(|()| batch.push_sample(1, None, 0.0));
             }
             assert_eq!(written, Ok(()));
         },

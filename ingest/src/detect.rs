@@ -26,7 +26,7 @@ use crate::{
 
 /// What a body was taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum BodyFormat {
     /// `name value` lines, Prometheus text or OpenMetrics.
     Text,
     /// Influx line protocol.
@@ -37,7 +37,7 @@ pub enum Form {
     Mixed,
 }
 
-impl Form {
+impl BodyFormat {
     /// A word for counters.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -61,7 +61,7 @@ impl Form {
 ///
 /// # Errors
 /// The body is empty or is broken JSON as a whole; the batch is empty then.
-pub fn push(body: &[u8], batch: &mut Batch) -> Result<Form, BodyError> {
+pub fn push(body: &[u8], batch: &mut Batch) -> Result<BodyFormat, BodyError> {
     // A byte order mark says nothing about UTF-8 and would only spoil the first name.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let start = body.trim_ascii_start();
@@ -70,7 +70,7 @@ pub fn push(body: &[u8], batch: &mut Batch) -> Result<Form, BodyError> {
     }
     if is_json_document(start) {
         json::parse(body, batch)?;
-        return Ok(Form::Json);
+        return Ok(BodyFormat::Json);
     }
     let mut reader = text::Reader::new(Times::of(body, ""));
     let mut form = None;
@@ -81,20 +81,26 @@ pub fn push(body: &[u8], batch: &mut Batch) -> Result<Form, BodyError> {
         let (taken_for, ends) = match bytes.get(name_end) {
             Some(b'#') if name_end == 0 => return reader.comment(line),
             Some(b'{') if name_end == 0 && begins_object(bytes) => {
-                (Form::Json, json::line(number, line, batch))
+                (BodyFormat::Json, json::line(number, line, batch))
             }
-            Some(b'{') => (Form::Text, reader.sample(number, line, name_end, batch)),
+            Some(b'{') => (
+                BodyFormat::Text,
+                reader.sample(number, line, name_end, batch),
+            ),
             None if name_end == 0 => return Ends::Here,
             _ if is_influx(bytes, name_end) => {
                 let ends = influx::line(number, line, Precision::Guess, batch);
-                (Form::Influx, ends)
+                (BodyFormat::Influx, ends)
             }
-            _ => (Form::Text, reader.sample(number, line, name_end, batch)),
+            _ => (
+                BodyFormat::Text,
+                reader.sample(number, line, name_end, batch),
+            ),
         };
-        form = Form::and(form, taken_for);
+        form = BodyFormat::and(form, taken_for);
         ends
     });
-    Ok(form.unwrap_or(Form::Text))
+    Ok(form.unwrap_or(BodyFormat::Text))
 }
 
 /// Whether the body is one JSON document and not lines of them.

@@ -121,7 +121,7 @@ fn try_line(number: u32, line: &str, precision: Precision, batch: &mut Batch) ->
         };
         let written = field_value(&key, value).and_then(|sample| {
             if is_begun {
-                batch.again(name, number, parts.at_ms, sample)?;
+                batch.push_sibling(name, number, parts.at_ms, sample)?;
             } else {
                 batch.begin(name)?;
             }

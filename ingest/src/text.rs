@@ -310,7 +310,7 @@ impl Reader {
                 let name_length = at - name_at;
                 let end = first_of(bytes, at + 2, b'"', b'\\');
                 if bytes.get(end) == Some(&b'"') {
-                    batch.label_of(&line[name_at..end], name_length)?;
+                    batch.label_in_place(&line[name_at..end], name_length)?;
                     at = end + 1;
                 } else {
                     let name = &line[name_at..at];

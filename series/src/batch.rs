@@ -398,7 +398,7 @@ impl Batch {
     ///
     /// # Errors
     /// Name or value are not accepted, or there are too many labels.
-    pub fn label_of(&mut self, text: &str, name_length: usize) -> Result<(), Reason> {
+    pub fn label_in_place(&mut self, text: &str, name_length: usize) -> Result<(), Reason> {
         let name = text.get(..name_length).unwrap_or(text);
         let value = text.get(name_length + 2..).unwrap_or_default();
         if name_length > text.len() || self.has_no_way_for(value.len()) {
@@ -412,7 +412,7 @@ impl Batch {
         Ok(())
     }
 
-    /// As [`Batch::label_of`] for bytes of which nobody knows yet whether they are text: a label
+    /// As [`Batch::label_in_place`] for bytes of which nobody knows yet whether they are text: a label
     /// of a protobuf message. `false` where there is anything that [`Batch::label`] must look at;
     /// the row is then to be begun again.
     #[must_use]
@@ -568,7 +568,7 @@ impl Batch {
     ///
     /// # Errors
     /// It is no metric name.
-    pub fn again(
+    pub fn push_sibling(
         &mut self,
         name: &[&str],
         line: u32,
@@ -598,7 +598,7 @@ impl Batch {
     ///
     /// # Errors
     /// The batch is full.
-    pub fn repeat(&mut self, line: u32, at_ms: Option<i64>, value: f64) -> Result<(), Reason> {
+    pub fn push_sample(&mut self, line: u32, at_ms: Option<i64>, value: f64) -> Result<(), Reason> {
         self.abandon();
         self.check_room()?;
         if let Some(newest) = self.rows.last().copied() {
@@ -787,7 +787,7 @@ mod tests {
                 batch.begin(&["m"])?;
                 batch.label(&before, "x")?;
                 if is_in_place {
-                    batch.label_of(&format!("{name}=\"{value}"), name.len())?;
+                    batch.label_in_place(&format!("{name}=\"{value}"), name.len())?;
                 } else {
                     batch.label(&name, &value)?;
                 }
@@ -816,7 +816,7 @@ mod tests {
                     0 | 1 => write(&mut old, "metric", &labels),
                     2 => old.begin(&["metric"]).and_then(|()| {
                         for (name, value) in &labels {
-                            old.label_of(&format!("{name}=\"{value}"), name.len())?;
+                            old.label_in_place(&format!("{name}=\"{value}"), name.len())?;
                         }
                         old.finish(1, Some(5), 1.5)
                     }),
@@ -899,7 +899,10 @@ mod tests {
         assert_eq!(batch.label("path", "/"), Ok(()));
         batch.describe(Kind::Gauge, "B");
         assert_eq!(batch.finish(3, None, 1.0), Ok(()));
-        assert_eq!(batch.again(&["disk", "_", "free"], 3, None, 2.0), Ok(()));
+        assert_eq!(
+            batch.push_sibling(&["disk", "_", "free"], 3, None, 2.0),
+            Ok(())
+        );
         let keys: Vec<_> = batch
             .rows()
             .iter()
@@ -917,11 +920,11 @@ mod tests {
     #[test]
     fn rows_repeat_change_and_are_undone() {
         let mut batch = Batch::new();
-        assert_eq!(batch.repeat(1, None, 1.0), Ok(()));
+        assert_eq!(batch.push_sample(1, None, 1.0), Ok(()));
         assert!(batch.rows().is_empty());
         let pair = ("l".to_owned(), "v".to_owned());
         assert_eq!(write(&mut batch, "a", &[pair]), Ok(()));
-        assert_eq!(batch.repeat(2, Some(7), 2.5), Ok(()));
+        assert_eq!(batch.push_sample(2, Some(7), 2.5), Ok(()));
         batch.replace_newest_value(3.5);
         assert_eq!(write(&mut batch, "b", &[]), Ok(()));
         assert_eq!(batch.begin(&["c"]), Ok(()));
@@ -954,17 +957,19 @@ mod tests {
             .map(|at| (format!("label_{at:02}"), value.clone()))
             .collect();
         assert_eq!(write(&mut batch, "first", &labels), Ok(()));
-        let refused = (0..100_000).find_map(|_| batch.again(&["further"], 1, None, 1.0).err());
+        let refused =
+            (0..100_000).find_map(|_| batch.push_sibling(&["further"], 1, None, 1.0).err());
         assert!(
             matches!(refused, Some(Reason::Unsupported(_))),
             "{refused:?}"
         );
         assert!(batch.keys.len() < BATCH_BYTES_MAX + 100_000);
-        assert!(batch.repeat(2, None, 1.0).is_err());
+        assert!(batch.push_sample(2, None, 1.0).is_err());
         batch.clear();
         batch.set_bytes_max(1 << 20);
         assert_eq!(write(&mut batch, "first", &labels), Ok(()));
-        let rows = (0..100_000).take_while(|_| batch.again(&["further"], 1, None, 1.0).is_ok());
+        let rows =
+            (0..100_000).take_while(|_| batch.push_sibling(&["further"], 1, None, 1.0).is_ok());
         assert!((20..30).contains(&rows.count()));
     }
 }

@@ -39,7 +39,7 @@ use reader::Reader;
 
 /// How a socket's messages are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Form {
+pub enum Encoding {
     /// JSON text.
     #[default]
     Json,
@@ -47,7 +47,7 @@ pub enum Form {
     Binary,
 }
 
-impl Form {
+impl Encoding {
     /// From the value of `?encoding=`; `None` for a name that is none of ours.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

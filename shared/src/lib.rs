@@ -3,7 +3,7 @@
 //! **Invariant**: this crate performs no I/O, reads no clock and is not async; it builds for the
 //! server's target and for `wasm32-unknown-unknown`.
 //!
-//! | door | server → client | client → server |
+//! | endpoint | server → client | client → server |
 //! |---|---|---|
 //! | `GET /ws/metrics` | [`protocol::metrics::ServerMessage`] | [`protocol::metrics::ClientMessage`] |
 //! | `GET /events/alerts` | [`Alert`], [`protocol::alerts::Heartbeat`] | – |

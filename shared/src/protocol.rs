@@ -1,4 +1,4 @@
-//! The messages, one module a door.
+//! The messages, one module an endpoint.
 
 pub mod alerts;
 pub mod chat;

@@ -61,7 +61,7 @@ impl Peer {
     }
 }
 
-/// A form of bodies: its name at the client, and the doors to send it to.
+/// A form of bodies: its name at the client, and the endpoints to send it to.
 const FORMS: &[(&str, &str, &str)] = &[
     ("prometheus", "/push", "/api/v1/import/prometheus"),
     ("influx", "/write", "/write"),

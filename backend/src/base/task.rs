@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use super::telemetry::Telemetry;
 
 /// A task whose panic ends it and nothing else, and is counted. What the task owned is dropped with
-/// it: the socket, the place among the streams, the seats in rosters.
+/// it: the socket, the place among the streams, the seats in members.
 pub fn catch_panic(
     task: impl Future<Output = ()> + Send,
     telemetry: Arc<Telemetry>,

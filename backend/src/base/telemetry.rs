@@ -190,7 +190,7 @@ pub struct Telemetry {
 
 /// What was answered so far; two of them make the traffic between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answered {
+pub struct RequestTotals {
     /// HTTP requests answered; streams are not requests.
     pub requests: u64,
     /// Of these, with a 5xx status.
@@ -224,8 +224,8 @@ impl Telemetry {
 
     /// The totals so far.
     #[must_use]
-    pub fn answered(&self) -> Answered {
-        Answered {
+    pub fn answered(&self) -> RequestTotals {
+        RequestTotals {
             requests: self.requests.load(Relaxed),
             errors: self.requests_failed.load(Relaxed),
             latency: Duration::from_nanos(self.request_nanos.load(Relaxed)),

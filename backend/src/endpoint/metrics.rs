@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pulseboard_feed::wire::Wire;
+use pulseboard_feed::wire::Framing;
 use pulseboard_shared::{Metric, protocol::operator::Figures};
 use salvo::{Depot, Request, Response, handler, writing::Json};
 
@@ -63,7 +63,7 @@ pub async fn poll_metrics(
     // How it would be framed does not matter here.
     let view = app
         .live
-        .view(&keys, &tenant, asked_metrics(request)?, Wire::SsePlain);
+        .view(&keys, &tenant, asked_metrics(request)?, Framing::SsePlain);
     let now_ms = app.clock.now_ms();
     if !app.live.is_long(view.selection.as_deref()) {
         let message = app

@@ -45,10 +45,10 @@ pub async fn write_otlp(
         })
     })
     .await
-    .and_then(|taken| match &taken.unsafe_because {
+    .and_then(|taken| match &taken.not_durable {
         // Whatever the reason: 507 is none of the statuses after which senders try again.
         Some(error) => {
-            let refusal = ingest::not_safe(taken.accepted, error);
+            let refusal = ingest::not_durable(taken.accepted, error);
             Err(AppError::unavailable(
                 refusal.detail(),
                 crate::ingest::RETRY_AFTER_S,
@@ -65,7 +65,7 @@ pub async fn write_otlp(
                 .map(|refused| format!("data point {}: {}", refused.line, refused.reason));
             otlp::response(encoding, rejected, &message.unwrap_or_default())
         }
-        // Who may not write is told so by the frame that all doors share.
+        // Who may not write is told so by the frame that all endpoints share.
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => return Err(error),
         Err(error) => {
             let status = error.status();

@@ -82,17 +82,17 @@ pub async fn get_own_metrics(depot: &mut Depot, response: &mut Response) -> Resu
         (
             "pulseboard_feed_log_bytes",
             "Bytes of rooms', watches' and catalogs' frames that are kept for who comes back.",
-            app.watching.log_bytes(),
+            app.live_queries.log_bytes(),
         ),
         (
             "pulseboard_watched_selectors",
             "Selectors that are watched, or kept for who comes back.",
-            app.watching.len(),
+            app.live_queries.len(),
         ),
         (
             "pulseboard_watched_pattern_bytes",
             "Bytes of the compiled patterns of what is watched, counted for each viewer.",
-            app.watching.pattern_bytes(),
+            app.live_queries.pattern_bytes(),
         ),
         (
             "pulseboard_pattern_bytes",

@@ -1,11 +1,11 @@
-//! `POST /push` and the doors of agents: remote write and the Influx line protocol.
+//! `POST /push` and the endpoints of agents: remote write and the Influx line protocol.
 
 use std::sync::Arc;
 
 use pulseboard_ingest::{
     Batch,
     decompress::Coding,
-    detect::{self, Form},
+    detect::{self, BodyFormat},
     influx,
     remote_write::{self, Version, Written},
     time::Precision,
@@ -24,7 +24,7 @@ use crate::{
     app::App,
     base::{error::AppError, json::json_text},
     http::{self, ingest},
-    ingest::Taken,
+    ingest::IngestOutcome,
 };
 
 /// What `POST /push` answers.
@@ -49,7 +49,7 @@ struct RefusedLine {
 }
 
 impl Pushed {
-    fn of<T>(taken: &Taken<T>) -> Self {
+    fn of<T>(taken: &IngestOutcome<T>) -> Self {
         let refused = taken.refused.iter().map(|refused| RefusedLine {
             line: refused.line,
             reason: refused.reason.to_string(),
@@ -102,7 +102,7 @@ pub async fn push_samples(
         // Nothing can be taken of it: refused where it breaks, as a line is.
         detect::push(body, batch).or_else(|error| {
             batch.refuse(error.line(), Reason::Malformed(error.to_string()));
-            Ok(Form::Text)
+            Ok(BodyFormat::Text)
         })
     };
     let taken = match ingest::take(&app, request, depot, None, parse).await {
@@ -113,8 +113,8 @@ pub async fn push_samples(
         }
         taken => taken?,
     };
-    if let Some(error) = &taken.unsafe_because {
-        return Err(ingest::not_safe(taken.accepted, error));
+    if let Some(error) = &taken.not_durable {
+        return Err(ingest::not_durable(taken.accepted, error));
     }
     let pushed = Pushed::of(&taken);
     if taken.accepted > 0 {
@@ -173,8 +173,8 @@ pub async fn write_remote(
         }
     }
     let taken = taken?;
-    if let Some(error) = &taken.unsafe_because {
-        return Err(ingest::not_safe(taken.accepted, error));
+    if let Some(error) = &taken.not_durable {
+        return Err(ingest::not_durable(taken.accepted, error));
     }
     if taken.refused_total > 0 {
         return Err(AppError::bad_request(first_refusals(&taken)));
@@ -223,8 +223,8 @@ async fn write_influx(
         Ok(())
     })
     .await?;
-    if let Some(error) = &taken.unsafe_because {
-        return Err(ingest::not_safe(taken.accepted, error));
+    if let Some(error) = &taken.not_durable {
+        return Err(ingest::not_durable(taken.accepted, error));
     }
     if taken.refused_total == taken.unsupported {
         response.status_code(StatusCode::NO_CONTENT);
@@ -237,7 +237,7 @@ async fn write_influx(
 }
 
 /// What a sender's log has room for.
-fn first_refusals<T>(taken: &Taken<T>) -> String {
+fn first_refusals<T>(taken: &IngestOutcome<T>) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<String> = taken
         .refused

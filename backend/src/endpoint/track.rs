@@ -1,7 +1,7 @@
 //! `POST /metrics/track`: one item that an application counts (CONTRACT section 7).
 //!
-//! An item is counted in the tenant's tallies and kept in the journal; the engine gets the running
-//! count and sum as two counters (`NAME_count`, `NAME_sum`), which lose nothing when many items
+//! An item is counted in the tenant's tracked items and kept in the journal; the engine gets the running
+//! count and sum as two counters (`NAME_count`, `NAME_sum`), which reject_rows nothing when many items
 //! come in one millisecond. An item whose metadata names a `metric` is also a sample of
 //! `NAME{metric="…"}`, but for what the host itself tracks so: that is counted with the type, and the
 //! series is the host's alone.
@@ -30,7 +30,7 @@ use crate::{
     },
     refusals::Sent,
     ticks::{builtin_series, window::series_key},
-    tracking::{TenantTallies, TooManyNames},
+    tracking::{TenantItems, TooManyNames},
 };
 
 /// The type whose rate is watched.
@@ -109,7 +109,7 @@ pub async fn track_item(
     let (metric_id, error) = tracked.inspect_err(|error| {
         let of = Sent {
             tenant: &tenant.name,
-            door: request.uri().path(),
+            endpoint: request.uri().path(),
             sender: Some(caller::client_address(request)),
             at_ms: now_ms,
         };
@@ -120,7 +120,7 @@ pub async fn track_item(
             success: true,
             metric_id,
         })),
-        Some(error) => Err(ingest::not_safe(1, &error)),
+        Some(error) => Err(ingest::not_durable(1, &error)),
     }
 }
 
@@ -134,19 +134,19 @@ pub async fn track(
     item: Item,
     now_ms: i64,
 ) -> Result<Option<LogError>, TrackError> {
-    let tallies = app.tallies.tenant(&tenant.name);
+    let tracked = app.tracked.tenant(&tenant.name);
     let name = item.name.as_str();
-    claim_counts(app, tenant, &tallies, name, now_ms)?;
-    let count = || tallies.add(name, item.value, now_ms);
-    let (tally, kept) = match &app.storage.journal {
+    claim_counts(app, tenant, &tracked, name, now_ms)?;
+    let count = || tracked.add(name, item.value, now_ms);
+    let (totals, kept) = match &app.storage.journal {
         Some(journal) => {
-            let (tally, kept) = journal.item((&tenant.name, name), item.value, now_ms, count)?;
-            (tally, Some(kept))
+            let (totals, kept) = journal.item((&tenant.name, name), item.value, now_ms, count)?;
+            (totals, Some(kept))
         }
         None => (count()?, None),
     };
     let mut batch = Batch::new();
-    let counts = (tally.count as f64, tally.total);
+    let counts = (totals.count as f64, totals.total);
     let written = builtin_series::write_counts(&mut batch, name, counts, now_ms)
         .and_then(|()| write_measure(&mut batch, app, tenant, &item, now_ms));
     if let Err(reason) = written {
@@ -161,7 +161,7 @@ pub async fn track(
         Some(Err(error)) => Some(error),
         Some(Ok(ticket)) => ticket.wait().await.err(),
     };
-    Ok(kept.or(app.ingest.wait(appended.safety).await))
+    Ok(kept.or(app.ingest.wait(appended.persistence).await))
 }
 
 /// Keeps a type's counters for it. One that was tracked before has them; a new one gets them unless
@@ -169,7 +169,7 @@ pub async fn track(
 fn claim_counts(
     app: &App,
     tenant: &Tenant,
-    tallies: &TenantTallies,
+    tracked: &TenantItems,
     name: &str,
     now_ms: i64,
 ) -> Result<(), TrackError> {
@@ -179,11 +179,11 @@ fn claim_counts(
         return Ok(());
     }
     let engine = &app.storage.engine;
-    if tallies.knows(name) {
+    if tracked.knows(name) {
         engine.reserve(tenant, &batch);
         return Ok(());
     }
-    if !tallies.has_room() {
+    if !tracked.has_room() {
         return Err(TooManyNames.into());
     }
     let claimed = engine.claim(tenant, &batch, now_ms);

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | a file | 200 in the best variant that the client takes, or 304 |
 //! | a path of the page itself, such as `/alerts` | 200 with `index.html`, filled in for whoever asks ([`boot`]) |
-//! | anything with an extension, or below a door of the API | 404 |
+//! | anything with an extension, or below an endpoint of the API | 404 |
 //!
 //! A name with a content hash is kept for ever, everything else is asked for again and mostly
 //! answered 304. Paths are only looked up in a map, so none can lead out of it.
@@ -386,7 +386,7 @@ fn embedded_files() -> impl Iterator<Item = File> {
     std::iter::empty()
 }
 
-/// Whether `path` can be one that the page shows by itself: it names no file, no door of the API,
+/// Whether `path` can be one that the page shows by itself: it names no file, no endpoint of the API,
 /// and goes nowhere by dots, encoded ones included.
 fn is_page_path(path: &str) -> bool {
     let names_file = path

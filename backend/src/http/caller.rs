@@ -24,7 +24,7 @@ pub(super) struct Nobody(pub(super) Caller);
 /// The caller of this request.
 ///
 /// # Errors
-/// 401 or 429 for a token or ticket that is not known; doors that are open to all do not ask.
+/// 401 or 429 for a token or ticket that is not known; endpoints that are open to all do not ask.
 /// 500 when nobody looked, which the router rules out.
 pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
     depot
@@ -37,7 +37,7 @@ pub fn caller(depot: &Depot) -> Result<&Caller, AppError> {
 }
 
 /// The caller of this request, taken for somebody without a token where what they showed is not
-/// known; for doors that are open to all.
+/// known; for endpoints that are open to all.
 ///
 /// # Errors
 /// 500 when nobody looked, which the router rules out.

@@ -1,5 +1,5 @@
 //! Answers compressed, where a client asks for it (RFC 9110 §12.5.3) and there is enough to gain:
-//! every text and JSON answer of the API, whichever door it comes from.
+//! every text and JSON answer of the API, whichever endpoint it comes from.
 //!
 //! An answer that is at hand is compressed as a whole, on a thread that may block unless it is
 //! short; one that is made piece by piece goes through an [`Encoder`] where it is made. Levels are

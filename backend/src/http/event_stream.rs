@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use salvo::http::{HeaderValue, StatusCode, Version, header};
 
-use pulseboard_feed::{EventId, wire::Wire};
+use pulseboard_feed::{EventId, wire::Framing};
 
 /// What the client saw last: `Last-Event-ID`, or `?last-event-id=`, since a browser cannot set the
 /// header on a first connection. A text that is no id of ours is as good as none.
@@ -17,7 +17,7 @@ pub fn last_event_id(request: &salvo::Request) -> Option<EventId> {
 }
 
 /// Fills in the answer's head and says how the body is framed.
-pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Wire {
+pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Framing {
     response.status_code(StatusCode::OK);
     let headers = response.headers_mut();
     headers.insert(
@@ -35,9 +35,9 @@ pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Wire 
             header::TRANSFER_ENCODING,
             HeaderValue::from_static("chunked"),
         );
-        Wire::SseChunked
+        Framing::SseChunked
     } else {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        Wire::SsePlain
+        Framing::SsePlain
     }
 }

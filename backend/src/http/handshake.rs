@@ -1,6 +1,6 @@
 //! How a WebSocket is asked for (RFC 6455 §4.2), and in which form its messages are to be.
 
-use pulseboard_shared::codec::Form;
+use pulseboard_shared::codec::Encoding;
 use salvo::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::base::error::AppError;
@@ -9,10 +9,10 @@ use crate::base::error::AppError;
 ///
 /// # Errors
 /// 400 for a name that is none of ours.
-pub fn asked_form(request: &salvo::Request) -> Result<Form, AppError> {
+pub fn asked_form(request: &salvo::Request) -> Result<Encoding, AppError> {
     match request.query::<String>("encoding") {
-        None => Ok(Form::Json),
-        Some(name) => Form::from_name(&name).ok_or_else(|| {
+        None => Ok(Encoding::Json),
+        Some(name) => Encoding::from_name(&name).ok_or_else(|| {
             AppError::bad_query(
                 "encoding",
                 format!("{name:?} is neither \"bin\" nor \"json\""),
@@ -22,7 +22,7 @@ pub fn asked_form(request: &salvo::Request) -> Result<Form, AppError> {
 }
 
 /// Checks an upgrade request and fills in the answer's head (RFC 6455 §4.2). The last thing that
-/// a door checks: the head is not one of a refusal.
+/// an endpoint checks: the head is not one of a refusal.
 ///
 /// # Errors
 /// 426 that says which part of the handshake is missing.

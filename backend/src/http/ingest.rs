@@ -24,7 +24,7 @@ use super::{
 use crate::{
     app::App,
     base::error::AppError,
-    ingest::{IngestError, Packed, RETRY_AFTER_S, Said, Taken},
+    ingest::{IngestError, IngestOutcome, Packed, ParseReport, RETRY_AFTER_S},
     refusals::Sent,
     shares::{CallerKeys, Refused, Share},
 };
@@ -52,21 +52,21 @@ fn refusal(error: IngestError) -> AppError {
 ///
 /// # Errors
 /// Everything that takes nothing of the body; see the texts.
-pub async fn take<T: Said>(
+pub async fn take<T: ParseReport>(
     app: &Arc<App>,
     request: &mut Request,
     depot: &Depot,
     coding: Option<Coding>,
     parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
-) -> Result<Taken<T>, AppError> {
+) -> Result<IngestOutcome<T>, AppError> {
     let tenant = writing_tenant(app, request, depot)?;
-    let (sender, door) = (client_address(request), request.uri().path().to_owned());
+    let (sender, endpoint) = (client_address(request), request.uri().path().to_owned());
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(app, depot, &tenant, &keys)?;
     let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
     let of = Sent {
         tenant: &tenant.name,
-        door: &door,
+        endpoint: &endpoint,
         sender: Some(sender),
         at_ms: app.clock.now_ms(),
     };
@@ -115,14 +115,14 @@ pub fn find_place(
         .map_err(Refused::into_error)
 }
 
-async fn take_for<T: Said>(
+async fn take_for<T: ParseReport>(
     app: &Arc<App>,
     tenant: &Arc<Tenant>,
     keys: &CallerKeys,
     request: &mut Request,
     coding: Option<Coding>,
     parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
-) -> Result<Taken<T>, AppError> {
+) -> Result<IngestOutcome<T>, AppError> {
     let coding = match coding {
         Some(coding) => coding,
         None => coding_of(request).map_err(|error| refusal(app.ingest.unpack_error(&error)))?,
@@ -150,7 +150,7 @@ fn coding_of(request: &Request) -> Result<Coding, UnpackError> {
     }
 }
 
-/// Whose samples a door is to take. Asked before anything else that a door looks at: a request of
+/// Whose samples an endpoint is to take. Asked before anything else that an endpoint looks at: a request of
 /// one who may not write is refused for that, whatever else is wrong with it.
 ///
 /// # Errors
@@ -176,7 +176,7 @@ pub fn engine_tenant(app: &App, request: &Request, depot: &Depot) -> Result<Arc<
 
 /// The answer where samples are not safe: the sender is to send them again.
 #[must_use]
-pub fn not_safe(accepted: u64, error: &LogError) -> AppError {
+pub fn not_durable(accepted: u64, error: &LogError) -> AppError {
     let detail =
         format!("{accepted} samples are shown but not safe on the disk ({error}); send them again");
     match error {

@@ -1,9 +1,9 @@
-//! Each door has one path: what a proxy's rule forbids must not be reached by another spelling.
+//! Each endpoint has one path: what a proxy's rule forbids must not be reached by another spelling.
 
 use super::routes::{self, Owner};
 
 /// Whether a path is written in the one way that it has: without empty segments but at its
-/// beginning, without `.` and `..`, without a slash at the end of a door's, and without escapes of
+/// beginning, without `.` and `..`, without a slash at the end of an endpoint's, and without escapes of
 /// characters that need none (RFC 3986 §6.2.2).
 #[must_use]
 pub fn is_plain(path: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pulseboard_shared::codec::Form;
+use pulseboard_shared::codec::Encoding;
 
 use pulseboard_feed::{Frame, Payload, wire::ws};
 
@@ -47,7 +47,7 @@ pub struct RoomView {
     /// Whether messages carry `epoch` and `offset`; the text of the room's epoch where so.
     pub cursor: Option<Arc<str>>,
     /// JSON or binary.
-    pub form: Form,
+    pub form: Encoding,
 }
 
 impl PartialEq for RoomView {

@@ -39,8 +39,8 @@ use crate::{
     app::App,
     base::{error::AppError, task::catch_panic, telemetry::Limit},
     http::{error::Render as _, via},
-    server::slots::{Full, Place, Places},
-    stream::takeover::{Taken, Takeover, encode_head},
+    server::slots::{ConnectionSlots, Full, Place},
+    stream::takeover::{TakenSocket, Takeover, encode_head},
 };
 
 /// Connections that the kernel completes before we accept them; thousands of pages may come back
@@ -124,7 +124,7 @@ pub fn fit_open_files(wanted: usize) -> usize {
 pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Service) {
     let service = Arc::new(service);
     let bound = listener.local_addr().unwrap_or(app.settings.bind_addr);
-    let places = Places::new(
+    let places = ConnectionSlots::new(
         app.registry.max() + HTTP_CONNECTIONS_MAX,
         app.settings.max_connections_per_address,
     );
@@ -310,7 +310,7 @@ async fn serve_connection(
         drop(socket.set_send_buffer_size(SEND_BUFFER_BYTES));
         let unacked_max = UNACKED_MAX.max(app.settings.write_timeout + UNACKED_PAST_DEADLINE);
         bound_unacked(&socket, unacked_max);
-        claim(Taken {
+        claim(TakenSocket {
             stream,
             read: Bytes::copy_from_slice(&parts.read_buf),
             head,

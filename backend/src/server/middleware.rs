@@ -30,11 +30,11 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The outermost hoop.
 #[derive(Debug)]
-pub struct Frame {
+pub struct Middleware {
     app: Arc<App>,
 }
 
-impl Frame {
+impl Middleware {
     /// A frame over `app`, which handlers then find in the depot.
     #[must_use]
     pub fn new(app: Arc<App>) -> Self {
@@ -43,7 +43,7 @@ impl Frame {
 }
 
 #[async_trait]
-impl Handler for Frame {
+impl Handler for Middleware {
     async fn handle(
         &self,
         request: &mut Request,
@@ -97,7 +97,7 @@ impl Handler for Frame {
     }
 }
 
-impl Frame {
+impl Middleware {
     /// Compresses an answer that is at hand, and counts its bytes until its client has read them.
     async fn hold_answer(&self, request: &Request, depot: &Depot, response: &mut Response) {
         let is_packed = compress::apply(request, response).await;

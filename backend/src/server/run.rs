@@ -6,7 +6,7 @@ use pulseboard_host::{Source, host::Host, simulator::Simulator};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::middleware::Frame;
+use super::middleware::Middleware;
 use crate::{
     app::App,
     base::clock::Clock,
@@ -56,7 +56,7 @@ pub async fn run_with(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let app = App::new(settings, link, clock)?;
-    let service = Service::new(router::router()).hoop(Frame::new(Arc::clone(&app)));
+    let service = Service::new(router::router()).hoop(Middleware::new(Arc::clone(&app)));
     if let Some(source) = source {
         let ticker = Ticker::new(Arc::clone(&app), source);
         app.tasks
@@ -88,7 +88,7 @@ pub async fn run_with(
         app.stopping.clone(),
     ));
     app.tasks
-        .spawn(schedule::keep_house(Arc::clone(&app), app.stopping.clone()));
+        .spawn(schedule::maintain(Arc::clone(&app), app.stopping.clone()));
     let accepting = app
         .tasks
         .spawn(accept::accept(Arc::clone(&app), listener, service));
@@ -124,7 +124,7 @@ pub async fn run_with(
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {
-        last.storage.close(&last.tallies, || last.journal_state())
+        last.storage.close(&last.tracked, || last.journal_state())
     })
     .await;
     if closed.is_err() {

@@ -1,4 +1,4 @@
-//! Places for TCP connections: in all, so that open files suffice, and of each address for those
+//! ConnectionSlots for TCP connections: in all, so that open files suffice, and of each address for those
 //! that are not streams (yet), so that one client cannot take them from the others.
 
 use std::{
@@ -18,7 +18,7 @@ const PER_ADDRESS_AT_LEAST: usize = 32;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     all: Arc<Semaphore>,
     per_address_max: usize,
     /// Leaf lock; held for a look-up. No entry is zero, so there are at most as many as places.
@@ -31,7 +31,7 @@ pub(super) struct Place {
     /// Goes with the socket when a stream takes it.
     file: Option<OwnedSemaphorePermit>,
     network: IpAddr,
-    places: Weak<Places>,
+    places: Weak<ConnectionSlots>,
 }
 
 /// What a connection finds taken.
@@ -52,7 +52,7 @@ impl Full {
     }
 }
 
-impl Places {
+impl ConnectionSlots {
     /// `all` in all; `per_address` is what the settings allow an address. Connections that are no
     /// streams are short or idle, so it has an eighth of all at most: with its share of streams
     /// that leaves some.
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_address_takes_its_share_and_a_stream_keeps_its_file_only() {
-        let places = Places::new(PER_ADDRESS_AT_LEAST + 2, 1);
+        let places = ConnectionSlots::new(PER_ADDRESS_AT_LEAST + 2, 1);
         let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let mut taken: Vec<_> = (0..PER_ADDRESS_AT_LEAST)
             .map(|_| places.take(one, false).expect("its share"))

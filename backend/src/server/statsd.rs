@@ -159,7 +159,7 @@ fn flush(app: &App, aggregator: &mut Aggregator, batch: &mut Batch) {
         let appended = app.storage.engine.append(&tenant, batch, now_ms);
         let of = Sent {
             tenant: &tenant.name,
-            door: "StatsD",
+            endpoint: "StatsD",
             sender: None,
             at_ms: now_ms,
         };

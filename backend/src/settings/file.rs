@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::{
-    Form, Spec,
+    Spec, ValueKind,
     error::{Origin, SettingsError},
     parse::{quote, room_name_is_valid},
     table,
@@ -100,7 +100,7 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<File, SettingsError> {
         } else if let Some(spec) = super::table().find(|spec| spec.key == key) {
             let text = text_of(&value, spec.form).ok_or_else(|| {
                 let shown = match (spec.form, &value) {
-                    (Form::Secrets, _) => "its value".to_owned(),
+                    (ValueKind::Secrets, _) => "its value".to_owned(),
                     (_, Value::Float(number)) => quote(&number.to_string()),
                     (_, Value::Boolean(flag)) => quote(&flag.to_string()),
                     (_, other) => format!("its {}", other.type_str()),
@@ -158,11 +158,11 @@ fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a 
 }
 
 /// The text that a flag would have given; `None` for what no setting of this form takes.
-fn text_of(value: &Value, form: Form) -> Option<String> {
+fn text_of(value: &Value, form: ValueKind) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),
-        Value::Array(parts) if form != Form::Single => {
+        Value::Array(parts) if form != ValueKind::Single => {
             let texts: Option<Vec<&str>> = parts.iter().map(Value::as_str).collect();
             texts.map(|texts| texts.join(","))
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{
-    Form, Settings, cli,
+    Settings, ValueKind, cli,
     error::{Origin, SettingsError},
     file, table,
 };
@@ -62,7 +62,9 @@ pub fn load(
             .or_else(|| Some((file.take(spec)?, file.origin(spec))));
         if let Some((text, origin)) = given {
             let readable = match (spec.form, &origin) {
-                (Form::Secrets, Origin::File { path, .. }) if file::is_readable_by_others(path) => {
+                (ValueKind::Secrets, Origin::File { path, .. })
+                    if file::is_readable_by_others(path) =>
+                {
                     Some(path.clone())
                 }
                 _ => None,

@@ -324,7 +324,7 @@ fn names_in_the_table_are_unique_and_follow_the_rule() {
         if let Some(flag) = spec.flag {
             assert!(flags.insert(flag) && flag != cli::CONFIG_FLAG, "{flag}");
         }
-        assert!(spec.key == spec.env.to_lowercase() || spec.form == Form::Secrets);
+        assert!(spec.key == spec.env.to_lowercase() || spec.form == ValueKind::Secrets);
         assert!(!spec.help_line().contains("  "), "{}", spec.help);
     }
 }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     base::json::json_text,
     ticks::window::{Series, Tick},
-    tracking::{Items, Snapshot, Tallies},
+    tracking::{Items, Snapshot, TrackedItems},
 };
 
 /// A new snapshot is written when so many bytes have come since the last one, or as many as that
@@ -97,7 +97,7 @@ pub struct Restored {
     /// Incidents that had not ended, newest sending of each.
     pub active: Vec<AlertEvent>,
     /// What was tracked.
-    pub tallies: Snapshot,
+    pub tracked: Snapshot,
     /// Requests and errors in all.
     pub totals: (u64, u64),
     /// What could not be read.
@@ -162,7 +162,9 @@ pub struct State {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SnapshotRecord {
-    tallies: Snapshot,
+    /// By the name that it has had since the first journal.
+    #[serde(rename = "tallies")]
+    tracked: Snapshot,
     active: Vec<AlertEvent>,
 }
 
@@ -185,7 +187,7 @@ impl Journal {
             run: None,
             is_closed: false,
             active: BTreeMap::new(),
-            tallies: Snapshot::new(),
+            tracked: Snapshot::new(),
         };
         let (log, report) = Log::open(folder, options, |kind, payload, _| {
             reading.take(kind, payload);
@@ -305,7 +307,7 @@ impl Journal {
     /// The log is closed or cannot be written, or old segments cannot be removed.
     pub fn write_snapshot(
         &self,
-        tallies: &Tallies,
+        tracked: &TrackedItems,
         at_once: bool,
         state: impl FnOnce() -> State,
     ) -> Result<(), LogError> {
@@ -323,7 +325,7 @@ impl Journal {
         // What comes between this and the snapshot stands before it in the new segment: the
         // snapshot has it, too.
         let segment = self.log.rotate()?;
-        let last = self.put_snapshot(tallies, state)?;
+        let last = self.put_snapshot(tracked, state)?;
         // The old ones go when the new one is safe, and not before.
         last.wait_blocking()?;
         if !self.keeps_all {
@@ -338,7 +340,7 @@ impl Journal {
 
     fn put_snapshot(
         &self,
-        tallies: &Tallies,
+        tracked: &TrackedItems,
         state: impl FnOnce() -> State,
     ) -> Result<Ticket, LogError> {
         let mut order = self.order.lock();
@@ -358,14 +360,14 @@ impl Journal {
             Ok(())
         };
         put(kind::RUN, run.clone())?;
-        for (tenant, items) in tallies.snapshot() {
+        for (tenant, items) in tracked.snapshot() {
             for part in items.in_parts(NAMES_A_RECORD) {
                 let part = Snapshot::from([(tenant.clone(), part)]);
                 put(kind::TALLIES, json_text(&part))?;
             }
         }
         let snapshot = SnapshotRecord {
-            tallies: Snapshot::new(),
+            tracked: Snapshot::new(),
             active: state.active,
         };
         put(kind::SNAPSHOT, json_text(&snapshot))?;
@@ -433,7 +435,7 @@ struct Reading {
     is_closed: bool,
     active: BTreeMap<uuid::Uuid, AlertEvent>,
     /// Of a snapshot that is still to come.
-    tallies: Snapshot,
+    tracked: Snapshot,
 }
 
 impl Reading {
@@ -444,7 +446,7 @@ impl Reading {
         match kind {
             kind::RUN => {
                 // One that ended in the middle of a snapshot has left the segments before it.
-                self.tallies.clear();
+                self.tracked.clear();
                 if let Ok(run) = serde_json::from_slice::<Run>(payload) {
                     if self
                         .run
@@ -459,9 +461,9 @@ impl Reading {
             }
             kind::SNAPSHOT => match serde_json::from_slice::<SnapshotRecord>(payload) {
                 Ok(snapshot) => {
-                    self.restored.tallies = std::mem::take(&mut self.tallies);
+                    self.restored.tracked = std::mem::take(&mut self.tracked);
                     // As an earlier version wrote it.
-                    self.restored.tallies.extend(snapshot.tallies);
+                    self.restored.tracked.extend(snapshot.tracked);
                     self.active = snapshot
                         .active
                         .into_iter()
@@ -476,7 +478,7 @@ impl Reading {
             kind::TALLIES => match serde_json::from_slice::<Snapshot>(payload) {
                 Ok(part) => {
                     for (tenant, items) in part {
-                        self.tallies.entry(tenant).or_default().take_in(items);
+                        self.tracked.entry(tenant).or_default().take_in(items);
                     }
                 }
                 Err(error) => {
@@ -512,7 +514,7 @@ impl Reading {
                 if let Ok(item) = serde_json::from_slice::<ItemRecord<'_>>(payload) {
                     let items: &mut Items = self
                         .restored
-                        .tallies
+                        .tracked
                         .entry(item.tenant.to_owned())
                         .or_default();
                     // It was taken then; a bound that was lowered since is no reason to stop.
@@ -640,24 +642,24 @@ mod tests {
     fn a_snapshot_of_any_size_comes_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let fanout = pulseboard_feed::Fanout::start(1, &Arc::default()).expect("a thread");
-        let tallies = Tallies::new(Epoch(1), &fanout);
+        let tracked = TrackedItems::new(Epoch(1), &fanout);
         let (journal, _) = open(folder.path(), 100);
         for tenant in 0..30 {
-            let tallies = tallies.tenant(&format!("tenant_{tenant}"));
+            let tracked = tracked.tenant(&format!("tenant_{tenant}"));
             for name in 0..1_000 {
                 for bucket in 0..10 {
-                    let counted = tallies.add(&format!("name_{name}"), 1.5, bucket * 3_600_000);
+                    let counted = tracked.add(&format!("name_{name}"), 1.5, bucket * 3_600_000);
                     assert!(counted.is_ok());
                 }
             }
         }
         journal
-            .write_snapshot(&tallies, true, no_state)
+            .write_snapshot(&tracked, true, no_state)
             .expect("the disk is there");
         assert!(journal.stats().bytes > 20 << 20, "{:?}", journal.stats());
         drop(journal);
         let (_, restored) = open(folder.path(), 200);
-        assert_eq!(restored.tallies, tallies.snapshot());
+        assert_eq!(restored.tracked, tracked.snapshot());
         assert_eq!(restored.unreadable, 0);
     }
 
@@ -665,25 +667,25 @@ mod tests {
     fn a_snapshot_has_what_came_before_and_the_old_segments_go() {
         let folder = tempfile::tempdir().expect("a folder");
         let fanout = pulseboard_feed::Fanout::start(1, &Arc::default()).expect("a thread");
-        let tallies = Tallies::new(Epoch(1), &fanout);
+        let tracked = TrackedItems::new(Epoch(1), &fanout);
         let (journal, _) = open(folder.path(), 100);
         let count = |name: &str, value: f64| {
             let counted = journal.item(("red", name), value, 5, || {
-                tallies.tenant("red").add(name, value, 5)
+                tracked.tenant("red").add(name, value, 5)
             });
             assert!(counted.is_ok_and(|(_, kept)| kept.is_ok()));
         };
         count("big", 1e308);
         count("big", 1e308);
         journal
-            .write_snapshot(&tallies, true, no_state)
+            .write_snapshot(&tracked, true, no_state)
             .expect("the disk is there");
         count("after", 1.0);
         assert_eq!(journal.stats().segments, 1);
-        let expected = tallies.snapshot();
+        let expected = tracked.snapshot();
         drop(journal);
         let (_, restored) = open(folder.path(), 200);
-        assert_eq!(restored.tallies, expected);
+        assert_eq!(restored.tracked, expected);
         assert_eq!((restored.unreadable, restored.epoch), (0, Some(Epoch(100))));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::wire::{
-    Wire, sse,
+    Framing, sse,
     ws::{self, CloseCode},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -225,7 +225,7 @@ impl Registry {
                     &format!("nothing was read for {} s", self.limits.write_ms / 1000),
                     "client did not read before the write deadline",
                 );
-            } else if matches!(viewer.wire, Wire::WebSocket(_)) {
+            } else if matches!(viewer.wire, Framing::WebSocket(_)) {
                 self.sweep_web_socket(&viewer, steady_ms);
             } else if viewer.kind == StreamKind::SseAlerts
                 && due(&viewer, steady_ms, HEARTBEAT_MS - HEARTBEAT_EARLY_MS)
@@ -258,7 +258,7 @@ impl Registry {
             // Ids grow by one; the golden ratio spreads neighbours evenly (Knuth, TAOCP 6.4).
             let retry_ms = 500 + viewer.id.wrapping_mul(0x9E37_79B9_7F4A_7C15) % spread_ms.max(1);
             match viewer.wire {
-                Wire::WebSocket(_) => viewer.finish(ws::close(
+                Framing::WebSocket(_) => viewer.finish(ws::close(
                     CloseCode::Restart,
                     &format!("server is stopping; retry_ms={retry_ms}"),
                 )),
@@ -310,14 +310,14 @@ fn due(viewer: &Viewer, now_ms: i64, every_ms: i64) -> bool {
 /// stream has no words for it, and its client comes back by itself.
 fn end_late(viewer: &Viewer, reason: &str, why: &'static str) {
     match viewer.wire {
-        Wire::WebSocket(_) => viewer.finish_as(ws::close(CloseCode::TryAgain, reason), why),
-        Wire::SseChunked | Wire::SsePlain => viewer.abort(why),
+        Framing::WebSocket(_) => viewer.finish_as(ws::close(CloseCode::TryAgain, reason), why),
+        Framing::SseChunked | Framing::SsePlain => viewer.abort(why),
     }
 }
 
 fn end_stream(viewer: &Viewer, why: &str) {
     match viewer.wire {
-        Wire::WebSocket(_) => viewer.finish(ws::close(CloseCode::Policy, why)),
+        Framing::WebSocket(_) => viewer.finish(ws::close(CloseCode::Policy, why)),
         wire => viewer.finish(sse::last(REFUSED_RETRY_MS, wire)),
     }
 }

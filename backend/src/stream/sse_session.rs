@@ -12,7 +12,7 @@ use crate::stream::ws_session::discard;
 pub async fn run(viewer: Arc<Viewer>, admission: Admission) {
     let mut left = false;
     let why = loop {
-        if let Some(why) = viewer.over() {
+        if let Some(why) = viewer.end_reason() {
             break why;
         }
         if left {

@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
 /// A socket that left HTTP.
 #[derive(Debug)]
-pub struct Taken {
+pub struct TakenSocket {
     /// The socket, with nothing of the answer written yet.
     pub stream: TcpStream,
     /// What the client sent after its request head.
@@ -25,7 +25,7 @@ pub struct Taken {
     pub file: Option<OwnedSemaphorePermit>,
 }
 
-type Claim = Box<dyn FnOnce(Taken) + Send>;
+type Claim = Box<dyn FnOnce(TakenSocket) + Send>;
 
 /// Put into each request's extensions by the connection task.
 #[derive(Clone, Default)]
@@ -40,7 +40,7 @@ struct State {
 impl Takeover {
     /// Asks for the connection's socket; `then` runs in the connection's task once the answer's
     /// head is known.
-    pub fn claim(&self, then: impl FnOnce(Taken) + Send + 'static) {
+    pub fn claim(&self, then: impl FnOnce(TakenSocket) + Send + 'static) {
         self.0.lock().claim = Some(Box::new(then));
     }
 

@@ -19,10 +19,10 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::{
-    Member, Pump, Step, Subscription, Walk,
-    wire::{Wire, ws},
+    FanoutPass, Member, Step, Subscriber, Subscription,
+    wire::{Framing, ws},
 };
-use pulseboard_shared::codec::Form;
+use pulseboard_shared::codec::Encoding;
 use tokio::{
     io::{Interest, Ready},
     net::TcpStream,
@@ -57,7 +57,7 @@ const TOGETHER_BYTES: usize = 64 * 1024;
 ///
 /// In the order of declaration: what every frame needs comes first and together, in two cache lines
 /// (or three, as they come to lie), since fetching a viewer from memory is most of what the fan-out
-/// adds to the system call. [`Pump::fetch`] reads from its beginning and from its end.
+/// adds to the system call. [`Subscriber::fetch`] reads from its beginning and from its end.
 #[repr(C)]
 pub struct Viewer {
     outbox: Mutex<Outbox>,
@@ -68,10 +68,10 @@ pub struct Viewer {
     telemetry: Arc<Telemetry>,
     /// Names the stream in logs.
     pub id: u64,
-    /// Which door it came through.
+    /// Which endpoint it came through.
     pub kind: StreamKind,
     /// How it is framed.
-    pub wire: Wire,
+    pub wire: Framing,
     /// Wakes the viewer's task: the socket is full, or something ended.
     wake: Notify,
     /// When the socket became full, Unix milliseconds; meaningful while `blocked`.
@@ -90,15 +90,15 @@ struct Outbox {
     /// Whether there are bytes in `rest`, to be written before anything else.
     pending: bool,
     /// Whether there are cursors in `rest`.
-    crowded: bool,
+    has_more: bool,
     /// The one cursor that most viewers have, with its key.
     first: Option<(u64, Cursor)>,
-    rest: Box<Rest>,
+    rest: Box<ColdOutbox>,
 }
 
 /// See [`Outbox`].
 #[derive(Default)]
-struct Rest {
+struct ColdOutbox {
     /// Further cursors by key.
     more: Vec<(u64, Cursor)>,
     /// Bytes and how many of them are written.
@@ -134,10 +134,10 @@ impl Cursor {
         }
     }
 
-    fn next(&mut self, walk: &mut Walk) -> Option<Step> {
+    fn next(&mut self, pass: &mut FanoutPass) -> Option<Step> {
         match self {
-            Self::Ticks(cursor) => cursor.next(walk),
-            Self::Other(cursor) => cursor.next(walk),
+            Self::Ticks(cursor) => cursor.next(pass),
+            Self::Other(cursor) => cursor.next(pass),
         }
     }
 
@@ -176,7 +176,7 @@ impl Viewer {
     pub fn new(
         id: u64,
         kind: StreamKind,
-        wire: Wire,
+        wire: Framing,
         stream: TcpStream,
         first: impl IntoIterator<Item = Bytes>,
         clock: Clock,
@@ -192,12 +192,12 @@ impl Viewer {
             outbox: Mutex::new(Outbox {
                 phase: Phase::Open,
                 pending: !replies.is_empty(),
-                crowded: false,
+                has_more: false,
                 first: None,
-                rest: Box::new(Rest {
+                rest: Box::new(ColdOutbox {
                     reply_bytes: replies.iter().map(Bytes::len).sum(),
                     replies,
-                    ..Rest::default()
+                    ..ColdOutbox::default()
                 }),
             }),
             wake: Notify::new(),
@@ -220,7 +220,7 @@ impl Viewer {
             }
             outbox.add(key, Cursor::new(cursor));
         }
-        self.pump();
+        self.deliver();
     }
 
     /// Replaces the cursor called `key`, and sends `reply` between the old and the new one.
@@ -242,7 +242,7 @@ impl Viewer {
                 *held = Cursor::new(cursor(next));
             }
         }
-        self.pump();
+        self.deliver();
     }
 
     /// Stops following the feed called `key`.
@@ -259,20 +259,20 @@ impl Viewer {
             }
             outbox.push_reply(bytes);
         }
-        self.pump();
+        self.deliver();
     }
 
     /// Sends a message to this WebSocket client alone, in the form that it asked for.
-    pub fn say(&self, message: &impl serde::Serialize) {
+    pub fn send_message(&self, message: &impl serde::Serialize) {
         self.reply(ws::message(self.form(), message));
     }
 
     /// The form that this client's messages are in; JSON for event streams.
     #[must_use]
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> Encoding {
         match self.wire {
-            Wire::WebSocket(form) => form,
-            Wire::SseChunked | Wire::SsePlain => Form::Json,
+            Framing::WebSocket(form) => form,
+            Framing::SseChunked | Framing::SsePlain => Encoding::Json,
         }
     }
 
@@ -293,11 +293,11 @@ impl Viewer {
             outbox.push_reply(last);
             outbox.first = None;
             outbox.rest.more.clear();
-            outbox.crowded = false;
+            outbox.has_more = false;
             outbox.phase = Phase::Finishing;
             outbox.rest.finished_ms = self.clock.steady_ms();
         }
-        self.pump();
+        self.deliver();
         self.wake.notify_one();
     }
 
@@ -309,7 +309,7 @@ impl Viewer {
 
     /// Why the stream ended, once it has.
     #[must_use]
-    pub fn over(&self) -> Option<&'static str> {
+    pub fn end_reason(&self) -> Option<&'static str> {
         let outbox = self.outbox.lock();
         (outbox.phase == Phase::Over).then_some(outbox.rest.why)
     }
@@ -392,17 +392,17 @@ impl Viewer {
     /// The socket has room again: goes on with what waits for it.
     fn unblock(&self) {
         self.blocked.store(false, Ordering::Release);
-        // What was appended while the flag was set, the fan-out passed over us for. Its walk and
+        // What was appended while the flag was set, the fan-out passed over us for. Its pass and
         // we each write and then read, with a fence in between: see there.
         fence(Ordering::SeqCst);
-        self.pump();
+        self.deliver();
     }
 
     /// Writes all that waits and the socket takes, without waiting.
-    pub fn pump(&self) {
-        let mut walk = Walk::alone();
-        self.write(&mut walk);
-        walk.settle(&self.telemetry.feed);
+    pub fn deliver(&self) {
+        let mut pass = FanoutPass::alone();
+        self.write(&mut pass);
+        pass.settle(&self.telemetry.feed);
     }
 
     /// Writes to the socket, past the runtime: asking it first whether the socket is ready costs a
@@ -474,11 +474,11 @@ impl Viewer {
 impl Outbox {
     fn add(&mut self, key: u64, cursor: Cursor) {
         // Not before others that are there: their order is that of joining.
-        if self.first.is_none() && !self.crowded {
+        if self.first.is_none() && !self.has_more {
             self.first = Some((key, cursor));
         } else {
             self.rest.more.push((key, cursor));
-            self.crowded = true;
+            self.has_more = true;
         }
     }
 
@@ -491,7 +491,7 @@ impl Outbox {
     fn remove(&mut self, key: u64) {
         self.first.take_if(|(known, _)| *known == key);
         self.rest.more.retain(|(known, _)| *known != key);
-        self.crowded = !self.rest.more.is_empty();
+        self.has_more = !self.rest.more.is_empty();
     }
 
     fn push_reply(&mut self, reply: Bytes) {
@@ -539,9 +539,9 @@ impl Outbox {
     }
 
     /// The next bytes to write that are not empty, and how many of them are written.
-    fn next_bytes(&mut self, walk: &mut Walk) -> Option<(Bytes, usize)> {
+    fn next_bytes(&mut self, pass: &mut FanoutPass) -> Option<(Bytes, usize)> {
         loop {
-            let next = self.next(walk)?;
+            let next = self.next(pass)?;
             if !next.0.is_empty() {
                 return Some(next);
             }
@@ -549,7 +549,7 @@ impl Outbox {
     }
 
     /// The next bytes to write, and how many of them are written.
-    fn next(&mut self, walk: &mut Walk) -> Option<(Bytes, usize)> {
+    fn next(&mut self, pass: &mut FanoutPass) -> Option<(Bytes, usize)> {
         if self.pending {
             if let Some(current) = self.rest.current.take() {
                 return Some(current);
@@ -560,30 +560,30 @@ impl Outbox {
             }
             self.pending = false;
         }
-        let Step { bytes, skipped } = self.next_step(walk)?;
+        let Step { bytes, skipped } = self.next_step(pass)?;
         if skipped > 0 {
             self.rest.skipped += skipped;
-            walk.count(0, 0, skipped);
+            pass.count(0, 0, skipped);
         }
         Some((bytes, 0))
     }
 
-    fn next_step(&mut self, walk: &mut Walk) -> Option<Step> {
+    fn next_step(&mut self, pass: &mut FanoutPass) -> Option<Step> {
         if let Some((_, cursor)) = &mut self.first
-            && let Some(step) = cursor.next(walk)
+            && let Some(step) = cursor.next(pass)
         {
             return Some(step);
         }
-        if !self.crowded {
+        if !self.has_more {
             return None;
         }
         let mut more = self.rest.more.iter_mut();
-        more.find_map(|(_, cursor)| cursor.next(walk))
+        more.find_map(|(_, cursor)| cursor.next(pass))
     }
 }
 
 impl Viewer {
-    fn write(&self, walk: &mut Walk) {
+    fn write(&self, pass: &mut FanoutPass) {
         if self.blocked.load(Ordering::Acquire) {
             return; // the viewer's task goes on when there is room
         }
@@ -591,7 +591,7 @@ impl Viewer {
         if matches!(outbox.phase, Phase::Over | Phase::Drained) {
             return;
         }
-        let mut next = outbox.next_bytes(walk);
+        let mut next = outbox.next_bytes(pass);
         loop {
             let Some((bytes, written)) = next else {
                 if outbox.phase == Phase::Finishing {
@@ -603,7 +603,7 @@ impl Viewer {
             // As a rule there is one frame, and this finds that there is no other. A viewer that is
             // behind gets what it is behind with at once: each send costs the same, whatever its
             // size, so a server that is late catches up.
-            next = outbox.next_bytes(walk);
+            next = outbox.next_bytes(pass);
             let is_batch = next.is_some();
             let sent = match next.take() {
                 None => self.send(&bytes[written..]),
@@ -611,7 +611,7 @@ impl Viewer {
                     let (mut batch, mut length) = (vec![second], bytes.len() - written);
                     while batch.len() < TOGETHER_MAX && length < TOGETHER_BYTES {
                         length += batch.last().map_or(0, Bytes::len);
-                        let Some((further, _)) = outbox.next_bytes(walk) else {
+                        let Some((further, _)) = outbox.next_bytes(pass) else {
                             break;
                         };
                         batch.push(further);
@@ -621,19 +621,19 @@ impl Viewer {
                         .as_ref()
                         .map_or(0, |count| count.saturating_sub(bytes.len() - written));
                     let frames = outbox.keep_rest(batch, beyond);
-                    walk.count(frames, beyond as u64, 0);
+                    pass.count(frames, beyond as u64, 0);
                     sent.map(|count| count - beyond)
                 }
             };
             match sent {
                 Ok(count) => {
                     let whole = written + count == bytes.len();
-                    walk.count(u64::from(whole), count as u64, 0);
+                    pass.count(u64::from(whole), count as u64, 0);
                     if !whole {
                         outbox.keep(bytes, written + count);
                     }
                     if is_batch || outbox.pending {
-                        next = outbox.next_bytes(walk);
+                        next = outbox.next_bytes(pass);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -654,9 +654,9 @@ impl Viewer {
     }
 }
 
-impl Pump for Viewer {
-    fn pump(&self, walk: &mut Walk) {
-        self.write(walk);
+impl Subscriber for Viewer {
+    fn deliver(&self, pass: &mut FanoutPass) {
+        self.write(pass);
     }
 
     fn end_panicked(&self) {

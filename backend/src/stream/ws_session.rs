@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use pulseboard_feed::wire::ws::{CloseCode, close, close_with};
 use pulseboard_shared::{
-    codec::{self, Form},
+    codec::{self, Encoding},
     protocol::metrics::ServerMessage,
 };
 use tungstenite::{
@@ -46,14 +46,14 @@ const WIRE_OVERHEAD_MAX: usize = 8;
 /// The reason where the client gave none.
 const CLOSED_ON_REQUEST: &str = "closed on request";
 
-/// What a door does with its clients' messages.
+/// What an endpoint does with its clients' messages.
 pub trait Inbound: Send {
     /// One text message.
     fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str);
 
     /// One binary message: the same as text in the binary form, refused elsewhere.
     fn on_binary(&mut self, viewer: &Arc<Viewer>, bytes: Bytes) {
-        if viewer.form() == Form::Json {
+        if viewer.form() == Encoding::Json {
             return viewer.finish(close(
                 CloseCode::Unsupported,
                 "binary message; this socket reads JSON text",
@@ -61,7 +61,7 @@ pub trait Inbound: Send {
         }
         match codec::decode_other(&bytes) {
             Ok(text) => self.on_text(viewer, text),
-            Err(error) => viewer.say(&ServerMessage::Error {
+            Err(error) => viewer.send_message(&ServerMessage::Error {
                 text: format!("The message is not readable: {error}"),
             }),
         }
@@ -167,7 +167,7 @@ pub async fn run(
                 &telemetry,
             );
         }
-        if let Some(why) = viewer.over() {
+        if let Some(why) = viewer.end_reason() {
             break why;
         }
         if left && !viewer.holds_back() {

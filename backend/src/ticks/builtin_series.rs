@@ -11,7 +11,7 @@ use pulseboard_shared::Labels;
 
 use crate::{
     ticks::window::{Series, built_in_series},
-    tracking::Tallies,
+    tracking::TrackedItems,
 };
 
 /// The type of the host's two tracked items (CONTRACT section 2).
@@ -92,12 +92,12 @@ pub fn counts_of(name: &str) -> [String; 2] {
 }
 
 /// Keeps the counters of all that was tracked before the start for it; see [`Engine::claim`].
-pub fn keep_counts(engine: &Engine, tallies: &Tallies) {
-    for (tenant, tallies) in tallies.tenants() {
+pub fn keep_counts(engine: &Engine, tracked: &TrackedItems) {
+    for (tenant, tracked) in tracked.tenants() {
         let Ok(tenant) = engine.tenant(&tenant) else {
             continue;
         };
-        for name in tallies.names() {
+        for name in tracked.names() {
             let mut batch = Batch::new();
             if write_counts(&mut batch, &name, (0.0, 0.0), 0).is_ok() {
                 engine.reserve(&tenant, &batch);

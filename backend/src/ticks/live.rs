@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use pulseboard_feed::{
     Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position,
-    wire::{Wire, sse, ws},
+    wire::{Framing, sse, ws},
 };
 use pulseboard_shared::{
     Stats, Timestamp,
@@ -52,14 +52,14 @@ pub struct TickView {
     /// `None`: the four built-in metrics.
     pub selection: Option<Arc<Selection>>,
     /// What it is framed for.
-    pub wire: Wire,
+    pub wire: Framing,
 }
 
 impl TickView {
     /// A message on this view's wire; `id` is its frame's, for event streams.
     fn frame(&self, id: EventId, message: &ServerMessage) -> Bytes {
         match self.wire {
-            Wire::WebSocket(form) => ws::metrics_message(form, message),
+            Framing::WebSocket(form) => ws::metrics_message(form, message),
             wire => {
                 let event = sse::event(None, Some(&id.to_string()), &json_text(message));
                 sse::frame(&event, wire)
@@ -276,7 +276,7 @@ impl Live {
         keys: &CallerKeys,
         tenant: &Arc<str>,
         names: Vec<String>,
-        wire: Wire,
+        wire: Framing,
     ) -> TickView {
         if names.is_empty() {
             return TickView {
@@ -464,13 +464,13 @@ impl fmt::Debug for Live {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use pulseboard_feed::{Member, Subscription, Walk};
+    use pulseboard_feed::{FanoutPass, Member, Subscription};
 
     use super::*;
     use crate::ticks::window::built_in_series;
 
     const VIEWERS: usize = 3;
-    const WIRE: Wire = Wire::SsePlain;
+    const WIRE: Framing = Framing::SsePlain;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -595,7 +595,7 @@ mod tests {
                         };
                         for _ in 0..count {
                             let behind = newest - *seen;
-                            let Some(step) = cursor.next(&mut Walk::alone()) else {
+                            let Some(step) = cursor.next(&mut FanoutPass::alone()) else {
                                 prop_assert_eq!(behind, 0);
                                 break;
                             };

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    senders::{DOORS, Sent, TENANTS, Tracked, send, track, value},
+    senders::{ENDPOINTS, Sent, TENANTS, Tracked, send, track, value},
     server::{Server, now_ms, rounds},
 };
 
@@ -49,7 +49,7 @@ pub(crate) async fn assert_apart(server: &Server) {
 }
 
 /// The first message of a tenant's aggregate stream.
-pub(crate) async fn tallies(server: &Server, tenant: &str) -> Value {
+pub(crate) async fn totals(server: &Server, tenant: &str) -> Value {
     let url = format!("{}/dashboard/stream?tenant={tenant}", server.url);
     let mut answer = server.http.get(url).send().await.expect("an answer");
     let mut text = String::new();
@@ -74,12 +74,12 @@ pub(crate) async fn ingest_and_kill(
     let mut sending = tokio::task::JoinSet::new();
     let mut tracking = tokio::task::JoinSet::new();
     for tenant in TENANTS {
-        for door in DOORS {
+        for endpoint in ENDPOINTS {
             let (http, url) = (server.http.clone(), server.url.clone());
             sending.spawn(send(
                 http,
                 url,
-                door,
+                endpoint,
                 tenant,
                 round,
                 start_ms,
@@ -114,16 +114,16 @@ async fn what_was_acknowledged_is_there_after_any_kill() {
             let (acknowledged, sent) = of.fold((0, 0), |(acknowledged, sent), items| {
                 (acknowledged + items.acknowledged, sent + items.sent)
             });
-            let tallies = tallies(&server, tenant).await;
-            let item = &tallies[format!("item_{tenant}")];
+            let totals = totals(&server, tenant).await;
+            let item = &totals[format!("item_{tenant}")];
             let count = item["count"].as_u64().unwrap_or(0);
             assert!(
                 (acknowledged..=sent).contains(&count),
-                "{tenant}: {acknowledged} acknowledged, {sent} sent, {tallies}"
+                "{tenant}: {acknowledged} acknowledged, {sent} sent, {totals}"
             );
             assert_eq!(item["total"].as_f64().unwrap_or(0.0), count as f64);
-            let names = tallies.as_object().expect("an object").len();
-            assert!(names <= 1, "{tenant}: {tallies}");
+            let names = totals.as_object().expect("an object").len();
+            assert!(names <= 1, "{tenant}: {totals}");
         }
     }
     for sent in &all {

@@ -15,9 +15,9 @@ const BODY: i64 = 7;
 /// A sender stops by itself before its samples are more than a question gives out.
 const SAMPLES_MAX: i64 = 9_000;
 
-/// The doors that take samples with a time of their own.
+/// The endpoints that take samples with a time of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Endpoint {
     Push,
     Json,
     Influx,
@@ -27,14 +27,14 @@ pub(crate) enum Door {
     Otlp,
 }
 
-pub(crate) const DOORS: [Door; 7] = [
-    Door::Push,
-    Door::Json,
-    Door::Influx,
-    Door::Influx2,
-    Door::Remote,
-    Door::Remote2,
-    Door::Otlp,
+pub(crate) const ENDPOINTS: [Endpoint; 7] = [
+    Endpoint::Push,
+    Endpoint::Json,
+    Endpoint::Influx,
+    Endpoint::Influx2,
+    Endpoint::Remote,
+    Endpoint::Remote2,
+    Endpoint::Otlp,
 ];
 pub(crate) const TENANTS: [&str; 2] = ["red", "blue"];
 
@@ -61,15 +61,15 @@ pub(crate) fn value(tenant: &str, number: i64) -> f64 {
     }
 }
 
-pub(crate) fn metric(door: Door, tenant: &str, round: u32) -> String {
-    format!("{door:?}_{tenant}_{round}").to_lowercase()
+pub(crate) fn metric(endpoint: Endpoint, tenant: &str, round: u32) -> String {
+    format!("{endpoint:?}_{tenant}_{round}").to_lowercase()
 }
 
 /// Sends body after body until it is told to stop or the server does not answer.
 pub(crate) async fn send(
     http: reqwest::Client,
     url: String,
-    door: Door,
+    endpoint: Endpoint,
     tenant: &'static str,
     round: u32,
     start_ms: i64,
@@ -77,7 +77,7 @@ pub(crate) async fn send(
 ) -> Sent {
     let mut sent = Sent {
         tenant,
-        name: metric(door, tenant, round),
+        name: metric(endpoint, tenant, round),
         start_ms,
         acknowledged: 0,
         sent: 0,
@@ -87,7 +87,7 @@ pub(crate) async fn send(
         let samples: Vec<(i64, f64)> = numbers
             .map(|number| (start_ms + number, value(tenant, number)))
             .collect();
-        let (path, content_type, body) = encode(door, &sent.name, &samples);
+        let (path, content_type, body) = encode(endpoint, &sent.name, &samples);
         sent.sent += BODY;
         let asked = http
             .post(format!("{url}{path}"))
@@ -104,18 +104,22 @@ pub(crate) async fn send(
     sent
 }
 
-fn encode(door: Door, name: &str, samples: &[(i64, f64)]) -> (&'static str, &'static str, Vec<u8>) {
+fn encode(
+    endpoint: Endpoint,
+    name: &str,
+    samples: &[(i64, f64)],
+) -> (&'static str, &'static str, Vec<u8>) {
     let lines = |line: &dyn Fn(i64, f64) -> String| -> Vec<u8> {
         let lines = samples.iter().map(|(at_ms, value)| line(*at_ms, *value));
         lines.collect::<String>().into_bytes()
     };
-    match door {
-        Door::Push => (
+    match endpoint {
+        Endpoint::Push => (
             "/push",
             "text/plain",
             lines(&|at_ms, value| format!("{name} {value} {at_ms}\n")),
         ),
-        Door::Json => {
+        Endpoint::Json => {
             let items: Vec<_> = samples
                 .iter()
                 .map(|(at_ms, value)| json!({"name": name, "value": value, "timestamp": at_ms}))
@@ -126,10 +130,10 @@ fn encode(door: Door, name: &str, samples: &[(i64, f64)]) -> (&'static str, &'st
                 json!(items).to_string().into_bytes(),
             )
         }
-        Door::Influx | Door::Influx2 => {
+        Endpoint::Influx | Endpoint::Influx2 => {
             let (measurement, field) = name.split_once('_').expect("two words");
-            let path = match door {
-                Door::Influx => "/write?precision=ms",
+            let path = match endpoint {
+                Endpoint::Influx => "/write?precision=ms",
                 _ => "/api/v2/write?org=o&bucket=b&precision=ms",
             };
             (
@@ -138,17 +142,17 @@ fn encode(door: Door, name: &str, samples: &[(i64, f64)]) -> (&'static str, &'st
                 lines(&|at_ms, value| format!("{measurement} {field}={value} {at_ms}\n")),
             )
         }
-        Door::Remote => (
+        Endpoint::Remote => (
             "/api/v1/write",
             "application/x-protobuf",
             remote_write(name, samples),
         ),
-        Door::Remote2 => (
+        Endpoint::Remote2 => (
             "/api/v1/write",
             "application/x-protobuf;proto=io.prometheus.write.v2.Request",
             remote_write_2(name, samples),
         ),
-        Door::Otlp => {
+        Endpoint::Otlp => {
             let points: Vec<_> = samples
                 .iter()
                 .map(|(at_ms, value)| {

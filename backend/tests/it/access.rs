@@ -539,10 +539,10 @@ async fn asking_makes_no_tenant() {
             .await;
         assert_eq!(answer.status(), 200, "{path}");
     }
-    let mut watching = server.ws("/ws?tenant=seen-later").await;
-    watching.json_of("init").await;
-    watching.send(r#"{"action":"watch","match":"a"}"#).await;
-    watching.json_of("watched").await;
+    let mut live_queries = server.ws("/ws?tenant=seen-later").await;
+    live_queries.json_of("init").await;
+    live_queries.send(r#"{"action":"watch","match":"a"}"#).await;
+    live_queries.json_of("watched").await;
     let push = async |path: &str, body: &'static str, kind: &str| {
         let request = server
             .request(Method::POST, path)
@@ -575,6 +575,6 @@ async fn asking_makes_no_tenant() {
     );
     assert!(names().await > 0);
     server.clock.advance(std::time::Duration::from_secs(1));
-    watching.json_of("samples").await;
+    live_queries.json_of("samples").await;
     server.stop().await;
 }

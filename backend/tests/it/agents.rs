@@ -1,4 +1,4 @@
-//! The doors of agents: remote write, OTLP and StatsD.
+//! The endpoints of agents: remote write, OTLP and StatsD.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A real server on a port of its own, acted on through its public doors. One file a door; the
+//! A real server on a port of its own, acted on through its public endpoints. One file an endpoint; the
 //! vocabulary is in `support`.
 
 mod access;
@@ -10,7 +10,7 @@ mod cost;
 mod cuts;
 mod direct;
 mod docs;
-mod doors;
+mod endpoints;
 mod examples;
 mod field;
 mod follow;

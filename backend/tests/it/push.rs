@@ -1,4 +1,4 @@
-//! `POST /push` and the doors of agents, each with two tenants.
+//! `POST /push` and the endpoints of agents, each with two tenants.
 
 use pulseboard::settings::Token;
 use pulseboard_shared::Role;
@@ -41,9 +41,12 @@ async fn the_last_refusals_say_where_why_and_when_to_their_tenant_alone() {
     let kept = ingested(&server, "red").await["refusals"].clone();
     let kept = kept.as_array().expect("a list");
     assert_eq!(kept.len(), 20, "the last twenty");
-    let tracked = kept.iter().find(|one| one["door"] == "/metrics/track");
+    let tracked = kept.iter().find(|one| one["endpoint"] == "/metrics/track");
     assert!(tracked.is_some(), "{kept:?}");
-    let pushed = kept.iter().find(|one| one["door"] == "/push").expect("one");
+    let pushed = kept
+        .iter()
+        .find(|one| one["endpoint"] == "/push")
+        .expect("one");
     assert_eq!(
         (&pushed["line"], &pushed["at_ms"], &pushed["sender"]),
         (&json!(2), &json!(START_MS), &json!("127.0.0.1"))

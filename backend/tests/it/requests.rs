@@ -1,4 +1,4 @@
-//! HTTP itself, at every door: methods, heads, bodies and paths that nobody should send.
+//! HTTP itself, at every endpoint: methods, heads, bodies and paths that nobody should send.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ const WRITTEN: [&str; 5] = [
     "/api/tokens",
     "/api/rooms/x/events",
 ];
-/// A door's deadline for a whole head or body.
+/// An endpoint's deadline for a whole head or body.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn head_is_get_without_a_body() {
 #[tokio::test]
 async fn a_method_that_a_door_does_not_take_is_405_and_says_what_it_takes() {
     let server = TestServer::start().await;
-    let doors = STREAMS
+    let endpoints = STREAMS
         .iter()
         .chain(&SOCKETS)
         .map(|path| (*path, "GET"))
@@ -101,7 +101,7 @@ async fn a_method_that_a_door_does_not_take_is_405_and_says_what_it_takes() {
             ("/api/tokens", "GET, HEAD, POST"),
             ("/api/tokens/x", "DELETE"),
         ]);
-    for (path, takes) in doors {
+    for (path, takes) in endpoints {
         for method in [
             "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "DANCE",
         ] {

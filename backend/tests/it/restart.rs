@@ -112,8 +112,8 @@ async fn what_was_tracked_and_pushed_is_there_again_for_its_tenant() {
         .send()
         .await;
     assert_eq!(answer.expect("an answer").status(), 200);
-    let tallies = |init: Value| init["metrics"].clone();
-    let before = tallies(
+    let totals = |init: Value| init["metrics"].clone();
+    let before = totals(
         server
             .sse("/dashboard/stream?tenant=red")
             .await
@@ -126,7 +126,7 @@ async fn what_was_tracked_and_pushed_is_there_again_for_its_tenant() {
         .await;
     assert_eq!(series["series"][0]["last"], 42.0);
     let server = restarted(server, folder.path(), Duration::from_secs(1)).await;
-    let after = tallies(
+    let after = totals(
         server
             .sse("/dashboard/stream?tenant=red")
             .await

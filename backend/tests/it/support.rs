@@ -1,5 +1,5 @@
 //! The vocabulary of the tests: a server whose clock and figures the test holds in its hands, and
-//! third-party clients for its doors.
+//! third-party clients for its endpoints.
 
 pub(crate) mod described;
 pub(crate) mod raw;

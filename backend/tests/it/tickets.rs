@@ -43,8 +43,8 @@ async fn a_ticket_opens_one_stream_with_its_makers_role() {
     let path = format!("/ws/control?ticket={}", server.ticket(Role::Operator).await);
     assert_eq!(server.ws_status(&path).await, 101);
 
-    for door in ["/events/alerts", "/events/metrics", "/api/metrics/stream"] {
-        let path = format!("{door}?ticket={}", server.ticket(Role::Viewer).await);
+    for endpoint in ["/events/alerts", "/events/metrics", "/api/metrics/stream"] {
+        let path = format!("{endpoint}?ticket={}", server.ticket(Role::Viewer).await);
         drop(server.sse(&path).await);
         problem(server.get(&path).await, 401).await;
     }

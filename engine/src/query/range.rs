@@ -58,7 +58,7 @@ const RATE_LOOK_BACK_MAX_MS: i64 = 2 * 3_600_000;
 const TIME_MAX_MS: i64 = 1 << 53;
 
 /// A view of the history is looked at anew after this time. Longer: samples that are sealed and go
-/// from memory meanwhile (a round of house-keeping lasts 5 s) would be missing.
+/// from memory meanwhile (a round of maintenance lasts 5 s) would be missing.
 const SNAPSHOT_LASTS: Duration = Duration::from_secs(2);
 
 /// The label that stands for the metric's name.
@@ -513,7 +513,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What is sealed goes from memory a round of house-keeping later: a view of the history that
+    /// What is sealed goes from memory a round of maintenance later: a view of the history that
     /// is older than that would show neither.
     fn look_again(&mut self) -> Result<(), QueryError> {
         if self.snapshot.is_some() && self.snapshot_at.elapsed() >= SNAPSHOT_LASTS {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pulseboard_shared::{Timestamp, protocol::alerts::Heartbeat};
 
-use super::{framing::Wire, json::json_text};
+use super::{framing::Framing, json::json_text};
 
 /// Writes one event. `data` may span lines; `event` and `id` are ours and hold no line breaks.
 #[must_use]
@@ -46,8 +46,8 @@ pub fn heartbeat(now_ms: i64) -> Bytes {
 
 /// Puts encoded events on the wire of a viewer.
 #[must_use]
-pub fn frame(events: &Bytes, wire: Wire) -> Bytes {
-    if wire == Wire::SseChunked {
+pub fn frame(events: &Bytes, wire: Framing) -> Bytes {
+    if wire == Framing::SseChunked {
         chunk(events)
     } else {
         events.clone()
@@ -63,9 +63,9 @@ fn chunk(payload: &[u8]) -> Bytes {
 
 /// The last bytes of a stream: when to come back, and the end of the body.
 #[must_use]
-pub fn last(retry_ms: u64, wire: Wire) -> Bytes {
+pub fn last(retry_ms: u64, wire: Framing) -> Bytes {
     let mut bytes = frame(&retry(retry_ms), wire).to_vec();
-    if wire == Wire::SseChunked {
+    if wire == Framing::SseChunked {
         bytes.extend_from_slice(b"0\r\n\r\n");
     }
     Bytes::from(bytes)
@@ -82,10 +82,13 @@ mod tests {
             "event: resolved\nid: e:1\ndata: a\ndata: b\n\n"
         );
         assert_eq!(
-            frame(&Bytes::from("data: x\n\n"), Wire::SseChunked),
+            frame(&Bytes::from("data: x\n\n"), Framing::SseChunked),
             "9\r\ndata: x\n\n\r\n"
         );
-        assert_eq!(last(5, Wire::SseChunked), "a\r\nretry: 5\n\n\r\n0\r\n\r\n");
-        assert_eq!(last(5, Wire::SsePlain), "retry: 5\n\n");
+        assert_eq!(
+            last(5, Framing::SseChunked),
+            "a\r\nretry: 5\n\n\r\n0\r\n\r\n"
+        );
+        assert_eq!(last(5, Framing::SsePlain), "retry: 5\n\n");
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pulseboard_shared::{
-    codec::{self, Form},
+    codec::{self, Encoding},
     protocol::metrics::ServerMessage,
 };
 
@@ -90,29 +90,29 @@ pub fn binary(payload: &[u8]) -> Bytes {
 
 /// A message whose JSON text is at hand, in one frame, in this form.
 #[must_use]
-pub fn text_in(form: Form, json: &str) -> Bytes {
+pub fn text_in(form: Encoding, json: &str) -> Bytes {
     match form {
-        Form::Json => text(json),
-        Form::Binary => binary(&codec::text_as_other(json)),
+        Encoding::Json => text(json),
+        Encoding::Binary => binary(&codec::text_as_other(json)),
     }
 }
 
 /// A message in one frame, in this form.
 #[must_use]
-pub fn message(form: Form, message: &impl serde::Serialize) -> Bytes {
+pub fn message(form: Encoding, message: &impl serde::Serialize) -> Bytes {
     match form {
-        Form::Json => text(&json_text(message)),
-        Form::Binary => binary(&codec::encode_other(message)),
+        Encoding::Json => text(&json_text(message)),
+        Encoding::Binary => binary(&codec::encode_other(message)),
     }
 }
 
 /// A message of the metrics socket in one frame; ticks and snapshots have a binary form of their
 /// own.
 #[must_use]
-pub fn metrics_message(form: Form, message: &ServerMessage) -> Bytes {
+pub fn metrics_message(form: Encoding, message: &ServerMessage) -> Bytes {
     match form {
-        Form::Json => text(&json_text(message)),
-        Form::Binary => binary(&codec::encode(message)),
+        Encoding::Json => text(&json_text(message)),
+        Encoding::Binary => binary(&codec::encode(message)),
     }
 }
 

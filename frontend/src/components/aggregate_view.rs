@@ -16,7 +16,7 @@ use crate::{
     },
     platform,
     stores::{
-        aggregate::{Aggregate, BUCKETS, Tally},
+        aggregate::{Aggregate, BUCKETS, ItemTotals},
         change::Change,
     },
     words,
@@ -103,7 +103,7 @@ fn activity(aggregate: &Aggregate, name: &str, window_ms: f64) -> Html {
     }
 }
 
-fn card(tally: &Tally, chosen: bool, on_choose: &Callback<String>) -> Html {
+fn card(tally: &ItemTotals, chosen: bool, on_choose: &Callback<String>) -> Html {
     let onclick = {
         let (on_choose, name) = (on_choose.clone(), tally.name.clone());
         move |_: MouseEvent| on_choose.emit(name.clone())

@@ -60,7 +60,7 @@ fn refusal(json: &Json) -> String {
     let at_ms = json.get("at_ms").figure();
     #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
     let clock = format::clock(at_ms as i64, platform::zone_offset_min(at_ms));
-    let mut words = format!("[{clock}] {}", json.text_of("door"));
+    let mut words = format!("[{clock}] {}", json.text_of("endpoint"));
     for (before, name) in [(" from ", "sender"), (", line ", "line"), (": ", "reason")] {
         match json.get(name) {
             Json::Text(text) => words.push_str(&[before, text.as_str()].concat()),

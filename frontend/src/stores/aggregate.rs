@@ -11,7 +11,7 @@ pub const BUCKETS: usize = 10;
 
 /// What was tracked under one name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tally {
+pub struct ItemTotals {
     /// The name.
     pub name: String,
     /// Items.
@@ -37,7 +37,7 @@ pub struct Bucket {
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct Aggregate {
     /// By name, in its order; `None` before the first event.
-    pub tallies: Option<Rc<[Tally]>>,
+    pub tallies: Option<Rc<[ItemTotals]>>,
     /// Of the asked name, newest first.
     pub buckets: Rc<[Bucket]>,
     /// The server's clock with them; 0 before they came.
@@ -65,7 +65,7 @@ impl Aggregate {
             "update" => json.get("stats").get("metrics"),
             _ => return,
         };
-        let tally = |(name, tally): &(String, Json)| Tally {
+        let tally = |(name, tally): &(String, Json)| ItemTotals {
             name: name.clone(),
             count: tally.get("count").number().unwrap_or(0.0),
             total: tally.get("total").figure(),
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn takes_in_what_the_stream_tells() {
-        let tally = dashboard::Tally {
+        let tally = dashboard::ItemTotals {
             count: 3,
             total: 4.5,
             last_update_ms: 7,

@@ -1,4 +1,4 @@
-//! The history through its public door, against naive models; one file a verb.
+//! The history through its public endpoint, against naive models; one file a verb.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod crash;

@@ -8,33 +8,37 @@ use crate::testing::{refusals, rows};
 #[test]
 fn each_form_is_recognised() {
     for (body, form, expected) in [
-        ("queue_depth 42", Form::Text, "1 queue_depth 42"),
-        ("  queue_depth\t42 5\r\n", Form::Text, "1 queue_depth 42 @5"),
+        ("queue_depth 42", BodyFormat::Text, "1 queue_depth 42"),
+        (
+            "  queue_depth\t42 5\r\n",
+            BodyFormat::Text,
+            "1 queue_depth 42 @5",
+        ),
         (
             "# HELP a b=c\na{b=\"c=d, e f=1\"} 1",
-            Form::Text,
+            BodyFormat::Text,
             "2 a{b=\"c=d, e f=1\"} 1",
         ),
-        ("a {b=\"c\"} 1", Form::Text, "1 a{b=\"c\"} 1"),
-        ("{\"a.b\", c=\"d\"} 1", Form::Text, "1 a.b{c=\"d\"} 1"),
-        ("{\"a.b\"} 1", Form::Text, "1 a.b 1"),
-        ("{c=\"d\",\"a\"} 1", Form::Text, "1 a{c=\"d\"} 1"),
-        ("a 1 1.5\n# EOF", Form::Text, "1 a 1 @1500"),
-        ("cpu usage=1", Form::Influx, "1 cpu_usage 1"),
+        ("a {b=\"c\"} 1", BodyFormat::Text, "1 a{b=\"c\"} 1"),
+        ("{\"a.b\", c=\"d\"} 1", BodyFormat::Text, "1 a.b{c=\"d\"} 1"),
+        ("{\"a.b\"} 1", BodyFormat::Text, "1 a.b 1"),
+        ("{c=\"d\",\"a\"} 1", BodyFormat::Text, "1 a{c=\"d\"} 1"),
+        ("a 1 1.5\n# EOF", BodyFormat::Text, "1 a 1 @1500"),
+        ("cpu usage=1", BodyFormat::Influx, "1 cpu_usage 1"),
         (
             "cpu,host=a usage=1i 1465839830100400200",
-            Form::Influx,
+            BodyFormat::Influx,
             "1 cpu_usage{host=\"a\"} 1 @1465839830100",
         ),
         (
             "c\\ pu usage=1 1465839830",
-            Form::Influx,
+            BodyFormat::Influx,
             "1 {\"c pu_usage\"} 1 @1465839830000",
         ),
-        ("\u{feff}{\"a\":1}", Form::Json, "1 a 1"),
-        ("{\n  \"a\": 1\n}", Form::Json, "1 a 1"),
-        ("\n [ {\"a\":1} ]", Form::Json, "1 a 1"),
-        ("\n{\"a\":1}\n\n", Form::Json, "1 a 1"),
+        ("\u{feff}{\"a\":1}", BodyFormat::Json, "1 a 1"),
+        ("{\n  \"a\": 1\n}", BodyFormat::Json, "1 a 1"),
+        ("\n [ {\"a\":1} ]", BodyFormat::Json, "1 a 1"),
+        ("\n{\"a\":1}\n\n", BodyFormat::Json, "1 a 1"),
     ] {
         let mut batch = Batch::new();
         assert_eq!(push(body.as_bytes(), &mut batch), Ok(form), "{body}");
@@ -47,7 +51,7 @@ fn each_form_is_recognised() {
 fn lines_may_be_of_different_forms() {
     let body = "a 1\ncpu,host=a usage=2\n# comment\n{\"b\":3}\nc{d=\"e\"} 4\nbad line here\n{\"name\":\"n\"";
     let mut batch = Batch::new();
-    assert_eq!(push(body.as_bytes(), &mut batch), Ok(Form::Mixed));
+    assert_eq!(push(body.as_bytes(), &mut batch), Ok(BodyFormat::Mixed));
     assert_eq!(
         rows(&batch),
         [
@@ -70,7 +74,7 @@ fn lines_may_be_of_different_forms() {
 fn lines_of_json_lose_only_the_bad_ones() {
     let mut batch = Batch::new();
     let body = b"{\"a\":1}\n{\"a\":\n\n{\"a\":2}\r\n{}\n";
-    assert_eq!(push(body, &mut batch), Ok(Form::Json));
+    assert_eq!(push(body, &mut batch), Ok(BodyFormat::Json));
     assert_eq!(rows(&batch), ["1 a 1", "4 a 2"]);
     assert_eq!(
         batch
@@ -83,7 +87,7 @@ fn lines_of_json_lose_only_the_bad_ones() {
     // The first line is bad, the second begins as an object: lines all the same.
     let body = b"{\"a\":\n{\"a\":2}\n";
     batch.clear();
-    assert_eq!(push(body, &mut batch), Ok(Form::Json));
+    assert_eq!(push(body, &mut batch), Ok(BodyFormat::Json));
     assert_eq!(rows(&batch), ["2 a 2"]);
 }
 
@@ -97,7 +101,7 @@ fn no_line_of_a_text_is_a_sample() {
         "last 2\n",
     );
     let mut batch = Batch::new();
-    assert_eq!(push(body.as_bytes(), &mut batch), Ok(Form::Mixed));
+    assert_eq!(push(body.as_bytes(), &mut batch), Ok(BodyFormat::Mixed));
     assert_eq!(
         rows(&batch),
         [
@@ -133,7 +137,7 @@ fn what_is_nothing_is_an_error() {
         push(b"[1, 2", &mut batch),
         Err(BodyError::Json { .. })
     ));
-    assert_eq!(push(b"# only a comment", &mut batch), Ok(Form::Text));
+    assert_eq!(push(b"# only a comment", &mut batch), Ok(BodyFormat::Text));
     assert!(batch.is_empty());
 }
 

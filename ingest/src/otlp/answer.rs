@@ -21,7 +21,7 @@ pub struct Points {
 impl Points {
     /// These rows of the batch, in no order, were not taken after all; a data point of which one
     /// is missing counts as rejected.
-    pub fn lose(&mut self, batch: &Batch, rows: &[u32]) {
+    pub fn reject_rows(&mut self, batch: &Batch, rows: &[u32]) {
         let rows = rows
             .iter()
             .filter_map(|row| batch.rows().get(*row as usize));

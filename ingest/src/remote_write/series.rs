@@ -85,7 +85,7 @@ impl<'a> Series<'a, '_> {
         }
         let at_ms = Some(crate::time::not_now(at_ms));
         let written = if self.is_begun {
-            batch.repeat(self.line, at_ms, value)
+            batch.push_sample(self.line, at_ms, value)
         } else {
             self.begin(batch)
                 .and_then(|()| batch.finish(self.line, at_ms, value))

@@ -69,7 +69,7 @@ pub(super) fn plain_series(line: u32, message: &[u8], batch: &mut Batch) -> Opti
         let (value, at_ms) = plain_sample(sample)?;
         let taken = match samples {
             0 => batch.finish(line, Some(at_ms), value),
-            _ => batch.repeat(line, Some(at_ms), value),
+            _ => batch.push_sample(line, Some(at_ms), value),
         };
         taken.ok()?;
         samples += 1;

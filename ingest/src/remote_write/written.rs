@@ -39,7 +39,7 @@ impl Written {
 impl Written {
     /// These rows of the batch, in no order, were not taken after all; a histogram of which one is
     /// missing was not written.
-    pub fn lose(&mut self, rows: &[u32]) {
+    pub fn reject_rows(&mut self, rows: &[u32]) {
         let mut lost = BTreeSet::new();
         for row in rows {
             let at = self

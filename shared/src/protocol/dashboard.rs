@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What was tracked under one name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tally {
+pub struct ItemTotals {
     /// Items.
     pub count: u64,
     /// Sum of their values.
@@ -17,13 +17,13 @@ pub struct Tally {
 }
 
 /// Names to what was tracked under them.
-pub type Tallies = BTreeMap<String, Tally>;
+pub type TotalsByName = BTreeMap<String, ItemTotals>;
 
 /// `event: init`, and the `stats` of each update: what clients read is in the same place in both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Init {
     /// By name.
-    pub metrics: Tallies,
+    pub metrics: TotalsByName,
     /// Streams of this tenant that are open now, this one included.
     #[serde(rename = "connectedClients")]
     pub connected_clients: u64,

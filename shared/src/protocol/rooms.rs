@@ -7,7 +7,7 @@ use crate::{
     limits,
     protocol::{
         follow::{self, FeedName, Follow},
-        watch::Watch,
+        watch::WatchRequest,
     },
 };
 
@@ -36,7 +36,7 @@ pub enum ClientAction {
         data: Value,
     },
     /// Watch a selector.
-    Watch(Watch),
+    Watch(WatchRequest),
     /// Watch it no more.
     Unwatch {
         /// As it was written when it was watched.
@@ -135,7 +135,7 @@ impl ClientAction {
                     .remove("data")
                     .ok_or("In \"publish\", \"data\" is missing; it may be any JSON value")?,
             }),
-            "watch" => Ok(Self::Watch(Watch {
+            "watch" => Ok(Self::Watch(WatchRequest {
                 selector: selector(&object)?,
                 max_points: whole(&object, "max_points")?,
                 back_ms: whole(&object, "back_ms")?,

@@ -24,7 +24,7 @@ use crate::{
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Watch {
+pub struct WatchRequest {
     /// The selector.
     pub selector: String,
     /// Steps of history at most, for each series.

@@ -6,8 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use pulseboard_feed::{
-    EventId, Feed, Payload, Seat, Subscription,
-    wire::{Wire, event},
+    EventId, Feed, MemberGuard, Payload, Subscription,
+    wire::{Framing, event},
 };
 use pulseboard_series::key::check_name;
 use pulseboard_shared::protocol::{
@@ -32,7 +32,7 @@ const FIRST_KEY: u64 = 1 << 48;
 
 /// What one client follows; it stops when this is dropped.
 #[derive(Debug, Default)]
-pub struct Followed(HashMap<FeedName, Seat>);
+pub struct Followed(HashMap<FeedName, MemberGuard>);
 
 const fn key(feed: FeedName) -> u64 {
     FIRST_KEY + feed as u64
@@ -50,7 +50,7 @@ impl Followed {
         viewer: &Arc<Viewer>,
         asked: &Follow,
     ) -> Result<(), String> {
-        let wire = Wire::WebSocket(viewer.form());
+        let wire = Framing::WebSocket(viewer.form());
         let last_seen: Option<EventId> = asked
             .last_event_id
             .as_deref()
@@ -74,10 +74,10 @@ impl Followed {
                     .map_err(|(field, why)| format!("{field:?} is not accepted: {why}"))?;
                 // It is among the clients that it is told of when it comes for the first time.
                 self.end(viewer, asked.feed);
-                let tallies = app.tallies.tenant(tenant);
-                let init = json_text(&tallies.init());
+                let tracked = app.tracked.tenant(tenant);
+                let init = json_text(&tracked.init());
                 let first = event(wire, asked.feed, Some("init"), None, &init);
-                self.begin(viewer, asked.feed, tallies.feed(), None, view, Some(first));
+                self.begin(viewer, asked.feed, tracked.feed(), None, view, Some(first));
             }
         }
         Ok(())
@@ -86,7 +86,7 @@ impl Followed {
     /// Follows a feed no more.
     pub fn unfollow(&mut self, viewer: &Viewer, feed: FeedName) {
         self.end(viewer, feed);
-        viewer.say(&FollowMessage::Unfollowed { feed });
+        viewer.send_message(&FollowMessage::Unfollowed { feed });
     }
 
     fn end(&mut self, viewer: &Viewer, feed: FeedName) {
@@ -105,11 +105,11 @@ impl Followed {
     ) {
         self.end(viewer, name);
         let next = feed.resume(last_seen);
-        viewer.say(&FollowMessage::Following { feed: name });
+        viewer.send_message(&FollowMessage::Following { feed: name });
         if let Some(first) = first {
             viewer.reply(first);
         }
-        let seat = feed.roster().join(Arc::clone(viewer) as Arc<_>);
+        let seat = feed.members().join(Arc::clone(viewer) as Arc<_>);
         self.0.insert(name, seat);
         viewer.follow(
             key(name),
@@ -125,7 +125,7 @@ impl Followed {
 pub fn update_view(
     name: Option<&str>,
     window: Option<u64>,
-    wire: Wire,
+    wire: Framing,
 ) -> Result<UpdateView, (&'static str, String)> {
     let name = name.unwrap_or(DEFAULT_TYPE);
     check_name(name).map_err(|reason| ("type", reason.to_string()))?;

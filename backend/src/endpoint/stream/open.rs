@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pulseboard_feed::{Feed, Payload, Subscription, wire::Wire};
+use pulseboard_feed::{Feed, Payload, Subscription, wire::Framing};
 use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
@@ -24,7 +24,7 @@ use crate::{
     stream::{
         registry::{Admission, Full},
         sse_session,
-        takeover::{Taken, Takeover},
+        takeover::{TakenSocket, Takeover},
         viewer::Viewer,
         ws_session::{self, Inbound},
     },
@@ -117,8 +117,10 @@ impl Offer {
     }
 
     /// Claims the socket; `start` makes the viewer and returns the future that serves it.
-    pub fn serve<F>(self, start: impl FnOnce(Arc<App>, Taken, Admission) -> F + Send + 'static)
-    where
+    pub fn serve<F>(
+        self,
+        start: impl FnOnce(Arc<App>, TakenSocket, Admission) -> F + Send + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let Self {
@@ -178,7 +180,7 @@ pub fn serve_web_socket(
 pub fn viewer(
     app: &App,
     kind: StreamKind,
-    wire: Wire,
+    wire: Framing,
     stream: TcpStream,
     first: impl IntoIterator<Item = Bytes>,
     admission: &Admission,
@@ -203,10 +205,10 @@ pub fn viewer(
 
 /// What an event stream is made of once its socket is there.
 pub struct Following<P: Payload> {
-    /// The door that it came through.
+    /// The endpoint that it came through.
     pub kind: StreamKind,
     /// How it is framed.
-    pub wire: Wire,
+    pub wire: Framing,
     /// What it is sent at once, framed.
     pub first: Vec<Bytes>,
     /// What it follows,
@@ -230,7 +232,7 @@ impl<P: Payload> fmt::Debug for Following<P> {
 /// Makes a viewer that follows one feed; the future serves it.
 fn follow<P: Payload>(
     app: &App,
-    taken: Taken,
+    taken: TakenSocket,
     admission: Admission,
     following: Following<P>,
 ) -> impl Future<Output = ()> + Send + use<P> {
@@ -244,7 +246,7 @@ fn follow<P: Payload>(
     } = following;
     let first = std::iter::once(taken.head).chain(first);
     let viewer = self::viewer(app, kind, wire, taken.stream, first, &admission);
-    let seat = feed.roster().join(Arc::clone(&viewer) as Arc<_>);
+    let seat = feed.members().join(Arc::clone(&viewer) as Arc<_>);
     viewer.follow(ONLY, Subscription::new(feed, next, view, viewer.id));
     async move {
         sse_session::run(viewer, admission).await;
@@ -263,7 +265,7 @@ mod tests {
         sync::atomic::Ordering,
     };
 
-    use pulseboard_feed::{Fanout, Roster};
+    use pulseboard_feed::{Fanout, Members};
 
     use super::*;
     use crate::{
@@ -284,7 +286,7 @@ mod tests {
         };
         let registry = Registry::new(limits, Arc::clone(&telemetry));
         let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
-        let roster = Arc::new(Roster::new(fanout.shards()));
+        let members = Arc::new(Members::new(fanout.shards()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("bound");
         let stream = TcpStream::connect(address).await.expect("a connection");
@@ -303,14 +305,14 @@ mod tests {
         let viewer = Viewer::new(
             admission.id,
             kind,
-            Wire::WebSocket(pulseboard_shared::codec::Form::Json),
+            Framing::WebSocket(pulseboard_shared::codec::Encoding::Json),
             stream,
             [],
             Clock::system(),
             Arc::clone(&telemetry),
         );
         admission.register(&viewer);
-        let seat = roster.join(Arc::clone(&viewer) as Arc<_>);
+        let seat = members.join(Arc::clone(&viewer) as Arc<_>);
         let task = async move {
             let _owned = (viewer, admission, seat);
             tokio::task::yield_now().await;
@@ -321,7 +323,7 @@ mod tests {
         assert_eq!(telemetry.panics.load(Ordering::SeqCst), 1);
         assert_eq!(telemetry.open(kind), 0, "counted as ended");
         assert_eq!(
-            (registry.open(), roster.len()),
+            (registry.open(), members.len()),
             (0, 0),
             "its places are free"
         );

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pulseboard_feed::wire::{Wire, sse};
+use pulseboard_feed::wire::{Framing, sse};
 use salvo::{Depot, Request, Response, handler};
 
 use crate::{
@@ -31,15 +31,15 @@ pub async fn open_dashboard_stream(
         .query::<&str>("window")
         .map(|seconds| seconds.parse().unwrap_or(0));
     let name = request.query::<String>("type");
-    let view = follow::update_view(name.as_deref(), seconds, Wire::SseChunked)
+    let view = follow::update_view(name.as_deref(), seconds, Framing::SseChunked)
         .map_err(|(field, why)| AppError::bad_query(field, why))?;
     let offered = open::offer(&app, request, depot, StreamKind::SseDashboard)?;
     let wire = event_stream::accept(request, response);
     offered.follow(move |app| {
-        let tallies = app.tallies.tenant(&tenant.name);
-        let init = json_text(&tallies.opening(&view, app.clock.now_ms()));
+        let tracked = app.tracked.tenant(&tenant.name);
+        let init = json_text(&tracked.opening(&view, app.clock.now_ms()));
         let init = sse::event(Some("init"), None, &init);
-        let feed = Arc::clone(tallies.feed());
+        let feed = Arc::clone(tracked.feed());
         let next = feed.resume(None);
         Following {
             kind: StreamKind::SseDashboard,

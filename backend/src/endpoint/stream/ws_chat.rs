@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pulseboard_feed::wire::Wire;
+use pulseboard_feed::wire::Framing;
 use pulseboard_shared::{
     Role,
     protocol::{
@@ -41,7 +41,7 @@ pub async fn open_chat_socket(
         let viewer = open::viewer(
             &app,
             StreamKind::WsChat,
-            Wire::WebSocket(form),
+            Framing::WebSocket(form),
             taken.stream,
             [taken.head],
             &admission,
@@ -60,7 +60,7 @@ pub async fn open_chat_socket(
                     text: USER_JOINED.to_owned(),
                 });
             }
-            Err(text) => viewer.say(&ServerMessage::Error { text }),
+            Err(text) => viewer.send_message(&ServerMessage::Error { text }),
         }
         open::serve_web_socket(app, viewer, admission, inbound, taken.read)
     });
@@ -119,7 +119,7 @@ impl ChatInbound {
                 .rooms
                 .seat(room, Arc::clone(viewer) as Arc<_>, None, false),
         );
-        viewer.say(said);
+        viewer.send_message(said);
         viewer.follow(id, cursor);
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Inbound for ChatInbound {
             }
         });
         if let Err(text) = done {
-            viewer.say(&ServerMessage::Error { text });
+            viewer.send_message(&ServerMessage::Error { text });
         }
     }
 }

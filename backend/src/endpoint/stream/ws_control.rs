@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pulseboard_feed::wire::{Wire, ws};
+use pulseboard_feed::wire::{Framing, ws};
 use pulseboard_shared::protocol::operator::{ControlCommand, ControlReply};
 use salvo::{Depot, Request, Response, handler};
 
@@ -41,12 +41,12 @@ pub async fn open_control_socket(
         let viewer = open::viewer(
             &app,
             StreamKind::WsControl,
-            Wire::WebSocket(form),
+            Framing::WebSocket(form),
             taken.stream,
             first,
             &admission,
         );
-        viewer.pump();
+        viewer.deliver();
         let inbound = ControlInbound {
             app: Arc::clone(&app),
         };
@@ -83,6 +83,6 @@ impl Inbound for ControlInbound {
             }
             Err(message) => message,
         };
-        viewer.say(&reply(&message));
+        viewer.send_message(&reply(&message));
     }
 }

@@ -17,22 +17,22 @@ use parking_lot::Mutex;
 use pulseboard_engine::{
     Selector, Tenant,
     query::{Aggregation, Limits, QueryError, RangeRequest, RangeStream, Step},
-    watch::WATCHED_SERIES_MAX,
+    tap::TAPPED_SERIES_MAX,
 };
 use pulseboard_feed::wire::ws;
 use pulseboard_shared::{
-    codec::Form,
+    codec::Encoding,
     protocol::{
         rooms::ServerMessage,
         series::{RangePoint, RangeSeries},
-        watch::{Watch, WatchMessage},
+        watch::{WatchMessage, WatchRequest},
     },
 };
 
 use crate::{
     app::App,
     base::telemetry::Limit,
-    live_query::{Place, WATCHED_PER_CLIENT_MAX},
+    live_query::{LiveQueryGuard, WATCHED_PER_CLIENT_MAX},
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
     stream::viewer::Viewer,
@@ -59,14 +59,14 @@ pub(super) struct Watches {
     app: Arc<App>,
     tenant: Arc<Tenant>,
     keys: CallerKeys,
-    form: Form,
+    form: Encoding,
 }
 
 #[derive(Default)]
 struct State {
     /// By selector, as the client wrote it.
-    places: HashMap<String, Place>,
-    queue: VecDeque<(Watch, Share)>,
+    places: HashMap<String, LiveQueryGuard>,
+    queue: VecDeque<(WatchRequest, Share)>,
     /// What is worked on: its selector, and what cancels it.
     current: Option<(String, Option<Asker>)>,
     /// Whether a task works on the queue.
@@ -104,7 +104,12 @@ impl State {
 }
 
 impl Watches {
-    pub(super) fn new(app: Arc<App>, tenant: Arc<Tenant>, keys: CallerKeys, form: Form) -> Self {
+    pub(super) fn new(
+        app: Arc<App>,
+        tenant: Arc<Tenant>,
+        keys: CallerKeys,
+        form: Encoding,
+    ) -> Self {
         Self {
             state: Arc::default(),
             app,
@@ -115,7 +120,7 @@ impl Watches {
     }
 
     /// Has a selector watched; the answer comes later.
-    pub(super) fn watch(&self, viewer: &Arc<Viewer>, asked: Watch) -> Result<(), String> {
+    pub(super) fn watch(&self, viewer: &Arc<Viewer>, asked: WatchRequest) -> Result<(), String> {
         let mut state = self.state.lock();
         // One that is watched anew counts once; several at once are as many requests.
         if !state.watches(&asked.selector) && state.count() >= WATCHED_PER_CLIENT_MAX
@@ -126,12 +131,12 @@ impl Watches {
                 "Too many watched selectors: at most {WATCHED_PER_CLIENT_MAX} of one connection at once"
             ));
         }
-        // Watched anew: its place is given up when the new one is there, so that nothing is lost.
+        // LiveQuery anew: its place is given up when the new one is there, so that nothing is lost.
         let keys = CallerKeys {
             client: None,
             ..self.keys.clone()
         };
-        let share = self.app.watching.share(&keys);
+        let share = self.app.live_queries.share(&keys);
         let share = share.map_err(|refused| refused.to_string())?;
         state.queue.push_back((asked, share));
         if std::mem::replace(&mut state.is_busy, true) {
@@ -163,7 +168,7 @@ impl Watches {
         }
         state.leave(viewer, &selector);
         drop(state);
-        viewer.say(&WatchMessage::Unwatched { selector });
+        viewer.send_message(&WatchMessage::Unwatched { selector });
     }
 }
 
@@ -187,7 +192,7 @@ struct Worker {
     app: Arc<App>,
     tenant: Arc<Tenant>,
     keys: CallerKeys,
-    form: Form,
+    form: Encoding,
     viewer: Arc<Viewer>,
 }
 
@@ -208,20 +213,20 @@ impl Worker {
                 continue;
             }
             let work = Arc::clone(&worker);
-            let watching =
+            let live_queries =
                 tokio::task::spawn_blocking(move || work.watch(&asked, share, &mut working));
-            match watching.await {
+            match live_queries.await {
                 Ok(Ok(())) => {}
                 Ok(Err(text)) => worker.fail(&selector, text),
                 Err(error) => {
-                    tracing::error!(%error, "watching a selector panicked");
+                    tracing::error!(%error, "live_queries a selector panicked");
                     worker.fail(&selector, "Something went wrong here".to_owned());
                 }
             }
         }
     }
 
-    fn next(&self) -> Option<(Watch, Share)> {
+    fn next(&self) -> Option<(WatchRequest, Share)> {
         let mut state = self.state.lock();
         state.current = None;
         let next = state.queue.pop_front();
@@ -253,18 +258,23 @@ impl Worker {
             .is_some_and(|(current, _)| current == selector);
         if is_wanted {
             state.current = None;
-            self.viewer.say(&ServerMessage::Error { text });
+            self.viewer.send_message(&ServerMessage::Error { text });
         }
     }
 
     /// History first, then live: the cursor is placed before the history is read, so nothing falls
     /// between them; a sample may be in both, and is the same in both. Blocks.
-    fn watch(&self, asked: &Watch, share: Share, working: &mut Working) -> Result<(), String> {
+    fn watch(
+        &self,
+        asked: &WatchRequest,
+        share: Share,
+        working: &mut Working,
+    ) -> Result<(), String> {
         let text = &asked.selector;
         let selector = Selector::parse(text).map_err(|error| error.to_string())?;
         let (app, cost) = (&self.app, Arc::clone(&working.cost));
         let place = app
-            .watching
+            .live_queries
             .enter(&self.tenant, &selector, &self.keys, share, &cost)
             .map_err(|error| error.to_string())?;
         let watched = Arc::clone(&place.watched);
@@ -302,7 +312,7 @@ impl Worker {
     }
 
     /// Answers, and takes the place, where it is still wanted.
-    fn seat(&self, text: &str, mut place: Place, next: u64, answer: bytes::Bytes) {
+    fn seat(&self, text: &str, mut place: LiveQueryGuard, next: u64, answer: bytes::Bytes) {
         let mut state = self.state.lock();
         let is_wanted = state
             .current
@@ -326,7 +336,7 @@ impl Worker {
     fn history(
         &self,
         selector: Selector,
-        asked: &Watch,
+        asked: &WatchRequest,
         working: &Working,
     ) -> Result<(i64, Vec<RangeSeries>), String> {
         let now_ms = self.app.clock.now_ms();
@@ -345,7 +355,7 @@ impl Worker {
             by: None,
             few: None,
             limits: Limits {
-                series_max: WATCHED_SERIES_MAX,
+                series_max: TAPPED_SERIES_MAX,
                 ..Limits::default()
             },
         };

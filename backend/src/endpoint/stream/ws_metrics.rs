@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pulseboard_feed::{
     Subscription,
-    wire::{Wire, ws},
+    wire::{Framing, ws},
 };
 use pulseboard_shared::protocol::metrics::{ClientMessage, ServerMessage};
 use salvo::{Depot, Request, Response, handler};
@@ -42,7 +42,9 @@ pub async fn open_metrics_socket(
     let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
     let keys = keys.on(offered.id());
     handshake::accept(request, response)?;
-    let view = app.live.view(&keys, &tenant, names, Wire::WebSocket(form));
+    let view = app
+        .live
+        .view(&keys, &tenant, names, Framing::WebSocket(form));
     let now_ms = app.clock.now_ms();
     let opened = app
         .live
@@ -52,12 +54,16 @@ pub async fn open_metrics_socket(
         let viewer = open::viewer(
             &app,
             StreamKind::WsMetrics,
-            Wire::WebSocket(form),
+            Framing::WebSocket(form),
             taken.stream,
             [taken.head, first],
             &admission,
         );
-        let seat = app.live.feed().roster().join(Arc::clone(&viewer) as Arc<_>);
+        let seat = app
+            .live
+            .feed()
+            .members()
+            .join(Arc::clone(&viewer) as Arc<_>);
         viewer.follow(
             TICKS,
             Subscription::new(Arc::clone(app.live.feed()), next, view, viewer.id),
@@ -79,20 +85,20 @@ struct MetricsInbound {
     /// Whose pushed series may be named.
     tenant: Arc<str>,
     /// Leaves the feed when the socket's task ends.
-    _seat: pulseboard_feed::Seat,
+    _seat: pulseboard_feed::MemberGuard,
 }
 
 impl Inbound for MetricsInbound {
     fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
         match ClientMessage::parse(text) {
             Ok(Some(ClientMessage::Ping)) => {
-                viewer.say(&ServerMessage::Pong {
+                viewer.send_message(&ServerMessage::Pong {
                     timestamp: self.app.clock.now(),
                 });
             }
             Ok(Some(ClientMessage::Subscribe { metrics })) => {
                 if let Err(text) = check_names(&metrics) {
-                    return viewer.say(&ServerMessage::Error { text });
+                    return viewer.send_message(&ServerMessage::Error { text });
                 }
                 let live = &self.app.live;
                 let view = live.view(&self.keys, &self.tenant, metrics.clone(), viewer.wire);
@@ -101,7 +107,7 @@ impl Inbound for MetricsInbound {
                 viewer.refollow(TICKS, reply, |next| Subscription::new(feed, next, view, id));
             }
             Ok(None) => {}
-            Err(text) => viewer.say(&ServerMessage::Error { text }),
+            Err(text) => viewer.send_message(&ServerMessage::Error { text }),
         }
     }
 }

@@ -6,11 +6,11 @@ use std::{collections::HashMap, sync::Arc};
 use pulseboard_engine::Tenant;
 use pulseboard_feed::{
     Subscription,
-    wire::{Wire, ws},
+    wire::{Framing, ws},
 };
 use pulseboard_shared::{
     Role,
-    codec::Form,
+    codec::Encoding,
     protocol::{
         rooms::{
             ClientAction, DASHBOARD_ROOM, OPERATIONS_ROOM, ServerMessage, Subscribe,
@@ -58,7 +58,7 @@ pub async fn open_rooms_socket(
         let viewer = open::viewer(
             &app,
             StreamKind::WsRooms,
-            Wire::WebSocket(form),
+            Framing::WebSocket(form),
             taken.stream,
             [taken.head],
             &admission,
@@ -91,7 +91,7 @@ type RoomCursor = Subscription<RoomPayload>;
 struct RoomsInbound {
     app: Arc<App>,
     role: Role,
-    form: Form,
+    form: Encoding,
     /// By room; the client leaves them all when this is dropped.
     memberships: HashMap<String, Membership>,
     keys: CallerKeys,
@@ -115,10 +115,10 @@ impl RoomsInbound {
                 // is sent after them, never lost.
                 let begun = self.begin(viewer, &room);
                 let data = self.app.live.with_window(|window| window.stats());
-                viewer.say(&RoomMessage::Init { data });
+                viewer.send_message(&RoomMessage::Init { data });
                 self.seat(viewer, room, begun, None, None);
             }
-            Err(error) => viewer.say(&ServerMessage::Error {
+            Err(error) => viewer.send_message(&ServerMessage::Error {
                 text: error.to_string(),
             }),
         }
@@ -157,7 +157,7 @@ impl RoomsInbound {
             .seat(room, member, events, presence.is_some());
         self.memberships.insert(name, membership);
         if let Some(reply) = reply {
-            viewer.say(reply);
+            viewer.send_message(reply);
         }
         viewer.follow(id, cursor);
         if let Some(presence) = presence {
@@ -249,16 +249,16 @@ impl RoomsInbound {
     }
 
     fn follow_catalog(&mut self, viewer: &Arc<Viewer>) -> Result<(), String> {
-        let catalog = self.app.watching.catalog(&self.tenant, &self.keys);
+        let catalog = self.app.live_queries.catalog(&self.tenant, &self.keys);
         let catalog = catalog.map_err(|refused| refused.to_string())?;
-        viewer.say(&WatchMessage::Catalog {
+        viewer.send_message(&WatchMessage::Catalog {
             total: self.tenant.counts().series,
         });
         if self.catalog.is_none() {
             let cursor = catalog.cursor(self.form, viewer.id);
             let id = catalog.id;
             let seat = Arc::clone(viewer) as Arc<_>;
-            self.catalog = Some(self.app.watching.seat_at_catalog(catalog, seat));
+            self.catalog = Some(self.app.live_queries.seat_at_catalog(catalog, seat));
             viewer.follow(id, cursor);
         }
         Ok(())
@@ -273,7 +273,7 @@ impl RoomsInbound {
                     viewer.unfollow(membership.room().id);
                     viewer.unfollow(membership.room().presence_id());
                 }
-                viewer.say(&ServerMessage::Unsubscribed { channel: &channel });
+                viewer.send_message(&ServerMessage::Unsubscribed { channel: &channel });
                 Ok(())
             }
             ClientAction::Publish { channel, data } => {
@@ -318,7 +318,7 @@ impl RoomsInbound {
                 Ok(())
             }
             ClientAction::Ping => {
-                viewer.say(&ServerMessage::Pong {
+                viewer.send_message(&ServerMessage::Pong {
                     timestamp: self.app.clock.now(),
                 });
                 Ok(())
@@ -331,7 +331,7 @@ impl Inbound for RoomsInbound {
     fn on_text(&mut self, viewer: &Arc<Viewer>, text: &str) {
         let done = ClientAction::parse(text).and_then(|action| self.act(viewer, action));
         if let Err(text) = done {
-            viewer.say(&ServerMessage::Error { text });
+            viewer.send_message(&ServerMessage::Error { text });
         }
     }
 }

@@ -1,7 +1,7 @@
-//! House-keeping: what is old leaves the window, what is due is sealed into the history, what is
+//! Maintenance-keeping: what is old leaves the window, what is due is sealed into the history, what is
 //! silent goes, and memory stays within its bound.
 //!
-//! One thread calls [`Engine::keep_house`] every few seconds. It goes through the shards in small
+//! One thread calls [`Engine::maintain`] every few seconds. It goes through the shards in small
 //! slices, so that no writer waits for longer than one slice takes.
 //!
 //! ```text
@@ -22,13 +22,13 @@ use parking_lot::MutexGuard;
 
 use pulseboard_history::{History, HistoryError, SealBatch, SeriesId, part_of};
 
-use state::House;
+use state::Maintenance;
 
 use crate::{
     engine::{Engine, fingerprint},
     slot::SlotRef,
     table::{Entry, SHARDS},
-    watch::SeriesName,
+    tap::SeriesName,
     window::{Sample, Scratch, WindowCopy},
 };
 
@@ -100,9 +100,9 @@ fn fit(tenants: &mut [Memory], held_bytes: u64, max: u64, wanted: u64) {
     }
 }
 
-/// What one round of house-keeping did.
+/// What one round of maintenance did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct MaintenanceReport {
     /// Series that went because nothing came any more.
     pub vanished: u64,
     /// Series of which something was sealed.
@@ -126,10 +126,14 @@ impl Engine {
     ///
     /// # Errors
     /// The history does not take it. Nothing is lost: it stays in memory and in the log.
-    pub fn keep_house(&self, now_ms: i64, everything: bool) -> Result<Kept, HistoryError> {
-        let mut house = self.house.lock();
-        self.look_after_log(&mut house, now_ms);
-        let mut kept = Kept::default();
+    pub fn maintain(
+        &self,
+        now_ms: i64,
+        everything: bool,
+    ) -> Result<MaintenanceReport, HistoryError> {
+        let mut maintenance = self.maintenance.lock();
+        self.look_after_log(&mut maintenance, now_ms);
+        let mut kept = MaintenanceReport::default();
         let mut held_bytes = 0;
         let mut oldest_segment = self
             .history
@@ -140,7 +144,7 @@ impl Engine {
         // What the disk did not take once it is not asked to take again in this round; all else
         // goes on, so that memory stays within its bound.
         let mut sealed = Ok(());
-        let age_ms = self.seal_age_ms(house.log_bytes, everything);
+        let age_ms = self.seal_age_ms(maintenance.log_bytes, everything);
         let mut scratch = Scratch::default();
         for number in 0..SHARDS {
             let mut from = 0;
@@ -266,13 +270,13 @@ impl Engine {
     }
 
     /// Ends a segment that has lasted long enough.
-    fn look_after_log(&self, house: &mut MutexGuard<'_, House>, now_ms: i64) {
+    fn look_after_log(&self, maintenance: &mut MutexGuard<'_, Maintenance>, now_ms: i64) {
         let Some(history) = &self.history else {
             return;
         };
-        house.log_bytes = history.stats().log.bytes;
-        if now_ms.abs_diff(house.rotated_ms) >= SEGMENT_LASTS_MS.unsigned_abs() {
-            house.rotated_ms = now_ms;
+        maintenance.log_bytes = history.stats().log.bytes;
+        if now_ms.abs_diff(maintenance.rotated_ms) >= SEGMENT_LASTS_MS.unsigned_abs() {
+            maintenance.rotated_ms = now_ms;
             if let Err(error) = history.rotate_wal() {
                 tracing::debug!(%error, "the log did not begin a new segment");
             }
@@ -350,8 +354,8 @@ impl Engine {
             }
         }
         drop(names);
-        for seat in entry.seats.iter().flat_map(|seats| seats.iter()) {
-            seat.watch.leave(seat.number);
+        for slot in entry.taps.iter().flat_map(|taps| taps.iter()) {
+            slot.tap.leave(slot.number);
         }
         if let Some(catalog) = &*tenant.catalog.lock() {
             let name = SeriesName {
@@ -364,7 +368,11 @@ impl Engine {
     }
 
     /// Seals what has been gathered, in one transaction.
-    fn seal(&self, sealing: &mut Vec<Sealing>, kept: &mut Kept) -> Result<(), HistoryError> {
+    fn seal(
+        &self,
+        sealing: &mut Vec<Sealing>,
+        kept: &mut MaintenanceReport,
+    ) -> Result<(), HistoryError> {
         let due = std::mem::take(sealing);
         let Some(history) = &self.history else {
             return Ok(());
@@ -575,9 +583,9 @@ mod tests {
         copy.expect("it is there")
             .read(i64::MIN, i64::MAX, &mut samples);
         assert_eq!(samples, [(0, 7.0)]);
-        let kept = engine.keep_house(late, false).expect("the disk is there");
+        let kept = engine.maintain(late, false).expect("the disk is there");
         assert_eq!(kept.sealed_samples, 1);
-        engine.keep_house(late, false).expect("the disk is there");
+        engine.maintain(late, false).expect("the disk is there");
         assert!(find().is_empty(), "now it may go");
     }
 }

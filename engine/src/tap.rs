@@ -1,7 +1,7 @@
 //! Selectors that somebody watches: what is appended to their series is handed on at once.
 //!
-//! A watch gathers; whoever made it is woken once and takes everything gathered (see
-//! [`Watch::take`]), so that a body of thousands of samples makes one frame and not thousands.
+//! A tap gathers; whoever made it is woken once and takes everything gathered (see
+//! [`SeriesTap::take`]), so that a body of thousands of samples makes one frame and not thousands.
 
 use std::{
     fmt,
@@ -16,13 +16,13 @@ use pulseboard_series::{KeyRef, Kind};
 
 use crate::{cost::Spent, selector::Selector, slot::SlotRef, window::Sample};
 
-/// Series of one watch; a selector that names more is refused.
-pub const WATCHED_SERIES_MAX: usize = 1_000;
+/// Series of one tap; a selector that names more is refused.
+pub const TAPPED_SERIES_MAX: usize = 1_000;
 
-/// Samples gathered by a watch that nobody takes; further ones are counted only.
+/// Samples gathered by a tap that nobody takes; further ones are counted only.
 const GATHERED_MAX: usize = 100_000;
 
-/// Series that appeared and wait to be compared with a watch; past it all of them are looked through.
+/// Series that appeared and wait to be compared with a tap; past it all of them are looked through.
 const NEWCOMERS_MAX: usize = 4_096;
 
 /// Series that come or go and wait to be told; further ones are counted only.
@@ -31,7 +31,7 @@ const TOLD_MAX: usize = 1_000;
 /// Called when something was gathered and nobody has been told yet. Must not block.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// A series as a watch names it.
+/// A series as a tap names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeriesName {
     /// Its key, see [`KeyRef`].
@@ -50,16 +50,16 @@ impl SeriesName {
     }
 }
 
-/// An entry's place in a watch.
+/// An entry's place in a tap.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
-    pub(crate) watch: Arc<Watch>,
-    /// Its number among the watch's series.
+pub(crate) struct TapSlot {
+    pub(crate) tap: Arc<SeriesTap>,
+    /// Its number among the tap's series.
     pub(crate) number: u32,
 }
 
 /// See the module.
-pub struct Watch {
+pub struct SeriesTap {
     /// What is watched.
     pub selector: Selector,
     gathered: Mutex<Gathered>,
@@ -97,28 +97,28 @@ struct Gathered {
 
 /// Why a selector is not watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WatchRefused {
+pub enum TapRefused {
     /// It names so many series.
-    #[error("it names {0} series; at most {WATCHED_SERIES_MAX} can be watched together")]
+    #[error("it names {0} series; at most {TAPPED_SERIES_MAX} can be watched together")]
     Series(u64),
     /// Finding its series cost too much.
     #[error(transparent)]
     Spent(#[from] Spent),
 }
 
-/// What a watch gathered.
+/// What a tap gathered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gain {
     /// Samples in the order they came, each with its series.
     pub samples: Vec<(Arc<SeriesName>, Sample)>,
     /// Samples that were not gathered because nobody took the ones before.
     pub missed: u64,
-    /// Series that appeared and are not watched, since there are [`WATCHED_SERIES_MAX`] already.
+    /// Series that appeared and are not watched, since there are [`TAPPED_SERIES_MAX`] already.
     pub unseated: u64,
 }
 
-impl Watch {
-    /// A watch that calls `wake`.
+impl SeriesTap {
+    /// A tap that calls `wake`.
     #[must_use]
     pub fn new(selector: Selector, wake: Wake) -> Self {
         Self {
@@ -145,7 +145,7 @@ impl Watch {
     }
 
     /// Whether series appeared that are to be compared with it, by
-    /// [`crate::Engine::seat_newcomers`].
+    /// [`crate::Engine::attach_newcomers`].
     #[must_use]
     pub fn has_newcomers(&self) -> bool {
         let newcomers = self.newcomers.lock();
@@ -183,7 +183,7 @@ impl Watch {
             gathered.series[number as usize] = Some(Arc::new(name));
             return Some(number);
         }
-        if gathered.series.len() >= WATCHED_SERIES_MAX {
+        if gathered.series.len() >= TAPPED_SERIES_MAX {
             gathered.unseated += 1;
             drop(gathered);
             self.wake();
@@ -252,9 +252,9 @@ impl Watch {
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for SeriesTap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watch({})", self.selector)
+        write!(f, "SeriesTap({})", self.selector)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What holds at every door that takes samples: who is calling comes before anything else, and
+//! What holds at every endpoint that takes samples: who is calling comes before anything else, and
 //! nothing is pushed onto the series of the server itself.
 
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::{
 
 type Headers = &'static [(&'static str, &'static str)];
 
-/// One door, and how it takes one sample of a series without labels.
-struct Door {
+/// One endpoint, and how it takes one sample of a series without labels.
+struct Endpoint {
     path: &'static str,
     headers: Headers,
     body: fn(&str) -> Vec<u8>,
@@ -46,50 +46,50 @@ fn otlp(name: &str) -> Vec<u8> {
     request.to_string().into_bytes()
 }
 
-const DOORS: [Door; 8] = [
-    Door {
+const ENDPOINTS: [Endpoint; 8] = [
+    Endpoint {
         path: "/push",
         headers: &[],
         body: |name| format!("{name} 7\n").into_bytes(),
     },
-    Door {
+    Endpoint {
         path: "/push",
         headers: &[],
         body: |name| json!({"name": name, "value": 7}).to_string().into_bytes(),
     },
-    Door {
+    Endpoint {
         path: "/push",
         headers: &[],
         body: influx,
     },
-    Door {
+    Endpoint {
         path: "/write",
         headers: &[],
         body: influx,
     },
-    Door {
+    Endpoint {
         path: "/api/v2/write",
         headers: &[],
         body: influx,
     },
-    Door {
+    Endpoint {
         path: "/api/v1/write",
         headers: WRITE_V1,
         body: |name| write_request(&[("__name__", name)], 7.0, START_MS),
     },
-    Door {
+    Endpoint {
         path: "/api/v1/write",
         headers: WRITE_V2,
         body: |name| write_request_v2(name, 7.0, START_MS),
     },
-    Door {
+    Endpoint {
         path: "/v1/metrics",
         headers: &[("content-type", "application/json")],
         body: otlp,
     },
 ];
 
-impl Door {
+impl Endpoint {
     async fn send(&self, server: &TestServer, name: &str) -> (u16, String) {
         let mut request = server.request(Method::POST, self.path);
         for (header, value) in self.headers {
@@ -131,7 +131,7 @@ async fn last(server: &TestServer, selector: &str) -> Value {
 async fn nobody_pushes_onto_the_servers_own_series_whatever_the_source() {
     for source in [SourceKind::Host, SourceKind::None] {
         let server = TestServer::start_with(|settings| settings.metric_source = source).await;
-        for door in &DOORS {
+        for endpoint in &ENDPOINTS {
             for name in [
                 "cpu_usage",
                 "memory_usage",
@@ -141,11 +141,11 @@ async fn nobody_pushes_onto_the_servers_own_series_whatever_the_source() {
                 "performance_count",
                 "performance_sum",
             ] {
-                door.is_refused(&server, name).await;
+                endpoint.is_refused(&server, name).await;
             }
             // Another name is free.
-            let (status, text) = door.send(&server, "queue_depth").await;
-            assert!(matches!(status, 200 | 204), "{} {text}", door.path);
+            let (status, text) = endpoint.send(&server, "queue_depth").await;
+            assert!(matches!(status, 200 | 204), "{} {text}", endpoint.path);
         }
         let body = "performance{metric=\"cpu_load\"} 7\nperformance{metric=\"memory_usage\"} 7\n";
         let request = server.request(Method::POST, "/push").body(body);
@@ -160,9 +160,9 @@ async fn nobody_pushes_onto_the_counts_of_what_is_tracked() {
     let server = TestServer::start().await;
     let item = json!({"type": "page_view", "value": 2.0});
     assert_eq!(track(&server, item.clone()).await.status(), 200);
-    for door in &DOORS {
+    for endpoint in &ENDPOINTS {
         for name in ["page_view_count", "page_view_sum"] {
-            door.is_refused(&server, name).await;
+            endpoint.is_refused(&server, name).await;
         }
     }
     assert_eq!(track(&server, item).await.status(), 200);
@@ -308,9 +308,9 @@ async fn samples_of_one_request_come_in_any_order() {
 #[tokio::test]
 async fn a_type_whose_counts_are_pushed_is_refused_as_long_as_they_are() {
     let server = TestServer::start().await;
-    for door in &DOORS {
-        let (status, text) = door.send(&server, "rpc_count").await;
-        assert!(matches!(status, 200 | 204), "{} {text}", door.path);
+    for endpoint in &ENDPOINTS {
+        let (status, text) = endpoint.send(&server, "rpc_count").await;
+        assert!(matches!(status, 200 | 204), "{} {text}", endpoint.path);
     }
     let item = json!({"type": "rpc", "value": 1});
     let refused = problem(track(&server, item.clone()).await, 400).await;
@@ -319,13 +319,13 @@ async fn a_type_whose_counts_are_pushed_is_refused_as_long_as_they_are() {
     assert!(detail.contains("rpc_count"), "{detail}");
     assert_eq!(last(&server, "rpc_count").await, 7.0);
     // It is still free for who pushes it.
-    let (status, _) = DOORS[0].send(&server, "rpc_sum").await;
+    let (status, _) = ENDPOINTS[0].send(&server, "rpc_sum").await;
     assert_eq!(status, 200);
     // Nobody does any more.
     server.clock.advance(Duration::from_secs(3_600));
     assert_eq!(track(&server, item).await.status(), 200);
     assert_eq!(last(&server, "rpc_count").await, 1.0);
-    DOORS[0].is_refused(&server, "rpc_count").await;
+    ENDPOINTS[0].is_refused(&server, "rpc_count").await;
     server.stop().await;
 }
 
@@ -377,7 +377,7 @@ async fn what_is_tracked_stays_apart_across_a_restart() {
     server.stop().await;
     let server =
         TestServer::start_at(START_MS + 5_000, |settings| settings.data_dir = data_dir).await;
-    DOORS[0].is_refused(&server, "page_view_count").await;
+    ENDPOINTS[0].is_refused(&server, "page_view_count").await;
     assert_eq!(track(&server, item).await.status(), 200);
     assert_eq!(last(&server, "page_view_count").await, 2.0);
     server.stop().await;

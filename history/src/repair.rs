@@ -8,10 +8,9 @@ use std::{ops::Bound, path::Path};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::{
-    HistoryError, Tier, block,
-    broken::quietly,
-    chunk,
-    state::TallyChange,
+    HistoryError, Tier, block, chunk,
+    corruption::quietly,
+    state::TierUsageChange,
     store::Store,
     tables::{BlockKey, META, META_RAW_FLOOR, PROGRESS, RAW, RawKey, SEEN, SERIES, tier_table},
 };
@@ -26,7 +25,7 @@ type Rows<K> = Vec<(K, Vec<u8>)>;
 ///
 /// # Errors
 /// Those of writing the new file.
-pub(crate) fn salvage(from: &Path, cache_bytes: usize, into: &Store) -> Result<u64, HistoryError> {
+pub(crate) fn repair(from: &Path, cache_bytes: usize, into: &Store) -> Result<u64, HistoryError> {
     let opened = quietly(|| Builder::new().set_cache_size(cache_bytes).open(from));
     let Ok(Ok(old)) = opened else { return Ok(0) };
     let figures = small_tables(&old, into)?;
@@ -43,29 +42,31 @@ pub(crate) fn salvage(from: &Path, cache_bytes: usize, into: &Store) -> Result<u
     })?;
     count += copy(&old, RAW, |rows: Rows<RawKey>| {
         into.write("save chunks", |txn| {
-            let (mut table, mut tally) = (txn.open_table(RAW)?, TallyChange::default());
+            let (mut table, mut usage) = (txn.open_table(RAW)?, TierUsageChange::default());
             for (key, value) in rows {
                 let samples = chunk::peek(0, &value).map_or(0, |header| header.count);
-                tally.add((0, key.0, key.1), value.len(), samples);
+                usage.add((0, key.0, key.1), value.len(), samples);
                 raw_floor = Some(raw_floor.map_or(key.0, |floor: u32| floor.min(key.0)));
                 table.insert(key, value.as_slice())?;
             }
-            tally.write(txn).map(drop)
+            usage.write(txn).map(drop)
         })
     })?;
     for tier in Tier::ALL {
         let mut newest = None;
         count += copy(&old, tier_table(tier), |rows: Rows<BlockKey>| {
             into.write("save blocks", |txn| {
-                let (mut table, mut tally) =
-                    (txn.open_table(tier_table(tier))?, TallyChange::default());
+                let (mut table, mut usage) = (
+                    txn.open_table(tier_table(tier))?,
+                    TierUsageChange::default(),
+                );
                 for (key, value) in rows {
                     let buckets = block::count(&value).unwrap_or_default();
-                    tally.add((tier.index() + 1, key.0, key.1), value.len(), buckets);
+                    usage.add((tier.index() + 1, key.0, key.1), value.len(), buckets);
                     newest = newest.max(Some(key.0));
                     table.insert(key, value.as_slice())?;
                 }
-                tally.write(txn).map(drop)
+                usage.write(txn).map(drop)
             })
         })?;
         if let (None, Some(newest)) = (figures, newest) {

@@ -25,12 +25,12 @@ const UNCLEAN_ENDS_MAX: u32 = 2;
 /// A file beside the blocks' file, there while it is open, tells the next start: how many runs
 /// have not ended cleanly, or what was found damaged.
 #[derive(Debug)]
-pub(crate) struct Broken {
+pub(crate) struct Corruption {
     what: OnceLock<String>,
     mark: PathBuf,
 }
 
-impl Broken {
+impl Corruption {
     pub(crate) fn beside(file: &Path) -> Self {
         let mark = file.with_file_name("blocks.redb.open");
         Self {

@@ -1,4 +1,4 @@
-//! What one walk over a roster's members shares: the frame that they all are about to write, and
+//! What one pass over a members's members shares: the frame that they all are about to write, and
 //! what they have written.
 //!
 //! Members of one feed are at the same place as a rule. So the first to come looks the frame up in
@@ -28,7 +28,7 @@ const ENCODINGS_MAX: usize = 8;
 
 /// See the module.
 #[derive(Default)]
-pub struct Walk {
+pub struct FanoutPass {
     /// `None` for a member that writes by itself, for which remembering would be all cost.
     memory: Option<[Option<Box<dyn Any + Send>>; FRAMES]>,
     frames: u64,
@@ -55,7 +55,7 @@ impl FeedId {
     }
 }
 
-impl Walk {
+impl FanoutPass {
     /// For many members in a row.
     #[must_use]
     pub fn shared() -> Self {
@@ -153,9 +153,9 @@ fn place(offset: u64) -> usize {
     usize::try_from(offset % FRAMES as u64).unwrap_or_default()
 }
 
-impl fmt::Debug for Walk {
+impl fmt::Debug for FanoutPass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Walk")
+        f.debug_struct("FanoutPass")
             .field("frames", &self.frames)
             .field("bytes", &self.bytes)
             .field("skipped", &self.skipped)

@@ -1,11 +1,11 @@
 //! Who watches a feed, and the threads that write to them.
 //!
 //! Each fan-out thread owns a share of every feed's members. A publication marks the feed's
-//! roster dirty and wakes the threads; a thread walks its share in slices and lets each member
+//! members dirty and wakes the threads; a thread walks its share in slices and lets each member
 //! write what its cursor finds, straight to the socket. So publishing costs a flag and a
 //! wake-up, thousands of tasks are not woken, and joining waits for a slice at most.
 //!
-//! What is the same for all members is done once a walk ([`Walk`]): the frame is looked up and its
+//! What is the same for all members is done once a pass ([`FanoutPass`]): the frame is looked up and its
 //! encoding found once, and the counters are added to once a slice.
 
 use std::{
@@ -21,27 +21,27 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{counters::Counters, ledger::Ledgers, walk::Walk};
+use crate::{counters::Counters, ledger::Ledgers, pass::FanoutPass};
 
 /// Members visited under one hold of a share's lock.
 const SLICE: usize = 64;
 
 /// Something that has cursors and a socket.
-pub trait Pump: Send + Sync {
+pub trait Subscriber: Send + Sync {
     /// Writes all that its cursors find and the socket takes, without waiting.
-    fn pump(&self, walk: &mut Walk);
+    fn deliver(&self, pass: &mut FanoutPass);
 
     /// Ends this member: it panicked, and what it would write next is not known.
     fn end_panicked(&self);
 
-    /// Reads something of what [`Self::pump`] will need, and nothing else. Called for a slice of
+    /// Reads something of what [`Self::deliver`] will need, and nothing else. Called for a slice of
     /// members in a row, so that the processor fetches them from memory side by side; one at a
     /// time, between system calls, each would wait for its own.
     fn fetch(&self) -> usize;
 }
 
 /// The members of one feed, in one share a fan-out thread.
-pub struct Roster {
+pub struct Members {
     shares: Vec<Share>,
     /// Chooses the share of the next member.
     joined: AtomicUsize,
@@ -50,29 +50,29 @@ pub struct Roster {
 #[derive(Default)]
 struct Share {
     /// Set by a publication, cleared by the thread before it walks. Both by an exchange that
-    /// acquires and releases: where the publisher finds it set, and so leaves the walk to the
+    /// acquires and releases: where the publisher finds it set, and so leaves the pass to the
     /// thread, the thread's exchange reads what the publisher wrote and with it all that was
     /// appended before. A plain store of `false` would read nothing, and a processor that lets
-    /// loads overtake stores could walk with the old end of the log and never again.
+    /// loads overtake stores could pass with the old end of the log and never again.
     dirty: AtomicBool,
-    members: Mutex<Members>,
+    slots: Mutex<Slots>,
 }
 
 #[derive(Default)]
-struct Members {
-    slots: Vec<Option<Arc<dyn Pump>>>,
+struct Slots {
+    slots: Vec<Option<Arc<dyn Subscriber>>>,
     free: Vec<usize>,
 }
 
 /// A member's place; leaving is dropping it.
-pub struct Seat {
-    roster: Weak<Roster>,
+pub struct MemberGuard {
+    members: Weak<Members>,
     share: usize,
     slot: usize,
 }
 
-impl Roster {
-    /// An empty roster for `shards` fan-out threads.
+impl Members {
+    /// No members yet, for `shards` fan-out threads.
     #[must_use]
     pub fn new(shards: usize) -> Self {
         Self {
@@ -81,17 +81,17 @@ impl Roster {
         }
     }
 
-    /// Adds a member; it stays until the seat is dropped.
-    pub fn join(self: &Arc<Self>, member: Arc<dyn Pump>) -> Seat {
+    /// Adds a member; it stays until the guard is dropped.
+    pub fn join(self: &Arc<Self>, member: Arc<dyn Subscriber>) -> MemberGuard {
         let share = self.joined.fetch_add(1, Ordering::Relaxed) % self.shares.len();
-        let mut members = self.shares[share].members.lock();
+        let mut members = self.shares[share].slots.lock();
         let slot = members.free.pop().unwrap_or_else(|| {
             members.slots.push(None);
             members.slots.len() - 1
         });
         members.slots[slot] = Some(member);
-        Seat {
-            roster: Arc::downgrade(self),
+        MemberGuard {
+            members: Arc::downgrade(self),
             share,
             slot,
         }
@@ -103,7 +103,7 @@ impl Roster {
         self.shares
             .iter()
             .map(|share| {
-                let members = share.members.lock();
+                let members = share.slots.lock();
                 members.slots.len() - members.free.len()
             })
             .sum()
@@ -116,7 +116,7 @@ impl Roster {
     }
 
     /// Lets every member of one share write; used by that share's thread.
-    fn walk(&self, share: usize, counters: &Counters) {
+    fn pass(&self, share: usize, counters: &Counters) {
         let share = &self.shares[share];
         share.dirty.swap(false, Ordering::AcqRel);
         // A member that is found blocked is passed over, and its own task looks at the log once
@@ -124,12 +124,12 @@ impl Roster {
         // a fence in between (the other one is `Viewer::unblock`), so they cannot both read the
         // older value: either the task sees what was appended, or we see that it is not blocked.
         fence(Ordering::SeqCst);
-        let mut walk = Walk::shared();
-        let mut slice: Vec<Arc<dyn Pump>> = Vec::with_capacity(SLICE);
+        let mut pass = FanoutPass::shared();
+        let mut slice: Vec<Arc<dyn Subscriber>> = Vec::with_capacity(SLICE);
         let mut from = 0;
         loop {
             {
-                let members = share.members.lock();
+                let members = share.slots.lock();
                 let to = (from + SLICE).min(members.slots.len());
                 let slots = || members.slots.get(from..to).into_iter().flatten().flatten();
                 black_box(slots().fold(0, |any, member| any ^ member.fetch()));
@@ -141,22 +141,22 @@ impl Roster {
             }
             for member in slice.drain(..) {
                 // A panic ends the member that panicked; the others get their frame.
-                if catch_unwind(AssertUnwindSafe(|| member.pump(&mut walk))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| member.deliver(&mut pass))).is_err() {
                     counters.panics.fetch_add(1, Ordering::Relaxed);
                     tracing::error!("a viewer's frame could not be written; it is ended");
-                    walk.forget();
+                    pass.forget();
                     member.end_panicked();
                 }
             }
-            walk.settle(counters);
+            pass.settle(counters);
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for MemberGuard {
     fn drop(&mut self) {
-        if let Some(roster) = self.roster.upgrade() {
-            let mut members = roster.shares[self.share].members.lock();
+        if let Some(members) = self.members.upgrade() {
+            let mut members = members.shares[self.share].slots.lock();
             // Taken out under the lock, dropped after it: a member may own much.
             let member = members.slots[self.slot].take();
             members.free.push(self.slot);
@@ -166,17 +166,17 @@ impl Drop for Seat {
     }
 }
 
-impl fmt::Debug for Roster {
+impl fmt::Debug for Members {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roster")
+        f.debug_struct("Members")
             .field("members", &self.len())
             .finish()
     }
 }
 
-impl fmt::Debug for Seat {
+impl fmt::Debug for MemberGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat")
+        f.debug_struct("MemberGuard")
             .field("share", &self.share)
             .field("slot", &self.slot)
             .finish()
@@ -192,7 +192,7 @@ struct Threads {
     ledgers: Arc<Ledgers>,
 }
 
-/// The rosters a thread has yet to walk. Bounded by the number of feeds: a roster that is
+/// The members a thread has yet to pass. Bounded by the number of feeds: a feed's members that is
 /// already dirty is not queued again (policy: coalesce).
 #[derive(Default)]
 struct Queue {
@@ -202,7 +202,7 @@ struct Queue {
 
 #[derive(Default)]
 struct QueueState {
-    rosters: VecDeque<Arc<Roster>>,
+    members: VecDeque<Arc<Members>>,
     closed: bool,
 }
 
@@ -237,11 +237,11 @@ impl Fanout {
         &self.0.ledgers
     }
 
-    /// Has every member of `roster` look for new frames, soon and elsewhere.
-    pub fn wake(&self, roster: &Arc<Roster>) {
-        for (share, queue) in roster.shares.iter().zip(&self.0.queues) {
+    /// Has every member of `members` look for new frames, soon and elsewhere.
+    pub fn wake(&self, members: &Arc<Members>) {
+        for (share, queue) in members.shares.iter().zip(&self.0.queues) {
             if !share.dirty.swap(true, Ordering::AcqRel) {
-                queue.state.lock().rosters.push_back(Arc::clone(roster));
+                queue.state.lock().members.push_back(Arc::clone(members));
                 queue.filled.notify_one();
             }
         }
@@ -267,11 +267,11 @@ impl Drop for Threads {
 
 fn run_thread(shard: usize, queue: &Queue, counters: &Counters) {
     loop {
-        let roster = {
+        let members = {
             let mut state = queue.state.lock();
             loop {
-                if let Some(roster) = state.rosters.pop_front() {
-                    break roster;
+                if let Some(members) = state.members.pop_front() {
+                    break members;
                 }
                 if state.closed {
                     return;
@@ -279,7 +279,7 @@ fn run_thread(shard: usize, queue: &Queue, counters: &Counters) {
                 queue.filled.wait(&mut state);
             }
         };
-        roster.walk(shard, counters);
+        members.pass(shard, counters);
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     struct Member {
-        pumped: AtomicUsize,
+        delivered: AtomicUsize,
         ended: AtomicUsize,
         panics: bool,
     }
@@ -298,16 +298,16 @@ mod tests {
     impl Member {
         fn new(panics: bool) -> Arc<Self> {
             Arc::new(Self {
-                pumped: AtomicUsize::new(0),
+                delivered: AtomicUsize::new(0),
                 ended: AtomicUsize::new(0),
                 panics,
             })
         }
     }
 
-    impl Pump for Member {
-        fn pump(&self, _walk: &mut Walk) {
-            self.pumped.fetch_add(1, Ordering::SeqCst);
+    impl Subscriber for Member {
+        fn deliver(&self, _walk: &mut FanoutPass) {
+            self.delivered.fetch_add(1, Ordering::SeqCst);
             assert!(!self.panics, "as the test wants it");
         }
 
@@ -324,22 +324,22 @@ mod tests {
     fn a_member_that_panics_is_ended_and_all_others_get_their_frame() {
         let counters = Arc::new(Counters::default());
         let fanout = Fanout::start(1, &counters).expect("a thread");
-        let roster = Arc::new(Roster::new(fanout.shards()));
+        let feed = Arc::new(Members::new(fanout.shards()));
         // Over several slices, the bad one amid the first.
         let members: Vec<_> = (0..3 * SLICE).map(|at| Member::new(at == 5)).collect();
-        let _seats: Vec<_> = members
+        let _guards: Vec<_> = members
             .iter()
-            .map(|member| roster.join(Arc::clone(member) as Arc<dyn Pump>))
+            .map(|member| feed.join(Arc::clone(member) as Arc<dyn Subscriber>))
             .collect();
         let deadline = Instant::now() + Duration::from_secs(10);
-        for walk in 1..=2 {
-            fanout.wake(&roster);
+        for pass in 1..=2 {
+            fanout.wake(&feed);
             let all = || {
-                let reached = |member: &Arc<Member>| member.pumped.load(Ordering::SeqCst) == walk;
-                members.iter().all(reached) && members[5].ended.load(Ordering::SeqCst) == walk
+                let reached = |member: &Arc<Member>| member.delivered.load(Ordering::SeqCst) == pass;
+                members.iter().all(reached) && members[5].ended.load(Ordering::SeqCst) == pass
             };
             while !all() {
-                assert!(Instant::now() < deadline, "walk {walk} reaches all");
+                assert!(Instant::now() < deadline, "pass {pass} reaches all");
                 std::thread::yield_now();
             }
         }
