@@ -3,6 +3,11 @@
 //! Bodies are bounded one by one (`MAX_BODY_BYTES`) and all together (four times that, of which
 //! each caller has a share); a parser is a pure function of [`pulseboard_ingest`].
 //!
+//! What a body becomes is some ten times larger than its lines where they are short. So lines are
+//! taken in pieces of a megabyte while the rest of the body is still being read. A document (JSON,
+//! protobuf) is taken as a whole or not at all; past two megabytes what it becomes is counted
+//! ([`SAMPLES_BYTES_ALL_MAX`]), and one that finds no room is answered 503 with nothing of it taken.
+//!
 //! Only a short body that is not packed is worked on where it was read. All others wait for a turn
 //! on a thread that may block: those that turn out to be small have turns of their own, so that
 //! none of them waits for a large one, and turns go round among callers.
@@ -16,7 +21,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pulseboard_engine::{Appended, Engine, Persistence, Tenant, tenant::TENANTS_MAX};
+use pulseboard_engine::{Engine, Persistence, Tenant, tenant::TENANTS_MAX};
 use pulseboard_history::log::LogError;
 use pulseboard_ingest::{
     BodyError,
@@ -25,7 +30,11 @@ use pulseboard_ingest::{
     otlp::{DeltaTotals, Points},
     remote_write::Written,
 };
-use pulseboard_series::{Batch, Reason, batch::Refused as RefusedLine};
+use pulseboard_series::{
+    Batch, Reason,
+    batch::{Outlet, Refused as RefusedLine},
+    limits::{BATCH_BYTES_MAX, REFUSED_KEPT_MAX},
+};
 
 use crate::{
     base::{
@@ -33,7 +42,7 @@ use crate::{
         telemetry::{Limit, Telemetry},
     },
     questions::lane::{Lane, Queue, Turn},
-    shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
+    shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares, eighths},
 };
 
 /// Series of one tenant whose senders report differences; those of further ones are refused.
@@ -59,6 +68,18 @@ const BATCH_RATIO_MAX: usize = 256;
 
 /// What any body's samples may take.
 const BATCH_BYTES_MIN: usize = 8 << 20;
+
+/// The same of a body of any size: what the shortest lines become, whose time and value are wider
+/// than their text.
+const LINE_RATIO: usize = 16;
+
+/// Bytes of samples that documents become, in all, and what they are made of on the way. Larger:
+/// more memory at worst. Smaller: large documents that come at once are refused.
+const SAMPLES_BYTES_ALL_MAX: usize = 256 << 20;
+
+/// Of these, one caller's. One document may need nearly all.
+const SAMPLES_BYTES_MAX: usize = eighths(SAMPLES_BYTES_ALL_MAX, 7);
+const _: () = assert!(SAMPLES_BYTES_MAX >= BATCH_BYTES_MAX);
 
 /// Buffers kept for the next body, and the largest that is worth it.
 const SPARE_BUFFERS_MAX: usize = 16;
@@ -87,6 +108,8 @@ pub struct Ingest {
     large: Arc<Lane>,
     /// Bytes of bodies, packed and unpacked, and who has them.
     bytes: Arc<Shares>,
+    /// Bytes of samples of documents, until they are taken, and who has them.
+    samples: Arc<Shares>,
     /// Tenants that have a place among all, and who made them.
     tenants: Arc<Shares>,
     spare_buffers: Mutex<Vec<Buffers>>,
@@ -157,25 +180,37 @@ pub struct IngestOutcome<T> {
 
 /// What a parser says of a body.
 pub trait ParseReport: Send + 'static {
+    /// Whether a body may be taken in pieces: nothing that is found wrong at its end undoes what
+    /// stands before, and nothing is said of rows that have been taken.
+    const IN_PIECES: bool;
+
     /// The engine refused these rows of the batch, which come in no order.
     fn reject_rows(&mut self, batch: &Batch, rows: &[u32]);
 }
 
 impl ParseReport for () {
+    const IN_PIECES: bool = true;
+
     fn reject_rows(&mut self, _: &Batch, _: &[u32]) {}
 }
 
 impl ParseReport for BodyFormat {
+    const IN_PIECES: bool = true;
+
     fn reject_rows(&mut self, _: &Batch, _: &[u32]) {}
 }
 
 impl ParseReport for Written {
+    const IN_PIECES: bool = false;
+
     fn reject_rows(&mut self, _: &Batch, rows: &[u32]) {
         Self::reject_rows(self, rows);
     }
 }
 
 impl ParseReport for Points {
+    const IN_PIECES: bool = false;
+
     fn reject_rows(&mut self, batch: &Batch, rows: &[u32]) {
         Self::reject_rows(self, batch, rows);
     }
@@ -207,6 +242,18 @@ impl Ingest {
             small: Lane::new(cores),
             large: Lane::new(cores),
             bytes: Shares::new("bytes of bodies", counted_as, limits, telemetry()),
+            samples: Shares::new(
+                "bytes of samples",
+                counted_as,
+                ShareLimits {
+                    client: usize::MAX,
+                    token: SAMPLES_BYTES_MAX,
+                    address: SAMPLES_BYTES_MAX,
+                    tenant: SAMPLES_BYTES_MAX,
+                    all: SAMPLES_BYTES_ALL_MAX,
+                },
+                telemetry(),
+            ),
             tenants: Shares::new(
                 "tenants made",
                 |_| Limit::Tenants,
@@ -338,36 +385,38 @@ impl Ingest {
             buffers: self.take_buffers(),
             is_unpacked: false,
         };
-        let (said, appended) =
-            if coding == Coding::Identity && body.packed.len() <= INLINE_BYTES_MAX {
-                self.work(tenant, body, parse)?
-            } else {
-                let queue = Queue::of(keys);
-                if coding != Coding::Identity && body.packed.len() <= SMALL_BYTES_MAX {
-                    let turn = turn(&self.small, queue).await?;
-                    let ingest = Arc::clone(self);
-                    body = self
-                        .blocking(turn, move || {
-                            body.unpack(&ingest, SMALL_BYTES_MAX).map(|()| body)
-                        })
-                        .await??;
-                }
-                let is_small = body
-                    .bytes()
-                    .is_some_and(|bytes| bytes.len() <= SMALL_BYTES_MAX);
-                let lane = if is_small { &self.small } else { &self.large };
-                let turn = turn(lane, queue).await?;
-                let (ingest, tenant) = (Arc::clone(self), Arc::clone(tenant));
-                self.blocking(turn, move || ingest.work(&tenant, body, parse))
-                    .await??
-            };
-        let not_durable = self.wait(appended.persistence).await;
+        let (said, taken) = if coding == Coding::Identity && body.packed.len() <= INLINE_BYTES_MAX {
+            self.work(tenant, keys, body, parse)?
+        } else {
+            let queue = Queue::of(keys);
+            if coding != Coding::Identity && body.packed.len() <= SMALL_BYTES_MAX {
+                let turn = turn(&self.small, queue).await?;
+                let ingest = Arc::clone(self);
+                body = self
+                    .blocking(turn, move || {
+                        body.unpack(&ingest, SMALL_BYTES_MAX).map(|()| body)
+                    })
+                    .await??;
+            }
+            let is_small = body
+                .bytes()
+                .is_some_and(|bytes| bytes.len() <= SMALL_BYTES_MAX);
+            let lane = if is_small { &self.small } else { &self.large };
+            let turn = turn(lane, queue).await?;
+            let (ingest, tenant, keys) = (Arc::clone(self), Arc::clone(tenant), keys.clone());
+            self.blocking(turn, move || ingest.work(&tenant, &keys, body, parse))
+                .await??
+        };
+        let mut not_durable = None;
+        for persistence in taken.persistence {
+            not_durable = not_durable.or(self.wait(persistence).await);
+        }
         Ok(IngestOutcome {
             said,
-            accepted: appended.accepted,
-            refused: appended.refused,
-            refused_total: appended.refused_total,
-            unsupported: appended.refused_by_code[UNSUPPORTED],
+            accepted: taken.accepted,
+            refused: taken.refused,
+            refused_total: taken.refused_total,
+            unsupported: taken.unsupported,
             not_durable,
         })
     }
@@ -407,9 +456,10 @@ impl Ingest {
     fn work<T: ParseReport>(
         &self,
         tenant: &Arc<Tenant>,
+        keys: &CallerKeys,
         mut body: Body,
         parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError>,
-    ) -> Result<(T, Appended), IngestError> {
+    ) -> Result<(T, Taken), IngestError> {
         body.unpack(self, usize::MAX)?;
         let Body {
             packed,
@@ -422,19 +472,37 @@ impl Ingest {
             Coding::Identity => packed.as_slice(),
             _ => buffers.unpacked.as_slice(),
         };
-        buffers.batch.clear();
-        let bytes_max = bytes.len().saturating_mul(BATCH_RATIO_MAX);
-        buffers.batch.set_bytes_max(bytes_max.max(BATCH_BYTES_MIN));
-        let mut said = parse(bytes, &mut buffers.batch)
-            .map_err(|error| IngestError::Malformed(error.to_string()))?;
-        let now_ms = self.clock.now_ms();
-        let appended = self.engine.append(tenant, &buffers.batch, now_ms);
-        if !appended.refused_rows.is_empty() {
-            said.reject_rows(&buffers.batch, &appended.refused_rows);
+        let batch = &mut buffers.batch;
+        batch.clear();
+        batch.set_bytes_max(batch_bytes_max(bytes.len(), T::IN_PIECES));
+        let taker = Taker {
+            engine: Arc::clone(&self.engine),
+            tenant: Arc::clone(tenant),
+            clock: self.clock.clone(),
+            share: self
+                .samples
+                .acquire(keys, 0)
+                .map_err(IngestError::NoMemory)?,
+            taken: Arc::default(),
+        };
+        let taken = Arc::clone(&taker.taken);
+        batch.open(Box::new(taker), T::IN_PIECES);
+        let parsed = parse(bytes, batch);
+        let mut said = parsed.map_err(|error| IngestError::Malformed(error.to_string()))?;
+        let mut taken = std::mem::take(&mut *taken.lock());
+        if batch.is_out_of_room() {
+            return Err(match taken.refused_room {
+                Some(refused) => IngestError::NoMemory(refused),
+                None => IngestError::Busy,
+            });
+        }
+        let appended = taken.append(&self.engine, tenant, batch, &self.clock);
+        if !appended.is_empty() {
+            said.reject_rows(batch, &appended);
         }
         self.give_back(buffers);
         drop(share);
-        Ok((said, appended))
+        Ok((said, taken))
     }
 
     /// What a body that cannot be unpacked is refused with; counted where it is too large.
@@ -456,6 +524,7 @@ impl Ingest {
     }
 
     fn give_back(&self, mut buffers: Buffers) {
+        buffers.batch.close();
         buffers.batch.clear();
         let is_small = buffers.unpacked.capacity() <= SPARE_BUFFER_BYTES_MAX
             && buffers.batch.capacity_bytes() <= SPARE_BUFFER_BYTES_MAX;
@@ -463,6 +532,83 @@ impl Ingest {
         if is_small && spare_buffers.len() < SPARE_BUFFERS_MAX {
             spare_buffers.push(buffers);
         }
+    }
+}
+
+/// What the samples of a body of so many bytes may take, in all pieces that it is taken in.
+fn batch_bytes_max(body_bytes: usize, in_pieces: bool) -> usize {
+    let ratio = body_bytes.saturating_mul(BATCH_RATIO_MAX);
+    let most = ratio.clamp(BATCH_BYTES_MIN, SAMPLES_BYTES_MAX);
+    match in_pieces {
+        true => most.max(body_bytes.saturating_mul(LINE_RATIO)),
+        false => most,
+    }
+}
+
+/// What has been taken of a body.
+#[derive(Debug, Default)]
+struct Taken {
+    accepted: u64,
+    /// The first lines refused; pieces come in the order of the body.
+    refused: Vec<RefusedLine>,
+    refused_total: u64,
+    unsupported: u64,
+    /// Of each piece.
+    persistence: Vec<Persistence>,
+    /// One moment for all samples that have none of their own, Unix milliseconds.
+    now_ms: Option<i64>,
+    /// Whose share had no room for the batch.
+    refused_room: Option<Refused>,
+}
+
+impl Taken {
+    /// Appends a batch; the rows that the engine refused.
+    fn append(
+        &mut self,
+        engine: &Engine,
+        tenant: &Arc<Tenant>,
+        batch: &Batch,
+        clock: &Clock,
+    ) -> Vec<u32> {
+        let now_ms = *self.now_ms.get_or_insert_with(|| clock.now_ms());
+        let appended = engine.append(tenant, batch, now_ms);
+        self.accepted += appended.accepted;
+        self.refused_total += appended.refused_total;
+        self.unsupported += appended.refused_by_code[UNSUPPORTED];
+        let room = REFUSED_KEPT_MAX.saturating_sub(self.refused.len());
+        self.refused.extend(appended.refused.into_iter().take(room));
+        if !matches!(appended.persistence, Persistence::InMemory) {
+            self.persistence.push(appended.persistence);
+        }
+        appended.refused_rows
+    }
+}
+
+/// Gives a batch its memory, and takes the pieces of a body.
+#[derive(Debug)]
+struct Taker {
+    engine: Arc<Engine>,
+    tenant: Arc<Tenant>,
+    clock: Clock,
+    share: Share,
+    taken: Arc<Mutex<Taken>>,
+}
+
+impl Outlet for Taker {
+    fn reserve(&mut self, bytes: usize) -> bool {
+        match self.share.grow(bytes) {
+            Ok(()) => true,
+            Err(refused) => {
+                self.taken.lock().refused_room = Some(refused);
+                false
+            }
+        }
+    }
+
+    fn take(&mut self, batch: &Batch) {
+        let mut taken = self.taken.lock();
+        taken.append(&self.engine, &self.tenant, batch, &self.clock);
+        self.share.shrink(usize::MAX);
     }
 }
 
@@ -548,4 +694,83 @@ impl Body {
 async fn turn(lane: &Arc<Lane>, queue: Queue) -> Result<Turn, IngestError> {
     let turn = tokio::time::timeout(TURN_DEADLINE, lane.enter(queue)).await;
     turn.map_err(|_late| IngestError::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_engine::EngineOptions;
+    use pulseboard_ingest::detect;
+
+    use super::*;
+
+    fn keys(address: u8) -> CallerKeys {
+        CallerKeys {
+            client: None,
+            address: Some(std::net::IpAddr::from([192, 0, 2, address])),
+            token: None,
+            tenant: Some("t".into()),
+        }
+    }
+
+    async fn push(
+        ingest: &Arc<Ingest>,
+        address: u8,
+        body: String,
+    ) -> Result<(u64, u64), IngestError> {
+        let tenant = ingest.engine.tenant("t").expect("a tenant");
+        let share = ingest.begin_body(&keys(address))?;
+        let packed = Packed {
+            bytes: body.into_bytes(),
+            coding: Coding::Identity,
+            share,
+        };
+        let keys = keys(address);
+        let taken = ingest.append(&tenant, &keys, packed, detect::push);
+        let taken = taken.await?;
+        Ok((taken.accepted, taken.refused_total))
+    }
+
+    /// Lines need no memory beside themselves. Documents do, and whoever has much of it at once
+    /// leaves enough to others.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_bodies_become_is_bounded_for_all_and_each() {
+        let telemetry = Arc::new(Telemetry::default());
+        let engine = Arc::new(Engine::new(EngineOptions::default(), None));
+        let ingest = Ingest::new(32 << 20, &engine, Clock::manual(1_000_000), &telemetry);
+        let lines = "a 1\n".repeat(300_000);
+        let document = format!("[{}{{\"a\":1}}]", "{\"a\":1},".repeat(99_999));
+        assert_eq!(
+            push(&ingest, 1, document.clone()).await.ok(),
+            Some((100_000, 0))
+        );
+        assert_eq!(ingest.samples.taken(), 0, "given back");
+        let mut held = ingest.samples.acquire(&keys(1), 0).expect("nothing");
+        while held.grow(1 << 20).is_ok() {}
+        // Of those who have what they may: a document is to be sent again, lines are taken.
+        let refused = push(&ingest, 1, document.clone()).await;
+        assert!(
+            matches!(refused, Err(IngestError::NoMemory(_))),
+            "{refused:?}"
+        );
+        assert_eq!(
+            push(&ingest, 1, lines.clone()).await.ok(),
+            Some((300_000, 0))
+        );
+        assert_eq!(
+            push(&ingest, 1, "[{\"a\":1}]".to_owned()).await.ok(),
+            Some((1, 0))
+        );
+        drop(held);
+        assert_eq!(push(&ingest, 1, document).await.ok(), Some((100_000, 0)));
+        assert_eq!((ingest.samples.taken(), ingest.bytes.taken()), (0, 0));
+    }
+
+    #[test]
+    fn no_line_is_refused_for_being_short() {
+        let line = "a 1\n";
+        let row = 48 + 4;
+        for lines in [1, 1 << 10, 1 << 20, 8 << 20] {
+            assert!(batch_bytes_max(lines * line.len(), true) > lines * row);
+        }
+    }
 }

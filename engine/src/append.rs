@@ -35,6 +35,9 @@ use crate::{
 /// body of the largest size makes more.
 const RECORD_BYTES_MAX: usize = 4 << 20;
 
+/// Places of rows that a thread keeps room for; there may be many threads, and few batches are larger.
+const ORDER_KEPT_MAX: usize = 256 * 1024;
+
 /// Rows of a shard whose series are fetched from memory together. More: the processor keeps some ten
 /// fetches under way and its first cache holds some sixty series.
 const TOUCHED_TOGETHER: usize = 32;
@@ -142,6 +145,9 @@ impl Engine {
         }
         if !buffers.record.is_empty() {
             taking.hand_on(&mut buffers.record);
+        }
+        if buffers.order.capacity() > ORDER_KEPT_MAX {
+            buffers.order = Vec::new();
         }
         let persistence = taking.persistence();
         taking.end(persistence)

@@ -335,7 +335,8 @@ mod tests {
         for pass in 1..=2 {
             fanout.wake(&feed);
             let all = || {
-                let reached = |member: &Arc<Member>| member.delivered.load(Ordering::SeqCst) == pass;
+                let reached =
+                    |member: &Arc<Member>| member.delivered.load(Ordering::SeqCst) == pass;
                 members.iter().all(reached) && members[5].ended.load(Ordering::SeqCst) == pass
             };
             while !all() {

@@ -16,16 +16,16 @@
 //!   numbered from 1, in lines by their line.
 //! - A number past the largest double is no JSON number here; it breaks an array, but only one
 //!   line of lines.
-//! - Memory beyond the batch is that of the largest single object, some ten times its text;
-//!   objects and arrays nest at most 128 deep.
+//! - Memory beyond the batch is that of the largest single object, which has at most
+//!   [`ITEM_FIELDS_MAX`] fields; objects and arrays nest at most 128 deep.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use pulseboard_series::{Batch, Reason};
 use pulseboard_shared::Timestamp;
 use serde::{
     Deserialize,
-    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use crate::{
@@ -34,6 +34,10 @@ use crate::{
     lines::{Ends, quoted_end},
     time::not_now,
 };
+
+/// Fields of one object, with those of the objects in it; each takes some sixty bytes while it is
+/// read. An object of more is not JSON that is accepted here.
+pub const ITEM_FIELDS_MAX: usize = 500_000;
 
 /// Reads a body that is one document: an array, or objects with nothing but blanks between them.
 ///
@@ -164,9 +168,18 @@ impl Shallow<'_> {
     }
 }
 
-struct ShallowVisitor;
+/// Reads a value of an item that may have so many fields more, at whatever depth.
+struct ShallowSeed<'c>(&'c Cell<usize>);
 
-impl<'de> Visitor<'de> for ShallowVisitor {
+impl<'de> DeserializeSeed<'de> for ShallowSeed<'_> {
+    type Value = Shallow<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ShallowSeed<'_> {
     type Value = Shallow<'de>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -205,7 +218,13 @@ impl<'de> Visitor<'de> for ShallowVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
-            fields.push((key, map.next_value()?));
+            let Some(left) = self.0.get().checked_sub(1) else {
+                return Err(A::Error::custom(format_args!(
+                    "one object has more than {ITEM_FIELDS_MAX} fields; send them as several"
+                )));
+            };
+            self.0.set(left);
+            fields.push((key, map.next_value_seed(ShallowSeed(self.0))?));
         }
         Ok(Shallow::Object(fields))
     }
@@ -218,7 +237,7 @@ impl<'de> Visitor<'de> for ShallowVisitor {
 
 impl<'de> Deserialize<'de> for Shallow<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ShallowVisitor)
+        ShallowSeed(&Cell::new(ITEM_FIELDS_MAX)).deserialize(deserializer)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The lines of a body, numbered from 1, without their ends (`\n` or `\r\n`). A line that is not
 //! UTF-8 is refused alone. Where so many were refused that the body is hopeless, what follows is
-//! counted and not looked at.
+//! counted and not looked at. Between two lines the batch may hand on what it has
+//! ([`Batch::checkpoint`]).
 //!
 //! Quotes come first, lines second: where a line ends inside a quoted text, what reads it says so
 //! ([`Ends::Quoted`]), and gets it once more up to the line's end behind the text's. So a message
@@ -10,6 +11,9 @@
 use std::ops::Range;
 
 use pulseboard_series::{Batch, Reason};
+
+/// What is made of a line that is no text, to find where it ends: one row has room in it.
+const UNWANTED_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a line ends.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +52,7 @@ pub(crate) fn for_each_line(
             Ends::Here => end + 1,
             Ends::Quoted(find) => long_line(text, start..end, find, number, batch, &mut each),
         };
+        batch.checkpoint();
     }
     if batch.is_hopeless() {
         refuse_unread(body.get(start..).unwrap_or_default(), batch);
@@ -95,6 +100,7 @@ fn for_each_of_bytes(
     let mut number = 0_u32;
     let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
     let mut unwanted = Batch::new();
+    unwanted.set_bytes_max(UNWANTED_BYTES_MAX);
     for end in ends {
         if batch.is_hopeless() {
             return refuse_unread(body.get(start..).unwrap_or_default(), batch);
@@ -130,6 +136,7 @@ fn for_each_of_bytes(
             ),
         }
         start = whole_end + 1;
+        batch.checkpoint();
     }
 }
 

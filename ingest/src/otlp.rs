@@ -52,8 +52,14 @@ use points::{Metric, Writer};
 /// times larger.
 pub const POINT_BYTES_MAX: usize = 1 << 20;
 
-/// Objects (`{`) in one JSON body; each takes up to 300 bytes once it is read.
+/// Objects (`{`) in one JSON body.
 pub const JSON_OBJECTS_MAX: usize = 300_000;
+
+/// Of so many nobody is asked for memory; any small body has fewer.
+const JSON_OBJECTS_FREE: usize = 4_096;
+
+/// What each takes once it is read, at most, in bytes.
+const JSON_OBJECT_BYTES: usize = 300;
 
 /// Reads an unpacked request. `known` says where a delta series stands that `totals` does not know.
 ///
@@ -287,6 +293,9 @@ fn whole_json(body: &[u8], writer: &mut Writer<'_>) -> Result<(), BodyError> {
                 "{objects} objects are more than {JSON_OBJECTS_MAX}; send several requests"
             ),
         });
+    }
+    if objects > JSON_OBJECTS_FREE && !writer.hold(objects * JSON_OBJECT_BYTES) {
+        return Ok(());
     }
     let request: model::Request =
         serde_json::from_slice(body).map_err(|error| BodyError::Json {

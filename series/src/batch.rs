@@ -17,15 +17,18 @@
 //! assert_eq!(batch.key(&batch.rows()[0]).to_string(), r#"queue_depth{host="a"}"#);
 //! ```
 
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher},
+};
 
 use foldhash::fast::RandomState;
 
 use crate::{
     key::{KeyRef, check_label_name, check_name, check_plain_name, take_u8, take_u16},
     limits::{
-        BATCH_BYTES_MAX, DESCRIPTIONS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
-        REFUSED_KEPT_MAX, REFUSED_READ_MAX, UNIT_BYTES_MAX,
+        BATCH_BYTES_MAX, DESCRIPTIONS_MAX, FREE_BYTES, LABEL_VALUE_BYTES_MAX, LABELS_MAX,
+        NAME_BYTES_MAX, PIECE_BYTES, REFUSED_KEPT_MAX, REFUSED_READ_MAX, UNIT_BYTES_MAX,
     },
     reason::Reason,
 };
@@ -101,7 +104,16 @@ pub struct Refused {
     pub reason: Reason,
 }
 
-/// Samples and refusals of one body.
+/// Where a batch's memory comes from, and who takes what is in it before its body has ended.
+pub trait Outlet: fmt::Debug + Send {
+    /// So many further bytes are about to be taken; `false` where there is no room for them.
+    fn reserve(&mut self, bytes: usize) -> bool;
+
+    /// Takes rows and refusals, which the batch then forgets, with the room that it reserved.
+    fn take(&mut self, batch: &Batch);
+}
+
+/// Samples and refusals of one body, or of a piece of one: see [`Batch::checkpoint`].
 #[derive(Debug)]
 pub struct Batch {
     keys: Vec<u8>,
@@ -112,9 +124,18 @@ pub struct Batch {
     /// Their sum, which is asked for with every line.
     refused_total: u64,
     building: Building,
-    /// What rows and keys may take; at most [`BATCH_BYTES_MAX`], which is what it is unless
-    /// somebody says less.
+    /// What rows and keys of one body may take, those that were handed on too.
     bytes_max: usize,
+    /// What they may take now without anybody being asked.
+    room: usize,
+    /// A piece of so many bytes is handed on.
+    piece_bytes: usize,
+    /// Bytes of rows and keys that were handed on.
+    handed_on_bytes: usize,
+    /// Refusals that were handed on.
+    handed_on_refused: u64,
+    outlet: Option<Box<dyn Outlet>>,
+    is_out_of_room: bool,
     /// By place, the newest label names that were looked at: rows of one body have nearly always
     /// the same ones, and need not be looked at again.
     known_names: [KnownName; LABELS_MAX],
@@ -221,19 +242,95 @@ impl Batch {
             refused_total: 0,
             building: Building::default(),
             bytes_max: BATCH_BYTES_MAX,
+            room: BATCH_BYTES_MAX,
+            piece_bytes: usize::MAX,
+            handed_on_bytes: 0,
+            handed_on_refused: 0,
+            outlet: None,
+            is_out_of_room: false,
             known_names: [KnownName::NONE; LABELS_MAX],
             scratch: Vec::new(),
         }
     }
 
-    /// Refuses rows from that many bytes on, at most [`BATCH_BYTES_MAX`]; until this is called
-    /// again.
+    /// Refuses rows from that many bytes on, until this is called again.
     pub fn set_bytes_max(&mut self, bytes: usize) {
-        self.bytes_max = bytes.min(BATCH_BYTES_MAX);
+        self.bytes_max = bytes;
+        self.reset_room();
     }
 
-    /// Forgets everything and keeps the buffers.
+    /// Has `outlet` asked for memory beyond [`FREE_BYTES`], until [`Batch::close`]; and has it take
+    /// pieces of the body where `in_pieces`.
+    pub fn open(&mut self, outlet: Box<dyn Outlet>, in_pieces: bool) {
+        self.outlet = Some(outlet);
+        self.piece_bytes = if in_pieces { PIECE_BYTES } else { usize::MAX };
+        self.reset_room();
+    }
+
+    /// Drops the outlet; what it did not take is still there.
+    pub fn close(&mut self) {
+        self.outlet = None;
+        self.piece_bytes = usize::MAX;
+        self.reset_room();
+    }
+
+    /// Nothing that follows changes what stands here, and no error of the whole body undoes it: it
+    /// is handed on where it is much, so that a body of any size needs little memory. To be called
+    /// between two lines.
+    #[inline]
+    pub fn checkpoint(&mut self) {
+        if self.bytes() >= self.piece_bytes {
+            self.hand_on();
+        }
+    }
+
+    #[cold]
+    fn hand_on(&mut self) {
+        let Some(mut outlet) = self.outlet.take() else {
+            return;
+        };
+        self.abandon();
+        outlet.take(self);
+        self.outlet = Some(outlet);
+        self.handed_on_bytes += self.bytes();
+        self.handed_on_refused += self.refused_total;
+        // One line of many fields may have made it large.
+        if self.capacity_bytes() > 4 * PIECE_BYTES {
+            (self.keys, self.rows) = (Vec::new(), Vec::new());
+        }
+        self.forget_rows();
+        self.reset_room();
+    }
+
+    /// Reserves memory beside that of rows and keys, until the body has ended or a piece of it is
+    /// handed on: for what a parser makes of the body on the way. `false`: there is none, and
+    /// nothing of the body is taken.
+    #[must_use]
+    pub fn hold(&mut self, bytes: usize) -> bool {
+        let is_held = self
+            .outlet
+            .as_mut()
+            .is_none_or(|outlet| outlet.reserve(bytes));
+        self.is_out_of_room |= !is_held;
+        is_held
+    }
+
+    /// Whether rows were refused because the outlet had no room, and so the body is to be sent
+    /// again.
+    #[must_use]
+    pub fn is_out_of_room(&self) -> bool {
+        self.is_out_of_room
+    }
+
+    /// Forgets everything and keeps the buffers, and the outlet.
     pub fn clear(&mut self) {
+        self.forget_rows();
+        self.handed_on_bytes = 0;
+        self.handed_on_refused = 0;
+        self.is_out_of_room = false;
+    }
+
+    fn forget_rows(&mut self) {
         self.keys.clear();
         self.rows.clear();
         self.descriptions.truncate(1);
@@ -242,6 +339,20 @@ impl Batch {
         self.refused_total = 0;
         self.building = Building::default();
         self.known_names = [KnownName::NONE; LABELS_MAX];
+    }
+
+    /// Nothing is reserved any more.
+    fn reset_room(&mut self) {
+        let left = self.bytes_max.saturating_sub(self.handed_on_bytes);
+        self.room = match self.outlet {
+            Some(_) => left.min(FREE_BYTES),
+            None => left.min(BATCH_BYTES_MAX),
+        };
+    }
+
+    /// Bytes of rows and keys.
+    fn bytes(&self) -> usize {
+        self.keys.len() + self.rows.len() * size_of::<Row>()
     }
 
     /// As [`Batch::begin`] for a name of which nobody knows yet whether it is text. `false`, and
@@ -348,14 +459,31 @@ impl Batch {
 
     /// Whether a further row may be there; see [`BATCH_BYTES_MAX`], which is far below what the 32
     /// bits of a key's place can say.
-    fn check_room(&self) -> Result<(), Reason> {
-        if self.keys.len() + self.rows.len() * size_of::<Row>() < self.bytes_max {
+    #[inline]
+    fn check_room(&mut self) -> Result<(), Reason> {
+        if self.bytes() < self.room {
             return Ok(());
         }
-        Err(Reason::Unsupported(format!(
-            "the body's samples take more than {} MiB; send them in several bodies",
-            self.bytes_max >> 20
-        )))
+        self.make_room()
+    }
+
+    #[cold]
+    fn make_room(&mut self) -> Result<(), Reason> {
+        let left = self.bytes_max.saturating_sub(self.handed_on_bytes);
+        let left = left.min(BATCH_BYTES_MAX);
+        if self.bytes() >= left {
+            return Err(Reason::Unsupported(format!(
+                "the body's samples take more than {} MiB; send them in several bodies",
+                self.bytes_max >> 20
+            )));
+        }
+        let more = (self.room / 4).max(FREE_BYTES);
+        let more = more.min(left - self.room.min(left));
+        if !self.hold(more) {
+            return Err(Reason::Busy);
+        }
+        self.room += more;
+        Ok(())
     }
 
     /// Adds a label to the row; one with an empty value is no label and left away.
@@ -692,7 +820,7 @@ impl Batch {
     /// Whether so much was refused that the rest of the body is not worth looking at.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
-        self.refused_total >= REFUSED_READ_MAX
+        self.is_out_of_room || self.handed_on_refused + self.refused_total >= REFUSED_READ_MAX
     }
 
     /// Notes that so many lines were not taken, or even looked at, since what came before is

@@ -155,3 +155,91 @@ proptest! {
         drop(push(&body, &mut Batch::new()));
     }
 }
+
+/// What was taken of a body, in pieces.
+#[derive(Debug, Default)]
+struct Pieces {
+    rows: Vec<String>,
+    refused: Vec<String>,
+    count: usize,
+    reserved: usize,
+    room: usize,
+}
+
+/// A body's outlet, and what it took.
+#[derive(Clone, Debug, Default)]
+struct Kept(std::sync::Arc<std::sync::Mutex<Pieces>>);
+
+impl pulseboard_series::batch::Outlet for Kept {
+    fn reserve(&mut self, bytes: usize) -> bool {
+        let mut pieces = self.0.lock().expect("no panic");
+        pieces.reserved += bytes;
+        pieces.reserved <= pieces.room
+    }
+
+    fn take(&mut self, batch: &Batch) {
+        let mut pieces = self.0.lock().expect("no panic");
+        pieces.rows.extend(rows(batch));
+        pieces.refused.extend(refusals(batch));
+        pieces.count += 1;
+        pieces.reserved = 0;
+    }
+}
+
+/// The shortest lines become thirteen times as much: a body of them is taken in pieces, which
+/// together are what the whole is, and takes little more than itself.
+#[test]
+fn lines_are_taken_in_pieces_that_are_the_whole() {
+    for broken in ["", "bad line here\n", "\u{fe}"] {
+        let mut body = String::new();
+        for number in 0..60_000 {
+            body.push_str(&format!("a {number}\n"));
+            if number % 1_000 == 0 {
+                body.push_str("bad line here\ncpu,host=a usage=1,idle=2,x=\"a\nb\"\n{\"b\":3}\n");
+            }
+        }
+        body.push_str(broken);
+        let bytes = match broken {
+            // Not UTF-8 as a whole.
+            "\u{fe}" => [body.as_bytes(), b"\xfe 1\n"].concat(),
+            _ => body.into_bytes(),
+        };
+        let mut whole = Batch::new();
+        let form = push(&bytes, &mut whole);
+        let mut pieces = Batch::new();
+        let kept = Kept::default();
+        pieces.open(Box::new(kept.clone()), true);
+        assert_eq!(push(&bytes, &mut pieces), form);
+        assert!(pieces.capacity_bytes() < 4 << 20);
+        pieces.close();
+        let mut taken = std::mem::take(&mut *kept.0.lock().expect("no panic"));
+        assert!(taken.count > 1, "{}", taken.count);
+        taken.rows.extend(rows(&pieces));
+        taken.refused.extend(refusals(&pieces));
+        assert!(taken.rows == rows(&whole));
+        taken.refused.truncate(100);
+        assert_eq!(taken.refused, refusals(&whole));
+    }
+}
+
+/// A line and a document are taken as a whole: beyond two megabytes there has to be room for what
+/// they become, and where there is none the whole is to be sent again.
+#[test]
+fn what_is_not_taken_in_pieces_has_its_memory_counted() {
+    let document = format!("[{}{{\"a\":1}}]", "{\"a\":1},".repeat(200_000));
+    let long_line = format!("cpu {}b=1\n", "a=1,".repeat(200_000));
+    for body in [document, long_line] {
+        for (room, is_taken) in [(usize::MAX, true), (4 << 20, false)] {
+            let mut batch = Batch::new();
+            let kept = Kept::default();
+            kept.0.lock().expect("no panic").room = room;
+            batch.open(Box::new(kept.clone()), true);
+            assert!(push(body.as_bytes(), &mut batch).is_ok());
+            assert_eq!(batch.is_out_of_room(), !is_taken);
+            let taken = kept.0.lock().expect("no panic");
+            let rows = taken.rows.len() + batch.rows().len();
+            assert_eq!(rows == 200_001, is_taken, "{rows}");
+            assert!(is_taken || batch.capacity_bytes() < 16 << 20);
+        }
+    }
+}

@@ -197,3 +197,17 @@ proptest! {
         prop_assert!(read.is_ok() || batch.is_empty());
     }
 }
+
+/// What an object is read into is far larger than its text.
+#[test]
+fn an_object_has_a_bounded_number_of_fields() {
+    let fields = |count: usize| vec!["\"a\":1"; count].join(",");
+    let mut batch = Batch::new();
+    let flat = format!("{{{}}}", fields(ITEM_FIELDS_MAX + 1));
+    assert!(parse(flat.as_bytes(), &mut batch).is_err());
+    let nested = format!("{{\"labels\":{{{}}}}}", fields(ITEM_FIELDS_MAX));
+    assert!(parse(nested.as_bytes(), &mut batch).is_err());
+    let several = format!("[{{{0}}},{{{0}}}]", fields(ITEM_FIELDS_MAX - 1));
+    assert_eq!(parse(several.as_bytes(), &mut batch), Ok(()));
+    assert_eq!(batch.rows().len(), 2 * (ITEM_FIELDS_MAX - 1));
+}

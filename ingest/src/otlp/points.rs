@@ -98,6 +98,11 @@ impl<'a> Writer<'a> {
         Rc::clone(&self.shared)
     }
 
+    /// Reserves memory for what is made of the request on the way; see [`Batch::hold`].
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        self.batch.hold(bytes)
+    }
+
     /// Gives the next point of the request its number, for [`Writer::go_back_to`].
     pub(super) fn number(&mut self) -> u64 {
         self.numbered += 1;
