@@ -251,6 +251,7 @@ impl Ingest {
                     address: SAMPLES_BYTES_MAX,
                     tenant: SAMPLES_BYTES_MAX,
                     all: SAMPLES_BYTES_ALL_MAX,
+                    kept_sixteenths: 0,
                 },
                 telemetry(),
             ),
