@@ -8,10 +8,7 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     chart::stage::Stage,
-    components::{
-        AggregateView, AlertFeed, Charts, ChatDrawer, Connected, Explore, FreshSeries, MetricCards,
-        Notices, OpenSeries, OperatorView, PageFooter, PageHeader, no_series_yet, problem_panel,
-    },
+    components::{ChatDrawer, Connected, Notices, PageFooter, PageHeader, problem_panel},
     hooks::{
         ConfigState, THEME_KEY, use_config, use_effect_with, use_page, use_selector, use_theme,
     },
@@ -20,6 +17,7 @@ use crate::{
         boot,
         feed::{Connection, View},
     },
+    pages::{AggregateView, Explore, OpenSeries, OperatorView, overview},
     platform,
     stores::{
         alert::AlertStore,
@@ -32,7 +30,7 @@ use crate::{
     },
 };
 
-/// See the module. The stores are yewdux's own of this thread: there is one page.
+/// The whole page. The stores are yewdux's own of this thread: there is one page.
 #[component]
 pub fn App() -> Html {
     let view = use_dispatch::<ViewStore>();
@@ -124,27 +122,7 @@ pub fn App() -> Html {
             None => html! { <Explore key={identity} endpoint={endpoint.clone()} /> },
         },
         (Page::Operator | Page::Aggregate | Page::Explore, None) => Html::default(),
-        (Page::Overview, endpoint) => {
-            let fresh = match endpoint {
-                Some(endpoint) => html! {
-                    <FreshSeries key={identity} endpoint={endpoint.clone()} />
-                },
-                None => no_series_yet(),
-            };
-            // What has no source is not there; pushed series are, and come first.
-            if sourceless {
-                html! { <>{ fresh }<AlertFeed /></> }
-            } else {
-                html! {
-                    <>
-                        <MetricCards />
-                        <Charts stage={stage.clone()} endpoint={endpoint.cloned()} />
-                        <AlertFeed />
-                        { fresh }
-                    </>
-                }
-            }
-        }
+        (Page::Overview, endpoint) => overview(stage, endpoint, sourceless, identity),
     };
     html! {
         <>

@@ -1,25 +1,28 @@
-//! What is seen, one component a file. Components render what selectors yield; figures are
+//! The parts of the pages, one a file. Components render what selectors yield; figures are
 //! computed in the stores, connections live in the hooks, drawing on the stage. What needs
 //! neither state nor hooks is a plain function, since each component costs some kilobytes.
 
-mod aggregate_view;
+mod activity;
 mod alert_feed;
 mod alert_item;
 mod charts;
-mod chat;
+mod chat_button;
+mod chat_drawer;
+mod chat_line;
+mod commands;
 mod connected;
 mod connection_banner;
 mod connection_status;
-mod explore;
 mod fresh_series;
+mod item_card;
 mod line_table;
 mod live_chart;
 mod login_card;
 mod metric_card;
 mod metric_cards;
+mod near_names;
 mod notices;
-mod open_series;
-mod operator_view;
+mod operator_figures;
 mod page_footer;
 mod page_header;
 mod past;
@@ -28,26 +31,32 @@ mod push_hint;
 mod range_bar;
 mod segments;
 mod series_chart;
+mod series_row;
 mod toolbar;
 
-pub use aggregate_view::AggregateView;
+pub(crate) use activity::activity;
 pub use alert_feed::AlertFeed;
 pub use charts::Charts;
-pub use chat::ChatDrawer;
+pub use chat_drawer::ChatDrawer;
+pub(crate) use commands::Commands;
 pub use connected::Connected;
-pub use explore::Explore;
 pub use fresh_series::FreshSeries;
 pub(crate) use fresh_series::no_series_yet;
+pub(crate) use item_card::item_card;
+pub(crate) use line_table::{line_table, window_table};
 pub use live_chart::LiveChart;
 pub use login_card::LoginCard;
 pub use metric_cards::MetricCards;
+pub(crate) use near_names::near_names;
 pub use notices::Notices;
-pub use open_series::OpenSeries;
-pub use operator_view::OperatorView;
+pub(crate) use operator_figures::operator_figures;
 pub use page_footer::PageFooter;
 pub use page_header::PageHeader;
 pub(crate) use problem_panel::problem_panel;
+pub(crate) use push_hint::use_push_hint;
+pub(crate) use segments::segments;
 pub use series_chart::{SeriesChart, Shown};
+pub(crate) use series_row::series_row;
 
 use yew::prelude::*;
 

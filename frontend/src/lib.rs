@@ -9,7 +9,8 @@
 //! | [`mod@format`] | numbers and times for people | natively |
 //! | `markup` | nodes from the templates that `html!` writes | in a browser |
 //! | [`hooks`] | sockets, streams, settings, theme: what has to be given back | in a browser |
-//! | [`components`] | what is seen | in a browser |
+//! | [`pages`] | what the address leads to: each view, of components | in a browser |
+//! | [`components`] | the parts that are seen | in a browser |
 //! | [`platform`] | the few things asked of the browser | |
 //!
 //! A sample's way: `hooks::use_metrics_socket` reads a frame, `net::feed` decides what is new,
@@ -25,6 +26,7 @@ pub mod format;
 pub mod hooks;
 mod markup;
 pub mod net;
+pub mod pages;
 pub mod panic;
 pub mod platform;
 pub mod stores;

@@ -6,12 +6,12 @@
 use gloo_timers::future::TimeoutFuture;
 use pulseboard_frontend::{
     app::App,
-    components::OperatorView,
     hooks::{
         Heard, Kind, use_alert_stream, use_channel, use_metrics_socket, use_rooms_socket,
         use_session,
     },
     net::{config::Endpoint, feed::View, ladder::Way},
+    pages::OperatorView,
     stores::connection::ConnectionStore,
 };
 use pulseboard_shared::{

@@ -20,7 +20,7 @@ const PERCENTILE_DIGITS: i32 = 2;
 const COLUMNS: [&str; 4] = ["Last", "Min", words::MEAN, "Max"];
 
 /// By which column rows are sorted, and whether the greatest comes first; `None`: as they came.
-pub(super) type Order = Option<(usize, bool)>;
+pub(crate) type Order = Option<(usize, bool)>;
 
 /// What one line did in `span`: [`COLUMNS`], and how many samples were no numbers.
 fn figures(line: &Line, span: &Span) -> ([f64; 4], u64) {
@@ -83,7 +83,7 @@ pub(super) fn span_words(span: &Span) -> String {
 }
 
 /// One row a line, and one for the rest; `stale` ones have the swatch that their line has.
-pub(super) fn line_table(
+pub(crate) fn line_table(
     opened: &Opened,
     (stale, span): (bool, &Span),
     order: Order,
@@ -189,7 +189,7 @@ pub(super) fn line_table(
 }
 
 /// How the last minutes of one series went; what reaches further back than `range_ms` is left out.
-pub(super) fn window_table(json: &Json, line: &Line, range_ms: f64) -> Html {
+pub(crate) fn window_table(json: &Json, line: &Line, range_ms: f64) -> Html {
     const EXACT: [(&str, &str); 3] = [("avg", words::MEAN), ("min", "Min"), ("max", "Max")];
     const SKETCHED: [&str; 4] = ["p50", "p90", "p95", "p99"];
     let mut all = json.list().iter();

@@ -3,7 +3,9 @@
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::{chat::use_chat_button, connection_status::use_connection_status, segments::segments};
+use super::{
+    chat_button::use_chat_button, connection_status::use_connection_status, segments::segments,
+};
 use crate::{
     hooks::{THEME_KEY, forget_answers, use_selector},
     markup::html,

@@ -7,7 +7,7 @@ use crate::markup::html;
 
 /// The row of `labels`, of which number `chosen` is chosen. `legend` says what is chosen to
 /// screen readers, `name` keeps the buttons of different choices apart.
-pub(super) fn segments(
+pub(crate) fn segments(
     legend: &'static str,
     name: &'static str,
     labels: &[&'static str],

@@ -3,8 +3,8 @@
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::segments::segments;
 use crate::{
+    components::{activity, item_card, segments},
     format,
     hooks::{Stream, use_effect_with, use_feed, use_seconds, use_selector},
     markup::html,
@@ -15,10 +15,7 @@ use crate::{
         rooms::Follow,
     },
     platform,
-    stores::{
-        aggregate::{Aggregate, BUCKETS, ItemTotals},
-        change::Change,
-    },
+    stores::{aggregate::Aggregate, change::Change},
     words,
 };
 
@@ -44,88 +41,7 @@ pub struct Props {
     pub endpoint: Endpoint,
 }
 
-/// Whole numbers in groups, others short.
-fn number(value: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked right here"
-    )]
-    if (0.0..1e12).contains(&value) && value.fract() == 0.0 {
-        format::grouped(value as u64)
-    } else {
-        format::value(value)
-    }
-}
-
-/// Bars, newest on the right, and the same in words.
-fn activity(aggregate: &Aggregate, name: &str, window_ms: f64) -> Html {
-    let counts = aggregate.activity(window_ms);
-    let greatest = counts.iter().copied().fold(1.0, f64::max);
-    let newest_ms = (aggregate.now_ms / window_ms).floor() * window_ms;
-    let clock = |index: usize| {
-        #[expect(clippy::cast_precision_loss, reason = "ten of them")]
-        let start_ms = newest_ms - (BUCKETS - 1 - index) as f64 * window_ms;
-        #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
-        let at_ms = start_ms as i64;
-        format::clock_minutes(at_ms, platform::zone_offset_min(start_ms))
-    };
-    let words: Vec<String> = (0..BUCKETS)
-        .filter(|index| counts[*index] > 0.0)
-        .map(|index| format!("{} at {}", number(counts[index]), clock(index)))
-        .collect();
-    let words = if words.is_empty() {
-        "nothing".to_owned()
-    } else {
-        words.join(", ")
-    };
-    let bar = |index: usize| {
-        let height =
-            (counts[index] / greatest * 100.0).max(if counts[index] > 0.0 { 2.0 } else { 0.0 });
-        html! {
-            <svg key={index} class="activity__slot">
-                <rect class="activity__bar" x="10%" width="80%" rx="3"
-                    y={format!("{}%", format::fixed(100.0 - height, 1))}
-                    height={format!("{}%", format::fixed(height, 1))} />
-            </svg>
-        }
-    };
-    html! {
-        <div class="activity" role="img" aria-label={format!("{}: {words}", format::spaced(name))}>
-            { for (0..BUCKETS).map(|index| html! {
-                <div class="activity__column" key={index}>
-                    <span class="activity__count">{ if counts[index] > 0.0 { number(counts[index]) } else { String::new() } }</span>
-                    { bar(index) }
-                    <span class="activity__time">{ clock(index) }</span>
-                </div>
-            }) }
-        </div>
-    }
-}
-
-fn card(tally: &ItemTotals, chosen: bool, on_choose: &Callback<String>) -> Html {
-    let onclick = {
-        let (on_choose, name) = (on_choose.clone(), tally.name.clone());
-        move |_: MouseEvent| on_choose.emit(name.clone())
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
-    let clock = format::clock(
-        tally.last_ms as i64,
-        platform::zone_offset_min(tally.last_ms),
-    );
-    html! {
-        <article key={tally.name.as_str()} class={classes!("figure", "tally", chosen.then_some("is-chosen"))}>
-            <h3>{ format::spaced(&tally.name) }</h3>
-            <p class="figure__now"><span class="value">{ number(tally.count) }</span></p>
-            <p class="tally__total">{ format!("Total: {}", number(tally.total)) }</p>
-            <p class="figure__note">{ format!("Last: {clock}") }</p>
-            <button class="tally__choose" type="button" aria-pressed={chosen.to_string()} {onclick}
-                aria-label={format!("Show the activity of {}", format::spaced(&tally.name))}></button>
-        </article>
-    }
-}
-
-/// See the module.
+/// The cards of all tracked types, and the activity of the chosen one.
 #[component]
 pub fn AggregateView(Props { endpoint }: &Props) -> Html {
     use_seconds();
@@ -195,7 +111,7 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
                             </div>
                         } else {
                             <div class="aggregate__cards">
-                                { for tallies.iter().map(|tally| card(tally, tally.name == name, &on_choose)) }
+                                { for tallies.iter().map(|tally| item_card(tally, tally.name == name, &on_choose)) }
                             </div>
                         }
                         <section class="aggregate__activity panel">
@@ -217,17 +133,5 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
                 },
             } }
         </section>
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        assert_eq!(number(12_345.0), "12\u{a0}345");
-        assert_eq!(number(1.5), "1.5");
-        assert_eq!(number(f64::NAN), format::UNKNOWN);
     }
 }

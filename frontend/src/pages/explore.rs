@@ -7,8 +7,8 @@ use web_sys::{Element, HtmlElement, HtmlInputElement};
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::{push_hint::use_push_hint, series_link};
 use crate::{
+    components::{series_row, use_push_hint},
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
     markup::html,
@@ -39,81 +39,6 @@ const REFRESH_MS: u32 = 3_000;
 pub struct Props {
     /// Where the backend is.
     pub endpoint: Endpoint,
-}
-
-/// A line without axes: whole units of a box of 100 by 24, broken where nothing was.
-fn spark_path(spark: &[f64]) -> String {
-    let finite = spark.iter().copied().filter(|value| value.is_finite());
-    let least = finite.clone().fold(f64::INFINITY, f64::min);
-    let greatest = finite.fold(f64::NEG_INFINITY, f64::max);
-    let height = (greatest - least).max(1e-300);
-    #[expect(clippy::cast_precision_loss, reason = "some thirty points")]
-    let step = 100.0 / (spark.len().max(2) - 1) as f64;
-    let mut path = String::new();
-    let mut broken = true;
-    let mut x = 0.0;
-    for value in spark {
-        if value.is_finite() {
-            let y = if greatest > least {
-                22.0 - (value - least) / height * 20.0
-            } else {
-                12.0
-            };
-            path.push(if broken { 'M' } else { 'L' });
-            path.push_str(&format!("{} {}", format::fixed(x, 1), format::fixed(y, 1)));
-            if broken {
-                // A point alone is seen, too.
-                path.push_str("h0.01");
-            }
-        }
-        broken = !value.is_finite();
-        x += step;
-    }
-    path
-}
-
-fn row(series: &Series, now_ms: f64) -> Html {
-    #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
-    let age = format::duration((now_ms - series.last_ms) as i64);
-    let state = if series.stopped {
-        format!("stopped {age} ago")
-    } else {
-        match (series.rate, series.interval_ms) {
-            (Some(rate), _) => format!("{} /s", format::value(rate)),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a positive number of milliseconds"
-            )]
-            (None, Some(interval)) if interval < 1_000.0 => {
-                format!("every {}", format::interval(interval as u64))
-            }
-            // As measured, to the tenth of a second.
-            (None, Some(interval)) if interval < 60_000.0 => {
-                let tenths = format::fixed(interval / 1_000.0, 1);
-                format!("every {} s", tenths.trim_end_matches(".0"))
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "some minutes")]
-            (None, Some(interval)) => format!("every {}", format::duration(interval as i64)),
-            (None, None) => format!("once, {age} ago"),
-        }
-    };
-    let (figure, unit) = format::measure(series.last, &series.unit);
-    html! {
-        <li key={series.key.as_str()} class={classes!("series-row", series.stopped.then_some("is-old"))}>
-            <span class="series-row__name">
-                { series_link(&series.key, &series.name, series.labels()) }
-            </span>
-            <svg class="series-row__spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true" focusable="false">
-                <path d={spark_path(&series.spark)} />
-            </svg>
-            <span class="series-row__now">
-                { figure }
-                <span class="series-row__unit">{ format!(" {unit}") }</span>
-            </span>
-            <span class="series-row__state">{ state }</span>
-        </li>
-    }
 }
 
 /// Moves the focus from the search along the names of the list, and back.
@@ -187,7 +112,7 @@ fn place(before: usize, shown: usize, matched: u64, total: u64) -> String {
     }
 }
 
-/// See the module.
+/// The list of all series: searched, paged, each row a link.
 #[component]
 pub fn Explore(Props { endpoint }: &Props) -> Html {
     use_seconds();
@@ -308,7 +233,7 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
             }
             if !list.is_empty() {
                 <ol class={classes!("series-list", "panel", old.then_some("is-old"))}>
-                    { for list.iter().map(|series| row(series, now_ms)) }
+                    { for list.iter().map(|series| series_row(series, now_ms)) }
                 </ol>
             }
             if !(first && last) {
@@ -324,16 +249,6 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sparklines_break_where_nothing_was() {
-        assert_eq!(spark_path(&[]), "");
-        assert_eq!(
-            spark_path(&[0.0, 1.0, f64::NAN, 0.5, 0.5]),
-            "M0.0 22.0h0.01L25.0 2.0M75.0 12.0h0.01L100.0 12.0"
-        );
-        assert_eq!(spark_path(&[7.0, 7.0]), "M0.0 12.0h0.01L100.0 12.0");
-    }
 
     #[test]
     fn says_where_in_the_list() {

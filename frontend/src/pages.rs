@@ -1,0 +1,14 @@
+//! The page's views, one a file, each of [`crate::components`]: what the address leads to. A page
+//! asks for what it shows and says what stands where; its parts know nothing of each other.
+
+mod aggregate;
+mod explore;
+mod operator;
+mod overview;
+mod series;
+
+pub use aggregate::AggregateView;
+pub use explore::Explore;
+pub use operator::OperatorView;
+pub(crate) use overview::overview;
+pub use series::OpenSeries;
