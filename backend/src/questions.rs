@@ -73,7 +73,7 @@ const RETRY_AFTER_S: u32 = 2;
 /// Seconds after which a client that does not read its answers may ask again.
 pub const ANSWERS_RETRY_S: u32 = 2;
 
-/// See the module.
+/// Who asks the engine something now, and the bytes of answers that wait to be sent.
 pub struct Questions {
     lane: Arc<Lane>,
     asked: Arc<Shares>,
@@ -337,7 +337,7 @@ impl Working {
     /// As [`Questions::hold`], for whoever asked this.
     ///
     /// # Errors
-    /// As there.
+    /// Its asker, or somebody whom that is part of, has too many bytes that it does not read.
     pub fn hold(&self, bytes: Bytes) -> Result<Bytes, Refused> {
         self.questions.hold(&self.keys, bytes)
     }

@@ -26,7 +26,7 @@ impl Queue {
     }
 }
 
-/// See the module.
+/// Turns at one kind of work, so many at once, and those who wait for one.
 #[derive(Debug)]
 pub(crate) struct Lane {
     /// Leaf lock.
