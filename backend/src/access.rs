@@ -51,6 +51,7 @@ use crate::{
     base::{
         address,
         clock::Clock,
+        documents::Documents,
         error::AppError,
         telemetry::{Limit, Telemetry},
     },
@@ -116,13 +117,14 @@ pub struct TokenInfo {
 
 impl Access {
     /// Takes the tokens out of the settings, where their secrets are no longer needed, and adds
-    /// what `folder` holds. `link`: the secret of the admin link that the start prints.
+    /// what `documents` hold. `link`: the secret of the admin link that the start prints.
     ///
     /// # Errors
     /// The stored tokens are there and cannot be read.
     pub fn new(
         settings: &mut Settings,
         link: Option<&str>,
+        documents: Arc<Documents>,
         folder: Option<&Path>,
         streams: Arc<dyn Streams>,
         clock: Clock,
@@ -130,7 +132,7 @@ impl Access {
     ) -> io::Result<Self> {
         let from_settings = std::mem::take(&mut settings.tokens);
         let bound = from_settings.iter().any(|token| token.tenant.is_some());
-        let tokens = Tokens::load(from_settings, folder)?;
+        let tokens = Tokens::load(from_settings, documents)?;
         let confines = bound
             || tokens
                 .list()

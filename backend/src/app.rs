@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::Access,
     alerts::Alerts,
-    base::{clock::Clock, telemetry::Telemetry},
+    base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     ingest::Ingest,
     live_query::{Due, LiveQueries},
     operator::Operator,
@@ -69,6 +69,8 @@ pub struct App {
     pub rooms: Arc<Rooms>,
     /// Tokens, sessions and tickets.
     pub access: Arc<Access>,
+    /// What is set up at run time and outlives a restart.
+    pub documents: Arc<Documents>,
     /// Open streams.
     pub registry: Arc<Registry>,
     /// Every task of the server; empty when it has ended.
@@ -113,10 +115,15 @@ impl App {
             DataDir::Memory => None,
             DataDir::Path(path) => Some(path.clone()),
         };
+        let documents = Arc::new(match &folder {
+            Some(folder) => Documents::open(folder)?,
+            None => Documents::in_memory(),
+        });
         let registry = Registry::new(limits, Arc::clone(&telemetry));
         let access = Arc::new(Access::new(
             &mut settings,
             link,
+            Arc::clone(&documents),
             folder.as_deref(),
             Arc::clone(&registry) as Arc<_>,
             clock.clone(),
@@ -149,7 +156,7 @@ impl App {
         let operator = Operator::new(
             Arc::clone(&live),
             Arc::clone(&telemetry),
-            folder,
+            Arc::clone(&documents),
             epoch,
             &fanout,
         );
@@ -190,6 +197,7 @@ impl App {
             storage,
             rooms,
             access,
+            documents,
             registry,
             live,
             alerts,

@@ -1,8 +1,9 @@
-//! What everybody uses and what uses nobody: the clock, files of the data folder, counters, JSON.
+//! What everybody uses and what uses nobody: the clock, files and documents of the data folder, counters, JSON.
 
 pub mod address;
 pub mod clock;
 pub mod data_dir;
+pub mod documents;
 pub mod error;
 pub mod json;
 pub mod task;

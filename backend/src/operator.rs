@@ -1,7 +1,7 @@
 //! The operator's figures and counters (`GET /api/metrics`), their stream, and the threshold that
 //! outlives a restart.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{
+        documents::{DocumentError, Documents, Expected},
         json::json_text,
         telemetry::{StreamKind, Telemetry},
     },
@@ -32,8 +33,8 @@ const FIGURES_LOG: Bounds = Bounds {
     bytes: usize::MAX,
     lag: 512,
 };
-/// The file in the data folder that the threshold is kept in.
-const STATE_FILE: &str = "operator.json";
+/// The document that the threshold is kept in.
+const DOCUMENT: &str = "operator";
 
 /// Totals that can be reset, the threshold, and the stream of figures.
 pub struct Operator {
@@ -41,9 +42,8 @@ pub struct Operator {
     telemetry: Arc<Telemetry>,
     /// Leaf lock.
     state: Mutex<State>,
-    /// Where the threshold is kept; `None` keeps it in memory. The lock makes storing and
-    /// setting one step.
-    file: Mutex<Option<PathBuf>>,
+    /// Where the threshold is kept. The lock makes storing and setting one step.
+    documents: Mutex<Arc<Documents>>,
     feed: Arc<Feed<OperatorPayload>>,
 }
 
@@ -54,24 +54,23 @@ struct State {
     alert_threshold: f64,
 }
 
-/// What the file holds.
+/// What the document holds.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     alert_threshold: f64,
 }
 
 impl Operator {
-    /// Totals at 0, and the threshold that was stored in `folder`, or the default.
+    /// Totals at 0, and the threshold that was stored, or the default.
     #[must_use]
     pub fn new(
         live: Arc<Live>,
         telemetry: Arc<Telemetry>,
-        folder: Option<PathBuf>,
+        documents: Arc<Documents>,
         epoch: Epoch,
         fanout: &Fanout,
     ) -> Self {
-        let file = folder.map(|folder| folder.join(STATE_FILE));
-        let alert_threshold = file.as_deref().and_then(load).unwrap_or(THRESHOLD_DEFAULT);
+        let alert_threshold = load(&documents).unwrap_or(THRESHOLD_DEFAULT);
         let state = State {
             requests_total: 0,
             errors_total: 0,
@@ -81,7 +80,7 @@ impl Operator {
             live,
             telemetry,
             state: Mutex::new(state),
-            file: Mutex::new(file),
+            documents: Mutex::new(documents),
             feed: Feed::new(epoch, FIGURES_LOG, fanout),
         }
     }
@@ -119,14 +118,12 @@ impl Operator {
     ///
     /// # Errors
     /// It could not be stored; nothing has changed.
-    pub fn set_threshold(&self, percent: f64) -> io::Result<()> {
-        let file = self.file.lock();
-        if let Some(path) = &*file {
-            let text = json_text(&Stored {
-                alert_threshold: percent,
-            });
-            crate::base::data_dir::replace_file(path, text.as_bytes())?;
-        }
+    pub fn set_threshold(&self, percent: f64) -> Result<(), DocumentError> {
+        let documents = self.documents.lock();
+        let stored = Stored {
+            alert_threshold: percent,
+        };
+        documents.put(DOCUMENT, Expected::Any, &stored)?;
         self.state.lock().alert_threshold = percent;
         Ok(())
     }
@@ -168,25 +165,18 @@ impl Operator {
     }
 }
 
-/// A file that is missing is a first start; one that cannot be read is said and passed over.
-fn load(path: &std::path::Path) -> Option<f64> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::warn!(file.path = %path.display(), %error, "the stored threshold cannot be read; the default holds");
-            return None;
-        }
-    };
-    match serde_json::from_slice::<Stored>(&text) {
-        Ok(stored) if (0.0..=100.0).contains(&stored.alert_threshold) => {
-            Some(stored.alert_threshold)
-        }
-        _ => {
-            tracing::warn!(file.path = %path.display(), "the stored threshold is damaged; the default holds");
-            None
-        }
+/// None that is stored is a first start; one that makes no sense is said and passed over.
+fn load(documents: &Documents) -> Option<f64> {
+    let (_, stored) = documents.get::<Stored>(DOCUMENT)?;
+    let percent = stored.alert_threshold;
+    if !(0.0..=100.0).contains(&percent) {
+        tracing::warn!(
+            percent,
+            "the stored threshold is no percentage; the default holds"
+        );
+        return None;
     }
+    Some(percent)
 }
 
 /// One tick's figures in the feed.

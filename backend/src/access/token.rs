@@ -1,19 +1,14 @@
 //! Bearer tokens: those of the settings and those made at run time, as digests; which of them were
-//! withdrawn; and the file that outlives a restart.
+//! withdrawn; and the document that outlives a restart.
 //!
 //! ```text
-//!   settings ──┐                 DATA_DIR/tokens.json
+//!   settings ──┐                 document `tokens`
 //!              ├─> entries <───  "made":      digest, role, tenant of each made at run time
 //!   made    ───┘      -          "withdrawn": digests of the settings' that are withdrawn
 //!                 withdrawn
 //! ```
 
-use std::{
-    collections::BTreeSet,
-    fmt, io,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{collections::BTreeSet, fmt, io, str::FromStr, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 use pulseboard_shared::Role;
@@ -21,14 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::{Digest, NotHex, from_hex, hex, new_secret};
 use crate::{
-    base::{data_dir, json::json_text},
+    base::documents::{DocumentError, Documents, Expected},
     settings,
 };
 
 /// Tokens made at run time, at once; each request with a token is compared with all of them.
 pub const MADE_MAX: usize = 1_000;
-/// The file in the data folder.
-const FILE: &str = "tokens.json";
+/// The document that they are kept in.
+const DOCUMENT: &str = "tokens";
 /// What made tokens begin with, so that scanners of leaked secrets find them.
 const PREFIX: &str = "pb_";
 
@@ -106,7 +101,7 @@ impl Entry {
     }
 }
 
-/// What the file holds.
+/// What the document holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Stored {
     made: Vec<StoredToken>,
@@ -131,7 +126,7 @@ pub enum MakeError {
     Random(#[from] getrandom::Error),
     /// The disk refused; nothing has changed.
     #[error("the token could not be stored: {0}")]
-    Store(#[from] io::Error),
+    Store(#[from] DocumentError),
 }
 
 /// What became of a withdrawal.
@@ -148,11 +143,12 @@ pub enum Withdrawn {
 /// All tokens that are valid.
 #[derive(Debug)]
 pub struct Tokens {
-    /// Leaf lock; written only by who holds `file`, or to withdraw.
+    /// Leaf lock; written only by who holds `storing`, or to withdraw.
     book: RwLock<Book>,
-    /// Where they are kept, `None` for in memory only. Held while the file is written, so that
-    /// the newest state is always the last one written.
-    file: Mutex<Option<PathBuf>>,
+    documents: Arc<Documents>,
+    /// Held while what is in the book is stored, so that the newest state is always the last one
+    /// written.
+    storing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -162,17 +158,23 @@ struct Book {
 }
 
 impl Tokens {
-    /// The tokens of the settings and of the file in `folder`, without those withdrawn.
+    /// The tokens of the settings and of the documents, without those withdrawn.
     ///
     /// # Errors
-    /// The file is there and cannot be read. That stops the start: passing over it would make
-    /// withdrawn tokens valid again.
-    pub fn load(from_settings: Vec<settings::Token>, folder: Option<&Path>) -> io::Result<Self> {
-        let file = folder.map(|folder| folder.join(FILE));
-        let stored = match &file {
-            Some(path) => read(path)?,
-            None => Stored::default(),
-        };
+    /// They were stored and cannot be read. That stops the start, and every start until somebody
+    /// has looked: passing over it would make withdrawn tokens valid again.
+    pub fn load(
+        from_settings: Vec<settings::Token>,
+        documents: Arc<Documents>,
+    ) -> io::Result<Self> {
+        let stored = documents.get::<Stored>(DOCUMENT);
+        if let Some(place) = documents.set_aside(DOCUMENT) {
+            return Err(io::Error::other(format!(
+                "the stored tokens cannot be read; mend {} and call it {DOCUMENT}.json again, or remove it and with it every token made and every withdrawal",
+                place.display()
+            )));
+        }
+        let stored = stored.map(|(_, stored)| stored).unwrap_or_default();
         let mut entries: Vec<Entry> = Vec::new();
         let ours = from_settings.into_iter().map(|token| {
             let grant = Grant {
@@ -196,7 +198,8 @@ impl Tokens {
                 entries,
                 withdrawn: stored.withdrawn,
             }),
-            file: Mutex::new(file),
+            documents,
+            storing: Mutex::new(()),
         })
     }
 
@@ -234,7 +237,7 @@ impl Tokens {
     /// # Errors
     /// There are too many, or the disk refuses; nothing has changed then.
     pub fn make(&self, grant: Grant) -> Result<(TokenId, String), MakeError> {
-        let file = self.file.lock();
+        let _storing = self.storing.lock();
         let secret = format!("{PREFIX}{}", new_secret()?);
         let entry = Entry::new(Digest::of(&secret), grant, TokenSource::Api);
         let id = entry.id;
@@ -246,7 +249,7 @@ impl Tokens {
             digest: entry.digest,
             grant: entry.grant.clone(),
         });
-        write(file.as_deref(), &stored)?;
+        self.documents.put(DOCUMENT, Expected::Any, &stored)?;
         self.book.write().entries.push(entry);
         Ok((id, secret))
     }
@@ -278,14 +281,16 @@ impl Tokens {
         Withdrawn::Gone
     }
 
-    /// Writes what holds now to the file. Blocks on the disk.
+    /// Stores what holds now. Blocks on the disk.
     ///
     /// # Errors
-    /// The disk refuses; the file is as it was.
-    pub fn store(&self) -> io::Result<()> {
-        let file = self.file.lock();
+    /// The disk refuses; what is stored is as it was.
+    pub fn store(&self) -> Result<(), DocumentError> {
+        let _storing = self.storing.lock();
         let stored = self.book.read().stored();
-        write(file.as_deref(), &stored)
+        self.documents
+            .put(DOCUMENT, Expected::Any, &stored)
+            .map(|_| ())
     }
 }
 
@@ -307,29 +312,10 @@ impl Book {
     }
 }
 
-fn read(path: &Path) -> io::Result<Stored> {
-    let said = |error: &dyn fmt::Display| {
-        io::Error::other(format!(
-            "{} cannot be read: {error}; mend it, or remove it and with it every token made and every withdrawal",
-            path.display()
-        ))
-    };
-    match std::fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| said(&error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::default()),
-        Err(error) => Err(said(&error)),
-    }
-}
-
-fn write(path: Option<&Path>, stored: &Stored) -> io::Result<()> {
-    match path {
-        Some(path) => data_dir::replace_file(path, json_text(stored).as_bytes()),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn token(secret: &str, role: Role) -> settings::Token {
@@ -338,6 +324,14 @@ mod tests {
             role,
             tenant: None,
         }
+    }
+
+    fn in_memory() -> Arc<Documents> {
+        Arc::new(Documents::in_memory())
+    }
+
+    fn open(folder: &Path) -> Arc<Documents> {
+        Arc::new(Documents::open(folder).expect("a folder that can be read"))
     }
 
     fn viewer() -> Grant {
@@ -349,7 +343,8 @@ mod tests {
 
     #[test]
     fn a_token_is_named_by_its_digest() {
-        let tokens = Tokens::load(vec![token("secret", Role::Admin)], None).expect("no file");
+        let tokens =
+            Tokens::load(vec![token("secret", Role::Admin)], in_memory()).expect("no file");
         let entry = tokens.find("secret").expect("known");
         assert_eq!(entry.id.to_string(), "2bb80d537b1d");
         assert_eq!("2bb80d537b1d".parse(), Ok(entry.id));
@@ -362,7 +357,7 @@ mod tests {
     fn made_and_withdrawn_outlive_a_restart_and_no_secret_is_on_disk() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = || vec![token("one", Role::Admin), token("two", Role::Viewer)];
-        let tokens = Tokens::load(settings(), Some(folder.path())).expect("no file yet");
+        let tokens = Tokens::load(settings(), open(folder.path())).expect("no file yet");
         let (kept, kept_secret) = tokens.make(viewer()).expect("made");
         let (gone, gone_secret) = tokens.make(viewer()).expect("made");
         let two = tokens.find("two").expect("known").id;
@@ -372,11 +367,11 @@ mod tests {
         }
         tokens.store().expect("stored");
 
-        let text = std::fs::read_to_string(folder.path().join(FILE)).expect("the file");
+        let text = std::fs::read_to_string(folder.path().join("tokens.json")).expect("the file");
         for secret in [&*kept_secret, &*gone_secret, "two"] {
             assert!(!text.contains(secret), "{text}");
         }
-        let again = Tokens::load(settings(), Some(folder.path())).expect("loaded");
+        let again = Tokens::load(settings(), open(folder.path())).expect("loaded");
         assert_eq!(
             again
                 .find(&kept_secret)
@@ -387,19 +382,50 @@ mod tests {
         assert!(again.find(&gone_secret).is_none() && again.find("two").is_none());
     }
 
+    /// As versions wrote it that knew no revisions.
     #[test]
-    fn a_damaged_file_stops_the_start() {
+    fn a_file_of_a_version_before_is_read_and_goes_on_as_a_document() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join(FILE), "{").expect("written");
-        let error = Tokens::load(Vec::new(), Some(folder.path())).expect_err("damaged");
-        assert!(error.to_string().contains(FILE), "{error}");
+        let (made, gone) = (Digest::of("pb_made"), Digest::of("two"));
+        let json = |digest: &Digest| serde_json::to_string(digest).expect("JSON");
+        let text = format!(
+            r#"{{"made":[{{"digest":{},"role":"viewer","tenant":"shop"}}],"withdrawn":[{}]}}"#,
+            json(&made),
+            json(&gone)
+        );
+        std::fs::write(folder.path().join("tokens.json"), text).expect("written");
+        let settings = || vec![token("one", Role::Admin), token("two", Role::Viewer)];
+        for start in 0..3 {
+            let tokens = Tokens::load(settings(), open(folder.path())).expect("loaded");
+            let found = tokens.find("pb_made").map(|entry| entry.grant);
+            assert_eq!(found, Some(viewer()));
+            assert!(tokens.find("one").is_some() && tokens.find("two").is_none());
+            assert_eq!(tokens.list().len(), 2 + start);
+            tokens.make(viewer()).expect("made");
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_stops_every_start_until_it_is_mended() {
+        for damaged in ["{", "[]", r#"{"made":7}"#] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let file = folder.path().join("tokens.json");
+            std::fs::write(&file, damaged).expect("written");
+            for _start in 0..2 {
+                let error = Tokens::load(Vec::new(), open(folder.path())).expect_err("damaged");
+                assert!(error.to_string().contains("tokens.json"), "{error}");
+            }
+            let whole = r#"{"made":[],"withdrawn":[]}"#;
+            std::fs::write(&file, whole).expect("written");
+            Tokens::load(Vec::new(), open(folder.path())).expect("mended");
+        }
     }
 
     #[test]
     fn what_cannot_be_stored_is_not_made_but_is_withdrawn() {
         let tokens = Tokens::load(
             vec![token("one", Role::Admin)],
-            Some(Path::new("/nonexistent")),
+            open(Path::new("/nonexistent")),
         )
         .expect("no file there");
         assert!(matches!(tokens.make(viewer()), Err(MakeError::Store(_))));

@@ -72,10 +72,13 @@ const OURS: &[&str] = &[
     "journal",
     "tokens.json",
     "operator.json",
+    DOCUMENTS,
     "admin-link.json",
     LOCK,
     ADDRESS,
 ];
+/// The folder of documents.
+pub(super) const DOCUMENTS: &str = "documents";
 /// Where the holder says at which address it serves.
 const ADDRESS: &str = "address";
 
@@ -116,7 +119,7 @@ pub fn said_address(path: &Path) -> Option<SocketAddr> {
 
 /// Makes a folder and those above it that are missing, so that they are there after a power cut:
 /// a file that is synced is of no use in a folder whose own name was lost.
-fn make(path: &Path) -> io::Result<()> {
+pub(super) fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -179,6 +182,30 @@ fn close_to_others(_: &Path) {}
 /// # Errors
 /// The disk refuses; the old file is still there.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = write_beside(path, bytes)?;
+    fs::rename(&new, path)?;
+    sync_folder_of(path)
+}
+
+/// Removes a file, for good when this returns.
+///
+/// # Errors
+/// The disk refuses.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    sync_folder_of(path)
+}
+
+/// A rename or a removal is safe once the folder is.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Writes what is to replace a file, synced, and says where it lies.
+pub(super) fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let new = path.with_extension("new");
     let mut options = File::options();
     options.create(true).truncate(true).write(true);
@@ -188,12 +215,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.open(&new)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
-    // The rename itself is safe once the folder is.
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    Ok(new)
 }
 
 #[cfg(test)]

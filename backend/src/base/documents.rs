@@ -1,0 +1,747 @@
+//! Small JSON documents that outlive a restart: tokens, the operator's state, and whatever else
+//! somebody sets up at run time.
+//!
+//! ```text
+//!   put(name, expected, &T) ─> <name>.new, synced ──rename──> <name>.json, folder synced ─> memory
+//!   get(name)               <──────────────────────────────────────────────────────────── memory
+//! ```
+//!
+//! A document is replaced as a whole: after a crash it is the old one or the new one. Each has a
+//! revision, so that who changes what somebody else has changed meanwhile is told so. Everything
+//! is held in memory, and bounded; readers never wait for the disk.
+//!
+//! Names are made of a few plain parts, `dashboards/shop/overview`. The two documents that are
+//! older than this store lie where they always lay, beside it; the others are files of one folder,
+//! with `+` for `/`. What cannot be read is set aside as `….damaged` and said, and the start goes
+//! on without it; whoever cannot do without asks [`Documents::set_aside`].
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::data_dir::{self, DOCUMENTS};
+
+/// Documents at once.
+pub const COUNT_MAX: usize = 10_000;
+/// Bytes of one as JSON text.
+pub const BYTES_MAX: usize = 1 << 20;
+/// Bytes of all of them.
+pub const ALL_BYTES_MAX: usize = 64 << 20;
+/// Characters of a name; a file's name has at most 255 bytes on the file systems in use.
+const NAME_MAX: usize = 200;
+/// Parts of a name.
+const PARTS_MAX: usize = 4;
+/// Documents that lie in the data folder itself, where versions before this store kept them: one
+/// of those that is started again stops at the new form instead of forgetting what is in it.
+const BESIDE: [&str; 2] = ["tokens", "operator"];
+/// The file that says which revisions were given to documents that are gone.
+const FLOOR: &str = "revision";
+
+/// Which state of a document: grows with each change, and is never given twice in one folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// What whoever writes a document believes is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever it is.
+    Any,
+    /// Nothing.
+    New,
+    /// This state.
+    Revision(Revision),
+}
+
+/// Why a document was not written; the one that was there still is.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// Somebody else has changed it, made it, or removed it.
+    #[error("the document has changed meanwhile")]
+    Conflict {
+        /// What is there; `None` for nothing.
+        current: Option<Revision>,
+    },
+    /// The name is not made of 1 to 4 parts of `a-z`, `0-9`, `.`, `_` and `-`.
+    #[error("{0:?} cannot be the name of a document")]
+    Name(String),
+    /// It has more bytes than one may have.
+    #[error("the document has {bytes} bytes, of at most {BYTES_MAX}")]
+    TooLarge {
+        /// As JSON text.
+        bytes: usize,
+    },
+    /// There are as many as there may be, or all together are as large.
+    #[error(
+        "there are as many documents as there may be ({COUNT_MAX}, {ALL_BYTES_MAX} bytes in all)"
+    )]
+    Full,
+    /// It cannot be written as JSON.
+    #[error("the document cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The disk refuses.
+    #[error("the document could not be stored: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// All documents of one data folder, or of memory.
+pub struct Documents {
+    /// The data folder; `None` keeps everything in memory. Held while files are written, so that
+    /// the newest state is always the last one written; always taken before `book`.
+    folder: Mutex<Option<PathBuf>>,
+    /// Leaf lock.
+    book: RwLock<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    held: BTreeMap<String, Held>,
+    /// Bytes of all that is held.
+    bytes: usize,
+    /// Given last.
+    revision: u64,
+    /// What could not be read, and where it lies now, until it is written anew.
+    aside: BTreeMap<String, PathBuf>,
+}
+
+/// One document as it lies on disk.
+#[derive(Clone)]
+struct Held {
+    revision: Revision,
+    text: Arc<str>,
+    /// Written before documents had revisions: the text is the document and nothing else.
+    is_bare: bool,
+}
+
+/// A file: a document and which state of it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored<T> {
+    revision: u64,
+    document: T,
+}
+
+impl Documents {
+    /// Nothing, and nothing on disk ever.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self {
+            folder: Mutex::new(None),
+            book: RwLock::default(),
+        }
+    }
+
+    /// What lies in a data folder. A file that is no document is set aside and said.
+    ///
+    /// # Errors
+    /// The folder is there and cannot be read.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let mut book = Book::default();
+        for name in BESIDE {
+            book.read(data_dir, name);
+        }
+        let folder = data_dir.join(DOCUMENTS);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => Some(entries),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        for entry in entries.into_iter().flatten() {
+            let file = entry?.file_name();
+            let Some(file) = file.to_str() else { continue };
+            if file.ends_with(".new") {
+                // A run before this one ended while it wrote it.
+                if let Err(error) = fs::remove_file(folder.join(file)) {
+                    tracing::warn!(%error, "{file} is left over and cannot be removed");
+                }
+                continue;
+            }
+            let name = file
+                .strip_suffix(".json.damaged")
+                .or_else(|| file.strip_suffix(".json"))
+                .map(|name| name.replace('+', "/"));
+            if let Some(name) = name.filter(|name| is_name(name) && !BESIDE.contains(&&**name)) {
+                book.read(data_dir, &name);
+            }
+        }
+        if let Ok(floor) = fs::read_to_string(folder.join(FLOOR)) {
+            book.revision = book.revision.max(floor.trim().parse().unwrap_or_default());
+        }
+        Ok(Self {
+            folder: Mutex::new(Some(data_dir.to_owned())),
+            book: RwLock::new(book),
+        })
+    }
+
+    /// A document and its revision. One that is not what is expected of it is set aside and said,
+    /// and is then none.
+    #[must_use]
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<(Revision, T)> {
+        let held = self.book.read().held.get(name).cloned()?;
+        let read = if held.is_bare {
+            serde_json::from_str(&held.text)
+        } else {
+            serde_json::from_str::<Stored<T>>(&held.text).map(|stored| stored.document)
+        };
+        match read {
+            Ok(document) => Some((held.revision, document)),
+            Err(error) => {
+                let folder = self.folder.lock();
+                let mut book = self.book.write();
+                // Whoever has written it anew meanwhile has mended it.
+                if book.revision_of(name) == Some(held.revision) {
+                    book.remove(name);
+                    if let Some(folder) = &*folder {
+                        book.put_aside(folder, name, &error);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Writes a document where what is there is what is expected; returns its new revision. Blocks
+    /// on the disk, and has written when it returns.
+    ///
+    /// # Errors
+    /// See [`DocumentError`]; nothing has changed then.
+    pub fn put<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        expected: Expected,
+        document: &T,
+    ) -> Result<Revision, DocumentError> {
+        if !is_name(name) {
+            return Err(DocumentError::Name(name.to_owned()));
+        }
+        let folder = self.folder.lock();
+        let revision = {
+            let mut book = self.book.write();
+            book.check(name, expected)?;
+            // Given once, even where writing fails: how much of it is on disk is not known then.
+            book.revision += 1;
+            book.revision
+        };
+        let text = serde_json::to_string(&Stored { revision, document })?;
+        if text.len() > BYTES_MAX {
+            return Err(DocumentError::TooLarge { bytes: text.len() });
+        }
+        {
+            let book = self.book.read();
+            let old = book.held.get(name).map(|held| held.text.len());
+            if old.is_none() && book.held.len() >= COUNT_MAX
+                || book.bytes - old.unwrap_or_default() + text.len() > ALL_BYTES_MAX
+            {
+                return Err(DocumentError::Full);
+            }
+        }
+        if let Some(folder) = &*folder {
+            let file = file_of(folder, name);
+            if let Some(parent) = file.parent().filter(|parent| *parent != folder) {
+                data_dir::make(parent)?;
+            }
+            data_dir::replace_file(&file, text.as_bytes())?;
+        }
+        let held = Held {
+            revision: Revision(revision),
+            text: text.into(),
+            is_bare: false,
+        };
+        let mut book = self.book.write();
+        book.aside.remove(name);
+        book.insert(name, held);
+        Ok(Revision(revision))
+    }
+
+    /// Removes a document where what is there is what is expected; returns whether there was one.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`DocumentError::Conflict`], or the disk refuses; it is still there then.
+    pub fn delete(&self, name: &str, expected: Expected) -> Result<bool, DocumentError> {
+        let folder = self.folder.lock();
+        let given = {
+            let book = self.book.read();
+            book.check(name, expected)?;
+            if !book.held.contains_key(name) {
+                return Ok(false);
+            }
+            book.revision
+        };
+        if let Some(folder) = &*folder {
+            let file = file_of(folder, name);
+            // What is made under this name later must not look like what is removed now.
+            data_dir::make(&folder.join(DOCUMENTS))?;
+            data_dir::replace_file(
+                &folder.join(DOCUMENTS).join(FLOOR),
+                given.to_string().as_bytes(),
+            )?;
+            data_dir::remove_file(&file)?;
+        }
+        self.book.write().remove(name);
+        Ok(true)
+    }
+
+    /// Names and revisions of the documents whose names begin like this, in order.
+    #[must_use]
+    pub fn list(&self, prefix: &str) -> Vec<(String, Revision)> {
+        let book = self.book.read();
+        let from = book
+            .held
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.take_while(|(name, _)| name.starts_with(prefix))
+            .map(|(name, held)| (name.clone(), held.revision))
+            .collect()
+    }
+
+    /// Where the document of this name lies that was there and could not be read; `None` where all
+    /// is well, or once it has been written anew.
+    #[must_use]
+    pub fn set_aside(&self, name: &str) -> Option<PathBuf> {
+        self.book.read().aside.get(name).cloned()
+    }
+}
+
+impl Book {
+    fn revision_of(&self, name: &str) -> Option<Revision> {
+        self.held.get(name).map(|held| held.revision)
+    }
+
+    fn check(&self, name: &str, expected: Expected) -> Result<(), DocumentError> {
+        let current = self.revision_of(name);
+        let as_expected = match expected {
+            Expected::Any => true,
+            Expected::New => current.is_none(),
+            Expected::Revision(revision) => current == Some(revision),
+        };
+        match as_expected {
+            true => Ok(()),
+            false => Err(DocumentError::Conflict { current }),
+        }
+    }
+
+    fn insert(&mut self, name: &str, held: Held) {
+        self.remove(name);
+        self.bytes += held.text.len();
+        self.revision = self.revision.max(held.revision.0);
+        self.held.insert(name.to_owned(), held);
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(old) = self.held.remove(name) {
+            self.bytes -= old.text.len();
+        }
+    }
+
+    /// Takes one from disk, or sets it aside.
+    fn read(&mut self, data_dir: &Path, name: &str) {
+        let file = file_of(data_dir, name);
+        match read_file(&file) {
+            Ok(held) => {
+                self.aside.remove(name);
+                if self.held.len() < COUNT_MAX && self.bytes + held.text.len() <= ALL_BYTES_MAX {
+                    self.insert(name, held);
+                } else {
+                    tracing::error!("{} is passed over: there are too many", file.display());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let damaged = damaged(&file);
+                if damaged.exists() {
+                    self.aside.insert(name.to_owned(), damaged);
+                }
+            }
+            Err(error) => self.put_aside(data_dir, name, &error),
+        }
+    }
+
+    fn put_aside(&mut self, data_dir: &Path, name: &str, error: &dyn fmt::Display) {
+        let file = file_of(data_dir, name);
+        let mut place = damaged(&file);
+        if let Err(error) = fs::rename(&file, &place) {
+            tracing::warn!(%error, "{} cannot be renamed", file.display());
+            place = file;
+        }
+        tracing::warn!(%error, document = name, "what was stored cannot be read and is passed over; it lies in {}", place.display());
+        self.aside.insert(name.to_owned(), place);
+    }
+}
+
+/// Whether a name is made of plain parts: it becomes a file's name, on file systems too that know
+/// no difference between `A` and `a`.
+fn is_name(name: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+    };
+    name.len() <= NAME_MAX && name.split('/').count() <= PARTS_MAX && name.split('/').all(is_part)
+}
+
+fn file_of(data_dir: &Path, name: &str) -> PathBuf {
+    let file = format!("{}.json", name.replace('/', "+"));
+    if BESIDE.contains(&name) {
+        data_dir.join(file)
+    } else {
+        data_dir.join(DOCUMENTS).join(file)
+    }
+}
+
+fn damaged(file: &Path) -> PathBuf {
+    file.with_extension("json.damaged")
+}
+
+fn read_file(file: &Path) -> io::Result<Held> {
+    let bytes = fs::metadata(file)?.len();
+    if bytes > BYTES_MAX as u64 {
+        return Err(io::Error::other(format!(
+            "{bytes} bytes, of at most {BYTES_MAX}"
+        )));
+    }
+    let text = fs::read_to_string(file)?;
+    // Whatever it is, it has to be JSON; what it is to be is known to who asks for it.
+    serde_json::from_str::<serde::de::IgnoredAny>(&text)?;
+    let stored = serde_json::from_str::<Stored<serde::de::IgnoredAny>>(&text);
+    Ok(Held {
+        revision: Revision(stored.as_ref().map_or(1, |stored| stored.revision)),
+        text: text.into(),
+        is_bare: stored.is_err(),
+    })
+}
+
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let book = self.book.read();
+        // What is in them is nobody's business in a log.
+        f.debug_struct("Documents")
+            .field("count", &book.held.len())
+            .field("bytes", &book.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn open(folder: &tempfile::TempDir) -> Documents {
+        Documents::open(folder.path()).expect("a folder that can be read")
+    }
+
+    fn value(documents: &Documents, name: &str) -> Option<Value> {
+        documents.get(name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn what_somebody_else_changed_is_not_written_over() {
+        let documents = Documents::in_memory();
+        let first = documents
+            .put("a", Expected::New, &1)
+            .expect("nothing is there");
+        let second = documents
+            .put("a", Expected::Revision(first), &2)
+            .expect("nobody was faster");
+        assert!(second > first);
+        for expected in [Expected::New, Expected::Revision(first)] {
+            let refused = documents.put("a", expected, &3);
+            assert!(
+                matches!(refused, Err(DocumentError::Conflict { current }) if current == Some(second)),
+                "{refused:?}"
+            );
+            assert!(documents.delete("a", expected).is_err());
+        }
+        assert_eq!(value(&documents, "a"), Some(json!(2)));
+        assert!(
+            documents
+                .delete("a", Expected::Revision(second))
+                .expect("it is that")
+        );
+        let refused = documents.put("a", Expected::Revision(second), &3);
+        assert!(matches!(
+            refused,
+            Err(DocumentError::Conflict { current: None })
+        ));
+    }
+
+    #[test]
+    fn of_many_who_change_the_same_state_one_does() {
+        let documents = Documents::in_memory();
+        let first = documents.put("a", Expected::New, &0).expect("new");
+        let won = std::thread::scope(|scope| {
+            let tries: Vec<_> = (1..9)
+                .map(|number| {
+                    let documents = &documents;
+                    scope.spawn(move || {
+                        documents
+                            .put("a", Expected::Revision(first), &number)
+                            .is_ok()
+                    })
+                })
+                .collect();
+            let won = tries
+                .into_iter()
+                .map(|thread| thread.join().expect("ended"));
+            won.filter(|won| *won).count()
+        });
+        assert_eq!(won, 1);
+    }
+
+    /// A process that is killed between the write and the rename leaves both files.
+    #[test]
+    fn a_kill_before_the_rename_leaves_the_old_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let names = ["tokens", "dashboards/one"];
+        let documents = open(&folder);
+        for name in names {
+            documents.put(name, Expected::New, &"old").expect("written");
+            let text = serde_json::to_string(&Stored {
+                revision: 9,
+                document: "new",
+            });
+            let file = file_of(folder.path(), name);
+            let text = text.expect("it is JSON");
+            data_dir::write_beside(&file, text.as_bytes()).expect("written");
+        }
+        drop(documents);
+        let documents = open(&folder);
+        for name in names {
+            assert_eq!(value(&documents, name), Some(json!("old")), "{name}");
+            documents
+                .put(name, Expected::Any, &"newer")
+                .expect("what is left over is in nobody's way");
+        }
+        let documents = open(&folder);
+        for name in names {
+            assert_eq!(value(&documents, name), Some(json!("newer")), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_set_aside_until_it_is_written_anew() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let documents = open(&folder);
+        for name in ["a/torn", "a/other", "a/whole"] {
+            documents.put(name, Expected::New, &name).expect("written");
+        }
+        let torn = folder.path().join("documents/a+torn.json");
+        fs::write(&torn, "{\"revision\":1,\"docu").expect("written");
+        for _start in 0..2 {
+            let documents = open(&folder);
+            assert_eq!(value(&documents, "a/torn"), None);
+            let aside = documents.set_aside("a/torn").expect("it is said");
+            assert!(fs::read_to_string(aside).expect("kept").ends_with("docu"));
+            assert_eq!(value(&documents, "a/whole"), Some(json!("a/whole")));
+            assert_eq!(documents.set_aside("a/whole"), None);
+        }
+        let documents = open(&folder);
+        // Not what is expected of it.
+        assert_eq!(documents.get::<u64>("a/other"), None);
+        assert!(documents.set_aside("a/other").is_some());
+        assert_eq!(documents.list("a/").len(), 1);
+        for name in ["a/torn", "a/other"] {
+            documents.put(name, Expected::New, &1).expect("mended");
+            assert_eq!(documents.set_aside(name), None);
+        }
+        let documents = open(&folder);
+        assert_eq!(documents.get("a/other").map(|(_, one)| one), Some(1));
+        assert_eq!(documents.set_aside("a/torn"), None);
+    }
+
+    #[test]
+    fn a_file_of_a_version_without_revisions_is_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let text = r#"{"alert_threshold":61.25}"#;
+        fs::write(folder.path().join("operator.json"), text).expect("written");
+        let documents = open(&folder);
+        let (revision, found) = documents.get::<Value>("operator").expect("it is read");
+        assert_eq!(found, json!({"alert_threshold": 61.25}));
+        let next = documents
+            .put("operator", Expected::Revision(revision), &found)
+            .expect("written");
+        assert!(next > revision);
+        assert_eq!(value(&open(&folder), "operator"), Some(found));
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let documents = Documents::in_memory();
+        let large = "x".repeat(BYTES_MAX);
+        let refused = documents.put("a", Expected::Any, &large);
+        assert!(matches!(refused, Err(DocumentError::TooLarge { .. })));
+        let large = "x".repeat(BYTES_MAX - 100);
+        let taken = (0..ALL_BYTES_MAX / BYTES_MAX + 2)
+            .map(|number| documents.put(&format!("a/{number}"), Expected::New, &large))
+            .take_while(Result::is_ok)
+            .count();
+        assert_eq!(taken, ALL_BYTES_MAX / BYTES_MAX);
+        documents
+            .put("a/0", Expected::Any, &1)
+            .expect("what is smaller than before fits");
+        for number in 0..COUNT_MAX - taken {
+            documents
+                .put(&format!("b/{number}"), Expected::New, &0)
+                .expect("there is room");
+        }
+        let refused = documents.put("c", Expected::New, &0);
+        assert!(matches!(refused, Err(DocumentError::Full)));
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let documents = open(&folder);
+        let long = "x".repeat(NAME_MAX + 1);
+        for name in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "../a",
+            "a/../b",
+            "a\\b",
+            "a+b",
+            "A",
+            "a b",
+            "a\0",
+            ".a",
+            "ä",
+            "a/b/c/d/e",
+            &long,
+        ] {
+            let refused = documents.put(name, Expected::Any, &1);
+            assert!(matches!(refused, Err(DocumentError::Name(_))), "{name:?}");
+            assert_eq!(value(&documents, name), None);
+        }
+        let longest = "x".repeat(NAME_MAX);
+        documents.put(&longest, Expected::New, &1).expect("it fits");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn documents_are_their_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        open(&folder)
+            .put("a/b", Expected::New, &1)
+            .expect("written");
+        let mode = |path: &str| {
+            let metadata = fs::metadata(folder.path().join(path)).expect("there");
+            metadata.permissions().mode() & 0o777
+        };
+        assert_eq!(mode("documents"), 0o700);
+        assert_eq!(mode("documents/a+b.json"), 0o600);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8, Guess, u32),
+        Delete(u8, Guess),
+        Restart,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Guess {
+        Any,
+        New,
+        /// What is there.
+        Right,
+        /// The first that was ever given.
+        Old,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let guess = || {
+            prop_oneof![
+                Just(Guess::Any),
+                Just(Guess::New),
+                Just(Guess::Right),
+                Just(Guess::Old)
+            ]
+        };
+        let step = prop_oneof![
+            6 => (0..4_u8, guess(), any::<u32>()).prop_map(|(name, guess, value)| Step::Put(name, guess, value)),
+            3 => (0..4_u8, guess()).prop_map(|(name, guess)| Step::Delete(name, guess)),
+            1 => Just(Step::Restart),
+        ];
+        proptest::collection::vec(step, 1..24)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Against a map: what is there, what is refused, and no revision is given twice, restarts
+        /// included.
+        #[test]
+        fn like_a_map_that_outlives_restarts(steps in steps()) {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let mut documents = open(&folder);
+            let mut model = BTreeMap::<String, (Revision, u32)>::new();
+            let mut given = BTreeSet::new();
+            let name = |number| ["tokens", "a", "a/b", "b/c"][usize::from(number)].to_owned();
+            for step in steps {
+                let expected = |name: &str, guess| match (guess, model.get(name)) {
+                    (Guess::Any, _) => (Expected::Any, true),
+                    (Guess::New, known) => (Expected::New, known.is_none()),
+                    (Guess::Right, Some((revision, _))) => (Expected::Revision(*revision), true),
+                    (Guess::Right, None) => (Expected::New, true),
+                    (Guess::Old, known) => {
+                        let old = given.first().copied().unwrap_or(Revision(77));
+                        let is_right = known.is_some_and(|(revision, _)| *revision == old);
+                        (Expected::Revision(old), is_right)
+                    }
+                };
+                match step {
+                    Step::Put(number, guess, value) => {
+                        let name = name(number);
+                        let (expected, allowed) = expected(&name, guess);
+                        let put = documents.put(&name, expected, &value);
+                        prop_assert_eq!(put.is_ok(), allowed);
+                        if let Ok(revision) = put {
+                            prop_assert!(given.last().is_none_or(|last| revision > *last));
+                            given.insert(revision);
+                            model.insert(name, (revision, value));
+                        }
+                    }
+                    Step::Delete(number, guess) => {
+                        let name = name(number);
+                        let (expected, allowed) = expected(&name, guess);
+                        let deleted = documents.delete(&name, expected).ok();
+                        let known = model.contains_key(&name);
+                        prop_assert_eq!(deleted, allowed.then_some(known));
+                        if allowed {
+                            model.remove(&name);
+                        }
+                    }
+                    Step::Restart => documents = open(&folder),
+                }
+                let listed = documents.list("");
+                let known: Vec<_> =
+                    model.iter().map(|(name, (revision, _))| (name.clone(), *revision)).collect();
+                prop_assert_eq!(listed, known);
+                prop_assert_eq!(
+                    documents.list("a/").len(),
+                    model.keys().filter(|name| name.starts_with("a/")).count()
+                );
+                for (name, held) in &model {
+                    prop_assert_eq!(documents.get::<u32>(name), Some(*held));
+                }
+            }
+        }
+    }
+}
