@@ -21,6 +21,7 @@ mod login;
 mod metrics;
 mod operator;
 mod origin;
+mod own_metrics;
 mod push;
 mod requests;
 mod restart;
