@@ -1,12 +1,10 @@
 //! Alerts in this server: rules over ticks, the feed that carries what they send, and how that is
 //! written into an event stream or to who follows it on a socket.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
 use pulseboard_feed::{
     Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload,
@@ -40,12 +38,12 @@ pub struct Alerts {
 /// Puts what is sent into the feed.
 struct IntoFeed {
     feed: Arc<Feed<AlertPayload>>,
-    telemetry: Arc<Telemetry>,
+    sent: Counter,
 }
 
 impl AlertSink for IntoFeed {
     fn publish(&self, offset: u64, event: &AlertEvent) {
-        self.telemetry.alerts_sent.fetch_add(1, Ordering::Relaxed);
+        self.sent.inc();
         let payload = AlertPayload::new(self.feed.epoch(), event.clone());
         self.feed.append_at(offset, payload);
     }
@@ -61,13 +59,16 @@ impl Alerts {
         repeat: Duration,
         before: Option<Arc<dyn AlertSink>>,
         after: Vec<Arc<dyn AlertSink>>,
-        telemetry: Arc<Telemetry>,
+        telemetry: &Telemetry,
         fanout: &Fanout,
     ) -> Arc<Self> {
         let feed = Feed::new(epoch, ALERT_LOG, fanout);
         let into_feed = IntoFeed {
             feed: Arc::clone(&feed),
-            telemetry,
+            sent: telemetry.counter(
+                "pulseboard_alerts_sent",
+                "Alerts published, firing and resolved.",
+            ),
         };
         let sinks = before
             .into_iter()

@@ -150,7 +150,7 @@ impl App {
             settings.alert_check,
             journal.map(|journal| journal as Arc<_>),
             vec![Arc::clone(&rooms) as Arc<_>],
-            Arc::clone(&telemetry),
+            &telemetry,
             &fanout,
         );
         let operator = Operator::new(

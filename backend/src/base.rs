@@ -5,6 +5,7 @@ pub mod clock;
 pub mod data_dir;
 pub mod documents;
 pub mod error;
+pub mod exposition;
 pub mod json;
 pub mod task;
 pub mod telemetry;

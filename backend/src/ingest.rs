@@ -434,7 +434,7 @@ impl Ingest {
             worked
         });
         worked.await.map_err(|error| {
-            self.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+            self.telemetry.panics.inc();
             tracing::error!(%error, "work on a body panicked");
             IngestError::Panicked
         })

@@ -926,7 +926,7 @@ mod tests {
             .take_while(|&number| ask(number as u64, 1, number).is_ok())
             .count();
         assert_eq!(made, CATALOGS_MAX / 2, "of one address without a token");
-        assert!(telemetry.render().contains("{limit=\"catalogs\"} 1\n"));
+        assert!(telemetry.text().contains("{limit=\"catalogs\"} 1\n"));
         assert_eq!(ask(9_999, 1, 0), Ok(()), "one that is there costs nothing");
         assert_eq!(ask(9_999, 2, CATALOGS_MAX), Ok(()), "others have theirs");
         for number in 1..CATALOGS_PER_CLIENT_MAX {

@@ -24,7 +24,7 @@ mod making;
 
 use std::{
     fmt, io,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -224,7 +224,7 @@ impl Questions {
         tokio::task::spawn_blocking(move || work(&working))
             .await
             .map_err(|error| {
-                self.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+                self.telemetry.panics.inc();
                 tracing::error!(%error, "a question panicked");
                 AppError::internal()
             })
@@ -557,7 +557,7 @@ mod tests {
         let refused = questions.ask(keys(1), |_| ()).await.expect_err("no share");
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert!(questions.ask(keys(2), |_| ()).await.is_ok());
-        assert!(telemetry.render().contains("{limit=\"questions\"}"));
+        assert!(telemetry.text().contains("{limit=\"questions\"}"));
     }
 
     #[tokio::test]
@@ -582,7 +582,7 @@ mod tests {
         let more = questions.ask(keys(1), write(40)).await.expect("a turn");
         assert!(matches!(more, Err(QueryError::Memory)), "past its share");
         assert_eq!(questions.held_bytes(), 40 << 20, "nothing is left of it");
-        assert!(telemetry.render().contains("{limit=\"answer_bytes\"} 1\n"));
+        assert!(telemetry.text().contains("{limit=\"answer_bytes\"} 1\n"));
         let other = questions.ask(keys(2), write(40)).await.expect("a turn");
         assert!(other.is_ok(), "others have theirs");
         drop((other, answer));

@@ -156,9 +156,7 @@ impl Ticker {
         }
         let mut pace = Pace::new(&app.clock, interval_ms, &stopping);
         while let Some((due_ms, skipped)) = pace.next().await {
-            app.telemetry
-                .ticks_skipped
-                .fetch_add(skipped, Ordering::Relaxed);
+            app.telemetry.ticks_skipped.inc_by(skipped);
             self.tick(due_ms).await;
         }
     }
@@ -227,7 +225,7 @@ impl Ticker {
             None => app.live.publish(tick),
         };
         self.keep(&tick);
-        app.telemetry.ticks.fetch_add(1, Ordering::Relaxed);
+        app.telemetry.ticks.inc();
         app.telemetry.ticked_ms.store(steady_ms, Ordering::Relaxed);
         app.operator.tell_tick();
         let stats = app.live.with_window(|window| window.stats());
@@ -407,7 +405,7 @@ pub async fn maintain(app: Arc<App>, stopping: CancellationToken) {
         let worker = Arc::clone(&app);
         let kept = tokio::task::spawn_blocking(move || keep_house_once(&worker));
         if kept.await.is_err() {
-            app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+            app.telemetry.panics.inc();
             tracing::error!("a round of maintenance panicked; the next round comes");
         }
     }

@@ -493,7 +493,7 @@ mod tests {
             429,
             "others may have some"
         );
-        let text = telemetry.render();
+        let text = telemetry.text();
         assert!(text.contains("pulseboard_limit_hits_total{limit=\"rooms\"} 5\n"));
         drop((first, second, third, fourth, fifth));
         assert_eq!(shares.taken(), 0);

@@ -1,9 +1,6 @@
 //! Tasks whose panics end them and nothing else.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 
@@ -23,6 +20,6 @@ pub fn catch_panic(
 
 /// Counts a panic of a connection's task, and says so.
 pub fn count_panic(telemetry: &Telemetry) {
-    telemetry.panics.fetch_add(1, Ordering::Relaxed);
+    telemetry.panics.inc();
     tracing::error!("a connection's task panicked; it ended alone");
 }

@@ -1,15 +1,30 @@
-//! This server's own counters, rendered for `GET /metrics` in the Prometheus text format.
+//! This server's own counters, for `GET /metrics`.
+//!
+//! A counter is declared where it is counted, by [`Telemetry::counter`], and is then in the answer;
+//! those that several parts of the server count are fields here. Tables by kind and by bound, and
+//! what the fan-out counts, are plain atomics that are read when somebody asks.
 //!
 //! Gauges of things that come and go are kept as two counters (opened, closed): a gauge lies
 //! between scrapes, the counters do not.
 
-use pulseboard_feed::Counters;
-use std::sync::Arc;
 use std::{
-    fmt::Write as _,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    collector::Collector, encoding::DescriptorEncoder, metrics::counter::Counter,
+    registry::Registry,
+};
+use pulseboard_feed::Counters;
+
+use super::exposition::{Families, Format};
 
 /// The kinds of streams, in the order of the arrays of [`Telemetry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,9 +170,9 @@ const LIMITS: &[(Limit, &str)] = &[
 /// Upper bounds of the request duration histogram, in seconds.
 const DURATION_BUCKETS_S: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
-/// All counters. Relaxed atomics: each figure is right, two of them may be a moment apart.
+/// What is counted by kind or by bound, and what the feeds count.
 #[derive(Debug, Default)]
-pub struct Telemetry {
+struct Tables {
     requests: AtomicU64,
     requests_failed: AtomicU64,
     request_nanos: AtomicU64,
@@ -166,26 +181,40 @@ pub struct Telemetry {
     streams_opened: [AtomicU64; STREAM_KINDS.len()],
     streams_closed: [AtomicU64; STREAM_KINDS.len()],
     limits: [AtomicU64; LIMITS.len()],
+    feed: Arc<Counters>,
+    panics: Counter,
+}
+
+/// Counters that are declared one by one. Leaf lock.
+#[derive(Debug, Default)]
+struct Registered {
+    registry: Registry,
+    counters: BTreeMap<&'static str, Counter>,
+}
+
+/// All counters. Relaxed atomics: each figure is right, two of them may be a moment apart.
+#[derive(Debug)]
+pub struct Telemetry {
+    registered: Mutex<Registered>,
+    tables: Arc<Tables>,
     /// What the feeds count.
     pub feed: Arc<Counters>,
     /// Messages read from WebSocket clients.
-    pub messages_received: AtomicU64,
+    pub messages_received: Counter,
     /// Ticks made.
-    pub ticks: AtomicU64,
+    pub ticks: Counter,
     /// When the newest was made, by the steady clock; 0 before the first.
     pub ticked_ms: AtomicI64,
     /// Ticks skipped because the server was late.
-    pub ticks_skipped: AtomicU64,
-    /// Alert sendings, firing and resolved.
-    pub alerts_sent: AtomicU64,
+    pub ticks_skipped: Counter,
     /// StatsD datagrams read.
-    pub statsd_datagrams: AtomicU64,
+    pub statsd_datagrams: Counter,
     /// Of these, dropped since too many waited to be added up.
-    pub statsd_dropped: AtomicU64,
+    pub statsd_dropped: Counter,
     /// Lines of them that were taken.
-    pub statsd_lines: AtomicU64,
+    pub statsd_lines: Counter,
     /// Handlers and tasks that panicked; each ended alone.
-    pub panics: AtomicU64,
+    pub panics: Counter,
 }
 
 /// What was answered so far; two of them make the traffic between.
@@ -202,29 +231,214 @@ pub struct RequestTotals {
 impl Telemetry {
     /// Counts one answered request.
     pub fn count_request(&self, status: u16, took: Duration) {
-        self.requests.fetch_add(1, Relaxed);
+        self.tables.requests.fetch_add(1, Relaxed);
         if status >= 500 {
-            self.requests_failed.fetch_add(1, Relaxed);
+            self.tables.requests_failed.fetch_add(1, Relaxed);
         }
         if let Some(class) = self
+            .tables
             .status_classes
             .get(usize::from(status / 100).wrapping_sub(1))
         {
             class.fetch_add(1, Relaxed);
         }
-        self.request_nanos
+        self.tables
+            .request_nanos
             .fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         let seconds = took.as_secs_f64();
         let bucket = DURATION_BUCKETS_S
             .iter()
             .position(|bound| seconds <= *bound)
             .unwrap_or(DURATION_BUCKETS_S.len());
-        self.request_buckets[bucket].fetch_add(1, Relaxed);
+        self.tables.request_buckets[bucket].fetch_add(1, Relaxed);
     }
 
     /// The totals so far.
     #[must_use]
     pub fn answered(&self) -> RequestTotals {
+        self.tables.answered()
+    }
+
+    /// Counts a stream that was opened.
+    pub fn count_opened(&self, kind: StreamKind) {
+        self.tables.streams_opened[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a stream that ended.
+    pub fn count_closed(&self, kind: StreamKind) {
+        self.tables.streams_closed[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Streams of a kind that are open now.
+    #[must_use]
+    pub fn open(&self, kind: StreamKind) -> u64 {
+        self.tables.open(kind)
+    }
+
+    /// Counts that a bound was hit.
+    pub fn count_limit(&self, limit: Limit) {
+        self.tables.limits[limit as usize].fetch_add(1, Relaxed);
+    }
+
+    /// A counter of this name (without `_total`) and help (a sentence), declared where it is
+    /// counted; it is in `GET /metrics` from now on. Who asks again for a name gets the same one.
+    #[must_use]
+    pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        let mut registered = self.registered.lock();
+        if let Some(known) = registered.counters.get(name) {
+            return known.clone();
+        }
+        let counter = Counter::default();
+        // The registry adds the full stop.
+        let help = help.strip_suffix('.').unwrap_or(help);
+        registered.registry.register(name, help, counter.clone());
+        registered.counters.insert(name, counter.clone());
+        counter
+    }
+
+    /// Appends every figure that is counted here.
+    ///
+    /// # Errors
+    /// A figure cannot be written in this format.
+    pub fn write(&self, format: Format, into: &mut String) -> fmt::Result {
+        format.write(&self.registered.lock().registry, into)
+    }
+
+    /// Every figure that is counted here, as `GET /metrics` has it.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        self.write(Format::Text, &mut text).expect("written");
+        text
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let tables = Arc::new(Tables::default());
+        let mut registered = Registered::default();
+        let collector = Box::new(Arc::clone(&tables));
+        registered.registry.register_collector(collector);
+        let feed = Arc::clone(&tables.feed);
+        let panics = tables.panics.clone();
+        let mut this = Self {
+            registered: Mutex::new(registered),
+            tables,
+            feed,
+            ticked_ms: AtomicI64::new(0),
+            panics,
+            messages_received: Counter::default(),
+            ticks: Counter::default(),
+            ticks_skipped: Counter::default(),
+            statsd_datagrams: Counter::default(),
+            statsd_dropped: Counter::default(),
+            statsd_lines: Counter::default(),
+        };
+        this.messages_received = this.counter(
+            "pulseboard_messages_received",
+            "Messages read from WebSocket clients.",
+        );
+        this.ticks = this.counter("pulseboard_ticks", "Ticks of the built-in source.");
+        this.ticks_skipped = this.counter(
+            "pulseboard_ticks_skipped",
+            "Ticks skipped because the server was late.",
+        );
+        this.statsd_datagrams =
+            this.counter("pulseboard_statsd_datagrams", "StatsD datagrams read.");
+        this.statsd_dropped = this.counter(
+            "pulseboard_statsd_datagrams_dropped",
+            "StatsD datagrams dropped since too many waited to be added up.",
+        );
+        this.statsd_lines = this.counter(
+            "pulseboard_statsd_lines",
+            "Lines of StatsD datagrams that were taken.",
+        );
+        this
+    }
+}
+
+/// What is read from plain atomics when somebody asks.
+impl Collector for Tables {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        let mut families = Families::new(encoder);
+        families.counter(
+            "pulseboard_frames_sent",
+            "Frames written to stream clients.",
+            load(&self.feed.frames_sent),
+        )?;
+        families.counter(
+            "pulseboard_stream_bytes_sent",
+            "Bytes written to stream clients.",
+            load(&self.feed.bytes_sent),
+        )?;
+        families.counter(
+            "pulseboard_frames_skipped",
+            "Frames merged into one for clients that were too slow.",
+            load(&self.feed.frames_skipped),
+        )?;
+        families.counter(
+            "pulseboard_panics",
+            "Requests or connections that ended in a panic, each alone.",
+            self.panics.get() + load(&self.feed.panics),
+        )?;
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter();
+        families.counters(
+            "pulseboard_http_responses",
+            "HTTP requests answered, by status class; streams are not counted.",
+            classes
+                .zip(&self.status_classes)
+                .map(|(class, counter)| ([("status", class)], load(counter))),
+        )?;
+        let bounds = DURATION_BUCKETS_S.into_iter().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.request_buckets.iter().map(load)).collect();
+        families.histogram(
+            "pulseboard_http_request_duration_seconds",
+            "Time to answer HTTP requests; streams are not counted.",
+            self.answered().latency.as_secs_f64(),
+            buckets.iter().map(|(_, count)| count).sum(),
+            &buckets,
+        )?;
+        for (name, help, counters) in [
+            (
+                "pulseboard_streams_opened",
+                "Streams opened, by kind.",
+                &self.streams_opened,
+            ),
+            (
+                "pulseboard_streams_closed",
+                "Streams ended, by kind.",
+                &self.streams_closed,
+            ),
+        ] {
+            let kinds = STREAM_KINDS.iter().zip(counters);
+            let of_kind = kinds.map(|(kind, counter)| ([("kind", kind.as_str())], load(counter)));
+            families.counters(name, help, of_kind)?;
+        }
+        families.gauges(
+            "pulseboard_streams_open",
+            "Streams open now, by kind.",
+            STREAM_KINDS
+                .iter()
+                .map(|kind| ([("kind", kind.as_str())], self.open(*kind))),
+        )?;
+        let limits = LIMITS.iter().map(|(limit, name)| {
+            let hits = match limit {
+                Limit::FeedLogs => &self.feed.logs_shortened,
+                limit => &self.limits[*limit as usize],
+            };
+            ([("limit", *name)], load(hits))
+        });
+        families.counters(
+            "pulseboard_limit_hits",
+            "Refused or ended at a bound, by bound.",
+            limits,
+        )
+    }
+}
+
+impl Tables {
+    fn answered(&self) -> RequestTotals {
         RequestTotals {
             requests: self.requests.load(Relaxed),
             errors: self.requests_failed.load(Relaxed),
@@ -232,219 +446,11 @@ impl Telemetry {
         }
     }
 
-    /// Counts a stream that was opened.
-    pub fn count_opened(&self, kind: StreamKind) {
-        self.streams_opened[kind as usize].fetch_add(1, Relaxed);
-    }
-
-    /// Counts a stream that ended.
-    pub fn count_closed(&self, kind: StreamKind) {
-        self.streams_closed[kind as usize].fetch_add(1, Relaxed);
-    }
-
-    /// Streams of a kind that are open now.
-    #[must_use]
-    pub fn open(&self, kind: StreamKind) -> u64 {
+    fn open(&self, kind: StreamKind) -> u64 {
         let closed = self.streams_closed[kind as usize].load(Relaxed);
         self.streams_opened[kind as usize]
             .load(Relaxed)
             .saturating_sub(closed)
-    }
-
-    /// Counts that a bound was hit.
-    pub fn count_limit(&self, limit: Limit) {
-        self.limits[limit as usize].fetch_add(1, Relaxed);
-    }
-
-    /// The Prometheus text exposition format, version 0.0.4.
-    #[must_use]
-    pub fn render(&self) -> String {
-        let mut text = String::with_capacity(4096);
-        let load = |counter: &AtomicU64| counter.load(Relaxed);
-        let mut plain = |name: &str, kind: &str, help: &str, value: u64| {
-            write_head(&mut text, name, kind, help);
-            line(&mut text, name, "", value);
-        };
-        plain(
-            "pulseboard_ticks_total",
-            "counter",
-            "Ticks of the built-in source.",
-            load(&self.ticks),
-        );
-        plain(
-            "pulseboard_ticks_skipped_total",
-            "counter",
-            "Ticks skipped because the server was late.",
-            load(&self.ticks_skipped),
-        );
-        plain(
-            "pulseboard_frames_sent_total",
-            "counter",
-            "Frames written to stream clients.",
-            load(&self.feed.frames_sent),
-        );
-        plain(
-            "pulseboard_stream_bytes_sent_total",
-            "counter",
-            "Bytes written to stream clients.",
-            load(&self.feed.bytes_sent),
-        );
-        plain(
-            "pulseboard_frames_skipped_total",
-            "counter",
-            "Frames merged into one for clients that were too slow.",
-            load(&self.feed.frames_skipped),
-        );
-        plain(
-            "pulseboard_messages_received_total",
-            "counter",
-            "Messages read from WebSocket clients.",
-            load(&self.messages_received),
-        );
-        plain(
-            "pulseboard_alerts_sent_total",
-            "counter",
-            "Alerts published, firing and resolved.",
-            load(&self.alerts_sent),
-        );
-        plain(
-            "pulseboard_statsd_datagrams_total",
-            "counter",
-            "StatsD datagrams read.",
-            load(&self.statsd_datagrams),
-        );
-        plain(
-            "pulseboard_statsd_datagrams_dropped_total",
-            "counter",
-            "StatsD datagrams dropped since too many waited to be added up.",
-            load(&self.statsd_dropped),
-        );
-        plain(
-            "pulseboard_statsd_lines_total",
-            "counter",
-            "Lines of StatsD datagrams that were taken.",
-            load(&self.statsd_lines),
-        );
-        plain(
-            "pulseboard_panics_total",
-            "counter",
-            "Requests or connections that ended in a panic, each alone.",
-            load(&self.panics) + load(&self.feed.panics),
-        );
-
-        write_head(
-            &mut text,
-            "pulseboard_http_responses_total",
-            "counter",
-            "HTTP requests answered, by status class; streams are not counted.",
-        );
-        for (class, counter) in self.status_classes.iter().enumerate() {
-            let labels = format!("{{status=\"{}xx\"}}", class + 1);
-            line(
-                &mut text,
-                "pulseboard_http_responses_total",
-                &labels,
-                load(counter),
-            );
-        }
-        self.render_durations(&mut text);
-
-        for (name, help, counters) in [
-            (
-                "pulseboard_streams_opened_total",
-                "Streams opened, by kind.",
-                &self.streams_opened,
-            ),
-            (
-                "pulseboard_streams_closed_total",
-                "Streams ended, by kind.",
-                &self.streams_closed,
-            ),
-        ] {
-            write_head(&mut text, name, "counter", help);
-            for (kind, counter) in STREAM_KINDS.iter().zip(counters) {
-                line(
-                    &mut text,
-                    name,
-                    &format!("{{kind=\"{}\"}}", kind.as_str()),
-                    load(counter),
-                );
-            }
-        }
-        write_head(
-            &mut text,
-            "pulseboard_streams_open",
-            "gauge",
-            "Streams open now, by kind.",
-        );
-        for kind in STREAM_KINDS {
-            let labels = format!("{{kind=\"{}\"}}", kind.as_str());
-            line(
-                &mut text,
-                "pulseboard_streams_open",
-                &labels,
-                self.open(kind),
-            );
-        }
-        write_head(
-            &mut text,
-            "pulseboard_limit_hits_total",
-            "counter",
-            "Refused or ended at a bound, by bound.",
-        );
-        for &(limit, name) in LIMITS {
-            let labels = format!("{{limit=\"{name}\"}}");
-            line(
-                &mut text,
-                "pulseboard_limit_hits_total",
-                &labels,
-                match limit {
-                    Limit::FeedLogs => load(&self.feed.logs_shortened),
-                    limit => load(&self.limits[limit as usize]),
-                },
-            );
-        }
-        text
-    }
-
-    fn render_durations(&self, text: &mut String) {
-        const NAME: &str = "pulseboard_http_request_duration_seconds";
-        write_head(
-            text,
-            NAME,
-            "histogram",
-            "Time to answer HTTP requests; streams are not counted.",
-        );
-        let mut count = 0;
-        for (index, counter) in self.request_buckets.iter().enumerate() {
-            count += counter.load(Relaxed);
-            let bound = DURATION_BUCKETS_S
-                .get(index)
-                .map_or("+Inf".to_owned(), ToString::to_string);
-            line(
-                text,
-                &format!("{NAME}_bucket"),
-                &format!("{{le=\"{bound}\"}}"),
-                count,
-            );
-        }
-        let seconds = self.answered().latency.as_secs_f64();
-        line(text, &format!("{NAME}_sum"), "", seconds);
-        line(text, &format!("{NAME}_count"), "", count);
-    }
-}
-
-/// Writes the `# HELP` and `# TYPE` lines of a metric.
-pub fn write_head(text: &mut String, name: &str, kind: &str, help: &str) {
-    line(text, &format!("# HELP {name}"), "", help);
-    line(text, &format!("# TYPE {name}"), "", kind);
-}
-
-/// Writes one sample line.
-pub fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
-    // Writing to a String cannot fail.
-    if writeln!(text, "{name}{labels} {value}").is_err() {
-        debug_assert!(false, "a String refused a line");
     }
 }
 
@@ -467,7 +473,7 @@ mod tests {
         let telemetry = Telemetry::default();
         telemetry.count_request(200, Duration::from_millis(2));
         telemetry.count_request(503, Duration::from_secs(9));
-        let text = telemetry.render();
+        let text = telemetry.text();
         for expected in [
             "pulseboard_http_request_duration_seconds_bucket{le=\"0.001\"} 0\n",
             "pulseboard_http_request_duration_seconds_bucket{le=\"0.0025\"} 1\n",

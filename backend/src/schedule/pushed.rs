@@ -13,7 +13,7 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -85,7 +85,7 @@ impl Gleaning {
         let interval = Duration::from_millis(app.live.interval_ms());
         let patience = PATIENCE_MAX.min(interval / PATIENCE_PARTS);
         self.newest_within(patience, || {
-            app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+            app.telemetry.panics.inc();
             tracing::error!("looking up what was pushed panicked");
         })
         .await

@@ -1,6 +1,6 @@
 //! What goes around every request: who is calling, origins, panics, problem answers, counting.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, sync::atomic::Ordering, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use salvo::{
@@ -64,7 +64,7 @@ impl Handler for Middleware {
                 .catch_unwind()
                 .await;
         if answered.is_err() {
-            self.app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+            self.app.telemetry.panics.inc();
             tracing::error!(http.method = %request.method(), http.path = request.uri().path(), "a request's handler panicked");
             AppError::internal().render(response);
             ctrl.skip_rest();

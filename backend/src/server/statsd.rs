@@ -69,9 +69,9 @@ pub async fn run(app: Arc<App>, socket: UdpSocket, stopping: CancellationToken) 
             }
             received = socket.recv_from(&mut buffer) => match received {
                 Ok((length, _)) => {
-                    app.telemetry.statsd_datagrams.fetch_add(1, Ordering::Relaxed);
+                    app.telemetry.statsd_datagrams.inc();
                     if !queue.offer(buffer.get(..length).unwrap_or_default()) {
-                        app.telemetry.statsd_dropped.fetch_add(1, Ordering::Relaxed);
+                        app.telemetry.statsd_dropped.inc();
                     }
                 }
                 // An ICMP answer to something else; the socket is still good.
@@ -82,7 +82,7 @@ pub async fn run(app: Arc<App>, socket: UdpSocket, stopping: CancellationToken) 
     // All that has been taken by now is safe before the server ends.
     drop(queue);
     if let Err(error) = adding.await {
-        app.telemetry.panics.fetch_add(1, Ordering::Relaxed);
+        app.telemetry.panics.inc();
         tracing::error!(%error, "adding up what StatsD clients sent panicked; there is no more of it");
     }
 }
@@ -138,9 +138,7 @@ fn add_up(app: &App, mut waiting: mpsc::Receiver<Work>, held: &AtomicUsize) {
             Work::Datagram(bytes) => {
                 let lines = datagram(&bytes, &mut aggregator, &mut batch);
                 held.fetch_sub(bytes.len(), Ordering::Relaxed);
-                app.telemetry
-                    .statsd_lines
-                    .fetch_add(lines, Ordering::Relaxed);
+                app.telemetry.statsd_lines.inc_by(lines);
             }
             Work::Flush => flush(app, &mut aggregator, &mut batch),
         }

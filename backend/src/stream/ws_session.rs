@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, Read, Write},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -217,11 +217,11 @@ fn read_messages(
         }
         match message {
             Ok(Message::Text(text)) => {
-                telemetry.messages_received.fetch_add(1, Ordering::Relaxed);
+                telemetry.messages_received.inc();
                 inbound.on_text(&viewer, text.as_str());
             }
             Ok(Message::Binary(bytes)) => {
-                telemetry.messages_received.fetch_add(1, Ordering::Relaxed);
+                telemetry.messages_received.inc();
                 inbound.on_binary(&viewer, bytes);
             }
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}

@@ -262,7 +262,6 @@ mod tests {
     use std::{
         io::Read as _,
         net::{Ipv4Addr, TcpListener},
-        sync::atomic::Ordering,
     };
 
     use pulseboard_feed::{Fanout, Members};
@@ -320,7 +319,7 @@ mod tests {
         };
         catch_panic(task, Arc::clone(&telemetry)).await;
 
-        assert_eq!(telemetry.panics.load(Ordering::SeqCst), 1);
+        assert_eq!(telemetry.panics.get(), 1);
         assert_eq!(telemetry.open(kind), 0, "counted as ended");
         assert_eq!(
             (registry.open(), members.len()),
