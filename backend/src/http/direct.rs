@@ -52,17 +52,40 @@ pub(crate) fn is_loopback_name(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Whether a header says that somebody stands between.
+/// Beginnings of what balancers and content networks add to a request, each under its maker's name.
+const MAKERS: [&str; 14] = [
+    "akamai-",
+    "ali-",
+    "cdn-",
+    "cf-",
+    "fastly-",
+    "fly-",
+    "incap-",
+    "x-amz",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-envoy-",
+    "x-nf-",
+    "x-vercel-",
+];
+
+/// Whether a header says that somebody stands between: one that RFC 9110 or 7239 defines, one that
+/// carries a client's address, or one of a maker of such things.
 fn passed_through(headers: &HeaderMap) -> bool {
     // Names are lower case here, however they were sent.
     headers.keys().map(header::HeaderName::as_str).any(|name| {
+        let ends = |with: &str| {
+            name.strip_suffix(with)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with(['-', '_', 't', 'r']))
+        };
         name.contains("forward")
-            || name.ends_with("client-ip")
-            || name.ends_with("client_ip")
-            || name.starts_with("cf-")
             || name == "via"
-            || name == "x-real-ip"
-            || name == "x_real_ip"
+            // `X-Real-IP`, `True-Client-IP`, `X-Azure-ClientIP`, `X-User-Ip`, `Remote-Addr`.
+            || ends("ip")
+            || ends("addr")
+            || ends("address")
+            || MAKERS.iter().any(|maker| name.starts_with(maker))
     })
 }
 
@@ -212,6 +235,15 @@ mod tests {
             ("client-ip", "127.0.0.1"),
             ("x-cluster-client-ip", "127.0.0.1"),
             ("cf-connecting-ip", "127.0.0.1"),
+            ("x-azure-clientip", "127.0.0.1"),
+            ("x-proxyuser-ip", "127.0.0.1"),
+            ("x-appengine-user-ip", "127.0.0.1"),
+            ("x-envoy-external-address", "127.0.0.1"),
+            ("x-envoy-attempt-count", "1"),
+            ("x-amzn-trace-id", "1"),
+            ("x_real_ip", "127.0.0.1"),
+            ("x-remote-addr", "127.0.0.1"),
+            ("cdn-loop", "x"),
             ("CF-Ray", "1"),
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),
