@@ -1,171 +1,55 @@
-//! What `tidy` asks of the crates that we use: licences that go with ours, and none that nobody
-//! uses. Both are answered by `cargo metadata` alone, so no tool has to be built first.
+//! `dependencies`: what the crates that we use bring with them. Known faults, licences and sources
+//! by cargo-deny (`deny.toml`), and dependencies that nobody uses by cargo-machete.
+//!
+//! Apart from `test`, since both tools are built first and the database of faults comes over the
+//! network: what cannot be had is said and left out. What is found is an error.
 
-use std::{fs, path::Path};
+use anyhow::{Result, bail};
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use crate::{shell, tools};
 
-use crate::{shell, text};
+/// What cargo-deny is asked that it can answer from the lock file and the registry alone.
+const OFFLINE_CHECKS: [&str; 3] = ["bans", "licenses", "sources"];
 
-/// Licences that ask for no more than their text beside a binary (SPDX identifiers).
-const LICENCES: &[&str] = &[
-    "0BSD",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "BSL-1.0",
-    "ISC",
-    "MIT",
-    "MIT-0",
-    "Unicode-3.0",
-    "Unlicense",
-    "Zlib",
-];
-
-/// Crates that are named for a feature of theirs alone, which another crate then uses.
-const FOR_THEIR_FEATURES: &[&str] = &["proc-macro2", "getrandom"];
-
-/// All findings, in the order of `Cargo.lock`.
-///
-/// # Errors
-/// `cargo metadata` fails, such as where `Cargo.lock` would have to change.
-pub(crate) fn findings() -> Result<Vec<String>> {
-    let said =
-        shell::output(shell::cargo().args(["metadata", "--format-version", "1", "--locked"]))?;
-    let metadata: Value = serde_json::from_str(&said).context("what cargo metadata says")?;
-    let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
-    let mut findings = Vec::new();
-    for package in &packages {
-        let name = package["name"].as_str().unwrap_or_default();
-        match package["license"].as_str() {
-            Some(licence) if is_allowed(licence) => {}
-            Some(licence) => {
-                findings.push(format!("{name}: the licence {licence:?} is none of ours"))
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    crate::arguments::nothing(arguments)?;
+    let mut wrong = Vec::new();
+    let mut left_out = Vec::new();
+    match tools::machete() {
+        Ok(()) => {
+            if !shell::succeeds(shell::cargo().args(["machete", "--with-metadata"]))? {
+                wrong.push("unused dependencies");
             }
-            None => findings.push(format!("{name}: names no licence")),
         }
-        // Crates from a registry have a source, and answer for themselves.
-        if package["source"].is_null() {
-            findings.extend(unused(name, package)?);
+        Err(error) => left_out.push(format!("unused dependencies: {error:#}")),
+    }
+    match tools::deny() {
+        Ok(()) => {
+            let deny = || {
+                let mut deny = shell::cargo();
+                deny.args(["deny", "--workspace", "--locked"]);
+                deny
+            };
+            if !shell::succeeds(deny().arg("check").args(OFFLINE_CHECKS))? {
+                wrong.push("licences, sources or versions");
+            }
+            // The faults that are known stand in a repository that is fetched.
+            if shell::succeeds(deny().arg("fetch").arg("db"))? {
+                if !shell::succeeds(deny().arg("check").arg("advisories"))? {
+                    wrong.push("known faults");
+                }
+            } else {
+                left_out.push("known faults: the advisory database cannot be fetched".to_owned());
+            }
         }
+        Err(error) => left_out.push(format!("licences, sources, known faults: {error:#}")),
     }
-    Ok(findings)
-}
-
-/// Dependencies of one of our crates that none of its files names.
-fn unused(name: &str, package: &Value) -> Result<Vec<String>> {
-    let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
-    let folder = manifest.parent().context("a manifest is in a folder")?;
-    let text = text_of(folder)?;
-    let dependencies = package["dependencies"].as_array().into_iter().flatten();
-    let mut names: Vec<&str> = dependencies
-        .filter_map(|dependency| {
-            dependency["rename"]
-                .as_str()
-                .or(dependency["name"].as_str())
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    let is_named = |crate_name: &&str| text::has_word(&text, &crate_name.replace('-', "_"));
-    Ok(names
-        .into_iter()
-        .filter(|crate_name| !is_named(crate_name) && !FOR_THEIR_FEATURES.contains(crate_name))
-        .map(|crate_name| format!("{name}: the dependency {crate_name} is not used"))
-        .collect())
-}
-
-/// All Rust text of a crate.
-fn text_of(folder: &Path) -> Result<String> {
-    let mut text = String::new();
-    for file in text::sources(folder)? {
-        if file.extension().is_some_and(|ending| ending == "rs") {
-            text.push_str(&fs::read_to_string(folder.join(file))?);
-        }
+    for what in &left_out {
+        println!("left out: {what}");
     }
-    Ok(text)
-}
-
-/// Whether an SPDX expression leaves a choice that is among ours. A slash is an older `OR`.
-fn is_allowed(expression: &str) -> bool {
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
-    let words: Vec<&str> = spaced.split_whitespace().collect();
-    let mut at = 0;
-    any_of(&words, &mut at) && at == words.len()
-}
-
-fn any_of(words: &[&str], at: &mut usize) -> bool {
-    let mut allowed = all_of(words, at);
-    while words.get(*at) == Some(&"OR") {
-        *at += 1;
-        // Not short-circuited: the words have to be read in any case.
-        allowed |= all_of(words, at);
+    if !wrong.is_empty() {
+        bail!("found above: {}", wrong.join(", "));
     }
-    allowed
-}
-
-fn all_of(words: &[&str], at: &mut usize) -> bool {
-    let mut allowed = one(words, at);
-    while words.get(*at) == Some(&"AND") {
-        *at += 1;
-        allowed &= one(words, at);
-    }
-    allowed
-}
-
-fn one(words: &[&str], at: &mut usize) -> bool {
-    let Some(word) = words.get(*at) else {
-        return false;
-    };
-    *at += 1;
-    if *word == "(" {
-        let allowed = any_of(words, at);
-        *at += 1;
-        return allowed;
-    }
-    if words.get(*at) == Some(&"WITH") {
-        let whole = words.get(*at - 1..*at + 2).unwrap_or_default().join(" ");
-        *at += 2;
-        return LICENCES.contains(&whole.as_str());
-    }
-    LICENCES.contains(word)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_licence_is_allowed_where_a_choice_of_ours_is_left() {
-        for allowed in [
-            "MIT",
-            "MIT/Apache-2.0",
-            "Apache-2.0 / MIT",
-            "MIT OR Apache-2.0 OR LGPL-2.1-or-later",
-            "Apache-2.0 WITH LLVM-exception OR GPL-3.0",
-            "(MIT OR Apache-2.0) AND Unicode-3.0",
-        ] {
-            assert!(is_allowed(allowed), "{allowed}");
-        }
-        for other in [
-            "",
-            "GPL-3.0",
-            "MIT AND GPL-3.0",
-            "(MIT OR Apache-2.0) AND AGPL-3.0",
-            "GPL-2.0 WITH Classpath-exception-2.0",
-        ] {
-            assert!(!is_allowed(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn a_crate_is_not_used_by_one_with_a_longer_name() {
-        assert!(text::has_word("use serde::Serialize;", "serde"));
-        assert!(!text::has_word("use serde_json::Value;", "serde"));
-    }
+    println!("\nnothing is wrong with what was looked at");
+    Ok(())
 }

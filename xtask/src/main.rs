@@ -105,6 +105,12 @@ const CHORES: &[Chore] = &[
         start: tidy::start,
     },
     Chore {
+        name: "dependencies",
+        arguments: "",
+        summary: "known faults, licences, sources and disuse of the crates that we use (needs a network)",
+        start: dependencies::start,
+    },
+    Chore {
         name: "dist",
         arguments: "[--backend URL]",
         summary: "target/dist: the page for a CDN, and the server without it",

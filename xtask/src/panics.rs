@@ -53,7 +53,7 @@ pub(crate) fn silence(wasm: &[u8]) -> Result<(Vec<u8>, usize)> {
             }
             Ok(code)
         }
-        DATA if module.has_names() => without_places(body),
+        DATA if module.has_names() => without_places(body).map(without_words),
         _ => Ok(body.to_vec()),
     })?;
     Ok((silent, emptied))
@@ -139,6 +139,75 @@ fn numbers(section: &[u8]) -> Result<Vec<usize>> {
     };
     let count = reader.number()?;
     (0..count).map(|_| reader.number()).collect()
+}
+
+/// What panics of the standard library, of Yew and of ours say. Nobody reads it once the functions
+/// that print it are empty, and nothing else in the page says the like. Longer ones before those
+/// that they begin with.
+const WORDS: &[&str] = &[
+    "a formatting trait implementation returned an error when the underlying stream did not",
+    "cannot access a Thread Local Storage value during or after destruction: ",
+    "internal error: entered unreachable code: a selector has one type",
+    "Attempted to initialize thread-local while it is being dropped",
+    "internal error: entered unreachable code: empty internal node",
+    "To suspend rendering, a <Suspense /> component is required.",
+    "attempt to calculate the remainder with a divisor of zero",
+    "one-time initialization may not be performed recursively",
+    "a Display implementation returned an error unexpectedly",
+    "failed to generate unique thread ID: bitspace exhausted",
+    "attempt to join into collection with len > usize::MAX",
+    "assertion failed: edge.height == self.node.height - 1",
+    "cannot modify the panic hook from a panicking thread",
+    "assertion failed: old_right_len + count <= CAPACITY",
+    "assertion failed: old_left_len + count <= CAPACITY",
+    "assertion failed: edge.height == self.height - 1",
+    "called `Option::unwrap()` on a `None` value",
+    "called `Result::unwrap()` on an `Err` value",
+    "Once instance has previously been poisoned",
+    "assertion failed: new_left_len <= CAPACITY",
+    "failed to insert node before next sibling",
+    "internal error: entered unreachable code",
+    "assertion failed: src.len() == dst.len()",
+    "assertion failed: old_right_len >= count",
+    "can't create namespaced element for vtag",
+    "assertion failed: old_left_len >= count",
+    "Tried to shrink to a larger capacity",
+    "`async fn` resumed after completion",
+    "unkeyed child in fully keyed list",
+    "assertion failed: self.height > 0",
+    "failed to create detached element",
+    "RefCell already mutably borrowed",
+    "couldn't clone node to be cached",
+    "assertion failed: idx < CAPACITY",
+    "can't create element for vtag",
+    "deref_history is never empty",
+    "assertion failed: step != 0",
+    "assertion failed: count > 0",
+    "could not remove attribute",
+    "attempt to divide by zero",
+    "could not remove property",
+    "RefCell already borrowed",
+    "could not set property",
+    "failed to append child",
+    "can't remove a child",
+    "type id mismatch",
+];
+
+/// The data with zeros for the words of panics.
+fn without_words(mut data: Vec<u8>) -> Vec<u8> {
+    for words in WORDS {
+        let words = words.as_bytes();
+        let mut from = 0;
+        while let Some(at) = data
+            .get(from..)
+            .and_then(|rest| rest.windows(words.len()).position(|found| found == words))
+        {
+            let end = from + at + words.len();
+            data[from + at..end].fill(0);
+            from = end;
+        }
+    }
+    data
 }
 
 /// The data with zeros for the places in source files: what Rust calls `Location`, a file's name
@@ -277,6 +346,23 @@ mod tests {
         names.extend_from_slice(&functions);
         section(CUSTOM, &names);
         wasm
+    }
+
+    #[test]
+    fn words_of_panics_are_blank_and_those_beside_them_stay() {
+        let data =
+            b"Overviewinternal error: entered unreachable code: empty internal nodeinvalid key";
+        let mut expected = b"Overview".to_vec();
+        expected.resize(data.len() - "invalid key".len(), 0);
+        expected.extend_from_slice(b"invalid key");
+        assert_eq!(without_words(data.to_vec()), expected);
+        assert!(
+            WORDS
+                .iter()
+                .enumerate()
+                .all(|(at, words)| !WORDS[..at].iter().any(|before| words.starts_with(before))),
+            "a longer one comes before its beginning"
+        );
     }
 
     #[test]

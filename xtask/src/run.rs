@@ -8,9 +8,9 @@ use crate::{build, shell};
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     let flags = crate::arguments::passed_on(arguments)?;
-    build::everything()?;
+    let server = build::quickly()?;
     // Where the user stands, so that `./data` and `--config` mean what they say there.
-    become_server(Command::new(shell::server_binary()).args(flags))
+    become_server(Command::new(server).args(flags))
 }
 
 /// The server takes this process's place: Ctrl-C and SIGTERM reach it and nobody else, and its

@@ -33,8 +33,13 @@ pub(crate) fn tools() -> PathBuf {
 
 /// The release server that `build` leaves.
 pub(crate) fn server_binary() -> PathBuf {
+    binary("release")
+}
+
+/// The server that was built with a profile.
+pub(crate) fn binary(profile: &str) -> PathBuf {
     target()
-        .join("release")
+        .join(profile)
         .join(format!("pulseboard{}", env::consts::EXE_SUFFIX))
 }
 
@@ -101,6 +106,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says what runs, and whether it succeeded.
+pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
+    println!("$ {}", describe(command));
+    let status = command
+        .status()
+        .with_context(|| format!("`{}` could not be started", describe(command)))?;
+    Ok(status.success())
 }
 
 /// The trimmed standard output of a quiet command; an error carries what it said on the other.

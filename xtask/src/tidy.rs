@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    dependencies, layers, shell,
+    layers, shell,
     text::{has_word, sources},
 };
 
@@ -83,7 +83,6 @@ pub(crate) fn check() -> Result<()> {
     findings.settings_are_told()?;
     findings.routes_are_described()?;
     findings.bans_are_repeated()?;
-    findings.0.extend(dependencies::findings()?);
     findings.0.extend(layers::findings()?);
     for finding in &findings.0 {
         println!("{finding}");

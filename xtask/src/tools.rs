@@ -14,6 +14,12 @@ const TRUNK: &str = "0.21.14";
 /// The test runner; what a fresh machine gets when it has none. Any version on the PATH is used.
 const NEXTEST: &str = "0.9.143";
 
+/// Known faults, licences and sources of dependencies.
+const DENY: &str = "0.20.2";
+
+/// Dependencies that nobody uses.
+const MACHETE: &str = "0.9.2";
+
 /// The oldest `wasm-opt` that reads what today's compiler writes; Debian's 108 does not know
 /// `table.fill`.
 const WASM_OPT_MIN: u32 = 116;
@@ -67,7 +73,7 @@ fn wasm_target() -> Result<()> {
 fn trunk() -> Result<()> {
     // No default features: they bring OpenSSL and a check for updates over the network.
     let flags = ["--locked", "--no-default-features", "--features", "rustls"];
-    install("trunk", TRUNK, &["trunk"], &flags, "six minutes")
+    install("trunk", TRUNK, &["trunk"], &flags, "three minutes")
 }
 
 fn wasm_bindgen() -> Result<()> {
@@ -78,7 +84,7 @@ fn wasm_bindgen() -> Result<()> {
         &version,
         &["wasm-bindgen", "wasm-bindgen-test-runner"],
         &[],
-        "two minutes",
+        "one minute",
     )
 }
 
@@ -106,6 +112,38 @@ pub(crate) fn nextest() -> bool {
         return false;
     }
     true
+}
+
+/// Sees to cargo-deny.
+///
+/// # Errors
+/// It cannot be installed.
+pub(crate) fn deny() -> Result<()> {
+    let installed = install(
+        "cargo-deny",
+        DENY,
+        &["cargo-deny"],
+        &["--locked"],
+        "five minutes",
+    );
+    forget_intermediate_files();
+    installed
+}
+
+/// Sees to cargo-machete.
+///
+/// # Errors
+/// It cannot be installed.
+pub(crate) fn machete() -> Result<()> {
+    let installed = install(
+        "cargo-machete",
+        MACHETE,
+        &["cargo-machete"],
+        &["--locked"],
+        "one minute",
+    );
+    forget_intermediate_files();
+    installed
 }
 
 /// Installs `package` at `version` unless all its `programs` answer with exactly that version.
@@ -141,8 +179,9 @@ fn install(
         .env("CARGO_TARGET_DIR", intermediate_files())
         // Built to be there soon rather than to run fast; each runs for a second or two.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
     shell::run(&mut command).with_context(|| {
         format!(
             "{package} {version} is needed and could not be installed. Usual reasons: crates.io cannot be reached, \
@@ -168,13 +207,13 @@ fn forget_intermediate_files() {
     }
 }
 
-/// The version in what `program --version` prints first, such as `trunk 0.21.14`.
+/// The version in what `program --version` prints first, such as `trunk 0.21.14` or `0.9.2`.
 fn version_of(program: &str) -> Option<String> {
     let said = shell::output(Command::new(shell::find(program)?).arg("--version")).ok()?;
     said.lines()
         .next()?
         .split_whitespace()
-        .nth(1)
+        .next_back()
         .map(str::to_owned)
 }
 
