@@ -77,6 +77,16 @@ pub(crate) fn without_comments(script: &str) -> String {
 /// Signs that need no space beside them where a line has no text in quotation marks.
 const SIGNS: &str = "=+*/(){},;:?<>&|!";
 
+/// What wasm-bindgen's own helpers are called, and by which names they do the same.
+const HELPERS: [(&str, &str); 6] = [
+    ("WASM_VECTOR_LEN", "$L"),
+    ("getDataViewMemory0", "$D"),
+    ("getStringFromWasm0", "$S"),
+    ("handleError", "$E"),
+    ("isLikeNone", "$N"),
+    ("passStringToWasm0", "$P"),
+];
+
 /// The script of [`without_comments`] in fewer words: arguments by short names, results returned as
 /// they are made, no spaces that nothing needs.
 pub(crate) fn shorter(script: &str) -> String {
@@ -121,6 +131,11 @@ fn short_line(line: &str) -> String {
         rest = &rest[end..];
     }
     short.push_str(rest);
+    for (name, other) in HELPERS {
+        if crate::text::has_word(&short, name) {
+            short = short.replace(name, other);
+        }
+    }
     if short.contains(['"', '\'', '`', '\\']) {
         return short;
     }
@@ -148,6 +163,7 @@ const ret = arg0 === undefined ? arg10 - 1 : arg0 >>> 0;
 return ret;
 },
 const ret = margin0 + arg1x;
+handleError(getStringFromWasm0(arg1, arg2));
 const name = 'arg0 = 1';
 return ret;
 return a in b;
@@ -159,6 +175,7 @@ a:function($0,$10){
 return $0===undefined?$10 - 1:$0>>>0;
 },
 const ret=margin0+arg1x;
+$E($S($1,$2));
 const name = '$0 = 1';
 return ret;
 return a in b;
