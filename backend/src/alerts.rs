@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
 use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload,
+    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 use pulseboard_shared::{
@@ -213,9 +213,23 @@ impl Payload for AlertPayload {
     }
 }
 
+impl Portable for AlertPayload {
+    fn to_bytes(&self) -> Vec<u8> {
+        portable::write(&(self.epoch.0, &self.event))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
+        let (epoch, event) = portable::read(bytes)?;
+        Ok(Self::new(Epoch(epoch), event))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use pulseboard_alerting::{RuleState, default_rules};
+    use pulseboard_shared::{Labels, Severity, Timestamp, codec::Encoding};
+    use uuid::Uuid;
 
     use super::*;
     use crate::ticks::window::built_in_series;
@@ -237,5 +251,47 @@ mod tests {
         assert_eq!(observe(2, 3.0, f64::NAN), None, "asked, and not measured");
         let ended = observe(3, 0.0, f64::NAN).map(|alert| alert.state);
         assert_eq!(ended, Some(AlertState::Resolved));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_read_back_looks_the_same(
+            (epoch, offset, id, incident) in any::<(u64, u64, u128, u128)>(),
+            (message, rule) in any::<(String, String)>(),
+            (at_ms, started_ms) in (0..4_000_000_000_000_i64, 0..4_000_000_000_000_i64),
+            (value, threshold) in (-1e9..1e9, -1e9..1e9),
+            (is_over, has_tenant, severity) in (any::<bool>(), any::<bool>(), 0..5_usize),
+            labels in prop::collection::btree_map("[a-z]{1,8}", any::<String>(), 0..3),
+        ) {
+            let severities = ["low", "medium", "warning", "high", "critical"];
+            let alert = Alert {
+                id: Uuid::from_u128(id),
+                message,
+                severity: severities[severity].parse::<Severity>().expect("one of ours"),
+                timestamp: Timestamp::from_millis(at_ms),
+                incident: Uuid::from_u128(incident),
+                rule,
+                state: if is_over { AlertState::Resolved } else { AlertState::Firing },
+                value,
+                threshold,
+                started: Timestamp::from_millis(started_ms),
+                labels: Labels::from_iter(labels),
+            };
+            let tenant = has_tenant.then(|| "shop".into());
+            let payload = AlertPayload::new(Epoch(epoch), AlertEvent { tenant, alert });
+            let read = AlertPayload::from_bytes(&payload.to_bytes()).expect("it is one");
+            prop_assert_eq!(read.event(), payload.event());
+            for wire in [
+                Framing::WebSocket(Encoding::Json),
+                Framing::WebSocket(Encoding::Binary),
+                Framing::SseChunked,
+                Framing::SsePlain,
+            ] {
+                for tenant in ["shop", "other"] {
+                    let view = AlertView { tenant: tenant.into(), wire };
+                    prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                }
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload,
+    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 use pulseboard_shared::{
@@ -218,10 +218,61 @@ impl Payload for OperatorPayload {
     }
 }
 
+impl Portable for OperatorPayload {
+    fn to_bytes(&self) -> Vec<u8> {
+        portable::write(&(self.epoch.0, &self.figures))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
+        let (epoch, figures) = portable::read(bytes)?;
+        Ok(Self {
+            epoch: Epoch(epoch),
+            figures,
+        })
+    }
+}
+
 impl fmt::Debug for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operator")
             .field("state", &*self.state.lock())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulseboard_shared::codec::Encoding;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_read_back_looks_the_same(
+            (cpu_percent, memory_percent, alert_threshold) in (0.0..100.0, 0.0..100.0, 0.0..100.0),
+            (requests_total, errors_total, active_connections) in any::<(u64, u64, u64)>(),
+            (epoch, offset) in any::<(u64, u64)>(),
+        ) {
+            let figures = Figures {
+                cpu_percent,
+                memory_percent,
+                requests_total,
+                errors_total,
+                active_connections,
+                alert_threshold,
+            };
+            let payload = OperatorPayload { epoch: Epoch(epoch), figures };
+            let read = OperatorPayload::from_bytes(&payload.to_bytes()).expect("it is one");
+            for framing in [
+                Framing::WebSocket(Encoding::Json),
+                Framing::WebSocket(Encoding::Binary),
+                Framing::SseChunked,
+                Framing::SsePlain,
+            ] {
+                let view = OperatorView(framing);
+                prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+            }
+        }
     }
 }

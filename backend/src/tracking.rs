@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::json::json_text;
 use pulseboard_feed::{
-    Bounds, Epoch, Fanout, Feed, Frame, Payload,
+    Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 
@@ -390,6 +390,21 @@ impl Payload for UpdatePayload {
     }
 }
 
+impl Portable for UpdatePayload {
+    fn to_bytes(&self) -> Vec<u8> {
+        portable::write(&(&self.items, self.clients, self.now_ms))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
+        let (items, clients, now_ms) = portable::read(bytes)?;
+        Ok(Self {
+            items,
+            clients,
+            now_ms,
+        })
+    }
+}
+
 impl fmt::Debug for TrackedItems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrackedItems")
@@ -413,6 +428,32 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn what_was_read_back_looks_the_same(
+            added in prop::collection::vec(("[a-c]", -1e9..1e9, 0..400_000_000_i64), 0..40),
+            (clients, now_ms) in (any::<u64>(), 0..400_000_000_i64),
+        ) {
+            let mut items = Items::default();
+            for (name, value, at_ms) in &added {
+                items.add(name, *value, *at_ms).expect("few names");
+            }
+            let payload = UpdatePayload { items, clients, now_ms };
+            let read = UpdatePayload::from_bytes(&payload.to_bytes()).expect("it is one");
+            for name in ["a", "b", "none"] {
+                for length in BucketLength::ALL {
+                    for wire in [
+                        Framing::WebSocket(pulseboard_shared::codec::Encoding::Json),
+                        Framing::WebSocket(pulseboard_shared::codec::Encoding::Binary),
+                        Framing::SseChunked,
+                        Framing::SsePlain,
+                    ] {
+                        let view = UpdateView { name: name.into(), length, wire };
+                        prop_assert_eq!(read.encode(1, &view), payload.encode(1, &view));
+                    }
+                }
+            }
+        }
+
         /// Buckets are what grouping all items says, whatever order they come in.
         #[test]
         fn buckets_equal_naive(items in prop::collection::vec((0_i64..30, -5_i32..5), 0..200)) {

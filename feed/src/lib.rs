@@ -8,7 +8,7 @@
 //! **Invariant**: no viewer has a queue of its own, and appending never waits for a viewer.
 //!
 //! It knows nothing of ticks, alerts or HTTP, and has counters of its own ([`Counters`]). How a
-//! message is framed on a stream is [`wire`]'s.
+//! message is framed on a stream is [`wire`]'s; how a payload reaches another server, [`portable`]'s.
 
 mod counters;
 mod cursor;
@@ -17,6 +17,7 @@ mod ledger;
 mod log;
 mod members;
 mod pass;
+pub mod portable;
 mod position;
 pub mod wire;
 
@@ -27,4 +28,5 @@ pub use ledger::Ledgers;
 pub use log::{Bounds, Frame, Log, Payload, Read};
 pub use members::{Fanout, MemberGuard, Members, Subscriber};
 pub use pass::FanoutPass;
+pub use portable::{NotPortable, Portable};
 pub use position::{Epoch, EventId, Position};

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pulseboard_feed::{Frame, NotPortable, Payload, Portable, portable, wire::ws};
 use pulseboard_shared::codec::Encoding;
-
-use pulseboard_feed::{Frame, Payload, wire::ws};
+use serde::{Deserialize, Serialize};
 
 /// One message to a room, as JSON text without its cursor.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoomPayload {
     kind: Kind,
     text: String,
-    /// The viewer that is not to get its own message back.
+    /// The viewer that is not to get its own message back; numbers of viewers are unique in one
+    /// server, so it does not travel.
+    #[serde(skip)]
     sender: Option<u64>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
     /// The dashboard's figures: each replaces the one before.
     Update,
@@ -163,5 +165,55 @@ impl Payload for RoomPayload {
             .find(|frame| frame.payload().kind == Kind::Update);
         let newest = newest.map(|frame| frame.encoded(view)).unwrap_or_default();
         Bytes::from([ws::text_in(view.form, &notice), newest].concat())
+    }
+}
+
+impl Portable for RoomPayload {
+    fn to_bytes(&self) -> Vec<u8> {
+        portable::write(self)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
+        portable::read(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_read_back_looks_the_same(
+            (text, sender, offset) in any::<(String, u64, u64)>(),
+            name in "[a-z]{1,8}",
+        ) {
+            let text = serde_json::json!({"type": "any", "data": text}).to_string();
+            let payloads = [
+                RoomPayload::update(text.clone()),
+                RoomPayload::message(text.clone(), sender),
+                RoomPayload::event(&name, text.clone()),
+                RoomPayload::presence(text),
+            ];
+            for payload in payloads {
+                let read = RoomPayload::from_bytes(&payload.to_bytes()).expect("it is one");
+                for form in [Encoding::Json, Encoding::Binary] {
+                    for (events, presence, cursor) in [
+                        (None, true, None),
+                        (None, false, Some(Arc::from("1795204800000"))),
+                        (Some([name.clone()].into()), false, None),
+                        (Some(["other".to_owned()].into()), true, None),
+                    ] {
+                        let view = RoomView { events, presence, cursor, form };
+                        prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                    }
+                }
+                // Whoever said it is not here.
+                prop_assert!(!read.is_hidden_from(sender));
+                prop_assert_eq!(read.held_bytes(), payload.held_bytes());
+            }
+        }
     }
 }

@@ -15,13 +15,15 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, Payload, Position,
+    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, Position,
+    portable,
     wire::{Framing, sse, ws},
 };
 use pulseboard_shared::{
-    Stats, Timestamp,
+    Labels, Stats, Timestamp,
     protocol::metrics::{Merged, MergedSeries, ServerMessage, Snapshot, Tick as WireTick},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{error::AppError, json::json_text, telemetry::Telemetry},
@@ -29,7 +31,7 @@ use crate::{
     shares::CallerKeys,
     ticks::{
         subscriptions::Named,
-        window::{Selection, Tick, TickSample, Window},
+        window::{Pushed, Selection, Series, Tick, TickSample, Window},
     },
 };
 
@@ -154,6 +156,83 @@ impl Payload for TickPayload {
                 data: data.collect(),
             }),
         )
+    }
+}
+
+/// The form in which a tick travels.
+#[derive(Serialize, Deserialize)]
+struct TickForm {
+    epoch: u64,
+    sampled_ms: i64,
+    sent_ms: i64,
+    series: Vec<SeriesForm>,
+    values: Vec<f64>,
+    pushed: Vec<PushedForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SeriesForm {
+    name: Arc<str>,
+    unit: Arc<str>,
+    labels: Labels,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PushedForm {
+    tenant: Arc<str>,
+    series: SeriesForm,
+    value: f64,
+    at_ms: i64,
+}
+
+impl SeriesForm {
+    fn of(series: &Series) -> Self {
+        Self {
+            name: Arc::clone(&series.name),
+            unit: Arc::clone(&series.unit),
+            labels: series.labels.clone(),
+        }
+    }
+
+    fn read(self) -> Series {
+        Series::new(&self.name, &self.unit, self.labels)
+    }
+}
+
+impl Portable for TickPayload {
+    fn to_bytes(&self) -> Vec<u8> {
+        let pushed = self.tick.pushed.iter().map(|pushed| PushedForm {
+            tenant: Arc::clone(&pushed.tenant),
+            series: SeriesForm::of(&pushed.series),
+            value: pushed.value,
+            at_ms: pushed.at_ms,
+        });
+        portable::write(&TickForm {
+            epoch: self.epoch.0,
+            sampled_ms: self.tick.sampled_ms,
+            sent_ms: self.tick.sent_ms,
+            series: self.tick.series.iter().map(SeriesForm::of).collect(),
+            values: self.tick.values.to_vec(),
+            pushed: pushed.collect(),
+        })
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
+        let form: TickForm = portable::read(bytes)?;
+        let pushed = form.pushed.into_iter().map(|pushed| Pushed {
+            tenant: pushed.tenant,
+            series: Arc::new(pushed.series.read()),
+            value: pushed.value,
+            at_ms: pushed.at_ms,
+        });
+        let tick = Tick {
+            sampled_ms: form.sampled_ms,
+            sent_ms: form.sent_ms,
+            series: form.series.into_iter().map(SeriesForm::read).collect(),
+            values: form.values.into(),
+            pushed: pushed.collect(),
+        };
+        Ok(Self::new(Epoch(form.epoch), Arc::new(tick)))
     }
 }
 
@@ -465,6 +544,7 @@ impl fmt::Debug for Live {
 mod tests {
     use proptest::prelude::*;
     use pulseboard_feed::{FanoutPass, Member, Subscription};
+    use pulseboard_shared::codec::Encoding;
 
     use super::*;
     use crate::ticks::window::built_in_series;
@@ -533,7 +613,59 @@ mod tests {
         seen: Option<u64>,
     }
 
+    fn series() -> impl Strategy<Value = Series> {
+        let labels = prop::collection::btree_map("[a-z]{1,4}", any::<String>(), 0..3);
+        ("[a-z_]{1,12}", any::<String>(), labels)
+            .prop_map(|(name, unit, labels)| Series::new(&name, &unit, labels))
+    }
+
     proptest! {
+        #[test]
+        fn what_was_read_back_looks_the_same(
+            (sampled_ms, sent_ms) in (0..4_000_000_000_000_i64, 0..4_000_000_000_000_i64),
+            (epoch, offset) in any::<(u64, u64)>(),
+            measured in prop::collection::vec((series(), prop::num::f64::ANY), 0..4),
+            pushed in prop::collection::vec((series(), prop::num::f64::ANY), 0..4),
+        ) {
+            let tenant: Arc<str> = "shop".into();
+            let built_in = crate::ticks::window::built_in_series();
+            let measured = built_in.zip([1.5, f64::NAN, -0.0, 0.1]).chain(measured);
+            let (series, values): (Vec<Series>, Vec<f64>) = measured.unzip();
+            let pushed: Vec<Pushed> = pushed
+                .into_iter()
+                .map(|(series, value)| Pushed {
+                    tenant: Arc::clone(&tenant),
+                    series: Arc::new(series),
+                    value,
+                    at_ms: sampled_ms,
+                })
+                .collect();
+            let names = series.iter().map(|series| &series.key);
+            let names = names.chain(pushed.iter().map(|pushed| &pushed.series.key));
+            let names: Vec<Arc<str>> = names.map(|name| Arc::from(&**name)).collect();
+            let tick = Tick {
+                sampled_ms,
+                sent_ms,
+                series: series.into(),
+                values: values.into(),
+                pushed: pushed.into(),
+            };
+            let payload = TickPayload::new(Epoch(epoch), Arc::new(tick));
+            let read = TickPayload::from_bytes(&payload.to_bytes()).expect("it is one");
+            for wire in [
+                Framing::WebSocket(Encoding::Json),
+                Framing::WebSocket(Encoding::Binary),
+                Framing::SseChunked,
+                Framing::SsePlain,
+            ] {
+                for names in [Vec::new(), names.clone()] {
+                    let selection = Selection::new(Arc::clone(&tenant), names).map(Arc::new);
+                    let view = TickView { selection, wire };
+                    prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                }
+            }
+        }
+
         /// Any interleaving of ticks, disconnects, resumes and slow reads delivers what a naive
         /// model says, which is a `Vec` of all that ever was: who resumes within the window gets
         /// exactly what it missed, everybody else the whole window; from then on each tick comes
