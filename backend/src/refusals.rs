@@ -44,7 +44,7 @@ pub struct Refusal {
     pub times: u64,
 }
 
-/// See the module.
+/// The last refusals of each tenant, for who asks why something is missing.
 #[derive(Debug, Default)]
 pub struct Refusals {
     /// Leaf lock.

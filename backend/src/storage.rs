@@ -31,7 +31,7 @@ const MAINTENANCE: Duration = Duration::from_millis(500);
 /// Sentences about damage that are kept for `/readyz` and the page.
 const COMPLAINTS_MAX: usize = 20;
 
-/// See the module.
+/// The engine with its history, the journal, and what was found damaged.
 #[derive(Debug)]
 pub struct Storage {
     /// Series of all tenants.

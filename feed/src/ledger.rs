@@ -34,7 +34,7 @@ pub(super) trait Shed: Send + Sync {
     fn held_bytes(&self) -> usize;
 }
 
-/// See the module.
+/// What the logs of all feeds hold together, and the bound of it.
 pub struct Ledgers {
     bytes_max: usize,
     bytes: AtomicUsize,

@@ -26,7 +26,7 @@ const FRAMES: usize = 4;
 /// Encodings of one frame remembered; the rare further ones are asked of the frame.
 const ENCODINGS_MAX: usize = 8;
 
-/// See the module.
+/// What one pass over a feed's members looks up once for all of them, and counts.
 #[derive(Default)]
 pub struct FanoutPass {
     /// `None` for a member that writes by itself, for which remembering would be all cost.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use salvo::http::HeaderMap;
 
-/// See the module.
+/// From whom a request came and what it asked for, as far as the proxies on its way are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via {
     /// Who asks: the other end of the connection, or whom the last trusted proxy names.

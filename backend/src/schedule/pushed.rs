@@ -47,7 +47,8 @@ const PATIENCE_MAX: Duration = Duration::from_millis(20);
 
 type Known = HashMap<Arc<str>, HashMap<Box<[u8]>, Arc<Series>>>;
 
-/// See the module.
+/// Looks up what viewers of the tick subscribed to by name, on a thread for that, and has the newest
+/// that was found.
 #[derive(Debug, Default)]
 pub(super) struct Gleaning {
     /// `None` while it is at work.

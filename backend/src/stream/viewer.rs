@@ -53,7 +53,8 @@ const LINGER_MS: i64 = 2_000;
 const TOGETHER_MAX: usize = 16;
 const TOGETHER_BYTES: usize = 64 * 1024;
 
-/// A stream's socket and what is to be written to it. See the module.
+/// A stream's socket and what is to be written to it: cursors into feeds, a frame half
+/// written, and a few replies.
 ///
 /// In the order of declaration: what every frame needs comes first and together, in two cache lines
 /// (or three, as they come to lie), since fetching a viewer from memory is most of what the fan-out

@@ -245,7 +245,8 @@ struct Held {
     capacity: usize,
 }
 
-/// The built-in tick. See the module.
+/// The built-in tick, live: the window and the feed together, so that no tick falls between a
+/// viewer's snapshot and its stream.
 pub struct Live {
     epoch: Epoch,
     interval_ms: u64,

@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 10_000;
 /// Of these, asked for by one connection: it may ask for a thousand, and for others soon after.
 const PER_CLIENT_MAX: usize = 2_500;
 
-/// See the module.
+/// Which names of which tenant are looked up for the next tick, and until when.
 #[derive(Debug)]
 pub(super) struct Named {
     tenants: BTreeMap<Arc<str>, HashMap<Arc<str>, Asked>>,

@@ -53,7 +53,7 @@ const HISTORY_BYTES_MAX: usize = 8 << 20;
 const POINT_BYTES: usize = 48;
 const SERIES_BYTES: usize = 128;
 
-/// See the module.
+/// What one viewer watches, and its requests that wait for their turn, answered in their order.
 pub(super) struct Watches {
     state: Arc<Mutex<State>>,
     app: Arc<App>,
