@@ -2,6 +2,8 @@
 
 use pulseboard_shared::BuiltIn;
 
+use crate::words;
+
 /// What stands where a figure is not known yet; as wide as a figure, so nothing moves later.
 pub const UNKNOWN: &str = "––";
 
@@ -305,8 +307,8 @@ pub fn grouped(number: u64) -> String {
 pub const fn card_title(metric: BuiltIn) -> &'static str {
     match metric {
         BuiltIn::Cpu => "CPU Usage",
-        BuiltIn::Memory => "Memory",
-        BuiltIn::Requests => "Requests/sec",
+        BuiltIn::Memory => words::MEMORY,
+        BuiltIn::Requests => words::REQUESTS_PER_SECOND,
         BuiltIn::Latency => "Latency",
     }
 }
@@ -317,7 +319,7 @@ pub const fn chart_title(metric: BuiltIn) -> &'static str {
     match metric {
         BuiltIn::Cpu => "CPU Usage (%)",
         BuiltIn::Memory => "Memory Usage (%)",
-        BuiltIn::Requests => "Requests/sec",
+        BuiltIn::Requests => words::REQUESTS_PER_SECOND,
         BuiltIn::Latency => "Latency (ms)",
     }
 }

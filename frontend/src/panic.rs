@@ -76,12 +76,12 @@ pub fn show_panel(details: &str) -> Result<(), JsValue> {
         &element(
             "p",
             "",
-            "Something in it went wrong, so what it shows is no longer live. Reloading starts it anew; the server is not affected.",
+            "Something went wrong in it, so what it shows is no longer live. Reloading starts it again; the server is not affected.",
         )?
         .into(),
     )?;
     card.append_child(&element("p", "crash__details", details)?.into())?;
-    let reload = element("a", "button button--primary", "Reload")?;
+    let reload = element("a", "button button--primary", crate::words::RELOAD)?;
     reload.set_attribute("href", "")?;
     card.append_child(&reload.into())?;
     panel.append_child(&card.into())?;

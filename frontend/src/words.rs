@@ -1,9 +1,79 @@
 //! The page's vocabulary: what a thing is called, everywhere, in one table.
 //!
 //! A word stands here if it is said in more than one place, or if another place could come to say
-//! it otherwise. Figures, units and times are in [`crate::format`]: a figure and its unit have a
-//! space between them, thousands are parted by a thin place and not by commas.
+//! it otherwise; `cargo xtask tidy` finds texts that are said twice, and words that have another
+//! name here.
+//!
+//! | a thing | is called | not |
+//! |---|---|---|
+//! | values of one name and its labels over time | series | metric, time series |
+//! | one of its values, with its time | sample | point, measurement |
+//! | a value as one reads it | figure | |
+//! | what tells series of one name apart | label | tag, dimension |
+//! | what applications count | tracked item | event |
+//! | what a rule compares with | limit | |
+//! | what the operator sets for the log | threshold | |
+//! | sum by count | mean | average |
+//! | what the server does not take | refused | rejected |
+//! | what should have come and did not | lost | dropped, skipped |
+//!
+//! Figures, units and times are in [`crate::format`]: a figure and its unit have a space between
+//! them, thousands are separated by a space and not by commas.
 
+/// The chat: its button and its heading.
+pub const CHAT: &str = "Chat";
+/// What is typed into the chat.
+pub const MESSAGE: &str = "Message";
+/// Whoever has a token shows it.
+pub const LOG_IN: &str = "Log in";
+/// Why a token does not let anybody in.
+pub const UNKNOWN_TOKEN: &str = "This token is not known here";
+/// The server is there and keeps the page out.
+pub const NOT_ALLOWED: &str = "Not allowed";
+/// Nothing came back.
+pub const NO_ANSWER: &str = "The server does not answer";
+/// Loads the page anew.
+pub const RELOAD: &str = "Reload";
+/// A notice of a connection that is lost, while its reason is not known.
+pub const CONNECTION_LOST: &str = "Connection lost";
+/// The charts of the server's own figures.
+pub const CHARTS: &str = "Charts";
+/// The cards of the server's own figures.
+pub const NEWEST_FIGURES: &str = "Newest figures";
+/// Series that did not come from the server itself.
+pub const PUSHED_SERIES: &str = "Pushed series";
+/// A heading over several of them, or over one.
+pub const SERIES: &str = "Series";
+/// The operator's log.
+pub const LOG: &str = "Log";
+/// The share of the processors' time that is used.
+pub const CPU: &str = "CPU";
+/// The share of the memory that is used.
+pub const MEMORY: &str = "Memory";
+/// Requests since the start or the last reset.
+pub const REQUESTS: &str = "Requests";
+/// Requests of one second.
+pub const REQUESTS_PER_SECOND: &str = "Requests/sec";
+/// Errors since the start or the last reset.
+pub const ERRORS: &str = "Errors";
+/// Control sockets that are open.
+pub const CONNECTIONS: &str = "Connections";
+/// The operator's threshold, beside figures that say what it is of.
+pub const THRESHOLD: &str = "Threshold";
+/// The least of a window or a span.
+pub const MIN: &str = "Min";
+/// The greatest of a window or a span.
+pub const MAX: &str = "Max";
+/// The choice of how much time the charts show.
+pub const TIME_SHOWN: &str = "Time shown";
+/// A span of time on a button.
+pub const ONE_MINUTE: &str = "1 min";
+/// The same, five times as long.
+pub const FIVE_MINUTES: &str = "5 min";
+/// The same, a quarter of an hour.
+pub const QUARTER_HOUR: &str = "15 min";
+/// A chart whose crosshair is nowhere.
+pub const NO_FIGURE_CHOSEN: &str = "no figure chosen";
 /// What a rule compares with, where it does not fire.
 pub const LIMIT: &str = "Limit";
 /// The same where it does.
@@ -48,5 +118,10 @@ pub const NOT_LOADED: &str = "not loaded";
 /// The server does not let this page in (any more), and why.
 pub fn refused(why: &str) -> String {
     let colon = if why.is_empty() { "" } else { ": " };
-    ["Not allowed", colon, why].concat()
+    [NOT_ALLOWED, colon, why].concat()
+}
+
+/// A series that has not had a sample for much longer than it is used to; `age` is a duration.
+pub fn stopped(age: &str) -> String {
+    ["Stopped ", age, " ago"].concat()
 }

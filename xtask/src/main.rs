@@ -40,6 +40,7 @@ mod text;
 mod tidy;
 mod tools;
 mod type_ids;
+mod vocabulary;
 mod wasm;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     layers, shell,
     text::{has_word, sources},
+    vocabulary,
 };
 
 /// The settings that are promised to users, as environment variable and as flag, so that none can
@@ -84,6 +85,7 @@ pub(crate) fn check() -> Result<()> {
     findings.routes_are_described()?;
     findings.bans_are_repeated()?;
     findings.0.extend(layers::findings()?);
+    findings.0.extend(vocabulary::findings()?);
     for finding in &findings.0 {
         println!("{finding}");
     }

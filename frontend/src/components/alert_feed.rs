@@ -122,7 +122,7 @@ pub fn AlertFeed() -> Html {
                 }
             </div>
             if listening == Some(false) {
-                <p class="alert-feed__summary is-deaf">{ "Not listening for alerts at present" }</p>
+                <p class="alert-feed__summary is-deaf">{ "Not receiving alerts right now" }</p>
             } else {
                 <p class="alert-feed__summary">{ summary }</p>
             }

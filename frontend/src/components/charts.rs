@@ -13,6 +13,7 @@ use crate::{
     markup::html,
     net::config::Endpoint,
     stores::{connection::ConnectionStore, stats::StatsStore, view::ViewStore},
+    words,
 };
 
 /// Props of [`Charts`].
@@ -51,8 +52,8 @@ pub fn Charts(Props { stage, endpoint }: &Props) -> Html {
 
     let toolbar = use_toolbar(stage);
     html! {
-        <section class="page-charts" aria-label="Charts">
-            <h2 class="visually-hidden">{ "Charts" }</h2>
+        <section class="page-charts" aria-label={words::CHARTS}>
+            <h2 class="visually-hidden">{ words::CHARTS }</h2>
             { toolbar }
             if let Some(endpoint) = endpoint {
                 <PastFigures endpoint={endpoint.clone()} />

@@ -7,6 +7,7 @@ use crate::{
     hooks::use_selector,
     markup::html,
     stores::{change::Change, chat::ChatStore},
+    words,
 };
 
 /// Opens and closes the drawer. Its id is where the focus goes back to.
@@ -27,7 +28,7 @@ pub fn use_chat_button() -> Html {
             aria-controls="chat"
             {onclick}
         >
-            { "Chat" }
+            { words::CHAT }
             if unread > 0 {
                 <span class="chat-button__unread">
                     { unread.to_string() }

@@ -7,7 +7,7 @@ mod use_chat;
 
 use self::use_chat::{Chat, NAMELESS, use_chat};
 use super::chat_line::chat_line;
-use crate::{markup::html, net::config::Endpoint};
+use crate::{markup::html, net::config::Endpoint, words};
 
 /// Props of [`ChatDrawer`].
 #[derive(Clone, Debug, PartialEq, Properties)]
@@ -28,7 +28,7 @@ pub fn ChatDrawer(Props { endpoint }: &Props) -> Html {
     html! {
         <section class="chat" id="chat" role="dialog" aria-labelledby="chat-title" onkeydown={chat.on_key.clone()}>
             <div class="chat__head">
-                <h2 id="chat-title">{ "Chat" }</h2>
+                <h2 id="chat-title">{ words::CHAT }</h2>
                 <span class="chat__room">{ chat.store.room().to_owned() }</span>
                 <button class="chat__close" type="button" aria-label="× Close chat" onclick={chat.on_close.clone()}>{ "×" }</button>
             </div>
@@ -82,7 +82,7 @@ fn name_and_room(chat: &Chat) -> Html {
 fn message_field(chat: &Chat) -> Html {
     if !chat.may_speak {
         return html! {
-            <p class="chat__note">{ "You hear what is said; to speak needs the role operator." }</p>
+            <p class="chat__note">{ "You can read along; writing needs the role operator." }</p>
         };
     }
     html! {
@@ -91,8 +91,8 @@ fn message_field(chat: &Chat) -> Html {
                 ref={chat.text_ref.clone()}
                 class="field__input"
                 name="chat-text"
-                aria-label="Message"
-                placeholder="Message"
+                aria-label={words::MESSAGE}
+                placeholder={words::MESSAGE}
                 autocomplete="off"
                 maxlength={limits::CHAT_TEXT_CHARS_MAX.to_string()}
             />

@@ -134,7 +134,7 @@ pub(crate) fn Commands(Props { endpoint }: &Props) -> Html {
                 { if *resetting { "Undo" } else { "Reset counters" } }
             </button>
             <p class="operator__obstacle" role="status">
-                { if *resetting { "Requests and errors go to 0 in a moment; after that it cannot be undone." } else { "" } }
+                { if *resetting { "Requests and errors are about to be set to 0; after that it cannot be undone." } else { "" } }
             </p>
             <p class="operator__obstacle" role="status">{ obstacle.unwrap_or_default() }</p>
         </div>

@@ -45,7 +45,7 @@ pub(super) fn connection_banner(
     let what = match advice {
         _ if !online => "You are offline",
         Some(advice) => advice.what.as_str(),
-        None => "Connection lost",
+        None => words::CONNECTION_LOST,
     };
     #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
     let age =
@@ -59,7 +59,7 @@ pub(super) fn connection_banner(
         move |_| on_retry.emit(())
     };
     html! {
-        <aside class="banner" aria-label="Connection lost">
+        <aside class="banner" aria-label={words::CONNECTION_LOST}>
             <div class="banner__text">
                 <p class="banner__what">{ what.to_owned() }</p>
                 if let Some(fix) = fix {

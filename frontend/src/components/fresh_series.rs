@@ -71,9 +71,9 @@ pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
     });
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
     html! {
-        <section class="fresh" aria-label="Pushed series">
+        <section class="fresh" aria-label={words::PUSHED_SERIES}>
             <div class="fresh__head">
-                <h2>{ "Pushed series" }</h2>
+                <h2>{ words::PUSHED_SERIES }</h2>
                 if fresh.len() == FRESH_MAX {
                     <span class="fresh__note">{ format!("the newest {FRESH_MAX}") }</span>
                 }
@@ -112,8 +112,8 @@ fn empty(hint: Option<Html>) -> Html {
 /// nothing moves once it is known what is in it.
 pub(crate) fn no_series_yet() -> Html {
     html! {
-        <section class="fresh" aria-label="Pushed series">
-            <div class="fresh__head"><h2>{ "Pushed series" }</h2></div>
+        <section class="fresh" aria-label={words::PUSHED_SERIES}>
+            <div class="fresh__head"><h2>{ words::PUSHED_SERIES }</h2></div>
             { empty(None) }
         </section>
     }
@@ -133,7 +133,7 @@ fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
     let state = stopped.then(|| {
         #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
         let age = format::duration((now_ms - last.t_ms) as i64);
-        format!("Stopped {age} ago")
+        words::stopped(&age)
     });
     let (figure, unit) = format::measure(last.value, unit);
     html! {

@@ -17,7 +17,7 @@ use crate::{
 const PERCENTILE_DIGITS: i32 = 2;
 
 /// The columns of figures.
-const COLUMNS: [&str; 4] = ["Last", "Min", words::MEAN, "Max"];
+const COLUMNS: [&str; 4] = ["Last", words::MIN, words::MEAN, words::MAX];
 
 /// By which column rows are sorted, and whether the greatest comes first; `None`: as they came.
 pub(crate) type Order = Option<(usize, bool)>;
@@ -154,7 +154,7 @@ pub(crate) fn line_table(
         html! {
             <tr key="others">
                 <th scope="row" class="legend__line legend__line--others">
-                    { format!("{} others, together", format::grouped(track.others_count)) }
+                    { format!("{} others combined", format::grouped(track.others_count)) }
                 </th>
                 <td></td>
                 { cell(least, unit) }
@@ -172,7 +172,7 @@ pub(crate) fn line_table(
                 <caption>{ format!("Shown: {}", span_words(span)) }</caption>
                 <thead>
                     <tr>
-                        <th scope="col">{ "Series" }</th>
+                        <th scope="col">{ words::SERIES }</th>
                         { for COLUMNS.iter().enumerate().map(head) }
                         if is_odd {
                             <th scope="col">{ words::NOT_FINITE }</th>
@@ -190,7 +190,11 @@ pub(crate) fn line_table(
 
 /// How the last minutes of one series went; what reaches further back than `range_ms` is left out.
 pub(crate) fn window_table(json: &Json, line: &Line, range_ms: f64) -> Html {
-    const EXACT: [(&str, &str); 3] = [("avg", words::MEAN), ("min", "Min"), ("max", "Max")];
+    const EXACT: [(&str, &str); 3] = [
+        ("avg", words::MEAN),
+        ("min", words::MIN),
+        ("max", words::MAX),
+    ];
     const SKETCHED: [&str; 4] = ["p50", "p90", "p95", "p99"];
     let mut all = json.list().iter();
     let Some(series) = all.find(|series| series.text_of("key") == line.key) else {

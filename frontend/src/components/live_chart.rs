@@ -42,7 +42,7 @@ fn summary(metric: BuiltIn, card: Card, range: &str) -> String {
     }
     let unit = metric.unit();
     format!(
-        "{title}, last {range} shown. Now {} {unit}; in the newest {} samples between {} and {} {unit}, {} on average",
+        "{title}, last {range} shown. Now {} {unit}; in the newest {} samples between {} and {} {unit}, mean {}",
         format::figure(card.current),
         card.stats.count,
         format::figure(card.stats.min),
@@ -222,10 +222,10 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
                     ref={slider}
                     role="slider"
                     tabindex="0"
-                    aria-label={format!("{title}: arrow keys read figures, Space holds the charts")}
+                    aria-label={format!("{title}: arrow keys read figures, Space pauses the charts")}
                     aria-valuemin="0"
                     aria-valuenow="0"
-                    aria-valuetext="no figure chosen"
+                    aria-valuetext={words::NO_FIGURE_CHOSEN}
                     {onkeydown}
                     {onblur}
                 ></div>
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(
             summary(BuiltIn::Cpu, card, "5 min"),
             "CPU Usage (%), last 5 min shown. Now 78.4 %; in the newest 60 samples between \
-             12.0 and 91.0 %, 51.0 on average"
+             12.0 and 91.0 %, mean 51.0"
         );
         assert_eq!(
             threshold(BuiltIn::Latency).map(|threshold| threshold.label),

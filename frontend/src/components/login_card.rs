@@ -12,6 +12,7 @@ use crate::{
     net::{config::Endpoint, fetch, json::quote, refusal::Refusal, session::Session},
     platform,
     stores::{change::Change, session::SessionStore},
+    words,
 };
 
 /// Props of [`LoginCard`].
@@ -38,15 +39,15 @@ async fn log_in(endpoint: &Endpoint, token: &str) -> Result<(), Refusal> {
         }
         _ => Err(Refusal {
             status: 401,
-            detail: Some("this token is not known here".to_owned()),
+            detail: None,
         }),
     }
 }
 
 /// What the reader is told; the form itself says that a token is needed.
-fn words(refusal: &Refusal) -> String {
+fn said(refusal: &Refusal) -> String {
     match (refusal.status, &refusal.detail) {
-        (401, _) => "This token is not known here".to_owned(),
+        (401, _) => words::UNKNOWN_TOKEN.to_owned(),
         _ => refusal.in_words(),
     }
 }
@@ -92,7 +93,7 @@ pub fn LoginCard(Props { endpoint }: &Props) -> Html {
                 busy.set(false);
                 match outcome {
                     Ok(()) => dispatch.change(SessionStore::doubt),
-                    Err(refusal) => problem.set(Some(words(&refusal))),
+                    Err(refusal) => problem.set(Some(said(&refusal))),
                 }
             });
         }
@@ -102,7 +103,7 @@ pub fn LoginCard(Props { endpoint }: &Props) -> Html {
     });
     html! {
         <section class="login" aria-labelledby="login-title">
-            <h2 id="login-title">{ "Log in" }</h2>
+            <h2 id="login-title">{ words::LOG_IN }</h2>
             <p class="login__why">{ store.login_reason() }</p>
             <form class="login__form" {onsubmit}>
                 // Password managers want a name beside a password.
@@ -120,7 +121,7 @@ pub fn LoginCard(Props { endpoint }: &Props) -> Html {
                         aria-invalid={problem.is_some().then_some("true")}
                     />
                 </label>
-                <button class="button button--primary" type="submit" disabled={*busy}>{ "Log in" }</button>
+                <button class="button button--primary" type="submit" disabled={*busy}>{ words::LOG_IN }</button>
                 if !store.login_needed() {
                     <button class="button" type="button" onclick={on_cancel}>{ "Cancel" }</button>
                 }
@@ -143,10 +144,10 @@ mod tests {
             detail: detail.map(str::to_owned),
         };
         assert_eq!(
-            words(&refusal(401, Some("x"))),
+            said(&refusal(401, Some("x"))),
             "This token is not known here"
         );
-        assert!(words(&refusal(429, None)).starts_with("Too many attempts"));
-        assert!(words(&refusal(0, None)).contains("does not answer"));
+        assert!(said(&refusal(429, None)).starts_with("Too many attempts"));
+        assert!(said(&refusal(0, None)).contains("does not answer"));
     }
 }

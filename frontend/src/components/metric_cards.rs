@@ -8,6 +8,7 @@ use crate::{
     hooks::use_selector,
     markup::html,
     stores::{connection::ConnectionStore, stats::SameCards},
+    words,
 };
 
 /// See the module.
@@ -17,9 +18,9 @@ pub fn MetricCards() -> Html {
     let live = *use_selector(|store: &ConnectionStore| store.view.connection.is_live());
     let cards = BUILT_IN.into_iter().zip(cards.0);
     html! {
-        <section class="metric-cards" aria-label="Newest figures">
+        <section class="metric-cards" aria-label={words::NEWEST_FIGURES}>
             // Each card is headed by an h3; a screen reader's outline needs the level between.
-            <h2 class="visually-hidden">{ "Newest figures" }</h2>
+            <h2 class="visually-hidden">{ words::NEWEST_FIGURES }</h2>
             { for cards.map(|(metric, card)| metric_card(metric, card, live)) }
         </section>
     }

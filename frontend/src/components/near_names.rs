@@ -47,7 +47,7 @@ pub(crate) fn near_names(name: &str, json: &Json) -> Html {
         <div class="open-series__note" role="status">
             <p>{ words::NO_SUCH_SERIES }</p>
             if !near.is_empty() {
-                <p>{ "Near it: " }{ for near.into_iter().map(|name| series_link(name, name, "")) }</p>
+                <p>{ "Similar names: " }{ for near.into_iter().map(|name| series_link(name, name, "")) }</p>
             }
         </div>
     }

@@ -4,7 +4,7 @@ use pulseboard_shared::{BuiltIn, protocol::operator::Figures};
 use yew::prelude::*;
 
 use super::live_chart::limits;
-use crate::{format, markup::html};
+use crate::{format, markup::html, words};
 
 /// A figure as shown.
 struct Tile {
@@ -38,32 +38,37 @@ fn tiles(figures: Option<&Figures>) -> [Tile; 6] {
     };
     [
         tile(
-            "CPU",
+            words::CPU,
             decimal(|figures| figures.cpu_percent),
             "%",
             mark(|figures| figures.cpu_percent),
         ),
         tile(
-            "Memory",
+            words::MEMORY,
             decimal(|figures| figures.memory_percent),
             "%",
             mark(|figures| figures.memory_percent),
         ),
         tile(
-            "Requests",
+            words::REQUESTS,
             whole(|figures| figures.requests_total),
             "",
             None,
         ),
-        tile("Errors", whole(|figures| figures.errors_total), "", None),
         tile(
-            "Connections",
+            words::ERRORS,
+            whole(|figures| figures.errors_total),
+            "",
+            None,
+        ),
+        tile(
+            words::CONNECTIONS,
             whole(|figures| figures.active_connections),
             "",
             None,
         ),
         tile(
-            "Threshold",
+            words::THRESHOLD,
             // As it was set: of 61.25 nothing is left out, and 80 has nothing behind it.
             figures.map_or_else(
                 || format::UNKNOWN.to_owned(),
@@ -80,11 +85,11 @@ fn tiles(figures: Option<&Figures>) -> [Tile; 6] {
 /// Beside it stands what is beside it in the CPU's chart.
 fn note(tile: &Tile, threshold: Option<f64>) -> String {
     match (tile.name, tile.mark) {
-        ("CPU", Some("warn")) => "Above the threshold",
-        ("CPU", Some(_)) => "Not above the threshold",
-        ("Requests" | "Errors", _) => "Since the start or the last reset",
-        ("Connections", _) => "Control sockets open now",
-        ("Threshold", _) => return limits(BuiltIn::Cpu, threshold).join(" · "),
+        (words::CPU, Some("warn")) => "Above the threshold",
+        (words::CPU, Some(_)) => "Not above the threshold",
+        (words::REQUESTS | words::ERRORS, _) => "Since the start or the last reset",
+        (words::CONNECTIONS, _) => "Control sockets open now",
+        (words::THRESHOLD, _) => return limits(BuiltIn::Cpu, threshold).join(" · "),
         _ => "",
     }
     .to_owned()

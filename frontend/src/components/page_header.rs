@@ -20,6 +20,7 @@ use crate::{
         session::SessionStore,
         view::{Page, ThemeChoice, ViewStore},
     },
+    words,
 };
 
 /// Props of [`PageHeader`].
@@ -64,7 +65,7 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
             return Html::default();
         }
         let onclick = move |_: MouseEvent| dispatch.change(|store| store.ask(true));
-        return html! { <button class="button" type="button" {onclick}>{ "Log in" }</button> };
+        return html! { <button class="button" type="button" {onclick}>{ words::LOG_IN }</button> };
     }
     let onclick = move |_: MouseEvent| {
         // The next one at this screen shall not read what was said to the one before.

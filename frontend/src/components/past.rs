@@ -90,7 +90,7 @@ pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
     match &answer.problem {
         Some(problem) if ours => html! {
             <p class="notice" role="status">
-                { format!("What was before could not be loaded: {}. It is asked for again every {} s.",
+                { format!("Earlier samples could not be loaded: {}. Trying again every {} s.",
                     problem.in_words(), AGAIN_MS / 1_000) }
             </p>
         },

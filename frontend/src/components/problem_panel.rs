@@ -37,7 +37,7 @@ pub(crate) fn problem_panel(
                 } else {
                     // An empty address is the page itself: it needs neither script nor wasm.
                     <p class="problem__again">
-                        <a class="button button--primary" href="">{ "Reload" }</a>
+                        <a class="button button--primary" href="">{ words::RELOAD }</a>
                     </p>
                 }
             </div>

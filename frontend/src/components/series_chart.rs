@@ -248,7 +248,7 @@ pub fn SeriesChart(props: &Props) -> Html {
                 aria-label={format!("{}: arrow keys read figures", props.title)}
                 aria-valuemin="0"
                 aria-valuenow="0"
-                aria-valuetext={words.clone().unwrap_or_else(|| "no figure chosen".to_owned())}
+                aria-valuetext={words.clone().unwrap_or_else(|| words::NO_FIGURE_CHOSEN.to_owned())}
                 {onkeydown}
                 onblur={move |_| blurred.set(None)}
             ></div>

@@ -3,7 +3,7 @@
 use yew::prelude::*;
 
 use super::series_link;
-use crate::{format, markup::html, net::series::Series};
+use crate::{format, markup::html, net::series::Series, words};
 
 /// A line without axes: whole units of a box of 100 by 24, broken where nothing was.
 fn spark_path(spark: &[f64]) -> String {
@@ -36,30 +36,35 @@ fn spark_path(spark: &[f64]) -> String {
     path
 }
 
+/// How long it is from one sample to the next: as measured, to the tenth of a second.
+fn rhythm(interval_ms: f64) -> String {
+    if (1_000.0..60_000.0).contains(&interval_ms) {
+        let tenths = format::fixed(interval_ms / 1_000.0, 1);
+        return [tenths.trim_end_matches(".0"), " s"].concat();
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of milliseconds"
+    )]
+    let whole_ms = interval_ms as u64;
+    if whole_ms < 1_000 {
+        format::interval(whole_ms)
+    } else {
+        format::duration(whole_ms.cast_signed())
+    }
+}
+
 /// A row of the list.
 pub(crate) fn series_row(series: &Series, now_ms: f64) -> Html {
     #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
     let age = format::duration((now_ms - series.last_ms) as i64);
     let state = if series.stopped {
-        format!("stopped {age} ago")
+        words::stopped(&age)
     } else {
         match (series.rate, series.interval_ms) {
             (Some(rate), _) => format!("{} /s", format::value(rate)),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a positive number of milliseconds"
-            )]
-            (None, Some(interval)) if interval < 1_000.0 => {
-                format!("every {}", format::interval(interval as u64))
-            }
-            // As measured, to the tenth of a second.
-            (None, Some(interval)) if interval < 60_000.0 => {
-                let tenths = format::fixed(interval / 1_000.0, 1);
-                format!("every {} s", tenths.trim_end_matches(".0"))
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "some minutes")]
-            (None, Some(interval)) => format!("every {}", format::duration(interval as i64)),
+            (None, Some(interval)) => format!("every {}", rhythm(interval)),
             (None, None) => format!("once, {age} ago"),
         }
     };
@@ -93,5 +98,11 @@ mod tests {
             "M0.0 22.0h0.01L25.0 2.0M75.0 12.0h0.01L100.0 12.0"
         );
         assert_eq!(spark_path(&[7.0, 7.0]), "M0.0 12.0h0.01L100.0 12.0");
+    }
+
+    #[test]
+    fn a_rhythm_has_the_digits_that_one_sees() {
+        let words = [250.0, 1_000.0, 2_500.0, 59_900.0, 90_000.0].map(rhythm);
+        assert_eq!(words, ["250 ms", "1 s", "2.5 s", "59.9 s", "1 min 30 s"]);
     }
 }

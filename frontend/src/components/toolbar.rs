@@ -17,6 +17,7 @@ use crate::{
         stats::StatsStore,
         view::{RANGE_KEY, Range, ViewStore},
     },
+    words,
 };
 
 /// After a lost connection: how many ticks came after all and how fast, from counts that the page
@@ -100,7 +101,7 @@ pub fn use_toolbar(stage: &Stage) -> Html {
                 { label }
             </button>
             { segments(
-                "Time shown",
+                words::TIME_SHOWN,
                 "range",
                 &Range::ALL.map(Range::label),
                 Range::ALL.iter().position(|range| *range == view.range),

@@ -42,7 +42,7 @@ impl ConfigError {
     /// What is accepted.
     #[must_use]
     pub const fn fix(&self) -> &'static str {
-        "Accepted are { \"backend\": \"\" } for a server at this page's own address, or its \
+        "Write { \"backend\": \"\" } for a server at this page's own address, else the server's \
          origin, such as { \"backend\": \"https://metrics.example.org\" }. The file lies beside \
          index.html; reload this page after correcting it."
     }
@@ -69,10 +69,10 @@ impl Config {
         };
         for (key, value) in entries {
             if !matches!(key.as_str(), "backend" | "tenant") {
-                return malformed(format!("{} is no setting", quote(key)));
+                return malformed(format!("{} is not a setting", quote(key)));
             }
             if value.text().is_none() {
-                return malformed(format!("{} is not a text", quote(key)));
+                return malformed(format!("{} is not a string", quote(key)));
             }
         }
         Ok(Self {

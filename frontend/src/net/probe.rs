@@ -5,6 +5,7 @@
 //! The conclusions are pure and tested here; [`crate::hooks::use_metrics_socket`] asks.
 
 use super::config::Endpoint;
+use crate::words;
 
 /// What is wrong, as far as a page can know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Diagnosis {
                 true,
             ),
             Self::Unreachable => (
-                "The server does not answer".to_owned(),
+                words::NO_ANSWER.to_owned(),
                 "It may be restarting; this page connects again by itself.".to_owned(),
                 false,
             ),
@@ -133,8 +134,8 @@ impl Diagnosis {
                 true,
             ),
             Self::InsecureBackend => (
-                format!("This page came by https, and {server} is not"),
-                "Serve the backend by https, and name it so in config.json; browsers block the mixture.".to_owned(),
+                format!("This page uses https, but {server} does not"),
+                "Serve the backend over https, and give that address in config.json; browsers block a mixture of both.".to_owned(),
                 true,
             ),
             Self::NotPulseboard { status } => (
@@ -169,8 +170,8 @@ impl Diagnosis {
                 false,
             ),
             Self::NoUpgrade => (
-                format!("The server at {server} is well, but the live connection does not open"),
-                "A proxy between here and there does not pass WebSocket upgrades; let it pass them for /ws/.".to_owned(),
+                format!("The server at {server} is up, but the live connection does not open"),
+                "A proxy in between does not pass WebSocket upgrades on; let it do so for /ws/.".to_owned(),
                 true,
             ),
             Self::Closed { code, reason } => (
@@ -189,7 +190,7 @@ impl Diagnosis {
             ),
             Self::Unreadable(error) => (
                 format!("What the server at {server} sends is not understood: {error}"),
-                "The page and the server may be of different versions: reload the page, or deploy both from one release.".to_owned(),
+                "The page and the server may be of different versions: reload the page, or deploy both from the same release.".to_owned(),
                 true,
             ),
         };

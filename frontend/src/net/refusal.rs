@@ -1,6 +1,7 @@
 //! A request that was not answered with what was asked for, in words for the reader.
 
 use super::json::Json;
+use crate::words;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +47,9 @@ impl Refusal {
     #[must_use]
     pub fn in_words(&self) -> String {
         let what = match self.status {
-            0 => return "The server does not answer".to_owned(),
+            0 => return words::NO_ANSWER.to_owned(),
             401 => "A token is needed",
-            403 => "Not allowed",
+            403 => words::NOT_ALLOWED,
             429 => "Too many attempts; wait a minute",
             503 => "The server is at its limit; try again soon",
             status => {

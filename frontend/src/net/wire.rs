@@ -144,7 +144,7 @@ pub fn server_message(text: &str) -> Result<ServerMessage, String> {
     let json = Json::parse(text).ok_or("it is not JSON")?;
     message(&json).ok_or_else(|| match json.text_of("type") {
         "" => "it has no type".to_owned(),
-        kind => format!("it is no message of the type {}", quote(kind)),
+        kind => format!("{} is not a type that this page knows", quote(kind)),
     })
 }
 
@@ -263,11 +263,11 @@ mod tests {
             ("[]", "it has no type"),
             (
                 r#"{"type":"hello"}"#,
-                r#"it is no message of the type "hello""#,
+                r#""hello" is not a type that this page knows"#,
             ),
             (
                 r#"{"type":"pong"}"#,
-                r#"it is no message of the type "pong""#,
+                r#""pong" is not a type that this page knows"#,
             ),
         ] {
             assert_eq!(server_message(text), Err(words.to_owned()));

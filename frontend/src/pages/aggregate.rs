@@ -15,14 +15,14 @@ use crate::{
         rooms::Follow,
     },
     platform,
-    stores::{aggregate::Aggregate, change::Change},
+    stores::{aggregate::Aggregate, change::Change, view::Page},
     words,
 };
 
 /// Buckets to choose from: seconds, on the button, and what all of them are together.
 const WINDOWS: [(f64, &str, &str); 3] = [
-    (60.0, "1 min", "Last 10 minutes"),
-    (300.0, "5 min", "Last 50 minutes"),
+    (60.0, words::ONE_MINUTE, "Last 10 minutes"),
+    (300.0, words::FIVE_MINUTES, "Last 50 minutes"),
     (3_600.0, "1 h", "Last 10 hours"),
 ];
 
@@ -95,8 +95,8 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
     };
     let labels = WINDOWS.map(|window| window.1);
     html! {
-        <section class={classes!("aggregate", old.then_some("is-old"))} aria-label="Aggregate">
-            <h2 class="visually-hidden">{ "Aggregate" }</h2>
+        <section class={classes!("aggregate", old.then_some("is-old"))} aria-label={Page::Aggregate.label()}>
+            <h2 class="visually-hidden">{ Page::Aggregate.label() }</h2>
             <p class="aggregate__state" role="status">{ state }</p>
             { match known.tallies.as_deref() {
                 None => Html::default(),
@@ -104,7 +104,7 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
                     <>
                         if tallies.is_empty() {
                             <div class="explore__empty panel">
-                                <p>{ "Nothing tracked yet. This counts a first item:" }</p>
+                                <p>{ "No tracked items yet. This counts the first one:" }</p>
                                 <p class="push-hint"><code class="push-hint__line">
                                     { format!("curl -H 'content-type: application/json' -d '{{\"type\":\"page_view\",\"value\":1}}' '{}'", endpoint.http("/metrics/track")) }
                                 </code></p>

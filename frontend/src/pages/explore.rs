@@ -18,7 +18,7 @@ use crate::{
         series::Series,
     },
     platform,
-    stores::{connection::ConnectionStore, series::SeriesStore, stats::StatsStore},
+    stores::{connection::ConnectionStore, series::SeriesStore, stats::StatsStore, view::Page},
     words,
 };
 
@@ -199,9 +199,9 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
         }
     };
     html! {
-        <section class="explore" aria-label="Explore" onkeydown={|event: KeyboardEvent| walk(&event)}>
+        <section class="explore" aria-label={Page::Explore.label()} onkeydown={|event: KeyboardEvent| walk(&event)}>
             <div class="explore__head">
-                <h2>{ "Series" }</h2>
+                <h2>{ words::SERIES }</h2>
                 <input
                     ref={field}
                     class="field__input explore__search"

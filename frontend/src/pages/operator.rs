@@ -9,7 +9,8 @@ use crate::{
     markup::html,
     net::{config::Endpoint, link::Standing, rooms::Follow},
     platform,
-    stores::{operator::OperatorStore, session::SessionStore},
+    stores::{operator::OperatorStore, session::SessionStore, view::Page},
+    words,
 };
 
 /// Props of [`OperatorView`].
@@ -32,8 +33,8 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
     let old = use_feed(endpoint, Follow::OPERATOR, STREAM, "") != Standing::Open;
 
     html! {
-        <section class="operator" aria-label="Operator">
-            <h2 class="visually-hidden">{ "Operator" }</h2>
+        <section class="operator" aria-label={Page::Operator.label()}>
+            <h2 class="visually-hidden">{ Page::Operator.label() }</h2>
             <div class={classes!("operator__figures", old.then_some("is-old"))}>
                 { operator_figures(store.figures(), store.select_threshold()) }
             </div>
@@ -53,8 +54,8 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
                 } }
             </div>
             <div class="operator__log panel">
-                <h3>{ "Log" }</h3>
-                <div class="log" role="log" aria-label="Log" tabindex="0"><ol>
+                <h3>{ words::LOG }</h3>
+                <div class="log" role="log" aria-label={words::LOG} tabindex="0"><ol>
                     { for store.lines().map(|line| {
                         #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
                         let at_ms = line.at_ms as i64;

@@ -77,7 +77,7 @@ pub fn OpenSeries(props: &Props) -> Html {
     };
     let range_labels = RANGES.map(|range| range.1);
     html! {
-        <section class="open-series" aria-label="Series">
+        <section class="open-series" aria-label={words::SERIES}>
             <a class="open-series__back" href={platform::with_hash(Page::Explore.hash())}>{ "← All series" }</a>
             <div class="open-series__head">
                 <h2>
@@ -89,7 +89,7 @@ pub fn OpenSeries(props: &Props) -> Html {
                     <span class="open-series__state is-odd">{ odd }</span>
                 }
                 <div class="open-series__ranges">
-                    { segments("Time shown", "explore-range", &range_labels, Some(state.range), &state.on_range) }
+                    { segments(words::TIME_SHOWN, "explore-range", &range_labels, Some(state.range), &state.on_range) }
                 </div>
             </div>
             <figure class="chart open-series__chart">
@@ -140,12 +140,12 @@ fn note(state: &OpenSeriesState, name: &str) -> Option<Html> {
         (Some(problem), _) => Some(html! {
             <p class="open-series__problem" role="alert">
                 <span>{ format!("The history could not be read: {}", problem.in_words()) }</span>
-                <button class="button button--small" type="button" onclick={state.on_retry.clone()}>{ "Retry" }</button>
+                <button class="button button--small" type="button" onclick={state.on_retry.clone()}>{ words::RETRY }</button>
             </p>
         }),
         (None, true) if state.is_unknown => Some(near_names(name, &state.alike)),
         (None, true) => Some(html! {
-            <p class="open-series__note">{ "No samples in this time. Choose a longer one, or wait for the next sample." }</p>
+            <p class="open-series__note">{ "No samples in this time. Choose a longer range, or wait for the next sample." }</p>
         }),
         (None, false) => None,
     }

@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use yewdux::store::Store;
 
+use crate::words;
+
 /// Where the browser remembers the range.
 pub const RANGE_KEY: &str = "pulseboard-range";
 
@@ -94,9 +96,9 @@ impl Range {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Minute => "1 min",
-            Self::FiveMinutes => "5 min",
-            Self::Quarter => "15 min",
+            Self::Minute => words::ONE_MINUTE,
+            Self::FiveMinutes => words::FIVE_MINUTES,
+            Self::Quarter => words::QUARTER_HOUR,
         }
     }
 

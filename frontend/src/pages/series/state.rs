@@ -89,7 +89,7 @@ pub(super) fn standing(info: &Series, heard: Option<Sample>, now_ms: f64) -> Now
     #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
     let age = format::duration((now_ms - last.t_ms) as i64);
     let words = if stopped {
-        format!("Stopped {age} ago")
+        words::stopped(&age)
     } else if info.kind == "unknown" {
         format!("{age} ago")
     } else {

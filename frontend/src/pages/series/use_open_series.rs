@@ -24,13 +24,14 @@ use crate::{
         track::LINES_MAX,
         view::Page,
     },
+    words,
 };
 
 /// Ranges of time: in the address, on the button, and how long. The last is the longest that a
 /// server keeps by default.
 pub(super) const RANGES: [(&str, &str, f64); 9] = [
-    ("5m", "5 min", 300_000.0),
-    ("15m", "15 min", 900_000.0),
+    ("5m", words::FIVE_MINUTES, 300_000.0),
+    ("15m", words::QUARTER_HOUR, 900_000.0),
     ("1h", "1 h", 3_600_000.0),
     ("6h", "6 h", 21_600_000.0),
     ("24h", "24 h", 86_400_000.0),
