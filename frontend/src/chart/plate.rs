@@ -41,7 +41,7 @@ pub(super) struct Look {
     pub(super) line: f64,
 }
 
-/// See the module.
+/// A canvas with the line as it was painted last, and what it was painted from.
 #[derive(Debug, Default)]
 pub(super) struct Plate {
     canvas: Option<(HtmlCanvasElement, CanvasRenderingContext2d)>,

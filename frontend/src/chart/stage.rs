@@ -122,7 +122,7 @@ struct Chart {
     reading: RefCell<String>,
 }
 
-/// See the module. Clones are the same stage.
+/// Where all charts are drawn, with one crosshair and one frame. Clones are the same stage.
 #[derive(Clone)]
 pub struct Stage(Rc<Inner>);
 

@@ -60,7 +60,7 @@ impl Announcer {
     }
 }
 
-/// See the module.
+/// The list of alerts, active ones first.
 #[component]
 pub fn AlertFeed() -> Html {
     let entries = use_selector(AlertStore::select_entries);

@@ -23,7 +23,7 @@ fn course(entry: &Entry) -> String {
     }
 }
 
-/// See the module; `on_dismiss` is told when the reader has seen it.
+/// One incident of the list; `on_dismiss` is told when the reader has seen it.
 pub(super) fn alert_item(entry: &Entry, on_dismiss: &Callback<Uuid>) -> Html {
     let started = {
         #[expect(clippy::cast_precision_loss, reason = "Unix ms fit 2^53")]

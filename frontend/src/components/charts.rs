@@ -25,7 +25,7 @@ pub struct Props {
     pub endpoint: Option<Endpoint>,
 }
 
-/// See the module.
+/// The four charts on one time axis, with the choice of range above them.
 #[component]
 pub fn Charts(Props { stage, endpoint }: &Props) -> Html {
     let view = use_selector(|view: &ViewStore| (view.range, view.paused_at));

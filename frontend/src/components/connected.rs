@@ -33,8 +33,8 @@ pub struct Props {
     pub endpoint: Endpoint,
 }
 
-/// See the module. Streams wait for the session: one way to the server and back, against attempts
-/// that a server with a login would only refuse.
+/// Keeps the page connected, and shows what stands in the way. Streams wait for the session: one
+/// way to the server and back, against attempts that a server with a login would only refuse.
 #[component]
 pub fn Connected(Props { endpoint }: &Props) -> Html {
     use_session(endpoint);

@@ -25,7 +25,7 @@ pub(super) struct Loss<'a> {
     pub(super) again: &'a str,
 }
 
-/// See the module.
+/// A strip that says for how long the connection has been lost, and why.
 pub(super) fn connection_banner(
     loss: Loss<'_>,
     on_retry: &Callback<()>,

@@ -38,7 +38,7 @@ const fn spoken(connection: &Connection) -> &'static str {
     }
 }
 
-/// See the module.
+/// A word and a dot for how the connection is, and the time of the newest figure.
 #[hook]
 pub fn use_connection_status() -> Html {
     let connection = use_selector(|store: &ConnectionStore| store.view.connection.clone());

@@ -44,7 +44,7 @@ pub struct Props {
     pub endpoint: Endpoint,
 }
 
-/// See the module.
+/// The newest series that were pushed, each with its chart.
 #[component]
 pub fn FreshSeries(Props { endpoint }: &Props) -> Html {
     use_seconds();

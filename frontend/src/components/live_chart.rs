@@ -88,7 +88,7 @@ pub(super) fn limits(metric: BuiltIn, logged: Option<f64>) -> Vec<String> {
     all.map(|threshold| threshold.label).collect()
 }
 
-/// See the module.
+/// One of the server's own series over time.
 #[component]
 pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
     let metric = *metric;

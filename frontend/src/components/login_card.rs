@@ -52,7 +52,7 @@ fn said(refusal: &Refusal) -> String {
     }
 }
 
-/// See the module.
+/// A form that takes a token, with why one is asked for.
 #[component]
 pub fn LoginCard(Props { endpoint }: &Props) -> Html {
     let store = use_selector(SessionStore::clone);

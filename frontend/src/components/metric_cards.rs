@@ -11,7 +11,7 @@ use crate::{
     words,
 };
 
-/// See the module.
+/// The four newest figures, side by side.
 #[component]
 pub fn MetricCards() -> Html {
     let cards = use_selector(SameCards::of);

@@ -97,7 +97,7 @@ fn damage(json: &Json) -> Option<String> {
     ))
 }
 
-/// See the module.
+/// Notices of a disk that fails, of damage that was found, and of samples that were refused.
 #[component]
 pub fn Notices(props: &Props) -> Html {
     let recoveries = *use_selector(|store: &ConnectionStore| store.recoveries);

@@ -54,7 +54,7 @@ fn use_freshness() -> Html {
     }
 }
 
-/// See the module.
+/// What the figures are made of: interval, window, what arrived, how and how fast, time zone.
 #[component]
 pub fn PageFooter() -> Html {
     let (counts, way) =

@@ -88,7 +88,7 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
     }
 }
 
-/// See the module.
+/// The top of every view: name, views, state, chat, who the reader is, theme.
 #[component]
 pub fn PageHeader(Props { endpoint }: &Props) -> Html {
     let critical = *use_selector(AlertStore::select_critical);

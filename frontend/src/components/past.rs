@@ -42,7 +42,7 @@ fn question(stats: &StatsStore, range: Range) -> AttrValue {
         })
 }
 
-/// See the module.
+/// Asks for earlier samples and for the threshold; shows nothing but why they did not come.
 #[component]
 pub(super) fn PastFigures(Props { endpoint }: &Props) -> Html {
     let range = *use_selector(|view: &ViewStore| view.range);

@@ -25,7 +25,7 @@ fn copy(text: &str) -> bool {
         .is_some_and(|write| write.call1(&clipboard, &text.into()).is_ok())
 }
 
-/// See the module.
+/// A line that pushes a first sample, with a button that copies it.
 #[hook]
 pub fn use_push_hint(endpoint: &Endpoint) -> Html {
     let copied = use_state_eq(|| None::<bool>);

@@ -146,7 +146,7 @@ fn summary(title: &str, track: &Track, span: &Span) -> String {
     )
 }
 
-/// See the module.
+/// A chart of any series, with a crosshair that pointer and keys move.
 #[component]
 pub fn SeriesChart(props: &Props) -> Html {
     use_seconds();

@@ -42,7 +42,7 @@ fn recovery_words(recovery: Recovery) -> String {
     }
 }
 
-/// See the module; the charts are drawn on `stage`.
+/// The choice of range, the pause and the badge of the last recovery; the charts are drawn on `stage`.
 #[hook]
 pub fn use_toolbar(stage: &Stage) -> Html {
     let recovery = *use_selector(|store: &ConnectionStore| store.view.recovery);

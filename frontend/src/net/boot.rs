@@ -16,7 +16,7 @@ thread_local! {
     static BOOT: RefCell<Option<Boot>> = const { RefCell::new(None) };
 }
 
-/// See the module.
+/// What the server wrote into the page; each part is `None` where it did not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Boot {
     /// The text of `config.json`, read.

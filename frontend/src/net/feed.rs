@@ -79,7 +79,7 @@ struct Open {
     ping_sent_at: Option<f64>,
 }
 
-/// See the module.
+/// The state machine of the ticks: what happens goes in, what is to be done comes out.
 #[derive(Debug)]
 pub struct Feed {
     link: Link,

@@ -81,7 +81,7 @@ enum State {
     Refused(String),
 }
 
-/// See the module.
+/// The state machine of one connection that is opened again whenever it is lost.
 #[derive(Clone, Debug)]
 pub struct Link {
     state: State,

@@ -3,7 +3,7 @@
 use super::json::Json;
 use crate::words;
 
-/// See the module.
+/// Why a request was not answered with what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status; 0 when there was no answer.

@@ -94,7 +94,7 @@ pub enum Heard {
     Refused(String),
 }
 
-/// See the module.
+/// The state machine of `/ws`: what is watched and followed, and what comes of it.
 #[derive(Clone, Debug, Default)]
 pub struct Rooms {
     open: bool,

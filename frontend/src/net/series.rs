@@ -91,9 +91,9 @@ pub struct Step {
     pub t_ms: f64,
     /// NaN when no sample was a number.
     pub mean: f64,
-    /// Likewise.
+    /// The least sample; NaN when none was a number.
     pub least: f64,
-    /// Likewise.
+    /// The greatest sample; NaN when none was a number.
     pub greatest: f64,
     /// Samples in it that are no finite numbers.
     pub odd: u32,

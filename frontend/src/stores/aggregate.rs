@@ -33,7 +33,7 @@ pub struct Bucket {
     pub sum: f64,
 }
 
-/// See the module.
+/// What applications count: every tracked item, and the buckets of the chosen one.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct Aggregate {
     /// By name, in its order; `None` before the first event.

@@ -60,7 +60,7 @@ impl Entry {
     }
 }
 
-/// See the module.
+/// One entry for each incident, until the reader dismisses it.
 #[derive(Clone, Debug, Default, Store)]
 pub struct AlertStore {
     /// Firing ones first, then the newest first; at most [`ALERTS_SHOWN_MAX`].

@@ -75,7 +75,7 @@ impl Say<'_> {
     }
 }
 
-/// See the module.
+/// What was said in the chat, in which room, and how much of it is unread.
 #[derive(Clone, Debug, Store)]
 pub struct ChatStore {
     /// Oldest first.

@@ -4,7 +4,7 @@ use yewdux::store::Store;
 
 use crate::net::feed::View;
 
-/// See the module.
+/// How the connection is, as the whole page sees it.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct ConnectionStore {
     /// As the feed sees it.

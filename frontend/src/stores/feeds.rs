@@ -4,7 +4,7 @@ use yewdux::store::Store;
 
 use crate::net::{link::Standing, rooms::Follow};
 
-/// See the module.
+/// Which feeds the page follows on the rooms' socket, and how that socket is.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct FeedStore {
     /// What views follow, the newest last. While one gives way to another both are there, and may

@@ -41,7 +41,7 @@ pub struct Summary {
 /// When it was painted by our clock, and the total and the stretches in milliseconds.
 type Tick = (f64, [f64; 4]);
 
-/// See the module.
+/// How long the ticks of the newest two minutes took from being sampled to being painted.
 #[derive(Clone, Debug, Default, Store)]
 pub struct LatencyStore {
     /// Shared, since every reduce clones the store.

@@ -21,7 +21,7 @@ pub struct LogLine {
     pub text: Rc<str>,
 }
 
-/// See the module.
+/// The operator's figures, and the log of what was answered and raised.
 #[derive(Clone, Debug, Default, Store)]
 pub struct OperatorStore {
     figures: Option<Figures>,

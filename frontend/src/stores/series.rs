@@ -114,7 +114,7 @@ impl Opened {
     }
 }
 
-/// See the module.
+/// The series that the page follows: the newest that were pushed, and the one that is opened.
 #[derive(Clone, Debug, Default, Store)]
 pub struct SeriesStore {
     /// Newest first, at most [`FRESH_MAX`].

@@ -4,7 +4,7 @@ use yewdux::store::Store;
 
 use crate::net::session::Session;
 
-/// See the module.
+/// Who the server takes this page for, and whether it asks for a login.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct SessionStore {
     session: Option<Session>,

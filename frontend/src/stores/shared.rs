@@ -21,7 +21,7 @@ impl<T: Clone> Shared<T> {
 }
 
 impl<T: ?Sized> Shared<T> {
-    /// The same.
+    /// The pointer itself, such as for a trait object.
     #[must_use]
     pub fn rc(&self) -> Rc<T> {
         Rc::clone(&self.0)

@@ -83,7 +83,7 @@ struct Data {
     rolling: [RollingStats; COLUMNS],
 }
 
-/// See the module.
+/// The figures that the page has: rows for the charts, and statistics for the cards.
 #[derive(Clone, Debug)]
 pub struct StatsStore {
     data: Rc<RefCell<Data>>,

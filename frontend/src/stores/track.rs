@@ -83,7 +83,7 @@ impl Line {
     }
 }
 
-/// See the module.
+/// What a chart of series draws: its lines in steps of time, and how the rest did together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Track {
     /// Length of a step; 0 before the first history.

@@ -163,7 +163,7 @@ impl ThemeChoice {
     }
 }
 
-/// See the module.
+/// How the reader wants to see the page: view, range, pause and theme.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct ViewStore {
     /// Which view is shown.
