@@ -20,7 +20,7 @@ mod use_theme;
 
 pub use use_alert_stream::use_alert_stream;
 pub use use_answer::{Answer, forget_answers, use_answer};
-pub use use_channel::{Channel, Heard, Kind, use_channel};
+pub use use_channel::{Channel, ChannelEvent, Kind, use_channel};
 pub use use_config::{ConfigState, use_config};
 pub use use_effect_with::use_effect_with;
 pub use use_feed::{Stream, use_falls_back, use_feed};

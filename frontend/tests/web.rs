@@ -7,10 +7,10 @@ use gloo_timers::future::TimeoutFuture;
 use pulseboard_frontend::{
     app::App,
     hooks::{
-        Heard, Kind, use_alert_stream, use_channel, use_metrics_socket, use_rooms_socket,
+        ChannelEvent, Kind, use_alert_stream, use_channel, use_metrics_socket, use_rooms_socket,
         use_session,
     },
-    net::{config::Endpoint, feed::View, ladder::Way},
+    net::{config::Endpoint, feed::View, transport::Transport},
     pages::OperatorView,
     stores::connection::ConnectionStore,
 };
@@ -116,7 +116,7 @@ fn StreamUser(HookProps { endpoint }: &HookProps) -> Html {
     use_effect_with((), move |()| {
         connection.reduce_mut(|store| {
             store.show(View {
-                way: Way::Events,
+                transport: Transport::Events,
                 ..View::default()
             });
         });
@@ -147,10 +147,10 @@ fn ChannelUser(HookProps { endpoint }: &HookProps) -> Html {
     let heard = use_state(String::new);
     let on_heard = {
         let heard = heard.clone();
-        Callback::from(move |Heard { event, data }: Heard| heard.set(format!("{event} {data}")))
+        Callback::from(move |ChannelEvent { event, data }: ChannelEvent| heard.set(format!("{event} {data}")))
     };
     let channel = use_channel(endpoint.clone(), "/ws/chat".into(), Kind::Socket, on_heard);
-    html! { <p class="heard">{ format!("{:?} {}", channel.standing, *heard) }</p> }
+    html! { <p class="heard">{ format!("{:?} {}", channel.state, *heard) }</p> }
 }
 
 #[component]

@@ -9,17 +9,17 @@ use crate::{
     format,
     markup::html,
     platform,
-    stores::alert::{Entry, Standing},
+    stores::alert::{Entry, IncidentState},
 };
 
 /// How often and how long, and whether it is over.
 fn course(entry: &Entry) -> String {
     let lasted = format::duration(entry.lasted_ms());
-    match entry.standing {
-        Standing::Firing if entry.times == 1 => "Active".to_owned(),
-        Standing::Firing => format!("Active · {} times in {lasted}", entry.times),
-        Standing::Resolved => format!("Resolved after {lasted}"),
-        Standing::EndedUnheard => format!("Ended while disconnected, after {lasted} or more"),
+    match entry.state {
+        IncidentState::Firing if entry.times == 1 => "Active".to_owned(),
+        IncidentState::Firing => format!("Active · {} times in {lasted}", entry.times),
+        IncidentState::Resolved => format!("Resolved after {lasted}"),
+        IncidentState::EndedUnheard => format!("Ended while disconnected, after {lasted} or more"),
     }
 }
 
@@ -70,26 +70,26 @@ mod tests {
 
     #[test]
     fn tells_the_course_of_an_incident() {
-        let entry = |times, standing| Entry {
+        let entry = |times, state| Entry {
             incident: Uuid::nil(),
             message: "CPU usage critical: 93.4%".into(),
             severity: Severity::Critical,
             started_ms: 0,
             heard_ms: 23_400,
             times,
-            standing,
+            state,
         };
-        for (times, standing, text) in [
-            (1, Standing::Firing, "Active"),
-            (3, Standing::Firing, "Active · 3 times in 23 s"),
-            (3, Standing::Resolved, "Resolved after 23 s"),
+        for (times, state, text) in [
+            (1, IncidentState::Firing, "Active"),
+            (3, IncidentState::Firing, "Active · 3 times in 23 s"),
+            (3, IncidentState::Resolved, "Resolved after 23 s"),
             (
                 1,
-                Standing::EndedUnheard,
+                IncidentState::EndedUnheard,
                 "Ended while disconnected, after 23 s or more",
             ),
         ] {
-            assert_eq!(course(&entry(times, standing)), text);
+            assert_eq!(course(&entry(times, state)), text);
         }
     }
 }

@@ -6,10 +6,10 @@ use crate::{
     format,
     markup::html,
     platform,
-    stores::chat::{Line, Speaker},
+    stores::chat::{ChatLine, Speaker},
 };
 
-pub(super) fn chat_line(line: &Line) -> Html {
+pub(super) fn chat_line(line: &ChatLine) -> Html {
     #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
     let clock = format::clock(line.at_ms as i64, platform::zone_offset_min(line.at_ms));
     let (kind, user) = match &line.speaker {

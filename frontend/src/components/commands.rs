@@ -7,12 +7,12 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     format,
-    hooks::{Channel, Heard, Kind, use_channel, use_effect_with, use_selector},
+    hooks::{Channel, ChannelEvent, Kind, use_channel, use_effect_with, use_selector},
     markup::html,
     net::{
         config::Endpoint,
         json::{Json, quote},
-        link::Standing,
+        link::LinkState,
     },
     platform,
     stores::{change::Change, operator::OperatorStore},
@@ -42,11 +42,11 @@ fn threshold_command(text: &str) -> String {
 
 /// How the control channel stands, where that keeps commands from being sent.
 fn obstacle(channel: &Channel) -> Option<String> {
-    match &channel.standing {
-        Standing::Open => None,
-        Standing::Opening => Some(words::CONNECTING.to_owned()),
-        Standing::Lost => Some(words::LOST.to_owned()),
-        Standing::Refused(why) => Some(words::refused(why)),
+    match &channel.state {
+        LinkState::Open => None,
+        LinkState::Opening => Some(words::CONNECTING.to_owned()),
+        LinkState::Lost => Some(words::LOST.to_owned()),
+        LinkState::Refused(why) => Some(words::refused(why)),
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn Commands(Props { endpoint }: &Props) -> Html {
         store.figures().map(|figures| figures.alert_threshold)
     });
     let draft = use_state(|| None::<String>);
-    let on_heard = Callback::from(move |Heard { event, data }: Heard| {
+    let on_heard = Callback::from(move |ChannelEvent { event, data }: ChannelEvent| {
         if event == "message" {
             dispatch.change(|store| store.reply(&data, platform::now_ms()));
         }

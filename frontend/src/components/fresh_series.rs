@@ -19,7 +19,7 @@ use crate::{
     stores::{
         change::Change,
         connection::ConnectionStore,
-        series::{FRESH_BACK_MS, FRESH_MAX, Fresh, SeriesStore, has_stopped},
+        series::{FRESH_BACK_MS, FRESH_MAX, RecentSeries, SeriesStore, has_stopped},
         shared::Shared,
         stats::StatsStore,
         track::Track,
@@ -31,7 +31,7 @@ use crate::{
 /// So many of the newest are looked through for those that are not the server's own.
 const LISTED: &str = "/api/series?order=newest&limit=200";
 
-impl Shown for Fresh {
+impl Shown for RecentSeries {
     fn track(&self) -> &Track {
         &self.track
     }
@@ -119,8 +119,8 @@ pub(crate) fn no_series_yet() -> Html {
     }
 }
 
-fn tile(fresh: &Rc<Fresh>, now_ms: f64, lost: bool) -> Html {
-    let Fresh { series, track, .. } = &**fresh;
+fn tile(fresh: &Rc<RecentSeries>, now_ms: f64, lost: bool) -> Html {
+    let RecentSeries { series, track, .. } = &**fresh;
     let last = fresh.last();
     let line = track.lines.first();
     let unit = line.map_or("", |line| line.unit.as_str());

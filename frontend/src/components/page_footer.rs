@@ -57,8 +57,8 @@ fn use_freshness() -> Html {
 /// What the figures are made of: interval, window, what arrived, how and how fast, time zone.
 #[component]
 pub fn PageFooter() -> Html {
-    let (counts, way) =
-        *use_selector(|store: &ConnectionStore| (store.view.counts, store.view.way));
+    let (counts, transport) =
+        *use_selector(|store: &ConnectionStore| (store.view.counts, store.view.transport));
     let (interval_ms, window) =
         *use_selector(|stats: &StatsStore| (stats.select_interval_ms(), stats.select_window()));
     let zone = format::zone(platform::zone_offset_min(platform::now_ms()));
@@ -70,7 +70,7 @@ pub fn PageFooter() -> Html {
             <span>{ format!("A tick every {}", format::interval(interval_ms)) }</span>
             <span>{ format!("Statistics over {}", format::count(window, "tick", "ticks")) }</span>
             <span class="page-footer__counts">{ received(&counts) }</span>
-            <span class="page-footer__way">{ way.label() }</span>
+            <span class="page-footer__way">{ transport.label() }</span>
             { freshness }
             <span>{ format!("Times in {zone}") }</span>
         </footer>

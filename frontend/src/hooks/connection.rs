@@ -31,7 +31,7 @@ const ALARM_MS_MAX: f64 = 300_000.0;
 
 /// What is opened.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Transport {
+pub(super) enum Protocol {
     /// A WebSocket.
     Socket,
     /// An event stream with events of these names.
@@ -101,7 +101,7 @@ impl Connection {
         endpoint: Endpoint,
         path: &str,
         query: Vec<String>,
-        transport: Transport,
+        protocol: Protocol,
         tell: impl Fn(Told<'_>) + 'static,
     ) -> Self {
         let inner = Rc::new(Inner {
@@ -112,9 +112,9 @@ impl Connection {
         let weak = Rc::downgrade(&inner);
         let path = path.to_owned();
         spawn_local(async move {
-            let slot = match transport {
-                Transport::Socket => None,
-                Transport::Events { must, .. } => {
+            let slot = match protocol {
+                Protocol::Socket => None,
+                Protocol::Events { must, .. } => {
                     let slot = slot::take(must).await;
                     if slot.is_none() {
                         if let Some(inner) = weak.upgrade() {
@@ -125,13 +125,13 @@ impl Connection {
                     slot
                 }
             };
-            let address = address(&endpoint, path, query, transport).await;
+            let address = address(&endpoint, path, query, protocol).await;
             let Some(inner) = weak.upgrade() else {
                 return;
             };
             // A browser refuses to begin where it allows no such connection (mixed content).
             let (code, reason) = match address {
-                Ok(address) if inner.connect(&address, transport, slot).is_some() => return,
+                Ok(address) if inner.connect(&address, protocol, slot).is_some() => return,
                 Ok(_) => (ABNORMAL, String::new()),
                 Err(refusal) => refusal.as_close(),
             };
@@ -178,17 +178,17 @@ impl Inner {
     fn connect(
         self: &Rc<Self>,
         address: &str,
-        transport: Transport,
+        protocol: Protocol,
         slot: Option<Slot>,
     ) -> Option<()> {
-        let (end, names, ending): (_, &[_], _) = match transport {
-            Transport::Socket => {
+        let (end, names, ending): (_, &[_], _) = match protocol {
+            Protocol::Socket => {
                 let socket = WebSocket::new(address).ok()?;
                 socket.set_binary_type(BinaryType::Arraybuffer);
                 (End::Socket(socket), &["message"], "close")
             }
             // The browser would come back by itself, when it likes and without saying so.
-            Transport::Events { names, .. } => {
+            Protocol::Events { names, .. } => {
                 (End::Events(EventSource::new(address).ok()?), names, "error")
             }
         };
@@ -236,7 +236,7 @@ async fn address(
     endpoint: &Endpoint,
     mut path: String,
     mut query: Vec<String>,
-    transport: Transport,
+    protocol: Protocol,
 ) -> Result<String, Refusal> {
     if fetch::token(endpoint).is_some() {
         let ticket = fetch::ticket(endpoint).await?;
@@ -246,9 +246,9 @@ async fn address(
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(&part);
     }
-    Ok(match transport {
-        Transport::Socket => endpoint.ws(&path),
-        Transport::Events { .. } => endpoint.http(&path),
+    Ok(match protocol {
+        Protocol::Socket => endpoint.ws(&path),
+        Protocol::Events { .. } => endpoint.http(&path),
     })
 }
 

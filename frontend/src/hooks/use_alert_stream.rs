@@ -7,9 +7,9 @@ use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{Heard, Kind, use_channel, use_effect_with, use_feed::use_falls_back, use_selector};
+use super::{ChannelEvent, Kind, use_channel, use_effect_with, use_feed::use_falls_back, use_selector};
 use crate::{
-    net::{config::Endpoint, fetch, json::Json, link::Standing, wire},
+    net::{config::Endpoint, fetch, json::Json, link::LinkState, wire},
     stores::{alert::AlertStore, change::Change, feeds::FeedStore},
 };
 
@@ -35,7 +35,7 @@ enum By {
 #[hook]
 pub fn use_alert_stream(endpoint: Endpoint) {
     let alerts = use_dispatch::<AlertStore>();
-    let socket = use_selector(FeedStore::select_standing);
+    let socket = use_selector(FeedStore::select_state);
     let falls_back = use_falls_back();
     let channel = use_channel(
         endpoint.clone(),
@@ -46,13 +46,13 @@ pub fn use_alert_stream(endpoint: Endpoint) {
         },
         {
             let alerts = alerts.clone();
-            Callback::from(move |Heard { data, .. }: Heard| hear(&alerts, &data))
+            Callback::from(move |ChannelEvent { data, .. }: ChannelEvent| hear(&alerts, &data))
         },
     );
-    let by = match (&*socket, falls_back, channel.standing) {
-        (Standing::Open, ..) | (_, true, Standing::Open) => By::Events,
-        (_, true, Standing::Lost) => By::Asking,
-        (Standing::Opening, false, _) | (_, true, _) => By::Nothing,
+    let by = match (&*socket, falls_back, channel.state) {
+        (LinkState::Open, ..) | (_, true, LinkState::Open) => By::Events,
+        (_, true, LinkState::Lost) => By::Asking,
+        (LinkState::Opening, false, _) | (_, true, _) => By::Nothing,
         _ => By::Lost,
     };
     use_effect_with((endpoint, by), move |(endpoint, by)| {

@@ -10,13 +10,13 @@ use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::{
-    connection::{ABNORMAL, Alarm, Connection, Told, Transport},
+    connection::{ABNORMAL, Alarm, Connection, Told, Protocol},
     use_effect_with,
 };
 use crate::{
     net::{
         config::{Endpoint, encode_query},
-        link::{Do, Event, Link, Standing},
+        link::{Do, Event, Link, LinkState},
     },
     platform,
     stores::{change::Change, session::SessionStore},
@@ -56,17 +56,17 @@ impl Kind {
         }
     }
 
-    const fn transport(self) -> Transport {
+    const fn protocol(self) -> Protocol {
         match self {
-            Self::Socket | Self::Answering(_) => Transport::Socket,
-            Self::Events { names, must } => Transport::Events { names, must },
+            Self::Socket | Self::Answering(_) => Protocol::Socket,
+            Self::Events { names, must } => Protocol::Events { names, must },
         }
     }
 }
 
 /// What came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct ChannelEvent {
     /// The event's name; `message` on a socket; `open` when the connection was opened.
     pub event: &'static str,
     /// Its data.
@@ -77,7 +77,7 @@ pub struct Heard {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Channel {
     /// How it stands.
-    pub standing: Standing,
+    pub state: LinkState,
     /// Sends a text; on an event stream, or while it is not open, nothing happens.
     pub send: Callback<String>,
     /// Now is a good moment to try.
@@ -91,16 +91,16 @@ pub fn use_channel(
     endpoint: Endpoint,
     path: AttrValue,
     kind: Kind,
-    on_heard: Callback<Heard>,
+    on_heard: Callback<ChannelEvent>,
 ) -> Channel {
     let session = use_dispatch::<SessionStore>();
-    let standing = use_state_eq(Standing::default);
+    let state = use_state_eq(LinkState::default);
     let newest = use_mut_ref(|| on_heard.clone());
     *newest.borrow_mut() = on_heard; // fresh at each render, and no reason to reconnect
     let running = use_mut_ref(|| None::<Rc<Driver>>);
 
     {
-        let (running, show) = (Rc::clone(&running), standing.setter());
+        let (running, show) = (Rc::clone(&running), state.setter());
         use_effect_with((endpoint, path, kind), move |(endpoint, path, kind)| {
             let driver = Rc::new(Driver {
                 endpoint: endpoint.clone(),
@@ -142,7 +142,7 @@ pub fn use_channel(
         }
     });
     Channel {
-        standing: (*standing).clone(),
+        state: (*state).clone(),
         send,
         nudge,
     }
@@ -159,8 +159,8 @@ struct Driver {
     last_id: RefCell<String>,
     alarm: Alarm,
     stopped: Cell<bool>,
-    show: UseStateSetter<Standing>,
-    newest: Rc<RefCell<Callback<Heard>>>,
+    show: UseStateSetter<LinkState>,
+    newest: Rc<RefCell<Callback<ChannelEvent>>>,
     session: Dispatch<SessionStore>,
 }
 
@@ -176,12 +176,12 @@ impl Driver {
             return;
         }
         let then = self.link.borrow_mut().on(platform::now_ms(), event);
-        let standing = self.link.borrow().standing();
-        if matches!(standing, Standing::Refused(_)) {
+        let state = self.link.borrow().state();
+        if matches!(state, LinkState::Refused(_)) {
             // Whoever the server takes us for now, it is not who we were.
             self.session.change(SessionStore::doubt);
         }
-        self.show.set(standing);
+        self.show.set(state);
         let at = self.link.borrow().wake_at();
         let weak = Rc::downgrade(self);
         self.alarm.set(at, move || {
@@ -212,7 +212,7 @@ impl Driver {
     fn hear(&self, event: &'static str, data: String) {
         if !self.stopped.get() {
             let callback = self.newest.borrow().clone(); // released before user code runs
-            callback.emit(Heard { event, data });
+            callback.emit(ChannelEvent { event, data });
         }
     }
 
@@ -223,8 +223,8 @@ impl Driver {
             .into_iter()
             .collect();
         let weak = Rc::downgrade(self);
-        let (endpoint, transport) = (self.endpoint.clone(), self.kind.transport());
-        let connection = Connection::open(endpoint, &self.path, query, transport, move |told| {
+        let (endpoint, protocol) = (self.endpoint.clone(), self.kind.protocol());
+        let connection = Connection::open(endpoint, &self.path, query, protocol, move |told| {
             if let Some(driver) = weak.upgrade() {
                 driver.told(told);
             }

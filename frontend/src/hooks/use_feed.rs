@@ -3,9 +3,9 @@
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::{Heard, Kind, use_channel, use_effect_with, use_selector};
+use super::{ChannelEvent, Kind, use_channel, use_effect_with, use_selector};
 use crate::{
-    net::{config::Endpoint, json::Json, link::Standing, rooms::Follow},
+    net::{config::Endpoint, json::Json, link::LinkState, rooms::Follow},
     platform,
     stores::{
         aggregate::Aggregate, change::Change, connection::ConnectionStore, feeds::FeedStore,
@@ -26,8 +26,8 @@ pub struct Stream {
 /// that is merely lost comes back.
 #[hook]
 pub fn use_falls_back() -> bool {
-    let socket = *use_selector(|store: &ConnectionStore| store.view.way.is_socket());
-    let open = *use_selector(|store: &FeedStore| store.select_standing() == Standing::Open);
+    let socket = *use_selector(|store: &ConnectionStore| store.view.transport.is_socket());
+    let open = *use_selector(|store: &FeedStore| store.select_state() == LinkState::Open);
     !socket && !open
 }
 
@@ -49,9 +49,9 @@ pub(super) fn use_hearing() -> impl Fn(&str, &str, &Json) + Clone + 'static {
 /// Follows a feed for as long as the component is mounted, and keeps its store; `query` is what is
 /// asked where it comes as an event stream. How it stands.
 #[hook]
-pub fn use_feed(endpoint: &Endpoint, follow: Follow, stream: Stream, query: &str) -> Standing {
+pub fn use_feed(endpoint: &Endpoint, follow: Follow, stream: Stream, query: &str) -> LinkState {
     let feeds = use_dispatch::<FeedStore>();
-    let standing = use_selector(FeedStore::select_standing);
+    let state = use_selector(FeedStore::select_state);
     let falls_back = use_falls_back();
     let hear = use_hearing();
     let feed = follow.feed;
@@ -72,15 +72,15 @@ pub fn use_feed(endpoint: &Endpoint, follow: Follow, stream: Stream, query: &str
             names: stream.names,
             must: true,
         },
-        Callback::from(move |Heard { event, data }: Heard| {
+        Callback::from(move |ChannelEvent { event, data }: ChannelEvent| {
             // What is no JSON is text.
             let data = Json::parse(&data).unwrap_or(Json::Text(data));
             hear(feed, event, &data);
         }),
     );
     if falls_back {
-        channel.standing
+        channel.state
     } else {
-        (*standing).clone()
+        (*state).clone()
     }
 }

@@ -1,5 +1,5 @@
 //! Keeps the ticks of an endpoint coming, by socket, event stream or polling as
-//! [`crate::net::ladder`] decides, and the stores fed from them.
+//! [`crate::net::transport`] decides, and the stores fed from them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,7 +19,7 @@ use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::{
-    connection::{Alarm, Connection, Told, Transport},
+    connection::{Alarm, Connection, Told, Protocol},
     use_effect_with,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
         config::{Endpoint, encode_query},
         feed::{Action, Cursor, Event, Feed, Timing, Update, View},
         fetch,
-        ladder::Way,
+        transport::Transport,
         wire,
     },
     platform,
@@ -41,7 +41,7 @@ use crate::{
 /// In a hidden tab there are no animation frames; what arrived is taken in this often instead.
 const HIDDEN_FLUSH_MS: u32 = 250;
 
-/// A better way that has not brought a frame by then is not better.
+/// A better transport that has not brought a frame by then is not better.
 const LOOK_MS: u32 = 8_000;
 
 /// Tries at once what would otherwise wait; calling it is always harmless.
@@ -94,7 +94,7 @@ pub fn use_metrics_socket(endpoint: Endpoint) -> Nudge {
 struct Attempt {
     /// Tells it from others.
     number: u64,
-    way: Way,
+    transport: Transport,
     by: By,
 }
 
@@ -112,7 +112,7 @@ struct Driver {
     attempts: Cell<u64>,
     /// The one in use.
     current: RefCell<Option<Attempt>>,
-    /// One by a better way that is looked at beside it.
+    /// One over a better transport that is probed beside it.
     better: RefCell<Option<Attempt>>,
     alarm: Alarm,
     listeners: RefCell<Vec<EventListener>>,
@@ -221,12 +221,12 @@ impl Driver {
         let actions = self.feed.borrow_mut().on(platform::now_ms(), event);
         for action in actions {
             match action {
-                Action::Connect(way, cursor) => {
+                Action::Connect(transport, cursor) => {
                     self.better.take();
-                    self.connect(way, cursor.as_ref());
+                    self.connect(transport, cursor.as_ref());
                 }
-                Action::Look(way, cursor) => {
-                    let better = self.open(way, cursor.as_ref());
+                Action::ProbeBetter(transport, cursor) => {
+                    let better = self.open(transport, cursor.as_ref());
                     if let By::Connection(connection) = &better.by {
                         connection.give(LOOK_MS);
                     }
@@ -317,13 +317,13 @@ impl Driver {
         if self.is_better(number)
             && let Some(better) = self.better.take()
         {
-            // The better way works: from here on it is the way.
+            // The better transport works: from here on it is the one.
             if let By::Connection(connection) = &better.by {
                 connection.is_good();
             }
-            let way = better.way;
+            let transport = better.transport;
             self.current.replace(Some(better));
-            self.happened(Event::Improved(way));
+            self.happened(Event::Improved(transport));
         }
         if self.is_current(number) {
             self.happened(event);
@@ -334,57 +334,57 @@ impl Driver {
     fn closed(self: &Rc<Self>, number: u64, code: u16, reason: &str) {
         if self.is_better(number) {
             self.better.take();
-            self.happened(Event::LookedInVain);
+            self.happened(Event::ProbeFailed);
         } else if self.is_current(number) {
             self.current.take();
             self.happened(Event::Closed { code, reason });
         }
     }
 
-    fn connect(self: &Rc<Self>, way: Way, cursor: Option<&Cursor>) {
-        let attempt = self.open(way, cursor);
+    fn connect(self: &Rc<Self>, transport: Transport, cursor: Option<&Cursor>) {
+        let attempt = self.open(transport, cursor);
         let number = attempt.number;
         self.current.replace(Some(attempt));
-        if way == Way::Polling {
+        if transport == Transport::Polling {
             self.poll(number);
         }
     }
 
-    fn open(self: &Rc<Self>, way: Way, cursor: Option<&Cursor>) -> Attempt {
+    fn open(self: &Rc<Self>, transport: Transport, cursor: Option<&Cursor>) -> Attempt {
         let number = self.attempts.get() + 1;
         self.attempts.set(number);
         let mut query = cursor.map(cursor_query).into_iter().collect::<Vec<_>>();
-        let (path, transport) = match way {
-            Way::Binary => {
+        let (path, protocol) = match transport {
+            Transport::Binary => {
                 query.push("encoding=bin".to_owned());
-                ("/ws/metrics", Transport::Socket)
+                ("/ws/metrics", Protocol::Socket)
             }
-            Way::Json => ("/ws/metrics", Transport::Socket),
-            Way::Events => (
+            Transport::Json => ("/ws/metrics", Protocol::Socket),
+            Transport::Events => (
                 "/events/metrics",
-                Transport::Events {
+                Protocol::Events {
                     names: &["message"],
                     must: false,
                 },
             ),
-            Way::Polling => {
+            Transport::Polling => {
                 return Attempt {
                     number,
-                    way,
+                    transport,
                     by: By::Polling(None),
                 };
             }
         };
         let weak = Rc::downgrade(self);
         let endpoint = self.endpoint.clone();
-        let connection = Connection::open(endpoint, path, query, transport, move |told| {
+        let connection = Connection::open(endpoint, path, query, protocol, move |told| {
             if let Some(driver) = weak.upgrade() {
                 driver.told(number, told);
             }
         });
         Attempt {
             number,
-            way,
+            transport,
             by: By::Connection(connection),
         }
     }

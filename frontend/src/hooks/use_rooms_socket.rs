@@ -8,13 +8,13 @@ use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::{
-    Heard as Came, Kind, use_channel, use_effect_with, use_feed::use_hearing, use_selector,
+    ChannelEvent, Kind, use_channel, use_effect_with, use_feed::use_hearing, use_selector,
 };
 use crate::{
     net::{
         config::Endpoint,
-        link::Standing,
-        rooms::{ALERTS, Follow, Heard, Rooms},
+        link::LinkState,
+        rooms::{ALERTS, Follow, Incoming, Rooms},
         wire,
     },
     platform,
@@ -27,11 +27,11 @@ const QUESTION: &str = r#"{"action":"ping"}"#;
 /// What came of series since the last animation frame.
 #[derive(Default)]
 struct Pending {
-    heard: Vec<Heard>,
+    heard: Vec<Incoming>,
     frame: Option<AnimationFrame>,
 }
 
-/// Watches what [`SeriesStore::wants`] says and follows alerts and what [`FeedStore`] says, for as
+/// Watches what [`SeriesStore::watch_requests`] says and follows alerts and what [`FeedStore`] says, for as
 /// long as the component is mounted. When `nudge` grows, an attempt that would wait is made at
 /// once.
 #[hook]
@@ -39,7 +39,7 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
     let series = use_dispatch::<SeriesStore>();
     let alerts = use_dispatch::<AlertStore>();
     let feeds = use_dispatch::<FeedStore>();
-    let wants = use_selector(SeriesStore::wants);
+    let requests = use_selector(SeriesStore::watch_requests);
     let view = use_selector(FeedStore::select_view);
     let hear = use_hearing();
     let rooms = use_mut_ref(Rooms::default);
@@ -48,16 +48,16 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
 
     let on_heard = {
         let (rooms, say) = (Rc::clone(&rooms), Rc::clone(&say));
-        Callback::from(move |Came { event, data }: Came| {
+        Callback::from(move |ChannelEvent { event, data }: ChannelEvent| {
             let words = if event == "open" {
                 rooms.borrow_mut().opened()
             } else {
                 let (heard, words) = rooms.borrow_mut().text(&data);
                 match heard {
-                    Some(Heard::Event { feed, event, data }) if feed != ALERTS => {
+                    Some(Incoming::Event { feed, event, data }) if feed != ALERTS => {
                         hear(feed, &event, &data);
                     }
-                    Some(Heard::Event { data, .. }) => {
+                    Some(Incoming::Event { data, .. }) => {
                         if let Some(alert) = wire::alert(&data) {
                             alerts.change(|store| store.apply(&alert));
                         }
@@ -77,11 +77,11 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
     say.replace(channel.send.clone());
     {
         let rooms = Rc::clone(&rooms);
-        use_effect_with(channel.standing, move |standing| {
-            if *standing != Standing::Open {
+        use_effect_with(channel.state, move |state| {
+            if *state != LinkState::Open {
                 rooms.borrow_mut().closed();
             }
-            feeds.change(|store| store.show(standing.clone()));
+            feeds.change(|store| store.show(state.clone()));
         });
     }
     use_effect_with(nudge, move |_| channel.nudge.emit(()));
@@ -99,8 +99,8 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
             }
         });
     }
-    use_effect_with(wants, move |wants| {
-        let words = rooms.borrow_mut().want(wants);
+    use_effect_with(requests, move |requests| {
+        let words = rooms.borrow_mut().watch(requests);
         for text in words {
             channel.send.emit(text);
         }
@@ -108,7 +108,7 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
 }
 
 /// Hands what came to the store, once an animation frame; at once in a tab that has none.
-fn take_in(pending: &Rc<RefCell<Pending>>, dispatch: &Dispatch<SeriesStore>, heard: Heard) {
+fn take_in(pending: &Rc<RefCell<Pending>>, dispatch: &Dispatch<SeriesStore>, heard: Incoming) {
     pending.borrow_mut().heard.push(heard);
     let flush = {
         let (pending, dispatch) = (Rc::clone(pending), dispatch.clone());

@@ -22,7 +22,7 @@ use super::{
     backoff::{Backoff, CAP_MS, CAP_YOUNG_MS, retry_ms},
     boot::Ticks,
     clock::ServerClock,
-    ladder::Ladder,
+    transport::TransportFallback,
     probe::Diagnosis,
     wire,
 };
@@ -34,7 +34,7 @@ const PING_EVERY_MS: f64 = 10_000.0;
 /// An attempt that has not brought a frame by then is given up.
 const CONNECT_TIMEOUT_MS: f64 = 10_000.0;
 
-/// On a way that carries no pings a silence has to be this long before it is taken for a dead
+/// On a transport that carries no pings a silence has to be this long before it is taken for a dead
 /// connection; a server without figures is silent, too.
 const DEAF_SILENCE_MS_MAX: f64 = 15_000.0;
 
@@ -84,7 +84,7 @@ struct Open {
 pub struct Feed {
     link: Link,
     backoff: Backoff,
-    ladder: Ladder,
+    fallback: TransportFallback,
     clock: ServerClock,
     /// A connection has brought a snapshot, ever: before, there is nothing to be lost.
     met: bool,
@@ -112,7 +112,7 @@ impl Feed {
         Self {
             link: Link::Idle,
             backoff: Backoff::new(seed),
-            ladder: Ladder::default(),
+            fallback: TransportFallback::default(),
             clock: ServerClock::default(),
             met: false,
             cursor: None,
@@ -178,10 +178,10 @@ impl Feed {
                     .map_err(|error| error.to_string());
                 self.message(at, message, &mut actions);
             }
-            Event::Improved(way) => self.ladder.improve(way, at),
-            Event::LookedInVain => self.ladder.looked_in_vain(at),
+            Event::Improved(transport) => self.fallback.improve(transport, at),
+            Event::ProbeFailed => self.fallback.probe_failed(at),
             Event::Crowded => {
-                self.ladder.crowded();
+                self.fallback.crowded();
                 actions.push(Action::Close);
                 self.connect(at, &mut actions);
             }
@@ -196,7 +196,7 @@ impl Feed {
                 let back = online && !self.online;
                 self.online = online;
                 if back {
-                    self.ladder.network_changed(at);
+                    self.fallback.network_changed(at);
                 }
                 if back && matches!(self.link, Link::Waiting { .. }) {
                     self.connect(at, &mut actions);
@@ -205,7 +205,7 @@ impl Feed {
             Event::Probed(diagnosis) => {
                 if matches!(self.link, Link::Open(_)) {
                     // Too late to matter.
-                } else if diagnosis == Some(Diagnosis::NoUpgrade) && self.ladder.server_is_well() {
+                } else if diagnosis == Some(Diagnosis::NoUpgrade) && self.fallback.server_is_well() {
                     self.diagnosis = None;
                     if !matches!(self.link, Link::Idle) {
                         actions.push(Action::Close);
@@ -245,8 +245,8 @@ impl Feed {
                     None => open.frame_at + limit / 2.0,
                     Some(sent_at) => (open.frame_at + limit).max(sent_at + PING_GRACE_MS),
                 };
-                let look_at = self.ladder.look_at().unwrap_or(f64::INFINITY);
-                let next = quiet.min(open.ping_next_at).min(look_at);
+                let probe_at = self.fallback.probe_at().unwrap_or(f64::INFINITY);
+                let next = quiet.min(open.ping_next_at).min(probe_at);
                 Some(match self.shown.connection {
                     Connection::Stale { .. } => next.min(counting),
                     // One millisecond later, so that the comparison is sure to see it.
@@ -258,7 +258,7 @@ impl Feed {
 
     /// A connection on which nothing at all arrives for this long is dead.
     fn silence_ms_max(&self) -> f64 {
-        let floor = if self.ladder.way().is_socket() {
+        let floor = if self.fallback.transport().is_socket() {
             5_000.0
         } else {
             DEAF_SILENCE_MS_MAX
@@ -281,7 +281,7 @@ impl Feed {
 
     fn connect(&mut self, at: f64, actions: &mut Vec<Action>) {
         self.link = Link::Opening { since: at };
-        actions.push(Action::Connect(self.ladder.way(), self.cursor.clone()));
+        actions.push(Action::Connect(self.fallback.transport(), self.cursor.clone()));
     }
 
     /// The connection is gone, or never came to be: try again later.
@@ -296,9 +296,9 @@ impl Feed {
                 }
             }
             Link::Opening { since } if at - since >= CONNECT_TIMEOUT_MS => {
-                doubtful = self.ladder.mute();
+                doubtful = self.fallback.on_timeout();
             }
-            Link::Opening { .. } => doubtful = self.ladder.barren(),
+            Link::Opening { .. } => doubtful = self.fallback.on_failure(),
             Link::Idle | Link::Waiting { .. } => {}
         }
         let young = self.down_since.is_none_or(|since| at - since < YOUNG_MS);
@@ -355,8 +355,8 @@ impl Feed {
                 }
             }
             Link::Open(open) => {
-                if let Some(way) = self.ladder.look(at) {
-                    actions.push(Action::Look(way, self.cursor.clone()));
+                if let Some(transport) = self.fallback.probe_better(at) {
+                    actions.push(Action::ProbeBetter(transport, self.cursor.clone()));
                 }
                 let quiet_ms = at - open.frame_at;
                 let ignored = open
@@ -386,11 +386,11 @@ impl Feed {
                 self.counts.unreadable += 1;
                 if let Link::Opening { .. } = self.link {
                     actions.push(Action::Close);
-                    if self.ladder.unreadable() {
+                    if self.fallback.unreadable() {
                         // Something on the way may have damaged it.
                         self.connect(at, actions);
                     } else {
-                        // Not ours, whichever way it comes: this is some other server.
+                        // Not ours, whatever carries it: this is some other server.
                         self.diagnosis = Some(Diagnosis::Unreadable(error));
                         self.lose(at, 5_000.0, actions);
                     }
@@ -438,8 +438,8 @@ impl Feed {
         }
 
         if let Link::Opening { since } = self.link {
-            self.ladder.bore(at);
-            // Who polls, or changes the way, gets snapshots without having lost anything.
+            self.fallback.on_frame(at);
+            // Who polls, or changes the transport, gets snapshots without having lost anything.
             self.clock.clear();
             // Before the first connection there was none to be lost: the page brought its ticks.
             if known.is_some() && self.met {
@@ -636,7 +636,7 @@ impl Feed {
             diagnosis: self.diagnosis.clone(),
             recovery: self.recovery.filter(|_| !self.unproven),
             sourceless: self.sourceless,
-            way: self.ladder.way(),
+            transport: self.fallback.transport(),
             counts: self.counts,
         }
     }

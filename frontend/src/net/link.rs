@@ -18,7 +18,7 @@ const ANSWER_MS: f64 = 2_000.0;
 
 /// How it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum LinkState {
     /// On the way, for the first time or again.
     #[default]
     Opening,
@@ -104,12 +104,12 @@ impl Link {
 
     /// How it stands.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn state(&self) -> LinkState {
         match &self.state {
-            State::Idle | State::Opening if self.backoff.attempt() == 0 => Standing::Opening,
-            State::Idle | State::Opening | State::Waiting { .. } => Standing::Lost,
-            State::Open { .. } => Standing::Open,
-            State::Refused(why) => Standing::Refused(why.clone()),
+            State::Idle | State::Opening if self.backoff.attempt() == 0 => LinkState::Opening,
+            State::Idle | State::Opening | State::Waiting { .. } => LinkState::Lost,
+            State::Open { .. } => LinkState::Open,
+            State::Refused(why) => LinkState::Refused(why.clone()),
         }
     }
 
@@ -218,16 +218,16 @@ mod tests {
     fn comes_back_by_itself() {
         let mut link = Link::new(1, f64::INFINITY);
         assert_eq!(link.on(0.0, Event::Start), Do::Open);
-        assert_eq!(link.standing(), Standing::Opening);
+        assert_eq!(link.state(), LinkState::Opening);
         assert_eq!(link.on(1.0, Event::Opened), Do::Nothing);
-        assert_eq!(link.standing(), Standing::Open);
+        assert_eq!(link.state(), LinkState::Open);
         assert_eq!(link.wake_at(), None, "it may be silent");
         assert_eq!(link.on(2.0, closed(1006, "")), Do::Nothing);
-        assert_eq!(link.standing(), Standing::Lost);
+        assert_eq!(link.state(), LinkState::Lost);
         let retry_at = link.wake_at().expect("a retry is planned");
         assert_eq!(link.on(retry_at - 1.0, Event::Wake), Do::Nothing);
         assert_eq!(link.on(retry_at, Event::Wake), Do::Open);
-        assert_eq!(link.standing(), Standing::Lost, "until it is open");
+        assert_eq!(link.state(), LinkState::Lost, "until it is open");
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(link.on(20_001.0, Event::Wake), Do::Ask);
         assert_eq!(link.wake_at(), Some(30_001.0));
         assert_eq!(link.on(30_001.0, Event::Wake), Do::Close);
-        assert_eq!(link.standing(), Standing::Lost);
+        assert_eq!(link.state(), LinkState::Lost);
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(link.on(900_000.0, Event::Wake), Do::Ask);
         assert_eq!(link.wake_at(), Some(902_000.0));
         link.on(900_001.0, Event::Heard);
-        assert_eq!(link.standing(), Standing::Open);
+        assert_eq!(link.state(), LinkState::Open);
     }
 
     #[test]
@@ -281,8 +281,8 @@ mod tests {
         let refused = after(1008, "token withdrawn");
         assert_eq!(refused.wake_at(), None, "no storm");
         assert_eq!(
-            refused.standing(),
-            Standing::Refused("token withdrawn".into())
+            refused.state(),
+            LinkState::Refused("token withdrawn".into())
         );
     }
 }

@@ -12,7 +12,7 @@ use super::{
 
 /// What is to be watched.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Want {
+pub struct WatchRequest {
     /// Which series.
     pub selector: String,
     /// Steps of history at most, for each.
@@ -51,14 +51,14 @@ struct Followed {
 
 #[derive(Clone, Debug)]
 struct Watch {
-    want: Want,
+    request: WatchRequest,
     /// The newest frame that came: which feed, and where in it.
     place: Option<(String, u64)>,
 }
 
 /// What came.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
+pub enum Incoming {
     /// From now on the page hears of series that come and go; so many there are.
     Catalog(u64),
     /// New series, and how many there are now.
@@ -115,11 +115,11 @@ fn ask_feed(Followed { follow, last_id }: &Followed) -> String {
 
 /// Asks for `watch`, behind what came already.
 fn ask(watch: &Watch) -> String {
-    let Want {
+    let WatchRequest {
         selector,
         points_max,
         back_ms,
-    } = &watch.want;
+    } = &watch.request;
     let place = match &watch.place {
         Some((epoch, offset)) => format!(r#","epoch":{},"offset":{offset}"#, quote(epoch)),
         None => String::new(),
@@ -182,26 +182,26 @@ impl Rooms {
         self.open = false;
     }
 
-    /// From now on exactly `wants` are wanted: what is to be said.
-    pub fn want(&mut self, wants: &[Want]) -> Vec<String> {
+    /// From now on exactly `requests` are watched: what is to be said.
+    pub fn watch(&mut self, requests: &[WatchRequest]) -> Vec<String> {
         let mut words = Vec::new();
         let open = self.open;
         self.watches.retain(|watch| {
-            let kept = wants.contains(&watch.want);
+            let kept = requests.contains(&watch.request);
             if !kept && open {
                 words.push(format!(
                     r#"{{"action":"unwatch","match":{}}}"#,
-                    quote(&watch.want.selector)
+                    quote(&watch.request.selector)
                 ));
             }
             kept
         });
-        for want in wants {
-            if self.watches.iter().any(|watch| watch.want == *want) {
+        for request in requests {
+            if self.watches.iter().any(|watch| watch.request == *request) {
                 continue;
             }
             let watch = Watch {
-                want: want.clone(),
+                request: request.clone(),
                 place: None,
             };
             if open {
@@ -213,7 +213,7 @@ impl Rooms {
     }
 
     /// A text came: what it says, and what is to be answered.
-    pub fn text(&mut self, text: &str) -> (Option<Heard>, Option<String>) {
+    pub fn text(&mut self, text: &str) -> (Option<Incoming>, Option<String>) {
         let json = Json::parse(text).unwrap_or_default();
         if json.text_of("type") == "feed" {
             return (self.event(json), None);
@@ -225,21 +225,21 @@ impl Rooms {
         let watch = self
             .watches
             .iter_mut()
-            .find(|watch| watch.want.selector == selector);
+            .find(|watch| watch.request.selector == selector);
         let heard = match (json.text_of("type"), watch) {
-            ("catalog", _) => Heard::Catalog(total),
+            ("catalog", _) => Incoming::Catalog(total),
             ("appeared", _) => {
                 let series = json.get("series").list().iter();
-                Heard::Appeared(total, series.filter_map(Series::read).collect())
+                Incoming::Appeared(total, series.filter_map(Series::read).collect())
             }
             ("vanished", _) => {
                 let keys = json.get("keys").list().iter();
                 let keys = keys.filter_map(|key| Some(key.text()?.to_owned()));
-                Heard::Vanished(total, keys.collect())
+                Incoming::Vanished(total, keys.collect())
             }
             ("watched", Some(watch)) => {
                 watch.place = place;
-                Heard::History {
+                Incoming::History {
                     selector: selector.to_owned(),
                     step_ms: json.get("step_ms").number().unwrap_or(1_000.0).max(1.0),
                     lines: json.get("series").list().iter().map(Line::read).collect(),
@@ -255,7 +255,7 @@ impl Rooms {
                 }
                 watch.place = place;
                 let runs = json.get("series").list().iter();
-                Heard::Samples {
+                Incoming::Samples {
                     selector: selector.to_owned(),
                     runs: runs
                         .map(|run| {
@@ -274,13 +274,13 @@ impl Rooms {
                 watch.place = None;
                 return (None, Some(ask(watch)));
             }
-            ("error", _) => Heard::Refused(json.text_of("text").to_owned()),
+            ("error", _) => Incoming::Refused(json.text_of("text").to_owned()),
             _ => return (None, None),
         };
         (Some(heard), None)
     }
 
-    fn event(&mut self, json: Json) -> Option<Heard> {
+    fn event(&mut self, json: Json) -> Option<Incoming> {
         let feed = json.text_of("feed");
         let followed = self
             .followed
@@ -290,7 +290,7 @@ impl Rooms {
         if !id.is_empty() {
             id.clone_into(&mut followed.last_id);
         }
-        Some(Heard::Event {
+        Some(Incoming::Event {
             feed: followed.follow.feed,
             event: json.text_of("event").to_owned(),
             data: json.take("data"),
@@ -304,8 +304,8 @@ mod tests {
 
     use super::*;
 
-    fn want(selector: &str) -> Want {
-        Want {
+    fn request(selector: &str) -> WatchRequest {
+        WatchRequest {
             selector: selector.into(),
             points_max: 120,
             back_ms: 300_000,
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn resumes_behind_what_it_saw() {
         let mut rooms = Rooms::default();
-        assert!(rooms.want(&[want("a")]).is_empty(), "nothing is open");
+        assert!(rooms.watch(&[request("a")]).is_empty(), "nothing is open");
         let words = rooms.opened();
         assert!(words[3].starts_with(r#"{"action":"watch","match":"a","max_points":120"#));
         assert!(!words[3].contains("epoch"));
@@ -345,12 +345,12 @@ mod tests {
         });
         assert!(matches!(
             rooms.text(&watched).0,
-            Some(Heard::History {
+            Some(Incoming::History {
                 step_ms: 2_500.0,
                 ..
             })
         ));
-        let (Some(Heard::Samples { runs, .. }), None) = rooms.text(&samples("17", 8)) else {
+        let (Some(Incoming::Samples { runs, .. }), None) = rooms.text(&samples("17", 8)) else {
             panic!("no samples");
         };
         assert_eq!(
@@ -374,10 +374,10 @@ mod tests {
     fn asks_for_what_is_new_and_leaves_the_rest() {
         let mut rooms = Rooms::default();
         rooms.opened();
-        assert_eq!(rooms.want(&[want("a"), want(r#"b{c="d"}"#)]).len(), 2);
-        let words = rooms.want(&[want(r#"b{c="d"}"#)]);
+        assert_eq!(rooms.watch(&[request("a"), request(r#"b{c="d"}"#)]).len(), 2);
+        let words = rooms.watch(&[request(r#"b{c="d"}"#)]);
         assert_eq!(words, [r#"{"action":"unwatch","match":"a"}"#]);
-        assert!(rooms.want(&[want(r#"b{c="d"}"#)]).is_empty());
+        assert!(rooms.watch(&[request(r#"b{c="d"}"#)]).is_empty());
         // What still comes of it is not for anybody.
         assert_eq!(rooms.text(&samples("17", 9)), (None, None));
     }
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn a_viewer_that_was_too_slow_asks_anew() {
         let mut rooms = Rooms::default();
-        rooms.want(&[want("a")]);
+        rooms.watch(&[request("a")]);
         rooms.opened();
         rooms.text(&samples("17", 8));
         let (None, Some(again)) =
@@ -413,7 +413,7 @@ mod tests {
             Some("17"),
             r#"{"state":"resolved"}"#,
         );
-        let (Some(Heard::Event { feed, event, data }), None) = rooms.text(&event) else {
+        let (Some(Incoming::Event { feed, event, data }), None) = rooms.text(&event) else {
             panic!("no event");
         };
         assert_eq!((feed, event.as_str()), (ALERTS, "resolved"));
@@ -470,7 +470,7 @@ mod tests {
             total: 13,
             series: vec![info],
         });
-        let (Some(Heard::Appeared(13, series)), None) = rooms.text(&appeared) else {
+        let (Some(Incoming::Appeared(13, series)), None) = rooms.text(&appeared) else {
             panic!("nothing appeared");
         };
         assert_eq!(
@@ -483,11 +483,11 @@ mod tests {
         });
         assert_eq!(
             rooms.text(&vanished).0,
-            Some(Heard::Vanished(12, vec!["queue_depth".into()]))
+            Some(Incoming::Vanished(12, vec!["queue_depth".into()]))
         );
         assert_eq!(
             rooms.text(r#"{"type":"error","text":"Unknown action"}"#).0,
-            Some(Heard::Refused("Unknown action".into()))
+            Some(Incoming::Refused("Unknown action".into()))
         );
     }
 }

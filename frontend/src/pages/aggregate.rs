@@ -11,7 +11,7 @@ use crate::{
     net::{
         config::{Endpoint, encode_query},
         json::quote,
-        link::Standing,
+        link::LinkState,
         rooms::Follow,
     },
     platform,
@@ -68,13 +68,13 @@ pub fn AggregateView(Props { endpoint }: &Props) -> Html {
     use_effect_with(query.clone(), move |query| {
         dispatch.change(|known| known.ask(query));
     });
-    let standing = use_feed(endpoint, follow, STREAM, &query);
-    let old = standing != Standing::Open;
-    let state = match standing {
-        Standing::Open => String::new(),
-        Standing::Opening => words::CONNECTING.to_owned(),
-        Standing::Lost => words::LOST.to_owned(),
-        Standing::Refused(why) => words::refused(&why),
+    let state = use_feed(endpoint, follow, STREAM, &query);
+    let old = state != LinkState::Open;
+    let state = match state {
+        LinkState::Open => String::new(),
+        LinkState::Opening => words::CONNECTING.to_owned(),
+        LinkState::Lost => words::LOST.to_owned(),
+        LinkState::Refused(why) => words::refused(&why),
     };
     // What is known stays, and says of when it is.
     let state = if state.is_empty() || known.tallies.is_none() {

@@ -7,7 +7,7 @@ use crate::{
     format,
     hooks::{Stream, use_feed, use_selector},
     markup::html,
-    net::{config::Endpoint, link::Standing, rooms::Follow},
+    net::{config::Endpoint, link::LinkState, rooms::Follow},
     platform,
     stores::{operator::OperatorStore, session::SessionStore, view::Page},
     words,
@@ -30,7 +30,7 @@ const STREAM: Stream = Stream {
 pub fn OperatorView(Props { endpoint }: &Props) -> Html {
     let store = use_selector(OperatorStore::clone);
     let role = *use_selector(|store: &SessionStore| store.session().map(|session| session.role));
-    let old = use_feed(endpoint, Follow::OPERATOR, STREAM, "") != Standing::Open;
+    let old = use_feed(endpoint, Follow::OPERATOR, STREAM, "") != LinkState::Open;
 
     html! {
         <section class="operator" aria-label={Page::Operator.label()}>

@@ -9,7 +9,7 @@ mod state;
 mod use_open_series;
 
 use self::{
-    state::{Now, odd_words, resolution, standing},
+    state::{Now, odd_words, resolution, state_of},
     use_open_series::{OpenSeriesState, RANGES, split_selector, use_open_series},
 };
 use crate::{
@@ -52,7 +52,7 @@ pub fn OpenSeries(props: &Props) -> Html {
     };
     // Of one series; several have their figures in a table.
     let single = info.filter(|_| lines.len() < 2);
-    let now = single.map(|info| standing(info, opened.track.last(), state.now_ms));
+    let now = single.map(|info| state_of(info, opened.track.last(), state.now_ms));
     let is_stale = state.is_lost || now.as_ref().is_some_and(|now| now.stopped);
     let (name, labels) = info.map_or_else(
         || split_selector(&props.selector),

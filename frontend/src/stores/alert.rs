@@ -18,7 +18,7 @@ const DISMISSED_MAX: usize = 500;
 
 /// How an incident stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum IncidentState {
     /// The condition holds.
     Firing,
     /// It ended.
@@ -43,14 +43,14 @@ pub struct Entry {
     /// Sendings while firing.
     pub times: u32,
     /// Firing, or over.
-    pub standing: Standing,
+    pub state: IncidentState,
 }
 
 impl Entry {
     /// It still holds, as far as is known.
     #[must_use]
     pub fn is_firing(&self) -> bool {
-        self.standing == Standing::Firing
+        self.state == IncidentState::Firing
     }
 
     /// From its beginning until it was last heard of.
@@ -102,7 +102,7 @@ impl AlertStore {
         match (held, alert.state) {
             (Some(entry), state) => {
                 // A stream that resumes may repeat; only what is newer counts.
-                if heard_ms < entry.heard_ms || entry.standing == Standing::Resolved {
+                if heard_ms < entry.heard_ms || entry.state == IncidentState::Resolved {
                     return;
                 }
                 let repeated = heard_ms == entry.heard_ms && state == AlertState::Firing;
@@ -116,9 +116,9 @@ impl AlertStore {
                         entry.times += 1;
                         entry.message = alert.message.as_str().into();
                         entry.severity = alert.severity;
-                        entry.standing = Standing::Firing;
+                        entry.state = IncidentState::Firing;
                     }
-                    AlertState::Resolved => entry.standing = Standing::Resolved,
+                    AlertState::Resolved => entry.state = IncidentState::Resolved,
                 }
             }
             (None, AlertState::Firing) => entries.push(Rc::new(Entry {
@@ -128,7 +128,7 @@ impl AlertStore {
                 started_ms: alert.started.as_millis().min(heard_ms),
                 heard_ms,
                 times: 1,
-                standing: Standing::Firing,
+                state: IncidentState::Firing,
             })),
             // The end of something that this page never saw begin: nor shall it, should older
             // news of it still be on the way.
@@ -169,7 +169,7 @@ impl AlertStore {
         for entry in self.entries.make_mut() {
             let goes_on = active.iter().any(|alert| alert.incident == entry.incident);
             if entry.is_firing() && asked.contains(&entry.incident) && !goes_on {
-                Rc::make_mut(entry).standing = Standing::EndedUnheard;
+                Rc::make_mut(entry).state = IncidentState::EndedUnheard;
             }
         }
         self.settle();
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_resolved_incident_stays_listed_and_counted_until_it_is_dismissed() {
         let store = after(&[firing(7, 1_000), resolved(7, 5_000), firing(7, 1_000)]);
-        assert_eq!(store.select_entries()[0].standing, Standing::Resolved);
+        assert_eq!(store.select_entries()[0].state, IncidentState::Resolved);
         assert_eq!(store.select_critical(), 1, "as many as are listed");
         assert_eq!(store.select_firing(), 0);
         assert_eq!(store.select_entries().len(), 1);
@@ -411,16 +411,16 @@ mod tests {
         store.apply(&firing(9, 2_000));
         store.reconcile(&asked, &[firing(8, 1_000), firing(10, 1_500)]);
         let entries = store.select_entries();
-        let standing = |incident: u128| {
+        let state = |incident: u128| {
             let id = Uuid::from_u128(incident);
             entries
                 .iter()
                 .find(|entry| entry.incident == id)
-                .map(|entry| entry.standing)
+                .map(|entry| entry.state)
         };
-        assert_eq!(standing(7), Some(Standing::EndedUnheard));
+        assert_eq!(state(7), Some(IncidentState::EndedUnheard));
         for incident in [8, 9, 10] {
-            assert_eq!(standing(incident), Some(Standing::Firing), "{incident}");
+            assert_eq!(state(incident), Some(IncidentState::Firing), "{incident}");
         }
         assert_eq!(
             store.select_critical(),

@@ -30,7 +30,7 @@ pub enum Speaker {
 
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
+pub struct ChatLine {
     /// Grows by one with each line.
     pub number: u64,
     /// When it came, Unix milliseconds.
@@ -79,7 +79,7 @@ impl Say<'_> {
 #[derive(Clone, Debug, Store)]
 pub struct ChatStore {
     /// Oldest first.
-    lines: Rc<VecDeque<Line>>,
+    lines: Rc<VecDeque<ChatLine>>,
     said: u64,
     room: Rc<str>,
     unread: u32,
@@ -141,7 +141,7 @@ impl ChatStore {
     fn add(&mut self, speaker: Speaker, text: &str, at_ms: f64) {
         self.said += 1;
         let lines = Rc::make_mut(&mut self.lines);
-        lines.push_back(Line {
+        lines.push_back(ChatLine {
             number: self.said,
             at_ms,
             speaker,
@@ -170,7 +170,7 @@ impl ChatStore {
 
     /// The lines, oldest first.
     #[must_use]
-    pub fn lines(&self) -> impl ExactSizeIterator<Item = &Line> {
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = &ChatLine> {
         self.lines.iter()
     }
 

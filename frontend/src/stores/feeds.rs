@@ -2,7 +2,7 @@
 
 use yewdux::store::Store;
 
-use crate::net::{link::Standing, rooms::Follow};
+use crate::net::{link::LinkState, rooms::Follow};
 
 /// Which feeds the page follows on the rooms' socket, and how that socket is.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
@@ -10,7 +10,7 @@ pub struct FeedStore {
     /// What views follow, the newest last. While one gives way to another both are there, and may
     /// follow the same.
     views: Vec<Follow>,
-    standing: Standing,
+    state: LinkState,
 }
 
 impl FeedStore {
@@ -28,8 +28,8 @@ impl FeedStore {
     }
 
     /// The socket stands so.
-    pub fn show(&mut self, standing: Standing) {
-        self.standing = standing;
+    pub fn show(&mut self, state: LinkState) {
+        self.state = state;
     }
 
     /// What the view that is shown follows.
@@ -40,8 +40,8 @@ impl FeedStore {
 
     /// How the socket stands.
     #[must_use]
-    pub fn select_standing(&self) -> Standing {
-        self.standing.clone()
+    pub fn select_state(&self) -> LinkState {
+        self.state.clone()
     }
 }
 

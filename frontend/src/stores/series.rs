@@ -8,7 +8,7 @@ use yewdux::store::Store;
 use super::{shared::Shared, track::Track};
 use crate::net::{
     json::Json,
-    rooms::{Heard, Want},
+    rooms::{Incoming, WatchRequest},
     series::{Line, Sample, Series},
 };
 
@@ -54,7 +54,7 @@ pub fn newest(listed: &Series, heard: Option<Sample>) -> Sample {
 
 /// A series that the overview shows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fresh {
+pub struct RecentSeries {
     /// As listed when it came.
     pub series: Series,
     /// What it did since, and some minutes before.
@@ -63,7 +63,7 @@ pub struct Fresh {
     pub known: bool,
 }
 
-impl Fresh {
+impl RecentSeries {
     /// The newest figure.
     #[must_use]
     pub fn last(&self) -> Sample {
@@ -118,7 +118,7 @@ impl Opened {
 #[derive(Clone, Debug, Default, Store)]
 pub struct SeriesStore {
     /// Newest first, at most [`FRESH_MAX`].
-    fresh: Shared<Vec<Rc<Fresh>>>,
+    fresh: Shared<Vec<Rc<RecentSeries>>>,
     /// All series of the tenant; `None` until that is known.
     total: Option<u64>,
     opened: Shared<Opened>,
@@ -143,23 +143,23 @@ impl PartialEq for SeriesStore {
 impl SeriesStore {
     /// What is to be watched now.
     #[must_use]
-    pub fn wants(&self) -> Vec<Want> {
-        let fresh = self.fresh.iter().map(|fresh| Want {
+    pub fn watch_requests(&self) -> Vec<WatchRequest> {
+        let fresh = self.fresh.iter().map(|fresh| WatchRequest {
             selector: fresh.series.key.clone(),
             points_max: FRESH_POINTS,
             back_ms: FRESH_BACK_MS,
         });
-        let mut wants: Vec<Want> = fresh
-            .filter(|want| want.selector != self.opened.selector)
+        let mut requests: Vec<WatchRequest> = fresh
+            .filter(|request| request.selector != self.opened.selector)
             .collect();
         if !self.opened.selector.is_empty() {
-            wants.push(Want {
+            requests.push(WatchRequest {
                 selector: self.opened.selector.clone(),
                 points_max: FRESH_POINTS,
                 back_ms: OPENED_BACK_MS,
             });
         }
-        wants
+        requests
     }
 
     /// The server's list; `whole` when there are no others.
@@ -240,9 +240,9 @@ impl SeriesStore {
     }
 
     /// Something came on the live connection.
-    pub fn hear(&mut self, heard: &Heard) {
+    pub fn hear(&mut self, heard: &Incoming) {
         match heard {
-            Heard::Catalog(total) => {
+            Incoming::Catalog(total) => {
                 self.total = Some(*total);
                 self.changes += 1;
                 self.heard_of += 1;
@@ -251,7 +251,7 @@ impl SeriesStore {
                 }
                 self.doubt_list();
             }
-            Heard::Appeared(total, series) => {
+            Incoming::Appeared(total, series) => {
                 self.total = Some(*total);
                 self.changes += 1;
                 for series in series {
@@ -261,13 +261,13 @@ impl SeriesStore {
                     self.take_in(series, 0);
                 }
             }
-            Heard::Vanished(total, keys) => {
+            Incoming::Vanished(total, keys) => {
                 self.total = Some(*total);
                 self.changes += 1;
                 let fresh = self.fresh.make_mut();
                 fresh.retain(|fresh| !keys.contains(&fresh.series.key));
             }
-            Heard::History {
+            Incoming::History {
                 selector,
                 step_ms,
                 lines,
@@ -281,7 +281,7 @@ impl SeriesStore {
                     fresh.known = true;
                 }
             }
-            Heard::Samples { selector, runs } => {
+            Incoming::Samples { selector, runs } => {
                 if *selector == self.opened.selector {
                     let opened = self.opened.make_mut();
                     if opened.known {
@@ -299,12 +299,12 @@ impl SeriesStore {
                     }
                 }
             }
-            Heard::Refused(_) | Heard::Event { .. } => return,
+            Incoming::Refused(_) | Incoming::Event { .. } => return,
         }
         self.revision += 1;
     }
 
-    fn find(&mut self, key: &str) -> Option<&mut Fresh> {
+    fn find(&mut self, key: &str) -> Option<&mut RecentSeries> {
         let fresh = self.fresh.make_mut();
         let found = fresh.iter_mut().find(|fresh| fresh.series.key == key)?;
         Some(Rc::make_mut(found))
@@ -320,7 +320,7 @@ impl SeriesStore {
         if self.fresh.len() == FRESH_MAX || !series.is_pushed() || self.is_shown(&series.key) {
             return;
         }
-        let fresh = Fresh {
+        let fresh = RecentSeries {
             series: series.clone(),
             track: Track::default(),
             known: false,
@@ -330,7 +330,7 @@ impl SeriesStore {
 
     /// The newest that were pushed.
     #[must_use]
-    pub fn select_fresh(&self) -> Shared<Vec<Rc<Fresh>>> {
+    pub fn select_fresh(&self) -> Shared<Vec<Rc<RecentSeries>>> {
         self.fresh.clone()
     }
 
@@ -394,16 +394,16 @@ mod tests {
         dispatch.reduce_mut(|store| store.list(&listed, false));
         assert_eq!(keys(&dispatch.get()), ["b", "a"]);
         dispatch
-            .reduce_mut(|store| store.hear(&Heard::Appeared(5, vec![series("c{x=\"1\"}", 3.0)])));
+            .reduce_mut(|store| store.hear(&Incoming::Appeared(5, vec![series("c{x=\"1\"}", 3.0)])));
         let store = dispatch.get();
         assert_eq!(keys(&store), ["c{x=\"1\"}", "b", "a"]);
         assert_eq!(store.fresh[0].series.labels(), "{x=\"1\"}");
-        assert_eq!(store.wants().len(), 3);
+        assert_eq!(store.watch_requests().len(), 3);
         assert_eq!((store.select_total(), store.select_changes()), (Some(5), 1));
-        dispatch.reduce_mut(|store| store.hear(&Heard::Vanished(4, vec!["b".into()])));
+        dispatch.reduce_mut(|store| store.hear(&Incoming::Vanished(4, vec!["b".into()])));
         assert_eq!(keys(&dispatch.get()), ["c{x=\"1\"}", "a"]);
         for index in 0..50 {
-            let appeared = Heard::Appeared(9, vec![series(&format!("s{index}"), f64::from(index))]);
+            let appeared = Incoming::Appeared(9, vec![series(&format!("s{index}"), f64::from(index))]);
             dispatch.reduce_mut(|store| store.hear(&appeared));
         }
         assert_eq!(dispatch.get().fresh.len(), FRESH_MAX);
@@ -413,15 +413,15 @@ mod tests {
     #[test]
     fn samples_reach_the_chart_and_what_is_opened() {
         let mut store = SeriesStore::default();
-        store.hear(&Heard::Appeared(1, vec![series("a", 1_000.0)]));
+        store.hear(&Incoming::Appeared(1, vec![series("a", 1_000.0)]));
         assert_eq!(store.fresh[0].last().value, 1.0);
         store.open("a", 60_000.0);
-        assert_eq!(store.wants().len(), 1, "watched once");
+        assert_eq!(store.watch_requests().len(), 1, "watched once");
         let sample = Sample {
             t_ms: 2_000.0,
             value: 7.0,
         };
-        store.hear(&Heard::Samples {
+        store.hear(&Incoming::Samples {
             selector: "a".into(),
             runs: vec![("a".into(), "ms".into(), vec![sample])],
         });
@@ -446,7 +446,7 @@ mod tests {
         );
         store.open("", 0.0);
         assert!(store.select_opened().track.lines.is_empty());
-        let known = Heard::History {
+        let known = Incoming::History {
             selector: "a".into(),
             step_ms: 1.0,
             lines: vec![Line::default()],
@@ -463,13 +463,13 @@ mod tests {
     fn the_list_is_asked_for_once_unless_something_came_in_between() {
         let mut store = SeriesStore::default();
         store.listed(Some(3));
-        store.hear(&Heard::Catalog(3));
+        store.hear(&Incoming::Catalog(3));
         assert_eq!(store.select_connections(), 0);
-        store.hear(&Heard::Catalog(3));
+        store.hear(&Incoming::Catalog(3));
         assert_eq!(store.select_connections(), 1, "the connection was lost");
 
         let mut store = SeriesStore::default();
-        store.hear(&Heard::Catalog(4));
+        store.hear(&Incoming::Catalog(4));
         store.listed(Some(3));
         assert_eq!(store.select_connections(), 1);
         store.listed(Some(4));

@@ -10,8 +10,8 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     components::chat_button::BUTTON_ID,
-    hooks::{Heard, Kind, use_channel, use_effect_with, use_selector},
-    net::{config::Endpoint, link::Standing},
+    hooks::{ChannelEvent, Kind, use_channel, use_effect_with, use_selector},
+    net::{config::Endpoint, link::LinkState},
     platform,
     stores::{
         change::Change,
@@ -73,7 +73,7 @@ pub(super) fn use_chat(endpoint: &Endpoint) -> Chat {
     let opened = use_state_eq(|| 0_u32);
     let on_heard = {
         let (dispatch, opened) = (dispatch.clone(), opened.clone());
-        Callback::from(move |Heard { event, data }: Heard| {
+        Callback::from(move |ChannelEvent { event, data }: ChannelEvent| {
             if event == "open" {
                 opened.set(*opened + 1);
             } else {
@@ -188,14 +188,14 @@ pub(super) fn use_chat(endpoint: &Endpoint) -> Chat {
             input.set_value("");
         })
     };
-    let is_ready = channel.standing == Standing::Open;
-    let standing = match &channel.standing {
-        Standing::Open => None,
-        Standing::Opening => Some(words::CONNECTING.to_owned()),
-        Standing::Lost => Some(words::LOST.to_owned()),
-        Standing::Refused(why) => Some(words::refused(why)),
+    let is_ready = channel.state == LinkState::Open;
+    let state = match &channel.state {
+        LinkState::Open => None,
+        LinkState::Opening => Some(words::CONNECTING.to_owned()),
+        LinkState::Lost => Some(words::LOST.to_owned()),
+        LinkState::Refused(why) => Some(words::refused(why)),
     };
-    let note = (*problem).clone().or(standing);
+    let note = (*problem).clone().or(state);
     Chat {
         name: (*name).clone(),
         room: room_draft

@@ -3,7 +3,7 @@
 use pulseboard_shared::protocol::metrics::ClientMessage;
 
 use super::view::View;
-use crate::net::{ladder::Way, probe::Diagnosis};
+use crate::net::{transport::Transport, probe::Diagnosis};
 
 /// One tick: when it was sampled and the four built-in figures, NaN where there was none.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,11 +44,11 @@ pub enum Event<'a> {
     Text(&'a str),
     /// A binary frame arrived.
     Bytes(&'a [u8]),
-    /// The way that [`Action::Look`] asked for has brought a frame, which comes next; the
+    /// The transport that [`Action::ProbeBetter`] asked for has brought a frame, which comes next; the
     /// connection that was in use is closed.
-    Improved(Way),
+    Improved(Transport),
     /// It has not, or not in time.
-    LookedInVain,
+    ProbeFailed,
     /// An event stream would be one too many for this browser.
     Crowded,
     /// The socket closed or could not be opened.
@@ -75,9 +75,9 @@ pub enum Event<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Open a connection of this kind, with this cursor in its address.
-    Connect(Way, Option<Cursor>),
+    Connect(Transport, Option<Cursor>),
     /// Open a connection of this better kind beside the one in use, with this cursor.
-    Look(Way, Option<Cursor>),
+    ProbeBetter(Transport, Option<Cursor>),
     /// This was how long a tick took to come here.
     Timed(Timing),
     /// Send this on the open socket.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use pulseboard_shared::{Timestamp, protocol::metrics::MergedSeries};
 
 use super::*;
-use crate::net::ladder::Way;
+use crate::net::transport::Transport;
 
 fn metric(name: &str, t_ms: i64, value: f64) -> Metric {
     Metric {
@@ -73,7 +73,7 @@ fn live(at: f64) -> Feed {
     let mut feed = Feed::new(1);
     assert_eq!(
         feed.on(at, Event::Start),
-        [Action::Connect(Way::Binary, None)]
+        [Action::Connect(Transport::Binary, None)]
     );
     assert_eq!(
         feed.on(at, Event::Opened),
@@ -426,9 +426,9 @@ fn a_nudge_does_not_wait() {
 fn a_stranger_is_recognised() {
     let mut feed = Feed::new(1);
     feed.on(0.0, Event::Start);
-    for way in [Way::Json, Way::Events, Way::Polling] {
+    for transport in [Transport::Json, Transport::Events, Transport::Polling] {
         let actions = feed.on(1.0, Event::Text("hello"));
-        assert!(actions.contains(&Action::Connect(way, None)), "{way:?}");
+        assert!(actions.contains(&Action::Connect(transport, None)), "{transport:?}");
     }
     let actions = feed.on(1.0, Event::Text("hello"));
     assert!(actions.contains(&Action::Close));
@@ -462,7 +462,7 @@ fn a_restarting_server_says_when_to_come_back() {
     assert!(connects(&feed.on(17_350.0, Event::Wake)).is_some());
 }
 
-/// Two barren attempts, and the server says that it is well: its ticks come as events, with the
+/// Two attempts that bring nothing, and the server says that it is well: its ticks come as events, with the
 /// same cursor, and after a while the socket is looked at again without a pause.
 #[test]
 fn a_proxy_without_upgrades_costs_no_tick() {
@@ -473,30 +473,30 @@ fn a_proxy_without_upgrades_costs_no_tick() {
     };
     feed.on(11_000.0, lost());
     let mut at = 11_000.0;
-    let mut barren = 0;
+    let mut failures = 0;
     let actions = loop {
         at = feed.wake_at(at).expect("a retry is planned").max(at + 1.0);
         if connects(&feed.on(at, Event::Wake)).is_none() {
             continue;
         }
-        barren += 1;
+        failures += 1;
         if feed.on(at, lost()).contains(&Action::Probe) {
             let actions = feed.on(at, Event::Probed(Some(Diagnosis::NoUpgrade)));
             if connects(&actions).is_some() {
                 break actions;
             }
         }
-        assert!(barren < 3, "the way was not left");
+        assert!(failures < 3, "the transport was not left");
     };
-    assert_eq!(barren, 2);
+    assert_eq!(failures, 2);
     let cursor = Some(Cursor {
         epoch: "e".into(),
         offset: 10,
     });
-    assert!(actions.contains(&Action::Connect(Way::Events, cursor)));
+    assert!(actions.contains(&Action::Connect(Transport::Events, cursor)));
     let actions = feed.on(at, Event::Text(&snapshot("e", 11, 13, true)));
     assert_eq!(applied(&actions), [11.0, 12.0, 13.0]);
-    assert_eq!(feed.shown.way, Way::Events);
+    assert_eq!(feed.shown.transport, Transport::Events);
     assert_eq!(feed.shown.diagnosis, None);
 
     let looked_at = at + 60_000.0;
@@ -504,15 +504,15 @@ fn a_proxy_without_upgrades_costs_no_tick() {
     assert!(
         actions
             .iter()
-            .any(|action| matches!(action, Action::Look(Way::Binary, Some(_)))),
+            .any(|action| matches!(action, Action::ProbeBetter(Transport::Binary, Some(_)))),
         "{actions:?}"
     );
     feed.on(looked_at, Event::Text(&tick("e", 14)));
-    feed.on(looked_at + 9.0, Event::Improved(Way::Binary));
+    feed.on(looked_at + 9.0, Event::Improved(Transport::Binary));
     let actions = feed.on(looked_at + 9.0, Event::Text(&snapshot("e", 14, 15, true)));
-    assert_eq!(applied(&actions), [15.0], "what came both ways counts once");
-    assert_eq!((feed.shown.way, feed.counts.lost), (Way::Binary, 0));
-    assert_eq!(feed.counts.recovered, 3, "a better way recovers nothing");
+    assert_eq!(applied(&actions), [15.0], "what came both transports counts once");
+    assert_eq!((feed.shown.transport, feed.counts.lost), (Transport::Binary, 0));
+    assert_eq!(feed.counts.recovered, 3, "a better transport recovers nothing");
 }
 
 #[test]
@@ -611,17 +611,17 @@ proptest! {
 fn a_browser_with_as_many_streams_as_are_good_for_it_opens_no_other() {
     let mut feed = live(10_000.0);
     // What was left of the better ways does not matter here.
-    feed.ladder = Ladder::default();
+    feed.fallback = TransportFallback::default();
     let actions = feed.on(11_000.0, Event::Crowded);
     let cursor = Some(Cursor {
         epoch: "e".into(),
         offset: 10,
     });
     assert!(
-        actions.contains(&Action::Connect(Way::Polling, cursor)),
+        actions.contains(&Action::Connect(Transport::Polling, cursor)),
         "{actions:?}"
     );
-    assert_eq!(actions[0], Action::Close, "nothing comes of the other way");
+    assert_eq!(actions[0], Action::Close, "nothing comes of the other transport");
 }
 
 /// The page brings the window along: the socket brings what came since, and nothing was lost or
@@ -648,7 +648,7 @@ fn ticks_that_the_page_brought_are_gone_on_from() {
     };
     feed.begin_behind(&ticks);
     let actions = feed.on(10_200.0, Event::Start);
-    assert!(actions.contains(&Action::Connect(Way::Binary, Some(cursor))));
+    assert!(actions.contains(&Action::Connect(Transport::Binary, Some(cursor))));
     assert_eq!(feed.shown.connection, Connection::Connecting, "not lost");
     let actions = feed.on(10_300.0, Event::Text(&snapshot("e", 11, 11, true)));
     assert_eq!(applied(&actions), [11.0]);

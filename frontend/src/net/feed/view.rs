@@ -1,6 +1,6 @@
 //! What is shown of the feed's connection.
 
-use crate::net::{ladder::Way, probe::Diagnosis};
+use crate::net::{transport::Transport, probe::Diagnosis};
 
 /// How the connection stands, in words that the page shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,8 +55,8 @@ pub struct View {
     pub recovery: Option<Recovery>,
     /// The server has no source of figures of its own.
     pub sourceless: bool,
-    /// Which way the ticks come.
-    pub way: Way,
+    /// How the ticks come.
+    pub transport: Transport,
     /// What arrived and what did not.
     pub counts: Counts,
 }
@@ -69,7 +69,7 @@ impl Default for View {
             diagnosis: None,
             recovery: None,
             sourceless: false,
-            way: Way::default(),
+            transport: Transport::default(),
             counts: Counts::default(),
         }
     }

@@ -79,7 +79,7 @@ pub(super) struct Now {
 
 /// By what the server says of `info`, and by what came since. Never by a step of the history: its
 /// figure is a mean, and its time the beginning of an hour or a day.
-pub(super) fn standing(info: &Series, heard: Option<Sample>, now_ms: f64) -> Now {
+pub(super) fn state_of(info: &Series, heard: Option<Sample>, now_ms: f64) -> Now {
     let last = newest(info, heard);
     let stopped = if last.t_ms > info.last_ms {
         has_stopped(info.interval_ms, last.t_ms, now_ms)
@@ -116,7 +116,7 @@ mod tests {
             ..Series::default()
         };
         // Steps of a day begin hours ago; nothing was heard live yet.
-        let now = standing(&info, None, 1_012_000.0);
+        let now = state_of(&info, None, 1_012_000.0);
         assert_eq!(
             (now.value, now.stopped, now.words.as_str()),
             (0.63, false, "gauge · 12 s ago")
@@ -125,9 +125,9 @@ mod tests {
             t_ms: 1_030_000.0,
             value: 2.0,
         };
-        let now = standing(&info, Some(heard), 1_031_000.0);
+        let now = state_of(&info, Some(heard), 1_031_000.0);
         assert_eq!((now.value, now.words.as_str()), (2.0, "gauge · 1 s ago"));
-        let now = standing(&info, Some(heard), 1_200_000.0);
+        let now = state_of(&info, Some(heard), 1_200_000.0);
         assert_eq!(
             (now.stopped, now.words.as_str()),
             (true, "Stopped 2 min 50 s ago")
@@ -137,7 +137,7 @@ mod tests {
             stopped: true,
             ..info
         };
-        assert!(standing(&ended, None, 1_001_000.0).stopped);
-        assert!(!standing(&ended, Some(heard), 1_031_000.0).stopped);
+        assert!(state_of(&ended, None, 1_001_000.0).stopped);
+        assert!(!state_of(&ended, Some(heard), 1_031_000.0).stopped);
     }
 }
