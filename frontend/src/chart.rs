@@ -1,6 +1,7 @@
 //! Charts: geometry in pure modules, painting and the page's one drawing schedule apart.
 
 pub mod columns;
+pub mod crosshair;
 pub mod layout;
 pub mod order;
 pub mod paint;

@@ -147,7 +147,9 @@ fn ChannelUser(HookProps { endpoint }: &HookProps) -> Html {
     let heard = use_state(String::new);
     let on_heard = {
         let heard = heard.clone();
-        Callback::from(move |ChannelEvent { event, data }: ChannelEvent| heard.set(format!("{event} {data}")))
+        Callback::from(move |ChannelEvent { event, data }: ChannelEvent| {
+            heard.set(format!("{event} {data}"))
+        })
     };
     let channel = use_channel(endpoint.clone(), "/ws/chat".into(), Kind::Socket, on_heard);
     html! { <p class="heard">{ format!("{:?} {}", channel.state, *heard) }</p> }

@@ -4,8 +4,6 @@
 //! ticks the charts move by whole device pixels, and the next frame is asked for when the next
 //! pixel is due, not sixty times a second. Charts outside the viewport are left out, and a
 //! hidden tab gets no frames from the browser at all.
-//!
-//! The crosshair is three elements a chart, moved by `transform`; no canvas is touched by it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -30,13 +28,14 @@ use yewdux::Dispatch;
 
 use super::{
     columns::column_px,
+    crosshair::{self, Crosshair, Cursor, Elements, Step},
     layout::{Gutter, Plot, Span},
     paint::{self, Brush, Scene, Surface, Threshold},
     scale::{Axis, ValueAxis, within},
     theme::Theme,
 };
 use crate::{
-    format, platform,
+    platform,
     stores::{
         change::Change,
         connection::ConnectionStore,
@@ -60,26 +59,6 @@ const TOUCH_LINGER_MS: u32 = 4_000;
 const REDUCED_MOTION: &str = "(prefers-reduced-motion: reduce)";
 const FORCED_COLORS: &str = "(forced-colors: active)";
 
-/// Where the crosshair is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Cursor {
-    /// Under the pointer, this far to the right.
-    Pointer(f64),
-    /// On a sample, by its time; moved with the keyboard.
-    Sample(f64),
-}
-
-/// A step of the crosshair by keyboard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// So many samples to the right.
-    By(isize),
-    /// To the oldest sample in view.
-    First,
-    /// To the newest sample in view.
-    Last,
-}
-
 /// The elements of one chart.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -89,14 +68,8 @@ pub struct Parts {
     pub axis: HtmlCanvasElement,
     /// The upper canvas.
     pub data: HtmlCanvasElement,
-    /// The vertical line.
-    pub line: HtmlElement,
-    /// The point on the line.
-    pub point: HtmlElement,
-    /// Where the reading is written.
-    pub readout: HtmlElement,
-    /// What takes the keyboard focus and says the reading.
-    pub slider: Element,
+    /// What moves with the crosshair.
+    pub crosshair: Elements,
 }
 
 struct Chart {
@@ -104,7 +77,10 @@ struct Chart {
     threshold: Option<Threshold>,
     /// A further one, that may change.
     note: RefCell<Option<Threshold>>,
-    parts: Parts,
+    /// What the canvases fill.
+    area: HtmlElement,
+    /// The lower and the upper one.
+    canvases: [HtmlCanvasElement; 2],
     axis_context: CanvasRenderingContext2d,
     data_context: CanvasRenderingContext2d,
     axis: Cell<Axis>,
@@ -118,8 +94,7 @@ struct Chart {
     /// The lower canvas has to be painted.
     axis_dirty: Cell<bool>,
     brush: RefCell<Brush>,
-    /// Text of the read-out, to leave the element alone while it stays the same.
-    reading: RefCell<String>,
+    crosshair: Crosshair,
 }
 
 /// Where all charts are drawn, with one crosshair and one frame. Clones are the same stage.
@@ -282,8 +257,9 @@ impl Stage {
             axis_dirty: Cell::new(true),
             brush: RefCell::default(),
             marked: RefCell::default(),
-            reading: RefCell::default(),
-            parts,
+            crosshair: Crosshair::new(metric, parts.area.clone(), parts.crosshair),
+            area: parts.area,
+            canvases: [parts.axis, parts.data],
         });
 
         let weak = Rc::downgrade(&self.0);
@@ -298,7 +274,7 @@ impl Stage {
         let resize = ResizeObserver::new(on_resize.as_ref().unchecked_ref())
             .ok()
             .map(|observer| {
-                observer.observe(&chart.parts.area);
+                observer.observe(&chart.area);
                 (observer, on_resize)
             });
 
@@ -317,7 +293,7 @@ impl Stage {
         let intersection = IntersectionObserver::new(on_intersection.as_ref().unchecked_ref())
             .ok()
             .map(|observer| {
-                observer.observe(&chart.parts.area);
+                observer.observe(&chart.area);
                 (observer, on_intersection)
             });
 
@@ -437,29 +413,15 @@ impl Stage {
                 return;
             };
             let (_, span) = self.place_of(chart, &ring);
-            let first = ring.lower_bound(span.from_ms);
-            let end = ring.lower_bound(span.to_ms + 1.0);
-            if first >= end {
-                return;
-            }
-            let current = match self.0.cursor.get() {
-                Some(Cursor::Pointer(fraction)) => ring.nearest(span.at_fraction(fraction)),
-                Some(Cursor::Sample(t_ms)) => ring.nearest(t_ms),
-                None => None,
-            };
-            let index = match (step, current) {
-                (Step::First, _) => first,
-                (Step::By(by), Some(current)) => {
-                    current.saturating_add_signed(by).clamp(first, end - 1)
-                }
-                (Step::Last, _) | (Step::By(_), None) => end - 1,
-            };
-            ring.time(index)
+            crosshair::stepped(&ring, &span, self.0.cursor.get(), step)
+        };
+        let Some(time) = time else {
+            return;
         };
         self.set_cursor(Some(Cursor::Sample(time)));
         for chart in self.0.charts.borrow().iter() {
             if chart.metric == metric {
-                chart.speak(time);
+                chart.crosshair.speak(time);
             }
         }
     }
@@ -625,7 +587,7 @@ impl Stage {
 impl Chart {
     /// Takes the size of the area, and makes the canvases as large in device pixels.
     fn measure(&self) {
-        let bounds = self.parts.area.get_bounding_client_rect();
+        let bounds = self.area.get_bounding_client_rect();
         let ratio = within(window().device_pixel_ratio(), 0.5, 4.0);
         let (width, height) = (bounds.width(), bounds.height());
         if self.size.get() == (width, height, ratio) {
@@ -640,7 +602,7 @@ impl Chart {
             (width * ratio).round() as u32,
             (height * ratio).round() as u32,
         );
-        for canvas in [&self.parts.axis, &self.parts.data] {
+        for canvas in &self.canvases {
             canvas.set_width(across);
             canvas.set_height(down);
         }
@@ -648,113 +610,9 @@ impl Chart {
         self.axis_dirty.set(true);
     }
 
-    /// Moves the crosshair and writes its reading.
     fn place_cursor(&self, ring: &Ring, plot: &Plot, span: &Span, cursor: Option<Cursor>) {
-        let wanted = match cursor {
-            Some(Cursor::Pointer(fraction)) => Some(span.at_fraction(fraction)),
-            Some(Cursor::Sample(t_ms)) if t_ms >= span.from_ms => Some(t_ms),
-            _ => None,
-        };
-        let Some((wanted, index)) = wanted.and_then(|t_ms| Some((t_ms, ring.nearest(t_ms)?)))
-        else {
-            self.show_cursor(false);
-            self.read("");
-            return;
-        };
-        let sampled = ring.time(index);
-        let missing = is_missing(ring, index, wanted);
-        let t_ms = if missing { wanted } else { sampled };
-        let value = if missing {
-            f64::NAN
-        } else {
-            ring.value(self.metric.index(), index)
-        };
-        let x = span.x(t_ms, plot);
-        let style = |element: &HtmlElement, transform: &str| {
-            // Fails only for what is no CSS.
-            drop(element.style().set_property("transform", transform));
-        };
-        style(
-            &self.parts.line,
-            &format!("translateX({}px)", format::fixed(x - 0.5, 2)),
-        );
-        let ends = {
-            let marked = self.marked.borrow();
-            (marked.low, marked.high)
-        };
-        let y = plot.y(value, ends);
-        style(
-            &self.parts.point,
-            &if y.is_finite() {
-                format!(
-                    "translate({}px, {}px)",
-                    format::fixed(x, 2),
-                    format::fixed(y.max(plot.top), 2)
-                )
-            } else {
-                "translate(-99px, 0)".to_owned()
-            },
-        );
-        self.show_cursor(true);
-        self.read(&self.reading_at(value, t_ms));
-    }
-
-    fn reading_at(&self, value: f64, t_ms: f64) -> String {
-        #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
-        let clock = format::clock(t_ms as i64, platform::zone_offset_min(t_ms));
-        format::reading(value, self.metric.unit(), &clock)
-    }
-
-    fn show_cursor(&self, shown: bool) {
-        // Fails only for a class name with spaces.
-        drop(
-            self.parts
-                .area
-                .class_list()
-                .toggle_with_force("is-read", shown),
-        );
-    }
-
-    fn read(&self, text: &str) {
-        if *self.reading.borrow() != text {
-            self.parts.readout.set_text_content(Some(text));
-            text.clone_into(&mut self.reading.borrow_mut());
-        }
-    }
-
-    /// Gives the reading to assistive technology, after a step by keyboard.
-    fn speak(&self, t_ms: f64) {
-        let slider = &self.parts.slider;
-        for (name, value) in [
-            ("aria-valuetext", self.reading.borrow().as_str()),
-            ("aria-valuenow", &format::fixed(t_ms, 0)),
-        ] {
-            // Fails only for what is no attribute's name.
-            drop(slider.set_attribute(name, value));
-        }
-    }
-}
-
-/// Before the first row and behind the last one, further away than so many of the intervals there,
-/// nothing is known.
-const EDGE_INTERVALS: f64 = 3.0;
-
-/// Whether `t_ms`, whose nearest row is `index`, lies in missing time.
-fn is_missing(ring: &Ring, index: usize, t_ms: f64) -> bool {
-    let sampled = ring.time(index);
-    let beyond = |neighbour: usize| {
-        let interval = (ring.time(neighbour) - sampled).abs();
-        (t_ms - sampled).abs() > EDGE_INTERVALS * interval
-    };
-    if t_ms < sampled {
-        if index > 0 {
-            ring.starts_after_gap(index)
-        } else {
-            ring.len() > 1 && beyond(1)
-        }
-    } else if index + 1 < ring.len() {
-        ring.starts_after_gap(index + 1) && t_ms > sampled
-    } else {
-        index > 0 && beyond(index - 1)
+        let marked = self.marked.borrow();
+        let ends = (marked.low, marked.high);
+        self.crosshair.place(ring, (plot, span, ends), cursor);
     }
 }

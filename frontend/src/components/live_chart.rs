@@ -8,8 +8,9 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     chart::{
+        crosshair::{Elements, Step},
         paint::Threshold,
-        stage::{Parts, Stage, Step},
+        stage::{Parts, Stage},
     },
     format,
     hooks::{use_effect_with, use_seconds, use_selector},
@@ -122,10 +123,12 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
                     area: area.cast::<HtmlElement>()?,
                     axis: axis.cast::<HtmlCanvasElement>()?,
                     data: data.cast::<HtmlCanvasElement>()?,
-                    line: line.cast::<HtmlElement>()?,
-                    point: point.cast::<HtmlElement>()?,
-                    readout: readout.cast::<HtmlElement>()?,
-                    slider: slider.cast::<Element>()?,
+                    crosshair: Elements {
+                        line: line.cast::<HtmlElement>()?,
+                        point: point.cast::<HtmlElement>()?,
+                        readout: readout.cast::<HtmlElement>()?,
+                        slider: slider.cast::<Element>()?,
+                    },
                 })
             })();
             let placement = parts.and_then(|parts| stage.place(*metric, threshold(*metric), parts));

@@ -7,7 +7,9 @@ use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
-use super::{ChannelEvent, Kind, use_channel, use_effect_with, use_feed::use_falls_back, use_selector};
+use super::{
+    ChannelEvent, Kind, use_channel, use_effect_with, use_feed::use_falls_back, use_selector,
+};
 use crate::{
     net::{config::Endpoint, fetch, json::Json, link::LinkState, wire},
     stores::{alert::AlertStore, change::Change, feeds::FeedStore},

@@ -10,7 +10,7 @@ use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::{
-    connection::{ABNORMAL, Alarm, Connection, Told, Protocol},
+    connection::{ABNORMAL, Alarm, Connection, Protocol, Told},
     use_effect_with,
 };
 use crate::{

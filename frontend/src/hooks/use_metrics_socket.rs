@@ -19,7 +19,7 @@ use yew::prelude::*;
 use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::{
-    connection::{Alarm, Connection, Told, Protocol},
+    connection::{Alarm, Connection, Protocol, Told},
     use_effect_with,
 };
 use crate::{

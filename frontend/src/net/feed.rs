@@ -22,8 +22,8 @@ use super::{
     backoff::{Backoff, CAP_MS, CAP_YOUNG_MS, retry_ms},
     boot::Ticks,
     clock::ServerClock,
-    transport::TransportFallback,
     probe::Diagnosis,
+    transport::TransportFallback,
     wire,
 };
 
@@ -205,7 +205,8 @@ impl Feed {
             Event::Probed(diagnosis) => {
                 if matches!(self.link, Link::Open(_)) {
                     // Too late to matter.
-                } else if diagnosis == Some(Diagnosis::NoUpgrade) && self.fallback.server_is_well() {
+                } else if diagnosis == Some(Diagnosis::NoUpgrade) && self.fallback.server_is_well()
+                {
                     self.diagnosis = None;
                     if !matches!(self.link, Link::Idle) {
                         actions.push(Action::Close);
@@ -281,7 +282,10 @@ impl Feed {
 
     fn connect(&mut self, at: f64, actions: &mut Vec<Action>) {
         self.link = Link::Opening { since: at };
-        actions.push(Action::Connect(self.fallback.transport(), self.cursor.clone()));
+        actions.push(Action::Connect(
+            self.fallback.transport(),
+            self.cursor.clone(),
+        ));
     }
 
     /// The connection is gone, or never came to be: try again later.

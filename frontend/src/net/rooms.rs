@@ -374,7 +374,10 @@ mod tests {
     fn asks_for_what_is_new_and_leaves_the_rest() {
         let mut rooms = Rooms::default();
         rooms.opened();
-        assert_eq!(rooms.watch(&[request("a"), request(r#"b{c="d"}"#)]).len(), 2);
+        assert_eq!(
+            rooms.watch(&[request("a"), request(r#"b{c="d"}"#)]).len(),
+            2
+        );
         let words = rooms.watch(&[request(r#"b{c="d"}"#)]);
         assert_eq!(words, [r#"{"action":"unwatch","match":"a"}"#]);
         assert!(rooms.watch(&[request(r#"b{c="d"}"#)]).is_empty());

@@ -152,7 +152,8 @@ impl TransportFallback {
 
     /// The better transport to probe; until it is known how that went nothing more is probed.
     pub fn probe_better(&mut self, at: f64) -> Option<Transport> {
-        if self.probe_at.is_none_or(|probe_at| at < probe_at) || self.transport == Transport::Binary {
+        if self.probe_at.is_none_or(|probe_at| at < probe_at) || self.transport == Transport::Binary
+        {
             return None;
         }
         self.probe_at = None;
@@ -226,7 +227,10 @@ mod tests {
         let mut fallback = TransportFallback::default();
         let transports: Vec<Transport> =
             std::iter::from_fn(|| fallback.unreadable().then(|| fallback.transport())).collect();
-        assert_eq!(transports, [Transport::Json, Transport::Events, Transport::Polling]);
+        assert_eq!(
+            transports,
+            [Transport::Json, Transport::Events, Transport::Polling]
+        );
     }
 
     #[test]
@@ -250,6 +254,9 @@ mod tests {
         fallback.network_changed(5.0);
         assert_eq!(fallback.probe_better(5.0), Some(Transport::Binary));
         fallback.improve(Transport::Binary, 6.0);
-        assert_eq!((fallback.transport(), fallback.probe_at()), (Transport::Binary, None));
+        assert_eq!(
+            (fallback.transport(), fallback.probe_at()),
+            (Transport::Binary, None)
+        );
     }
 }

@@ -393,8 +393,9 @@ mod tests {
         ];
         dispatch.reduce_mut(|store| store.list(&listed, false));
         assert_eq!(keys(&dispatch.get()), ["b", "a"]);
-        dispatch
-            .reduce_mut(|store| store.hear(&Incoming::Appeared(5, vec![series("c{x=\"1\"}", 3.0)])));
+        dispatch.reduce_mut(|store| {
+            store.hear(&Incoming::Appeared(5, vec![series("c{x=\"1\"}", 3.0)]))
+        });
         let store = dispatch.get();
         assert_eq!(keys(&store), ["c{x=\"1\"}", "b", "a"]);
         assert_eq!(store.fresh[0].series.labels(), "{x=\"1\"}");
@@ -403,7 +404,8 @@ mod tests {
         dispatch.reduce_mut(|store| store.hear(&Incoming::Vanished(4, vec!["b".into()])));
         assert_eq!(keys(&dispatch.get()), ["c{x=\"1\"}", "a"]);
         for index in 0..50 {
-            let appeared = Incoming::Appeared(9, vec![series(&format!("s{index}"), f64::from(index))]);
+            let appeared =
+                Incoming::Appeared(9, vec![series(&format!("s{index}"), f64::from(index))]);
             dispatch.reduce_mut(|store| store.hear(&appeared));
         }
         assert_eq!(dispatch.get().fresh.len(), FRESH_MAX);

@@ -3,7 +3,7 @@
 use pulseboard_shared::protocol::metrics::ClientMessage;
 
 use super::view::View;
-use crate::net::{transport::Transport, probe::Diagnosis};
+use crate::net::{probe::Diagnosis, transport::Transport};
 
 /// One tick: when it was sampled and the four built-in figures, NaN where there was none.
 #[derive(Clone, Copy, Debug, PartialEq)]

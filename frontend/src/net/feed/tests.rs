@@ -428,7 +428,10 @@ fn a_stranger_is_recognised() {
     feed.on(0.0, Event::Start);
     for transport in [Transport::Json, Transport::Events, Transport::Polling] {
         let actions = feed.on(1.0, Event::Text("hello"));
-        assert!(actions.contains(&Action::Connect(transport, None)), "{transport:?}");
+        assert!(
+            actions.contains(&Action::Connect(transport, None)),
+            "{transport:?}"
+        );
     }
     let actions = feed.on(1.0, Event::Text("hello"));
     assert!(actions.contains(&Action::Close));
@@ -510,9 +513,19 @@ fn a_proxy_without_upgrades_costs_no_tick() {
     feed.on(looked_at, Event::Text(&tick("e", 14)));
     feed.on(looked_at + 9.0, Event::Improved(Transport::Binary));
     let actions = feed.on(looked_at + 9.0, Event::Text(&snapshot("e", 14, 15, true)));
-    assert_eq!(applied(&actions), [15.0], "what came both transports counts once");
-    assert_eq!((feed.shown.transport, feed.counts.lost), (Transport::Binary, 0));
-    assert_eq!(feed.counts.recovered, 3, "a better transport recovers nothing");
+    assert_eq!(
+        applied(&actions),
+        [15.0],
+        "what came both transports counts once"
+    );
+    assert_eq!(
+        (feed.shown.transport, feed.counts.lost),
+        (Transport::Binary, 0)
+    );
+    assert_eq!(
+        feed.counts.recovered, 3,
+        "a better transport recovers nothing"
+    );
 }
 
 #[test]
@@ -621,7 +634,11 @@ fn a_browser_with_as_many_streams_as_are_good_for_it_opens_no_other() {
         actions.contains(&Action::Connect(Transport::Polling, cursor)),
         "{actions:?}"
     );
-    assert_eq!(actions[0], Action::Close, "nothing comes of the other transport");
+    assert_eq!(
+        actions[0],
+        Action::Close,
+        "nothing comes of the other transport"
+    );
 }
 
 /// The page brings the window along: the socket brings what came since, and nothing was lost or

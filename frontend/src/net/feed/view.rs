@@ -1,6 +1,6 @@
 //! What is shown of the feed's connection.
 
-use crate::net::{transport::Transport, probe::Diagnosis};
+use crate::net::{probe::Diagnosis, transport::Transport};
 
 /// How the connection stands, in words that the page shows.
 #[derive(Clone, Debug, Default, PartialEq)]
