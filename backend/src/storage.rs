@@ -3,6 +3,8 @@
 //! With `DATA_DIR=memory` or `DURABILITY=memory` there is an engine in memory and nothing else.
 
 pub mod journal;
+mod record;
+pub mod replay;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -18,7 +20,10 @@ use pulseboard_history::{
 use crate::{
     base::telemetry::{Limit, Telemetry},
     settings::{DataDir, Durability, Settings},
-    storage::journal::{Journal, Kept, Restored, State},
+    storage::{
+        journal::{Journal, State},
+        replay::{Kept, Restored},
+    },
     tracking::TrackedItems,
 };
 

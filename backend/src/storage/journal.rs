@@ -15,23 +15,21 @@
 //! although viewers have seen them; their offsets would be given out twice. So where the machine
 //! was started anew and the run before did not end in order, there is a new epoch.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use parking_lot::Mutex;
 use pulseboard_alerting::{AlertEvent, AlertSink};
 use pulseboard_feed::Epoch;
-use pulseboard_history::log::{Health, Log, LogError, LogOptions, LogStats, ReplayReport, Ticket};
-use pulseboard_shared::{AlertState, Labels};
-use serde::{Deserialize, Serialize};
+use pulseboard_history::log::{Health, Log, LogError, LogOptions, LogStats, Ticket};
 
 use crate::{
     base::json::json_text,
+    storage::{
+        record::{AlertRecord, ItemRecord, Run, SeriesRecord, SnapshotRecord, kind},
+        replay::{Kept, Reading, Restored},
+    },
     ticks::window::{Series, Tick},
-    tracking::{Items, Snapshot, TrackedItems},
+    tracking::{Snapshot, TrackedItems},
 };
 
 /// A new snapshot is written when so many bytes have come since the last one, or as many as that
@@ -46,19 +44,6 @@ const RECORDS_WAITING_MAX: usize = 16;
 
 /// As that, in ticks.
 const TICKS_WAITING_MAX: u64 = 4_096;
-
-/// Record types.
-mod kind {
-    pub(super) const RUN: u8 = 1;
-    pub(super) const CLOSED: u8 = 2;
-    pub(super) const SNAPSHOT: u8 = 3;
-    pub(super) const SERIES: u8 = 4;
-    pub(super) const TICK: u8 = 5;
-    pub(super) const ALERT: u8 = 6;
-    pub(super) const ITEM: u8 = 7;
-    /// Some of a snapshot's tracked names; counts when the snapshot follows.
-    pub(super) const TALLIES: u8 = 8;
-}
 
 /// The running log.
 #[derive(Debug)]
@@ -85,66 +70,6 @@ struct Written {
     snapshot_bytes: u64,
 }
 
-/// What a restart finds.
-#[derive(Debug, Default)]
-pub struct Restored {
-    /// Names the streams; `None` at a first start or after a power cut.
-    pub epoch: Option<Epoch>,
-    /// The newest ticks with their offsets, oldest first, without gaps.
-    pub ticks: VecDeque<(u64, Arc<Tick>)>,
-    /// The newest sendings with their offsets, oldest first, without gaps.
-    pub alerts: VecDeque<(u64, AlertEvent)>,
-    /// Incidents that had not ended, newest sending of each.
-    pub active: Vec<AlertEvent>,
-    /// What was tracked.
-    pub tracked: Snapshot,
-    /// Requests and errors in all.
-    pub totals: (u64, u64),
-    /// What could not be read.
-    pub report: ReplayReport,
-    /// Records that were whole and could not be understood.
-    pub unreadable: u64,
-}
-
-/// How much of the past is kept.
-#[derive(Clone, Copy, Debug)]
-pub struct Kept {
-    /// Ticks.
-    pub ticks: usize,
-    /// Sendings of alerts.
-    pub alerts: usize,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Run {
-    epoch: u64,
-    /// Changes when the machine starts.
-    boot: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct SeriesRecord {
-    name: String,
-    unit: String,
-    #[serde(default, skip_serializing_if = "Labels::is_empty")]
-    labels: Labels,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct AlertRecord {
-    offset: u64,
-    #[serde(flatten)]
-    kept: AlertEvent,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct ItemRecord<'a> {
-    tenant: &'a str,
-    name: &'a str,
-    value: f64,
-    at_ms: i64,
-}
-
 /// Everything that a snapshot needs; taken by [`Journal::write_snapshot`]'s caller.
 #[derive(Debug)]
 pub struct State {
@@ -160,14 +85,6 @@ pub struct State {
     pub active: Vec<AlertEvent>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct SnapshotRecord {
-    /// By the name that it has had since the first journal.
-    #[serde(rename = "tallies")]
-    tracked: Snapshot,
-    active: Vec<AlertEvent>,
-}
-
 impl Journal {
     /// Reads what is kept in `folder` and goes on writing there. `epoch` names the streams where
     /// nothing is kept that could.
@@ -180,15 +97,7 @@ impl Journal {
         kept: Kept,
         epoch: Epoch,
     ) -> Result<(Self, Restored), LogError> {
-        let mut reading = Reading {
-            kept,
-            restored: Restored::default(),
-            series: [].into(),
-            run: None,
-            is_closed: false,
-            active: BTreeMap::new(),
-            tracked: Snapshot::new(),
-        };
+        let mut reading = Reading::new(kept);
         let (log, report) = Log::open(folder, options, |kind, payload, _| {
             reading.take(kind, payload);
         })?;
@@ -423,153 +332,6 @@ impl AlertSink for Journal {
 fn forget(appended: Result<Ticket, LogError>) {
     if let Err(error) = appended {
         tracing::debug!(%error, "the journal did not take a record");
-    }
-}
-
-/// Reading what a run before this one wrote.
-struct Reading {
-    kept: Kept,
-    restored: Restored,
-    series: Arc<[Series]>,
-    run: Option<Run>,
-    is_closed: bool,
-    active: BTreeMap<uuid::Uuid, AlertEvent>,
-    /// Of a snapshot that is still to come.
-    tracked: Snapshot,
-}
-
-impl Reading {
-    /// What cannot be read is passed over: it is a record of a later version or damage that the
-    /// log's checksums let through.
-    fn take(&mut self, kind: u8, payload: &[u8]) {
-        self.is_closed = kind == kind::CLOSED;
-        match kind {
-            kind::RUN => {
-                // One that ended in the middle of a snapshot has left the segments before it.
-                self.tracked.clear();
-                if let Ok(run) = serde_json::from_slice::<Run>(payload) {
-                    if self
-                        .run
-                        .as_ref()
-                        .is_none_or(|known| known.epoch != run.epoch)
-                    {
-                        self.restored.ticks.clear();
-                        self.restored.alerts.clear();
-                    }
-                    self.run = Some(run);
-                }
-            }
-            kind::SNAPSHOT => match serde_json::from_slice::<SnapshotRecord>(payload) {
-                Ok(snapshot) => {
-                    self.restored.tracked = std::mem::take(&mut self.tracked);
-                    // As an earlier version wrote it.
-                    self.restored.tracked.extend(snapshot.tracked);
-                    self.active = snapshot
-                        .active
-                        .into_iter()
-                        .map(|kept| (kept.alert.incident, kept))
-                        .collect();
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a snapshot in the journal cannot be read");
-                    self.restored.unreadable += 1;
-                }
-            },
-            kind::TALLIES => match serde_json::from_slice::<Snapshot>(payload) {
-                Ok(part) => {
-                    for (tenant, items) in part {
-                        self.tracked.entry(tenant).or_default().take_in(items);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a part of a snapshot in the journal cannot be read");
-                    self.restored.unreadable += 1;
-                }
-            },
-            kind::SERIES => {
-                if let Ok(series) = serde_json::from_slice::<Vec<SeriesRecord>>(payload) {
-                    self.series = series
-                        .into_iter()
-                        .map(|series| Series::new(&series.name, &series.unit, series.labels))
-                        .collect();
-                }
-            }
-            kind::TICK => self.take_tick(payload),
-            kind::ALERT => {
-                if let Ok(record) = serde_json::from_slice::<AlertRecord>(payload) {
-                    let incident = record.kept.alert.incident;
-                    match record.kept.alert.state {
-                        AlertState::Firing => {
-                            self.active.insert(incident, record.kept.clone());
-                        }
-                        AlertState::Resolved => {
-                            self.active.remove(&incident);
-                        }
-                    }
-                    let max = self.kept.alerts;
-                    put_in_order(&mut self.restored.alerts, record.offset, record.kept, max);
-                }
-            }
-            kind::ITEM => {
-                if let Ok(item) = serde_json::from_slice::<ItemRecord<'_>>(payload) {
-                    let items: &mut Items = self
-                        .restored
-                        .tracked
-                        .entry(item.tenant.to_owned())
-                        .or_default();
-                    // It was taken then; a bound that was lowered since is no reason to stop.
-                    if items.add(item.name, item.value, item.at_ms).is_err() {
-                        tracing::debug!(name = item.name, "a tracked name is past the bound now");
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn take_tick(&mut self, payload: &[u8]) {
-        let mut numbers = payload
-            .chunks_exact(8)
-            .filter_map(|bytes| <[u8; 8]>::try_from(bytes).ok());
-        let mut unsigned = || numbers.next().map(u64::from_le_bytes);
-        let (Some(offset), Some(requests), Some(errors)) = (unsigned(), unsigned(), unsigned())
-        else {
-            return;
-        };
-        let (Some(sampled), Some(sent)) = (unsigned(), unsigned()) else {
-            return;
-        };
-        let values: Box<[f64]> = numbers.map(f64::from_le_bytes).collect();
-        if values.len() != self.series.len() {
-            return;
-        }
-        self.restored.totals = (requests, errors);
-        let tick = Tick {
-            sampled_ms: sampled.cast_signed(),
-            sent_ms: sent.cast_signed(),
-            series: Arc::clone(&self.series),
-            values,
-            pushed: Arc::default(),
-        };
-        let max = self.kept.ticks;
-        put_in_order(&mut self.restored.ticks, offset, Arc::new(tick), max);
-    }
-}
-
-/// Appends what follows on the newest, passes over what is there already, and starts anew behind a
-/// gap: what is held has none.
-fn put_in_order<T>(held: &mut VecDeque<(u64, T)>, offset: u64, value: T, max: usize) {
-    if let Some((newest, _)) = held.back() {
-        if offset <= *newest {
-            return;
-        }
-        if offset > newest + 1 {
-            held.clear();
-        }
-    }
-    held.push_back((offset, value));
-    while held.len() > max {
-        held.pop_front();
     }
 }
 
