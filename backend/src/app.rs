@@ -29,7 +29,7 @@ use crate::{
         builtin_series::{OwnSeries, keep_counts},
         live::Live,
     },
-    tracking::TrackedItems,
+    tracking::{TrackedItems, track::Tracking},
 };
 
 /// Ticks kept for viewers that read slowly, at most, whatever the interval.
@@ -215,6 +215,19 @@ impl App {
     #[must_use]
     pub fn take_watch_dues(&self) -> Option<mpsc::Receiver<Due>> {
         self.watch_dues.lock().take()
+    }
+
+    /// What an item is counted in.
+    #[must_use]
+    pub fn tracking(&self) -> Tracking<'_> {
+        Tracking {
+            tracked: &self.tracked,
+            journal: self.storage.journal.as_deref().map(|journal| journal as _),
+            engine: &self.storage.engine,
+            ingest: &self.ingest,
+            alerts: &self.alerts,
+            own: &self.own,
+        }
     }
 
     /// What the journal's snapshot holds besides tracked items.

@@ -16,13 +16,13 @@ use self::pushed::Gleaning;
 use crate::{
     app::App,
     base::{clock::Clock, telemetry::RequestTotals},
-    endpoint::track::{Item, track},
     settings::SourceKind,
     storage::MAINTENANCE_MS,
     ticks::{
         builtin_series,
         window::{Series, Tick, built_in_series},
     },
+    tracking::track::Item,
 };
 
 /// How often deadlines are looked at.
@@ -378,7 +378,7 @@ async fn track_performance(app: Arc<App>, now_ms: i64) {
             metric: Some(metric.to_owned()),
             is_own: true,
         };
-        match track(&app, &tenant, item, now_ms).await {
+        match app.tracking().track(&tenant, item, now_ms).await {
             Ok(None) => {}
             Ok(Some(error)) => tracing::debug!(%error, "an item of our own is in memory alone"),
             Err(error) => tracing::debug!(%error, "an item of our own was refused"),

@@ -4,6 +4,8 @@
 //! Pure but for locks; times are the caller's. What is here outlives a restart by the journal,
 //! which keeps every item and, now and then, a [`Snapshot`] of everything.
 
+pub mod track;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,

@@ -1,19 +1,9 @@
 //! `POST /metrics/track`: one item that an application counts (CONTRACT section 7).
 //!
-//! An item is counted in the tenant's tracked items and kept in the journal; the engine gets the running
-//! count and sum as two counters (`NAME_count`, `NAME_sum`), which reject_rows nothing when many items
-//! come in one millisecond. An item whose metadata names a `metric` is also a sample of
-//! `NAME{metric="…"}`, but for what the host itself tracks so: that is counted with the type, and the
-//! series is the host's alone.
-//!
-//! The two counters are nobody else's: a type whose counters somebody pushes is refused, and what is
-//! pushed onto those of a type that is tracked is.
-
-use std::sync::Arc;
+//! Reading it and answering; how it is counted is [`crate::tracking::track`]'s.
 
 use pulseboard_engine::Tenant;
-use pulseboard_history::log::LogError;
-use pulseboard_series::{Batch, Kind, Reason, key::check_name, limits::LABEL_VALUE_BYTES_MAX};
+use pulseboard_series::{key::check_name, limits::LABEL_VALUE_BYTES_MAX};
 use pulseboard_shared::{FieldError, Labels};
 use salvo::{Depot, Request, handler, writing::Json};
 use serde::Serialize;
@@ -30,11 +20,8 @@ use crate::{
     },
     refusals::Sent,
     ticks::{builtin_series, window::series_key},
-    tracking::{TenantItems, TooManyNames},
+    tracking::track::{Item, TrackError},
 };
-
-/// The type whose rate is watched.
-const ERROR: &str = "error";
 
 /// Characters of a user's id.
 const USER_CHARS_MAX: usize = 256;
@@ -45,32 +32,6 @@ pub struct Tracked {
     success: bool,
     #[serde(rename = "metricId")]
     metric_id: String,
-}
-
-/// One item.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Item {
-    /// Its type.
-    pub name: String,
-    /// Its value; any finite number.
-    pub value: f64,
-    /// What its metadata says that it is a measure of.
-    pub metric: Option<String>,
-    /// Whether the server tracks it itself.
-    pub is_own: bool,
-}
-
-/// Why an item is not counted.
-#[derive(Debug, thiserror::Error)]
-pub enum TrackError {
-    /// The tenant has too many types.
-    #[error(transparent)]
-    TooManyNames(#[from] TooManyNames),
-    /// One of its counters is a series that somebody pushes.
-    #[error(
-        "{0} is a series that is pushed now; an item of this type would be counted in it, so give the type another name, or push under another one"
-    )]
-    Pushed(String),
 }
 
 fn refusal(error: &TrackError) -> AppError {
@@ -99,7 +60,7 @@ pub async fn track_item(
     let tracked = match read {
         Ok(item) => {
             let metric_id = format!("{}-{now_ms}-{:08x}", item.name, fastrand::u32(..));
-            let tracked = track(&app, &tenant, item, now_ms).await;
+            let tracked = app.tracking().track(&tenant, item, now_ms).await;
             tracked
                 .map(|error| (metric_id, error))
                 .map_err(|error| refusal(&error))
@@ -122,93 +83,6 @@ pub async fn track_item(
         })),
         Some(error) => Err(ingest::not_durable(1, &error)),
     }
-}
-
-/// Counts an item and waits until it is safe; why it is not, where it is not.
-///
-/// # Errors
-/// The tenant has too many types, or somebody pushes its counters; nothing was counted.
-pub async fn track(
-    app: &App,
-    tenant: &Arc<Tenant>,
-    item: Item,
-    now_ms: i64,
-) -> Result<Option<LogError>, TrackError> {
-    let tracked = app.tracked.tenant(&tenant.name);
-    let name = item.name.as_str();
-    claim_counts(app, tenant, &tracked, name, now_ms)?;
-    let count = || tracked.add(name, item.value, now_ms);
-    let (totals, kept) = match &app.storage.journal {
-        Some(journal) => {
-            let (totals, kept) = journal.item((&tenant.name, name), item.value, now_ms, count)?;
-            (totals, Some(kept))
-        }
-        None => (count()?, None),
-    };
-    let mut batch = Batch::new();
-    let counts = (totals.count as f64, totals.total);
-    let written = builtin_series::write_counts(&mut batch, name, counts, now_ms)
-        .and_then(|()| write_measure(&mut batch, app, tenant, &item, now_ms));
-    if let Err(reason) = written {
-        tracing::debug!(%reason, item.name = name, "a tracked item is no series");
-    }
-    let appended = app.storage.engine.append_own(tenant, &batch, now_ms);
-    if name == ERROR {
-        app.alerts.count_error(&tenant.name, now_ms);
-    }
-    let kept = match kept {
-        None => None,
-        Some(Err(error)) => Some(error),
-        Some(Ok(ticket)) => ticket.wait().await.err(),
-    };
-    Ok(kept.or(app.ingest.wait(appended.persistence).await))
-}
-
-/// Keeps a type's counters for it. One that was tracked before has them; a new one gets them unless
-/// somebody pushes them.
-fn claim_counts(
-    app: &App,
-    tenant: &Tenant,
-    tracked: &TenantItems,
-    name: &str,
-    now_ms: i64,
-) -> Result<(), TrackError> {
-    let mut batch = Batch::new();
-    if builtin_series::write_counts(&mut batch, name, (0.0, 0.0), now_ms).is_err() {
-        // Its counters' names are too long; then there are none.
-        return Ok(());
-    }
-    let engine = &app.storage.engine;
-    if tracked.knows(name) {
-        engine.reserve(tenant, &batch);
-        return Ok(());
-    }
-    if !tracked.has_room() {
-        return Err(TooManyNames.into());
-    }
-    let claimed = engine.claim(tenant, &batch, now_ms);
-    claimed.map_err(TrackError::Pushed)
-}
-
-/// The sample that an item is which says of what it is a measure.
-fn write_measure(
-    batch: &mut Batch,
-    app: &App,
-    tenant: &Tenant,
-    item: &Item,
-    now_ms: i64,
-) -> Result<(), Reason> {
-    let Some(metric) = &item.metric else {
-        return Ok(());
-    };
-    let labels = Labels::from([("metric".to_owned(), metric.clone())]);
-    if !item.is_own && app.own.has(&tenant.name, &series_key(&item.name, &labels)) {
-        return Ok(());
-    }
-    batch.begin(&[&item.name])?;
-    batch.label("metric", metric)?;
-    batch.describe(Kind::Gauge, "");
-    batch.finish(1, Some(now_ms), item.value)
 }
 
 /// Whether the series that an item makes are none that the server measures.

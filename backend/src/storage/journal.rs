@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use pulseboard_alerting::{AlertEvent, AlertSink};
 use pulseboard_feed::Epoch;
 use pulseboard_history::log::{Health, Log, LogError, LogOptions, LogStats, Ticket};
+use pulseboard_shared::protocol::dashboard::ItemTotals;
 
 use crate::{
     base::json::json_text,
@@ -29,7 +30,7 @@ use crate::{
         replay::{Kept, Reading, Restored},
     },
     ticks::window::{Series, Tick},
-    tracking::{Snapshot, TrackedItems},
+    tracking::{Snapshot, TooManyNames, TrackedItems, track::ItemLog},
 };
 
 /// A new snapshot is written when so many bytes have come since the last one, or as many as that
@@ -185,29 +186,6 @@ impl Journal {
         self.log.append(kind::TICK, &bytes)
     }
 
-    /// Counts an item by `count` and keeps it, in one step.
-    ///
-    /// # Errors
-    /// Those of `count`; nothing is kept then. The inner ones are the log's: the item was counted
-    /// and is in memory alone.
-    pub fn item<T, E>(
-        &self,
-        (tenant, name): (&str, &str),
-        value: f64,
-        at_ms: i64,
-        count: impl FnOnce() -> Result<T, E>,
-    ) -> Result<(T, Result<Ticket, LogError>), E> {
-        let record = json_text(&ItemRecord {
-            tenant,
-            name,
-            value,
-            at_ms,
-        });
-        let _order = self.order.lock();
-        let counted = count()?;
-        Ok((counted, self.log.append(kind::ITEM, record.as_bytes())))
-    }
-
     /// Writes everything again where enough has been written since the last time. Blocks for the
     /// disk, and holds items and ticks up only while it writes into memory; `state` is asked for
     /// under the lock that keeps them out.
@@ -328,6 +306,26 @@ impl AlertSink for Journal {
     }
 }
 
+impl ItemLog for Journal {
+    fn item(
+        &self,
+        (tenant, name): (&str, &str),
+        value: f64,
+        at_ms: i64,
+        count: &dyn Fn() -> Result<ItemTotals, TooManyNames>,
+    ) -> Result<(ItemTotals, Result<Ticket, LogError>), TooManyNames> {
+        let record = json_text(&ItemRecord {
+            tenant,
+            name,
+            value,
+            at_ms,
+        });
+        let _order = self.order.lock();
+        let counted = count()?;
+        Ok((counted, self.log.append(kind::ITEM, record.as_bytes())))
+    }
+}
+
 /// What nobody waits for; that the disk refuses is said by the journal's health.
 fn forget(appended: Result<Ticket, LogError>) {
     if let Err(error) = appended {
@@ -432,9 +430,8 @@ mod tests {
         let tracked = TrackedItems::new(Epoch(1), &fanout);
         let (journal, _) = open(folder.path(), 100);
         let count = |name: &str, value: f64| {
-            let counted = journal.item(("red", name), value, 5, || {
-                tracked.tenant("red").add(name, value, 5)
-            });
+            let add = || tracked.tenant("red").add(name, value, 5);
+            let counted = journal.item(("red", name), value, 5, &add);
             assert!(counted.is_ok_and(|(_, kept)| kept.is_ok()));
         };
         count("big", 1e308);

@@ -1,0 +1,186 @@
+//! Counting one item, whoever tracks it.
+//!
+//! An item is counted in the tenant's tracked items and kept in the journal; the engine gets the
+//! running count and sum as two counters (`NAME_count`, `NAME_sum`), which lose nothing when many
+//! items come in one millisecond. An item whose metadata names a `metric` is also a sample of
+//! `NAME{metric="…"}`, but for what the host itself tracks so: that is counted with the type, and
+//! the series is the host's alone.
+//!
+//! The two counters are nobody else's: a type whose counters somebody pushes is refused, and what is
+//! pushed onto those of a type that is tracked is.
+
+use std::{fmt, sync::Arc};
+
+use pulseboard_engine::{Engine, Tenant};
+use pulseboard_history::log::{LogError, Ticket};
+use pulseboard_series::{Batch, Kind, Reason};
+use pulseboard_shared::{Labels, protocol::dashboard::ItemTotals};
+
+use super::{TenantItems, TooManyNames, TrackedItems};
+use crate::{
+    alerts::Alerts,
+    ingest::Ingest,
+    ticks::{
+        builtin_series::{self, OwnSeries},
+        window::series_key,
+    },
+};
+
+/// The type whose rate is watched.
+const ERROR: &str = "error";
+
+/// One item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Its type.
+    pub name: String,
+    /// Its value; any finite number.
+    pub value: f64,
+    /// What its metadata says that it is a measure of.
+    pub metric: Option<String>,
+    /// Whether the server tracks it itself.
+    pub is_own: bool,
+}
+
+/// Why an item is not counted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrackError {
+    /// The tenant has too many types.
+    #[error(transparent)]
+    TooManyNames(#[from] TooManyNames),
+    /// One of its counters is a series that somebody pushes.
+    #[error(
+        "{0} is a series that is pushed now; an item of this type would be counted in it, so give the type another name, or push under another one"
+    )]
+    Pushed(String),
+}
+
+/// What an item is counted in.
+#[derive(Clone, Copy)]
+pub struct Tracking<'a> {
+    /// Counts and sums.
+    pub tracked: &'a TrackedItems,
+    /// `None` keeps them in memory.
+    pub journal: Option<&'a dyn ItemLog>,
+    /// Series.
+    pub engine: &'a Engine,
+    /// Says when a series' record is safe.
+    pub ingest: &'a Ingest,
+    /// Hear of errors.
+    pub alerts: &'a Alerts,
+    /// Which series are the server's own.
+    pub own: &'a OwnSeries,
+}
+
+/// Keeps items across a restart.
+pub trait ItemLog: Send + Sync {
+    /// Counts an item by `count` and keeps it, in one step.
+    ///
+    /// # Errors
+    /// Those of `count`; nothing is kept then. The inner ones are the log's: the item was counted
+    /// and is in memory alone.
+    fn item(
+        &self,
+        name: (&str, &str),
+        value: f64,
+        at_ms: i64,
+        count: &dyn Fn() -> Result<ItemTotals, TooManyNames>,
+    ) -> Result<(ItemTotals, Result<Ticket, LogError>), TooManyNames>;
+}
+
+impl Tracking<'_> {
+    /// Counts an item and waits until it is safe; why it is not, where it is not.
+    ///
+    /// # Errors
+    /// The tenant has too many types, or somebody pushes its counters; nothing was counted.
+    pub async fn track(
+        &self,
+        tenant: &Arc<Tenant>,
+        item: Item,
+        now_ms: i64,
+    ) -> Result<Option<LogError>, TrackError> {
+        let tracked = self.tracked.tenant(&tenant.name);
+        let name = item.name.as_str();
+        claim_counts(self.engine, tenant, &tracked, name, now_ms)?;
+        let count = || tracked.add(name, item.value, now_ms);
+        let (totals, kept) = match self.journal {
+            Some(journal) => {
+                let (totals, kept) =
+                    journal.item((&tenant.name, name), item.value, now_ms, &count)?;
+                (totals, Some(kept))
+            }
+            None => (count()?, None),
+        };
+        let mut batch = Batch::new();
+        let counts = (totals.count as f64, totals.total);
+        let written = builtin_series::write_counts(&mut batch, name, counts, now_ms)
+            .and_then(|()| write_measure(&mut batch, self.own, tenant, &item, now_ms));
+        if let Err(reason) = written {
+            tracing::debug!(%reason, item.name = name, "a tracked item is no series");
+        }
+        let appended = self.engine.append_own(tenant, &batch, now_ms);
+        if name == ERROR {
+            self.alerts.count_error(&tenant.name, now_ms);
+        }
+        let kept = match kept {
+            None => None,
+            Some(Err(error)) => Some(error),
+            Some(Ok(ticket)) => ticket.wait().await.err(),
+        };
+        Ok(kept.or(self.ingest.wait(appended.persistence).await))
+    }
+}
+
+/// Keeps a type's counters for it. One that was tracked before has them; a new one gets them unless
+/// somebody pushes them.
+fn claim_counts(
+    engine: &Engine,
+    tenant: &Tenant,
+    tracked: &TenantItems,
+    name: &str,
+    now_ms: i64,
+) -> Result<(), TrackError> {
+    let mut batch = Batch::new();
+    if builtin_series::write_counts(&mut batch, name, (0.0, 0.0), now_ms).is_err() {
+        // Its counters' names are too long; then there are none.
+        return Ok(());
+    }
+    if tracked.knows(name) {
+        engine.reserve(tenant, &batch);
+        return Ok(());
+    }
+    if !tracked.has_room() {
+        return Err(TooManyNames.into());
+    }
+    let claimed = engine.claim(tenant, &batch, now_ms);
+    claimed.map_err(TrackError::Pushed)
+}
+
+/// The sample that an item is which says of what it is a measure.
+fn write_measure(
+    batch: &mut Batch,
+    own: &OwnSeries,
+    tenant: &Tenant,
+    item: &Item,
+    now_ms: i64,
+) -> Result<(), Reason> {
+    let Some(metric) = &item.metric else {
+        return Ok(());
+    };
+    let labels = Labels::from([("metric".to_owned(), metric.clone())]);
+    if !item.is_own && own.has(&tenant.name, &series_key(&item.name, &labels)) {
+        return Ok(());
+    }
+    batch.begin(&[&item.name])?;
+    batch.label("metric", metric)?;
+    batch.describe(Kind::Gauge, "");
+    batch.finish(1, Some(now_ms), item.value)
+}
+
+impl fmt::Debug for Tracking<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracking")
+            .field("tracked", self.tracked)
+            .finish_non_exhaustive()
+    }
+}
