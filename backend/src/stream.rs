@@ -3,6 +3,7 @@
 //! A handler checks the request and *claims* its connection ([`takeover`]); the connection's
 //! socket then becomes a [`viewer::Viewer`], and hyper's and salvo's memory for it is given back.
 
+mod outbox;
 pub mod registry;
 pub mod sse_session;
 pub mod takeover;

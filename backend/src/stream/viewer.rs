@@ -7,7 +7,6 @@
 //! [`REPLY_BYTES_MAX`], whichever comes first.
 
 use std::{
-    any::Any,
     collections::VecDeque,
     fmt, io,
     sync::{
@@ -19,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::{
-    FanoutPass, Member, Step, Subscriber, Subscription,
+    FanoutPass, Member, Subscriber,
     wire::{Framing, ws},
 };
 use pulseboard_shared::codec::Encoding;
@@ -34,7 +33,7 @@ use crate::{
         clock::Clock,
         telemetry::{StreamKind, Telemetry},
     },
-    ticks::live::TickPayload,
+    stream::outbox::{ColdOutbox, Cursor, Outbox, Phase},
 };
 
 /// Replies that may wait for a full socket; at the bound the client is not read from until they
@@ -82,84 +81,6 @@ pub struct Viewer {
     /// When the last heartbeat or ping was sent.
     pub(super) beat_ms: AtomicI64,
     clock: Clock,
-}
-
-/// What is to be written. What no frame needs as a rule is further away.
-#[repr(C)]
-struct Outbox {
-    phase: Phase,
-    /// Whether there are bytes in `rest`, to be written before anything else.
-    pending: bool,
-    /// Whether there are cursors in `rest`.
-    has_more: bool,
-    /// The one cursor that most viewers have, with its key.
-    first: Option<(u64, Cursor)>,
-    rest: Box<ColdOutbox>,
-}
-
-/// See [`Outbox`].
-#[derive(Default)]
-struct ColdOutbox {
-    /// Further cursors by key.
-    more: Vec<(u64, Cursor)>,
-    /// Bytes and how many of them are written.
-    current: Option<(Bytes, usize)>,
-    replies: VecDeque<Bytes>,
-    /// Of all replies that wait.
-    reply_bytes: usize,
-    /// Frames that the viewer was too slow for, of all cursors that it has or had.
-    skipped: u64,
-    /// When the last bytes were queued, Unix milliseconds; meaningful from then on.
-    finished_ms: i64,
-    /// Why the stream is over, once it is, or is about to be; empty while nobody knows.
-    why: &'static str,
-}
-
-/// A cursor. Nearly all viewers watch the ticks; theirs is in place, so that no further memory is
-/// fetched and no virtual call made for it.
-enum Cursor {
-    Ticks(Subscription<TickPayload>),
-    Other(Box<dyn Member>),
-}
-
-impl Cursor {
-    fn new(member: impl Member + 'static) -> Self {
-        // Decided by the compiler: the type is known here.
-        let mut member = Some(member);
-        let ticks = (&mut member as &mut dyn Any)
-            .downcast_mut::<Option<Subscription<TickPayload>>>()
-            .and_then(Option::take);
-        match (ticks, member) {
-            (Some(ticks), _) => Self::Ticks(ticks),
-            (None, member) => Self::Other(Box::new(member.expect("taken as ticks only"))),
-        }
-    }
-
-    fn next(&mut self, pass: &mut FanoutPass) -> Option<Step> {
-        match self {
-            Self::Ticks(cursor) => cursor.next(pass),
-            Self::Other(cursor) => cursor.next(pass),
-        }
-    }
-
-    fn next_offset(&self) -> u64 {
-        match self {
-            Self::Ticks(cursor) => cursor.next_offset(),
-            Self::Other(cursor) => cursor.next_offset(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Cursors are followed.
-    Open,
-    /// The last bytes are queued; nothing new is added.
-    Finishing,
-    /// The last bytes are written and our side is closed.
-    Drained,
-    /// The socket is to be dropped.
-    Over,
 }
 
 /// What a viewer's task woke up for.
@@ -469,117 +390,6 @@ impl Viewer {
     fn close_write_side(&self) {
         // The peer may be gone already, which is what we are about to find out.
         drop(socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write));
-    }
-}
-
-impl Outbox {
-    fn add(&mut self, key: u64, cursor: Cursor) {
-        // Not before others that are there: their order is that of joining.
-        if self.first.is_none() && !self.has_more {
-            self.first = Some((key, cursor));
-        } else {
-            self.rest.more.push((key, cursor));
-            self.has_more = true;
-        }
-    }
-
-    fn find(&mut self, key: u64) -> Option<&mut Cursor> {
-        let mut all = self.first.iter_mut().chain(&mut self.rest.more);
-        let (_, cursor) = all.find(|(known, _)| *known == key)?;
-        Some(cursor)
-    }
-
-    fn remove(&mut self, key: u64) {
-        self.first.take_if(|(known, _)| *known == key);
-        self.rest.more.retain(|(known, _)| *known != key);
-        self.has_more = !self.rest.more.is_empty();
-    }
-
-    fn push_reply(&mut self, reply: Bytes) {
-        self.pending = true;
-        self.rest.reply_bytes += reply.len();
-        self.rest.replies.push_back(reply);
-    }
-
-    /// Keeps what is left of bytes that the socket did not take.
-    fn keep(&mut self, bytes: Bytes, written: usize) {
-        self.pending = true;
-        self.rest.current = Some((bytes, written));
-    }
-
-    fn end(&mut self, why: &'static str) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Over;
-            if self.rest.why.is_empty() {
-                self.rest.why = why;
-            }
-        }
-    }
-
-    /// Keeps what was not written of bytes that go together behind those of [`Self::keep`]'s;
-    /// `written` bytes of them were. How many pieces were written whole.
-    fn keep_rest(&mut self, batch: Vec<Bytes>, mut written: usize) -> u64 {
-        let mut whole = 0;
-        let mut rest = VecDeque::new();
-        for bytes in batch {
-            if rest.is_empty() && written >= bytes.len() {
-                written -= bytes.len();
-                whole += 1;
-            } else {
-                rest.push_back(bytes.slice(std::mem::take(&mut written)..));
-            }
-        }
-        if !rest.is_empty() {
-            self.pending = true;
-            self.rest.reply_bytes += rest.iter().map(Bytes::len).sum::<usize>();
-            while let Some(bytes) = rest.pop_back() {
-                self.rest.replies.push_front(bytes);
-            }
-        }
-        whole
-    }
-
-    /// The next bytes to write that are not empty, and how many of them are written.
-    fn next_bytes(&mut self, pass: &mut FanoutPass) -> Option<(Bytes, usize)> {
-        loop {
-            let next = self.next(pass)?;
-            if !next.0.is_empty() {
-                return Some(next);
-            }
-        }
-    }
-
-    /// The next bytes to write, and how many of them are written.
-    fn next(&mut self, pass: &mut FanoutPass) -> Option<(Bytes, usize)> {
-        if self.pending {
-            if let Some(current) = self.rest.current.take() {
-                return Some(current);
-            }
-            if let Some(reply) = self.rest.replies.pop_front() {
-                self.rest.reply_bytes -= reply.len();
-                return Some((reply, 0));
-            }
-            self.pending = false;
-        }
-        let Step { bytes, skipped } = self.next_step(pass)?;
-        if skipped > 0 {
-            self.rest.skipped += skipped;
-            pass.count(0, 0, skipped);
-        }
-        Some((bytes, 0))
-    }
-
-    fn next_step(&mut self, pass: &mut FanoutPass) -> Option<Step> {
-        if let Some((_, cursor)) = &mut self.first
-            && let Some(step) = cursor.next(pass)
-        {
-            return Some(step);
-        }
-        if !self.has_more {
-            return None;
-        }
-        let mut more = self.rest.more.iter_mut();
-        more.find_map(|(_, cursor)| cursor.next(pass))
     }
 }
 
