@@ -66,17 +66,17 @@ pub const MIN: &str = "Min";
 pub const MAX: &str = "Max";
 /// The choice of how much time the charts show.
 pub const TIME_SHOWN: &str = "Time shown";
-/// A span of time on a button.
+/// One minute on a button.
 pub const ONE_MINUTE: &str = "1 min";
-/// The same, five times as long.
+/// Five minutes on a button.
 pub const FIVE_MINUTES: &str = "5 min";
-/// The same, a quarter of an hour.
+/// A quarter of an hour on a button.
 pub const QUARTER_HOUR: &str = "15 min";
 /// A chart whose crosshair is nowhere.
 pub const NO_FIGURE_CHOSEN: &str = "no figure chosen";
 /// What a rule compares with, where it does not fire.
 pub const LIMIT: &str = "Limit";
-/// The same where it does.
+/// What a rule compares with, where it fires.
 pub const ABOVE: &str = "Above";
 /// Why there is no latency: nobody waited.
 pub const NO_REQUESTS: &str = "no requests";
@@ -91,15 +91,15 @@ pub const NOT_FINITE: &str = "NaN or ±Inf";
 pub const NAN_NOT_KEPT: &str = "NaN is known only where every sample is kept";
 /// A stretch that has been asked for.
 pub const LOADING: &str = "loading";
-/// The same of a whole view.
+/// A whole view that has been asked for.
 pub const LOADING_ALL: &str = "Loading…";
 /// The operator's threshold: what is set by `set_threshold`, as opposed to a rule's.
 pub const LOG_THRESHOLD: &str = "Log threshold, % of CPU";
-/// The same beside its line in the chart.
+/// The operator's threshold, beside its line in the chart.
 pub const LOG_THRESHOLD_LINE: &str = "Operator's log above";
 /// What is watched where nothing fires.
 pub const RULES: &str = "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms";
-/// The same of a server that measures nothing.
+/// What is watched where nothing fires, of a server that measures nothing.
 pub const RULES_WITHOUT_SOURCE: &str =
     "This server measures nothing itself (METRIC_SOURCE=none); only tracked errors are watched";
 /// The address names something that is not there.

@@ -9,15 +9,15 @@ use crate::tracking::Snapshot;
 
 /// Record types.
 pub(super) mod kind {
-    pub(in crate::storage) const RUN: u8 = 1;
-    pub(in crate::storage) const CLOSED: u8 = 2;
-    pub(in crate::storage) const SNAPSHOT: u8 = 3;
-    pub(in crate::storage) const SERIES: u8 = 4;
-    pub(in crate::storage) const TICK: u8 = 5;
-    pub(in crate::storage) const ALERT: u8 = 6;
-    pub(in crate::storage) const ITEM: u8 = 7;
+    pub(crate) const RUN: u8 = 1;
+    pub(crate) const CLOSED: u8 = 2;
+    pub(crate) const SNAPSHOT: u8 = 3;
+    pub(crate) const SERIES: u8 = 4;
+    pub(crate) const TICK: u8 = 5;
+    pub(crate) const ALERT: u8 = 6;
+    pub(crate) const ITEM: u8 = 7;
     /// Some of a snapshot's tracked names; counts when the snapshot follows.
-    pub(in crate::storage) const TALLIES: u8 = 8;
+    pub(crate) const TALLIES: u8 = 8;
 }
 
 /// Which run of the server wrote what follows.

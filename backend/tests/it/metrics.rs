@@ -150,15 +150,20 @@ async fn own_figures_are_prometheus_text() {
         "text/plain; version=0.0.4; charset=utf-8"
     );
     let text = answer.text().await.expect("text");
-    for expected in [
-        "# TYPE pulseboard_http_responses_total counter",
-        "pulseboard_sample{metric=\"cpu_usage\",unit=\"%\"} 42",
-        "pulseboard_sample{metric=\"cpu_core_usage\",unit=\"%\",core=\"0\"} 42",
+    let has = |expected: &str| text.lines().any(|line| line == expected);
+    assert!(
+        has("# TYPE pulseboard_http_responses_total counter"),
+        "{text}"
+    );
+    for series in [
+        "pulseboard_sample{metric=\"cpu_usage\",unit=\"%\"} ",
+        "pulseboard_sample{metric=\"cpu_core_usage\",unit=\"%\",core=\"0\"} ",
     ] {
-        assert!(
-            text.lines().any(|line| line == expected),
-            "{expected} is missing in\n{text}"
-        );
+        // 42 and 42.0 are one number to whoever scrapes.
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.parse::<f64>().ok());
+        assert_eq!(value, Some(42.0), "{series} in\n{text}");
     }
     server.stop().await;
 }

@@ -27,7 +27,7 @@ use crate::{
 pub enum Kind {
     /// A WebSocket that carries texts both ways.
     Socket,
-    /// The same, which answers this text: when it is silent it is asked, and given up for dead
+    /// A WebSocket that answers this text: when it is silent it is asked, and given up for dead
     /// when it does not answer.
     Answering(&'static str),
     /// An event stream with events of these names. It is not opened where this browser has as

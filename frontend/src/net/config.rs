@@ -58,7 +58,7 @@ impl Config {
         Self::read(&Json::parse(text).unwrap_or_default())
     }
 
-    /// The same, of what was read as JSON.
+    /// Reads what was parsed as JSON already.
     ///
     /// # Errors
     /// As [`Self::parse`].
@@ -147,7 +147,7 @@ impl Endpoint {
         })
     }
 
-    /// The same, of this tenant; of the server's choice when it is empty.
+    /// This server, asked for the figures of a tenant; of the server's choice when it is empty.
     #[must_use]
     pub fn of_tenant(mut self, tenant: &str) -> Self {
         self.tenant = encode_query(tenant);

@@ -61,7 +61,7 @@ pub async fn call(endpoint: &Endpoint, path: &str, body: Option<&str>) -> Result
     call_as(endpoint, path, body, token(endpoint).as_deref()).await
 }
 
-/// The same with a token that is not kept (yet).
+/// Asks as [`call`] does, with a token that is not kept (yet).
 ///
 /// # Errors
 /// As [`call`].

@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    /// The same as a close code and reason of a socket, which says more than a failed opening.
+    /// The refusal as a close code and reason of a socket, which says more than a failed opening.
     #[must_use]
     pub fn as_close(&self) -> (u16, String) {
         let code = match self.status {

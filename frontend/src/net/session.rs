@@ -24,7 +24,7 @@ impl Session {
         Self::of(&Json::parse(text)?)
     }
 
-    /// The same, of what was read as JSON.
+    /// Reads what was parsed as JSON already.
     #[must_use]
     pub fn of(json: &Json) -> Option<Self> {
         let Json::Bool(anonymous) = json.get("anonymous") else {

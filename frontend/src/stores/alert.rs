@@ -255,7 +255,7 @@ impl AlertStore {
     }
 }
 
-/// The same entries, those that have a place in that order, the others behind them as they are.
+/// `entries` again, those that have a place in that order, the others behind them as they are.
 #[must_use]
 pub fn in_places(entries: &[Rc<Entry>], places: &[Uuid]) -> Vec<Rc<Entry>> {
     let placed = places

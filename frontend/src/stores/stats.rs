@@ -234,7 +234,7 @@ impl StatsStore {
         }
     }
 
-    /// The same of each range that can be chosen.
+    /// What is known of the past of each range that can be chosen.
     #[must_use]
     pub fn select_past(&self) -> [Past; 3] {
         Range::ALL.map(|range| self.past(range.ms()))
