@@ -24,6 +24,7 @@ pub mod alerts;
 pub mod app;
 pub mod base;
 pub mod endpoint;
+pub mod expressions;
 pub mod http;
 pub mod ingest;
 pub mod live_query;

@@ -7,8 +7,9 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics, push, rooms,
-        series, stats,
+        alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
+        prom::{names, query, status},
+        push, rooms, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
             ws_rooms,
@@ -75,6 +76,38 @@ fn api() -> Api {
     api.at("api/windows", |at| at.reads(series::get_windows));
     api.at("api/ingest", |at| at.reads(ingest_stats::get_ingested));
     api.at("api/v1/write", |at| at.post(push::write_remote));
+    api.at("api/v1/query", |at| {
+        at.reads(query::query).post(query::query)
+    });
+    api.at("api/v1/query_range", |at| {
+        at.reads(query::query_range).post(query::query_range)
+    });
+    api.at("api/v1/query_exemplars", |at| {
+        at.reads(query::query_exemplars)
+            .post(query::query_exemplars)
+    });
+    api.at("api/v1/format_query", |at| {
+        at.reads(query::format_query).post(query::format_query)
+    });
+    api.at("api/v1/series", |at| {
+        at.reads(names::series).post(names::series)
+    });
+    api.at("api/v1/labels", |at| {
+        at.reads(names::labels).post(names::labels)
+    });
+    api.at("api/v1/label/{name}/values", |at| {
+        at.reads(names::label_values)
+    });
+    api.at("api/v1/metadata", |at| at.reads(names::metadata));
+    api.at("api/v1/status/buildinfo", |at| at.reads(status::build_info));
+    api.at("api/v1/status/runtimeinfo", |at| {
+        at.reads(status::runtime_info)
+    });
+    api.at("api/v1/status/flags", |at| at.reads(status::flags));
+    api.at("api/v1/status/config", |at| at.reads(status::config));
+    api.at("api/v1/status/tsdb", |at| at.reads(status::tsdb));
+    api.at("-/healthy", |at| at.reads(status::healthy));
+    api.at("-/ready", |at| at.reads(status::ready));
     api.at("api/v2/write", |at| at.post(push::write_influx_v2));
     api.at("write", |at| at.post(push::write_influx_v1));
     api.at("v1/metrics", |at| at.post(otlp::write_otlp));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`list`](mod@list) | `GET /api/series`: [`list_series`] |
 //! | [`range`](mod@range) | `GET /api/range`: [`range()`], [`RangeStream`] |
+//! | `raw` | samples as they came, for expressions: [`raw()`] |
 //! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `error` | why a query has no answer, and the bounds that these reasons name |
 //! | `cache` | what queries leave behind for the next ones |
@@ -30,6 +31,7 @@ pub mod list;
 mod past;
 mod plan;
 pub mod range;
+mod raw;
 mod sketch;
 mod text;
 pub mod top;
@@ -39,6 +41,7 @@ pub use self::{
     error::{BY_MAX, QueryError, TOP_MAX},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{Aggregation, RangeRequest, RangeStream, Step, range},
+    raw::{keys, raw},
     top::{Few, Rank},
     windows::{few_windows, windows},
 };

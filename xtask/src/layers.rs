@@ -26,6 +26,7 @@ const SERVER: &[&[&str]] = &[
     &[
         "ticks",
         "live_query",
+        "expressions",
         "tracking",
         "rooms",
         "operator",
@@ -59,8 +60,8 @@ const FRAMEWORK: &str = "salvo";
 
 /// Crates whose files are looked at for rings.
 const CRATES: &[&str] = &[
-    "shared", "series", "history", "engine", "ingest", "feed", "alerting", "host", "backend",
-    "frontend", "xtask", "e2e", "bench",
+    "shared", "series", "history", "engine", "ingest", "feed", "alerting", "host", "promql",
+    "backend", "frontend", "xtask", "e2e", "bench",
 ];
 
 /// Prints what is against the layers; `cargo xtask tidy` holds them, this shows them alone.

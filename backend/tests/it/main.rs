@@ -22,6 +22,7 @@ mod metrics;
 mod operator;
 mod origin;
 mod own_metrics;
+mod prom;
 mod push;
 mod requests;
 mod restart;

@@ -55,11 +55,11 @@ const RATE_LOOK_BACK_MS: i64 = 5 * 60_000;
 const RATE_LOOK_BACK_MAX_MS: i64 = 2 * 3_600_000;
 
 /// Times beyond this (the year 287 396) are no times.
-const TIME_MAX_MS: i64 = 1 << 53;
+pub(super) const TIME_MAX_MS: i64 = 1 << 53;
 
 /// A view of the history is looked at anew after this time. Longer: samples that are sealed and go
 /// from memory meanwhile (a round of maintenance lasts 5 s) would be missing.
-const SNAPSHOT_LASTS: Duration = Duration::from_secs(2);
+pub(super) const SNAPSHOT_LASTS: Duration = Duration::from_secs(2);
 
 /// The label that stands for the metric's name.
 const NAME_LABEL: &str = "__name__";

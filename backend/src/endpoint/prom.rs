@@ -1,0 +1,15 @@
+//! Prometheus' HTTP API below `/api/v1` (CONTRACT section 11).
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query` |
+//! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
+//! | [`status`] | `status/…`, targets, rules and alerts as far as there are any, `/-/…` |
+//! | `params` | what a query string or a form asks for |
+//! | `answer` | the envelope of all answers, and errors in the words of clients |
+
+mod answer;
+pub mod names;
+mod params;
+pub mod query;
+pub mod status;

@@ -1,0 +1,165 @@
+//! The envelope of all answers: `{"status":"success","data":…}`, or what went wrong.
+
+use bytes::Bytes;
+use pulseboard_engine::query::QueryError;
+use pulseboard_promql::{EvalError, Labels};
+use salvo::{
+    Response,
+    http::{HeaderValue, StatusCode, header},
+};
+use serde_json::json;
+
+use crate::{
+    base::error::AppError,
+    http::{counted::send_text, error::Render},
+    questions::Text,
+};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// Of Prometheus' kinds: status, `errorType`, `error`.
+    Kind(StatusCode, &'static str, String),
+    /// Who asks may not, or everything is busy: as everywhere else.
+    App(AppError),
+}
+
+impl ApiError {
+    pub(super) fn bad_data(error: impl Into<String>) -> Self {
+        Self::Kind(StatusCode::BAD_REQUEST, "bad_data", error.into())
+    }
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        match error.status() {
+            StatusCode::BAD_REQUEST => Self::bad_data(error.detail()),
+            StatusCode::UNPROCESSABLE_ENTITY => Self::Kind(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "execution",
+                error.detail().to_owned(),
+            ),
+            _ => Self::App(error),
+        }
+    }
+}
+
+impl From<EvalError> for ApiError {
+    fn from(error: EvalError) -> Self {
+        let (status, kind) = match &error {
+            EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+            EvalError::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
+            EvalError::NoMemory(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            EvalError::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            EvalError::TooManySamples | EvalError::Execution(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "execution")
+            }
+        };
+        Self::Kind(status, kind, error.to_string())
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let (status, kind) = match &error {
+            QueryError::Deadline => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+            QueryError::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
+            QueryError::Memory => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            QueryError::History(cause) => {
+                tracing::error!(error = %cause, "a question could not be answered");
+                let error = "the history cannot be read".to_owned();
+                return Self::Kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", error);
+            }
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+        };
+        Self::Kind(status, kind, error.to_string())
+    }
+}
+
+/// Writes what was answered.
+pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
+    match answered {
+        Ok(text) => send_text(response, text),
+        Err(ApiError::App(error)) => error.render(response),
+        Err(ApiError::Kind(status, kind, error)) => {
+            response.status_code(status);
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json; charset=utf-8"),
+            );
+            let body = json!({"status": "error", "errorType": kind, "error": error});
+            response.body(body.to_string());
+        }
+    }
+}
+
+/// A small answer that is made at once.
+pub(super) fn success(data: &serde_json::Value) -> Bytes {
+    Bytes::from(json!({"status": "success", "data": data}).to_string())
+}
+
+/// `"metric":{…}` of a series.
+pub(super) fn push_labels(text: &mut Text<'_>, labels: &Labels) -> Result<(), QueryError> {
+    text.push("{")?;
+    let mut comma = "";
+    for (name, value) in labels.iter() {
+        text.push(comma)?;
+        text.push_json(&name)?;
+        text.push(":")?;
+        text.push_json(&value)?;
+        comma = ",";
+    }
+    text.push("}")
+}
+
+/// A time in seconds, as Prometheus writes it: with milliseconds where there are any.
+pub(super) fn seconds(at_ms: i64) -> String {
+    let (whole, rest) = (at_ms / 1000, at_ms % 1000);
+    if rest == 0 {
+        return whole.to_string();
+    }
+    let sign = if at_ms < 0 { "-" } else { "" };
+    let text = format!("{sign}{}.{:03}", whole.abs(), rest.abs());
+    text.trim_end_matches('0').to_owned()
+}
+
+/// A value, as Prometheus writes it.
+pub(super) fn number(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value == f64::INFINITY {
+        "+Inf".to_owned()
+    } else if value == f64::NEG_INFINITY {
+        "-Inf".to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_values_are_as_prometheus_writes_them() {
+        for (at_ms, text) in [
+            (0, "0"),
+            (1_500, "1.5"),
+            (1_435_781_430_781, "1435781430.781"),
+            (-500, "-0.5"),
+            (10_010, "10.01"),
+        ] {
+            assert_eq!(seconds(at_ms), text);
+        }
+        for (value, text) in [
+            (1e21, "1000000000000000000000"),
+            (0.1, "0.1"),
+            (-0.0, "-0"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (1e-7, "0.0000001"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

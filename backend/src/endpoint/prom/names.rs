@@ -1,0 +1,328 @@
+//! Which series, labels and values there are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use pulseboard_engine::{
+    Selector, Tenant,
+    query::{self, QueryError},
+};
+use pulseboard_promql::{Labels, labels::NAME};
+use pulseboard_series::KeyRef;
+use salvo::{Depot, Request, Response, handler};
+use serde_json::{Value, json};
+
+use super::{
+    answer::{ApiError, push_labels, send},
+    params::Params,
+};
+use crate::{
+    app::App,
+    expressions::{labels_of, selector},
+    http::{self, caller, ingest::engine_tenant},
+    questions::Working,
+};
+
+/// Series that the selectors name.
+#[handler]
+pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = ask(
+        request,
+        depot,
+        true,
+        |work, working| -> Result<Bytes, ApiError> {
+            let mut all: BTreeSet<Labels> = BTreeSet::default();
+            work.each(working, &mut |key| {
+                let named = labels_of(key);
+                if all.contains(&named) {
+                    return Ok(());
+                }
+                working
+                    .cost
+                    .hold(key_bytes(key))
+                    .map_err(QueryError::from)?;
+                all.insert(named);
+                Ok(())
+            })?;
+            let mut text = working.text();
+            text.push("{\"status\":\"success\",\"data\":[")?;
+            let mut comma = "";
+            for named in all.iter().take(work.limit) {
+                text.push(comma)?;
+                push_labels(&mut text, named)?;
+                comma = ",";
+            }
+            text.push(tail(all.len(), work.limit))?;
+            Ok(working.finish(text.into_bytes()))
+        },
+    );
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// The names of labels.
+#[handler]
+pub async fn labels(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = ask(
+        request,
+        depot,
+        false,
+        |work, working| -> Result<Bytes, ApiError> {
+            let mut all: BTreeSet<String> = BTreeSet::new();
+            work.each(working, &mut |key| {
+                let name = (!key.name().is_empty()).then_some(NAME);
+                for name in name.into_iter().chain(key.labels().map(|(name, _)| name)) {
+                    put(&mut all, name, working)?;
+                }
+                Ok(())
+            })?;
+            texts(&all, work.limit, working)
+        },
+    );
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// The values of one label.
+#[handler]
+pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let name = request.param::<String>("name").unwrap_or_default();
+    let label = unescaped(&name);
+    if label.is_empty() {
+        let error = ApiError::bad_data(format!("invalid label name: {name:?}"));
+        return send(response, Err(error));
+    }
+    let answered = ask(
+        request,
+        depot,
+        false,
+        move |work, working| -> Result<Bytes, ApiError> {
+            let mut all: BTreeSet<String> = BTreeSet::new();
+            work.each(working, &mut |key| {
+                let value = match &*label {
+                    NAME => key.name(),
+                    label => key.label(label).unwrap_or_default(),
+                };
+                match value {
+                    "" => Ok(()),
+                    value => put(&mut all, value, working),
+                }
+            })?;
+            texts(&all, work.limit, working)
+        },
+    );
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// What is known of metrics: their units. Types and help are not kept.
+#[handler]
+pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let metric = request.query::<String>("metric").unwrap_or_default();
+    let answered = ask(
+        request,
+        depot,
+        false,
+        move |work, working| -> Result<Bytes, ApiError> {
+            let mut all: BTreeMap<String, Arc<str>> = BTreeMap::new();
+            work.each_unit(working, &mut |key, unit| {
+                let name = key.name();
+                if name.is_empty()
+                    || (!metric.is_empty() && name != metric)
+                    || all.contains_key(name)
+                {
+                    return Ok(());
+                }
+                working
+                    .cost
+                    .hold(name.len() + 96)
+                    .map_err(QueryError::from)?;
+                all.insert(name.to_owned(), Arc::from(unit));
+                Ok(())
+            })?;
+            let all: serde_json::Map<String, Value> = all
+                .into_iter()
+                .take(work.limit)
+                .map(|(name, unit)| (name, json!([{"type": "unknown", "help": "", "unit": unit}])))
+                .collect();
+            let mut text = working.text();
+            text.push_json(&json!({"status": "success", "data": all}))?;
+            Ok(working.finish(text.into_bytes()))
+        },
+    );
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// What is looked for, and where.
+struct Work {
+    app: Arc<App>,
+    tenant: Arc<Tenant>,
+    /// Read when it is worked on: a pattern takes time to compile.
+    params: Params,
+    since_ms: i64,
+    now_ms: i64,
+    limit: usize,
+}
+
+impl Work {
+    fn each(
+        &self,
+        working: &Working,
+        each: &mut dyn FnMut(KeyRef<'_>) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        self.each_unit(working, &mut |key, _| each(key))
+    }
+
+    fn each_unit(
+        &self,
+        working: &Working,
+        each: &mut dyn FnMut(KeyRef<'_>, &str) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        let selectors = self.params.selectors()?;
+        let selectors: Vec<Selector> = match selectors.is_empty() {
+            true => vec![Selector::all()],
+            false => selectors
+                .iter()
+                .map(|one| selector(&one.matchers).map_err(ApiError::bad_data))
+                .collect::<Result<_, _>>()?,
+        };
+        for selector in &selectors {
+            query::keys(
+                &self.app.storage.engine,
+                &self.tenant,
+                selector,
+                (self.since_ms, self.now_ms),
+                &working.cost,
+                each,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+async fn ask(
+    request: &mut Request,
+    depot: &mut Depot,
+    needs_match: bool,
+    work: impl FnOnce(&Work, &Working) -> Result<Bytes, ApiError> + Send + 'static,
+) -> Result<Bytes, ApiError> {
+    caller::require_read(depot)?;
+    let app = http::app::app(depot)?;
+    let tenant = engine_tenant(&app, request, depot)?;
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
+    let params = Params::read(&app, request).await?;
+    if needs_match && params.get("match[]").is_none() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let (start_ms, end_ms) = (params.time("start")?, params.time("end")?);
+    if let (Some(start_ms), Some(end_ms)) = (start_ms, end_ms)
+        && end_ms < start_ms
+    {
+        return Err(ApiError::bad_data(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
+    }
+    let asked = Work {
+        since_ms: start_ms.unwrap_or(0).max(0),
+        now_ms: app.clock.now_ms(),
+        limit: params.limit()?,
+        params,
+        tenant,
+        app: Arc::clone(&app),
+    };
+    app.questions
+        .ask(keys, move |working| work(&asked, working))
+        .await?
+}
+
+/// What a series takes until it is written.
+fn key_bytes(key: KeyRef<'_>) -> usize {
+    key.labels()
+        .map(|(name, value)| name.len() + value.len() + 64)
+        .sum::<usize>()
+        + key.name().len()
+        + 96
+}
+
+fn put(all: &mut BTreeSet<String>, text: &str, working: &Working) -> Result<(), ApiError> {
+    if !all.contains(text) {
+        working
+            .cost
+            .hold(text.len() + 48)
+            .map_err(QueryError::from)?;
+        all.insert(text.to_owned());
+    }
+    Ok(())
+}
+
+fn tail(count: usize, limit: usize) -> &'static str {
+    match count > limit {
+        true => "],\"warnings\":[\"results truncated due to limit\"]}",
+        false => "]}",
+    }
+}
+
+fn texts(all: &BTreeSet<String>, limit: usize, working: &Working) -> Result<Bytes, ApiError> {
+    let mut text = working.text();
+    text.push("{\"status\":\"success\",\"data\":[")?;
+    let mut comma = "";
+    for one in all.iter().take(limit) {
+        text.push(comma)?;
+        text.push_json(one)?;
+        comma = ",";
+    }
+    text.push(tail(all.len(), limit))?;
+    Ok(working.finish(text.into_bytes()))
+}
+
+/// A label's name as it is, where a client escaped it for an address: `U__a_2e_b` is `a.b`
+/// (Prometheus 3, "UTF-8 support": values escaping).
+fn unescaped(name: &str) -> String {
+    let Some(escaped) = name.strip_prefix("U__") else {
+        return name.to_owned();
+    };
+    let mut text = String::new();
+    let mut rest = escaped;
+    while let Some((before, behind)) = rest.split_once('_') {
+        text.push_str(before);
+        if let Some(behind) = behind.strip_prefix('_') {
+            text.push('_');
+            rest = behind;
+            continue;
+        }
+        let one = behind.split_once('_').and_then(|(digits, behind)| {
+            let number = u32::from_str_radix(digits, 16).ok()?;
+            Some((char::from_u32(number)?, behind))
+        });
+        let Some((one, behind)) = one else {
+            return name.to_owned();
+        };
+        text.push(one);
+        rest = behind;
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_names_are_read() {
+        for (escaped, name) in [
+            ("job", "job"),
+            ("U__a_2e_b", "a.b"),
+            ("U__a__b", "a_b"),
+            ("U__my_20_label_e9_", "my labelé"),
+            ("U__a_zz_b", "U__a_zz_b"),
+            ("U__a_", "U__a_"),
+        ] {
+            assert_eq!(unescaped(escaped), name);
+        }
+    }
+}

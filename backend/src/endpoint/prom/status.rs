@@ -1,0 +1,119 @@
+//! What a client of Prometheus looks at before it asks: which server this is, whether it is well.
+
+use bytes::Bytes;
+use salvo::{
+    Depot, Response, handler,
+    http::{HeaderValue, StatusCode, header},
+};
+use serde_json::{Value, json};
+
+use super::answer::{ApiError, send, success};
+use crate::{
+    app::App,
+    http::{self, caller},
+};
+
+/// The version of Prometheus whose API this is, for clients that look before they use it.
+const API_VERSION: &str = "3.0.0";
+
+async fn small(depot: &mut Depot, data: impl FnOnce(&App) -> Value) -> Result<Bytes, ApiError> {
+    caller::require_read(depot)?;
+    let app = http::app::app(depot)?;
+    Ok(success(&data(&app)))
+}
+
+/// Which server this is.
+#[handler]
+pub async fn build_info(depot: &mut Depot, response: &mut Response) {
+    let answered = small(depot, |_| {
+        json!({
+            "version": API_VERSION,
+            "revision": concat!("pulseboard-", env!("CARGO_PKG_VERSION")),
+            "branch": "",
+            "buildUser": "",
+            "buildDate": "",
+            "goVersion": "",
+        })
+    });
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// Since when it runs, and how long it keeps what.
+#[handler]
+pub async fn runtime_info(depot: &mut Depot, response: &mut Response) {
+    let answered = small(depot, |app| {
+        let started_ms = app.clock.now_ms() - app.uptime_seconds().saturating_mul(1000);
+        json!({
+            "startTime": pulseboard_shared::Timestamp::from_millis(started_ms).to_string(),
+            "reloadConfigSuccess": true,
+            "corruptionCount": 0,
+            "storageRetention": format!("{}h", app.settings.keep_raw.as_secs() / 3600),
+        })
+    });
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// How it was started: what a reader may know of it.
+#[handler]
+pub async fn flags(depot: &mut Depot, response: &mut Response) {
+    let answered = small(depot, |app| {
+        json!({
+            "query.timeout": format!("{}s", app.settings.query_timeout.as_secs()),
+            "query.max-samples": app.settings.query_max_samples.to_string(),
+            "query.lookback-delta": "5m",
+        })
+    });
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// The configuration file, of which there is none.
+#[handler]
+pub async fn config(depot: &mut Depot, response: &mut Response) {
+    let answered = small(depot, |_| json!({"yaml": ""})).await;
+    send(response, answered);
+}
+
+/// How many series there are.
+#[handler]
+pub async fn tsdb(depot: &mut Depot, response: &mut Response) {
+    let answered = small(depot, |app| {
+        json!({
+            "headStats": {"numSeries": app.storage.engine.series(), "numLabelPairs": 0, "chunkCount": 0, "minTime": 0, "maxTime": app.clock.now_ms()},
+            "seriesCountByMetricName": [],
+            "labelValueCountByLabelName": [],
+            "memoryInBytesByLabelName": [],
+            "seriesCountByLabelValuePair": [],
+        })
+    });
+    let answered = answered.await;
+    send(response, answered);
+}
+
+/// Whether it is alive: `/-/healthy`.
+#[handler]
+pub async fn healthy(response: &mut Response) {
+    plain(response, "Pulseboard is healthy.\n");
+}
+
+/// Whether it answers: `/-/ready`.
+#[handler]
+pub async fn ready(depot: &mut Depot, response: &mut Response) {
+    let is_ready = http::app::app(depot).is_ok_and(|app| !app.stopping.is_cancelled());
+    if is_ready {
+        plain(response, "Pulseboard is ready.\n");
+    } else {
+        response.status_code(StatusCode::SERVICE_UNAVAILABLE);
+        plain(response, "Pulseboard is not ready.\n");
+    }
+}
+
+fn plain(response: &mut Response, text: &'static str) {
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response.body(text);
+}

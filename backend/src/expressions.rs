@@ -1,0 +1,143 @@
+//! Expressions over a tenant's series: PromQL's storage and guard, made of the engine and of what a
+//! question may cost.
+
+use std::sync::Arc;
+
+use pulseboard_engine::{
+    Cost, Engine, Selector, Spent, Tenant,
+    query::{self, QueryError},
+};
+use pulseboard_promql::{
+    EvalError, Guard, Labels, Samples, Storage,
+    ast::{MatchOp, Matcher},
+    labels::NAME,
+    storage::Hints,
+};
+use pulseboard_series::KeyRef;
+
+/// Samples of this many points are about as dear as looking at one series.
+const WORK_A_STEP: u64 = 64;
+
+/// Bytes that a column's labels take beside its values, about; they are shared.
+const LABELS_BYTES: usize = 256;
+
+/// One tenant's series for one question.
+#[derive(Debug)]
+pub struct TenantSeries<'a> {
+    /// Where they are.
+    pub engine: &'a Engine,
+    /// Whose they are.
+    pub tenant: &'a Tenant,
+    /// What the question may cost.
+    pub cost: &'a Cost,
+}
+
+/// A selector as the engine reads it.
+///
+/// # Errors
+/// It is larger than the engine takes.
+pub fn selector(matchers: &[Matcher]) -> Result<Selector, String> {
+    let mut text = String::from("{");
+    let mut named = false;
+    for matcher in matchers {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        let value = pulseboard_promql::print::quoted(&matcher.value);
+        if &*matcher.name == NAME
+            && matcher.op == MatchOp::Equal
+            && !matcher.value.is_empty()
+            && !named
+        {
+            // By its name alone series are found at once.
+            named = true;
+            text.push_str(&value);
+            continue;
+        }
+        text.push_str(&pulseboard_promql::print::quoted(&matcher.name));
+        text.push_str(matcher.op.text());
+        text.push_str(&value);
+    }
+    text.push('}');
+    Selector::parse(&text).map_err(|error| error.to_string())
+}
+
+/// A series' labels, its name among them.
+#[must_use]
+pub fn labels_of(key: KeyRef<'_>) -> Labels {
+    let name = (!key.name().is_empty()).then(|| (Arc::from(NAME), Arc::from(key.name())));
+    let others = key
+        .labels()
+        .map(|(name, value)| (Arc::from(name), Arc::from(value)));
+    name.into_iter().chain(others).collect()
+}
+
+/// What went wrong while a question was read, in PromQL's terms.
+struct ReadError(EvalError);
+
+impl From<QueryError> for ReadError {
+    fn from(error: QueryError) -> Self {
+        Self(match error {
+            QueryError::Deadline => EvalError::Timeout,
+            QueryError::Cancelled => EvalError::Canceled,
+            QueryError::Samples { .. } => EvalError::TooManySamples,
+            QueryError::Memory => EvalError::NoMemory(error.to_string()),
+            QueryError::History(cause) => {
+                tracing::error!(error = %cause, "a question could not be answered");
+                EvalError::Storage("the history cannot be read".to_owned())
+            }
+            error => EvalError::Execution(error.to_string()),
+        })
+    }
+}
+
+fn spent(spent: Spent) -> EvalError {
+    match spent {
+        Spent::Time => EvalError::Timeout,
+        Spent::Cancelled => EvalError::Canceled,
+        Spent::Memory => EvalError::NoMemory(spent.to_string()),
+    }
+}
+
+impl Storage for TenantSeries<'_> {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+        each: &mut dyn FnMut(Labels, &Samples) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        let selector = selector(matchers).map_err(EvalError::Execution)?;
+        let stretch = (
+            hints.after_ms.saturating_add(1),
+            hints.until_ms.saturating_add(1),
+        );
+        let mut part = Samples::default();
+        query::raw(
+            self.engine,
+            self.tenant,
+            &selector,
+            stretch,
+            usize::MAX / 4,
+            self.cost,
+            &mut |key, samples| {
+                part.times.clear();
+                part.values.clear();
+                part.times.extend(samples.iter().map(|(at_ms, _)| *at_ms));
+                part.values.extend(samples.iter().map(|(_, value)| *value));
+                each(labels_of(key), &part).map_err(ReadError)
+            },
+        )
+        .map_err(|ReadError(error)| error)
+    }
+}
+
+impl Guard for TenantSeries<'_> {
+    fn spend(&self, work: u64) -> Result<(), EvalError> {
+        let steps = u32::try_from(work / WORK_A_STEP).unwrap_or(u32::MAX);
+        self.cost.step(steps).map_err(spent)
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), EvalError> {
+        self.cost.hold(bytes + LABELS_BYTES).map_err(spent)
+    }
+}

@@ -1,0 +1,395 @@
+//! Prometheus' HTTP API, each with two tenants: what a client of Prometheus, Grafana or `promtool`
+//! sends, and what they read.
+
+use pulseboard::settings::Token;
+use pulseboard_shared::Role;
+use serde_json::{Value, json};
+
+use crate::support::{START_MS, TestServer, problem};
+
+const START_S: i64 = START_MS / 1000;
+
+async fn push(server: &TestServer, tenant: &str, body: &str) {
+    let answer = server
+        .request(reqwest::Method::POST, "/push")
+        .header("x-tenant-id", tenant)
+        .body(body.to_owned())
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200, "{body}");
+}
+
+/// A counter that grows by one a second over the last minute, in red alone.
+async fn server() -> TestServer {
+    let server = TestServer::start().await;
+    let lines = |name: &str, slope: i64| -> String {
+        (0..=60)
+            .map(|second| {
+                let at_ms = START_MS - 60_000 + second * 1000;
+                format!("{name} {} {at_ms}\n", second * slope)
+            })
+            .collect()
+    };
+    push(
+        &server,
+        "red",
+        &lines("requests_total{job=\"api\",code=\"200\"}", 1),
+    )
+    .await;
+    push(
+        &server,
+        "red",
+        &lines("requests_total{job=\"web\",code=\"500\"}", 2),
+    )
+    .await;
+    push(&server, "red", "{\"odd name\",\"a.b\"=\"c\"} 7").await;
+    push(&server, "blue", "secret_metric{job=\"hidden\"} 1").await;
+    server
+}
+
+async fn get(server: &TestServer, path: &str, query: &[(&str, &str)]) -> (u16, Value) {
+    let answer = server
+        .request(reqwest::Method::GET, path)
+        .header("x-scope-orgid", "red")
+        .query(query)
+        .send()
+        .await
+        .expect("an answer");
+    let status = answer.status().as_u16();
+    (status, answer.json().await.expect("JSON"))
+}
+
+#[tokio::test]
+async fn an_expression_is_answered_as_prometheus_answers_it() {
+    let server = server().await;
+    let now = START_S.to_string();
+    let (status, answer) = get(
+        &server,
+        "/api/v1/query",
+        &[
+            ("query", "sum by (job) (rate(requests_total[30s]))"),
+            ("time", &now),
+        ],
+    )
+    .await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        answer,
+        json!({"status": "success", "data": {"resultType": "vector", "result": [
+            {"metric": {"job": "api"}, "value": [START_S, "1"]},
+            {"metric": {"job": "web"}, "value": [START_S, "2"]},
+        ]}})
+    );
+    // What Grafana asks to see whether a data source works.
+    let (_, answer) = get(&server, "/api/v1/query", &[("query", "1+1"), ("time", "4")]).await;
+    assert_eq!(
+        answer["data"],
+        json!({"resultType": "scalar", "result": [4, "2"]})
+    );
+    let (_, answer) = get(
+        &server,
+        "/api/v1/query",
+        &[("query", "\"a\""), ("time", "4.5")],
+    )
+    .await;
+    assert_eq!(
+        answer["data"],
+        json!({"resultType": "string", "result": [4.5, "a"]})
+    );
+    let (_, answer) = get(
+        &server,
+        "/api/v1/query",
+        &[("query", "requests_total{job=\"api\"}[2s]"), ("time", &now)],
+    )
+    .await;
+    assert_eq!(
+        answer["data"]["result"][0]["values"],
+        json!([[START_S - 1, "59"], [START_S, "60"]])
+    );
+    let (_, answer) = get(
+        &server,
+        "/api/v1/query",
+        &[("query", "{\"odd name\"}"), ("time", &now)],
+    )
+    .await;
+    assert_eq!(
+        answer["data"]["result"][0]["metric"],
+        json!({"__name__": "odd name", "a.b": "c"})
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_range_is_answered_to_a_form_too() {
+    let server = server().await;
+    let form = [
+        ("query", "requests_total > 100".to_owned()),
+        ("start", format!("{}.000", START_S - 60)),
+        ("end", START_S.to_string()),
+        ("step", "5s".to_owned()),
+    ];
+    let body: String = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(&form)
+        .finish();
+    let answer = server
+        .request(reqwest::Method::POST, "/api/v1/query_range?tenant=red")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(
+        answer["data"],
+        json!({"resultType": "matrix", "result": [{
+            "metric": {"__name__": "requests_total", "job": "web", "code": "500"},
+            "values": [[START_S - 5, "110"], [START_S, "120"]],
+        }]})
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn names_are_those_of_the_tenant() {
+    let server = server().await;
+    let (_, answer) = get(&server, "/api/v1/labels", &[]).await;
+    assert_eq!(answer["data"], json!(["__name__", "a.b", "code", "job"]));
+    let (_, answer) = get(&server, "/api/v1/label/job/values", &[]).await;
+    assert_eq!(answer["data"], json!(["api", "web"]));
+    let (_, answer) = get(&server, "/api/v1/label/U__a_2e_b/values", &[]).await;
+    assert_eq!(answer["data"], json!(["c"]));
+    let (_, answer) = get(
+        &server,
+        "/api/v1/label/__name__/values",
+        &[("match[]", "requests_total{job=~\"a.*\"}")],
+    )
+    .await;
+    assert_eq!(answer["data"], json!(["requests_total"]));
+    let (_, answer) = get(
+        &server,
+        "/api/v1/series",
+        &[
+            ("match[]", "{job=\"web\"}"),
+            // promtool's: ten thousand hours around now.
+            ("start", "-35000000"),
+            ("end", "+292277025-08-18T07:12:54.999999999Z"),
+        ],
+    )
+    .await;
+    assert_eq!(
+        answer["status"], "error",
+        "a plus is a space in a query: {answer}"
+    );
+    let (_, answer) = get(
+        &server,
+        "/api/v1/series",
+        &[
+            ("match[]", "{job=\"web\"}"),
+            ("match[]", "requests_total"),
+            ("start", "-292273086-05-16T16:47:06Z"),
+            ("end", "292277025-08-18T07:12:54.999999999Z"),
+            ("limit", "1"),
+        ],
+    )
+    .await;
+    assert_eq!(
+        answer,
+        json!({"status": "success",
+            "data": [{"__name__": "requests_total", "code": "200", "job": "api"}],
+            "warnings": ["results truncated due to limit"]})
+    );
+    let (status, answer) = get(&server, "/api/v1/series", &[]).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("no match[] parameter provided"))
+    );
+    let (_, answer) = get(&server, "/api/v1/metadata", &[("metric", "requests_total")]).await;
+    assert_eq!(
+        answer["data"]["requests_total"][0]["type"], "unknown",
+        "{answer}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_the_words_that_clients_know() {
+    let server = server().await;
+    let range = |query: &'static str, step: &'static str| {
+        [
+            ("query", query),
+            ("start", "0"),
+            ("end", "100000"),
+            ("step", step),
+        ]
+    };
+    for (path, query, status, kind, error) in [
+        (
+            "/api/v1/query",
+            vec![],
+            400,
+            "bad_data",
+            "invalid parameter \"query\"",
+        ),
+        (
+            "/api/v1/query",
+            vec![("query", "sum(")],
+            400,
+            "bad_data",
+            "invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis",
+        ),
+        (
+            "/api/v1/query",
+            vec![("query", "up"), ("time", "yesterday")],
+            400,
+            "bad_data",
+            "invalid parameter \"time\": cannot parse \"yesterday\" to a valid timestamp",
+        ),
+        (
+            "/api/v1/query_range",
+            range("up", "1").to_vec(),
+            400,
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+        (
+            "/api/v1/query_range",
+            range("up", "0").to_vec(),
+            400,
+            "bad_data",
+            "invalid parameter \"step\": zero or negative",
+        ),
+        (
+            "/api/v1/query_range",
+            range("up[5m]", "100").to_vec(),
+            400,
+            "bad_data",
+            "invalid parameter \"query\": invalid expression type \"range vector\"",
+        ),
+        (
+            "/api/v1/query",
+            vec![("query", "topk(NaN, requests_total)")],
+            422,
+            "execution",
+            "Parameter value is NaN",
+        ),
+        (
+            "/api/v1/label/x/values",
+            vec![("match[]", "{")],
+            400,
+            "bad_data",
+            "invalid parameter \"match[]\": 1:2: parse error",
+        ),
+    ] {
+        let (said, answer) = get(&server, path, &query).await;
+        assert_eq!(said, status, "{path} {query:?}: {answer}");
+        assert_eq!(
+            (&answer["status"], &answer["errorType"]),
+            (&json!("error"), &json!(kind))
+        );
+        let text = answer["error"].as_str().unwrap_or_default();
+        assert!(text.starts_with(error), "{path} {query:?}: {text}");
+    }
+    server.stop().await;
+}
+
+/// One question has a bound of samples and of time, whoever asks it.
+#[tokio::test]
+async fn a_question_is_bounded() {
+    let server = TestServer::start_with(|settings| settings.query_max_samples = 50).await;
+    let lines: String = (0..60)
+        .map(|second| format!("x {second} {}\n", START_MS - second * 1000))
+        .collect();
+    push(&server, "red", &lines).await;
+    let now = START_S.to_string();
+    let (status, answer) = get(
+        &server,
+        "/api/v1/query",
+        &[("query", "count_over_time(x[5m])"), ("time", &now)],
+    )
+    .await;
+    assert_eq!(
+        (status, &answer["errorType"]),
+        (422, &json!("execution")),
+        "{answer}"
+    );
+    let (status, _) = get(
+        &server,
+        "/api/v1/query",
+        &[("query", "count_over_time(x[10s])"), ("time", &now)],
+    )
+    .await;
+    assert_eq!(status, 200);
+    server.stop().await;
+}
+
+fn token(secret: &str, role: Role, tenant: Option<&str>) -> Token {
+    Token {
+        secret: secret.to_owned(),
+        role,
+        tenant: tenant.map(str::to_owned),
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_read_may_not_ask() {
+    let server = TestServer::start_with(|settings| {
+        settings.tokens = vec![
+            token("writerwriterwriterwriter", Role::Writer, None),
+            token("redredredredredredredred", Role::Viewer, Some("red")),
+        ];
+    })
+    .await;
+    for path in [
+        "/api/v1/query?query=1",
+        "/api/v1/query_range?query=1&start=0&end=1&step=1",
+        "/api/v1/query_exemplars?query=x",
+        "/api/v1/format_query?query=1",
+        "/api/v1/series?match[]=x",
+        "/api/v1/labels",
+        "/api/v1/label/job/values",
+        "/api/v1/metadata",
+        "/api/v1/status/buildinfo",
+        "/api/v1/status/runtimeinfo",
+        "/api/v1/status/flags",
+        "/api/v1/status/config",
+        "/api/v1/status/tsdb",
+    ] {
+        let asked = |token: &'static str, tenant: &'static str| {
+            server
+                .request(reqwest::Method::GET, path)
+                .bearer_auth(token)
+                .header("x-tenant-id", tenant)
+                .send()
+        };
+        let answer = asked("writerwriterwriterwriter", "red").await;
+        problem(answer.expect("an answer"), 403).await;
+        let answer = asked("redredredredredredredred", "red").await;
+        assert_eq!(answer.expect("an answer").status(), 200, "{path}");
+        if !path.contains("status") && !path.contains("exemplars") && !path.contains("format") {
+            let answer = asked("redredredredredredredred", "blue").await;
+            problem(answer.expect("an answer"), 403).await;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_looks_before_asking_finds_what_it_looks_for() {
+    let server = TestServer::start().await;
+    let build = server.json("/api/v1/status/buildinfo").await;
+    assert_eq!(build["status"], "success");
+    assert!(build["data"].get("features").is_none(), "not Mimir");
+    for path in ["/-/healthy", "/-/ready"] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    let exemplars = server
+        .json("/api/v1/query_exemplars?query=test&start=1700000000000&end=1700000001000")
+        .await;
+    assert_eq!(exemplars, json!({"status": "success", "data": []}));
+    let pretty = server.json("/api/v1/format_query?query=sum(x)by(a)").await;
+    assert_eq!(pretty["data"], "sum by (a) (x)");
+    server.stop().await;
+}

@@ -1,0 +1,340 @@
+//! Functions over a range: what becomes of the samples of one window.
+
+use super::{
+    Column, Evaluated, Evaluation, Grid, Value, absent_labels, inner, merged, sums, wrong,
+};
+use crate::{
+    ast::{Expr, ExprKind},
+    eval::ABSENT,
+    functions::Function,
+    labels::Labels,
+};
+
+/// The samples of one window, and where it lies.
+struct Window<'a> {
+    times: &'a [i64],
+    values: &'a [f64],
+    start_ms: i64,
+    end_ms: i64,
+    /// The step's own time.
+    at_ms: i64,
+    /// Where the samples that fall below the one before them are, in the whole series.
+    resets: &'a [usize],
+    /// The window's first sample in the whole series.
+    from: usize,
+    /// Of the function's scalar, where it has one.
+    param: f64,
+}
+
+/// Whether a function is one over a range.
+pub(super) fn is_over_range(name: &str) -> bool {
+    over(name).is_some() || name == "absent_over_time"
+}
+
+type Over = fn(&Window<'_>) -> Option<f64>;
+
+fn over(name: &str) -> Option<Over> {
+    Some(match name {
+        "rate" => |window| extrapolated(window, true, true),
+        "increase" => |window| extrapolated(window, true, false),
+        "delta" => |window| extrapolated(window, false, false),
+        "irate" => |window| newest_two(window, true),
+        "idelta" => |window| newest_two(window, false),
+        "avg_over_time" => |window| {
+            let mut mean = sums::Mean::default();
+            for value in window.values {
+                mean.add(*value);
+            }
+            Some(mean.value())
+        },
+        "sum_over_time" => |window| Some(sums::sum(window.values.iter().copied())),
+        "count_over_time" => |window| Some(window.values.len() as f64),
+        "last_over_time" => |window| window.values.last().copied(),
+        "present_over_time" => |_| Some(1.0),
+        "min_over_time" => |window| {
+            let least = |least: f64, value: &f64| {
+                if *value < least || least.is_nan() {
+                    *value
+                } else {
+                    least
+                }
+            };
+            Some(window.values.iter().fold(f64::NAN, least))
+        },
+        "max_over_time" => |window| {
+            let most = |most: f64, value: &f64| {
+                if *value > most || most.is_nan() {
+                    *value
+                } else {
+                    most
+                }
+            };
+            Some(window.values.iter().fold(f64::NAN, most))
+        },
+        "stdvar_over_time" => |window| Some(sums::variance(window.values)),
+        "stddev_over_time" => |window| Some(sums::variance(window.values).sqrt()),
+        "quantile_over_time" => {
+            |window| Some(sums::quantile(window.param, &mut window.values.to_vec()))
+        }
+        "changes" => |window| {
+            let pairs = window.values.windows(2);
+            let changed = pairs.filter(|pair| match pair {
+                [one, next] => one != next && !(one.is_nan() && next.is_nan()),
+                _ => false,
+            });
+            Some(changed.count() as f64)
+        },
+        "resets" => |window| Some(resets_within(window).count() as f64),
+        "deriv" => |window| {
+            (window.values.len() >= 2)
+                .then(|| regression(window, window.times.first().copied().unwrap_or_default()).0)
+        },
+        "predict_linear" => |window| {
+            (window.values.len() >= 2).then(|| {
+                let (slope, intercept) = regression(window, window.at_ms);
+                slope * window.param + intercept
+            })
+        },
+        _ => return None,
+    })
+}
+
+/// The resets whose both samples are in the window.
+fn resets_within<'a>(window: &'a Window<'_>) -> impl Iterator<Item = usize> + 'a {
+    let first = window.resets.partition_point(|at| *at <= window.from);
+    window
+        .resets
+        .get(first..)
+        .unwrap_or_default()
+        .iter()
+        .map(|at| at - window.from)
+        .take_while(|at| *at < window.values.len())
+}
+
+/// `rate`, `increase` and `delta`: the difference between the ends, resets of a counter made good,
+/// carried to the borders of the window where the samples come near them.
+fn extrapolated(window: &Window<'_>, is_counter: bool, is_rate: bool) -> Option<f64> {
+    let (first_ms, last_ms) = (*window.times.first()?, *window.times.last()?);
+    let (first, last) = (*window.values.first()?, *window.values.last()?);
+    if window.values.len() < 2 {
+        return None;
+    }
+    let mut result = last - first;
+    if is_counter {
+        for at in resets_within(window) {
+            result += at
+                .checked_sub(1)
+                .and_then(|before| window.values.get(before))
+                .copied()
+                .unwrap_or_default();
+        }
+    }
+    let mut to_start = (first_ms - window.start_ms) as f64 / 1000.0;
+    let mut to_end = (window.end_ms - last_ms) as f64 / 1000.0;
+    let sampled = (last_ms - first_ms) as f64 / 1000.0;
+    let between = sampled / (window.values.len() - 1) as f64;
+    let threshold = between * 1.1;
+    if to_start >= threshold {
+        to_start = between / 2.0;
+    }
+    if is_counter {
+        // A counter is not carried to below zero.
+        let mut to_zero = to_start;
+        if result > 0.0 && first >= 0.0 {
+            to_zero = sampled * (first / result);
+        }
+        if to_zero < to_start {
+            to_start = to_zero;
+        }
+    }
+    if to_end >= threshold {
+        to_end = between / 2.0;
+    }
+    let mut factor = (sampled + to_start + to_end) / sampled;
+    if is_rate {
+        factor /= (window.end_ms - window.start_ms) as f64 / 1000.0;
+    }
+    Some(result * factor)
+}
+
+fn newest_two(window: &Window<'_>, is_rate: bool) -> Option<f64> {
+    let [.., before_ms, last_ms] = window.times else {
+        return None;
+    };
+    let [.., before, last] = window.values else {
+        return None;
+    };
+    let mut result = last - before;
+    if is_rate && last < before {
+        // The counter was reset.
+        result = *last;
+    }
+    let between = last_ms - before_ms;
+    if between == 0 {
+        return None;
+    }
+    if is_rate {
+        result /= between as f64 / 1000.0;
+    }
+    Some(result)
+}
+
+/// Slope a second and value at a time, by least squares.
+fn regression(window: &Window<'_>, intercept_ms: i64) -> (f64, f64) {
+    let first = window.values.first().copied().unwrap_or(f64::NAN);
+    let is_constant = window.values.iter().skip(1).all(|value| *value == first);
+    if is_constant {
+        return match first.is_infinite() {
+            true => (f64::NAN, f64::NAN),
+            false => (0.0, first),
+        };
+    }
+    let mut count = 0.0;
+    let zero = (0.0, 0.0);
+    let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) = (zero, zero, zero, zero);
+    for (time, value) in window.times.iter().zip(window.values) {
+        count += 1.0;
+        let x = (time - intercept_ms) as f64 / 1000.0;
+        x_sum = sums::add(x, x_sum);
+        y_sum = sums::add(*value, y_sum);
+        xy_sum = sums::add(x * value, xy_sum);
+        xx_sum = sums::add(x * x, xx_sum);
+    }
+    let (x, y) = (x_sum.0 + x_sum.1, y_sum.0 + y_sum.1);
+    let (xy, xx) = (xy_sum.0 + xy_sum.1, xx_sum.0 + xx_sum.1);
+    let covariance = xy - x * y / count;
+    let variance = xx - x * x / count;
+    let slope = covariance / variance;
+    (slope, y / count - slope * x / count)
+}
+
+impl Evaluation<'_> {
+    /// A function over a range.
+    pub(super) fn over_range(
+        &self,
+        function: &'static Function,
+        args: &[Expr],
+        grid: Grid,
+    ) -> Evaluated<Value> {
+        if function.name == "absent_over_time" {
+            return self.absent_over_time(args, grid);
+        }
+        let (Some(over), Some(range)) = (
+            over(function.name),
+            args.iter()
+                .find(|arg| arg.value_type() == crate::ast::ValueType::Matrix),
+        ) else {
+            return Err(wrong("a range vector was expected"));
+        };
+        let param = args
+            .iter()
+            .find(|arg| arg.value_type() == crate::ast::ValueType::Scalar);
+        let params = match param {
+            Some(param) => self.scalar(param, grid)?,
+            None => Vec::new(),
+        };
+        let keeps_name = function.name == "last_over_time";
+        let counts_resets = matches!(function.name, "rate" | "increase" | "resets");
+        let (range_ms, when) = self.range_of(range)?;
+        let mut columns: Vec<Column> = Vec::new();
+        let mut resets: Vec<usize> = Vec::new();
+        self.each_range(range, grid, function.name, &mut |labels, samples| {
+            resets.clear();
+            if counts_resets {
+                let pairs = samples.values.windows(2).enumerate();
+                resets.extend(pairs.filter_map(|(at, pair)| match pair {
+                    [one, next] if next < one => Some(at + 1),
+                    _ => None,
+                }));
+            }
+            let mut values = Vec::with_capacity(grid.count);
+            let (mut from, mut to) = (0, 0);
+            let (mut any, mut work) = (false, 0_u64);
+            for step in 0..grid.count {
+                let at_ms = grid.time(step);
+                let end_ms = self.reference(when, at_ms);
+                let start_ms = end_ms.saturating_sub(range_ms);
+                while samples.times.get(to).is_some_and(|time| *time <= end_ms) {
+                    to += 1;
+                }
+                while from < to
+                    && samples
+                        .times
+                        .get(from)
+                        .is_some_and(|time| *time <= start_ms)
+                {
+                    from += 1;
+                }
+                let window = Window {
+                    times: samples.times.get(from..to).unwrap_or_default(),
+                    values: samples.values.get(from..to).unwrap_or_default(),
+                    start_ms,
+                    end_ms,
+                    at_ms,
+                    resets: &resets,
+                    from,
+                    param: params.get(step).copied().unwrap_or_default(),
+                };
+                work += window.values.len() as u64;
+                if work > 100_000 {
+                    self.guard.spend(work / 4)?;
+                    work = 0;
+                }
+                let value = match window.values.is_empty() {
+                    true => None,
+                    false => over(&window),
+                };
+                any |= value.is_some();
+                values.push(value.map_or(ABSENT, not_the_mark));
+            }
+            if any {
+                let labels = if keeps_name {
+                    labels
+                } else {
+                    labels.nameless()
+                };
+                columns.push(self.column(labels, values)?);
+            }
+            Ok(())
+        })?;
+        Ok(Value::Vector(merged(columns)?))
+    }
+
+    /// 1 at each step whose window is empty.
+    fn absent_over_time(&self, args: &[Expr], grid: Grid) -> Evaluated<Value> {
+        let Some(range) = args.first() else {
+            return Err(wrong("a range vector was expected"));
+        };
+        let (range_ms, when) = self.range_of(range)?;
+        let mut present = vec![false; grid.count];
+        self.each_range(range, grid, "absent_over_time", &mut |_, samples| {
+            for (step, present) in present.iter_mut().enumerate() {
+                let end_ms = self.reference(when, grid.time(step));
+                let to = samples.times.partition_point(|time| *time <= end_ms);
+                let newest = to.checked_sub(1).and_then(|at| samples.times.get(at));
+                *present |= newest.is_some_and(|time| *time > end_ms.saturating_sub(range_ms));
+            }
+            self.guard.spend(grid.count as u64)
+        })?;
+        let labels = match &inner(range).kind {
+            ExprKind::Matrix { selector, .. } => absent_labels(&selector.matchers),
+            _ => Labels::default(),
+        };
+        if present.iter().all(|one| *one) {
+            return Ok(Value::Vector(Vec::new()));
+        }
+        let values = present
+            .into_iter()
+            .map(|present| if present { ABSENT } else { 1.0 })
+            .collect();
+        Ok(Value::Vector(vec![self.column(labels, values)?]))
+    }
+}
+
+/// A number that is not taken for a step without a value, whatever bits its NaN came to.
+pub(super) fn not_the_mark(value: f64) -> f64 {
+    match super::is_absent(value) {
+        true => f64::NAN,
+        false => value,
+    }
+}

@@ -1,0 +1,115 @@
+//! What names a series: labels sorted by name, the metric's own among them.
+
+use std::{fmt, sync::Arc};
+
+/// The label that is the metric's name.
+pub const NAME: &str = "__name__";
+
+/// A label and its value.
+pub type Label = (Arc<str>, Arc<str>);
+
+/// Labels by name, each at most once and none empty. Cheap to copy.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Labels(Arc<[Label]>);
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self(Arc::from([]))
+    }
+}
+
+impl FromIterator<Label> for Labels {
+    /// In any order; of two with one name the last one stays, empty ones go.
+    fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
+        let mut all: Vec<Label> = labels.into_iter().collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all.reverse();
+        all.dedup_by(|one, other| one.0 == other.0);
+        all.reverse();
+        all.retain(|(_, value)| !value.is_empty());
+        Self(all.into())
+    }
+}
+
+impl Labels {
+    /// All by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// One's value; empty where it is not there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.0
+            .binary_search_by(|(known, _)| (**known).cmp(name))
+            .ok()
+            .and_then(|at| self.0.get(at))
+            .map_or("", |(_, value)| value)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of these names.
+    #[must_use]
+    pub fn only(&self, names: &[Arc<str>]) -> Self {
+        self.filtered(|name| names.iter().any(|one| **one == *name))
+    }
+
+    /// Those of other names; the metric's goes too.
+    #[must_use]
+    pub fn without(&self, names: &[Arc<str>]) -> Self {
+        self.filtered(|name| name != NAME && !names.iter().any(|one| **one == *name))
+    }
+
+    /// Without the metric's name.
+    #[must_use]
+    pub fn nameless(&self) -> Self {
+        match self.get(NAME) {
+            "" => self.clone(),
+            _ => self.filtered(|name| name != NAME),
+        }
+    }
+
+    /// Those that `keeps` names.
+    #[must_use]
+    pub fn filtered(&self, keeps: impl Fn(&str) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| keeps(name)).cloned();
+        Self(kept.collect())
+    }
+
+    /// With one set; an empty value takes it away.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let others = self.0.iter().filter(|(known, _)| **known != *name).cloned();
+        others
+            .chain([(Arc::from(name), Arc::from(value))])
+            .collect()
+    }
+}
+
+impl fmt::Display for Labels {
+    /// `name{label="value", …}`, as Prometheus says a series in an error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.get(NAME))?;
+        let mut others = self.iter().filter(|(name, _)| *name != NAME).peekable();
+        if others.peek().is_none() && !self.get(NAME).is_empty() {
+            return Ok(());
+        }
+        f.write_str("{")?;
+        for (index, (name, value)) in others.enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{name}={}", crate::print::quoted(value))?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}

@@ -1,0 +1,45 @@
+//! PromQL: parsed with positions, checked, printed, and evaluated over a [`Storage`] that is given.
+//! Pure: no clock, no I/O, no threads.
+//!
+//! ```text
+//! text ──lex──▶ tokens ──parse──▶ tree, checked ──eval──▶ columns, one number a step ──▶ Answer
+//!                                   │                       ▲
+//!                                   └──print──▶ text        └── Storage: samples of a stretch
+//! ```
+//!
+//! The semantics are those of Prometheus 3: ranges and look-back are open to the left. Everything
+//! that is stable there is here; what is experimental is refused by name ([`functions::EXPERIMENTAL`]).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`parse`] | operator precedence, bounded in length and depth; errors with line and column |
+//! | [`ast`], [`functions`] | the tree, and what each function takes |
+//! | [`print`] | the tree as text: one line, or pretty |
+//! | [`storage`] | where samples come from, and who says whether to go on |
+//! | [`eval`] | the evaluation, series by series in columns |
+//! | [`labels`] | what names a series |
+//! | `types` | scalar, vector, matrix, string |
+
+pub mod ast;
+pub mod error;
+pub mod eval;
+pub mod functions;
+pub mod labels;
+mod lex;
+pub mod parse;
+pub mod print;
+pub mod storage;
+mod types;
+
+pub use ast::Expr;
+pub use error::{ParseError, Span};
+pub use eval::{Answer, Options, instant, range};
+pub use labels::Labels;
+pub use parse::{parse, parse_selector};
+pub use storage::{EvalError, Guard, Samples, Storage};
+
+/// Milliseconds of a duration such as `1h30m`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<i64> {
+    lex::duration(text)
+}

@@ -1,0 +1,104 @@
+//! What an evaluation asks for: samples, and leave to go on.
+
+use crate::{ast::Matcher, labels::Labels};
+
+/// The stale marker of Prometheus: the series ends here (remote write 1.0, "Stale Markers").
+pub const STALE: u64 = 0x7ff0_0000_0000_0002;
+
+/// Whether a value is the stale marker.
+#[must_use]
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE
+}
+
+/// One series' samples of a stretch of time, in the order of time, each time once.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Unix milliseconds.
+    pub times: Vec<i64>,
+    /// As many; stale markers among them.
+    pub values: Vec<f64>,
+}
+
+/// What a question is going to do with a stretch, for storages that can answer from less than all
+/// samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hints {
+    /// Samples above this, in Unix milliseconds.
+    pub after_ms: i64,
+    /// Samples up to this.
+    pub until_ms: i64,
+    /// Between two times of the question, in milliseconds.
+    pub step_ms: i64,
+    /// How far back each looks, in milliseconds.
+    pub range_ms: i64,
+    /// The function over the range; empty for an instant selector.
+    pub function: &'static str,
+}
+
+/// Where samples are.
+pub trait Storage {
+    /// Hands every series that all `matchers` take to `each`, with its samples of the stretch. A
+    /// series without samples there may be left out.
+    ///
+    /// # Errors
+    /// Those of `each`, of the storage, and of limits.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+        each: &mut dyn FnMut(Labels, &Samples) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError>;
+}
+
+/// Who says whether an evaluation may go on.
+pub trait Guard {
+    /// Asked after about so many samples or points were worked on.
+    ///
+    /// # Errors
+    /// Its time is over, or its client has gone.
+    fn spend(&self, work: u64) -> Result<(), EvalError>;
+
+    /// So many bytes more are held until the answer is made.
+    ///
+    /// # Errors
+    /// There is no room.
+    fn hold(&self, bytes: usize) -> Result<(), EvalError>;
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvalError {
+    /// It took too long.
+    #[error("query timed out in expression evaluation")]
+    Timeout,
+    /// Nobody waits for it.
+    #[error("query was canceled in expression evaluation")]
+    Canceled,
+    /// It would load more than one question may.
+    #[error("query processing would load too many samples into memory in query execution")]
+    TooManySamples,
+    /// There is no memory for what it holds.
+    #[error("{0}")]
+    NoMemory(String),
+    /// It cannot be computed.
+    #[error("{0}")]
+    Execution(String),
+    /// The samples cannot be read.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// Goes on for ever; for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unguarded;
+
+impl Guard for Unguarded {
+    fn spend(&self, _: u64) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    fn hold(&self, _: usize) -> Result<(), EvalError> {
+        Ok(())
+    }
+}
