@@ -5,8 +5,8 @@
 //!
 //! What a body becomes is some ten times larger than its lines where they are short. So lines are
 //! taken in pieces of a megabyte while the rest of the body is still being read. A document (JSON,
-//! protobuf) is taken as a whole or not at all; past two megabytes what it becomes is counted
-//! ([`SAMPLES_BYTES_ALL_MAX`]), and one that finds no room is answered 503 with nothing of it taken.
+//! protobuf) is taken as a whole or not at all: those that become much ([`HUGE_FROM_BYTES`]) wait for
+//! one another, so that there is never more than one of them in memory.
 //!
 //! Only a short body that is not packed is worked on where it was read. All others wait for a turn
 //! on a thread that may block: those that turn out to be small have turns of their own, so that
@@ -35,6 +35,7 @@ use pulseboard_series::{
     batch::{Outlet, Refused as RefusedLine},
     limits::{BATCH_BYTES_MAX, REFUSED_KEPT_MAX},
 };
+use tokio::runtime::Handle;
 
 use crate::{
     base::{
@@ -42,7 +43,7 @@ use crate::{
         telemetry::{Limit, Telemetry},
     },
     questions::lane::{Lane, Queue, Turn},
-    shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares, eighths},
+    shares::{CallerKeys, Refused, Scope, Share, ShareLimits, Shares},
 };
 
 /// Series of one tenant whose senders report differences; those of further ones are refused.
@@ -73,13 +74,10 @@ const BATCH_BYTES_MIN: usize = 8 << 20;
 /// than their text.
 const LINE_RATIO: usize = 16;
 
-/// Bytes of samples that documents become, in all, and what they are made of on the way. Larger:
-/// more memory at worst. Smaller: large documents that come at once are refused.
-const SAMPLES_BYTES_ALL_MAX: usize = 256 << 20;
-
-/// Of these, one caller's. One document may need nearly all.
-const SAMPLES_BYTES_MAX: usize = eighths(SAMPLES_BYTES_ALL_MAX, 7);
-const _: () = assert!(SAMPLES_BYTES_MAX >= BATCH_BYTES_MAX);
+/// A document that becomes more than this, with what it is made of on the way, waits until no other
+/// such one is worked on. Larger: more memory for each that has a turn. Smaller: more of them wait.
+const HUGE_FROM_BYTES: usize = 16 << 20;
+const _: () = assert!(HUGE_FROM_BYTES > BATCH_BYTES_MIN);
 
 /// Buffers kept for the next body, and the largest that is worth it.
 const SPARE_BUFFERS_MAX: usize = 16;
@@ -108,8 +106,8 @@ pub struct Ingest {
     large: Arc<Lane>,
     /// Bytes of bodies, packed and unpacked, and who has them.
     bytes: Arc<Shares>,
-    /// Bytes of samples of documents, until they are taken, and who has them.
-    samples: Arc<Shares>,
+    /// The turn of the one document that becomes much.
+    huge: Arc<Lane>,
     /// Tenants that have a place among all, and who made them.
     tenants: Arc<Shares>,
     spare_buffers: Mutex<Vec<Buffers>>,
@@ -242,18 +240,7 @@ impl Ingest {
             small: Lane::new(cores),
             large: Lane::new(cores),
             bytes: Shares::new("bytes of bodies", counted_as, limits, telemetry()),
-            samples: Shares::new(
-                "bytes of samples",
-                counted_as,
-                ShareLimits {
-                    client: usize::MAX,
-                    token: SAMPLES_BYTES_MAX,
-                    address: SAMPLES_BYTES_MAX,
-                    tenant: SAMPLES_BYTES_MAX,
-                    all: SAMPLES_BYTES_ALL_MAX,
-                },
-                telemetry(),
-            ),
+            huge: Lane::new(1),
             tenants: Shares::new(
                 "tenants made",
                 |_| Limit::Tenants,
@@ -386,7 +373,7 @@ impl Ingest {
             is_unpacked: false,
         };
         let (said, taken) = if coding == Coding::Identity && body.packed.len() <= INLINE_BYTES_MAX {
-            self.work(tenant, keys, body, parse)?
+            self.work(tenant, None, body, parse)?
         } else {
             let queue = Queue::of(keys);
             if coding != Coding::Identity && body.packed.len() <= SMALL_BYTES_MAX {
@@ -403,8 +390,8 @@ impl Ingest {
                 .is_some_and(|bytes| bytes.len() <= SMALL_BYTES_MAX);
             let lane = if is_small { &self.small } else { &self.large };
             let turn = turn(lane, queue).await?;
-            let (ingest, tenant, keys) = (Arc::clone(self), Arc::clone(tenant), keys.clone());
-            self.blocking(turn, move || ingest.work(&tenant, &keys, body, parse))
+            let (ingest, tenant) = (Arc::clone(self), Arc::clone(tenant));
+            self.blocking(turn, move || ingest.work(&tenant, Some(queue), body, parse))
                 .await??
         };
         let mut not_durable = None;
@@ -456,7 +443,7 @@ impl Ingest {
     fn work<T: ParseReport>(
         &self,
         tenant: &Arc<Tenant>,
-        keys: &CallerKeys,
+        queue: Option<Queue>,
         mut body: Body,
         parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError>,
     ) -> Result<(T, Taken), IngestError> {
@@ -479,10 +466,10 @@ impl Ingest {
             engine: Arc::clone(&self.engine),
             tenant: Arc::clone(tenant),
             clock: self.clock.clone(),
-            share: self
-                .samples
-                .acquire(keys, 0)
-                .map_err(IngestError::NoMemory)?,
+            huge: Arc::clone(&self.huge),
+            queue,
+            reserved: 0,
+            turn: None,
             taken: Arc::default(),
         };
         let taken = Arc::clone(&taker.taken);
@@ -491,10 +478,7 @@ impl Ingest {
         let mut said = parsed.map_err(|error| IngestError::Malformed(error.to_string()))?;
         let mut taken = std::mem::take(&mut *taken.lock());
         if batch.is_out_of_room() {
-            return Err(match taken.refused_room {
-                Some(refused) => IngestError::NoMemory(refused),
-                None => IngestError::Busy,
-            });
+            return Err(IngestError::Busy);
         }
         let appended = taken.append(&self.engine, tenant, batch, &self.clock);
         if !appended.is_empty() {
@@ -538,7 +522,7 @@ impl Ingest {
 /// What the samples of a body of so many bytes may take, in all pieces that it is taken in.
 fn batch_bytes_max(body_bytes: usize, in_pieces: bool) -> usize {
     let ratio = body_bytes.saturating_mul(BATCH_RATIO_MAX);
-    let most = ratio.clamp(BATCH_BYTES_MIN, SAMPLES_BYTES_MAX);
+    let most = ratio.clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX);
     match in_pieces {
         true => most.max(body_bytes.saturating_mul(LINE_RATIO)),
         false => most,
@@ -557,8 +541,6 @@ struct Taken {
     persistence: Vec<Persistence>,
     /// One moment for all samples that have none of their own, Unix milliseconds.
     now_ms: Option<i64>,
-    /// Whose share had no room for the batch.
-    refused_room: Option<Refused>,
 }
 
 impl Taken {
@@ -590,25 +572,33 @@ struct Taker {
     engine: Arc<Engine>,
     tenant: Arc<Tenant>,
     clock: Clock,
-    share: Share,
+    huge: Arc<Lane>,
+    /// Where it waits for its turn to be huge; `None` on a thread that may not wait.
+    queue: Option<Queue>,
+    /// Bytes that the batch asked for.
+    reserved: usize,
+    turn: Option<Turn>,
     taken: Arc<Mutex<Taken>>,
 }
 
 impl Outlet for Taker {
     fn reserve(&mut self, bytes: usize) -> bool {
-        match self.share.grow(bytes) {
-            Ok(()) => true,
-            Err(refused) => {
-                self.taken.lock().refused_room = Some(refused);
-                false
-            }
+        self.reserved += bytes;
+        if self.reserved <= HUGE_FROM_BYTES || self.turn.is_some() {
+            return true;
         }
+        let Some(queue) = self.queue else {
+            return false;
+        };
+        self.turn = Handle::current().block_on(turn(&self.huge, queue)).ok();
+        self.turn.is_some()
     }
 
     fn take(&mut self, batch: &Batch) {
         let mut taken = self.taken.lock();
         taken.append(&self.engine, &self.tenant, batch, &self.clock);
-        self.share.shrink(usize::MAX);
+        self.reserved = 0;
+        self.turn = None;
     }
 }
 
@@ -730,39 +720,30 @@ mod tests {
         Ok((taken.accepted, taken.refused_total))
     }
 
-    /// Lines need no memory beside themselves. Documents do, and whoever has much of it at once
-    /// leaves enough to others.
+    /// Lines need no memory beside themselves. Documents that become much wait for one another, and
+    /// nobody else waits for them.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_bodies_become_is_bounded_for_all_and_each() {
+    async fn one_document_at_a_time_becomes_much() {
         let telemetry = Arc::new(Telemetry::default());
         let engine = Arc::new(Engine::new(EngineOptions::default(), None));
         let ingest = Ingest::new(32 << 20, &engine, Clock::manual(1_000_000), &telemetry);
-        let lines = "a 1\n".repeat(300_000);
-        let document = format!("[{}{{\"a\":1}}]", "{\"a\":1},".repeat(99_999));
-        assert_eq!(
-            push(&ingest, 1, document.clone()).await.ok(),
-            Some((100_000, 0))
-        );
-        assert_eq!(ingest.samples.taken(), 0, "given back");
-        let mut held = ingest.samples.acquire(&keys(1), 0).expect("nothing");
-        while held.grow(1 << 20).is_ok() {}
-        // Of those who have what they may: a document is to be sent again, lines are taken.
-        let refused = push(&ingest, 1, document.clone()).await;
-        assert!(
-            matches!(refused, Err(IngestError::NoMemory(_))),
-            "{refused:?}"
-        );
-        assert_eq!(
-            push(&ingest, 1, lines.clone()).await.ok(),
-            Some((300_000, 0))
-        );
-        assert_eq!(
-            push(&ingest, 1, "[{\"a\":1}]".to_owned()).await.ok(),
-            Some((1, 0))
-        );
+        let document = |count: usize| format!("[{}{{\"a\":1}}]", "{\"a\":1},".repeat(count - 1));
+        let held = ingest.huge.enter(Queue::of(&keys(9))).await;
+        let huge = {
+            let (ingest, body) = (Arc::clone(&ingest), document(400_000));
+            tokio::spawn(async move { push(&ingest, 1, body).await.ok() })
+        };
+        while !ingest.huge.is_crowded() {
+            tokio::task::yield_now().await;
+        }
+        let small = push(&ingest, 3, document(20_000)).await;
+        assert_eq!(small.ok(), Some((20_000, 0)));
+        let lines = push(&ingest, 1, "a 1\n".repeat(500_000)).await;
+        assert_eq!(lines.ok(), Some((500_000, 0)));
+        assert!(!huge.is_finished(), "there is one already");
         drop(held);
-        assert_eq!(push(&ingest, 1, document).await.ok(), Some((100_000, 0)));
-        assert_eq!((ingest.samples.taken(), ingest.bytes.taken()), (0, 0));
+        assert_eq!(huge.await.ok(), Some(Some((400_000, 0))), "in its turn");
+        assert_eq!(ingest.bytes.taken(), 0);
     }
 
     #[test]

@@ -7,6 +7,11 @@
 //! is around it. Callers without a token count as one token at each address. What is taken is a
 //! [`Share`]; dropping it gives it back.
 //!
+//! Many callers together could still take all. So the last part of what a tenant and all have
+//! ([`ShareLimits::kept_sixteenths`]) is for those who have little: the less is left, the less may
+//! somebody have who gets some of it, as the square of what is left. Who has nothing finds something
+//! as long as there are not thousands of addresses that take.
+//!
 //! **Invariant**: a count that is zero is not kept, so there are at most four counts for each share
 //! that is out.
 
@@ -50,6 +55,8 @@ pub struct ShareLimits {
     pub tenant: usize,
     /// All together.
     pub all: usize,
+    /// Sixteenths of what a tenant and all may have that are kept for those who have little.
+    pub kept_sixteenths: usize,
 }
 
 /// Whom a share counts for.
@@ -80,6 +87,8 @@ pub enum Scope {
     Tenant,
     /// See [`ShareLimits::all`].
     All,
+    /// See [`ShareLimits::kept_sixteenths`]; the limit is what one may have who gets some of it.
+    Kept,
 }
 
 /// There was no more; whose limit was reached, the narrowest first.
@@ -117,7 +126,7 @@ enum Key {
 
 impl ShareLimits {
     /// A connection may have an eighth of `all`, a token a half, an address five eighths, a tenant
-    /// seven eighths; each at least one.
+    /// seven eighths; each at least one. A quarter is kept for those who have little.
     #[must_use]
     pub const fn of(all: usize) -> Self {
         Self {
@@ -126,6 +135,7 @@ impl ShareLimits {
             address: eighths(all, 5),
             tenant: eighths(all, 7),
             all,
+            kept_sixteenths: 4,
         }
     }
 
@@ -134,6 +144,25 @@ impl ShareLimits {
     pub const fn each_client(self, client: usize) -> Self {
         Self { client, ..self }
     }
+}
+
+/// Of fewer than so many nothing is kept for anybody.
+const KEPT_FROM: usize = 64;
+
+/// What part of all one may have who gets some of what is kept, while nothing of that is taken.
+const LITTLE_PART: usize = 128;
+
+/// How much somebody may have, with what is taken now, where so much is `left` then of `max`; `None`
+/// where that does not matter yet.
+#[must_use]
+pub fn little_of(max: usize, kept_sixteenths: usize, left: usize) -> Option<usize> {
+    let kept = max / 16 * kept_sixteenths;
+    if max < KEPT_FROM || left >= kept {
+        return None;
+    }
+    let square = |count: usize| (count as u128).pow(2);
+    let little = (max / LITTLE_PART) as u128 * square(left) / square(kept).max(1);
+    Some(usize::try_from(little).unwrap_or(usize::MAX).max(1))
 }
 
 /// So many eighths of `all`, at least one.
@@ -209,6 +238,7 @@ impl Shares {
         });
         let all = self.limits.all;
         let full = full.or(is_past(taken.all, count, all).then_some((Scope::All, all)));
+        let full = full.or_else(|| self.is_kept(&taken, keys, count));
         if let Some((scope, max)) = full {
             drop(taken);
             self.telemetry.count_limit((self.counted_as)(scope));
@@ -225,6 +255,24 @@ impl Shares {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is left is for those who have less than this one would have.
+    fn is_kept(&self, taken: &Taken, keys: &CallerKeys, count: usize) -> Option<(Scope, usize)> {
+        let has = |key: &Key| taken.by.get(key).copied().unwrap_or_default();
+        let (_, own) = keys
+            .each()
+            .find(|(scope, _)| matches!(scope, Scope::Token | Scope::NoToken))?;
+        let has_then = has(&own) + count;
+        let tenant = keys.tenant.clone().map(Key::Tenant);
+        let tenant = tenant.map(|key| (self.limits.tenant.min(self.limits.all), has(&key)));
+        let wide = tenant.into_iter().chain([(self.limits.all, taken.all)]);
+        wide.filter_map(|(max, taken)| {
+            let left = max.saturating_sub(taken + count);
+            little_of(max, self.limits.kept_sixteenths, left)
+        })
+        .find(|little| has_then > *little && count > 0)
+        .map(|little| (Scope::Kept, little))
     }
 
     fn give_back(&self, keys: &CallerKeys, count: usize) {
@@ -278,7 +326,7 @@ impl ShareLimits {
             Scope::Address => self.address,
             Scope::Token | Scope::NoToken => self.token,
             Scope::Tenant => self.tenant,
-            Scope::All => self.all,
+            Scope::All | Scope::Kept => self.all,
         }
     }
 }
@@ -331,7 +379,7 @@ impl Refused {
     #[must_use]
     pub fn into_error(self) -> AppError {
         match self.scope {
-            Scope::All => AppError::unavailable(self.to_string(), RETRY_AFTER_S),
+            Scope::All | Scope::Kept => AppError::unavailable(self.to_string(), RETRY_AFTER_S),
             _ => AppError::too_many(self.to_string(), RETRY_AFTER_S),
         }
     }
@@ -347,6 +395,13 @@ impl fmt::Display for Refused {
             Scope::NoToken => " of those without a token at one address",
             Scope::Tenant => " of one tenant",
             Scope::All => "",
+            Scope::Kept => {
+                return write!(
+                    f,
+                    "Too many {what}: nearly all are taken, and the rest is for those who have at \
+                     most {max}"
+                );
+            }
         };
         write!(f, "Too many {what}: at most {max}{whose} at once")
     }
@@ -384,6 +439,7 @@ mod tests {
         address: 5,
         tenant: 6,
         all: 8,
+        kept_sixteenths: 0,
     };
 
     fn shares(limits: ShareLimits) -> (Arc<Shares>, Arc<Telemetry>) {
@@ -483,11 +539,47 @@ mod tests {
             address: 1,
             tenant: 1,
             all: 1,
+            kept_sixteenths: 4,
         });
         let held = shares.acquire(&keys(1, 1, "a", "x"), 1).expect("the one");
         let more = shares.acquire(&keys(1, 1, "a", "x"), 1);
         assert_eq!(more.err(), Some(refused(Scope::All, 1)));
         drop(held);
+    }
+
+    /// However greedy many are, from whatever addresses: who has nothing still gets something, and
+    /// one caller alone has all of its share.
+    #[test]
+    fn the_last_part_is_for_those_who_have_little() {
+        for (all, greedy) in [(1_024, 60), (10_000, 250), (128 << 20, 250)] {
+            let (shares, _) = shares(ShareLimits::of(all));
+            let of = ShareLimits::of(all);
+            let step = (all / 1_024 / 64).max(1);
+            let mut held = Vec::new();
+            for address in 0..greedy {
+                let mut share = shares
+                    .acquire(&keys(u64::from(address), address, "", "x"), 0)
+                    .expect("nothing");
+                let mut more = all;
+                while more >= step {
+                    match share.grow(more.min(of.client.saturating_sub(share.count()))) {
+                        Ok(()) if share.count() < of.client => {}
+                        _ => more /= 2,
+                    }
+                }
+                held.push(share);
+            }
+            assert!(shares.taken() > all / 2);
+            let good = shares.acquire(&keys(999, 251, "", "x"), step);
+            assert!(good.is_ok(), "of {all} {:?}", good.err());
+            let elsewhere = shares.acquire(&keys(998, 252, "", "y"), step);
+            assert!(elsewhere.is_ok(), "of {all} {:?}", elsewhere.err());
+            let much = shares.acquire(&keys(999, 251, "", "y"), all / 16);
+            assert_eq!(much.err().map(|refused| refused.scope), Some(Scope::Kept));
+        }
+        let (shares, _) = shares(ShareLimits::of(1_024).each_client(1_024));
+        let half = shares.acquire(&keys(1, 1, "a", "x"), 512);
+        assert!(half.is_ok(), "alone it has what one may have");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub const REFUSED_READ_MAX: u64 = 1_000_000;
 /// which gets a key of its own, so that 90 KB could become 400 MB; further samples are refused. A
 /// body of lines that is taken in pieces may have more in all, and any whose keys are its own text
 /// stays below when it is not larger than a fifth of this.
-pub const BATCH_BYTES_MAX: usize = 224 << 20;
+pub const BATCH_BYTES_MAX: usize = 256 << 20;
 
 /// A piece of a body is handed on when its keys and rows take so many bytes. Larger: more memory for
 /// each body in work. Smaller: shards are locked more often for the same samples.

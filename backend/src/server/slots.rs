@@ -1,4 +1,4 @@
-//! ConnectionSlots for TCP connections: in all, so that open files suffice, and of each address for those
+//! Places for TCP connections: in all, so that open files suffice, and of each address for those
 //! that are not streams (yet), so that one client cannot take them from the others.
 
 use std::{
@@ -10,16 +10,23 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::base::{address::network_of, telemetry::Limit};
+use crate::{
+    base::{address::network_of, telemetry::Limit},
+    shares::little_of,
+};
 
 /// Connections of one address that are served however few streams it may have: a browser opens six
 /// for a page, and a network of 64 bits has several.
 const PER_ADDRESS_AT_LEAST: usize = 32;
 
-/// See the module.
+/// What is kept of all for addresses that have few connections.
+const KEPT_SIXTEENTHS: usize = 1;
+
+/// Places for all connections, and who has them.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     all: Arc<Semaphore>,
+    all_max: usize,
     per_address_max: usize,
     /// Leaf lock; held for a look-up. No entry is zero, so there are at most as many as places.
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -55,10 +62,12 @@ impl Full {
 impl ConnectionSlots {
     /// `all` in all; `per_address` is what the settings allow an address. Connections that are no
     /// streams are short or idle, so it has an eighth of all at most: with its share of streams
-    /// that leaves some.
+    /// that leaves some. Where many addresses take many, the last sixteenth is for those who have few
+    /// ([`little_of`]).
     pub(super) fn new(all: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(all)),
+            all_max: all,
             per_address_max: per_address.min(all / 8).max(PER_ADDRESS_AT_LEAST),
             per_address: Mutex::default(),
         })
@@ -73,8 +82,13 @@ impl ConnectionSlots {
         let network = network_of(address);
         let mut per_address = self.per_address.lock();
         let count = per_address.entry(network).or_default();
-        if *count >= self.per_address_max && !is_proxy {
-            return Err(Full::Address(self.per_address_max));
+        let left = self.all.available_permits();
+        let little = little_of(self.all_max, KEPT_SIXTEENTHS, left);
+        let max = little.map_or(self.per_address_max, |little| {
+            little.min(self.per_address_max)
+        });
+        if *count >= max && !is_proxy {
+            return Err(Full::Address(max));
         }
         *count += 1;
         Ok(Place {
@@ -133,5 +147,20 @@ mod tests {
         drop((taken, another));
         assert!(places.per_address.lock().is_empty(), "nothing is kept");
         assert_eq!(places.all.available_permits(), PER_ADDRESS_AT_LEAST + 2);
+    }
+
+    #[test]
+    fn addresses_that_take_much_leave_something_to_those_who_have_little() {
+        let places = ConnectionSlots::new(4_096, 4_096);
+        let mut taken = Vec::new();
+        for address in 0..40 {
+            while let Ok(place) = places.take([10, 0, 0, address].into(), false) {
+                taken.push(place);
+            }
+        }
+        assert!(taken.len() > 3_800, "{}", taken.len());
+        for address in 100..110 {
+            taken.push(places.take([10, 0, 0, address].into(), false).expect("one"));
+        }
     }
 }

@@ -134,6 +134,7 @@ fn shares_of(limits: &StreamLimits) -> ShareLimits {
         address: left(2).min(limits.per_address),
         tenant: left(1),
         all,
+        kept_sixteenths: 1,
     }
 }
 
@@ -145,7 +146,7 @@ impl Registry {
             Scope::Address | Scope::NoToken => Limit::ConnectionsPerAddress,
             Scope::Token => Limit::ConnectionsPerToken,
             Scope::Tenant => Limit::ConnectionsPerTenant,
-            Scope::Client | Scope::All => Limit::Connections,
+            Scope::Client | Scope::All | Scope::Kept => Limit::Connections,
         };
         let telemetry_of = Arc::clone(&telemetry);
         Arc::new(Self {

@@ -167,11 +167,8 @@ async fn from_address(server: &TestServer, last: u8) -> TcpStream {
     socket.connect(server.address).await.expect("connected")
 }
 
-/// 150 clients ask for 10 MB each and read nothing of it: whatever they ask for, and packed or not,
-/// they cost what one address may cost, the rest of them is told so, and others are served.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_nobody_reads_are_bounded_while_they_are_made() {
-    let server = patient_server().await;
+/// A thousand series that are listed in 10 MB.
+async fn push_long_series(server: &TestServer) {
     let long = "a".repeat(900);
     for from in (0..1_000).step_by(100) {
         let lines = (from..from + 100).map(|number| {
@@ -182,6 +179,14 @@ async fn answers_that_nobody_reads_are_bounded_while_they_are_made() {
         let pushed = push.body(lines.collect::<String>()).send().await;
         assert_eq!(pushed.expect("an answer").status(), 200);
     }
+}
+
+/// 150 clients ask for 10 MB each and read nothing of it: whatever they ask for, and packed or not,
+/// they cost what one address may cost, the rest of them is told so, and others are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_are_bounded_while_they_are_made() {
+    let server = patient_server().await;
+    push_long_series(&server).await;
     let before = resident_bytes();
     let mut peak = before;
     let paths = [
@@ -252,6 +257,43 @@ async fn answers_that_nobody_reads_are_bounded_while_they_are_made() {
         })
         .await;
     server.assert_well().await;
+}
+
+/// Five addresses ask for all that there is and read nothing. Those who have nothing find room
+/// for what they ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_addresses_that_do_not_read_leave_something_to_those_who_do() {
+    let server = patient_server().await;
+    push_long_series(&server).await;
+    let ask = async |address, limit: u32| {
+        let mut stream = from_address(&server, address).await;
+        let ask = format!("GET /api/series?limit={limit} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.expect("sent");
+        let mut status = [0; 12];
+        let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut status));
+        read.await.expect("in time").expect("a status");
+        (String::from_utf8_lossy(&status[9..]).into_owned(), stream)
+    };
+    let mut unread = Vec::new();
+    for address in 2..7 {
+        // The largest answers that are still made, and then smaller ones.
+        for limit in [1_000, 600] {
+            for _ in 0..12 {
+                let (status, stream) = ask(address, limit).await;
+                if status != "200" {
+                    break;
+                }
+                unread.push(stream);
+            }
+        }
+    }
+    let held = server.own_metric("pulseboard_answer_bytes").await;
+    assert!(held > 64 * MB, "{} MB", held / MB);
+    for address in 30..34 {
+        assert_eq!(ask(address, 20).await.0, "200");
+    }
+    drop(unread);
+    server.stop().await;
 }
 
 #[tokio::test]
