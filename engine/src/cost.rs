@@ -61,7 +61,7 @@ type Pause = Box<dyn Fn() -> Option<Duration> + Send + Sync>;
 /// Told how many bytes are to be reserved from now on, more or fewer than before; whether they are.
 type Reserve = Box<dyn Fn(usize) -> bool + Send + Sync>;
 
-/// See the module. One thread works on a question, so that nothing is counted by two.
+/// What one question has spent of its time, samples and memory, and when it is to end. One thread works on a question, so that nothing is counted by two.
 pub struct Cost {
     began: Instant,
     /// Microseconds after `began`.

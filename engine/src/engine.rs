@@ -85,7 +85,7 @@ const STOPPED_AFTER_MIN_MS: i64 = 3_000;
 /// A clock that is off by more was set.
 const CLOCK_SLIPS_MS: i64 = 2_000;
 
-/// See the module.
+/// All tenants with their series in memory, and the history behind them; the only way in for samples.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) options: EngineOptions,

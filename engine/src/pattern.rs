@@ -50,7 +50,8 @@ thread_local! {
     static ONE_KEY: RefCell<Option<pikevm::Cache>> = const { RefCell::new(None) };
 }
 
-/// See the module.
+/// A matcher's pattern, anchored at both ends and compiled within a bound; shared by all selectors
+/// that have the same.
 pub(crate) struct Pattern {
     text: Arc<str>,
     lazy: dfa::DFA,

@@ -27,7 +27,8 @@ pub const PATTERN_BYTES_MAX: usize = 64 * 1024;
 /// Compiled bytes that make testing a series about as dear as looking at one more.
 const PATTERN_BYTES_A_LOOK: usize = 128;
 
-/// See the module.
+/// Names series by their metric and by matchers of their labels, compiled within
+/// [`PATTERN_BYTES_MAX`].
 #[derive(Clone, Debug)]
 pub struct Selector {
     name: Option<String>,

@@ -163,7 +163,7 @@ pub(crate) struct Shard {
     entries: Slab<Entry>,
 }
 
-/// See the module.
+/// All series of all tenants: a hash table in shards, so that cores append beside each other.
 #[derive(Debug)]
 pub(crate) struct Table {
     shards: [Mutex<Shard>; SHARDS],

@@ -58,7 +58,7 @@ pub(crate) struct TapSlot {
     pub(crate) number: u32,
 }
 
-/// See the module.
+/// Gathers what is appended to the series of a selector, and wakes whoever made it once.
 pub struct SeriesTap {
     /// What is watched.
     pub selector: Selector,

@@ -24,7 +24,7 @@ pub const DEFAULT_TENANT: &str = "default";
 /// one are refused.
 pub const TENANTS_MAX: usize = 10_000;
 
-/// See the module. Shared by everything that acts for the tenant, each of its series among that;
+/// A name that keeps series, taps, limits and counts apart from all others'. Shared by everything that acts for the tenant, each of its series among that;
 /// lives as long as it is held.
 #[derive(Debug)]
 pub struct Tenant {

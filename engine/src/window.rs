@@ -27,7 +27,8 @@ pub enum Pushed {
     Replaced,
 }
 
-/// See the module.
+/// The newest samples of one series, sorted by time and no time twice: packed blocks, and an open
+/// head that still changes.
 #[derive(Debug, Default)]
 pub struct SeriesWindow {
     blocks: Vec<Arc<Block>>,

@@ -96,7 +96,7 @@ impl History {
     /// See [`Snapshot::read_raw`]; for a single read.
     ///
     /// # Errors
-    /// As there.
+    /// The history cannot be read.
     pub fn read_raw(
         &self,
         id: SeriesId,
@@ -110,7 +110,7 @@ impl History {
     /// See [`Snapshot::read_rollup`]; for a single read.
     ///
     /// # Errors
-    /// As there.
+    /// The history cannot be read.
     pub fn read_rollup(
         &self,
         tier: Tier,

@@ -12,9 +12,9 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`parse`] | operator precedence, bounded in length and depth; errors with line and column |
+//! | [`mod@parse`] | operator precedence, bounded in length and depth; errors with line and column |
 //! | [`ast`], [`functions`] | the tree, and what each function takes |
-//! | [`print`] | the tree as text: one line, or pretty |
+//! | [`mod@print`] | the tree as text: one line, or pretty |
 //! | [`storage`] | where samples come from, and who says whether to go on |
 //! | [`eval`] | the evaluation, series by series in columns |
 //! | [`labels`] | what names a series |

@@ -122,6 +122,13 @@ impl Findings {
                 );
             }
         }
+        for (line, what) in empty_docs(&text) {
+            self.add(
+                file,
+                line,
+                &format!("{what:?} says nothing where it is read: say the sentence"),
+            );
+        }
         for (line, text) in (1..).zip(text.lines()) {
             if let Some(word) = UNFINISHED.iter().find(|word| text.contains(*word)) {
                 self.add(file, line, &format!("{word}: finish it, or open an issue"));
@@ -341,9 +348,39 @@ fn raw_colour(line: &str) -> Option<String> {
         .map(|function| format!("{function}…)"))
 }
 
+/// Docs that only point at where they stand: in an editor and on a page of docs that is nothing.
+const EMPTY_DOCS: [&str; 3] = ["See the module.", "Likewise.", "As there."];
+
+/// Items whose whole doc is one of [`EMPTY_DOCS`], by line.
+fn empty_docs(text: &str) -> Vec<(usize, &'static str)> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let doc = |line: &str| line.strip_prefix("/// ").map(str::to_owned);
+    let is_doc = |at: Option<usize>| {
+        at.and_then(|at| lines.get(at))
+            .is_some_and(|line| line.starts_with("///"))
+    };
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let known = doc(line).and_then(|said| EMPTY_DOCS.into_iter().find(|one| *one == said));
+        if let Some(known) = known
+            && !is_doc(at.checked_sub(1))
+            && !is_doc(Some(at + 1))
+        {
+            found.push((at + 1, known));
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn docs_that_say_nothing_are_found() {
+        let text = "/// See the module.\nstruct A;\n/// Keeps B.\n/// Likewise.\nstruct B;\n    /// Likewise.\n    c: u8,\n";
+        assert_eq!(empty_docs(text), [(1, "See the module."), (6, "Likewise.")]);
+    }
 
     #[test]
     fn the_page_writes_nothing_as_programmers_see_it() {

@@ -83,7 +83,7 @@ impl<'a> ListStream<'a> {
     /// As [`list_series`].
     ///
     /// # Errors
-    /// As there.
+    /// The history cannot be read, or the question costs too much.
     pub fn open(
         engine: &'a Engine,
         tenant: &Tenant,
@@ -122,7 +122,7 @@ impl<'a> ListStream<'a> {
     /// As [`list_newest`].
     ///
     /// # Errors
-    /// As there.
+    /// The history cannot be read, or the question costs too much.
     pub fn newest(
         engine: &'a Engine,
         tenant: &Tenant,

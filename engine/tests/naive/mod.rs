@@ -118,7 +118,7 @@ impl World {
 /// One series: name, labels, samples.
 type Series = (String, BTreeMap<String, String>, BTreeMap<i64, f64>);
 
-/// See the module.
+/// A model of the engine that keeps all samples in a map.
 #[derive(Default)]
 pub(crate) struct Naive {
     series: BTreeMap<String, Series>,
