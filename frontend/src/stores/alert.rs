@@ -255,7 +255,7 @@ impl AlertStore {
     }
 }
 
-/// `entries` again, those that have a place in that order, the others behind them as they are.
+/// `entries` in the order of `places`; those that have no place follow as they are.
 #[must_use]
 pub fn in_places(entries: &[Rc<Entry>], places: &[Uuid]) -> Vec<Rc<Entry>> {
     let placed = places
