@@ -87,7 +87,7 @@ impl HistoryReadiness {
 
 /// 200 when ready, 503 while starting or stopping; open to everybody, as probes have no token.
 /// A disk that fails leaves it 200, with a warning: reading and live figures go on, and whoever
-/// took the server out of rotation for it would reject_rows them too. What is not safe is answered 507.
+/// took the server out of rotation for it would lose them too. What is not safe is answered 507.
 #[handler]
 pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result<(), AppError> {
     let app = http::app::app(depot)?;

@@ -2,9 +2,9 @@
 //!
 //! | file | what it answers |
 //! |---|---|
-//! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query` |
+//! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query` |
 //! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
-//! | [`status`] | `status/…`, targets, rules and alerts as far as there are any, `/-/…` |
+//! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `params` | what a query string or a form asks for |
 //! | `answer` | the envelope of all answers, and errors in the words of clients |
 
