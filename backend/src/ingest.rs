@@ -182,6 +182,10 @@ pub trait ParseReport: Send + 'static {
     /// stands before, and nothing is said of rows that have been taken.
     const IN_PIECES: bool;
 
+    /// Whether its parser holds a lock that others of its tenant wait for: then it must not wait
+    /// for its turn to be huge, and is to be sent again.
+    const IS_LOCKED: bool = false;
+
     /// The engine refused these rows of the batch, which come in no order.
     fn reject_rows(&mut self, batch: &Batch, rows: &[u32]);
 }
@@ -208,6 +212,8 @@ impl ParseReport for Written {
 
 impl ParseReport for Points {
     const IN_PIECES: bool = false;
+    // Of the tenant's differences: [`Ingest::with_deltas`].
+    const IS_LOCKED: bool = true;
 
     fn reject_rows(&mut self, batch: &Batch, rows: &[u32]) {
         Self::reject_rows(self, batch, rows);
@@ -467,7 +473,7 @@ impl Ingest {
             tenant: Arc::clone(tenant),
             clock: self.clock.clone(),
             huge: Arc::clone(&self.huge),
-            queue,
+            queue: queue.filter(|_| !T::IS_LOCKED),
             reserved: 0,
             turn: None,
             taken: Arc::default(),
@@ -573,7 +579,7 @@ struct Taker {
     tenant: Arc<Tenant>,
     clock: Clock,
     huge: Arc<Lane>,
-    /// Where it waits for its turn to be huge; `None` on a thread that may not wait.
+    /// Where it waits for its turn to be huge; `None` where it may not wait.
     queue: Option<Queue>,
     /// Bytes that the batch asked for.
     reserved: usize,
@@ -587,10 +593,10 @@ impl Outlet for Taker {
         if self.reserved <= HUGE_FROM_BYTES || self.turn.is_some() {
             return true;
         }
-        let Some(queue) = self.queue else {
-            return false;
+        self.turn = match self.queue {
+            Some(queue) => Handle::current().block_on(turn(&self.huge, queue)).ok(),
+            None => self.huge.try_enter(),
         };
-        self.turn = Handle::current().block_on(turn(&self.huge, queue)).ok();
         self.turn.is_some()
     }
 
@@ -689,7 +695,7 @@ async fn turn(lane: &Arc<Lane>, queue: Queue) -> Result<Turn, IngestError> {
 #[cfg(test)]
 mod tests {
     use pulseboard_engine::EngineOptions;
-    use pulseboard_ingest::detect;
+    use pulseboard_ingest::{detect, otlp};
 
     use super::*;
 
@@ -744,6 +750,51 @@ mod tests {
         drop(held);
         assert_eq!(huge.await.ok(), Some(Some((400_000, 0))), "in its turn");
         assert_eq!(ingest.bytes.taken(), 0);
+    }
+
+    /// OTLP is parsed under its tenant's lock of differences, which small bodies take on a thread
+    /// that serves: nobody waits while holding it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nobody_waits_for_a_turn_under_a_lock() {
+        let telemetry = Arc::new(Telemetry::default());
+        let engine = Arc::new(Engine::new(EngineOptions::default(), None));
+        let ingest = Ingest::new(32 << 20, &engine, Clock::manual(1_000_000), &telemetry);
+        let tenant = engine.tenant("t").expect("a tenant");
+        let metric = "{\"name\":\"a\",\"gauge\":{\"dataPoints\":[{\"asDouble\":1}]}},";
+        let body = |count: usize| {
+            let mut metrics = metric.repeat(count);
+            metrics.pop();
+            format!("{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{metrics}]}}]}}]}}")
+        };
+        let send = async |count: usize| {
+            let packed = Packed {
+                bytes: body(count).into_bytes(),
+                coding: Coding::Identity,
+                share: ingest.begin_body(&keys(1)).expect("room"),
+            };
+            let (worker, owner) = (Arc::clone(&ingest), Arc::clone(&tenant));
+            let caller = keys(1);
+            let taken = ingest.append(&tenant, &caller, packed, move |body, batch| {
+                worker.with_deltas(&owner, |totals| {
+                    otlp::parse(otlp::Encoding::Json, body, totals, &|_| None, batch)
+                })
+            });
+            taken.await.map(|taken| taken.accepted)
+        };
+        let held = ingest.huge.enter(Queue::of(&keys(9))).await;
+        let mut refused = std::pin::pin!(send(90_000));
+        let refused = loop {
+            tokio::select! {
+                refused = &mut refused => break refused,
+                () = tokio::task::yield_now() => {
+                    assert!(!ingest.huge.is_crowded(), "it waits, and holds the lock");
+                }
+            }
+        };
+        assert!(matches!(refused, Err(IngestError::Busy)), "{refused:?}");
+        assert_eq!(send(10).await.ok(), Some(10), "others go on");
+        drop(held);
+        assert_eq!(send(90_000).await.ok(), Some(90_000), "sent again");
     }
 
     #[test]

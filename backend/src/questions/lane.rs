@@ -60,6 +60,14 @@ impl Lane {
         })
     }
 
+    /// A turn, where one is free now.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Turn> {
+        let mut state = self.state.lock();
+        state.free = state.free.checked_sub(1)?;
+        drop(state);
+        Some(Turn::of(self))
+    }
+
     /// Waits for a turn. Whoever no longer waits is passed over.
     pub(crate) async fn enter(self: &Arc<Self>, queue: Queue) -> Turn {
         let waiting = {
