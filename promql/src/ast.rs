@@ -72,8 +72,6 @@ pub struct Aggregate {
     pub grouping: Vec<Arc<str>>,
     /// Whether those labels go rather than stay.
     pub without: bool,
-    /// Whether `by ()` or the like was written.
-    pub is_grouped: bool,
 }
 
 /// Aggregations of Prometheus 3, but the experimental ones.

@@ -15,11 +15,12 @@ mod windows;
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use pulseboard_series::{STALE_MARKER_BITS, is_stale_marker as is_stale};
 
 use crate::{
     ast::{At, Expr, ExprKind, Matcher, Selector, ValueType, When},
     labels::Labels,
-    storage::{EvalError, Guard, Hints, STALE, Samples, Storage, is_stale},
+    storage::{EvalError, Guard, Hints, Samples, Storage},
 };
 
 /// What holds for all questions.
@@ -78,7 +79,7 @@ impl Grid {
 }
 
 /// The mark of a step without a value. No value can have these bits: stale markers are no samples.
-const ABSENT: f64 = f64::from_bits(STALE);
+const ABSENT: f64 = f64::from_bits(STALE_MARKER_BITS);
 
 fn is_absent(value: f64) -> bool {
     is_stale(value)
@@ -253,6 +254,9 @@ impl<'a> Evaluation<'a> {
             let first = self.eval(expr, Grid { count: 1, ..grid })?;
             return self.repeated(first, grid.count);
         }
+        // Each node makes at least one column on its way, a scalar's numbers or those of a series
+        // that is being read: however many times a subquery has, memory is asked for before.
+        self.guard.hold(grid.count * size_of::<f64>())?;
         match &expr.kind {
             ExprKind::Number(number) => Ok(Value::Scalar(vec![*number; grid.count])),
             ExprKind::Text(text) => Ok(Value::Text(text.clone())),
@@ -270,6 +274,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn repeated(&self, first: Value, count: usize) -> Evaluated<Value> {
+        self.guard.hold(count * size_of::<f64>())?;
         Ok(match first {
             Value::Scalar(values) => {
                 Value::Scalar(vec![values.first().copied().unwrap_or(f64::NAN); count])

@@ -2,8 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-/// The label that is the metric's name.
-pub const NAME: &str = "__name__";
+pub use pulseboard_series::key::NAME_LABEL as NAME;
 
 /// A label and its value.
 pub type Label = (Arc<str>, Arc<str>);

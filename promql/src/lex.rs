@@ -49,8 +49,8 @@ struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
     tokens: Vec<Token>,
-    /// Open `(`, `[` and `{`, with where they stand.
-    open: Vec<(u8, usize)>,
+    /// Open `(`, `[` and `{`.
+    open: Vec<u8>,
 }
 
 /// All tokens of a text, the last one [`Kind::End`].
@@ -92,7 +92,7 @@ impl Lexer<'_> {
     }
 
     fn in_braces(&self) -> bool {
-        self.open.last().is_some_and(|(mark, _)| *mark == b'{')
+        self.open.last() == Some(&b'{')
     }
 
     fn run(&mut self) -> Result<(), ParseError> {
@@ -115,7 +115,7 @@ impl Lexer<'_> {
                         ));
                     }
                     self.at += 1;
-                    self.open.push((byte, start));
+                    self.open.push(byte);
                     self.push(Kind::Mark(byte), start);
                 }
                 b')' | b']' | b'}' => self.close(byte)?,
@@ -123,7 +123,7 @@ impl Lexer<'_> {
                     self.at += 1;
                     self.push(Kind::Mark(byte), start);
                 }
-                b':' if self.open.last().is_some_and(|(mark, _)| *mark == b'[') => {
+                b':' if self.open.last() == Some(&b'[') => {
                     self.at += 1;
                     self.push(Kind::Mark(byte), start);
                 }
@@ -133,13 +133,12 @@ impl Lexer<'_> {
                 _ => self.operator()?,
             }
         }
-        if let Some((mark, start)) = self.open.last() {
+        if let Some(mark) = self.open.last() {
             let what = match mark {
                 b'(' => "unclosed left parenthesis",
                 b'[' => "unclosed left bracket",
                 _ => "unexpected end of input inside braces",
             };
-            let _ = start;
             return Err(self.error(self.at, self.at, what));
         }
         let end = self.at;
@@ -155,7 +154,7 @@ impl Lexer<'_> {
             _ => b'{',
         };
         match self.open.pop() {
-            Some((open, _)) if open == opens => {}
+            Some(open) if open == opens => {}
             _ => {
                 let what = match byte {
                     b')' => "unexpected right parenthesis ')'",

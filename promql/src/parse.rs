@@ -25,6 +25,10 @@ pub const DEPTH_MAX: usize = 100;
 /// Matchers of one selector.
 pub const MATCHERS_MAX: usize = 64;
 
+/// Patterns of one expression. Larger: one that is made of patterns takes longer to check, up to some
+/// milliseconds each.
+pub const PATTERNS_MAX: usize = 128;
+
 /// Reads an expression.
 ///
 /// # Errors
@@ -50,6 +54,7 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
         tokens,
         at: 0,
         depth: 0,
+        patterns: 0,
     };
     if parser.peek() == &Kind::End {
         return Err(ParseError::new(text, whole, "no expression found in input"));
@@ -82,6 +87,7 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    patterns: usize,
 }
 
 type Parsed<T> = Result<T, ParseError>;
@@ -720,18 +726,14 @@ impl Parser<'_> {
             };
             self.expect_type(param, expected, "aggregation parameter")?;
         }
-        let (without, labels) = match grouping.clone() {
-            Some((without, labels)) => (without, labels),
-            None => (false, Vec::new()),
-        };
+        let (without, grouping) = grouping.unwrap_or_default();
         Ok(Expr {
             kind: ExprKind::Aggregate(Box::new(Aggregate {
                 op,
                 param,
                 expr,
-                grouping: labels,
+                grouping,
                 without,
-                is_grouped: grouping.is_some(),
             })),
             span,
         })
@@ -882,18 +884,25 @@ impl Parser<'_> {
         };
         let span = self.span();
         self.at += 1;
-        if matches!(op, MatchOp::Regex | MatchOp::NotRegex)
-            && let Err(error) = regex(&value)
-        {
-            return Err(self.error(
-                span,
-                format!("error parsing regexp: {error}").replace('\n', " "),
-            ));
+        if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
+            self.check_pattern(&value, span)?;
         }
         Ok(Matcher {
             name: label,
             op,
             value: Arc::from(value),
+        })
+    }
+
+    fn check_pattern(&mut self, pattern: &str, span: Span) -> Parsed<()> {
+        self.patterns += 1;
+        if self.patterns > PATTERNS_MAX {
+            let what = format!("an expression has at most {PATTERNS_MAX} patterns");
+            return Err(self.error(span, what));
+        }
+        regex(pattern).map(drop).map_err(|error| {
+            let what = format!("error parsing regexp: {error}").replace('\n', " ");
+            self.error(span, what)
         })
     }
 }

@@ -2,15 +2,6 @@
 
 use crate::{ast::Matcher, labels::Labels};
 
-/// The stale marker of Prometheus: the series ends here (remote write 1.0, "Stale Markers").
-pub const STALE: u64 = 0x7ff0_0000_0000_0002;
-
-/// Whether a value is the stale marker.
-#[must_use]
-pub fn is_stale(value: f64) -> bool {
-    value.to_bits() == STALE
-}
-
 /// One series' samples of a stretch of time, in the order of time, each time once.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {

@@ -137,7 +137,9 @@ fn parse(text: &str) -> Option<Timestamp> {
     ))
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
+/// Days of a month, from 1, of the Gregorian calendar.
+#[must_use]
+pub fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -146,7 +148,10 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+/// Year, month and day, both from 1, of a day since 1970-01-01 (Hinnant, "chrono-Compatible Low-Level
+/// Date Algorithms").
+#[must_use]
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);

@@ -57,10 +57,7 @@ fn part_of_time(name: &str) -> Option<fn(i64) -> i64> {
         "day_of_week" => |seconds| time::day(seconds).of_week,
         "day_of_month" => |seconds| time::day(seconds).day,
         "day_of_year" => |seconds| time::day(seconds).of_year,
-        "days_in_month" => |seconds| {
-            let day = time::day(seconds);
-            time::days_in_month(day.year, day.month)
-        },
+        "days_in_month" => |seconds| time::day(seconds).in_month,
         "month" => |seconds| time::day(seconds).month,
         "year" => |seconds| time::day(seconds).year,
         _ => return None,

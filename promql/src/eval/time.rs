@@ -1,6 +1,8 @@
-//! The calendar: what `hour()`, `month()` and their like say of a Unix time, in UTC.
+//! The calendar: what `day_of_week()`, `month()` and their like say of a Unix time, in UTC.
 
-/// A day by the Gregorian calendar (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+use pulseboard_shared::timestamp::{civil_from_days, days_in_month};
+
+/// A day of the Gregorian calendar.
 pub(super) struct Day {
     pub(super) year: i64,
     /// From 1.
@@ -11,37 +13,13 @@ pub(super) struct Day {
     pub(super) of_year: i64,
     /// Sunday is 0.
     pub(super) of_week: i64,
-}
-
-fn is_leap(year: i64) -> bool {
-    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
-}
-
-/// Days of a month.
-pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+    /// How many its month has.
+    pub(super) in_month: i64,
 }
 
 pub(super) fn day(unix_seconds: i64) -> Day {
     let days = unix_seconds.div_euclid(86_400);
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_shifted_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_shifted_year + 2) / 153;
-    let day = of_shifted_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil_from_days(days);
     let before: i64 = (1..month).map(|one| days_in_month(year, one)).sum();
     Day {
         year,
@@ -49,6 +27,7 @@ pub(super) fn day(unix_seconds: i64) -> Day {
         day,
         of_year: before + day,
         of_week: (days + 4).rem_euclid(7),
+        in_month: days_in_month(year, month),
     }
 }
 
@@ -72,6 +51,7 @@ mod tests {
                 "{seconds}"
             );
         }
-        assert_eq!(days_in_month(1900, 2), 28);
+        // 1900 had no leap day.
+        assert_eq!(day(-2_208_988_800 + 40 * 86_400).in_month, 28);
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use pulseboard_promql::{EvalError, Options, instant, parse};
 
-use crate::support::{Memory, Stops, is_named};
+use crate::support::{Holds, Memory, Stops, is_named};
 
 const MINUTE: i64 = 60_000;
 
@@ -354,4 +354,31 @@ fn work_and_samples_are_bounded() {
     let expr = parse("sum(count_over_time(requests_total[10m]))").expect("it");
     let said = instant(&expr, at, &memory, &Stops(Cell::new(u64::MAX)), options);
     assert_eq!(said, Err(EvalError::TooManySamples));
+}
+
+/// Memory is asked for before it is taken, also where nothing but numbers is computed.
+#[test]
+fn memory_is_asked_for() {
+    let memory = requests();
+    for query in [
+        "max_over_time((1 + 1 + 1)[1y:1s])",
+        "count_over_time(vector(time())[1y:1s])",
+        "sum_over_time((-pi())[1y:1s])",
+        "count_over_time(hour()[1y:1s])",
+        "max_over_time(scalar(limits)[1y:1s])",
+        "max_over_time((limits > bool 3)[1y:1s])",
+        "absent_over_time(absent(limits)[1y:1s])",
+    ] {
+        let expr = parse(query).expect(query);
+        let holds = Holds(Cell::new(1 << 20));
+        let said = instant(&expr, 10 * MINUTE, &memory, &holds, Options::default());
+        assert!(
+            matches!(said, Err(EvalError::NoMemory(_))),
+            "{query}: {said:?}"
+        );
+        assert!(
+            holds.0.get() > 1 << 19,
+            "{query} is refused before much is made"
+        );
+    }
 }

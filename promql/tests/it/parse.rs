@@ -225,3 +225,15 @@ proptest::proptest! {
         }
     }
 }
+
+/// Patterns are compiled to be checked, which takes up to some milliseconds each: so many, and no
+/// more.
+#[test]
+fn patterns_are_bounded() {
+    let selectors = |count: usize| vec!["x{a=~\"b|c\",d!~\"e\"}"; count].join(" or ");
+    assert!(parse(&selectors(64)).is_ok());
+    let said = parse(&selectors(65)).expect_err("one too many").to_string();
+    assert!(said.contains("at most 128 patterns"), "{said}");
+    let large = parse("x{a=~\"(\\\\pL{9}x){99}\"}").expect_err("too large");
+    assert!(large.to_string().contains("size limit"), "{large}");
+}

@@ -10,8 +10,9 @@ use pulseboard_promql::{
     parse,
     parse::regex,
     range,
-    storage::{Hints, STALE},
+    storage::{Hints, Unguarded},
 };
+use pulseboard_series::STALE_MARKER_BITS;
 
 /// Series and their points.
 pub(crate) type Matrix = Vec<(Labels, Vec<(i64, f64)>)>;
@@ -56,7 +57,7 @@ impl Memory {
 
     pub(crate) fn instant(&self, query: &str, at_ms: i64) -> Result<Answer, EvalError> {
         let expr = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
-        instant(&expr, at_ms, self, &Unbounded, Options::default())
+        instant(&expr, at_ms, self, &Unguarded, Options::default())
     }
 
     /// The answer in one line, series in the order in which they come.
@@ -82,7 +83,7 @@ impl Memory {
 
     pub(crate) fn range(&self, query: &str, times: (i64, i64, i64)) -> Result<Matrix, EvalError> {
         let expr = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
-        range(&expr, times, self, &Unbounded, Options::default())
+        range(&expr, times, self, &Unguarded, Options::default())
     }
 }
 
@@ -91,7 +92,7 @@ fn values_of(word: &str) -> Vec<Option<f64>> {
         return vec![None];
     }
     if word == "stale" {
-        return vec![Some(f64::from_bits(STALE))];
+        return vec![Some(f64::from_bits(STALE_MARKER_BITS))];
     }
     let Some((first, count)) = word.split_once('x') else {
         return vec![Some(word.parse().expect("a number"))];
@@ -153,18 +154,6 @@ impl Storage for Memory {
     }
 }
 
-struct Unbounded;
-
-impl Guard for Unbounded {
-    fn spend(&self, _: u64) -> Result<(), EvalError> {
-        Ok(())
-    }
-
-    fn hold(&self, _: usize) -> Result<(), EvalError> {
-        Ok(())
-    }
-}
-
 /// Stops after so much work.
 pub(crate) struct Stops(pub(crate) Cell<u64>);
 
@@ -181,6 +170,25 @@ impl Guard for Stops {
 
     fn hold(&self, _: usize) -> Result<(), EvalError> {
         Ok(())
+    }
+}
+
+/// Has so many bytes.
+pub(crate) struct Holds(pub(crate) Cell<usize>);
+
+impl Guard for Holds {
+    fn spend(&self, _: u64) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), EvalError> {
+        match self.0.get().checked_sub(bytes) {
+            Some(left) => {
+                self.0.set(left);
+                Ok(())
+            }
+            None => Err(EvalError::NoMemory("none is left".to_owned())),
+        }
     }
 }
 
