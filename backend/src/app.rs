@@ -249,6 +249,12 @@ impl App {
         (self.clock.steady_ms() - self.started_ms) / 1000
     }
 
+    /// Whether it answers and ticks, and is not stopping.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ticking() && !self.stopping.is_cancelled()
+    }
+
     /// Whether the built-in source has ticked within three intervals, or there is none.
     #[must_use]
     pub fn ticking(&self) -> bool {

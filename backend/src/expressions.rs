@@ -13,7 +13,7 @@ use pulseboard_promql::{
     labels::NAME,
     storage::Hints,
 };
-use pulseboard_series::KeyRef;
+use pulseboard_series::{KeyRef, key::write_quoted};
 
 /// Samples of this many points are about as dear as looking at one series.
 const WORK_A_STEP: u64 = 64;
@@ -43,7 +43,6 @@ pub fn selector(matchers: &[Matcher]) -> Result<Selector, String> {
         if text.len() > 1 {
             text.push(',');
         }
-        let value = pulseboard_promql::print::quoted(&matcher.value);
         if &*matcher.name == NAME
             && matcher.op == MatchOp::Equal
             && !matcher.value.is_empty()
@@ -51,12 +50,12 @@ pub fn selector(matchers: &[Matcher]) -> Result<Selector, String> {
         {
             // By its name alone series are found at once.
             named = true;
-            text.push_str(&value);
+            write_quoted(&matcher.value, &mut text);
             continue;
         }
-        text.push_str(&pulseboard_promql::print::quoted(&matcher.name));
+        write_quoted(&matcher.name, &mut text);
         text.push_str(matcher.op.text());
-        text.push_str(&value);
+        write_quoted(&matcher.value, &mut text);
     }
     text.push('}');
     Selector::parse(&text).map_err(|error| error.to_string())
@@ -73,29 +72,31 @@ pub fn labels_of(key: KeyRef<'_>) -> Labels {
 }
 
 /// What went wrong while a question was read, in PromQL's terms.
-struct ReadError(EvalError);
-
-impl From<QueryError> for ReadError {
-    fn from(error: QueryError) -> Self {
-        Self(match error {
-            QueryError::Deadline => EvalError::Timeout,
-            QueryError::Cancelled => EvalError::Canceled,
-            QueryError::Samples { .. } => EvalError::TooManySamples,
-            QueryError::Memory => EvalError::NoMemory(error.to_string()),
-            QueryError::History(cause) => {
-                tracing::error!(error = %cause, "a question could not be answered");
-                EvalError::Storage("the history cannot be read".to_owned())
-            }
-            error => EvalError::Execution(error.to_string()),
-        })
+#[must_use]
+pub fn read_error(error: QueryError) -> EvalError {
+    match error {
+        QueryError::Deadline => EvalError::Timeout,
+        QueryError::Cancelled => EvalError::Canceled,
+        QueryError::Samples { .. } => EvalError::TooManySamples,
+        QueryError::Memory => EvalError::NoMemory(error.to_string()),
+        QueryError::History(cause) => {
+            tracing::error!(error = %cause, "a question could not be answered");
+            EvalError::Storage("the history cannot be read".to_owned())
+        }
+        error => EvalError::Execution(error.to_string()),
     }
 }
 
 fn spent(spent: Spent) -> EvalError {
-    match spent {
-        Spent::Time => EvalError::Timeout,
-        Spent::Cancelled => EvalError::Canceled,
-        Spent::Memory => EvalError::NoMemory(spent.to_string()),
+    read_error(spent.into())
+}
+
+/// What reading is ended by: its own errors, and those of whoever takes the series.
+struct ReadError(EvalError);
+
+impl From<QueryError> for ReadError {
+    fn from(error: QueryError) -> Self {
+        Self(read_error(error))
     }
 }
 
@@ -117,7 +118,6 @@ impl Storage for TenantSeries<'_> {
             self.tenant,
             &selector,
             stretch,
-            usize::MAX / 4,
             self.cost,
             &mut |key, samples| {
                 part.times.clear();

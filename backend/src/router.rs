@@ -76,25 +76,14 @@ fn api() -> Api {
     api.at("api/windows", |at| at.reads(series::get_windows));
     api.at("api/ingest", |at| at.reads(ingest_stats::get_ingested));
     api.at("api/v1/write", |at| at.post(push::write_remote));
-    api.at("api/v1/query", |at| {
-        at.reads(query::query).post(query::query)
-    });
-    api.at("api/v1/query_range", |at| {
-        at.reads(query::query_range).post(query::query_range)
-    });
+    api.at("api/v1/query", |at| at.asks(query::query));
+    api.at("api/v1/query_range", |at| at.asks(query::query_range));
     api.at("api/v1/query_exemplars", |at| {
-        at.reads(query::query_exemplars)
-            .post(query::query_exemplars)
+        at.asks(query::query_exemplars)
     });
-    api.at("api/v1/format_query", |at| {
-        at.reads(query::format_query).post(query::format_query)
-    });
-    api.at("api/v1/series", |at| {
-        at.reads(names::series).post(names::series)
-    });
-    api.at("api/v1/labels", |at| {
-        at.reads(names::labels).post(names::labels)
-    });
+    api.at("api/v1/format_query", |at| at.asks(query::format_query));
+    api.at("api/v1/series", |at| at.asks(names::series));
+    api.at("api/v1/labels", |at| at.asks(names::labels));
     api.at("api/v1/label/{name}/values", |at| {
         at.reads(names::label_values)
     });
@@ -114,7 +103,7 @@ fn api() -> Api {
     api.at("ping", |at| at.reads(influx::ping));
     api.at("health", |at| at.reads(influx::get_health));
     api.at("ready", |at| at.reads(influx::get_ready));
-    api.at("query", |at| at.reads(influx::query).post(influx::query));
+    api.at("query", |at| at.asks(influx::query));
     api.at("api/v2/ping", |at| at.reads(influx::ping));
     api.at("api/v2/ready", |at| at.reads(influx::get_ready));
     api.at("api/v2/setup", |at| at.reads(influx::get_setup));
@@ -146,11 +135,19 @@ trait Reads {
     /// What is answered to GET, and without its body to HEAD (RFC 9110 §9.3.2). Streams are GET
     /// alone.
     fn reads<H: Handler>(self, goal: H) -> Self;
+
+    /// What is asked by an address or by a form.
+    fn asks<H: Handler>(self, goal: H) -> Self;
 }
 
 impl Reads for Router {
     fn reads<H: Handler>(self, goal: H) -> Self {
         self.push(Self::with_filter(filters::get().or(filters::head())).goal(goal))
+    }
+
+    fn asks<H: Handler>(self, goal: H) -> Self {
+        let methods = filters::get().or(filters::head()).or(filters::post());
+        self.push(Self::with_filter(methods).goal(goal))
     }
 }
 

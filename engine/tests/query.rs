@@ -3,7 +3,10 @@
 
 mod naive;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use naive::{NOON, Naive, World, close, parse};
 use proptest::prelude::*;
@@ -11,7 +14,7 @@ use pulseboard_engine::{
     Cancel, Cost, Engine, EngineOptions, Selector,
     query::{
         Aggregation, Limits, ListRequest, QueryError, RangeRequest, RangeStream, Step, list_series,
-        range, windows,
+        range, raw, windows,
     },
 };
 use pulseboard_history::{HistoryOptions, Retention};
@@ -154,6 +157,53 @@ fn ask(world: &World, tenant: &str, request: &RangeRequest) -> Result<RangeAnswe
     range(engine, &tenant, request, &Cost::unbounded())
 }
 
+/// Every series' samples of a stretch, as expressions read them; each series once.
+fn samples(
+    world: &World,
+    stretch: (i64, i64),
+    cost: &Cost,
+) -> Result<BTreeMap<String, Vec<(i64, f64)>>, QueryError> {
+    let engine = world.engine();
+    let tenant = engine.tenant("default").expect("a tenant");
+    let mut all = BTreeMap::new();
+    raw(
+        engine,
+        &tenant,
+        &Selector::all(),
+        stretch,
+        cost,
+        &mut |key, samples| {
+            let before = all.insert(key.to_string(), samples.to_vec());
+            assert!(before.is_none(), "{key} comes once");
+            Ok::<_, QueryError>(())
+        },
+    )?;
+    Ok(all)
+}
+
+/// However dense a series is, memory for its samples is asked for while it is read.
+#[test]
+fn a_dense_series_is_not_read_into_memory_that_is_not_there() {
+    let mut world = World::of(Engine::new(EngineOptions::default(), None));
+    let dense: Vec<_> = (0..600_000)
+        .map(|back| (NOON - 600_000 + back, 1.0))
+        .collect();
+    for samples in dense.chunks(50_000) {
+        world.append("default", "dense", &[], Kind::Gauge, samples);
+    }
+    let stretch = (NOON - HOUR, NOON + HOUR);
+    let held = |bytes: usize| {
+        Cost::new(Duration::MAX, u64::MAX, Cancel::default())
+            .reserving(move |wanted| wanted <= bytes)
+    };
+    let refused = samples(&world, stretch, &held(1 << 20));
+    assert!(matches!(refused, Err(QueryError::Memory)), "{refused:?}");
+    let cost = held(64 << 20);
+    let all = samples(&world, stretch, &cost).expect("there is room");
+    assert_eq!(all["dense"].len(), 600_000);
+    assert_eq!(cost.held_bytes(), 0, "and it is given back");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -187,6 +237,9 @@ proptest! {
                 prop_assert_eq!(stretches.first().map(|stretch| stretch.from_ms), Some(answer.start_ms));
                 prop_assert_eq!(stretches.last().map(|stretch| stretch.to_ms), Some(answer.end_ms));
             }
+            let stretch = (start_ms, start_ms + length_ms);
+            let samples = samples(&world, stretch, &Cost::unbounded()).expect("an answer");
+            prop_assert_eq!(samples, naive.samples(stretch.0, stretch.1));
         }
     }
 

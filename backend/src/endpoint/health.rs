@@ -93,7 +93,7 @@ pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result
     let app = http::app::app(depot)?;
     let stopping = app.stopping.is_cancelled();
     let ticking = app.ticking();
-    let ready = ticking && !stopping;
+    let ready = app.is_ready();
     response.status_code(if ready {
         StatusCode::OK
     } else {

@@ -5,10 +5,12 @@
 //! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query` |
 //! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
+//! | `asking` | who asks, and how a question is worked on |
 //! | `params` | what a query string or a form asks for |
 //! | `answer` | the envelope of all answers, and errors in the words of clients |
 
 mod answer;
+mod asking;
 pub mod names;
 mod params;
 pub mod query;

@@ -9,17 +9,6 @@ use crate::support::{START_MS, TestServer, problem};
 
 const START_S: i64 = START_MS / 1000;
 
-async fn push(server: &TestServer, tenant: &str, body: &str) {
-    let answer = server
-        .request(reqwest::Method::POST, "/push")
-        .header("x-tenant-id", tenant)
-        .body(body.to_owned())
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(answer.status(), 200, "{body}");
-}
-
 /// A counter that grows by one a second over the last minute, in red alone.
 async fn server() -> TestServer {
     let server = TestServer::start().await;
@@ -31,20 +20,14 @@ async fn server() -> TestServer {
             })
             .collect()
     };
-    push(
-        &server,
-        "red",
-        &lines("requests_total{job=\"api\",code=\"200\"}", 1),
-    )
-    .await;
-    push(
-        &server,
-        "red",
-        &lines("requests_total{job=\"web\",code=\"500\"}", 2),
-    )
-    .await;
-    push(&server, "red", "{\"odd name\",\"a.b\"=\"c\"} 7").await;
-    push(&server, "blue", "secret_metric{job=\"hidden\"} 1").await;
+    server
+        .push("red", &lines("requests_total{job=\"api\",code=\"200\"}", 1))
+        .await;
+    server
+        .push("red", &lines("requests_total{job=\"web\",code=\"500\"}", 2))
+        .await;
+    server.push("red", "{\"odd name\",\"a.b\"=\"c\"} 7").await;
+    server.push("blue", "secret_metric{job=\"hidden\"} 1").await;
     server
 }
 
@@ -301,7 +284,7 @@ async fn a_question_is_bounded() {
     let lines: String = (0..60)
         .map(|second| format!("x {second} {}\n", START_MS - second * 1000))
         .collect();
-    push(&server, "red", &lines).await;
+    server.push("red", &lines).await;
     let now = START_S.to_string();
     let (status, answer) = get(
         &server,
@@ -377,7 +360,11 @@ async fn who_may_not_read_may_not_ask() {
 
 #[tokio::test]
 async fn who_looks_before_asking_finds_what_it_looks_for() {
-    let server = TestServer::start().await;
+    let mut server = TestServer::start().await;
+    let ready = server.get("/-/ready").await;
+    let known = server.get("/readyz").await;
+    assert_eq!(ready.status(), known.status(), "before the first tick");
+    server.tick(1.0).await;
     let build = server.json("/api/v1/status/buildinfo").await;
     assert_eq!(build["status"], "success");
     assert!(build["data"].get("features").is_none(), "not Mimir");

@@ -6,28 +6,15 @@ use serde_json::{Value, json};
 
 use crate::support::{START_MS, TestServer, problem};
 
-async fn push(server: &TestServer, tenant: &str, body: String) {
-    let answer = server
-        .request(reqwest::Method::POST, "/push")
-        .header("x-tenant-id", tenant)
-        .body(body)
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(answer.status(), 200);
-}
-
 #[tokio::test]
 async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
     let server = TestServer::start().await;
-    push(
-        &server,
-        "red",
+    server.push("red",
         "# TYPE http_requests counter\nhttp_requests{job=\"api\",code=\"200\"} 7\nhttp_requests{job=\"web\",code=\"200\"} 9\nqueue_depth 42\n"
             .to_owned(),
     )
     .await;
-    push(&server, "blue", "secret_metric 1".to_owned()).await;
+    server.push("blue", "secret_metric 1".to_owned()).await;
     let keys = async |query: &str| -> Vec<String> {
         let list = server
             .json(&format!("/api/series?tenant=red&{query}"))
@@ -84,7 +71,7 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
         .await
         .expect("text");
     assert!(!red.contains("secret_metric"));
-    push(&server, "red", "a_new_one 1".to_owned()).await;
+    server.push("red", "a_new_one 1".to_owned()).await;
     assert_eq!(keys("order=newest&limit=1").await, ["a_new_one"]);
     assert_eq!(keys("order=newest").await.len(), 4);
     problem(server.get("/api/series?order=age").await, 400).await;
@@ -97,7 +84,7 @@ async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
 async fn the_hosts_own_series_are_there_and_marked() {
     let mut server = TestServer::start().await;
     server.tick(40.0).await;
-    push(&server, "default", "queue_depth 42".to_owned()).await;
+    server.push("default", "queue_depth 42".to_owned()).await;
     let list = server.json("/api/series").await;
     for one in list["series"].as_array().expect("a list") {
         let is_own = one["key"] != "queue_depth";
@@ -124,7 +111,9 @@ async fn the_past_of_the_four_is_every_viewers_and_nothing_else_is() {
     for cpu in [10.0, 20.0, 30.0] {
         server.tick(cpu).await;
     }
-    push(&server, "default", "cpu_usage{host=\"b\"} 99\n".to_owned()).await;
+    server
+        .push("default", "cpu_usage{host=\"b\"} 99\n".to_owned())
+        .await;
     let ask = async |query: &str| {
         server
             .request(reqwest::Method::GET, &format!("/api/range?{query}"))
@@ -184,13 +173,13 @@ async fn a_range_has_minimum_and_maximum_and_says_where_it_is_from() {
             )
         })
         .collect();
-    push(&server, "red", lines).await;
-    push(
-        &server,
-        "blue",
-        format!("load{{host=\"c\"}} 1000 {}\n", START_MS - 1000),
-    )
-    .await;
+    server.push("red", lines).await;
+    server
+        .push(
+            "blue",
+            format!("load{{host=\"c\"}} 1000 {}\n", START_MS - 1000),
+        )
+        .await;
     let from = START_MS - 60_000;
     let answer = server
         .json(&format!(
@@ -235,7 +224,7 @@ async fn live_windows_have_percentiles() {
     let lines: String = (0..100)
         .map(|number| format!("latency {number} {}\n", START_MS - 50_000 + number * 500))
         .collect();
-    push(&server, "red", lines).await;
+    server.push("red", lines).await;
     let windows = server.json("/api/windows?tenant=red&match=latency").await;
     let minute = &windows[0]["windows"][0];
     assert_eq!(
@@ -270,7 +259,7 @@ async fn a_range_that_nobody_reads_is_given_up() {
                 START_MS - 5_000 + i64::from(at)
             )
         });
-        push(&server, "red", lines.collect()).await;
+        server.push("red", lines.collect::<String>()).await;
     }
     let query = format!(
         "tenant=red&match=wide&start={}&end={START_MS}&step=1",
@@ -303,8 +292,8 @@ async fn of_many_series_the_best_are_told_and_the_rest_is_a_band() {
         let at_ms = START_MS - 2_000;
         format!("load{{n=\"{number:02}\"}} {number} {at_ms}\n")
     });
-    push(&server, "red", lines.collect()).await;
-    push(&server, "blue", "load{n=\"x\"} 999".to_owned()).await;
+    server.push("red", lines.collect::<String>()).await;
+    server.push("blue", "load{n=\"x\"} 999".to_owned()).await;
     let ask = async |path: &str, more: &str| -> Value {
         let path = format!("{path}?tenant=red&match=load&{more}");
         server.json(&path).await

@@ -187,6 +187,18 @@ impl TestServer {
         answer.json().await.expect("JSON")
     }
 
+    /// Has a body taken by `POST /push` for a tenant.
+    pub(crate) async fn push(&self, tenant: &str, body: impl Into<String>) {
+        let answer = self
+            .request(reqwest::Method::POST, "/push")
+            .header("x-tenant-id", tenant)
+            .body(body.into())
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 200);
+    }
+
     /// Asks the server to stop.
     pub(crate) fn begin_stop(&self) {
         self.stop.cancel();

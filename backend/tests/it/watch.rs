@@ -4,17 +4,6 @@ use serde_json::{Value, json};
 
 use crate::support::{START_MS, TestServer, ws::WsClient};
 
-async fn push(server: &TestServer, tenant: &str, body: &str) {
-    let answer = server
-        .request(reqwest::Method::POST, "/push")
-        .header("x-tenant-id", tenant)
-        .body(body.to_owned())
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(answer.status(), 200);
-}
-
 async fn open(server: &TestServer, tenant: &str) -> WsClient {
     let mut client = server.ws(&format!("/ws?tenant={tenant}")).await;
     client.json_of("init").await;
@@ -28,12 +17,12 @@ async fn ask(client: &mut WsClient, message: Value) {
 #[tokio::test]
 async fn history_comes_first_and_then_every_sample_of_the_tenant_live() {
     let server = TestServer::start().await;
-    push(
-        &server,
-        "red",
-        &format!("depth{{q=\"a\"}} 1 {}\nother 5\n", START_MS - 5_000),
-    )
-    .await;
+    server
+        .push(
+            "red",
+            &format!("depth{{q=\"a\"}} 1 {}\nother 5\n", START_MS - 5_000),
+        )
+        .await;
     let mut red = open(&server, "red").await;
     let mut blue = open(&server, "blue").await;
     for client in [&mut red, &mut blue] {
@@ -50,12 +39,9 @@ async fn history_comes_first_and_then_every_sample_of_the_tenant_live() {
     assert_eq!(watched["series"][0]["newest"][0][1], 1.0);
     assert_eq!(blue.json_of("watched").await["series"], json!([]));
 
-    push(
-        &server,
-        "red",
-        "depth{q=\"a\"} 2\ndepth{q=\"b\"} 3\nother 6\n",
-    )
-    .await;
+    server
+        .push("red", "depth{q=\"a\"} 2\ndepth{q=\"b\"} 3\nother 6\n")
+        .await;
     let samples = red.json_of("samples").await;
     let mut runs: Vec<_> = samples["series"].as_array().expect("runs").clone();
     runs.sort_by_key(|run| run["key"].to_string());
@@ -75,7 +61,7 @@ async fn history_comes_first_and_then_every_sample_of_the_tenant_live() {
 
     ask(&mut red, json!({"action": "unwatch", "match": "depth"})).await;
     red.json_of("unwatched").await;
-    push(&server, "blue", "depth 9").await;
+    server.push("blue", "depth 9").await;
     assert_eq!(
         blue.json_of("samples").await["series"][0]["points"][0][1],
         9.0
@@ -91,11 +77,11 @@ async fn a_viewer_that_comes_back_gets_what_it_missed_once() {
     let mut first = open(&server, "red").await;
     ask(&mut first, json!({"action": "watch", "match": "depth"})).await;
     let watched = first.json_of("watched").await;
-    push(&server, "red", "depth 1").await;
+    server.push("red", "depth 1").await;
     let seen = first.json_of("samples").await;
     drop(first);
     server.clock.advance(std::time::Duration::from_millis(100));
-    push(&server, "red", "depth 2").await;
+    server.push("red", "depth 2").await;
     let mut again = open(&server, "red").await;
     ask(
         &mut again,
@@ -130,7 +116,7 @@ async fn series_that_come_and_go_are_told_to_their_tenant_alone() {
         ask(client, json!({"action": "catalog"})).await;
         assert_eq!(client.json_of("catalog").await["total"], 0);
     }
-    push(&server, "red", "depth{q=\"a\"} 1").await;
+    server.push("red", "depth{q=\"a\"} 1").await;
     let appeared = red.json_of("appeared").await;
     assert_eq!(
         (&appeared["total"], &appeared["series"][0]["key"]),
@@ -165,7 +151,7 @@ async fn the_hosts_own_series_are_told_as_such() {
     ask(&mut client, json!({"action": "catalog"})).await;
     while after_updates(&mut client).await["type"] != "catalog" {}
     server.tick(10.0).await;
-    push(&server, "default", "depth 1").await;
+    server.push("default", "depth 1").await;
     let mut told = std::collections::BTreeMap::new();
     while told.len() < 6 {
         server.clock.advance(std::time::Duration::from_millis(60));
@@ -189,7 +175,7 @@ async fn what_cannot_be_watched_is_said_and_the_socket_stays() {
     let lines: String = (0..1_001)
         .map(|number| format!("many{{n=\"{number}\"}} 1\n"))
         .collect();
-    push(&server, "red", &lines).await;
+    server.push("red", &lines).await;
     let mut red = open(&server, "red").await;
     for (message, part) in [
         (json!({"action": "watch", "match": "a{"}), "character 3"),
@@ -235,7 +221,7 @@ async fn everything_comes_in_binary_too() {
         let bytes = message.into_data();
         let text = pulseboard_shared::codec::decode_other(&bytes).expect("our own form");
         if text.contains("\"watched\"") {
-            push(&server, "red", "depth 1").await;
+            server.push("red", "depth 1").await;
         }
         if text.contains("\"samples\"") {
             assert!(text.contains(&format!("[{START_MS},1.0]")), "{text}");

@@ -117,17 +117,6 @@ fn samples(message: &Value) -> Vec<(String, f64, String)> {
     .collect()
 }
 
-async fn push(server: &TestServer, tenant: &str, lines: &'static str) {
-    let answer = server
-        .request(reqwest::Method::POST, "/push")
-        .header("x-tenant-id", tenant)
-        .body(lines)
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(answer.status(), 200);
-}
-
 #[tokio::test]
 async fn pushed_series_may_be_named_too_each_tenants_own() {
     let mut server = TestServer::start().await;
@@ -139,7 +128,7 @@ async fn pushed_series_may_be_named_too_each_tenants_own() {
         ),
         ("shop", "queue_depth 5"),
     ] {
-        push(&server, tenant, lines).await;
+        server.push(tenant, lines).await;
     }
     let pushed_at = "2026-11-20T20:00:00.200Z";
     let mut viewer = server.ws("/ws/metrics").await;
@@ -170,12 +159,9 @@ async fn pushed_series_may_be_named_too_each_tenants_own() {
     );
 
     // All of a name; the newest sample; and what is missed is resumed with.
-    push(
-        &server,
-        "default",
-        "queue_depth 43\nqueue_depth 44 1795204801500",
-    )
-    .await;
+    server
+        .push("default", "queue_depth 43\nqueue_depth 44 1795204801500")
+        .await;
     let place = format!(
         "epoch={}&offset={}",
         tick["epoch"].as_str().expect("text"),

@@ -59,7 +59,7 @@ pub(super) const TIME_MAX_MS: i64 = 1 << 53;
 
 /// A view of the history is looked at anew after this time. Longer: samples that are sealed and go
 /// from memory meanwhile (a round of maintenance lasts 5 s) would be missing.
-pub(super) const SNAPSHOT_LASTS: Duration = Duration::from_secs(2);
+const SNAPSHOT_LASTS: Duration = Duration::from_secs(2);
 
 /// The label that stands for the metric's name.
 const NAME_LABEL: &str = "__name__";
@@ -199,14 +199,14 @@ pub fn range(
 
 /// One of the series of a group: in memory, in the history, or both.
 #[derive(Debug)]
-struct Target {
-    text: String,
-    found: Option<Found>,
+pub(super) struct Target {
+    pub(super) text: String,
+    pub(super) found: Option<Found>,
     /// Its numbers in the history that memory does not know it by. Several only if a definition
     /// was lost once.
-    past: Vec<SeriesId>,
-    key: Box<[u8]>,
-    unit: Arc<str>,
+    pub(super) past: Vec<SeriesId>,
+    pub(super) key: Box<[u8]>,
+    pub(super) unit: Arc<str>,
 }
 
 /// One line of the answer.
@@ -239,7 +239,7 @@ pub struct RangeStream<'a> {
 
 /// Reads one series after the other.
 #[derive(Debug)]
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     engine: &'a Engine,
     snapshot: Option<Snapshot>,
     /// When it was taken.
@@ -254,14 +254,17 @@ struct Reader<'a> {
 }
 
 /// Where what is read goes.
-trait Fold {
-    fn samples(&mut self, samples: &[Sample]);
+pub(super) trait Fold {
+    /// # Errors
+    /// There is no memory for them.
+    fn samples(&mut self, samples: &[Sample]) -> Result<(), QueryError>;
     fn buckets(&mut self, tier: Tier, buckets: &[Bucket]);
 }
 
 impl Fold for Grid {
-    fn samples(&mut self, samples: &[Sample]) {
+    fn samples(&mut self, samples: &[Sample]) -> Result<(), QueryError> {
         self.add_samples(samples);
+        Ok(())
     }
 
     fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
@@ -270,8 +273,9 @@ impl Fold for Grid {
 }
 
 impl Fold for RateFold<'_> {
-    fn samples(&mut self, samples: &[Sample]) {
+    fn samples(&mut self, samples: &[Sample]) -> Result<(), QueryError> {
         self.add_samples(samples);
+        Ok(())
     }
 
     fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
@@ -313,10 +317,7 @@ impl<'a> RangeStream<'a> {
             }
             _ => {}
         }
-        let snapshot = engine.snapshot()?;
-        let past = snapshot
-            .as_ref()
-            .map(|snapshot| Past::of(snapshot, &tenant.name));
+        let mut reader = Reader::open(engine, tenant, cost)?;
         let from_ms = match request.aggregation {
             Aggregation::Rate => {
                 let back_ms = head.step_ms.clamp(RATE_LOOK_BACK_MS, RATE_LOOK_BACK_MAX_MS);
@@ -324,15 +325,12 @@ impl<'a> RangeStream<'a> {
             }
             _ => head.start_ms,
         };
-        let pieces = match &past {
-            Some(past) => past.plan(head.step_ms, from_ms, head.end_ms),
-            None => vec![Piece {
-                from_ms,
-                to_ms: head.end_ms,
-                tier: None,
-            }],
-        };
-        head.stretches = stretches(&pieces, head.start_ms, head.end_ms);
+        if let Some(past) = &reader.past {
+            reader.pieces = past.plan(head.step_ms, from_ms, head.end_ms);
+        } else {
+            reader.read_raw_of(from_ms, head.end_ms);
+        }
+        head.stretches = stretches(&reader.pieces, head.start_ms, head.end_ms);
         Ok(Self {
             grid: Grid::new(head.start_ms, head.step_ms, points),
             head,
@@ -342,17 +340,7 @@ impl<'a> RangeStream<'a> {
             top,
             best: Vec::new().into_iter(),
             others,
-            reader: Reader {
-                engine,
-                snapshot,
-                snapshot_at: Instant::now(),
-                past,
-                pieces,
-                samples: Vec::new(),
-                buckets: Vec::new(),
-                cost,
-                piece_ms: RAW_PIECE_MIN_MS,
-            },
+            reader,
             is_over: false,
         })
     }
@@ -473,8 +461,41 @@ impl Iterator for RangeStream<'_> {
     }
 }
 
-impl Reader<'_> {
-    fn read(&mut self, target: &Target, fold: &mut impl Fold) -> Result<(), QueryError> {
+impl<'a> Reader<'a> {
+    /// One with a view of the history, and nothing to read yet. What is sealed after this is in
+    /// memory still.
+    pub(super) fn open(
+        engine: &'a Engine,
+        tenant: &Tenant,
+        cost: &'a Cost,
+    ) -> Result<Self, QueryError> {
+        let snapshot = engine.snapshot()?;
+        let past = snapshot
+            .as_ref()
+            .map(|snapshot| Past::of(snapshot, &tenant.name));
+        Ok(Self {
+            engine,
+            snapshot,
+            snapshot_at: Instant::now(),
+            past,
+            pieces: Vec::new(),
+            samples: Vec::new(),
+            buckets: Vec::new(),
+            cost,
+            piece_ms: RAW_PIECE_MIN_MS,
+        })
+    }
+
+    /// Has it read samples alone, of `from_ms..to_ms`.
+    pub(super) fn read_raw_of(&mut self, from_ms: i64, to_ms: i64) {
+        self.pieces = vec![Piece {
+            from_ms,
+            to_ms,
+            tier: None,
+        }];
+    }
+
+    pub(super) fn read(&mut self, target: &Target, fold: &mut impl Fold) -> Result<(), QueryError> {
         self.look_again()?;
         self.piece_ms = RAW_PIECE_MIN_MS;
         let there = self.raw_of(target);
@@ -585,8 +606,7 @@ impl Reader<'_> {
         } else if self.samples.len() < PIECE_SAMPLES / 8 {
             self.piece_ms = (self.piece_ms * 4).min(RAW_PIECE_MS);
         }
-        fold.samples(&self.samples);
-        Ok(())
+        fold.samples(&self.samples)
     }
 }
 

@@ -152,6 +152,16 @@ impl Naive {
         }
     }
 
+    /// All samples of a stretch, by series; series without any are left out.
+    pub(crate) fn samples(&self, from_ms: i64, to_ms: i64) -> BTreeMap<String, Vec<(i64, f64)>> {
+        let of = |(key, (_, _, samples)): (&String, &Series)| {
+            let samples = samples.range(from_ms..to_ms);
+            let samples: Vec<_> = samples.map(|(at_ms, value)| (*at_ms, *value)).collect();
+            (!samples.is_empty()).then(|| (key.clone(), samples))
+        };
+        self.series.iter().filter_map(of).collect()
+    }
+
     /// Whether an answer to the question for everything is right.
     pub(crate) fn check(
         &self,

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     base::error::AppError,
+    expressions::read_error,
     http::{counted::send_text, error::Render},
     questions::Text,
 };
@@ -18,27 +19,18 @@ use crate::{
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum ApiError {
-    /// Of Prometheus' kinds: status, `errorType`, `error`.
-    Kind(StatusCode, &'static str, String),
+    /// What is asked for cannot be read.
+    BadData(String),
+    /// It cannot be answered.
+    Eval(EvalError),
     /// Who asks may not, or everything is busy: as everywhere else.
     App(AppError),
-}
-
-impl ApiError {
-    pub(super) fn bad_data(error: impl Into<String>) -> Self {
-        Self::Kind(StatusCode::BAD_REQUEST, "bad_data", error.into())
-    }
 }
 
 impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error.status() {
-            StatusCode::BAD_REQUEST => Self::bad_data(error.detail()),
-            StatusCode::UNPROCESSABLE_ENTITY => Self::Kind(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "execution",
-                error.detail().to_owned(),
-            ),
+            StatusCode::BAD_REQUEST => Self::BadData(error.detail().to_owned()),
             _ => Self::App(error),
         }
     }
@@ -46,51 +38,40 @@ impl From<AppError> for ApiError {
 
 impl From<EvalError> for ApiError {
     fn from(error: EvalError) -> Self {
-        let (status, kind) = match &error {
-            EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
-            EvalError::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
-            EvalError::NoMemory(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            EvalError::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-            EvalError::TooManySamples | EvalError::Execution(_) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "execution")
-            }
-        };
-        Self::Kind(status, kind, error.to_string())
+        Self::Eval(error)
     }
 }
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        let (status, kind) = match &error {
-            QueryError::Deadline => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
-            QueryError::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
-            QueryError::Memory => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            QueryError::History(cause) => {
-                tracing::error!(error = %cause, "a question could not be answered");
-                let error = "the history cannot be read".to_owned();
-                return Self::Kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", error);
-            }
-            _ => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
-        };
-        Self::Kind(status, kind, error.to_string())
+        Self::Eval(read_error(error))
     }
 }
 
 /// Writes what was answered.
 pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
-    match answered {
-        Ok(text) => send_text(response, text),
-        Err(ApiError::App(error)) => error.render(response),
-        Err(ApiError::Kind(status, kind, error)) => {
-            response.status_code(status);
-            response.headers_mut().insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json; charset=utf-8"),
-            );
-            let body = json!({"status": "error", "errorType": kind, "error": error});
-            response.body(body.to_string());
+    let (status, kind, error) = match answered {
+        Ok(text) => return send_text(response, text),
+        Err(ApiError::App(error)) => return error.render(response),
+        Err(ApiError::BadData(error)) => (StatusCode::BAD_REQUEST, "bad_data", error),
+        Err(ApiError::Eval(error)) => {
+            let (status, kind) = match &error {
+                EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+                EvalError::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
+                EvalError::NoMemory(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+                EvalError::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+                EvalError::TooManySamples | EvalError::Execution(_) => {
+                    (StatusCode::UNPROCESSABLE_ENTITY, "execution")
+                }
+            };
+            (status, kind, error.to_string())
         }
-    }
+    };
+    response.status_code(status);
+    let json = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    let body = json!({"status": "error", "errorType": kind, "error": error});
+    response.body(body.to_string());
 }
 
 /// A small answer that is made at once.

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use pulseboard_engine::{
-    Selector, Tenant,
+    Selector,
     query::{self, QueryError},
 };
 use pulseboard_promql::{Labels, labels::NAME};
@@ -17,12 +17,10 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{ApiError, push_labels, send},
-    params::Params,
+    asking::Asking,
 };
 use crate::{
-    app::App,
     expressions::{labels_of, selector},
-    http::{self, caller, ingest::engine_tenant},
     questions::Working,
 };
 
@@ -92,7 +90,7 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
     let name = request.param::<String>("name").unwrap_or_default();
     let label = unescaped(&name);
     if label.is_empty() {
-        let error = ApiError::bad_data(format!("invalid label name: {name:?}"));
+        let error = ApiError::BadData(format!("invalid label name: {name:?}"));
         return send(response, Err(error));
     }
     let answered = ask(
@@ -158,17 +156,13 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
 }
 
 /// What is looked for, and where.
-struct Work {
-    app: Arc<App>,
-    tenant: Arc<Tenant>,
-    /// Read when it is worked on: a pattern takes time to compile.
-    params: Params,
+struct Work<'a> {
+    asking: &'a Asking,
     since_ms: i64,
-    now_ms: i64,
     limit: usize,
 }
 
-impl Work {
+impl Work<'_> {
     fn each(
         &self,
         working: &Working,
@@ -182,20 +176,20 @@ impl Work {
         working: &Working,
         each: &mut dyn FnMut(KeyRef<'_>, &str) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
-        let selectors = self.params.selectors()?;
+        let selectors = self.asking.params.selectors()?;
         let selectors: Vec<Selector> = match selectors.is_empty() {
             true => vec![Selector::all()],
             false => selectors
                 .iter()
-                .map(|one| selector(&one.matchers).map_err(ApiError::bad_data))
+                .map(|one| selector(&one.matchers).map_err(ApiError::BadData))
                 .collect::<Result<_, _>>()?,
         };
         for selector in &selectors {
             query::keys(
-                &self.app.storage.engine,
-                &self.tenant,
+                &self.asking.app.storage.engine,
+                &self.asking.tenant,
                 selector,
-                (self.since_ms, self.now_ms),
+                (self.since_ms, self.asking.app.clock.now_ms()),
                 &working.cost,
                 each,
             )?;
@@ -208,35 +202,27 @@ async fn ask(
     request: &mut Request,
     depot: &mut Depot,
     needs_match: bool,
-    work: impl FnOnce(&Work, &Working) -> Result<Bytes, ApiError> + Send + 'static,
+    work: impl FnOnce(&Work<'_>, &Working) -> Result<Bytes, ApiError> + Send + 'static,
 ) -> Result<Bytes, ApiError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let tenant = engine_tenant(&app, request, depot)?;
-    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
-    let params = Params::read(&app, request).await?;
+    let asking = Asking::begin(request, depot).await?;
+    let params = &asking.params;
     if needs_match && params.get("match[]").is_none() {
-        return Err(ApiError::bad_data("no match[] parameter provided"));
-    }
-    let (start_ms, end_ms) = (params.time("start")?, params.time("end")?);
-    if let (Some(start_ms), Some(end_ms)) = (start_ms, end_ms)
-        && end_ms < start_ms
-    {
-        return Err(ApiError::bad_data(
-            "invalid parameter \"end\": end timestamp must not be before start time",
+        return Err(ApiError::BadData(
+            "no match[] parameter provided".to_owned(),
         ));
     }
-    let asked = Work {
-        since_ms: start_ms.unwrap_or(0).max(0),
-        now_ms: app.clock.now_ms(),
-        limit: params.limit()?,
-        params,
-        tenant,
-        app: Arc::clone(&app),
-    };
-    app.questions
-        .ask(keys, move |working| work(&asked, working))
-        .await?
+    let (start_ms, _) = params.span()?;
+    let (since_ms, limit) = (start_ms.unwrap_or(0).max(0), params.limit()?);
+    asking
+        .work(move |asking, working| {
+            let asked = Work {
+                asking,
+                since_ms,
+                limit,
+            };
+            work(&asked, working)
+        })
+        .await
 }
 
 /// What a series takes until it is written.

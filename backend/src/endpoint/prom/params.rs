@@ -48,7 +48,7 @@ impl Params {
 
     pub(super) fn needed(&self, name: &str) -> Result<&str, ApiError> {
         self.get(name).ok_or_else(|| {
-            ApiError::bad_data(format!(
+            ApiError::BadData(format!(
                 "invalid parameter {name:?}: it is missing or empty"
             ))
         })
@@ -63,7 +63,7 @@ impl Params {
             })
             .collect::<Result<_, _>>()?;
         match all.len() > VALUES_MAX {
-            true => Err(ApiError::bad_data(format!(
+            true => Err(ApiError::BadData(format!(
                 "at most {VALUES_MAX} match[] are answered at once"
             ))),
             false => Ok(all),
@@ -76,7 +76,7 @@ impl Params {
             return Ok(None);
         };
         let bad = || {
-            ApiError::bad_data(format!(
+            ApiError::BadData(format!(
                 "invalid parameter {name:?}: cannot parse {:?} to a valid timestamp",
                 shown(text)
             ))
@@ -100,6 +100,17 @@ impl Params {
         }
     }
 
+    /// `start` and `end`, in this order.
+    pub(super) fn span(&self) -> Result<(Option<i64>, Option<i64>), ApiError> {
+        let (start_ms, end_ms) = (self.time("start")?, self.time("end")?);
+        match start_ms.zip(end_ms) {
+            Some((start_ms, end_ms)) if end_ms < start_ms => Err(ApiError::BadData(
+                "invalid parameter \"end\": end timestamp must not be before start time".to_owned(),
+            )),
+            _ => Ok((start_ms, end_ms)),
+        }
+    }
+
     /// A length of time in milliseconds: seconds, or such as `1h30m`.
     pub(super) fn duration(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.get(name) else {
@@ -112,7 +123,7 @@ impl Params {
             None => parse_duration(text),
         };
         ms.map(Some).ok_or_else(|| {
-            ApiError::bad_data(format!(
+            ApiError::BadData(format!(
                 "invalid parameter {name:?}: cannot parse {:?} to a valid duration",
                 shown(text)
             ))
@@ -127,7 +138,7 @@ impl Params {
         match text.parse::<usize>() {
             Ok(0) => Ok(usize::MAX),
             Ok(limit) => Ok(limit),
-            Err(_) => Err(ApiError::bad_data(format!(
+            Err(_) => Err(ApiError::BadData(format!(
                 "invalid parameter \"limit\": {:?} is not a whole number ≥ 0",
                 shown(text)
             ))),
@@ -147,5 +158,5 @@ fn shown(text: &str) -> String {
 
 /// What is wrong with an expression, as Prometheus says it.
 pub(super) fn bad_expression(name: &str, error: &ParseError) -> ApiError {
-    ApiError::bad_data(format!("invalid parameter {name:?}: {error}"))
+    ApiError::BadData(format!("invalid parameter {name:?}: {error}"))
 }

@@ -1,23 +1,21 @@
 //! Expressions: at one time, over a range, and as text and tree.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use pulseboard_engine::query::QueryError;
 use pulseboard_promql::{
     Answer, Expr, Labels, Options, ast::ValueType, instant, parse, print::pretty, range,
 };
 use salvo::{Depot, Request, Response, handler};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     answer::{ApiError, number, push_labels, seconds, send, success},
+    asking::Asking,
     params::{Params, bad_expression},
 };
 use crate::{
     app::App,
     expressions::TenantSeries,
-    http::{self, caller, ingest::engine_tenant},
     questions::{Text, Working},
 };
 
@@ -41,32 +39,30 @@ pub async fn query_range(request: &mut Request, depot: &mut Depot, response: &mu
 /// Exemplars, of which there are none.
 #[handler]
 pub async fn query_exemplars(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let answered = async {
-        caller::require_read(depot)?;
-        let app = http::app::app(depot)?;
-        let params = Params::read(&app, request).await?;
-        let text = params.needed("query")?;
-        parse(text).map_err(|error| bad_expression("query", &error))?;
-        Ok(success(&json!([])))
-    };
-    let answered = answered.await;
+    let answered = with_expression(request, depot, |_| json!([])).await;
     send(response, answered);
 }
 
 /// An expression, put in order.
 #[handler]
 pub async fn format_query(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let answered = parsed(request, depot).await;
-    send(
-        response,
-        answered.map(|expr| success(&json!(pretty(&expr)))),
-    );
+    let answered = with_expression(request, depot, |expr| json!(pretty(expr))).await;
+    send(response, answered);
 }
 
-async fn parsed(request: &mut Request, depot: &mut Depot) -> Result<Expr, ApiError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let params = Params::read(&app, request).await?;
+/// What follows from an expression alone.
+async fn with_expression(
+    request: &mut Request,
+    depot: &mut Depot,
+    data: impl FnOnce(&Expr) -> Value + Send + 'static,
+) -> Result<Bytes, ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    asking
+        .work(|asking, _| Ok(success(&data(&expression(&asking.params)?))))
+        .await
+}
+
+fn expression(params: &Params) -> Result<Expr, ApiError> {
     parse(params.needed("query")?).map_err(|error| bad_expression("query", &error))
 }
 
@@ -82,73 +78,60 @@ struct Asked {
     lookback_ms: Option<i64>,
 }
 
-fn read_instant(params: &Params, now_ms: i64) -> Result<Asked, ApiError> {
-    Ok(Asked {
-        times: Times::At(params.time("time")?.unwrap_or(now_ms)),
-        limit: params.limit()?,
-        lookback_ms: params.duration("lookback_delta")?,
-    })
+fn read_instant(params: &Params, now_ms: i64) -> Result<Times, ApiError> {
+    Ok(Times::At(params.time("time")?.unwrap_or(now_ms)))
 }
 
-fn read_range(params: &Params, _now_ms: i64) -> Result<Asked, ApiError> {
-    let needed = |name: &str, value: Option<i64>| {
-        value.ok_or_else(|| {
-            ApiError::bad_data(format!(
-                "invalid parameter {name:?}: it is missing or empty"
-            ))
-        })
-    };
-    let start_ms = needed("start", params.time("start")?)?;
-    let end_ms = needed("end", params.time("end")?)?;
-    if end_ms < start_ms {
-        return Err(ApiError::bad_data(
-            "invalid parameter \"end\": end timestamp must not be before start time",
-        ));
+fn read_range(params: &Params, _now_ms: i64) -> Result<Times, ApiError> {
+    for name in ["start", "end", "step"] {
+        params.needed(name)?;
     }
-    let step_ms = needed("step", params.duration("step")?)?;
+    let (start_ms, end_ms) = params.span()?;
+    let (Some(start_ms), Some(end_ms), Some(step_ms)) =
+        (start_ms, end_ms, params.duration("step")?)
+    else {
+        return Err(ApiError::BadData(
+            "start, end and step are needed".to_owned(),
+        ));
+    };
     if step_ms <= 0 {
-        return Err(ApiError::bad_data(
-            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+        return Err(ApiError::BadData(
+            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer".to_owned(),
         ));
     }
     if (end_ms - start_ms) / step_ms > POINTS_MAX {
-        return Err(ApiError::bad_data(
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        return Err(ApiError::BadData(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)".to_owned(),
         ));
     }
-    Ok(Asked {
-        times: Times::Range(start_ms, end_ms, step_ms),
-        limit: params.limit()?,
-        lookback_ms: params.duration("lookback_delta")?,
-    })
+    Ok(Times::Range(start_ms, end_ms, step_ms))
 }
 
 async fn ask(
     request: &mut Request,
     depot: &mut Depot,
-    read: fn(&Params, i64) -> Result<Asked, ApiError>,
+    read: fn(&Params, i64) -> Result<Times, ApiError>,
 ) -> Result<Bytes, ApiError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let tenant = engine_tenant(&app, request, depot)?;
-    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
-    let params = Params::read(&app, request).await?;
-    let asked = read(&params, app.clock.now_ms())?;
+    let asking = Asking::begin(request, depot).await?;
+    let params = &asking.params;
+    params.needed("query")?;
     params.duration("timeout")?;
-    let text = params.needed("query")?.to_owned();
-    let worker = Arc::clone(&app);
-    app.questions
-        .ask(keys, move |working| {
-            // Here and not before: a pattern takes time to compile.
-            let expr = parse(&text).map_err(|error| bad_expression("query", &error))?;
+    let asked = Asked {
+        times: read(params, asking.app.clock.now_ms())?,
+        limit: params.limit()?,
+        lookback_ms: params.duration("lookback_delta")?,
+    };
+    asking
+        .work(move |asking, working| {
+            let expr = expression(&asking.params)?;
             let series = TenantSeries {
-                engine: &worker.storage.engine,
-                tenant: &tenant,
+                engine: &asking.app.storage.engine,
+                tenant: &asking.tenant,
                 cost: &working.cost,
             };
-            answer(&worker, &expr, &asked, &series, working)
+            answer(&asking.app, &expr, &asked, &series, working)
         })
-        .await?
+        .await
 }
 
 fn answer(
@@ -175,7 +158,7 @@ fn answer(
         }
         Times::Range(start_ms, end_ms, step_ms) => {
             if !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
-                return Err(ApiError::bad_data(format!(
+                return Err(ApiError::BadData(format!(
                     "invalid parameter \"query\": invalid expression type {:?} for range query, must be Scalar or instant Vector",
                     match expr.value_type() {
                         ValueType::Matrix => "range vector",

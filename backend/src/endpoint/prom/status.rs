@@ -101,7 +101,7 @@ pub async fn healthy(response: &mut Response) {
 /// Whether it answers: `/-/ready`.
 #[handler]
 pub async fn ready(depot: &mut Depot, response: &mut Response) {
-    let is_ready = http::app::app(depot).is_ok_and(|app| !app.stopping.is_cancelled());
+    let is_ready = http::app::app(depot).is_ok_and(|app| app.is_ready());
     if is_ready {
         plain(response, "Pulseboard is ready.\n");
     } else {
