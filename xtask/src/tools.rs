@@ -99,15 +99,7 @@ pub(crate) fn nextest() -> bool {
     if has_nextest() {
         return true;
     }
-    let installed = install(
-        "cargo-nextest",
-        NEXTEST,
-        &["cargo-nextest"],
-        &["--locked"],
-        "five minutes",
-    );
-    forget_intermediate_files();
-    if let Err(error) = installed {
+    if let Err(error) = subcommand("cargo-nextest", NEXTEST, "five minutes") {
         println!("note: without nextest, `cargo test` runs the tests ({error:#})");
         return false;
     }
@@ -119,15 +111,7 @@ pub(crate) fn nextest() -> bool {
 /// # Errors
 /// It cannot be installed.
 pub(crate) fn deny() -> Result<()> {
-    let installed = install(
-        "cargo-deny",
-        DENY,
-        &["cargo-deny"],
-        &["--locked"],
-        "five minutes",
-    );
-    forget_intermediate_files();
-    installed
+    subcommand("cargo-deny", DENY, "five minutes")
 }
 
 /// Sees to cargo-machete.
@@ -135,13 +119,12 @@ pub(crate) fn deny() -> Result<()> {
 /// # Errors
 /// It cannot be installed.
 pub(crate) fn machete() -> Result<()> {
-    let installed = install(
-        "cargo-machete",
-        MACHETE,
-        &["cargo-machete"],
-        &["--locked"],
-        "one minute",
-    );
+    subcommand("cargo-machete", MACHETE, "one minute")
+}
+
+/// Installs a subcommand of cargo, by itself.
+fn subcommand(package: &str, version: &str, takes: &str) -> Result<()> {
+    let installed = install(package, version, &[package], &["--locked"], takes);
     forget_intermediate_files();
     installed
 }
