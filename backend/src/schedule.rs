@@ -331,7 +331,7 @@ pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
             app.tracked.tell(app.clock.now_ms());
         }
         if due_ms % FORGET_MS == 0 {
-            app.ingest.forget_idle();
+            app.ingest.tenants.forget_idle();
         }
         if due_ms % PERFORMANCE_MS == 0 {
             app.tasks.spawn(track_performance(Arc::clone(&app), due_ms));
@@ -387,7 +387,7 @@ async fn track_performance(app: Arc<App>, now_ms: i64) {
 }
 
 fn keep_house_once(app: &App) {
-    app.ingest.recount();
+    app.ingest.tenants.recount();
     let (now_ms, telemetry) = (app.clock.now_ms(), &app.telemetry);
     app.storage
         .maintain(now_ms, telemetry, &app.tracked, || app.journal_state());

@@ -18,8 +18,8 @@
 //! the stale marker. Exemplars are not kept. A refused point loses only itself; `line` is its
 //! number in the request, from 1.
 //!
-//! Memory beside the batch: protobuf is read point by point, each at most [`POINT_BYTES_MAX`];
-//! JSON is read as a whole, at most [`JSON_OBJECTS_MAX`] objects.
+//! Memory beside the batch: protobuf is read point by point, each at most [`POINT_BYTES_MAX`], and
+//! for a long one memory is asked for before it is decoded ([`Batch::hold`]); JSON is read as a whole, at most [`JSON_OBJECTS_MAX`] objects.
 
 mod answer;
 mod delta;
@@ -48,9 +48,15 @@ use model::{Data, ExponentialPoint, HistogramPoint, NumberPoint, Resource, Scope
 use order::{Later, Order};
 use points::{Metric, Writer};
 
-/// Bytes of one data point (or one resource) in protobuf; what it decodes to is at most some eighty
-/// times larger.
+/// Bytes of one data point (or one resource) in protobuf.
 pub const POINT_BYTES_MAX: usize = 1 << 20;
+
+/// A shorter one is decoded without asking for memory.
+const POINT_BYTES_FREE: usize = 8 * 1024;
+
+/// Bytes that a byte of one may become: an empty attribute takes two of them and becomes this, in a
+/// list that has room for up to twice as many, and then a label.
+const DECODED_RATIO: usize = size_of::<model::KeyValue>() + size_of::<(String, String)>();
 
 /// Objects (`{`) in one JSON body.
 pub const JSON_OBJECTS_MAX: usize = 300_000;
@@ -119,11 +125,18 @@ impl fmt::Display for Wrong {
     }
 }
 
-fn decode<M: Message + Default>(message: &[u8]) -> Result<M, Wrong> {
+/// `None`: there is no memory for it, which the batch remembers.
+fn decode<M: Message + Default>(
+    message: &[u8],
+    writer: &mut Writer<'_>,
+) -> Result<Option<M>, Wrong> {
     if message.len() > POINT_BYTES_MAX {
         return Err(Wrong::TooLarge);
     }
-    M::decode(message).map_err(Wrong::Decode)
+    if message.len() > POINT_BYTES_FREE && !writer.hold_once(message.len() * DECODED_RATIO) {
+        return Ok(None);
+    }
+    M::decode(message).map(Some).map_err(Wrong::Decode)
 }
 
 /// `ExportMetricsServiceRequest`: resource metrics (1), of which resource (1) and scope metrics
@@ -133,13 +146,13 @@ fn protobuf(body: &[u8], writer: &mut Writer<'_>) -> Result<(), Wrong> {
     each(body, 1, |resource_metrics| {
         let mut resource: Option<Resource> = None;
         each(resource_metrics, 1, |message| {
-            resource = Some(decode(message)?);
+            resource = decode(message, writer)?;
             Ok(())
         })?;
         each(resource_metrics, 2, |scope_metrics| {
             let mut scope: Option<Scope> = None;
             each(scope_metrics, 1, |message| {
-                scope = Some(decode(message)?);
+                scope = decode(message, writer)?;
                 Ok(())
             })?;
             writer.scope(resource.as_ref(), scope.as_ref());
@@ -273,12 +286,12 @@ impl<'a> Found<'a> {
     fn write(&self, point: &[u8], writer: &mut Writer<'_>) -> Result<(), Wrong> {
         let metric = &self.metric;
         match self.kind {
-            5 => writer.gauge(metric, &decode::<NumberPoint>(point)?),
-            7 => writer.sum(metric, &decode::<NumberPoint>(point)?),
-            9 => writer.histogram(metric, &decode::<HistogramPoint>(point)?),
-            10 => writer.exponential(metric, decode::<ExponentialPoint>(point)?),
-            _ => writer.summary(metric, &decode::<SummaryPoint>(point)?),
-        }
+            5 => decode(point, writer)?.map(|point| writer.gauge(metric, &point)),
+            7 => decode(point, writer)?.map(|point| writer.sum(metric, &point)),
+            9 => decode(point, writer)?.map(|point| writer.histogram(metric, &point)),
+            10 => decode(point, writer)?.map(|point| writer.exponential(metric, point)),
+            _ => decode(point, writer)?.map(|point| writer.summary(metric, &point)),
+        };
         Ok(())
     }
 }

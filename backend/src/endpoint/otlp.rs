@@ -40,7 +40,7 @@ pub async fn write_otlp(
     let worker = Arc::clone(&app);
     let taken = ingest::take(&app, request, depot, None, move |body, batch| {
         let known = |key: &[u8]| worker.storage.engine.last_of(&tenant, key);
-        worker.ingest.with_deltas(&tenant, |totals| {
+        worker.ingest.tenants.with_deltas(&tenant, |totals| {
             otlp::parse(encoding, body, totals, &known, batch)
         })
     })

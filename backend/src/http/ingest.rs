@@ -95,7 +95,7 @@ pub async fn take<T: ParseReport>(
 }
 
 /// A place among all tenants for who sends the first samples of one; see
-/// [`crate::ingest::Ingest::find_place`].
+/// [`crate::ingest::Tenants::find_place`].
 ///
 /// # Errors
 /// The caller made too many; 503 or 429.
@@ -111,6 +111,7 @@ pub fn find_place(
     }
     let is_bound = caller::caller(depot)?.tenant.is_some();
     app.ingest
+        .tenants
         .find_place(tenant, keys, is_bound)
         .map_err(Refused::into_error)
 }

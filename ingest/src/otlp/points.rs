@@ -65,6 +65,8 @@ pub(super) struct Writer<'a> {
     /// Of the resource and scope whose points are being written.
     shared: Rc<Labels>,
     points: Points,
+    /// Bytes of the largest piece that memory was reserved for.
+    held: usize,
     /// Points numbered so far, from 1.
     numbered: u64,
     /// The number of the next point, where that was given before.
@@ -79,6 +81,7 @@ impl<'a> Writer<'a> {
             batch,
             shared: Rc::default(),
             points: Points::default(),
+            held: 0,
             numbered: 0,
             number: None,
         }
@@ -101,6 +104,17 @@ impl<'a> Writer<'a> {
     /// Reserves memory for what is made of the request on the way; see [`Batch::hold`].
     pub(super) fn hold(&mut self, bytes: usize) -> bool {
         self.batch.hold(bytes)
+    }
+
+    /// The same for what is made of one piece of the request at a time: room for the largest is
+    /// room for all.
+    pub(super) fn hold_once(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.held);
+        if more > 0 && !self.batch.hold(more) {
+            return false;
+        }
+        self.held += more;
+        true
     }
 
     /// Gives the next point of the request its number, for [`Writer::go_back_to`].

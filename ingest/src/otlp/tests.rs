@@ -704,3 +704,83 @@ proptest! {
         }
     }
 }
+
+/// Memory for so many bytes, and who asked for how many.
+#[derive(Debug)]
+struct Room {
+    left: usize,
+    asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl pulseboard_series::batch::Outlet for Room {
+    fn reserve(&mut self, bytes: usize) -> bool {
+        self.asked
+            .fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+
+    fn take(&mut self, _: &Batch) {}
+}
+
+/// A short request can have a point that decodes to much more: empty attributes, or empty values in
+/// a list. Memory for it is asked for, and without that it is not decoded.
+#[test]
+fn a_point_that_becomes_much_asks_for_memory_first() {
+    let value = AnyValue { value: None };
+    let list = Value::ArrayValue(ArrayValue {
+        values: vec![value; 500_000],
+    });
+    let points = |attributes| {
+        metric::Data::Gauge(otel::Gauge {
+            data_points: vec![point(1.0, Vec::new()), point(1.0, attributes)],
+        })
+    };
+    for attributes in [
+        vec![KeyValue::default(); 500_000],
+        vec![attribute("a", list)],
+    ] {
+        let body = request(vec![metric("m", "", points(attributes))]).encode_to_vec();
+        for (left, is_read) in [(usize::MAX, true), (64 << 20, false)] {
+            let asked = std::sync::Arc::default();
+            let room = Room {
+                left,
+                asked: std::sync::Arc::clone(&asked),
+            };
+            let mut batch = Batch::new();
+            batch.open(Box::new(room), false);
+            let mut totals = DeltaTotals::new(0);
+            let read = parse(
+                Encoding::Protobuf,
+                &body,
+                &mut totals,
+                &|_| None,
+                &mut batch,
+            );
+            assert!(read.is_ok());
+            assert_eq!(!batch.is_out_of_room(), is_read);
+            let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+            assert!(asked > 64 << 20, "{asked}");
+        }
+    }
+    // What is usual asks nobody.
+    let usual = (0..30).map(|at| text(&format!("a{at}"), &"b".repeat(200)));
+    let body = request(vec![metric("m", "", points(usual.collect()))]).encode_to_vec();
+    let mut batch = Batch::new();
+    let asked = std::sync::Arc::default();
+    let room = Room {
+        left: 0,
+        asked: std::sync::Arc::clone(&asked),
+    };
+    batch.open(Box::new(room), false);
+    let mut totals = DeltaTotals::new(0);
+    let read = parse(
+        Encoding::Protobuf,
+        &body,
+        &mut totals,
+        &|_| None,
+        &mut batch,
+    );
+    assert_eq!(read.map(|points| points.accepted), Ok(2));
+}
