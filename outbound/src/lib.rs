@@ -1,0 +1,32 @@
+//! The HTTP client for everything that the product asks of others: targets, discovery, receivers,
+//! hubs. HTTP/1.1 over TCP, TLS or a Unix socket, through a proxy where one is named.
+//!
+//! Everything is bounded: a request has a deadline, an answer a number of bytes, a redirect a
+//! number of hops, and connections that wait for their next request a number and an age. What goes
+//! wrong is told in words, with what and where ([`Error`]).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`config`] | who the client is and whom it believes, with the field names of Prometheus' files |
+//! | [`client`] | requests, redirects, answers |
+//! | [`reader`] | an answer that is read as it comes |
+//! | [`secret`] | what is never printed, and files that are read again when they change |
+//! | `tls` | certificates and roots |
+//! | `dial` | how a connection is made |
+//! | `gzip` | unpacking within a bound |
+
+pub mod client;
+pub mod config;
+mod dial;
+mod error;
+mod gzip;
+pub mod reader;
+pub mod secret;
+mod tls;
+
+pub use client::{Answer, Client};
+pub use config::ClientConfig;
+pub use error::Error;
+pub use http::{HeaderMap, HeaderName, HeaderValue, header};
+pub use reader::Reader;
+pub use secret::Secret;

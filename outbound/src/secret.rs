@@ -1,0 +1,111 @@
+//! Passwords and tokens: never printed, and read anew from their file when it changes.
+
+use std::{
+    fmt, fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::Error;
+
+/// What is shown in place of a secret.
+pub const HIDDEN: &str = "<secret>";
+/// A file with a secret is a line; what is longer is something else.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// A text that is not for eyes: printed and serialised as `<secret>`.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A secret of this text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the wire.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(HIDDEN)
+    }
+}
+
+/// When a file was changed, and how long it is: another stamp is another content.
+pub(crate) type Stamp = (Option<SystemTime>, u64);
+
+/// The stamp of a file; of one that is not there that of an empty one.
+pub(crate) fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path).map_or((None, 0), |data| (data.modified().ok(), data.len()))
+}
+
+/// Reads a file of at most 64 KiB.
+///
+/// # Errors
+/// It cannot be read or is larger; the text names it.
+pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, Error> {
+    let told = |error: io::Error| Error::Config(format!("{}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .map_err(told)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(told)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Error::Config(format!(
+            "{}: larger than {MAX_FILE_BYTES} bytes",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// A secret that is the content of a file, without the white space around it.
+#[derive(Debug)]
+pub(crate) struct SecretFile {
+    path: PathBuf,
+    read: Mutex<Option<(Stamp, Secret)>>,
+}
+
+impl SecretFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            read: Mutex::new(None),
+        }
+    }
+
+    /// What the file says now. It is looked at each time and read when it has changed.
+    pub(crate) fn get(&self) -> Result<Secret, Error> {
+        let now = stamp(&self.path);
+        let mut read = self.read.lock();
+        if let Some((then, secret)) = &*read
+            && *then == now
+        {
+            return Ok(secret.clone());
+        }
+        let bytes = read_small(&self.path)?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| Error::Config(format!("{}: {error}", self.path.display())))?;
+        let secret = Secret::new(text.trim());
+        *read = Some((now, secret.clone()));
+        Ok(secret)
+    }
+}

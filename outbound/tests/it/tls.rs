@@ -1,0 +1,157 @@
+//! TLS: whom the client believes, and what it shows.
+
+use std::{fs, path::Path, sync::Arc};
+
+use pulseboard_outbound::{Client, ClientConfig, Error, config::TlsConfig};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::{LIMIT, headers, ok, soon, talk};
+
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+fn issuer() -> Issuer {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed")
+}
+
+/// A certificate for `name` and its key.
+fn certificate(issuer: &Issuer, name: &str) -> (rcgen::Certificate, KeyPair) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    (params.signed_by(&key, issuer).expect("signed"), key)
+}
+
+/// A server that is `name`; with `clients` it wants a certificate of this issuer.
+async fn server(issuer: &Issuer, name: &str, clients: bool) -> String {
+    let (certificate, key) = certificate(issuer, name);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("versions");
+    let builder = if clients {
+        let mut roots = RootCertStore::empty();
+        roots.add(issuer.der().clone()).expect("a root");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("a key");
+    let config = builder
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("a configuration");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}/", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    talk(stream, |_| ok("over TLS")).await;
+                }
+            });
+        }
+    });
+    url
+}
+
+async fn get(tls_config: TlsConfig, url: &str) -> Result<String, Error> {
+    let client = Client::new(&ClientConfig {
+        tls_config,
+        ..ClientConfig::default()
+    })?;
+    let got = client.get(url, &headers(), soon(), LIMIT).await?;
+    Ok(String::from_utf8_lossy(&got.body).into_owned())
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Option<std::path::PathBuf> {
+    let path = folder.join(name);
+    fs::write(&path, text).expect("written");
+    Some(path)
+}
+
+#[tokio::test]
+async fn only_who_is_signed_by_the_root_is_believed() {
+    let issuer = issuer();
+    let url = server(&issuer, "127.0.0.1", false).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca_file = write(folder.path(), "ca.pem", &issuer.pem());
+    let trusting = TlsConfig {
+        ca_file,
+        ..TlsConfig::default()
+    };
+    assert_eq!(
+        get(trusting.clone(), &url).await.expect("believed"),
+        "over TLS"
+    );
+    let newest = TlsConfig {
+        min_version: Some("TLS13".to_owned()),
+        ..trusting
+    };
+    assert_eq!(get(newest, &url).await.expect("believed"), "over TLS");
+    let error = get(TlsConfig::default(), &url)
+        .await
+        .expect_err("a stranger");
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let careless = TlsConfig {
+        insecure_skip_verify: true,
+        ..TlsConfig::default()
+    };
+    assert_eq!(get(careless, &url).await.expect("anybody"), "over TLS");
+}
+
+#[tokio::test]
+async fn the_name_in_the_certificate_can_be_given() {
+    let issuer = issuer();
+    let url = server(&issuer, "node.example", false).await;
+    let tls = TlsConfig {
+        ca: Some(issuer.pem()),
+        ..TlsConfig::default()
+    };
+    let error = get(tls.clone(), &url).await.expect_err("another name");
+    assert!(error.to_string().contains("node.example"), "{error}");
+    let named = TlsConfig {
+        server_name: Some("node.example".to_owned()),
+        ..tls
+    };
+    assert_eq!(get(named, &url).await.expect("that name"), "over TLS");
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_client_is_shown_and_read_again() {
+    let issuer = issuer();
+    let url = server(&issuer, "127.0.0.1", true).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let tls = TlsConfig {
+        ca: Some(issuer.pem()),
+        ..TlsConfig::default()
+    };
+    get(tls.clone(), &url).await.expect_err("nobody");
+    let stranger = self::issuer();
+    let (certificate, key) = certificate(&stranger, "me");
+    let config = ClientConfig {
+        tls_config: TlsConfig {
+            cert_file: write(folder.path(), "cert.pem", &certificate.pem()),
+            key_file: write(folder.path(), "key.pem", &key.serialize_pem()),
+            ..tls
+        },
+        ..ClientConfig::default()
+    };
+    let client = Client::new(&config).expect("a client");
+    let asked = client.get(&url, &headers(), soon(), LIMIT).await;
+    asked.expect_err("signed by somebody else");
+    let (certificate, key) = self::certificate(&issuer, "me, who was signed by the right one");
+    write(folder.path(), "cert.pem", &certificate.pem());
+    write(folder.path(), "key.pem", &key.serialize_pem());
+    let got = client.get(&url, &headers(), soon(), LIMIT).await;
+    assert_eq!(got.expect("known").body, "over TLS");
+}
