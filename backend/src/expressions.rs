@@ -11,6 +11,7 @@ use pulseboard_promql::{
     EvalError, Guard, Labels, Samples, Storage,
     ast::{MatchOp, Matcher},
     labels::NAME,
+    pattern::translated,
     storage::Hints,
 };
 use pulseboard_series::{KeyRef, key::write_quoted};
@@ -55,7 +56,12 @@ pub fn selector(matchers: &[Matcher]) -> Result<Selector, String> {
         }
         write_quoted(&matcher.name, &mut text);
         text.push_str(matcher.op.text());
-        write_quoted(&matcher.value, &mut text);
+        match matcher.op {
+            MatchOp::Equal | MatchOp::NotEqual => write_quoted(&matcher.value, &mut text),
+            MatchOp::Regex | MatchOp::NotRegex => {
+                write_quoted(&translated(&matcher.value)?, &mut text);
+            }
+        }
     }
     text.push('}');
     Selector::parse(&text).map_err(|error| error.to_string())

@@ -8,6 +8,7 @@ mod aggregate;
 mod binary;
 mod call;
 mod histogram;
+mod rank;
 mod sums;
 mod time;
 mod windows;
@@ -247,7 +248,8 @@ impl<'a> Evaluation<'a> {
     }
 
     fn eval(&self, expr: &Expr, grid: Grid) -> Evaluated<Value> {
-        if grid.count > 1
+        // Also where there is no step at all, as in Prometheus: what is wrong there is said.
+        if grid.count != 1
             && !matches!(expr.kind, ExprKind::Number(_) | ExprKind::Text(_))
             && expr.is_step_invariant()
         {

@@ -127,7 +127,8 @@ pub static FUNCTIONS: &[Function] = &[
     of("tan", &[Vector], 0, Vector),
     of("tanh", &[Vector], 0, Vector),
     timely("time", &[], 0),
-    of("timestamp", &[Vector], 0, Vector),
+    // Of whatever is computed the time is that of the step.
+    timely("timestamp", &[Vector], 0),
     of("vector", &[Scalar], 0, Vector),
     timely("year", &[Vector], 1),
 ];

@@ -13,6 +13,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`mod@parse`] | operator precedence, bounded in length and depth; errors with line and column |
+//! | [`pattern`] | patterns as Go reads them |
 //! | [`ast`], [`functions`] | the tree, and what each function takes |
 //! | [`mod@print`] | the tree as text: one line, or pretty |
 //! | [`storage`] | where samples come from, and who says whether to go on |
@@ -27,6 +28,7 @@ pub mod functions;
 pub mod labels;
 mod lex;
 pub mod parse;
+pub mod pattern;
 pub mod print;
 pub mod storage;
 mod types;

@@ -13,6 +13,7 @@ use crate::{
     error::{ParseError, Span},
     functions::{EXPERIMENTAL, function},
     lex::{Kind, Token, tokens},
+    pattern::regex,
 };
 
 /// Bytes of an expression. Larger: it costs more to refuse one. The longest of 30 000 public ones
@@ -510,7 +511,7 @@ impl Parser<'_> {
         self.expect_mark(b']', "subquery or range selector")?;
         let span = expr.span.to(self.behind());
         if is_subquery {
-            if expr.value_type() != ValueType::Vector && expr.value_type() != ValueType::Scalar {
+            if expr.value_type() != ValueType::Vector {
                 return Err(self.error(
                     expr.span,
                     format!(
@@ -530,15 +531,21 @@ impl Parser<'_> {
             });
         }
         match expr.kind {
-            ExprKind::Vector(selector) if selector.when == When::default() => Ok(Expr {
-                kind: ExprKind::Matrix { selector, range_ms },
-                span,
-            }),
+            // As in Prometheus, which looks for a fixed time only and lets `start()` and `end()` pass.
+            ExprKind::Vector(selector)
+                if selector.when.offset_ms == 0
+                    && !matches!(selector.when.at, Some(At::Time(_))) =>
+            {
+                Ok(Expr {
+                    kind: ExprKind::Matrix { selector, range_ms },
+                    span,
+                })
+            }
             ExprKind::Vector(selector) => Err(self.error(
                 span,
-                match selector.when.at {
-                    Some(_) => "no @ modifiers allowed before range",
-                    None => "no offset modifiers allowed before range",
+                match selector.when.offset_ms {
+                    0 => "no @ modifiers allowed before range",
+                    _ => "no offset modifiers allowed before range",
                 },
             )),
             _ => Err(self.error(span, "ranges only allowed for vector selectors")),
@@ -597,6 +604,19 @@ impl Parser<'_> {
         }
         if next == Kind::Mark(b'(') {
             return self.call(word, span);
+        }
+        if [
+            "atan2",
+            "bool",
+            "group_left",
+            "group_right",
+            "ignoring",
+            "on",
+        ]
+        .iter()
+        .any(|keyword| word.eq_ignore_ascii_case(keyword))
+        {
+            return Err(self.unexpected(""));
         }
         if BinaryOp::from_text(word).is_some() && next != Kind::Mark(b'{') {
             // `and` and its like are names of metrics where a metric may stand.
@@ -821,9 +841,7 @@ impl Parser<'_> {
         }
         let span = start.to(self.behind());
         if let Some(name) = &name {
-            let twice = matchers
-                .iter()
-                .find(|one| &*one.name == "__name__" && one.op == MatchOp::Equal);
+            let twice = matchers.iter().find(|one| &*one.name == "__name__");
             if let Some(twice) = twice {
                 return Err(self.error(
                     span,
@@ -905,19 +923,6 @@ impl Parser<'_> {
             self.error(span, what)
         })
     }
-}
-
-/// A pattern as PromQL means it: anchored at both ends, `.` takes line ends too; bounded in what
-/// it compiles to.
-///
-/// # Errors
-/// It is no pattern, or too large a one.
-pub fn regex(pattern: &str) -> Result<regex::Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(256 << 10)
-        .dfa_size_limit(256 << 10)
-        .nest_limit(64)
-        .build()
 }
 
 /// Whether a label that is not there passes.

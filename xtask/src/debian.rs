@@ -7,6 +7,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
+/// The program of Prometheus: one that is installed, else Debian's.
+///
+/// # Errors
+/// There is neither.
+pub(crate) fn prometheus() -> Result<PathBuf> {
+    match shell::find("prometheus") {
+        Some(installed) => Ok(installed),
+        None => Ok(unpacked("prometheus", &["prometheus"])?.join("usr/bin/prometheus")),
+    }
+}
+
 /// Unpacks `packages` into one folder below `target` and returns it; what is there already stays.
 /// Their dependencies are the caller's to name.
 ///

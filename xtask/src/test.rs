@@ -263,6 +263,17 @@ fn native_tests(nextest: bool) -> Command {
         ];
         command.args(tests).arg("--no-fail-fast");
     }
+    // Our answers are compared with a real Prometheus'; without one the test says so and passes.
+    match debian::prometheus() {
+        Ok(program) => {
+            command.env("PULSEBOARD_PROMETHEUS", program);
+        }
+        Err(error) => {
+            println!(
+                "WARNING: PromQL is NOT compared with a real Prometheus, since none could be had ({error:#})"
+            );
+        }
+    }
     // The server is tried behind a real proxy; without one the test says so and passes.
     if shell::find("nginx").is_none() && !Path::new("/usr/sbin/nginx").is_file() {
         match debian::unpacked("nginx", &["nginx"]) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::{
-    ABSENT, Column, Evaluated, Evaluation, Grid, Value, is_absent, merged, sums,
+    ABSENT, Column, Evaluated, Evaluation, Grid, Value, is_absent, merged, rank, sums,
     windows::not_the_mark, wrong,
 };
 use crate::{
@@ -19,6 +19,15 @@ fn group_of(aggregate: &Aggregate, labels: &Labels) -> Labels {
     match aggregate.without {
         true => labels.without(&aggregate.grouping),
         false => labels.only(&aggregate.grouping),
+    }
+}
+
+/// The same of `count_values`: the label of the value is one of those that are grouped by, and goes
+/// with those that `without` takes away.
+fn value_group_of(aggregate: &Aggregate, labels: &Labels, (name, value): (&str, &str)) -> Labels {
+    match aggregate.without {
+        true => labels.with(name, value).without(&aggregate.grouping),
+        false => labels.only(&aggregate.grouping).with(name, value),
     }
 }
 
@@ -134,12 +143,12 @@ impl Evaluation<'_> {
         let mut places: HashMap<Labels, usize> = HashMap::default();
         let mut all: Vec<Column> = Vec::new();
         for column in &columns {
-            let group = group_of(aggregate, &column.labels);
             for (step, value) in column.values.iter().enumerate() {
                 if is_absent(*value) {
                     continue;
                 }
-                let labels = group.with(&name, &plain_number(*value));
+                let value = plain_number(*value);
+                let labels = value_group_of(aggregate, &column.labels, (&name, &value));
                 self.guard.spend(4)?;
                 let place = match places.get(&labels) {
                     Some(place) => *place,
@@ -178,7 +187,6 @@ impl Evaluation<'_> {
         }
         let columns = self.vector(&aggregate.expr, grid)?;
         let mut all = Vec::new();
-        let mut ranked: Vec<(f64, usize)> = Vec::new();
         for (_, members) in grouped(aggregate, columns) {
             self.guard.spend((members.len() * grid.count * 4) as u64)?;
             let mut kept: Vec<Column> = Vec::with_capacity(members.len());
@@ -189,21 +197,11 @@ impl Evaluation<'_> {
             for step in 0..grid.count {
                 let k = params.get(step).copied().unwrap_or_default();
                 let k = if k < 1.0 { 0 } else { k as usize };
-                ranked.clear();
-                for (at, member) in members.iter().enumerate() {
-                    if let Some(value) = member.values.get(step)
-                        && !is_absent(*value)
-                    {
-                        ranked.push((*value, at));
-                    }
-                }
-                // Of equal ones the first stays.
-                ranked.sort_by(|one, other| match (one.0.is_nan(), other.0.is_nan()) {
-                    (false, false) if is_top => other.0.total_cmp(&one.0),
-                    (false, false) => one.0.total_cmp(&other.0),
-                    (one, other) => one.cmp(&other),
+                let present = members.iter().enumerate().filter_map(|(at, member)| {
+                    let value = *member.values.get(step)?;
+                    (!is_absent(value)).then_some((value, at))
                 });
-                ranked.truncate(k);
+                let ranked = rank::first(present, k, is_top);
                 for (value, at) in &ranked {
                     let cell = kept
                         .get_mut(*at)

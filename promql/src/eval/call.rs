@@ -8,7 +8,7 @@ use crate::{
     ast::{Expr, ExprKind},
     functions::Function,
     labels::Labels,
-    parse::regex,
+    pattern::regex,
 };
 
 /// A function of one number.
@@ -79,7 +79,8 @@ impl Evaluation<'_> {
         }
         if let Some(part) = part_of_time(function.name) {
             let compute = |_: usize, value: f64| match value.is_finite() && value.abs() < 1e15 {
-                true => part(value.floor() as i64) as f64,
+                // Towards zero, as Go makes a whole number of one: half a second before 1970 is in 1970.
+                true => part(value.trunc() as i64) as f64,
                 false => f64::NAN,
             };
             if !args.is_empty() {

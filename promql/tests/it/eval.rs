@@ -361,11 +361,11 @@ fn work_and_samples_are_bounded() {
 fn memory_is_asked_for() {
     let memory = requests();
     for query in [
-        "max_over_time((1 + 1 + 1)[1y:1s])",
+        "max_over_time((1 + 1 + vector(1))[1y:1s])",
         "count_over_time(vector(time())[1y:1s])",
-        "sum_over_time((-pi())[1y:1s])",
+        "sum_over_time(vector(-pi())[1y:1s])",
         "count_over_time(hour()[1y:1s])",
-        "max_over_time(scalar(limits)[1y:1s])",
+        "max_over_time(vector(scalar(limits))[1y:1s])",
         "max_over_time((limits > bool 3)[1y:1s])",
         "absent_over_time(absent(limits)[1y:1s])",
     ] {

@@ -1,5 +1,9 @@
 //! PromQL from the outside: what is understood, what is refused and where, and what comes out.
 
+mod differences;
 mod eval;
+mod generated;
+mod grammar;
 mod parse;
+mod prometheus;
 mod support;

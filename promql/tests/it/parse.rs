@@ -37,6 +37,7 @@ fn what_is_understood_prints_as_prometheus_prints_it() {
         ("x offset -1h @ 10", "x @ 10.000 offset -1h"),
         ("x @ start() offset 1d12h", "x @ start() offset 1d12h"),
         ("x[1w]", "x[1w]"),
+        ("x @ end() [5m]", "x[5m] @ end()"),
         ("x[90d]", "x[90d]"),
         ("rate(x[5m])[1h:]", "rate(x[5m])[1h:]"),
         (
@@ -60,8 +61,7 @@ fn what_is_understood_prints_as_prometheus_prints_it() {
         ("sum", "sum"),
         ("sum{a=\"b\"}", "sum{a=\"b\"}"),
         ("rate", "rate"),
-        ("on", "on"),
-        ("bool / by", "bool / by"),
+        ("by / offset", "by / offset"),
         ("a # a comment\n+ b", "a + b"),
         ("time() atan2 2", "time() atan2 2"),
         ("label_join(x, \"d\", \"-\")", "label_join(x, \"d\", \"-\")"),
@@ -158,6 +158,18 @@ fn what_is_refused_says_where_and_why() {
             "1:1: parse error: no offset modifiers allowed before range",
         ),
         (
+            "up{__name__!~\"x\"}",
+            "1:1: parse error: metric name must not be set twice: \"up\" or \"x\"",
+        ),
+        (
+            "(2)[5m:]",
+            "1:1: parse error: subquery is only allowed on instant vector, got scalar instead",
+        ),
+        (
+            "x @ 5 [5m]",
+            "1:1: parse error: no @ modifiers allowed before range",
+        ),
+        (
             "(x)[5m]",
             "1:1: parse error: ranges only allowed for vector selectors",
         ),
@@ -172,6 +184,14 @@ fn what_is_refused_says_where_and_why() {
         (
             "-\"a\"",
             "1:2: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\"",
+        ),
+        (
+            "atan2 - 1",
+            "1:1: parse error: unexpected identifier \"atan2\"",
+        ),
+        (
+            "abs(bool)",
+            "1:5: parse error: unexpected identifier \"bool\"",
         ),
         ("x{a=~\"(\"}", "1:6: parse error: error parsing regexp: "),
     ] {

@@ -8,7 +8,7 @@ use pulseboard_promql::{
     instant,
     labels::NAME,
     parse,
-    parse::regex,
+    pattern::regex,
     range,
     storage::{Hints, Unguarded},
 };
@@ -22,6 +22,11 @@ pub(crate) type Matrix = Vec<(Labels, Vec<(i64, f64)>)>;
 pub(crate) struct Memory(Vec<(Labels, Samples)>);
 
 impl Memory {
+    /// Of these series.
+    pub(crate) const fn of(all: Vec<(Labels, Samples)>) -> Self {
+        Self(all)
+    }
+
     /// One series a line, its samples `step_ms` apart from 0 on.
     pub(crate) fn load(step_ms: i64, text: &str) -> Self {
         let mut all = Self::default();

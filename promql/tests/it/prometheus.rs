@@ -1,0 +1,362 @@
+//! Our answers beside those of a real Prometheus, bit for bit where both compute alike.
+//!
+//! The Prometheus of Debian is 2.42, whose ranges and look-back are closed to the left where ours
+//! are open, as Prometheus 3 has them. So no sample and no time of a subquery is ever at a left edge.
+//! What else Prometheus 3 has changed, the grammar keeps away from. Without the program the test
+//! says so and passes.
+
+mod server;
+
+use std::{collections::BTreeMap, env, path::PathBuf};
+
+use fastrand::Rng;
+use pulseboard_promql::{Answer, Options, instant, parse, range, storage::Unguarded};
+use serde_json::Value;
+
+use self::server::Server;
+use crate::{
+    generated::{self, LENGTH_S, START_S},
+    grammar::{Grammar, Made},
+    support::Memory,
+};
+
+const OPTIONS: Options = Options {
+    lookback_ms: 30_000,
+    subquery_step_ms: 10_000,
+    samples_max: 50_000_000,
+};
+
+/// Expressions of one run; each is asked at one time and over a range.
+const EXPRESSIONS: usize = 1_200;
+
+/// How far apart two numbers may be, relatively, where the last bits are not the same: functions
+/// such as `ln` come from another library than Go's, and Prometheus 2.42 adds up and averages without
+/// the compensation that Prometheus 3 has.
+const TOLERANCE: f64 = 1e-11;
+
+/// What came out: series by their labels, or only that there is no answer.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Series(BTreeMap<String, Vec<(i64, f64)>>),
+    Refused(String),
+}
+
+/// Starts the program that the environment names, if it does.
+fn program() -> Option<PathBuf> {
+    let program = env::var_os("PULSEBOARD_PROMETHEUS").map(PathBuf::from);
+    let found = program.filter(|program| program.is_file());
+    if found.is_none() {
+        eprintln!("left out: PULSEBOARD_PROMETHEUS names no Prometheus to compare with");
+    }
+    found
+}
+
+fn seed() -> u64 {
+    let seed = env::var("PULSEBOARD_SEED").ok();
+    let seed = seed.and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| Rng::new().u64(..1 << 32));
+    eprintln!("PULSEBOARD_SEED={seed}");
+    seed
+}
+
+fn series_of(answer: Answer) -> BTreeMap<String, Vec<(i64, f64)>> {
+    match answer {
+        Answer::Scalar(point) => BTreeMap::from([("{}".to_owned(), vec![point])]),
+        Answer::Text(..) => BTreeMap::new(),
+        Answer::Vector(series) => series
+            .into_iter()
+            .map(|(labels, point)| (labels.to_string(), vec![point]))
+            .collect(),
+        Answer::Matrix(series) => by_name(series),
+    }
+}
+
+fn by_name(series: crate::support::Matrix) -> BTreeMap<String, Vec<(i64, f64)>> {
+    series
+        .into_iter()
+        .map(|(labels, points)| (labels.to_string(), points))
+        .collect()
+}
+
+fn ours(memory: &Memory, text: &str, (start_ms, end_ms, step_ms): (i64, i64, i64)) -> Outcome {
+    let expr = match parse(text) {
+        Ok(expr) => expr,
+        Err(error) => return Outcome::Refused(error.to_string()),
+    };
+    let answer = match step_ms {
+        0 => instant(&expr, start_ms, memory, &Unguarded, OPTIONS).map(series_of),
+        _ => {
+            let times = (start_ms, end_ms, step_ms);
+            range(&expr, times, memory, &Unguarded, OPTIONS).map(by_name)
+        }
+    };
+    match answer {
+        Ok(series) => Outcome::Series(series),
+        Err(error) => Outcome::Refused(error.to_string()),
+    }
+}
+
+fn point(value: &Value) -> (i64, f64) {
+    let time = value[0].as_f64().expect("a time");
+    let number = value[1].as_str().expect("a number");
+    (
+        (time * 1000.0).round() as i64,
+        number.parse().expect("a number"),
+    )
+}
+
+fn theirs(server: &Server, text: &str, (start_ms, end_ms, step_ms): (i64, i64, i64)) -> Outcome {
+    let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
+    let said = match step_ms {
+        0 => server.question(
+            "/api/v1/query",
+            &[("query", text), ("time", &seconds(start_ms))],
+        ),
+        _ => server.question(
+            "/api/v1/query_range",
+            &[
+                ("query", text),
+                ("start", &seconds(start_ms)),
+                ("end", &seconds(end_ms)),
+                ("step", &seconds(step_ms)),
+            ],
+        ),
+    };
+    if said["status"] != "success" {
+        return Outcome::Refused(said["error"].to_string());
+    }
+    let result = &said["data"]["result"];
+    if said["data"]["resultType"] == "scalar" {
+        return Outcome::Series(BTreeMap::from([("{}".to_owned(), vec![point(result)])]));
+    }
+    let series = result.as_array().expect("series").iter().map(|series| {
+        let labels = series["metric"].as_object().expect("labels");
+        let labels: pulseboard_promql::Labels = labels
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.as_str().into(),
+                    value.as_str().unwrap_or_default().into(),
+                )
+            })
+            .collect();
+        let points = match series["values"].as_array() {
+            Some(values) => values.iter().map(point).collect(),
+            None => vec![point(&series["value"])],
+        };
+        (labels.to_string(), points)
+    });
+    Outcome::Series(series.collect())
+}
+
+fn is_same_number(one: f64, other: f64, is_exact: bool) -> bool {
+    if one.is_nan() && other.is_nan() || one == other {
+        return true;
+    }
+    !is_exact && (one - other).abs() <= TOLERANCE * one.abs().max(other.abs()).max(1e-3)
+}
+
+/// Whether two outcomes agree: all labels, all times, all numbers; or both refuse.
+fn agree(ours: &Outcome, theirs: &Outcome, is_exact: bool) -> bool {
+    let (Outcome::Series(ours), Outcome::Series(theirs)) = (ours, theirs) else {
+        return matches!((ours, theirs), (Outcome::Refused(_), Outcome::Refused(_)));
+    };
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(mine, other)| {
+            mine.0 == other.0
+                && mine.1.len() == other.1.len()
+                && mine.1.iter().zip(other.1).all(|(mine, other)| {
+                    mine.0 == other.0 && is_same_number(mine.1, other.1, is_exact)
+                })
+        })
+}
+
+/// Only what differs, so that it can be read.
+fn differences(ours: &Outcome, theirs: &Outcome) -> String {
+    let (Outcome::Series(ours), Outcome::Series(theirs)) = (ours, theirs) else {
+        return format!("  ours:   {ours:.300?}\n  theirs: {theirs:.300?}");
+    };
+    let mut said = String::new();
+    let names: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    for name in names {
+        let (mine, other) = (ours.get(name), theirs.get(name));
+        let at = |points: Option<&Vec<(i64, f64)>>| -> BTreeMap<i64, f64> {
+            points.into_iter().flatten().copied().collect()
+        };
+        let (mine, other) = (at(mine), at(other));
+        let times: std::collections::BTreeSet<_> = mine.keys().chain(other.keys()).collect();
+        for time in times {
+            let (mine, other) = (mine.get(time), other.get(time));
+            let same = mine
+                .zip(other)
+                .is_some_and(|(mine, other)| is_same_number(*mine, *other, true));
+            if !same && said.lines().count() < 4 {
+                said.push_str(&format!(
+                    "  {name} at {time}: ours {mine:?}, theirs {other:?}\n"
+                ));
+            }
+        }
+    }
+    said
+}
+
+/// An expression with a piece of it left out, doubled or moved: mostly no expression any more.
+fn damaged(random: &mut Rng, text: &str) -> String {
+    let is_word = |one: char| one.is_ascii_alphanumeric() || "_.\"=~!<>".contains(one);
+    let mut pieces: Vec<String> = Vec::new();
+    for one in text.chars() {
+        match pieces.last_mut() {
+            Some(last) if is_word(one) && last.ends_with(is_word) => last.push(one),
+            _ => pieces.push(one.to_string()),
+        }
+    }
+    let (at, other) = (random.usize(..pieces.len()), random.usize(..pieces.len()));
+    match random.u8(..4) {
+        0 => drop(pieces.remove(at)),
+        1 => pieces.insert(other, pieces[at].clone()),
+        2 => pieces.swap(at, other),
+        _ => {
+            let more = [
+                "bool",
+                "offset 5m",
+                "@ 5",
+                "by (job)",
+                "[5m]",
+                "[5m:]",
+                ",",
+                "on()",
+                "-",
+                "\"a\"",
+                "group_left",
+                "()",
+                "{}",
+                "{a=\"b\"}",
+                "and",
+                "1",
+                "x",
+                "NaN",
+                "ignoring(a)",
+                "@ end()",
+            ];
+            pieces.insert(at, format!(" {} ", more[random.usize(..more.len())]));
+        }
+    }
+    pieces.concat()
+}
+
+/// Whether Prometheus 3 reads it otherwise than 2.42 does, of what damage can make: there numbers and
+/// durations are one, and so are names and texts inside braces; and only blanks may stand behind a
+/// duration in brackets, where 2.42 takes a word.
+fn is_read_otherwise(text: &str) -> bool {
+    let mut outside = String::new();
+    let mut in_brackets = false;
+    for one in text.chars() {
+        in_brackets = one == '[' || in_brackets && one != ']';
+        match in_brackets {
+            true if one == '.' || one == '@' => return true,
+            true => {}
+            false => outside.push(one),
+        }
+    }
+    let words = || outside.split(|one: char| !one.is_ascii_alphanumeric());
+    let is_duration = |word: &str| {
+        word.starts_with(|one: char| one.is_ascii_digit()) && word.ends_with(['s', 'm'])
+    };
+    words().any(is_duration)
+        || text.contains(" x ]")
+        || text.contains("{ \"")
+        || text.contains("( \"a\"")
+        || text.contains("offset")
+}
+
+#[test]
+fn what_is_no_expression_is_none_for_a_real_prometheus() {
+    let Some(program) = program() else {
+        return;
+    };
+    let mut random = Rng::with_seed(seed());
+    let server = Server::start(&program, OPTIONS.lookback_ms, OPTIONS.subquery_step_ms);
+    let mut refused = 0;
+    let mut wrong = Vec::new();
+    for _ in 0..EXPRESSIONS * 2 {
+        let made = Grammar {
+            random: &mut random,
+        }
+        .question();
+        let text = damaged(&mut random, &made.text);
+        let (ours, theirs) = (
+            parse(&text),
+            server.question("/api/v1/query", &[("query", &text)]),
+        );
+        let is_refused = theirs["errorType"] == "bad_data";
+        refused += usize::from(is_refused);
+        if ours.is_err() != is_refused && !is_read_otherwise(&text) {
+            wrong.push(format!(
+                "{text}\n  ours:   {:?}\n  theirs: {}",
+                ours.err(),
+                theirs["error"]
+            ));
+        }
+    }
+    eprintln!("{} expressions, {refused} refused", EXPRESSIONS * 2);
+    assert!(
+        wrong.is_empty(),
+        "{} are read otherwise:\n{}",
+        wrong.len(),
+        wrong
+            .iter()
+            .take(25)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+}
+
+#[test]
+fn answers_are_those_of_a_real_prometheus() {
+    let Some(program) = program() else {
+        return;
+    };
+    let mut random = Rng::with_seed(seed());
+    let all = generated::all(&mut random);
+    let server = Server::start(&program, OPTIONS.lookback_ms, OPTIONS.subquery_step_ms);
+    server.fill(&all);
+    let memory = Memory::of(all);
+    let (mut asked, mut answered, mut refused) = (0, 0, 0);
+    let mut wrong = Vec::new();
+    for _ in 0..EXPRESSIONS {
+        let Made { text, is_exact, .. } = Grammar {
+            random: &mut random,
+        }
+        .question();
+        let at_ms = (START_S + random.i64(-20..LENGTH_S + 60)) * 1000 + 300;
+        let step_ms = [1_000, 7_000, 13_000, 60_000][random.usize(..4)];
+        let end_ms = at_ms + step_ms * random.i64(0..20);
+        for times in [(at_ms, at_ms, 0), (at_ms, end_ms, step_ms)] {
+            let (ours, theirs) = (ours(&memory, &text, times), theirs(&server, &text, times));
+            asked += 1;
+            match &ours {
+                Outcome::Refused(_) => refused += 1,
+                Outcome::Series(series) => answered += usize::from(!series.is_empty()),
+            }
+            if !agree(&ours, &theirs, is_exact) {
+                wrong.push(format!(
+                    "{text} over {times:?}\n{}",
+                    differences(&ours, &theirs)
+                ));
+            }
+        }
+    }
+    eprintln!("{asked} questions, {answered} with series in their answers, {refused} refused");
+    assert!(
+        wrong.is_empty(),
+        "{} answers differ:\n{}",
+        wrong.len(),
+        wrong
+            .iter()
+            .take(25)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+}
