@@ -25,10 +25,11 @@ use pulseboard_series::{
 
 use crate::{
     engine::{Engine, fingerprint},
+    late::{LATE_SAMPLE_BYTES, Late},
     slot::SlotRef,
     table::{Entry, SHARDS, Shard, shard_of},
     tenant::{TENANTS_MAX, Tenant},
-    window::{Pushed, Sample, Scratch},
+    window::{Pushed, Sample, Scratch, WindowCopy},
 };
 
 /// A record of the log is ended when it has so many bytes; the log takes 16 MiB at most, and a
@@ -116,6 +117,8 @@ impl Engine {
             is_own,
             segment: history.map_or(0, |history| history.current_wal_segment()),
             failures: history.map_or(0, |history| history.log_failures()),
+            oldest_ms: None,
+            late: 0,
             generation: self.generation(),
             accepted: 0,
             replaced: 0,
@@ -151,6 +154,32 @@ impl Engine {
         }
         let persistence = taking.persistence();
         taking.end(persistence)
+    }
+
+    /// Time of the oldest sample of a tenant that is taken now, Unix milliseconds.
+    #[must_use]
+    pub fn oldest_taken_ms(&self, tenant: &Tenant, now_ms: i64) -> i64 {
+        let of_window_ms = now_ms - self.options.window_ms;
+        let of_history_ms = self
+            .history
+            .as_ref()
+            .map(|history| history.oldest_taken_ms(&tenant.name, now_ms));
+        of_history_ms.map_or(of_window_ms, |oldest_ms| oldest_ms.min(of_window_ms))
+    }
+
+    /// Bytes of samples that are older than their windows and in memory until the history has had
+    /// them for some seconds; maintenance takes them there.
+    #[must_use]
+    pub fn late_bytes(&self) -> u64 {
+        self.late_samples.load(Ordering::Relaxed) * LATE_SAMPLE_BYTES
+    }
+
+    /// Whether a batch has samples that are older than their windows. O(rows).
+    #[must_use]
+    pub fn is_late(&self, batch: &Batch, now_ms: i64) -> bool {
+        let oldest_ms = now_ms - self.options.window_ms;
+        let mut rows = batch.rows().iter();
+        rows.any(|row| row.at_ms != Row::NOW && row.at_ms < oldest_ms)
     }
 
     /// Whether memory is so short that this tenant gets no new series: an eighth is left to those
@@ -191,6 +220,10 @@ struct Taking<'a> {
     /// Of the newest record handed on. Those before it are safe when it is: the log fails all that
     /// wait together.
     ticket: Option<Ticket>,
+    /// The oldest that the history takes, looked up when the first row needs it.
+    oldest_ms: Option<i64>,
+    /// How many were kept apart from their windows.
+    late: u64,
     accepted: u64,
     replaced: u64,
     /// See [`Appended::refused_rows`].
@@ -291,13 +324,20 @@ impl Taking<'_> {
             if entry.defined_in != self.generation && self.define(entry) {
                 entry.defined_in = self.generation;
             }
-            let pushed = entry.take(at_ms, row.value, self.now_ms, scratch);
-            // What is there already goes into the log again: when its first copy did not get to
-            // the disk, its sender sends it again, and must not be told that all is well.
-            entry.note_unsealed(at_ms, row.value, self.segment);
             record.push(entry.id, at_ms, row.value);
             if record.as_bytes().len() >= RECORD_BYTES_MAX {
                 self.hand_on(record);
+            }
+            if entry.is_before_window(at_ms, self.now_ms - self.engine.options.window_ms) {
+                entry.take_late(at_ms, row.value, self.now_ms, self.segment);
+                self.late += 1;
+                continue;
+            }
+            let pushed = entry.take(at_ms, row.value, self.now_ms, scratch);
+            // What is there already goes into the log again: when its first copy did not get to
+            // the disk, its sender sends it again, and must not be told that all is well.
+            if entry.note_unsealed(at_ms, row.value, self.now_ms, self.segment) {
+                self.late += 1;
             }
             match pushed {
                 Pushed::Same => continue,
@@ -344,6 +384,11 @@ impl Taking<'_> {
     fn end(self, persistence: Persistence) -> Appended {
         self.tenant
             .count(self.accepted, self.replaced, &self.refused_by_code);
+        if self.late > 0 {
+            self.engine
+                .late_samples
+                .fetch_add(self.late, Ordering::Relaxed);
+        }
         let refused = self.refused.into_sorted_vec();
         Appended {
             accepted: self.accepted,
@@ -368,17 +413,23 @@ impl Taking<'_> {
         std::hint::black_box(touched);
     }
 
-    fn check_time(&self, row: &Row) -> Result<i64, Reason> {
+    /// Time of a row, if it may be taken: as old as the history keeps raw samples, or as memory
+    /// reaches where there is none.
+    fn check_time(&mut self, row: &Row) -> Result<i64, Reason> {
         if row.at_ms == Row::NOW {
             return Ok(self.now_ms);
         }
-        let oldest_ms = self.now_ms - self.engine.options.window_ms;
         let newest_ms = self.now_ms + self.engine.options.ahead_ms;
-        if row.at_ms < oldest_ms {
-            return Err(Reason::TooOld {
-                at_ms: row.at_ms,
-                oldest_ms,
-            });
+        if row.at_ms < self.now_ms - self.engine.options.window_ms {
+            let oldest_ms = *self
+                .oldest_ms
+                .get_or_insert_with(|| self.engine.oldest_taken_ms(self.tenant, self.now_ms));
+            if row.at_ms < oldest_ms {
+                return Err(Reason::TooOld {
+                    at_ms: row.at_ms,
+                    oldest_ms,
+                });
+            }
         }
         if row.at_ms > newest_ms {
             return Err(Reason::InFuture {
@@ -572,20 +623,80 @@ impl Entry {
         }
     }
 
+    /// Whether a sample of this time is kept apart from the window: it is older than the window is
+    /// to reach, and than what is in it.
+    pub(crate) fn is_before_window(&self, at_ms: i64, window_from_ms: i64) -> bool {
+        at_ms < window_from_ms
+            && self
+                .window
+                .oldest_ms()
+                .is_none_or(|oldest_ms| at_ms < oldest_ms)
+    }
+
+    /// Takes a sample in that is older than the window.
+    pub(crate) fn take_late(&mut self, at_ms: i64, value: f64, now_ms: i64, segment: u32) {
+        if self.arrived_ms == i64::MIN {
+            self.arrived_ms = at_ms;
+        }
+        // What was made of its past is void.
+        self.late_count = self.late_count.wrapping_add(1);
+        if self.unsealed_segment == 0 {
+            self.unsealed_segment = segment;
+            self.unsealed_ms = i64::MAX;
+        }
+        self.keep_late((at_ms, value), now_ms);
+    }
+
+    fn keep_late(&mut self, sample: Sample, now_ms: i64) {
+        match &mut self.late {
+            Some(late) => late.push(sample, now_ms),
+            None => self.late = Some(Box::new(Late::new(sample, now_ms))),
+        }
+    }
+
+    /// Its samples of `from_ms..to_ms` in memory, copied; blocks are shared.
+    pub(crate) fn copy(&self, from_ms: i64, to_ms: i64) -> WindowCopy {
+        let mut copy = self.window.copy(from_ms, to_ms);
+        if let Some(late) = &self.late {
+            late.copy(from_ms, to_ms, &mut copy.late);
+        }
+        copy
+    }
+
+    /// Time of the oldest sample that a view of the history may not have; the greatest number when
+    /// there is none.
+    pub(crate) fn oldest_unknown_ms(&self) -> i64 {
+        let of_late = self.late.as_ref().map(|late| late.oldest_ms());
+        let of_window = (self.unsealed_segment != 0).then_some(self.unsealed_ms);
+        of_late
+            .into_iter()
+            .chain(of_window)
+            .min()
+            .unwrap_or(i64::MAX)
+    }
+
     /// Time of the oldest sample that is in the log alone; the greatest number when all are
     /// sealed.
     pub(crate) fn oldest_unsealed_ms(&self) -> i64 {
         if self.unsealed_segment == 0 {
             return i64::MAX;
         }
-        let late = self.late.as_ref().and_then(|late| late.keys().next());
-        late.map_or(self.unsealed_ms, |late_ms| self.unsealed_ms.min(*late_ms))
+        let late = self.late.as_ref().filter(|late| late.unsealed() > 0);
+        late.map_or(self.unsealed_ms, |late| {
+            self.unsealed_ms.min(late.oldest_ms())
+        })
     }
 
-    /// Remembers that a sample is in the log alone.
-    pub(crate) fn note_unsealed(&mut self, at_ms: i64, value: f64, segment: u32) {
+    /// Remembers that a sample is in the log alone; whether it is kept beside the window, too.
+    pub(crate) fn note_unsealed(
+        &mut self,
+        at_ms: i64,
+        value: f64,
+        now_ms: i64,
+        segment: u32,
+    ) -> bool {
         if segment == 0 {
-            return;
+            return false;
         }
         if self.unsealed_segment == 0 {
             self.unsealed_segment = segment;
@@ -593,9 +704,10 @@ impl Entry {
         }
         if at_ms > self.sealed_ms {
             self.unsealed_ms = self.unsealed_ms.min(at_ms);
-        } else {
-            self.late.get_or_insert_default().insert(at_ms, value);
+            return false;
         }
+        self.keep_late((at_ms, value), now_ms);
+        true
     }
 }
 

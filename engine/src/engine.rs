@@ -34,8 +34,9 @@ use crate::{
 /// How much is kept in memory, and what is accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
-    /// Samples this far back stay in memory at full resolution, in milliseconds; also how late a
-    /// sample may come. Longer: more memory. Shorter: late senders are refused.
+    /// Samples this far back stay in memory at full resolution, in milliseconds. Longer: more
+    /// memory. Also how late a sample may come where there is no history; with one it may be as old
+    /// as that keeps raw samples.
     pub window_ms: i64,
     /// A sample may be this far ahead of this server's clock, in milliseconds.
     pub ahead_ms: i64,
@@ -100,6 +101,8 @@ pub struct Engine {
     pub(crate) is_stuck: AtomicBool,
     /// Bytes of all series, as the last sweep counted them, and of those made since.
     pub(crate) held_bytes: AtomicU64,
+    /// Samples that are older than their windows and in memory.
+    pub(crate) late_samples: AtomicU64,
     /// How often a tenant's window was shortened.
     pub(crate) shortenings: AtomicU64,
     /// How far back the shortest of all tenants' windows reaches now; they are shortened where
@@ -192,7 +195,8 @@ pub struct Found {
     pub is_stopped: bool,
     /// By how many milliseconds its latest sample is ahead of the clock, where there is such.
     pub ahead_ms: Option<i64>,
-    /// Everything older is sealed: time of its oldest sample that is not.
+    /// Everything older is sealed, and has been for as long as a view of the history lasts: time of
+    /// its oldest sample of which that is not so.
     pub(crate) unsealed_ms: i64,
     /// How often a sample came that was not its newest.
     pub(crate) late_count: u32,
@@ -232,6 +236,7 @@ impl Engine {
             retired: Mutex::default(),
             maintenance: Mutex::default(),
             held_bytes: AtomicU64::default(),
+            late_samples: AtomicU64::default(),
             shortenings: AtomicU64::default(),
             units: Mutex::default(),
             no_unit: Arc::from(""),
@@ -731,14 +736,20 @@ impl Engine {
     #[must_use]
     pub fn copy(&self, found: &Found, from_ms: i64, to_ms: i64) -> Option<WindowCopy> {
         self.table
-            .with(found.place, |entry| entry.window.copy(from_ms, to_ms))
+            .with(found.place, |entry| entry.copy(from_ms, to_ms))
     }
 
     /// The time that samples in memory span; `None` when there are none.
     pub(crate) fn held(&self, found: &Found) -> Option<Range<i64>> {
         let held = self.table.with(found.place, |entry| {
-            let newest_ms = entry.window.newest_ms()?;
-            Some(entry.window.oldest_ms()?..newest_ms.saturating_add(1))
+            let late = entry.late.as_ref();
+            let of_late = late.map(|late| (late.oldest_ms(), late.newest().0));
+            let of_window = entry.window.oldest_ms().zip(entry.window.newest_ms());
+            let (oldest_ms, newest_ms) = match (of_late, of_window) {
+                (Some(late), Some(window)) => (late.0.min(window.0), late.1.max(window.1)),
+                (one, other) => one.or(other)?,
+            };
+            Some(oldest_ms..newest_ms.saturating_add(1))
         });
         held.flatten()
     }
@@ -886,7 +897,11 @@ impl Found {
             key: entry.key.clone(),
             unit: Arc::clone(&entry.unit),
             kind: entry.kind,
-            last: entry.newest_at(now_ms),
+            // What came late alone, of a series that memory has nothing else of, is its newest
+            // until maintenance has asked the history.
+            last: entry
+                .newest_at(now_ms)
+                .or_else(|| Some(entry.late.as_ref()?.newest())),
             // Also what was not ahead when it came: the clock may have been set back since.
             ahead_ms: entry
                 .window
@@ -895,7 +910,7 @@ impl Found {
                 .map(|newest_ms| newest_ms - now_ms),
             interval_ms: entry.interval_ms,
             is_stopped: is_stopped(entry, now_ms),
-            unsealed_ms: entry.oldest_unsealed_ms(),
+            unsealed_ms: entry.oldest_unknown_ms(),
             late_count: entry.late_count,
         }
     }

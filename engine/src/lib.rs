@@ -14,6 +14,7 @@
 //! | `table` | the series of all tenants, in shards |
 //! | `maintenance` | maintenance: eviction, sealing into the history, time to live, memory |
 //! | [`query`] | lists of series, ranges of time, live windows |
+//! | `late` | samples of a series that are older than its window, until the history has them |
 //! | [`read`] | samples of a series, from memory and history together |
 //! | `recover` | a start: what the history holds comes back |
 //!
@@ -25,6 +26,7 @@
 pub mod append;
 pub mod cost;
 pub mod engine;
+mod late;
 pub mod maintenance;
 pub mod pattern;
 pub mod query;

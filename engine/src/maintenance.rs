@@ -13,9 +13,9 @@
 pub(crate) mod state;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::MutexGuard;
@@ -26,6 +26,7 @@ use state::Maintenance;
 
 use crate::{
     engine::{Engine, fingerprint},
+    late::settle,
     slot::SlotRef,
     table::{Entry, SHARDS},
     tap::SeriesName,
@@ -38,6 +39,14 @@ const SEAL_AGE_MS: i64 = 15 * 60_000;
 
 /// Series are sealed at different moments, spread over this time.
 const SEAL_SPREAD_MS: i64 = 5 * 60_000;
+
+/// What came late is sealed after this time, so that its hours get few chunks; at once where there
+/// is much of it.
+const LATE_SEAL_AGE_MS: i64 = 60_000;
+const LATE_MUCH_BYTES: u64 = 8 << 20;
+
+/// Series whose newest sample is looked for in the history in one round.
+const NEWEST_LOOKED_UP_MAX: usize = 1_024;
 
 /// A log longer than this has everything sealed that is older than a minute, so that a start
 /// does not take minutes.
@@ -114,8 +123,12 @@ pub struct MaintenanceReport {
 /// What is about to be sealed of one series, and how to undo it.
 struct Sealing {
     place: SlotRef,
+    /// Of the window; empty where it is what came late alone that is due.
     copy: WindowCopy,
-    late: BTreeMap<i64, f64>,
+    /// As it came.
+    late: Arc<[Sample]>,
+    /// Whether the window's part goes, too.
+    has_window: bool,
     unsealed_ms: i64,
     sealed_ms_before: i64,
     segment_before: u32,
@@ -145,6 +158,9 @@ impl Engine {
         // goes on, so that memory stays within its bound.
         let mut sealed = Ok(());
         let age_ms = self.seal_age_ms(maintenance.log_bytes, everything);
+        let is_much_late = everything || self.late_bytes() >= LATE_MUCH_BYTES;
+        let begun = Instant::now();
+        let mut without_newest = Vec::new();
         let mut scratch = Scratch::default();
         for number in 0..SHARDS {
             let mut from = 0;
@@ -170,12 +186,21 @@ impl Engine {
                     } else {
                         age_ms
                     };
-                    if sealed.is_ok() && entry.is_due(now_ms, age_ms) {
-                        let due = entry.begin_sealing(place);
+                    let is_due = entry.is_due(now_ms, age_ms);
+                    let is_late_due = is_due || entry.is_late_due(now_ms, is_much_late || is_short);
+                    if sealed.is_ok() && !entry.is_sealing && (is_due || is_late_due) {
+                        let due = entry.begin_sealing(place, is_due);
                         samples_due += due.copy.count() + due.late.len();
                         sealing.push(due);
                     }
                     self.evict(entry, now_ms);
+                    self.let_late_go(entry, begun);
+                    if entry.last.is_none()
+                        && entry.late.is_some()
+                        && without_newest.len() < NEWEST_LOOKED_UP_MAX
+                    {
+                        without_newest.push(place);
+                    }
                     if is_short {
                         entry.window.pack_head(&mut scratch);
                     }
@@ -200,7 +225,7 @@ impl Engine {
                 }
                 drop(shard);
                 if sealing.len() >= SEAL_SERIES_MAX || samples_due >= SEAL_SAMPLES_MAX {
-                    sealed = self.seal(&mut sealing, &mut kept);
+                    sealed = self.seal(&mut sealing, &mut kept, now_ms);
                     samples_due = 0;
                 }
                 if is_end {
@@ -209,7 +234,8 @@ impl Engine {
                 from += SLICE;
             }
         }
-        let sealed = sealed.and_then(|()| self.seal(&mut sealing, &mut kept));
+        let sealed = sealed.and_then(|()| self.seal(&mut sealing, &mut kept, now_ms));
+        let sealed = sealed.and_then(|()| self.look_up_newest(&without_newest, now_ms));
         self.held_bytes.store(held_bytes, Ordering::Relaxed);
         self.fit_windows(held_bytes);
         // Nothing that is not on the disk leaves memory: where both are full, nothing is taken.
@@ -306,6 +332,41 @@ impl Engine {
             .evict(before_ms.min(entry.oldest_unsealed_ms()));
     }
 
+    /// Lets what came late leave memory once every reader finds it in the history.
+    fn let_late_go(&self, entry: &mut Entry, now: Instant) {
+        if entry.is_sealing {
+            return;
+        }
+        let Some(late) = &mut entry.late else {
+            return;
+        };
+        let (gone, is_empty) = late.let_go(now);
+        if is_empty {
+            entry.late = None;
+        }
+        self.late_samples.fetch_sub(gone as u64, Ordering::Relaxed);
+    }
+
+    /// What came late of a series that memory has nothing else of may not be its newest: that may
+    /// be in the history.
+    fn look_up_newest(&self, places: &[SlotRef], now_ms: i64) -> Result<(), HistoryError> {
+        let Some(history) = self.history.as_ref().filter(|_| !places.is_empty()) else {
+            return Ok(());
+        };
+        let mut snapshot = history.snapshot()?;
+        for place in places {
+            let sealed = snapshot.newest_raw(place.id, now_ms)?;
+            self.table.with(*place, |entry| {
+                let late = entry.late.as_ref().map(|late| late.newest());
+                let newest = late.into_iter().chain(sealed).max_by_key(|sample| sample.0);
+                if entry.last.is_none() {
+                    entry.last = newest;
+                }
+            });
+        }
+        Ok(())
+    }
+
     /// Shortens windows where memory is short, and lengthens them again when it is not.
     fn fit_windows(&self, held_bytes: u64) {
         let wanted = self.options.window_ms.unsigned_abs();
@@ -372,6 +433,7 @@ impl Engine {
         &self,
         sealing: &mut Vec<Sealing>,
         kept: &mut MaintenanceReport,
+        now_ms: i64,
     ) -> Result<(), HistoryError> {
         let due = std::mem::take(sealing);
         let Some(history) = &self.history else {
@@ -382,14 +444,12 @@ impl Engine {
         }
         let mut samples: Vec<(SeriesId, Vec<Sample>)> = Vec::with_capacity(due.len());
         for one in &due {
-            let mut all = Vec::new();
-            one.copy.read(one.unsealed_ms, i64::MAX, &mut all);
-            if !one.late.is_empty() {
-                // Of two values for one time the window's came last.
-                let mut both = one.late.clone();
-                both.extend(all);
-                all = both.into_iter().collect();
+            // Of two values for one time the window's came last.
+            let mut all = one.late.to_vec();
+            if one.has_window {
+                one.copy.read(one.unsealed_ms, i64::MAX, &mut all);
             }
+            settle(&mut all);
             if !all.is_empty() {
                 samples.push((one.place.id, all));
             }
@@ -403,12 +463,19 @@ impl Engine {
         };
         if let Err(error) = history.seal(&batch) {
             for one in due {
-                self.table.with(one.place, |entry| entry.undo_sealing(&one));
+                self.table
+                    .with(one.place, |entry| entry.undo_sealing(&one, now_ms));
             }
             return Err(error);
         }
+        let now = Instant::now();
         for one in &due {
-            self.table.with(one.place, |entry| entry.is_sealing = false);
+            self.table.with(one.place, |entry| {
+                entry.is_sealing = false;
+                if let Some(late) = &mut entry.late {
+                    late.end_sealing(now);
+                }
+            });
         }
         kept.sealed_series += samples.len() as u64;
         kept.sealed_samples += samples
@@ -422,10 +489,10 @@ impl Engine {
 impl Entry {
     /// Whether its oldest unsealed sample is old enough.
     fn is_due(&self, now_ms: i64, age_ms: i64) -> bool {
-        if self.unsealed_segment == 0 {
+        if self.unsealed_segment == 0 || self.unsealed_ms == i64::MAX {
             return false;
         }
-        let oldest_ms = self.oldest_unsealed_ms();
+        let oldest_ms = self.unsealed_ms;
         if age_ms < SEAL_AGE_MS {
             return age_ms == i64::MIN || now_ms.saturating_sub(oldest_ms) > age_ms;
         }
@@ -433,20 +500,41 @@ impl Entry {
         now_ms.saturating_sub(oldest_ms) > age_ms + spread
     }
 
-    /// From here on what comes counts as not sealed; what there is goes with the result.
-    fn begin_sealing(&mut self, place: SlotRef) -> Sealing {
-        let late = self.late.take().map(|late| *late).unwrap_or_default();
+    /// Whether what came late is to be sealed, without the window's part.
+    fn is_late_due(&self, now_ms: i64, is_much: bool) -> bool {
+        let since_ms = self.late.as_ref().and_then(|late| late.since_ms());
+        since_ms.is_some_and(|since_ms| {
+            is_much || now_ms.abs_diff(since_ms) >= LATE_SEAL_AGE_MS.unsigned_abs()
+        })
+    }
+
+    /// From here on what comes counts as not sealed; what there is goes with the result: what came
+    /// late, and the window's part if it is due.
+    fn begin_sealing(&mut self, place: SlotRef, has_window: bool) -> Sealing {
+        let late = self.late.as_mut().map(|late| late.begin_sealing());
+        let late = late.unwrap_or_default();
+        // Without anything in the window that is not sealed nothing is left.
+        let is_all = has_window || self.unsealed_ms == i64::MAX;
         let sealing = Sealing {
             place,
-            copy: self.window.copy(self.unsealed_ms, i64::MAX),
+            copy: match has_window {
+                true => self.window.copy(self.unsealed_ms, i64::MAX),
+                false => WindowCopy::default(),
+            },
             late,
+            has_window,
             unsealed_ms: self.unsealed_ms,
             sealed_ms_before: self.sealed_ms,
             segment_before: self.unsealed_segment,
         };
         self.is_sealing = true;
-        self.unsealed_segment = 0;
-        self.unsealed_ms = i64::MAX;
+        if is_all {
+            self.unsealed_segment = 0;
+            self.unsealed_ms = i64::MAX;
+        }
+        if !has_window {
+            return sealing;
+        }
         if let Some(newest_ms) = self.window.newest_ms() {
             self.sealed_ms = self.sealed_ms.max(newest_ms);
         }
@@ -454,7 +542,7 @@ impl Entry {
     }
 
     /// The history did not take it: everything is as it was, and what came since is there too.
-    fn undo_sealing(&mut self, sealing: &Sealing) {
+    fn undo_sealing(&mut self, sealing: &Sealing, now_ms: i64) {
         self.is_sealing = false;
         self.sealed_ms = sealing.sealed_ms_before;
         self.unsealed_ms = self.unsealed_ms.min(sealing.unsealed_ms);
@@ -462,12 +550,8 @@ impl Entry {
             0 => sealing.segment_before,
             segment => segment.min(sealing.segment_before),
         };
-        if !sealing.late.is_empty() || self.late.is_some() {
-            // Late ones that are no longer late are found in the window as well; twice is no harm.
-            let newer = self.late.take().map(|late| *late).unwrap_or_default();
-            let mut late = sealing.late.clone();
-            late.extend(newer);
-            self.late = Some(Box::new(late));
+        if let Some(late) = &mut self.late {
+            late.undo_sealing(now_ms);
         }
     }
 
@@ -476,6 +560,7 @@ impl Entry {
         let patience = ttl_ms.max(3 * i64::from(self.interval_ms));
         self.unsealed_segment == 0
             && !self.is_sealing
+            && self.late.is_none()
             // Where the clock was set back it came we do not know when.
             && (self.arrived_ms == i64::MIN
                 || now_ms.abs_diff(self.arrived_ms) > patience.unsigned_abs())
@@ -567,14 +652,14 @@ mod tests {
         let sealing = engine
             .table
             .with(place, |entry| {
-                let sealing = entry.begin_sealing(place);
+                let sealing = entry.begin_sealing(place, true);
                 engine.evict(entry, late);
                 assert!(!entry.is_over(late, options.ttl_ms));
                 sealing
             })
             .expect("it is there");
         engine.table.with(place, |entry| {
-            entry.undo_sealing(&sealing);
+            entry.undo_sealing(&sealing, late);
             engine.evict(entry, late);
             assert!(!entry.is_over(late, options.ttl_ms));
         });

@@ -26,6 +26,8 @@ struct Recovering<'a> {
     definitions: HashMap<SeriesId, Known>,
     scratch: Scratch,
     now_ms: i64,
+    /// Samples kept apart from their windows.
+    late: u64,
     /// Samples whose series nobody defined, or that are too old for the window.
     passed_over: u64,
 }
@@ -53,6 +55,7 @@ impl Engine {
             definitions: HashMap::new(),
             scratch: Scratch::default(),
             now_ms,
+            late: 0,
             passed_over: 0,
         };
         let (history, report) = History::open(dir, history, &mut recovering)?;
@@ -64,7 +67,9 @@ impl Engine {
             );
         }
         recovering.retire();
+        let late = recovering.late;
         drop(recovering);
+        *engine.late_samples.get_mut() = late;
         engine.history = Some(Arc::new(history));
         Ok((engine, report))
     }
@@ -214,10 +219,17 @@ impl RecoverSink for Recovering<'_> {
             return;
         };
         let (scratch, now_ms) = (&mut self.scratch, self.now_ms);
+        let (late, oldest_ms) = (&mut self.late, now_ms - self.engine.options.window_ms);
         self.engine.table.with(place, |entry| {
+            // What came in order is packed as it was; a window that is empty begins anywhere.
+            if !entry.window.is_empty() && entry.is_before_window(at_ms, oldest_ms) {
+                entry.take_late(at_ms, value, now_ms, OLDEST_SEGMENT);
+                *late += 1;
+                return;
+            }
             entry.arrived(at_ms.min(now_ms), now_ms);
             entry.take_in(at_ms, value, now_ms, scratch);
-            entry.note_unsealed(at_ms, value, OLDEST_SEGMENT);
+            *late += u64::from(entry.note_unsealed(at_ms, value, now_ms, OLDEST_SEGMENT));
         });
     }
 }

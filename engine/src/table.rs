@@ -10,7 +10,7 @@
 //! A shard's lock is held for the rows of one body that fall into it, or to copy what a reader
 //! needs; nobody unpacks or waits under it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use hashbrown::{HashTable, hash_table::Entry as Bucket};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use pulseboard_series::{KeyRef, Kind};
 use slab::Slab;
 
 use crate::{
+    late::{LATE_SAMPLE_BYTES, Late},
     slot::SlotRef,
     tap::{SeriesName, SeriesTap, TapSlot},
     tenant::Tenant,
@@ -27,9 +28,6 @@ use crate::{
 
 /// A power of two; more than cores that could meet.
 pub(crate) const SHARDS: usize = 16;
-
-/// What a late sample takes, about: with its share of the tree that it is in.
-const LATE_BYTES: usize = 32;
 
 /// One series.
 #[derive(Debug)]
@@ -70,12 +68,9 @@ pub(crate) struct Entry {
     pub(crate) sealed_ms: i64,
     /// On its way into the history: nothing of it leaves memory before that is known to be there.
     pub(crate) is_sealing: bool,
-    /// Samples at or before `sealed_ms` that came afterwards.
-    #[expect(
-        clippy::box_collection,
-        reason = "rarely there: 8 bytes in each entry, not 24"
-    )]
-    pub(crate) late: Option<Box<BTreeMap<i64, f64>>>,
+    /// Samples older than the window, and those at or before `sealed_ms` that came afterwards;
+    /// rarely there.
+    pub(crate) late: Option<Box<Late>>,
     /// The log's generation in which its definition was written.
     pub(crate) defined_in: u32,
     /// Who watches it.
@@ -96,7 +91,9 @@ impl Entry {
         size_of::<Self>()
             + self.key.len()
             + self.window.held_bytes()
-            + self.late.as_ref().map_or(0, |late| late.len() * LATE_BYTES)
+            + self.late.as_ref().map_or(0, |late| {
+                size_of::<Late>() + late.len() * LATE_SAMPLE_BYTES as usize
+            })
     }
 
     /// Gives it a slot in a tap, if it has none yet; under the lock of its shard. With what memory

@@ -13,6 +13,7 @@ mod block;
 use std::sync::Arc;
 
 use self::block::{BLOCK_SAMPLES_MAX, Block};
+use crate::late::settle;
 
 pub use self::block::Sample;
 
@@ -38,6 +39,9 @@ pub struct SeriesWindow {
 /// What a reader takes with it: no lock is held while it unpacks.
 #[derive(Clone, Debug, Default)]
 pub struct WindowCopy {
+    /// What came late and is not in the window, or not only, as it came: of one time the last
+    /// holds, and of that and the window's the window's.
+    pub(crate) late: Vec<Sample>,
     blocks: Vec<Arc<Block>>,
     head: Vec<Sample>,
 }
@@ -228,6 +232,7 @@ impl SeriesWindow {
         let head_from = self.head.partition_point(|sample| sample.0 < from_ms);
         let head_to = self.head.partition_point(|sample| sample.0 < to_ms);
         WindowCopy {
+            late: Vec::new(),
             blocks: self.blocks.get(first..last).unwrap_or_default().to_vec(),
             head: self
                 .head
@@ -243,20 +248,33 @@ impl WindowCopy {
     #[must_use]
     pub fn count(&self) -> usize {
         let packed: usize = self.blocks.iter().map(|block| block.count()).sum();
-        packed + self.head.len()
+        packed + self.head.len() + self.late.len()
     }
 
     /// Appends the samples of `from_ms..to_ms` to `into`, oldest first.
     pub fn read(&self, from_ms: i64, to_ms: i64, into: &mut Vec<Sample>) {
-        let start = into.len();
-        for block in &self.blocks {
-            block.unpack(into);
+        if !self.late.is_empty() {
+            let mut all = self.late.clone();
+            self.unpack(&mut all);
+            settle(&mut all);
+            let end = all.partition_point(|sample| sample.0 < to_ms);
+            let start = all[..end].partition_point(|sample| sample.0 < from_ms);
+            into.extend_from_slice(&all[start..end]);
+            return;
         }
-        into.extend_from_slice(&self.head);
+        let start = into.len();
+        self.unpack(into);
         let end = into[start..].partition_point(|sample| sample.0 < to_ms);
         into.truncate(start + end);
         let before = into[start..].partition_point(|sample| sample.0 < from_ms);
         into.drain(start..start + before);
+    }
+
+    fn unpack(&self, into: &mut Vec<Sample>) {
+        for block in &self.blocks {
+            block.unpack(into);
+        }
+        into.extend_from_slice(&self.head);
     }
 }
 

@@ -51,7 +51,7 @@ fn doings() -> impl Strategy<Value = Vec<Doing>> {
     let every_ms = prop::sample::select(vec![250_i64, 1_000, 3_700, 10_000, 60_000]);
     let values = prop::collection::vec(any::<i16>(), 1..300);
     let doing = prop_oneof![
-        10 => (0_u8..6, 0_i64..600, every_ms, values).prop_map(|(series, late_s, every_ms, values)| {
+        10 => (0_u8..6, prop_oneof![2 => 0_i64..600, 1 => 600_i64..150_000], every_ms, values).prop_map(|(series, late_s, every_ms, values)| {
             Doing::Run { series, late_s, every_ms, values }
         }),
         5 => (0_i64..200).prop_map(|minutes| Doing::Wait { minutes }),
@@ -116,7 +116,8 @@ fn does(world: &mut World, naive: &mut Naive, doing: Doing) {
             values,
         } => {
             let newest_ms = world.now_ms - late_s * SECOND;
-            let oldest_ms = world.now_ms - 15 * MINUTE;
+            let tenant = world.engine().tenant("default").expect("a tenant");
+            let oldest_ms = world.engine().oldest_taken_ms(&tenant, world.now_ms);
             let name = if series < 4 { "load" } else { "load_total" };
             let (host, core) = (["a", "b"][usize::from(series % 2)], series.to_string());
             let labels = [("host", host), ("core", core.as_str())];

@@ -12,7 +12,7 @@ use crate::{
     error::BlockError,
     parts::Floors,
     seal::sort_last_wins,
-    state::{DamageLog, LEVELS, Rolled},
+    state::{DamageLog, LEVELS, Rolled, Stale},
     tables::{BlockKey, RAW, RawKey, tier_table},
 };
 
@@ -23,6 +23,8 @@ pub struct Snapshot {
     tables: Option<Tables>,
     rolled: [Rolled; 4],
     present: Arc<[Vec<u32>; LEVELS]>,
+    /// What rollups do not have as the samples are.
+    stale: Arc<Stale>,
     /// Raw hours below are going.
     raw_floor: u32,
     /// What is going of single tenants.
@@ -64,7 +66,7 @@ impl History {
     pub fn snapshot(&self) -> Result<Snapshot, HistoryError> {
         // Together, and before the transaction: all that they name is in it, but for what goes by
         // retention in between.
-        let (present, rolled, raw_floor, floors) = {
+        let (present, rolled, raw_floor, floors, stale) = {
             let state = self.state.lock();
             let floors = Arc::clone(&state.parts.floors);
             (
@@ -72,6 +74,7 @@ impl History {
                 state.rolled,
                 state.raw_floor,
                 floors,
+                Arc::clone(&state.stale),
             )
         };
         self.store.read("begin a read", |txn| {
@@ -83,6 +86,7 @@ impl History {
                 }),
                 rolled,
                 present,
+                stale,
                 raw_floor,
                 floors,
                 damage: Arc::clone(&self.damage),
@@ -198,6 +202,38 @@ impl Snapshot {
         })
     }
 
+    /// The newest sealed sample of a series that is not later than `at_ms`. Cost: a lookup for each
+    /// hour that holds anything, back to the first that holds one of it.
+    ///
+    /// # Errors
+    /// As [`Snapshot::read_raw`].
+    pub fn newest_raw(
+        &mut self,
+        id: SeriesId,
+        at_ms: i64,
+    ) -> Result<Option<(i64, f64)>, HistoryError> {
+        let present = Arc::clone(&self.present);
+        let mut samples = Vec::new();
+        for hour in present[0].iter().rev() {
+            let start_ms = i64::from(*hour) * RAW_BLOCK_MS;
+            let end_ms = (start_ms + RAW_BLOCK_MS).min(at_ms.saturating_add(1));
+            if start_ms < end_ms {
+                self.read_raw(id, start_ms, end_ms, &mut samples)?;
+            }
+            if let Some(newest) = samples.last() {
+                return Ok(Some(*newest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The stretch of a series, Unix milliseconds, that rollups may be wrong about, since something
+    /// came late into it that has not been rolled up again.
+    #[must_use]
+    pub fn stale(&self, id: SeriesId) -> Option<Range<i64>> {
+        self.stale.get(&id.0).cloned()
+    }
+
     /// Begin of the tier's oldest block of which nothing of the tenant's was given up, and how far all series have been rolled up into it:
     /// within that the tier is complete (but for what retention has deleted of single blocks at
     /// the moment). Empty, at the end, if it holds nothing.
@@ -227,9 +263,18 @@ impl Snapshot {
     /// Begin of the oldest hour of which a tenant has all its raw samples.
     #[must_use]
     pub fn raw_since(&self, tenant: &str) -> Option<i64> {
-        let floor = self.raw_floor.max(self.floor_of(tenant, 0));
-        let whole = self.present[0].iter().find(|&&hour| hour >= floor);
-        whole.map(|&hour| i64::from(hour) * RAW_BLOCK_MS)
+        let floor_ms = self.raw_floor_ms(tenant);
+        let mut starts_ms = self.present[0]
+            .iter()
+            .map(|&hour| i64::from(hour) * RAW_BLOCK_MS);
+        starts_ms.find(|start_ms| *start_ms >= floor_ms)
+    }
+
+    /// From this moment on nothing of a tenant's raw samples was given up, Unix milliseconds:
+    /// where there are none sealed, there were none.
+    #[must_use]
+    pub fn raw_floor_ms(&self, tenant: &str) -> i64 {
+        i64::from(self.raw_floor.max(self.floor_of(tenant, 0))) * RAW_BLOCK_MS
     }
 
     fn floor_of(&self, tenant: &str, level: usize) -> u32 {

@@ -95,6 +95,10 @@ impl History {
         })?;
         // One tier a step: those of the finest come first, and may add some of the coarser.
         let Some(&(index, ..)) = dirty.first() else {
+            let mut state = self.state.lock();
+            if !state.stale.is_empty() {
+                state.stale = Default::default();
+            }
             return Ok(false);
         };
         let tier = Tier::ALL[usize::from(index).min(3)];

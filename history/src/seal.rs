@@ -55,6 +55,8 @@ struct Sealing<'a> {
     usage: TierUsageChange,
     /// Day of each series' newest sample.
     days: Vec<(u32, u32)>,
+    /// Series and hours that are to be rolled up again.
+    stale: Vec<(u32, u32)>,
 }
 
 /// What is mirrored after the commit.
@@ -62,6 +64,7 @@ struct Sealed {
     report: SealReport,
     usage: NewUsage,
     days: Vec<(u32, u32)>,
+    stale: Vec<(u32, u32)>,
 }
 
 impl History {
@@ -88,6 +91,10 @@ impl History {
         let mut state = self.state.lock();
         state.mirror(sealed.usage);
         state.seen.extend(sealed.days);
+        for (series, hour) in sealed.stale {
+            let start_ms = i64::from(hour) * RAW_BLOCK_MS;
+            state.note_stale(series, start_ms..start_ms + RAW_BLOCK_MS);
+        }
         drop(state);
         drop(workshop);
         let mut report = sealed.report;
@@ -120,6 +127,7 @@ impl History {
             report: SealReport::default(),
             usage: TierUsageChange::of(&self.owners),
             days: Vec::new(),
+            stale: Vec::new(),
         };
         self.change("seal", |txn| {
             let mut days = put_definitions(txn, definitions)?;
@@ -135,6 +143,7 @@ impl History {
                 report: sealing.report,
                 usage,
                 days,
+                stale: sealing.stale,
             })
         })
     }
@@ -198,6 +207,7 @@ impl Sealing<'_> {
             }
             if self.rolled.has_passed(number, id.0) {
                 txn.open_table(DIRTY)?.insert((0, number, id.0), ())?;
+                self.stale.push((id.0, number));
             }
         }
         if let Some(day) = block_of(newest_ms, DAY_MS) {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    ops::Range,
     sync::Arc,
 };
 
@@ -12,13 +13,16 @@ pub(crate) use crate::tables::{KEY_BYTES, LEVELS};
 use crate::{
     Damage, RAW_BLOCK_MS, Tier,
     parts::{NewParts, Owners, Parts, write_parts},
-    tables::{META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
+    tables::{DIRTY, META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
 };
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
 
 /// More are counted only.
 const DAMAGE_LISTED_MAX: usize = 100;
+
+/// By series: from the first to the last moment that its rollups are wrong about.
+pub(crate) type Stale = HashMap<u32, Range<i64>>;
 
 /// What one block of one level holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +62,9 @@ pub(crate) struct State {
     pub(crate) rolled: [Rolled; 4],
     /// Day of the newest sealed sample, by series.
     pub(crate) seen: HashMap<u32, u32>,
+    /// Stretches of series, Unix milliseconds, that rollups do not have as the samples are: something
+    /// came late, and [`History::maintain`](crate::History::maintain) has not rolled it up again.
+    pub(crate) stale: Arc<Stale>,
     /// Hours below are given up by retention and take no samples any more.
     pub(crate) raw_floor: u32,
     /// Blocks that exist, by level, ascending; shared with snapshots.
@@ -98,8 +105,21 @@ impl State {
         state.raw_floor = floor
             .and_then(|floor| u32::try_from(floor).ok())
             .unwrap_or_default();
+        for row in txn.open_table(DIRTY)?.iter()? {
+            let (level, block, series) = row?.0.value();
+            let length_ms = block_ms(usize::from(level) + 1);
+            let start_ms = i64::from(block) * length_ms;
+            state.note_stale(series, start_ms..start_ms + length_ms);
+        }
         state.list_present();
         Ok(state)
+    }
+
+    /// Something came late into this stretch of a series.
+    pub(crate) fn note_stale(&mut self, series: u32, stretch: Range<i64>) {
+        let stale = Arc::make_mut(&mut self.stale);
+        let known = stale.entry(series).or_insert_with(|| stretch.clone());
+        *known = known.start.min(stretch.start)..known.end.max(stretch.end);
     }
 
     /// Takes over what [`TierUsageChange::write`] wrote, after the commit.

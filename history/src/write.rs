@@ -4,7 +4,7 @@
 use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
-    Definition, History, HistoryError, SampleRecord, SeriesId,
+    Definition, History, HistoryError, RAW_BLOCK_MS, SampleRecord, SeriesId,
     log::{LogError, SegmentInfo, Ticket},
     state::{DAY_MS, block_of},
     tables::{SEEN, SERIES},
@@ -35,6 +35,17 @@ impl History {
         self.owners.learn(definition);
         unsaved.push(definition.clone());
         Ok(ticket)
+    }
+
+    /// Time of the oldest sample of a tenant that is taken: as old as retention keeps raw samples,
+    /// and nothing of which hours have been given up.
+    #[must_use]
+    pub fn oldest_taken_ms(&self, tenant: &str, now_ms: i64) -> i64 {
+        let kept_ms = now_ms.saturating_sub(self.options.retention.keep_ms(0));
+        let state = self.state.lock();
+        let floors = state.parts.floors.get(tenant);
+        let floor = state.raw_floor.max(floors.map_or(0, |floors| floors[0]));
+        kept_ms.max(i64::from(floor) * RAW_BLOCK_MS)
     }
 
     /// Begins a new segment of the log and returns its number N: samples appended before this

@@ -29,6 +29,8 @@ pub(super) struct Past {
     covered: [Range<i64>; 4],
     /// Since when there are raw samples.
     raw_since_ms: i64,
+    /// Since when none have been given up.
+    raw_floor_ms: i64,
     /// Where the history has raw samples.
     pub(super) raw: Option<Range<i64>>,
 }
@@ -44,6 +46,7 @@ impl Past {
         Self {
             covered,
             raw_since_ms,
+            raw_floor_ms: snapshot.raw_floor_ms(tenant),
             raw: raw.map(|(since_ms, until_ms)| since_ms..until_ms),
         }
     }
@@ -65,9 +68,9 @@ impl Past {
         Tier::ALL.iter().copied().find(is_there)
     }
 
-    /// Whether raw samples of this moment may be there.
+    /// Whether all raw samples from this moment on are there, in the history or in memory.
     pub(super) fn has_raw(&self, at_ms: i64) -> bool {
-        at_ms >= self.raw_since_ms
+        at_ms >= self.raw_floor_ms
     }
 
     /// The pieces of `from_ms..to_ms`, oldest first, without a gap.
@@ -195,6 +198,7 @@ mod tests {
                 0..0,
             ],
             raw_since_ms: 90 * HOUR,
+            raw_floor_ms: 90 * HOUR,
             raw: Some(90 * HOUR..99 * HOUR),
         }
     }

@@ -499,11 +499,15 @@ impl<'a> Reader<'a> {
         self.look_again()?;
         self.piece_ms = RAW_PIECE_MIN_MS;
         let there = self.raw_of(target);
-        // What came late and is not sealed yet is in no tier: from there on it is read raw.
-        let unsealed_ms = target
-            .found
-            .as_ref()
-            .map_or(i64::MAX, |found| found.unsealed_ms);
+        // What came late and is not sealed yet is in no tier, and what is sealed not at once: from
+        // there on it is read raw.
+        let of_memory = target.found.iter().map(|found| found.unsealed_ms);
+        let ids = target.found.iter().map(|found| found.id);
+        let of_history = ids.chain(target.past.iter().copied()).filter_map(|id| {
+            let stale = self.snapshot.as_ref()?.stale(id)?;
+            Some(stale.start)
+        });
+        let unsealed_ms = of_memory.chain(of_history).min().unwrap_or(i64::MAX);
         for index in 0..self.pieces.len() {
             let Piece {
                 from_ms,
