@@ -17,6 +17,7 @@
 
 mod body;
 mod error;
+mod late_room;
 mod report;
 mod taker;
 mod tenants;
@@ -45,6 +46,7 @@ pub use self::{body::Packed, error::IngestError, report::ParseReport, tenants::T
 
 use self::{
     body::{Body, Buffers, Failed},
+    late_room::LateRoom,
     taker::{Taken, Taker, batch_bytes_max, turn},
 };
 
@@ -77,6 +79,8 @@ pub struct Ingest {
     bytes: Arc<Shares>,
     /// The turn of the one document that becomes much.
     huge: Arc<Lane>,
+    /// Who back-fills waits here.
+    pub late: Arc<LateRoom>,
     /// What is kept with each tenant.
     pub tenants: Tenants,
     spare_buffers: Mutex<Vec<Buffers>>,
@@ -128,6 +132,7 @@ impl Ingest {
             large: Lane::new(cores),
             bytes: Shares::new("bytes of bodies", counted_as, limits, telemetry()),
             huge: Lane::new(1),
+            late: Arc::new(LateRoom::new(engine)),
             tenants: Tenants::new(engine, &telemetry()),
             spare_buffers: Mutex::default(),
             body_bytes_max,
@@ -168,6 +173,9 @@ impl Ingest {
         packed: Packed,
         parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
     ) -> Result<IngestOutcome<T>, IngestError> {
+        if !self.late.wait(tenant, self.clock.now_ms()).await {
+            return Err(IngestError::Busy);
+        }
         let coding = packed.coding;
         let mut body = Body::new(packed, self.take_buffers());
         let is_short = coding == Coding::Identity && body.packed.len() <= INLINE_BYTES_MAX;
@@ -269,7 +277,8 @@ impl Ingest {
         batch.clear();
         batch.set_bytes_max(batch_bytes_max(bytes.len(), T::IN_PIECES));
         let queue = queue.filter(|_| !T::IS_LOCKED);
-        let taker = Taker::new(&self.engine, tenant, &self.clock, &self.huge, queue);
+        let lanes = (&self.huge, &self.late);
+        let taker = Taker::new(&self.engine, tenant, &self.clock, lanes, queue);
         let taken = taker.taken();
         batch.open(Box::new(taker), T::IN_PIECES);
         let parsed = parse(bytes, batch);
@@ -282,6 +291,7 @@ impl Ingest {
         if !appended.is_empty() {
             said.reject_rows(batch, &appended);
         }
+        self.late.look();
         self.give_back(buffers);
         drop(share);
         Ok((said, taken))

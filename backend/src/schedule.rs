@@ -28,6 +28,9 @@ use crate::{
 /// How often deadlines are looked at.
 const SWEEP_MS: i64 = 1_000;
 
+/// Rounds of maintenance that somebody waits for are so far apart at least.
+const MAINTENANCE_APART_MS: i64 = 500;
+
 /// A first tick comes at once where the next aligned moment is further away than this, so that a
 /// page opened right after the start has figures.
 const FIRST_TICK_WITHIN_MS: i64 = 400;
@@ -397,10 +400,16 @@ fn keep_house_once(app: &App) {
 /// next one come later, never beside it.
 pub async fn maintain(app: Arc<App>, stopping: CancellationToken) {
     loop {
-        let due_ms = next_aligned(app.clock.now_ms(), MAINTENANCE_MS);
+        let now_ms = app.clock.now_ms();
+        let due_ms = next_aligned(now_ms, MAINTENANCE_MS);
+        let soon_ms = (now_ms + MAINTENANCE_APART_MS).min(due_ms);
         tokio::select! {
             () = stopping.cancelled() => return,
             () = app.clock.sleep_until(due_ms) => {}
+            () = async {
+                app.clock.sleep_until(soon_ms).await;
+                app.ingest.late.wanted().await;
+            } => {}
         }
         let worker = Arc::clone(&app);
         let kept = tokio::task::spawn_blocking(move || keep_house_once(&worker));
@@ -408,6 +417,7 @@ pub async fn maintain(app: Arc<App>, stopping: CancellationToken) {
             app.telemetry.panics.inc();
             tracing::error!("a round of maintenance panicked; the next round comes");
         }
+        app.ingest.late.done();
     }
 }
 

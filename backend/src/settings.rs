@@ -309,7 +309,7 @@ settings! {
         parse: parse::durability,
         accepts: "fsync, write or memory",
     }
-    /// Samples of every series stay in memory this long, and may come this late; in seconds.
+    /// Samples of every series stay in memory this long; in seconds.
     series_window: Duration {
         env: "SERIES_WINDOW_SEC",
         flag: Some("series-window-sec"),

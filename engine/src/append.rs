@@ -167,19 +167,17 @@ impl Engine {
         of_history_ms.map_or(of_window_ms, |oldest_ms| oldest_ms.min(of_window_ms))
     }
 
-    /// Bytes of samples that are older than their windows and in memory until the history has had
-    /// them for some seconds; maintenance takes them there.
+    /// Samples that are older than their windows and in memory until the history has had them for
+    /// some seconds; maintenance takes them there.
     #[must_use]
-    pub fn late_bytes(&self) -> u64 {
-        self.late_samples.load(Ordering::Relaxed) * LATE_SAMPLE_BYTES
+    pub fn late_samples(&self) -> u64 {
+        self.late_samples.load(Ordering::Relaxed)
     }
 
-    /// Whether a batch has samples that are older than their windows. O(rows).
+    /// Bytes that they take.
     #[must_use]
-    pub fn is_late(&self, batch: &Batch, now_ms: i64) -> bool {
-        let oldest_ms = now_ms - self.options.window_ms;
-        let mut rows = batch.rows().iter();
-        rows.any(|row| row.at_ms != Row::NOW && row.at_ms < oldest_ms)
+    pub fn late_bytes(&self) -> u64 {
+        self.late_samples() * LATE_SAMPLE_BYTES
     }
 
     /// Whether memory is so short that this tenant gets no new series: an eighth is left to those
@@ -385,6 +383,7 @@ impl Taking<'_> {
         self.tenant
             .count(self.accepted, self.replaced, &self.refused_by_code);
         if self.late > 0 {
+            self.tenant.note_late(self.now_ms);
             self.engine
                 .late_samples
                 .fetch_add(self.late, Ordering::Relaxed);

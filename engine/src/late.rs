@@ -10,16 +10,13 @@
 //! all the time; those that opened their view of the history before a sealing find what was sealed
 //! here for longer than any view lasts.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use crate::window::Sample;
 
-/// What was sealed stays readable for this time after the history took it: longer than a view of
-/// the history is used (`query/range.rs`, 2 s).
-const SEALED_STAYS: Duration = Duration::from_secs(3);
+/// What was sealed stays readable for so many milliseconds after the history took it: longer than a
+/// view of the history is used (`query/range.rs`, 2 s).
+const SEALED_STAYS_MS: u64 = 3_000;
 
 /// Bytes of one sample here.
 pub(crate) const LATE_SAMPLE_BYTES: u64 = size_of::<Sample>() as u64;
@@ -35,7 +32,7 @@ pub(crate) struct Late {
     since_ms: i64,
     /// On their way into the history, or there since a moment; in the order in which they came.
     sealed: Arc<[Sample]>,
-    sealed_at: Option<Instant>,
+    sealed_at_ms: Option<i64>,
     /// The least and the greatest time of all, and the latter's value.
     oldest_ms: i64,
     newest: Sample,
@@ -49,7 +46,7 @@ impl Late {
             is_sorted: true,
             since_ms: now_ms,
             sealed: Arc::default(),
-            sealed_at: None,
+            sealed_at_ms: None,
             oldest_ms: sample.0,
             newest: sample,
         };
@@ -121,13 +118,13 @@ impl Late {
             self.fresh = Vec::new();
             self.sealed = all.into();
         }
-        self.sealed_at = None;
+        self.sealed_at_ms = None;
         Arc::clone(&self.sealed)
     }
 
     /// The history has them.
-    pub(crate) fn end_sealing(&mut self, now: Instant) {
-        self.sealed_at = Some(now);
+    pub(crate) fn end_sealing(&mut self, now_ms: i64) {
+        self.sealed_at_ms = Some(now_ms);
     }
 
     /// The history did not take them: they are as before, in front of what came since.
@@ -142,15 +139,15 @@ impl Late {
 
     /// Lets go what every reader finds in the history by now; how many, and whether nothing is
     /// left.
-    pub(crate) fn let_go(&mut self, now: Instant) -> (usize, bool) {
+    pub(crate) fn let_go(&mut self, now_ms: i64) -> (usize, bool) {
         let is_over = self
-            .sealed_at
-            .is_some_and(|at| now.saturating_duration_since(at) >= SEALED_STAYS);
+            .sealed_at_ms
+            .is_some_and(|sealed_ms| now_ms.abs_diff(sealed_ms) >= SEALED_STAYS_MS);
         if !is_over {
             return (0, false);
         }
         let gone = std::mem::take(&mut self.sealed).len();
-        self.sealed_at = None;
+        self.sealed_at_ms = None;
         let times = self.fresh.iter().map(|sample| sample.0);
         self.oldest_ms = times.min().unwrap_or(i64::MAX);
         let newest = self.fresh.iter().max_by_key(|sample| sample.0);
@@ -192,21 +189,21 @@ mod tests {
             let mut late = Late::new((7, 0.0), 0);
             let mut naive = BTreeMap::from([(7, 0.0)]);
             let mut history: BTreeMap<i64, f64> = BTreeMap::new();
-            let mut now = Instant::now();
+            let mut now_ms = 0;
             let mut going: Option<Arc<[Sample]>> = None;
             for (number, (step, at_ms)) in (1_u32..).zip(steps) {
                 match step {
                     0 if going.is_none() => going = Some(late.begin_sealing()),
                     1 => if let Some(sealed) = going.take() {
                         history.extend(sealed.iter().copied());
-                        late.end_sealing(now);
+                        late.end_sealing(now_ms);
                     },
                     2 => if going.take().is_some() {
                         late.undo_sealing(0);
                     },
                     3 => {
-                        now += SEALED_STAYS;
-                        late.let_go(now);
+                        now_ms += 3_000;
+                        late.let_go(now_ms);
                     }
                     _ => {
                         late.push((at_ms, f64::from(number)), 0);

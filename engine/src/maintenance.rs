@@ -15,7 +15,7 @@ pub(crate) mod state;
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::MutexGuard;
@@ -159,7 +159,6 @@ impl Engine {
         let mut sealed = Ok(());
         let age_ms = self.seal_age_ms(maintenance.log_bytes, everything);
         let is_much_late = everything || self.late_bytes() >= LATE_MUCH_BYTES;
-        let begun = Instant::now();
         let mut without_newest = Vec::new();
         let mut scratch = Scratch::default();
         for number in 0..SHARDS {
@@ -194,7 +193,7 @@ impl Engine {
                         sealing.push(due);
                     }
                     self.evict(entry, now_ms);
-                    self.let_late_go(entry, begun);
+                    self.let_late_go(entry, now_ms);
                     if entry.last.is_none()
                         && entry.late.is_some()
                         && without_newest.len() < NEWEST_LOOKED_UP_MAX
@@ -333,14 +332,14 @@ impl Engine {
     }
 
     /// Lets what came late leave memory once every reader finds it in the history.
-    fn let_late_go(&self, entry: &mut Entry, now: Instant) {
+    fn let_late_go(&self, entry: &mut Entry, now_ms: i64) {
         if entry.is_sealing {
             return;
         }
         let Some(late) = &mut entry.late else {
             return;
         };
-        let (gone, is_empty) = late.let_go(now);
+        let (gone, is_empty) = late.let_go(now_ms);
         if is_empty {
             entry.late = None;
         }
@@ -468,12 +467,11 @@ impl Engine {
             }
             return Err(error);
         }
-        let now = Instant::now();
         for one in &due {
             self.table.with(one.place, |entry| {
                 entry.is_sealing = false;
                 if let Some(late) = &mut entry.late {
-                    late.end_sealing(now);
+                    late.end_sealing(now_ms);
                 }
             });
         }

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -57,6 +57,8 @@ pub struct Tenant {
     /// How far back its windows reach now, in milliseconds, where they are shortened; else the
     /// greatest number.
     pub(crate) window_ms: AtomicU64,
+    /// When it last sent something older than its windows, Unix milliseconds.
+    late_ms: AtomicI64,
     accepted: AtomicU64,
     replaced: AtomicU64,
     refused: [AtomicU64; Reason::CODES.len()],
@@ -100,6 +102,7 @@ impl Tenant {
             held_bytes: AtomicU64::default(),
             counted_bytes: AtomicU64::default(),
             window_ms: AtomicU64::new(u64::MAX),
+            late_ms: AtomicI64::new(i64::MIN),
             accepted: AtomicU64::default(),
             replaced: AtomicU64::default(),
             refused: Default::default(),
@@ -122,6 +125,18 @@ impl Tenant {
                 counter.fetch_add(*count, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Something came that is older than its windows.
+    pub(crate) fn note_late(&self, now_ms: i64) {
+        self.late_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Whether it sent something older than its windows in the last minute.
+    #[must_use]
+    pub fn brings_late(&self, now_ms: i64) -> bool {
+        let late_ms = self.late_ms.load(Ordering::Relaxed);
+        late_ms.abs_diff(now_ms) <= 60_000
     }
 
     /// Counts a body of which nothing was read, as one.

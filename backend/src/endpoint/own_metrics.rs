@@ -133,6 +133,11 @@ impl Figures {
             app.live_queries.log_bytes(),
         )?;
         families.gauge(
+            "pulseboard_late_samples",
+            "Samples older than their windows that are in memory until the history has had them for a moment.",
+            app.storage.engine.late_samples(),
+        )?;
+        families.gauge(
             "pulseboard_watched_selectors",
             "Selectors that are watched, or kept for who comes back.",
             app.live_queries.len(),

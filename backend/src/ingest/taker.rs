@@ -11,7 +11,7 @@ use pulseboard_series::{
 };
 use tokio::runtime::Handle;
 
-use super::error::IngestError;
+use super::{error::IngestError, late_room::LateRoom};
 use crate::{
     base::clock::Clock,
     questions::lane::{Lane, Queue, Turn},
@@ -98,6 +98,7 @@ pub(super) struct Taker {
     tenant: Arc<Tenant>,
     clock: Clock,
     huge: Arc<Lane>,
+    late: Arc<LateRoom>,
     /// Where it waits for its turn to be huge; `None` where it may not wait.
     queue: Option<Queue>,
     /// Bytes that the batch asked for.
@@ -113,7 +114,7 @@ impl Taker {
         engine: &Arc<Engine>,
         tenant: &Arc<Tenant>,
         clock: &Clock,
-        huge: &Arc<Lane>,
+        (huge, late): (&Arc<Lane>, &Arc<LateRoom>),
         queue: Option<Queue>,
     ) -> Self {
         Self {
@@ -121,6 +122,7 @@ impl Taker {
             tenant: Arc::clone(tenant),
             clock: clock.clone(),
             huge: Arc::clone(huge),
+            late: Arc::clone(late),
             queue,
             reserved: 0,
             turn: None,
@@ -150,8 +152,15 @@ impl Outlet for Taker {
     fn take(&mut self, batch: &Batch) {
         let mut taken = self.taken.lock();
         taken.append(&self.engine, &self.tenant, batch, &self.clock);
+        drop(taken);
         self.reserved = 0;
         self.turn = None;
+        self.late.look();
+        if self.queue.is_some() {
+            // What has been taken is taken; where there is no room for long, the rest is taken, too.
+            let room = self.late.wait(&self.tenant, self.clock.now_ms());
+            Handle::current().block_on(room);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod field;
 mod follow;
 mod health;
 mod hostile;
+mod late;
 mod limits;
 mod login;
 mod metrics;
