@@ -19,7 +19,7 @@ const WANTED_FROM_BYTES: u64 = LATE_BYTES_MAX / 4;
 /// A body waits so long; then it is to be sent again.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// See the module.
+/// Where bodies of tenants that back-fill wait, and maintenance hears of it.
 #[derive(Debug)]
 pub struct LateRoom {
     engine: Arc<Engine>,
