@@ -61,7 +61,7 @@ const FRAMEWORK: &str = "salvo";
 /// Crates whose files are looked at for rings.
 const CRATES: &[&str] = &[
     "shared", "series", "history", "engine", "ingest", "feed", "alerting", "host", "promql",
-    "outbound", "backend", "frontend", "xtask", "e2e", "bench",
+    "outbound", "scrape", "backend", "frontend", "xtask", "e2e", "bench",
 ];
 
 /// Prints what is against the layers; `cargo xtask tidy` holds them, this shows them alone.

@@ -1,0 +1,244 @@
+//! Where targets are found: the `…_sd_configs` of a job.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{fields::with_http, units::Period};
+
+/// Targets with common labels: of `static_configs`, and of files and documents that discovery
+/// reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaticGroup {
+    #[serde(default)]
+    pub targets: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn five_minutes() -> Period {
+    Period::from_secs(300)
+}
+
+fn one_minute() -> Period {
+    Period::from_secs(60)
+}
+
+fn thirty_seconds() -> Period {
+    Period::from_secs(30)
+}
+
+/// `file_sd_configs`: files with groups, as JSON or YAML, read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileDiscovery {
+    /// Globs.
+    pub files: Vec<String>,
+    #[serde(default = "five_minutes")]
+    pub refresh_interval: Period,
+}
+
+with_http! {
+    /// `http_sd_configs`: an address that answers groups as JSON.
+    pub struct HttpDiscovery {
+        pub url: String,
+        #[serde(default = "one_minute")]
+        pub refresh_interval: Period,
+    }
+}
+
+/// What is asked of the name server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DnsType {
+    #[default]
+    Srv,
+    A,
+    Aaaa,
+    Mx,
+    Ns,
+}
+
+/// `dns_sd_configs`: names that stand for targets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsDiscovery {
+    pub names: Vec<String>,
+    #[serde(default, rename = "type")]
+    pub kind: DnsType,
+    /// Of all but SRV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(default = "thirty_seconds")]
+    pub refresh_interval: Period,
+}
+
+/// Which objects are targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KubernetesRole {
+    Node,
+    Service,
+    Pod,
+    Endpoints,
+    EndpointSlice,
+    Ingress,
+}
+
+/// Namespaces that are looked through; all where none is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespaces {
+    #[serde(default)]
+    pub own_namespace: bool,
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+/// Which objects of a role are looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleSelector {
+    pub role: KubernetesRole,
+    #[serde(default)]
+    pub label: String,
+    #[serde(default)]
+    pub field: String,
+}
+
+with_http! {
+    /// `kubernetes_sd_configs`.
+    pub struct KubernetesDiscovery {
+        pub role: KubernetesRole,
+        /// Empty: the cluster that this runs in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub api_server: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub kubeconfig_file: Option<PathBuf>,
+        #[serde(default)]
+        pub namespaces: Namespaces,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub selectors: Vec<RoleSelector>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub attach_metadata: Option<yaml_serde::Value>,
+    }
+}
+
+/// What Docker is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    pub name: String,
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+fn eighty() -> u16 {
+    80
+}
+
+fn localhost() -> String {
+    "localhost".to_owned()
+}
+
+with_http! {
+    /// `docker_sd_configs`.
+    pub struct DockerDiscovery {
+        /// `unix:///var/run/docker.sock`, `tcp://…` or `http(s)://…`.
+        pub host: String,
+        #[serde(default = "eighty")]
+        pub port: u16,
+        #[serde(default = "localhost")]
+        pub host_networking_host: String,
+        #[serde(default = "super::fields::yes")]
+        pub match_first_network: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub filters: Vec<Filter>,
+        #[serde(default = "one_minute")]
+        pub refresh_interval: Period,
+    }
+}
+
+fn consul_server() -> String {
+    "localhost:8500".to_owned()
+}
+
+fn http() -> String {
+    "http".to_owned()
+}
+
+fn comma() -> String {
+    ",".to_owned()
+}
+
+with_http! {
+    /// `consul_sd_configs`.
+    pub struct ConsulDiscovery {
+        #[serde(default = "consul_server")]
+        pub server: String,
+        #[serde(default = "http")]
+        pub scheme: String,
+        #[serde(default)]
+        pub path_prefix: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub token: Option<pulseboard_outbound::Secret>,
+        #[serde(default)]
+        pub datacenter: String,
+        #[serde(default)]
+        pub namespace: String,
+        #[serde(default)]
+        pub partition: String,
+        #[serde(default)]
+        pub username: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub password: Option<pulseboard_outbound::Secret>,
+        #[serde(default)]
+        pub tag_separator: Option<String>,
+        #[serde(default = "super::fields::yes")]
+        pub allow_stale: bool,
+        #[serde(default)]
+        pub services: Vec<String>,
+        #[serde(default)]
+        pub tags: Vec<String>,
+        #[serde(default)]
+        pub node_meta: BTreeMap<String, String>,
+        #[serde(default)]
+        pub filter: String,
+        #[serde(default)]
+        pub health_filter: String,
+        #[serde(default = "thirty_seconds")]
+        pub refresh_interval: Period,
+    }
+}
+
+impl ConsulDiscovery {
+    /// What stands between tags.
+    #[must_use]
+    pub fn separator(&self) -> String {
+        self.tag_separator.clone().unwrap_or_else(comma)
+    }
+}
+
+/// A kind of discovery that is read over: whether the file asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Unsupported(Option<yaml_serde::Value>);
+
+impl Unsupported {
+    /// Whether something stands there.
+    #[must_use]
+    pub fn is_asked_for(&self) -> bool {
+        match &self.0 {
+            None | Some(yaml_serde::Value::Null) => false,
+            Some(yaml_serde::Value::Sequence(items)) => !items.is_empty(),
+            Some(_) => true,
+        }
+    }
+}
+
+impl Serialize for Unsupported {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}

@@ -1,0 +1,126 @@
+//! `global` and `alerting`.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fields::{with_discovery, with_http},
+    protocol::ScrapeProtocol,
+    units::{Period, Size},
+};
+use crate::relabel::Rule;
+
+// serde wants a reference here
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_nothing(period: &Period) -> bool {
+    period.is_zero()
+}
+
+/// `global`: what holds for all jobs that do not say otherwise.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Global {
+    pub scrape_interval: Period,
+    pub scrape_timeout: Period,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scrape_protocols: Vec<ScrapeProtocol>,
+    pub evaluation_interval: Period,
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub rule_query_offset: Period,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub external_labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_log_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrape_failure_log_file: Option<PathBuf>,
+    pub body_size_limit: Size,
+    pub sample_limit: u64,
+    pub label_limit: u64,
+    pub label_name_length_limit: u64,
+    pub label_value_length_limit: u64,
+    pub target_limit: u64,
+    pub keep_dropped_targets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric_name_validation_scheme: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric_name_escaping_scheme: Option<String>,
+    #[serde(skip_serializing)]
+    pub scrape_native_histograms: bool,
+    #[serde(skip_serializing)]
+    pub convert_classic_histograms_to_nhcb: bool,
+    #[serde(skip_serializing)]
+    pub always_scrape_classic_histograms: bool,
+    #[serde(skip_serializing)]
+    pub extra_scrape_metrics: bool,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            scrape_interval: Period::from_secs(60),
+            scrape_timeout: Period::default(),
+            scrape_protocols: Vec::new(),
+            evaluation_interval: Period::from_secs(60),
+            rule_query_offset: Period::default(),
+            external_labels: BTreeMap::new(),
+            query_log_file: None,
+            scrape_failure_log_file: None,
+            body_size_limit: Size::default(),
+            sample_limit: 0,
+            label_limit: 0,
+            label_name_length_limit: 0,
+            label_value_length_limit: 0,
+            target_limit: 0,
+            keep_dropped_targets: 0,
+            metric_name_validation_scheme: None,
+            metric_name_escaping_scheme: None,
+            scrape_native_histograms: false,
+            convert_classic_histograms_to_nhcb: false,
+            always_scrape_classic_histograms: false,
+            extra_scrape_metrics: false,
+        }
+    }
+}
+
+/// `alerting`: who is told of alerts.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerting {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alert_relabel_configs: Vec<Rule>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alertmanagers: Vec<AlertmanagerConfig>,
+}
+
+fn ten_seconds() -> Period {
+    Period::from_secs(10)
+}
+
+fn http() -> String {
+    "http".to_owned()
+}
+
+fn v2() -> String {
+    "v2".to_owned()
+}
+
+with_discovery! {
+    /// Alertmanagers, found like targets.
+    pub struct AlertmanagerConfig {
+        #[serde(default = "http")]
+        pub scheme: String,
+        #[serde(default)]
+        pub path_prefix: String,
+        #[serde(default = "ten_seconds")]
+        pub timeout: Period,
+        #[serde(default = "v2")]
+        pub api_version: String,
+        #[serde(default, skip_serializing)]
+        pub sigv4: Option<yaml_serde::Value>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub relabel_configs: Vec<Rule>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub alert_relabel_configs: Vec<Rule>,
+    }
+}

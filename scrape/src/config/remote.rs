@@ -1,0 +1,121 @@
+//! `remote_write` and `remote_read`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{fields::with_http, units::Period};
+use crate::relabel::Rule;
+
+fn thirty_seconds() -> Period {
+    Period::from_secs(30)
+}
+
+fn one_minute() -> Period {
+    Period::from_secs(60)
+}
+
+with_http! {
+    /// Who gets samples on.
+    pub struct RemoteWrite {
+        pub url: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub protobuf_message: Option<String>,
+        #[serde(default = "thirty_seconds")]
+        pub remote_timeout: Period,
+        /// Headers may be secrets: they are not printed.
+        #[serde(default, skip_serializing)]
+        pub headers: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub write_relabel_configs: Vec<Rule>,
+        #[serde(default)]
+        pub send_exemplars: bool,
+        #[serde(default)]
+        pub send_native_histograms: bool,
+        #[serde(default)]
+        pub round_robin_dns: bool,
+        #[serde(default)]
+        pub queue_config: QueueConfig,
+        #[serde(default)]
+        pub metadata_config: MetadataConfig,
+        #[serde(default, skip_serializing)]
+        pub sigv4: Option<yaml_serde::Value>,
+        #[serde(default, skip_serializing)]
+        pub azuread: Option<yaml_serde::Value>,
+        #[serde(default, skip_serializing)]
+        pub google_iam: Option<yaml_serde::Value>,
+    }
+}
+
+/// How what is to be sent waits.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueConfig {
+    pub capacity: u64,
+    pub max_shards: u64,
+    pub min_shards: u64,
+    pub max_samples_per_send: u64,
+    pub batch_send_deadline: Period,
+    pub min_backoff: Period,
+    pub max_backoff: Period,
+    pub retry_on_http_429: bool,
+    pub sample_age_limit: Period,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            capacity: 10_000,
+            max_shards: 50,
+            min_shards: 1,
+            max_samples_per_send: 2000,
+            batch_send_deadline: Period::from_secs(5),
+            min_backoff: Period::from_millis(30),
+            max_backoff: Period::from_secs(5),
+            retry_on_http_429: false,
+            sample_age_limit: Period::default(),
+        }
+    }
+}
+
+/// Whether types and helps are sent, and how often.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetadataConfig {
+    pub send: bool,
+    pub send_interval: Period,
+    pub max_samples_per_send: u64,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> Self {
+        Self {
+            send: true,
+            send_interval: Period::from_secs(60),
+            max_samples_per_send: 2000,
+        }
+    }
+}
+
+with_http! {
+    /// Who is asked for samples.
+    pub struct RemoteRead {
+        pub url: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub name: Option<String>,
+        #[serde(default = "one_minute")]
+        pub remote_timeout: Period,
+        #[serde(default, skip_serializing)]
+        pub headers: BTreeMap<String, String>,
+        #[serde(default)]
+        pub required_matchers: BTreeMap<String, String>,
+        #[serde(default)]
+        pub read_recent: bool,
+        #[serde(default = "super::fields::yes")]
+        pub filter_external_labels: bool,
+        #[serde(default)]
+        pub chunked_read_limit: Option<u64>,
+    }
+}

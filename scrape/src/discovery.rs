@@ -1,0 +1,60 @@
+//! Where targets are: each section of a job that finds them is a [`Source`], and one that has to
+//! look again and again is a task that publishes all that it finds. What cannot be looked at is
+//! told in words, and what was found before stays.
+
+mod dns;
+mod files;
+mod http;
+mod publish;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use self::publish::Publish;
+use crate::{
+    config::{DnsDiscovery, FileDiscovery, HttpDiscovery, JobConfig, StaticGroup},
+    target::Group,
+};
+
+/// A section of the file that finds targets. Equal ones find the same.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Source {
+    Static(Vec<StaticGroup>),
+    Files(FileDiscovery, PathBuf),
+    Http(Box<HttpDiscovery>, PathBuf),
+    Dns(DnsDiscovery),
+}
+
+/// All sections of a job that are supported.
+pub(crate) fn sources(job: &JobConfig, folder: &Path) -> Vec<Source> {
+    let folder = || folder.to_owned();
+    let mut sources = Vec::new();
+    if !job.static_configs.is_empty() {
+        sources.push(Source::Static(job.static_configs.clone()));
+    }
+    let files = job.file_sd_configs.iter().cloned();
+    sources.extend(files.map(|section| Source::Files(section, folder())));
+    let http = job.http_sd_configs.iter().cloned();
+    sources.extend(http.map(|section| Source::Http(Box::new(section), folder())));
+    sources.extend(job.dns_sd_configs.iter().cloned().map(Source::Dns));
+    sources
+}
+
+impl Source {
+    /// What is found without looking; then there is nothing to run.
+    pub(crate) fn fixed(&self) -> Vec<Group> {
+        match self {
+            Self::Static(groups) => groups.iter().map(Group::from).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Looks until it is dropped.
+    pub(crate) async fn run(self, publish: Publish) {
+        match self {
+            Self::Static(_) => {}
+            Self::Files(section, folder) => files::run(section, folder, publish).await,
+            Self::Http(section, folder) => http::run(*section, folder, publish).await,
+            Self::Dns(section) => dns::run(section, publish).await,
+        }
+    }
+}

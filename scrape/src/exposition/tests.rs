@@ -1,0 +1,171 @@
+//! What bodies become.
+
+use super::*;
+
+fn target() -> LabelSet {
+    LabelSet::from_iter([("instance", "a:9100"), ("job", "node")])
+}
+
+/// Rows as text with their times, or why there are none.
+fn rows(body: &str, content_type: &str, shape: &Shape) -> Result<Vec<String>, String> {
+    let mut buffers = Buffers::default();
+    read(
+        body.as_bytes(),
+        content_type,
+        &target(),
+        shape,
+        1000,
+        &mut buffers,
+    )
+    .map_err(|(_, why)| why)?;
+    let rows = buffers.rows.rows();
+    Ok(rows
+        .iter()
+        .map(|row| format!("{} {} @{}", buffers.rows.key(row), row.value, row.at_ms))
+        .collect())
+}
+
+fn shape() -> Shape {
+    Shape {
+        honor_timestamps: true,
+        ..Shape::default()
+    }
+}
+
+fn rules(json: &str) -> Vec<Rule> {
+    serde_json::from_str(json).expect("rules")
+}
+
+#[test]
+fn the_targets_labels_are_added() {
+    let body = "a 1\nb{zone=\"x\",host=\"y\"} 2 500\n";
+    assert_eq!(
+        rows(body, "text/plain", &shape()),
+        Ok(vec![
+            r#"a{instance="a:9100",job="node"} 1 @1000"#.to_owned(),
+            r#"b{host="y",instance="a:9100",job="node",zone="x"} 2 @500"#.to_owned(),
+        ])
+    );
+    let ours = Shape::default();
+    assert_eq!(
+        rows("b 2 500\n", "text/plain", &ours),
+        Ok(vec![
+            r#"b{instance="a:9100",job="node"} 2 @1000"#.to_owned()
+        ])
+    );
+}
+
+#[test]
+fn whose_label_it_is() {
+    let body = r#"a{job="own",exported_job="too",instance="b"} 1"#;
+    assert_eq!(
+        rows(body, "", &shape()),
+        Ok(vec![
+            r#"a{exported_exported_job="own",exported_instance="b",exported_job="too",instance="a:9100",job="node"} 1 @1000"#.to_owned()
+        ])
+    );
+    let honest = Shape {
+        honor_labels: true,
+        ..shape()
+    };
+    assert_eq!(
+        rows(body, "", &honest),
+        Ok(vec![
+            r#"a{exported_job="too",instance="b",job="own"} 1 @1000"#.to_owned()
+        ])
+    );
+}
+
+#[test]
+fn samples_are_relabelled() {
+    let shape = Shape {
+        rules: rules(
+            r#"[{"source_labels":["__name__"],"regex":"go_.*","action":"drop"},
+                {"source_labels":["__name__","code"],"regex":"(.*);2..","target_label":"__name__","replacement":"${1}_ok"},
+                {"regex":"code","action":"labeldrop"}]"#,
+        ),
+        ..shape()
+    };
+    let body = "go_threads 7\nrequests{code=\"204\"} 1\nrequests{code=\"500\"} 2\n";
+    assert_eq!(
+        rows(body, "", &shape),
+        Ok(vec![
+            r#"requests_ok{instance="a:9100",job="node"} 1 @1000"#.to_owned(),
+            r#"requests{instance="a:9100",job="node"} 2 @1000"#.to_owned(),
+        ])
+    );
+}
+
+#[test]
+fn limits_cost_the_whole_scrape() {
+    let body = "a{x=\"yyyy\"} 1\nb 2\n";
+    type Limit = fn(&mut Shape);
+    let limits: [(Limit, &str); 4] = [
+        (|shape| shape.sample_limit = 1, "sample_limit"),
+        (|shape| shape.label_limit = 3, "label_limit"),
+        (
+            |shape| shape.name_length_limit = 7,
+            "label_name_length_limit",
+        ),
+        (
+            |shape| shape.value_length_limit = 5,
+            "label_value_length_limit",
+        ),
+    ];
+    for (limit, name) in limits {
+        let mut shape = shape();
+        limit(&mut shape);
+        let why = rows(body, "", &shape).expect_err(name);
+        assert!(why.contains(name), "{why}");
+    }
+    let roomy = Shape {
+        sample_limit: 2,
+        label_limit: 4,
+        name_length_limit: 8,
+        value_length_limit: 6,
+        ..shape()
+    };
+    assert_eq!(rows(body, "", &roomy).expect("within").len(), 2);
+}
+
+#[test]
+fn what_is_dropped_does_not_count_for_the_limit() {
+    let shape = Shape {
+        rules: rules(r#"[{"source_labels":["__name__"],"regex":"b","action":"drop"}]"#),
+        sample_limit: 1,
+        ..shape()
+    };
+    let mut buffers = Buffers::default();
+    let counts = read(b"a 1\nb 2\n", "", &target(), &shape, 0, &mut buffers);
+    assert_eq!(
+        counts,
+        Ok(Counts {
+            scraped: 2,
+            kept: 1,
+            too_long: 0
+        })
+    );
+}
+
+#[test]
+fn a_mistake_costs_the_scrape_and_a_long_label_only_its_sample() {
+    let why = rows("a 1\nb two\n", "", &shape()).expect_err("no number");
+    assert!(why.starts_with("line 2: "), "{why}");
+    let body = format!("a{{x=\"{}\"}} 1\nb 2\n", "y".repeat(2000));
+    assert_eq!(rows(&body, "", &shape()).expect("the rest").len(), 1);
+}
+
+#[test]
+fn openmetrics_has_seconds_and_an_end() {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let body = "# TYPE a counter\na_total 3 1.5 # {trace=\"x\"} 1\na_created 0.25\n# EOF\n";
+    assert_eq!(
+        rows(body, TYPE, &shape()),
+        Ok(vec![
+            r#"a_total{instance="a:9100",job="node"} 3 @1500"#.to_owned(),
+            r#"a_created{instance="a:9100",job="node"} 0.25 @1000"#.to_owned(),
+        ])
+    );
+    let why = rows("a_total 3\n", TYPE, &shape()).expect_err("cut off");
+    assert!(why.contains("# EOF"), "{why}");
+}

@@ -1,0 +1,364 @@
+//! Jobs and their targets: started from the file, changed by discovery, kept across a reload.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+mod job;
+
+use self::job::job;
+use crate::{
+    active::{ActiveTarget, Status},
+    config::{Config, JobConfig},
+    context::{Context, Job},
+    discovery::{self, Publish, Source},
+    labels::LabelSet,
+    metadata::Metadata,
+    scheduler::Scheduler,
+    sink::{Sink, WallClock},
+    target::{self, Endpoint, Found, Group},
+};
+
+/// Targets of one job; what is found past it is not scraped, and told.
+const TARGETS_MAX: usize = 100_000;
+/// Targets that a rule dropped and that are shown, of one job.
+const DROPPED_KEPT_MAX: usize = 1000;
+
+/// Everything that is scraped.
+#[derive(Debug)]
+pub struct Manager {
+    context: Arc<Context>,
+    scheduler: Arc<Scheduler>,
+    pools: Mutex<BTreeMap<String, Pool>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// One job.
+#[derive(Debug)]
+struct Pool {
+    config: JobConfig,
+    folder: PathBuf,
+    job: Arc<Job>,
+    sources: Vec<Running>,
+    targets: HashMap<u64, Arc<ActiveTarget>>,
+    dropped: Vec<LabelSet>,
+    dropped_count: usize,
+    problems: Vec<String>,
+}
+
+/// A section of the file that finds targets, and what it found last.
+#[derive(Debug)]
+struct Running {
+    number: u64,
+    source: Source,
+    groups: Vec<Group>,
+    /// Why it finds nothing new, in words.
+    problem: Option<String>,
+    /// Dropped, its task ends.
+    _end: DropGuard,
+}
+
+/// A target and what is known of it.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// The job's name in the file.
+    pub pool: String,
+    pub endpoint: Arc<Endpoint>,
+    pub status: Status,
+    /// What it says of its metrics.
+    pub metadata: Option<Metadata>,
+}
+
+/// All targets at one moment, by job.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub active: Vec<TargetView>,
+    /// What relabelling dropped: job, and labels before it. The first thousand of each job.
+    pub dropped: Vec<(String, LabelSet)>,
+    /// How many were dropped, of each job.
+    pub dropped_counts: BTreeMap<String, usize>,
+    /// What is wrong with how targets are found, of each job, in words.
+    pub problems: BTreeMap<String, Vec<String>>,
+}
+
+impl Manager {
+    /// Scrapes nothing yet. Its tasks are put into `tasks` and end when `stop` is cancelled; series
+    /// are not marked as ended then.
+    #[must_use]
+    pub fn start(
+        sink: Arc<dyn Sink>,
+        clock: WallClock,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let manager = Arc::new(Self {
+            context: Arc::new(Context::new(sink, clock)),
+            scheduler: Arc::default(),
+            pools: Mutex::default(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
+        let scheduler = Arc::clone(&manager.scheduler);
+        let context = Arc::clone(&manager.context);
+        let all = tasks.clone();
+        tasks.spawn(async move { scheduler.run(context, all, stop).await });
+        manager
+    }
+
+    /// Scrapes what `config` says from now on. What it has in common with what was scraped before
+    /// goes on undisturbed; series of targets that are gone are marked as ended. Returned is what
+    /// cannot be done, in words.
+    pub fn apply(self: &Arc<Self>, config: &Config) -> Vec<String> {
+        let mut warnings = config.warnings();
+        let mut pools = self.pools.lock();
+        let mut before = std::mem::take(&mut *pools);
+        for wanted in &config.scrape_configs {
+            let name = wanted.job_name.clone();
+            let old = before.remove(&name);
+            if let Some(old) = old
+                .as_ref()
+                .filter(|old| old.config == *wanted && old.folder == config.folder)
+            {
+                warnings.extend(old.problems.iter().cloned());
+            }
+            match self.pool(wanted, config, old) {
+                Ok(pool) => {
+                    pools.insert(name, pool);
+                }
+                Err(problem) => warnings.push(format!("job {name:?}: {problem}")),
+            }
+        }
+        for pool in before.into_values() {
+            self.end(pool);
+        }
+        warnings
+    }
+
+    /// A pool for a job, with all of `old` that still fits.
+    fn pool(
+        self: &Arc<Self>,
+        wanted: &JobConfig,
+        config: &Config,
+        old: Option<Pool>,
+    ) -> Result<Pool, String> {
+        let folder = config.folder.clone();
+        let old = match old {
+            Some(old) if old.config == *wanted && old.folder == folder => return Ok(old),
+            other => other,
+        };
+        let job = match job(wanted, config) {
+            Ok(job) => Arc::new(job),
+            Err(problem) => {
+                old.into_iter().for_each(|old| self.end(old));
+                return Err(problem);
+            }
+        };
+        let (mut sources, targets) = old
+            .map(|old| (old.sources, old.targets))
+            .unwrap_or_default();
+        let mut pool = Pool {
+            config: wanted.clone(),
+            folder: folder.clone(),
+            job,
+            sources: Vec::new(),
+            targets,
+            dropped: Vec::new(),
+            dropped_count: 0,
+            problems: Vec::new(),
+        };
+        for source in discovery::sources(wanted, &folder) {
+            let known = sources.iter().position(|running| running.source == source);
+            pool.sources.push(match known {
+                Some(at) => sources.swap_remove(at),
+                None => self.find(&wanted.job_name, source),
+            });
+        }
+        self.renew(&mut pool);
+        Ok(pool)
+    }
+
+    /// Starts to look for targets.
+    fn find(self: &Arc<Self>, pool: &str, source: Source) -> Running {
+        static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let end = self.stop.child_token();
+        let groups = source.fixed();
+        if groups.is_empty() {
+            let (pool, manager) = (pool.to_owned(), Arc::downgrade(self));
+            let publish = Publish::new(move |found| {
+                if let Some(manager) = manager.upgrade() {
+                    manager.publish(&pool, number, found);
+                }
+            });
+            let finding = source.clone().run(publish);
+            self.tasks
+                .spawn(end.clone().run_until_cancelled_owned(finding));
+        }
+        Running {
+            number,
+            source,
+            groups,
+            problem: None,
+            _end: end.drop_guard(),
+        }
+    }
+
+    fn publish(&self, pool: &str, number: u64, found: Result<Vec<Group>, String>) {
+        let mut pools = self.pools.lock();
+        let Some(pool) = pools.get_mut(pool) else {
+            return;
+        };
+        let name = pool.config.job_name.clone();
+        let Some(source) = pool
+            .sources
+            .iter_mut()
+            .find(|source| source.number == number)
+        else {
+            return;
+        };
+        match found {
+            Ok(groups) => {
+                source.problem = None;
+                if source.groups != groups {
+                    source.groups = groups;
+                    self.renew(pool);
+                }
+            }
+            // what was found before is better than nothing
+            Err(problem) => {
+                if source.problem.as_ref() != Some(&problem) {
+                    tracing::warn!(job = name, problem, "targets are not found");
+                }
+                source.problem = Some(problem);
+            }
+        }
+    }
+
+    /// Makes targets of what was found: begins with the new ones and ends those that are gone.
+    fn renew(&self, pool: &mut Pool) {
+        let mut before = std::mem::take(&mut pool.targets);
+        pool.dropped.clear();
+        pool.dropped_count = 0;
+        pool.problems.clear();
+        let groups = pool.sources.iter().flat_map(|source| &source.groups);
+        for found in groups.flat_map(|group| target::targets(&pool.config, group)) {
+            let endpoint = match found {
+                Found::Kept(endpoint) => Arc::new(endpoint),
+                Found::Dropped(labels) => {
+                    pool.dropped_count += 1;
+                    if pool.dropped.len() < kept_max(&pool.config) {
+                        pool.dropped.push(labels);
+                    }
+                    continue;
+                }
+                Found::Wrong(labels, why) => {
+                    pool.problems
+                        .push(format!("{}: {why}", labels.get("__address__")));
+                    continue;
+                }
+            };
+            if pool.targets.contains_key(&endpoint.identity) {
+                continue;
+            }
+            if pool.targets.len() >= TARGETS_MAX {
+                pool.problems
+                    .push(format!("more than {TARGETS_MAX} targets"));
+                break;
+            }
+            let identity = endpoint.identity;
+            let target = match before.remove(&identity) {
+                Some(target) => {
+                    if target.update(endpoint, Arc::clone(&pool.job)) {
+                        self.scheduler.plan(&target, self.context.clock.now_ms());
+                    }
+                    target
+                }
+                None => {
+                    let target = ActiveTarget::new(endpoint, Arc::clone(&pool.job));
+                    self.scheduler.plan(&target, self.context.clock.now_ms());
+                    target
+                }
+            };
+            pool.targets.insert(identity, target);
+        }
+        pool.job.found.store(pool.targets.len(), Ordering::Relaxed);
+        for target in before.into_values() {
+            target.retire(&self.context);
+        }
+    }
+
+    fn end(&self, pool: Pool) {
+        for target in pool.targets.into_values() {
+            target.retire(&self.context);
+        }
+    }
+
+    /// Names of all jobs.
+    #[must_use]
+    pub fn pools(&self) -> Vec<String> {
+        self.pools.lock().keys().cloned().collect()
+    }
+
+    /// All targets, of one job or of all; by job, then by address.
+    #[must_use]
+    pub fn snapshot(&self, only: Option<&str>) -> Snapshot {
+        let pools = self.pools.lock();
+        let mut snapshot = Snapshot::default();
+        for (name, pool) in pools
+            .iter()
+            .filter(|(name, _)| only.is_none_or(|o| o == *name))
+        {
+            let from = snapshot.active.len();
+            snapshot
+                .active
+                .extend(pool.targets.values().map(|target| TargetView {
+                    pool: name.clone(),
+                    endpoint: target.endpoint(),
+                    status: target.status(),
+                    metadata: target.metadata(),
+                }));
+            snapshot.active[from..].sort_by(|a, b| {
+                (&a.endpoint.url, &a.endpoint.labels).cmp(&(&b.endpoint.url, &b.endpoint.labels))
+            });
+            let dropped = pool.dropped.iter().cloned();
+            snapshot
+                .dropped
+                .extend(dropped.map(|labels| (name.clone(), labels)));
+            snapshot
+                .dropped_counts
+                .insert(name.clone(), pool.dropped_count);
+            let mut problems = pool.problems.clone();
+            problems.extend(
+                pool.sources
+                    .iter()
+                    .filter_map(|source| source.problem.clone()),
+            );
+            problems.extend(
+                pool.config
+                    .unsupported()
+                    .iter()
+                    .map(|kind| format!("{kind} is not supported")),
+            );
+            if !problems.is_empty() {
+                snapshot.problems.insert(name.clone(), problems);
+            }
+        }
+        snapshot
+    }
+}
+
+fn kept_max(config: &JobConfig) -> usize {
+    match usize::try_from(config.keep_dropped_targets) {
+        Ok(0) | Err(_) => DROPPED_KEPT_MAX,
+        Ok(limit) => limit.min(DROPPED_KEPT_MAX),
+    }
+}

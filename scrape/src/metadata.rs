@@ -1,0 +1,151 @@
+//! Types and helps of metrics. Targets of a job mostly say the same; each text is kept once.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hasher as _},
+    sync::{Arc, Weak},
+};
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+/// Metrics of one target that are remembered; a node has some three hundred.
+const METRICS_MAX: usize = 10_000;
+/// Of a help so many bytes are kept.
+const HELP_BYTES_MAX: usize = 1024;
+
+/// What a target says of one metric.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Metric {
+    pub metric: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub help: String,
+    pub unit: String,
+}
+
+/// What a target says of its metrics, in its order.
+pub type Metadata = Arc<Vec<Metric>>;
+
+/// All texts that are in use.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(Mutex<HashMap<u64, Weak<Vec<Metric>>>>);
+
+impl Texts {
+    /// What the comments of a body say; that of another target where they are the same. `known` is
+    /// the hash of the comments that the target had.
+    pub(crate) fn read(&self, body: &[u8], known: Option<u64>) -> Option<(u64, Metadata)> {
+        let mut hasher = FixedState::default().build_hasher();
+        for line in comments(body) {
+            hasher.write(line);
+        }
+        let hash = hasher.finish();
+        if known == Some(hash) {
+            return None;
+        }
+        let mut texts = self.0.lock();
+        if let Some(text) = texts.get(&hash).and_then(Weak::upgrade) {
+            return Some((hash, text));
+        }
+        texts.retain(|_, text| text.strong_count() > 0);
+        let metadata = Arc::new(parse(body));
+        texts.insert(hash, Arc::downgrade(&metadata));
+        Some((hash, metadata))
+    }
+}
+
+fn comments(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        while start < body.len() {
+            let end = memchr::memchr(b'\n', &body[start..]).map_or(body.len(), |at| start + at);
+            let line = &body[start..end];
+            start = end + 1;
+            if line.first() == Some(&b'#') {
+                return Some(line);
+            }
+        }
+        None
+    })
+}
+
+fn parse(body: &[u8]) -> Vec<Metric> {
+    let mut metrics: Vec<Metric> = Vec::new();
+    for line in comments(body) {
+        let line = String::from_utf8_lossy(line);
+        let mut words = line.trim_end().splitn(4, ' ');
+        let (Some("#"), Some(what), Some(name)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        if !matches!(what, "HELP" | "TYPE" | "UNIT") {
+            continue;
+        }
+        let text = words.next().unwrap_or_default();
+        if metrics.last().is_none_or(|last| last.metric != name) {
+            if metrics.len() == METRICS_MAX {
+                break;
+            }
+            metrics.push(Metric {
+                metric: name.to_owned(),
+                kind: "unknown".to_owned(),
+                ..Metric::default()
+            });
+        }
+        let Some(metric) = metrics.last_mut() else {
+            continue;
+        };
+        match what {
+            // the older formats say `untyped` for what nobody knows
+            "TYPE" if text != "untyped" => text.clone_into(&mut metric.kind),
+            "HELP" => metric.help = unescape(text),
+            "UNIT" => text.clone_into(&mut metric.unit),
+            _ => {}
+        }
+    }
+    metrics
+}
+
+fn unescape(text: &str) -> String {
+    let mut help = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if help.len() >= HELP_BYTES_MAX {
+            break;
+        }
+        match character {
+            '\\' => match characters.next() {
+                Some('n') => help.push('\n'),
+                Some(other @ ('\\' | '"')) => help.push(other),
+                Some(other) => help.extend(['\\', other]),
+                None => help.push('\\'),
+            },
+            other => help.push(other),
+        }
+    }
+    help
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_comments_are_kept_once() {
+        let texts = Texts::default();
+        let one = b"# HELP a_total Counts a\\\\n.\n# TYPE a_total counter\na_total 1\n# TYPE b untyped\nb 2\n";
+        let two = one.map(|byte| if byte == b'1' { b'9' } else { byte });
+        let (hash, first) = texts.read(one, None).expect("new");
+        let (_, second) = texts.read(&two, None).expect("new for this target");
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(texts.read(one, Some(hash)), None);
+        let told: Vec<_> = first
+            .iter()
+            .map(|m| (&*m.metric, &*m.kind, &*m.help))
+            .collect();
+        assert_eq!(
+            told,
+            [("a_total", "counter", "Counts a\\n."), ("b", "unknown", "")]
+        );
+    }
+}

@@ -1,0 +1,277 @@
+//! Relabelling: rules that change, keep and drop sets of labels, one after the other. Pure.
+//!
+//! The semantics are those of `<relabel_config>` in Prometheus' documentation, all eleven actions.
+
+use md5::{Digest as _, Md5};
+use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::labels::LabelSet;
+
+/// A compiled pattern may take so much memory.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Where the pattern matches the source, the target becomes the replacement.
+    #[default]
+    Replace,
+    /// Only what matches is kept.
+    Keep,
+    /// What matches is dropped.
+    Drop,
+    /// Only what has the source in its target label is kept.
+    KeepEqual,
+    /// What has the source in its target label is dropped.
+    DropEqual,
+    /// The target becomes the source's hash, modulo a number.
+    HashMod,
+    /// Labels whose names match are copied under another name.
+    LabelMap,
+    /// Labels whose names match are removed.
+    LabelDrop,
+    /// Labels whose names do not match are removed.
+    LabelKeep,
+    /// The target becomes the source in lower case.
+    Lowercase,
+    /// The target becomes the source in upper case.
+    Uppercase,
+}
+
+impl Action {
+    fn needs_target(self) -> bool {
+        matches!(
+            self,
+            Self::Replace
+                | Self::HashMod
+                | Self::Lowercase
+                | Self::Uppercase
+                | Self::KeepEqual
+                | Self::DropEqual
+        )
+    }
+}
+
+/// A pattern, anchored at both ends, with the text that it was made of.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// It is none, or too large; in words.
+    pub fn new(text: &str) -> Result<Self, String> {
+        RegexBuilder::new(&format!("^(?s:{text})$"))
+            .size_limit(PATTERN_BYTES_MAX)
+            .dfa_size_limit(PATTERN_BYTES_MAX)
+            .build()
+            .map(|regex| Self {
+                text: text.to_owned(),
+                regex,
+            })
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => format!("the pattern {text:?} is too large"),
+                // the library draws the place over several lines; its last one says what is wrong
+                error => {
+                    let text_of_it = error.to_string();
+                    let last = text_of_it.lines().last().unwrap_or_default().trim();
+                    format!("{text:?} is no pattern: {last}")
+                }
+            })
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Serialize for Pattern {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// One rule, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source_labels: Vec<String>,
+    pub separator: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target_label: String,
+    pub regex: Pattern,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub modulus: u64,
+    pub replacement: String,
+    pub action: Action,
+}
+
+// serde wants a reference here
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A rule as it stands in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    source_labels: Vec<String>,
+    separator: Option<String>,
+    #[serde(default)]
+    target_label: String,
+    regex: Option<String>,
+    #[serde(default)]
+    modulus: u64,
+    replacement: Option<String>,
+    #[serde(default, deserialize_with = "action")]
+    action: Action,
+}
+
+/// Actions are written in any case.
+fn action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Action, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let lower = text.to_ascii_lowercase();
+    Action::deserialize(serde::de::value::StrDeserializer::<D::Error>::new(&lower))
+        .map_err(|_error| D::Error::custom(format!("{text:?} is no action of relabelling")))
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Written::deserialize(deserializer)?
+            .checked()
+            .map_err(D::Error::custom)
+    }
+}
+
+impl Written {
+    fn checked(self) -> Result<Rule, String> {
+        let action = self.action;
+        let name = format!("{action:?}").to_ascii_lowercase();
+        if action.needs_target() && self.target_label.is_empty() {
+            return Err(format!("{name} needs a target_label"));
+        }
+        if action == Action::HashMod && self.modulus == 0 {
+            return Err("hashmod needs a modulus above 0".to_owned());
+        }
+        let only_names = matches!(action, Action::LabelDrop | Action::LabelKeep);
+        let only_equal = matches!(action, Action::KeepEqual | Action::DropEqual);
+        let has_more = self.separator.is_some() || self.replacement.is_some() || self.modulus != 0;
+        if only_names
+            && (has_more || !self.source_labels.is_empty() || !self.target_label.is_empty())
+        {
+            return Err(format!("{name} takes a regex and nothing else"));
+        }
+        if only_equal && (has_more || self.regex.is_some()) {
+            return Err(format!(
+                "{name} takes source_labels and a target_label and nothing else"
+            ));
+        }
+        Ok(Rule {
+            source_labels: self.source_labels,
+            separator: self.separator.unwrap_or_else(|| ";".to_owned()),
+            target_label: self.target_label,
+            regex: Pattern::new(self.regex.as_deref().unwrap_or("(.*)"))?,
+            modulus: self.modulus,
+            replacement: self.replacement.unwrap_or_else(|| "$1".to_owned()),
+            action,
+        })
+    }
+}
+
+/// Applies all rules in order; `false` as soon as one drops the set.
+#[must_use]
+pub fn apply(rules: &[Rule], labels: &mut LabelSet) -> bool {
+    rules.iter().all(|rule| rule.apply(labels))
+}
+
+impl Rule {
+    fn source(&self, labels: &LabelSet) -> String {
+        let mut source = String::new();
+        for (at, name) in self.source_labels.iter().enumerate() {
+            if at > 0 {
+                source.push_str(&self.separator);
+            }
+            source.push_str(labels.get(name));
+        }
+        source
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        self.regex.regex.is_match(text)
+    }
+
+    fn apply(&self, labels: &mut LabelSet) -> bool {
+        match self.action {
+            Action::Replace => self.replace(labels),
+            Action::Keep => return self.matches(&self.source(labels)),
+            Action::Drop => return !self.matches(&self.source(labels)),
+            Action::KeepEqual => return self.source(labels) == labels.get(&self.target_label),
+            Action::DropEqual => return self.source(labels) != labels.get(&self.target_label),
+            Action::HashMod => {
+                let hash = Md5::digest(self.source(labels));
+                // the last eight bytes, as Prometheus has it from its first versions on
+                let number = hash
+                    .iter()
+                    .skip(8)
+                    .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+                let bucket = number % self.modulus.max(1);
+                labels.set(&self.target_label, &bucket.to_string());
+            }
+            Action::LabelMap => self.map_names(labels),
+            Action::LabelDrop => labels.retain(|name| !self.matches(name)),
+            Action::LabelKeep => labels.retain(|name| self.matches(name)),
+            Action::Lowercase => {
+                let lower = self.source(labels).to_lowercase();
+                labels.set(&self.target_label, &lower);
+            }
+            Action::Uppercase => {
+                let upper = self.source(labels).to_uppercase();
+                labels.set(&self.target_label, &upper);
+            }
+        }
+        true
+    }
+
+    fn replace(&self, labels: &mut LabelSet) {
+        let source = self.source(labels);
+        let Some(captures) = self.regex.regex.captures(&source) else {
+            return;
+        };
+        let mut target = String::new();
+        captures.expand(&self.target_label, &mut target);
+        if target.is_empty() {
+            return;
+        }
+        let mut value = String::new();
+        captures.expand(&self.replacement, &mut value);
+        labels.set(&target, &value);
+    }
+
+    fn map_names(&self, labels: &mut LabelSet) {
+        let mut mapped = Vec::new();
+        for (name, value) in labels.iter() {
+            if let Some(captures) = self.regex.regex.captures(name) {
+                let mut target = String::new();
+                captures.expand(&self.replacement, &mut target);
+                mapped.push((target, value.to_owned()));
+            }
+        }
+        for (name, value) in mapped {
+            if !name.is_empty() {
+                labels.set(&name, &value);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `prometheus.yml`: what is read, filled in, refused and printed.
+
+use std::{fs, path::Path};
+
+use pulseboard_scrape::config::{Config, Period, load, parse};
+
+fn read(text: &str) -> Result<Config, String> {
+    parse(text, Path::new("/etc/p/prometheus.yml")).map_err(|error| error.to_string())
+}
+
+/// Most of what people's files have, comments for lists included.
+const USUAL: &str = r#"
+global:
+  scrape_interval: 15s # often
+  evaluation_interval: 15s
+  external_labels:
+    monitor: 'one'
+    shard: 2
+alerting:
+  alertmanagers:
+    - static_configs:
+        - targets:
+          # - alertmanager:9093
+rule_files:
+  # - "first_rules.yml"
+scrape_configs:
+  - job_name: "prometheus"
+    static_configs:
+      - targets: ["localhost:9090"]
+        labels: {app: prometheus, tier: 1}
+  - job_name: blackbox
+    metrics_path: /probe
+    scrape_interval: 5s
+    params:
+      module: [http_2xx]
+    file_sd_configs:
+      - files: [targets/*.yml]
+    relabel_configs:
+      - source_labels: [__address__]
+        target_label: __param_target
+      - target_label: __address__
+        replacement: localhost:9115
+    basic_auth:
+      username: me
+      password: hunter2
+    tls_config:
+      ca_file: ca.pem
+      insecure_skip_verify: true
+remote_write:
+  - url: http://other:9090/api/v1/write
+    bearer_token: hunter2
+    write_relabel_configs:
+      - source_labels: [__name__]
+        regex: go_.*
+        action: drop
+"#;
+
+#[test]
+fn a_usual_file_is_read_and_filled_in() {
+    let config = read(USUAL).expect("a configuration");
+    let [own, probe] = config.scrape_configs.as_slice() else {
+        panic!("two jobs");
+    };
+    assert_eq!(own.scrape_interval, Period::from_secs(15));
+    assert_eq!(own.scrape_timeout, Period::from_secs(10));
+    assert_eq!(own.metrics_path, "/metrics");
+    assert_eq!(own.static_configs[0].labels["tier"], "1");
+    assert_eq!(probe.scrape_timeout, Period::from_secs(5));
+    assert_eq!(config.global.external_labels["shard"], "2");
+    assert!(config.rule_files.is_empty());
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    let client = probe.client(&config.folder);
+    assert_eq!(
+        client.tls_config.ca_file.as_deref(),
+        Some(Path::new("/etc/p/ca.pem"))
+    );
+}
+
+#[test]
+fn it_is_printed_without_secrets_and_read_again_the_same() {
+    let config = read(USUAL).expect("a configuration");
+    let yaml = config.to_yaml();
+    assert!(!yaml.contains("hunter2"), "{yaml}");
+    assert!(yaml.contains("password: <secret>"), "{yaml}");
+    assert!(yaml.contains("scrape_timeout: 10s"), "{yaml}");
+    let again = read(&yaml).expect("what was printed is a configuration");
+    assert_eq!(again.to_yaml(), yaml);
+}
+
+#[test]
+fn what_cannot_be_is_told_with_its_line() {
+    for (text, words) in [
+        (
+            "scrape_configs:\n  - job_name: a\n    scrape_intervall: 5s\n",
+            "/etc/p/prometheus.yml:3:5: scrape_configs[0]: unknown field `scrape_intervall`",
+        ),
+        (
+            "scrape_configs:\n  - job_name: a\n    tls_config:\n      ca: x\n      cafile: y\n",
+            ":5:7: scrape_configs[0].tls_config: unknown field `cafile`",
+        ),
+        (
+            "global:\n  scrape_interval: 5 s\n",
+            ":2:3: global: \"5 s\" is no duration such as 15s",
+        ),
+        (
+            "global: [",
+            "/etc/p/prometheus.yml:1:9: global: invalid type",
+        ),
+        (
+            "scrape_configs:\n  - metrics_path: /x\n",
+            "missing field `job_name`",
+        ),
+        (
+            "scrape_configs: [{job_name: a}, {job_name: a}]",
+            "two jobs are called \"a\"",
+        ),
+        (
+            "scrape_configs: [{job_name: a, scrape_interval: 1s, scrape_timeout: 2s}]",
+            "job \"a\": scrape_timeout 2s is longer than scrape_interval 1s",
+        ),
+        (
+            "scrape_configs: [{job_name: a, scrape_interval: 99ms}]",
+            "shorter than 100ms",
+        ),
+        (
+            "scrape_configs: [{job_name: a, scheme: ftp}]",
+            "neither http nor https",
+        ),
+        (
+            "scrape_configs: [{job_name: a, bearer_token: b, basic_auth: {username: c}}]",
+            "at most one of basic_auth",
+        ),
+        (
+            "scrape_configs: [{job_name: a, relabel_configs: [{regex: '(', target_label: b}]}]",
+            "is no pattern",
+        ),
+        (
+            "scrape_configs: [{job_name: a, relabel_configs: [{action: keepall}]}]",
+            "\"keepall\" is no action",
+        ),
+        (
+            "scrape_configs: [{job_name: a, relabel_configs: [{action: hashmod, target_label: b}]}]",
+            "hashmod needs a modulus",
+        ),
+        (
+            "scrape_configs: [{job_name: a, relabel_configs: [{action: labeldrop, regex: b, target_label: c}]}]",
+            "labeldrop takes a regex and nothing else",
+        ),
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_discovery_that_is_not_there_is_a_warning() {
+    let config = read(
+        "scrape_configs:\n  - job_name: cloud\n    ec2_sd_configs: [{region: x}]\n  - job_name: b\n",
+    )
+    .expect("a configuration");
+    let warnings = config.warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("\"cloud\"") && warnings[0].contains("ec2_sd_configs"));
+}
+
+#[test]
+fn a_file_of_comments_says_nothing() {
+    assert_eq!(
+        read("# nothing\n").expect("a configuration").to_yaml(),
+        read("").expect("a configuration").to_yaml()
+    );
+}
+
+#[test]
+fn jobs_may_stand_in_further_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let main = folder.path().join("prometheus.yml");
+    fs::write(&main, "scrape_config_files: [more/*.yml]\n").expect("written");
+    fs::create_dir(folder.path().join("more")).expect("made");
+    let job = "scrape_configs: [{job_name: further, scrape_interval: 3s}]\n";
+    fs::write(folder.path().join("more/one.yml"), job).expect("written");
+    let config = load(&main).expect("a configuration");
+    assert_eq!(
+        config.scrape_configs[0].scrape_timeout,
+        Period::from_secs(3)
+    );
+    fs::write(folder.path().join("more/two.yml"), "\njobs: []\n").expect("written");
+    let error = load(&main).expect_err("an unknown field").to_string();
+    assert!(
+        error.contains("two.yml:2:1: unknown field `jobs`"),
+        "{error}"
+    );
+}

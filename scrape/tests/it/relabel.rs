@@ -1,0 +1,175 @@
+//! Relabelling as `<relabel_config>` of Prometheus' documentation has it.
+
+use pulseboard_scrape::{
+    LabelSet,
+    relabel::{Rule, apply},
+};
+
+/// The labels after a rule, or nothing where it drops them.
+fn after(rule: &str, labels: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+    let rule: Rule = serde_json::from_str(rule).expect(rule);
+    let mut labels: LabelSet = labels.iter().copied().collect();
+    apply(&[rule], &mut labels).then(|| {
+        labels
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    })
+}
+
+fn some(labels: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+    let owned = labels
+        .iter()
+        .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+    Some(owned.collect())
+}
+
+#[test]
+fn replace() {
+    let labels = [("a", "foo"), ("b", "bar")];
+    for (rule, expected) in [
+        // the default pattern and replacement copy, joined by ;
+        (
+            r#"{"source_labels":["a","b"],"target_label":"c"}"#,
+            &[("a", "foo"), ("b", "bar"), ("c", "foo;bar")][..],
+        ),
+        (
+            r#"{"source_labels":["a"],"regex":"f(.*)","target_label":"d","replacement":"ch${1}-ch${1}"}"#,
+            &[("a", "foo"), ("b", "bar"), ("d", "choo-choo")],
+        ),
+        // anchored at both ends
+        (
+            r#"{"source_labels":["a"],"regex":"o","target_label":"d","replacement":"x"}"#,
+            &labels,
+        ),
+        (
+            r#"{"source_labels":["a"],"regex":".*o.*","target_label":"d","replacement":"x"}"#,
+            &[("a", "foo"), ("b", "bar"), ("d", "x")],
+        ),
+        // an empty value is no label
+        (r#"{"target_label":"a","replacement":""}"#, &[("b", "bar")]),
+        (
+            r#"{"source_labels":["nothing"],"target_label":"a"}"#,
+            &[("b", "bar")],
+        ),
+        // the target is expanded, too
+        (
+            r#"{"source_labels":["b"],"regex":"(.*)","target_label":"x_${1}","replacement":"1"}"#,
+            &[("a", "foo"), ("b", "bar"), ("x_bar", "1")],
+        ),
+        // $$ is a dollar, an unknown group nothing
+        (
+            r#"{"target_label":"a","replacement":"$$$9x"}"#,
+            &[("a", "$"), ("b", "bar")],
+        ),
+    ] {
+        assert_eq!(after(rule, &labels), some(expected), "{rule}");
+    }
+    let lines = r#"{"source_labels":["a"],"regex":"x.y","target_label":"b","replacement":"1"}"#;
+    assert_eq!(
+        after(lines, &[("a", "x\ny")]),
+        some(&[("a", "x\ny"), ("b", "1")])
+    );
+}
+
+#[test]
+fn keep_and_drop() {
+    let labels = [("a", "foo"), ("b", "foo"), ("c", "bar")];
+    for (rule, is_kept) in [
+        (
+            r#"{"source_labels":["a"],"regex":"foo|x","action":"keep"}"#,
+            true,
+        ),
+        (
+            r#"{"source_labels":["a"],"regex":"fo","action":"keep"}"#,
+            false,
+        ),
+        (
+            r#"{"source_labels":["a"],"regex":"foo","action":"drop"}"#,
+            false,
+        ),
+        (
+            r#"{"source_labels":["nothing"],"regex":".+","action":"DROP"}"#,
+            true,
+        ),
+        (
+            r#"{"source_labels":["a"],"target_label":"b","action":"keepequal"}"#,
+            true,
+        ),
+        (
+            r#"{"source_labels":["a"],"target_label":"c","action":"keepequal"}"#,
+            false,
+        ),
+        (
+            r#"{"source_labels":["a"],"target_label":"b","action":"dropequal"}"#,
+            false,
+        ),
+        (
+            r#"{"source_labels":["a"],"target_label":"c","action":"dropequal"}"#,
+            true,
+        ),
+    ] {
+        let expected = is_kept.then(|| some(&labels)).flatten();
+        assert_eq!(after(rule, &labels), expected, "{rule}");
+    }
+}
+
+#[test]
+fn names_and_letters() {
+    let labels = [("__meta_x", "1"), ("__meta_y", "Two"), ("z", "3")];
+    for (rule, expected) in [
+        (
+            r#"{"regex":"__meta_(.+)","action":"labelmap"}"#,
+            &[
+                ("__meta_x", "1"),
+                ("__meta_y", "Two"),
+                ("x", "1"),
+                ("y", "Two"),
+                ("z", "3"),
+            ][..],
+        ),
+        (
+            r#"{"regex":"__meta_(.)","replacement":"${1}_n","action":"labelmap"}"#,
+            &[
+                ("__meta_x", "1"),
+                ("__meta_y", "Two"),
+                ("x_n", "1"),
+                ("y_n", "Two"),
+                ("z", "3"),
+            ],
+        ),
+        (
+            r#"{"regex":"__meta.*","action":"labeldrop"}"#,
+            &[("z", "3")],
+        ),
+        (
+            r#"{"regex":"__meta_x|z","action":"labelkeep"}"#,
+            &[("__meta_x", "1"), ("z", "3")],
+        ),
+        (
+            r#"{"source_labels":["__meta_y"],"target_label":"z","action":"uppercase"}"#,
+            &[("__meta_x", "1"), ("__meta_y", "Two"), ("z", "TWO")],
+        ),
+        (
+            r#"{"source_labels":["__meta_y"],"target_label":"z","action":"lowercase"}"#,
+            &[("__meta_x", "1"), ("__meta_y", "Two"), ("z", "two")],
+        ),
+    ] {
+        assert_eq!(after(rule, &labels), some(expected), "{rule}");
+    }
+}
+
+/// The last eight bytes of MD5 (RFC 1321): of "" they are e9800998ecf8427e, of "abc"
+/// d6963f7d28e17f72.
+#[test]
+fn hashes() {
+    let rule = r#"{"source_labels":["a"],"target_label":"h","modulus":1000,"action":"hashmod"}"#;
+    for (value, sum) in [
+        ("", 0xe980_0998_ecf8_427e_u64),
+        ("abc", 0xd696_3f7d_28e1_7f72),
+    ] {
+        let labels = after(rule, &[("a", value)]).expect("kept");
+        let (_, hash) = labels.iter().find(|(name, _)| name == "h").expect("a hash");
+        assert_eq!(*hash, (sum % 1000).to_string());
+    }
+}

@@ -1,0 +1,256 @@
+//! Targets on loopback: their samples, what is told of them, how their series end.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::exporter::{Exporter, start};
+
+/// A job that asks as often as may be.
+fn quick(name: &str, address: &str, more: &str) -> String {
+    format!(
+        "  - job_name: {name}\n    scrape_interval: 100ms\n    static_configs: [{{targets: ['{address}']}}]\n{more}"
+    )
+}
+
+fn jobs(jobs: &[String]) -> String {
+    format!("scrape_configs:\n{}", jobs.concat())
+}
+
+#[tokio::test]
+async fn samples_come_with_what_is_told_of_the_target() {
+    let exporter = Exporter::start(Some("a 1\nb{x=\"y\"} 2.5\n")).await;
+    let scraped = start();
+    let address = &exporter.address;
+    scraped.apply(&jobs(&[quick("node", address, "    params: {m: [n]}\n")]));
+    let labels = format!("instance=\"{address}\",job=\"node\"");
+    for row in [
+        format!("a{{{labels}}} 1"),
+        format!("b{{{labels},x=\"y\"}} 2.5"),
+        format!("up{{{labels}}} 1"),
+        format!("scrape_samples_scraped{{{labels}}} 2"),
+        format!("scrape_samples_post_metric_relabeling{{{labels}}} 2"),
+        format!("scrape_series_added{{{labels}}} 2"),
+        // the second scrape adds nothing
+        format!("scrape_series_added{{{labels}}} 0"),
+    ] {
+        scraped.sink.until_row(&row).await;
+    }
+    let rows = scraped.sink.rows();
+    let a: Vec<i64> = (rows.iter().filter(|(row, _)| row.starts_with("a{")))
+        .map(|(_, at)| *at)
+        .collect();
+    let up: Vec<i64> = (rows.iter().filter(|(row, _)| row.starts_with("up{")))
+        .map(|(_, at)| *at)
+        .collect();
+    assert_eq!(a[0], up[0]);
+    let duration = format!("scrape_duration_seconds{{{labels}}} ");
+    assert!(rows.iter().any(|(row, _)| row.starts_with(&duration)));
+    let asked = exporter.asked.lock().clone();
+    assert!(
+        asked.starts_with("GET /metrics?m=n HTTP/1.1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("x-prometheus-scrape-timeout-seconds: 0.1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("accept: application/openmetrics-text;version=1.0.0"),
+        "{asked}"
+    );
+    let snapshot = scraped.manager.snapshot(None);
+    let view = &snapshot.active[0];
+    assert_eq!(
+        (view.pool.as_str(), view.status.health.name()),
+        ("node", "up")
+    );
+    assert_eq!(
+        (view.status.scraped, view.status.last_error.as_str()),
+        (2, "")
+    );
+}
+
+#[tokio::test]
+async fn a_series_that_vanishes_ends() {
+    let exporter = Exporter::start(Some("a 1\nb 2\n")).await;
+    let scraped = start();
+    scraped.apply(&jobs(&[quick("node", &exporter.address, "")]));
+    let labels = format!("{{instance=\"{}\",job=\"node\"}}", exporter.address);
+    scraped.sink.until_row(&format!("b{labels} 2")).await;
+    exporter.say("a 3\n");
+    scraped.sink.until_row(&format!("b{labels} end")).await;
+    scraped.sink.until_row(&format!("a{labels} 3")).await;
+    let ended =
+        |rows: &[(String, i64)]| rows.iter().filter(|(row, _)| row.ends_with(" end")).count();
+    assert_eq!(ended(&scraped.sink.rows()), 1);
+    // it comes back
+    exporter.say("b 4\n");
+    scraped.sink.until_row(&format!("b{labels} 4")).await;
+    scraped.sink.until_row(&format!("a{labels} end")).await;
+}
+
+#[tokio::test]
+async fn a_target_that_fails_ends_its_series_and_says_why() {
+    let exporter = Exporter::start(Some("a 1\n")).await;
+    let scraped = start();
+    scraped.apply(&jobs(&[quick("node", &exporter.address, "")]));
+    let labels = format!("{{instance=\"{}\",job=\"node\"}}", exporter.address);
+    scraped.sink.until_row(&format!("a{labels} 1")).await;
+    for (answer, words) in [
+        (
+            "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
+            "answered 500",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\na one\n",
+            "line 1",
+        ),
+    ] {
+        scraped.sink.forget();
+        exporter.say_raw(answer);
+        scraped.sink.until_row(&format!("up{labels} 0")).await;
+        let told = scraped.manager.snapshot(None).active[0].status.clone();
+        assert!(told.last_error.contains(words), "{}", told.last_error);
+        assert_eq!(told.health.name(), "down");
+        exporter.say("a 1\n");
+        scraped.sink.until_row(&format!("a{labels} end")).await;
+        scraped.sink.until_row(&format!("a{labels} 1")).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_target_that_hangs() {
+    let hangs = Exporter::start(None).await;
+    let works = Exporter::start(Some("a 1\n")).await;
+    let scraped = start();
+    scraped.apply(&jobs(&[
+        quick("hangs", &hangs.address, ""),
+        quick("works", &works.address, ""),
+    ]));
+    let down = format!("up{{instance=\"{}\",job=\"hangs\"}} 0", hangs.address);
+    let up = format!("up{{instance=\"{}\",job=\"works\"}} 1", works.address);
+    scraped.sink.until_row(&down).await;
+    scraped.sink.forget();
+    let begun = Instant::now();
+    let count = |rows: &[(String, i64)]| rows.iter().filter(|(row, _)| *row == up).count();
+    scraped.sink.until(|rows| count(rows) >= 10).await;
+    // ten of them at a tenth of a second, on a machine that is busy
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    let told = scraped.manager.snapshot(Some("hangs")).active[0]
+        .status
+        .clone();
+    assert!(
+        told.last_error.contains("did not answer in time"),
+        "{}",
+        told.last_error
+    );
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_is_the_same_and_ends_what_is_gone() {
+    let (one, two) = (
+        Exporter::start(Some("a 1\n")).await,
+        Exporter::start(Some("b 2\n")).await,
+    );
+    let scraped = start();
+    let both = [
+        quick("one", &one.address, ""),
+        quick("two", &two.address, ""),
+    ];
+    scraped.apply(&jobs(&both));
+    let of = |exporter: &Exporter, job: &str| {
+        format!("{{instance=\"{}\",job=\"{job}\"}}", exporter.address)
+    };
+    scraped
+        .sink
+        .until_row(&format!("a{} 1", of(&one, "one")))
+        .await;
+    scraped
+        .sink
+        .until_row(&format!("b{} 2", of(&two, "two")))
+        .await;
+    // the first job gets another timeout and goes on; the second is gone
+    let changed = quick("one", &one.address, "    scrape_timeout: 90ms\n");
+    scraped.apply(&jobs(&[changed]));
+    let rows = scraped.sink.rows();
+    for ended in ["b", "up", "scrape_duration_seconds", "scrape_series_added"] {
+        let row = format!("{ended}{} end", of(&two, "two"));
+        assert!(rows.iter().any(|(text, _)| *text == row), "{row}");
+    }
+    scraped.sink.forget();
+    scraped
+        .sink
+        .until_row(&format!("a{} 1", of(&one, "one")))
+        .await;
+    let rows = scraped.sink.rows();
+    assert!(rows.iter().all(|(row, _)| !row.contains("job=\"two\"")));
+    assert!(rows.iter().all(|(row, _)| !row.ends_with(" end")));
+    // it went on: none of its series is new
+    let added = format!("scrape_series_added{} 1", of(&one, "one"));
+    assert!(rows.iter().all(|(row, _)| *row != added));
+    assert_eq!(scraped.manager.pools(), ["one"]);
+}
+
+#[tokio::test]
+async fn limits_are_told() {
+    let exporter = Exporter::start(Some("a 1\nb 2\n")).await;
+    let scraped = start();
+    let at = &exporter.address;
+    for (limit, words) in [
+        ("    sample_limit: 1\n", "sample_limit"),
+        ("    body_size_limit: 5B\n", "larger than 5 bytes"),
+        (
+            "    relabel_configs: [{target_label: x, replacement: '1'}]\n    label_limit: 1\n",
+            "label_limit",
+        ),
+    ] {
+        scraped.sink.forget();
+        scraped.apply(&jobs(&[quick("node", at, limit)]));
+        scraped
+            .sink
+            .until(|rows| {
+                rows.iter()
+                    .any(|(row, _)| row.starts_with("up{") && row.ends_with(" 0"))
+            })
+            .await;
+        let told = scraped.manager.snapshot(None).active[0].status.clone();
+        assert!(told.last_error.contains(words), "{}", told.last_error);
+    }
+    let targets = format!(
+        "  - job_name: many\n    scrape_interval: 100ms\n    target_limit: 1\n    static_configs: [{{targets: ['{at}', 'localhost:1']}}]\n"
+    );
+    scraped.sink.forget();
+    scraped.apply(&jobs(&[targets]));
+    scraped
+        .sink
+        .until_row(&format!("up{{instance=\"{at}\",job=\"many\"}} 0"))
+        .await;
+    let told = scraped.manager.snapshot(None).active[0].status.clone();
+    assert!(
+        told.last_error.contains("target_limit"),
+        "{}",
+        told.last_error
+    );
+}
+
+#[tokio::test]
+async fn what_a_target_says_of_its_metrics_is_kept() {
+    let exporter = Exporter::start(Some("# HELP a Some help.\n# TYPE a gauge\na 1\n")).await;
+    let scraped = start();
+    scraped.apply(&jobs(&[quick("node", &exporter.address, "")]));
+    let labels = format!("{{instance=\"{}\",job=\"node\"}}", exporter.address);
+    scraped.sink.until_row(&format!("a{labels} 1")).await;
+    scraped.sink.forget();
+    scraped.sink.until_row(&format!("a{labels} 1")).await;
+    let metadata = scraped.manager.snapshot(None).active[0].metadata.clone();
+    let metric = metadata.expect("metadata")[0].clone();
+    assert_eq!(
+        (metric.metric, metric.kind, metric.help),
+        ("a".to_owned(), "gauge".to_owned(), "Some help.".to_owned())
+    );
+}
