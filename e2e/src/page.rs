@@ -366,6 +366,15 @@ impl Page {
         Ok(field.send_keys(text).await?)
     }
 
+    /// Sends text and keys to the first element that matches, as it is.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn press(&self, css: &str, keys: &str) -> Result<()> {
+        let field = self.driver.find(By::Css(css)).await?;
+        Ok(field.send_keys(keys).await?)
+    }
+
     /// Moves the mouse over the first element that matches, to a place that lies at `x` of its
     /// width (0 to 1) and half its height.
     ///

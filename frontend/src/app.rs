@@ -14,18 +14,21 @@ use crate::{
     },
     markup::html,
     net::{
-        boot,
+        address, boot,
+        config::Endpoint,
         feed::{Connection, View},
     },
-    pages::{AggregateView, Explore, OpenSeries, OperatorView, overview},
+    pages::{AggregateView, Explore, OpenSeries, OperatorView, Questions, overview},
     platform,
     stores::{
         alert::AlertStore,
         change::Change,
         chat::ChatStore,
         connection::ConnectionStore,
+        question::Question,
         session::SessionStore,
         stats::StatsStore,
+        time::TimeRange,
         view::{Page, RANGE_KEY, Range, ThemeChoice, ViewStore},
     },
 };
@@ -114,13 +117,7 @@ pub fn App() -> Html {
         (Page::Aggregate, Some(endpoint)) => html! {
             <AggregateView key={identity} endpoint={endpoint.clone()} />
         },
-        (Page::Explore, Some(endpoint)) => match platform::param(asked, "match") {
-            Some(selector) => {
-                let range = platform::param(asked, "range").unwrap_or_default();
-                html! { <OpenSeries key={identity} endpoint={endpoint.clone()} {selector} {range} /> }
-            }
-            None => html! { <Explore key={identity} endpoint={endpoint.clone()} /> },
-        },
+        (Page::Explore, Some(endpoint)) => explore(endpoint, asked, identity),
         (Page::Operator | Page::Aggregate | Page::Explore, None) => Html::default(),
         (Page::Overview, endpoint) => overview(stage, endpoint, sourceless, identity),
     };
@@ -137,6 +134,20 @@ pub fn App() -> Html {
             }
             <PageFooter />
         </>
+    }
+}
+
+/// What of Explore the address names: one selector, questions, or the list of all series.
+fn explore(endpoint: &Endpoint, asked: &str, identity: u64) -> Html {
+    let endpoint = endpoint.clone();
+    let now_ms = platform::now_ms();
+    if let Some(selector) = address::param(asked, "match") {
+        let time = TimeRange::read(asked, now_ms, platform::zone_offset_min).unwrap_or_default();
+        return html! { <OpenSeries key={identity} {endpoint} {selector} {time} /> };
+    }
+    match Question::read(asked, now_ms, platform::zone_offset_min) {
+        Some(question) => html! { <Questions key={identity} {endpoint} {question} /> },
+        None => html! { <Explore key={identity} {endpoint} /> },
     }
 }
 

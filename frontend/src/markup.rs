@@ -35,7 +35,7 @@ pub(crate) enum Hole {
     Key(Key),
     Ref(NodeRef),
     On(Option<Rc<dyn Listener>>),
-    /// Of an input.
+    /// Of an input or a text area.
     Value(Option<AttrValue>),
     Checked(bool),
 }
@@ -201,6 +201,9 @@ impl Reader<'_> {
         };
         if tag == "input" {
             return VTag::__new_input(value, checked, node_ref, key, attributes, listeners);
+        }
+        if tag == "textarea" {
+            return VTag::__new_textarea(value, None, node_ref, key, attributes, listeners);
         }
         let children = if children.len() == 1 {
             children.pop().unwrap_or_default()

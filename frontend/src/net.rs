@@ -1,6 +1,7 @@
 //! What travels between the page and the server: protocols as pure state machines, and the few
 //! thin pieces that touch the network. Sockets themselves live in [`crate::hooks`].
 
+pub mod address;
 pub mod backoff;
 pub mod boot;
 pub mod clock;
@@ -10,6 +11,7 @@ pub mod fetch;
 pub mod json;
 pub mod link;
 pub mod probe;
+pub mod prom;
 pub mod refusal;
 pub mod rooms;
 pub mod series;

@@ -5,10 +5,12 @@ mod aggregate;
 mod explore;
 mod operator;
 mod overview;
+mod question;
 mod series;
 
 pub use aggregate::AggregateView;
 pub use explore::Explore;
 pub use operator::OperatorView;
 pub(crate) use overview::overview;
+pub use question::Questions;
 pub use series::OpenSeries;

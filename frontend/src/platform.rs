@@ -1,6 +1,7 @@
 //! The few things the page asks the browser for, in one place: time, zone, storage, network.
 
 use gloo::utils::window;
+use wasm_bindgen::JsCast;
 
 /// Our clock: Unix milliseconds that never go back, whatever happens to the computer's clock.
 #[must_use]
@@ -63,23 +64,11 @@ pub fn take_admin_link() -> Option<String> {
     (!secret.is_empty()).then(|| secret.to_owned())
 }
 
-/// The value called `name` in a query such as `a=1&b=2`; `None` where there is none, or nothing
-/// in it.
+/// The part of the page's address from its `?` to its `#`, without either.
 #[must_use]
-pub fn param(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').find_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        (key == name && !value.is_empty()).then_some(value)
-    })?;
-    let plain = value.replace('+', " ");
-    js_sys::decode_uri_component(&plain).ok()?.as_string()
-}
-
-/// The value called `name` in the page's address, before its `#`.
-#[must_use]
-pub fn search_param(name: &str) -> Option<String> {
+pub fn search() -> String {
     let search = window().location().search().unwrap_or_default();
-    param(search.trim_start_matches('?'), name)
+    search.trim_start_matches('?').to_owned()
 }
 
 /// This page's address with another part behind `#`. Whole, since one of only that part would
@@ -93,6 +82,58 @@ pub fn with_hash(hash: &str) -> String {
         part(location.pathname()),
         part(location.search())
     )
+}
+
+/// What a chart leaves free of the window's width.
+const BESIDE_CHART_PX: f64 = 110.0;
+
+/// Steps that a chart across the page has room for: about one for each pixel, within bounds that
+/// keep answers small.
+#[must_use]
+pub fn points_across() -> f64 {
+    let width = window().inner_width().ok().and_then(|width| width.as_f64());
+    width.map_or(1_200.0, |width| {
+        let free = width - BESIDE_CHART_PX;
+        if free > 200.0 {
+            free.min(1_200.0)
+        } else {
+            200.0
+        }
+    })
+}
+
+/// Goes to another view of this page: another part behind `#`.
+pub fn go(hash: &str) {
+    // Fails only where the page may not go anywhere.
+    drop(window().location().set_hash(hash));
+}
+
+/// Puts `text` on the clipboard, where the page may; a browser lets it only in safe contexts.
+pub fn copy(text: &str) -> bool {
+    let navigator = window().navigator();
+    let clipboard = js_sys::Reflect::get(&navigator, &"clipboard".into()).unwrap_or_default();
+    let write = js_sys::Reflect::get(&clipboard, &"writeText".into()).unwrap_or_default();
+    write
+        .dyn_ref::<js_sys::Function>()
+        .is_some_and(|write| write.call1(&clipboard, &text.into()).is_ok())
+}
+
+/// A number with all of its digits.
+#[must_use]
+pub fn digits(number: f64) -> String {
+    let text = js_sys::Number::from(number).to_string_with_radix(10);
+    text.map(String::from).unwrap_or_default()
+}
+
+/// Saves what is at `address`, such as a `data:` one, under `name` where the browser keeps files.
+pub fn save(address: &str, name: &str) {
+    let link = gloo::utils::document().create_element("a").ok();
+    if let Some(link) = link.and_then(|link| link.dyn_into::<web_sys::HtmlElement>().ok()) {
+        // Both fail only for names that are none.
+        drop(link.set_attribute("href", address));
+        drop(link.set_attribute("download", name));
+        link.click();
+    }
 }
 
 /// A remembered value; `None` also where the browser forbids storage.

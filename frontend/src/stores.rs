@@ -3,16 +3,23 @@
 
 pub mod aggregate;
 pub mod alert;
+pub mod answers;
+pub mod asked;
 pub mod change;
 pub mod chat;
+pub mod completion;
 pub mod connection;
+pub mod expression;
 pub mod feeds;
+pub mod functions;
 pub mod latency;
 pub mod operator;
+pub mod question;
 pub mod ring;
 pub mod series;
 pub mod session;
 pub mod shared;
 pub mod stats;
+pub mod time;
 pub mod track;
 pub mod view;

@@ -102,6 +102,14 @@ pub const RULES: &str = "Rules watch CPU above 90 %, memory above 85 % and laten
 /// What is watched where nothing fires, of a server that measures nothing.
 pub const RULES_WITHOUT_SOURCE: &str =
     "This server measures nothing itself (METRIC_SOURCE=none); only tracked errors are watched";
+/// The way back to the list.
+pub const ALL_SERIES: &str = "← All series";
+/// Links to what belongs to a view.
+pub const FROM_HERE: &str = "From here";
+/// Puts something on the clipboard.
+pub const COPY: &str = "Copy";
+/// It is there.
+pub const COPIED: &str = "Copied";
 /// The address names something that is not there.
 pub const NO_SUCH_SERIES: &str = "No series has this name";
 /// A stream or channel that broke off; what it brought stays.

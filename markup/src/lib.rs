@@ -53,6 +53,11 @@ const BOOLEANS: &[&str] = &[
     "selected",
 ];
 
+/// Elements whose value is a property that the reader changes, and no attribute.
+fn has_value(tag: &str) -> bool {
+    matches!(tag, "input" | "textarea")
+}
+
 #[derive(Default)]
 struct Template {
     text: String,
@@ -212,7 +217,7 @@ impl Template {
                 (label, value.to_token_stream())
             } else {
                 let value: Lit = input.parse()?;
-                let is_property = tag == "input" && matches!(&*label, "value" | "checked");
+                let is_property = has_value(tag) && matches!(&*label, "value" | "checked");
                 if BOOLEANS.contains(&&*label) {
                     if matches!(&value, Lit::Bool(value) if value.value) {
                         self.piece(Piece::Name, &label);
@@ -239,7 +244,7 @@ impl Template {
             "key" => quote_spanned!(span=>
                 Key(::std::convert::Into::<::yew::virtual_dom::Key>::into(#value))),
             "ref" => quote_spanned!(span=> Ref(#value)),
-            "value" if tag == "input" => quote!(Value(#text)),
+            "value" if has_value(tag) => quote!(Value(#text)),
             "checked" if tag == "input" => quote_spanned!(span=> Checked(#value)),
             _ if label.starts_with("on") => {
                 let event = format_ident!("{label}");

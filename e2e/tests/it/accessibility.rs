@@ -83,6 +83,8 @@ async fn views_are_accessible(look: Look) -> Result<()> {
             ("#/", "queue_depth"),
             ("#/explore", "queue_depth"),
             ("#/explore?match=queue_depth&range=1h", "kept as"),
+            ("#/explore?expr=queue_depth&expr=up", "Last"),
+            ("#/explore?expr=queue_depth&form=table", "moment"),
             ("#/aggregate", "page view"),
             ("#/operator", "Threshold"),
         ] {

@@ -17,6 +17,7 @@ mod layout;
 mod login;
 mod operator;
 mod pushed;
+mod questions;
 mod reconnect;
 mod tabs;
 mod theme;

@@ -158,6 +158,12 @@ impl Span {
         }
     }
 
+    /// From one moment to another.
+    #[must_use]
+    pub const fn between((from_ms, to_ms): (f64, f64)) -> Self {
+        Self { from_ms, to_ms }
+    }
+
     /// How long it is.
     #[must_use]
     pub const fn length_ms(&self) -> f64 {

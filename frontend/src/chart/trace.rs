@@ -49,11 +49,20 @@ pub struct Scene<'a> {
     pub stale: bool,
     /// Why there is nothing where there is nothing.
     pub missing: &'static str,
+    /// Lines that are not drawn, a bit each.
+    pub hidden: u8,
 }
 
 impl Scene<'_> {
-    fn lines(&self) -> &[Line] {
-        &self.track.lines[..self.track.lines.len().min(LINES_MAX)]
+    /// Those that are drawn, with their place, which decides their look.
+    fn lines(&self) -> impl Iterator<Item = (usize, &Line)> {
+        let lines = self.track.lines.iter().take(LINES_MAX).enumerate();
+        lines.filter(|(index, _)| self.hidden & (1 << index) == 0)
+    }
+
+    /// The rest, unless one line is looked at alone.
+    fn others(&self) -> Option<&Line> {
+        self.track.others.as_ref().filter(|_| self.hidden == 0)
     }
 
     /// Steps of `line` of which something is in the span; `more` on either side.
@@ -69,7 +78,7 @@ impl Scene<'_> {
     /// The least and greatest figure in the span, of every line and of the rest.
     #[must_use]
     pub fn extremes(&self) -> (f64, f64) {
-        let all = self.lines().iter().chain(&self.track.others);
+        let all = self.lines().map(|(_, line)| line).chain(self.others());
         let steps = all.flat_map(|line| self.steps(line, 0));
         let figures = steps.flat_map(|step| [step.least, step.mean, step.greatest]);
         let finite = figures.filter(|figure| figure.is_finite());
@@ -133,7 +142,7 @@ impl Scene<'_> {
     fn gaps(&self) -> Vec<(f64, f64)> {
         let mut known: Vec<(f64, f64)> = Vec::new();
         let step_ms = self.track.step_ms;
-        for line in self.lines().iter().chain(&self.track.others) {
+        for line in self.lines().map(|(_, line)| line).chain(self.others()) {
             let gap_ms = line.gap_ms(step_ms);
             for step in self.steps(line, 1) {
                 // As far as the line would be drawn to the next step.
@@ -176,9 +185,9 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
         let x = |t_ms: f64| span.x(t_ms, plot).max(plot.left).min(plot.right());
         hatch_as(surface, theme, scene.missing, (x(from), x(to)));
     }
-    let single = scene.track.lines.len() == 1 && scene.track.others.is_none();
+    let single = scene.lines().count() == 1 && scene.others().is_none();
     let (mut columns, mut band) = (Columns::default(), Columns::default());
-    if let Some(others) = &scene.track.others {
+    if let Some(others) = scene.others() {
         columns.clear(plot, surface.ratio);
         band.clear(plot, surface.ratio);
         scene.trace(others, plot, ends, (&mut columns, &mut band), true);
@@ -192,7 +201,7 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
             }
         }
     }
-    for (index, line) in scene.lines().iter().enumerate() {
+    for (index, line) in scene.lines() {
         columns.clear(plot, surface.ratio);
         band.clear(plot, surface.ratio);
         scene.trace(line, plot, ends, (&mut columns, &mut band), single);
@@ -207,7 +216,7 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
         paint_line(surface, theme, &columns, (color, dash));
     }
     context.set_fill_style_str(&theme.warning);
-    for line in scene.lines() {
+    for (_, line) in scene.lines() {
         for step in scene.steps(line, 0).iter().filter(|step| step.odd > 0) {
             let x = span.x(step.t_ms, plot).max(plot.left);
             let size = 4.0 * theme.scale;
@@ -235,7 +244,7 @@ fn paint_cursor(
     context.move_to(x, plot.top);
     context.line_to(x, plot.bottom());
     context.stroke();
-    for (index, line) in scene.lines().iter().enumerate() {
+    for (index, line) in scene.lines() {
         if let Some(sample) = reading(line, scene.track.step_ms, at) {
             let point = (scene.span.x(sample.t_ms, plot), plot.y(sample.value, ends));
             paint_point(surface, theme, point, &theme.compared[index]);
@@ -320,6 +329,7 @@ mod tests {
                 cursor: None,
                 stale: false,
                 missing: "",
+                hidden: 0,
             };
             scene.gaps()
         };
@@ -368,6 +378,7 @@ mod tests {
                 cursor: None,
                 stale: false,
                 missing: "",
+                hidden: 0,
             };
             let plot = Plot { left: 0.0, top: 0.0, width, height: 200.0 };
             let mut all = (f64::INFINITY, f64::NEG_INFINITY);

@@ -22,6 +22,7 @@ use crate::{
         series::{FRESH_BACK_MS, FRESH_MAX, RecentSeries, SeriesStore, has_stopped},
         shared::Shared,
         stats::StatsStore,
+        time::TimeRange,
         track::Track,
         view::Page,
     },
@@ -152,7 +153,7 @@ fn tile(fresh: &Rc<RecentSeries>, now_ms: f64, lost: bool) -> Html {
             <SeriesChart
                 track={Shared::from(Rc::clone(fresh) as Rc<dyn Shown>)}
                 title={series.key.clone()}
-                range_ms={f64::from(FRESH_BACK_MS)}
+                time={TimeRange::last(f64::from(FRESH_BACK_MS))}
                 missing={if fresh.known { words::NO_DATA } else { words::LOADING }}
                 stale={stopped || lost}
             />

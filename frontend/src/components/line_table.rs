@@ -9,7 +9,7 @@ use crate::{
     markup::html,
     net::{json::Json, series::Line},
     platform,
-    stores::{series::Opened, track::LINES_MAX},
+    stores::track::{LINES_MAX, Track},
     words,
 };
 
@@ -18,6 +18,9 @@ const PERCENTILE_DIGITS: i32 = 2;
 
 /// The columns of figures.
 const COLUMNS: [&str; 4] = ["Last", words::MIN, words::MEAN, words::MAX];
+
+/// What a click on a line does.
+const ISOLATE: &str = "Click: this line alone; Shift-click: hide or show it";
 
 /// By which column rows are sorted, and whether the greatest comes first; `None`: as they came.
 pub(crate) type Order = Option<(usize, bool)>;
@@ -62,7 +65,7 @@ fn cell(figure: f64, unit: &str) -> Html {
 }
 
 /// `last 24 h, 27 Nov 14:05 to 28 Nov 14:05`.
-pub(super) fn span_words(span: &Span) -> String {
+pub(super) fn span_words(span: &Span, is_live: bool) -> String {
     let moment = |at_ms: f64| {
         let offset_min = platform::zone_offset_min(at_ms);
         #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
@@ -75,26 +78,73 @@ pub(super) fn span_words(span: &Span) -> String {
     };
     #[expect(clippy::cast_possible_truncation, reason = "a range in milliseconds")]
     let length = format::duration(span.length_ms() as i64);
+    let last = if is_live { "last " } else { "" };
     format!(
-        "last {length}, {} to {}",
+        "{last}{length}, {} to {}",
         moment(span.from_ms),
         moment(span.to_ms)
     )
 }
 
-/// One row a line, and one for the rest; `stale` ones have the swatch that their line has.
-pub(crate) fn line_table(
-    opened: &Opened,
-    (stale, span): (bool, &Span),
-    order: Order,
-    on_sort: &Callback<usize>,
-) -> Html {
-    let track = &opened.track;
-    // Of a step it is only known that there were some.
-    let at_least = if opened.is_coarse() { "≥ " } else { "" };
+/// What the table of a chart's lines shows.
+pub(crate) struct LineTable<'a> {
+    /// The lines.
+    pub(crate) track: &'a Track,
+    /// The time that the chart shows.
+    pub(crate) span: Span,
+    /// That goes on with the clock.
+    pub(crate) is_live: bool,
+    /// Some of it is kept as steps, of which it is only known that something was in them.
+    pub(crate) is_coarse: bool,
+    /// The figures are not of now.
+    pub(crate) is_stale: bool,
+    /// How it is sorted.
+    pub(crate) order: Order,
+    /// Lines that the chart does not show, a bit each.
+    pub(crate) hidden: u8,
+    /// A heading was clicked.
+    pub(crate) on_sort: &'a Callback<usize>,
+    /// Other lines are to be hidden.
+    pub(crate) on_hide: &'a Callback<u8>,
+}
+
+/// What is hidden once line number `index` of `count` was clicked: all others, or nothing any more;
+/// with `toggled` this one alone is hidden or shown.
+const fn hidden_after(hidden: u8, index: usize, count: usize, toggled: bool) -> u8 {
+    let all = if count >= LINES_MAX {
+        u8::MAX
+    } else {
+        (1 << count) - 1
+    };
+    let this = 1 << index;
+    let next = if toggled {
+        hidden ^ this
+    } else if hidden == all & !this {
+        0
+    } else {
+        all & !this
+    };
+    // Nothing at all is not looked at.
+    if next & all == all { 0 } else { next }
+}
+
+/// One row a line, and one for the rest; stale ones have the swatch that their line has.
+pub(crate) fn line_table(table: &LineTable<'_>) -> Html {
+    let LineTable {
+        track,
+        span,
+        is_stale: stale,
+        order,
+        hidden,
+        on_sort,
+        on_hide,
+        ..
+    } = *table;
+    let at_least = if table.is_coarse { "≥ " } else { "" };
+    let count = track.lines.len();
     let lines = track.lines.iter().take(LINES_MAX).enumerate();
     let mut rows: Vec<_> = lines
-        .map(|(index, line)| (index, line, figures(line, span)))
+        .map(|(index, line)| (index, line, figures(line, &span)))
         .collect();
     if let Some((column, greatest_first)) = order {
         let mut places: Vec<(f64, f64)> = Vec::new();
@@ -138,9 +188,25 @@ pub(crate) fn line_table(
         }
     };
     let row = |(index, line, (figures, odd)): &(usize, &Line, ([f64; 4], u64))| {
+        let (index, on_hide) = (*index, on_hide.clone());
+        let is_hidden = hidden & (1 << index) != 0;
+        let onclick = move |event: MouseEvent| {
+            let toggled = event.shift_key() || event.ctrl_key() || event.meta_key();
+            on_hide.emit(hidden_after(hidden, index, count, toggled));
+        };
         html! {
-            <tr key={line.key.as_str()}>
-                <th scope="row" class={swatch(*index, stale)}>{ line.key.clone() }</th>
+            <tr key={line.key.as_str()} class={classes!(is_hidden.then_some("is-hidden"))}>
+                <th scope="row">
+                    <button
+                        class={classes!("legend__button", swatch(index, stale))}
+                        type="button"
+                        aria-pressed={if is_hidden { "false" } else { "true" }}
+                        title={ISOLATE}
+                        {onclick}
+                    >
+                        { line.key.clone() }
+                    </button>
+                </th>
                 { for figures.iter().map(|figure| cell(*figure, &line.unit)) }
                 if is_odd {
                     <td>{ [at_least, &format::grouped(*odd)].concat() }</td>
@@ -150,7 +216,7 @@ pub(crate) fn line_table(
     };
     let others = track.others.as_ref().map(|others| {
         // How many samples each of its steps has is not told, so it has no mean.
-        let ([_, least, _, greatest], _) = figures(others, span);
+        let ([_, least, _, greatest], _) = figures(others, &span);
         html! {
             <tr key="others">
                 <th scope="row" class="legend__line legend__line--others">
@@ -169,7 +235,7 @@ pub(crate) fn line_table(
     html! {
         <div class="windows panel" tabindex="0" role="region" aria-label="Figures of the lines">
             <table>
-                <caption>{ format!("Shown: {}", span_words(span)) }</caption>
+                <caption>{ format!("Shown: {}", span_words(&span, table.is_live)) }</caption>
                 <thead>
                     <tr>
                         <th scope="col">{ words::SERIES }</th>
@@ -263,6 +329,17 @@ mod tests {
             panic!("{STALE_DASH:?}");
         };
         assert_eq!((*dash, *gap), (6.0, 4.0));
+    }
+
+    #[test]
+    fn a_line_is_looked_at_alone() {
+        let alone = hidden_after(0, 1, 3, false);
+        assert_eq!(alone, 0b101);
+        assert_eq!(hidden_after(alone, 1, 3, false), 0, "and all again");
+        assert_eq!(hidden_after(alone, 2, 3, false), 0b011, "another one");
+        assert_eq!(hidden_after(0, 0, 3, true), 0b001);
+        assert_eq!(hidden_after(0b011, 2, 3, true), 0, "never none");
+        assert_eq!(hidden_after(0, 7, 8, false), 0b0111_1111);
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! How to make the first chart appear: a line that can be copied.
 
-use wasm_bindgen::JsCast;
 use yew::prelude::*;
 
-use crate::markup::html;
-
-use crate::net::config::Endpoint;
+use crate::{markup::html, net::config::Endpoint, platform, words};
 
 /// What is typed to push a first figure to `endpoint`.
 fn line(endpoint: &Endpoint) -> String {
@@ -15,16 +12,6 @@ fn line(endpoint: &Endpoint) -> String {
     format!("curl -d 'queue_depth 42' {mark}{address}{mark}")
 }
 
-/// Puts `text` on the clipboard, where the page may; a browser lets it only in safe contexts.
-fn copy(text: &str) -> bool {
-    let navigator = gloo::utils::window().navigator();
-    let clipboard = js_sys::Reflect::get(&navigator, &"clipboard".into()).unwrap_or_default();
-    let write = js_sys::Reflect::get(&clipboard, &"writeText".into()).unwrap_or_default();
-    write
-        .dyn_ref::<js_sys::Function>()
-        .is_some_and(|write| write.call1(&clipboard, &text.into()).is_ok())
-}
-
 /// A line that pushes a first sample, with a button that copies it.
 #[hook]
 pub fn use_push_hint(endpoint: &Endpoint) -> Html {
@@ -32,15 +19,15 @@ pub fn use_push_hint(endpoint: &Endpoint) -> Html {
     let text = line(endpoint);
     let onclick = {
         let (copied, text) = (copied.setter(), text.clone());
-        move |_: MouseEvent| copied.set(Some(copy(&text)))
+        move |_: MouseEvent| copied.set(Some(platform::copy(&text)))
     };
     html! {
         <p class="push-hint">
             <code class="push-hint__line">{ text }</code>
             <button class="button button--small" type="button" {onclick}>
                 { match *copied {
-                    None => "Copy",
-                    Some(true) => "Copied",
+                    None => words::COPY,
+                    Some(true) => words::COPIED,
                     Some(false) => "Select it to copy",
                 } }
             </button>

@@ -25,6 +25,7 @@ use crate::{
     stores::{
         shared::Shared,
         stats::StatsStore,
+        time::TimeRange,
         track::{LINES_MAX, Track},
     },
     words,
@@ -40,12 +41,15 @@ pub struct Props {
     pub track: Shared<dyn Shown>,
     /// Its heading, for those who do not see it.
     pub title: AttrValue,
-    /// Time that is shown, milliseconds.
-    pub range_ms: f64,
+    /// Time that is shown.
+    pub time: TimeRange,
     /// Why there is nothing where there is nothing.
     pub missing: &'static str,
     /// The figures are not of now.
     pub stale: bool,
+    /// Lines that are not drawn, a bit each.
+    #[prop_or_default]
+    pub hidden: u8,
     /// The crosshair moves by keyboard, too.
     #[prop_or_default]
     pub keys: bool,
@@ -58,7 +62,7 @@ pub trait Shown {
 }
 
 /// What is read at `t_ms`: `78.4 % at 14:31:07` of a single line.
-fn reading(track: &Track, t_ms: f64, range_ms: f64) -> String {
+fn reading(track: &Track, t_ms: f64, range_ms: f64, hidden: u8) -> String {
     let offset_min = platform::zone_offset_min(t_ms);
     let clock = |t_ms: f64| {
         #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
@@ -78,7 +82,11 @@ fn reading(track: &Track, t_ms: f64, range_ms: f64) -> String {
         let space = if unit.is_empty() { "" } else { " " };
         format!("{figure}{space}{unit}")
     };
-    let lines = &track.lines[..track.lines.len().min(LINES_MAX)];
+    let lines = track.lines.iter().take(LINES_MAX).enumerate();
+    let lines: Vec<&Line> = lines
+        .filter(|(index, _)| hidden & (1 << index) == 0)
+        .map(|(_, line)| line)
+        .collect();
     let samples: Vec<_> = lines
         .iter()
         .filter_map(|line| Some((line, trace::reading(line, track.step_ms, t_ms)?)))
@@ -173,12 +181,17 @@ pub fn SeriesChart(props: &Props) -> Html {
     // As it was painted last.
     let plot = use_mut_ref(Plot::default);
     let columns = plot.borrow().width / column_px(ratio());
-    let span = Span::ending(now_ms, props.range_ms, columns.max(100.0));
+    let range_ms = props.time.length_ms(now_ms);
+    let span = match props.time.is_live() {
+        true => Span::ending(now_ms, range_ms, columns.max(100.0)),
+        false => Span::between(props.time.ends(now_ms)),
+    };
 
     {
         let (area, canvas, track) = (area.clone(), canvas.clone(), track.clone());
         let (plot, gutter) = (Rc::clone(&plot), Rc::clone(&gutter));
         let (cursor, stale, missing) = (*cursor, props.stale, props.missing);
+        let hidden = props.hidden;
         // After each rendering: that is when something has changed. Nobody sees a hidden tab;
         // `use_seconds` renders anew once it is in front.
         use_effect(move || {
@@ -194,6 +207,7 @@ pub fn SeriesChart(props: &Props) -> Html {
                     cursor,
                     stale,
                     missing,
+                    hidden,
                 };
                 if let Some(painted) = paint(&area, &canvas, &gutter, &scene) {
                     *plot.borrow_mut() = painted;
@@ -218,7 +232,7 @@ pub fn SeriesChart(props: &Props) -> Html {
         let cursor = cursor.setter();
         Callback::from(move |_: PointerEvent| cursor.set(None))
     };
-    let words = cursor.map(|at| reading(track.track(), at, props.range_ms));
+    let words = cursor.map(|at| reading(track.track(), at, range_ms, props.hidden));
     let slider = props.keys.then(|| {
         let (cursor, track) = (cursor.clone(), track.clone());
         let blurred = cursor.setter();

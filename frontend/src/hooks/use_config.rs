@@ -6,6 +6,7 @@ use yew::prelude::*;
 use super::use_effect_with;
 use crate::{
     net::{
+        address::param,
         config::{Config, ConfigError, Endpoint},
         fetch,
     },
@@ -53,7 +54,7 @@ impl ConfigState {
     fn of(config: Result<Config, ConfigError>) -> Self {
         let endpoint = config.and_then(|config| {
             // The page's own address beats the file, so that a link can name a tenant.
-            let tenant = platform::search_param("tenant").unwrap_or(config.tenant);
+            let tenant = param(&platform::search(), "tenant").unwrap_or(config.tenant);
             let origin = platform::page_origin();
             Ok(Endpoint::resolve(&config.backend, &origin)?.of_tenant(&tenant))
         });

@@ -18,6 +18,9 @@ use crate::platform;
 /// A request that is not answered by then never will be, for the reader.
 const TIMEOUT_MS: u32 = 4_000;
 
+/// What the server computes may take as long as the server lets it.
+const QUESTION_TIMEOUT_MS: u32 = 60_000;
+
 /// Beginning of the key of a token in the tab's storage; the backend's origin follows, so that a
 /// token is never shown to another server than the one it was given for.
 const TOKEN_KEY: &str = "pulseboard-token ";
@@ -25,12 +28,12 @@ const TOKEN_KEY: &str = "pulseboard-token ";
 async fn get(address: &str, mode: RequestMode) -> Option<Response> {
     let init = RequestInit::new();
     init.set_mode(mode);
-    send(address, &init).await
+    send(address, &init, TIMEOUT_MS).await
 }
 
-async fn send(address: &str, init: &RequestInit) -> Option<Response> {
+async fn send(address: &str, init: &RequestInit, within_ms: u32) -> Option<Response> {
     init.set_cache(RequestCache::NoCache);
-    init.set_signal(Some(&AbortSignal::timeout_with_u32(TIMEOUT_MS)));
+    init.set_signal(Some(&AbortSignal::timeout_with_u32(within_ms)));
     let answer = JsFuture::from(window().fetch_with_str_and_init(address, init)).await;
     answer.ok()?.dyn_into().ok()
 }
@@ -84,7 +87,11 @@ pub async fn call_as(
         }
         init.set_headers(&headers);
     }
-    let response = send(&endpoint.http(path), &init)
+    let within_ms = match path.starts_with("/api/v1/query") {
+        true => QUESTION_TIMEOUT_MS,
+        false => TIMEOUT_MS,
+    };
+    let response = send(&endpoint.http(path), &init, within_ms)
         .await
         .ok_or_else(Refusal::silence)?;
     let text = text(&response).await;

@@ -19,7 +19,11 @@ impl Refusal {
         let problem = Json::parse(body).unwrap_or_default();
         Self {
             status,
-            detail: problem.get("detail").text().map(str::to_owned),
+            // Prometheus' API calls it otherwise.
+            detail: ["detail", "error"]
+                .into_iter()
+                .find_map(|name| problem.get(name).text())
+                .map(str::to_owned),
         }
     }
 
@@ -83,6 +87,11 @@ mod tests {
         assert_eq!(
             Refusal::new(429, "<html>").in_words(),
             "Too many attempts; wait a minute"
+        );
+        let body = r#"{"status":"error","errorType":"bad_data","error":"1:1: parse error: no"}"#;
+        assert_eq!(
+            Refusal::new(400, body).detail.as_deref(),
+            Some("1:1: parse error: no")
         );
         assert_eq!(Refusal::new(500, "").as_close().0, 1006);
         assert_eq!(Refusal::silence().in_words(), "The server does not answer");

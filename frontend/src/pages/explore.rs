@@ -8,7 +8,7 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use crate::{
-    components::{series_row, use_push_hint},
+    components::{ExpressionField, is_typing, series_row, use_history, use_push_hint},
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
     markup::html,
@@ -18,7 +18,10 @@ use crate::{
         series::Series,
     },
     platform,
-    stores::{connection::ConnectionStore, series::SeriesStore, stats::StatsStore, view::Page},
+    stores::{
+        connection::ConnectionStore, question::Question, series::SeriesStore, stats::StatsStore,
+        view::Page,
+    },
     words,
 };
 
@@ -81,12 +84,8 @@ fn use_slash(field: &NodeRef) {
                 let Some(event) = event.dyn_ref::<KeyboardEvent>() else {
                     return;
                 };
-                let typing = event
-                    .target()
-                    .and_then(|target| target.dyn_into::<HtmlInputElement>().ok())
-                    .is_some_and(|input| input.type_() != "radio");
                 if event.key() == "/"
-                    && !typing
+                    && !is_typing(event.target())
                     && let Some(field) = field.cast::<HtmlElement>()
                 {
                     event.prevent_default();
@@ -125,6 +124,16 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     let field = use_node_ref();
     use_slash(&field);
     let hint = use_push_hint(endpoint);
+    let on_ask = Callback::from(|text: String| {
+        if !text.is_empty() {
+            let question = Question {
+                expressions: vec![text],
+                ..Question::default()
+            };
+            platform::go(&question.hash());
+        }
+    });
+    let history = use_history(&[], &on_ask);
 
     {
         let (search, pages) = (search.setter(), pages.setter());
@@ -200,7 +209,9 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     };
     html! {
         <section class="explore" aria-label={Page::Explore.label()} onkeydown={|event: KeyboardEvent| walk(&event)}>
+            <ExpressionField endpoint={endpoint.clone()} name="A" asked="" {on_ask} />
             <div class="explore__head">
+                { history }
                 <h2>{ words::SERIES }</h2>
                 <input
                     ref={field}

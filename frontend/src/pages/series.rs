@@ -10,16 +10,19 @@ mod use_open_series;
 
 use self::{
     state::{Now, odd_words, resolution, state_of},
-    use_open_series::{OpenSeriesState, RANGES, split_selector, use_open_series},
+    use_open_series::{OpenSeriesState, split_selector, use_open_series},
 };
 use crate::{
     chart::layout::Span,
-    components::{SeriesChart, Shown, line_table, near_names, segments, window_table},
+    components::{LineTable, SeriesChart, Shown, line_table, near_names, time_bar, window_table},
     format,
     markup::html,
     net::config::Endpoint,
     platform,
-    stores::{series::Opened, shared::Shared, track::Track, view::Page},
+    stores::{
+        question::Question, series::Opened, shared::Shared, time::TimeRange, track::Track,
+        view::Page,
+    },
     words,
 };
 
@@ -36,14 +39,15 @@ pub struct Props {
     pub endpoint: Endpoint,
     /// Which series.
     pub selector: AttrValue,
-    /// The range's name in the address.
-    pub range: AttrValue,
+    /// The time that is shown.
+    pub time: TimeRange,
 }
 
 /// One selector's chart, with a table of its lines and how the first one did lately.
 #[component]
 pub fn OpenSeries(props: &Props) -> Html {
-    let state = use_open_series(&props.endpoint, &props.selector, &props.range);
+    let state = use_open_series(&props.endpoint, &props.selector, props.time);
+    let hidden = use_state_eq(|| 0_u8);
     let opened = &*state.opened;
     let lines = &opened.track.lines;
     let info = match state.list.as_slice() {
@@ -71,14 +75,21 @@ pub fn OpenSeries(props: &Props) -> Html {
         (false, true) => words::NO_DATA,
         (false, false) => words::LOADING,
     };
-    let span = Span {
-        from_ms: state.now_ms - state.range_ms,
-        to_ms: state.now_ms,
+    let on_hide = {
+        let hidden = hidden.setter();
+        Callback::from(move |lines: u8| hidden.set(lines))
     };
-    let range_labels = RANGES.map(|range| range.1);
+    let question = Question {
+        expressions: vec![props.selector.to_string()],
+        time: props.time,
+        ..Question::default()
+    };
     html! {
         <section class="open-series" aria-label={words::SERIES}>
-            <a class="open-series__back" href={platform::with_hash(Page::Explore.hash())}>{ "← All series" }</a>
+            <nav class="open-series__nav" aria-label={words::FROM_HERE}>
+                <a class="open-series__back" href={platform::with_hash(Page::Explore.hash())}>{ words::ALL_SERIES }</a>
+                <a class="open-series__back" href={platform::with_hash(&question.hash())}>{ "Ask about it in PromQL" }</a>
+            </nav>
             <div class="open-series__head">
                 <h2>
                     { name.to_owned() }
@@ -89,14 +100,15 @@ pub fn OpenSeries(props: &Props) -> Html {
                     <span class="open-series__state is-odd">{ odd }</span>
                 }
                 <div class="open-series__ranges">
-                    { segments(words::TIME_SHOWN, "explore-range", &range_labels, Some(state.range), &state.on_range) }
+                    { time_bar(props.time, &state.on_time) }
                 </div>
             </div>
             <figure class="chart open-series__chart">
                 <SeriesChart
                     track={Shared::from(state.opened.rc() as Rc<dyn Shown>)}
                     title={props.selector.clone()}
-                    range_ms={state.range_ms}
+                    time={props.time}
+                    hidden={*hidden}
                     stale={is_stale}
                     {missing}
                     keys=true
@@ -104,7 +116,17 @@ pub fn OpenSeries(props: &Props) -> Html {
                 { note }
             </figure>
             if !lines.is_empty() {
-                { line_table(opened, (is_stale, &span), state.order, &state.on_sort) }
+                { line_table(&LineTable {
+                    track: &opened.track,
+                    span: Span::between(props.time.ends(state.now_ms)),
+                    is_live: props.time.is_live(),
+                    is_coarse: opened.is_coarse(),
+                    is_stale,
+                    order: state.order,
+                    hidden: *hidden,
+                    on_sort: &state.on_sort,
+                    on_hide: &on_hide,
+                }) }
             }
             if let Some(words) = resolution(opened) {
                 <p class="open-series__resolution">{ words }</p>

@@ -1,7 +1,6 @@
 //! What an opened series is: chosen by the address, read by four questions, kept by the store. The
 //! markup in [`super`] renders what this hook returns.
 
-use gloo::utils::window;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
@@ -21,25 +20,11 @@ use crate::{
         series::{Opened, SeriesStore},
         shared::Shared,
         stats::StatsStore,
+        time::TimeRange,
         track::LINES_MAX,
         view::Page,
     },
-    words,
 };
-
-/// Ranges of time: in the address, on the button, and how long. The last is the longest that a
-/// server keeps by default.
-pub(super) const RANGES: [(&str, &str, f64); 9] = [
-    ("5m", words::FIVE_MINUTES, 300_000.0),
-    ("15m", words::QUARTER_HOUR, 900_000.0),
-    ("1h", "1 h", 3_600_000.0),
-    ("6h", "6 h", 21_600_000.0),
-    ("24h", "24 h", 86_400_000.0),
-    ("7d", "7 d", 604_800_000.0),
-    ("30d", "30 d", 2_592_000_000.0),
-    ("1y", "1 y", 31_536_000_000.0),
-    ("2y", "2 y", 63_072_000_000.0),
-];
 
 /// Live windows and the newest state are asked for this often.
 const REFRESH_MS: u32 = 5_000;
@@ -48,12 +33,6 @@ const REFRESH_MS: u32 = 5_000;
 /// of a long step are gathered, but how many it had before is known to the server only.
 const HISTORY_PARTS: f64 = 200.0;
 const HISTORY_MS_MIN: f64 = 30_000.0;
-
-/// Steps of a history: about one for each pixel across.
-const POINTS: std::ops::RangeInclusive<f64> = 200.0..=1_200.0;
-
-/// What a chart leaves free of the window's width.
-const BESIDE_PX: f64 = 110.0;
 
 /// An opened series, as it is known at this moment.
 pub(super) struct OpenSeriesState {
@@ -71,9 +50,7 @@ pub(super) struct OpenSeriesState {
     pub(super) problem: Option<Refusal>,
     /// Whether the page is without a connection.
     pub(super) is_lost: bool,
-    /// Which of [`RANGES`] is shown.
-    pub(super) range: usize,
-    /// The same in milliseconds.
+    /// The time that is shown, milliseconds.
     pub(super) range_ms: f64,
     /// The server's clock, Unix milliseconds.
     pub(super) now_ms: f64,
@@ -81,8 +58,8 @@ pub(super) struct OpenSeriesState {
     pub(super) order: Option<(usize, bool)>,
     /// Sorts the table by a column, or turns its order round.
     pub(super) on_sort: Callback<usize>,
-    /// Shows another of [`RANGES`].
-    pub(super) on_range: Callback<usize>,
+    /// Shows another time.
+    pub(super) on_time: Callback<TimeRange>,
     /// Reads the history again at once.
     pub(super) on_retry: Callback<MouseEvent>,
 }
@@ -92,13 +69,13 @@ pub(super) fn split_selector(selector: &str) -> (&str, &str) {
     selector.split_at(selector.find('{').unwrap_or(selector.len()))
 }
 
-/// Opens `selector` over the range that the address calls `range`, and keeps what is known of it
+/// Opens `selector` over `time`, and keeps what is known of it
 /// fresh until the component is gone.
 #[hook]
 pub(super) fn use_open_series(
     endpoint: &Endpoint,
     selector: &AttrValue,
-    range: &AttrValue,
+    time: TimeRange,
 ) -> OpenSeriesState {
     let seconds = use_seconds();
     let stats = use_dispatch::<StatsStore>();
@@ -107,16 +84,16 @@ pub(super) fn use_open_series(
     let is_lost = *use_selector(|store: &ConnectionStore| store.view.connection.is_lost());
     let connections = *use_selector(SeriesStore::select_connections);
     let tries = use_state(|| 0_u64);
-    let chosen = RANGES.iter().position(|known| known.0 == &**range);
-    let chosen = chosen.unwrap_or(1);
-    let range_ms = RANGES[chosen].2;
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
+    let (from_ms, to_ms) = time.ends(now_ms);
+    let range_ms = to_ms - from_ms;
 
     {
         let (dispatch, away) = (dispatch.clone(), dispatch.clone());
-        use_effect_with((selector.clone(), chosen), move |(selector, chosen)| {
-            let range_ms = RANGES[*chosen].2;
-            dispatch.change(|store| store.open(selector, range_ms));
+        use_effect_with((selector.clone(), time), move |(selector, time)| {
+            // Of a time that is past, what comes now pushes nothing out.
+            let back_ms = now_ms - time.from.at(now_ms);
+            dispatch.change(|store| store.open(selector, back_ms));
         });
         use_effect_with((), move |()| {
             move || away.change(|store| store.open("", 0.0))
@@ -131,25 +108,24 @@ pub(super) fn use_open_series(
         reason = "a count of parts"
     )]
     let part = (f64::from(seconds) * 1_000.0 / part_ms) as u64;
+    let part = if time.to.at(now_ms) < now_ms - part_ms {
+        0
+    } else {
+        part
+    };
     let again = part + *tries + connections;
     let path = {
-        let width = window().inner_width().ok().and_then(|width| width.as_f64());
-        let points = (width.unwrap_or(*POINTS.end()) - BESIDE_PX)
-            .max(*POINTS.start())
-            .min(*POINTS.end());
-        use_memo(
-            (selector.clone(), chosen, again),
-            move |(selector, _, _)| {
-                let whole = |number: f64| format::fixed(number, 0);
-                AttrValue::from(format!(
-                    "/api/range?match={}&start={}&end={}&max_points={}&agg=avg&topk={LINES_MAX}",
-                    encode_query(selector),
-                    whole(now_ms - range_ms),
-                    whole(now_ms),
-                    whole(points)
-                ))
-            },
-        )
+        let points = platform::points_across();
+        use_memo((selector.clone(), time, again), move |(selector, _, _)| {
+            let whole = |number: f64| format::fixed(number, 0);
+            AttrValue::from(format!(
+                "/api/range?match={}&start={}&end={}&max_points={}&agg=avg&topk={LINES_MAX}",
+                encode_query(selector),
+                whole(from_ms),
+                whole(to_ms),
+                whole(points)
+            ))
+        })
     };
     let history = use_answer(endpoint, (*path).clone(), 0, 0);
     let problem = history.problem.clone();
@@ -213,13 +189,9 @@ pub(super) fn use_open_series(
             order.set(Some((column, is_first)));
         })
     };
-    let on_range = {
+    let on_time = {
         let selector = selector.clone();
-        Callback::from(move |index: usize| {
-            let (key, _, _) = RANGES[index.min(RANGES.len() - 1)];
-            // Fails only where the page may not go anywhere.
-            drop(window().location().set_hash(&chart_hash(&selector, key)));
-        })
+        Callback::from(move |time: TimeRange| platform::go(&chart_hash(&selector, time)))
     };
     OpenSeriesState {
         opened: (*opened).clone(),
@@ -229,22 +201,22 @@ pub(super) fn use_open_series(
         windows: live.json.clone(),
         problem,
         is_lost,
-        range: chosen,
         range_ms,
         now_ms,
         order: *order,
         on_sort,
-        on_range,
+        on_time,
         on_retry: Callback::from(move |_: MouseEvent| tries.set(*tries + 1)),
     }
 }
 
-/// Where the chart of `selector` is, over the range called `range`.
-fn chart_hash(selector: &str, range: &str) -> String {
+/// Where the chart of `selector` is, over `time`.
+fn chart_hash(selector: &str, time: TimeRange) -> String {
     format!(
-        "{}?match={}&range={range}",
+        "{}?match={}&{}",
         Page::Explore.hash(),
-        encode_query(selector)
+        encode_query(selector),
+        time.query()
     )
 }
 
@@ -255,7 +227,7 @@ mod tests {
     #[test]
     fn the_address_names_series_and_range() {
         assert_eq!(
-            chart_hash("up{job=\"a\"}", "1h"),
+            chart_hash("up{job=\"a\"}", TimeRange::last(3_600_000.0)),
             "#/explore?match=up%7Bjob%3D%22a%22%7D&range=1h"
         );
     }

@@ -1,0 +1,285 @@
+//! A field for an expression in PromQL: completes what is typed, underlines what the server found
+//! wrong, asks on Enter.
+
+use wasm_bindgen::JsCast;
+use web_sys::{Element, HtmlTextAreaElement};
+use yew::prelude::*;
+
+use crate::{
+    hooks::{use_answer, use_effect_with},
+    markup::html,
+    net::{config::Endpoint, json::Json},
+    stores::{
+        completion::{self, Offer},
+        expression::{place_of_error, what_is_wrong},
+    },
+};
+
+/// Names are asked for anew after so long, while they are being completed.
+const NAMES_EVERY_MS: u32 = 60_000;
+
+/// Props of [`ExpressionField`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is.
+    pub endpoint: Endpoint,
+    /// Tells fields apart: the letter of the expression.
+    pub name: &'static str,
+    /// What was asked.
+    pub asked: AttrValue,
+    /// What the server says is wrong with it.
+    #[prop_or_default]
+    pub problem: Option<AttrValue>,
+    /// The expression is to be asked.
+    pub on_ask: Callback<String>,
+    /// The caret is there as soon as the field is.
+    #[prop_or_default]
+    pub focused: bool,
+}
+
+/// Where the place `utf16`, as browsers count, is in bytes.
+fn byte_at(text: &str, utf16: u32) -> usize {
+    let mut left = utf16 as usize;
+    for (at, letter) in text.char_indices() {
+        if left == 0 {
+            return at;
+        }
+        left = left.saturating_sub(letter.len_utf16());
+    }
+    text.len()
+}
+
+/// The way back from [`byte_at`].
+fn utf16_at(text: &str, byte: usize) -> u32 {
+    let before = text.get(..byte).unwrap_or(text);
+    u32::try_from(before.encode_utf16().count()).unwrap_or(u32::MAX)
+}
+
+/// The text again, for the underline: what is before, what is wrong, what is behind.
+fn mirror(text: &str, wrong: Option<(usize, usize)>) -> Html {
+    let (from, to) = wrong.unwrap_or((text.len(), text.len()));
+    html! {
+        <div class="expression__mirror" aria-hidden="true">
+            { text[..from].to_owned() }
+            if wrong.is_some() {
+                <u class="expression__wrong">{ text[from..to].to_owned() }</u>
+            }
+            // Something behind the last line break, so that the line counts.
+            { [&text[to..], "\u{200b}"].concat() }
+        </div>
+    }
+}
+
+/// What is offered; number `active` is the one that Enter takes.
+fn list(id: &str, offers: &[Offer], active: Option<usize>, on_take: &Callback<usize>) -> Html {
+    let option = |(index, offer): (usize, &Offer)| {
+        let on_take = on_take.clone();
+        let is_active = active == Some(index);
+        // Pressed and not clicked, since the field would lose the focus before.
+        let onpointerdown = move |event: PointerEvent| {
+            event.prevent_default();
+            on_take.emit(index);
+        };
+        html! {
+            <li
+                key={index}
+                id={format!("{id}-{index}")}
+                class={classes!("offers__one", is_active.then_some("is-active"))}
+                role="option"
+                aria-selected={if is_active { "true" } else { "false" }}
+                {onpointerdown}
+            >
+                <span class="offers__text">{ offer.text.clone() }</span>
+                <span class="offers__detail">{ offer.detail }</span>
+            </li>
+        }
+    };
+    html! {
+        <ul class="offers" id={id.to_owned()} role="listbox" aria-label="Completions">
+            { for offers.iter().enumerate().map(option) }
+        </ul>
+    }
+}
+
+/// A field for an expression.
+#[component]
+pub fn ExpressionField(props: &Props) -> Html {
+    let field = use_node_ref();
+    let draft = use_state_eq(|| props.asked.to_string());
+    // While something is typed; `None` once the offers were taken or sent away.
+    let caret = use_state_eq(|| None::<usize>);
+    let active = use_state_eq(|| None::<usize>);
+    // Where the caret goes with the next rendering.
+    let next_caret = use_mut_ref(|| None::<u32>);
+    {
+        let draft = draft.setter();
+        use_effect_with(props.asked.clone(), move |asked| {
+            draft.set(asked.to_string())
+        });
+        let (field, focused) = (field.clone(), props.focused);
+        use_effect_with((), move |()| {
+            if let Some(field) = field.cast::<HtmlTextAreaElement>().filter(|_| focused) {
+                // Fails only for what cannot be focused.
+                drop(field.focus());
+            }
+        });
+    }
+    let source = caret.and_then(|caret| completion::source(&draft, caret));
+    let source = source.unwrap_or_default();
+    let answer = use_answer(&props.endpoint, source.clone().into(), NAMES_EVERY_MS, 0);
+    let json = answer.json.filter(|_| *answer.path == *source);
+    let json = json.unwrap_or_default();
+    let names = json.get("data").list().iter().filter_map(Json::text);
+    let names: Vec<&str> = names.collect();
+    let offers = caret.map(|caret| completion::offers(&draft, caret, &names));
+    let offers = offers.unwrap_or_default();
+
+    let on_take = {
+        let (draft, caret, active) = (draft.clone(), caret.clone(), active.setter());
+        let (offers, next_caret) = (offers.clone(), next_caret.clone());
+        Callback::from(move |index: usize| {
+            if let (Some(at), Some(offer)) = (*caret, offers.get(index)) {
+                let (text, at) = completion::taken(&draft, at, offer);
+                *next_caret.borrow_mut() = Some(utf16_at(&text, at));
+                draft.set(text);
+                caret.set(None);
+                active.set(None);
+            }
+        })
+    };
+    {
+        let field = field.clone();
+        use_effect(move || {
+            let place = next_caret.borrow_mut().take();
+            if let (Some(place), Some(field)) = (place, field.cast::<HtmlTextAreaElement>()) {
+                // Fails only for what has no text.
+                drop(field.set_selection_range(place, place));
+            }
+        });
+    }
+    let oninput = {
+        let (draft, caret, active) = (draft.setter(), caret.setter(), active.setter());
+        move |event: InputEvent| {
+            let field = event.target_unchecked_into::<HtmlTextAreaElement>();
+            let text = field.value();
+            let at = field.selection_end().ok().flatten();
+            caret.set(at.map(|at| byte_at(&text, at)));
+            active.set(None);
+            draft.set(text);
+        }
+    };
+    let onkeydown = {
+        let (draft, caret, active) = (draft.clone(), caret.setter(), active.clone());
+        let (count, on_take, on_ask) = (offers.len(), on_take.clone(), props.on_ask.clone());
+        move |event: KeyboardEvent| {
+            if event.is_composing() {
+                return;
+            }
+            let by = match event.key().as_str() {
+                "Enter" if !event.shift_key() => {
+                    match *active {
+                        Some(index) => on_take.emit(index),
+                        None => {
+                            caret.set(None);
+                            on_ask.emit(draft.trim().to_owned());
+                        }
+                    }
+                    return event.prevent_default();
+                }
+                "Tab" if count > 0 && !event.shift_key() => {
+                    on_take.emit(active.unwrap_or(0));
+                    return event.prevent_default();
+                }
+                "Escape" if count > 0 => {
+                    caret.set(None);
+                    active.set(None);
+                    return event.stop_propagation();
+                }
+                "ArrowDown" if count > 0 => 1,
+                "ArrowUp" if count > 0 => count - 1,
+                _ => return,
+            };
+            event.prevent_default();
+            let next = active.map_or(by - 1, |index| index + by);
+            active.set(Some(next % count));
+        }
+    };
+    let onblur = {
+        let (caret, active) = (caret.setter(), active.setter());
+        move |_: FocusEvent| {
+            caret.set(None);
+            active.set(None);
+        }
+    };
+    let is_asked = draft.trim() == props.asked.trim();
+    let problem = props.problem.as_ref().filter(|_| is_asked);
+    let wrong = problem.and_then(|problem| place_of_error(problem, &draft));
+    let id = ["offers-", props.name].concat();
+    let problem_id = ["problem-", props.name].concat();
+    let is_open = !offers.is_empty();
+    html! {
+        <div class="expression">
+            <div class="expression__box">
+                { mirror(&draft, wrong) }
+                <textarea
+                    ref={field}
+                    class="field__input expression__text"
+                    rows="1"
+                    aria-label={["Expression ", props.name].concat()}
+                    aria-autocomplete="list"
+                    aria-haspopup="listbox"
+                    aria-controls={is_open.then(|| id.clone())}
+                    aria-activedescendant={active.filter(|_| is_open).map(|index| format!("{id}-{index}"))}
+                    aria-invalid={problem.map(|_| "true")}
+                    aria-describedby={problem.map(|_| problem_id.clone())}
+                    placeholder="Expression in PromQL, such as rate(http_requests_total[5m])"
+                    autocomplete="off"
+                    autocapitalize="off"
+                    spellcheck="false"
+                    value={(*draft).clone()}
+                    {oninput}
+                    {onkeydown}
+                    {onblur}
+                ></textarea>
+                if is_open {
+                    { list(&id, &offers, *active, &on_take) }
+                }
+            </div>
+            if let Some(problem) = problem {
+                <p class="expression__problem" id={problem_id} role="alert">
+                    { what_is_wrong(problem).to_owned() }
+                </p>
+            }
+        </div>
+    }
+}
+
+/// Whether something is typed into the element that an event came from.
+#[must_use]
+pub(crate) fn is_typing(target: Option<web_sys::EventTarget>) -> bool {
+    let element = target.and_then(|target| target.dyn_into::<Element>().ok());
+    element.is_some_and(|element| match element.tag_name().as_str() {
+        "TEXTAREA" | "SELECT" => true,
+        "INPUT" => !matches!(
+            element.get_attribute("type").as_deref(),
+            Some("radio" | "checkbox")
+        ),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_as_browsers_do() {
+        let text = "aü😀b";
+        for (utf16, byte) in [(0, 0), (1, 1), (2, 3), (4, 7), (5, 8), (99, 8)] {
+            assert_eq!(byte_at(text, utf16), byte);
+            if utf16 < 6 {
+                assert_eq!(utf16_at(text, byte), utf16);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What is asked in Explore: expressions, over which time, and how the answer is shown. All of it is
+//! in the address, so that a link leads to the same.
+
+use super::{
+    expression::bare_selector,
+    time::{TimeRange, short},
+    track::{LINES_MAX, Track},
+    view::Page,
+};
+use crate::net::{
+    address::{param, params},
+    config::encode_query,
+    series::{Line, Series},
+};
+
+/// Expressions on one chart.
+pub const EXPRESSIONS_MAX: usize = 4;
+
+/// A rate is taken over at least so long, and over at least so many intervals of the series.
+const RATE_MS: f64 = 60_000.0;
+const RATE_INTERVALS: f64 = 4.0;
+
+/// Steps that the server is asked for, in milliseconds: such as people count in.
+const STEPS_MS: [f64; 22] = [
+    100.0, 250.0, 500.0, 1e3, 2e3, 5e3, 10e3, 15e3, 30e3, 60e3, 120e3, 300e3, 600e3, 900e3,
+    1_800e3, 3_600e3, 7_200e3, 10_800e3, 21_600e3, 43_200e3, 86_400e3, 604_800e3,
+];
+
+/// How the answer is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Lines over time, and a table of them.
+    #[default]
+    Chart,
+    /// Every value of every line.
+    Table,
+    /// Values at the end of the time.
+    Values,
+}
+
+impl Form {
+    /// All, in the order of the switch.
+    pub const ALL: [Self; 3] = [Self::Chart, Self::Table, Self::Values];
+
+    /// In the switch.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Chart => "Chart",
+            Self::Table => "Table",
+            Self::Values => "Values now",
+        }
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Chart => "chart",
+            Self::Table => "table",
+            Self::Values => "values",
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Question {
+    /// What to compute, at most [`EXPRESSIONS_MAX`].
+    pub expressions: Vec<String>,
+    /// Counters are shown as they are, and not as rates.
+    pub raw: bool,
+    /// How the answer is shown.
+    pub form: Form,
+    /// Over which time.
+    pub time: TimeRange,
+}
+
+impl Question {
+    /// Of an address; `None` where nothing is asked.
+    #[must_use]
+    pub fn read(asked: &str, now_ms: f64, zone: fn(f64) -> i32) -> Option<Self> {
+        let mut expressions = params(asked, "expr");
+        expressions.truncate(EXPRESSIONS_MAX);
+        let form = param(asked, "form");
+        let form = Form::ALL
+            .into_iter()
+            .find(|known| Some(known.key()) == form.as_deref());
+        (!expressions.is_empty()).then(|| Self {
+            expressions,
+            raw: param(asked, "raw").is_some(),
+            form: form.unwrap_or_default(),
+            time: TimeRange::read(asked, now_ms, zone).unwrap_or_default(),
+        })
+    }
+
+    /// The part of the address behind and with its `#`.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        [Page::Explore.hash(), "?", &self.query()].concat()
+    }
+
+    /// As the address has it.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let mut query = String::new();
+        for expression in &self.expressions {
+            query.push_str("expr=");
+            query.push_str(&encode_query(expression));
+            query.push('&');
+        }
+        if self.raw {
+            query.push_str("raw=1&");
+        }
+        if self.form != Form::default() {
+            query.push_str("form=");
+            query.push_str(self.form.key());
+            query.push('&');
+        }
+        query.push_str(&self.time.query());
+        query
+    }
+}
+
+/// The length of a step, so that `length_ms` has no more than `points` of them.
+#[must_use]
+pub fn step_ms(length_ms: f64, points: f64) -> f64 {
+    let wanted = length_ms / points.max(1.0);
+    let known = STEPS_MS.into_iter().find(|step| *step >= wanted);
+    known.unwrap_or_else(|| (wanted / 604_800e3).ceil() * 604_800e3)
+}
+
+/// What is asked for a counter that is named and no more: its growth a second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The expression that is asked in place of the selector.
+    pub expression: String,
+    /// Over how long each rate is taken, such as `1m`.
+    pub window: String,
+}
+
+/// The rate that is shown of `expression`, if it is a selector of a counter and no more. Whether it
+/// is one, `known` says; of what the server does not know, the name does, by its customary end.
+#[must_use]
+pub fn rate_of(expression: &str, known: Option<&Series>, step_ms: f64) -> Option<Rate> {
+    let selector = bare_selector(expression)?;
+    let kind = known.map_or("unknown", |series| series.kind.as_str());
+    let name = selector.split('{').next().unwrap_or_default().trim_end();
+    let ends_so = ["_total", "_count", "_sum", "_bucket"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    if !(kind == "counter" || kind == "unknown" && ends_so) {
+        return None;
+    }
+    let interval_ms = known.and_then(|series| series.interval_ms).unwrap_or(0.0);
+    let window_ms = (interval_ms * RATE_INTERVALS)
+        .max(RATE_MS)
+        .max(step_ms + interval_ms);
+    let window = short((window_ms / 1_000.0).ceil() * 1_000.0);
+    Some(Rate {
+        expression: format!("rate({selector}[{window}])"),
+        window,
+    })
+}
+
+/// Those of `lines` that reach highest, as many as can be told apart, the highest first; and how
+/// many there were.
+#[must_use]
+pub fn highest(lines: Vec<Line>, step_ms: f64) -> (Track, usize) {
+    let count = lines.len();
+    let mut best: Vec<(f64, Line)> = Vec::new();
+    for line in lines {
+        let figures = line.steps.iter().map(|step| step.mean);
+        let greatest = figures
+            .filter(|figure| figure.is_finite())
+            .fold(f64::NEG_INFINITY, f64::max);
+        let place = best.partition_point(|(other, _)| *other >= greatest);
+        if place < LINES_MAX {
+            best.insert(place, (greatest, line));
+            best.truncate(LINES_MAX);
+        }
+    }
+    let track = Track {
+        step_ms,
+        lines: best.into_iter().map(|(_, line)| line).collect(),
+        ..Track::default()
+    };
+    (track, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::series::Step;
+
+    #[test]
+    fn the_address_has_all_of_it() {
+        let question = Question {
+            expressions: vec!["up{a=\"b\"}".into(), "1+1".into()],
+            raw: true,
+            form: Form::Table,
+            time: TimeRange::last(3_600_000.0),
+        };
+        assert_eq!(
+            question.query(),
+            "expr=up%7Ba%3D%22b%22%7D&expr=1%2B1&raw=1&form=table&range=1h"
+        );
+        let read = |asked: &str| Question::read(asked, 0.0, |_| 0);
+        assert_eq!(read(&question.query()), Some(question));
+        assert_eq!(read("match=up&range=1h"), None);
+    }
+
+    #[test]
+    fn steps_are_such_as_people_count_in() {
+        for (length_ms, points, step) in [
+            (60_000.0, 1_000.0, 100.0),
+            (900_000.0, 900.0, 1_000.0),
+            (900_000.0, 899.0, 2_000.0),
+            (86_400_000.0, 1_000.0, 120_000.0),
+            (315_360_000_000.0, 500.0, 1_209_600_000.0),
+        ] {
+            assert_eq!(step_ms(length_ms, points), step);
+        }
+    }
+
+    #[test]
+    fn a_counter_alone_is_shown_as_its_rate() {
+        let counter = Series {
+            kind: "counter".into(),
+            interval_ms: Some(30_000.0),
+            ..Series::default()
+        };
+        let gauge = Series {
+            kind: "gauge".into(),
+            ..Series::default()
+        };
+        let rate =
+            |text: &str, known, step_ms| rate_of(text, known, step_ms).map(|rate| rate.expression);
+        assert_eq!(
+            rate("hits{a=\"1\"}", Some(&counter), 1e3).as_deref(),
+            Some("rate(hits{a=\"1\"}[2m])")
+        );
+        assert_eq!(
+            rate("hits_total", None, 3_600e3).as_deref(),
+            Some("rate(hits_total[1h])")
+        );
+        assert_eq!(rate("rate(hits_total[5m])", Some(&counter), 1e3), None);
+        assert_eq!(rate("room_total", Some(&gauge), 1e3), None);
+        assert_eq!(rate("hits", None, 1e3), None);
+    }
+
+    #[test]
+    fn the_highest_lines_are_shown() {
+        let line = |value: f64| Line {
+            key: crate::format::plain(value),
+            steps: vec![Step::of(0.0, value), Step::of(1.0, f64::NAN)],
+            ..Line::default()
+        };
+        let (track, count) = highest((0..20).map(|value| line(f64::from(value))).collect(), 1e3);
+        let keys: Vec<_> = track.lines.iter().map(|line| line.key.as_str()).collect();
+        assert_eq!(keys, ["19", "18", "17", "16", "15", "14", "13", "12"]);
+        assert_eq!(count, 20);
+    }
+}
