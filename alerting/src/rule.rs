@@ -41,7 +41,7 @@ impl Rule {
     }
 }
 
-/// The rules that are there without configuration (CONTRACT section 2); the page draws the same.
+/// The rules that are there without configuration; the page draws the same.
 #[must_use]
 pub fn default_rules() -> [Rule; 3] {
     DEFAULT_RULES.map(|rule| Rule {
@@ -52,7 +52,7 @@ pub fn default_rules() -> [Rule; 3] {
     })
 }
 
-/// Fires for a tenant that tracks more than 100 `error` items within a minute (CONTRACT section 2).
+/// Fires for a tenant that tracks more than 100 `error` items within a minute.
 pub const ERROR_RATE: Rule = Rule {
     name: "error_rate",
     measured: Measured::ErrorRate,
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_as_the_contract_says() {
+    fn messages_are_as_clients_know_them() {
         let [cpu, memory, latency] = default_rules();
         assert_eq!(cpu.message(93.4), "CPU usage critical: 93.4%");
         assert_eq!(memory.message(85.06), "Memory usage high: 85.1%");

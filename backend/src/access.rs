@@ -1,4 +1,4 @@
-//! Who is calling and what they may do (CONTRACT section 9).
+//! Who is calling and what they may do.
 //!
 //! | a caller shows | where | lives until | kept in |
 //! |---|---|---|---|

@@ -1,4 +1,4 @@
-//! REST: a file a URL, each handler a few lines over the modules that know.
+//! REST: a file a subject, each handler a few lines over the modules that know.
 
 pub mod alerts;
 pub mod health;

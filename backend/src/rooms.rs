@@ -1,5 +1,4 @@
-//! Rooms: feeds that clients join by name, with a least role, typed events and presence
-//! (CONTRACT section 8).
+//! Rooms: feeds that clients join by name, with a least role, typed events and presence.
 //!
 //! A room comes into being when somebody joins it and goes when the last member has left: at once
 //! where nothing was said in it, else after [`EMPTY_ROOM_KEPT_MS`], so that a client whose

@@ -326,7 +326,7 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
 }
 
 /// What is told at its own pace: updates of what is tracked, error rates that end, and the host's
-/// two `performance` items (CONTRACT section 2).
+/// two `performance` items.
 pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
     every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
         app.alerts.observe_time(due_ms);
@@ -354,7 +354,7 @@ const PERFORMANCE_MS: i64 = 30_000;
 /// Totals of differences that nothing was added to for this long go.
 const FORGET_MS: i64 = 3_600_000;
 
-/// The host's load and memory (CONTRACT section 2), whatever the source of the built-in metrics.
+/// The host's load and memory, whatever the source of the built-in metrics.
 async fn track_performance(app: Arc<App>, now_ms: i64) {
     let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
         return;

@@ -1,5 +1,5 @@
 //! What applications track item by item (`POST /metrics/track`): counts, sums and buckets of time
-//! per tenant and name, and the feed that `GET /dashboard/stream` follows (CONTRACT section 7).
+//! per tenant and name, and the feed that `GET /dashboard/stream` follows.
 //!
 //! Pure but for locks; times are the caller's. What is here outlives a restart by the journal,
 //! which keeps every item and, now and then, a [`Snapshot`] of everything.

@@ -2,7 +2,7 @@
 //!
 //! A word stands here if it is said in more than one place, or if another place could come to say
 //! it otherwise; `cargo xtask tidy` finds texts that are said twice, and words that have another
-//! name here.
+//! name here. Names of views are in `stores/view.rs`, and in `index.html` for the first paint.
 //!
 //! | a thing | is called | not |
 //! |---|---|---|

@@ -644,10 +644,10 @@ async fn a_trap_stops_the_page_and_another_error_does_not() {
     panel.remove();
 }
 
-/// One story from opening the page to clearing its alerts, with the names and texts of CONTRACT
-/// section 10.
+/// One story from opening the page to clearing its alerts, with the names and texts that
+/// people's scripts look for.
 #[wasm_bindgen_test]
-async fn the_page_shows_what_the_contract_names() {
+async fn the_page_shows_what_scripts_look_for() {
     install();
     let page = Page { root: root() };
     page.root

@@ -20,7 +20,7 @@ struct Ingested {
     accepted: u64,
     /// Of these, samples that replaced another value for the same time.
     replaced: u64,
-    /// Samples not taken, by reason; reasons that did not occur are left away.
+    /// Samples not taken, by reason; reasons that did not occur are left out.
     refused: BTreeMap<&'static str, u64>,
     /// The last of them, newest first; see [`crate::refusals`].
     refusals: Vec<Refusal>,

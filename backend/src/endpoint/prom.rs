@@ -1,4 +1,4 @@
-//! Prometheus' HTTP API below `/api/v1` (CONTRACT section 11).
+//! Prometheus' HTTP API below `/api/v1`.
 //!
 //! | file | what it answers |
 //! |---|---|

@@ -30,7 +30,7 @@ use crate::{
 /// What `POST /push` answers.
 #[derive(Debug, Default, Serialize)]
 struct Pushed {
-    /// Why nothing was taken, as everywhere; left away where something was.
+    /// Why nothing was taken, as everywhere; left out where something was.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
     /// Samples taken.

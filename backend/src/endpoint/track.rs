@@ -1,4 +1,4 @@
-//! `POST /metrics/track`: one item that an application counts (CONTRACT section 7).
+//! `POST /metrics/track`: one item that an application counts.
 //!
 //! Reading it and answering; how it is counted is [`crate::tracking::track`]'s.
 

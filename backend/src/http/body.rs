@@ -13,7 +13,7 @@ use crate::{
     base::{error::AppError, telemetry::Limit},
 };
 
-/// Of a JSON body (CONTRACT section 1).
+/// Of a JSON body.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
 /// A body must be there in this time as a whole: a gap between bytes may be short for ever.
 pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(30);

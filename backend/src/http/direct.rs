@@ -1,5 +1,5 @@
 //! Who comes to this server directly and not through a proxy or another site's page: the only
-//! callers that may do more than read without a token (CONTRACT section 9).
+//! callers that may do more than read without a token.
 //!
 //! Every condition is needed, since none alone is enough: a proxy may keep quiet about itself and
 //! rewrite `Host`, a page may come by a name that was rebound to this address, and another user of

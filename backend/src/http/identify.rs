@@ -1,4 +1,4 @@
-//! Finds out who is calling, from what a request shows (CONTRACT section 9). The credentials
+//! Finds out who is calling, from what a request shows. The credentials
 //! themselves are [`crate::access`]'s.
 
 use pulseboard_shared::Role;

@@ -90,6 +90,6 @@ fn of_anonymous(allowed: &[String], named: Option<&str>) -> Result<String, AppEr
 
 fn bad_name(place: &str) -> AppError {
     AppError::bad_request(format!(
-        "{place}: a tenant is called by 1 to 64 characters of A-Z a-z 0-9 _ . -"
+        "{place}: a tenant's name has 1 to 64 characters of A-Z a-z 0-9 _ . -"
     ))
 }

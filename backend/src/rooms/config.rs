@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_takes_what_the_contract_says_and_nothing_else() {
+    fn operations_takes_its_events_and_nothing_else() {
         let room = operations().expect("our own schemas compile");
         let good = json!({"cpu": 0, "memory": 100, "requests": 1.5, "errors": 0, "latency": 3});
         assert_eq!(room.check("operations", "metrics:update", &good), Ok(()));

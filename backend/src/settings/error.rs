@@ -35,7 +35,7 @@ pub enum SettingsError {
     /// The command line cannot be read.
     #[error("{0}; see --help")]
     Usage(String),
-    /// A value is none that its setting takes.
+    /// The setting does not take this value.
     #[error("{setting}: {shown} ({origin}) is not accepted; it takes {accepts}")]
     Value {
         /// The setting's name.
@@ -67,7 +67,7 @@ pub enum SettingsError {
         /// What the parser said.
         message: String,
     },
-    /// The file has a key that is none of ours.
+    /// The file has a key that no setting has.
     #[error("file {path:?}: unknown key {key:?}{hint}; accepted are {accepted}")]
     UnknownKey {
         /// The file.

@@ -266,7 +266,7 @@ pub(super) fn tenants(text: &str) -> Parsed<Vec<String>> {
         .collect()
 }
 
-/// A role's name, or `auto` for the default rule. `admin` is none that nobody in particular has.
+/// A role's name, or `auto` for the default rule. Nobody in particular can be `admin`.
 pub(super) fn anonymous_role(text: &str) -> Parsed<Option<Role>> {
     match text {
         "auto" => Ok(None),

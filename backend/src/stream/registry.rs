@@ -31,7 +31,7 @@ const PING_AFTER_MS: i64 = 25_000;
 /// Event streams that end because their credential did: when to try again, which then fails
 /// unless somebody logged in.
 const REFUSED_RETRY_MS: u64 = 5_000;
-/// Alert streams carry a heartbeat this often (CONTRACT section 4).
+/// Alert streams carry a heartbeat this often.
 const HEARTBEAT_MS: i64 = 30_000;
 /// How much too early a heartbeat may be. Without this, one that is due a moment after a sweep
 /// would wait for the next, and a stream that was just opened for up to 31 s.

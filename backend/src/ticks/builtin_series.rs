@@ -14,7 +14,7 @@ use crate::{
     tracking::TrackedItems,
 };
 
-/// The type of the host's two tracked items (CONTRACT section 2).
+/// The type of the host's two tracked items.
 pub const PERFORMANCE: &str = "performance";
 
 /// What they are measures of.

@@ -1,5 +1,5 @@
 //! The names that viewers of the tick subscribe to: those that are no series of ours are looked up
-//! among what was pushed at each tick (CONTRACT section 3), as long as somebody asks for them, and
+//! among what was pushed at each tick, as long as somebody asks for them, and
 //! a window longer, so that whoever comes back finds the ticks that it missed complete. They count
 //! for whoever asked first, who has a share of all.
 

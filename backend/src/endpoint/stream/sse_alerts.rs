@@ -1,4 +1,4 @@
-//! `GET /events/alerts`: what fires and what ends, replayable (CONTRACT section 4).
+//! `GET /events/alerts`: what fires and what ends, replayable.
 
 use std::sync::Arc;
 

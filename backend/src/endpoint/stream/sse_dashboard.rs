@@ -1,4 +1,4 @@
-//! `GET /dashboard/stream`: what a tenant tracks, every two seconds (CONTRACT section 7).
+//! `GET /dashboard/stream`: what a tenant tracks, every two seconds.
 
 use std::sync::Arc;
 

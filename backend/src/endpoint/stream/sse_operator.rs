@@ -1,4 +1,4 @@
-//! `GET /api/metrics/stream`: the operator's six figures each tick (CONTRACT section 6).
+//! `GET /api/metrics/stream`: the operator's six figures each tick.
 
 use std::sync::Arc;
 

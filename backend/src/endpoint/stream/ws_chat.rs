@@ -1,4 +1,4 @@
-//! `GET /ws/chat`: the talk beside the dashboard, on the same rooms (CONTRACT section 8).
+//! `GET /ws/chat`: the talk beside the dashboard, on the same rooms.
 
 use std::sync::Arc;
 

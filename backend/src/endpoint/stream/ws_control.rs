@@ -1,4 +1,4 @@
-//! `GET /ws/control`: the operator's commands (CONTRACT section 6).
+//! `GET /ws/control`: the operator's commands.
 
 use std::sync::Arc;
 

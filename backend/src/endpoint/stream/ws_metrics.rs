@@ -1,4 +1,4 @@
-//! `GET /ws/metrics`: the tick over a WebSocket, filtered, resumable (CONTRACT section 3).
+//! `GET /ws/metrics`: the tick over a WebSocket, filtered, resumable.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `GET /ws`: join, leave, publish, and typed events (CONTRACT section 8); live queries; and what
+//! `GET /ws`: join, leave, publish, and typed events; live queries; and what
 //! event streams carry ([`crate::endpoint::stream::follow`]).
 
 use std::{collections::HashMap, sync::Arc};
