@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use pulseboard_alerting::default_rules;
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_feed::{Epoch, Fanout};
+use pulseboard_host::processes::Recent;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -61,6 +62,8 @@ pub struct App {
     pub storage: Storage,
     /// The series that this server measures itself.
     pub own: Arc<OwnSeries>,
+    /// This machine's processes that use most; a leaf lock.
+    pub processes: Mutex<Recent>,
     /// Selectors that somebody watches.
     pub live_queries: LiveQueries,
     /// For the task that makes frames of what is watched; taken once.
@@ -182,6 +185,7 @@ impl App {
         );
         Ok(Arc::new(Self {
             own,
+            processes: Mutex::default(),
             live_queries,
             watch_dues: Mutex::new(Some(watch_dues)),
             operator,

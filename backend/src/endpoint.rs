@@ -8,6 +8,7 @@ pub mod login;
 pub mod metrics;
 pub mod otlp;
 pub mod own_metrics;
+pub mod processes;
 pub mod prom;
 pub mod push;
 pub mod rooms;

@@ -3,6 +3,8 @@
 //! | task or thread | state it owns | what wakes it | inbound bound, and what happens at it |
 //! |---|---|---|---|
 //! | `schedule::Ticker` | source, appends to window and tick feed, rules | the clock | late ticks are skipped and counted |
+//! | `schedule::keep_node` | this machine's figures under node_exporter's names; on a thread that may block | the clock | late readings are skipped |
+//! | `schedule::keep_processes` | processes that use most, of five minutes; on a thread that may block | the clock, every 5 s | late readings are skipped |
 //! | `schedule::sweep_streams` | nothing | the clock, each second | – |
 //! | `fan-out-N` (threads) | nothing; writes to sockets under each viewer's outbox lock | a feed that grew | dirty members, one entry a feed (coalesce) |
 //! | `schedule::keep_tallies` | nothing | the clock, each second | – |
@@ -43,4 +45,4 @@ pub mod ticks;
 pub mod tracking;
 
 pub use app::App;
-pub use server::run::{run, run_with};
+pub use server::run::{Sources, run, run_with};

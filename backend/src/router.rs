@@ -7,7 +7,7 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
+        alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics, processes,
         prom::{names, query, status},
         push, rooms, series, stats,
         stream::{
@@ -75,6 +75,7 @@ fn api() -> Api {
     api.at("api/range", |at| at.reads(series::get_range));
     api.at("api/windows", |at| at.reads(series::get_windows));
     api.at("api/ingest", |at| at.reads(ingest_stats::get_ingested));
+    api.at("api/processes", |at| at.reads(processes::list_processes));
     api.at("api/v1/write", |at| at.post(push::write_remote));
     api.at("api/v1/query", |at| at.asks(query::query));
     api.at("api/v1/query_range", |at| at.asks(query::query_range));

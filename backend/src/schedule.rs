@@ -1,6 +1,8 @@
 //! Periodic work, aligned to the wall clock: the tick of the built-in source, and the sweep that
 //! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
 
+mod node;
+mod pace;
 mod pushed;
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
@@ -12,10 +14,14 @@ use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use self::pushed::Gleaning;
+pub use self::node::{keep_node, keep_processes};
+use self::{
+    pace::{Pace, every, next_aligned},
+    pushed::Gleaning,
+};
 use crate::{
     app::App,
-    base::{clock::Clock, telemetry::RequestTotals},
+    base::telemetry::RequestTotals,
     settings::SourceKind,
     storage::MAINTENANCE_MS,
     ticks::{
@@ -34,76 +40,6 @@ const MAINTENANCE_APART_MS: i64 = 500;
 /// A first tick comes at once where the next aligned moment is further away than this, so that a
 /// page opened right after the start has figures.
 const FIRST_TICK_WITHIN_MS: i64 = 400;
-
-/// The first multiple of `interval_ms` after `now_ms`.
-fn next_aligned(now_ms: i64, interval_ms: i64) -> i64 {
-    (now_ms.div_euclid(interval_ms) + 1) * interval_ms
-}
-
-/// The multiple of `interval_ms` that is nearest to `now_ms`.
-fn nearest_aligned(now_ms: i64, interval_ms: i64) -> i64 {
-    (now_ms + interval_ms / 2).div_euclid(interval_ms) * interval_ms
-}
-
-/// Runs `work` at every multiple of `interval_ms` until `stopping`; `work` gets the moment that
-/// it was planned for and how many were skipped before it because the work was late. When the
-/// clock is set it goes on at the nearest multiple of the new time, so that no more than one and a
-/// half intervals lie between two runs.
-pub async fn every(
-    clock: &Clock,
-    interval_ms: i64,
-    stopping: &CancellationToken,
-    mut work: impl FnMut(i64, u64),
-) {
-    let mut pace = Pace::new(clock, interval_ms, stopping);
-    while let Some((due_ms, skipped)) = pace.next().await {
-        work(due_ms, skipped);
-    }
-}
-
-/// The moments of periodic work; see [`every`].
-struct Pace<'a> {
-    clock: &'a Clock,
-    interval_ms: i64,
-    stopping: &'a CancellationToken,
-    steps: (u64, u64),
-    due_ms: i64,
-}
-
-impl<'a> Pace<'a> {
-    fn new(clock: &'a Clock, interval_ms: i64, stopping: &'a CancellationToken) -> Self {
-        Self {
-            clock,
-            interval_ms,
-            stopping,
-            steps: clock.steps(),
-            due_ms: next_aligned(clock.now_ms(), interval_ms),
-        }
-    }
-
-    /// Waits for the next moment; `None` when it is over.
-    async fn next(&mut self) -> Option<(i64, u64)> {
-        loop {
-            tokio::select! {
-                () = self.stopping.cancelled() => return None,
-                () = self.clock.sleep_until_or_step(self.due_ms, self.steps) => {}
-            }
-            let now_ms = self.clock.now_ms();
-            if self.steps != self.clock.steps() {
-                self.steps = self.clock.steps();
-                self.due_ms = nearest_aligned(now_ms, self.interval_ms);
-                if self.due_ms > now_ms {
-                    continue;
-                }
-            }
-            // The newest moment that is due; those before it were missed.
-            let late_by = (now_ms - self.due_ms).max(0) / self.interval_ms;
-            let due_ms = self.due_ms + late_by * self.interval_ms;
-            self.due_ms = due_ms + self.interval_ms;
-            return Some((due_ms, late_by.unsigned_abs()));
-        }
-    }
-}
 
 /// Owns the built-in source; the one task that publishes ticks.
 pub struct Ticker {
@@ -418,97 +354,5 @@ pub async fn maintain(app: Arc<App>, stopping: CancellationToken) {
             tracing::error!("a round of maintenance panicked; the next round comes");
         }
         app.ingest.late.done();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::base::clock::Clock;
-
-    #[tokio::test]
-    async fn work_is_aligned_and_late_work_is_skipped_not_piled_up() {
-        let clock = Clock::manual(10_300);
-        let stopping = CancellationToken::new();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let task = tokio::spawn({
-            let (clock, stopping, seen) = (clock.clone(), stopping.clone(), Arc::clone(&seen));
-            async move {
-                every(&clock, 1_000, &stopping, |due_ms, skipped| {
-                    seen.lock().push((due_ms, skipped))
-                })
-                .await
-            }
-        });
-        for (step_ms, expected) in [
-            (699, vec![]),
-            (1, vec![(11_000, 0)]),
-            (1_000, vec![(11_000, 0), (12_000, 0)]),
-            (5_200, vec![(11_000, 0), (12_000, 0), (17_000, 4)]),
-            (
-                800,
-                vec![(11_000, 0), (12_000, 0), (17_000, 4), (18_000, 0)],
-            ),
-        ] {
-            tokio::task::yield_now().await;
-            clock.advance(Duration::from_millis(step_ms));
-            for _ in 0..10 {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!(*seen.lock(), expected);
-        }
-        stopping.cancel();
-        assert!(task.await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_clock_that_is_set_moves_the_work_along_and_leaves_no_hole() {
-        let clock = Clock::manual(7_200_300);
-        let stopping = CancellationToken::new();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let task = tokio::spawn({
-            let (clock, stopping, seen) = (clock.clone(), stopping.clone(), Arc::clone(&seen));
-            async move {
-                every(&clock, 1_000, &stopping, |due_ms, skipped| {
-                    seen.lock().push((due_ms, skipped, clock.steady_ms()));
-                })
-                .await
-            }
-        });
-        let settle = async || {
-            for _ in 0..10 {
-                tokio::task::yield_now().await;
-            }
-        };
-        let second = Duration::from_secs(1);
-        settle().await;
-        clock.advance(second);
-        settle().await;
-        // Back by an hour, right behind a multiple: the work is done at once.
-        clock.set_by(-3_600_000);
-        settle().await;
-        clock.advance(second);
-        settle().await;
-        // Forward, right before one: the work is done when it has come.
-        clock.set_by(3_600_500);
-        settle().await;
-        clock.advance(Duration::from_millis(200));
-        settle().await;
-        clock.advance(second);
-        settle().await;
-        assert_eq!(
-            *seen.lock(),
-            [
-                (7_201_000, 0, 7_201_300),
-                (3_601_000, 0, 7_201_300),
-                (3_602_000, 0, 7_202_300),
-                (7_203_000, 0, 7_202_500),
-                (7_204_000, 0, 7_203_500),
-            ]
-        );
-        stopping.cancel();
-        assert!(task.await.is_ok());
     }
 }

@@ -121,6 +121,27 @@ settings! {
         parse: parse::millis::<1, 3_600_000>,
         accepts: "a whole number of milliseconds from 1 to 3600000",
     }
+    /// What this machine is called in the label instance of its figures; hostname is its own name.
+    instance: String {
+        env: "INSTANCE",
+        flag: Some("instance"),
+        key: "instance",
+        default: "hostname",
+        form: ValueKind::Single,
+        parse: parse::instance,
+        accepts: "hostname, or a name of 1 to 200 characters without control characters",
+    }
+    /// Whether this machine's figures are there under the names of Prometheus' node_exporter too,
+    /// with METRIC_SOURCE=host.
+    node_metrics: bool {
+        env: "NODE_METRICS",
+        flag: Some("node-metrics"),
+        key: "node_metrics",
+        default: "on",
+        form: ValueKind::Single,
+        parse: parse::switch,
+        accepts: "on or off",
+    }
     /// While a rule keeps firing, its alert is sent again no more often than this, in seconds.
     alert_check: Duration {
         env: "ALERT_CHECK_SEC",

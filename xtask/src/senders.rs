@@ -1,8 +1,8 @@
 //! `test-senders`: what people have sends to the real server, and what it sent is read back.
 //!
-//! The clients come from PyPI into an environment below `target`, Prometheus and collectd from
-//! Debian's packages, unpacked there. What cannot be had is left out, and the reason is said: a
-//! machine without a network can still run the other tests.
+//! The clients come from PyPI into an environment below `target`, Prometheus, node_exporter and
+//! collectd from Debian's packages, unpacked there. What cannot be had is left out, and the reason
+//! is said: a machine without a network can still run the other tests.
 
 use std::{
     ffi::OsString,
@@ -80,6 +80,21 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         "usr/sbin/collectd",
     );
 
+    let exporter = program(
+        "prometheus-node-exporter",
+        &["prometheus-node-exporter"],
+        "usr/bin/prometheus-node-exporter",
+    );
+    let mut said = String::new();
+    if !exporter.is_empty() {
+        let mut compare = shell::command(&python);
+        compare
+            .arg(shell::root().join("xtask/senders/node.py"))
+            .arg(server)
+            .arg(exporter);
+        said.push_str(&shell::run_and_keep(&mut compare)?.1);
+    }
+
     let data = folder.join("data");
     if data.exists() {
         fs::remove_dir_all(&data)?;
@@ -91,7 +106,8 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         .args([&server.url, &statsd_port.to_string(), TOKEN])
         .env("PROMETHEUS", prometheus)
         .env("COLLECTD", collectd);
-    let (succeeded, said) = shell::run_and_keep(&mut send)?;
+    let (succeeded, sent) = shell::run_and_keep(&mut send)?;
+    said.push_str(&sent);
     let mut outcome = outcome(&said);
     if !succeeded && outcome.failed == 0 {
         outcome.failed = 1;

@@ -64,6 +64,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/range"),
     answer("api/windows"),
     answer("api/ingest"),
+    answer("api/processes"),
     answer("api/v1/write"),
     answer("api/v1/query"),
     answer("api/v1/query_range"),

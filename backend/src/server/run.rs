@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use pulseboard_host::{Source, host::Host, simulator::Simulator};
+use pulseboard_host::{Source, host::Host, node::Node, processes::Processes, simulator::Simulator};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,37 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Reconnecting viewers are spread over this time.
 const RECONNECT_SPREAD_MS: u64 = 5_000;
 
+/// What the server measures by itself; `None` for what it does not.
+#[derive(Default)]
+pub struct Sources {
+    /// The four built-in metrics, and what comes with them.
+    pub ticks: Option<Box<dyn Source>>,
+    /// This machine under node_exporter's names.
+    pub node: Option<Node>,
+    /// Its processes that use most.
+    pub processes: Option<Processes>,
+}
+
+impl Sources {
+    /// What the settings ask for.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let is_host = settings.metric_source == SourceKind::Host;
+        let reads_node = is_host && settings.node_metrics;
+        Self {
+            ticks: source_of(settings.metric_source),
+            node: reads_node.then(|| Node::new(&settings.instance)),
+            processes: is_host.then(Processes::new),
+        }
+    }
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
 /// Serves on `listener` until `stop` is cancelled, then stops in order: no new connections,
 /// viewers are told, requests in flight end, everything is joined; within 10 s. `link`: the secret
 /// of the admin link that was printed, if one was.
@@ -39,11 +70,11 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let source = source_of(settings.metric_source);
-    run_with(listener, settings, link, clock, source, stop).await
+    let sources = Sources::of(&settings);
+    run_with(listener, settings, link, clock, sources, stop).await
 }
 
-/// [`run`] over a source of the caller's; tests bring one that says what they need.
+/// [`run`] over sources of the caller's; tests bring one that says what they need.
 ///
 /// # Errors
 /// As [`run`].
@@ -52,15 +83,23 @@ pub async fn run_with(
     settings: Settings,
     link: Option<&str>,
     clock: Clock,
-    source: Option<Box<dyn Source>>,
+    sources: Sources,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let app = App::new(settings, link, clock)?;
     let service = Service::new(router::router()).hoop(Middleware::new(Arc::clone(&app)));
-    if let Some(source) = source {
+    if let Some(source) = sources.ticks {
         let ticker = Ticker::new(Arc::clone(&app), source);
         app.tasks
             .spawn(ticker.run(app.settings.metric_interval, app.stopping.clone()));
+    }
+    if let Some(node) = sources.node {
+        let keeping = schedule::keep_node(Arc::clone(&app), node, app.stopping.clone());
+        app.tasks.spawn(keeping);
+    }
+    if let Some(processes) = sources.processes {
+        let keeping = schedule::keep_processes(Arc::clone(&app), processes, app.stopping.clone());
+        app.tasks.spawn(keeping);
     }
     app.tasks.spawn(schedule::sweep_streams(
         Arc::clone(&app),

@@ -21,6 +21,9 @@ const SHOWN_CHARS_MAX: usize = 100;
 /// Characters of a tenant's name.
 const TENANT_CHARS_MAX: usize = 64;
 
+/// Characters of what a machine is called.
+const INSTANCE_CHARS_MAX: usize = 200;
+
 /// Characters of a room's name.
 const ROOM_NAME_CHARS_MAX: usize = 128;
 
@@ -97,6 +100,26 @@ pub(super) fn hours<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Durati
 /// A whole number of days within the bounds.
 pub(super) fn days<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
     number::<MIN, MAX>(text).map(|days| Duration::from_secs(days * 86_400))
+}
+
+/// A machine's name; `hostname` is the one that it has.
+pub(super) fn instance(text: &str) -> Parsed<String> {
+    let name = match text {
+        "hostname" => sysinfo::System::host_name().unwrap_or_else(|_| "localhost".to_owned()),
+        name => name.to_owned(),
+    };
+    let is_fit = (1..=INSTANCE_CHARS_MAX).contains(&name.chars().count())
+        && !name.chars().any(char::is_control);
+    is_fit.then_some(name).ok_or(Rejected::Value)
+}
+
+/// `on` or `off`.
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Rejected::Value),
+    }
 }
 
 /// What an answer promises.

@@ -54,8 +54,12 @@ impl OwnSeries {
 
     /// Takes in what the built-in source measures.
     pub fn learn(&self, series: &[Series]) {
-        let mut keys = self.keys.write();
-        keys.extend(series.iter().map(|series| series.key.clone()));
+        self.learn_keys(series.iter().map(|series| series.key.clone()));
+    }
+
+    /// Takes in what else the server measures, by the texts of the series' keys.
+    pub fn learn_keys(&self, keys: impl Iterator<Item = String>) {
+        self.keys.write().extend(keys);
     }
 
     /// Whether the built-in source measures this one, so that nothing that is tracked may make it.

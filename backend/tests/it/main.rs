@@ -20,6 +20,7 @@ mod late;
 mod limits;
 mod login;
 mod metrics;
+mod node;
 mod operator;
 mod origin;
 mod own_metrics;

@@ -15,6 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 use pulseboard::{
+    Sources,
     base::clock::Clock,
     server::accept,
     settings::{DataDir, Settings},
@@ -86,6 +87,19 @@ impl TestServer {
 
     /// Starts with other settings at another time, for a server that goes on where one ended.
     pub(crate) async fn start_at(now_ms: i64, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_over(now_ms, change, |_| Sources::default()).await
+    }
+
+    /// Starts a server that measures this machine as its settings say, but for its ticks.
+    pub(crate) async fn start_measuring(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_over(START_MS, change, Sources::of).await
+    }
+
+    async fn start_over(
+        now_ms: i64,
+        change: impl FnOnce(&mut Settings),
+        sources: impl FnOnce(&Settings) -> Sources,
+    ) -> Self {
         let mut settings = Settings {
             data_dir: DataDir::Memory,
             ..Settings::default()
@@ -96,14 +110,17 @@ impl TestServer {
         settings.bind_addr = SocketAddr::new(settings.bind_addr.ip(), address.port());
         let clock = Clock::manual(now_ms);
         let readings = Arc::new(Mutex::new(VecDeque::new()));
-        let source: Box<dyn Source> = Box::new(Scripted(Arc::clone(&readings)));
+        let sources = Sources {
+            ticks: Some(Box::new(Scripted(Arc::clone(&readings)))),
+            ..sources(&settings)
+        };
         let stop = CancellationToken::new();
         let running = tokio::spawn(pulseboard::run_with(
             listener,
             settings,
             Some(ADMIN_LINK),
             clock.clone(),
-            Some(source),
+            sources,
             stop.clone(),
         ));
         let server = Self {

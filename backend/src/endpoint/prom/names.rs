@@ -10,6 +10,7 @@ use pulseboard_engine::{
     Selector,
     query::{self, QueryError},
 };
+use pulseboard_host::node;
 use pulseboard_promql::{Labels, labels::NAME};
 use pulseboard_series::KeyRef;
 use salvo::{Depot, Request, Response, handler};
@@ -116,7 +117,7 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
     send(response, answered);
 }
 
-/// What is known of metrics: their units. Types and help are not kept.
+/// What is known of metrics: their units, and types and help of this machine's figures.
 #[handler]
 pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let metric = request.query::<String>("metric").unwrap_or_default();
@@ -144,7 +145,11 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
             let all: serde_json::Map<String, Value> = all
                 .into_iter()
                 .take(work.limit)
-                .map(|(name, unit)| (name, json!([{"type": "unknown", "help": "", "unit": unit}])))
+                .map(|(name, unit)| {
+                    let (kind, help) = node::describe(&name).unwrap_or_default();
+                    let described = json!([{"type": kind.name(), "help": help, "unit": unit}]);
+                    (name, described)
+                })
                 .collect();
             let mut text = working.text();
             text.push_json(&json!({"status": "success", "data": all}))?;
