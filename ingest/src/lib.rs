@@ -1,5 +1,5 @@
 //! Wire formats of metrics: bytes in, a [`Batch`] of samples out. No I/O, no clock, no state but
-//! what a caller hands in ([`otlp::DeltaTotals`], [`statsd::Aggregator`]); a time that the sender left out is [`pulseboard_series::Row::NOW`].
+//! what a caller hands in ([`DeltaTotals`], [`statsd::Aggregator`]); a time that the sender left out is [`pulseboard_series::Row::NOW`].
 //!
 //! | module | what it reads |
 //! |---|---|
@@ -9,6 +9,10 @@
 //! | [`json`] | objects, arrays and lines of them |
 //! | [`remote_write`] | Prometheus remote write 1.0 and 2.0 |
 //! | [`otlp`] | OpenTelemetry metrics, protobuf and JSON |
+//! | [`datadog`] | what Datadog's agent submits: series of API 1 and 2, checks |
+//! | [`graphite`] | Graphite's plaintext, with tags |
+//! | [`metric_family`] | Prometheus' exposition in protobuf |
+//! | [`push_group`] | what is pushed to a group, as to the Pushgateway |
 //! | [`statsd`] | StatsD and DogStatsD datagrams, added up between flushes |
 //! | [`decompress`] | gzip, zlib, zstd and snappy, never past a limit |
 //! | [`number`], [`time`] | floats to the last bit, times to milliseconds |
@@ -17,17 +21,22 @@
 //! and loses only itself. A body that is broken as a whole is a [`BodyError`]; the batch is then
 //! empty.
 
+pub mod datadog;
 pub mod decompress;
 pub mod detect;
+pub mod graphite;
 pub mod influx;
 pub mod json;
+pub mod metric_family;
 pub mod number;
 pub mod otlp;
+pub mod push_group;
 pub mod remote_write;
 pub mod statsd;
 pub mod text;
 pub mod time;
 
+mod delta;
 mod excerpt;
 mod exponential;
 mod lines;
@@ -36,6 +45,7 @@ mod series_parts;
 mod testing;
 mod wire;
 
+pub use delta::{DeltaTotals, Known};
 pub use pulseboard_series::Batch;
 
 /// A body of which nothing can be taken; the text says what is wrong and where.
@@ -64,6 +74,14 @@ pub enum BodyError {
         /// What is wrong with it.
         why: String,
     },
+    /// One line of it is wrong, in a format that is taken as a whole.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Line or item, from 1.
+        line: u32,
+        /// What is wrong with it.
+        reason: pulseboard_series::Reason,
+    },
 }
 
 impl BodyError {
@@ -72,6 +90,7 @@ impl BodyError {
     pub fn line(&self) -> u32 {
         match self {
             Self::Json { line, .. } => u32::try_from(*line).unwrap_or(u32::MAX),
+            Self::Line { line, .. } => *line,
             Self::Empty | Self::Protobuf { .. } => 1,
         }
     }

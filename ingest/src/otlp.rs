@@ -22,7 +22,6 @@
 //! for a long one memory is asked for before it is decoded ([`Batch::hold`]); JSON is read as a whole, at most [`JSON_OBJECTS_MAX`] objects.
 
 mod answer;
-mod delta;
 mod encoding;
 mod json;
 mod labels;
@@ -35,8 +34,8 @@ use std::{fmt, rc::Rc};
 use prost::Message;
 use pulseboard_series::Batch;
 
+pub use crate::delta::{DeltaTotals, Known};
 pub use answer::{Points, response, status};
-pub use delta::{DeltaTotals, Known};
 pub use encoding::Encoding;
 
 use crate::{

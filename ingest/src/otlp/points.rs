@@ -6,13 +6,13 @@ use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS};
 
 use super::{
     answer::Points,
-    delta::{DeltaTotals, Known, Span},
     labels::{self, Labels},
     model::{
         Buckets, ExponentialPoint, HistogramPoint, NumberPoint, Resource, Scope, SummaryPoint,
     },
 };
 use crate::{
+    delta::{DeltaTotals, Known, Span},
     exponential::{BUCKETS_READ_MAX, Buckets as Counts, Exponential},
     series_parts::{Point, number, whole},
 };

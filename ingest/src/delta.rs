@@ -36,7 +36,7 @@ pub struct DeltaTotals {
 }
 
 /// Start and end of a point, Unix nanoseconds; zeros where the sender gave none.
-pub(super) type Span = (u64, u64);
+pub(crate) type Span = (u64, u64);
 
 /// What is known of a series before this process added anything: when its newest sample was, Unix
 /// milliseconds, and its value.
@@ -126,7 +126,7 @@ impl DeltaTotals {
     ///
     /// # Errors
     /// There is no room for a further series, or the point has no place.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         key: &[u8],
         span: Span,
@@ -167,7 +167,7 @@ impl DeltaTotals {
 
     /// As [`DeltaTotals::add`] for the buckets of an exponential histogram; `None` for a point that
     /// is there, and not the newest.
-    pub(super) fn add_histogram(
+    pub(crate) fn add_histogram(
         &mut self,
         key: &[u8],
         span: Span,
