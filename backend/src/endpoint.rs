@@ -1,6 +1,7 @@
 //! REST: a file a subject, each handler a few lines over the modules that know.
 
 pub mod alerts;
+pub mod datadog;
 pub mod health;
 pub mod influx;
 pub mod ingest_stats;
@@ -11,6 +12,7 @@ pub mod own_metrics;
 pub mod processes;
 pub mod prom;
 pub mod push;
+pub mod push_group;
 pub mod rooms;
 pub mod series;
 pub mod stats;

@@ -17,6 +17,7 @@
 
 mod body;
 mod error;
+mod groups;
 mod late_room;
 mod report;
 mod taker;
@@ -42,7 +43,13 @@ use crate::{
     shares::{CallerKeys, Scope, Share, ShareLimits, Shares},
 };
 
-pub use self::{body::Packed, error::IngestError, report::ParseReport, tenants::Tenants};
+pub use self::{
+    body::Packed,
+    error::IngestError,
+    groups::{Pending, Push},
+    report::{Adding, ParseReport},
+    tenants::Tenants,
+};
 
 use self::{
     body::{Body, Buffers, Failed},

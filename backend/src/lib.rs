@@ -13,6 +13,8 @@
 //! | `live_query::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
 //! | `server::statsd::run` | nothing | datagrams | 4 096 datagrams and 4 MiB wait: dropped and counted (reject) |
 //! | `statsd` (thread) | sums between flushes | a datagram, the clock | 100 000 metrics: refused and counted (reject) |
+//! | `server::graphite` | listener and socket | a connection, datagrams | 256 connections, 32 of one address: closed; datagrams of 4 MiB wait: dropped and counted (reject) |
+//! | a connection of it | a piece of 64 KiB | its socket | nothing is read before what came is safe |
 //! | `schedule::pushed` | names that ticks have pushed samples of; on a thread that may block | a tick | one look-up at a time: the next tick has the newest there is (coalesce) |
 //! | `server::accept` | listener | a connection | files in all: closed; each address's connections: 429; both counted (reject) |
 //! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |

@@ -7,9 +7,10 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alerts, health, influx, ingest_stats, login, metrics, otlp, own_metrics, processes,
+        alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
+        processes,
         prom::{names, query, status},
-        push, rooms, series, stats,
+        push, push_group, rooms, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
             ws_rooms,
@@ -113,6 +114,25 @@ fn api() -> Api {
         at.reads(influx::list_buckets).post(influx::make_bucket)
     });
     api.at("push", |at| at.post(push::push_samples));
+    api.at("metrics/job/{**group}", |at| {
+        at.pushes(push_group::push_to_group)
+    });
+    api.at("metrics/job@base64/{**group}", |at| {
+        at.pushes(push_group::push_to_group)
+    });
+    api.at("datadog/api/v1/series", |at| {
+        at.post(datadog::write_series_v1)
+    });
+    api.at("datadog/api/v2/series", |at| {
+        at.post(datadog::write_series_v2)
+    });
+    api.at("datadog/api/v1/check_run", |at| {
+        at.post(datadog::write_checks)
+    });
+    api.at("datadog/api/v1/validate", |at| {
+        at.reads(datadog::validate_key)
+    });
+    api.at("datadog/intake", |at| at.post(datadog::take_intake));
     api.at("metrics/track", |at| at.post(track::track_item));
     api.at("dashboard/stream", |at| {
         at.get(sse_dashboard::open_dashboard_stream)
@@ -139,6 +159,9 @@ trait Reads {
 
     /// What is asked by an address or by a form.
     fn asks<H: Handler>(self, goal: H) -> Self;
+
+    /// What is replaced, changed and ended.
+    fn pushes<H: Handler>(self, goal: H) -> Self;
 }
 
 impl Reads for Router {
@@ -148,6 +171,11 @@ impl Reads for Router {
 
     fn asks<H: Handler>(self, goal: H) -> Self {
         let methods = filters::get().or(filters::head()).or(filters::post());
+        self.push(Self::with_filter(methods).goal(goal))
+    }
+
+    fn pushes<H: Handler>(self, goal: H) -> Self {
+        let methods = filters::put().or(filters::post()).or(filters::delete());
         self.push(Self::with_filter(methods).goal(goal))
     }
 }

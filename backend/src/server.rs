@@ -2,6 +2,7 @@
 //! answer goes through.
 
 pub mod accept;
+pub mod graphite;
 pub mod middleware;
 pub mod run;
 pub mod slots;

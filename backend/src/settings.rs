@@ -430,8 +430,18 @@ settings! {
         key: "statsd_addr",
         default: "off",
         form: ValueKind::Single,
-        parse: parse::statsd,
+        parse: parse::address_or_off,
         accepts: "off, or an address and a port, such as 127.0.0.1:8125",
+    }
+    /// Where to listen for Graphite's plaintext, over TCP and UDP; off listens nowhere.
+    graphite_addr: Option<SocketAddr> {
+        env: "GRAPHITE_ADDR",
+        flag: Some("graphite"),
+        key: "graphite_addr",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::address_or_off,
+        accepts: "off, or an address and a port, such as 127.0.0.1:2003",
     }
     /// Bytes of an ingest body after decompression; past it: 413.
     max_body_bytes: usize {

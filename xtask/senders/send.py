@@ -8,6 +8,7 @@ import glob
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,63 @@ def dogstatsd():
     expect('dog.hits{region="eu"}', 2)
 
 
+def pushgateway():
+    prometheus_client = client("prometheus_client")
+    from prometheus_client.exposition import basic_auth_handler
+
+    def handler(url, method, timeout, headers, data):
+        return basic_auth_handler(url, method, timeout, headers, data, "any", TOKEN)
+
+    registry = prometheus_client.CollectorRegistry()
+    rows = prometheus_client.Gauge("gateway_rows", "Rows.", ["table"], registry=registry)
+    rows.labels("a").set(4)
+    rows.labels("b").set(5)
+    prometheus_client.Counter("gateway_runs", "Runs.", registry=registry).inc(2)
+    group = {"registry": registry, "handler": handler, "grouping_key": {"path": "/var/tmp"}}
+    prometheus_client.push_to_gateway(URL, job="nightly job", **group)
+    labels = 'job="nightly+job",path="/var/tmp"'
+    expect(f'gateway_rows{{table="a",{labels}}}', 4)
+    expect(f'gateway_runs_total{{{labels}}}', 2)
+    rows.remove("b")
+    prometheus_client.push_to_gateway(URL, job="nightly job", **group)
+    ended = ask("/api/series", match=f'gateway_rows{{table="b",{labels}}}')["series"]
+    assert ended[0]["state"] == "stopped", ended
+    prometheus_client.pushadd_to_gateway(URL, job="nightly job", **group)
+    del group["registry"]
+    prometheus_client.delete_from_gateway(URL, job="nightly job", **group)
+    ended = ask("/api/series", match=f'gateway_rows{{table="a",{labels}}}')["series"]
+    assert ended[0]["state"] == "stopped", ended
+
+
+def datadog():
+    sender = client("datadog")
+    sender.initialize(api_key=TOKEN, app_key="none", api_host=f"{URL}/datadog", mute=False, hostname_from_config=False)
+    now = int(time.time())
+    answer = sender.api.Metric.send(
+        metric="datadog.load", points=[(now - 1, 1), (now, 2.5)], host="web1", tags=["env:prod"], type="gauge"
+    )
+    assert answer == {"status": "ok"}, answer
+    answer = sender.api.Metric.send(metric="datadog.hits", points=(now, 3), type="count", interval=10)
+    assert answer == {"status": "ok"}, answer
+    answer = sender.api.ServiceCheck.check(check="datadog.ok", host_name="web1", status=1, tags=["env:prod"])
+    assert answer == {"status": "ok"}, answer
+    expect('{"datadog.load",host="web1",env="prod"}', 2.5)
+    expect('{"datadog.hits"}', 3)
+    expect('{"datadog.ok",host="web1",env="prod"}', 1)
+
+
+def graphite():
+    """As the protocol's own documentation sends: a program writes lines to a socket."""
+    now = int(time.time())
+    address = (HOST, int(os.environ["GRAPHITE_PORT"]))
+    with socket.create_connection(address, timeout=20) as tcp:
+        tcp.sendall(f"graphite.tcp;host=a 7 {now}\n".encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.sendto(b"graphite.udp 8 -1\n", address)
+    expect('{"graphite.tcp",host="a"}', 7)
+    expect('{"graphite.udp"}', 8)
+
+
 def prometheus_and_collectd():
     prometheus = program("prometheus")
     try:
@@ -250,7 +308,17 @@ def prometheus_and_collectd():
 
 def main():
     failed = 0
-    for sender in (opentelemetry, influx_2, influx_1, statsd, dogstatsd, prometheus_and_collectd):
+    for sender in (
+        opentelemetry,
+        influx_2,
+        influx_1,
+        statsd,
+        dogstatsd,
+        pushgateway,
+        datadog,
+        graphite,
+        prometheus_and_collectd,
+    ):
         try:
             sender()
             print(f"ok {sender.__name__}")

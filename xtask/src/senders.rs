@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{BufRead, BufReader},
-    net::UdpSocket,
+    net::{TcpListener, UdpSocket},
     path::Path,
     process::{Child, Stdio},
 };
@@ -21,10 +21,12 @@ use crate::{debian, shell};
 const CLIENTS: &[&str] = &[
     "opentelemetry-sdk==1.45.2",
     "opentelemetry-exporter-otlp-proto-http==1.45.2",
+    "opentelemetry-exporter-otlp-proto-grpc==1.45.2",
     "influxdb-client==1.50.0",
     "influxdb==5.3.2",
     "statsd==4.0.1",
     "datadog==0.56.0",
+    "prometheus_client==0.26.0",
 ];
 
 /// The senders' token: some of them must have one.
@@ -100,10 +102,12 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         fs::remove_dir_all(&data)?;
     }
     let statsd_port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-    let server = Server::start(server, &data, statsd_port, &folder)?;
+    let graphite_port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let server = Server::start(server, &data, (statsd_port, graphite_port), &folder)?;
     let mut send = shell::command(&python);
     send.arg(shell::root().join("xtask/senders/send.py"))
         .args([&server.url, &statsd_port.to_string(), TOKEN])
+        .env("GRAPHITE_PORT", graphite_port.to_string())
         .env("PROMETHEUS", prometheus)
         .env("COLLECTD", collectd);
     let (succeeded, sent) = shell::run_and_keep(&mut send)?;
@@ -145,10 +149,16 @@ struct Server {
 }
 
 impl Server {
-    fn start(program: &Path, data: &Path, statsd_port: u16, folder: &Path) -> Result<Self> {
+    fn start(
+        program: &Path,
+        data: &Path,
+        (statsd_port, graphite_port): (u16, u16),
+        folder: &Path,
+    ) -> Result<Self> {
         let mut command = shell::command(program);
         command
             .env("STATSD_ADDR", format!("127.0.0.1:{statsd_port}"))
+            .env("GRAPHITE_ADDR", format!("127.0.0.1:{graphite_port}"))
             .env("AUTH_TOKENS", format!("{TOKEN}=admin"))
             .env("ANONYMOUS_ROLE", "none")
             .env("RUST_LOG", "info")

@@ -134,6 +134,8 @@ pub enum Limit {
     FeedLogs,
     /// A tenant's list of series that come and go, past those that one caller may have made.
     Catalogs,
+    /// What was pushed to a group, past what is remembered.
+    PushGroups,
 }
 
 const LIMITS: &[(Limit, &str)] = &[
@@ -165,6 +167,7 @@ const LIMITS: &[(Limit, &str)] = &[
     (Limit::AnswerBytes, "answer_bytes"),
     (Limit::FeedLogs, "feed_logs"),
     (Limit::Catalogs, "catalogs"),
+    (Limit::PushGroups, "push_groups"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.
@@ -213,6 +216,10 @@ pub struct Telemetry {
     pub statsd_dropped: Counter,
     /// Lines of them that were taken.
     pub statsd_lines: Counter,
+    /// Lines of Graphite's plaintext that were taken.
+    pub graphite_lines: Counter,
+    /// Datagrams of such lines dropped since too many waited.
+    pub graphite_dropped: Counter,
     /// Handlers and tasks that panicked; each ended alone.
     pub panics: Counter,
 }
@@ -333,6 +340,8 @@ impl Default for Telemetry {
             statsd_datagrams: Counter::default(),
             statsd_dropped: Counter::default(),
             statsd_lines: Counter::default(),
+            graphite_lines: Counter::default(),
+            graphite_dropped: Counter::default(),
         };
         this.messages_received = this.counter(
             "pulseboard_messages_received",
@@ -352,6 +361,14 @@ impl Default for Telemetry {
         this.statsd_lines = this.counter(
             "pulseboard_statsd_lines",
             "Lines of StatsD datagrams that were taken.",
+        );
+        this.graphite_lines = this.counter(
+            "pulseboard_graphite_lines",
+            "Lines of Graphite's plaintext that were taken.",
+        );
+        this.graphite_dropped = this.counter(
+            "pulseboard_graphite_datagrams_dropped",
+            "Datagrams of Graphite's plaintext dropped since too many waited.",
         );
         this
     }

@@ -64,6 +64,30 @@ pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppEr
     }
 }
 
+/// Reads a body of at most `max` bytes and keeps nothing of it.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub async fn skip(request: &mut Request, max: usize) -> Result<(), AppError> {
+    let mut arriving = request.take_body();
+    let reading = async {
+        let mut left = max;
+        while let Some(frame) = arriving.frame().await {
+            let length = frame.map_err(|_broken| broken())?.into_data();
+            let length = length.map_or(0, |data| data.len());
+            left = left.checked_sub(length).ok_or_else(|| {
+                AppError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("the body is larger than {max} bytes"),
+                )
+            })?;
+        }
+        Ok(())
+    };
+    let read = tokio::time::timeout(BODY_DEADLINE, reading).await;
+    read.map_err(|_late| late())?
+}
+
 /// 408: it did not arrive in time.
 pub(super) fn late() -> AppError {
     AppError::new(

@@ -10,6 +10,10 @@ pub fn is_plain(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else {
         return path == "*";
     };
+    // As Datadog's agent writes it.
+    if rest == "datadog/intake/" {
+        return true;
+    }
     let rest = match rest.strip_suffix('/') {
         // The page's own views and the documents' folder are files, and may be named as folders.
         Some(folder) if !folder.is_empty() && routes::owner(folder) != Owner::Api => folder,
@@ -55,6 +59,7 @@ mod tests {
             "/metrics/job/a%20b/label/%C3%A4~",
             "/assets/page.js",
             "/operator/",
+            "/datadog/intake/",
             "/docs/",
             "/.well-known/x",
         ] {

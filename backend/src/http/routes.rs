@@ -6,7 +6,8 @@
 /// One path of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Without the slash at its beginning; `{name}` stands for one segment.
+    /// Without the slash at its beginning; `{name}` stands for one segment,
+    /// `{**name}` for all that follow.
     pub path: &'static str,
     /// What it answers with.
     pub kind: Kind,
@@ -94,6 +95,13 @@ pub const ROUTES: &[Route] = &[
     answer("api/v2/orgs"),
     answer("api/v2/buckets"),
     answer("push"),
+    answer("metrics/job/{**group}"),
+    answer("metrics/job@base64/{**group}"),
+    answer("datadog/api/v1/series"),
+    answer("datadog/api/v2/series"),
+    answer("datadog/api/v1/check_run"),
+    answer("datadog/api/v1/validate"),
+    answer("datadog/intake"),
     answer("metrics/track"),
     events("dashboard/stream"),
     answer("api/openapi.json"),
@@ -109,9 +117,8 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// First segments that are no page's although nothing below them is answered (yet): a client of
-/// another system that asks there (Datadog's agent, a federating Prometheus) is told so, and not
-/// sent HTML.
-const RESERVED: &[&str] = &["datadog", "federate", "-"];
+/// another system that asks there (a federating Prometheus) is told so, and not sent HTML.
+const RESERVED: &[&str] = &["federate", "-"];
 
 /// The folder of the description that can be read in a browser.
 const DOCS: &str = "docs";

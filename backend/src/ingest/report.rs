@@ -46,3 +46,15 @@ impl ParseReport for Points {
         Self::reject_rows(self, batch, rows);
     }
 }
+
+/// Of a document that adds to its tenant's totals or groups, and is not told about its samples one
+/// by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Adding<T>(pub T);
+
+impl<T: Send + 'static> ParseReport for Adding<T> {
+    const IN_PIECES: bool = false;
+    const IS_LOCKED: bool = true;
+
+    fn reject_rows(&mut self, _: &Batch, _: &[u32]) {}
+}

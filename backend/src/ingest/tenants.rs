@@ -1,5 +1,6 @@
 //! What is kept with each tenant that something is sent for: its place among all, the running totals
-//! of what its senders report as differences, and whose turn it is to add to them.
+//! of what its senders report as differences, the groups that were pushed to, and whose turn it is to
+//! add to them.
 
 use std::sync::{
     Arc,
@@ -8,8 +9,10 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use pulseboard_engine::{Engine, Tenant, tenant::TENANTS_MAX};
-use pulseboard_ingest::otlp::DeltaTotals;
+use pulseboard_ingest::{DeltaTotals, push_group::Grouping};
+use pulseboard_series::Batch;
 
+use super::groups::{Groups, Pending, Push};
 use crate::{
     base::telemetry::{Limit, Telemetry},
     questions::lane::Lane,
@@ -22,6 +25,12 @@ const DELTA_SERIES_MAX: usize = 100_000;
 /// The same of all tenants; where there are so many, no tenant gets further ones.
 const DELTA_SERIES_ALL_MAX: usize = 1_000_000;
 
+/// Bytes of all groups that were pushed to, of which each caller has a share.
+const GROUP_BYTES_MAX: usize = 64 << 20;
+
+/// The same of one tenant.
+const GROUP_BYTES_TENANT_MAX: usize = 16 << 20;
+
 /// What is kept with all tenants.
 #[derive(Debug)]
 pub struct Tenants {
@@ -30,6 +39,8 @@ pub struct Tenants {
     places: Arc<Shares>,
     /// Series of all tenants whose senders report differences, as last counted.
     delta_series: AtomicUsize,
+    /// Bytes of groups, and who has them.
+    groups: Arc<Shares>,
 }
 
 /// What is kept with one.
@@ -38,8 +49,9 @@ struct OfTenant {
     /// The place among all tenants, for whoever sent first.
     place: Mutex<Option<Share>>,
     deltas: Mutex<DeltaTotals>,
-    /// The turn of the one body that adds to `deltas`.
+    /// The turn of the one body that adds to `deltas` or pushes to a group.
     adding: Arc<Lane>,
+    groups: Mutex<Groups>,
 }
 
 impl Tenants {
@@ -50,6 +62,37 @@ impl Tenants {
             engine: Arc::clone(engine),
             places: Shares::new("tenants made", counted_as, limits, Arc::clone(telemetry)),
             delta_series: AtomicUsize::new(0),
+            groups: Shares::new(
+                "bytes of groups",
+                |_| Limit::PushGroups,
+                ShareLimits {
+                    client: usize::MAX,
+                    tenant: GROUP_BYTES_TENANT_MAX,
+                    ..ShareLimits::of(GROUP_BYTES_MAX)
+                },
+                Arc::clone(telemetry),
+            ),
+        }
+    }
+
+    /// Takes note of a push to a group, whose samples are in the batch, and adds what it ends.
+    pub fn push_to_group(
+        &self,
+        tenant: &Tenant,
+        (grouping, push): (&Grouping, Push),
+        keys: &CallerKeys,
+        batch: &mut Batch,
+    ) -> Pending {
+        of_tenant(tenant).map_or_else(Pending::default, |of| {
+            let mut groups = of.groups.lock();
+            groups.push(grouping, push, (&self.groups, keys), batch)
+        })
+    }
+
+    /// The samples of a push are safe.
+    pub fn confirm_push(&self, tenant: &Tenant, grouping: &Grouping, pending: Pending) {
+        if let Some(of) = of_tenant(tenant) {
+            of.groups.lock().confirm(grouping, pending);
         }
     }
 
@@ -138,5 +181,6 @@ fn of_tenant(tenant: &Tenant) -> Option<Arc<OfTenant>> {
         place: Mutex::default(),
         deltas: Mutex::new(DeltaTotals::new(DELTA_SERIES_MAX)),
         adding: Lane::new(1),
+        groups: Mutex::default(),
     })
 }

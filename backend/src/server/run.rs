@@ -12,7 +12,7 @@ use crate::{
     base::clock::Clock,
     live_query, router,
     schedule::{self, Ticker},
-    server::{accept, statsd},
+    server::{accept, graphite, statsd},
     settings::{Settings, SourceKind},
 };
 use salvo::Service;
@@ -121,6 +121,19 @@ pub async fn run_with(
         })?;
         app.tasks
             .spawn(statsd::run(Arc::clone(&app), socket, app.stopping.clone()));
+    }
+    if let Some(address) = app.settings.graphite_addr {
+        let sockets = graphite::bind(address).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("GRAPHITE_ADDR={address}: cannot listen there: {error}"),
+            )
+        })?;
+        app.tasks.spawn(graphite::run(
+            Arc::clone(&app),
+            sockets,
+            app.stopping.clone(),
+        ));
     }
     app.tasks.spawn(schedule::keep_tallies(
         Arc::clone(&app),

@@ -133,7 +133,7 @@ pub(super) fn durability(text: &str) -> Parsed<Durability> {
 }
 
 /// An address, or none.
-pub(super) fn statsd(text: &str) -> Parsed<Option<SocketAddr>> {
+pub(super) fn address_or_off(text: &str) -> Parsed<Option<SocketAddr>> {
     match text {
         "off" => Ok(None),
         text => address(text).map(Some),

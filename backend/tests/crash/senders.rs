@@ -25,9 +25,10 @@ pub(crate) enum Endpoint {
     Remote,
     Remote2,
     Otlp,
+    Datadog,
 }
 
-pub(crate) const ENDPOINTS: [Endpoint; 7] = [
+pub(crate) const ENDPOINTS: [Endpoint; 8] = [
     Endpoint::Push,
     Endpoint::Json,
     Endpoint::Influx,
@@ -35,6 +36,7 @@ pub(crate) const ENDPOINTS: [Endpoint; 7] = [
     Endpoint::Remote,
     Endpoint::Remote2,
     Endpoint::Otlp,
+    Endpoint::Datadog,
 ];
 pub(crate) const TENANTS: [&str; 2] = ["red", "blue"];
 
@@ -128,6 +130,20 @@ fn encode(
                 "/push",
                 "application/json",
                 json!(items).to_string().into_bytes(),
+            )
+        }
+        Endpoint::Datadog => {
+            let seconds = |at_ms: i64| at_ms as f64 / 1000.0;
+            let points: Vec<_> = samples
+                .iter()
+                .map(|(at_ms, value)| json!([seconds(*at_ms), value]))
+                .collect();
+            (
+                "/datadog/api/v1/series",
+                "application/json",
+                json!({"series": [{"metric": name, "points": points}]})
+                    .to_string()
+                    .into_bytes(),
             )
         }
         Endpoint::Influx | Endpoint::Influx2 => {

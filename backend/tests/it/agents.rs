@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{START_MS, TestServer, problem};
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -14,7 +14,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn message(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+pub(crate) fn message(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     varint(out, u64::from(field << 3 | 2));
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -100,7 +100,7 @@ fn time_series(labels: &[(&str, &str)], value: f64, at_ms: i64) -> Vec<u8> {
     series
 }
 
-async fn last(server: &TestServer, tenant: &str, selector: &str) -> Value {
+pub(crate) async fn last(server: &TestServer, tenant: &str, selector: &str) -> Value {
     let list = server
         .request(reqwest::Method::GET, "/api/series")
         .query(&[("tenant", tenant), ("match", selector)])

@@ -407,7 +407,7 @@ const WRONGS: [(&str, &str); 3] = [
     ("content-encoding", "gzip"),
 ];
 
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 11] = [
     "/push",
     "/metrics/track",
     "/api/v1/write",
@@ -415,6 +415,10 @@ const PATHS: [&str; 7] = [
     "/write?precision=fortnights",
     "/api/v2/write",
     "/v1/metrics",
+    "/metrics/job/a",
+    "/datadog/api/v1/series",
+    "/datadog/api/v2/series",
+    "/datadog/api/v1/check_run",
 ];
 
 #[tokio::test]

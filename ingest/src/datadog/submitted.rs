@@ -165,14 +165,14 @@ pub(super) fn write_check(
     batch.finish(line, at_ms, f64::from(status))
 }
 
-/// Unix milliseconds, cut towards the past; at the ends of the range it stays there, and is
-/// refused later.
+/// Unix milliseconds, the nearest: a double says seconds to some 200 ns, on either side. At the ends
+/// of the range it stays there, and is refused later.
 fn millis(seconds: f64) -> Result<i64, Reason> {
     if !seconds.is_finite() {
         return Err(Reason::Malformed(format!("{seconds} is no time")));
     }
     #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
-    let ms = (seconds * 1000.0).floor() as i64;
+    let ms = (seconds * 1000.0).round() as i64;
     Ok(not_now(ms))
 }
 
