@@ -204,7 +204,8 @@ impl Findings {
             bail!("the table of routes is not of the form that is looked for");
         }
         for route in &routes {
-            if !description.contains(&format!("\"{route}\"")) {
+            // OpenAPI has no word for several segments.
+            if !description.contains(&format!("\"{}\"", route.replace("{**", "{"))) {
                 self.0.push(format!(
                     "backend/src/http/openapi.json: {route} is not described"
                 ));

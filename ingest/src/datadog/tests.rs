@@ -1,3 +1,5 @@
+//! Series and checks as the agent submits them, and its messages as its definition has them.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

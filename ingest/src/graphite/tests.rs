@@ -1,3 +1,5 @@
+//! Lines as Graphite's senders write them.
+
 use proptest::prelude::*;
 
 use super::*;

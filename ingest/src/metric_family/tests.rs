@@ -1,3 +1,5 @@
+//! Families as clients in Go push them.
+
 use proptest::prelude::*;
 use prost::Message;
 

@@ -1,3 +1,5 @@
+//! Groups, by their paths, and what is pushed to them.
+
 use proptest::prelude::*;
 
 use super::*;
