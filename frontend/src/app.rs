@@ -8,9 +8,10 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     chart::stage::Stage,
-    components::{ChatDrawer, Connected, Notices, PageFooter, PageHeader, problem_panel},
+    components::{ChatDrawer, Connected, Notices, Overlays, PageFooter, PageHeader, problem_panel},
     hooks::{
-        ConfigState, THEME_KEY, use_config, use_effect_with, use_page, use_selector, use_theme,
+        ConfigState, THEME_KEY, use_config, use_effect_with, use_keys, use_page, use_selector,
+        use_theme,
     },
     markup::html,
     net::{
@@ -66,6 +67,7 @@ pub fn App() -> Html {
     use_theme(stage);
     use_title();
     use_page();
+    use_keys(stage);
     let view = use_selector(|view: &ViewStore| (view.page, Rc::clone(&view.asked)));
     let (page, asked) = (view.0, &view.1);
     let (locked, settled, identity) = *use_selector(|store: &SessionStore| {
@@ -121,6 +123,9 @@ pub fn App() -> Html {
         (Page::Operator | Page::Aggregate | Page::Explore, None) => Html::default(),
         (Page::Overview, endpoint) => overview(stage, endpoint, sourceless, identity),
     };
+    let overlays = asked_of.map(|endpoint| {
+        html! { <Overlays key={identity} endpoint={endpoint.clone()} /> }
+    });
     html! {
         <>
             <PageHeader endpoint={endpoint.clone()} />
@@ -133,6 +138,7 @@ pub fn App() -> Html {
                 <ChatDrawer key={identity} {endpoint} />
             }
             <PageFooter />
+            { overlays }
         </>
     }
 }

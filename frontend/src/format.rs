@@ -205,9 +205,40 @@ fn ms_of_day(unix_ms: i64, offset_min: i32) -> i64 {
     (unix_ms + i64::from(offset_min) * 60_000).rem_euclid(86_400_000)
 }
 
-/// `14:31:07` where local time is UTC + `offset_min`.
+thread_local! {
+    static TWELVE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Has [`clock`] and [`clock_minutes`] write times with 12 hours, or with 24.
+pub fn set_twelve_hours(twelve: bool) {
+    TWELVE.set(twelve);
+}
+
+/// Whether times are written with 12 hours.
+#[must_use]
+pub fn has_twelve_hours() -> bool {
+    TWELVE.get()
+}
+
+/// `14:31` as the reader wants it: `2:31 pm` with 12 hours.
+fn as_wanted(clock: String) -> String {
+    let (Some(hours), true) = (clock.get(..2), has_twelve_hours()) else {
+        return clock;
+    };
+    let hours: u32 = hours.parse().unwrap_or(0);
+    let half = if hours < 12 { "am" } else { "pm" };
+    format!("{}{} {half}", (hours + 11) % 12 + 1, &clock[2..])
+}
+
+/// `14:31:07` where local time is UTC + `offset_min`, or `2:31:07 pm` where that is wanted.
 #[must_use]
 pub fn clock(unix_ms: i64, offset_min: i32) -> String {
+    as_wanted(clock_of_a_day(unix_ms, offset_min))
+}
+
+/// `14:31:07` where local time is UTC + `offset_min`.
+#[must_use]
+pub fn clock_of_a_day(unix_ms: i64, offset_min: i32) -> String {
     let seconds = ms_of_day(unix_ms, offset_min) / 1000;
     format!(
         "{:02}:{:02}:{:02}",
@@ -217,11 +248,11 @@ pub fn clock(unix_ms: i64, offset_min: i32) -> String {
     )
 }
 
-/// `14:31` where local time is UTC + `offset_min`.
+/// `14:31` where local time is UTC + `offset_min`, or `2:31 pm` where that is wanted.
 #[must_use]
 pub fn clock_minutes(unix_ms: i64, offset_min: i32) -> String {
     let minutes = ms_of_day(unix_ms, offset_min) / 60_000;
-    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+    as_wanted(format!("{:02}:{:02}", minutes / 60, minutes % 60))
 }
 
 /// How long something took: `0 s`, `59 s`, `1 min 5 s`, `1 h 5 min`, `2 d 3 h`.
@@ -271,7 +302,7 @@ pub fn interval(ms: u64) -> String {
 #[must_use]
 pub fn zone(offset_min: i32) -> String {
     if offset_min == 0 {
-        return "UTC".to_owned();
+        return words::UTC.to_owned();
     }
     let sign = if offset_min < 0 { '−' } else { '+' };
     let (hours, minutes) = (offset_min.abs() / 60, offset_min.abs() % 60);
@@ -450,6 +481,12 @@ mod tests {
         assert_eq!(clock(moment, 330), "01:31:02");
         assert_eq!(clock_minutes(moment, -600), "10:01");
         assert_eq!(clock(-1, 0), "23:59:59");
+        set_twelve_hours(true);
+        assert_eq!(clock(moment, 0), "8:01:02 pm");
+        assert_eq!(clock_minutes(moment, 240), "12:01 am");
+        assert_eq!(clock_minutes(moment, 960), "12:01 pm");
+        assert_eq!(clock_of_a_day(moment, 0), "20:01:02");
+        set_twelve_hours(false);
     }
 
     #[test]

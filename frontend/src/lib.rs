@@ -11,6 +11,7 @@
 //! | [`hooks`] | sockets, streams, settings, theme: what has to be given back | in a browser |
 //! | [`pages`] | what the address leads to: each view, of components | in a browser |
 //! | [`components`] | the parts that are seen | in a browser |
+//! | [`preferences`] | the reader's zone and hours | |
 //! | [`platform`] | the few things asked of the browser | |
 //!
 //! A sample's way: `hooks::use_metrics_socket` reads a frame, `net::feed` decides what is new,
@@ -29,6 +30,7 @@ pub mod net;
 pub mod pages;
 pub mod panic;
 pub mod platform;
+pub mod preferences;
 pub mod stores;
 pub mod words;
 

@@ -1,7 +1,12 @@
 //! The few things the page asks the browser for, in one place: time, zone, storage, network.
 
+use std::cell::RefCell;
+
 use gloo::utils::window;
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Element, EventTarget};
+
+use crate::words;
 
 /// Our clock: Unix milliseconds that never go back, whatever happens to the computer's clock.
 #[must_use]
@@ -13,9 +18,104 @@ pub fn now_ms() -> f64 {
         })
 }
 
-/// Minutes that local time was ahead of UTC at that moment.
+/// In which zone times are shown.
+#[derive(Default)]
+enum Zone {
+    /// The computer's.
+    #[default]
+    Browser,
+    Utc,
+    /// By its name; what formats a moment there, and the newest offset that was found: from when
+    /// on and how many minutes.
+    Named(String, js_sys::Function, std::cell::Cell<(f64, i32)>),
+}
+
+/// Offsets change at quarters of an hour, if at all.
+const QUARTER_MS: f64 = 900_000.0;
+
+thread_local! {
+    static ZONE: RefCell<Zone> = const { RefCell::new(Zone::Browser) };
+}
+
+/// Shows times in the zone called `name` from now on, in the computer's where it is empty; nothing
+/// changes where the browser knows none of this name. Whether it does.
+pub fn set_zone(name: &str) -> bool {
+    let zone = match name {
+        "" => Some(Zone::Browser),
+        words::UTC => Some(Zone::Utc),
+        name => {
+            formatter(name).map(|format| Zone::Named(name.to_owned(), format, (f64::NAN, 0).into()))
+        }
+    };
+    zone.map(|zone| ZONE.replace(zone)).is_some()
+}
+
+/// The zone that was chosen; empty for the computer's.
+#[must_use]
+pub fn zone_name() -> String {
+    ZONE.with_borrow(|zone| match zone {
+        Zone::Browser => String::new(),
+        Zone::Utc => words::UTC.to_owned(),
+        Zone::Named(name, ..) => name.clone(),
+    })
+}
+
+/// The `format` of an `Intl.DateTimeFormat` that writes moments of `zone` as `2026-11-28 14:31:07`;
+/// `None` where there is no such zone. With the zone empty, in that of the computer.
+fn formatter(zone: &str) -> Option<js_sys::Function> {
+    let get = |of: &JsValue, name: &str| js_sys::Reflect::get(of, &name.into()).ok();
+    let intl = get(&js_sys::global(), "Intl")?;
+    let constructor: js_sys::Function = get(&intl, "DateTimeFormat")?.dyn_into().ok()?;
+    let options = js_sys::Object::new();
+    let mut entries = vec![("hourCycle", "h23"), ("year", "numeric")];
+    for part in ["month", "day", "hour", "minute", "second"] {
+        entries.push((part, "2-digit"));
+    }
+    entries.push(("timeZone", zone));
+    for (name, value) in entries {
+        js_sys::Reflect::set(&options, &name.into(), &value.into()).ok()?;
+    }
+    // Sweden writes dates as ISO 8601 does.
+    let arguments = js_sys::Array::of2(&"sv-SE".into(), &options);
+    let format = js_sys::Reflect::construct(&constructor, &arguments).ok()?;
+    get(&format, "format")?.dyn_into().ok()
+}
+
+/// How far a wall clock that shows `text` is ahead of UTC at `unix_ms`, minutes.
+fn offset_of(text: &str, unix_ms: f64) -> Option<i32> {
+    let mut numbers = text
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|digits| digits.parse::<i64>().ok());
+    let mut next = || numbers.next();
+    let (year, month, day) = (next()?, next()?, next()?);
+    let (hours, minutes, seconds) = (next()?, next()?, next()?);
+    let days = crate::format::day_of(year, month) + day - 1;
+    let wall_s = days * 86_400 + hours * 3_600 + minutes * 60 + seconds;
+    #[expect(clippy::cast_possible_truncation, reason = "Unix seconds")]
+    let ahead_s = wall_s - (unix_ms / 1_000.0).floor() as i64;
+    i32::try_from(ahead_s.div_euclid(60)).ok()
+}
+
+/// Minutes that the time that is shown was ahead of UTC at that moment.
 #[must_use]
 pub fn zone_offset_min(unix_ms: f64) -> i32 {
+    let chosen = ZONE.with_borrow(|zone| match zone {
+        Zone::Browser => None,
+        Zone::Utc => Some(0),
+        Zone::Named(_, format, newest) => {
+            let quarter = (unix_ms / QUARTER_MS).floor() * QUARTER_MS;
+            if newest.get().0 != quarter && unix_ms.is_finite() {
+                let text = format.call1(&JsValue::UNDEFINED, &quarter.into()).ok();
+                let text = text.and_then(|text| text.as_string());
+                let offset = text.and_then(|text| offset_of(&text, quarter));
+                newest.set((quarter, offset.unwrap_or(0)));
+            }
+            Some(newest.get().1)
+        }
+    });
+    if let Some(chosen) = chosen {
+        return chosen;
+    }
     let date = js_sys::Date::new(&wasm_bindgen::JsValue::from_f64(unix_ms));
     let behind = date.get_timezone_offset();
     #[expect(clippy::cast_possible_truncation, reason = "within a day of minutes")]
@@ -100,6 +200,27 @@ pub fn points_across() -> f64 {
             200.0
         }
     })
+}
+
+/// Where keys are typed, and what is pressed by them.
+const TYPED: &str = "textarea, select, input:not([type=radio]):not([type=checkbox])";
+const PRESSED: &str = "button, a, summary, input";
+
+fn is_within(target: Option<EventTarget>, selector: &str) -> bool {
+    let element = target.and_then(|target| target.dyn_into::<Element>().ok());
+    element.is_some_and(|element| element.matches(selector).unwrap_or(false))
+}
+
+/// Whether something is typed into what an event came from.
+#[must_use]
+pub fn is_typing(target: Option<EventTarget>) -> bool {
+    is_within(target, TYPED)
+}
+
+/// Whether what an event came from is pressed by Space.
+#[must_use]
+pub fn is_pressed(target: Option<EventTarget>) -> bool {
+    is_within(target, PRESSED)
 }
 
 /// Goes to another view of this page: another part behind `#`.

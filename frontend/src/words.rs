@@ -106,6 +106,20 @@ pub const RULES_WITHOUT_SOURCE: &str =
 pub const ALL_SERIES: &str = "← All series";
 /// Links to what belongs to a view.
 pub const FROM_HERE: &str = "From here";
+/// The name of all this.
+pub const PRODUCT: &str = "Pulseboard";
+/// The zone that is nobody's own.
+pub const UTC: &str = "UTC";
+/// Holds what is shown.
+pub const PAUSE: &str = "Pause";
+/// What is shown goes on with the clock again.
+pub const BACK_TO_LIVE: &str = "Back to live";
+/// Any time that has no button.
+pub const OTHER_TIME: &str = "Other time";
+/// Keys, choices, where to read more.
+pub const HELP: &str = "Help and settings";
+/// What the palette finds.
+pub const COMMANDS: &str = "Commands";
 /// Puts something on the clipboard.
 pub const COPY: &str = "Copy";
 /// It is there.

@@ -51,6 +51,7 @@ const PAGE: &[&[&str]] = &[
     &["chart", "contrast"],
     &["stores"],
     &["net"],
+    &["preferences"],
     &["contrast", "format", "markup", "panic", "platform", "words"],
 ];
 

@@ -51,6 +51,8 @@ const SYNONYMS: &[(&str, &str)] = &[
 
 /// Keys of a keyboard have names that look like texts.
 const KEYS: &[&str] = &[
+    "Enter",
+    "Tab",
     "Escape",
     "Home",
     "End",

@@ -21,6 +21,7 @@ mod questions;
 mod reconnect;
 mod tabs;
 mod theme;
+mod time;
 mod truth;
 
 /// Made-up figures ten times a second: everything that can happen, happens soon.

@@ -1,8 +1,7 @@
 //! A field for an expression in PromQL: completes what is typed, underlines what the server found
 //! wrong, asks on Enter.
 
-use wasm_bindgen::JsCast;
-use web_sys::{Element, HtmlTextAreaElement};
+use web_sys::HtmlTextAreaElement;
 use yew::prelude::*;
 
 use crate::{
@@ -252,20 +251,6 @@ pub fn ExpressionField(props: &Props) -> Html {
             }
         </div>
     }
-}
-
-/// Whether something is typed into the element that an event came from.
-#[must_use]
-pub(crate) fn is_typing(target: Option<web_sys::EventTarget>) -> bool {
-    let element = target.and_then(|target| target.dyn_into::<Element>().ok());
-    element.is_some_and(|element| match element.tag_name().as_str() {
-        "TEXTAREA" | "SELECT" => true,
-        "INPUT" => !matches!(
-            element.get_attribute("type").as_deref(),
-            Some("radio" | "checkbox")
-        ),
-        _ => false,
-    })
 }
 
 #[cfg(test)]

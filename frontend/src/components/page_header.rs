@@ -18,7 +18,7 @@ use crate::{
         chat::ChatStore,
         operator::OperatorStore,
         session::SessionStore,
-        view::{Page, ThemeChoice, ViewStore},
+        view::{Overlay, Page, ThemeChoice, ViewStore},
     },
     words,
 };
@@ -95,6 +95,10 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
     let locked = *use_selector(SessionStore::is_locked);
     let (theme, page) = *use_selector(|view: &ViewStore| (view.theme, view.page));
     let dispatch = use_dispatch::<ViewStore>();
+    let on_help = {
+        let dispatch = dispatch.clone();
+        move |_: MouseEvent| dispatch.change(|view| view.overlay = Overlay::Help)
+    };
     let on_theme = Callback::from(move |index: usize| {
         let choice = ThemeChoice::ALL.get(index).copied().unwrap_or_default();
         platform::remember(THEME_KEY, choice.key());
@@ -111,7 +115,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                     <path d="M6 17h5l3-8 5 14 3-6h4" />
                 </svg>
                 <h1>{ "Live Dashboard" }</h1>
-                <span class="brand__name">{ "Pulseboard" }</span>
+                <span class="brand__name">{ words::PRODUCT }</span>
             </div>
             { views(page) }
             <div class="page-header__state">
@@ -125,6 +129,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                     { chat }
                 }
                 { session }
+                <button class="button" type="button" aria-label={words::HELP} title={words::HELP} onclick={on_help}>{ "?" }</button>
             </div>
             <div class="theme-switch">
                 { segments(

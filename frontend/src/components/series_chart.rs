@@ -8,6 +8,7 @@ use web_sys::{CanvasRenderingContext2d, Element, HtmlCanvasElement};
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
+use super::chart_time::use_chart_time;
 use crate::{
     chart::{
         columns::column_px,
@@ -50,6 +51,9 @@ pub struct Props {
     /// Lines that are not drawn, a bit each.
     #[prop_or_default]
     pub hidden: u8,
+    /// The reader chose another time on the chart; without it they cannot.
+    #[prop_or_default]
+    pub on_time: Option<Callback<TimeRange>>,
     /// The crosshair moves by keyboard, too.
     #[prop_or_default]
     pub keys: bool,
@@ -186,6 +190,8 @@ pub fn SeriesChart(props: &Props) -> Html {
         true => Span::ending(now_ms, range_ms, columns.max(100.0)),
         false => Span::between(props.time.ends(now_ms)),
     };
+    let hand = use_chart_time(&area, &plot, (span, props.time, now_ms), &props.on_time);
+    let span = hand.span.unwrap_or(span);
 
     {
         let (area, canvas, track) = (area.clone(), canvas.clone(), track.clone());
@@ -272,10 +278,13 @@ pub fn SeriesChart(props: &Props) -> Html {
         <div
             class="chart-area"
             ref={area}
-            onpointermove={pointed.clone()}
-            onpointerdown={pointed}
+            onpointermove={both(&hand.on_move, &pointed)}
+            onpointerdown={both(&hand.on_down, &pointed)}
+            onpointerup={hand.on_up.clone()}
             onpointerleave={left.clone()}
-            onpointercancel={left}
+            onpointercancel={both(&hand.on_up, &left)}
+            onwheel={hand.on_wheel}
+            ondblclick={hand.on_double}
         >
             <canvas
                 class="chart__canvas"
@@ -283,10 +292,22 @@ pub fn SeriesChart(props: &Props) -> Html {
                 role="img"
                 aria-label={summary(&props.title, track.track(), &span)}
             ></canvas>
+            if let Some((left, width)) = hand.selected {
+                <div class="chart__selection" style={["left:", &format::fixed(left, 0), "px;width:", &format::fixed(width, 0), "px"].concat()}></div>
+            }
             { slider }
             <span class="chart__reading">{ words }</span>
         </div>
     }
+}
+
+/// Tells both.
+fn both(one: &Callback<PointerEvent>, other: &Callback<PointerEvent>) -> Callback<PointerEvent> {
+    let (one, other) = (one.clone(), other.clone());
+    Callback::from(move |event: PointerEvent| {
+        one.emit(event.clone());
+        other.emit(event);
+    })
 }
 
 /// Device pixels a CSS pixel.

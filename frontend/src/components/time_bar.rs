@@ -1,26 +1,149 @@
-//! Which time is shown: the usual ranges.
+//! Which time is shown: the usual ranges, any other as typed, pause, and ways along it.
 
+use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
 use super::segments::segments;
 use crate::{
-    stores::time::{RANGES, TimeRange},
+    format,
+    markup::html,
+    platform,
+    stores::time::{Bound, RANGES, TimeRange},
     words,
 };
 
+/// A moment as it is typed: `2026-11-28 14:00:00`.
+fn typed(bound: Bound) -> String {
+    let Bound::At(at_ms) = bound else {
+        return bound.text();
+    };
+    let offset_min = platform::zone_offset_min(at_ms);
+    #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
+    let wall_ms = at_ms as i64 + i64::from(offset_min) * 60_000;
+    let (year, month, day) = format::civil(wall_ms.div_euclid(format::DAY_MS));
+    let clock = format::clock_of_a_day(wall_ms, 0);
+    format!("{year:04}-{month:02}-{day:02} {clock}")
+}
+
+/// Reads both ends; what is wrong with them in words.
+fn read(from: &str, to: &str, now_ms: f64) -> Result<TimeRange, &'static str> {
+    let bound = |text: &str| Bound::read(text, now_ms, platform::zone_offset_min);
+    let to = if to.trim().is_empty() { "now" } else { to };
+    let from = bound(from).ok_or("The beginning is no time")?;
+    let to = bound(to).ok_or("The end is no time")?;
+    let time = TimeRange { from, to };
+    time.checked(now_ms)
+        .ok_or("The end is to be 1 s to 10 y after the beginning")
+}
+
+/// A square button with a sign on it, and its name.
+fn sign(name: &'static str, sign: &'static str, onclick: Callback<MouseEvent>) -> Html {
+    html! {
+        <button class="button time-bar__sign" type="button" aria-label={name} title={name} {onclick}>{ sign }</button>
+    }
+}
+
 /// The choice of the time that is shown.
-pub(crate) fn time_bar(time: TimeRange, on_time: &Callback<TimeRange>) -> Html {
-    let on_time = on_time.clone();
-    let on_choose = Callback::from(move |index: usize| {
-        let (_, _, ms) = RANGES[index.min(RANGES.len() - 1)];
-        on_time.emit(TimeRange::last(ms));
-    });
+#[hook]
+pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>) -> Html {
+    let is_open = use_state_eq(|| false);
+    let problem = use_state_eq(|| None::<&'static str>);
+    let (from, to) = (use_node_ref(), use_node_ref());
+    let on_choose = {
+        let on_time = on_time.clone();
+        Callback::from(move |index: usize| {
+            let (_, _, ms) = RANGES[index.min(RANGES.len() - 1)];
+            on_time.emit(TimeRange::last(ms));
+        })
+    };
     let labels = RANGES.map(|range| range.1);
-    segments(
-        words::TIME_SHOWN,
-        "time-shown",
-        &labels,
-        time.known(),
-        &on_choose,
-    )
+    let go = |next: Option<TimeRange>| {
+        let on_time = on_time.clone();
+        Callback::from(move |_: MouseEvent| {
+            if let Some(next) = next {
+                on_time.emit(next);
+            }
+        })
+    };
+    let length_ms = time.length_ms(now_ms);
+    let (pause, label) = if time.is_live() {
+        let (from_ms, to_ms) = time.ends(now_ms);
+        (TimeRange::between(from_ms, to_ms), words::PAUSE)
+    } else {
+        (TimeRange::last(length_ms), words::BACK_TO_LIVE)
+    };
+    let onsubmit = {
+        let (from, to) = (from.clone(), to.clone());
+        let (on_time, is_open, problem) = (on_time.clone(), is_open.setter(), problem.setter());
+        move |event: SubmitEvent| {
+            event.prevent_default();
+            let text = |field: &NodeRef| {
+                let field = field.cast::<HtmlInputElement>();
+                field.map_or_else(String::new, |field| field.value())
+            };
+            match read(&text(&from), &text(&to), now_ms) {
+                Ok(time) => {
+                    problem.set(None);
+                    is_open.set(false);
+                    on_time.emit(time);
+                }
+                Err(words) => problem.set(Some(words)),
+            }
+        }
+    };
+    let toggle = {
+        let is_open = is_open.clone();
+        move |_: MouseEvent| is_open.set(!*is_open)
+    };
+    let own = match time.known() {
+        Some(_) => words::OTHER_TIME.to_owned(),
+        None => format!("{} – {}", typed(time.from), typed(time.to)),
+    };
+    html! {
+        <div class="time-bar">
+            <div class="time-bar__row">
+                { sign("Earlier", "‹", go(time.moved(now_ms, -0.5))) }
+                { sign("Zoom out", "−", go(time.zoomed(now_ms, 2.0))) }
+                { sign("Zoom in", "+", go(time.zoomed(now_ms, 0.5))) }
+                { sign("Later", "›", go(time.moved(now_ms, 0.5))) }
+                <button
+                    class={classes!("button", (!time.is_live()).then_some("is-on"))}
+                    type="button"
+                    onclick={go(Some(pause))}
+                >
+                    { label }
+                </button>
+                <button
+                    class="button"
+                    type="button"
+                    aria-expanded={if *is_open { "true" } else { "false" }}
+                    onclick={toggle}
+                >
+                    { own }
+                </button>
+                <div class="time-bar__ranges">
+                    { segments(words::TIME_SHOWN, "time-shown", &labels, time.known(), &on_choose) }
+                </div>
+            </div>
+            if *is_open {
+                <form class="time-bar__row panel time-bar__form" {onsubmit}>
+                    <label class="field">
+                        <span class="field__label">{ "From" }</span>
+                        <input ref={from} class="field__input" value={typed(time.from)} autocomplete="off" aria-invalid={problem.map(|_| "true")} />
+                    </label>
+                    <label class="field">
+                        <span class="field__label">{ "To" }</span>
+                        <input ref={to} class="field__input" value={typed(time.to)} autocomplete="off" />
+                    </label>
+                    <button class="button button--primary" type="submit">{ "Show" }</button>
+                    <p class="time-bar__help">
+                        { "Such as now-6h, now/d, yesterday 14:00, 14:30 or 2026-11-28 14:00" }
+                    </p>
+                    if let Some(problem) = *problem {
+                        <p class="expression__problem" role="alert">{ problem }</p>
+                    }
+                </form>
+            }
+        </div>
+    }
 }

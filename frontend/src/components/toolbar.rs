@@ -70,7 +70,7 @@ pub fn use_toolbar(stage: &Stage) -> Html {
     let (icon, label) = if paused.is_some() {
         ("M7 5l11 7-11 7z", "Resume")
     } else {
-        ("M7 5h3.5v14H7zM13.5 5H17v14h-3.5z", "Pause")
+        ("M7 5h3.5v14H7zM13.5 5H17v14h-3.5z", words::PAUSE)
     };
     html! {
         <div class="toolbar">

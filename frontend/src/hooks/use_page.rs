@@ -7,7 +7,8 @@ use yewdux::prelude::use_dispatch;
 
 use super::use_effect_with;
 use crate::{
-    platform,
+    net::address::param,
+    platform, preferences,
     stores::{
         change::Change,
         session::SessionStore,
@@ -24,6 +25,7 @@ pub fn use_page() {
         let read = move || {
             let hash = platform::hash();
             let asked = hash.split_once('?').map_or("", |(_, asked)| asked);
+            preferences::recall(param(asked, "tz"));
             dispatch.change(|view| {
                 view.page = Page::from_hash(&hash);
                 view.asked = asked.into();

@@ -8,7 +8,7 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use crate::{
-    components::{ExpressionField, is_typing, series_row, use_history, use_push_hint},
+    components::{ExpressionField, series_row, use_history, use_push_hint},
     format,
     hooks::{use_answer, use_effect_with, use_seconds, use_selector},
     markup::html,
@@ -85,7 +85,7 @@ fn use_slash(field: &NodeRef) {
                     return;
                 };
                 if event.key() == "/"
-                    && !is_typing(event.target())
+                    && !platform::is_typing(event.target())
                     && let Some(field) = field.cast::<HtmlElement>()
                 {
                     event.prevent_default();

@@ -39,7 +39,7 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
                 { operator_figures(store.figures(), store.select_threshold()) }
             </div>
             <div class="operator__commands panel">
-                <h3>{ "Commands" }</h3>
+                <h3>{ words::COMMANDS }</h3>
                 { match role {
                     Some(role) if role.operates() => {
                         html! { <Commands endpoint={endpoint.clone()} /> }

@@ -17,7 +17,8 @@ use self::{
 use crate::{
     chart::layout::Span,
     components::{
-        ExpressionField, LineTable, SeriesChart, Shown, line_table, segments, time_bar, use_history,
+        ExpressionField, LineTable, SeriesChart, Shown, line_table, segments, use_history,
+        use_time_bar,
     },
     format,
     hooks::{use_effect_with, use_selector},
@@ -209,6 +210,7 @@ pub fn Questions(props: &Props) -> Html {
             })
         })
     };
+    let time_bar = use_time_bar(question.time, answers.now_ms, &on_time);
     let on_form = {
         let question = question.clone();
         Callback::from(move |index: usize| {
@@ -247,6 +249,7 @@ pub fn Questions(props: &Props) -> Html {
                         stale={is_lost}
                         missing={missing(&answers)}
                         hidden={*hidden}
+                        on_time={Some(on_time.clone())}
                         keys=true
                     />
                 </figure>
@@ -279,7 +282,7 @@ pub fn Questions(props: &Props) -> Html {
             <div class="questions__tools">
                 <button class="button" type="button" disabled={is_full} onclick={on_add}>{ "Add expression" }</button>
                 { history }
-                <div class="open-series__ranges">{ time_bar(question.time, &on_time) }</div>
+                <div class="open-series__ranges">{ time_bar }</div>
             </div>
             <div class="questions__tools">
                 { segments("Show as", "form", &Form::ALL.map(Form::label), form, &on_form) }

@@ -14,7 +14,9 @@ use self::{
 };
 use crate::{
     chart::layout::Span,
-    components::{LineTable, SeriesChart, Shown, line_table, near_names, time_bar, window_table},
+    components::{
+        LineTable, SeriesChart, Shown, line_table, near_names, use_time_bar, window_table,
+    },
     format,
     markup::html,
     net::config::Endpoint,
@@ -48,6 +50,7 @@ pub struct Props {
 pub fn OpenSeries(props: &Props) -> Html {
     let state = use_open_series(&props.endpoint, &props.selector, props.time);
     let hidden = use_state_eq(|| 0_u8);
+    let time_bar = use_time_bar(props.time, state.now_ms, &state.on_time);
     let opened = &*state.opened;
     let lines = &opened.track.lines;
     let info = match state.list.as_slice() {
@@ -100,7 +103,7 @@ pub fn OpenSeries(props: &Props) -> Html {
                     <span class="open-series__state is-odd">{ odd }</span>
                 }
                 <div class="open-series__ranges">
-                    { time_bar(props.time, &state.on_time) }
+                    { time_bar }
                 </div>
             </div>
             <figure class="chart open-series__chart">
@@ -111,6 +114,7 @@ pub fn OpenSeries(props: &Props) -> Html {
                     hidden={*hidden}
                     stale={is_stale}
                     {missing}
+                    on_time={Some(state.on_time.clone())}
                     keys=true
                 />
                 { note }

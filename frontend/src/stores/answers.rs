@@ -67,7 +67,7 @@ pub fn utc(t_ms: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
     let t_ms = t_ms as i64;
     let (year, month, day) = format::civil(t_ms.div_euclid(format::DAY_MS));
-    let clock = format::clock(t_ms, 0);
+    let clock = format::clock_of_a_day(t_ms, 0);
     let part = t_ms.rem_euclid(1_000);
     format!("{year:04}-{month:02}-{day:02}T{clock}.{part:03}Z")
 }

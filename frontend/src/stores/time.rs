@@ -23,6 +23,9 @@ pub const RANGES: [(&str, &str, f64); 9] = [
 /// The range that is shown where the address has none, in [`RANGES`].
 const USUAL: usize = 1;
 
+/// What ends so near to now, in parts of its length, ends now.
+const NEAR: f64 = 0.01;
+
 /// Shorter than this nothing is shown.
 pub const SHORTEST_MS: f64 = 1_000.0;
 /// Longer than this nothing is shown: ten years.
@@ -252,6 +255,43 @@ impl TimeRange {
         (SHORTEST_MS..=LONGEST_MS).contains(&length).then_some(self)
     }
 
+    /// From one moment to another, as somebody chose them on a chart: what ends now goes on with the
+    /// clock.
+    #[must_use]
+    pub fn settled(from_ms: f64, to_ms: f64, now_ms: f64) -> Self {
+        let length_ms = to_ms - from_ms;
+        if to_ms >= now_ms - length_ms * NEAR {
+            Self::last(now_ms - from_ms)
+        } else {
+            Self::between(from_ms.round(), to_ms.round())
+        }
+    }
+
+    /// So many of its lengths later; `None` where that is not yet, or nobody was there.
+    #[must_use]
+    pub fn moved(self, now_ms: f64, lengths: f64) -> Option<Self> {
+        let (from_ms, to_ms) = self.ends(now_ms);
+        let length_ms = to_ms - from_ms;
+        let by = length_ms * lengths;
+        if by > 0.0 && to_ms + by >= now_ms {
+            return (!self.is_live()).then_some(Self::last(length_ms));
+        }
+        Self::between((from_ms + by).round(), (to_ms + by).round()).checked(now_ms)
+    }
+
+    /// So many times as long: ending now where it does, else around its middle.
+    #[must_use]
+    pub fn zoomed(self, now_ms: f64, times: f64) -> Option<Self> {
+        let (from_ms, to_ms) = self.ends(now_ms);
+        let length_ms = to_ms - from_ms;
+        let more = length_ms * (times - 1.0) / 2.0;
+        let next = match self.is_live() {
+            true => Self::last((length_ms * times).round()),
+            false => Self::settled(from_ms - more, to_ms + more, now_ms),
+        };
+        next.checked(now_ms)
+    }
+
     /// As the address has it.
     #[must_use]
     pub fn query(self) -> String {
@@ -348,6 +388,28 @@ mod tests {
         ] {
             assert_eq!(at(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn time_is_moved_and_zoomed() {
+        let hour = 3_600_000.0;
+        let live = TimeRange::last(hour);
+        assert_eq!(live.moved(NOW, 0.5), None, "nobody knows what will be");
+        let earlier = live.moved(NOW, -0.5);
+        let half = TimeRange::between(NOW - 1.5 * hour, NOW - 0.5 * hour);
+        assert_eq!(earlier, Some(half));
+        assert_eq!(half.moved(NOW, 0.5), Some(live), "back to live");
+        assert_eq!(live.zoomed(NOW, 2.0), Some(TimeRange::last(2.0 * hour)));
+        assert_eq!(
+            half.zoomed(NOW, 0.5),
+            Some(TimeRange::between(NOW - 1.25 * hour, NOW - 0.75 * hour))
+        );
+        assert_eq!(TimeRange::last(1_000.0).zoomed(NOW, 0.5), None);
+        assert_eq!(
+            TimeRange::settled(NOW - hour, NOW - 1_000.0, NOW),
+            live,
+            "what ends a moment ago ends now"
+        );
     }
 
     #[test]

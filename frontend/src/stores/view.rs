@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use yewdux::store::Store;
 
+use super::time::TimeRange;
 use crate::words;
 
 /// Where the browser remembers the range.
@@ -42,6 +43,23 @@ impl Page {
             Self::Aggregate => "Aggregate",
             Self::Operator => "Operator",
         }
+    }
+
+    /// The key that leads to it behind `g`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Overview => "o",
+            Self::Explore => "e",
+            Self::Aggregate => "a",
+            Self::Operator => "p",
+        }
+    }
+
+    /// Whether its address has the time that is shown, with what else is `asked` in it.
+    #[must_use]
+    pub fn has_time(self, asked: &str) -> bool {
+        self == Self::Explore && ["match=", "expr="].iter().any(|name| asked.contains(name))
     }
 
     /// In the address.
@@ -163,6 +181,33 @@ impl ThemeChoice {
     }
 }
 
+/// What lies over the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlay {
+    /// Nothing.
+    #[default]
+    None,
+    /// Keys, choices, where to read more.
+    Help,
+    /// Views, series and commands by name.
+    Palette,
+}
+
+/// An address of a view with another time in it: the part behind and with the `#`.
+#[must_use]
+pub fn time_hash(hash: &str, time: TimeRange) -> String {
+    let (view, asked) = hash.split_once('?').unwrap_or((hash, ""));
+    let view = if view.is_empty() { "#/" } else { view };
+    let is_time = |part: &&str| {
+        let name = part.split('=').next().unwrap_or_default();
+        matches!(name, "range" | "from" | "to" | "")
+    };
+    let mut parts: Vec<&str> = asked.split('&').filter(|part| !is_time(part)).collect();
+    let time = time.query();
+    parts.push(&time);
+    [view, "?", &parts.join("&")].concat()
+}
+
 /// How the reader wants to see the page: view, range, pause and theme.
 #[derive(Clone, Debug, Default, PartialEq, Store)]
 pub struct ViewStore {
@@ -178,6 +223,10 @@ pub struct ViewStore {
     pub paused_pushed: u64,
     /// Dark, light, or as the system says.
     pub theme: ThemeChoice,
+    /// What lies over the page.
+    pub overlay: Overlay,
+    /// Grows when times are to be written in another way.
+    pub clocks: u32,
 }
 
 impl ViewStore {
@@ -214,6 +263,21 @@ mod tests {
         assert_eq!(Page::from_hash("#/explore?match=a"), Page::Explore);
         for other in ["", "#", "#/nothing"] {
             assert_eq!(Page::from_hash(other), Page::Overview, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn another_time_is_another_address() {
+        let hour = TimeRange::last(3_600_000.0);
+        for (hash, expected) in [
+            ("", "#/?range=1h"),
+            ("#/explore", "#/explore?range=1h"),
+            (
+                "#/explore?match=up&from=1&to=2&tz=UTC",
+                "#/explore?match=up&tz=UTC&range=1h",
+            ),
+        ] {
+            assert_eq!(time_hash(hash, hour), expected);
         }
     }
 
