@@ -15,6 +15,7 @@ pub mod identify;
 pub mod ingest;
 pub mod origin;
 pub mod path;
+pub mod pieces;
 pub mod query;
 pub mod routes;
 pub mod session;

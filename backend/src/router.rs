@@ -9,7 +9,7 @@ use crate::{
     endpoint::{
         alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
         processes,
-        prom::{names, query, status},
+        prom::{names, query, read, status, transfer},
         push, push_group, rooms, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
@@ -78,6 +78,10 @@ fn api() -> Api {
     api.at("api/ingest", |at| at.reads(ingest_stats::get_ingested));
     api.at("api/processes", |at| at.reads(processes::list_processes));
     api.at("api/v1/write", |at| at.post(push::write_remote));
+    api.at("api/v1/import", |at| at.post(push::import_series));
+    api.at("api/v1/export", |at| at.asks(transfer::export));
+    api.at("api/v1/read", |at| at.post(read::read));
+    api.at("federate", |at| at.reads(transfer::federate));
     api.at("api/v1/query", |at| at.asks(query::query));
     api.at("api/v1/query_range", |at| at.asks(query::query_range));
     api.at("api/v1/query_exemplars", |at| {

@@ -8,6 +8,8 @@
 //! | [`influx`] | Influx line protocol, v1 and v2 |
 //! | [`json`] | objects, arrays and lines of them |
 //! | [`remote_write`] | Prometheus remote write 1.0 and 2.0 |
+//! | [`remote_read`] | questions of Prometheus remote read, and both forms of their answers |
+//! | [`import`] | lines of series with their samples, as `GET /api/v1/export` writes them |
 //! | [`otlp`] | OpenTelemetry metrics, protobuf and JSON |
 //! | [`datadog`] | what Datadog's agent submits: series of API 1 and 2, checks |
 //! | [`graphite`] | Graphite's plaintext, with tags |
@@ -25,12 +27,14 @@ pub mod datadog;
 pub mod decompress;
 pub mod detect;
 pub mod graphite;
+pub mod import;
 pub mod influx;
 pub mod json;
 pub mod metric_family;
 pub mod number;
 pub mod otlp;
 pub mod push_group;
+pub mod remote_read;
 pub mod remote_write;
 pub mod statsd;
 pub mod text;

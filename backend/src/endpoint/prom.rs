@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query` |
 //! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
+//! | [`transfer`] | `export`, and `/federate` |
+//! | [`read`] | remote read |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `asking` | who asks, and how a question is worked on |
 //! | `params` | what a query string or a form asks for |
@@ -14,4 +16,6 @@ mod asking;
 pub mod names;
 mod params;
 pub mod query;
+pub mod read;
 pub mod status;
+pub mod transfer;

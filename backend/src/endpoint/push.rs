@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use pulseboard_ingest::{
-    Batch,
+    Batch, BodyError,
     decompress::Coding,
     detect::{self, BodyFormat},
-    influx,
+    import, influx,
     remote_write::{self, Version, Written},
     time::Precision,
 };
@@ -24,7 +24,7 @@ use crate::{
     app::App,
     base::{error::AppError, json::json_text},
     http::{self, ingest},
-    ingest::IngestOutcome,
+    ingest::{IngestOutcome, ParseReport},
 };
 
 /// What `POST /push` answers.
@@ -97,7 +97,6 @@ pub async fn push_samples(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = http::app::app(depot)?;
     let parse = |body: &[u8], batch: &mut Batch| {
         // Nothing can be taken of it: refused where it breaks, as a line is.
         detect::push(body, batch).or_else(|error| {
@@ -105,6 +104,30 @@ pub async fn push_samples(
             Ok(BodyFormat::Text)
         })
     };
+    push(request, depot, response, parse).await
+}
+
+/// `POST /api/v1/import`: lines of series, as `GET /api/v1/export` writes them.
+#[handler]
+pub async fn import_series(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let parse = |body: &[u8], batch: &mut Batch| {
+        import::parse(body, batch);
+        Ok(())
+    };
+    push(request, depot, response, parse).await
+}
+
+async fn push<T: ParseReport>(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+    parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+) -> Result<(), AppError> {
+    let app = http::app::app(depot)?;
     let taken = match ingest::take(&app, request, depot, None, parse).await {
         // It could not even be unpacked.
         Err(error) if error.status() == StatusCode::BAD_REQUEST => {

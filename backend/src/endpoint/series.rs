@@ -4,14 +4,8 @@
 //! read, so that a large one takes no memory. Its status waits for the first piece of it: what is
 //! refused on the way is so by its status if the answer is short.
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 use pulseboard_engine::{
     DEFAULT_TENANT, Selector, Tenant,
     query::{
@@ -23,24 +17,19 @@ use pulseboard_shared::{
     Timestamp,
     protocol::series::{SeriesWindows, WindowsAnswer},
 };
-use salvo::{
-    Depot, Request, Response, handler,
-    http::{HeaderValue, StatusCode, header},
-};
+use salvo::{Depot, Request, Response, handler};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     app::App,
-    base::{error::AppError, json::json_text, telemetry::Limit},
+    base::{error::AppError, json::json_text},
     http::{
         self, caller,
-        compress::{self, Coding, Encoder},
         counted::send_text,
         ingest::engine_tenant,
+        pieces::{self, Ended, Pieces},
     },
-    questions::{ANSWERS_RETRY_S, Text, Working},
+    questions::Text,
 };
 
 /// Series on a page of the list, where the caller does not say.
@@ -48,15 +37,6 @@ const LIST_DEFAULT: usize = 100;
 
 /// A range without a beginning goes back this far.
 const RANGE_DEFAULT_MS: i64 = 3_600_000;
-
-/// Pieces of an answer that wait for a slow client; then reading waits.
-const PIECES_MAX: usize = 4;
-
-/// A client may keep one answer's reading waiting for so long in all.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// A piece of an answer is sent when it has this many bytes.
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// The tenant's series, page by page, searched by words.
 #[handler]
@@ -188,119 +168,12 @@ pub async fn get_range(
         false => needed_match(request)?,
     };
     let asked = read_range(request, own, app.clock.now_ms())?;
-    let coding = Coding::wanted(request.headers());
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
-    let (mut working, asker) = app.questions.admit(keys).await?;
-    let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
-    let (head, begun) = oneshot::channel();
-    let worker = Arc::clone(&app);
-    // Its end is that of the channel; when the client has gone it ends with the next look.
-    drop(app.tasks.spawn_blocking(move || {
-        let mut sending = Sending {
-            pieces,
-            head: Some(head),
-            patience: worker.settings.write_timeout,
-            waited: Duration::ZERO,
-        };
-        match answer_range(
-            &worker,
-            &tenant,
-            (&match_text, asked, own),
-            coding,
-            &mut working,
-            &mut sending,
-        ) {
-            Ok(Sent::Whole | Sent::Gone) => {}
-            Ok(Sent::Stalled) => worker.telemetry.count_limit(Limit::WriteDeadline),
-            Err(error) => sending.fail(error),
-        }
-    }));
-    begun.await.map_err(|_panicked| AppError::internal())??;
-    response.status_code(StatusCode::OK);
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=utf-8"),
-    );
-    compress::mark(headers, coding);
-    // Dropped with the answer: whoever asked has gone, or has it all.
-    response.stream(ReceiverStream::new(sent).inspect(move |_| {
-        let _held = &asker;
-    }));
-    Ok(())
-}
-
-/// The way to a client.
-struct Sending {
-    pieces: mpsc::Sender<io::Result<Bytes>>,
-    /// To whoever waits for the status; gone when it has been said.
-    head: Option<oneshot::Sender<Result<(), AppError>>>,
-    /// How long one piece may wait.
-    patience: Duration,
-    /// How long pieces have waited in all.
-    waited: Duration,
-}
-
-/// How far an answer came.
-enum Sent {
-    Whole,
-    /// Its client has gone.
-    Gone,
-    /// Its client did not read.
-    Stalled,
-}
-
-impl Sending {
-    /// Hands a piece on. A client that reads slowly is waited for, within bounds.
-    fn send(&mut self, piece: Vec<u8>, working: &mut Working) -> Sent {
-        let piece = match working.hold(Bytes::from(piece)) {
-            Ok(piece) => piece,
-            // It, or others with it, do not read what they have: there is no memory for more.
-            Err(refused) => {
-                self.fail(AppError::unavailable(refused.to_string(), ANSWERS_RETRY_S));
-                return Sent::Gone;
-            }
-        };
-        if let Some(head) = self.head.take()
-            && head.send(Ok(())).is_err()
-        {
-            return Sent::Gone;
-        }
-        let piece = match self.pieces.try_send(Ok(piece)) {
-            Ok(()) => return Sent::Whole,
-            Err(mpsc::error::TrySendError::Closed(_)) => return Sent::Gone,
-            Err(mpsc::error::TrySendError::Full(piece)) => piece,
-        };
-        let began = Instant::now();
-        let patience = self
-            .patience
-            .min(CLIENT_PATIENCE.saturating_sub(self.waited));
-        let sending = tokio::time::timeout(patience, self.pieces.send(piece));
-        let sent = working.waiting(|| tokio::runtime::Handle::current().block_on(sending));
-        self.waited += began.elapsed();
-        match sent {
-            Ok(Ok(Ok(()))) => Sent::Whole,
-            Ok(Ok(Err(_closed))) => Sent::Gone,
-            Ok(Err(_elapsed)) => Sent::Stalled,
-            // Others do not read theirs either, and this one has no place among them.
-            Err(_refused) => Sent::Stalled,
-        }
-    }
-
-    /// Says by the status what is wrong, or where that has been said breaks the body off, which a
-    /// client notices by JSON that does not end.
-    fn fail(&mut self, error: AppError) {
-        match self.head.take() {
-            Some(head) => drop(head.send(Err(error))),
-            None => {
-                tracing::warn!(%error, "a range broke off");
-                drop(
-                    self.pieces
-                        .try_send(Err(io::Error::other(error.to_string()))),
-                );
-            }
-        }
-    }
+    let json = "application/json; charset=utf-8";
+    pieces::answer(&app, keys, (request, response), json, move |app, answer| {
+        answer_range(app, &tenant, (&match_text, asked, own), answer)
+    })
+    .await
 }
 
 /// Reads the selector, finds its series, and writes the answer as it is read. Of the
@@ -309,67 +182,39 @@ fn answer_range(
     app: &App,
     tenant: &Tenant,
     (match_text, asked, own): (&str, RangeRequest, bool),
-    coding: Option<Coding>,
-    working: &mut Working,
-    sending: &mut Sending,
-) -> Result<Sent, AppError> {
-    let refuse = |error: QueryError| app.questions.refuse(&error);
+    answer: &mut Pieces,
+) -> Result<(), Ended> {
     let asked = RangeRequest {
         selector: read_selector(match_text)?,
         ..asked
     };
-    let cost = Arc::clone(&working.cost);
-    let stream = RangeStream::open(&app.storage.engine, tenant, &asked, &cost);
-    let mut stream = stream.map_err(refuse)?;
+    let cost = Arc::clone(&answer.cost);
+    let mut stream = RangeStream::open(&app.storage.engine, tenant, &asked, &cost)?;
     let head = json_text(stream.head());
     let Some(open) = head.strip_suffix("\"series\":[]}") else {
         tracing::error!("a range's head does not end with its series");
-        return Err(AppError::internal());
+        return Err(AppError::internal().into());
     };
-    let packed = |result: io::Result<()>| {
-        result.map_err(|error| {
-            tracing::error!(%error, "a range could not be packed");
-            AppError::internal()
-        })
-    };
-    let mut encoder = Encoder::new(coding).map_err(|_no_memory| AppError::internal())?;
-    let mut piece = String::with_capacity(PIECE_BYTES + 4096);
-    piece.push_str(open);
-    piece.push_str("\"series\":[");
+    answer.write(open.as_bytes())?;
+    answer.write(b"\"series\":[")?;
     let mut comma = "";
     for series in stream.by_ref() {
-        let mut series = series.map_err(refuse)?;
+        let mut series = series?;
         // A range is of its span.
         series.newest.clear();
         if own && !series.labels.is_empty() {
             continue;
         }
-        piece.push_str(comma);
-        piece.push_str(&json_text(&series));
+        answer.write(comma.as_bytes())?;
+        answer.write(json_text(&series).as_bytes())?;
         comma = ",";
-        if piece.len() >= PIECE_BYTES {
-            packed(encoder.write(piece.as_bytes()))?;
-            piece.clear();
-            let full = encoder.take();
-            if !full.is_empty() {
-                match sending.send(full, working) {
-                    Sent::Whole => {}
-                    other => return Ok(other),
-                }
-            }
-        }
     }
-    piece.push(']');
+    answer.write(b"]")?;
     if let Some(others) = stream.others() {
-        piece.push_str(",\"others\":");
-        piece.push_str(&json_text(others));
+        answer.write(b",\"others\":")?;
+        answer.write(json_text(others).as_bytes())?;
     }
-    piece.push('}');
-    packed(encoder.write(piece.as_bytes()))?;
-    let rest = encoder
-        .finish()
-        .map_err(|_no_memory| AppError::internal())?;
-    Ok(sending.send(rest, working))
+    answer.write(b"}")
 }
 
 /// The server's four built-in series, by name.

@@ -67,6 +67,10 @@ pub const ROUTES: &[Route] = &[
     answer("api/ingest"),
     answer("api/processes"),
     answer("api/v1/write"),
+    answer("api/v1/import"),
+    answer("api/v1/export"),
+    answer("api/v1/read"),
+    answer("federate"),
     answer("api/v1/query"),
     answer("api/v1/query_range"),
     answer("api/v1/query_exemplars"),
@@ -117,8 +121,8 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// First segments that are no page's although nothing below them is answered (yet): a client of
-/// another system that asks there (a federating Prometheus) is told so, and not sent HTML.
-const RESERVED: &[&str] = &["federate", "-"];
+/// another system that asks there is told so, and not sent HTML.
+const RESERVED: &[&str] = &["-"];
 
 /// The folder of the description that can be read in a browser.
 const DOCS: &str = "docs";

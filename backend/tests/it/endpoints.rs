@@ -46,7 +46,7 @@ fn otlp(name: &str) -> Vec<u8> {
     request.to_string().into_bytes()
 }
 
-const ENDPOINTS: [Endpoint; 8] = [
+const ENDPOINTS: [Endpoint; 9] = [
     Endpoint {
         path: "/push",
         headers: &[],
@@ -81,6 +81,16 @@ const ENDPOINTS: [Endpoint; 8] = [
         path: "/api/v1/write",
         headers: WRITE_V2,
         body: |name| write_request_v2(name, 7.0, START_MS),
+    },
+    Endpoint {
+        path: "/api/v1/import",
+        headers: &[],
+        body: |name| {
+            let metric = json!({"__name__": name});
+            json!({"metric": metric, "values": [7], "timestamps": [START_MS]})
+                .to_string()
+                .into_bytes()
+        },
     },
     Endpoint {
         path: "/v1/metrics",

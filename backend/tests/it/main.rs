@@ -41,5 +41,7 @@ mod support;
 mod tickets;
 mod tokens;
 mod track;
+mod transfer;
+
 mod watch;
 mod ws_metrics;

@@ -64,6 +64,19 @@ fn part_of_time(name: &str) -> Option<fn(i64) -> i64> {
     })
 }
 
+/// Bytes of a label's value that an expression makes: more than anybody shows, and little enough for
+/// the series of a whole question.
+const MADE_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+fn fits(function: &str, bytes: usize) -> Evaluated<()> {
+    match bytes > MADE_VALUE_BYTES_MAX {
+        true => Err(wrong(format!(
+            "{function}() makes a label value of {bytes} bytes; at most {MADE_VALUE_BYTES_MAX} are possible"
+        ))),
+        false => Ok(()),
+    }
+}
+
 impl Evaluation<'_> {
     pub(super) fn call(
         &self,
@@ -277,8 +290,13 @@ impl Evaluation<'_> {
             let value = column.labels.get(from);
             self.guard.spend(1 + value.len() as u64)?;
             if let Some(found) = regex.captures(value) {
+                // Each reference may be the whole value: what it may become is asked for before.
+                let references = replacement.matches('$').count();
+                let most = replacement.len() + references.saturating_mul(value.len());
+                self.guard.hold(most)?;
                 let mut text = String::new();
                 found.expand(replacement, &mut text);
+                fits("label_replace", text.len())?;
                 column.labels = column.labels.with(to, &text);
             }
         }
@@ -301,8 +319,12 @@ impl Evaluation<'_> {
         let mut columns = self.vector(arg, grid)?;
         for column in &mut columns {
             let parts: Vec<&str> = from.iter().map(|name| column.labels.get(name)).collect();
+            let values: usize = parts.iter().map(|part| part.len()).sum();
+            let length = values + separator.len() * parts.len().saturating_sub(1);
+            fits("label_join", length)?;
+            self.guard.spend(1 + length as u64)?;
+            self.guard.hold(length)?;
             let text = parts.join(separator);
-            self.guard.spend(1 + text.len() as u64)?;
             column.labels = column.labels.with(to, &text);
         }
         Ok(Value::Vector(merged(columns)?))

@@ -4,6 +4,7 @@ mod differences;
 mod eval;
 mod generated;
 mod grammar;
+mod grown;
 mod parse;
 mod prometheus;
 mod support;

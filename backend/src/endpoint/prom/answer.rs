@@ -10,7 +10,7 @@ use salvo::{
 use serde_json::json;
 
 use crate::{
-    base::error::AppError,
+    base::{error::AppError, json::json_text},
     expressions::read_error,
     http::{counted::send_text, error::Render},
     questions::Text,
@@ -48,6 +48,17 @@ impl From<QueryError> for ApiError {
     }
 }
 
+impl ApiError {
+    /// As it is told where an answer is written piece by piece, and errors are as everywhere else.
+    pub(super) fn into_app_error(self) -> AppError {
+        match self {
+            Self::App(error) => error,
+            Self::BadData(error) => AppError::bad_request(error),
+            Self::Eval(error) => AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        }
+    }
+}
+
 /// Writes what was answered.
 pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
     let (status, kind, error) = match answered {
@@ -77,6 +88,13 @@ pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
 /// A small answer that is made at once.
 pub(super) fn success(data: &serde_json::Value) -> Bytes {
     Bytes::from(json!({"status": "success", "data": data}).to_string())
+}
+
+/// One label of a series.
+pub(super) fn push_label(name: &str, value: &str, text: &mut String) {
+    text.push_str(&json_text(&name));
+    text.push(':');
+    text.push_str(&json_text(&value));
 }
 
 /// `"metric":{…}` of a series.

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pulseboard_engine::Tenant;
 use pulseboard_promql::EvalError;
-use salvo::{Depot, Request};
+use salvo::{Depot, Request, Response};
 
 use super::{answer::ApiError, params::Params};
 use crate::{
     app::App,
     base::telemetry::Limit,
-    http::{self, caller, ingest::engine_tenant},
+    http::{
+        self, caller,
+        ingest::engine_tenant,
+        pieces::{self, Ended, Pieces},
+    },
     questions::Working,
     shares::CallerKeys,
 };
@@ -39,6 +43,25 @@ impl Asking {
             params,
             keys,
         })
+    }
+
+    /// Has `work` write an answer piece by piece on a thread that may block.
+    pub(super) async fn write(
+        self,
+        request: &Request,
+        response: &mut Response,
+        content_type: &'static str,
+        work: impl FnOnce(&Self, &mut Pieces) -> Result<(), Ended> + Send + 'static,
+    ) -> Result<(), ApiError> {
+        let (app, keys) = (Arc::clone(&self.app), self.keys.clone());
+        let written = pieces::answer(
+            &app,
+            keys,
+            (request, response),
+            content_type,
+            move |_, answer| work(&self, answer),
+        );
+        Ok(written.await?)
     }
 
     /// Has `work` done on a thread that may block, where expressions and selectors are read too: a

@@ -1,0 +1,180 @@
+//! Prometheus remote read: samples of whole series, as protobuf, at once or in frames.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pulseboard_engine::{
+    Cost, Selector,
+    query::{self, QueryError},
+};
+use pulseboard_ingest::{
+    decompress::{Coding, Unpacker},
+    remote_read::{self, MatchKind, Question},
+};
+use pulseboard_promql::{
+    ast::{MatchOp, Matcher},
+    labels::NAME,
+};
+use pulseboard_series::KeyRef;
+use salvo::{
+    Depot, Request, Response, handler,
+    http::{HeaderValue, header},
+};
+
+use super::{
+    answer::{ApiError, send},
+    asking::Asking,
+};
+use crate::{
+    expressions::selector,
+    http::{
+        body,
+        pieces::{Ended, Pieces},
+    },
+    questions::{Counted, Working},
+};
+
+/// Of an unpacked request.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// See the specification.
+const STREAMED: &str = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
+
+/// Series that a Prometheus asks for, with their samples.
+#[handler]
+pub async fn read(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    if let Err(error) = try_read(request, depot, response).await {
+        send(response, Err(error));
+    }
+}
+
+async fn try_read(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    let packed = body::read_bytes(&asking.app, request).await?;
+    let mut message = Vec::new();
+    Unpacker::new()
+        .unpack(
+            Coding::Snappy,
+            &packed,
+            REQUEST_BYTES_MAX,
+            &mut message,
+            |_| true,
+        )
+        .map_err(|error| bad(error.to_string()))?;
+    let asked = remote_read::parse(&message).map_err(|error| bad(error.to_string()))?;
+    if asked.is_streamed {
+        let write = move |asking: &Asking, answer: &mut Pieces| {
+            for (index, question) in (0..).zip(&asked.questions) {
+                stream(asking, question, index, answer)?;
+            }
+            Ok(())
+        };
+        return asking.write(request, response, STREAMED, write).await;
+    }
+    let body = asking
+        .work(move |asking, working| samples(asking, &asked.questions, working))
+        .await?;
+    let headers = response.headers_mut();
+    let protobuf = HeaderValue::from_static("application/x-protobuf");
+    headers.insert(header::CONTENT_TYPE, protobuf);
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+    response.body(salvo::http::ResBody::Once(body));
+    response.extensions.insert(Counted);
+    Ok(())
+}
+
+fn bad(error: String) -> ApiError {
+    ApiError::BadData(error)
+}
+
+/// Which series a question names, in the engine's terms.
+fn named(question: &Question) -> Result<Selector, ApiError> {
+    let matchers = question.matchers.iter().map(|matcher| Matcher {
+        name: matcher.name.as_str().into(),
+        op: match matcher.kind {
+            MatchKind::Equal => MatchOp::Equal,
+            MatchKind::NotEqual => MatchOp::NotEqual,
+            MatchKind::Regex => MatchOp::Regex,
+            MatchKind::NotRegex => MatchOp::NotRegex,
+        },
+        value: matcher.value.as_str().into(),
+    });
+    selector(&matchers.collect::<Vec<_>>()).map_err(ApiError::BadData)
+}
+
+/// A series' labels, its name among them, sorted as Prometheus has them.
+fn labels(key: KeyRef<'_>) -> impl Iterator<Item = (&str, &str)> {
+    let mut all: Vec<(&str, &str)> = key.labels().collect();
+    all.push((NAME, key.name()));
+    all.sort_unstable();
+    all.into_iter()
+}
+
+/// Calls `each` with the series of a question.
+fn each_series<E: From<QueryError>>(
+    asking: &Asking,
+    question: &Question,
+    named: &Selector,
+    cost: &Cost,
+    each: &mut impl FnMut(KeyRef<'_>, &[(i64, f64)]) -> Result<(), E>,
+) -> Result<(), E> {
+    let stretch = (question.start_ms, question.end_ms.saturating_add(1));
+    let engine = &asking.app.storage.engine;
+    query::raw(engine, &asking.tenant, named, stretch, cost, each)
+}
+
+/// The answer as one message behind snappy.
+fn samples(asking: &Asking, questions: &[Question], working: &Working) -> Result<Bytes, ApiError> {
+    let mut message = Vec::new();
+    for question in questions {
+        let selector = named(question)?;
+        let mut result = Vec::new();
+        each_series(
+            asking,
+            question,
+            &selector,
+            &working.cost,
+            &mut |key, samples| -> Result<(), ApiError> {
+                let before = result.len();
+                remote_read::series_samples(labels(key), samples, &mut result);
+                let more = 2 * (result.len() - before);
+                working.cost.hold(more).map_err(QueryError::from)?;
+                Ok(())
+            },
+        )?;
+        remote_read::result(&result, &mut message);
+    }
+    let packed = snap::raw::Encoder::new().compress_vec(&message);
+    drop(message);
+    let packed = packed.map_err(|error| bad(error.to_string()))?;
+    Ok(working.finish(packed))
+}
+
+/// The answer to one question in frames.
+fn stream(
+    asking: &Asking,
+    question: &Question,
+    index: i64,
+    answer: &mut Pieces,
+) -> Result<(), Ended> {
+    let refused = |error: ApiError| Ended::Failed(error.into_app_error());
+    let selector = named(question).map_err(refused)?;
+    let cost = Arc::clone(&answer.cost);
+    each_series(asking, question, &selector, &cost, &mut |key,
+                                                          samples|
+     -> Result<
+        (),
+        Ended,
+    > {
+        let mut framed = Vec::new();
+        remote_read::series_chunks(labels(key), samples, index, &mut |message| {
+            framed.clear();
+            remote_read::frame(message, &mut framed);
+            answer.write(&framed)
+        })
+    })
+}

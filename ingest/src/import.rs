@@ -1,0 +1,219 @@
+//! What `GET /api/v1/export` writes, read back: lines of JSON, each one series or a part of one.
+//!
+//! ```json
+//! {"metric":{"__name__":"queue_depth","job":"mail"},"values":[3,4.5,null],"timestamps":[1795204862345,1795204863345,1795204864345]}
+//! ```
+//!
+//! - Times are whole Unix milliseconds. Values are numbers, `null` for a staleness marker, or the
+//!   texts `"NaN"`, `"+Inf"` and `"-Inf"` (also `"Infinity"` and `"-Infinity"`, as others write them).
+//! - A line that is broken, or whose lists are not of one length, is refused alone and as a whole.
+
+use std::{borrow::Cow, fmt};
+
+use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS, limits::LABELS_MAX};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+
+use crate::lines::{Ends, for_each_line};
+
+/// Samples of one line; the export writes fewer. More would be too much memory for a line.
+pub const LINE_SAMPLES_MAX: usize = 1_000_000;
+
+/// Reads a whole body of lines.
+pub fn parse(body: &[u8], batch: &mut Batch) {
+    for_each_line(body, batch, |number, text, batch| {
+        if !text.trim_ascii().is_empty() {
+            line(number, text, batch);
+        }
+        Ends::Here
+    });
+}
+
+fn line(number: u32, text: &str, batch: &mut Batch) {
+    let count = batch.rows().len();
+    let written = serde_json::from_str::<Line<'_>>(text)
+        .map_err(|error| Reason::Malformed(format!("column {}: {error}", error.column())))
+        .and_then(|line| write(number, &line, batch));
+    if let Err(reason) = written {
+        batch.undo_to(count);
+        batch.refuse(number, reason);
+    }
+}
+
+fn write(number: u32, line: &Line<'_>, batch: &mut Batch) -> Result<(), Reason> {
+    let malformed = |text: String| Err(Reason::Malformed(text));
+    let (values, times) = (line.values.len(), line.timestamps.len());
+    if values != times {
+        return malformed(format!("{values} values and {times} timestamps"));
+    }
+    if values > LINE_SAMPLES_MAX {
+        return malformed(format!("more than {LINE_SAMPLES_MAX} samples in one line"));
+    }
+    let mut labels = line.metric.0.iter();
+    let Some((_, name)) = labels.find(|(name, _)| name == "__name__") else {
+        return malformed("the label `__name__` is missing".to_owned());
+    };
+    let mut is_begun = false;
+    for (value, at_ms) in line.values.iter().zip(&line.timestamps) {
+        let at_ms = Some(crate::time::not_now(*at_ms));
+        if is_begun {
+            batch.push_sample(number, at_ms, value.0)?;
+            continue;
+        }
+        batch.begin(&[name])?;
+        for (label, value) in line
+            .metric
+            .0
+            .iter()
+            .filter(|(label, _)| label != "__name__")
+        {
+            batch.label(label, value)?;
+        }
+        if name.ends_with("_total") {
+            batch.describe(Kind::Counter, "");
+        }
+        batch.finish(number, at_ms, value.0)?;
+        is_begun = true;
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    metric: Labels<'a>,
+    values: Vec<Value>,
+    timestamps: Vec<i64>,
+}
+
+struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+/// A text that is borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Labels<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Labels<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object of labels")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels<'de>, A::Error> {
+                let mut labels = Vec::new();
+                while let Some((name, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
+                    if labels.len() > LABELS_MAX {
+                        return Err(A::Error::custom(format!("more than {LABELS_MAX} labels")));
+                    }
+                    labels.push((name.0, value.0));
+                }
+                Ok(Labels(labels))
+            }
+        }
+        deserializer.deserialize_map(Read)
+    }
+}
+
+struct Value(f64);
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form<'a> {
+            Number(f64),
+            #[serde(borrow)]
+            Text(Cow<'a, str>),
+            Nothing(()),
+        }
+        let value = match Form::deserialize(deserializer)? {
+            Form::Number(number) => number,
+            Form::Nothing(()) => f64::from_bits(STALE_MARKER_BITS),
+            Form::Text(text) => match &*text {
+                "NaN" => f64::NAN,
+                "+Inf" | "Inf" | "Infinity" | "+Infinity" => f64::INFINITY,
+                "-Inf" | "-Infinity" => f64::NEG_INFINITY,
+                _ => {
+                    return Err(D::Error::custom(
+                        "a value is a number, null, \"NaN\", \"+Inf\" or \"-Inf\"",
+                    ));
+                }
+            },
+        };
+        Ok(Self(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> (Vec<(String, i64, u64)>, Vec<(u32, String)>) {
+        let mut batch = Batch::new();
+        parse(body.as_bytes(), &mut batch);
+        let rows = batch.rows().iter();
+        let rows = rows.map(|row| {
+            let key = batch.key(row).to_string();
+            (key, row.at_ms, row.value.to_bits())
+        });
+        let refused = batch.refused().iter();
+        let refused = refused.map(|refused| (refused.line, refused.reason.to_string()));
+        (rows.collect(), refused.collect())
+    }
+
+    #[test]
+    fn lines_are_series_with_their_samples() {
+        let (rows, refused) = read(concat!(
+            "{\"metric\":{\"__name__\":\"a\",\"x\":\"y\\n\"},\"values\":[1,null,\"NaN\",\"-Inf\"],\"timestamps\":[1,2,3,-4]}\n",
+            "\n",
+            "{\"timestamps\":[5],\"metric\":{\"__name__\":\"b\"},\"values\":[2.5],\"more\":1}\n",
+        ));
+        assert_eq!(refused, []);
+        let key = "a{x=\"y\\n\"}".to_owned();
+        assert_eq!(
+            rows,
+            [
+                (key.clone(), 1, 1_f64.to_bits()),
+                (key.clone(), 2, STALE_MARKER_BITS),
+                (key.clone(), 3, f64::NAN.to_bits()),
+                (key, -4, f64::NEG_INFINITY.to_bits()),
+                ("b".to_owned(), 5, 2.5_f64.to_bits()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_broken_line_is_refused_alone_and_as_a_whole() {
+        let good = "{\"metric\":{\"__name__\":\"a\"},\"values\":[1],\"timestamps\":[1]}";
+        for (line, why) in [
+            ("{", "EOF"),
+            (
+                "{\"metric\":{\"x\":\"y\"},\"values\":[1],\"timestamps\":[1]}",
+                "__name__",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\"},\"values\":[1,2],\"timestamps\":[1]}",
+                "2 values and 1 timestamps",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\"},\"values\":[1,\"x\"],\"timestamps\":[1,2]}",
+                "a value is",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\"},\"values\":[1],\"timestamps\":[1.5]}",
+                "1.5",
+            ),
+        ] {
+            let (rows, refused) = read(&format!("{good}\n{line}\n{good}\n"));
+            assert_eq!(rows.len(), 2, "{line}");
+            assert_eq!(refused.len(), 1, "{line}");
+            assert_eq!(refused[0].0, 2);
+            assert!(refused[0].1.contains(why), "{line}: {}", refused[0].1);
+        }
+    }
+}
