@@ -91,12 +91,15 @@ fn needs_match(asking: &Asking) -> Result<(), ApiError> {
         .ok_or_else(|| ApiError::BadData("no match[] parameter provided".to_owned()))
 }
 
+/// Writes one series with its samples.
+type EachSeries<'a> = dyn FnMut(KeyRef<'_>, &[(i64, f64)], &mut Pieces) -> Result<(), Ended> + 'a;
+
 /// Calls `each` with every series that any `match[]` names, once.
 fn each_series(
     asking: &Asking,
     answer: &mut Pieces,
     stretch: (i64, i64),
-    each: &mut dyn FnMut(KeyRef<'_>, &[(i64, f64)], &mut Pieces) -> Result<(), Ended>,
+    each: &mut EachSeries<'_>,
 ) -> Result<(), Ended> {
     let selectors = asking.params.selectors().map_err(ended)?;
     let selectors: Vec<Selector> = selectors
