@@ -1,5 +1,7 @@
 //! Both forms of the answer, series by series.
 
+use prost::encoding::encode_varint;
+
 use super::xor;
 
 /// Samples of one chunk, as Prometheus has them.
@@ -11,21 +13,13 @@ const FRAME_BYTES: usize = 1 << 20;
 /// A field's tag: its number and wire type 2.
 fn bytes_field(number: u8, bytes: &[u8], into: &mut Vec<u8>) {
     into.push(number << 3 | 2);
-    varint(bytes.len() as u64, into);
+    encode_varint(bytes.len() as u64, into);
     into.extend_from_slice(bytes);
 }
 
 fn varint_field(number: u8, value: i64, into: &mut Vec<u8>) {
     into.push(number << 3);
-    varint(value.cast_unsigned(), into);
-}
-
-pub(super) fn varint(mut value: u64, into: &mut Vec<u8>) {
-    while value >= 0x80 {
-        into.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    into.push(value as u8);
+    encode_varint(value.cast_unsigned(), into);
 }
 
 fn labels_field<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, into: &mut Vec<u8>) {
@@ -101,7 +95,7 @@ pub fn series_chunks<'a, E>(
 
 /// Appends a message of a stream with its length and its CRC-32C (Castagnoli).
 pub fn frame(message: &[u8], into: &mut Vec<u8>) {
-    varint(message.len() as u64, into);
+    encode_varint(message.len() as u64, into);
     into.extend_from_slice(&crc32c::crc32c(message).to_be_bytes());
     into.extend_from_slice(message);
 }

@@ -3,7 +3,7 @@
 //! As `tsdb/chunkenc/xor.go` of Prometheus writes them, after "Gorilla: A Fast, Scalable, In-Memory
 //! Time Series Database" (Pelkonen et al., VLDB 2015), section 4.1.
 
-use super::answer::varint;
+use prost::encoding::encode_varint;
 
 /// Packs at most 65 535 samples, ascending in time.
 pub(super) fn encode(samples: &[(i64, f64)]) -> Vec<u8> {
@@ -121,7 +121,7 @@ impl Bits {
 
     fn varint(&mut self, value: u64) {
         let mut bytes = Vec::with_capacity(10);
-        varint(value, &mut bytes);
+        encode_varint(value, &mut bytes);
         for byte in bytes {
             self.push(u64::from(byte), 8);
         }
