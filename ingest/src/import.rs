@@ -153,7 +153,10 @@ impl<'de> Deserialize<'de> for Value {
 mod tests {
     use super::*;
 
-    fn read(body: &str) -> (Vec<(String, i64, u64)>, Vec<(u32, String)>) {
+    /// Key, time and the bits of the value of each row; line and reason of what was refused.
+    type Read = (Vec<(String, i64, u64)>, Vec<(u32, String)>);
+
+    fn read(body: &str) -> Read {
         let mut batch = Batch::new();
         parse(body.as_bytes(), &mut batch);
         let rows = batch.rows().iter();
