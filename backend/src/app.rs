@@ -23,6 +23,7 @@ use crate::{
     questions::Questions,
     refusals::Refusals,
     rooms::Rooms,
+    scraping::Scraping,
     settings::{DataDir, Settings, SourceKind},
     storage::{Storage, journal::State},
     stream::registry::{Registry, StreamLimits},
@@ -56,6 +57,8 @@ pub struct App {
     pub ingest: Arc<Ingest>,
     /// What was refused lately, by tenant.
     pub refusals: Refusals,
+    /// Targets of `PROMETHEUS_CONFIG`.
+    pub scraping: Scraping,
     /// Who may ask how much of the engine.
     pub questions: Arc<Questions>,
     /// Series, history and journal.
@@ -191,6 +194,11 @@ impl App {
             operator,
             tracked,
             refusals: Refusals::default(),
+            scraping: Scraping::new(
+                settings.prometheus_config.clone(),
+                &storage.engine,
+                clock.clone(),
+            ),
             questions: Questions::new(&settings, &telemetry),
             ingest: Ingest::new(
                 settings.max_body_bytes,

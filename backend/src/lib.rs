@@ -15,6 +15,10 @@
 //! | `statsd` (thread) | sums between flushes | a datagram, the clock | 100 000 metrics: refused and counted (reject) |
 //! | `server::graphite` | listener and socket | a connection, datagrams | 256 connections, 32 of one address: closed; datagrams of 4 MiB wait: dropped and counted (reject) |
 //! | a connection of it | a piece of 64 KiB | its socket | nothing is read before what came is safe |
+//! | the scheduler of `pulseboard_scrape` | when each target is due | the clock | a target that is still being scraped is passed over (coalesce) |
+//! | a scrape of `pulseboard_scrape` | nothing; large bodies are read on a thread that may block | the scheduler | its time-out; 64 MiB of body |
+//! | a discovery of `pulseboard_scrape` | what it found last | its interval, an answer | answers ≤ 64 MiB |
+//! | `server::reload` | nothing | SIGHUP | one after the other |
 //! | `schedule::pushed` | names that ticks have pushed samples of; on a thread that may block | a tick | one look-up at a time: the next tick has the newest there is (coalesce) |
 //! | `server::accept` | listener | a connection | files in all: closed; each address's connections: 429; both counted (reject) |
 //! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |
@@ -38,6 +42,7 @@ pub mod refusals;
 pub mod rooms;
 pub mod router;
 pub mod schedule;
+pub mod scraping;
 pub mod server;
 pub mod settings;
 pub mod shares;

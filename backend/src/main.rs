@@ -31,9 +31,13 @@ fn main() -> ExitCode {
 
 /// Refuses settings that parse but cannot be worked with.
 fn checked(settings: &Settings) -> Option<ExitCode> {
-    pulseboard::rooms::check(&settings.rooms)
+    let rooms = pulseboard::rooms::check(&settings.rooms);
+    let file = settings.prometheus_config.as_deref();
+    rooms
+        .map_err(|error| error.to_string())
+        .and_then(|()| pulseboard::scraping::check(file))
         .err()
-        .map(|error| refuse(&error.to_string()))
+        .map(|error| refuse(&error))
 }
 
 fn say(text: &str) -> ExitCode {

@@ -9,7 +9,7 @@ use crate::{
     endpoint::{
         alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
         processes,
-        prom::{names, query, read, status, transfer},
+        prom::{names, query, read, scraping, status, transfer},
         push, push_group, rooms, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
@@ -94,6 +94,12 @@ fn api() -> Api {
         at.reads(names::label_values)
     });
     api.at("api/v1/metadata", |at| at.reads(names::metadata));
+    api.at("api/v1/targets", |at| at.reads(scraping::targets));
+    api.at("api/v1/targets/metadata", |at| at.reads(scraping::metadata));
+    api.at("api/v1/scrape_pools", |at| at.reads(scraping::scrape_pools));
+    api.at("api/v1/alertmanagers", |at| {
+        at.reads(scraping::alertmanagers)
+    });
     api.at("api/v1/status/buildinfo", |at| at.reads(status::build_info));
     api.at("api/v1/status/runtimeinfo", |at| {
         at.reads(status::runtime_info)
@@ -101,6 +107,7 @@ fn api() -> Api {
     api.at("api/v1/status/flags", |at| at.reads(status::flags));
     api.at("api/v1/status/config", |at| at.reads(status::config));
     api.at("api/v1/status/tsdb", |at| at.reads(status::tsdb));
+    api.at("-/reload", |at| at.post(scraping::reload));
     api.at("-/healthy", |at| at.reads(status::healthy));
     api.at("-/ready", |at| at.reads(status::ready));
     api.at("api/v2/write", |at| at.post(push::write_influx_v2));

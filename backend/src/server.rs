@@ -4,6 +4,8 @@
 pub mod accept;
 pub mod graphite;
 pub mod middleware;
+#[cfg(unix)]
+pub mod reload;
 pub mod run;
 pub mod slots;
 pub mod statsd;

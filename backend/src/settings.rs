@@ -443,6 +443,16 @@ settings! {
         parse: parse::address_or_off,
         accepts: "off, or an address and a port, such as 127.0.0.1:2003",
     }
+    /// A prometheus.yml: its targets are scraped; read again on SIGHUP and POST /-/reload; off reads none.
+    prometheus_config: Option<PathBuf> {
+        env: "PROMETHEUS_CONFIG",
+        flag: Some("prometheus-config"),
+        key: "prometheus_config",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::file,
+        accepts: "off, or the path of a file",
+    }
     /// Bytes of an ingest body after decompression; past it: 413.
     max_body_bytes: usize {
         env: "MAX_BODY_BYTES",

@@ -63,6 +63,29 @@ fn a_room_whose_schema_is_none_is_found_by_check_config() {
 }
 
 #[test]
+fn a_mistake_in_prometheus_yml_is_found_with_its_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("prometheus.yml");
+    fs::write(&file, "global:\n  scrape_intervall: 5s\n").expect("written");
+    let output = pulseboard()
+        .arg("--prometheus-config")
+        .arg(&file)
+        .arg("check-config")
+        .output()
+        .expect("runs");
+    let place = format!("PROMETHEUS_CONFIG={}:2:3: ", file.display());
+    assert_refused(&output, &[&place, "unknown field `scrape_intervall`"]);
+    fs::write(&file, "global:\n  scrape_interval: 5s\n").expect("written");
+    let output = pulseboard()
+        .arg("--prometheus-config")
+        .arg(&file)
+        .arg("check-config")
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn a_taken_port_is_one_line_and_exit_code_2() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();

@@ -87,6 +87,14 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether it matches all of a text.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -209,7 +217,7 @@ impl Rule {
     }
 
     fn matches(&self, text: &str) -> bool {
-        self.regex.regex.is_match(text)
+        self.regex.is_match(text)
     }
 
     fn apply(&self, labels: &mut LabelSet) -> bool {

@@ -306,6 +306,63 @@ def prometheus_and_collectd():
                     process.wait(20)
 
 
+def scraped():
+    """Debian's node_exporter and Prometheus as targets of the server itself."""
+    node_exporter, prometheus = program("node_exporter"), program("prometheus")
+    targets = os.environ["TARGETS"]
+    with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w", encoding="utf-8") as log:
+        ports = [free_port(), free_port()]
+        file = f"{folder}/prometheus.yml"
+        with open(file, "w", encoding="utf-8") as config:
+            json.dump({"global": {"scrape_interval": "1s"}}, config)
+        running = [
+            subprocess.Popen(command, stdout=log, stderr=log)
+            for command in (
+                [node_exporter, f"--web.listen-address=127.0.0.1:{ports[0]}"],
+                [
+                    prometheus,
+                    f"--config.file={file}",
+                    f"--storage.tsdb.path={folder}/data",
+                    f"--web.listen-address=127.0.0.1:{ports[1]}",
+                ],
+            )
+        ]
+        try:
+            with open(f"{targets}.new", "w", encoding="utf-8") as file:
+                groups = [
+                    {"targets": [f"127.0.0.1:{port}"], "labels": {"program": name}}
+                    for name, port in zip(("node", "prometheus"), ports)
+                ]
+                json.dump(groups, file)
+            os.replace(f"{targets}.new", targets)
+            expect('up{program="node"}', 1)
+            expect('up{program="prometheus"}', 1)
+            expect('node_cpu_seconds_total{program="node",cpu="0",mode="idle"}', lambda value: value > 0)
+            expect('node_time_seconds{program="node"}', lambda value: abs(value - time.time()) < 60)
+            expect('prometheus_ready{program="prometheus"}', 1)
+            expect('scrape_samples_scraped{program="node"}', lambda value: value > 300)
+            pools = ask("/api/v1/targets")["data"]["activeTargets"]
+            assert [target["health"] for target in pools] == ["up", "up"], pools
+            told = ask("/api/v1/targets/metadata", metric="node_time_seconds")["data"]
+            assert told and told[0]["type"] == "gauge" and told[0]["help"], told
+            os.remove(targets)
+            began = time.monotonic()
+            while ask("/api/v1/query", query='up{program!=""}')["data"]["result"]:
+                assert time.monotonic() - began < PATIENCE_S, "targets that are gone are still there"
+                time.sleep(0.2)
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(20)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 def main():
     failed = 0
     for sender in (
@@ -318,6 +375,7 @@ def main():
         datadog,
         graphite,
         prometheus_and_collectd,
+        scraped,
     ):
         try:
             sender()

@@ -36,6 +36,7 @@ const SERVER: &[&[&str]] = &[
         "shares",
         "questions",
         "refusals",
+        "scraping",
         "settings",
     ],
     &["base"],

@@ -1,4 +1,5 @@
-//! `test-senders`: what people have sends to the real server, and what it sent is read back.
+//! `test-senders`: what people have sends to the real server, and what it sent is read back; and what
+//! people scrape is scraped.
 //!
 //! The clients come from PyPI into an environment below `target`, Prometheus, node_exporter and
 //! collectd from Debian's packages, unpacked there. What cannot be had is left out, and the reason
@@ -82,20 +83,27 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         "usr/sbin/collectd",
     );
 
-    let exporter = program(
+    let node_exporter = program(
         "prometheus-node-exporter",
         &["prometheus-node-exporter"],
         "usr/bin/prometheus-node-exporter",
     );
     let mut said = String::new();
-    if !exporter.is_empty() {
+    if !node_exporter.is_empty() {
         let mut compare = shell::command(&python);
         compare
             .arg(shell::root().join("xtask/senders/node.py"))
             .arg(server)
-            .arg(exporter);
+            .arg(&node_exporter);
         said.push_str(&shell::run_and_keep(&mut compare)?.1);
     }
+    // what is to be scraped is known when it runs
+    let targets = folder.join("targets.json");
+    fs::remove_file(&targets).ok();
+    fs::write(
+        folder.join("prometheus.yml"),
+        "scrape_configs: [{job_name: scraped, scrape_interval: 1s, file_sd_configs: [{files: [targets.json]}]}]\n",
+    )?;
 
     let data = folder.join("data");
     if data.exists() {
@@ -108,6 +116,8 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
     send.arg(shell::root().join("xtask/senders/send.py"))
         .args([&server.url, &statsd_port.to_string(), TOKEN])
         .env("GRAPHITE_PORT", graphite_port.to_string())
+        .env("TARGETS", &targets)
+        .env("NODE_EXPORTER", node_exporter)
         .env("PROMETHEUS", prometheus)
         .env("COLLECTD", collectd);
     let (succeeded, sent) = shell::run_and_keep(&mut send)?;
@@ -161,6 +171,7 @@ impl Server {
             .env("GRAPHITE_ADDR", format!("127.0.0.1:{graphite_port}"))
             .env("AUTH_TOKENS", format!("{TOKEN}=admin"))
             .env("ANONYMOUS_ROLE", "none")
+            .env("PROMETHEUS_CONFIG", folder.join("prometheus.yml"))
             .env("RUST_LOG", "info")
             .args(["--bind", "127.0.0.1:0", "--source", "none", "--data-dir"])
             .arg(data)

@@ -6,6 +6,7 @@
 //! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
 //! | [`transfer`] | `export`, and `/federate` |
 //! | [`read`] | remote read |
+//! | [`scraping`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `asking` | who asks, and how a question is worked on |
 //! | `params` | what a query string or a form asks for |
@@ -17,5 +18,6 @@ pub mod names;
 mod params;
 pub mod query;
 pub mod read;
+pub mod scraping;
 pub mod status;
 pub mod transfer;

@@ -7,6 +7,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::middleware::Middleware;
+#[cfg(unix)]
+use crate::server::reload;
 use crate::{
     app::App,
     base::clock::Clock,
@@ -134,6 +136,14 @@ pub async fn run_with(
             sockets,
             app.stopping.clone(),
         ));
+    }
+    app.scraping
+        .start(app.tasks.clone(), app.stopping.clone())
+        .map_err(io::Error::other)?;
+    #[cfg(unix)]
+    if app.scraping.is_wanted() {
+        app.tasks
+            .spawn(reload::on_hangup(Arc::clone(&app), app.stopping.clone()));
     }
     app.tasks.spawn(schedule::keep_tallies(
         Arc::clone(&app),

@@ -140,6 +140,16 @@ pub(super) fn address_or_off(text: &str) -> Parsed<Option<SocketAddr>> {
     }
 }
 
+/// A file, or none.
+pub(super) fn file(text: &str) -> Parsed<Option<PathBuf>> {
+    match text {
+        "off" => Ok(None),
+        "" => Err(Rejected::Value),
+        path if path.contains('\0') => Err(Rejected::Value),
+        path => Ok(Some(PathBuf::from(path))),
+    }
+}
+
 /// A folder, or `memory`.
 pub(super) fn data_dir(text: &str) -> Parsed<DataDir> {
     match text {

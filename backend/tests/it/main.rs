@@ -32,6 +32,7 @@ mod push_group;
 mod requests;
 mod restart;
 mod rooms;
+mod scraping;
 mod series;
 mod shares;
 mod shutdown;

@@ -2,6 +2,7 @@
 //! third-party clients for its endpoints.
 
 pub(crate) mod described;
+pub(crate) mod exporter;
 pub(crate) mod raw;
 pub(crate) mod sse;
 pub(crate) mod ws;

@@ -1,8 +1,9 @@
 //! What a client of Prometheus looks at before it asks: which server this is, whether it is well.
 
 use bytes::Bytes;
+use pulseboard_engine::DEFAULT_TENANT;
 use salvo::{
-    Depot, Response, handler,
+    Depot, Request, Response, handler,
     http::{HeaderValue, StatusCode, header},
 };
 use serde_json::{Value, json};
@@ -44,9 +45,17 @@ pub async fn build_info(depot: &mut Depot, response: &mut Response) {
 pub async fn runtime_info(depot: &mut Depot, response: &mut Response) {
     let answered = small(depot, |app| {
         let started_ms = app.clock.now_ms() - app.uptime_seconds().saturating_mul(1000);
+        let file = app.scraping.state();
+        // without a file: what holds since the start
+        let read_ms = if file.loaded_ms > 0 {
+            file.loaded_ms
+        } else {
+            started_ms
+        };
         json!({
             "startTime": pulseboard_shared::Timestamp::from_millis(started_ms).to_string(),
-            "reloadConfigSuccess": true,
+            "reloadConfigSuccess": file.is_good,
+            "lastConfigTime": pulseboard_shared::Timestamp::from_millis(read_ms).to_string(),
             "corruptionCount": 0,
             "storageRetention": format!("{}h", app.settings.keep_raw.as_secs() / 3600),
         })
@@ -69,10 +78,21 @@ pub async fn flags(depot: &mut Depot, response: &mut Response) {
     send(response, answered);
 }
 
-/// The configuration file, of which there is none.
+/// The file of `PROMETHEUS_CONFIG` as it is used, secrets hidden; nothing where there is none, and for
+/// all tenants but the one that it is scraped for.
 #[handler]
-pub async fn config(depot: &mut Depot, response: &mut Response) {
-    let answered = small(depot, |_| json!({"yaml": ""})).await;
+pub async fn config(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let tenant = http::tenant::tenant(request, depot).map_err(ApiError::App);
+    let answered = match tenant {
+        Err(error) => Err(error),
+        Ok(tenant) => {
+            small(depot, move |app| {
+                let file = app.scraping.config().filter(|_| tenant == DEFAULT_TENANT);
+                json!({"yaml": file.map(|file| file.to_yaml()).unwrap_or_default()})
+            })
+            .await
+        }
+    };
     send(response, answered);
 }
 

@@ -1,0 +1,257 @@
+//! What is scraped: `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, and the reload of
+//! the file that says so. It is the default tenant's: others see that there is nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pulseboard_engine::DEFAULT_TENANT;
+use pulseboard_promql::{
+    ast::{MatchOp, Matcher, Selector},
+    parse_selector,
+};
+use pulseboard_scrape::{LabelSet, Snapshot, TargetView, relabel::Pattern};
+use pulseboard_shared::Timestamp;
+use salvo::{Depot, Request, Response, handler, http::StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    answer::{ApiError, send, success},
+    asking::Asking,
+    params::bad_expression,
+};
+use crate::{
+    base::error::AppError,
+    http::{self, caller, error::Render},
+};
+
+/// The time of what has never been, as Go writes it.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Targets that are scraped and targets that relabelling dropped; `state` and `scrapePool` choose.
+#[handler]
+pub async fn targets(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = answer_targets(request, depot).await;
+    send(response, answered);
+}
+
+async fn answer_targets(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    asking
+        .work(|asking, working| {
+            let state = asking.params.get("state").map(str::to_ascii_lowercase);
+            let wants = |kind: &str| {
+                let state = state.as_deref();
+                state.is_none_or(|state| state == kind || !matches!(state, "active" | "dropped"))
+            };
+            let snapshot = snapshot(asking, asking.params.get("scrapePool"));
+            let mut text = working.text();
+            text.push("{\"status\":\"success\",\"data\":{\"activeTargets\":[")?;
+            let mut comma = "";
+            for target in snapshot.active.iter().filter(|_| wants("active")) {
+                text.push(comma)?;
+                text.push_json(&active(target))?;
+                comma = ",";
+            }
+            text.push("],\"droppedTargets\":[")?;
+            comma = "";
+            for (pool, labels) in snapshot.dropped.iter().filter(|_| wants("dropped")) {
+                text.push(comma)?;
+                text.push_json(&json!({"discoveredLabels": labels, "scrapePool": pool}))?;
+                comma = ",";
+            }
+            text.push("],\"droppedTargetCounts\":")?;
+            text.push_json(&snapshot.dropped_counts)?;
+            text.push("}")?;
+            // a job of which no target is found says why
+            let problems = snapshot.problems.iter();
+            let warnings: Vec<String> = problems
+                .flat_map(|(pool, all)| all.iter().map(move |one| format!("{pool}: {one}")))
+                .collect();
+            if !warnings.is_empty() {
+                text.push(",\"warnings\":")?;
+                text.push_json(&warnings)?;
+            }
+            text.push("}")?;
+            Ok(working.finish(text.into_bytes()))
+        })
+        .await
+}
+
+fn snapshot(asking: &Asking, pool: Option<&str>) -> Snapshot {
+    if is_ours(asking) {
+        asking.app.scraping.snapshot(pool)
+    } else {
+        Snapshot::default()
+    }
+}
+
+fn is_ours(asking: &Asking) -> bool {
+    &*asking.tenant.name == DEFAULT_TENANT
+}
+
+fn active(target: &TargetView) -> Value {
+    let (endpoint, status) = (&target.endpoint, &target.status);
+    let last_scrape = match status.last_scrape_ms {
+        0 => NEVER.to_owned(),
+        at_ms => Timestamp::from_millis(at_ms).to_string(),
+    };
+    json!({
+        "discoveredLabels": endpoint.discovered,
+        "labels": endpoint.labels,
+        "scrapePool": target.pool,
+        "scrapeUrl": endpoint.url,
+        "globalUrl": endpoint.url,
+        "lastError": status.last_error,
+        "lastScrape": last_scrape,
+        "lastScrapeDuration": status.last_duration.as_secs_f64(),
+        "health": status.health.name(),
+        "scrapeInterval": endpoint.interval.to_string(),
+        "scrapeTimeout": endpoint.timeout.to_string(),
+    })
+}
+
+/// What targets say of their metrics; `match_target`, `metric` and `limit` choose.
+#[handler]
+pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = answer_metadata(request, depot).await;
+    send(response, answered);
+}
+
+async fn answer_metadata(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    asking
+        .work(|asking, working| {
+            let limit = asking.params.limit()?;
+            let metric = asking.params.get("metric");
+            let selector = asking.params.get("match_target").map(|text| {
+                parse_selector(text).map_err(|error| bad_expression("match_target", &error))
+            });
+            let wanted = selector.transpose()?.map(|selector| tests(&selector));
+            let wanted = wanted.transpose()?.unwrap_or_default();
+            let snapshot = snapshot(asking, None);
+            let mut text = working.text();
+            text.push("{\"status\":\"success\",\"data\":[")?;
+            let mut count = 0;
+            for target in &snapshot.active {
+                let labels = &target.endpoint.labels;
+                let Some(all) = &target.metadata else {
+                    continue;
+                };
+                if !wanted.iter().all(|test| test.holds(labels)) {
+                    continue;
+                }
+                let metrics = all
+                    .iter()
+                    .filter(|told| metric.is_none_or(|metric| told.metric == metric));
+                for told in metrics.take(limit.saturating_sub(count)) {
+                    text.push(if count > 0 { "," } else { "" })?;
+                    count += 1;
+                    let mut one = json!({
+                        "target": labels, "type": told.kind, "help": told.help, "unit": told.unit,
+                    });
+                    if metric.is_none() {
+                        one["metric"] = Value::from(told.metric.as_str());
+                    }
+                    text.push_json(&one)?;
+                }
+            }
+            text.push("]}")?;
+            Ok(working.finish(text.into_bytes()))
+        })
+        .await
+}
+
+/// One matcher of a selector, over the labels of a target.
+struct Test {
+    name: Arc<str>,
+    is_negated: bool,
+    value: Wanted,
+}
+
+enum Wanted {
+    Text(Arc<str>),
+    Pattern(Pattern),
+}
+
+impl Test {
+    fn of(matcher: &Matcher) -> Result<Self, ApiError> {
+        let pattern = || Pattern::new(&matcher.value).map_err(ApiError::BadData);
+        let (is_negated, value) = match matcher.op {
+            MatchOp::Equal => (false, Wanted::Text(Arc::clone(&matcher.value))),
+            MatchOp::NotEqual => (true, Wanted::Text(Arc::clone(&matcher.value))),
+            MatchOp::Regex => (false, Wanted::Pattern(pattern()?)),
+            MatchOp::NotRegex => (true, Wanted::Pattern(pattern()?)),
+        };
+        Ok(Self {
+            name: Arc::clone(&matcher.name),
+            is_negated,
+            value,
+        })
+    }
+
+    fn holds(&self, labels: &LabelSet) -> bool {
+        let value = labels.get(&self.name);
+        let is_equal = match &self.value {
+            Wanted::Text(text) => value == &**text,
+            Wanted::Pattern(pattern) => pattern.is_match(value),
+        };
+        is_equal != self.is_negated
+    }
+}
+
+fn tests(selector: &Selector) -> Result<Vec<Test>, ApiError> {
+    selector.matchers.iter().map(Test::of).collect()
+}
+
+/// Names of the jobs.
+#[handler]
+pub async fn scrape_pools(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = answer_pools(request, depot).await;
+    send(response, answered);
+}
+
+async fn answer_pools(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    asking
+        .work(|asking, working| {
+            let pools = if is_ours(asking) {
+                asking.app.scraping.pools()
+            } else {
+                Vec::new()
+            };
+            let mut text = working.text();
+            text.push_json(&json!({"status": "success", "data": {"scrapePools": pools}}))?;
+            Ok(working.finish(text.into_bytes()))
+        })
+        .await
+}
+
+/// Alertmanagers that are told of alerts: none, since alerts are shown here.
+#[handler]
+pub async fn alertmanagers(depot: &mut Depot, response: &mut Response) {
+    let answered = caller::require_read(depot).map_err(ApiError::App);
+    let nobody = json!({"activeAlertmanagers": [], "droppedAlertmanagers": []});
+    send(response, answered.map(|()| success(&nobody)));
+}
+
+/// Reads `PROMETHEUS_CONFIG` again.
+#[handler]
+pub async fn reload(depot: &mut Depot, response: &mut Response) {
+    if let Err(error) = reloaded(depot).await {
+        error.render(response);
+    }
+}
+
+async fn reloaded(depot: &Depot) -> Result<(), AppError> {
+    caller::require_administer(depot)?;
+    let app = http::app::app(depot)?;
+    if !app.scraping.is_wanted() {
+        return Err(AppError::new(
+            StatusCode::CONFLICT,
+            "there is no PROMETHEUS_CONFIG to be read again",
+        ));
+    }
+    let read = tokio::task::spawn_blocking(move || app.scraping.reload()).await;
+    read.map_err(|_panicked| AppError::internal())?
+        .map_err(|error| AppError::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+}

@@ -1,0 +1,195 @@
+//! Scraping by `PROMETHEUS_CONFIG`: the file as it was read last, and who scrapes by it. Samples go
+//! to the default tenant.
+//!
+//! A reload that fails changes nothing: what was scraped goes on, and the error is told.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use parking_lot::Mutex;
+use pulseboard_engine::{DEFAULT_TENANT, Engine};
+use pulseboard_scrape::{Config, Manager, Sink, Snapshot, WallClock, config};
+use pulseboard_series::Batch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::base::clock::Clock;
+
+/// The file and what is scraped by it.
+#[derive(Debug)]
+pub struct Scraping {
+    file: Option<PathBuf>,
+    engine: Arc<Engine>,
+    clock: Clock,
+    loaded: Mutex<Loaded>,
+    manager: OnceLock<Arc<Manager>>,
+}
+
+/// What became of the file.
+#[derive(Clone, Debug, Default)]
+struct Loaded {
+    config: Option<Arc<Config>>,
+    state: FileState,
+}
+
+/// What is told of the file.
+#[derive(Clone, Debug)]
+pub struct FileState {
+    /// Whether the newest reading of it succeeded.
+    pub is_good: bool,
+    /// When it was last read with success, in Unix milliseconds; 0 without a file.
+    pub loaded_ms: i64,
+    /// What it asks for that cannot be done.
+    pub warnings: Vec<String>,
+}
+
+impl Default for FileState {
+    fn default() -> Self {
+        Self {
+            is_good: true,
+            loaded_ms: 0,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Reads a file without using it.
+///
+/// # Errors
+/// One line that names the setting, the file, the place in it and what is wrong.
+pub fn check(file: Option<&Path>) -> Result<Option<Config>, String> {
+    file.map(config::load)
+        .transpose()
+        .map_err(|error| format!("PROMETHEUS_CONFIG={error}"))
+}
+
+impl Scraping {
+    /// Nothing is read and nobody scraped yet.
+    #[must_use]
+    pub fn new(file: Option<PathBuf>, engine: &Arc<Engine>, clock: Clock) -> Self {
+        Self {
+            file,
+            engine: Arc::clone(engine),
+            clock,
+            loaded: Mutex::default(),
+            manager: OnceLock::new(),
+        }
+    }
+
+    /// Whether there is a file.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Begins to scrape by the file, if there is one. Tasks go into `tasks` and end with `stop`.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn start(&self, tasks: TaskTracker, stop: CancellationToken) -> Result<(), String> {
+        if !self.is_wanted() {
+            return Ok(());
+        }
+        let config = check(self.file.as_deref())?;
+        let clock = self.clock.clone();
+        let sink = EngineSink {
+            engine: Arc::clone(&self.engine),
+            clock: self.clock.clone(),
+        };
+        self.manager.get_or_init(|| {
+            let now = WallClock::new(move || clock.now_ms());
+            Manager::start(Arc::new(sink), now, tasks, stop)
+        });
+        if let Some(config) = config {
+            self.apply(config);
+        }
+        Ok(())
+    }
+
+    /// Reads the file again and goes on by it. Blocks for the disk.
+    ///
+    /// # Errors
+    /// As [`check`]; everything then is as before.
+    pub fn reload(&self) -> Result<(), String> {
+        match check(self.file.as_deref()) {
+            Ok(Some(config)) => {
+                self.apply(config);
+                tracing::info!("the configuration of scraping was read again");
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.loaded.lock().state.is_good = false;
+                tracing::error!(error, "the configuration of scraping is not taken");
+                Err(error)
+            }
+        }
+    }
+
+    fn apply(&self, config: Config) {
+        let mut loaded = self.loaded.lock();
+        let mut warnings = Vec::new();
+        if let Some(manager) = self.manager.get() {
+            warnings = manager.apply(&config);
+        }
+        for warning in &warnings {
+            tracing::warn!("PROMETHEUS_CONFIG: {warning}");
+        }
+        *loaded = Loaded {
+            config: Some(Arc::new(config)),
+            state: FileState {
+                is_good: true,
+                loaded_ms: self.clock.now_ms(),
+                warnings,
+            },
+        };
+    }
+
+    /// The file as it is used; none where there is none.
+    #[must_use]
+    pub fn config(&self) -> Option<Arc<Config>> {
+        self.loaded.lock().config.clone()
+    }
+
+    /// How the file is.
+    #[must_use]
+    pub fn state(&self) -> FileState {
+        self.loaded.lock().state.clone()
+    }
+
+    /// Targets of one job or of all.
+    #[must_use]
+    pub fn snapshot(&self, pool: Option<&str>) -> Snapshot {
+        let manager = self.manager.get();
+        manager
+            .map(|manager| manager.snapshot(pool))
+            .unwrap_or_default()
+    }
+
+    /// Names of the jobs.
+    #[must_use]
+    pub fn pools(&self) -> Vec<String> {
+        let manager = self.manager.get();
+        manager.map(|manager| manager.pools()).unwrap_or_default()
+    }
+}
+
+/// Takes what is scraped into the engine. Nobody waits for the disk: a target is asked again soon.
+#[derive(Debug)]
+struct EngineSink {
+    engine: Arc<Engine>,
+    clock: Clock,
+}
+
+impl Sink for EngineSink {
+    fn append(&self, batch: &Batch) -> u64 {
+        match self.engine.tenant(DEFAULT_TENANT) {
+            Ok(tenant) => {
+                let appended = self.engine.append(&tenant, batch, self.clock.now_ms());
+                appended.refused_total
+            }
+            Err(_full) => batch.rows().len() as u64,
+        }
+    }
+}

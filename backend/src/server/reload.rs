@@ -1,0 +1,34 @@
+//! SIGHUP: `PROMETHEUS_CONFIG` is read again.
+
+use std::sync::Arc;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// Reads the file again at each signal, until the server stops. What is wrong with it is logged.
+pub async fn on_hangup(app: Arc<App>, stopping: CancellationToken) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return tracing::error!(%error, "SIGHUP cannot be heard"),
+    };
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            heard = hangups.recv() => if heard.is_none() {
+                return;
+            }
+        }
+        let read = Arc::clone(&app);
+        // it says itself what is wrong with the file
+        let done = spawn_blocking(move || read.scraping.reload().is_ok()).await;
+        if let Err(error) = done {
+            app.telemetry.panics.inc();
+            tracing::error!(%error, "reading the configuration of scraping panicked");
+        }
+    }
+}

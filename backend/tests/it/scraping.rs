@@ -1,0 +1,306 @@
+//! `PROMETHEUS_CONFIG`: targets are scraped into the default tenant, told of, and exchanged by a
+//! reload.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use pulseboard::settings::Token;
+use pulseboard_shared::Role;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{TestServer, exporter::Exporter, problem};
+
+const ADMIN: &str = "the-token-of-an-admin";
+
+/// A server that scrapes by a file, and the file's folder.
+struct Scraping {
+    server: TestServer,
+    file: PathBuf,
+    _folder: TempDir,
+}
+
+/// One job of a file.
+fn job(name: &str, address: &str, more: &str) -> String {
+    format!(
+        "  - job_name: {name}\n    scrape_interval: 100ms\n    static_configs: [{{targets: ['{address}']}}]\n{more}"
+    )
+}
+
+fn file_of(jobs: &[String]) -> String {
+    format!("scrape_configs:\n{}", jobs.concat())
+}
+
+impl Scraping {
+    async fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("prometheus.yml");
+        fs::write(&file, yaml).expect("written");
+        let server = TestServer::start_with(|settings| {
+            settings.prometheus_config = Some(file.clone());
+            settings.tokens = vec![Token {
+                secret: ADMIN.to_owned(),
+                role: Role::Admin,
+                tenant: None,
+            }];
+        })
+        .await;
+        Self {
+            server,
+            file,
+            _folder: folder,
+        }
+    }
+
+    /// Values of an expression now, by what a label says.
+    async fn values(&self, query: &str, label: &str) -> Vec<(String, String)> {
+        let now = (self.server.clock.now_ms() as f64 / 1000.0).to_string();
+        let answer = self
+            .server
+            .request(Method::GET, "/api/v1/query")
+            .query(&[("query", query), ("time", &now)])
+            .send()
+            .await
+            .expect("an answer");
+        let answer: Value = answer.json().await.expect("JSON");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let result = answer["data"]["result"].as_array().expect("a vector");
+        let values = result.iter();
+        let values = values.map(|one| (text(&one["metric"][label]), text(&one["value"][1])));
+        let mut values: Vec<_> = values.collect();
+        // an instant vector comes in no order
+        values.sort();
+        values
+    }
+
+    /// Lets time go by until an expression has these values.
+    async fn until(&self, query: &str, label: &str, expected: &[(&str, &str)]) {
+        let what = format!("{query} is {expected:?}");
+        self.server
+            .eventually(&what, async || {
+                self.server.clock.advance(Duration::from_millis(20));
+                let values = self.values(query, label).await;
+                values
+                    .iter()
+                    .map(|(a, b)| (&**a, &**b))
+                    .eq(expected.iter().copied())
+            })
+            .await;
+    }
+
+    async fn reload(&self, token: Option<&str>) -> reqwest::Response {
+        let mut request = self.server.request(Method::POST, "/-/reload");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        request.send().await.expect("an answer")
+    }
+}
+
+#[tokio::test]
+async fn what_is_scraped_is_answered_and_told() {
+    let exporter = Exporter::start(Some(
+        "# HELP jobs_done_total Jobs that ended.\n# TYPE jobs_done_total counter\njobs_done_total{job=\"own\"} 7\n",
+    ))
+    .await;
+    let more = "    honor_labels: true\n    basic_auth: {username: me, password: hunter2}\n    relabel_configs: [{source_labels: [__meta_nothing], regex: '', target_label: zone, replacement: x}]\n";
+    let dropped = "    relabel_configs: [{action: drop}]\n";
+    let scraping = Scraping::start(&file_of(&[
+        job("node", &exporter.address, more),
+        job("nobody", "localhost:1", dropped),
+    ]))
+    .await;
+    // `honor_labels`: the exporter's own job stays
+    scraping
+        .until("jobs_done_total", "job", &[("own", "7")])
+        .await;
+    scraping.until("up", "job", &[("node", "1")]).await;
+    scraping
+        .until("scrape_samples_scraped", "zone", &[("x", "1")])
+        .await;
+
+    let server = &scraping.server;
+    let answer = server.json("/api/v1/targets").await;
+    let target = &answer["data"]["activeTargets"][0];
+    let address = &exporter.address;
+    assert_eq!(
+        target["labels"],
+        json!({"instance": address, "job": "node", "zone": "x"})
+    );
+    assert_eq!(target["discoveredLabels"]["__address__"], json!(address));
+    assert_eq!(target["scrapeUrl"], format!("http://{address}/metrics"));
+    assert_eq!(
+        json!([
+            target["scrapePool"],
+            target["health"],
+            target["lastError"],
+            target["scrapeInterval"],
+            target["scrapeTimeout"]
+        ]),
+        json!(["node", "up", "", "100ms", "100ms"])
+    );
+    assert!(
+        target["lastScrape"]
+            .as_str()
+            .is_some_and(|at| at.starts_with("2026-11-20T"))
+    );
+    assert_eq!(
+        answer["data"]["droppedTargets"][0]["discoveredLabels"]["job"],
+        "nobody"
+    );
+    assert_eq!(
+        answer["data"]["droppedTargetCounts"],
+        json!({"node": 0, "nobody": 1})
+    );
+    for (query, active, dropped) in [
+        ("?state=active", 1, 0),
+        ("?state=dropped", 0, 1),
+        ("?scrapePool=nobody", 0, 1),
+        ("?state=any", 1, 1),
+    ] {
+        let answer = server.json(&format!("/api/v1/targets{query}")).await;
+        let count = |kind: &str| answer["data"][kind].as_array().map(Vec::len);
+        assert_eq!(
+            (count("activeTargets"), count("droppedTargets")),
+            (Some(active), Some(dropped)),
+            "{query}"
+        );
+    }
+    let pools = server.json("/api/v1/scrape_pools").await;
+    assert_eq!(pools["data"]["scrapePools"], json!(["nobody", "node"]));
+    let told = server
+        .json(
+            "/api/v1/targets/metadata?match_target=%7Bjob%3D~%22no.e%22%7D&metric=jobs_done_total",
+        )
+        .await;
+    assert_eq!(
+        told["data"],
+        json!([{"target": target["labels"], "type": "counter", "help": "Jobs that ended.", "unit": ""}])
+    );
+    let nobody = server
+        .json("/api/v1/targets/metadata?match_target=%7Bjob%3D%22other%22%7D")
+        .await;
+    assert_eq!(nobody["data"], json!([]));
+    let managers = server.json("/api/v1/alertmanagers").await;
+    assert_eq!(managers["data"]["activeAlertmanagers"], json!([]));
+    let config = server.json("/api/v1/status/config").await;
+    let yaml = config["data"]["yaml"].as_str().expect("a text");
+    assert!(
+        yaml.contains("job_name: node") && yaml.contains("password: <secret>"),
+        "{yaml}"
+    );
+    assert!(!yaml.contains("hunter2"), "{yaml}");
+}
+
+#[tokio::test]
+async fn another_tenant_sees_no_targets() {
+    let exporter = Exporter::start(Some("a 1\n")).await;
+    let scraping = Scraping::start(&file_of(&[job("node", &exporter.address, "")])).await;
+    scraping.until("a", "job", &[("node", "1")]).await;
+    let server = &scraping.server;
+    for (path, expected) in [
+        (
+            "/api/v1/targets?tenant=other",
+            json!({"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}),
+        ),
+        (
+            "/api/v1/scrape_pools?tenant=other",
+            json!({"scrapePools": []}),
+        ),
+        ("/api/v1/targets/metadata?tenant=other", json!([])),
+        ("/api/v1/status/config?tenant=other", json!({"yaml": ""})),
+    ] {
+        assert_eq!(server.json(path).await["data"], expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_hangs_holds_up_nobody_and_a_series_that_vanishes_is_gone_at_once() {
+    let hangs = Exporter::start(None).await;
+    let works = Exporter::start(Some("a 1\nb 2\n")).await;
+    let scraping = Scraping::start(&file_of(&[
+        job("hangs", &hangs.address, ""),
+        job("works", &works.address, ""),
+    ]))
+    .await;
+    scraping
+        .until("up", "job", &[("hangs", "0"), ("works", "1")])
+        .await;
+    scraping.until("b", "job", &[("works", "2")]).await;
+    works.say("a 3\n");
+    scraping.until("a", "job", &[("works", "3")]).await;
+    // it would be found for five more minutes if it were not marked
+    scraping.until("b", "job", &[]).await;
+    let targets = scraping
+        .server
+        .json("/api/v1/targets?scrapePool=hangs")
+        .await;
+    let error = targets["data"]["activeTargets"][0]["lastError"].as_str();
+    assert!(
+        error.is_some_and(|error| error.contains("did not answer in time")),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reload_is_the_admins_and_exchanges_only_what_changed() {
+    let (one, two) = (
+        Exporter::start(Some("a 1\n")).await,
+        Exporter::start(Some("a 2\n")).await,
+    );
+    let first = job("one", &one.address, "");
+    let scraping = Scraping::start(&file_of(std::slice::from_ref(&first))).await;
+    scraping.until("a", "job", &[("one", "1")]).await;
+    problem(scraping.reload(None).await, 401).await;
+
+    // a mistake changes nothing and is told with its line
+    fs::write(&scraping.file, "scrape_configs:\n  - job_nam: x\n").expect("written");
+    let told = problem(scraping.reload(Some(ADMIN)).await, 500).await;
+    let detail = told["detail"].as_str().unwrap_or_default();
+    assert!(
+        detail.contains("prometheus.yml:2:5: scrape_configs[0]: unknown field `job_nam`"),
+        "{detail}"
+    );
+    let state = scraping.server.json("/api/v1/status/runtimeinfo").await;
+    assert_eq!(state["data"]["reloadConfigSuccess"], false);
+    one.say("a 3\n");
+    scraping.until("a", "job", &[("one", "3")]).await;
+
+    // one more job; the first goes on
+    let both = file_of(&[first, job("two", &two.address, "")]);
+    fs::write(&scraping.file, both).expect("written");
+    assert_eq!(scraping.reload(Some(ADMIN)).await.status(), 200);
+    scraping
+        .until("a", "job", &[("one", "3"), ("two", "2")])
+        .await;
+    let state = scraping.server.json("/api/v1/status/runtimeinfo").await;
+    assert_eq!(state["data"]["reloadConfigSuccess"], true);
+
+    // the first goes, and its series with it
+    fs::write(&scraping.file, file_of(&[job("two", &two.address, "")])).expect("written");
+    assert_eq!(scraping.reload(Some(ADMIN)).await.status(), 200);
+    scraping.until("a", "job", &[("two", "2")]).await;
+    scraping.until("up", "job", &[("two", "1")]).await;
+    scraping.server.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_file_there_is_nothing_to_reload() {
+    let server = TestServer::start_with(|settings| {
+        settings.tokens = vec![Token {
+            secret: ADMIN.to_owned(),
+            role: Role::Admin,
+            tenant: None,
+        }];
+    })
+    .await;
+    let answer = server
+        .request(Method::POST, "/-/reload")
+        .header("authorization", format!("Bearer {ADMIN}"))
+        .send()
+        .await
+        .expect("an answer");
+    problem(answer, 409).await;
+    let targets = server.json("/api/v1/targets").await;
+    assert_eq!(targets["data"]["activeTargets"], json!([]));
+}
