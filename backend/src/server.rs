@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod graphite;
+pub mod grpc;
 pub mod middleware;
 #[cfg(unix)]
 pub mod reload;

@@ -433,6 +433,16 @@ settings! {
         parse: parse::address_or_off,
         accepts: "off, or an address and a port, such as 127.0.0.1:8125",
     }
+    /// Where to listen for OpenTelemetry metrics over gRPC; off listens nowhere.
+    otlp_grpc_addr: Option<SocketAddr> {
+        env: "OTLP_GRPC_ADDR",
+        flag: Some("otlp-grpc"),
+        key: "otlp_grpc_addr",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::address_or_off,
+        accepts: "off, or an address and a port, such as 127.0.0.1:4317",
+    }
     /// Where to listen for Graphite's plaintext, over TCP and UDP; off listens nowhere.
     graphite_addr: Option<SocketAddr> {
         env: "GRAPHITE_ADDR",

@@ -35,7 +35,7 @@ use prost::Message;
 use pulseboard_series::Batch;
 
 pub use crate::delta::{DeltaTotals, Known};
-pub use answer::{Points, response, status};
+pub use answer::{Points, response, retry_status, status};
 pub use encoding::Encoding;
 
 use crate::{

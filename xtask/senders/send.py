@@ -101,6 +101,32 @@ def opentelemetry():
     expect('{__name__=~"otel_latency.*_sum"}', 735)
 
 
+def opentelemetry_grpc():
+    client("opentelemetry.exporter.otlp.proto.grpc")
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    import grpc
+
+    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+        exporter = OTLPMetricExporter(
+            f"http://{HOST}:{os.environ['OTLP_GRPC_PORT']}",
+            insecure=True,
+            headers=(("authorization", f"Bearer {TOKEN}"),),
+            compression=compression,
+        )
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)
+        provider = MeterProvider([reader])
+        meter = provider.get_meter("senders")
+        name = f"grpc_{compression.name.lower()}"
+        meter.create_counter(f"{name}_hits").add(3, {"route": "/a"})
+        meter.create_histogram(f"{name}_latency", unit="ms").record(30)
+        assert provider.force_flush(), "it says that exporting failed"
+        provider.shutdown()
+        expect(f'{{__name__=~"{name}_hits.*", route="/a"}}', 3)
+        expect(f'{{__name__=~"{name}_latency.*_sum"}}', 30)
+
+
 def influx_2():
     influxdb_client = client("influxdb_client")
     from influxdb_client.client.write_api import SYNCHRONOUS
@@ -172,7 +198,7 @@ def pushgateway():
     prometheus_client.Counter("gateway_runs", "Runs.", registry=registry).inc(2)
     group = {"registry": registry, "handler": handler, "grouping_key": {"path": "/var/tmp"}}
     prometheus_client.push_to_gateway(URL, job="nightly job", **group)
-    labels = 'job="nightly+job",path="/var/tmp"'
+    labels = 'job="nightly job",path="/var/tmp"'
     expect(f'gateway_rows{{table="a",{labels}}}', 4)
     expect(f'gateway_runs_total{{{labels}}}', 2)
     rows.remove("b")
@@ -367,6 +393,7 @@ def main():
     failed = 0
     for sender in (
         opentelemetry,
+        opentelemetry_grpc,
         influx_2,
         influx_1,
         statsd,

@@ -110,14 +110,22 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         fs::remove_dir_all(&data)?;
     }
     let statsd_port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-    let graphite_port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let server = Server::start(server, &data, (statsd_port, graphite_port), &folder)?;
+    let free_port =
+        || -> Result<u16> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()) };
+    let (graphite_port, grpc_port) = (free_port()?, free_port()?);
+    let ports = [
+        ("STATSD_ADDR", statsd_port),
+        ("GRAPHITE_ADDR", graphite_port),
+        ("OTLP_GRPC_ADDR", grpc_port),
+    ];
+    let server = Server::start(server, &data, &ports, &folder)?;
     let mut send = shell::command(&python);
     send.arg(shell::root().join("xtask/senders/send.py"))
         .args([&server.url, &statsd_port.to_string(), TOKEN])
         .env("GRAPHITE_PORT", graphite_port.to_string())
         .env("TARGETS", &targets)
         .env("NODE_EXPORTER", node_exporter)
+        .env("OTLP_GRPC_PORT", grpc_port.to_string())
         .env("PROMETHEUS", prometheus)
         .env("COLLECTD", collectd);
     let (succeeded, sent) = shell::run_and_keep(&mut send)?;
@@ -159,16 +167,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(
-        program: &Path,
-        data: &Path,
-        (statsd_port, graphite_port): (u16, u16),
-        folder: &Path,
-    ) -> Result<Self> {
+    fn start(program: &Path, data: &Path, ports: &[(&str, u16)], folder: &Path) -> Result<Self> {
         let mut command = shell::command(program);
+        for (setting, port) in ports {
+            command.env(setting, format!("127.0.0.1:{port}"));
+        }
         command
-            .env("STATSD_ADDR", format!("127.0.0.1:{statsd_port}"))
-            .env("GRAPHITE_ADDR", format!("127.0.0.1:{graphite_port}"))
             .env("AUTH_TOKENS", format!("{TOKEN}=admin"))
             .env("ANONYMOUS_ROLE", "none")
             .env("PROMETHEUS_CONFIG", folder.join("prometheus.yml"))

@@ -42,6 +42,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("KEEP_1H_DAYS", "--keep-1h-days"),
     ("HISTORY_MAX_BYTES", "--history-max-bytes"),
     ("STATSD_ADDR", "--statsd"),
+    ("OTLP_GRPC_ADDR", "--otlp-grpc"),
     ("GRAPHITE_ADDR", "--graphite"),
     ("MAX_SERIES", "--max-series"),
     ("MAX_BODY_BYTES", "--max-body-bytes"),

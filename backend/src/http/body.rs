@@ -16,7 +16,7 @@ use crate::{
 /// Of a JSON body.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
 /// A body must be there in this time as a whole: a gap between bytes may be short for ever.
-pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The body as JSON.
 ///
@@ -89,7 +89,7 @@ pub async fn skip(request: &mut Request, max: usize) -> Result<(), AppError> {
 }
 
 /// 408: it did not arrive in time.
-pub(super) fn late() -> AppError {
+pub(crate) fn late() -> AppError {
     AppError::new(
         StatusCode::REQUEST_TIMEOUT,
         format!(
@@ -100,6 +100,6 @@ pub(super) fn late() -> AppError {
 }
 
 /// 400: its client stopped in the middle of it.
-pub(super) fn broken() -> AppError {
+pub(crate) fn broken() -> AppError {
     AppError::bad_request("the body broke off")
 }

@@ -61,7 +61,7 @@ pub fn require_read(depot: &Depot) -> Result<(), AppError> {
 /// # Errors
 /// As [`require_read`].
 pub fn require_write(depot: &Depot) -> Result<(), AppError> {
-    require(depot, Role::writes, "writer, operator or admin")
+    may_write(caller(depot)?)
 }
 
 /// Lets those through who may control, publish, acknowledge and silence.
@@ -80,8 +80,19 @@ pub fn require_administer(depot: &Depot) -> Result<(), AppError> {
     require(depot, Role::administers, "admin")
 }
 
+/// As [`require_write`], of a caller who is known already.
+///
+/// # Errors
+/// As [`require_read`].
+pub(crate) fn may_write(caller: &Caller) -> Result<(), AppError> {
+    check(caller, Role::writes, "writer, operator or admin")
+}
+
 fn require(depot: &Depot, may: impl Fn(Role) -> bool, needed: &str) -> Result<(), AppError> {
-    let caller = caller(depot)?;
+    check(caller(depot)?, may, needed)
+}
+
+fn check(caller: &Caller, may: impl Fn(Role) -> bool, needed: &str) -> Result<(), AppError> {
     match (may(caller.role), caller.known) {
         (true, _) => Ok(()),
         (false, true) => Err(AppError::forbidden(format!(

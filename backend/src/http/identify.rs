@@ -2,7 +2,11 @@
 //! themselves are [`crate::access`]'s.
 
 use pulseboard_shared::Role;
-use salvo::{Depot, Request};
+use salvo::{
+    Depot, Request,
+    http::{HeaderMap, Version},
+};
+use std::net::SocketAddr;
 
 use super::{
     caller::{Identity, Nobody, client_address},
@@ -72,21 +76,49 @@ fn find_caller(
     Ok(Ok(anonymous(access, request, verdict)))
 }
 
+/// Who calls over gRPC: by the token in the metadata, else by where they come from. Cookies and
+/// tickets are not looked at, since no browser speaks this. `bound`: where that is listened to;
+/// `headers`: with `Host` for the authority.
+///
+/// # Errors
+/// 401 or 429 for a token that is not known.
+pub(crate) fn identify_grpc(
+    access: &Access,
+    bound: SocketAddr,
+    arrival: &Arrival,
+    headers: &HeaderMap,
+) -> Result<Caller, AppError> {
+    if access.has_tokens()
+        && let Some(tokens) = shown::authorization(headers).map_err(AppError::unauthorized)?
+    {
+        let tokens = tokens.iter().map(AsRef::as_ref);
+        return access.caller_of_token(tokens, arrival.peer.remote.ip());
+    }
+    // HTTP/2 is what the protocol is made of here, and says nothing of who stands between.
+    let version = Version::HTTP_11;
+    let of_direct = || is_direct(bound, Some(arrival), version, headers, &Verdict::Same);
+    Ok(nobody(access, of_direct))
+}
+
 /// Who somebody is that shows nothing: never an admin, whatever is set.
 fn anonymous(access: &Access, request: &Request, verdict: &Verdict) -> Caller {
+    nobody(access, || {
+        is_direct(
+            access.bound(),
+            request.extensions().get::<Arrival>(),
+            request.version(),
+            request.headers(),
+            verdict,
+        )
+    })
+}
+
+fn nobody(access: &Access, is_direct: impl FnOnce() -> bool) -> Caller {
     let role = match access.anonymous_role() {
         Some(Role::Admin) => Role::Operator,
         Some(role) => role,
-        None => {
-            let direct = is_direct(
-                access.bound(),
-                request.extensions().get::<Arrival>(),
-                request.version(),
-                request.headers(),
-                verdict,
-            );
-            if direct { Role::Operator } else { Role::Viewer }
-        }
+        None if is_direct() => Role::Operator,
+        None => Role::Viewer,
     };
     Caller {
         role,

@@ -1,7 +1,7 @@
 //! Bodies of samples as requests bring them: who may send them, reading them, and what the sender
 //! is told. What becomes of them is [`crate::ingest`]'s.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http_body_util::BodyExt;
 use pulseboard_engine::Tenant;
@@ -33,7 +33,7 @@ use crate::{
 const RESERVED_BYTES_MAX: usize = 256 * 1024;
 
 /// What the sender is told where nothing was taken.
-fn refusal(error: IngestError) -> AppError {
+pub(crate) fn refusal(error: IngestError) -> AppError {
     let detail = error.to_string();
     match error {
         IngestError::Malformed(_) => AppError::bad_request(detail),
@@ -64,13 +64,25 @@ pub async fn take<T: ParseReport>(
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(app, depot, &tenant, &keys)?;
     let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
+    note(app, &tenant, &endpoint, sender, &taken);
+    taken
+}
+
+/// Takes note of what became of a body: what was refused, for who asks why something is missing.
+pub(crate) fn note<T>(
+    app: &App,
+    tenant: &Tenant,
+    endpoint: &str,
+    sender: IpAddr,
+    taken: &Result<IngestOutcome<T>, AppError>,
+) {
     let of = Sent {
         tenant: &tenant.name,
-        endpoint: &endpoint,
+        endpoint,
         sender: Some(sender),
         at_ms: app.clock.now_ms(),
     };
-    match &taken {
+    match taken {
         Ok(taken) => {
             // What a format allows and nobody keeps comes with each of its bodies.
             let lines = taken.refused.iter();
@@ -80,7 +92,7 @@ pub async fn take<T: ParseReport>(
         }
         Err(error) => app.refusals.note(&of, [(None, error.detail().to_owned())]),
     }
-    if let Err(error) = &taken {
+    if let Err(error) = taken {
         // One for a body of which nobody knows how many samples it has.
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => tenant.count_refused(&Reason::BodyTooLarge),
@@ -91,7 +103,6 @@ pub async fn take<T: ParseReport>(
             _ => {}
         }
     }
-    taken
 }
 
 /// A place among all tenants for who sends the first samples of one; see

@@ -32,15 +32,9 @@ pub const fn cookie_name(https: bool) -> &'static str {
 /// # Errors
 /// Something was shown that can be none; the words say what is taken.
 pub(crate) fn tokens(request: &Request) -> Result<Option<Vec<Cow<'_, str>>>, &'static str> {
-    const FORMS: &str = "the Authorization header is not of the form \"Bearer TOKEN\", \"Token TOKEN\", \"Token NAME:TOKEN\", or Basic with the token as password";
     let headers = request.headers();
-    let mut shown = headers.get_all(header::AUTHORIZATION).iter();
-    if let Some(value) = shown.next() {
-        if shown.next().is_some() {
-            return Err("there are several Authorization headers");
-        }
-        let tokens = value.to_str().ok().and_then(of_header);
-        return tokens.map(Some).ok_or(FORMS);
+    if let Some(tokens) = authorization(headers)? {
+        return Ok(Some(tokens));
     }
     let path = request.uri().path();
     if path.starts_with("/datadog/") {
@@ -56,6 +50,25 @@ pub(crate) fn tokens(request: &Request) -> Result<Option<Vec<Cow<'_, str>>>, &'s
         return Ok(password.map(|password| vec![Cow::Owned(password)]));
     }
     Ok(None)
+}
+
+/// What the one `Authorization` may mean; `None` where there is none.
+///
+/// # Errors
+/// As [`tokens`].
+pub(crate) fn authorization(
+    headers: &HeaderMap,
+) -> Result<Option<Vec<Cow<'_, str>>>, &'static str> {
+    const FORMS: &str = "the Authorization header is not of the form \"Bearer TOKEN\", \"Token TOKEN\", \"Token NAME:TOKEN\", or Basic with the token as password";
+    let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = shown.next() else {
+        return Ok(None);
+    };
+    if shown.next().is_some() {
+        return Err("there are several Authorization headers");
+    }
+    let tokens = value.to_str().ok().and_then(of_header);
+    tokens.map(Some).ok_or(FORMS)
 }
 
 /// The tokens that a value of `Authorization` may mean: `Bearer TOKEN` (RFC 6750), `Token TOKEN` as

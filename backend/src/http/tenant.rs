@@ -1,9 +1,10 @@
 //! Whose series a request is about: its token's tenant, else the one it names, else `default`.
 
 use pulseboard_engine::DEFAULT_TENANT;
-use salvo::{Depot, Request};
+use salvo::{Depot, Request, http::HeaderMap};
 
 use crate::{
+    access::{Access, Caller},
     base::error::AppError,
     http::{self, caller},
     settings::tenant_is_valid,
@@ -22,30 +23,47 @@ const TENANT_HEADERS: [(&str, &str); 2] = [
 /// # Errors
 /// 400 for a name that is none, or two different ones; 403 for one that is not the token's.
 pub fn tenant(request: &Request, depot: &Depot) -> Result<String, AppError> {
-    let named = named(request)?;
-    let caller = caller::caller(depot)?;
+    let in_query = request.queries().get_vec("tenant").into_iter().flatten();
+    let named = named(request.headers(), in_query.map(String::as_str))?;
+    let app = http::app::app(depot)?;
+    tenant_of(&app.access, caller::caller(depot)?, named)
+}
+
+/// The same of a request that has headers alone.
+///
+/// # Errors
+/// As [`tenant`].
+pub(crate) fn tenant_in_headers(
+    access: &Access,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<String, AppError> {
+    tenant_of(access, caller, named(headers, std::iter::empty())?)
+}
+
+fn tenant_of(access: &Access, caller: &Caller, named: Option<&str>) -> Result<String, AppError> {
     let bound = caller.tenant.as_deref();
     match (bound, named) {
         (Some(bound), Some(named)) if named != bound => Err(AppError::forbidden(format!(
             "this token is for the tenant {bound:?} and no other"
         ))),
         (Some(bound), _) => Ok(bound.to_owned()),
-        (None, named) => {
-            let app = http::app::app(depot)?;
-            match app.access.anonymous_tenants() {
-                Some(allowed) if !caller.known => of_anonymous(allowed, named),
-                _ => Ok(named.unwrap_or(DEFAULT_TENANT).to_owned()),
-            }
-        }
+        (None, named) => match access.anonymous_tenants() {
+            Some(allowed) if !caller.known => of_anonymous(allowed, named),
+            _ => Ok(named.unwrap_or(DEFAULT_TENANT).to_owned()),
+        },
     }
 }
 
 /// The tenant that a request names, in one place or in several that agree.
-fn named(request: &Request) -> Result<Option<&str>, AppError> {
+fn named<'a>(
+    headers: &'a HeaderMap,
+    in_query: impl Iterator<Item = &'a str>,
+) -> Result<Option<&'a str>, AppError> {
     let mut places: Vec<(String, &str)> = Vec::new();
     for (header, shown) in TENANT_HEADERS {
         let place = format!("the header {shown}");
-        let mut values = request.headers().get_all(header).iter();
+        let mut values = headers.get_all(header).iter();
         let Some(value) = values.next() else { continue };
         if values.next().is_some() {
             return Err(AppError::bad_request(format!(
@@ -57,8 +75,7 @@ fn named(request: &Request) -> Result<Option<&str>, AppError> {
             Err(_not_text) => return Err(bad_name(&place)),
         }
     }
-    let in_query = request.queries().get_vec("tenant").into_iter().flatten();
-    places.extend(in_query.map(|name| ("?tenant=".to_owned(), name.as_str())));
+    places.extend(in_query.map(|name| ("?tenant=".to_owned(), name)));
     if let Some((place, _)) = places.iter().find(|(_, name)| !tenant_is_valid(name)) {
         return Err(bad_name(place));
     }

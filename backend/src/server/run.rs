@@ -14,7 +14,7 @@ use crate::{
     base::clock::Clock,
     live_query, router,
     schedule::{self, Ticker},
-    server::{accept, graphite, statsd},
+    server::{accept, graphite, grpc, statsd},
     settings::{Settings, SourceKind},
 };
 use salvo::Service;
@@ -123,6 +123,15 @@ pub async fn run_with(
         })?;
         app.tasks
             .spawn(statsd::run(Arc::clone(&app), socket, app.stopping.clone()));
+    }
+    if let Some(address) = app.settings.otlp_grpc_addr {
+        let listener = accept::bind(address).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("OTLP_GRPC_ADDR={address}: cannot listen there: {error}"),
+            )
+        })?;
+        app.tasks.spawn(grpc::run(Arc::clone(&app), listener));
     }
     if let Some(address) = app.settings.graphite_addr {
         let sockets = graphite::bind(address).map_err(|error| {

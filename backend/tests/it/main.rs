@@ -25,6 +25,7 @@ mod metrics;
 mod node;
 mod operator;
 mod origin;
+mod otlp_grpc;
 mod own_metrics;
 mod prom;
 mod push;

@@ -51,6 +51,31 @@ struct Status {
     code: i32,
     #[prost(string, tag = "2")]
     message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Detail>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+struct Detail {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`, by which a sender knows that it may send the same again.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<Seconds>,
+}
+
+/// `google.protobuf.Duration` of whole seconds.
+#[derive(Clone, PartialEq, Message)]
+struct Seconds {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
 }
 
 /// The body of a 200: everything was taken (`rejected` is 0 and there is no message), or all but
@@ -85,10 +110,30 @@ pub fn status(encoding: Encoding, code: i32, message: &str) -> Vec<u8> {
         Encoding::Protobuf => Status {
             code,
             message: message.to_owned(),
+            details: Vec::new(),
         }
         .encode_to_vec(),
         Encoding::Json => json!({"code": code, "message": message})
             .to_string()
             .into_bytes(),
     }
+}
+
+/// A `google.rpc.Status` that says after how many seconds the same may be sent again.
+#[must_use]
+pub fn retry_status(code: i32, message: &str, after_s: u32) -> Vec<u8> {
+    let info = RetryInfo {
+        retry_delay: Some(Seconds {
+            seconds: after_s.into(),
+        }),
+    };
+    Status {
+        code,
+        message: message.to_owned(),
+        details: vec![Detail {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: info.encode_to_vec(),
+        }],
+    }
+    .encode_to_vec()
 }
