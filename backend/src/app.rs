@@ -18,6 +18,7 @@ use crate::{
     alerts::Alerts,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     ingest::Ingest,
+    live_expression::LiveExpressions,
     live_query::{Due, LiveQueries},
     operator::Operator,
     questions::Questions,
@@ -69,6 +70,8 @@ pub struct App {
     pub processes: Mutex<Recent>,
     /// Selectors that somebody watches.
     pub live_queries: LiveQueries,
+    /// Expressions that somebody watches.
+    pub live_expressions: Arc<LiveExpressions>,
     /// For the task that makes frames of what is watched; taken once.
     watch_dues: Mutex<Option<mpsc::Receiver<Due>>>,
     /// Rooms and their members.
@@ -186,6 +189,14 @@ impl App {
             &fanout,
             &telemetry,
         );
+        let questions = Questions::new(&settings, &telemetry);
+        let live_expressions = LiveExpressions::new(
+            Arc::clone(&storage.engine),
+            clock.clone(),
+            &fanout,
+            Arc::clone(&questions),
+            settings.query_max_samples as u64,
+        );
         Ok(Arc::new(Self {
             own,
             processes: Mutex::default(),
@@ -199,7 +210,8 @@ impl App {
                 &storage.engine,
                 clock.clone(),
             ),
-            questions: Questions::new(&settings, &telemetry),
+            live_expressions: Arc::new(live_expressions),
+            questions,
             ingest: Ingest::new(
                 settings.max_body_bytes,
                 &storage.engine,

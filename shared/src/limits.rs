@@ -12,6 +12,9 @@ pub const METRIC_NAME_CHARS_MAX: usize = 512;
 /// Bytes of a selector that a client watches.
 pub const SELECTOR_BYTES_MAX: usize = 4_096;
 
+/// Bytes of a PromQL expression, watched or asked.
+pub const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
+
 /// Characters of a room's name.
 pub const CHANNEL_CHARS_MAX: usize = 128;
 

@@ -26,6 +26,7 @@ const SERVER: &[&[&str]] = &[
     &[
         "ticks",
         "live_query",
+        "live_expression",
         "expressions",
         "tracking",
         "rooms",

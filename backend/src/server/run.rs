@@ -107,6 +107,8 @@ pub async fn run_with(
         Arc::clone(&app),
         app.stopped.clone(),
     ));
+    let expressions = Arc::clone(&app.live_expressions);
+    app.tasks.spawn(expressions.run(app.stopping.clone()));
     if let Some(dues) = app.take_watch_dues() {
         app.tasks.spawn(live_query::flush(
             app.clock.clone(),

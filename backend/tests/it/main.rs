@@ -13,6 +13,7 @@ mod direct;
 mod docs;
 mod endpoints;
 mod examples;
+mod expressions;
 mod field;
 mod follow;
 mod graphite;

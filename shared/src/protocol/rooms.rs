@@ -7,7 +7,7 @@ use crate::{
     limits,
     protocol::{
         follow::{self, FeedName, Follow},
-        watch::WatchRequest,
+        watch::{WatchRequest, Watched},
     },
 };
 
@@ -35,12 +35,12 @@ pub enum ClientAction {
         /// Anything.
         data: Value,
     },
-    /// Watch a selector.
+    /// Watch a selector or an expression.
     Watch(WatchRequest),
     /// Watch it no more.
     Unwatch {
         /// As it was written when it was watched.
-        selector: String,
+        watched: Watched,
     },
     /// Be told of series that come and go.
     Catalog,
@@ -136,13 +136,14 @@ impl ClientAction {
                     .ok_or("In \"publish\", \"data\" is missing; it may be any JSON value")?,
             }),
             "watch" => Ok(Self::Watch(WatchRequest {
-                selector: selector(&object)?,
+                watched: watched(&object)?,
+                step_ms: whole(&object, "step_ms")?,
                 max_points: whole(&object, "max_points")?,
                 back_ms: whole(&object, "back_ms")?,
                 after: after(&object),
             })),
             "unwatch" => Ok(Self::Unwatch {
-                selector: selector(&object)?,
+                watched: watched(&object)?,
             }),
             "catalog" => Ok(Self::Catalog),
             "follow" => Ok(Self::Follow(follow::follow(&object)?)),
@@ -174,17 +175,21 @@ fn after(object: &Object) -> Option<(String, u64)> {
         .map(|(epoch, offset)| (epoch.to_owned(), offset))
 }
 
-fn selector(object: &Object) -> Result<String, String> {
-    match object.get("match").and_then(Value::as_str) {
-        Some(text) if text.len() <= limits::SELECTOR_BYTES_MAX => Ok(text.to_owned()),
-        Some(text) => Err(format!(
-            "\"match\" has {} bytes; at most {} are accepted",
+fn watched(object: &Object) -> Result<Watched, String> {
+    let text = |name: &str, bytes_max: usize| match object.get(name).and_then(Value::as_str) {
+        Some(text) if text.len() > bytes_max => Err(format!(
+            "\"{name}\" has {} bytes; at most {bytes_max} are accepted",
             text.len(),
-            limits::SELECTOR_BYTES_MAX
         )),
-        None => Err(
-            "\"match\" is missing; it is a selector such as http_requests{job=\"api\"}".to_owned(),
-        ),
+        text => Ok(text.map(str::to_owned)),
+    };
+    let selector = text("match", limits::SELECTOR_BYTES_MAX)?.map(Watched::Selector);
+    let query = text("query", limits::EXPRESSION_BYTES_MAX)?.map(Watched::Expression);
+    match (selector, query) {
+        (Some(_), Some(_)) => Err("\"match\" and \"query\" are two; one is watched at once".to_owned()),
+        (one, other) => one.or(other).ok_or_else(|| {
+            "\"match\" is missing; it is a selector such as http_requests{job=\"api\"}. Or \"query\" is an expression such as rate(http_requests[1m])".to_owned()
+        }),
     }
 }
 

@@ -12,6 +12,10 @@
 //! ← {"type":"vanished","total":12,"keys":[…]}               when series go
 //! ```
 //!
+//! With `"query":EXPR,"step_ms"?` in place of `match` an expression of PromQL is evaluated once a
+//! step; the answers are the same and name `query`, and `{"type":"failed","query":…,"text":…}` says
+//! why there is no value at a step ([`ExpressionMessage`]).
+//!
 //! `match` comes back as the client wrote it. Where frames were skipped, a
 //! `{"type":"merged",…}` says so, and the client asks again for the stretch.
 
@@ -22,11 +26,32 @@ use crate::{
     protocol::series::{RangeSeries, SeriesInfo},
 };
 
+/// What is watched, as the client wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Watched {
+    /// A selector (`match`): every sample of its series.
+    Selector(String),
+    /// A PromQL expression (`query`): its value at each step.
+    Expression(String),
+}
+
+impl Watched {
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Selector(text) | Self::Expression(text) => text,
+        }
+    }
+}
+
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchRequest {
-    /// The selector.
-    pub selector: String,
+    /// The selector or the expression.
+    pub watched: Watched,
+    /// Milliseconds between two evaluations of an expression.
+    pub step_ms: Option<u64>,
     /// Steps of history at most, for each series.
     pub max_points: Option<u64>,
     /// How far back the history goes, in milliseconds.
@@ -119,5 +144,51 @@ pub enum WatchMessage {
         total: u64,
         /// Their keys; at most a hundred in one message.
         keys: Vec<String>,
+    },
+}
+
+/// What the server sends of an expression that is watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ExpressionMessage {
+    /// The history, and where live goes on.
+    Watched {
+        /// The expression.
+        query: String,
+        /// Names this run of the feed.
+        epoch: String,
+        /// The newest frame that the history holds.
+        offset: u64,
+        /// Length of one step of the history.
+        step_ms: i64,
+        /// What there is.
+        series: Vec<RangeSeries>,
+    },
+    /// Its value at a step.
+    Samples {
+        /// The expression.
+        query: String,
+        /// Names this run of the feed.
+        epoch: String,
+        /// This frame's place.
+        offset: u64,
+        /// One point each; `null` for a series that is gone.
+        series: Vec<SampleRun>,
+    },
+    /// It has no value at a step.
+    Failed {
+        /// The expression.
+        query: String,
+        /// Names this run of the feed.
+        epoch: String,
+        /// This frame's place.
+        offset: u64,
+        /// Why.
+        text: String,
+    },
+    /// The client watches this no more.
+    Unwatched {
+        /// The expression.
+        query: String,
     },
 }

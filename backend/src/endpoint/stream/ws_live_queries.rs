@@ -1,4 +1,5 @@
-//! What one viewer watches on `GET /ws`: selectors (`watch`, `unwatch`), one after the other.
+//! What one viewer watches on `GET /ws`: selectors and expressions (`watch`, `unwatch`), one after
+//! the other.
 //!
 //! ```text
 //! watch ──share?──▶ queue ──turn──▶ parse, find its series, read the history ──▶ watched, samples…
@@ -19,19 +20,20 @@ use pulseboard_engine::{
     query::{Aggregation, Limits, QueryError, RangeRequest, RangeStream, Step},
     tap::TAPPED_SERIES_MAX,
 };
-use pulseboard_feed::wire::ws;
+use pulseboard_feed::{Payload, Subscription, wire::ws};
 use pulseboard_shared::{
     codec::Encoding,
     protocol::{
         rooms::ServerMessage,
         series::{RangePoint, RangeSeries},
-        watch::{WatchMessage, WatchRequest},
+        watch::{ExpressionMessage, WatchMessage, WatchRequest, Watched},
     },
 };
 
 use crate::{
     app::App,
     base::telemetry::Limit,
+    live_expression::{self, LiveExpressionGuard},
     live_query::{LiveQueryGuard, WATCHED_PER_CLIENT_MAX},
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
@@ -45,6 +47,12 @@ const WATCH_BACK_MAX_MS: u64 = 24 * 3_600_000;
 
 /// Steps of that history.
 const WATCH_POINTS: u64 = 300;
+
+/// Most of them, of an expression.
+const WATCH_POINTS_MAX: i64 = 11_000;
+
+/// Milliseconds between two evaluations where the client does not say.
+const EXPRESSION_STEP_MS: u64 = 1_000;
 
 /// Bytes of one history; where there are many series, each has fewer steps than it might.
 const HISTORY_BYTES_MAX: usize = 8 << 20;
@@ -64,28 +72,47 @@ pub(super) struct Watches {
 
 #[derive(Default)]
 struct State {
-    /// By selector, as the client wrote it.
-    places: HashMap<String, LiveQueryGuard>,
+    /// By selector or expression, as the client wrote it.
+    places: HashMap<Watched, Place>,
     queue: VecDeque<(WatchRequest, Share)>,
-    /// What is worked on: its selector, and what cancels it.
-    current: Option<(String, Option<Asker>)>,
+    /// What is worked on, and what cancels it.
+    current: Option<(Watched, Option<Asker>)>,
     /// Whether a task works on the queue.
     is_busy: bool,
     /// The client has gone.
     is_over: bool,
 }
 
+/// A place at what is watched; leaving is dropping it.
+enum Place {
+    Selector(LiveQueryGuard),
+    Expression(LiveExpressionGuard),
+}
+
+impl Place {
+    /// Names its cursor.
+    fn id(&self) -> u64 {
+        match self {
+            Self::Selector(place) => place.id,
+            Self::Expression(place) => place.id,
+        }
+    }
+}
+
 impl State {
-    fn watches(&self, selector: &str) -> bool {
-        self.places.contains_key(selector)
+    fn watches(&self, watched: &Watched) -> bool {
+        self.places.contains_key(watched)
             || self
                 .queue
                 .iter()
-                .any(|(asked, _)| asked.selector == selector)
-            || self
-                .current
-                .as_ref()
-                .is_some_and(|(current, _)| current == selector)
+                .any(|(asked, _)| asked.watched == *watched)
+            || self.is_current(watched)
+    }
+
+    /// Whether it is what is worked on.
+    fn is_current(&self, watched: &Watched) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|(current, _)| current == watched)
     }
 
     fn count(&self) -> usize {
@@ -94,11 +121,11 @@ impl State {
 
     /// Takes a place out, and whether it was the last that its feed has here: two spellings of one
     /// selector have one feed, and one cursor.
-    fn leave(&mut self, viewer: &Viewer, selector: &str) {
-        if let Some(place) = self.places.remove(selector)
-            && !self.places.values().any(|other| other.id == place.id)
+    fn leave(&mut self, viewer: &Viewer, watched: &Watched) {
+        if let Some(place) = self.places.remove(watched)
+            && !self.places.values().any(|other| other.id() == place.id())
         {
-            viewer.unfollow(place.id);
+            viewer.unfollow(place.id());
         }
     }
 }
@@ -123,7 +150,7 @@ impl Watches {
     pub(super) fn watch(&self, viewer: &Arc<Viewer>, asked: WatchRequest) -> Result<(), String> {
         let mut state = self.state.lock();
         // One that is watched anew counts once; several at once are as many requests.
-        if !state.watches(&asked.selector) && state.count() >= WATCHED_PER_CLIENT_MAX
+        if !state.watches(&asked.watched) && state.count() >= WATCHED_PER_CLIENT_MAX
             || state.queue.len() >= WATCHED_PER_CLIENT_MAX
         {
             self.app.telemetry.count_limit(Limit::Watches);
@@ -156,19 +183,22 @@ impl Watches {
     }
 
     /// Ends a watch, or gives it up before it has begun.
-    pub(super) fn unwatch(&self, viewer: &Arc<Viewer>, selector: String) {
+    pub(super) fn unwatch(&self, viewer: &Arc<Viewer>, watched: Watched) {
         let mut state = self.state.lock();
-        state.queue.retain(|(asked, _)| asked.selector != selector);
-        if state
-            .current
-            .as_ref()
-            .is_some_and(|(current, _)| *current == selector)
-        {
+        state.queue.retain(|(asked, _)| asked.watched != watched);
+        if state.is_current(&watched) {
             state.current = None;
         }
-        state.leave(viewer, &selector);
+        state.leave(viewer, &watched);
         drop(state);
-        viewer.send_message(&WatchMessage::Unwatched { selector });
+        match watched {
+            Watched::Selector(selector) => {
+                viewer.send_message(&WatchMessage::Unwatched { selector });
+            }
+            Watched::Expression(query) => {
+                viewer.send_message(&ExpressionMessage::Unwatched { query });
+            }
+        }
     }
 }
 
@@ -200,27 +230,27 @@ impl Worker {
     async fn run(self) {
         let worker = Arc::new(self);
         while let Some((asked, share)) = worker.next() {
-            let selector = asked.selector.clone();
+            let watched = asked.watched.clone();
             let admitted = worker.app.questions.admit(worker.keys.clone()).await;
             let (mut working, asker) = match admitted {
                 Ok(admitted) => admitted,
                 Err(refused) => {
-                    worker.fail(&selector, refused.detail().to_owned());
+                    worker.fail(&watched, refused.detail().to_owned());
                     continue;
                 }
             };
-            if !worker.begin(&selector, asker) {
+            if !worker.begin(&watched, asker) {
                 continue;
             }
             let work = Arc::clone(&worker);
-            let live_queries =
+            let watching =
                 tokio::task::spawn_blocking(move || work.watch(&asked, share, &mut working));
-            match live_queries.await {
+            match watching.await {
                 Ok(Ok(())) => {}
-                Ok(Err(text)) => worker.fail(&selector, text),
+                Ok(Err(text)) => worker.fail(&watched, text),
                 Err(error) => {
-                    tracing::error!(%error, "live_queries a selector panicked");
-                    worker.fail(&selector, "Something went wrong here".to_owned());
+                    tracing::error!(%error, "watching panicked");
+                    worker.fail(&watched, "Something went wrong here".to_owned());
                 }
             }
         }
@@ -231,17 +261,17 @@ impl Worker {
         state.current = None;
         let next = state.queue.pop_front();
         match &next {
-            Some((asked, _)) => state.current = Some((asked.selector.clone(), None)),
+            Some((asked, _)) => state.current = Some((asked.watched.clone(), None)),
             None => state.is_busy = false,
         }
         next
     }
 
     /// Whether it is still wanted; from now on it can be cancelled.
-    fn begin(&self, selector: &str, asker: Asker) -> bool {
+    fn begin(&self, watched: &Watched, asker: Asker) -> bool {
         let mut state = self.state.lock();
         match &mut state.current {
-            Some((current, place)) if current == selector => {
+            Some((current, place)) if current == watched => {
                 *place = Some(asker);
                 true
             }
@@ -250,13 +280,9 @@ impl Worker {
     }
 
     /// Says what is wrong, where that is still of interest.
-    fn fail(&self, selector: &str, text: String) {
+    fn fail(&self, watched: &Watched, text: String) {
         let mut state = self.state.lock();
-        let is_wanted = state
-            .current
-            .as_ref()
-            .is_some_and(|(current, _)| current == selector);
-        if is_wanted {
+        if state.is_current(watched) {
             state.current = None;
             self.viewer.send_message(&ServerMessage::Error { text });
         }
@@ -270,7 +296,12 @@ impl Worker {
         share: Share,
         working: &mut Working,
     ) -> Result<(), String> {
-        let text = &asked.selector;
+        let text = match &asked.watched {
+            Watched::Selector(text) => text,
+            Watched::Expression(text) => {
+                return self.watch_expression(text, asked, share, working);
+            }
+        };
         let selector = Selector::parse(text).map_err(|error| error.to_string())?;
         let (app, cost) = (&self.app, Arc::clone(&working.cost));
         let place = app
@@ -307,27 +338,77 @@ impl Worker {
         let answer = working
             .hold(ws::message(self.form, &answer))
             .map_err(|refused| refused.to_string())?;
-        self.seat(text, place, next, answer);
+        let cursor = watched.cursor(next, text, self.form, self.viewer.id);
+        self.seat(&asked.watched, Place::Selector(place), cursor, answer);
+        Ok(())
+    }
+
+    /// As [`Worker::watch`] for an expression: what is evaluated from now on comes behind the history.
+    fn watch_expression(
+        &self,
+        text: &str,
+        asked: &WatchRequest,
+        share: Share,
+        working: &Working,
+    ) -> Result<(), String> {
+        let expr = live_expression::read(text)?;
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let step_ms = whole(asked.step_ms.unwrap_or(EXPRESSION_STEP_MS));
+        let all = &self.app.live_expressions;
+        let place = all.enter(&self.tenant, expr, step_ms, &self.keys, share);
+        let expression = Arc::clone(&place.expression);
+        let next = expression.end();
+        let back_ms = whole(
+            asked
+                .back_ms
+                .unwrap_or(WATCH_BACK_MS)
+                .min(WATCH_BACK_MAX_MS),
+        );
+        let points = whole(asked.max_points.unwrap_or(WATCH_POINTS)).clamp(1, WATCH_POINTS_MAX);
+        // Steps of the history are steps of the live values, or several of them together.
+        let wanted_ms = (back_ms / points).max(1);
+        let steps = (wanted_ms + expression.step_ms - 1) / expression.step_ms;
+        let step_ms = steps * expression.step_ms;
+        let series = all
+            .history(&expression, (back_ms, step_ms), working)
+            .map_err(|error| error.to_string())?;
+        let answer = ExpressionMessage::Watched {
+            query: text.to_owned(),
+            epoch: expression.epoch(),
+            offset: next - 1,
+            step_ms,
+            series,
+        };
+        let answer = working
+            .hold(ws::message(self.form, &answer))
+            .map_err(|refused| refused.to_string())?;
+        let cursor = expression.cursor(next, text, self.form, self.viewer.id);
+        self.seat(&asked.watched, Place::Expression(place), cursor, answer);
         Ok(())
     }
 
     /// Answers, and takes the place, where it is still wanted.
-    fn seat(&self, text: &str, mut place: LiveQueryGuard, next: u64, answer: bytes::Bytes) {
+    fn seat<P: Payload>(
+        &self,
+        watched: &Watched,
+        mut place: Place,
+        cursor: Subscription<P>,
+        answer: bytes::Bytes,
+    ) {
         let mut state = self.state.lock();
-        let is_wanted = state
-            .current
-            .as_ref()
-            .is_some_and(|(current, _)| current == text);
-        if state.is_over || !is_wanted {
+        if state.is_over || !state.is_current(watched) {
             drop(state);
             return drop(place);
         }
-        state.leave(&self.viewer, text);
+        state.leave(&self.viewer, watched);
         self.viewer.reply(answer);
-        let cursor = place.watched.cursor(next, text, self.form, self.viewer.id);
-        place.sit(Arc::clone(&self.viewer) as Arc<_>);
-        let id = place.id;
-        state.places.insert(text.to_owned(), place);
+        let viewer = Arc::clone(&self.viewer) as Arc<_>;
+        match &mut place {
+            Place::Selector(place) => place.sit(viewer),
+            Place::Expression(place) => place.sit(viewer),
+        }
+        let id = place.id();
+        state.places.insert(watched.clone(), place);
         // It counts as one, whichever it is.
         state.current = None;
         self.viewer.follow(id, cursor);

@@ -304,8 +304,8 @@ impl RoomsInbound {
                 Ok(())
             }
             ClientAction::Watch(asked) => self.watches.watch(viewer, asked),
-            ClientAction::Unwatch { selector } => {
-                self.watches.unwatch(viewer, selector);
+            ClientAction::Unwatch { watched } => {
+                self.watches.unwatch(viewer, watched);
                 Ok(())
             }
             ClientAction::Catalog => self.follow_catalog(viewer),
