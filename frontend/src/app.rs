@@ -19,7 +19,10 @@ use crate::{
         config::Endpoint,
         feed::{Connection, View},
     },
-    pages::{AggregateView, Explore, OpenSeries, OperatorView, Questions, overview},
+    pages::{
+        AggregateView, Explore, HostPage, Hosts, OpenSeries, OperatorView, Questions, Targets,
+        overview,
+    },
     platform,
     stores::{
         alert::AlertStore,
@@ -120,8 +123,19 @@ pub fn App() -> Html {
             <AggregateView key={identity} endpoint={endpoint.clone()} />
         },
         (Page::Explore, Some(endpoint)) => explore(endpoint, asked, identity),
-        (Page::Operator | Page::Aggregate | Page::Explore, None) => Html::default(),
-        (Page::Overview, endpoint) => overview(stage, endpoint, sourceless, identity),
+        (Page::Hosts, Some(endpoint)) => match address::param(asked, "host") {
+            Some(host) => {
+                let zone = platform::zone_offset_min;
+                let time = TimeRange::read(asked, platform::now_ms(), zone).unwrap_or_default();
+                html! { <HostPage key={identity} endpoint={endpoint.clone()} {host} {time} /> }
+            }
+            None => html! { <Hosts key={identity} endpoint={endpoint.clone()} /> },
+        },
+        (Page::Targets, Some(endpoint)) => html! {
+            <Targets key={identity} endpoint={endpoint.clone()} />
+        },
+        (_, None) if page != Page::Overview => Html::default(),
+        (_, endpoint) => overview(stage, endpoint, sourceless, identity),
     };
     let overlays = asked_of.map(|endpoint| {
         html! { <Overlays key={identity} endpoint={endpoint.clone()} /> }

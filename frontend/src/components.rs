@@ -56,6 +56,7 @@ pub use login_card::LoginCard;
 pub use metric_cards::MetricCards;
 pub(crate) use near_names::near_names;
 pub use notices::Notices;
+pub(crate) use notices::refusal;
 pub(crate) use operator_figures::operator_figures;
 pub use overlays::Overlays;
 pub use page_footer::PageFooter;
@@ -64,12 +65,27 @@ pub(crate) use problem_panel::problem_panel;
 pub(crate) use push_hint::use_push_hint;
 pub(crate) use segments::segments;
 pub use series_chart::{SeriesChart, Shown};
-pub(crate) use series_row::series_row;
+pub(crate) use series_row::{series_row, spark_path};
 pub(crate) use time_bar::use_time_bar;
 
 use yew::prelude::*;
 
-use crate::{markup::html, net::config::encode_query, platform, stores::view::Page};
+use crate::{
+    markup::html,
+    net::config::encode_query,
+    platform,
+    stores::{hosts::Trouble, view::Page},
+};
+
+/// How something stands, in a word and a colour.
+pub(crate) fn state(trouble: Trouble, word: String) -> Html {
+    let class = match trouble {
+        Trouble::None => "",
+        Trouble::Warning => "host__state--warning",
+        Trouble::Critical => "host__state--critical",
+    };
+    html! { <span class={classes!("host__state", class)}>{ word }</span> }
+}
 
 /// A series' name and labels, leading to its chart.
 fn series_link(key: &str, name: &str, labels: &str) -> Html {

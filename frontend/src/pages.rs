@@ -3,14 +3,18 @@
 
 mod aggregate;
 mod explore;
+mod hosts;
 mod operator;
 mod overview;
 mod question;
 mod series;
+mod targets;
 
 pub use aggregate::AggregateView;
 pub use explore::Explore;
+pub use hosts::{HostPage, Hosts};
 pub use operator::OperatorView;
 pub(crate) use overview::overview;
 pub use question::Questions;
 pub use series::OpenSeries;
+pub use targets::Targets;

@@ -110,6 +110,10 @@ pub const FROM_HERE: &str = "From here";
 pub const PRODUCT: &str = "Pulseboard";
 /// The zone that is nobody's own.
 pub const UTC: &str = "UTC";
+/// Processes that run or wait.
+pub const LOAD: &str = "Load";
+/// What sensors measure.
+pub const HEAT: &str = "Heat";
 /// Holds what is shown.
 pub const PAUSE: &str = "Pause";
 /// What is shown goes on with the clock again.

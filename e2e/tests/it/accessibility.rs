@@ -85,6 +85,7 @@ async fn views_are_accessible(look: Look) -> Result<()> {
             ("#/explore?match=queue_depth&range=1h", "kept as"),
             ("#/explore?expr=queue_depth&expr=up", "Last"),
             ("#/explore?expr=queue_depth&form=table", "moment"),
+            ("#/hosts", "hosts"),
             ("#/aggregate", "page view"),
             ("#/operator", "Threshold"),
         ] {

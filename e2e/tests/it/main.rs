@@ -13,6 +13,7 @@ mod fallback;
 mod figures;
 mod first;
 mod hosting;
+mod hosts;
 mod layout;
 mod login;
 mod operator;

@@ -56,7 +56,7 @@ fn refused(json: &Json) -> Option<String> {
 }
 
 /// One refusal: when, where, which line, why.
-fn refusal(json: &Json) -> String {
+pub(crate) fn refusal(json: &Json) -> String {
     let at_ms = json.get("at_ms").figure();
     #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
     let clock = format::clock(at_ms as i64, platform::zone_offset_min(at_ms));

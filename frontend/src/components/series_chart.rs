@@ -293,7 +293,9 @@ pub fn SeriesChart(props: &Props) -> Html {
                 aria-label={summary(&props.title, track.track(), &span)}
             ></canvas>
             if let Some((left, width)) = hand.selected {
-                <div class="chart__selection" style={["left:", &format::fixed(left, 0), "px;width:", &format::fixed(width, 0), "px"].concat()}></div>
+                <svg class="chart__selection" width="100%" height="100%" aria-hidden="true" focusable="false">
+                    <rect x={format::fixed(left, 0)} width={format::fixed(width, 0)} height="100%" />
+                </svg>
             }
             { slider }
             <span class="chart__reading">{ words }</span>

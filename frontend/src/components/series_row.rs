@@ -6,7 +6,7 @@ use super::series_link;
 use crate::{format, markup::html, net::series::Series, words};
 
 /// A line without axes: whole units of a box of 100 by 24, broken where nothing was.
-fn spark_path(spark: &[f64]) -> String {
+pub(crate) fn spark_path(spark: &[f64]) -> String {
     let finite = spark.iter().copied().filter(|value| value.is_finite());
     let least = finite.clone().fold(f64::INFINITY, f64::min);
     let greatest = finite.fold(f64::NEG_INFINITY, f64::max);

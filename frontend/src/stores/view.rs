@@ -19,6 +19,10 @@ pub enum Page {
     Overview,
     /// All series, and a chart of each.
     Explore,
+    /// Machines.
+    Hosts,
+    /// What is scraped, and what is sent.
+    Targets,
     /// What applications count.
     Aggregate,
     /// Figures and commands for who runs the server.
@@ -27,9 +31,11 @@ pub enum Page {
 
 impl Page {
     /// All, in the order of the switch.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Overview,
         Self::Explore,
+        Self::Hosts,
+        Self::Targets,
         Self::Aggregate,
         Self::Operator,
     ];
@@ -40,6 +46,8 @@ impl Page {
         match self {
             Self::Overview => "Overview",
             Self::Explore => "Explore",
+            Self::Hosts => "Hosts",
+            Self::Targets => "Targets",
             Self::Aggregate => "Aggregate",
             Self::Operator => "Operator",
         }
@@ -51,6 +59,8 @@ impl Page {
         match self {
             Self::Overview => "o",
             Self::Explore => "e",
+            Self::Hosts => "h",
+            Self::Targets => "t",
             Self::Aggregate => "a",
             Self::Operator => "p",
         }
@@ -59,7 +69,12 @@ impl Page {
     /// Whether its address has the time that is shown, with what else is `asked` in it.
     #[must_use]
     pub fn has_time(self, asked: &str) -> bool {
-        self == Self::Explore && ["match=", "expr="].iter().any(|name| asked.contains(name))
+        let has = |name| asked.contains(name);
+        match self {
+            Self::Explore => has("match=") || has("expr="),
+            Self::Hosts => has("host="),
+            _ => false,
+        }
     }
 
     /// In the address.
@@ -68,6 +83,8 @@ impl Page {
         match self {
             Self::Overview => "#/",
             Self::Explore => "#/explore",
+            Self::Hosts => "#/hosts",
+            Self::Targets => "#/targets",
             Self::Aggregate => "#/aggregate",
             Self::Operator => "#/operator",
         }

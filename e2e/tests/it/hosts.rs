@@ -1,0 +1,63 @@
+//! Machines: the list, the worst first, and the page of one; what is scraped and what is sent.
+
+use anyhow::{Result, ensure};
+use pulseboard_e2e::{Look, SOON, Server, eventually, visit};
+
+use crate::BUSY;
+
+/// Figures of a machine whose disk is this full, %.
+fn figures(host: &str, disk: u32) -> String {
+    format!(
+        "node_load1{{instance=\"{host}\",job=\"node\"}} 0.5\n\
+         node_filesystem_size_bytes{{instance=\"{host}\",job=\"node\",mountpoint=\"/\",fstype=\"ext4\"}} 100\n\
+         node_filesystem_avail_bytes{{instance=\"{host}\",job=\"node\",mountpoint=\"/\",fstype=\"ext4\"}} {}",
+        100 - disk
+    )
+}
+
+#[tokio::test]
+async fn the_worst_host_is_first_and_has_a_page() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    let lines = [figures("web-1", 40), figures("web-2", 97)].join("\n");
+    server.post("/push", lines).await?;
+    visit(
+        &format!("{}/#/hosts", server.url()),
+        Look::DESKTOP,
+        async |page| {
+            eventually("the fuller one first", SOON, async || {
+                let names = page.texts(".host .series-name").await?;
+                let places = ["web-2", "web-1"].map(|host| names.iter().position(|name| name == host));
+                Ok((places[0].is_some() && places[0] < places[1]).then_some(()))
+            })
+            .await?;
+            page.shows("97 %").await?;
+            page.eval::<()>(
+                "[...document.querySelectorAll('.host a')].find(link => link.textContent === 'web-2').click();",
+            )
+            .await?;
+            page.shows("File systems, used").await?;
+            page.shows("/ 97 %").await?;
+            page.choose("1 h").await?;
+            let hash: String = page.eval("return location.hash;").await?;
+            ensure!(hash == "#/hosts?host=web-2&range=1h", "{hash}");
+            Ok(())
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_is_sent_is_told() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    server.post("/push", "queue_depth 4").await?;
+    visit(
+        &format!("{}/#/targets", server.url()),
+        Look::PHONE,
+        async |page| {
+            page.expects_errors("404");
+            page.shows("Samples taken").await?;
+            page.shows("Nothing was refused since the start").await
+        },
+    )
+    .await
+}
