@@ -81,6 +81,7 @@ fn api() -> Api {
     api.at("api/v1/import", |at| at.post(push::import_series));
     api.at("api/v1/export", |at| at.asks(transfer::export));
     api.at("api/v1/read", |at| at.post(read::read));
+    api.at("graph", |at| at.reads(status::graph));
     api.at("federate", |at| at.reads(transfer::federate));
     api.at("api/v1/query", |at| at.asks(query::query));
     api.at("api/v1/query_range", |at| at.asks(query::query_range));

@@ -32,6 +32,8 @@ pub(crate) fn for_each_line(
     batch: &mut Batch,
     mut each: impl FnMut(u32, &str, &mut Batch) -> Ends,
 ) {
+    // A byte order mark says nothing about UTF-8 and would only spoil the first name.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // Nearly always the whole body is UTF-8, and is checked in one quick go.
     let Ok(text) = std::str::from_utf8(body) else {
         for_each_of_bytes(body, batch, each);

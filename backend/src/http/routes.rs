@@ -71,6 +71,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/v1/export"),
     answer("api/v1/read"),
     answer("federate"),
+    answer("graph"),
     answer("api/v1/query"),
     answer("api/v1/query_range"),
     answer("api/v1/query_exemplars"),

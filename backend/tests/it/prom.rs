@@ -380,3 +380,20 @@ async fn who_looks_before_asking_finds_what_it_looks_for() {
     assert_eq!(pretty["data"], "sum by (a) (x)");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_link_of_an_alert_leads_to_explore() {
+    let server = TestServer::start().await;
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client");
+    let link = server.url("/graph?g0.expr=rate%28a%5B1m%5D%29+%3E+1&g0.tab=1&g1.expr=b&x=y");
+    let answer = client.get(link).send().await.expect("an answer");
+    assert_eq!(answer.status(), 302);
+    assert_eq!(
+        answer.headers()["location"],
+        "/#explore?expr=rate%28a%5B1m%5D%29+%3E+1&expr=b"
+    );
+    server.stop().await;
+}

@@ -12,6 +12,12 @@ fn read(body: &str, precision: Precision) -> Batch {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_name() {
+    let batch = read("\u{feff}air v=1\n", Precision::Guess);
+    assert_eq!(rows(&batch), ["1 air_v 1"]);
+}
+
+#[test]
 fn the_examples_of_the_protocol_are_read() {
     let batch = read(
         concat!(

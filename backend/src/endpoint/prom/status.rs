@@ -17,6 +17,9 @@ use crate::{
 /// The version of Prometheus whose API this is, for clients that look before they use it.
 const API_VERSION: &str = "3.0.0";
 
+/// Expressions of one link.
+const GRAPHS_MAX: usize = 8;
+
 async fn small(depot: &mut Depot, data: impl FnOnce(&App) -> Value) -> Result<Bytes, ApiError> {
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
@@ -94,6 +97,30 @@ pub async fn config(request: &mut Request, depot: &mut Depot, response: &mut Res
         }
     };
     send(response, answered);
+}
+
+/// Where a `generatorURL` of Prometheus leads to: the page that asks questions, with the expressions
+/// that it names (`g0.expr`, `g1.expr`, …). No caller is asked who it is: nothing is told.
+#[handler]
+pub async fn graph(request: &mut Request, response: &mut Response) {
+    let query = request.uri().query().unwrap_or_default();
+    let expressions = form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| {
+            let number = name
+                .strip_prefix('g')
+                .and_then(|name| name.strip_suffix(".expr"));
+            number.is_some_and(|number| number.parse::<u8>().is_ok())
+        })
+        .take(GRAPHS_MAX);
+    let mut asked = form_urlencoded::Serializer::new(String::new());
+    for (_, expression) in expressions {
+        asked.append_pair("expr", &expression);
+    }
+    let location = HeaderValue::from_str(&format!("/#explore?{}", asked.finish()));
+    response.status_code(StatusCode::FOUND);
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
 }
 
 /// How many series there are.
