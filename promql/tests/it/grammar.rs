@@ -69,10 +69,24 @@ impl Made {
 
 /// What makes them.
 pub(crate) struct Grammar<'r> {
-    pub(crate) random: &'r mut Rng,
+    random: &'r mut Rng,
+    /// Whether `rate` and `increase` are of counters alone that begin at zero.
+    is_careful: bool,
 }
 
-impl Grammar<'_> {
+impl<'r> Grammar<'r> {
+    /// Keeps away from what Prometheus 2.42 computes otherwise than 3.
+    pub(crate) const fn careful(random: &'r mut Rng) -> Self {
+        let is_careful = true;
+        Self { random, is_careful }
+    }
+
+    /// Keeps away from nothing.
+    pub(crate) const fn free(random: &'r mut Rng) -> Self {
+        let is_careful = false;
+        Self { random, is_careful }
+    }
+
     fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
         of[self.random.usize(..of.len())]
     }
@@ -126,11 +140,12 @@ impl Grammar<'_> {
             (_, matcher) => format!("{name}{{{matcher}}}"),
         };
         let mut made = Made::of(text);
-        made.is_counter = made.text.starts_with(name)
-            && matches!(
-                name,
-                "requests_total" | "jobs_total" | "latency_bucket" | "up"
-            );
+        made.is_counter = !self.is_careful
+            || made.text.starts_with(name)
+                && matches!(
+                    name,
+                    "requests_total" | "jobs_total" | "latency_bucket" | "up"
+                );
         match name {
             "odd" => made.infinite().uneven(),
             _ => made,
@@ -173,7 +188,7 @@ impl Grammar<'_> {
             let step = self.one(&["", "5s", "7s", "30s", "1s"]);
             let when = self.when();
             let mut made = inner.with(format!("({})[{range}:{step}]{when}", inner.text));
-            made.is_counter = false;
+            made.is_counter = !self.is_careful;
             return made;
         }
         let metric = self.metric();

@@ -1,10 +1,12 @@
 //! PromQL from the outside: what is understood, what is refused and where, and what comes out.
 
+mod compare;
 mod differences;
 mod eval;
 mod generated;
 mod grammar;
 mod grown;
+mod naive;
 mod parse;
 mod prometheus;
 mod support;

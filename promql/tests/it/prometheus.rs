@@ -10,36 +10,19 @@ mod server;
 use std::{collections::BTreeMap, env, path::PathBuf};
 
 use fastrand::Rng;
-use pulseboard_promql::{Answer, Options, instant, parse, range, storage::Unguarded};
+use pulseboard_promql::parse;
 use serde_json::Value;
 
 use self::server::Server;
 use crate::{
+    compare::{OPTIONS, Outcome, agree, differences, ours, seed},
     generated::{self, LENGTH_S, START_S},
     grammar::{Grammar, Made},
     support::Memory,
 };
 
-const OPTIONS: Options = Options {
-    lookback_ms: 30_000,
-    subquery_step_ms: 10_000,
-    samples_max: 50_000_000,
-};
-
 /// Expressions of one run; each is asked at one time and over a range.
 const EXPRESSIONS: usize = 1_200;
-
-/// How far apart two numbers may be, relatively, where the last bits are not the same: functions
-/// such as `ln` come from another library than Go's, and Prometheus 2.42 adds up and averages without
-/// the compensation that Prometheus 3 has.
-const TOLERANCE: f64 = 1e-11;
-
-/// What came out: series by their labels, or only that there is no answer.
-#[derive(Debug, PartialEq)]
-enum Outcome {
-    Series(BTreeMap<String, Vec<(i64, f64)>>),
-    Refused(String),
-}
 
 /// Starts the program that the environment names, if it does.
 fn program() -> Option<PathBuf> {
@@ -49,51 +32,6 @@ fn program() -> Option<PathBuf> {
         eprintln!("left out: PULSEBOARD_PROMETHEUS names no Prometheus to compare with");
     }
     found
-}
-
-fn seed() -> u64 {
-    let seed = env::var("PULSEBOARD_SEED").ok();
-    let seed = seed.and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| Rng::new().u64(..1 << 32));
-    eprintln!("PULSEBOARD_SEED={seed}");
-    seed
-}
-
-fn series_of(answer: Answer) -> BTreeMap<String, Vec<(i64, f64)>> {
-    match answer {
-        Answer::Scalar(point) => BTreeMap::from([("{}".to_owned(), vec![point])]),
-        Answer::Text(..) => BTreeMap::new(),
-        Answer::Vector(series) => series
-            .into_iter()
-            .map(|(labels, point)| (labels.to_string(), vec![point]))
-            .collect(),
-        Answer::Matrix(series) => by_name(series),
-    }
-}
-
-fn by_name(series: crate::support::Matrix) -> BTreeMap<String, Vec<(i64, f64)>> {
-    series
-        .into_iter()
-        .map(|(labels, points)| (labels.to_string(), points))
-        .collect()
-}
-
-fn ours(memory: &Memory, text: &str, (start_ms, end_ms, step_ms): (i64, i64, i64)) -> Outcome {
-    let expr = match parse(text) {
-        Ok(expr) => expr,
-        Err(error) => return Outcome::Refused(error.to_string()),
-    };
-    let answer = match step_ms {
-        0 => instant(&expr, start_ms, memory, &Unguarded, OPTIONS).map(series_of),
-        _ => {
-            let times = (start_ms, end_ms, step_ms);
-            range(&expr, times, memory, &Unguarded, OPTIONS).map(by_name)
-        }
-    };
-    match answer {
-        Ok(series) => Outcome::Series(series),
-        Err(error) => Outcome::Refused(error.to_string()),
-    }
 }
 
 fn point(value: &Value) -> (i64, f64) {
@@ -147,57 +85,6 @@ fn theirs(server: &Server, text: &str, (start_ms, end_ms, step_ms): (i64, i64, i
         (labels.to_string(), points)
     });
     Outcome::Series(series.collect())
-}
-
-fn is_same_number(one: f64, other: f64, is_exact: bool) -> bool {
-    if one.is_nan() && other.is_nan() || one == other {
-        return true;
-    }
-    !is_exact && (one - other).abs() <= TOLERANCE * one.abs().max(other.abs()).max(1e-3)
-}
-
-/// Whether two outcomes agree: all labels, all times, all numbers; or both refuse.
-fn agree(ours: &Outcome, theirs: &Outcome, is_exact: bool) -> bool {
-    let (Outcome::Series(ours), Outcome::Series(theirs)) = (ours, theirs) else {
-        return matches!((ours, theirs), (Outcome::Refused(_), Outcome::Refused(_)));
-    };
-    ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(mine, other)| {
-            mine.0 == other.0
-                && mine.1.len() == other.1.len()
-                && mine.1.iter().zip(other.1).all(|(mine, other)| {
-                    mine.0 == other.0 && is_same_number(mine.1, other.1, is_exact)
-                })
-        })
-}
-
-/// Only what differs, so that it can be read.
-fn differences(ours: &Outcome, theirs: &Outcome) -> String {
-    let (Outcome::Series(ours), Outcome::Series(theirs)) = (ours, theirs) else {
-        return format!("  ours:   {ours:.300?}\n  theirs: {theirs:.300?}");
-    };
-    let mut said = String::new();
-    let names: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-    for name in names {
-        let (mine, other) = (ours.get(name), theirs.get(name));
-        let at = |points: Option<&Vec<(i64, f64)>>| -> BTreeMap<i64, f64> {
-            points.into_iter().flatten().copied().collect()
-        };
-        let (mine, other) = (at(mine), at(other));
-        let times: std::collections::BTreeSet<_> = mine.keys().chain(other.keys()).collect();
-        for time in times {
-            let (mine, other) = (mine.get(time), other.get(time));
-            let same = mine
-                .zip(other)
-                .is_some_and(|(mine, other)| is_same_number(*mine, *other, true));
-            if !same && said.lines().count() < 4 {
-                said.push_str(&format!(
-                    "  {name} at {time}: ours {mine:?}, theirs {other:?}\n"
-                ));
-            }
-        }
-    }
-    said
 }
 
 /// An expression with a piece of it left out, doubled or moved: mostly no expression any more.
@@ -279,10 +166,7 @@ fn what_is_no_expression_is_none_for_a_real_prometheus() {
     let mut refused = 0;
     let mut wrong = Vec::new();
     for _ in 0..EXPRESSIONS * 2 {
-        let made = Grammar {
-            random: &mut random,
-        }
-        .question();
+        let made = Grammar::careful(&mut random).question();
         let text = damaged(&mut random, &made.text);
         let (ours, theirs) = (
             parse(&text),
@@ -325,10 +209,7 @@ fn answers_are_those_of_a_real_prometheus() {
     let (mut asked, mut answered, mut refused) = (0, 0, 0);
     let mut wrong = Vec::new();
     for _ in 0..EXPRESSIONS {
-        let Made { text, is_exact, .. } = Grammar {
-            random: &mut random,
-        }
-        .question();
+        let Made { text, is_exact, .. } = Grammar::careful(&mut random).question();
         let at_ms = (START_S + random.i64(-20..LENGTH_S + 60)) * 1000 + 300;
         let step_ms = [1_000, 7_000, 13_000, 60_000][random.usize(..4)];
         let end_ms = at_ms + step_ms * random.i64(0..20);

@@ -123,7 +123,8 @@ fn values_of(word: &str) -> Vec<Option<f64>> {
         .collect()
 }
 
-fn takes(matcher: &Matcher, labels: &Labels) -> bool {
+/// Whether a series passes.
+pub(crate) fn takes(matcher: &Matcher, labels: &Labels) -> bool {
     let value = labels.get(&matcher.name);
     match matcher.op {
         MatchOp::Equal => *value == *matcher.value,

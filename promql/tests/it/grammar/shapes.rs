@@ -45,7 +45,7 @@ impl Grammar<'_> {
             }
             11 => {
                 let q = self.scalar(1);
-                match q.is_exact && !matrix.text.contains('@') {
+                match q.is_exact && !(self.is_careful && matrix.text.contains('@')) {
                     true => matrix
                         .with(format!("quantile_over_time({}, {})", q.text, matrix.text))
                         .uneven()
@@ -54,7 +54,7 @@ impl Grammar<'_> {
                 }
             }
             12 => made("deriv").inexact().infinite(),
-            13 if !matrix.text.contains('@') => {
+            13 if !(self.is_careful && matrix.text.contains('@')) => {
                 let ahead = self.one(&["60", "-30", "3600"]);
                 matrix
                     .with(format!("predict_linear({}, {ahead})", matrix.text))
@@ -171,7 +171,8 @@ impl Grammar<'_> {
             let side = self.one(&["group_left", "group_right"]);
             let include = match self.chance(3) {
                 true => " (version)",
-                false => "",
+                // Without parentheses those of what follows would be taken for them.
+                false => " ()",
             };
             matching = format!("{matching}{side}{include} ");
         }
