@@ -249,7 +249,7 @@ impl LiveExpressions {
         let series = self.series(expression, working);
         let end_ms = self.clock.now_ms().div_euclid(step_ms) * step_ms;
         let times = (end_ms - back_ms, end_ms, step_ms);
-        let matrix = range(&expression.expr, times, &series, &series, self.options())?;
+        let (matrix, _) = range(&expression.expr, times, &series, &series, self.options())?;
         if matrix.len() > SERIES_MAX {
             return Err(too_many(matrix.len()));
         }
@@ -343,7 +343,8 @@ impl LiveExpressions {
             .ask(expression.keys.clone(), move |working| {
                 let began = Instant::now();
                 let series = all.series(&one, working);
-                let answer = instant(&one.expr, at_ms, &series, &series, all.options());
+                let answer = instant(&one.expr, at_ms, &series, &series, all.options())
+                    .map(|(answer, _)| answer);
                 (answer, began.elapsed())
             })
             .await;

@@ -89,6 +89,7 @@ fn api() -> Api {
         at.asks(query::query_exemplars)
     });
     api.at("api/v1/format_query", |at| at.asks(query::format_query));
+    api.at("api/v1/parse_query", |at| at.asks(query::parse_query));
     api.at("api/v1/series", |at| at.asks(names::series));
     api.at("api/v1/labels", |at| at.asks(names::labels));
     api.at("api/v1/label/{name}/values", |at| {

@@ -12,6 +12,22 @@ pub struct Span {
 }
 
 impl Span {
+    /// An empty one.
+    pub(crate) const fn at(start: usize) -> Self {
+        Self { start, end: start }
+    }
+
+    /// Where it begins in a text: line and column in bytes, each from 1.
+    pub(crate) fn line_and_column(self, text: &str) -> (usize, usize) {
+        let before = text.as_bytes().get(..self.start).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line_start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        (line, before.len() - line_start + 1)
+    }
+
     /// From the beginning of one to the end of another.
     #[must_use]
     pub fn to(self, end: Self) -> Self {
@@ -37,15 +53,10 @@ pub struct ParseError {
 
 impl ParseError {
     pub(crate) fn new(text: &str, span: Span, what: impl Into<String>) -> Self {
-        let before = text.as_bytes().get(..span.start).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let (line, column) = span.line_and_column(text);
         Self {
             line,
-            column: before.len() - line_start + 1,
+            column,
             span,
             what: what.into(),
         }

@@ -9,19 +9,20 @@ mod binary;
 mod call;
 mod histogram;
 mod rank;
+mod read;
 mod sums;
 mod time;
 mod windows;
 
-use std::sync::Arc;
-
 use foldhash::HashMap;
-use pulseboard_series::{STALE_MARKER_BITS, is_stale_marker as is_stale};
+use pulseboard_series::{STALE_MARKER_BITS, is_stale_marker};
 
 use crate::{
-    ast::{At, Expr, ExprKind, Matcher, Selector, ValueType, When},
+    ast::{At, Expr, ExprKind, ValueType, When},
+    error::Span,
     labels::Labels,
-    storage::{EvalError, Guard, Hints, Samples, Storage},
+    notes::{Note, Notes},
+    storage::{EvalError, Guard, Storage},
 };
 
 /// What holds for all questions.
@@ -48,6 +49,9 @@ impl Default for Options {
 /// A sample: Unix milliseconds and its value.
 pub type Point = (i64, f64);
 
+/// Series with several samples each.
+pub type Matrix = Vec<(Labels, Vec<Point>)>;
+
 /// What an expression came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -58,7 +62,7 @@ pub enum Answer {
     /// Series with one number each.
     Vector(Vec<(Labels, Point)>),
     /// Series with several.
-    Matrix(Vec<(Labels, Vec<Point>)>),
+    Matrix(Matrix),
 }
 
 /// Times at which something is evaluated.
@@ -83,7 +87,7 @@ impl Grid {
 const ABSENT: f64 = f64::from_bits(STALE_MARKER_BITS);
 
 fn is_absent(value: f64) -> bool {
-    is_stale(value)
+    is_stale_marker(value)
 }
 
 /// A series and its number at each step of a grid.
@@ -110,6 +114,7 @@ struct Evaluation<'a> {
     asked: (i64, i64),
     /// Samples read and points made so far.
     samples: std::cell::Cell<u64>,
+    notes: std::cell::RefCell<Notes>,
 }
 
 type Evaluated<T> = Result<T, EvalError>;
@@ -118,7 +123,7 @@ fn wrong(what: impl Into<String>) -> EvalError {
     EvalError::Execution(what.into())
 }
 
-/// Evaluates at one time.
+/// Evaluates at one time: what it comes to, and what is to be said of it.
 ///
 /// # Errors
 /// The limits, what the storage says, and what cannot be computed.
@@ -128,13 +133,14 @@ pub fn instant(
     storage: &dyn Storage,
     guard: &dyn Guard,
     options: Options,
-) -> Result<Answer, EvalError> {
+) -> Result<(Answer, Notes), EvalError> {
     let evaluation = Evaluation {
         storage,
         guard,
         options,
         asked: (at_ms, at_ms),
         samples: std::cell::Cell::new(0),
+        notes: std::cell::RefCell::default(),
     };
     let grid = Grid {
         start_ms: at_ms,
@@ -142,9 +148,10 @@ pub fn instant(
         count: 1,
     };
     if expr.value_type() == ValueType::Matrix {
-        return evaluation.matrix_answer(expr, grid).map(Answer::Matrix);
+        let matrix = evaluation.matrix_answer(expr, grid)?;
+        return Ok((Answer::Matrix(matrix), evaluation.notes.into_inner()));
     }
-    Ok(match evaluation.eval(expr, grid)? {
+    let answer = match evaluation.eval(expr, grid)? {
         Value::Text(text) => Answer::Text(at_ms, text),
         Value::Scalar(values) => {
             Answer::Scalar((at_ms, values.first().copied().unwrap_or(f64::NAN)))
@@ -158,10 +165,12 @@ pub fn instant(
                 })
                 .collect(),
         ),
-    })
+    };
+    Ok((answer, evaluation.notes.into_inner()))
 }
 
-/// Evaluates at `start_ms` and every `step_ms` up to `end_ms`; series in the order of their labels.
+/// Evaluates at `start_ms` and every `step_ms` up to `end_ms`: series in the order of their labels, and
+/// what is to be said of them.
 ///
 /// # Errors
 /// The limits, what the storage says, and what cannot be computed; also where the expression is no
@@ -172,7 +181,7 @@ pub fn range(
     storage: &dyn Storage,
     guard: &dyn Guard,
     options: Options,
-) -> Result<Vec<(Labels, Vec<Point>)>, EvalError> {
+) -> Result<(Matrix, Notes), EvalError> {
     let count = match step_ms > 0 && end_ms >= start_ms {
         true => usize::try_from(end_ms.saturating_sub(start_ms) / step_ms)
             .map_err(|_out_of_range| EvalError::TooManySamples)?
@@ -190,6 +199,7 @@ pub fn range(
         options,
         asked: (start_ms, end_ms),
         samples: std::cell::Cell::new(0),
+        notes: std::cell::RefCell::default(),
     };
     let columns = match evaluation.eval(expr, grid)? {
         Value::Vector(columns) => columns,
@@ -203,7 +213,7 @@ pub fn range(
             ));
         }
     };
-    let mut series: Vec<(Labels, Vec<Point>)> = columns
+    let mut series: Matrix = columns
         .into_iter()
         .map(|column| {
             let points = column.values.iter().enumerate();
@@ -215,7 +225,7 @@ pub fn range(
         .filter(|(_, points): &(Labels, Vec<Point>)| !points.is_empty())
         .collect();
     series.sort_by(|one, other| one.0.cmp(&other.0));
-    Ok(series)
+    Ok((series, evaluation.notes.into_inner()))
 }
 
 impl<'a> Evaluation<'a> {
@@ -227,6 +237,20 @@ impl<'a> Evaluation<'a> {
             return Err(EvalError::TooManySamples);
         }
         self.guard.spend(samples as u64)
+    }
+
+    /// Keeps what is to be said of the answer.
+    fn note(&self, note: Note, span: Span) {
+        self.notes.borrow_mut().add(note, span);
+    }
+
+    /// A warning where a quantile is none at some step.
+    fn note_quantiles(&self, quantiles: &[f64], span: Span) {
+        for quantile in quantiles {
+            if !(0.0..=1.0).contains(quantile) {
+                self.note(Note::NoQuantile(quantile.to_bits()), span);
+            }
+        }
     }
 
     /// A column that is kept, counted.
@@ -331,183 +355,6 @@ impl<'a> Evaluation<'a> {
             Value::Text(_) => return Err(wrong("a string has no negative")),
         })
     }
-
-    /// An instant selector; with `times`, the times of the samples in seconds rather than their values.
-    fn selector(&self, selector: &Selector, grid: Grid, times: bool) -> Evaluated<Value> {
-        let (first, last) = (
-            self.reference(&selector.when, grid.start_ms),
-            self.reference(&selector.when, grid.end_ms()),
-        );
-        let lookback = self.options.lookback_ms;
-        let hints = Hints {
-            after_ms: first.saturating_sub(lookback),
-            until_ms: last,
-            step_ms: grid.step_ms,
-            range_ms: lookback,
-            function: "",
-        };
-        let mut columns = Vec::new();
-        self.storage
-            .select(&selector.matchers, &hints, &mut |labels, samples| {
-                self.count(samples.times.len())?;
-                let mut values = Vec::with_capacity(grid.count);
-                let mut next = 0;
-                let mut any = false;
-                for step in 0..grid.count {
-                    let at = self.reference(&selector.when, grid.time(step));
-                    while samples.times.get(next).is_some_and(|time| *time <= at) {
-                        next += 1;
-                    }
-                    let newest = next.checked_sub(1).and_then(|newest| {
-                        let (time, value) =
-                            (*samples.times.get(newest)?, *samples.values.get(newest)?);
-                        (time > at.saturating_sub(lookback) && !is_stale(value))
-                            .then_some((time, value))
-                    });
-                    any |= newest.is_some();
-                    values.push(match newest {
-                        Some((time, _)) if times => time as f64 / 1000.0,
-                        Some((_, value)) => value,
-                        None => ABSENT,
-                    });
-                }
-                if any {
-                    columns.push(self.column(labels, values)?);
-                }
-                Ok(())
-            })?;
-        Ok(Value::Vector(columns))
-    }
-
-    /// Hands the samples of a range vector to `each`, series by series, stale markers left out.
-    fn each_range(
-        &self,
-        expr: &Expr,
-        grid: Grid,
-        function: &'static str,
-        each: &mut dyn FnMut(Labels, &Samples) -> Evaluated<()>,
-    ) -> Evaluated<()> {
-        match &inner(expr).kind {
-            ExprKind::Matrix { selector, range_ms } => {
-                let hints = Hints {
-                    after_ms: self
-                        .reference(&selector.when, grid.start_ms)
-                        .saturating_sub(*range_ms),
-                    until_ms: self.reference(&selector.when, grid.end_ms()),
-                    step_ms: grid.step_ms,
-                    range_ms: *range_ms,
-                    function,
-                };
-                let mut kept = Samples::default();
-                self.storage
-                    .select(&selector.matchers, &hints, &mut |labels, samples| {
-                        self.count(samples.times.len())?;
-                        if !samples.values.iter().copied().any(is_stale) {
-                            return each(labels, samples);
-                        }
-                        kept.times.clear();
-                        kept.values.clear();
-                        for (time, value) in samples.times.iter().zip(&samples.values) {
-                            if !is_stale(*value) {
-                                kept.times.push(*time);
-                                kept.values.push(*value);
-                            }
-                        }
-                        each(labels, &kept)
-                    })
-            }
-            ExprKind::Subquery {
-                expr,
-                range_ms,
-                step_ms,
-                when,
-            } => {
-                let step_ms = step_ms.unwrap_or(self.options.subquery_step_ms).max(1);
-                let after = self
-                    .reference(when, grid.start_ms)
-                    .saturating_sub(*range_ms);
-                let until = self.reference(when, grid.end_ms());
-                // Its times are multiples of its step, whenever it is asked.
-                let start_ms = after
-                    .div_euclid(step_ms)
-                    .saturating_add(1)
-                    .saturating_mul(step_ms);
-                let count = match until >= start_ms {
-                    true => usize::try_from(until.saturating_sub(start_ms) / step_ms)
-                        .map_err(|_out_of_range| EvalError::TooManySamples)?
-                        .saturating_add(1),
-                    false => 0,
-                };
-                if count as u64 > self.options.samples_max {
-                    return Err(EvalError::TooManySamples);
-                }
-                let inner = Grid {
-                    start_ms,
-                    step_ms,
-                    count,
-                };
-                let columns = match self.eval(expr, inner)? {
-                    Value::Vector(columns) => columns,
-                    Value::Scalar(values) => vec![Column {
-                        labels: Labels::default(),
-                        values,
-                    }],
-                    Value::Text(_) => return Err(wrong("a subquery over a string")),
-                };
-                for column in columns {
-                    let mut samples = Samples::default();
-                    for (step, value) in column.values.iter().enumerate() {
-                        if !is_absent(*value) {
-                            samples.times.push(inner.time(step));
-                            samples.values.push(*value);
-                        }
-                    }
-                    self.count(samples.times.len())?;
-                    each(column.labels, &samples)?;
-                }
-                Ok(())
-            }
-            _ => Err(wrong("a range vector was expected")),
-        }
-    }
-
-    /// Where a range vector looks: how far back, and from when.
-    fn range_of<'e>(&self, expr: &'e Expr) -> Evaluated<(i64, &'e When)> {
-        match &inner(expr).kind {
-            ExprKind::Matrix { selector, range_ms } => Ok((*range_ms, &selector.when)),
-            ExprKind::Subquery { range_ms, when, .. } => Ok((*range_ms, when)),
-            _ => Err(wrong("a range vector was expected")),
-        }
-    }
-
-    fn matrix_answer(&self, expr: &Expr, grid: Grid) -> Evaluated<Vec<(Labels, Vec<Point>)>> {
-        let (range_ms, when) = self.range_of(expr)?;
-        let until = self.reference(when, grid.start_ms);
-        let mut series = Vec::new();
-        self.each_range(expr, grid, "", &mut |labels, samples| {
-            let points = samples.times.iter().zip(&samples.values);
-            let points: Vec<Point> = points
-                .filter(|(time, _)| **time > until.saturating_sub(range_ms) && **time <= until)
-                .map(|(time, value)| (*time, *value))
-                .collect();
-            self.guard.hold(points.len() * 16 + 64)?;
-            if !points.is_empty() {
-                series.push((labels, points));
-            }
-            Ok(())
-        })?;
-        series.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(series)
-    }
-}
-
-/// Without its parentheses.
-fn inner(expr: &Expr) -> &Expr {
-    let mut expr = expr;
-    while let ExprKind::Paren(next) = &expr.kind {
-        expr = next;
-    }
-    expr
 }
 
 /// Columns of one name put together.
@@ -542,24 +389,4 @@ fn merged(columns: Vec<Column>) -> Evaluated<Vec<Column>> {
         }
     }
     Ok(all)
-}
-
-/// The labels that `absent` and `absent_over_time` answer with: those that the selector names by
-/// `=`, once each.
-fn absent_labels(matchers: &[Matcher]) -> Labels {
-    let mut seen: Vec<Arc<str>> = Vec::new();
-    let mut labels: Vec<(Arc<str>, Arc<str>)> = Vec::new();
-    for matcher in matchers {
-        if &*matcher.name == crate::labels::NAME {
-            continue;
-        }
-        let known = seen.contains(&matcher.name);
-        if matcher.op == crate::ast::MatchOp::Equal && !known {
-            seen.push(Arc::clone(&matcher.name));
-            labels.push((Arc::clone(&matcher.name), Arc::clone(&matcher.value)));
-        } else {
-            labels.retain(|(name, _)| *name != matcher.name);
-        }
-    }
-    labels.into_iter().collect()
 }

@@ -17,6 +17,8 @@
 //! | [`ast`], [`functions`] | the tree, and what each function takes |
 //! | [`mod@print`] | the tree as text: one line, or pretty |
 //! | [`storage`] | where samples come from, and who says whether to go on |
+//! | [`tree`] | the tree as JSON |
+//! | [`notes`] | warnings and infos beside an answer |
 //! | [`eval`] | the evaluation, series by series in columns |
 //! | [`labels`] | what names a series |
 //! | `types` | scalar, vector, matrix, string |
@@ -27,16 +29,19 @@ pub mod eval;
 pub mod functions;
 pub mod labels;
 mod lex;
+pub mod notes;
 pub mod parse;
 pub mod pattern;
 pub mod print;
 pub mod storage;
+pub mod tree;
 mod types;
 
 pub use ast::Expr;
 pub use error::{ParseError, Span};
 pub use eval::{Answer, Options, instant, range};
 pub use labels::Labels;
+pub use notes::Notes;
 pub use parse::{parse, parse_selector};
 pub use storage::{EvalError, Guard, Samples, Storage};
 

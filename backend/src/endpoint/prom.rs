@@ -2,7 +2,7 @@
 //!
 //! | file | what it answers |
 //! |---|---|
-//! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query` |
+//! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query` |
 //! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
 //! | [`transfer`] | `export`, and `/federate` |
 //! | [`read`] | remote read |

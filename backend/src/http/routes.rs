@@ -76,6 +76,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/v1/query_range"),
     answer("api/v1/query_exemplars"),
     answer("api/v1/format_query"),
+    answer("api/v1/parse_query"),
     answer("api/v1/series"),
     answer("api/v1/labels"),
     answer("api/v1/label/{name}/values"),

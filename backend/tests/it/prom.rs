@@ -103,6 +103,28 @@ async fn an_expression_is_answered_as_prometheus_answers_it() {
     server.stop().await;
 }
 
+/// What is likely not meant is said beside the answer, with its place.
+#[tokio::test]
+async fn what_is_to_be_said_besides_is_said() {
+    let server = server().await;
+    let now = START_S.to_string();
+    let query = "quantile(2, rate({\"odd name\"}[5m]))";
+    let (status, answer) = get(
+        &server,
+        "/api/v1/query",
+        &[("query", query), ("time", &now)],
+    )
+    .await;
+    assert_eq!((status, &answer["status"]), (200, &json!("success")));
+    assert_eq!(
+        answer["warnings"],
+        json!(["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"])
+    );
+    let (_, answer) = get(&server, "/api/v1/query", &[("query", "up"), ("time", &now)]).await;
+    assert!(answer.get("warnings").is_none() && answer.get("infos").is_none());
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_range_is_answered_to_a_form_too() {
     let server = server().await;
@@ -329,6 +351,7 @@ async fn who_may_not_read_may_not_ask() {
         "/api/v1/query_range?query=1&start=0&end=1&step=1",
         "/api/v1/query_exemplars?query=x",
         "/api/v1/format_query?query=1",
+        "/api/v1/parse_query?query=1",
         "/api/v1/series?match[]=x",
         "/api/v1/labels",
         "/api/v1/label/job/values",
@@ -350,7 +373,10 @@ async fn who_may_not_read_may_not_ask() {
         problem(answer.expect("an answer"), 403).await;
         let answer = asked("redredredredredredredred", "red").await;
         assert_eq!(answer.expect("an answer").status(), 200, "{path}");
-        if !path.contains("status") && !path.contains("exemplars") && !path.contains("format") {
+        if !path.contains("status")
+            && !path.contains("exemplars")
+            && !path.contains("_query?query=1")
+        {
             let answer = asked("redredredredredredredred", "blue").await;
             problem(answer.expect("an answer"), 403).await;
         }
@@ -378,6 +404,9 @@ async fn who_looks_before_asking_finds_what_it_looks_for() {
     assert_eq!(exemplars, json!({"status": "success", "data": []}));
     let pretty = server.json("/api/v1/format_query?query=sum(x)by(a)").await;
     assert_eq!(pretty["data"], "sum by (a) (x)");
+    let tree = server.json("/api/v1/parse_query?query=sum(x)by(a)").await;
+    assert_eq!(tree["data"]["type"], "aggregation");
+    assert_eq!(tree["data"]["expr"]["name"], "x");
     server.stop().await;
 }
 

@@ -110,7 +110,9 @@ impl Evaluation<'_> {
 
     /// `quantile`, which needs all values of a group at a step.
     fn quantiles(&self, aggregate: &Aggregate, grid: Grid) -> Evaluated<Vec<Column>> {
-        let q = self.scalar(self.param(aggregate)?, grid)?;
+        let param = self.param(aggregate)?;
+        let q = self.scalar(param, grid)?;
+        self.note_quantiles(&q, param.span);
         let columns = self.vector(&aggregate.expr, grid)?;
         let mut all = Vec::new();
         let mut values = Vec::new();

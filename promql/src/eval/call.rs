@@ -1,13 +1,15 @@
 //! Functions of instant vectors, scalars and texts.
 
 use super::{
-    ABSENT, Column, Evaluated, Evaluation, Grid, Value, absent_labels, histogram, inner, is_absent,
-    merged, sums, time, windows, wrong,
+    ABSENT, Column, Evaluated, Evaluation, Grid, Value, histogram, is_absent, merged,
+    read::{absent_labels, inner},
+    sums, time, windows, wrong,
 };
 use crate::{
     ast::{Expr, ExprKind},
     functions::Function,
-    labels::Labels,
+    labels::{Labels, NAME},
+    notes::Note,
     pattern::regex,
 };
 
@@ -194,15 +196,21 @@ impl Evaluation<'_> {
             "label_join" => self.label_join(args, grid),
             "histogram_quantile" => {
                 let q = self.scalar(arg(0)?, grid)?;
-                let columns = self.vector(arg(1)?, grid)?;
-                self.over_buckets(columns, grid, |step, buckets| {
-                    histogram::quantile(at(&q, step), buckets)
-                })
+                self.note_quantiles(&q, arg(0)?.span);
+                let falls = std::cell::Cell::new(false);
+                let answer = self.over_buckets(arg(1)?, grid, |step, buckets| {
+                    let (quantile, fell) = histogram::quantile(at(&q, step), buckets);
+                    falls.set(falls.get() || fell);
+                    quantile
+                });
+                if falls.get() {
+                    self.note(Note::FallingBuckets, arg(1)?.span);
+                }
+                answer
             }
             "histogram_fraction" => {
                 let (lower, upper) = (self.scalar(arg(0)?, grid)?, self.scalar(arg(1)?, grid)?);
-                let columns = self.vector(arg(2)?, grid)?;
-                self.over_buckets(columns, grid, |step, buckets| {
+                self.over_buckets(arg(2)?, grid, |step, buckets| {
                     histogram::fraction(at(&lower, step), at(&upper, step), buckets)
                 })
             }
@@ -333,11 +341,15 @@ impl Evaluation<'_> {
     /// What becomes of the buckets of each histogram: series that differ in `le` alone.
     fn over_buckets(
         &self,
-        columns: Vec<Column>,
+        arg: &Expr,
         grid: Grid,
         compute: impl Fn(usize, &mut Vec<histogram::Bucket>) -> f64,
     ) -> Evaluated<Value> {
-        let histograms = histogram::grouped(columns);
+        let columns = self.vector(arg, grid)?;
+        let histograms = histogram::grouped(columns, |labels| {
+            let (metric, bound) = (labels.get(NAME).into(), labels.get("le").into());
+            self.note(Note::NoBound(metric, bound), arg.span);
+        });
         let mut all = Vec::new();
         let mut buckets = Vec::new();
         for (labels, members) in histograms {

@@ -16,12 +16,16 @@ pub(super) struct Bucket {
 const TOLERANCE: f64 = 1e-12;
 
 /// Histograms by the labels that their buckets share, in the order in which they come; series whose
-/// `le` is no number are left out.
-pub(super) fn grouped(columns: Vec<Column>) -> Vec<(Labels, Vec<(f64, Column)>)> {
+/// `le` is no number are left out and told.
+pub(super) fn grouped(
+    columns: Vec<Column>,
+    tell: impl Fn(&Labels),
+) -> Vec<(Labels, Vec<(f64, Column)>)> {
     let mut places: HashMap<Labels, usize> = HashMap::default();
     let mut all: Vec<(Labels, Vec<(f64, Column)>)> = Vec::new();
     for column in columns {
         let Some(upper) = parse_float(column.labels.get("le")) else {
+            tell(&column.labels);
             continue;
         };
         let labels = column
@@ -68,10 +72,12 @@ fn prepare(buckets: &mut Vec<Bucket>) -> bool {
     true
 }
 
-fn make_monotonic(buckets: &mut [Bucket]) {
+/// Whether some count was less than the one before it by more than floating point loses.
+fn make_monotonic(buckets: &mut [Bucket]) -> bool {
     let Some(mut before) = buckets.first().map(|bucket| bucket.count) else {
-        return;
+        return false;
     };
+    let mut fell = false;
     for bucket in buckets.iter_mut().skip(1) {
         let count = bucket.count;
         let difference = (before - count).abs();
@@ -82,28 +88,36 @@ fn make_monotonic(buckets: &mut [Bucket]) {
                 && size >= f64::MIN_POSITIVE
                 && difference / size < TOLERANCE);
         if is_same || count < before {
+            fell |= !is_same;
             bucket.count = before;
         } else {
             before = count;
         }
     }
+    fell
 }
 
-/// Below which value a share `q` of the observations is, by linear interpolation within a bucket.
-pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> f64 {
+/// Below which value a share `q` of the observations is, by linear interpolation within a bucket;
+/// and whether counts fell.
+pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
     if q.is_nan() {
-        return f64::NAN;
+        return (f64::NAN, false);
     }
     if q < 0.0 {
-        return f64::NEG_INFINITY;
+        return (f64::NEG_INFINITY, false);
     }
     if q > 1.0 {
-        return f64::INFINITY;
+        return (f64::INFINITY, false);
     }
-    if !prepare(buckets) {
-        return f64::NAN;
+    if !prepare(buckets) || buckets.len() < 2 {
+        return (f64::NAN, false);
     }
-    make_monotonic(buckets);
+    let fell = make_monotonic(buckets);
+    (quantile_of(q, buckets), fell)
+}
+
+/// The same of buckets that are in order.
+fn quantile_of(q: f64, buckets: &[Bucket]) -> f64 {
     let (Some(last), Some(before_last), true) = (
         buckets.last().copied(),
         buckets.len().checked_sub(2).and_then(|at| buckets.get(at)),

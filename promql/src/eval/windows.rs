@@ -1,13 +1,16 @@
 //! Functions over a range: what becomes of the samples of one window.
 
 use super::{
-    Column, Evaluated, Evaluation, Grid, Value, absent_labels, inner, merged, sums, wrong,
+    Column, Evaluated, Evaluation, Grid, Value, merged,
+    read::{absent_labels, inner},
+    sums, wrong,
 };
 use crate::{
     ast::{Expr, ExprKind},
     eval::ABSENT,
     functions::Function,
-    labels::Labels,
+    labels::{Labels, NAME},
+    notes::Note,
 };
 
 /// The samples of one window, and where it lies.
@@ -24,6 +27,12 @@ struct Window<'a> {
     from: usize,
     /// Of the function's scalar, where it has one.
     param: f64,
+}
+
+/// Whether a metric's name is that of a counter, or there is none.
+fn is_counter_name(name: &str) -> bool {
+    let endings = ["_total", "_sum", "_count", "_bucket"];
+    name.is_empty() || endings.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether a function is one over a range.
@@ -233,6 +242,8 @@ impl Evaluation<'_> {
             Some(param) => self.scalar(param, grid)?,
             None => Vec::new(),
         };
+        let is_quantile = function.name == "quantile_over_time";
+        let is_rate = matches!(function.name, "rate" | "increase");
         let keeps_name = function.name == "last_over_time";
         let counts_resets = matches!(function.name, "rate" | "increase" | "resets");
         let (range_ms, when) = self.range_of(range)?;
@@ -288,6 +299,12 @@ impl Evaluation<'_> {
                 values.push(value.map_or(ABSENT, not_the_mark));
             }
             if any {
+                if is_quantile && let Some(param) = param {
+                    self.note_quantiles(&params, param.span);
+                }
+                if is_rate && !is_counter_name(labels.get(NAME)) {
+                    self.note(Note::NoCounter(labels.get(NAME).into()), range.span);
+                }
                 let labels = if keeps_name {
                     labels
                 } else {

@@ -68,10 +68,11 @@ pub(crate) fn ours(
         Err(error) => return Outcome::Refused(error.to_string()),
     };
     let answer = match step_ms {
-        0 => instant(&expr, start_ms, memory, &Unguarded, OPTIONS).map(series_of),
+        0 => instant(&expr, start_ms, memory, &Unguarded, OPTIONS)
+            .map(|(answer, _)| series_of(answer)),
         _ => {
             let times = (start_ms, end_ms, step_ms);
-            range(&expr, times, memory, &Unguarded, OPTIONS).map(by_name)
+            range(&expr, times, memory, &Unguarded, OPTIONS).map(|(series, _)| by_name(series))
         }
     };
     match answer {

@@ -7,6 +7,8 @@ mod generated;
 mod grammar;
 mod grown;
 mod naive;
+mod notes;
 mod parse;
 mod prometheus;
 mod support;
+mod tree;

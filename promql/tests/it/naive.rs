@@ -6,8 +6,9 @@
 
 mod binary;
 mod functions;
+mod numbers;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use pulseboard_promql::{
     Expr, Labels,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Expressions of one run; each is asked at one time and over a range.
-const EXPRESSIONS: usize = 500;
+const EXPRESSIONS: usize = 300;
 
 /// Series with a number each.
 type Vector = Vec<(Labels, f64)>;
@@ -50,6 +51,9 @@ struct Naive<'a> {
     all: &'a [Series],
     /// What `@ start()` and `@ end()` mean.
     asked: (i64, i64),
+    /// Whether a subquery's window had no time in it. Prometheus computes what is always the same all
+    /// the same, and says what is wrong there.
+    had_no_time: Cell<bool>,
 }
 
 impl Naive<'_> {
@@ -179,7 +183,10 @@ impl Naive<'_> {
             ExprKind::Subquery { expr, step_ms, .. } => {
                 let step_ms = step_ms.unwrap_or(OPTIONS.subquery_step_ms);
                 let mut windows: Windows = Vec::new();
-                for time in (after_ms + 1..=until_ms).filter(|time| time % step_ms == 0) {
+                let first_ms = (after_ms.div_euclid(step_ms) + 1) * step_ms;
+                self.had_no_time
+                    .set(self.had_no_time.get() || first_ms > until_ms);
+                for time in (first_ms..=until_ms).step_by(step_ms as usize) {
                     for (labels, value) in self.vector(expr, time)? {
                         match windows.iter_mut().find(|(known, _)| *known == labels) {
                             Some((_, samples)) => samples.push((time, value)),
@@ -310,6 +317,7 @@ fn answers_are_those_of_a_naive_evaluator() {
             let naive = Naive {
                 all: &all,
                 asked: (at_ms, times.1),
+                had_no_time: Cell::new(false),
             };
             // What is no expression is looked at elsewhere.
             let Ok(expr) = parse(&made.text) else {
@@ -322,7 +330,8 @@ fn answers_are_those_of_a_naive_evaluator() {
             };
             let ours = ours(&memory, &made.text, times);
             answered += usize::from(matches!(&ours, Outcome::Series(all) if !all.is_empty()));
-            if !agree(&ours, &theirs, made.is_exact) {
+            let may_refuse = naive.had_no_time.get() && matches!(ours, Outcome::Refused(_));
+            if !may_refuse && !agree(&ours, &theirs, made.is_exact) {
                 let differences = differences(&ours, &theirs);
                 wrong.push(format!("{} over {times:?}\n{differences}", made.text));
             }

@@ -62,7 +62,7 @@ impl Memory {
 
     pub(crate) fn instant(&self, query: &str, at_ms: i64) -> Result<Answer, EvalError> {
         let expr = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
-        instant(&expr, at_ms, self, &Unguarded, Options::default())
+        instant(&expr, at_ms, self, &Unguarded, Options::default()).map(|(answer, _)| answer)
     }
 
     /// The answer in one line, series in the order in which they come.
@@ -88,7 +88,7 @@ impl Memory {
 
     pub(crate) fn range(&self, query: &str, times: (i64, i64, i64)) -> Result<Matrix, EvalError> {
         let expr = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
-        range(&expr, times, self, &Unguarded, Options::default())
+        range(&expr, times, self, &Unguarded, Options::default()).map(|(series, _)| series)
     }
 }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use pulseboard_engine::query::QueryError;
 use pulseboard_promql::{
-    Answer, Expr, Labels, Options, ast::ValueType, instant, parse, print::pretty, range,
+    Answer, Expr, Labels, Notes, Options, ast::ValueType, instant, parse, print::pretty, range,
+    tree::tree,
 };
 use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
@@ -47,6 +48,13 @@ pub async fn query_exemplars(request: &mut Request, depot: &mut Depot, response:
 #[handler]
 pub async fn format_query(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let answered = with_expression(request, depot, |expr| json!(pretty(expr))).await;
+    send(response, answered);
+}
+
+/// An expression as a tree.
+#[handler]
+pub async fn parse_query(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = with_expression(request, depot, tree).await;
     send(response, answered);
 }
 
@@ -129,14 +137,15 @@ async fn ask(
                 tenant: &asking.tenant,
                 cost: &working.cost,
             };
-            answer(&asking.app, &expr, &asked, &series, working)
+            let asked_text = asking.params.needed("query")?;
+            answer(&asking.app, (asked_text, &expr), &asked, &series, working)
         })
         .await
 }
 
 fn answer(
     app: &App,
-    expr: &Expr,
+    (asked_text, expr): (&str, &Expr),
     asked: &Asked,
     series: &TenantSeries<'_>,
     working: &Working,
@@ -153,8 +162,9 @@ fn answer(
     let mut text = working.text();
     match asked.times {
         Times::At(at_ms) => {
-            let answer = instant(expr, at_ms, series, series, options)?;
-            write_answer(&mut text, &answer, asked.limit)?;
+            let (answer, notes) = instant(expr, at_ms, series, series, options)?;
+            let is_cut = write_answer(&mut text, &answer, asked.limit)?;
+            write_notes(&mut text, &notes, asked_text, is_cut)?;
         }
         Times::Range(start_ms, end_ms, step_ms) => {
             if !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
@@ -167,16 +177,36 @@ fn answer(
                 )));
             }
             let times = (start_ms, end_ms, step_ms);
-            let matrix = range(expr, times, series, series, options)?;
-            write_matrix(&mut text, &matrix, asked.limit)?;
+            let (matrix, notes) = range(expr, times, series, series, options)?;
+            let is_cut = write_matrix(&mut text, &matrix, asked.limit)?;
+            write_notes(&mut text, &notes, asked_text, is_cut)?;
         }
     }
     Ok(working.finish(text.into_bytes()))
 }
 
-const TRUNCATED: &str = ",\"warnings\":[\"results truncated due to limit\"]";
+/// What is to be said besides, and the end of the answer.
+fn write_notes(
+    text: &mut Text<'_>,
+    notes: &Notes,
+    asked_text: &str,
+    is_cut: bool,
+) -> Result<(), QueryError> {
+    let (mut warnings, infos) = notes.texts(asked_text);
+    if is_cut {
+        warnings.push("results truncated due to limit".to_owned());
+    }
+    for (name, texts) in [("warnings", warnings), ("infos", infos)] {
+        if !texts.is_empty() {
+            text.push(&format!(",\"{name}\":"))?;
+            text.push_json(&texts)?;
+        }
+    }
+    text.push("}")
+}
 
-fn write_answer(text: &mut Text<'_>, answer: &Answer, limit: usize) -> Result<(), QueryError> {
+/// All but the end; whether series were left out.
+fn write_answer(text: &mut Text<'_>, answer: &Answer, limit: usize) -> Result<bool, QueryError> {
     let one = |text: &mut Text<'_>, at_ms: i64, value: &str| -> Result<(), QueryError> {
         text.push("[")?;
         text.push(&seconds(at_ms))?;
@@ -188,12 +218,14 @@ fn write_answer(text: &mut Text<'_>, answer: &Answer, limit: usize) -> Result<()
         Answer::Scalar((at_ms, value)) => {
             text.push("{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":")?;
             one(text, *at_ms, &number(*value))?;
-            text.push("}}")
+            text.push("}")?;
+            Ok(false)
         }
         Answer::Text(at_ms, value) => {
             text.push("{\"status\":\"success\",\"data\":{\"resultType\":\"string\",\"result\":")?;
             one(text, *at_ms, value)?;
-            text.push("}}")
+            text.push("}")?;
+            Ok(false)
         }
         Answer::Vector(series) => {
             text.push("{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[")?;
@@ -208,10 +240,7 @@ fn write_answer(text: &mut Text<'_>, answer: &Answer, limit: usize) -> Result<()
                 comma = ",";
             }
             text.push("]}")?;
-            if series.len() > limit {
-                text.push(TRUNCATED)?;
-            }
-            text.push("}")
+            Ok(series.len() > limit)
         }
         Answer::Matrix(matrix) => write_matrix(text, matrix, limit),
     }
@@ -221,7 +250,7 @@ fn write_matrix(
     text: &mut Text<'_>,
     matrix: &[(Labels, Vec<(i64, f64)>)],
     limit: usize,
-) -> Result<(), QueryError> {
+) -> Result<bool, QueryError> {
     text.push("{\"status\":\"success\",\"data\":{\"resultType\":\"matrix\",\"result\":[")?;
     let mut comma = "";
     for (labels, points) in matrix.iter().take(limit) {
@@ -243,8 +272,5 @@ fn write_matrix(
         comma = ",";
     }
     text.push("]}")?;
-    if matrix.len() > limit {
-        text.push(TRUNCATED)?;
-    }
-    text.push("}")
+    Ok(matrix.len() > limit)
 }

@@ -1,8 +1,31 @@
 //! All functions, from samples and numbers that lie before them.
 
-use pulseboard_promql::{Expr, Labels, ast::ExprKind, pattern::regex};
+use pulseboard_promql::{
+    Expr, Labels,
+    ast::{ExprKind, ValueType},
+    pattern::regex,
+};
 
-use super::{Naive, Refused, Value, Vector, absent_labels, renamed};
+use super::{
+    Naive, Refused, Value, Vector, absent_labels,
+    numbers::{calendar, of_number},
+    renamed,
+};
+
+/// With what each addition loses added up apart.
+fn sum(values: &[f64]) -> f64 {
+    let (mut sum, mut lost) = (0.0_f64, 0.0);
+    for value in values {
+        let next = sum + value;
+        let (large, small) = match sum.abs() >= value.abs() {
+            true => (sum, *value),
+            false => (*value, sum),
+        };
+        lost += (large - next) + small;
+        sum = next;
+    }
+    sum + lost
+}
 
 pub(super) fn least(values: &[f64]) -> f64 {
     let numbers = values.iter().copied().filter(|value| !value.is_nan());
@@ -108,11 +131,11 @@ impl Naive<'_> {
     pub(super) fn call(&self, name: &str, args: &[Expr], at_ms: i64) -> Result<Value, Refused> {
         if let Some(range) = args
             .iter()
-            .find(|arg| arg.value_type() == pulseboard_promql::ast::ValueType::Matrix)
+            .find(|arg| arg.value_type() == ValueType::Matrix)
         {
             let param = match args
                 .iter()
-                .find(|arg| arg.value_type() == pulseboard_promql::ast::ValueType::Scalar)
+                .find(|arg| arg.value_type() == ValueType::Scalar)
             {
                 Some(param) => self.scalar(param, at_ms)?,
                 None => 0.0,
@@ -170,7 +193,7 @@ impl Naive<'_> {
             }
             "label_replace" => {
                 let (to, with, from) = (text(1)?, text(2)?, text(3)?);
-                let pattern = regex(&text(4)?).map_err(|_| Refused)?;
+                let pattern = regex(&text(4)?).map_err(|_why| Refused)?;
                 renamed(vector()?, |labels, value| {
                     let mut text = String::new();
                     match pattern.captures(labels.get(&from)) {
@@ -242,7 +265,7 @@ impl Naive<'_> {
                 }
                 "idelta" => newest_two().2 - newest_two().1,
                 "avg_over_time" => values.iter().sum::<f64>() / count,
-                "sum_over_time" => values.iter().sum(),
+                "sum_over_time" => sum(&values),
                 "count_over_time" => count,
                 "last_over_time" => values[values.len() - 1],
                 "present_over_time" => 1.0,
@@ -331,71 +354,5 @@ fn of_buckets(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
             let ((from, below), (to, count)) = (merged[at - 1], merged[at]);
             from + (to - from) * ((rank - below) / (count - below))
         }
-    }
-}
-
-/// A part of a Unix time, by counting years and months.
-fn calendar(name: &str, seconds: f64) -> Option<f64> {
-    let seconds = seconds as i64;
-    let mut days = seconds.div_euclid(86_400);
-    let of_week = (days + 4).rem_euclid(7);
-    // Four hundred years are always as long.
-    let mut year = 1970 + 400 * days.div_euclid(146_097);
-    days = days.rem_euclid(146_097);
-    let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    while days >= 365 + i64::from(is_leap(year)) {
-        days -= 365 + i64::from(is_leap(year));
-        year += 1;
-    }
-    let of_year = days + 1;
-    let february = 28 + i64::from(is_leap(year));
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while days >= lengths[month] {
-        days -= lengths[month];
-        month += 1;
-    }
-    let part = match name {
-        "minute" => seconds.rem_euclid(3600) / 60,
-        "hour" => seconds.rem_euclid(86_400) / 3600,
-        "day_of_week" => of_week,
-        "day_of_month" => days + 1,
-        "day_of_year" => of_year,
-        "days_in_month" => lengths[month],
-        "month" => month as i64 + 1,
-        "year" => year,
-        _ => return None,
-    };
-    Some(part as f64)
-}
-
-fn of_number(name: &str, value: f64) -> f64 {
-    match name {
-        "abs" => value.abs(),
-        "ceil" => value.ceil(),
-        "floor" => value.floor(),
-        "sqrt" => value.sqrt(),
-        "sgn" if value > 0.0 => 1.0,
-        "sgn" if value < 0.0 => -1.0,
-        "sgn" => value,
-        "exp" => value.exp(),
-        "ln" => value.ln(),
-        "log2" => value.log2(),
-        "log10" => value.log10(),
-        "deg" => value * 180.0 / std::f64::consts::PI,
-        "rad" => value * std::f64::consts::PI / 180.0,
-        "sin" => value.sin(),
-        "cos" => value.cos(),
-        "tan" => value.tan(),
-        "asin" => value.asin(),
-        "acos" => value.acos(),
-        "atan" => value.atan(),
-        "sinh" => value.sinh(),
-        "cosh" => value.cosh(),
-        "tanh" => value.tanh(),
-        "asinh" => value.asinh(),
-        "acosh" => value.acosh(),
-        "atanh" => value.atanh(),
-        name => panic!("{name} is no function of a number"),
     }
 }

@@ -1,0 +1,216 @@
+//! What is read of the storage: selectors, ranges, and the subqueries that stand for them.
+
+use std::sync::Arc;
+
+use pulseboard_series::is_stale_marker as is_stale;
+
+use super::{ABSENT, Column, Evaluated, Evaluation, Grid, Matrix, Point, Value, is_absent, wrong};
+use crate::{
+    ast::{Expr, ExprKind, Matcher, Selector, When},
+    labels::Labels,
+    storage::{EvalError, Hints, Samples},
+};
+
+impl Evaluation<'_> {
+    /// An instant selector; with `times`, the times of the samples in seconds rather than their values.
+    pub(super) fn selector(
+        &self,
+        selector: &Selector,
+        grid: Grid,
+        times: bool,
+    ) -> Evaluated<Value> {
+        let (first, last) = (
+            self.reference(&selector.when, grid.start_ms),
+            self.reference(&selector.when, grid.end_ms()),
+        );
+        let lookback = self.options.lookback_ms;
+        let hints = Hints {
+            after_ms: first.saturating_sub(lookback),
+            until_ms: last,
+            step_ms: grid.step_ms,
+            range_ms: lookback,
+            function: "",
+        };
+        let mut columns = Vec::new();
+        self.storage
+            .select(&selector.matchers, &hints, &mut |labels, samples| {
+                self.count(samples.times.len())?;
+                let mut values = Vec::with_capacity(grid.count);
+                let mut next = 0;
+                let mut any = false;
+                for step in 0..grid.count {
+                    let at = self.reference(&selector.when, grid.time(step));
+                    while samples.times.get(next).is_some_and(|time| *time <= at) {
+                        next += 1;
+                    }
+                    let newest = next.checked_sub(1).and_then(|newest| {
+                        let (time, value) =
+                            (*samples.times.get(newest)?, *samples.values.get(newest)?);
+                        (time > at.saturating_sub(lookback) && !is_stale(value))
+                            .then_some((time, value))
+                    });
+                    any |= newest.is_some();
+                    values.push(match newest {
+                        Some((time, _)) if times => time as f64 / 1000.0,
+                        Some((_, value)) => value,
+                        None => ABSENT,
+                    });
+                }
+                if any {
+                    columns.push(self.column(labels, values)?);
+                }
+                Ok(())
+            })?;
+        Ok(Value::Vector(columns))
+    }
+
+    /// Hands the samples of a range vector to `each`, series by series, stale markers left out.
+    pub(super) fn each_range(
+        &self,
+        expr: &Expr,
+        grid: Grid,
+        function: &'static str,
+        each: &mut dyn FnMut(Labels, &Samples) -> Evaluated<()>,
+    ) -> Evaluated<()> {
+        match &inner(expr).kind {
+            ExprKind::Matrix { selector, range_ms } => {
+                let hints = Hints {
+                    after_ms: self
+                        .reference(&selector.when, grid.start_ms)
+                        .saturating_sub(*range_ms),
+                    until_ms: self.reference(&selector.when, grid.end_ms()),
+                    step_ms: grid.step_ms,
+                    range_ms: *range_ms,
+                    function,
+                };
+                let mut kept = Samples::default();
+                self.storage
+                    .select(&selector.matchers, &hints, &mut |labels, samples| {
+                        self.count(samples.times.len())?;
+                        if !samples.values.iter().copied().any(is_stale) {
+                            return each(labels, samples);
+                        }
+                        kept.times.clear();
+                        kept.values.clear();
+                        for (time, value) in samples.times.iter().zip(&samples.values) {
+                            if !is_stale(*value) {
+                                kept.times.push(*time);
+                                kept.values.push(*value);
+                            }
+                        }
+                        each(labels, &kept)
+                    })
+            }
+            ExprKind::Subquery {
+                expr,
+                range_ms,
+                step_ms,
+                when,
+            } => {
+                let step_ms = step_ms.unwrap_or(self.options.subquery_step_ms).max(1);
+                let after = self
+                    .reference(when, grid.start_ms)
+                    .saturating_sub(*range_ms);
+                let until = self.reference(when, grid.end_ms());
+                // Its times are multiples of its step, whenever it is asked.
+                let start_ms = after
+                    .div_euclid(step_ms)
+                    .saturating_add(1)
+                    .saturating_mul(step_ms);
+                let count = match until >= start_ms {
+                    true => usize::try_from(until.saturating_sub(start_ms) / step_ms)
+                        .map_err(|_out_of_range| EvalError::TooManySamples)?
+                        .saturating_add(1),
+                    false => 0,
+                };
+                if count as u64 > self.options.samples_max {
+                    return Err(EvalError::TooManySamples);
+                }
+                let inner = Grid {
+                    start_ms,
+                    step_ms,
+                    count,
+                };
+                let columns = match self.eval(expr, inner)? {
+                    Value::Vector(columns) => columns,
+                    Value::Scalar(values) => vec![Column {
+                        labels: Labels::default(),
+                        values,
+                    }],
+                    Value::Text(_) => return Err(wrong("a subquery over a string")),
+                };
+                for column in columns {
+                    let mut samples = Samples::default();
+                    for (step, value) in column.values.iter().enumerate() {
+                        if !is_absent(*value) {
+                            samples.times.push(inner.time(step));
+                            samples.values.push(*value);
+                        }
+                    }
+                    self.count(samples.times.len())?;
+                    each(column.labels, &samples)?;
+                }
+                Ok(())
+            }
+            _ => Err(wrong("a range vector was expected")),
+        }
+    }
+
+    /// Where a range vector looks: how far back, and from when.
+    pub(super) fn range_of<'e>(&self, expr: &'e Expr) -> Evaluated<(i64, &'e When)> {
+        match &inner(expr).kind {
+            ExprKind::Matrix { selector, range_ms } => Ok((*range_ms, &selector.when)),
+            ExprKind::Subquery { range_ms, when, .. } => Ok((*range_ms, when)),
+            _ => Err(wrong("a range vector was expected")),
+        }
+    }
+
+    pub(super) fn matrix_answer(&self, expr: &Expr, grid: Grid) -> Evaluated<Matrix> {
+        let (range_ms, when) = self.range_of(expr)?;
+        let until = self.reference(when, grid.start_ms);
+        let mut series = Vec::new();
+        self.each_range(expr, grid, "", &mut |labels, samples| {
+            let points = samples.times.iter().zip(&samples.values);
+            let points: Vec<Point> = points
+                .filter(|(time, _)| **time > until.saturating_sub(range_ms) && **time <= until)
+                .map(|(time, value)| (*time, *value))
+                .collect();
+            self.guard.hold(points.len() * 16 + 64)?;
+            if !points.is_empty() {
+                series.push((labels, points));
+            }
+            Ok(())
+        })?;
+        series.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(series)
+    }
+}
+
+/// Without its parentheses.
+pub(super) fn inner(expr: &Expr) -> &Expr {
+    let mut expr = expr;
+    while let ExprKind::Paren(next) = &expr.kind {
+        expr = next;
+    }
+    expr
+}
+
+/// The labels that `absent` and `absent_over_time` answer with: those that the selector names by
+/// `=`, once each.
+pub(super) fn absent_labels(matchers: &[Matcher]) -> Labels {
+    let mut seen: Vec<Arc<str>> = Vec::new();
+    let mut labels: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    for matcher in matchers {
+        if &*matcher.name == crate::labels::NAME {
+            continue;
+        }
+        let known = seen.contains(&matcher.name);
+        if matcher.op == crate::ast::MatchOp::Equal && !known {
+            seen.push(Arc::clone(&matcher.name));
+            labels.push((Arc::clone(&matcher.name), Arc::clone(&matcher.value)));
+        } else {
+            labels.retain(|(name, _)| *name != matcher.name);
+        }
+    }
+    labels.into_iter().collect()
+}
