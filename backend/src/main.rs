@@ -1,21 +1,19 @@
 //! The `pulseboard` command: settings, logging, bind, run, exit code; nothing else.
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+mod agent;
+mod process;
+
+use std::{io::Write, process::ExitCode};
 
 use pulseboard::{
     access::{link, secret::new_secret},
     base::{clock::Clock, data_dir},
     server::accept,
-    settings::{self, DataDir, Launch, LogFormat, Settings},
+    settings::{self, DataDir, Launch, Settings},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-/// The exit code for what the user can mend: a setting, a port, a folder.
-const EXIT_USAGE: u8 = 2;
+use self::process::{Signals, refuse, say, start_logging, watch_signals};
 
 fn main() -> ExitCode {
     match settings::load(std::env::args_os(), &|name| std::env::var(name).ok()) {
@@ -24,6 +22,7 @@ fn main() -> ExitCode {
             checked(&settings).unwrap_or_else(|| say("settings are valid\n"))
         }
         Ok(Launch::AdminLink(settings)) => admin_link(&settings),
+        Ok(Launch::Agent(settings, arguments)) => agent::start(&settings, arguments),
         Ok(Launch::Text(text)) => say(&text),
         Err(error) => refuse(&error.to_string()),
     }
@@ -38,17 +37,6 @@ fn checked(settings: &Settings) -> Option<ExitCode> {
         .and_then(|()| pulseboard::scraping::check(file))
         .err()
         .map(|error| refuse(&error))
-}
-
-fn say(text: &str) -> ExitCode {
-    // A closed pipe (`pulseboard --help | head`) is no failure of ours.
-    drop(std::io::stdout().write_all(text.as_bytes()));
-    ExitCode::SUCCESS
-}
-
-fn refuse(why: &str) -> ExitCode {
-    drop(writeln!(std::io::stderr(), "pulseboard: {why}"));
-    ExitCode::from(EXIT_USAGE)
 }
 
 /// Leaves a link in the folder of the server that runs with these settings.
@@ -158,64 +146,5 @@ async fn serve_until_signal(settings: Settings) -> ExitCode {
             tracing::error!(%error, "the server could not run");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The first Ctrl-C or SIGTERM stops in order, the second at once.
-async fn watch_signals(mut signals: Signals, stop: CancellationToken) {
-    signals.next().await;
-    stop.cancel();
-    signals.next().await;
-    tracing::warn!("second signal: stopping at once");
-    std::process::exit(130);
-}
-
-/// Ctrl-C and, where there is one, SIGTERM; heard from the moment that this is made.
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(windows)]
-struct Signals(tokio::signal::windows::CtrlC);
-
-#[cfg(windows)]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        tokio::signal::windows::ctrl_c().map(Self)
-    }
-
-    async fn next(&mut self) {
-        self.0.recv().await;
-    }
-}
-
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
     }
 }

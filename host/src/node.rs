@@ -9,7 +9,6 @@
 mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
-mod metric;
 mod passing;
 mod slow;
 
@@ -21,7 +20,7 @@ use pulseboard_series::{Batch, Kind};
 use self::elsewhere as machine;
 #[cfg(target_os = "linux")]
 use self::linux as machine;
-use self::metric::Rows;
+use crate::metric::Rows;
 
 /// The `job` of these series: the one that node_exporter's own dashboards and rules look for.
 pub const JOB: &str = "node";

@@ -1,5 +1,5 @@
 //! Prometheus remote write 1.0 and 2.0: the protobuf message behind snappy (which is
-//! [`crate::decompress`]'s), read in place.
+//! [`crate::decompress`]'s), read in place; and 1.0 written ([`Writer`]).
 //!
 //! - `__name__` is the metric's name. A refused series loses only itself; `line` is its number in
 //!   the message, from 1.
@@ -12,6 +12,7 @@
 //! Specifications: <https://prometheus.io/docs/specs/prw/remote_write_spec/> and
 //! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.
 
+mod encode;
 mod histogram;
 mod series;
 mod v1;
@@ -20,6 +21,7 @@ mod written;
 
 use pulseboard_series::Batch;
 
+pub use encode::Writer;
 pub use v1::metadata;
 pub use written::Written;
 

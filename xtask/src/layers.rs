@@ -15,6 +15,8 @@ use crate::{
 /// stands for a file and everything in its folder.
 const SERVER: &[&[&str]] = &[
     &[""],
+    &["agent"],
+    &["process"],
     &["server"],
     &["router"],
     &["schedule"],
@@ -64,7 +66,7 @@ const FRAMEWORK: &str = "salvo";
 /// Crates whose files are looked at for rings.
 const CRATES: &[&str] = &[
     "shared", "series", "history", "engine", "ingest", "feed", "alerting", "host", "promql",
-    "outbound", "scrape", "backend", "frontend", "xtask", "e2e", "bench",
+    "outbound", "scrape", "agent", "backend", "frontend", "xtask", "e2e", "bench",
 ];
 
 /// Prints what is against the layers; `cargo xtask tidy` holds them, this shows them alone.

@@ -1,11 +1,13 @@
-//! What this machine tells beside ticks: the processes that use most, and its figures under node_exporter's names, once a tick and at most once a second:
-//! ordinary series of the default tenant that only this server writes. They are no part of ticks:
-//! who wants them asks for them or watches them.
+//! What this machine tells beside ticks, as series that only this server writes: its figures under
+//! node_exporter's names and its containers' under cadvisor's, once a tick and at most once a
+//! second, in the default tenant. They are no part of ticks: who wants them asks for them or
+//! watches them. And the processes that use most.
 
 use std::{collections::HashSet, sync::Arc};
 
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_host::{
+    containers::Containers,
     node::Node,
     processes::{self, Processes},
 };
@@ -27,9 +29,13 @@ pub async fn keep_node(app: Arc<App>, node: Node, stopping: CancellationToken) {
     let interval_ms = i64::try_from(app.live.interval_ms()).unwrap_or(i64::MAX);
     let clock = app.clock.clone();
     let mut pace = Pace::new(&clock, interval_ms.max(PERIOD_MIN_MS), &stopping);
+    let containers = Containers::new(&app.settings.instance);
+    let naming = pulseboard_agent::keep_names(containers.names(), stopping.clone());
+    app.tasks.spawn(naming);
     let mut keeper = Keeper {
         app,
         node,
+        containers,
         batch: Batch::new(),
         reserved: HashSet::new(),
     };
@@ -76,6 +82,7 @@ pub async fn keep_processes(app: Arc<App>, mut processes: Processes, stopping: C
 struct Keeper {
     app: Arc<App>,
     node: Node,
+    containers: Containers,
     batch: Batch,
     /// Hashes of the keys of what is reserved.
     reserved: HashSet<u64>,
@@ -89,6 +96,7 @@ impl Keeper {
         };
         self.batch.clear();
         self.node.read(&mut self.batch, at_ms);
+        self.containers.read(&mut self.batch, at_ms);
         let rows = self.batch.rows();
         let is_new = rows.iter().any(|row| !self.reserved.contains(&row.hash));
         if is_new && self.reserved.len() < RESERVED_MAX {

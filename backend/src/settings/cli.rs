@@ -1,9 +1,13 @@
-//! The command line: one flag per entry of the table, `--config`, `check-config`, and the texts of
+//! The command line: one flag per entry of the table, `--config`, the subcommands, and the texts of
 //! `--help` and `--version`.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgMatches, Command, error::ErrorKind, value_parser};
+
+mod agent;
+
+pub use agent::AgentArguments;
 
 use super::{Spec, error::SettingsError, table, version};
 
@@ -14,6 +18,7 @@ pub(super) const CONFIG_ENV: &str = "CONFIG_FILE";
 
 const CHECK_CONFIG: &str = "check-config";
 const ADMIN_LINK: &str = "admin-link";
+const AGENT: &str = "agent";
 
 /// What the command line turned out to be.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ pub(super) struct Line {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Task {
     /// To serve.
     Run,
@@ -44,6 +49,8 @@ pub(super) enum Task {
     CheckConfig,
     /// `admin-link`.
     AdminLink,
+    /// `agent`.
+    Agent(AgentArguments),
 }
 
 /// Reads `args`, which begin with the program's name. A flag given twice: the last one holds, so
@@ -64,6 +71,7 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Parsed, Setti
     let matches = match matches.subcommand() {
         Some((CHECK_CONFIG, inner)) => (inner, Task::CheckConfig),
         Some((ADMIN_LINK, inner)) => (inner, Task::AdminLink),
+        Some((AGENT, inner)) => (inner, Task::Agent(agent::arguments(inner))),
         _ => (&matches, Task::Run),
     };
     Ok(Parsed::Line(line(matches.0, matches.1)))
@@ -102,6 +110,7 @@ fn command() -> Command {
         .subcommand(Command::new(ADMIN_LINK).about(
             "Prints a link that makes a browser admin of the server that runs on this DATA_DIR, once, within ten minutes",
         ))
+        .subcommand(agent::command(AGENT))
         .arg(config)
         .args(table().filter_map(|spec| Some(flag(spec, spec.flag?))))
 }

@@ -17,6 +17,8 @@ pub enum Launch {
     CheckConfig(Settings),
     /// `admin-link`: make one for the server that runs with these.
     AdminLink(Settings),
+    /// `agent`: measure for a hub, with these.
+    Agent(Settings, cli::AgentArguments),
     /// `--help` or `--version`: print this as it is and end with code 0.
     Text(String),
 }
@@ -79,5 +81,6 @@ pub fn load(
         cli::Task::Run => Launch::Run(settings),
         cli::Task::CheckConfig => Launch::CheckConfig(settings),
         cli::Task::AdminLink => Launch::AdminLink(settings),
+        cli::Task::Agent(arguments) => Launch::Agent(settings, arguments),
     })
 }

@@ -6,6 +6,7 @@
 //! and passes.
 #![cfg(unix)]
 
+mod agent;
 mod damage;
 mod full_disk;
 mod kill;

@@ -25,7 +25,18 @@ impl Server {
     }
 
     pub(crate) fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut child = Self::command(folder, settings).spawn().expect("starts");
+        Self::started(Self::command(folder, settings))
+    }
+
+    /// Starts where another was: on an address such as `127.0.0.1:3000`.
+    pub(crate) fn start_at(folder: &Path, address: &str) -> Self {
+        let mut command = Self::command(folder, &[]);
+        command.args(["--bind", address]);
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("starts");
         let mut first_line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         let mut stdout = BufReader::new(stdout);

@@ -124,6 +124,42 @@ pub(super) fn replay(
     Ok((kept, report))
 }
 
+/// Hands `sink` each record (type, payload) of one segment, also of the one that is written, as far
+/// as it is there; what is damaged is passed over. Nothing is changed.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_segment(
+    dir: &Path,
+    number: u32,
+    mut sink: impl FnMut(u8, &[u8]),
+) -> Result<(), LogError> {
+    let path = segment_path(dir, number);
+    let failed = |error| LogError::io("read", &path, error);
+    let mut scanner = Scanner::new(File::open(&path).map_err(failed)?);
+    let head = scanner.fill(SEGMENT_HEADER_BYTES).map_err(failed)?;
+    let Header::Known(salt) = read_header(head, number) else {
+        return Ok(());
+    };
+    scanner.advance(SEGMENT_HEADER_BYTES);
+    loop {
+        match scanner.look(&salt).map_err(failed)? {
+            Found::End => return Ok(()),
+            Found::Record { record_type, bytes } => {
+                if record_type != SYNC_TYPE {
+                    sink(record_type, scanner.payload(bytes));
+                }
+                scanner.advance(bytes);
+            }
+            Found::Damage(_) => {
+                if !scanner.resynchronise(&salt).map_err(failed)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
 /// Segment numbers in `dir`, ascending. Other files are none of ours.
 fn list(dir: &Path) -> Result<Vec<u32>, LogError> {
     let failed = |error| LogError::io("list the log's folder", dir, error);

@@ -8,11 +8,8 @@ use std::{
 use pulseboard_series::Kind;
 use sysinfo::{Disks, Networks, System};
 
-use super::{
-    metric::{Metric, Sink, counter, gauge},
-    passing::is_passing,
-    slow::Slow,
-};
+use super::{passing::is_passing, slow::Slow};
+use crate::metric::{Metric, Sink, counter, gauge};
 
 static LOAD: [Metric; 3] = [
     gauge(
@@ -175,7 +172,7 @@ mod tests {
     use pulseboard_series::Batch;
 
     use super::*;
-    use crate::node::metric::Rows;
+    use crate::metric::Rows;
 
     #[test]
     fn what_is_told_is_described() {

@@ -25,10 +25,8 @@ use std::{
 use pulseboard_series::Kind;
 
 use self::files::Files;
-use super::{
-    metric::{Kept, Metric, Sink},
-    slow::Slow,
-};
+use super::slow::Slow;
+use crate::metric::{Kept, Metric, Sink};
 
 /// How often what seldom changes is read.
 const LASTING_PERIOD: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::metric::{Kept, Sink};
+use crate::metric::{Kept, Sink};
 
 /// Nothing is asked more often than this.
 const PERIOD_MIN: Duration = Duration::from_millis(900);

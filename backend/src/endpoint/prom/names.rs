@@ -10,7 +10,7 @@ use pulseboard_engine::{
     Selector,
     query::{self, QueryError},
 };
-use pulseboard_host::node;
+use pulseboard_host::describe;
 use pulseboard_promql::{Labels, labels::NAME};
 use pulseboard_series::KeyRef;
 use salvo::{Depot, Request, Response, handler};
@@ -146,7 +146,7 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
                 .into_iter()
                 .take(work.limit)
                 .map(|(name, unit)| {
-                    let (kind, help) = node::describe(&name).unwrap_or_default();
+                    let (kind, help) = describe(&name).unwrap_or_default();
                     let described = json!([{"type": kind.name(), "help": help, "unit": unit}]);
                     (name, described)
                 })

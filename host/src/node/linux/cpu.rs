@@ -1,7 +1,7 @@
 //! Processors: `/proc/stat`, `/proc/schedstat`, `/proc/pressure`.
 
 use super::files::Files;
-use crate::node::metric::{Metric, Sink, counter, gauge};
+use crate::metric::{Metric, Sink, counter, gauge};
 
 /// Ticks of the kernel's clock a second as it is shown to programs, the same on every architecture
 /// that Rust's standard library knows.

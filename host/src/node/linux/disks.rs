@@ -1,7 +1,7 @@
 //! Block devices: `/proc/diskstats`, and what udev knows of them.
 
 use super::files::Files;
-use crate::node::metric::{Metric, Sink, counter, gauge};
+use crate::metric::{Metric, Sink, counter, gauge};
 
 /// Bytes of a sector in `/proc/diskstats`, whatever the device has.
 const SECTOR_BYTES: f64 = 512.0;

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, ffi::OsString, os::unix::ffi::OsStringExt};
 
 use super::files::Files;
-use crate::node::metric::{Metric, Sink, gauge};
+use crate::metric::{Metric, Sink, gauge};
 
 static SIZE: Metric = gauge("node_filesystem_size_bytes", "Bytes that it has.");
 static FREE: Metric = gauge("node_filesystem_free_bytes", "Bytes that are free.");

@@ -3,7 +3,7 @@
 use pulseboard_series::Kind;
 
 use super::files::Files;
-use crate::node::metric::Sink;
+use crate::metric::Sink;
 
 /// What the names of `/proc/meminfo`'s lines begin with here.
 pub(super) const MEMORY: &str = "node_memory_";

@@ -2,7 +2,7 @@
 //! are.
 
 use super::files::Files;
-use crate::node::metric::{Metric, Sink, counter, gauge};
+use crate::metric::{Metric, Sink, counter, gauge};
 use crate::node::passing::is_passing;
 
 /// The columns of `/proc/net/dev`.

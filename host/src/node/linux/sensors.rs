@@ -4,7 +4,7 @@
 use pulseboard_series::Kind;
 
 use super::files::Files;
-use crate::node::metric::{Metric, Sink, counter, gauge};
+use crate::metric::{Metric, Sink, counter, gauge};
 
 /// What the names of a chip's figures begin with.
 pub(super) const CHIPS: &str = "node_hwmon_";

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use pulseboard_series::Kind;
 
 use super::files::Files;
-use crate::node::metric::{Metric, Sink, counter, gauge};
+use crate::metric::{Metric, Sink, counter, gauge};
 
 /// What names of protocols' counters begin with here.
 pub(super) const PROTOCOLS: &str = "node_netstat_";

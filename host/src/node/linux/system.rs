@@ -1,7 +1,7 @@
 //! The machine as a whole: name, load, time, limits of the kernel.
 
 use super::files::Files;
-use crate::node::metric::{Metric, Sink, gauge};
+use crate::metric::{Metric, Sink, gauge};
 
 static LOAD: [Metric; 3] = [
     gauge(

@@ -5,14 +5,14 @@ use pulseboard_series::{Batch, Kind};
 
 /// A metric of a fixed name.
 #[derive(Debug)]
-pub(super) struct Metric {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) help: &'static str,
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) help: &'static str,
 }
 
 /// One that goes up and down.
-pub(super) const fn gauge(name: &'static str, help: &'static str) -> Metric {
+pub(crate) const fn gauge(name: &'static str, help: &'static str) -> Metric {
     Metric {
         name,
         kind: Kind::Gauge,
@@ -21,7 +21,7 @@ pub(super) const fn gauge(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// One that only grows.
-pub(super) const fn counter(name: &'static str, help: &'static str) -> Metric {
+pub(crate) const fn counter(name: &'static str, help: &'static str) -> Metric {
     Metric {
         name,
         kind: Kind::Counter,
@@ -30,7 +30,7 @@ pub(super) const fn counter(name: &'static str, help: &'static str) -> Metric {
 }
 
 /// Takes samples: of this moment ([`Rows`]), or to be given again for some moments ([`Kept`]).
-pub(super) trait Sink {
+pub(crate) trait Sink {
     /// A sample of the metric whose name is these pieces together.
     fn sample<L: AsRef<str>>(
         &mut self,
@@ -53,10 +53,10 @@ pub(super) trait Sink {
 
 /// Samples of one moment, with the labels that all of them have.
 #[derive(Debug)]
-pub(super) struct Rows<'a> {
-    pub(super) batch: &'a mut Batch,
-    pub(super) at_ms: i64,
-    pub(super) target: &'a [(&'static str, String)],
+pub(crate) struct Rows<'a> {
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) at_ms: i64,
+    pub(crate) target: &'a [(&'static str, String)],
 }
 
 impl Sink for Rows<'_> {
@@ -87,7 +87,7 @@ impl Sink for Rows<'_> {
 
 /// Samples that are read less often than they are given.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Vec<KeptSample>);
+pub(crate) struct Kept(Vec<KeptSample>);
 
 #[derive(Debug)]
 struct KeptSample {
@@ -103,12 +103,12 @@ const KEPT_MAX: usize = 20_000;
 
 impl Kept {
     /// Forgets them.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// Gives all of them once more.
-    pub(super) fn give(&self, sink: &mut impl Sink) {
+    pub(crate) fn give(&self, sink: &mut impl Sink) {
         let mut labels: Vec<(&str, &str)> = Vec::new();
         for sample in &self.0 {
             labels.clear();

@@ -1,0 +1,101 @@
+//! `pulseboard agent`: measures a machine and sends what it measured to a hub.
+//!
+//! ```text
+//!   each second: measure ──> log on disk ──> the newest moments ──first──┐
+//!                                 │                                      ├──> POST /api/v1/write
+//!                                 └── what the hub has not yet ──then────┘
+//! ```
+//!
+//! **A moment** is every series at one time, under a number of its own that only grows, also
+//! across restarts. It is on the disk before it is sent, and counts as sent when the hub has
+//! answered 2xx, so it outlives a kill of either side. What is sent a second time since the answer
+//! was lost is the same sample again, which a hub takes for what it is.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`frame`] | moments as bytes: a table of series, and what has changed since the last moment |
+//! | [`sent`] | which moments the hub has |
+//! | [`buffer`] | the log of moments, what of it is to be sent, what is too old |
+//! | [`message`] | moments as a remote write message |
+//! | [`hub`] | one request and what its answer means; when to try again |
+//! | [`sender`] | what is sent next |
+//! | [`measure`] | a moment of this machine |
+//! | [`names`] | what containers are called |
+//! | [`scraping`] | what is scraped, with this machine's name |
+//! | [`options`] | what it is started with |
+//! | [`unit`] | the systemd unit |
+
+mod buffer;
+mod frame;
+mod hub;
+mod measure;
+mod message;
+mod names;
+mod options;
+mod scraping;
+mod sender;
+mod sent;
+pub mod unit;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pulseboard_scrape::{Manager, WallClock};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{buffer::Buffer, hub::Hub, measure::Measuring, scraping::Scraped, sender::Sender};
+pub use self::{buffer::Limits, names::keep as keep_names, options::Options};
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The hub's address, its token or a certificate is none.
+    #[error(transparent)]
+    Outbound(#[from] pulseboard_outbound::Error),
+    /// The log cannot be opened.
+    #[error("the log of what is to be sent: {0}")]
+    Log(#[from] pulseboard_history::log::LogError),
+}
+
+/// Measures and sends until it is told to stop; what is not sent then is kept.
+///
+/// # Errors
+/// Something that only a person can mend; a hub that does not answer is none.
+pub async fn run(options: Options, stopping: CancellationToken) -> Result<(), AgentError> {
+    let hub = Hub::new(&options)?;
+    let buffer = Buffer::open(&options.folder, options.limits)?;
+    let waiting = buffer.waiting();
+    tracing::info!(
+        hub = hub.url(),
+        instance = options.instance,
+        moments.waiting = waiting,
+        "measuring; {waiting} moments of earlier are still to be sent"
+    );
+    let buffer = Arc::new(Mutex::new(buffer));
+    let sender = Sender::new(hub, Arc::clone(&buffer));
+    let live = sender.live();
+    let scraping = TaskTracker::new();
+    let mut manager = None;
+    if let Some(config) = &options.scrape {
+        let sink = Scraped {
+            instance: options.instance.clone(),
+            buffer: Arc::clone(&buffer),
+            live: Arc::clone(&live),
+        };
+        let clock = WallClock::new(measure::now_ms);
+        let started = Manager::start(Arc::new(sink), clock, scraping.clone(), stopping.clone());
+        for warning in started.apply(config) {
+            tracing::warn!("{warning}");
+        }
+        manager = Some(started);
+    }
+    let measuring = Measuring::new(&options, Arc::clone(&buffer), live);
+    let sending = sender.run(stopping.clone());
+    tokio::join!(measuring.run(options.interval, stopping), sending);
+    scraping.close();
+    scraping.wait().await;
+    drop(manager);
+    let left = buffer.lock().close();
+    tracing::info!(moments.waiting = left, "stopped; {left} moments are kept");
+    Ok(())
+}

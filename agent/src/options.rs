@@ -1,0 +1,30 @@
+//! What an agent is started with.
+
+use std::{path::PathBuf, time::Duration};
+
+use pulseboard_scrape::Config;
+
+use crate::buffer::Limits;
+
+/// What an agent is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The hub, such as `https://hub.example.org:3000`; `/api/v1/write` is added.
+    pub to: String,
+    /// What it is shown.
+    pub token: Option<String>,
+    /// A file with that, read again when it changes.
+    pub token_file: Option<PathBuf>,
+    /// The tenant, for a token that is bound to none.
+    pub tenant: Option<String>,
+    /// What this machine is called in the label `instance`.
+    pub instance: String,
+    /// Time between two moments.
+    pub interval: Duration,
+    /// What to scrape.
+    pub scrape: Option<Config>,
+    /// Where the log is; the caller has locked it.
+    pub folder: PathBuf,
+    /// How much is kept for a hub that is away.
+    pub limits: Limits,
+}

@@ -1,0 +1,83 @@
+//! `pulseboard agent`: the same binary as a sender.
+
+use std::{process::ExitCode, time::Duration};
+
+use pulseboard::{
+    base::data_dir,
+    settings::{AgentArguments, DataDir, Settings},
+};
+use pulseboard_agent::{Limits, Options};
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{Signals, refuse, say, start_logging, watch_signals};
+
+/// The folder in `DATA_DIR`, so that a server may run beside it.
+const FOLDER: &str = "agent";
+
+/// Measures and sends until it is told to stop.
+pub(crate) fn start(settings: &Settings, arguments: AgentArguments) -> ExitCode {
+    if arguments.print_unit {
+        let program = std::env::current_exe();
+        let program = program.map_or_else(
+            |_| "/usr/local/bin/pulseboard".to_owned(),
+            |path| path.display().to_string(),
+        );
+        return say(&pulseboard_agent::unit::unit(&program, &arguments.to));
+    }
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    start_logging(settings.log_format);
+    let DataDir::Path(folder) = &settings.data_dir else {
+        return refuse(
+            "DATA_DIR=memory: an agent keeps what the hub does not take on disk; name a folder",
+        );
+    };
+    let folder = folder.join(FOLDER);
+    let scrape = match &arguments.scrape_config {
+        Some(path) => match pulseboard_scrape::config::load(path) {
+            Ok(config) => Some(config),
+            Err(error) => return refuse(&format!("--scrape-config: {error}")),
+        },
+        None => None,
+    };
+    let _folder = match data_dir::open(&folder) {
+        Ok(folder) => folder,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let options = Options {
+        to: arguments.to,
+        token: arguments.token,
+        token_file: arguments.token_file,
+        tenant: arguments.tenant,
+        instance: settings.instance.clone(),
+        interval: settings.metric_interval,
+        scrape,
+        folder,
+        limits: Limits {
+            age: Duration::from_secs(arguments.buffer_hours * 3_600),
+            bytes: arguments.buffer_mib << 20,
+        },
+    };
+    // One thread: what there is to do takes milliseconds a second.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("the runtime cannot start: {error}")),
+    };
+    let ended = runtime.block_on(async {
+        let signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => return Err(format!("signals cannot be heard: {error}")),
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(watch_signals(signals, stop.clone()));
+        let ran = pulseboard_agent::run(options, stop).await;
+        ran.map_err(|error| error.to_string())
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => refuse(&why),
+    }
+}

@@ -1,0 +1,116 @@
+//! `pulseboard agent`: what it takes beside the settings of a server.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::ValueParser, value_parser};
+
+/// What only an agent is told.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AgentArguments {
+    /// The hub.
+    pub to: String,
+    /// What it is shown.
+    pub token: Option<String>,
+    /// A file with that.
+    pub token_file: Option<PathBuf>,
+    /// The tenant, for a token that is bound to none.
+    pub tenant: Option<String>,
+    /// A `prometheus.yml`.
+    pub scrape_config: Option<PathBuf>,
+    /// Hours that are kept for a hub that is away.
+    pub buffer_hours: u64,
+    /// Mebibytes, likewise.
+    pub buffer_mib: u64,
+    /// Print the unit and end.
+    pub print_unit: bool,
+}
+
+impl std::fmt::Debug for AgentArguments {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentArguments")
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn command(name: &'static str) -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    Command::new(name)
+        .about("Measures this machine and what it scrapes and sends all of it to a hub; of the settings it takes instance, data-dir (it uses the folder agent in it), metric-interval-ms and log-format")
+        .arg(
+            option("to", "URL", "The hub, such as https://hub.example.org:3000 [env: AGENT_TO]")
+                .env("AGENT_TO")
+                .hide_env(true)
+                .required(true),
+        )
+        .arg(
+            option(
+                "token",
+                "TOKEN",
+                "A token with the role writer; the list of processes shows it, AGENT_TOKEN and --token-file do not [env: AGENT_TOKEN]",
+            )
+            .env("AGENT_TOKEN")
+            .hide_env(true)
+            .conflicts_with("token-file"),
+        )
+        .arg(
+            option("token-file", "FILE", "A file with the token, read again when it changes")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(option(
+            "tenant",
+            "NAME",
+            "Whose series they are, for a token that is bound to no tenant",
+        ))
+        .arg(
+            option(
+                "scrape-config",
+                "FILE",
+                "A prometheus.yml whose scrape_configs are scraped here",
+            )
+            .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(bounded(
+            option("buffer-hours", "HOURS", "What is kept for a hub that is away, in hours [default: 24]"),
+            "24",
+            1..=876_000,
+        ))
+        .arg(bounded(
+            option("buffer-mib", "MIB", "And at most so many mebibytes [default: 1024]"),
+            "1024",
+            1..=1_048_576,
+        ))
+        .arg(
+            Arg::new("print-unit")
+                .long("print-unit")
+                .action(ArgAction::SetTrue)
+                .help("Prints a systemd unit for this agent, and ends"),
+        )
+}
+
+fn bounded(argument: Arg, default: &'static str, range: std::ops::RangeInclusive<u64>) -> Arg {
+    let parser = ValueParser::from(value_parser!(u64).range(range));
+    argument
+        .default_value(default)
+        .hide_default_value(true)
+        .value_parser(parser)
+}
+
+pub(super) fn arguments(matches: &ArgMatches) -> AgentArguments {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    let number = |name: &str| matches.get_one::<u64>(name).copied().unwrap_or_default();
+    AgentArguments {
+        to: text("to").unwrap_or_default(),
+        token: text("token"),
+        token_file: path("token-file"),
+        tenant: text("tenant"),
+        scrape_config: path("scrape-config"),
+        buffer_hours: number("buffer-hours"),
+        buffer_mib: number("buffer-mib"),
+        print_unit: matches.get_flag("print-unit"),
+    }
+}

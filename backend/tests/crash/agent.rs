@@ -1,0 +1,131 @@
+//! Agents and their hub, each of them killed: every moment that was measured arrives, once.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::server::{Server, rounds};
+
+/// Time between two moments of these agents.
+const INTERVAL_MS: u64 = 50;
+
+/// An agent's process; killed when dropped.
+struct Agent(Child);
+
+impl Agent {
+    fn start(folder: &Path, hub: &str, tenant: &str) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
+            .env_clear()
+            .args([
+                "agent",
+                "--to",
+                hub,
+                "--instance",
+                tenant,
+                "--tenant",
+                tenant,
+            ])
+            .args(["--metric-interval-ms", &INTERVAL_MS.to_string()])
+            .arg("--data-dir")
+            .arg(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.expect("starts"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.kill().expect("it ran");
+        self.0.wait().expect("it has ended");
+    }
+}
+
+/// The numbers of the moments of this tenant's agent that the hub has, in order of their times;
+/// nothing while the hub does not answer.
+async fn moments(hub: &Server, tenant: &str) -> Vec<u64> {
+    let query = "pulseboard_agent_moments_total[1h]";
+    let (status, answer) = hub
+        .get(&format!("/api/v1/query?tenant={tenant}&query={query}"))
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    let series = answer["data"]["result"].as_array().expect("a list");
+    assert!(series.len() <= 1, "{series:?}");
+    let values = series.iter().flat_map(|one| one["values"].as_array());
+    values
+        .flatten()
+        .map(|value| {
+            value[1]
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .expect("a number")
+        })
+        .collect()
+}
+
+/// Waits until the hub has every moment up to `least` and some more, each once and in order.
+async fn all_arrive(hub: &Server, tenant: &str, least: usize) {
+    hub.eventually("every moment arrives", async || {
+        let numbers = moments(hub, tenant).await;
+        let expected = 1..=numbers.len() as u64;
+        assert!(
+            numbers.is_sorted_by(|a, b| a < b),
+            "one is there twice: {numbers:?}"
+        );
+        numbers.len() >= least && numbers.iter().copied().eq(expected)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_moment_arrives_once_whoever_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hub_folder = folder.path().join("hub");
+    let mut hub = Server::start(&hub_folder);
+    let url = hub.url.clone();
+    let address = url.trim_start_matches("http://").to_owned();
+    let tenants = ["red", "blue"];
+    let start = |tenant: &str| Agent::start(&folder.path().join(tenant), &url, tenant);
+    let mut agents = tenants.map(start);
+    for round in 0..rounds() {
+        tokio::time::sleep(Duration::from_millis(100 + fastrand::u64(..400))).await;
+        match round % 3 {
+            2 => {
+                hub.kill();
+                // Away for some moments.
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(..300))).await;
+                hub = Server::start_at(&hub_folder, &address);
+            }
+            which => {
+                let which = which as usize;
+                // The old one is dead before the new one starts.
+                agents[which].0.kill().expect("it ran");
+                agents[which].0.wait().expect("it has ended");
+                agents[which] = start(tenants[which]);
+            }
+        }
+    }
+    for tenant in tenants {
+        let before = moments(&hub, tenant).await.len();
+        all_arrive(&hub, tenant, before + 20).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_measured_while_the_hub_was_away_arrives_when_it_is_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hub_folder = folder.path().join("hub");
+    let mut hub = Server::start(&hub_folder);
+    let url = hub.url.clone();
+    hub.kill();
+    let agent = Agent::start(&folder.path().join("agent"), &url, "red");
+    tokio::time::sleep(Duration::from_millis(60 * INTERVAL_MS)).await;
+    // It waits for the hub across a restart of its own, too.
+    drop(agent);
+    let _agent = Agent::start(&folder.path().join("agent"), &url, "red");
+    let hub = Server::start_at(&hub_folder, url.trim_start_matches("http://"));
+    all_arrive(&hub, "red", 60).await;
+}
