@@ -17,7 +17,8 @@ use crate::{
 /// A shorter drag is a click.
 const DRAG_PX: f64 = 6.0;
 
-/// A turn of the wheel by so many pixels halves or doubles what is shown.
+/// A turn of the wheel by so many pixels halves or doubles what is shown; without a power of two,
+/// whose tables would come with the page.
 const WHEEL_PX: f64 = 400.0;
 
 /// The wheel and two fingers rest after so long.
@@ -224,7 +225,11 @@ pub(super) fn use_chart_time(
                 true => event.delta_x(),
                 false => event.delta_y(),
             };
-            let factor = within(turned / WHEEL_PX, -2.0, 2.0).exp2();
+            let factor = within(turned / WHEEL_PX, -3.0, 3.0);
+            let factor = match factor > 0.0 {
+                true => 1.0 + factor,
+                false => 1.0 / (1.0 - factor),
+            };
             let apart = 100.0;
             let next = pinched(shown, &plot, (x, apart), (x, apart / factor));
             held.set(Some(next));

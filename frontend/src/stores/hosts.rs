@@ -1,8 +1,6 @@
 //! Machines, as their series under node_exporter's names tell of them: what is asked for the list
 //! and for one of them, how they are joined by the label `instance`, and who is in trouble.
 
-use std::collections::BTreeMap;
-
 use crate::net::{json::Json, prom};
 
 /// Questions of the list, each with the column that it fills.
@@ -67,7 +65,7 @@ pub struct Host {
     /// The value of its label `instance`.
     pub name: String,
     /// Its other labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Vec<(String, String)>,
     /// Used, %.
     pub cpu: f64,
     /// Used, %.
@@ -119,7 +117,7 @@ impl Host {
     fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            labels: BTreeMap::new(),
+            labels: Vec::new(),
             cpu: f64::NAN,
             memory: f64::NAN,
             disk: f64::NAN,
@@ -130,6 +128,13 @@ impl Host {
             age_s: f64::NAN,
             spark: Vec::new(),
         }
+    }
+
+    /// The value of one of its labels.
+    #[must_use]
+    pub fn label(&self, label: &str) -> Option<&str> {
+        let found = self.labels.iter().find(|(name, _)| name == label);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// Nothing has come of it for so long that its figures say nothing of now.
@@ -184,7 +189,7 @@ impl Host {
 /// Joins the answers of [`LISTED`], [`AGE`], of the columns and of the sparklines by `instance`.
 #[must_use]
 pub fn join(listed: &Json, age: &Json, columns: &[(Column, &Json)], sparks: &Json) -> Vec<Host> {
-    let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+    let mut hosts: Vec<Host> = Vec::new();
     let rows = |json: &Json| -> Vec<(String, Json, f64)> {
         let result = json.get("data").get("result").list().iter();
         let row = |series: &Json| {
@@ -195,25 +200,29 @@ pub fn join(listed: &Json, age: &Json, columns: &[(Column, &Json)], sparks: &Jso
         result.filter_map(row).collect()
     };
     for (name, labels, load) in rows(listed) {
-        let host = hosts
-            .entry(name.clone())
-            .or_insert_with(|| Host::named(&name));
+        let place = hosts.partition_point(|host| host.name < name);
+        if hosts.get(place).is_none_or(|host| host.name != name) {
+            hosts.insert(place, Host::named(&name));
+        }
+        let host = &mut hosts[place];
         host.load = load;
         for (label, value) in labels.entries() {
             if label != "__name__" && label != "instance" {
                 let value = value.text().unwrap_or_default().to_owned();
-                host.labels.insert(label.clone(), value);
+                if host.label(label).is_none() {
+                    host.labels.push((label.clone(), value));
+                }
             }
         }
     }
     for (name, _, age_s) in rows(age) {
-        if let Some(host) = hosts.get_mut(&name) {
+        if let Some(host) = find(&mut hosts, &name) {
             host.age_s = age_s.max(0.0);
         }
     }
     for (column, json) in columns {
         for (name, _, value) in rows(json) {
-            let Some(host) = hosts.get_mut(&name) else {
+            let Some(host) = find(&mut hosts, &name) else {
                 continue;
             };
             match column {
@@ -228,7 +237,7 @@ pub fn join(listed: &Json, age: &Json, columns: &[(Column, &Json)], sparks: &Jso
     }
     for series in sparks.get("data").get("result").list() {
         let name = series.get("metric").text_of("instance");
-        if let Some(host) = hosts.get_mut(name) {
+        if let Some(host) = find(&mut hosts, name) {
             let values = series.get("values").list().iter();
             host.spark = values
                 .filter_map(prom::sample)
@@ -236,11 +245,16 @@ pub fn join(listed: &Json, age: &Json, columns: &[(Column, &Json)], sparks: &Jso
                 .collect();
         }
     }
-    by_trouble(hosts.into_values())
+    by_trouble(hosts)
+}
+
+fn find<'a>(hosts: &'a mut [Host], name: &str) -> Option<&'a mut Host> {
+    let place = hosts.binary_search_by(|host| host.name.as_str().cmp(name));
+    place.ok().map(|place| &mut hosts[place])
 }
 
 /// The worst first; who is as badly off by the fullest figure, then by name.
-fn by_trouble(hosts: impl Iterator<Item = Host>) -> Vec<Host> {
+fn by_trouble(hosts: Vec<Host>) -> Vec<Host> {
     let mut sorted: Vec<Host> = Vec::new();
     for host in hosts {
         // The difference of noise moves nobody.
@@ -257,7 +271,7 @@ fn by_trouble(hosts: impl Iterator<Item = Host>) -> Vec<Host> {
 pub fn groupings(hosts: &[Host]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for host in hosts {
-        for label in host.labels.keys() {
+        for (label, _) in &host.labels {
             if !labels.contains(label) {
                 labels.push(label.clone());
             }
@@ -272,7 +286,7 @@ pub fn groupings(hosts: &[Host]) -> Vec<String> {
 pub fn grouped<'a>(hosts: &'a [Host], label: &str) -> Vec<(String, Vec<&'a Host>)> {
     let mut groups: Vec<(String, Vec<&Host>)> = Vec::new();
     for host in hosts {
-        let value = host.labels.get(label).cloned().unwrap_or_default();
+        let value = host.label(label).unwrap_or_default().to_owned();
         match groups.iter_mut().find(|(of, _)| *of == value) {
             Some((_, group)) => group.push(host),
             None => groups.push((value, vec![host])),

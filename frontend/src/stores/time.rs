@@ -3,7 +3,7 @@
 
 use crate::{
     format::{DAY_MS, civil, day_of},
-    net::address::param,
+    net::{address::param, json::Json},
 };
 
 /// A range as the address and the buttons have it; the last is the longest that a server keeps by
@@ -83,7 +83,8 @@ impl Bound {
             });
         }
         if text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text.parse().ok().map(Self::At);
+            // The standard library's parser of floats would bring tables of 10 kB along.
+            return Json::parse(text)?.number().map(Self::At);
         }
         let (day, clock) = match text.split_once([' ', 'T', ',']) {
             Some((day, clock)) => (day, clock.trim_start()),
