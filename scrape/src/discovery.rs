@@ -2,16 +2,23 @@
 //! look again and again is a task that publishes all that it finds. What cannot be looked at is
 //! told in words, and what was found before stays.
 
+mod consul;
 mod dns;
+mod docker;
 mod files;
 mod http;
+mod kubernetes;
+mod meta;
 mod publish;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::publish::Publish;
 use crate::{
-    config::{DnsDiscovery, FileDiscovery, HttpDiscovery, JobConfig, StaticGroup},
+    config::{
+        ConsulDiscovery, DnsDiscovery, DockerDiscovery, FileDiscovery, HttpDiscovery, JobConfig,
+        KubernetesDiscovery, StaticGroup,
+    },
     target::Group,
 };
 
@@ -22,6 +29,9 @@ pub(crate) enum Source {
     Files(FileDiscovery, PathBuf),
     Http(Box<HttpDiscovery>, PathBuf),
     Dns(DnsDiscovery),
+    Kubernetes(Box<KubernetesDiscovery>, PathBuf),
+    Docker(Box<DockerDiscovery>, PathBuf),
+    Consul(Box<ConsulDiscovery>, PathBuf),
 }
 
 /// All sections of a job that are supported.
@@ -36,6 +46,12 @@ pub(crate) fn sources(job: &JobConfig, folder: &Path) -> Vec<Source> {
     let http = job.http_sd_configs.iter().cloned();
     sources.extend(http.map(|section| Source::Http(Box::new(section), folder())));
     sources.extend(job.dns_sd_configs.iter().cloned().map(Source::Dns));
+    let kubernetes = job.kubernetes_sd_configs.iter().cloned().map(Box::new);
+    sources.extend(kubernetes.map(|section| Source::Kubernetes(section, folder())));
+    let docker = job.docker_sd_configs.iter().cloned().map(Box::new);
+    sources.extend(docker.map(|section| Source::Docker(section, folder())));
+    let consul = job.consul_sd_configs.iter().cloned().map(Box::new);
+    sources.extend(consul.map(|section| Source::Consul(section, folder())));
     sources
 }
 
@@ -55,6 +71,9 @@ impl Source {
             Self::Files(section, folder) => files::run(section, folder, publish).await,
             Self::Http(section, folder) => http::run(*section, folder, publish).await,
             Self::Dns(section) => dns::run(section, publish).await,
+            Self::Kubernetes(section, folder) => kubernetes::run(*section, folder, publish).await,
+            Self::Docker(section, folder) => docker::run(*section, folder, publish).await,
+            Self::Consul(section, folder) => consul::run(*section, folder, publish).await,
         }
     }
 }

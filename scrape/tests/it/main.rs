@@ -1,5 +1,6 @@
 //! The file, relabelling, and targets that are scraped on loopback.
 
+mod clusters;
 mod config;
 mod exporter;
 mod find;
