@@ -19,9 +19,6 @@ use pulseboard_series::{KeyRef, key::write_quoted};
 /// Samples of this many points are about as dear as looking at one series.
 const WORK_A_STEP: u64 = 64;
 
-/// Bytes that a column's labels take beside its values, about; they are shared.
-const LABELS_BYTES: usize = 256;
-
 /// One tenant's series for one question.
 #[derive(Debug)]
 pub struct TenantSeries<'a> {
@@ -144,6 +141,10 @@ impl Guard for TenantSeries<'_> {
     }
 
     fn hold(&self, bytes: usize) -> Result<(), EvalError> {
-        self.cost.hold(bytes + LABELS_BYTES).map_err(spent)
+        self.cost.hold(bytes).map_err(spent)
+    }
+
+    fn let_go(&self, bytes: usize) {
+        self.cost.let_go(bytes);
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! A selector is read series by series, and what a function makes of a series' samples is a column;
 //! the samples themselves are let go before the next series is read, so that a question over many
-//! samples holds little more than its answer.
+//! samples holds little more than its answer. Aggregations take the columns of a selector, or of a
+//! function over its ranges, one by one and keep none of them.
+//!
+//! Memory is asked for before it is taken, and what a node has used on its way to its value is given
+//! back when it has that ([`Evaluation::eval`]).
 
 mod aggregate;
 mod binary;
@@ -97,12 +101,28 @@ struct Column {
     values: Vec<f64>,
 }
 
+impl Column {
+    fn bytes(&self) -> usize {
+        self.values.len() * size_of::<f64>() + self.labels.bytes()
+    }
+}
+
 /// What a node came to, over a grid.
 #[derive(Debug)]
 enum Value {
     Scalar(Vec<f64>),
     Vector(Vec<Column>),
     Text(String),
+}
+
+impl Value {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Scalar(values) => values.len() * size_of::<f64>(),
+            Self::Vector(columns) => columns.iter().map(Column::bytes).sum(),
+            Self::Text(text) => text.len(),
+        }
+    }
 }
 
 /// An evaluation that goes on.
@@ -114,6 +134,8 @@ struct Evaluation<'a> {
     asked: (i64, i64),
     /// Samples read and points made so far.
     samples: std::cell::Cell<u64>,
+    /// Bytes that the guard gave.
+    held: std::cell::Cell<usize>,
     notes: std::cell::RefCell<Notes>,
 }
 
@@ -140,6 +162,7 @@ pub fn instant(
         options,
         asked: (at_ms, at_ms),
         samples: std::cell::Cell::new(0),
+        held: std::cell::Cell::new(0),
         notes: std::cell::RefCell::default(),
     };
     let grid = Grid {
@@ -199,6 +222,7 @@ pub fn range(
         options,
         asked: (start_ms, end_ms),
         samples: std::cell::Cell::new(0),
+        held: std::cell::Cell::new(0),
         notes: std::cell::RefCell::default(),
     };
     let columns = match evaluation.eval(expr, grid)? {
@@ -256,8 +280,31 @@ impl<'a> Evaluation<'a> {
     /// A column that is kept, counted.
     fn column(&self, labels: Labels, values: Vec<f64>) -> Evaluated<Column> {
         self.count(values.len())?;
-        self.guard.hold(values.len() * 8 + 64)?;
-        Ok(Column { labels, values })
+        let column = Column { labels, values };
+        self.hold(column.bytes())?;
+        Ok(column)
+    }
+
+    /// So many bytes more are needed.
+    fn hold(&self, bytes: usize) -> Evaluated<()> {
+        self.guard.hold(bytes)?;
+        self.held.set(self.held.get().saturating_add(bytes));
+        Ok(())
+    }
+
+    /// So many are not needed any more.
+    fn let_go(&self, bytes: usize) {
+        self.guard.let_go(bytes);
+        self.held.set(self.held.get().saturating_sub(bytes));
+    }
+
+    /// Of what has been held since there were `before` bytes, so many stay.
+    fn keep(&self, before: usize, bytes: usize) {
+        let wanted = before.saturating_add(bytes);
+        let held = self.held.get();
+        if held > wanted {
+            self.let_go(held - wanted);
+        }
     }
 
     /// The time that a selector looks at, at a time of the grid.
@@ -280,9 +327,16 @@ impl<'a> Evaluation<'a> {
             let first = self.eval(expr, Grid { count: 1, ..grid })?;
             return self.repeated(first, grid.count);
         }
+        let before = self.held.get();
+        let value = self.node(expr, grid)?;
+        self.keep(before, value.bytes());
+        Ok(value)
+    }
+
+    fn node(&self, expr: &Expr, grid: Grid) -> Evaluated<Value> {
         // Each node makes at least one column on its way, a scalar's numbers or those of a series
         // that is being read: however many times a subquery has, memory is asked for before.
-        self.guard.hold(grid.count * size_of::<f64>())?;
+        self.hold(grid.count * size_of::<f64>())?;
         match &expr.kind {
             ExprKind::Number(number) => Ok(Value::Scalar(vec![*number; grid.count])),
             ExprKind::Text(text) => Ok(Value::Text(text.clone())),
@@ -300,7 +354,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn repeated(&self, first: Value, count: usize) -> Evaluated<Value> {
-        self.guard.hold(count * size_of::<f64>())?;
+        self.hold(count * size_of::<f64>())?;
         Ok(match first {
             Value::Scalar(values) => {
                 Value::Scalar(vec![values.first().copied().unwrap_or(f64::NAN); count])

@@ -46,6 +46,13 @@ impl Labels {
             .map_or("", |(_, value)| value)
     }
 
+    /// What they take in memory, where nobody shares their texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let texts = self.0.iter().map(|(name, value)| name.len() + value.len());
+        64 + 64 * self.0.len() + texts.sum::<usize>()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -50,11 +50,14 @@ pub trait Guard {
     /// Its time is over, or its client has gone.
     fn spend(&self, work: u64) -> Result<(), EvalError>;
 
-    /// So many bytes more are held until the answer is made.
+    /// So many bytes more are held.
     ///
     /// # Errors
     /// There is no room.
     fn hold(&self, bytes: usize) -> Result<(), EvalError>;
+
+    /// So many of them are held no more.
+    fn let_go(&self, bytes: usize);
 }
 
 /// Why there is no answer.
@@ -92,4 +95,6 @@ impl Guard for Unguarded {
     fn hold(&self, _: usize) -> Result<(), EvalError> {
         Ok(())
     }
+
+    fn let_go(&self, _: usize) {}
 }

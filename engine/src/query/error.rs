@@ -83,8 +83,8 @@ pub enum QueryError {
     Cancelled,
     /// There is no memory for the answer.
     #[error(
-        "answers that are not read take all the memory that there is for them; ask again later, or \
-         for fewer series"
+        "there is no memory for this question beside the other answers at this time; ask again later, \
+         or for fewer series or steps"
     )]
     Memory,
     /// Too much to search for.

@@ -59,16 +59,15 @@ impl Evaluation<'_> {
 
     /// Aggregations that need one cell a group and step.
     fn folded(&self, aggregate: &Aggregate, grid: Grid) -> Evaluated<Vec<Column>> {
-        let columns = self.vector(&aggregate.expr, grid)?;
         let mut places: HashMap<Labels, usize> = HashMap::default();
         let mut groups: Vec<(Labels, Vec<Cell>, Vec<sums::Mean>)> = Vec::new();
-        for column in &columns {
+        self.each_column(&aggregate.expr, grid, &mut |column| {
             self.guard.spend(grid.count as u64)?;
             let labels = group_of(aggregate, &column.labels);
             let place = match places.get(&labels) {
                 Some(place) => *place,
                 None => {
-                    self.guard.hold(grid.count * size_of::<Cell>())?;
+                    self.hold(grid.count * size_of::<Cell>())?;
                     places.insert(labels.clone(), groups.len());
                     let (cells, means) = match aggregate.op {
                         AggregateOp::Avg => (0, grid.count),
@@ -83,7 +82,7 @@ impl Evaluation<'_> {
                 }
             };
             let Some((_, cells, means)) = groups.get_mut(place) else {
-                continue;
+                return Ok(());
             };
             for (mean, value) in means.iter_mut().zip(&column.values) {
                 if !is_absent(*value) {
@@ -95,7 +94,8 @@ impl Evaluation<'_> {
                     fold(aggregate.op, cell, *value);
                 }
             }
-        }
+            Ok(())
+        })?;
         groups
             .into_iter()
             .map(|(labels, cells, means)| {

@@ -301,7 +301,7 @@ impl Evaluation<'_> {
                 // Each reference may be the whole value: what it may become is asked for before.
                 let references = replacement.matches('$').count();
                 let most = replacement.len() + references.saturating_mul(value.len());
-                self.guard.hold(most)?;
+                self.hold(most)?;
                 let mut text = String::new();
                 found.expand(replacement, &mut text);
                 fits("label_replace", text.len())?;
@@ -331,7 +331,7 @@ impl Evaluation<'_> {
             let length = values + separator.len() * parts.len().saturating_sub(1);
             fits("label_join", length)?;
             self.guard.spend(1 + length as u64)?;
-            self.guard.hold(length)?;
+            self.hold(length)?;
             let text = parts.join(separator);
             column.labels = column.labels.with(to, &text);
         }

@@ -19,6 +19,56 @@ impl Evaluation<'_> {
         grid: Grid,
         times: bool,
     ) -> Evaluated<Value> {
+        let mut columns = Vec::new();
+        self.each_selected(selector, grid, times, &mut |column| {
+            columns.push(column);
+            Ok(())
+        })?;
+        Ok(Value::Vector(columns))
+    }
+
+    /// Hands each column of an instant vector to `each`: one by one where that is possible, so that
+    /// `each` may let it go; else when all are there.
+    pub(super) fn each_column(
+        &self,
+        expr: &Expr,
+        grid: Grid,
+        each: &mut dyn FnMut(Column) -> Evaluated<()>,
+    ) -> Evaluated<()> {
+        let expr = inner(expr);
+        let is_one_step = grid.count == 1 || !expr.is_step_invariant();
+        // What a column becomes part of asks for its own.
+        let mut each_alone = |column: Column| {
+            let bytes = column.bytes();
+            each(column)?;
+            self.let_go(bytes);
+            Ok(())
+        };
+        match &expr.kind {
+            ExprKind::Vector(selector) if is_one_step => {
+                self.each_selected(selector, grid, false, &mut each_alone)
+            }
+            ExprKind::Call { function, args }
+                if is_one_step && super::windows::is_alone(function, args) =>
+            {
+                self.each_over_range(function, args, grid, &mut each_alone)
+            }
+            _ => {
+                for column in self.vector(expr, grid)? {
+                    each_alone(column)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn each_selected(
+        &self,
+        selector: &Selector,
+        grid: Grid,
+        times: bool,
+        each: &mut dyn FnMut(Column) -> Evaluated<()>,
+    ) -> Evaluated<()> {
         let (first, last) = (
             self.reference(&selector.when, grid.start_ms),
             self.reference(&selector.when, grid.end_ms()),
@@ -31,7 +81,6 @@ impl Evaluation<'_> {
             range_ms: lookback,
             function: "",
         };
-        let mut columns = Vec::new();
         self.storage
             .select(&selector.matchers, &hints, &mut |labels, samples| {
                 self.count(samples.times.len())?;
@@ -56,12 +105,11 @@ impl Evaluation<'_> {
                         None => ABSENT,
                     });
                 }
-                if any {
-                    columns.push(self.column(labels, values)?);
+                match any {
+                    true => each(self.column(labels, values)?),
+                    false => Ok(()),
                 }
-                Ok(())
-            })?;
-        Ok(Value::Vector(columns))
+            })
     }
 
     /// Hands the samples of a range vector to `each`, series by series, stale markers left out.
@@ -175,7 +223,7 @@ impl Evaluation<'_> {
                 .filter(|(time, _)| **time > until.saturating_sub(range_ms) && **time <= until)
                 .map(|(time, value)| (*time, *value))
                 .collect();
-            self.guard.hold(points.len() * 16 + 64)?;
+            self.hold(points.len() * 16 + 64)?;
             if !points.is_empty() {
                 series.push((labels, points));
             }

@@ -217,6 +217,22 @@ fn regression(window: &Window<'_>, intercept_ms: i64) -> (f64, f64) {
     (slope, y / count - slope * x / count)
 }
 
+/// Whether the columns of a function over a range all have labels of their own, so that they need
+/// not be compared: without their name they differ still where a selector names one metric alone.
+pub(super) fn is_alone(function: &Function, args: &[Expr]) -> bool {
+    let names_one = |arg: &Expr| match &inner(arg).kind {
+        ExprKind::Matrix { selector, .. } => selector.matchers.iter().any(|matcher| {
+            &*matcher.name == NAME
+                && matcher.op == crate::ast::MatchOp::Equal
+                && !matcher.value.is_empty()
+        }),
+        _ => false,
+    };
+    is_over_range(function.name)
+        && function.name != "absent_over_time"
+        && args.iter().any(names_one)
+}
+
 impl Evaluation<'_> {
     /// A function over a range.
     pub(super) fn over_range(
@@ -228,6 +244,22 @@ impl Evaluation<'_> {
         if function.name == "absent_over_time" {
             return self.absent_over_time(args, grid);
         }
+        let mut columns: Vec<Column> = Vec::new();
+        self.each_over_range(function, args, grid, &mut |column| {
+            columns.push(column);
+            Ok(())
+        })?;
+        Ok(Value::Vector(merged(columns)?))
+    }
+
+    /// Hands each column of a function over a range to `each`; labels may come twice.
+    pub(super) fn each_over_range(
+        &self,
+        function: &'static Function,
+        args: &[Expr],
+        grid: Grid,
+        each: &mut dyn FnMut(Column) -> Evaluated<()>,
+    ) -> Evaluated<()> {
         let (Some(over), Some(range)) = (
             over(function.name),
             args.iter()
@@ -247,7 +279,6 @@ impl Evaluation<'_> {
         let keeps_name = function.name == "last_over_time";
         let counts_resets = matches!(function.name, "rate" | "increase" | "resets");
         let (range_ms, when) = self.range_of(range)?;
-        let mut columns: Vec<Column> = Vec::new();
         let mut resets: Vec<usize> = Vec::new();
         self.each_range(range, grid, function.name, &mut |labels, samples| {
             resets.clear();
@@ -310,11 +341,10 @@ impl Evaluation<'_> {
                 } else {
                     labels.nameless()
                 };
-                columns.push(self.column(labels, values)?);
+                each(self.column(labels, values)?)?;
             }
             Ok(())
-        })?;
-        Ok(Value::Vector(merged(columns)?))
+        })
     }
 
     /// 1 at each step whose window is empty.

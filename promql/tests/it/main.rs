@@ -6,6 +6,7 @@ mod eval;
 mod generated;
 mod grammar;
 mod grown;
+mod memory;
 mod naive;
 mod notes;
 mod parse;

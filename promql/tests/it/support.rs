@@ -177,6 +177,8 @@ impl Guard for Stops {
     fn hold(&self, _: usize) -> Result<(), EvalError> {
         Ok(())
     }
+
+    fn let_go(&self, _: usize) {}
 }
 
 /// Has so many bytes.
@@ -195,6 +197,10 @@ impl Guard for Holds {
             }
             None => Err(EvalError::NoMemory("none is left".to_owned())),
         }
+    }
+
+    fn let_go(&self, bytes: usize) {
+        self.0.set(self.0.get() + bytes);
     }
 }
 

@@ -1,0 +1,59 @@
+//! What an evaluation holds: little more than its answer, however many series it reads, and nothing
+//! when it is over.
+
+use std::cell::Cell;
+
+use pulseboard_promql::{EvalError, Guard, Options, parse, range};
+
+use crate::support::Memory;
+
+/// Counts what is held, and the most that was.
+#[derive(Default)]
+struct Counts {
+    now: Cell<usize>,
+    most: Cell<usize>,
+}
+
+impl Guard for Counts {
+    fn spend(&self, _: u64) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), EvalError> {
+        self.now.set(self.now.get() + bytes);
+        self.most.set(self.most.get().max(self.now.get()));
+        Ok(())
+    }
+
+    fn let_go(&self, bytes: usize) {
+        let now = self.now.get().checked_sub(bytes);
+        self.now.set(now.expect("no more is let go than was held"));
+    }
+}
+
+#[test]
+fn what_is_held_is_little_more_than_the_answer() {
+    let lines: String = (0..500)
+        .map(|number| format!("load{{n=\"{number}\",g=\"{}\"}} 0+1x10\n", number % 5))
+        .collect();
+    let memory = Memory::load(60_000, &lines);
+    let (steps, column) = (600, 600 * 8);
+    for (query, columns_most) in [
+        // One column at a time, and the cells of a group.
+        ("sum(load)", 12),
+        ("avg by (g) (rate(load[5m]))", 40),
+        ("max without (n) (max_over_time(load[2m]))", 40),
+        // All at once, and what was made on the way is let go.
+        ("sum(((load + 1) * 2) - 3)", 1_200),
+        ("abs(abs(abs(abs(abs(abs(load))))))", 1_200),
+    ] {
+        let counts = Counts::default();
+        let expr = parse(query).expect("parses");
+        let times = (0, (steps - 1) * 1_000, 1_000);
+        let answer = range(&expr, times, &memory, &counts, Options::default());
+        let (answer, _) = answer.expect("an answer");
+        assert!(!answer.is_empty(), "{query}");
+        let most = counts.most.get() / column;
+        assert!(most <= columns_most, "{query} held {most} columns");
+    }
+}
