@@ -167,7 +167,7 @@ impl Naive<'_> {
                 true => vec![(absent_labels(&args[0]), 1.0)],
                 false => Vec::new(),
             },
-            "timestamp" => match &args[0].kind {
+            "timestamp" => match &inner(&args[0]).kind {
                 ExprKind::Vector(selector) => {
                     let newest = self.newest(selector, at_ms).into_iter();
                     let times = newest.map(|(labels, (time, _))| (labels, time as f64 / 1000.0));
@@ -354,5 +354,13 @@ fn of_buckets(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
             let ((from, below), (to, count)) = (merged[at - 1], merged[at]);
             from + (to - from) * ((rank - below) / (count - below))
         }
+    }
+}
+
+/// Without its parentheses, which mean nothing here.
+fn inner(expr: &Expr) -> &Expr {
+    match &expr.kind {
+        ExprKind::Paren(inside) => inner(inside),
+        _ => expr,
     }
 }
