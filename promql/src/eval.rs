@@ -11,6 +11,7 @@
 mod aggregate;
 mod binary;
 mod call;
+mod columns;
 mod histogram;
 mod rank;
 mod read;

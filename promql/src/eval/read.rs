@@ -27,42 +27,8 @@ impl Evaluation<'_> {
         Ok(Value::Vector(columns))
     }
 
-    /// Hands each column of an instant vector to `each`: one by one where that is possible, so that
-    /// `each` may let it go; else when all are there.
-    pub(super) fn each_column(
-        &self,
-        expr: &Expr,
-        grid: Grid,
-        each: &mut dyn FnMut(Column) -> Evaluated<()>,
-    ) -> Evaluated<()> {
-        let expr = inner(expr);
-        let is_one_step = grid.count == 1 || !expr.is_step_invariant();
-        // What a column becomes part of asks for its own.
-        let mut each_alone = |column: Column| {
-            let bytes = column.bytes();
-            each(column)?;
-            self.let_go(bytes);
-            Ok(())
-        };
-        match &expr.kind {
-            ExprKind::Vector(selector) if is_one_step => {
-                self.each_selected(selector, grid, false, &mut each_alone)
-            }
-            ExprKind::Call { function, args }
-                if is_one_step && super::windows::is_alone(function, args) =>
-            {
-                self.each_over_range(function, args, grid, &mut each_alone)
-            }
-            _ => {
-                for column in self.vector(expr, grid)? {
-                    each_alone(column)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn each_selected(
+    /// As [`Evaluation::selector`], column by column.
+    pub(super) fn each_selected(
         &self,
         selector: &Selector,
         grid: Grid,

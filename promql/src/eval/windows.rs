@@ -217,22 +217,6 @@ fn regression(window: &Window<'_>, intercept_ms: i64) -> (f64, f64) {
     (slope, y / count - slope * x / count)
 }
 
-/// Whether the columns of a function over a range all have labels of their own, so that they need
-/// not be compared: without their name they differ still where a selector names one metric alone.
-pub(super) fn is_alone(function: &Function, args: &[Expr]) -> bool {
-    let names_one = |arg: &Expr| match &inner(arg).kind {
-        ExprKind::Matrix { selector, .. } => selector.matchers.iter().any(|matcher| {
-            &*matcher.name == NAME
-                && matcher.op == crate::ast::MatchOp::Equal
-                && !matcher.value.is_empty()
-        }),
-        _ => false,
-    };
-    is_over_range(function.name)
-        && function.name != "absent_over_time"
-        && args.iter().any(names_one)
-}
-
 impl Evaluation<'_> {
     /// A function over a range.
     pub(super) fn over_range(
