@@ -12,6 +12,10 @@ use crate::series_parts::{Point, whole};
 /// counter that comes back then begins at 0, as after a restart.
 pub const IDLE_FLUSHES: u32 = 30;
 
+/// The same where three quarters of the room are taken, so that who sends names without end shuts
+/// nobody else out for long.
+const IDLE_FLUSHES_SHORT: u32 = 3;
+
 /// Members of all sets between two flushes; each costs some 16 bytes.
 const SET_MEMBERS_MAX: usize = 1_000_000;
 
@@ -27,7 +31,8 @@ const QUANTILES: [(f64, &str); 3] = [(0.5, "0.5"), (0.95, "0.95"), (0.99, "0.99"
 /// | timer, histogram | `name_count`, `name_sum`: running; `name_min`, `name_max`, `name{quantile}` of the values since the last flush |
 /// | set | `name`: distinct members since the last flush |
 ///
-/// A metric without new values is flushed [`IDLE_FLUSHES`] times more and forgotten. One whose lines
+/// A metric without new values is flushed [`IDLE_FLUSHES`] times more and forgotten, or three times
+/// where there is little room. One whose lines
 /// have times of their own becomes samples of those times, and is not flushed.
 #[derive(Debug)]
 pub struct Aggregator {
@@ -180,6 +185,10 @@ impl Aggregator {
     /// `now_ms`, and begins the next interval.
     pub fn flush(&mut self, now_ms: i64, batch: &mut Batch) {
         self.set_members = 0;
+        let patience = match self.metrics.len() > self.metrics_max / 4 * 3 {
+            true => IDLE_FLUSHES_SHORT,
+            false => IDLE_FLUSHES,
+        };
         self.metrics.retain(|key, metric| {
             let key = KeyRef::new(key);
             let labels: Vec<(&str, &str)> = key.labels().collect();
@@ -199,7 +208,7 @@ impl Aggregator {
                 batch.refuse(0, reason);
             }
             metric.idle += 1;
-            metric.idle <= IDLE_FLUSHES
+            metric.idle <= patience
         });
     }
 }

@@ -210,6 +210,20 @@ fn idle_metrics_are_forgotten() {
     assert_eq!(aggregator.len(), 1);
 }
 
+#[test]
+fn names_without_end_shut_nobody_out_for_long() {
+    let mut aggregator = Aggregator::new(8);
+    for number in 0..9 {
+        take(&mut aggregator, &format!("flood{number}:1|c"));
+    }
+    assert_eq!(aggregator.len(), 8, "the last finds no room");
+    for _ in 0..4 {
+        aggregator.flush(0, &mut Batch::new());
+    }
+    take(&mut aggregator, "honest:1|c");
+    assert_eq!(flushed(&mut aggregator), ["0 honest 1"]);
+}
+
 proptest! {
     #[test]
     fn any_text_is_taken_or_refused(text in "([a1.:|#@,+-]|ms|\\|c|\\|g|\\|s|\n|é){0,40}") {
