@@ -9,7 +9,7 @@ use crate::{
     endpoint::{
         alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
         processes,
-        prom::{names, query, read, scraping, status, transfer},
+        prom::{names, query, read, rules, scraping, status, transfer},
         push, push_group, rooms, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
@@ -95,6 +95,8 @@ fn api() -> Api {
     api.at("api/v1/label/{name}/values", |at| {
         at.reads(names::label_values)
     });
+    api.at("api/v1/rules", |at| at.reads(rules::rules));
+    api.at("api/v1/alerts", |at| at.reads(rules::alerts));
     api.at("api/v1/metadata", |at| at.reads(names::metadata));
     api.at("api/v1/targets", |at| at.reads(scraping::targets));
     api.at("api/v1/targets/metadata", |at| at.reads(scraping::metadata));

@@ -5,6 +5,7 @@
 //! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query` |
 //! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
 //! | [`transfer`] | `export`, and `/federate` |
+//! | [`rules`] | `rules` and `alerts` |
 //! | [`read`] | remote read |
 //! | [`scraping`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
@@ -18,6 +19,7 @@ pub mod names;
 mod params;
 pub mod query;
 pub mod read;
+pub mod rules;
 pub mod scraping;
 pub mod status;
 pub mod transfer;

@@ -92,23 +92,27 @@ pub async fn answer(
     work: impl FnOnce(&App, &mut Pieces) -> Result<(), Ended> + Send + 'static,
 ) -> Result<(), AppError> {
     let coding = Coding::wanted(request.headers());
-    let encoder = Encoder::new(coding).map_err(|_no_memory| AppError::internal())?;
     let (working, asker) = app.questions.admit(keys).await?;
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
     let (head, begun) = oneshot::channel();
     let worker = Arc::clone(app);
-    let mut answer = Pieces {
-        cost: Arc::clone(&working.cost),
-        working,
-        encoder,
-        piece: Vec::with_capacity(PIECE_BYTES + 4096),
-        pieces,
-        head: Some(head),
-        patience: app.settings.write_timeout,
-        waited: Duration::ZERO,
-    };
     // Its end is that of the channel; when the client has gone it ends with the next look.
     drop(app.tasks.spawn_blocking(move || {
+        // Made here, since who waits for a turn is to hold no buffers: an encoder has a megabyte.
+        let Ok(encoder) = Encoder::new(coding) else {
+            drop(head.send(Err(AppError::internal())));
+            return;
+        };
+        let mut answer = Pieces {
+            cost: Arc::clone(&working.cost),
+            working,
+            encoder,
+            piece: Vec::with_capacity(PIECE_BYTES + 4096),
+            pieces,
+            head: Some(head),
+            patience: worker.settings.write_timeout,
+            waited: Duration::ZERO,
+        };
         let ended = work(&worker, &mut answer).and_then(|()| answer.finish());
         match ended {
             Ok(()) | Err(Ended::Gone) => {}

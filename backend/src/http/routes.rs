@@ -80,6 +80,8 @@ pub const ROUTES: &[Route] = &[
     answer("api/v1/series"),
     answer("api/v1/labels"),
     answer("api/v1/label/{name}/values"),
+    answer("api/v1/rules"),
+    answer("api/v1/alerts"),
     answer("api/v1/metadata"),
     answer("api/v1/targets"),
     answer("api/v1/targets/metadata"),

@@ -426,3 +426,55 @@ async fn a_link_of_an_alert_leads_to_explore() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn rules_and_what_fires_are_told_as_prometheus_tells_them() {
+    let mut server = TestServer::start().await;
+    let (status, answer) = get(&server, "/api/v1/alerts", &[]).await;
+    assert_eq!((status, &answer["data"]["alerts"]), (200, &json!([])));
+    server.tick(93.4).await;
+    let (_, answer) = get(&server, "/api/v1/alerts", &[]).await;
+    let alert = &answer["data"]["alerts"][0];
+    assert_eq!(
+        alert["labels"],
+        json!({"alertname": "cpu_high", "severity": "critical"})
+    );
+    assert_eq!(alert["annotations"]["summary"], "CPU usage critical: 93.4%");
+    assert_eq!(
+        (&alert["state"], &alert["value"]),
+        (&json!("firing"), &json!("9.34e+01"))
+    );
+
+    let (_, answer) = get(&server, "/api/v1/rules", &[("type", "alert")]).await;
+    let group = &answer["data"]["groups"][0];
+    assert_eq!(group["name"], "pulseboard");
+    let rules = group["rules"].as_array().expect("rules");
+    let states: Vec<_> = rules
+        .iter()
+        .map(|rule| (rule["name"].as_str(), rule["state"].as_str()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (Some("cpu_high"), Some("firing")),
+            (Some("memory_high"), Some("inactive")),
+            (Some("latency_high"), Some("inactive")),
+            (Some("error_rate"), Some("inactive")),
+        ]
+    );
+    assert_eq!(rules[0]["query"], "cpu_usage > 90");
+    assert_eq!(rules[0]["alerts"][0], *alert);
+    for (name, value, groups) in [
+        ("type", "record", 0),
+        ("rule_name[]", "cpu_high", 1),
+        ("rule_group[]", "mine", 0),
+        ("file[]", "rules.yml", 0),
+    ] {
+        let (_, answer) = get(&server, "/api/v1/rules", &[(name, value)]).await;
+        let told = answer["data"]["groups"].as_array().map(Vec::len);
+        assert_eq!(told, Some(groups), "{name}={value}");
+    }
+    let (status, answer) = get(&server, "/api/v1/rules", &[("type", "x")]).await;
+    assert_eq!((status, &answer["errorType"]), (400, &json!("bad_data")));
+    server.stop().await;
+}

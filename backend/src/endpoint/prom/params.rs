@@ -46,6 +46,12 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All of this name.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let all = self.0.iter().filter(move |(known, _)| known == name);
+        all.map(|(_, value)| value.as_str())
+    }
+
     pub(super) fn needed(&self, name: &str) -> Result<&str, ApiError> {
         self.get(name).ok_or_else(|| {
             ApiError::BadData(format!(
