@@ -23,7 +23,7 @@
 //! | [`names`] | what containers are called |
 //! | [`scraping`] | what is scraped, with this machine's name |
 //! | [`options`] | what it is started with |
-//! | [`unit`] | the systemd unit |
+//! | [`mod@unit`] | the systemd unit |
 
 mod buffer;
 mod frame;

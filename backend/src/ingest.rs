@@ -5,7 +5,7 @@
 //!
 //! What a body becomes is some ten times larger than its lines where they are short. So lines are
 //! taken in pieces of a megabyte while the rest of the body is still being read. A document (JSON,
-//! protobuf) is taken as a whole or not at all: those that become much ([`HUGE_FROM_BYTES`]) wait for
+//! protobuf) is taken as a whole or not at all: those that become much (`HUGE_FROM_BYTES` in `taker`) wait for
 //! one another, so that there is never more than one of them in memory.
 //!
 //! Only a short body that is not packed is worked on where it was read. All others wait for a turn

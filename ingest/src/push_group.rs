@@ -1,7 +1,7 @@
 //! What is pushed to a group, as to Prometheus' Pushgateway: `/metrics/job/JOB{/LABEL/VALUE}`.
 //!
 //! The path names the group ([`Grouping`]), and its labels beat those of the body. A body is the
-//! text format or [`metric_family`](crate::metric_family)'s protobuf, and is taken as a whole or not at all: one line
+//! text format or `metric_family`'s protobuf, and is taken as a whole or not at all: one line
 //! that is wrong, or a sample with a time of its own, refuses it, as there.
 //!
 //! Specification: <https://github.com/prometheus/pushgateway/blob/master/README.md>.

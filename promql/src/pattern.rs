@@ -1,5 +1,5 @@
 //! Patterns as Prometheus reads them: RE2's syntax as Go has it (pkg.go.dev/regexp/syntax), made into
-//! what [`regex`] reads. Most say the same in both.
+//! what the crate `regex` reads. Most say the same in both.
 //!
 //! What differs: a `{` that repeats nothing, a `[` within a class, `&&`, `--` and `~~` stand for
 //! themselves in Go; `\d`, `\s`, `\w` and `\b` are ASCII there; `\Q…\E` quotes; and what is repeated
@@ -22,7 +22,7 @@ pub fn regex(pattern: &str) -> Result<regex::Regex, String> {
         .map_err(|error| error.to_string())
 }
 
-/// A pattern of Go's in the syntax of [`regex`]; what is wrong in both is left as it is.
+/// A pattern of Go's in the syntax of the crate `regex`; what is wrong in both is left as it is.
 ///
 /// # Errors
 /// It is wrong in Go alone.

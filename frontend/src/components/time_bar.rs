@@ -46,9 +46,10 @@ fn sign(name: &'static str, sign: &'static str, onclick: Callback<MouseEvent>) -
 /// The choice of the time that is shown.
 #[hook]
 pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>) -> Html {
-    let is_open = use_state_eq(|| false);
+    // What is typed, while the form is open. Kept here, since a field shows what it is given whenever
+    // the page is drawn anew, which may be at each tick.
+    let written = use_state_eq(|| None::<(String, String)>);
     let problem = use_state_eq(|| None::<&'static str>);
-    let (from, to) = (use_node_ref(), use_node_ref());
     let on_choose = {
         let on_time = on_time.clone();
         Callback::from(move |index: usize| {
@@ -73,18 +74,14 @@ pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>)
         (TimeRange::last(length_ms), words::BACK_TO_LIVE)
     };
     let onsubmit = {
-        let (from, to) = (from.clone(), to.clone());
-        let (on_time, is_open, problem) = (on_time.clone(), is_open.setter(), problem.setter());
+        let (on_time, problem, written) = (on_time.clone(), problem.setter(), written.clone());
         move |event: SubmitEvent| {
             event.prevent_default();
-            let text = |field: &NodeRef| {
-                let field = field.cast::<HtmlInputElement>();
-                field.map_or_else(String::new, |field| field.value())
-            };
-            match read(&text(&from), &text(&to), now_ms) {
+            let (from, to) = (*written).clone().unwrap_or_default();
+            match read(&from, &to, now_ms) {
                 Ok(time) => {
                     problem.set(None);
-                    is_open.set(false);
+                    written.set(None);
                     on_time.emit(time);
                 }
                 Err(words) => problem.set(Some(words)),
@@ -92,9 +89,28 @@ pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>)
         }
     };
     let toggle = {
-        let is_open = is_open.clone();
-        move |_: MouseEvent| is_open.set(!*is_open)
+        let written = written.clone();
+        move |_: MouseEvent| {
+            written.set(match *written {
+                Some(_) => None,
+                None => Some((typed(time.from), typed(time.to))),
+            });
+        }
     };
+    let field = |is_end: bool| {
+        let written = written.clone();
+        Callback::from(move |event: InputEvent| {
+            let Some(input) = event.target_dyn_into::<HtmlInputElement>() else {
+                return;
+            };
+            let (from, to) = (*written).clone().unwrap_or_default();
+            written.set(Some(match is_end {
+                true => (from, input.value()),
+                false => (input.value(), to),
+            }));
+        })
+    };
+    let (on_from, on_to) = (field(false), field(true));
     let own = match time.known() {
         Some(_) => words::OTHER_TIME.to_owned(),
         None => format!("{} – {}", typed(time.from), typed(time.to)),
@@ -116,7 +132,7 @@ pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>)
                 <button
                     class="button"
                     type="button"
-                    aria-expanded={if *is_open { "true" } else { "false" }}
+                    aria-expanded={if written.is_some() { "true" } else { "false" }}
                     onclick={toggle}
                 >
                     { own }
@@ -125,15 +141,15 @@ pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>)
                     { segments(words::TIME_SHOWN, "time-shown", &labels, time.known(), &on_choose) }
                 </div>
             </div>
-            if *is_open {
+            if let Some((from, to)) = &*written {
                 <form class="time-bar__row panel time-bar__form" {onsubmit}>
                     <label class="field">
                         <span class="field__label">{ "From" }</span>
-                        <input ref={from} class="field__input" value={typed(time.from)} autocomplete="off" aria-invalid={problem.map(|_| "true")} />
+                        <input class="field__input" value={from.clone()} oninput={on_from} autocomplete="off" aria-invalid={problem.map(|_| "true")} />
                     </label>
                     <label class="field">
                         <span class="field__label">{ "To" }</span>
-                        <input ref={to} class="field__input" value={typed(time.to)} autocomplete="off" />
+                        <input class="field__input" value={to.clone()} oninput={on_to} autocomplete="off" />
                     </label>
                     <button class="button button--primary" type="submit">{ "Show" }</button>
                     <p class="time-bar__help">
