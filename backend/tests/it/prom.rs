@@ -422,7 +422,7 @@ async fn a_link_of_an_alert_leads_to_explore() {
     assert_eq!(answer.status(), 302);
     assert_eq!(
         answer.headers()["location"],
-        "/#explore?expr=rate%28a%5B1m%5D%29+%3E+1&expr=b"
+        "/#/explore?expr=rate%28a%5B1m%5D%29+%3E+1&expr=b"
     );
     server.stop().await;
 }

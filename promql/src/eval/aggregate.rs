@@ -191,10 +191,8 @@ impl Evaluation<'_> {
         let mut all = Vec::new();
         for (_, members) in grouped(aggregate, columns) {
             self.guard.spend((members.len() * grid.count * 4) as u64)?;
-            let mut kept: Vec<Column> = Vec::with_capacity(members.len());
-            for member in &members {
-                kept.push(self.column(member.labels.clone(), vec![ABSENT; grid.count])?);
-            }
+            // Made when something is kept of it: few of many are.
+            let mut kept: Vec<Option<Column>> = members.iter().map(|_| None).collect();
             let mut order: Vec<usize> = (0..members.len()).collect();
             for step in 0..grid.count {
                 let k = params.get(step).copied().unwrap_or_default();
@@ -205,8 +203,15 @@ impl Evaluation<'_> {
                 });
                 let ranked = rank::first(present, k, is_top);
                 for (value, at) in &ranked {
-                    let cell = kept
-                        .get_mut(*at)
+                    let (Some(column), Some(member)) = (kept.get_mut(*at), members.get(*at)) else {
+                        continue;
+                    };
+                    if column.is_none() {
+                        let values = vec![ABSENT; grid.count];
+                        *column = Some(self.column(member.labels.clone(), values)?);
+                    }
+                    let cell = column
+                        .as_mut()
                         .and_then(|column| column.values.get_mut(step));
                     if let Some(cell) = cell {
                         *cell = *value;
@@ -216,7 +221,6 @@ impl Evaluation<'_> {
                     order = ranked.iter().map(|(_, at)| *at).collect();
                 }
             }
-            let mut kept: Vec<Option<Column>> = kept.into_iter().map(Some).collect();
             all.extend(
                 order
                     .into_iter()

@@ -46,6 +46,8 @@ fn what_is_held_is_little_more_than_the_answer() {
         // All at once, and what was made on the way is let go.
         ("sum(((load + 1) * 2) - 3)", 1_200),
         ("abs(abs(abs(abs(abs(abs(load))))))", 1_200),
+        // Besides what it chooses from, a few.
+        ("topk(3, load)", 600),
     ] {
         let counts = Counts::default();
         let expr = parse(query).expect("parses");

@@ -116,7 +116,7 @@ pub async fn graph(request: &mut Request, response: &mut Response) {
     for (_, expression) in expressions {
         asked.append_pair("expr", &expression);
     }
-    let location = HeaderValue::from_str(&format!("/#explore?{}", asked.finish()));
+    let location = HeaderValue::from_str(&format!("/#/explore?{}", asked.finish()));
     response.status_code(StatusCode::FOUND);
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
