@@ -45,8 +45,17 @@ impl Api {
         self.answers.lock().insert(path.to_owned(), value);
     }
 
-    /// Tells the watches of a path.
-    fn tell(&self, path: &str, kind: &str, object: &Value) {
+    /// Tells the watches of a path, once all are there: a real server would tell a late one what it
+    /// missed.
+    async fn tell(&self, path: &str, kind: &str, object: &Value) {
+        let watched = self.answers.lock().len();
+        let waiting = async {
+            while self.event.receiver_count() < watched {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(30);
+        tokio::time::timeout(limit, waiting).await.expect("watches");
         let line = json!({"type": kind, "object": object}).to_string();
         self.event.send_replace((path.to_owned(), line));
     }
@@ -223,9 +232,9 @@ async fn pods_are_listed_and_watched() {
     let mut second = pod();
     second["metadata"]["name"] = json!("web-2");
     second["status"]["podIP"] = json!("10.0.0.8");
-    api.tell(PODS, "ADDED", &second);
+    api.tell(PODS, "ADDED", &second).await;
     found(&scraped, 6).await;
-    api.tell(PODS, "DELETED", &pod());
+    api.tell(PODS, "DELETED", &pod()).await;
     found(&scraped, 3).await;
 }
 
