@@ -20,7 +20,12 @@ async fn findings(page: &Page) -> Result<Vec<String>> {
     let rules = json!({ "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
     let violations: Vec<Value> = page
         .eval_async(
-            "const done = arguments[1]; axe.run(document, arguments[0]) \
+            // What is on its way to its place may lie over something for a moment.
+            "const done = arguments[1]; \
+             const moving = document.getAnimations() \
+               .filter(one => one.effect?.getComputedTiming().endTime !== Infinity) \
+               .map(one => one.finished.catch(() => {})); \
+             Promise.all(moving).then(() => axe.run(document, arguments[0])) \
                .then(result => done(result.violations), error => done([{ id: String(error), nodes: [] }]));",
             vec![rules],
         )
