@@ -403,12 +403,6 @@ fn run_of(labels: &Labels) -> SampleRun {
 }
 
 impl LiveExpression {
-    /// The expression in its canonical form.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.key.1
-    }
-
     /// Where a new viewer's cursor starts: behind every evaluation so far.
     #[must_use]
     pub fn end(&self) -> u64 {

@@ -156,26 +156,12 @@ impl Late {
     }
 }
 
-/// Sorts by time; of one time the last stays.
-pub(crate) fn settle(samples: &mut Vec<Sample>) {
-    if samples.is_sorted_by(|one, next| one.0 < next.0) {
-        return;
-    }
-    samples.sort_by_key(|sample| sample.0);
-    samples.dedup_by(|later, kept| {
-        let is_same = later.0 == kept.0;
-        if is_same {
-            *kept = *later;
-        }
-        is_same
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use pulseboard_history::sort_last_wins;
 
     use super::*;
 
@@ -212,7 +198,7 @@ mod tests {
                 }
                 let mut read: Vec<Sample> = history.iter().map(|(at, value)| (*at, *value)).collect();
                 late.copy(i64::MIN, i64::MAX, &mut read);
-                settle(&mut read);
+                sort_last_wins(&mut read);
                 let expected: Vec<Sample> = naive.iter().map(|(at, value)| (*at, *value)).collect();
                 prop_assert_eq!(read, expected);
                 let mut some = Vec::new();

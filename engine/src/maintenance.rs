@@ -20,13 +20,12 @@ use std::{
 
 use parking_lot::MutexGuard;
 
-use pulseboard_history::{History, HistoryError, SealBatch, SeriesId, part_of};
+use pulseboard_history::{History, HistoryError, SealBatch, SeriesId, part_of, sort_last_wins};
 
 use state::Maintenance;
 
 use crate::{
     engine::{Engine, fingerprint},
-    late::settle,
     slot::SlotRef,
     table::{Entry, SHARDS},
     tap::SeriesName,
@@ -127,8 +126,6 @@ struct Sealing {
     copy: WindowCopy,
     /// As it came.
     late: Arc<[Sample]>,
-    /// Whether the window's part goes, too.
-    has_window: bool,
     unsealed_ms: i64,
     sealed_ms_before: i64,
     segment_before: u32,
@@ -445,10 +442,8 @@ impl Engine {
         for one in &due {
             // Of two values for one time the window's came last.
             let mut all = one.late.to_vec();
-            if one.has_window {
-                one.copy.read(one.unsealed_ms, i64::MAX, &mut all);
-            }
-            settle(&mut all);
+            one.copy.read(one.unsealed_ms, i64::MAX, &mut all);
+            sort_last_wins(&mut all);
             if !all.is_empty() {
                 samples.push((one.place.id, all));
             }
@@ -520,7 +515,6 @@ impl Entry {
                 false => WindowCopy::default(),
             },
             late,
-            has_window,
             unsealed_ms: self.unsealed_ms,
             sealed_ms_before: self.sealed_ms,
             segment_before: self.unsealed_segment,

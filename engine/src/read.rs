@@ -1,6 +1,6 @@
 //! Samples of a series, from memory and history together.
 
-use pulseboard_history::{HistoryError, Snapshot};
+use pulseboard_history::{HistoryError, Snapshot, sort_last_wins};
 
 use crate::{
     engine::{Engine, Found},
@@ -40,27 +40,17 @@ impl Engine {
         }
         let sealed = into.len();
         copy.read(from_ms, to_ms, into);
-        let newer = match (into.get(sealed.wrapping_sub(1)), into.get(sealed)) {
+        let is_newer = match (into.get(sealed.wrapping_sub(1)), into.get(sealed)) {
             (Some(last_sealed), Some(first_newer)) if sealed > start => {
                 first_newer.0 <= last_sealed.0
             }
             _ => false,
         };
-        if newer {
-            // Stable: of two values for one time the one in memory comes later, and wins.
-            if let Some(both) = into.get_mut(start..) {
-                both.sort_by_key(|sample| sample.0);
-            }
-            let mut kept = start;
-            for index in start..into.len() {
-                if kept > start && into[kept - 1].0 == into[index].0 {
-                    into[kept - 1] = into[index];
-                } else {
-                    into[kept] = into[index];
-                    kept += 1;
-                }
-            }
-            into.truncate(kept);
+        if is_newer {
+            // Of two values for one time the one in memory comes later, and wins.
+            let mut both = into.split_off(start);
+            sort_last_wins(&mut both);
+            into.append(&mut both);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ mod block;
 use std::sync::Arc;
 
 use self::block::{BLOCK_SAMPLES_MAX, Block};
-use crate::late::settle;
+use pulseboard_history::sort_last_wins;
 
 pub use self::block::Sample;
 
@@ -256,7 +256,7 @@ impl WindowCopy {
         if !self.late.is_empty() {
             let mut all = self.late.clone();
             self.unpack(&mut all);
-            settle(&mut all);
+            sort_last_wins(&mut all);
             let end = all.partition_point(|sample| sample.0 < to_ms);
             let start = all[..end].partition_point(|sample| sample.0 < from_ms);
             into.extend_from_slice(&all[start..end]);

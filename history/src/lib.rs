@@ -124,6 +124,6 @@ pub use parts::part_of;
 pub use read::Snapshot;
 pub use recover::{RecoverSink, RecoveryReport};
 pub use sample_record::SampleRecord;
-pub use seal::{SealBatch, SealReport};
+pub use seal::{SealBatch, SealReport, sort_last_wins};
 pub use series::{Definition, SeriesId};
 pub use tier::{Bucket, RAW_BLOCK_MS, Tier};

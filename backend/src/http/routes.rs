@@ -129,10 +129,6 @@ pub const ROUTES: &[Route] = &[
     answer("readyz"),
 ];
 
-/// First segments that are no page's although nothing below them is answered (yet): a client of
-/// another system that asks there is told so, and not sent HTML.
-const RESERVED: &[&str] = &["-"];
-
 /// The folder of the description that can be read in a browser.
 const DOCS: &str = "docs";
 
@@ -151,10 +147,9 @@ pub enum Owner {
 #[must_use]
 pub fn owner(path: &str) -> Owner {
     let first = first_segment(path.trim_start_matches('/'));
-    let is_api = RESERVED.contains(&first)
-        || ROUTES
-            .iter()
-            .any(|route| first_segment(route.path) == first);
+    let is_api = ROUTES
+        .iter()
+        .any(|route| first_segment(route.path) == first);
     if is_api {
         Owner::Api
     } else if first == DOCS {

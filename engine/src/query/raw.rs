@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pulseboard_history::{Definition, SeriesId, Tier};
+use pulseboard_history::{Definition, SeriesId, Tier, sort_last_wins};
 use pulseboard_series::KeyRef;
 
 use super::{
@@ -94,13 +94,7 @@ impl Series<'_> {
         let read = reader.read(target, self);
         let held_bytes = size_of_val(&*self.samples);
         // Of two values for one time the one that is read later wins: it is the one in memory.
-        self.samples.dedup_by(|next, kept| {
-            let is_same = next.0 == kept.0;
-            if is_same {
-                *kept = *next;
-            }
-            is_same
-        });
+        sort_last_wins(&mut self.samples);
         let taken = match (read, self.samples.is_empty()) {
             (Ok(()), true) => Ok(()),
             (Ok(()), false) => each(KeyRef::new(&target.key), &self.samples),

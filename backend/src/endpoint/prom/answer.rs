@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     base::{error::AppError, json::json_text},
     expressions::read_error,
-    http::{counted::send_text, error::Render},
+    http::{counted::send_text, error::Render, pieces::Ended},
     questions::Text,
 };
 
@@ -48,9 +48,15 @@ impl From<QueryError> for ApiError {
     }
 }
 
+impl From<ApiError> for Ended {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error.into_app_error())
+    }
+}
+
 impl ApiError {
     /// As it is told where an answer is written piece by piece, and errors are as everywhere else.
-    pub(super) fn into_app_error(self) -> AppError {
+    fn into_app_error(self) -> AppError {
         match self {
             Self::App(error) => error,
             Self::BadData(error) => AppError::bad_request(error),

@@ -161,8 +161,7 @@ fn stream(
     index: i64,
     answer: &mut Pieces,
 ) -> Result<(), Ended> {
-    let refused = |error: ApiError| Ended::Failed(error.into_app_error());
-    let selector = named(question).map_err(refused)?;
+    let selector = named(question)?;
     let cost = Arc::clone(&answer.cost);
     each_series(asking, question, &selector, &cost, &mut |key,
                                                           samples|

@@ -101,11 +101,11 @@ fn each_series(
     stretch: (i64, i64),
     each: &mut EachSeries<'_>,
 ) -> Result<(), Ended> {
-    let selectors = asking.params.selectors().map_err(ended)?;
+    let selectors = asking.params.selectors()?;
     let selectors: Vec<Selector> = selectors
         .iter()
-        .map(|one| selector(&one.matchers).map_err(|error| ended(ApiError::BadData(error))))
-        .collect::<Result<_, _>>()?;
+        .map(|one| selector(&one.matchers).map_err(ApiError::BadData))
+        .collect::<Result<_, ApiError>>()?;
     let cost = std::sync::Arc::clone(&answer.cost);
     for (index, selector) in selectors.iter().enumerate() {
         let before = selectors.get(..index).unwrap_or_default();
@@ -124,11 +124,6 @@ fn each_series(
         )?;
     }
     Ok(())
-}
-
-/// What is refused of a question whose answer is written piece by piece.
-fn ended(error: ApiError) -> Ended {
-    Ended::Failed(error.into_app_error())
 }
 
 /// A series as lines of JSON: its labels, values and times.
