@@ -95,7 +95,7 @@ fn spent(spent: Spent) -> EvalError {
 }
 
 /// What reading is ended by: its own errors, and those of whoever takes the series.
-struct ReadError(EvalError);
+pub(crate) struct ReadError(pub(crate) EvalError);
 
 impl From<QueryError> for ReadError {
     fn from(error: QueryError) -> Self {

@@ -9,6 +9,8 @@
 //! is evaluated less often, so that no expression takes more than a fifth of a core. Two are
 //! evaluated at once.
 
+mod followed;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -39,6 +41,7 @@ use pulseboard_shared::{
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::followed::{Kept, KeptSeries, Ledger};
 use crate::{
     base::{clock::Clock, error::AppError},
     expressions::TenantSeries,
@@ -86,6 +89,8 @@ pub struct LiveExpressions {
     samples_max: u64,
     known: Arc<Map>,
     next_id: AtomicU64,
+    /// What all keep between their steps.
+    ledger: Ledger,
     /// Somebody watches a new one.
     more: Notify,
 }
@@ -108,6 +113,8 @@ pub struct LiveExpression {
     members: AtomicU64,
     /// Series of the newest frame: those that are gone in the next are told so. Leaf lock.
     shown: Mutex<BTreeMap<String, Labels>>,
+    /// What it read, for the next step.
+    kept: Kept,
 }
 
 /// A viewer's place; leaving is dropping it.
@@ -175,6 +182,7 @@ impl LiveExpressions {
             known: Arc::default(),
             // Rooms count from one and selectors from 2^32; all share a viewer.
             next_id: AtomicU64::new(1 << 48),
+            ledger: Ledger::default(),
             more: Notify::new(),
         }
     }
@@ -209,6 +217,7 @@ impl LiveExpressions {
                 due_ms: AtomicI64::new(next_step(now_ms, step_ms)),
                 members: AtomicU64::new(0),
                 shown: Mutex::default(),
+                kept: Kept::new(&self.ledger),
             })
         });
         let expression = Arc::clone(expression);
@@ -343,8 +352,17 @@ impl LiveExpressions {
             .ask(expression.keys.clone(), move |working| {
                 let began = Instant::now();
                 let series = all.series(&one, working);
-                let answer = instant(&one.expr, at_ms, &series, &series, all.options())
+                let kept = KeptSeries {
+                    whole: &series,
+                    engine: &all.engine,
+                    tenant: &one.tenant,
+                    kept: &one.kept,
+                    at_ms,
+                    step_ms: one.step_ms,
+                };
+                let answer = instant(&one.expr, at_ms, &kept, &series, all.options())
                     .map(|(answer, _)| answer);
+                one.kept.end_step();
                 (answer, began.elapsed())
             })
             .await;

@@ -19,7 +19,7 @@ use crate::{cost::Spent, selector::Selector, slot::SlotRef, window::Sample};
 /// Series of one tap; a selector that names more is refused.
 pub const TAPPED_SERIES_MAX: usize = 1_000;
 
-/// Samples gathered by a tap that nobody takes; further ones are counted only.
+/// Samples gathered by a tap that nobody takes, at most; further ones are counted only.
 const GATHERED_MAX: usize = 100_000;
 
 /// Series that appeared and wait to be compared with a tap; past it all of them are looked through.
@@ -66,6 +66,8 @@ pub struct SeriesTap {
     /// Whether comparing it with a series may take long: then that is not done where samples come
     /// in.
     pub(crate) is_dear: bool,
+    /// Samples that may wait to be taken; further ones are counted only.
+    gathered_max: usize,
     /// Series that appeared and are still to be compared with it. Leaf lock.
     newcomers: Mutex<Newcomers>,
     /// Whether `wake` was called since the last `take`.
@@ -115,14 +117,23 @@ pub struct Gain {
     pub missed: u64,
     /// Series that appeared and are not watched, since there are [`TAPPED_SERIES_MAX`] already.
     pub unseated: u64,
+    /// Series that have gone.
+    pub gone: u64,
 }
 
 impl SeriesTap {
     /// A tap that calls `wake`.
     #[must_use]
     pub fn new(selector: Selector, wake: Wake) -> Self {
+        Self::bounded(selector, wake, GATHERED_MAX)
+    }
+
+    /// As [`SeriesTap::new`], with at most `gathered_max` samples that nobody takes.
+    #[must_use]
+    pub fn bounded(selector: Selector, wake: Wake, gathered_max: usize) -> Self {
         Self {
             is_dear: selector.has_patterns(),
+            gathered_max: gathered_max.min(GATHERED_MAX),
             selector,
             gathered: Mutex::default(),
             newcomers: Mutex::default(),
@@ -216,7 +227,7 @@ impl SeriesTap {
         if gathered.is_over {
             return;
         }
-        if gathered.samples.len() < GATHERED_MAX {
+        if gathered.samples.len() < self.gathered_max {
             gathered.samples.push((number, sample));
         } else {
             gathered.missed += 1;
@@ -237,17 +248,20 @@ impl SeriesTap {
             Some((Arc::clone(name), sample))
         });
         let samples = named.collect();
+        let mut gone = 0;
         for number in std::mem::take(&mut gathered.left) {
             if let Some(place) = gathered.series.get_mut(number as usize)
                 && place.take().is_some()
             {
                 gathered.free.push(number);
+                gone += 1;
             }
         }
         Gain {
             samples,
             missed: std::mem::take(&mut gathered.missed),
             unseated: std::mem::take(&mut gathered.unseated),
+            gone,
         }
     }
 }

@@ -21,6 +21,7 @@ mod hostile;
 mod imports;
 mod ingest;
 mod layers;
+mod live;
 mod measured;
 mod modules;
 mod npm;
@@ -125,7 +126,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out|ingest|hostile|page] [-- FLAGS]",
+        arguments: "[fan-out|ingest|hostile|live|page] [-- FLAGS]",
         summary: "the micro-benchmarks, or the server beside its peers or under attack, or the page (flags: `fan-out help`, …)",
         start: bench::start,
     },
