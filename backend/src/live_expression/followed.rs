@@ -183,7 +183,7 @@ pub struct KeptSeries<'a> {
     pub whole: &'a TenantSeries<'a>,
     /// The same, to be held for as long as something is kept.
     pub engine: &'a Arc<Engine>,
-    /// Likewise.
+    /// Whose they are, to be held for as long.
     pub tenant: &'a Arc<Tenant>,
     /// What is kept.
     pub kept: &'a Kept,
