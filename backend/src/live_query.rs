@@ -256,8 +256,8 @@ pub enum WatchError {
     /// Its watcher, or somebody whom it is part of, watches too many.
     #[error(transparent)]
     Share(#[from] Refused),
-    /// Finding its series took too long, or nobody waits for it.
-    #[error("Finding the selector's series took too long: {0}")]
+    /// Finding its series took too long or too much memory, or nobody waits for it.
+    #[error("The selector's series could not be found: {0}")]
     Spent(#[from] Spent),
 }
 
@@ -310,7 +310,7 @@ impl LiveQueries {
     /// its series are found.
     ///
     /// # Errors
-    /// It names too many series, its patterns are past somebody's share, or it took too long.
+    /// It names too many series, its patterns are past somebody's share, or finding them takes too much.
     pub fn enter(
         &self,
         tenant: &Arc<Tenant>,

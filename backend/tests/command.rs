@@ -243,3 +243,70 @@ fn nobody_in_particular_can_be_made_admin() {
         );
     }
 }
+
+/// Whatever the user's umask, nobody else reads what is kept: every file and folder that a server
+/// with samples, tokens and a journal leaves behind.
+#[cfg(unix)]
+#[test]
+fn what_is_kept_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data_dir = folder.path().join("data");
+    let shell = format!(
+        "umask 000; exec \"$0\" --bind 127.0.0.1:0 --data-dir '{}'",
+        data_dir.display()
+    );
+    let mut child = Command::new("/bin/sh")
+        .env_clear()
+        .args(["-c", &shell, env!("CARGO_BIN_EXE_pulseboard")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    let address = line
+        .trim()
+        .strip_prefix("Pulseboard is at http://")
+        .and_then(|rest| rest.strip_suffix('/'))
+        .expect("an address");
+    let mut socket = std::net::TcpStream::connect(address).expect("connects");
+    let body = "queue_depth 1\n";
+    let push = format!(
+        "POST /push HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(push.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let left = admin_link(data_dir.to_str().expect("text"));
+    assert!(left.status.success(), "{left:?}");
+
+    let mut folders = vec![data_dir];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        let mode = |path: &std::path::Path| {
+            let metadata = fs::symlink_metadata(path).expect("its attributes");
+            metadata.permissions().mode() & 0o777
+        };
+        assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                assert_eq!(mode(&path), 0o600, "{}", path.display());
+                files += 1;
+            }
+        }
+    }
+    assert!(
+        files >= 4,
+        "history, log, journal and lock at least: {files}"
+    );
+    child.kill().expect("ends");
+    child.wait().expect("ended");
+}

@@ -80,6 +80,20 @@ pub fn require_administer(depot: &Depot) -> Result<(), AppError> {
     require(depot, Role::administers, "admin")
 }
 
+/// Lets those through who are bound to no tenant: what they change is the whole server's. Asked
+/// after the role.
+///
+/// # Errors
+/// 403 for whoever is bound to one; `what` says what it is about.
+pub fn require_server(depot: &Depot, what: &str) -> Result<(), AppError> {
+    match &caller(depot)?.tenant {
+        None => Ok(()),
+        Some(tenant) => Err(AppError::forbidden(format!(
+            "this token is bound to the tenant {tenant:?}; {what}"
+        ))),
+    }
+}
+
 /// As [`require_write`], of a caller who is known already.
 ///
 /// # Errors

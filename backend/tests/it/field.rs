@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{START_MS, TestServer, problem};
+use crate::{
+    agents::{write_request, write_request_v2},
+    support::{START_MS, TestServer, problem},
+};
 
 async fn post(server: &TestServer, path: &str, body: impl Into<String>) -> reqwest::Response {
     server
@@ -84,6 +87,138 @@ async fn any_text_is_a_name_at_every_door_and_in_every_selector() {
     let answer = post(&server, "/metrics/track", tracked.to_string()).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(one(&server, "{\"my type_count\"}").await["last"], 1.0);
+    server.stop().await;
+}
+
+/// The same name with a dot and a blank is one series, whoever sends it.
+#[tokio::test]
+async fn one_name_has_one_fate_at_every_endpoint() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let server = TestServer::start_with(|settings| settings.statsd_addr = Some(address)).await;
+    let name = "http.requests total";
+    let labels = [("__name__", name), ("path.of", "a b")];
+    let (v1, v2) = (
+        "application/x-protobuf",
+        "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+    );
+    let otlp = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [{
+        "name": name, "gauge": {"dataPoints": [{"asDouble": 7.0}]}
+    }]}]}]});
+    let import = json!({"metric": {"__name__": name}, "values": [7], "timestamps": [START_MS]});
+    let datadog =
+        json!({"series": [{"metric": name, "points": [[START_MS / 1_000, 7]], "type": "gauge"}]});
+    let bodies: [(&str, &str, &str, Vec<u8>); 9] = [
+        (
+            "text",
+            "/push",
+            "text/plain",
+            format!("{{\"{name}\"}} 7").into(),
+        ),
+        (
+            "json",
+            "/push",
+            "application/json",
+            json!({"name": name, "value": 7}).to_string().into(),
+        ),
+        (
+            "flux",
+            "/write",
+            "text/plain",
+            "http.requests\\ total value=7".into(),
+        ),
+        (
+            "v1",
+            "/api/v1/write",
+            v1,
+            write_request(&labels, 7.0, START_MS),
+        ),
+        (
+            "v2",
+            "/api/v1/write",
+            v2,
+            write_request_v2(name, 7.0, START_MS),
+        ),
+        (
+            "otlp",
+            "/v1/metrics",
+            "application/json",
+            otlp.to_string().into(),
+        ),
+        (
+            "import",
+            "/api/v1/import",
+            "application/json",
+            import.to_string().into(),
+        ),
+        (
+            "group",
+            "/metrics/job/a",
+            "text/plain",
+            format!("{{\"{name}\"}} 7\n").into(),
+        ),
+        (
+            "datadog",
+            "/datadog/api/v1/series",
+            "application/json",
+            datadog.to_string().into(),
+        ),
+    ];
+    for (tenant, path, kind, body) in bodies {
+        let mut request = server
+            .request(reqwest::Method::POST, path)
+            .header("x-tenant-id", tenant)
+            .header("content-type", kind);
+        if path == "/api/v1/write" {
+            request = request.header("content-encoding", "snappy");
+        }
+        let answer = request.body(body).send().await.expect("an answer");
+        assert!(
+            answer.status().is_success(),
+            "{tenant}: {}",
+            answer.status()
+        );
+        let asked = server
+            .request(reqwest::Method::GET, "/api/series")
+            .query(&[("tenant", tenant), ("match", &format!("{{\"{name}\"}}"))]);
+        let list: Value = asked
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
+        assert_eq!(list["matched"], 1, "{tenant}: {list}");
+        assert_eq!(list["series"][0]["last"], 7.0, "{tenant}: {list}");
+    }
+    let by_label = server
+        .request(reqwest::Method::GET, "/api/series")
+        .query(&[("tenant", "v1"), ("match", "{\"path.of\"=~\"a.b\"}")]);
+    let list: Value = by_label
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(list["matched"], 1, "{list}");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket
+        .send_to(format!("{name}:7|g\n").as_bytes(), address)
+        .expect("sent");
+    server
+        .eventually("the line is read", async || {
+            server.own_metric("pulseboard_statsd_lines_total").await == 1
+        })
+        .await;
+    server.clock.advance(std::time::Duration::from_secs(10));
+    server
+        .eventually("it has its name", async || {
+            let list = ask(&server, "/api/series", &format!("{{\"{name}\"}}")).await;
+            list["series"][0]["last"] == 7.0
+        })
+        .await;
     server.stop().await;
 }
 
@@ -230,6 +365,35 @@ async fn what_is_ahead_is_marked_and_is_not_the_last() {
     server
         .clock
         .advance(std::time::Duration::from_millis(300_000));
+    let a = one(&server, "a").await;
+    assert_eq!((&a["last"], &a["ahead_ms"]), (&json!(9.0), &Value::Null));
+    server.stop().await;
+}
+
+/// A sender whose clock was ahead, and a restart at the right time: what lies ahead is not the
+/// newest there either, nor for who opens a stream of it.
+#[tokio::test]
+async fn what_is_ahead_is_marked_after_a_restart_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data_dir = pulseboard::settings::DataDir::Path(folder.path().to_owned());
+    let server = TestServer::start_with(|settings| settings.data_dir = data_dir.clone()).await;
+    let ahead_ms = START_MS + 300_000;
+    let body = format!("a 1 {START_MS}\na 9 {ahead_ms}\nb 7 {ahead_ms}\n");
+    assert_eq!(post(&server, "/push", body).await.status(), 200);
+    server.stop().await;
+    let server =
+        TestServer::start_at(START_MS + 5_000, |settings| settings.data_dir = data_dir).await;
+    let a = one(&server, "a").await;
+    assert_eq!(
+        (&a["last"], &a["last_ms"], &a["ahead_ms"]),
+        (&json!(1.0), &json!(START_MS), &json!(295_000))
+    );
+    let b = one(&server, "b").await;
+    assert_eq!(
+        (&b["last"], &b["ahead_ms"]),
+        (&Value::Null, &json!(295_000))
+    );
+    server.clock.advance(std::time::Duration::from_secs(295));
     let a = one(&server, "a").await;
     assert_eq!((&a["last"], &a["ahead_ms"]), (&json!(9.0), &Value::Null));
     server.stop().await;

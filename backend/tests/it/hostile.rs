@@ -169,7 +169,11 @@ async fn from_address(server: &TestServer, last: u8) -> TcpStream {
 
 /// A thousand series that are listed in 10 MB.
 async fn push_long_series(server: &TestServer) {
-    let long = "a".repeat(900);
+    push_series_with(server, &"a".repeat(900)).await;
+}
+
+/// A thousand series of nine labels of this and a number.
+async fn push_series_with(server: &TestServer, long: &str) {
     for from in (0..1_000).step_by(100) {
         let lines = (from..from + 100).map(|number| {
             let labels = (0..9).map(|label| format!("l{label}=\"{long}{number}\""));
@@ -257,6 +261,65 @@ async fn answers_that_nobody_reads_are_bounded_while_they_are_made() {
         })
         .await;
     server.assert_well().await;
+}
+
+/// Sixty sockets of one address watch 2 MB each with one short message, and read nothing of what
+/// they are told: some are told, and others are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watched_histories_that_nobody_reads_are_bounded() {
+    let server = patient_server().await;
+    push_series_with(&server, &"a".repeat(90)).await;
+    let before = resident_bytes();
+    let watch = masked(FIN | TEXT, br#"{"action":"watch","match":"heavy"}"#);
+    let open = async |address| {
+        let mut stream = from_address(&server, address).await;
+        let ask = format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n");
+        stream.write_all(ask.as_bytes()).await.expect("sent");
+        stream.write_all(&watch).await.expect("sent");
+        stream
+    };
+    let mut unread = Vec::new();
+    for _ in 0..60 {
+        unread.push(open(2).await);
+    }
+    let mut peak = before;
+    server
+        .eventually("all are answered", async || {
+            peak = peak.max(resident_bytes());
+            server
+                .own_metric("pulseboard_messages_received_total")
+                .await
+                == 60
+                && server.own_metric("pulseboard_questions").await == 0
+        })
+        .await;
+    let held = server.own_metric("pulseboard_answer_bytes").await;
+    assert!(held > MB && held <= 80 * MB, "{held} bytes");
+    let grown = peak.max(resident_bytes()) - before;
+    assert!(
+        grown < 200 * MB,
+        "{} MB for those who do not read",
+        grown / MB
+    );
+    // Another address has all of its own.
+    let mut other = open(3).await;
+    let mut answer = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    while answer.len() < MB as usize {
+        let reading = tokio::time::timeout(PATIENCE, other.read(&mut buffer));
+        let read = reading.await.expect("in time").expect("read");
+        assert!(read > 0, "closed");
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    let told = String::from_utf8_lossy(&answer);
+    assert!(told.contains("\"watched\""), "{}", &told[..200]);
+    drop((unread, other));
+    server
+        .eventually("nothing is kept", async || {
+            server.own_metric("pulseboard_answer_bytes").await == 0
+        })
+        .await;
+    server.stop().await;
 }
 
 /// Five addresses ask for all that there is and read nothing. Those who have nothing find room

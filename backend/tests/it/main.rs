@@ -4,6 +4,7 @@
 mod access;
 mod agents;
 mod alerts;
+mod asked;
 mod chat;
 mod conformance;
 mod cost;

@@ -43,6 +43,18 @@ async fn get(server: &TestServer, path: &str, query: &[(&str, &str)]) -> (u16, V
     (status, answer.json().await.expect("JSON"))
 }
 
+/// Of the caller's tenant: how many others have is nothing to them.
+#[tokio::test]
+async fn a_tenant_is_told_how_many_series_it_has_itself() {
+    let server = server().await;
+    for (tenant, series) in [("red", 3), ("blue", 1), ("green", 0)] {
+        let path = format!("/api/v1/status/tsdb?tenant={tenant}");
+        let answer = server.json(&path).await;
+        assert_eq!(answer["data"]["headStats"]["numSeries"], series, "{tenant}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn an_expression_is_answered_as_prometheus_answers_it() {
     let server = server().await;

@@ -160,3 +160,48 @@ async fn totals_go_on() {
     );
     server.stop().await;
 }
+
+/// What is wrong with the disk is told to whoever can do something about it: paths and the system's
+/// own words are the server's, and no business of viewers or of those who are bound to a tenant.
+#[tokio::test]
+async fn what_is_damaged_is_told_to_the_servers_operators_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path()).await;
+    server.push("red", "depth 1").await;
+    server.stop().await;
+    let blocks = folder.path().join("history/blocks.redb");
+    assert!(blocks.is_file());
+    std::fs::write(&blocks, [0x55; 8_192]).expect("written");
+    let data_dir = DataDir::Path(folder.path().to_owned());
+    let server = TestServer::start_with(move |settings| {
+        crate::access::with_tokens(settings);
+        settings.data_dir = data_dir;
+        settings.tokens.push(pulseboard::settings::Token {
+            secret: "operator-of-red".to_owned(),
+            role: pulseboard_shared::Role::Operator,
+            tenant: Some("red".to_owned()),
+        });
+    })
+    .await;
+    let told = async |secret: &str| {
+        let authorization = format!("Bearer {secret}");
+        let path = "/api/ingest?tenant=red";
+        let answer = server
+            .send_as(&authorization, reqwest::Method::GET, path, None)
+            .await;
+        assert_eq!(answer.status(), 200);
+        answer.json::<Value>().await.expect("JSON")
+    };
+    let all = told("operator-secret").await;
+    let complaints = all["complaints"].to_string();
+    assert!(complaints.contains("blocks.redb"), "{all}");
+    for secret in ["viewer-secret", "operator-of-red"] {
+        let text = told(secret).await.to_string();
+        let place = folder.path().display().to_string();
+        assert!(
+            !text.contains("blocks.redb") && !text.contains(&place),
+            "{secret}: {text}"
+        );
+    }
+    server.stop().await;
+}

@@ -94,6 +94,12 @@ impl Scene<'_> {
         ValueAxis::around(least, greatest, self.track.unit(), marks_max)
     }
 
+    /// Where something of `line` is no number, from the left.
+    fn odd_places<'b>(&'b self, line: &'b Line, plot: &'b Plot) -> impl Iterator<Item = f64> + 'b {
+        let odd = self.steps(line, 0).iter().filter(|step| step.odd > 0);
+        odd.map(|step| self.span.x(step.t_ms, plot).max(plot.left))
+    }
+
     /// Puts the means of `line` into columns, and from its least to its greatest figure into `band`:
     /// step by step, or `joined`.
     fn trace(
@@ -217,8 +223,7 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
     }
     context.set_fill_style_str(&theme.warning);
     for (_, line) in scene.lines() {
-        for step in scene.steps(line, 0).iter().filter(|step| step.odd > 0) {
-            let x = span.x(step.t_ms, plot).max(plot.left);
+        for x in scene.odd_places(line, plot) {
             let size = 4.0 * theme.scale;
             context.fill_rect(x - size / 2.0, plot.bottom() - size, size, size);
         }
@@ -344,6 +349,78 @@ mod tests {
         );
         track.lines.clear();
         assert_eq!(gaps(&track, 0.0, 9.0), [(0.0, 9.0)]);
+    }
+
+    fn read(json: &str) -> Line {
+        Line::read(&crate::net::json::Json::parse(json).expect("JSON"))
+    }
+
+    fn scene<'a>(track: &'a Track, to_ms: f64) -> Scene<'a> {
+        Scene {
+            track,
+            span: Span {
+                from_ms: 0.0,
+                to_ms,
+            },
+            cursor: None,
+            stale: false,
+            missing: "",
+            hidden: 0,
+        }
+    }
+
+    #[test]
+    fn a_sample_that_is_no_number_breaks_the_line_and_has_its_mark() {
+        let plot = Plot {
+            left: 0.0,
+            top: 0.0,
+            width: 100.0,
+            height: 100.0,
+        };
+        // Beside numbers of the same step, which then stands for itself; alone in its step; not at all.
+        for (not_finite, pieces, places) in [
+            ("[[4000,2]]", 3, vec![40.0]),
+            ("[[4500,1]]", 2, vec![45.0]),
+            ("[]", 1, vec![]),
+        ] {
+            let points = (0..10).map(|at| format!("[{at}000,5,5,5]"));
+            let points = points.collect::<Vec<_>>().join(",");
+            let track = Track {
+                step_ms: 1_000.0,
+                lines: vec![read(&format!(
+                    "{{\"points\":[{points}],\"not_finite\":{not_finite}}}"
+                ))],
+                ..Track::default()
+            };
+            let scene = scene(&track, 10_000.0);
+            let (mut columns, mut band) = (Columns::default(), Columns::default());
+            columns.clear(&plot, 1.0);
+            band.clear(&plot, 1.0);
+            let line = &track.lines[0];
+            scene.trace(line, &plot, (0.0, 10.0), (&mut columns, &mut band), true);
+            assert_eq!(columns.pieces().count(), pieces, "{not_finite}");
+            let marks: Vec<f64> = scene.odd_places(line, &plot).collect();
+            assert_eq!(marks, places, "{not_finite}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_on_the_axis_unless_a_line_is_looked_at_alone() {
+        let others = read("{\"points\":[[0,5,1,900]],\"key\":\"others\"}");
+        let track = Track {
+            step_ms: 1_000.0,
+            lines: vec![
+                read("{\"points\":[[0,20,10,30]]}"),
+                read("{\"points\":[[0,40,40,40]]}"),
+            ],
+            others: Some(others),
+            others_count: 992,
+            ..Track::default()
+        };
+        let mut scene = scene(&track, 10_000.0);
+        assert_eq!(scene.extremes(), (1.0, 900.0));
+        scene.hidden = 0b10;
+        assert_eq!(scene.extremes(), (10.0, 30.0));
     }
 
     proptest! {

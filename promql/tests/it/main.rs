@@ -1,6 +1,7 @@
 //! PromQL from the outside: what is understood, what is refused and where, and what comes out.
 
 mod compare;
+mod counted;
 mod differences;
 mod eval;
 mod generated;

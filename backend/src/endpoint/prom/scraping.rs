@@ -244,6 +244,7 @@ pub async fn reload(depot: &mut Depot, response: &mut Response) {
 
 async fn reloaded(depot: &Depot) -> Result<(), AppError> {
     caller::require_administer(depot)?;
+    caller::require_server(depot, "what is scraped is the whole server's")?;
     let app = http::app::app(depot)?;
     if !app.scraping.is_wanted() {
         return Err(AppError::new(

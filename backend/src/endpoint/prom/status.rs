@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::answer::{ApiError, send, success};
 use crate::{
     app::App,
-    http::{self, caller},
+    base::error::AppError,
+    http::{self, caller, ingest::engine_tenant},
 };
 
 /// The version of Prometheus whose API this is, for clients that look before they use it.
@@ -123,20 +124,24 @@ pub async fn graph(request: &mut Request, response: &mut Response) {
     }
 }
 
-/// How many series there are.
+/// How many series the tenant has.
 #[handler]
-pub async fn tsdb(depot: &mut Depot, response: &mut Response) {
-    let answered = small(depot, |app| {
-        json!({
-            "headStats": {"numSeries": app.storage.engine.series(), "numLabelPairs": 0, "chunkCount": 0, "minTime": 0, "maxTime": app.clock.now_ms()},
-            "seriesCountByMetricName": [],
-            "labelValueCountByLabelName": [],
-            "memoryInBytesByLabelName": [],
-            "seriesCountByLabelValuePair": [],
-        })
-    });
-    let answered = answered.await;
+pub async fn tsdb(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = answer_tsdb(request, depot).map_err(ApiError::App);
     send(response, answered);
+}
+
+fn answer_tsdb(request: &Request, depot: &Depot) -> Result<Bytes, AppError> {
+    caller::require_read(depot)?;
+    let app = http::app::app(depot)?;
+    let series = engine_tenant(&app, request, depot)?.counts().series;
+    Ok(success(&json!({
+        "headStats": {"numSeries": series, "numLabelPairs": 0, "chunkCount": 0, "minTime": 0, "maxTime": app.clock.now_ms()},
+        "seriesCountByMetricName": [],
+        "labelValueCountByLabelName": [],
+        "memoryInBytesByLabelName": [],
+        "seriesCountByLabelValuePair": [],
+    })))
 }
 
 /// Whether it is alive: `/-/healthy`.

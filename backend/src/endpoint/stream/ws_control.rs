@@ -25,11 +25,7 @@ pub async fn open_control_socket(
     caller::require_operate(depot)?;
     // The threshold and the totals are the server's, and so is the count of those who may change
     // them: nothing here is one tenant's.
-    if let Some(tenant) = &caller::caller(depot)?.tenant {
-        return Err(AppError::forbidden(format!(
-            "this token is bound to the tenant {tenant:?}; the threshold and the totals are the whole server's"
-        )));
-    }
+    caller::require_server(depot, "the threshold and the totals are the whole server's")?;
     let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsControl)?;
     handshake::accept(request, response)?;

@@ -105,6 +105,7 @@ pub(super) fn state_of(info: &Series, heard: Option<Sample>, now_ms: f64) -> Now
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::series::Line;
 
     #[test]
     fn a_live_series_is_live_whatever_the_steps_are() {
@@ -139,5 +140,40 @@ mod tests {
         };
         assert!(state_of(&ended, None, 1_001_000.0).stopped);
         assert!(!state_of(&ended, Some(heard), 1_031_000.0).stopped);
+    }
+
+    #[test]
+    fn what_is_no_number_is_said() {
+        let info = |last: f64| Series {
+            last,
+            last_ms: 9_000.0,
+            ..Series::default()
+        };
+        let track = |json: &str| {
+            let json = crate::net::json::Json::parse(json).expect("JSON");
+            Track {
+                lines: vec![Line::read(&json)],
+                ..Track::default()
+            }
+        };
+        let words = |track: &Track, last: f64| odd_words(track, Some(&info(last)));
+        let good = track(r#"{"points":[[8000,5,5,5]],"not_finite":[[9000,1]]}"#);
+        assert_eq!(
+            words(&good, f64::NAN).as_deref(),
+            Some("The newest sample is NaN or ±Inf")
+        );
+        assert_eq!(words(&good, 5.0), None);
+        let none = track(r#"{"points":[],"not_finite":[[8000,29],[9000,1]]}"#);
+        assert_eq!(
+            words(&none, f64::NAN).as_deref(),
+            Some("All 30 samples are NaN or ±Inf")
+        );
+        let one = track(r#"{"points":[],"not_finite":[[8000,1]]}"#);
+        assert_eq!(
+            words(&one, f64::NAN).as_deref(),
+            Some("The only sample is NaN or ±Inf")
+        );
+        assert_eq!(words(&track(r#"{"points":[]}"#), 5.0), None);
+        assert_eq!(odd_words(&Track::default(), None), None);
     }
 }
