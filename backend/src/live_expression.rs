@@ -427,6 +427,20 @@ impl LiveExpression {
         self.feed.with_log(|log| log.next_offset())
     }
 
+    /// The frame behind `offset` of the feed that `epoch` names, where it is still there.
+    #[must_use]
+    pub fn resume(&self, epoch: &str, offset: u64) -> Option<u64> {
+        if epoch != self.epoch() {
+            return None;
+        }
+        self.feed.with_log(|log| {
+            let next = offset.checked_add(1)?;
+            (log.first_offset()..=log.next_offset())
+                .contains(&next)
+                .then_some(next)
+        })
+    }
+
     /// Names this run of the feed.
     #[must_use]
     pub fn epoch(&self) -> String {

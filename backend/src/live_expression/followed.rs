@@ -51,12 +51,12 @@ const GATHERED_BYTES: usize = 24;
 
 /// Bytes that all expressions keep now.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(Arc<AtomicUsize>);
+pub(super) struct Ledger(Arc<AtomicUsize>);
 
 impl Ledger {
     /// Bytes kept now.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -93,7 +93,7 @@ impl Drop for Part {
 
 /// What an expression keeps between its steps.
 #[derive(Debug)]
-pub struct Kept {
+pub(super) struct Kept {
     ledger: Ledger,
     /// Leaf lock; what is being read is taken out of it.
     selectors: Mutex<Vec<Place>>,
@@ -129,7 +129,7 @@ enum State {
 impl Kept {
     /// Nothing yet.
     #[must_use]
-    pub fn new(ledger: &Ledger) -> Self {
+    pub(super) fn new(ledger: &Ledger) -> Self {
         Self {
             ledger: ledger.clone(),
             selectors: Mutex::default(),
@@ -137,7 +137,7 @@ impl Kept {
     }
 
     /// What was not read since the last time goes.
-    pub fn end_step(&self) {
+    pub(super) fn end_step(&self) {
         let mut selectors = self.selectors.lock();
         // Whatever is still being read broke off.
         selectors.retain_mut(|place| {
@@ -178,19 +178,19 @@ impl Kept {
 }
 
 /// An expression's series at one of its steps.
-pub struct KeptSeries<'a> {
+pub(super) struct KeptSeries<'a> {
     /// Read where nothing is kept.
-    pub whole: &'a TenantSeries<'a>,
+    pub(super) whole: &'a TenantSeries<'a>,
     /// The same, to be held for as long as something is kept.
-    pub engine: &'a Arc<Engine>,
+    pub(super) engine: &'a Arc<Engine>,
     /// Whose they are, to be held for as long.
-    pub tenant: &'a Arc<Tenant>,
+    pub(super) tenant: &'a Arc<Tenant>,
     /// What is kept.
-    pub kept: &'a Kept,
+    pub(super) kept: &'a Kept,
     /// The time that is evaluated, Unix milliseconds.
-    pub at_ms: i64,
+    pub(super) at_ms: i64,
     /// Until the next, in milliseconds.
-    pub step_ms: i64,
+    pub(super) step_ms: i64,
 }
 
 impl KeptSeries<'_> {

@@ -91,6 +91,48 @@ async fn an_expression_is_told_with_its_history_and_then_at_each_step() {
 }
 
 #[tokio::test]
+async fn who_comes_back_goes_on_where_it_was_while_others_watch() {
+    let server = TestServer::start().await;
+    let query = "vector(time())";
+    let (mut stays, mut leaves) = (open(&server, "red").await, open(&server, "red").await);
+    for client in [&mut stays, &mut leaves] {
+        watch(client, query).await;
+        client.json_of("watched").await;
+    }
+    let last = next(&server, &mut leaves, "samples").await;
+    drop(leaves);
+    let missed: Vec<Value> = [
+        next(&server, &mut stays, "samples").await,
+        next(&server, &mut stays, "samples").await,
+        next(&server, &mut stays, "samples").await,
+    ]
+    .into_iter()
+    .filter(|frame| frame["offset"].as_u64() > last["offset"].as_u64())
+    .collect();
+    assert!(missed.len() >= 2, "{missed:?}");
+
+    let mut back = open(&server, "red").await;
+    let mut asked = json!({
+        "action": "watch", "query": query, "step_ms": 1000,
+        "epoch": last["epoch"], "offset": last["offset"],
+    });
+    back.send(&asked.to_string()).await;
+    let rewatched = back.json_of("rewatched").await;
+    assert_eq!(rewatched["query"], query);
+    assert_eq!(rewatched["offset"], last["offset"]);
+    for frame in missed {
+        assert_eq!(back.json_of("samples").await, frame, "what was missed");
+    }
+
+    // Of another run of the feed nothing goes on: all of it is told.
+    asked["epoch"] = json!("1");
+    let mut other = open(&server, "red").await;
+    other.send(&asked.to_string()).await;
+    assert_eq!(other.json_of("watched").await["query"], query);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_watched_is_refused_with_the_reason() {
     let server = TestServer::start().await;
     let mut client = open(&server, "red").await;

@@ -164,6 +164,15 @@ pub enum ExpressionMessage {
         /// What there is.
         series: Vec<RangeSeries>,
     },
+    /// The frames after the one that the client named follow.
+    Rewatched {
+        /// The expression.
+        query: String,
+        /// Names this run of the feed.
+        epoch: String,
+        /// The frame that the client named.
+        offset: u64,
+    },
     /// Its value at a step.
     Samples {
         /// The expression.

@@ -33,7 +33,7 @@ use pulseboard_shared::{
 use crate::{
     app::App,
     base::telemetry::Limit,
-    live_expression::{self, LiveExpressionGuard},
+    live_expression::{self, LiveExpression, LiveExpressionGuard},
     live_query::{LiveQueryGuard, WATCHED_PER_CLIENT_MAX},
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
@@ -357,27 +357,31 @@ impl Worker {
         let all = &self.app.live_expressions;
         let place = all.enter(&self.tenant, expr, step_ms, &self.keys, share);
         let expression = Arc::clone(&place.expression);
-        let next = expression.end();
-        let back_ms = whole(
-            asked
-                .back_ms
-                .unwrap_or(WATCH_BACK_MS)
-                .min(WATCH_BACK_MAX_MS),
-        );
-        let points = whole(asked.max_points.unwrap_or(WATCH_POINTS)).clamp(1, WATCH_POINTS_MAX);
-        // Steps of the history are steps of the live values, or several of them together.
-        let wanted_ms = (back_ms / points).max(1);
-        let steps = (wanted_ms + expression.step_ms - 1) / expression.step_ms;
-        let step_ms = steps * expression.step_ms;
-        let series = all
-            .history(&expression, (back_ms, step_ms), working)
-            .map_err(|error| error.to_string())?;
-        let answer = ExpressionMessage::Watched {
-            query: text.to_owned(),
-            epoch: expression.epoch(),
-            offset: next - 1,
-            step_ms,
-            series,
+        let resumed = asked
+            .after
+            .as_ref()
+            .and_then(|(epoch, offset)| Some((expression.resume(epoch, *offset)?, *offset)));
+        let (next, answer) = match resumed {
+            Some((next, offset)) => {
+                let answer = ExpressionMessage::Rewatched {
+                    query: text.to_owned(),
+                    epoch: expression.epoch(),
+                    offset,
+                };
+                (next, answer)
+            }
+            None => {
+                let next = expression.end();
+                let (step_ms, series) = self.values(&expression, asked, working)?;
+                let answer = ExpressionMessage::Watched {
+                    query: text.to_owned(),
+                    epoch: expression.epoch(),
+                    offset: next - 1,
+                    step_ms,
+                    series,
+                };
+                (next, answer)
+            }
         };
         let answer = working
             .hold(ws::message(self.form, &answer))
@@ -385,6 +389,26 @@ impl Worker {
         let cursor = expression.cursor(next, text, self.form, self.viewer.id);
         self.seat(&asked.watched, Place::Expression(place), cursor, answer);
         Ok(())
+    }
+
+    /// What an expression was until now: the length of a step, and each series at each.
+    fn values(
+        &self,
+        expression: &LiveExpression,
+        asked: &WatchRequest,
+        working: &Working,
+    ) -> Result<(i64, Vec<RangeSeries>), String> {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let back_ms = asked.back_ms.unwrap_or(WATCH_BACK_MS);
+        let back_ms = whole(back_ms.min(WATCH_BACK_MAX_MS));
+        let points = whole(asked.max_points.unwrap_or(WATCH_POINTS)).clamp(1, WATCH_POINTS_MAX);
+        // Steps of the history are steps of the live values, or several of them together.
+        let wanted_ms = (back_ms / points).max(1);
+        let steps = (wanted_ms + expression.step_ms - 1) / expression.step_ms;
+        let step_ms = steps * expression.step_ms;
+        let all = &self.app.live_expressions;
+        let series = all.history(expression, (back_ms, step_ms), working);
+        Ok((step_ms, series.map_err(|error| error.to_string())?))
     }
 
     /// Answers, and takes the place, where it is still wanted.
