@@ -239,6 +239,12 @@ impl LiveExpressions {
         self.known.lock().len()
     }
 
+    /// Bytes that they keep between their steps.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.ledger.bytes()
+    }
+
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {

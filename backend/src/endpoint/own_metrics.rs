@@ -143,6 +143,16 @@ impl Figures {
             app.live_queries.len(),
         )?;
         families.gauge(
+            "pulseboard_watched_expressions",
+            "PromQL expressions that are watched.",
+            app.live_expressions.len(),
+        )?;
+        families.gauge(
+            "pulseboard_watched_expression_bytes",
+            "Bytes of samples that watched expressions keep from one step to the next.",
+            app.live_expressions.kept_bytes(),
+        )?;
+        families.gauge(
             "pulseboard_watched_pattern_bytes",
             "Bytes of the compiled patterns of what is watched, counted for each viewer.",
             app.live_queries.pattern_bytes(),

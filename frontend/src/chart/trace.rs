@@ -415,7 +415,6 @@ mod tests {
             ],
             others: Some(others),
             others_count: 992,
-            ..Track::default()
         };
         let mut scene = scene(&track, 10_000.0);
         assert_eq!(scene.extremes(), (1.0, 900.0));
