@@ -168,6 +168,7 @@ mod tests {
             headers,
             body: Bytes::from_static(b"why"),
             wire_bytes: 3,
+            seat: None,
         })
     }
 

@@ -23,7 +23,8 @@ use self::{
     identity::Identity,
 };
 use crate::{
-    Error, Reader,
+    Bodies, Error, Reader,
+    bodies::Seat,
     config::ClientConfig,
     dial::{Dialler, Proxy},
     error::innermost,
@@ -66,6 +67,8 @@ pub struct Answer {
     pub body: Bytes,
     /// Bytes of the body as it came.
     pub wire_bytes: usize,
+    /// What the body has of the memory of all, where it was asked for within some.
+    pub seat: Option<Arc<Seat>>,
 }
 
 impl Answer {
@@ -124,7 +127,26 @@ impl Client {
         let reader = self
             .send(Method::GET, url, headers, Bytes::new(), deadline, true)
             .await?;
-        whole(reader, deadline, max_bytes).await
+        whole(reader, deadline, max_bytes, None).await
+    }
+
+    /// As [`Client::get`]; the body is read into memory that it shares with others' until the answer
+    /// is dropped, and waits for it.
+    ///
+    /// # Errors
+    /// No whole answer, or no memory for it, before `deadline`.
+    pub async fn get_within(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        deadline: Instant,
+        max_bytes: usize,
+        bodies: &Bodies,
+    ) -> Result<Answer, Error> {
+        let reader = self
+            .send(Method::GET, url, headers, Bytes::new(), deadline, true)
+            .await?;
+        whole(reader, deadline, max_bytes, Some(bodies.seat())).await
     }
 
     /// Posts `body` to `url`; otherwise as [`Client::get`]. Followed are only answers that keep the
@@ -143,7 +165,7 @@ impl Client {
         let reader = self
             .send(Method::POST, url, headers, body, deadline, true)
             .await?;
-        whole(reader, deadline, max_bytes).await
+        whole(reader, deadline, max_bytes, None).await
     }
 
     /// Asks for `url` and returns when the head has come; the body is read by the caller, piece by
@@ -311,39 +333,70 @@ fn connections(config: &ClientConfig, proxy: Option<Proxy>) -> Result<Connection
         .build(connector))
 }
 
-async fn whole(mut reader: Reader, deadline: Instant, max_bytes: usize) -> Result<Answer, Error> {
+async fn whole(
+    mut reader: Reader,
+    deadline: Instant,
+    max_bytes: usize,
+    mut seat: Option<Seat>,
+) -> Result<Answer, Error> {
     let success = (200..300).contains(&reader.status);
     let limit = if success {
         max_bytes
     } else {
         max_bytes.max(ERROR_BYTES)
     };
-    let packed = reader.rest(deadline, limit).await?;
+    let packed = reader.rest(deadline, limit, &mut seat).await?;
     let wire_bytes = packed.len();
     let is_gzip = reader
         .headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-    let body = if is_gzip && wire_bytes > 0 {
-        gzip::unpack(&packed, limit).map_err(|error| match error {
-            Unpack::TooLarge => Error::TooLarge {
-                to: reader.from.clone(),
-                limit,
-            },
-            Unpack::Broken(why) => Error::Packed {
-                to: reader.from.clone(),
-                why: why.to_string(),
-            },
-        })?
-    } else {
-        packed
+    let body = match is_gzip && wire_bytes > 0 {
+        true => unpacked(&reader, &packed, deadline, limit, &mut seat).await?,
+        false => packed,
     };
     Ok(Answer {
         status: reader.status,
         headers: reader.headers,
         body,
         wire_bytes,
+        seat: seat.map(Arc::new),
     })
+}
+
+/// Unpacks a body where it has room for both forms.
+async fn unpacked(
+    reader: &Reader,
+    packed: &[u8],
+    deadline: Instant,
+    limit: usize,
+    seat: &mut Option<Seat>,
+) -> Result<Bytes, Error> {
+    let mut wanted = gzip::told_bytes(packed).min(limit);
+    loop {
+        reader
+            .find_room(seat, packed.len().saturating_add(wanted), deadline)
+            .await?;
+        let room = seat.as_ref().map_or(usize::MAX, Seat::bytes);
+        let fits = limit.min(room.saturating_sub(packed.len()));
+        match gzip::unpack(packed, fits) {
+            Ok(body) => return Ok(body),
+            // It said that it is shorter than it is.
+            Err(Unpack::TooLarge) if fits < limit => wanted = fits.saturating_add(1),
+            Err(Unpack::TooLarge) => {
+                return Err(Error::TooLarge {
+                    to: reader.from.clone(),
+                    limit,
+                });
+            }
+            Err(Unpack::Broken(why)) => {
+                return Err(Error::Packed {
+                    to: reader.from.clone(),
+                    why: why.to_string(),
+                });
+            }
+        }
+    }
 }
 
 /// Whether the other side closed the connection before it answered anything.

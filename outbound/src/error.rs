@@ -23,6 +23,9 @@ pub enum Error {
     /// The body is larger than allowed, as it came or unpacked.
     #[error("the answer of {to} is larger than {limit} bytes")]
     TooLarge { to: String, limit: usize },
+    /// Others' bodies have all memory that there is for them.
+    #[error("there was no memory for the answer of {to} in time: other answers are being read")]
+    NoMemory { to: String },
     /// The body is not the gzip that it is said to be.
     #[error("the answer of {to} cannot be unpacked: {why}")]
     Packed { to: String, why: String },

@@ -12,6 +12,13 @@ pub(crate) enum Unpack {
     Broken(io::Error),
 }
 
+/// How long what is packed says that it is (RFC 1952, ISIZE): true where it is one stream of less
+/// than 4 GiB.
+pub(crate) fn told_bytes(packed: &[u8]) -> usize {
+    let told = packed.last_chunk().copied();
+    told.map_or(0, u32::from_le_bytes) as usize
+}
+
 /// The bytes of a gzip stream, `limit` at most.
 pub(crate) fn unpack(packed: &[u8], limit: usize) -> Result<Bytes, Unpack> {
     // what is packed mostly grows to five or ten times its size

@@ -8,6 +8,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`config`] | who the client is and whom it believes, with the field names of Prometheus' files |
+//! | [`bodies`] | memory that bodies share while they are read |
 //! | [`client`] | requests, redirects, answers |
 //! | [`reader`] | an answer that is read as it comes |
 //! | [`secret`] | what is never printed, and files that are read again when they change |
@@ -15,6 +16,7 @@
 //! | `dial` | how a connection is made |
 //! | `gzip` | unpacking within a bound |
 
+pub mod bodies;
 pub mod client;
 pub mod config;
 mod dial;
@@ -24,6 +26,7 @@ pub mod reader;
 pub mod secret;
 mod tls;
 
+pub use bodies::Bodies;
 pub use client::{Answer, Client};
 pub use config::ClientConfig;
 pub use error::Error;

@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Error, error::innermost};
+use crate::{Error, bodies::Seat, error::innermost};
 
 /// An answer whose head has come.
 #[derive(Debug)]
@@ -60,8 +60,13 @@ impl Reader {
         }
     }
 
-    /// The rest of the body, `limit` bytes at most.
-    pub(crate) async fn rest(&mut self, deadline: Instant, limit: usize) -> Result<Bytes, Error> {
+    /// The rest of the body, `limit` bytes at most, each of which has its place in `seat`.
+    pub(crate) async fn rest(
+        &mut self,
+        deadline: Instant,
+        limit: usize,
+        seat: &mut Option<Seat>,
+    ) -> Result<Bytes, Error> {
         let too_large = || Error::TooLarge {
             to: self.from.clone(),
             limit,
@@ -70,6 +75,9 @@ impl Reader {
         if told.lower() > limit as u64 {
             return Err(too_large());
         }
+        // What is said to come is waited for as a whole; what is not, piece by piece.
+        let told = usize::try_from(told.lower()).unwrap_or(limit);
+        self.find_room(seat, told, deadline).await?;
         let Some(first) = self.chunk(deadline).await? else {
             return Ok(Bytes::new());
         };
@@ -82,6 +90,8 @@ impl Reader {
                     limit,
                 });
             }
+            self.find_room(seat, bytes.len() + chunk.len(), deadline)
+                .await?;
             if bytes.is_empty() && self.body.is_end_stream() {
                 return Ok(chunk);
             }
@@ -89,5 +99,22 @@ impl Reader {
             next = self.chunk(deadline).await?;
         }
         Ok(bytes.into())
+    }
+
+    /// Waits until so many bytes may be held.
+    pub(crate) async fn find_room(
+        &self,
+        seat: &mut Option<Seat>,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        if let Some(seat) = seat
+            && !seat.fit(bytes, deadline).await
+        {
+            return Err(Error::NoMemory {
+                to: self.from.clone(),
+            });
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicUsize};
 
 use parking_lot::Mutex;
-use pulseboard_outbound::{Client, HeaderValue};
+use pulseboard_outbound::{Bodies, Client, HeaderValue};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) clock: WallClock,
     pub(crate) texts: Texts,
+    /// Memory of bodies that are read or wait for their turn.
+    pub(crate) bodies: Bodies,
     /// Turns of large bodies.
     pub(crate) large: Semaphore,
     spare: Mutex<Vec<Buffers>>,
@@ -34,6 +36,7 @@ impl Context {
             sink,
             clock,
             texts: Texts::default(),
+            bodies: Bodies::default(),
             large: Semaphore::new(2),
             spare: Mutex::default(),
         }

@@ -25,7 +25,13 @@ pub(crate) async fn scrape(context: Arc<Context>, busy: Busy, at_ms: i64) {
     let target = &busy.0;
     let (endpoint, job) = target.endpoint.read().clone();
     let begun = Instant::now();
-    let answer = ask(&endpoint, &job, begun + endpoint.timeout.as_duration()).await;
+    let answer = ask(
+        &context,
+        &endpoint,
+        &job,
+        begun + endpoint.timeout.as_duration(),
+    )
+    .await;
     let is_large = answer
         .as_ref()
         .is_ok_and(|answer| answer.body.len() >= LARGE_BYTES);
@@ -44,7 +50,12 @@ pub(crate) async fn scrape(context: Arc<Context>, busy: Busy, at_ms: i64) {
     }
 }
 
-async fn ask(endpoint: &Endpoint, job: &Job, deadline: Instant) -> Result<Answer, String> {
+async fn ask(
+    context: &Context,
+    endpoint: &Endpoint,
+    job: &Job,
+    deadline: Instant,
+) -> Result<Answer, String> {
     let found = job.found.load(Ordering::Relaxed) as u64;
     if job.target_limit > 0 && found > job.target_limit {
         return Err(format!(
@@ -67,7 +78,13 @@ async fn ask(endpoint: &Endpoint, job: &Job, deadline: Instant) -> Result<Answer
     }
     let answer = job
         .client
-        .get(&endpoint.url, &headers, deadline, job.body_bytes_max)
+        .get_within(
+            &endpoint.url,
+            &headers,
+            deadline,
+            job.body_bytes_max,
+            &context.bodies,
+        )
         .await
         .map_err(|error| error.to_string())?;
     if answer.status != 200 {

@@ -3,7 +3,7 @@
 use std::{io::Write as _, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
-use pulseboard_outbound::Error;
+use pulseboard_outbound::{Bodies, Error};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::Instant};
 
 use crate::support::{LIMIT, answer, client, headers, request, serve, soon};
@@ -80,6 +80,35 @@ async fn gzip_is_unpacked_within_the_bound() {
         .await
         .expect_err("too large");
     assert!(matches!(error, Error::TooLarge { limit: 49_999, .. }));
+}
+
+#[tokio::test]
+async fn bodies_that_share_memory_wait_for_it_and_fail_with_words() {
+    let text = vec![b'a'; 50_000];
+    let body = packed(&text);
+    let server = serve(move |request| match request.starts_with("GET /packed") {
+        true => answer("200 OK", "content-encoding: gzip\r\n", &body),
+        false => answer("200 OK", "", &[b'x'; 1_000]),
+    })
+    .await;
+    let (client, headers) = (client(), headers());
+    let bodies = Bodies::of(&[(100, 1), (60_000, 1)]);
+    for path in ["/", "/packed"] {
+        let url = server.url(path);
+        let first = client.get_within(&url, &headers, soon(), LIMIT, &bodies);
+        let first = first.await.expect("an answer");
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let second = client.get_within(&url, &headers, deadline, LIMIT, &bodies);
+        let error = second.await.expect_err("the first is still there");
+        assert_eq!(error, Error::NoMemory { to: url.clone() });
+        let third = client.get_within(&url, &headers, soon(), LIMIT, &bodies);
+        let wait = async {
+            tokio::task::yield_now().await;
+            drop(first);
+        };
+        let (third, ()) = tokio::join!(third, wait);
+        assert!(third.is_ok(), "it had waited for the memory");
+    }
 }
 
 #[tokio::test]
