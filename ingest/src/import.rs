@@ -16,7 +16,10 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 
-use crate::lines::{Ends, for_each_line};
+use crate::{
+    huge,
+    lines::{Ends, for_each_line},
+};
 
 /// Samples of one line; the export writes fewer. More would be too much memory for a line.
 pub const LINE_SAMPLES_MAX: usize = 1_000_000;
@@ -34,7 +37,10 @@ pub fn parse(body: &[u8], batch: &mut Batch) {
 fn line(number: u32, text: &str, batch: &mut Batch) {
     let count = batch.rows().len();
     let written = serde_json::from_str::<Line<'_>>(text)
-        .map_err(|error| Reason::Malformed(format!("column {}: {error}", error.column())))
+        .map_err(|error| match huge::is_cause(&error) {
+            true => Reason::Malformed(format!("column {}: {}", error.column(), huge::WHY)),
+            false => Reason::Malformed(format!("column {}: {error}", error.column())),
+        })
         .and_then(|line| write(number, &line, batch));
     if let Err(reason) = written {
         batch.undo_to(count);
@@ -206,6 +212,10 @@ mod tests {
             (
                 "{\"metric\":{\"__name__\":\"a\"},\"values\":[1,\"x\"],\"timestamps\":[1,2]}",
                 "a value is",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\"},\"values\":[1,1e400],\"timestamps\":[1,2]}",
+                "column 44: a number is past the largest double",
             ),
             (
                 "{\"metric\":{\"__name__\":\"a\"},\"values\":[1],\"timestamps\":[1.5]}",

@@ -14,12 +14,11 @@
 //! - An object with neither `name` nor `value` is a sample for each of its fields.
 //! - A refused item names the field and what is accepted there; the others are taken. Items are
 //!   numbered from 1, in lines by their line.
-//! - A number past the largest double is no JSON number here; it breaks an array, but only one
-//!   line of lines.
+//! - A number past the largest double (`1e400`) is no value; what it is the value of is refused.
 //! - Memory beyond the batch is that of the largest single object, which has at most
 //!   [`ITEM_FIELDS_MAX`] fields; objects and arrays nest at most 128 deep.
 
-use std::{borrow::Cow, cell::Cell};
+use std::{borrow::Cow, cell::Cell, marker::PhantomData};
 
 use pulseboard_series::{Batch, Reason};
 use pulseboard_shared::Timestamp;
@@ -31,6 +30,7 @@ use serde::{
 use crate::{
     BodyError,
     excerpt::{excerpt, not_a_number},
+    huge,
     lines::{Ends, quoted_end},
     time::not_now,
 };
@@ -39,12 +39,22 @@ use crate::{
 /// read. An object of more is not JSON that is accepted here.
 pub const ITEM_FIELDS_MAX: usize = 500_000;
 
+/// A line that is no longer is copied without asking for memory.
+const LINE_BYTES_FREE: usize = 64 * 1024;
+
 /// Reads a body that is one document: an array, or objects with nothing but blanks between them.
 ///
 /// # Errors
 /// It is not JSON; the batch is empty then.
 pub fn parse(body: &[u8], batch: &mut Batch) -> Result<(), BodyError> {
-    let read = try_parse(body, batch);
+    let mut read = try_parse::<Shallow<'_>>(body, batch);
+    if read.as_ref().is_err_and(huge::is_cause) {
+        batch.clear();
+        if !batch.hold(body.len()) {
+            return Ok(());
+        }
+        read = try_parse::<Tame<'_>>(&huge::without_huge(body), batch);
+    }
     if read.is_err() {
         batch.clear();
     }
@@ -55,19 +65,23 @@ pub fn parse(body: &[u8], batch: &mut Batch) -> Result<(), BodyError> {
     })
 }
 
-fn try_parse(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::Error> {
+fn try_parse<'a, I: Deserialize<'a> + Into<Shallow<'a>>>(
+    body: &'a [u8],
+    batch: &mut Batch,
+) -> Result<(), serde_json::Error> {
     if body.trim_ascii_start().starts_with(b"[") {
         let mut document = serde_json::Deserializer::from_slice(body);
-        Items { batch }.deserialize(&mut document)?;
+        let items: Items<'_, I> = Items(batch, PhantomData);
+        items.deserialize(&mut document)?;
         return document.end();
     }
-    let items = serde_json::Deserializer::from_slice(body).into_iter::<Shallow<'_>>();
+    let items = serde_json::Deserializer::from_slice(body).into_iter::<I>();
     for (item, number) in items.zip(1_u32..) {
         let item = item?;
         if batch.is_hopeless() {
             batch.refuse_unread(1);
         } else {
-            write(number, item, batch);
+            write(number, item.into(), batch);
         }
     }
     Ok(())
@@ -79,21 +93,33 @@ fn try_parse(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::Error> {
 pub(crate) fn line(number: u32, line: &str, batch: &mut Batch) -> Ends {
     match serde_json::from_str::<Shallow<'_>>(line) {
         Ok(item) => write(number, item, batch),
+        Err(error) if huge::is_cause(&error) => tame_line(number, line, batch),
         Err(error) => {
             if error.is_eof() && !line.contains('\n') && string_end(line.as_bytes()).is_none() {
                 return Ends::Quoted(string_end);
             }
-            batch.refuse(
-                number,
-                Reason::Malformed(format!(
-                    "column {}: not JSON: {}",
-                    error.column(),
-                    without_place(&error)
-                )),
-            );
+            batch.refuse(number, not_json(&error));
         }
     }
     Ends::Here
+}
+
+fn not_json(error: &serde_json::Error) -> Reason {
+    let (column, message) = (error.column(), without_place(error));
+    Reason::Malformed(format!("column {column}: not JSON: {message}"))
+}
+
+/// A line with a number past the largest double, of which the rest may be taken.
+#[cold]
+fn tame_line(number: u32, line: &str, batch: &mut Batch) {
+    if line.len() > LINE_BYTES_FREE && !batch.hold(line.len()) {
+        return;
+    }
+    let tame = huge::without_huge(line.as_bytes());
+    match serde_json::from_slice::<Tame<'_>>(&tame) {
+        Ok(item) => write(number, item.into(), batch),
+        Err(error) => batch.refuse(number, not_json(&error)),
+    }
 }
 
 /// The first line break outside of strings, or the end of all bytes; `None` where a string does
@@ -130,6 +156,8 @@ pub(crate) fn without_place(error: &serde_json::Error) -> String {
 enum Shallow<'a> {
     Null,
     Number(f64),
+    /// One that no double is large enough for.
+    Huge,
     /// A whole number, kept for timestamps.
     Integer(i64),
     Text(Cow<'a, str>),
@@ -144,6 +172,7 @@ impl Shallow<'_> {
         match self {
             Self::Null => "null".to_owned(),
             Self::Number(number) => number.to_string(),
+            Self::Huge => "a number past the largest double".to_owned(),
             Self::Integer(number) => number.to_string(),
             Self::Text(text) => format!("the string {:?}", excerpt(text)),
             Self::Object(_) => "an object".to_owned(),
@@ -169,7 +198,15 @@ impl Shallow<'_> {
 }
 
 /// Reads a value of an item that may have so many fields more, at whatever depth.
-struct ShallowSeed<'c>(&'c Cell<usize>);
+#[derive(Clone, Copy)]
+struct ShallowSeed<'c> {
+    fields_left: &'c Cell<usize>,
+    /// Whether an empty array stands for a number past the largest double.
+    is_tame: bool,
+}
+
+/// The same of a document that [`huge::without_huge`] made.
+struct Tame<'a>(Shallow<'a>);
 
 impl<'de> DeserializeSeed<'de> for ShallowSeed<'_> {
     type Value = Shallow<'de>;
@@ -218,26 +255,52 @@ impl<'de> Visitor<'de> for ShallowSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
-            let Some(left) = self.0.get().checked_sub(1) else {
+            let Some(left) = self.fields_left.get().checked_sub(1) else {
                 return Err(A::Error::custom(format_args!(
                     "one object has more than {ITEM_FIELDS_MAX} fields; send them as several"
                 )));
             };
-            self.0.set(left);
-            fields.push((key, map.next_value_seed(ShallowSeed(self.0))?));
+            self.fields_left.set(left);
+            fields.push((key, map.next_value_seed(self)?));
         }
         Ok(Shallow::Object(fields))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Shallow::Array)
+        let mut is_empty = true;
+        while items.next_element::<IgnoredAny>()?.is_some() {
+            is_empty = false;
+        }
+        Ok(match is_empty && self.is_tame {
+            true => Shallow::Huge,
+            false => Shallow::Array,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Shallow<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ShallowSeed(&Cell::new(ITEM_FIELDS_MAX)).deserialize(deserializer)
+        ShallowSeed {
+            fields_left: &Cell::new(ITEM_FIELDS_MAX),
+            is_tame: false,
+        }
+        .deserialize(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tame<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seed = ShallowSeed {
+            fields_left: &Cell::new(ITEM_FIELDS_MAX),
+            is_tame: true,
+        };
+        seed.deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'a> From<Tame<'a>> for Shallow<'a> {
+    fn from(tame: Tame<'a>) -> Self {
+        tame.0
     }
 }
 
@@ -267,11 +330,9 @@ impl<'de> Deserialize<'de> for Key<'de> {
 }
 
 /// An array whose items are written one by one as they are read.
-struct Items<'a> {
-    batch: &'a mut Batch,
-}
+struct Items<'a, I>(&'a mut Batch, PhantomData<I>);
 
-impl<'de> DeserializeSeed<'de> for Items<'_> {
+impl<'de, I: Deserialize<'de> + Into<Shallow<'de>>> DeserializeSeed<'de> for Items<'_, I> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -279,7 +340,7 @@ impl<'de> DeserializeSeed<'de> for Items<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Items<'_> {
+impl<'de, I: Deserialize<'de> + Into<Shallow<'de>>> Visitor<'de> for Items<'_, I> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -288,18 +349,18 @@ impl<'de> Visitor<'de> for Items<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let mut number = 1;
-        while !self.batch.is_hopeless() {
-            let Some(item) = items.next_element::<Shallow<'_>>()? else {
+        while !self.0.is_hopeless() {
+            let Some(item) = items.next_element::<I>()? else {
                 return Ok(());
             };
-            write(number, item, self.batch);
+            write(number, item.into(), self.0);
             number = number.saturating_add(1);
         }
         let mut unread = 0;
         while items.next_element::<IgnoredAny>()?.is_some() {
             unread += 1;
         }
-        self.batch.refuse_unread(unread);
+        self.0.refuse_unread(unread);
         Ok(())
     }
 }

@@ -27,6 +27,7 @@ pub mod datadog;
 pub mod decompress;
 pub mod detect;
 pub mod graphite;
+pub mod huge;
 pub mod import;
 pub mod influx;
 pub mod json;

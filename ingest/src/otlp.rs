@@ -40,6 +40,7 @@ pub use encoding::Encoding;
 
 use crate::{
     BodyError,
+    huge::{self, is_huge},
     wire::{Fields, WireError},
 };
 use labels::Labels;
@@ -309,12 +310,18 @@ fn whole_json(body: &[u8], writer: &mut Writer<'_>) -> Result<(), BodyError> {
     if objects > JSON_OBJECTS_FREE && !writer.hold(objects * JSON_OBJECT_BYTES) {
         return Ok(());
     }
-    let request: model::Request =
-        serde_json::from_slice(body).map_err(|error| BodyError::Json {
-            line: error.line(),
-            column: error.column(),
-            message: crate::json::without_place(&error),
-        })?;
+    let mut request = serde_json::from_slice(body);
+    if request.as_ref().is_err_and(huge::is_cause) {
+        if !writer.hold(body.len()) {
+            return Ok(());
+        }
+        request = serde_json::from_slice(&huge::without_huge(body));
+    }
+    let request: model::Request = request.map_err(|error| BodyError::Json {
+        line: error.line(),
+        column: error.column(),
+        message: crate::json::without_place(&error),
+    })?;
     let mut order = Order::default();
     let scopes = request.resource_metrics.iter();
     let scopes = scopes.flat_map(|resource_metrics| &resource_metrics.scope_metrics);
@@ -376,7 +383,30 @@ impl AnyPoint<'_> {
         }
     }
 
+    /// Whether one of its numbers is past the largest double.
+    fn has_huge(self) -> bool {
+        let any = |numbers: &[Option<f64>]| numbers.iter().flatten().any(|one| is_huge(*one));
+        match self {
+            Self::Gauge(point) | Self::Sum(point) => any(&[point.as_double]),
+            Self::Histogram(point) => {
+                any(&[point.sum, point.min, point.max])
+                    || point.explicit_bounds.iter().any(|bound| is_huge(*bound))
+            }
+            Self::Exponential(point) => {
+                any(&[point.sum, point.min, point.max, Some(point.zero_threshold)])
+            }
+            Self::Summary(point) => {
+                let mut quantiles = point.quantile_values.iter();
+                is_huge(point.sum)
+                    || quantiles.any(|one| is_huge(one.quantile) || is_huge(one.value))
+            }
+        }
+    }
+
     fn write(self, metric: &Metric<'_>, writer: &mut Writer<'_>) {
+        if self.has_huge() {
+            return writer.refuse(huge::WHY);
+        }
         match self {
             Self::Gauge(point) => writer.gauge(metric, point),
             Self::Sum(point) => writer.sum(metric, point),

@@ -3,6 +3,7 @@
 //! Reading it and answering; how it is counted is [`crate::tracking::track`]'s.
 
 use pulseboard_engine::Tenant;
+use pulseboard_ingest::huge;
 use pulseboard_series::{key::check_name, limits::LABEL_VALUE_BYTES_MAX};
 use pulseboard_shared::{FieldError, Labels};
 use salvo::{Depot, Request, handler, writing::Json};
@@ -14,7 +15,7 @@ use crate::{
     base::error::AppError,
     http::{
         self,
-        body::{read_json, wrong_body},
+        body::{not_json, read_bytes, wrong_body},
         caller,
         ingest::{self, find_place, writing_tenant},
     },
@@ -51,7 +52,7 @@ pub async fn track_item(
     let tenant = writing_tenant(&app, request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(&app, depot, &tenant, &keys)?;
-    let body: Value = read_json(&app, request).await?;
+    let body = read_value(&read_bytes(&app, request).await?)?;
     let now_ms = app.clock.now_ms();
     let read = read_item(&body).and_then(|item| {
         check_free(&app, &tenant, &item)?;
@@ -125,6 +126,17 @@ fn check_type(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The body as JSON. A number past the largest double is JSON, too: what it is the value of is
+/// refused, if that is anything that is kept.
+fn read_value(body: &[u8]) -> Result<Value, AppError> {
+    let read = serde_json::from_slice(body);
+    let read = read.or_else(|error| match huge::is_cause(&error) {
+        true => serde_json::from_slice(&huge::without_huge(body)),
+        false => Err(error),
+    });
+    read.map_err(|error| not_json(&error))
+}
+
 /// The item that a body is; every field that is not as it should be is named.
 fn read_item(body: &Value) -> Result<Item, AppError> {
     let Value::Object(fields) = body else {
@@ -154,11 +166,11 @@ fn read_item(body: &Value) -> Result<Item, AppError> {
             String::new()
         }
     };
-    // JSON has no NaN; what is too large for a double is refused when the body is read.
+    // JSON has no NaN; what is too large for a double is no number here.
     let value = fields.get("value").and_then(Value::as_f64);
     let value = value.filter(|value| value.is_finite());
     if value.is_none() {
-        wrong("/value", "needed: a number".to_owned());
+        wrong("/value", "needed: a number that a double can be".to_owned());
     }
     match fields.get("userId") {
         None | Some(Value::Null) => {}

@@ -23,6 +23,34 @@ async fn ingested(server: &TestServer, tenant: &str) -> Value {
 }
 
 #[tokio::test]
+async fn a_number_past_the_largest_double_loses_its_own_sample_alone() {
+    let server = TestServer::start().await;
+    let bodies = [
+        r#"[{"name":"a","value":1},{"name":"b","value":1e400},{"name":"c","value":3}]"#,
+        "{\"name\":\"a\",\"value\":1}\n{\"name\":\"b\",\"value\":-1e400}\n{\"name\":\"c\",\"value\":3}\n",
+    ];
+    for (body, tenant) in bodies.into_iter().zip(["red", "blue"]) {
+        let (status, answer) = push(&server, tenant, body).await;
+        assert_eq!((status, &answer["accepted"]), (200, &json!(2)), "{answer}");
+        assert_eq!(answer["refused"][0]["line"], 2, "{answer}");
+        let reason = answer["refused"][0]["reason"].as_str().expect("a reason");
+        assert!(
+            reason.contains("\"value\" is a number past the largest double"),
+            "{reason}"
+        );
+        let series = server.json(&format!("/api/series?tenant={tenant}")).await;
+        let keys: Vec<_> = series["series"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["key"].clone())
+            .collect();
+        assert_eq!(keys, [json!("a"), json!("c")]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_last_refusals_say_where_why_and_when_to_their_tenant_alone() {
     let server = TestServer::start().await;
     for line in 0..30 {

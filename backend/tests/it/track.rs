@@ -132,6 +132,22 @@ async fn each_wrong_field_is_named() {
     server.stop().await;
 }
 
+/// JSON has such numbers, and serializers do not write them: the body is text.
+#[tokio::test]
+async fn a_number_past_the_largest_double_is_named() {
+    let server = TestServer::start().await;
+    let send = async |body: &'static str| {
+        let track = server.request(reqwest::Method::POST, "/metrics/track");
+        let track = track.header("x-tenant-id", "red").body(body);
+        track.send().await.expect("an answer")
+    };
+    let refused = problem(send(r#"{"type":"a","value":1e400}"#).await, 400).await;
+    assert_eq!(refused["errors"][0]["pointer"], "/value");
+    let taken = send(r#"{"type":"a","value":1,"metadata":{"x":[1e400]}}"#).await;
+    assert_eq!(taken.status(), 200, "what nobody keeps is not looked at");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn many_errors_within_a_minute_alert_their_tenant_alone() {
     let server = TestServer::start().await;

@@ -13,7 +13,10 @@ use super::{
     payload,
     submitted::{LabelSource, Series, Type, Writer, write_check},
 };
-use crate::delta::{DeltaTotals, Known};
+use crate::{
+    delta::{DeltaTotals, Known},
+    huge::{self, Double},
+};
 
 pub(super) fn series(
     body: &[u8],
@@ -28,12 +31,40 @@ pub(super) fn series(
         line: 0,
     };
     let mut document = serde_json::Deserializer::from_slice(body);
-    Request(&mut |series: JsonSeries<'_>| writer.write(series.into()))
-        .deserialize(&mut document)?;
+    let mut write = |series: JsonSeries<'_>| writer.write(series.into());
+    let read = Request(&mut write).deserialize(&mut document);
+    match read.and_then(|()| document.end()) {
+        Err(error) if huge::is_cause(&error) => {}
+        read => return read,
+    }
+    if !writer.batch.hold(body.len()) {
+        return Ok(());
+    }
+    // What has been written is counted in its totals already.
+    let mut known = writer.line;
+    let tame = huge::without_huge(body);
+    let mut document = serde_json::Deserializer::from_slice(&tame);
+    let mut write = |series: JsonSeries<'_>| match known.checked_sub(1) {
+        Some(fewer) => known = fewer,
+        None => writer.write(series.into()),
+    };
+    Request(&mut write).deserialize(&mut document)?;
     document.end()
 }
 
 pub(super) fn checks(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::Error> {
+    let read = try_checks(body, batch);
+    if !read.as_ref().is_err_and(huge::is_cause) {
+        return read;
+    }
+    batch.clear();
+    if !batch.hold(body.len()) {
+        return Ok(());
+    }
+    try_checks(&huge::without_huge(body), batch)
+}
+
+fn try_checks(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::Error> {
     let mut line = 0_u32;
     let mut write = |check: Check<'_>| {
         line = line.saturating_add(1);
@@ -48,7 +79,8 @@ pub(super) fn checks(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::E
             tags: check.tags.unwrap_or_default(),
         };
         let (name, status) = (&check.check, check.status);
-        if let Err(reason) = write_check(line, name, status, check.timestamp, &labels, batch) {
+        let seconds = check.timestamp.map(|seconds| seconds.0);
+        if let Err(reason) = write_check(line, name, status, seconds, &labels, batch) {
             batch.undo_to(before);
             batch.refuse(line, reason);
         }
@@ -69,7 +101,7 @@ struct Check<'a> {
     #[serde(borrow, default)]
     host_name: Option<Cow<'a, str>>,
     #[serde(default)]
-    timestamp: Option<f64>,
+    timestamp: Option<Double>,
     status: u8,
     #[serde(borrow, default)]
     tags: Option<Vec<Cow<'a, str>>>,
@@ -93,7 +125,7 @@ struct JsonSeries<'a> {
     #[serde(borrow, default)]
     unit: Option<Cow<'a, str>>,
     #[serde(default)]
-    interval: Option<f64>,
+    interval: Option<Double>,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +156,7 @@ impl<'a> From<JsonSeries<'a>> for Series<'a> {
             points: json.points.into_iter().map(|point| point.0).collect(),
             labels,
             unit: json.unit.unwrap_or_default(),
-            interval: json.interval.unwrap_or_default(),
+            interval: json.interval.map_or(0.0, |interval| interval.0),
         }
     }
 }
@@ -148,11 +180,11 @@ impl<'de> Visitor<'de> for PointVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Point, A::Error> {
-        let seconds = pair.next_element()?;
-        let value = pair.next_element()?;
+        let seconds = pair.next_element::<Double>()?;
+        let value = pair.next_element::<Double>()?;
         let more = pair.next_element::<IgnoredAny>()?;
         match (seconds, value, more) {
-            (Some(seconds), Some(value), None) => Ok(Point((seconds, value))),
+            (Some(seconds), Some(value), None) => Ok(Point((seconds.0, value.0))),
             _ => Err(A::Error::custom("a point has a time and one value")),
         }
     }
@@ -161,8 +193,8 @@ impl<'de> Visitor<'de> for PointVisitor {
         let (mut seconds, mut value) = (None, None);
         while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
             match &*name {
-                "timestamp" => seconds = Some(fields.next_value()?),
-                "value" => value = Some(fields.next_value()?),
+                "timestamp" => seconds = Some(fields.next_value::<Double>()?.0),
+                "value" => value = Some(fields.next_value::<Double>()?.0),
                 _ => {
                     fields.next_value::<IgnoredAny>()?;
                 }

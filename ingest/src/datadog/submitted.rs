@@ -6,6 +6,7 @@ use pulseboard_series::{Batch, Kind, Reason};
 
 use crate::{
     delta::{DeltaTotals, Known},
+    huge::{self, is_huge},
     time::not_now,
 };
 
@@ -114,6 +115,9 @@ impl Writer<'_> {
     }
 
     fn point(&mut self, series: &Series<'_>, seconds: f64, value: f64) -> Result<(), Reason> {
+        if is_huge(value) || is_huge(series.interval) {
+            return Err(Reason::Malformed(huge::WHY.to_owned()));
+        }
         let at_ms = millis(seconds)?;
         self.batch.begin(&[&*series.name])?;
         series.labels.write(self.batch)?;
@@ -168,6 +172,9 @@ pub(super) fn write_check(
 /// Unix milliseconds, the nearest: a double says seconds to some 200 ns, on either side. At the ends
 /// of the range it stays there, and is refused later.
 fn millis(seconds: f64) -> Result<i64, Reason> {
+    if is_huge(seconds) {
+        return Err(Reason::Malformed(huge::WHY.to_owned()));
+    }
     if !seconds.is_finite() {
         return Err(Reason::Malformed(format!("{seconds} is no time")));
     }

@@ -90,6 +90,36 @@ fn version_1_is_read() {
 }
 
 #[test]
+fn a_number_past_the_largest_double_loses_only_its_point() {
+    let mut totals = DeltaTotals::new(100);
+    let body = r#"{"series": [
+        {"metric": "c", "type": "count", "interval": 1, "points": [[1,1],[2,1],[3,1],[4,1],[5,1],[6,1]]},
+        {"metric": "a", "points": [[1, 1], [2, 1e400], [1e400, 3], [4, 4]]},
+        {"metric": "b", "points": [[1, 1]], "interval": 1e400},
+        {"metric": "d", "points": [{"timestamp": 1, "value": -1e999}, {"timestamp": 2, "value": 2}],
+         "metadata": [1e999]}]}"#;
+    let batch = read(Encoding::Json, body.as_bytes(), &mut totals);
+    let rows = rows(&batch);
+    // Those that were read before are counted once.
+    assert_eq!(rows.len(), 9, "{rows:?}");
+    assert_eq!(rows[5], "1 c 6 @6000");
+    assert_eq!(rows[6..], ["2 a 1 @1000", "2 a 4 @4000", "4 d 2 @2000"]);
+    let refused = batch.refused().iter();
+    let refused = refused.map(|refused| (refused.line, refused.reason.to_string()));
+    let refused: Vec<(u32, bool)> = refused
+        .map(|(line, why)| (line, why.contains("past the largest double")))
+        .collect();
+    assert_eq!(refused, [(2, true), (2, true), (3, true), (4, true)]);
+
+    let mut batch = Batch::new();
+    let body = r#"[{"check": "a", "status": 0, "timestamp": 1},
+        {"check": "b", "status": 1, "timestamp": 1e400}, {"check": "c", "status": 2}]"#;
+    checks(body.as_bytes(), &mut batch).expect("checks");
+    assert_eq!(self::rows(&batch), ["1 a 0 @1000", "3 c 2"]);
+    assert_eq!(batch.refused().len(), 1);
+}
+
+#[test]
 fn both_forms_of_version_2_say_the_same() {
     let json = read_json(
         r#"{"series": [{"metric": "a.b", "type": 3, "unit": "byte",

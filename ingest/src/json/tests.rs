@@ -130,7 +130,6 @@ fn broken_documents_say_where() {
         ("[{\"a\":1},\n{\"b\":}]", 2, 6),
         ("[{\"a\":1}] x", 1, 11),
         ("{\"a\":NaN}", 1, 6),
-        ("[{\"a\":1e999}]", 1, 11),
         ("{\"a\":\"\\ud800\"}", 1, 13),
         ("{\"a\":01}", 1, 7),
         ("", 1, 0),
@@ -164,10 +163,79 @@ fn a_bad_line_is_refused_alone() {
     assert_eq!(
         refusals(&batch),
         [
-            "2 column 10: not JSON: number out of range",
+            "2 \"a\" is a number past the largest double; accepted is a number",
             "3 column 9: not JSON: trailing characters",
         ]
     );
+}
+
+#[test]
+fn a_number_past_the_largest_double_loses_only_what_it_is_the_value_of() {
+    let (batch, read) = read(
+        r#"[{"a":1,"b":1e400,"c":2},
+            {"name":"d","value":-1e999},
+            {"name":"e","value":3,"timestamp":1e400},
+            {"name":"f","value":4,"labels":{"l":1e400}},
+            {"name":1e400,"value":4},
+            1e400,
+            {"name":"g","value":5,"more":[1e400,{"x":1e400}],"labels":{"l":"1e400"}},
+            {"name":"h","value":[]},
+            {"name":"i","value":1.7e308}]"#,
+    );
+    assert_eq!(read, Ok(()));
+    let rows = rows(&batch);
+    assert_eq!(rows[..3], ["1 a 1", "1 c 2", "7 g{l=\"1e400\"} 5"]);
+    assert!(rows[3].starts_with("9 i 17"), "{rows:?}");
+    let past = |field: &str, accepted: &str| {
+        format!("\"{field}\" is a number past the largest double; accepted is {accepted}")
+    };
+    let refused: Vec<(u32, String)> = batch
+        .refused()
+        .iter()
+        .map(|refused| (refused.line, refused.reason.to_string()))
+        .collect();
+    for (line, reason) in [
+        (1, past("b", "a number")),
+        (2, past("value", "a number")),
+        (3, past("timestamp", "Unix")),
+        (4, past("labels.l", "a string")),
+        (5, past("name", "a string")),
+        (
+            6,
+            "a number past the largest double is no sample".to_owned(),
+        ),
+        (8, past("value", "a number")),
+    ] {
+        let found = refused.iter().find(|refused| refused.0 == line);
+        assert!(
+            found.is_some_and(|(_, found)| found.starts_with(&reason)),
+            "{line}: {refused:?}"
+        );
+    }
+    assert_eq!(refused.len(), 7);
+    // One object after the other, and what is broken besides.
+    let (batch, read) = self::read("{\"a\":1}{\"b\":1e400} {\"c\":2}");
+    assert_eq!((read, self::rows(&batch).len()), (Ok(()), 2));
+    let (batch, read) = self::read("[{\"a\":1e400},\n {\"b\":}]");
+    assert!(
+        matches!(
+            read,
+            Err(BodyError::Json {
+                line: 2,
+                column: 7,
+                ..
+            })
+        ),
+        "{read:?}"
+    );
+    assert!(batch.is_empty());
+    // Of lines each for itself.
+    let mut batch = Batch::new();
+    for (number, text) in (1..).zip(["{\"a\":1,\"b\":1e400}", "{\"c\":1e400", "{\"d\":2}"]) {
+        line(number, text, &mut batch);
+    }
+    assert_eq!(self::rows(&batch), ["1 a 1", "3 d 2"]);
+    assert_eq!(batch.refused().len(), 2);
 }
 
 proptest! {

@@ -7,8 +7,10 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{Error, SeqAccess, Visitor},
 };
+
+use crate::huge;
 
 /// Any number, as it was written.
 enum Number {
@@ -16,13 +18,15 @@ enum Number {
     Signed(i64),
     Unsigned(u64),
     Double(f64),
+    /// Past the largest double.
+    Huge(f64),
     Text(String),
 }
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NumberVisitor;
-        impl Visitor<'_> for NumberVisitor {
+        impl<'de> Visitor<'de> for NumberVisitor {
             type Value = Number;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,6 +52,10 @@ impl<'de> Deserialize<'de> for Number {
             fn visit_str<E>(self, text: &str) -> Result<Number, E> {
                 Ok(Number::Text(text.to_owned()))
             }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<Number, A::Error> {
+                huge::of_array(array).map(Number::Huge)
+            }
         }
         deserializer.deserialize_any(NumberVisitor)
     }
@@ -60,8 +68,9 @@ impl Number {
             Self::Null => return Ok(None),
             Self::Signed(number) => number as f64,
             Self::Unsigned(number) => number as f64,
-            Self::Double(number) => number,
+            Self::Double(number) | Self::Huge(number) => number,
             Self::Text(text) => crate::number::float(&text)
+                .or_else(|| huge::in_quotes(&text))
                 .ok_or_else(|| E::custom(format_args!("{text:?} is no number")))?,
         }))
     }
@@ -80,6 +89,7 @@ impl Number {
             Self::Double(number) => {
                 return Err(E::custom(format_args!("{number} is no whole number")));
             }
+            Self::Huge(_) => return Err(E::custom(huge::WHY)),
             Self::Text(text) => text
                 .parse()
                 .map_err(|error| E::custom(format_args!("{text:?}: {error}")))?,
@@ -138,6 +148,17 @@ pub(super) fn optional_double<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<f64>, D::Error> {
     Number::deserialize(deserializer)?.double()
+}
+
+/// A double of an attribute, which is text in the end: past the largest is an infinity.
+pub(super) fn attribute_double<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<f64>, D::Error> {
+    let double = optional_double(deserializer)?;
+    Ok(double.map(|double| match huge::is_huge(double) {
+        true => f64::INFINITY,
+        false => double,
+    }))
 }
 
 /// A wrapper, so that a list's items are read as single ones are.

@@ -7,8 +7,8 @@ use prost::Message;
 use serde::Deserialize;
 
 use super::json::{
-    base64_bytes, double, doubles, integer, nullable, optional_double, optional_integer,
-    small_unsigned, unsigned,
+    attribute_double, base64_bytes, double, doubles, integer, nullable, optional_double,
+    optional_integer, small_unsigned, unsigned,
 };
 
 /// Only for JSON; protobuf is walked down to the points without it.
@@ -97,7 +97,7 @@ pub(super) struct AnyValue {
     #[serde(deserialize_with = "optional_integer")]
     pub(super) int_value: Option<i64>,
     #[prost(double, optional, tag = "4")]
-    #[serde(deserialize_with = "optional_double")]
+    #[serde(deserialize_with = "attribute_double")]
     pub(super) double_value: Option<f64>,
     #[prost(message, optional, tag = "5")]
     pub(super) array_value: Option<ArrayValue>,

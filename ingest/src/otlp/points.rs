@@ -129,6 +129,26 @@ impl<'a> Writer<'a> {
         self.number = Some(number);
     }
 
+    /// The number of the point that comes now; `None` where it is not worth looking at.
+    fn begin(&mut self) -> Option<u32> {
+        let number = self.number.take();
+        let number = number.unwrap_or_else(|| self.number());
+        if self.batch.is_hopeless() {
+            self.points.rejected += 1;
+            self.batch.refuse_unread(1);
+            return None;
+        }
+        Some(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// Refuses a point as a whole.
+    pub(super) fn refuse(&mut self, why: &str) {
+        if let Some(line) = self.begin() {
+            self.points.rejected += 1;
+            self.batch.refuse(line, Reason::Malformed(why.to_owned()));
+        }
+    }
+
     /// Writes all rows of one point or refuses it. After `write` the rows that are `Distribution`
     /// or a sum's are made totals when `delta` is the point's span.
     fn point(
@@ -138,14 +158,9 @@ impl<'a> Writer<'a> {
         time_ns: u64,
         write: impl FnOnce(&Point<'_, String>, &mut Rows<'_>) -> Result<(), Reason>,
     ) {
-        let number = self.number.take();
-        let number = number.unwrap_or_else(|| self.number());
-        if self.batch.is_hopeless() {
-            self.points.rejected += 1;
-            self.batch.refuse_unread(1);
+        let Some(line) = self.begin() else {
             return;
-        }
-        let line = u32::try_from(number).unwrap_or(u32::MAX);
+        };
         let labels = labels::of_point(attributes, &self.shared);
         let point = Point {
             name: metric.name,

@@ -583,6 +583,34 @@ fn json_of_other_writers_is_read() {
 }
 
 #[test]
+fn a_number_past_the_largest_double_loses_only_its_point() {
+    let body = br#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"n","value":{"doubleValue":1e400}}]},
+        "scopeMetrics":[{"metrics":[
+        {"name":"g","gauge":{"dataPoints":[{"asDouble":1},{"asDouble":1e400},{"asDouble":"-1e400"},{"asDouble":2}]}},
+        {"name":"h","histogram":{"aggregationTemporality":2,"dataPoints":[
+            {"count":1,"sum":1e999,"bucketCounts":[1]},{"count":1,"sum":1,"bucketCounts":[0,1],"explicitBounds":[1e999]}]}},
+        {"name":"s","summary":{"dataPoints":[{"count":1,"sum":1,"quantileValues":[{"quantile":0.5,"value":-1e999}]}]}},
+        {"name":"e","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{"count":1,"max":1e999}]}}]}]}]}"#;
+    let mut batch = Batch::new();
+    let mut totals = DeltaTotals::new(1);
+    let points = parse(Encoding::Json, body, &mut totals, &|_| None, &mut batch);
+    let (accepted, rejected) = (2, 6);
+    assert_eq!(points, Ok(Points { accepted, rejected }));
+    assert_eq!(rows(&batch), ["1 g{n=\"+Inf\"} 1", "4 g{n=\"+Inf\"} 2"]);
+    let refused = batch.refused().iter();
+    let refused: Vec<u32> = refused
+        .filter(|refused| {
+            refused
+                .reason
+                .to_string()
+                .contains("past the largest double")
+        })
+        .map(|refused| refused.line)
+        .collect();
+    assert_eq!(refused, [2, 3, 5, 6, 7, 8]);
+}
+
+#[test]
 fn broken_requests_are_errors() {
     let body = request(vec![metric(
         "c",
