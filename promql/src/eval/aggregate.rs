@@ -5,8 +5,11 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::{
-    ABSENT, Column, Evaluated, Evaluation, Grid, Value, is_absent, merged, rank, sums,
-    windows::not_the_mark, wrong,
+    ABSENT, Column, Evaluated, Evaluation, Grid, Value, is_absent, merged,
+    rank::{Best, Ranked},
+    sums,
+    windows::not_the_mark,
+    wrong,
 };
 use crate::{
     ast::{Aggregate, AggregateOp, Expr},
@@ -141,10 +144,9 @@ impl Evaluation<'_> {
         if name.is_empty() {
             return Err(wrong(format!("invalid label name {name:?}")));
         }
-        let columns = self.vector(&aggregate.expr, grid)?;
         let mut places: HashMap<Labels, usize> = HashMap::default();
         let mut all: Vec<Column> = Vec::new();
-        for column in &columns {
+        self.each_column(&aggregate.expr, grid, &mut |column| {
             for (step, value) in column.values.iter().enumerate() {
                 if is_absent(*value) {
                     continue;
@@ -167,7 +169,8 @@ impl Evaluation<'_> {
                     *cell = if is_absent(*cell) { 1.0 } else { *cell + 1.0 };
                 }
             }
-        }
+            Ok(())
+        })?;
         Ok(all)
     }
 
@@ -187,28 +190,22 @@ impl Evaluation<'_> {
                 )));
             }
         }
-        let columns = self.vector(&aggregate.expr, grid)?;
+        let counts: Vec<usize> = params.iter().map(|k| k.max(0.0) as usize).collect();
+        let groups = self.ranked(aggregate, grid, &counts)?;
         let mut all = Vec::new();
-        for (_, members) in grouped(aggregate, columns) {
-            self.guard.spend((members.len() * grid.count * 4) as u64)?;
+        for Choice { members, best } in groups {
             // Made when something is kept of it: few of many are.
             let mut kept: Vec<Option<Column>> = members.iter().map(|_| None).collect();
             let mut order: Vec<usize> = (0..members.len()).collect();
-            for step in 0..grid.count {
-                let k = params.get(step).copied().unwrap_or_default();
-                let k = if k < 1.0 { 0 } else { k as usize };
-                let present = members.iter().enumerate().filter_map(|(at, member)| {
-                    let value = *member.values.get(step)?;
-                    (!is_absent(value)).then_some((value, at))
-                });
-                let ranked = rank::first(present, k, is_top);
+            for (step, best) in best.into_iter().enumerate() {
+                let ranked = best.into_ranked(is_top);
                 for (value, at) in &ranked {
-                    let (Some(column), Some(member)) = (kept.get_mut(*at), members.get(*at)) else {
+                    let (Some(column), Some(labels)) = (kept.get_mut(*at), members.get(*at)) else {
                         continue;
                     };
                     if column.is_none() {
                         let values = vec![ABSENT; grid.count];
-                        *column = Some(self.column(member.labels.clone(), values)?);
+                        *column = Some(self.column(labels.clone(), values)?);
                     }
                     let cell = column
                         .as_mut()
@@ -230,6 +227,57 @@ impl Evaluation<'_> {
         }
         merged(all)
     }
+
+    /// The best of each group at each step, of which so many stay: one column at a time is looked
+    /// at, and no more is held than what may stay.
+    fn ranked(
+        &self,
+        aggregate: &Aggregate,
+        grid: Grid,
+        counts: &[usize],
+    ) -> Evaluated<Vec<Choice>> {
+        let is_top = aggregate.op == AggregateOp::Topk;
+        let mut places: HashMap<Labels, usize> = HashMap::default();
+        let mut groups: Vec<Choice> = Vec::new();
+        self.each_column(&aggregate.expr, grid, &mut |column| {
+            self.guard.spend(4 * grid.count as u64)?;
+            let labels = group_of(aggregate, &column.labels);
+            let place = match places.get(&labels) {
+                Some(place) => *place,
+                None => {
+                    self.hold(grid.count * size_of::<Best>())?;
+                    places.insert(labels, groups.len());
+                    groups.push(Choice {
+                        members: Vec::new(),
+                        best: vec![Best::default(); grid.count],
+                    });
+                    groups.len() - 1
+                }
+            };
+            let Some(group) = groups.get_mut(place) else {
+                return Ok(());
+            };
+            // As many more as there may be, since lists grow by doubling.
+            self.hold(column.labels.bytes() + 2 * grid.count * size_of::<Ranked>())?;
+            let at = group.members.len();
+            let mut more = 0;
+            for ((best, value), count) in group.best.iter_mut().zip(&column.values).zip(counts) {
+                if !is_absent(*value) && best.offer((*value, at), *count, is_top) {
+                    more += 1;
+                }
+            }
+            group.members.push(column.labels);
+            self.let_go(2 * (grid.count - more) * size_of::<Ranked>());
+            Ok(())
+        })?;
+        Ok(groups)
+    }
+}
+
+/// What stays of a group: the labels of its series, and the best of them at each step.
+struct Choice {
+    members: Vec<Labels>,
+    best: Vec<Best>,
 }
 
 /// Columns by group, groups in the order in which they come.

@@ -17,38 +17,45 @@ fn goes_first(one: Ranked, other: Ranked, is_top: bool) -> bool {
         }
 }
 
-/// The `count` largest of all, or the least, those that stay longest first; NaN is among them only
-/// where there are too few numbers.
-pub(super) fn first(
-    all: impl IntoIterator<Item = Ranked>,
-    count: usize,
-    is_top: bool,
-) -> Vec<Ranked> {
-    // The root is what goes next.
-    let mut heap: Vec<Ranked> = Vec::new();
-    for one in all {
+/// The largest of those that came so far, or the least. The root is what goes next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Best(Vec<Ranked>);
+
+impl Best {
+    /// Takes one in, if it is among the `count` best; NaN is among them only where there are too few
+    /// numbers. Whether there is one more than before.
+    pub(super) fn offer(&mut self, one: Ranked, count: usize, is_top: bool) -> bool {
+        let heap = &mut self.0;
         if heap.len() < count {
             heap.push(one);
-            up(&mut heap, is_top);
-        } else if let Some(root) = heap.first_mut() {
+            up(heap, is_top);
+            return true;
+        }
+        if let Some(root) = heap.first_mut() {
             let is_better = match is_top {
                 true => root.0 < one.0,
                 false => root.0 > one.0,
             };
             if is_better || root.0.is_nan() && !one.0.is_nan() {
                 *root = one;
-                down(&mut heap, is_top);
+                down(heap, is_top);
             }
         }
+        false
     }
-    heap.sort_by(|one, other| match (one.0.is_nan(), other.0.is_nan()) {
-        (false, false) => {
-            let order = one.0.partial_cmp(&other.0).unwrap_or(Ordering::Equal);
-            if is_top { order.reverse() } else { order }
-        }
-        (one, other) => one.cmp(&other),
-    });
-    heap
+
+    /// Those that stay longest first.
+    pub(super) fn into_ranked(self, is_top: bool) -> Vec<Ranked> {
+        let mut all = self.0;
+        all.sort_by(|one, other| match (one.0.is_nan(), other.0.is_nan()) {
+            (false, false) => {
+                let order = one.0.partial_cmp(&other.0).unwrap_or(Ordering::Equal);
+                if is_top { order.reverse() } else { order }
+            }
+            (one, other) => one.cmp(&other),
+        });
+        all
+    }
 }
 
 /// The last one to its place.
@@ -97,9 +104,14 @@ mod tests {
     use super::*;
 
     fn places(values: &[f64], count: usize, is_top: bool) -> Vec<usize> {
-        let all = values.iter().copied().zip(0..);
-        let ranked = first(all, count, is_top);
-        ranked.into_iter().map(|(_, at)| at).collect()
+        let mut best = Best::default();
+        for one in values.iter().copied().zip(0..) {
+            best.offer(one, count, is_top);
+        }
+        best.into_ranked(is_top)
+            .into_iter()
+            .map(|(_, at)| at)
+            .collect()
     }
 
     #[test]

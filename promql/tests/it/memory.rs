@@ -46,8 +46,13 @@ fn what_is_held_is_little_more_than_the_answer() {
         // All at once, and what was made on the way is let go.
         ("sum(((load + 1) * 2) - 3)", 1_200),
         ("abs(abs(abs(abs(abs(abs(load))))))", 1_200),
-        // Besides what it chooses from, a few.
-        ("topk(3, load)", 600),
+        // What may stay at each step, and the labels of what it chooses from.
+        ("topk(3, load)", 60),
+        ("bottomk by (g) (1, rate(load[5m]))", 60),
+        // A column for each value that there is.
+        ("count_values(\"v\", load)", 40),
+        // All values of a group at a step are needed.
+        ("quantile(0.5, load)", 600),
     ] {
         let counts = Counts::default();
         let expr = parse(query).expect("parses");
