@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use pulseboard_shared::FieldError;
-use salvo::{Request, http::StatusCode};
+use salvo::{
+    Request,
+    http::{StatusCode, header},
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -28,11 +31,14 @@ pub async fn read_json<T: DeserializeOwned>(
     request: &mut Request,
 ) -> Result<T, AppError> {
     let bytes = read_bytes(app, request).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        wrong_body(format!(
-            "the body is not the JSON that is expected here: {error}"
-        ))
-    })
+    serde_json::from_slice(&bytes).map_err(|error| not_json(&error))
+}
+
+/// 400 for what is not the expected JSON, with line and column.
+pub fn not_json(error: &serde_json::Error) -> AppError {
+    wrong_body(format!(
+        "the body is not the JSON that is expected here: {error}"
+    ))
 }
 
 /// 400 for the body as a whole, to which the empty pointer points.
@@ -49,19 +55,37 @@ pub fn wrong_body(detail: String) -> AppError {
 /// # Errors
 /// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 when it breaks off.
 pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppError> {
+    if said_length(request) > JSON_BYTES_MAX as u64 {
+        return Err(too_large(app));
+    }
     let body = Limited::new(request.take_body(), JSON_BYTES_MAX);
     match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
         Err(_late) => Err(late()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            app.telemetry.count_limit(Limit::BodyBytes);
-            Err(AppError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is larger than {JSON_BYTES_MAX} bytes"),
-            ))
-        }
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(app)),
         Ok(Err(_)) => Err(broken()),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
+}
+
+/// How long the body is, as its client says; 0 where it does not. A client that waits for `100
+/// Continue` is sent it when its body is first asked for, so what is longer than what is taken is
+/// refused by this before that (RFC 9110 §10.1.1).
+pub(crate) fn said_length(request: &Request) -> u64 {
+    let said = request.headers().get(header::CONTENT_LENGTH);
+    let said = said.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    said.unwrap_or_default()
+}
+
+fn too_large(app: &App) -> AppError {
+    app.telemetry.count_limit(Limit::BodyBytes);
+    larger_than(JSON_BYTES_MAX)
+}
+
+fn larger_than(max: usize) -> AppError {
+    AppError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is larger than {max} bytes"),
+    )
 }
 
 /// Reads a body of at most `max` bytes and keeps nothing of it.
@@ -69,18 +93,16 @@ pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppEr
 /// # Errors
 /// As [`read_bytes`].
 pub async fn skip(request: &mut Request, max: usize) -> Result<(), AppError> {
+    if said_length(request) > max as u64 {
+        return Err(larger_than(max));
+    }
     let mut arriving = request.take_body();
     let reading = async {
         let mut left = max;
         while let Some(frame) = arriving.frame().await {
             let length = frame.map_err(|_broken| broken())?.into_data();
             let length = length.map_or(0, |data| data.len());
-            left = left.checked_sub(length).ok_or_else(|| {
-                AppError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("the body is larger than {max} bytes"),
-                )
-            })?;
+            left = left.checked_sub(length).ok_or_else(|| larger_than(max))?;
         }
         Ok(())
     };
