@@ -25,6 +25,10 @@ pub(crate) const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 /// Streams of one file, at most; past it a file is ended.
 const STREAMS_MAX: usize = 4_096;
 
+/// Bytes of tables that are remembered, and of those of one file; past it they are made and said
+/// anew.
+const TABLES_BYTES_MAX: usize = 32 << 20;
+
 /// Series of one stream, at most: bounds what a damaged file can make the reader allocate.
 const SERIES_MAX: usize = 1 << 20;
 
@@ -106,6 +110,7 @@ impl Framer {
 pub(crate) struct Tables {
     /// By a hash of all keys.
     known: HashMap<u64, Table>,
+    bytes: usize,
 }
 
 impl Tables {
@@ -124,14 +129,16 @@ impl Tables {
         {
             return Arc::clone(table);
         }
-        if self.known.len() >= STREAMS_MAX {
+        if self.known.len() >= STREAMS_MAX || self.bytes > TABLES_BYTES_MAX {
             self.known.clear();
+            self.bytes = 0;
         }
         let found = rows.iter().map(|row| Series {
             key: batch.key(row).as_bytes().into(),
             kind: batch.description(row).0,
         });
         let table: Table = found.collect();
+        self.bytes += bytes_of(&table);
         self.known.insert(hash, Arc::clone(&table));
         table
     }
@@ -143,7 +150,15 @@ pub(crate) struct Encoder {
     streams: Vec<Stream>,
     /// The stream of the moment that is written.
     current: usize,
+    /// Of the streams' tables and values.
+    bytes: usize,
     record: Vec<u8>,
+}
+
+/// What a table takes in memory, with a value of each series.
+fn bytes_of(table: &Table) -> usize {
+    let keys = table.iter().map(|series| series.key.len());
+    keys.sum::<usize>() + table.len() * (size_of::<Series>() + size_of::<u64>())
 }
 
 /// What was said of a stream in this file.
@@ -157,11 +172,12 @@ impl Encoder {
     /// The next record is the first of its file.
     pub(crate) fn restart(&mut self) {
         self.streams.clear();
+        self.bytes = 0;
     }
 
     /// Whether this file can take no further stream.
     pub(crate) fn is_full(&self) -> bool {
-        self.streams.len() >= STREAMS_MAX
+        self.streams.len() >= STREAMS_MAX || self.bytes > TABLES_BYTES_MAX
     }
 
     /// The record of the moment's series, where the file has not said them.
@@ -172,6 +188,7 @@ impl Encoder {
             return None;
         }
         self.current = self.streams.len();
+        self.bytes += bytes_of(&moment.table);
         self.streams.push(Stream {
             table: Arc::clone(&moment.table),
             // None: all of the next moment stand in its record.
@@ -353,6 +370,39 @@ mod tests {
             assert!(number == 0 || record.len() < 24, "{}", record.len());
             assert_eq!(decoder.take(MOMENT, &record), Some(moment));
         }
+    }
+
+    /// A sender of other series each time does not fill the memory.
+    #[test]
+    fn what_is_remembered_of_tables_is_bounded() {
+        let mut tables = Tables::default();
+        let mut encoder = Encoder::default();
+        let mut files = 1;
+        for number in 0..3_000_u64 {
+            let names: Vec<String> = (0..200)
+                .map(|n| format!("m{number}_{n}_{}", "x".repeat(100)))
+                .collect();
+            let rows: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 1.0)).collect();
+            let batch = batch(&rows);
+            let rows: Vec<&Row> = batch.rows().iter().collect();
+            let moment = Moment {
+                number,
+                at_ms: 1,
+                table: tables.of(&batch, &rows),
+                values: vec![0; rows.len()],
+            };
+            if encoder.is_full() {
+                encoder.restart();
+                files += 1;
+            }
+            encoder.series(&moment);
+            encoder.moment(&moment);
+            let held: usize = tables.known.values().map(bytes_of).sum();
+            let written: usize = encoder.streams.iter().map(|one| bytes_of(&one.table)).sum();
+            let most = TABLES_BYTES_MAX + (1 << 20);
+            assert!(held <= most && written <= most, "{held} {written}");
+        }
+        assert!(files > 1);
     }
 
     #[test]

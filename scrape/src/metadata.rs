@@ -14,6 +14,10 @@ use serde::Serialize;
 const METRICS_MAX: usize = 10_000;
 /// Of a help so many bytes are kept.
 const HELP_BYTES_MAX: usize = 1024;
+/// A longer name, type or unit is none.
+const WORD_BYTES_MAX: usize = 256;
+/// All texts together; of a target whose text comes past it nothing is known.
+const TEXTS_BYTES_MAX: usize = 64 << 20;
 
 /// What a target says of one metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -28,9 +32,20 @@ pub struct Metric {
 /// What a target says of its metrics, in its order.
 pub type Metadata = Arc<Vec<Metric>>;
 
-/// All texts that are in use.
+impl Metric {
+    /// What it takes in memory.
+    fn bytes(&self) -> usize {
+        let texts = [&self.metric, &self.kind, &self.help, &self.unit];
+        size_of::<Self>() + texts.into_iter().map(String::len).sum::<usize>()
+    }
+}
+
+/// All texts that are in use, each with its bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Texts(Mutex<HashMap<u64, Weak<Vec<Metric>>>>);
+pub(crate) struct Texts(Mutex<HashMap<u64, Held>>);
+
+/// A text, as long as a target has it, and its bytes.
+type Held = (Weak<Vec<Metric>>, usize);
 
 impl Texts {
     /// What the comments of a body say; that of another target where they are the same. `known` is
@@ -45,12 +60,21 @@ impl Texts {
             return None;
         }
         let mut texts = self.0.lock();
-        if let Some(text) = texts.get(&hash).and_then(Weak::upgrade) {
+        if let Some(text) = texts.get(&hash).and_then(|(text, _)| text.upgrade()) {
             return Some((hash, text));
         }
-        texts.retain(|_, text| text.strong_count() > 0);
+        let mut held = 0;
+        texts.retain(|_, (text, bytes)| {
+            let is_used = text.strong_count() > 0;
+            held += if is_used { *bytes } else { 0 };
+            is_used
+        });
         let metadata = Arc::new(parse(body));
-        texts.insert(hash, Arc::downgrade(&metadata));
+        let bytes = metadata.iter().map(Metric::bytes).sum();
+        if held + bytes > TEXTS_BYTES_MAX {
+            return Some((hash, Metadata::default()));
+        }
+        texts.insert(hash, (Arc::downgrade(&metadata), bytes));
         Some((hash, metadata))
     }
 }
@@ -78,10 +102,11 @@ fn parse(body: &[u8]) -> Vec<Metric> {
         let (Some("#"), Some(what), Some(name)) = (words.next(), words.next(), words.next()) else {
             continue;
         };
-        if !matches!(what, "HELP" | "TYPE" | "UNIT") {
+        let text = words.next().unwrap_or_default();
+        let is_long = name.len() > WORD_BYTES_MAX || what != "HELP" && text.len() > WORD_BYTES_MAX;
+        if is_long || !matches!(what, "HELP" | "TYPE" | "UNIT") {
             continue;
         }
-        let text = words.next().unwrap_or_default();
         if metrics.last().is_none_or(|last| last.metric != name) {
             if metrics.len() == METRICS_MAX {
                 break;
@@ -147,5 +172,35 @@ mod tests {
             told,
             [("a_total", "counter", "Counts a\\n."), ("b", "unknown", "")]
         );
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let texts = Texts::default();
+        let long = "x".repeat(WORD_BYTES_MAX + 1);
+        let body = format!(
+            "# TYPE {long} gauge\n# UNIT a {long}\n# TYPE b {long}\n# HELP c {}\n",
+            "h".repeat(5_000)
+        );
+        let (_, told) = texts.read(body.as_bytes(), None).expect("new");
+        let told: Vec<_> = told.iter().map(|m| (&*m.metric, m.help.len())).collect();
+        assert_eq!(told, [("c", HELP_BYTES_MAX)]);
+        // Many targets that all say something else.
+        let help = "h".repeat(HELP_BYTES_MAX);
+        let mut held = Vec::new();
+        for target in 0..20 {
+            let lines = (0..METRICS_MAX).map(|at| format!("# HELP m{target}_{at} {help}\n"));
+            let body: String = lines.collect();
+            held.push(texts.read(body.as_bytes(), None).expect("new").1);
+        }
+        let bytes: usize = held
+            .iter()
+            .flat_map(|text| text.iter())
+            .map(Metric::bytes)
+            .sum();
+        assert!(bytes <= TEXTS_BYTES_MAX && !held[0].is_empty() && held[19].is_empty());
+        drop(held);
+        let again = texts.read(b"# TYPE late gauge\n", None).expect("new").1;
+        assert_eq!(again.len(), 1, "what nobody uses any more takes no room");
     }
 }
