@@ -96,7 +96,7 @@ impl Alerts {
             self.feed
                 .append(AlertPayload::new(self.feed.epoch(), event));
         }
-        let next = self.feed.with_log(|log| log.next_offset());
+        let next = self.feed.next_offset();
         self.manager.restore(next, active);
     }
 

@@ -19,7 +19,7 @@ use crate::{
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     ingest::Ingest,
     live_expression::LiveExpressions,
-    live_query::{Due, LiveQueries},
+    live_query::{LiveQueries, flush::Due},
     operator::Operator,
     questions::Questions,
     refusals::Refusals,
@@ -101,7 +101,7 @@ impl App {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fanout = Fanout::start((cores / 2).clamp(1, 4), &telemetry.feed)?;
-        let epoch = Epoch(u64::try_from(clock.now_ms()).unwrap_or_default());
+        let epoch = Epoch::at(clock.now_ms());
         let (storage, restored) = Storage::open(&settings, epoch, clock.now_ms())?;
         let epoch = restored.epoch.unwrap_or(epoch);
         // Whoever has a token for a tenant finds it, however many names others have used, and with

@@ -10,7 +10,7 @@
 //! | `schedule::keep_tallies` | nothing | the clock, each second | – |
 //! | `schedule::maintain` | nothing; blocks for the disk on a thread for that | the clock, every 5 s | a round that is late comes later, never beside another |
 //! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
-//! | `live_query::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
+//! | `live_query::flush::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
 //! | `live_expression::run` | nothing; evaluates on threads that may block, with a turn; what it read is kept for the next step where it can be (`followed`, 64 MiB in all) | the clock, at each step of what is watched | two at once; one that takes long is evaluated less often |
 //! | `server::statsd::run` | nothing | datagrams | 4 096 datagrams and 4 MiB wait: dropped and counted (reject) |
 //! | `statsd` (thread) | sums between flushes | a datagram, the clock | 100 000 metrics: refused and counted (reject) |
@@ -53,6 +53,7 @@ pub mod storage;
 pub mod stream;
 pub mod ticks;
 pub mod tracking;
+pub mod watched;
 
 pub use app::App;
 pub use server::run::{Sources, run, run_with};

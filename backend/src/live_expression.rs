@@ -9,10 +9,11 @@
 //! is evaluated less often, so that no expression takes more than a fifth of a core. Two are
 //! evaluated at once.
 
+pub mod expression_feed;
 mod followed;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    convert::Infallible,
     fmt,
     sync::{
         Arc,
@@ -21,32 +22,24 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_engine::{Engine, Tenant};
-use pulseboard_feed::{
-    Bounds, Epoch, Fanout, Feed, Frame, MemberGuard, Payload, Subscriber, Subscription, wire::ws,
-};
-use pulseboard_promql::{
-    Answer, EvalError, Expr, Labels, Options, ast::ValueType, instant, labels::NAME, parse, range,
-};
-use pulseboard_series::{is_stale_marker, key::write_labels};
-use pulseboard_shared::{
-    codec::Encoding,
-    protocol::{
-        series::RangeSeries,
-        watch::{ExpressionMessage, SampleRun},
-    },
-};
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed};
+use pulseboard_promql::{EvalError, Expr, Labels, Options, ast::ValueType, instant, parse, range};
+use pulseboard_shared::protocol::series::RangeSeries;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::followed::{Kept, KeptSeries, Ledger};
+use self::{
+    expression_feed::{LiveExpression, SERIES_MAX, run_of, too_many},
+    followed::{Kept, KeptSeries, Ledger},
+};
 use crate::{
-    base::{clock::Clock, error::AppError},
+    base::clock::Clock,
     expressions::TenantSeries,
     questions::{Questions, Working},
     shares::{CallerKeys, Share},
+    watched::{AllWatched, Place, Viewers},
 };
 
 /// The shortest step.
@@ -57,9 +50,6 @@ pub const STEP_MAX_MS: i64 = 3_600_000;
 
 /// Samples of a moment come a little after it: an expression waits so long for them.
 const SETTLE_MS: i64 = 30;
-
-/// Series of one frame; a result of more is an error, as a chart of it would be.
-pub const SERIES_MAX: usize = 1_000;
 
 /// An expression rests for at least so many times what its evaluation took.
 const REST: u32 = 4;
@@ -74,12 +64,6 @@ const LOG: Bounds = Bounds {
     lag: 256,
 };
 
-/// Whose, what and how often.
-type Key = (Box<str>, String, i64);
-
-/// By key. Leaf lock.
-type Map = Mutex<HashMap<Key, Arc<LiveExpression>>>;
-
 /// All expressions that somebody watches.
 pub struct LiveExpressions {
     engine: Arc<Engine>,
@@ -87,68 +71,12 @@ pub struct LiveExpressions {
     fanout: Fanout,
     questions: Arc<Questions>,
     samples_max: u64,
-    known: Arc<Map>,
+    known: Arc<AllWatched<LiveExpression>>,
     next_id: AtomicU64,
     /// What all keep between their steps.
     ledger: Ledger,
     /// Somebody watches a new one.
     more: Notify,
-}
-
-/// One expression that is watched.
-pub struct LiveExpression {
-    /// Names its cursors among those of a viewer.
-    pub id: u64,
-    /// Milliseconds between two evaluations, each at a multiple of it.
-    pub step_ms: i64,
-    key: Key,
-    expr: Expr,
-    tenant: Arc<Tenant>,
-    /// Whose question an evaluation is.
-    keys: CallerKeys,
-    feed: Arc<Feed<ExpressionPayload>>,
-    /// At which time it is evaluated next, Unix milliseconds.
-    due_ms: AtomicI64,
-    /// Who watches; under the map's lock where it becomes none.
-    members: AtomicU64,
-    /// Series of the newest frame: those that are gone in the next are told so. Leaf lock.
-    shown: Mutex<BTreeMap<String, Labels>>,
-    /// What it read, for the next step.
-    kept: Kept,
-}
-
-/// A viewer's place; leaving is dropping it.
-pub struct LiveExpressionGuard {
-    /// Names the viewer's cursor.
-    pub id: u64,
-    /// What is watched.
-    pub expression: Arc<LiveExpression>,
-    map: Arc<Map>,
-    _share: Share,
-    seat: Option<MemberGuard>,
-}
-
-impl LiveExpressionGuard {
-    /// Has the viewer told of what comes.
-    pub fn sit(&mut self, viewer: Arc<dyn Subscriber>) {
-        self.seat = Some(self.expression.feed.members().join(viewer));
-    }
-}
-
-impl Drop for LiveExpressionGuard {
-    fn drop(&mut self) {
-        self.seat = None;
-        let mut map = self.map.lock();
-        if self.expression.members.fetch_sub(1, Ordering::SeqCst) > 1 {
-            return;
-        }
-        let is_it = map
-            .get(&self.expression.key)
-            .is_some_and(|known| Arc::ptr_eq(known, &self.expression));
-        if is_it {
-            map.remove(&self.expression.key);
-        }
-    }
 }
 
 /// An expression that can be watched.
@@ -174,12 +102,12 @@ impl LiveExpressions {
         samples_max: u64,
     ) -> Self {
         Self {
+            known: AllWatched::new(clock.clone()),
             engine,
             clock,
             fanout: fanout.clone(),
             questions,
             samples_max,
-            known: Arc::default(),
             // Rooms count from one and selectors from 2^32; all share a viewer.
             next_id: AtomicU64::new(1 << 48),
             ledger: Ledger::default(),
@@ -196,14 +124,12 @@ impl LiveExpressions {
         step_ms: i64,
         keys: &CallerKeys,
         share: Share,
-    ) -> LiveExpressionGuard {
+    ) -> Place<LiveExpression> {
         let step_ms = step_ms.clamp(STEP_MIN_MS, STEP_MAX_MS);
         let key = (tenant.name.clone(), expr.to_string(), step_ms);
-        let now_ms = self.clock.now_ms();
-        let mut map = self.known.lock();
-        let expression = map.entry(key.clone()).or_insert_with(|| {
-            let epoch = Epoch(u64::try_from(now_ms).unwrap_or_default());
-            Arc::new(LiveExpression {
+        let make = |key| {
+            let now_ms = self.clock.now_ms();
+            Ok::<_, Infallible>(Arc::new(LiveExpression {
                 id: self.next_id.fetch_add(1, Ordering::Relaxed),
                 step_ms,
                 key,
@@ -213,30 +139,22 @@ impl LiveExpressions {
                     client: None,
                     ..keys.clone()
                 },
-                feed: Feed::of_tenant(&tenant.name, epoch, LOG, &self.fanout),
+                feed: Feed::of_tenant(&tenant.name, Epoch::at(now_ms), LOG, &self.fanout),
                 due_ms: AtomicI64::new(next_step(now_ms, step_ms)),
-                members: AtomicU64::new(0),
+                viewers: Viewers::new(self.clock.steady_ms()),
                 shown: Mutex::default(),
                 kept: Kept::new(&self.ledger),
-            })
-        });
-        let expression = Arc::clone(expression);
-        expression.members.fetch_add(1, Ordering::SeqCst);
-        drop(map);
+            }))
+        };
+        let Ok(place) = self.known.enter(key, vec![share], make);
         self.more.notify_one();
-        LiveExpressionGuard {
-            id: expression.id,
-            expression,
-            map: Arc::clone(&self.known),
-            _share: share,
-            seat: None,
-        }
+        place
     }
 
     /// Expressions watched now.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.lock().len()
+        self.known.len()
     }
 
     /// Bytes that they keep between their steps.
@@ -248,7 +166,7 @@ impl LiveExpressions {
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.known.is_empty()
     }
 
     /// What an expression was at each step of a stretch that ends now. Blocks.
@@ -308,12 +226,11 @@ impl LiveExpressions {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             let now_ms = self.clock.now_ms();
-            let next_ms = {
-                let known = self.known.lock();
-                let dues = known.values().map(|one| one.due_ms.load(Ordering::Relaxed));
+            let next_ms = self.known.with_all(|known| {
+                let dues = known.map(|one| one.due_ms.load(Ordering::Relaxed));
                 // The greatest number is one that is being evaluated.
                 dues.filter(|due_ms| *due_ms < i64::MAX).min()
-            };
+            });
             let Some(next_ms) = next_ms else {
                 tokio::select! {
                     () = stopping.cancelled() => return,
@@ -328,11 +245,11 @@ impl LiveExpressions {
                 }
             }
             let due: Vec<Arc<LiveExpression>> = {
-                let known = self.known.lock();
                 let now_ms = self.clock.now_ms() - SETTLE_MS;
                 let is_due =
                     |one: &&Arc<LiveExpression>| one.due_ms.load(Ordering::Relaxed) <= now_ms;
-                known.values().filter(is_due).map(Arc::clone).collect()
+                self.known
+                    .with_all(|known| known.filter(is_due).map(Arc::clone).collect())
             };
             for expression in due {
                 let at_ms = newest_step(self.clock.now_ms() - SETTLE_MS, expression.step_ms);
@@ -401,206 +318,10 @@ fn next_step(now_ms: i64, step_ms: i64) -> i64 {
     newest_step(now_ms, step_ms) + step_ms
 }
 
-fn too_many(series: usize) -> EvalError {
-    EvalError::Execution(format!(
-        "the expression has {series} series; at most {SERIES_MAX} can be watched together"
-    ))
-}
-
-/// A series of a result without points.
-fn run_of(labels: &Labels) -> SampleRun {
-    let name = labels.get(NAME);
-    let others = || labels.iter().filter(|(label, _)| *label != NAME);
-    let mut key = name.to_owned();
-    write_labels(others(), &mut key);
-    if key.is_empty() {
-        key.push_str("{}");
-    }
-    SampleRun {
-        key,
-        name: name.to_owned(),
-        labels: others()
-            .map(|(label, value)| (label.to_string(), value.to_string()))
-            .collect(),
-        ..SampleRun::default()
-    }
-}
-
-impl LiveExpression {
-    /// Where a new viewer's cursor starts: behind every evaluation so far.
-    #[must_use]
-    pub fn end(&self) -> u64 {
-        self.feed.with_log(|log| log.next_offset())
-    }
-
-    /// The frame behind `offset` of the feed that `epoch` names, where it is still there.
-    #[must_use]
-    pub fn resume(&self, epoch: &str, offset: u64) -> Option<u64> {
-        if epoch != self.epoch() {
-            return None;
-        }
-        self.feed.with_log(|log| {
-            let next = offset.checked_add(1)?;
-            (log.first_offset()..=log.next_offset())
-                .contains(&next)
-                .then_some(next)
-        })
-    }
-
-    /// Names this run of the feed.
-    #[must_use]
-    pub fn epoch(&self) -> String {
-        self.feed.epoch().to_string()
-    }
-
-    /// A cursor for a viewer; `query` as it wrote it.
-    #[must_use]
-    pub fn cursor(
-        &self,
-        next: u64,
-        query: &str,
-        form: Encoding,
-        viewer: u64,
-    ) -> Subscription<ExpressionPayload> {
-        let view = ExpressionView {
-            query: query.into(),
-            form,
-        };
-        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
-    }
-
-    fn tell(&self, at_ms: i64, answer: Result<Answer, EvalError>) {
-        let result = match answer {
-            Ok(Answer::Scalar((_, value))) => vec![(Labels::default(), value)],
-            Ok(Answer::Vector(series)) if series.len() > SERIES_MAX => {
-                return self.append(Told::Error(too_many(series.len()).to_string()));
-            }
-            Ok(Answer::Vector(series)) => {
-                let series = series.into_iter();
-                series.map(|(labels, (_, value))| (labels, value)).collect()
-            }
-            // The type of what is watched is known before.
-            Ok(Answer::Text(..) | Answer::Matrix(_)) => return,
-            Err(error) => return self.append(Told::Error(error.to_string())),
-        };
-        let mut shown = BTreeMap::new();
-        let mut runs = Vec::with_capacity(result.len());
-        for (labels, value) in result {
-            let mut run = run_of(&labels);
-            run.points = vec![(at_ms, (!is_stale_marker(value)).then_some(value))];
-            shown.insert(run.key.clone(), labels);
-            runs.push(run);
-        }
-        let before = std::mem::replace(&mut *self.shown.lock(), shown.clone());
-        for (_, labels) in before.iter().filter(|(key, _)| !shown.contains_key(*key)) {
-            let mut run = run_of(labels);
-            run.points = vec![(at_ms, None)];
-            runs.push(run);
-        }
-        if !runs.is_empty() {
-            self.append(Told::Runs(runs));
-        }
-    }
-
-    fn tell_error(&self, refused: &AppError) {
-        self.append(Told::Error(refused.detail().to_owned()));
-    }
-
-    fn append(&self, told: Told) {
-        self.feed.append(ExpressionPayload {
-            epoch: self.feed.epoch(),
-            told,
-        });
-    }
-}
-
-/// What came of one evaluation.
-#[derive(Debug)]
-pub struct ExpressionPayload {
-    epoch: Epoch,
-    told: Told,
-}
-
-#[derive(Debug)]
-enum Told {
-    Runs(Vec<SampleRun>),
-    Error(String),
-}
-
-/// How a viewer gets it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExpressionView {
-    /// The expression as this viewer wrote it.
-    query: Arc<str>,
-    form: Encoding,
-}
-
-impl Payload for ExpressionPayload {
-    type View = ExpressionView;
-
-    fn encode(&self, offset: u64, view: &ExpressionView) -> Bytes {
-        let query = view.query.to_string();
-        let (epoch, message) = (self.epoch.to_string(), &self.told);
-        let message = match message {
-            Told::Runs(runs) => ExpressionMessage::Samples {
-                query,
-                epoch,
-                offset,
-                series: runs.clone(),
-            },
-            Told::Error(text) => ExpressionMessage::Failed {
-                query,
-                epoch,
-                offset,
-                text: text.clone(),
-            },
-        };
-        ws::message(view.form, &message)
-    }
-
-    fn held_bytes(&self) -> usize {
-        match &self.told {
-            Told::Runs(runs) => {
-                let bytes = |run: &SampleRun| 3 * run.key.len() + size_of::<SampleRun>() + 32;
-                runs.iter().map(bytes).sum()
-            }
-            Told::Error(text) => text.len(),
-        }
-    }
-
-    /// Says which frames are left out; the viewer asks for the stretch again.
-    fn merge(_held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &ExpressionView) -> Bytes {
-        let notice = serde_json::json!({
-            "type": "merged",
-            "query": &*view.query,
-            "offset": last,
-            "first_offset": first,
-            "last_offset": last,
-        });
-        ws::message(view.form, &notice)
-    }
-}
-
 impl fmt::Debug for LiveExpressions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveExpressions")
             .field("expressions", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for LiveExpression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "LiveExpression({} every {} ms)",
-            self.key.1, self.step_ms
-        )
-    }
-}
-
-impl fmt::Debug for LiveExpressionGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LiveExpressionGuard({:?})", self.expression)
     }
 }

@@ -242,7 +242,7 @@ impl Rooms {
             Err(refused) => return Err(refused.into()),
         };
         let now_ms = self.clock.now_ms();
-        let epoch = Epoch(u64::try_from(now_ms).unwrap_or_default());
+        let epoch = Epoch::at(now_ms);
         let room = Arc::new(Room {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             name: name.to_owned(),
@@ -531,7 +531,7 @@ impl Room {
     /// the member resumes from.
     #[must_use]
     pub fn presence_cursor(&self, view: &RoomView, viewer: u64) -> Subscription<RoomPayload> {
-        let next = self.presence.with_log(|log| log.next_offset());
+        let next = self.presence.next_offset();
         let view = RoomView {
             cursor: None,
             ..view.clone()

@@ -857,8 +857,16 @@ impl Engine {
     }
 
     /// Who is told of the tenant's series that come and go; the one before is told no more.
-    pub fn tell_catalog(&self, tenant: &Tenant, catalog: Option<Arc<Catalog>>) {
-        *tenant.catalog.lock() = catalog;
+    pub fn tell_catalog(&self, tenant: &Tenant, catalog: Arc<Catalog>) {
+        *tenant.catalog.lock() = Some(catalog);
+    }
+
+    /// Ends `catalog`, unless another has taken its place.
+    pub fn end_catalog(&self, tenant: &Tenant, catalog: &Arc<Catalog>) {
+        let mut told = tenant.catalog.lock();
+        if told.as_ref().is_some_and(|told| Arc::ptr_eq(told, catalog)) {
+            *told = None;
+        }
     }
 
     /// Series in memory, of all tenants.

@@ -128,7 +128,7 @@ fn tenants_see_nothing_of_each_other() {
             told.fetch_add(1, Ordering::SeqCst);
         }
     };
-    engine.tell_catalog(&blue, Some(Arc::new(Catalog::new(Box::new(wake.clone())))));
+    engine.tell_catalog(&blue, Arc::new(Catalog::new(Box::new(wake.clone()))));
     let tap = Arc::new(SeriesTap::new(Selector::all(), Box::new(wake)));
     assert_eq!(engine.tap(&blue, &tap, &Cost::unbounded()), Ok(0));
     one(&engine, &red, "same", NOON, 1.0);
@@ -209,7 +209,7 @@ fn a_series_stops_and_then_goes() {
     assert!(!stopped(last + 5_000), "it is back");
 
     let catalog = Arc::new(Catalog::new(Box::new(|| {})));
-    engine.tell_catalog(&tenant, Some(Arc::clone(&catalog)));
+    engine.tell_catalog(&tenant, Arc::clone(&catalog));
     let over = last + 5_000 + EngineOptions::default().ttl_ms + 1;
     engine.maintain(over, false).expect("nothing to seal");
     assert!(find(&engine, &tenant, "{}", over).is_empty());

@@ -75,6 +75,26 @@ impl<P: Payload> Feed<P> {
         self.epoch
     }
 
+    /// The offset of the next frame: where a cursor starts that wants what comes from now on.
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        self.log.read().next_offset()
+    }
+
+    /// The offset behind `offset` of the run called `epoch`; `None` where it is of another run, or
+    /// frames behind it are no longer held.
+    #[must_use]
+    pub fn after(&self, epoch: &str, offset: u64) -> Option<u64> {
+        if epoch != self.epoch.to_string() {
+            return None;
+        }
+        let log = self.log.read();
+        let next = offset.checked_add(1)?;
+        (log.first_offset()..=log.next_offset())
+            .contains(&next)
+            .then_some(next)
+    }
+
     /// Has an empty feed go on from offset `next`, where a run before this one ended.
     pub fn begin_at(&self, next: u64) {
         let mut log = self.log.write();

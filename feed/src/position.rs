@@ -10,6 +10,14 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// Of a log that begins at `now_ms`, Unix milliseconds.
+    #[must_use]
+    pub fn at(now_ms: i64) -> Self {
+        Self(u64::try_from(now_ms).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)

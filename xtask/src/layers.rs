@@ -29,6 +29,7 @@ const SERVER: &[&[&str]] = &[
         "ticks",
         "live_query",
         "live_expression",
+        "watched",
         "expressions",
         "tracking",
         "rooms",

@@ -110,7 +110,7 @@ pub async fn run_with(
     let expressions = Arc::clone(&app.live_expressions);
     app.tasks.spawn(expressions.run(app.stopping.clone()));
     if let Some(dues) = app.take_watch_dues() {
-        app.tasks.spawn(live_query::flush(
+        app.tasks.spawn(live_query::flush::flush(
             app.clock.clone(),
             dues,
             app.stopping.clone(),

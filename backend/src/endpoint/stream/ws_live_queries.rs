@@ -33,11 +33,12 @@ use pulseboard_shared::{
 use crate::{
     app::App,
     base::telemetry::Limit,
-    live_expression::{self, LiveExpression, LiveExpressionGuard},
-    live_query::{LiveQueryGuard, WATCHED_PER_CLIENT_MAX},
+    live_expression::{self, expression_feed::LiveExpression},
+    live_query::{WATCHED_PER_CLIENT_MAX, selector_feed::LiveQuery},
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
     stream::viewer::Viewer,
+    watched,
 };
 
 /// History that a watch brings when the client asks for no other, and at most; older stretches
@@ -85,16 +86,16 @@ struct State {
 
 /// A place at what is watched; leaving is dropping it.
 enum Place {
-    Selector(LiveQueryGuard),
-    Expression(LiveExpressionGuard),
+    Selector(watched::Place<LiveQuery>),
+    Expression(watched::Place<LiveExpression>),
 }
 
 impl Place {
     /// Names its cursor.
     fn id(&self) -> u64 {
         match self {
-            Self::Selector(place) => place.id,
-            Self::Expression(place) => place.id,
+            Self::Selector(place) => place.watched.id,
+            Self::Expression(place) => place.watched.id,
         }
     }
 }
@@ -158,7 +159,7 @@ impl Watches {
                 "Too many watched selectors: at most {WATCHED_PER_CLIENT_MAX} of one connection at once"
             ));
         }
-        // LiveQuery anew: its place is given up when the new one is there, so that nothing is lost.
+        // Watched anew: its place is given up when the new one is there, so that nothing is lost.
         let keys = CallerKeys {
             client: None,
             ..self.keys.clone()
@@ -356,7 +357,7 @@ impl Worker {
         let step_ms = whole(asked.step_ms.unwrap_or(EXPRESSION_STEP_MS));
         let all = &self.app.live_expressions;
         let place = all.enter(&self.tenant, expr, step_ms, &self.keys, share);
-        let expression = Arc::clone(&place.expression);
+        let expression = Arc::clone(&place.watched);
         let resumed = asked
             .after
             .as_ref()

@@ -30,10 +30,11 @@ use crate::{
     },
     endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
     http::{self, caller, handshake, ingest::engine_tenant},
-    live_query::CatalogPlace,
+    live_query::catalog::CatalogFeed,
     rooms::{AskedEvents, Membership, Room, RoomPayload, RoomView},
     shares::CallerKeys,
     stream::{viewer::Viewer, ws_session::Inbound},
+    watched::Place,
 };
 
 /// Bytes of the events that one client names in all its rooms.
@@ -99,7 +100,7 @@ struct RoomsInbound {
     event_names: HashMap<String, usize>,
     tenant: Arc<Tenant>,
     watches: Watches,
-    catalog: Option<CatalogPlace>,
+    catalog: Option<Place<CatalogFeed>>,
     followed: Followed,
 }
 
@@ -249,18 +250,24 @@ impl RoomsInbound {
     }
 
     fn follow_catalog(&mut self, viewer: &Arc<Viewer>) -> Result<(), String> {
-        let catalog = self.app.live_queries.catalog(&self.tenant, &self.keys);
-        let catalog = catalog.map_err(|refused| refused.to_string())?;
-        viewer.send_message(&WatchMessage::Catalog {
+        let total = || WatchMessage::Catalog {
             total: self.tenant.counts().series,
-        });
-        if self.catalog.is_none() {
-            let cursor = catalog.cursor(self.form, viewer.id);
-            let id = catalog.id;
-            let seat = Arc::clone(viewer) as Arc<_>;
-            self.catalog = Some(self.app.live_queries.seat_at_catalog(catalog, seat));
-            viewer.follow(id, cursor);
+        };
+        if self.catalog.is_some() {
+            viewer.send_message(&total());
+            return Ok(());
         }
+        let live_queries = &self.app.live_queries;
+        let mut place = live_queries
+            .enter_catalog(&self.tenant, &self.keys)
+            .map_err(|refused| refused.to_string())?;
+        let id = place.watched.id;
+        // Before the total is counted: a change between the two is told again, and not missed.
+        let cursor = place.watched.cursor(self.form, viewer.id);
+        viewer.send_message(&total());
+        place.sit(Arc::clone(viewer) as Arc<_>);
+        viewer.follow(id, cursor);
+        self.catalog = Some(place);
         Ok(())
     }
 
