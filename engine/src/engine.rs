@@ -15,8 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use pulseboard_history::{History, SeriesId};
 use pulseboard_series::{
     Batch, KeyRef, Kind, Row,
-    batch::hash_key,
-    key::{write_key, write_stem},
+    key::{hash_key, write_key, write_stem},
 };
 
 use crate::{

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use pulseboard_history::{
     Definition, History, HistoryError, HistoryOptions, RecoverSink, RecoveryReport, SeriesId,
 };
-use pulseboard_series::{KeyRef, Kind, batch::hash_key, is_stale_marker};
+use pulseboard_series::{KeyRef, Kind, is_stale_marker, key::hash_key};
 
 use crate::{
     engine::{Engine, EngineOptions, fingerprint},

@@ -7,12 +7,27 @@
 //! Labels are sorted by name, no name is there twice, no value is empty (an empty value is no
 //! label, as in the Prometheus data model). Names are any UTF-8, as in Prometheus 3.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher},
+};
+
+use foldhash::fast::RandomState;
 
 use crate::{
     limits::{LABEL_NAME_BYTES_MAX, NAME_BYTES_MAX},
     reason::Reason,
 };
+
+/// The hash of a key; seeded at random for each process, so that nobody can choose keys that
+/// collide.
+#[must_use]
+pub fn hash_key(key: &[u8]) -> u64 {
+    static STATE: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::default);
+    let mut hasher = STATE.build_hasher();
+    hasher.write(key);
+    hasher.finish()
+}
 
 /// A key as it stands in a batch or a series table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

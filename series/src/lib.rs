@@ -5,16 +5,19 @@
 //! |---|---|
 //! | [`key`] | one series' identity as bytes: name and labels, sorted and length-prefixed |
 //! | [`batch`] | samples on their way in, each with the line it came from |
+//! | [`kind`] | how a series grows |
 //! | [`reason`] | why a sample is refused |
 //! | [`limits`] | how long names and labels may be |
 
 pub mod batch;
 pub mod key;
+pub mod kind;
 pub mod limits;
 pub mod reason;
 
-pub use batch::{Batch, Kind, Row};
+pub use batch::{Batch, Row};
 pub use key::KeyRef;
+pub use kind::Kind;
 pub use reason::Reason;
 
 /// The signalling NaN by which Prometheus says that a series has ended (remote write 1.0,

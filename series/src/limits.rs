@@ -13,10 +13,10 @@ pub const LABEL_NAME_BYTES_MAX: usize = 128;
 /// Bytes of a label's value.
 pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
 
-/// Bytes of a unit; a longer one is left away, the sample is not refused for it.
+/// Bytes of a unit; a longer one is left out, the sample is not refused for it.
 pub const UNIT_BYTES_MAX: usize = 32;
 
-/// Different descriptions (kind and unit) in one batch; further ones are left away.
+/// Different descriptions (kind and unit) in one batch; further ones are left out.
 pub const DESCRIPTIONS_MAX: usize = 4096;
 
 /// Refused lines that a batch keeps with their reasons; further ones are counted only.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
-use pulseboard_series::{Batch, KeyRef, Kind, Reason, batch::hash_key};
+use pulseboard_series::{Batch, KeyRef, Kind, Reason, key::hash_key};
 
 use super::{Line, Part, Type, sketch::Sketch};
 use crate::series_parts::{Point, whole};
