@@ -8,9 +8,10 @@
 //! A batch's rows are sorted by shard, so each shard is locked once a batch. What is refused is
 //! counted per reason and tenant and given back with its line.
 
+mod refusals;
+
 use std::{
     cell::RefCell,
-    collections::BinaryHeap,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -19,17 +20,16 @@ use pulseboard_history::{
     log::{LogError, Ticket},
     part_of,
 };
-use pulseboard_series::{
-    Batch, Kind, Reason, Row, batch::Refused, is_stale_marker, limits::REFUSED_KEPT_MAX,
-};
+use pulseboard_series::{Batch, Kind, Reason, Row, batch::Refused, is_stale_marker};
 
+use self::refusals::Refusals;
 use crate::{
     engine::{Engine, fingerprint},
-    late::{LATE_SAMPLE_BYTES, Late},
+    late::LATE_SAMPLE_BYTES,
     slot::SlotRef,
     table::{Entry, SHARDS, Shard, shard_of},
     tenant::{TENANTS_MAX, Tenant},
-    window::{Pushed, Sample, Scratch, WindowCopy},
+    window::{Pushed, Scratch},
 };
 
 /// A record of the log is ended when it has so many bytes; the log takes 16 MiB at most, and a
@@ -124,9 +124,7 @@ impl Engine {
             replaced: 0,
             trouble: None,
             ticket: None,
-            refused_rows: Vec::new(),
-            refused: batch.refused().iter().cloned().map(ByLine).collect(),
-            refused_by_code: *batch.refused_by_code(),
+            refusals: Refusals::of(batch),
         };
         buffers.record.clear();
         if self.is_stuck.load(Ordering::Relaxed) {
@@ -224,34 +222,7 @@ struct Taking<'a> {
     late: u64,
     accepted: u64,
     replaced: u64,
-    /// See [`Appended::refused_rows`].
-    refused_rows: Vec<u32>,
-    /// The first lines refused, the last of them on top.
-    refused: BinaryHeap<ByLine>,
-    refused_by_code: [u64; Reason::CODES.len()],
-}
-
-/// Orders refusals by their lines.
-struct ByLine(Refused);
-
-impl PartialEq for ByLine {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.line == other.0.line
-    }
-}
-
-impl Eq for ByLine {}
-
-impl PartialOrd for ByLine {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByLine {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.line.cmp(&other.0.line)
-    }
+    refusals: Refusals,
 }
 
 impl Taking<'_> {
@@ -381,20 +352,19 @@ impl Taking<'_> {
     /// Counts, and says what became of the batch.
     fn end(self, persistence: Persistence) -> Appended {
         self.tenant
-            .count(self.accepted, self.replaced, &self.refused_by_code);
+            .count(self.accepted, self.replaced, &self.refusals.by_code);
         if self.late > 0 {
             self.tenant.note_late(self.now_ms);
             self.engine
                 .late_samples
                 .fetch_add(self.late, Ordering::Relaxed);
         }
-        let refused = self.refused.into_sorted_vec();
         Appended {
             accepted: self.accepted,
-            refused: refused.into_iter().map(|by_line| by_line.0).collect(),
-            refused_total: self.refused_by_code.iter().sum(),
-            refused_rows: self.refused_rows,
-            refused_by_code: self.refused_by_code,
+            refused_total: self.refusals.by_code.iter().sum(),
+            refused_by_code: self.refusals.by_code,
+            refused_rows: self.refusals.rows,
+            refused: self.refusals.lines.into_sorted(),
             persistence,
         }
     }
@@ -450,7 +420,7 @@ impl Taking<'_> {
         if self.engine.is_full_for(self.tenant) {
             return Err(Reason::WindowFull);
         }
-        if !self.engine.list(self.tenant) {
+        if !self.engine.tenants.list(self.tenant) {
             return Err(Reason::TenantLimit(TENANTS_MAX));
         }
         if self.tenant.series.fetch_add(1, Ordering::Relaxed) >= max {
@@ -519,194 +489,7 @@ impl Taking<'_> {
 
     #[cold]
     fn refuse(&mut self, index: u32, line: u32, reason: Reason) {
-        self.refused_rows.push(index);
-        self.refused_by_code[reason.index()] += 1;
-        // Rows come shard by shard: what is kept is the first lines of the body.
-        if self.refused.len() == REFUSED_KEPT_MAX {
-            if self.refused.peek().is_none_or(|last| last.0.line <= line) {
-                return;
-            }
-            self.refused.pop();
-        }
-        self.refused.push(ByLine(Refused { line, reason }));
-    }
-}
-
-impl Entry {
-    /// Takes a sample into the window that comes now.
-    pub(crate) fn take(
-        &mut self,
-        at_ms: i64,
-        value: f64,
-        now_ms: i64,
-        scratch: &mut Scratch,
-    ) -> Pushed {
-        self.arrived(now_ms, now_ms);
-        self.take_in(at_ms, value, now_ms, scratch)
-    }
-
-    /// Something came at a moment; one that has not been yet was when the clock was ahead.
-    pub(crate) fn arrived(&mut self, arrived_ms: i64, now_ms: i64) {
-        self.arrived_ms = if self.arrived_ms > now_ms {
-            arrived_ms
-        } else {
-            self.arrived_ms.max(arrived_ms)
-        };
-    }
-
-    /// As [`Entry::take`], whenever it came.
-    pub(crate) fn take_in(
-        &mut self,
-        at_ms: i64,
-        value: f64,
-        now_ms: i64,
-        scratch: &mut Scratch,
-    ) -> Pushed {
-        let pushed = self.window.push(at_ms, value, scratch);
-        if at_ms > now_ms {
-            self.take_ahead(at_ms, value, now_ms);
-            return pushed;
-        }
-        let before = self.newest_at(now_ms);
-        self.is_ahead = false;
-        match before {
-            Some((last_ms, _)) if at_ms > last_ms => {
-                self.learn_interval(at_ms - last_ms);
-                self.last = Some((at_ms, value));
-                self.is_ended = is_stale_marker(value);
-            }
-            Some((last_ms, _)) if at_ms == last_ms => self.last = Some((at_ms, value)),
-            Some(last) => {
-                self.last = Some(last);
-                self.late_count = self.late_count.wrapping_add(1);
-            }
-            None => {
-                // What was made of its past is void where the clock was set back.
-                if self.last.is_some() {
-                    self.late_count = self.late_count.wrapping_add(1);
-                }
-                self.last = Some((at_ms, value));
-                self.is_ended = is_stale_marker(value);
-            }
-        }
-        pushed
-    }
-
-    fn take_ahead(&mut self, at_ms: i64, value: f64, now_ms: i64) {
-        let last_ms = self.last.map_or(i64::MIN, |last| last.0);
-        let newest_ms = self.ahead_ms.max(last_ms);
-        if newest_ms != i64::MIN && at_ms > newest_ms {
-            self.learn_interval(at_ms - newest_ms);
-        }
-        // What has come of age meanwhile is ahead no more.
-        if self.ahead_ms <= now_ms {
-            self.last = self.newest_at(now_ms);
-        }
-        self.ahead_ms = self.ahead_ms.max(at_ms);
-        self.is_ahead = true;
-        // That there will be no more holds at once.
-        self.is_ended = is_stale_marker(value);
-    }
-
-    /// The newest sample that came and is not ahead of the clock.
-    pub(crate) fn newest_at(&self, now_ms: i64) -> Option<Sample> {
-        let last = self.last.filter(|last| last.0 <= now_ms);
-        if !self.is_ahead {
-            return last;
-        }
-        let of_age = self.window.newest_at(now_ms);
-        match (last, of_age) {
-            (Some(last), Some(of_age)) if of_age.0 > last.0 => Some(of_age),
-            (None, of_age) => of_age,
-            (last, _) => last,
-        }
-    }
-
-    /// Whether a sample of this time is kept apart from the window: it is older than the window is
-    /// to reach, and than what is in it.
-    pub(crate) fn is_before_window(&self, at_ms: i64, window_from_ms: i64) -> bool {
-        at_ms < window_from_ms
-            && self
-                .window
-                .oldest_ms()
-                .is_none_or(|oldest_ms| at_ms < oldest_ms)
-    }
-
-    /// Takes a sample in that is older than the window.
-    pub(crate) fn take_late(&mut self, at_ms: i64, value: f64, now_ms: i64, segment: u32) {
-        if self.arrived_ms == i64::MIN {
-            self.arrived_ms = at_ms;
-        }
-        // What was made of its past is void.
-        self.late_count = self.late_count.wrapping_add(1);
-        if self.unsealed_segment == 0 {
-            self.unsealed_segment = segment;
-            self.unsealed_ms = i64::MAX;
-        }
-        self.keep_late((at_ms, value), now_ms);
-    }
-
-    fn keep_late(&mut self, sample: Sample, now_ms: i64) {
-        match &mut self.late {
-            Some(late) => late.push(sample, now_ms),
-            None => self.late = Some(Box::new(Late::new(sample, now_ms))),
-        }
-    }
-
-    /// Its samples of `from_ms..to_ms` in memory, copied; blocks are shared.
-    pub(crate) fn copy(&self, from_ms: i64, to_ms: i64) -> WindowCopy {
-        let mut copy = self.window.copy(from_ms, to_ms);
-        if let Some(late) = &self.late {
-            late.copy(from_ms, to_ms, &mut copy.late);
-        }
-        copy
-    }
-
-    /// Time of the oldest sample that a view of the history may not have; the greatest number when
-    /// there is none.
-    pub(crate) fn oldest_unknown_ms(&self) -> i64 {
-        let of_late = self.late.as_ref().map(|late| late.oldest_ms());
-        let of_window = (self.unsealed_segment != 0).then_some(self.unsealed_ms);
-        of_late
-            .into_iter()
-            .chain(of_window)
-            .min()
-            .unwrap_or(i64::MAX)
-    }
-
-    /// Time of the oldest sample that is in the log alone; the greatest number when all are
-    /// sealed.
-    pub(crate) fn oldest_unsealed_ms(&self) -> i64 {
-        if self.unsealed_segment == 0 {
-            return i64::MAX;
-        }
-        let late = self.late.as_ref().filter(|late| late.unsealed() > 0);
-        late.map_or(self.unsealed_ms, |late| {
-            self.unsealed_ms.min(late.oldest_ms())
-        })
-    }
-
-    /// Remembers that a sample is in the log alone; whether it is kept beside the window, too.
-    pub(crate) fn note_unsealed(
-        &mut self,
-        at_ms: i64,
-        value: f64,
-        now_ms: i64,
-        segment: u32,
-    ) -> bool {
-        if segment == 0 {
-            return false;
-        }
-        if self.unsealed_segment == 0 {
-            self.unsealed_segment = segment;
-            self.unsealed_ms = i64::MAX;
-        }
-        if at_ms > self.sealed_ms {
-            self.unsealed_ms = self.unsealed_ms.min(at_ms);
-            return false;
-        }
-        self.keep_late((at_ms, value), now_ms);
-        true
+        self.refusals.add(index, Refused { line, reason });
     }
 }
 

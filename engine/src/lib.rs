@@ -2,8 +2,13 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`engine`] | tenants and their series; finding and watching them |
+//! | [`engine`] | what all parts share: options, tenants, series |
 //! | [`append`](mod@append) | the only way in for samples |
+//! | `entry` | what one series makes of a sample that comes |
+//! | [`find`] | series by selector, by name and by key |
+//! | `attach` | who watches: taps and catalogs come and go |
+//! | `reserve` | series that only the server itself may write to |
+//! | [`tenants`] | all tenants by name |
 //! | [`tenant`] | what keeps one tenant's series, taps, limits and counts apart |
 //! | [`tap`] | selectors that somebody watches, and series that come and go |
 //! | [`window`] | one series' newest samples: packed blocks and an open head |
@@ -24,24 +29,30 @@
 //! **Invariant**: what is not sealed is neither evicted nor forgotten.
 
 pub mod append;
+mod attach;
 pub mod cost;
 pub mod engine;
+mod entry;
+pub mod find;
 mod late;
 pub mod maintenance;
 pub mod pattern;
 pub mod query;
 pub mod read;
 mod recover;
+mod reserve;
 pub mod selector;
 mod slot;
 mod table;
 pub mod tap;
 pub mod tenant;
+pub mod tenants;
 pub mod window;
 
 pub use append::{Appended, Persistence};
 pub use cost::{Cancel, Cost, Spent};
-pub use engine::{Engine, EngineOptions, Found};
+pub use engine::{Engine, EngineOptions};
+pub use find::Found;
 pub use maintenance::MaintenanceReport;
 pub use selector::{NamedSeries, Selector, SelectorError};
 pub use tap::{Catalog, Changes, Gain, SeriesName, SeriesTap};

@@ -2,10 +2,7 @@
 
 use pulseboard_history::{HistoryError, Snapshot, sort_last_wins};
 
-use crate::{
-    engine::{Engine, Found},
-    window::Sample,
-};
+use crate::{engine::Engine, find::Found, window::Sample};
 
 impl Engine {
     /// A view of the sealed past for one question; `None` where nothing is kept.

@@ -98,7 +98,7 @@ impl Recovering<'_> {
             let Known::Definition(definition) = known else {
                 continue;
             };
-            let tenant = self.engine.listed_tenant(&definition.tenant);
+            let tenant = self.engine.tenants.listed(&definition.tenant);
             let hash = tenant.place(hash_key(&definition.key));
             let fingerprint = fingerprint(hash, &definition.key);
             retired.insert(fingerprint, (definition.id, tenant));
@@ -166,7 +166,7 @@ impl Recovering<'_> {
 /// Makes the entry of a series that the history knows; `None` where its definition is damaged.
 fn make(engine: &Engine, definition: &Definition) -> Option<SlotRef> {
     let key = KeyRef::checked(&definition.key)?;
-    let tenant = engine.listed_tenant(&definition.tenant);
+    let tenant = engine.tenants.listed(&definition.tenant);
     let hash = tenant.place(hash_key(key.as_bytes()));
     let number = shard_of(hash);
     let mut shard = engine.table.shard(number).lock();

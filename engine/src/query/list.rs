@@ -9,7 +9,8 @@ use pulseboard_shared::{
 use super::{LIST_MAX, QueryError, SPARK_POINTS_MAX, finite, fold::Growth, text::Search};
 use crate::{
     cost::Cost,
-    engine::{Engine, Found, page_bytes},
+    engine::Engine,
+    find::{Found, page_bytes},
     selector::Selector,
     tenant::Tenant,
     window::Sample,

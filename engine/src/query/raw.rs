@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     cost::Cost,
-    engine::{Engine, Found, page_bytes},
+    engine::Engine,
+    find::{Found, page_bytes},
     selector::{NameFilter, Selector},
     tenant::Tenant,
     window::Sample,

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     cost::Cost,
-    engine::{Engine, Found},
+    engine::Engine,
+    find::Found,
     selector::{NameFilter, Selector},
     tenant::Tenant,
     window::Sample,
