@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pulseboard::ticks::{
-    live::{Live, TickPayload, TickView},
+    live::Live,
+    payload::{TickPayload, TickView},
     window::{Tick, Window, built_in_series},
 };
 use pulseboard_feed::wire::Framing;

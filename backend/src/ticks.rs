@@ -2,5 +2,6 @@
 
 pub mod builtin_series;
 pub mod live;
+pub mod payload;
 pub mod subscriptions;
 pub mod window;

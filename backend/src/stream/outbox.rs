@@ -6,7 +6,7 @@ use std::{any::Any, collections::VecDeque};
 use bytes::Bytes;
 use pulseboard_feed::{FanoutPass, Member, Step, Subscription};
 
-use crate::ticks::live::TickPayload;
+use crate::ticks::payload::TickPayload;
 
 /// What is to be written. What no frame needs as a rule is further away.
 #[repr(C)]

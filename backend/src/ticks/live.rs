@@ -14,24 +14,17 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, Position,
-    portable,
-    wire::{Framing, sse, ws},
-};
-use pulseboard_shared::{
-    Labels, Stats, Timestamp,
-    protocol::metrics::{Merged, MergedSeries, ServerMessage, Snapshot, Tick as WireTick},
-};
-use serde::{Deserialize, Serialize};
+use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Position, wire::Framing};
+use pulseboard_shared::protocol::metrics::{ServerMessage, Snapshot};
 
 use crate::{
-    base::{error::AppError, json::json_text, telemetry::Telemetry},
+    base::{error::AppError, telemetry::Telemetry},
     questions::{ANSWERS_RETRY_S, Questions},
     shares::CallerKeys,
     ticks::{
+        payload::{TickPayload, TickView},
         subscriptions::Named,
-        window::{Pushed, Selection, Series, Tick, TickSample, Window},
+        window::{Selection, Tick, Window},
     },
 };
 
@@ -47,194 +40,6 @@ const OPENED_AT_ONCE_MAX: usize = 2_000;
 /// viewer could still have taken after a short hiccup of the machine at fast intervals, more
 /// would have a viewer that comes back to life read what is long past.
 const LAG_MAX: usize = 512;
-
-/// How ticks are written for a viewer.
-#[derive(Clone, Debug)]
-pub struct TickView {
-    /// `None`: the four built-in metrics.
-    pub selection: Option<Arc<Selection>>,
-    /// What it is framed for.
-    pub wire: Framing,
-}
-
-impl TickView {
-    /// A message on this view's wire; `id` is its frame's, for event streams.
-    fn frame(&self, id: EventId, message: &ServerMessage) -> Bytes {
-        match self.wire {
-            Framing::WebSocket(form) => ws::metrics_message(form, message),
-            wire => {
-                let event = sse::event(None, Some(&id.to_string()), &json_text(message));
-                sse::frame(&event, wire)
-            }
-        }
-    }
-}
-
-impl PartialEq for TickView {
-    fn eq(&self, other: &Self) -> bool {
-        let same_selection = match (&self.selection, &other.selection) {
-            (None, None) => true,
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        };
-        same_selection && self.wire == other.wire
-    }
-}
-
-/// A tick in the feed.
-#[derive(Debug)]
-pub struct TickPayload {
-    epoch: Epoch,
-    tick: Arc<Tick>,
-}
-
-impl TickPayload {
-    /// A tick in the log called `epoch`.
-    #[must_use]
-    pub fn new(epoch: Epoch, tick: Arc<Tick>) -> Self {
-        Self { epoch, tick }
-    }
-}
-
-impl Payload for TickPayload {
-    type View = TickView;
-
-    fn encode(&self, offset: u64, view: &TickView) -> Bytes {
-        view.frame(
-            EventId::new(self.epoch, offset),
-            &ServerMessage::Metrics(WireTick {
-                epoch: self.epoch.to_string(),
-                offset,
-                sampled_ms: self.tick.sampled_ms,
-                sent_ms: self.tick.sent_ms,
-                data: self.tick.metrics(view.selection.as_deref()).collect(),
-            }),
-        )
-    }
-
-    fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &TickView) -> Bytes {
-        let Some(newest) = held.last().map(|frame| frame.payload()) else {
-            return Bytes::new();
-        };
-        // Series that appeared or went away on the way are in the newest tick or of no interest.
-        let selection = view.selection.as_deref();
-        let data = newest
-            .tick
-            .samples(selection)
-            .map(|TickSample { series, .. }| {
-                let samples = held
-                    .iter()
-                    .filter_map(|frame| frame.payload().tick.sample_of(selection, series));
-                let mut samples: Vec<(f64, i64)> = samples
-                    .filter(|sample| sample.value.is_finite())
-                    .map(|sample| (sample.value, sample.at_ms))
-                    .collect();
-                // One that was pushed is in each tick until the next one comes.
-                samples.dedup_by_key(|(_, at_ms)| *at_ms);
-                let (values, times): (Vec<f64>, Vec<i64>) = samples.into_iter().unzip();
-                let stats = Stats::of(values.iter().copied());
-                MergedSeries {
-                    name: series.name.to_string(),
-                    unit: series.unit.to_string(),
-                    labels: series.labels.clone(),
-                    min: stats.min,
-                    max: stats.max,
-                    last: values.last().copied().unwrap_or(f64::NAN),
-                    count: stats.count,
-                    timestamp: Timestamp::from_millis(
-                        times.last().copied().unwrap_or(newest.tick.sampled_ms),
-                    ),
-                }
-            });
-        view.frame(
-            EventId::new(newest.epoch, last),
-            &ServerMessage::Merged(Merged {
-                epoch: newest.epoch.to_string(),
-                offset: last,
-                first_offset: first,
-                last_offset: last,
-                data: data.collect(),
-            }),
-        )
-    }
-}
-
-/// The form in which a tick travels.
-#[derive(Serialize, Deserialize)]
-struct TickForm {
-    epoch: u64,
-    sampled_ms: i64,
-    sent_ms: i64,
-    series: Vec<SeriesForm>,
-    values: Vec<f64>,
-    pushed: Vec<PushedForm>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SeriesForm {
-    name: Arc<str>,
-    unit: Arc<str>,
-    labels: Labels,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PushedForm {
-    tenant: Arc<str>,
-    series: SeriesForm,
-    value: f64,
-    at_ms: i64,
-}
-
-impl SeriesForm {
-    fn of(series: &Series) -> Self {
-        Self {
-            name: Arc::clone(&series.name),
-            unit: Arc::clone(&series.unit),
-            labels: series.labels.clone(),
-        }
-    }
-
-    fn read(self) -> Series {
-        Series::new(&self.name, &self.unit, self.labels)
-    }
-}
-
-impl Portable for TickPayload {
-    fn to_bytes(&self) -> Vec<u8> {
-        let pushed = self.tick.pushed.iter().map(|pushed| PushedForm {
-            tenant: Arc::clone(&pushed.tenant),
-            series: SeriesForm::of(&pushed.series),
-            value: pushed.value,
-            at_ms: pushed.at_ms,
-        });
-        portable::write(&TickForm {
-            epoch: self.epoch.0,
-            sampled_ms: self.tick.sampled_ms,
-            sent_ms: self.tick.sent_ms,
-            series: self.tick.series.iter().map(SeriesForm::of).collect(),
-            values: self.tick.values.to_vec(),
-            pushed: pushed.collect(),
-        })
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
-        let form: TickForm = portable::read(bytes)?;
-        let pushed = form.pushed.into_iter().map(|pushed| Pushed {
-            tenant: pushed.tenant,
-            series: Arc::new(pushed.series.read()),
-            value: pushed.value,
-            at_ms: pushed.at_ms,
-        });
-        let tick = Tick {
-            sampled_ms: form.sampled_ms,
-            sent_ms: form.sent_ms,
-            series: form.series.into_iter().map(SeriesForm::read).collect(),
-            values: form.values.into(),
-            pushed: pushed.collect(),
-        };
-        Ok(Self::new(Epoch(form.epoch), Arc::new(tick)))
-    }
-}
 
 /// Ticks of the window.
 struct Held {
@@ -318,10 +123,8 @@ impl Live {
     pub fn publish(&self, tick: Tick) -> Arc<Tick> {
         let tick = Arc::new(tick);
         self.window.write().push(Arc::clone(&tick));
-        self.feed.append(TickPayload {
-            epoch: self.epoch,
-            tick: Arc::clone(&tick),
-        });
+        let payload = TickPayload::new(self.epoch, Arc::clone(&tick));
+        self.feed.append(payload);
         tick
     }
 
@@ -348,9 +151,9 @@ impl Live {
         &self.feed
     }
 
-    /// The view of all of this tenant who ask for these names (`[]`: the four).
+    /// The view of all of this tenant who ask for these names (`[]`: the four). Names that nobody
+    /// has asked for yet count for `keys`.
     #[must_use]
-    /// Names that nobody has asked for count for `keys`.
     pub fn view(
         &self,
         keys: &CallerKeys,
@@ -545,7 +348,6 @@ impl fmt::Debug for Live {
 mod tests {
     use proptest::prelude::*;
     use pulseboard_feed::{FanoutPass, Member, Subscription};
-    use pulseboard_shared::codec::Encoding;
 
     use super::*;
     use crate::ticks::window::built_in_series;
@@ -614,59 +416,7 @@ mod tests {
         seen: Option<u64>,
     }
 
-    fn series() -> impl Strategy<Value = Series> {
-        let labels = prop::collection::btree_map("[a-z]{1,4}", any::<String>(), 0..3);
-        ("[a-z_]{1,12}", any::<String>(), labels)
-            .prop_map(|(name, unit, labels)| Series::new(&name, &unit, labels))
-    }
-
     proptest! {
-        #[test]
-        fn what_was_read_back_looks_the_same(
-            (sampled_ms, sent_ms) in (0..4_000_000_000_000_i64, 0..4_000_000_000_000_i64),
-            (epoch, offset) in any::<(u64, u64)>(),
-            measured in prop::collection::vec((series(), prop::num::f64::ANY), 0..4),
-            pushed in prop::collection::vec((series(), prop::num::f64::ANY), 0..4),
-        ) {
-            let tenant: Arc<str> = "shop".into();
-            let built_in = crate::ticks::window::built_in_series();
-            let measured = built_in.zip([1.5, f64::NAN, -0.0, 0.1]).chain(measured);
-            let (series, values): (Vec<Series>, Vec<f64>) = measured.unzip();
-            let pushed: Vec<Pushed> = pushed
-                .into_iter()
-                .map(|(series, value)| Pushed {
-                    tenant: Arc::clone(&tenant),
-                    series: Arc::new(series),
-                    value,
-                    at_ms: sampled_ms,
-                })
-                .collect();
-            let names = series.iter().map(|series| &series.key);
-            let names = names.chain(pushed.iter().map(|pushed| &pushed.series.key));
-            let names: Vec<Arc<str>> = names.map(|name| Arc::from(&**name)).collect();
-            let tick = Tick {
-                sampled_ms,
-                sent_ms,
-                series: series.into(),
-                values: values.into(),
-                pushed: pushed.into(),
-            };
-            let payload = TickPayload::new(Epoch(epoch), Arc::new(tick));
-            let read = TickPayload::from_bytes(&payload.to_bytes()).expect("it is one");
-            for wire in [
-                Framing::WebSocket(Encoding::Json),
-                Framing::WebSocket(Encoding::Binary),
-                Framing::SseChunked,
-                Framing::SsePlain,
-            ] {
-                for names in [Vec::new(), names.clone()] {
-                    let selection = Selection::new(Arc::clone(&tenant), names).map(Arc::new);
-                    let view = TickView { selection, wire };
-                    prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
-                }
-            }
-        }
-
         /// Any interleaving of ticks, disconnects, resumes and slow reads delivers what a naive
         /// model says, which is a `Vec` of all that ever was: who resumes within the window gets
         /// exactly what it missed, everybody else the whole window; from then on each tick comes
