@@ -2,6 +2,7 @@
 //! answer goes through.
 
 pub mod accept;
+mod connections;
 pub mod graphite;
 pub mod grpc;
 pub mod middleware;

@@ -39,7 +39,10 @@ use crate::{
     app::App,
     base::{error::AppError, task::catch_panic, telemetry::Limit},
     http::{error::Render as _, via},
-    server::slots::{ConnectionSlots, Full, Place},
+    server::{
+        connections,
+        slots::{ConnectionSlots, Full, Place},
+    },
     stream::takeover::{TakenSocket, Takeover, encode_head},
 };
 
@@ -130,19 +133,9 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
     );
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
-        let accepted = tokio::select! {
+        let (stream, remote) = tokio::select! {
             () = app.stopping.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, or a client that went away in the queue: neither ends
-                // the server, and trying again at once would only turn the crank.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
+            next = connections::next(&listener) => next,
         };
         let is_proxy = via::trusts(&app.settings.trusted_proxies, remote.ip());
         let place = match places.take(remote.ip(), is_proxy) {

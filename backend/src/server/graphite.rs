@@ -24,10 +24,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{accept, slots::ConnectionSlots, statsd};
+use super::{accept, connections, slots::ConnectionSlots, statsd};
 use crate::{
     app::App,
-    base::{address::network_of, task::catch_panic},
+    base::address::network_of,
     ingest::{IngestError, Packed, RETRY_AFTER_S},
     refusals::Sent,
     shares::CallerKeys,
@@ -87,32 +87,13 @@ pub async fn run(app: Arc<App>, sockets: Sockets, stopping: CancellationToken) {
     let datagrams = read_datagrams(Arc::clone(&lines), sockets.udp);
     let mut datagrams = std::pin::pin!(datagrams);
     loop {
-        let accepted = tokio::select! {
+        let (socket, remote) = tokio::select! {
             () = &mut datagrams => return,
-            accepted = sockets.tcp.accept() => accepted,
+            next = connections::next(&sockets.tcp) => next,
         };
-        let (socket, address) = match accepted {
-            Ok(accepted) => accepted,
-            // Such as too many open files: nothing is gained by trying at once.
-            Err(error) => {
-                tracing::debug!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        match places.take(address.ip(), false) {
-            Ok(place) => {
-                let lines = Arc::clone(&lines);
-                let app = Arc::clone(&lines.app);
-                let reading = async move {
-                    lines.read_connection(socket, address.ip()).await;
-                    drop(place);
-                };
-                app.tasks
-                    .spawn(catch_panic(reading, Arc::clone(&app.telemetry)));
-            }
-            Err(full) => lines.app.telemetry.count_limit(full.limit()),
-        }
+        let reader = Arc::clone(&lines);
+        let reading = async move { reader.read_connection(socket, remote.ip()).await };
+        connections::spawn(&lines.app, &places, remote, reading);
     }
 }
 

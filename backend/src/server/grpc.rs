@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 use self::export::Calls;
-use super::slots::ConnectionSlots;
+use super::{connections, slots::ConnectionSlots};
 use crate::{app::App, base::task::catch_panic};
 
 /// Connections at once; of one address there may be an eighth.
@@ -52,33 +52,12 @@ pub async fn run(app: Arc<App>, listener: TcpListener) {
     };
     let places = ConnectionSlots::new(CONNECTIONS_MAX, CONNECTIONS_MAX / 8);
     loop {
-        let accepted = tokio::select! {
+        let (stream, remote) = tokio::select! {
             () = app.stopping.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            next = connections::next(&listener) => next,
         };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            // Such as too many open files: nothing is gained by trying at once.
-            Err(error) => {
-                tracing::debug!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let place = match places.take(remote.ip(), false) {
-            Ok(place) => place,
-            Err(full) => {
-                app.telemetry.count_limit(full.limit());
-                continue;
-            }
-        };
-        let connection_app = Arc::clone(&app);
-        let serving = async move {
-            serve_connection(connection_app, stream, (bound, remote)).await;
-            drop(place);
-        };
-        app.tasks
-            .spawn(catch_panic(serving, Arc::clone(&app.telemetry)));
+        let serving = serve_connection(Arc::clone(&app), stream, (bound, remote));
+        connections::spawn(&app, &places, remote, serving);
     }
 }
 

@@ -1,0 +1,46 @@
+//! Connections as they come to a listener, and those that are served one by one within a bound.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::slots::ConnectionSlots;
+use crate::{app::App, base::task::catch_panic};
+
+/// How long to wait where the system has no connection to give.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// The next connection. May be given up at any time: none is lost.
+pub(super) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                // Out of file descriptors, or a client that went away in the queue: neither ends
+                // the server, and trying again at once would only turn the crank.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+/// Has a connection from `remote` served as a task, where there is a place for it; else it is
+/// closed and counted, for protocols that have no answer for this.
+pub(super) fn spawn(
+    app: &Arc<App>,
+    places: &Arc<ConnectionSlots>,
+    remote: SocketAddr,
+    serving: impl Future<Output = ()> + Send + 'static,
+) {
+    let place = match places.take(remote.ip(), false) {
+        Ok(place) => place,
+        Err(full) => return app.telemetry.count_limit(full.limit()),
+    };
+    let serving = async move {
+        serving.await;
+        drop(place);
+    };
+    app.tasks
+        .spawn(catch_panic(serving, Arc::clone(&app.telemetry)));
+}
