@@ -4,20 +4,16 @@ use pulseboard::settings::{Origins, Settings, Token};
 use pulseboard_shared::Role;
 use reqwest::Method;
 
-use crate::support::{TestServer, problem};
+use crate::support::{TestServer, problem, token};
 
 /// Nobody gets in without a token; there is one for each role, called after it.
 pub(crate) fn with_tokens(settings: &mut Settings) {
     settings.anonymous_role = Some(Role::None);
-    settings.tokens = Role::ALL.into_iter().map(token).collect();
+    settings.tokens = Role::ALL.into_iter().map(named_after).collect();
 }
 
-fn token(role: Role) -> Token {
-    Token {
-        secret: format!("{role}-secret"),
-        role,
-        tenant: None,
-    }
+fn named_after(role: Role) -> Token {
+    token(&format!("{role}-secret"), role, None)
 }
 
 /// The header value that shows the token of this role.
@@ -290,12 +286,8 @@ async fn behind_a_trusted_proxy_a_guesser_locks_nobody_out() {
 fn with_bound_tokens(settings: &mut Settings) {
     settings.anonymous_role = Some(Role::Operator);
     settings.tokens = vec![
-        Token {
-            secret: "shop-secret".to_owned(),
-            role: Role::Operator,
-            tenant: Some("shop".to_owned()),
-        },
-        token(Role::Operator),
+        token("shop-secret", Role::Operator, Some("shop")),
+        named_after(Role::Operator),
     ];
 }
 

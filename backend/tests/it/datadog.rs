@@ -2,14 +2,13 @@
 
 use std::io::Write;
 
-use pulseboard::settings::Token;
 use pulseboard_shared::Role;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::{
     agents::{last, message, varint},
-    support::{START_MS, TestServer},
+    support::{START_MS, TestServer, token},
 };
 
 const SECOND: i64 = START_MS / 1000;
@@ -158,11 +157,6 @@ async fn checks_and_what_the_agent_tells_are_taken() {
 async fn the_key_is_the_token() {
     let server = TestServer::start_with(|settings| {
         settings.anonymous_role = Some(Role::None);
-        let token = |secret: &str, role, tenant: Option<&str>| Token {
-            secret: secret.into(),
-            role,
-            tenant: tenant.map(str::to_owned),
-        };
         settings.tokens = vec![
             token("writer-of-red-1", Role::Writer, Some("red")),
             token("viewer-of-all-1", Role::Viewer, None),

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use pulseboard::settings::{Origins, SourceKind, Token};
+use pulseboard::settings::{Origins, SourceKind};
 use pulseboard_shared::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     agents::{write_request, write_request_v2, write_requests, write_requests_v2},
-    support::{START_MS, TestServer, problem},
+    support::{START_MS, TestServer, problem, token},
 };
 
 type Headers = &'static [(&'static str, &'static str)];
@@ -439,11 +439,7 @@ async fn who_is_calling_comes_before_what_is_sent_at_every_door() {
             ("reads-of-red-0123456789", Role::Viewer),
             ("writes-of-red-0123456789", Role::Writer),
         ]
-        .map(|(secret, role)| Token {
-            secret: secret.to_owned(),
-            role,
-            tenant: Some("red".to_owned()),
-        })
+        .map(|(secret, role)| token(secret, role, Some("red")))
         .to_vec();
     })
     .await;

@@ -7,14 +7,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use pulseboard::settings::{Settings, Token};
+use pulseboard::settings::Settings;
 use pulseboard_shared::Role;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::{
     agents::{last, message},
-    support::{START_MS, TestServer},
+    support::{START_MS, TestServer, token},
 };
 
 const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
@@ -210,11 +210,6 @@ async fn what_is_refused_is_told() {
 async fn the_token_is_in_the_metadata() {
     let (server, mut client) = start(|settings| {
         settings.anonymous_role = Some(Role::None);
-        let token = |secret: &str, role, tenant: Option<&str>| Token {
-            secret: secret.to_owned(),
-            role,
-            tenant: tenant.map(str::to_owned),
-        };
         settings.tokens = vec![
             token("writer-of-red-1", Role::Writer, Some("red")),
             token("viewer-of-all-1", Role::Viewer, None),

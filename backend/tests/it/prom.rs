@@ -1,11 +1,10 @@
 //! Prometheus' HTTP API, each with two tenants: what a client of Prometheus, Grafana or `promtool`
 //! sends, and what they read.
 
-use pulseboard::settings::Token;
 use pulseboard_shared::Role;
 use serde_json::{Value, json};
 
-use crate::support::{START_MS, TestServer, problem};
+use crate::support::{START_MS, TestServer, problem, token};
 
 const START_S: i64 = START_MS / 1000;
 
@@ -339,14 +338,6 @@ async fn a_question_is_bounded() {
     .await;
     assert_eq!(status, 200);
     server.stop().await;
-}
-
-fn token(secret: &str, role: Role, tenant: Option<&str>) -> Token {
-    Token {
-        secret: secret.to_owned(),
-        role,
-        tenant: tenant.map(str::to_owned),
-    }
 }
 
 #[tokio::test]

@@ -1,10 +1,9 @@
 //! `POST /push` and the endpoints of agents, each with two tenants.
 
-use pulseboard::settings::Token;
 use pulseboard_shared::Role;
 use serde_json::{Value, json};
 
-use crate::support::{START_MS, TestServer, problem};
+use crate::support::{START_MS, TestServer, problem, token};
 
 async fn push(server: &TestServer, tenant: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
     let answer = server
@@ -193,11 +192,7 @@ async fn nothing_accepted_is_400_with_the_same_body_and_says_why() {
 async fn what_is_refused_before_anything_is_taken_is_counted_where_a_tenant_is_named() {
     let secret = "an-operator-of-green-alone";
     let server = TestServer::start_with(|settings| {
-        settings.tokens = vec![Token {
-            secret: secret.to_owned(),
-            role: Role::Operator,
-            tenant: Some("green".to_owned()),
-        }];
+        settings.tokens = vec![token(secret, Role::Operator, Some("green"))];
     })
     .await;
     for (tenant, token) in [("default", None), ("green", Some(secret))] {
@@ -371,11 +366,7 @@ fn lines(name: &str, count: u32) -> String {
 async fn a_viewer_of_one_tenant_is_not_told_of_others_in_the_servers_own_metrics() {
     let server = TestServer::start_with(|settings| {
         settings.anonymous_tenants = vec!["default".to_owned(), "red".to_owned()];
-        settings.tokens = vec![pulseboard::settings::Token {
-            secret: "eyes".to_owned(),
-            role: pulseboard_shared::Role::Viewer,
-            tenant: Some("blue".to_owned()),
-        }];
+        settings.tokens = vec![token("eyes", Role::Viewer, Some("blue"))];
     })
     .await;
     assert_eq!(push(&server, "red", "a 1").await.0, 200);
@@ -455,18 +446,11 @@ async fn influx_clients_find_their_doors() {
 #[tokio::test]
 async fn a_viewer_pushes_nothing_and_a_token_speaks_for_its_tenant_alone() {
     let server = TestServer::start_with(|settings| {
-        settings.anonymous_role = Some(pulseboard_shared::Role::None);
+        settings.anonymous_role = Some(Role::None);
         settings.tokens = ["eyes", "hand"]
             .into_iter()
-            .zip([
-                pulseboard_shared::Role::Viewer,
-                pulseboard_shared::Role::Writer,
-            ])
-            .map(|(secret, role)| pulseboard::settings::Token {
-                secret: secret.to_owned(),
-                role,
-                tenant: Some("red".to_owned()),
-            })
+            .zip([Role::Viewer, Role::Writer])
+            .map(|(secret, role)| token(secret, role, Some("red")))
             .collect();
     })
     .await;
@@ -489,12 +473,8 @@ async fn a_viewer_pushes_nothing_and_a_token_speaks_for_its_tenant_alone() {
 #[tokio::test]
 async fn influx_clients_find_what_they_look_for_and_show_their_token_their_way() {
     let server = TestServer::start_with(|settings| {
-        settings.anonymous_role = Some(pulseboard_shared::Role::None);
-        settings.tokens = vec![pulseboard::settings::Token {
-            secret: "change-me-agent".to_owned(),
-            role: pulseboard_shared::Role::Writer,
-            tenant: Some("red".to_owned()),
-        }];
+        settings.anonymous_role = Some(Role::None);
+        settings.tokens = vec![token("change-me-agent", Role::Writer, Some("red"))];
     })
     .await;
     let health = server.json("/health").await;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use pulseboard::settings::{RoomSettings, Settings, Token};
+use pulseboard::settings::{RoomSettings, Settings};
 use pulseboard_shared::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, problem, ws::WsClient};
+use crate::support::{TestServer, problem, token, ws::WsClient};
 
 /// Opens `/ws` and reads what comes at once.
 async fn enter(server: &TestServer) -> WsClient {
@@ -29,11 +29,7 @@ async fn join(client: &mut WsClient, channel: &str) {
 fn with_roles(settings: &mut Settings) {
     settings.anonymous_role = Some(Role::None);
     settings.tokens = Role::ALL
-        .map(|role| Token {
-            secret: role.to_string(),
-            role,
-            tenant: None,
-        })
+        .map(|role| token(&role.to_string(), role, None))
         .to_vec();
 }
 

@@ -3,13 +3,12 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use pulseboard::settings::Token;
 use pulseboard_shared::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{TestServer, exporter::Exporter, problem};
+use crate::support::{TestServer, exporter::Exporter, problem, token};
 
 const ADMIN: &str = "the-token-of-an-admin";
 
@@ -38,11 +37,7 @@ impl Scraping {
         fs::write(&file, yaml).expect("written");
         let server = TestServer::start_with(|settings| {
             settings.prometheus_config = Some(file.clone());
-            settings.tokens = vec![Token {
-                secret: ADMIN.to_owned(),
-                role: Role::Admin,
-                tenant: None,
-            }];
+            settings.tokens = vec![token(ADMIN, Role::Admin, None)];
         })
         .await;
         Self {
@@ -287,11 +282,7 @@ async fn a_reload_is_the_admins_and_exchanges_only_what_changed() {
 #[tokio::test]
 async fn without_a_file_there_is_nothing_to_reload() {
     let server = TestServer::start_with(|settings| {
-        settings.tokens = vec![Token {
-            secret: ADMIN.to_owned(),
-            role: Role::Admin,
-            tenant: None,
-        }];
+        settings.tokens = vec![token(ADMIN, Role::Admin, None)];
     })
     .await;
     let answer = server

@@ -1,10 +1,9 @@
 //! `GET /api/series`, `/api/range` and `/api/windows`, each with two tenants.
 
-use pulseboard::settings::Token;
 use pulseboard_shared::Role;
 use serde_json::{Value, json};
 
-use crate::support::{START_MS, TestServer, problem};
+use crate::support::{START_MS, TestServer, problem, token};
 
 #[tokio::test]
 async fn series_are_listed_searched_and_paged_for_their_tenant_alone() {
@@ -101,11 +100,11 @@ async fn the_hosts_own_series_are_there_and_marked() {
 #[tokio::test]
 async fn the_past_of_the_four_is_every_viewers_and_nothing_else_is() {
     let mut server = TestServer::start_with(|settings| {
-        settings.tokens = vec![Token {
-            secret: "a-long-enough-token-of-red".to_owned(),
-            role: Role::Viewer,
-            tenant: Some("red".to_owned()),
-        }];
+        settings.tokens = vec![token(
+            "a-long-enough-token-of-red",
+            Role::Viewer,
+            Some("red"),
+        )];
     })
     .await;
     for cpu in [10.0, 20.0, 30.0] {

@@ -19,10 +19,10 @@ use pulseboard::{
     Sources,
     base::clock::Clock,
     server::accept,
-    settings::{DataDir, Settings},
+    settings::{DataDir, Settings, Token},
 };
 use pulseboard_host::{Extra, Reading, Source, Traffic};
-use pulseboard_shared::Labels;
+use pulseboard_shared::{Labels, Role};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,15 @@ pub(crate) const START_MS: i64 = 1_795_204_800_000;
 
 /// The secret of the link that a start prints.
 pub(crate) const ADMIN_LINK: &str = "the-secret-of-the-link-that-the-start-printed";
+
+/// A token of the settings; without a tenant it speaks for all of them.
+pub(crate) fn token(secret: &str, role: Role, tenant: Option<&str>) -> Token {
+    Token {
+        secret: secret.to_owned(),
+        role,
+        tenant: tenant.map(str::to_owned),
+    }
+}
 
 /// A server in this process. Ends with the test; [`Self::stop`] asserts that it ends well.
 pub(crate) struct TestServer {

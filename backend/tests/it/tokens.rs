@@ -5,14 +5,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use pulseboard::settings::{DataDir, Settings, Token};
+use pulseboard::settings::{DataDir, Settings};
 use pulseboard_shared::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     access::{bearer, with_tokens},
-    support::{TestServer, problem},
+    support::{TestServer, problem, token},
 };
 
 impl TestServer {
@@ -182,11 +182,9 @@ async fn wrong_grants_and_names_are_refused() {
 async fn an_admin_of_one_tenant_has_nothing_to_do_with_others() {
     let server = TestServer::start_with(|settings| {
         with_tokens(settings);
-        settings.tokens.push(Token {
-            secret: "shop-admin".to_owned(),
-            role: Role::Admin,
-            tenant: Some("shop".to_owned()),
-        });
+        settings
+            .tokens
+            .push(token("shop-admin", Role::Admin, Some("shop")));
     })
     .await;
     let shop = "Bearer shop-admin";
@@ -217,11 +215,9 @@ async fn an_admin_of_one_tenant_has_nothing_to_do_with_others() {
 async fn the_last_admin_goes_only_by_force() {
     let server = TestServer::start_with(|settings| {
         with_tokens(settings);
-        settings.tokens.push(Token {
-            secret: "shop-admin".to_owned(),
-            role: Role::Admin,
-            tenant: Some("shop".to_owned()),
-        });
+        settings
+            .tokens
+            .push(token("shop-admin", Role::Admin, Some("shop")));
     })
     .await;
     let id = server.id_of(Role::Admin).await;
