@@ -1,12 +1,12 @@
 //! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s,
 //! `bench ingest` [`ingest`]'s, `bench hostile` [`hostile`]'s, `bench live` [`live`]'s, `bench page`
-//! [`page_bench`]'s.
+//! [`page_bench`]'s, `bench against` [`against`]'s.
 
 use std::fs;
 
 use anyhow::{Result, bail};
 
-use crate::{fan_out, hostile, ingest, live, page_bench, shell};
+use crate::{against, fan_out, hostile, ingest, live, page_bench, shell};
 
 /// The crates that have something to measure.
 const CRATES: &[(&str, &str)] = &[
@@ -20,6 +20,7 @@ const CRATES: &[(&str, &str)] = &[
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     if let Some((name, flags)) = arguments.split_first() {
         match name.as_str() {
+            "against" => return against::start(flags),
             "fan-out" => return fan_out::start(flags),
             "ingest" => return ingest::start(flags),
             "hostile" => return hostile::start(flags),

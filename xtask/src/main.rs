@@ -7,6 +7,7 @@
     reason = "a command line tool talks on standard output"
 )]
 
+mod against;
 mod arguments;
 mod bench;
 mod browser;
@@ -103,7 +104,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "tidy",
         arguments: "",
-        summary: "the house rules that no compiler knows",
+        summary: "the rules of this repository that no compiler checks",
         start: tidy::start,
     },
     Chore {
@@ -126,8 +127,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out|ingest|hostile|live|page] [-- FLAGS]",
-        summary: "the micro-benchmarks, or the server beside its peers or under attack, or the page (flags: `fan-out help`, …)",
+        arguments: "[fan-out|ingest|against|hostile|live|page] [-- FLAGS]",
+        summary: "the micro-benchmarks, or the server beside its peers, beside an older one or under attack, or the page (flags: `fan-out help`, …)",
         start: bench::start,
     },
     Chore {
