@@ -132,8 +132,8 @@ settings! {
         parse: parse::instance,
         accepts: "hostname, or a name of 1 to 200 characters without control characters",
     }
-    /// Whether this machine's figures are there under the names of Prometheus' node_exporter too,
-    /// with METRIC_SOURCE=host.
+    /// Whether this machine's figures also have the names of Prometheus' node_exporter, with
+    /// METRIC_SOURCE=host.
     node_metrics: bool {
         env: "NODE_METRICS",
         flag: Some("node-metrics"),
@@ -454,7 +454,7 @@ settings! {
         parse: parse::address_or_off,
         accepts: "off, or an address and a port, such as 127.0.0.1:2003",
     }
-    /// A prometheus.yml: its targets are scraped; read again on SIGHUP and POST /-/reload; off reads none.
+    /// A prometheus.yml whose targets are scraped; read again on SIGHUP and POST /-/reload; off: none.
     prometheus_config: Option<PathBuf> {
         env: "PROMETHEUS_CONFIG",
         flag: Some("prometheus-config"),

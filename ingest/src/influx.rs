@@ -11,7 +11,7 @@
 //!   infinite, which the protocol does not have. Integers past 2^53 become the nearest double.
 //! - Escapes: `\,` and `\ ` in measurements, also `\=` in keys and tag values, `\"` and `\\` in
 //!   strings; another backslash stays as it stands.
-//! - A tag without a value is left away; a line without a timestamp is of the moment of arrival.
+//! - A tag without a value is left out; a line without a timestamp is of the moment of arrival.
 //! - A string may have line breaks in it, as InfluxDB's own clients write them; the point goes on
 //!   behind it.
 //! - Lines that begin with `#` are comments.

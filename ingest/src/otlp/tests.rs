@@ -80,7 +80,7 @@ fn sum(points: Vec<otel::NumberDataPoint>, temporality: i32, is_monotonic: bool)
     })
 }
 
-/// Reads a request in both encodings, which must give the same; the shared labels are left away.
+/// Reads a request in both encodings, which must give the same; the shared labels are left out.
 fn read(request: &ExportMetricsServiceRequest) -> (Batch, Points) {
     let read = |encoding, body: &[u8]| {
         let mut batch = Batch::new();

@@ -39,7 +39,7 @@ pub(super) fn command(name: &'static str) -> Command {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     Command::new(name)
-        .about("Measures this machine and what it scrapes and sends all of it to a hub; of the settings it takes instance, data-dir (it uses the folder agent in it), metric-interval-ms and log-format")
+        .about("Measures this machine, scrapes its targets, and sends all of it to a hub. Of the settings it uses instance, data-dir (the folder agent in it), metric-interval-ms and log-format")
         .arg(
             option("to", "URL", "The hub, such as https://hub.example.org:3000 [env: AGENT_TO]")
                 .env("AGENT_TO")
@@ -50,7 +50,7 @@ pub(super) fn command(name: &'static str) -> Command {
             option(
                 "token",
                 "TOKEN",
-                "A token with the role writer; the list of processes shows it, AGENT_TOKEN and --token-file do not [env: AGENT_TOKEN]",
+                "A token with the role writer. The list of processes shows a flag: AGENT_TOKEN or --token-file keep it hidden [env: AGENT_TOKEN]",
             )
             .env("AGENT_TOKEN")
             .hide_env(true)
@@ -63,7 +63,7 @@ pub(super) fn command(name: &'static str) -> Command {
         .arg(option(
             "tenant",
             "NAME",
-            "Whose series they are, for a token that is bound to no tenant",
+            "The tenant whose series they are, for a token that is bound to none",
         ))
         .arg(
             option(
@@ -74,12 +74,12 @@ pub(super) fn command(name: &'static str) -> Command {
             .value_parser(value_parser!(PathBuf)),
         )
         .arg(bounded(
-            option("buffer-hours", "HOURS", "What is kept for a hub that is away, in hours [default: 24]"),
+            option("buffer-hours", "HOURS", "Hours of samples that are kept while the hub is away [default: 24]"),
             "24",
             1..=876_000,
         ))
         .arg(bounded(
-            option("buffer-mib", "MIB", "And at most so many mebibytes [default: 1024]"),
+            option("buffer-mib", "MIB", "Mebibytes that they may take; past it the oldest go [default: 1024]"),
             "1024",
             1..=1_048_576,
         ))
