@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use jsonschema::Validator;
+use pulseboard::http::routes::{Owner, ROUTES, owner};
 use serde_json::{Value, json};
 
 /// The description that the server hands out.
@@ -15,24 +16,26 @@ static DESCRIPTION: LazyLock<Value> =
 fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let paths = DESCRIPTION["paths"].as_object().expect("paths");
     let described = paths.get(path).or_else(|| {
-        paths
-            .iter()
-            .find(|(template, _)| fits(template, path))
-            .map(|(_, item)| item)
+        let fitting = paths.iter().find(|(template, _)| fits(template, path));
+        fitting.map(|(_, item)| item)
     })?;
     let method = method.to_lowercase();
     described.get(if method == "head" { "get" } else { &*method })
 }
 
-/// Whether a path is one of `/api/rooms/{room}/events`.
+/// Whether a path is one of `/api/rooms/{room}/events`. The description has no sign for a name that
+/// stands for all segments that follow; the table of routes has.
 fn fits(template: &str, path: &str) -> bool {
-    let (mut known, mut given) = (template.split('/'), path.split('/'));
+    let is_rest = ROUTES.iter().any(|route| {
+        route.path.contains("{**") && format!("/{}", route.path.replace("{**", "{")) == template
+    });
+    let (known, given) = (template.split('/').count(), path.split('/').count());
     template.contains('{')
-        && known
-            .by_ref()
-            .zip(given.by_ref())
+        && (known == given || is_rest && given > known)
+        && template
+            .split('/')
+            .zip(path.split('/'))
             .all(|(known, given)| known == given || known.starts_with('{') && !given.is_empty())
-        && template.split('/').count() == path.split('/').count()
 }
 
 /// Follows a reference within the description.
@@ -46,39 +49,53 @@ fn resolved(mut value: &'static Value) -> &'static Value {
     value
 }
 
-/// Asserts that an answer is one that the description has. `body`: its JSON, where it has some.
-pub(crate) fn check(method: &str, path: &str, status: u16, media_type: &str, body: Option<&Value>) {
+const PROBLEM: &str = "application/problem+json";
+
+/// Asserts that an answer is one that the description has. `texts`: its JSON, one for each line
+/// where it has lines; none where it was not read.
+pub(crate) fn check(method: &str, path: &str, status: u16, media_type: &str, texts: &[Value]) {
+    let asked = format!("{method} {path}: {status} {media_type}");
+    if media_type == PROBLEM {
+        let problem = json!({ "$ref": "#/components/schemas/Problem" });
+        for text in texts {
+            assert_fits(&problem, text, &asked);
+        }
+    }
     let Some(operation) = operation(method, path) else {
+        let is_ours = owner(path) == Owner::Api && method != "OPTIONS";
+        assert!(
+            !is_ours || status >= 300,
+            "{asked}, and it is not described"
+        );
         return;
     };
-    // What any request may meet, whatever it asks for, is said once for all of them.
-    let asked = format!("{method} {path}: {status} {media_type}");
     let Some(answer) = operation["responses"].get(status.to_string()) else {
+        // What any request may meet, whatever it asks for, is said once for all of them.
         assert!(
             matches!(
                 status,
-                400 | 401 | 403 | 405 | 408 | 413 | 421 | 429 | 431 | 500 | 503
+                304 | 400 | 401 | 403 | 405 | 408 | 413 | 421 | 429 | 431 | 500 | 503
             ),
             "{asked} is not described"
         );
-        if let Some(body) = body {
-            assert_fits(
-                &json!({ "$ref": "#/components/schemas/Problem" }),
-                body,
-                &asked,
-            );
-        }
+        assert!(
+            status == 304 || media_type == PROBLEM,
+            "{asked} is not described, and no problem"
+        );
         return;
     };
-    let Some(body) = body else {
+    let content = resolved(answer).get("content").and_then(Value::as_object);
+    if media_type.is_empty() {
+        assert!(content.is_none(), "{asked}: what it is, is not said");
         return;
-    };
-    let content = resolved(answer).get("content");
+    }
     let schema = content
         .and_then(|content| content.get(media_type))
         .unwrap_or_else(|| panic!("{asked}: this media type is not described"));
     if let Some(schema) = schema.get("schema") {
-        assert_fits(schema, body, &asked);
+        for text in texts {
+            assert_fits(schema, text, &asked);
+        }
     }
 }
 
@@ -164,14 +181,17 @@ impl Asking {
         let status = answer.status().as_u16();
         let is_packed = answer.headers().contains_key("content-encoding");
         if is_packed || !media_type.ends_with("json") || self.method == "HEAD" {
-            check(&self.method, &self.path, status, &media_type, None);
+            check(&self.method, &self.path, status, &media_type, &[]);
             return Ok(answer);
         }
         let (status_code, version, headers) =
             (answer.status(), answer.version(), answer.headers().clone());
         let bytes = answer.bytes().await?;
-        let body = serde_json::from_slice(&bytes).ok();
-        check(&self.method, &self.path, status, &media_type, body.as_ref());
+        let texts: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&bytes)
+            .into_iter()
+            .collect();
+        let texts = texts.unwrap_or_else(|error| panic!("{} is no JSON: {error}", self.path));
+        check(&self.method, &self.path, status, &media_type, &texts);
         let mut again = http::Response::new(bytes);
         *again.status_mut() = status_code;
         *again.version_mut() = version;
@@ -184,7 +204,7 @@ impl Asking {
 fn an_answer_that_is_not_described_is_found() {
     let wrong = |status, body: Value| {
         std::panic::catch_unwind(|| {
-            check("GET", "/api/stats", status, "application/json", Some(&body));
+            check("GET", "/api/stats", status, "application/json", &[body]);
         })
         .is_err()
     };
@@ -194,4 +214,17 @@ fn an_answer_that_is_not_described_is_found() {
     assert!(wrong(200, json!({"cpu": stats})), "parts are missing");
     assert!(wrong(200, json!([])), "another kind of thing");
     assert!(wrong(418, right), "a status that nobody said");
+    let other = |path: &str, media_type: &str| {
+        std::panic::catch_unwind(|| check("PUT", path, 200, media_type, &[])).is_err()
+    };
+    assert!(!other("/metrics/job/a", ""));
+    assert!(
+        !other("/metrics/job/a/instance/b", ""),
+        "a name for all that follows"
+    );
+    assert!(
+        other("/metrics/job/a/instance/b", "text/plain"),
+        "a kind that nobody said"
+    );
+    assert!(other("/api/stats", ""), "a method that nobody said");
 }
