@@ -1,16 +1,17 @@
 //! Rollup blocks: the buckets of one series and tier within one block's stretch of time, packed.
 //!
 //! ```text
-//! block  = version u8 (2) | crc32 u32 of all that follows | varint buckets
+//! block  = version u8 (3) | crc32 u32 of all that follows | varint buckets
 //!        | index of the bucket within the block | count | form u8 | columns of the form
 //!
 //! form 1, short decimals: scale u8 | is chained u8, and integers in units of 10^-scale:
 //!          first, of all          less the last of the bucket before, where chained
 //!          last − first           of 2 samples and more; of 2 the rest follows
 //!          max − the greater of first and last, the lesser of both − min, and
-//!          sum − count × the mean of these four      of 3 samples and more
-//! form 2, other numbers, floats:  first of all | last and sum of 2 and more | min and max of 3 and more
-//! form 0: sum, min, max, first, last of all, floats       where a bucket is not what follows
+//!          sum − count × the mean of these four, resets       of 3 samples and more
+//! form 2, other numbers, floats:  first of all | last and sum of 2 and more
+//!          | min, max and resets of 3 and more
+//! form 0: sum, min, max, first, last, resets of all, floats       where a bucket is not what follows
 //! ```
 //!
 //! Each column is its length as a varint and what `column` makes of it; one without rows is not
@@ -18,10 +19,12 @@
 //! than a series' interval costs no more than its samples. Buckets without samples are not stored.
 //! An even pace makes index and count cost 4 bytes each.
 //!
-//! Version 1 was form 0 without saying so; it is still read.
+//! Version 2 had no resets, and version 1 was form 0 of that without saying so. Both are read, with
+//! resets as far as they follow from the rest.
 
 use crate::{
     Bucket, Tier,
+    bucket::reset,
     chunk::{begin, checked, finish},
     column::{
         Scratch, from_decimal, put_floats, put_integers, shared_scale, take_floats, take_integers,
@@ -31,12 +34,16 @@ use crate::{
     varint::{Reader, put_varint},
 };
 
-const VERSION: u8 = 2;
-/// All buckets in full.
+const VERSION: u8 = 3;
+/// Without resets.
+const VERSION_WITHOUT_RESETS: u8 = 2;
+/// All buckets in full, and without resets.
 const VERSION_PLAIN: u8 = 1;
 /// The most buckets of a block, over all tiers.
 const BUCKETS_MAX: usize = 360;
-const FLOAT_COLUMNS: usize = 5;
+const FLOAT_COLUMNS: usize = 6;
+/// The last of the columns.
+const RESETS: usize = 5;
 
 const PLAIN: u8 = 0;
 const DECIMAL: u8 = 1;
@@ -47,7 +54,7 @@ const FLOAT: u8 = 2;
 pub(crate) struct BlockCodec {
     indices: Vec<i64>,
     counts: Vec<i64>,
-    /// sum, min, max, first, last.
+    /// sum, min, max, first, last, resets.
     floats: [Vec<f64>; FLOAT_COLUMNS],
     integers: Vec<i64>,
     column: Vec<u8>,
@@ -62,6 +69,7 @@ struct Whole {
     max: i64,
     first: i64,
     last: i64,
+    resets: i64,
 }
 
 impl Whole {
@@ -87,7 +95,9 @@ fn extremes<T: PartialOrd + Copy>(first: T, last: T) -> (T, T) {
 fn follows(bucket: &Bucket) -> bool {
     let is = |one: f64, other: f64| one.to_bits() == other.to_bits();
     let (min, max) = extremes(bucket.first, bucket.last);
+    let has_its_resets = is(bucket.resets, reset(bucket.first, bucket.last));
     match bucket.count {
+        1 | 2 if !has_its_resets => false,
         1 => [bucket.sum, bucket.min, bucket.max, bucket.last]
             .iter()
             .all(|&figure| is(figure, bucket.first)),
@@ -151,6 +161,7 @@ impl BlockCodec {
                 bucket.max,
                 bucket.first,
                 bucket.last,
+                bucket.resets,
             ];
             for ((column, value), from) in self.floats.iter_mut().zip(row).zip(from_count) {
                 if bucket.count >= from {
@@ -174,6 +185,7 @@ impl BlockCodec {
                 bucket.max,
                 bucket.first,
                 bucket.last,
+                bucket.resets,
             ]
         });
         let Some(scale) = shared_scale(figures) else {
@@ -188,6 +200,7 @@ impl BlockCodec {
                 max: whole(bucket.max),
                 first: whole(bucket.first),
                 last: whole(bucket.last),
+                resets: whole(bucket.resets),
             };
             if count == 2 && row.sum != row.first + row.last {
                 return false;
@@ -223,11 +236,12 @@ impl BlockCodec {
         }));
         put(integers);
         type Figure = fn(i64, &Whole) -> i64;
-        let columns: [(i64, Figure); 4] = [
+        let columns: [(i64, Figure); 5] = [
             (2, |_, row| row.last - row.first),
             (3, |_, row| row.max - row.first.max(row.last)),
             (3, |_, row| row.first.min(row.last) - row.min),
             (3, |count, row| row.sum.wrapping_sub(row.likely_sum(count))),
+            (3, |_, row| row.resets),
         ];
         for (from, figure) in columns {
             integers.clear();
@@ -248,8 +262,11 @@ impl BlockCodec {
         to_ms: i64,
         buckets: &mut Vec<Bucket>,
     ) -> Result<(), BlockError> {
-        let is_plain = bytes.first() == Some(&VERSION_PLAIN);
-        let version = if is_plain { VERSION_PLAIN } else { VERSION };
+        let version = match bytes.first() {
+            Some(&known @ (VERSION_PLAIN | VERSION_WITHOUT_RESETS)) => known,
+            _ => VERSION,
+        };
+        let has_resets = version == VERSION;
         let mut reader = checked(bytes, version)?;
         let count = reader
             .varint()
@@ -260,24 +277,24 @@ impl BlockCodec {
         self.clear();
         take_integers(column(&mut reader)?, count, &mut self.indices)?;
         take_integers(column(&mut reader)?, count, &mut self.counts)?;
-        let form = match is_plain {
-            true => PLAIN,
-            false => reader.byte().ok_or(BlockError::Short)?,
+        let form = match version {
+            VERSION_PLAIN => PLAIN,
+            _ => reader.byte().ok_or(BlockError::Short)?,
         };
         match form {
-            PLAIN => self.take_floats(&mut reader, [0; FLOAT_COLUMNS])?,
-            DECIMAL => self.take_decimals(&mut reader)?,
+            PLAIN => self.take_floats(&mut reader, [0; FLOAT_COLUMNS], has_resets)?,
+            DECIMAL => self.take_decimals(&mut reader, has_resets)?,
             FLOAT => {
-                self.take_floats(&mut reader, FLOATS_FROM_COUNT)?;
+                self.take_floats(&mut reader, FLOATS_FROM_COUNT, has_resets)?;
                 self.complete();
             }
             _ => return Err(BlockError::Short),
         }
-        let [sums, mins, maxs, firsts, lasts] = &self.floats;
+        let [sums, mins, maxs, firsts, lasts, resets] = &self.floats;
         for (row, &index) in self.indices.iter().enumerate() {
             let start_ms = block_ms.saturating_add(index.saturating_mul(tier.bucket_ms()));
             if (from_ms..to_ms).contains(&start_ms) {
-                buckets.push(Bucket {
+                let mut bucket = Bucket {
                     start_ms,
                     count: u64::try_from(self.counts[row]).unwrap_or_default(),
                     sum: sums[row],
@@ -285,7 +302,13 @@ impl BlockCodec {
                     max: maxs[row],
                     first: firsts[row],
                     last: lasts[row],
-                });
+                    resets: 0.0,
+                };
+                bucket.resets = match resets.get(row) {
+                    Some(known) => *known,
+                    None => bucket.least_resets(),
+                };
+                buckets.push(bucket);
             }
         }
         Ok(())
@@ -303,9 +326,11 @@ impl BlockCodec {
         &mut self,
         reader: &mut Reader<'_>,
         from_count: [u64; FLOAT_COLUMNS],
+        has_resets: bool,
     ) -> Result<(), BlockError> {
         let rows = from_count.map(|from| self.rows_from(from));
-        for (floats, rows) in self.floats.iter_mut().zip(rows) {
+        let columns = if has_resets { FLOAT_COLUMNS } else { RESETS };
+        for (floats, rows) in self.floats.iter_mut().zip(rows).take(columns) {
             if rows > 0 {
                 take_floats(column(reader)?, rows, floats, &mut self.scratch)?;
             }
@@ -315,7 +340,9 @@ impl BlockCodec {
 
     /// Fills in what follows, so that all columns have all rows.
     fn complete(&mut self) {
-        let [sums, mins, maxs, firsts, lasts] = std::mem::take(&mut self.floats);
+        let [sums, mins, maxs, firsts, lasts, resets] = std::mem::take(&mut self.floats);
+        // Where there is none of a longer bucket, there is none at all.
+        let mut resets = (!resets.is_empty()).then(|| resets.into_iter());
         let (mut sums, mut mins) = (sums.into_iter(), mins.into_iter());
         let (mut maxs, mut lasts) = (maxs.into_iter(), lasts.into_iter());
         for (&count, first) in self.counts.iter().zip(firsts) {
@@ -332,25 +359,43 @@ impl BlockCodec {
             for (column, value) in self.floats.iter_mut().zip([sum, min, max, first, last]) {
                 column.push(value);
             }
+            if let Some(resets) = &mut resets {
+                self.floats[RESETS].push(match count {
+                    ..=2 => reset(first, last),
+                    _ => resets.next().unwrap_or_default(),
+                });
+            }
         }
     }
 
-    fn take_decimals(&mut self, reader: &mut Reader<'_>) -> Result<(), BlockError> {
+    fn take_decimals(
+        &mut self,
+        reader: &mut Reader<'_>,
+        has_resets: bool,
+    ) -> Result<(), BlockError> {
         let scale = reader.byte().ok_or(BlockError::Short)?;
         let is_chained = reader.byte().ok_or(BlockError::Short)? != 0;
-        let starts = [1, 2, 3, 3, 3].map(|from| match from {
+        let starts = [1, 2, 3, 3, 3, 3].map(|from| match from {
             1 => self.counts.len(),
             from => self.rows_from(from),
         });
-        let mut columns: [std::vec::IntoIter<i64>; 5] = Default::default();
-        for (taken, rows) in columns.iter_mut().zip(starts) {
+        let mut columns: [std::vec::IntoIter<i64>; 6] = Default::default();
+        let there = if has_resets { starts.len() } else { RESETS };
+        for (taken, rows) in columns.iter_mut().zip(starts).take(there) {
             if rows > 0 {
                 let mut integers = Vec::with_capacity(rows);
                 take_integers(column(reader)?, rows, &mut integers)?;
                 *taken = integers.into_iter();
             }
         }
-        let [mut firsts, mut spans, mut above, mut below, mut sums] = columns;
+        let [
+            mut firsts,
+            mut spans,
+            mut above,
+            mut below,
+            mut sums,
+            mut resets,
+        ] = columns;
         let mut before = 0_i64;
         for &count in &self.counts {
             let next = |from: i64, column: &mut std::vec::IntoIter<i64>| match count >= from {
@@ -374,8 +419,13 @@ impl BlockCodec {
                 2 => row.first.wrapping_add(row.last),
                 _ => row.likely_sum(count).wrapping_add(next(3, &mut sums)),
             };
-            let figures = [row.sum, row.min, row.max, row.first, row.last];
-            for (column, figure) in self.floats.iter_mut().zip(figures) {
+            row.resets = match count {
+                ..=2 if row.last < row.first => row.first,
+                ..=2 => 0,
+                _ => next(3, &mut resets),
+            };
+            let figures = [row.sum, row.min, row.max, row.first, row.last, row.resets];
+            for (column, figure) in self.floats.iter_mut().zip(figures).take(there) {
                 column.push(from_decimal(figure, scale).ok_or(BlockError::Short)?);
             }
         }
@@ -383,8 +433,8 @@ impl BlockCodec {
     }
 }
 
-/// In [`FLOAT`] blocks: sum, min, max, first and last are there for buckets of so many samples.
-const FLOATS_FROM_COUNT: [u64; FLOAT_COLUMNS] = [2, 3, 3, 0, 2];
+/// In [`FLOAT`] blocks: sum, min, max, first, last and resets are there for buckets of so many samples.
+const FLOATS_FROM_COUNT: [u64; FLOAT_COLUMNS] = [2, 3, 3, 0, 2, 3];
 
 fn put_column(bytes: &mut Vec<u8>, column: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     column.clear();
@@ -410,12 +460,20 @@ pub(crate) fn count(bytes: &[u8]) -> Option<usize> {
         .filter(|&count| count <= BUCKETS_MAX)
 }
 
+/// Whether the block is of a version that kept less of its samples than today's.
+pub(crate) fn is_old(bytes: &[u8]) -> bool {
+    matches!(
+        bytes.first(),
+        Some(&(VERSION_PLAIN | VERSION_WITHOUT_RESETS))
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bucket::{bucket_samples, settle_sum};
+    use crate::bucket::{bucket_samples, settle_sums};
 
     fn value() -> impl Strategy<Value = f64> {
         prop_oneof![
@@ -426,18 +484,19 @@ mod tests {
         ]
     }
 
-    fn bits(bucket: &Bucket) -> [u64; 7] {
+    fn bits(bucket: &Bucket) -> [u64; 8] {
         let figures = [
             bucket.sum,
             bucket.min,
             bucket.max,
             bucket.first,
             bucket.last,
+            bucket.resets,
         ]
         .map(f64::to_bits);
-        let [sum, min, max, first, last] = figures;
+        let [sum, min, max, first, last, resets] = figures;
         let start = bucket.start_ms.cast_unsigned();
-        [start, bucket.count, sum, min, max, first, last]
+        [start, bucket.count, sum, min, max, first, last, resets]
     }
 
     fn round_trip(buckets: &[Bucket]) -> usize {
@@ -457,7 +516,7 @@ mod tests {
     fn buckets_of(samples: &[(i64, f64)]) -> Vec<Bucket> {
         let mut buckets = Vec::new();
         bucket_samples(Tier::TenSeconds, samples, &mut buckets);
-        buckets.iter_mut().for_each(settle_sum);
+        buckets.iter_mut().for_each(settle_sums);
         buckets
     }
 

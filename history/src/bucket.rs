@@ -23,6 +23,7 @@ pub(crate) fn bucket_samples(tier: Tier, samples: &[(i64, f64)], buckets: &mut V
                 bucket.sum = sum.total();
                 bucket.min = bucket.min.min(value);
                 bucket.max = bucket.max.max(value);
+                bucket.resets += reset(bucket.last, value);
                 bucket.last = value;
             }
             None => {
@@ -37,6 +38,7 @@ pub(crate) fn bucket_samples(tier: Tier, samples: &[(i64, f64)], buckets: &mut V
                     max,
                     first,
                     last,
+                    resets: 0.0,
                 });
             }
         }
@@ -58,6 +60,7 @@ pub(crate) fn bucket_buckets(tier: Tier, finer: &[Bucket], buckets: &mut Vec<Buc
                 bucket.sum = sum.total();
                 bucket.min = bucket.min.min(part.min);
                 bucket.max = bucket.max.max(part.max);
+                bucket.resets += reset(bucket.last, part.first) + part.resets;
                 bucket.last = part.last;
             }
             None => {
@@ -67,6 +70,11 @@ pub(crate) fn bucket_buckets(tier: Tier, finer: &[Bucket], buckets: &mut Vec<Buc
             }
         }
     }
+}
+
+/// What is lost where a counter shows less than before.
+pub(crate) fn reset(before: f64, now: f64) -> f64 {
+    if now < before { before } else { 0.0 }
 }
 
 /// A sum that carries its rounding errors along (Neumaier 1974).
@@ -94,9 +102,9 @@ impl Sum {
     }
 }
 
-/// Short decimals have a sum that is one as well, but for the last bits. With them gone the
-/// column of sums takes 1 to 2 bytes a bucket instead of 7, and is nearer the truth.
-pub(crate) fn settle_sum(bucket: &mut Bucket) {
+/// Short decimals have sums that are such as well, but for the last bits. With them gone the
+/// columns of sums take 1 to 2 bytes a bucket instead of 7, and are nearer the truth.
+pub(crate) fn settle_sums(bucket: &mut Bucket) {
     /// Relative; some hundred times the rounding of a sum that carries its errors.
     const TOLERANCE: f64 = 1.0 / (1_u64 << 46) as f64;
     let parts = [bucket.min, bucket.max, bucket.first, bucket.last];
@@ -105,9 +113,11 @@ pub(crate) fn settle_sum(bucket: &mut Bucket) {
         .into_iter()
         .try_fold(0, |scale, next| next.map(|next| scale.max(next)));
     if let Some(scale) = scale {
-        let settled = to_decimal(bucket.sum, scale);
-        if (settled - bucket.sum).abs() <= bucket.sum.abs() * TOLERANCE {
-            bucket.sum = settled;
+        for sum in [&mut bucket.sum, &mut bucket.resets] {
+            let settled = to_decimal(*sum, scale);
+            if (settled - *sum).abs() <= sum.abs() * TOLERANCE {
+                *sum = settled;
+            }
         }
     }
 }

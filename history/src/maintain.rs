@@ -50,7 +50,8 @@ impl History {
         loop {
             let mut workshop = self.writing.lock();
             let until = Instant::now() + STEP.min(budget.saturating_sub(started.elapsed()));
-            let stepped = self.roll_dirty(&mut workshop, until, &mut progress)?
+            let stepped = self.list_old(until)?
+                || self.roll_dirty(&mut workshop, until, &mut progress)?
                 || self.roll_next(&mut workshop, final_before_ms, until, &mut progress)?
                 || self.retain_step(&mut workshop, now_ms, &mut progress)?;
             if !stepped {

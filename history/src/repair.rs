@@ -12,7 +12,9 @@ use crate::{
     corruption::quietly,
     state::TierUsageChange,
     store::Store,
-    tables::{BlockKey, META, META_RAW_FLOOR, PROGRESS, RAW, RawKey, SEEN, SERIES, tier_table},
+    tables::{
+        BlockKey, META, META_ANEW, META_RAW_FLOOR, PROGRESS, RAW, RawKey, SEEN, SERIES, tier_table,
+    },
 };
 
 /// Rows of one transaction.
@@ -28,6 +30,11 @@ type Rows<K> = Vec<(K, Vec<u8>)>;
 pub(crate) fn repair(from: &Path, cache_bytes: usize, into: &Store) -> Result<u64, HistoryError> {
     let opened = quietly(|| Builder::new().set_cache_size(cache_bytes).open(from));
     let Ok(Ok(old)) = opened else { return Ok(0) };
+    // Its blocks may be of an earlier version.
+    into.write("save figures", |txn| {
+        txn.open_table(META)?.insert(META_ANEW, 0)?;
+        Ok(())
+    })?;
     let figures = small_tables(&old, into)?;
     let mut count = figures.unwrap_or_default();
     let mut raw_floor = None;

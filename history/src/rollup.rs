@@ -11,14 +11,14 @@ use redb::{ReadableTable, WriteTransaction};
 use crate::{
     Bucket, History, HistoryError, RAW_BLOCK_MS, SeriesId, Tier,
     block::{self, BlockCodec},
-    bucket::{bucket_buckets, bucket_samples, settle_sum},
+    bucket::{bucket_buckets, bucket_samples, settle_sums},
     chunk,
     error::BlockError,
     history::Workshop,
     maintain::Progress,
     read::{note, read_hour},
     state::{DamageLog, Rolled, TierUsageChange},
-    tables::{DIRTY, PROGRESS, RawTable, TierTable, tier_table},
+    tables::{ALL_ANEW, DIRTY, META, META_ANEW, PROGRESS, RAW, RawTable, TierTable, tier_table},
 };
 
 /// One step's transaction changes at most this many series, which bounds its dirty pages.
@@ -78,6 +78,50 @@ impl History {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Marks blocks that an earlier version wrote, of which the samples are still there, to be rolled
+    /// up again. False if there is none, and for ever from then on.
+    pub(crate) fn list_old(&self, until: Instant) -> Result<bool, HistoryError> {
+        let (at, rolled) = {
+            let state = self.state.lock();
+            (state.anew, state.rolled[0])
+        };
+        if at == ALL_ANEW {
+            return Ok(false);
+        }
+        let reached = self.change("look for old blocks", |txn| {
+            let raw = txn.open_table(RAW)?;
+            let tier = txn.open_table(tier_table(Tier::TenSeconds))?;
+            let mut dirty = txn.open_table(DIRTY)?;
+            let mut next = ((at >> 32) as u32, at as u32);
+            let mut reached = None;
+            for _ in 0..STEP_SERIES {
+                let row = raw.range((next.0, next.1, 0)..)?.next().transpose()?;
+                let key = row.map(|(key, _)| key.value());
+                let key = key.filter(|&(hour, series, _)| rolled.has_passed(hour, series));
+                let Some((hour, series, _)) = key else {
+                    reached = Some(ALL_ANEW);
+                    break;
+                };
+                let block = tier.get((hour, series))?;
+                if block.is_some_and(|block| block::is_old(block.value())) {
+                    dirty.insert((0, hour, series), ())?;
+                }
+                next = match series.checked_add(1) {
+                    Some(series) => (hour, series),
+                    None => (hour + 1, 0),
+                };
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+            let reached = reached.unwrap_or(u64::from(next.0) << 32 | u64::from(next.1));
+            txn.open_table(META)?.insert(META_ANEW, reached)?;
+            Ok(reached)
+        })?;
+        self.state.lock().anew = reached;
+        Ok(true)
     }
 
     /// Rolls up again what got late samples. False if there is none.
@@ -243,7 +287,7 @@ impl<'a, 'txn> Rolling<'a, 'txn> {
             // Staleness markers alone, or nothing readable: what was there before stays.
             return Ok(());
         }
-        buckets.iter_mut().for_each(settle_sum);
+        buckets.iter_mut().for_each(settle_sums);
         let bytes = &mut self.workshop.bytes;
         let block_ms = i64::from(block) * self.tier.block_ms();
         self.workshop

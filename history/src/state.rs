@@ -13,7 +13,7 @@ pub(crate) use crate::tables::{KEY_BYTES, LEVELS};
 use crate::{
     Damage, RAW_BLOCK_MS, Tier,
     parts::{NewParts, Owners, Parts, write_parts},
-    tables::{DIRTY, META, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
+    tables::{DIRTY, META, META_ANEW, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
 };
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -65,6 +65,8 @@ pub(crate) struct State {
     /// Stretches of series, Unix milliseconds, that rollups do not have as the samples are: something
     /// came late, and [`History::maintain`](crate::History::maintain) has not rolled it up again.
     pub(crate) stale: Arc<Stale>,
+    /// As [`META_ANEW`] says.
+    pub(crate) anew: u64,
     /// Hours below are given up by retention and take no samples any more.
     pub(crate) raw_floor: u32,
     /// Blocks that exist, by level, ascending; shared with snapshots.
@@ -98,10 +100,10 @@ impl State {
             let (series, day) = row?;
             state.seen.insert(series.value(), day.value());
         }
-        let floor = txn
-            .open_table(META)?
-            .get(META_RAW_FLOOR)?
-            .map(|guard| guard.value());
+        let meta = txn.open_table(META)?;
+        let floor = meta.get(META_RAW_FLOOR)?.map(|guard| guard.value());
+        let anew = meta.get(META_ANEW)?.map(|guard| guard.value());
+        state.anew = anew.unwrap_or_default();
         state.raw_floor = floor
             .and_then(|floor| u32::try_from(floor).ok())
             .unwrap_or_default();

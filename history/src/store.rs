@@ -18,7 +18,8 @@ use crate::{
     corruption::{Corruption, is_damage, quietly},
     private,
     tables::{
-        DIRTY, FORMAT_VERSION, META, META_FORMAT, PROGRESS, RAW, SEEN, SERIES, TALLY, tier_table,
+        ALL_ANEW, DIRTY, FORMAT_VERSION, META, META_ANEW, META_FORMAT, PROGRESS, RAW, SEEN, SERIES,
+        TALLY, tier_table,
     },
 };
 
@@ -235,8 +236,9 @@ impl Drop for Store {
 }
 
 fn create_tables(txn: &WriteTransaction) -> Result<(), redb::Error> {
-    txn.open_table(META)?
-        .insert(META_FORMAT, u64::from(FORMAT_VERSION))?;
+    let mut meta = txn.open_table(META)?;
+    meta.insert(META_FORMAT, u64::from(FORMAT_VERSION))?;
+    meta.insert(META_ANEW, ALL_ANEW)?;
     txn.open_table(RAW)?;
     txn.open_table(SERIES)?;
     txn.open_table(SEEN)?;

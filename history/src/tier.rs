@@ -94,4 +94,31 @@ pub struct Bucket {
     pub first: f64,
     /// The latest.
     pub last: f64,
+    /// The sum of those that the next one is less than: what a counter showed before it began again
+    /// at zero. In blocks that were written before this was kept, what follows from the others; see
+    /// [`Bucket::least_resets`].
+    pub resets: f64,
+}
+
+impl Bucket {
+    /// What a counter grew by from the first to the last sample, wherever it began again at zero in
+    /// between.
+    #[must_use]
+    pub fn increase(&self) -> f64 {
+        self.last - self.first + self.resets
+    }
+
+    /// The resets as far as they follow from the other figures: exact for one or two samples, and
+    /// where a counter began again once and had grown further by then than it shows at the end; else
+    /// the least that they can have been.
+    #[must_use]
+    pub fn least_resets(&self) -> f64 {
+        if self.max > self.last {
+            self.max
+        } else if self.min < self.first {
+            self.first
+        } else {
+            0.0
+        }
+    }
 }

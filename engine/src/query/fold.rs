@@ -194,18 +194,6 @@ fn increase(before: f64, now: f64) -> f64 {
     if now < before { now } else { now - before }
 }
 
-/// What a counter grew by within a bucket. Exact when it began again at most once, and had grown
-/// further by then than it shows at the end; else the least that it can have been.
-fn increase_within(bucket: &Bucket) -> f64 {
-    if bucket.min >= bucket.first && bucket.max <= bucket.last {
-        bucket.last - bucket.first
-    } else if bucket.max > bucket.last {
-        (bucket.max - bucket.first) + bucket.last
-    } else {
-        bucket.last
-    }
-}
-
 /// Puts one series' rates into the steps of a grid.
 #[derive(Debug)]
 pub(super) struct RateFold<'a> {
@@ -252,7 +240,7 @@ impl<'a> RateFold<'a> {
     /// apart.
     pub(super) fn add_buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
         for bucket in buckets {
-            if ![bucket.first, bucket.last, bucket.min, bucket.max]
+            if ![bucket.first, bucket.last, bucket.resets]
                 .iter()
                 .all(|value| value.is_finite())
             {
@@ -271,7 +259,7 @@ impl<'a> RateFold<'a> {
                 (grown, took_ms) = (more, longer_ms);
             }
             if last_ms > first_ms {
-                grown += increase_within(bucket);
+                grown += bucket.increase();
                 took_ms += last_ms - first_ms;
             }
             self.growth.before = Some((last_ms, bucket.last));

@@ -82,8 +82,8 @@ pub enum Aggregation {
     /// How many there are.
     Count,
     /// Growth per second of a counter, which may begin again at zero: the growth between samples
-    /// over the time between them. From buckets it is exact while a counter begins again at most
-    /// once in a bucket; their samples count as spread evenly over it.
+    /// over the time between them. From buckets too, however often a counter begins again; their
+    /// samples count as spread evenly over them.
     Rate,
 }
 

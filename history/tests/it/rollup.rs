@@ -7,6 +7,11 @@ use crate::support::{
     HOUR, Model, START, buckets, maintain, model_buckets, open, same_buckets, seal,
 };
 
+/// A blocks' file as it was before resets were kept, packed: seven hours by the second of a counter
+/// (series 1) that begins again at zero every 37 samples, the same in thirds (2), and a gauge by the
+/// quarter of an hour (3), all rolled up.
+const OLD_BLOCKS: &[u8] = include_bytes!("blocks-without-resets.redb.gz");
+
 /// Samples of 12 days, so that the coarsest tier has one block.
 fn days(seed: u64) -> Vec<(i64, f64)> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -82,6 +87,96 @@ fn a_series_of_staleness_markers_has_no_buckets() {
         history.snapshot().unwrap().rolled_through(Tier::TenSeconds),
         START + 7 * HOUR
     );
+}
+
+/// What was counted between two moments, wherever the counter began again at zero, is what buckets
+/// of any length say.
+#[test]
+fn a_counter_grows_by_the_same_in_every_tier() {
+    let dir = tempfile::tempdir().unwrap();
+    let (history, ..) = open(dir.path());
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut value, mut grown) = (0.0, 0.0);
+    let mut samples = vec![(START, value)];
+    for second in 1..24 * HOUR / 1000 {
+        let by = f64::from(random.u16(..));
+        let next = if random.u8(..) < 40 { by } else { value + by };
+        // One that begins again above what it showed looks as if it had gone on.
+        grown += if next < value { next } else { next - value };
+        value = next;
+        samples.push((START + second * 1000, value));
+    }
+    seal(&history, &[(1, samples)]);
+    maintain(&history, START + 25 * HOUR);
+    for tier in [Tier::TenSeconds, Tier::Minute, Tier::FiveMinutes] {
+        let found = buckets(&history, tier, 1);
+        let within: f64 = found.iter().map(|bucket| bucket.increase()).sum();
+        let between: f64 = found
+            .windows(2)
+            .map(|pair| match pair[1].first < pair[0].last {
+                true => pair[1].first,
+                false => pair[1].first - pair[0].last,
+            })
+            .sum();
+        assert_eq!(within + between, grown, "{tier:?}");
+    }
+}
+
+/// What an earlier version wrote is read, with resets as far as they follow from the rest, and made
+/// anew from the samples, once.
+#[test]
+fn old_blocks_are_read_and_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = std::fs::File::create(dir.path().join("blocks.redb")).unwrap();
+    std::io::copy(&mut flate2::read::GzDecoder::new(OLD_BLOCKS), &mut file).unwrap();
+    drop(file);
+    let (history, sink, _) = open(dir.path());
+    assert_eq!(sink.definitions.len(), 3);
+    let counter: Model = (0..7 * HOUR / 1000)
+        .map(|second| (START + second * 1000, (second % 37) as f64))
+        .collect();
+    let thirds: Model = counter
+        .iter()
+        .map(|(at, value)| (*at, value / 3.0))
+        .collect();
+    let gauge: Model = (0..28)
+        .map(|quarter| (START + quarter * HOUR / 4, (quarter % 3) as f64))
+        .collect();
+    let series = [(1, &counter), (2, &thirds), (3, &gauge)];
+    for (id, model) in series {
+        // No more than once in ten seconds.
+        let expected = model_buckets(model, Tier::TenSeconds, START + 7 * HOUR);
+        assert!(same_buckets(
+            &buckets(&history, Tier::TenSeconds, id),
+            &expected
+        ));
+        let expected = model_buckets(model, Tier::Minute, START + 6 * HOUR);
+        let found = buckets(&history, Tier::Minute, id);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(found.resets <= expected.resets);
+            assert_eq!(found.resets, expected.least_resets());
+        }
+    }
+    maintain(&history, START + 8 * HOUR);
+    let all_are_right = |history: &_| {
+        for (id, model) in series {
+            for (tier, hours) in [(Tier::TenSeconds, 7), (Tier::Minute, 6)] {
+                let expected = model_buckets(model, tier, START + hours * HOUR);
+                assert!(
+                    same_buckets(&buckets(history, tier, id), &expected),
+                    "{tier:?} {id}"
+                );
+            }
+        }
+    };
+    all_are_right(&history);
+    history.close();
+    drop(history);
+    let (history, ..) = open(dir.path());
+    let again = maintain(&history, START + 8 * HOUR);
+    assert_eq!(again.rolled, 0, "that was all");
+    all_are_right(&history);
 }
 
 #[test]

@@ -119,6 +119,7 @@ pub(crate) fn model_buckets(model: &Model, tier: Tier, end_ms: i64) -> Vec<Bucke
                 max,
                 first,
                 last,
+                resets: 0.0,
             });
         }
         let bucket = buckets.last_mut().unwrap();
@@ -126,6 +127,9 @@ pub(crate) fn model_buckets(model: &Model, tier: Tier, end_ms: i64) -> Vec<Bucke
         bucket.sum += value;
         bucket.min = bucket.min.min(value);
         bucket.max = bucket.max.max(value);
+        if value < bucket.last {
+            bucket.resets += bucket.last;
+        }
         bucket.last = value;
     }
     buckets
@@ -136,8 +140,14 @@ pub(crate) fn same_buckets(left: &[Bucket], right: &[Bucket]) -> bool {
     let magnitude = |bucket: &Bucket| bucket.count as f64 * bucket.max.abs().max(bucket.min.abs());
     left.len() == right.len()
         && left.iter().zip(right).all(|(a, b)| {
-            let sums = a.sum == b.sum || (a.sum - b.sum).abs() <= 1e-12 * magnitude(b);
-            sums && Bucket { sum: 0.0, ..*a } == Bucket { sum: 0.0, ..*b }
+            let near =
+                |one: f64, other: f64| one == other || (one - other).abs() <= 1e-12 * magnitude(b);
+            let others = |bucket: &Bucket| Bucket {
+                sum: 0.0,
+                resets: 0.0,
+                ..*bucket
+            };
+            near(a.sum, b.sum) && near(a.resets, b.resets) && others(a) == others(b)
         })
 }
 
