@@ -7,8 +7,9 @@ use pulseboard_engine::{
     Cost, Engine, Selector, Spent, Tenant,
     query::{self, QueryError},
 };
+use pulseboard_history::{Bucket, Tier};
 use pulseboard_promql::{
-    EvalError, Guard, Labels, Samples, Storage,
+    EvalError, Guard, Labels, Rolled, Rollup, Samples, Storage,
     ast::{MatchOp, Matcher},
     labels::NAME,
     pattern::translated,
@@ -94,6 +95,20 @@ fn spent(spent: Spent) -> EvalError {
     read_error(spent.into())
 }
 
+fn rollup(tier: Tier, bucket: &Bucket) -> Rollup {
+    Rollup {
+        start_ms: bucket.start_ms,
+        length_ms: tier.bucket_ms(),
+        count: bucket.count,
+        sum: bucket.sum,
+        min: bucket.min,
+        max: bucket.max,
+        first: bucket.first,
+        last: bucket.last,
+        resets: bucket.resets,
+    }
+}
+
 /// What reading is ended by: its own errors, and those of whoever takes the series.
 pub(crate) struct ReadError(pub(crate) EvalError);
 
@@ -116,21 +131,36 @@ impl Storage for TenantSeries<'_> {
             hints.until_ms.saturating_add(1),
         );
         let mut part = Samples::default();
-        query::raw(
+        query::finest(
             self.engine,
             self.tenant,
             &selector,
             stretch,
             self.cost,
-            &mut |key, samples| {
-                part.times.clear();
-                part.values.clear();
+            &mut |key, buckets, samples| {
+                part.clear();
+                for (tier, bucket) in buckets {
+                    part.push_rollup(hints.function, &rollup(*tier, bucket));
+                }
                 part.times.extend(samples.iter().map(|(at_ms, _)| *at_ms));
                 part.values.extend(samples.iter().map(|(_, value)| *value));
                 each(labels_of(key), &part).map_err(ReadError)
             },
         )
         .map_err(|ReadError(error)| error)
+    }
+
+    fn rolled(&self, after_ms: i64, until_ms: i64) -> Result<Vec<Rolled>, EvalError> {
+        let stretch = (after_ms.saturating_add(1), until_ms.saturating_add(1));
+        let rolled = query::rolled(self.engine, self.tenant, stretch).map_err(read_error)?;
+        Ok(rolled
+            .into_iter()
+            .map(|(stretch, tier)| Rolled {
+                from_ms: stretch.start,
+                until_ms: stretch.end,
+                length_ms: tier.bucket_ms(),
+            })
+            .collect())
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`list`](mod@list) | `GET /api/series`: [`list_series`] |
 //! | [`range`](mod@range) | `GET /api/range`: [`range()`], [`RangeStream`] |
-//! | `raw` | samples as they came, for expressions: [`raw()`] |
+//! | `raw` | samples as they came: [`raw()`]; for expressions with rollups where they are gone: [`finest()`] |
 //! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `error` | why a query has no answer, and the bounds that these reasons name |
 //! | `cache` | what queries leave behind for the next ones |
@@ -41,7 +41,7 @@ pub use self::{
     error::{BY_MAX, QueryError, TOP_MAX},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{Aggregation, RangeRequest, RangeStream, Step, range},
-    raw::{keys, raw},
+    raw::{finest, keys, raw, rolled},
     top::{Few, Rank},
     windows::{few_windows, windows},
 };

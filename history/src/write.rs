@@ -42,10 +42,17 @@ impl History {
     #[must_use]
     pub fn oldest_taken_ms(&self, tenant: &str, now_ms: i64) -> i64 {
         let kept_ms = now_ms.saturating_sub(self.options.retention.keep_ms(0));
+        kept_ms.max(self.raw_floor_ms(tenant))
+    }
+
+    /// From this moment on nothing of a tenant's raw samples was given up, Unix milliseconds. No system
+    /// call.
+    #[must_use]
+    pub fn raw_floor_ms(&self, tenant: &str) -> i64 {
         let state = self.state.lock();
         let floors = state.parts.floors.get(tenant);
         let floor = state.raw_floor.max(floors.map_or(0, |floors| floors[0]));
-        kept_ms.max(i64::from(floor) * RAW_BLOCK_MS)
+        i64::from(floor) * RAW_BLOCK_MS
     }
 
     /// Begins a new segment of the log and returns its number N: samples appended before this

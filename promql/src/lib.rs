@@ -21,6 +21,7 @@
 //! | [`notes`] | warnings and infos beside an answer |
 //! | [`eval`] | the evaluation, series by series in columns |
 //! | [`labels`] | what names a series |
+//! | `rollup` | what functions see in rollups, where samples are gone |
 //! | `types` | scalar, vector, matrix, string |
 
 pub mod ast;
@@ -33,6 +34,7 @@ pub mod notes;
 pub mod parse;
 pub mod pattern;
 pub mod print;
+mod rollup;
 pub mod storage;
 pub mod tree;
 mod types;
@@ -43,7 +45,7 @@ pub use eval::{Answer, Options, instant, range};
 pub use labels::Labels;
 pub use notes::Notes;
 pub use parse::{parse, parse_selector};
-pub use storage::{EvalError, Guard, Samples, Storage};
+pub use storage::{EvalError, Guard, Rolled, Rollup, Samples, Storage};
 
 /// Milliseconds of a duration such as `1h30m`.
 #[must_use]

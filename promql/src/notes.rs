@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
+use pulseboard_shared::timestamp::Timestamp;
+
 use crate::{error::Span, print};
 
 /// How many of each kind an answer tells, as Prometheus does; of the others only the number.
@@ -21,6 +23,8 @@ pub enum Note {
     NoCounter(Arc<str>),
     /// Buckets of a histogram that count less than those below them.
     FallingBuckets,
+    /// Up to a moment, Unix milliseconds, there are rollups of so many milliseconds in place of samples.
+    Rolled(i64, i64),
 }
 
 impl Note {
@@ -59,6 +63,12 @@ impl fmt::Display for Note {
             ),
             Self::FallingBuckets => f.write_str(
                 "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)",
+            ),
+            Self::Rolled(until_ms, length_ms) => write!(
+                f,
+                "samples before {} are kept as rollups of {}: what is between is estimated",
+                Timestamp::from_millis(*until_ms),
+                print::duration(*length_ms)
             ),
         }
     }

@@ -9,6 +9,74 @@ pub struct Samples {
     pub times: Vec<i64>,
     /// As many; stale markers among them.
     pub values: Vec<f64>,
+    /// What the first so many of them stand for where they are rollups: as many as there are such, see
+    /// [`Samples::push_rollup`].
+    pub(crate) weights: Vec<f64>,
+}
+
+impl Samples {
+    /// Of so many times and values.
+    #[must_use]
+    pub const fn of(times: Vec<i64>, values: Vec<f64>) -> Self {
+        Self {
+            times,
+            values,
+            weights: Vec::new(),
+        }
+    }
+
+    /// Without any, for the next series.
+    pub fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+        self.weights.clear();
+    }
+
+    /// Appends a sample.
+    pub fn push(&mut self, at_ms: i64, value: f64) {
+        self.times.push(at_ms);
+        self.values.push(value);
+    }
+
+    /// How many of the first ones are rollups.
+    pub(crate) fn rolled(&self) -> usize {
+        self.weights.len()
+    }
+}
+
+/// What is known of the samples of `start_ms <= time < start_ms + length_ms`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rollup {
+    /// Unix milliseconds.
+    pub start_ms: i64,
+    /// At least 4.
+    pub length_ms: i64,
+    /// Samples, at least 1.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// The earliest.
+    pub first: f64,
+    /// The latest.
+    pub last: f64,
+    /// The sum of those that the next one is less than.
+    pub resets: f64,
+}
+
+/// A stretch of time, `from_ms <= time < until_ms`, of which there are rollups of one length and no
+/// samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rolled {
+    /// Unix milliseconds.
+    pub from_ms: i64,
+    /// Unix milliseconds.
+    pub until_ms: i64,
+    /// How long each rollup is.
+    pub length_ms: i64,
 }
 
 /// What a question is going to do with a stretch, for storages that can answer from less than all
@@ -40,6 +108,15 @@ pub trait Storage {
         hints: &Hints,
         each: &mut dyn FnMut(Labels, &Samples) -> Result<(), EvalError>,
     ) -> Result<(), EvalError>;
+
+    /// Where, above `after_ms` and up to `until_ms`, there are rollups and no samples.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    fn rolled(&self, after_ms: i64, until_ms: i64) -> Result<Vec<Rolled>, EvalError> {
+        let _ = (after_ms, until_ms);
+        Ok(Vec::new())
+    }
 }
 
 /// Who says whether an evaluation may go on.

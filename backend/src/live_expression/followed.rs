@@ -24,7 +24,9 @@ use std::{
 
 use parking_lot::Mutex;
 use pulseboard_engine::{Engine, SeriesTap, Tenant, query};
-use pulseboard_promql::{EvalError, Guard, Labels, Samples, Storage, ast::Matcher, storage::Hints};
+use pulseboard_promql::{
+    EvalError, Guard, Labels, Rolled, Samples, Storage, ast::Matcher, storage::Hints,
+};
 
 use crate::expressions::{ReadError, TenantSeries, labels_of, selector};
 
@@ -280,6 +282,10 @@ impl Storage for KeptSeries<'_> {
         self.kept.put(matchers, stretch, state);
         Ok(())
     }
+
+    fn rolled(&self, after_ms: i64, until_ms: i64) -> Result<Vec<Rolled>, EvalError> {
+        self.whole.rolled(after_ms, until_ms)
+    }
 }
 
 /// Samples that may come until the next step, four times as many as came in one before.
@@ -456,7 +462,7 @@ impl Drop for Followed {
 impl Series {
     /// As the engine keeps it: sorted, of two values for one time the one that came later.
     fn take(&mut self, at_ms: i64, value: f64) {
-        let Samples { times, values } = &mut self.samples;
+        let Samples { times, values, .. } = &mut self.samples;
         if times.last().is_none_or(|newest_ms| *newest_ms < at_ms) {
             times.push(at_ms);
             values.push(value);

@@ -34,6 +34,7 @@ mod push;
 mod push_group;
 mod requests;
 mod restart;
+mod rolled;
 mod rooms;
 mod scraping;
 mod series;

@@ -73,6 +73,37 @@ impl Past {
         at_ms >= self.raw_floor_ms
     }
 
+    /// The pieces of `from_ms..to_ms`, oldest first, without a gap: samples where none was given up,
+    /// and before that the finest rollups that there are.
+    pub(super) fn finest(&self, from_ms: i64, to_ms: i64) -> Vec<Piece> {
+        let raw_ms = self.raw_floor_ms.clamp(from_ms, to_ms.max(from_ms));
+        let mut bounds: Vec<i64> = self
+            .covered
+            .iter()
+            .flat_map(|range| [range.start, range.end])
+            .filter(|bound| *bound > from_ms && *bound < raw_ms)
+            .chain([from_ms, raw_ms])
+            .collect();
+        bounds.sort_unstable();
+        let mut pieces: Vec<Piece> = Vec::new();
+        let ranges = bounds.windows(2).map(|pair| (pair[0], pair[1]));
+        for (from_ms, to_ms) in ranges.chain([(raw_ms, to_ms)]) {
+            let is_rolled = to_ms <= raw_ms;
+            let mut finest_first = Tier::ALL.iter().copied().filter(|_| is_rolled);
+            let tier = finest_first.find(|tier| self.covers(*tier, from_ms));
+            match pieces.last_mut() {
+                _ if from_ms >= to_ms => {}
+                Some(last) if last.tier == tier => last.to_ms = to_ms,
+                _ => pieces.push(Piece {
+                    from_ms,
+                    to_ms,
+                    tier,
+                }),
+            }
+        }
+        pieces
+    }
+
     /// The pieces of `from_ms..to_ms`, oldest first, without a gap.
     pub(super) fn plan(&self, step_ms: i64, from_ms: i64, to_ms: i64) -> Vec<Piece> {
         let mut bounds: Vec<i64> = self
@@ -236,6 +267,25 @@ mod tests {
             plan(HOUR),
             [(0, "raw"), (24, "5m"), (96, "10s"), (99, "raw")]
         );
+    }
+
+    #[test]
+    fn where_samples_are_gone_the_finest_rollups_stand_for_them() {
+        let finest = |from_ms: i64, to_ms: i64| {
+            let pieces = past().finest(from_ms, to_ms);
+            assert_eq!(pieces.first().map(|piece| piece.from_ms), Some(from_ms));
+            assert_eq!(pieces.last().map(|piece| piece.to_ms), Some(to_ms));
+            let named = pieces.iter();
+            named
+                .map(|piece| (piece.from_ms / HOUR, resolution(piece.tier)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            finest(0, 100 * HOUR),
+            [(0, "raw"), (24, "5m"), (60, "1m"), (80, "10s"), (90, "raw")]
+        );
+        assert_eq!(finest(85 * HOUR, 86 * HOUR), [(85, "10s")]);
+        assert_eq!(finest(91 * HOUR, 99 * HOUR), [(91, "raw")]);
     }
 
     #[test]

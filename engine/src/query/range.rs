@@ -241,7 +241,7 @@ pub struct RangeStream<'a> {
 /// Reads one series after the other.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    engine: &'a Engine,
+    pub(super) engine: &'a Engine,
     snapshot: Option<Snapshot>,
     /// When it was taken.
     snapshot_at: Instant,
@@ -249,7 +249,7 @@ pub(super) struct Reader<'a> {
     pieces: Vec<Piece>,
     samples: Vec<Sample>,
     buckets: Vec<Bucket>,
-    cost: &'a Cost,
+    pub(super) cost: &'a Cost,
     /// How long the next piece of raw samples is.
     piece_ms: i64,
 }
@@ -259,7 +259,9 @@ pub(super) trait Fold {
     /// # Errors
     /// There is no memory for them.
     fn samples(&mut self, samples: &[Sample]) -> Result<(), QueryError>;
-    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]);
+    /// # Errors
+    /// As [`Fold::samples`].
+    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) -> Result<(), QueryError>;
 }
 
 impl Fold for Grid {
@@ -268,8 +270,9 @@ impl Fold for Grid {
         Ok(())
     }
 
-    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
+    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) -> Result<(), QueryError> {
         self.add_buckets(tier, buckets);
+        Ok(())
     }
 }
 
@@ -279,8 +282,9 @@ impl Fold for RateFold<'_> {
         Ok(())
     }
 
-    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) {
+    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) -> Result<(), QueryError> {
         self.add_buckets(tier, buckets);
+        Ok(())
     }
 }
 
@@ -496,6 +500,14 @@ impl<'a> Reader<'a> {
         }];
     }
 
+    /// Has it read samples of `from_ms..to_ms` where all are there, and the finest rollups elsewhere.
+    pub(super) fn read_finest_of(&mut self, from_ms: i64, to_ms: i64) {
+        match &self.past {
+            Some(past) => self.pieces = past.finest(from_ms, to_ms),
+            None => self.read_raw_of(from_ms, to_ms),
+        }
+    }
+
     pub(super) fn read(&mut self, target: &Target, fold: &mut impl Fold) -> Result<(), QueryError> {
         self.look_again()?;
         self.piece_ms = RAW_PIECE_MIN_MS;
@@ -581,8 +593,7 @@ impl<'a> Reader<'a> {
             self.buckets.sort_by_key(|bucket| bucket.start_ms);
         }
         spend(self.cost, self.buckets.len())?;
-        fold.buckets(tier, &self.buckets);
-        Ok(())
+        fold.buckets(tier, &self.buckets)
     }
 
     fn read_samples(

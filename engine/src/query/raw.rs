@@ -1,13 +1,14 @@
 //! Samples as they came, series by series, and the keys of series: what expressions are evaluated
-//! over and what clients of Prometheus look for.
+//! over and what clients of Prometheus look for. Expressions get rollups where samples are gone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
-use pulseboard_history::{Definition, SeriesId, Tier, sort_last_wins};
+use pulseboard_history::{Bucket, Definition, SeriesId, Tier, sort_last_wins};
 use pulseboard_series::KeyRef;
 
 use super::{
     error::QueryError,
+    plan::Past,
     range::{Fold, Reader, TIME_MAX_MS, Target},
 };
 use crate::{
@@ -41,12 +42,71 @@ pub fn raw<E: From<QueryError>>(
     cost: &Cost,
     each: &mut impl FnMut(KeyRef<'_>, &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
+    let mut reader = Reader::open(engine, tenant, cost)?;
+    reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
+    let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
+    read_all(reader, tenant, selector, (from_ms, to_ms), &mut each)
+}
+
+/// As [`raw`], and before its samples the finest rollups that there are of the time of which samples
+/// were given up: see [`rolled`].
+///
+/// # Errors
+/// As [`raw`].
+pub fn finest<E: From<QueryError>>(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &Selector,
+    (from_ms, to_ms): (i64, i64),
+    cost: &Cost,
+    each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = Reader::open(engine, tenant, cost)?;
+    reader.read_finest_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
+    read_all(reader, tenant, selector, (from_ms, to_ms), each)
+}
+
+/// Where in `from_ms..to_ms` samples of a tenant were given up and there are rollups, and which are the
+/// finest; oldest first. Cheap where there is no such stretch.
+///
+/// # Errors
+/// The history cannot be read.
+pub fn rolled(
+    engine: &Engine,
+    tenant: &Tenant,
+    (from_ms, to_ms): (i64, i64),
+) -> Result<Vec<(Range<i64>, Tier)>, QueryError> {
+    let (from_ms, to_ms) = (from_ms.max(0), to_ms.min(TIME_MAX_MS));
+    let floor_ms = engine
+        .history
+        .as_ref()
+        .map(|history| history.raw_floor_ms(&tenant.name));
+    if floor_ms.is_none_or(|floor_ms| from_ms >= floor_ms) || from_ms >= to_ms {
+        return Ok(Vec::new());
+    }
+    let Some(snapshot) = engine.snapshot()? else {
+        return Ok(Vec::new());
+    };
+    let pieces = Past::of(&snapshot, &tenant.name).finest(from_ms, to_ms);
+    let rolled = pieces.into_iter();
+    Ok(rolled
+        .filter_map(|piece| Some((piece.from_ms..piece.to_ms, piece.tier?)))
+        .collect())
+}
+
+/// Hands what the reader is to read of every series that the selector names to `each`.
+fn read_all<E: From<QueryError>>(
+    mut reader: Reader<'_>,
+    tenant: &Tenant,
+    selector: &Selector,
+    (from_ms, to_ms): (i64, i64),
+    each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+) -> Result<(), E> {
     let (from_ms, to_ms) = (from_ms.max(0), to_ms.min(TIME_MAX_MS));
     if from_ms >= to_ms {
         return Ok(());
     }
-    let mut reader = Reader::open(engine, tenant, cost)?;
-    reader.read_raw_of(from_ms, to_ms);
+    let (engine, cost) = (reader.engine, reader.cost);
     let mut past: BTreeMap<Box<[u8]>, Vec<SeriesId>> = BTreeMap::new();
     for definition in find_past(engine, tenant, selector, from_ms, cost)? {
         past.entry(definition.key).or_default().push(definition.id);
@@ -54,6 +114,7 @@ pub fn raw<E: From<QueryError>>(
     let mut series = Series {
         cost,
         samples: Vec::new(),
+        buckets: Vec::new(),
     };
     pages(engine, tenant, selector, to_ms, cost, &mut |text, found| {
         let target = Target {
@@ -82,6 +143,7 @@ pub fn raw<E: From<QueryError>>(
 struct Series<'a> {
     cost: &'a Cost,
     samples: Vec<Sample>,
+    buckets: Vec<(Tier, Bucket)>,
 }
 
 impl Series<'_> {
@@ -89,19 +151,29 @@ impl Series<'_> {
         &mut self,
         reader: &mut Reader<'_>,
         target: &Target,
-        each: &mut impl FnMut(KeyRef<'_>, &[Sample]) -> Result<(), E>,
+        each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
     ) -> Result<(), E> {
         self.cost.check().map_err(QueryError::from)?;
         let read = reader.read(target, self);
-        let held_bytes = size_of_val(&*self.samples);
+        let held_bytes = size_of_val(&*self.samples) + size_of_val(&*self.buckets);
+        // Where a series has two numbers, what has more of it holds.
+        self.buckets.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0 && next.1.start_ms == kept.1.start_ms;
+            if is_same && next.1.count > kept.1.count {
+                *kept = *next;
+            }
+            is_same
+        });
         // Of two values for one time the one that is read later wins: it is the one in memory.
         sort_last_wins(&mut self.samples);
-        let taken = match (read, self.samples.is_empty()) {
+        let is_empty = self.samples.is_empty() && self.buckets.is_empty();
+        let taken = match (read, is_empty) {
             (Ok(()), true) => Ok(()),
-            (Ok(()), false) => each(KeyRef::new(&target.key), &self.samples),
+            (Ok(()), false) => each(KeyRef::new(&target.key), &self.buckets, &self.samples),
             (Err(error), _) => Err(error.into()),
         };
         self.samples.clear();
+        self.buckets.clear();
         self.cost.let_go(held_bytes);
         taken
     }
@@ -114,7 +186,13 @@ impl Fold for Series<'_> {
         Ok(())
     }
 
-    fn buckets(&mut self, _: Tier, _: &[pulseboard_history::Bucket]) {}
+    fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) -> Result<(), QueryError> {
+        self.cost
+            .hold(buckets.len() * size_of::<(Tier, Bucket)>())?;
+        self.buckets
+            .extend(buckets.iter().map(|bucket| (tier, *bucket)));
+        Ok(())
+    }
 }
 
 /// Hands the key and unit of every series that the selector names to `each`, those of memory and

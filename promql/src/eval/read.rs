@@ -7,7 +7,10 @@ use pulseboard_series::is_stale_marker as is_stale;
 use super::{ABSENT, Column, Evaluated, Evaluation, Grid, Matrix, Point, Value, is_absent, wrong};
 use crate::{
     ast::{Expr, ExprKind, Matcher, Selector, When},
+    error::Span,
     labels::Labels,
+    notes::Note,
+    rollup::Stretches,
     storage::{EvalError, Hints, Samples},
 };
 
@@ -40,16 +43,19 @@ impl Evaluation<'_> {
             self.reference(&selector.when, grid.end_ms()),
         );
         let lookback = self.options.lookback_ms;
+        let stretches = self.stretches(first.saturating_sub(lookback), last)?;
         let hints = Hints {
-            after_ms: first.saturating_sub(lookback),
+            after_ms: first.saturating_sub(stretches.lookback_most(lookback)),
             until_ms: last,
             step_ms: grid.step_ms,
             range_ms: lookback,
             function: "",
         };
+        let mut is_rolled = false;
         self.storage
             .select(&selector.matchers, &hints, &mut |labels, samples| {
                 self.count(samples.times.len())?;
+                is_rolled |= samples.rolled() > 0;
                 let mut values = Vec::with_capacity(grid.count);
                 let mut next = 0;
                 let mut any = false;
@@ -58,6 +64,7 @@ impl Evaluation<'_> {
                     while samples.times.get(next).is_some_and(|time| *time <= at) {
                         next += 1;
                     }
+                    let lookback = stretches.lookback_at(at, lookback);
                     let newest = next.checked_sub(1).and_then(|newest| {
                         let (time, value) =
                             (*samples.times.get(newest)?, *samples.values.get(newest)?);
@@ -75,23 +82,58 @@ impl Evaluation<'_> {
                     true => each(self.column(labels, values)?),
                     false => Ok(()),
                 }
-            })
+            })?;
+        if is_rolled {
+            self.note_rolled(&stretches, Span::at(0));
+        }
+        Ok(())
     }
 
-    /// Hands the samples of a range vector to `each`, series by series, stale markers left out.
+    /// Where there are rollups of what is looked at.
+    fn stretches(&self, after_ms: i64, until_ms: i64) -> Evaluated<Stretches> {
+        Ok(Stretches::new(self.storage.rolled(after_ms, until_ms)?))
+    }
+
+    /// As [`Evaluation::stretches`], of a range vector; of what a subquery looks at its selectors know.
+    pub(super) fn stretches_of(&self, expr: &Expr, grid: Grid) -> Evaluated<Stretches> {
+        match &inner(expr).kind {
+            ExprKind::Matrix { selector, range_ms } => {
+                let first = self.reference(&selector.when, grid.start_ms);
+                let last = self.reference(&selector.when, grid.end_ms());
+                self.stretches(first.saturating_sub(*range_ms), last)
+            }
+            _ => Ok(Stretches::default()),
+        }
+    }
+
+    /// Says that what came out is an estimate.
+    pub(super) fn note_rolled(&self, stretches: &Stretches, span: Span) {
+        for one in stretches.each() {
+            self.note(Note::Rolled(one.until_ms, one.length_ms), span);
+        }
+    }
+
+    /// Hands the samples of a range vector to `each`, series by series, stale markers left out; where
+    /// there are rollups, those and some more on both sides.
     pub(super) fn each_range(
         &self,
         expr: &Expr,
         grid: Grid,
         function: &'static str,
+        stretches: &Stretches,
         each: &mut dyn FnMut(Labels, &Samples) -> Evaluated<()>,
     ) -> Evaluated<()> {
         match &inner(expr).kind {
             ExprKind::Matrix { selector, range_ms } => {
+                let further_ms = match stretches.longest() {
+                    0 => 0,
+                    longest => self.reach_ms(longest).saturating_add(longest),
+                };
                 let hints = Hints {
                     after_ms: self
                         .reference(&selector.when, grid.start_ms)
-                        .saturating_sub(*range_ms),
+                        .saturating_sub(*range_ms)
+                        .saturating_sub(further_ms),
                     until_ms: self.reference(&selector.when, grid.end_ms()),
                     step_ms: grid.step_ms,
                     range_ms: *range_ms,
@@ -104,12 +146,11 @@ impl Evaluation<'_> {
                         if !samples.values.iter().copied().any(is_stale) {
                             return each(labels, samples);
                         }
-                        kept.times.clear();
-                        kept.values.clear();
+                        kept.clear();
+                        kept.weights.extend_from_slice(&samples.weights);
                         for (time, value) in samples.times.iter().zip(&samples.values) {
                             if !is_stale(*value) {
-                                kept.times.push(*time);
-                                kept.values.push(*value);
+                                kept.push(*time, *value);
                             }
                         }
                         each(labels, &kept)
@@ -157,8 +198,7 @@ impl Evaluation<'_> {
                     let mut samples = Samples::default();
                     for (step, value) in column.values.iter().enumerate() {
                         if !is_absent(*value) {
-                            samples.times.push(inner.time(step));
-                            samples.values.push(*value);
+                            samples.push(inner.time(step), *value);
                         }
                     }
                     self.count(samples.times.len())?;
@@ -168,6 +208,11 @@ impl Evaluation<'_> {
             }
             _ => Err(wrong("a range vector was expected")),
         }
+    }
+
+    /// How far two points may be apart for there to be anything between them, where rollups are so long.
+    pub(super) fn reach_ms(&self, length_ms: i64) -> i64 {
+        length_ms.saturating_mul(2).max(self.options.lookback_ms)
     }
 
     /// Where a range vector looks: how far back, and from when.
@@ -183,7 +228,10 @@ impl Evaluation<'_> {
         let (range_ms, when) = self.range_of(expr)?;
         let until = self.reference(when, grid.start_ms);
         let mut series = Vec::new();
-        self.each_range(expr, grid, "", &mut |labels, samples| {
+        let stretches = self.stretches_of(expr, grid)?;
+        let mut is_rolled = false;
+        self.each_range(expr, grid, "", &stretches, &mut |labels, samples| {
+            is_rolled |= samples.rolled() > 0;
             let points = samples.times.iter().zip(&samples.values);
             let points: Vec<Point> = points
                 .filter(|(time, _)| **time > until.saturating_sub(range_ms) && **time <= until)
@@ -195,6 +243,9 @@ impl Evaluation<'_> {
             }
             Ok(())
         })?;
+        if is_rolled {
+            self.note_rolled(&stretches, expr.span);
+        }
         series.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(series)
     }

@@ -11,6 +11,8 @@ use crate::{
     functions::Function,
     labels::{Labels, NAME},
     notes::Note,
+    rollup::{Course, Sight, Stretches},
+    storage::Samples,
 };
 
 /// The samples of one window, and where it lies.
@@ -217,6 +219,60 @@ fn regression(window: &Window<'_>, intercept_ms: i64) -> (f64, f64) {
     (slope, y / count - slope * x / count)
 }
 
+/// Windows in which there are rollups.
+struct RolledWindows {
+    sight: Sight,
+    /// Of the series, for what grows.
+    course: Course,
+    is_rate: bool,
+    range_ms: i64,
+}
+
+impl RolledWindows {
+    fn value(&self, samples: &Samples, window: &Window<'_>, over: Over) -> Option<f64> {
+        let to = window.from + window.values.len();
+        let times = (window.start_ms, window.end_ms);
+        if self.sight == Sight::Growth {
+            let growth = self
+                .course
+                .growth(&samples.times, (window.from, to), times)?;
+            return Some(match self.is_rate {
+                true => growth / (self.range_ms as f64 / 1000.0),
+                false => growth,
+            });
+        }
+        if window.values.is_empty() {
+            return None;
+        }
+        let rolled = samples.weights.get(window.from..to.min(samples.rolled()));
+        let rolled = rolled.unwrap_or_default();
+        let alone = window.values.len() - rolled.len();
+        let count = rolled.iter().sum::<f64>() + alone as f64;
+        // Of a rollup that is longer than the window, the window's part.
+        let looks_ms = window.end_ms.saturating_sub(window.start_ms);
+        let part = self.range_ms as f64 / looks_ms.max(1) as f64;
+        Some(match self.sight {
+            Sight::Count => count * part,
+            Sight::Sum => sums::sum(window.values.iter().copied()) * part,
+            Sight::Mean => sums::sum(window.values.iter().copied()) / count,
+            _ => return over(window),
+        })
+    }
+
+    /// Whether all windows begin and end where rollups do, and nothing is lost by that. `ends_ms` is
+    /// where the first ends.
+    fn is_exact(&self, stretches: &Stretches, grid: Grid, ends_ms: i64) -> bool {
+        self.sight.is_exact()
+            && stretches.each().iter().all(|one| {
+                let is_whole = |ms: i64| ms.rem_euclid(one.length_ms) == 0;
+                let is_moving = grid.count > 1;
+                is_whole(ends_ms.saturating_add(1))
+                    && is_whole(self.range_ms)
+                    && (!is_moving || is_whole(grid.step_ms))
+            })
+    }
+}
+
 impl Evaluation<'_> {
     /// A function over a range.
     pub(super) fn over_range(
@@ -264,71 +320,102 @@ impl Evaluation<'_> {
         let counts_resets = matches!(function.name, "rate" | "increase" | "resets");
         let (range_ms, when) = self.range_of(range)?;
         let mut resets: Vec<usize> = Vec::new();
-        self.each_range(range, grid, function.name, &mut |labels, samples| {
-            resets.clear();
-            if counts_resets {
-                let pairs = samples.values.windows(2).enumerate();
-                resets.extend(pairs.filter_map(|(at, pair)| match pair {
-                    [one, next] if next < one => Some(at + 1),
-                    _ => None,
-                }));
-            }
-            let mut values = Vec::with_capacity(grid.count);
-            let (mut from, mut to) = (0, 0);
-            let (mut any, mut work) = (false, 0_u64);
-            for step in 0..grid.count {
-                let at_ms = grid.time(step);
-                let end_ms = self.reference(when, at_ms);
-                let start_ms = end_ms.saturating_sub(range_ms);
-                while samples.times.get(to).is_some_and(|time| *time <= end_ms) {
-                    to += 1;
+        let stretches = self.stretches_of(range, grid)?;
+        let mut rolled = RolledWindows {
+            sight: Sight::of(function.name),
+            course: Course::default(),
+            is_rate: function.name == "rate",
+            range_ms,
+        };
+        let mut is_rolled = false;
+        self.each_range(
+            range,
+            grid,
+            function.name,
+            &stretches,
+            &mut |labels, samples| {
+                is_rolled |= samples.rolled() > 0;
+                if samples.rolled() > 0 && rolled.sight == Sight::Growth {
+                    let reach_ms = self.reach_ms(stretches.longest());
+                    rolled.course.set(samples, is_rate, reach_ms);
                 }
-                while from < to
-                    && samples
-                        .times
-                        .get(from)
-                        .is_some_and(|time| *time <= start_ms)
-                {
-                    from += 1;
+                resets.clear();
+                if counts_resets {
+                    let pairs = samples.values.windows(2).enumerate();
+                    resets.extend(pairs.filter_map(|(at, pair)| match pair {
+                        [one, next] if next < one => Some(at + 1),
+                        _ => None,
+                    }));
                 }
-                let window = Window {
-                    times: samples.times.get(from..to).unwrap_or_default(),
-                    values: samples.values.get(from..to).unwrap_or_default(),
-                    start_ms,
-                    end_ms,
-                    at_ms,
-                    resets: &resets,
-                    from,
-                    param: params.get(step).copied().unwrap_or_default(),
-                };
-                work += window.values.len() as u64;
-                if work > 100_000 {
-                    self.guard.spend(work / 4)?;
-                    work = 0;
+                let mut values = Vec::with_capacity(grid.count);
+                let (mut from, mut to) = (0, 0);
+                let (mut any, mut work) = (false, 0_u64);
+                for step in 0..grid.count {
+                    let at_ms = grid.time(step);
+                    let end_ms = self.reference(when, at_ms);
+                    let looks_ms = match stretches.is_empty() {
+                        true => range_ms,
+                        false => stretches.range_at(function.name, end_ms, range_ms),
+                    };
+                    let start_ms = end_ms.saturating_sub(looks_ms);
+                    while samples.times.get(to).is_some_and(|time| *time <= end_ms) {
+                        to += 1;
+                    }
+                    while from < to
+                        && samples
+                            .times
+                            .get(from)
+                            .is_some_and(|time| *time <= start_ms)
+                    {
+                        from += 1;
+                    }
+                    let window = Window {
+                        times: samples.times.get(from..to).unwrap_or_default(),
+                        values: samples.values.get(from..to).unwrap_or_default(),
+                        start_ms,
+                        end_ms,
+                        at_ms,
+                        resets: &resets,
+                        from,
+                        param: params.get(step).copied().unwrap_or_default(),
+                    };
+                    work += window.values.len() as u64;
+                    if work > 100_000 {
+                        self.guard.spend(work / 4)?;
+                        work = 0;
+                    }
+                    let value = if from < samples.rolled() {
+                        rolled.value(samples, &window, over)
+                    } else if window.values.is_empty() {
+                        None
+                    } else {
+                        over(&window)
+                    };
+                    any |= value.is_some();
+                    values.push(value.map_or(ABSENT, not_the_mark));
                 }
-                let value = match window.values.is_empty() {
-                    true => None,
-                    false => over(&window),
-                };
-                any |= value.is_some();
-                values.push(value.map_or(ABSENT, not_the_mark));
-            }
-            if any {
-                if is_quantile && let Some(param) = param {
-                    self.note_quantiles(&params, param.span);
+                if any {
+                    if is_quantile && let Some(param) = param {
+                        self.note_quantiles(&params, param.span);
+                    }
+                    if is_rate && !is_counter_name(labels.get(NAME)) {
+                        self.note(Note::NoCounter(labels.get(NAME).into()), range.span);
+                    }
+                    let labels = if keeps_name {
+                        labels
+                    } else {
+                        labels.nameless()
+                    };
+                    each(self.column(labels, values)?)?;
                 }
-                if is_rate && !is_counter_name(labels.get(NAME)) {
-                    self.note(Note::NoCounter(labels.get(NAME).into()), range.span);
-                }
-                let labels = if keeps_name {
-                    labels
-                } else {
-                    labels.nameless()
-                };
-                each(self.column(labels, values)?)?;
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )?;
+        let ends_ms = self.reference(when, grid.start_ms);
+        if is_rolled && !rolled.is_exact(&stretches, grid, ends_ms) {
+            self.note_rolled(&stretches, range.span);
+        }
+        Ok(())
     }
 
     /// 1 at each step whose window is empty.
@@ -338,9 +425,12 @@ impl Evaluation<'_> {
         };
         let (range_ms, when) = self.range_of(range)?;
         let mut present = vec![false; grid.count];
-        self.each_range(range, grid, "absent_over_time", &mut |_, samples| {
+        let name = "absent_over_time";
+        let stretches = self.stretches_of(range, grid)?;
+        self.each_range(range, grid, name, &stretches, &mut |_, samples| {
             for (step, present) in present.iter_mut().enumerate() {
                 let end_ms = self.reference(when, grid.time(step));
+                let range_ms = stretches.range_at(name, end_ms, range_ms);
                 let to = samples.times.partition_point(|time| *time <= end_ms);
                 let newest = to.checked_sub(1).and_then(|at| samples.times.get(at));
                 *present |= newest.is_some_and(|time| *time > end_ms.saturating_sub(range_ms));

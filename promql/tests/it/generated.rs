@@ -71,13 +71,13 @@ fn counter(random: &mut Rng, interval_s: i64, has_gaps: bool) -> Samples {
         };
         values.push(value);
     }
-    Samples { times, values }
+    Samples::of(times, values)
 }
 
 fn gauge(random: &mut Rng, interval_s: i64, has_gaps: bool) -> Samples {
     let times = times(random, interval_s, has_gaps);
     let values = times.iter().map(|_| eighths(random, 40) - 20.0).collect();
-    Samples { times, values }
+    Samples::of(times, values)
 }
 
 /// All series, in the order of their labels, in which Prometheus reads them.
@@ -128,7 +128,10 @@ fn unsorted(random: &mut Rng) -> Vec<Series> {
     for job in JOBS {
         let times = vec![(START_S + random.i64(100..500)) * 1000 + 150];
         let values = vec![eighths(random, 9)];
-        all.push((labels("single", &[("job", job)]), Samples { times, values }));
+        all.push((
+            labels("single", &[("job", job)]),
+            Samples::of(times, values),
+        ));
     }
     all
 }
@@ -145,7 +148,7 @@ fn distinct(random: &mut Rng, place: usize) -> Samples {
 fn steady(random: &mut Rng, value: f64) -> Samples {
     let times = times(random, 10, false);
     let values = vec![value; times.len()];
-    Samples { times, values }
+    Samples::of(times, values)
 }
 
 /// A gauge that is marked as gone now and then, and comes back.
@@ -181,7 +184,7 @@ fn histogram(random: &mut Rng, job: &str, has_last: bool) -> Vec<Series> {
         .map(|(bound, values)| {
             let labels = labels("latency_bucket", &[("job", job), ("le", bound)]);
             let times = times.clone();
-            (labels, Samples { times, values })
+            (labels, Samples::of(times, values))
         })
         .collect()
 }

@@ -12,5 +12,6 @@ mod naive;
 mod notes;
 mod parse;
 mod prometheus;
+mod rolled;
 mod support;
 mod tree;
