@@ -9,7 +9,7 @@ use crate::{
     endpoint::{
         alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
         processes,
-        prom::{names, query, read, rules, scraping, status, transfer},
+        prom::{admin, names, query, read, rules, scraping, status, transfer},
         push, push_group, rooms, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
@@ -111,6 +111,13 @@ fn api() -> Api {
     api.at("api/v1/status/flags", |at| at.reads(status::flags));
     api.at("api/v1/status/config", |at| at.reads(status::config));
     api.at("api/v1/status/tsdb", |at| at.reads(status::tsdb));
+    api.at("api/v1/admin/tsdb/delete_series", |at| {
+        at.post(admin::delete_series).put(admin::delete_series)
+    });
+    api.at("api/v1/admin/tsdb/clean_tombstones", |at| {
+        at.post(admin::clean_tombstones)
+            .put(admin::clean_tombstones)
+    });
     api.at("-/reload", |at| at.post(scraping::reload));
     api.at("-/healthy", |at| at.reads(status::healthy));
     api.at("-/ready", |at| at.reads(status::ready));

@@ -137,6 +137,21 @@ impl Late {
         self.since_ms = self.since_ms.min(now_ms);
     }
 
+    /// Lets the samples of a stretch go, both ends included; whether none is left. Nothing of them is on its
+    /// way into the history.
+    pub(crate) fn remove(&mut self, (from_ms, to_ms): (i64, i64)) -> bool {
+        let is_kept = |sample: &Sample| !(from_ms..=to_ms).contains(&sample.0);
+        self.fresh.retain(is_kept);
+        let sealed: Vec<Sample> = self.sealed.iter().copied().filter(is_kept).collect();
+        self.sealed = sealed.into();
+        let all = self.sealed.iter().chain(&self.fresh).copied();
+        let oldest_ms = all.clone().map(|sample| sample.0).min();
+        let newest = all.max_by_key(|sample| sample.0);
+        self.oldest_ms = oldest_ms.unwrap_or(i64::MAX);
+        self.newest = newest.unwrap_or(self.newest);
+        self.fresh.is_empty() && self.sealed.is_empty()
+    }
+
     /// Lets go what every reader finds in the history by now; how many, and whether nothing is
     /// left.
     pub(crate) fn let_go(&mut self, now_ms: i64) -> (usize, bool) {

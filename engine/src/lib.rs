@@ -20,6 +20,7 @@
 //! | `maintenance` | maintenance: eviction, sealing into the history, time to live, memory |
 //! | [`query`] | lists of series, ranges of time, live windows |
 //! | `late` | samples of a series that are older than its window, until the history has them |
+//! | [`delete`] | series, or stretches of them, that go by order |
 //! | [`read`] | samples of a series, from memory and history together |
 //! | `recover` | a start: what the history holds comes back |
 //!
@@ -31,6 +32,7 @@
 pub mod append;
 mod attach;
 pub mod cost;
+pub mod delete;
 pub mod engine;
 mod entry;
 pub mod find;
@@ -51,6 +53,7 @@ pub mod window;
 
 pub use append::{Appended, Persistence};
 pub use cost::{Cancel, Cost, Spent};
+pub use delete::DeleteError;
 pub use engine::{Engine, EngineOptions};
 pub use find::Found;
 pub use maintenance::MaintenanceReport;

@@ -345,7 +345,11 @@ impl Engine {
 
     /// What came late of a series that memory has nothing else of may not be its newest: that may
     /// be in the history.
-    fn look_up_newest(&self, places: &[SlotRef], now_ms: i64) -> Result<(), HistoryError> {
+    pub(crate) fn look_up_newest(
+        &self,
+        places: &[SlotRef],
+        now_ms: i64,
+    ) -> Result<(), HistoryError> {
         let Some(history) = self.history.as_ref().filter(|_| !places.is_empty()) else {
             return Ok(());
         };
@@ -399,7 +403,7 @@ impl Engine {
         self.window_now_ms.store(shortest, Ordering::Relaxed);
     }
 
-    fn delist(place: SlotRef, entry: Entry) {
+    pub(crate) fn delist(place: SlotRef, entry: Entry) {
         let tenant = &entry.tenant;
         tenant.series.fetch_sub(1, Ordering::Relaxed);
         let mut names = tenant.names.lock();

@@ -46,6 +46,8 @@ pub use self::{
     windows::{few_windows, windows},
 };
 
+pub(crate) use self::raw::find_past as past_of;
+
 /// Steps of one series in one answer. More than any screen has columns; fewer and a year by the
 /// hour (8 760) would not fit.
 pub const POINTS_MAX: usize = 11_000;

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use pulseboard_history::{
     Definition, History, HistoryError, HistoryOptions, RecoverSink, RecoveryReport, SeriesId,
+    Tombstone,
 };
 use pulseboard_series::{KeyRef, Kind, is_stale_marker, key::hash_key};
 
@@ -231,5 +232,36 @@ impl RecoverSink for Recovering<'_> {
             entry.take_in(at_ms, value, now_ms, scratch);
             *late += u64::from(entry.note_unsealed(at_ms, value, now_ms, OLDEST_SEGMENT));
         });
+    }
+
+    fn tombstone(&mut self, tombstone: Tombstone) {
+        let Some(known) = self.definitions.get(&tombstone.series) else {
+            return;
+        };
+        if let Known::Entry(place) = known {
+            let place = *place;
+            if tombstone.is_whole {
+                let mut shard = self.engine.table.shard(usize::from(place.shard)).lock();
+                let entry = shard.get_mut(place.slot as usize);
+                let is_it = entry.is_some_and(|entry| entry.id == place.id);
+                let removed = is_it.then(|| shard.remove(place.slot as usize)).flatten();
+                drop(shard);
+                if let Some(entry) = removed {
+                    self.late -= entry.late.as_ref().map_or(0, |late| late.len() as u64);
+                    Engine::delist(place, entry);
+                }
+            } else {
+                let stretch = (tombstone.from_ms, tombstone.to_ms);
+                let (scratch, now_ms) = (&mut self.scratch, self.now_ms);
+                let gone = self
+                    .engine
+                    .table
+                    .with(place, |entry| entry.forget(stretch, now_ms, scratch));
+                self.late -= gone.unwrap_or_default();
+            }
+        }
+        if tombstone.is_whole {
+            self.definitions.remove(&tombstone.series);
+        }
     }
 }

@@ -93,6 +93,7 @@ struct Gathered {
     samples: Vec<(u32, Sample)>,
     missed: u64,
     unseated: u64,
+    forgotten: u64,
     /// It has ended: nothing is seated or gathered any more.
     is_over: bool,
 }
@@ -119,6 +120,8 @@ pub struct Gain {
     pub unseated: u64,
     /// Series that have gone.
     pub gone: u64,
+    /// How often samples of a series were deleted that may have been gathered before.
+    pub forgotten: u64,
 }
 
 impl SeriesTap {
@@ -236,6 +239,11 @@ impl SeriesTap {
         self.wake();
     }
 
+    /// Samples of one of its series were deleted.
+    pub(crate) fn forget(&self) {
+        self.gathered.lock().forgotten += 1;
+    }
+
     /// Takes everything that came since the last time.
     #[must_use]
     pub fn take(&self) -> Gain {
@@ -262,6 +270,7 @@ impl SeriesTap {
             missed: std::mem::take(&mut gathered.missed),
             unseated: std::mem::take(&mut gathered.unseated),
             gone,
+            forgotten: std::mem::take(&mut gathered.forgotten),
         }
     }
 }

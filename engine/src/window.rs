@@ -138,6 +138,24 @@ impl SeriesWindow {
         before.for_each(|&(at_ms, value)| self.append(at_ms, value, scratch));
     }
 
+    /// Lets the samples of a stretch go, both ends included. O(all of it) where there are any.
+    pub fn remove(&mut self, (from_ms, to_ms): (i64, i64), scratch: &mut Scratch) {
+        let is_met = self.oldest_ms().is_some_and(|oldest_ms| oldest_ms <= to_ms)
+            && self
+                .newest_ms()
+                .is_some_and(|newest_ms| newest_ms >= from_ms);
+        if !is_met {
+            return;
+        }
+        let mut kept = Vec::new();
+        self.copy(i64::MIN, i64::MAX)
+            .read(i64::MIN, i64::MAX, &mut kept);
+        kept.retain(|sample| !(from_ms..=to_ms).contains(&sample.0));
+        *self = Self::default();
+        kept.iter()
+            .for_each(|&(at_ms, value)| self.append(at_ms, value, scratch));
+    }
+
     /// Packs the head where that is worth it: for a window that is short of memory.
     pub fn pack_head(&mut self, scratch: &mut Scratch) {
         /// With fewer, what a block takes besides its samples is as much as they are.

@@ -24,6 +24,8 @@ const START_MS: i64 = 2_000 * 240 * HOUR_MS;
 struct Count(u64);
 
 impl RecoverSink for Count {
+    fn tombstone(&mut self, _: pulseboard_history::Tombstone) {}
+
     fn definition(&mut self, _definition: pulseboard_history::Definition) {}
 
     fn sample(&mut self, _id: SeriesId, _at_ms: i64, _value: f64) {

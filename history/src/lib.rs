@@ -26,6 +26,8 @@
 //! 4. Once the window has taken in all of that, [`History::seal`] what is not sealed yet, in
 //!    batches of some thousand series, and set [`SealBatch::safe_segment`] to `n - 1` in the last.
 //! 5. [`History::maintain`] with a small budget, again while it says that there is more.
+//! 6. [`History::entomb`] deletes stretches of series while nothing of them is being sealed; the
+//!    caller deletes them from the window, and does so again when opening says it.
 //!
 //! A crash at any point loses nothing: samples are in the log, in a chunk, or in both, and
 //! sealing something twice stores the same.
@@ -90,6 +92,7 @@ pub mod log;
 
 mod block;
 mod bucket;
+mod bury;
 mod chunk;
 mod column;
 mod corruption;
@@ -113,6 +116,7 @@ mod store;
 mod sweep;
 mod tables;
 mod tier;
+mod tombstone;
 mod varint;
 mod write;
 
@@ -127,3 +131,4 @@ pub use sample_record::SampleRecord;
 pub use seal::{SealBatch, SealReport, sort_last_wins};
 pub use series::{Definition, SeriesId};
 pub use tier::{Bucket, RAW_BLOCK_MS, Tier};
+pub use tombstone::Tombstone;

@@ -1,4 +1,4 @@
-//! Maintenance in small steps: rolling up, merging chunks, retention. One call does as much as
+//! Maintenance in small steps: deleting what is asked to be deleted, rolling up, merging chunks, retention. One call does as much as
 //! its budget allows; each step is one transaction, so a crash or a full disk loses one step.
 
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::{History, HistoryError, SeriesId, history::Workshop, state::DAY_MS};
 
 /// One step's transaction is ended after this time, so that sealing never waits long for it.
-const STEP: Duration = Duration::from_millis(100);
+pub(crate) const STEP: Duration = Duration::from_millis(100);
 
 /// What maintenance did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Progress {
 }
 
 impl History {
-    /// Does at most about `budget` of what is to be done: rolls up hours that have become final
+    /// Does at most about `budget` of what is to be done: takes out what is deleted, rolls up hours that have become final
     /// and whatever got late samples since, makes one chunk of many, deletes by age and size.
     /// Blocks; readers go on, sealing waits for 100 ms at most.
     ///
@@ -50,7 +50,8 @@ impl History {
         loop {
             let mut workshop = self.writing.lock();
             let until = Instant::now() + STEP.min(budget.saturating_sub(started.elapsed()));
-            let stepped = self.list_old(until)?
+            let stepped = self.bury_next(&mut workshop, until)?
+                || self.list_old(until)?
                 || self.roll_dirty(&mut workshop, until, &mut progress)?
                 || self.roll_next(&mut workshop, final_before_ms, until, &mut progress)?
                 || self.retain_step(&mut workshop, now_ms, &mut progress)?;

@@ -14,6 +14,7 @@ use crate::{
     seal::sort_last_wins,
     state::{DamageLog, LEVELS, Rolled, Stale},
     tables::{BlockKey, RAW, RawKey, tier_table},
+    tombstone::{Graves, hide_buckets, hide_samples},
 };
 
 /// One moment of the history: any number of reads see the same content. Old pages are kept for
@@ -25,6 +26,8 @@ pub struct Snapshot {
     present: Arc<[Vec<u32>; LEVELS]>,
     /// What rollups do not have as the samples are.
     stale: Arc<Stale>,
+    /// What is deleted.
+    graves: Arc<Graves>,
     /// Raw hours below are going.
     raw_floor: u32,
     /// What is going of single tenants.
@@ -66,7 +69,7 @@ impl History {
     pub fn snapshot(&self) -> Result<Snapshot, HistoryError> {
         // Together, and before the transaction: all that they name is in it, but for what goes by
         // retention in between.
-        let (present, rolled, raw_floor, floors, stale) = {
+        let (present, rolled, raw_floor, floors, stale, graves) = {
             let state = self.state.lock();
             let floors = Arc::clone(&state.parts.floors);
             (
@@ -75,6 +78,7 @@ impl History {
                 state.raw_floor,
                 floors,
                 Arc::clone(&state.stale),
+                Arc::clone(&state.graves),
             )
         };
         self.store.read("begin a read", |txn| {
@@ -87,6 +91,7 @@ impl History {
                 rolled,
                 present,
                 stale,
+                graves,
                 raw_floor,
                 floors,
                 damage: Arc::clone(&self.damage),
@@ -148,7 +153,8 @@ impl Snapshot {
             return Ok(());
         };
         let (raw, chunks, damage) = (&tables.raw, &mut self.chunks, &self.damage);
-        self.broken.guarded("read samples", || {
+        let before = samples.len();
+        let read = self.broken.guarded("read samples", || {
             for hour in &self.present[0][hours] {
                 read_hour(
                     raw,
@@ -164,7 +170,11 @@ impl Snapshot {
                 )?;
             }
             Ok(())
-        })
+        });
+        if let Some(graves) = self.graves.get(&id.0) {
+            hide_samples(graves, before, samples);
+        }
+        read
     }
 
     /// Appends the buckets of `id` that begin at `from_ms <= start < to_ms`, ascending. Only
@@ -187,7 +197,8 @@ impl Snapshot {
             return Ok(());
         };
         let (table, codec, damage) = (&tables.tiers[tier.index()], &mut self.blocks, &self.damage);
-        self.broken.guarded("read buckets", || {
+        let before = buckets.len();
+        let read = self.broken.guarded("read buckets", || {
             for &block in &present[touched] {
                 let Some(value) = table.get((block, id.0))? else {
                     continue;
@@ -199,7 +210,11 @@ impl Snapshot {
                 }
             }
             Ok(())
-        })
+        });
+        if let Some(graves) = self.graves.get(&id.0) {
+            hide_buckets(graves, tier, before, buckets);
+        }
+        read
     }
 
     /// The newest sealed sample of a series that is not later than `at_ms`. Cost: a lookup for each

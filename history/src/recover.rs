@@ -20,7 +20,8 @@ use crate::{
     state::State,
     store::{OpenError, Store},
     tables::SERIES,
-    write::{RECORD_DEFINITION, RECORD_SAMPLES},
+    tombstone::{self, Tombstone},
+    write::{RECORD_DEFINITION, RECORD_SAMPLES, RECORD_TOMBSTONES},
 };
 
 /// Takes what a restart brings back.
@@ -33,6 +34,9 @@ pub trait RecoverSink {
     /// sealing them again is right and harmless. Its series can be unknown if damage took the
     /// definition.
     fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64);
+
+    /// What came before and is deleted; of the log, in the order of appending.
+    fn tombstone(&mut self, tombstone: Tombstone);
 }
 
 /// What opening found. [`RecoveryReport::complaints`] says what a person should hear.
@@ -130,7 +134,8 @@ impl History {
         let owners = Arc::new(Owners::default());
         let (store, state) = open_blocks(dir, &options, &owners, &mut report, sink)?;
 
-        let mut unsaved = Vec::new();
+        let mut unsaved: Vec<Definition> = Vec::new();
+        let mut deleted: Vec<Tombstone> = Vec::new();
         let replay = |record_type: u8, payload: &[u8], _segment: u32| match record_type {
             RECORD_SAMPLES => {
                 let each = |id, at_ms, value| {
@@ -150,10 +155,26 @@ impl History {
                 }
                 None => report.log_unreadable += 1,
             },
+            RECORD_TOMBSTONES => match tombstone::decode(payload) {
+                Some(rows) => {
+                    for row in &rows {
+                        sink.tombstone(*row);
+                    }
+                    deleted.extend(rows);
+                }
+                None => report.log_unreadable += 1,
+            },
             _ => report.log_unreadable += 1,
         };
         let (log, replayed) = Log::open(&dir.join("wal"), options.log.clone(), replay)?;
         report.log = replayed;
+        let mut state = state;
+        if !deleted.is_empty() {
+            // Also what is done already: the log has all that came since.
+            store.write("delete", |txn| tombstone::put(txn, &deleted))?;
+            state.entomb(&deleted);
+            unsaved.retain(|definition| !state.is_gone(definition.id.0));
+        }
         let history = Self {
             options,
             log,
@@ -185,6 +206,7 @@ fn open_blocks(
                     report.series_unreadable = unreadable;
                     definitions
                         .into_iter()
+                        .filter(|definition| !state.is_gone(definition.id.0))
                         .for_each(|definition| sink.definition(definition));
                     return Ok((store, state));
                 }

@@ -6,11 +6,13 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use crate::{
     Definition, History, HistoryError, RAW_BLOCK_MS, SeriesId,
+    bury::Burying,
     chunk::CHUNK_SAMPLES_MAX,
     history::Workshop,
     parts::{Floors, Owners},
     state::{DAY_MS, NewUsage, Rolled, State, TierUsageChange, block_of},
-    tables::{DIRTY, RAW, RawKey, SEEN},
+    tables::{DIRTY, RAW, RawKey, SEEN, TOMBSTONES},
+    tombstone::{Grave, Graves},
     write::put_definitions,
 };
 
@@ -57,6 +59,10 @@ struct Sealing<'a> {
     days: Vec<(u32, u32)>,
     /// Series and hours that are to be rolled up again.
     stale: Vec<(u32, u32)>,
+    /// What is deleted and still in the blocks.
+    graves: Arc<Graves>,
+    /// What is left to be deleted, by series.
+    dug: HashMap<u32, Vec<Grave>>,
 }
 
 /// What is mirrored after the commit.
@@ -65,6 +71,7 @@ struct Sealed {
     usage: NewUsage,
     days: Vec<(u32, u32)>,
     stale: Vec<(u32, u32)>,
+    dug: HashMap<u32, Vec<Grave>>,
 }
 
 impl History {
@@ -95,6 +102,13 @@ impl History {
             let start_ms = i64::from(hour) * RAW_BLOCK_MS;
             state.note_stale(series, start_ms..start_ms + RAW_BLOCK_MS);
         }
+        for (series, graves) in sealed.dug {
+            let all = Arc::make_mut(&mut state.graves);
+            match graves.is_empty() {
+                true => all.remove(&series),
+                false => all.insert(series, graves),
+            };
+        }
         drop(state);
         drop(workshop);
         let mut report = sealed.report;
@@ -111,10 +125,11 @@ impl History {
         batch: &SealBatch<'_>,
         definitions: &[Definition],
     ) -> Result<Sealed, HistoryError> {
-        let (rolled, raw_floor, floors) = {
+        let (rolled, raw_floor, floors, graves) = {
             let state = self.state.lock();
             let floors = Arc::clone(&state.parts.floors);
-            (state.rolled[0], state.raw_floor, floors)
+            let graves = Arc::clone(&state.graves);
+            (state.rolled[0], state.raw_floor, floors, graves)
         };
         let mut sealing = Sealing {
             workshop,
@@ -128,6 +143,8 @@ impl History {
             usage: TierUsageChange::of(&self.owners),
             days: Vec::new(),
             stale: Vec::new(),
+            graves,
+            dug: HashMap::new(),
         };
         self.change("seal", |txn| {
             let mut days = put_definitions(txn, definitions)?;
@@ -144,6 +161,7 @@ impl History {
                 usage,
                 days,
                 stale: sealing.stale,
+                dug: sealing.dug,
             })
         })
     }
@@ -184,6 +202,7 @@ impl Sealing<'_> {
                 self.report.too_old += run.len() as u64;
                 continue;
             };
+            self.dig(txn, raw, number, id)?;
             let fresh = *self
                 .fresh_hours
                 .entry(number)
@@ -213,6 +232,57 @@ impl Sealing<'_> {
         if let Some(day) = block_of(newest_ms, DAY_MS) {
             self.days.push((id.0, day));
         }
+        Ok(())
+    }
+
+    /// What comes to an hour that is deleted is not to go with what was there: that goes now, and the
+    /// hour is deleted no more.
+    fn dig(
+        &mut self,
+        txn: &WriteTransaction,
+        raw: &mut Table<'_, RawKey, &'static [u8]>,
+        hour: u32,
+        id: SeriesId,
+    ) -> Result<(), redb::Error> {
+        if self.graves.is_empty() {
+            return Ok(());
+        }
+        let known = self.dug.get(&id.0).or_else(|| self.graves.get(&id.0));
+        let start_ms = i64::from(hour) * RAW_BLOCK_MS;
+        let end_ms = start_ms + RAW_BLOCK_MS;
+        let is_met = |grave: &Grave| grave.meets(start_ms, end_ms);
+        let Some(graves) = known.filter(|graves| graves.iter().any(is_met)) else {
+            return Ok(());
+        };
+        let mut left = Vec::with_capacity(graves.len() + 1);
+        let met: Vec<Grave> = graves.iter().copied().filter(is_met).collect();
+        left.extend(graves.iter().copied().filter(|grave| !is_met(grave)));
+        let mut table = txn.open_table(TOMBSTONES)?;
+        let mut burying = Burying {
+            txn,
+            workshop: &mut *self.workshop,
+            usage: std::mem::take(&mut self.usage),
+        };
+        for grave in met {
+            burying.hour(raw, hour, id, &grave)?;
+            table.remove((id.0, grave.from_ms, grave.to_ms))?;
+            let before = Grave {
+                to_ms: start_ms - 1,
+                ..grave
+            };
+            let after = Grave {
+                from_ms: end_ms,
+                ..grave
+            };
+            for part in [before, after] {
+                if part.from_ms <= part.to_ms {
+                    table.insert((id.0, part.from_ms, part.to_ms), part.row())?;
+                    left.push(part);
+                }
+            }
+        }
+        self.usage = burying.usage;
+        self.dug.insert(id.0, left);
         Ok(())
     }
 

@@ -13,7 +13,8 @@ pub(crate) use crate::tables::{KEY_BYTES, LEVELS};
 use crate::{
     Damage, RAW_BLOCK_MS, Tier,
     parts::{NewParts, Owners, Parts, write_parts},
-    tables::{DIRTY, META, META_ANEW, META_RAW_FLOOR, PROGRESS, SEEN, TALLY},
+    tables::{DIRTY, META, META_ANEW, META_RAW_FLOOR, PROGRESS, SEEN, TALLY, TOMBSTONES},
+    tombstone::{self, Grave, Graves, Tombstone},
 };
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -65,6 +66,8 @@ pub(crate) struct State {
     /// Stretches of series, Unix milliseconds, that rollups do not have as the samples are: something
     /// came late, and [`History::maintain`](crate::History::maintain) has not rolled it up again.
     pub(crate) stale: Arc<Stale>,
+    /// What is deleted and still in the blocks.
+    pub(crate) graves: Arc<Graves>,
     /// As [`META_ANEW`] says.
     pub(crate) anew: u64,
     /// Hours below are given up by retention and take no samples any more.
@@ -113,6 +116,12 @@ impl State {
             let start_ms = i64::from(block) * length_ms;
             state.note_stale(series, start_ms..start_ms + length_ms);
         }
+        // An earlier version has no such table.
+        state.graves = match txn.open_table(TOMBSTONES) {
+            Ok(table) => Arc::new(tombstone::load(&table)?),
+            Err(redb::TableError::TableDoesNotExist(_)) => Arc::default(),
+            Err(error) => return Err(error.into()),
+        };
         state.list_present();
         Ok(state)
     }
@@ -122,6 +131,36 @@ impl State {
         let stale = Arc::make_mut(&mut self.stale);
         let known = stale.entry(series).or_insert_with(|| stretch.clone());
         *known = known.start.min(stretch.start)..known.end.max(stretch.end);
+    }
+
+    /// Takes over what [`tombstone::put`] wrote.
+    pub(crate) fn entomb(&mut self, rows: &[Tombstone]) {
+        let raw_floor_ms = i64::from(self.raw_floor) * RAW_BLOCK_MS;
+        for row in rows {
+            let graves = Arc::make_mut(&mut self.graves);
+            let graves = graves.entry(row.series.0).or_default();
+            graves.retain(|grave| (grave.from_ms, grave.to_ms) != (row.from_ms, row.to_ms));
+            graves.push(Grave {
+                from_ms: row.from_ms,
+                to_ms: row.to_ms,
+                is_whole: row.is_whole,
+                level: 0,
+                block: 0,
+            });
+            if row.is_whole {
+                self.seen.remove(&row.series.0);
+            } else if row.to_ms >= raw_floor_ms {
+                // What is left of a bucket is in the samples.
+                let from_ms = row.from_ms.max(raw_floor_ms);
+                self.note_stale(row.series.0, from_ms..row.to_ms.saturating_add(1));
+            }
+        }
+    }
+
+    /// Whether a series is gone as such.
+    pub(crate) fn is_gone(&self, series: u32) -> bool {
+        let graves = self.graves.get(&series);
+        graves.is_some_and(|graves| graves.iter().any(|grave| grave.is_whole))
     }
 
     /// Takes over what [`TierUsageChange::write`] wrote, after the commit.

@@ -13,6 +13,7 @@
 //! floor_of     (tenant, level)          -> first block that has not been given up for others
 //! progress     tier                     -> blocks rolled up, series rolled up of the next
 //! dirty        (tier, block, series)    -> ()         rolled up before a late sample came
+//! tombstones   (series, from, to)       -> whole, level and block that it has been obeyed up to
 //! meta         name                     -> number     format, first hour that raw may hold,
 //!                                                     how far old blocks have been made anew
 //! ```
@@ -40,6 +41,8 @@ pub(crate) const TALLY_OF: TableDefinition<'_, (&str, u8, u32), u64> =
 pub(crate) const FLOOR_OF: TableDefinition<'_, (&str, u8), u32> = TableDefinition::new("floor_of");
 pub(crate) const PROGRESS: TableDefinition<'_, u8, (u32, u32)> = TableDefinition::new("progress");
 pub(crate) const DIRTY: TableDefinition<'_, (u8, u32, u32), ()> = TableDefinition::new("dirty");
+pub(crate) const TOMBSTONES: TableDefinition<'_, (u32, i64, i64), (bool, u8, u32)> =
+    TableDefinition::new("tombstones");
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// In [`META`].

@@ -12,6 +12,7 @@ use crate::{
 
 pub(crate) const RECORD_SAMPLES: u8 = 1;
 pub(crate) const RECORD_DEFINITION: u8 = 2;
+pub(crate) const RECORD_TOMBSTONES: u8 = 3;
 
 impl History {
     /// Appends a record of samples to the log. Does not wait for the disk; the ticket does.

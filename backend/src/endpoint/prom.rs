@@ -5,6 +5,7 @@
 //! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query` |
 //! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
 //! | [`transfer`] | `export`, and `/federate` |
+//! | [`admin`] | `admin/tsdb/…` |
 //! | [`rules`] | `rules` and `alerts` |
 //! | [`read`] | remote read |
 //! | [`scraping`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
@@ -13,6 +14,7 @@
 //! | `params` | what a query string or a form asks for |
 //! | `answer` | the envelope of all answers, and errors in the words of clients |
 
+pub mod admin;
 mod answer;
 mod asking;
 pub mod names;

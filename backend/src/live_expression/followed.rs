@@ -316,7 +316,7 @@ struct Series {
 /// Whether what is kept is what there is.
 enum CaughtUp {
     Yes,
-    /// A series came or went, or samples were not gathered.
+    /// A series came or went, or samples were not gathered, or some were deleted.
     ReadAnew,
     TooLarge,
 }
@@ -401,7 +401,7 @@ impl Followed {
             }
         }
         let gain = self.tap.take();
-        if gain.missed + gain.unseated + gain.gone > 0 {
+        if gain.missed + gain.unseated + gain.gone + gain.forgotten > 0 {
             return Ok(CaughtUp::ReadAnew);
         }
         all.whole.spend(gain.samples.len() as u64)?;

@@ -10,6 +10,7 @@ mod conformance;
 mod cost;
 mod cuts;
 mod datadog;
+mod deleting;
 mod direct;
 mod docs;
 mod endpoints;

@@ -1,6 +1,6 @@
 //! Expressions over time of which samples are gone: rollups answer, and the answer says so.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use pulseboard::settings::{DataDir, Settings};
 use reqwest::Method;
@@ -64,6 +64,7 @@ async fn expressions_are_answered_from_rollups_where_samples_are_gone() {
     let server = start_at(START_MS + 60 * HOUR_MS, folder.path()).await;
     server
         .eventually("the samples are gone", async || {
+            server.clock.advance(Duration::from_secs(5));
             let answer = ask(&server, "red", "jobs_total", at_ms).await;
             answer.get("infos").is_some()
         })

@@ -32,6 +32,8 @@ struct Flags {
 struct Nothing;
 
 impl RecoverSink for Nothing {
+    fn tombstone(&mut self, _: pulseboard_history::Tombstone) {}
+
     fn definition(&mut self, _definition: Definition) {}
 
     fn sample(&mut self, _id: SeriesId, _at_ms: i64, _value: f64) {}

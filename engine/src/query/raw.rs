@@ -255,7 +255,7 @@ fn pages<E: From<QueryError>>(
 }
 
 /// Series that memory no longer has, their memory asked for.
-fn find_past(
+pub(crate) fn find_past(
     engine: &Engine,
     tenant: &Tenant,
     selector: &Selector,

@@ -18,6 +18,8 @@ const START: i64 = 2_000 * 240 * HOUR;
 struct Ignore;
 
 impl RecoverSink for Ignore {
+    fn tombstone(&mut self, _: crate::Tombstone) {}
+
     fn definition(&mut self, _: Definition) {}
     fn sample(&mut self, _: SeriesId, _: i64, _: f64) {}
 }

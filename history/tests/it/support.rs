@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use pulseboard_history::{
     Bucket, Definition, History, HistoryOptions, Progress, RecoverSink, RecoveryReport, SealBatch,
-    SealReport, SeriesId, Tier,
+    SealReport, SeriesId, Tier, Tombstone,
 };
 
 pub(crate) const HOUR: i64 = 3_600_000;
@@ -24,6 +24,17 @@ impl RecoverSink for Sink {
 
     fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64) {
         self.samples.push((id, at_ms, value.to_bits()));
+    }
+
+    fn tombstone(&mut self, tombstone: Tombstone) {
+        let is_hit = |id: SeriesId, at_ms: i64| {
+            id == tombstone.series && (tombstone.from_ms..=tombstone.to_ms).contains(&at_ms)
+        };
+        self.samples.retain(|&(id, at_ms, _)| !is_hit(id, at_ms));
+        if tombstone.is_whole {
+            self.definitions
+                .retain(|definition| definition.id != tombstone.series);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use pulseboard_engine::{Cancel, Cost, Engine, EngineOptions, Tenant};
+use pulseboard_engine::{Cancel, Cost, Engine, EngineOptions, Selector, Tenant};
 use pulseboard_promql::{Expr, Options, instant, parse};
 use pulseboard_series::{Batch, STALE_MARKER_BITS};
 
@@ -87,6 +87,17 @@ impl Stage {
     }
 }
 
+impl Stage {
+    fn delete(&self, tenant: usize, host: u32, stretch: (i64, i64), now_ms: i64) {
+        let selector = Selector::parse(&format!("load{{host=\"h{host}\"}}"));
+        let (selector, cost) = (selector.expect("a selector"), Cost::unbounded());
+        let deleted = self
+            .engine
+            .delete(&self.tenants[tenant], &selector, stretch, now_ms, &cost);
+        deleted.expect("deleted");
+    }
+}
+
 #[test]
 fn answers_are_those_of_reading_whole_whatever_comes_and_goes() {
     let seed = fastrand::u64(..);
@@ -124,6 +135,13 @@ fn answers_are_those_of_reading_whole_whatever_comes_and_goes() {
         }
         if random.u32(..20) == 0 {
             hosts += 1;
+        }
+        if random.u32(..15) == 0 {
+            let stretch = match random.u32(..4) {
+                0 => (0, i64::MAX),
+                _ => (at_ms - random.i64(..60_000), at_ms - random.i64(..5_000)),
+            };
+            stage.delete(0, random.u32(..hosts), stretch, at_ms + 500);
         }
         if step % 30 == 29 {
             stage.engine.maintain(at_ms, false).expect("maintained");

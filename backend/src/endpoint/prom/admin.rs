@@ -1,0 +1,95 @@
+//! What an admin has done to the series of a tenant: deleting, and having the disk rid of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pulseboard_engine::{DeleteError, query::QueryError};
+use salvo::{Depot, Request, Response, handler, http::StatusCode};
+
+use super::{
+    answer::{ApiError, send},
+    asking::Asking,
+};
+use crate::{base::error::AppError, expressions::selector, http::caller, questions::Working};
+
+/// Blocks are written anew for so long before anybody is asked whether to go on.
+const CLEAN_AT_ONCE: Duration = Duration::from_millis(100);
+
+impl From<DeleteError> for ApiError {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Query(error) => error.into(),
+            error => Self::App(AppError::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                error.to_string(),
+            )),
+        }
+    }
+}
+
+/// Deletes series, or a stretch of them.
+#[handler]
+pub async fn delete_series(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let done = work(request, depot, |asking, working| {
+        let selectors = asking.params.selectors()?;
+        if selectors.is_empty() {
+            let error = "no match[] parameter provided".to_owned();
+            return Err(ApiError::BadData(error));
+        }
+        let (start_ms, end_ms) = asking.params.span()?;
+        let stretch = (start_ms.unwrap_or(0), end_ms.unwrap_or(i64::MAX));
+        let now_ms = asking.app.clock.now_ms();
+        let mut series = 0;
+        for one in &selectors {
+            let selector = selector(&one.matchers).map_err(ApiError::BadData)?;
+            let engine = &asking.app.storage.engine;
+            series += engine.delete(&asking.tenant, &selector, stretch, now_ms, &working.cost)?;
+        }
+        tracing::info!(
+            tenant = %asking.tenant.name,
+            series,
+            start_ms,
+            end_ms,
+            "series were deleted"
+        );
+        Ok(())
+    });
+    answer(response, done.await);
+}
+
+/// Takes what is deleted out of the blocks now.
+#[handler]
+pub async fn clean_tombstones(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let done = work(request, depot, |asking, working| {
+        let engine = &asking.app.storage.engine;
+        loop {
+            let is_done = engine.clean_tombstones(CLEAN_AT_ONCE);
+            if is_done.map_err(DeleteError::from)? {
+                return Ok(());
+            }
+            working.cost.check().map_err(QueryError::from)?;
+        }
+    });
+    answer(response, done.await);
+}
+
+async fn work(
+    request: &mut Request,
+    depot: &mut Depot,
+    work: impl FnOnce(&Asking, &Working) -> Result<(), ApiError> + Send + 'static,
+) -> Result<Bytes, ApiError> {
+    caller::require_administer(depot)?;
+    let asking = Asking::begin(request, depot).await?;
+    asking
+        .work(|asking, working| work(asking, working).map(|()| Bytes::new()))
+        .await
+}
+
+fn answer(response: &mut Response, done: Result<Bytes, ApiError>) {
+    match done {
+        Ok(_) => {
+            response.status_code(StatusCode::NO_CONTENT);
+        }
+        Err(error) => send(response, Err(error)),
+    }
+}
