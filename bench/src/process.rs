@@ -72,6 +72,21 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The most that was resident at once so far, in bytes.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.pids
+            .iter()
+            .filter_map(|pid| {
+                let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+                number_after(&status, "VmHWM:")
+            })
+            .sum::<u64>()
+            * 1024
+    }
+}
+
 /// Memory that the kernel holds for all TCP sockets of this machine, in bytes.
 #[must_use]
 pub fn kernel_tcp_bytes() -> u64 {

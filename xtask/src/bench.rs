@@ -1,12 +1,12 @@
 //! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s,
-//! `bench ingest` [`ingest`]'s, `bench hostile` [`hostile`]'s, `bench live` [`live`]'s, `bench page`
-//! [`page_bench`]'s, `bench against` [`against`]'s.
+//! `bench ingest` [`ingest`]'s, `bench query` [`query_bench`]'s, `bench hostile` [`hostile`]'s,
+//! `bench live` [`live`]'s, `bench page` [`page_bench`]'s, `bench against` [`against`]'s.
 
 use std::fs;
 
 use anyhow::{Result, bail};
 
-use crate::{against, fan_out, hostile, ingest, live, page_bench, shell};
+use crate::{against, fan_out, hostile, ingest, live, page_bench, query_bench, shell};
 
 /// The crates that have something to measure.
 const CRATES: &[(&str, &str)] = &[
@@ -23,6 +23,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
             "against" => return against::start(flags),
             "fan-out" => return fan_out::start(flags),
             "ingest" => return ingest::start(flags),
+            "query" => return query_bench::start(flags),
             "hostile" => return hostile::start(flags),
             "live" => return live::start(flags),
             "page" => return page_bench::start(flags),

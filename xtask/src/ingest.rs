@@ -35,7 +35,7 @@ cargo xtask bench ingest [FLAGS]
   --samples N           samples of each measurement         (4000000; --quick: 1500000)
   --days N              how far back the past goes          (30; --quick: 3)
   --cores S,C           of the server and of the client     (0,1)
-  --skip LIST           of load, acks, memory, past: parts to leave out
+  --skip LIST           of load, acks, memory, late, past: parts to leave out
   --priority            run both with nice -n -15, which needs the right to; for a shared machine
   --no-build            take the release programs as they are";
 
@@ -101,6 +101,9 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     }
     if wanted("memory") {
         measure_memory(&plan)?;
+    }
+    if wanted("late") {
+        measure_late(&plan)?;
     }
     if wanted("past") {
         measure_past(&plan)?;
@@ -212,6 +215,67 @@ fn measure_load(plan: &Plan) -> Result<()> {
                     of("/refused_bodies"),
                 );
             }
+        }
+    }
+    Ok(())
+}
+
+/// Ten million samples of the last two days, in two orders, beside as many that come as they are made.
+fn measure_late(plan: &Plan) -> Result<()> {
+    const SERIES: i64 = 1_000;
+    println!("\n## Late samples, {SERIES} series over two days\n");
+    println!(
+        "| order | server | samples/s | ns CPU per sample | with 3 s after it | MB before | MB at most |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|");
+    let samples = i64::try_from(plan.samples)?.max(10_000_000);
+    let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    // Not to the last minute of what is taken: it goes on being late while it is sent.
+    let back_ms = 47 * 3_600_000;
+    let orders = [
+        (
+            "one series after the other",
+            "prometheus",
+            "/push",
+            "/api/v1/import/prometheus",
+        ),
+        (
+            "one time after the other",
+            "remote",
+            "/api/v1/write",
+            "/api/v1/write",
+        ),
+    ];
+    for (order, form, own, victorias) in orders {
+        for peer in &plan.servers {
+            // It keeps nothing that is older than its window.
+            if *peer == Peer::Memory {
+                continue;
+            }
+            let path = if *peer == Peer::Victoria {
+                victorias
+            } else {
+                own
+            };
+            let work = [
+                ("--form", form.to_owned()),
+                ("--path", path.to_owned()),
+                ("--series", SERIES.to_string()),
+                ("--step-ms", (back_ms * SERIES / samples).max(1).to_string()),
+                ("--start-ms", (now_ms - back_ms).to_string()),
+                ("--end-ms", now_ms.to_string()),
+            ];
+            let report = with_server(plan, *peer, |server| server.client(plan, "fill", &work))?;
+            let of = |pointer| number(&report, pointer);
+            println!(
+                "| {order} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
+                peer.name(),
+                of("/samples_per_s"),
+                of("/cpu_ns_per_sample"),
+                of("/settled_ns_per_sample"),
+                of("/rss_before") / 1e6,
+                of("/rss_peak") / 1e6,
+            );
         }
     }
     Ok(())
@@ -449,6 +513,8 @@ impl Target {
             let mut command = plan.pins.server(&shell::server_binary());
             command
                 .env("RUST_LOG", "warn")
+                // The client says no more than HTTP asks for, and is no direct caller.
+                .env("ANONYMOUS_ROLE", "operator")
                 .env("DURABILITY", peer.name())
                 .env("MAX_SERIES", "2000000")
                 .args(["--bind", &address, "--source", "none", "--data-dir"])

@@ -29,6 +29,7 @@ mod npm;
 mod page;
 mod page_bench;
 mod panics;
+mod query_bench;
 mod release;
 mod revision;
 mod run;

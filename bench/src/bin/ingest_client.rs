@@ -92,6 +92,10 @@ mod client {
 
     #[derive(Debug, Args)]
     struct Fill {
+        /// With remote write all series of a time come before the next time, else one series after the
+        /// other.
+        #[arg(long, default_value = "prometheus")]
+        form: Form,
         #[arg(long)]
         path: String,
         #[arg(long)]
@@ -308,12 +312,60 @@ mod client {
         fn fill(&self, fill: &Fill) -> Result<Value> {
             /// Samples in a body.
             const BODY: usize = 20_000;
-            let writer = Writer::new(Form::Prometheus, fill.series);
+            let server = Server::new(self.pid);
+            let rss_before = server.resident_bytes();
+            let (cpu, started) = (server.cpu_ticks_us(), Instant::now());
+            let samples = match fill.form {
+                Form::Remote => self.fill_by_time(fill)?,
+                Form::Prometheus | Form::Influx => self.fill_by_series(fill, BODY)?,
+            };
+            let seconds = started.elapsed().as_secs_f64();
+            let cpu_us = server.cpu_ticks_us() - cpu;
+            thread::sleep(SETTLE);
+            let settled_us = server.cpu_ticks_us() - cpu;
+            Ok(json!({
+                "samples": samples,
+                "seconds": seconds,
+                "samples_per_s": lossy(samples) / seconds,
+                "cpu_ns_per_sample": cpu_us as f64 * 1_000.0 / lossy(samples),
+                "settled_ns_per_sample": settled_us as f64 * 1_000.0 / lossy(samples),
+                "rss_before": rss_before,
+                "rss_peak": server.peak_bytes(),
+            }))
+        }
+
+        /// All series of a time, then those of the next.
+        fn fill_by_time(&self, fill: &Fill) -> Result<usize> {
+            /// Samples in a body.
+            const BODY: usize = 2_000;
+            const HEADERS: &str = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+            let writer = Writer::new(Form::Remote, fill.series);
+            let times = (fill.start_ms..fill.end_ms).step_by(usize::try_from(fill.step_ms)?);
+            let mut samples = 0;
+            for (step, at_ms) in times.enumerate() {
+                let mut bodies = Vec::new();
+                for from in (0..fill.series).step_by(BODY) {
+                    let to = (from + BODY).min(fill.series);
+                    let body = writer.body(from..to, step, at_ms)?;
+                    bodies.push(http::post(&fill.path, HEADERS, &body));
+                }
+                let refused = self.send(&bodies, 1)?;
+                if refused > 0 {
+                    bail!("{refused} bodies were refused");
+                }
+                samples += fill.series;
+            }
+            Ok(samples)
+        }
+
+        /// All times of a series, then those of the next.
+        fn fill_by_series(&self, fill: &Fill, body_samples: usize) -> Result<usize> {
+            let writer = Writer::new(fill.form, fill.series);
             let steps: Vec<(usize, i64)> = (0..)
                 .zip((fill.start_ms..fill.end_ms).step_by(usize::try_from(fill.step_ms)?))
                 .collect();
             for number in 0..fill.series {
-                let bodies = steps.chunks(BODY).map(|steps| {
+                let bodies = steps.chunks(body_samples).map(|steps| {
                     let body = writer.run(number, steps.iter().copied());
                     http::post(&fill.path, "Content-Type: text/plain\r\n", &body)
                 });
@@ -322,7 +374,7 @@ mod client {
                     bail!("{refused} bodies were refused");
                 }
             }
-            Ok(json!({ "samples": steps.len() * fill.series }))
+            Ok(steps.len() * fill.series)
         }
 
         fn ask(&self, ask: &Ask) -> Result<Value> {

@@ -1,0 +1,335 @@
+//! `bench query`: what an expression costs this server, beside Prometheus and VictoriaMetrics, in one run.
+//!
+//! All get the same samples by remote write, in the order of time, and the same questions one after the
+//! other. Each is pinned to the server's core, and the client of `bench/` to another.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    debian,
+    measured::{self, Pins, Server},
+    shell,
+};
+
+const HELP: &str = "\
+cargo xtask bench query [FLAGS]
+
+  --servers A,B         of pulseboard, prometheus (installed, or Debian's) and victoria
+                        (pulseboard,prometheus)
+  --series N,M          series, each in a run of its own    (10000,100000)
+  --minutes N           how far back they go                (60)
+  --step-s N            between two samples of one          (15)
+  --times N             how often each question is asked    (20)
+  --cores S,C           of the server and of the client     (0,1)
+  --priority            run both with nice -n -15, which needs the right to; for a shared machine
+  --server-binary FILE  the server to measure               (target/release/pulseboard)
+  --client-binary FILE  bench/'s ingest_client              (target/release/ingest_client)
+  --no-build            take the release programs as they are";
+
+/// What is asked: a name, the expression, and the step in seconds; 0 is an instant.
+const QUESTIONS: &[(&str, &str, u64)] = &[
+    (
+        "one series",
+        "X{code=\"200\",method=\"GET\",instance=\"10.1.0.0:9100\",path=\"/api/v1/items/0\"}",
+        15,
+    ),
+    ("sum", "sum(X)", 0),
+    ("sum by rate", "sum by (path) (rate(X[5m]))", 0),
+    ("topk", "topk(10, X)", 0),
+    (
+        "quantile_over_time",
+        "max(quantile_over_time(0.9, X[5m]))",
+        0,
+    ),
+    (
+        "join",
+        "sum by (path) (X{method=\"GET\"}) / on (path) sum by (path) (X)",
+        0,
+    ),
+    ("sum by rate", "sum by (path) (rate(X[5m]))", 15),
+    ("max_over_time", "max by (code) (max_over_time(X[5m]))", 60),
+    ("quantile", "quantile by (code) (0.9, X)", 60),
+    (
+        "subquery",
+        "max_over_time(sum by (code) (rate(X[1m]))[10m:1m])",
+        60,
+    ),
+];
+
+const METRIC: &str = "bench_requests_value";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Pulseboard,
+    Prometheus,
+    Victoria,
+}
+
+const PEERS: &[(Peer, &str)] = &[
+    (Peer::Pulseboard, "pulseboard"),
+    (Peer::Prometheus, "prometheus"),
+    (Peer::Victoria, "victoria"),
+];
+
+impl Peer {
+    fn name(self) -> &'static str {
+        let known = PEERS.iter().find(|(peer, _)| *peer == self);
+        known.map_or("?", |(_, name)| name)
+    }
+}
+
+struct Plan {
+    servers: Vec<Peer>,
+    series: Vec<u64>,
+    minutes: u64,
+    step_s: u64,
+    times: u64,
+    pins: Pins,
+    build: bool,
+    server: PathBuf,
+    client: PathBuf,
+}
+
+pub(crate) fn start(arguments: &[String]) -> Result<()> {
+    if arguments.iter().any(|word| word == "help") {
+        println!("{HELP}");
+        return Ok(());
+    }
+    let plan = parse(arguments)?;
+    measured::is_possible()?;
+    if plan.build {
+        measured::build()?;
+    }
+    println!("| series | question | step | server | p50 / p99 ms | bytes |");
+    println!("|---:|---|---:|---|---:|---:|");
+    for series in &plan.series {
+        let mut rows = Vec::new();
+        for peer in &plan.servers {
+            let folder = shell::target().join("query").join(peer.name());
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+            }
+            fs::create_dir_all(&folder)?;
+            let asked = measure(&plan, *peer, *series, &folder)
+                .with_context(|| format!("{} with {series} series", peer.name()));
+            fs::remove_dir_all(&folder)?;
+            for (index, report) in asked?.into_iter().enumerate() {
+                rows.push((index, *peer, report));
+            }
+        }
+        rows.sort_by_key(|(index, ..)| *index);
+        for (index, peer, report) in rows {
+            let Some((name, _, step)) = QUESTIONS.get(index) else {
+                continue;
+            };
+            let step = match step {
+                0 => "instant".to_owned(),
+                step => format!("{step} s"),
+            };
+            println!(
+                "| {series} | {name} | {step} | {} | {:.1} / {:.1} | {:.0} |",
+                peer.name(),
+                number(&report, "/latency/p50_us") / 1_000.0,
+                number(&report, "/latency/p99_us") / 1_000.0,
+                number(&report, "/bytes"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> Result<Plan> {
+    let mut plan = Plan {
+        servers: vec![Peer::Pulseboard, Peer::Prometheus],
+        series: vec![10_000, 100_000],
+        minutes: 60,
+        step_s: 15,
+        times: 20,
+        pins: Pins::default(),
+        build: true,
+        server: shell::server_binary(),
+        client: measured::program("ingest_client"),
+    };
+    let mut words = arguments.iter();
+    while let Some(flag) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .with_context(|| format!("{flag} needs a value"))
+        };
+        match flag.as_str() {
+            "--servers" => {
+                plan.servers = value()?
+                    .split(',')
+                    .map(|name| {
+                        let found = PEERS.iter().find(|(_, known)| *known == name);
+                        found
+                            .map(|(peer, _)| *peer)
+                            .with_context(|| format!("{name:?} is none of the servers"))
+                    })
+                    .collect::<Result<_>>()?;
+            }
+            "--series" => {
+                plan.series = value()?
+                    .split(',')
+                    .map(|count| count.parse().context("--series needs numbers"))
+                    .collect::<Result<_>>()?;
+            }
+            "--minutes" => plan.minutes = count(flag, value()?)?,
+            "--step-s" => plan.step_s = count(flag, value()?)?,
+            "--times" => plan.times = count(flag, value()?)?,
+            "--cores" => plan.pins.set_cores(value()?)?,
+            "--priority" => plan.pins.priority = true,
+            "--server-binary" => plan.server = value()?.into(),
+            "--client-binary" => plan.client = value()?.into(),
+            "--no-build" => plan.build = false,
+            other => bail!("{other:?} is no flag of bench query\n\n{HELP}"),
+        }
+    }
+    Ok(plan)
+}
+
+fn count(flag: &str, value: &str) -> Result<u64> {
+    let count = value.parse().ok().filter(|count| *count > 0);
+    count.with_context(|| format!("{flag} needs a whole number above 0, and not {value:?}"))
+}
+
+/// Fills one server and asks it everything; a report a question.
+fn measure(plan: &Plan, peer: Peer, series: u64, folder: &Path) -> Result<Vec<Value>> {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let log = shell::target()
+        .join("query")
+        .join(format!("{}.log", peer.name()));
+    let server = Server::start(command(plan, peer, &address, folder)?, &address, &log)?;
+    let client = |words: &[(&str, String)], work: &str| -> Result<Value> {
+        let mut client = plan.pins.client(&plan.client);
+        client
+            .args(["--address", &address])
+            .args(["--pid", &server.id().to_string()])
+            .arg(work);
+        for (flag, value) in words {
+            client.args([flag, value.as_str()]);
+        }
+        serde_json::from_str(&shell::output(&mut client)?).context("the client's report")
+    };
+    let end_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 60 * 60;
+    let start_s = end_s - plan.minutes * 60;
+    client(
+        &[
+            ("--form", "remote".to_owned()),
+            ("--path", "/api/v1/write".to_owned()),
+            ("--series", series.to_string()),
+            ("--step-ms", (plan.step_s * 1_000).to_string()),
+            ("--start-ms", (start_s * 1_000).to_string()),
+            ("--end-ms", (end_s * 1_000).to_string()),
+        ],
+        "fill",
+    )?;
+    // What filling has put off is done.
+    std::thread::sleep(Duration::from_secs(5));
+    QUESTIONS
+        .iter()
+        .map(|(name, expression, step_s)| {
+            let expression = escaped(&expression.replace('X', METRIC));
+            let path = match step_s {
+                0 => format!("/api/v1/query?query={expression}&time={end_s}"),
+                step_s => format!(
+                    "/api/v1/query_range?nocache=1&query={expression}&start={start_s}&end={end_s}&step={step_s}"
+                ),
+            };
+            let words = [("--path", path), ("--times", plan.times.to_string())];
+            client(&words, "ask").with_context(|| format!("{name}: {expression}"))
+        })
+        .collect()
+}
+
+fn command(plan: &Plan, peer: Peer, address: &str, folder: &Path) -> Result<std::process::Command> {
+    Ok(match peer {
+        Peer::Pulseboard => {
+            let mut command = plan.pins.server(&plan.server);
+            command
+                .env("RUST_LOG", "warn")
+                // The client says no more than HTTP asks for, and is no direct caller.
+                .env("ANONYMOUS_ROLE", "operator")
+                .args(["--bind", address, "--source", "none", "--data-dir"])
+                .arg(folder);
+            command
+        }
+        Peer::Prometheus => {
+            let config = folder.join("prometheus.yml");
+            fs::write(&config, "global: {}\n")?;
+            let mut command = plan.pins.server(&debian::prometheus()?);
+            command
+                .arg(format!("--config.file={}", config.display()))
+                .arg(format!(
+                    "--storage.tsdb.path={}",
+                    folder.join("data").display()
+                ))
+                .arg(format!("--web.listen-address={address}"))
+                .arg("--web.enable-remote-write-receiver");
+            command
+        }
+        Peer::Victoria => {
+            let program = shell::find("victoria-metrics");
+            let program =
+                program.context("install the Debian package victoria-metrics to have it")?;
+            let mut command = plan.pins.server(&program);
+            command
+                .arg(format!("-httpListenAddr={address}"))
+                .arg(format!("-storageDataPath={}", folder.display()))
+                .args(["-retentionPeriod=1y", "-search.latencyOffset=0s"]);
+            command
+        }
+    })
+}
+
+/// As a query string has it.
+fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+fn number(report: &Value, pointer: &str) -> f64 {
+    let number = report.pointer(pointer).and_then(Value::as_f64);
+    number.unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let plan = parse(&words(
+            "--servers prometheus --series 7,8 --times 3 --no-build",
+        ));
+        let plan = plan.expect("these are flags");
+        assert_eq!(plan.servers, [Peer::Prometheus]);
+        assert_eq!(
+            (plan.series, plan.times, plan.build),
+            (vec![7, 8], 3, false)
+        );
+        assert!(parse(&words("--servers influx")).is_err());
+        assert!(parse(&words("--minutes 0")).is_err());
+    }
+
+    #[test]
+    fn expressions_are_escaped() {
+        assert_eq!(escaped("a{b=\"c\"}[5m]"), "a%7Bb%3D%22c%22%7D%5B5m%5D");
+    }
+}
