@@ -19,7 +19,7 @@ mod sums;
 mod time;
 mod windows;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use pulseboard_series::{STALE_MARKER_BITS, is_stale_marker};
 
 use crate::{
@@ -139,6 +139,9 @@ struct Evaluation<'a> {
     held: std::cell::Cell<usize>,
     notes: std::cell::RefCell<Notes>,
 }
+
+/// In Prometheus' words.
+const SAME_LABELS: &str = "vector cannot contain metrics with the same labelset";
 
 type Evaluated<T> = Result<T, EvalError>;
 
@@ -405,10 +408,27 @@ impl<'a> Evaluation<'a> {
                         }
                     }
                 }
-                Value::Vector(merged(columns)?)
+                Value::Vector(distinct(columns)?)
             }
             Value::Text(_) => return Err(wrong("a string has no negative")),
         })
+    }
+}
+
+/// Columns that have lost their metric's name as whole series, and not step by step: no two may be
+/// of one name then, whichever steps they have values at.
+///
+/// # Errors
+/// Two are.
+fn distinct(mut columns: Vec<Column>) -> Evaluated<Vec<Column>> {
+    columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+    let is_distinct = {
+        let mut names: HashSet<&Labels> = HashSet::default();
+        columns.iter().all(|column| names.insert(&column.labels))
+    };
+    match is_distinct {
+        true => Ok(columns),
+        false => Err(wrong(SAME_LABELS)),
     }
 }
 
@@ -434,9 +454,7 @@ fn merged(columns: Vec<Column>) -> Evaluated<Vec<Column>> {
                         continue;
                     }
                     if !is_absent(*into) {
-                        return Err(wrong(
-                            "vector cannot contain metrics with the same labelset",
-                        ));
+                        return Err(wrong(SAME_LABELS));
                     }
                     *into = value;
                 }

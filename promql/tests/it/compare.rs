@@ -29,13 +29,54 @@ pub(crate) enum Outcome {
     Refused(String),
 }
 
-/// The seed of a run: by chance, or what `PULSEBOARD_SEED` says.
-pub(crate) fn seed() -> u64 {
-    let seed = env::var("PULSEBOARD_SEED").ok();
-    let seed = seed.and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| Rng::new().u64(..1 << 32));
-    eprintln!("PULSEBOARD_SEED={seed}");
-    seed
+/// How many expressions that differ are shown, and how much of each: what is printed must not be cut
+/// by whoever keeps it.
+const SHOWN_MAX: usize = 8;
+const SHOWN_CHARS_MAX: usize = 1_500;
+
+/// One run: its seed, and what differed in it.
+pub(crate) struct Run {
+    seed: u64,
+    wrong: Vec<String>,
+}
+
+impl Run {
+    /// By chance, or with the seed that `PULSEBOARD_SEED` says.
+    pub(crate) fn begin() -> Self {
+        let seed = env::var("PULSEBOARD_SEED").ok();
+        let seed = seed.and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| Rng::new().u64(..1 << 32));
+        Self {
+            seed,
+            wrong: Vec::new(),
+        }
+    }
+
+    pub(crate) fn random(&self) -> Rng {
+        Rng::with_seed(self.seed)
+    }
+
+    /// `text` begins with the expression.
+    pub(crate) fn differs(&mut self, text: String) {
+        self.wrong.push(text);
+    }
+
+    /// Fails where anything differed. What is needed to see it again comes first: the seed and the
+    /// first expression.
+    pub(crate) fn end(self, said: &str) {
+        eprintln!("PULSEBOARD_SEED={}: {said}", self.seed);
+        let shown = self.wrong.iter().take(SHOWN_MAX);
+        let shown: Vec<String> = shown
+            .map(|one| one.chars().take(SHOWN_CHARS_MAX).collect())
+            .collect();
+        assert!(
+            self.wrong.is_empty(),
+            "PULSEBOARD_SEED={}: {} differ, first of all {}",
+            self.seed,
+            self.wrong.len(),
+            shown.join("\n")
+        );
+    }
 }
 
 fn series_of(answer: Answer) -> BTreeMap<String, Vec<(i64, f64)>> {

@@ -43,3 +43,33 @@ fn what_differed_from_prometheus_once() {
     assert_eq!(times("timestamp(half @ 60 + 0)"), [0.0, 60.0, 120.0]);
     assert_eq!(times("timestamp(half @ 60)"), [60.0, 60.0, 60.0]);
 }
+
+#[test]
+fn a_minus_takes_the_names_of_whole_series() {
+    let memory = Memory::load(
+        MINUTE,
+        r#"
+        early{job="api"} 1 1 stale
+        late{job="api"} _ _ _ 5 5
+        "#,
+    );
+    let whole = (0, 4 * MINUTE, MINUTE);
+    // At no time are there two of one name, and yet there are in the range.
+    let refused = memory.range("-(early or late)", whole);
+    let error = refused.expect_err("two of one name").to_string();
+    assert_eq!(
+        error,
+        "vector cannot contain metrics with the same labelset"
+    );
+    for at_ms in [0, MINUTE] {
+        assert_eq!(memory.say("-(early or late)", at_ms), "{job=\"api\"} -1");
+    }
+    assert_eq!(
+        memory.say("-(early or late)", 4 * MINUTE),
+        "{job=\"api\"} -5"
+    );
+    // What is done step by step puts them together.
+    let series = memory.range("abs(early or late)", whole).expect("series");
+    assert_eq!(series.len(), 1);
+    assert_eq!(series[0].1.len(), 4);
+}
