@@ -225,6 +225,18 @@ impl Cost {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Ends it no later than so long from now on: whoever asks waits no longer.
+    pub fn end_within(&self, time: Duration) {
+        let ends_us = micros(self.began.elapsed()).saturating_add(micros(time));
+        self.ends_us.fetch_min(ends_us, Ordering::Relaxed);
+    }
+
+    /// Samples that were read.
+    #[must_use]
+    pub fn samples_taken(&self) -> u64 {
+        self.samples_max - self.samples_left.load(Ordering::Relaxed)
+    }
+
     /// Samples that may be read in all.
     #[must_use]
     pub fn samples_max(&self) -> u64 {
@@ -263,7 +275,9 @@ mod tests {
         let cancel = Cancel::default();
         let cost = Cost::new(Duration::from_secs(3_600), 10, cancel.clone());
         assert_eq!(cost.step(WORK_BETWEEN), Ok(()));
-        assert!(cost.take_samples(10) && !cost.take_samples(1));
+        assert!(cost.take_samples(4) && cost.samples_taken() == 4);
+        assert!(cost.take_samples(6) && !cost.take_samples(1));
+        assert_eq!(cost.samples_taken(), 10);
         cancel.cancel();
         assert_eq!(cost.step(1), Ok(()), "not looked at yet");
         assert_eq!(cost.step(WORK_BETWEEN), Err(Spent::Cancelled));
@@ -271,6 +285,10 @@ mod tests {
         assert_eq!(cost.check(), Err(Spent::Time));
         cost.put_off(Duration::from_secs(3_600));
         assert_eq!(cost.check(), Ok(()));
+        cost.end_within(Duration::from_secs(7_200));
+        assert_eq!(cost.check(), Ok(()), "it ends before that");
+        cost.end_within(Duration::ZERO);
+        assert_eq!(cost.check(), Err(Spent::Time));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use error::{ParseError, Span};
 pub use eval::{Answer, Options, instant, range};
 pub use labels::Labels;
 pub use notes::Notes;
-pub use parse::{parse, parse_selector};
+pub use parse::{parse, parse_any_selector, parse_selector};
 pub use storage::{EvalError, Guard, Rolled, Rollup, Samples, Storage};
 
 /// Milliseconds of a duration such as `1h30m`.

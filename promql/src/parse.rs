@@ -33,6 +33,10 @@ pub const PATTERNS_MAX: usize = 128;
 /// # Errors
 /// It is too long, too deep, or no PromQL; with the place.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    parse_with(text, false)
+}
+
+fn parse_with(text: &str, takes_all: bool) -> Result<Expr, ParseError> {
     let whole = Span {
         start: 0,
         end: text.len(),
@@ -54,6 +58,7 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
         at: 0,
         depth: 0,
         patterns: 0,
+        takes_all,
     };
     if parser.peek() == &Kind::End {
         return Err(ParseError::new(text, whole, "no expression found in input"));
@@ -70,7 +75,18 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
 /// # Errors
 /// It is no selector.
 pub fn parse_selector(text: &str) -> Result<Selector, ParseError> {
-    let expr = parse(text)?;
+    selector_alone(text, parse(text)?)
+}
+
+/// As [`parse_selector`], for one that may take all series, such as `{job=~".*"}`.
+///
+/// # Errors
+/// It is no selector.
+pub fn parse_any_selector(text: &str) -> Result<Selector, ParseError> {
+    selector_alone(text, parse_with(text, true)?)
+}
+
+fn selector_alone(text: &str, expr: Expr) -> Result<Selector, ParseError> {
     match expr.kind {
         ExprKind::Vector(selector) if selector.when == When::default() => Ok(selector),
         _ => Err(ParseError::new(
@@ -87,6 +103,8 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
     patterns: usize,
+    /// Whether a selector may take all series.
+    takes_all: bool,
 }
 
 type Parsed<T> = Result<T, ParseError>;

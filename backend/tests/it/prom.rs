@@ -341,6 +341,182 @@ async fn a_question_is_bounded() {
 }
 
 #[tokio::test]
+async fn numbers_are_written_as_prometheus_writes_them() {
+    let server = server().await;
+    for (number, value) in [
+        ("1e21", "1e+21"),
+        ("-1e300", "-1e+300"),
+        ("1e20", "100000000000000000000"),
+        ("1e-6", "0.000001"),
+        ("1e-7", "1e-07"),
+        ("5e-324", "5e-324"),
+        ("0/0", "NaN"),
+        ("-1/0", "-Inf"),
+    ] {
+        let vector = format!("vector({number})");
+        let asked = [("query", vector.as_str()), ("time", "10")];
+        let (_, answer) = get(&server, "/api/v1/query", &asked).await;
+        assert_eq!(answer["data"]["result"][0]["value"], json!([10, value]));
+        let asked = [
+            ("query", number),
+            ("start", "10"),
+            ("end", "10"),
+            ("step", "1"),
+        ];
+        let (_, answer) = get(&server, "/api/v1/query_range", &asked).await;
+        assert_eq!(answer["data"]["result"][0]["values"], json!([[10, value]]));
+    }
+    // A scalar has no exponent.
+    let asked = [("query", "1e21"), ("time", "10")];
+    let (_, answer) = get(&server, "/api/v1/query", &asked).await;
+    assert_eq!(
+        answer["data"]["result"],
+        json!([10, "1000000000000000000000"])
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn times_are_read_as_prometheus_reads_them() {
+    let server = server().await;
+    for (time, at) in [
+        ("1795962840.0005", json!(1_795_962_840)),
+        ("1795962840.0006", json!(1_795_962_840.001)),
+        ("-1.5", json!(-1.5)),
+        ("1.7e9", json!(1_700_000_000)),
+        ("2026-11-29T14:34:00.25Z", json!(1_795_962_840.25)),
+        ("2026-11-29T16:34:00+02:00", json!(1_795_962_840)),
+    ] {
+        let asked = [("query", "vector(1)"), ("time", time)];
+        let (status, answer) = get(&server, "/api/v1/query", &asked).await;
+        assert_eq!(status, 200, "{time}: {answer}");
+        assert_eq!(answer["data"]["result"][0]["value"][0], at, "{time}");
+    }
+    for time in [
+        "now",
+        "NaN",
+        "2026-11-29T14:34:00",
+        "2026-11-29 14:34:00Z",
+        "2026-11-29t14:34:00z",
+    ] {
+        for (path, name) in [
+            ("/api/v1/query", "time"),
+            ("/api/v1/query_exemplars", "start"),
+            ("/api/v1/labels", "end"),
+        ] {
+            let asked = [("query", "vector(1)"), (name, time)];
+            let (status, answer) = get(&server, path, &asked).await;
+            assert_eq!((status, &answer["errorType"]), (400, &json!("bad_data")));
+            let error = answer["error"].as_str().expect("an error");
+            assert!(error.contains(name) && error.contains(time), "{error}");
+        }
+    }
+    // What ends before it begins is wrong for samples alone.
+    for (path, status) in [
+        ("/api/v1/query_exemplars", 400),
+        ("/api/v1/series", 200),
+        ("/api/v1/labels", 200),
+        ("/api/v1/label/job/values", 200),
+    ] {
+        let asked = [
+            ("query", "x"),
+            ("match[]", "missing"),
+            ("start", "20"),
+            ("end", "10"),
+        ];
+        let (said, answer) = get(&server, path, &asked).await;
+        assert_eq!(said, status, "{path}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_be_said_with_a_question_is_heard() {
+    let server = server().await;
+    let now = START_S.to_string();
+    let range = [("start", &*now), ("end", &*now), ("step", "1")];
+    for (path, times) in [
+        ("/api/v1/query", &[("time", &*now)][..]),
+        ("/api/v1/query_range", &range),
+    ] {
+        let asked = |name, value| {
+            let mut asked = vec![("query", "requests_total"), (name, value)];
+            asked.extend_from_slice(times);
+            asked
+        };
+        for timeout in ["0", "-1", "0ms"] {
+            let (status, answer) = get(&server, path, &asked("timeout", timeout)).await;
+            assert_eq!((status, &answer["errorType"]), (503, &json!("timeout")));
+        }
+        let (status, plain) = get(&server, path, &asked("timeout", "10s")).await;
+        assert_eq!(status, 200, "{plain}");
+        assert!(plain["data"].get("stats").is_none(), "{plain}");
+        let (_, answer) = get(&server, path, &asked("stats", "all")).await;
+        assert_eq!(answer["data"]["result"], plain["data"]["result"]);
+        let stats = &answer["data"]["stats"];
+        for name in [
+            "evalTotalTime",
+            "resultSortTime",
+            "queryPreparationTime",
+            "innerEvalTime",
+            "execQueueTime",
+            "execTotalTime",
+        ] {
+            assert!(stats["timings"][name].as_f64() >= Some(0.0), "{stats}");
+        }
+        let samples = &stats["samples"];
+        assert!(
+            samples["totalQueryableSamples"].as_u64() >= Some(2),
+            "{samples}"
+        );
+        assert!(samples["peakSamples"].as_u64() >= Some(2), "{samples}");
+    }
+    // No expression is one that says where it is missing.
+    for query in [&[("query", "")][..], &[]] {
+        let (status, answer) = get(&server, "/api/v1/query", query).await;
+        assert_eq!(status, 400);
+        let error = "invalid parameter \"query\": 1:1: parse error: no expression found in input";
+        assert_eq!(answer["error"], error);
+    }
+    let answer = server.get("/api/v1/query?query=1").await;
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let answer = server.get("/api/v1/query?query=(").await;
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenant_is_told_of_its_own_series_alone_how_many_there_are() {
+    let server = server().await;
+    let (_, answer) = get(&server, "/api/v1/status/tsdb", &[]).await;
+    let data = &answer["data"];
+    assert_eq!(data["headStats"]["numSeries"], 3, "{answer}");
+    assert_eq!(data["headStats"]["numLabelPairs"], 7, "{answer}");
+    assert_eq!(
+        data["seriesCountByMetricName"],
+        json!([{"name": "requests_total", "value": 2}, {"name": "odd name", "value": 1}])
+    );
+    assert_eq!(
+        data["labelValueCountByLabelName"][0],
+        json!({"name": "__name__", "value": 2})
+    );
+    assert_eq!(
+        data["memoryInBytesByLabelName"][0],
+        json!({"name": "__name__", "value": 22})
+    );
+    assert_eq!(
+        data["seriesCountByLabelValuePair"][0],
+        json!({"name": "__name__=requests_total", "value": 2})
+    );
+    let (_, answer) = get(&server, "/api/v1/status/tsdb", &[("limit", "1")]).await;
+    let told = answer["data"]["seriesCountByLabelValuePair"].as_array();
+    assert_eq!(told.map(Vec::len), Some(1), "{answer}");
+    let (status, _) = get(&server, "/api/v1/status/tsdb", &[("limit", "x")]).await;
+    assert_eq!(status, 400);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn who_may_not_read_may_not_ask() {
     let server = TestServer::start_with(|settings| {
         settings.tokens = vec![

@@ -143,6 +143,14 @@ async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
     );
     assert_eq!(text, expected);
     assert_eq!(get(&server, "blue", "/federate?match[]=load").await, "");
+    // One that takes all of them, though it names nothing.
+    for everything in ["{}", "{host=~\".*\"}"] {
+        let text = get(&server, "red", &format!("/federate?match[]={everything}")).await;
+        for line in expected.lines() {
+            assert!(text.contains(line), "{everything}: {text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+    }
     // One that has ended is not there any more.
     let stale =
         json!({"metric": {"__name__": "queue"}, "values": [null], "timestamps": [START_MS]});
@@ -152,6 +160,30 @@ async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
         .body(stale.to_string());
     assert_eq!(ended.send().await.expect("an answer").status(), 200);
     assert_eq!(get(&server, "red", "/federate?match[]=queue").await, "");
+    // Names that a Prometheus before 3 cannot read, which would refuse the whole answer for one.
+    let odd = "{\"disk.used\",\"mount point\"=\"/\"} 1\n{\"1st:größe\"} 2\n";
+    server.push("red", odd).await;
+    let odd = "/federate?match[]={__name__=~\"disk.*|1.*\"}";
+    let text = get(&server, "red", odd).await;
+    for line in [
+        "# TYPE disk_used untyped\ndisk_used{mount_point=\"/\"} 1 ",
+        "# TYPE _st:gr__e untyped\n_st:gr__e 2 ",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let asked = server.request(reqwest::Method::GET, odd);
+    let asked = asked.header("x-tenant-id", "red").header(
+        "accept",
+        "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.1",
+    );
+    let text = asked.send().await.expect("an answer").text().await;
+    let text = text.expect("text");
+    for line in [
+        "{\"disk.used\",\"mount point\"=\"/\"} 1 ",
+        "{\"1st:größe\"} 2 ",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
     server.stop().await;
 }
 

@@ -75,7 +75,7 @@ impl Parser<'_> {
             });
         }
         // A selector must name something: not all series by an empty matcher.
-        if !matchers.iter().any(|one| !takes_empty(one)) {
+        if !self.takes_all && matchers.iter().all(takes_empty) {
             return Err(self.error(
                 span,
                 "vector selector must contain at least one non-empty matcher",

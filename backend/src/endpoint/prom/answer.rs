@@ -16,6 +16,9 @@ use crate::{
     questions::Text,
 };
 
+/// What Prometheus says of its answers: JSON is UTF-8 anyway.
+const JSON: &str = "application/json";
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum ApiError {
@@ -68,7 +71,12 @@ impl ApiError {
 /// Writes what was answered.
 pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
     let (status, kind, error) = match answered {
-        Ok(text) => return send_text(response, text),
+        Ok(text) => {
+            send_text(response, text);
+            let json = HeaderValue::from_static(JSON);
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            return;
+        }
         Err(ApiError::App(error)) => return error.render(response),
         Err(ApiError::BadData(error)) => (StatusCode::BAD_REQUEST, "bad_data", error),
         Err(ApiError::Eval(error)) => {
@@ -85,7 +93,7 @@ pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
         }
     };
     response.status_code(status);
-    let json = HeaderValue::from_static("application/json; charset=utf-8");
+    let json = HeaderValue::from_static(JSON);
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     let body = json!({"status": "error", "errorType": kind, "error": error});
     response.body(body.to_string());
@@ -128,7 +136,29 @@ pub(super) fn seconds(at_ms: i64) -> String {
     text.trim_end_matches('0').to_owned()
 }
 
-/// A value, as Prometheus writes it.
+/// A value of a series, as Prometheus writes it: very large and very small ones with an exponent.
+pub(super) fn point(value: f64) -> String {
+    let is_plain = value == 0.0 || (1e-6..1e21).contains(&value.abs());
+    match value.is_finite() && !is_plain {
+        true => exponential(value),
+        false => number(value),
+    }
+}
+
+/// A number as Go writes it with an exponent: `9.34e+01`.
+pub(super) fn exponential(value: f64) -> String {
+    let text = format!("{value:e}");
+    let Some((digits, exponent)) = text.split_once('e') else {
+        return text;
+    };
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+/// A scalar, as Prometheus writes it: without an exponent.
 pub(super) fn number(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
@@ -165,6 +195,28 @@ mod tests {
             (1e-7, "0.0000001"),
         ] {
             assert_eq!(number(value), text);
+        }
+        for (value, text) in [
+            (1e21, "1e+21"),
+            (-1.5e21, "-1.5e+21"),
+            (999_999_999_999_999_900_000.0, "999999999999999900000"),
+            (0.1, "0.1"),
+            (-0.0, "-0"),
+            (1e-6, "0.000001"),
+            (1e-7, "1e-07"),
+            (5e-324, "5e-324"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(point(value), text);
+        }
+        for (value, text) in [
+            (93.4, "9.34e+01"),
+            (0.0, "0e+00"),
+            (-0.005, "-5e-03"),
+            (1e123, "1e+123"),
+        ] {
+            assert_eq!(exponential(value), text);
         }
     }
 }

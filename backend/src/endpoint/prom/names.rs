@@ -216,7 +216,9 @@ async fn ask(
             "no match[] parameter provided".to_owned(),
         ));
     }
-    let (start_ms, _) = params.span()?;
+    // Which series had begun by the end is not known, so it shuts out none; nor is one before the start
+    // an error here.
+    let (start_ms, _) = (params.time("start")?, params.time("end")?);
     let (since_ms, limit) = (start_ms.unwrap_or(0).max(0), params.limit()?);
     asking
         .work(move |asking, working| {

@@ -60,13 +60,19 @@ impl Params {
         })
     }
 
-    /// All selectors of `match[]`.
+    /// All selectors of `match[]`, each of which must name something.
     pub(super) fn selectors(&self) -> Result<Vec<Selector>, ApiError> {
+        self.selectors_by(parse_selector)
+    }
+
+    /// All selectors of `match[]`, as `parse` reads them.
+    pub(super) fn selectors_by(
+        &self,
+        parse: fn(&str) -> Result<Selector, ParseError>,
+    ) -> Result<Vec<Selector>, ApiError> {
         let all = self.0.iter().filter(|(name, _)| name == "match[]");
         let all: Vec<Selector> = all
-            .map(|(_, text)| {
-                parse_selector(text).map_err(|error| bad_expression("match[]", &error))
-            })
+            .map(|(_, text)| parse(text).map_err(|error| bad_expression("match[]", &error)))
             .collect::<Result<_, _>>()?;
         match all.len() > VALUES_MAX {
             true => Err(ApiError::BadData(format!(
@@ -91,11 +97,15 @@ impl Params {
             if seconds.is_nan() {
                 return Err(bad());
             }
-            // Saturates, as the clamp wants it.
-            let ms = (seconds * 1000.0).round() as i64;
+            // Whole and broken seconds apart, as Prometheus does: what half a millisecond is does not
+            // hang on how large the number is. Saturates, as the clamp wants it.
+            let broken = (seconds.fract() * 1000.0).round() as i64;
+            let ms = ((seconds.trunc() * 1000.0) as i64).saturating_add(broken);
             return Ok(Some(ms.clamp(*TIMES_MS.start(), *TIMES_MS.end())));
         }
-        if let Ok(time) = text.parse::<Timestamp>() {
+        // Other forms of it, such as a blank for the `T`, are none to clients of Prometheus.
+        let is_strict = text.as_bytes().get(10) == Some(&b'T') && !text.ends_with('z');
+        if is_strict && let Ok(time) = text.parse::<Timestamp>() {
             return Ok(Some(time.as_millis()));
         }
         // The year -292273086 and the like: the first and the last time that Go knows.

@@ -1,5 +1,7 @@
 //! Expressions: at one time, over a range, and as text and tree.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use pulseboard_engine::query::QueryError;
 use pulseboard_promql::{
@@ -10,7 +12,7 @@ use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{ApiError, number, push_labels, seconds, send, success},
+    answer::{ApiError, number, point, push_labels, seconds, send, success},
     asking::Asking,
     params::{Params, bad_expression},
 };
@@ -40,8 +42,19 @@ pub async fn query_range(request: &mut Request, depot: &mut Depot, response: &mu
 /// Exemplars, of which there are none.
 #[handler]
 pub async fn query_exemplars(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let answered = with_expression(request, depot, |_| json!([])).await;
+    let answered = no_exemplars(request, depot).await;
     send(response, answered);
+}
+
+async fn no_exemplars(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    asking
+        .work(|asking, _| {
+            asking.params.span()?;
+            expression(&asking.params)?;
+            Ok(success(&json!([])))
+        })
+        .await
 }
 
 /// An expression, put in order.
@@ -71,7 +84,12 @@ async fn with_expression(
 }
 
 fn expression(params: &Params) -> Result<Expr, ApiError> {
-    parse(params.needed("query")?).map_err(|error| bad_expression("query", &error))
+    parse(asked_text(params)).map_err(|error| bad_expression("query", &error))
+}
+
+/// Nothing is an expression that says where it is missing.
+fn asked_text(params: &Params) -> &str {
+    params.get("query").unwrap_or_default()
 }
 
 /// Times of a question, in milliseconds.
@@ -84,6 +102,10 @@ struct Asked {
     times: Times,
     limit: usize,
     lookback_ms: Option<i64>,
+    /// Whoever asks waits no longer.
+    timeout: Option<Duration>,
+    /// When it came, where it is to be told how long what took.
+    came: Option<Instant>,
 }
 
 fn read_instant(params: &Params, now_ms: i64) -> Result<Times, ApiError> {
@@ -122,31 +144,75 @@ async fn ask(
 ) -> Result<Bytes, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     let params = &asking.params;
-    params.needed("query")?;
-    params.duration("timeout")?;
+    let timeout = params.duration("timeout")?;
     let asked = Asked {
         times: read(params, asking.app.clock.now_ms())?,
         limit: params.limit()?,
         lookback_ms: params.duration("lookback_delta")?,
+        timeout: timeout.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+        came: params.get("stats").map(|_| Instant::now()),
     };
     asking
         .work(move |asking, working| {
+            let begun = Instant::now();
+            if let Some(timeout) = asked.timeout {
+                working.cost.end_within(timeout);
+                working.cost.check().map_err(QueryError::from)?;
+            }
             let expr = expression(&asking.params)?;
             let series = TenantSeries {
                 engine: &asking.app.storage.engine,
                 tenant: &asking.tenant,
                 cost: &working.cost,
             };
-            let asked_text = asking.params.needed("query")?;
-            answer(&asking.app, (asked_text, &expr), &asked, &series, working)
+            let asked_text = asked_text(&asking.params);
+            let clock = asked.came.map(|came| Clock {
+                came,
+                begun,
+                parsed: Instant::now(),
+            });
+            answer(
+                &asking.app,
+                (asked_text, &expr),
+                (&asked, clock),
+                &series,
+                working,
+            )
         })
         .await
+}
+
+/// When what of a question was done.
+#[derive(Clone, Copy)]
+struct Clock {
+    came: Instant,
+    begun: Instant,
+    parsed: Instant,
+}
+
+impl Clock {
+    /// What `stats` asks for, in Prometheus' words. The sorting of series is part of the evaluation
+    /// here, and samples that were read once for many steps are counted once.
+    fn stats(self, evaluated: Instant, samples: u64) -> Value {
+        let seconds = |since: Instant, until: Instant| (until - since).as_secs_f64();
+        json!({
+            "timings": {
+                "evalTotalTime": seconds(self.begun, evaluated),
+                "resultSortTime": 0,
+                "queryPreparationTime": seconds(self.begun, self.parsed),
+                "innerEvalTime": seconds(self.parsed, evaluated),
+                "execQueueTime": seconds(self.came, self.begun),
+                "execTotalTime": seconds(self.came, evaluated),
+            },
+            "samples": {"totalQueryableSamples": samples, "peakSamples": samples},
+        })
+    }
 }
 
 fn answer(
     app: &App,
     (asked_text, expr): (&str, &Expr),
-    asked: &Asked,
+    (asked, clock): (&Asked, Option<Clock>),
     series: &TenantSeries<'_>,
     working: &Working,
 ) -> Result<Bytes, ApiError> {
@@ -160,10 +226,13 @@ fn answer(
         ..defaults
     };
     let mut text = working.text();
+    let stats = || clock.map(|clock| clock.stats(Instant::now(), working.cost.samples_taken()));
     match asked.times {
         Times::At(at_ms) => {
             let (answer, notes) = instant(expr, at_ms, series, series, options)?;
+            let stats = stats();
             let is_cut = write_answer(&mut text, &answer, asked.limit)?;
+            write_stats(&mut text, stats.as_ref())?;
             write_notes(&mut text, &notes, asked_text, is_cut)?;
         }
         Times::Range(start_ms, end_ms, step_ms) => {
@@ -178,11 +247,22 @@ fn answer(
             }
             let times = (start_ms, end_ms, step_ms);
             let (matrix, notes) = range(expr, times, series, series, options)?;
+            let stats = stats();
             let is_cut = write_matrix(&mut text, &matrix, asked.limit)?;
+            write_stats(&mut text, stats.as_ref())?;
             write_notes(&mut text, &notes, asked_text, is_cut)?;
         }
     }
     Ok(working.finish(text.into_bytes()))
+}
+
+/// How much it took, where that is asked for, and the end of the data.
+fn write_stats(text: &mut Text<'_>, stats: Option<&Value>) -> Result<(), QueryError> {
+    if let Some(stats) = stats {
+        text.push(",\"stats\":")?;
+        text.push_json(stats)?;
+    }
+    text.push("}")
 }
 
 /// What is to be said besides, and the end of the answer.
@@ -205,7 +285,7 @@ fn write_notes(
     text.push("}")
 }
 
-/// All but the end; whether series were left out.
+/// The data but their end; whether series were left out.
 fn write_answer(text: &mut Text<'_>, answer: &Answer, limit: usize) -> Result<bool, QueryError> {
     let one = |text: &mut Text<'_>, at_ms: i64, value: &str| -> Result<(), QueryError> {
         text.push("[")?;
@@ -218,13 +298,11 @@ fn write_answer(text: &mut Text<'_>, answer: &Answer, limit: usize) -> Result<bo
         Answer::Scalar((at_ms, value)) => {
             text.push("{\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":")?;
             one(text, *at_ms, &number(*value))?;
-            text.push("}")?;
             Ok(false)
         }
         Answer::Text(at_ms, value) => {
             text.push("{\"status\":\"success\",\"data\":{\"resultType\":\"string\",\"result\":")?;
             one(text, *at_ms, value)?;
-            text.push("}")?;
             Ok(false)
         }
         Answer::Vector(series) => {
@@ -235,11 +313,11 @@ fn write_answer(text: &mut Text<'_>, answer: &Answer, limit: usize) -> Result<bo
                 text.push("{\"metric\":")?;
                 push_labels(text, labels)?;
                 text.push(",\"value\":")?;
-                one(text, *at_ms, &number(*value))?;
+                one(text, *at_ms, &point(*value))?;
                 text.push("}")?;
                 comma = ",";
             }
-            text.push("]}")?;
+            text.push("]")?;
             Ok(series.len() > limit)
         }
         Answer::Matrix(matrix) => write_matrix(text, matrix, limit),
@@ -264,13 +342,13 @@ fn write_matrix(
             text.push("[")?;
             text.push(&seconds(*at_ms))?;
             text.push(",\"")?;
-            text.push(&number(*value))?;
+            text.push(&point(*value))?;
             text.push("\"]")?;
             between = ",";
         }
         text.push("]}")?;
         comma = ",";
     }
-    text.push("]}")?;
+    text.push("]")?;
     Ok(matrix.len() > limit)
 }

@@ -9,7 +9,7 @@ use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{ApiError, send, success},
+    answer::{ApiError, exponential, send, success},
     asking::Asking,
 };
 
@@ -125,34 +125,4 @@ fn alert(alert: &Alert) -> Value {
         "activeAt": alert.started,
         "value": exponential(alert.value),
     })
-}
-
-/// A number as Prometheus writes it here: `9.34e+01`.
-fn exponential(value: f64) -> String {
-    let text = format!("{value:e}");
-    let Some((digits, exponent)) = text.split_once('e') else {
-        return text;
-    };
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    format!("{digits}e{sign}{exponent:0>2}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_have_exponents_of_two_digits() {
-        for (value, text) in [
-            (93.4, "9.34e+01"),
-            (0.0, "0e+00"),
-            (-0.005, "-5e-03"),
-            (1e123, "1e+123"),
-        ] {
-            assert_eq!(exponential(value), text);
-        }
-    }
 }

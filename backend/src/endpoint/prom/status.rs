@@ -1,18 +1,28 @@
 //! What a client of Prometheus looks at before it asks: which server this is, whether it is well.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
-use pulseboard_engine::DEFAULT_TENANT;
+use pulseboard_engine::{
+    DEFAULT_TENANT, Selector,
+    query::{self, QueryError},
+};
+use pulseboard_promql::{Labels, labels::NAME};
 use salvo::{
     Depot, Request, Response, handler,
     http::{HeaderValue, StatusCode, header},
 };
 use serde_json::{Value, json};
 
-use super::answer::{ApiError, send, success};
+use super::{
+    answer::{ApiError, send, success},
+    asking::Asking,
+};
 use crate::{
     app::App,
-    base::error::AppError,
-    http::{self, caller, ingest::engine_tenant},
+    expressions::labels_of,
+    http::{self, caller},
+    questions::Working,
 };
 
 /// The version of Prometheus whose API this is, for clients that look before they use it.
@@ -61,6 +71,12 @@ pub async fn runtime_info(depot: &mut Depot, response: &mut Response) {
             "reloadConfigSuccess": file.is_good,
             "lastConfigTime": pulseboard_shared::Timestamp::from_millis(read_ms).to_string(),
             "corruptionCount": 0,
+            "goroutineCount": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            "GOMAXPROCS": tokio::runtime::Handle::current().metrics().num_workers(),
+            // There is no Go here that any of it could be said of.
+            "GOGC": "",
+            "GODEBUG": "",
+            "CWD": "",
             "storageRetention": format!("{}h", app.settings.keep_raw.as_secs() / 3600),
         })
     });
@@ -124,24 +140,124 @@ pub async fn graph(request: &mut Request, response: &mut Response) {
     }
 }
 
-/// How many series the tenant has.
+/// How many series the tenant has, and of which names and labels most; `limit` of each.
 #[handler]
 pub async fn tsdb(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let answered = answer_tsdb(request, depot).map_err(ApiError::App);
+    let answered = answer_tsdb(request, depot).await;
     send(response, answered);
 }
 
-fn answer_tsdb(request: &Request, depot: &Depot) -> Result<Bytes, AppError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let series = engine_tenant(&app, request, depot)?.counts().series;
-    Ok(success(&json!({
-        "headStats": {"numSeries": series, "numLabelPairs": 0, "chunkCount": 0, "minTime": 0, "maxTime": app.clock.now_ms()},
-        "seriesCountByMetricName": [],
-        "labelValueCountByLabelName": [],
-        "memoryInBytesByLabelName": [],
-        "seriesCountByLabelValuePair": [],
-    })))
+/// How many of each kind are told without a `limit`, as Prometheus does.
+const TOLD: usize = 10;
+
+async fn answer_tsdb(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    let limit = match asking.params.get("limit") {
+        None => TOLD,
+        Some(_) => asking.params.limit()?,
+    };
+    asking
+        .work(move |asking, working| {
+            let now_ms = asking.app.clock.now_ms();
+            let keep_ms = i64::try_from(asking.app.settings.keep_raw.as_millis());
+            let since_ms = now_ms.saturating_sub(keep_ms.unwrap_or(i64::MAX));
+            let all = all_series(asking, working, (since_ms, now_ms))?;
+            let counts = Counts::of(&all);
+            let pairs = counts.pairs.iter();
+            let pairs = pairs.map(|((name, value), count)| (format!("{name}={value}"), *count));
+            let of_names = |counts: &BTreeMap<&str, usize>| {
+                let all = counts.iter();
+                most(all.map(|(name, count)| ((*name).to_owned(), *count)), limit)
+            };
+            let told = json!({"status": "success", "data": {
+                // Series have no chunks of Prometheus' kind.
+                "headStats": {
+                    "numSeries": counts.series,
+                    "numLabelPairs": counts.pairs.len(),
+                    "chunkCount": 0,
+                    "minTime": since_ms,
+                    "maxTime": now_ms,
+                },
+                "seriesCountByMetricName": of_names(&counts.metrics),
+                "labelValueCountByLabelName": of_names(&counts.values),
+                "memoryInBytesByLabelName": of_names(&counts.bytes),
+                "seriesCountByLabelValuePair": most(pairs, limit),
+            }});
+            let mut text = working.text();
+            text.push_json(&told)?;
+            Ok(working.finish(text.into_bytes()))
+        })
+        .await
+}
+
+/// The series that have raw samples, each once.
+fn all_series(
+    asking: &Asking,
+    working: &Working,
+    stretch: (i64, i64),
+) -> Result<BTreeSet<Labels>, ApiError> {
+    let mut all = BTreeSet::new();
+    query::keys(
+        &asking.app.storage.engine,
+        &asking.tenant,
+        &Selector::all(),
+        stretch,
+        &working.cost,
+        &mut |key, _| -> Result<(), ApiError> {
+            let labels = labels_of(key);
+            if all.contains(&labels) {
+                return Ok(());
+            }
+            // Itself, and what is counted of it.
+            let texts = labels.iter().map(|(name, value)| name.len() + value.len());
+            let bytes = texts.map(|bytes| bytes + 160).sum::<usize>() + 64;
+            working.cost.hold(bytes).map_err(QueryError::from)?;
+            all.insert(labels);
+            Ok(())
+        },
+    )?;
+    Ok(all)
+}
+
+/// How many there are of what.
+#[derive(Default)]
+struct Counts<'a> {
+    series: usize,
+    metrics: BTreeMap<&'a str, usize>,
+    /// Series that have a label with a value.
+    pairs: BTreeMap<(&'a str, &'a str), usize>,
+    /// Values of a label, and their bytes.
+    values: BTreeMap<&'a str, usize>,
+    bytes: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Counts<'a> {
+    fn of(all: &'a BTreeSet<Labels>) -> Self {
+        let mut counts = Self {
+            series: all.len(),
+            ..Self::default()
+        };
+        for (name, value) in all.iter().flat_map(Labels::iter) {
+            if name == NAME {
+                *counts.metrics.entry(value).or_default() += 1;
+            }
+            *counts.pairs.entry((name, value)).or_default() += 1;
+        }
+        for &(name, value) in counts.pairs.keys() {
+            *counts.values.entry(name).or_default() += 1;
+            *counts.bytes.entry(name).or_default() += value.len();
+        }
+        counts
+    }
+}
+
+/// The largest of them, as Prometheus lists them.
+fn most(all: impl Iterator<Item = (String, usize)>, limit: usize) -> Vec<Value> {
+    let mut all: Vec<(String, usize)> = all.collect();
+    all.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+    let told = all.into_iter().take(limit);
+    told.map(|(name, value)| json!({"name": name, "value": value}))
+        .collect()
 }
 
 /// Whether it is alive: `/-/healthy`.

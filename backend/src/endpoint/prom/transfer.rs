@@ -7,9 +7,10 @@ use pulseboard_engine::{
     Selector,
     query::{self, QueryError},
 };
-use pulseboard_series::{KeyRef, is_stale_marker};
+use pulseboard_promql::{ast, parse_any_selector};
+use pulseboard_series::{KeyRef, is_stale_marker, key::write_quoted};
 use pulseboard_shared::Timestamp;
-use salvo::{Depot, Request, Response, handler};
+use salvo::{Depot, Request, Response, handler, http::header};
 
 use super::{
     answer::{ApiError, number, push_label, send},
@@ -70,8 +71,9 @@ async fn try_export(
         if matches!(format, Format::Csv) {
             answer.write(b"series,time,time_ms,value\r\n")?;
         }
+        let named = asking.params.selectors()?;
         each_series(
-            asking,
+            (asking, &named),
             answer,
             stretch,
             &mut |key, samples, answer| match format {
@@ -94,17 +96,19 @@ fn needs_match(asking: &Asking) -> Result<(), ApiError> {
 /// Writes one series with its samples.
 type EachSeries<'a> = dyn FnMut(KeyRef<'_>, &[(i64, f64)], &mut Pieces) -> Result<(), Ended> + 'a;
 
-/// Calls `each` with every series that any `match[]` names, once.
+/// Calls `each` with every series that any selector names, once.
 fn each_series(
-    asking: &Asking,
+    (asking, named): (&Asking, &[ast::Selector]),
     answer: &mut Pieces,
     stretch: (i64, i64),
     each: &mut EachSeries<'_>,
 ) -> Result<(), Ended> {
-    let selectors = asking.params.selectors()?;
-    let selectors: Vec<Selector> = selectors
+    let selectors: Vec<Selector> = named
         .iter()
-        .map(|one| selector(&one.matchers).map_err(ApiError::BadData))
+        .map(|one| match one.matchers.is_empty() {
+            true => Ok(Selector::all()),
+            false => selector(&one.matchers).map_err(ApiError::BadData),
+        })
         .collect::<Result<_, ApiError>>()?;
     let cost = std::sync::Arc::clone(&answer.cost);
     for (index, selector) in selectors.iter().enumerate() {
@@ -200,26 +204,31 @@ async fn try_federate(
     needs_match(&asking)?;
     let now_ms = asking.app.clock.now_ms();
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    let mut accepted = request.headers().get_all(header::ACCEPT).iter();
+    let takes_any = accepted.any(|one| {
+        let text = one.to_str().unwrap_or_default();
+        text.contains("escaping=allow-utf-8")
+    });
     let write = move |asking: &Asking, answer: &mut Pieces| {
         let mut families: BTreeMap<String, String> = BTreeMap::new();
         let stretch = (now_ms - LOOKBACK_MS + 1, now_ms + 1);
-        each_series(asking, answer, stretch, &mut |key, samples, answer| {
+        let named = asking.params.selectors_by(parse_any_selector)?;
+        let asked = (asking, &*named);
+        each_series(asked, answer, stretch, &mut |key, samples, answer| {
             let newest = samples.last().filter(|(_, value)| !is_stale_marker(*value));
             let Some((at_ms, value)) = newest else {
                 return Ok(());
             };
-            let line = format!("{key} {} {at_ms}\n", number(*value));
-            let bytes = line.len() + key.name().len();
+            let (name, series) = exposed(key, takes_any);
+            let line = format!("{series} {} {at_ms}\n", number(*value));
+            let bytes = line.len() + name.len();
             answer.cost.hold(bytes).map_err(QueryError::from)?;
-            families
-                .entry(key.name().to_owned())
-                .or_default()
-                .push_str(&line);
+            families.entry(name).or_default().push_str(&line);
             Ok(())
         })?;
         // A family's samples stand together.
         for (name, lines) in families {
-            if pulseboard_series::key::is_plain_name(&name) {
+            if fits(&name, ":_") {
                 answer.write(format!("# TYPE {name} untyped\n").as_bytes())?;
             }
             answer.write(lines.as_bytes())?;
@@ -227,6 +236,60 @@ async fn try_federate(
         Ok(())
     };
     asking.write(request, response, content_type, write).await
+}
+
+/// A series' name, and the series as a scraper reads it: one that does not say that it takes any names
+/// is given `_` for what no name of a Prometheus before 3 had, and else reads nothing at all.
+fn exposed(key: KeyRef<'_>, takes_any: bool) -> (String, String) {
+    let (is_plain, name) = (fits(key.name(), ":_"), key.name());
+    let name = match is_plain || takes_any {
+        true => name.to_owned(),
+        false => underscored(name, ":_"),
+    };
+    let mut text = String::new();
+    let mut mark = "{";
+    match is_plain || !takes_any {
+        true => text.push_str(&name),
+        false => {
+            text.push('{');
+            write_quoted(&name, &mut text);
+            mark = ",";
+        }
+    }
+    for (label, value) in key.labels() {
+        text.push_str(mark);
+        mark = ",";
+        match (fits(label, "_"), takes_any) {
+            (true, _) => text.push_str(label),
+            (false, true) => write_quoted(label, &mut text),
+            (false, false) => text.push_str(&underscored(label, "_")),
+        }
+        text.push('=');
+        write_quoted(value, &mut text);
+    }
+    if mark == "," {
+        text.push('}');
+    }
+    (name, text)
+}
+
+/// Whether it is letters, digits and these marks, and begins with no digit.
+fn fits(name: &str, marks: &str) -> bool {
+    let begins = name.starts_with(|one: char| !one.is_ascii_digit());
+    begins
+        && name
+            .chars()
+            .all(|one| one.is_ascii_alphanumeric() || marks.contains(one))
+}
+
+fn underscored(name: &str, marks: &str) -> String {
+    let all = name.chars().enumerate();
+    all.map(|(at, one)| match one {
+        one if one.is_ascii_digit() && at == 0 => '_',
+        one if one.is_ascii_alphanumeric() || marks.contains(one) => one,
+        _ => '_',
+    })
+    .collect()
 }
 
 #[cfg(test)]
