@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{fields::with_http, units::Period};
 
@@ -37,6 +38,55 @@ pub struct FileDiscovery {
     pub files: Vec<String>,
     #[serde(default = "five_minutes")]
     pub refresh_interval: Period,
+}
+
+impl FileDiscovery {
+    /// Whether there are files, all of a kind that is read, in folders that are named.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.files.is_empty() {
+            return Err("file_sd_configs: files is empty".to_owned());
+        }
+        let fits = |path: &String| {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
+            let is_read = matches!(kind, "json" | "yml" | "yaml" | "JSON" | "YML" | "YAML");
+            is_read && !folder.contains('*') && stem.matches('*').count() <= 1
+        };
+        match self.files.iter().find(|path| !fits(path)) {
+            Some(path) => Err(format!(
+                "file_sd_configs: {path:?} is no .json, .yml or .yaml with at most one * in its name and none in its folders"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+impl HttpDiscovery {
+    /// Whether its address can be asked.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let text = &self.url;
+        let url =
+            Url::parse(text).map_err(|error| format!("http_sd_configs: {text:?}: {error}"))?;
+        match matches!(url.scheme(), "http" | "https") && url.has_host() {
+            true => Ok(()),
+            false => Err(format!(
+                "http_sd_configs: {text:?} is no address of http or https"
+            )),
+        }
+    }
+}
+
+impl DnsDiscovery {
+    /// Whether there are names, and a port where the answer has none.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.names.is_empty() {
+            return Err("dns_sd_configs: names is empty".to_owned());
+        }
+        match self.kind == DnsType::Srv || self.port.is_some_and(|port| port > 0) {
+            true => Ok(()),
+            false => Err("dns_sd_configs: all types but SRV need a port".to_owned()),
+        }
+    }
 }
 
 with_http! {

@@ -117,6 +117,7 @@ impl JobConfig {
             self.scrape_timeout = global.min(self.scrape_interval);
         }
         check_times(self.scrape_interval, self.scrape_timeout)?;
+        self.check_discovery()?;
         if self.body_size_limit.0 == 0 {
             self.body_size_limit = global.body_size_limit;
         }
@@ -142,6 +143,28 @@ impl JobConfig {
             self.scrape_protocols.clone_from(&global.scrape_protocols);
         }
         Ok(())
+    }
+}
+
+impl JobConfig {
+    /// Whether all that targets are found by can find any, as Prometheus wants it.
+    fn check_discovery(&self) -> Result<(), String> {
+        for section in &self.file_sd_configs {
+            section.check()?;
+        }
+        for section in &self.http_sd_configs {
+            section.check()?;
+        }
+        for section in &self.dns_sd_configs {
+            section.check()?;
+        }
+        // Where targets are relabelled, addresses of pages may stand for what a prober is asked for.
+        let targets = self.static_configs.iter().flat_map(|group| &group.targets);
+        let mut targets = targets.filter(|_| self.relabel_configs.is_empty());
+        match targets.find(|target| target.contains('/')) {
+            Some(target) => Err(format!("{target:?} is not host and port")),
+            None => Ok(()),
+        }
     }
 }
 

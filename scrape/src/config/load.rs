@@ -190,6 +190,12 @@ fn check(config: &mut Config, file: &Path) -> Result<(), ConfigError> {
         }
     }
     for pattern in &config.rule_files {
+        let folder = pattern.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if folder.contains('*') || pattern.matches('*').count() > 1 {
+            return Err(wrong(format!(
+                "rule_files: {pattern:?} has a * in a folder's name, or more than one"
+            )));
+        }
         glob::Pattern::new(pattern)
             .map_err(|error| wrong(format!("rule_files: {pattern:?}: {error}")))?;
     }

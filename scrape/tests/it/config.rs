@@ -111,6 +111,42 @@ fn what_cannot_be_is_told_with_its_line() {
             "missing field `job_name`",
         ),
         (
+            "scrape_configs: [{job_name: a, file_sd_configs: [{files: []}]}]",
+            "job \"a\": file_sd_configs: files is empty",
+        ),
+        (
+            "scrape_configs: [{job_name: a, file_sd_configs: [{files: [b.json, 'c/*/d.yml']}]}]",
+            "\"c/*/d.yml\" is no .json",
+        ),
+        (
+            "scrape_configs: [{job_name: a, file_sd_configs: [{files: [b.txt]}]}]",
+            "\"b.txt\" is no .json",
+        ),
+        (
+            "scrape_configs: [{job_name: a, http_sd_configs: [{url: b/c}]}]",
+            "http_sd_configs: \"b/c\": relative URL without a base",
+        ),
+        (
+            "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'ftp://b/c'}]}]",
+            "http_sd_configs: \"ftp://b/c\" is no address of http or https",
+        ),
+        (
+            "scrape_configs: [{job_name: a, dns_sd_configs: [{names: []}]}]",
+            "dns_sd_configs: names is empty",
+        ),
+        (
+            "scrape_configs: [{job_name: a, dns_sd_configs: [{names: [b], type: A}]}]",
+            "all types but SRV need a port",
+        ),
+        (
+            "scrape_configs: [{job_name: a, static_configs: [{targets: ['http://b/c']}]}]",
+            "job \"a\": \"http://b/c\" is not host and port",
+        ),
+        (
+            "rule_files: ['a/*/b.yml']",
+            "rule_files: \"a/*/b.yml\" has a * in a folder's name",
+        ),
+        (
             "scrape_configs: [{job_name: a}, {job_name: a}]",
             "two jobs are called \"a\"",
         ),
@@ -161,6 +197,12 @@ fn a_discovery_that_is_not_there_is_a_warning() {
     let warnings = config.warnings();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("\"cloud\"") && warnings[0].contains("ec2_sd_configs"));
+}
+
+#[test]
+fn pages_may_be_targets_where_they_are_relabelled() {
+    let probed = "scrape_configs:\n- job_name: a\n  static_configs: [{targets: ['https://b/c']}]\n  relabel_configs:\n  - {source_labels: [__address__], target_label: __param_target}\n";
+    read(probed).expect("a configuration");
 }
 
 #[test]
