@@ -26,6 +26,12 @@ pub(crate) const AXE: Package = Package {
     version: "4.14.1",
 };
 
+/// A client of Prometheus' API that is tried at the server.
+pub(crate) const PROMETHEUS_QUERY: Package = Package {
+    name: "prometheus-query",
+    version: "3.5.1",
+};
+
 impl Package {
     fn prefix(&self) -> PathBuf {
         shell::tools()

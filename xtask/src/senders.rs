@@ -1,12 +1,12 @@
-//! `test-senders`: what people have sends to the real server, and what it sent is read back; and what
-//! people scrape is scraped.
+//! `test-senders`: what people have sends to the real server, and what it sent is read back; what
+//! people scrape is scraped; and who asks a Prometheus asks the server, and a real Prometheus beside it.
 //!
-//! The clients come from PyPI into an environment below `target`, Prometheus, node_exporter and
-//! collectd from Debian's packages, unpacked there. What cannot be had is left out, and the reason
+//! The clients come from PyPI and npm into folders below `target`, Prometheus with its promtool,
+//! node_exporter and collectd from Debian's packages, unpacked there. What cannot be had is left out, and the reason
 //! is said: a machine without a network can still run the other tests.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{BufRead, BufReader},
     net::{TcpListener, UdpSocket},
@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{debian, shell};
+use crate::{debian, npm, shell};
 
 /// Clients from PyPI.
 const CLIENTS: &[&str] = &[
@@ -28,7 +28,11 @@ const CLIENTS: &[&str] = &[
     "statsd==4.0.1",
     "datadog==0.56.0",
     "prometheus_client==0.26.0",
+    "prometheus-api-client==0.7.2",
 ];
+
+/// Programs that ask a real Prometheus and the server the same, and compare the answers.
+const ASKING: &[&str] = &["clients.py", "grafana.py", "dashboards.py"];
 
 /// The senders' token: some of them must have one.
 const TOKEN: &str = "senders-token-1";
@@ -97,6 +101,9 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
             .arg(&node_exporter);
         said.push_str(&shell::run_and_keep(&mut compare)?.1);
     }
+    for script in ASKING {
+        said.push_str(&asked(&python, script, server, &prometheus)?);
+    }
     // what is to be scraped is known when it runs
     let targets = folder.join("targets.json");
     fs::remove_file(&targets).ok();
@@ -135,6 +142,31 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         outcome.failed = 1;
     }
     Ok(outcome)
+}
+
+/// Has one of [`ASKING`] ask; what it said, with a failure where it ended without saying so.
+fn asked(python: &Path, script: &str, server: &Path, prometheus: &OsStr) -> Result<String> {
+    let mut ask = shell::command(python);
+    ask.arg(shell::root().join("xtask/senders").join(script))
+        .arg(server)
+        // Nothing that Python compiles is left beside the sources.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PROMETHEUS", prometheus)
+        .env("PROMTOOL", Path::new(prometheus).with_file_name("promtool"));
+    if let Some(node) = shell::find("node") {
+        ask.env("NODE", node);
+    }
+    match npm::PROMETHEUS_QUERY.install() {
+        Ok(()) => {
+            ask.env("PROMETHEUS_QUERY", npm::PROMETHEUS_QUERY.folder());
+        }
+        Err(error) => println!("a client cannot be had and is left out: {error:#}"),
+    }
+    let (succeeded, mut said) = shell::run_and_keep(&mut ask)?;
+    if !succeeded && outcome(&said).failed == 0 {
+        said.push_str(&format!("\nFAILED {script}: it ended before it was done\n"));
+    }
+    Ok(said)
 }
 
 /// One that is installed, else the one of Debian's `packages`; empty where neither is to be had.
