@@ -381,12 +381,31 @@ impl Page {
     /// # Errors
     /// There is none.
     pub async fn hover(&self, css: &str, x: f64) -> Result<()> {
+        let (x, y) = self.place_in(css, x).await?;
+        Ok(self.driver.action_chain().move_to(x, y).perform().await?)
+    }
+
+    /// Drags the mouse over the first element that matches, from one place of its width (0 to 1)
+    /// to another.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn drag(&self, css: &str, from: f64, to: f64) -> Result<()> {
+        let (begin, y) = self.place_in(css, from).await?;
+        let (end, _) = self.place_in(css, to).await?;
+        let chain = self.driver.action_chain().move_to(begin, y);
+        let chain = chain.click_and_hold().move_to(end, y);
+        Ok(chain.release().perform().await?)
+    }
+
+    /// A place on the screen at `x` of an element's width and half its height.
+    async fn place_in(&self, css: &str, x: f64) -> Result<(i64, i64)> {
         let body = "const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'}); \
                     const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height];";
         let [left, top, width, height]: [f64; 4] = self.eval_with(body, vec![css.into()]).await?;
         #[expect(clippy::cast_possible_truncation, reason = "a place on a screen")]
-        let (x, y) = ((left + width * x) as i64, (top + height / 2.0) as i64);
-        Ok(self.driver.action_chain().move_to(x, y).perform().await?)
+        let place = ((left + width * x) as i64, (top + height / 2.0) as i64);
+        Ok(place)
     }
 
     /// Whether the page says that it is live.

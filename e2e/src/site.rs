@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result};
@@ -20,7 +20,11 @@ use crate::setting;
 pub struct Site {
     port: u16,
     serving: AbortHandle,
+    hidden: Hidden,
 }
+
+/// How the names of files end that are not there; none where it is empty.
+type Hidden = Arc<Mutex<String>>;
 
 impl Site {
     /// Serves the page from a free port, told that its backend is at `backend`.
@@ -42,8 +46,20 @@ impl Site {
 
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let serving = tokio::spawn(serve(listener, Arc::new(files))).abort_handle();
-        Ok(Self { port, serving })
+        let hidden = Hidden::default();
+        let serving = serve(listener, Arc::new(files), Arc::clone(&hidden));
+        let serving = tokio::spawn(serving).abort_handle();
+        Ok(Self {
+            port,
+            serving,
+            hidden,
+        })
+    }
+
+    /// Answers from now on as if there were no files whose names end so; all are there again where
+    /// `end` is empty.
+    pub fn hide(&self, end: &str) {
+        end.clone_into(&mut self.hidden.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Its origin.
@@ -73,18 +89,22 @@ fn read(top: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> Res
     Ok(())
 }
 
-async fn serve(listener: TcpListener, files: Arc<BTreeMap<String, Vec<u8>>>) {
+async fn serve(listener: TcpListener, files: Arc<BTreeMap<String, Vec<u8>>>, hidden: Hidden) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let files = Arc::clone(&files);
+        let (files, hidden) = (Arc::clone(&files), Arc::clone(&hidden));
         // A browser that went away in the middle is no concern of the site's.
-        connections.spawn(async move { answer(stream, &files).await.ok() });
+        connections.spawn(async move { answer(stream, &files, &hidden).await.ok() });
     }
 }
 
 /// One request, one answer, and the connection is closed.
-async fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+async fn answer(
+    mut stream: TcpStream,
+    files: &BTreeMap<String, Vec<u8>>,
+    hidden: &Mutex<String>,
+) -> Result<()> {
     let mut reader = BufReader::new(&mut stream);
     let mut request = String::new();
     reader.read_line(&mut request).await?;
@@ -99,7 +119,11 @@ async fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> Res
         .split('?')
         .next()
         .unwrap_or("/");
-    let (status, body) = match files.get(path) {
+    let is_hidden = {
+        let end = hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        !end.is_empty() && path.ends_with(end.as_str())
+    };
+    let (status, body) = match files.get(path).filter(|_| !is_hidden) {
         Some(body) => ("200 OK", body.as_slice()),
         None => ("404 Not Found", b"not here".as_slice()),
     };

@@ -8,32 +8,27 @@ use yewdux::prelude::use_dispatch;
 
 use crate::{
     chart::stage::Stage,
-    components::{ChatDrawer, Connected, Notices, Overlays, PageFooter, PageHeader, problem_panel},
+    components::{Connected, Notices, PageFooter, PageHeader, problem_panel},
     hooks::{
         ConfigState, THEME_KEY, use_config, use_effect_with, use_keys, use_page, use_selector,
         use_theme,
     },
+    late::{self, Late, Part, use_late},
     markup::html,
     net::{
-        address, boot,
-        config::Endpoint,
+        boot,
         feed::{Connection, View},
     },
-    pages::{
-        AggregateView, Explore, HostPage, Hosts, OpenSeries, OperatorView, Questions, Targets,
-        overview,
-    },
+    pages::overview,
     platform,
     stores::{
         alert::AlertStore,
         change::Change,
         chat::ChatStore,
         connection::ConnectionStore,
-        question::Question,
         session::SessionStore,
         stats::StatsStore,
-        time::TimeRange,
-        view::{Page, RANGE_KEY, Range, ThemeChoice, ViewStore},
+        view::{Overlay, Page, RANGE_KEY, Range, ThemeChoice, ViewStore},
     },
 };
 
@@ -113,61 +108,43 @@ pub fn App() -> Html {
         let refusals = matches!(page, Page::Explore | Page::Aggregate);
         html! { <Notices key={identity} endpoint={endpoint.clone()} {refusals} /> }
     });
-    let view = match (page, asked_of) {
+    let overlay = *use_selector(|view: &ViewStore| view.overlay);
+    let is_over = overlay != Overlay::None;
+    let needed = asked_of.is_some() && (page != Page::Overview || is_over || talking);
+    let (late, retry) = use_late(needed, asked_of.is_some());
+    let is_ready = late == Late::Ready;
+    let view = match asked_of {
         // Before a login there is nothing to see, and nothing that could be asked for.
         _ if locked => Html::default(),
-        (Page::Operator, Some(endpoint)) => html! {
-            <OperatorView key={identity} endpoint={endpoint.clone()} />
-        },
-        (Page::Aggregate, Some(endpoint)) => html! {
-            <AggregateView key={identity} endpoint={endpoint.clone()} />
-        },
-        (Page::Explore, Some(endpoint)) => explore(endpoint, asked, identity),
-        (Page::Hosts, Some(endpoint)) => match address::param(asked, "host") {
-            Some(host) => {
-                let zone = platform::zone_offset_min;
-                let time = TimeRange::read(asked, platform::now_ms(), zone).unwrap_or_default();
-                html! { <HostPage key={identity} endpoint={endpoint.clone()} {host} {time} /> }
-            }
-            None => html! { <Hosts key={identity} endpoint={endpoint.clone()} /> },
-        },
-        (Page::Targets, Some(endpoint)) => html! {
-            <Targets key={identity} endpoint={endpoint.clone()} />
-        },
-        (_, None) if page != Page::Overview => Html::default(),
-        (_, endpoint) => overview(stage, endpoint, sourceless, identity),
+        endpoint if page == Page::Overview => overview(stage, endpoint, sourceless, identity),
+        None => Html::default(),
+        Some(endpoint) if is_ready => {
+            late::draw(Part::View(page, Rc::clone(asked)), endpoint, identity)
+        }
+        Some(_) => late::waiting(late, &retry),
     };
-    let overlays = asked_of.map(|endpoint| {
-        html! { <Overlays key={identity} endpoint={endpoint.clone()} /> }
-    });
+    // What was opened over the overview, and cannot be had.
+    let missing = (page == Page::Overview && needed && late == Late::Failed)
+        .then(|| late::waiting(late, &retry));
+    let over = |part| {
+        let endpoint = asked_of.filter(|_| is_ready)?;
+        Some(late::draw(part, endpoint, identity))
+    };
+    let chat = talking.then(|| over(Part::Chat));
+    let overlays = over(Part::Overlays);
     html! {
         <>
             <PageHeader endpoint={endpoint.clone()} />
             <main class={classes!("page-main", locked.then_some("is-locked"))}>
                 { connection }
                 { notices }
+                { missing }
                 { view }
             </main>
-            if let Some(endpoint) = endpoint.filter(|_| talking && !locked) {
-                <ChatDrawer key={identity} {endpoint} />
-            }
+            { chat }
             <PageFooter />
             { overlays }
         </>
-    }
-}
-
-/// What of Explore the address names: one selector, questions, or the list of all series.
-fn explore(endpoint: &Endpoint, asked: &str, identity: u64) -> Html {
-    let endpoint = endpoint.clone();
-    let now_ms = platform::now_ms();
-    if let Some(selector) = address::param(asked, "match") {
-        let time = TimeRange::read(asked, now_ms, platform::zone_offset_min).unwrap_or_default();
-        return html! { <OpenSeries key={identity} {endpoint} {selector} {time} /> };
-    }
-    match Question::read(asked, now_ms, platform::zone_offset_min) {
-        Some(question) => html! { <Questions key={identity} {endpoint} {question} /> },
-        None => html! { <Explore key={identity} {endpoint} /> },
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`chart`] | geometry (pure), painting, the page's drawing schedule | geometry natively |
 //! | [`words`] | what things are called: one table | |
 //! | [`mod@format`] | numbers and times for people | natively |
+//! | `late` | what is loaded when it is opened | in a browser |
 //! | `markup` | nodes from the templates that `html!` writes | in a browser |
 //! | [`hooks`] | sockets, streams, settings, theme: what has to be given back | in a browser |
 //! | [`pages`] | what the address leads to: each view, of components | in a browser |
@@ -25,6 +26,7 @@ pub mod components;
 mod contrast;
 pub mod format;
 pub mod hooks;
+mod late;
 mod markup;
 pub mod net;
 pub mod pages;

@@ -153,14 +153,8 @@ pub fn is_admin_link(hash: &str) -> bool {
 pub fn take_admin_link() -> Option<String> {
     let hash = hash();
     let secret = hash.strip_prefix(ADMIN_LINK)?;
-    if let Ok(history) = window().history() {
-        // Fails only where the browser forbids it: the link works once in any case.
-        drop(history.replace_state_with_url(
-            &wasm_bindgen::JsValue::NULL,
-            "",
-            Some(&with_hash("")),
-        ));
-    }
+    // Where the browser forbids it, the link still works only once.
+    note("");
     (!secret.is_empty()).then(|| secret.to_owned())
 }
 
@@ -227,6 +221,15 @@ pub fn is_pressed(target: Option<EventTarget>) -> bool {
 pub fn go(hash: &str) {
     // Fails only where the page may not go anywhere.
     drop(window().location().set_hash(hash));
+}
+
+/// Writes another part behind `#` into the address, without going there: nobody hears of it, and
+/// Back leads to where it led before.
+pub fn note(hash: &str) {
+    if let Ok(history) = window().history() {
+        // Fails only where the browser forbids it, and then the address says less.
+        drop(history.replace_state_with_url(&JsValue::NULL, "", Some(&with_hash(hash))));
+    }
 }
 
 /// Puts `text` on the clipboard, where the page may; a browser lets it only in safe contexts.
@@ -302,6 +305,15 @@ pub fn media_matches(query: &str) -> bool {
 #[must_use]
 pub fn online() -> bool {
     window().navigator().on_line()
+}
+
+/// Whether the reader's browser is told to load little.
+#[must_use]
+pub fn saves_data() -> bool {
+    let get = |of: &JsValue, name: &str| js_sys::Reflect::get(of, &name.into());
+    get(&window().navigator(), "connection")
+        .and_then(|connection| get(&connection, "saveData"))
+        .is_ok_and(|saves| saves.is_truthy())
 }
 
 /// Whether the page is in a background tab or a minimised window.

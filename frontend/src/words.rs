@@ -136,6 +136,10 @@ pub const LOST: &str = "The connection is lost; trying again";
 pub const MEAN: &str = "Mean";
 /// A channel that is on its way.
 pub const CONNECTING: &str = "Connecting…";
+/// The file of what is loaded when it is opened did not come, and what to do about it.
+pub const LATE_FAILED: &str = "A part of this page could not be loaded";
+pub const LATE_FAILED_FIX: &str =
+    "The server may be restarting, or the network is away. What is shown already goes on.";
 /// What tries at once.
 pub const RETRY: &str = "Retry now";
 /// A stretch that was asked for in vain.

@@ -41,9 +41,13 @@ pub(crate) fn quickly() -> Result<PathBuf> {
 
 /// Prints what a first visit loads and how large the server is.
 pub(crate) fn report(dist: &Path, server: &Path) -> Result<()> {
-    let (all, wasm) = page::sizes(dist)?;
-    println!("  first load   {:>8}  (brotli, all files)", kilobytes(all));
-    println!("  of it wasm   {:>8}", kilobytes(wasm));
+    let sizes = page::sizes(dist)?;
+    println!(
+        "  first load   {:>8}  (brotli, all files)",
+        kilobytes(sizes.first)
+    );
+    println!("  of it wasm   {:>8}", kilobytes(sizes.wasm));
+    println!("  when opened  {:>8}", kilobytes(sizes.late));
     println!(
         "  server       {:>8}  {}",
         kilobytes(fs::metadata(server)?.len()),

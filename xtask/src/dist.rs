@@ -23,7 +23,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     };
     page::build()?;
     let spa = shell::target().join("dist").join("spa");
-    page::remove(&spa)?;
+    shell::remove(&spa)?;
     fs::create_dir_all(&spa)?;
     page::publish(&page::dist(), &spa)?;
     configure(&spa, &backend)?;

@@ -50,6 +50,7 @@ const SERVER: &[&[&str]] = &[
 const PAGE: &[&[&str]] = &[
     &["", "main"],
     &["app"],
+    &["late"],
     &["pages"],
     &["components"],
     &["hooks"],

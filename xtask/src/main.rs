@@ -37,6 +37,7 @@ mod screenshots;
 mod script;
 mod senders;
 mod shell;
+mod split;
 mod stamp;
 mod test;
 mod text;

@@ -17,9 +17,9 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    imports, panics, script, shell,
+    imports, panics, script, shell, split,
     stamp::{Stamp, hex},
-    tools, type_ids,
+    tools,
 };
 
 /// What a compressed variant is worth writing for; pictures and fonts are compressed already.
@@ -57,16 +57,18 @@ pub(crate) fn build() -> Result<()> {
     println!("Building the page (the first time about two minutes on two cores)");
     let started = Instant::now();
     let stage = shell::target().join("page");
-    remove(&stage)?;
+    shell::remove(&stage)?;
     // Trunk must not fetch tools by itself. Its `--offline` makes sure, and binds cargo too, so
     // the crates come first.
     shell::run(shell::cargo().args(["fetch", "--locked"]))?;
     shell::run(
         trunk()
-            .args(["build", "--release", "--offline", "--dist"])
+            .args(["build", "--release", "--offline", "--features", "split"])
+            .arg("--dist")
             .arg(&stage),
     )
     .context("the page could not be built")?;
+    split::apart(&stage, &only(&stage, "js")?, &only(&stage, "wasm")?)?;
     optimise(&stage)?;
     one_script(&stage)?;
     one_style_sheet(&stage)?;
@@ -127,14 +129,13 @@ fn optimise(stage: &Path) -> Result<()> {
         if emptied == 0 {
             println!("note: no panic was found in the page, so it keeps their words");
         }
-        let (numbered, types) = type_ids::number(&silent)?;
-        if types == 0 {
-            println!("note: no type was found in the page, so they keep their long numbers");
-        }
-        fs::write(&file, numbered)?;
+        fs::write(&file, silent)?;
         let smaller = file.with_extension("wasm.smaller");
         // With these the place in a trap's stack can be read: `wasm-function[17]`.
-        let names = shell::target().join("page.functions");
+        let names = shell::target().join(match split::is_part(&file) {
+            true => "page.late.functions",
+            false => "page.functions",
+        });
         shell::run(
             shell::command(&wasm_opt.program)
                 .args(FIRST_PASS)
@@ -150,25 +151,28 @@ fn optimise(stage: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The only file of the stage with this extension, but for what is loaded later.
+fn only(stage: &Path, extension: &str) -> Result<PathBuf> {
+    let all = files(stage)?.into_iter();
+    let mut found = all.filter(|file| has_extension(file, &[extension]) && !split::is_part(file));
+    match (found.next(), found.next()) {
+        (Some(file), None) => Ok(file),
+        _ => bail!("the page is to have one .{extension} file"),
+    }
+}
+
 /// Makes the script that wasm-bindgen wrote as short as it can be without changing what it does:
-/// short names for what the WebAssembly takes from it, no comments, no indentation.
+/// short names for what the WebAssembly takes from it, no comments, no indentation. It then loads
+/// the page's other part.
 fn one_script(stage: &Path) -> Result<()> {
-    let all = files(stage)?;
-    let of = |extension| {
-        let mut found = all.iter().filter(|file| has_extension(file, &[extension]));
-        match (found.next(), found.next()) {
-            (Some(file), None) => Ok(file),
-            _ => bail!("the page is to have one .{extension} file"),
-        }
-    };
-    let (wasm, file) = (of("wasm")?, of("js")?);
+    let (wasm, file) = (only(stage, "wasm")?, only(stage, "js")?);
     let (short_wasm, short_script) =
-        imports::shorten(&fs::read(wasm)?, &fs::read_to_string(file)?)?;
+        imports::shorten(&fs::read(&wasm)?, &fs::read_to_string(&file)?)?;
     fs::write(wasm, short_wasm)?;
-    fs::write(
-        file,
-        script::shorter(&script::without_comments(&short_script)),
-    )?;
+    let script = script::shorter(&script::without_comments(&short_script));
+    let part = files(stage)?.into_iter().find(|file| split::is_part(file));
+    let part = part.context("the page has no other part")?;
+    fs::write(file, split::with_loader(&script, &shell::file_name(&part))?)?;
     Ok(())
 }
 
@@ -279,7 +283,7 @@ fn name_by_content(stage: &Path) -> Result<()> {
             .into_iter()
             .filter(|file| has_extension(file, &[extension]))
         {
-            let name = file_name(&file);
+            let name = shell::file_name(&file);
             let Some(old) = hash_in(&name) else { continue };
             let new = hex(&Sha256::digest(fs::read(&file)?))[..old.len()].to_owned();
             let renamed = name.replace(old, &new);
@@ -396,21 +400,60 @@ pub(crate) fn publish(stage: &Path, dist: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How many bytes the first visit loads, as a browser that takes brotli gets them: all of them,
-/// and the WebAssembly alone.
-pub(crate) fn sizes(dist: &Path) -> Result<(u64, u64)> {
-    let (mut all, mut wasm) = (0, 0);
+/// What is loaded before anything is shown may be so large at most, bytes.
+const FIRST_LOAD_MAX: u64 = 200_000;
+
+/// How many bytes are loaded by a browser that takes brotli.
+pub(crate) struct Sizes {
+    /// By the first visit, all files.
+    pub(crate) first: u64,
+    /// The WebAssembly among them.
+    pub(crate) wasm: u64,
+    /// When something is opened that is not needed at first.
+    pub(crate) late: u64,
+}
+
+/// What the finished page in `dist` weighs.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn sizes(dist: &Path) -> Result<Sizes> {
+    let mut sizes = Sizes {
+        first: 0,
+        wasm: 0,
+        late: 0,
+    };
     let never_loaded =
         |file: &Path| has_extension(file, &["br", "gz"]) || file.ends_with("_headers");
     for file in files(dist)?.into_iter().filter(|file| !never_loaded(file)) {
         let packed = with_suffix(&file, "br");
         let bytes = fs::metadata(if packed.is_file() { &packed } else { &file })?.len();
-        all += bytes;
+        if split::is_part(&file) {
+            sizes.late += bytes;
+            continue;
+        }
+        sizes.first += bytes;
         if has_extension(&file, &["wasm"]) {
-            wasm += bytes;
+            sizes.wasm += bytes;
         }
     }
-    Ok((all, wasm))
+    Ok(sizes)
+}
+
+/// Sees that the first visit loads little. Without `wasm-opt` that cannot be told.
+///
+/// # Errors
+/// It loads too much.
+pub(crate) fn first_load_is_small() -> Result<()> {
+    let first = sizes(&dist())?.first;
+    if first > FIRST_LOAD_MAX && tools::wasm_opt().is_some() {
+        bail!(
+            "the first visit loads {first} B, and is to load {FIRST_LOAD_MAX} B at most: what is not \
+             needed for the overview belongs behind `frontend/src/late.rs`"
+        );
+    }
+    println!("The first visit loads {first} B of {FIRST_LOAD_MAX} B");
+    Ok(())
 }
 
 /// All files below a folder, sorted.
@@ -436,23 +479,6 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn has_extension(file: &Path, extensions: &[&str]) -> bool {
     file.extension()
         .is_some_and(|extension| extensions.iter().any(|known| extension == *known))
-}
-
-fn file_name(file: &Path) -> String {
-    file.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// Removes a folder that may not be there.
-pub(crate) fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("{} cannot be removed", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -489,7 +515,7 @@ mod tests {
         let stage =
             std::env::temp_dir().join(format!("pulseboard-xtask-css-{}", std::process::id()));
         let stage = stage.as_path();
-        remove(stage)?;
+        shell::remove(stage)?;
         fs::create_dir_all(stage)?;
         fs::write(stage.join("b-1.css"), "/* first */\n.b {\n  top: 0; }\n")?;
         fs::write(stage.join("a-2.css"), ".a { top: 1px; } /* end */")?;
@@ -497,7 +523,10 @@ mod tests {
                     <link rel=\"stylesheet\" href=\"./a-2.css\"/>\n</head>\n";
         fs::write(stage.join("index.html"), html)?;
         one_style_sheet(stage)?;
-        let names: Vec<String> = files(stage)?.iter().map(|file| file_name(file)).collect();
+        let names: Vec<String> = files(stage)?
+            .iter()
+            .map(|file| shell::file_name(file))
+            .collect();
         let [index, sheet] = names.as_slice() else {
             bail!("{names:?}");
         };
@@ -511,7 +540,7 @@ mod tests {
             fs::read_to_string(stage.join(sheet))?,
             ".b{top:0}.a{top:1px}"
         );
-        remove(stage)
+        shell::remove(stage)
     }
 
     #[test]
@@ -539,7 +568,7 @@ mod tests {
     #[test]
     fn a_changed_file_changes_the_names_that_lead_to_it() -> Result<()> {
         let stage = std::env::temp_dir().join(format!("pulseboard-xtask-{}", std::process::id()));
-        remove(&stage)?;
+        shell::remove(&stage)?;
         fs::create_dir_all(&stage)?;
         let (wasm, script) = ("page-0123456789abcdef_bg.wasm", "page-0123456789abcdef.js");
         fs::write(stage.join(wasm), b"optimised")?;
@@ -550,7 +579,10 @@ mod tests {
         )?;
         name_by_content(&stage)?;
 
-        let names: Vec<String> = files(&stage)?.iter().map(|file| file_name(file)).collect();
+        let names: Vec<String> = files(&stage)?
+            .iter()
+            .map(|file| shell::file_name(file))
+            .collect();
         let html = fs::read_to_string(stage.join("index.html"))?;
         assert_eq!(names.len(), 3);
         assert!(
@@ -560,6 +592,6 @@ mod tests {
         for name in names.iter().filter(|name| *name != "index.html") {
             assert!(html.contains(name.as_str()), "{html} does not name {name}");
         }
-        remove(&stage)
+        shell::remove(&stage)
     }
 }

@@ -57,7 +57,7 @@ fn pack(target: &str) -> Result<PathBuf> {
     let name = format!("pulseboard-{}-{target}", env!("CARGO_PKG_VERSION"));
     let archives = shell::target().join("release-archives");
     let folder = archives.join(&name);
-    page::remove(&folder)?;
+    shell::remove(&folder)?;
     fs::create_dir_all(&folder)?;
     let suffix = if target.contains("windows") {
         ".exe"
@@ -81,6 +81,6 @@ fn pack(target: &str) -> Result<PathBuf> {
             .arg(&archive)
             .arg(Path::new(&name)),
     )?;
-    page::remove(&folder)?;
+    shell::remove(&folder)?;
     Ok(archive)
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    fs,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -56,6 +57,27 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&search_path())
         .map(|dir| dir.join(&file))
         .find(|path| path.is_file())
+}
+
+/// The name of a file, without folders.
+pub(crate) fn file_name(file: &Path) -> String {
+    file.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Removes a folder that may not be there.
+///
+/// # Errors
+/// It cannot be removed.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A command that runs at the top of the workspace with our tools on its path.

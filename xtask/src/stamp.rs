@@ -29,6 +29,7 @@ const INPUTS: &[&str] = &[
     "xtask/src/page.rs",
     "xtask/src/panics.rs",
     "xtask/src/script.rs",
+    "xtask/src/split.rs",
     "xtask/src/tools.rs",
     "xtask/src/type_ids.rs",
     "xtask/src/wasm.rs",

@@ -132,6 +132,11 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     });
     // Early, since the server's tests look at the page that is compiled into it.
     let page = report.step("page", || page::build().map(|()| Counts::ONE_PASSED));
+    if page {
+        report.step("first load", || {
+            page::first_load_is_small().map(|()| Counts::ONE_PASSED)
+        });
+    }
     report.step("lints", || check(&mut lints()));
     report.step("lints in WebAssembly", || {
         let lint = |package: &[&str]| {
@@ -145,6 +150,8 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         lint(&[
             "--package",
             "pulseboard-frontend",
+            "--features",
+            "split",
             "--lib",
             "--bins",
             "--test",

@@ -121,11 +121,8 @@ impl<'a> Module<'a> {
     /// # Errors
     /// The code ends too early.
     pub(crate) fn functions(&self) -> Result<Vec<(&'a str, &'a [u8])>> {
-        // Imports are numbered first; all are functions, as `imports` makes sure.
-        let imported = match self.section(IMPORTS) {
-            None => 0,
-            Some(bytes) => Reader { bytes, at: 0 }.number()?,
-        };
+        // Those that are imported are numbered first.
+        let imported = self.section(IMPORTS).map_or(Ok(0), imported_functions)?;
         let mut reader = Reader {
             bytes: self.section(CODE).unwrap_or(&[0]),
             at: 0,
@@ -158,6 +155,44 @@ impl<'a> Module<'a> {
     }
 }
 
+/// How many functions a section of imports has, among tables, memories and globals (§5.5.5).
+fn imported_functions(section: &[u8]) -> Result<usize> {
+    let mut reader = Reader {
+        bytes: section,
+        at: 0,
+    };
+    let mut functions = 0;
+    for _ in 0..reader.number()? {
+        reader.text()?;
+        reader.text()?;
+        match reader.byte()? {
+            0 => {
+                reader.number()?;
+                functions += 1;
+            }
+            1 => {
+                reader.byte()?;
+                limits(&mut reader)?;
+            }
+            2 => limits(&mut reader)?,
+            // A type of value, and whether it changes.
+            3 => drop(reader.take(2)?),
+            other => bail!("an import of kind {other}, which the linker does not make"),
+        }
+    }
+    Ok(functions)
+}
+
+/// How large a table or a memory is, and how large it may become (§5.3.9).
+fn limits(reader: &mut Reader<'_>) -> Result<()> {
+    let has_maximum = reader.byte()? & 1 == 1;
+    reader.number()?;
+    if has_maximum {
+        reader.number()?;
+    }
+    Ok(())
+}
+
 /// The functions' names, of the section that is called `name` (§7.4.1).
 fn function_names(section: &[u8]) -> Result<Vec<(usize, &str)>> {
     const OF_FUNCTIONS: u8 = 1;
@@ -183,10 +218,16 @@ fn function_names(section: &[u8]) -> Result<Vec<(usize, &str)>> {
     Ok(names)
 }
 
-/// A function's name without what makes it unique: `core[c593…]::fmt` and `core::fmt::h10f7…`.
+/// What is behind the name of a function that only calls the one of that name, in the other file.
+const CALLS: &str = " indirect_call_shim";
+
+/// A function's name without what makes it unique: `core[c593…]::fmt` and `core::fmt::h10f7…`; as
+/// people write it, where the linker has it in letters of its own.
 pub(crate) fn plain(name: &str) -> String {
+    let name = name.strip_suffix(CALLS).unwrap_or(name);
+    let name = rustc_demangle::demangle(name).to_string();
     let mut plain = String::with_capacity(name.len());
-    let mut rest = name;
+    let mut rest = name.as_str();
     while let Some((before, behind)) = rest.split_once('[') {
         plain.push_str(before);
         match behind.split_once(']') {
@@ -246,4 +287,29 @@ pub(crate) fn segments(section: &[u8]) -> Result<Vec<Segment>> {
         reader.take(length)?;
     }
     Ok(segments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_counted_among_what_else_is_imported() -> Result<()> {
+        let mut section = Vec::new();
+        write_number(&mut section, 5);
+        for (name, what) in [
+            ("memory", &[2, 1, 17, 200, 1][..]),
+            ("open", &[0, 3]),
+            ("table", &[1, 0x70, 0, 9]),
+            ("stack", &[3, 0x7f, 1]),
+            ("close", &[0, 130, 1]),
+        ] {
+            write_text(&mut section, "page");
+            write_text(&mut section, name);
+            section.extend_from_slice(what);
+        }
+        assert_eq!(imported_functions(&section)?, 2);
+        assert!(imported_functions(&section[..section.len() - 1]).is_err());
+        Ok(())
+    }
 }

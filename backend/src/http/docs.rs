@@ -14,6 +14,9 @@ use serde_json::Value;
 /// The description, kept by hand beside the routes; a test holds the two together.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
+/// What this is, how it is run and how it is fed, as it was when this server was built.
+const README: &str = include_str!("../../../README.md");
+
 const STYLE: &str = include_str!("docs/style.css");
 
 /// Nothing but our own style.
@@ -34,12 +37,13 @@ pub async fn get_openapi(response: &mut Response) {
     response.body(OPENAPI);
 }
 
-/// `/docs` and its style.
+/// `/docs`, its style, and the README.
 pub fn router() -> Router {
     Router::with_path("docs")
         .get(get_page)
         .push(Router::with_path("index.html").get(get_page))
         .push(Router::with_path("style.css").get(get_style))
+        .push(Router::with_path("README.md").get(get_readme))
 }
 
 #[handler]
@@ -53,6 +57,12 @@ async fn get_page(response: &mut Response) {
 #[handler]
 async fn get_style(response: &mut Response) {
     response.render(salvo::writing::Text::Css(STYLE));
+}
+
+#[handler]
+async fn get_readme(response: &mut Response) {
+    // As text: browsers show it, and would save what is called Markdown.
+    response.render(salvo::writing::Text::Plain(README));
 }
 
 /// Text in HTML; what stands between backticks is code.

@@ -30,6 +30,13 @@ async fn the_description_can_be_browsed_offline_and_without_scripts() {
         assert!(html.contains("/api/metrics/recent") && !html.contains("<script"));
         assert!(html.contains("href=\"/docs/style.css\""));
     }
+    let readme = server.get("/docs/README.md").await;
+    assert_eq!(
+        readme.headers()["content-type"],
+        "text/plain; charset=utf-8"
+    );
+    let readme = readme.text().await.expect("text");
+    assert!(readme.starts_with("# Pulseboard"), "{readme:.80}");
     let style = server.get("/docs/style.css").await;
     assert_eq!(style.headers()["content-type"], "text/css; charset=utf-8");
     server.stop().await;

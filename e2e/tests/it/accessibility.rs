@@ -91,6 +91,7 @@ async fn views_are_accessible(look: Look) -> Result<()> {
             ("#/explore?expr=queue_depth&expr=up", "Last"),
             ("#/explore?expr=queue_depth&form=table", "moment"),
             ("#/hosts", "hosts"),
+            ("#/targets", "Samples taken"),
             ("#/aggregate", "page view"),
             ("#/operator", "Threshold"),
         ] {
@@ -117,6 +118,11 @@ async fn views_are_accessible(look: Look) -> Result<()> {
 #[tokio::test]
 async fn every_view_is_accessible() -> Result<()> {
     views_are_accessible(Look::DESKTOP).await
+}
+
+#[tokio::test]
+async fn every_dark_view_is_accessible() -> Result<()> {
+    views_are_accessible(Look::DESKTOP.dark()).await
 }
 
 #[tokio::test]

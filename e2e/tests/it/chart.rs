@@ -66,6 +66,51 @@ async fn hovering_one_chart_reads_all_four_at_the_same_moment() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_part_of_a_chart_of_the_overview_is_looked_at_in_explore() -> Result<()> {
+    let server = Server::start(crate::BUSY).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        page.choose("1 min").await?;
+        let before: f64 = page.eval("return Date.now();").await?;
+        page.drag(".chart--cpu .chart-area", 0.3, 0.8).await?;
+        let asked = eventually("the same time in Explore", SOON, async || {
+            let hash: String = page.eval("return location.hash;").await?;
+            let (view, asked) = hash.split_once('?').unwrap_or_default();
+            Ok((view == "#/explore").then(|| asked.to_owned()))
+        })
+        .await?;
+        let of = |name: &str| {
+            let value = asked.split('&').find_map(|part| part.strip_prefix(name));
+            value.and_then(|value| value.parse::<f64>().ok())
+        };
+        ensure!(asked.starts_with("match=cpu_usage&"), "{asked}");
+        let (from, to) = (of("from=").unwrap_or(0.0), of("to=").unwrap_or(0.0));
+        // Half of the width, of which the margins are a part.
+        ensure!((25_000.0..40_000.0).contains(&(to - from)), "{asked}");
+        ensure!((before - 30_000.0..before).contains(&to), "{asked} before {before}");
+        page.shows("Back to live").await?;
+        page.eval::<()>("history.back();").await?;
+        eventually("the overview", SOON, async || {
+            Ok((page.count(".chart--cpu .chart-area").await? == 1).then_some(()))
+        })
+        .await?;
+        // The wheel moves the page, and with Control it is for time.
+        page.eval::<()>(
+            "const area = document.querySelector('.chart--cpu .chart-area'); \
+             const { left, width } = area.getBoundingClientRect(); \
+             area.dispatchEvent(new WheelEvent('wheel', { deltaY: 400, ctrlKey: true, bubbles: true, cancelable: true, clientX: left + width / 2 }));",
+        )
+        .await?;
+        eventually("a longer time in Explore", SOON, async || {
+            let hash: String = page.eval("return location.hash;").await?;
+            Ok(hash.starts_with("#/explore?match=cpu_usage&").then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_chart_is_drawn_in_the_pixels_of_the_screen() -> Result<()> {
     let server = Server::start(crate::BUSY).await?;
     visit(&server.url(), Look::DESKTOP, async |page| {

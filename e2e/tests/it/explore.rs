@@ -26,6 +26,8 @@ async fn a_search_leads_to_a_chart_that_goes_on() -> Result<()> {
                 Ok((page.count(".series-row").await? == 1).then_some(()))
             })
             .await?;
+            let hash: String = page.eval("return location.hash;").await?;
+            ensure!(hash == "#/explore?search=mail", "{hash}");
             page.click(".series-row a").await?;
             let hash: String = page.eval("return location.hash;").await?;
             ensure!(
@@ -53,6 +55,37 @@ async fn a_search_leads_to_a_chart_that_goes_on() -> Result<()> {
             .await
         },
     )
+    .await
+}
+
+#[tokio::test]
+async fn a_search_is_in_the_address_and_back_leads_to_it() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    server
+        .post("/push", "queue_depth{queue=\"mail\"} 4\nother 1")
+        .await?;
+    let address = format!("{}/#/explore?search=mail", server.url());
+    visit(&address, Look::DESKTOP, async |page| {
+        let shows_one = async |searched: &str, rows: usize| {
+            eventually("what is searched for", SOON, async || {
+                let field: Vec<String> = page
+                    .eval("return [...document.querySelectorAll('.explore__search')].map(field => field.value);")
+                    .await?;
+                let found = page.count(".series-row").await?;
+                Ok((field == [searched] && (found == 1) == (rows == 1)).then_some(()))
+            })
+            .await
+        };
+        shows_one("mail", 1).await?;
+        page.click(".series-row a").await?;
+        page.shows("kept as").await?;
+        page.eval::<()>("history.back();").await?;
+        shows_one("mail", 1).await?;
+        // The link of the view is of all series.
+        page.eval::<()>("document.querySelector('.views a[aria-current]').click();")
+            .await?;
+        shows_one("", 2).await
+    })
     .await
 }
 

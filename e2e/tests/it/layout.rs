@@ -76,6 +76,41 @@ async fn so_do_a_tablet_and_a_wall_of_4k() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_header_is_one_row_on_a_laptop() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        // The widest that it usually has to hold.
+        eventually("something critical", SOON * 3, async || {
+            Ok((page.count(".critical-badge").await? == 1).then_some(()))
+        })
+        .await?;
+        for width in [1100, 1280, 1300, 1366, 1440] {
+            page.look(Look {
+                width,
+                ..Look::DESKTOP
+            })
+            .await?;
+            let rows: Vec<f64> = page
+                .eval(
+                    "return [...document.querySelectorAll('.page-header > *')].map(part => { \
+                       const { top, height } = part.getBoundingClientRect(); return top + height / 2; });",
+                )
+                .await?;
+            let height: f64 = page
+                .eval("return document.querySelector('.page-header').offsetHeight;")
+                .await?;
+            ensure!(
+                rows.iter().all(|row| (row - rows[0]).abs() < 2.0) && height < 60.0,
+                "{width} wide: rows at {rows:?}, {height} high"
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn every_view_fits() -> Result<()> {
     let server = Server::start(BUSY).await?;
     let long = "a_name_of_a_series_that_is_rather_long_for_a_phone";

@@ -14,6 +14,7 @@ mod figures;
 mod first;
 mod hosting;
 mod hosts;
+mod late;
 mod layout;
 mod login;
 mod operator;

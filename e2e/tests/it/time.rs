@@ -71,14 +71,37 @@ async fn help_has_keys_and_choices_and_the_palette_finds_a_series() -> Result<()
         page.press("body", "?").await?;
         page.shows("Help and settings").await?;
         page.shows("Description of the API").await?;
+        let links: Vec<String> = page
+            .eval(
+                "return Promise.all([...document.querySelectorAll('.help__links a')].map(async link => {\
+                   const answer = await fetch(link.href); \
+                   return `${answer.status} ${answer.headers.get('content-type')} ${(await answer.text()).includes('Pulseboard')}`; }));",
+            )
+            .await?;
+        let expected = ["text/plain; charset=utf-8", "text/html; charset=utf-8"];
+        ensure!(links == expected.map(|kind| format!("200 {kind} true")), "{links:?}");
+        page.shows(concat!("Pulseboard ", env!("CARGO_PKG_VERSION")))
+            .await?;
         page.choose("12 h clock").await?;
         eventually("12 hours", SOON, async || {
             let time = page.text(".status .time").await?;
             Ok(time.ends_with('m').then_some(()))
         })
         .await?;
-        page.fill(".help input.field__input", "Nowhere/City\u{e007}")
+        // What is drawn anew while somebody types, here by another choice, takes nothing from them.
+        page.fill(".help input.field__input", "Nowhere/Ci").await?;
+        page.eval::<()>("[...document.querySelectorAll('.help label')].find(label => label.textContent === '24 h clock').click();")
             .await?;
+        eventually("24 hours", SOON, async || {
+            let time = page.text(".status .time").await?;
+            Ok((!time.ends_with('m')).then_some(()))
+        })
+        .await?;
+        let typed: String = page
+            .eval("return document.querySelector('.help input.field__input').value;")
+            .await?;
+        ensure!(typed == "Nowhere/Ci", "{typed:?} is left of what was typed");
+        page.press(".help input.field__input", "ty\u{e007}").await?;
         page.shows("The browser knows no zone of this name").await?;
         page.fill(".help input.field__input", "Asia/Kolkata\u{e007}")
             .await?;

@@ -383,6 +383,15 @@ impl Stage {
         self.set_cursor(Some(Cursor::Pointer(fraction)));
     }
 
+    /// Where the line of a metric's chart is, and which time it shows now.
+    #[must_use]
+    pub fn shown(&self, metric: BuiltIn) -> Option<(Plot, Span)> {
+        let stats = self.0.stats.get();
+        let charts = self.0.charts.borrow();
+        let chart = charts.iter().find(|chart| chart.metric == metric)?;
+        Some(self.place_of(chart, &stats.ring()))
+    }
+
     /// The pointer has left.
     pub fn leave(&self) {
         if matches!(self.0.cursor.get(), Some(Cursor::Pointer(_))) {

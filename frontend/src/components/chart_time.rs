@@ -10,7 +10,9 @@ use crate::{
         layout::{Plot, Span},
         scale::within,
     },
+    format,
     hooks::use_effect_with,
+    markup::html,
     stores::time::TimeRange,
 };
 
@@ -51,6 +53,30 @@ pub(super) struct ChartTime {
     pub(super) on_wheel: Callback<WheelEvent>,
     /// Back to what goes on with the clock.
     pub(super) on_double: Callback<MouseEvent>,
+}
+
+/// Tells both.
+pub(super) fn both(
+    one: &Callback<PointerEvent>,
+    other: &Callback<PointerEvent>,
+) -> Callback<PointerEvent> {
+    let (one, other) = (one.clone(), other.clone());
+    Callback::from(move |event: PointerEvent| {
+        one.emit(event.clone());
+        other.emit(event);
+    })
+}
+
+impl ChartTime {
+    /// What is selected, as it is seen.
+    pub(super) fn selection(&self) -> Option<Html> {
+        let (left, width) = self.selected?;
+        Some(html! {
+            <svg class="chart__selection" width="100%" height="100%" aria-hidden="true" focusable="false">
+                <rect x={format::fixed(left, 0)} width={format::fixed(width, 0)} height="100%" />
+            </svg>
+        })
+    }
 }
 
 /// Where each finger is.

@@ -6,19 +6,23 @@ use web_sys::{Element, HtmlCanvasElement, HtmlElement};
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
+use super::chart_time::{both, use_chart_time};
 use crate::{
     chart::{
         crosshair::{Elements, Step},
+        layout::Plot,
         paint::Threshold,
         stage::{Parts, Stage},
     },
     format,
     hooks::{use_effect_with, use_seconds, use_selector},
     markup::html,
+    platform,
     stores::{
         operator::OperatorStore,
         stats::{Card, SameCards, StatsStore},
-        view::ViewStore,
+        time::TimeRange,
+        view::{Page, ViewStore, time_hash},
     },
     words,
 };
@@ -106,7 +110,19 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
     use_selector(|stats: &StatsStore| stats.select_newest_ms().is_some());
     let range = *use_selector(|view: &ViewStore| view.range);
 
+    // Another time than the newest is looked at in Explore.
+    let plot = use_mut_ref(Plot::default);
+    let (placed, span) = stage.shown(metric).unwrap_or_default();
+    *plot.borrow_mut() = placed;
+    let time = TimeRange::last(range.ms());
+    let on_time = Callback::from(move |time: TimeRange| {
+        let series = [Page::Explore.hash(), "?match=", metric.name()].concat();
+        platform::go(&time_hash(&series, time));
+    });
+    let hand = use_chart_time(&area, &plot, (span, time, stage.now_ms()), &Some(on_time));
+
     {
+        let redraw = use_force_update();
         let nodes = (
             area.clone(),
             axis.clone(),
@@ -132,6 +148,8 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
                 })
             })();
             let placement = parts.and_then(|parts| stage.place(*metric, threshold(*metric), parts));
+            // Only now it is known which time it shows.
+            redraw.force_update();
             move || drop(placement)
         });
     }
@@ -206,10 +224,12 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
             <div
                 class="chart-area"
                 ref={area}
-                onpointermove={pointed.clone()}
-                onpointerdown={pointed}
+                onpointermove={both(&hand.on_move, &pointed)}
+                onpointerdown={both(&hand.on_down, &pointed)}
+                onpointerup={hand.on_up.clone()}
                 onpointerleave={left.clone()}
-                onpointercancel={left}
+                onpointercancel={both(&hand.on_up, &left)}
+                onwheel={hand.on_wheel.clone()}
             >
                 <canvas class="chart__canvas" ref={axis} aria-hidden="true"></canvas>
                 <canvas
@@ -218,6 +238,7 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
                     role="img"
                     aria-label={[self::summary(metric, card, range.label()), limits].concat()}
                 ></canvas>
+                { hand.selection() }
                 <div class="chart__line" ref={line}></div>
                 <div class="chart__point" ref={point}></div>
                 <div

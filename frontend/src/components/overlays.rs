@@ -105,6 +105,9 @@ fn Help(Props { endpoint }: &Props) -> Html {
     let health = use_answer(endpoint, "/healthz".into(), 0, 0);
     let redraw = use_force_update();
     let is_unknown = use_state_eq(|| false);
+    // What is typed. Kept here, since a field shows what it is given whenever it is drawn anew, which
+    // the answer of the server and a tick may bring about.
+    let zone = use_state_eq(platform::zone_name);
     let version = health.json.clone().unwrap_or_default();
     let server = version.text_of("version").to_owned();
     let row = |(key, what): &(&'static str, &'static str)| {
@@ -125,6 +128,12 @@ fn Help(Props { endpoint }: &Props) -> Html {
             told();
         }
     };
+    let oninput = {
+        let zone = zone.setter();
+        move |event: InputEvent| {
+            zone.set(event.target_unchecked_into::<HtmlInputElement>().value());
+        }
+    };
     let on_hours = {
         let told = told.clone();
         Callback::from(move |index: usize| {
@@ -137,7 +146,7 @@ fn Help(Props { endpoint }: &Props) -> Html {
         told();
     });
     let is_off = platform::remembered(KEYS_KEY).as_deref() == Some("off");
-    let docs = endpoint.http("/docs");
+    let (docs, readme) = (endpoint.http("/docs"), endpoint.http("/docs/README.md"));
     let onclick = move |_: MouseEvent| dispatch.change(|view| view.overlay = Overlay::None);
     html! {
         <div class="help">
@@ -155,9 +164,10 @@ fn Help(Props { endpoint }: &Props) -> Html {
                         <span class="field__label">{ "Time zone, such as UTC or Europe/Berlin; empty: the browser's" }</span>
                         <input
                             class="field__input"
-                            value={platform::zone_name()}
+                            value={(*zone).clone()}
                             placeholder="As the browser has it"
                             aria-invalid={is_unknown.then_some("true")}
+                            {oninput}
                             onchange={on_zone}
                         />
                     </label>
@@ -167,7 +177,10 @@ fn Help(Props { endpoint }: &Props) -> Html {
                     { segments("Hours", "hours", &["24 h clock", "12 h clock"],
                         Some(usize::from(format::has_twelve_hours())), &on_hours) }
                     { segments("Single keys", "keys", &["Keys on", "Keys off"], Some(usize::from(is_off)), &on_keys) }
-                    <p><a href={docs}>{ "Description of the API" }</a></p>
+                    <p class="help__links">
+                        <a href={readme}>{ "README: how it is run and fed" }</a>
+                        <a href={docs}>{ "Description of the API" }</a>
+                    </p>
                     <p class="help__version">
                         { [words::PRODUCT, " ", VERSION].concat() }
                         if !server.is_empty() && server != VERSION {

@@ -8,7 +8,7 @@ use web_sys::{CanvasRenderingContext2d, Element, HtmlCanvasElement};
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::chart_time::use_chart_time;
+use super::chart_time::{both, use_chart_time};
 use crate::{
     chart::{
         columns::column_px,
@@ -283,8 +283,8 @@ pub fn SeriesChart(props: &Props) -> Html {
             onpointerup={hand.on_up.clone()}
             onpointerleave={left.clone()}
             onpointercancel={both(&hand.on_up, &left)}
-            onwheel={hand.on_wheel}
-            ondblclick={hand.on_double}
+            onwheel={hand.on_wheel.clone()}
+            ondblclick={hand.on_double.clone()}
         >
             <canvas
                 class="chart__canvas"
@@ -292,24 +292,11 @@ pub fn SeriesChart(props: &Props) -> Html {
                 role="img"
                 aria-label={summary(&props.title, track.track(), &span)}
             ></canvas>
-            if let Some((left, width)) = hand.selected {
-                <svg class="chart__selection" width="100%" height="100%" aria-hidden="true" focusable="false">
-                    <rect x={format::fixed(left, 0)} width={format::fixed(width, 0)} height="100%" />
-                </svg>
-            }
+            { hand.selection() }
             { slider }
             <span class="chart__reading">{ words }</span>
         </div>
     }
-}
-
-/// Tells both.
-fn both(one: &Callback<PointerEvent>, other: &Callback<PointerEvent>) -> Callback<PointerEvent> {
-    let (one, other) = (one.clone(), other.clone());
-    Callback::from(move |event: PointerEvent| {
-        one.emit(event.clone());
-        other.emit(event);
-    })
 }
 
 /// Device pixels a CSS pixel.

@@ -19,8 +19,12 @@ use crate::{
     },
     platform,
     stores::{
-        connection::ConnectionStore, question::Question, series::SeriesStore, stats::StatsStore,
-        view::Page,
+        change::Change,
+        connection::ConnectionStore,
+        question::Question,
+        series::SeriesStore,
+        stats::StatsStore,
+        view::{Page, ViewStore},
     },
     words,
 };
@@ -42,6 +46,16 @@ const REFRESH_MS: u32 = 3_000;
 pub struct Props {
     /// Where the backend is.
     pub endpoint: Endpoint,
+    /// What the address says is searched for.
+    pub search: AttrValue,
+}
+
+/// The address of a search: what stands behind `?`.
+fn address_of(search: &str) -> String {
+    match search {
+        "" => String::new(),
+        search => ["search=", &encode_query(search)].concat(),
+    }
 }
 
 /// Moves the focus from the search along the names of the list, and back.
@@ -113,12 +127,18 @@ fn place(before: usize, shown: usize, matched: u64, total: u64) -> String {
 
 /// The list of all series: searched, paged, each row a link.
 #[component]
-pub fn Explore(Props { endpoint }: &Props) -> Html {
+pub fn Explore(
+    Props {
+        endpoint,
+        search: asked,
+    }: &Props,
+) -> Html {
     use_seconds();
+    let view = use_dispatch::<ViewStore>();
     let stats = use_dispatch::<StatsStore>();
     let changes = *use_selector(SeriesStore::select_changes);
-    let typed = use_state(String::new);
-    let search = use_state_eq(String::new);
+    let typed = use_state(|| asked.to_string());
+    let search = use_state_eq(|| asked.to_string());
     // Where each page before this one began.
     let pages = use_state(Vec::<String>::new);
     let field = use_node_ref();
@@ -136,14 +156,31 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
     let history = use_history(&[], &on_ask);
 
     {
-        let (search, pages) = (search.setter(), pages.setter());
+        let (search, pages) = (search.clone(), pages.setter());
         use_effect_with((*typed).clone(), move |typed| {
             let typed = typed.trim().to_owned();
-            let timer = Timeout::new(TYPING_MS, move || {
-                search.set(typed);
-                pages.set(Vec::new());
+            let timer = (typed != *search).then(|| {
+                Timeout::new(TYPING_MS, move || {
+                    let asked = address_of(&typed);
+                    search.set(typed);
+                    pages.set(Vec::new());
+                    let sign = if asked.is_empty() { "" } else { "?" };
+                    platform::note(&[Page::Explore.hash(), sign, &asked].concat());
+                    view.change(|view| view.asked = asked.into());
+                })
             });
             move || drop(timer)
+        });
+    }
+    {
+        // Somebody went to another address, by Back for instance.
+        let (typed, search, pages) = (typed.clone(), search.clone(), pages.setter());
+        use_effect_with(asked.clone(), move |asked| {
+            if **asked != **search {
+                typed.set(asked.to_string());
+                search.set(asked.to_string());
+                pages.set(Vec::new());
+            }
         });
     }
     let after = pages.last().map_or("", String::as_str);
@@ -260,6 +297,14 @@ pub fn Explore(Props { endpoint }: &Props) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_has_what_is_searched_for() {
+        assert_eq!(address_of(""), "");
+        let asked = address_of("cpu a=b");
+        assert_eq!(asked, "search=cpu%20a%3Db");
+        assert!(!Page::Explore.has_time(&address_of("match=x")));
+    }
 
     #[test]
     fn says_where_in_the_list() {
