@@ -10,11 +10,12 @@ use std::{
 };
 
 use pulseboard_history::{HistoryError, SeriesId, Tombstone};
-use pulseboard_series::{KeyRef, batch::hash_key};
+use pulseboard_series::{KeyRef, key::hash_key};
 
 use crate::{
     cost::{Cost, Spent},
-    engine::{Engine, fingerprint, page_bytes},
+    engine::{Engine, fingerprint},
+    find::page_bytes,
     query::{self, QueryError},
     selector::{NameFilter, Selector},
     slot::SlotRef,

@@ -53,6 +53,7 @@ impl Run {
     }
 
     pub(crate) fn random(&self) -> Rng {
+        eprintln!("PULSEBOARD_SEED={}", self.seed);
         Rng::with_seed(self.seed)
     }
 

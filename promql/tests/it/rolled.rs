@@ -12,7 +12,7 @@ use pulseboard_promql::{
 };
 
 use crate::{
-    compare::seed,
+    compare::Run,
     support::{Memory, takes},
 };
 
@@ -179,7 +179,7 @@ fn counter(random: &mut Rng) -> Kept {
 /// samples, at one moment and at many, and nothing is said.
 #[test]
 fn aligned_windows_are_exact() {
-    let mut random = Rng::with_seed(seed());
+    let mut random = Run::begin().random();
     for _ in 0..60 {
         let kept = gauge(&mut random);
         let whole = kept.whole();
@@ -206,7 +206,7 @@ fn aligned_windows_are_exact() {
 /// that is longer, would give.
 #[test]
 fn any_window_is_as_near_as_rollups_are_long() {
-    let mut random = Rng::with_seed(seed());
+    let mut random = Run::begin().random();
     for _ in 0..400 {
         let kept = gauge(&mut random);
         let at_ms = random.i64(START + HOUR..END);
@@ -258,7 +258,7 @@ fn any_window_is_as_near_as_rollups_are_long() {
 /// What a counter grew by, however often it began again, and however short the window is.
 #[test]
 fn growth_is_as_near_as_rollups_are_long() {
-    let mut random = Rng::with_seed(seed());
+    let mut random = Run::begin().random();
     for _ in 0..600 {
         let kept = counter(&mut random);
         let at_ms = random.i64(START + HOUR..SHORT_UNTIL);
@@ -343,7 +343,7 @@ fn an_even_rate_is_even() {
 /// The value of a moment is one that the series had not long before or after, and none is missing.
 #[test]
 fn the_value_of_a_moment_is_one_that_was_there() {
-    let mut random = Rng::with_seed(seed());
+    let mut random = Run::begin().random();
     for _ in 0..200 {
         let kept = gauge(&mut random);
         let at_ms = match random.bool() {
