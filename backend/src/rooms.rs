@@ -4,8 +4,9 @@
 //! where nothing was said in it, else after [`EMPTY_ROOM_KEPT_MS`], so that a client whose
 //! connection dropped can resume. Each tenant has its own.
 //!
-//! Rooms are counted for whoever made them. Those of the settings, and the three that are always
-//! there, are open also to who has no share left, and go at once then.
+//! Rooms are counted for whoever made them, and half of them are for those who have few. Where there
+//! is none left for somebody, empty rooms go before their time. Those of the settings, and the three
+//! that are always there, are open also to who has no share left, and go at once then.
 
 mod config;
 mod payload;
@@ -42,7 +43,16 @@ use crate::{
 };
 
 /// Rooms at once; a join that would make another is refused, and each maker has a share of them.
-pub const ROOMS_MAX: usize = 1_024;
+/// An empty one has some 2 KB, so this is as many as cost little.
+pub const ROOMS_MAX: usize = 4_096;
+/// Rooms that one connection may make.
+const ROOMS_OF_CLIENT: usize = 128;
+/// Of these the last half is for those who have few: hundreds of addresses with a few rooms each
+/// leave some for who has none.
+const ROOM_SHARES: ShareLimits = ShareLimits {
+    kept_sixteenths: 8,
+    ..ShareLimits::of(ROOMS_MAX).each_client(ROOMS_OF_CLIENT)
+};
 /// A room's log: what a member that reads slowly, or comes back, can still get.
 const ROOM_LOG: Bounds = Bounds {
     frames: 4_096,
@@ -99,6 +109,21 @@ impl Held {
                 self.tenants.remove(&room.tenant);
             }
         }
+    }
+
+    /// Lets all rooms go that nobody is in, whatever was said in them; whether there were any.
+    fn remove_all_empty(&mut self) -> bool {
+        let before = self.count;
+        self.retain(|room| room.members() > 0);
+        self.count < before
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Room) -> bool) {
+        self.tenants.retain(|_, rooms| {
+            rooms.retain(|_, room| keep(room));
+            !rooms.is_empty()
+        });
+        self.count = self.tenants.values().map(HashMap::len).sum();
     }
 
     fn all_unsorted(&self) -> impl Iterator<Item = &Arc<Room>> {
@@ -186,7 +211,7 @@ impl Rooms {
             shares: Shares::new(
                 "rooms",
                 |_| Limit::Rooms,
-                ShareLimits::of(ROOMS_MAX),
+                ROOM_SHARES,
                 Arc::clone(telemetry),
             ),
             configs,
@@ -236,7 +261,11 @@ impl Rooms {
             room.members.fetch_add(1, Ordering::SeqCst);
             return Ok(Arc::clone(room));
         }
-        let share = match self.shares.acquire(keys, 1) {
+        let mut share = self.shares.acquire(keys, 1);
+        if share.is_err() && rooms.remove_all_empty() {
+            share = self.shares.acquire(keys, 1);
+        }
+        let share = match share {
             Ok(share) => Some(share),
             Err(_) if self.configs.contains_key(name) => None,
             Err(refused) => return Err(refused.into()),
@@ -377,16 +406,11 @@ impl Rooms {
 
     /// Lets rooms go that have been empty for a while; called about once a second.
     pub fn sweep(&self, now_ms: i64) {
-        let mut rooms = self.rooms.lock();
-        rooms.tenants.retain(|_, rooms| {
-            rooms.retain(|_, room| {
-                room.members() > 0
-                    || room.outlives_members()
-                        && now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
-            });
-            !rooms.is_empty()
+        self.rooms.lock().retain(|room| {
+            room.members() > 0
+                || room.outlives_members()
+                    && now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
         });
-        rooms.count = rooms.tenants.values().map(HashMap::len).sum();
     }
 
     /// All rooms of a tenant that this role may join, by name.
@@ -605,5 +629,63 @@ impl fmt::Debug for Membership {
         f.debug_struct("Membership")
             .field("room", &self.room.name)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn rooms() -> Rooms {
+        let telemetry = Arc::new(Telemetry::default());
+        let (clock, fanout) = (
+            Clock::manual(0),
+            Fanout::start(1, &telemetry.feed).expect("a thread"),
+        );
+        Rooms::new(&BTreeMap::new(), clock, &fanout, &telemetry).expect("rooms")
+    }
+
+    fn keys(address: u32, tenant: &str) -> CallerKeys {
+        CallerKeys {
+            client: None,
+            address: Some(IpAddr::from((0xC612_0000 + address).to_be_bytes())),
+            token: None,
+            tenant: Some(tenant.into()),
+        }
+    }
+
+    #[test]
+    fn hundreds_of_addresses_with_a_few_rooms_each_leave_some_for_who_has_none() {
+        let rooms = rooms();
+        for address in 0..400 {
+            for number in 0..30 {
+                let name = format!("r-{address}-{number}");
+                // They stay in it for good, as far as they are let in.
+                drop(rooms.enter("red", &name, Role::Viewer, &keys(address, "red")));
+            }
+        }
+        for (address, tenant) in [(1_000, "red"), (1_001, "blue")] {
+            let keys = keys(address, tenant);
+            assert!(rooms.enter(tenant, "mine", Role::Viewer, &keys).is_ok());
+        }
+        // One that has rooms is refused more of them, and may enter what is there.
+        let keys = keys(0, "red");
+        let refused = rooms.enter("red", "more", Role::Viewer, &keys);
+        assert!(matches!(refused, Err(RoomError::TooMany(_))), "{refused:?}");
+        assert!(rooms.enter("red", "mine", Role::Viewer, &keys).is_ok());
+    }
+
+    #[test]
+    fn empty_rooms_go_when_somebody_needs_one() {
+        let rooms = rooms();
+        for number in 0..2 * ROOMS_MAX {
+            let entered = rooms.enter("red", &format!("r{number}"), Role::Viewer, &keys(1, "red"));
+            // What was said in it is kept for who comes back.
+            let room = entered.expect("rooms that nobody is in keep nobody out");
+            room.send(RoomPayload::update("{}".to_owned()));
+            room.members.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
