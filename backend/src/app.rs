@@ -179,7 +179,8 @@ impl App {
         }
         alerts.restore(restored.alerts, restored.active);
         tracked.restore(restored.tracked);
-        let own = Arc::new(OwnSeries::default());
+        let source = settings.metric_source.name();
+        let own = Arc::new(OwnSeries::new(&documents, source, clock.now_ms()));
         own.keep_names(&storage.engine);
         keep_counts(&storage.engine, &tracked);
         let (live_queries, watch_dues) = LiveQueries::new(

@@ -295,7 +295,7 @@ mod tests {
     use pulseboard_engine::EngineOptions;
 
     use super::*;
-    use crate::watched::UNWATCHED_KEPT_MS;
+    use crate::{base::documents::Documents, watched::UNWATCHED_KEPT_MS};
 
     #[tokio::test]
     async fn catalogs_count_for_who_had_them_made_and_others_can_have_theirs() {
@@ -304,7 +304,7 @@ mod tests {
         let engine = Arc::new(Engine::new(EngineOptions::default(), None));
         let (live_queries, _dues) = LiveQueries::new(
             Arc::clone(&engine),
-            Arc::default(),
+            Arc::new(OwnSeries::new(&Documents::in_memory(), "none", 0)),
             Clock::manual(1_000),
             &fanout,
             &telemetry,

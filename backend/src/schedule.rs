@@ -142,7 +142,9 @@ impl Ticker {
             self.series = built_in_series().chain(extras).collect();
             app.own.learn(&self.series);
             if let Some(tenant) = &self.tenant {
-                builtin_series::reserve(&app.storage.engine, tenant, self.series.iter());
+                let rows = builtin_series::rows_of(self.series[BUILT_IN.len()..].iter());
+                let engine = &app.storage.engine;
+                app.own.take_over(engine, tenant, &rows, due_ms.min(now_ms));
             }
         }
         let pushed = self.gleaning.newest(&app).await;

@@ -6,13 +6,14 @@ use crate::{engine::Engine, table::shard_of, tenant::Tenant};
 
 impl Engine {
     /// Keeps the series of a batch's rows for [`Engine::append_own`]: what others send under these
-    /// keys is refused from now on. Values and times are not looked at.
-    pub fn reserve(&self, tenant: &Tenant, batch: &Batch) {
-        for row in batch.rows() {
-            if tenant.reserve_key(batch.key(row).as_bytes()) {
-                self.mark_reserved(tenant, batch, row);
-            }
-        }
+    /// keys is refused from now on. Values and times are not looked at. Returns the rows whose series
+    /// were not kept before.
+    pub fn reserve(&self, tenant: &Tenant, batch: &Batch) -> Vec<Row> {
+        let rows = batch.rows().iter();
+        let new = rows.filter(|row| tenant.reserve_key(batch.key(row).as_bytes()));
+        new.inspect(|row| self.mark_reserved(tenant, batch, row))
+            .copied()
+            .collect()
     }
 
     /// Tells the series of a row whose key has just been kept, if there is one; one that is made

@@ -101,9 +101,7 @@ impl Keeper {
         let is_new = rows.iter().any(|row| !self.reserved.contains(&row.hash));
         if is_new && self.reserved.len() < RESERVED_MAX {
             self.reserved.extend(rows.iter().map(|row| row.hash));
-            engine.reserve(&tenant, &self.batch);
-            let keys = rows.iter().map(|row| self.batch.key(row).to_string());
-            self.app.own.learn_keys(keys);
+            self.app.own.take_over(engine, &tenant, &self.batch, at_ms);
         }
         let appended = engine.append_own(&tenant, &self.batch, self.app.clock.now_ms());
         if appended.refused_total > 0 {

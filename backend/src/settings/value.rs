@@ -15,6 +15,18 @@ pub enum SourceKind {
     None,
 }
 
+impl SourceKind {
+    /// As the setting says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Simulator => "simulator",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Where the history is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataDir {

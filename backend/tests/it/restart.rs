@@ -2,10 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use pulseboard::settings::{DataDir, Settings};
+use pulseboard::settings::{DataDir, Settings, SourceKind};
 use serde_json::{Value, json};
 
-use crate::support::TestServer;
+use crate::support::{START_MS, TestServer};
 
 async fn start(folder: &Path) -> TestServer {
     let folder = folder.to_path_buf();
@@ -203,5 +203,66 @@ async fn what_is_damaged_is_told_to_the_servers_operators_alone() {
             "{secret}: {text}"
         );
     }
+    server.stop().await;
+}
+
+/// Values and times of a series as it was pushed and measured; `null` is the end of what came before.
+async fn samples_of(server: &TestServer, tenant: &str, selector: &str) -> (Value, Value) {
+    let path = format!("/api/v1/export?match[]={selector}&tenant={tenant}");
+    let text = server.get(&path).await.text().await.expect("text");
+    let line: Value = serde_json::from_str(text.trim()).expect("one line");
+    (line["values"].clone(), line["timestamps"].clone())
+}
+
+/// What was pushed while the server measured nothing is not continued by what it measures later: it
+/// ends, and who goes on pushing is told so. Another tenant's is nobody's business.
+#[tokio::test]
+async fn what_was_pushed_ends_where_the_server_measures_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = "cpu_core_usage{core=\"0\"}";
+    let push = async |server: &TestServer, tenant: &str| {
+        let push = server.request(reqwest::Method::POST, "/push");
+        let push = push.header("x-tenant-id", tenant).body(format!("{own} 5"));
+        push.send().await.expect("an answer")
+    };
+    let start = async |now_ms: i64, source: SourceKind| {
+        let folder = folder.path().to_path_buf();
+        TestServer::start_at(now_ms, move |settings| {
+            settings.data_dir = DataDir::Path(folder);
+            settings.metric_source = source;
+        })
+        .await
+    };
+    let server = start(START_MS, SourceKind::None).await;
+    for tenant in ["default", "red"] {
+        assert_eq!(
+            push(&server, tenant).await.status(),
+            200,
+            "nobody measures it"
+        );
+    }
+    server.stop().await;
+
+    let mut server = start(START_MS + 60_000, SourceKind::Host).await;
+    server.tick(50.0).await;
+    let refused: Value = {
+        let answer = push(&server, "default").await;
+        assert_eq!(answer.status(), 400);
+        answer.json().await.expect("JSON")
+    };
+    let reason = refused["refused"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("this server"), "{reason}");
+    let (values, times) = samples_of(&server, "default", own).await;
+    assert_eq!(values, json!([5.0, null, 50.0]), "{times}");
+    assert_eq!(push(&server, "red").await.status(), 200);
+    let (values, _) = samples_of(&server, "red", own).await;
+    assert_eq!(values, json!([5.0, 5.0]));
+    server.stop().await;
+
+    // The next run goes on with what is its own.
+    let mut server = start(START_MS + 120_000, SourceKind::Host).await;
+    server.tick(60.0).await;
+    let (values, times) = samples_of(&server, "default", own).await;
+    assert_eq!(values, json!([5.0, null, 50.0, 60.0]), "{times}");
     server.stop().await;
 }
