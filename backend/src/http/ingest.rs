@@ -203,11 +203,13 @@ async fn read_body(
     request: &mut Request,
 ) -> Result<(Vec<u8>, Share), AppError> {
     let max = app.ingest.body_bytes_max();
+    let expected = body::said_length(request);
+    if expected > max as u64 {
+        return Err(refusal(app.ingest.too_large()));
+    }
     let mut share = app.ingest.begin_body(keys).map_err(refusal)?;
     let mut arriving = request.take_body();
-    let expected = request.headers().get(header::CONTENT_LENGTH);
-    let expected = expected.and_then(|length| length.to_str().ok()?.parse().ok());
-    let expected: usize = expected.unwrap_or_default();
+    let expected = usize::try_from(expected).unwrap_or(max);
     let mut bytes = Vec::with_capacity(expected.min(RESERVED_BYTES_MAX));
     let reading = async {
         while let Some(frame) = arriving.frame().await {

@@ -12,6 +12,7 @@ use crate::{
     app::App,
     base::{address::split_host, error::AppError, telemetry::Limit},
     http::{
+        body,
         caller::{self, peer_address},
         compress, direct,
         error::Render as _,
@@ -78,7 +79,7 @@ impl Handler for Middleware {
         if request.method() == Method::HEAD {
             say_length(response);
         }
-        if is_early(status) && *request.method() == Method::POST {
+        if is_early(status) && may_have_body(request) {
             // Its body may not have been read: the connection ends, and its client should know.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -141,6 +142,14 @@ impl Middleware {
         let hosts = request.headers().get_all(header::HOST).iter().count();
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             AppError::bad_request("a request of HTTP/1.1 has one Host header").render(response);
+            return ctrl.skip_rest();
+        }
+        if expects_the_unknown(request) {
+            AppError::new(
+                StatusCode::EXPECTATION_FAILED,
+                "a client can expect 100-continue and nothing else",
+            )
+            .render(response);
             return ctrl.skip_rest();
         }
         if !target_is_ours(request) {
@@ -248,8 +257,27 @@ fn target_is_ours(request: &Request) -> bool {
 fn is_early(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        401 | 403 | 404 | 405 | 408 | 413 | 415 | 429 | 503
+        401 | 403 | 404 | 405 | 408 | 413 | 415 | 417 | 429 | 503
     )
+}
+
+fn may_have_body(request: &Request) -> bool {
+    let headers = request.headers();
+    *request.method() == Method::POST
+        || headers.contains_key(header::TRANSFER_ENCODING)
+        || body::said_length(request) > 0
+}
+
+/// Whether a client expects something that nobody knows of before it sends its body (RFC 9110
+/// §10.1.1). What one of HTTP/1.0 expects does not count.
+fn expects_the_unknown(request: &Request) -> bool {
+    let expected = request.headers().get_all(header::EXPECT).iter();
+    let mut expected = expected.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
+    request.version() >= Version::HTTP_11
+        && expected.any(|one| {
+            let one = one.trim_ascii();
+            !one.is_empty() && !one.eq_ignore_ascii_case(b"100-continue")
+        })
 }
 
 fn preflight(request: &Request, response: &mut Response, (via, verdict): (&Via, &Verdict)) {

@@ -129,6 +129,69 @@ async fn a_method_that_a_door_does_not_take_is_405_and_says_what_it_takes() {
     server.stop().await;
 }
 
+/// Doors that take a body, with the method.
+const BODIES: [&str; 19] = [
+    "POST /push",
+    "POST /api/v1/write",
+    "POST /write",
+    "POST /api/v2/write",
+    "POST /v1/metrics",
+    "POST /api/v1/import",
+    "PUT /metrics/job/x",
+    "POST /metrics/job/x",
+    "POST /datadog/api/v1/series",
+    "POST /datadog/api/v2/series",
+    "POST /datadog/api/v1/check_run",
+    "POST /datadog/intake",
+    "POST /metrics/track",
+    "POST /query",
+    "POST /api/v1/query",
+    "POST /api/v1/read",
+    "POST /api/login",
+    "POST /api/tokens",
+    "POST /api/rooms/x/events",
+];
+
+/// The first answer to a head, whatever else would follow.
+async fn head_after(server: &TestServer, door: &str, headers: &str) -> String {
+    let mut raw = server.raw_connection().await;
+    let admin = bearer(Role::Admin);
+    let head = format!(
+        "{door} HTTP/1.1\r\nHost: x\r\nAuthorization: {admin}\r\nContent-Type: application/json\r\n\
+         {headers}\r\n"
+    );
+    raw.send(head.as_bytes()).await;
+    raw.head().await
+}
+
+#[tokio::test]
+async fn who_waits_to_send_a_body_is_told_to_only_where_it_would_be_taken() {
+    let server = TestServer::start_with(with_tokens).await;
+    for door in BODIES {
+        let ask = |length: u64| format!("Expect: 100-Continue\r\nContent-Length: {length}\r\n");
+        for length in [(32 << 20) + 1, u64::MAX] {
+            let head = head_after(&server, door, &ask(length)).await;
+            assert!(head.starts_with("HTTP/1.1 413 "), "{door} {length}: {head}");
+            // What is not read is not waited for either.
+            assert!(head.contains("connection: close\r\n"), "{door}: {head}");
+        }
+        let head = head_after(&server, door, &ask(5)).await;
+        assert!(head.starts_with("HTTP/1.1 100 "), "{door}: {head}");
+        for unknown in ["200-maybe", "100-continue, 200-maybe", "\u{e9}"] {
+            let headers = format!("Expect: {unknown}\r\nContent-Length: 5\r\n");
+            let head = head_after(&server, door, &headers).await;
+            assert!(
+                head.starts_with("HTTP/1.1 417 "),
+                "{door} {unknown}: {head}"
+            );
+        }
+    }
+    // HTTP/1.0 knows of no expectations.
+    let old = "GET /healthz HTTP/1.0\r\nExpect: 200-maybe\r\n\r\n";
+    assert_eq!(status_of(&server, old.as_bytes()).await, Some(200));
+    server.stop().await;
+}
+
 /// Sends these bytes on a connection of their own; the status of the answer, `None` where the
 /// connection is closed without one.
 async fn status_of(server: &TestServer, bytes: &[u8]) -> Option<u16> {
