@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Bytes of the keys on one page, twice: as they are and as text. A thousand keys of 8 KB.
-const PAGE_BYTES_MAX: usize = 16 << 20;
+pub(crate) const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// What a series of a page takes in memory, with what a tree has beside it.
 pub(crate) fn page_bytes(text: &str, found: &Found) -> usize {
@@ -211,6 +211,56 @@ impl Engine {
         })
     }
 
+    /// Places of all series that a selector names, in no order, in one walk over them.
+    ///
+    /// # Errors
+    /// The cost, and the memory for the places.
+    pub(crate) fn places(
+        &self,
+        tenant: &Tenant,
+        selector: &Selector,
+        cost: &Cost,
+    ) -> Result<Vec<SlotRef>, Spent> {
+        cost.check()?;
+        let whole = selector.name().zip(selector.whole_key());
+        let alone = whole.filter(|(name, key)| Self::has_no_longer(tenant, name, key.labels));
+        if let Some((_, key)) = alone {
+            return Ok(Vec::from_iter(self.place_of(tenant, &key)));
+        }
+        let work = selector.work();
+        let mut matching = selector.matching();
+        let mut copy: Vec<u8> = Vec::new();
+        let mut matched: Vec<SlotRef> = Vec::new();
+        let mut groups = Self::groups(tenant, selector, None);
+        while let Some((last_name, _)) = groups.last() {
+            let last_name: Box<str> = last_name.clone();
+            let before = matched.len();
+            for (_, places) in std::mem::take(&mut groups) {
+                if selector.is_name_alone() {
+                    cost.step(1)?;
+                    matched.extend(places);
+                    continue;
+                }
+                for place in places {
+                    cost.step(work)?;
+                    let copied = self.table.with(place, |entry| {
+                        copy.clear();
+                        copy.extend_from_slice(&entry.key);
+                    });
+                    if copied.is_some() && matching.takes(KeyRef::new(&copy)) {
+                        matched.push(place);
+                    }
+                }
+            }
+            cost.hold((matched.len() - before) * size_of::<SlotRef>())?;
+            if selector.name().is_some() {
+                break;
+            }
+            groups = Self::groups(tenant, selector, Some(&last_name));
+        }
+        Ok(matched)
+    }
+
     /// Series by metric name, of the names that a selector asks for behind `after`: some
     /// thousands of them, so that few are in memory and nobody waits long for the names' lock.
     fn groups(
@@ -359,7 +409,7 @@ impl Engine {
 }
 
 impl Found {
-    fn of(entry: &Entry, place: SlotRef, now_ms: i64) -> Self {
+    pub(crate) fn of(entry: &Entry, place: SlotRef, now_ms: i64) -> Self {
         Self {
             place,
             id: entry.id,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`list`](mod@list) | `GET /api/series`: [`list_series`] |
 //! | [`range`](mod@range) | `GET /api/range`: [`range()`], [`RangeStream`] |
+//! | `ordered` | all series of a selector in the order of keys, in one walk |
 //! | `raw` | samples as they came: [`raw()`]; for expressions with rollups where they are gone: [`finest()`] |
 //! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `error` | why a query has no answer, and the bounds that these reasons name |
@@ -28,6 +29,7 @@ pub(crate) mod cache;
 mod error;
 mod fold;
 pub mod list;
+mod ordered;
 mod past;
 mod plan;
 pub mod range;

@@ -2,7 +2,10 @@
 //! whose series were made to be dear.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,13 +13,13 @@ use proptest::prelude::*;
 use pulseboard_engine::{
     Cancel, Cost, Engine, EngineOptions, Selector, SeriesTap, Spent, Tenant,
     query::{
-        Few, Limits, ListRequest, QueryError, RangeRequest, Rank, Step, few_windows, list_series,
-        range, windows,
+        Few, Limits, ListRequest, QueryError, RangeRequest, Rank, Step, few_windows, keys,
+        list_series, range, windows,
     },
     selector::PATTERN_BYTES_MAX,
     tap::TapRefused,
 };
-use pulseboard_series::{Batch, Kind};
+use pulseboard_series::{Batch, KeyRef, Kind};
 
 const NOON: i64 = 1_763_726_400_000;
 
@@ -177,4 +180,44 @@ fn a_seat_that_is_given_up_half_way_is_made_up_for() {
     let seated = engine.attach_newcomers(&tenant, &tap, &Cost::unbounded());
     assert_eq!((seated, tap.has_newcomers()), (Ok(()), false));
     assert_eq!(tap.take().samples.len(), 600, "each once");
+}
+
+/// Three times as many series are three times the work, and not nine: each is looked at a few
+/// times, in the order of keys all the same.
+#[test]
+fn a_walk_over_all_series_looks_at_each_a_few_times() {
+    let looks = |series: usize, selector: &str| -> u64 {
+        let (engine, tenant) = world(series, 24);
+        let mut batch = Batch::new();
+        for name in ["heavy.b", "heavy_a", "zero"] {
+            batch.begin(&[name]).expect("a name");
+            batch.label("p", "a").expect("a label");
+            batch.finish(1, Some(NOON), 1.0).expect("a sample");
+        }
+        engine.append(&tenant, &batch, NOON);
+        let selector = Selector::parse(selector).expect("a selector");
+        let pauses = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&pauses);
+        // The clock is looked at after so much work, and each time it is somebody else's turn.
+        let cost = Cost::unbounded().pausing(Duration::ZERO, move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Some(Duration::ZERO)
+        });
+        let mut found = Vec::new();
+        let each = &mut |key: KeyRef<'_>, _: &str| {
+            found.push(key.to_string());
+            Ok::<_, QueryError>(())
+        };
+        keys(&engine, &tenant, &selector, (NOON, NOON), &cost, each).expect("found");
+        assert_eq!(found.len(), series + 3);
+        assert!(found.is_sorted(), "in the order of keys");
+        pauses.load(Ordering::Relaxed)
+    };
+    for selector in ["{}", "{p!=\"\"}", "{p=~\"a.*\"}"] {
+        let (few, many) = (looks(10_000, selector), looks(30_000, selector));
+        assert!(
+            many < few * 4,
+            "{selector}: {few} looks at the clock for 10 000 series, {many} for 30 000"
+        );
+    }
 }

@@ -8,20 +8,11 @@ use pulseboard_series::KeyRef;
 
 use super::{
     error::QueryError,
+    ordered::each_in_order,
     plan::Past,
     range::{Fold, Reader, TIME_MAX_MS, Target},
 };
-use crate::{
-    cost::Cost,
-    engine::Engine,
-    find::{Found, page_bytes},
-    selector::{NameFilter, Selector},
-    tenant::Tenant,
-    window::Sample,
-};
-
-/// Series that are looked up at once.
-const PAGE_SERIES: usize = 512;
+use crate::{cost::Cost, engine::Engine, selector::Selector, tenant::Tenant, window::Sample};
 
 /// Series that memory no longer has and one question may read; their definitions are there all at
 /// once.
@@ -116,7 +107,7 @@ fn read_all<E: From<QueryError>>(
         samples: Vec::new(),
         buckets: Vec::new(),
     };
-    pages(engine, tenant, selector, to_ms, cost, &mut |text, found| {
+    each_in_order(engine, tenant, selector, to_ms, cost, &mut |text, found| {
         let target = Target {
             text: text.to_owned(),
             past: past.remove(&found.key).unwrap_or_default(),
@@ -208,7 +199,7 @@ pub fn keys<E: From<QueryError>>(
     cost: &Cost,
     each: &mut (impl FnMut(KeyRef<'_>, &str) -> Result<(), E> + ?Sized),
 ) -> Result<(), E> {
-    pages(
+    each_in_order(
         engine,
         tenant,
         selector,
@@ -223,35 +214,6 @@ pub fn keys<E: From<QueryError>>(
         each(KeyRef::new(&definition.key), &definition.unit)?;
     }
     Ok(())
-}
-
-/// Hands every series in memory to `each`, with its key as text, in the order of keys.
-fn pages<E: From<QueryError>>(
-    engine: &Engine,
-    tenant: &Tenant,
-    selector: &Selector,
-    now_ms: i64,
-    cost: &Cost,
-    each: &mut impl FnMut(&str, Found) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut after: Option<String> = None;
-    loop {
-        let all = (|_: &str| NameFilter::All, |_: KeyRef<'_>| true);
-        let from = (after.as_deref(), PAGE_SERIES);
-        let page = engine
-            .page(tenant, selector, all, from, now_ms, cost)
-            .map_err(QueryError::from)?;
-        let is_last = page.found.len() < PAGE_SERIES && !page.is_cut;
-        for (text, found) in page.found {
-            let bytes = page_bytes(&text, &found);
-            each(&text, found)?;
-            cost.let_go(bytes);
-            after = Some(text);
-        }
-        if is_last {
-            return Ok(());
-        }
-    }
 }
 
 /// Series that memory no longer has, their memory asked for.
