@@ -1,6 +1,7 @@
 //! Passwords and tokens: never printed, and read anew from their file when it changes.
 
 use std::{
+    borrow::Cow,
     fmt, fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -33,6 +34,30 @@ impl Secret {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+/// Serialises an address with `xxxxx` in place of its password, as Prometheus tells addresses.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hide_password(url))
+}
+
+/// An address as it may be shown: `xxxxx` in place of the password in it, if there is one.
+#[must_use]
+pub fn hide_password(url: &str) -> Cow<'_, str> {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(start);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((who, host)) => match who.split_once(':') {
+            Some((name, _)) => Cow::Owned(format!("{scheme}{name}:xxxxx@{host}{path}")),
+            None => Cow::Borrowed(url),
+        },
+        None => Cow::Borrowed(url),
     }
 }
 

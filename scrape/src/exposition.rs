@@ -102,8 +102,10 @@ pub(crate) fn read(
             simple(&mut buffers.rows, key, target, shape)
         } else {
             merge(key, target, shape.honor_labels, &mut buffers.labels);
-            if !relabel::apply(&shape.rules, &mut buffers.labels) {
-                continue;
+            match relabel::apply(&shape.rules, &mut buffers.labels) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(why) => return Err((counts, format!("line {}: {why}", row.line))),
             }
             labelled(&mut buffers.rows, &buffers.labels, shape)
         };

@@ -68,6 +68,15 @@ impl LabelSet {
         self.0.len()
     }
 
+    /// Of all names and values together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

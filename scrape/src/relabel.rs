@@ -3,13 +3,25 @@
 //! The semantics are those of `<relabel_config>` in Prometheus' documentation, all eleven actions.
 
 use md5::{Digest as _, Md5};
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::labels::LabelSet;
 
 /// A compiled pattern may take so much memory.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// What a rule joins, or writes, is at most so long. Far more than what is stored.
+const VALUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Values shorter than this are not what makes a set large.
+const VALUE_BYTES_FREE: usize = 1_024;
+
+/// Names and values of a set in which a rule has written something.
+const SET_BYTES_MAX: usize = 4 << 20;
+
+/// Labels of a set to which rules have mapped some.
+const LABELS_MAX: usize = 4_096;
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -199,36 +211,55 @@ impl Written {
 }
 
 /// Applies all rules in order; `false` as soon as one drops the set.
-#[must_use]
-pub fn apply(rules: &[Rule], labels: &mut LabelSet) -> bool {
-    rules.iter().all(|rule| rule.apply(labels))
+///
+/// # Errors
+/// A rule makes more of the set than is taken: which rule, and of what; in words.
+pub fn apply(rules: &[Rule], labels: &mut LabelSet) -> Result<bool, String> {
+    for (at, rule) in rules.iter().enumerate() {
+        let is_kept = rule
+            .apply(labels)
+            .map_err(|why| format!("rule {} of relabelling {why}", at + 1))?;
+        if !is_kept {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Rule {
-    fn source(&self, labels: &LabelSet) -> String {
+    fn source(&self, labels: &LabelSet) -> Result<String, String> {
         let mut source = String::new();
         for (at, name) in self.source_labels.iter().enumerate() {
             if at > 0 {
                 source.push_str(&self.separator);
             }
             source.push_str(labels.get(name));
+            if source.len() > VALUE_BYTES_MAX {
+                return Err(format!(
+                    "joins source_labels to more than {VALUE_BYTES_MAX} bytes"
+                ));
+            }
         }
-        source
+        Ok(source)
     }
 
     fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
 
-    fn apply(&self, labels: &mut LabelSet) -> bool {
+    fn apply(&self, labels: &mut LabelSet) -> Result<bool, String> {
         match self.action {
-            Action::Replace => self.replace(labels),
-            Action::Keep => return self.matches(&self.source(labels)),
-            Action::Drop => return !self.matches(&self.source(labels)),
-            Action::KeepEqual => return self.source(labels) == labels.get(&self.target_label),
-            Action::DropEqual => return self.source(labels) != labels.get(&self.target_label),
+            Action::Replace => self.replace(labels)?,
+            Action::Keep => return Ok(self.matches(&self.source(labels)?)),
+            Action::Drop => return Ok(!self.matches(&self.source(labels)?)),
+            Action::KeepEqual => {
+                return Ok(self.source(labels)? == labels.get(&self.target_label));
+            }
+            Action::DropEqual => {
+                return Ok(self.source(labels)? != labels.get(&self.target_label));
+            }
             Action::HashMod => {
-                let hash = Md5::digest(self.source(labels));
+                let hash = Md5::digest(self.source(labels)?);
                 // the last eight bytes, as Prometheus has it from its first versions on
                 let number = hash
                     .iter()
@@ -237,43 +268,47 @@ impl Rule {
                 let bucket = number % self.modulus.max(1);
                 labels.set(&self.target_label, &bucket.to_string());
             }
-            Action::LabelMap => self.map_names(labels),
+            Action::LabelMap => self.map_names(labels)?,
             Action::LabelDrop => labels.retain(|name| !self.matches(name)),
             Action::LabelKeep => labels.retain(|name| self.matches(name)),
             Action::Lowercase => {
-                let lower = self.source(labels).to_lowercase();
-                labels.set(&self.target_label, &lower);
+                let lower = self.source(labels)?.to_lowercase();
+                set(labels, &self.target_label, &lower)?;
             }
             Action::Uppercase => {
-                let upper = self.source(labels).to_uppercase();
-                labels.set(&self.target_label, &upper);
+                let upper = self.source(labels)?.to_uppercase();
+                set(labels, &self.target_label, &upper)?;
             }
         }
-        true
+        Ok(true)
     }
 
-    fn replace(&self, labels: &mut LabelSet) {
-        let source = self.source(labels);
+    fn replace(&self, labels: &mut LabelSet) -> Result<(), String> {
+        let source = self.source(labels)?;
         let Some(captures) = self.regex.regex.captures(&source) else {
-            return;
+            return Ok(());
         };
-        let mut target = String::new();
-        captures.expand(&self.target_label, &mut target);
+        let target = expanded(&captures, &source, &self.target_label)?;
         if target.is_empty() {
-            return;
+            return Ok(());
         }
-        let mut value = String::new();
-        captures.expand(&self.replacement, &mut value);
-        labels.set(&target, &value);
+        let value = expanded(&captures, &source, &self.replacement)?;
+        set(labels, &target, &value)
     }
 
-    fn map_names(&self, labels: &mut LabelSet) {
-        let mut mapped = Vec::new();
+    fn map_names(&self, labels: &mut LabelSet) -> Result<(), String> {
+        let (mut mapped, mut bytes) = (Vec::new(), labels.bytes());
         for (name, value) in labels.iter() {
             if let Some(captures) = self.regex.regex.captures(name) {
-                let mut target = String::new();
-                captures.expand(&self.replacement, &mut target);
+                let target = expanded(&captures, name, &self.replacement)?;
+                bytes += target.len() + value.len();
                 mapped.push((target, value.to_owned()));
+            }
+            if labels.len() + mapped.len() > LABELS_MAX && !mapped.is_empty() {
+                return Err(format!("makes a set of more than {LABELS_MAX} labels"));
+            }
+            if bytes > SET_BYTES_MAX && !mapped.is_empty() {
+                return Err(too_large());
             }
         }
         for (name, value) in mapped {
@@ -281,5 +316,37 @@ impl Rule {
                 labels.set(&name, &value);
             }
         }
+        Ok(())
     }
+}
+
+/// A template with what was captured of `source`, of which each group is at most all.
+fn expanded(captures: &Captures<'_>, source: &str, template: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let longest = template.len() + template.matches('$').count() * source.len();
+    if longest > SET_BYTES_MAX {
+        return Err(too_long(longest));
+    }
+    captures.expand(template, &mut text);
+    Ok(text)
+}
+
+fn set(labels: &mut LabelSet, name: &str, value: &str) -> Result<(), String> {
+    let bytes = name.len() + value.len();
+    if bytes > VALUE_BYTES_MAX {
+        return Err(too_long(bytes));
+    }
+    labels.set(name, value);
+    match bytes > VALUE_BYTES_FREE && labels.bytes() > SET_BYTES_MAX {
+        true => Err(too_large()),
+        false => Ok(()),
+    }
+}
+
+fn too_long(bytes: usize) -> String {
+    format!("makes up to {bytes} bytes of one text; at most {VALUE_BYTES_MAX} are taken")
+}
+
+fn too_large() -> String {
+    format!("makes a set of more than {SET_BYTES_MAX} bytes")
 }

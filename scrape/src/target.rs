@@ -92,8 +92,10 @@ fn endpoint(job: &JobConfig, mut labels: LabelSet) -> Found {
         }
     }
     let discovered = labels.clone();
-    if !relabel::apply(&job.relabel_configs, &mut labels) {
-        return Found::Dropped(discovered);
+    match relabel::apply(&job.relabel_configs, &mut labels) {
+        Ok(true) => {}
+        Ok(false) => return Found::Dropped(discovered),
+        Err(why) => return Found::Wrong(discovered, why),
     }
     match address(job, &labels) {
         Ok(scraped) => {

@@ -92,6 +92,7 @@ impl DnsDiscovery {
 with_http! {
     /// `http_sd_configs`: an address that answers groups as JSON.
     pub struct HttpDiscovery {
+        #[serde(serialize_with = "pulseboard_outbound::secret::without_password")]
         pub url: String,
         #[serde(default = "one_minute")]
         pub refresh_interval: Period,

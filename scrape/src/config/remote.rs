@@ -18,6 +18,7 @@ fn one_minute() -> Period {
 with_http! {
     /// Who gets samples on.
     pub struct RemoteWrite {
+        #[serde(serialize_with = "pulseboard_outbound::secret::without_password")]
         pub url: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub name: Option<String>,
@@ -102,6 +103,7 @@ impl Default for MetadataConfig {
 with_http! {
     /// Who is asked for samples.
     pub struct RemoteRead {
+        #[serde(serialize_with = "pulseboard_outbound::secret::without_password")]
         pub url: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub name: Option<String>,

@@ -87,6 +87,23 @@ fn it_is_printed_without_secrets_and_read_again_the_same() {
     assert_eq!(again.to_yaml(), yaml);
 }
 
+/// A password that is part of an address is one, too.
+#[test]
+fn addresses_are_printed_without_their_passwords() {
+    let config = read(
+        "scrape_configs:\n- job_name: a\n  http_sd_configs: [{url: 'http://me:hunter2@sd:80/t?a=b@c'}, {url: 'http://sd/t@u:v'}]\nremote_write:\n- url: https://me:hunt%40er2@far/write\n",
+    );
+    let yaml = config.expect("a configuration").to_yaml();
+    assert!(!yaml.contains("hunt"), "{yaml}");
+    for address in [
+        "http://me:xxxxx@sd:80/t?a=b@c",
+        "http://sd/t@u:v",
+        "https://me:xxxxx@far/write",
+    ] {
+        assert!(yaml.contains(address), "{address} in {yaml}");
+    }
+}
+
 #[test]
 fn what_cannot_be_is_told_with_its_line() {
     for (text, words) in [

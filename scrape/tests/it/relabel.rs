@@ -9,7 +9,7 @@ use pulseboard_scrape::{
 fn after(rule: &str, labels: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
     let rule: Rule = serde_json::from_str(rule).expect(rule);
     let mut labels: LabelSet = labels.iter().copied().collect();
-    apply(&[rule], &mut labels).then(|| {
+    apply(&[rule], &mut labels).expect("small").then(|| {
         labels
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -172,4 +172,53 @@ fn hashes() {
         let (_, hash) = labels.iter().find(|(name, _)| name == "h").expect("a hash");
         assert_eq!(*hash, (sum % 1000).to_string());
     }
+}
+
+/// Rules that make more of a set each time: four times a value, twice the labels, a long name.
+#[test]
+fn what_grows_without_end_is_refused_in_words() {
+    let rule = |text: String| -> Rule { serde_json::from_str(&text).expect("a rule") };
+    let four = || {
+        rule(
+            r#"{"source_labels":["a","a","a","a"],"separator":"xxxxxxxx","target_label":"a"}"#
+                .to_owned(),
+        )
+    };
+    let double = |at: usize| {
+        rule(format!(
+            r#"{{"action":"labelmap","regex":"(.+)","replacement":"${{1}}_{at}"}}"#
+        ))
+    };
+    let names =
+        || rule(r#"{"action":"labelmap","regex":"(a+)","replacement":"$1$1$1$1"}"#.to_owned());
+    let values = || {
+        rule(
+            r#"{"source_labels":["a"],"target_label":"a","replacement":"$1$1$1$1$1$1"}"#.to_owned(),
+        )
+    };
+    for (rules, said) in [
+        (
+            (0..40).map(|_| four()).collect::<Vec<_>>(),
+            "joins source_labels to more than",
+        ),
+        ((0..40).map(double).collect(), "more than 4096 labels"),
+        ((0..40).map(|_| names()).collect(), "bytes"),
+        ((0..40).map(|_| values()).collect(), "bytes of one text"),
+    ] {
+        let mut labels: LabelSet = [("a", "value"), ("b", "c")].into_iter().collect();
+        let refused = apply(&rules, &mut labels).expect_err("it has no end");
+        assert!(refused.contains(said), "{refused}");
+        assert!(refused.starts_with("rule "), "{refused}");
+        assert!(
+            labels.bytes() < 32 << 20,
+            "{} bytes are there",
+            labels.bytes()
+        );
+    }
+    // what is long and stays so is nobody's mistake
+    let long = "v".repeat(200_000);
+    let mut labels: LabelSet = [("a", long.as_str())].into_iter().collect();
+    let copied = rule(r#"{"source_labels":["a"],"target_label":"c"}"#.to_owned());
+    assert_eq!(apply(&[copied], &mut labels), Ok(true));
+    assert_eq!(labels.get("c").len(), long.len());
 }
