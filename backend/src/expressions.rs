@@ -62,7 +62,7 @@ pub fn selector(matchers: &[Matcher]) -> Result<Selector, String> {
         }
     }
     text.push('}');
-    Selector::parse(&text).map_err(|error| error.to_string())
+    Selector::parse_of_expression(&text).map_err(|error| error.to_string())
 }
 
 /// A series' labels, its name among them.

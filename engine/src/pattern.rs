@@ -39,6 +39,9 @@ const CACHE_BYTES: usize = 64 * 1024;
 /// A cache that was full so often is given up where it brings little.
 const CACHE_CLEARS_MAX: usize = 3;
 
+/// From so many on, alternatives without any special character are looked up in a list.
+const WORDS_MIN: usize = 8;
+
 /// Bytes that all compiled patterns take now.
 static HELD_BYTES: AtomicUsize = AtomicUsize::new(0);
 
@@ -54,9 +57,80 @@ thread_local! {
 /// that have the same.
 pub(crate) struct Pattern {
     text: Arc<str>,
+    /// Where it is a list of words, these; the automata are then of nothing.
+    words: Option<Words>,
     lazy: dfa::DFA,
     vm: PikeVM,
     bytes: usize,
+}
+
+/// Whether a character that stands for itself behind a backslash; `\<` and `\>` are ends of words.
+fn is_escaped(one: &char) -> bool {
+    one.is_ascii_punctuation() && !matches!(one, '<' | '>')
+}
+
+/// The words of `one|two|three`, as a dashboard writes the chosen values of a variable: an automaton
+/// would take some twenty times their length.
+struct Words {
+    text: Box<str>,
+    /// Where each is, in their order.
+    sorted: Box<[(u32, u32)]>,
+}
+
+impl Words {
+    /// Those of a pattern that has no special character but `|`, whatever is escaped, and a pair of
+    /// brackets around all.
+    fn of(pattern: &str) -> Option<Self> {
+        let inner = pattern
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'))
+            .map(|rest| rest.strip_prefix("?:").unwrap_or(rest))
+            .filter(|rest| !rest.ends_with('\\'))
+            .unwrap_or(pattern);
+        let mut text = String::with_capacity(inner.len());
+        let mut places = Vec::new();
+        let mut start = 0;
+        let mut rest = inner.chars();
+        while let Some(one) = rest.next() {
+            match one {
+                '|' => {
+                    places.push((start, u32::try_from(text.len()).ok()?));
+                    start = u32::try_from(text.len()).ok()?;
+                }
+                '\\' => text.push(rest.next().filter(is_escaped)?),
+                '.' | '+' | '*' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' => {
+                    return None;
+                }
+                _ => text.push(one),
+            }
+        }
+        places.push((start, u32::try_from(text.len()).ok()?));
+        if places.len() < WORDS_MIN {
+            return None;
+        }
+        let mut words = Self {
+            text: text.into(),
+            sorted: Box::default(),
+        };
+        places.sort_unstable_by(|a, b| words.word(*a).cmp(words.word(*b)));
+        words.sorted = places.into();
+        Some(words)
+    }
+
+    fn word(&self, (start, end): (u32, u32)) -> &str {
+        self.text
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        let order = |place: &(u32, u32)| self.word(*place).cmp(text);
+        self.sorted.binary_search_by(order).is_ok()
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len() + size_of_val(&*self.sorted)
+    }
 }
 
 /// What a walk needs to test many texts.
@@ -101,14 +175,19 @@ impl Pattern {
                     None => format!("the pattern is not a regular expression: {}", why(&error)),
                 })
         };
-        // By itself first: `a)|(b` is one only between brackets, and would not be anchored there.
-        build(text)?;
-        let nfa = build(&format!("^(?s:{text})$"))?;
-        let bytes = nfa.memory_usage();
+        let words = Words::of(text);
+        let nfa = if words.is_some() {
+            build("")?
+        } else {
+            // By itself first: `a)|(b` is one only between brackets, and would not be anchored there.
+            build(text)?;
+            build(&format!("^(?s:{text})$"))?
+        };
+        let bytes = nfa.memory_usage() + words.as_ref().map_or(0, Words::bytes);
         if bytes > bytes_max {
             return Err(TOO_LARGE.to_owned());
         }
-        let made = Self::of(text.into(), nfa, bytes)
+        let made = Self::of(text.into(), words, nfa, bytes)
             .map_err(|error| format!("the pattern cannot be used: {error}"))?;
         HELD_BYTES.fetch_add(bytes, Ordering::Relaxed);
         let made = Arc::new(made);
@@ -118,7 +197,7 @@ impl Pattern {
         Ok(made)
     }
 
-    fn of(text: Arc<str>, nfa: NFA, bytes: usize) -> Result<Self, String> {
+    fn of(text: Arc<str>, words: Option<Words>, nfa: NFA, bytes: usize) -> Result<Self, String> {
         let config = dfa::Config::new()
             .cache_capacity(CACHE_BYTES)
             .skip_cache_capacity_check(true)
@@ -132,6 +211,7 @@ impl Pattern {
         let vm = PikeVM::new_from_nfa(nfa).map_err(|error| error.to_string())?;
         Ok(Self {
             text,
+            words,
             lazy,
             vm,
             bytes,
@@ -150,6 +230,9 @@ impl Pattern {
 
     /// Whether it fits a text; for who tests few.
     pub(crate) fn fits(&self, text: &str) -> bool {
+        if let Some(words) = &self.words {
+            return words.contains(text);
+        }
         ONE_KEY.with_borrow_mut(|cache| {
             let cache = cache.get_or_insert_with(|| self.vm.create_cache());
             cache.reset(&self.vm);
@@ -160,6 +243,9 @@ impl Pattern {
 
     /// Whether it fits a text; for who tests many.
     pub(crate) fn fits_with(&self, scratch: &mut Scratch, text: &str) -> bool {
+        if let Some(words) = &self.words {
+            return words.contains(text);
+        }
         let cache = scratch.0.get_or_insert_with(|| self.lazy.create_cache());
         let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
         match self.lazy.try_search_fwd(cache, &input) {
@@ -227,6 +313,37 @@ mod tests {
                 assert_eq!(compiled.fits_with(&mut scratch, text), fits, "{pattern}");
             }
         }
+    }
+
+    /// Words are found as the automaton of the same alternatives would find them.
+    #[test]
+    fn a_list_of_words_is_what_its_alternatives_are() {
+        let list = r"b|a\.b|ab||a|\(c\)|a-b|é|a";
+        // Beside a class that nothing has, they are no list.
+        let automaton = Pattern::compile(&format!("{list}|[x]{{40}}"), MAX).expect("a pattern");
+        assert!(automaton.words.is_none());
+        for pattern in [list.to_owned(), format!("({list})"), format!("(?:{list})")] {
+            let words = Pattern::compile(&pattern, MAX).expect("a pattern");
+            assert!(words.words.is_some(), "{pattern}");
+            for text in [
+                "", "a", "b", "ab", "a.b", "axb", "(c)", "a-b", "é", "A", "b|a", "c",
+            ] {
+                assert_eq!(words.fits(text), automaton.fits(text), "{pattern}: {text}");
+                let fits = words.fits_with(&mut Scratch::default(), text);
+                assert_eq!(fits, automaton.fits(text), "{pattern}: {text}");
+            }
+        }
+        for other in [r"a|b|c|d|e|f|g|h\d", "a|b|c|d|e|f|g|(h)", "a|b"] {
+            let other = Pattern::compile(other, MAX).expect("a pattern");
+            assert!(other.words.is_none());
+        }
+        let unclosed = r"(a|b|c|d|e|f|g|h\)";
+        assert!(Pattern::compile(unclosed, MAX).is_err());
+        let many: Vec<String> = (0..400)
+            .map(|at| format!("machine-{at}.rack.example"))
+            .collect();
+        let many = many.join("|").replace('.', r"\.");
+        assert!(Pattern::compile(&many, MAX).expect("a pattern").bytes() < 2 * many.len());
     }
 
     #[test]

@@ -21,6 +21,13 @@ pub const SELECTOR_BYTES_MAX: usize = 4096;
 /// Matchers of a selector.
 pub const MATCHERS_MAX: usize = 32;
 
+/// Bytes of a selector that is part of an expression: what an expression has of them, however it is
+/// quoted.
+const EXPRESSION_BYTES_MAX: usize = 128 * 1024;
+
+/// Matchers of a selector that is part of an expression, or of a remote read.
+const EXPRESSION_MATCHERS_MAX: usize = 128;
+
 /// Bytes of all its patterns together, compiled.
 pub const PATTERN_BYTES_MAX: usize = 64 * 1024;
 
@@ -106,14 +113,28 @@ impl Selector {
     /// # Errors
     /// It has not the form above, a pattern is none, or it is past a bound; says where.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        Self::read(text, false)
+        Self::read(text, (SELECTOR_BYTES_MAX, MATCHERS_MAX), false)
     }
 
-    fn read(text: &str, is_name: bool) -> Result<Self, SelectorError> {
+    /// As [`Selector::parse`], of one that is part of an expression and as long as such a one: a
+    /// dashboard's variable with many values is one long pattern. What its patterns take compiled is
+    /// bounded all the same.
+    ///
+    /// # Errors
+    /// As [`Selector::parse`].
+    pub fn parse_of_expression(text: &str) -> Result<Self, SelectorError> {
+        Self::read(text, (EXPRESSION_BYTES_MAX, EXPRESSION_MATCHERS_MAX), false)
+    }
+
+    fn read(
+        text: &str,
+        (bytes_max, matchers_max): (usize, usize),
+        is_name: bool,
+    ) -> Result<Self, SelectorError> {
         let mut reader = Reader { text, at: 0 };
-        if text.len() > SELECTOR_BYTES_MAX {
+        if text.len() > bytes_max {
             return Err(reader.error(format!(
-                "it has {} bytes; at most {SELECTOR_BYTES_MAX} are accepted",
+                "it has {} bytes; at most {bytes_max} are accepted",
                 text.len()
             )));
         }
@@ -131,7 +152,7 @@ impl Selector {
         };
         reader.skip_space();
         if reader.take('{') {
-            selector.read_matchers(&mut reader, is_name)?;
+            selector.read_matchers(&mut reader, matchers_max, is_name)?;
         } else if selector.name.is_none() {
             return Err(reader.error(
                 "a metric name or `{` is expected, such as http_requests{job=\"api\"}".to_owned(),
@@ -147,6 +168,7 @@ impl Selector {
     fn read_matchers(
         &mut self,
         reader: &mut Reader<'_>,
+        matchers_max: usize,
         is_name: bool,
     ) -> Result<(), SelectorError> {
         loop {
@@ -154,8 +176,8 @@ impl Selector {
             if reader.take('}') {
                 return Ok(());
             }
-            if self.matchers.len() == MATCHERS_MAX {
-                return Err(reader.error(format!("more than {MATCHERS_MAX} matchers")));
+            if self.matchers.len() == matchers_max {
+                return Err(reader.error(format!("more than {matchers_max} matchers")));
             }
             let label_at = reader.at;
             let label = if matches!(reader.rest().chars().next(), Some('"' | '\'')) {
@@ -322,7 +344,7 @@ impl NamedSeries {
                 whole: None,
             });
         }
-        let selector = Selector::read(text, true)?;
+        let selector = Selector::read(text, (SELECTOR_BYTES_MAX, MATCHERS_MAX), true)?;
         let reader = Reader { text, at: 0 };
         let whole = selector.whole_key();
         Ok(Self {

@@ -128,6 +128,45 @@ async fn questions_without_a_selector_or_of_another_form_are_refused() {
     server.stop().await;
 }
 
+/// A dashboard's variable with all its values chosen is one long pattern, and what an expression may
+/// have a selector of it may have, wherever it stands.
+#[tokio::test]
+async fn a_selector_is_as_long_as_an_expression_may_be() {
+    let server = server().await;
+    let hosts: Vec<String> = (0..300)
+        .map(|host| format!("machine-{host:04}.rack.example.org"))
+        .collect();
+    let pattern = format!("{}|=a", hosts.join("|").replace('.', r"\\."));
+    let many: String = (0..60).map(|label| format!(",l{label}=\"\"")).collect();
+    for selector in [
+        format!("load{{host=~\"{pattern}\"}}"),
+        format!("load{{host=\"=a\"{many}}}"),
+    ] {
+        let escaped: String = selector
+            .bytes()
+            .map(|byte| format!("%{byte:02X}"))
+            .collect();
+        for (path, name) in [
+            ("/api/v1/query", "query"),
+            ("/api/v1/series", "match[]"),
+            ("/api/v1/export", "match[]"),
+        ] {
+            let answer = server
+                .request(reqwest::Method::POST, path)
+                .header("x-tenant-id", "red")
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(format!("{name}={escaped}"))
+                .send()
+                .await
+                .expect("an answer");
+            let (status, text) = (answer.status(), answer.text().await.expect("text"));
+            assert_eq!(status, 200, "{path}: {text}");
+            assert!(text.contains("\"host\":\"=a\""), "{path}: {text}");
+        }
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
     let server = server().await;
