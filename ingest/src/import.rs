@@ -37,9 +37,16 @@ pub fn parse(body: &[u8], batch: &mut Batch) {
 fn line(number: u32, text: &str, batch: &mut Batch) {
     let count = batch.rows().len();
     let written = serde_json::from_str::<Line<'_>>(text)
-        .map_err(|error| match huge::is_cause(&error) {
-            true => Reason::Malformed(format!("column {}: {}", error.column(), huge::WHY)),
-            false => Reason::Malformed(format!("column {}: {error}", error.column())),
+        .map_err(|error| {
+            let said = error.to_string();
+            let what = match huge::is_cause(&error) {
+                true => huge::WHY,
+                // The library's own place is of this line alone, which it calls the first.
+                false => said
+                    .rsplit_once(" at line 1 ")
+                    .map_or(&*said, |(what, _)| what),
+            };
+            Reason::Malformed(format!("column {}: {what}", error.column()))
         })
         .and_then(|line| write(number, &line, batch));
     if let Err(reason) = written {
@@ -173,6 +180,19 @@ mod tests {
         let refused = batch.refused().iter();
         let refused = refused.map(|refused| (refused.line, refused.reason.to_string()));
         (rows.collect(), refused.collect())
+    }
+
+    /// The line is the body's, and the place in it is told once.
+    #[test]
+    fn what_is_wrong_is_told_with_one_place() {
+        let (_, refused) = read("\n{\"metric\":{},\"values\":[x\n{\n");
+        assert_eq!(
+            refused,
+            [
+                (2, "column 24: expected value".to_owned()),
+                (3, "column 1: EOF while parsing an object".to_owned()),
+            ]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use salvo::{
     Depot, FlowCtrl, Handler, Request, Response, async_trait,
@@ -91,6 +92,10 @@ impl Handler for Middleware {
         }
         let streams = takeover.is_some_and(Takeover::claimed);
         if !streams {
+            if response.status_code == Some(StatusCode::OK) && response.body.is_none() {
+                // An answer that says nothing means it: without a body each is a warning in the log.
+                response.body(ResBody::Once(Bytes::new()));
+            }
             self.app
                 .telemetry
                 .count_request(status.as_u16(), began.elapsed());

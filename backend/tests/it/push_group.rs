@@ -1,6 +1,6 @@
 //! The Pushgateway's paths: `PUT|POST|DELETE /metrics/job/JOB{/LABEL/VALUE}`.
 
-use std::time::Duration;
+use std::{fs, sync::Arc, time::Duration};
 
 use pulseboard::settings::DataDir;
 use reqwest::{Method, Response};
@@ -47,6 +47,26 @@ async fn state(server: &TestServer, tenant: &str, selector: &str) -> Option<Stri
 async fn is_stopped(server: &TestServer, tenant: &str, selector: &str) -> bool {
     let state = state(server, tenant, selector).await;
     state.expect("there is one") == "stopped"
+}
+
+/// What agents do each few seconds is not worth a warning each time.
+#[tokio::test]
+async fn a_push_is_no_warning_in_the_log() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let collector = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(Arc::new(log.reopen().expect("again")))
+        .finish();
+    let collecting = tracing::subscriber::set_default(collector);
+    let server = TestServer::start().await;
+    put(&server, "red", "job/batch", "a 1\n").await;
+    let answer = push(&server, Method::POST, "red", "job/batch", "b 1\n").await;
+    assert_eq!(answer.status(), 200);
+    server.stop().await;
+    drop(collecting);
+    let log = fs::read_to_string(log.path()).expect("text");
+    assert!(!log.contains("content type"), "{log}");
 }
 
 #[tokio::test]

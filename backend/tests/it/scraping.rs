@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::support::{TestServer, exporter::Exporter, problem, token};
 
 const ADMIN: &str = "the-token-of-an-admin";
+const OF_ACME: &str = "the-token-of-an-admin-of-acme";
 
 /// A server that scrapes by a file, and the file's folder.
 struct Scraping {
@@ -37,7 +38,10 @@ impl Scraping {
         fs::write(&file, yaml).expect("written");
         let server = TestServer::start_with(|settings| {
             settings.prometheus_config = Some(file.clone());
-            settings.tokens = vec![token(ADMIN, Role::Admin, None)];
+            settings.tokens = vec![
+                token(ADMIN, Role::Admin, None),
+                token(OF_ACME, Role::Admin, Some("acme")),
+            ];
         })
         .await;
         Self {
@@ -247,6 +251,10 @@ async fn a_reload_is_the_admins_and_exchanges_only_what_changed() {
     let scraping = Scraping::start(&file_of(std::slice::from_ref(&first))).await;
     scraping.until("a", "job", &[("one", "1")]).await;
     problem(scraping.reload(None).await, 401).await;
+    // what is scraped is the whole server's, and no tenant's admin changes it
+    let told = problem(scraping.reload(Some(OF_ACME)).await, 403).await;
+    let detail = told["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("bound to the tenant \"acme\""), "{detail}");
 
     // a mistake changes nothing and is told with its line
     fs::write(&scraping.file, "scrape_configs:\n  - job_nam: x\n").expect("written");
@@ -294,4 +302,39 @@ async fn without_a_file_there_is_nothing_to_reload() {
     problem(answer, 409).await;
     let targets = server.json("/api/v1/targets").await;
     assert_eq!(targets["data"]["activeTargets"], json!([]));
+}
+
+/// Rules that make a label longer and longer cost the targets that they are for and nobody else.
+#[tokio::test]
+async fn relabelling_without_end_is_told_and_stops_nobody() {
+    let exporter = Exporter::start(Some("a 1\n")).await;
+    let four = "{source_labels: [x, x, x, x], separator: xxxxxxxx, target_label: x}";
+    let rules = vec![four; 40].join(", ");
+    let scraping = Scraping::start(&file_of(&[
+        job(
+            "targets",
+            &exporter.address,
+            &format!("    relabel_configs: [{rules}]\n"),
+        ),
+        job(
+            "samples",
+            &exporter.address,
+            &format!("    metric_relabel_configs: [{rules}]\n"),
+        ),
+        job("fine", &exporter.address, ""),
+    ]))
+    .await;
+    scraping.until("a", "job", &[("fine", "1")]).await;
+    scraping
+        .until("up", "job", &[("fine", "1"), ("samples", "0")])
+        .await;
+    let targets = scraping.server.json("/api/v1/targets").await;
+    let told = targets.to_string();
+    assert!(told.contains("line 1: rule "), "{told}");
+    assert!(
+        targets["warnings"].to_string().contains("targets: ")
+            && told.contains("joins source_labels"),
+        "{told}"
+    );
+    scraping.server.stop().await;
 }

@@ -237,8 +237,11 @@ pub async fn alertmanagers(depot: &mut Depot, response: &mut Response) {
 /// Reads `PROMETHEUS_CONFIG` again.
 #[handler]
 pub async fn reload(depot: &mut Depot, response: &mut Response) {
-    if let Err(error) = reloaded(depot).await {
-        error.render(response);
+    match reloaded(depot).await {
+        Ok(()) => {
+            response.status_code(StatusCode::OK);
+        }
+        Err(error) => error.render(response),
     }
 }
 
