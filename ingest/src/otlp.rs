@@ -23,6 +23,7 @@
 
 mod answer;
 mod encoding;
+pub mod grpc;
 mod json;
 mod labels;
 mod model;

@@ -8,7 +8,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `export` | who calls, and from a call to samples that are safe |
-//! | `message` | frames and answers |
+//! | `message` | answers |
 //!
 //! Specifications: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> and OTLP 1.x,
 //! "OTLP/gRPC".

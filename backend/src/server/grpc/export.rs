@@ -12,11 +12,14 @@ use hyper::{
 use pulseboard_engine::Tenant;
 use pulseboard_ingest::{
     decompress::Coding,
-    otlp::{self, Encoding, Points},
+    otlp::{
+        self, Encoding, Points,
+        grpc::{PATH, PREFIX_BYTES, unframe},
+    },
 };
 use salvo::http::StatusCode;
 
-use super::message::{self, Body, PREFIX_BYTES};
+use super::message::{self, Body};
 use crate::{
     access::{
         Caller,
@@ -28,9 +31,6 @@ use crate::{
     ingest::{IngestError, IngestOutcome, Packed, RETRY_AFTER_S},
     shares::{CallerKeys, Refused, Share},
 };
-
-/// Where the collector's protocol has the method.
-const PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
 /// Calls of one connection.
 pub(super) struct Calls {
@@ -134,7 +134,7 @@ impl Calls {
         coding: Coding,
     ) -> Result<IngestOutcome<Points>, AppError> {
         let (mut bytes, share) = self.read(arriving, keys).await?;
-        let is_packed = message::unframe(&mut bytes).map_err(AppError::bad_request)?;
+        let is_packed = unframe(&mut bytes).map_err(AppError::bad_request)?;
         let packed = Packed {
             bytes,
             coding: if is_packed { coding } else { Coding::Identity },

@@ -1,5 +1,4 @@
-//! Frames and answers of gRPC: a message behind one byte that says whether it is packed and four of
-//! its length; a status in headers or trailers.
+//! Answers of gRPC: a message, and a status in headers or trailers.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use bytes::Bytes;
@@ -16,9 +15,6 @@ use crate::base::error::AppError;
 
 /// What is sent as an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
-
-/// Bytes before a message.
-pub(super) const PREFIX_BYTES: usize = 5;
 
 const CONTENT: HeaderValue = HeaderValue::from_static("application/grpc");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -61,33 +57,9 @@ impl Code {
     }
 }
 
-/// Takes the prefix off the one message of a call; whether it is packed.
-///
-/// # Errors
-/// It is not one message; the text says why.
-pub(super) fn unframe(body: &mut Vec<u8>) -> Result<bool, String> {
-    let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
-        return Err("the call has no message".to_owned());
-    };
-    let (said, there) = (u32::from_be_bytes([a, b, c, d]) as usize, message.len());
-    if said != there {
-        return Err(format!(
-            "the message says that it has {said} bytes, and {there} came; a call has one message"
-        ));
-    }
-    if flag > 1 {
-        return Err(format!(
-            "the message has the flag {flag}; there are 0 and 1"
-        ));
-    }
-    body.drain(..PREFIX_BYTES);
-    Ok(flag == 1)
-}
-
 /// A message, and that all is well.
 pub(super) fn answer(message: &[u8]) -> Response<Body> {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let framed = [&[0], &length.to_be_bytes()[..], message].concat();
+    let framed = otlp::grpc::frame(message);
     let mut trailers = HeaderMap::new();
     trailers.insert(STATUS, HeaderValue::from(Code::Ok as u16));
     let body = Full::new(Bytes::from(framed));
@@ -123,24 +95,6 @@ fn with_content_type(mut response: Response<Body>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_call_has_one_message() {
-        for (body, read) in [
-            (&[0, 0, 0, 0, 0][..], Some((false, &[][..]))),
-            (&[1, 0, 0, 0, 2, 7, 8], Some((true, &[7, 8]))),
-            (&[], None),
-            (&[0, 0, 0, 0], None),
-            (&[0, 0, 0, 0, 1], None),
-            (&[0, 0, 0, 0, 1, 7, 8], None),
-            (&[0, 0xff, 0xff, 0xff, 0xff, 7], None),
-            (&[2, 0, 0, 0, 1, 7], None),
-        ] {
-            let mut body = body.to_vec();
-            let is_packed = unframe(&mut body).ok();
-            assert_eq!(is_packed.map(|packed| (packed, &*body)), read);
-        }
-    }
 
     #[test]
     fn an_error_says_whether_to_send_again() {
