@@ -17,7 +17,7 @@
 //! | [`sent`] | which moments the hub has |
 //! | [`buffer`] | the log of moments, what of it is to be sent, what is too old |
 //! | [`message`] | moments as a remote write message |
-//! | [`hub`] | one request and what its answer means; when to try again |
+//! | [`hub`] | one request |
 //! | [`sender`] | what is sent next |
 //! | [`measure`] | a moment of this machine |
 //! | [`names`] | what containers are called |

@@ -10,6 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use pulseboard_forward::answer::{Backoff, Outcome};
 use pulseboard_ingest::remote_write::Writer;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     buffer::{Appended, Buffer},
     frame::{Moment, Table},
-    hub::{Backoff, Hub, Outcome},
+    hub::{self, Hub},
     message,
 };
 
@@ -151,7 +152,7 @@ impl Sender {
             buffer,
             live,
             outcomes,
-            backoff: Backoff::default(),
+            backoff: Backoff::new(hub::PAUSE.0, hub::PAUSE.1),
             writer: Writer::default(),
             described: HashMap::new(),
             trouble: None,

@@ -206,11 +206,7 @@ impl App {
             operator,
             tracked,
             refusals: Refusals::default(),
-            scraping: Scraping::new(
-                settings.prometheus_config.clone(),
-                &storage.engine,
-                clock.clone(),
-            ),
+            scraping: Scraping::new(&settings, &storage.engine, clock.clone()),
             live_expressions: Arc::new(live_expressions),
             questions,
             ingest: Ingest::new(

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pulseboard_engine::{Engine, Persistence, Tenant};
-use pulseboard_history::log::LogError;
+use pulseboard_history::log::{LogError, Ticket};
 use pulseboard_ingest::{
     BodyError,
     decompress::{Coding, UnpackError},
@@ -217,8 +217,9 @@ impl Ingest {
         };
         let mut not_durable = None;
         for persistence in taken.persistence {
-            not_durable = not_durable.or(self.wait(persistence).await);
+            not_durable = not_durable.or(self.wait(persistence, &[]).await);
         }
+        wait_onward(&taken.onward).await;
         Ok(IngestOutcome {
             said,
             accepted: taken.accepted,
@@ -229,8 +230,10 @@ impl Ingest {
         })
     }
 
-    /// Waits until samples are safe; why they are not, where they are not.
-    pub async fn wait(&self, persistence: Persistence) -> Option<LogError> {
+    /// Waits until samples are safe, also with who sends them on; why they are not, where they are
+    /// not.
+    pub async fn wait(&self, persistence: Persistence, onward: &[Ticket]) -> Option<LogError> {
+        wait_onward(onward).await;
         let error = match persistence {
             Persistence::InMemory => return None,
             Persistence::Pending(ticket) => ticket.wait().await.err(),
@@ -340,6 +343,14 @@ impl Ingest {
         if is_small && spare_buffers.len() < SPARE_BUFFERS_MAX {
             spare_buffers.push(buffers);
         }
+    }
+}
+
+/// Waits until what is sent on outlives the end of the process. Where the disk does not take that,
+/// it is counted there: whoever sent it has nothing to mend, and the samples are taken.
+async fn wait_onward(tickets: &[Ticket]) {
+    for ticket in tickets {
+        ticket.wait().await.unwrap_or_default();
     }
 }
 

@@ -19,6 +19,8 @@
 //! | the scheduler of `pulseboard_scrape` | when each target is due | the clock | a target that is still being scraped is passed over (coalesce) |
 //! | a scrape of `pulseboard_scrape` | nothing; large bodies are read on a thread that may block | the scheduler | its time-out; 64 MiB of body |
 //! | a discovery of `pulseboard_scrape` | what it found last | its interval, an answer | answers ≤ 64 MiB |
+//! | a receiver of `pulseboard_forward` | what of its log is on its way | samples that came, answers, pauses | eight requests at once; its log on disk |
+//! | the log's writer of each receiver (a thread) | its file | what came | 16 MiB towards the disk |
 //! | `server::reload` | nothing | SIGHUP | one after the other |
 //! | `server::grpc` | listener | a connection | 256 connections, 32 of one address: closed and counted; 32 requests each wait (HTTP/2) |
 //! | `schedule::pushed` | names that ticks have pushed samples of; on a thread that may block | a tick | one look-up at a time: the next tick has the newest there is (coalesce) |
@@ -35,6 +37,7 @@ pub mod app;
 pub mod base;
 pub mod endpoint;
 pub mod expressions;
+pub mod forwarding;
 pub mod http;
 pub mod ingest;
 pub mod live_expression;

@@ -1,20 +1,22 @@
-//! Scraping by `PROMETHEUS_CONFIG`: the file as it was read last, and who scrapes by it. Samples go
-//! to the default tenant.
+//! Scraping by `PROMETHEUS_CONFIG`: the file as it was read last, who scrapes by it, and to whom it
+//! has samples sent on. What is scraped goes to the default tenant.
 //!
 //! A reload that fails changes nothing: what was scraped goes on, and the error is told.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
-use pulseboard_scrape::{Config, Manager, Sink, Snapshot, WallClock, config};
+use pulseboard_forward::Forwarding;
+use pulseboard_scrape::{Config, Manager, Sink, Snapshot, WallClock, config, metadata::Metric};
 use pulseboard_series::Batch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::base::clock::Clock;
+use crate::{base::clock::Clock, forwarding, settings::Settings};
 
 /// The file and what is scraped by it.
 #[derive(Debug)]
@@ -23,7 +25,16 @@ pub struct Scraping {
     engine: Arc<Engine>,
     clock: Clock,
     loaded: Mutex<Loaded>,
-    manager: OnceLock<Arc<Manager>>,
+    started: Arc<OnceLock<Started>>,
+    forwarding: Arc<Forwarding>,
+}
+
+/// What runs from the start on.
+#[derive(Debug)]
+struct Started {
+    manager: Arc<Manager>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// What became of the file.
@@ -67,13 +78,24 @@ pub fn check(file: Option<&Path>) -> Result<Option<Config>, String> {
 impl Scraping {
     /// Nothing is read and nobody scraped yet.
     #[must_use]
-    pub fn new(file: Option<PathBuf>, engine: &Arc<Engine>, clock: Clock) -> Self {
+    pub fn new(settings: &Settings, engine: &Arc<Engine>, clock: Clock) -> Self {
+        let started: Arc<OnceLock<Started>> = Arc::default();
+        let told = Arc::downgrade(&started);
+        let describe = Arc::new(move || {
+            let told = told.upgrade();
+            let manager = told.as_ref().and_then(|started| started.get());
+            let families = manager.map(|started| started.manager.families(None));
+            let first =
+                |(name, told): (String, Vec<Metric>)| Some((name, told.into_iter().next()?));
+            families.into_iter().flatten().filter_map(first).collect()
+        });
         Self {
-            file,
+            file: settings.prometheus_config.clone(),
             engine: Arc::clone(engine),
+            forwarding: forwarding::begin(settings, engine, clock.clone(), describe),
             clock,
             loaded: Mutex::default(),
-            manager: OnceLock::new(),
+            started,
         }
     }
 
@@ -97,9 +119,13 @@ impl Scraping {
             engine: Arc::clone(&self.engine),
             clock: self.clock.clone(),
         };
-        self.manager.get_or_init(|| {
+        self.started.get_or_init(|| {
             let now = WallClock::new(move || clock.now_ms());
-            Manager::start(Arc::new(sink), now, tasks, stop)
+            Started {
+                manager: Manager::start(Arc::new(sink), now, tasks.clone(), stop.clone()),
+                tasks,
+                stop,
+            }
         });
         if let Some(config) = config {
             self.apply(config);
@@ -130,8 +156,13 @@ impl Scraping {
     fn apply(&self, config: Config) {
         let mut loaded = self.loaded.lock();
         let mut warnings = Vec::new();
-        if let Some(manager) = self.manager.get() {
-            warnings = manager.apply(&config);
+        if let Some(started) = self.started.get() {
+            // Before anything is scraped that is to be sent on.
+            let of_sending = self
+                .forwarding
+                .apply(&config, &started.tasks, &started.stop);
+            warnings = started.manager.apply(&config);
+            warnings.extend(of_sending);
         }
         for warning in &warnings {
             tracing::warn!("PROMETHEUS_CONFIG: {warning}");
@@ -161,17 +192,34 @@ impl Scraping {
     /// Targets of one job or of all.
     #[must_use]
     pub fn snapshot(&self, pool: Option<&str>) -> Snapshot {
-        let manager = self.manager.get();
-        manager
-            .map(|manager| manager.snapshot(pool))
+        let started = self.started.get();
+        started
+            .map(|started| started.manager.snapshot(pool))
             .unwrap_or_default()
     }
 
     /// Names of the jobs.
     #[must_use]
     pub fn pools(&self) -> Vec<String> {
-        let manager = self.manager.get();
-        manager.map(|manager| manager.pools()).unwrap_or_default()
+        let started = self.started.get();
+        started
+            .map(|started| started.manager.pools())
+            .unwrap_or_default()
+    }
+
+    /// What targets say of one metric or of all, by name.
+    #[must_use]
+    pub fn families(&self, only: Option<&str>) -> BTreeMap<String, Vec<Metric>> {
+        let started = self.started.get();
+        started
+            .map(|started| started.manager.families(only))
+            .unwrap_or_default()
+    }
+
+    /// To whom samples are sent on.
+    #[must_use]
+    pub fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
     }
 }
 

@@ -464,6 +464,36 @@ settings! {
         parse: parse::file,
         accepts: "off, or the path of a file",
     }
+    /// Whose samples remote_write of PROMETHEUS_CONFIG sends on.
+    remote_write_tenant: String {
+        env: "REMOTE_WRITE_TENANT",
+        flag: Some("remote-write-tenant"),
+        key: "remote_write_tenant",
+        default: "default",
+        form: ValueKind::Single,
+        parse: parse::tenant,
+        accepts: "a tenant of 1 to 64 characters A-Z a-z 0-9 _ . -",
+    }
+    /// What waits for a receiver of remote_write that is away is kept this long, in hours.
+    remote_write_buffer_age: Duration {
+        env: "REMOTE_WRITE_BUFFER_HOURS",
+        flag: Some("remote-write-buffer-hours"),
+        key: "remote_write_buffer_hours",
+        default: "24",
+        form: ValueKind::Single,
+        parse: parse::hours::<1, 876_000>,
+        accepts: "a whole number of hours from 1 to 876000",
+    }
+    /// Bytes on disk that wait for one receiver of remote_write; past it the oldest is given up.
+    remote_write_buffer_bytes: usize {
+        env: "REMOTE_WRITE_BUFFER_BYTES",
+        flag: Some("remote-write-buffer-bytes"),
+        key: "remote_write_buffer_bytes",
+        default: "1073741824",
+        form: ValueKind::Single,
+        parse: parse::whole::<1_048_576, 1_099_511_627_776>,
+        accepts: "a whole number of bytes from 1048576 to 1099511627776",
+    }
     /// Bytes of an ingest body after decompression; past it: 413.
     max_body_bytes: usize {
         env: "MAX_BODY_BYTES",

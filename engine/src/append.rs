@@ -26,6 +26,7 @@ use self::refusals::Refusals;
 use crate::{
     engine::{Engine, fingerprint},
     late::LATE_SAMPLE_BYTES,
+    onward::Onward,
     slot::SlotRef,
     table::{Entry, SHARDS, Shard, shard_of},
     tenant::{TENANTS_MAX, Tenant},
@@ -61,6 +62,8 @@ pub struct Appended {
     pub refused_total: u64,
     /// Whether the samples are safe.
     pub persistence: Persistence,
+    /// When they are safe with whom they are sent on to, too; see [`crate::Onward`].
+    pub onward: Vec<Ticket>,
 }
 
 /// How safe the samples of a batch are.
@@ -124,6 +127,7 @@ impl Engine {
             replaced: 0,
             trouble: None,
             ticket: None,
+            onward: Vec::new(),
             refusals: Refusals::of(batch),
         };
         buffers.record.clear();
@@ -150,8 +154,16 @@ impl Engine {
         if buffers.order.capacity() > ORDER_KEPT_MAX {
             buffers.order = Vec::new();
         }
+        if let Some(onward) = self.onward.get() {
+            taking.onward = onward.take(&tenant.name, batch, &taking.refusals.rows, now_ms);
+        }
         let persistence = taking.persistence();
         taking.end(persistence)
+    }
+
+    /// Everything that comes in from now on is sent on by this, too. The first one stays.
+    pub fn send_on(&self, onward: Arc<dyn Onward>) {
+        drop(self.onward.set(onward));
     }
 
     /// Time of the oldest sample of a tenant that is taken now, Unix milliseconds.
@@ -222,6 +234,8 @@ struct Taking<'a> {
     late: u64,
     accepted: u64,
     replaced: u64,
+    /// See [`Appended::onward`].
+    onward: Vec<Ticket>,
     refusals: Refusals,
 }
 
@@ -366,6 +380,7 @@ impl Taking<'_> {
             refused_rows: self.refusals.rows,
             refused: self.refusals.lines.into_sorted(),
             persistence,
+            onward: self.onward,
         }
     }
 

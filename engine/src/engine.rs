@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -16,6 +16,7 @@ use pulseboard_series::{KeyRef, Kind};
 
 use crate::{
     maintenance::state::Maintenance,
+    onward::Onward,
     query::cache::QueryCache,
     slot::SlotRef,
     table::{Entry, SHARDS, Table},
@@ -62,6 +63,8 @@ pub struct Engine {
     pub(crate) options: EngineOptions,
     pub(crate) table: Table,
     pub(crate) history: Option<Arc<History>>,
+    /// See [`Engine::send_on`].
+    pub(crate) onward: OnceLock<Arc<dyn Onward>>,
     pub(crate) tenants: Tenants,
     pub(crate) next_id: AtomicU32,
     /// Grows when the log has refused a definition; see [`Engine::generation`].
@@ -107,6 +110,7 @@ impl Engine {
             options,
             table: Table::default(),
             history,
+            onward: OnceLock::new(),
             tenants: Tenants::default(),
             next_id: AtomicU32::new(1),
             refusals: AtomicU32::default(),

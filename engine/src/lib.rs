@@ -18,6 +18,7 @@
 //! | `slot` | a place in the table that may be kept |
 //! | `table` | the series of all tenants, in shards |
 //! | `maintenance` | maintenance: eviction, sealing into the history, time to live, memory |
+//! | `onward` | who sends on what comes in |
 //! | [`query`] | lists of series, ranges of time, live windows |
 //! | `late` | samples of a series that are older than its window, until the history has them |
 //! | [`delete`] | series, or stretches of them, that go by order |
@@ -38,6 +39,7 @@ mod entry;
 pub mod find;
 mod late;
 pub mod maintenance;
+mod onward;
 pub mod pattern;
 pub mod query;
 pub mod read;
@@ -57,6 +59,7 @@ pub use delete::DeleteError;
 pub use engine::{Engine, EngineOptions};
 pub use find::Found;
 pub use maintenance::MaintenanceReport;
+pub use onward::Onward;
 pub use selector::{NamedSeries, Selector, SelectorError};
 pub use tap::{Catalog, Changes, Gain, SeriesName, SeriesTap};
 pub use tenant::{DEFAULT_TENANT, Tenant, TenantCounts};

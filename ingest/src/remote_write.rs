@@ -1,5 +1,5 @@
 //! Prometheus remote write 1.0 and 2.0: the protobuf message behind snappy (which is
-//! [`crate::decompress`]'s), read in place; and 1.0 written ([`Writer`]).
+//! [`crate::decompress`]'s), read in place; and written ([`Writer`], [`WriterV2`]).
 //!
 //! - `__name__` is the metric's name. A refused series loses only itself; `line` is its number in
 //!   the message, from 1.
@@ -21,7 +21,7 @@ mod written;
 
 use pulseboard_series::Batch;
 
-pub use encode::Writer;
+pub use encode::{Writer, WriterV2};
 pub use v1::metadata;
 pub use written::Written;
 

@@ -16,7 +16,7 @@ pub use self::{
         HttpDiscovery, KubernetesDiscovery, KubernetesRole, Namespaces, RoleSelector, StaticGroup,
         Unsupported,
     },
-    global::{Alerting, AlertmanagerConfig, Global},
+    global::{Alerting, Alertmanager, AlertmanagerConfig, Global},
     job::JobConfig,
     load::{Config, ConfigError, load, parse},
     protocol::ScrapeProtocol,

@@ -1,7 +1,7 @@
 //! Jobs and their targets: started from the file, changed by discovery, kept across a reload.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
@@ -21,7 +21,7 @@ use crate::{
     context::{Context, Job},
     discovery::{self, Publish, Source},
     labels::LabelSet,
-    metadata::Metadata,
+    metadata::{Metadata, Metric},
     scheduler::Scheduler,
     sink::{Sink, WallClock},
     target::{self, Endpoint, Found, Group},
@@ -31,6 +31,11 @@ use crate::{
 const TARGETS_MAX: usize = 100_000;
 /// Targets that a rule dropped and that are shown, of one job.
 const DROPPED_KEPT_MAX: usize = 1000;
+
+/// Metrics of which it is told what they are.
+const FAMILIES_MAX: usize = 20_000;
+/// Of each so many that differ.
+const DIFFERENT_MAX: usize = 10;
 
 /// Everything that is scraped.
 #[derive(Debug)]
@@ -300,6 +305,31 @@ impl Manager {
         for target in pool.targets.into_values() {
             target.retire(&self.context);
         }
+    }
+
+    /// What targets say of their metrics, of one metric or of all, by name; what differs stands
+    /// beside each other. So many metrics at most.
+    #[must_use]
+    pub fn families(&self, only: Option<&str>) -> BTreeMap<String, Vec<Metric>> {
+        let pools = self.pools.lock();
+        let targets = pools.values().flat_map(|pool| pool.targets.values());
+        // Most targets of a job share one text.
+        let mut texts: Vec<Metadata> = targets.filter_map(|target| target.metadata()).collect();
+        drop(pools);
+        let mut seen = HashSet::new();
+        texts.retain(|text| seen.insert(Arc::as_ptr(text)));
+        let mut families: BTreeMap<String, Vec<Metric>> = BTreeMap::new();
+        let wanted = |told: &&Metric| only.is_none_or(|only| only == told.metric);
+        for told in texts.iter().flat_map(|text| text.iter()).filter(wanted) {
+            if families.len() >= FAMILIES_MAX && !families.contains_key(&told.metric) {
+                continue;
+            }
+            let known = families.entry(told.metric.clone()).or_default();
+            if known.len() < DIFFERENT_MAX && !known.contains(told) {
+                known.push(told.clone());
+            }
+        }
+        families
     }
 
     /// Names of all jobs.

@@ -383,6 +383,72 @@ def scraped():
                 process.wait(20)
 
 
+def prometheus_receives():
+    """What comes in is sent on to a Prometheus, by 1.0: in order, labelled, and of one tenant."""
+    prometheus, port = program("prometheus"), os.environ["RECEIVER_PORT"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/prometheus.yml"
+        with open(file, "w", encoding="utf-8") as config:
+            config.write("{}")
+
+        def start():
+            log = open(f"{folder}/log", "a", encoding="utf-8")
+            return subprocess.Popen(
+                [
+                    prometheus,
+                    f"--config.file={file}",
+                    f"--storage.tsdb.path={folder}/data",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                    "--web.enable-remote-write-receiver",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+        def values(query):
+            query = urllib.parse.urlencode({"query": query})
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=20) as answer:
+                return [one["values"] for one in json.load(answer)["data"]["result"]]
+
+        def push(number, tenant="default"):
+            at_ms = int(time.time() * 1000)
+            request = urllib.request.Request(
+                f"{URL}/push",
+                data=f'sent_on{{host="a"}} {number} {at_ms}\nleft_out 1\n'.encode(),
+                headers={"Authorization": f"Bearer {TOKEN}", "X-Tenant-Id": tenant},
+            )
+            urllib.request.urlopen(request, timeout=20).close()
+            time.sleep(0.002)
+
+        running = start()
+        try:
+            for number in range(1, 200):
+                push(number)
+                push(-1, "other")
+                if number == 50:
+                    running.kill()
+                    running.wait(20)
+                if number == 150:
+                    running = start()
+            deadline, found = time.time() + 60, []
+            while time.time() < deadline:
+                try:
+                    found = values('sent_on{host="a",site="senders"}[1h]')
+                    if found and [float(value) for _, value in found[0]] == list(range(1, 200)):
+                        break
+                except (OSError, ValueError):
+                    pass
+                time.sleep(0.2)
+            numbers = [float(value) for _, value in found[0]] if found else []
+            assert numbers == list(range(1, 200)), f"{len(numbers)} of 199 came: {numbers[:5]}…{numbers[-5:]}"
+            assert not values("left_out[1h]"), "a rule drops it"
+            told = ask("/api/v1/status/remote_write")["data"]["receivers"][0]
+            assert told["refusedSamples"] == 0 and told["givenUpSamples"] == 0, told
+        finally:
+            running.kill()
+            running.wait(20)
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -403,6 +469,7 @@ def main():
         graphite,
         prometheus_and_collectd,
         scraped,
+        prometheus_receives,
     ):
         try:
             sender()

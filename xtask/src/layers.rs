@@ -41,6 +41,7 @@ const SERVER: &[&[&str]] = &[
         "questions",
         "refusals",
         "scraping",
+        "forwarding",
         "settings",
     ],
     &["base"],
@@ -68,7 +69,7 @@ const FRAMEWORK: &str = "salvo";
 /// Crates whose files are looked at for rings.
 const CRATES: &[&str] = &[
     "shared", "series", "history", "engine", "ingest", "feed", "alerting", "host", "promql",
-    "outbound", "scrape", "agent", "backend", "frontend", "xtask", "e2e", "bench",
+    "outbound", "scrape", "forward", "agent", "backend", "frontend", "xtask", "e2e", "bench",
 ];
 
 /// Prints what is against the layers; `cargo xtask tidy` holds them, this shows them alone.

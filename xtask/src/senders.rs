@@ -107,9 +107,19 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
     // what is to be scraped is known when it runs
     let targets = folder.join("targets.json");
     fs::remove_file(&targets).ok();
+    let free_port =
+        || -> Result<u16> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()) };
+    let receiver_port = free_port()?;
     fs::write(
         folder.join("prometheus.yml"),
-        "scrape_configs: [{job_name: scraped, scrape_interval: 1s, file_sd_configs: [{files: [targets.json]}]}]\n",
+        format!(
+            "global: {{external_labels: {{site: senders}}}}\n\
+             scrape_configs: [{{job_name: scraped, scrape_interval: 1s, file_sd_configs: [{{files: [targets.json]}}]}}]\n\
+             remote_write:\n\
+             - url: http://127.0.0.1:{receiver_port}/api/v1/write\n  \
+               queue_config: {{batch_send_deadline: 200ms, max_backoff: 500ms}}\n  \
+               write_relabel_configs: [{{source_labels: [__name__], regex: sent_on, action: keep}}]\n"
+        ),
     )?;
 
     let data = folder.join("data");
@@ -117,8 +127,6 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         fs::remove_dir_all(&data)?;
     }
     let statsd_port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-    let free_port =
-        || -> Result<u16> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()) };
     let (graphite_port, grpc_port) = (free_port()?, free_port()?);
     let ports = [
         ("STATSD_ADDR", statsd_port),
@@ -131,6 +139,7 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         .args([&server.url, &statsd_port.to_string(), TOKEN])
         .env("GRAPHITE_PORT", graphite_port.to_string())
         .env("TARGETS", &targets)
+        .env("RECEIVER_PORT", receiver_port.to_string())
         .env("NODE_EXPORTER", node_exporter)
         .env("OTLP_GRPC_PORT", grpc_port.to_string())
         .env("PROMETHEUS", prometheus)

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
 use pulseboard_engine::{DEFAULT_TENANT, Tenant, TenantCounts};
+use pulseboard_forward::View;
 use pulseboard_series::Reason;
 use salvo::{
     Depot, Request, Response, handler,
@@ -88,6 +89,7 @@ impl Collector for Figures {
         self.write_server(&mut families)?;
         self.write_tenants(&mut families)?;
         self.write_storage(&mut families)?;
+        self.write_sent_on(&mut families)?;
         self.write_samples(&mut families)
     }
 }
@@ -259,6 +261,87 @@ impl Figures {
             "pulseboard_history_sync_seconds",
             "Time that group commits took.",
             stats.log.sync_time.as_secs_f64(),
+        )
+    }
+
+    /// What `remote_write` sends on, for those who may know of its tenant.
+    fn write_sent_on(&self, families: &mut Families) -> fmt::Result {
+        let tenant = &self.app.settings.remote_write_tenant;
+        if !self.tenants.iter().any(|seen| *seen.name == **tenant) {
+            return Ok(());
+        }
+        let views = self.app.scraping.forwarding().views();
+        if views.is_empty() {
+            return Ok(());
+        }
+        let by_receiver = |value: fn(&View) -> u64| {
+            let all = views.iter();
+            all.map(move |view| ([("receiver", view.name.as_str())], value(view)))
+        };
+        type Figure = (&'static str, &'static str, fn(&View) -> u64);
+        const COUNTERS: [Figure; 8] = [
+            (
+                "pulseboard_remote_write_samples",
+                "Samples that came and that the rules chose to be sent on.",
+                |view| view.chosen,
+            ),
+            (
+                "pulseboard_remote_write_relabelled_away",
+                "Samples that the rules dropped, or of which they make no series.",
+                |view| view.dropped + view.broken,
+            ),
+            (
+                "pulseboard_remote_write_sent",
+                "Samples that the receiver has.",
+                |view| view.sent,
+            ),
+            (
+                "pulseboard_remote_write_refused",
+                "Samples that the receiver refused for good.",
+                |view| view.refused,
+            ),
+            (
+                "pulseboard_remote_write_given_up",
+                "Samples that were too old or too many to be kept for the receiver, or could not be read.",
+                |view| view.given_up,
+            ),
+            (
+                "pulseboard_remote_write_unwritten",
+                "Samples that waited in memory alone, since the disk took nothing.",
+                |view| view.unwritten,
+            ),
+            (
+                "pulseboard_remote_write_retries",
+                "Requests that the receiver could not take and that were made again.",
+                |view| view.requests[2],
+            ),
+            (
+                "pulseboard_remote_write_sent_bytes",
+                "Bytes of requests that the receiver took.",
+                |view| view.sent_bytes,
+            ),
+        ];
+        for (name, help, value) in COUNTERS {
+            families.counters(name, help, by_receiver(value))?;
+        }
+        families.gauges(
+            "pulseboard_remote_write_waiting",
+            "Samples that wait for the receiver.",
+            by_receiver(|view| view.waiting),
+        )?;
+        families.gauges(
+            "pulseboard_remote_write_buffer_bytes",
+            "Bytes on disk that wait for the receiver.",
+            by_receiver(|view| view.bytes),
+        )?;
+        families.gauges(
+            "pulseboard_remote_write_behind_seconds",
+            "How much older the newest sample is that the receiver has than the newest that came.",
+            views.iter().map(|view| {
+                let behind_ms = view.newest_ms - view.newest_sent_ms.max(view.began_ms);
+                let behind = behind_ms.max(0) as f64 / 1000.0;
+                ([("receiver", view.name.as_str())], behind)
+            }),
         )
     }
 

@@ -11,6 +11,7 @@
 //! | [`scraping`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `asking` | who asks, and how a question is worked on |
+//! | `outside` | `external_labels`, which series have elsewhere |
 //! | `params` | what a query string or a form asks for |
 //! | `answer` | the envelope of all answers, and errors in the words of clients |
 
@@ -18,6 +19,7 @@ pub mod admin;
 mod answer;
 mod asking;
 pub mod names;
+mod outside;
 mod params;
 pub mod query;
 pub mod read;

@@ -91,6 +91,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/v1/status/runtimeinfo"),
     answer("api/v1/status/flags"),
     answer("api/v1/status/config"),
+    answer("api/v1/status/remote_write"),
     answer("api/v1/status/tsdb"),
     answer("api/v1/admin/tsdb/delete_series"),
     answer("api/v1/admin/tsdb/clean_tombstones"),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use pulseboard_engine::{Engine, Persistence, Tenant};
+use pulseboard_history::log::Ticket;
 use pulseboard_series::{
     Batch, Reason,
     batch::{Outlet, Refused as RefusedLine},
@@ -64,6 +65,8 @@ pub(super) struct Taken {
     pub(super) unsupported: u64,
     /// Of each piece.
     pub(super) persistence: Vec<Persistence>,
+    /// Likewise, of who sends it on.
+    pub(super) onward: Vec<Ticket>,
     /// One moment for all samples that have none of their own, Unix milliseconds.
     now_ms: Option<i64>,
 }
@@ -87,6 +90,7 @@ impl Taken {
         if !matches!(appended.persistence, Persistence::InMemory) {
             self.persistence.push(appended.persistence);
         }
+        self.onward.extend(appended.onward);
         appended.refused_rows
     }
 }

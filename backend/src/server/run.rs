@@ -89,6 +89,10 @@ pub async fn run_with(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let app = App::new(settings, link, clock)?;
+    // Before anything comes in: the file says to whom that is sent on.
+    app.scraping
+        .start(app.tasks.clone(), app.stopping.clone())
+        .map_err(io::Error::other)?;
     let service = Service::new(router::router()).hoop(Middleware::new(Arc::clone(&app)));
     if let Some(source) = sources.ticks {
         let ticker = Ticker::new(Arc::clone(&app), source);
@@ -148,9 +152,6 @@ pub async fn run_with(
             app.stopping.clone(),
         ));
     }
-    app.scraping
-        .start(app.tasks.clone(), app.stopping.clone())
-        .map_err(io::Error::other)?;
     #[cfg(unix)]
     if app.scraping.is_wanted() {
         app.tasks
@@ -197,6 +198,7 @@ pub async fn run_with(
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {
+        last.scraping.forwarding().close();
         last.storage.close(&last.tracked, || last.journal_state())
     })
     .await;

@@ -288,6 +288,12 @@ pub(super) fn hosts(text: &str) -> Parsed<Hosts> {
     Ok(Hosts::List(listed))
 }
 
+/// A tenant's name.
+pub(super) fn tenant(text: &str) -> Parsed<String> {
+    let is_name = tenant_is_valid(text);
+    is_name.then(|| text.to_owned()).ok_or(Rejected::Value)
+}
+
 /// Names of tenants; none is that nobody without a token speaks for any.
 pub(super) fn tenants(text: &str) -> Parsed<Vec<String>> {
     parts(text)

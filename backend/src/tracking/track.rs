@@ -127,7 +127,8 @@ impl Tracking<'_> {
             Some(Err(error)) => Some(error),
             Some(Ok(ticket)) => ticket.wait().await.err(),
         };
-        Ok(kept.or(self.ingest.wait(appended.persistence).await))
+        let not_durable = self.ingest.wait(appended.persistence, &appended.onward);
+        Ok(kept.or(not_durable.await))
     }
 }
 

@@ -10,5 +10,6 @@ mod agent;
 mod damage;
 mod full_disk;
 mod kill;
+mod remote_write;
 mod senders;
 mod server;

@@ -33,6 +33,7 @@ mod own_metrics;
 mod prom;
 mod push;
 mod push_group;
+mod remote_write;
 mod requests;
 mod restart;
 mod rolled;

@@ -338,3 +338,85 @@ async fn relabelling_without_end_is_told_and_stops_nobody() {
     );
     scraping.server.stop().await;
 }
+
+/// What of the file is not used is said, and whom it names is told.
+#[tokio::test]
+async fn rules_and_alertmanagers_of_the_file_are_said_not_to_be_used_yet() {
+    let yaml = "rule_files: [rules/*.yml]\nalerting:\n  alertmanagers:\n  - path_prefix: /am\n    static_configs: [{targets: ['a:9093', 'b:9093']}]\n    relabel_configs: [{source_labels: [__address__], regex: 'b.*', action: drop}]\n  - static_configs: [{targets: ['c:9093']}]\n    scheme: https\n";
+    let scraping = Scraping::start(yaml).await;
+    let server = &scraping.server;
+    let config = server.json("/api/v1/status/config").await;
+    let warnings = config["warnings"].as_array().expect("warnings");
+    for what in ["rule_files", "alerting"] {
+        let said = warnings
+            .iter()
+            .filter(|text| text.as_str().is_some_and(|text| text.starts_with(what)));
+        assert_eq!(said.count(), 1, "{what}: {warnings:?}");
+    }
+    let told = server.json("/api/v1/alertmanagers").await;
+    assert_eq!(
+        told["data"],
+        json!({
+            "activeAlertmanagers": [{"url": "http://a:9093/am/api/v2/alerts"}, {"url": "https://c:9093/api/v2/alerts"}],
+            "droppedAlertmanagers": [{"url": "http://b:9093/am/api/v2/alerts"}],
+        })
+    );
+    assert!(
+        told["warnings"][0]
+            .as_str()
+            .is_some_and(|text| text.contains("not told"))
+    );
+    let others = server.json("/api/v1/alertmanagers?tenant=other").await;
+    assert_eq!(
+        others["data"],
+        json!({"activeAlertmanagers": [], "droppedAlertmanagers": []})
+    );
+    let others = server.json("/api/v1/status/config?tenant=other").await;
+    assert_eq!(others["warnings"], Value::Null);
+}
+
+/// What targets say of their metrics is told as they say it, where they differ each; to their tenant.
+#[tokio::test]
+async fn what_targets_say_of_their_metrics_is_told() {
+    let first = Exporter::start(Some(
+        "# HELP took_seconds How long it took.\n# TYPE took_seconds histogram\n# UNIT took_seconds seconds\ntook_seconds_bucket{le=\"+Inf\"} 2\ntook_seconds_count 2\ntook_seconds_sum 3\n# TYPE only_here gauge\nonly_here 1\n",
+    ))
+    .await;
+    let second = Exporter::start(Some(
+        "# HELP took_seconds Another text.\n# TYPE took_seconds summary\ntook_seconds_sum 3\n",
+    ))
+    .await;
+    let jobs = [job("a", &first.address, ""), job("b", &second.address, "")];
+    let scraping = Scraping::start(&file_of(&jobs)).await;
+    scraping.until("up", "job", &[("a", "1"), ("b", "1")]).await;
+    let server = &scraping.server;
+    server.push("default", "pushed 1\n").await;
+    let all = server.json("/api/v1/metadata").await;
+    let told = all["data"]["took_seconds"].as_array().expect("a list");
+    let mut helps: Vec<&str> = told.iter().filter_map(|one| one["help"].as_str()).collect();
+    helps.sort_unstable();
+    assert_eq!(helps, ["Another text.", "How long it took."]);
+    let histogram = json!({"type": "histogram", "help": "How long it took.", "unit": "seconds"});
+    assert!(told.contains(&histogram), "{told:?}");
+    for (name, is_there) in [
+        ("only_here", true),
+        ("pushed", true),
+        ("up", true),
+        ("took_seconds_bucket", false),
+        ("took_seconds_sum", false),
+    ] {
+        assert_eq!(all["data"][name].is_array(), is_there, "{name}: {all}");
+    }
+    let one = server
+        .json("/api/v1/metadata?metric=took_seconds&limit_per_metric=1")
+        .await;
+    assert_eq!(one["data"].as_object().map(serde_json::Map::len), Some(1));
+    assert_eq!(
+        one["data"]["took_seconds"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let others = server.json("/api/v1/metadata?tenant=other").await;
+    assert_eq!(others["data"], json!({}));
+    let answer = server.get("/api/v1/metadata?limit_per_metric=x").await;
+    assert_eq!(answer.status(), 400);
+}

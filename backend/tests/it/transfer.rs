@@ -178,7 +178,7 @@ async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
     .await;
     let at_ms = START_MS - 1_000;
     let expected = format!(
-        "# TYPE load untyped\nload{{host=\"=a\"}} 4.5 {at_ms}\n# TYPE queue untyped\nqueue 4 {at_ms}\n"
+        "# TYPE load untyped\nload{{host=\"=a\",instance=\"\"}} 4.5 {at_ms}\n# TYPE queue untyped\nqueue{{instance=\"\"}} 4 {at_ms}\n"
     );
     assert_eq!(text, expected);
     assert_eq!(get(&server, "blue", "/federate?match[]=load").await, "");
@@ -228,6 +228,11 @@ async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
 
 /// `prometheus.ReadRequest` for all series of a name, at most 120 bytes long.
 fn read_request(name: &str, is_streamed: bool) -> Vec<u8> {
+    read_matching(&[("__name__", name)], is_streamed)
+}
+
+/// The same for all series with these labels.
+fn read_matching(labels: &[(&str, &str)], is_streamed: bool) -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| -> Vec<u8> {
         let mut all = vec![number << 3 | 2, bytes.len() as u8];
         all.extend_from_slice(bytes);
@@ -242,13 +247,15 @@ fn read_request(name: &str, is_streamed: bool) -> Vec<u8> {
         all.push(value as u8);
         all
     };
-    let matcher = [field(2, b"__name__"), field(3, name.as_bytes())].concat();
-    let query = [
+    let matchers = labels.iter().map(|(name, value)| {
+        let matcher = [field(2, name.as_bytes()), field(3, value.as_bytes())];
+        field(3, &matcher.concat())
+    });
+    let times = [
         varint(1, (START_MS - 4_000) as u64),
         varint(2, START_MS as u64),
-        field(3, &matcher),
-    ]
-    .concat();
+    ];
+    let query: Vec<u8> = times.into_iter().chain(matchers).flatten().collect();
     let mut request = field(1, &query);
     if is_streamed {
         request.extend(field(2, &[1]));
@@ -258,12 +265,16 @@ fn read_request(name: &str, is_streamed: bool) -> Vec<u8> {
 }
 
 async fn read(server: &TestServer, tenant: &str, is_streamed: bool) -> (String, Vec<u8>) {
+    ask(server, tenant, read_request("queue", is_streamed)).await
+}
+
+async fn ask(server: &TestServer, tenant: &str, request: Vec<u8>) -> (String, Vec<u8>) {
     let answer = server
         .request(reqwest::Method::POST, "/api/v1/read")
         .header("x-tenant-id", tenant)
         .header("content-encoding", "snappy")
         .header("content-type", "application/x-protobuf")
-        .body(read_request("queue", is_streamed))
+        .body(request)
         .send()
         .await
         .expect("an answer");
@@ -312,5 +323,64 @@ async fn remote_read_answers_with_samples_and_in_frames() {
     assert_eq!(frames.len(), 1 + 4 + length, "one frame");
     assert!(holds(&frames, "queue"));
     assert!(read(&server, "blue", true).await.1.is_empty());
+    server.stop().await;
+}
+
+/// What goes out says where it is from, unless it says so itself; the other tenant's is as it is.
+#[tokio::test]
+async fn external_labels_are_told_outside_and_asked_for_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("prometheus.yml");
+    let yaml = "global: {external_labels: {site: here, zone: z1}}\nscrape_configs: []\n";
+    std::fs::write(&file, yaml).expect("written");
+    let server = TestServer::start_with(|settings| settings.prometheus_config = Some(file)).await;
+    let at_ms = START_MS - 1_000;
+    let line = json!({"metric": {"__name__": "queue", "zone": "own"}, "values": [7], "timestamps": [at_ms]});
+    for tenant in ["default", "red"] {
+        let sent = server
+            .request(reqwest::Method::POST, "/api/v1/import")
+            .header("x-tenant-id", tenant)
+            .body(line.to_string());
+        assert_eq!(sent.send().await.expect("an answer").status(), 200);
+    }
+    let ours = get(&server, "default", "/federate?match[]=queue").await;
+    let told = format!(
+        "# TYPE queue untyped\nqueue{{instance=\"\",site=\"here\",zone=\"own\"}} 7 {at_ms}\n"
+    );
+    assert_eq!(ours, told);
+    let theirs = get(&server, "red", "/federate?match[]=queue").await;
+    assert!(!theirs.contains("site"), "{theirs}");
+
+    let holds =
+        |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|one| one == text.as_bytes());
+    let unpacked = |packed: &[u8]| {
+        snap::raw::Decoder::new()
+            .decompress_vec(packed)
+            .expect("snappy")
+    };
+    for (tenant, labels, is_found) in [
+        (
+            "default",
+            &[("__name__", "queue"), ("site", "here")][..],
+            true,
+        ),
+        (
+            "default",
+            &[("__name__", "queue"), ("site", "there")],
+            false,
+        ),
+        ("default", &[("__name__", "queue"), ("zone", "own")], true),
+        ("red", &[("__name__", "queue"), ("site", "here")], false),
+    ] {
+        let (_, packed) = ask(&server, tenant, read_matching(labels, false)).await;
+        let message = unpacked(&packed);
+        assert_eq!(holds(&message, "queue"), is_found, "{tenant} {labels:?}");
+        assert_eq!(holds(&message, "here"), is_found, "{tenant} {labels:?}");
+    }
+    // A question inside knows nothing of them.
+    let inside = server.json("/api/v1/series?match[]=queue").await;
+    assert!(!inside.to_string().contains("here"), "{inside}");
+    let (_, frames) = ask(&server, "default", read_request("queue", true)).await;
+    assert!(holds(&frames, "site"));
     server.stop().await;
 }

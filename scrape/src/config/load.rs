@@ -131,6 +131,25 @@ impl Config {
                 warnings.push(format!("job {:?}: {field} is not supported", job.job_name));
             }
         }
+        for receiver in &self.remote_write {
+            for field in receiver.unsupported() {
+                warnings.push(format!(
+                    "remote_write {:?}: {field} is not supported; nothing is sent to it",
+                    receiver.told()
+                ));
+            }
+        }
+        let alerting = &self.alerting;
+        for (section, is_there) in [
+            ("rule_files: their rules are", !self.rule_files.is_empty()),
+            ("alerting: what it says is", alerting.asks_for_something()),
+        ] {
+            if is_there {
+                warnings.push(format!(
+                    "{section} not used yet, and nobody is told of alerts by it"
+                ));
+            }
+        }
         for (section, is_there) in [
             ("remote_read", !self.remote_read.is_empty()),
             ("tracing", self.tracing.is_some()),
@@ -187,6 +206,19 @@ fn check(config: &mut Config, file: &Path) -> Result<(), ConfigError> {
             .map_err(|what| told(format!("job {:?}: {what}", job.job_name)))?;
         if !names.insert(job.job_name.clone()) {
             return Err(told(format!("two jobs are called {:?}", job.job_name)));
+        }
+    }
+    let mut names = HashSet::new();
+    for receiver in &config.remote_write {
+        let client = receiver.client(&config.folder);
+        receiver
+            .check()
+            .and_then(|()| client.check().map_err(|error| error.to_string()))
+            .map_err(|what| wrong(format!("remote_write {:?}: {what}", receiver.told())))?;
+        if let Some(name) = &receiver.name
+            && !names.insert(name)
+        {
+            return Err(wrong(format!("two remote_write are called {name:?}")));
         }
     }
     for pattern in &config.rule_files {

@@ -50,6 +50,106 @@ with_http! {
     }
 }
 
+/// Messages of remote write.
+const MESSAGES: [&str; 2] = ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"];
+
+/// Headers that are the protocol's or the client's own.
+const RESERVED_HEADERS: [&str; 12] = [
+    "authorization",
+    "host",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "user-agent",
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "accept-encoding",
+    "x-prometheus-remote-write-version",
+];
+
+impl RemoteWrite {
+    /// What the file calls it: its name, or its address without what is secret in it.
+    #[must_use]
+    pub fn told(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let Ok(mut url) = url::Url::parse(&self.url) else {
+                return "without an address".to_owned();
+            };
+            // An address that cannot have them has none.
+            url.set_username("").unwrap_or_default();
+            url.set_password(None).unwrap_or_default();
+            url.set_query(None);
+            url.to_string()
+        })
+    }
+
+    /// Fields that ask for what is not there and without which it cannot be sent.
+    #[must_use]
+    pub fn unsupported(&self) -> Vec<&'static str> {
+        let mut fields = self.missing();
+        let further = [
+            (self.sigv4.is_some(), "sigv4"),
+            (self.azuread.is_some(), "azuread"),
+            (self.google_iam.is_some(), "google_iam"),
+        ];
+        fields.extend(
+            further
+                .into_iter()
+                .filter_map(|(is_there, name)| is_there.then_some(name)),
+        );
+        fields
+    }
+
+    /// Whether samples can be sent so.
+    ///
+    /// # Errors
+    /// What cannot be, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.url.is_empty() {
+            return Err("url is empty".to_owned());
+        }
+        match url::Url::parse(&self.url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+            Ok(url) => {
+                return Err(format!("url: {} is neither http nor https", url.scheme()));
+            }
+            Err(error) => return Err(format!("url: {error}")),
+        }
+        if let Some(message) = &self.protobuf_message
+            && !MESSAGES.contains(&message.as_str())
+        {
+            return Err(format!(
+                "protobuf_message {message:?} is neither {} nor {}",
+                MESSAGES[0], MESSAGES[1]
+            ));
+        }
+        for name in self.headers.keys() {
+            if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+                return Err(format!("headers: {name:?} cannot be set"));
+            }
+        }
+        let queue = &self.queue_config;
+        for (name, number) in [
+            ("max_samples_per_send", queue.max_samples_per_send),
+            ("max_shards", queue.max_shards),
+            ("capacity", queue.capacity),
+        ] {
+            if number == 0 {
+                return Err(format!("queue_config: {name} is 0"));
+            }
+        }
+        if queue.min_backoff > queue.max_backoff {
+            return Err(format!(
+                "queue_config: min_backoff {} is longer than max_backoff {}",
+                queue.min_backoff, queue.max_backoff
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// How what is to be sent waits.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

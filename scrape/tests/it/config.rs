@@ -250,3 +250,46 @@ fn jobs_may_stand_in_further_files() {
         "{error}"
     );
 }
+
+#[test]
+fn what_is_not_used_is_said_and_what_cannot_be_sent_is_refused() {
+    let text = "rule_files: [a.yml]\nalerting: {alertmanagers: [{dns_sd_configs: [{names: [am]}]}]}\nremote_write:\n- {url: 'http://a/w', sigv4: {region: x}}\n- {url: 'http://me:secret@b/w?key=secret', oauth2: {client_id: x}}\n";
+    let warnings = read(text).expect("a configuration").warnings();
+    let said = |what: &str| warnings.iter().filter(|one| one.contains(what)).count();
+    for what in ["rule_files", "alerting", "sigv4", "oauth2", "http://b/w"] {
+        assert_eq!(said(what), 1, "{what}: {warnings:?}");
+    }
+    assert_eq!(said("secret"), 0, "{warnings:?}");
+    for (receiver, words) in [
+        ("{url: ''}", "url is empty"),
+        ("{url: 'ftp://a'}", "ftp is neither http nor https"),
+        ("{url: 'nothing'}", "url: "),
+        (
+            "{url: 'http://a', protobuf_message: v3}",
+            "\"v3\" is neither",
+        ),
+        (
+            "{url: 'http://a', headers: {Content-Type: x}}",
+            "\"Content-Type\" cannot be set",
+        ),
+        (
+            "{url: 'http://a', queue_config: {max_shards: 0}}",
+            "max_shards is 0",
+        ),
+        (
+            "{url: 'http://a', queue_config: {min_backoff: 9s}}",
+            "min_backoff 9s is longer",
+        ),
+        (
+            "{url: 'http://a', name: x}, {url: 'http://b', name: x}",
+            "two remote_write are called \"x\"",
+        ),
+        (
+            "{url: 'http://a', basic_auth: {username: a}, bearer_token: b}",
+            "remote_write \"http://a/\": ",
+        ),
+    ] {
+        let error = read(&format!("remote_write: [{receiver}]")).expect_err(receiver);
+        assert!(error.contains(words), "{receiver}: {error}");
+    }
+}

@@ -7,11 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use pulseboard_engine::{
-    Selector,
+    DEFAULT_TENANT, Selector,
     query::{self, QueryError},
 };
 use pulseboard_host::describe;
 use pulseboard_promql::{Labels, labels::NAME};
+use pulseboard_scrape::metadata::Metric;
 use pulseboard_series::KeyRef;
 use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
@@ -126,6 +127,7 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
         depot,
         false,
         move |work, working| -> Result<Bytes, ApiError> {
+            let per_metric = per_metric(work.asking)?;
             let mut all: BTreeMap<String, Arc<str>> = BTreeMap::new();
             work.each_unit(working, &mut |key, unit| {
                 let name = key.name();
@@ -142,15 +144,32 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
                 all.insert(name.to_owned(), Arc::from(unit));
                 Ok(())
             })?;
-            let all: serde_json::Map<String, Value> = all
-                .into_iter()
-                .take(work.limit)
-                .map(|(name, unit)| {
-                    let (kind, help) = describe(&name).unwrap_or_default();
-                    let described = json!([{"type": kind.name(), "help": help, "unit": unit}]);
-                    (name, described)
-                })
-                .collect();
+            let only = (!metric.is_empty()).then_some(metric.as_str());
+            let told = told_by_targets(work.asking, only);
+            for (name, known) in &told {
+                let bytes: usize = known.iter().map(|one| one.help.len() + 128).sum();
+                working
+                    .cost
+                    .hold(name.len() + bytes)
+                    .map_err(QueryError::from)?;
+            }
+            // The series of a histogram are no metrics of their own where a target says what it is.
+            all.retain(|name, _| !is_told(&told, name));
+            let others = all.into_iter().map(|(name, unit)| {
+                let (kind, help) = describe(&name).unwrap_or_default();
+                let described = json!([{"type": kind.name(), "help": help, "unit": unit}]);
+                (name, described)
+            });
+            let told = told.into_iter().map(|(name, known)| {
+                let known = known
+                    .iter()
+                    .take(per_metric)
+                    .map(|one| json!({"type": one.kind, "help": one.help, "unit": one.unit}));
+                (name, Value::Array(known.collect()))
+            });
+            let mut all: Vec<(String, Value)> = told.chain(others).collect();
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let all: serde_json::Map<String, Value> = all.into_iter().take(work.limit).collect();
             let mut text = working.text();
             text.push_json(&json!({"status": "success", "data": all}))?;
             Ok(working.finish(text.into_bytes()))
@@ -158,6 +177,38 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
     );
     let answered = answered.await;
     send(response, answered);
+}
+
+/// What targets say, for the tenant that they are scraped for.
+fn told_by_targets(asking: &Asking, only: Option<&str>) -> BTreeMap<String, Vec<Metric>> {
+    match &*asking.tenant.name == DEFAULT_TENANT {
+        true => asking.app.scraping.families(only),
+        false => BTreeMap::new(),
+    }
+}
+
+/// Whether a target says what the metric of these series is.
+fn is_told(told: &BTreeMap<String, Vec<Metric>>, name: &str) -> bool {
+    const PARTS: [&str; 7] = [
+        "_total", "_bucket", "_count", "_sum", "_created", "_info", "_gcount",
+    ];
+    let mut stems = PARTS.iter().filter_map(|part| name.strip_suffix(part));
+    told.contains_key(name) || stems.any(|stem| told.contains_key(stem))
+}
+
+/// `limit_per_metric`; none is all.
+fn per_metric(asking: &Asking) -> Result<usize, ApiError> {
+    let Some(text) = asking.params.get("limit_per_metric") else {
+        return Ok(usize::MAX);
+    };
+    let limit: i64 = text
+        .parse()
+        .map_err(|_none| ApiError::BadData("limit_per_metric must be a number".to_owned()))?;
+    // As with `limit`, nothing and less is all.
+    match usize::try_from(limit) {
+        Ok(0) | Err(_) => Ok(usize::MAX),
+        Ok(limit) => Ok(limit),
+    }
 }
 
 /// What is looked for, and where.

@@ -11,10 +11,7 @@ use pulseboard_ingest::{
     decompress::{Coding, Unpacker},
     remote_read::{self, MatchKind, Question},
 };
-use pulseboard_promql::{
-    ast::{MatchOp, Matcher},
-    labels::NAME,
-};
+use pulseboard_promql::ast::{MatchOp, Matcher};
 use pulseboard_series::KeyRef;
 use salvo::{
     Depot, Request, Response, handler,
@@ -24,6 +21,7 @@ use salvo::{
 use super::{
     answer::{ApiError, send},
     asking::Asking,
+    outside::Outside,
 };
 use crate::{
     expressions::selector,
@@ -92,8 +90,13 @@ fn bad(error: String) -> ApiError {
 }
 
 /// Which series a question names, in the engine's terms.
-fn named(question: &Question) -> Result<Selector, ApiError> {
-    let matchers = question.matchers.iter().map(|matcher| Matcher {
+fn named(question: &Question, outside: &Outside) -> Result<Selector, ApiError> {
+    // As Prometheus: whoever asks for what is told outside asks for all that is in here.
+    let asks_inside = |matcher: &&remote_read::Matcher| {
+        matcher.kind != MatchKind::Equal || !outside.has(&matcher.name, &matcher.value)
+    };
+    let matchers = question.matchers.iter().filter(asks_inside);
+    let matchers = matchers.map(|matcher| Matcher {
         name: matcher.name.as_str().into(),
         op: match matcher.kind {
             MatchKind::Equal => MatchOp::Equal,
@@ -104,14 +107,6 @@ fn named(question: &Question) -> Result<Selector, ApiError> {
         value: matcher.value.as_str().into(),
     });
     selector(&matchers.collect::<Vec<_>>()).map_err(ApiError::BadData)
-}
-
-/// A series' labels, its name among them, sorted as Prometheus has them.
-fn labels(key: KeyRef<'_>) -> impl Iterator<Item = (&str, &str)> {
-    let mut all: Vec<(&str, &str)> = key.labels().collect();
-    all.push((NAME, key.name()));
-    all.sort_unstable();
-    all.into_iter()
 }
 
 /// Calls `each` with the series of a question.
@@ -130,8 +125,9 @@ fn each_series<E: From<QueryError>>(
 /// The answer as one message behind snappy.
 fn samples(asking: &Asking, questions: &[Question], working: &Working) -> Result<Bytes, ApiError> {
     let mut message = Vec::new();
+    let outside = Outside::of(asking);
     for question in questions {
-        let selector = named(question)?;
+        let selector = named(question, &outside)?;
         let mut result = Vec::new();
         each_series(
             asking,
@@ -140,7 +136,7 @@ fn samples(asking: &Asking, questions: &[Question], working: &Working) -> Result
             &working.cost,
             &mut |key, samples| -> Result<(), ApiError> {
                 let before = result.len();
-                remote_read::series_samples(labels(key), samples, &mut result);
+                remote_read::series_samples(outside.named(key), samples, &mut result);
                 let more = 2 * (result.len() - before);
                 working.cost.hold(more).map_err(QueryError::from)?;
                 Ok(())
@@ -161,7 +157,8 @@ fn stream(
     index: i64,
     answer: &mut Pieces,
 ) -> Result<(), Ended> {
-    let selector = named(question)?;
+    let outside = Outside::of(asking);
+    let selector = named(question, &outside)?;
     let cost = Arc::clone(&answer.cost);
     each_series(asking, question, &selector, &cost, &mut |key,
                                                           samples|
@@ -170,7 +167,7 @@ fn stream(
         Ended,
     > {
         let mut framed = Vec::new();
-        remote_read::series_chunks(labels(key), samples, index, &mut |message| {
+        remote_read::series_chunks(outside.named(key), samples, index, &mut |message| {
             framed.clear();
             remote_read::frame(message, &mut framed);
             answer.write(&framed)

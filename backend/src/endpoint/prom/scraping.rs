@@ -1,5 +1,5 @@
-//! What is scraped: `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, and the reload of
-//! the file that says so. It is the default tenant's: others see that there is nothing.
+//! What is scraped: `targets`, `targets/metadata`, `scrape_pools`; the file's `alertmanagers`, and the
+//! reload of the file that says so. It is the default tenant's: others see that there is nothing.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use salvo::{Depot, Request, Response, handler, http::StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{ApiError, send, success},
+    answer::{ApiError, send},
     asking::Asking,
     params::bad_expression,
 };
@@ -226,12 +226,35 @@ async fn answer_pools(request: &mut Request, depot: &mut Depot) -> Result<Bytes,
         .await
 }
 
-/// Alertmanagers that are told of alerts: none, since alerts are shown here.
+/// Alertmanagers that the file names. They are not told of alerts, which a warning says.
 #[handler]
-pub async fn alertmanagers(depot: &mut Depot, response: &mut Response) {
-    let answered = caller::require_read(depot).map_err(ApiError::App);
-    let nobody = json!({"activeAlertmanagers": [], "droppedAlertmanagers": []});
-    send(response, answered.map(|()| success(&nobody)));
+pub async fn alertmanagers(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = answer_alertmanagers(request, depot).await;
+    send(response, answered);
+}
+
+async fn answer_alertmanagers(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+    let asking = Asking::begin(request, depot).await?;
+    asking
+        .work(|asking, working| {
+            let config = asking.app.scraping.config().filter(|_| is_ours(asking));
+            let named = config.map(|config| config.alerting.named());
+            let named = named.unwrap_or_default();
+            let urls = |is_dropped: bool| -> Vec<Value> {
+                let those = named.iter().filter(|one| one.is_dropped == is_dropped);
+                those.map(|one| json!({"url": one.url})).collect()
+            };
+            let mut answer = json!({"status": "success", "data": {
+                "activeAlertmanagers": urls(false), "droppedAlertmanagers": urls(true),
+            }});
+            if !named.is_empty() {
+                answer["warnings"] = json!(["Alertmanagers are not told of alerts yet"]);
+            }
+            let mut text = working.text();
+            text.push_json(&answer)?;
+            Ok(working.finish(text.into_bytes()))
+        })
+        .await
 }
 
 /// Reads `PROMETHEUS_CONFIG` again.

@@ -7,7 +7,9 @@ use pulseboard_engine::{
     DEFAULT_TENANT, Selector,
     query::{self, QueryError},
 };
+use pulseboard_forward::View;
 use pulseboard_promql::{Labels, labels::NAME};
+use pulseboard_shared::Timestamp;
 use salvo::{
     Depot, Request, Response, handler,
     http::{HeaderValue, StatusCode, header},
@@ -67,9 +69,9 @@ pub async fn runtime_info(depot: &mut Depot, response: &mut Response) {
             started_ms
         };
         json!({
-            "startTime": pulseboard_shared::Timestamp::from_millis(started_ms).to_string(),
+            "startTime": Timestamp::from_millis(started_ms).to_string(),
             "reloadConfigSuccess": file.is_good,
-            "lastConfigTime": pulseboard_shared::Timestamp::from_millis(read_ms).to_string(),
+            "lastConfigTime": Timestamp::from_millis(read_ms).to_string(),
             "corruptionCount": 0,
             "goroutineCount": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
             "GOMAXPROCS": tokio::runtime::Handle::current().metrics().num_workers(),
@@ -98,22 +100,71 @@ pub async fn flags(depot: &mut Depot, response: &mut Response) {
     send(response, answered);
 }
 
-/// The file of `PROMETHEUS_CONFIG` as it is used, secrets hidden; nothing where there is none, and for
-/// all tenants but the one that it is scraped for.
+/// The file of `PROMETHEUS_CONFIG` as it is used, secrets hidden, with what of it is not; nothing
+/// where there is none, and for all tenants but the one that it is scraped for.
 #[handler]
 pub async fn config(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = answer_config(request, depot);
+    send(response, answered);
+}
+
+fn answer_config(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+    let tenant = http::tenant::tenant(request, depot).map_err(ApiError::App)?;
+    caller::require_read(depot)?;
+    let app = http::app::app(depot)?;
+    let is_theirs = tenant == DEFAULT_TENANT;
+    let file = app.scraping.config().filter(|_| is_theirs);
+    let yaml = file.as_ref().map(|file| file.to_yaml());
+    let mut answer = json!({"status": "success", "data": {"yaml": yaml.unwrap_or_default()}});
+    let warnings = app.scraping.state().warnings;
+    if file.is_some() && !warnings.is_empty() {
+        answer["warnings"] = json!(warnings);
+    }
+    Ok(Bytes::from(answer.to_string()))
+}
+
+/// To whom `remote_write` of the file sends samples on, and how that goes; told to those who may know
+/// of the tenant whose samples they are.
+#[handler]
+pub async fn remote_write(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let tenant = http::tenant::tenant(request, depot).map_err(ApiError::App);
     let answered = match tenant {
         Err(error) => Err(error),
         Ok(tenant) => {
             small(depot, move |app| {
-                let file = app.scraping.config().filter(|_| tenant == DEFAULT_TENANT);
-                json!({"yaml": file.map(|file| file.to_yaml()).unwrap_or_default()})
+                let is_theirs = tenant == app.settings.remote_write_tenant;
+                let views = app.scraping.forwarding().views();
+                let views = views.iter().filter(|_| is_theirs).map(receiver);
+                json!({"receivers": views.collect::<Vec<_>>()})
             })
             .await
         }
     };
     send(response, answered);
+}
+
+fn receiver(view: &View) -> Value {
+    let at = |at_ms: i64| (at_ms > 0).then(|| Timestamp::from_millis(at_ms).to_string());
+    json!({
+        "name": view.name,
+        "url": view.url,
+        "state": if view.trouble.is_some() { "retrying" } else { "ok" },
+        "lastError": view.trouble.as_ref().or(view.refusal.as_ref()),
+        "lastSent": at(view.taken_at_ms),
+        "newestSample": at(view.newest_ms),
+        "newestSentSample": at(view.newest_sent_ms),
+        "waitingSamples": view.waiting,
+        "bufferBytes": view.bytes,
+        "chosenSamples": view.chosen,
+        "droppedSamples": view.dropped + view.broken,
+        "sentSamples": view.sent,
+        "refusedSamples": view.refused,
+        "givenUpSamples": view.given_up,
+        "unwrittenSamples": view.unwritten,
+        "requests": view.requests[0],
+        "refusedRequests": view.requests[1],
+        "retriedRequests": view.requests[2],
+    })
 }
 
 /// Where a `generatorURL` of Prometheus leads to: the page that asks questions, with the expressions

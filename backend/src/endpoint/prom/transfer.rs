@@ -15,6 +15,7 @@ use salvo::{Depot, Request, Response, handler, http::header};
 use super::{
     answer::{ApiError, number, push_label, send},
     asking::Asking,
+    outside::Outside,
 };
 use crate::{
     base::json::json_text,
@@ -210,6 +211,7 @@ async fn try_federate(
         text.contains("escaping=allow-utf-8")
     });
     let write = move |asking: &Asking, answer: &mut Pieces| {
+        let external = Outside::of(asking);
         let mut families: BTreeMap<String, String> = BTreeMap::new();
         let stretch = (now_ms - LOOKBACK_MS + 1, now_ms + 1);
         let named = asking.params.selectors_by(parse_any_selector)?;
@@ -219,7 +221,8 @@ async fn try_federate(
             let Some((at_ms, value)) = newest else {
                 return Ok(());
             };
-            let (name, series) = exposed(key, takes_any);
+            let labels = external.federated(key);
+            let (name, series) = exposed(key.name(), &labels, takes_any);
             let line = format!("{series} {} {at_ms}\n", number(*value));
             let bytes = line.len() + name.len();
             answer.cost.hold(bytes).map_err(QueryError::from)?;
@@ -240,8 +243,8 @@ async fn try_federate(
 
 /// A series' name, and the series as a scraper reads it: one that does not say that it takes any names
 /// is given `_` for what no name of a Prometheus before 3 had, and else reads nothing at all.
-fn exposed(key: KeyRef<'_>, takes_any: bool) -> (String, String) {
-    let (is_plain, name) = (fits(key.name(), ":_"), key.name());
+fn exposed(name: &str, labels: &[(&str, &str)], takes_any: bool) -> (String, String) {
+    let is_plain = fits(name, ":_");
     let name = match is_plain || takes_any {
         true => name.to_owned(),
         false => underscored(name, ":_"),
@@ -256,7 +259,7 @@ fn exposed(key: KeyRef<'_>, takes_any: bool) -> (String, String) {
             mark = ",";
         }
     }
-    for (label, value) in key.labels() {
+    for (label, value) in labels {
         text.push_str(mark);
         mark = ",";
         match (fits(label, "_"), takes_any) {

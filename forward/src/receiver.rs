@@ -1,0 +1,140 @@
+//! Who gets samples on: how it is asked, and how what waits for it is sent.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use pulseboard_outbound::{Client, HeaderMap, HeaderName, HeaderValue, header};
+use pulseboard_scrape::{config::RemoteWrite, metadata::Metric};
+use tokio::time::Instant;
+
+use crate::answer::Outcome;
+
+/// Of an answer; it says why in words.
+const ANSWER_BYTES: usize = 64 << 10;
+
+/// What is known of metrics, by name.
+pub type Families = HashMap<String, Metric>;
+
+/// Where that is asked for.
+pub type Describe = Arc<dyn Fn() -> Families + Send + Sync>;
+
+/// Which message is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `prometheus.WriteRequest`.
+    #[default]
+    V1,
+    /// `io.prometheus.write.v2.Request`.
+    V2,
+}
+
+impl Protocol {
+    fn of(config: &RemoteWrite) -> Self {
+        match config.protobuf_message.as_deref() {
+            Some("io.prometheus.write.v2.Request") => Self::V2,
+            _ => Self::V1,
+        }
+    }
+
+    fn headers(self) -> [(HeaderName, &'static str); 3] {
+        let (content_type, version) = match self {
+            Self::V1 => ("application/x-protobuf", "0.1.0"),
+            Self::V2 => (
+                "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+                "2.0.0",
+            ),
+        };
+        [
+            (header::CONTENT_TYPE, content_type),
+            (header::CONTENT_ENCODING, "snappy"),
+            (
+                HeaderName::from_static("x-prometheus-remote-write-version"),
+                version,
+            ),
+        ]
+    }
+}
+
+/// A receiver as the file has it.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    client: Client,
+    url: String,
+    headers: HeaderMap,
+    timeout: Duration,
+    pub(crate) protocol: Protocol,
+    pub(crate) samples_max: usize,
+    pub(crate) deadline: Duration,
+    pub(crate) at_once: usize,
+    pub(crate) pauses: (Duration, Duration),
+    /// Samples whose own time is longer ago are not sent.
+    pub(crate) sample_age: Option<Duration>,
+    /// How often what metrics are is sent, and of how many at once.
+    pub(crate) families: Option<(Duration, usize)>,
+}
+
+impl Receiver {
+    /// # Errors
+    /// Certificates or secrets cannot be read, or a header is none; in words.
+    pub(crate) fn new(config: &RemoteWrite, folder: &Path) -> Result<Self, String> {
+        let protocol = Protocol::of(config);
+        let mut headers = HeaderMap::new();
+        for (name, value) in &config.headers {
+            let wrong = || format!("the header {name:?} cannot be sent");
+            let mut value = HeaderValue::from_str(value).map_err(|_error| wrong())?;
+            value.set_sensitive(true);
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_error| wrong())?;
+            headers.insert(name, value);
+        }
+        for (name, value) in protocol.headers() {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let client = Client::new(&config.client(folder)).map_err(|error| error.to_string())?;
+        let (queue, told) = (&config.queue_config, &config.metadata_config);
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
+        let families = told.send && protocol == Protocol::V1 && !told.send_interval.is_zero();
+        Ok(Self {
+            client,
+            url: config.url.clone(),
+            headers,
+            timeout: config.remote_timeout.as_duration(),
+            protocol,
+            samples_max: count(queue.max_samples_per_send),
+            deadline: queue.batch_send_deadline.as_duration(),
+            at_once: count(queue.max_shards),
+            pauses: (
+                queue.min_backoff.as_duration(),
+                queue.max_backoff.as_duration(),
+            ),
+            sample_age: (!queue.sample_age_limit.is_zero())
+                .then(|| queue.sample_age_limit.as_duration()),
+            families: families.then(|| {
+                let at_once = count(told.max_samples_per_send);
+                (told.send_interval.as_duration(), at_once)
+            }),
+        })
+    }
+
+    /// Sends a packed message. Nobody can mend what is answered with 4xx, as with Prometheus, but
+    /// for 429.
+    pub(crate) async fn send(&self, message: Bytes) -> Outcome {
+        let deadline = Instant::now() + self.timeout;
+        let sent = self
+            .client
+            .post(&self.url, &self.headers, message, deadline, ANSWER_BYTES);
+        match sent.await {
+            Ok(answer) => Outcome::of(&answer, &[408]),
+            Err(error) => Outcome::Later(error.to_string(), None),
+        }
+    }
+}
+
+/// The folder of a receiver's queue: by its name, or by where it is, so that what waits is found
+/// again when anything else changes.
+pub(crate) fn folder(config: &RemoteWrite) -> String {
+    let hash = |text: &str| format!("{:08x}", crc32fast::hash(text.as_bytes()));
+    match &config.name {
+        Some(name) => format!("name-{}", hash(name)),
+        None => format!("url-{}", hash(&config.url)),
+    }
+}
