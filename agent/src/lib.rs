@@ -22,12 +22,14 @@
 //! | [`measure`] | a moment of this machine |
 //! | [`names`] | what containers are called |
 //! | [`scraping`] | what is scraped, with this machine's name |
+//! | [`local`] | what local applications send |
 //! | [`options`] | what it is started with |
 //! | [`mod@unit`] | the systemd unit |
 
 mod buffer;
 mod frame;
 mod hub;
+mod local;
 mod measure;
 mod message;
 mod names;
@@ -43,8 +45,14 @@ use parking_lot::Mutex;
 use pulseboard_scrape::{Manager, WallClock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{buffer::Buffer, hub::Hub, measure::Measuring, scraping::Scraped, sender::Sender};
-pub use self::{buffer::Limits, names::keep as keep_names, options::Options};
+use self::{
+    buffer::Buffer, hub::Hub, local::Doors, measure::Measuring, scraping::Scraped, sender::Sender,
+};
+pub use self::{
+    buffer::Limits,
+    names::keep as keep_names,
+    options::{Local, Options},
+};
 
 /// Why an agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +63,14 @@ pub enum AgentError {
     /// The log cannot be opened.
     #[error("the log of what is to be sent: {0}")]
     Log(#[from] pulseboard_history::log::LogError),
+    /// Local applications cannot be listened to there.
+    #[error("{name}: {why}")]
+    Listen {
+        /// The option.
+        name: &'static str,
+        /// Why not, in words.
+        why: String,
+    },
 }
 
 /// Measures and sends until it is told to stop; what is not sent then is kept.
@@ -63,6 +79,7 @@ pub enum AgentError {
 /// Something that only a person can mend; a hub that does not answer is none.
 pub async fn run(options: Options, stopping: CancellationToken) -> Result<(), AgentError> {
     let hub = Hub::new(&options)?;
+    let doors = Doors::open(options.local)?;
     let buffer = Buffer::open(&options.folder, options.limits)?;
     let waiting = buffer.waiting();
     tracing::info!(
@@ -76,14 +93,16 @@ pub async fn run(options: Options, stopping: CancellationToken) -> Result<(), Ag
     let live = sender.live();
     let scraping = TaskTracker::new();
     let mut manager = None;
+    let sink = Arc::new(Scraped {
+        instance: options.instance.clone(),
+        buffer: Arc::clone(&buffer),
+        live: Arc::clone(&live),
+    });
+    doors.serve(&sink, &scraping, &stopping);
     if let Some(config) = &options.scrape {
-        let sink = Scraped {
-            instance: options.instance.clone(),
-            buffer: Arc::clone(&buffer),
-            live: Arc::clone(&live),
-        };
+        let sink = Arc::clone(&sink);
         let clock = WallClock::new(measure::now_ms);
-        let started = Manager::start(Arc::new(sink), clock, scraping.clone(), stopping.clone());
+        let started = Manager::start(sink, clock, scraping.clone(), stopping.clone());
         for warning in started.apply(config) {
             tracing::warn!("{warning}");
         }
@@ -94,7 +113,7 @@ pub async fn run(options: Options, stopping: CancellationToken) -> Result<(), Ag
     tokio::join!(measuring.run(options.interval, stopping), sending);
     scraping.close();
     scraping.wait().await;
-    drop(manager);
+    drop((manager, sink));
     let left = buffer.lock().close();
     tracing::info!(moments.waiting = left, "stopped; {left} moments are kept");
     Ok(())

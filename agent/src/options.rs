@@ -1,10 +1,21 @@
 //! What an agent is started with.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use pulseboard_scrape::Config;
 
 use crate::buffer::Limits;
+
+/// Where local applications are listened to; loopback addresses alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// StatsD and DogStatsD, UDP.
+    pub statsd: Option<SocketAddr>,
+    /// OpenTelemetry over HTTP.
+    pub otlp: Option<SocketAddr>,
+    /// OpenTelemetry over gRPC.
+    pub otlp_grpc: Option<SocketAddr>,
+}
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -23,6 +34,8 @@ pub struct Options {
     pub interval: Duration,
     /// What to scrape.
     pub scrape: Option<Config>,
+    /// Where local applications are listened to.
+    pub local: Local,
     /// Where the log is; the caller has locked it.
     pub folder: PathBuf,
     /// How much is kept for a hub that is away.

@@ -1,9 +1,10 @@
-//! What the agent scrapes: samples under the names and labels that a Prometheus with the same file
+//! What the agent scrapes, and what local applications send: samples under the names and labels that a Prometheus with the same file
 //! would give them, but with this machine's name in `instance`.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use pulseboard_history::log::{LogError, Ticket};
 use pulseboard_scrape::Sink;
 use pulseboard_series::{Batch, Reason, Row};
 
@@ -22,14 +23,7 @@ pub(crate) struct Scraped {
 
 impl Sink for Scraped {
     fn append(&self, batch: &Batch) -> u64 {
-        let mut named = Batch::new();
-        let mut refused = 0;
-        for row in batch.rows() {
-            if let Err(reason) = self.rename(batch, row, &mut named) {
-                refused += 1;
-                tracing::debug!(%reason, "a sample that was scraped cannot be kept");
-            }
-        }
+        let (named, refused) = self.named(batch, 0);
         let mut buffer = self.buffer.lock();
         for appended in buffer.scraped(&named) {
             self.live.push(appended);
@@ -39,7 +33,41 @@ impl Sink for Scraped {
 }
 
 impl Scraped {
-    fn rename(&self, batch: &Batch, row: &Row, named: &mut Batch) -> Result<(), Reason> {
+    /// Takes what a local application sent; rows without a time are of `now_ms`. They have outlived
+    /// the end of the process when the tickets say so.
+    pub(crate) fn take(&self, batch: &Batch, now_ms: i64) -> Vec<Result<Ticket, LogError>> {
+        let (named, _refused) = self.named(batch, now_ms);
+        let mut buffer = self.buffer.lock();
+        let appended = buffer.scraped(&named).into_iter();
+        appended
+            .map(|appended| {
+                let written = appended.written.clone();
+                self.live.push(appended);
+                written
+            })
+            .collect()
+    }
+
+    /// The rows with this machine's name, and how many of them cannot be kept.
+    fn named(&self, batch: &Batch, now_ms: i64) -> (Batch, u64) {
+        let mut named = Batch::new();
+        let mut refused = 0;
+        for row in batch.rows() {
+            if let Err(reason) = self.rename(batch, row, now_ms, &mut named) {
+                refused += 1;
+                tracing::debug!(%reason, "a sample cannot be kept");
+            }
+        }
+        (named, refused)
+    }
+
+    fn rename(
+        &self,
+        batch: &Batch,
+        row: &Row,
+        now_ms: i64,
+        named: &mut Batch,
+    ) -> Result<(), Reason> {
         let key = batch.key(row);
         named.begin(&[key.name()])?;
         for (label, value) in key.labels() {
@@ -54,6 +82,11 @@ impl Scraped {
         named.label("instance", &self.instance)?;
         let (kind, unit) = batch.description(row);
         named.describe(kind, unit);
-        named.finish(1, Some(row.at_ms), row.value)
+        let at_ms = if row.at_ms == Row::NOW {
+            now_ms
+        } else {
+            row.at_ms
+        };
+        named.finish(1, Some(at_ms), row.value)
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn start(settings: &Settings, arguments: AgentArguments) -> ExitCode 
         instance: settings.instance.clone(),
         interval: settings.metric_interval,
         scrape,
+        local: arguments.local,
         folder,
         limits: Limits {
             age: Duration::from_secs(arguments.buffer_hours * 3_600),

@@ -16,6 +16,10 @@ struct Agent(Child);
 
 impl Agent {
     fn start(folder: &Path, hub: &str, tenant: &str) -> Self {
+        Self::start_with(folder, hub, tenant, &[])
+    }
+
+    fn start_with(folder: &Path, hub: &str, tenant: &str, more: &[&str]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
             .env_clear()
             .args([
@@ -30,6 +34,7 @@ impl Agent {
             .args(["--metric-interval-ms", &INTERVAL_MS.to_string()])
             .arg("--data-dir")
             .arg(folder)
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -128,4 +133,73 @@ async fn what_was_measured_while_the_hub_was_away_arrives_when_it_is_back() {
     let _agent = Agent::start(&folder.path().join("agent"), &url, "red");
     let hub = Server::start_at(&hub_folder, url.trim_start_matches("http://"));
     all_arrive(&hub, "red", 60).await;
+}
+
+/// What a local application was answered for arrives, however often the agent is killed.
+#[tokio::test]
+async fn what_applications_sent_to_an_agent_arrives_whoever_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hub = Server::start(&folder.path().join("hub"));
+    let url = hub.url.clone();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .to_string();
+    let start = || {
+        let more = ["--local-otlp", &port];
+        Agent::start_with(&folder.path().join("agent"), &url, "red", &more)
+    };
+    let mut agent = start();
+    let http = reqwest::Client::new();
+    let mut answered: Vec<u64> = Vec::new();
+    let mut number = 0;
+    for _ in 0..rounds() {
+        let until = std::time::Instant::now() + Duration::from_millis(100 + fastrand::u64(..300));
+        while std::time::Instant::now() < until {
+            number += 1;
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            let now_ns = now.expect("later").as_nanos();
+            let body = format!(
+                r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"numbers","gauge":{{"dataPoints":[{{"asDouble":{number},"timeUnixNano":"{now_ns}"}}]}}}}]}}]}}]}}"#
+            );
+            let sent = http
+                .post(format!("http://{port}/v1/metrics"))
+                .header("content-type", "application/json")
+                .body(body)
+                .send();
+            match sent.await {
+                Ok(answer) => {
+                    assert_eq!(answer.status(), 200);
+                    answered.push(number);
+                }
+                // It is not up yet.
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+            // Each has a millisecond of its own.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        agent.0.kill().expect("it ran");
+        agent.0.wait().expect("it has ended");
+        agent = start();
+    }
+    assert!(answered.len() > 20, "{answered:?}");
+    hub.eventually("everything arrives", async || {
+        let query = "numbers[1h]";
+        let (status, answer) = hub
+            .get(&format!("/api/v1/query?tenant=red&query={query}"))
+            .await;
+        assert_eq!(status, 200, "{answer}");
+        let series = answer["data"]["result"].as_array().expect("a list");
+        let values = series
+            .iter()
+            .flat_map(|one| one["values"].as_array())
+            .flatten();
+        let there: std::collections::HashSet<u64> = values
+            .filter_map(|value| value[1].as_str()?.parse().ok())
+            .collect();
+        answered.iter().all(|number| there.contains(number))
+    })
+    .await;
+    let (_, others) = hub.get("/api/v1/query?tenant=blue&query=numbers").await;
+    assert_eq!(others["data"]["result"].as_array().map(Vec::len), Some(0));
 }

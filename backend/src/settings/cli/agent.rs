@@ -1,8 +1,9 @@
 //! `pulseboard agent`: what it takes beside the settings of a server.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::ValueParser, value_parser};
+use pulseboard_agent::Local;
 
 /// What only an agent is told.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct AgentArguments {
     pub tenant: Option<String>,
     /// A `prometheus.yml`.
     pub scrape_config: Option<PathBuf>,
+    /// Where local applications are listened to.
+    pub local: Local,
     /// Hours that are kept for a hub that is away.
     pub buffer_hours: u64,
     /// Mebibytes, likewise.
@@ -73,6 +76,9 @@ pub(super) fn command(name: &'static str) -> Command {
             )
             .value_parser(value_parser!(PathBuf)),
         )
+        .arg(listen("local-statsd", "Where to listen for StatsD datagrams of applications on this machine, such as 127.0.0.1:8125"))
+        .arg(listen("local-otlp", "Where to listen for their OpenTelemetry metrics over HTTP, such as 127.0.0.1:4318"))
+        .arg(listen("local-otlp-grpc", "Where to listen for those over gRPC, such as 127.0.0.1:4317"))
         .arg(bounded(
             option("buffer-hours", "HOURS", "Hours of samples that are kept while the hub is away [default: 24]"),
             "24",
@@ -91,6 +97,14 @@ pub(super) fn command(name: &'static str) -> Command {
         )
 }
 
+fn listen(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("ADDRESS")
+        .help(help)
+        .value_parser(value_parser!(SocketAddr))
+}
+
 fn bounded(argument: Arg, default: &'static str, range: std::ops::RangeInclusive<u64>) -> Arg {
     let parser = ValueParser::from(value_parser!(u64).range(range));
     argument
@@ -102,6 +116,7 @@ fn bounded(argument: Arg, default: &'static str, range: std::ops::RangeInclusive
 pub(super) fn arguments(matches: &ArgMatches) -> AgentArguments {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    let address = |name: &str| matches.get_one::<SocketAddr>(name).copied();
     let number = |name: &str| matches.get_one::<u64>(name).copied().unwrap_or_default();
     AgentArguments {
         to: text("to").unwrap_or_default(),
@@ -109,6 +124,11 @@ pub(super) fn arguments(matches: &ArgMatches) -> AgentArguments {
         token_file: path("token-file"),
         tenant: text("tenant"),
         scrape_config: path("scrape-config"),
+        local: Local {
+            statsd: address("local-statsd"),
+            otlp: address("local-otlp"),
+            otlp_grpc: address("local-otlp-grpc"),
+        },
         buffer_hours: number("buffer-hours"),
         buffer_mib: number("buffer-mib"),
         print_unit: matches.get_flag("print-unit"),
