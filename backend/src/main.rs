@@ -1,6 +1,7 @@
 //! The `pulseboard` command: settings, logging, bind, run, exit code; nothing else.
 
 mod agent;
+mod data;
 mod process;
 
 use std::{io::Write, process::ExitCode};
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         }
         Ok(Launch::AdminLink(settings)) => admin_link(&settings),
         Ok(Launch::Agent(settings, arguments)) => agent::start(&settings, arguments),
+        Ok(Launch::Data(settings, command)) => data::start(&settings, command),
         Ok(Launch::Text(text)) => say(&text),
         Err(error) => refuse(&error.to_string()),
     }

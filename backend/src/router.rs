@@ -113,6 +113,7 @@ fn api() -> Api {
     api.at("api/v1/status/remote_write", |at| {
         at.reads(status::remote_write)
     });
+    api.at("api/v1/admin/tsdb/snapshot", |at| at.post(admin::snapshot));
     api.at("api/v1/status/tsdb", |at| at.reads(status::tsdb));
     api.at("api/v1/admin/tsdb/delete_series", |at| {
         at.post(admin::delete_series).put(admin::delete_series)

@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use pulseboard_shared::Role;
 
 pub use self::{
-    cli::AgentArguments,
+    cli::{AgentArguments, Connection, DataCommand},
     error::{Origin, SettingsError},
     load::{Launch, load},
     parse::{normalise_origin, room_name_is_valid, tenant_is_valid},

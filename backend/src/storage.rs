@@ -5,6 +5,7 @@
 pub mod journal;
 mod record;
 pub mod replay;
+pub mod snapshot;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -18,7 +19,10 @@ use pulseboard_history::{
 };
 
 use crate::{
-    base::telemetry::{Limit, Telemetry},
+    base::{
+        data_dir::{HISTORY, JOURNAL},
+        telemetry::{Limit, Telemetry},
+    },
     settings::{DataDir, Durability, Settings},
     storage::{
         journal::{Journal, State},
@@ -47,6 +51,8 @@ pub struct Storage {
     complaints: Vec<String>,
     /// Why the last maintenance failed; `None` once it has succeeded again.
     house_error: Mutex<Option<String>>,
+    /// Held while a copy is made.
+    copying: Mutex<()>,
 }
 
 impl Storage {
@@ -73,6 +79,7 @@ impl Storage {
                 journal: None,
                 complaints: Vec::new(),
                 house_error: Mutex::default(),
+                copying: Mutex::default(),
             };
             return Ok((storage, Restored::default()));
         };
@@ -94,7 +101,7 @@ impl Storage {
             },
             ..HistoryOptions::default()
         };
-        let opened = Engine::open(&folder.join("history"), options, history, now_ms);
+        let opened = Engine::open(&folder.join(HISTORY), options, history, now_ms);
         let (engine, report) = opened.map_err(io::Error::other)?;
         let mut complaints = report.complaints();
         let kept = Kept {
@@ -102,7 +109,7 @@ impl Storage {
             alerts: ALERTS_KEPT,
         };
         let (journal, restored) =
-            Journal::open(&folder.join("journal"), log, kept, epoch).map_err(io::Error::other)?;
+            Journal::open(&folder.join(JOURNAL), log, kept, epoch).map_err(io::Error::other)?;
         let skipped = &restored.report.skipped;
         complaints.extend(skipped.iter().map(|skipped| {
             format!(
@@ -114,7 +121,7 @@ impl Storage {
             complaints.push(format!(
                 "{} snapshots in {:?} cannot be read: what was tracked before them is missing; nothing there is removed",
                 restored.unreadable,
-                folder.join("journal")
+                folder.join(JOURNAL)
             ));
         }
         for complaint in &complaints {
@@ -133,6 +140,7 @@ impl Storage {
             journal: Some(Arc::new(journal)),
             complaints,
             house_error: Mutex::default(),
+            copying: Mutex::default(),
         };
         Ok((storage, restored))
     }

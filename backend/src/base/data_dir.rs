@@ -68,15 +68,26 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
 const LOCK: &str = "lock";
 /// What we make in the folder.
 const OURS: &[&str] = &[
-    "history",
-    "journal",
+    HISTORY,
+    JOURNAL,
     "tokens.json",
     "operator.json",
     DOCUMENTS,
     "admin-link.json",
+    "remote_write",
+    SNAPSHOTS,
     LOCK,
     ADDRESS,
 ];
+/// What a copy of the folder has: all that a server is known by. What waits to be sent on is not
+/// among it, since it would be sent twice.
+pub const COPIED: &[&str] = &[HISTORY, JOURNAL, "tokens.json", "operator.json", DOCUMENTS];
+/// The folder of the series' history.
+pub const HISTORY: &str = "history";
+/// The folder of what the server itself remembers.
+pub const JOURNAL: &str = "journal";
+/// The folder of copies.
+pub const SNAPSHOTS: &str = "snapshots";
 /// The folder of documents.
 pub(super) const DOCUMENTS: &str = "documents";
 /// Where the holder says at which address it serves.

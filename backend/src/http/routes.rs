@@ -95,6 +95,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/v1/status/tsdb"),
     answer("api/v1/admin/tsdb/delete_series"),
     answer("api/v1/admin/tsdb/clean_tombstones"),
+    answer("api/v1/admin/tsdb/snapshot"),
     answer("-/reload"),
     answer("-/healthy"),
     answer("-/ready"),

@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 use clap::{Arg, ArgMatches, Command, error::ErrorKind, value_parser};
 
 mod agent;
+mod commands;
 
 pub use agent::AgentArguments;
+pub use commands::{Connection, DataCommand};
 
 use super::{Spec, error::SettingsError, table, version};
 
@@ -51,6 +53,8 @@ pub(super) enum Task {
     AdminLink,
     /// `agent`.
     Agent(AgentArguments),
+    /// `export`, `import`, `backup`, `restore`.
+    Data(DataCommand),
 }
 
 /// Reads `args`, which begin with the program's name. A flag given twice: the last one holds, so
@@ -72,7 +76,11 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Parsed, Setti
         Some((CHECK_CONFIG, inner)) => (inner, Task::CheckConfig),
         Some((ADMIN_LINK, inner)) => (inner, Task::AdminLink),
         Some((AGENT, inner)) => (inner, Task::Agent(agent::arguments(inner))),
-        _ => (&matches, Task::Run),
+        Some((name, inner)) => {
+            let task = commands::arguments(name, inner).map_or(Task::Run, Task::Data);
+            (inner, task)
+        }
+        None => (&matches, Task::Run),
     };
     Ok(Parsed::Line(line(matches.0, matches.1)))
 }
@@ -111,6 +119,7 @@ fn command() -> Command {
             "Prints a link that makes a browser admin of the server that runs on this DATA_DIR, once, within ten minutes",
         ))
         .subcommand(agent::command(AGENT))
+        .subcommands(commands::commands())
         .arg(config)
         .args(table().filter_map(|spec| Some(flag(spec, spec.flag?))))
 }

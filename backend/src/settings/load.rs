@@ -19,6 +19,8 @@ pub enum Launch {
     AdminLink(Settings),
     /// `agent`: measure for a hub, with these.
     Agent(Settings, cli::AgentArguments),
+    /// `export`, `import`, `backup` or `restore`, with these.
+    Data(Settings, cli::DataCommand),
     /// `--help` or `--version`: print this as it is and end with code 0.
     Text(String),
 }
@@ -82,5 +84,6 @@ pub fn load(
         cli::Task::CheckConfig => Launch::CheckConfig(settings),
         cli::Task::AdminLink => Launch::AdminLink(settings),
         cli::Task::Agent(arguments) => Launch::Agent(settings, arguments),
+        cli::Task::Data(command) => Launch::Data(settings, command),
     })
 }

@@ -281,6 +281,14 @@ impl Journal {
         self.log.close();
     }
 
+    /// Makes `folder` a journal that holds everything written before this call. Blocks.
+    ///
+    /// # Errors
+    /// As [`Log::copy_to`].
+    pub fn copy_to(&self, folder: &Path) -> Result<(), LogError> {
+        self.log.copy_to(folder)
+    }
+
     /// Whether it can be written to.
     #[must_use]
     pub fn health(&self) -> Health {

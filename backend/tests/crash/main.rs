@@ -7,6 +7,7 @@
 #![cfg(unix)]
 
 mod agent;
+mod backup;
 mod damage;
 mod full_disk;
 mod kill;

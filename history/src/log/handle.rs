@@ -20,6 +20,9 @@ use super::{
 };
 use crate::private;
 
+/// How often a copy is begun anew.
+const COPY_TRIES: usize = 10;
+
 /// A segmented append log with group commit; see [`crate::log`]. Dropping it writes what is
 /// pending and ends its thread.
 #[derive(Debug)]
@@ -199,6 +202,45 @@ impl Log {
             pending.segments.retain(|kept| kept.number != info.number);
             removed.push(info);
         }
+    }
+
+    /// Makes `dir`, which is not there yet, a log that holds everything appended before this call,
+    /// and perhaps some of what comes during it. Files are linked where the file system can, since
+    /// what is closed never changes, and copied elsewhere. Blocks.
+    ///
+    /// # Errors
+    /// [`LogError::Closed`], or [`LogError::Io`] where the folder cannot be written.
+    pub fn copy_to(&self, dir: &Path) -> Result<(), LogError> {
+        for _ in 0..COPY_TRIES {
+            private::make_folder(dir)
+                .map_err(|error| LogError::io("create the folder", dir, error))?;
+            let end = self.rotate()?;
+            if self.link_before(end, dir)? {
+                return Ok(());
+            }
+            // A segment was removed, since what is in it stands elsewhere now: perhaps in one that
+            // was not closed yet.
+            std::fs::remove_dir_all(dir)
+                .map_err(|error| LogError::io("remove the folder", dir, error))?;
+        }
+        let error = std::io::Error::other("its files are removed faster than they are copied");
+        Err(LogError::io("copy the log to", dir, error))
+    }
+
+    /// Whether all that are closed are there now; `false` where one was removed meanwhile.
+    fn link_before(&self, end: u32, dir: &Path) -> Result<bool, LogError> {
+        let segments = self.segments();
+        for info in segments.iter().filter(|info| info.number < end) {
+            let from = segment_path(&self.shared.dir, info.number);
+            let to = segment_path(dir, info.number);
+            let linked = std::fs::hard_link(&from, &to);
+            let copied = linked.or_else(|_other_disk| std::fs::copy(&from, &to).map(drop));
+            match copied {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                copied => copied.map_err(|error| LogError::io("copy a file to", to, error))?,
+            }
+        }
+        Ok(true)
     }
 
     /// Whether appends can become durable now.

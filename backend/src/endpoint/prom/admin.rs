@@ -1,16 +1,25 @@
-//! What an admin has done to the series of a tenant: deleting, and having the disk rid of it.
+//! `/api/v1/admin/tsdb/…`: what an admin has done to what is kept: deleting series, having the disk rid
+//! of them, copying all of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pulseboard_engine::{DeleteError, query::QueryError};
 use salvo::{Depot, Request, Response, handler, http::StatusCode};
+use serde_json::json;
 
 use super::{
-    answer::{ApiError, send},
+    answer::{ApiError, send, success},
     asking::Asking,
 };
-use crate::{base::error::AppError, expressions::selector, http::caller, questions::Working};
+use crate::{
+    base::error::AppError,
+    expressions::selector,
+    http::{self, caller},
+    questions::Working,
+    settings::DataDir,
+    storage::snapshot::SnapshotError,
+};
 
 /// Blocks are written anew for so long before anybody is asked whether to go on.
 const CLEAN_AT_ONCE: Duration = Duration::from_millis(100);
@@ -92,4 +101,32 @@ fn answer(response: &mut Response, done: Result<Bytes, ApiError>) {
         }
         Err(error) => send(response, Err(error)),
     }
+}
+
+/// Copies everything that is kept into a folder of its own, of all tenants, while the server goes on.
+#[handler]
+pub async fn snapshot(depot: &mut Depot, response: &mut Response) {
+    let answered = answer_snapshot(depot).await;
+    send(response, answered);
+}
+
+async fn answer_snapshot(depot: &Depot) -> Result<Bytes, ApiError> {
+    caller::require_administer(depot)?;
+    caller::require_server(depot, "a copy has the series of all tenants")?;
+    let app = http::app::app(depot)?;
+    let taking = Arc::clone(&app);
+    let taken = tokio::task::spawn_blocking(move || match &taking.settings.data_dir {
+        DataDir::Path(folder) => taking.storage.snapshot(folder, taking.clock.now_ms()),
+        DataDir::Memory => Err(SnapshotError::Memory),
+    });
+    let taken = taken.await.map_err(|_panicked| AppError::internal())?;
+    let name = taken.map_err(|error| {
+        let status = match error {
+            SnapshotError::Memory | SnapshotError::TooMany(_) => StatusCode::CONFLICT,
+            SnapshotError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            SnapshotError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        AppError::new(status, error.to_string())
+    })?;
+    Ok(success(&json!({"name": name})))
 }

@@ -1,0 +1,196 @@
+//! `pulseboard export`, `import`, `backup` and `restore`: what they take beside the settings.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+/// Names of the subcommands.
+pub(super) const EXPORT: &str = "export";
+pub(super) const IMPORT: &str = "import";
+pub(super) const BACKUP: &str = "backup";
+pub(super) const RESTORE: &str = "restore";
+
+/// Which server is asked, and as whom.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Its address; `None` for the one that runs on `DATA_DIR`.
+    pub url: Option<String>,
+    /// What it is shown.
+    pub token: Option<String>,
+    /// A file with that.
+    pub token_file: Option<PathBuf>,
+    /// The tenant, for a token that is bound to none.
+    pub tenant: Option<String>,
+}
+
+impl std::fmt::Debug for Connection {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("url", &self.url)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is to be done with what is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataCommand {
+    /// Write series with their samples.
+    Export {
+        /// Whom to ask.
+        from: Connection,
+        /// Selectors of series.
+        selectors: Vec<String>,
+        /// Times as Prometheus takes them.
+        start: Option<String>,
+        end: Option<String>,
+        /// `json` or `csv`.
+        format: String,
+        /// Where to; standard output where none is named.
+        output: Option<PathBuf>,
+    },
+    /// Take in lines that were exported.
+    Import {
+        /// Whom to give them.
+        to: Connection,
+        /// Where from; standard input where none is named.
+        file: Option<PathBuf>,
+    },
+    /// Copy everything of the server that runs on `DATA_DIR` into one file.
+    Backup {
+        /// Who makes the copy.
+        from: Connection,
+        /// The file.
+        to: PathBuf,
+    },
+    /// Make `DATA_DIR` what a file says.
+    Restore {
+        /// The file.
+        from: PathBuf,
+    },
+}
+
+fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+fn connection(command: Command) -> Command {
+    command
+        .arg(option(
+            "url",
+            "URL",
+            "The server, such as http://127.0.0.1:3000 [default: the one that runs on DATA_DIR]",
+        ))
+        .arg(
+            option(
+                "token",
+                "TOKEN",
+                "What it is shown; the list of processes shows it, PULSEBOARD_TOKEN and --token-file do not [env: PULSEBOARD_TOKEN]",
+            )
+            .env("PULSEBOARD_TOKEN")
+            .hide_env(true)
+            .conflicts_with("token-file"),
+        )
+        .arg(
+            option("token-file", "FILE", "A file with the token")
+                .value_parser(value_parser!(PathBuf)),
+        )
+}
+
+fn tenant(command: Command) -> Command {
+    command.arg(option(
+        "tenant",
+        "NAME",
+        "Whose series, for a token that is bound to no tenant",
+    ))
+}
+
+pub(super) fn commands() -> [Command; 4] {
+    let export = Command::new(EXPORT)
+        .about("Writes series of a running server with all their samples, as lines of JSON that import takes, or as CSV")
+        .arg(
+            option("match", "SELECTOR", "Which series, such as up{job=\"node\"}; may be given several times [default: all]")
+                .action(ArgAction::Append),
+        )
+        .arg(option("start", "TIME", "From here on, RFC 3339 or Unix seconds"))
+        .arg(option("end", "TIME", "Up to here"))
+        .arg(
+            option("format", "FORMAT", "json or csv [default: json]")
+                .value_parser(["json", "csv"])
+                .default_value("json")
+                .hide_default_value(true)
+                .hide_possible_values(true),
+        )
+        .arg(
+            option("output", "FILE", "Where to; there when it is whole [default: standard output]")
+                .value_parser(value_parser!(PathBuf)),
+        );
+    let import = Command::new(IMPORT)
+        .about("Gives lines that were exported to a running server; what it has already is not there twice")
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .help("The lines [default: standard input]")
+                .value_parser(value_parser!(PathBuf)),
+        );
+    let backup = Command::new(BACKUP)
+        .about("Copies everything that the server on this DATA_DIR keeps, of all tenants, into one file, while it runs or not; run this as its user")
+        .arg(
+            option("to", "FILE", "The file; there when it is whole")
+                .value_parser(value_parser!(PathBuf))
+                .required(true),
+        );
+    let restore = Command::new(RESTORE)
+        .about("Makes DATA_DIR what a file of backup says, after all of that was checked; no server may run on it, and what was there is kept aside")
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .help("The file")
+                .value_parser(value_parser!(PathBuf))
+                .required(true),
+        );
+    [
+        tenant(connection(export)),
+        tenant(connection(import)),
+        connection(backup),
+        restore,
+    ]
+}
+
+/// What one of them was told.
+pub(super) fn arguments(name: &str, matches: &ArgMatches) -> Option<DataCommand> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    let connection = |has_tenant: bool| Connection {
+        url: text("url"),
+        token: text("token"),
+        token_file: path("token-file"),
+        tenant: has_tenant.then(|| text("tenant")).flatten(),
+    };
+    Some(match name {
+        EXPORT => DataCommand::Export {
+            from: connection(true),
+            selectors: matches
+                .get_many::<String>("match")
+                .map(|all| all.cloned().collect())
+                .unwrap_or_default(),
+            start: text("start"),
+            end: text("end"),
+            format: text("format").unwrap_or_default(),
+            output: path("output"),
+        },
+        IMPORT => DataCommand::Import {
+            to: connection(true),
+            file: path("file"),
+        },
+        BACKUP => DataCommand::Backup {
+            from: connection(false),
+            to: path("to")?,
+        },
+        RESTORE => DataCommand::Restore {
+            from: path("file")?,
+        },
+        _ => return None,
+    })
+}
