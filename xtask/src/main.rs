@@ -33,6 +33,7 @@ mod query_bench;
 mod release;
 mod revision;
 mod run;
+mod scrape_bench;
 mod screenshots;
 mod script;
 mod senders;
