@@ -93,8 +93,10 @@ impl Chooser {
         for (name, value) in &self.rules.external {
             labels.set_default(name, value);
         }
-        if !relabel::apply(&self.rules.relabel, &mut labels) {
-            return Chosen::Dropped;
+        match relabel::apply(&self.rules.relabel, &mut labels) {
+            Ok(true) => {}
+            Ok(false) => return Chosen::Dropped,
+            Err(_makes_too_much) => return Chosen::Broken,
         }
         match self.key(&labels) {
             Ok(key) => Chosen::Sent(lane_of(&key), key),

@@ -130,7 +130,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out|ingest|against|hostile|live|page] [-- FLAGS]",
+        arguments: "[fan-out|ingest|query|scrape|agent|live|hostile|page|against] [-- FLAGS]",
         summary: "the micro-benchmarks, or the server beside its peers, beside an older one or under attack, or the page (flags: `fan-out help`, …)",
         start: bench::start,
     },

@@ -169,7 +169,9 @@ impl Alerting {
                     let slash = if prefix.is_empty() { "" } else { "/" };
                     let path = format!("{slash}{prefix}/api/{}/alerts", section.api_version);
                     labels.set_default("__alerts_path__", &path);
-                    let is_dropped = !relabel::apply(&section.relabel_configs, &mut labels);
+                    // Rules that make too much of an address leave nothing to be told.
+                    let is_kept = relabel::apply(&section.relabel_configs, &mut labels);
+                    let is_dropped = !is_kept.unwrap_or(false);
                     let (scheme, path) = (labels.get("__scheme__"), labels.get("__alerts_path__"));
                     named.push(Alertmanager {
                         url: format!("{scheme}://{}{path}", labels.get("__address__")),
