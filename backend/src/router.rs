@@ -9,7 +9,7 @@ use crate::{
     endpoint::{
         alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
         processes,
-        prom::{admin, names, query, read, rules, scraping, status, transfer},
+        prom::{admin, export, federate, labels, query, read, rules, status, targets},
         push, push_group, rooms, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
@@ -79,10 +79,10 @@ fn api() -> Api {
     api.at("api/processes", |at| at.reads(processes::list_processes));
     api.at("api/v1/write", |at| at.post(push::write_remote));
     api.at("api/v1/import", |at| at.post(push::import_series));
-    api.at("api/v1/export", |at| at.asks(transfer::export));
+    api.at("api/v1/export", |at| at.asks(export::export));
     api.at("api/v1/read", |at| at.post(read::read));
     api.at("graph", |at| at.reads(status::graph));
-    api.at("federate", |at| at.reads(transfer::federate));
+    api.at("federate", |at| at.reads(federate::federate));
     api.at("api/v1/query", |at| at.asks(query::query));
     api.at("api/v1/query_range", |at| at.asks(query::query_range));
     api.at("api/v1/query_exemplars", |at| {
@@ -90,19 +90,19 @@ fn api() -> Api {
     });
     api.at("api/v1/format_query", |at| at.asks(query::format_query));
     api.at("api/v1/parse_query", |at| at.asks(query::parse_query));
-    api.at("api/v1/series", |at| at.asks(names::series));
-    api.at("api/v1/labels", |at| at.asks(names::labels));
+    api.at("api/v1/series", |at| at.asks(labels::series));
+    api.at("api/v1/labels", |at| at.asks(labels::labels));
     api.at("api/v1/label/{name}/values", |at| {
-        at.reads(names::label_values)
+        at.reads(labels::label_values)
     });
     api.at("api/v1/rules", |at| at.reads(rules::rules));
     api.at("api/v1/alerts", |at| at.reads(rules::alerts));
-    api.at("api/v1/metadata", |at| at.reads(names::metadata));
-    api.at("api/v1/targets", |at| at.reads(scraping::targets));
-    api.at("api/v1/targets/metadata", |at| at.reads(scraping::metadata));
-    api.at("api/v1/scrape_pools", |at| at.reads(scraping::scrape_pools));
+    api.at("api/v1/metadata", |at| at.reads(labels::metadata));
+    api.at("api/v1/targets", |at| at.reads(targets::targets));
+    api.at("api/v1/targets/metadata", |at| at.reads(targets::metadata));
+    api.at("api/v1/scrape_pools", |at| at.reads(targets::scrape_pools));
     api.at("api/v1/alertmanagers", |at| {
-        at.reads(scraping::alertmanagers)
+        at.reads(targets::alertmanagers)
     });
     api.at("api/v1/status/buildinfo", |at| at.reads(status::build_info));
     api.at("api/v1/status/runtimeinfo", |at| {
@@ -122,7 +122,7 @@ fn api() -> Api {
         at.post(admin::clean_tombstones)
             .put(admin::clean_tombstones)
     });
-    api.at("-/reload", |at| at.post(scraping::reload));
+    api.at("-/reload", |at| at.post(targets::reload));
     api.at("-/healthy", |at| at.reads(status::healthy));
     api.at("-/ready", |at| at.reads(status::ready));
     api.at("api/v2/write", |at| at.post(push::write_influx_v2));

@@ -3,12 +3,13 @@
 //! | file | what it answers |
 //! |---|---|
 //! | [`query`] | `query`, `query_range`, `query_exemplars`, `format_query`, `parse_query` |
-//! | [`names`] | `series`, `labels`, `label/NAME/values`, `metadata` |
-//! | [`transfer`] | `export`, and `/federate` |
+//! | [`labels`] | `series`, `labels`, `label/NAME/values`, `metadata` |
+//! | [`export`] | `export` |
+//! | [`federate`] | `/federate` |
 //! | [`admin`] | `admin/tsdb/…` |
 //! | [`rules`] | `rules` and `alerts` |
 //! | [`read`] | remote read |
-//! | [`scraping`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
+//! | [`targets`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `asking` | who asks, and how a question is worked on |
 //! | `outside` | `external_labels`, which series have elsewhere |
@@ -18,12 +19,13 @@
 pub mod admin;
 mod answer;
 mod asking;
-pub mod names;
+pub mod export;
+pub mod federate;
+pub mod labels;
 mod outside;
 mod params;
 pub mod query;
 pub mod read;
 pub mod rules;
-pub mod scraping;
 pub mod status;
-pub mod transfer;
+pub mod targets;

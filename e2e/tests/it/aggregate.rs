@@ -51,3 +51,40 @@ async fn cards_and_activity_follow_what_is_tracked() -> Result<()> {
     )
     .await
 }
+
+/// A page that hands both events of the stream to the same code, as pages of its own do: it reads
+/// the names from `stats.metrics`, and makes a card of each.
+#[tokio::test]
+async fn a_page_that_reads_both_events_alike_shows_every_card() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        let shown: Vec<String> = page
+            .eval_async(
+                "const done = arguments[0]; const seen = []; \
+                 const cards = text => Object.entries(JSON.parse(text).stats.metrics || {}) \
+                     .map(([name, item]) => `${name.replace('_', ' ')} ${item.count} ${item.total}`) \
+                     .sort().join(', '); \
+                 const track = (type, value) => fetch('/metrics/track', { method: 'POST', \
+                     headers: { 'Content-Type': 'application/json' }, \
+                     body: JSON.stringify({ type, value, metadata: { page: '/home' } }) }); \
+                 track('page_view', 1.5).then(() => { \
+                     const source = new EventSource('/dashboard/stream'); \
+                     source.addEventListener('init', event => { \
+                         seen.push(cards(event.data)); track('page_view', 2); track('api_call', 7); }); \
+                     source.addEventListener('update', event => { \
+                         seen.push(cards(event.data)); \
+                         if (seen.at(-1).includes('api call')) { source.close(); done(seen); } }); \
+                 });",
+                vec![],
+            )
+            .await?;
+        ensure!(shown.first().is_some_and(|cards| cards == "page view 1 1.5"), "{shown:?}");
+        ensure!(
+            shown.last().is_some_and(|cards| cards == "api call 1 7, page view 2 3.5"),
+            "{shown:?}"
+        );
+        Ok(())
+    })
+    .await
+}

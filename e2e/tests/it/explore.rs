@@ -118,6 +118,46 @@ async fn a_thousand_series_are_a_hundred_at_a_time() -> Result<()> {
     .await
 }
 
+/// Of a thousand lines the eight that reach highest are drawn, and all others as one band; and what
+/// is fetched for it is as little as that.
+#[tokio::test]
+async fn of_a_thousand_lines_the_highest_are_drawn_and_the_rest_is_a_band() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    // Those that are highest are not the first by name.
+    let lines: Vec<String> = (0..1_000)
+        .map(|number| format!("load{{worker=\"{number:04}\"}} {}", (number + 500) % 1_000))
+        .collect();
+    server.post("/push", lines.join("\n")).await?;
+    let address = format!("{}/#/explore?match=load", server.url());
+    visit(&address, Look::DESKTOP, async |page| {
+        page.shows("992 others combined").await?;
+        let rows = page.texts(".windows tbody tr").await?;
+        ensure!(rows.len() == 9, "{rows:?}");
+        for worker in 492..500 {
+            let key = format!("worker=\"0{worker}\"");
+            ensure!(rows.iter().any(|row| row.contains(&key)), "{key}: {rows:?}");
+        }
+        let others = rows.last().cloned().unwrap_or_default();
+        ensure!(
+            others.contains("992") && others.contains("991"),
+            "the greatest of the rest: {others:?}"
+        );
+        let fetched: f64 = page
+            .eval(
+                "return performance.getEntriesByType('resource') \
+                     .filter(file => /\\/api\\/(range|windows)/.test(file.name)) \
+                     .reduce((sum, file) => sum + file.transferSize, 0);",
+            )
+            .await?;
+        ensure!(
+            fetched > 0.0 && fetched < 100_000.0,
+            "{fetched} bytes for eight lines"
+        );
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_says_why() -> Result<()> {
     let server = Server::start(BUSY).await?;
