@@ -28,7 +28,7 @@ pub(super) enum Parsed {
     /// A text to print, asked for by `--help` or `--version`.
     Text(String),
     /// Values for settings.
-    Line(Line),
+    Line(Box<Line>),
 }
 
 /// What the command line gives.
@@ -82,7 +82,7 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Parsed, Setti
         }
         None => (&matches, Task::Run),
     };
-    Ok(Parsed::Line(line(matches.0, matches.1)))
+    Ok(Parsed::Line(Box::new(line(matches.0, matches.1))))
 }
 
 fn line(matches: &ArgMatches, task: Task) -> Line {
