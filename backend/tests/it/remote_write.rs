@@ -27,7 +27,7 @@ async fn series(server: &TestServer, tenant: &str) -> Vec<String> {
     let list = server.json(&format!("/api/series?tenant={tenant}")).await;
     let all = list["series"].as_array().expect("a list").iter();
     let mut all: Vec<String> = all
-        .map(|one| one["series"].as_str().unwrap_or_default().to_owned())
+        .map(|one| one["key"].as_str().unwrap_or_default().to_owned())
         .collect();
     all.sort();
     all

@@ -156,8 +156,13 @@ const BODIES: [&str; 19] = [
 async fn head_after(server: &TestServer, door: &str, headers: &str) -> String {
     let mut raw = server.raw_connection().await;
     let admin = bearer(Role::Admin);
+    let media_type = match door {
+        "POST /api/v1/write" | "POST /api/v1/read" => "application/x-protobuf",
+        "POST /query" | "POST /api/v1/query" => "application/x-www-form-urlencoded",
+        _ => "application/json",
+    };
     let head = format!(
-        "{door} HTTP/1.1\r\nHost: x\r\nAuthorization: {admin}\r\nContent-Type: application/json\r\n\
+        "{door} HTTP/1.1\r\nHost: x\r\nAuthorization: {admin}\r\nContent-Type: {media_type}\r\n\
          {headers}\r\n"
     );
     raw.send(head.as_bytes()).await;
@@ -169,7 +174,7 @@ async fn who_waits_to_send_a_body_is_told_to_only_where_it_would_be_taken() {
     let server = TestServer::start_with(with_tokens).await;
     for door in BODIES {
         let ask = |length: u64| format!("Expect: 100-Continue\r\nContent-Length: {length}\r\n");
-        for length in [(32 << 20) + 1, u64::MAX] {
+        for length in [(32 << 20) + 1, 99_999_999_999] {
             let head = head_after(&server, door, &ask(length)).await;
             assert!(head.starts_with("HTTP/1.1 413 "), "{door} {length}: {head}");
             // What is not read is not waited for either.
@@ -188,7 +193,10 @@ async fn who_waits_to_send_a_body_is_told_to_only_where_it_would_be_taken() {
     }
     // HTTP/1.0 knows of no expectations.
     let old = "GET /healthz HTTP/1.0\r\nExpect: 200-maybe\r\n\r\n";
-    assert_eq!(status_of(&server, old.as_bytes()).await, Some(200));
+    let mut raw = server.raw_connection().await;
+    raw.send(old.as_bytes()).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
     server.stop().await;
 }
 

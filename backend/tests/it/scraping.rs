@@ -42,6 +42,7 @@ impl Scraping {
                 token(ADMIN, Role::Admin, None),
                 token(OF_ACME, Role::Admin, Some("acme")),
             ];
+            settings.anonymous_tenants = ["default", "other"].map(str::to_owned).into();
         })
         .await;
         Self {
