@@ -24,9 +24,11 @@
 //! | [`scraping`] | what is scraped, with this machine's name |
 //! | [`local`] | what local applications send |
 //! | [`options`] | what it is started with |
+//! | `error` | why it cannot start |
 //! | [`mod@unit`] | the systemd unit |
 
 mod buffer;
+mod error;
 mod frame;
 mod hub;
 mod local;
@@ -50,28 +52,10 @@ use self::{
 };
 pub use self::{
     buffer::Limits,
+    error::AgentError,
     names::keep as keep_names,
     options::{Local, Options},
 };
-
-/// Why an agent cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The hub's address, its token or a certificate is none.
-    #[error(transparent)]
-    Outbound(#[from] pulseboard_outbound::Error),
-    /// The log cannot be opened.
-    #[error("the log of what is to be sent: {0}")]
-    Log(#[from] pulseboard_history::log::LogError),
-    /// Local applications cannot be listened to there.
-    #[error("{name}: {why}")]
-    Listen {
-        /// The option.
-        name: &'static str,
-        /// Why not, in words.
-        why: String,
-    },
-}
 
 /// Measures and sends until it is told to stop; what is not sent then is kept.
 ///

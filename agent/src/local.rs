@@ -13,7 +13,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{AgentError, options::Local, scraping::Scraped};
+use crate::{error::AgentError, options::Local, scraping::Scraped};
 
 /// Where local applications are listened to; taken before anything runs.
 #[derive(Debug)]

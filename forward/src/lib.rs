@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `choose` | which series are sent, under which labels; remembered |
 //! | `record` | what waits, as bytes |
+//! | `limits` | how much is kept for a receiver that is away |
 //! | `lane` | records that are sent one after the other; pure |
 //! | `queue` | the lanes of one receiver and their log |
 //! | `progress` | how far each lane is done |
@@ -27,6 +28,7 @@
 pub mod answer;
 mod choose;
 mod lane;
+mod limits;
 mod message;
 mod progress;
 mod queue;
@@ -51,41 +53,19 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-pub use self::receiver::{Describe, Families};
 use self::{
     choose::Rules,
     queue::Queue,
     receiver::{Receiver, folder},
     sender::Line,
 };
+pub use self::{
+    limits::Limits,
+    receiver::{Describe, Families},
+};
 
 /// Receivers of one file.
 const RECEIVERS_MAX: usize = 64;
-
-/// How much is kept for a receiver that is away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// What came longer ago is given up.
-    pub age: Duration,
-    /// Past so many bytes of log the oldest is given up.
-    pub bytes: u64,
-}
-
-impl Limits {
-    fn age_ms(self) -> i64 {
-        i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-impl Default for Limits {
-    /// A day, and a gibibyte.
-    fn default() -> Self {
-        Self {
-            age: Duration::from_secs(24 * 3_600),
-            bytes: 1 << 30,
-        }
-    }
-}
 
 /// What is told of one receiver. Counts are since the start, in samples where nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq)]

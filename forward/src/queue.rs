@@ -21,9 +21,9 @@ use pulseboard_series::{Batch, Row};
 use tokio::sync::Notify;
 
 use crate::{
-    Limits,
     choose::{Chooser, Chosen, Rules},
     lane::Lane,
+    limits::Limits,
     progress::{Places, Progress},
     record::{self, Encoder, LANES, RECORD_SAMPLES_MAX, Record, SAMPLES, Sample},
 };

@@ -1,3 +1,5 @@
+//! What local applications send is in the log, once, and is theirs.
+
 use std::time::Duration;
 
 use hyper_util::rt::TokioExecutor;

@@ -43,6 +43,7 @@ mod series;
 mod shares;
 mod shutdown;
 mod slow;
+mod snapshot;
 mod stats;
 mod support;
 mod tickets;

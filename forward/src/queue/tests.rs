@@ -1,3 +1,5 @@
+//! What waits is found again in its order, and no more of it than is allowed.
+
 use std::time::Duration;
 
 use pulseboard_series::KeyRef;

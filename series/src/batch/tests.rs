@@ -1,3 +1,5 @@
+//! Batches have what was written into them, whatever was undone on the way.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

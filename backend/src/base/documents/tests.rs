@@ -1,3 +1,5 @@
+//! Documents are there whole or not at all, whatever ends the process.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
