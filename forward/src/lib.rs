@@ -41,7 +41,6 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
