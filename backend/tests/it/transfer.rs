@@ -205,7 +205,7 @@ async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
     let odd = "/federate?match[]={__name__=~\"disk.*|1.*\"}";
     let text = get(&server, "red", odd).await;
     for line in [
-        "# TYPE disk_used untyped\ndisk_used{instance=\"\",mount_point=\"/\"} 1 ",
+        "# TYPE disk_used untyped\ndisk_used{mount_point=\"/\",instance=\"\"} 1 ",
         "# TYPE _st:gr__e untyped\n_st:gr__e{instance=\"\"} 2 ",
     ] {
         assert!(text.contains(line), "{text}");
@@ -218,7 +218,7 @@ async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
     let text = asked.send().await.expect("an answer").text().await;
     let text = text.expect("text");
     for line in [
-        "{\"disk.used\",instance=\"\",\"mount point\"=\"/\"} 1 ",
+        "{\"disk.used\",\"mount point\"=\"/\",instance=\"\"} 1 ",
         "{\"1st:größe\",instance=\"\"} 2 ",
     ] {
         assert!(text.contains(line), "{text}");

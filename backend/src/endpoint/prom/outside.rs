@@ -53,12 +53,12 @@ impl Outside {
         all.into_iter()
     }
 
-    /// A series' labels for a Prometheus that federates, sorted. One without `instance` says so, or it
-    /// would be given this server's.
+    /// A series' labels for a Prometheus that federates. One without `instance` says so at the end, as
+    /// Prometheus does, or it would be given this server's.
     pub(super) fn federated<'a>(&'a self, key: KeyRef<'a>) -> Vec<(&'a str, &'a str)> {
         let mut all = self.all(key);
-        if let Err(at) = all.binary_search_by_key(&INSTANCE, |(name, _)| *name) {
-            all.insert(at, (INSTANCE, ""));
+        if all.iter().all(|(name, _)| *name != INSTANCE) {
+            all.push((INSTANCE, ""));
         }
         all
     }
