@@ -130,10 +130,14 @@ impl Engine {
         if entry.id != place.id {
             return None;
         }
-        let newest_ms = entry.newest_known_ms();
-        let is_whole = from_ms <= 0 && newest_ms.is_none_or(|newest_ms| newest_ms <= to_ms);
+        // After a start memory may have late samples alone of a series of which the blocks have newer
+        // ones: what it has says nothing of how far that goes.
+        let end_ms = entry
+            .newest_known_ms()
+            .map_or(now_ms, |newest_ms| newest_ms.max(now_ms));
+        let is_whole = from_ms <= 0 && end_ms <= to_ms;
         // Nothing of what comes from now on.
-        let to_ms = to_ms.min(newest_ms.unwrap_or(now_ms));
+        let to_ms = to_ms.min(end_ms);
         let mut has_newest = true;
         if is_whole {
             let entry = shard.remove(place.slot as usize)?;

@@ -345,7 +345,7 @@ async fn external_labels_are_told_outside_and_asked_for_there() {
     }
     let ours = get(&server, "default", "/federate?match[]=queue").await;
     let told = format!(
-        "# TYPE queue untyped\nqueue{{instance=\"\",site=\"here\",zone=\"own\"}} 7 {at_ms}\n"
+        "# TYPE queue untyped\nqueue{{site=\"here\",zone=\"own\",instance=\"\"}} 7 {at_ms}\n"
     );
     assert_eq!(ours, told);
     let theirs = get(&server, "red", "/federate?match[]=queue").await;
