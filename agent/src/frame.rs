@@ -13,14 +13,12 @@ use std::{
     sync::Arc,
 };
 
-use pulseboard_series::{Batch, KeyRef, Kind, Row};
+use pulseboard_history::varint::{Reader, put_varint};
+use pulseboard_series::{Batch, KeyRef, Kind, Row, STALE_MARKER_BITS};
 
 /// Record types in the log.
 pub(crate) const SERIES: u8 = 1;
 pub(crate) const MOMENT: u8 = 2;
-
-/// Says that a series has ended (Prometheus' stale marker).
-pub(crate) const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 /// Streams of one file, at most; past it a file is ended.
 const STREAMS_MAX: usize = 4_096;
@@ -89,7 +87,7 @@ impl Framer {
             .cloned()
             .collect();
         self.ended = gone.iter().map(|series| series.key.clone()).collect();
-        values.extend(gone.iter().map(|_| STALE_BITS));
+        values.extend(gone.iter().map(|_| STALE_MARKER_BITS));
         let found = batch.rows().iter().map(|row| Series {
             key: batch.key(row).as_bytes().into(),
             kind: batch.description(row).0,
@@ -195,10 +193,10 @@ impl Encoder {
             values: Vec::new(),
         });
         self.record.clear();
-        put(&mut self.record, self.current as u64);
+        put_varint(&mut self.record, self.current as u64);
         for series in moment.table.iter() {
             self.record.push(series.kind as u8);
-            put(&mut self.record, series.key.len() as u64);
+            put_varint(&mut self.record, series.key.len() as u64);
             self.record.extend_from_slice(&series.key);
         }
         Some(&self.record)
@@ -207,9 +205,9 @@ impl Encoder {
     /// The record of the moment itself; [`Encoder::series`] was asked for it just before.
     pub(crate) fn moment(&mut self, moment: &Moment) -> &[u8] {
         self.record.clear();
-        put(&mut self.record, moment.number);
-        put(&mut self.record, moment.at_ms.cast_unsigned());
-        put(&mut self.record, self.current as u64);
+        put_varint(&mut self.record, moment.number);
+        put_varint(&mut self.record, moment.at_ms.cast_unsigned());
+        put_varint(&mut self.record, self.current as u64);
         let Some(stream) = self.streams.get_mut(self.current) else {
             return &self.record;
         };
@@ -219,7 +217,7 @@ impl Encoder {
                 passed += 1;
                 continue;
             }
-            put(&mut self.record, passed);
+            put_varint(&mut self.record, passed);
             self.record.extend_from_slice(&bits.to_le_bytes());
             passed = 0;
         }
@@ -238,11 +236,11 @@ impl Decoder {
     /// Takes a record; a moment where it is one. A record that cannot be read is passed over, and
     /// with it all that build upon it.
     pub(crate) fn take(&mut self, record_type: u8, payload: &[u8]) -> Option<Moment> {
-        let mut rest = payload;
+        let mut reader = Reader::new(payload);
         match record_type {
             SERIES => {
-                let number = take(&mut rest)?;
-                let table = table(rest);
+                let number = reader.varint()?;
+                let table = table(reader);
                 self.streams.remove(&number);
                 if let Some(table) = table
                     && self.streams.len() < STREAMS_MAX
@@ -253,11 +251,11 @@ impl Decoder {
                 None
             }
             MOMENT => {
-                let number = take(&mut rest)?;
-                let at_ms = take(&mut rest)?.cast_signed();
-                let stream = take(&mut rest)?;
+                let number = reader.varint()?;
+                let at_ms = reader.varint()?.cast_signed();
+                let stream = reader.varint()?;
                 let known = self.streams.get_mut(&stream)?;
-                let read = values(known, rest);
+                let read = values(known, reader);
                 if read.is_none() {
                     self.streams.remove(&stream);
                 }
@@ -274,15 +272,14 @@ impl Decoder {
     }
 }
 
-fn values(stream: &mut Stream, mut rest: &[u8]) -> Option<(Table, Vec<u64>)> {
+fn values(stream: &mut Stream, mut reader: Reader<'_>) -> Option<(Table, Vec<u64>)> {
     let is_first = stream.values.is_empty();
     stream.values.resize(stream.table.len(), 0);
     let (mut at, mut said) = (0_usize, 0);
-    while !rest.is_empty() {
-        at = at.checked_add(usize::try_from(take(&mut rest)?).ok()?)?;
-        let (bits, behind) = rest.split_first_chunk()?;
-        *stream.values.get_mut(at)? = u64::from_le_bytes(*bits);
-        rest = behind;
+    while !reader.is_empty() {
+        at = at.checked_add(usize::try_from(reader.varint()?).ok()?)?;
+        let bits = reader.array()?;
+        *stream.values.get_mut(at)? = u64::from_le_bytes(bits);
         at += 1;
         said += 1;
     }
@@ -293,18 +290,16 @@ fn values(stream: &mut Stream, mut rest: &[u8]) -> Option<(Table, Vec<u64>)> {
 
 /// The number of a moment, without reading its values.
 pub(crate) fn number_of(payload: &[u8]) -> Option<(u64, i64)> {
-    let mut rest = payload;
-    Some((take(&mut rest)?, take(&mut rest)?.cast_signed()))
+    let mut reader = Reader::new(payload);
+    Some((reader.varint()?, reader.varint()?.cast_signed()))
 }
 
-fn table(mut rest: &[u8]) -> Option<Table> {
+fn table(mut reader: Reader<'_>) -> Option<Table> {
     let mut all = Vec::new();
-    while let Some((&kind, behind)) = rest.split_first() {
-        rest = behind;
-        let length = usize::try_from(take(&mut rest)?).ok()?;
-        let (key, behind) = rest.split_at_checked(length)?;
+    while let Some(kind) = reader.byte() {
+        let length = usize::try_from(reader.varint()?).ok()?;
+        let key = reader.bytes(length)?;
         KeyRef::checked(key)?;
-        rest = behind;
         if all.len() == SERIES_MAX {
             return None;
         }
@@ -314,27 +309,6 @@ fn table(mut rest: &[u8]) -> Option<Table> {
         });
     }
     Some(all.into())
-}
-
-fn put(into: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        into.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    into.push(number as u8);
-}
-
-fn take(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, behind) = rest.split_first()?;
-        *rest = behind;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -410,7 +384,7 @@ mod tests {
         let mut framer = Framer::default();
         framer.moment(1, 1, &batch(&[("a", 1.0), ("b", 2.0)]));
         let gone = framer.moment(2, 2, &batch(&[("a", 1.0)]));
-        assert_eq!(gone.values, [1.0_f64.to_bits(), STALE_BITS]);
+        assert_eq!(gone.values, [1.0_f64.to_bits(), STALE_MARKER_BITS]);
         assert_eq!(framer.moment(3, 3, &batch(&[("a", 1.0)])).values.len(), 1);
         let back = framer.moment(4, 4, &batch(&[("a", 1.0), ("b", 2.0)]));
         assert_eq!(back.values.len(), 2);

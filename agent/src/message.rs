@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use pulseboard_host::describe;
 use pulseboard_ingest::remote_write::Writer;
-use pulseboard_series::KeyRef;
+use pulseboard_series::{KeyRef, STALE_MARKER_BITS};
 
-use crate::frame::{Moment, STALE_BITS, Table};
+use crate::frame::{Moment, Table};
 
 /// Packs these moments, each series with all of its samples; with what its metrics are where
 /// `described` says so of its table.
@@ -62,5 +62,5 @@ fn describe_all(table: &Table, writer: &mut Writer) {
 /// Samples in these moments, without those that say that a series has ended.
 pub(crate) fn samples(moments: &[Moment]) -> usize {
     let values = moments.iter().flat_map(|moment| &moment.values);
-    values.filter(|bits| **bits != STALE_BITS).count()
+    values.filter(|bits| **bits != STALE_MARKER_BITS).count()
 }

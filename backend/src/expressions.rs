@@ -24,9 +24,9 @@ const WORK_A_STEP: u64 = 64;
 #[derive(Debug)]
 pub struct TenantSeries<'a> {
     /// Where they are.
-    pub engine: &'a Engine,
+    pub engine: &'a Arc<Engine>,
     /// Whose they are.
-    pub tenant: &'a Tenant,
+    pub tenant: &'a Arc<Tenant>,
     /// What the question may cost.
     pub cost: &'a Cost,
 }

@@ -277,8 +277,6 @@ impl LiveExpressions {
                 let series = all.series(&one, working);
                 let kept = KeptSeries {
                     whole: &series,
-                    engine: &all.engine,
-                    tenant: &one.tenant,
                     kept: &one.kept,
                     at_ms,
                     step_ms: one.step_ms,

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pulseboard_feed::{MemberGuard, Members, Subscriber, wire::ws};
+use pulseboard_feed::{Feed, MemberGuard, Payload, Subscriber, Subscription, wire::ws};
 use pulseboard_shared::codec::Encoding;
 
 use crate::{base::clock::Clock, shares::Share};
@@ -29,14 +29,17 @@ pub trait Watchable: Send + Sync + 'static {
     /// Names it among its kind.
     type Key: Clone + Eq + Hash;
 
+    /// What is told of it.
+    type Payload: Payload;
+
     /// What it is known by.
     fn key(&self) -> &Self::Key;
 
     /// Who watches it.
     fn viewers(&self) -> &Viewers;
 
-    /// Who is told of what comes.
-    fn members(&self) -> &Arc<Members>;
+    /// What comes, for all who watch it.
+    fn feed(&self) -> &Arc<Feed<Self::Payload>>;
 
     /// Whether it stays for who comes back, now that the last viewer has left. `shares` is what
     /// that viewer had; it may be taken. Called under the map's lock.
@@ -44,6 +47,27 @@ pub trait Watchable: Send + Sync + 'static {
 
     /// It is no longer known to anybody, and another by the same key may be there already.
     fn close(&self);
+
+    /// Names this run of the feed.
+    fn epoch(&self) -> String {
+        self.feed().epoch().to_string()
+    }
+
+    /// Where the cursor of a viewer starts that has seen `offset` of the run called `epoch`;
+    /// `None` where that is no longer held.
+    fn resume(&self, epoch: &str, offset: u64) -> Option<u64> {
+        self.feed().after(epoch, offset)
+    }
+
+    /// A cursor for a viewer, from `next` on.
+    fn cursor(
+        &self,
+        next: u64,
+        view: <Self::Payload as Payload>::View,
+        viewer: u64,
+    ) -> Subscription<Self::Payload> {
+        Subscription::new(Arc::clone(self.feed()), next, view, viewer)
+    }
 }
 
 /// How many watch something, and since when nobody does.
@@ -163,7 +187,7 @@ pub struct Place<W: Watchable> {
 impl<W: Watchable> Place<W> {
     /// Has the viewer told of what comes.
     pub fn sit(&mut self, viewer: Arc<dyn Subscriber>) {
-        self.seat = Some(self.watched.members().join(viewer));
+        self.seat = Some(self.watched.feed().members().join(viewer));
     }
 }
 

@@ -10,21 +10,20 @@ use std::{
 };
 
 use pulseboard_history::{HistoryError, SeriesId, Tombstone};
-use pulseboard_series::{KeyRef, key::hash_key};
+use pulseboard_series::key::hash_key;
 
 use crate::{
     cost::{Cost, Spent},
     engine::{Engine, fingerprint},
-    find::page_bytes,
     query::{self, QueryError},
-    selector::{NameFilter, Selector},
+    selector::Selector,
     slot::SlotRef,
     table::Entry,
     tenant::Tenant,
     window::Scratch,
 };
 
-/// Series that are deleted together: so many are found, taken out of memory and told the history.
+/// Series that are deleted together: so many are taken out of memory and told the history.
 const SERIES_AT_ONCE: usize = 4_096;
 
 /// A turn is given on while a round of maintenance lasts.
@@ -75,35 +74,27 @@ impl Engine {
             }
         };
         let mut deleted = 0;
-        let mut after: Option<String> = None;
         let mut scratch = Scratch::default();
-        loop {
-            let all = (|_: &str| NameFilter::All, |_: KeyRef<'_>| true);
-            let from = (after.as_deref(), SERIES_AT_ONCE);
-            let page = self.page(tenant, selector, all, from, now_ms, cost)?;
-            let is_last = page.found.len() < SERIES_AT_ONCE && !page.is_cut;
-            let mut rows = Vec::with_capacity(page.found.len());
+        let places = self.places(tenant, selector, cost)?;
+        for part in places.chunks(SERIES_AT_ONCE) {
+            let mut rows = Vec::with_capacity(part.len());
             let mut without_newest = Vec::new();
-            for (text, found) in page.found {
-                cost.check()?;
+            for place in part {
+                cost.step(1)?;
                 let stretch = (from_ms, to_ms);
-                let done = self.delete_one(found.place, stretch, now_ms, &mut scratch);
+                let done = self.delete_one(*place, stretch, now_ms, &mut scratch);
                 if let Some((row, has_newest)) = done {
                     if !has_newest {
-                        without_newest.push(found.place);
+                        without_newest.push(*place);
                     }
                     rows.push(row);
                 }
-                cost.let_go(page_bytes(&text, &found));
-                after = Some(text);
             }
             deleted += rows.len() as u64;
             self.entomb(&rows)?;
             self.look_up_newest(&without_newest, now_ms)?;
-            if is_last {
-                break;
-            }
         }
+        cost.let_go(size_of_val(&*places));
         deleted += self.delete_past(tenant, selector, (from_ms, to_ms), now_ms, cost)?;
         drop(maintenance);
         Ok(deleted)

@@ -1,7 +1,15 @@
 //! What is deleted is gone from every answer at once and for good, and nothing else is: against a map of
 //! all samples, through sealing, rolling up and restarts.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use pulseboard_engine::{Cost, Engine, EngineOptions, Persistence, Selector, query};
@@ -367,4 +375,36 @@ fn a_series_that_goes_on_begins_anew() {
     assert_eq!(world.delete("red", "b", (0, i64::MAX)), 0);
     assert_eq!(world.delete("blue", "{}", (0, i64::MAX)), 0);
     world.check();
+}
+
+/// Three times as many series are three times the work, and not nine.
+#[test]
+fn a_deletion_looks_at_each_series_a_few_times() {
+    let looks = |series: usize| -> u64 {
+        let engine = Engine::new(EngineOptions::default(), None);
+        let tenant = engine.tenant("red").expect("a tenant");
+        let mut batch = Batch::new();
+        for number in 0..series {
+            batch.begin(&["load"]).expect("a name");
+            batch.label("n", &number.to_string()).expect("a label");
+            batch.finish(1, Some(NOON), 1.0).expect("a sample");
+        }
+        engine.append(&tenant, &batch, NOON);
+        let pauses = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&pauses);
+        // The clock is looked at after so much work, and each time it is somebody else's turn.
+        let cost = Cost::unbounded().pausing(Duration::ZERO, move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Some(Duration::ZERO)
+        });
+        let all = (0, i64::MAX);
+        let deleted = engine.delete(&tenant, &parse("{n!=\"\"}"), all, NOON, &cost);
+        assert_eq!(deleted.expect("deleted"), series as u64);
+        pauses.load(Ordering::Relaxed)
+    };
+    let (few, many) = (looks(10_000), looks(30_000));
+    assert!(
+        many < few * 4,
+        "{few} looks at the clock for 10 000 series, {many} for 30 000"
+    );
 }

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use pulseboard_history::varint::{Reader, put_varint, put_zigzag};
 use pulseboard_series::{KeyRef, Kind};
 
 /// Type of a record in the log.
@@ -92,20 +93,20 @@ impl Encoder {
                 .take_while(|(a, b)| a == b)
                 .count();
             let own = sample.key.get(shared..).unwrap_or_default();
-            put(body, shared as u64);
-            put(body, own.len() as u64);
+            put_varint(body, shared as u64);
+            put_varint(body, own.len() as u64);
             body.extend_from_slice(own);
             body.push(sample.kind as u8);
-            put(body, zigzag(sample.at_ms.wrapping_sub(record.arrived_ms)));
+            put_zigzag(body, sample.at_ms.wrapping_sub(record.arrived_ms));
             body.extend_from_slice(&sample.bits.to_le_bytes());
             last = &sample.key;
         }
         let into = &mut self.record;
         into.clear();
         into.push(lane as u8);
-        put(into, record.number);
-        put(into, record.arrived_ms.cast_unsigned());
-        put(into, record.samples.len() as u64);
+        put_varint(into, record.number);
+        put_varint(into, record.arrived_ms.cast_unsigned());
+        put_varint(into, record.samples.len() as u64);
         self.packed
             .resize(snap::raw::max_compress_len(body.len()), 0);
         let packed = self.snappy.compress(body, &mut self.packed);
@@ -125,22 +126,21 @@ impl Encoder {
 
 /// What a record says first; nothing where it cannot be read.
 pub(crate) fn head(record: &[u8]) -> Option<(Head, &[u8])> {
-    let (&lane, mut rest) = record.split_first()?;
-    let lane = usize::from(lane);
+    let mut reader = Reader::new(record);
     let head = Head {
-        lane,
-        number: take(&mut rest)?,
-        arrived_ms: take(&mut rest)?.cast_signed(),
-        samples: take(&mut rest)?,
+        lane: usize::from(reader.byte()?),
+        number: reader.varint()?,
+        arrived_ms: reader.varint()?.cast_signed(),
+        samples: reader.varint()?,
     };
-    (lane < LANES).then_some((head, rest))
+    (head.lane < LANES).then_some((head, reader.rest()))
 }
 
 /// Reads the samples behind a head; nothing where they cannot be read.
 pub(crate) fn read(head: &Head, rest: &[u8]) -> Option<Record> {
     let (&is_packed, body) = rest.split_first()?;
     let unpacked;
-    let mut rest = match is_packed {
+    let body = match is_packed {
         0 => body,
         _ => {
             let length = snap::raw::decompress_len(body).ok()?;
@@ -151,28 +151,26 @@ pub(crate) fn read(head: &Head, rest: &[u8]) -> Option<Record> {
             &unpacked
         }
     };
+    let mut reader = Reader::new(body);
     let mut key: Vec<u8> = Vec::new();
     let mut samples = Vec::new();
-    while !rest.is_empty() {
-        let shared = usize::try_from(take(&mut rest)?).ok()?;
-        let length = usize::try_from(take(&mut rest)?).ok()?;
-        let (own, behind) = rest.split_at_checked(length)?;
+    while !reader.is_empty() {
+        let shared = usize::try_from(reader.varint()?).ok()?;
+        let length = usize::try_from(reader.varint()?).ok()?;
+        let own = reader.bytes(length)?;
         if shared > key.len() {
             return None;
         }
         key.truncate(shared);
         key.extend_from_slice(own);
         KeyRef::checked(&key)?;
-        let (&kind, behind) = behind.split_first()?;
-        rest = behind;
-        let at_ms = head.arrived_ms.wrapping_add(unzigzag(take(&mut rest)?));
-        let (bits, behind) = rest.split_first_chunk()?;
-        rest = behind;
+        let kind = Kind::from_u8(reader.byte()?);
+        let at_ms = head.arrived_ms.wrapping_add(reader.zigzag()?);
         samples.push(Sample {
             key: Arc::from(key.as_slice()),
-            kind: Kind::from_u8(kind),
+            kind,
             at_ms,
-            bits: u64::from_le_bytes(*bits),
+            bits: u64::from_le_bytes(reader.array()?),
         });
     }
     let is_whole = samples.len() as u64 == head.samples;
@@ -181,35 +179,6 @@ pub(crate) fn read(head: &Head, rest: &[u8]) -> Option<Record> {
         arrived_ms: head.arrived_ms,
         samples,
     })
-}
-
-fn zigzag(number: i64) -> u64 {
-    (number.wrapping_shl(1) ^ (number >> 63)).cast_unsigned()
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
-}
-
-fn put(into: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        into.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    into.push(number as u8);
-}
-
-fn take(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, behind) = rest.split_first()?;
-        *rest = behind;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ mod sweep;
 mod tables;
 mod tier;
 mod tombstone;
-mod varint;
+pub mod varint;
 mod write;
 
 pub use error::{Damage, HistoryError};

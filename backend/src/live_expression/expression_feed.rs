@@ -9,13 +9,10 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_engine::Tenant;
-use pulseboard_feed::{Epoch, Feed, Frame, Members, Payload, Subscription, wire::ws};
+use pulseboard_feed::{Epoch, Feed, Frame, Payload, wire::ws};
 use pulseboard_promql::{Answer, EvalError, Expr, Labels, labels::NAME};
 use pulseboard_series::{is_stale_marker, key::write_labels};
-use pulseboard_shared::{
-    codec::Encoding,
-    protocol::watch::{ExpressionMessage, SampleRun},
-};
+use pulseboard_shared::protocol::watch::{ExpressionMessage, SampleRun};
 
 use super::followed::Kept;
 use crate::{
@@ -56,33 +53,6 @@ impl LiveExpression {
     #[must_use]
     pub fn end(&self) -> u64 {
         self.feed.next_offset()
-    }
-
-    /// Where the cursor of a viewer starts that has seen `offset` of the run called `epoch`;
-    /// `None` where that is no longer held.
-    #[must_use]
-    pub fn resume(&self, epoch: &str, offset: u64) -> Option<u64> {
-        self.feed.after(epoch, offset)
-    }
-
-    /// Names this run of the feed.
-    #[must_use]
-    pub fn epoch(&self) -> String {
-        self.feed.epoch().to_string()
-    }
-
-    /// A cursor for a viewer; `query` as it wrote it.
-    #[must_use]
-    pub fn cursor(
-        &self,
-        next: u64,
-        query: &str,
-        form: Encoding,
-        viewer: u64,
-    ) -> Subscription<ExpressionPayload> {
-        let asked = query.into();
-        let view = WatchView { asked, form };
-        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
     }
 
     pub(super) fn tell(&self, at_ms: i64, answer: Result<Answer, EvalError>) {
@@ -132,6 +102,7 @@ impl LiveExpression {
 
 impl Watchable for LiveExpression {
     type Key = ExpressionKey;
+    type Payload = ExpressionPayload;
 
     fn key(&self) -> &ExpressionKey {
         &self.key
@@ -141,8 +112,8 @@ impl Watchable for LiveExpression {
         &self.viewers
     }
 
-    fn members(&self) -> &Arc<Members> {
-        self.feed.members()
+    fn feed(&self) -> &Arc<Feed<ExpressionPayload>> {
+        &self.feed
     }
 
     /// It would be evaluated for nobody.

@@ -183,10 +183,6 @@ impl Kept {
 pub(super) struct KeptSeries<'a> {
     /// Read where nothing is kept.
     pub(super) whole: &'a TenantSeries<'a>,
-    /// The same, to be held for as long as something is kept.
-    pub(super) engine: &'a Arc<Engine>,
-    /// Whose they are, to be held for as long.
-    pub(super) tenant: &'a Arc<Tenant>,
     /// What is kept.
     pub(super) kept: &'a Kept,
     /// The time that is evaluated, Unix milliseconds.
@@ -200,7 +196,7 @@ impl KeptSeries<'_> {
         self.step_ms <= STEP_MAX_MS
             && hints.until_ms.saturating_sub(hints.after_ms) <= BACK_MAX_MS
             && self.at_ms.saturating_sub(hints.after_ms) <= BACK_MAX_MS
-            && !self.tenant.brings_late(self.at_ms)
+            && !self.whole.tenant.brings_late(self.at_ms)
     }
 
     /// Reads whole, and counts.
@@ -333,14 +329,19 @@ impl Followed {
         // Each step looks for itself, so nobody is to be woken.
         let tap = SeriesTap::bounded(selector, Box::new(|| {}), gathered_max);
         let tap = Arc::new(tap);
-        if all.engine.tap(all.tenant, &tap, all.whole.cost).is_err() {
+        if all
+            .whole
+            .engine
+            .tap(all.whole.tenant, &tap, all.whole.cost)
+            .is_err()
+        {
             // Too many series; or it cost too much, which reading it whole will say.
             return Ok(None);
         }
         // From here on it is untapped when this goes.
         let mut followed = Self {
-            engine: Arc::clone(all.engine),
-            tenant: Arc::clone(all.tenant),
+            engine: Arc::clone(all.whole.engine),
+            tenant: Arc::clone(all.whole.tenant),
             tap,
             gathered_max,
             series: Vec::new(),
@@ -357,8 +358,8 @@ impl Followed {
         let (series, by_key) = (&mut followed.series, &mut followed.by_key);
         let part = &mut followed.part;
         query::raw(
-            all.engine,
-            all.tenant,
+            all.whole.engine,
+            all.whole.tenant,
             &followed.tap.selector,
             stretch,
             all.whole.cost,

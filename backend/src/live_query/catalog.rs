@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use pulseboard_engine::{Catalog, Changes, Engine, SeriesName, Tenant};
-use pulseboard_feed::{Feed, Frame, Members, Payload, Subscription, wire::ws};
+use pulseboard_feed::{Feed, Frame, Payload, Subscription, wire::ws};
 use pulseboard_shared::{
     codec::Encoding,
     protocol::{
@@ -41,17 +41,17 @@ pub struct CatalogFeed {
 impl CatalogFeed {
     /// A cursor for a viewer, for what comes and goes from now on.
     #[must_use]
-    pub fn cursor(&self, form: Encoding, viewer: u64) -> Subscription<CatalogPayload> {
+    pub fn cursor_of(&self, form: Encoding, viewer: u64) -> Subscription<CatalogPayload> {
         let tenant = Arc::clone(&self.tenant);
         let view = CatalogView { form, tenant };
-        let next = self.feed.next_offset();
-        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
+        self.cursor(self.feed.next_offset(), view, viewer)
     }
 }
 
 impl Watchable for CatalogFeed {
     /// A tenant's name.
     type Key = Box<str>;
+    type Payload = CatalogPayload;
 
     fn key(&self) -> &Box<str> {
         &self.tenant.name
@@ -61,8 +61,8 @@ impl Watchable for CatalogFeed {
         &self.viewers
     }
 
-    fn members(&self) -> &Arc<Members> {
-        self.feed.members()
+    fn feed(&self) -> &Arc<Feed<CatalogPayload>> {
+        &self.feed
     }
 
     fn stays(&self, _shares: &mut Vec<Share>) -> bool {

@@ -16,12 +16,9 @@ use pulseboard_engine::{
     Cancel, Cost, Engine, Gain, SeriesName, SeriesTap, Tenant,
     tap::{TAPPED_SERIES_MAX, TapRefused},
 };
-use pulseboard_feed::{Epoch, Feed, Frame, Members, Payload, Subscription, wire::ws};
+use pulseboard_feed::{Epoch, Feed, Frame, Payload, wire::ws};
 use pulseboard_series::is_stale_marker;
-use pulseboard_shared::{
-    codec::Encoding,
-    protocol::watch::{SampleRun, WatchMessage},
-};
+use pulseboard_shared::protocol::watch::{SampleRun, WatchMessage};
 
 use super::flush::{Flushable, LastFlush};
 use crate::{
@@ -78,33 +75,6 @@ impl LiveQuery {
         self.feed.next_offset()
     }
 
-    /// Where the cursor of a viewer starts that has seen `offset` of the run called `epoch`;
-    /// `None` where that is no longer held.
-    #[must_use]
-    pub fn resume(&self, epoch: &str, offset: u64) -> Option<u64> {
-        self.feed.after(epoch, offset)
-    }
-
-    /// Names this run of the feed.
-    #[must_use]
-    pub fn epoch(&self) -> String {
-        self.feed.epoch().to_string()
-    }
-
-    /// A cursor for a viewer; `selector` as it wrote it.
-    #[must_use]
-    pub fn cursor(
-        &self,
-        next: u64,
-        selector: &str,
-        form: Encoding,
-        viewer: u64,
-    ) -> Subscription<WatchPayload> {
-        let asked = selector.into();
-        let view = WatchView { asked, form };
-        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
-    }
-
     /// Whether a frame was ever made.
     fn is_written(&self) -> bool {
         self.feed.next_offset() > 1
@@ -113,6 +83,7 @@ impl LiveQuery {
 
 impl Watchable for LiveQuery {
     type Key = LiveQueryKey;
+    type Payload = WatchPayload;
 
     fn key(&self) -> &LiveQueryKey {
         &self.key
@@ -122,8 +93,8 @@ impl Watchable for LiveQuery {
         &self.viewers
     }
 
-    fn members(&self) -> &Arc<Members> {
-        self.feed.members()
+    fn feed(&self) -> &Arc<Feed<WatchPayload>> {
+        &self.feed
     }
 
     /// Where there is something to come back for, at the expense of whoever left last.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use pulseboard::settings::{DataDir, Settings, Token};
+use pulseboard::settings::{DataDir, Settings};
 use pulseboard_shared::Role;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{START_MS, TestServer, problem};
+use crate::support::{START_MS, TestServer, problem, token};
 
 const ADMIN: &str = "the-token-of-an-admin";
 const HOUR_MS: i64 = 3_600_000;
@@ -19,11 +19,7 @@ async fn start_at(now_ms: i64, folder: &Path) -> TestServer {
     let folder = folder.to_path_buf();
     TestServer::start_at(now_ms, move |settings: &mut Settings| {
         settings.data_dir = DataDir::Path(folder);
-        settings.tokens = vec![Token {
-            secret: ADMIN.to_owned(),
-            role: Role::Admin,
-            tenant: None,
-        }];
+        settings.tokens = vec![token(ADMIN, Role::Admin, None)];
     })
     .await
 }

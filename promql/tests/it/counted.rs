@@ -7,12 +7,12 @@ use std::{
 };
 
 use fastrand::Rng;
-use pulseboard_promql::{EvalError, Guard, Options, parse, range};
+use pulseboard_promql::{Options, parse, range};
 
 use crate::{
     generated::{self, LENGTH_S, START_S},
     grammar::Grammar,
-    support::Memory,
+    support::{Counts, Memory},
 };
 
 thread_local! {
@@ -67,33 +67,6 @@ static ALLOCATOR: Counting = Counting;
 /// There is so much room for one question.
 const ROOM: usize = 4 << 20;
 
-/// Counts what is held, and has so much room and no more.
-#[derive(Default)]
-struct Counts {
-    now: Cell<usize>,
-    most: Cell<usize>,
-}
-
-impl Guard for Counts {
-    fn spend(&self, _: u64) -> Result<(), EvalError> {
-        Ok(())
-    }
-
-    fn hold(&self, bytes: usize) -> Result<(), EvalError> {
-        let now = self.now.get() + bytes;
-        if now > ROOM {
-            return Err(EvalError::Execution("no room".to_owned()));
-        }
-        self.now.set(now);
-        self.most.set(self.most.get().max(now));
-        Ok(())
-    }
-
-    fn let_go(&self, bytes: usize) {
-        self.now.set(self.now.get().saturating_sub(bytes));
-    }
-}
-
 /// Around an expression, what makes much of little.
 fn larger(random: &mut Rng, expr: &str) -> String {
     let long = "x".repeat(random.usize(1..3_000));
@@ -129,7 +102,7 @@ fn no_expression_takes_much_more_than_it_asked_for() {
             continue;
         };
         asked += 1;
-        let counts = Counts::default();
+        let counts = Counts::with_room(ROOM);
         let before = NOW.get();
         MOST.set(before);
         let answer = range(&expr, times, &memory, &counts, Options::default());

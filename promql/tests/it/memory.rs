@@ -1,35 +1,9 @@
 //! What an evaluation holds: little more than its answer, however many series it reads, and nothing
 //! when it is over.
 
-use std::cell::Cell;
+use pulseboard_promql::{Options, parse, range};
 
-use pulseboard_promql::{EvalError, Guard, Options, parse, range};
-
-use crate::support::Memory;
-
-/// Counts what is held, and the most that was.
-#[derive(Default)]
-struct Counts {
-    now: Cell<usize>,
-    most: Cell<usize>,
-}
-
-impl Guard for Counts {
-    fn spend(&self, _: u64) -> Result<(), EvalError> {
-        Ok(())
-    }
-
-    fn hold(&self, bytes: usize) -> Result<(), EvalError> {
-        self.now.set(self.now.get() + bytes);
-        self.most.set(self.most.get().max(self.now.get()));
-        Ok(())
-    }
-
-    fn let_go(&self, bytes: usize) {
-        let now = self.now.get().checked_sub(bytes);
-        self.now.set(now.expect("no more is let go than was held"));
-    }
-}
+use crate::support::{Counts, Memory};
 
 #[test]
 fn what_is_held_is_little_more_than_the_answer() {
@@ -54,7 +28,7 @@ fn what_is_held_is_little_more_than_the_answer() {
         // All values of a group at a step are needed.
         ("quantile(0.5, load)", 600),
     ] {
-        let counts = Counts::default();
+        let counts = Counts::with_room(usize::MAX);
         let expr = parse(query).expect("parses");
         let times = (0, (steps - 1) * 1_000, 1_000);
         let answer = range(&expr, times, &memory, &counts, Options::default());

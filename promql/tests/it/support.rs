@@ -208,3 +208,41 @@ impl Guard for Holds {
 pub(crate) fn is_named(labels: &Labels) -> bool {
     !labels.get(NAME).is_empty()
 }
+
+/// Counts what is held, and the most that was; there is so much room and no more.
+pub(crate) struct Counts {
+    room: usize,
+    now: Cell<usize>,
+    pub(crate) most: Cell<usize>,
+}
+
+impl Counts {
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self {
+            room,
+            now: Cell::default(),
+            most: Cell::default(),
+        }
+    }
+}
+
+impl Guard for Counts {
+    fn spend(&self, _: u64) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), EvalError> {
+        let now = self.now.get() + bytes;
+        if now > self.room {
+            return Err(EvalError::Execution("no room".to_owned()));
+        }
+        self.now.set(now);
+        self.most.set(self.most.get().max(now));
+        Ok(())
+    }
+
+    fn let_go(&self, bytes: usize) {
+        let now = self.now.get().checked_sub(bytes);
+        self.now.set(now.expect("no more is let go than was held"));
+    }
+}

@@ -20,7 +20,7 @@ use pulseboard_engine::{
     query::{Aggregation, Limits, QueryError, RangeRequest, RangeStream, Step},
     tap::TAPPED_SERIES_MAX,
 };
-use pulseboard_feed::{Payload, Subscription, wire::ws};
+use pulseboard_feed::{Payload, wire::ws};
 use pulseboard_shared::{
     codec::Encoding,
     protocol::{
@@ -38,7 +38,7 @@ use crate::{
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
     stream::viewer::Viewer,
-    watched,
+    watched::{self, WatchView, Watchable},
 };
 
 /// History that a watch brings when the client asks for no other, and at most; older stretches
@@ -310,10 +310,7 @@ impl Worker {
             .enter(&self.tenant, &selector, &self.keys, share, &cost)
             .map_err(|error| error.to_string())?;
         let watched = Arc::clone(&place.watched);
-        let resumed = asked
-            .after
-            .as_ref()
-            .and_then(|(epoch, offset)| Some((watched.resume(epoch, *offset)?, *offset)));
+        let resumed = resumed(&*watched, asked);
         let (next, answer) = match resumed {
             Some((next, offset)) => {
                 let answer = WatchMessage::Rewatched {
@@ -339,8 +336,12 @@ impl Worker {
         let answer = working
             .hold(ws::message(self.form, &answer))
             .map_err(|refused| refused.to_string())?;
-        let cursor = watched.cursor(next, text, self.form, self.viewer.id);
-        self.seat(&asked.watched, Place::Selector(place), cursor, answer);
+        self.seat(
+            &asked.watched,
+            &*watched,
+            Place::Selector(place),
+            (next, answer),
+        );
         Ok(())
     }
 
@@ -358,10 +359,7 @@ impl Worker {
         let all = &self.app.live_expressions;
         let place = all.enter(&self.tenant, expr, step_ms, &self.keys, share);
         let expression = Arc::clone(&place.watched);
-        let resumed = asked
-            .after
-            .as_ref()
-            .and_then(|(epoch, offset)| Some((expression.resume(epoch, *offset)?, *offset)));
+        let resumed = resumed(&*expression, asked);
         let (next, answer) = match resumed {
             Some((next, offset)) => {
                 let answer = ExpressionMessage::Rewatched {
@@ -387,8 +385,12 @@ impl Worker {
         let answer = working
             .hold(ws::message(self.form, &answer))
             .map_err(|refused| refused.to_string())?;
-        let cursor = expression.cursor(next, text, self.form, self.viewer.id);
-        self.seat(&asked.watched, Place::Expression(place), cursor, answer);
+        self.seat(
+            &asked.watched,
+            &*expression,
+            Place::Expression(place),
+            (next, answer),
+        );
         Ok(())
     }
 
@@ -412,20 +414,28 @@ impl Worker {
         Ok((step_ms, series.map_err(|error| error.to_string())?))
     }
 
-    /// Answers, and takes the place, where it is still wanted.
-    fn seat<P: Payload>(
+    /// Answers, and takes the place, where it is still wanted; what comes is told from `next` on.
+    fn seat<W>(
         &self,
-        watched: &Watched,
+        asked: &Watched,
+        watched: &W,
         mut place: Place,
-        cursor: Subscription<P>,
-        answer: bytes::Bytes,
-    ) {
+        (next, answer): (u64, bytes::Bytes),
+    ) where
+        W: Watchable,
+        W::Payload: Payload<View = WatchView>,
+    {
+        let view = WatchView {
+            asked: asked.text().into(),
+            form: self.form,
+        };
+        let cursor = watched.cursor(next, view, self.viewer.id);
         let mut state = self.state.lock();
-        if state.is_over || !state.is_current(watched) {
+        if state.is_over || !state.is_current(asked) {
             drop(state);
             return drop(place);
         }
-        state.leave(&self.viewer, watched);
+        state.leave(&self.viewer, asked);
         self.viewer.reply(answer);
         let viewer = Arc::clone(&self.viewer) as Arc<_>;
         match &mut place {
@@ -433,7 +443,7 @@ impl Worker {
             Place::Expression(place) => place.sit(viewer),
         }
         let id = place.id();
-        state.places.insert(watched.clone(), place);
+        state.places.insert(asked.clone(), place);
         // It counts as one, whichever it is.
         state.current = None;
         self.viewer.follow(id, cursor);
@@ -503,4 +513,10 @@ impl Worker {
         }
         Ok((step_ms, series))
     }
+}
+
+/// Where a client that was here before goes on: the next frame, and the last one that it has seen.
+fn resumed(watched: &impl Watchable, asked: &WatchRequest) -> Option<(u64, u64)> {
+    let (epoch, offset) = asked.after.as_ref()?;
+    Some((watched.resume(epoch, *offset)?, *offset))
 }

@@ -263,7 +263,7 @@ impl RoomsInbound {
             .map_err(|refused| refused.to_string())?;
         let id = place.watched.id;
         // Before the total is counted: a change between the two is told again, and not missed.
-        let cursor = place.watched.cursor(self.form, viewer.id);
+        let cursor = place.watched.cursor_of(self.form, viewer.id);
         viewer.send_message(&total());
         place.sit(Arc::clone(viewer) as Arc<_>);
         viewer.follow(id, cursor);

@@ -64,8 +64,6 @@ impl Stage {
         };
         let kept = KeptSeries {
             whole: &whole,
-            engine: &self.engine,
-            tenant,
             kept: &follower.kept,
             at_ms,
             step_ms: 1_000,
@@ -173,8 +171,6 @@ fn a_sample_is_read_once_and_what_is_kept_is_given_back() {
         };
         let kept = KeptSeries {
             whole: &whole,
-            engine: &stage.engine,
-            tenant: &stage.tenants[0],
             kept: &follower.kept,
             at_ms,
             step_ms: 1_000,
