@@ -23,6 +23,7 @@ pub(crate) mod lane;
 mod making;
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     sync::Arc,
     time::{Duration, Instant},
@@ -70,6 +71,13 @@ const SLICE: Duration = Duration::from_millis(50);
 /// Seconds after which who was refused may ask again.
 const RETRY_AFTER_S: u32 = 2;
 
+/// Who has no more bytes of answers than this is not to blame where there are none left.
+const LITTLE_BYTES: usize = 1 << 20;
+
+/// So long after somebody was refused memory that others hold, those others are hurried: whoever was
+/// refused may have come back by then.
+const SHORT_FOR: Duration = Duration::from_secs(3);
+
 /// Seconds after which a client that does not read its answers may ask again.
 pub const ANSWERS_RETRY_S: u32 = 2;
 
@@ -80,9 +88,25 @@ pub struct Questions {
     stalled: Arc<Shares>,
     answers: Arc<Shares>,
     making: Arc<Making>,
+    short: Arc<Short>,
     timeout: Duration,
     samples_max: u64,
     telemetry: Arc<Telemetry>,
+}
+
+/// When somebody was last refused memory that others hold. Leaf lock.
+#[derive(Debug, Default)]
+struct Short(Mutex<Option<Instant>>);
+
+impl Short {
+    /// Takes note of a refusal that is not the caller's own doing: it has next to nothing but for
+    /// `made`, the answer that it is refused more for.
+    fn note(&self, refused: &Refused, answers: &Shares, keys: &CallerKeys, made: usize) {
+        let is_others = matches!(refused.scope, Scope::Tenant | Scope::All | Scope::Kept);
+        if is_others && answers.taken_by(keys).saturating_sub(made) <= LITTLE_BYTES {
+            *self.0.lock() = Some(Instant::now());
+        }
+    }
 }
 
 /// A question that is worked on, on a thread that may block.
@@ -105,12 +129,22 @@ pub struct Working {
 #[derive(Clone, Copy, Debug)]
 pub struct Counted;
 
-/// Text that is counted as it grows.
+/// Text that is counted as it grows, piece by piece: what is written is never moved, so that an
+/// answer takes no more than its length at any time.
 #[derive(Debug)]
 pub struct Text<'a> {
-    bytes: Vec<u8>,
+    pieces: Vec<Vec<u8>>,
     cost: &'a Cost,
     is_refused: bool,
+}
+
+/// An answer that is at hand.
+#[derive(Debug)]
+pub enum Finished {
+    /// In the pieces in which it was written; each is counted until it has been sent.
+    Counted(VecDeque<Bytes>),
+    /// Made without a question's memory.
+    Uncounted(Bytes),
 }
 
 /// Cancels a question when it is dropped: whoever asked has gone.
@@ -158,6 +192,7 @@ impl Questions {
                 ShareLimits::of(ANSWER_BYTES_ALL_MAX),
             ),
             making: Arc::default(),
+            short: Arc::default(),
             timeout: settings.query_timeout,
             samples_max: settings.query_max_samples as u64,
             telemetry: Arc::clone(telemetry),
@@ -197,7 +232,13 @@ impl Questions {
         };
         let cost = Cost::new(self.timeout, self.samples_max, cancel.clone())
             .pausing(SLICE, lanes.clone().pause())
-            .reserving(resize(&answer, lanes, &place, cancel.clone()));
+            .reserving(resize(
+                self,
+                (&answer, &keys),
+                lanes,
+                &place,
+                cancel.clone(),
+            ));
         let working = Working {
             cost: Arc::new(cost),
             questions: Arc::clone(self),
@@ -239,7 +280,9 @@ impl Questions {
         if bytes.len() < HELD_FROM_BYTES {
             return Ok(bytes);
         }
-        let share = self.answers.acquire(keys, bytes.len())?;
+        let share = self.answers.acquire(keys, bytes.len());
+        let share =
+            share.inspect_err(|refused| self.short.note(refused, &self.answers, keys, 0))?;
         Ok(Bytes::from_owner(Held {
             bytes,
             _share: share,
@@ -250,6 +293,13 @@ impl Questions {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.answers.taken()
+    }
+
+    /// Whether somebody finds no memory for an answer just now, since others do not read theirs.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let last = *self.short.0.lock();
+        last.is_some_and(|last| last.elapsed() < SHORT_FOR)
     }
 
     /// Questions that are worked on or wait for it.
@@ -312,7 +362,7 @@ impl Working {
     #[must_use]
     pub fn text(&self) -> Text<'_> {
         Text {
-            bytes: Vec::new(),
+            pieces: Vec::new(),
             cost: &self.cost,
             is_refused: false,
         }
@@ -321,17 +371,28 @@ impl Working {
     /// The answer as it is sent: nothing else of the question is in memory any more, and its bytes
     /// are counted until they are gone.
     #[must_use]
-    pub fn finish(&self, bytes: Vec<u8>) -> Bytes {
-        let bytes = Bytes::from(bytes.into_boxed_slice());
+    pub fn finish(&self, pieces: Vec<Vec<u8>>) -> Finished {
         let mut answer = self.answer.lock();
         let mut share = answer.split(usize::MAX);
         drop(answer);
-        share.shrink(share.count().saturating_sub(bytes.len()));
+        let pieces = pieces.into_iter().map(|piece| {
+            let bytes = Bytes::from(piece.into_boxed_slice());
+            Bytes::from_owner(Held {
+                _share: share.split(bytes.len()),
+                bytes,
+            })
+        });
+        let pieces = Finished::Counted(pieces.collect());
+        drop(share);
         self.place.leave();
-        Bytes::from_owner(Held {
-            bytes,
-            _share: share,
-        })
+        pieces
+    }
+
+    /// Memory beside the answer that it needs as long as it is made; `None` where there is none for
+    /// this caller.
+    #[must_use]
+    pub fn room(&self, bytes: usize) -> Option<Share> {
+        self.questions.answers.acquire(&self.keys, bytes).ok()
     }
 
     /// As [`Questions::hold`], for whoever asked this.
@@ -382,12 +443,15 @@ impl InLane {
 /// Has a share be as large as is said. Where there is no room, the first of its caller's waits as
 /// long as others of them may give some back.
 fn resize(
-    share: &Arc<Mutex<Share>>,
+    questions: &Questions,
+    (share, keys): (&Arc<Mutex<Share>>, &CallerKeys),
     lanes: InLane,
     place: &Arc<Place>,
     cancel: Cancel,
 ) -> impl Fn(usize) -> bool + Send + Sync + 'static {
     let (share, place) = (Arc::clone(share), Arc::clone(place));
+    let (short, answers) = (Arc::clone(&questions.short), Arc::clone(&questions.answers));
+    let keys = keys.clone();
     move |bytes| {
         loop {
             let mut share = share.lock();
@@ -398,10 +462,12 @@ fn resize(
             };
             // Before it is tried, so that what ends in between is not missed.
             let ended = place.others_end();
-            if share.grow(more).is_ok() {
+            let Err(refused) = share.grow(more) else {
                 return true;
-            }
+            };
+            let made = share.count();
             drop(share);
+            short.note(&refused, &answers, &keys, made);
             let Some(ended) = ended.filter(|_| !cancel.is_cancelled()) else {
                 return false;
             };
@@ -412,8 +478,11 @@ fn resize(
     }
 }
 
-/// What is taken at once, so that a long text is not moved for every piece of it.
-const TEXT_GROWS_BYTES: usize = 32 * 1024;
+/// The first piece of a text; most answers are no longer.
+const TEXT_BEGINS_BYTES: usize = 8 * 1024;
+
+/// Each further piece. Larger: more is taken than is written. Smaller: more calls to send it.
+const TEXT_PIECE_BYTES: usize = 64 * 1024;
 
 impl Text<'_> {
     /// Adds a piece as it is.
@@ -441,22 +510,30 @@ impl Text<'_> {
 
     /// What has been written.
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub fn into_pieces(self) -> Vec<Vec<u8>> {
+        self.pieces
     }
 
-    fn extend(&mut self, piece: &[u8]) -> Result<(), QueryError> {
-        let free = self.bytes.capacity() - self.bytes.len();
-        if piece.len() > free {
-            let grows = (self.bytes.len() / 4).max(TEXT_GROWS_BYTES);
-            let more = piece.len().max(grows);
-            self.cost.hold(more - free).inspect_err(|_| {
+    fn extend(&mut self, mut text: &[u8]) -> Result<(), QueryError> {
+        loop {
+            if let Some(piece) = self.pieces.last_mut() {
+                let free = piece.capacity() - piece.len();
+                let (fits, rest) = text.split_at(free.min(text.len()));
+                piece.extend_from_slice(fits);
+                text = rest;
+            }
+            if text.is_empty() {
+                return Ok(());
+            }
+            let bytes = match self.pieces.is_empty() {
+                true => TEXT_BEGINS_BYTES,
+                false => TEXT_PIECE_BYTES,
+            };
+            self.cost.hold(bytes).inspect_err(|_| {
                 self.is_refused = true;
             })?;
-            self.bytes.reserve_exact(more);
+            self.pieces.push(Vec::with_capacity(bytes));
         }
-        self.bytes.extend_from_slice(piece);
-        Ok(())
     }
 }
 
@@ -572,12 +649,12 @@ mod tests {
                     text.push(&piece)?;
                 }
                 let made = working.questions.held_bytes();
-                Ok::<_, QueryError>((made, working.finish(text.into_bytes())))
+                Ok::<_, QueryError>((made, working.finish(text.into_pieces())))
             }
         };
         let answer = questions.ask(keys(1), write(40)).await.expect("a turn");
         let (made, answer) = answer.expect("there is room");
-        assert!((40 << 20..=51 << 20).contains(&made), "{made}");
+        assert!((40 << 20..=41 << 20).contains(&made), "{made}");
         assert_eq!(questions.held_bytes(), 40 << 20, "as long as it waits");
         let more = questions.ask(keys(1), write(40)).await.expect("a turn");
         assert!(matches!(more, Err(QueryError::Memory)), "past its share");

@@ -182,6 +182,13 @@ impl CallerKeys {
         }
     }
 
+    /// The caller itself, wherever it is connected.
+    fn own(&self) -> Option<Key> {
+        let mut each = self.each();
+        let own = each.find(|(scope, _)| matches!(scope, Scope::Token | Scope::NoToken));
+        own.map(|(_, key)| key)
+    }
+
     fn each(&self) -> impl Iterator<Item = (Scope, Key)> {
         let client = self.client.map(Key::Client).map(|key| (Scope::Client, key));
         let address = self.address.map(Key::Address);
@@ -260,10 +267,7 @@ impl Shares {
     /// Whether what is left is for those who have less than this one would have.
     fn is_kept(&self, taken: &Taken, keys: &CallerKeys, count: usize) -> Option<(Scope, usize)> {
         let has = |key: &Key| taken.by.get(key).copied().unwrap_or_default();
-        let (_, own) = keys
-            .each()
-            .find(|(scope, _)| matches!(scope, Scope::Token | Scope::NoToken))?;
-        let has_then = has(&own) + count;
+        let has_then = has(&keys.own()?) + count;
         let tenant = keys.tenant.clone().map(Key::Tenant);
         let tenant = tenant.map(|key| (self.limits.tenant.min(self.limits.all), has(&key)));
         let wide = tenant.into_iter().chain([(self.limits.all, taken.all)]);
@@ -300,6 +304,15 @@ impl Shares {
             _ => None,
         });
         tokens.collect()
+    }
+
+    /// How much a caller has, by its token or at its address.
+    #[must_use]
+    pub fn taken_by(&self, keys: &CallerKeys) -> usize {
+        let own = keys.own();
+        let taken = self.taken.lock();
+        own.and_then(|own| taken.by.get(&own).copied())
+            .unwrap_or_default()
     }
 
     /// How much is taken in all.

@@ -79,7 +79,7 @@ pub async fn poll_metrics(
         let mut text = working.text();
         let written = text.push_json(&message);
         written.map_err(|error| worker.questions.refuse(&error))?;
-        Ok(working.finish(text.into_bytes()))
+        Ok(working.finish(text.into_pieces()))
     });
     send_text(response, written.await??);
     Ok(())

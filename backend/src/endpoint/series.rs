@@ -89,7 +89,7 @@ fn write_list(
     tenant: &Tenant,
     list: ListStream<'_>,
     mut text: Text<'_>,
-) -> Result<Vec<u8>, QueryError> {
+) -> Result<Vec<Vec<u8>>, QueryError> {
     let head = json_text(list.head());
     let (open, rest) = head.split_once("\"series\":[]").unwrap_or((&head, ""));
     text.push(open)?;
@@ -104,7 +104,7 @@ fn write_list(
     }
     text.push("]")?;
     text.push(rest)?;
-    Ok(text.into_bytes())
+    Ok(text.into_pieces())
 }
 
 /// How the series of a selector did over the last minute, five minutes and hour.
@@ -134,7 +134,7 @@ pub async fn get_windows(
         let mut text = working.text();
         let written = windows.and_then(|windows| text.push_json(&windows));
         written.map_err(|error| worker.questions.refuse(&error))?;
-        Ok(working.finish(text.into_bytes()))
+        Ok(working.finish(text.into_pieces()))
     });
     send_text(response, windows.await??);
     Ok(())

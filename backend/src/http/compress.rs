@@ -1,12 +1,14 @@
 //! Answers compressed, where a client asks for it (RFC 9110 §12.5.3) and there is enough to gain:
 //! every text and JSON answer of the API, whichever endpoint it comes from.
 //!
-//! An answer that is at hand is compressed as a whole, on a thread that may block unless it is
-//! short; one that is made piece by piece goes through an [`Encoder`] where it is made. Levels are
-//! the cheap ones: what is asked for is sent once. Event streams are never compressed, nor what
+//! An answer that is at hand is compressed on a thread that may block unless it is short, and each of
+//! its pieces is let go when it has been read, so that both forms together take little more than the
+//! longer one; one that is made piece by piece goes through an [`Encoder`] where it is made. Levels
+//! are the cheap ones: what is asked for is sent once. Event streams are never compressed, nor what
 //! comes with an `ETag`, which names bytes as they are.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
     sync::{Arc, LazyLock},
 };
@@ -19,11 +21,19 @@ use salvo::{
 };
 use tokio::sync::Semaphore;
 
+use crate::shares::Refused;
+
 /// Shorter answers fit into a packet or two anyway.
 const LEAST_BYTES: usize = 1_024;
 
 /// Longer ones are compressed on a thread that may block: this takes about a millisecond.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
+
+/// What is compressed at once of a long answer, and about how long a piece of what comes of it is.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What an encoder has in memory as long as it works, about.
+pub const ENCODER_BYTES: usize = 1 << 20;
 
 /// How much of what was written is looked at for repetitions: 256 KiB, since each answer under way
 /// has that much in memory.
@@ -144,6 +154,16 @@ impl Encoder {
         }
     }
 
+    /// How much has come of it so far.
+    fn ready(&self) -> usize {
+        match self {
+            Self::Plain(into) => into.len(),
+            Self::Gzip(encoder) => encoder.get_ref().len(),
+            Self::Brotli(encoder) => encoder.get_ref().len(),
+            Self::Zstd(encoder) => encoder.get_ref().len(),
+        }
+    }
+
     /// What has come of it so far.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(match self {
@@ -180,62 +200,94 @@ pub fn mark(headers: &mut HeaderMap, coding: Option<Coding>) {
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
+/// Why an answer could not be compressed. What there was of it is gone.
+#[derive(Debug)]
+pub enum Unpacked {
+    /// There is no memory for what comes of it.
+    Refused(Refused),
+    /// The encoder failed.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unpacked {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Compresses an answer that is at hand, where that is asked for and worth it; whether it did.
-pub async fn apply(request: &Request, response: &mut Response) -> bool {
+/// Each piece of what comes of it is `hold`'s before the next one is made.
+///
+/// # Errors
+/// There is no answer any more.
+pub async fn apply(
+    request: &Request,
+    response: &mut Response,
+    hold: impl Fn(Bytes) -> Result<Bytes, Refused> + Send + 'static,
+) -> Result<bool, Unpacked> {
     let headers = response.headers();
     if headers.contains_key(header::CONTENT_ENCODING)
         || headers.contains_key(header::ETAG)
         || !is_text(headers)
+        || !matches!(&response.body, ResBody::Once(_) | ResBody::Chunks(_))
     {
-        return false;
+        return Ok(false);
     }
-    let ResBody::Once(body) = &response.body else {
-        return false;
-    };
-    if body.len() < LEAST_BYTES {
-        return false;
+    let length = response.body.size().unwrap_or_default();
+    if length < LEAST_BYTES as u64 {
+        return Ok(false);
     }
-    let body = body.clone();
     // Whoever asks for the head alone is not told the length of another form.
     let coding = Coding::wanted(request.headers());
-    let coding = coding.filter(|_| *request.method() != Method::HEAD);
-    let packed = match coding {
-        Some(coding) if body.len() <= INLINE_BYTES_MAX => pack(coding, &body),
-        Some(coding) => {
-            // Never closed.
-            let permit = Arc::clone(&LONG).acquire_owned().await;
-            let packing = tokio::task::spawn_blocking(move || {
-                let packed = pack(coding, &body);
-                drop(permit);
-                packed
-            });
-            packing.await.unwrap_or_else(|error| Err(error.into()))
-        }
-        None => {
-            mark(response.headers_mut(), None);
-            return false;
-        }
+    let Some(coding) = coding.filter(|_| *request.method() != Method::HEAD) else {
+        mark(response.headers_mut(), None);
+        return Ok(false);
     };
-    match packed {
-        Ok(packed) => {
-            response.body(ResBody::Once(packed));
-            mark(response.headers_mut(), coding);
-            true
-        }
-        Err(error) => {
-            tracing::warn!(%error, "an answer could not be compressed");
-            mark(response.headers_mut(), None);
-            false
-        }
-    }
+    let pieces = match response.take_body() {
+        ResBody::Once(whole) => VecDeque::from([whole]),
+        ResBody::Chunks(pieces) => pieces,
+        _ => VecDeque::new(),
+    };
+    let packed = if length <= INLINE_BYTES_MAX as u64 {
+        pack(coding, pieces, hold)?
+    } else {
+        // Never closed.
+        let permit = Arc::clone(&LONG).acquire_owned().await;
+        let packing = tokio::task::spawn_blocking(move || {
+            let packed = pack(coding, pieces, hold);
+            drop(permit);
+            packed
+        });
+        packing.await.map_err(io::Error::from)??
+    };
+    response.body(ResBody::Chunks(packed));
+    mark(response.headers_mut(), Some(coding));
+    Ok(true)
 }
 
-fn pack(coding: Coding, body: &[u8]) -> io::Result<Bytes> {
-    let mut encoder = Encoder::new(Some(coding))?;
-    encoder.write(body)?;
-    let packed = encoder.finish()?;
+fn pack(
+    coding: Coding,
+    pieces: VecDeque<Bytes>,
+    hold: impl Fn(Bytes) -> Result<Bytes, Refused>,
+) -> Result<VecDeque<Bytes>, Unpacked> {
+    let mut packed = VecDeque::new();
     // What was reserved on the way would stay as long as its client does not read.
-    Ok(Bytes::from(packed.into_boxed_slice()))
+    let mut keep = |piece: Vec<u8>| {
+        let piece = hold(Bytes::from(piece.into_boxed_slice())).map_err(Unpacked::Refused)?;
+        packed.push_back(piece);
+        Ok::<_, Unpacked>(())
+    };
+    let mut encoder = Encoder::new(Some(coding))?;
+    for piece in pieces {
+        for part in piece.chunks(PIECE_BYTES) {
+            encoder.write(part)?;
+            if encoder.ready() >= PIECE_BYTES {
+                keep(encoder.take())?;
+            }
+        }
+    }
+    keep(encoder.finish()?)?;
+    Ok(packed)
 }
 
 fn is_text(headers: &HeaderMap) -> bool {
@@ -311,7 +363,9 @@ mod tests {
                 packed.append(&mut encoder.take());
             }
             packed.append(&mut encoder.finish().expect("an end"));
-            let whole = pack(coding, &body).expect("packed");
+            let pieces = body.chunks(7_001).map(Bytes::copy_from_slice).collect();
+            let whole = pack(coding, pieces, Ok).expect("packed");
+            let whole: Vec<u8> = whole.into_iter().flatten().collect();
             for packed in [&packed[..], &whole] {
                 assert!(packed.len() < body.len() / 2, "{coding:?}");
                 let mut unpacked = Vec::new();

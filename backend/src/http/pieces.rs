@@ -20,12 +20,12 @@ use salvo::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::compress::{self, Coding, Encoder};
+use super::compress::{self, Coding, ENCODER_BYTES, Encoder};
 use crate::{
     app::App,
     base::{error::AppError, telemetry::Limit},
     questions::{ANSWERS_RETRY_S, Working},
-    shares::CallerKeys,
+    shares::{CallerKeys, Share},
 };
 
 /// Pieces of an answer that wait for a slow client; then reading waits.
@@ -68,6 +68,8 @@ pub struct Pieces {
     pub cost: Arc<Cost>,
     working: Working,
     encoder: Encoder,
+    /// What the encoder takes of all answers' memory.
+    _room: Option<Share>,
     /// Written and not packed.
     piece: Vec<u8>,
     pieces: mpsc::Sender<io::Result<Bytes>>,
@@ -93,6 +95,10 @@ pub async fn answer(
 ) -> Result<(), AppError> {
     let coding = Coding::wanted(request.headers());
     let (working, asker) = app.questions.admit(keys).await?;
+    // An encoder is there for as long as its client reads, and may be larger than what waits to be
+    // sent: where there is no room for one, the answer is sent as it is.
+    let room = coding.and_then(|_| working.room(ENCODER_BYTES));
+    let coding = coding.filter(|_| room.is_some());
     let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
     let (head, begun) = oneshot::channel();
     let worker = Arc::clone(app);
@@ -107,6 +113,7 @@ pub async fn answer(
             cost: Arc::clone(&working.cost),
             working,
             encoder,
+            _room: room,
             piece: Vec::with_capacity(PIECE_BYTES + 4096),
             pieces,
             head: Some(head),

@@ -39,6 +39,7 @@ use crate::{
     app::App,
     base::{error::AppError, task::catch_panic, telemetry::Limit},
     http::{error::Render as _, via},
+    questions::Questions,
     server::{
         connections,
         slots::{ConnectionSlots, Full, Place},
@@ -62,6 +63,8 @@ const READING_LOOKED_AT: Duration = Duration::from_secs(1);
 /// Bytes a second that a client takes of an answer, on average, once the write deadline is over:
 /// one that takes a few now and then would hold it for ever.
 const READING_BYTES_A_SECOND: u64 = 16 * 1024;
+/// The write deadline while somebody finds no memory for an answer since others do not read theirs.
+const HURRIED_PATIENCE: Duration = Duration::from_secs(5);
 /// Unacknowledged bytes older than this end a connection: its peer is gone. So does, to the kernel,
 /// a peer that takes nothing for so long.
 const UNACKED_MAX: Duration = Duration::from_secs(30);
@@ -267,6 +270,7 @@ async fn serve_connection(
         flushed: Arc::clone(&flushed),
         written,
         patience: app.settings.write_timeout,
+        questions: Arc::clone(&app.questions),
         since: None,
         timer: Box::pin(tokio::time::sleep(READING_LOOKED_AT)),
     };
@@ -317,6 +321,7 @@ struct Reading {
     flushed: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
     patience: Duration,
+    questions: Arc<Questions>,
     /// Since when something waits to be taken, and how much had been by then.
     since: Option<(tokio::time::Instant, u64)>,
     timer: Pin<Box<tokio::time::Sleep>>,
@@ -339,7 +344,8 @@ impl Reading {
         };
         let waited = now - since;
         let enough = READING_BYTES_A_SECOND.saturating_mul(waited.as_secs());
-        if waited > self.patience && written - before < enough {
+        let hurried = waited > HURRIED_PATIENCE && self.questions.is_short();
+        if (waited > self.patience || hurried) && written - before < enough {
             return true;
         }
         while self.timer.as_mut().poll(context).is_ready() {

@@ -15,7 +15,8 @@ use crate::{
     http::{
         body,
         caller::{self, peer_address},
-        compress, direct,
+        compress::{self, Unpacked},
+        direct,
         error::Render as _,
         identify::identify,
         origin::{self, Verdict},
@@ -24,6 +25,7 @@ use crate::{
     },
     questions::{ANSWERS_RETRY_S, Counted},
     settings::Hosts,
+    shares::Refused,
     stream::takeover::Takeover,
 };
 
@@ -106,24 +108,35 @@ impl Handler for Middleware {
 impl Middleware {
     /// Compresses an answer that is at hand, and counts its bytes until its client has read them.
     async fn hold_answer(&self, request: &Request, depot: &Depot, response: &mut Response) {
-        let is_packed = compress::apply(request, response).await;
-        let is_counted = response.extensions.get::<Counted>().is_some() && !is_packed;
+        let keys = caller::caller_keys(request, depot, None);
+        let questions = Arc::clone(&self.app.questions);
+        let hold = {
+            let keys = keys.clone();
+            move |bytes| questions.hold(&keys, bytes)
+        };
+        let is_packed = match compress::apply(request, response, hold).await {
+            Ok(is_packed) => is_packed,
+            Err(Unpacked::Refused(refused)) => return no_memory(response, &refused),
+            Err(Unpacked::Failed(error)) => {
+                tracing::error!(%error, "an answer could not be compressed");
+                return AppError::internal().render(response);
+            }
+        };
         // The page's files are in memory anyway, once for all.
-        if is_counted || response.headers().contains_key(header::ETAG) {
+        if is_packed
+            || response.extensions.get::<Counted>().is_some()
+            || response.headers().contains_key(header::ETAG)
+        {
             return;
         }
         let ResBody::Once(body) = &response.body else {
             return;
         };
-        let keys = caller::caller_keys(request, depot, None);
         match self.app.questions.hold(&keys, body.clone()) {
             Ok(held) => {
                 response.body(ResBody::Once(held));
             }
-            Err(refused) => {
-                response.headers_mut().remove(header::CONTENT_ENCODING);
-                AppError::unavailable(refused.to_string(), ANSWERS_RETRY_S).render(response);
-            }
+            Err(refused) => no_memory(response, &refused),
         }
     }
 
@@ -204,6 +217,12 @@ impl Middleware {
         }
         ctrl.call_next(request, depot, response).await;
     }
+}
+
+/// What is answered in place of an answer that its client, or others with it, would not read.
+fn no_memory(response: &mut Response, refused: &Refused) {
+    response.headers_mut().remove(header::CONTENT_ENCODING);
+    AppError::unavailable(refused.to_string(), ANSWERS_RETRY_S).render(response);
 }
 
 /// Bytes of a request's line and headers, as they were sent but for white space.

@@ -233,6 +233,21 @@ async fn answers_that_nobody_reads_are_bounded_while_they_are_made() {
         }
     }
     assert!(refused > 0, "all were answered");
+    // Which of those that are made at once get done is chance, and packed ones are short: one after
+    // the other some more of the long ones are asked for.
+    for path in &paths[..2] {
+        if server.own_metric("pulseboard_answer_bytes").await > 24 * MB {
+            break;
+        }
+        let mut stream = from_address(&server, 2).await;
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.expect("sent");
+        let mut status = [0; 12];
+        let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut status));
+        read.await.expect("in time").expect("a status");
+        unread.push(stream);
+        peak = peak.max(resident_bytes());
+    }
     let held = server.own_metric("pulseboard_answer_bytes").await;
     // Some of the many are answered: what is half made does not refuse what is nearly done.
     assert!(held > 16 * MB && held <= 80 * MB, "{} MB", held / MB);
@@ -355,6 +370,14 @@ async fn many_addresses_that_do_not_read_leave_something_to_those_who_do() {
     for address in 30..34 {
         assert_eq!(ask(address, 20).await.0, "200");
     }
+    // Who asks for much is refused, and those who have read nothing for long go for it.
+    let (refused, _) = ask(40, 1_000).await;
+    assert!(refused == "503" || refused == "429", "{refused}");
+    server
+        .eventually("there is room for a large answer", async || {
+            ask(40, 1_000).await.0 == "200"
+        })
+        .await;
     drop(unread);
     server.stop().await;
 }

@@ -16,7 +16,7 @@ use crate::{
     base::error::AppError,
     expressions::selector,
     http::{self, caller},
-    questions::Working,
+    questions::{Finished, Working},
     settings::DataDir,
     storage::snapshot::SnapshotError,
 };
@@ -86,15 +86,15 @@ async fn work(
     request: &mut Request,
     depot: &mut Depot,
     work: impl FnOnce(&Asking, &Working) -> Result<(), ApiError> + Send + 'static,
-) -> Result<Bytes, ApiError> {
+) -> Result<Finished, ApiError> {
     caller::require_administer(depot)?;
     let asking = Asking::begin(request, depot).await?;
     asking
-        .work(|asking, working| work(asking, working).map(|()| Bytes::new()))
+        .work(|asking, working| work(asking, working).map(|()| Finished::Uncounted(Bytes::new())))
         .await
 }
 
-fn answer(response: &mut Response, done: Result<Bytes, ApiError>) {
+fn answer(response: &mut Response, done: Result<Finished, ApiError>) {
     match done {
         Ok(_) => {
             response.status_code(StatusCode::NO_CONTENT);
@@ -110,7 +110,7 @@ pub async fn snapshot(depot: &mut Depot, response: &mut Response) {
     send(response, answered);
 }
 
-async fn answer_snapshot(depot: &Depot) -> Result<Bytes, ApiError> {
+async fn answer_snapshot(depot: &Depot) -> Result<Finished, ApiError> {
     caller::require_administer(depot)?;
     caller::require_server(depot, "a copy has the series of all tenants")?;
     let app = http::app::app(depot)?;

@@ -1,6 +1,5 @@
 //! The envelope of all answers: `{"status":"success","data":…}`, or what went wrong.
 
-use bytes::Bytes;
 use pulseboard_engine::query::QueryError;
 use pulseboard_promql::{EvalError, Labels};
 use salvo::{
@@ -13,7 +12,7 @@ use crate::{
     base::{error::AppError, json::json_text},
     expressions::read_error,
     http::{counted::send_text, error::Render, pieces::Ended},
-    questions::Text,
+    questions::{Finished, Text},
 };
 
 /// What Prometheus says of its answers: JSON is UTF-8 anyway.
@@ -69,7 +68,7 @@ impl ApiError {
 }
 
 /// Writes what was answered.
-pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
+pub(super) fn send(response: &mut Response, answered: Result<Finished, ApiError>) {
     let (status, kind, error) = match answered {
         Ok(text) => {
             send_text(response, text);
@@ -100,8 +99,9 @@ pub(super) fn send(response: &mut Response, answered: Result<Bytes, ApiError>) {
 }
 
 /// A small answer that is made at once.
-pub(super) fn success(data: &serde_json::Value) -> Bytes {
-    Bytes::from(json!({"status": "success", "data": data}).to_string())
+pub(super) fn success(data: &serde_json::Value) -> Finished {
+    let text = json!({"status": "success", "data": data}).to_string();
+    Finished::Uncounted(text.into())
 }
 
 /// One label of a series.

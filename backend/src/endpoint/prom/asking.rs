@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pulseboard_engine::Tenant;
 use pulseboard_promql::EvalError;
 use salvo::{Depot, Request, Response};
@@ -17,7 +16,7 @@ use crate::{
         ingest::engine_tenant,
         pieces::{self, Ended, Pieces},
     },
-    questions::Working,
+    questions::{Finished, Working},
     shares::CallerKeys,
 };
 
@@ -68,8 +67,8 @@ impl Asking {
     /// pattern takes time to compile.
     pub(super) async fn work(
         self,
-        work: impl FnOnce(&Self, &Working) -> Result<Bytes, ApiError> + Send + 'static,
-    ) -> Result<Bytes, ApiError> {
+        work: impl FnOnce(&Self, &Working) -> Result<Finished, ApiError> + Send + 'static,
+    ) -> Result<Finished, ApiError> {
         let (app, keys) = (Arc::clone(&self.app), self.keys.clone());
         let answered = app
             .questions

@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use pulseboard_engine::{
     DEFAULT_TENANT, Selector,
     query::{self, QueryError},
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     expressions::{labels_of, selector},
-    questions::Working,
+    questions::{Finished, Working},
 };
 
 /// Series that the selectors name.
@@ -33,7 +32,7 @@ pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Res
         request,
         depot,
         true,
-        |work, working| -> Result<Bytes, ApiError> {
+        |work, working| -> Result<Finished, ApiError> {
             let mut all: BTreeSet<Labels> = BTreeSet::default();
             work.each(working, &mut |key| {
                 let named = labels_of(key);
@@ -56,7 +55,7 @@ pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Res
                 comma = ",";
             }
             text.push(tail(all.len(), work.limit))?;
-            Ok(working.finish(text.into_bytes()))
+            Ok(working.finish(text.into_pieces()))
         },
     );
     let answered = answered.await;
@@ -70,7 +69,7 @@ pub async fn labels(request: &mut Request, depot: &mut Depot, response: &mut Res
         request,
         depot,
         false,
-        |work, working| -> Result<Bytes, ApiError> {
+        |work, working| -> Result<Finished, ApiError> {
             let mut all: BTreeSet<String> = BTreeSet::new();
             work.each(working, &mut |key| {
                 let name = (!key.name().is_empty()).then_some(NAME);
@@ -99,7 +98,7 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
         request,
         depot,
         false,
-        move |work, working| -> Result<Bytes, ApiError> {
+        move |work, working| -> Result<Finished, ApiError> {
             let mut all: BTreeSet<String> = BTreeSet::new();
             work.each(working, &mut |key| {
                 let value = match &*label {
@@ -126,7 +125,7 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
         request,
         depot,
         false,
-        move |work, working| -> Result<Bytes, ApiError> {
+        move |work, working| -> Result<Finished, ApiError> {
             let per_metric = per_metric(work.asking)?;
             let mut all: BTreeMap<String, Arc<str>> = BTreeMap::new();
             work.each_unit(working, &mut |key, unit| {
@@ -172,7 +171,7 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
             let all: serde_json::Map<String, Value> = all.into_iter().take(work.limit).collect();
             let mut text = working.text();
             text.push_json(&json!({"status": "success", "data": all}))?;
-            Ok(working.finish(text.into_bytes()))
+            Ok(working.finish(text.into_pieces()))
         },
     );
     let answered = answered.await;
@@ -258,8 +257,8 @@ async fn ask(
     request: &mut Request,
     depot: &mut Depot,
     needs_match: bool,
-    work: impl FnOnce(&Work<'_>, &Working) -> Result<Bytes, ApiError> + Send + 'static,
-) -> Result<Bytes, ApiError> {
+    work: impl FnOnce(&Work<'_>, &Working) -> Result<Finished, ApiError> + Send + 'static,
+) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     let params = &asking.params;
     if needs_match && params.get("match[]").is_none() {
@@ -310,7 +309,7 @@ fn tail(count: usize, limit: usize) -> &'static str {
     }
 }
 
-fn texts(all: &BTreeSet<String>, limit: usize, working: &Working) -> Result<Bytes, ApiError> {
+fn texts(all: &BTreeSet<String>, limit: usize, working: &Working) -> Result<Finished, ApiError> {
     let mut text = working.text();
     text.push("{\"status\":\"success\",\"data\":[")?;
     let mut comma = "";
@@ -320,7 +319,7 @@ fn texts(all: &BTreeSet<String>, limit: usize, working: &Working) -> Result<Byte
         comma = ",";
     }
     text.push(tail(all.len(), limit))?;
-    Ok(working.finish(text.into_bytes()))
+    Ok(working.finish(text.into_pieces()))
 }
 
 /// A label's name as it is, where a client escaped it for an address: `U__a_2e_b` is `a.b`

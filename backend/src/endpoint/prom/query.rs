@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use pulseboard_engine::query::QueryError;
 use pulseboard_promql::{
     Answer, Expr, Labels, Notes, Options, ast::ValueType, instant, parse, print::pretty, range,
@@ -19,7 +18,7 @@ use super::{
 use crate::{
     app::App,
     expressions::TenantSeries,
-    questions::{Text, Working},
+    questions::{Finished, Text, Working},
 };
 
 /// Points of a series in one answer, as Prometheus has it.
@@ -46,7 +45,7 @@ pub async fn query_exemplars(request: &mut Request, depot: &mut Depot, response:
     send(response, answered);
 }
 
-async fn no_exemplars(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+async fn no_exemplars(request: &mut Request, depot: &mut Depot) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, _| {
@@ -76,7 +75,7 @@ async fn with_expression(
     request: &mut Request,
     depot: &mut Depot,
     data: impl FnOnce(&Expr) -> Value + Send + 'static,
-) -> Result<Bytes, ApiError> {
+) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, _| Ok(success(&data(&expression(&asking.params)?))))
@@ -141,7 +140,7 @@ async fn ask(
     request: &mut Request,
     depot: &mut Depot,
     read: fn(&Params, i64) -> Result<Times, ApiError>,
-) -> Result<Bytes, ApiError> {
+) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     let params = &asking.params;
     let timeout = params.duration("timeout")?;
@@ -215,7 +214,7 @@ fn answer(
     (asked, clock): (&Asked, Option<Clock>),
     series: &TenantSeries<'_>,
     working: &Working,
-) -> Result<Bytes, ApiError> {
+) -> Result<Finished, ApiError> {
     let defaults = Options::default();
     let options = Options {
         lookback_ms: asked
@@ -253,7 +252,7 @@ fn answer(
             write_notes(&mut text, &notes, asked_text, is_cut)?;
         }
     }
-    Ok(working.finish(text.into_bytes()))
+    Ok(working.finish(text.into_pieces()))
 }
 
 /// How much it took, where that is asked for, and the end of the data.

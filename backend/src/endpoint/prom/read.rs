@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pulseboard_engine::{
     Cost, Selector,
     query::{self, QueryError},
@@ -26,10 +25,10 @@ use super::{
 use crate::{
     expressions::selector,
     http::{
-        body,
+        body, counted,
         pieces::{Ended, Pieces},
     },
-    questions::{Counted, Working},
+    questions::{Finished, Working},
 };
 
 /// Of an unpacked request.
@@ -80,8 +79,7 @@ async fn try_read(
     let protobuf = HeaderValue::from_static("application/x-protobuf");
     headers.insert(header::CONTENT_TYPE, protobuf);
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-    response.body(salvo::http::ResBody::Once(body));
-    response.extensions.insert(Counted);
+    counted::send(response, body);
     Ok(())
 }
 
@@ -123,7 +121,11 @@ fn each_series<E: From<QueryError>>(
 }
 
 /// The answer as one message behind snappy.
-fn samples(asking: &Asking, questions: &[Question], working: &Working) -> Result<Bytes, ApiError> {
+fn samples(
+    asking: &Asking,
+    questions: &[Question],
+    working: &Working,
+) -> Result<Finished, ApiError> {
     let mut message = Vec::new();
     let outside = Outside::of(asking);
     for question in questions {
@@ -143,11 +145,14 @@ fn samples(asking: &Asking, questions: &[Question], working: &Working) -> Result
             },
         )?;
         remote_read::result(&result, &mut message);
+        working.cost.let_go(result.len());
     }
+    let most = snap::raw::max_compress_len(message.len());
+    working.cost.hold(most).map_err(QueryError::from)?;
     let packed = snap::raw::Encoder::new().compress_vec(&message);
     drop(message);
     let packed = packed.map_err(|error| bad(error.to_string()))?;
-    Ok(working.finish(packed))
+    Ok(working.finish(vec![packed]))
 }
 
 /// The answer to one question in frames.

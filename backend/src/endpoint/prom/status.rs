@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use pulseboard_engine::{
     DEFAULT_TENANT, Selector,
     query::{self, QueryError},
@@ -24,7 +23,7 @@ use crate::{
     app::App,
     expressions::labels_of,
     http::{self, caller},
-    questions::Working,
+    questions::{Finished, Working},
 };
 
 /// The version of Prometheus whose API this is, for clients that look before they use it.
@@ -33,7 +32,7 @@ const API_VERSION: &str = "3.0.0";
 /// Expressions of one link.
 const GRAPHS_MAX: usize = 8;
 
-async fn small(depot: &mut Depot, data: impl FnOnce(&App) -> Value) -> Result<Bytes, ApiError> {
+async fn small(depot: &mut Depot, data: impl FnOnce(&App) -> Value) -> Result<Finished, ApiError> {
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     Ok(success(&data(&app)))
@@ -108,7 +107,7 @@ pub async fn config(request: &mut Request, depot: &mut Depot, response: &mut Res
     send(response, answered);
 }
 
-fn answer_config(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+fn answer_config(request: &mut Request, depot: &mut Depot) -> Result<Finished, ApiError> {
     let tenant = http::tenant::tenant(request, depot).map_err(ApiError::App)?;
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
@@ -120,7 +119,7 @@ fn answer_config(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiE
     if file.is_some() && !warnings.is_empty() {
         answer["warnings"] = json!(warnings);
     }
-    Ok(Bytes::from(answer.to_string()))
+    Ok(Finished::Uncounted(answer.to_string().into()))
 }
 
 /// To whom `remote_write` of the file sends samples on, and how that goes; told to those who may know
@@ -201,7 +200,7 @@ pub async fn tsdb(request: &mut Request, depot: &mut Depot, response: &mut Respo
 /// How many of each kind are told without a `limit`, as Prometheus does.
 const TOLD: usize = 10;
 
-async fn answer_tsdb(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+async fn answer_tsdb(request: &mut Request, depot: &mut Depot) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     let limit = match asking.params.get("limit") {
         None => TOLD,
@@ -236,7 +235,7 @@ async fn answer_tsdb(request: &mut Request, depot: &mut Depot) -> Result<Bytes, 
             }});
             let mut text = working.text();
             text.push_json(&told)?;
-            Ok(working.finish(text.into_bytes()))
+            Ok(working.finish(text.into_pieces()))
         })
         .await
 }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_promql::{
     ast::{MatchOp, Matcher, Selector},
@@ -22,6 +21,7 @@ use super::{
 use crate::{
     base::error::AppError,
     http::{self, caller, error::Render},
+    questions::Finished,
 };
 
 /// The time of what has never been, as Go writes it.
@@ -34,7 +34,7 @@ pub async fn targets(request: &mut Request, depot: &mut Depot, response: &mut Re
     send(response, answered);
 }
 
-async fn answer_targets(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+async fn answer_targets(request: &mut Request, depot: &mut Depot) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, working| {
@@ -72,7 +72,7 @@ async fn answer_targets(request: &mut Request, depot: &mut Depot) -> Result<Byte
                 text.push_json(&warnings)?;
             }
             text.push("}")?;
-            Ok(working.finish(text.into_bytes()))
+            Ok(working.finish(text.into_pieces()))
         })
         .await
 }
@@ -117,7 +117,7 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
     send(response, answered);
 }
 
-async fn answer_metadata(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+async fn answer_metadata(request: &mut Request, depot: &mut Depot) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, working| {
@@ -156,7 +156,7 @@ async fn answer_metadata(request: &mut Request, depot: &mut Depot) -> Result<Byt
                 }
             }
             text.push("]}")?;
-            Ok(working.finish(text.into_bytes()))
+            Ok(working.finish(text.into_pieces()))
         })
         .await
 }
@@ -210,7 +210,7 @@ pub async fn scrape_pools(request: &mut Request, depot: &mut Depot, response: &m
     send(response, answered);
 }
 
-async fn answer_pools(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+async fn answer_pools(request: &mut Request, depot: &mut Depot) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, working| {
@@ -221,7 +221,7 @@ async fn answer_pools(request: &mut Request, depot: &mut Depot) -> Result<Bytes,
             };
             let mut text = working.text();
             text.push_json(&json!({"status": "success", "data": {"scrapePools": pools}}))?;
-            Ok(working.finish(text.into_bytes()))
+            Ok(working.finish(text.into_pieces()))
         })
         .await
 }
@@ -233,7 +233,10 @@ pub async fn alertmanagers(request: &mut Request, depot: &mut Depot, response: &
     send(response, answered);
 }
 
-async fn answer_alertmanagers(request: &mut Request, depot: &mut Depot) -> Result<Bytes, ApiError> {
+async fn answer_alertmanagers(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Finished, ApiError> {
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, working| {
@@ -252,7 +255,7 @@ async fn answer_alertmanagers(request: &mut Request, depot: &mut Depot) -> Resul
             }
             let mut text = working.text();
             text.push_json(&answer)?;
-            Ok(working.finish(text.into_bytes()))
+            Ok(working.finish(text.into_pieces()))
         })
         .await
 }
