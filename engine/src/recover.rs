@@ -235,6 +235,9 @@ impl RecoverSink for Recovering<'_> {
     }
 
     fn tombstone(&mut self, tombstone: Tombstone) {
+        // Its definition may be gone from the blocks by now; a series that got its number would be
+        // deleted with it.
+        self.engine.take_id(tombstone.series);
         let Some(known) = self.definitions.get(&tombstone.series) else {
             return;
         };
