@@ -89,11 +89,12 @@ impl Connection {
     }
 }
 
-/// A whole POST.
+/// A whole POST. `host` is the address that is called: a server believes who calls it by another name
+/// less.
 #[must_use]
-pub fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub fn post(host: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{headers}\r\n",
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
     let mut request = head.into_bytes();
@@ -101,8 +102,8 @@ pub fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
-/// A whole GET.
+/// A whole GET, as [`post`] has it.
 #[must_use]
-pub fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+pub fn get(host: &str, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
 }

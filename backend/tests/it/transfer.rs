@@ -107,7 +107,8 @@ async fn questions_without_a_selector_or_of_another_form_are_refused() {
     let server = server().await;
     for path in [
         "/api/v1/export",
-        "/federate",
+        "/federate?match[]=",
+        "/federate?match[]=load&match[]=x%7B",
         "/api/v1/export?match[]=a&format=xml",
     ] {
         let answer = server.get(path).await;
@@ -182,6 +183,7 @@ async fn a_prometheus_that_federates_gets_the_newest_of_each_series() {
     );
     assert_eq!(text, expected);
     assert_eq!(get(&server, "blue", "/federate?match[]=load").await, "");
+    assert_eq!(get(&server, "red", "/federate").await, "");
     // One that takes all of them, though it names nothing.
     for everything in ["{}", "{host=~\".*\"}"] {
         let text = get(&server, "red", &format!("/federate?match[]={everything}")).await;

@@ -367,8 +367,9 @@ mod linux {
                 kind = "application/json";
             }
             let request = format!(
-                "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n\
+                "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\n\
                  Content-Length: {}\r\n\r\n{payload}",
+                self.arguments.address,
                 payload.len()
             );
             // Waited for: a large frame is more than the socket takes at once.

@@ -138,7 +138,12 @@ mod client {
     }
 
     /// Requests of `rounds` samples of every series, first to last.
-    fn prepare(load: &Load, rounds: std::ops::Range<usize>, of: usize) -> Result<Vec<Vec<u8>>> {
+    fn prepare(
+        host: &str,
+        load: &Load,
+        rounds: std::ops::Range<usize>,
+        of: usize,
+    ) -> Result<Vec<Vec<u8>>> {
         let writer = Writer::new(load.form, load.series);
         let headers = match load.form {
             Form::Remote => {
@@ -156,7 +161,7 @@ mod client {
             while from < load.series {
                 let to = (from + load.body).min(load.series);
                 let body = writer.body(from..to, round, at_ms)?;
-                requests.push(http::post(&load.path, headers, &body));
+                requests.push(http::post(host, &load.path, headers, &body));
                 from = to;
             }
         }
@@ -196,13 +201,13 @@ mod client {
             let server = Server::new(self.pid);
             let rounds = (load.samples / load.series).max(1);
             let samples = rounds * load.series;
-            let first = prepare(load, 0..1, rounds + 1)?;
+            let first = prepare(&self.address, load, 0..1, rounds + 1)?;
             let rss_before = server.resident_bytes();
             let cpu = server.cpu_ticks_us();
             let mut refused = self.send(&first, load.connections)?;
             let create_cpu_us = server.cpu_ticks_us() - cpu;
             drop(first);
-            let requests = prepare(load, 1..rounds + 1, rounds + 1)?;
+            let requests = prepare(&self.address, load, 1..rounds + 1, rounds + 1)?;
             let bytes: usize = requests.iter().map(Vec::len).sum();
             let cpu = server.cpu_ticks_us();
             let started = Instant::now();
@@ -238,7 +243,7 @@ mod client {
                     series,
                     ..*load
                 };
-                let requests = prepare(&some, 0..1, 1)?;
+                let requests = prepare(&self.address, &some, 0..1, 1)?;
                 let refused = self.send(&requests, load.connections)?;
                 if refused > 0 {
                     bail!("{refused} bodies were refused");
@@ -265,8 +270,12 @@ mod client {
                 let mut answer = Vec::new();
                 let mut latencies = Vec::new();
                 let body = format!("bench_acks{{writer=\"{number}\"}} {number}\n");
-                let request =
-                    http::post(&acks.path, "Content-Type: text/plain\r\n", body.as_bytes());
+                let request = http::post(
+                    &self.address,
+                    &acks.path,
+                    "Content-Type: text/plain\r\n",
+                    body.as_bytes(),
+                );
                 while !stop.load(Ordering::Relaxed) {
                     let asked = Instant::now();
                     let status = connection.ask(&request, &mut answer)?;
@@ -347,7 +356,7 @@ mod client {
                 for from in (0..fill.series).step_by(BODY) {
                     let to = (from + BODY).min(fill.series);
                     let body = writer.body(from..to, step, at_ms)?;
-                    bodies.push(http::post(&fill.path, HEADERS, &body));
+                    bodies.push(http::post(&self.address, &fill.path, HEADERS, &body));
                 }
                 let refused = self.send(&bodies, 1)?;
                 if refused > 0 {
@@ -367,7 +376,12 @@ mod client {
             for number in 0..fill.series {
                 let bodies = steps.chunks(body_samples).map(|steps| {
                     let body = writer.run(number, steps.iter().copied());
-                    http::post(&fill.path, "Content-Type: text/plain\r\n", &body)
+                    http::post(
+                        &self.address,
+                        &fill.path,
+                        "Content-Type: text/plain\r\n",
+                        &body,
+                    )
                 });
                 let refused = self.send(&bodies.collect::<Vec<_>>(), 1)?;
                 if refused > 0 {
@@ -381,7 +395,7 @@ mod client {
             let mut connection = Connection::open(&self.address)?;
             let mut answer = Vec::new();
             let mut latencies = Vec::new();
-            let request = http::get(&ask.path);
+            let request = http::get(&self.address, &ask.path);
             for _ in 0..ask.times + 2 {
                 let asked = Instant::now();
                 let status = connection.ask(&request, &mut answer)?;

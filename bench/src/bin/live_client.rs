@@ -122,7 +122,8 @@ fn cores(flags: &Flags, server: &Server) -> f64 {
 }
 
 fn push(flags: &Flags, is_over: &AtomicBool) -> Result<()> {
-    let mut connection = Connection::open(&flags.address.to_string())?;
+    let host = flags.address.to_string();
+    let mut connection = Connection::open(&host)?;
     let mut answer = Vec::new();
     let (began, mut round) = (Instant::now(), 0_u32);
     let numbers: Vec<usize> = (0..flags.series).collect();
@@ -136,7 +137,7 @@ fn push(flags: &Flags, is_over: &AtomicBool) -> Result<()> {
                     "live_load_total{{panel=\"{panel}\",instance=\"{number}\"}} {value}"
                 )?;
             }
-            let status = connection.ask(&post("/push", "", body.as_bytes()), &mut answer)?;
+            let status = connection.ask(&post(&host, "/push", "", body.as_bytes()), &mut answer)?;
             if status != 200 {
                 bail!("{status}: {}", String::from_utf8_lossy(&answer));
             }
@@ -154,18 +155,18 @@ fn open(flags: &Flags, panels: std::ops::Range<usize>) -> Result<WebSocket<TcpSt
     let url = format!("ws://{}/ws", flags.address);
     let (mut socket, _) =
         tungstenite::client(url, stream).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let mut left = panels.len();
+    // One after the other: an address may have so many questions at once and no more.
     for panel in panels {
         let query = flags.expression.replace("$N", &panel.to_string());
         let ask = json!({"action": "watch", "query": query, "step_ms": 1_000, "back_ms": 1_000});
         socket.send(Message::text(ask.to_string()))?;
-    }
-    while left > 0 {
-        let said = read(&mut socket)?;
-        match said["type"].as_str() {
-            Some("watched") => left -= 1,
-            Some("error") => bail!("{said}"),
-            _ => {}
+        loop {
+            let said = read(&mut socket)?;
+            match said["type"].as_str() {
+                Some("watched") => break,
+                Some("error") => bail!("{said}"),
+                _ => {}
+            }
         }
     }
     Ok(socket)
@@ -185,16 +186,21 @@ fn follow(flags: &Flags, mut socket: WebSocket<TcpStream>) -> Result<Report> {
         failed: 0,
     };
     let end = Instant::now() + Duration::from_secs_f64(flags.seconds);
+    // What came while other connections were opened was not read at once.
+    let since_us = now_us();
     while Instant::now() < end {
         let said = read(&mut socket)?;
         match said["type"].as_str() {
             Some("samples") => {
                 let at_ms = said.pointer("/series/0/points/0/0").and_then(Value::as_u64);
                 let at_us = at_ms.context("a time")? * 1_000;
+                if at_us < since_us {
+                    continue;
+                }
                 let late = now_us().saturating_sub(at_us);
                 report.late_us.push(u32::try_from(late).unwrap_or(u32::MAX));
             }
-            Some("failed" | "merged") => report.failed += 1,
+            Some("failed") => report.failed += 1,
             _ => {}
         }
     }

@@ -80,7 +80,7 @@ async fn try_export(
 ///
 /// # Errors
 /// There is no `match[]`.
-pub(super) fn needs_match(asking: &Asking) -> Result<(), ApiError> {
+fn needs_match(asking: &Asking) -> Result<(), ApiError> {
     asking
         .params
         .get("match[]")

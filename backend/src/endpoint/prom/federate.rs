@@ -10,7 +10,7 @@ use salvo::{Depot, Request, Response, handler, http::header};
 use super::{
     answer::{ApiError, number, send},
     asking::Asking,
-    export::{each_series, needs_match},
+    export::each_series,
     outside::Outside,
 };
 use crate::http::pieces::Pieces;
@@ -32,7 +32,7 @@ async fn try_federate(
     response: &mut Response,
 ) -> Result<(), ApiError> {
     let asking = Asking::begin(request, depot).await?;
-    needs_match(&asking)?;
+    // Nothing named is nothing told, as a Prometheus answers it; a selector that is empty is refused.
     let now_ms = asking.app.clock.now_ms();
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     let mut accepted = request.headers().get_all(header::ACCEPT).iter();
