@@ -5,6 +5,9 @@
 //! | [`list`](mod@list) | `GET /api/series`: [`list_series`] |
 //! | [`range`](mod@range) | `GET /api/range`: [`range()`], [`RangeStream`] |
 //! | `ordered` | all series of a selector in the order of keys, in one walk |
+//! | `request` | what a range is asked by, and what is refused before anything is read |
+//! | `target` | which series a range reads, and how they are put together |
+//! | `reader` | reads one series after the other, piece by piece, for ranges and samples |
 //! | `raw` | samples as they came: [`raw()`]; for expressions with rollups where they are gone: [`finest()`] |
 //! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `error` | why a query has no answer, and the bounds that these reasons name |
@@ -34,7 +37,10 @@ mod past;
 mod plan;
 pub mod range;
 mod raw;
+mod reader;
+mod request;
 mod sketch;
+mod target;
 mod text;
 pub mod top;
 pub mod windows;
@@ -42,8 +48,9 @@ pub mod windows;
 pub use self::{
     error::{BY_MAX, QueryError, TOP_MAX},
     list::{ListRequest, ListStream, list_newest, list_series},
-    range::{Aggregation, RangeRequest, RangeStream, Step, range},
+    range::{RangeStream, range},
     raw::{finest, keys, raw, rolled},
+    request::{Aggregation, RangeRequest, Step},
     top::{Few, Rank},
     windows::{few_windows, windows},
 };

@@ -10,7 +10,9 @@ use super::{
     error::QueryError,
     ordered::each_in_order,
     plan::Past,
-    range::{Fold, Reader, TIME_MAX_MS, Target},
+    reader::{Fold, Reader},
+    request::TIME_MAX_MS,
+    target::Target,
 };
 use crate::{cost::Cost, engine::Engine, selector::Selector, tenant::Tenant, window::Sample};
 
