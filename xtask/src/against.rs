@@ -7,17 +7,16 @@
 //! both. The table has the middle ratio and the least and greatest.
 
 use std::{
-    fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    measured::{self, Pins, Server},
+    flags::{self, Flags},
+    measured::{self, Server, Setup},
     revision, shell,
 };
 
@@ -48,6 +47,9 @@ const FORMS: [(&str, &str); 3] = [
     ("remote", "/api/v1/write"),
 ];
 
+/// What is measured, and may be left out.
+const PARTS: [&str; 2] = ["fan-out", "ingest"];
+
 struct Plan {
     against: String,
     rounds: usize,
@@ -55,9 +57,8 @@ struct Plan {
     viewers: usize,
     samples: usize,
     series: Vec<usize>,
-    pins: Pins,
+    setup: Setup,
     skip: Vec<String>,
-    builds: bool,
 }
 
 /// One line of the tables: how a server is started and loaded, and which figure of the client's
@@ -71,16 +72,12 @@ struct Setting {
 }
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|word| word == "help") {
-        println!("{HELP}");
+    if flags::is_help(arguments, HELP) {
         return Ok(());
     }
     let plan = parse(arguments)?;
-    measured::is_possible()?;
-    let before = revision::server(&plan.against, plan.builds)?;
-    if plan.builds {
-        measured::build()?;
-    }
+    plan.setup.prepare()?;
+    let before = revision::server(&plan.against, plan.setup.builds)?;
     let servers = [before, shell::server_binary()];
     println!(
         "\n| what | {} | this tree | ratio | least to greatest |",
@@ -101,35 +98,21 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         viewers: 2_000,
         samples: 1_500_000,
         series: vec![1_000, 100_000],
-        pins: Pins::default(),
+        setup: Setup::default(),
         skip: Vec::new(),
-        builds: true,
     };
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            let value = words.next().map(String::as_str);
-            value.with_context(|| format!("{word} needs a value"))
-        };
-        match word.as_str() {
-            "--priority" => plan.pins.priority = true,
-            "--no-build" => plan.builds = false,
-            "--against" => plan.against = value()?.to_owned(),
-            "--rounds" => plan.rounds = value()?.parse()?,
-            "--seconds" => plan.seconds = value()?.parse()?,
-            "--viewers" => plan.viewers = value()?.parse()?,
-            "--samples" => plan.samples = value()?.parse()?,
-            "--series" => {
-                let numbers = value()?.split(',').map(str::parse);
-                plan.series = numbers.collect::<Result<_, _>>()?;
-            }
-            "--cores" => plan.pins.set_cores(value()?)?,
-            "--skip" => plan.skip = value()?.split(',').map(str::to_owned).collect(),
-            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
+            "--against" => plan.against = flags.value()?.to_owned(),
+            "--rounds" => plan.rounds = flags.count()?,
+            "--seconds" => plan.seconds = flags.count()?,
+            "--viewers" => plan.viewers = flags.count()?,
+            "--samples" => plan.samples = flags.count()?,
+            "--series" => plan.series = flags.counts()?,
+            "--skip" => plan.skip = flags.some_of(&PARTS)?,
+            other => plan.setup.take(other, &mut flags)?,
         }
-    }
-    if plan.rounds == 0 || plan.series.contains(&0) || plan.samples == 0 {
-        bail!("rounds, series and samples begin at 1");
     }
     Ok(plan)
 }
@@ -238,42 +221,33 @@ fn compare(plan: &Plan, servers: &[PathBuf; 2], setting: &Setting) -> Result<()>
 
 /// One figure of one server, started for this alone.
 fn measure(plan: &Plan, program: &Path, setting: &Setting) -> Result<f64> {
+    let data = measured::fresh_folder("against/data")?;
     let folder = shell::target().join("against");
-    let data = folder.join("data");
-    if data.exists() {
-        fs::remove_dir_all(&data)?;
-    }
-    fs::create_dir_all(&data)?;
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-    let mut command = plan.pins.server(program);
+    let address = measured::free_address()?;
+    let mut command = plan.setup.pins.server(program);
     command
         .env("RUST_LOG", "warn")
         .current_dir(&folder)
         .args(["--bind", &address]);
     (setting.server)(&mut command, &data);
     let mut server = Server::start(command, &address, &folder.join("server.log"))?;
-    let mut client = plan.pins.client(&measured::program(setting.client));
-    client
-        .args(["--address", &address])
-        .args(["--pid", &server.id().to_string()])
-        .args(&setting.flags);
-    let report = shell::output(&mut client);
+    let client = plan.setup.pins.client(&measured::program(setting.client));
+    let report = measured::report(server.aimed_at(client).args(&setting.flags));
     server.stop()?;
-    let report: Value = serde_json::from_str(&report?).context("the load client's report")?;
-    let figure = report.pointer(setting.figure).and_then(Value::as_f64);
+    let figure = report?.pointer(setting.figure).and_then(Value::as_f64);
     figure.with_context(|| format!("the load client's report has no {}", setting.figure))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::words;
 
     #[test]
     fn flags_are_read_and_parts_left_out() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let plan = parse(&words("--rounds 3 --series 7 --skip fan-out --no-build"));
         let plan = plan.expect("these are flags");
-        assert_eq!((plan.rounds, plan.builds), (3, false));
+        assert_eq!((plan.rounds, plan.setup.builds), (3, false));
         let names: Vec<String> = settings(&plan).into_iter().map(|one| one.name).collect();
         assert_eq!(names.len(), FORMS.len());
         assert!(names.iter().all(|name| name.ends_with("7 series")));

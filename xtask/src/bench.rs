@@ -22,6 +22,11 @@ const CRATES: &[(&str, &str)] = &[
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     if let Some((name, flags)) = arguments.split_first() {
+        // As everywhere, what a bench is told may stand behind dashes.
+        let flags = match flags.split_first() {
+            Some((dashes, flags)) if dashes == "--" => flags,
+            _ => flags,
+        };
         match name.as_str() {
             "against" => return against::start(flags),
             "fan-out" => return fan_out::start(flags),

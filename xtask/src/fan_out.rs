@@ -8,16 +8,17 @@
 mod peers;
 mod setting;
 
-use std::{collections::BTreeMap, fs, net::TcpListener, thread, time::Duration};
+use std::{collections::BTreeMap, fs, thread, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::{
-    measured::{self, Pins, Server},
+    flags::{self, Flags, Named},
+    measured::{self, Server, Setup},
     shell,
 };
-use peers::{PEERS, Peer};
+use peers::Peer;
 use setting::{PAYLOAD_BYTES, Setting, WINDOW};
 
 /// Bytes of the large frames that some viewers never read.
@@ -26,6 +27,10 @@ const LARGE_BYTES: usize = 60_000;
 const LARGE_VIEWERS: (usize, usize) = (120, 20);
 /// How often ticks come while a window fills, in milliseconds.
 const FILLING_INTERVAL_MS: u32 = 250;
+
+/// What is measured, and may be left out.
+const PARTS: [&str; 3] = ["frames", "opening", "frozen"];
+const TRANSPORTS: [&str; 2] = ["ws", "sse"];
 
 const HELP: &str = "\
 cargo xtask bench fan-out [FLAGS]
@@ -50,24 +55,19 @@ struct Plan {
     rates: Vec<u32>,
     seconds: f64,
     rounds: usize,
-    pins: Pins,
+    setup: Setup,
     skip: Vec<String>,
     hold_seconds: Option<f64>,
-    build: bool,
 }
 
 type Reports = BTreeMap<Peer, Vec<Value>>;
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|word| word == "help") {
-        println!("{HELP}");
+    if flags::is_help(arguments, HELP) {
         return Ok(());
     }
     let mut plan = parse(arguments)?;
-    measured::is_possible()?;
-    if plan.build {
-        measured::build()?;
-    }
+    plan.setup.prepare()?;
     plan.servers.retain(|peer| match peer.prepare() {
         Ok(()) => true,
         Err(error) => {
@@ -95,8 +95,8 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
 fn parse(arguments: &[String]) -> Result<Plan> {
     let quick = arguments.iter().any(|word| word == "--quick");
     let mut plan = Plan {
-        servers: PEERS.iter().map(|(peer, _)| *peer).collect(),
-        transports: vec!["ws".to_owned(), "sse".to_owned()],
+        servers: Peer::ALL.iter().map(|(peer, _)| *peer).collect(),
+        transports: TRANSPORTS.map(str::to_owned).to_vec(),
         viewers: if quick {
             vec![1_000, 5_000]
         } else {
@@ -105,66 +105,26 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         rates: vec![1, 20],
         seconds: if quick { 4.0 } else { 6.0 },
         rounds: if quick { 1 } else { 3 },
-        pins: Pins::default(),
+        setup: Setup::default(),
         skip: Vec::new(),
         hold_seconds: None,
-        build: true,
     };
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .map(String::as_str)
-                .with_context(|| format!("{word} needs a value"))
-        };
-        match word.as_str() {
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
             "--quick" => {}
-            "--priority" => plan.pins.priority = true,
-            "--no-build" => plan.build = false,
-            "--servers" => {
-                plan.servers = value()?
-                    .split(',')
-                    .map(|wanted| {
-                        let known = PEERS.iter().find(|(_, name)| *name == wanted);
-                        known
-                            .map(|(peer, _)| *peer)
-                            .with_context(|| format!("{wanted:?} is no server of this bench"))
-                    })
-                    .collect::<Result<_>>()?;
-            }
-            "--transports" => plan.transports = list(value()?)?,
-            "--viewers" => plan.viewers = list(value()?)?,
-            "--rates" => plan.rates = list(value()?)?,
-            "--seconds" => plan.seconds = value()?.parse()?,
-            "--rounds" => plan.rounds = value()?.parse()?,
-            "--cores" => plan.pins.set_cores(value()?)?,
-            "--hold" => plan.hold_seconds = Some(value()?.parse()?),
-            "--skip" => plan.skip = list(value()?)?,
-            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+            "--servers" => plan.servers = flags.named()?,
+            "--transports" => plan.transports = flags.some_of(&TRANSPORTS)?,
+            "--viewers" => plan.viewers = flags.counts()?,
+            "--rates" => plan.rates = flags.counts()?,
+            "--seconds" => plan.seconds = flags.count()?,
+            "--rounds" => plan.rounds = flags.count()?,
+            "--hold" => plan.hold_seconds = Some(flags.count()?),
+            "--skip" => plan.skip = flags.some_of(&PARTS)?,
+            other => plan.setup.take(other, &mut flags)?,
         }
     }
-    if plan
-        .transports
-        .iter()
-        .any(|transport| transport != "ws" && transport != "sse")
-    {
-        bail!("a transport is ws or sse");
-    }
-    if plan.rates.contains(&0) || plan.rounds == 0 {
-        bail!("rates and rounds begin at 1");
-    }
     Ok(plan)
-}
-
-fn list<T>(text: &str) -> Result<Vec<T>>
-where
-    T: std::str::FromStr,
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    text.split(',')
-        .map(|part| part.parse().with_context(|| format!("{part:?}")))
-        .collect()
 }
 
 /// CPU per delivery, latency and memory.
@@ -178,16 +138,7 @@ fn measure_frames(plan: &Plan) -> Result<()> {
         println!("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|");
         for viewers in &plan.viewers {
             for rate in &plan.rates {
-                let setting = Setting {
-                    transport: transport.clone(),
-                    viewers: *viewers,
-                    frozen: 0,
-                    rate: *rate,
-                    seconds: plan.seconds,
-                    fill: Duration::ZERO,
-                    interval_ms: None,
-                    large: false,
-                };
+                let setting = Setting::new(transport, *viewers, *rate, plan.seconds);
                 let reports = measure(plan, &plan.servers, &setting);
                 let floor = reports
                     .get(&Peer::Floor)
@@ -224,14 +175,9 @@ fn measure_opening(plan: &Plan) -> Result<()> {
     println!("|---|---|---|---:|---:|---:|");
     for transport in &plan.transports {
         let setting = Setting {
-            transport: transport.clone(),
-            viewers,
-            frozen: 0,
-            rate: 1,
-            seconds: 1.2,
             fill: Duration::from_millis(u64::from(FILLING_INTERVAL_MS * (WINDOW + 4))),
             interval_ms: Some(FILLING_INTERVAL_MS),
-            large: false,
+            ..Setting::new(transport, viewers, 1, 1.2)
         };
         let reports = measure(plan, &plan.servers, &setting);
         let nchan = reports
@@ -265,14 +211,8 @@ fn measure_frozen(plan: &Plan) {
     print_frozen_head();
     for transport in &plan.transports {
         let with = Setting {
-            transport: transport.clone(),
-            viewers,
             frozen,
-            rate,
-            seconds: plan.seconds * 4.0,
-            fill: Duration::ZERO,
-            interval_ms: None,
-            large: false,
+            ..Setting::new(transport, viewers, rate, plan.seconds * 4.0)
         };
         compare_frozen(plan, &with);
     }
@@ -287,14 +227,10 @@ fn measure_frozen_large(plan: &Plan) {
     );
     print_frozen_head();
     let with = Setting {
-        transport: "ws".to_owned(),
-        viewers,
         frozen,
-        rate,
-        seconds: plan.seconds * 4.0,
-        fill: Duration::ZERO,
         interval_ms: Some(1_000),
         large: true,
+        ..Setting::new("ws", viewers, rate, plan.seconds * 4.0)
     };
     compare_frozen(plan, &with);
 }
@@ -359,16 +295,7 @@ fn hold(plan: &Plan, seconds: f64) {
     println!("| transport | after s | process MB | kernel MB |");
     println!("|---|---:|---:|---:|");
     for transport in &plan.transports {
-        let setting = Setting {
-            transport: transport.clone(),
-            viewers,
-            frozen: 0,
-            rate: 1,
-            seconds,
-            fill: Duration::ZERO,
-            interval_ms: None,
-            large: false,
-        };
+        let setting = Setting::new(transport, viewers, 1, seconds);
         match measure_one(plan, Peer::Pulseboard, &setting) {
             Ok(report) => print_hold(transport, &report),
             Err(error) => eprintln!("{transport}: {error:#}"),
@@ -419,10 +346,10 @@ fn measure(plan: &Plan, servers: &[Peer], setting: &Setting) -> Reports {
 }
 
 fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = measured::free_address()?;
     let folder = shell::target().join("fan-out");
     fs::create_dir_all(&folder)?;
-    let command = peer.command(&plan.pins, setting, &address, &folder)?;
+    let command = peer.command(&plan.setup.pins, setting, &address, &folder)?;
     let log = folder.join(format!("{}.log", peer.name()));
     let mut server = Server::start(command, &address, &log)?;
     thread::sleep(if peer == Peer::Pulseboard {
@@ -435,15 +362,14 @@ fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
     } else {
         peer.path(&setting.transport)
     };
-    let mut client = plan.pins.client(&measured::program("fan_out_client"));
+    let client = plan.setup.pins.client(&measured::program("fan_out_client"));
+    let mut client = server.aimed_at(client);
     client
-        .args(["--address", &address])
         .args(["--path", &path])
         .args(["--transport", &setting.transport])
         .args(["--viewers", &setting.viewers.to_string()])
         .args(["--frozen", &setting.frozen.to_string()])
-        .args(["--seconds", &setting.seconds.to_string()])
-        .args(["--pid", &server.id().to_string()]);
+        .args(["--seconds", &setting.seconds.to_string()]);
     let bytes = if setting.large {
         LARGE_BYTES
     } else {
@@ -463,9 +389,9 @@ fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
             .args(["--rate", &setting.rate.to_string()])
             .args(["--bytes", &bytes.to_string()]);
     }
-    let report = shell::output(&mut client);
+    let report = measured::report(&mut client);
     server.stop()?;
-    serde_json::from_str(&report?).context("the load client's report")
+    report
 }
 
 fn median(reports: &[Value], pointer: &str) -> f64 {
@@ -491,17 +417,18 @@ fn lossy(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::words;
 
     #[test]
     fn flags_are_read() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let plan = parse(&words(
             "--quick --servers floor,nchan --rates 20 --cores 2,3",
         ));
         let plan = plan.expect("these are flags");
         assert_eq!(plan.servers, [Peer::Floor, Peer::Nchan]);
+        let pins = plan.setup.pins;
         assert_eq!(
-            (plan.viewers, plan.rates, plan.pins.server, plan.pins.client),
+            (plan.viewers, plan.rates, pins.server, pins.client),
             (vec![1_000, 5_000], vec![20], "2".to_owned(), "3".to_owned())
         );
         assert!(parse(&words("--servers apache")).is_err());

@@ -4,12 +4,13 @@
 //! attacked by the same client (`bench/src/bin/hostile_client.rs`) with one attack after the other,
 //! each on a server of its own. A server that ends by itself is said to have ended.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::{
+    flags::{self, Flags},
     measured::{self, Server},
     revision, shell,
 };
@@ -52,33 +53,19 @@ struct Plan {
     against: Option<String>,
     attacks: Vec<String>,
     seconds: f64,
-    is_built: bool,
+    builds: bool,
 }
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    let arguments = match arguments.split_first() {
-        Some((dashes, rest)) if dashes == "--" => rest,
-        _ => arguments,
-    };
-    if arguments
-        .iter()
-        .any(|word| word == "help" || word == "--help")
-    {
-        println!("{HELP}");
+    if flags::is_help(arguments, HELP) {
         return Ok(());
     }
     let plan = parse(arguments)?;
-    if !cfg!(target_os = "linux") {
-        bail!("this bench reads /proc: it runs on Linux only");
-    }
-    let mut servers = Vec::new();
-    if let Some(revision) = &plan.against {
-        servers.push((revision.clone(), revision::server(revision, true)?));
-    }
-    if !plan.is_built {
+    measured::is_linux()?;
+    let servers = revision::beside(plan.against.as_deref(), plan.builds)?;
+    if plan.builds {
         measured::build()?;
     }
-    servers.push(("this one".to_owned(), shell::server_binary()));
     println!(
         "\n| attack | server | tick gap p50 / max ms | /healthz p50 / max ms | RSS peak MB \
          | good callers refused | the first |"
@@ -100,38 +87,26 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         against: Some("32b1cfb".to_owned()),
         attacks: ATTACKS.iter().map(|&attack| attack.to_owned()).collect(),
         seconds: 15.0,
-        is_built: false,
+        builds: true,
     };
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .map(String::as_str)
-                .with_context(|| format!("{word} needs a value"))
-        };
-        match word.as_str() {
-            "--against" => plan.against = Some(value()?.to_owned()).filter(|name| name != "none"),
-            "--attacks" => {
-                plan.attacks = value()?.split(',').map(str::to_owned).collect();
-                if let Some(unknown) = plan.attacks.iter().find(|one| !is_known(one)) {
-                    bail!("{unknown:?} is no attack of this bench\n\n{HELP}");
-                }
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
+            "--against" => {
+                let revision = flags.value()?;
+                plan.against = (revision != "none").then(|| revision.to_owned());
             }
-            "--seconds" => plan.seconds = value()?.parse()?,
-            "--no-build" => plan.is_built = true,
-            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+            "--attacks" => plan.attacks = flags.some_of(ATTACKS)?,
+            "--seconds" => plan.seconds = flags.count()?,
+            "--no-build" => plan.builds = false,
+            _ => flags.refuse()?,
         }
     }
     Ok(plan)
 }
 
-fn is_known(attack: &str) -> bool {
-    ATTACKS.contains(&attack)
-}
-
 fn measure(plan: &Plan, attack: &str, program: &Path) -> Result<Value> {
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = measured::free_address()?;
     let folder = shell::target().join("hostile");
     fs::create_dir_all(&folder)?;
     let mut command = shell::command(program);
@@ -143,14 +118,13 @@ fn measure(plan: &Plan, attack: &str, program: &Path) -> Result<Value> {
         .args(["--bind", &address, "--source", "simulator"])
         .args(["--data-dir", "memory", "--metric-interval-ms", INTERVAL_MS]);
     let mut server = Server::start(command, &address, &folder.join("server.log"))?;
-    let mut client = shell::command(measured::program("hostile_client"));
+    let mut client = server.aimed_at(shell::command(measured::program("hostile_client")));
     client
-        .args(["--address", &address, "--attack", attack])
-        .args(["--pid", &server.id().to_string()])
+        .args(["--attack", attack])
         .args(["--seconds", &plan.seconds.to_string()]);
-    let report = shell::output(&mut client);
+    let report = measured::report(&mut client);
     server.stop()?;
-    serde_json::from_str(&report?).context("the client's report")
+    report
 }
 
 fn print_row(attack: &str, server: &str, report: &Value) {
@@ -183,10 +157,10 @@ fn print_row(attack: &str, server: &str, report: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::words;
 
     #[test]
     fn flags_are_read() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let plan = parse(&words("--against none --attacks rooms,bodies --seconds 3"));
         let plan = plan.expect("these are flags");
         assert_eq!(plan.against, None);

@@ -6,17 +6,17 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::{
-    measured::{self, Pins, Server},
+    flags::{self, Flags, Named},
+    measured::{self, Server, Setup, number},
     shell,
 };
 
@@ -24,6 +24,9 @@ use crate::{
 const PAST_SERIES: usize = 100;
 const PAST_STEP_MS: i64 = 15_000;
 const DAY_MS: i64 = 86_400_000;
+
+/// What is measured, and may be left out.
+const PARTS: [&str; 5] = ["load", "acks", "memory", "late", "past"];
 
 const HELP: &str = "\
 cargo xtask bench ingest [FLAGS]
@@ -47,18 +50,13 @@ enum Peer {
     Victoria,
 }
 
-const PEERS: &[(Peer, &str)] = &[
-    (Peer::Fsync, "fsync"),
-    (Peer::Write, "write"),
-    (Peer::Memory, "memory"),
-    (Peer::Victoria, "victoria"),
-];
-
-impl Peer {
-    fn name(self) -> &'static str {
-        let known = PEERS.iter().find(|(peer, _)| *peer == self);
-        known.map_or("?", |(_, name)| name)
-    }
+impl Named for Peer {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Fsync, "fsync"),
+        (Self::Write, "write"),
+        (Self::Memory, "memory"),
+        (Self::Victoria, "victoria"),
+    ];
 }
 
 /// A form of bodies: its name at the client, and the endpoints to send it to.
@@ -73,21 +71,16 @@ struct Plan {
     series: Vec<usize>,
     samples: usize,
     days: i64,
-    pins: Pins,
+    setup: Setup,
     skip: Vec<String>,
-    build: bool,
 }
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|word| word == "help") {
-        println!("{HELP}");
+    if flags::is_help(arguments, HELP) {
         return Ok(());
     }
     let mut plan = parse(arguments)?;
-    measured::is_possible()?;
-    if plan.build {
-        measured::build()?;
-    }
+    plan.setup.prepare()?;
     if plan.servers.contains(&Peer::Victoria) && shell::find("victoria-metrics").is_none() {
         println!("leaving victoria out: install the Debian package victoria-metrics to have it");
         plan.servers.retain(|peer| *peer != Peer::Victoria);
@@ -118,47 +111,23 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         series: vec![1_000, 100_000],
         samples: if quick { 1_500_000 } else { 4_000_000 },
         days: if quick { 3 } else { 30 },
-        pins: Pins::default(),
+        setup: Setup::default(),
         skip: Vec::new(),
-        build: true,
     };
     if !quick {
         plan.series.push(1_000_000);
     }
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            let value = words.next().map(String::as_str);
-            value.with_context(|| format!("{word} needs a value"))
-        };
-        match word.as_str() {
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
             "--quick" => {}
-            "--priority" => plan.pins.priority = true,
-            "--no-build" => plan.build = false,
-            "--servers" => {
-                plan.servers = value()?
-                    .split(',')
-                    .map(|wanted| {
-                        let known = PEERS.iter().find(|(_, name)| *name == wanted);
-                        known
-                            .map(|(peer, _)| *peer)
-                            .with_context(|| format!("{wanted:?} is no server of this bench"))
-                    })
-                    .collect::<Result<_>>()?;
-            }
-            "--series" => {
-                let numbers = value()?.split(',').map(str::parse);
-                plan.series = numbers.collect::<Result<_, _>>()?;
-            }
-            "--samples" => plan.samples = value()?.parse()?,
-            "--days" => plan.days = value()?.parse()?,
-            "--cores" => plan.pins.set_cores(value()?)?,
-            "--skip" => plan.skip = value()?.split(',').map(str::to_owned).collect(),
-            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+            "--servers" => plan.servers = flags.named()?,
+            "--series" => plan.series = flags.counts()?,
+            "--samples" => plan.samples = flags.count()?,
+            "--days" => plan.days = flags.count()?,
+            "--skip" => plan.skip = flags.some_of(&PARTS)?,
+            other => plan.setup.take(other, &mut flags)?,
         }
-    }
-    if plan.series.contains(&0) || plan.samples == 0 || plan.days < 1 {
-        bail!("series, samples and days begin at 1");
     }
     Ok(plan)
 }
@@ -358,8 +327,8 @@ fn measure_past(plan: &Plan) -> Result<()> {
         };
         if *peer == Peer::Fsync {
             let mut prefill = shell::command(measured::program("ingest_prefill"));
-            prefill.arg("--data-dir").arg(&folder).args(flags(&past));
-            let report: Value = serde_json::from_str(&shell::output(&mut prefill)?)?;
+            prefill.arg("--data-dir").arg(&folder).args(flags_of(&past));
+            let report = measured::report(&mut prefill)?;
             let of = |pointer| number(&report, pointer);
             println!(
                 "pulseboard: {:.2} bytes per sample as sealed, {:.2} once an hour is one chunk; all resolutions together {:.2} per sample ever taken ({:.1} MB for {:.1} million; raw samples are kept 48 h)",
@@ -438,16 +407,11 @@ fn measure_past(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn flags(words: &[(&str, String)]) -> Vec<String> {
+fn flags_of(words: &[(&str, String)]) -> Vec<String> {
     let flags = words.iter();
     flags
         .flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()])
         .collect()
-}
-
-fn number(report: &Value, pointer: &str) -> f64 {
-    let number = report.pointer(pointer).and_then(Value::as_f64);
-    number.unwrap_or(f64::NAN)
 }
 
 /// Small enough to be exact.
@@ -470,12 +434,7 @@ fn bytes_of(folder: &Path) -> Result<u64> {
 
 /// A new folder for a server's data.
 fn folder(peer: Peer) -> Result<PathBuf> {
-    let folder = shell::target().join("ingest").join(peer.name());
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
+    measured::fresh_folder(Path::new("ingest").join(peer.name()))
 }
 
 /// A fresh server for one measurement.
@@ -492,25 +451,18 @@ fn with_server(
     report
 }
 
-/// A server under measurement, and where it is.
+/// A server under measurement.
 struct Target {
     server: Server,
-    address: String,
 }
 
 impl Target {
     fn start(plan: &Plan, peer: Peer, folder: &Path) -> Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = measured::free_address()?;
         let command = if peer == Peer::Victoria {
-            let program = shell::find("victoria-metrics").context("victoria-metrics has gone")?;
-            let mut command = plan.pins.server(&program);
-            command
-                .arg(format!("-httpListenAddr={address}"))
-                .arg(format!("-storageDataPath={}", folder.display()))
-                .args(["-retentionPeriod=1y", "-search.latencyOffset=0s"]);
-            command
+            measured::victoria(&plan.setup.pins, &address, folder)?
         } else {
-            let mut command = plan.pins.server(&shell::server_binary());
+            let mut command = plan.setup.pins.server(&shell::server_binary());
             command
                 .env("RUST_LOG", "warn")
                 // The client says no more than HTTP asks for, and is no direct caller.
@@ -525,29 +477,24 @@ impl Target {
             .join("ingest")
             .join(format!("{}.log", peer.name()));
         let server = Server::start(command, &address, &log)?;
-        Ok(Self { server, address })
+        Ok(Self { server })
     }
 
     /// Runs the load client; its report.
     fn client(&self, plan: &Plan, work: &str, words: &[(&str, String)]) -> Result<Value> {
-        let mut client = plan.pins.client(&measured::program("ingest_client"));
-        client
-            .args(["--address", &self.address])
-            .args(["--pid", &self.server.id().to_string()])
-            .arg(work)
-            .args(flags(words));
-        let report = shell::output(&mut client)?;
-        serde_json::from_str(&report).context("the load client's report")
+        let client = plan.setup.pins.client(&measured::program("ingest_client"));
+        let mut client = self.server.aimed_at(client);
+        measured::report(client.arg(work).args(flags_of(words)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::words;
 
     #[test]
     fn flags_are_read() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let plan = parse(&words(
             "--quick --servers fsync,victoria --series 7 --skip acks",
         ));

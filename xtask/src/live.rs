@@ -3,12 +3,13 @@
 //!
 //! The program that sends and watches is `bench/src/bin/live_client.rs`.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::{
+    flags::{self, Flags},
     measured::{self, Server},
     revision, shell,
 };
@@ -33,29 +34,22 @@ const EXPRESSIONS: &[&str] = &[
 struct Plan {
     against: Option<String>,
     expressions: Vec<String>,
-    panels: String,
-    series: String,
-    seconds: String,
-    is_built: bool,
+    panels: usize,
+    series: usize,
+    seconds: f64,
+    builds: bool,
 }
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|word| word == "help") {
-        println!("{HELP}");
+    if flags::is_help(arguments, HELP) {
         return Ok(());
     }
     let plan = parse(arguments)?;
-    if !cfg!(target_os = "linux") {
-        bail!("this bench reads /proc: it runs on Linux only");
-    }
-    let mut servers = Vec::new();
-    if let Some(revision) = &plan.against {
-        servers.push((revision.clone(), revision::server(revision, true)?));
-    }
-    if !plan.is_built {
+    measured::is_linux()?;
+    let servers = revision::beside(plan.against.as_deref(), plan.builds)?;
+    if plan.builds {
         measured::build()?;
     }
-    servers.push(("this one".to_owned(), shell::server_binary()));
     println!(
         "\n| expression | server | cores without | cores with | values a second | late p50 / p99 / \
          max ms | failed | RSS MB |"
@@ -86,32 +80,30 @@ fn parse(arguments: &[String]) -> Result<Plan> {
     let mut plan = Plan {
         against: None,
         expressions: EXPRESSIONS.iter().map(|&one| one.to_owned()).collect(),
-        panels: "1000".to_owned(),
-        series: "10000".to_owned(),
-        seconds: "20".to_owned(),
-        is_built: false,
+        panels: 1_000,
+        series: 10_000,
+        seconds: 20.0,
+        builds: true,
     };
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            let value = words.next().cloned();
-            value.with_context(|| format!("{word} needs a value"))
-        };
-        match word.as_str() {
-            "--against" => plan.against = Some(value()?),
-            "--expressions" => plan.expressions = value()?.split(';').map(str::to_owned).collect(),
-            "--panels" => plan.panels = value()?,
-            "--series" => plan.series = value()?,
-            "--seconds" => plan.seconds = value()?,
-            "--no-build" => plan.is_built = true,
-            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
+            "--against" => plan.against = Some(flags.value()?.to_owned()),
+            "--expressions" => {
+                plan.expressions = flags.value()?.split(';').map(str::to_owned).collect();
+            }
+            "--panels" => plan.panels = flags.count()?,
+            "--series" => plan.series = flags.count()?,
+            "--seconds" => plan.seconds = flags.count()?,
+            "--no-build" => plan.builds = false,
+            _ => flags.refuse()?,
         }
     }
     Ok(plan)
 }
 
 fn measure(plan: &Plan, expression: &str, program: &Path) -> Result<Value> {
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = measured::free_address()?;
     let folder = shell::target().join("live");
     fs::create_dir_all(&folder)?;
     let mut command = shell::command(program);
@@ -121,13 +113,13 @@ fn measure(plan: &Plan, expression: &str, program: &Path) -> Result<Value> {
         .args(["--bind", &address, "--source", "none"])
         .args(["--data-dir", "memory"]);
     let mut server = Server::start(command, &address, &folder.join("server.log"))?;
-    let mut client = shell::command(measured::program("live_client"));
+    let mut client = server.aimed_at(shell::command(measured::program("live_client")));
     client
-        .args(["--address", &address, "--expression", expression])
-        .args(["--pid", &server.id().to_string()])
-        .args(["--panels", &plan.panels, "--series", &plan.series])
-        .args(["--seconds", &plan.seconds]);
-    let report = shell::output(&mut client);
+        .args(["--expression", expression])
+        .args(["--panels", &plan.panels.to_string()])
+        .args(["--series", &plan.series.to_string()])
+        .args(["--seconds", &plan.seconds.to_string()]);
+    let report = measured::report(&mut client);
     server.stop()?;
-    serde_json::from_str(&report?).context("the client's report")
+    report
 }

@@ -18,6 +18,7 @@ mod dependencies;
 mod dev;
 mod dist;
 mod fan_out;
+mod flags;
 mod hostile;
 mod imports;
 mod ingest;

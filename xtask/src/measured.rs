@@ -1,9 +1,9 @@
-//! A server under measurement, pinned to one core, and what loads it, pinned to another: what
-//! `bench fan-out` and `bench ingest` share.
+//! A server under measurement, pinned to one core, and what loads it, pinned to another: what the
+//! benches share.
 
 use std::{
     fs::{self, File},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -11,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
-use crate::shell;
+use crate::{flags::Flags, shell};
 
 /// How long a server may take until it accepts connections.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -75,18 +76,69 @@ impl Pins {
     }
 }
 
-/// Says what is missing on this machine for any of it.
+/// What is told alike to every bench that pins its programs.
+pub(crate) struct Setup {
+    pub(crate) pins: Pins,
+    /// Whether the programs are built first.
+    pub(crate) builds: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            pins: Pins::default(),
+            builds: true,
+        }
+    }
+}
+
+impl Setup {
+    /// Takes a flag that is not the bench's own.
+    ///
+    /// # Errors
+    /// It is nobody's, or its value is wrong.
+    pub(crate) fn take(&mut self, flag: &str, flags: &mut Flags<'_>) -> Result<()> {
+        match flag {
+            "--cores" => self.pins.set_cores(flags.value()?),
+            "--priority" => {
+                self.pins.priority = true;
+                Ok(())
+            }
+            "--no-build" => {
+                self.builds = false;
+                Ok(())
+            }
+            _ => flags.refuse(),
+        }
+    }
+
+    /// Looks at the machine, and builds what is measured.
+    ///
+    /// # Errors
+    /// This is no Linux, `taskset` is missing, or something does not compile.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        is_linux()?;
+        if shell::find("taskset").is_none() {
+            bail!(
+                "taskset, which pins a program to a core, is not on the PATH (package util-linux)"
+            );
+        }
+        if self.builds {
+            build()?;
+        }
+        Ok(())
+    }
+}
+
+/// Every bench reads `/proc`.
 ///
 /// # Errors
-/// This is no Linux, or there is no `taskset`.
-pub(crate) fn is_possible() -> Result<()> {
-    if !cfg!(target_os = "linux") {
-        bail!("this bench pins processes and reads /proc: it runs on Linux only");
+/// This is no Linux.
+pub(crate) fn is_linux() -> Result<()> {
+    match cfg!(target_os = "linux") {
+        true => Ok(()),
+        false => bail!("this bench reads /proc: it runs on Linux only"),
     }
-    if shell::find("taskset").is_none() {
-        bail!("taskset, which pins a program to a core, is not on the PATH (package util-linux)");
-    }
-    Ok(())
 }
 
 /// Builds the server and the programs of `bench/` as they are measured.
@@ -104,9 +156,62 @@ pub(crate) fn program(name: &str) -> PathBuf {
     shell::target().join("release").join(name)
 }
 
+/// An address of this machine that nothing listens at.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// A new folder below `target`; what was there is removed.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn fresh_folder(name: impl AsRef<Path>) -> Result<PathBuf> {
+    let folder = shell::target().join(name);
+    shell::remove(&folder)?;
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// What a program of `bench/` prints.
+///
+/// # Errors
+/// It fails, or prints something else.
+pub(crate) fn report(client: &mut Command) -> Result<Value> {
+    let said = shell::output(client)?;
+    serde_json::from_str(&said).with_context(|| {
+        let name = shell::describe(client);
+        format!("`{name}` printed no report")
+    })
+}
+
+/// A number of a report by its JSON pointer; NaN where it has none.
+pub(crate) fn number(report: &Value, pointer: &str) -> f64 {
+    let number = report.pointer(pointer).and_then(Value::as_f64);
+    number.unwrap_or(f64::NAN)
+}
+
+/// VictoriaMetrics with its data in `folder`.
+///
+/// # Errors
+/// It is not installed.
+pub(crate) fn victoria(pins: &Pins, address: &str, folder: &Path) -> Result<Command> {
+    let program = shell::find("victoria-metrics");
+    let program = program.context("install the Debian package victoria-metrics to have it")?;
+    let mut command = pins.server(&program);
+    command
+        .arg(format!("-httpListenAddr={address}"))
+        .arg(format!("-storageDataPath={}", folder.display()))
+        .args(["-retentionPeriod=1y", "-search.latencyOffset=0s"]);
+    Ok(command)
+}
+
 /// The server; it never outlives the measurement.
 pub(crate) struct Server {
     child: Child,
+    address: String,
 }
 
 impl Server {
@@ -124,7 +229,10 @@ impl Server {
             .stderr(File::create(log)?)
             .spawn()
             .with_context(|| format!("`{}` could not be started", shell::describe(&command)))?;
-        let mut server = Self { child };
+        let mut server = Self {
+            child,
+            address: address.to_owned(),
+        };
         let deadline = Instant::now() + START_DEADLINE;
         while TcpStream::connect(address).is_err() {
             if let Some(status) = server.child.try_wait()? {
@@ -140,6 +248,14 @@ impl Server {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// `client`, told where the server is and which process it is.
+    pub(crate) fn aimed_at(&self, mut client: Command) -> Command {
+        client
+            .args(["--address", &self.address])
+            .args(["--pid", &self.id().to_string()]);
+        client
     }
 
     /// Asks it to end, and makes it end where it does not.

@@ -2,9 +2,13 @@
 //! run. The older one is checked out into a work tree of git below `target` and built there once;
 //! what is measured, and how, is in `e2e/src/bin/page_bench.rs`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use crate::{browser, build, revision, shell};
+use crate::{
+    browser, build,
+    flags::{self, Flags},
+    revision, shell,
+};
 
 /// The page as it was before its first figures were in the HTML.
 const AGAINST: &str = "32b1cfb";
@@ -19,37 +23,29 @@ cargo xtask bench page [FLAGS]
   --no-build            take the release programs as they are";
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    let (mut against, mut builds, mut flags) = (Some(AGAINST.to_owned()), true, Vec::new());
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .with_context(|| format!("{word} needs a value"))
-        };
-        match word.as_str() {
-            "help" => {
-                println!("{HELP}");
-                return Ok(());
-            }
-            "--against" => against = Some(value()?.clone()),
+    if flags::is_help(arguments, HELP) {
+        return Ok(());
+    }
+    let (mut against, mut builds, mut passed_on) = (Some(AGAINST.to_owned()), true, Vec::new());
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
+            "--against" => against = Some(flags.value()?.to_owned()),
             "--alone" => against = None,
             "--no-build" => builds = false,
-            "--rounds" | "--data" => flags.push(format!("{word}={}", value()?)),
-            _ => bail!("{word:?} is no flag of `bench page`\n\n{HELP}"),
+            "--rounds" | "--data" => {
+                passed_on.push(format!("{flag}={}", flags.count::<u64>()?));
+            }
+            _ => flags.refuse()?,
         }
     }
     let browser = browser::ready()?;
     if builds {
         build::everything()?;
     }
-    let mut candidates = Vec::new();
-    if let Some(revision) = &against {
-        candidates.push((revision.clone(), revision::server(revision, builds)?));
-    }
-    candidates.push(("this tree".to_owned(), shell::server_binary()));
+    let candidates = revision::beside(against.as_deref(), builds)?;
     let mut command = crate::test::end_to_end_program("page_bench");
-    command.args(flags);
+    command.args(passed_on);
     for (name, program) in candidates {
         let mut candidate = std::ffi::OsString::from(format!("{name}="));
         candidate.push(program);

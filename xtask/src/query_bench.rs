@@ -5,17 +5,17 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
     debian,
-    measured::{self, Pins, Server},
+    flags::{self, Flags, Named},
+    measured::{self, Server, Setup, number},
     shell,
 };
 
@@ -73,17 +73,12 @@ enum Peer {
     Victoria,
 }
 
-const PEERS: &[(Peer, &str)] = &[
-    (Peer::Pulseboard, "pulseboard"),
-    (Peer::Prometheus, "prometheus"),
-    (Peer::Victoria, "victoria"),
-];
-
-impl Peer {
-    fn name(self) -> &'static str {
-        let known = PEERS.iter().find(|(peer, _)| *peer == self);
-        known.map_or("?", |(_, name)| name)
-    }
+impl Named for Peer {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Pulseboard, "pulseboard"),
+        (Self::Prometheus, "prometheus"),
+        (Self::Victoria, "victoria"),
+    ];
 }
 
 struct Plan {
@@ -92,32 +87,23 @@ struct Plan {
     minutes: u64,
     step_s: u64,
     times: u64,
-    pins: Pins,
-    build: bool,
+    setup: Setup,
     server: PathBuf,
     client: PathBuf,
 }
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    if arguments.iter().any(|word| word == "help") {
-        println!("{HELP}");
+    if flags::is_help(arguments, HELP) {
         return Ok(());
     }
     let plan = parse(arguments)?;
-    measured::is_possible()?;
-    if plan.build {
-        measured::build()?;
-    }
+    plan.setup.prepare()?;
     println!("| series | question | step | server | p50 / p99 ms | bytes |");
     println!("|---:|---|---:|---|---:|---:|");
     for series in &plan.series {
         let mut rows = Vec::new();
         for peer in &plan.servers {
-            let folder = shell::target().join("query").join(peer.name());
-            if folder.exists() {
-                fs::remove_dir_all(&folder)?;
-            }
-            fs::create_dir_all(&folder)?;
+            let folder = measured::fresh_folder(Path::new("query").join(peer.name()))?;
             let asked = measure(&plan, *peer, *series, &folder)
                 .with_context(|| format!("{} with {series} series", peer.name()));
             fs::remove_dir_all(&folder)?;
@@ -153,72 +139,40 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         minutes: 60,
         step_s: 15,
         times: 20,
-        pins: Pins::default(),
-        build: true,
+        setup: Setup::default(),
         server: shell::server_binary(),
         client: measured::program("ingest_client"),
     };
-    let mut words = arguments.iter();
-    while let Some(flag) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .with_context(|| format!("{flag} needs a value"))
-        };
-        match flag.as_str() {
-            "--servers" => {
-                plan.servers = value()?
-                    .split(',')
-                    .map(|name| {
-                        let found = PEERS.iter().find(|(_, known)| *known == name);
-                        found
-                            .map(|(peer, _)| *peer)
-                            .with_context(|| format!("{name:?} is none of the servers"))
-                    })
-                    .collect::<Result<_>>()?;
-            }
-            "--series" => {
-                plan.series = value()?
-                    .split(',')
-                    .map(|count| count.parse().context("--series needs numbers"))
-                    .collect::<Result<_>>()?;
-            }
-            "--minutes" => plan.minutes = count(flag, value()?)?,
-            "--step-s" => plan.step_s = count(flag, value()?)?,
-            "--times" => plan.times = count(flag, value()?)?,
-            "--cores" => plan.pins.set_cores(value()?)?,
-            "--priority" => plan.pins.priority = true,
-            "--server-binary" => plan.server = value()?.into(),
-            "--client-binary" => plan.client = value()?.into(),
-            "--no-build" => plan.build = false,
-            other => bail!("{other:?} is no flag of bench query\n\n{HELP}"),
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
+            "--servers" => plan.servers = flags.named()?,
+            "--series" => plan.series = flags.counts()?,
+            "--minutes" => plan.minutes = flags.count()?,
+            "--step-s" => plan.step_s = flags.count()?,
+            "--times" => plan.times = flags.count()?,
+            "--server-binary" => plan.server = flags.value()?.into(),
+            "--client-binary" => plan.client = flags.value()?.into(),
+            other => plan.setup.take(other, &mut flags)?,
         }
     }
     Ok(plan)
 }
 
-fn count(flag: &str, value: &str) -> Result<u64> {
-    let count = value.parse().ok().filter(|count| *count > 0);
-    count.with_context(|| format!("{flag} needs a whole number above 0, and not {value:?}"))
-}
-
 /// Fills one server and asks it everything; a report a question.
 fn measure(plan: &Plan, peer: Peer, series: u64, folder: &Path) -> Result<Vec<Value>> {
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = measured::free_address()?;
     let log = shell::target()
         .join("query")
         .join(format!("{}.log", peer.name()));
     let server = Server::start(command(plan, peer, &address, folder)?, &address, &log)?;
     let client = |words: &[(&str, String)], work: &str| -> Result<Value> {
-        let mut client = plan.pins.client(&plan.client);
-        client
-            .args(["--address", &address])
-            .args(["--pid", &server.id().to_string()])
-            .arg(work);
+        let mut client = server.aimed_at(plan.setup.pins.client(&plan.client));
+        client.arg(work);
         for (flag, value) in words {
             client.args([flag, value.as_str()]);
         }
-        serde_json::from_str(&shell::output(&mut client)?).context("the client's report")
+        measured::report(&mut client)
     };
     let end_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 60 * 60;
     let start_s = end_s - plan.minutes * 60;
@@ -254,7 +208,7 @@ fn measure(plan: &Plan, peer: Peer, series: u64, folder: &Path) -> Result<Vec<Va
 fn command(plan: &Plan, peer: Peer, address: &str, folder: &Path) -> Result<std::process::Command> {
     Ok(match peer {
         Peer::Pulseboard => {
-            let mut command = plan.pins.server(&plan.server);
+            let mut command = plan.setup.pins.server(&plan.server);
             command
                 .env("RUST_LOG", "warn")
                 // The client says no more than HTTP asks for, and is no direct caller.
@@ -266,7 +220,7 @@ fn command(plan: &Plan, peer: Peer, address: &str, folder: &Path) -> Result<std:
         Peer::Prometheus => {
             let config = folder.join("prometheus.yml");
             fs::write(&config, "global: {}\n")?;
-            let mut command = plan.pins.server(&debian::prometheus()?);
+            let mut command = plan.setup.pins.server(&debian::prometheus()?);
             command
                 .arg(format!("--config.file={}", config.display()))
                 .arg(format!(
@@ -277,17 +231,7 @@ fn command(plan: &Plan, peer: Peer, address: &str, folder: &Path) -> Result<std:
                 .arg("--web.enable-remote-write-receiver");
             command
         }
-        Peer::Victoria => {
-            let program = shell::find("victoria-metrics");
-            let program =
-                program.context("install the Debian package victoria-metrics to have it")?;
-            let mut command = plan.pins.server(&program);
-            command
-                .arg(format!("-httpListenAddr={address}"))
-                .arg(format!("-storageDataPath={}", folder.display()))
-                .args(["-retentionPeriod=1y", "-search.latencyOffset=0s"]);
-            command
-        }
+        Peer::Victoria => measured::victoria(&plan.setup.pins, address, folder)?,
     })
 }
 
@@ -303,25 +247,20 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-fn number(report: &Value, pointer: &str) -> f64 {
-    let number = report.pointer(pointer).and_then(Value::as_f64);
-    number.unwrap_or(f64::NAN)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::words;
 
     #[test]
     fn flags_are_read() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let plan = parse(&words(
             "--servers prometheus --series 7,8 --times 3 --no-build",
         ));
         let plan = plan.expect("these are flags");
         assert_eq!(plan.servers, [Peer::Prometheus]);
         assert_eq!(
-            (plan.series, plan.times, plan.build),
+            (plan.series, plan.times, plan.setup.builds),
             (vec![7, 8], 3, false)
         );
         assert!(parse(&words("--servers influx")).is_err());

@@ -6,6 +6,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
+/// What is measured, by name: the server of an older revision where one is named, and this tree's.
+///
+/// # Errors
+/// As [`server`].
+pub(crate) fn beside(against: Option<&str>, builds: bool) -> Result<Vec<(String, PathBuf)>> {
+    let mut servers = Vec::new();
+    if let Some(revision) = against {
+        servers.push((revision.to_owned(), server(revision, builds)?));
+    }
+    servers.push(("this tree".to_owned(), shell::server_binary()));
+    Ok(servers)
+}
+
 /// The server of a revision with its page inside, built in a work tree of its own below `target/`
 /// where it is not there yet. A commit never changes, so it is built once; without `builds` the
 /// path alone is told.

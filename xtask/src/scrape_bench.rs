@@ -4,18 +4,18 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::{
-    measured::{self, Pins, Server},
+    flags::{self, Flags},
+    measured::{self, Server, Setup, number},
     shell,
 };
 
@@ -28,6 +28,7 @@ cargo xtask bench agent [FLAGS]     an agent beside its hub, at one moment a sec
   --interval-s N        time between two scrapes         (15)
   --seconds N           measured, after two intervals    (120)
   --cores S,C           of the server, and of the rest   (0,1)
+  --priority            run all with nice -n -15, which needs the right to; for a shared machine
   --no-build            take the release programs as they are";
 
 struct Plan {
@@ -35,69 +36,46 @@ struct Plan {
     series: usize,
     interval_s: u64,
     seconds: u64,
-    pins: Pins,
-    build: bool,
+    setup: Setup,
 }
 
-fn parse(arguments: &[String]) -> Result<Option<Plan>> {
+/// What the flags say, with all that is measured built; `None` where they asked for help.
+fn plan(arguments: &[String]) -> Result<Option<Plan>> {
+    if flags::is_help(arguments, HELP) {
+        return Ok(None);
+    }
+    let plan = parse(arguments)?;
+    plan.setup.prepare()?;
+    Ok(Some(plan))
+}
+
+fn parse(arguments: &[String]) -> Result<Plan> {
     let mut plan = Plan {
         targets: 5_000,
         series: 500,
         interval_s: 15,
         seconds: 120,
-        pins: Pins::default(),
-        build: true,
+        setup: Setup::default(),
     };
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut value = || {
-            let value = words.next().map(String::as_str);
-            value.with_context(|| format!("{word} needs a value"))
-        };
-        match word.as_str() {
-            "help" => {
-                println!("{HELP}");
-                return Ok(None);
-            }
-            "--targets" => plan.targets = value()?.parse()?,
-            "--series" => plan.series = value()?.parse()?,
-            "--interval-s" => plan.interval_s = value()?.parse()?,
-            "--seconds" => plan.seconds = value()?.parse()?,
-            "--cores" => plan.pins.set_cores(value()?)?,
-            "--no-build" => plan.build = false,
-            other => bail!("{other:?} is not a flag of this bench\n\n{HELP}"),
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
+            "--targets" => plan.targets = flags.count()?,
+            "--series" => plan.series = flags.count()?,
+            "--interval-s" => plan.interval_s = flags.count()?,
+            "--seconds" => plan.seconds = flags.count()?,
+            other => plan.setup.take(other, &mut flags)?,
         }
     }
-    measured::is_possible()?;
-    if plan.build {
-        measured::build()?;
-    }
-    Ok(Some(plan))
-}
-
-fn folder(name: &str) -> Result<PathBuf> {
-    let folder = shell::target().join(name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    Ok(plan)
 }
 
 /// What a process used in so many seconds.
 fn watch(plan: &Plan, pid: u32) -> Result<Value> {
-    let mut watch = plan.pins.client(&measured::program("scrape_targets"));
+    let mut watch = plan.setup.pins.client(&measured::program("scrape_targets"));
     watch.args(["watch", "--pid", &pid.to_string()]);
     watch.args(["--seconds", &plan.seconds.to_string()]);
-    Ok(serde_json::from_str(&shell::output(&mut watch)?)?)
-}
-
-fn number(of: &Value, name: &str) -> f64 {
-    of[name].as_f64().unwrap_or(f64::NAN)
+    measured::report(&mut watch)
 }
 
 /// The one value of an expression.
@@ -113,11 +91,11 @@ fn ask(address: &str, query: &str) -> Result<String> {
 
 /// Scrapes many targets.
 pub(crate) fn scrape(arguments: &[String]) -> Result<()> {
-    let Some(plan) = parse(arguments)? else {
+    let Some(plan) = plan(arguments)? else {
         return Ok(());
     };
-    let folder = folder("bench-scrape")?;
-    let mut serve = plan.pins.client(&measured::program("scrape_targets"));
+    let folder = measured::fresh_folder("bench-scrape")?;
+    let mut serve = plan.setup.pins.client(&measured::program("scrape_targets"));
     serve.args(["serve", "--series", &plan.series.to_string()]);
     let mut targets = serve.stdout(Stdio::piped()).spawn()?;
     let measured = (|| {
@@ -152,8 +130,8 @@ fn measure(plan: &Plan, folder: &Path, port: &str) -> Result<()> {
             plan.interval_s
         ),
     )?;
-    let address = free_address()?;
-    let mut command = plan.pins.server(&measured::program("pulseboard"));
+    let address = measured::free_address()?;
+    let mut command = plan.setup.pins.server(&shell::server_binary());
     command
         .args(["--bind", &address, "--source", "none", "--data-dir"])
         .arg(folder.join("data"))
@@ -180,8 +158,8 @@ fn measure(plan: &Plan, folder: &Path, port: &str) -> Result<()> {
         plan.targets,
         plan.series,
         plan.interval_s,
-        number(&used, "core_used") * 100.0,
-        number(&used, "largest_resident_bytes") / 1e6,
+        number(&used, "/core_used") * 100.0,
+        number(&used, "/largest_resident_bytes") / 1e6,
         wanted - scrapes,
         duration("quantile(0.5, ")?,
         duration("quantile(0.99, ")?,
@@ -193,18 +171,18 @@ fn measure(plan: &Plan, folder: &Path, port: &str) -> Result<()> {
 
 /// Measures an agent.
 pub(crate) fn agent(arguments: &[String]) -> Result<()> {
-    let Some(plan) = parse(arguments)? else {
+    let Some(plan) = plan(arguments)? else {
         return Ok(());
     };
-    let folder = folder("bench-agent")?;
-    let address = free_address()?;
-    let program = measured::program("pulseboard");
-    let mut hub = plan.pins.client(&program);
+    let folder = measured::fresh_folder("bench-agent")?;
+    let address = measured::free_address()?;
+    let program = shell::server_binary();
+    let mut hub = plan.setup.pins.client(&program);
     hub.args(["--bind", &address, "--source", "none", "--data-dir"])
         .arg(folder.join("hub"))
         .env("RUST_LOG", "warn");
     let hub = Server::start(hub, &address, &folder.join("hub.log"))?;
-    let mut agent = plan.pins.server(&program);
+    let mut agent = plan.setup.pins.server(&program);
     agent
         .args(["agent", "--to", &format!("http://{address}")])
         .args(["--instance", "bench", "--data-dir"])
@@ -219,9 +197,9 @@ pub(crate) fn agent(arguments: &[String]) -> Result<()> {
     println!("|---:|---:|---:|---:|");
     println!(
         "| {series} | {:.2} % | {:.1} / {:.1} | {moments} |",
-        number(&used, "core_used") * 100.0,
-        number(&used, "resident_bytes") / 1e6,
-        number(&used, "largest_resident_bytes") / 1e6,
+        number(&used, "/core_used") * 100.0,
+        number(&used, "/resident_bytes") / 1e6,
+        number(&used, "/largest_resident_bytes") / 1e6,
     );
     drop((agent, hub));
     Ok(())

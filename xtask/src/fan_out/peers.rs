@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::setting::{PAYLOAD_BYTES, Setting, WINDOW};
 use crate::{
+    flags::Named,
     measured::{Pins, program},
     npm, shell,
 };
@@ -38,21 +39,16 @@ pub(super) enum Peer {
     Node,
 }
 
-pub(super) const PEERS: &[(Peer, &str)] = &[
-    (Peer::Floor, "floor"),
-    (Peer::Pulseboard, "pulseboard"),
-    (Peer::Nchan, "nchan"),
-    (Peer::Node, "node"),
-];
+impl Named for Peer {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Floor, "floor"),
+        (Self::Pulseboard, "pulseboard"),
+        (Self::Nchan, "nchan"),
+        (Self::Node, "node"),
+    ];
+}
 
 impl Peer {
-    pub(super) fn name(self) -> &'static str {
-        PEERS
-            .iter()
-            .find(|(peer, _)| *peer == self)
-            .map_or("?", |(_, name)| name)
-    }
-
     /// What viewers open.
     pub(super) fn path(self, transport: &str) -> String {
         match self {

@@ -22,3 +22,19 @@ pub(super) struct Setting {
     /// Frames of some 60 000 bytes, published from outside.
     pub(super) large: bool,
 }
+
+impl Setting {
+    /// All read what they get, as soon as the server is there, and a tick comes at each frame.
+    pub(super) fn new(transport: &str, viewers: usize, rate: u32, seconds: f64) -> Self {
+        Self {
+            transport: transport.to_owned(),
+            viewers,
+            frozen: 0,
+            rate,
+            seconds,
+            fill: Duration::ZERO,
+            interval_ms: None,
+            large: false,
+        }
+    }
+}
