@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -51,6 +52,22 @@ def patiently(what, why="nothing came"):
         if time.monotonic() - began > PATIENCE_S:
             raise AssertionError(f"{why}: {last}")
         time.sleep(0.1)
+
+
+def compared(name, compare):
+    """Runs `compare`, which returns what differs and a line that says how much was asked, and prints
+    how it went."""
+    try:
+        wrong, said = compare()
+    except LeftOut as reason:
+        print(f"-- {name} is left out: {reason}")
+        return
+    for text in wrong[:40]:
+        print(text)
+    if wrong:
+        print(f"FAILED {name}: {len(wrong)} differ of {said}")
+        sys.exit(1)
+    print(f"ok {name}: {said}, all the same")
 
 
 class Running:
