@@ -9,29 +9,29 @@
 //! that are always there, are open also to who has no share left, and go at once then.
 
 mod config;
+mod operations;
 mod payload;
+mod room;
 
 pub use config::{EventError, RoomConfig};
 pub use payload::{AskedEvents, RoomPayload, RoomView};
+pub use room::{Membership, Room};
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use parking_lot::Mutex;
-use pulseboard_alerting::{AlertEvent, AlertSink};
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, MemberGuard, Subscriber, Subscription};
-use pulseboard_shared::{
-    AlertState, Role, Severity, StatsReport,
-    protocol::rooms::{DASHBOARD_ROOM, OPERATIONS_ROOM, frames::RoomMessage},
-};
-use serde_json::{Value, json};
+use pulseboard_feed::{Fanout, Subscriber};
+use pulseboard_shared::{Role, protocol::rooms::frames::RoomMessage};
+use serde_json::Value;
 
+use self::room::Held;
 use crate::{
     base::{
         clock::Clock,
@@ -39,7 +39,7 @@ use crate::{
         telemetry::{Limit, Telemetry},
     },
     settings::RoomSettings,
-    shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
+    shares::{CallerKeys, Refused, ShareLimits, Shares},
 };
 
 /// Rooms at once; a join that would make another is refused, and each maker has a share of them.
@@ -52,19 +52,6 @@ const ROOMS_OF_CLIENT: usize = 128;
 const ROOM_SHARES: ShareLimits = ShareLimits {
     kept_sixteenths: 8,
     ..ShareLimits::of(ROOMS_MAX).each_client(ROOMS_OF_CLIENT)
-};
-/// A room's log: what a member that reads slowly, or comes back, can still get.
-const ROOM_LOG: Bounds = Bounds {
-    frames: 4_096,
-    bytes: 2 * 1024 * 1024,
-    lag: 4_096,
-};
-/// Who came and went is told beside that log: only the newest count matters, and a room that many
-/// enter and leave would else let its messages go for it.
-const PRESENCE_LOG: Bounds = Bounds {
-    frames: 16,
-    bytes: usize::MAX,
-    lag: 16,
 };
 /// How long an empty room is kept.
 const EMPTY_ROOM_KEPT_MS: i64 = 60_000;
@@ -79,88 +66,6 @@ pub struct Rooms {
     next_id: AtomicU64,
     clock: Clock,
     fanout: Fanout,
-}
-
-/// Rooms by tenant and name: a name is a room of its own for each tenant.
-#[derive(Default)]
-struct Held {
-    tenants: HashMap<Box<str>, HashMap<String, Arc<Room>>>,
-    count: usize,
-}
-
-impl Held {
-    fn get(&self, tenant: &str, name: &str) -> Option<&Arc<Room>> {
-        self.tenants.get(tenant)?.get(name)
-    }
-
-    /// Lets a room go that nobody is in and that need not be kept, at this moment.
-    fn remove_empty(&mut self, room: &Arc<Room>) {
-        let Some(rooms) = self.tenants.get_mut(&room.tenant) else {
-            return;
-        };
-        // One of the same name may have been made since.
-        let is_it = rooms
-            .get(&room.name)
-            .is_some_and(|known| Arc::ptr_eq(known, room));
-        if is_it && room.members() == 0 && !room.outlives_members() {
-            rooms.remove(&room.name);
-            self.count -= 1;
-            if rooms.is_empty() {
-                self.tenants.remove(&room.tenant);
-            }
-        }
-    }
-
-    /// Lets all rooms go that nobody is in, whatever was said in them; whether there were any.
-    fn remove_all_empty(&mut self) -> bool {
-        let before = self.count;
-        self.retain(|room| room.members() > 0);
-        self.count < before
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Room) -> bool) {
-        self.tenants.retain(|_, rooms| {
-            rooms.retain(|_, room| keep(room));
-            !rooms.is_empty()
-        });
-        self.count = self.tenants.values().map(HashMap::len).sum();
-    }
-
-    fn all_unsorted(&self) -> impl Iterator<Item = &Arc<Room>> {
-        self.tenants.values().flat_map(HashMap::values)
-    }
-}
-
-/// One room.
-pub struct Room {
-    /// Names its cursors among those of a viewer.
-    pub id: u64,
-    /// Its name.
-    pub name: String,
-    tenant: Box<str>,
-    /// What it allows.
-    pub config: Arc<RoomConfig>,
-    /// Of whoever made it; without one it is there for its members alone.
-    share: Option<Share>,
-    feed: Arc<Feed<RoomPayload>>,
-    /// See [`PRESENCE_LOG`]; its members has the members that asked for it.
-    presence: Arc<Feed<RoomPayload>>,
-    members: AtomicUsize,
-    /// By membership, the events that its member gets. Leaf lock.
-    asked: Mutex<HashMap<u64, AskedEvents>>,
-    /// When the last member left, Unix milliseconds.
-    empty_since_ms: AtomicI64,
-}
-
-/// A member's place in a room; leaving is dropping it.
-pub struct Membership {
-    room: Arc<Room>,
-    /// Tells it from the room's others.
-    number: u64,
-    rooms: Arc<Mutex<Held>>,
-    clock: Clock,
-    _seat: MemberGuard,
-    _presence_seat: Option<MemberGuard>,
 }
 
 /// Why a room cannot be joined or sent to.
@@ -195,7 +100,7 @@ impl Rooms {
     /// The rooms of the settings, `dashboard` and `operations` among them.
     ///
     /// # Errors
-    /// An event schema that is none; says which.
+    /// An event's schema is not a JSON Schema; says which.
     pub fn new(
         settings: &BTreeMap<String, RoomSettings>,
         clock: Clock,
@@ -258,7 +163,7 @@ impl Rooms {
         self.check_role(name, role)?;
         let mut rooms = self.rooms.lock();
         if let Some(room) = rooms.get(tenant, name) {
-            room.members.fetch_add(1, Ordering::SeqCst);
+            room.enter();
             return Ok(Arc::clone(room));
         }
         let mut share = self.shares.acquire(keys, 1);
@@ -270,26 +175,15 @@ impl Rooms {
             Err(_) if self.configs.contains_key(name) => None,
             Err(refused) => return Err(refused.into()),
         };
-        let now_ms = self.clock.now_ms();
-        let epoch = Epoch::at(now_ms);
-        let room = Arc::new(Room {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            name: name.to_owned(),
-            tenant: tenant.into(),
-            config: Arc::clone(self.config(name)),
+        let room = Arc::new(Room::new(
+            self.next_id.fetch_add(1, Ordering::Relaxed),
+            (tenant, name),
+            Arc::clone(self.config(name)),
             share,
-            feed: Feed::of_tenant(tenant, epoch, ROOM_LOG, &self.fanout),
-            presence: Feed::new(epoch, PRESENCE_LOG, &self.fanout),
-            members: AtomicUsize::new(1),
-            asked: Mutex::default(),
-            empty_since_ms: AtomicI64::new(self.clock.steady_ms()),
-        });
-        rooms.count += 1;
-        rooms
-            .tenants
-            .entry(tenant.into())
-            .or_default()
-            .insert(name.to_owned(), Arc::clone(&room));
+            (self.clock.now_ms(), self.clock.steady_ms()),
+            &self.fanout,
+        ));
+        rooms.insert(Arc::clone(&room));
         Ok(room)
     }
 
@@ -310,18 +204,8 @@ impl Rooms {
         presence: bool,
     ) -> Membership {
         let number = self.next_id.fetch_add(1, Ordering::Relaxed);
-        room.asked.lock().insert(number, events);
-        let presence_seat = presence.then(|| room.presence.members().join(Arc::clone(&member)));
-        let seat = room.feed.members().join(member);
-        room.tell_presence();
-        Membership {
-            room,
-            number,
-            rooms: Arc::clone(&self.rooms),
-            clock: self.clock.clone(),
-            _seat: seat,
-            _presence_seat: presence_seat,
-        }
+        let home = (&self.rooms, &self.clock);
+        Membership::new(room, number, home, member, events, presence)
     }
 
     /// Sends to a room; nobody is there to hear it where it does not exist.
@@ -336,7 +220,7 @@ impl Rooms {
     /// get it.
     ///
     /// # Errors
-    /// The event is none of the room's, or its data does not fit; nothing is sent.
+    /// The room has no such event, or its data does not fit; nothing is sent.
     pub fn trigger(
         &self,
         tenant: &str,
@@ -376,55 +260,18 @@ impl Rooms {
         }
     }
 
-    /// What every tick says: `update` to the dashboard, `metrics:update` to the operators.
-    pub fn tell_tick(&self, stats: StatsReport, operations: impl FnOnce() -> Value) {
-        let dashboards = self.inhabited(None, DASHBOARD_ROOM);
-        if !dashboards.is_empty() {
-            let text = json_text(&RoomMessage::Update { data: stats });
-            for room in dashboards {
-                room.send(RoomPayload::update(text.clone()));
-            }
-        }
-        let rooms = self.inhabited(None, OPERATIONS_ROOM);
-        if !rooms.is_empty() {
-            self.trigger_own(rooms, "metrics:update", &operations());
-        }
-    }
-
-    fn trigger_own(&self, rooms: Vec<Arc<Room>>, event: &str, data: &Value) {
-        match self.event_text(OPERATIONS_ROOM, event, data) {
-            Ok(text) => {
-                for room in rooms {
-                    room.send(RoomPayload::event(event, text.clone()));
-                }
-            }
-            Err(error) => {
-                tracing::error!(room.name = OPERATIONS_ROOM, %error, "an event of our own does not fit its schema");
-            }
-        }
-    }
-
     /// Lets rooms go that have been empty for a while; called about once a second.
     pub fn sweep(&self, now_ms: i64) {
         self.rooms.lock().retain(|room| {
             room.members() > 0
-                || room.outlives_members()
-                    && now_ms - room.empty_since_ms.load(Ordering::SeqCst) < EMPTY_ROOM_KEPT_MS
+                || room.outlives_members() && room.empty_ms(now_ms) < EMPTY_ROOM_KEPT_MS
         });
     }
 
     /// All rooms of a tenant that this role may join, by name.
     #[must_use]
     pub fn list(&self, tenant: &str, role: Role) -> Vec<RoomInfo> {
-        let existing: BTreeMap<String, Arc<Room>> = self
-            .rooms
-            .lock()
-            .tenants
-            .get(tenant)
-            .into_iter()
-            .flatten()
-            .map(|(name, room)| (name.clone(), Arc::clone(room)))
-            .collect();
+        let existing = self.rooms.lock().of_tenant(tenant);
         let names: std::collections::BTreeSet<&String> =
             existing.keys().chain(self.configs.keys()).collect();
         names
@@ -449,38 +296,10 @@ impl Rooms {
     }
 }
 
-/// What every firing alert says to `operations`.
-impl AlertSink for Rooms {
-    fn publish(&self, _offset: u64, event: &AlertEvent) {
-        let alert = &event.alert;
-        if alert.state != AlertState::Firing {
-            return;
-        }
-        let rooms = self.inhabited(event.tenant.as_deref(), OPERATIONS_ROOM);
-        if rooms.is_empty() {
-            return;
-        }
-        let severity = match alert.severity {
-            Severity::Warning => Severity::Medium,
-            severity => severity,
-        };
-        self.trigger_own(
-            rooms,
-            "alert:triggered",
-            &json!({
-                "alertId": alert.id,
-                "severity": severity,
-                "message": alert.message,
-                "timestamp": alert.timestamp.as_millis(),
-            }),
-        );
-    }
-}
-
 /// Checks that the rooms of the settings can be made, without making them.
 ///
 /// # Errors
-/// An event schema that is none; says which.
+/// An event's schema is not a JSON Schema; says which.
 pub fn check(settings: &BTreeMap<String, RoomSettings>) -> Result<(), EventError> {
     config::build(settings).map(drop)
 }
@@ -496,138 +315,10 @@ fn may_join(role: Role, needed: Role) -> bool {
         }
 }
 
-impl Room {
-    /// Members now.
-    #[must_use]
-    pub fn members(&self) -> usize {
-        self.members.load(Ordering::SeqCst)
-    }
-
-    /// Members now that get an event of this name.
-    fn members_asking_for(&self, event: &str) -> usize {
-        let asked = self.asked.lock();
-        asked
-            .values()
-            .filter(|asked| payload::asks_for(asked, event))
-            .count()
-    }
-
-    /// Whether somebody may come back for what was said in it.
-    fn outlives_members(&self) -> bool {
-        let is_silent = || {
-            self.feed
-                .with_log(|log| log.first_offset() == log.next_offset())
-        };
-        self.share.is_some() && !is_silent()
-    }
-
-    /// Sends to the members.
-    pub fn send(&self, payload: RoomPayload) {
-        self.feed.append(payload);
-    }
-
-    /// A cursor for a member: after the message it saw last, where it says so and that is held.
-    #[must_use]
-    pub fn cursor(
-        &self,
-        view: RoomView,
-        viewer: u64,
-        after: Option<&(String, u64)>,
-    ) -> Subscription<RoomPayload> {
-        let epoch = self.feed.epoch();
-        let next = self.feed.with_log(|log| match after {
-            Some((named, offset)) if *named == epoch.to_string() => offset
-                .saturating_add(1)
-                .clamp(log.first_offset(), log.next_offset()),
-            _ => log.next_offset(),
-        });
-        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
-    }
-
-    /// Names the presence cursor of this room among those of a viewer.
-    #[must_use]
-    pub fn presence_id(&self) -> u64 {
-        // Ids count from 1 and never come this far.
-        self.id | 1 << 63
-    }
-
-    /// A cursor for a member that is to be told of presence from now on. It has no place in what
-    /// the member resumes from.
-    #[must_use]
-    pub fn presence_cursor(&self, view: &RoomView, viewer: u64) -> Subscription<RoomPayload> {
-        let next = self.presence.next_offset();
-        let view = RoomView {
-            cursor: None,
-            ..view.clone()
-        };
-        Subscription::new(Arc::clone(&self.presence), next, view, viewer)
-    }
-
-    /// A cursor for a member that is there already, from the offset it wants next.
-    #[must_use]
-    pub fn cursor_at(&self, next: u64, view: RoomView, viewer: u64) -> Subscription<RoomPayload> {
-        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
-    }
-
-    /// The epoch of its log, as it travels.
-    #[must_use]
-    pub fn epoch_text(&self) -> Arc<str> {
-        self.feed.epoch().to_string().into()
-    }
-
-    fn tell_presence(&self) {
-        let message = RoomMessage::Presence {
-            channel: &self.name,
-            members: self.members(),
-        };
-        self.presence
-            .append(RoomPayload::presence(json_text(&message)));
-    }
-}
-
-impl Membership {
-    /// The room.
-    #[must_use]
-    pub fn room(&self) -> &Arc<Room> {
-        &self.room
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.room
-            .empty_since_ms
-            .store(self.clock.steady_ms(), Ordering::SeqCst);
-        self.room.asked.lock().remove(&self.number);
-        let left = self.room.members.fetch_sub(1, Ordering::SeqCst) - 1;
-        self.room.tell_presence();
-        if left == 0 {
-            self.rooms.lock().remove_empty(&self.room);
-        }
-    }
-}
-
 impl fmt::Debug for Rooms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rooms")
-            .field("rooms", &self.rooms.lock().count)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Room {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room")
-            .field("name", &self.name)
-            .field("members", &self.members())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Membership {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership")
-            .field("room", &self.room.name)
+            .field("rooms", &self.rooms.lock().count())
             .finish_non_exhaustive()
     }
 }
@@ -685,7 +376,7 @@ mod tests {
             // What was said in it is kept for who comes back.
             let room = entered.expect("rooms that nobody is in keep nobody out");
             room.send(RoomPayload::update("{}".to_owned()));
-            room.members.fetch_sub(1, Ordering::SeqCst);
+            room.leave();
         }
     }
 }
