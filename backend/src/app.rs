@@ -29,7 +29,7 @@ use crate::{
     storage::{Storage, journal::State},
     stream::registry::{Registry, StreamLimits},
     ticks::{
-        builtin_series::{OwnSeries, keep_counts},
+        builtin_series::{BuiltInSeries, keep_counts},
         live::Live,
     },
     tracking::{TrackedItems, track::Tracking},
@@ -65,7 +65,7 @@ pub struct App {
     /// Series, history and journal.
     pub storage: Storage,
     /// The series that this server measures itself.
-    pub own: Arc<OwnSeries>,
+    pub own: Arc<BuiltInSeries>,
     /// This machine's processes that use most; a leaf lock.
     pub processes: Mutex<Recent>,
     /// Selectors that somebody watches.
@@ -180,7 +180,7 @@ impl App {
         alerts.restore(restored.alerts, restored.active);
         tracked.restore(restored.tracked);
         let source = settings.metric_source.name();
-        let own = Arc::new(OwnSeries::new(&documents, source, clock.now_ms()));
+        let own = Arc::new(BuiltInSeries::new(&documents, source, clock.now_ms()));
         own.keep_names(&storage.engine);
         keep_counts(&storage.engine, &tracked);
         let (live_queries, watch_dues) = LiveQueries::new(

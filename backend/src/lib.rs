@@ -7,7 +7,7 @@
 //! | `schedule::keep_processes` | processes that use most, of five minutes; on a thread that may block | the clock, every 5 s | late readings are skipped |
 //! | `schedule::sweep_streams` | nothing | the clock, each second | – |
 //! | `fan-out-N` (threads) | nothing; writes to sockets under each viewer's outbox lock | a feed that grew | dirty members, one entry a feed (coalesce) |
-//! | `schedule::keep_tallies` | nothing | the clock, each second | – |
+//! | `schedule::tell_regularly` | nothing | the clock, each second | – |
 //! | `schedule::maintain` | nothing; blocks for the disk on a thread for that | the clock, every 5 s | a round that is late comes later, never beside another |
 //! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
 //! | `live_query::flush::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |

@@ -46,7 +46,7 @@ use crate::{
         telemetry::{Limit, Telemetry},
     },
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
-    ticks::builtin_series::OwnSeries,
+    ticks::builtin_series::BuiltInSeries,
     watched::{AllWatched, Place, Viewers},
 };
 
@@ -84,7 +84,7 @@ const WATCH_LOG: Bounds = Bounds {
 /// All feeds of selectors and catalogs.
 pub struct LiveQueries {
     engine: Arc<Engine>,
-    own: Arc<OwnSeries>,
+    own: Arc<BuiltInSeries>,
     clock: Clock,
     fanout: Fanout,
     watched: Arc<AllWatched<LiveQuery>>,
@@ -118,7 +118,7 @@ impl LiveQueries {
     #[must_use]
     pub fn new(
         engine: Arc<Engine>,
-        own: Arc<OwnSeries>,
+        own: Arc<BuiltInSeries>,
         clock: Clock,
         fanout: &Fanout,
         telemetry: &Arc<Telemetry>,
@@ -304,7 +304,7 @@ mod tests {
         let engine = Arc::new(Engine::new(EngineOptions::default(), None));
         let (live_queries, _dues) = LiveQueries::new(
             Arc::clone(&engine),
-            Arc::new(OwnSeries::new(&Documents::in_memory(), "none", 0)),
+            Arc::new(BuiltInSeries::new(&Documents::in_memory(), "none", 0)),
             Clock::manual(1_000),
             &fanout,
             &telemetry,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::node::{keep_node, keep_processes};
 use self::{
     pace::{Pace, every, next_aligned},
-    pushed::Gleaning,
+    pushed::PushedSamples,
 };
 use crate::{
     app::App,
@@ -54,7 +54,7 @@ pub struct Ticker {
     /// What a tick is handed to the engine in.
     batch: Batch,
     /// Finds what was pushed and is subscribed to.
-    gleaning: Gleaning,
+    pushed: PushedSamples,
 }
 
 impl Ticker {
@@ -75,7 +75,7 @@ impl Ticker {
             answered,
             series,
             batch: Batch::new(),
-            gleaning: Gleaning::default(),
+            pushed: PushedSamples::default(),
         }
     }
 
@@ -104,7 +104,7 @@ impl Ticker {
     async fn tick(&mut self, due_ms: i64) {
         let app = Arc::clone(&self.app);
         let now_ms = app.clock.now_ms();
-        self.gleaning.begin(&app, &self.series, now_ms);
+        self.pushed.begin(&app, &self.series, now_ms);
         let answered = app.telemetry.answered();
         let steady_ms = app.clock.steady_ms();
         let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, steady_ms));
@@ -147,7 +147,7 @@ impl Ticker {
                 app.own.take_over(engine, tenant, &rows, due_ms.min(now_ms));
             }
         }
-        let pushed = self.gleaning.newest(&app).await;
+        let pushed = self.pushed.newest(&app).await;
         let tick = Tick {
             sampled_ms: due_ms,
             sent_ms: app.clock.now_ms(),
@@ -265,7 +265,7 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
 
 /// What is told at its own pace: updates of what is tracked, error rates that end, and the host's
 /// two `performance` items.
-pub async fn keep_tallies(app: Arc<App>, stopping: CancellationToken) {
+pub async fn tell_regularly(app: Arc<App>, stopping: CancellationToken) {
     every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
         app.alerts.observe_time(due_ms);
         if due_ms % UPDATE_MS == 0 {

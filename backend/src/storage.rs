@@ -20,6 +20,7 @@ use pulseboard_history::{
 
 use crate::{
     base::{
+        clock::millis,
         data_dir::{HISTORY, JOURNAL},
         telemetry::{Limit, Telemetry},
     },
@@ -31,7 +32,7 @@ use crate::{
     tracking::TrackedItems,
 };
 
-/// How often the house is kept.
+/// How often engine, history and journal are maintained.
 pub const MAINTENANCE_MS: i64 = 5_000;
 
 /// Time that one round may take for rolling up and deleting.
@@ -50,7 +51,7 @@ pub struct Storage {
     /// What was found damaged at the start.
     complaints: Vec<String>,
     /// Why the last maintenance failed; `None` once it has succeeded again.
-    house_error: Mutex<Option<String>>,
+    maintenance_error: Mutex<Option<String>>,
     /// Held while a copy is made.
     copying: Mutex<()>,
 }
@@ -78,7 +79,7 @@ impl Storage {
                 engine: Arc::new(Engine::new(options, None)),
                 journal: None,
                 complaints: Vec::new(),
-                house_error: Mutex::default(),
+                maintenance_error: Mutex::default(),
                 copying: Mutex::default(),
             };
             return Ok((storage, Restored::default()));
@@ -139,7 +140,7 @@ impl Storage {
             engine: Arc::new(engine),
             journal: Some(Arc::new(journal)),
             complaints,
-            house_error: Mutex::default(),
+            maintenance_error: Mutex::default(),
             copying: Mutex::default(),
         };
         Ok((storage, restored))
@@ -165,7 +166,7 @@ impl Storage {
                 ));
             }
         }
-        self.house_error.lock().clone()
+        self.maintenance_error.lock().clone()
     }
 
     /// What was found damaged at the start.
@@ -193,11 +194,11 @@ impl Storage {
             telemetry.count_limit(Limit::TenantMemory);
         }
         let error = kept.err().map(|error| error.to_string());
-        let mut known = self.house_error.lock();
+        let mut known = self.maintenance_error.lock();
         if let Some(error) = &error
             && known.is_none()
         {
-            tracing::error!(%error, "the history could not be looked after; it is tried again");
+            tracing::error!(%error, "maintenance of the history failed; it is tried again");
         }
         *known = error;
         drop(known);
@@ -220,8 +221,4 @@ impl Storage {
             history.close();
         }
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

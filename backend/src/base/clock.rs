@@ -75,7 +75,8 @@ impl TimeAnchor {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
+/// As the wire and the engine have lengths of time; saturates.
+pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -125,7 +125,7 @@ fn check(settings: &Settings, place: &Path) -> Result<(), String> {
         ..settings.clone()
     };
     let now_ms = Clock::system().now_ms();
-    let epoch = Epoch(u64::try_from(now_ms).unwrap_or_default());
+    let epoch = Epoch::at(now_ms);
     let (storage, _restored) = Storage::open(&settings, epoch, now_ms)
         .map_err(|error| format!("what is in it cannot be opened: {error}"))?;
     if let Some(complaint) = storage.complaints().first() {

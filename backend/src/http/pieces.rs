@@ -11,14 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::stream;
 use pulseboard_engine::{Cost, query::QueryError};
 use salvo::{
     Request, Response,
     http::{HeaderValue, StatusCode, header},
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::compress::{self, Coding, ENCODER_BYTES, Encoder};
 use crate::{
@@ -99,7 +98,7 @@ pub async fn answer(
     // sent: where there is no room for one, the answer is sent as it is.
     let room = coding.and_then(|_| working.room(ENCODER_BYTES));
     let coding = coding.filter(|_| room.is_some());
-    let (pieces, sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
+    let (pieces, mut sent) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
     let (head, begun) = oneshot::channel();
     let worker = Arc::clone(app);
     // Its end is that of the channel; when the client has gone it ends with the next look.
@@ -134,8 +133,9 @@ pub async fn answer(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     compress::mark(headers, coding);
     // Dropped with the answer: whoever asked has gone, or has it all.
-    response.stream(ReceiverStream::new(sent).inspect(move |_| {
+    response.stream(stream::poll_fn(move |context| {
         let _held = &asker;
+        sent.poll_recv(context)
     }));
     Ok(())
 }

@@ -16,7 +16,7 @@ use pulseboard_shared::{
 use super::flush::{Flushable, LastFlush};
 use crate::{
     shares::Share,
-    ticks::builtin_series::OwnSeries,
+    ticks::builtin_series::BuiltInSeries,
     watched::{Viewers, Watchable},
 };
 
@@ -29,7 +29,7 @@ pub struct CatalogFeed {
     pub id: u64,
     pub(super) engine: Arc<Engine>,
     pub(super) tenant: Arc<Tenant>,
-    pub(super) own: Arc<OwnSeries>,
+    pub(super) own: Arc<BuiltInSeries>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) feed: Arc<Feed<CatalogPayload>>,
     pub(super) viewers: Viewers,

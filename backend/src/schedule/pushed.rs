@@ -50,14 +50,14 @@ type Known = HashMap<Arc<str>, HashMap<Box<[u8]>, Arc<Series>>>;
 /// Looks up what viewers of the tick subscribed to by name, on a thread for that, and has the newest
 /// that was found.
 #[derive(Debug, Default)]
-pub(super) struct Gleaning {
+pub(super) struct PushedSamples {
     /// `None` while it is at work.
-    gleaner: Option<Gleaner>,
-    running: Option<JoinHandle<(Gleaner, Arc<[Pushed]>)>>,
+    collector: Option<Collector>,
+    running: Option<JoinHandle<(Collector, Arc<[Pushed]>)>>,
     newest: Arc<[Pushed]>,
 }
 
-impl Gleaning {
+impl PushedSamples {
     /// Begins to look up what is pushed by now, unless that still goes on; `own` are the series
     /// that are in the tick anyway.
     pub(super) fn begin(&mut self, app: &Arc<App>, own: &Arc<[Series]>, now_ms: i64) {
@@ -66,18 +66,18 @@ impl Gleaning {
         }
         let asked = app.live.named();
         if asked.is_empty() {
-            (self.gleaner, self.newest) = (None, Arc::default());
+            (self.collector, self.newest) = (None, Arc::default());
             return;
         }
         let (app, own) = (Arc::clone(app), Arc::clone(own));
-        self.spawn(move |gleaner| gleaner.glean(&app, asked, &own, now_ms));
+        self.spawn(move |collector| collector.collect(&app, asked, &own, now_ms));
     }
 
-    fn spawn(&mut self, work: impl FnOnce(&mut Gleaner) -> Arc<[Pushed]> + Send + 'static) {
-        let mut gleaner = self.gleaner.take().unwrap_or_default();
+    fn spawn(&mut self, work: impl FnOnce(&mut Collector) -> Arc<[Pushed]> + Send + 'static) {
+        let mut collector = self.collector.take().unwrap_or_default();
         self.running = Some(tokio::task::spawn_blocking(move || {
-            let pushed = work(&mut gleaner);
-            (gleaner, pushed)
+            let pushed = work(&mut collector);
+            (collector, pushed)
         }));
     }
 
@@ -98,7 +98,9 @@ impl Gleaning {
         {
             self.running = None;
             match ended {
-                Ok((gleaner, pushed)) => (self.gleaner, self.newest) = (Some(gleaner), pushed),
+                Ok((collector, pushed)) => {
+                    (self.collector, self.newest) = (Some(collector), pushed)
+                }
                 Err(_) => panicked(),
             }
         }
@@ -108,7 +110,7 @@ impl Gleaning {
 
 /// What is known from the tick before.
 #[derive(Debug, Default)]
-struct Gleaner {
+struct Collector {
     /// The series of the last tick's pushed samples, by tenant and key: the next tick's are mostly
     /// the same.
     known: Known,
@@ -119,10 +121,10 @@ struct Gleaner {
     own_of: Option<Arc<[Series]>>,
 }
 
-impl Gleaner {
+impl Collector {
     /// The newest sample of each pushed series that somebody asks for, as long as it goes on;
     /// `own` are the series that are in the tick anyway.
-    fn glean(
+    fn collect(
         &mut self,
         app: &App,
         asked: Vec<(Arc<str>, Vec<Arc<str>>)>,
@@ -294,40 +296,40 @@ mod tests {
 
     #[tokio::test]
     async fn a_tick_does_not_wait_for_what_takes_long_and_the_next_one_has_it() {
-        let mut gleaning = Gleaning::default();
-        gleaning.spawn(|_| pushed(1.0));
-        let newest = gleaning.newest_within(Duration::from_secs(30), || {}).await;
+        let mut samples = PushedSamples::default();
+        samples.spawn(|_| pushed(1.0));
+        let newest = samples.newest_within(Duration::from_secs(30), || {}).await;
         assert_eq!(values(&newest), [1.0]);
         // Now it takes as long as this test likes.
         let (go_on, waits) = mpsc::channel::<()>();
-        gleaning.spawn(move |_| {
+        samples.spawn(move |_| {
             waits.recv().expect("told");
             pushed(2.0)
         });
         for _ in 0..3 {
-            let newest = gleaning.newest_within(SOON, || {}).await;
+            let newest = samples.newest_within(SOON, || {}).await;
             assert_eq!(values(&newest), [1.0], "the newest that there is");
-            assert!(gleaning.running.is_some(), "and no second one is begun");
+            assert!(samples.running.is_some(), "and no second one is begun");
         }
         go_on.send(()).expect("it waits");
-        let newest = gleaning.newest_within(Duration::from_secs(30), || {}).await;
+        let newest = samples.newest_within(Duration::from_secs(30), || {}).await;
         assert_eq!(values(&newest), [2.0]);
-        let again = gleaning.newest_within(SOON, || {}).await;
+        let again = samples.newest_within(SOON, || {}).await;
         assert_eq!(values(&again), [2.0], "until there is a newer one");
     }
 
     #[tokio::test]
     async fn a_panic_is_counted_and_the_next_tick_begins_anew() {
-        let mut gleaning = Gleaning::default();
-        gleaning.spawn(|_| panic!("on purpose"));
+        let mut samples = PushedSamples::default();
+        samples.spawn(|_| panic!("on purpose"));
         let count = std::cell::Cell::new(0);
         let panicked = || count.set(count.get() + 1);
-        gleaning
+        samples
             .newest_within(Duration::from_secs(30), panicked)
             .await;
         assert_eq!(count.get(), 1);
-        gleaning.spawn(|_| pushed(1.0));
-        let newest = gleaning.newest_within(Duration::from_secs(30), || {}).await;
+        samples.spawn(|_| pushed(1.0));
+        let newest = samples.newest_within(Duration::from_secs(30), || {}).await;
         assert_eq!(values(&newest), [1.0]);
     }
 

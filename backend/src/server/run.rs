@@ -157,7 +157,7 @@ pub async fn run_with(
         app.tasks
             .spawn(reload::on_hangup(Arc::clone(&app), app.stopping.clone()));
     }
-    app.tasks.spawn(schedule::keep_tallies(
+    app.tasks.spawn(schedule::tell_regularly(
         Arc::clone(&app),
         app.stopping.clone(),
     ));

@@ -27,7 +27,7 @@ pub const TRACKED_METRICS: [&str; 2] = ["cpu_load", "memory_usage"];
 
 /// The keys of such series; grows with what the host has, which is bounded.
 #[derive(Debug)]
-pub struct OwnSeries {
+pub struct BuiltInSeries {
     /// Whether the run before this one measured the same, and when this one began.
     before: (bool, i64),
     /// Leaf lock.
@@ -44,7 +44,7 @@ struct Stored {
     source: String,
 }
 
-impl OwnSeries {
+impl BuiltInSeries {
     /// Those of a server that begins now; `source` is what it measures. The run before it is asked
     /// for in `documents`, and this one noted.
     #[must_use]

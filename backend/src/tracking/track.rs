@@ -21,7 +21,7 @@ use crate::{
     alerts::Alerts,
     ingest::Ingest,
     ticks::{
-        builtin_series::{self, OwnSeries},
+        builtin_series::{self, BuiltInSeries},
         window::series_key,
     },
 };
@@ -50,7 +50,7 @@ pub enum TrackError {
     TooManyNames(#[from] TooManyNames),
     /// One of its counters is a series that somebody pushes.
     #[error(
-        "{0} is a series that is pushed now; an item of this type would be counted in it, so give the type another name, or push under another one"
+        "{0} is pushed as a series at the moment, and items of this type would be counted in it; rename the type or the series"
     )]
     Pushed(String),
 }
@@ -69,7 +69,7 @@ pub struct Tracking<'a> {
     /// Hear of errors.
     pub alerts: &'a Alerts,
     /// Which series are the server's own.
-    pub own: &'a OwnSeries,
+    pub own: &'a BuiltInSeries,
 }
 
 /// Keeps items across a restart.
@@ -160,7 +160,7 @@ fn claim_counts(
 /// The sample that an item is which says of what it is a measure.
 fn write_measure(
     batch: &mut Batch,
-    own: &OwnSeries,
+    own: &BuiltInSeries,
     tenant: &Tenant,
     item: &Item,
     now_ms: i64,
