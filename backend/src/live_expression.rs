@@ -87,7 +87,7 @@ pub fn read(text: &str) -> Result<Expr, String> {
     let expr = parse(text).map_err(|error| format!("\"query\" cannot be read: {error}"))?;
     match expr.value_type() {
         ValueType::Scalar | ValueType::Vector => Ok(expr),
-        _ => Err("\"query\" is to be a scalar or an instant vector".to_owned()),
+        _ => Err("\"query\" must be a scalar or an instant vector".to_owned()),
     }
 }
 

@@ -112,7 +112,7 @@ settings! {
         parse: parse::source,
         accepts: "host, simulator or none",
     }
-    /// Period of the built-in source, in milliseconds.
+    /// Time between two ticks of the built-in source, in milliseconds.
     metric_interval: Duration {
         env: "METRIC_INTERVAL_MS",
         flag: Some("metric-interval-ms"),
@@ -122,7 +122,8 @@ settings! {
         parse: parse::millis::<1, 3_600_000>,
         accepts: "a whole number of milliseconds from 1 to 3600000",
     }
-    /// What this machine is called in the label instance of its figures; hostname is its own name.
+    /// This machine's name in the label instance of its figures; hostname takes the machine's
+    /// own.
     instance: String {
         env: "INSTANCE",
         flag: Some("instance"),
@@ -143,7 +144,7 @@ settings! {
         parse: parse::switch,
         accepts: "on or off",
     }
-    /// While a rule keeps firing, its alert is sent again no more often than this, in seconds.
+    /// While a rule keeps firing, its alert is repeated no more often than this, in seconds.
     alert_check: Duration {
         env: "ALERT_CHECK_SEC",
         flag: Some("alert-check-sec"),
@@ -153,7 +154,7 @@ settings! {
         parse: parse::seconds::<1, 86_400>,
         accepts: "a whole number of seconds from 1 to 86400",
     }
-    /// Ticks in the rolling window.
+    /// Number of ticks in the rolling window.
     window_size: usize {
         env: "WINDOW_SIZE",
         flag: Some("window-size"),
@@ -163,7 +164,7 @@ settings! {
         parse: parse::whole::<1, 100_000>,
         accepts: "a whole number from 1 to 100000",
     }
-    /// Folder of the durable history; memory keeps nothing on disk.
+    /// Folder of all that outlives a restart; memory keeps nothing on disk.
     data_dir: DataDir {
         env: "DATA_DIR",
         flag: Some("data-dir"),
@@ -173,8 +174,8 @@ settings! {
         parse: parse::data_dir,
         accepts: "the path of a folder, or memory",
     }
-    /// Origins that may use the API, WebSockets and event streams from a browser; * allows any,
-    /// without credentials.
+    /// Origins of other pages that may use the API, WebSockets and event streams from a
+    /// browser; * allows any, without credentials.
     allowed_origins: Origins {
         env: "ALLOWED_ORIGINS",
         flag: Some("allowed-origins"),
@@ -184,8 +185,8 @@ settings! {
         parse: parse::origins,
         accepts: "same-origin, *, or origins such as https://board.example.org:8443 with commas between",
     }
-    /// Role of a caller without a token; auto is operator for who comes directly to a loopback
-    /// address, else viewer.
+    /// Role of a caller without a token. With auto it is operator for a caller that connects
+    /// directly to a loopback address, and viewer for all others.
     anonymous_role: Option<Role> {
         env: "ANONYMOUS_ROLE",
         flag: Some("anonymous-role"),
@@ -196,7 +197,7 @@ settings! {
         accepts: "auto, none, viewer, writer or operator; nobody is admin without a token or an \
             admin link, which the start and pulseboard admin-link print",
     }
-    /// Proxies whose X-Forwarded-For, -Proto, -Host, -Port and Forwarded are believed.
+    /// Proxies whose X-Forwarded-For, -Proto, -Host, -Port and Forwarded headers are believed.
     trusted_proxies: Vec<IpNet> {
         env: "TRUSTED_PROXIES",
         flag: Some("trusted-proxies"),
@@ -206,8 +207,8 @@ settings! {
         parse: parse::networks,
         accepts: "none, or addresses and networks such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, with commas between",
     }
-    /// Names, with or without a port, that the Host of a request may have; loopback names always
-    /// may.
+    /// Names that the Host header of a request may have, with or without a port. Loopback names
+    /// are always allowed.
     allowed_hosts: Hosts {
         env: "ALLOWED_HOSTS",
         flag: Some("allowed-hosts"),
@@ -217,7 +218,7 @@ settings! {
         parse: parse::hosts,
         accepts: "any, or names such as board.example.org or board.example.org:8443 with commas between",
     }
-    /// Tenants that callers without a token may speak for, once any token is bound to a tenant.
+    /// Tenants that callers without a token may use as soon as any token is bound to a tenant.
     anonymous_tenants: Vec<String> {
         env: "ANONYMOUS_TENANTS",
         flag: Some("anonymous-tenants"),
@@ -240,7 +241,7 @@ settings! {
             ASCII without commas; a role of none, viewer, writer, operator, admin; a tenant of 1 to \
             64 characters A-Z a-z 0-9 _ . -",
     }
-    /// WebSocket and event-stream connections at once; past it they are answered 503.
+    /// WebSocket and event-stream connections at once. Further ones are answered 503.
     max_connections: usize {
         env: "MAX_CONNECTIONS",
         flag: Some("max-connections"),
@@ -250,7 +251,8 @@ settings! {
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
-    /// Of these, from one address; past it: 429. A proxy is one address, so it is as many by default.
+    /// How many of these one client address may have. Further ones are answered 429. The
+    /// default is the number of all, since a proxy is one address.
     max_connections_per_address: usize {
         env: "MAX_CONNECTIONS_PER_ADDRESS",
         flag: Some("max-connections-per-address"),
@@ -260,7 +262,8 @@ settings! {
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
-    /// Of these, with one token, its sessions and tickets included; past it: 429.
+    /// How many of these one token may have, its sessions and tickets included. Further ones
+    /// are answered 429.
     max_connections_per_token: usize {
         env: "MAX_CONNECTIONS_PER_TOKEN",
         flag: Some("max-connections-per-token"),
@@ -270,7 +273,7 @@ settings! {
         parse: parse::whole::<1, 10_000_000>,
         accepts: "a whole number from 1 to 10000000",
     }
-    /// Processor time that one question may take, in seconds; past it 503.
+    /// Processor time that one question may take, in seconds. After that it is answered 503.
     query_timeout: Duration {
         env: "QUERY_TIMEOUT_SEC",
         flag: Some("query-timeout-sec"),
@@ -280,7 +283,7 @@ settings! {
         parse: parse::seconds::<1, 3_600>,
         accepts: "a whole number of seconds from 1 to 3600",
     }
-    /// Samples that one question may load; past it 422.
+    /// Samples that one question may load. One that needs more is answered 422.
     query_max_samples: usize {
         env: "QUERY_MAX_SAMPLES",
         flag: Some("query-max-samples"),
@@ -290,7 +293,8 @@ settings! {
         parse: parse::whole::<1_000, 1_000_000_000_000>,
         accepts: "a whole number from 1000 to 1000000000000",
     }
-    /// A WebSocket client that says nothing for this long, not even to a ping, is ended; in seconds.
+    /// A WebSocket client from which nothing comes for this long, not even an answer to a ping,
+    /// is disconnected; in seconds.
     idle_timeout: Duration {
         env: "IDLE_TIMEOUT_SEC",
         flag: Some("idle-timeout-sec"),
@@ -300,7 +304,7 @@ settings! {
         parse: parse::seconds::<5, 86_400>,
         accepts: "a whole number of seconds from 5 to 86400",
     }
-    /// A stream whose client takes no bytes for this long is ended; in seconds.
+    /// A streaming client that reads nothing for this long is disconnected; in seconds.
     write_timeout: Duration {
         env: "WRITE_TIMEOUT_SEC",
         flag: Some("write-timeout-sec"),
@@ -310,7 +314,7 @@ settings! {
         parse: parse::seconds::<1, 3_600>,
         accepts: "a whole number of seconds from 1 to 3600",
     }
-    /// Series per tenant; a new one past it is refused and counted.
+    /// Series of one tenant. Samples of further series are refused and counted.
     max_series: usize {
         env: "MAX_SERIES",
         flag: Some("max-series"),
@@ -320,8 +324,8 @@ settings! {
         parse: parse::whole::<1, 1_000_000_000>,
         accepts: "a whole number from 1 to 1000000000",
     }
-    /// What an answered sample has outlived when it is answered: fsync a power cut, write the end of
-    /// the process, memory nothing.
+    /// What a sample outlives once it is acknowledged: fsync a power cut, write the end of the
+    /// process, memory nothing.
     durability: Durability {
         env: "DURABILITY",
         flag: Some("durability"),
@@ -331,7 +335,7 @@ settings! {
         parse: parse::durability,
         accepts: "fsync, write or memory",
     }
-    /// Samples of every series stay in memory this long; in seconds.
+    /// How long samples of every series stay in memory, in seconds.
     series_window: Duration {
         env: "SERIES_WINDOW_SEC",
         flag: Some("series-window-sec"),
@@ -341,8 +345,8 @@ settings! {
         parse: parse::seconds::<60, 86_400>,
         accepts: "a whole number of seconds from 60 to 86400",
     }
-    /// Bytes that the series in memory may take; past it their window is shortened, and then new
-    /// series are refused.
+    /// Memory for all series, in bytes. Where it runs short, series stay in memory for a
+    /// shorter time, and then new series are refused.
     series_memory_bytes: usize {
         env: "SERIES_MEMORY_BYTES",
         flag: Some("series-memory-bytes"),
@@ -352,7 +356,7 @@ settings! {
         parse: parse::whole::<1_048_576, 1_099_511_627_776>,
         accepts: "a whole number of bytes from 1048576 to 1099511627776",
     }
-    /// A series that nothing came for goes from lists and memory after this, in seconds; its
+    /// A series without new samples leaves lists and memory after this many seconds. Its
     /// history stays.
     series_ttl: Duration {
         env: "SERIES_TTL_SEC",
@@ -363,7 +367,7 @@ settings! {
         parse: parse::seconds::<10, 31_536_000>,
         accepts: "a whole number of seconds from 10 to 31536000",
     }
-    /// Samples at full resolution are kept on disk this long, in hours.
+    /// How long samples at full resolution are kept on disk, in hours.
     keep_raw: Duration {
         env: "KEEP_RAW_HOURS",
         flag: Some("keep-raw-hours"),
@@ -373,7 +377,7 @@ settings! {
         parse: parse::hours::<1, 876_000>,
         accepts: "a whole number of hours from 1 to 876000",
     }
-    /// Rollups of 10 seconds are kept this long, in days.
+    /// How long rollups of 10 seconds are kept, in days.
     keep_10s: Duration {
         env: "KEEP_10S_DAYS",
         flag: Some("keep-10s-days"),
@@ -383,7 +387,7 @@ settings! {
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
-    /// Rollups of a minute are kept this long, in days.
+    /// How long rollups of a minute are kept, in days.
     keep_1m: Duration {
         env: "KEEP_1M_DAYS",
         flag: Some("keep-1m-days"),
@@ -393,7 +397,7 @@ settings! {
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
-    /// Rollups of five minutes are kept this long, in days.
+    /// How long rollups of five minutes are kept, in days.
     keep_5m: Duration {
         env: "KEEP_5M_DAYS",
         flag: Some("keep-5m-days"),
@@ -403,7 +407,7 @@ settings! {
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
-    /// Rollups of an hour are kept this long, in days.
+    /// How long rollups of an hour are kept, in days.
     keep_1h: Duration {
         env: "KEEP_1H_DAYS",
         flag: Some("keep-1h-days"),
@@ -413,8 +417,8 @@ settings! {
         parse: parse::days::<1, 36_500>,
         accepts: "a whole number of days from 1 to 36500",
     }
-    /// Bytes that the history's blocks may take; past it the tenant that is furthest over its even
-    /// part loses the oldest of its finest resolution.
+    /// Disk space of the history, in bytes. Where it is used up, the tenant that is furthest
+    /// above an equal share loses its oldest samples of the finest resolution.
     history_max_bytes: usize {
         env: "HISTORY_MAX_BYTES",
         flag: Some("history-max-bytes"),
@@ -424,7 +428,7 @@ settings! {
         parse: parse::whole::<1_048_576, 1_125_899_906_842_624>,
         accepts: "a whole number of bytes from 1048576 to 1125899906842624",
     }
-    /// Where to listen for StatsD datagrams; off listens nowhere.
+    /// Where to listen for StatsD datagrams; off does not listen.
     statsd_addr: Option<SocketAddr> {
         env: "STATSD_ADDR",
         flag: Some("statsd"),
@@ -434,7 +438,7 @@ settings! {
         parse: parse::address_or_off,
         accepts: "off, or an address and a port, such as 127.0.0.1:8125",
     }
-    /// Where to listen for OpenTelemetry metrics over gRPC; off listens nowhere.
+    /// Where to listen for OpenTelemetry metrics over gRPC; off does not listen.
     otlp_grpc_addr: Option<SocketAddr> {
         env: "OTLP_GRPC_ADDR",
         flag: Some("otlp-grpc"),
@@ -444,7 +448,8 @@ settings! {
         parse: parse::address_or_off,
         accepts: "off, or an address and a port, such as 127.0.0.1:4317",
     }
-    /// Where to listen for Graphite's plaintext, over TCP and UDP; off listens nowhere.
+    /// Where to listen for Graphite's plaintext protocol, over TCP and UDP; off does not
+    /// listen.
     graphite_addr: Option<SocketAddr> {
         env: "GRAPHITE_ADDR",
         flag: Some("graphite"),
@@ -454,7 +459,8 @@ settings! {
         parse: parse::address_or_off,
         accepts: "off, or an address and a port, such as 127.0.0.1:2003",
     }
-    /// A prometheus.yml whose targets are scraped; read again on SIGHUP and POST /-/reload; off: none.
+    /// A prometheus.yml whose targets are scraped. It is read again on SIGHUP and POST
+    /// /-/reload; off is no file.
     prometheus_config: Option<PathBuf> {
         env: "PROMETHEUS_CONFIG",
         flag: Some("prometheus-config"),
@@ -464,7 +470,7 @@ settings! {
         parse: parse::file,
         accepts: "off, or the path of a file",
     }
-    /// Whose samples remote_write of PROMETHEUS_CONFIG sends on.
+    /// The tenant whose samples are sent on by remote_write of PROMETHEUS_CONFIG.
     remote_write_tenant: String {
         env: "REMOTE_WRITE_TENANT",
         flag: Some("remote-write-tenant"),
@@ -474,7 +480,8 @@ settings! {
         parse: parse::tenant,
         accepts: "a tenant of 1 to 64 characters A-Z a-z 0-9 _ . -",
     }
-    /// What waits for a receiver of remote_write that is away is kept this long, in hours.
+    /// How long samples are kept for a receiver of remote_write that cannot be reached, in
+    /// hours.
     remote_write_buffer_age: Duration {
         env: "REMOTE_WRITE_BUFFER_HOURS",
         flag: Some("remote-write-buffer-hours"),
@@ -484,7 +491,8 @@ settings! {
         parse: parse::hours::<1, 876_000>,
         accepts: "a whole number of hours from 1 to 876000",
     }
-    /// Bytes on disk that wait for one receiver of remote_write; past it the oldest is given up.
+    /// Disk space for what waits for one receiver of remote_write, in bytes. Where it is used
+    /// up, the oldest is dropped.
     remote_write_buffer_bytes: usize {
         env: "REMOTE_WRITE_BUFFER_BYTES",
         flag: Some("remote-write-buffer-bytes"),
@@ -494,7 +502,7 @@ settings! {
         parse: parse::whole::<1_048_576, 1_099_511_627_776>,
         accepts: "a whole number of bytes from 1048576 to 1099511627776",
     }
-    /// Bytes of an ingest body after decompression; past it: 413.
+    /// Size of a pushed body after decompression, in bytes. A larger one is answered 413.
     max_body_bytes: usize {
         env: "MAX_BODY_BYTES",
         flag: Some("max-body-bytes"),
@@ -504,7 +512,8 @@ settings! {
         parse: parse::whole::<1, 1_073_741_824>,
         accepts: "a whole number of bytes from 1 to 1073741824",
     }
-    /// Bytes of one WebSocket message from a client; past it: close 1009.
+    /// Size of one WebSocket message from a client, in bytes. A larger one closes the
+    /// connection with 1009.
     max_message_bytes: usize {
         env: "MAX_MESSAGE_BYTES",
         flag: Some("max-message-bytes"),
@@ -514,7 +523,8 @@ settings! {
         parse: parse::whole::<1, 67_108_864>,
         accepts: "a whole number of bytes from 1 to 67108864",
     }
-    /// Messages a second of one WebSocket client; past it, over some seconds: close 1013.
+    /// Messages a second of one WebSocket client. More of them over some seconds close the
+    /// connection with 1013.
     max_messages_per_sec: u32 {
         env: "MAX_MESSAGES_PER_SEC",
         flag: Some("max-messages-per-sec"),
@@ -524,7 +534,8 @@ settings! {
         parse: parse::whole_u32::<1, 1_000_000>,
         accepts: "a whole number from 1 to 1000000",
     }
-    /// Rooms that one WebSocket client may be in at once; past it: an error message.
+    /// Rooms that one WebSocket client may be in at once. Joining a further one is answered
+    /// with an error message.
     max_rooms_per_client: usize {
         env: "MAX_ROOMS_PER_CLIENT",
         flag: Some("max-rooms-per-client"),

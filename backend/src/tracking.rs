@@ -104,7 +104,7 @@ pub type Snapshot = BTreeMap<String, Items>;
 
 /// The tenant has [`NAMES_MAX`] names already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a new type, and this tenant has reached its {NAMES_MAX} of them")]
+#[error("this type would be new, and the tenant has {NAMES_MAX} types already")]
 pub struct TooManyNames;
 
 impl Items {

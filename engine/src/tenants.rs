@@ -64,7 +64,7 @@ impl ByName {
 
 /// Why there is no tenant of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many tenants are asked for at once; no further one is taken")]
+#[error("too many tenants are asked for at once; try again later")]
 pub struct TooManyTenants;
 
 impl Tenants {

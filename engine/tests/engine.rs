@@ -456,7 +456,7 @@ fn past_the_bound_a_tenants_first_sample_is_refused_and_those_that_are_kept_have
     assert_eq!(refused.accepted, 0);
     assert_eq!(
         refused.refused[0].reason.to_string(),
-        "a new tenant, and there are 10000 already"
+        "this tenant would be new, and there are 10000 tenants already"
     );
     assert_eq!(send("t7").accepted, 1, "one that is there goes on");
     engine.keep_tenant("named");

@@ -25,7 +25,7 @@ pub trait Portable: Payload + Sized {
 
 /// Bytes that are no payload of the kind that was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("these bytes are no payload of this feed: {0}")]
+#[error("these bytes are not a payload of this feed: {0}")]
 pub struct NotPortable(String);
 
 /// Writes the form in which a payload travels, fields by name, so that a later version can have

@@ -368,7 +368,7 @@ impl<'de, I: Deserialize<'de> + Into<Shallow<'de>>> Visitor<'de> for Items<'_, I
 fn write(number: u32, item: Shallow<'_>, batch: &mut Batch) {
     let Shallow::Object(fields) = item else {
         let reason = format!(
-            "{} is no sample; accepted are objects such as {{\"name\":\"queue_depth\",\"value\":42}}",
+            "{} is not a sample; accepted are objects such as {{\"name\":\"queue_depth\",\"value\":42}}",
             item.what()
         );
         return batch.refuse(number, Reason::Malformed(reason));

@@ -70,7 +70,7 @@ pub(crate) fn read(
     buffers.clear();
     let times = if is_openmetrics(content_type) {
         if !body.ends_with(b"# EOF\n") && !body.ends_with(b"# EOF") {
-            let why = "the body is OpenMetrics and does not end with # EOF: it was cut off";
+            let why = "the body is OpenMetrics and does not end with # EOF; it seems to be cut off";
             return Err((Counts::default(), why.to_owned()));
         }
         Times::Seconds

@@ -26,7 +26,7 @@ pub enum Reason {
     #[error("a label has no name")]
     NoLabelName,
     /// The label's name is that of something else.
-    #[error("{0:?} is no label: it stands for the metric's name")]
+    #[error("{0:?} cannot be a label: it stands for the metric's name")]
     LabelName(String),
     /// The label's name is too long.
     #[error("a label's name has {0} bytes; at most {LABEL_NAME_BYTES_MAX} are accepted")]
@@ -64,24 +64,24 @@ pub enum Reason {
         newest_ms: i64,
     },
     /// It would be a new series past the tenant's bound.
-    #[error("a new series, and this tenant has reached its {0} (MAX_SERIES)")]
+    #[error("this series would be new, and the tenant has {0} series already (MAX_SERIES)")]
     SeriesLimit(u64),
     /// It would be the first series of a tenant past all tenants' bound.
-    #[error("a new tenant, and there are {0} already")]
+    #[error("this tenant would be new, and there are {0} tenants already")]
     TenantLimit(usize),
     /// There is no memory left for its window.
     #[error("the window's memory is full; try again")]
     WindowFull,
     /// The series is one that this server measures itself, or counts tracked items in.
     #[error(
-        "this server measures or counts {0:?} itself; push it under another name or with labels of its own"
+        "this server measures or counts {0:?} itself; push it under another name, or add a label"
     )]
     Reserved(String),
     /// A whole body, which is larger than what is accepted.
     #[error("the body is too large")]
     BodyTooLarge,
     /// A whole body, for which there is no memory or no disk now.
-    #[error("there is no room for the body now; try again")]
+    #[error("there is no memory for the body at the moment; try again")]
     Busy,
     /// The format allows it, Pulseboard does not keep it; the text says what.
     #[error("{0}")]

@@ -73,7 +73,7 @@ impl HistoryReadiness {
         let warning = match storage.warning() {
             None => None,
             Some(_) if writable => {
-                Some("the history could not be looked after; it is tried again every few seconds")
+                Some("maintenance of the history failed; it is tried again every few seconds")
             }
             Some(_) => Some("the history cannot be written; what comes is kept in memory alone"),
         };

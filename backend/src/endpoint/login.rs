@@ -59,7 +59,7 @@ pub async fn login(
                 detail: "needed: a text, the token; or /admin_link, what follows #admin= in an admin link"
                     .to_owned(),
             };
-            return Err(AppError::bad_request("the body is to be {\"token\":\"…\"}")
+            return Err(AppError::bad_request("the body must be {\"token\":\"…\"}")
                 .with_errors(vec![error]));
         }
     };

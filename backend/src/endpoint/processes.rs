@@ -77,7 +77,7 @@ pub async fn list_processes(
     let app = http::app::app(depot)?;
     if tenant(request, depot)? != DEFAULT_TENANT {
         return Err(AppError::forbidden(
-            "what runs on this machine is for the tenant \"default\" to see",
+            "only callers of the tenant \"default\" may see what runs on this machine",
         ));
     }
     let since_ms = match request.query::<String>("since") {

@@ -78,7 +78,7 @@ pub async fn withdraw_token(
     let named = request.param::<String>("id").unwrap_or_default();
     let Ok(id) = named.parse::<TokenId>() else {
         return Err(AppError::not_found(format!(
-            "{named:?} names no token; the names are 12 hexadecimal digits"
+            "there is no token {named:?}; an id has 12 hexadecimal digits"
         )));
     };
     let access = Arc::clone(&http::app::app(depot)?.access);

@@ -141,7 +141,7 @@ fn read_value(body: &[u8]) -> Result<Value, AppError> {
 fn read_item(body: &Value) -> Result<Item, AppError> {
     let Value::Object(fields) = body else {
         return Err(wrong_body(
-            "the body is to be an object {\"type\":NAME,\"value\":NUMBER}".to_owned(),
+            "the body must be an object {\"type\":NAME,\"value\":NUMBER}".to_owned(),
         ));
     };
     let mut errors = Vec::new();

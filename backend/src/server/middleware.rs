@@ -159,7 +159,8 @@ impl Middleware {
         // Proxies along the way and we would else answer for different hosts (RFC 9112 §3.2).
         let hosts = request.headers().get_all(header::HOST).iter().count();
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-            AppError::bad_request("a request of HTTP/1.1 has one Host header").render(response);
+            AppError::bad_request("a request of HTTP/1.1 must have exactly one Host header")
+                .render(response);
             return ctrl.skip_rest();
         }
         if expects_the_unknown(request) {

@@ -18,6 +18,9 @@ pub(super) const CONFIG_FLAG: &str = "config";
 /// The environment variable that names the file.
 pub(super) const CONFIG_ENV: &str = "CONFIG_FILE";
 
+/// Settings stand below this in `--help`, behind what a subcommand alone takes.
+const SETTINGS: &str = "Settings";
+
 const CHECK_CONFIG: &str = "check-config";
 const ADMIN_LINK: &str = "admin-link";
 const AGENT: &str = "agent";
@@ -103,6 +106,7 @@ fn command() -> Command {
         .help(format!(
             "File with settings, in TOML; config.example.toml shows every key [env: {CONFIG_ENV}]"
         ))
+        .help_heading(SETTINGS)
         .value_parser(value_parser!(PathBuf))
         .global(true);
     Command::new("pulseboard")
@@ -113,10 +117,10 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(
             Command::new(CHECK_CONFIG)
-                .about("Checks the settings and the file, and ends without starting"),
+                .about("Checks the settings and the files they name, without starting"),
         )
         .subcommand(Command::new(ADMIN_LINK).about(
-            "Prints a link that makes a browser admin of the server that runs on this DATA_DIR, once, within ten minutes",
+            "Prints a link that logs a browser in as admin on the server that runs on this DATA_DIR. It works once, within ten minutes",
         ))
         .subcommand(agent::command(AGENT))
         .subcommands(commands::commands())
@@ -135,6 +139,7 @@ fn flag(spec: &Spec, name: &'static str) -> Arg {
             spec.accepts,
             names(spec)
         ))
+        .help_heading(SETTINGS)
         // A negative number is for the setting to refuse, by name, and not an unknown flag.
         .allow_negative_numbers(true)
         .global(true)

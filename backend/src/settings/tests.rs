@@ -306,6 +306,22 @@ fn help_lists_every_setting() {
 }
 
 #[test]
+fn what_a_subcommand_alone_takes_stands_before_the_settings() {
+    let own = [
+        ("agent", "--buffer-mib <MIB>"),
+        ("export", "--tenant <NAME>"),
+        ("backup", "--to <FILE>"),
+    ];
+    for (name, option) in own {
+        let help = text(&[name, "--help"]);
+        let (own, settings) = help.split_once("\nSettings:").expect("two parts");
+        assert!(own.contains(option), "{option} in\n{own}");
+        assert!(!own.contains("--bind"), "{own}");
+        assert!(settings.contains("--bind <BIND_ADDR>"), "{settings}");
+    }
+}
+
+#[test]
 fn version_begins_with_the_package_s() {
     let text = text(&["--version"]);
     assert!(

@@ -95,7 +95,7 @@ pub enum QueryError {
     )]
     Search,
     /// There is no such aggregation.
-    #[error("{name:?} is no aggregation; avg, min, max, sum, last, count and rate are")]
+    #[error("{name:?} is not an aggregation; accepted are avg, min, max, sum, last, count, rate")]
     Aggregation {
         /// As asked.
         name: String,
@@ -110,7 +110,7 @@ pub enum QueryError {
         series: usize,
     },
     /// There is no such rank.
-    #[error("{name:?} is no rank; max, mean, last and min are")]
+    #[error("{name:?} is not a rank; accepted are max, mean, last, min")]
     Rank {
         /// As asked.
         name: String,

@@ -204,7 +204,7 @@ fn tags_become_labels_once_each() {
     assert_eq!(
         refusals(&batch),
         [
-            "3 \"__name__\" is no label: it stands for the metric's name",
+            "3 \"__name__\" cannot be a label: it stands for the metric's name",
             "4 there is no metric name",
             "5 the series has no points",
         ]

@@ -51,11 +51,11 @@ fn a_bad_item_loses_only_itself_and_names_the_field() {
     for (item, reason) in [
         (
             "42",
-            "42 is no sample; accepted are objects such as {\"name\":\"queue_depth\",\"value\":42}",
+            "42 is not a sample; accepted are objects such as {\"name\":\"queue_depth\",\"value\":42}",
         ),
         (
             "[]",
-            "an array is no sample; accepted are objects such as {\"name\":\"queue_depth\",\"value\":42}",
+            "an array is not a sample; accepted are objects such as {\"name\":\"queue_depth\",\"value\":42}",
         ),
         ("{}", "the object is empty; `name` and `value` are needed"),
         (r#"{"name":"a"}"#, "\"value\" is missing"),
@@ -202,7 +202,7 @@ fn a_number_past_the_largest_double_loses_only_what_it_is_the_value_of() {
         (5, past("name", "a string")),
         (
             6,
-            "a number past the largest double is no sample".to_owned(),
+            "a number past the largest double is not a sample".to_owned(),
         ),
         (8, past("value", "a number")),
     ] {

@@ -103,7 +103,7 @@ fn wrong_lines_are_refused_alone() {
             "10 events and service checks are not kept",
             "11 \"a\" with these tags is a counter already",
             "12 \"x\" is not a number that can be kept",
-            "13 \"__name__\" is no label: it stands for the metric's name",
+            "13 \"__name__\" cannot be a label: it stands for the metric's name",
             "14 there is no metric name",
         ]
     );

@@ -116,7 +116,7 @@ pub(super) fn follow(object: &serde_json::Map<String, Value>) -> Result<Follow, 
     let text = |name: &str| match object.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(format!("{name:?} is to be a text")),
+        Some(_) => Err(format!("{name:?} must be a text")),
     };
     Ok(Follow {
         feed: feed(object)?,
@@ -127,7 +127,7 @@ pub(super) fn follow(object: &serde_json::Map<String, Value>) -> Result<Follow, 
             Some(window) => Some(
                 window
                     .as_u64()
-                    .ok_or("\"window\" is to be a whole number of seconds")?,
+                    .ok_or("\"window\" must be a whole number of seconds")?,
             ),
         },
     })

@@ -198,7 +198,7 @@ fn whole(object: &Object, name: &str) -> Result<Option<u64>, String> {
         None => Ok(None),
         Some(value) => match value.as_u64() {
             Some(number) => Ok(Some(number)),
-            None => Err(format!("\"{name}\" is to be a whole number")),
+            None => Err(format!("\"{name}\" must be a whole number")),
         },
     }
 }

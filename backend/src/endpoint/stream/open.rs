@@ -102,7 +102,7 @@ fn refuse(full: Full) -> AppError {
             let what = "streams";
             let whose = Refused { what, scope, max };
             AppError::unavailable(
-                format!("the places that are left are for others: {whose}"),
+                format!("the last free places for streams are for others: {whose}"),
                 RETRY_AFTER_S,
             )
         }

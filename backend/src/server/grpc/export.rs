@@ -188,7 +188,7 @@ impl Calls {
 fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<Coding, AppError> {
     if method != Method::POST || path != PATH {
         return Err(AppError::not_found(format!(
-            "there is one method here: {PATH}"
+            "this service has one method: {PATH}"
         )));
     }
     let text = |name: &str| headers.get(name).map(|value| value.to_str().ok());

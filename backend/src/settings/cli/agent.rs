@@ -10,9 +10,9 @@ use pulseboard_agent::Local;
 pub struct AgentArguments {
     /// The hub.
     pub to: String,
-    /// What it is shown.
+    /// The token that the hub is shown.
     pub token: Option<String>,
-    /// A file with that.
+    /// A file with the token.
     pub token_file: Option<PathBuf>,
     /// The tenant, for a token that is bound to none.
     pub tenant: Option<String>,
@@ -22,7 +22,7 @@ pub struct AgentArguments {
     pub local: Local,
     /// Hours that are kept for a hub that is away.
     pub buffer_hours: u64,
-    /// Mebibytes, likewise.
+    /// Mebibytes on disk that they may take.
     pub buffer_mib: u64,
     /// Print the unit and end.
     pub print_unit: bool,
@@ -42,7 +42,7 @@ pub(super) fn command(name: &'static str) -> Command {
         Arg::new(name).long(name).value_name(value).help(help)
     };
     Command::new(name)
-        .about("Measures this machine, scrapes its targets, and sends all of it to a hub. Of the settings it uses instance, data-dir (the folder agent in it), metric-interval-ms and log-format")
+        .about("Measures this machine, scrapes its targets and sends everything to a hub. Of the settings it uses instance, data-dir (its folder agent), metric-interval-ms and log-format")
         .arg(
             option("to", "URL", "The hub, such as https://hub.example.org:3000 [env: AGENT_TO]")
                 .env("AGENT_TO")
@@ -77,15 +77,15 @@ pub(super) fn command(name: &'static str) -> Command {
             .value_parser(value_parser!(PathBuf)),
         )
         .arg(listen("local-statsd", "Where to listen for StatsD datagrams of applications on this machine, such as 127.0.0.1:8125"))
-        .arg(listen("local-otlp", "Where to listen for their OpenTelemetry metrics over HTTP, such as 127.0.0.1:4318"))
-        .arg(listen("local-otlp-grpc", "Where to listen for those over gRPC, such as 127.0.0.1:4317"))
+        .arg(listen("local-otlp", "Where to listen for OpenTelemetry metrics of applications on this machine over HTTP, such as 127.0.0.1:4318"))
+        .arg(listen("local-otlp-grpc", "Where to listen for the same over gRPC, such as 127.0.0.1:4317"))
         .arg(bounded(
-            option("buffer-hours", "HOURS", "Hours of samples that are kept while the hub is away [default: 24]"),
+            option("buffer-hours", "HOURS", "How many hours of samples are kept while the hub cannot be reached [default: 24]"),
             "24",
             1..=876_000,
         ))
         .arg(bounded(
-            option("buffer-mib", "MIB", "Mebibytes that they may take; past it the oldest go [default: 1024]"),
+            option("buffer-mib", "MIB", "Disk space for them, in MiB; beyond it the oldest are dropped [default: 1024]"),
             "1024",
             1..=1_048_576,
         ))
@@ -93,7 +93,7 @@ pub(super) fn command(name: &'static str) -> Command {
             Arg::new("print-unit")
                 .long("print-unit")
                 .action(ArgAction::SetTrue)
-                .help("Prints a systemd unit for this agent, and ends"),
+                .help("Prints a systemd unit for this agent, without starting"),
         )
 }
 

@@ -15,9 +15,9 @@ pub(super) const RESTORE: &str = "restore";
 pub struct Connection {
     /// Its address; `None` for the one that runs on `DATA_DIR`.
     pub url: Option<String>,
-    /// What it is shown.
+    /// The token that it is shown.
     pub token: Option<String>,
-    /// A file with that.
+    /// A file with the token.
     pub token_file: Option<PathBuf>,
     /// The tenant, for a token that is bound to none.
     pub tenant: Option<String>,
@@ -86,7 +86,7 @@ fn connection(command: Command) -> Command {
             option(
                 "token",
                 "TOKEN",
-                "What it is shown; the list of processes shows it, PULSEBOARD_TOKEN and --token-file do not [env: PULSEBOARD_TOKEN]",
+                "A token of the server. The list of processes shows a flag: PULSEBOARD_TOKEN or --token-file keep it hidden [env: PULSEBOARD_TOKEN]",
             )
             .env("PULSEBOARD_TOKEN")
             .hide_env(true)
@@ -102,19 +102,19 @@ fn tenant(command: Command) -> Command {
     command.arg(option(
         "tenant",
         "NAME",
-        "Whose series, for a token that is bound to no tenant",
+        "The tenant whose series they are, for a token that is bound to none",
     ))
 }
 
 pub(super) fn commands() -> [Command; 4] {
     let export = Command::new(EXPORT)
-        .about("Writes series of a running server with all their samples, as lines of JSON that import takes, or as CSV")
+        .about("Writes series of a running server with all their samples, as lines of JSON that import reads, or as CSV")
         .arg(
             option("match", "SELECTOR", "Which series, such as up{job=\"node\"}; may be given several times [default: all]")
                 .action(ArgAction::Append),
         )
-        .arg(option("start", "TIME", "From here on, RFC 3339 or Unix seconds"))
-        .arg(option("end", "TIME", "Up to here"))
+        .arg(option("start", "TIME", "The earliest time of a sample, RFC 3339 or Unix seconds [default: all]"))
+        .arg(option("end", "TIME", "The latest time of a sample [default: all]"))
         .arg(
             option("format", "FORMAT", "json or csv [default: json]")
                 .value_parser(["json", "csv"])
@@ -123,30 +123,30 @@ pub(super) fn commands() -> [Command; 4] {
                 .hide_possible_values(true),
         )
         .arg(
-            option("output", "FILE", "Where to; there when it is whole [default: standard output]")
+            option("output", "FILE", "The file to write; it appears when it is complete [default: standard output]")
                 .value_parser(value_parser!(PathBuf)),
         );
     let import = Command::new(IMPORT)
-        .about("Gives lines that were exported to a running server; what it has already is not there twice")
+        .about("Sends exported lines to a running server. A sample that it has already is not stored twice")
         .arg(
             Arg::new("file")
                 .value_name("FILE")
-                .help("The lines [default: standard input]")
+                .help("The exported lines [default: standard input]")
                 .value_parser(value_parser!(PathBuf)),
         );
     let backup = Command::new(BACKUP)
-        .about("Copies everything that the server on this DATA_DIR keeps, of all tenants, into one file, while it runs or not; run this as its user")
+        .about("Copies everything that the server on this DATA_DIR keeps, of all tenants, into one file. The server may be running. Run this as its user")
         .arg(
-            option("to", "FILE", "The file; there when it is whole")
+            option("to", "FILE", "The file to write; it appears when it is complete")
                 .value_parser(value_parser!(PathBuf))
                 .required(true),
         );
     let restore = Command::new(RESTORE)
-        .about("Makes DATA_DIR what a file of backup says, after all of that was checked; no server may run on it, and what was there is kept aside")
+        .about("Replaces what is in DATA_DIR by a backup, after the whole file was checked. No server may run on it. What was there stays in DATA_DIR, in a folder replaced-TIME")
         .arg(
             Arg::new("file")
                 .value_name("FILE")
-                .help("The file")
+                .help("The file that backup wrote")
                 .value_parser(value_parser!(PathBuf))
                 .required(true),
         );
