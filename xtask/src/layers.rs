@@ -42,8 +42,8 @@ const SERVER: &[&[&str]] = &[
         "refusals",
         "scraping",
         "forwarding",
-        "settings",
     ],
+    &["settings"],
     &["base"],
 ];
 
@@ -59,7 +59,7 @@ const PAGE: &[&[&str]] = &[
     &["stores"],
     &["net"],
     &["preferences"],
-    &["contrast", "format", "markup", "panic", "platform", "words"],
+    &["format", "markup", "panic", "platform", "words"],
 ];
 
 /// Where the web framework may be named.
@@ -69,7 +69,8 @@ const FRAMEWORK: &str = "salvo";
 /// Crates whose files are looked at for rings.
 const CRATES: &[&str] = &[
     "shared", "series", "history", "engine", "ingest", "feed", "alerting", "host", "promql",
-    "outbound", "scrape", "forward", "agent", "backend", "frontend", "xtask", "e2e", "bench",
+    "outbound", "scrape", "forward", "agent", "backend", "markup", "frontend", "xtask", "e2e",
+    "bench",
 ];
 
 /// Prints what is against the layers; `cargo xtask tidy` holds them, this shows them alone.
