@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
+    path::Path,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
@@ -11,6 +12,13 @@ fn pulseboard() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pulseboard"));
     command.env_clear().env("RUST_LOG", "info");
     command
+}
+
+/// What `check-config` says of a file, and how it ends.
+fn check_config(flag: &str, file: &Path) -> Output {
+    let mut command = pulseboard();
+    command.arg(flag).arg(file).arg("check-config");
+    command.output().expect("runs")
 }
 
 /// Asserts that the command refuses with exit code 2 and one line that has all these parts.
@@ -53,12 +61,7 @@ fn a_room_whose_schema_is_none_is_found_by_check_config() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("config.toml");
     fs::write(&file, "[rooms.x.events.e]\ntype = \"no such type\"\n").expect("written");
-    let output = pulseboard()
-        .arg("--config")
-        .arg(&file)
-        .arg("check-config")
-        .output()
-        .expect("runs");
+    let output = check_config("--config", &file);
     assert_refused(&output, &["rooms.x.events.e", "not a JSON Schema"]);
 }
 
@@ -67,21 +70,11 @@ fn a_mistake_in_prometheus_yml_is_found_with_its_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("prometheus.yml");
     fs::write(&file, "global:\n  scrape_intervall: 5s\n").expect("written");
-    let output = pulseboard()
-        .arg("--prometheus-config")
-        .arg(&file)
-        .arg("check-config")
-        .output()
-        .expect("runs");
+    let output = check_config("--prometheus-config", &file);
     let place = format!("PROMETHEUS_CONFIG={}:2:3: ", file.display());
     assert_refused(&output, &[&place, "unknown field `scrape_intervall`"]);
     fs::write(&file, "global:\n  scrape_interval: 5s\n").expect("written");
-    let output = pulseboard()
-        .arg("--prometheus-config")
-        .arg(&file)
-        .arg("check-config")
-        .output()
-        .expect("runs");
+    let output = check_config("--prometheus-config", &file);
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -288,7 +281,7 @@ fn what_is_kept_is_its_owners_alone() {
     let mut folders = vec![data_dir];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
-        let mode = |path: &std::path::Path| {
+        let mode = |path: &Path| {
             let metadata = fs::symlink_metadata(path).expect("its attributes");
             metadata.permissions().mode() & 0o777
         };

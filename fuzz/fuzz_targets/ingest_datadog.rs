@@ -3,12 +3,13 @@
 
 #![no_main]
 
+mod whole;
+
 use libfuzzer_sys::fuzz_target;
 use pulseboard_ingest::{
     Batch, DeltaTotals,
     datadog::{Encoding, checks, series},
 };
-use pulseboard_series::KeyRef;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (form, body) = input;
@@ -20,17 +21,5 @@ fuzz_target!(|input: (u8, &[u8])| {
         _ => checks(body, &mut batch),
     };
     assert!(read.is_ok() || batch.is_empty());
-    check(&batch);
+    whole::check(&batch);
 });
-
-/// Every key is whole, every row has a place in the body.
-fn check(batch: &Batch) {
-    for row in batch.rows() {
-        let key = batch.key(row);
-        assert_eq!(KeyRef::checked(key.as_bytes()), Some(key));
-        assert!(row.line > 0);
-    }
-    for refused in batch.refused() {
-        assert!(!refused.reason.to_string().is_empty());
-    }
-}

@@ -3,12 +3,13 @@
 
 #![no_main]
 
+mod whole;
+
 use libfuzzer_sys::fuzz_target;
 use pulseboard_ingest::{
     Batch,
     remote_write::{Version, metadata, parse},
 };
-use pulseboard_series::KeyRef;
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (is_second, message) = input;
@@ -19,17 +20,5 @@ fuzz_target!(|input: (bool, &[u8])| {
         Err(_) => assert!(batch.is_empty()),
     }
     drop(metadata(message, |_, _, _| {}));
-    check(&batch);
+    whole::check(&batch);
 });
-
-/// Every key is whole, every row has a place in the body.
-fn check(batch: &Batch) {
-    for row in batch.rows() {
-        let key = batch.key(row);
-        assert_eq!(KeyRef::checked(key.as_bytes()), Some(key));
-        assert!(row.line > 0);
-    }
-    for refused in batch.refused() {
-        assert!(!refused.reason.to_string().is_empty());
-    }
-}

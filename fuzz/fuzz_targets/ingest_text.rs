@@ -3,17 +3,19 @@
 
 #![no_main]
 
+mod whole;
+
 use libfuzzer_sys::fuzz_target;
 use pulseboard_ingest::{
     Batch,
     text::{Times, parse},
 };
-use pulseboard_series::{KeyRef, Row};
+use pulseboard_series::Row;
 
 fuzz_target!(|body: &[u8]| {
     let mut batch = Batch::new();
     parse(body, Times::of(body, ""), &mut batch);
-    check(&batch);
+    whole::check(&batch);
     let mut again = Batch::new();
     for row in batch.rows() {
         let mut line = format!("{} {:?}", batch.key(row), row.value);
@@ -28,15 +30,3 @@ fuzz_target!(|body: &[u8]| {
         assert_eq!(again.rows()[0].at_ms, row.at_ms);
     }
 });
-
-/// Every key is whole, every row has a place in the body.
-fn check(batch: &Batch) {
-    for row in batch.rows() {
-        let key = batch.key(row);
-        assert_eq!(KeyRef::checked(key.as_bytes()), Some(key));
-        assert!(row.line > 0);
-    }
-    for refused in batch.refused() {
-        assert!(!refused.reason.to_string().is_empty());
-    }
-}

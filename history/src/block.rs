@@ -90,7 +90,7 @@ fn extremes<T: PartialOrd + Copy>(first: T, last: T) -> (T, T) {
     }
 }
 
-/// Whether all that is left away for buckets of one and two samples follows from the rest, bit
+/// Whether all that is left out for buckets of one and two samples follows from the rest, bit
 /// for bit.
 fn follows(bucket: &Bucket) -> bool {
     let is = |one: f64, other: f64| one.to_bits() == other.to_bits();
@@ -104,6 +104,18 @@ fn follows(bucket: &Bucket) -> bool {
         2 => is(bucket.min, min) && is(bucket.max, max),
         _ => true,
     }
+}
+
+/// A bucket's figures in the order of the columns.
+fn figures(bucket: &Bucket) -> [f64; FLOAT_COLUMNS] {
+    [
+        bucket.sum,
+        bucket.min,
+        bucket.max,
+        bucket.first,
+        bucket.last,
+        bucket.resets,
+    ]
 }
 
 impl BlockCodec {
@@ -155,14 +167,7 @@ impl BlockCodec {
         from_count: [u64; FLOAT_COLUMNS],
     ) {
         for bucket in buckets {
-            let row = [
-                bucket.sum,
-                bucket.min,
-                bucket.max,
-                bucket.first,
-                bucket.last,
-                bucket.resets,
-            ];
+            let row = figures(bucket);
             for ((column, value), from) in self.floats.iter_mut().zip(row).zip(from_count) {
                 if bucket.count >= from {
                     column.push(value);
@@ -178,17 +183,7 @@ impl BlockCodec {
 
     /// False, and nothing put, where the figures are no short decimals.
     fn put_decimals(&mut self, bytes: &mut Vec<u8>, buckets: &[Bucket]) -> bool {
-        let figures = buckets.iter().flat_map(|bucket| {
-            [
-                bucket.sum,
-                bucket.min,
-                bucket.max,
-                bucket.first,
-                bucket.last,
-                bucket.resets,
-            ]
-        });
-        let Some(scale) = shared_scale(figures) else {
+        let Some(scale) = shared_scale(buckets.iter().flat_map(figures)) else {
             return false;
         };
         let mut rows = Vec::with_capacity(buckets.len());
@@ -485,16 +480,7 @@ mod tests {
     }
 
     fn bits(bucket: &Bucket) -> [u64; 8] {
-        let figures = [
-            bucket.sum,
-            bucket.min,
-            bucket.max,
-            bucket.first,
-            bucket.last,
-            bucket.resets,
-        ]
-        .map(f64::to_bits);
-        let [sum, min, max, first, last, resets] = figures;
+        let [sum, min, max, first, last, resets] = figures(bucket).map(f64::to_bits);
         let start = bucket.start_ms.cast_unsigned();
         [start, bucket.count, sum, min, max, first, last, resets]
     }

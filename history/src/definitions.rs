@@ -48,7 +48,7 @@ impl History {
     }
 
     /// The definitions of those among `ids` (ascending) that have anything sealed on the day of
-    /// `since_ms` or later, in no order. Those that are forgotten are left away. Blocks; about a
+    /// `since_ms` or later, in no order. Those that are forgotten are left out. Blocks; about a
     /// microsecond for each that has.
     ///
     /// # Errors

@@ -19,7 +19,10 @@
 //!   label name is accepted too. Any text is a name there; without quotes a plain word is.
 //! - A line break inside a quoted text is part of it, as Prometheus reads it.
 
-use pulseboard_series::{Batch, Kind, Reason, key::is_plain_label};
+use pulseboard_series::{
+    Batch, Kind, Reason,
+    key::{is_plain_label, name_bytes},
+};
 
 use crate::{
     excerpt::{expected, not_a_number},
@@ -501,16 +504,7 @@ pub(crate) fn name_end(bytes: &[u8]) -> usize {
 }
 
 /// Bytes that may stand in a name; those of other scripts are looked at later.
-const NAME: [bool; 256] = {
-    let mut table = [true; 256];
-    let mut byte = 0;
-    while byte < 128_u8 {
-        table[byte as usize] =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'.' | b'/' | b'-');
-        byte += 1;
-    }
-    table
-};
+const NAME: [bool; 256] = name_bytes(true);
 
 /// Bytes that may stand in a label's name.
 const LABEL: [bool; 256] = NAME;

@@ -279,9 +279,10 @@ pub fn is_plain_label(name: &str) -> bool {
     !name.starts_with(':') && is_plain_name(name)
 }
 
-/// ASCII characters of a name, looked up by their byte.
-const ORDINARY: [bool; 256] = {
-    let mut table = [false; 256];
+/// ASCII characters of a name, looked up by their byte; those of other scripts are `others`.
+#[must_use]
+pub const fn name_bytes(others: bool) -> [bool; 256] {
+    let mut table = [others; 256];
     let mut byte = 0;
     while byte < 128_u8 {
         table[byte as usize] =
@@ -289,7 +290,9 @@ const ORDINARY: [bool; 256] = {
         byte += 1;
     }
     table
-};
+}
+
+const ORDINARY: [bool; 256] = name_bytes(false);
 
 #[cfg(test)]
 mod tests {

@@ -1,31 +1,15 @@
 //! Samples of any time within retention: where they belong, at once, and across restarts.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use pulseboard::settings::{DataDir, Settings};
 use serde_json::Value;
 
 use crate::support::{START_MS, TestServer};
 
 const HOUR_MS: i64 = 3_600_000;
 
-async fn start_at(now_ms: i64, folder: &Path) -> TestServer {
-    let folder = folder.to_path_buf();
-    TestServer::start_at(now_ms, move |settings: &mut Settings| {
-        settings.data_dir = DataDir::Path(folder);
-    })
-    .await
-}
-
 async fn push(server: &TestServer, tenant: &str, body: String) -> Value {
-    let answer = server
-        .request(reqwest::Method::POST, "/push")
-        .header("x-tenant-id", tenant)
-        .body(body)
-        .send()
-        .await
-        .expect("an answer");
-    answer.json().await.expect("JSON")
+    server.pushed(tenant, body).await.1
 }
 
 /// Times (hours before the start) and values of a series, asked for as `/api/range` and as a client
@@ -67,7 +51,7 @@ async fn hours(server: &TestServer, tenant: &str, name: &str) -> Vec<(i64, f64)>
 #[tokio::test]
 async fn late_samples_go_where_they_belong_and_are_found_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = start_at(START_MS, folder.path()).await;
+    let server = TestServer::start_in(START_MS, folder.path()).await;
     let at = |hours: i64| START_MS - hours * HOUR_MS;
     server.push("red", format!("live 0 {START_MS}\n")).await;
     // In no order, into a series that lives and into one that nobody knew.
@@ -111,7 +95,7 @@ async fn late_samples_go_where_they_belong_and_are_found_at_once() {
     // Acknowledged is safe.
     let now_ms = server.clock.now_ms();
     server.stop().await;
-    let server = start_at(now_ms, folder.path()).await;
+    let server = TestServer::start_in(now_ms, folder.path()).await;
     assert_eq!(hours(&server, "red", "old").await, expected);
     assert_eq!(hours(&server, "red", "live").await, live);
     server.stop().await;

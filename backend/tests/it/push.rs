@@ -6,15 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{START_MS, TestServer, problem, token};
 
 async fn push(server: &TestServer, tenant: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
-    let answer = server
-        .request(reqwest::Method::POST, "/push")
-        .header("x-tenant-id", tenant)
-        .body(body)
-        .send()
-        .await
-        .expect("an answer");
-    let status = answer.status().as_u16();
-    (status, answer.json().await.expect("JSON"))
+    server.pushed(tenant, body).await
 }
 
 async fn ingested(server: &TestServer, tenant: &str) -> Value {

@@ -1,22 +1,13 @@
 //! Expressions over time of which samples are gone: rollups answer, and the answer says so.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use pulseboard::settings::{DataDir, Settings};
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::support::{START_MS, TestServer};
 
 const HOUR_MS: i64 = 3_600_000;
-
-async fn start_at(now_ms: i64, folder: &Path) -> TestServer {
-    let folder = folder.to_path_buf();
-    TestServer::start_at(now_ms, move |settings: &mut Settings| {
-        settings.data_dir = DataDir::Path(folder);
-    })
-    .await
-}
 
 async fn ask(server: &TestServer, tenant: &str, query: &str, at_ms: i64) -> Value {
     let time = format!("{}.{:03}", at_ms / 1000, at_ms % 1000);
@@ -42,7 +33,7 @@ fn value(answer: &Value) -> f64 {
 #[tokio::test]
 async fn expressions_are_answered_from_rollups_where_samples_are_gone() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = start_at(START_MS, folder.path()).await;
+    let server = TestServer::start_in(START_MS, folder.path()).await;
     let hour_ms = (START_MS - 5 * HOUR_MS).div_euclid(HOUR_MS) * HOUR_MS;
     // Four hours of a counter that begins again now and then; blue counts twice as fast.
     for (tenant, by) in [("red", 3), ("blue", 6)] {
@@ -61,7 +52,7 @@ async fn expressions_are_answered_from_rollups_where_samples_are_gone() {
     server.stop().await;
 
     // Two and a half days later.
-    let server = start_at(START_MS + 60 * HOUR_MS, folder.path()).await;
+    let server = TestServer::start_in(START_MS + 60 * HOUR_MS, folder.path()).await;
     server
         .eventually("the samples are gone", async || {
             server.clock.advance(Duration::from_secs(5));

@@ -10,6 +10,7 @@ pub(crate) mod ws;
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -98,6 +99,12 @@ impl TestServer {
     /// Starts with other settings at another time, for a server that goes on where one ended.
     pub(crate) async fn start_at(now_ms: i64, change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_over(now_ms, change, |_| Sources::default()).await
+    }
+
+    /// Starts on a folder, at a time, for a server that goes on there where one ended.
+    pub(crate) async fn start_in(now_ms: i64, folder: &Path) -> Self {
+        let data_dir = DataDir::Path(folder.to_path_buf());
+        Self::start_at(now_ms, move |settings| settings.data_dir = data_dir).await
     }
 
     /// Starts a server that measures this machine as its settings say, but for its ticks.
@@ -216,14 +223,21 @@ impl TestServer {
 
     /// Has a body taken by `POST /push` for a tenant.
     pub(crate) async fn push(&self, tenant: &str, body: impl Into<String>) {
-        let answer = self
+        assert_eq!(self.pushed(tenant, body.into()).await.0, 200);
+    }
+
+    /// Pushes for a tenant; status and body of the answer.
+    pub(crate) async fn pushed(
+        &self,
+        tenant: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> (u16, serde_json::Value) {
+        let request = self
             .request(reqwest::Method::POST, "/push")
-            .header("x-tenant-id", tenant)
-            .body(body.into())
-            .send()
-            .await
-            .expect("an answer");
-        assert_eq!(answer.status(), 200);
+            .header("x-tenant-id", tenant);
+        let answer = request.body(body).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.expect("JSON"))
     }
 
     /// Asks the server to stop.

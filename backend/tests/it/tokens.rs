@@ -178,15 +178,16 @@ async fn wrong_grants_and_names_are_refused() {
     server.stop().await;
 }
 
+/// An admin of one tenant beside the others.
+fn with_shop_admin(settings: &mut Settings) {
+    with_tokens(settings);
+    let admin = token("shop-admin", Role::Admin, Some("shop"));
+    settings.tokens.push(admin);
+}
+
 #[tokio::test]
 async fn an_admin_of_one_tenant_has_nothing_to_do_with_others() {
-    let server = TestServer::start_with(|settings| {
-        with_tokens(settings);
-        settings
-            .tokens
-            .push(token("shop-admin", Role::Admin, Some("shop")));
-    })
-    .await;
+    let server = TestServer::start_with(with_shop_admin).await;
     let shop = "Bearer shop-admin";
     let (other, _) = server
         .make_token(json!({"role": "viewer", "tenant": "mill"}))
@@ -213,13 +214,7 @@ async fn an_admin_of_one_tenant_has_nothing_to_do_with_others() {
 
 #[tokio::test]
 async fn the_last_admin_goes_only_by_force() {
-    let server = TestServer::start_with(|settings| {
-        with_tokens(settings);
-        settings
-            .tokens
-            .push(token("shop-admin", Role::Admin, Some("shop")));
-    })
-    .await;
+    let server = TestServer::start_with(with_shop_admin).await;
     let id = server.id_of(Role::Admin).await;
     let delete = async |query: &str| {
         let path = format!("/api/tokens/{id}{query}");

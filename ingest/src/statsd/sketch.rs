@@ -1,6 +1,9 @@
 //! The values of one timer between two flushes, as counts in buckets whose bounds grow by 2 %: a
 //! quantile is off by at most 1 % of itself, whatever the values are. As in DDSketch (Masson, Rim,
 //! Lee 2019) the lowest buckets are merged when there are too many, so high quantiles stay exact.
+//!
+//! It is not the crate that the engine's sketches are made of: a value of a sampled timer counts
+//! `1 / rate` times, which is seldom a whole number, and that crate counts whole values only.
 
 use std::collections::BTreeMap;
 

@@ -116,6 +116,20 @@ fn file(section: &str) -> String {
     )
 }
 
+/// A file that finds objects of one role.
+fn kubernetes(api: &Api, role: &str) -> String {
+    let server = &api.address;
+    file(&format!(
+        "kubernetes_sd_configs: [{{role: {role}, api_server: 'http://{server}'}}]"
+    ))
+}
+
+/// The target at an address.
+fn at<'a>(labels: &'a [LabelSet], address: &str) -> &'a LabelSet {
+    let found = labels.iter().find(|one| one.get("__address__") == address);
+    found.unwrap_or_else(|| panic!("{address} is not in {labels:#?}"))
+}
+
 /// Waits for so many targets and returns their labels before relabelling.
 async fn found(scraped: &Scraped, count: usize) -> Vec<LabelSet> {
     let looking = async {
@@ -188,10 +202,7 @@ async fn pods_are_listed_and_watched() {
         api.address
     )));
     let labels = found(&scraped, 3).await;
-    let metrics = labels
-        .iter()
-        .find(|one| one.get("__address__") == "10.0.0.7:9100")
-        .expect("a port");
+    let metrics = at(&labels, "10.0.0.7:9100");
     assert_labels(
         metrics,
         &[
@@ -224,11 +235,7 @@ async fn pods_are_listed_and_watched() {
         ],
     );
     // a container without ports is its pod's address
-    assert!(
-        labels
-            .iter()
-            .any(|one| one.get("__address__") == "10.0.0.7")
-    );
+    at(&labels, "10.0.0.7");
     let mut second = pod();
     second["metadata"]["name"] = json!("web-2");
     second["status"]["podIP"] = json!("10.0.0.8");
@@ -262,19 +269,11 @@ async fn endpoints_know_their_service_and_their_pods() {
     ])
     .await;
     let scraped = start();
-    let section = |role: &str| {
-        file(&format!(
-            "kubernetes_sd_configs: [{{role: {role}, api_server: 'http://{}'}}]",
-            api.address
-        ))
-    };
+    let section = |role: &str| kubernetes(&api, role);
     scraped.apply(&section("endpoints"));
     // two addresses, and the pod's further port
     let labels = found(&scraped, 3).await;
-    let ready = labels
-        .iter()
-        .find(|one| one.get("__address__") == "10.0.0.7:80")
-        .expect("it");
+    let ready = at(&labels, "10.0.0.7:80");
     assert_labels(
         ready,
         &[
@@ -290,10 +289,7 @@ async fn endpoints_know_their_service_and_their_pods() {
             ("__meta_kubernetes_pod_container_port_name", "http"),
         ],
     );
-    let other = labels
-        .iter()
-        .find(|one| one.get("__address__") == "10.0.0.9:80")
-        .expect("it");
+    let other = at(&labels, "10.0.0.9:80");
     assert_labels(
         other,
         &[
@@ -301,17 +297,10 @@ async fn endpoints_know_their_service_and_their_pods() {
             ("__meta_kubernetes_pod_name", ""),
         ],
     );
-    assert!(
-        labels
-            .iter()
-            .any(|one| one.get("__address__") == "10.0.0.7:9100")
-    );
+    at(&labels, "10.0.0.7:9100");
     scraped.apply(&section("endpointslice"));
     let labels = found(&scraped, 2).await;
-    let ready = labels
-        .iter()
-        .find(|one| one.get("__address__") == "10.0.0.7:80")
-        .expect("it");
+    let ready = at(&labels, "10.0.0.7:80");
     assert_labels(
         ready,
         &[
@@ -352,12 +341,7 @@ async fn nodes_services_and_ingresses() {
     ])
     .await;
     let scraped = start();
-    let section = |role: &str| {
-        file(&format!(
-            "kubernetes_sd_configs: [{{role: {role}, api_server: 'http://{}'}}]",
-            api.address
-        ))
-    };
+    let section = |role: &str| kubernetes(&api, role);
     scraped.apply(&section("ingress"));
     let labels = found(&scraped, 2).await;
     assert_labels(

@@ -78,7 +78,7 @@ pub struct SeriesList {
     pub next: Option<String>,
 }
 
-/// `[time_ms, value, min, max]`: one step of a range; a step without samples is left away. What is
+/// `[time_ms, value, min, max]`: one step of a range; a step without samples is left out. What is
 /// infinite is `"+Inf"` or `"-Inf"`, and `"NaN"` is a step that has no other value
 /// ([`crate::figure`]).
 pub type RangePoint = (i64, Option<f64>, Option<f64>, Option<f64>);
@@ -149,7 +149,7 @@ pub struct RangeAnswer {
 }
 
 /// `[time_ms, min, mean, max]`: one step of a band. `null` where that is no finite number; a step
-/// without samples is left away.
+/// without samples is left out.
 pub type BandPoint = (i64, Option<f64>, Option<f64>, Option<f64>);
 
 /// The series of a range that are not told one by one.
