@@ -3,7 +3,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::body::Body;
 use pulseboard_engine::Tenant;
 use pulseboard_history::log::LogError;
 use pulseboard_ingest::{
@@ -207,9 +209,22 @@ async fn read_body(
     if expected > max as u64 {
         return Err(refusal(app.ingest.too_large()));
     }
-    let mut share = app.ingest.begin_body(keys).map_err(refusal)?;
-    let mut arriving = request.take_body();
     let expected = usize::try_from(expected).unwrap_or(max);
+    gather(app, keys, &mut request.take_body(), expected, max).await
+}
+
+/// Reads all of a body, and has room for each piece before it is kept.
+pub(crate) async fn gather<B>(
+    app: &App,
+    keys: &CallerKeys,
+    arriving: &mut B,
+    expected: usize,
+    max: usize,
+) -> Result<(Vec<u8>, Share), AppError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut share = app.ingest.begin_body(keys).map_err(refusal)?;
     let mut bytes = Vec::with_capacity(expected.min(RESERVED_BYTES_MAX));
     let reading = async {
         while let Some(frame) = arriving.frame().await {

@@ -3,7 +3,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use http_body_util::BodyExt;
 use hyper::{
     Method, Request, Response,
     body::Incoming,
@@ -27,8 +26,8 @@ use crate::{
     },
     app::App,
     base::{address::network_of, error::AppError},
-    http::{body, caller::may_write, identify::identify_grpc, ingest, tenant::tenant_in_headers},
-    ingest::{IngestError, IngestOutcome, Packed, RETRY_AFTER_S},
+    http::{caller::may_write, identify::identify_grpc, ingest, tenant::tenant_in_headers},
+    ingest::{IngestOutcome, Packed, RETRY_AFTER_S},
     shares::{CallerKeys, Refused, Share},
 };
 
@@ -160,27 +159,7 @@ impl Calls {
         keys: &CallerKeys,
     ) -> Result<(Vec<u8>, Share), AppError> {
         let max = self.app.ingest.body_bytes_max() + PREFIX_BYTES;
-        let mut share = self.app.ingest.begin_body(keys).map_err(ingest::refusal)?;
-        let mut bytes = Vec::new();
-        let reading = async {
-            while let Some(frame) = arriving.frame().await {
-                let frame = frame.map_err(|_broken| body::broken())?;
-                let Ok(data) = frame.into_data() else {
-                    continue;
-                };
-                if bytes.len() + data.len() > max {
-                    return Err(ingest::refusal(self.app.ingest.too_large()));
-                }
-                share
-                    .grow(data.len())
-                    .map_err(|refused| ingest::refusal(IngestError::NoMemory(refused)))?;
-                bytes.extend_from_slice(&data);
-            }
-            Ok(())
-        };
-        let read = tokio::time::timeout(body::BODY_DEADLINE, reading).await;
-        read.map_err(|_late| body::late())??;
-        Ok((bytes, share))
+        ingest::gather(&self.app, keys, arriving, 0, max).await
     }
 }
 
