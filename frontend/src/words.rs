@@ -134,6 +134,8 @@ pub const NO_SUCH_SERIES: &str = "No series has this name";
 pub const LOST: &str = "The connection is lost; trying again";
 /// Sum by count: of a card's window, of a table's span.
 pub const MEAN: &str = "Mean";
+/// What could not be reached, and is tried until it can.
+pub const TRYING_AGAIN: &str = "trying again";
 /// A channel that is on its way.
 pub const CONNECTING: &str = "Connecting…";
 /// The file of what is loaded when it is opened did not come, and what to do about it.

@@ -1,5 +1,6 @@
 //! One vocabulary for the page: a text that is said in two places of `frontend/src` stands in
-//! `words.rs`, and no text has another word for what already has a name.
+//! `words.rs`, and no text has another word for what already has a name. `index.html` says some of
+//! them once more, for the time before the page runs: in the same words.
 //!
 //! Texts are string literals that somebody can come to see: such as have a word in them and either
 //! a space or a capital at the beginning. Classes, addresses, keys, names of attributes and of
@@ -14,6 +15,9 @@ use crate::{shell, text::sources};
 
 /// The page's sources.
 const PAGE: &str = "frontend/src";
+
+/// What is there before the page runs, or where it cannot.
+const SHELL: &str = "index.html";
 
 /// Words that are not used in a text, and the one that is. Numbers have the units of
 /// `frontend/src/format.rs`.
@@ -100,7 +104,71 @@ pub(crate) fn findings() -> Result<Vec<String>> {
             .read(&file, &source)
             .with_context(|| file.display().to_string())?;
     }
-    Ok(texts.findings())
+    let shell_source = fs::read_to_string(shell::root().join(SHELL))?;
+    let mut findings = texts.findings();
+    findings.extend(findings_of_shell(&shell_source));
+    Ok(findings)
+}
+
+/// What is against the rules in the page before it runs: other words for what has a name. Texts
+/// that the application says, too, are no findings: it takes their place.
+fn findings_of_shell(source: &str) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (line, text) in texts_of_html(source) {
+        findings.extend(synonyms(&text).map(|(word, name)| {
+            format!("{SHELL}:{line}: {text:?} has {word:?}, which the page calls {name:?}")
+        }));
+    }
+    findings
+}
+
+/// What a reader can come to see of a file of HTML, with the line of each: texts between tags, those
+/// of [`SEEN`] attributes and of the description, and those that its scripts have in double quotes.
+fn texts_of_html(source: &str) -> Vec<(usize, String)> {
+    let mut texts = Vec::new();
+    let mut rest = source;
+    while !rest.is_empty() {
+        let line = 1 + source[..source.len() - rest.len()].matches('\n').count();
+        if let Some(comment) = rest.strip_prefix("<!--") {
+            rest = comment.split_once("-->").map_or("", |(_, after)| after);
+        } else if let Some(tag) = rest.strip_prefix('<') {
+            let (tag, after) = tag.split_once('>').unwrap_or((tag, ""));
+            let is_description = tag.contains("name=\"description\"");
+            for (name, value) in attributes_of(tag) {
+                let name = name.trim_start_matches("aria-");
+                if SEEN.contains(&name) || is_description && name == "content" {
+                    texts.push((line, value.to_owned()));
+                }
+            }
+            rest = after;
+            if tag.starts_with("script") {
+                let (script, after) = rest.split_once("</script").unwrap_or((rest, ""));
+                for (number, of_line) in script.lines().enumerate() {
+                    let code = of_line.split("//").next().unwrap_or_default();
+                    let quoted = code.split('"').skip(1).step_by(2);
+                    texts.extend(quoted.map(|text| (line + number, text.to_owned())));
+                }
+                rest = after;
+            }
+        } else {
+            let (text, _) = rest.split_once('<').unwrap_or((rest, ""));
+            texts.push((line, text.trim().to_owned()));
+            rest = &rest[text.len()..];
+        }
+    }
+    texts.retain(|(_, text)| is_text(text));
+    texts
+}
+
+/// Names and values of a tag's attributes, such as have one in double quotes.
+fn attributes_of(tag: &str) -> impl Iterator<Item = (&str, &str)> {
+    let parts: Vec<&str> = tag.split('"').collect();
+    let pairs = parts.chunks_exact(2).map(|pair| {
+        let name = pair[0].trim_end().trim_end_matches('=');
+        let name = name.rsplit(char::is_whitespace).next().unwrap_or_default();
+        (name, pair[1])
+    });
+    pairs.collect::<Vec<_>>().into_iter()
 }
 
 /// A text's places: file and line.
@@ -380,6 +448,21 @@ mod tests {
                 r#"fn a() { f("Such as https://metrics.example.org or METRIC_SOURCE") }"#
             )]),
             [""; 0]
+        );
+    }
+
+    #[test]
+    fn the_page_before_it_runs_has_the_same_words() {
+        let html = "<html>\n<!-- metrics -->\n<meta name=\"description\" content=\"Live metrics\">\n\
+                    <script>\n// no metrics\nvar metrics = 1; f(\"No points came: \" + metrics);\n</script>\n\
+                    <p class=\"metrics of it\" aria-label=\"All the metrics\">Said twice</p><h2>\n An average of it</h2>\n\
+                    <p>Said twice</p></html>";
+        let found = findings_of_shell(html);
+        let places: Vec<&str> = found.iter().filter_map(|text| text.split(": ").next()).collect();
+        assert_eq!(
+            places,
+            ["index.html:3", "index.html:6", "index.html:8", "index.html:8"],
+            "{found:?}"
         );
     }
 

@@ -66,34 +66,51 @@ async fn hovering_one_chart_reads_all_four_at_the_same_moment() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_part_of_a_chart_of_the_overview_is_looked_at_in_explore() -> Result<()> {
+async fn a_part_of_a_chart_of_the_overview_is_looked_at_right_there() -> Result<()> {
     let server = Server::start(crate::BUSY).await?;
     visit(&server.url(), Look::DESKTOP, async |page| {
         page.becomes_live().await?;
         page.choose("1 min").await?;
-        let before: f64 = page.eval("return Date.now();").await?;
-        page.drag(".chart--cpu .chart-area", 0.3, 0.8).await?;
-        let asked = eventually("the same time in Explore", SOON, async || {
-            let hash: String = page.eval("return location.hash;").await?;
-            let (view, asked) = hash.split_once('?').unwrap_or_default();
-            Ok((view == "#/explore").then(|| asked.to_owned()))
-        })
-        .await?;
-        let of = |name: &str| {
-            let value = asked.split('&').find_map(|part| part.strip_prefix(name));
-            value.and_then(|value| value.parse::<f64>().ok())
+        // What each chart says that it shows, such as `last 1 min` or `14:31:07 to 14:31:42`.
+        let times = async || -> Result<Vec<String>> {
+            page.eval(
+                "return [...document.querySelectorAll('.charts canvas[role=img]')] \
+                     .map(chart => /, ([^,]*) shown/.exec(chart.getAttribute('aria-label'))?.[1] || '');",
+            )
+            .await
         };
-        ensure!(asked.starts_with("match=cpu_usage&"), "{asked}");
-        let (from, to) = (of("from=").unwrap_or(0.0), of("to=").unwrap_or(0.0));
+        let all_show = async |what: &str, shown: fn(&str) -> bool| {
+            eventually(what, SOON, async || {
+                let times = times().await?;
+                Ok(times.iter().all(|time| shown(time)).then_some(times))
+            })
+            .await
+        };
+        all_show("the last minute", |time| time == "last 1 min").await?;
+        page.drag(".chart--cpu .chart-area", 0.3, 0.8).await?;
+        let part = all_show("a part of it", |time| time.contains(" to ")).await?;
+        ensure!(part.iter().all(|time| *time == part[0]), "{part:?}");
+        let second = |clock: &str| clock.rsplit(':').next()?.parse::<i32>().ok();
+        let ends = part[0].split_once(" to ");
+        let ends = ends.and_then(|(from, to)| Some((second(from)?, second(to)?)));
+        let length = ends.map(|(from, to)| (to - from).rem_euclid(60));
         // Half of the width, of which the margins are a part.
-        ensure!((25_000.0..40_000.0).contains(&(to - from)), "{asked}");
-        ensure!((before - 30_000.0..before).contains(&to), "{asked} before {before}");
-        page.shows("Back to live").await?;
-        page.eval::<()>("history.back();").await?;
-        eventually("the overview", SOON, async || {
-            Ok((page.count(".chart--cpu .chart-area").await? == 1).then_some(()))
+        ensure!(length.is_some_and(|length| (25..40).contains(&length)), "{part:?}");
+        let hash: String = page.eval("return location.hash;").await?;
+        ensure!(!hash.contains("explore"), "{hash}");
+        // It stays where it is while time goes on, and there is a way back.
+        let before = page.text(".status .time").await?;
+        eventually("later", SOON, async || {
+            Ok((page.text(".status .time").await? != before).then_some(()))
         })
         .await?;
+        ensure!(times().await? == part, "it moved");
+        page.click_button("Back to live").await?;
+        all_show("the last minute again", |time| time == "last 1 min").await?;
+        page.drag(".chart--latency .chart-area", 0.3, 0.8).await?;
+        all_show("a part of it", |time| time.contains(" to ")).await?;
+        page.press("body", "0").await?;
+        all_show("the last minute by a key", |time| time == "last 1 min").await?;
         // The wheel moves the page, and with Control it is for time.
         page.eval::<()>(
             "const area = document.querySelector('.chart--cpu .chart-area'); \

@@ -24,6 +24,71 @@ async fn hash(page: &Page) -> Result<String> {
     page.eval("return location.hash;").await
 }
 
+/// Questions about an expression that the page has asked so far.
+async fn asked(page: &Page) -> Result<usize> {
+    page.eval(
+        "return performance.getEntriesByType('resource') \
+             .filter(file => /\\/api\\/v1\\/query/.test(file.name)).length;",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_is_asked_follows_without_being_asked_again() -> Result<()> {
+    let server = pushed().await?;
+    let address = format!("{}/#/explore?expr=queue_depth*2&form=values", server.url());
+    visit(&address, Look::DESKTOP, async |page| {
+        let value_becomes = async |value: &'static str| {
+            eventually(value, SOON, async || {
+                Ok((page.texts(".questions__table td").await? == [value]).then_some(()))
+            })
+            .await
+        };
+        value_becomes("90").await?;
+        // Once it is live nothing is asked for a while.
+        let mut before = asked(page).await?;
+        eventually("nothing is asked between two values", SOON * 2, async || {
+            let depth = 100 + before;
+            server.post("/push", format!("queue_depth {depth}")).await?;
+            let shown = (2 * depth).to_string();
+            eventually("the value", SOON, async || {
+                Ok((page.texts(".questions__table td").await? == [shown.as_str()]).then_some(()))
+            })
+            .await?;
+            let now = asked(page).await?;
+            let is_live = now == before;
+            before = now;
+            Ok(is_live.then_some(()))
+        })
+        .await?;
+        for depth in ["7", "8", "9", "10"] {
+            server.post("/push", format!("queue_depth {depth}")).await?;
+            value_becomes(match depth {
+                "7" => "14",
+                "8" => "16",
+                "9" => "18",
+                _ => "20",
+            })
+            .await?;
+        }
+        ensure!(asked(page).await? == before, "it was asked again");
+        // As a chart, too, the newest value is there, and a series that comes is a line.
+        page.choose("Chart").await?;
+        eventually("one line", SOON, async || {
+            Ok((page.count(".legend__button").await? == 1).then_some(()))
+        })
+        .await?;
+        server
+            .post("/push", "queue_depth{instance=\"two\"} 3")
+            .await?;
+        eventually("a second line", SOON, async || {
+            Ok((page.count(".legend__button").await? == 2).then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
 #[tokio::test]
 async fn what_is_typed_is_completed_and_answered() -> Result<()> {
     let server = pushed().await?;

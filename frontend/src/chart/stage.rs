@@ -41,7 +41,7 @@ use crate::{
         connection::ConnectionStore,
         ring::Ring,
         stats::{Past, StatsStore},
-        view::ViewStore,
+        view::{Range, ViewStore},
     },
     words,
 };
@@ -446,7 +446,7 @@ impl Stage {
     }
 
     fn plot_in(&self, size: (f64, f64)) -> Plot {
-        let range_ms = self.0.view.get().range.ms();
+        let range_ms = self.0.view.get().time().length_ms(self.now_ms());
         let scale = self.0.theme.borrow().scale;
         Plot::inside(size, scale, self.0.gutter.px(), range_ms, false)
     }
@@ -467,14 +467,22 @@ impl Stage {
             (None, newest) => self.now_ms().max(newest.unwrap_or(0.0)),
         };
         let columns = plot.width / column_px(ratio);
-        (plot, Span::ending(now, view.range.ms(), columns))
+        let time = view.time();
+        let span = match time.is_live() {
+            true => Span::ending(now, time.length_ms(now), columns),
+            false => Span::between(time.ends(now)),
+        };
+        (plot, span)
     }
 
     fn draw(&self) {
         let stats = self.0.stats.get();
         let ring = stats.ring();
         let theme = self.0.theme.borrow();
-        let paused = self.0.view.get().paused_at.is_some();
+        let view = self.0.view.get();
+        let paused = view.paused_at.is_some();
+        let time = view.time();
+        let is_still = paused || !time.is_live();
         let stale = !self.0.connection.get().view.connection.is_live();
         let at = platform::now_ms();
         #[expect(clippy::cast_precision_loss, reason = "an interval is small")]
@@ -482,7 +490,11 @@ impl Stage {
         let silent_from = ring
             .last_time()
             .filter(|newest| self.now_ms() - newest > silent_ms);
-        let before_first = match stats.past(self.0.view.get().range.ms()) {
+        let before_first = match stats.past(view.range.ms()) {
+            // It was here, and had to give way to what came since.
+            _ if self.now_ms() - time.from.at(self.now_ms()) > Range::Quarter.ms() => {
+                words::NOT_LOADED
+            }
             Past::Loading => words::LOADING,
             Past::Failed => words::NOT_LOADED,
             Past::Known => words::NO_DATA,
@@ -563,7 +575,7 @@ impl Stage {
         self.0.gutter.need(needed);
         if self.0.gutter.px() != margin {
             self.request();
-        } else if pixel_ms.is_finite() && !paused {
+        } else if pixel_ms.is_finite() && !is_still {
             self.plan(if self.0.reduced_motion.get() {
                 1_000.0
             } else {

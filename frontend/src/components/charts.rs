@@ -28,7 +28,7 @@ pub struct Props {
 /// The four charts on one time axis, with the choice of range above them.
 #[component]
 pub fn Charts(Props { stage, endpoint }: &Props) -> Html {
-    let view = use_selector(|view: &ViewStore| (view.range, view.paused_at));
+    let view = use_selector(|view: &ViewStore| (view.time(), view.paused_at));
     let stats = use_dispatch::<StatsStore>();
     let connection = use_dispatch::<ConnectionStore>();
 

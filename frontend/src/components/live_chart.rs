@@ -6,7 +6,10 @@ use web_sys::{Element, HtmlCanvasElement, HtmlElement};
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::chart_time::{both, use_chart_time};
+use super::{
+    chart_time::{both, use_chart_time},
+    toolbar::time_words,
+};
 use crate::{
     chart::{
         crosshair::{Elements, Step},
@@ -19,6 +22,7 @@ use crate::{
     markup::html,
     platform,
     stores::{
+        change::Change,
         operator::OperatorStore,
         stats::{Card, SameCards, StatsStore},
         time::TimeRange,
@@ -40,14 +44,14 @@ pub struct Props {
 }
 
 /// The chart in one sentence, for those who do not see it.
-fn summary(metric: BuiltIn, card: Card, range: &str) -> String {
+fn summary(metric: BuiltIn, card: Card, time: &str) -> String {
     let title = format::chart_title(metric);
     if card.stats.count == 0 {
         return format!("{title}, no figures yet");
     }
     let unit = metric.unit();
     format!(
-        "{title}, last {range} shown. Now {} {unit}; in the newest {} samples between {} and {} {unit}, mean {}",
+        "{title}, {time} shown. Now {} {unit}; in the newest {} samples between {} and {} {unit}, mean {}",
         format::figure(card.current),
         card.stats.count,
         format::figure(card.stats.min),
@@ -108,18 +112,27 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
     use_seconds();
     let cards = SameCards::of(&use_dispatch::<StatsStore>().get());
     use_selector(|stats: &StatsStore| stats.select_newest_ms().is_some());
-    let range = *use_selector(|view: &ViewStore| view.range);
+    let time = *use_selector(ViewStore::time);
+    let view = use_dispatch::<ViewStore>();
 
-    // Another time than the newest is looked at in Explore.
+    // A part of what is shown is looked at right here, any other time in Explore.
     let plot = use_mut_ref(Plot::default);
     let (placed, span) = stage.shown(metric).unwrap_or_default();
     *plot.borrow_mut() = placed;
-    let time = TimeRange::last(range.ms());
-    let on_time = Callback::from(move |time: TimeRange| {
-        let series = [Page::Explore.hash(), "?match=", metric.name()].concat();
-        platform::go(&time_hash(&series, time));
-    });
-    let hand = use_chart_time(&area, &plot, (span, time, stage.now_ms()), &Some(on_time));
+    let now_ms = stage.now_ms();
+    let on_time = {
+        let view = view.clone();
+        Callback::from(move |time: TimeRange| {
+            let mut is_here = false;
+            view.change(|view| is_here = view.zoom_to(time, now_ms));
+            if !is_here {
+                let series = [Page::Explore.hash(), "?match=", metric.name()].concat();
+                platform::go(&time_hash(&series, time));
+            }
+        })
+    };
+    let hand = use_chart_time(&area, &plot, (span, time, now_ms), &Some(on_time));
+    let ondblclick = move |_: MouseEvent| view.change(|view| view.zoom = None);
 
     {
         let redraw = use_force_update();
@@ -230,13 +243,14 @@ pub fn LiveChart(Props { metric, stage }: &Props) -> Html {
                 onpointerleave={left.clone()}
                 onpointercancel={both(&hand.on_up, &left)}
                 onwheel={hand.on_wheel.clone()}
+                {ondblclick}
             >
                 <canvas class="chart__canvas" ref={axis} aria-hidden="true"></canvas>
                 <canvas
                     class="chart__canvas"
                     ref={data}
                     role="img"
-                    aria-label={[self::summary(metric, card, range.label()), limits].concat()}
+                    aria-label={[self::summary(metric, card, &time_words(time)), limits].concat()}
                 ></canvas>
                 { hand.selection() }
                 <div class="chart__line" ref={line}></div>
@@ -271,7 +285,7 @@ mod tests {
             stats: Stats::default(),
         };
         assert_eq!(
-            summary(BuiltIn::Cpu, card, "5 min"),
+            summary(BuiltIn::Cpu, card, "last 5 min"),
             "CPU Usage (%), no figures yet"
         );
         card.current = 78.4;
@@ -282,7 +296,7 @@ mod tests {
             count: 60,
         };
         assert_eq!(
-            summary(BuiltIn::Cpu, card, "5 min"),
+            summary(BuiltIn::Cpu, card, "last 5 min"),
             "CPU Usage (%), last 5 min shown. Now 78.4 %; in the newest 60 samples between \
              12.0 and 91.0 %, mean 51.0"
         );

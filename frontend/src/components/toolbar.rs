@@ -15,6 +15,7 @@ use crate::{
         change::Change,
         connection::ConnectionStore,
         stats::StatsStore,
+        time::{Bound, TimeRange},
         view::{RANGE_KEY, Range, ViewStore},
     },
     words,
@@ -42,6 +43,20 @@ fn recovery_words(recovery: Recovery) -> String {
     }
 }
 
+/// Which time is shown: `last 5 min`, or from when to when.
+pub(super) fn time_words(time: TimeRange) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
+    let words = match (time.from, time.to) {
+        (Bound::Ago(ms), Bound::Ago(0.0)) => ["last ", &format::duration(ms as i64)].concat(),
+        _ => {
+            let (from_ms, to_ms) = time.ends(0.0);
+            let clock = |at_ms: f64| format::clock(at_ms as i64, platform::zone_offset_min(at_ms));
+            [&clock(from_ms), " to ", &clock(to_ms)].concat()
+        }
+    };
+    words
+}
+
 /// The choice of range, the pause and the badge of the last recovery; the charts are drawn on `stage`.
 #[hook]
 pub fn use_toolbar(stage: &Stage) -> Html {
@@ -53,8 +68,12 @@ pub fn use_toolbar(stage: &Stage) -> Html {
     let on_range = Callback::from(move |index: usize| {
         let range = Range::ALL.get(index).copied().unwrap_or_default();
         platform::remember(RANGE_KEY, range.key());
-        dispatch.change(|view| view.range = range);
+        dispatch.change(|view| view.show(range));
     });
+    let on_live = {
+        let dispatch = use_dispatch::<ViewStore>();
+        move |_: MouseEvent| dispatch.change(|view| view.zoom = None)
+    };
     let on_pause = {
         let stage = stage.clone();
         move |_: MouseEvent| stage.toggle_pause()
@@ -90,6 +109,10 @@ pub fn use_toolbar(stage: &Stage) -> Html {
             if let Some(words) = &paused {
                 <span class="toolbar__paused">{ words.clone() }</span>
             }
+            if let Some(part) = view.zoom {
+                <span class="toolbar__paused">{ time_words(part) }</span>
+                <button class="button" type="button" onclick={on_live}>{ words::BACK_TO_LIVE }</button>
+            }
             <button
                 class={classes!("button", paused.is_some().then_some("is-on"))}
                 type="button"
@@ -104,7 +127,7 @@ pub fn use_toolbar(stage: &Stage) -> Html {
                 words::TIME_SHOWN,
                 "range",
                 &Range::ALL.map(Range::label),
-                Range::ALL.iter().position(|range| *range == view.range),
+                Range::ALL.iter().position(|range| *range == view.range && view.zoom.is_none()),
                 &on_range,
             ) }
         </div>
@@ -114,6 +137,11 @@ pub fn use_toolbar(stage: &Stage) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn says_which_time_is_shown() {
+        assert_eq!(time_words(TimeRange::last(300_000.0)), "last 5 min");
+    }
 
     #[test]
     fn says_what_came_and_what_did_not() {

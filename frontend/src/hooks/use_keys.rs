@@ -55,8 +55,9 @@ fn on_overview(key: &str, stage: &Stage, view: &Dispatch<ViewStore>) -> bool {
         " " => stage.toggle_pause(),
         "1" | "2" | "3" => {
             let place = key.parse::<usize>().unwrap_or(1) - 1;
-            view.change(|view| view.range = Range::ALL.get(place).copied().unwrap_or_default());
+            view.change(|view| view.show(Range::ALL.get(place).copied().unwrap_or_default()));
         }
+        "0" | "l" => view.change(|view| view.zoom = None),
         _ => return false,
     }
     true

@@ -18,7 +18,9 @@ use crate::{
         wire,
     },
     platform,
-    stores::{alert::AlertStore, change::Change, feeds::FeedStore, series::SeriesStore},
+    stores::{
+        alert::AlertStore, change::Change, feeds::FeedStore, live::LiveStore, series::SeriesStore,
+    },
 };
 
 /// What is said on a socket that is silent, and answered.
@@ -39,7 +41,10 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
     let series = use_dispatch::<SeriesStore>();
     let alerts = use_dispatch::<AlertStore>();
     let feeds = use_dispatch::<FeedStore>();
-    let requests = use_selector(SeriesStore::watch_requests);
+    let live = use_dispatch::<LiveStore>();
+    let of_series = use_selector(SeriesStore::watch_requests);
+    let of_expressions = use_selector(LiveStore::watch_requests);
+    let requests: Vec<_> = of_series.iter().chain(&*of_expressions).cloned().collect();
     let view = use_selector(FeedStore::select_view);
     let hear = use_hearing();
     let rooms = use_mut_ref(Rooms::default);
@@ -48,6 +53,7 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
 
     let on_heard = {
         let (rooms, say) = (Rc::clone(&rooms), Rc::clone(&say));
+        let live = live.clone();
         Callback::from(move |ChannelEvent { event, data }: ChannelEvent| {
             let words = if event == "open" {
                 rooms.borrow_mut().opened()
@@ -62,7 +68,7 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
                             alerts.change(|store| store.apply(&alert));
                         }
                     }
-                    Some(heard) => take_in(&pending, &series, heard),
+                    Some(heard) => take_in(&pending, (&series, &live), heard),
                     None => {}
                 }
                 words.into_iter().collect()
@@ -80,6 +86,7 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
         use_effect_with(channel.state, move |state| {
             if *state != LinkState::Open {
                 rooms.borrow_mut().closed();
+                live.change(LiveStore::lost);
             }
             feeds.change(|store| store.show(state.clone()));
         });
@@ -107,14 +114,23 @@ pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
     });
 }
 
-/// Hands what came to the store, once an animation frame; at once in a tab that has none.
-fn take_in(pending: &Rc<RefCell<Pending>>, dispatch: &Dispatch<SeriesStore>, heard: Incoming) {
+/// Hands what came to the stores, once an animation frame; at once in a tab that has none.
+fn take_in(
+    pending: &Rc<RefCell<Pending>>,
+    (series, live): (&Dispatch<SeriesStore>, &Dispatch<LiveStore>),
+    heard: Incoming,
+) {
     pending.borrow_mut().heard.push(heard);
     let flush = {
-        let (pending, dispatch) = (Rc::clone(pending), dispatch.clone());
+        let (pending, series, live) = (Rc::clone(pending), series.clone(), live.clone());
         move || {
             let all = std::mem::take(&mut *pending.borrow_mut()).heard;
-            dispatch.change(|store| {
+            series.change(|store| {
+                for heard in &all {
+                    store.hear(heard);
+                }
+            });
+            live.change(|store| {
                 for heard in &all {
                     store.hear(heard);
                 }

@@ -12,7 +12,16 @@ pub const SERIES_MAX: usize = 200;
 /// Labels as one writes them: `name{label="value",…}`; `{}` where there are none.
 #[must_use]
 pub fn key(labels: &Json) -> String {
-    let mut key = labels.text_of("__name__").to_owned();
+    match key_of(labels.text_of("__name__"), labels) {
+        key if key.is_empty() => "{}".to_owned(),
+        key => key,
+    }
+}
+
+/// A name and labels as one writes them; nothing where there are none.
+#[must_use]
+pub fn key_of(name: &str, labels: &Json) -> String {
+    let mut key = name.to_owned();
     let mut mark = '{';
     for (label, value) in labels.entries() {
         if label == "__name__" {
@@ -24,10 +33,8 @@ pub fn key(labels: &Json) -> String {
         key.push_str(&quote(value.text().unwrap_or_default()));
         mark = ',';
     }
-    match mark {
-        ',' => key.push('}'),
-        _ if key.is_empty() => key.push_str("{}"),
-        _ => {}
+    if mark == ',' {
+        key.push('}');
     }
     key
 }

@@ -7,14 +7,17 @@
 
 use super::{
     json::{Json, quote},
+    prom,
     series::{Line, Sample, Series},
 };
 
 /// What is to be watched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchRequest {
-    /// Which series.
+    /// Which series; or an expression.
     pub selector: String,
+    /// How often an expression is evaluated; 0 of a selector.
+    pub every_ms: u32,
     /// Steps of history at most, for each.
     pub points_max: u32,
     /// How far back the history goes.
@@ -56,6 +59,38 @@ struct Watch {
     place: Option<(String, u64)>,
 }
 
+impl WatchRequest {
+    /// It as it stands in a message.
+    fn asked(&self) -> String {
+        let name = if self.every_ms > 0 { "query" } else { "match" };
+        [r#"""#, name, r#"":"#, &quote(&self.selector)].concat()
+    }
+}
+
+/// What an expression is at one time, of one line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// Its labels as one writes them; empty where it has none.
+    pub key: String,
+    /// Unix milliseconds.
+    pub at_ms: f64,
+    /// `None` of a line that is there no more.
+    pub value: Option<f64>,
+}
+
+impl Evaluated {
+    fn read(run: &Json) -> Option<Self> {
+        let [at_ms, value] = run.get("points").list().last()?.list() else {
+            return None;
+        };
+        Some(Self {
+            key: prom::key_of(run.text_of("name"), run.get("labels")),
+            at_ms: at_ms.number()?,
+            value: (*value != Json::Null).then(|| value.figure()),
+        })
+    }
+}
+
 /// What came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
@@ -81,6 +116,17 @@ pub enum Incoming {
         /// Each with what it is called and counted in, where the server said so.
         runs: Vec<(String, String, Vec<Sample>)>,
     },
+    /// From now on this expression is evaluated for the page.
+    Watched(String),
+    /// What an expression is now.
+    Values {
+        /// As it was asked for.
+        query: String,
+        /// Each line once.
+        values: Vec<Evaluated>,
+    },
+    /// An expression has no value now.
+    Failed(String),
     /// An event of a feed.
     Event {
         /// Of which.
@@ -116,17 +162,22 @@ fn ask_feed(Followed { follow, last_id }: &Followed) -> String {
 /// Asks for `watch`, behind what came already.
 fn ask(watch: &Watch) -> String {
     let WatchRequest {
-        selector,
+        every_ms,
         points_max,
         back_ms,
+        ..
     } = &watch.request;
+    let every = match every_ms {
+        0 => String::new(),
+        every_ms => format!(r#","step_ms":{every_ms}"#),
+    };
+    let asked = watch.request.asked();
     let place = match &watch.place {
         Some((epoch, offset)) => format!(r#","epoch":{},"offset":{offset}"#, quote(epoch)),
         None => String::new(),
     };
     format!(
-        r#"{{"action":"watch","match":{},"max_points":{points_max},"back_ms":{back_ms}{place}}}"#,
-        quote(selector)
+        r#"{{"action":"watch",{asked}{every},"max_points":{points_max},"back_ms":{back_ms}{place}}}"#
     )
 }
 
@@ -190,8 +241,8 @@ impl Rooms {
             let kept = requests.contains(&watch.request);
             if !kept && open {
                 words.push(format!(
-                    r#"{{"action":"unwatch","match":{}}}"#,
-                    quote(&watch.request.selector)
+                    r#"{{"action":"unwatch",{}}}"#,
+                    watch.request.asked()
                 ));
             }
             kept
@@ -219,13 +270,17 @@ impl Rooms {
             return (self.event(json), None);
         }
         let total = json.get("total").count().unwrap_or(0);
-        let selector = json.text_of("match");
+        let query = json.text_of("query");
+        let is_query = !query.is_empty();
+        let selector = if is_query { query } else { json.text_of("match") };
         let place = json.get("offset").count();
         let place = place.map(|offset| (json.text_of("epoch").to_owned(), offset));
         let watch = self
             .watches
             .iter_mut()
-            .find(|watch| watch.request.selector == selector);
+            .find(|watch| {
+                watch.request.selector == selector && (watch.request.every_ms > 0) == is_query
+            });
         let heard = match (json.text_of("type"), watch) {
             ("catalog", _) => Incoming::Catalog(total),
             ("appeared", _) => {
@@ -236,6 +291,10 @@ impl Rooms {
                 let keys = json.get("keys").list().iter();
                 let keys = keys.filter_map(|key| Some(key.text()?.to_owned()));
                 Incoming::Vanished(total, keys.collect())
+            }
+            ("watched" | "rewatched", Some(watch)) if is_query => {
+                watch.place = place;
+                Incoming::Watched(selector.to_owned())
             }
             ("watched", Some(watch)) => {
                 watch.place = place;
@@ -255,6 +314,13 @@ impl Rooms {
                 }
                 watch.place = place;
                 let runs = json.get("series").list().iter();
+                if is_query {
+                    let heard = Incoming::Values {
+                        query: selector.to_owned(),
+                        values: runs.filter_map(Evaluated::read).collect(),
+                    };
+                    return (Some(heard), None);
+                }
                 Incoming::Samples {
                     selector: selector.to_owned(),
                     runs: runs
@@ -268,6 +334,10 @@ impl Rooms {
                         })
                         .collect(),
                 }
+            }
+            ("failed", Some(watch)) => {
+                watch.place = place;
+                Incoming::Failed(selector.to_owned())
             }
             // Frames were left out: the stretch is asked for anew.
             ("merged", Some(watch)) => {
@@ -307,6 +377,7 @@ mod tests {
     fn request(selector: &str) -> WatchRequest {
         WatchRequest {
             selector: selector.into(),
+            every_ms: 0,
             points_max: 120,
             back_ms: 300_000,
         }
@@ -383,6 +454,69 @@ mod tests {
         assert!(rooms.watch(&[request(r#"b{c="d"}"#)]).is_empty());
         // What still comes of it is not for anybody.
         assert_eq!(rooms.text(&samples("17", 9)), (None, None));
+    }
+
+    #[test]
+    fn an_expression_is_evaluated_and_goes_on_where_it_was() {
+        use pulseboard_shared::protocol::watch::{ExpressionMessage, SampleRun};
+
+        let text = |message: &ExpressionMessage| serde_json::to_string(message).expect("JSON");
+        let (query, epoch) = (r#"rate(a{b="c"}[1m])"#.to_owned(), "17".to_owned());
+        let of_it = WatchRequest {
+            every_ms: 1_000,
+            ..request(&query)
+        };
+        let mut rooms = Rooms::default();
+        rooms.opened();
+        let words = rooms.watch(&[of_it, request(&query)]);
+        let [ClientAction::Watch(asked), ClientAction::Watch(_)] =
+            [0, 1].map(|index: usize| ClientAction::parse(&words[index]).expect("an action"))
+        else {
+            panic!("{words:?}");
+        };
+        assert_eq!(asked.step_ms, Some(1_000));
+        assert_eq!(asked.watched.text(), query);
+        let watched = ExpressionMessage::Watched {
+            query: query.clone(),
+            epoch: epoch.clone(),
+            offset: 7,
+            step_ms: 1_000,
+            series: vec![],
+        };
+        let heard = rooms.text(&text(&watched)).0;
+        assert_eq!(heard, Some(Incoming::Watched(query.clone())));
+        let samples = ExpressionMessage::Samples {
+            query: query.clone(),
+            epoch: epoch.clone(),
+            offset: 8,
+            series: [("{}", vec![], Some(f64::INFINITY)), ("{b=\"c\"}", vec![("b".to_owned(), "c".to_owned())], None)]
+                .map(|(key, labels, value)| SampleRun {
+                    key: key.into(),
+                    labels: labels.into_iter().collect(),
+                    points: vec![(2_000, value)],
+                    ..SampleRun::default()
+                })
+                .into(),
+        };
+        let (Some(Incoming::Values { values, .. }), None) = rooms.text(&text(&samples)) else {
+            panic!("no values");
+        };
+        assert_eq!((values[0].key.as_str(), values[0].value), ("", Some(f64::INFINITY)));
+        assert_eq!((values[1].key.as_str(), values[1].value), ("{b=\"c\"}", None));
+        assert_eq!(rooms.text(&text(&samples)), (None, None), "seen already");
+        let failed = ExpressionMessage::Failed {
+            query: query.clone(),
+            epoch,
+            offset: 9,
+            text: "too much".into(),
+        };
+        let heard = rooms.text(&text(&failed)).0;
+        assert_eq!(heard, Some(Incoming::Failed(query.clone())));
+        rooms.closed();
+        assert!(rooms.opened()[3].ends_with(r#""epoch":"17","offset":9}"#));
+        let words = rooms.watch(&[]);
+        let asks = format!(r#"{{"action":"unwatch","query":{}}}"#, quote(&query));
+        assert_eq!(words[0], asks);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What comes in: the targets that are scraped, and what senders send, with what was refused.
+//! What comes in: the targets that are scraped, and what senders send, with what was refused; and
+//! what is sent on.
 
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
@@ -15,8 +16,10 @@ use crate::{
     platform,
     stores::{
         hosts::Trouble,
+        receivers::{self, Receiver},
         stats::StatsStore,
         targets::{Target, read},
+        time::duration,
         view::Page,
     },
     words,
@@ -28,11 +31,34 @@ const EVERY_MS: u32 = 3_000;
 /// Targets that are shown; those that are down come first.
 const SHOWN_MAX: usize = 500;
 
+/// A receiver that is no more than this behind has what there is, in milliseconds: samples are
+/// gathered before they are sent.
+const UP_TO_DATE_MS: f64 = 10_000.0;
+
 /// Props of [`Targets`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub struct Props {
     /// Where the backend is.
     pub endpoint: Endpoint,
+}
+
+/// So many samples; `––` where that is not known.
+fn samples(number: f64) -> String {
+    let word = if number == 1.0 { " sample" } else { " samples" };
+    [&count(number), word].concat()
+}
+
+/// A count of any size, with its thousands told apart.
+fn count(number: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count"
+    )]
+    match number >= 0.0 {
+        true => format::grouped(number as u64),
+        false => format::value(number),
+    }
 }
 
 /// One target as a row.
@@ -51,16 +77,22 @@ fn row(target: &Target, now_ms: f64) -> Html {
         _ => Trouble::Warning,
     };
     let took = format::value((target.took_s * 1_000.0).round());
+    let every = duration(&target.interval).map_or_else(
+        || target.interval.clone(),
+        #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+        |ms| format::duration(ms as i64),
+    );
     html! {
         <li key={[&target.pool, " ", &target.url].concat()} class="target">
             { state(trouble, target.health.clone()) }
             <span class="target__place">
                 <span class="series-name">{ target.url.clone() }</span>
+                { " " }
                 <span class="series-name__labels">{ target.labels.clone() }</span>
             </span>
-            <span>{ format!("{last}, every {}", target.interval) }</span>
+            <span>{ format!("{last}, every {every}") }</span>
             <span>{ [&took, " ms"].concat() }</span>
-            <span>{ format!("{} samples", format::value(target.samples)) }</span>
+            <span>{ samples(target.samples) }</span>
             if target.is_down() {
                 <span class="target__error">{ target.error.clone() }</span>
             }
@@ -92,11 +124,13 @@ fn use_targets(endpoint: &Endpoint) -> Html {
         // A server that cannot scrape.
         Some(problem) if problem.status == 404 => String::new(),
         Some(problem) => problem.in_words(),
-        None => format!(
-            "{}, {} down",
-            format::count(targets.len() as u64, "target", "targets"),
-            format::grouped(down as u64)
-        ),
+        None => {
+            let all = format::count(targets.len() as u64, "target", "targets");
+            match down {
+                0 => all,
+                _ => format!("{all}, {} down", format::grouped(down as u64)),
+            }
+        }
     };
     let warnings = json.get("warnings").list().iter().filter_map(Json::text);
     let is_unable = answer
@@ -159,7 +193,7 @@ fn use_ingest(endpoint: &Endpoint) -> Html {
         html! { <div><dt>{ name }</dt><dd>{ value }</dd></div> }
     };
     let reason = |(reason, count): &(String, Json)| {
-        let count = format::value(count.figure());
+        let count = self::count(count.figure());
         html! { <div><dt>{ ["Refused: ", &format::spaced(reason)].concat() }</dt><dd>{ count }</dd></div> }
     };
     html! {
@@ -169,10 +203,10 @@ fn use_ingest(endpoint: &Endpoint) -> Html {
                 <span class="explore__place">{ json.text_of("tenant").to_owned() }</span>
             </div>
             <dl class="facts panel">
-                { fact("Samples taken", format::value(json.get("accepted").figure())) }
+                { fact("Samples taken", count(json.get("accepted").figure())) }
                 { fact("Samples /s", format::value(*rate_now)) }
-                { fact("Values that were replaced", format::value(json.get("replaced").figure())) }
-                { fact(words::SERIES, format::value(json.get("series").figure())) }
+                { fact("Values that were replaced", count(json.get("replaced").figure())) }
+                { fact(words::SERIES, count(json.get("series").figure())) }
                 { for reasons.iter().map(reason) }
             </dl>
             <h3>{ "Last refused" }</h3>
@@ -187,15 +221,96 @@ fn use_ingest(endpoint: &Endpoint) -> Html {
     }
 }
 
-/// Targets, and what is sent.
+/// How a receiver does, as what is said beside its name.
+fn receiver_words(receiver: &Receiver) -> [String; 3] {
+    let (bytes, unit) = format::measure(receiver.bytes, "B");
+    let wait = match receiver.waiting == 0.0 {
+        true => "nothing waits".to_owned(),
+        false => format!("{} wait, {bytes} {unit}", samples(receiver.waiting)),
+    };
+    let behind = match receiver.behind_ms {
+        None => "nothing sent yet".to_owned(),
+        Some(behind_ms) if behind_ms < UP_TO_DATE_MS => "up to date".to_owned(),
+        #[expect(clippy::cast_possible_truncation, reason = "an age in milliseconds")]
+        Some(behind_ms) => [&format::duration(behind_ms as i64), " behind"].concat(),
+    };
+    let mut done = [&count(receiver.sent), " sent"].concat();
+    for (number, word) in [
+        (receiver.refused, " refused"),
+        (receiver.given_up, " given up"),
+    ] {
+        if number > 0.0 {
+            done = [&done, " · ", &count(number), word].concat();
+        }
+    }
+    [behind, wait, done]
+}
+
+/// One receiver as a row.
+fn receiver(receiver: &Receiver) -> Html {
+    let lost = receiver.refused + receiver.given_up;
+    let (trouble, health) = match receiver.is_retried {
+        true => (Trouble::Critical, words::TRYING_AGAIN),
+        false if lost > 0.0 => (Trouble::Warning, "ok"),
+        false => (Trouble::None, "ok"),
+    };
+    html! {
+        <li key={receiver.name.clone()} class="target target--receiver">
+            { state(trouble, health.to_owned()) }
+            <span class="target__place">
+                <span class="series-name">{ receiver.name.clone() }</span>
+                { " " }
+                <span class="series-name__labels">{ receiver.url.clone() }</span>
+            </span>
+            { for receiver_words(receiver).map(|words| html! { <span>{ words }</span> }) }
+            if !receiver.error.is_empty() {
+                <span class="target__error">{ receiver.error.clone() }</span>
+            }
+        </li>
+    }
+}
+
+/// To whom samples are sent on.
+#[hook]
+fn use_receivers(endpoint: &Endpoint) -> Html {
+    let path = "/api/v1/status/remote_write";
+    let answer = use_answer(endpoint, path.into(), EVERY_MS, 0);
+    let Some(json) = &answer.json else {
+        return Html::default();
+    };
+    let receivers = receivers::read(json);
+    let place = match receivers.is_empty() {
+        true => String::new(),
+        false => format::count(receivers.len() as u64, "receiver", "receivers"),
+    };
+    html! {
+        <section class="targets" aria-label="Sent to others">
+            <div class="explore__head">
+                <h2>{ "Sent on" }</h2>
+                <span class="explore__place">{ place }</span>
+            </div>
+            if receivers.is_empty() {
+                <p class="explore__empty panel">
+                    { "Nothing is sent on. remote_write in the file of PROMETHEUS_CONFIG names receivers." }
+                </p>
+            } else {
+                <ol class="target-list panel">{ for receivers.iter().map(receiver) }</ol>
+            }
+        </section>
+    }
+}
+
+/// Targets, what is sent, and what is sent on.
 #[component]
 pub fn Targets(Props { endpoint }: &Props) -> Html {
     let scraped = use_targets(endpoint);
     let sent = use_ingest(endpoint);
+    let sent_on = use_receivers(endpoint);
     html! {
         <div class="incoming">
             { scraped }
             { sent }
+            { sent_on }
         </div>
     }
 }
@@ -203,6 +318,40 @@ pub fn Targets(Props { endpoint }: &Props) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_receiver_says_how_far_it_is() {
+        let mut receiver = Receiver {
+            waiting: 252_079.0,
+            bytes: 7_415_936.0,
+            ..Receiver::default()
+        };
+        assert_eq!(
+            receiver_words(&receiver),
+            [
+                "nothing sent yet",
+                "252\u{a0}079 samples wait, 7.42 MB",
+                "0 sent"
+            ]
+        );
+        receiver = Receiver {
+            behind_ms: Some(65_000.0),
+            sent: 5.0,
+            refused: 2.0,
+            given_up: 1.0,
+            ..Receiver::default()
+        };
+        assert_eq!(
+            receiver_words(&receiver),
+            [
+                "1 min 5 s behind",
+                "nothing waits",
+                "5 sent · 2 refused · 1 given up"
+            ]
+        );
+        receiver.behind_ms = Some(4_000.0);
+        assert_eq!(receiver_words(&receiver)[0], "up to date");
+    }
 
     #[test]
     fn a_rate_needs_two_counts() {

@@ -10,20 +10,14 @@ pub fn letter(index: usize) -> &'static str {
     ["A", "B", "C", "D"].get(index).copied().unwrap_or("D")
 }
 
-/// The lines of several expressions, each with the letter of its own before its name.
+/// What a line of expression number `index` of `count` is called: with the letter of its own
+/// before its name, where there are several.
 #[must_use]
-pub fn lettered(all: Vec<Vec<Line>>) -> Vec<Line> {
-    let is_one = all.len() == 1;
-    let mut lines = Vec::new();
-    for (index, of_one) in all.into_iter().enumerate() {
-        for mut line in of_one {
-            if !is_one {
-                line.key = [letter(index), " ", &line.key].concat();
-            }
-            lines.push(line);
-        }
+pub fn lettered(key: &str, index: usize, count: usize) -> String {
+    match count {
+        1 => key.to_owned(),
+        _ => [letter(index), " ", key].concat(),
     }
-    lines
 }
 
 /// Every moment of any of the lines, newest first, with the figure of each line there.
@@ -181,13 +175,7 @@ mod tests {
 
     #[test]
     fn lines_of_several_expressions_are_told_apart() {
-        let keys = |all: Vec<Vec<Line>>| -> Vec<String> {
-            lettered(all).into_iter().map(|line| line.key).collect()
-        };
-        assert_eq!(keys(vec![vec![line("a", &[])]]), ["a"]);
-        assert_eq!(
-            keys(vec![vec![line("a", &[])], vec![line("a", &[])]]),
-            ["A a", "B a"]
-        );
+        assert_eq!(lettered("a", 0, 1), "a");
+        assert_eq!([0, 1].map(|index| lettered("a", index, 2)), ["A a", "B a"]);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{
     expression::bare_selector,
+    live::LiveLine,
     time::{TimeRange, short},
     track::{LINES_MAX, Track},
     view::Page,
@@ -10,7 +11,7 @@ use super::{
 use crate::net::{
     address::{param, params},
     config::encode_query,
-    series::{Line, Series},
+    series::{Line, Series, Step},
 };
 
 /// Expressions on one chart.
@@ -161,26 +162,87 @@ pub fn rate_of(expression: &str, known: Option<&Series>, step_ms: f64) -> Option
     })
 }
 
-/// Those of `lines` that reach highest, as many as can be told apart, the highest first; and how
-/// many there were.
+/// A line of an answer, and how high it reaches.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// As it came.
+    pub line: Line,
+    greatest: f64,
+}
+
+impl Answered {
+    /// A line that came.
+    #[must_use]
+    pub fn new(line: Line) -> Self {
+        let greatest = greatest(line.steps.iter().map(|step| step.mean));
+        Self { line, greatest }
+    }
+}
+
+fn greatest(figures: impl Iterator<Item = f64>) -> f64 {
+    let finite = figures.filter(|figure| figure.is_finite());
+    finite.fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// What came live of a line that is called so, and its unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Since<'a> {
+    /// Its name in the answer.
+    pub key: &'a str,
+    /// Its unit.
+    pub unit: &'a str,
+    /// What came.
+    pub live: &'a LiveLine,
+}
+
+/// What came of a line behind its steps.
+fn steps_of<'a>(line: Option<&Line>, since: &Since<'a>) -> impl Iterator<Item = Step> + use<'a> {
+    let last = line.and_then(|line| line.steps.last());
+    since.live.steps(last.map_or(f64::MIN, |step| step.t_ms))
+}
+
+/// Those of the lines that reach highest, as many as can be told apart, the highest first, each with
+/// what came `since`; and how many there are.
 #[must_use]
-pub fn highest(lines: Vec<Line>, step_ms: f64) -> (Track, usize) {
-    let count = lines.len();
-    let mut best: Vec<(f64, Line)> = Vec::new();
-    for line in lines {
-        let figures = line.steps.iter().map(|step| step.mean);
-        let greatest = figures
-            .filter(|figure| figure.is_finite())
-            .fold(f64::NEG_INFINITY, f64::max);
-        let place = best.partition_point(|(other, _)| *other >= greatest);
+pub fn highest(answered: &[Answered], since: &[Since<'_>], step_ms: f64) -> (Track, usize) {
+    let mut best: Vec<(f64, Option<&Line>, Option<&Since<'_>>)> = Vec::new();
+    let mut count = 0;
+    let mut take = |reaches: f64, line, since| {
+        count += 1;
+        let place = best.partition_point(|(other, ..)| *other >= reaches);
         if place < LINES_MAX {
-            best.insert(place, (greatest, line));
+            best.insert(place, (reaches, line, since));
             best.truncate(LINES_MAX);
         }
+    };
+    for Answered { line, greatest: of_it } in answered {
+        let since = since.iter().find(|since| since.key == line.key);
+        let reaches = since.map_or(*of_it, |since| {
+            let steps = steps_of(Some(line), since);
+            of_it.max(greatest(steps.map(|step| step.mean)))
+        });
+        take(reaches, Some(line), since);
     }
+    for since in since {
+        if answered.iter().all(|answered| answered.line.key != since.key) {
+            let steps = steps_of(None, since);
+            take(greatest(steps.map(|step| step.mean)), None, Some(since));
+        }
+    }
+    let line = |(_, line, since): (f64, Option<&Line>, Option<&Since<'_>>)| {
+        let mut whole = line.cloned().unwrap_or_else(|| Line {
+            key: since.map_or("", |since| since.key).to_owned(),
+            unit: since.map_or("", |since| since.unit).to_owned(),
+            ..Line::default()
+        });
+        if let Some(since) = since {
+            whole.steps.extend(steps_of(line, since));
+        }
+        whole
+    };
     let track = Track {
         step_ms,
-        lines: best.into_iter().map(|(_, line)| line).collect(),
+        lines: best.into_iter().map(line).collect(),
         ..Track::default()
     };
     (track, count)
@@ -189,7 +251,6 @@ pub fn highest(lines: Vec<Line>, step_ms: f64) -> (Track, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::series::Step;
 
     #[test]
     fn the_address_has_all_of_it() {
@@ -254,9 +315,69 @@ mod tests {
             steps: vec![Step::of(0.0, value), Step::of(1.0, f64::NAN)],
             ..Line::default()
         };
-        let (track, count) = highest((0..20).map(|value| line(f64::from(value))).collect(), 1e3);
+        let lines = (0..20).map(|value| Answered::new(line(f64::from(value))));
+        let (track, count) = highest(&lines.collect::<Vec<_>>(), &[], 1e3);
         let keys: Vec<_> = track.lines.iter().map(|line| line.key.as_str()).collect();
         assert_eq!(keys, ["19", "18", "17", "16", "15", "14", "13", "12"]);
         assert_eq!(count, 20);
+    }
+
+    #[test]
+    fn what_comes_live_is_behind_the_answer() {
+        use super::super::live::{LiveStore, Wanted};
+        use crate::net::rooms::{Evaluated, Incoming};
+
+        let mut store = LiveStore::default();
+        store.want(&[Wanted {
+            query: "up".into(),
+            step_ms: 1_000.0,
+            keep_ms: 60_000.0,
+        }]);
+        for (key, at_ms, value) in [
+            ("a", 1_000.0, 7.0),
+            ("a", 2_000.0, 8.0),
+            ("b", 2_000.0, 9.0),
+        ] {
+            store.hear(&Incoming::Values {
+                query: "up".into(),
+                values: vec![Evaluated {
+                    key: key.into(),
+                    at_ms,
+                    value: Some(value),
+                }],
+            });
+        }
+        let all = store.select_all();
+        let since: Vec<Since<'_>> = all[0]
+            .lines
+            .iter()
+            .map(|live| Since {
+                key: &live.key,
+                unit: "s",
+                live,
+            })
+            .collect();
+        let line = |key: &str, value: f64| {
+            Answered::new(Line {
+                key: key.into(),
+                steps: vec![Step::of(1_000.0, value)],
+                ..Line::default()
+            })
+        };
+        let (track, count) = highest(&[line("a", 1.0), line("c", 8.5)], &since, 1_000.0);
+        let drawn: Vec<(&str, Vec<f64>)> = track
+            .lines
+            .iter()
+            .map(|line| {
+                let means = line.steps.iter().map(|step| step.mean);
+                (line.key.as_str(), means.collect())
+            })
+            .collect();
+        assert_eq!(
+            drawn,
+            [("b", vec![9.0]), ("c", vec![8.5]), ("a", vec![1.0, 8.0])],
+            "a step that the answer has is not there twice"
+        );
+        assert_eq!((count, track.lines[0].unit.as_str()), (3, "s"));
     }
 }

@@ -146,6 +146,7 @@ impl SeriesStore {
     pub fn watch_requests(&self) -> Vec<WatchRequest> {
         let fresh = self.fresh.iter().map(|fresh| WatchRequest {
             selector: fresh.series.key.clone(),
+            every_ms: 0,
             points_max: FRESH_POINTS,
             back_ms: FRESH_BACK_MS,
         });
@@ -155,6 +156,7 @@ impl SeriesStore {
         if !self.opened.selector.is_empty() {
             requests.push(WatchRequest {
                 selector: self.opened.selector.clone(),
+                every_ms: 0,
                 points_max: FRESH_POINTS,
                 back_ms: OPENED_BACK_MS,
             });
@@ -299,7 +301,11 @@ impl SeriesStore {
                     }
                 }
             }
-            Incoming::Refused(_) | Incoming::Event { .. } => return,
+            Incoming::Refused(_)
+            | Incoming::Event { .. }
+            | Incoming::Watched(_)
+            | Incoming::Values { .. }
+            | Incoming::Failed(_) => return,
         }
         self.revision += 1;
     }

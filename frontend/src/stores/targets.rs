@@ -31,7 +31,7 @@ pub struct Target {
 
 /// A time such as `2026-11-28T14:31:07.25Z` (RFC 3339, UTC) in Unix milliseconds; `None` for the
 /// year 1, which stands for never.
-fn moment(text: &str) -> Option<f64> {
+pub(super) fn moment(text: &str) -> Option<f64> {
     let (day, clock) = text.strip_suffix('Z')?.split_once('T')?;
     let mut numbers = day.split('-').map(str::parse::<i64>);
     let mut next = || numbers.next()?.ok();

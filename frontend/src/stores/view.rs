@@ -234,6 +234,8 @@ pub struct ViewStore {
     pub asked: Rc<str>,
     /// How much time the charts show.
     pub range: Range,
+    /// A part of that, which is looked at closely.
+    pub zoom: Option<TimeRange>,
     /// The moment (server's clock, Unix ms) at which the charts are held; they move when `None`.
     pub paused_at: Option<f64>,
     /// Ticks that the page had when it was paused.
@@ -247,6 +249,29 @@ pub struct ViewStore {
 }
 
 impl ViewStore {
+    /// Looks closely at a part of what the charts show; `false` where they show no such time.
+    pub fn zoom_to(&mut self, time: TimeRange, now_ms: f64) -> bool {
+        // The ends of what is shown are rounded to whole columns.
+        let oldest_ms = now_ms - self.range.ms() * 1.01;
+        let is_shown = time.from.at(now_ms) >= oldest_ms;
+        if is_shown {
+            self.zoom = Some(time);
+        }
+        is_shown
+    }
+
+    /// Shows so much time, up to now.
+    pub const fn show(&mut self, range: Range) {
+        self.range = range;
+        self.zoom = None;
+    }
+
+    /// Which time the charts show.
+    #[must_use]
+    pub fn time(&self) -> TimeRange {
+        self.zoom.unwrap_or(TimeRange::last(self.range.ms()))
+    }
+
     /// Holds the charts at `now_ms`, or lets them go.
     pub const fn toggle_pause(&mut self, now_ms: f64, pushed: u64) {
         self.paused_at = match self.paused_at {
@@ -296,6 +321,20 @@ mod tests {
         ] {
             assert_eq!(time_hash(hash, hour), expected);
         }
+    }
+
+    #[test]
+    fn a_part_is_looked_at_closely_until_the_whole_is_wanted() {
+        let now_ms = 1_000_000.0;
+        let mut view = ViewStore::default();
+        let part = TimeRange::between(800_000.0, 850_000.0);
+        assert!(view.zoom_to(part, now_ms));
+        assert_eq!(view.time(), part);
+        let before = TimeRange::between(600_000.0, 850_000.0);
+        assert!(!view.zoom_to(before, now_ms), "the charts have no such time");
+        assert_eq!(view.time(), part);
+        view.show(Range::Minute);
+        assert_eq!(view.time(), TimeRange::last(60_000.0));
     }
 
     #[test]

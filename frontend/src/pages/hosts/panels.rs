@@ -18,7 +18,7 @@ use crate::{
     platform,
     stores::{
         connection::ConnectionStore,
-        question::{Question, highest, step_ms},
+        question::{Answered, Question, highest, step_ms},
         shared::Shared,
         stats::StatsStore,
         time::TimeRange,
@@ -108,7 +108,8 @@ pub(super) fn Panel(props: &Props) -> Html {
         let lines = json
             .as_ref()
             .map_or_else(Vec::new, |json| prom::lines(json, "", unit));
-        let (mut track, count) = highest(lines, step);
+        let lines: Vec<Answered> = lines.into_iter().map(Answered::new).collect();
+        let (mut track, count) = highest(&lines, &[], step);
         for line in &mut track.lines {
             line.key = short_name(&line.key);
         }

@@ -99,7 +99,7 @@ pub(super) fn value_table(question: &Question, answers: &Answers) -> Html {
         };
         return html! { <p class="explore__empty panel" role="status">{ words }</p> };
     }
-    let caption = format!("At {}", moment(answers.asked_ms.1));
+    let caption = format!("At {}", moment(answers.values_ms));
     html! {
         <div class="windows panel questions__table" tabindex="0" role="region" aria-label="Values">
             <table>
