@@ -60,3 +60,40 @@ async fn what_is_sent_is_told() -> Result<()> {
     )
     .await
 }
+
+#[tokio::test]
+async fn a_receiver_that_is_away_is_told() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("prometheus.yml");
+    // The discard port, where nobody listens.
+    std::fs::write(
+        &file,
+        "remote_write:\n  - name: elsewhere\n    url: http://127.0.0.1:9/api/v1/write\n",
+    )?;
+    let file = file.to_string_lossy();
+    let flags = [BUSY, &["--prometheus-config", &file]].concat();
+    let server = Server::start(&flags).await?;
+    server.post("/push", "queue_depth 4").await?;
+    visit(
+        &format!("{}/#/targets", server.url()),
+        Look::PHONE,
+        async |page| {
+            page.shows("Sent on").await?;
+            eventually("the receiver and what waits for it", SOON, async || {
+                let rows = page.texts(".target--receiver").await?;
+                let row = rows.first().cloned().unwrap_or_default();
+                let all = [
+                    "trying again",
+                    "elsewhere",
+                    "nothing sent yet",
+                    "samples wait",
+                    "0 sent",
+                    "no connection to",
+                ];
+                Ok(all.iter().all(|words| row.contains(words)).then_some(()))
+            })
+            .await
+        },
+    )
+    .await
+}

@@ -62,9 +62,15 @@ pub fn PageFooter() -> Html {
     let (interval_ms, window) =
         *use_selector(|stats: &StatsStore| (stats.select_interval_ms(), stats.select_window()));
     let zone = format::zone(platform::zone_offset_min(platform::now_ms()));
+    let in_zone = ["Times in ", &zone].concat();
+    let freshness = use_freshness();
+    let is_sourceless = *use_selector(|store: &ConnectionStore| store.view.sourceless);
+    // Of a server that measures nothing there is nothing to be said.
+    if is_sourceless {
+        return html! { <footer class="page-footer"><span>{ in_zone }</span></footer> };
+    }
     // Before the first figures the places of all are kept, unseen: nothing moves once they come.
     let waits = (counts.ticks == 0).then_some("is-waiting");
-    let freshness = use_freshness();
     html! {
         <footer class={classes!("page-footer", waits)}>
             <span>{ format!("A tick every {}", format::interval(interval_ms)) }</span>
@@ -72,7 +78,7 @@ pub fn PageFooter() -> Html {
             <span class="page-footer__counts">{ received(&counts) }</span>
             <span class="page-footer__way">{ transport.label() }</span>
             { freshness }
-            <span>{ format!("Times in {zone}") }</span>
+            <span>{ in_zone }</span>
         </footer>
     }
 }

@@ -1,5 +1,7 @@
 //! The top of every view: name, views, state, chat, who the reader is, theme.
 
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
@@ -7,7 +9,7 @@ use super::{
     chat_button::use_chat_button, connection_status::use_connection_status, segments::segments,
 };
 use crate::{
-    hooks::{THEME_KEY, forget_answers, use_selector},
+    hooks::{THEME_KEY, forget_answers, use_effect_with, use_selector},
     markup::html,
     net::{config::Endpoint, fetch},
     platform,
@@ -30,10 +32,26 @@ pub struct Props {
     pub endpoint: Option<Endpoint>,
 }
 
+/// Where not all of them have room, the one that is shown is seen.
+fn show_current(views: &NodeRef) {
+    let Some(views) = views.cast::<HtmlElement>() else {
+        return;
+    };
+    let current = views.query_selector("[aria-current]").ok().flatten();
+    if let Some(current) = current.and_then(|current| current.dyn_into::<HtmlElement>().ok()) {
+        let middle = current.offset_left() - views.offset_left() + current.offset_width() / 2;
+        views.set_scroll_left(middle - views.client_width() / 2);
+    }
+}
+
 /// The views, as links: they can be opened in another tab and bookmarked.
-fn views(shown: Page) -> Html {
+#[hook]
+fn use_views(shown: Page) -> Html {
+    let all = use_node_ref();
+    let nav = all.clone();
+    use_effect_with(shown, move |_| show_current(&nav));
     html! {
-        <nav class="views" aria-label="Views">
+        <nav class="views" aria-label="Views" ref={all}>
             { for Page::ALL.into_iter().map(|page| html! {
                 <a
                     key={page.hash()}
@@ -107,6 +125,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
     let status = use_connection_status();
     let chat = use_chat_button();
     let session = use_session_button(endpoint);
+    let views = use_views(page);
     html! {
         <header class="page-header">
             <div class="brand">
@@ -117,7 +136,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                 <h1>{ "Live Dashboard" }</h1>
                 <span class="brand__name">{ words::PRODUCT }</span>
             </div>
-            { views(page) }
+            { views }
             <div class="page-header__state">
                 if critical > 0 {
                     <span class="critical-badge">{ format!("{critical} Critical") }</span>

@@ -330,7 +330,7 @@ mod tests {
             receiver_words(&receiver),
             [
                 "nothing sent yet",
-                "252\u{a0}079 samples wait, 7.42 MB",
+                "252\u{a0}079 samples wait, 7.416 MB",
                 "0 sent"
             ]
         );

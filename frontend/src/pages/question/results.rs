@@ -60,7 +60,7 @@ pub(super) fn values_over_time(track: &Track, missing: &'static str) -> Html {
                 <thead>
                     <tr>
                         <th scope="col">{ "Time" }</th>
-                        { for track.lines.iter().map(|line| html! { <th scope="col">{ line.key.clone() }</th> }) }
+                        { for track.lines.iter().map(|line| html! { <th scope="col"><code>{ line.key.clone() }</code></th> }) }
                     </tr>
                 </thead>
                 <tbody>{ for rows.iter().take(ROWS_MAX).map(row) }</tbody>
