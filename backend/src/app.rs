@@ -163,6 +163,7 @@ impl App {
             &fanout,
         );
         let operator = Operator::new(
+            settings.metric_source != SourceKind::Simulator,
             Arc::clone(&live),
             Arc::clone(&telemetry),
             Arc::clone(&documents),

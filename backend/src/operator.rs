@@ -51,6 +51,9 @@ pub struct Operator {
 struct State {
     requests_total: u64,
     errors_total: u64,
+    /// What was answered when the totals were last told of it; what came since is added when they
+    /// are looked at. `None` where the totals are made up.
+    counted: Option<(u64, u64)>,
     alert_threshold: f64,
 }
 
@@ -61,9 +64,11 @@ struct Stored {
 }
 
 impl Operator {
-    /// Totals at 0, and the threshold that was stored, or the default.
+    /// Totals at 0, and the threshold that was stored, or the default. `counts` says whether the
+    /// totals are of what this server answers; else [`add`](Self::add) alone makes them grow.
     #[must_use]
     pub fn new(
+        counts: bool,
         live: Arc<Live>,
         telemetry: Arc<Telemetry>,
         documents: Arc<Documents>,
@@ -74,6 +79,7 @@ impl Operator {
         let state = State {
             requests_total: 0,
             errors_total: 0,
+            counted: counts.then(|| answered(&telemetry)),
             alert_threshold,
         };
         Self {
@@ -96,11 +102,23 @@ impl Operator {
     /// Requests and errors in all.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        let state = self.state.lock();
+        let state = self.now();
         (state.requests_total, state.errors_total)
     }
 
-    /// Counts what was answered (or, by the simulator, made up) since the last tick.
+    /// The state, with all that was answered until now.
+    fn now(&self) -> State {
+        let mut state = self.state.lock();
+        if let Some(before) = state.counted {
+            let now = answered(&self.telemetry);
+            state.requests_total += now.0.saturating_sub(before.0);
+            state.errors_total += now.1.saturating_sub(before.1);
+            state.counted = Some(now);
+        }
+        *state
+    }
+
+    /// Counts what was made up since the last tick.
     pub fn add(&self, requests: u64, errors: u64) {
         let mut state = self.state.lock();
         state.requests_total += requests;
@@ -112,6 +130,7 @@ impl Operator {
         let mut state = self.state.lock();
         state.requests_total = 0;
         state.errors_total = 0;
+        state.counted = state.counted.map(|_| answered(&self.telemetry));
     }
 
     /// Sets the threshold, in percent; stored before it holds.
@@ -131,7 +150,7 @@ impl Operator {
     /// The six figures now.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let state = *self.state.lock();
+        let state = self.now();
         let newest = self.live.with_window(|window| window.newest().cloned());
         let value = |metric: BuiltIn| {
             newest
@@ -163,6 +182,12 @@ impl Operator {
     pub fn feed(&self) -> &Arc<Feed<OperatorPayload>> {
         &self.feed
     }
+}
+
+/// Requests and errors since the start of the process.
+fn answered(telemetry: &Telemetry) -> (u64, u64) {
+    let answered = telemetry.answered();
+    (answered.requests, answered.errors)
 }
 
 /// None that is stored is a first start; one that makes no sense is said and passed over.

@@ -114,10 +114,10 @@ impl Ticker {
             latency_sum: answered.latency.saturating_sub(before.latency),
             elapsed: Duration::from_millis((steady_ms - since_ms).max(1).unsigned_abs()),
         };
-        let (requests, errors) = (traffic.requests, traffic.errors);
         let reading = self.source.read(traffic);
-        let (requests, errors) = reading.totals.unwrap_or((requests, errors));
-        app.operator.add(requests, errors);
+        if let Some((requests, errors)) = reading.totals {
+            app.operator.add(requests, errors);
+        }
 
         let mut values = Vec::with_capacity(BUILT_IN.len() + reading.extras.len());
         values.extend(BUILT_IN.map(|metric| match metric {
@@ -320,8 +320,11 @@ async fn track_performance(app: Arc<App>, now_ms: i64) {
             is_own: true,
         };
         match app.tracking().track(&tenant, item, now_ms).await {
-            Ok(None) => {}
-            Ok(Some(error)) => tracing::debug!(%error, "an item of our own is in memory alone"),
+            Ok(counted) => {
+                if let Some(error) = counted.not_durable {
+                    tracing::debug!(%error, "an item of our own is in memory alone");
+                }
+            }
             Err(error) => tracing::debug!(%error, "an item of our own was refused"),
         }
     }

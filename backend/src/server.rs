@@ -3,6 +3,7 @@
 
 pub mod accept;
 mod connections;
+mod farewell;
 pub mod graphite;
 pub mod grpc;
 pub mod middleware;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
@@ -139,18 +139,82 @@ fn it_prints_its_address_and_stops_in_order_when_asked() {
             "{}",
             running.first_line
         );
-        let process = running.child.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-s", signal, &process])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
+        send(&running, signal);
         assert_eq!(
             running.child.wait().expect("ends").code(),
             Some(0),
             "{signal}"
         );
     }
+}
+
+/// A signal to a running server.
+fn send(running: &Running, signal: &str) {
+    let process = running.child.id().to_string();
+    let sent = Command::new("kill").args(["-s", signal, &process]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// What a path answers on a connection of its own, as it comes; nothing where nobody answers.
+fn asked(running: &Running, path: &str) -> String {
+    let address = running.first_line.split("http://").nth(1);
+    let address = address.and_then(|rest| rest.split(['/', ' ', '\n']).next());
+    let mut answer = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address.expect("an address")) {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok();
+        stream.read_to_string(&mut answer).ok();
+    }
+    answer
+}
+
+#[test]
+fn a_hangup_ends_no_server_that_has_nothing_to_read_again() {
+    let mut running = start();
+    send(&running, "HUP");
+    // The signal is dealt with by the time that this is answered, or ends the process before.
+    for _ in 0..10 {
+        assert!(asked(&running, "/healthz").starts_with("HTTP/1.1 200"));
+    }
+    send(&running, "TERM");
+    assert_eq!(running.child.wait().expect("ends").code(), Some(0));
+}
+
+#[test]
+fn probes_are_told_that_it_stops_while_it_finishes() {
+    let mut running = start();
+    let address = running
+        .first_line
+        .split("http://")
+        .nth(1)
+        .expect("an address");
+    let address = address.split(['/', ' ', '\n']).next().expect("an address");
+    // Half a request is under way, which the server waits for.
+    let mut held = TcpStream::connect(address).expect("it listens");
+    held.write_all(b"POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf")
+        .expect("it reads");
+    assert!(asked(&running, "/readyz").contains("\"stopping\":false"));
+    send(&running, "TERM");
+    let answer = loop {
+        let answer = asked(&running, "/readyz");
+        if !answer.contains("\"stopping\":false") && !answer.is_empty() {
+            break answer;
+        }
+        assert!(
+            running.child.try_wait().expect("asked").is_none(),
+            "it was never said"
+        );
+    };
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("\"stopping\":true"), "{answer}");
+    assert_eq!(
+        asked(&running, "/api/stats"),
+        "",
+        "an event source would never come back"
+    );
+    drop(held);
+    assert_eq!(running.child.wait().expect("ends").code(), Some(0));
 }
 
 /// What `admin-link` prints for this folder, and how it ends.

@@ -84,6 +84,17 @@ impl Coding {
         })
     }
 
+    /// What a body is packed with whose sender did not say: gzip (RFC 1952, 2.3.1) and zstd (RFC
+    /// 8878, 3.1.1) begin with bytes that no text and no message of ours begins with.
+    #[must_use]
+    pub fn or_by_content(self, body: &[u8]) -> Self {
+        match (self, body) {
+            (Self::Identity, [0x1f, 0x8b, 0x08, ..]) => Self::Gzip,
+            (Self::Identity, [0x28, 0xb5, 0x2f, 0xfd, ..]) => Self::Zstd,
+            (said, _) => said,
+        }
+    }
+
     /// The word in `Content-Encoding`.
     #[must_use]
     pub fn name(self) -> &'static str {

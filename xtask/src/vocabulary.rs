@@ -460,10 +460,18 @@ mod tests {
                     <p class=\"metrics of it\" aria-label=\"All the metrics\">Said twice, in /metrics</p><h2>\n An average of it</h2>\n\
                     <p>Said twice, in /metrics</p></html>";
         let found = findings_of_shell(html);
-        let places: Vec<&str> = found.iter().filter_map(|text| text.split(": ").next()).collect();
+        let places: Vec<&str> = found
+            .iter()
+            .filter_map(|text| text.split(": ").next())
+            .collect();
         assert_eq!(
             places,
-            ["index.html:3", "index.html:6", "index.html:8", "index.html:8"],
+            [
+                "index.html:3",
+                "index.html:6",
+                "index.html:8",
+                "index.html:8"
+            ],
             "{found:?}"
         );
     }

@@ -7,7 +7,7 @@ use salvo::{
 };
 use serde::Serialize;
 
-use crate::{base::error::AppError, http, storage::Storage};
+use crate::{app::App, base::error::AppError, http, storage::Storage};
 
 /// What `/healthz` answers; a page that looks for its backend knows it by `service`.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ pub async fn get_health(response: &mut Response) {
 
 /// What `/readyz` answers: the parts that must be right.
 #[derive(Debug, Serialize)]
-struct Readiness {
+pub struct Readiness {
     ready: bool,
     stopping: bool,
     /// Whether the built-in source has ticked lately; `true` with `METRIC_SOURCE=none`.
@@ -91,21 +91,25 @@ impl HistoryReadiness {
 #[handler]
 pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    let stopping = app.stopping.is_cancelled();
-    let ticking = app.ticking();
-    let ready = app.is_ready();
-    response.status_code(if ready {
+    let readiness = readiness(&app);
+    response.status_code(if readiness.ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     });
-    response.render(Json(Readiness {
-        ready,
-        stopping,
-        ticking,
+    response.render(Json(readiness));
+    Ok(())
+}
+
+/// How the server is now.
+#[must_use]
+pub fn readiness(app: &App) -> Readiness {
+    Readiness {
+        ready: app.is_ready(),
+        stopping: app.stopping.is_cancelled(),
+        ticking: app.ticking(),
         streams: app.registry.open(),
         streams_max: app.registry.max(),
         history: HistoryReadiness::of(&app.storage),
-    }));
-    Ok(())
+    }
 }

@@ -63,21 +63,25 @@ pub async fn track_item(
             let metric_id = format!("{}-{now_ms}-{:08x}", item.name, fastrand::u32(..));
             let tracked = app.tracking().track(&tenant, item, now_ms).await;
             tracked
-                .map(|error| (metric_id, error))
+                .map(|counted| (metric_id, counted))
                 .map_err(|error| refusal(&error))
         }
         Err(error) => Err(error),
     };
-    let (metric_id, error) = tracked.inspect_err(|error| {
-        let of = Sent {
-            tenant: &tenant.name,
-            endpoint: request.uri().path(),
-            sender: Some(caller::client_address(request)),
-            at_ms: now_ms,
-        };
-        app.refusals.note(&of, [(None, error.detail().to_owned())]);
-    })?;
-    match error {
+    let refused = match &tracked {
+        Ok((_, counted)) => counted.refused.clone(),
+        Err(error) => vec![error.detail().to_owned()],
+    };
+    let of = Sent {
+        tenant: &tenant.name,
+        endpoint: request.uri().path(),
+        sender: Some(caller::client_address(request)),
+        at_ms: now_ms,
+    };
+    app.refusals
+        .note(&of, refused.into_iter().map(|reason| (None, reason)));
+    let (metric_id, counted) = tracked?;
+    match counted.not_durable {
         None => Ok(Json(Tracked {
             success: true,
             metric_id,

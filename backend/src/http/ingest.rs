@@ -143,8 +143,8 @@ async fn take_for<T: ParseReport>(
     };
     let (bytes, share) = read_body(app, keys, request).await?;
     let packed = Packed {
+        coding: coding.or_by_content(&bytes),
         bytes,
-        coding,
         share,
     };
     let taken = app.ingest.append(tenant, keys, packed, parse).await;

@@ -126,8 +126,9 @@ pub fn fit_open_files(wanted: usize) -> usize {
     fitting
 }
 
-/// Accepts until the server stops; every connection is a task of `app.tasks`.
-pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Service) {
+/// Accepts until the server stops, and gives the listener back; every connection is a task of
+/// `app.tasks`.
+pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Service) -> TcpListener {
     let service = Arc::new(service);
     let bound = listener.local_addr().unwrap_or(app.settings.bind_addr);
     let places = ConnectionSlots::new(
@@ -137,7 +138,7 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
         let (stream, remote) = tokio::select! {
-            () = app.stopping.cancelled() => return,
+            () = app.stopping.cancelled() => return listener,
             next = connections::next(&listener) => next,
         };
         let is_proxy = via::trusts(&app.settings.trusted_proxies, remote.ip());

@@ -23,6 +23,10 @@ pub async fn on_hangup(app: Arc<App>, stopping: CancellationToken) {
                 return;
             }
         }
+        if !app.scraping.is_wanted() {
+            tracing::warn!("SIGHUP: there is no PROMETHEUS_CONFIG to be read again");
+            continue;
+        }
         let read = Arc::clone(&app);
         // it says itself what is wrong with the file
         let done = spawn_blocking(move || read.scraping.reload().is_ok()).await;

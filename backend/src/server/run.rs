@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use pulseboard_host::{Source, host::Host, node::Node, processes::Processes, simulator::Simulator};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::middleware::Middleware;
@@ -14,7 +14,7 @@ use crate::{
     base::clock::Clock,
     live_query, router,
     schedule::{self, Ticker},
-    server::{accept, graphite, grpc, statsd},
+    server::{accept, farewell, graphite, grpc, statsd},
     settings::{Settings, SourceKind},
 };
 use salvo::Service;
@@ -152,11 +152,10 @@ pub async fn run_with(
             app.stopping.clone(),
         ));
     }
+    // Also where nothing is scraped: unheard, the signal would end the process.
     #[cfg(unix)]
-    if app.scraping.is_wanted() {
-        app.tasks
-            .spawn(reload::on_hangup(Arc::clone(&app), app.stopping.clone()));
-    }
+    app.tasks
+        .spawn(reload::on_hangup(Arc::clone(&app), app.stopping.clone()));
     app.tasks.spawn(schedule::tell_regularly(
         Arc::clone(&app),
         app.stopping.clone(),
@@ -173,9 +172,14 @@ pub async fn run_with(
         "stopping: telling viewers, finishing requests"
     );
     app.stopping.cancel();
-    // The listener is closed before viewers are told, so none comes back to this process.
-    if accepting.await.is_err() {
-        tracing::error!("the accepting task panicked");
+    // Nobody is served any more before viewers are told, so none comes back to this process. Who is
+    // still finishing keeps it alive, and probes are told what it does.
+    let mut probes = JoinSet::new();
+    match accepting.await {
+        Ok(listener) => {
+            probes.spawn(farewell::answer_probes(Arc::clone(&app), listener));
+        }
+        Err(_panicked) => tracing::error!("the accepting task panicked"),
     }
     app.registry.tell_stopping(RECONNECT_SPREAD_MS);
     app.tasks.close();
@@ -205,6 +209,7 @@ pub async fn run_with(
     if closed.is_err() {
         tracing::error!("closing the history panicked");
     }
+    probes.shutdown().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -72,6 +72,15 @@ pub struct Tracking<'a> {
     pub own: &'a BuiltInSeries,
 }
 
+/// What became of an item that was counted.
+#[derive(Debug)]
+pub struct Counted {
+    /// Why it is not safe, where it is not.
+    pub not_durable: Option<LogError>,
+    /// Why its series did not take it, in words.
+    pub refused: Vec<String>,
+}
+
 /// Keeps items across a restart.
 pub trait ItemLog: Send + Sync {
     /// Counts an item by `count` and keeps it, in one step.
@@ -89,7 +98,7 @@ pub trait ItemLog: Send + Sync {
 }
 
 impl Tracking<'_> {
-    /// Counts an item and waits until it is safe; why it is not, where it is not.
+    /// Counts an item and waits until it is safe.
     ///
     /// # Errors
     /// The tenant has too many types, or somebody pushes its counters; nothing was counted.
@@ -98,7 +107,7 @@ impl Tracking<'_> {
         tenant: &Arc<Tenant>,
         item: Item,
         now_ms: i64,
-    ) -> Result<Option<LogError>, TrackError> {
+    ) -> Result<Counted, TrackError> {
         let tracked = self.tracked.tenant(&tenant.name);
         let name = item.name.as_str();
         claim_counts(self.engine, tenant, &tracked, name, now_ms)?;
@@ -115,10 +124,10 @@ impl Tracking<'_> {
         let counts = (totals.count as f64, totals.total);
         let written = builtin_series::write_counts(&mut batch, name, counts, now_ms)
             .and_then(|()| write_measure(&mut batch, self.own, tenant, &item, now_ms));
-        if let Err(reason) = written {
-            tracing::debug!(%reason, item.name = name, "a tracked item is no series");
-        }
         let appended = self.engine.append_own(tenant, &batch, now_ms);
+        let refused = appended.refused.iter().map(|one| one.reason.to_string());
+        let refused = refused.chain(written.err().map(|reason| reason.to_string()));
+        let refused: Vec<String> = refused.collect();
         if name == ERROR {
             self.alerts.count_error(&tenant.name, now_ms);
         }
@@ -128,7 +137,10 @@ impl Tracking<'_> {
             Some(Ok(ticket)) => ticket.wait().await.err(),
         };
         let not_durable = self.ingest.wait(appended.persistence, &appended.onward);
-        Ok(kept.or(not_durable.await))
+        Ok(Counted {
+            not_durable: kept.or(not_durable.await),
+            refused,
+        })
     }
 }
 

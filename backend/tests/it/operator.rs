@@ -1,6 +1,6 @@
 //! `GET /api/metrics/stream` and `GET /ws/control`.
 
-use pulseboard::settings::DataDir;
+use pulseboard::settings::{DataDir, SourceKind};
 use serde_json::json;
 
 use crate::support::TestServer;
@@ -106,6 +106,43 @@ async fn commands_are_answered_as_written() {
             server.json("/api/metrics").await["active_connections"] == 0
         })
         .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn totals_are_of_now_and_what_was_reset_does_not_come_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_path_buf();
+    let start = || {
+        TestServer::start_with(|settings| {
+            settings.data_dir = DataDir::Path(path.clone());
+            settings.metric_source = SourceKind::None;
+        })
+    };
+    let mut server = start().await;
+    server.tick(1.0).await;
+    let total = async |server: &TestServer| {
+        let figures = server.json("/api/metrics").await;
+        figures["requests_total"].as_u64().expect("a number")
+    };
+    let before = total(&server).await;
+    for _ in 0..10 {
+        server.get("/nothing.txt").await;
+    }
+    assert!(total(&server).await >= before + 10, "without a tick");
+    let mut control = server.ws("/ws/control").await;
+    control.json().await;
+    control.send(r#"{"command":"reset_counters"}"#).await;
+    assert_eq!(control.json().await, json!({"message": "Counters reset"}));
+    server.tick(1.0).await;
+    assert!(total(&server).await <= 1, "requests of before the reset");
+    for _ in 0..10 {
+        server.get("/nothing.txt").await;
+    }
+    drop(control);
+    server.stop().await;
+    let server = start().await;
+    assert!(total(&server).await >= 10, "what no tick has seen is kept");
     server.stop().await;
 }
 

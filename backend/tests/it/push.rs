@@ -255,6 +255,16 @@ async fn packed_bodies_are_unpacked_and_bombs_are_cut_off() {
             .body(body)
             .send()
     };
+    // What a body is packed with is seen, too, where nothing says so.
+    let zstd = zstd::encode_all(&b"c 1\nd 2\n"[..], 1).expect("it packs");
+    for packed in [gzip(b"a 1\nb 2\n"), zstd] {
+        let answer = send("identity", packed).await.expect("an answer");
+        let answer: Value = answer.json().await.expect("JSON");
+        assert_eq!(
+            (&answer["accepted"], &answer["refused"]),
+            (&json!(2), &json!([]))
+        );
+    }
     let answer = send("gzip", gzip(b"a 1\nb 2\n")).await.expect("an answer");
     assert_eq!(answer.status(), 200);
     let bomb = gzip(&vec![b'\n'; 100_001]);

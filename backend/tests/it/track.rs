@@ -15,6 +15,21 @@ async fn track(server: &TestServer, tenant: &str, body: Value) -> reqwest::Respo
 }
 
 #[tokio::test]
+async fn series_that_there_is_no_room_for_are_listed_as_refused() {
+    let server = TestServer::start_with(|settings| settings.max_series = 3).await;
+    server.push("red", "a 1\nb 1\nc 1").await;
+    let answer = track(&server, "red", json!({"type": "late_one", "value": 2})).await;
+    assert_eq!(answer.status(), 200, "it is counted all the same");
+    let refused = server.json("/api/ingest?tenant=red").await["refused"].clone();
+    let of_track = refused.as_array().expect("a list").iter().any(|one| {
+        one["endpoint"] == "/metrics/track"
+            && one["reason"].as_str().is_some_and(|why| why.contains('3'))
+    });
+    assert!(of_track, "{refused}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_item_is_counted_for_its_tenant_alone() {
     let mut server = TestServer::start().await;
     let answer = track(

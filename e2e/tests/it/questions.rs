@@ -47,19 +47,26 @@ async fn what_is_asked_follows_without_being_asked_again() -> Result<()> {
         value_becomes("90").await?;
         // Once it is live nothing is asked for a while.
         let mut before = asked(page).await?;
-        eventually("nothing is asked between two values", SOON * 2, async || {
-            let depth = 100 + before;
-            server.post("/push", format!("queue_depth {depth}")).await?;
-            let shown = (2 * depth).to_string();
-            eventually("the value", SOON, async || {
-                Ok((page.texts(".questions__table td").await? == [shown.as_str()]).then_some(()))
-            })
-            .await?;
-            let now = asked(page).await?;
-            let is_live = now == before;
-            before = now;
-            Ok(is_live.then_some(()))
-        })
+        eventually(
+            "nothing is asked between two values",
+            SOON * 2,
+            async || {
+                let depth = 100 + before;
+                server.post("/push", format!("queue_depth {depth}")).await?;
+                let shown = (2 * depth).to_string();
+                eventually("the value", SOON, async || {
+                    Ok(
+                        (page.texts(".questions__table td").await? == [shown.as_str()])
+                            .then_some(()),
+                    )
+                })
+                .await?;
+                let now = asked(page).await?;
+                let is_live = now == before;
+                before = now;
+                Ok(is_live.then_some(()))
+            },
+        )
         .await?;
         for depth in ["7", "8", "9", "10"] {
             server.post("/push", format!("queue_depth {depth}")).await?;

@@ -272,15 +272,16 @@ impl Rooms {
         let total = json.get("total").count().unwrap_or(0);
         let query = json.text_of("query");
         let is_query = !query.is_empty();
-        let selector = if is_query { query } else { json.text_of("match") };
+        let selector = if is_query {
+            query
+        } else {
+            json.text_of("match")
+        };
         let place = json.get("offset").count();
         let place = place.map(|offset| (json.text_of("epoch").to_owned(), offset));
-        let watch = self
-            .watches
-            .iter_mut()
-            .find(|watch| {
-                watch.request.selector == selector && (watch.request.every_ms > 0) == is_query
-            });
+        let watch = self.watches.iter_mut().find(|watch| {
+            watch.request.selector == selector && (watch.request.every_ms > 0) == is_query
+        });
         let heard = match (json.text_of("type"), watch) {
             ("catalog", _) => Incoming::Catalog(total),
             ("appeared", _) => {
@@ -489,20 +490,29 @@ mod tests {
             query: query.clone(),
             epoch: epoch.clone(),
             offset: 8,
-            series: [("{}", vec![], Some(f64::INFINITY)), ("{b=\"c\"}", vec![("b".to_owned(), "c".to_owned())], None)]
-                .map(|(key, labels, value)| SampleRun {
-                    key: key.into(),
-                    labels: labels.into_iter().collect(),
-                    points: vec![(2_000, value)],
-                    ..SampleRun::default()
-                })
-                .into(),
+            series: [
+                ("{}", vec![], Some(f64::INFINITY)),
+                ("{b=\"c\"}", vec![("b".to_owned(), "c".to_owned())], None),
+            ]
+            .map(|(key, labels, value)| SampleRun {
+                key: key.into(),
+                labels: labels.into_iter().collect(),
+                points: vec![(2_000, value)],
+                ..SampleRun::default()
+            })
+            .into(),
         };
         let (Some(Incoming::Values { values, .. }), None) = rooms.text(&text(&samples)) else {
             panic!("no values");
         };
-        assert_eq!((values[0].key.as_str(), values[0].value), ("", Some(f64::INFINITY)));
-        assert_eq!((values[1].key.as_str(), values[1].value), ("{b=\"c\"}", None));
+        assert_eq!(
+            (values[0].key.as_str(), values[0].value),
+            ("", Some(f64::INFINITY))
+        );
+        assert_eq!(
+            (values[1].key.as_str(), values[1].value),
+            ("{b=\"c\"}", None)
+        );
         assert_eq!(rooms.text(&text(&samples)), (None, None), "seen already");
         let failed = ExpressionMessage::Failed {
             query: query.clone(),

@@ -52,7 +52,9 @@ impl LiveLine {
     pub fn steps(&self, after_ms: f64) -> impl Iterator<Item = Step> + use<'_> {
         let begin = self.steps.partition_point(|(at_ms, _)| *at_ms <= after_ms);
         let last_ms = self.steps.last().map_or(after_ms, |(at_ms, _)| *at_ms);
-        let newest = self.newest.filter(|(at_ms, _)| *at_ms > last_ms.max(after_ms));
+        let newest = self
+            .newest
+            .filter(|(at_ms, _)| *at_ms > last_ms.max(after_ms));
         let all = self.steps[begin..].iter().copied().chain(newest);
         all.map(|(at_ms, value)| Step::of(at_ms, value))
     }

@@ -215,7 +215,11 @@ pub fn highest(answered: &[Answered], since: &[Since<'_>], step_ms: f64) -> (Tra
             best.truncate(LINES_MAX);
         }
     };
-    for Answered { line, greatest: of_it } in answered {
+    for Answered {
+        line,
+        greatest: of_it,
+    } in answered
+    {
         let since = since.iter().find(|since| since.key == line.key);
         let reaches = since.map_or(*of_it, |since| {
             let steps = steps_of(Some(line), since);
@@ -224,7 +228,10 @@ pub fn highest(answered: &[Answered], since: &[Since<'_>], step_ms: f64) -> (Tra
         take(reaches, Some(line), since);
     }
     for since in since {
-        if answered.iter().all(|answered| answered.line.key != since.key) {
+        if answered
+            .iter()
+            .all(|answered| answered.line.key != since.key)
+        {
             let steps = steps_of(None, since);
             take(greatest(steps.map(|step| step.mean)), None, Some(since));
         }

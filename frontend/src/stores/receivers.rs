@@ -34,7 +34,10 @@ pub struct Receiver {
 pub fn read(answer: &Json) -> Vec<Receiver> {
     let mut receivers: Vec<Receiver> = Vec::new();
     for json in answer.get("data").get("receivers").list() {
-        let (newest, newest_sent) = (json.text_of("newestSample"), json.text_of("newestSentSample"));
+        let (newest, newest_sent) = (
+            json.text_of("newestSample"),
+            json.text_of("newestSentSample"),
+        );
         let receiver = Receiver {
             name: json.text_of("name").to_owned(),
             url: json.text_of("url").to_owned(),

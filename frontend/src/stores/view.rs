@@ -331,7 +331,10 @@ mod tests {
         assert!(view.zoom_to(part, now_ms));
         assert_eq!(view.time(), part);
         let before = TimeRange::between(600_000.0, 850_000.0);
-        assert!(!view.zoom_to(before, now_ms), "the charts have no such time");
+        assert!(
+            !view.zoom_to(before, now_ms),
+            "the charts have no such time"
+        );
         assert_eq!(view.time(), part);
         view.show(Range::Minute);
         assert_eq!(view.time(), TimeRange::last(60_000.0));
