@@ -1,12 +1,12 @@
 //! One request to the hub.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use pulseboard_forward::answer::Outcome;
 use pulseboard_outbound::{
     Client, ClientConfig, Error, HeaderMap, HeaderName, HeaderValue, Secret, config::Authorization,
-    header,
+    header, secret::hide_password,
 };
 use tokio::time::Instant;
 
@@ -64,8 +64,9 @@ impl Hub {
         })
     }
 
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Its address as it may be shown.
+    pub(crate) fn shown(&self) -> Cow<'_, str> {
+        hide_password(&self.url)
     }
 
     /// Sends a packed message.
@@ -102,6 +103,24 @@ const MENDED: [u16; 7] = [401, 403, 404, 405, 407, 408, 425];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hubs_password_is_not_shown() {
+        let options = Options {
+            to: "https://me:hunter2@hub:3000".to_owned(),
+            token: None,
+            token_file: None,
+            tenant: None,
+            instance: "here".to_owned(),
+            interval: Duration::from_secs(1),
+            scrape: None,
+            local: crate::options::Local::default(),
+            folder: std::path::PathBuf::new(),
+            limits: crate::buffer::Limits::default(),
+        };
+        let hub = Hub::new(&options).expect("a hub");
+        assert_eq!(hub.shown(), "https://me:xxxxx@hub:3000/api/v1/write");
+    }
 
     #[test]
     fn a_hub_is_named_with_or_without_the_path() {

@@ -67,7 +67,7 @@ pub async fn run(options: Options, stopping: CancellationToken) -> Result<(), Ag
     let buffer = Buffer::open(&options.folder, options.limits)?;
     let waiting = buffer.waiting();
     tracing::info!(
-        hub = hub.url(),
+        hub = %hub.shown(),
         instance = options.instance,
         moments.waiting = waiting,
         "measuring; {waiting} moments of earlier are still to be sent"

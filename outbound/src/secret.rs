@@ -45,9 +45,55 @@ pub fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok
     serializer.serialize_str(&hide_password(url))
 }
 
-/// An address as it may be shown: `xxxxx` in place of the password in it, if there is one.
+/// As [`without_password`] for several addresses.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn without_passwords<S: Serializer>(urls: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(urls.iter().map(|url| hide_password(url)))
+}
+
+/// A text that may be an address, or have one in it, as it may be shown: as [`hide_password`] where
+/// it says `://`, and else as it is.
+#[must_use]
+pub fn hide_in_text(text: &str) -> Cow<'_, str> {
+    match text.contains("://") {
+        true => hide_password(text),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// An address as it may be shown: `xxxxx` in place of the password in it, if there is one, and of
+/// those of addresses that it asks about (`?target=http://…`).
 #[must_use]
 pub fn hide_password(url: &str) -> Cow<'_, str> {
+    let hidden = hide_own_password(url);
+    let Some((before, question)) = hidden.split_once('?') else {
+        return hidden;
+    };
+    let parts = question.split('&').map(|part| {
+        let mut pairs = url::form_urlencoded::parse(part.as_bytes());
+        let (name, value) = pairs.next()?;
+        let shown = hide_own_password(&value);
+        let is_secret = value.contains("://") && *shown != *value;
+        is_secret.then(|| {
+            let mut pair = url::form_urlencoded::Serializer::new(String::new());
+            pair.append_pair(&name, &shown);
+            Cow::Owned(pair.finish())
+        })
+    });
+    let parts: Vec<Option<Cow<'_, str>>> = parts.collect();
+    if parts.iter().all(Option::is_none) {
+        return hidden;
+    }
+    let told = question.split('&').zip(parts);
+    let told: Vec<Cow<'_, str>> = told
+        .map(|(part, shown)| shown.unwrap_or(Cow::Borrowed(part)))
+        .collect();
+    Cow::Owned(format!("{before}?{}", told.join("&")))
+}
+
+fn hide_own_password(url: &str) -> Cow<'_, str> {
     let start = url.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = url.split_at(start);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -132,5 +178,35 @@ impl SecretFile {
         let secret = Secret::new(text.trim());
         *read = Some((now, secret.clone()));
         Ok(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        for (address, shown) in [
+            ("http://host:1/a?b=c#d", "http://host:1/a?b=c#d"),
+            ("http://me:hunter2@host/a@b:c", "http://me:xxxxx@host/a@b:c"),
+            ("me:hunter2@host:9100", "me:xxxxx@host:9100"),
+            ("http://:p@ss@[::1]:1", "http://:xxxxx@[::1]:1"),
+            ("http://token@host/", "http://token@host/"),
+            (
+                "http://a:b@probe:1/?x=1&target=http%3A%2F%2Fme%3Ahunter2%40host%2F&module=a+b",
+                "http://a:xxxxx@probe:1/?x=1&target=http%3A%2F%2Fme%3Axxxxx%40host%2F&module=a+b",
+            ),
+            ("http://h/?who=a:b@c&d", "http://h/?who=a:b@c&d"),
+        ] {
+            assert_eq!(hide_password(address), shown);
+        }
+        assert_eq!(hide_in_text("team:a@example.org"), "team:a@example.org");
+        assert_eq!(hide_in_text("https://a:b@c"), "https://a:xxxxx@c");
+        let error = Error::Url {
+            url: "ftp://me:hunter2@host".to_owned(),
+            why: "it is ftp".to_owned(),
+        };
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }

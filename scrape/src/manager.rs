@@ -7,6 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use pulseboard_outbound::secret::hide_password;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -266,8 +267,10 @@ impl Manager {
                     continue;
                 }
                 Found::Wrong(labels, why) => {
-                    pool.problems
-                        .push(format!("{}: {why}", labels.get("__address__")));
+                    pool.problems.push(format!(
+                        "{}: {why}",
+                        hide_password(labels.get("__address__"))
+                    ));
                     continue;
                 }
             };

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use pulseboard_outbound::{Answer, HeaderMap, HeaderName, HeaderValue, header};
+use pulseboard_outbound::{
+    Answer, HeaderMap, HeaderName, HeaderValue, header, secret::hide_password,
+};
 use pulseboard_series::STALE_MARKER_BITS;
 use tokio::{task::spawn_blocking, time::Instant};
 
@@ -88,7 +90,11 @@ async fn ask(
         .await
         .map_err(|error| error.to_string())?;
     if answer.status != 200 {
-        return Err(format!("{} answered {}", endpoint.url, answer.status));
+        return Err(format!(
+            "{} answered {}",
+            hide_password(&endpoint.url),
+            answer.status
+        ));
     }
     Ok(answer)
 }
@@ -161,7 +167,7 @@ fn take(
     if was != Health::Down && !outcome.is_up {
         tracing::info!(
             job = job.name,
-            url = endpoint.url,
+            url = %hide_password(&endpoint.url),
             error,
             "a target is down"
         );

@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
 use foldhash::fast::FixedState;
+use pulseboard_outbound::secret::hide_password;
 use url::Url;
 
 use crate::{
@@ -101,7 +102,8 @@ fn endpoint(job: &JobConfig, mut labels: LabelSet) -> Found {
         Ok(scraped) => {
             let address = labels.get("__address__").to_owned();
             labels.retain(|name| !name.starts_with(META));
-            labels.set_default("instance", &address);
+            // It is a label of all that is scraped, and so for everybody's eyes.
+            labels.set_default("instance", &hide_password(&address));
             let mut hasher = FixedState::default().build_hasher();
             // a target goes on as the same one when only its times change
             labels.retain(|name| !name.starts_with(TIMES));
@@ -134,7 +136,7 @@ fn address(job: &JobConfig, labels: &LabelSet) -> Result<Scraped, String> {
         return Err("there is no address".to_owned());
     }
     if address.contains('/') {
-        return Err(format!("{address:?} is not host and port"));
+        return Err("it is not host and port".to_owned());
     }
     let scheme = labels.get("__scheme__");
     if !matches!(scheme, "http" | "https") {
@@ -150,7 +152,7 @@ fn address(job: &JobConfig, labels: &LabelSet) -> Result<Scraped, String> {
     let path = labels.get("__metrics_path__");
     let slash = if path.starts_with('/') { "" } else { "/" };
     let mut url = Url::parse(&format!("{scheme}://{address}{slash}{path}"))
-        .map_err(|error| format!("{address:?}: {error}"))?;
+        .map_err(|error| error.to_string())?;
     let mut query: Vec<(String, String)> = Vec::new();
     for (name, values) in &job.params {
         // of several values the first may have been relabelled

@@ -9,6 +9,7 @@ use pulseboard::{
 };
 use pulseboard_outbound::{
     Answer, Client, ClientConfig, HeaderMap, HeaderName, HeaderValue, Reader, header,
+    secret::hide_password,
 };
 use tokio::time::Instant;
 
@@ -107,7 +108,11 @@ impl Asked {
         if answer.is_success() {
             Ok(answer)
         } else {
-            Err(format!("{}{path}: {}", self.url, told(&answer)))
+            Err(format!(
+                "{}{path}: {}",
+                hide_password(&self.url),
+                told(&answer)
+            ))
         }
     }
 

@@ -7,6 +7,10 @@ use pulseboard_shared::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::support::{TestServer, exporter::Exporter, problem, token};
 
@@ -190,6 +194,62 @@ async fn what_is_scraped_is_answered_and_told() {
         "{yaml}"
     );
     assert!(!yaml.contains("hunter2"), "{yaml}");
+}
+
+/// A password in a target's address is for the target alone: not for who asks what is scraped, nor
+/// for who looks at the series.
+#[tokio::test]
+async fn passwords_in_addresses_are_not_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer =
+                b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            // Whoever has gone is answered nothing.
+            stream.write_all(answer).await.ok();
+            stream.shutdown().await.ok();
+            stream.read_to_end(&mut Vec::new()).await.ok();
+        }
+    });
+    let with = |address: &str| format!("me:hunter2@{address}");
+    let probe =
+        "    metrics_path: /nowhere\n    params: {target: ['https://me:hunter2@probed/']}\n";
+    let dropped = "    relabel_configs: [{action: drop}]\n";
+    let wrong = "    relabel_configs: [{target_label: __scheme__, replacement: ftp}]\n";
+    let scraping = Scraping::start(&file_of(&[
+        job("down", &with("localhost:1"), ""),
+        job("dropped", &with("a:1"), dropped),
+        job("probe", &with(&address.to_string()), probe),
+        job("wrong", &with("b:1"), wrong),
+    ]))
+    .await;
+    let instance = format!("me:xxxxx@{address}");
+    scraping
+        .until(
+            "up",
+            "instance",
+            &[(&instance, "0"), ("me:xxxxx@localhost:1", "0")],
+        )
+        .await;
+    for path in [
+        "/api/v1/targets",
+        "/api/v1/status/config",
+        "/api/v1/series?match%5B%5D=up",
+    ] {
+        let told = scraping.server.json(path).await.to_string();
+        assert!(!told.contains("hunter2"), "{path}: {told}");
+        assert!(told.contains("me:xxxxx@"), "{path}: {told}");
+    }
+    let targets = scraping.server.json("/api/v1/targets").await;
+    let probed = &targets["data"]["activeTargets"][1];
+    let url = format!("http://{instance}/nowhere?target=https%3A%2F%2Fme%3Axxxxx%40probed%2F");
+    for field in ["scrapeUrl", "globalUrl"] {
+        assert_eq!(probed[field], url);
+    }
+    let error = probed["lastError"].as_str().expect("text");
+    assert!(error.starts_with(&url), "{error}");
+    scraping.server.stop().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use pulseboard_outbound::secret::{hide_password, without_password, without_passwords};
+use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 use super::{fields::with_http, units::Period};
@@ -12,10 +13,18 @@ use super::{fields::with_http, units::Period};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticGroup {
-    #[serde(default)]
+    #[serde(default, serialize_with = "without_passwords")]
     pub targets: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// As [`without_password`] where there is an address.
+fn without_its_password<S: Serializer>(
+    url: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(hide_password).serialize(serializer)
 }
 
 fn five_minutes() -> Period {
@@ -65,12 +74,13 @@ impl HttpDiscovery {
     /// Whether its address can be asked.
     pub(super) fn check(&self) -> Result<(), String> {
         let text = &self.url;
+        let shown = hide_password(text);
         let url =
-            Url::parse(text).map_err(|error| format!("http_sd_configs: {text:?}: {error}"))?;
+            Url::parse(text).map_err(|error| format!("http_sd_configs: {shown:?}: {error}"))?;
         match matches!(url.scheme(), "http" | "https") && url.has_host() {
             true => Ok(()),
             false => Err(format!(
-                "http_sd_configs: {text:?} is no address of http or https"
+                "http_sd_configs: {shown:?} is no address of http or https"
             )),
         }
     }
@@ -92,7 +102,7 @@ impl DnsDiscovery {
 with_http! {
     /// `http_sd_configs`: an address that answers groups as JSON.
     pub struct HttpDiscovery {
-        #[serde(serialize_with = "pulseboard_outbound::secret::without_password")]
+        #[serde(serialize_with = "without_password")]
         pub url: String,
         #[serde(default = "one_minute")]
         pub refresh_interval: Period,
@@ -163,7 +173,11 @@ with_http! {
     pub struct KubernetesDiscovery {
         pub role: KubernetesRole,
         /// Empty: the cluster that this runs in.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "without_its_password"
+        )]
         pub api_server: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub kubeconfig_file: Option<PathBuf>,
@@ -197,6 +211,7 @@ with_http! {
     /// `docker_sd_configs`.
     pub struct DockerDiscovery {
         /// `unix:///var/run/docker.sock`, `tcp://…` or `http(s)://…`.
+        #[serde(serialize_with = "without_password")]
         pub host: String,
         #[serde(default = "eighty")]
         pub port: u16,
@@ -226,7 +241,7 @@ fn comma() -> String {
 with_http! {
     /// `consul_sd_configs`.
     pub struct ConsulDiscovery {
-        #[serde(default = "consul_server")]
+        #[serde(default = "consul_server", serialize_with = "without_password")]
         pub server: String,
         #[serde(default = "http")]
         pub scheme: String,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use pulseboard_outbound::secret::{hide_in_text, hide_password};
+use serde::Serializer;
+
 use super::{
     fields::{with_discovery, with_http},
     global::Global,
@@ -14,6 +17,17 @@ use crate::relabel::Rule;
 const INTERVAL_MIN_MS: u64 = 100;
 /// The time-out of who names none.
 const TIMEOUT: Period = Period::from_secs(10);
+
+/// What is asked with, without passwords of addresses in it.
+fn shown_params<S: Serializer>(
+    params: &BTreeMap<String, Vec<String>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(params.iter().map(|(name, values)| {
+        let values = values.iter().map(|value| hide_in_text(value));
+        (name, values.collect::<Vec<_>>())
+    }))
+}
 
 fn metrics() -> String {
     "/metrics".to_owned()
@@ -34,6 +48,7 @@ with_discovery! {
         #[serde(default)]
         pub track_timestamps_staleness: bool,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        #[serde(serialize_with = "shown_params")]
         pub params: BTreeMap<String, Vec<String>>,
         #[serde(default)]
         pub scrape_interval: Period,
@@ -162,7 +177,7 @@ impl JobConfig {
         let targets = self.static_configs.iter().flat_map(|group| &group.targets);
         let mut targets = targets.filter(|_| self.relabel_configs.is_empty());
         match targets.find(|target| target.contains('/')) {
-            Some(target) => Err(format!("{target:?} is not host and port")),
+            Some(target) => Err(format!("{:?} is not host and port", hide_password(target))),
             None => Ok(()),
         }
     }

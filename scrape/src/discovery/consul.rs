@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use pulseboard_outbound::{Client, HeaderMap, HeaderName, HeaderValue, config::BasicAuth};
+use pulseboard_outbound::{
+    Client, HeaderMap, HeaderName, HeaderValue, config::BasicAuth, secret::hide_password,
+};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -89,7 +91,8 @@ impl Api {
         let section = &self.section;
         let prefix = section.path_prefix.trim_end_matches('/');
         let base = format!("{}://{}{prefix}/v1/{path}", section.scheme, section.server);
-        let mut url = url::Url::parse(&base).map_err(|error| format!("{base}: {error}"))?;
+        let shown = hide_password(&base);
+        let mut url = url::Url::parse(&base).map_err(|error| format!("{shown}: {error}"))?;
         for (name, value) in [
             ("dc", section.datacenter.as_str()),
             ("ns", &section.namespace),
@@ -112,9 +115,9 @@ impl Api {
             .await
             .map_err(|error| error.to_string())?;
         if answer.status != 200 {
-            return Err(format!("{} answered {}", section.server, answer.status));
+            return Err(format!("{shown} answered {}", answer.status));
         }
-        serde_json::from_slice(&answer.body).map_err(|error| format!("{base}: {error}"))
+        serde_json::from_slice(&answer.body).map_err(|error| format!("{shown}: {error}"))
     }
 
     fn target(&self, instance: &Value) -> LabelSet {

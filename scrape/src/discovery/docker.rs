@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pulseboard_outbound::{Client, HeaderMap};
+use pulseboard_outbound::{Client, HeaderMap, secret::hide_password};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -48,7 +48,7 @@ async fn look(
         .map(|filter| (filter.name.clone(), json!(filter.values)))
         .collect();
     let mut url = url::Url::parse(&format!("{base}/containers/json"))
-        .map_err(|error| format!("{}: {error}", section.host))?;
+        .map_err(|error| format!("{}: {error}", hide_password(&section.host)))?;
     if !filters.is_empty() {
         let filters = Value::from(filters).to_string();
         url.query_pairs_mut().append_pair("filters", &filters);
@@ -72,9 +72,14 @@ async fn ask(client: &Client, url: &str, section: &DockerDiscovery) -> Result<Va
         .await
         .map_err(|error| error.to_string())?;
     if answer.status != 200 {
-        return Err(format!("{} answered {}", section.host, answer.status));
+        return Err(format!(
+            "{} answered {}",
+            hide_password(&section.host),
+            answer.status
+        ));
     }
-    serde_json::from_slice(&answer.body).map_err(|error| format!("the answer of {url}: {error}"))
+    let shown = hide_password(url);
+    serde_json::from_slice(&answer.body).map_err(|error| format!("the answer of {shown}: {error}"))
 }
 
 /// A target for each port of a container in each of its networks.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use pulseboard_outbound::{Client, HeaderMap, HeaderName, HeaderValue, header};
+use pulseboard_outbound::{
+    Client, HeaderMap, HeaderName, HeaderValue, header, secret::hide_password,
+};
 use tokio::time::{Instant, sleep};
 
 use super::publish::Publish;
@@ -26,6 +28,7 @@ pub(super) async fn run(section: HttpDiscovery, folder: PathBuf, publish: Publis
 
 async fn ask(client: &Client, section: &HttpDiscovery) -> Result<Vec<Group>, String> {
     let every = section.refresh_interval.as_duration();
+    let shown = hide_password(&section.url);
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     if let Ok(seconds) = HeaderValue::try_from(every.as_secs_f64().to_string()) {
@@ -42,17 +45,16 @@ async fn ask(client: &Client, section: &HttpDiscovery) -> Result<Vec<Group>, Str
         .await
         .map_err(|error| error.to_string())?;
     if answer.status != 200 {
-        return Err(format!("{} answered {}", section.url, answer.status));
+        return Err(format!("{shown} answered {}", answer.status));
     }
     let kind = answer.content_type().split(';').next().unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("application/json") {
         return Err(format!(
-            "{} answered {kind:?} and not application/json",
-            section.url
+            "{shown} answered {kind:?} and not application/json"
         ));
     }
     let groups: Vec<StaticGroup> = serde_json::from_slice(&answer.body)
-        .map_err(|error| format!("the answer of {}: {error}", section.url))?;
+        .map_err(|error| format!("the answer of {shown}: {error}"))?;
     Ok(groups
         .iter()
         .map(|group| {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use pulseboard_engine::DEFAULT_TENANT;
+use pulseboard_outbound::secret::{hide_in_text, hide_password};
 use pulseboard_promql::{
     ast::{MatchOp, Matcher, Selector},
     parse_selector,
@@ -11,6 +12,7 @@ use pulseboard_promql::{
 use pulseboard_scrape::{LabelSet, Snapshot, TargetView, relabel::Pattern};
 use pulseboard_shared::Timestamp;
 use salvo::{Depot, Request, Response, handler, http::StatusCode};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{
@@ -56,7 +58,7 @@ async fn answer_targets(request: &mut Request, depot: &mut Depot) -> Result<Fini
             comma = "";
             for (pool, labels) in snapshot.dropped.iter().filter(|_| wants("dropped")) {
                 text.push(comma)?;
-                text.push_json(&json!({"discoveredLabels": labels, "scrapePool": pool}))?;
+                text.push_json(&json!({"discoveredLabels": Shown(labels), "scrapePool": pool}))?;
                 comma = ",";
             }
             text.push("],\"droppedTargetCounts\":")?;
@@ -95,12 +97,13 @@ fn active(target: &TargetView) -> Value {
         0 => NEVER.to_owned(),
         at_ms => Timestamp::from_millis(at_ms).to_string(),
     };
+    let url = hide_password(&endpoint.url);
     json!({
-        "discoveredLabels": endpoint.discovered,
+        "discoveredLabels": Shown(&endpoint.discovered),
         "labels": endpoint.labels,
         "scrapePool": target.pool,
-        "scrapeUrl": endpoint.url,
-        "globalUrl": endpoint.url,
+        "scrapeUrl": url,
+        "globalUrl": url,
         "lastError": status.last_error,
         "lastScrape": last_scrape,
         "lastScrapeDuration": status.last_duration.as_secs_f64(),
@@ -108,6 +111,21 @@ fn active(target: &TargetView) -> Value {
         "scrapeInterval": endpoint.interval.to_string(),
         "scrapeTimeout": endpoint.timeout.to_string(),
     })
+}
+
+/// Labels before relabelling, addresses among them, without their passwords.
+struct Shown<'a>(&'a LabelSet);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| {
+            let shown = match name {
+                "__address__" => hide_password(value),
+                _ => hide_in_text(value),
+            };
+            (name, shown)
+        }))
+    }
 }
 
 /// What targets say of their metrics; `match_target`, `metric` and `limit` choose.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use pulseboard_outbound::secret::hide_password;
 
 /// Names of the subcommands.
 pub(super) const EXPORT: &str = "export";
@@ -27,7 +28,7 @@ impl std::fmt::Debug for Connection {
     /// Without the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
-            .field("url", &self.url)
+            .field("url", &self.url.as_deref().map(hide_password))
             .field("tenant", &self.tenant)
             .finish_non_exhaustive()
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pulseboard_outbound::{Client, HeaderMap, config::TlsConfig};
+use pulseboard_outbound::{Client, HeaderMap, config::TlsConfig, secret::hide_password};
 use serde_json::Value;
 use tokio::{
     sync::Notify,
@@ -250,7 +250,8 @@ impl Api {
         let (group, name) = kind.path();
         let within = namespace.map_or(String::new(), |name| format!("namespaces/{name}/"));
         let text = format!("{}/{group}/{within}{name}", self.base);
-        let mut url = url::Url::parse(&text).map_err(|error| format!("{text}: {error}"))?;
+        let mut url =
+            url::Url::parse(&text).map_err(|error| format!("{}: {error}", hide_password(&text)))?;
         let selector = self
             .section
             .selectors
@@ -293,12 +294,12 @@ impl Api {
                 return Err(format!(
                     "{} of {} answered {}: {why}",
                     kind.path().1,
-                    self.base,
+                    hide_password(&self.base),
                     answer.status
                 ));
             }
             let page: Value = serde_json::from_slice(&answer.body)
-                .map_err(|error| format!("the answer of {}: {error}", self.base))?;
+                .map_err(|error| format!("the answer of {}: {error}", hide_password(&self.base)))?;
             items.extend(list(&page, "/items").iter().cloned().map(slim));
             if items.len() > OBJECTS_MAX {
                 return Err(format!(
@@ -337,7 +338,11 @@ impl Api {
             .await
             .map_err(told)?;
         if reader.status != 200 {
-            return Err(format!("{url} answered {}", reader.status));
+            return Err(format!(
+                "{} answered {}",
+                hide_password(&url),
+                reader.status
+            ));
         }
         let begun = Instant::now();
         let mut line = Vec::new();
