@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     base::error::AppError,
-    http::{self, body::read_json, caller, tenant::tenant},
+    http::{self, body::read_json, caller, path, tenant::tenant},
     rooms::{EventError, RoomInfo},
 };
 
@@ -41,7 +41,7 @@ pub async fn trigger_event(
     caller::require_operate(depot)?;
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
-    let room = request.param::<String>("room").unwrap_or_default();
+    let room = path::named(request, "room")?;
     check_channel(&room).map_err(AppError::bad_request)?;
     let role = caller::caller(depot)?.role;
     app.rooms

@@ -14,7 +14,7 @@ use crate::{
         token::{Grant, TokenId},
     },
     base::error::AppError,
-    http::{self, body::read_json, caller},
+    http::{self, body::read_json, caller, path},
     settings::tenant_is_valid,
 };
 
@@ -75,7 +75,7 @@ pub async fn withdraw_token(
     response: &mut Response,
 ) -> Result<(), AppError> {
     caller::require_administer(depot)?;
-    let named = request.param::<String>("id").unwrap_or_default();
+    let named = path::named(request, "id")?;
     let Ok(id) = named.parse::<TokenId>() else {
         return Err(AppError::not_found(format!(
             "there is no token {named:?}; an id has 12 hexadecimal digits"

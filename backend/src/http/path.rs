@@ -1,6 +1,28 @@
 //! Each endpoint has one path: what a proxy's rule forbids must not be reached by another spelling.
 
+use percent_encoding::percent_decode_str;
+use salvo::Request;
+
 use super::routes::{self, Owner};
+use crate::base::error::AppError;
+
+/// What a request's path says at a place that its route names.
+///
+/// # Errors
+/// 400: unescaped it is not UTF-8.
+pub fn named(request: &Request, place: &str) -> Result<String, AppError> {
+    match is_text(request.uri().path()) {
+        true => Ok(request.param(place).unwrap_or_default()),
+        false => Err(AppError::bad_request(format!(
+            "the path is not UTF-8 where it says the {place}"
+        ))),
+    }
+}
+
+/// Whether a path is UTF-8 once it is unescaped.
+fn is_text(path: &str) -> bool {
+    percent_decode_str(path).decode_utf8().is_ok()
+}
 
 /// Whether a path is written in the one way that it has: without empty segments but at its
 /// beginning, without `.` and `..`, without a slash at the end of an endpoint's, and without escapes of
@@ -48,6 +70,14 @@ fn is_plain_segment(segment: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_text_or_not() {
+        assert!(is_text("/api/v1/label/%C3%A4%E2%82%AC/values") && is_text("/%"));
+        for path in ["/%ff", "/a%C3/b", "/%80", "/%ED%A0%80", "/%C0%AF"] {
+            assert!(!is_text(path), "{path}");
+        }
+    }
 
     #[test]
     fn each_door_has_one_spelling() {

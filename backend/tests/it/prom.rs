@@ -174,6 +174,13 @@ async fn names_are_those_of_the_tenant() {
     assert_eq!(answer["data"], json!(["__name__", "a.b", "code", "job"]));
     let (_, answer) = get(&server, "/api/v1/label/job/values", &[]).await;
     assert_eq!(answer["data"], json!(["api", "web"]));
+    for name in ["%ff", "a%C3", "%C0%AF"] {
+        let path = format!("/api/v1/label/{name}/values");
+        let (status, answer) = get(&server, &path, &[]).await;
+        assert_eq!((status, &answer["errorType"]), (400, &json!("bad_data")));
+    }
+    let (_, answer) = get(&server, "/api/v1/label/%C3%A4/values", &[]).await;
+    assert_eq!(answer["data"], json!([]));
     let (_, answer) = get(&server, "/api/v1/label/U__a_2e_b/values", &[]).await;
     assert_eq!(answer["data"], json!(["c"]));
     let (_, answer) = get(

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     expressions::{labels_of, selector},
+    http::path,
     questions::{Finished, Working},
 };
 
@@ -88,17 +89,17 @@ pub async fn labels(request: &mut Request, depot: &mut Depot, response: &mut Res
 /// The values of one label.
 #[handler]
 pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let name = request.param::<String>("name").unwrap_or_default();
-    let label = unescaped(&name);
-    if label.is_empty() {
-        let error = ApiError::BadData(format!("invalid label name: {name:?}"));
-        return send(response, Err(error));
-    }
+    let named = path::named(request, "name");
     let answered = ask(
         request,
         depot,
         false,
         move |work, working| -> Result<Finished, ApiError> {
+            let name = named?;
+            let label = unescaped(&name);
+            if label.is_empty() {
+                return Err(ApiError::BadData(format!("invalid label name: {name:?}")));
+            }
             let mut all: BTreeSet<String> = BTreeSet::new();
             work.each(working, &mut |key| {
                 let value = match &*label {
