@@ -1,7 +1,7 @@
 //! OpenTelemetry metrics over HTTP (`POST /v1/metrics`, protobuf and JSON) and gRPC
 //! (`MetricsService/Export`). An answer says that what came is in the log.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io::Cursor, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited, combinators::UnsyncBoxBody};
@@ -21,6 +21,7 @@ use pulseboard_ingest::{
 };
 use pulseboard_series::Batch;
 use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
@@ -38,7 +39,7 @@ const CONNECTIONS_MAX: usize = 32;
 /// Calls of one connection at once.
 const CALLS_MAX: u32 = 8;
 
-/// How long a body may take to come, and the log to take it.
+/// How long a connection may take to begin, a body to come, and the log to take it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Series whose senders report differences.
@@ -145,8 +146,15 @@ async fn serve(taking: Arc<Taking>, stream: TcpStream, is_grpc: bool, stop: Canc
             Ok::<_, Infallible>(answer)
         }
     });
-    let io = TokioIo::new(stream);
     let ended = if is_grpc {
+        let opening = tokio::select! {
+            opening = opened(stream) => opening,
+            () = stop.cancelled() => return,
+        };
+        let Some(stream) = opening else {
+            return tracing::debug!("a local connection did not begin as HTTP/2");
+        };
+        let io = TokioIo::new(stream);
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(CALLS_MAX)
@@ -164,7 +172,7 @@ async fn serve(taking: Arc<Taking>, stream: TcpStream, is_grpc: bool, stop: Canc
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
-            .serve_connection(io, answering);
+            .serve_connection(TokioIo::new(stream), answering);
         let mut connection = pin!(connection);
         tokio::select! {
             ended = &mut connection => ended,
@@ -177,6 +185,28 @@ async fn serve(taking: Arc<Taking>, stream: TcpStream, is_grpc: bool, stop: Canc
     if let Err(error) = ended {
         tracing::debug!(%error, "a local connection ended");
     }
+}
+
+/// What a client of HTTP/2 begins with (RFC 9113 §3.4), and how long the head of the frame of
+/// settings is that follows.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const FRAME_HEAD_BYTES: usize = 9;
+
+/// A connection that has begun as one of HTTP/2 does, with all that was read of it; `None` for one
+/// that is silent, or begins otherwise.
+async fn opened(
+    mut stream: TcpStream,
+) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    let mut opening = vec![0; PREFACE.len() + FRAME_HEAD_BYTES];
+    let read = timeout(PATIENCE, stream.read_exact(&mut opening)).await;
+    if !matches!(read, Ok(Ok(_))) || !opening.starts_with(PREFACE) {
+        return None;
+    }
+    let (reading, writing) = stream.into_split();
+    Some(tokio::io::join(
+        Cursor::new(opening).chain(reading),
+        writing,
+    ))
 }
 
 impl Taking {

@@ -41,7 +41,7 @@ use crate::{
     http::{error::Render as _, via},
     questions::Questions,
     server::{
-        connections,
+        connections::{self, HEAD_DEADLINE},
         slots::{ConnectionSlots, Full, Place},
     },
     stream::takeover::{TakenSocket, Takeover, encode_head},
@@ -50,8 +50,6 @@ use crate::{
 /// Connections that the kernel completes before we accept them; thousands of pages may come back
 /// in one second after a restart.
 const BACKLOG: u32 = 4_096;
-/// A request head must be there within this time.
-const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 /// Of a request head; a longer one is answered 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Of unsent and unacknowledged bytes that the kernel holds for one stream (it doubles this).

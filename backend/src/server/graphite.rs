@@ -21,10 +21,16 @@ use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream, UdpSocket},
     sync::mpsc,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{accept, connections, slots::ConnectionSlots, statsd};
+use super::{
+    accept,
+    connections::{self, HEAD_DEADLINE},
+    slots::ConnectionSlots,
+    statsd,
+};
 use crate::{
     app::App,
     base::address::network_of,
@@ -39,7 +45,8 @@ const CONNECTIONS_MAX: usize = 256;
 /// Bytes read of a connection before they are made safe, and so the longest line.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A connection that is silent for so long is closed; relays of Graphite send once a minute.
+/// A connection that is silent for so long between two lines is closed; relays of Graphite send once
+/// a minute. Its first line, and each that was begun, is to be there sooner ([`HEAD_DEADLINE`]).
 const IDLE: Duration = Duration::from_secs(300);
 
 /// A datagram over IPv4 has no more.
@@ -108,11 +115,13 @@ impl Lines {
     /// Reads a connection to its end, piece by piece.
     async fn read_connection(&self, mut socket: TcpStream, address: IpAddr) {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
+        // Until when the line is to be there that is waited for.
+        let (mut is_begun, mut line_until) = (true, Instant::now() + HEAD_DEADLINE);
         loop {
             let mut limited = (&mut socket).take((PIECE_BYTES - piece.len()) as u64);
             let read = tokio::select! {
                 () = self.stopping.cancelled() => return,
-                read = tokio::time::timeout(IDLE, limited.read_buf(&mut piece)) => read,
+                read = tokio::time::timeout_at(line_until, limited.read_buf(&mut piece)) => read,
             };
             match read {
                 // The last line may have no end.
@@ -121,6 +130,9 @@ impl Lines {
                 Ok(Ok(_)) => {}
                 // What was begun may have been cut anywhere.
                 Ok(Err(_)) | Err(_) => return,
+            }
+            if !is_begun {
+                (is_begun, line_until) = (true, Instant::now() + HEAD_DEADLINE);
             }
             let Some(end) = piece.iter().rposition(|byte| *byte == b'\n') else {
                 if piece.len() == PIECE_BYTES {
@@ -134,6 +146,9 @@ impl Lines {
             piece.truncate(end + 1);
             self.take(std::mem::replace(&mut piece, rest), Some(address))
                 .await;
+            is_begun = !piece.is_empty();
+            let patience = if is_begun { HEAD_DEADLINE } else { IDLE };
+            line_until = Instant::now() + patience;
         }
     }
 

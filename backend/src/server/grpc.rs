@@ -73,6 +73,13 @@ async fn serve_connection(
         let calls = Arc::clone(&calls);
         async move { Ok::<_, Infallible>(calls.answer(request).await) }
     });
+    let opening = tokio::select! {
+        opening = connections::http2(stream) => opening,
+        () = app.stopping.cancelled() => return,
+    };
+    let Some(stream) = opening else {
+        return tracing::debug!(client.address = %remote.ip(), "a connection did not begin as HTTP/2");
+    };
     let connection = http2::Builder::new(Tasks(app.tasks.clone(), Arc::clone(&app)))
         .timer(TokioTimer::new())
         .max_concurrent_streams(CALLS_MAX)

@@ -1,7 +1,11 @@
 //! Graphite's plaintext over TCP and UDP.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
+use futures_util::future::join_all;
 use pulseboard::settings::DataDir;
 use serde_json::{Value, json};
 use tokio::{
@@ -11,7 +15,7 @@ use tokio::{
 
 use crate::{
     agents::last,
-    support::{START_MS, TestServer},
+    support::{PATIENCE, START_MS, TestServer},
 };
 
 const SECOND: i64 = START_MS / 1000;
@@ -78,6 +82,40 @@ async fn a_line_without_an_end_is_cut_off() {
     let counts = server.json("/api/ingest").await;
     let reason = counts["refusals"][0]["reason"].as_str().expect("text");
     assert!(reason.contains("more than 65536 bytes"), "{reason}");
+    server.stop().await;
+}
+
+/// How long a server waits for what has to come.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Sends this and waits until the server ends the connection; how long that took.
+pub(crate) async fn ended_after(address: SocketAddr, first: &[u8]) -> Duration {
+    let began = Instant::now();
+    let mut tcp = TcpStream::connect(address).await.expect("connects");
+    tcp.write_all(first).await.expect("sent");
+    let mut told = Vec::new();
+    let reading = tcp.read_to_end(&mut told);
+    let ended = tokio::time::timeout(DEADLINE + PATIENCE, reading).await;
+    assert!(ended.is_ok(), "never given up: {first:?}");
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_cut_off_and_who_has_said_something_may_rest() {
+    let address = free_address();
+    let server = TestServer::start_with(|settings| settings.graphite_addr = Some(address)).await;
+    let mut resting = TcpStream::connect(address).await.expect("connects");
+    resting.write_all(b"first 1 -1\n").await.expect("sent");
+    is_eventually(&server, "first", json!(1.0)).await;
+    let openings = ["", "half", "whole 1 -1\nhalf"];
+    let ended = openings.map(|opening| ended_after(address, opening.as_bytes()));
+    for took in join_all(ended).await {
+        assert!(took < DEADLINE + Duration::from_secs(5), "{took:?}");
+    }
+    // Longer silent than those who were cut off.
+    resting.write_all(b"second 2 -1\n").await.expect("sent");
+    is_eventually(&server, "second", json!(2.0)).await;
+    is_eventually(&server, "whole", json!(1.0)).await;
     server.stop().await;
 }
 

@@ -1,8 +1,9 @@
 //! OpenTelemetry metrics over gRPC.
 
-use std::{io::Write, net::SocketAddr, sync::Arc};
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -14,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     agents::{last, message},
+    graphite::ended_after,
     support::{START_MS, TestServer, token},
 };
 
@@ -124,6 +126,23 @@ struct Detail {
     type_url: String,
     #[prost(bytes = "vec", tag = "2")]
     value: Vec<u8>,
+}
+
+/// A connection that never becomes one of HTTP/2 is given up as a silent one of HTTP is, and one that
+/// rests between two calls is not.
+#[tokio::test]
+async fn who_does_not_begin_is_cut_off() {
+    let (server, mut client) = start(|_| {}).await;
+    let address = client.address;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let openings: [&[u8]; 4] = [b"", &preface[..10], preface, b"GET / HTTP/1.1\r\n\r\n"];
+    let ended = join_all(openings.map(|opening| ended_after(address, opening))).await;
+    for took in ended {
+        assert!(took < Duration::from_secs(35), "{took:?}");
+    }
+    let answer = client.export(&[], &request("rested", 1.0, START_MS)).await;
+    assert_eq!(answer.status(), "0");
+    server.stop().await;
 }
 
 #[tokio::test]
