@@ -247,8 +247,14 @@ impl Access {
                 Err(self.slow_down(blocked))
             }
             (None, Ok(())) => {
+                // Before another guess is looked at.
+                let counted = guard.fail(address, now_ms);
+                let is_last = guard.check(address, now_ms).is_err();
                 drop(guard);
-                self.count_failure(address)?;
+                counted.map_err(|blocked| self.slow_down(blocked))?;
+                if is_last {
+                    tracing::warn!(client.address = %address, "{} wrong tokens in a minute from {address}; more of them have to wait", guard::FAILURES_MAX);
+                }
                 Err(AppError::unauthorized("this token is not known here"))
             }
         }
@@ -273,24 +279,6 @@ impl Access {
             AppError::unauthorized(format!("this ticket ended with its {ended}"))
         })?;
         Ok(caller)
-    }
-
-    fn count_failure(&self, address: IpAddr) -> Result<(), AppError> {
-        let now_ms = self.clock.steady_ms();
-        let (counted, blocked_now) = {
-            let mut guard = self.guard.lock();
-            let counted = guard.fail(address, now_ms);
-            (counted, guard.check(address, now_ms).is_err())
-        };
-        match counted {
-            Ok(()) => {
-                if blocked_now {
-                    tracing::warn!(client.address = %address, "{} wrong tokens in a minute from {address}; more of them have to wait", guard::FAILURES_MAX);
-                }
-                Ok(())
-            }
-            Err(blocked) => Err(self.slow_down(blocked)),
-        }
     }
 
     fn slow_down(&self, blocked: Blocked) -> AppError {

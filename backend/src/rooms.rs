@@ -107,18 +107,23 @@ impl Rooms {
         fanout: &Fanout,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Self, EventError> {
+        Self::within(ROOM_SHARES, settings, clock, fanout, telemetry)
+    }
+
+    fn within(
+        limits: ShareLimits,
+        settings: &BTreeMap<String, RoomSettings>,
+        clock: Clock,
+        fanout: &Fanout,
+        telemetry: &Arc<Telemetry>,
+    ) -> Result<Self, EventError> {
         let configs = config::build(settings)?
             .into_iter()
             .map(|(name, config)| (name, Arc::new(config)))
             .collect();
         Ok(Self {
             rooms: Arc::default(),
-            shares: Shares::new(
-                "rooms",
-                |_| Limit::Rooms,
-                ROOM_SHARES,
-                Arc::clone(telemetry),
-            ),
+            shares: Shares::new("rooms", |_| Limit::Rooms, limits, Arc::clone(telemetry)),
             configs,
             open: Arc::new(RoomConfig::default()),
             next_id: AtomicU64::new(1),
@@ -325,17 +330,141 @@ impl fmt::Debug for Rooms {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::{net::IpAddr, sync::LazyLock, time::Duration};
+
+    use proptest::prelude::*;
+    use pulseboard_feed::FanoutPass;
 
     use super::*;
 
     fn rooms() -> Rooms {
-        let telemetry = Arc::new(Telemetry::default());
-        let (clock, fanout) = (
-            Clock::manual(0),
-            Fanout::start(1, &telemetry.feed).expect("a thread"),
-        );
-        Rooms::new(&BTreeMap::new(), clock, &fanout, &telemetry).expect("rooms")
+        rooms_within(ROOM_SHARES)
+    }
+
+    fn rooms_within(limits: ShareLimits) -> Rooms {
+        static FANOUT: LazyLock<(Arc<Telemetry>, Fanout)> = LazyLock::new(|| {
+            let telemetry = Arc::new(Telemetry::default());
+            let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
+            (telemetry, fanout)
+        });
+        let (telemetry, fanout) = &*FANOUT;
+        let clock = Clock::manual(0);
+        Rooms::within(limits, &BTreeMap::new(), clock, fanout, telemetry).expect("rooms")
+    }
+
+    /// A member that is told nothing.
+    struct Silent;
+
+    impl Subscriber for Silent {
+        fn deliver(&self, _: &mut FanoutPass) {}
+
+        fn end_panicked(&self) {}
+
+        fn fetch(&self) -> usize {
+            0
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Doing {
+        /// A client of an address and a tenant, and which room.
+        Join(u8, u8),
+        Leave(prop::sample::Index),
+        Say(u8, u8),
+        Sweep,
+    }
+
+    fn doing() -> impl Strategy<Value = Doing> {
+        prop_oneof![
+            6 => (0..6_u8, 0..6_u8).prop_map(|(client, room)| Doing::Join(client, room)),
+            5 => any::<prop::sample::Index>().prop_map(Doing::Leave),
+            2 => (0..2_u8, 0..6_u8).prop_map(|(tenant, room)| Doing::Say(tenant, room)),
+            2 => Just(Doing::Sweep),
+        ]
+    }
+
+    /// The last two names are of rooms that are always open.
+    fn name_of(room: u8) -> String {
+        match room {
+            4 => DASHBOARD_ROOM.to_owned(),
+            5 => "general".to_owned(),
+            other => format!("room-{other}"),
+        }
+    }
+
+    const TENANTS: [&str; 2] = ["red", "blue"];
+
+    proptest! {
+        /// In whatever order clients come and go: there are never too many rooms, in all, of a tenant
+        /// or of one who made them; rooms that are always open are; who is in one is counted; and
+        /// when all have gone nothing is left.
+        #[test]
+        fn no_order_of_joining_and_leaving_gets_past_a_bound_or_leaves_anything_behind(
+            doings in prop::collection::vec((0..EMPTY_ROOM_KEPT_MS / 4, doing()), 0..80),
+        ) {
+            let limits = ShareLimits {
+                client: 2,
+                token: 3,
+                address: 3,
+                tenant: 4,
+                all: 5,
+                kept_sixteenths: 0,
+            };
+            let rooms = rooms_within(limits);
+            let mut members: Vec<(u8, String, Membership)> = Vec::new();
+            for (step_ms, doing) in doings {
+                rooms.clock.advance(Duration::from_millis(step_ms.unsigned_abs()));
+                match doing {
+                    Doing::Join(client, room) => {
+                        let (tenant, name) = (TENANTS[usize::from(client % 2)], name_of(room));
+                        let keys = keys((client / 2).into(), tenant).on(client.into());
+                        match rooms.enter(tenant, &name, Role::Viewer, &keys) {
+                            Ok(room) => {
+                                let place = rooms.seat(room, Arc::new(Silent), None, false);
+                                members.push((client % 2, name, place));
+                            }
+                            Err(error) => {
+                                prop_assert!(matches!(error, RoomError::TooMany(_)), "{error}");
+                                prop_assert!(room < 4, "{name} is always open");
+                                prop_assert!(rooms.get(tenant, &name).is_none());
+                            }
+                        }
+                    }
+                    Doing::Leave(_) if members.is_empty() => {}
+                    Doing::Leave(index) => drop(members.swap_remove(index.index(members.len()))),
+                    Doing::Say(tenant, room) => {
+                        let payload = RoomPayload::update("{}".to_owned());
+                        rooms.send(TENANTS[usize::from(tenant)], &name_of(room), payload);
+                    }
+                    Doing::Sweep => rooms.sweep(rooms.clock.steady_ms()),
+                }
+                let held = rooms.rooms.lock();
+                let all: Vec<&Arc<Room>> = held.all_unsorted().collect();
+                prop_assert_eq!(held.count, all.len());
+                prop_assert!(held.tenants.values().all(|rooms| !rooms.is_empty()));
+                let shared = || all.iter().filter(|room| room.share.is_some());
+                prop_assert_eq!(rooms.shares.taken(), shared().count());
+                prop_assert!(shared().count() <= limits.all);
+                for (number, tenant) in TENANTS.into_iter().enumerate() {
+                    let of = shared().filter(|room| &*room.tenant == tenant);
+                    prop_assert!(of.count() <= limits.tenant);
+                    for name in (0..6).map(name_of) {
+                        let there = members.iter().filter(|(of, named, _)| {
+                            usize::from(*of) == number && *named == name
+                        });
+                        let there = there.count();
+                        let room = held.get(tenant, &name);
+                        prop_assert_eq!(room.map_or(0, |room| room.members()), there);
+                        let asked = room.map_or(0, |room| room.asked.lock().len());
+                        prop_assert_eq!(asked, there);
+                    }
+                }
+            }
+            members.clear();
+            rooms.clock.advance(Duration::from_millis(EMPTY_ROOM_KEPT_MS.unsigned_abs()));
+            rooms.sweep(rooms.clock.steady_ms());
+            prop_assert_eq!((rooms.rooms.lock().count, rooms.shares.taken()), (0, 0));
+        }
     }
 
     fn keys(address: u32, tenant: &str) -> CallerKeys {

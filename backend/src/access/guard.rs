@@ -159,8 +159,114 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::access::secret::Digest;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Doing {
+        Fail(u8),
+        Remember(u8, u8),
+        Expire,
+    }
+
+    fn doing(addresses: u8) -> impl Strategy<Value = Doing> {
+        prop_oneof![
+            8 => (0..addresses).prop_map(Doing::Fail),
+            3 => (0..addresses, 0..20_u8).prop_map(|(from, token)| Doing::Remember(from, token)),
+            1 => Just(Doing::Expire),
+        ]
+    }
+
+    /// Hours, seconds and no time at all between two attempts.
+    fn step_ms() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            4 => Just(0),
+            8 => 0..8_000_i64,
+            2 => 50_000..70_000_i64,
+            1 => 0..2 * KNOWN_MS,
+        ]
+    }
+
+    fn one_of(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    proptest! {
+        /// In whatever order many addresses try: each has ten guesses in any minute, no more and no
+        /// fewer, and is told when it has the next one.
+        #[test]
+        fn an_address_has_its_guesses_and_no_more(
+            doings in prop::collection::vec((step_ms(), doing(4)), 0..200),
+        ) {
+            let mut guard = Guard::new(4);
+            let mut counted: [Vec<i64>; 4] = Default::default();
+            let mut now_ms = 0;
+            for (step_ms, doing) in doings {
+                now_ms += step_ms;
+                match doing {
+                    Doing::Fail(from) => {
+                        let of = &mut counted[usize::from(from)];
+                        let recent = of.iter().filter(|at_ms| now_ms < **at_ms + WINDOW_MS);
+                        let may = recent.count() < FAILURES_MAX;
+                        let failed = guard.fail(one_of(from), now_ms);
+                        prop_assert_eq!(failed.is_ok(), may);
+                        match failed {
+                            Ok(()) => of.push(now_ms),
+                            Err(Blocked { retry_after_ms }) => {
+                                prop_assert!((1..=WINDOW_MS).contains(&retry_after_ms));
+                                let then_ms = now_ms + retry_after_ms;
+                                prop_assert!(guard.check(one_of(from), then_ms - 1).is_err());
+                                prop_assert!(guard.check(one_of(from), then_ms).is_ok());
+                            }
+                        }
+                    }
+                    Doing::Remember(from, token) => {
+                        let token = TokenId::of(&Digest::of(&token.to_string()));
+                        guard.remember(one_of(from), token, now_ms);
+                        prop_assert!(guard.knows(one_of(from), token));
+                    }
+                    Doing::Expire => guard.expire(now_ms),
+                }
+            }
+        }
+
+        /// However many addresses try and are right: what is kept of them is bounded, the newest is
+        /// among it, and all of it ends.
+        #[test]
+        fn what_is_kept_of_addresses_is_bounded(
+            max in 1_usize..6,
+            doings in prop::collection::vec((step_ms(), doing(20)), 0..200),
+        ) {
+            let mut guard = Guard::new(max);
+            let mut now_ms = 0;
+            for (step_ms, doing) in doings {
+                now_ms += step_ms;
+                match doing {
+                    Doing::Fail(from) => {
+                        let counted = guard.fail(one_of(from), now_ms).is_ok();
+                        prop_assert!(!counted || guard.failures.contains_key(&one_of(from)));
+                    }
+                    Doing::Remember(from, token) => {
+                        let token = TokenId::of(&Digest::of(&token.to_string()));
+                        guard.remember(one_of(from), token, now_ms);
+                        prop_assert!(guard.knows(one_of(from), token));
+                    }
+                    Doing::Expire => guard.expire(now_ms),
+                }
+                prop_assert!(guard.failures.len() <= max && guard.known.len() <= max);
+                for failures in guard.failures.values() {
+                    prop_assert!((1..=FAILURES_MAX).contains(&failures.len()));
+                }
+                for known in guard.known.values() {
+                    prop_assert!((1..=KNOWN_MAX).contains(&known.tokens.len()));
+                }
+            }
+            guard.expire(now_ms + KNOWN_MS);
+            prop_assert!(guard.failures.is_empty() && guard.known.is_empty());
+        }
+    }
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")

@@ -170,9 +170,121 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use pulseboard_shared::Role;
 
     use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Doing {
+        /// So many with one token, or with a link.
+        Open(Option<u8>, usize),
+        Remove(prop::sample::Index),
+        RemoveOf(u8),
+        Expire,
+    }
+
+    fn doing() -> impl Strategy<Value = Doing> {
+        let token = || prop::option::weighted(0.9, 0..4_u8);
+        prop_oneof![
+            8 => token().prop_map(|token| Doing::Open(token, 1)),
+            1 => (token(), 0..PER_TOKEN_MAX + 20).prop_map(|(token, count)| Doing::Open(token, count)),
+            3 => any::<prop::sample::Index>().prop_map(Doing::Remove),
+            1 => (0..4_u8).prop_map(Doing::RemoveOf),
+            1 => Just(Doing::Expire),
+        ]
+    }
+
+    /// What is known of a session beside the table.
+    #[derive(Clone, Debug)]
+    struct Open {
+        secret: Digest,
+        id: SessionId,
+        token: Option<TokenId>,
+        expires_ms: i64,
+    }
+
+    proptest! {
+        /// In whatever order sessions begin and end: there are never too many, in all and of one
+        /// token; who goes for another is the oldest of those who have too many; what has ended does
+        /// not come back; and nothing else ends.
+        #[test]
+        fn no_order_of_beginning_and_ending_gets_past_a_bound(
+            max in prop_oneof![1_usize..6, 100..300_usize],
+            doings in prop::collection::vec((0..LIFETIME_MS / 8, doing()), 0..60),
+        ) {
+            let mut sessions = Sessions::new(max);
+            let mut open: Vec<Open> = Vec::new();
+            let mut ended: Vec<Open> = Vec::new();
+            let (mut now_ms, mut number) = (0, 0);
+            for (step_ms, doing) in doings {
+                now_ms += step_ms;
+                match doing {
+                    Doing::Open(token, count) => for _ in 0..count {
+                        number += 1;
+                        let secret = Digest::of(&number.to_string());
+                        let token = token.map(|token| TokenId::of(&Digest::of(&token.to_string())));
+                        let grant = Grant { role: Role::Viewer, tenant: None };
+                        let gone = sessions.open(secret, token, grant, now_ms);
+                        let of = |token| open.iter().filter(move |one| one.token == token);
+                        let is_full = of(token).count() >= PER_TOKEN_MAX || open.len() >= max;
+                        prop_assert_eq!(gone.is_some(), is_full);
+                        if let Some(gone) = gone {
+                            let at = open.iter().position(|one| one.id == gone).expect("it was open");
+                            let gone = open[at].clone();
+                            prop_assert_eq!(of(gone.token).map(|one| one.id).min(), Some(gone.id));
+                            if of(token).count() >= PER_TOKEN_MAX {
+                                prop_assert_eq!(gone.token, token);
+                            } else {
+                                let had = of(gone.token).count();
+                                let is_most = open.iter().all(|one| of(one.token).count() <= had);
+                                prop_assert!(is_most);
+                            }
+                            ended.push(open.remove(at));
+                        }
+                        let id = sessions.find(&secret, now_ms).expect("it is new").id;
+                        let expires_ms = now_ms + LIFETIME_MS;
+                        open.push(Open { secret, id, token, expires_ms });
+                    },
+                    Doing::Remove(_) if open.is_empty() => {}
+                    Doing::Remove(index) => {
+                        let gone = open.remove(index.index(open.len()));
+                        prop_assert!(sessions.remove(gone.id) && !sessions.remove(gone.id));
+                        ended.push(gone);
+                    }
+                    Doing::RemoveOf(token) => {
+                        let token = TokenId::of(&Digest::of(&token.to_string()));
+                        sessions.remove_of(token);
+                        ended.extend(open.extract_if(.., |one| one.token == Some(token)));
+                    }
+                    Doing::Expire => {
+                        let over: Vec<Open> =
+                            open.extract_if(.., |one| now_ms >= one.expires_ms).collect();
+                        let told = sessions.expire(now_ms);
+                        prop_assert_eq!(told, over.iter().map(|one| one.id).collect::<Vec<_>>());
+                        ended.extend(over);
+                    }
+                }
+                prop_assert!(open.len() <= max);
+                prop_assert_eq!(sessions.by_secret.len(), open.len());
+                prop_assert_eq!(sessions.by_age.len(), open.len());
+                for (token, ids) in &sessions.of_token {
+                    prop_assert!((1..=PER_TOKEN_MAX).contains(&ids.len()));
+                    let known = open.iter().filter(|one| one.token == *token).map(|one| one.id);
+                    prop_assert_eq!(ids.clone(), known.collect::<BTreeSet<_>>());
+                }
+                for one in &open {
+                    let stands = now_ms < one.expires_ms;
+                    prop_assert_eq!(sessions.find(&one.secret, now_ms).is_some(), stands);
+                    prop_assert_eq!(sessions.goes_on(one.id, now_ms), stands);
+                }
+                for one in &ended {
+                    let is_there = sessions.find(&one.secret, now_ms).is_some();
+                    prop_assert!(!is_there && !sessions.goes_on(one.id, now_ms));
+                }
+            }
+        }
+    }
 
     fn open(sessions: &mut Sessions, secret: &str, now_ms: i64) -> Option<SessionId> {
         let grant = Grant {

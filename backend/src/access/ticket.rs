@@ -131,10 +131,94 @@ impl Tickets {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use pulseboard_shared::Role;
 
     use super::*;
     use crate::access::Credential;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Doing {
+        Issue(u8),
+        Redeem(prop::sample::Index),
+        Expire,
+    }
+
+    fn doing() -> impl Strategy<Value = Doing> {
+        prop_oneof![
+            6 => (0..4_u8).prop_map(Doing::Issue),
+            4 => any::<prop::sample::Index>().prop_map(Doing::Redeem),
+            1 => Just(Doing::Expire),
+        ]
+    }
+
+    proptest! {
+        /// In whatever order tickets are made, used and run out: each works at most once, for whom
+        /// it was made and in its time; there are never too many, in all and of one address; and
+        /// nothing of those that are gone is kept.
+        #[test]
+        fn no_order_uses_a_ticket_twice_or_gets_past_a_bound(
+            (max, per_address_max) in (1_usize..12, 1_usize..8),
+            doings in prop::collection::vec((0..LIFETIME_MS / 6, doing()), 0..120),
+        ) {
+            let mut tickets = Tickets::new(max, per_address_max);
+            // All that were ever made, oldest first, with their end; and those that may be used.
+            let mut made: Vec<(u8, i64)> = Vec::new();
+            let mut usable: Vec<usize> = Vec::new();
+            let mut now_ms = 0;
+            for (step_ms, doing) in doings {
+                now_ms += step_ms;
+                match doing {
+                    Doing::Issue(from) => {
+                        usable.retain(|number| now_ms < made[*number].1);
+                        let of = usable.iter().filter(|number| made[**number].0 == from);
+                        let may = of.count() < per_address_max;
+                        let number = made.len();
+                        let caller = Caller {
+                            role: Role::Viewer,
+                            tenant: Some(number.to_string()),
+                            known: true,
+                            credential: Credential::default(),
+                        };
+                        let secret = Digest::of(&number.to_string());
+                        let address = IpAddr::from([192, 0, 2, from]);
+                        let issued = tickets.issue(secret, caller, address, now_ms);
+                        prop_assert_eq!(issued.is_ok(), may);
+                        if may {
+                            if usable.len() >= max {
+                                usable.remove(0);
+                            }
+                            usable.push(number);
+                            made.push((from, now_ms + LIFETIME_MS));
+                        }
+                    }
+                    Doing::Redeem(_) if made.is_empty() => {}
+                    Doing::Redeem(index) => {
+                        let number = index.index(made.len());
+                        let at = usable.iter().position(|one| *one == number);
+                        let stands = at.is_some() && now_ms < made[number].1;
+                        let redeemed = tickets.redeem(&Digest::of(&number.to_string()), now_ms);
+                        let expected = stands.then(|| number.to_string());
+                        prop_assert_eq!(redeemed.and_then(|caller| caller.tenant), expected);
+                        at.map(|at| usable.remove(at));
+                    }
+                    Doing::Expire => {
+                        tickets.expire(now_ms);
+                        usable.retain(|number| now_ms < made[*number].1);
+                    }
+                }
+                prop_assert!(usable.len() <= max);
+                prop_assert_eq!(tickets.by_secret.len(), usable.len());
+                prop_assert_eq!(tickets.by_age.len(), usable.len());
+                let mut of: HashMap<IpAddr, usize> = HashMap::new();
+                for number in &usable {
+                    *of.entry(IpAddr::from([192, 0, 2, made[*number].0])).or_default() += 1;
+                }
+                prop_assert!(of.values().all(|count| *count <= per_address_max));
+                prop_assert_eq!(&tickets.per_address, &of);
+            }
+        }
+    }
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
