@@ -15,7 +15,9 @@
 //!
 //! Bytes of answers are counted as they are made ([`Working::text`]), with what they are made of,
 //! and until they are sent ([`Working::finish`], [`Questions::hold`]); who does not read what it
-//! asked for runs into its share of them. Of one caller's answers that are made at once the one that
+//! asked for runs into its share of them. An answer that takes more than its caller may ever have is
+//! refused for good (422), and says so; one that finds no room since others do not read what they
+//! have waits for a while, in which those are hurried ([`ROOM_PATIENCE`]). Of one caller's answers that are made at once the one that
 //! was begun first waits for room, and those begun later are refused: so one of them gets done, where
 //! all would be half made and refused otherwise (`making`).
 
@@ -25,14 +27,17 @@ mod making;
 use std::{
     collections::VecDeque,
     fmt, io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::StatusCode;
 use parking_lot::Mutex;
-use pulseboard_engine::{Cancel, Cost, query::QueryError};
+use pulseboard_engine::{Cancel, Cost, Spent, query::QueryError};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -78,6 +83,17 @@ const LITTLE_BYTES: usize = 1 << 20;
 /// refused may have come back by then.
 const SHORT_FOR: Duration = Duration::from_secs(3);
 
+/// So long a question waits for memory that others hold: until those who do not read what they have
+/// were hurried (`server/accept.rs`), and have gone.
+const ROOM_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Whoever waits so says this often that others are to be hurried.
+const HURRIED_EVERY: Duration = Duration::from_secs(1);
+
+/// Of what a tenant and all have, so many sixteenths are for those who have little: as much as is
+/// left of a tenant's when one caller has all that it may have suffices another for a large answer.
+const ANSWERS_KEPT_SIXTEENTHS: usize = 2;
+
 /// Seconds after which a client that does not read its answers may ask again.
 pub const ANSWERS_RETRY_S: u32 = 2;
 
@@ -100,12 +116,18 @@ struct Short(Mutex<Option<Instant>>);
 
 impl Short {
     /// Takes note of a refusal that is not the caller's own doing: it has next to nothing but for
-    /// `made`, the answer that it is refused more for.
-    fn note(&self, refused: &Refused, answers: &Shares, keys: &CallerKeys, made: usize) {
-        let is_others = matches!(refused.scope, Scope::Tenant | Scope::All | Scope::Kept);
-        if is_others && answers.taken_by(keys).saturating_sub(made) <= LITTLE_BYTES {
-            *self.0.lock() = Some(Instant::now());
+    /// `made`, the answer that it is refused more for. Whether it is such a one.
+    fn note(&self, refused: &Refused, answers: &Shares, keys: &CallerKeys, made: usize) -> bool {
+        let is_others = matches!(refused.scope, Scope::Tenant | Scope::All | Scope::Kept)
+            && answers.taken_by(keys).saturating_sub(made) <= LITTLE_BYTES;
+        if is_others {
+            self.note_now();
         }
+        is_others
+    }
+
+    fn note_now(&self) {
+        *self.0.lock() = Some(Instant::now());
     }
 }
 
@@ -120,6 +142,8 @@ pub struct Working {
     stalled: Option<Share>,
     /// Bytes of the answer, and of what it is made of.
     answer: Arc<Mutex<Share>>,
+    /// Bytes that it was given beside those.
+    beside: Arc<AtomicUsize>,
     /// Among its caller's answers that are made now. Dropped after `answer`, so that whoever is told
     /// finds the room that it had.
     place: Arc<Place>,
@@ -135,7 +159,8 @@ pub struct Counted;
 pub struct Text<'a> {
     pieces: Vec<Vec<u8>>,
     cost: &'a Cost,
-    is_refused: bool,
+    /// Why it is not written any further.
+    refused: Option<Spent>,
 }
 
 /// An answer that is at hand.
@@ -189,7 +214,10 @@ impl Questions {
             answers: shares(
                 "bytes of answers that are not read",
                 bytes,
-                ShareLimits::of(ANSWER_BYTES_ALL_MAX),
+                ShareLimits {
+                    kept_sixteenths: ANSWERS_KEPT_SIXTEENTHS,
+                    ..ShareLimits::of(ANSWER_BYTES_ALL_MAX)
+                },
             ),
             making: Arc::default(),
             short: Arc::default(),
@@ -222,6 +250,7 @@ impl Questions {
             .map_err(Refused::into_error)?;
         let answer = Arc::new(Mutex::new(answer));
         let place = Arc::new(self.making.begin(queue));
+        let beside = Arc::default();
         let lanes = InLane {
             lane: Arc::clone(&self.lane),
             queue,
@@ -234,9 +263,13 @@ impl Questions {
             .pausing(SLICE, lanes.clone().pause())
             .reserving(resize(
                 self,
-                (&answer, &keys),
+                Made {
+                    share: Arc::clone(&answer),
+                    beside: Arc::clone(&beside),
+                    keys: keys.clone(),
+                    place: Arc::clone(&place),
+                },
                 lanes,
-                &place,
                 cancel.clone(),
             ));
         let working = Working {
@@ -247,6 +280,7 @@ impl Questions {
             asked: Some(asked),
             stalled: None,
             answer,
+            beside,
             place,
         };
         Ok((working, Asker(cancel)))
@@ -281,8 +315,9 @@ impl Questions {
             return Ok(bytes);
         }
         let share = self.answers.acquire(keys, bytes.len());
-        let share =
-            share.inspect_err(|refused| self.short.note(refused, &self.answers, keys, 0))?;
+        let share = share.inspect_err(|refused| {
+            self.short.note(refused, &self.answers, keys, 0);
+        })?;
         Ok(Bytes::from_owner(Held {
             bytes,
             _share: share,
@@ -328,7 +363,11 @@ impl Questions {
                 self.telemetry.count_limit(Limit::QuerySamples);
                 AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
             }
-            QueryError::Points { .. } | QueryError::Series { .. } | QueryError::By { .. } => {
+            // The last is counted where it was refused.
+            QueryError::Points { .. }
+            | QueryError::Series { .. }
+            | QueryError::By { .. }
+            | QueryError::TooLarge { .. } => {
                 AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
             }
             _ => AppError::bad_request(error.to_string()),
@@ -364,7 +403,7 @@ impl Working {
         Text {
             pieces: Vec::new(),
             cost: &self.cost,
-            is_refused: false,
+            refused: None,
         }
     }
 
@@ -392,7 +431,9 @@ impl Working {
     /// this caller.
     #[must_use]
     pub fn room(&self, bytes: usize) -> Option<Share> {
-        self.questions.answers.acquire(&self.keys, bytes).ok()
+        let room = self.questions.answers.acquire(&self.keys, bytes).ok()?;
+        self.beside.fetch_add(bytes, Ordering::Relaxed);
+        Some(room)
     }
 
     /// As [`Questions::hold`], for whoever asked this.
@@ -440,40 +481,100 @@ impl InLane {
     }
 }
 
-/// Has a share be as large as is said. Where there is no room, the first of its caller's waits as
-/// long as others of them may give some back.
+/// An answer that is made, and who has it made.
+struct Made {
+    share: Arc<Mutex<Share>>,
+    beside: Arc<AtomicUsize>,
+    keys: CallerKeys,
+    place: Arc<Place>,
+}
+
+/// Has a share be as large as is said. Where there is no room, the first of its caller's waits: as
+/// long as others of them may give some back, and for a while where it is others who hold it. What
+/// has no room beside nothing at all is refused for good.
 fn resize(
     questions: &Questions,
-    (share, keys): (&Arc<Mutex<Share>>, &CallerKeys),
+    made: Made,
     lanes: InLane,
-    place: &Arc<Place>,
     cancel: Cancel,
-) -> impl Fn(usize) -> bool + Send + Sync + 'static {
-    let (share, place) = (Arc::clone(share), Arc::clone(place));
+) -> impl Fn(usize) -> Result<(), Spent> + Send + Sync + 'static {
     let (short, answers) = (Arc::clone(&questions.short), Arc::clone(&questions.answers));
-    let keys = keys.clone();
+    let waits_until = Mutex::new(None);
     move |bytes| {
+        let Made { keys, place, .. } = &made;
         loop {
-            let mut share = share.lock();
+            let mut share = made.share.lock();
             let Some(more) = bytes.checked_sub(share.count()) else {
                 let less = share.count() - bytes;
                 share.shrink(less);
-                return true;
+                return Ok(());
             };
             // Before it is tried, so that what ends in between is not missed.
             let ended = place.others_end();
             let Err(refused) = share.grow(more) else {
-                return true;
+                return Ok(());
             };
-            let made = share.count();
+            let has = share.count();
             drop(share);
-            short.note(&refused, &answers, &keys, made);
-            let Some(ended) = ended.filter(|_| !cancel.is_cancelled()) else {
-                return false;
-            };
-            if lanes.step_aside(ended).is_none() {
-                return false;
+            let alone = bytes.saturating_add(made.beside.load(Ordering::Relaxed));
+            if let Some(never) = answers.never_fits(keys, alone) {
+                let (max, whose) = (never.max, never.scope.whose());
+                return Err(Spent::TooLarge { max, whose });
             }
+            let is_others = short.note(&refused, &answers, keys, has);
+            if cancel.is_cancelled() {
+                return Err(Spent::Cancelled);
+            }
+            let aside = if let Some(ended) = ended {
+                lanes.step_aside(ended)
+            } else if is_others && place.is_first() {
+                let now = Instant::now();
+                let until = *waits_until.lock().get_or_insert(now + ROOM_PATIENCE);
+                let room = Room {
+                    answers: &answers,
+                    keys,
+                    more,
+                    short: &short,
+                    cancel: &cancel,
+                };
+                (now < until)
+                    .then(|| lanes.step_aside(room.wait(until)))
+                    .flatten()
+            } else {
+                None
+            };
+            if aside.is_none() {
+                return Err(Spent::Memory);
+            }
+        }
+    }
+}
+
+/// Memory that others hold and that somebody waits for.
+struct Room<'a> {
+    answers: &'a Shares,
+    keys: &'a CallerKeys,
+    more: usize,
+    short: &'a Short,
+    cancel: &'a Cancel,
+}
+
+impl Room<'_> {
+    /// Waits until there is some, or it is that late, or nobody waits for the answer; others are
+    /// hurried meanwhile.
+    async fn wait(self, until: Instant) {
+        loop {
+            // Before it is looked, so that what is given back in between is not missed.
+            let given_back = self.answers.given_back();
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero()
+                || self.cancel.is_cancelled()
+                || self.answers.has_room(self.keys, self.more)
+            {
+                return;
+            }
+            self.short.note_now();
+            drop(tokio::time::timeout(left.min(HURRIED_EVERY), given_back).await);
         }
     }
 }
@@ -500,11 +601,13 @@ impl Text<'_> {
     pub fn push_json(&mut self, message: &impl Serialize) -> Result<(), QueryError> {
         match serde_json::to_writer(&mut *self, message) {
             Ok(()) => Ok(()),
-            Err(_) if self.is_refused => Err(QueryError::Memory),
-            Err(error) => {
-                tracing::error!(%error, "an answer could not be written as JSON");
-                self.push("null")
-            }
+            Err(error) => match self.refused {
+                Some(spent) => Err(spent.into()),
+                None => {
+                    tracing::error!(%error, "an answer could not be written as JSON");
+                    self.push("null")
+                }
+            },
         }
     }
 
@@ -529,8 +632,8 @@ impl Text<'_> {
                 true => TEXT_BEGINS_BYTES,
                 false => TEXT_PIECE_BYTES,
             };
-            self.cost.hold(bytes).inspect_err(|_| {
-                self.is_refused = true;
+            self.cost.hold(bytes).inspect_err(|spent| {
+                self.refused = Some(*spent);
             })?;
             self.pieces.push(Vec::with_capacity(bytes));
         }
@@ -663,6 +766,51 @@ mod tests {
         let other = questions.ask(keys(2), write(40)).await.expect("a turn");
         assert!(other.is_ok(), "others have theirs");
         drop((other, answer));
+        assert_eq!(questions.held_bytes(), 0);
+    }
+
+    /// Whether it is others who hold the memory or there is none for it even alone are two things.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_can_never_be_answered_is_refused_for_good_and_what_others_hold_is_waited_for() {
+        let (questions, _) = questions(Duration::from_secs(3_600));
+        let write = |megabytes: usize| {
+            move |working: &Working| {
+                let mut text = working.text();
+                for _ in 0..megabytes {
+                    text.push(&"x".repeat(1 << 20))?;
+                }
+                Ok::<_, QueryError>(working.finish(text.into_pieces()))
+            }
+        };
+        let most = ANSWER_BYTES_ALL_MAX / 2;
+        let alone = questions.ask(keys(1), write((most >> 20) + 1)).await;
+        let error = alone.expect("a turn").expect_err("it never fits");
+        let refused = questions.refuse(&error);
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            refused.detail().contains(&format!("{most} bytes")),
+            "{refused}"
+        );
+        // Two others have nearly all, and then one of them reads.
+        let hold = |address, megabytes: usize| {
+            let bytes = Bytes::from(vec![0; megabytes << 20]);
+            questions
+                .hold(&keys(address), bytes)
+                .expect("there is room")
+        };
+        let (first, second) = (hold(1, 60), hold(2, 50));
+        let asked = tokio::spawn({
+            let questions = Arc::clone(&questions);
+            async move { questions.ask(keys(3), write(27)).await }
+        });
+        while !questions.is_short() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!asked.is_finished());
+        drop(first);
+        let answer = asked.await.expect("no panic").expect("a turn");
+        assert!(answer.is_ok(), "{:?}", answer.err());
+        drop((second, answer));
         assert_eq!(questions.held_bytes(), 0);
     }
 

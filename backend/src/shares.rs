@@ -18,6 +18,7 @@
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::{
     access::token::TokenId,
@@ -40,6 +41,8 @@ pub struct Shares {
     telemetry: Arc<Telemetry>,
     /// Leaf lock, held for a few look-ups.
     taken: Mutex<Taken>,
+    /// Told whenever something was given back.
+    given_back: Arc<Notify>,
 }
 
 /// How much each may have; [`usize::MAX`] where only others count.
@@ -89,6 +92,22 @@ pub enum Scope {
     All,
     /// See [`ShareLimits::kept_sixteenths`]; the limit is what one may have who gets some of it.
     Kept,
+}
+
+impl Scope {
+    /// Whose limit it is, in words.
+    #[must_use]
+    pub fn whose(self) -> &'static str {
+        match self {
+            Self::Client => "one connection",
+            Self::Address => "one address",
+            Self::Token => "one token",
+            Self::NoToken => "those without a token at one address",
+            Self::Tenant => "one tenant",
+            Self::All => "all together",
+            Self::Kept => "one caller",
+        }
+    }
 }
 
 /// There was no more; whose limit was reached, the narrowest first.
@@ -219,6 +238,7 @@ impl Shares {
             counted_as,
             telemetry,
             taken: Mutex::default(),
+            given_back: Arc::default(),
         })
     }
 
@@ -237,23 +257,10 @@ impl Shares {
 
     fn take(&self, keys: &CallerKeys, count: usize) -> Result<(), Refused> {
         let mut taken = self.taken.lock();
-        let full = keys.each().find_map(|(scope, key)| {
-            let max = self.limits.of_scope(scope);
-            let has = taken.by.get(&key).copied().unwrap_or_default();
-            // A limit that is not below that of all is nobody's share.
-            (max < self.limits.all && is_past(has, count, max)).then_some((scope, max))
-        });
-        let all = self.limits.all;
-        let full = full.or(is_past(taken.all, count, all).then_some((Scope::All, all)));
-        let full = full.or_else(|| self.is_kept(&taken, keys, count));
-        if let Some((scope, max)) = full {
+        if let Some(refused) = self.refusal(&taken, keys, count) {
             drop(taken);
-            self.telemetry.count_limit((self.counted_as)(scope));
-            return Err(Refused {
-                what: self.what,
-                scope,
-                max,
-            });
+            self.telemetry.count_limit((self.counted_as)(refused.scope));
+            return Err(refused);
         }
         if count > 0 {
             taken.all += count;
@@ -262,6 +269,42 @@ impl Shares {
             }
         }
         Ok(())
+    }
+
+    /// Why a caller cannot have so much more beside what is taken.
+    fn refusal(&self, taken: &Taken, keys: &CallerKeys, count: usize) -> Option<Refused> {
+        let full = keys.each().find_map(|(scope, key)| {
+            let max = self.limits.of_scope(scope);
+            let has = taken.by.get(&key).copied().unwrap_or_default();
+            // A limit that is not below that of all is nobody's share.
+            (max < self.limits.all && is_past(has, count, max)).then_some((scope, max))
+        });
+        let all = self.limits.all;
+        let full = full.or(is_past(taken.all, count, all).then_some((Scope::All, all)));
+        let full = full.or_else(|| self.is_kept(taken, keys, count));
+        full.map(|(scope, max)| Refused {
+            what: self.what,
+            scope,
+            max,
+        })
+    }
+
+    /// Why a caller can never have so much, also where nobody else has anything; nothing is taken
+    /// or counted.
+    #[must_use]
+    pub fn never_fits(&self, keys: &CallerKeys, count: usize) -> Option<Refused> {
+        self.refusal(&Taken::default(), keys, count)
+    }
+
+    /// Whether a caller could take so much more now; nothing is taken or counted.
+    #[must_use]
+    pub fn has_room(&self, keys: &CallerKeys, count: usize) -> bool {
+        self.refusal(&self.taken.lock(), keys, count).is_none()
+    }
+
+    /// When something is given back, from now on.
+    pub fn given_back(&self) -> impl Future<Output = ()> + use<> {
+        Arc::clone(&self.given_back).notified_owned()
     }
 
     /// Whether what is left is for those who have less than this one would have.
@@ -293,6 +336,8 @@ impl Shares {
                 }
             }
         }
+        drop(taken);
+        self.given_back.notify_waiters();
     }
 
     /// How much each token has that has any.
@@ -401,22 +446,18 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, scope, max } = self;
-        let whose = match scope {
-            Scope::Client => " of one connection",
-            Scope::Address => " of one address",
-            Scope::Token => " of one token",
-            Scope::NoToken => " of those without a token at one address",
-            Scope::Tenant => " of one tenant",
-            Scope::All => "",
-            Scope::Kept => {
-                return write!(
-                    f,
-                    "Too many {what}: nearly all are taken, and the rest is for those who have at \
-                     most {max}"
-                );
+        match scope {
+            Scope::All => write!(f, "Too many {what}: at most {max} at once"),
+            Scope::Kept => write!(
+                f,
+                "Too many {what}: nearly all are taken, and the rest is for those who have at most \
+                 {max}"
+            ),
+            _ => {
+                let whose = scope.whose();
+                write!(f, "Too many {what}: at most {max} of {whose} at once")
             }
-        };
-        write!(f, "Too many {what}: at most {max}{whose} at once")
+        }
     }
 }
 
@@ -443,6 +484,8 @@ impl fmt::Debug for Share {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::access::secret::Digest;
 
@@ -542,6 +585,30 @@ mod tests {
         drop(shares.acquire(&keys(4, 1, "a", "x"), 1).expect("with one"));
         drop(shares.acquire(&keys(5, 2, "", "x"), 1).expect("elsewhere"));
         drop(held);
+    }
+
+    #[test]
+    fn what_never_fits_is_told_from_what_does_not_fit_now() {
+        let (shares, telemetry) = shares(LIMITS);
+        let (one, other) = (keys(1, 1, "a", "x"), keys(2, 2, "b", "x"));
+        let held = shares.acquire(&one, 2).expect("its share");
+        assert_eq!(shares.never_fits(&one, 2), None, "all that it may have");
+        assert_eq!(shares.never_fits(&one, 3), Some(refused(Scope::Client, 2)));
+        let elsewhere = CallerKeys {
+            client: None,
+            ..one.clone()
+        };
+        assert_eq!(
+            shares.never_fits(&elsewhere, 5),
+            Some(refused(Scope::Token, 4))
+        );
+        assert!(!shares.has_room(&one, 1) && shares.has_room(&other, 2));
+        let counted = "pulseboard_limit_hits_total{limit=\"rooms\"} 0\n";
+        assert!(telemetry.text().contains(counted), "not counted");
+        // Told when something is given back, also where nobody has looked yet.
+        let given_back = shares.given_back();
+        drop(held);
+        assert!(given_back.now_or_never().is_some() && shares.has_room(&one, 2));
     }
 
     #[test]

@@ -36,6 +36,14 @@ pub enum Spent {
     /// There is no memory for the answer.
     #[error("there is no memory for the answer at this time")]
     Memory,
+    /// The answer takes more memory than its asker may have, whatever others hold.
+    #[error("the answer takes more than the {max} bytes that {whose} may have")]
+    TooLarge {
+        /// Bytes that it may have at most.
+        max: usize,
+        /// Whose bound that is, in words: `one connection`.
+        whose: &'static str,
+    },
 }
 
 /// Ends questions from outside: given up when whoever asks has gone.
@@ -58,8 +66,8 @@ impl Cancel {
 /// Lets others have their turn; how long that took, or `None` where it is to end.
 type Pause = Box<dyn Fn() -> Option<Duration> + Send + Sync>;
 
-/// Told how many bytes are to be reserved from now on, more or fewer than before; whether they are.
-type Reserve = Box<dyn Fn(usize) -> bool + Send + Sync>;
+/// Told how many bytes are to be reserved from now on, more or fewer than before; why they are not.
+type Reserve = Box<dyn Fn(usize) -> Result<(), Spent> + Send + Sync>;
 
 /// What one question has spent of its time, samples and memory, and when it is to end. One thread works on a question, so that nothing is counted by two.
 pub struct Cost {
@@ -102,7 +110,10 @@ impl Cost {
 
     /// Has `reserve` asked for the memory that the answer takes; what it is told is the sum.
     #[must_use]
-    pub fn reserving(self, reserve: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+    pub fn reserving(
+        self,
+        reserve: impl Fn(usize) -> Result<(), Spent> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             reserve: Some(Box::new(reserve)),
             ..self
@@ -194,9 +205,7 @@ impl Cost {
             let wanted = held
                 .checked_next_multiple_of(RESERVED_BYTES)
                 .unwrap_or(held);
-            if !reserve(wanted) {
-                return Err(Spent::Memory);
-            }
+            reserve(wanted)?;
             self.reserved.store(wanted, Ordering::Relaxed);
         }
         self.held.store(held, Ordering::Relaxed);
@@ -213,7 +222,7 @@ impl Cost {
             && let Some(reserve) = &self.reserve
         {
             let wanted = held.next_multiple_of(RESERVED_BYTES).max(RESERVED_BYTES);
-            if reserve(wanted) {
+            if reserve(wanted).is_ok() {
                 self.reserved.store(wanted, Ordering::Relaxed);
             }
         }
@@ -301,7 +310,7 @@ mod tests {
             if is_there {
                 seen.store(bytes, Ordering::Relaxed);
             }
-            is_there
+            is_there.then_some(()).ok_or(Spent::Memory)
         });
         let reserved = || asked.load(Ordering::Relaxed);
         assert_eq!((cost.hold(FREE_BYTES), reserved()), (Ok(()), 0));
@@ -334,7 +343,7 @@ mod tests {
                 if is_there {
                     seen.store(bytes, Ordering::Relaxed);
                 }
-                is_there
+                is_there.then_some(()).ok_or(Spent::Memory)
             });
             let mut held = 0;
             for (takes, bytes) in steps {

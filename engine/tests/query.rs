@@ -11,7 +11,7 @@ use std::{
 use naive::{NOON, Naive, World, close, parse};
 use proptest::prelude::*;
 use pulseboard_engine::{
-    Cancel, Cost, Engine, EngineOptions, Selector,
+    Cancel, Cost, Engine, EngineOptions, Selector, Spent,
     query::{
         Aggregation, Limits, ListRequest, QueryError, RangeRequest, RangeStream, Step, list_series,
         range, raw, windows,
@@ -195,7 +195,7 @@ fn a_dense_series_is_not_read_into_memory_that_is_not_there() {
     let stretch = (NOON - HOUR, NOON + HOUR);
     let held = |bytes: usize| {
         Cost::new(Duration::MAX, u64::MAX, Cancel::default())
-            .reserving(move |wanted| wanted <= bytes)
+            .reserving(move |wanted| (wanted <= bytes).then_some(()).ok_or(Spent::Memory))
     };
     let refused = samples(&world, stretch, &held(1 << 20));
     assert!(matches!(refused, Err(QueryError::Memory)), "{refused:?}");

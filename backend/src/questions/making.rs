@@ -63,6 +63,13 @@ impl Place {
         (is_first && places.len() > 1).then_some(ended)
     }
 
+    /// Whether it is the first of its caller's.
+    pub(super) fn is_first(&self) -> bool {
+        let state = self.making.state.lock();
+        let places = state.of.get(&self.queue);
+        places.is_some_and(|places| places.first() == Some(&self.number))
+    }
+
     /// The answer is made, or is not going to be.
     pub(super) fn leave(&self) {
         let mut state = self.making.state.lock();
@@ -101,6 +108,7 @@ mod tests {
         let first = making.begin(queue(1));
         let stranger = making.begin(queue(2));
         assert!(first.others_end().is_none(), "there is nobody to wait for");
+        assert!(first.is_first() && stranger.is_first());
         let (second, third) = (making.begin(queue(1)), making.begin(queue(1)));
         assert!(second.others_end().is_none() && third.others_end().is_none());
         let ended = first.others_end().expect("two others");
@@ -109,7 +117,9 @@ mod tests {
         assert!(ended.now_or_never().is_some());
         let ended = first.others_end().expect("one other");
         assert!(ended.now_or_never().is_none());
+        assert!(!third.is_first());
         drop(first);
+        assert!(third.is_first());
         assert!(third.others_end().is_none());
         drop((third, stranger));
         assert!(making.state.lock().of.is_empty());

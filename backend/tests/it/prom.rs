@@ -167,6 +167,27 @@ async fn a_range_is_answered_to_a_form_too() {
     server.stop().await;
 }
 
+/// What needs more memory than one caller may ever have is not asked again later: it says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_needs_more_memory_than_its_caller_may_have_is_refused_for_good() {
+    let server = server().await;
+    let later = (START_S + 5_500).to_string();
+    for query in [
+        "count_over_time(vector(1)[11h:1ms])",
+        "max_over_time(requests_total[90m:1ms])",
+    ] {
+        let asked = [("query", query), ("time", &later), ("lookback_delta", "2h")];
+        let (status, answer) = get(&server, "/api/v1/query", &asked).await;
+        assert_eq!((status, &answer["errorType"]), (422, &json!("execution")));
+        let error = answer["error"].as_str().expect("text");
+        assert!(
+            error.contains("more memory than the 67108864 bytes"),
+            "{error}"
+        );
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn names_are_those_of_the_tenant() {
     let server = server().await;

@@ -87,6 +87,17 @@ pub enum QueryError {
          or for fewer series or steps"
     )]
     Memory,
+    /// It takes more memory than who asks may have, whatever others hold.
+    #[error(
+        "this question takes more memory than the {max} bytes that {whose} may have at once; ask for \
+         fewer series, a shorter range or longer steps"
+    )]
+    TooLarge {
+        /// Bytes that it may have at most.
+        max: usize,
+        /// Whose bound that is, in words: `one connection`.
+        whose: &'static str,
+    },
     /// Too much to search for.
     #[error(
         "a search has at most {} words and {} bytes",
@@ -126,6 +137,7 @@ impl From<Spent> for QueryError {
             Spent::Time => Self::Deadline,
             Spent::Cancelled => Self::Cancelled,
             Spent::Memory => Self::Memory,
+            Spent::TooLarge { max, whose } => Self::TooLarge { max, whose },
         }
     }
 }

@@ -41,9 +41,9 @@ pub fn range(
     for one in &mut stream {
         series.push(one?);
     }
-    let mut answer = stream.head;
+    let mut answer = std::mem::take(&mut stream.head);
     answer.series = series;
-    answer.others = stream.others;
+    answer.others = stream.others.take();
     Ok(answer)
 }
 
@@ -207,6 +207,15 @@ impl<'a> RangeStream<'a> {
                 .into_iter()
                 .collect(),
         }))
+    }
+}
+
+/// What was not read is held no more.
+impl Drop for RangeStream<'_> {
+    fn drop(&mut self) {
+        for member in self.groups.by_ref().flat_map(|group| group.members) {
+            self.cost.let_go(target_bytes(&member.text));
+        }
     }
 }
 

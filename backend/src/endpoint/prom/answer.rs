@@ -12,7 +12,7 @@ use crate::{
     base::{error::AppError, json::json_text},
     expressions::read_error,
     http::{counted::send_text, error::Render, pieces::Ended},
-    questions::{Finished, Text},
+    questions::{ANSWERS_RETRY_S, Finished, Text},
 };
 
 /// What Prometheus says of its answers: JSON is UTF-8 anyway.
@@ -62,7 +62,28 @@ impl ApiError {
         match self {
             Self::App(error) => error,
             Self::BadData(error) => AppError::bad_request(error),
-            Self::Eval(error) => AppError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            Self::Eval(error) => {
+                let (status, _) = kind_of(&error);
+                match status {
+                    StatusCode::SERVICE_UNAVAILABLE => {
+                        AppError::unavailable(error.to_string(), ANSWERS_RETRY_S)
+                    }
+                    status => AppError::new(status, error.to_string()),
+                }
+            }
+        }
+    }
+}
+
+/// The status of what could not be evaluated, and what Prometheus calls it.
+fn kind_of(error: &EvalError) -> (StatusCode, &'static str) {
+    match error {
+        EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+        EvalError::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
+        EvalError::NoMemory(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        EvalError::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        EvalError::TooManySamples | EvalError::Execution(_) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "execution")
         }
     }
 }
@@ -79,15 +100,7 @@ pub(super) fn send(response: &mut Response, answered: Result<Finished, ApiError>
         Err(ApiError::App(error)) => return error.render(response),
         Err(ApiError::BadData(error)) => (StatusCode::BAD_REQUEST, "bad_data", error),
         Err(ApiError::Eval(error)) => {
-            let (status, kind) = match &error {
-                EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
-                EvalError::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
-                EvalError::NoMemory(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-                EvalError::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-                EvalError::TooManySamples | EvalError::Execution(_) => {
-                    (StatusCode::UNPROCESSABLE_ENTITY, "execution")
-                }
-            };
+            let (status, kind) = kind_of(&error);
             (status, kind, error.to_string())
         }
     };

@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_engine::{
     Selector, Tenant,
@@ -29,6 +30,7 @@ use pulseboard_shared::{
         watch::{ExpressionMessage, WatchMessage, WatchRequest, Watched},
     },
 };
+use serde::Serialize;
 
 use crate::{
     app::App,
@@ -232,7 +234,12 @@ impl Worker {
         let worker = Arc::new(self);
         while let Some((asked, share)) = worker.next() {
             let watched = asked.watched.clone();
-            let admitted = worker.app.questions.admit(worker.keys.clone()).await;
+            // What is made here is not the connection's yet; what waits to be read is (`told`).
+            let keys = CallerKeys {
+                client: None,
+                ..worker.keys.clone()
+            };
+            let admitted = worker.app.questions.admit(keys).await;
             let (mut working, asker) = match admitted {
                 Ok(admitted) => admitted,
                 Err(refused) => {
@@ -333,9 +340,7 @@ impl Worker {
                 (next, answer)
             }
         };
-        let answer = working
-            .hold(ws::message(self.form, &answer))
-            .map_err(|refused| refused.to_string())?;
+        let answer = self.told(&answer)?;
         self.seat(
             &asked.watched,
             &*watched,
@@ -343,6 +348,13 @@ impl Worker {
             (next, answer),
         );
         Ok(())
+    }
+
+    /// A message that counts for its connection until it has been read.
+    fn told(&self, answer: &impl Serialize) -> Result<Bytes, String> {
+        let message = ws::message(self.form, answer);
+        let held = self.app.questions.hold(&self.keys, message);
+        held.map_err(|refused| refused.to_string())
     }
 
     /// As [`Worker::watch`] for an expression: what is evaluated from now on comes behind the history.
@@ -382,9 +394,7 @@ impl Worker {
                 (next, answer)
             }
         };
-        let answer = working
-            .hold(ws::message(self.form, &answer))
-            .map_err(|refused| refused.to_string())?;
+        let answer = self.told(&answer)?;
         self.seat(
             &asked.watched,
             &*expression,
@@ -415,13 +425,8 @@ impl Worker {
     }
 
     /// Answers, and takes the place, where it is still wanted; what comes is told from `next` on.
-    fn seat<W>(
-        &self,
-        asked: &Watched,
-        watched: &W,
-        mut place: Place,
-        (next, answer): (u64, bytes::Bytes),
-    ) where
+    fn seat<W>(&self, asked: &Watched, watched: &W, mut place: Place, (next, answer): (u64, Bytes))
+    where
         W: Watchable,
         W::Payload: Payload<View = WatchView>,
     {
@@ -488,6 +493,8 @@ impl Worker {
         if points > most {
             points = most.max(1);
             request.step = Step::Points(points);
+            // Its names first, so that they are not held twice.
+            drop(stream);
             stream = open(&request)?;
         }
         let step_ms = stream.head().step_ms;
