@@ -250,7 +250,7 @@ impl Client {
 
     fn request(&self, asked: &Asked<'_>) -> Result<Request<Full<Bytes>>, Error> {
         let uri: Uri = asked.url.as_str().parse().map_err(|error| Error::Url {
-            url: asked.url.to_string(),
+            url: shown(asked.url),
             why: innermost(&error),
         })?;
         let mut headers = asked.headers.clone();

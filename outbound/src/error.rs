@@ -2,8 +2,6 @@
 
 use std::error::Error as StdError;
 
-use crate::secret::hide_password;
-
 /// Why there is no answer. Its text is shown to people as it is.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -11,7 +9,7 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// The address is not one that can be asked.
-    #[error("{:?} cannot be asked: {why}", hide_password(url))]
+    #[error("{url:?} cannot be asked: {why}")]
     Url { url: String, why: String },
     /// No connection: refused, no such host, a certificate that is not believed.
     #[error("no connection to {to}: {why}")]

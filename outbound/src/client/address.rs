@@ -4,11 +4,11 @@ use http::{HeaderValue, Method, Uri, header};
 use url::Url;
 
 use super::identity;
-use crate::{Error, dial::Proxy, error::innermost};
+use crate::{Error, dial::Proxy, error::innermost, secret::hide_password};
 
 pub(super) fn read_url(text: &str) -> Result<Url, Error> {
     let wrong = |why: String| Error::Url {
-        url: text.to_owned(),
+        url: hide_password(text).into_owned(),
         why,
     };
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
@@ -94,4 +94,21 @@ pub(super) fn proxy(text: &str, without: &str) -> Result<Proxy, Error> {
             .filter(|rule| !rule.is_empty())
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_asked_is_told_without_its_password() {
+        for address in ["ftp://me:hunter2@host", "http://me:hunter2@ho st/"] {
+            let error = read_url(address).expect_err("it cannot be asked");
+            let told = error.to_string();
+            assert!(
+                !told.contains("hunter2") && told.contains("me:xxxxx@"),
+                "{told}"
+            );
+        }
+    }
 }
