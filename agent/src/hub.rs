@@ -1,12 +1,16 @@
 //! One request to the hub.
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use pulseboard_forward::answer::Outcome;
+use pulseboard_forward::answer::{Outcome, said};
 use pulseboard_outbound::{
-    Client, ClientConfig, Error, HeaderMap, HeaderName, HeaderValue, Secret, config::Authorization,
-    header, secret::hide_password,
+    Answer, Client, ClientConfig, Error, HeaderMap, HeaderName, HeaderValue, Secret,
+    config::Authorization, header, secret::hide_password,
 };
 use tokio::time::Instant;
 
@@ -52,6 +56,11 @@ impl Hub {
         for (name, value) in fixed {
             headers.insert(name, HeaderValue::from_static(value));
         }
+        // By which the hub tells two agents that have one name.
+        let run = RandomState::new().build_hasher().finish();
+        if let Ok(run) = HeaderValue::from_str(&format!("{run:016x}")) {
+            headers.insert(HeaderName::from_static("x-pulseboard-agent"), run);
+        }
         if let Some(tenant) = &options.tenant {
             let value = HeaderValue::from_str(tenant)
                 .map_err(|_error| Error::Config(format!("{tenant:?} is no name of a tenant")))?;
@@ -80,9 +89,41 @@ impl Hub {
             ANSWER_BYTES,
         );
         match sent.await {
-            Ok(answer) => Outcome::of(&answer, &MENDED),
+            Ok(answer) => read(&answer),
             Err(error) => Outcome::Later(error.to_string(), None),
         }
+    }
+}
+
+/// In every answer of a hub that has read a message, whatever became of it: how many samples it
+/// wrote (`backend/src/endpoint/push.rs`).
+const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
+
+/// What an answer means. Others may answer in the hub's place (a network's login page, the page that
+/// a proxy shows while its server is away), so that nothing counts as sent, or as refused for good,
+/// but by an answer that only a hub gives. A proxy may have a limit of its own for what it passes on.
+fn read(answer: &Answer) -> Outcome {
+    let is_hubs = answer
+        .headers
+        .get(WRITTEN)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.parse::<u64>().is_ok());
+    match answer.status {
+        204 if is_hubs => Outcome::Taken,
+        400 if is_hubs => Outcome::Refused(said(answer)),
+        413 => Outcome::TooLarge(said(answer)),
+        200..=299 => Outcome::later(
+            answer,
+            format!(
+                "{} is no answer of a hub; is there a login page or another server in between?",
+                match answer.content_type() {
+                    "" => answer.status.to_string(),
+                    kind => format!("{} ({kind})", answer.status),
+                }
+            ),
+        ),
+        // A token that is not known, or a path that is not there (yet), is for a person to mend.
+        _ => Outcome::later(answer, said(answer)),
     }
 }
 
@@ -95,10 +136,6 @@ fn write_url(to: &str) -> String {
         false => format!("{to}{PATH}"),
     }
 }
-
-/// A token that is not known, or a path that is not there (yet), is for a person to mend: nothing is
-/// given up for it.
-const MENDED: [u16; 7] = [401, 403, 404, 405, 407, 408, 425];
 
 #[cfg(test)]
 mod tests {
@@ -127,5 +164,50 @@ mod tests {
         for to in ["http://h:1", "http://h:1/", "http://h:1/api/v1/write"] {
             assert_eq!(write_url(to), "http://h:1/api/v1/write");
         }
+    }
+
+    fn outcome(status: u16, headers: &[(&'static str, &'static str)]) -> Outcome {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        read(&Answer {
+            status,
+            headers: all,
+            body: Bytes::from_static(b"why"),
+            wire_bytes: 3,
+            seat: None,
+        })
+    }
+
+    #[test]
+    fn only_what_a_hub_answers_ends_the_matter() {
+        let hubs = (WRITTEN, "7");
+        let refused = Outcome::Refused("400 why".to_owned());
+        assert_eq!(outcome(204, &[hubs]), Outcome::Taken);
+        assert_eq!(outcome(400, &[hubs]), refused);
+        let later = |outcome| matches!(outcome, Outcome::Later(..));
+        for status in [401, 403, 404, 405, 415, 421, 429, 500, 503, 507] {
+            assert!(later(outcome(status, &[hubs])), "{status}");
+        }
+        let page = ("content-type", "text/html; charset=utf-8");
+        for status in [200, 201, 202, 204, 206, 302, 400, 403, 410, 451, 511, 600] {
+            assert!(later(outcome(status, &[page])), "{status}");
+            assert!(later(outcome(status, &[(WRITTEN, "many")])), "{status}");
+        }
+        for headers in [&[][..], &[page], &[hubs]] {
+            let too_large = Outcome::TooLarge("413 why".to_owned());
+            assert_eq!(outcome(413, headers), too_large);
+        }
+        let Outcome::Later(why, _) = outcome(200, &[page]) else {
+            panic!("it is kept");
+        };
+        assert!(
+            why.starts_with("200 (text/html; charset=utf-8) is no answer of a hub"),
+            "{why}"
+        );
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     buffer::{Appended, Buffer},
     frame::{Moment, Table},
     hub::{self, Hub},
-    message,
+    message::{self, Piece},
 };
 
 /// Moments that wait to be sent at once, and samples in them; those before them are in the log.
@@ -140,6 +140,10 @@ pub(crate) struct Sender {
     /// Tables whose metrics the hub was told of, by where they are; held, so that no other gets
     /// their place.
     described: HashMap<usize, Table>,
+    /// How many samples a message may have, as far as the hub's answers tell.
+    largest: Option<usize>,
+    /// Whether the hub took anything since it last found one sample alone too large.
+    is_taking: bool,
     /// What the last failure said, so that each is said once.
     trouble: Option<String>,
 }
@@ -155,6 +159,8 @@ impl Sender {
             backoff: Backoff::new(hub::PAUSE.0, hub::PAUSE.1),
             writer: Writer::default(),
             described: HashMap::new(),
+            largest: None,
+            is_taking: true,
             trouble: None,
         }
     }
@@ -212,59 +218,91 @@ impl Sender {
         read.await.unwrap_or_default()
     }
 
-    /// Sends these; how long to wait before the next try where the hub is away.
+    /// Sends these; how long to wait before the next try where the hub is away. What is too large for
+    /// one message goes as halves, in order; a moment counts as sent when its last part has arrived.
     async fn send(&mut self, moments: &[Moment]) -> Option<Duration> {
-        let numbers = || moments.iter().map(|moment| moment.number);
-        let told = &self.described;
-        let is_new = |table: &Table| !told.contains_key(&place(table));
-        let packed = match message::pack(moments, is_new, &mut self.writer) {
-            Ok(packed) => packed,
-            Err(why) => {
-                let mut buffer = self.buffer.lock();
-                for number in numbers() {
-                    buffer.give_up(number..number + 1, &why);
-                }
-                return None;
+        let mut pieces = vec![Piece::Whole(moments)];
+        while let Some(piece) = pieces.pop() {
+            let is_larger = self.largest.is_some_and(|largest| piece.len() > largest);
+            if is_larger && let Some([first, rest]) = piece.halves() {
+                pieces.extend([rest, first]);
+                continue;
             }
-        };
-        match self.hub.send(packed).await {
-            Outcome::Taken => {
-                if self.described.len() > DESCRIBED_MAX {
-                    self.described.clear();
+            let told = &self.described;
+            let is_new = |table: &Table| !told.contains_key(&place(table));
+            let packed = match message::pack(&piece, is_new, &mut self.writer) {
+                Ok(packed) => packed,
+                Err(why) => {
+                    let mut buffer = self.buffer.lock();
+                    for moment in piece.moments() {
+                        buffer.give_up(moment.number..moment.number + 1, &why);
+                    }
+                    continue;
                 }
-                for moment in moments {
-                    let table = Arc::clone(&moment.table);
-                    self.described.entry(place(&table)).or_insert(table);
+            };
+            match self.hub.send(packed).await {
+                Outcome::Taken => self.taken(&piece),
+                Outcome::TooLarge(why) => match piece.halves() {
+                    Some([first, rest]) => {
+                        self.largest = Some(first.len().max(rest.len()));
+                        pieces.extend([rest, first]);
+                    }
+                    None => {
+                        self.refused(&piece, &why);
+                        // A hub that finds everything too large loses little until somebody looks.
+                        if !std::mem::take(&mut self.is_taking) {
+                            tokio::time::sleep(self.backoff.pause(None)).await;
+                        }
+                    }
+                },
+                Outcome::Refused(why) => {
+                    self.refused(&piece, &why);
+                    self.backoff.reset();
                 }
-                self.buffer.lock().sent(numbers());
-                self.backoff.reset();
-                if self.trouble.take().is_some() {
-                    tracing::info!("the hub takes samples again");
+                Outcome::Later(why, asked) => {
+                    if self.trouble.as_ref() != Some(&why) {
+                        tracing::warn!("the hub takes nothing; everything is kept: {why}");
+                        self.trouble = Some(why);
+                    }
+                    return Some(self.backoff.pause(asked));
                 }
-                None
-            }
-            Outcome::Refused(why) => {
-                let samples = message::samples(moments);
-                let before = self
-                    .live
-                    .refused
-                    .fetch_add(samples as u64, Ordering::Relaxed);
-                tracing::warn!(
-                    samples.refused = before + samples as u64,
-                    "the hub does not take some of {samples} samples: {why}"
-                );
-                self.buffer.lock().sent(numbers());
-                self.backoff.reset();
-                None
-            }
-            Outcome::Later(why, asked) => {
-                if self.trouble.as_ref() != Some(&why) {
-                    tracing::warn!("the hub takes nothing; everything is kept: {why}");
-                    self.trouble = Some(why);
-                }
-                Some(self.backoff.pause(asked))
             }
         }
+        None
+    }
+
+    fn taken(&mut self, piece: &Piece<'_>) {
+        if self.described.len() > DESCRIBED_MAX {
+            self.described.clear();
+        }
+        for moment in piece.ends() {
+            let table = Arc::clone(&moment.table);
+            self.described.entry(place(&table)).or_insert(table);
+        }
+        self.ended(piece);
+        // It may have been one odd sample, or the limit may be another by now.
+        self.largest = self.largest.map(|largest| largest + largest / 16 + 1);
+        self.is_taking = true;
+        self.backoff.reset();
+        if self.trouble.take().is_some() {
+            tracing::info!("the hub takes samples again");
+        }
+    }
+
+    fn refused(&mut self, piece: &Piece<'_>, why: &str) {
+        let samples = piece.samples() as u64;
+        let refused = &self.live.refused;
+        let before = refused.fetch_add(samples, Ordering::Relaxed);
+        tracing::warn!(
+            samples.refused = before + samples,
+            "the hub does not take some of {samples} samples: {why}"
+        );
+        self.ended(piece);
+    }
+
+    fn ended(&self, piece: &Piece<'_>) {
+        let numbers = piece.ends().iter().map(|moment| moment.number);
+        self.buffer.lock().sent(numbers);
     }
 }
 
@@ -272,3 +310,6 @@ impl Sender {
 fn place(table: &Table) -> usize {
     table.as_ptr() as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub enum Outcome {
     Taken,
     /// The receiver will not take all of it, however often it is asked.
     Refused(String),
+    /// The receiver takes no message as large as this: it is to be sent in parts.
+    TooLarge(String),
     /// It may take it later; after this long where it said so.
     Later(String, Option<Duration>),
 }
@@ -26,19 +28,32 @@ impl Outcome {
     /// up for them.
     #[must_use]
     pub fn of(answer: &Answer, mended: &[u16]) -> Self {
-        let said: String = String::from_utf8_lossy(&answer.body)
-            .chars()
-            .take(SAID_CHARS)
-            .collect();
-        let why = format!("{} {}", answer.status, said.trim());
+        let why = said(answer);
         match answer.status {
             200..=299 => Self::Taken,
-            429 => Self::Later(why, retry_after(answer)),
-            status if mended.contains(&status) => Self::Later(why, retry_after(answer)),
+            429 => Self::later(answer, why),
+            413 => Self::TooLarge(why),
+            status if mended.contains(&status) => Self::later(answer, why),
             400..=499 => Self::Refused(why),
-            _ => Self::Later(why, retry_after(answer)),
+            _ => Self::later(answer, why),
         }
     }
+
+    /// It is to be sent again, for this reason.
+    #[must_use]
+    pub fn later(answer: &Answer, why: String) -> Self {
+        Self::Later(why, retry_after(answer))
+    }
+}
+
+/// Status and the first words of an answer.
+#[must_use]
+pub fn said(answer: &Answer) -> String {
+    let body: String = String::from_utf8_lossy(&answer.body)
+        .chars()
+        .take(SAID_CHARS)
+        .collect();
+    format!("{} {}", answer.status, body.trim())
 }
 
 /// Seconds; dates (RFC 9110 §10.2.3) are not looked at, since clocks differ.
@@ -120,6 +135,8 @@ mod tests {
             assert_eq!(outcome(status, None, &[]), refused);
         }
         assert!(matches!(outcome(401, None, &[401]), Outcome::Later(..)));
+        let too_large = Outcome::TooLarge("413 why".to_owned());
+        assert_eq!(outcome(413, None, &[]), too_large);
         let later = |seconds| Some(Duration::from_secs(seconds));
         for (asked, seconds) in [("7", 7), ("9999", 300)] {
             assert_eq!(

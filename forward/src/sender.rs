@@ -2,6 +2,7 @@
 //! Where little comes one request carries all of them; where much waits each carries one.
 
 use std::{
+    ops::Range,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -172,31 +173,35 @@ async fn keep_house(line: Arc<Line>) {
     }
 }
 
-/// Sends one parcel until the receiver has it, refuses it, or it is too old.
+/// Sends one parcel until the receiver has it, refuses it, or it is too old. What is too large for
+/// one request goes as halves, one after the other, so that samples of a series keep their order.
 async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Describe) {
     let parcel = Arc::new(parcel);
     let mut results = Results::default();
     let mut backoff = None;
+    // Whether the receiver took anything since it last found a sample alone too large.
+    let mut is_taking = true;
+    let mut parts: Vec<Range<usize>> = vec![0..parcel.samples().count()];
     let mut packed: Option<(usize, Bytes)> = None;
-    loop {
+    while let Some(part) = parts.pop() {
         line.wait_for_pause().await;
         let receiver = line.receiver();
         let (samples, message) = match packed.take() {
             Some(known) => known,
-            None => match pack(line, &receiver, &parcel, describe).await {
+            None => match pack(line, &receiver, &parcel, part.clone(), describe).await {
                 Ok((samples, message)) => {
-                    results.given_up = parcel.samples().count() - samples;
+                    results.given_up += part.len() - samples;
                     (samples, message)
                 }
                 Err(why) => {
                     tracing::error!(receiver = name, "samples cannot be packed: {why}");
-                    results.given_up = parcel.samples().count();
-                    break;
+                    results.given_up += part.len();
+                    continue;
                 }
             },
         };
         if samples == 0 {
-            break;
+            continue;
         }
         let is_old = parcel.arrived_ms()
             < line
@@ -205,28 +210,44 @@ async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Descri
                 .saturating_sub(line.queue.limits.age_ms());
         if is_old {
             results.given_up += samples;
-            break;
+            continue;
         }
         let bytes = message.len() as u64;
         let counts = &line.queue.counts;
-        match receiver.send(message.clone()).await {
+        let mut wait = |asked| {
+            let (shortest, longest) = receiver.pauses;
+            let backoff = backoff.get_or_insert_with(|| Backoff::new(shortest, longest));
+            line.pause_for(backoff.pause(asked));
+        };
+        let outcome = receiver.send(message.clone()).await;
+        let is_too_large = matches!(outcome, Outcome::TooLarge(_));
+        match outcome {
             Outcome::Taken => {
                 counts.requests[0].fetch_add(1, Ordering::Relaxed);
                 counts.bytes.fetch_add(bytes, Ordering::Relaxed);
-                let newest = parcel.samples().map(|sample| sample.at_ms).max();
+                let sent = parcel.samples().skip(part.start).take(part.len());
+                let newest = sent.map(|sample| sample.at_ms).max();
                 let newest_ms = newest.unwrap_or_default();
                 counts
                     .newest_sent_ms
                     .fetch_max(newest_ms, Ordering::Relaxed);
                 let now_ms = line.clock.now_ms();
                 counts.taken_at_ms.store(now_ms, Ordering::Relaxed);
-                results.sent = samples;
+                results.sent += samples;
+                is_taking = true;
                 line.well(name);
-                break;
             }
-            Outcome::Refused(why) => {
+            Outcome::TooLarge(_) if samples > 1 => {
                 counts.requests[1].fetch_add(1, Ordering::Relaxed);
-                results.refused = samples;
+                // Samples that are too old by now are passed over when their half is packed.
+                results.given_up -= part.len() - samples;
+                let middle = part.start + part.len() / 2;
+                parts.push(middle..part.end);
+                parts.push(part.start..middle);
+            }
+            Outcome::Refused(why) | Outcome::TooLarge(why) => {
+                counts.requests[1].fetch_add(1, Ordering::Relaxed);
+                results.refused += samples;
                 tracing::warn!(
                     receiver = name,
                     samples.refused = samples,
@@ -234,15 +255,17 @@ async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Descri
                 );
                 line.well(name);
                 *line.queue.counts.refusal.lock() = Some(why);
-                break;
+                // One that finds everything too large loses little until somebody looks.
+                if is_too_large && !std::mem::take(&mut is_taking) {
+                    wait(None);
+                }
             }
             Outcome::Later(why, asked) => {
                 counts.requests[2].fetch_add(1, Ordering::Relaxed);
                 line.trouble(name, why);
-                let (shortest, longest) = receiver.pauses;
-                let backoff = backoff.get_or_insert_with(|| Backoff::new(shortest, longest));
-                line.pause_for(backoff.pause(asked));
+                wait(asked);
                 packed = Some((samples, message));
+                parts.push(part);
             }
         }
     }
@@ -253,11 +276,12 @@ async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Descri
     }
 }
 
-/// Packs a parcel without what is too old by its own time; how many samples are left.
+/// Packs a part of a parcel without what is too old by its own time; how many samples are left.
 async fn pack(
     line: &Arc<Line>,
     receiver: &Arc<Receiver>,
     parcel: &Arc<Parcel>,
+    part: Range<usize>,
     describe: &Describe,
 ) -> Result<(usize, Bytes), String> {
     let age = receiver.sample_age;
@@ -273,8 +297,12 @@ async fn pack(
             Protocol::V2 => line.families(&describe),
         };
         let is_young = |sample: &&Sample| sample.at_ms >= oldest_ms;
-        let samples = parcel.samples().filter(is_young).count();
-        let packed = message::pack(protocol, parcel.samples().filter(is_young), &families)?;
+        let chosen = || {
+            let part = parcel.samples().skip(part.start).take(part.len());
+            part.filter(is_young)
+        };
+        let samples = chosen().count();
+        let packed = message::pack(protocol, chosen(), &families)?;
         Ok((samples, Bytes::from(packed)))
     });
     packing.await.map_err(|error| error.to_string())?
@@ -298,7 +326,7 @@ async fn tell_families(line: Arc<Line>, describe: Describe) {
         };
         for message in messages {
             line.wait_for_pause().await;
-            if receiver.send(Bytes::from(message)).await != Outcome::Taken {
+            if let Outcome::Later(..) = receiver.send(Bytes::from(message)).await {
                 break;
             }
         }

@@ -58,6 +58,19 @@ pub(super) async fn export(
         };
         return Err(told(&answer));
     }
+    let expected = match query.contains(&("format", "csv")) {
+        true => "text/csv",
+        false => "application/stream+json",
+    };
+    let kind = reader.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or("none");
+    // A login page in between, for one.
+    if !kind.starts_with(expected) {
+        return Err(format!(
+            "{} with content type {kind} is no answer of a server to a question for an export, which has {expected}",
+            reader.status
+        ));
+    }
     let Some(path) = output else {
         let mut out = io::stdout().lock();
         while let Some(piece) = next(&mut reader).await? {
@@ -117,6 +130,7 @@ pub(super) async fn import(
     };
     let mut lines = BufReader::with_capacity(1 << 20, source);
     let (mut first, mut line) = (1_u64, 0_u64);
+    let mut done = Done::default();
     let mut piece = Vec::new();
     loop {
         let before = piece.len();
@@ -143,36 +157,115 @@ pub(super) async fn import(
                 piece.len()
             };
             let rest = piece.split_off(keep);
-            give(&asked, std::mem::replace(&mut piece, rest), (&name, first)).await?;
+            let piece = std::mem::replace(&mut piece, rest);
+            give(&asked, piece, (&name, first), &mut done).await?;
             first = line + u64::from(piece.is_empty());
         }
     }
-    Ok(format!("{name}: {line} lines\n"))
+    Ok(format!("{name}: {line} lines{}\n", done.told()))
 }
 
-/// Gives one piece, which begins with that line of the file, until the server takes it.
-async fn give(asked: &Asked, piece: Vec<u8>, (name, first): (&str, u64)) -> Result<(), String> {
-    let piece = bytes::Bytes::from(piece);
+/// What the server made of the lines so far.
+#[derive(Default)]
+struct Done {
+    /// Samples that it took.
+    accepted: u64,
+    /// Lines that it took nothing of.
+    refused: u64,
+    /// The first of them, in words.
+    first_refused: String,
+}
+
+impl Done {
+    /// Takes note of an answer to a piece that begins with that line; whether it is one to an import.
+    fn note(&mut self, answer: &Answer, first: u64) -> bool {
+        let said = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
+        let (Some(accepted), Some(refused)) =
+            (said["accepted"].as_u64(), said["refusedTotal"].as_u64())
+        else {
+            return false;
+        };
+        if self.refused == 0 {
+            self.first_refused = refusals(answer, first);
+        }
+        self.accepted += accepted;
+        self.refused += refused;
+        true
+    }
+
+    fn told(&self) -> String {
+        match self.refused {
+            0 => String::new(),
+            lines => format!(", {lines} refused{}", self.first_refused),
+        }
+    }
+}
+
+/// Gives one piece, which begins with that line of the file, until the server takes it; what is too
+/// large at once goes as halves.
+async fn give(
+    asked: &Asked,
+    piece: Vec<u8>,
+    (name, first): (&str, u64),
+    done: &mut Done,
+) -> Result<(), String> {
+    let mut pieces = vec![(bytes::Bytes::from(piece), first)];
     let mut tries = 0;
-    loop {
+    while let Some((piece, first)) = pieces.pop() {
         let answer = asked
             .try_post("/api/v1/import", "application/x-ndjson", piece.clone())
             .await?;
-        if answer.is_success() {
-            return Ok(());
+        if answer.status == 413
+            && let Some(middle) = middle(&piece)
+        {
+            let (one, other) = (piece.slice(..middle), piece.slice(middle..));
+            let lines = one.iter().filter(|byte| **byte == b'\n').count() as u64;
+            pieces.extend([(other, first + lines), (one, first)]);
+            continue;
         }
-        tries += 1;
-        if !matches!(answer.status, 429 | 503) || tries == TRIES {
-            return Err(format!(
-                "{name}: from line {first} on: {}{}",
-                told(&answer),
-                refusals(&answer, first)
-            ));
+        match answer.status {
+            200 if done.note(&answer, first) => {
+                tries = 0;
+                continue;
+            }
+            // Not all of the file is wrong.
+            400 if done.accepted > 0 && done.note(&answer, first) => continue,
+            429 | 503 if tries + 1 < TRIES => tries += 1,
+            200..=299 => {
+                let kind = match answer.content_type() {
+                    "" => "none",
+                    kind => kind,
+                };
+                return Err(format!(
+                    "{name}: from line {first} on: {} with content type {kind} is no answer of a server that took something",
+                    answer.status
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "{name}: from line {first} on: {}{}",
+                    told(&answer),
+                    refusals(&answer, first)
+                ));
+            }
         }
+        pieces.push((piece, first));
         let asked_for = answer.headers.get(header::RETRY_AFTER);
         let seconds = asked_for.and_then(|value| value.to_str().ok()?.parse().ok());
         tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(1).clamp(1, 60))).await;
     }
+    Ok(())
+}
+
+/// Where a piece of several lines is two of about the same size.
+fn middle(piece: &[u8]) -> Option<usize> {
+    let half = piece.len() / 2;
+    let after = |at: usize| (at + 1 < piece.len()).then_some(at + 1);
+    let (front, back) = piece.split_at(half);
+    let later = back.iter().position(|byte| *byte == b'\n');
+    let later = later.and_then(|at| after(half + at));
+    let earlier = front.iter().rposition(|byte| *byte == b'\n');
+    later.or_else(|| earlier.and_then(after))
 }
 
 /// The first lines that the server refuses, with their places in the file.
@@ -184,4 +277,25 @@ fn refusals(answer: &Answer, first: u64) -> String {
         Some(format!("; line {line}: {}", one["reason"].as_str()?))
     });
     lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_cut_between_lines() {
+        for (piece, expected) in [
+            ("", None),
+            ("a\n", None),
+            ("abc", None),
+            ("a\nb\n", Some(2)),
+            ("a\nbcdefg\n", Some(2)),
+            ("abcdefg\nb\n", Some(8)),
+            ("a\nb\nc\nd\n", Some(6)),
+            ("a\nbcdef", Some(2)),
+        ] {
+            assert_eq!(middle(piece.as_bytes()), expected, "{piece:?}");
+        }
+    }
 }

@@ -135,6 +135,28 @@ async fn what_was_measured_while_the_hub_was_away_arrives_when_it_is_back() {
     all_arrive(&hub, "red", 60).await;
 }
 
+/// A hub that takes little at once gets every moment in parts, each figure of it.
+#[tokio::test]
+async fn a_hub_that_takes_little_at_once_has_everything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hub_folder = folder.path().join("hub");
+    let hub = Server::start_with(&hub_folder, &[("MAX_BODY_BYTES", "16000")]);
+    let _agent = Agent::start(&folder.path().join("agent"), &hub.url, "red");
+    all_arrive(&hub, "red", 20).await;
+    let query = "node_boot_time_seconds";
+    let (_, answer) = hub
+        .get(&format!("/api/v1/query?tenant=red&query={query}"))
+        .await;
+    let series = answer["data"]["result"].as_array().expect("a list");
+    assert_eq!(series.len(), 1, "{answer}");
+    let query = "pulseboard_agent_samples_refused_total";
+    let (_, answer) = hub
+        .get(&format!("/api/v1/query?tenant=red&query={query}"))
+        .await;
+    let refused = &answer["data"]["result"][0]["value"][1];
+    assert_eq!(refused, "0", "{answer}");
+}
+
 /// What a local application was answered for arrives, however often the agent is killed.
 #[tokio::test]
 async fn what_applications_sent_to_an_agent_arrives_whoever_is_killed() {

@@ -236,3 +236,77 @@ async fn what_is_exported_is_imported_as_it_was() {
         "{said}"
     );
 }
+
+/// A server that takes little at once gets everything in parts; what it refuses of a piece is said.
+#[tokio::test]
+async fn what_is_too_large_at_once_is_imported_in_parts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+    let server = Server::start(&data);
+    let from_ms = now_ms() - 600_000;
+    let pushed = server.push("red", lines("red", from_ms, 1_000)).await;
+    assert_eq!(pushed.0, 200);
+    let exported_lines = done(&pulseboard(&data, &["export", "--tenant", "red"]));
+    let most = exported_lines.lines().map(str::len).max().expect("lines") + 1;
+    let count = exported_lines.lines().count();
+    assert!(count > 10 && exported_lines.len() > 5 * most);
+    let file = folder.path().join("lines");
+    let wrong = "{\"metric\":{\"__name__\":\"a\"},\"values\":[1],\"timestamps\":[1,2]}\n";
+    fs::write(&file, format!("{exported_lines}{wrong}")).expect("written");
+    let receiver = Server::start_with(&other, &[("MAX_BODY_BYTES", &(most + 100).to_string())]);
+    let said = done(&pulseboard(
+        &other,
+        &["import", "--tenant", "red", path(&file)],
+    ));
+    assert!(
+        said.contains(&format!(
+            "{} lines, 1 refused; line {}: ",
+            count + 1,
+            count + 1
+        )),
+        "{said}"
+    );
+    let samples = exported(&server, "red", &data);
+    assert!(exported(&receiver, "red", &other) == samples);
+    // A line that is too large alone is not passed over.
+    drop(receiver);
+    let most = (most / 2).to_string();
+    let _receiver = Server::start_with(&other, &[("MAX_BODY_BYTES", &most)]);
+    let refused = pulseboard(&other, &["import", "--tenant", "red", path(&file)]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(2) && said.contains("413"),
+        "{said}"
+    );
+}
+
+/// A page that somebody else shows in the server's place is neither an export nor an import that was
+/// taken.
+#[test]
+fn a_page_in_the_servers_place_is_no_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut head = [0; 4096];
+            let read = std::io::Read::read(&mut stream, &mut head);
+            let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+            let written = std::io::Write::write_all(&mut stream, page.as_bytes());
+            assert!(read.is_ok() && written.is_ok());
+        }
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let (lines, output) = (folder.path().join("lines"), folder.path().join("output"));
+    fs::write(&lines, "{}\n").expect("written");
+    for arguments in [
+        &["import", "--url", &url, path(&lines)][..],
+        &["export", "--url", &url, "--output", path(&output)],
+        &["export", "--url", &url, "--format", "csv"],
+    ] {
+        let refused = pulseboard(folder.path(), arguments);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("text/html"), "{said}");
+        assert!(refused.stdout.is_empty() && !output.exists());
+    }
+}

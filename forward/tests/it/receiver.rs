@@ -21,6 +21,8 @@ pub(crate) enum Says {
     Taken,
     /// A status, and a header line more.
     Status(u16, &'static str),
+    /// Takes messages of at most so many bytes, and says 413 to others.
+    TakesUpTo(usize),
     /// Takes it, and closes the connection instead of answering.
     TakenInSilence,
     /// Never answers.
@@ -113,14 +115,20 @@ impl Receiver {
                 }
             }
             let body: Vec<u8> = buffer.drain(..head_end + length).skip(head_end).collect();
-            let says = *self.says.lock();
+            let mut says = *self.says.lock();
+            if let Says::TakesUpTo(bytes) = says {
+                says = match body.len() > bytes {
+                    true => Says::Status(413, ""),
+                    false => Says::Taken,
+                };
+            }
             if matches!(says, Says::Taken | Says::TakenInSilence) {
                 self.take(&head, &body);
             }
             self.heads.lock().push(head);
             self.changed.notify_waiters();
             let answer = match says {
-                Says::Taken => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+                Says::Taken | Says::TakesUpTo(_) => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
                 Says::Status(status, more) => {
                     format!("HTTP/1.1 {status} Said\r\n{more}content-length: 3\r\n\r\nwhy")
                 }

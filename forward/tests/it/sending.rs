@@ -241,6 +241,35 @@ async fn what_a_receiver_refuses_for_good_is_dropped_and_counted_and_the_rest_go
         .await;
 }
 
+/// What is too large for a receiver goes in parts, in order; only a sample that is too large alone
+/// is dropped.
+#[tokio::test]
+async fn what_is_too_large_for_a_receiver_is_sent_in_parts() {
+    for protocol in ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"] {
+        let receiver = Receiver::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let more = format!("  protobuf_message: {protocol}\n");
+        let mut sending = Sending::start(Some(folder.path()), &remote(&receiver, &more));
+        receiver.say(Says::TakesUpTo(150));
+        for _ in 0..5 {
+            sending.append(200).await;
+        }
+        receiver
+            .until("all", |receiver| has_all(receiver, 200, 5))
+            .await;
+        sending.until("counted", |view| view.sent == 1_000).await;
+        assert_eq!((sending.view().refused, sending.view().given_up), (0, 0));
+        receiver.say(Says::TakesUpTo(1));
+        sending.append(2).await;
+        sending.until("refused", |view| view.refused == 2).await;
+        let refusal = sending.view().refusal;
+        assert_eq!(refusal.as_deref(), Some("413 why"));
+        receiver.say(Says::Taken);
+        sending.append(2).await;
+        sending.until("the next", |view| view.sent == 1_002).await;
+    }
+}
+
 /// A receiver that never answers holds up nobody, and is asked again when the time is over.
 #[tokio::test]
 async fn a_receiver_that_hangs_holds_nothing_up() {
