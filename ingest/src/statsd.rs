@@ -19,7 +19,8 @@
 //! - `T` (Unix seconds) is the time of a gauge or counter: it becomes a sample of that time at once.
 //!   A counter whose time lies before its newest sample counts with the next one, so it never
 //!   falls. Other types have no time, there and here.
-//! - Tags are labels; one without a value has `true`. All names are kept as they were sent.
+//! - Tags are labels; one without a value has `true`, and so has the value of one without a name,
+//!   whose name it is then; values of one that is there several times are joined by `,`. All names are kept as they were sent.
 //! - Events (`_e{`, whose lengths say how far their text goes, line breaks and all) and service
 //!   checks (`_sc`) are refused as not supported.
 //!
@@ -28,6 +29,8 @@
 
 mod aggregator;
 mod sketch;
+
+use std::borrow::Cow;
 
 use pulseboard_series::{Batch, Reason};
 
@@ -204,11 +207,37 @@ fn with_further(word: &str) -> (&str, Option<&str>) {
 impl<'a> Line<'a> {
     /// Names and values of its tags.
     pub(crate) fn tags(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.tags
-            .split(',')
-            .filter(|tag| !tag.is_empty())
-            .map(|tag| tag.split_once(':').unwrap_or((tag, "true")))
+        self.tags.split(',').filter_map(read_tag)
     }
+}
+
+/// Name and value of a tag, `true` where it has none. One whose name is empty (`:x`) is known by its
+/// value, as with Datadog, where tags begin with a letter; nothing where nothing is left.
+pub(crate) fn read_tag(tag: &str) -> Option<(&str, &str)> {
+    let tag = tag.trim_start_matches(':');
+    (!tag.is_empty()).then(|| tag.split_once(':').unwrap_or((tag, "true")))
+}
+
+/// Names and values, sorted by name, each name once: values of one that is there several times are
+/// joined by `,`, and one without a value is none.
+pub(crate) fn join_tags<'a>(
+    tags: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Vec<(&'a str, Cow<'a, str>)> {
+    let mut sorted: Vec<(&str, &str)> = tags.collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut labels: Vec<(&str, Cow<'_, str>)> = Vec::new();
+    for (name, value) in sorted {
+        match labels.last_mut() {
+            Some((last, values)) if *last == name && !values.is_empty() => {
+                values.to_mut().push(',');
+                values.to_mut().push_str(value);
+            }
+            _ if value.is_empty() => {}
+            _ => labels.push((name, Cow::Borrowed(value))),
+        }
+    }
+    labels
 }
 
 impl Part<'_> {

@@ -347,9 +347,7 @@ impl Taking {
                 Err(_late) => return Err(Failed::Later("the disk is busy".to_owned())),
             }
         }
-        let first = batch.refused().first();
-        let first = first.map(|refused| format!("data point {}: {}", refused.line, refused.reason));
-        Ok((points.rejected, first.unwrap_or_default()))
+        Ok((points.rejected, points.message(batch.refused())))
     }
 }
 

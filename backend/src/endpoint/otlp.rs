@@ -58,12 +58,8 @@ pub async fn write_otlp(
     });
     let body = match taken {
         Ok(taken) => {
-            let rejected = taken.said.rejected;
-            let message = taken
-                .refused
-                .first()
-                .map(|refused| format!("data point {}: {}", refused.line, refused.reason));
-            otlp::response(encoding, rejected, &message.unwrap_or_default())
+            let message = taken.said.message(&taken.refused);
+            otlp::response(encoding, taken.said.rejected, &message)
         }
         // Who may not write is told so by the frame that all endpoints share.
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => return Err(error),

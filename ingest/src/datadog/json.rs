@@ -76,7 +76,7 @@ fn try_checks(body: &[u8], batch: &mut Batch) -> Result<(), serde_json::Error> {
         let labels = LabelSource {
             host: check.host_name,
             device: None,
-            tags: check.tags.unwrap_or_default(),
+            tags: check.tags.into_iter().flatten().flatten().collect(),
         };
         let (name, status) = (&check.check, check.status);
         let seconds = check.timestamp.map(|seconds| seconds.0);
@@ -104,14 +104,14 @@ struct Check<'a> {
     timestamp: Option<Double>,
     status: u8,
     #[serde(borrow, default)]
-    tags: Option<Vec<Cow<'a, str>>>,
+    tags: Option<Vec<Option<Cow<'a, str>>>>,
 }
 
 #[derive(Deserialize)]
 struct JsonSeries<'a> {
     #[serde(borrow)]
     metric: Cow<'a, str>,
-    points: Vec<Point>,
+    points: Vec<Option<Point>>,
     #[serde(default, rename = "type", deserialize_with = "kind")]
     kind: Type,
     #[serde(borrow, default)]
@@ -119,7 +119,7 @@ struct JsonSeries<'a> {
     #[serde(borrow, default)]
     device: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    tags: Option<Vec<Cow<'a, str>>>,
+    tags: Option<Vec<Option<Cow<'a, str>>>>,
     #[serde(borrow, default)]
     resources: Option<Vec<Resource<'a>>>,
     #[serde(borrow, default)]
@@ -141,7 +141,7 @@ impl<'a> From<JsonSeries<'a>> for Series<'a> {
         let mut labels = LabelSource {
             host: json.host,
             device: json.device,
-            tags: json.tags.unwrap_or_default(),
+            tags: json.tags.into_iter().flatten().flatten().collect(),
         };
         for resource in json.resources.into_iter().flatten() {
             match &*resource.kind {
@@ -150,10 +150,15 @@ impl<'a> From<JsonSeries<'a>> for Series<'a> {
                 _ => {}
             }
         }
+        let count = json.points.len();
+        let points = json.points.into_iter();
+        let points = points.filter_map(|point| point?.0);
+        let points: Vec<(f64, f64)> = points.collect();
         Self {
             name: json.metric,
             kind: json.kind,
-            points: json.points.into_iter().map(|point| point.0).collect(),
+            empty_points: u32::try_from(count - points.len()).unwrap_or(u32::MAX),
+            points,
             labels,
             unit: json.unit.unwrap_or_default(),
             interval: json.interval.map_or(0.0, |interval| interval.0),
@@ -161,8 +166,18 @@ impl<'a> From<JsonSeries<'a>> for Series<'a> {
     }
 }
 
-/// `[seconds, value]` or `{"timestamp", "value"}`.
-struct Point((f64, f64));
+/// `[seconds, value]` or `{"timestamp", "value"}`; nothing where one of them is `null`.
+struct Point(Option<(f64, f64)>);
+
+impl Point {
+    fn of(seconds: Option<Double>, value: Option<Double>) -> Self {
+        Self(
+            seconds
+                .zip(value)
+                .map(|(seconds, value)| (seconds.0, value.0)),
+        )
+    }
+}
 
 impl<'de> Deserialize<'de> for Point {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -180,11 +195,11 @@ impl<'de> Visitor<'de> for PointVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Point, A::Error> {
-        let seconds = pair.next_element::<Double>()?;
-        let value = pair.next_element::<Double>()?;
+        let seconds = pair.next_element::<Option<Double>>()?;
+        let value = pair.next_element::<Option<Double>>()?;
         let more = pair.next_element::<IgnoredAny>()?;
         match (seconds, value, more) {
-            (Some(seconds), Some(value), None) => Ok(Point((seconds.0, value.0))),
+            (Some(seconds), Some(value), None) => Ok(Point::of(seconds, value)),
             _ => Err(A::Error::custom("a point has a time and one value")),
         }
     }
@@ -193,15 +208,15 @@ impl<'de> Visitor<'de> for PointVisitor {
         let (mut seconds, mut value) = (None, None);
         while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
             match &*name {
-                "timestamp" => seconds = Some(fields.next_value::<Double>()?.0),
-                "value" => value = Some(fields.next_value::<Double>()?.0),
+                "timestamp" => seconds = Some(fields.next_value::<Option<Double>>()?),
+                "value" => value = Some(fields.next_value::<Option<Double>>()?),
                 _ => {
                     fields.next_value::<IgnoredAny>()?;
                 }
             }
         }
         match (seconds, value) {
-            (Some(seconds), Some(value)) => Ok(Point((seconds, value))),
+            (Some(seconds), Some(value)) => Ok(Point::of(seconds, value)),
             _ => Err(A::Error::custom("a point has a timestamp and a value")),
         }
     }

@@ -7,6 +7,7 @@ use pulseboard_series::{Batch, Kind, Reason};
 use crate::{
     delta::{DeltaTotals, Known},
     huge::{self, is_huge},
+    statsd::{join_tags, read_tag},
     time::not_now,
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Series<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) kind: Type,
     pub(super) points: Vec<(f64, f64)>,
+    /// Points without a time or a value, which JSON may have.
+    pub(super) empty_points: u32,
     pub(super) labels: LabelSource<'a>,
     pub(super) unit: Cow<'a, str>,
     /// Seconds; 0 where nobody said.
@@ -49,27 +52,12 @@ impl LabelSource<'_> {
     fn labels(&self) -> Vec<(&str, Cow<'_, str>)> {
         let own = [("host", &self.host), ("device", &self.device)];
         let own = own.map(|(name, value)| (name, value.as_deref().unwrap_or_default()));
-        let tags = self.tags.iter().filter(|tag| !tag.is_empty());
-        let tags = tags.map(|tag| tag.split_once(':').unwrap_or((tag, "true")));
+        let tags = self.tags.iter().filter_map(|tag| read_tag(tag));
         let tags = tags.filter(|(tag, _)| {
             own.iter()
                 .all(|(name, value)| name != tag || value.is_empty())
         });
-        let mut sorted: Vec<(&str, &str)> = own.into_iter().chain(tags).collect();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let mut labels: Vec<(&str, Cow<'_, str>)> = Vec::new();
-        for (name, value) in sorted {
-            match labels.last_mut() {
-                Some((last, values)) if *last == name && !values.is_empty() => {
-                    values.to_mut().push(',');
-                    values.to_mut().push_str(value);
-                }
-                _ if value.is_empty() => {}
-                _ => labels.push((name, Cow::Borrowed(value))),
-            }
-        }
-        labels
+        join_tags(own.into_iter().chain(tags))
     }
 
     fn write(&self, batch: &mut Batch) -> Result<(), Reason> {
@@ -96,7 +84,11 @@ impl Writer<'_> {
             self.batch.refuse_unread(1);
             return;
         }
-        if series.points.is_empty() {
+        for _ in 0..series.empty_points {
+            let why = "a point has no value".to_owned();
+            self.batch.refuse(self.line, Reason::Malformed(why));
+        }
+        if series.points.is_empty() && series.empty_points == 0 {
             let why = "the series has no points".to_owned();
             self.batch.refuse(self.line, Reason::Malformed(why));
         }

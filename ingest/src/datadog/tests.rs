@@ -211,6 +211,48 @@ fn tags_become_labels_once_each() {
     );
 }
 
+/// What a collector built from an empty variable or a gap loses as little as can be.
+#[test]
+fn a_tag_without_a_name_and_a_point_without_a_value_lose_nothing_else() {
+    let batch = read_json(
+        r#"{"series": [
+            {"metric": "a", "points": [[1, 1]], "tags": [":x", ":", "", null, "::k:v", "x"]},
+            {"metric": "b", "points": [[1, null], [2, 2], null, [null, 3]]},
+            {"metric": "c", "points": [{"timestamp": 1, "value": null}, {"timestamp": 2, "value": 2}]},
+            {"metric": "d", "points": [[1, null]]}
+        ]}"#,
+    );
+    assert_eq!(
+        rows(&batch),
+        [
+            "1 a{k=\"v\",x=\"true\"} 1 @1000",
+            "2 b 2 @2000",
+            "3 c 2 @2000",
+        ]
+    );
+    let expected = [2, 2, 2, 3, 4].map(|line| format!("{line} a point has no value"));
+    assert_eq!(refusals(&batch), expected);
+
+    let payload = model::Payload {
+        series: vec![model::Series {
+            metric: "a".to_owned(),
+            tags: vec![":x".to_owned(), ":".to_owned()],
+            points: vec![model::Point {
+                value: 1.0,
+                timestamp: 1,
+            }],
+            ..model::Series::default()
+        }],
+    };
+    let mut totals = DeltaTotals::new(0);
+    let batch = read(Encoding::Protobuf, &payload.encode_to_vec(), &mut totals);
+    assert_eq!(rows(&batch), ["1 a{x=\"true\"} 1 @1000"]);
+    let mut batch = Batch::new();
+    let check = br#"{"check": "a", "status": 0, "timestamp": 1, "tags": [":x", null, ":"]}"#;
+    checks(check, &mut batch).expect("a check");
+    assert_eq!(rows(&batch), ["1 a{x=\"true\"} 0 @1000"]);
+}
+
 #[test]
 fn checks_are_series_of_their_status() {
     let mut batch = Batch::new();

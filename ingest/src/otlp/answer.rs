@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use prost::Message;
-use pulseboard_series::Batch;
+use pulseboard_series::{Batch, batch::Refused};
 use serde_json::json;
 
 use super::encoding::Encoding;
@@ -16,6 +16,8 @@ pub struct Points {
     pub accepted: u64,
     /// Refused, with their reasons in the batch.
     pub rejected: u64,
+    /// Attributes without a key, of points and resources, that were left out.
+    pub nameless: u64,
 }
 
 impl Points {
@@ -28,6 +30,17 @@ impl Points {
         let lost = rows.map(|row| row.line).collect::<HashSet<_>>().len() as u64;
         self.accepted = self.accepted.saturating_sub(lost);
         self.rejected += lost;
+    }
+
+    /// The message that a sender is told: of the first point that was refused, else of what was left
+    /// out, else nothing.
+    #[must_use]
+    pub fn message(&self, refused: &[Refused]) -> String {
+        match (refused.first(), self.nameless) {
+            (Some(first), _) => format!("data point {}: {}", first.line, first.reason),
+            (None, 0) => String::new(),
+            (None, count) => format!("{count} attributes without a key were left out"),
+        }
     }
 }
 

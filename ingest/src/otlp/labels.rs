@@ -4,7 +4,7 @@
 //! there is one) and `service.instance.id` `instance`, as the OpenTelemetry specification has it
 //! for Prometheus; its other attributes become labels, too, as do those of points. The scope's name
 //! is `otel_scope_name`. Where a point and its resource have the same attribute the point's counts.
-//! Keys are kept as they were sent.
+//! Keys are kept as they were sent; an attribute without a key, which is none, is left out.
 
 use pulseboard_series::limits::LABELS_MAX;
 use serde_json::Value as Json;
@@ -22,6 +22,9 @@ pub(super) fn shared(resource: Option<&Resource>, scope: Option<&Scope>) -> Labe
     let mut labels = Labels::new();
     let (mut service, mut namespace) = (None, None);
     for attribute in resource.map_or(&[][..], |resource| &resource.attributes) {
+        if is_nameless(attribute) {
+            continue;
+        }
         let text = text(attribute);
         match attribute.key.as_str() {
             "service.name" => service = Some(text),
@@ -50,6 +53,7 @@ pub(super) fn shared(resource: Option<&Resource>, scope: Option<&Scope>) -> Labe
 pub(super) fn of_point(attributes: &[KeyValue], shared: &Labels) -> Labels {
     let own: Labels = attributes
         .iter()
+        .filter(|attribute| !is_nameless(attribute))
         .map(|attribute| (attribute.key.clone(), text(attribute)))
         .collect();
     if own.is_empty() {
@@ -64,6 +68,11 @@ pub(super) fn of_point(attributes: &[KeyValue], shared: &Labels) -> Labels {
     }
     labels.sort();
     labels
+}
+
+/// Whether an attribute has no key.
+pub(super) fn is_nameless(attribute: &KeyValue) -> bool {
+    attribute.key.is_empty()
 }
 
 fn text(attribute: &KeyValue) -> String {

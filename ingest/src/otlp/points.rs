@@ -8,7 +8,8 @@ use super::{
     answer::Points,
     labels::{self, Labels},
     model::{
-        Buckets, ExponentialPoint, HistogramPoint, NumberPoint, Resource, Scope, SummaryPoint,
+        Buckets, ExponentialPoint, HistogramPoint, KeyValue, NumberPoint, Resource, Scope,
+        SummaryPoint,
     },
 };
 use crate::{
@@ -94,6 +95,12 @@ impl<'a> Writer<'a> {
     /// The points that follow are of this resource and scope.
     pub(super) fn scope(&mut self, resource: Option<&Resource>, scope: Option<&Scope>) {
         self.shared = Rc::new(labels::shared(resource, scope));
+        self.count_nameless(resource.map_or(&[][..], |resource| &resource.attributes));
+    }
+
+    fn count_nameless(&mut self, attributes: &[KeyValue]) {
+        let nameless = attributes.iter().filter(|one| labels::is_nameless(one));
+        self.points.nameless += nameless.count() as u64;
     }
 
     /// The labels that all points of the resource and scope share.
@@ -154,7 +161,7 @@ impl<'a> Writer<'a> {
     fn point(
         &mut self,
         metric: &Metric<'_>,
-        attributes: &[super::model::KeyValue],
+        attributes: &[KeyValue],
         time_ns: u64,
         write: impl FnOnce(&Point<'_, String>, &mut Rows<'_>) -> Result<(), Reason>,
     ) {
@@ -162,6 +169,7 @@ impl<'a> Writer<'a> {
             return;
         };
         let labels = labels::of_point(attributes, &self.shared);
+        self.count_nameless(attributes);
         let point = Point {
             name: metric.name,
             labels: &labels,

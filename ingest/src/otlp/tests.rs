@@ -162,9 +162,32 @@ fn gauges_and_sums_are_read() {
         points,
         Points {
             accepted: 6,
-            rejected: 3
+            rejected: 3,
+            nameless: 0
         }
     );
+}
+
+/// An attribute without a key loses nobody a point; whoever sent it is told.
+#[test]
+fn an_attribute_without_a_key_is_left_out() {
+    let gauge = metric::Data::Gauge(otel::Gauge {
+        data_points: vec![
+            point(1.0, vec![text("", "x"), text("k", "v")]),
+            point(2.0, vec![text("", "")]),
+        ],
+    });
+    let mut request = request(vec![metric("g", "", gauge)]);
+    let resource = request.resource_metrics[0].resource.as_mut();
+    resource.expect("one").attributes.push(text("", "y"));
+    let (batch, points) = read(&request);
+    assert_eq!(short_rows(&batch), ["1 g{…,k=\"v\",…} 1", "2 g{…,…} 2"]);
+    assert_eq!(
+        (points.accepted, points.rejected, points.nameless),
+        (2, 0, 3)
+    );
+    let message = points.message(batch.refused());
+    assert_eq!(message, "3 attributes without a key were left out");
 }
 
 #[test]
@@ -295,7 +318,8 @@ fn histograms_become_buckets() {
         points,
         Points {
             accepted: 3,
-            rejected: 2
+            rejected: 2,
+            nameless: 0
         }
     );
 }
@@ -568,7 +592,8 @@ fn json_of_other_writers_is_read() {
         points,
         Ok(Points {
             accepted: 4,
-            rejected: 0
+            rejected: 0,
+            nameless: 0
         })
     );
     assert_eq!(
@@ -594,8 +619,12 @@ fn a_number_past_the_largest_double_loses_only_its_point() {
     let mut batch = Batch::new();
     let mut totals = DeltaTotals::new(1);
     let points = parse(Encoding::Json, body, &mut totals, &|_| None, &mut batch);
-    let (accepted, rejected) = (2, 6);
-    assert_eq!(points, Ok(Points { accepted, rejected }));
+    let expected = Points {
+        accepted: 2,
+        rejected: 6,
+        nameless: 0,
+    };
+    assert_eq!(points, Ok(expected));
     assert_eq!(rows(&batch), ["1 g{n=\"+Inf\"} 1", "4 g{n=\"+Inf\"} 2"]);
     let refused = batch.refused().iter();
     let refused: Vec<u32> = refused

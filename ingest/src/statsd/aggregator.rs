@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use pulseboard_series::{Batch, KeyRef, Kind, Reason, key::hash_key};
 
-use super::{Line, Part, Type, sketch::Sketch};
+use super::{Line, Part, Type, join_tags, sketch::Sketch};
 use crate::series_parts::{Point, whole};
 
 /// Flushes without a new value after which a metric is forgotten: five minutes of ten seconds. A
@@ -123,7 +123,17 @@ impl Aggregator {
         for (name, value) in line.tags() {
             self.scratch.label(name, value)?;
         }
-        self.scratch.finish(number, line.at_ms, 0.0)?;
+        match self.scratch.finish(number, line.at_ms, 0.0) {
+            // Seldom, and so not looked for in each line.
+            Err(Reason::LabelTwice(_)) => {
+                self.scratch.begin(&[line.name])?;
+                for (name, value) in join_tags(line.tags()) {
+                    self.scratch.label(name, &value)?;
+                }
+                self.scratch.finish(number, line.at_ms, 0.0)?;
+            }
+            finished => finished?,
+        }
         for (part, numbers) in line.parts.iter().zip(numbers) {
             self.take_part(line, part, &numbers, batch)?;
         }

@@ -80,6 +80,29 @@ fn kinds_and_units_are_described() {
     assert_eq!(described[6], (Kind::Distribution, "ms".to_owned()));
 }
 
+/// As in what Datadog's agent submits.
+#[test]
+fn values_of_a_tag_that_is_there_several_times_are_joined() {
+    let mut aggregator = Aggregator::new(100);
+    let none: [&str; 0] = [];
+    let lines = "a:1|c|#s:b,x,s:a,s:b\na:1|c|#x,s:a,s:b,:x\n";
+    assert_eq!(take(&mut aggregator, lines), none);
+    assert_eq!(flushed(&mut aggregator), ["0 a{s=\"a,b\",x=\"true\"} 2"]);
+}
+
+/// What is built from an empty variable loses no sample.
+#[test]
+fn a_tag_without_a_name_is_its_value() {
+    let mut aggregator = Aggregator::new(100);
+    let none: [&str; 0] = [];
+    let lines = "a:1|c|#:x\na:1|c|#,\na:1|c|#:,::\na:1|c|#env:prod,:,::y:z,\na:1|c|#\n";
+    assert_eq!(take(&mut aggregator, lines), none);
+    assert_eq!(
+        flushed(&mut aggregator),
+        ["0 a 3", "0 a{env=\"prod\",y=\"z\"} 1", "0 a{x=\"true\"} 1"]
+    );
+}
+
 #[test]
 fn wrong_lines_are_refused_alone() {
     let mut aggregator = Aggregator::new(3);

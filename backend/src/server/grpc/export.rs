@@ -68,11 +68,7 @@ impl Calls {
             .count_request(status.as_u16(), began.elapsed());
         match exported {
             Ok(taken) => {
-                let first = taken.refused.first();
-                let first =
-                    first.map(|refused| format!("data point {}: {}", refused.line, refused.reason));
-                let rejected = taken.said.rejected;
-                let text = first.unwrap_or_default();
+                let (rejected, text) = (taken.said.rejected, taken.said.message(&taken.refused));
                 message::answer(&otlp::response(Encoding::Protobuf, rejected, &text))
             }
             Err(error) => message::failure(&error),
