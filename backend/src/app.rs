@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
+    agents::Agents,
     alerts::Alerts,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     ingest::Ingest,
@@ -58,6 +59,8 @@ pub struct App {
     pub ingest: Arc<Ingest>,
     /// What was refused lately, by tenant.
     pub refusals: Refusals,
+    /// Which agents spoke lately.
+    pub agents: Agents,
     /// Targets of `PROMETHEUS_CONFIG`.
     pub scraping: Scraping,
     /// Who may ask how much of the engine.
@@ -207,6 +210,7 @@ impl App {
             operator,
             tracked,
             refusals: Refusals::default(),
+            agents: Agents::default(),
             scraping: Scraping::new(&settings, &storage.engine, clock.clone()),
             live_expressions: Arc::new(live_expressions),
             questions,

@@ -32,6 +32,7 @@
 //! know nothing of HTTP; time comes from [`base::clock::Clock`] alone.
 
 pub mod access;
+pub mod agents;
 pub mod alerts;
 pub mod app;
 pub mod base;

@@ -40,6 +40,7 @@ const SERVER: &[&[&str]] = &[
         "shares",
         "questions",
         "refusals",
+        "agents",
         "scraping",
         "forwarding",
     ],

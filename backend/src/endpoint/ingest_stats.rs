@@ -26,6 +26,9 @@ struct Ingested {
     refusals: Vec<Refusal>,
     /// Series in memory now.
     series: u64,
+    /// What else is doubtful of what comes in: two agents that have one name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// What is wrong with the disk now.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
@@ -55,6 +58,7 @@ pub async fn get_ingested(
         refused: refused.filter(|(_, count)| *count > 0).collect(),
         refusals: app.refusals.of(&tenant.name),
         series: counts.series,
+        warnings: app.agents.warnings(&tenant.name, app.clock.now_ms()),
         warning: app.storage.warning().map(|warning| match sees_server {
             true => warning,
             false => "the disk takes nothing; the server's operators are told why".to_owned(),

@@ -1,6 +1,6 @@
 //! `POST /push` and the endpoints of agents: remote write and the Influx line protocol.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pulseboard_ingest::{
     Batch, BodyError,
@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::{
     app::App,
     base::{error::AppError, json::json_text},
-    http::{self, ingest},
+    http::{self, caller::client_address, ingest},
     ingest::{IngestOutcome, ParseReport},
 };
 
@@ -164,7 +164,7 @@ pub async fn write_remote(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    ingest::writing_tenant(&app, request, depot)?;
+    let tenant = ingest::writing_tenant(&app, request, depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let content_type = content_type
         .and_then(|value| value.to_str().ok())
@@ -180,10 +180,23 @@ pub async fn write_remote(
         None => Some(Coding::Snappy),
         Some(_) => None,
     };
+    let run = agents_run(request);
+    let host = Arc::new(OnceLock::new());
+    let named = Arc::clone(&host);
     let taken = ingest::take(&app, request, depot, coding, move |body, batch| {
-        remote_write::parse(version, body, batch)
+        let read = remote_write::parse(version, body, batch);
+        let first = batch.rows().first().filter(|_| run.is_some());
+        if let Some(name) = first.and_then(|row| batch.key(row).label("instance")) {
+            // Nobody else sets it.
+            let _is_set = named.set(name.to_owned());
+        }
+        read
     })
     .await;
+    if let (Some(run), Some(host), Ok(_)) = (run, host.get(), &taken) {
+        let (sender, now_ms) = (client_address(request), app.clock.now_ms());
+        app.agents.heard(&tenant.name, host, run, sender, now_ms);
+    }
     // With every answer to a message of a known version, whatever becomes of it.
     let written = taken
         .as_ref()
@@ -204,6 +217,12 @@ pub async fn write_remote(
     }
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
+}
+
+/// By which run of an agent a request was made, as that says itself: 16 hexadecimal digits.
+fn agents_run(request: &Request) -> Option<u64> {
+    let run = request.headers().get("x-pulseboard-agent")?.to_str().ok()?;
+    (run.len() == 16).then(|| u64::from_str_radix(run, 16).ok())?
 }
 
 /// Influx line protocol as version 1 has it: `/write?db=…&precision=…`.

@@ -18,6 +18,7 @@ mod examples;
 mod expressions;
 mod field;
 mod follow;
+mod forged;
 mod graphite;
 mod health;
 mod hostile;

@@ -79,9 +79,22 @@ pub(crate) fn refusal(json: &Json) -> String {
 
 /// What the server says of its disk, as a sentence.
 fn disk(json: &Json) -> Option<String> {
-    let mut words = json.get("warning").text()?.to_owned();
+    sentence(json.get("warning"))
+}
+
+fn sentence(text: &Json) -> Option<String> {
+    let mut words = text.text()?.to_owned();
     words.get_mut(..1)?.make_ascii_uppercase();
     Some(words)
+}
+
+/// What is doubtful of what comes in, each as a sentence.
+fn warnings(json: &Json) -> Vec<String> {
+    json.get("warnings")
+        .list()
+        .iter()
+        .filter_map(sentence)
+        .collect()
 }
 
 /// What was found damaged when the server started: the first, and how many more.
@@ -125,6 +138,7 @@ pub fn Notices(props: &Props) -> Html {
     html! {
         <>
             { disk(json).map(|words| notice("notice--disk", "alert", words)) }
+            { for warnings(json).into_iter().map(|words| notice("notice--damage", "status", words)) }
             { damage(json).map(|words| notice("notice--damage", "status", words)) }
             { refused(json).filter(|_| shown).map(|words| html! {
                 <div class="notice refusals">
@@ -168,6 +182,15 @@ mod tests {
         assert_eq!(
             disk(&json(r#"{"warning":"the history cannot be written"}"#)),
             Some("The history cannot be written".into())
+        );
+    }
+
+    #[test]
+    fn what_is_doubtful_is_said() {
+        assert!(warnings(&json("{}")).is_empty());
+        assert_eq!(
+            warnings(&json(r#"{"warnings":["two agents send as one","b"]}"#)),
+            ["Two agents send as one", "B"]
         );
     }
 
