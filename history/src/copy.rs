@@ -10,7 +10,9 @@ use redb::{Key, ReadTransaction, TableDefinition, TableError, Value};
 use crate::{
     History, HistoryError, Tier,
     store::{OpenError, Store},
-    tables::{DIRTY, FLOOR_OF, META, PROGRESS, RAW, SEEN, SERIES, TALLY, TALLY_OF, tier_table},
+    tables::{
+        DIRTY, FLOOR_OF, META, PROGRESS, RAW, SEEN, SERIES, TALLY, TALLY_OF, TOMBSTONES, tier_table,
+    },
 };
 
 /// Rows of one transaction of the copy; a row has some hundred bytes to some thousand.
@@ -57,6 +59,8 @@ fn copy_all(txn: &ReadTransaction, into: &Store) -> Result<(), HistoryError> {
     copy(txn, into, FLOOR_OF)?;
     copy(txn, into, PROGRESS)?;
     copy(txn, into, DIRTY)?;
+    // What is deleted and still in the blocks is no more in the copy than it is here.
+    copy(txn, into, TOMBSTONES)?;
     copy(txn, into, META)
 }
 

@@ -1,6 +1,7 @@
 //! A process that is killed while it appends: every acknowledged sample is there afterwards.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::Write,
     path::{Path, PathBuf},
@@ -8,10 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pulseboard_history::{SampleRecord, SealBatch, SeriesId};
+use pulseboard_history::{
+    History, HistoryOptions, Retention, SampleRecord, SealBatch, SeriesId, Tier, Tombstone,
+};
 
-use crate::support::{START, definition, maintain, open, raw};
+use crate::support::{
+    HOUR, Model, START, buckets, definition, maintain, model_buckets, open, open_with, raw,
+    same_buckets, seal,
+};
 
+const CLEANED: &str = "PULSEBOARD_HISTORY_CLEAN_TEST";
 const FOLDER: &str = "PULSEBOARD_HISTORY_CRASH_TEST";
 const WRITERS: usize = 4;
 
@@ -142,4 +149,167 @@ fn no_acknowledged_sample_is_lost_by_a_kill() {
         }
         before = acknowledged(dir.path(), 0).len();
     }
+}
+
+/// Everything is kept for as long as the test's times are apart.
+fn open_patient(dir: &Path) -> History {
+    let options = HistoryOptions {
+        retention: Retention {
+            raw: Duration::from_secs(100 * 86_400),
+            tiers: [Duration::from_secs(100 * 86_400); 4],
+            bytes_max: None,
+        },
+        ..HistoryOptions::default()
+    };
+    open_with(dir, options).0
+}
+
+/// Not a test by itself: takes what is deleted out of the blocks in the smallest steps, until it is
+/// killed.
+#[test]
+fn cleaning_child() {
+    let Some(dir) = env::var_os(CLEANED).map(PathBuf::from) else {
+        return;
+    };
+    let history = open_patient(&dir);
+    fs::write(dir.join("cleaning"), "").unwrap();
+    while !history.clean_tombstones(Duration::ZERO).unwrap() {}
+}
+
+/// What is deleted of each series: from within an hour to within another, all of a block of some tiers,
+/// a stretch of minutes, everything.
+fn deleted_of(id: u32) -> (i64, i64) {
+    let at = START + i64::from(id % 7) * HOUR;
+    match id % 4 {
+        0 => (at + 17 * 60_000 + 3, at + 20 * HOUR + 29_999),
+        1 => (START + 24 * HOUR, START + 48 * HOUR - 1),
+        2 => (at + 1_000, at + 240_000),
+        _ => (0, i64::MAX),
+    }
+}
+
+/// What is there is what was not deleted: all samples; each bucket that is shown is right, and none is
+/// missing that a deletion did not touch, or none at all once all is cleaned.
+fn assert_deleted(history: &History, models: &BTreeMap<u32, Model>, is_clean: bool, when: &str) {
+    for (&id, model) in models {
+        let expected: Vec<(i64, f64)> = model.iter().map(|(at, value)| (*at, *value)).collect();
+        let found = raw(history, id, i64::MIN, i64::MAX);
+        assert!(found == expected, "{when}: samples of {id}");
+        let (from_ms, to_ms) = deleted_of(id);
+        for tier in Tier::ALL {
+            let expected = model_buckets(model, tier, i64::MAX);
+            let found = buckets(history, tier, id);
+            let is_shown = |start_ms: i64| found.iter().any(|bucket| bucket.start_ms == start_ms);
+            let is_touched =
+                |start_ms: i64| start_ms <= to_ms && from_ms < start_ms + tier.bucket_ms();
+            let mut left = expected.clone();
+            left.retain(|bucket| is_shown(bucket.start_ms));
+            assert!(same_buckets(&found, &left), "{when}: {tier:?} of {id}");
+            for bucket in &expected {
+                assert!(
+                    is_shown(bucket.start_ms) || !is_clean && is_touched(bucket.start_ms),
+                    "{when}: {tier:?} of {id} has no bucket at {}",
+                    bucket.start_ms
+                );
+            }
+        }
+    }
+}
+
+/// Killed again and again while what is deleted is taken out of the blocks, and copied in between:
+/// nothing that was not deleted is lost, and nothing that was is shown.
+#[test]
+fn a_kill_while_tombstones_are_cleaned_loses_and_brings_back_nothing() {
+    const SERIES: u32 = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("history");
+    let history = open_patient(&folder);
+    let mut models: BTreeMap<u32, Model> = BTreeMap::new();
+    for id in 0..SERIES {
+        let definition = history.append_definition(&definition(id)).unwrap();
+        definition.wait_blocking().unwrap();
+        let samples: Vec<(i64, f64)> = (0..50 * 12)
+            .map(|step| (START + step * 300_000 + 7_000, (step % 100) as f64))
+            .collect();
+        models.insert(id, samples.iter().copied().collect());
+        seal(&history, &[(id, samples)]);
+    }
+    maintain(&history, START + 250 * HOUR);
+    assert_deleted(&history, &models, true, "before");
+    let rows: Vec<Tombstone> = (0..SERIES)
+        .map(|id| {
+            let (from_ms, to_ms) = deleted_of(id);
+            Tombstone {
+                series: SeriesId(id),
+                from_ms,
+                to_ms,
+                is_whole: id % 4 == 3,
+            }
+        })
+        .collect();
+    history.entomb(&rows).unwrap();
+    for (&id, model) in &mut models {
+        let (from_ms, to_ms) = deleted_of(id);
+        model.retain(|at_ms, _| !(from_ms..=to_ms).contains(at_ms));
+    }
+    assert_deleted(&history, &models, false, "deleted");
+    // The log has nothing of it any more: all of it is in the blocks' file.
+    history.rotate_wal().unwrap();
+    history
+        .release_wal(history.current_wal_segment() - 1)
+        .unwrap();
+    drop(history);
+
+    let (mut is_clean, mut interrupted) = (false, 0);
+    for round in 0..100 {
+        let started = folder.join("cleaning");
+        fs::remove_file(&started).ok();
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "crash::cleaning_child"])
+            .env(CLEANED, &folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut child = Running(child);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !started.exists() {
+            assert!(
+                Instant::now() < deadline,
+                "round {round}: it does not start"
+            );
+            std::thread::yield_now();
+        }
+        let until = Instant::now() + Duration::from_millis(fastrand::u64(1..60));
+        while Instant::now() < until && child.0.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        drop(child);
+        let history = open_patient(&folder);
+        is_clean = history.tombstones() == 0;
+        interrupted += u32::from(!is_clean);
+        assert_deleted(&history, &models, is_clean, &format!("round {round}"));
+        if round < 3 {
+            let copy = dir.path().join(format!("copy-{round}"));
+            history.copy_to(&copy).unwrap();
+            let copy = open_patient(&copy);
+            assert_deleted(
+                &copy,
+                &models,
+                is_clean,
+                &format!("the copy of round {round}"),
+            );
+        }
+        if is_clean {
+            break;
+        }
+    }
+    assert!(interrupted > 0, "it was never killed on its way");
+    let history = open_patient(&folder);
+    while !is_clean {
+        is_clean = history.clean_tombstones(Duration::from_secs(1)).unwrap();
+    }
+    assert_deleted(&history, &models, true, "at the end");
+    maintain(&history, START + 251 * HOUR);
+    assert_deleted(&history, &models, true, "maintained");
+    assert_eq!(raw(&history, 3, i64::MIN, i64::MAX), []);
 }
