@@ -84,6 +84,9 @@ pub struct Engine {
     /// under its number.
     /// Each holds its tenant, which is not forgotten as long as any of it is stored.
     pub(crate) retired: Mutex<HashMap<Fingerprint, (SeriesId, Arc<Tenant>)>>,
+    /// When what came late was sealed first, of what waits to be rolled up, and last; Unix milliseconds.
+    /// Leaf lock.
+    pub(crate) late_sealed: Mutex<Option<(i64, i64)>>,
     /// Held by whoever keeps maintenance; nobody else waits for it.
     pub(crate) maintenance: Mutex<Maintenance>,
     pub(crate) units: Mutex<HashMap<Box<str>, Arc<str>>>,
@@ -115,6 +118,7 @@ impl Engine {
             next_id: AtomicU32::new(1),
             refusals: AtomicU32::default(),
             is_stuck: AtomicBool::default(),
+            late_sealed: Mutex::default(),
             retired: Mutex::default(),
             maintenance: Mutex::default(),
             held_bytes: AtomicU64::default(),

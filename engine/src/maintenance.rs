@@ -44,6 +44,12 @@ const SEAL_SPREAD_MS: i64 = 5 * 60_000;
 const LATE_SEAL_AGE_MS: i64 = 60_000;
 const LATE_MUCH_BYTES: u64 = 8 << 20;
 
+/// What came late makes rollups void, each of them as often as something comes. So they are made anew
+/// when nothing has come for a while, or when some wait for long or very many do.
+const LATE_QUIET_MS: u64 = 10_000;
+const LATE_WAITS_MS: u64 = 60_000;
+const LATE_BLOCKS_MAX: u64 = 500_000;
+
 /// Series whose newest sample is looked for in the history in one round.
 const NEWEST_LOOKED_UP_MAX: usize = 1_024;
 
@@ -266,7 +272,16 @@ impl Engine {
         };
         // What is younger may still come late, or be on its way into the history.
         let final_ms = now_ms - self.options.window_ms - SEAL_AGE_MS - SEAL_SPREAD_MS - 60_000;
-        let progress = history.maintain(now_ms, final_ms, budget)?;
+        let progress = match self.is_late_coming(history, now_ms) {
+            true => history.maintain_but_late(now_ms, final_ms, budget)?,
+            false => {
+                let progress = history.maintain(now_ms, final_ms, budget)?;
+                if !progress.more {
+                    *self.late_sealed.lock() = None;
+                }
+                progress
+            }
+        };
         if !progress.expired.is_empty() {
             let expired: HashSet<SeriesId> = progress.expired.into_iter().collect();
             let forgotten: Vec<SeriesId> = {
@@ -283,6 +298,16 @@ impl Engine {
             );
         }
         Ok(progress.more)
+    }
+
+    /// Whether late samples keep coming, so that rollups of their stretches wait.
+    fn is_late_coming(&self, history: &History, now_ms: i64) -> bool {
+        let sealed = *self.late_sealed.lock();
+        sealed.is_some_and(|(first_ms, newest_ms)| {
+            now_ms.abs_diff(newest_ms) < LATE_QUIET_MS
+                && now_ms.abs_diff(first_ms) < LATE_WAITS_MS
+                && history.late_blocks() < LATE_BLOCKS_MAX
+        })
     }
 
     /// The history, where there is one.
@@ -465,6 +490,11 @@ impl Engine {
                     .with(one.place, |entry| entry.undo_sealing(&one, now_ms));
             }
             return Err(error);
+        }
+        if due.iter().any(|one| !one.late.is_empty()) {
+            let mut sealed = self.late_sealed.lock();
+            let first_ms = sealed.map_or(now_ms, |(first_ms, _)| first_ms);
+            *sealed = Some((first_ms, now_ms));
         }
         for one in &due {
             self.table.with(one.place, |entry| {

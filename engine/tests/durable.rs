@@ -199,3 +199,57 @@ fn a_watch_has_room_again_when_series_have_gone() {
     let gain = tap.take();
     assert_eq!((gain.samples.len(), gain.unseated), (1_000, 1));
 }
+
+/// While late samples keep coming their stretches are not rolled up again for each of them, but no
+/// longer than a minute; every sample is read meanwhile.
+#[test]
+fn rollups_of_what_comes_late_wait_for_a_quiet_moment_but_not_for_long() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = open(folder.path(), NOON);
+    let budget = std::time::Duration::from_secs(60);
+    append(&engine, "a", NOON, 1.0, NOON);
+    engine.maintain(NOON, true).expect("the disk is there");
+    engine
+        .maintain_history(NOON, budget)
+        .expect("the disk is there");
+    let history = Arc::clone(engine.history().expect("a history"));
+    let mut expected = vec![(NOON, 1.0)];
+    let mut rounds_done = Vec::new();
+    // A late sample each five seconds, each in an hour of its own.
+    for round in 0..20 {
+        let now_ms = NOON + round * 5_000;
+        let late_ms = NOON - (round + 4) * 60 * MINUTE;
+        append(&engine, "a", late_ms, 2.0, now_ms);
+        expected.insert(0, (late_ms, 2.0));
+        engine.maintain(now_ms, true).expect("the disk is there");
+        let more = engine.maintain_history(now_ms, budget);
+        assert!(!more.expect("the disk is there"));
+        assert_eq!(samples(&engine, "a"), expected, "round {round}");
+        if history.late_blocks() == 0 {
+            rounds_done.push(round);
+        }
+    }
+    assert_eq!(rounds_done, [12], "once, after a minute");
+    let quiet_ms = NOON + 19 * 5_000 + 10_000;
+    engine
+        .maintain_history(quiet_ms, budget)
+        .expect("the disk is there");
+    assert_eq!(history.late_blocks(), 0);
+    assert_eq!(samples(&engine, "a"), expected);
+    // What waits is rolled up after a restart, too.
+    append(&engine, "a", NOON - 30 * 60 * MINUTE, 3.0, quiet_ms);
+    engine.maintain(quiet_ms, true).expect("the disk is there");
+    engine
+        .maintain_history(quiet_ms, budget)
+        .expect("the disk is there");
+    assert_eq!(history.late_blocks(), 1);
+    drop((engine, history));
+    let engine = open(folder.path(), quiet_ms);
+    engine
+        .maintain_history(quiet_ms, budget)
+        .expect("the disk is there");
+    let history = engine.history().expect("a history");
+    assert_eq!(history.late_blocks(), 0);
+    expected.insert(0, (NOON - 30 * 60 * MINUTE, 3.0));
+    assert_eq!(samples(&engine, "a"), expected);
+}

@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         .map_or_else(std::env::temp_dir, Into::into);
     let only = std::env::args().nth(2);
     type Measure = fn(&Path) -> Result<()>;
-    let measures: [(&str, Measure); 7] = [
+    let measures: [(&str, Measure); 9] = [
         ("acknowledgements", acknowledgements),
         ("append", append),
         ("head", head),
@@ -47,6 +47,8 @@ fn main() -> Result<()> {
         ("replay", replay),
         ("seal", seal),
         ("rollup", rollup),
+        ("lone", lone),
+        ("late", late),
     ];
     for (name, measure) in measures {
         if only.as_deref().is_none_or(|only| only == name) {
@@ -437,6 +439,133 @@ fn rollup(dir: &Path) -> Result<()> {
             "  {:?}: {} values, {per:.2} bytes a sample or bucket",
             level.tier, level.values
         );
+    }
+    Ok(())
+}
+
+/// One line for each level, and for the file.
+fn sizes(history: &History, samples: usize) {
+    let stats = history.stats();
+    for level in stats.levels {
+        println!(
+            "    {:?}: {} values, {:.1} bytes each",
+            level.tier,
+            level.values,
+            level.bytes as f64 / level.values.max(1) as f64,
+        );
+    }
+    println!(
+        "    stored {:.0} bytes a sample, file {:.1} MB = {:.0} bytes a sample",
+        stats.blocks_bytes as f64 / samples as f64,
+        stats.file_bytes as f64 / 1e6,
+        stats.file_bytes as f64 / samples as f64,
+    );
+}
+
+/// Late samples that have nobody beside them: each in an hour of its own, more or less; rolled up
+/// each time, or when a quiet moment has come.
+fn lone(dir: &Path) -> Result<()> {
+    const SERIES: u32 = 4_000;
+    const EACH: usize = 40;
+    const ROUNDS: usize = 8;
+    for rest in [1, ROUNDS] {
+        let dir = dir.join(rest.to_string());
+        let (history, _) = History::open(&dir, HistoryOptions::default(), &mut Count(0))?;
+        let now_ms = START_MS + 48 * HOUR_MS;
+        history.maintain(now_ms, now_ms, Duration::from_secs(60))?;
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut sealing, mut rolling) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..ROUNDS {
+            let mut lone = || {
+                let at_ms = |_| START_MS + random.i64(HOUR_MS..48 * HOUR_MS);
+                let mut times: Vec<i64> = (0..EACH / ROUNDS).map(at_ms).collect();
+                times.sort_unstable();
+                times
+                    .into_iter()
+                    .map(|at_ms| (at_ms, random.f64()))
+                    .collect()
+            };
+            let data: Vec<Vec<(i64, f64)>> = (0..SERIES).map(|_| lone()).collect();
+            let began = Instant::now();
+            for (part, data) in (0..).zip(data.chunks(2_000)) {
+                let ids = (part * 2_000..).map(SeriesId);
+                let series = ids.zip(data.iter().map(Vec::as_slice));
+                history.seal(&SealBatch {
+                    series: series.collect(),
+                    safe_segment: None,
+                })?;
+            }
+            sealing += began.elapsed();
+            let began = Instant::now();
+            if round % rest == rest - 1 {
+                while history
+                    .maintain(now_ms, now_ms, Duration::from_secs(60))?
+                    .more
+                {}
+            }
+            rolling += began.elapsed();
+        }
+        let samples = SERIES as usize * EACH;
+        println!(
+            "  {samples} samples, rolled up after {rest} rounds: seal {:.1} µs, roll up {:.1} µs a sample",
+            each(sealing, samples) / 1e3,
+            each(rolling, samples) / 1e3,
+        );
+        sizes(&history, samples);
+    }
+    Ok(())
+}
+
+/// Two days of some series, time by time, sealed whenever there is much; rolled up each time, or when
+/// a quiet moment has come.
+fn late(dir: &Path) -> Result<()> {
+    const SERIES: u32 = 50;
+    const EACH: usize = 10_000;
+    const AT_ONCE: usize = 524;
+    for rest in [1, 10, 100] {
+        let dir = dir.join(rest.to_string());
+        let (history, _) = History::open(&dir, HistoryOptions::default(), &mut Count(0))?;
+        let now_ms = START_MS + 48 * HOUR_MS;
+        history.maintain(now_ms, now_ms, Duration::from_secs(60))?;
+        let step_ms = 47 * HOUR_MS / EACH as i64;
+        let data: Vec<_> = (0..SERIES)
+            .map(|id| {
+                fill(
+                    SHAPES[id as usize % 5],
+                    id.into(),
+                    START_MS + HOUR_MS,
+                    step_ms,
+                    EACH,
+                )
+            })
+            .collect();
+        let (mut sealing, mut rolling) = (Duration::ZERO, Duration::ZERO);
+        let rounds = EACH.div_ceil(AT_ONCE);
+        for round in 0..rounds {
+            let part = round * AT_ONCE..((round + 1) * AT_ONCE).min(EACH);
+            let series = (0..SERIES).map(|id| (SeriesId(id), &data[id as usize][part.clone()]));
+            let began = Instant::now();
+            history.seal(&SealBatch {
+                series: series.collect(),
+                safe_segment: None,
+            })?;
+            sealing += began.elapsed();
+            let began = Instant::now();
+            if round % rest == rest - 1 || round + 1 == rounds {
+                while history
+                    .maintain(now_ms, now_ms, Duration::from_secs(60))?
+                    .more
+                {}
+            }
+            rolling += began.elapsed();
+        }
+        let samples = SERIES as usize * EACH;
+        println!(
+            "  rolled up after {rest} rounds: seal {:.0} ns, roll up {:.0} ns a sample",
+            each(sealing, samples),
+            each(rolling, samples),
+        );
+        sizes(&history, samples);
     }
     Ok(())
 }

@@ -45,6 +45,37 @@ impl History {
         final_before_ms: i64,
         budget: Duration,
     ) -> Result<Progress, HistoryError> {
+        self.maintain_some(now_ms, final_before_ms, budget, true)
+    }
+
+    /// As [`History::maintain`], for while late samples keep coming: what got some is not rolled up
+    /// again, since the next ones would make that void, and nothing is deleted by age and size, which
+    /// would take what is still to be rolled up. Readers take those stretches from the samples.
+    ///
+    /// # Errors
+    /// As [`History::maintain`].
+    pub fn maintain_but_late(
+        &self,
+        now_ms: i64,
+        final_before_ms: i64,
+        budget: Duration,
+    ) -> Result<Progress, HistoryError> {
+        self.maintain_some(now_ms, final_before_ms, budget, false)
+    }
+
+    /// About how many blocks late samples have come to since all such were rolled up again.
+    #[must_use]
+    pub fn late_blocks(&self) -> u64 {
+        self.state.lock().late_blocks
+    }
+
+    fn maintain_some(
+        &self,
+        now_ms: i64,
+        final_before_ms: i64,
+        budget: Duration,
+        with_late: bool,
+    ) -> Result<Progress, HistoryError> {
         let started = Instant::now();
         let mut progress = Progress::default();
         loop {
@@ -52,9 +83,9 @@ impl History {
             let until = Instant::now() + STEP.min(budget.saturating_sub(started.elapsed()));
             let stepped = self.bury_next(&mut workshop, until)?
                 || self.list_old(until)?
-                || self.roll_dirty(&mut workshop, until, &mut progress)?
+                || with_late && self.roll_dirty(&mut workshop, until, &mut progress)?
                 || self.roll_next(&mut workshop, final_before_ms, until, &mut progress)?
-                || self.retain_step(&mut workshop, now_ms, &mut progress)?;
+                || with_late && self.retain_step(&mut workshop, now_ms, &mut progress)?;
             if !stepped {
                 self.list_expired(&mut workshop, now_ms, &mut progress);
                 return Ok(progress);

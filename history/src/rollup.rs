@@ -140,6 +140,7 @@ impl History {
         // One tier a step: those of the finest come first, and may add some of the coarser.
         let Some(&(index, ..)) = dirty.first() else {
             let mut state = self.state.lock();
+            state.late_blocks = 0;
             if !state.stale.is_empty() {
                 state.stale = Default::default();
             }

@@ -99,6 +99,7 @@ impl History {
         let mut state = self.state.lock();
         state.mirror(sealed.usage);
         state.seen.extend(sealed.days);
+        state.late_blocks += sealed.stale.len() as u64;
         for (series, hour) in sealed.stale {
             let start_ms = i64::from(hour) * RAW_BLOCK_MS;
             state.note_stale(series, start_ms..start_ms + RAW_BLOCK_MS);

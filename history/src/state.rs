@@ -66,6 +66,8 @@ pub(crate) struct State {
     /// Stretches of series, Unix milliseconds, that rollups do not have as the samples are: something
     /// came late, and [`History::maintain`](crate::History::maintain) has not rolled it up again.
     pub(crate) stale: Arc<Stale>,
+    /// Blocks that something came late to, since none of them was left; one may be counted again.
+    pub(crate) late_blocks: u64,
     /// What is deleted and still in the blocks.
     pub(crate) graves: Arc<Graves>,
     /// As [`META_ANEW`] says.
@@ -111,6 +113,7 @@ impl State {
             .and_then(|floor| u32::try_from(floor).ok())
             .unwrap_or_default();
         for row in txn.open_table(DIRTY)?.iter()? {
+            state.late_blocks += 1;
             let (level, block, series) = row?.0.value();
             let length_ms = block_ms(usize::from(level) + 1);
             let start_ms = i64::from(block) * length_ms;
