@@ -157,8 +157,8 @@ pub(super) async fn import(
                 piece.len()
             };
             let rest = piece.split_off(keep);
-            let piece = std::mem::replace(&mut piece, rest);
-            give(&asked, piece, (&name, first), &mut done).await?;
+            let given = std::mem::replace(&mut piece, rest);
+            give(&asked, given, (&name, first), &mut done).await?;
             first = line + u64::from(piece.is_empty());
         }
     }
