@@ -386,7 +386,7 @@ mod tests {
     /// The last two names are of rooms that are always open.
     fn name_of(room: u8) -> String {
         match room {
-            4 => DASHBOARD_ROOM.to_owned(),
+            4 => "dashboard".to_owned(),
             5 => "general".to_owned(),
             other => format!("room-{other}"),
         }
@@ -440,9 +440,9 @@ mod tests {
                 }
                 let held = rooms.rooms.lock();
                 let all: Vec<&Arc<Room>> = held.all_unsorted().collect();
-                prop_assert_eq!(held.count, all.len());
-                prop_assert!(held.tenants.values().all(|rooms| !rooms.is_empty()));
-                let shared = || all.iter().filter(|room| room.share.is_some());
+                prop_assert_eq!(held.count(), all.len());
+                prop_assert!(!held.keeps_a_tenant_without_rooms());
+                let shared = || all.iter().filter(|room| room.is_shared());
                 prop_assert_eq!(rooms.shares.taken(), shared().count());
                 prop_assert!(shared().count() <= limits.all);
                 for (number, tenant) in TENANTS.into_iter().enumerate() {
@@ -455,7 +455,7 @@ mod tests {
                         let there = there.count();
                         let room = held.get(tenant, &name);
                         prop_assert_eq!(room.map_or(0, |room| room.members()), there);
-                        let asked = room.map_or(0, |room| room.asked.lock().len());
+                        let asked = room.map_or(0, |room| room.asking());
                         prop_assert_eq!(asked, there);
                     }
                 }
@@ -463,7 +463,7 @@ mod tests {
             members.clear();
             rooms.clock.advance(Duration::from_millis(EMPTY_ROOM_KEPT_MS.unsigned_abs()));
             rooms.sweep(rooms.clock.steady_ms());
-            prop_assert_eq!((rooms.rooms.lock().count, rooms.shares.taken()), (0, 0));
+            prop_assert_eq!((rooms.rooms.lock().count(), rooms.shares.taken()), (0, 0));
         }
     }
 

@@ -325,3 +325,24 @@ impl fmt::Debug for Membership {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+impl Held {
+    /// Whether a tenant without rooms is still remembered.
+    pub(super) fn keeps_a_tenant_without_rooms(&self) -> bool {
+        self.tenants.values().any(HashMap::is_empty)
+    }
+}
+
+#[cfg(test)]
+impl Room {
+    /// Whether it counts for whoever made it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// Members whose events are known.
+    pub(super) fn asking(&self) -> usize {
+        self.asked.lock().len()
+    }
+}
