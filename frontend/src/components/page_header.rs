@@ -1,7 +1,5 @@
 //! The top of every view: name, views, state, chat, who the reader is, theme.
 
-use wasm_bindgen::JsCast;
-use web_sys::HtmlElement;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
@@ -9,7 +7,7 @@ use super::{
     chat_button::use_chat_button, connection_status::use_connection_status, segments::segments,
 };
 use crate::{
-    hooks::{THEME_KEY, forget_answers, use_effect_with, use_selector},
+    hooks::{THEME_KEY, forget_answers, use_selector},
     markup::html,
     net::{config::Endpoint, fetch},
     platform,
@@ -32,26 +30,10 @@ pub struct Props {
     pub endpoint: Option<Endpoint>,
 }
 
-/// Where not all of them have room, the one that is shown is seen.
-fn show_current(views: &NodeRef) {
-    let Some(views) = views.cast::<HtmlElement>() else {
-        return;
-    };
-    let current = views.query_selector("[aria-current]").ok().flatten();
-    if let Some(current) = current.and_then(|current| current.dyn_into::<HtmlElement>().ok()) {
-        let middle = current.offset_left() - views.offset_left() + current.offset_width() / 2;
-        views.set_scroll_left(middle - views.client_width() / 2);
-    }
-}
-
 /// The views, as links: they can be opened in another tab and bookmarked.
-#[hook]
-fn use_views(shown: Page) -> Html {
-    let all = use_node_ref();
-    let nav = all.clone();
-    use_effect_with(shown, move |_| show_current(&nav));
+fn views(shown: Page) -> Html {
     html! {
-        <nav class="views" aria-label="Views" ref={all}>
+        <nav class="views" aria-label="Views">
             { for Page::ALL.into_iter().map(|page| html! {
                 <a
                     key={page.hash()}
@@ -125,7 +107,6 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
     let status = use_connection_status();
     let chat = use_chat_button();
     let session = use_session_button(endpoint);
-    let views = use_views(page);
     html! {
         <header class="page-header">
             <div class="brand">
@@ -136,7 +117,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                 <h1>{ "Live Dashboard" }</h1>
                 <span class="brand__name">{ words::PRODUCT }</span>
             </div>
-            { views }
+            { views(page) }
             <div class="page-header__state">
                 if critical > 0 {
                     <span class="critical-badge">{ format!("{critical} Critical") }</span>
