@@ -63,6 +63,7 @@ async fn a_page_that_reads_both_events_alike_shows_every_card() -> Result<()> {
             .eval_async(
                 "const done = arguments[0]; const seen = []; \
                  const cards = text => Object.entries(JSON.parse(text).stats.metrics || {}) \
+                     .filter(([name]) => name !== 'performance') \
                      .map(([name, item]) => `${name.replace('_', ' ')} ${item.count} ${item.total}`) \
                      .sort().join(', '); \
                  const track = (type, value) => fetch('/metrics/track', { method: 'POST', \
