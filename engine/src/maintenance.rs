@@ -182,6 +182,8 @@ impl Engine {
                         slot: u32::try_from(slot).unwrap_or(u32::MAX),
                         id: entry.id,
                     };
+                    // First: what the history has need not be sealed with what came since.
+                    self.let_late_go(entry, now_ms);
                     let is_short = entry.tenant.is_short();
                     let age_ms = if is_short {
                         age_ms.min(SHORT_SEAL_AGE_MS)
@@ -189,14 +191,15 @@ impl Engine {
                         age_ms
                     };
                     let is_due = entry.is_due(now_ms, age_ms);
-                    let is_late_due = is_due || entry.is_late_due(now_ms, is_much_late || is_short);
+                    let is_late_due = is_due
+                        || entry.is_late_due(now_ms, is_much_late || is_short)
+                            && (everything || !entry.has_late_sealed());
                     if sealed.is_ok() && !entry.is_sealing && (is_due || is_late_due) {
                         let due = entry.begin_sealing(place, is_due);
                         samples_due += due.copy.count() + due.late.len();
                         sealing.push(due);
                     }
                     self.evict(entry, now_ms);
-                    self.let_late_go(entry, now_ms);
                     if entry.last.is_none()
                         && entry.late.is_some()
                         && without_newest.len() < NEWEST_LOOKED_UP_MAX
@@ -533,6 +536,13 @@ impl Entry {
         since_ms.is_some_and(|since_ms| {
             is_much || now_ms.abs_diff(since_ms) >= LATE_SEAL_AGE_MS.unsigned_abs()
         })
+    }
+
+    /// Whether some of what came late is in the history and stays here for readers: sealing more now
+    /// would seal it once more.
+    fn has_late_sealed(&self) -> bool {
+        let late = self.late.as_ref();
+        late.is_some_and(|late| late.len() > late.unsealed())
     }
 
     /// From here on what comes counts as not sealed; what there is goes with the result: what came
