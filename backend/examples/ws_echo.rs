@@ -97,7 +97,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let service = Service::new(Router::with_path("{**path}").get(open_echo))
         .hoop(Middleware::new(Arc::clone(&app)));
     tokio::select! {
-        () = accept::accept(Arc::clone(&app), listener, service) => {}
+        _listener = accept::accept(Arc::clone(&app), listener, service) => {}
         _ = tokio::signal::ctrl_c() => app.stopping.cancel(),
     }
     Ok(())

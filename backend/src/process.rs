@@ -34,11 +34,13 @@ pub(crate) async fn watch_signals(mut signals: Signals, stop: CancellationToken)
     std::process::exit(130);
 }
 
-/// Ctrl-C and, where there is one, SIGTERM; heard from the moment that this is made.
+/// Ctrl-C and, where there is one, SIGTERM, which end the process; heard from the moment that this is made.
 #[cfg(unix)]
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// Unheard, it would end the process; whoever reads files again at it listens, too.
+    _hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -48,6 +50,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            _hangup: signal(SignalKind::hangup())?,
         })
     }
 

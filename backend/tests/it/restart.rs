@@ -154,9 +154,12 @@ async fn totals_go_on() {
     let before = server.json("/api/metrics").await["requests_total"].as_u64();
     assert!(before > Some(0));
     let server = restarted(server, folder.path(), Duration::from_secs(1)).await;
-    assert_eq!(
-        server.json("/api/metrics").await["requests_total"].as_u64(),
-        before
+    // With what was answered since: the question above, and what asked whether the new one is there.
+    let after = server.json("/api/metrics").await["requests_total"].as_u64();
+    let grown = after.zip(before).map(|(after, before)| after - before);
+    assert!(
+        grown.is_some_and(|grown| (1..5).contains(&grown)),
+        "{grown:?}"
     );
     server.stop().await;
 }

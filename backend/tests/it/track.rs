@@ -20,7 +20,7 @@ async fn series_that_there_is_no_room_for_are_listed_as_refused() {
     server.push("red", "a 1\nb 1\nc 1").await;
     let answer = track(&server, "red", json!({"type": "late_one", "value": 2})).await;
     assert_eq!(answer.status(), 200, "it is counted all the same");
-    let refused = server.json("/api/ingest?tenant=red").await["refused"].clone();
+    let refused = server.json("/api/ingest?tenant=red").await["refusals"].clone();
     let of_track = refused.as_array().expect("a list").iter().any(|one| {
         one["endpoint"] == "/metrics/track"
             && one["reason"].as_str().is_some_and(|why| why.contains('3'))
