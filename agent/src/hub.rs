@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use pulseboard_forward::answer::{Outcome, said};
 use pulseboard_outbound::{
-    Answer, Client, ClientConfig, Error, HeaderMap, HeaderName, HeaderValue, Secret,
+    Answer, Client, ClientConfig, Error, HeaderMap, HeaderName, HeaderValue, Secret, check_address,
     config::Authorization, header, secret::hide_password,
 };
 use tokio::time::Instant;
@@ -34,8 +34,25 @@ pub(crate) struct Hub {
     headers: HeaderMap,
 }
 
+/// Whether a hub can be at this address. The path of remote write is appended to it, so that nothing
+/// may follow its path.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check_hub(to: &str) -> Result<(), Error> {
+    check_address(to)?;
+    match to.find(['?', '#']) {
+        None => Ok(()),
+        Some(_) => Err(Error::Url {
+            url: hide_password(to).into_owned(),
+            why: "a hub's address has neither ? nor #".to_owned(),
+        }),
+    }
+}
+
 impl Hub {
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
+        check_hub(&options.to)?;
         let mut config = ClientConfig::default();
         if options.token.is_some() || options.token_file.is_some() {
             config.authorization = Some(Authorization {
@@ -157,6 +174,22 @@ mod tests {
         };
         let hub = Hub::new(&options).expect("a hub");
         assert_eq!(hub.shown(), "https://me:xxxxx@hub:3000/api/v1/write");
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_hub_is_refused() {
+        check_hub("https://me:secret@hub:3000/prefix/").expect("a hub");
+        for to in [
+            "",
+            "hub",
+            "hub:3000",
+            "ftp://hub",
+            "http://",
+            "http://hub?a=b",
+            "http://hub/#a",
+        ] {
+            assert!(check_hub(to).is_err(), "{to:?}");
+        }
     }
 
     #[test]

@@ -53,6 +53,7 @@ use self::{
 pub use self::{
     buffer::Limits,
     error::AgentError,
+    hub::check_hub,
     names::keep as keep_names,
     options::{Local, Options},
 };

@@ -16,6 +16,11 @@ const FOLDER: &str = "agent";
 
 /// Measures and sends until it is told to stop.
 pub(crate) fn start(settings: &Settings, arguments: AgentArguments) -> ExitCode {
+    if let Err(error) = pulseboard_agent::check_hub(&arguments.to) {
+        return refuse(&format!(
+            "--to (AGENT_TO): {error}; it takes the hub's address, such as https://hub.example.org:3000"
+        ));
+    }
     if arguments.print_unit {
         let program = std::env::current_exe();
         let program = program.map_or_else(

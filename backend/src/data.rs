@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use pulseboard::settings::{DataCommand, Settings};
 
-use crate::process::{refuse, say};
+use crate::process::{complain, refuse, say};
 
 /// Does what was asked for.
 pub(crate) fn start(settings: &Settings, command: DataCommand) -> ExitCode {
@@ -50,17 +50,28 @@ pub(crate) fn start(settings: &Settings, command: DataCommand) -> ExitCode {
                 query.extend(selectors.iter().map(|one| ("match[]", one.as_str())));
                 query.extend(start.iter().map(|time| ("start", time.as_str())));
                 query.extend(end.iter().map(|time| ("end", time.as_str())));
-                transfer::export(settings, &from, &query, output.as_deref()).await
+                let done = transfer::export(settings, &from, &query, output.as_deref()).await;
+                done.map(whole)
             }
             DataCommand::Import { to, file } => {
                 transfer::import(settings, &to, file.as_deref()).await
             }
-            DataCommand::Backup { from, to } => backup::backup(settings, &from, &to).await,
-            DataCommand::Restore { from } => backup::restore(settings, &from),
+            DataCommand::Backup { from, to } => {
+                backup::backup(settings, &from, &to).await.map(whole)
+            }
+            DataCommand::Restore { from } => backup::restore(settings, &from).map(whole),
         }
     });
     match done {
-        Ok(said) => say(&said),
+        Ok((said, complaint)) => {
+            let done = say(&said);
+            complaint.map_or(done, |complaint| complain(&complaint))
+        }
         Err(why) => refuse(&why),
     }
+}
+
+/// What was done, and nothing to complain of.
+fn whole(said: String) -> (String, Option<String>) {
+    (said, None)
 }

@@ -25,6 +25,12 @@ pub(crate) fn refuse(why: &str) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
+/// Says what was left out of what was done, and ends with a code that tells of it.
+pub(crate) fn complain(of: &str) -> ExitCode {
+    drop(writeln!(std::io::stderr(), "pulseboard: {of}"));
+    ExitCode::FAILURE
+}
+
 /// The first Ctrl-C or SIGTERM stops in order, the second at once.
 pub(crate) async fn watch_signals(mut signals: Signals, stop: CancellationToken) {
     signals.next().await;

@@ -79,6 +79,29 @@ fn a_mistake_in_prometheus_yml_is_found_with_its_line() {
 }
 
 #[test]
+fn an_address_that_nobody_can_be_at_stops_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (address, why) in [
+        ("ftp://x", "it is ftp, and not http or https"),
+        ("notaurl", "relative URL without a base"),
+        ("http://", "empty host"),
+        ("http:///x", "it names no host"),
+        ("http://hub?tenant=a", "neither ? nor #"),
+    ] {
+        let data_dir = folder.path().join("agent");
+        let mut agent = pulseboard();
+        agent.args(["agent", "--to", address, "--data-dir"]);
+        let output = agent.arg(&data_dir).output().expect("runs");
+        assert_refused(&output, &["--to", &format!("{address:?}"), why]);
+        assert!(!data_dir.exists(), "nothing is made");
+    }
+    let mut export = pulseboard();
+    export.args(["export", "--url", "http://", "--data-dir", "memory"]);
+    let output = export.output().expect("runs");
+    assert_refused(&output, &["--url", "\"http://\"", "empty host"]);
+}
+
+#[test]
 fn a_taken_port_is_one_line_and_exit_code_2() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();
@@ -100,6 +123,25 @@ fn a_folder_that_cannot_be_had_is_one_line_and_exit_code_2() {
         .output()
         .expect("runs");
     assert_refused(&output, &["DATA_DIR", "folder"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_restored_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("damaged.backup");
+    fs::write(&file, "PBBACKUP and no more").expect("written");
+    let new = folder.path().join("a");
+    let restore = || {
+        let mut restore = pulseboard();
+        restore.args(["restore", "--data-dir"]).arg(new.join("b"));
+        restore.arg(&file).output().expect("runs")
+    };
+    assert_refused(&restore(), &["damaged.backup", "is as it was"]);
+    assert!(!new.exists(), "no folder is made");
+    fs::create_dir_all(new.join("b")).expect("made");
+    assert_refused(&restore(), &["damaged.backup", "is as it was"]);
+    let left = fs::read_dir(new.join("b")).expect("it was there").count();
+    assert_eq!(left, 0);
 }
 
 /// A server that has printed its address.

@@ -192,6 +192,12 @@ impl Cost {
             .is_some()
     }
 
+    /// What was read so far is written and let go: only what is held at once counts. For answers that
+    /// are sent while they are made.
+    pub fn forget_samples(&self) {
+        self.samples_left.store(self.samples_max, Ordering::Relaxed);
+    }
+
     /// Takes memory, before it is taken or shortly after.
     ///
     /// # Errors
@@ -240,7 +246,7 @@ impl Cost {
         self.ends_us.fetch_min(ends_us, Ordering::Relaxed);
     }
 
-    /// Samples that were read.
+    /// Samples that were read, but for those that were forgotten.
     #[must_use]
     pub fn samples_taken(&self) -> u64 {
         self.samples_max - self.samples_left.load(Ordering::Relaxed)
@@ -287,6 +293,8 @@ mod tests {
         assert!(cost.take_samples(4) && cost.samples_taken() == 4);
         assert!(cost.take_samples(6) && !cost.take_samples(1));
         assert_eq!(cost.samples_taken(), 10);
+        cost.forget_samples();
+        assert!(cost.take_samples(10) && !cost.take_samples(1));
         cancel.cancel();
         assert_eq!(cost.step(1), Ok(()), "not looked at yet");
         assert_eq!(cost.step(WORK_BETWEEN), Err(Spent::Cancelled));

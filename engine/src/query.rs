@@ -8,7 +8,7 @@
 //! | `request` | what a range is asked by, and what is refused before anything is read |
 //! | `target` | which series a range reads, and how they are put together |
 //! | `reader` | reads one series after the other, piece by piece, for ranges and samples |
-//! | `raw` | samples as they came: [`raw()`]; for expressions with rollups where they are gone: [`finest()`] |
+//! | `raw` | samples as they came: [`raw()`], [`raw_in_pieces()`]; for expressions with rollups where they are gone: [`finest()`] |
 //! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `error` | why a query has no answer, and the bounds that these reasons name |
 //! | `cache` | what queries leave behind for the next ones |
@@ -49,7 +49,7 @@ pub use self::{
     error::{BY_MAX, QueryError, TOP_MAX},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{RangeStream, range},
-    raw::{finest, keys, raw, rolled},
+    raw::{finest, keys, raw, raw_in_pieces, rolled},
     request::{Aggregation, RangeRequest, Step},
     top::{Few, Rank},
     windows::{few_windows, windows},

@@ -14,7 +14,7 @@ use pulseboard_engine::{
     Cancel, Cost, Engine, EngineOptions, Selector, Spent,
     query::{
         Aggregation, Limits, ListRequest, QueryError, RangeRequest, RangeStream, Step, list_series,
-        range, raw, windows,
+        range, raw, raw_in_pieces, windows,
     },
 };
 use pulseboard_history::{HistoryOptions, Retention};
@@ -203,6 +203,40 @@ fn a_dense_series_is_not_read_into_memory_that_is_not_there() {
     let all = samples(&world, stretch, &cost).expect("there is room");
     assert_eq!(all["dense"].len(), 600_000);
     assert_eq!(cost.held_bytes(), 0, "and it is given back");
+    // Piece by piece it needs no more than one of them.
+    let (engine, cost) = (world.engine(), held(2 << 20));
+    let tenant = engine.tenant("default").expect("a tenant");
+    let mut pieces = Vec::new();
+    let read = raw_in_pieces(
+        engine,
+        &tenant,
+        &Selector::all(),
+        stretch,
+        &cost,
+        &mut |_, samples| {
+            pieces.push(samples.to_vec());
+            Ok::<_, QueryError>(())
+        },
+    );
+    read.expect("there is room");
+    assert!(pieces.len() > 5, "{}", pieces.len());
+    assert!(pieces.concat() == all["dense"]);
+    assert_eq!(cost.held_bytes(), 0);
+    // Whoever takes no more ends it by its own words.
+    let mut taken = 0;
+    let read = raw_in_pieces(
+        engine,
+        &tenant,
+        &Selector::all(),
+        stretch,
+        &cost,
+        &mut |_, _| {
+            taken += 1;
+            Err(QueryError::Search)
+        },
+    );
+    assert!(matches!(read, Err(QueryError::Search)), "{read:?}");
+    assert_eq!((taken, cost.held_bytes()), (1, 0));
 }
 
 proptest! {

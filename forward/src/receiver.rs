@@ -75,7 +75,8 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     /// # Errors
-    /// Certificates or secrets cannot be read, or a header is none; in words.
+    /// A header is none, or who sends contradicts itself; in words. Certificates that cannot be read
+    /// are looked for again by each request.
     pub(crate) fn new(config: &RemoteWrite, folder: &Path) -> Result<Self, String> {
         let protocol = Protocol::of(config);
         let mut headers = HeaderMap::new();
@@ -89,7 +90,7 @@ impl Receiver {
         for (name, value) in protocol.headers() {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let client = Client::new(&config.client(folder)).map_err(|error| error.to_string())?;
+        let client = Client::patient(&config.client(folder)).map_err(|error| error.to_string())?;
         let (queue, told) = (&config.queue_config, &config.metadata_config);
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
         let families = told.send && protocol == Protocol::V1 && !told.send_interval.is_zero();

@@ -11,13 +11,13 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use parking_lot::Mutex;
-use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 mod address;
 mod identity;
 
+pub use self::address::check_address;
 use self::{
     address::{credentials, leads_to, proxy, read_url, same_host, shown, without_user},
     identity::Identity,
@@ -52,9 +52,10 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     config: ClientConfig,
     identity: Identity,
-    proxy: Option<Proxy>,
-    /// The connections, and the state of the files that they were made with.
-    current: Mutex<(Vec<Stamp>, Connections)>,
+    proxy: Result<Option<Proxy>, Error>,
+    /// The connections, or why there can be none, and the state of the files that they were made
+    /// with.
+    current: Mutex<(Vec<Stamp>, Result<Connections, Error>)>,
 }
 
 /// A whole answer.
@@ -94,22 +95,41 @@ impl Client {
     /// # Errors
     /// A file cannot be read, a certificate is none, or the configuration contradicts itself.
     pub fn new(config: &ClientConfig) -> Result<Self, Error> {
+        let client = Self::patient(config)?;
+        match client.problem() {
+            None => Ok(client),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// As [`Client::new`], but files of certificates need not be there yet, nor be any: each request
+    /// looks for them again, and says what is wrong.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself, or says what cannot be.
+    pub fn patient(config: &ClientConfig) -> Result<Self, Error> {
         config.check()?;
-        let proxy = config.proxy_url.as_ref().map(|url| {
+        let url = config.proxy_url.as_ref();
+        let proxy = url.filter(|url| !url.reveal().is_empty()).map(|url| {
             let without = config.no_proxy.as_deref().unwrap_or_default();
             proxy(url.reveal(), without)
         });
-        let proxy = proxy.transpose()?;
-        let current = (
-            tls::stamps(&config.tls_config),
-            connections(config, proxy.clone())?,
-        );
+        // One that is not spoken to is told by each request, too.
+        let proxy = proxy.transpose();
+        let now = tls::stamps(&config.tls_config);
+        let current = connections(config, &proxy);
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             identity: Identity::new(config)?,
             proxy,
-            current: Mutex::new(current),
+            current: Mutex::new((now, current)),
         })))
+    }
+
+    /// Why nobody could be asked when it was last tried, where that is so.
+    #[must_use]
+    pub fn problem(&self) -> Option<Error> {
+        self.0.current.lock().1.as_ref().err().cloned()
     }
 
     /// Asks for `url`. `headers` are sent beside those of the client; gzip is unpacked. At most
@@ -274,7 +294,8 @@ impl Client {
             headers.remove(header::AUTHORIZATION);
             headers.remove(header::COOKIE);
         }
-        if let Some(value) = self.0.proxy.as_ref().and_then(|p| p.header_for(&uri)) {
+        let proxy = self.0.proxy.as_ref().ok().and_then(Option::as_ref);
+        if let Some(value) = proxy.and_then(|proxy| proxy.header_for(&uri)) {
             headers.insert(header::PROXY_AUTHORIZATION, value.clone());
         }
         let mut request = Request::new(Full::new(asked.body.clone()));
@@ -284,7 +305,7 @@ impl Client {
         Ok(request)
     }
 
-    /// The connections; new ones when a file of the certificates has changed.
+    /// The connections; new ones when a file of the certificates has changed, or could not be used.
     fn connections(&self) -> Result<Connections, Error> {
         let Inner {
             config,
@@ -294,10 +315,10 @@ impl Client {
         } = &*self.0;
         let now = tls::stamps(&config.tls_config);
         let mut current = current.lock();
-        if current.0 != now {
-            *current = (now, connections(config, proxy.clone())?);
+        if current.0 != now || current.1.is_err() {
+            *current = (now, connections(config, proxy));
         }
-        Ok(current.1.clone())
+        current.1.clone()
     }
 }
 
@@ -313,14 +334,15 @@ struct Asked<'a> {
     packed: bool,
 }
 
-fn connections(config: &ClientConfig, proxy: Option<Proxy>) -> Result<Connections, Error> {
+fn connections(
+    config: &ClientConfig,
+    proxy: &Result<Option<Proxy>, Error>,
+) -> Result<Connections, Error> {
+    let proxy = proxy.clone()?;
     let mut builder = HttpsConnectorBuilder::new()
         .with_tls_config(tls::client_config(&config.tls_config)?)
         .https_or_http();
-    if let Some(name) = &config.tls_config.server_name {
-        let name = ServerName::try_from(name.clone()).map_err(|_error| {
-            Error::Config(format!("tls_config: {name:?} is no name of a server"))
-        })?;
+    if let Some(name) = config.tls_config.expected_name()? {
         builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
     }
     let connector = builder

@@ -3,9 +3,12 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
+use http::HeaderName;
+use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Secret};
@@ -134,6 +137,43 @@ impl TlsConfig {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The versions that are spoken: 2 is TLS 1.2.
+    ///
+    /// # Errors
+    /// One is none, or none is left.
+    pub(crate) fn minor_versions(&self) -> Result<RangeInclusive<u8>, Error> {
+        let number = |name: &Option<String>, otherwise: u8| match name.as_deref() {
+            None => Ok(otherwise),
+            Some("TLS10" | "TLS11" | "TLS12") => Ok(2),
+            Some("TLS13") => Ok(3),
+            Some(other) => Err(Error::Config(format!(
+                "tls_config: {other:?} is no version of TLS; TLS12 and TLS13 are"
+            ))),
+        };
+        let (min, max) = (number(&self.min_version, 2)?, number(&self.max_version, 3)?);
+        match min <= max {
+            true => Ok(min..=max),
+            false => Err(Error::Config(
+                "tls_config: min_version is above max_version".to_owned(),
+            )),
+        }
+    }
+
+    /// The name that the certificate must have, where one is given.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn expected_name(&self) -> Result<Option<ServerName<'static>>, Error> {
+        // As Go takes it: an empty one is none.
+        let name = self.server_name.as_ref().filter(|name| !name.is_empty());
+        name.map(|name| {
+            ServerName::try_from(name.clone()).map_err(|_error| {
+                Error::Config(format!("tls_config: {name:?} is no name of a server"))
+            })
+        })
+        .transpose()
+    }
 }
 
 /// The values of one header of `http_headers`.
@@ -172,10 +212,11 @@ impl ClientConfig {
         }
     }
 
-    /// What contradicts itself.
+    /// What contradicts itself, or cannot be whatever files there are.
     ///
     /// # Errors
-    /// Two ways to say who the client is, or half of one.
+    /// Two ways to say who the client is, or half of one; a version of TLS, a server's name, a header
+    /// or a proxy's address that is none.
     pub fn check(&self) -> Result<(), Error> {
         let wrong = |text: &str| Err(Error::Config(text.to_owned()));
         let ways = [
@@ -219,6 +260,16 @@ impl ClientConfig {
         let [_, cert, key] = pairs.map(|(a, b, _)| a || b);
         if cert != key {
             return wrong("tls_config: a certificate needs its key, and a key its certificate");
+        }
+        tls.minor_versions()?;
+        tls.expected_name()?;
+        for name in self.http_headers.keys() {
+            name.parse::<HeaderName>()
+                .map_err(|_error| Error::Config(format!("http_headers: {name:?} is no header")))?;
+        }
+        let proxy = self.proxy_url.as_ref().map(Secret::reveal);
+        if let Some(proxy) = proxy.filter(|proxy| !proxy.is_empty()) {
+            url::Url::parse(proxy).map_err(|error| Error::Config(format!("proxy_url: {error}")))?;
         }
         Ok(())
     }

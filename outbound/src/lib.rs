@@ -27,7 +27,7 @@ pub mod secret;
 mod tls;
 
 pub use bodies::Bodies;
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, check_address};
 pub use config::ClientConfig;
 pub use error::Error;
 pub use http::{HeaderMap, HeaderName, HeaderValue, header};

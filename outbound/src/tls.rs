@@ -62,26 +62,10 @@ pub(crate) fn client_config(config: &TlsConfig) -> Result<ClientConfig, Error> {
 }
 
 fn versions(config: &TlsConfig) -> Result<Vec<&'static SupportedProtocolVersion>, Error> {
-    let number = |name: &Option<String>, otherwise: u8| match name.as_deref() {
-        None => Ok(otherwise),
-        Some("TLS10" | "TLS11" | "TLS12") => Ok(2),
-        Some("TLS13") => Ok(3),
-        Some(other) => Err(Error::Config(format!(
-            "tls_config: {other:?} is no version of TLS; TLS12 and TLS13 are"
-        ))),
-    };
-    let (min, max) = (
-        number(&config.min_version, 2)?,
-        number(&config.max_version, 3)?,
-    );
-    if min > max {
-        return Err(Error::Config(
-            "tls_config: min_version is above max_version".to_owned(),
-        ));
-    }
+    let wanted = config.minor_versions()?;
     Ok([(2, &TLS12), (3, &TLS13)]
         .into_iter()
-        .filter(|(number, _)| (min..=max).contains(number))
+        .filter(|(number, _)| wanted.contains(number))
         .map(|(_, version)| version)
         .collect())
 }

@@ -6,6 +6,7 @@ mod fields;
 mod global;
 mod job;
 mod load;
+mod place;
 mod protocol;
 mod remote;
 mod units;

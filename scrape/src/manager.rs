@@ -33,6 +33,9 @@ const TARGETS_MAX: usize = 100_000;
 /// Targets that a rule dropped and that are shown, of one job.
 const DROPPED_KEPT_MAX: usize = 1000;
 
+/// Of what is new and wrong with the targets of a job, so much goes to the log.
+const PROBLEMS_LOGGED: usize = 10;
+
 /// Metrics of which it is told what they are.
 const FAMILIES_MAX: usize = 20_000;
 /// Of each so many that differ.
@@ -138,6 +141,11 @@ impl Manager {
             }
             match self.pool(wanted, config, old) {
                 Ok(pool) => {
+                    if let Some(problem) = pool.job.client.problem() {
+                        warnings.push(format!(
+                            "job {name:?}: {problem}; its targets are down until that is mended"
+                        ));
+                    }
                     pools.insert(name, pool);
                 }
                 Err(problem) => warnings.push(format!("job {name:?}: {problem}")),
@@ -168,8 +176,8 @@ impl Manager {
                 return Err(problem);
             }
         };
-        let (mut sources, targets) = old
-            .map(|old| (old.sources, old.targets))
+        let (mut sources, targets, problems) = old
+            .map(|old| (old.sources, old.targets, old.problems))
             .unwrap_or_default();
         let mut pool = Pool {
             config: wanted.clone(),
@@ -179,7 +187,7 @@ impl Manager {
             targets,
             dropped: Vec::new(),
             dropped_count: 0,
-            problems: Vec::new(),
+            problems,
         };
         for source in discovery::sources(wanted, &folder) {
             let known = sources.iter().position(|running| running.source == source);
@@ -254,7 +262,7 @@ impl Manager {
         let mut before = std::mem::take(&mut pool.targets);
         pool.dropped.clear();
         pool.dropped_count = 0;
-        pool.problems.clear();
+        let told: HashSet<String> = std::mem::take(&mut pool.problems).into_iter().collect();
         let groups = pool.sources.iter().flat_map(|source| &source.groups);
         for found in groups.flat_map(|group| target::targets(&pool.config, group)) {
             let endpoint = match found {
@@ -298,6 +306,7 @@ impl Manager {
             };
             pool.targets.insert(identity, target);
         }
+        log_new(&pool.config.job_name, &told, &pool.problems);
         pool.job.found.store(pool.targets.len(), Ordering::Relaxed);
         for target in before.into_values() {
             target.retire(&self.context);
@@ -386,6 +395,18 @@ impl Manager {
             }
         }
         snapshot
+    }
+}
+
+/// Says once what cannot be scraped: the rest of a job's targets go on, and nobody may look at them.
+fn log_new(job: &str, told: &HashSet<String>, problems: &[String]) {
+    let mut new = problems.iter().filter(|problem| !told.contains(*problem));
+    for problem in new.by_ref().take(PROBLEMS_LOGGED) {
+        tracing::warn!(job, problem, "a target cannot be scraped");
+    }
+    let more = new.count();
+    if more > 0 {
+        tracing::warn!(job, "{more} more targets cannot be scraped");
     }
 }
 

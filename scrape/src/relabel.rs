@@ -2,9 +2,14 @@
 //!
 //! The semantics are those of `<relabel_config>` in Prometheus' documentation, all eleven actions.
 
+use std::fmt;
+
 use md5::{Digest as _, Md5};
 use regex::{Captures, Regex, RegexBuilder};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::labels::LabelSet;
 
@@ -121,6 +126,25 @@ impl Serialize for Pattern {
     }
 }
 
+// Visitors refuse what they are shown, so that the reader of the file tells its place.
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Pattern;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a pattern")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Pattern, E> {
+                Pattern::new(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Read)
+    }
+}
+
 /// One rule, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {
@@ -151,7 +175,7 @@ struct Written {
     separator: Option<String>,
     #[serde(default)]
     target_label: String,
-    regex: Option<String>,
+    regex: Option<Pattern>,
     #[serde(default)]
     modulus: u64,
     replacement: Option<String>,
@@ -161,17 +185,40 @@ struct Written {
 
 /// Actions are written in any case.
 fn action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Action, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let lower = text.to_ascii_lowercase();
-    Action::deserialize(serde::de::value::StrDeserializer::<D::Error>::new(&lower))
-        .map_err(|_error| D::Error::custom(format!("{text:?} is no action of relabelling")))
+    struct Read;
+    impl Visitor<'_> for Read {
+        type Value = Action;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an action of relabelling")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Action, E> {
+            let lower = text.to_ascii_lowercase();
+            Action::deserialize(serde::de::value::StrDeserializer::<E>::new(&lower))
+                .map_err(|_error| E::custom(format_args!("{text:?} is no action of relabelling")))
+        }
+    }
+    deserializer.deserialize_str(Read)
 }
 
 impl<'de> Deserialize<'de> for Rule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Written::deserialize(deserializer)?
-            .checked()
-            .map_err(D::Error::custom)
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Rule;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a rule of relabelling")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
+                Written::deserialize(MapAccessDeserializer::new(map))?
+                    .checked()
+                    .map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_map(Read)
     }
 }
 
@@ -202,7 +249,7 @@ impl Written {
             source_labels: self.source_labels,
             separator: self.separator.unwrap_or_else(|| ";".to_owned()),
             target_label: self.target_label,
-            regex: Pattern::new(self.regex.as_deref().unwrap_or("(.*)"))?,
+            regex: self.regex.map_or_else(|| Pattern::new("(.*)"), Ok)?,
             modulus: self.modulus,
             replacement: self.replacement.unwrap_or_else(|| "$1".to_owned()),
             action,

@@ -25,6 +25,8 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    /// What was not there before: the file that is locked, the folder, and those above it.
+    made: Vec<PathBuf>,
     /// Locked by the operating system, which lets go of it even after `kill -9`.
     _lock: File,
 }
@@ -35,6 +37,17 @@ impl DataDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Takes back what [`open`] made, but for folders in which something lies by now.
+    pub fn give_up(self) {
+        for made in &self.made {
+            // Whatever cannot be removed is of use to somebody.
+            match made.is_dir() {
+                true => fs::remove_dir(made).ok(),
+                false => fs::remove_file(made).ok(),
+            };
+        }
+    }
 }
 
 /// Makes the folder where needed, and takes it.
@@ -43,6 +56,12 @@ impl DataDir {
 /// It cannot be made or written to, or another process has it.
 pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
     let path = path.to_path_buf();
+    let lock = path.join(LOCK);
+    let made = lock
+        .ancestors()
+        .filter(|above| !above.as_os_str().is_empty());
+    let made = made.take_while(|above| !above.exists());
+    let made: Vec<PathBuf> = made.map(Path::to_path_buf).collect();
     if let Err(source) = make(&path) {
         return Err(DataDirError::Create { path, source });
     }
@@ -50,14 +69,18 @@ pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let lock = match options.open(path.join(LOCK)) {
+    let lock = match options.open(lock) {
         Ok(lock) => lock,
         Err(source) => return Err(DataDirError::Write { path, source }),
     };
     match lock.try_lock() {
         Ok(()) => {
             close_to_others(&path);
-            Ok(DataDir { path, _lock: lock })
+            Ok(DataDir {
+                path,
+                made,
+                _lock: lock,
+            })
         }
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(DataDirError::Write { path, source }),
@@ -276,6 +299,26 @@ mod tests {
         assert!(matches!(open(&path), Err(DataDirError::InUse { .. })));
         drop(held);
         assert!(open(&path).is_ok(), "it can be had again");
+    }
+
+    #[test]
+    fn what_opening_made_is_taken_back() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let above = temporary.path().join("a");
+        open(&above.join("b")).expect("made").give_up();
+        assert!(!above.exists());
+        fs::create_dir_all(above.join("b")).expect("made");
+        open(&above.join("b")).expect("opened").give_up();
+        let left = fs::read_dir(above.join("b")).expect("it was there").count();
+        assert_eq!(left, 0);
+        let held = open(&above.join("c")).expect("made");
+        fs::write(above.join("c/theirs"), "x").expect("written");
+        held.give_up();
+        assert!(above.join("c/theirs").exists());
+        // What was there before is nobody's to remove.
+        drop(open(&above.join("c")).expect("opened"));
+        open(&above.join("c")).expect("opened").give_up();
+        assert!(above.join("c").join(LOCK).exists());
     }
 
     #[cfg(unix)]

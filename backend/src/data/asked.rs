@@ -8,8 +8,8 @@ use pulseboard::{
     settings::{Connection, DataDir, Settings},
 };
 use pulseboard_outbound::{
-    Answer, Client, ClientConfig, HeaderMap, HeaderName, HeaderValue, Reader, header,
-    secret::hide_password,
+    Answer, Client, ClientConfig, HeaderMap, HeaderName, HeaderValue, Reader, check_address,
+    header, secret::hide_password,
 };
 use tokio::time::Instant;
 
@@ -30,7 +30,12 @@ impl Asked {
     /// The server that is named, or the one that runs on `DATA_DIR`.
     pub(super) fn new(settings: &Settings, connection: &Connection) -> Result<Self, String> {
         let url = match &connection.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
+            Some(url) => {
+                check_address(url).map_err(|error| {
+                    format!("--url: {error}; it takes the server's address, such as http://127.0.0.1:3000")
+                })?;
+                url.trim_end_matches('/').to_owned()
+            }
             None => {
                 let said = match &settings.data_dir {
                     DataDir::Path(folder) => data_dir::said_address(folder),

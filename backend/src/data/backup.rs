@@ -86,7 +86,16 @@ fn packed(folder: &Path, to: &Path) -> Result<String, String> {
 /// the copy that it makes was opened as a server opens it.
 pub(super) fn restore(settings: &Settings, from: &Path) -> Result<String, String> {
     let folder = folder(settings)?;
-    let _held = data_dir::open(folder).map_err(|error| error.to_string())?;
+    let held = data_dir::open(folder).map_err(|error| error.to_string())?;
+    let restored = restore_into(folder, settings, from);
+    if restored.is_err() {
+        held.give_up();
+    }
+    restored
+}
+
+/// The same, in a folder that nobody else has.
+fn restore_into(folder: &Path, settings: &Settings, from: &Path) -> Result<String, String> {
     let now_ms = Clock::system().now_ms();
     let place = folder.join(format!("restoring-{now_ms}"));
     let wrong = |error: io::Error| format!("DATA_DIR={}: {error}", folder.display());

@@ -113,12 +113,13 @@ pub(super) fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Gives lines to the server, some at a time.
+/// Gives lines to the server, some at a time; what was done, and what was refused where something
+/// was, in words.
 pub(super) async fn import(
     settings: &Settings,
     to: &Connection,
     file: Option<&Path>,
-) -> Result<String, String> {
+) -> Result<(String, Option<String>), String> {
     let asked = Asked::new(settings, to)?;
     let name = file.map_or("standard input".to_owned(), |path| {
         path.display().to_string()
@@ -162,18 +163,29 @@ pub(super) async fn import(
             first = line + u64::from(piece.is_empty());
         }
     }
-    Ok(format!("{name}: {line} lines{}\n", done.told()))
+    let said = format!(
+        "{name}: {line} lines: {} accepted, {} refused\n",
+        done.accepted, done.refused
+    );
+    let complaint = (done.refused > 0).then(|| {
+        let first = done.first_refused.join("");
+        format!("{name}: {} refused{first}", done.refused)
+    });
+    Ok((said, complaint))
 }
+
+/// Refusals that are told.
+const REFUSALS_TOLD: usize = 3;
 
 /// What the server made of the lines so far.
 #[derive(Default)]
 struct Done {
     /// Samples that it took.
     accepted: u64,
-    /// Lines that it took nothing of.
+    /// What it refused: lines that are none, and samples.
     refused: u64,
     /// The first of them, in words.
-    first_refused: String,
+    first_refused: Vec<String>,
 }
 
 impl Done {
@@ -185,19 +197,11 @@ impl Done {
         else {
             return false;
         };
-        if self.refused == 0 {
-            self.first_refused = refusals(answer, first);
-        }
+        let told = REFUSALS_TOLD.saturating_sub(self.first_refused.len());
+        self.first_refused.extend(refusals(answer, first, told));
         self.accepted += accepted;
         self.refused += refused;
         true
-    }
-
-    fn told(&self) -> String {
-        match self.refused {
-            0 => String::new(),
-            lines => format!(", {lines} refused{}", self.first_refused),
-        }
     }
 }
 
@@ -245,7 +249,7 @@ async fn give(
                 return Err(format!(
                     "{name}: from line {first} on: {}{}",
                     told(&answer),
-                    refusals(&answer, first)
+                    refusals(&answer, first, REFUSALS_TOLD).join("")
                 ));
             }
         }
@@ -268,10 +272,10 @@ fn middle(piece: &[u8]) -> Option<usize> {
     later.or_else(|| earlier.and_then(after))
 }
 
-/// The first lines that the server refuses, with their places in the file.
-fn refusals(answer: &Answer, first: u64) -> String {
+/// The first lines that the server refuses, so many at most, with their places in the file.
+fn refusals(answer: &Answer, first: u64, most: usize) -> Vec<String> {
     let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let refused = told["refused"].as_array().into_iter().flatten().take(3);
+    let refused = told["refused"].as_array().into_iter().flatten().take(most);
     let lines = refused.filter_map(|one| {
         let line = first + one["line"].as_u64()?.saturating_sub(1);
         Some(format!("; line {line}: {}", one["reason"].as_str()?))

@@ -117,6 +117,10 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<File, SettingsError> {
 
 fn syntax_error(path: PathBuf, text: &str, error: &toml::de::Error) -> SettingsError {
     let before = error.span().map_or(0, |span| span.start.min(text.len()));
+    if let Some((spec, shown)) = too_large(text, before) {
+        let key = spec.key;
+        return spec.refuse(shown, Origin::File { path, key });
+    }
     let line = 1 + text.as_bytes()[..before]
         .iter()
         .filter(|byte| **byte == b'\n')
@@ -126,6 +130,27 @@ fn syntax_error(path: PathBuf, text: &str, error: &toml::de::Error) -> SettingsE
         line,
         message: on_one_line(error.message()),
     }
+}
+
+/// The setting whose number at this place is larger than TOML has them, and its value, quoted.
+fn too_large(text: &str, at: usize) -> Option<(&'static Spec, String)> {
+    let before = text.get(..at)?;
+    let begin = before.rfind('\n').map_or(0, |end| end + 1);
+    let (key, value) = text.get(begin..)?.lines().next()?.split_once('=')?;
+    let key = key.trim().trim_matches(['"', '\'']);
+    let spec = super::table().find(|spec| spec.key == key)?;
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let digits = value.trim_start_matches(['+', '-']);
+    let is_whole = !digits.is_empty()
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let is_too_large = is_whole && value.replace('_', "").parse::<i64>().is_err();
+    let shown = match spec.form {
+        ValueKind::Secrets => "its value".to_owned(),
+        _ => quote(value),
+    };
+    is_too_large.then_some((spec, shown))
 }
 
 fn unknown_key(path: PathBuf, key: String) -> SettingsError {

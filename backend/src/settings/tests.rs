@@ -212,6 +212,26 @@ fn a_file_that_is_absent_or_no_toml_is_refused() {
 }
 
 #[test]
+fn a_number_that_toml_cannot_hold_is_told_with_its_setting() {
+    let large = "# so often\nmetric_interval_ms = 99999999999999999999 # ms\n";
+    let message = refusal(&[], &[], Some(large));
+    assert!(
+        message.starts_with("METRIC_INTERVAL_MS: \"99999999999999999999\" (file \"")
+            && message.contains("key metric_interval_ms) is not accepted; it takes "),
+        "{message}"
+    );
+    let message = refusal(
+        &[],
+        &[],
+        Some("window_size = 1\ntokens = 99999999999999999999"),
+    );
+    assert!(
+        message.starts_with("AUTH_TOKENS: its value (") && !message.contains("9999"),
+        "{message}"
+    );
+}
+
+#[test]
 fn rooms_come_from_the_file() {
     let file = r#"
         [rooms."team:deploys"]

@@ -204,7 +204,7 @@ async fn what_is_exported_is_imported_as_it_was() {
         // Twice: nothing is there twice.
         for _ in 0..2 {
             let said = done(&pulseboard(&other, &import));
-            assert!(said.contains("lines"), "{said}");
+            assert!(said.contains(": 60000 accepted, 0 refused"), "{said}");
         }
         let samples = exported(&server, tenant, &data);
         assert_eq!(samples.len(), 60_000);
@@ -254,17 +254,19 @@ async fn what_is_too_large_at_once_is_imported_in_parts() {
     let wrong = "{\"metric\":{\"__name__\":\"a\"},\"values\":[1],\"timestamps\":[1,2]}\n";
     fs::write(&file, format!("{exported_lines}{wrong}")).expect("written");
     let receiver = Server::start_with(&other, &[("MAX_BODY_BYTES", &(most + 100).to_string())]);
-    let said = done(&pulseboard(
-        &other,
-        &["import", "--tenant", "red", path(&file)],
-    ));
+    let imported = pulseboard(&other, &["import", "--tenant", "red", path(&file)]);
+    assert_eq!(imported.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&imported.stdout).into_owned();
+    let lines = count + 1;
     assert!(
-        said.contains(&format!(
-            "{} lines, 1 refused; line {}: ",
-            count + 1,
-            count + 1
-        )),
+        said.contains(&format!("{lines} lines: 20000 accepted, 1 refused")),
         "{said}"
+    );
+    let complaint = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(
+        complaint.contains(&format!(": 1 refused; line {lines}: "))
+            && complaint.contains("1 values and 2 timestamps"),
+        "{complaint}"
     );
     let samples = exported(&server, "red", &data);
     assert!(exported(&receiver, "red", &other) == samples);

@@ -87,6 +87,30 @@ async fn what_is_exported_can_be_imported() {
     server.stop().await;
 }
 
+/// The bound of samples is of what is in memory at once, and not of all that is written.
+#[tokio::test]
+async fn an_export_has_all_samples_whatever_one_question_may_load() {
+    let server = TestServer::start_with(|settings| settings.query_max_samples = 6).await;
+    let at_ms = |second: i64| START_MS - 10_000 + second * 1_000;
+    let lines: String = (0..5)
+        .flat_map(|host| (0..5).map(move |second| (host, second)))
+        .map(|(host, second)| format!("load{{host=\"{host}\"}} {second} {}\n", at_ms(second)))
+        .collect();
+    server.push("red", lines).await;
+    // Named twice, of which the second time none is new.
+    let selectors = "match[]=load&match[]={__name__=\"load\"}";
+    let exported = get(&server, "red", &format!("/api/v1/export?{selectors}")).await;
+    let samples = exported.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        line["values"].as_array().expect("values").len()
+    });
+    assert_eq!(samples.collect::<Vec<_>>(), [5; 5], "{exported}");
+    let asked = server.request(reqwest::Method::GET, "/api/v1/query?query=load[1h]");
+    let asked = asked.header("x-tenant-id", "red").send().await;
+    assert_eq!(asked.expect("an answer").status(), 422, "25 at once");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_spreadsheet_takes_no_cell_for_a_formula() {
     let server = server().await;

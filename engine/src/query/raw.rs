@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{cost::Cost, engine::Engine, selector::Selector, tenant::Tenant, window::Sample};
 
+/// Samples of one piece of a series.
+const PIECE_SAMPLES: usize = 65_536;
+
 /// Series that memory no longer has and one question may read; their definitions are there all at
 /// once.
 const PAST_SERIES_MAX: usize = 100_000;
@@ -38,7 +41,28 @@ pub fn raw<E: From<QueryError>>(
     let mut reader = Reader::open(engine, tenant, cost)?;
     reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
-    read_all(reader, tenant, selector, (from_ms, to_ms), &mut each)
+    let stretch = (from_ms, to_ms);
+    read_all(reader, tenant, selector, stretch, usize::MAX, &mut each)
+}
+
+/// As [`raw`], but a series of many samples comes in several pieces, one after the other: memory is
+/// that of one of them, and of what is read at once. For answers that are sent while they are made.
+///
+/// # Errors
+/// As [`raw`].
+pub fn raw_in_pieces<E: From<QueryError>>(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &Selector,
+    (from_ms, to_ms): (i64, i64),
+    cost: &Cost,
+    each: &mut impl FnMut(KeyRef<'_>, &[Sample]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = Reader::open(engine, tenant, cost)?;
+    reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
+    let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
+    let stretch = (from_ms, to_ms);
+    read_all(reader, tenant, selector, stretch, PIECE_SAMPLES, &mut each)
 }
 
 /// As [`raw`], and before its samples the finest rollups that there are of the time of which samples
@@ -56,7 +80,8 @@ pub fn finest<E: From<QueryError>>(
 ) -> Result<(), E> {
     let mut reader = Reader::open(engine, tenant, cost)?;
     reader.read_finest_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
-    read_all(reader, tenant, selector, (from_ms, to_ms), each)
+    let stretch = (from_ms, to_ms);
+    read_all(reader, tenant, selector, stretch, usize::MAX, each)
 }
 
 /// Where in `from_ms..to_ms` samples of a tenant were given up and there are rollups, and which are the
@@ -87,12 +112,14 @@ pub fn rolled(
         .collect())
 }
 
-/// Hands what the reader is to read of every series that the selector names to `each`.
+/// Hands what the reader is to read of every series that the selector names to `each`, some `most`
+/// samples at once.
 fn read_all<E: From<QueryError>>(
     mut reader: Reader<'_>,
     tenant: &Tenant,
     selector: &Selector,
     (from_ms, to_ms): (i64, i64),
+    most: usize,
     each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
     let (from_ms, to_ms) = (from_ms.max(0), to_ms.min(TIME_MAX_MS));
@@ -106,6 +133,7 @@ fn read_all<E: From<QueryError>>(
     }
     let mut series = Series {
         cost,
+        most,
         samples: Vec::new(),
         buckets: Vec::new(),
     };
@@ -135,6 +163,8 @@ fn read_all<E: From<QueryError>>(
 /// The samples of one series on their way.
 struct Series<'a> {
     cost: &'a Cost,
+    /// With so many samples it is handed on.
+    most: usize,
     samples: Vec<Sample>,
     buckets: Vec<(Tier, Bucket)>,
 }
@@ -147,8 +177,31 @@ impl Series<'_> {
         each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
     ) -> Result<(), E> {
         self.cost.check().map_err(QueryError::from)?;
-        let read = reader.read(target, self);
-        let held_bytes = size_of_val(&*self.samples) + size_of_val(&*self.buckets);
+        let key = KeyRef::new(&target.key);
+        let mut handing = Handing {
+            series: self,
+            key,
+            each: &mut *each,
+            failed: None,
+        };
+        let read = reader.read(target, &mut handing);
+        let failed = handing.failed;
+        match read {
+            Ok(()) => self.hand(key, each),
+            Err(error) => {
+                self.let_go();
+                Err(failed.unwrap_or_else(|| error.into()))
+            }
+        }
+    }
+
+    /// Hands on what there is.
+    fn hand<E: From<QueryError>>(
+        &mut self,
+        key: KeyRef<'_>,
+        each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let held_bytes = self.held_bytes();
         // Where a series has two numbers, what has more of it holds.
         self.buckets.dedup_by(|next, kept| {
             let is_same = next.0 == kept.0 && next.1.start_ms == kept.1.start_ms;
@@ -160,29 +213,74 @@ impl Series<'_> {
         // Of two values for one time the one that is read later wins: it is the one in memory.
         sort_last_wins(&mut self.samples);
         let is_empty = self.samples.is_empty() && self.buckets.is_empty();
-        let taken = match (read, is_empty) {
-            (Ok(()), true) => Ok(()),
-            (Ok(()), false) => each(KeyRef::new(&target.key), &self.buckets, &self.samples),
-            (Err(error), _) => Err(error.into()),
+        let taken = match is_empty {
+            true => Ok(()),
+            false => each(key, &self.buckets, &self.samples),
         };
+        self.forget(held_bytes);
+        taken
+    }
+
+    fn let_go(&mut self) {
+        let held_bytes = self.held_bytes();
+        self.forget(held_bytes);
+    }
+
+    fn held_bytes(&self) -> usize {
+        size_of_val(&*self.samples) + size_of_val(&*self.buckets)
+    }
+
+    fn forget(&mut self, held_bytes: usize) {
         self.samples.clear();
         self.buckets.clear();
         self.cost.let_go(held_bytes);
-        taken
     }
 }
 
-impl Fold for Series<'_> {
+/// A series on its way to whoever takes it. What is read at once is all that there is of a stretch of
+/// time, and stretches come one after the other.
+struct Handing<'s, 'a, E, F> {
+    series: &'s mut Series<'a>,
+    key: KeyRef<'s>,
+    each: &'s mut F,
+    /// Why `each` takes no more.
+    failed: Option<E>,
+}
+
+impl<E, F> Fold for Handing<'_, '_, E, F>
+where
+    E: From<QueryError>,
+    F: FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+{
     fn samples(&mut self, samples: &[Sample]) -> Result<(), QueryError> {
-        self.cost.hold(size_of_val(samples))?;
-        self.samples.extend_from_slice(samples);
-        Ok(())
+        let mut rest = samples;
+        loop {
+            let room = self.series.most.saturating_sub(self.series.samples.len());
+            // Two of one time stay together, the later one last.
+            let mut count = rest.len().min(room);
+            while count > 0 && count < rest.len() && rest[count].0 == rest[count - 1].0 {
+                count += 1;
+            }
+            let (now, later) = rest.split_at(count);
+            self.series.cost.hold(size_of_val(now))?;
+            self.series.samples.extend_from_slice(now);
+            rest = later;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.series.hand(self.key, self.each) {
+                self.failed = Some(error);
+                return Err(QueryError::Cancelled);
+            }
+        }
     }
 
     fn buckets(&mut self, tier: Tier, buckets: &[Bucket]) -> Result<(), QueryError> {
-        self.cost
+        self.series
+            .cost
             .hold(buckets.len() * size_of::<(Tier, Bucket)>())?;
-        self.buckets
+        self.series
+            .buckets
             .extend(buckets.iter().map(|bucket| (tier, *bucket)));
         Ok(())
     }

@@ -170,6 +170,8 @@ impl<'a> Reader<'a> {
             raw_from_ms = raw_from_ms.max(there.start);
             let to_ms = to_ms.min(there.end);
             while raw_from_ms < to_ms {
+                // Whoever takes the samples may have taken its time.
+                self.look_again()?;
                 let raw_to_ms = to_ms.min(raw_from_ms.saturating_add(self.piece_ms));
                 self.read_samples(target, (raw_from_ms, raw_to_ms), fold)?;
                 raw_from_ms = raw_to_ms;

@@ -6,6 +6,7 @@
 //!   a thread ───── what may hang: file systems, sensors ─────────────────kept─┘
 //! ```
 
+mod collectors;
 mod cpu;
 mod disks;
 mod files;
@@ -24,7 +25,7 @@ use std::{
 
 use pulseboard_series::Kind;
 
-use self::files::Files;
+use self::{collectors::timed, files::Files};
 use super::slow::Slow;
 use crate::metric::{Kept, Metric, Sink};
 
@@ -34,6 +35,13 @@ const LASTING_PERIOD: Duration = Duration::from_secs(5);
 /// Sensors take longer to answer than file systems, and change more slowly.
 const SENSORS_PERIOD: Duration = Duration::from_secs(5);
 
+/// Reads what each of these collectors reads, one after the other.
+macro_rules! read_by {
+    ($files:ident, $told:ident, $sink:ident: $($collector:literal $read:path),+ $(,)?) => {
+        $(timed($collector, $told.as_deref_mut(), $sink, |sink| $read($files, sink));)+
+    };
+}
+
 /// What is kept between readings.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -41,6 +49,8 @@ pub(super) struct Machine {
     processors: cpu::Processors,
     /// What seldom changes, and when it was read.
     lasting: (Kept, Option<Instant>),
+    /// How reading went when that was read: told each moment, it would cost as much as it says.
+    collectors: Kept,
     slow: Slow,
 }
 
@@ -52,48 +62,77 @@ impl Machine {
     /// A machine whose files are in a folder.
     fn below(root: &Path) -> Self {
         let mut files = Files::below(root);
-        let mut sensors: (Kept, Option<Instant>) = Default::default();
+        let (mut sensors, mut collectors) = (Kept::default(), Kept::default());
+        let mut read_at = None;
         let slow = Slow::start(move |found| {
-            filesystems::read(&mut files, found);
-            if is_due(&mut sensors.1, SENSORS_PERIOD) {
-                sensors.0.clear();
-                sensors::read(&mut files, &mut sensors.0);
+            let is_due = is_due(&mut read_at, SENSORS_PERIOD);
+            let mut told = begun(&mut collectors, is_due);
+            timed("filesystem", told.as_deref_mut(), found, |sink| {
+                filesystems::read(&mut files, sink);
+            });
+            if is_due {
+                sensors.clear();
+                timed("hwmon", told, &mut sensors, |sink| {
+                    sensors::read(&mut files, sink);
+                });
             }
-            sensors.0.give(found);
+            sensors.give(found);
+            collectors.give(found);
         });
         Self {
             files: Files::below(root),
             processors: cpu::Processors::default(),
             lasting: Default::default(),
+            collectors: Kept::default(),
             slow,
         }
     }
 
     /// Gives a sample of each series.
     pub(super) fn read(&mut self, sink: &mut impl Sink) {
-        let files = &mut self.files;
-        let (lasting, read_at) = &mut self.lasting;
-        if is_due(read_at, LASTING_PERIOD) {
+        let Self {
+            files,
+            processors,
+            lasting: (lasting, read_at),
+            collectors,
+            slow,
+        } = self;
+        let is_due = is_due(read_at, LASTING_PERIOD);
+        let mut told = begun(collectors, is_due);
+        if is_due {
             lasting.clear();
-            system::lasting(files, lasting);
-            network::classes(files, lasting);
-            sockets::tables(files, lasting);
+            read_by! { files, told, lasting:
+                "uname" system::names, "os" system::release, "selinux" system::selinux,
+                "netclass" network::classes, "arp" sockets::neighbours,
+                "udp_queues" sockets::queues, "conntrack" sockets::connections,
+            }
+            system::clocks(files, lasting);
             disks::info(files, lasting);
         }
-        self.processors.read(files, sink);
-        cpu::scheduled(files, sink);
-        cpu::pressure(files, sink);
-        memory::memory(files, sink);
-        memory::paging(files, sink);
-        disks::counters(files, sink);
-        network::counters(files, sink);
-        sockets::protocols(files, sink);
-        sockets::sockets(files, sink);
-        sockets::softnet(files, sink);
-        system::moment(files, sink);
+        timed("cpu", told.as_deref_mut(), sink, |sink| {
+            processors.read(files, sink);
+        });
+        read_by! { files, told, sink:
+            "schedstat" cpu::scheduled, "pressure" cpu::pressure,
+            "meminfo" memory::memory, "vmstat" memory::paging,
+            "diskstats" disks::counters, "netdev" network::counters,
+            "netstat" sockets::protocols, "sockstat" sockets::sockets,
+            "softnet" sockets::softnet, "time" system::time, "loadavg" system::load,
+            "filefd" system::descriptors, "entropy" system::entropy,
+        }
         lasting.give(sink);
-        self.slow.give(sink);
+        collectors.give(sink);
+        slow.give(sink);
     }
+}
+
+/// Where how reading goes is told, where it is to be told this time.
+fn begun(collectors: &mut Kept, is_due: bool) -> Option<&mut Kept> {
+    if !is_due {
+        return None;
+    }
+    collectors.clear();
+    Some(collectors)
 }
 
 /// Whether `period` has passed since this was true last.
@@ -110,6 +149,7 @@ fn is_due(last: &mut Option<Instant>, period: Duration) -> bool {
 pub(super) fn describe(name: &str) -> Option<(Kind, Cow<'static, str>)> {
     let fixed = [
         cpu::metrics().collect::<Vec<&Metric>>(),
+        collectors::metrics().collect(),
         disks::metrics().collect(),
         filesystems::metrics().collect(),
         network::metrics().collect(),

@@ -18,6 +18,23 @@ pub(super) fn read_url(text: &str) -> Result<Url, Error> {
     }
 }
 
+/// Whether an address can be asked, as a person means it: one of http or https that names its host.
+///
+/// # Errors
+/// It is none; told without its password.
+pub fn check_address(text: &str) -> Result<(), Error> {
+    read_url(text)?;
+    // The rules for browsers take the first word of `http:///a` and of `http:a` for a host.
+    let after = text.split_once("://").map_or("", |(_, after)| after);
+    match after.starts_with(|first: char| !matches!(first, '/' | '\\')) {
+        true => Ok(()),
+        false => Err(Error::Url {
+            url: hide_password(text).into_owned(),
+            why: "it names no host".to_owned(),
+        }),
+    }
+}
+
 /// Where an answer leads on to.
 pub(super) fn leads_to<B>(method: &Method, at: &Url, answer: &http::Response<B>) -> Option<Url> {
     let follow = match answer.status().as_u16() {
@@ -99,6 +116,28 @@ pub(super) fn proxy(text: &str, without: &str) -> Result<Proxy, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_names_its_host() {
+        for address in [
+            "http://host",
+            "HTTPS://me:secret@host:3000/a?b",
+            "http://[::1]:1",
+        ] {
+            check_address(address).expect(address);
+        }
+        for (address, why) in [
+            ("host", "relative URL without a base"),
+            ("host:3000", "it is host, and not http or https"),
+            ("ftp://host", "it is ftp, and not http or https"),
+            ("http://", "empty host"),
+            ("http:///a", "it names no host"),
+            ("http:a", "it names no host"),
+        ] {
+            let error = check_address(address).expect_err(address).to_string();
+            assert_eq!(error, format!("{address:?} cannot be asked: {why}"));
+        }
+    }
 
     #[test]
     fn an_address_that_cannot_be_asked_is_told_without_its_password() {

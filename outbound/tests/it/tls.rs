@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use pulseboard_outbound::{Client, ClientConfig, Error, config::TlsConfig};
+use pulseboard_outbound::{
+    Client, ClientConfig, Error, Secret,
+    config::{HeaderValues, TlsConfig},
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig,
@@ -154,4 +157,84 @@ async fn a_certificate_of_the_client_is_shown_and_read_again() {
     write(folder.path(), "key.pem", &key.serialize_pem());
     let got = client.get(&url, &headers(), soon(), LIMIT).await;
     assert_eq!(got.expect("known").body, "over TLS");
+}
+
+/// Files that come later, as those do that somebody else renews.
+#[tokio::test]
+async fn a_patient_client_asks_once_its_files_are_there() {
+    let issuer = issuer();
+    let url = server(&issuer, "127.0.0.1", false).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = ClientConfig {
+        tls_config: TlsConfig {
+            ca_file: Some(folder.path().join("ca.pem")),
+            ..TlsConfig::default()
+        },
+        ..ClientConfig::default()
+    };
+    Client::new(&config).expect_err("nothing there");
+    let client = Client::patient(&config).expect("a client");
+    let problem = client.problem().expect("a problem").to_string();
+    assert!(problem.contains("ca.pem"), "{problem}");
+    let asked = client.get(&url, &headers(), soon(), LIMIT).await;
+    assert_eq!(asked.expect_err("nothing there").to_string(), problem);
+    write(folder.path(), "ca.pem", "no certificate");
+    let asked = client.get(&url, &headers(), soon(), LIMIT).await;
+    let error = asked.expect_err("none in it").to_string();
+    assert!(error.contains("no certificate in it"), "{error}");
+    write(folder.path(), "ca.pem", &issuer.pem());
+    let got = client.get(&url, &headers(), soon(), LIMIT).await;
+    assert_eq!(got.expect("believed").body, "over TLS");
+    assert_eq!(client.problem(), None);
+}
+
+#[test]
+fn what_no_file_can_mend_is_refused_without_reading_any() {
+    let tls = |tls_config| ClientConfig {
+        tls_config,
+        ..ClientConfig::default()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    for (config, words) in [
+        (
+            tls(TlsConfig {
+                min_version: text("TLS99"),
+                ..TlsConfig::default()
+            }),
+            "\"TLS99\" is no version of TLS",
+        ),
+        (
+            tls(TlsConfig {
+                min_version: text("TLS13"),
+                max_version: text("TLS12"),
+                ..TlsConfig::default()
+            }),
+            "min_version is above max_version",
+        ),
+        (
+            tls(TlsConfig {
+                server_name: text("a b"),
+                ..TlsConfig::default()
+            }),
+            "\"a b\" is no name of a server",
+        ),
+        (
+            ClientConfig {
+                http_headers: [("a b".to_owned(), HeaderValues::default())].into(),
+                ..ClientConfig::default()
+            },
+            "http_headers: \"a b\" is no header",
+        ),
+        (
+            ClientConfig {
+                proxy_url: Some(Secret::new("::")),
+                ..ClientConfig::default()
+            },
+            "proxy_url: ",
+        ),
+    ] {
+        let error = config.check().expect_err(words).to_string();
+        assert!(error.contains(words), "{error}");
+        Client::patient(&config).expect_err(words);
+    }
 }

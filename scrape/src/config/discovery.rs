@@ -1,22 +1,60 @@
 //! Where targets are found: the `…_sd_configs` of a job.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use pulseboard_outbound::secret::{hide_password, without_password, without_passwords};
-use serde::{Deserialize, Serialize, Serializer};
+use pulseboard_outbound::{
+    check_address,
+    secret::{hide_password, without_password, without_passwords},
+};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use url::Url;
 
 use super::{fields::with_http, units::Period};
 
 /// Targets with common labels: of `static_configs`, and of files and documents that discovery
 /// reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StaticGroup {
-    #[serde(default, serialize_with = "without_passwords")]
+    #[serde(serialize_with = "without_passwords")]
     pub targets: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// A group as it stands in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenGroup {
+    #[serde(default)]
+    targets: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for StaticGroup {
+    /// A group may lack everything, but has to be one: an item of a list that is empty is a mistake.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = StaticGroup;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("targets and their labels")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StaticGroup, A::Error> {
+                let written = WrittenGroup::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(StaticGroup {
+                    targets: written.targets,
+                    labels: written.labels,
+                })
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
 }
 
 /// As [`without_password`] where there is an address.
@@ -77,8 +115,8 @@ impl HttpDiscovery {
         let shown = hide_password(text);
         let url =
             Url::parse(text).map_err(|error| format!("http_sd_configs: {shown:?}: {error}"))?;
-        match matches!(url.scheme(), "http" | "https") && url.has_host() {
-            true => Ok(()),
+        match matches!(url.scheme(), "http" | "https") {
+            true => check_address(text).map_err(|error| format!("http_sd_configs: {error}")),
             false => Err(format!(
                 "http_sd_configs: {shown:?} is no address of http or https"
             )),

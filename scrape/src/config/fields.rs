@@ -107,6 +107,26 @@ macro_rules! with_discovery {
         }
 
         impl $name {
+            /// Whether those who ask for targets can be who the section says, whatever files there
+            /// are.
+            ///
+            /// # Errors
+            /// One cannot; in words that begin with its kind.
+            pub(super) fn check_askers(&self) -> Result<(), String> {
+                let folder = std::path::Path::new("");
+                let http = self.http_sd_configs.iter();
+                let kubernetes = self.kubernetes_sd_configs.iter();
+                let docker = self.docker_sd_configs.iter();
+                let consul = self.consul_sd_configs.iter();
+                http.map(|one| ("http_sd_configs", one.client(folder)))
+                    .chain(kubernetes.map(|one| ("kubernetes_sd_configs", one.client(folder))))
+                    .chain(docker.map(|one| ("docker_sd_configs", one.client(folder))))
+                    .chain(consul.map(|one| ("consul_sd_configs", one.client(folder))))
+                    .try_for_each(|(kind, client)| {
+                        client.check().map_err(|error| format!("{kind}: {error}"))
+                    })
+            }
+
             /// Kinds of discovery that the section asks for and that are not there.
             #[must_use]
             pub fn unsupported(&self) -> Vec<&'static str> {

@@ -173,11 +173,15 @@ impl JobConfig {
         for section in &self.dns_sd_configs {
             section.check()?;
         }
+        self.check_askers()?;
         // Where targets are relabelled, addresses of pages may stand for what a prober is asked for.
         let targets = self.static_configs.iter().flat_map(|group| &group.targets);
         let mut targets = targets.filter(|_| self.relabel_configs.is_empty());
-        match targets.find(|target| target.contains('/')) {
-            Some(target) => Err(format!("{:?} is not host and port", hide_password(target))),
+        match targets.find(|target| target.is_empty() || target.contains('/')) {
+            Some(target) => Err(format!(
+                "static_configs: {:?} is not host and port",
+                hide_password(target)
+            )),
             None => Ok(()),
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     global::{Alerting, Global},
     job::JobConfig,
+    place::{self, Place, Step},
     remote::{RemoteRead, RemoteWrite},
 };
 
@@ -55,7 +56,7 @@ struct Further {
 
 /// Why a file is not taken: `FILE:LINE:COLUMN: what is wrong`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}: {what}", file.display(), place(*line))]
+#[error("{}{}: {what}", file.display(), shown(*line))]
 pub struct ConfigError {
     pub file: PathBuf,
     /// Line and column, from 1, where there is one.
@@ -63,7 +64,7 @@ pub struct ConfigError {
     pub what: String,
 }
 
-fn place(line: Option<(usize, usize)>) -> String {
+fn shown(line: Option<Place>) -> String {
     line.map_or(String::new(), |(line, column)| format!(":{line}:{column}"))
 }
 
@@ -77,21 +78,46 @@ impl ConfigError {
     }
 }
 
+/// A text that was read.
+struct Source {
+    file: PathBuf,
+    text: String,
+    /// Jobs in it.
+    jobs: usize,
+}
+
+impl Source {
+    /// What is wrong at the end of these steps.
+    fn wrong(&self, steps: &[Step<'_>], what: String) -> ConfigError {
+        ConfigError {
+            file: self.file.clone(),
+            line: place::find(&self.text, steps),
+            what,
+        }
+    }
+}
+
 /// Reads a file and those that it names.
 ///
 /// # Errors
 /// One is not there, is no YAML, or says what cannot be.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {
-    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-    let mut config = parse(&read(file)?, file)?;
+    let (mut config, main) = begin(read(file)?, file)?;
+    let mut sources = vec![main];
     for pattern in config.scrape_config_files.clone() {
-        for further in files(&folder, &pattern).map_err(|what| ConfigError::new(file, what))? {
+        let found = files(&config.folder, &pattern);
+        for further in found.map_err(|what| ConfigError::new(file, what))? {
             let text = read(&further)?;
             let more: Further = from_yaml(&text, &further)?;
+            sources.push(Source {
+                file: further,
+                text,
+                jobs: more.scrape_configs.len(),
+            });
             config.scrape_configs.extend(more.scrape_configs);
         }
     }
-    check(&mut config, file)?;
+    check(&mut config, &sources)?;
     Ok(config)
 }
 
@@ -100,13 +126,24 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// It is no YAML, or says what cannot be.
 pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
-    let mut config: Config = from_yaml(text, file)?;
+    let (mut config, main) = begin(text.to_owned(), file)?;
+    check(&mut config, &[main])?;
+    Ok(config)
+}
+
+/// Reads the text of a file as it stands there.
+fn begin(text: String, file: &Path) -> Result<(Config, Source), ConfigError> {
+    let mut config: Config = from_yaml(&text, file)?;
     config.folder = file.parent().unwrap_or(Path::new("")).to_owned();
     for value in config.global.external_labels.values_mut() {
         *value = expand(value);
     }
-    check(&mut config, file)?;
-    Ok(config)
+    let source = Source {
+        file: file.to_owned(),
+        text,
+        jobs: config.scrape_configs.len(),
+    };
+    Ok((config, source))
 }
 
 impl Config {
@@ -172,7 +209,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
 
 fn from_yaml<T: DeserializeOwned + Default>(text: &str, file: &Path) -> Result<T, ConfigError> {
     // a file of nothing but comments is one that says nothing
-    let parsed: Result<Option<T>, _> = yaml_serde::from_str(text);
+    let parsed = place::check_keys(text).and_then(|()| yaml_serde::from_str::<Option<T>>(text));
     parsed.map(Option::unwrap_or_default).map_err(|error| {
         let text = error.to_string();
         let (what, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
@@ -186,42 +223,85 @@ fn from_yaml<T: DeserializeOwned + Default>(text: &str, file: &Path) -> Result<T
     })
 }
 
-fn check(config: &mut Config, file: &Path) -> Result<(), ConfigError> {
-    let wrong = |what: String| ConfigError::new(file, what);
+/// The field that what is wrong begins with.
+fn field_of(what: &str) -> Step<'_> {
+    let end = what.find(|at: char| !(at.is_ascii_lowercase() || at == '_'));
+    Step::Key(what.get(..end.unwrap_or(what.len())).unwrap_or_default())
+}
+
+/// Fills in what is not said, and checks what holds for several fields.
+fn check(config: &mut Config, sources: &[Source]) -> Result<(), ConfigError> {
+    let Some(main) = sources.first() else {
+        return Ok(());
+    };
     let global = &config.global;
     if !global.scrape_timeout.is_zero() && global.scrape_timeout > global.scrape_interval {
-        return Err(wrong(format!(
-            "global: scrape_timeout {} is longer than scrape_interval {}",
-            global.scrape_timeout, global.scrape_interval
-        )));
+        return Err(main.wrong(
+            &[Step::Key("global"), Step::Key("scrape_timeout")],
+            format!(
+                "global: scrape_timeout {} is longer than scrape_interval {}",
+                global.scrape_timeout, global.scrape_interval
+            ),
+        ));
     }
     let mut names = HashSet::new();
-    for job in &mut config.scrape_configs {
-        let told = |what: String| ConfigError::new(file, what);
+    let places = sources
+        .iter()
+        .flat_map(|source| (0..source.jobs).map(move |item| (source, item)));
+    for (job, (source, item)) in config.scrape_configs.iter_mut().zip(places) {
+        let told = |field: Step<'_>, what: String| {
+            source.wrong(
+                &[Step::Key("scrape_configs"), Step::Item(item), field],
+                what,
+            )
+        };
         job.fill(&config.global)
             .and_then(|()| {
                 let client = job.client(&config.folder);
                 client.check().map_err(|error| error.to_string())
             })
-            .map_err(|what| told(format!("job {:?}: {what}", job.job_name)))?;
+            .map_err(|what| {
+                let text = format!("job {:?}: {what}", job.job_name);
+                told(field_of(&what), text)
+            })?;
         if !names.insert(job.job_name.clone()) {
-            return Err(told(format!("two jobs are called {:?}", job.job_name)));
+            let what = format!("two jobs are called {:?}", job.job_name);
+            return Err(told(Step::Key("job_name"), what));
         }
     }
+    for (item, section) in config.alerting.alertmanagers.iter().enumerate() {
+        let client = section.client(&config.folder);
+        let checked = client.check().map_err(|error| error.to_string());
+        checked
+            .and_then(|()| section.check_askers())
+            .map_err(|what| {
+                let [alerting, all] = ["alerting", "alertmanagers"].map(Step::Key);
+                let steps = [alerting, all, Step::Item(item), field_of(&what)];
+                main.wrong(&steps, format!("alerting: {what}"))
+            })?;
+    }
     let mut names = HashSet::new();
-    for receiver in &config.remote_write {
+    for (item, receiver) in config.remote_write.iter().enumerate() {
+        let told = |field: Step<'_>, what: String| {
+            main.wrong(&[Step::Key("remote_write"), Step::Item(item), field], what)
+        };
         let client = receiver.client(&config.folder);
         receiver
             .check()
             .and_then(|()| client.check().map_err(|error| error.to_string()))
-            .map_err(|what| wrong(format!("remote_write {:?}: {what}", receiver.told())))?;
+            .map_err(|what| {
+                let text = format!("remote_write {:?}: {what}", receiver.told());
+                told(field_of(&what), text)
+            })?;
         if let Some(name) = &receiver.name
             && !names.insert(name)
         {
-            return Err(wrong(format!("two remote_write are called {name:?}")));
+            let what = format!("two remote_write are called {name:?}");
+            return Err(told(Step::Key("name"), what));
         }
     }
-    for pattern in &config.rule_files {
+    for (item, pattern) in config.rule_files.iter().enumerate() {
+        let wrong = |what: String| main.wrong(&[Step::Key("rule_files"), Step::Item(item)], what);
         let folder = pattern.rsplit_once('/').map_or("", |(folder, _)| folder);
         if folder.contains('*') || pattern.matches('*').count() > 1 {
             return Err(wrong(format!(

@@ -111,7 +111,10 @@ impl RemoteWrite {
             return Err("url is empty".to_owned());
         }
         match url::Url::parse(&self.url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+            Ok(url) if matches!(url.scheme(), "http" | "https") => {
+                pulseboard_outbound::check_address(&self.url)
+                    .map_err(|error| format!("url: {error}"))?;
+            }
             Ok(url) => {
                 return Err(format!("url: {} is neither http nor https", url.scheme()));
             }

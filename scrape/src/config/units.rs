@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 
 /// Units of a duration, longest first, in milliseconds. They come in this order, each once.
 const UNITS: [(&str, u64); 7] = [
@@ -101,10 +104,22 @@ impl Serialize for Period {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            D::Error::custom(format!("{text:?} is no duration such as 15s or 1h30m"))
-        })
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Period;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a duration such as 15s or 1h30m")
+            }
+
+            // Here, where the reader knows the place.
+            fn visit_str<E: Error>(self, text: &str) -> Result<Period, E> {
+                Period::parse(text).ok_or_else(|| {
+                    E::custom(format_args!("{text:?} is no duration such as 15s or 1h30m"))
+                })
+            }
+        }
+        deserializer.deserialize_str(Read)
     }
 }
 
@@ -145,9 +160,20 @@ impl Serialize for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is no size such as 10MB")))
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Size;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a size such as 10MB")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
+                Size::parse(text)
+                    .ok_or_else(|| E::custom(format_args!("{text:?} is no size such as 10MB")))
+            }
+        }
+        deserializer.deserialize_str(Read)
     }
 }
 

@@ -52,7 +52,7 @@ impl Api {
             headers.insert(HeaderName::from_static("x-consul-token"), token);
         }
         Ok(Self {
-            client: Client::new(&config).map_err(|error| error.to_string())?,
+            client: Client::patient(&config).map_err(|error| error.to_string())?,
             headers,
             section,
         })

@@ -27,7 +27,7 @@ pub(super) async fn run(section: DockerDiscovery, folder: PathBuf, publish: Publ
         }
         _ => section.host.trim_end_matches('/').to_owned(),
     };
-    let client = match Client::new(&config) {
+    let client = match Client::patient(&config) {
         Ok(client) => client,
         Err(error) => return publish.found(Err(error.to_string())),
     };

@@ -16,7 +16,7 @@ use crate::{
 const BODY_BYTES_MAX: usize = 64 << 20;
 
 pub(super) async fn run(section: HttpDiscovery, folder: PathBuf, publish: Publish) {
-    let client = match Client::new(&section.client(&folder)) {
+    let client = match Client::patient(&section.client(&folder)) {
         Ok(client) => client,
         Err(error) => return publish.found(Err(error.to_string())),
     };

@@ -10,12 +10,14 @@ use crate::{
     exposition::Shape,
 };
 
-/// How the targets of a job are scraped.
+/// How the targets of a job are scraped. Certificates that cannot be read make each scrape fail, which
+/// looks for them again.
 ///
 /// # Errors
-/// Its certificates or secrets cannot be read; in words.
+/// Who asks contradicts itself; in words.
 pub(super) fn job(wanted: &JobConfig, config: &Config) -> Result<Job, String> {
-    let client = Client::new(&wanted.client(&config.folder)).map_err(|error| error.to_string())?;
+    let client = wanted.client(&config.folder);
+    let client = Client::patient(&client).map_err(|error| error.to_string())?;
     Ok(Job {
         name: wanted.job_name.clone(),
         client,

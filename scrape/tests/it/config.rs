@@ -117,7 +117,84 @@ fn what_cannot_be_is_told_with_its_line() {
         ),
         (
             "global:\n  scrape_interval: 5 s\n",
-            ":2:3: global: \"5 s\" is no duration such as 15s",
+            ":2:20: global.scrape_interval: \"5 s\" is no duration such as 15s",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  metrics_path: /b\n  body_size_limit: 5 MB\n",
+            ":4:20: scrape_configs[0].body_size_limit: \"5 MB\" is no size such as 10MB",
+        ),
+        (
+            "global:\n  scrape_interval: 5s\n  scrape_interval: 5s\n",
+            ":3:3: global: duplicate field `scrape_interval`",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  static_configs:\n  - labels:\n      b: c\n      b: d\n",
+            ":6:7: scrape_configs[0].static_configs[0].labels: duplicate field `b`",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  static_configs:\n  - targets: [b]\n  -\n",
+            ".static_configs[1]: invalid type",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  static_configs:\n  - targets: ['']\n",
+            ":3:3: job \"a\": static_configs: \"\" is not host and port",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - target_label: b\n  - regex: (\n    target_label: b\n",
+            ":5:12: scrape_configs[0].relabel_configs[1].regex: \"(\" is no pattern",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - target_label: b\n  - action: hashmod\n    target_label: b\n",
+            ":5:5: scrape_configs[0].relabel_configs[1]: hashmod needs a modulus",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n- job_name: b\n- metrics_path: /x\n  job_name: a\n",
+            "/etc/p/prometheus.yml:5:3: two jobs are called \"a\"",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n- job_name: b\n  scrape_interval: 1s\n  scrape_timeout: 2s\n",
+            ":5:3: job \"b\": scrape_timeout 2s is longer",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  bearer_token: b\n  basic_auth: {username: c}\n",
+            ":2:3: job \"a\": at most one of basic_auth",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  scheme: ftp\n",
+            ":3:3: job \"a\": scheme \"ftp\"",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  dns_sd_configs: [{names: [b], type: A}]\n",
+            ":3:3: job \"a\": dns_sd_configs: all types but SRV need a port",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  file_sd_configs: [{files: [b.txt]}]\n",
+            ":3:3: job \"a\": file_sd_configs: \"b.txt\" is no .json",
+        ),
+        (
+            "global:\n  scrape_timeout: 2m\n",
+            ":2:3: global: scrape_timeout 2m is longer",
+        ),
+        ("rule_files:\n- a.yml\n- a/*/b.yml\n", ":3:3: rule_files: "),
+        (
+            "remote_write:\n- url: http://a\n- name: b\n  url: ftp://b\n",
+            ":4:3: remote_write \"b\": url: ",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  tls_config: {min_version: TLS99}\n",
+            ":3:3: job \"a\": tls_config: \"TLS99\" is no version of TLS",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  proxy_url: '::'\n",
+            ":3:3: job \"a\": proxy_url: ",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  http_sd_configs: [{url: 'http:///x'}]\n",
+            ":3:3: job \"a\": http_sd_configs: \"http:///x\" cannot be asked: it names no host",
+        ),
+        (
+            "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://b', tls_config: {max_version: TLS9}}]}]",
+            "http_sd_configs: tls_config: \"TLS9\" is no version",
         ),
         (
             "global: [",
@@ -157,7 +234,7 @@ fn what_cannot_be_is_told_with_its_line() {
         ),
         (
             "scrape_configs: [{job_name: a, static_configs: [{targets: ['http://b/c']}]}]",
-            "job \"a\": \"http://b/c\" is not host and port",
+            "job \"a\": static_configs: \"http://b/c\" is not host and port",
         ),
         (
             "rule_files: ['a/*/b.yml']",
@@ -242,6 +319,14 @@ fn jobs_may_stand_in_further_files() {
     assert_eq!(
         config.scrape_configs[0].scrape_timeout,
         Period::from_secs(3)
+    );
+    // The same name again, in a file of its own.
+    let again = "scrape_configs:\n- job_name: other\n- job_name: further\n";
+    fs::write(folder.path().join("more/two.yml"), again).expect("written");
+    let error = load(&main).expect_err("a name twice").to_string();
+    assert!(
+        error.contains("two.yml:3:3: two jobs are called \"further\""),
+        "{error}"
     );
     fs::write(folder.path().join("more/two.yml"), "\njobs: []\n").expect("written");
     let error = load(&main).expect_err("an unknown field").to_string();

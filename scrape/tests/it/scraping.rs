@@ -1,6 +1,6 @@
 //! Targets on loopback: their samples, what is told of them, how their series end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -117,6 +117,66 @@ async fn a_target_that_fails_ends_its_series_and_says_why() {
         scraped.sink.until_row(&format!("a{labels} end")).await;
         scraped.sink.until_row(&format!("a{labels} 1")).await;
     }
+}
+
+/// A certificate that is not there, or that something else is renewing, is no reason to forget a job.
+#[tokio::test]
+async fn a_job_whose_certificates_are_not_there_is_down_and_comes_back() {
+    let exporter = Exporter::start(Some("a 1\n")).await;
+    let scraped = start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = quick(
+        "node",
+        &exporter.address,
+        "    tls_config: {ca_file: ca.pem}\n",
+    );
+    let warnings = scraped.apply_in(folder.path(), &jobs(&[job]));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("job \"node\": ") && warnings[0].contains("ca.pem"));
+    let labels = format!("{{instance=\"{}\",job=\"node\"}}", exporter.address);
+    scraped.sink.until_row(&format!("up{labels} 0")).await;
+    scraped.sink.forget();
+    scraped.sink.until_row(&format!("up{labels} 0")).await;
+    let told = scraped.manager.snapshot(None).active[0].status.clone();
+    assert_eq!(told.health.name(), "down");
+    assert!(told.last_error.contains("ca.pem"), "{}", told.last_error);
+    let names: Vec<String> = Vec::new();
+    let signed = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(ca_file, signed.cert.pem()).expect("written");
+    scraped.sink.until_row(&format!("a{labels} 1")).await;
+    scraped.sink.until_row(&format!("up{labels} 1")).await;
+}
+
+/// What rules made of a target is seen by nobody who does not look at the targets.
+#[tokio::test]
+async fn a_target_that_cannot_be_scraped_is_logged_once() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let collector = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(Arc::new(log.reopen().expect("again")))
+        .finish();
+    let collecting = tracing::subscriber::set_default(collector);
+    let scraped = start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = |more: &str| {
+        format!(
+            "scrape_configs:\n- job_name: a\n  static_configs: [{{targets: ['b:1', 'c:1'{more}]}}]\n  relabel_configs:\n  - {{source_labels: [__address__], regex: 'b.*', target_label: __scheme__, replacement: ftp}}\n  - {{source_labels: [__address__], regex: 'c.*', target_label: __scrape_interval__, replacement: soon}}\n"
+        )
+    };
+    for more in ["", "", ", 'd:1'"] {
+        scraped.apply_in(folder.path(), &job(more));
+    }
+    drop(collecting);
+    let log = std::fs::read_to_string(log.path()).expect("text");
+    for words in [
+        "b:1: scheme \\\"ftp\\\"",
+        "c:1: __scrape_interval__ \\\"soon\\\"",
+    ] {
+        assert_eq!(log.matches(words).count(), 1, "{words}: {log}");
+    }
+    assert_eq!(scraped.manager.snapshot(None).problems["a"].len(), 2);
 }
 
 #[tokio::test]

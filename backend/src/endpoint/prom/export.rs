@@ -63,10 +63,11 @@ async fn try_export(
             answer.write(b"series,time,time_ms,value\r\n")?;
         }
         let named = asking.params.selectors()?;
-        each_series(
+        each_of(
             (asking, &named),
             answer,
             stretch,
+            true,
             &mut |key, samples, answer| match format {
                 Format::Json => lines(key, samples, answer),
                 Format::Csv => cells(key, samples, answer),
@@ -88,15 +89,27 @@ fn needs_match(asking: &Asking) -> Result<(), ApiError> {
         .ok_or_else(|| ApiError::BadData("no match[] parameter provided".to_owned()))
 }
 
-/// Writes one series with its samples.
+/// Writes a series with its samples, or a piece of it.
 pub(super) type EachSeries<'a> =
     dyn FnMut(KeyRef<'_>, &[(i64, f64)], &mut Pieces) -> Result<(), Ended> + 'a;
 
 /// Calls `each` with every series that any selector names, once.
 pub(super) fn each_series(
+    asked: (&Asking, &[ast::Selector]),
+    answer: &mut Pieces,
+    stretch: (i64, i64),
+    each: &mut EachSeries<'_>,
+) -> Result<(), Ended> {
+    each_of(asked, answer, stretch, false, each)
+}
+
+/// As [`each_series`]; where it may come in pieces, with one of many samples piece by piece, oldest
+/// first.
+fn each_of(
     (asking, named): (&Asking, &[ast::Selector]),
     answer: &mut Pieces,
     stretch: (i64, i64),
+    in_pieces: bool,
     each: &mut EachSeries<'_>,
 ) -> Result<(), Ended> {
     let selectors: Vec<Selector> = named
@@ -111,17 +124,19 @@ pub(super) fn each_series(
         let before = selectors.get(..index).unwrap_or_default();
         let engine = &asking.app.storage.engine;
         let is_new = |key: KeyRef<'_>| !before.iter().any(|selector| selector.takes(key));
-        query::raw(
-            engine,
-            &asking.tenant,
-            selector,
-            stretch,
-            &cost,
-            &mut |key, samples| match is_new(key) {
-                true => each(key, samples, answer),
-                false => Ok(()),
-            },
-        )?;
+        let tenant = &asking.tenant;
+        let mut take = |key: KeyRef<'_>, samples: &[(i64, f64)]| {
+            if is_new(key) {
+                each(key, samples, answer)?;
+            }
+            // They are written, however many follow.
+            cost.forget_samples();
+            Ok::<_, Ended>(())
+        };
+        match in_pieces {
+            true => query::raw_in_pieces(engine, tenant, selector, stretch, &cost, &mut take),
+            false => query::raw(engine, tenant, selector, stretch, &cost, &mut take),
+        }?;
     }
     Ok(())
 }

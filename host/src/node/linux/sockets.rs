@@ -236,8 +236,8 @@ pub(super) fn softnet(files: &mut Files, sink: &mut impl Sink) {
     }
 }
 
-/// Tables that may be long: neighbours, UDP sockets, connections.
-pub(super) fn tables(files: &mut Files, sink: &mut impl Sink) {
+/// Neighbours. This table and those that follow may be long.
+pub(super) fn neighbours(files: &mut Files, sink: &mut impl Sink) {
     if let Some(text) = files.read("proc/net/arp") {
         let mut entries: BTreeMap<&str, f64> = BTreeMap::new();
         for line in text.lines().skip(1) {
@@ -249,6 +249,10 @@ pub(super) fn tables(files: &mut Files, sink: &mut impl Sink) {
             sink.put(&ARP, &[("device", device)], count);
         }
     }
+}
+
+/// What waits in UDP sockets.
+pub(super) fn queues(files: &mut Files, sink: &mut impl Sink) {
     for (version, path) in [("v4", "proc/net/udp"), ("v6", "proc/net/udp6")] {
         let Some(text) = files.read(path) else {
             continue;
@@ -266,6 +270,10 @@ pub(super) fn tables(files: &mut Files, sink: &mut impl Sink) {
             sink.put(&QUEUES, &[("ip", version), ("queue", queue)], bytes);
         }
     }
+}
+
+/// Connections that the kernel keeps track of.
+pub(super) fn connections(files: &mut Files, sink: &mut impl Sink) {
     for (path, metric) in &CONNTRACK {
         if let Some(number) = files.number(path) {
             sink.plain(metric, number);

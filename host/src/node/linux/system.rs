@@ -57,19 +57,31 @@ pub(super) fn metrics() -> impl Iterator<Item = &'static Metric> {
         .chain(single)
 }
 
-/// What changes from moment to moment.
-pub(super) fn moment(files: &mut Files, sink: &mut impl Sink) {
+/// What the clock shows.
+pub(super) fn time(_: &mut Files, sink: &mut impl Sink) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     sink.plain(&TIME, now.map_or(0.0, |now| now.as_secs_f64()));
+}
+
+/// `/proc/loadavg`.
+pub(super) fn load(files: &mut Files, sink: &mut impl Sink) {
     if let Some(text) = files.line("proc/loadavg") {
         figures(sink, &LOAD, text.split_ascii_whitespace());
     }
+}
+
+/// `/proc/sys/fs/file-nr`.
+pub(super) fn descriptors(files: &mut Files, sink: &mut impl Sink) {
     if let Some(text) = files.line("proc/sys/fs/file-nr") {
         // In between: those that are allocated and not used, 0 for two decades now.
         let words = text.split_ascii_whitespace().enumerate();
         let words = words.filter_map(|(at, word)| (at != 1).then_some(word));
         figures(sink, &FILES, words);
     }
+}
+
+/// Randomness that the kernel has.
+pub(super) fn entropy(files: &mut Files, sink: &mut impl Sink) {
     for (path, metric) in &NUMBERS {
         if let Some(number) = files.number(path) {
             sink.plain(metric, number);
@@ -85,8 +97,8 @@ fn figures<'a>(sink: &mut impl Sink, metrics: &[Metric], words: impl Iterator<It
     }
 }
 
-/// What stays as it is, nearly always.
-pub(super) fn lasting(files: &mut Files, sink: &mut impl Sink) {
+/// What machine and kernel are called.
+pub(super) fn names(_: &mut Files, sink: &mut impl Sink) {
     let names = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let labels = [
@@ -98,9 +110,16 @@ pub(super) fn lasting(files: &mut Files, sink: &mut impl Sink) {
         ("version", text(names.version())),
     ];
     sink.put(&UNAME, &labels, 1.0);
+}
+
+/// Whether SELinux is there.
+pub(super) fn selinux(files: &mut Files, sink: &mut impl Sink) {
     let is_there = files.path("sys/fs/selinux/enforce").exists();
     sink.plain(&SELINUX, f64::from(u8::from(is_there)));
-    release(files, sink);
+}
+
+/// Clocks that the kernel knows.
+pub(super) fn clocks(files: &mut Files, sink: &mut impl Sink) {
     for device in files.names("sys/devices/system/clocksource") {
         let Some(number) = device.strip_prefix("clocksource") else {
             continue;
@@ -116,7 +135,7 @@ pub(super) fn lasting(files: &mut Files, sink: &mut impl Sink) {
 }
 
 /// `/etc/os-release`: lines such as `PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"`.
-fn release(files: &mut Files, sink: &mut impl Sink) {
+pub(super) fn release(files: &mut Files, sink: &mut impl Sink) {
     const KEYS: [&str; 12] = [
         "BUILD_ID",
         "ID",

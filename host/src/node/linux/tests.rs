@@ -126,6 +126,11 @@ fn a_machine_comes_out_under_node_exporters_names() {
         ("node_load5", 0.25),
         ("node_filefd_maximum", 9_000.0),
         (r#"node_os_version{id="debian",name="Debian"}"#, 12.5),
+        (r#"node_scrape_collector_success{collector="cpu"}"#, 1.0),
+        (r#"node_scrape_collector_success{collector="os"}"#, 1.0),
+        // There is no such file.
+        (r#"node_scrape_collector_success{collector="entropy"}"#, 0.0),
+        (r#"node_scrape_collector_success{collector="arp"}"#, 0.0),
     ] {
         let told = found.get(series).copied();
         assert!(
@@ -133,6 +138,13 @@ fn a_machine_comes_out_under_node_exporters_names() {
             "{series}: {told:?}"
         );
     }
+    let took = found[r#"node_scrape_collector_duration_seconds{collector="meminfo"}"#];
+    assert!(took > 0.0 && took < 10.0, "{took}");
+    let build = found.iter();
+    let mut build = build.filter(|(key, _)| key.starts_with("node_exporter_build_info{"));
+    let (labels, value) = build.next().expect("what tells them");
+    assert!(labels.contains(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")));
+    assert_eq!((*value, build.next()), (1.0, None));
     for left_out in [
         "nr_free_pages",
         "sda1",
@@ -191,6 +203,10 @@ fn chips_say_their_temperatures() {
     );
     let label = r#"node_hwmon_sensor_label{chip="coretemp",label="Package id 0",sensor="temp1"}"#;
     assert_eq!(found[label], 1.0);
+    assert_eq!(
+        found[r#"node_scrape_collector_success{collector="hwmon"}"#],
+        1.0
+    );
 }
 
 /// Everything that this machine says has a type and a text.

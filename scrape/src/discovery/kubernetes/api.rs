@@ -196,7 +196,7 @@ impl Api {
         };
         let own_namespace = fs::read_to_string(Path::new(ACCOUNT).join("namespace"));
         Ok(Self {
-            client: Client::new(&config).map_err(|error| error.to_string())?,
+            client: Client::patient(&config).map_err(|error| error.to_string())?,
             base,
             own_namespace: own_namespace.unwrap_or_default().trim().to_owned(),
             section,
