@@ -181,7 +181,7 @@ async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Descri
     let mut backoff = None;
     // Whether the receiver took anything since it last found a sample alone too large.
     let mut is_taking = true;
-    let mut parts: Vec<Range<usize>> = vec![0..parcel.samples().count()];
+    let mut parts: Vec<Range<usize>> = std::iter::once(0..parcel.samples().count()).collect();
     let mut packed: Option<(usize, Bytes)> = None;
     while let Some(part) = parts.pop() {
         line.wait_for_pause().await;

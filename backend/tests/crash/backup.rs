@@ -6,6 +6,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use serde_json::Value;
@@ -288,27 +289,37 @@ async fn what_is_too_large_at_once_is_imported_in_parts() {
 fn a_page_in_the_servers_place_is_no_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            let mut head = [0; 4096];
-            let read = std::io::Read::read(&mut stream, &mut head);
-            let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
-            let written = std::io::Write::write_all(&mut stream, page.as_bytes());
-            assert!(read.is_ok() && written.is_ok());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while let Ok((mut stream, _)) = listener.accept() {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let mut head = [0; 4096];
+                let read = std::io::Read::read(&mut stream, &mut head);
+                let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>";
+                let written = std::io::Write::write_all(&mut stream, page.as_bytes());
+                assert!(read.is_ok() && written.is_ok());
+            }
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let (lines, output) = (folder.path().join("lines"), folder.path().join("output"));
+        fs::write(&lines, "{}\n").expect("written");
+        let answers = [
+            &["import", "--url", &url, path(&lines)][..],
+            &["export", "--url", &url, "--output", path(&output)],
+            &["export", "--url", &url, "--format", "csv"],
+        ]
+        .map(|arguments| pulseboard(folder.path(), arguments));
+        is_over.store(true, Ordering::Relaxed);
+        std::net::TcpStream::connect(listener.local_addr().expect("an address"))
+            .expect("it listens");
+        for refused in answers {
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(2), "{said}");
+            assert!(said.contains("text/html"), "{said}");
+            assert!(refused.stdout.is_empty() && !output.exists());
         }
     });
-    let folder = tempfile::tempdir().expect("a folder");
-    let (lines, output) = (folder.path().join("lines"), folder.path().join("output"));
-    fs::write(&lines, "{}\n").expect("written");
-    for arguments in [
-        &["import", "--url", &url, path(&lines)][..],
-        &["export", "--url", &url, "--output", path(&output)],
-        &["export", "--url", &url, "--format", "csv"],
-    ] {
-        let refused = pulseboard(folder.path(), arguments);
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains("text/html"), "{said}");
-        assert!(refused.stdout.is_empty() && !output.exists());
-    }
 }

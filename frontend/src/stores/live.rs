@@ -33,7 +33,8 @@ pub struct Wanted {
 impl Wanted {
     /// How often it is evaluated: at each step of a fine history, and each second of a coarse one.
     fn every_ms(&self) -> f64 {
-        self.step_ms.clamp(1.0, EVERY_MS_MAX)
+        let step_ms = self.step_ms.max(1.0);
+        step_ms.min(EVERY_MS_MAX)
     }
 }
 
