@@ -33,6 +33,7 @@ use crate::{
         builtin_series::{BuiltInSeries, keep_counts},
         live::Live,
     },
+    told::Told,
     tracking::{TrackedItems, track::Tracking},
 };
 
@@ -59,6 +60,8 @@ pub struct App {
     pub ingest: Arc<Ingest>,
     /// What was refused lately, by tenant.
     pub refusals: Refusals,
+    /// What senders say of their metrics.
+    pub told: Told,
     /// Which agents spoke lately.
     pub agents: Agents,
     /// Targets of `PROMETHEUS_CONFIG`.
@@ -210,6 +213,7 @@ impl App {
             operator,
             tracked,
             refusals: Refusals::default(),
+            told: Told::default(),
             agents: Agents::default(),
             scraping: Scraping::new(&settings, &storage.engine, clock.clone()),
             live_expressions: Arc::new(live_expressions),

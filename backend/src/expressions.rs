@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pulseboard_engine::{
     Cost, Engine, Selector, Spent, Tenant,
-    query::{self, QueryError},
+    query::{self, Counting, QueryError},
 };
 use pulseboard_history::{Bucket, Tier};
 use pulseboard_promql::{
@@ -91,6 +91,14 @@ pub fn read_error(error: QueryError) -> EvalError {
     }
 }
 
+/// Of an instant selector's samples those that are taken at a step count, see [`Guard::take`].
+pub(crate) fn counting(hints: &Hints) -> Counting {
+    match hints.is_instant {
+        true => Counting::Taken,
+        false => Counting::Read,
+    }
+}
+
 fn spent(spent: Spent) -> EvalError {
     read_error(spent.into())
 }
@@ -136,7 +144,7 @@ impl Storage for TenantSeries<'_> {
             self.tenant,
             &selector,
             stretch,
-            self.cost,
+            (self.cost, counting(hints)),
             &mut |key, buckets, samples| {
                 part.clear();
                 for (tier, bucket) in buckets {
@@ -168,6 +176,14 @@ impl Guard for TenantSeries<'_> {
     fn spend(&self, work: u64) -> Result<(), EvalError> {
         let steps = u32::try_from(work / WORK_A_STEP).unwrap_or(u32::MAX);
         self.cost.step(steps).map_err(spent)
+    }
+
+    fn take(&self, samples: u64) -> Result<(), EvalError> {
+        let samples = usize::try_from(samples).unwrap_or(usize::MAX);
+        match self.cost.take_samples(samples) {
+            true => Ok(()),
+            false => Err(EvalError::TooManySamples),
+        }
     }
 
     fn hold(&self, bytes: usize) -> Result<(), EvalError> {

@@ -56,6 +56,7 @@ pub mod shares;
 pub mod storage;
 pub mod stream;
 pub mod ticks;
+pub mod told;
 pub mod tracking;
 pub mod watched;
 

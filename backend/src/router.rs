@@ -82,6 +82,8 @@ fn api() -> Api {
     api.at("api/v1/export", |at| at.asks(export::export));
     api.at("api/v1/read", |at| at.post(read::read));
     api.at("graph", |at| at.reads(status::graph));
+    api.at("alerts", |at| at.reads(status::alerts));
+    api.at("version", |at| at.reads(status::version));
     api.at("federate", |at| at.reads(federate::federate));
     api.at("api/v1/query", |at| at.asks(query::query));
     api.at("api/v1/query_range", |at| at.asks(query::query_range));
@@ -122,7 +124,9 @@ fn api() -> Api {
         at.post(admin::clean_tombstones)
             .put(admin::clean_tombstones)
     });
-    api.at("-/reload", |at| at.post(targets::reload));
+    api.at("-/reload", |at| {
+        at.post(targets::reload).put(targets::reload)
+    });
     api.at("-/healthy", |at| at.reads(status::healthy));
     api.at("-/ready", |at| at.reads(status::ready));
     api.at("api/v2/write", |at| at.post(push::write_influx_v2));

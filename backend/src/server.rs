@@ -4,6 +4,7 @@
 pub mod accept;
 mod connections;
 mod farewell;
+mod finish;
 pub mod graphite;
 pub mod grpc;
 pub mod middleware;

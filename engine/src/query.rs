@@ -50,6 +50,7 @@ pub use self::{
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{RangeStream, range},
     raw::{finest, keys, raw, raw_in_pieces, rolled},
+    reader::Counting,
     request::{Aggregation, RangeRequest, Step},
     top::{Few, Rank},
     windows::{few_windows, windows},

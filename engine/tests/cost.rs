@@ -204,7 +204,7 @@ fn a_walk_over_all_series_looks_at_each_a_few_times() {
             Some(Duration::ZERO)
         });
         let mut found = Vec::new();
-        let each = &mut |key: KeyRef<'_>, _: &str| {
+        let each = &mut |key: KeyRef<'_>, _: Kind, _: &str| {
             found.push(key.to_string());
             Ok::<_, QueryError>(())
         };

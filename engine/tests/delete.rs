@@ -126,7 +126,7 @@ impl World {
             &owner,
             &parse(name),
             stretch,
-            &cost,
+            (&cost, query::Counting::Read),
             &mut each,
         )
         .expect("read");
@@ -147,7 +147,7 @@ impl World {
         let owner = self.engine().tenant(tenant).expect("a tenant");
         let mut keys = Vec::new();
         let cost = Cost::unbounded();
-        let mut each = |key: pulseboard_series::KeyRef<'_>, _: &str| {
+        let mut each = |key: pulseboard_series::KeyRef<'_>, _: pulseboard_series::Kind, _: &str| {
             keys.push(key.name().to_owned());
             Ok::<(), query::QueryError>(())
         };
@@ -316,7 +316,7 @@ fn rollups_without_samples_lose_it_too() {
             &owner,
             &parse("a"),
             stretch,
-            &cost,
+            (&cost, query::Counting::Read),
             &mut each,
         )
         .expect("read");

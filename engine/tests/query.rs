@@ -13,12 +13,12 @@ use proptest::prelude::*;
 use pulseboard_engine::{
     Cancel, Cost, Engine, EngineOptions, Selector, Spent,
     query::{
-        Aggregation, Limits, ListRequest, QueryError, RangeRequest, RangeStream, Step, list_series,
-        range, raw, raw_in_pieces, windows,
+        Aggregation, Counting, Limits, ListRequest, QueryError, RangeRequest, RangeStream, Step,
+        keys, list_series, range, raw, raw_in_pieces, windows,
     },
 };
 use pulseboard_history::{HistoryOptions, Retention};
-use pulseboard_series::{Kind, STALE_MARKER_BITS};
+use pulseboard_series::{KeyRef, Kind, STALE_MARKER_BITS};
 use pulseboard_shared::protocol::series::{RangeAnswer, SeriesState};
 
 const SECOND: i64 = 1_000;
@@ -172,7 +172,7 @@ fn samples(
         &tenant,
         &Selector::all(),
         stretch,
-        cost,
+        (cost, Counting::Read),
         &mut |key, samples| {
             let before = all.insert(key.to_string(), samples.to_vec());
             assert!(before.is_none(), "{key} comes once");
@@ -510,6 +510,39 @@ fn what_memory_no_longer_has_is_found_and_tenants_stay_apart() {
         assert_eq!(ask(&world, "red", "same{host!=\"a\"}"), [], "{round}");
         assert_eq!(ask(&world, "red", "only_blue"), [], "{round}");
         assert_eq!(ask(&world, "green", "{}"), [], "{round}");
+    }
+    // What has ended before is not listed, even if that was on the same day.
+    let listed = |since_ms: i64| {
+        let red = world.engine().tenant("red").expect("a tenant");
+        let mut found = Vec::new();
+        let times = (since_ms, world.now_ms);
+        let mut each = |key: KeyRef<'_>, kind: Kind, _: &str| {
+            assert_eq!(kind, Kind::Gauge);
+            found.push(key.to_string());
+            Ok::<_, QueryError>(())
+        };
+        keys(
+            world.engine(),
+            &red,
+            &parse("{}"),
+            times,
+            &Cost::unbounded(),
+            &mut each,
+        )
+        .expect("listed");
+        found.sort();
+        found
+    };
+    for (since_ms, count) in [
+        (0, 2),
+        (NOON - 12 * HOUR, 2),
+        (NOON - 1, 2),
+        (NOON, 2),
+        (NOON + 1, 0),
+        (NOON + HOUR, 0),
+        (NOON + 12 * HOUR, 0),
+    ] {
+        assert_eq!(listed(since_ms).len(), count, "{}", since_ms - NOON);
     }
     // One comes back, under its number and with a new past; another is new.
     let now_ms = world.now_ms;

@@ -4,13 +4,15 @@
 //! With schema (scale) `s` the bounds are powers of 2^(2^−s). A positive bucket `i` holds
 //! observations in (base^(i−1), base^i], as Prometheus counts; OpenTelemetry's index is one less.
 //! A negative one is its mirror image, the zero bucket lies between. More than [`BUCKETS_MAX`]
-//! buckets are made fewer by halving the resolution, which merges neighbours exactly.
+//! buckets are made fewer by halving the resolution, which merges neighbours exactly. Where a bucket
+//! does not begin at the end of the one before, its lower bound is written, too.
 
 use pulseboard_series::{Batch, Reason};
 
 use crate::series_parts::{Point, number};
 
-/// Buckets of one histogram that are written; OpenTelemetry's SDKs have at most 160 as well.
+/// Populated buckets of one histogram that are written, with two bounds at most each;
+/// OpenTelemetry's SDKs have at most 160 as well.
 pub(crate) const BUCKETS_MAX: usize = 160;
 
 /// Buckets that a sender may give for one histogram.
@@ -41,23 +43,22 @@ impl Exponential {
         while self.positive.len() + self.negative.len() > BUCKETS_MAX {
             self.halve();
         }
-        let mut cumulative = 0.0;
-        let mut bucket = |bound: f64, count: f64, batch: &mut Batch| {
-            cumulative += count;
-            // Past the largest double it is part of `+Inf`.
-            if bound.is_finite() {
-                point.count("_bucket", Some(("le", &number(bound))), cumulative, batch)?;
-            }
-            Ok(())
-        };
+        let mut written = Cumulative::default();
         for (index, count) in self.negative.iter().rev() {
-            bucket(-bound(index.saturating_sub(1), self.scale), *count, batch)?;
+            let lower = -bound(*index, self.scale);
+            let upper = -bound(index.saturating_sub(1), self.scale);
+            written.bucket(Some(lower), upper, *count, point, batch)?;
         }
         if self.zero_count != 0.0 {
-            bucket(self.zero_threshold, self.zero_count, batch)?;
+            // Where nothing is negative it begins at 0, as the lowest bucket does anyway.
+            let lower = (!self.negative.is_empty()).then_some(-self.zero_threshold);
+            let upper = self.zero_threshold;
+            written.bucket(lower, upper, self.zero_count, point, batch)?;
         }
         for (index, count) in &self.positive {
-            bucket(bound(*index, self.scale), *count, batch)?;
+            let lower = bound(index.saturating_sub(1), self.scale);
+            let upper = bound(*index, self.scale);
+            written.bucket(Some(lower), upper, *count, point, batch)?;
         }
         Ok(())
     }
@@ -94,6 +95,58 @@ impl Exponential {
             }
             *buckets = merged;
         }
+    }
+}
+
+/// What was written of a histogram's buckets, whose bounds rise.
+#[derive(Debug)]
+pub(crate) struct Cumulative {
+    count: f64,
+    /// The bound that was written last.
+    end: f64,
+}
+
+impl Default for Cumulative {
+    fn default() -> Self {
+        Self {
+            count: 0.0,
+            end: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl Cumulative {
+    /// Writes `_bucket` for the bucket that ends at `upper`. Its lower bound, where it has one, is
+    /// written before when nothing ended there, since a quantile is looked for between two bounds.
+    pub(crate) fn bucket<L: AsRef<str>>(
+        &mut self,
+        lower: Option<f64>,
+        upper: f64,
+        count: f64,
+        point: &Point<'_, L>,
+        batch: &mut Batch,
+    ) -> Result<(), Reason> {
+        if let Some(lower) = lower.filter(|lower| *lower > self.end) {
+            self.write(lower, point, batch)?;
+        }
+        self.count += count;
+        self.write(upper, point, batch)
+    }
+
+    fn write<L: AsRef<str>>(
+        &mut self,
+        bound: f64,
+        point: &Point<'_, L>,
+        batch: &mut Batch,
+    ) -> Result<(), Reason> {
+        // Past the largest double it is part of `+Inf`.
+        if !bound.is_finite() {
+            return Ok(());
+        }
+        self.end = self.end.max(bound);
+        // The negative zero that a bound too small for a double becomes is zero.
+        let bound = number(bound + 0.0);
+        point.count("_bucket", Some(("le", &bound)), self.count, batch)
     }
 }
 
@@ -151,20 +204,67 @@ mod tests {
         assert_eq!(
             rows,
             [
+                "1 h_bucket{le=\"-4\"} 0",
                 "1 h_bucket{le=\"-2\"} 1",
                 "1 h_bucket{le=\"-1\"} 6",
+                "1 h_bucket{le=\"-0.001\"} 6",
                 "1 h_bucket{le=\"0.001\"} 8",
+                "1 h_bucket{le=\"0.5\"} 8",
                 "1 h_bucket{le=\"1\"} 9",
                 "1 h_bucket{le=\"2\"} 11",
+                "1 h_bucket{le=\"8\"} 11",
                 "1 h_bucket{le=\"16\"} 14",
             ]
         );
         let rows = write(Exponential {
             scale: 1,
-            positive: vec![(2, 1.0), (-2, 1.0)],
+            positive: vec![(-2, 1.0), (2, 1.0)],
             ..Exponential::default()
         });
-        assert_eq!(rows, ["1 h_bucket{le=\"2\"} 1", "1 h_bucket{le=\"0.5\"} 2"]);
+        assert!(
+            rows[0].starts_with("1 h_bucket{le=\"0.35355") && rows[0].ends_with(" 0"),
+            "{rows:?}"
+        );
+        assert_eq!(rows[1], "1 h_bucket{le=\"0.5\"} 1");
+        assert!(
+            rows[2].starts_with("1 h_bucket{le=\"1.41421") && rows[2].ends_with(" 1"),
+            "{rows:?}"
+        );
+        assert_eq!(rows[3..], ["1 h_bucket{le=\"2\"} 2"]);
+    }
+
+    #[test]
+    fn a_bucket_says_where_it_begins_as_well() {
+        let one = |index| {
+            write(Exponential {
+                positive: vec![(index, 100.0)],
+                ..Exponential::default()
+            })
+        };
+        assert_eq!(
+            one(11),
+            ["1 h_bucket{le=\"1024\"} 0", "1 h_bucket{le=\"2048\"} 100"]
+        );
+        // What ends past the largest double begins at one that can be written.
+        let rows = one(1024);
+        assert!(rows.len() == 1 && rows[0].ends_with(" 0"), "{rows:?}");
+        // Nothing negative: the zero bucket is the lowest.
+        let rows = write(Exponential {
+            zero_threshold: 0.5,
+            zero_count: 1.0,
+            positive: vec![(0, 1.0)],
+            ..Exponential::default()
+        });
+        assert_eq!(rows, ["1 h_bucket{le=\"0.5\"} 1", "1 h_bucket{le=\"1\"} 2"]);
+        // Bounds too small for a double are 0, from either side.
+        let rows = write(Exponential {
+            zero_count: 1.0,
+            positive: vec![(-2000, 1.0)],
+            negative: vec![(-2000, 1.0)],
+            ..Exponential::default()
+        });
+        assert!(!rows.is_empty());
+        assert!(rows.iter().all(|row| row.contains("le=\"0\"")), "{rows:?}");
     }
 
     #[test]
@@ -225,7 +325,7 @@ mod tests {
                 ..Exponential::default()
             })
             .len()
-                <= BUCKETS_MAX
+                <= 2 * BUCKETS_MAX
         );
     }
 }

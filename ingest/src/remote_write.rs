@@ -6,7 +6,7 @@
 //! - The stale marker passes as the value's bits.
 //! - Native histograms become `_count`, `_sum` and cumulative `_bucket{le}` series. Exemplars are
 //!   not kept, which the answer's header says.
-//! - 1.0 brings types and units in messages of their own ([`metadata`]), 2.0 with each series.
+//! - 1.0 brings types, helps and units in messages of their own ([`metadata`]), 2.0 with each series.
 //!   Without them a name that ends in `_total` is a counter's.
 //!
 //! Specifications: <https://prometheus.io/docs/specs/prw/remote_write_spec/> and
@@ -22,7 +22,7 @@ mod written;
 use pulseboard_series::Batch;
 
 pub use encode::{Writer, WriterV2};
-pub use v1::metadata;
+pub use v1::{Metadata, metadata};
 pub use written::Written;
 
 use crate::BodyError;

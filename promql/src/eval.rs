@@ -259,12 +259,18 @@ pub fn range(
 impl<'a> Evaluation<'a> {
     /// Counts samples read or points made.
     fn count(&self, samples: usize) -> Evaluated<()> {
+        self.load(samples)?;
+        self.guard.spend(samples as u64)
+    }
+
+    /// As [`Evaluation::count`], of what took no work.
+    fn load(&self, samples: usize) -> Evaluated<()> {
         let all = self.samples.get().saturating_add(samples as u64);
         self.samples.set(all);
-        if all > self.options.samples_max {
-            return Err(EvalError::TooManySamples);
+        match all > self.options.samples_max {
+            true => Err(EvalError::TooManySamples),
+            false => Ok(()),
         }
-        self.guard.spend(samples as u64)
     }
 
     /// Keeps what is to be said of the answer.
@@ -283,7 +289,8 @@ impl<'a> Evaluation<'a> {
 
     /// A column that is kept, counted.
     fn column(&self, labels: Labels, values: Vec<f64>) -> Evaluated<Column> {
-        self.count(values.len())?;
+        self.guard.spend(values.len() as u64)?;
+        self.load(values.iter().filter(|value| !is_absent(**value)).count())?;
         let column = Column { labels, values };
         self.hold(column.bytes())?;
         Ok(column)

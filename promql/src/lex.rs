@@ -148,6 +148,10 @@ impl Lexer<'_> {
 
     fn close(&mut self, byte: u8) -> Result<(), ParseError> {
         let start = self.at;
+        if self.in_braces() && byte != b'}' {
+            let what = format!("unexpected character inside braces: '{}'", char::from(byte));
+            return Err(self.error(start, start + 1, what));
+        }
         let opens = match byte {
             b')' => b'(',
             b']' => b'[',
@@ -156,12 +160,13 @@ impl Lexer<'_> {
         match self.open.pop() {
             Some(open) if open == opens => {}
             _ => {
-                let what = match byte {
-                    b')' => "unexpected right parenthesis ')'",
-                    b']' => "unexpected right bracket ']'",
-                    _ => "unexpected right brace '}'",
+                let (start, what) = match byte {
+                    // As there, where it has been read by then.
+                    b')' => (start + 1, "unexpected right parenthesis ')'"),
+                    b']' => (start, "unexpected right bracket ']'"),
+                    _ => (start, "unexpected character: '}'"),
                 };
-                return Err(self.error(start, start + 1, what));
+                return Err(self.error(start, self.at + 1, what));
             }
         }
         self.at += 1;
@@ -203,7 +208,8 @@ impl Lexer<'_> {
             }
             let digits = self.text.get(start + 2..self.at).unwrap_or_default();
             let digits: String = digits.chars().filter(|digit| *digit != '_').collect();
-            let Ok(number) = u64::from_str_radix(&digits, 16) else {
+            // As there: what 64 bits with a sign do not hold is none.
+            let Ok(number) = i64::from_str_radix(&digits, 16) else {
                 return Err(self.bad_number(start));
             };
             self.push(Kind::Number(number as f64), start);
@@ -251,8 +257,16 @@ impl Lexer<'_> {
         }
         let text = self.text.get(start..self.at).unwrap_or_default();
         let text: String = text.chars().filter(|one| *one != '_').collect();
-        match text.parse::<f64>() {
-            Ok(number) => self.push(Kind::Number(number), start),
+        // A whole number that begins with 0 is octal where it can be, as in Go.
+        let octal = text
+            .strip_prefix('0')
+            .and_then(|digits| i64::from_str_radix(digits, 8).ok());
+        match octal.map_or_else(|| text.parse::<f64>(), |octal| Ok(octal as f64)) {
+            Ok(number) if number.is_finite() => self.push(Kind::Number(number), start),
+            Ok(_) => {
+                let what = format!("error parsing number: {text:?} is out of range");
+                return Err(self.error(start, self.at, what));
+            }
             Err(_) => return Err(self.bad_number(start)),
         }
         Ok(())

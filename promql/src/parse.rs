@@ -230,7 +230,7 @@ impl Parser<'_> {
             }
             let op_span = self.span();
             self.at += 1;
-            let (is_bool, matching) = self.modifiers(op, op_span)?;
+            let (is_bool, matching) = self.modifiers(op, op_span, lhs.span)?;
             // `^` alone binds to the right.
             let next = match op {
                 BinaryOp::Pow => op.precedence(),

@@ -91,8 +91,10 @@ pub struct Hints {
     pub step_ms: i64,
     /// How far back each looks, in milliseconds.
     pub range_ms: i64,
-    /// The function over the range; empty for an instant selector.
+    /// The function over the range; empty where there is none.
     pub function: &'static str,
+    /// An instant selector: whoever asks takes the newest sample at each step, and counts those.
+    pub is_instant: bool,
 }
 
 /// Where samples are.
@@ -126,6 +128,15 @@ pub trait Guard {
     /// # Errors
     /// Its time is over, or its client has gone.
     fn spend(&self, work: u64) -> Result<(), EvalError>;
+
+    /// So many samples were taken of those that an instant selector read.
+    ///
+    /// # Errors
+    /// They are more than one question may load.
+    fn take(&self, samples: u64) -> Result<(), EvalError> {
+        let _ = samples;
+        Ok(())
+    }
 
     /// So many bytes more are held.
     ///

@@ -1,5 +1,8 @@
 //! From the body of a scrape to rows with the target's labels, within the job's limits. Pure.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use pulseboard_ingest::text::{self, Times};
 use pulseboard_series::{Batch, KeyRef, Reason, Row};
 
@@ -41,17 +44,25 @@ pub(crate) struct Buffers {
     /// With the target's labels: what is handed on.
     pub(crate) rows: Batch,
     labels: LabelSet,
+    told: Told,
 }
+
+/// Which series were told at which times, by their hashes, and in which row first. There are no more
+/// than rows, whose memory is bounded.
+type Told = HashMap<(u64, i64), usize, RandomState>;
 
 impl Buffers {
     pub(crate) fn clear(&mut self) {
         self.raw.clear();
         self.rows.clear();
+        self.told.clear();
     }
 
     /// Bytes that are held for the next scrape.
     pub(crate) fn capacity_bytes(&self) -> usize {
-        self.raw.capacity_bytes() + self.rows.capacity_bytes()
+        self.raw.capacity_bytes()
+            + self.rows.capacity_bytes()
+            + self.told.capacity() * size_of::<((u64, i64), usize)>()
     }
 }
 
@@ -118,10 +129,23 @@ pub(crate) fn read(
         buffers.rows.describe(kind, unit);
         if let Err(reason) = buffers.rows.finish(row.line, Some(row_at), row.value) {
             buffers.rows.refuse(row.line, reason);
+        } else if is_repeated(&buffers.rows, &mut buffers.told) {
+            buffers.rows.undo_to(buffers.rows.rows().len() - 1);
         }
     }
     counts.too_long += buffers.rows.refused_total();
     Ok(counts)
+}
+
+/// Whether the newest row tells a series a second time for one time: what was told first holds, as
+/// with Prometheus.
+fn is_repeated(rows: &Batch, told: &mut Told) -> bool {
+    let Some((row, before)) = rows.rows().split_last() else {
+        return false;
+    };
+    let first = *told.entry((row.hash, row.at_ms)).or_insert(before.len());
+    let first = before.get(first);
+    first.is_some_and(|first| rows.key(first) == rows.key(row))
 }
 
 /// Whether a row is watched for its end: one that comes with its own time is not.

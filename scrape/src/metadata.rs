@@ -33,8 +33,29 @@ pub struct Metric {
 pub type Metadata = Arc<Vec<Metric>>;
 
 impl Metric {
+    /// Of texts that others wrote: `None` where a word is longer than anything that is kept, and a
+    /// long help is cut.
+    #[must_use]
+    pub fn of(name: &str, kind: &str, help: &str, unit: &str) -> Option<Self> {
+        let words = [name, kind, unit];
+        let end = (0..=help.len().min(HELP_BYTES_MAX)).rfind(|at| help.is_char_boundary(*at));
+        words
+            .iter()
+            .all(|word| word.len() <= WORD_BYTES_MAX)
+            .then(|| Self {
+                metric: name.to_owned(),
+                kind: kind.to_owned(),
+                help: help
+                    .get(..end.unwrap_or_default())
+                    .unwrap_or_default()
+                    .to_owned(),
+                unit: unit.to_owned(),
+            })
+    }
+
     /// What it takes in memory.
-    fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         let texts = [&self.metric, &self.kind, &self.help, &self.unit];
         size_of::<Self>() + texts.into_iter().map(String::len).sum::<usize>()
     }
@@ -95,7 +116,20 @@ fn comments(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn parse(body: &[u8]) -> Vec<Metric> {
-    let mut metrics: Vec<Metric> = Vec::new();
+    let mut metrics = Vec::new();
+    each(body, |metric| metrics.push(metric));
+    metrics
+}
+
+/// Hands what the comments of a body say to `take`, metric by metric; of so many as are remembered of
+/// one target.
+pub fn each(body: &[u8], mut take: impl FnMut(Metric)) {
+    // Many bodies have none, and are looked through in one go.
+    if !body.starts_with(b"#") && memchr::memmem::find(body, b"\n#").is_none() {
+        return;
+    }
+    let mut count = 0;
+    let mut newest: Option<Metric> = None;
     for line in comments(body) {
         let line = String::from_utf8_lossy(line);
         let mut words = line.trim_end().splitn(4, ' ');
@@ -107,17 +141,21 @@ fn parse(body: &[u8]) -> Vec<Metric> {
         if is_long || !matches!(what, "HELP" | "TYPE" | "UNIT") {
             continue;
         }
-        if metrics.last().is_none_or(|last| last.metric != name) {
-            if metrics.len() == METRICS_MAX {
+        if newest.as_ref().is_none_or(|newest| newest.metric != name) {
+            if count == METRICS_MAX {
                 break;
             }
-            metrics.push(Metric {
+            count += 1;
+            let next = Metric {
                 metric: name.to_owned(),
                 kind: "unknown".to_owned(),
                 ..Metric::default()
-            });
+            };
+            if let Some(done) = newest.replace(next) {
+                take(done);
+            }
         }
-        let Some(metric) = metrics.last_mut() else {
+        let Some(metric) = &mut newest else {
             continue;
         };
         match what {
@@ -128,7 +166,9 @@ fn parse(body: &[u8]) -> Vec<Metric> {
             _ => {}
         }
     }
-    metrics
+    if let Some(done) = newest {
+        take(done);
+    }
 }
 
 fn unescape(text: &str) -> String {

@@ -41,6 +41,7 @@ const SERVER: &[&[&str]] = &[
         "questions",
         "refusals",
         "agents",
+        "told",
         "scraping",
         "forwarding",
     ],

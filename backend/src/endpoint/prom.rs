@@ -13,6 +13,7 @@
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `asking` | who asks, and how a question is worked on |
 //! | `outside` | `external_labels`, which series have elsewhere |
+//! | `families` | which metric a series is a part of |
 //! | `params` | what a query string or a form asks for |
 //! | `answer` | the envelope of all answers, and errors in the words of clients |
 
@@ -20,6 +21,7 @@ pub mod admin;
 mod answer;
 mod asking;
 pub mod export;
+mod families;
 pub mod federate;
 pub mod labels;
 mod outside;

@@ -10,6 +10,7 @@ use pulseboard_ingest::{
     remote_write::{self, Version, Written},
     time::Precision,
 };
+use pulseboard_scrape::metadata::{self, Metric};
 use pulseboard_series::Reason;
 use pulseboard_shared::{Problem, problem::PROBLEM_JSON};
 use salvo::{
@@ -97,12 +98,18 @@ pub async fn push_samples(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let parse = |body: &[u8], batch: &mut Batch| {
+    let app = http::app::app(depot)?;
+    let tenant = ingest::writing_tenant(&app, request, depot)?;
+    let parse = move |body: &[u8], batch: &mut Batch| {
         // Nothing can be taken of it: refused where it breaks, as a line is.
-        detect::push(body, batch).or_else(|error| {
+        let format = detect::push(body, batch).unwrap_or_else(|error| {
             batch.refuse(error.line(), Reason::Malformed(error.to_string()));
-            Ok(BodyFormat::Text)
-        })
+            BodyFormat::Text
+        });
+        if matches!(format, BodyFormat::Text | BodyFormat::Mixed) {
+            metadata::each(body, |told| app.told.note(&tenant.name, told));
+        }
+        Ok(format)
     };
     push(request, depot, response, parse).await
 }
@@ -183,8 +190,18 @@ pub async fn write_remote(
     let run = agents_run(request);
     let host = Arc::new(OnceLock::new());
     let named = Arc::clone(&host);
+    let (worker, owner) = (Arc::clone(&app), Arc::clone(&tenant));
     let taken = ingest::take(&app, request, depot, coding, move |body, batch| {
         let read = remote_write::parse(version, body, batch);
+        if version == Version::V1 && read.is_ok() {
+            // Samples are taken all the same where it cannot be read.
+            let _is_read = remote_write::metadata(body, |told| {
+                let told = Metric::of(told.family, told.kind, told.help, told.unit);
+                if let Some(told) = told {
+                    worker.told.note(&owner.name, told);
+                }
+            });
+        }
         let first = batch.rows().first().filter(|_| run.is_some());
         if let Some(name) = first.and_then(|row| batch.key(row).label("instance")) {
             // Nobody else sets it.

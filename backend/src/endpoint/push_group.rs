@@ -11,6 +11,7 @@ use pulseboard_ingest::{
     BodyError,
     push_group::{self, Encoding, Grouping},
 };
+use pulseboard_scrape::metadata;
 use pulseboard_series::Reason;
 use salvo::{
     Depot, Request, Response, handler,
@@ -52,6 +53,9 @@ pub async fn push_to_group(
     let taken = ingest::take(&app, request, depot, None, move |body, batch| {
         if push != Push::Delete {
             push_group::parse(encoding, body, &group, batch)?;
+            if let Encoding::Text(_) = encoding {
+                metadata::each(body, |told| worker.told.note(&owner.name, told));
+            }
             let written = push_group::write_push_time(&group, worker.clock.now_ms(), batch);
             written.map_err(in_body)?;
         }

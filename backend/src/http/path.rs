@@ -32,8 +32,8 @@ pub fn is_plain(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else {
         return path == "*";
     };
-    // As Datadog's agent writes it.
-    if rest == "datadog/intake/" {
+    // As Datadog's agent writes it, and as links to Prometheus' page are written.
+    if ["datadog/intake/", "graph/", "alerts/"].contains(&rest) {
         return true;
     }
     let rest = match rest.strip_suffix('/') {
@@ -90,6 +90,8 @@ mod tests {
             "/assets/page.js",
             "/operator/",
             "/datadog/intake/",
+            "/graph/",
+            "/alerts/",
             "/docs/",
             "/.well-known/x",
         ] {
@@ -115,6 +117,8 @@ mod tests {
             "/%61pi/tokens",
             "/api/%2e%2E/tokens",
             "/metrics/",
+            "/version/",
+            "/graph//",
             "/ws/",
             "/docs//",
         ] {

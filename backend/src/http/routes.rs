@@ -72,6 +72,8 @@ pub const ROUTES: &[Route] = &[
     answer("api/v1/read"),
     answer("federate"),
     answer("graph"),
+    answer("alerts"),
+    answer("version"),
     answer("api/v1/query"),
     answer("api/v1/query_range"),
     answer("api/v1/query_exemplars"),

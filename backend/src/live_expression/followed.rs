@@ -28,7 +28,7 @@ use pulseboard_promql::{
     EvalError, Guard, Labels, Rolled, Samples, Storage, ast::Matcher, storage::Hints,
 };
 
-use crate::expressions::{ReadError, TenantSeries, labels_of, selector};
+use crate::expressions::{ReadError, TenantSeries, counting, labels_of, selector};
 
 /// Further back than this nothing is kept, in milliseconds.
 const BACK_MAX_MS: i64 = 3_600_000;
@@ -362,7 +362,7 @@ impl Followed {
             all.whole.tenant,
             &followed.tap.selector,
             stretch,
-            all.whole.cost,
+            (all.whole.cost, counting(hints)),
             &mut |key, samples| {
                 if !has_room {
                     return Ok::<(), ReadError>(());

@@ -42,6 +42,7 @@ use crate::{
     questions::Questions,
     server::{
         connections::{self, HEAD_DEADLINE},
+        finish::{asks_for_methods, set_date, tell_methods},
         slots::{ConnectionSlots, Full, Place},
     },
     stream::takeover::{TakenSocket, Takeover, encode_head},
@@ -147,8 +148,9 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
                 if let Full::Address(max) = full
                     && let Ok(permit) = Arc::clone(&refusals).try_acquire_owned()
                 {
+                    let now_ms = app.clock.now_ms();
                     app.tasks.spawn(async move {
-                        refuse(stream, max).await;
+                        refuse(stream, max, now_ms).await;
                         drop(permit);
                     });
                 }
@@ -168,7 +170,7 @@ pub async fn accept(app: Arc<App>, listener: TcpListener, service: salvo::Servic
 
 /// Answers whatever is asked with 429. The client's bytes are read and let go, since closing a
 /// socket with unread bytes resets it, and the answer with it.
-async fn refuse(stream: TcpStream, max: usize) {
+async fn refuse(stream: TcpStream, max: usize, now_ms: i64) {
     let mut response = salvo::Response::new();
     AppError::too_many(
         format!("all {max} connections of one address are taken"),
@@ -179,6 +181,7 @@ async fn refuse(stream: TcpStream, max: usize) {
         return;
     };
     let headers = response.headers_mut();
+    set_date(headers, now_ms);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let status = response.status_code.unwrap_or_default();
@@ -235,8 +238,10 @@ async fn serve_connection(
     );
     let answering = hyper::service::service_fn({
         let takeover = takeover.clone();
+        let clock = app.clock.clone();
         move |mut request: hyper::Request<Incoming>| {
-            let takeover = takeover.clone();
+            let (takeover, clock) = (takeover.clone(), clock.clone());
+            let asks_for_methods = asks_for_methods(&request);
             request.extensions_mut().insert(takeover.clone());
             let arrival = Arrival {
                 peer: Arc::clone(&peer),
@@ -245,9 +250,13 @@ async fn serve_connection(
             request.extensions_mut().insert(arrival);
             let answer = handler.call(request);
             Box::pin(async move {
-                let Ok(response) = answer.await else {
+                let Ok(mut response) = answer.await else {
                     return Err(io::Error::other("the handler gave no answer"));
                 };
+                if asks_for_methods {
+                    tell_methods(&mut response);
+                }
+                set_date(response.headers_mut(), clock.now_ms());
                 if takeover.claimed() {
                     takeover.set_head(encode_head(response.status(), response.headers()));
                     // Nothing is answered here any more: the socket is about to be taken.

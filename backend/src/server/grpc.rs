@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 use self::export::Calls;
-use super::{connections, slots::ConnectionSlots};
+use super::{connections, finish::set_date, slots::ConnectionSlots};
 use crate::{app::App, base::task::catch_panic};
 
 /// Connections at once; of one address there may be an eighth.
@@ -69,9 +69,14 @@ async fn serve_connection(
     stream.set_nodelay(true).ok();
     let local = stream.local_addr().unwrap_or(bound);
     let calls = Arc::new(Calls::new(&app, bound, (remote, local)));
+    let clock = app.clock.clone();
     let answering = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let calls = Arc::clone(&calls);
-        async move { Ok::<_, Infallible>(calls.answer(request).await) }
+        let (calls, clock) = (Arc::clone(&calls), clock.clone());
+        async move {
+            let mut response = calls.answer(request).await;
+            set_date(response.headers_mut(), clock.now_ms());
+            Ok::<_, Infallible>(response)
+        }
     });
     let opening = tokio::select! {
         opening = connections::http2(stream) => opening,

@@ -111,6 +111,44 @@ pub(crate) async fn last(server: &TestServer, tenant: &str, selector: &str) -> V
     list["series"][0]["last"].clone()
 }
 
+/// Quantiles are looked for where the observations are, and not from 0 on.
+#[tokio::test]
+async fn a_native_histogram_has_the_quantiles_of_its_buckets() {
+    let server = TestServer::start().await;
+    // A hundred observations in the bucket from 1 024 to 2 048.
+    let mut histogram = vec![1 << 3, 100];
+    message(&mut histogram, 11, &[1 << 3, 2 * 11, 2 << 3, 1]);
+    message(&mut histogram, 12, &[0xc8, 0x01]);
+    histogram.push(15 << 3);
+    varint(&mut histogram, START_MS as u64);
+    let mut series = labels_of(&[("__name__", "took")]);
+    message(&mut series, 4, &histogram);
+    let mut request = Vec::new();
+    message(&mut request, 1, &series);
+    let answer = server
+        .request(reqwest::Method::POST, "/api/v1/write")
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "snappy")
+        .body(pack(&request))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 204);
+    let time = (START_MS / 1_000).to_string();
+    for (quantile, value) in [("0.01", "1034.24"), ("1", "2048")] {
+        let query = format!("histogram_quantile({quantile}, took_bucket)");
+        let answer = server
+            .request(reqwest::Method::GET, "/api/v1/query")
+            .query(&[("query", &query), ("time", &time)])
+            .send()
+            .await
+            .expect("an answer");
+        let answer: Value = answer.json().await.expect("JSON");
+        assert_eq!(answer["data"]["result"][0]["value"][1], value, "{answer}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn prometheus_writes_and_its_stale_marker_stops_a_series() {
     let server = TestServer::start().await;
@@ -313,5 +351,41 @@ async fn statsd_datagrams_are_added_up_and_flushed_every_ten_seconds() {
     assert_eq!(last(&server, "default", "queue{env=\"prod\"}").await, 7.0);
     let counts = server.json("/api/ingest").await;
     assert_eq!(counts["refused"], json!({"malformed": 1}));
+    server.stop().await;
+}
+
+/// Prometheus sends what it knows of metrics by itself, and of those that have series it is told.
+#[tokio::test]
+async fn what_prometheus_says_of_its_metrics_is_told() {
+    let server = TestServer::start().await;
+    let mut request = Vec::new();
+    let bucket = [("__name__", "took_seconds_bucket"), ("le", "1")];
+    message(&mut request, 1, &time_series(&bucket, 1.0, START_MS));
+    for family in ["took_seconds", "elsewhere"] {
+        let mut metadata = vec![1 << 3, 3];
+        message(&mut metadata, 2, family.as_bytes());
+        message(&mut metadata, 4, b"How long it took.");
+        message(&mut metadata, 5, b"s");
+        message(&mut request, 3, &metadata);
+    }
+    let answer = server
+        .request(reqwest::Method::POST, "/api/v1/write")
+        .header("x-tenant-id", "red")
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "snappy")
+        .body(pack(&request))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 204);
+    let told = serde_json::json!({"took_seconds": [
+        {"type": "histogram", "help": "How long it took.", "unit": "s"},
+    ]});
+    for asked in ["", "&metric=took_seconds"] {
+        let path = format!("/api/v1/metadata?tenant=red{asked}");
+        assert_eq!(server.json(&path).await["data"], told, "{asked}");
+    }
+    let others = server.json("/api/v1/metadata?tenant=blue").await;
+    assert_eq!(others["data"], serde_json::json!({}));
     server.stop().await;
 }

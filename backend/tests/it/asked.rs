@@ -30,6 +30,7 @@ const OPEN: &[(&str, &str)] = &[
     ("api/v2/ready", "ready or not"),
     ("api/v2/setup", "is set up already"),
     ("graph", "leads to the page"),
+    ("alerts", "leads to the page"),
 ];
 
 /// What has nothing of a tenant, so that its name is not looked at.
@@ -43,6 +44,7 @@ const NO_TENANTS: &[&str] = &[
     "api/tickets",
     "api/v1/alertmanagers",
     "api/v1/status/buildinfo",
+    "version",
     "api/v1/status/runtimeinfo",
     "api/v1/status/flags",
     "query",

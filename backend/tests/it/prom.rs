@@ -249,11 +249,58 @@ async fn names_are_those_of_the_tenant() {
         (status, &answer["error"]),
         (400, &json!("no match[] parameter provided"))
     );
+    // Nobody said anything of it.
     let (_, answer) = get(&server, "/api/v1/metadata", &[("metric", "requests_total")]).await;
+    assert_eq!(answer["data"], json!({}), "{answer}");
+    server.stop().await;
+}
+
+/// Types are known of what is pushed, each metric once.
+#[tokio::test]
+async fn what_senders_say_of_their_metrics_is_told() {
+    let server = TestServer::start().await;
+    server
+        .push(
+            "red",
+            "# TYPE jobs counter\njobs{a=\"1\"} 1\njobs{a=\"2\"} 1\n# TYPE depth gauge\ndepth 4\n\
+             # HELP took How long.\n# TYPE took histogram\n# UNIT took s\ntook_bucket{le=\"1\"} 1\ntook_bucket{le=\"+Inf\"} 2\n\
+             took_count 2\ntook_sum 3\n# TYPE size summary\nsize{quantile=\"0.5\"} 1\n\
+             size_count 1\nsize_sum 1\n# TYPE bare summary\nbare_count 1\nbare_sum 1\nplain 1\n",
+        )
+        .await;
+    let (_, answer) = get(&server, "/api/v1/metadata", &[]).await;
+    let told = answer["data"].as_object().expect("an object");
+    let types: Vec<(&str, &Value)> = told
+        .iter()
+        .map(|(name, told)| (name.as_str(), &told[0]["type"]))
+        .collect();
     assert_eq!(
-        answer["data"]["requests_total"][0]["type"], "unknown",
-        "{answer}"
+        types,
+        [
+            ("bare", &json!("summary")),
+            ("depth", &json!("gauge")),
+            ("jobs", &json!("counter")),
+            ("size", &json!("summary")),
+            ("took", &json!("histogram")),
+        ]
     );
+    let (_, one) = get(&server, "/api/v1/metadata", &[("metric", "took")]).await;
+    let took = json!([{"type": "histogram", "help": "How long.", "unit": "s"}]);
+    assert_eq!(one["data"], json!({"took": took}));
+    // A Pushgateway's clients say it, too.
+    let pushed = server
+        .request(reqwest::Method::PUT, "/metrics/job/batch")
+        .header("x-scope-orgid", "red")
+        .body("# HELP last_run When it ran.\n# TYPE last_run gauge\nlast_run 5\n")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(pushed.status(), 200);
+    let (_, one) = get(&server, "/api/v1/metadata", &[("metric", "last_run")]).await;
+    let last_run = json!([{"type": "gauge", "help": "When it ran.", "unit": ""}]);
+    assert_eq!(one["data"], json!({"last_run": last_run}));
+    let (_, others) = get(&server, "/api/v1/metadata", &[("metric", "took_sum")]).await;
+    assert_eq!(others["data"], json!({}));
     server.stop().await;
 }
 
@@ -365,6 +412,24 @@ async fn a_question_is_bounded() {
     )
     .await;
     assert_eq!(status, 200);
+    // An instant selector loads one sample a step, of all that its look-back reaches.
+    let start = (START_S - 59).to_string();
+    for (step, status) in [("2", 200), ("1", 422)] {
+        let (said, answer) = get(
+            &server,
+            "/api/v1/query_range",
+            &[
+                ("query", "x"),
+                ("start", &start),
+                ("end", &now),
+                ("step", step),
+            ],
+        )
+        .await;
+        assert_eq!(said, status, "{answer}");
+    }
+    let (status, answer) = get(&server, "/api/v1/query", &[("query", "x"), ("time", &now)]).await;
+    assert_eq!(status, 200, "{answer}");
     server.stop().await;
 }
 
@@ -492,12 +557,11 @@ async fn what_may_be_said_with_a_question_is_heard() {
         ] {
             assert!(stats["timings"][name].as_f64() >= Some(0.0), "{stats}");
         }
-        let samples = &stats["samples"];
-        assert!(
-            samples["totalQueryableSamples"].as_u64() >= Some(2),
-            "{samples}"
+        // Two series at one time, however many samples the look-back reaches.
+        assert_eq!(
+            stats["samples"],
+            json!({"totalQueryableSamples": 2, "peakSamples": 2})
         );
-        assert!(samples["peakSamples"].as_u64() >= Some(2), "{samples}");
     }
     // No expression is one that says where it is missing.
     for query in [&[("query", "")][..], &[]] {
@@ -624,13 +688,36 @@ async fn a_link_of_an_alert_leads_to_explore() {
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .expect("a client");
-    let link = server.url("/graph?g0.expr=rate%28a%5B1m%5D%29+%3E+1&g0.tab=1&g1.expr=b&x=y");
-    let answer = client.get(link).send().await.expect("an answer");
-    assert_eq!(answer.status(), 302);
-    assert_eq!(
-        answer.headers()["location"],
-        "/#/explore?expr=rate%28a%5B1m%5D%29+%3E+1&expr=b"
-    );
+    for (link, location) in [
+        (
+            "/graph?g0.expr=rate%28a%5B1m%5D%29+%3E+1&g0.tab=1&g1.expr=b&x=y",
+            "/#/explore?expr=rate%28a%5B1m%5D%29+%3E+1&expr=b",
+        ),
+        (
+            "/graph/?g0.expr=up&g0.tab=0&g0.range_input=2h&g1.range_input=5m",
+            "/#/explore?expr=up&range=2h",
+        ),
+        (
+            "/graph?g0.expr=up&g0.range_input=soon%0d%0a",
+            "/#/explore?expr=up",
+        ),
+        ("/alerts", "/#/"),
+        ("/alerts/", "/#/"),
+    ] {
+        let answer = client.get(server.url(link)).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 302, "{link}");
+        assert_eq!(answer.headers()["location"], location, "{link}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn which_server_this_is_is_told_at_both_of_its_paths() {
+    let server = TestServer::start().await;
+    let build = server.json("/api/v1/status/buildinfo").await;
+    assert_eq!(server.json("/version").await, build["data"]);
+    assert_eq!(build["data"]["version"], "3.0.0");
     server.stop().await;
 }
 

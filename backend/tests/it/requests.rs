@@ -272,6 +272,59 @@ async fn no_path_leads_out_of_the_page_or_to_an_error_of_ours() {
     server.stop().await;
 }
 
+/// What a client asks before it asks: which methods there are.
+#[tokio::test]
+async fn which_methods_a_path_takes_is_no_mistake_to_ask() {
+    let server = TestServer::start().await;
+    let asked = |path: &'static str| server.request(Method::OPTIONS, path).send();
+    for (path, methods) in [
+        ("/api/v1/query", "GET, HEAD, POST, OPTIONS"),
+        ("/api/v1/label/job/values", "GET, HEAD, OPTIONS"),
+        ("/api/v1/write", "POST, OPTIONS"),
+        ("/api/v1/admin/tsdb/clean_tombstones", "POST, PUT, OPTIONS"),
+    ] {
+        let answer = asked(path).await.expect("an answer");
+        assert_eq!(answer.status(), 204, "{path}");
+        let mut told: Vec<_> = answer.headers()["allow"]
+            .to_str()
+            .expect("text")
+            .split(", ")
+            .collect();
+        let mut methods: Vec<_> = methods.split(", ").collect();
+        told.sort_unstable();
+        methods.sort_unstable();
+        assert_eq!(told, methods, "{path}");
+        assert!(!answer.headers().contains_key("content-type"), "{path}");
+        assert_eq!(answer.text().await.expect("a body"), "");
+    }
+    problem(asked("/api/v1/nothing").await.expect("an answer"), 404).await;
+    problem(asked("/api/stats").await.expect("an answer"), 405).await;
+    server.stop().await;
+}
+
+/// A clock that is set back is followed, by streams' heads as well.
+#[tokio::test]
+async fn every_answer_says_when_it_was_made() {
+    let server = TestServer::start().await;
+    for (moved_ms, date) in [
+        (0, "Fri, 20 Nov 2026 20:00:00 GMT"),
+        (-3_600_000, "Fri, 20 Nov 2026 19:00:00 GMT"),
+        (7_200_000, "Fri, 20 Nov 2026 21:00:00 GMT"),
+    ] {
+        server.clock.set_by(moved_ms);
+        for path in ["/healthz", "/", "/api/nothing", "/events/alerts"] {
+            let mut raw = server.raw(path, "").await;
+            let head = raw.head().await.to_ascii_lowercase();
+            let dates: Vec<_> = head
+                .lines()
+                .filter_map(|line| line.strip_prefix("date: "))
+                .collect();
+            assert_eq!(dates, [date.to_ascii_lowercase()], "{path}: {head}");
+        }
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_closed() {
     let server = TestServer::start().await;

@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use pulseboard_history::{Bucket, Definition, SeriesId, Tier, sort_last_wins};
-use pulseboard_series::KeyRef;
+use pulseboard_series::{KeyRef, Kind};
 
 use super::{
     error::QueryError,
     ordered::each_in_order,
     plan::Past,
-    reader::{Fold, Reader},
+    reader::{Counting, Fold, Reader},
     request::TIME_MAX_MS,
     target::Target,
 };
@@ -35,10 +35,11 @@ pub fn raw<E: From<QueryError>>(
     tenant: &Tenant,
     selector: &Selector,
     (from_ms, to_ms): (i64, i64),
-    cost: &Cost,
+    (cost, counting): (&Cost, Counting),
     each: &mut impl FnMut(KeyRef<'_>, &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut reader = Reader::open(engine, tenant, cost)?;
+    reader.counting = counting;
     reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
     let stretch = (from_ms, to_ms);
@@ -75,10 +76,11 @@ pub fn finest<E: From<QueryError>>(
     tenant: &Tenant,
     selector: &Selector,
     (from_ms, to_ms): (i64, i64),
-    cost: &Cost,
+    (cost, counting): (&Cost, Counting),
     each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut reader = Reader::open(engine, tenant, cost)?;
+    reader.counting = counting;
     reader.read_finest_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let stretch = (from_ms, to_ms);
     read_all(reader, tenant, selector, stretch, usize::MAX, each)
@@ -286,8 +288,10 @@ where
     }
 }
 
-/// Hands the key and unit of every series that the selector names to `each`, those of memory and
-/// those that have anything sealed on the day of `since_ms` or later; a key may come twice.
+/// Hands the key, kind and unit of every series that the selector names to `each`, those of memory and
+/// those that have anything sealed since `since_ms`; a key may come twice. Where samples were given
+/// up, and past ten thousand series whose newest ones are of that day, some that ended earlier on it
+/// are there.
 ///
 /// # Errors
 /// As [`raw`].
@@ -297,7 +301,7 @@ pub fn keys<E: From<QueryError>>(
     selector: &Selector,
     (since_ms, now_ms): (i64, i64),
     cost: &Cost,
-    each: &mut (impl FnMut(KeyRef<'_>, &str) -> Result<(), E> + ?Sized),
+    each: &mut (impl FnMut(KeyRef<'_>, Kind, &str) -> Result<(), E> + ?Sized),
 ) -> Result<(), E> {
     each_in_order(
         engine,
@@ -306,14 +310,67 @@ pub fn keys<E: From<QueryError>>(
         now_ms,
         cost,
         &mut |_, found| match found.last.is_none_or(|(at_ms, _)| at_ms >= since_ms) {
-            true => each(found.key(), &found.unit),
+            true => each(found.key(), found.kind, &found.unit),
             false => Ok(()),
         },
     )?;
-    for definition in find_past(engine, tenant, selector, since_ms, cost)? {
-        each(KeyRef::new(&definition.key), &definition.unit)?;
+    for definition in alive_since(engine, tenant, selector, since_ms, cost)? {
+        let kind = Kind::from_u8(definition.kind);
+        each(KeyRef::new(&definition.key), kind, &definition.unit)?;
     }
     Ok(())
+}
+
+/// Series that memory no longer has and whose newest samples are of one day, of which samples are looked
+/// for; more of them are taken for what their day says.
+const LOOKED_INTO_MAX: usize = 10_000;
+
+const DAY_MS: i64 = 86_400_000;
+/// How dear it is to look for samples of a day, in series that are merely looked at.
+const DAY_WORK: u32 = 64;
+
+/// Series that memory no longer has and that have samples since then.
+fn alive_since(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &Selector,
+    since_ms: i64,
+    cost: &Cost,
+) -> Result<Vec<Definition>, QueryError> {
+    let found = find_past(engine, tenant, selector, since_ms, cost)?;
+    let day_ends_ms = (since_ms.div_euclid(DAY_MS) + 1).saturating_mul(DAY_MS);
+    let are_samples_there = engine
+        .history
+        .as_ref()
+        .is_some_and(|history| history.raw_floor_ms(&tenant.name) <= since_ms);
+    if found.is_empty() || since_ms <= 0 || since_ms % DAY_MS == 0 || !are_samples_there {
+        return Ok(found);
+    }
+    // Those of a later day are told by it; the newest samples of the others are of this day.
+    let later = find_past(engine, tenant, selector, day_ends_ms, cost)?;
+    cost.let_go(later.iter().map(held_bytes).sum());
+    let mut later: Vec<SeriesId> = later.iter().map(|definition| definition.id).collect();
+    later.sort_unstable();
+    let Some(mut snapshot) = engine.snapshot()? else {
+        return Ok(found);
+    };
+    let (mut looked_into, mut samples) = (0, Vec::new());
+    let mut kept = Vec::with_capacity(found.len());
+    for definition in found {
+        let is_later = later.binary_search(&definition.id).is_ok();
+        if is_later || looked_into == LOOKED_INTO_MAX {
+            kept.push(definition);
+            continue;
+        }
+        looked_into += 1;
+        cost.step(DAY_WORK)?;
+        samples.clear();
+        snapshot.read_raw(definition.id, since_ms, day_ends_ms, &mut samples)?;
+        if !samples.is_empty() {
+            kept.push(definition);
+        }
+    }
+    Ok(kept)
 }
 
 /// Series that memory no longer has, their memory asked for.
@@ -333,7 +390,11 @@ pub(crate) fn find_past(
         });
     }
     for definition in &found {
-        cost.hold(definition.key.len() + size_of::<Definition>())?;
+        cost.hold(held_bytes(definition))?;
     }
     Ok(found)
+}
+
+fn held_bytes(definition: &Definition) -> usize {
+    definition.key.len() + size_of::<Definition>()
 }

@@ -27,6 +27,15 @@ const PIECE_SAMPLES: usize = 262_144;
 /// from memory meanwhile (a round of maintenance lasts 5 s) would be missing.
 const SNAPSHOT_LASTS: Duration = Duration::from_secs(2);
 
+/// Which samples count among those that a question may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// All that are read.
+    Read,
+    /// Those that whoever asks takes of them, and counts by itself ([`Cost::take_samples`]).
+    Taken,
+}
+
 /// Reads one series after the other.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -39,6 +48,7 @@ pub(super) struct Reader<'a> {
     samples: Vec<Sample>,
     buckets: Vec<Bucket>,
     pub(super) cost: &'a Cost,
+    pub(super) counting: Counting,
     /// How long the next piece of raw samples is.
     piece_ms: i64,
 }
@@ -98,6 +108,7 @@ impl<'a> Reader<'a> {
             samples: Vec::new(),
             buckets: Vec::new(),
             cost,
+            counting: Counting::Read,
             piece_ms: RAW_PIECE_MIN_MS,
         })
     }
@@ -222,7 +233,7 @@ impl<'a> Reader<'a> {
         if !self.buckets.is_sorted_by_key(|bucket| bucket.start_ms) {
             self.buckets.sort_by_key(|bucket| bucket.start_ms);
         }
-        spend(self.cost, self.buckets.len())?;
+        self.spend(self.buckets.len())?;
         fold.buckets(tier, &self.buckets)
     }
 
@@ -246,7 +257,7 @@ impl<'a> Reader<'a> {
         if !self.samples.is_sorted_by_key(|sample| sample.0) {
             self.samples.sort_by_key(|sample| sample.0);
         }
-        spend(self.cost, self.samples.len())?;
+        self.spend(self.samples.len())?;
         if self.samples.len() > PIECE_SAMPLES {
             self.piece_ms = (self.piece_ms / 4).max(1_000);
         } else if self.samples.len() < PIECE_SAMPLES / 8 {
@@ -254,13 +265,13 @@ impl<'a> Reader<'a> {
         }
         fold.samples(&self.samples)
     }
-}
 
-fn spend(cost: &Cost, count: usize) -> Result<(), QueryError> {
-    match cost.take_samples(count) {
-        true => Ok(()),
-        false => Err(QueryError::Samples {
-            samples_max: cost.samples_max(),
-        }),
+    fn spend(&self, count: usize) -> Result<(), QueryError> {
+        match self.counting == Counting::Taken || self.cost.take_samples(count) {
+            true => Ok(()),
+            false => Err(QueryError::Samples {
+                samples_max: self.cost.samples_max(),
+            }),
+        }
     }
 }

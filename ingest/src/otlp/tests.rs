@@ -298,6 +298,7 @@ fn histograms_become_buckets() {
             "1 h_min{…,…} 0.25",
             "1 h_max{…,…} 8",
             "4 e_bucket{…,le=\"0.001\",…} 1",
+            "4 e_bucket{…,le=\"0.5\",…} 1",
             "4 e_bucket{…,le=\"1\",…} 3",
             "4 e_bucket{…,le=\"2\",…} 6",
             "4 e_bucket{…,le=\"+Inf\",…} 6",
@@ -543,6 +544,7 @@ fn differences_of_exponential_histograms_become_totals() {
         "e_count = 4",
         "e_sum = 10",
         "e_bucket 0 = 1",
+        "e_bucket 1 = 1",
         "e_bucket 2 = 2",
         "e_bucket 4 = 4",
     ];
@@ -561,6 +563,7 @@ fn differences_of_exponential_histograms_become_totals() {
         "e_count = 12",
         "e_sum = 20",
         "e_bucket 0 = 2",
+        "e_bucket 1 = 2",
         "e_bucket 4 = 8",
         "e_bucket 16 = 12",
     ];

@@ -319,10 +319,10 @@ mod tests {
         let counts = parse(Version::V1, &message, &mut again).expect("a message");
         assert_eq!((counts.samples, again.rows().len()), (500, 500));
         let mut described = Vec::new();
-        metadata(&message, |name, kind, _| {
-            described.push((name.to_owned(), kind))
+        metadata(&message, |told| {
+            described.push([told.family, told.kind, told.help].map(str::to_owned));
         })
         .expect("read");
-        assert_eq!(described, [("a_total".to_owned(), Kind::Counter)]);
+        assert_eq!(described, [["a_total", "counter", "What it counts."]]);
     }
 }

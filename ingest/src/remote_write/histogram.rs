@@ -4,8 +4,8 @@
 use pulseboard_series::{Batch, Reason, STALE_MARKER_BITS, is_stale_marker};
 
 use crate::{
-    exponential::{BUCKETS_READ_MAX, Buckets, Exponential},
-    series_parts::{Point, number},
+    exponential::{BUCKETS_READ_MAX, Buckets, Cumulative, Exponential},
+    series_parts::Point,
     wire::{Fields, Value, WireError, signed, zigzag},
 };
 
@@ -105,16 +105,14 @@ impl Histogram {
         let (positive, negative) = (self.positive.buckets()?, self.negative.buckets()?);
         match self.schema {
             CUSTOM => {
-                let mut cumulative = 0.0;
+                let mut written = Cumulative::default();
                 for (index, count) in positive {
-                    cumulative += count;
+                    let at = usize::try_from(index).ok();
+                    let bound = |at: usize| self.bounds.get(at).copied();
+                    let lower = at.and_then(|at| at.checked_sub(1)).and_then(bound);
                     // The bucket behind the last bound is that of `+Inf`.
-                    let bound = usize::try_from(index)
-                        .ok()
-                        .and_then(|at| self.bounds.get(at));
-                    if let Some(bound) = bound.filter(|bound| bound.is_finite()) {
-                        point.count("_bucket", Some(("le", &number(*bound))), cumulative, batch)?;
-                    }
+                    let upper = at.and_then(bound).unwrap_or(f64::INFINITY);
+                    written.bucket(lower, upper, count, point, batch)?;
                 }
             }
             -4..=8 => Exponential {

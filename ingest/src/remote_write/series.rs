@@ -135,7 +135,21 @@ impl<'a> Series<'a, '_> {
     }
 }
 
-/// What the numbers of `MetricType` mean, the same in both versions.
+/// What the numbers of `MetricType` are called, the same in both versions.
+pub(super) fn type_name(metric_type: u64) -> &'static str {
+    match metric_type {
+        1 => "counter",
+        2 => "gauge",
+        3 => "histogram",
+        4 => "gaugehistogram",
+        5 => "summary",
+        6 => "info",
+        7 => "stateset",
+        _ => "unknown",
+    }
+}
+
+/// What they mean for a series.
 pub(super) fn kind(metric_type: u64) -> Kind {
     match metric_type {
         1 => Kind::Counter,

@@ -291,6 +291,17 @@ fn native_histograms_become_buckets() {
             timestamp: 8,
             ..one::Histogram::default()
         },
+        // Nothing in the first bucket and in the one before that of `+Inf`.
+        one::Histogram {
+            count: 5,
+            sum: 3.0,
+            schema: -53,
+            positive_spans: vec![span(1, 1), span(1, 1)],
+            positive_deltas: vec![2, 1],
+            custom_values: vec![0.5, 5.0, 50.0],
+            timestamp: 8,
+            ..one::Histogram::default()
+        },
         one::Histogram {
             sum: f64::from_bits(STALE_MARKER_BITS),
             timestamp: 9,
@@ -309,10 +320,14 @@ fn native_histograms_become_buckets() {
     assert_eq!(
         rows(&batch),
         [
+            "1 h_bucket{a=\"b\",le=\"-2\"} 0 @7",
             "1 h_bucket{a=\"b\",le=\"-1\"} 1 @7",
+            "1 h_bucket{a=\"b\",le=\"-0.001\"} 1 @7",
             "1 h_bucket{a=\"b\",le=\"0.001\"} 3 @7",
+            "1 h_bucket{a=\"b\",le=\"0.5\"} 3 @7",
             "1 h_bucket{a=\"b\",le=\"1\"} 5 @7",
             "1 h_bucket{a=\"b\",le=\"2\"} 8 @7",
+            "1 h_bucket{a=\"b\",le=\"4\"} 8 @7",
             "1 h_bucket{a=\"b\",le=\"8\"} 12 @7",
             "1 h_bucket{a=\"b\",le=\"+Inf\"} 12 @7",
             "1 h_count{a=\"b\"} 12 @7",
@@ -321,6 +336,12 @@ fn native_histograms_become_buckets() {
             "1 h_bucket{a=\"b\",le=\"5\"} 3 @8",
             "1 h_bucket{a=\"b\",le=\"+Inf\"} 6 @8",
             "1 h_count{a=\"b\"} 6 @8",
+            "1 h_sum{a=\"b\"} 3 @8",
+            "1 h_bucket{a=\"b\",le=\"0.5\"} 0 @8",
+            "1 h_bucket{a=\"b\",le=\"5\"} 2 @8",
+            "1 h_bucket{a=\"b\",le=\"50\"} 2 @8",
+            "1 h_bucket{a=\"b\",le=\"+Inf\"} 5 @8",
+            "1 h_count{a=\"b\"} 5 @8",
             "1 h_sum{a=\"b\"} 3 @8",
             "1 h_count{a=\"b\"} NaN @9",
             "1 h_sum{a=\"b\"} NaN @9",
@@ -333,10 +354,10 @@ fn native_histograms_become_buckets() {
             "1 histograms of schema 9 are not known; -4 to 8 and -53 are",
         ]
     );
-    assert_eq!((written.samples, written.histograms), (0, 3));
+    assert_eq!((written.samples, written.histograms), (0, 4));
     let mut again = Batch::new();
     let written = parse(Version::V2, &as_two(&[with]).encode_to_vec(), &mut again);
-    assert_eq!(written.map(|written| written.histograms), Ok(3));
+    assert_eq!(written.map(|written| written.histograms), Ok(4));
     assert_eq!(rows(&again), rows(&batch));
 }
 
@@ -352,18 +373,12 @@ fn metadata_comes_by_itself() {
         }],
     };
     let mut found = Vec::new();
-    let read = metadata(&request.encode_to_vec(), |name, kind, unit| {
-        found.push((name.to_owned(), kind, unit.to_owned()));
+    let read = metadata(&request.encode_to_vec(), |told| {
+        let texts = [told.family, told.kind, told.help, told.unit];
+        found.push(texts.map(str::to_owned));
     });
     assert_eq!(read, Ok(()));
-    assert_eq!(
-        found,
-        [(
-            "latency_seconds".to_owned(),
-            Kind::Distribution,
-            "s".to_owned()
-        )]
-    );
+    assert_eq!(found, [["latency_seconds", "histogram", "how long", "s"]]);
 }
 
 #[test]
@@ -523,6 +538,6 @@ proptest! {
                 prop_assert!(batch.is_empty());
             }
         }
-        drop(metadata(&message, |_, _, _| {}));
+        drop(metadata(&message, |_| {}));
     }
 }

@@ -3,7 +3,7 @@
 use pulseboard_series::{Batch, Kind};
 
 use super::{
-    series::{Labels, Series, kind},
+    series::{Labels, Series, type_name},
     written::Written,
 };
 use crate::{
@@ -197,34 +197,51 @@ fn label<'a>(message: &'a [u8], labels: &mut Labels<'a>) -> Result<(), WireError
     Ok(())
 }
 
-/// Hands the metadata of a 1.0 message to `take`: family name, kind, unit. Prometheus sends it
-/// once a minute in messages without samples. A family's name is that of its samples without
+/// What a 1.0 message says of one family of metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metadata<'a> {
+    /// Its name.
+    pub family: &'a str,
+    /// `counter`, `histogram` and so on; `unknown`.
+    pub kind: &'static str,
+    /// What it is, in words.
+    pub help: &'a str,
+    /// What it is counted in.
+    pub unit: &'a str,
+}
+
+/// Hands the metadata of a 1.0 message to `take`. Prometheus sends it once a minute in messages
+/// without samples. A family's name is that of its samples without
 /// `_bucket`, `_sum`, `_count`; a counter's has its `_total`.
 ///
 /// # Errors
 /// It is not such a message.
-pub fn metadata(message: &[u8], take: impl FnMut(&str, Kind, &str)) -> Result<(), BodyError> {
+pub fn metadata(message: &[u8], take: impl FnMut(Metadata<'_>)) -> Result<(), BodyError> {
     try_metadata(message, take).map_err(|error| error.in_body("remote write 1.0 request"))
 }
 
 /// Type (1), family name (2), help (4), unit (5).
-fn try_metadata(message: &[u8], mut take: impl FnMut(&str, Kind, &str)) -> Result<(), WireError> {
+fn try_metadata(message: &[u8], mut take: impl FnMut(Metadata<'_>)) -> Result<(), WireError> {
     let mut fields = Fields(message);
     while let Some((number, field)) = fields.next()? {
         if number != 3 {
             continue;
         }
-        let (mut metric_type, mut name, mut unit) = (0, "", "");
+        let mut found = Metadata {
+            kind: type_name(0),
+            ..Metadata::default()
+        };
         let mut fields = Fields(field.bytes(3)?);
         while let Some((number, field)) = fields.next()? {
             match number {
-                1 => metric_type = field.varint(1)?,
-                2 => name = field.text(2)?,
-                5 => unit = field.text(5)?,
+                1 => found.kind = type_name(field.varint(1)?),
+                2 => found.family = field.text(2)?,
+                4 => found.help = field.text(4)?,
+                5 => found.unit = field.text(5)?,
                 _ => {}
             }
         }
-        take(name, kind(metric_type), unit);
+        take(found);
     }
     Ok(())
 }

@@ -50,15 +50,17 @@ impl Evaluation<'_> {
             step_ms: grid.step_ms,
             range_ms: lookback,
             function: "",
+            is_instant: true,
         };
         let mut is_rolled = false;
         self.storage
             .select(&selector.matchers, &hints, &mut |labels, samples| {
-                self.count(samples.times.len())?;
+                // However far a look-back reaches, one sample a step is loaded.
+                self.guard.spend(samples.times.len() as u64)?;
                 is_rolled |= samples.rolled() > 0;
                 let mut values = Vec::with_capacity(grid.count);
                 let mut next = 0;
-                let mut any = false;
+                let mut taken = 0;
                 for step in 0..grid.count {
                     let at = self.reference(&selector.when, grid.time(step));
                     while samples.times.get(next).is_some_and(|time| *time <= at) {
@@ -71,16 +73,19 @@ impl Evaluation<'_> {
                         (time > at.saturating_sub(lookback) && !is_stale(value))
                             .then_some((time, value))
                     });
-                    any |= newest.is_some();
+                    taken += u64::from(newest.is_some());
                     values.push(match newest {
                         Some((time, _)) if times => time as f64 / 1000.0,
                         Some((_, value)) => value,
                         None => ABSENT,
                     });
                 }
-                match any {
-                    true => each(self.column(labels, values)?),
-                    false => Ok(()),
+                match taken {
+                    0 => Ok(()),
+                    taken => {
+                        self.guard.take(taken)?;
+                        each(self.column(labels, values)?)
+                    }
                 }
             })?;
         if is_rolled {
@@ -138,6 +143,7 @@ impl Evaluation<'_> {
                     step_ms: grid.step_ms,
                     range_ms: *range_ms,
                     function,
+                    is_instant: false,
                 };
                 let mut kept = Samples::default();
                 self.storage

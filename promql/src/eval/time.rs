@@ -51,6 +51,20 @@ mod tests {
                 "{seconds}"
             );
         }
+        // Far from here, as Go counts them.
+        for (seconds, year, month, day_of_month, of_year, of_week) in [
+            (9_007_199_254_740_992, 285_428_751, 11, 12, 316, 1),
+            (-9_007_199_254_740_992, -285_424_812, 2, 20, 51, 6),
+            (1_000_000_000_000_000_000, 31_688_740_476, 10, 23, 297, 5),
+            (-62_135_596_801, 0, 12, 31, 366, 0),
+        ] {
+            let day = day(seconds);
+            assert_eq!(
+                (day.year, day.month, day.day, day.of_year, day.of_week),
+                (year, month, day_of_month, of_year, of_week),
+                "{seconds}"
+            );
+        }
         // 1900 had no leap day.
         assert_eq!(day(-2_208_988_800 + 40 * 86_400).in_month, 28);
     }

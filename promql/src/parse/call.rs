@@ -128,9 +128,9 @@ impl Parser<'_> {
                 return Ok(args);
             }
             self.expect_mark(b',', context)?;
-            if self.is_mark(b')') {
+            if self.is_mark(b')') || self.is_mark(b',') {
                 return Err(self.error(
-                    self.span(),
+                    self.behind(),
                     "trailing commas not allowed in function call args",
                 ));
             }

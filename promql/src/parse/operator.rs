@@ -11,6 +11,7 @@ impl Parser<'_> {
         &mut self,
         op: BinaryOp,
         op_span: Span,
+        lhs_span: Span,
     ) -> Parsed<(bool, Option<Matching>)> {
         let is_bool = self.take_keyword("bool");
         if is_bool && !op.is_comparison() {
@@ -37,7 +38,7 @@ impl Parser<'_> {
             if self.take_keyword(word) {
                 if op.is_set() {
                     return Err(self.error(
-                        self.behind(),
+                        lhs_span.to(self.behind()),
                         format!("no grouping allowed for {:?} operation", op.text()),
                     ));
                 }
@@ -85,7 +86,10 @@ impl Parser<'_> {
             .filter(|kind| *kind == ValueType::Scalar)
             .count();
         if op.is_comparison() && scalars == 2 && !is_bool {
-            return Err(self.error(span, "comparisons between scalars must use BOOL modifier"));
+            return Err(self.error(
+                op_span,
+                "comparisons between scalars must use BOOL modifier",
+            ));
         }
         if op.is_set() && scalars > 0 {
             return Err(self.error(
@@ -101,10 +105,7 @@ impl Parser<'_> {
                 .as_ref()
                 .is_some_and(|matching| !matching.labels.is_empty())
         {
-            return Err(self.error(
-                op_span,
-                "vector matching only allowed between instant vectors",
-            ));
+            return Err(self.error(span, "vector matching only allowed between instant vectors"));
         }
         Ok(Expr {
             kind: ExprKind::Binary(Box::new(Binary {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use pulseboard_promql::{EvalError, Options, instant, parse};
+use pulseboard_promql::{EvalError, Options, instant, parse, range};
 
 use crate::support::{Holds, Memory, Stops, is_named};
 
@@ -154,6 +154,10 @@ fn instant_answers() {
         ("timestamp(gauge + 0)", 12, "{} 720"),
         ("hour(vector(3600 * 13))", 0, "{} 13"),
         ("day_of_week()", 0, "{} 4"),
+        ("year(vector(9007199254740992))", 0, "{} 285428751"),
+        ("minute(vector(-9007199254740992))", 0, "{} 23"),
+        ("hour(vector(1e18))", 0, "{} 1"),
+        ("month(vector(NaN))", 0, "{} NaN"),
         (
             "label_replace(limits, \"team\", \"$1-x\", \"job\", \"(a).*\")",
             1,
@@ -352,8 +356,29 @@ fn work_and_samples_are_bounded() {
     let expr = parse("sum(requests_total[10m:10s])");
     assert!(expr.is_err(), "a range is no vector");
     let expr = parse("sum(count_over_time(requests_total[10m]))").expect("it");
-    let said = instant(&expr, at, &memory, &Stops(Cell::new(u64::MAX)), options);
+    let unstopped = Stops(Cell::new(u64::MAX));
+    let said = instant(&expr, at, &memory, &unstopped, options);
     assert_eq!(said, Err(EvalError::TooManySamples));
+    // Of all that its look-back reaches, an instant selector loads one sample a series and step.
+    let at_most = |samples_max| Options {
+        samples_max,
+        lookback_ms: at,
+        ..Options::default()
+    };
+    let expr = parse("requests_total").expect("it");
+    let said = instant(&expr, at, &memory, &unstopped, at_most(4));
+    assert!(said.is_ok(), "{said:?}");
+    let said = instant(&expr, at, &memory, &unstopped, at_most(3));
+    assert_eq!(said, Err(EvalError::TooManySamples));
+    let times = (at - 2 * MINUTE, at, MINUTE);
+    let said = range(&expr, times, &memory, &unstopped, at_most(12));
+    assert!(said.is_ok(), "{said:?}");
+    let said = range(&expr, times, &memory, &unstopped, at_most(11));
+    assert_eq!(said, Err(EvalError::TooManySamples));
+    // A step without a value is none that is loaded.
+    let expr = parse("gone").expect("it");
+    let said = range(&expr, (0, at, MINUTE), &memory, &unstopped, at_most(3));
+    assert!(said.is_ok(), "{said:?}");
 }
 
 /// Memory is asked for before it is taken, also where nothing but numbers is computed.

@@ -11,6 +11,11 @@ fn what_is_understood_prints_as_prometheus_prints_it() {
         ("-1", "-1"),
         ("1e6", "1e+06"),
         ("0x1F", "31"),
+        ("0755", "493"),
+        ("-0755", "-493"),
+        ("0789", "789"),
+        ("010.5", "10.5"),
+        ("00", "0"),
         ("1_000", "1000"),
         (".5", "0.5"),
         ("Inf", "+Inf"),
@@ -78,7 +83,45 @@ fn what_is_refused_says_where_and_why() {
     for (text, error) in [
         ("", "1:1: parse error: no expression found in input"),
         ("(1", "1:3: parse error: unclosed left parenthesis"),
-        ("1)", "1:2: parse error: unexpected right parenthesis ')'"),
+        ("temp]", "1:5: parse error: unexpected right bracket ']'"),
+        ("temp}", "1:5: parse error: unexpected character: '}'"),
+        (
+            "temp{)",
+            "1:6: parse error: unexpected character inside braces: ')'",
+        ),
+        (
+            "1e400",
+            "1:1: parse error: error parsing number: \"1e400\" is out of range",
+        ),
+        (
+            "-1e400",
+            "1:2: parse error: error parsing number: \"1e400\" is out of range",
+        ),
+        (
+            "0xffffffffffffffff",
+            "1:1: parse error: bad number or duration syntax: \"0xffffffffffffffff\"",
+        ),
+        (
+            "sum(temp,)",
+            "1:9: parse error: trailing commas not allowed in function call args",
+        ),
+        (
+            "abs(temp,,)",
+            "1:9: parse error: trailing commas not allowed in function call args",
+        ),
+        (
+            "1==1",
+            "1:2: parse error: comparisons between scalars must use BOOL modifier",
+        ),
+        (
+            "1 == bool 1 == 1",
+            "1:13: parse error: comparisons between scalars must use BOOL modifier",
+        ),
+        (
+            "1 + on(x) a",
+            "1:1: parse error: vector matching only allowed between instant vectors",
+        ),
+        ("1)", "1:3: parse error: unexpected right parenthesis ')'"),
         (
             "x{a=\"b\"",
             "1:8: parse error: unexpected end of input inside braces",
@@ -119,7 +162,7 @@ fn what_is_refused_says_where_and_why() {
         ),
         (
             "1 > 0",
-            "1:1: parse error: comparisons between scalars must use BOOL modifier",
+            "1:3: parse error: comparisons between scalars must use BOOL modifier",
         ),
         (
             "a + bool b",
@@ -131,7 +174,7 @@ fn what_is_refused_says_where_and_why() {
         ),
         (
             "a and on(x) group_left b",
-            "1:13: parse error: no grouping allowed for \"and\" operation",
+            "1:1: parse error: no grouping allowed for \"and\" operation",
         ),
         (
             "a + on(x) group_left(x) b",

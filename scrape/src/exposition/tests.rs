@@ -97,6 +97,39 @@ fn samples_are_relabelled() {
 }
 
 #[test]
+fn of_a_series_that_is_told_twice_the_first_sample_holds() {
+    let body = "a{x=\"1\"} 1\nb 7\na{x=\"1\"} 2\na{x=\"2\"} 3\nb 8 500\nb 9 500\nb 7\n";
+    let first = vec![
+        r#"a{instance="a:9100",job="node",x="1"} 1 @1000"#.to_owned(),
+        r#"b{instance="a:9100",job="node"} 7 @1000"#.to_owned(),
+        r#"a{instance="a:9100",job="node",x="2"} 3 @1000"#.to_owned(),
+        r#"b{instance="a:9100",job="node"} 8 @500"#.to_owned(),
+    ];
+    assert_eq!(rows(body, "", &shape()), Ok(first));
+    // Also where relabelling made them one, and they count all the same.
+    let shape = Shape {
+        rules: rules(r#"[{"regex":"x","action":"labeldrop"}]"#),
+        ..Shape::default()
+    };
+    assert_eq!(
+        rows(body, "", &shape),
+        Ok(vec![
+            r#"a{instance="a:9100",job="node"} 1 @1000"#.to_owned(),
+            r#"b{instance="a:9100",job="node"} 7 @1000"#.to_owned(),
+        ])
+    );
+    let mut buffers = Buffers::default();
+    for _ in 0..2 {
+        let counts = read(body.as_bytes(), "", &target(), &shape, 0, &mut buffers);
+        assert_eq!(
+            counts.map(|counts| (counts.scraped, counts.kept)),
+            Ok((7, 7))
+        );
+        assert_eq!(buffers.rows.rows().len(), 2);
+    }
+}
+
+#[test]
 fn limits_cost_the_whole_scrape() {
     let body = "a{x=\"yyyy\"} 1\nb 2\n";
     type Limit = fn(&mut Shape);

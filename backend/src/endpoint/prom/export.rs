@@ -1,6 +1,9 @@
 //! `/api/v1/export`: series with all their samples, taken along as lines of JSON or as CSV.
 
-use pulseboard_engine::{Selector, query};
+use pulseboard_engine::{
+    Selector,
+    query::{self, Counting},
+};
 use pulseboard_promql::ast;
 use pulseboard_series::{KeyRef, is_stale_marker};
 use pulseboard_shared::Timestamp;
@@ -135,7 +138,14 @@ fn each_of(
         };
         match in_pieces {
             true => query::raw_in_pieces(engine, tenant, selector, stretch, &cost, &mut take),
-            false => query::raw(engine, tenant, selector, stretch, &cost, &mut take),
+            false => query::raw(
+                engine,
+                tenant,
+                selector,
+                stretch,
+                (&cost, Counting::Read),
+                &mut take,
+            ),
         }?;
     }
     Ok(())

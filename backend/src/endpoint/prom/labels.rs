@@ -12,13 +12,14 @@ use pulseboard_engine::{
 use pulseboard_host::describe;
 use pulseboard_promql::{Labels, labels::NAME};
 use pulseboard_scrape::metadata::Metric;
-use pulseboard_series::KeyRef;
+use pulseboard_series::{KeyRef, Kind};
 use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
 
 use super::{
     answer::{ApiError, push_labels, send},
     asking::Asking,
+    families::{Type, metric_of},
 };
 use crate::{
     expressions::{labels_of, selector},
@@ -118,7 +119,8 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
     send(response, answered);
 }
 
-/// What is known of metrics: their units, and types and help of this machine's figures.
+/// What is known of metrics: types and units as senders say them, what targets say, and help of this
+/// machine's figures.
 #[handler]
 pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let metric = request.query::<String>("metric").unwrap_or_default();
@@ -128,24 +130,41 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
         false,
         move |work, working| -> Result<Finished, ApiError> {
             let per_metric = per_metric(work.asking)?;
-            let mut all: BTreeMap<String, Arc<str>> = BTreeMap::new();
-            work.each_unit(working, &mut |key, unit| {
-                let name = key.name();
-                if name.is_empty()
-                    || (!metric.is_empty() && name != metric)
-                    || all.contains_key(name)
-                {
+            let mut all: BTreeMap<String, (Type, Arc<str>)> = BTreeMap::new();
+            work.each_described(working, &mut |key, kind, unit| {
+                let (name, found) = metric_of(key, kind);
+                let is_asked = metric.is_empty() || stems(name).any(|stem| stem == metric);
+                if name.is_empty() || !is_asked {
+                    return Ok(());
+                }
+                if let Some((known, known_unit)) = all.get_mut(name) {
+                    *known = found.max(*known);
+                    if known_unit.is_empty() && !unit.is_empty() {
+                        working.cost.hold(unit.len()).map_err(QueryError::from)?;
+                        *known_unit = Arc::from(unit);
+                    }
                     return Ok(());
                 }
                 working
                     .cost
-                    .hold(name.len() + 96)
+                    .hold(name.len() + unit.len() + 96)
                     .map_err(QueryError::from)?;
-                all.insert(name.to_owned(), Arc::from(unit));
+                all.insert(name.to_owned(), (found, Arc::from(unit)));
                 Ok(())
             })?;
             let only = (!metric.is_empty()).then_some(metric.as_str());
-            let told = told_by_targets(work.asking, only);
+            let mut told = told_by_targets(work.asking, only);
+            // Of metrics that are there: what was said of others is nobody's any more.
+            for one in work.asking.app.told.of(&work.asking.tenant.name, only) {
+                let name = &one.metric;
+                let mut parts = PARTS.iter().map(|part| format!("{name}{part}"));
+                if all.contains_key(name) || parts.any(|part| all.contains_key(&part)) {
+                    let known = told.entry(one.metric.clone()).or_default();
+                    if !known.contains(&one) {
+                        known.push(one);
+                    }
+                }
+            }
             for (name, known) in &told {
                 let bytes: usize = known.iter().map(|one| one.help.len() + 128).sum();
                 working
@@ -154,11 +173,17 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
                     .map_err(QueryError::from)?;
             }
             // The series of a histogram are no metrics of their own where a target says what it is.
-            all.retain(|name, _| !is_told(&told, name));
-            let others = all.into_iter().map(|(name, unit)| {
+            all.retain(|name, _| {
+                let is_told = stems(name).any(|stem| told.contains_key(stem));
+                !is_told && (metric.is_empty() || *name == metric)
+            });
+            let others = all.into_iter().filter_map(|(name, (of_type, unit))| {
                 let (kind, help) = describe(&name).unwrap_or_default();
-                let described = json!([{"type": kind.name(), "help": help, "unit": unit}]);
-                (name, described)
+                let of_type = of_type.max(kind.into());
+                // Of what nobody said anything there is nothing to tell.
+                let is_known = of_type != Type::Unknown || !unit.is_empty() || !help.is_empty();
+                let told = || json!([{"type": of_type.name(), "help": help, "unit": unit}]);
+                is_known.then(|| (name, told()))
             });
             let told = told.into_iter().map(|(name, known)| {
                 let known = known
@@ -187,13 +212,15 @@ fn told_by_targets(asking: &Asking, only: Option<&str>) -> BTreeMap<String, Vec<
     }
 }
 
-/// Whether a target says what the metric of these series is.
-fn is_told(told: &BTreeMap<String, Vec<Metric>>, name: &str) -> bool {
-    const PARTS: [&str; 7] = [
-        "_total", "_bucket", "_count", "_sum", "_created", "_info", "_gcount",
-    ];
-    let mut stems = PARTS.iter().filter_map(|part| name.strip_suffix(part));
-    told.contains_key(name) || stems.any(|stem| told.contains_key(stem))
+/// What names of series have behind those of their metrics.
+const PARTS: [&str; 7] = [
+    "_total", "_bucket", "_count", "_sum", "_created", "_info", "_gcount",
+];
+
+/// Names of metrics that a series of this name can be a part of.
+fn stems(name: &str) -> impl Iterator<Item = &str> {
+    let stems = PARTS.iter().filter_map(|part| name.strip_suffix(part));
+    std::iter::once(name).chain(stems)
 }
 
 /// `limit_per_metric`; none is all.
@@ -224,13 +251,14 @@ impl Work<'_> {
         working: &Working,
         each: &mut dyn FnMut(KeyRef<'_>) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
-        self.each_unit(working, &mut |key, _| each(key))
+        self.each_described(working, &mut |key, _, _| each(key))
     }
 
-    fn each_unit(
+    /// With kind and unit.
+    fn each_described(
         &self,
         working: &Working,
-        each: &mut dyn FnMut(KeyRef<'_>, &str) -> Result<(), ApiError>,
+        each: &mut dyn FnMut(KeyRef<'_>, Kind, &str) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
         let selectors = self.asking.params.selectors()?;
         let selectors: Vec<Selector> = match selectors.is_empty() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pulseboard_engine::{
     Cost, Selector,
-    query::{self, QueryError},
+    query::{self, Counting, QueryError},
 };
 use pulseboard_ingest::{
     decompress::{Coding, Unpacker},
@@ -117,7 +117,14 @@ fn each_series<E: From<QueryError>>(
 ) -> Result<(), E> {
     let stretch = (question.start_ms, question.end_ms.saturating_add(1));
     let engine = &asking.app.storage.engine;
-    query::raw(engine, &asking.tenant, named, stretch, cost, each)
+    query::raw(
+        engine,
+        &asking.tenant,
+        named,
+        stretch,
+        (cost, Counting::Read),
+        each,
+    )
 }
 
 /// The answer as one message behind snappy.

@@ -7,7 +7,7 @@ use pulseboard_engine::{
     query::{self, QueryError},
 };
 use pulseboard_forward::View;
-use pulseboard_promql::{Labels, labels::NAME};
+use pulseboard_promql::{Labels, labels::NAME, parse_duration};
 use pulseboard_shared::Timestamp;
 use salvo::{
     Depot, Request, Response, handler,
@@ -38,20 +38,32 @@ async fn small(depot: &mut Depot, data: impl FnOnce(&App) -> Value) -> Result<Fi
     Ok(success(&data(&app)))
 }
 
+/// Which server this is, as `buildinfo` and `/version` tell it.
+fn build() -> Value {
+    json!({
+        "version": API_VERSION,
+        "revision": concat!("pulseboard-", env!("CARGO_PKG_VERSION")),
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    })
+}
+
 /// Which server this is.
 #[handler]
 pub async fn build_info(depot: &mut Depot, response: &mut Response) {
-    let answered = small(depot, |_| {
-        json!({
-            "version": API_VERSION,
-            "revision": concat!("pulseboard-", env!("CARGO_PKG_VERSION")),
-            "branch": "",
-            "buildUser": "",
-            "buildDate": "",
-            "goVersion": "",
-        })
-    });
+    let answered = small(depot, |_| build());
     let answered = answered.await;
+    send(response, answered);
+}
+
+/// The same without an envelope.
+#[handler]
+pub async fn version(depot: &mut Depot, response: &mut Response) {
+    let answered = caller::require_read(depot)
+        .map(|()| Finished::Uncounted(build().to_string().into()))
+        .map_err(ApiError::from);
     send(response, answered);
 }
 
@@ -167,7 +179,8 @@ fn receiver(view: &View) -> Value {
 }
 
 /// Where a `generatorURL` of Prometheus leads to: the page that asks questions, with the expressions
-/// that it names (`g0.expr`, `g1.expr`, …). No caller is asked who it is: nothing is told.
+/// that it names (`g0.expr`, `g1.expr`, …) and how much time the first one shows
+/// (`g0.range_input`). No caller is asked who it is: nothing is told.
 #[handler]
 pub async fn graph(request: &mut Request, response: &mut Response) {
     let query = request.uri().query().unwrap_or_default();
@@ -183,9 +196,28 @@ pub async fn graph(request: &mut Request, response: &mut Response) {
     for (_, expression) in expressions {
         asked.append_pair("expr", &expression);
     }
-    let location = HeaderValue::from_str(&format!("/#/explore?{}", asked.finish()));
+    let range = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "g0.range_input");
+    if let Some((_, range)) = range.filter(|(_, range)| is_range(range)) {
+        asked.append_pair("range", &range);
+    }
+    lead_to(response, &format!("/#/explore?{}", asked.finish()));
+}
+
+/// Where Prometheus has its alerts, they are on the page's first view. No caller is asked who it is:
+/// nothing is told.
+#[handler]
+pub async fn alerts(response: &mut Response) {
+    lead_to(response, "/#/");
+}
+
+/// Whether the page reads it as a length of time: `90m`, `1d12h`.
+fn is_range(text: &str) -> bool {
+    parse_duration(text).is_some_and(|ms| ms > 0) && !text.contains("ms")
+}
+
+fn lead_to(response: &mut Response, location: &str) {
     response.status_code(StatusCode::FOUND);
-    if let Ok(location) = location {
+    if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
 }
@@ -253,7 +285,7 @@ fn all_series(
         &Selector::all(),
         stretch,
         &working.cost,
-        &mut |key, _| -> Result<(), ApiError> {
+        &mut |key, _, _| -> Result<(), ApiError> {
             let labels = labels_of(key);
             if all.contains(&labels) {
                 return Ok(());
