@@ -99,14 +99,16 @@ pub async fn push_samples(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    let tenant = ingest::writing_tenant(&app, request, depot)?;
+    // Who may not is refused by `push`, which says with it that nothing was taken.
+    let tenant = ingest::writing_tenant(&app, request, depot).ok();
     let parse = move |body: &[u8], batch: &mut Batch| {
         // Nothing can be taken of it: refused where it breaks, as a line is.
         let format = detect::push(body, batch).unwrap_or_else(|error| {
             batch.refuse(error.line(), Reason::Malformed(error.to_string()));
             BodyFormat::Text
         });
-        if matches!(format, BodyFormat::Text | BodyFormat::Mixed) {
+        let is_text = matches!(format, BodyFormat::Text | BodyFormat::Mixed);
+        if let Some(tenant) = tenant.filter(|_| is_text) {
             metadata::each(body, |told| app.told.note(&tenant.name, told));
         }
         Ok(format)

@@ -76,7 +76,7 @@ fn only_names_with_a_hash_are_kept_for_ever() {
 fn paths_of_the_page_are_told_from_files_and_doors() {
     for (path, expect) in [
         ("/", true),
-        ("/alerts", true),
+        ("/overview", true),
         ("/explore/cpu/", true),
         ("/metrics-explained", true),
         ("/dashboards-explained", true),
@@ -195,7 +195,7 @@ fn text<'a>(response: &'a Response, name: &str) -> &'a str {
 
 #[tokio::test]
 async fn the_page_is_sent_for_its_paths() {
-    for path in ["/", "/alerts", "/index.html"] {
+    for path in ["/", "/overview", "/index.html"] {
         let headers = [(header::ACCEPT_ENCODING, "gzip, br")];
         let mut response = ask(Method::GET, path, &headers).await;
         assert_eq!(response.status_code, Some(StatusCode::OK), "{path}");
@@ -264,7 +264,7 @@ async fn what_is_not_there_is_a_problem() {
 fn a_binary_without_the_page_says_so() {
     let assets = Assets::of(std::iter::empty());
     let answer = assets
-        .answer("/alerts", "br", None)
+        .answer("/overview", "br", None)
         .expect("a page stands in");
     assert_eq!(answer.encoding, Encoding::Identity);
     let html = String::from_utf8_lossy(&answer.variant.bytes);
