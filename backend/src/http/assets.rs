@@ -399,18 +399,19 @@ fn is_page_path(path: &str) -> bool {
     !names_file && !has_dots && !is_ours
 }
 
-/// Whether a file's name changes with its content: it has a `-` or `.` and then 16 hexadecimal
-/// digits, as Trunk writes them.
+/// Whether a file's name changes with its content: it has a `-` or `.` and then the hexadecimal
+/// digits of 64 bits, as Trunk writes them: without zeros in front, so one name in sixteen has 15 or
+/// fewer. One in 65 536 has fewer than 13, and is asked for again.
 fn is_hashed(path: &str) -> bool {
-    const DIGITS: usize = 16;
+    const DIGITS: std::ops::RangeInclusive<usize> = 13..=16;
     let name = path.rsplit('/').next().unwrap_or(path).as_bytes();
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     name.iter().enumerate().any(|(at, byte)| {
         let rest = &name[at + 1..];
+        let digits = rest.iter().take_while(|byte| is_digit(byte)).count();
         matches!(byte, b'-' | b'.')
-            && rest.len() >= DIGITS
-            && rest[..DIGITS].iter().all(is_digit)
-            && !rest.get(DIGITS).is_some_and(u8::is_ascii_alphanumeric)
+            && DIGITS.contains(&digits)
+            && !rest.get(digits).is_some_and(u8::is_ascii_alphanumeric)
     })
 }
 

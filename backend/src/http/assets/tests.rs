@@ -59,7 +59,10 @@ fn only_names_with_a_hash_are_kept_for_ever() {
         ("app-0123456789abcdef_bg.wasm", true),
         ("style.0123456789abcdef.css", true),
         ("fonts/a-0123456789abcdef", true),
-        ("app-0123456789abcde.js", false),
+        // A hash that begins with zeros is shorter.
+        ("app-123456789abcdef.js", true),
+        ("app-979aa33339a3d57_bg.wasm", true),
+        ("app-123456789abc.js", false),
         ("app-0123456789abcdef0.js", false),
         ("app-0123456789ABCDEF.js", false),
         ("0123456789abcdef.js", false),
