@@ -310,9 +310,10 @@ async fn watched_histories_that_nobody_reads_are_bounded() {
         .await;
     let held = server.own_metric("pulseboard_answer_bytes").await;
     assert!(held > MB && held <= 80 * MB, "{held} bytes");
+    // What the allocator keeps comes on top of what is held: without bounds it is 1.4 GB.
     let grown = peak.max(resident_bytes()) - before;
     assert!(
-        grown < 200 * MB,
+        grown < 300 * MB,
         "{} MB for those who do not read",
         grown / MB
     );
