@@ -18,6 +18,7 @@
 //! | [`buffer`] | the log of moments, what of it is to be sent, what is too old |
 //! | [`message`] | moments as a remote write message |
 //! | [`hub`] | one request |
+//! | [`http2`] | how a connection of HTTP/2 begins |
 //! | [`sender`] | what is sent next |
 //! | [`measure`] | a moment of this machine |
 //! | [`names`] | what containers are called |
@@ -30,6 +31,7 @@
 mod buffer;
 mod error;
 mod frame;
+pub mod http2;
 mod hub;
 mod local;
 mod measure;

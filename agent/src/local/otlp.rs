@@ -1,7 +1,7 @@
 //! OpenTelemetry metrics over HTTP (`POST /v1/metrics`, protobuf and JSON) and gRPC
 //! (`MetricsService/Export`). An answer says that what came is in the log.
 
-use std::{convert::Infallible, io::Cursor, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited, combinators::UnsyncBoxBody};
@@ -21,14 +21,13 @@ use pulseboard_ingest::{
 };
 use pulseboard_series::Batch;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{measure, scraping::Scraped};
+use crate::{http2::begun, measure, scraping::Scraped};
 
 /// Of a body, as it comes and unpacked; an exporter's batches have some hundred kilobytes.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -148,7 +147,7 @@ async fn serve(taking: Arc<Taking>, stream: TcpStream, is_grpc: bool, stop: Canc
     });
     let ended = if is_grpc {
         let opening = tokio::select! {
-            opening = opened(stream) => opening,
+            opening = begun(stream, PATIENCE) => opening,
             () = stop.cancelled() => return,
         };
         let Some(stream) = opening else {
@@ -185,28 +184,6 @@ async fn serve(taking: Arc<Taking>, stream: TcpStream, is_grpc: bool, stop: Canc
     if let Err(error) = ended {
         tracing::debug!(%error, "a local connection ended");
     }
-}
-
-/// What a client of HTTP/2 begins with (RFC 9113 §3.4), and how long the head of the frame of
-/// settings is that follows.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEAD_BYTES: usize = 9;
-
-/// A connection that has begun as one of HTTP/2 does, with all that was read of it; `None` for one
-/// that is silent, or begins otherwise.
-async fn opened(
-    mut stream: TcpStream,
-) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    let mut opening = vec![0; PREFACE.len() + FRAME_HEAD_BYTES];
-    let read = timeout(PATIENCE, stream.read_exact(&mut opening)).await;
-    if !matches!(read, Ok(Ok(_))) || !opening.starts_with(PREFACE) {
-        return None;
-    }
-    let (reading, writing) = stream.into_split();
-    Some(tokio::io::join(
-        Cursor::new(opening).chain(reading),
-        writing,
-    ))
 }
 
 impl Taking {

@@ -53,11 +53,10 @@ async fn take_series(
     depot: &mut Depot,
 ) -> Result<IngestOutcome<Adding<()>>, AppError> {
     let app = http::app::app(depot)?;
-    let tenant = ingest::writing_tenant(&app, request, depot)?;
     let worker = Arc::clone(&app);
-    ingest::take(&app, request, depot, None, move |body, batch| {
-        let known = |key: &[u8]| worker.storage.engine.last_of(&tenant, key);
-        let parsed = worker.ingest.tenants.with_deltas(&tenant, |totals| {
+    ingest::take(&app, request, depot, None, move |tenant, body, batch| {
+        let known = |key: &[u8]| worker.storage.engine.last_of(tenant, key);
+        let parsed = worker.ingest.tenants.with_deltas(tenant, |totals| {
             datadog::series(encoding, body, totals, &known, batch)
         });
         parsed.map(Adding)
@@ -73,8 +72,10 @@ pub async fn write_checks(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    let parse = |body: &[u8], batch: &mut _| datadog::checks(body, batch).map(Adding);
-    let taken = ingest::take(&app, request, depot, None, parse).await;
+    let taken = ingest::take(&app, request, depot, None, |_, body, batch| {
+        datadog::checks(body, batch).map(Adding)
+    })
+    .await;
     answer(taken, json!({ "status": "ok" }), response)
 }
 

@@ -26,7 +26,7 @@ pub async fn write_otlp(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    let tenant = ingest::writing_tenant(&app, request, depot)?;
+    ingest::writing_tenant(&app, request, depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let encoding = content_type
         .and_then(|value| value.to_str().ok())
@@ -38,9 +38,9 @@ pub async fn write_otlp(
             )
         })?;
     let worker = Arc::clone(&app);
-    let taken = ingest::take(&app, request, depot, None, move |body, batch| {
-        let known = |key: &[u8]| worker.storage.engine.last_of(&tenant, key);
-        worker.ingest.tenants.with_deltas(&tenant, |totals| {
+    let taken = ingest::take(&app, request, depot, None, move |tenant, body, batch| {
+        let known = |key: &[u8]| worker.storage.engine.last_of(tenant, key);
+        worker.ingest.tenants.with_deltas(tenant, |totals| {
             otlp::parse(encoding, body, totals, &known, batch)
         })
     })

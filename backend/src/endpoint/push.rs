@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use pulseboard_engine::Tenant;
 use pulseboard_ingest::{
     Batch, BodyError,
     decompress::Coding,
@@ -99,16 +100,13 @@ pub async fn push_samples(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    // Who may not is refused by `push`, which says with it that nothing was taken.
-    let tenant = ingest::writing_tenant(&app, request, depot).ok();
-    let parse = move |body: &[u8], batch: &mut Batch| {
+    let parse = move |tenant: &Arc<Tenant>, body: &[u8], batch: &mut Batch| {
         // Nothing can be taken of it: refused where it breaks, as a line is.
         let format = detect::push(body, batch).unwrap_or_else(|error| {
             batch.refuse(error.line(), Reason::Malformed(error.to_string()));
             BodyFormat::Text
         });
-        let is_text = matches!(format, BodyFormat::Text | BodyFormat::Mixed);
-        if let Some(tenant) = tenant.filter(|_| is_text) {
+        if matches!(format, BodyFormat::Text | BodyFormat::Mixed) {
             metadata::each(body, |told| app.told.note(&tenant.name, told));
         }
         Ok(format)
@@ -123,7 +121,7 @@ pub async fn import_series(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let parse = |body: &[u8], batch: &mut Batch| {
+    let parse = |_: &Arc<Tenant>, body: &[u8], batch: &mut Batch| {
         import::parse(body, batch);
         Ok(())
     };
@@ -134,7 +132,7 @@ async fn push<T: ParseReport>(
     request: &mut Request,
     depot: &mut Depot,
     response: &mut Response,
-    parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+    parse: impl FnOnce(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
     let taken = match ingest::take(&app, request, depot, None, parse).await {
@@ -192,8 +190,8 @@ pub async fn write_remote(
     let run = agents_run(request);
     let host = Arc::new(OnceLock::new());
     let named = Arc::clone(&host);
-    let (worker, owner) = (Arc::clone(&app), Arc::clone(&tenant));
-    let taken = ingest::take(&app, request, depot, coding, move |body, batch| {
+    let worker = Arc::clone(&app);
+    let taken = ingest::take(&app, request, depot, coding, move |owner, body, batch| {
         let read = remote_write::parse(version, body, batch);
         if version == Version::V1 && read.is_ok() {
             // Samples are taken all the same where it cannot be read.
@@ -279,7 +277,7 @@ async fn write_influx(
             AppError::bad_query("precision", "accepted are n, ns, u, us, ms, s, m and h")
         })?,
     };
-    let taken = ingest::take(&app, request, depot, None, move |body, batch| {
+    let taken = ingest::take(&app, request, depot, None, move |_, body, batch| {
         influx::parse(body, precision, batch);
         Ok(())
     })

@@ -49,8 +49,8 @@ pub async fn push_to_group(
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let encoding = Encoding::from_content_type(content_type.unwrap_or_default());
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
-    let (worker, owner, group) = (Arc::clone(&app), Arc::clone(&tenant), Arc::clone(&grouping));
-    let taken = ingest::take(&app, request, depot, None, move |body, batch| {
+    let (worker, group) = (Arc::clone(&app), Arc::clone(&grouping));
+    let taken = ingest::take(&app, request, depot, None, move |owner, body, batch| {
         if push != Push::Delete {
             push_group::parse(encoding, body, &group, batch)?;
             if let Encoding::Text(_) = encoding {
@@ -63,7 +63,7 @@ pub async fn push_to_group(
             return Ok(Adding(None));
         }
         let tenants = &worker.ingest.tenants;
-        let pending = tenants.push_to_group(&owner, (&group, push), &keys, batch);
+        let pending = tenants.push_to_group(owner, (&group, push), &keys, batch);
         Ok(Adding(Some(pending)))
     })
     .await?;

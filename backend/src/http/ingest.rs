@@ -49,8 +49,8 @@ pub(crate) fn refusal(error: IngestError) -> AppError {
     }
 }
 
-/// Reads the request's body, has `parse` make a batch of it, appends that and waits until it is
-/// safe. `coding`: how the body is packed, whatever its header says (`None`: the header says it).
+/// Reads the request's body, has `parse` make a batch of it for the tenant that it is of, appends that
+/// and waits until it is safe. `coding`: how the body is packed, whatever its header says (`None`: the header says it).
 ///
 /// # Errors
 /// Everything that takes nothing of the body; see the texts.
@@ -59,12 +59,14 @@ pub async fn take<T: ParseReport>(
     request: &mut Request,
     depot: &Depot,
     coding: Option<Coding>,
-    parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+    parse: impl FnOnce(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<IngestOutcome<T>, AppError> {
     let tenant = writing_tenant(app, request, depot)?;
     let (sender, endpoint) = (client_address(request), request.uri().path().to_owned());
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     find_place(app, depot, &tenant, &keys)?;
+    let owner = Arc::clone(&tenant);
+    let parse = move |body: &[u8], batch: &mut Batch| parse(&owner, body, batch);
     let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
     note(app, &tenant, &endpoint, sender, &taken);
     taken

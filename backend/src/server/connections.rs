@@ -1,11 +1,8 @@
 //! Connections as they come to a listener, and those that are served one by one within a bound.
 
-use std::{io::Cursor, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::slots::ConnectionSlots;
 use crate::{app::App, base::task::catch_panic};
@@ -13,11 +10,6 @@ use crate::{app::App, base::task::catch_panic};
 /// What a connection has to begin with must be there within this time: a request's head, the opening
 /// of HTTP/2, a line.
 pub(super) const HEAD_DEADLINE: Duration = Duration::from_secs(30);
-
-/// What a client of HTTP/2 begins with (RFC 9113 §3.4), and how long the head of the frame of
-/// settings is that follows.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEAD_BYTES: usize = 9;
 
 /// How long to wait where the system has no connection to give.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -35,23 +27,6 @@ pub(super) async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
-}
-
-/// A connection that has begun as one of HTTP/2 does, with all that was read of it; `None` for one
-/// that is silent, or begins otherwise.
-pub(super) async fn http2(
-    mut stream: TcpStream,
-) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    let mut opening = vec![0; PREFACE.len() + FRAME_HEAD_BYTES];
-    let read = tokio::time::timeout(HEAD_DEADLINE, stream.read_exact(&mut opening)).await;
-    if !matches!(read, Ok(Ok(_))) || !opening.starts_with(PREFACE) {
-        return None;
-    }
-    let (reading, writing) = stream.into_split();
-    Some(tokio::io::join(
-        Cursor::new(opening).chain(reading),
-        writing,
-    ))
 }
 
 /// Has a connection from `remote` served as a task, where there is a place for it; else it is

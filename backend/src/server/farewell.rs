@@ -5,20 +5,30 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 
-use crate::{app::App, endpoint::health, server::connections};
+use super::{connections, finish::set_date};
+use crate::{app::App, base::json::json_text, endpoint::health};
 
 /// Connections that are listened to at once; further ones are closed.
 const ASKING_MAX: usize = 64;
 /// How long one of them may take to ask, and to read the answer.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// A probe's whole head is shorter.
-const HEAD_BYTES_MAX: usize = 4 * 1024;
+const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Answers probes until it is dropped.
 pub(super) async fn answer_probes(app: Arc<App>, listener: TcpListener) {
@@ -39,34 +49,25 @@ pub(super) async fn answer_probes(app: Arc<App>, listener: TcpListener) {
     }
 }
 
-async fn answer(app: &App, mut stream: TcpStream) -> io::Result<()> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        if head.len() > HEAD_BYTES_MAX || stream.read_buf(&mut head).await? == 0 {
-            return Ok(());
+async fn answer(app: &App, stream: TcpStream) -> hyper::Result<()> {
+    let answering = service_fn(|request: Request<Incoming>| async move {
+        let is_probe = [Method::GET, Method::HEAD].contains(request.method());
+        if !is_probe || request.uri().path() != "/readyz" {
+            return Err(io::Error::other("nobody is served any more"));
         }
-    }
-    let has_body = match asks_for(&head) {
-        Some("GET") => true,
-        Some("HEAD") => false,
-        _ => return Ok(()),
-    };
-    let body = serde_json::to_string(&health::readiness(app))?;
-    let said = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
-         cache-control: no-store\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{}",
-        body.len(),
-        if has_body { &body } else { "" }
-    );
-    stream.write_all(said.as_bytes()).await?;
-    stream.shutdown().await
-}
-
-/// The method of a request for `/readyz`.
-fn asks_for(head: &[u8]) -> Option<&str> {
-    let line = head.split(|&byte| byte == b'\r').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let (method, target) = (words.next()?, words.next()?);
-    let path = target.split('?').next()?;
-    (path == "/readyz").then_some(method)
+        let mut response =
+            Response::new(Full::new(Bytes::from(json_text(&health::readiness(app)))));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/json; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        set_date(headers, app.clock.now_ms());
+        Ok(response)
+    });
+    http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), answering)
+        .await
 }

@@ -20,11 +20,16 @@ use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Durat
 
 use hyper::{body::Incoming, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pulseboard_agent::http2::begun;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 use self::export::Calls;
-use super::{connections, finish::set_date, slots::ConnectionSlots};
+use super::{
+    connections::{self, HEAD_DEADLINE},
+    finish::set_date,
+    slots::ConnectionSlots,
+};
 use crate::{app::App, base::task::catch_panic};
 
 /// Connections at once; of one address there may be an eighth.
@@ -79,7 +84,7 @@ async fn serve_connection(
         }
     });
     let opening = tokio::select! {
-        opening = connections::http2(stream) => opening,
+        opening = begun(stream, HEAD_DEADLINE) => opening,
         () = app.stopping.cancelled() => return,
     };
     let Some(stream) = opening else {
