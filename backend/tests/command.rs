@@ -232,10 +232,12 @@ fn probes_are_told_that_it_stops_while_it_finishes() {
         .nth(1)
         .expect("an address");
     let address = address.split(['/', ' ', '\n']).next().expect("an address");
-    // Half a request is under way, which the server waits for.
+    // Half a request is under way, which the server waits for. It comes by the server's own name and
+    // port: anybody else would be refused, and nothing be under way.
     let mut held = TcpStream::connect(address).expect("it listens");
-    held.write_all(b"POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf")
-        .expect("it reads");
+    let half =
+        format!("POST /push HTTP/1.1\r\nHost: {address}\r\nContent-Length: 9\r\n\r\nhalf");
+    held.write_all(half.as_bytes()).expect("it reads");
     assert!(asked(&running, "/readyz").contains("\"stopping\":false"));
     send(&running, "TERM");
     let answer = loop {
