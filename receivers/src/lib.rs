@@ -1,0 +1,2 @@
+//! Notifications on their way to people: what each receiver is sent, what its answers mean, and the
+//! outbox that nothing is lost from.
