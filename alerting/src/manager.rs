@@ -65,6 +65,12 @@ impl Manager {
     pub fn restore(&self, next: u64, active: impl IntoIterator<Item = AlertEvent>) {
         self.incidents.lock().next = next;
         for event in active {
+            // Of a rule that is evaluated elsewhere: whoever does so goes on with it, or ends it.
+            if event.detail.is_some() {
+                let mut incidents = self.incidents.lock();
+                incidents.active.insert(event.alert.incident, event);
+                continue;
+            }
             match &event.tenant {
                 None => {
                     let mut rules = self.rules.lock();
@@ -103,6 +109,7 @@ impl Manager {
             self.publish(AlertEvent {
                 tenant: None,
                 alert,
+                detail: None,
             });
         }
     }
@@ -123,6 +130,7 @@ impl Manager {
             self.publish(AlertEvent {
                 tenant: Some(tenant),
                 alert,
+                detail: None,
             });
         }
     }
@@ -141,6 +149,39 @@ impl Manager {
             self.publish(AlertEvent {
                 tenant: Some(tenant),
                 alert,
+                detail: None,
+            });
+        }
+    }
+
+    /// Publishes what a rule that is evaluated elsewhere has found, in the one order of all.
+    pub fn tell(&self, event: AlertEvent) {
+        self.publish(event);
+    }
+
+    /// The server's own rules from now on. One that is there goes on with its incident; the incident
+    /// of one that is not there any more ends.
+    pub fn set_rules(&self, rules: impl IntoIterator<Item = Rule>, now_ms: i64) {
+        let ended: Vec<Alert> = {
+            let mut held = self.rules.lock();
+            let mut before = std::mem::take(&mut *held);
+            for rule in rules {
+                let place = before
+                    .iter()
+                    .position(|state| state.rule().name == rule.name);
+                held.push(match place {
+                    Some(place) => before.swap_remove(place).with_rule(rule),
+                    None => RuleState::new(rule, self.repeat),
+                });
+            }
+            let ends = |state: RuleState| state.end(now_ms);
+            before.into_iter().filter_map(ends).collect()
+        };
+        for alert in ended {
+            self.publish(AlertEvent {
+                tenant: None,
+                alert,
+                detail: None,
             });
         }
     }
@@ -160,7 +201,7 @@ impl Manager {
             }
         }
         // After the lock: a log that is slow to be written holds nobody up.
-        let AlertEvent { tenant, alert } = event;
+        let AlertEvent { tenant, alert, .. } = event;
         tracing::info!(
             alert.rule = alert.rule,
             alert.incident = %alert.incident,
@@ -182,6 +223,16 @@ impl Manager {
             .values()
             .filter(|event| event.is_for(tenant))
             .map(|event| event.alert.clone())
+            .collect()
+    }
+
+    /// The newest event of each incident that goes on of a rule that is evaluated elsewhere.
+    #[must_use]
+    pub fn told(&self) -> Vec<AlertEvent> {
+        let incidents = self.incidents.lock();
+        let told = incidents.active.values();
+        told.filter(|event| event.detail.is_some())
+            .cloned()
             .collect()
     }
 
