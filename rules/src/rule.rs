@@ -6,15 +6,15 @@
 //! - `clear`: what ends a firing. An expression: a firing goes on, whatever `expr` says, until a series
 //!   of `clear` comes whose labels, but the metric's name, are all among those of the alert's own
 //!   series (none at all ends every alert of the rule) while `expr` does not hold. A number, for an
-//!   `expr` of the form `X > t` (or `>=`, `<`, `<=`, `==`, `!=`, either way round): it ends when
-//!   `X > number` is over.
+//!   `expr` of the form `X > t` (or `>=`, `<`, `<=`, either way round): it goes on as long as
+//!   `X > number`.
 //! - `missing`: what to do where a series that is compared is not there or is not a number. `resolve`
 //!   as Prometheus does; `keep` what it was, firing or pending, without going from one to the other;
 //!   `alert` as if it were over the threshold.
 //! - `enabled`: whether it is evaluated; what fires when it is switched off ends.
 //! - `every`: its group's interval, 0 for each tick. `group`: the name of its group.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use pulseboard_promql::{Expr, ast::ValueType, parse};
 use serde::{Deserialize, Serialize};
@@ -184,9 +184,9 @@ impl Problem {
 /// A rule that can be evaluated.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    spec: RuleSpec,
+    spec: Arc<RuleSpec>,
     expr: Expr,
-    shown: String,
+    shown: Arc<str>,
     pub(crate) condition: Condition,
 }
 
@@ -234,8 +234,8 @@ impl Rule {
         }
         match parsed {
             Some(expr) if problems.is_empty() => Ok(Self {
-                shown: expr.to_string(),
-                spec,
+                shown: expr.to_string().into(),
+                spec: Arc::new(spec),
                 expr,
                 condition,
             }),
@@ -245,7 +245,7 @@ impl Rule {
 
     /// As it is written.
     #[must_use]
-    pub fn spec(&self) -> &RuleSpec {
+    pub fn spec(&self) -> &Arc<RuleSpec> {
         &self.spec
     }
 
@@ -257,8 +257,20 @@ impl Rule {
 
     /// Its expression as Prometheus prints it, for `query` in the API's answers.
     #[must_use]
-    pub fn query(&self) -> &str {
+    pub fn query(&self) -> &Arc<str> {
         &self.shown
+    }
+
+    /// What its expression compares, where that decides: a rule with `clear` or `missing`.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Expr> {
+        self.condition.subject.as_ref()
+    }
+
+    /// What ends its firing, where that is said.
+    #[must_use]
+    pub fn clear(&self) -> Option<&Expr> {
+        self.condition.clear.as_ref()
     }
 
     /// Whether it is one that alerts.
