@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use pulseboard_shared::{Alert, AlertState};
 use uuid::Uuid;
 
-use crate::{AlertEvent, AlertSink, Query, Rule, RuleState, error_rate::ErrorRate};
+use crate::{AlertEvent, AlertSink, ERROR_RATE, Query, Rule, RuleState, error_rate::ErrorRate};
 
 /// Events that are kept, in memory and across a restart.
 pub const ALERTS_KEPT: usize = 1_000;
@@ -22,6 +22,8 @@ pub struct Manager {
     rules: Mutex<Vec<RuleState>>,
     /// Of each tenant that has tracked an `error` lately. Leaf lock.
     error_rates: Mutex<HashMap<Arc<str>, ErrorRate>>,
+    /// The rule on them; `None` where it is off. Leaf lock.
+    error_rule: Mutex<Option<Rule>>,
     /// Held while an event is published, so that all sinks have one order.
     incidents: Mutex<Incidents>,
     sinks: Vec<Arc<dyn AlertSink>>,
@@ -51,6 +53,7 @@ impl Manager {
         Self {
             rules: Mutex::new(rules),
             error_rates: Mutex::default(),
+            error_rule: Mutex::new(Some(ERROR_RATE)),
             incidents: Mutex::new(Incidents {
                 active: BTreeMap::new(),
                 next: 1,
@@ -87,7 +90,7 @@ impl Manager {
                     let mut rates = self.error_rates.lock();
                     let rate = rates
                         .entry(Arc::clone(tenant))
-                        .or_insert_with(|| ErrorRate::new(self.repeat));
+                        .or_insert_with(|| ErrorRate::new(ERROR_RATE, self.repeat));
                     rate.restore(&event.alert);
                 }
             }
@@ -116,10 +119,13 @@ impl Manager {
 
     /// Counts an `error` that a tenant tracked, and publishes what follows.
     pub fn count_error(&self, tenant: &str, now_ms: i64) {
+        let Some(rule) = *self.error_rule.lock() else {
+            return;
+        };
         let sent = {
             let mut rates = self.error_rates.lock();
             if !rates.contains_key(tenant) {
-                rates.insert(tenant.into(), ErrorRate::new(self.repeat));
+                rates.insert(tenant.into(), ErrorRate::new(rule, self.repeat));
             }
             rates
                 .get_key_value(tenant)
@@ -186,6 +192,30 @@ impl Manager {
         }
     }
 
+    /// The rule on tracked errors from now on; without one its incidents end.
+    pub fn set_error_rate(&self, rule: Option<Rule>, now_ms: i64) {
+        *self.error_rule.lock() = rule;
+        let mut ended = Vec::new();
+        {
+            let mut rates = self.error_rates.lock();
+            match rule {
+                Some(rule) => rates.values_mut().for_each(|rate| rate.set_rule(rule)),
+                None => {
+                    for (tenant, rate) in rates.drain() {
+                        ended.extend(rate.end(now_ms).map(|alert| (tenant, alert)));
+                    }
+                }
+            }
+        }
+        for (tenant, alert) in ended {
+            self.publish(AlertEvent {
+                tenant: Some(tenant),
+                alert,
+                detail: None,
+            });
+        }
+    }
+
     fn publish(&self, event: AlertEvent) {
         {
             let mut incidents = self.incidents.lock();
@@ -223,6 +253,18 @@ impl Manager {
             .values()
             .filter(|event| event.is_for(tenant))
             .map(|event| event.alert.clone())
+            .collect()
+    }
+
+    /// The newest event of each incident that goes on and that this tenant may see, oldest incident
+    /// first, with all that is known of it.
+    #[must_use]
+    pub fn events(&self, tenant: &str) -> Vec<AlertEvent> {
+        let incidents = self.incidents.lock();
+        let events = incidents.active.values();
+        events
+            .filter(|event| event.is_for(tenant))
+            .cloned()
             .collect()
     }
 

@@ -54,8 +54,14 @@ impl RuleState {
 
     /// The same state under a rule that was changed.
     #[must_use]
-    pub fn with_rule(self, rule: Rule) -> Self {
-        Self { rule, ..self }
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.set_rule(rule);
+        self
+    }
+
+    /// The same state under a rule that was changed.
+    pub fn set_rule(&mut self, rule: Rule) {
+        self.rule = rule;
     }
 
     /// What is sent where the rule goes while an incident goes on.

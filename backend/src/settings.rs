@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use pulseboard_shared::Role;
 
 pub use self::{
-    cli::{AgentArguments, Connection, DataCommand},
+    cli::{AgentArguments, Connection, DataCommand, RulesCommand},
     error::{Origin, SettingsError},
     load::{Launch, load},
     parse::{normalise_origin, room_name_is_valid, tenant_is_valid},
@@ -652,6 +652,15 @@ pub enum ValueKind {
     List,
     /// A list that is never shown.
     Secrets,
+}
+
+impl Settings {
+    /// The address under which people reach this server.
+    #[must_use]
+    pub fn external_address(&self) -> String {
+        let own = || format!("http://{}", self.bind_addr);
+        self.external_url.clone().unwrap_or_else(own)
+    }
 }
 
 /// All settings, in the order of `--help`.
