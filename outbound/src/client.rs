@@ -346,13 +346,11 @@ fn connections(
     if let Some(name) = config.tls_config.expected_name()? {
         builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
     }
-    let connector = builder
-        .enable_http1()
-        .wrap_connector(Dialler::new(
-            proxy,
-            config.unix_socket.clone(),
-            config.guard,
-        ));
+    let connector = builder.enable_http1().wrap_connector(Dialler::new(
+        proxy,
+        config.unix_socket.clone(),
+        config.guard,
+    ));
     Ok(Pool::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)

@@ -140,10 +140,7 @@ fn of_v4(address: Ipv4Addr) -> Option<Refusal> {
 
 fn of_v6(address: Ipv6Addr) -> Option<Refusal> {
     let parts = address.segments();
-    if address.is_unicast_link_local()
-        || address.is_multicast()
-        || METADATA_V6.contains(&address)
-    {
+    if address.is_unicast_link_local() || address.is_multicast() || METADATA_V6.contains(&address) {
         return Some(Refusal::Never);
     }
     if address.is_loopback() || address.is_unspecified() {

@@ -15,12 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{
-    Error, Guard,
-    config::TlsConfig,
-    guard::refused,
-    tls::client_config,
-};
+use crate::{Error, Guard, config::TlsConfig, guard::refused, tls::client_config};
 
 /// The connection. Whoever uses it has a deadline of their own around everything.
 #[derive(Debug)]
@@ -67,7 +62,9 @@ impl Plain {
         };
         let name = match config.expected_name()? {
             Some(name) => name,
-            None => ServerName::try_from(host.to_owned()).map_err(|error| told(error.to_string()))?,
+            None => {
+                ServerName::try_from(host.to_owned()).map_err(|error| told(error.to_string()))?
+            }
         };
         let connector = TlsConnector::from(Arc::new(client_config(config)?));
         let stream = connector.connect(name, stream).await;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::{Receiver, Way, WayName},
-    notification::{AlertStatus, NotifiedAlert, Notification, fingerprint},
+    notification::{AlertStatus, Notification, NotifiedAlert, fingerprint},
     outbox::{Deliver, Trying},
     outcome::Outcome,
     send::{Directory, Sender, now_ms},
@@ -32,7 +32,10 @@ impl Deliver for Courier {
     fn ways(&self, tenant: &str, receiver: &str) -> Option<Vec<(WayName, bool)>> {
         let (ways, _) = self.directory.ways(tenant, receiver)?;
         let ways = ways.into_iter();
-        Some(ways.map(|(name, way)| (name, way.sends_resolved())).collect())
+        Some(
+            ways.map(|(name, way)| (name, way.sends_resolved()))
+                .collect(),
+        )
     }
 
     fn deliver(&self, notification: Arc<Notification>, way: WayName) -> Trying {
@@ -59,7 +62,9 @@ fn for_way(notification: Arc<Notification>, way: &Way) -> Arc<Notification> {
         return notification;
     }
     let mut firing = (*notification).clone();
-    firing.alerts.retain(|alert| alert.status == AlertStatus::Firing);
+    firing
+        .alerts
+        .retain(|alert| alert.status == AlertStatus::Firing);
     Arc::new(firing)
 }
 

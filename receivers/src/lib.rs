@@ -33,7 +33,7 @@ pub mod way;
 
 pub use courier::{Courier, Tested, sample, test};
 pub use heartbeat::Heartbeat;
-pub use notification::{AlertStatus, NotifiedAlert, Notification, fingerprint};
+pub use notification::{AlertStatus, Notification, NotifiedAlert, fingerprint};
 pub use outbox::{Outbox, OutboxOptions};
 pub use outcome::Outcome;
 pub use send::{DEADLINE, Directory, Sender};

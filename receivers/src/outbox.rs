@@ -12,13 +12,7 @@
 //! What has no room is refused, counted and told ([`Event::Refused`]); what waits is never dropped for
 //! it.
 
-use std::{
-    future::Future,
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use pulseboard_history::log::{Durability, Log, LogOptions, Ticket};
@@ -245,7 +239,11 @@ impl Outbox {
             });
             let bytes = size_of(&one.notification);
             let ways = ways.collect();
-            begun.extend(state.queue.add(one.number, one.notification, bytes, None, ways));
+            begun.extend(
+                state
+                    .queue
+                    .add(one.number, one.notification, bytes, None, ways),
+            );
         }
         let outbox = Self(Arc::new(Inner {
             options,
@@ -308,10 +306,13 @@ impl Outbox {
                     let ticket = inner.append(ACCEPTED, &record);
                     let ways = ways.into_iter().map(|way| (way, Try::default())).collect();
                     let ticket_kept = ticket.clone();
-                    let begun =
-                        state
-                            .queue
-                            .add(number, Arc::clone(&notification), bytes, ticket_kept, ways);
+                    let begun = state.queue.add(
+                        number,
+                        Arc::clone(&notification),
+                        bytes,
+                        ticket_kept,
+                        ways,
+                    );
                     Ok((ticket, begun))
                 }
             }
@@ -362,7 +363,10 @@ impl Outbox {
     pub async fn close(&self, at_most: Duration) {
         self.0.stop.cancel();
         self.0.tasks.close();
-        if tokio::time::timeout(at_most, self.0.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(at_most, self.0.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("notifications were under way when the time to stop was over");
         }
     }
@@ -370,9 +374,9 @@ impl Outbox {
     fn look_after(&self, begun: Vec<Begun>) {
         for (lane, group) in begun {
             let inner = Arc::clone(&self.0);
-            self.0.tasks.spawn(async move {
-                while inner.step(&lane, &group).await {}
-            });
+            self.0
+                .tasks
+                .spawn(async move { while inner.step(&lane, &group).await {} });
         }
     }
 }

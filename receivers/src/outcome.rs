@@ -134,7 +134,8 @@ fn http_date(text: &str) -> Option<i64> {
         1 | 2 => (year - 1, month + 9),
         _ => (year, month - 3),
     };
-    let days = of_year * 365 + of_year / 4 - of_year / 100 + of_year / 400
+    let days = of_year * 365 + of_year / 4 - of_year / 100
+        + of_year / 400
         + (153 * from_march + 2) / 5
         + day
         - 1

@@ -6,7 +6,7 @@ use pulseboard_template::{
 };
 
 use crate::{
-    notification::{AlertStatus, NotifiedAlert, Notification},
+    notification::{AlertStatus, Notification, NotifiedAlert},
     text::escape_html,
 };
 

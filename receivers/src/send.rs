@@ -51,7 +51,9 @@ struct Kept {
 /// Unix ms.
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 impl Sender {
@@ -227,12 +229,7 @@ impl Directory {
 
     /// Takes these receivers, settled, in the place of those that the tenant had. What is under way
     /// goes to the new ones of the same name.
-    pub fn set(
-        &self,
-        tenant: &str,
-        receivers: &[Receiver],
-        templates: Arc<Templates>,
-    ) {
+    pub fn set(&self, tenant: &str, receivers: &[Receiver], templates: Arc<Templates>) {
         let receivers = receivers
             .iter()
             .map(|receiver| {

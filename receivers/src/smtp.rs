@@ -18,7 +18,11 @@ const ANSWER_BYTES: usize = 16 * 1024;
 /// Why a mail was not handed over.
 enum Trouble {
     /// The server said no.
-    Answer { step: &'static str, code: u16, text: String },
+    Answer {
+        step: &'static str,
+        code: u16,
+        text: String,
+    },
     /// The connection cannot be made or broke off.
     Connection(String),
     /// It goes no better another time.
@@ -137,7 +141,10 @@ fn told(error: Error) -> Trouble {
 
 /// Whether a password on the wire stays on this machine.
 fn is_here(host: &str) -> bool {
-    let is_loopback = |host: &str| host.parse().is_ok_and(|at: std::net::IpAddr| at.is_loopback());
+    let is_loopback = |host: &str| {
+        host.parse()
+            .is_ok_and(|at: std::net::IpAddr| at.is_loopback())
+    };
     host.eq_ignore_ascii_case("localhost") || is_loopback(host)
 }
 
@@ -261,7 +268,9 @@ impl Talk {
         // What is neither yes nor no is no SMTP.
         if !(400..600).contains(&answer.code) {
             let code = answer.code;
-            return Err(Trouble::Connection(format!("{step}: it answered {code} {text}")));
+            return Err(Trouble::Connection(format!(
+                "{step}: it answered {code} {text}"
+            )));
         }
         Err(Trouble::Answer {
             step,

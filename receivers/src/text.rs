@@ -223,12 +223,21 @@ mod tests {
 
     #[test]
     fn no_secret_is_in_what_is_said() {
-        let url = "https://me:hunter2@h.example/services/T0000000/B0000000/XXXXXXXXXXXXXXXXXXXXXXXX";
+        let url =
+            "https://me:hunter2@h.example/services/T0000000/B0000000/XXXXXXXXXXXXXXXXXXXXXXXX";
         let secrets = secrets_of(url);
-        let body = format!("no such hook {url} or /services/T0000000/B0000000/XXXXXXXXXXXXXXXXXXXXXXXX\n\u{1b}[31m hunter2");
+        let body = format!(
+            "no such hook {url} or /services/T0000000/B0000000/XXXXXXXXXXXXXXXXXXXXXXXX\n\u{1b}[31m hunter2"
+        );
         let said = said(body.as_bytes(), &secrets);
-        assert!(!said.contains("XXXX") && !said.contains("hunter2"), "{said}");
-        assert!(said.starts_with("no such hook <secret> or <secret>"), "{said}");
+        assert!(
+            !said.contains("XXXX") && !said.contains("hunter2"),
+            "{said}"
+        );
+        assert!(
+            said.starts_with("no such hook <secret> or <secret>"),
+            "{said}"
+        );
         assert!(!said.contains('\u{1b}'));
         assert!(super::said(&[b'x'; 5000], &[]).chars().count() == 200);
     }

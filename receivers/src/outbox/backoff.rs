@@ -45,7 +45,13 @@ mod tests {
     #[test]
     fn pauses_grow_by_chance_and_no_further_than_the_longest() {
         let backoff = Backoff::default();
-        for (tries, most) in [(1, 2000), (2, 4000), (5, 32_000), (9, 300_000), (u32::MAX, 300_000)] {
+        for (tries, most) in [
+            (1, 2000),
+            (2, 4000),
+            (5, 32_000),
+            (9, 300_000),
+            (u32::MAX, 300_000),
+        ] {
             let pauses: Vec<u64> = (0..200).map(|_| backoff.pause_ms(tries, None)).collect();
             assert!(pauses.iter().all(|pause| (100..=most).contains(pause)));
             assert!(pauses.iter().any(|pause| *pause > most / 2), "{tries}");

@@ -117,11 +117,7 @@ impl Queue {
     ///
     /// # Errors
     /// Which bound it is, in words.
-    pub(super) fn has_room(
-        &self,
-        notification: &Notification,
-        bytes: usize,
-    ) -> Result<(), String> {
+    pub(super) fn has_room(&self, notification: &Notification, bytes: usize) -> Result<(), String> {
         let Bounds {
             count,
             bytes: most_bytes,
@@ -136,7 +132,10 @@ impl Queue {
             ));
         }
         let most = (count / 4).max(1);
-        let at = (Arc::clone(&notification.tenant), notification.receiver.clone());
+        let at = (
+            Arc::clone(&notification.tenant),
+            notification.receiver.clone(),
+        );
         match self.by_receiver.get(&at) {
             Some(waiting) if *waiting >= most => Err(format!(
                 "{most} notifications for this receiver wait, and no more may"
@@ -172,7 +171,10 @@ impl Queue {
         }
         self.bytes += bytes;
         self.keys.insert(key_of(&notification));
-        let at = (Arc::clone(&notification.tenant), notification.receiver.clone());
+        let at = (
+            Arc::clone(&notification.tenant),
+            notification.receiver.clone(),
+        );
         *self.by_receiver.entry(at).or_default() += 1;
         let kept = Kept {
             notification,
@@ -215,7 +217,10 @@ impl Queue {
             self.bytes -= kept.bytes;
             self.keys.remove(&key_of(&kept.notification));
             let notification = &kept.notification;
-            let at = (Arc::clone(&notification.tenant), notification.receiver.clone());
+            let at = (
+                Arc::clone(&notification.tenant),
+                notification.receiver.clone(),
+            );
             if let Some(count) = self.by_receiver.get_mut(&at) {
                 *count -= 1;
                 if *count == 0 {

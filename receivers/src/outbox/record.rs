@@ -66,7 +66,8 @@ impl Replayed {
                 }
             }),
             DONE => read::<Delivery>(payload).map(|record| {
-                self.done.insert((record.number, record.way.clone()), record);
+                self.done
+                    .insert((record.number, record.way.clone()), record);
             }),
             _ => None,
         };

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::atomic::{AtomicBool, Ordering}};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use super::*;
 use crate::notification::{AlertStatus, NotifiedAlert};
@@ -141,7 +144,11 @@ async fn a_group_keeps_its_order_however_often_its_first_is_tried() {
     assert_eq!((lines[2].tries, lines[2].state), (5, DeliveryState::Sent));
     assert_eq!(lines[2].error, None);
     until("each try is told", || events.lock().len() == 7).await;
-    let retries = events.lock().iter().filter(|event| matches!(event, Event::Retrying(_))).count();
+    let retries = events
+        .lock()
+        .iter()
+        .filter(|event| matches!(event, Event::Retrying(_)))
+        .count();
     assert_eq!(retries, 4);
     assert!(outbox.deliveries("other").is_empty());
     let stats = outbox.stats();
@@ -154,18 +161,39 @@ async fn who_hangs_or_panics_holds_up_nobody_else() {
     let (outbox, _events) = open(options(None), &hands);
     for number in 0..50 {
         let group = format!("g{number}");
-        outbox.put(notification("hangs", &group, &group)).await.expect("room");
+        outbox
+            .put(notification("hangs", &group, &group))
+            .await
+            .expect("room");
     }
-    outbox.put(notification("panics", "g", "p")).await.expect("room");
-    outbox.put(notification("two", "g", "t")).await.expect("room");
-    until("both ways of the other are gone", || hands.sent("two").len() == 2).await;
+    outbox
+        .put(notification("panics", "g", "p"))
+        .await
+        .expect("room");
+    outbox
+        .put(notification("two", "g", "t"))
+        .await
+        .expect("room");
+    until("both ways of the other are gone", || {
+        hands.sent("two").len() == 2
+    })
+    .await;
     until("the fault is told", || outbox.stats().failed == 1).await;
     let lines = outbox.deliveries("default");
-    let fault = lines.iter().find(|line| line.receiver == "panics").expect("its line");
-    assert_eq!(fault.error.as_deref(), Some("it could not be made: a fault here"));
+    let fault = lines
+        .iter()
+        .find(|line| line.receiver == "panics")
+        .expect("its line");
+    assert_eq!(
+        fault.error.as_deref(),
+        Some("it could not be made: a fault here")
+    );
     assert_eq!(outbox.stats().waiting, 50);
     outbox.close(Duration::from_millis(10)).await;
-    assert_eq!(outbox.put(notification("two", "g", "u")).await, Err(PutError::Closed));
+    assert_eq!(
+        outbox.put(notification("two", "g", "u")).await,
+        Err(PutError::Closed)
+    );
 }
 
 #[tokio::test]
@@ -180,9 +208,18 @@ async fn what_waits_is_there_again_with_its_tries_and_what_went_is_not_sent_agai
     let path = folder.path().join("outbox");
     {
         let (outbox, _events) = open(options(Some(&path)), &hands);
-        assert_eq!(outbox.put(notification("a", "g", "1")).await, Ok(Accepted::Durable));
-        assert_eq!(outbox.put(notification("slow", "g", "2")).await, Ok(Accepted::Durable));
-        assert_eq!(outbox.put(notification("hangs", "g", "3")).await, Ok(Accepted::Durable));
+        assert_eq!(
+            outbox.put(notification("a", "g", "1")).await,
+            Ok(Accepted::Durable)
+        );
+        assert_eq!(
+            outbox.put(notification("slow", "g", "2")).await,
+            Ok(Accepted::Durable)
+        );
+        assert_eq!(
+            outbox.put(notification("hangs", "g", "3")).await,
+            Ok(Accepted::Durable)
+        );
         until("one went, one was tried", || {
             outbox.stats().delivered == 1 && outbox.stats().retries == 1
         })
@@ -192,7 +229,12 @@ async fn what_waits_is_there_again_with_its_tries_and_what_went_is_not_sent_agai
     #[cfg(unix)]
     for file in std::fs::read_dir(&path).expect("its folder") {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = file.expect("a file").metadata().expect("its data").permissions().mode();
+        let mode = file
+            .expect("a file")
+            .metadata()
+            .expect("its data")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o077, 0, "nobody else reads it");
     }
     hands.hangs.store(false, Ordering::Relaxed);
@@ -202,7 +244,10 @@ async fn what_waits_is_there_again_with_its_tries_and_what_went_is_not_sent_agai
     assert_eq!(hands.sent("slow"), ["2"], "it asked for a pause");
     until("it is said", || outbox.stats().delivered == 1).await;
     let lines = outbox.deliveries("default");
-    let states: Vec<_> = lines.iter().map(|line| (line.key.as_str(), line.state)).collect();
+    let states: Vec<_> = lines
+        .iter()
+        .map(|line| (line.key.as_str(), line.state))
+        .collect();
     assert_eq!(
         states,
         [
@@ -211,7 +256,10 @@ async fn what_waits_is_there_again_with_its_tries_and_what_went_is_not_sent_agai
             ("1", DeliveryState::Sent)
         ]
     );
-    assert_eq!((lines[1].tries, lines[1].error.as_deref()), (1, Some("later")));
+    assert_eq!(
+        (lines[1].tries, lines[1].error.as_deref()),
+        (1, Some("later"))
+    );
     for key in ["1", "2", "3"] {
         let receiver = ["a", "slow", "hangs"][usize::from(key.as_bytes()[0] - b'1')];
         let put = outbox.put(notification(receiver, "g", key)).await;
@@ -230,16 +278,32 @@ async fn what_has_no_room_is_told_and_what_waits_stays() {
     };
     let (outbox, events) = open(small, &hands);
     for key in ["1", "2"] {
-        outbox.put(notification("hangs", "g", key)).await.expect("room");
+        outbox
+            .put(notification("hangs", "g", key))
+            .await
+            .expect("room");
     }
-    let error = outbox.put(notification("hangs", "g", "3")).await.expect_err("no room");
-    assert_eq!(error.to_string(), "2 notifications for this receiver wait, and no more may");
-    outbox.put(notification("a", "g", "4")).await.expect("others have theirs");
+    let error = outbox
+        .put(notification("hangs", "g", "3"))
+        .await
+        .expect_err("no room");
+    assert_eq!(
+        error.to_string(),
+        "2 notifications for this receiver wait, and no more may"
+    );
+    outbox
+        .put(notification("a", "g", "4"))
+        .await
+        .expect("others have theirs");
     let unknown = outbox.put(notification("unknown", "g", "5")).await;
     assert_eq!(unknown, Err(PutError::NoReceiver("unknown".to_owned())));
     let nobody = outbox.put(notification("nobody", "g", "6")).await;
     assert_eq!(nobody, Ok(Accepted::Nobody));
-    let refused = events.lock().iter().filter(|event| matches!(event, Event::Refused { .. })).count();
+    let refused = events
+        .lock()
+        .iter()
+        .filter(|event| matches!(event, Event::Refused { .. }))
+        .count();
     assert_eq!((refused, outbox.stats().refused), (2, 1));
     until("the others went", || hands.sent("a") == ["4"]).await;
     hands.hangs.store(false, Ordering::Relaxed);
@@ -250,9 +314,18 @@ async fn what_has_no_room_is_told_and_what_waits_stays() {
     };
     let hands = Hands::new();
     let (outbox, _events) = open(bytes, &hands);
-    outbox.put(notification("hangs", "g", "1")).await.expect("room");
-    let error = outbox.put(notification("a", "g", "2")).await.expect_err("no room");
-    assert!(error.to_string().contains("and 1000 are the limit"), "{error}");
+    outbox
+        .put(notification("hangs", "g", "1"))
+        .await
+        .expect("room");
+    let error = outbox
+        .put(notification("a", "g", "2"))
+        .await
+        .expect_err("no room");
+    assert!(
+        error.to_string().contains("and 1000 are the limit"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -264,12 +337,18 @@ async fn what_is_too_old_or_can_never_go_is_given_up_and_told() {
     old.created_ms -= 86_400_000;
     outbox.put(old).await.expect("room");
     hands.answer("never", &[Outcome::failed("it answered 404")]);
-    outbox.put(notification("never", "g", "2")).await.expect("room");
+    outbox
+        .put(notification("never", "g", "2"))
+        .await
+        .expect("room");
     let gone = Outcome::Gone {
         why: "unsubscribed".to_owned(),
     };
     hands.answer("gone", &[gone]);
-    outbox.put(notification("gone", "g", "3")).await.expect("room");
+    outbox
+        .put(notification("gone", "g", "3"))
+        .await
+        .expect("room");
     until("all are given up", || events.lock().len() == 3).await;
     let lines = outbox.deliveries("default");
     let told: Vec<_> = lines
@@ -284,7 +363,12 @@ async fn what_is_too_old_or_can_never_go_is_given_up_and_told() {
             (DeliveryState::Failed, "given up after 1 tries: refused"),
         ]
     );
-    assert!(events.lock().iter().all(|event| matches!(event, Event::Failed(_))));
+    assert!(
+        events
+            .lock()
+            .iter()
+            .all(|event| matches!(event, Event::Failed(_)))
+    );
 }
 
 #[tokio::test]
@@ -299,7 +383,10 @@ async fn who_is_not_told_of_what_is_over_is_not() {
     let mut over = notification("a", "g", "1");
     over.alerts[0].status = AlertStatus::Resolved;
     assert_eq!(outbox.put(over).await, Ok(Accepted::Nobody));
-    assert_eq!(outbox.put(notification("a", "g", "2")).await, Ok(Accepted::Durable));
+    assert_eq!(
+        outbox.put(notification("a", "g", "2")).await,
+        Ok(Accepted::Durable)
+    );
 }
 
 #[tokio::test]
@@ -309,7 +396,10 @@ async fn the_log_is_written_anew_and_keeps_what_counts() {
     let path = folder.path().join("outbox");
     {
         let (outbox, _events) = open(options(Some(&path)), &hands);
-        outbox.put(notification("hangs", "g", "kept")).await.expect("room");
+        outbox
+            .put(notification("hangs", "g", "kept"))
+            .await
+            .expect("room");
         for key in ["1", "2"] {
             outbox.put(notification("a", "g", key)).await.expect("room");
         }
@@ -318,7 +408,10 @@ async fn the_log_is_written_anew_and_keeps_what_counts() {
         let inner = Arc::clone(&outbox.0);
         let done = tokio::task::spawn_blocking(move || inner.compact()).await;
         done.expect("no panic").expect("it can be");
-        assert_eq!(std::fs::read_dir(&path).expect("its folder").count(), before);
+        assert_eq!(
+            std::fs::read_dir(&path).expect("its folder").count(),
+            before
+        );
         // What is done after it is done for good.
         outbox.put(notification("a", "g", "3")).await.expect("room");
         until("it went", || outbox.stats().delivered == 3).await;

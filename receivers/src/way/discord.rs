@@ -27,7 +27,10 @@ pub(super) fn post(
     notification: &Notification,
     texts: &dyn Texts,
 ) -> Result<Post, String> {
-    let url = reveal(config.webhook_url.as_ref(), config.webhook_url_file.as_ref())?;
+    let url = reveal(
+        config.webhook_url.as_ref(),
+        config.webhook_url_file.as_ref(),
+    )?;
     let content = with_note(notification, texts.text(&config.content)?);
     let color = match notification.status() {
         AlertStatus::Firing => FIRING,

@@ -52,6 +52,9 @@ pub(super) fn post(
         extras.insert("client::display".to_owned(), kind);
     }
     body.insert("extras".to_owned(), extras.into());
-    Post::json(Secret::new(join(url.reveal(), "message")), &body.into())?
-        .secret_header("x-gotify-key", "", &token)
+    Post::json(Secret::new(join(url.reveal(), "message")), &body.into())?.secret_header(
+        "x-gotify-key",
+        "",
+        &token,
+    )
 }

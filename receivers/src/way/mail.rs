@@ -112,7 +112,10 @@ pub(super) fn mail(
                 builder = builder.header(To::from(mailboxes("headers: To", &value)?));
             }
             // Ours say what the message is.
-            "Date" | "Message-Id" | "Mime-Version" | "Content-Type"
+            "Date"
+            | "Message-Id"
+            | "Mime-Version"
+            | "Content-Type"
             | "Content-Transfer-Encoding" => {}
             _ => {
                 let name = HeaderName::new_from_ascii(name.clone())
@@ -253,7 +256,10 @@ mod tests {
 
     #[test]
     fn a_header_has_one_line() {
-        assert_eq!(one_line("a\r\nBcc: evil@example.org\n\n"), "a Bcc: evil@example.org");
+        assert_eq!(
+            one_line("a\r\nBcc: evil@example.org\n\n"),
+            "a Bcc: evil@example.org"
+        );
         assert_eq!(local("a/b c"), "a-b-c");
         let mailboxes = mailboxes("to", "Ops <ops@example.org>,\n b@example.org, ").expect("two");
         assert_eq!(mailboxes.iter().count(), 2);

@@ -22,11 +22,18 @@ pub(super) fn post(
     notification: &Notification,
     texts: &dyn Texts,
 ) -> Result<Post, String> {
-    let url = reveal(config.webhook_url.as_ref(), config.webhook_url_file.as_ref())?;
+    let url = reveal(
+        config.webhook_url.as_ref(),
+        config.webhook_url_file.as_ref(),
+    )?;
     let title = texts.text(&config.title)?;
     let summary = texts.text(&config.summary)?;
     // One of summary and text has to be there.
-    let summary = if summary.trim().is_empty() { &title } else { &summary };
+    let summary = if summary.trim().is_empty() {
+        &title
+    } else {
+        &summary
+    };
     let text = with_note(notification, texts.text(&config.text)?);
     let color = match notification.status() {
         AlertStatus::Firing => "8C1A1A",
@@ -50,7 +57,10 @@ pub(super) fn post_v2(
     notification: &Notification,
     texts: &dyn Texts,
 ) -> Result<Post, String> {
-    let url = reveal(config.webhook_url.as_ref(), config.webhook_url_file.as_ref())?;
+    let url = reveal(
+        config.webhook_url.as_ref(),
+        config.webhook_url_file.as_ref(),
+    )?;
     let title = texts.text(&config.title)?;
     let text = with_note(notification, texts.text(&config.text)?);
     let color = match notification.status() {

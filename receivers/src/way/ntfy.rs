@@ -30,7 +30,11 @@ pub(super) fn post(
     let mut body = Map::new();
     body.insert("topic".to_owned(), topic.reveal().into());
     let message = with_note(notification, texts.text(&config.message)?);
-    put(&mut body, "message", cut_bytes(message.trim(), MESSAGE_BYTES));
+    put(
+        &mut body,
+        "message",
+        cut_bytes(message.trim(), MESSAGE_BYTES),
+    );
     let title = texts.text(&config.title)?;
     put(&mut body, "title", cut(title.trim(), TITLE_CHARS));
     let priority = texts.text(&config.priority)?;

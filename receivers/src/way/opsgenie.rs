@@ -32,7 +32,10 @@ pub(super) fn post(
 ) -> Result<Post, String> {
     let key = reveal(config.api_key.as_ref(), config.api_key_file.as_ref())?;
     let key = Secret::new(texts.text(key.reveal())?);
-    let base = config.api_url.as_deref().unwrap_or("https://api.opsgenie.com/");
+    let base = config
+        .api_url
+        .as_deref()
+        .unwrap_or("https://api.opsgenie.com/");
     let alias = group_hash(notification);
     let source = texts.text(&config.source)?;
     let source = cut(&source, SOURCE_CHARS);
@@ -68,7 +71,11 @@ fn alert(
     };
     put(&mut body, "message", cut(message, MESSAGE_CHARS));
     let description = with_note(notification, texts.text(&config.description)?);
-    put(&mut body, "description", cut(&description, DESCRIPTION_CHARS));
+    put(
+        &mut body,
+        "description",
+        cut(&description, DESCRIPTION_CHARS),
+    );
     let mut details: Map<String, Value> = Map::new();
     let mut chars = 0;
     let common = notification.common_labels().into_iter();

@@ -30,12 +30,18 @@ pub(super) fn post(
     let summary = with_note(notification, texts.text(&config.description)?);
     let summary = cut(&summary, SUMMARY_CHARS);
     let url = config.url.clone().unwrap_or_else(|| API_V2.to_owned());
-    let service = reveal(config.service_key.as_ref(), config.service_key_file.as_ref())?;
+    let service = reveal(
+        config.service_key.as_ref(),
+        config.service_key_file.as_ref(),
+    )?;
     let is_v1 = !service.reveal().is_empty();
     let (key, key_name) = match is_v1 {
         true => (service, "service_key"),
         false => {
-            let key = reveal(config.routing_key.as_ref(), config.routing_key_file.as_ref())?;
+            let key = reveal(
+                config.routing_key.as_ref(),
+                config.routing_key_file.as_ref(),
+            )?;
             (key, "routing_key")
         }
     };
@@ -67,7 +73,8 @@ pub(super) fn post(
     let mut post = Post::json(Secret::new(&*url), &event.clone().into())?;
     if post.body.len() > EVENT_BYTES {
         // The incident itself is worth more than what explains it.
-        let said = json!({"error": "the details were left out, since they were larger than 512 kB"});
+        let said =
+            json!({"error": "the details were left out, since they were larger than 512 kB"});
         put_details(&mut event, is_v1, said);
         post = Post::json(Secret::new(url), &event.into())?;
     }

@@ -58,7 +58,10 @@ pub(super) fn post(
     form.append_pair("priority", &priority.to_string());
     if priority == 2 {
         let retry = config.retry.map_or(60, Span::as_secs).max(RETRY_SECS_MIN);
-        let expire = config.expire.map_or(3600, Span::as_secs).min(EXPIRE_SECS_MAX);
+        let expire = config
+            .expire
+            .map_or(3600, Span::as_secs)
+            .min(EXPIRE_SECS_MAX);
         form.append_pair("retry", &retry.to_string());
         form.append_pair("expire", &expire.to_string());
     }

@@ -155,8 +155,14 @@ pub(super) fn judge(reply: &Reply<'_>) -> Outcome {
     let body = reply.json();
     if reply.status == 200 && body["ok"] == false {
         return match body["error"].as_str() {
-            Some("ratelimited" | "rate_limited" | "internal_error" | "fatal_error"
-                | "service_unavailable" | "request_timeout") => reply.later(None),
+            Some(
+                "ratelimited"
+                | "rate_limited"
+                | "internal_error"
+                | "fatal_error"
+                | "service_unavailable"
+                | "request_timeout",
+            ) => reply.later(None),
             _ => Outcome::failed(reply.said()),
         };
     }

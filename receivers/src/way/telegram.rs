@@ -22,9 +22,15 @@ pub(super) fn post(
     texts: &dyn Texts,
 ) -> Result<Post, String> {
     let token = reveal(config.bot_token.as_ref(), config.bot_token_file.as_ref())?;
-    let base = config.api_url.as_ref().map_or("https://api.telegram.org", Secret::reveal);
+    let base = config
+        .api_url
+        .as_ref()
+        .map_or("https://api.telegram.org", Secret::reveal);
     // A colon stands in each token, and may stand in a path.
-    let path = format!("bot{}/sendMessage", piece(token.reveal()).replace("%3A", ":"));
+    let path = format!(
+        "bot{}/sendMessage",
+        piece(token.reveal()).replace("%3A", ":")
+    );
     let url = Secret::new(join(base, &path));
     Ok(Post::json(url, &message(config, notification, texts)?)?.hiding(&token))
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{WebhookConfig, reveal},
-    notification::{AlertStatus, NotifiedAlert, Notification},
+    notification::{AlertStatus, Notification, NotifiedAlert},
     post::Post,
     render::Texts,
     text::rfc3339,

@@ -193,8 +193,8 @@ fn seal(
     );
     let nonce = mac(second.as_ref(), &[b"Content-Encoding: nonce\0", b"\x01"]);
     let key = UnboundKey::new(&AES_128_GCM, &key.as_ref()[..16]).map_err(|_error| failed())?;
-    let nonce = Nonce::try_assume_unique_for_key(&nonce.as_ref()[..12])
-        .map_err(|_error| failed())?;
+    let nonce =
+        Nonce::try_assume_unique_for_key(&nonce.as_ref()[..12]).map_err(|_error| failed())?;
     let mut sealed = plain.to_vec();
     // The delimiter of the last record.
     sealed.push(2);
@@ -211,12 +211,7 @@ fn seal(
 }
 
 /// The `Authorization` of RFC 8292 §3.
-fn vapid(
-    private: &Secret,
-    origin: &str,
-    subject: &str,
-    now_secs: i64,
-) -> Result<Secret, String> {
+fn vapid(private: &Secret, origin: &str, subject: &str, now_secs: i64) -> Result<Secret, String> {
     let pair = pair(private)?;
     let mut claims = json!({"aud": origin, "exp": now_secs + SIGNED_SECS});
     if !subject.is_empty() {

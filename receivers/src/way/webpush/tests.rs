@@ -109,7 +109,9 @@ fn a_browser_can_read_it_and_its_push_service_knows_who_sends() {
     let keys = Keys::generate().expect("random numbers");
     for message in ["short", "long"] {
         let config = WebPushConfig {
-            endpoint: Some(Secret::new("https://push.example.org:8443/send/SECRETSECRET")),
+            endpoint: Some(Secret::new(
+                "https://push.example.org:8443/send/SECRETSECRET",
+            )),
             p256dh: Some(Secret::new(BROWSER)),
             auth: Some(Secret::new(format!("{AUTH}=="))),
             vapid_private_key: Some(keys.private.clone()),
