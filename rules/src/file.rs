@@ -308,7 +308,8 @@ impl Read {
             self.typed(groups.place, told, "groups must be a list".to_owned());
             return;
         };
-        for group in groups {
+        // What is null is left out, as in Go.
+        for group in groups.iter().filter(|group| !group.is_null()) {
             self.group(group, names, resource);
         }
     }
@@ -378,7 +379,8 @@ impl Read {
             Some(rules) if rules.is_null() => {}
             Some(rules) => match &rules.kind {
                 NodeKind::List(items) => {
-                    for (index, item) in items.iter().enumerate() {
+                    let items = items.iter().filter(|item| !item.is_null());
+                    for (index, item) in items.enumerate() {
                         let rule = self.rule(item, &spec.name, index);
                         spec.rules.extend(rule);
                     }

@@ -29,13 +29,17 @@ pub(crate) fn series(text: &str) -> Result<Labels, String> {
         .collect()
 }
 
-/// Values, one an interval; `None` where there is none.
+/// Values, one an interval; `None` where there is none. They stand behind so many bytes of a line.
 ///
 /// # Errors
-/// What is not understood, with its place from 1.
-pub(crate) fn values(text: &str) -> Result<Vec<Option<f64>>, String> {
+/// What is not understood, with its place in the line from 1.
+pub(crate) fn values(text: &str, before: usize) -> Result<Vec<Option<f64>>, String> {
     let mut values = Vec::new();
-    let mut rest = Rest { text, at: 0 };
+    let mut rest = Rest {
+        text,
+        at: 0,
+        before,
+    };
     rest.spaces();
     while !rest.is_empty() {
         rest.item(&mut values)?;
@@ -52,6 +56,7 @@ pub(crate) fn values(text: &str) -> Result<Vec<Option<f64>>, String> {
 struct Rest<'a> {
     text: &'a str,
     at: usize,
+    before: usize,
 }
 
 impl Rest<'_> {
@@ -84,16 +89,16 @@ impl Rest<'_> {
     fn unexpected(&self, expected: &str) -> String {
         let next: String = self.left().chars().take(12).collect();
         format!(
-            "1:{}: unexpected {next:?} in series values, {expected}",
-            self.at + 1
+            "1:{}: parse error: unexpected {next:?} in series values, {expected}",
+            self.before + self.at + 1
         )
     }
 
     fn item(&mut self, values: &mut Vec<Option<f64>>) -> Result<(), String> {
         if self.left().starts_with("{{") {
             return Err(format!(
-                "1:{}: a native histogram: they are not supported, series of buckets are",
-                self.at + 1
+                "1:{}: parse error: a native histogram: they are not supported, series of buckets are",
+                self.before + self.at + 1
             ));
         }
         if self.take("_") {
@@ -202,7 +207,7 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> String {
-        match values(text) {
+        match values(text, 0) {
             Err(what) => what,
             Ok(values) => {
                 let shown = values.iter().map(|one| match one {
@@ -221,7 +226,7 @@ mod tests {
             ("1 2 3", "1 2 3"),
             ("0+10x3", "0 10 20 30"),
             ("5-1x2", "5 4 3"),
-            ("-1--1x2", "-1 0 1"),
+            ("-1-1x2", "-1 -2 -3"),
             ("1x2 _ _x2 stale", "1 1 1 _ _ _ stale"),
             ("1.5e1 .5 Inf -Inf NaN", "15 0.5 inf -inf NaN"),
             ("1e1+1e1x1", "10 20"),
@@ -233,13 +238,14 @@ mod tests {
             assert_eq!(told(text), values, "{text}");
         }
         for (text, what) in [
-            ("{{schema:1}}", "1:1: a native histogram"),
-            ("1 b", "1:3: unexpected \"b\""),
-            ("1+1", "1:4: unexpected \"\""),
-            ("1x", "1:3: unexpected"),
-            ("1+x5", "1:2: unexpected"),
-            ("1x99999999", "1:3: unexpected"),
-            ("1,2", "1:2: unexpected"),
+            ("{{schema:1}}", "1:1: parse error: a native histogram"),
+            ("-1--1x2", "1:3: parse error: unexpected \"--1x2\""),
+            ("1 b", "1:3: parse error: unexpected \"b\""),
+            ("1+1", "1:4: parse error: unexpected \"\""),
+            ("1x", "1:3: parse error: unexpected"),
+            ("1+x5", "1:2: parse error: unexpected"),
+            ("1x99999999", "1:3: parse error: unexpected"),
+            ("1,2", "1:2: parse error: unexpected"),
         ] {
             let told = told(text);
             assert!(told.starts_with(what), "{text}: {told}");

@@ -144,21 +144,15 @@ struct Input {
 fn inputs(test: &TestGroup) -> Result<Vec<Input>, String> {
     let mut count = 0;
     let mut all = Vec::with_capacity(test.input_series.len());
-    for (index, (series, values)) in test.input_series.iter().enumerate() {
-        let told = |what: String| {
-            format!(
-                "error in line {}: {what} (series {series:?}, values {values:?})",
-                index + 2
-            )
-        };
+    for (series, values) in &test.input_series {
         let one = Input {
-            labels: notation::series(series).map_err(told)?,
-            values: notation::values(values).map_err(told)?,
+            labels: notation::series(series)?,
+            values: notation::values(values, series.len() + 1)?,
             next: 0,
         };
         count += one.values.len();
         if count > SAMPLES_MAX {
-            return Err(told(format!("more than {SAMPLES_MAX} values in one test")));
+            return Err(format!("more than {SAMPLES_MAX} values in one test"));
         }
         all.push(one);
     }
@@ -167,11 +161,9 @@ fn inputs(test: &TestGroup) -> Result<Vec<Input>, String> {
 
 fn load(
     interval_ms: i64,
-    externals: &BTreeMap<String, String>,
     order: &BTreeMap<&str, usize>,
     rules: &[(String, Result<String, String>)],
 ) -> Result<Vec<Group>, Vec<String>> {
-    let _ = externals;
     let mut groups = Vec::new();
     for (path, text) in rules {
         let text = text
@@ -219,7 +211,7 @@ fn group(
         Ok(inputs) => inputs,
         Err(what) => return vec![what],
     };
-    let mut groups = match load(interval_ms, &test.external_labels, order, rules) {
+    let mut groups = match load(interval_ms, order, rules) {
         Ok(groups) => groups,
         Err(errors) => return errors,
     };

@@ -159,14 +159,15 @@ pub(crate) fn int(node: &Node) -> Option<i64> {
             });
             match number {
                 Some(number) => number.map(|number| sign * number),
-                // 5.0 is a whole number too.
+                // Of 1.5 Go takes the whole part.
                 None => digits
                     .parse::<i64>()
                     .ok()
                     .map(|number| sign * number)
                     .or_else(|| {
-                        let number: f64 = digits.parse().ok()?;
-                        (number.fract() == 0.0 && number < 9e15).then_some(sign * number as i64)
+                        let is_number = digits.starts_with(|one: char| one.is_ascii_digit());
+                        let number: f64 = digits.parse().ok().filter(|_| is_number)?;
+                        (number < 9e15).then_some(sign * number as i64)
                     }),
             }
         }
@@ -183,7 +184,10 @@ enum Open {
 /// All documents of a text up to where it is no YAML, and what is wrong there.
 pub(crate) fn documents(text: &str) -> (Vec<Node>, Option<Syntax>) {
     let mut documents = Vec::new();
-    let mut builder = Builder::default();
+    let mut builder = Builder {
+        lines: text.lines().collect(),
+        ..Builder::default()
+    };
     let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     while let Some(event) = parser.next_event() {
         let next = match event {
@@ -203,7 +207,8 @@ pub(crate) fn documents(text: &str) -> (Vec<Node>, Option<Syntax>) {
 }
 
 #[derive(Default)]
-struct Builder {
+struct Builder<'t> {
+    lines: Vec<&'t str>,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
@@ -213,7 +218,7 @@ fn place(span: Span) -> Place {
     (span.start.line(), span.start.col() + 1)
 }
 
-impl Builder {
+impl Builder<'_> {
     fn take(
         &mut self,
         event: Event<'_>,
@@ -241,8 +246,12 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_plain = style == ScalarStyle::Plain
                     && tag.is_none_or(|tag| !(tag.is_yaml_core_schema() && tag.suffix == "str"));
+                let place = match style {
+                    ScalarStyle::Literal | ScalarStyle::Folded => self.indicator(at),
+                    _ => at,
+                };
                 let node = Node {
-                    place: at,
+                    place,
                     kind: NodeKind::Scalar(text.into_owned(), is_plain),
                 };
                 (node, anchor)
@@ -291,6 +300,20 @@ impl Builder {
             },
         }
         Ok(true)
+    }
+
+    /// Where the `|` or `>` stands of a text below its key; its own place is that of its first line.
+    fn indicator(&self, text: Place) -> Place {
+        let Some(Open::Map(_, _, _, Some(key))) = self.open.last() else {
+            return text;
+        };
+        let (line, column) = key.place;
+        let behind = self.lines.get(line - 1).and_then(|line| {
+            let mut all = line.chars().enumerate().skip(column);
+            all.find(|(_, one)| *one == ':')?;
+            all.find(|(_, one)| matches!(one, '|' | '>'))
+        });
+        behind.map_or(text, |(at, _)| (line, at + 1))
     }
 
     fn deeper(&self, at: Place) -> Result<(), Syntax> {

@@ -94,6 +94,11 @@ fn plain(err: &str) -> Vec<Vec<String>> {
     files
 }
 
+/// What was printed of each file.
+fn by_file(out: &str) -> Vec<String> {
+    out.split("Checking ").map(str::to_owned).collect()
+}
+
 fn compare_checks(files: &[(String, String)]) {
     let Some(promtool) = Promtool::new() else {
         return;
@@ -101,18 +106,23 @@ fn compare_checks(files: &[(String, String)]) {
     promtool.write(files);
     let theirs = promtool.run("check", files);
     let ours = all(files.iter().map(|(name, text)| check(name, text)));
-    assert_eq!(ours.out, theirs.out);
-    let (ours_plain, theirs_plain) = (plain(&ours.err), plain(&theirs.err));
-    assert_eq!(
-        ours_plain.len(),
-        theirs_plain.len(),
-        "{}\n{}",
-        ours.err,
-        theirs.err
-    );
-    for (one, other) in ours_plain.iter().zip(&theirs_plain) {
-        assert_eq!(one, other);
+    let mut differences = String::new();
+    let outs = by_file(&ours.out).into_iter().zip(by_file(&theirs.out));
+    for (index, (one, other)) in outs.enumerate().filter(|(_, (one, other))| one != other) {
+        let text = files
+            .get(index.wrapping_sub(1))
+            .map_or("", |(_, text)| text);
+        let _infallible = writeln!(differences, "{text}ours: {one:?}\ntheirs: {other:?}\n");
     }
+    assert!(differences.is_empty(), "{differences}");
+    let (ours_plain, theirs_plain) = (plain(&ours.err), plain(&theirs.err));
+    for (one, other) in ours_plain.iter().zip(&theirs_plain) {
+        if one != other {
+            let _infallible = writeln!(differences, "ours: {one:#?}\ntheirs: {other:#?}\n");
+        }
+    }
+    assert!(differences.is_empty(), "{differences}");
+    assert_eq!(ours_plain.len(), theirs_plain.len());
     assert_eq!(ours.ok, theirs.ok);
     println!(
         "{} files, {} of them refused, are answered as promtool does",
@@ -343,7 +353,7 @@ fn compare_tests(rules: &[(String, String)], tests: &[(String, String)]) {
 const VALUES: &[&str] = &[
     "1 1 0 0 0 0 1 1 0 0",
     "0x9",
-    "0 _ 0 _ _ _ _ _ _ 0",
+    "0 _ 0 _ _ _ _ 0 _ 0",
     "0 0 stale 0 0 _ stale _ _ 0",
     "5-1x5 0x3",
     "NaN Inf -Inf 0 0 0.5 1e3 1e-7 0",

@@ -108,10 +108,14 @@ fn a_week_of_one_series_is_soon_there() {
     let mut store = Store::default();
     let steps = 7 * 24 * 240;
     for step in 0..steps {
-        store.push_points("a{x=\"1\"}", T + step * STEP, ((step * 7919) % 100) as f64);
+        store.push_points(
+            "a{x=\"1\"}",
+            T + step * STEP,
+            ((step * 7919) % 100 / (1 + step / 960 % 2)) as f64,
+        );
     }
     let start = std::time::Instant::now();
-    let rehearsal = rehearsed(&alert("A", "a > 60", 30), &store, steps);
+    let rehearsal = rehearsed(&alert("A", "avg_over_time(a[2m]) > 55", 30), &store, steps);
     println!(
         "{steps} steps, {} spans, {} notifications: {:?}",
         rehearsal.series[0].spans.len(),

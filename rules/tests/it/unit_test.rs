@@ -137,7 +137,7 @@ fn what_is_wrong_with_a_test_is_said() {
         ),
         (
             "tests: [{input_series: [{series: 'up{', values: '1'}]}]",
-            "error in line 2: ",
+            "1:4: parse error: ",
         ),
         (
             "tests: [{alert_rule_test: [{eval_time: 5m}]}]",
@@ -149,7 +149,7 @@ fn what_is_wrong_with_a_test_is_said() {
         ),
         (
             "rule_files: [bad.yml]\ntests: [{}]",
-            "bad.yml: 1:47: group \"a\", rule 1, \"x\": could not parse expression",
+            "bad.yml: 1:45: group \"a\", rule 1, \"x\": could not parse expression",
         ),
         (
             "group_eval_order: [a, a]",
