@@ -53,7 +53,6 @@ struct Machine<'a> {
     limits: Limits,
     mode: Mode,
     out: Out,
-    written: usize,
     variables: Vec<(Arc<str>, Value)>,
     steps: u64,
     depth: usize,
@@ -78,7 +77,6 @@ pub(crate) fn run(
             Mode::Text => Out::Text(String::new()),
             Mode::Html => Out::Html(Box::new(Page::new(limits.output_bytes))),
         },
-        written: 0,
         variables: vec![("$".into(), dot.clone())],
         steps: 0,
         depth: 0,
@@ -192,7 +190,6 @@ impl Machine<'_> {
                 fits
             }
         };
-        self.written += text.len();
         if fits { Ok(()) } else { Err(self.too_long(at)) }
     }
 
@@ -351,15 +348,8 @@ impl Machine<'_> {
         let mut value = None;
         let last = pipeline.commands.len().saturating_sub(1);
         for (index, command) in pipeline.commands.iter().enumerate() {
-            // The page escapes what comes out, so that `html` at the end would do it twice.
-            let is_escaper = self.mode == Mode::Html
-                && index == last
-                && value.is_some()
-                && matches!(
-                    command.words.as_slice(),
-                    [Word { kind: WordKind::Function(name), .. }] if name.as_ref() == "html"
-                );
-            if is_escaper {
+            // The page escapes what comes out, so that an escaper at the end would do it twice.
+            if index == last && value.is_some() && self.is_escaper(command) {
                 continue;
             }
             value = Some(self.command(command, dot, value)?);
@@ -373,6 +363,27 @@ impl Machine<'_> {
             }
         }
         Ok(value)
+    }
+
+    /// Whether a command does what the page does anyway.
+    fn is_escaper(&self, command: &Command) -> bool {
+        let Out::Html(page) = &self.out else {
+            return false;
+        };
+        let [
+            Word {
+                kind: WordKind::Function(name),
+                ..
+            },
+        ] = command.words.as_slice()
+        else {
+            return false;
+        };
+        match name.as_ref() {
+            "html" => true,
+            "urlquery" | "urlQueryEscape" => page.is_query(),
+            _ => false,
+        }
     }
 
     fn command(&mut self, command: &Command, dot: &Value, last: Option<Value>) -> Done<Value> {

@@ -107,6 +107,13 @@ impl Page {
         }
     }
 
+    /// Whether a value here is escaped as one of an address's query.
+    pub(crate) fn is_query(&self) -> bool {
+        self.place == Place::Value
+            && self.kind == Kind::Address
+            && self.address.contains(['?', '#'])
+    }
+
     fn push(&mut self, text: &str) -> Result<(), TooLong> {
         if self.out.len() + text.len() > self.most {
             return Err(TooLong);

@@ -13,6 +13,7 @@ mod exec;
 mod functions;
 mod html;
 mod json;
+mod kit;
 mod lex;
 mod methods;
 mod number;
