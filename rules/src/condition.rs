@@ -201,8 +201,7 @@ fn subject(expr: &Expr, is_loose: &mut bool) -> Option<Expr> {
 
 /// `X <= number` of `X > t`.
 fn turned(expr: &Expr, number: f64) -> Result<Expr, String> {
-    const FORM: &str =
-        "a number ends an expression of the form X > t, with >, >=, < or <=; others take an expression";
+    const FORM: &str = "a number ends an expression of the form X > t, with >, >=, < or <=; others take an expression";
     if number.is_nan() {
         return Err("is not a number".to_owned());
     }
@@ -326,11 +325,18 @@ mod tests {
                 }
                 None => {
                     let what = found.expect_err(expr);
-                    assert!(what.starts_with("missing: the expression compares"), "{what}");
+                    assert!(
+                        what.starts_with("missing: the expression compares"),
+                        "{what}"
+                    );
                 }
             }
         }
-        assert!(of("a > 1", None, Missing::Resolve).expect("plain").is_plain());
+        assert!(
+            of("a > 1", None, Missing::Resolve)
+                .expect("plain")
+                .is_plain()
+        );
         let asked = of("a{x=\"1\",y!=\"2\"} > 1", None, Missing::Alert).expect("one");
         assert_eq!(asked.asked_for().to_string(), "{x=\"1\"}");
     }

@@ -30,8 +30,12 @@ pub(crate) fn check(alert: &str, text: &str) -> Result<(), String> {
     if !is_template(text) {
         return Ok(());
     }
-    prometheus::check(text)
-        .map_err(|error| format!("template: __alert_{alert}:{}: {}", error.line, error.message))
+    prometheus::check(text).map_err(|error| {
+        format!(
+            "template: __alert_{alert}:{}: {}",
+            error.line, error.message
+        )
+    })
 }
 
 /// Renders over a storage, at one time.
@@ -55,7 +59,11 @@ impl<'a> Expander<'a> {
         if !is_template(text) {
             return text.to_owned();
         }
-        if self.last.as_ref().is_none_or(|(labels, _)| labels != source) {
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|(labels, _)| labels != source)
+        {
             let all = source.iter();
             let all = all.map(|(name, value)| (name.to_owned(), value.to_owned()));
             self.last = Some((source.clone(), all.collect()));

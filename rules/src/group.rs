@@ -306,8 +306,7 @@ impl Group {
     /// Evaluates one rule at a time. What comes is written, samples first, before the next one is
     /// evaluated. A rule that there is not: nothing.
     pub fn evaluate_rule(&mut self, index: usize, at_ms: i64, env: &Env<'_>) -> Outcome {
-        let (offset_ms, limit, interval_ms) =
-            (self.query_offset_ms, self.limit, self.interval_ms);
+        let (offset_ms, limit, interval_ms) = (self.query_offset_ms, self.limit, self.interval_ms);
         match self.runners.get_mut(index) {
             Some(runner) => runner.evaluate(at_ms, (offset_ms, limit, interval_ms), env),
             None => Outcome::default(),
@@ -693,7 +692,11 @@ impl Runner {
             last_error: self.last_error.clone(),
             last_evaluation_ms: self.last_evaluation_ms,
             evaluation_seconds: self.evaluation_seconds,
-            state: alerts.iter().map(|alert| alert.state).max().unwrap_or_default(),
+            state: alerts
+                .iter()
+                .map(|alert| alert.state)
+                .max()
+                .unwrap_or_default(),
             alerts,
         }
     }

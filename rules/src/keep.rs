@@ -143,7 +143,9 @@ impl Group {
                 labels: spec.labels.clone(),
                 alerts: runner.machine.alerts().map(KeptAlert::from).collect(),
                 written: runner.written.iter().map(texts).collect(),
-                known: known.map(|(labels, at_ms)| (texts(labels), *at_ms)).collect(),
+                known: known
+                    .map(|(labels, at_ms)| (texts(labels), *at_ms))
+                    .collect(),
             }
         });
         KeptGroup {
@@ -171,7 +173,9 @@ impl Group {
                 .collect();
             runner.written = one.written.iter().map(labels).collect();
         }
-        let gone = left.into_iter().flat_map(|one| one.written.iter().map(labels));
+        let gone = left
+            .into_iter()
+            .flat_map(|one| one.written.iter().map(labels));
         gone.filter(|labels| !self.runners.iter().any(|one| one.written.contains(labels)))
             .map(|labels| Sample {
                 labels,

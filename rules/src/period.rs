@@ -42,8 +42,14 @@ impl Period {
             text => pulseboard_promql::parse_duration(text)
                 .map(Self)
                 .ok_or_else(|| {
-                    let is_shaped = text.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
-                        && text.bytes().last().is_some_and(|byte| byte.is_ascii_alphabetic())
+                    let is_shaped = text
+                        .bytes()
+                        .next()
+                        .is_some_and(|byte| byte.is_ascii_digit())
+                        && text
+                            .bytes()
+                            .last()
+                            .is_some_and(|byte| byte.is_ascii_alphabetic())
                         && text.bytes().any(|byte| byte.is_ascii_digit())
                         && text.len() > 15;
                     match is_shaped {
@@ -127,7 +133,10 @@ mod tests {
             assert_eq!(Period::parse(text).expect_err(text), what);
         }
         let json: Vec<Period> = serde_json::from_str("[\"1m\", 250, 0]").expect("read");
-        assert_eq!(json.iter().map(|one| one.0).collect::<Vec<_>>(), [60_000, 250, 0]);
+        assert_eq!(
+            json.iter().map(|one| one.0).collect::<Vec<_>>(),
+            [60_000, 250, 0]
+        );
         for bad in ["-1", "\"x\"", "1.5", "99999999999999999"] {
             serde_json::from_str::<Period>(bad).expect_err(bad);
         }

@@ -308,7 +308,10 @@ fn texts(spec: &RuleSpec, problems: &mut Vec<Problem>) {
         if text.len() > TEXT_BYTES_MAX {
             problems.push(Problem::new(
                 name,
-                format!("has {} bytes; at most {TEXT_BYTES_MAX} are taken", text.len()),
+                format!(
+                    "has {} bytes; at most {TEXT_BYTES_MAX} are taken",
+                    text.len()
+                ),
             ));
         }
     }
@@ -323,7 +326,10 @@ fn texts(spec: &RuleSpec, problems: &mut Vec<Problem>) {
             if name.len() + text.len() > TEXT_BYTES_MAX {
                 problems.push(Problem::new(
                     format!("{field}.{name}"),
-                    format!("has {} bytes; at most {TEXT_BYTES_MAX} are taken", text.len()),
+                    format!(
+                        "has {} bytes; at most {TEXT_BYTES_MAX} are taken",
+                        text.len()
+                    ),
                 ));
             }
         }

@@ -377,7 +377,11 @@ impl Machine {
                 return Sight::Unknown;
             }
             let value = subject.get(source).or_else(|| {
-                let mut all = condition.is_loose.then(|| subject.iter()).into_iter().flatten();
+                let mut all = condition
+                    .is_loose
+                    .then(|| subject.iter())
+                    .into_iter()
+                    .flatten();
                 all.find(|(labels, _)| has_all(labels, source) || has_all(source, labels))
                     .map(|(_, value)| value)
             });
