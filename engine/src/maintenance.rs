@@ -1,4 +1,4 @@
-//! Maintenance-keeping: what is old leaves the window, what is due is sealed into the history, what is
+//! Maintenance: what is old leaves the window, what is due is sealed into the history, what is
 //! silent goes, and memory stays within its bound.
 //!
 //! One thread calls [`Engine::maintain`] every few seconds. It goes through the shards in small
