@@ -104,8 +104,8 @@ impl App {
     /// Everything built, nothing running. `link`: the secret of the start's admin link.
     ///
     /// # Errors
-    /// The operating system refuses the fan-out threads, a room's event schema is none, or what is
-    /// stored cannot be read.
+    /// The operating system refuses the fan-out threads, a room's event schema is not a valid one,
+    /// or what is stored cannot be read.
     pub fn new(mut settings: Settings, link: Option<&str>, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
