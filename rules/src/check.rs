@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     file::{self, Fault, Told},
-    rule::GroupSpec,
+    spec::GroupSpec,
 };
 
 /// What is printed, and whether all is well.
@@ -71,7 +71,25 @@ pub(crate) fn errors(faults: &[Fault]) -> Vec<String> {
         })
         .collect();
     if !typed.is_empty() {
-        return vec![format!("yaml: unmarshal errors:\n  {}", typed.join("\n  "))];
+        // Prometheus reads a file twice, the second time for the places of groups alone.
+        let again: Vec<String> = typed
+            .iter()
+            .filter_map(|line| {
+                let (line, kind) = line.rsplit_once(" into ")?;
+                let kind = match kind {
+                    "rulefmt.RuleGroups" => "rulefmt.ruleGroups",
+                    "[]rulefmt.RuleGroup" => "[]yaml.Node",
+                    _ => return None,
+                };
+                Some(format!("{line} into {kind}"))
+            })
+            .collect();
+        let told = |lines: &str| format!("yaml: unmarshal errors:\n  {lines}");
+        let mut errors = vec![told(&typed.join("\n  "))];
+        if !again.is_empty() {
+            errors.push(told(&again.join("\n  ")));
+        }
+        return errors;
     }
     faults
         .iter()
@@ -95,7 +113,7 @@ fn duplicates(groups: &[GroupSpec]) -> Option<String> {
     }
     let mut words = format!("lint error {} duplicate rule(s) found.\n", counts.len());
     for (name, labels) in counts.keys() {
-        let _infallible = write!(words, "Metric: {name}\nLabel(s):\n");
+        let _infallible = writeln!(words, "Metric: {name}\nLabel(s):");
         for (name, value) in labels {
             let _infallible = writeln!(words, "\t{name}: {value}");
         }

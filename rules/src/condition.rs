@@ -7,10 +7,7 @@ use pulseboard_promql::{
     parse,
 };
 
-use crate::{
-    rule::{Clear, Missing, RuleSpec, is_usable},
-    state::State,
-};
+use crate::spec::{Clear, Missing, RuleSpec};
 
 /// What is looked at where `expr` does not hold.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +47,7 @@ impl Condition {
     /// The field, and what is wrong with it.
     pub(crate) fn of(spec: &RuleSpec, expr: &Expr) -> Result<Self, (&'static str, String)> {
         if !is_usable(expr) {
-            // Prometheus takes it and fails each time; here it is said at once where a rule is made,
-            // and in a file by its evaluation.
+            // Prometheus takes it, and each evaluation fails.
             return match spec.clear.is_some() || spec.missing != Missing::Resolve {
                 true => Err(("expr", "is no vector and no scalar".to_owned())),
                 false => Ok(Self::default()),
@@ -102,7 +98,7 @@ impl Condition {
     /// Whether, and how, an alert goes on where `expr` does not hold.
     pub(crate) fn held(
         &self,
-        (state, last): (State, f64),
+        (is_firing, last): (bool, f64),
         sight: Sight,
         is_cleared: bool,
     ) -> Option<Held> {
@@ -119,7 +115,7 @@ impl Condition {
                 }),
             };
         }
-        let goes_on = state == State::Firing && self.clear.is_some() && !is_cleared;
+        let goes_on = is_firing && self.clear.is_some() && !is_cleared;
         goes_on.then_some(Held {
             value: match sight {
                 Sight::Value(value) => value,
@@ -152,6 +148,11 @@ impl Condition {
             .map(|one| (one.name.clone(), one.value.clone()))
             .collect()
     }
+}
+
+/// Whether a rule's expression has a value that a rule can use.
+pub(crate) fn is_usable(expr: &Expr) -> bool {
+    matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector)
 }
 
 fn inside(expr: &Expr) -> &Expr {

@@ -9,34 +9,14 @@ use pulseboard_template::{
 };
 
 use crate::{
-    group::Env,
+    env::Env,
     rule::Rule,
     state::{Annotations, Expand},
+    template::{ALERT_NAME, is_template},
 };
 
-/// The label that names the rule.
-pub(crate) const ALERT_NAME: &str = "alertname";
-
-/// Whether there is something in a text that is rendered.
-pub(crate) fn is_template(text: &str) -> bool {
-    text.contains("{{")
-}
-
-/// Whether a text of the rule `alert` can be rendered.
-///
-/// # Errors
-/// What is wrong with it, as Go says it.
-pub(crate) fn check(alert: &str, text: &str) -> Result<(), String> {
-    if !is_template(text) {
-        return Ok(());
-    }
-    prometheus::check(text).map_err(|error| {
-        format!(
-            "template: __alert_{alert}:{}: {}",
-            error.line, error.message
-        )
-    })
-}
+/// A text that is rendered is about as dear as looking at so many samples.
+const RENDERING: u64 = 256;
 
 /// Renders over a storage, at one time.
 pub(crate) struct Expander<'a> {
@@ -70,6 +50,10 @@ impl<'a> Expander<'a> {
         }
         let empty = BTreeMap::new();
         let labels = self.last.as_ref().map_or(&empty, |(_, labels)| labels);
+        // Time is over: the rule's next expression says so.
+        if let Err(error) = self.env.guard.spend(RENDERING) {
+            return format!("<error expanding template: {error}>");
+        }
         let data = Data {
             labels,
             value,
@@ -82,9 +66,10 @@ impl<'a> Expander<'a> {
             at_ms: self.at_ms,
         };
         prometheus::expand(text, &data, &mut query, Limits::default()).unwrap_or_else(|error| {
+            let name = format!("__alert_{}", rule.spec().alert);
             format!(
-                "<error expanding template: error executing template __alert_{}: {error}>",
-                rule.spec().alert
+                "<error expanding template: error executing template {name}: template: {name}:{}:{}: {}>",
+                error.line, error.column, error.message
             )
         })
     }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     period::Period,
-    rule::{GroupSpec, Rule, RuleSpec, is_label_name},
+    rule::Rule,
+    spec::{GroupSpec, RuleSpec, is_label_name},
     yaml::{self, Node, NodeKind, Place},
 };
 
@@ -333,7 +334,7 @@ impl Read {
             ..GroupSpec::default()
         };
         if let Some(limit) = node.get("limit") {
-            match yaml::int(limit) {
+            match yaml::whole(limit) {
                 Some(number) => spec.limit = number,
                 None => self.typed(
                     limit.place,
@@ -567,7 +568,7 @@ impl Read {
 
 /// A rule's problem, in our words and in Prometheus'.
 fn fault(
-    problem: &crate::rule::Problem,
+    problem: &crate::spec::Problem,
     standing: Standing<'_>,
     places: &BTreeMap<String, Place>,
     rule: Place,

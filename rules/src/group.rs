@@ -1,13 +1,10 @@
 //! A group of rules, evaluated one after the other over a storage.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::sync::Arc;
 
+use foldhash::{HashSet, HashSetExt};
 use pulseboard_promql::{
-    Answer, EvalError, Expr, Guard, Labels, Options, Samples, Storage,
+    Answer, EvalError, Expr, Labels, Samples,
     ast::{MatchOp, Matcher},
     instant,
     labels::NAME,
@@ -16,10 +13,13 @@ use pulseboard_promql::{
 use pulseboard_series::{STALE_MARKER_BITS, is_stale_marker};
 use serde::{Deserialize, Serialize};
 
+pub use crate::env::Env;
 use crate::{
-    expand::{ALERT_NAME, Expander},
-    rule::{GroupSpec, Problem, Rule, RuleSpec, is_label_name},
+    expand::Expander,
+    rule::Rule,
+    spec::{GroupSpec, Problem, RuleSpec, is_label_name},
     state::{Alert, Change, Machine, Seen, State, fingerprint, labels_of},
+    template::ALERT_NAME,
 };
 
 /// How long ago a run before this one may have ended for its pending alerts to go on.
@@ -28,31 +28,8 @@ pub const OUTAGE_TOLERANCE_MS: i64 = 3_600_000;
 /// What an alert waits at least after a restart; rules with a shorter `for` begin anew.
 pub const FOR_GRACE_MS: i64 = 600_000;
 
-/// What an evaluation is done with.
-#[derive(Clone, Copy)]
-pub struct Env<'a> {
-    /// Where samples are.
-    pub storage: &'a dyn Storage,
-    /// Who says whether it may go on: time and memory of one rule.
-    pub guard: &'a dyn Guard,
-    /// Look-back, and how many samples one rule may read.
-    pub options: Options,
-    /// `$externalLabels`.
-    pub external_labels: &'a BTreeMap<String, String>,
-    /// `$externalURL`.
-    pub external_url: &'a str,
-    /// An alert that goes on is said again after so long.
-    pub resend_delay_ms: i64,
-}
-
-impl fmt::Debug for Env<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Env")
-            .field("options", &self.options)
-            .field("external_url", &self.external_url)
-            .finish_non_exhaustive()
-    }
-}
+/// Series that one rule may record, or alerts that it may have; more are an error of the rule.
+pub const SERIES_MAX: usize = 50_000;
 
 /// What groups take that say nothing themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,8 +150,8 @@ pub struct GroupStatus {
 pub(crate) struct Runner {
     pub(crate) rule: Rule,
     pub(crate) machine: Machine,
-    /// Series of the last evaluation.
-    pub(crate) written: BTreeSet<Labels>,
+    /// Series of the last evaluation, each once.
+    pub(crate) written: Vec<Labels>,
     /// Whether its `ALERTS` may be written: what they were has been looked up.
     is_restored: bool,
     health: Health,
@@ -361,7 +338,7 @@ impl Group {
             runner.last_evaluation_ms = one.last_evaluation_ms;
             runner.evaluation_seconds = one.evaluation_seconds;
         }
-        let kept: BTreeSet<&Labels> = self
+        let kept: HashSet<&Labels> = self
             .runners
             .iter()
             .flat_map(|runner| &runner.written)
@@ -444,6 +421,15 @@ pub fn next_iteration(previous_ms: i64, now_ms: i64, interval_ms: i64) -> (i64, 
     (missed, previous_ms + (missed + 1) * interval_ms)
 }
 
+fn enough(series: usize) -> Result<(), String> {
+    match series > SERIES_MAX {
+        true => Err(format!(
+            "{series} series are more than one rule may have ({SERIES_MAX}); aggregate them, or choose fewer"
+        )),
+        false => Ok(()),
+    }
+}
+
 fn stale(labels: Labels, at_ms: i64) -> Sample {
     Sample {
         labels,
@@ -480,7 +466,7 @@ impl Runner {
         Self {
             rule,
             machine: Machine::new(),
-            written: BTreeSet::new(),
+            written: Vec::new(),
             is_restored: true,
             health: Health::Unknown,
             last_error: String::new(),
@@ -524,13 +510,17 @@ impl Runner {
                 self.health = Health::Ok;
                 self.last_error.clear();
                 outcome.due = self.machine.due(at_ms, env.resend_delay_ms, interval_ms);
-                let written: BTreeSet<Labels> =
+                let written: Vec<Labels> =
                     samples.iter().map(|sample| sample.labels.clone()).collect();
                 outcome.samples.extend(samples);
-                for labels in std::mem::replace(&mut self.written, written) {
-                    if !self.written.contains(&labels) {
-                        outcome.samples.push(stale(labels, looked_ms));
-                    }
+                let before = std::mem::replace(&mut self.written, written);
+                // Most often they are the same, in the same order.
+                if before != self.written {
+                    let now: HashSet<&Labels> = self.written.iter().collect();
+                    let gone = before.into_iter().filter(|labels| !now.contains(labels));
+                    outcome
+                        .samples
+                        .extend(gone.map(|labels| stale(labels, looked_ms)));
                 }
             }
         }
@@ -546,6 +536,7 @@ impl Runner {
         outcome: &mut Outcome,
     ) -> Result<Vec<Sample>, String> {
         let seen = self.see(looked_ms, env, outcome)?;
+        enough(seen.vector.len().max(seen.subject.len()))?;
         let mut expander = Expander::new(env, at_ms);
         match self
             .machine
@@ -614,7 +605,8 @@ impl Runner {
             .map(|(name, value)| (Arc::from(name.as_str()), Arc::from(value.as_str())))
             .chain([name])
             .collect();
-        let mut seen = BTreeSet::new();
+        enough(found.len())?;
+        let mut seen = HashSet::with_capacity(found.len());
         let mut samples = Vec::with_capacity(found.len());
         for (labels, value) in found {
             let own = labels.iter();

@@ -6,12 +6,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use foldhash::HashSet;
 use pulseboard_promql::Labels;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     group::{Group, Sample},
-    rule::RuleSpec,
+    spec::RuleSpec,
     state::{Alert, State, labels_of},
 };
 
@@ -173,10 +174,15 @@ impl Group {
                 .collect();
             runner.written = one.written.iter().map(labels).collect();
         }
+        let own: HashSet<&Labels> = self
+            .runners
+            .iter()
+            .flat_map(|runner| &runner.written)
+            .collect();
         let gone = left
             .into_iter()
             .flat_map(|one| one.written.iter().map(labels));
-        gone.filter(|labels| !self.runners.iter().any(|one| one.written.contains(labels)))
+        gone.filter(|labels| !own.contains(labels))
             .map(|labels| Sample {
                 labels,
                 at_ms,

@@ -29,6 +29,7 @@
 
 pub mod check;
 mod condition;
+mod env;
 mod expand;
 pub mod file;
 pub mod group;
@@ -39,7 +40,9 @@ mod period;
 pub mod rehearse;
 pub mod rule;
 pub mod seasonal;
+mod spec;
 pub mod state;
+mod template;
 pub mod unit_test;
 mod write;
 mod yaml;

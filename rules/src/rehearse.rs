@@ -22,10 +22,13 @@ use pulseboard_promql::{
 use serde::Serialize;
 
 use crate::{
-    expand::{Expander, is_template},
-    group::{Env, vector},
-    rule::{Rule, is_usable},
+    condition::is_usable,
+    env::Env,
+    expand::Expander,
+    group::vector,
+    rule::Rule,
     state::{Annotations, Event, Expand, Machine, Seen, State},
+    template::is_template,
 };
 
 /// Evaluations of an expression with `@ start()` or `@ end()`, which is evaluated one by one.

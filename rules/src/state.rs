@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     condition::{Held, Sight},
-    rule::{Missing, Rule},
+    rule::Rule,
+    spec::Missing,
 };
 
 /// What is over is kept for so long, so that it is said even where a message is lost.
@@ -396,7 +397,7 @@ impl Machine {
                 continue;
             }
             let one = condition.held(
-                (alert.state, alert.value),
+                (alert.state == State::Firing, alert.value),
                 sight(&source),
                 is_cleared(&source),
             );

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::rule::{Clear, GroupSpec, Missing, RuleSpec};
+use crate::spec::{Clear, GroupSpec, Missing, RuleSpec};
 
 /// A rule file of these groups, as `promtool check rules` takes it. What a rule has beyond
 /// Prometheus' is left out, and a comment above the rule says so; a rule that is switched off is a

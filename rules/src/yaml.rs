@@ -159,20 +159,24 @@ pub(crate) fn int(node: &Node) -> Option<i64> {
             });
             match number {
                 Some(number) => number.map(|number| sign * number),
-                // Of 1.5 Go takes the whole part.
-                None => digits
-                    .parse::<i64>()
-                    .ok()
-                    .map(|number| sign * number)
-                    .or_else(|| {
-                        let is_number = digits.starts_with(|one: char| one.is_ascii_digit());
-                        let number: f64 = digits.parse().ok().filter(|_| is_number)?;
-                        (number < 9e15).then_some(sign * number as i64)
-                    }),
+                None => digits.parse::<i64>().ok().map(|number| sign * number),
             }
         }
         _ => None,
     }
+}
+
+/// As [`int`]; of 1.5 the whole part, as Go takes it into a field of whole numbers.
+pub(crate) fn whole(node: &Node) -> Option<i64> {
+    int(node).or_else(|| {
+        let NodeKind::Scalar(text, true) = &node.kind else {
+            return None;
+        };
+        let digits = text.trim_start_matches(['+', '-']);
+        let number: f64 = text.parse().ok()?;
+        let is_number = digits.starts_with(|one: char| one.is_ascii_digit());
+        (is_number && number.abs() < 9e15).then_some(number as i64)
+    })
 }
 
 /// Where a level of the tree is being read.

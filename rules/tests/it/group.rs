@@ -613,3 +613,28 @@ fn json_has_the_fields_of_a_file_and_ours() {
         .collect();
     assert_eq!(problems, ["expr", "labels.x-y"]);
 }
+
+#[test]
+fn a_rule_that_is_too_wide_is_an_error() {
+    let mut group = group(&spec(vec![alert("A", "a > 5", 0), record("b", "a")]));
+    let mut store = Store::default();
+    for x in 0..=pulseboard_rules::group::SERIES_MAX {
+        let name = std::sync::Arc::from("__name__");
+        let one = [
+            (name, std::sync::Arc::from("a")),
+            (
+                std::sync::Arc::from("x"),
+                std::sync::Arc::from(x.to_string()),
+            ),
+        ];
+        store.write(&one.into_iter().collect(), T, 9.0);
+    }
+    for outcome in evaluate(&mut group, T, &mut store) {
+        let error = outcome.error.unwrap_or_default();
+        assert!(
+            error.starts_with("50001 series are more than one rule may have"),
+            "{error}"
+        );
+        assert!(outcome.samples.is_empty() && outcome.changes.is_empty());
+    }
+}

@@ -369,9 +369,9 @@ fn every_state_is_as_in_promtool() {
     for hold in ["0s", "1m", "3m"] {
         for keep in ["0s", "1m", "2m"] {
             let name = format!("For{hold}Keep{keep}");
-            let _infallible = write!(
+            let _infallible = writeln!(
                 rules,
-                "  - name: {name}\n    rules:\n      - alert: {name}\n        expr: a == 0\n        for: {hold}\n        keep_firing_for: {keep}\n        labels: {{level: page, x: set}}\n        annotations: {{text: plain}}\n      - record: a:{}\n        expr: count(ALERTS{{alertname=\"{name}\"}}) or vector(0)\n",
+                "  - name: {name}\n    rules:\n      - alert: {name}\n        expr: a == 0\n        for: {hold}\n        keep_firing_for: {keep}\n        labels: {{level: page, x: set}}\n        annotations: {{text: plain}}\n      - record: a:{}\n        expr: count(ALERTS{{alertname=\"{name}\"}}) or vector(0)",
                 name.to_lowercase()
             );
             names.push(name);
@@ -385,19 +385,19 @@ fn every_state_is_as_in_promtool() {
         );
         for name in &names {
             for minute in 0..12 {
-                let _infallible = write!(
+                let _infallible = writeln!(
                     text,
-                    "      - {{eval_time: {minute}m, alertname: {name}, exp_alerts: [{{exp_labels: {{never: \"1\"}}}}]}}\n"
+                    "      - {{eval_time: {minute}m, alertname: {name}, exp_alerts: [{{exp_labels: {{never: \"1\"}}}}]}}"
                 );
             }
-            let _infallible = write!(text, "      - {{eval_time: 11m, alertname: {name}}}\n");
+            let _infallible = writeln!(text, "      - {{eval_time: 11m, alertname: {name}}}");
         }
         text.push_str("    promql_expr_test:\n");
         for minute in 0..12 {
             for expr in ["ALERTS", "ALERTS_FOR_STATE", "{__name__=~\"a:.*\"}", "a"] {
-                let _infallible = write!(
+                let _infallible = writeln!(
                     text,
-                    "      - {{expr: '{expr}', eval_time: {minute}m, exp_samples: [{{labels: none, value: 1}}]}}\n"
+                    "      - {{expr: '{expr}', eval_time: {minute}m, exp_samples: [{{labels: none, value: 1}}]}}"
                 );
             }
         }
@@ -416,9 +416,9 @@ fn tests_of_all_kinds_are_as_in_promtool() {
     let exprs = |all: &[(&str, &str, &str)]| {
         let mut text = String::from("    promql_expr_test:\n");
         for (expr, at, samples) in all {
-            let _infallible = write!(
+            let _infallible = writeln!(
                 text,
-                "      - {{expr: '{expr}', eval_time: {at}, exp_samples: [{samples}]}}\n"
+                "      - {{expr: '{expr}', eval_time: {at}, exp_samples: [{samples}]}}"
             );
         }
         text
@@ -498,16 +498,16 @@ fn templates_are_rendered_as_promtool_does() {
     .iter()
     .enumerate()
     {
-        let _infallible = write!(rules, "      - alert: T{index}\n        expr: a > 1\n        labels: {{rendered: 'is {{{{ $value }}}}'}}\n        annotations:\n          text: '{text}'\n");
+        let _infallible = writeln!(rules, "      - alert: T{index}\n        expr: a > 1\n        labels: {{rendered: 'is {{{{ $value }}}}'}}\n        annotations:\n          text: '{text}'");
     }
     let mut test = String::from(
         "rule_files: [rules.yml]\ntests:\n  - interval: 1m\n    external_labels: {e: f}\n    external_url: http://here/\n    input_series:\n      - {series: 'a{x=\"one\"}', values: 1234.5 0.25 3}\n      - {series: 'a{x=\"two\",y=\"z\"}', values: 1 90061 2}\n    alert_rule_test:\n",
     );
     for minute in 0..3 {
         for index in 0..12 {
-            let _infallible = write!(
+            let _infallible = writeln!(
                 test,
-                "      - {{eval_time: {minute}m, alertname: T{index}, exp_alerts: [{{}}]}}\n"
+                "      - {{eval_time: {minute}m, alertname: T{index}, exp_alerts: [{{}}]}}"
             );
         }
     }
