@@ -78,7 +78,7 @@ impl Inhibition {
             let mut alerts = rule.sources.get(&rule.values(labels))?.values();
             alerts
                 .find(|alert| {
-                    !alert.is_over(now_ms) && !(is_source && rule.target.matches(&alert.labels))
+                    !(alert.is_over(now_ms) || is_source && rule.target.matches(&alert.labels))
                 })
                 .map(|alert| alert.fingerprint)
         })
@@ -135,7 +135,10 @@ mod tests {
         let both = alert(&[("severity", "warning")], 100);
         rules.put(&both);
         assert_eq!(rules.by(0, &both.labels), None);
-        assert_eq!(rules.by(0, &of(&[("severity", "warning"), ("a", "b")])), None);
+        assert_eq!(
+            rules.by(0, &of(&[("severity", "warning"), ("a", "b")])),
+            None
+        );
         assert_eq!(
             rules.by(0, &of(&[("severity", "info")])),
             Some(both.fingerprint)
