@@ -75,7 +75,9 @@ fn read(path: &Path) -> Result<String, String> {
     };
     let length = fs::metadata(path).map_err(|error| told(&error))?.len();
     if length > FILE_BYTES_MAX {
-        return Err(format!("read {name}: it has more than {FILE_BYTES_MAX} bytes"));
+        return Err(format!(
+            "read {name}: it has more than {FILE_BYTES_MAX} bytes"
+        ));
     }
     fs::read_to_string(path).map_err(|error| told(&error))
 }

@@ -42,12 +42,12 @@ use pulseboard_rules::{
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::{built_in::BuiltIn, say::Incident};
 pub use self::{
     files::check,
-    made::{MADE_MAX, MakeError, Made},
+    made::{MADE_MAX, Made, MakeError},
     say::severity_of,
 };
-use self::{built_in::BuiltIn, say::Incident};
 use crate::{
     alerts::Alerts,
     base::{
@@ -261,10 +261,7 @@ impl Rules {
             }),
             orphans: Mutex::default(),
             more: Notify::new(),
-            evaluations: telemetry.counter(
-                "pulseboard_rule_evaluations",
-                "Rules evaluated.",
-            ),
+            evaluations: telemetry.counter("pulseboard_rule_evaluations", "Rules evaluated."),
             failures: telemetry.counter(
                 "pulseboard_rule_evaluation_failures",
                 "Rules whose evaluation failed.",
@@ -366,7 +363,10 @@ impl Rules {
             let groups = self.groups.lock();
             let defaults = self.defaults(&groups.config);
             let made = groups.made.values().map(|made| made.wanted(defaults));
-            let built_in = groups.built_in.iter().filter_map(|rule| rule.wanted(defaults));
+            let built_in = groups
+                .built_in
+                .iter()
+                .filter_map(|rule| rule.wanted(defaults));
             let files = groups.files.iter().cloned();
             let wanted: Vec<Wanted> = files.chain(made).chain(built_in).collect();
             let fast: Vec<_> = groups.built_in.iter().filter_map(BuiltIn::fast).collect();
@@ -379,9 +379,9 @@ impl Rules {
         let mut left = before;
         for wanted in wanted {
             let old = left.remove(&wanted.id);
-            let is_same = old
-                .as_ref()
-                .is_some_and(|old| old.wanted.spec == wanted.spec && old.wanted.defaults == wanted.defaults);
+            let is_same = old.as_ref().is_some_and(|old| {
+                old.wanted.spec == wanted.spec && old.wanted.defaults == wanted.defaults
+            });
             let id = wanted.id.clone();
             let held = match old {
                 Some(old) if is_same => old,
@@ -411,7 +411,11 @@ impl Rules {
             Ok(group) => group,
             Err(problems) => {
                 // What is checked where it comes in; a document of another version may differ.
-                tracing::error!(group = wanted.id.name, ?problems, "a group of rules is left out");
+                tracing::error!(
+                    group = wanted.id.name,
+                    ?problems,
+                    "a group of rules is left out"
+                );
                 return None;
             }
         };
@@ -443,7 +447,11 @@ impl Rules {
             _ => {
                 let last_ms = group.eval_timestamp(now_ms);
                 // A rule that was just made says at once how it is.
-                if is_start { last_ms + every_ms } else { last_ms }
+                if is_start {
+                    last_ms + every_ms
+                } else {
+                    last_ms
+                }
             }
         };
         let held = Arc::new(Held {
@@ -468,7 +476,9 @@ impl Rules {
                 .filter(|(rule, _)| !known.contains(rule))
                 .cloned()
                 .collect();
-            gone.iter().filter_map(|key| incidents.remove(key)).collect()
+            gone.iter()
+                .filter_map(|key| incidents.remove(key))
+                .collect()
         };
         for incident in ended {
             self.alerts.manager().tell(incident.ended(now_ms));
@@ -489,7 +499,10 @@ impl Rules {
         for incident in incidents.into_values() {
             self.alerts.manager().tell(incident.ended(now_ms));
         }
-        if let Err(error) = self.documents.delete(&gone.wanted.id.document(), Expected::Any) {
+        if let Err(error) = self
+            .documents
+            .delete(&gone.wanted.id.document(), Expected::Any)
+        {
             tracing::warn!(%error, "the state of rules that are gone could not be removed");
         }
     }
@@ -652,7 +665,13 @@ impl Rules {
         let groups = self.groups.lock();
         let rules = groups.built_in.iter();
         rules
-            .map(|rule| (rule.id(), rule.spec.clone(), rule.wanted(self.defaults(&groups.config)).is_none()))
+            .map(|rule| {
+                (
+                    rule.id(),
+                    rule.spec.clone(),
+                    rule.wanted(self.defaults(&groups.config)).is_none(),
+                )
+            })
             .collect()
     }
 
@@ -785,7 +804,10 @@ impl Held {
     fn newest_due(&self, due_ms: i64, now_ms: i64) -> (u64, i64) {
         let late_ms = now_ms - due_ms;
         if late_ms < 0 {
-            return (0, due_ms - (due_ms - now_ms).div_euclid(self.every_ms) * self.every_ms);
+            return (
+                0,
+                due_ms - (due_ms - now_ms).div_euclid(self.every_ms) * self.every_ms,
+            );
         }
         let missed = late_ms / self.every_ms;
         (missed.unsigned_abs(), due_ms + missed * self.every_ms)

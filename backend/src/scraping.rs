@@ -203,7 +203,8 @@ impl Scraping {
     /// What the file says of rules.
     #[must_use]
     pub fn for_rules(&self) -> FromConfig {
-        self.config().map_or_else(FromConfig::default, |config| from_config(&config))
+        self.config()
+            .map_or_else(FromConfig::default, |config| from_config(&config))
     }
 
     /// How the file is.

@@ -76,10 +76,7 @@ pub async fn list_rules(
 
 /// One rule.
 #[handler]
-pub async fn get_rule(
-    request: &mut Request,
-    depot: &mut Depot,
-) -> Result<Json<Value>, AppError> {
+pub async fn get_rule(request: &mut Request, depot: &mut Depot) -> Result<Json<Value>, AppError> {
     caller::require_read(depot)?;
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
@@ -165,12 +162,14 @@ pub async fn rehearse_rule(
     let start = moment(&body, "start")?.unwrap_or((end.0 - REHEARSED_MS, end.1));
     let form = start.1;
     if start.0 >= end.0 {
-        return Err(AppError::bad_request("\"start\" must be before \"end\"").with_errors(vec![
-            FieldError {
-                pointer: "/start".to_owned(),
-                detail: "a time before \"end\" is accepted".to_owned(),
-            },
-        ]));
+        return Err(
+            AppError::bad_request("\"start\" must be before \"end\"").with_errors(vec![
+                FieldError {
+                    pointer: "/start".to_owned(),
+                    detail: "a time before \"end\" is accepted".to_owned(),
+                },
+            ]),
+        );
     }
     let asked = Asked {
         app: Arc::clone(&app),
@@ -183,7 +182,8 @@ pub async fn rehearse_rule(
         .questions
         .ask(keys, move |working| asked.rehearse(working))
         .await?;
-    let rehearsed = rehearsed.map_err(|why| AppError::new(StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    let rehearsed =
+        rehearsed.map_err(|why| AppError::new(StatusCode::UNPROCESSABLE_ENTITY, why))?;
     Ok(Json(told(&rehearsed, form)))
 }
 
@@ -255,7 +255,10 @@ fn moment(body: &Value, name: &str) -> Result<Option<(i64, Form)>, AppError> {
             Ok(Some((parsed.as_millis(), Form::Text)))
         }
         Some(Value::Number(number)) => {
-            let number = number.as_f64().filter(|number| number.abs() < 1e15).ok_or_else(wrong)?;
+            let number = number
+                .as_f64()
+                .filter(|number| number.abs() < 1e15)
+                .ok_or_else(wrong)?;
             // Seconds reach this in the year 5138.
             Ok(Some(match number.abs() < 1e11 {
                 true => ((number * 1000.0) as i64, Form::Seconds),
@@ -369,7 +372,9 @@ async fn on_disk<T: Send + 'static>(
     done.map_err(|_panicked| AppError::internal())?
         .map_err(|error| match error {
             MakeError::Fields(problems) => wrong_fields(&problems, ""),
-            MakeError::TooMany(_) => AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
+            MakeError::TooMany(_) => {
+                AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+            }
             MakeError::Unknown => AppError::not_found(error.to_string()),
             MakeError::Document(DocumentError::Conflict { .. }) => AppError::new(
                 StatusCode::CONFLICT,
@@ -380,7 +385,10 @@ async fn on_disk<T: Send + 'static>(
             }
             MakeError::Document(error) => {
                 tracing::error!(%error, "a rule could not be stored");
-                AppError::new(StatusCode::INSUFFICIENT_STORAGE, "the rule could not be stored")
+                AppError::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "the rule could not be stored",
+                )
             }
         })
 }
@@ -432,7 +440,9 @@ fn of_group(app: &App, group: &Shown, rule: &RuleStatus, id: &str) -> Value {
         Source::Made => app.rules.made(id).map(|(made, _)| made.spec),
         Source::BuiltIn => {
             let all = app.rules.built_in().into_iter();
-            all.filter(|(own, _, _)| *own == id).map(|(_, spec, _)| spec).next()
+            all.filter(|(own, _, _)| *own == id)
+                .map(|(_, spec, _)| spec)
+                .next()
         }
     };
     let mut told = match &made {

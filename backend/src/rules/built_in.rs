@@ -16,7 +16,7 @@ use pulseboard_shared::BuiltIn as Metric;
 
 use super::{
     Source, Wanted,
-    made::{self, MakeError, Made},
+    made::{self, Made, MakeError},
     say::severity_of,
 };
 use crate::base::documents::Documents;

@@ -84,7 +84,8 @@ impl Rules {
             let cost = self.cost_within(time);
             let began = Instant::now();
             let tenant = &held.wanted.id.tenant;
-            let outcome = self.with_env(tenant, &cost, |env| group.evaluate_rule(index, at_ms, env));
+            let outcome =
+                self.with_env(tenant, &cost, |env| group.evaluate_rule(index, at_ms, env));
             let Some(outcome) = outcome else { continue };
             group.rule_evaluated(index, began.elapsed().as_secs_f64());
             self.evaluations.inc();
@@ -155,7 +156,11 @@ impl Rules {
         if !outcome.changes.is_empty() {
             held.is_dirty.store(true, Ordering::Relaxed);
         }
-        let Some((rule, id)) = group.rules().nth(index).zip(held.wanted.rule_ids.get(index)) else {
+        let Some((rule, id)) = group
+            .rules()
+            .nth(index)
+            .zip(held.wanted.rule_ids.get(index))
+        else {
             return;
         };
         let firing = outcome.due.iter().filter(|alert| say::fires(alert)).count();
@@ -185,13 +190,9 @@ impl Rules {
                                 let event = incident.goes_on(alert, rule, at_ms);
                                 (incident, event)
                             }
-                            None => say::Incident::begin(
-                                &held.wanted.id.tenant,
-                                id,
-                                alert,
-                                rule,
-                                at_ms,
-                            ),
+                            None => {
+                                say::Incident::begin(&held.wanted.id.tenant, id, alert, rule, at_ms)
+                            }
                         };
                         incidents.insert(key, incident);
                         Some(event)
@@ -217,7 +218,10 @@ impl Rules {
             .zip(group.rules())
             .map(|(id, rule)| (id.as_str(), rule.spec().hold.as_millis()))
             .collect();
-        let evaluated_ms = held.evaluated.load(Ordering::Relaxed).saturating_mul(held.every_ms);
+        let evaluated_ms = held
+            .evaluated
+            .load(Ordering::Relaxed)
+            .saturating_mul(held.every_ms);
         let ended: Vec<_> = {
             let mut orphans = self.orphans.lock();
             let gone: Vec<_> = orphans

@@ -74,7 +74,8 @@ pub(super) fn read(
                     rules += group.rules.len();
                     let ids = (0..group.rules.len()).map(|index| {
                         let rule = &group.rules[index];
-                        let place = format!("{name}\u{0}{}\u{0}{index}\u{0}{}", group.name, rule.name());
+                        let place =
+                            format!("{name}\u{0}{}\u{0}{index}\u{0}{}", group.name, rule.name());
                         format!("file-{:016x}", hash(place.as_bytes()))
                     });
                     wanted.push(Wanted {

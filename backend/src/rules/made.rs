@@ -138,7 +138,11 @@ pub(super) fn wanted(
         source,
         spec: GroupSpec {
             name: name.to_owned(),
-            interval: Some(spec.every.clone().unwrap_or_else(|| Period::from_millis(defaults.interval_ms))),
+            interval: Some(
+                spec.every
+                    .clone()
+                    .unwrap_or_else(|| Period::from_millis(defaults.interval_ms)),
+            ),
             rules: vec![rule],
             ..GroupSpec::default()
         },

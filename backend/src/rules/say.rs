@@ -7,10 +7,7 @@ use pulseboard_promql::{
     Expr,
     ast::{BinaryOp, ExprKind},
 };
-use pulseboard_rules::{
-    Alert as RuleAlert, Rule, State,
-    state::fingerprint,
-};
+use pulseboard_rules::{Alert as RuleAlert, Rule, State, state::fingerprint};
 use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
 
 /// Rules of this beginning are not ours: their alerts were sent by others, who end them.
@@ -82,7 +79,11 @@ fn threshold(expr: &Expr) -> f64 {
         BinaryOp::Equal,
         BinaryOp::NotEqual,
     ];
-    match (compares.contains(&binary.op), &binary.rhs.kind, &binary.lhs.kind) {
+    match (
+        compares.contains(&binary.op),
+        &binary.rhs.kind,
+        &binary.lhs.kind,
+    ) {
         (true, ExprKind::Number(value), _) | (true, _, ExprKind::Number(value)) => *value,
         (true, ExprKind::Negative(inner), _) => match inner.kind {
             ExprKind::Number(value) => -value,

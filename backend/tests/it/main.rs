@@ -39,6 +39,7 @@ mod requests;
 mod restart;
 mod rolled;
 mod rooms;
+mod rules;
 mod scraping;
 mod series;
 mod shares;

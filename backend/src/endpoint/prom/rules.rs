@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use pulseboard_alerting::AlertEvent;
 use pulseboard_promql::{
-    parse_selector,
     ast::{MatchOp, Matcher},
+    parse_selector,
 };
 use pulseboard_rules::{Alert as RuleAlert, GroupStatus, RuleSpec, RuleStatus};
 use pulseboard_shared::{Alert, Timestamp};
@@ -30,18 +30,21 @@ const MATCHES_MAX: usize = 100;
 #[handler]
 pub async fn list_alerts(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let answered = match Asking::begin(request, depot).await {
-        Ok(asking) => asking.work(|asking, working| {
-            let app = &asking.app;
-            let mut told: Vec<Value> = plain(asking).iter().map(alert).collect();
-            for group in app.rules.shown(&asking.tenant.name) {
-                let rules = group.status.rules.iter();
-                told.extend(rules.flat_map(|rule| rule.alerts.iter().map(rule_alert)));
-            }
-            let mut text = working.text();
-            text.push_json(&json!({"status": "success", "data": {"alerts": told}}))?;
-            Ok(working.finish(text.into_pieces()))
-        })
-        .await,
+        Ok(asking) => {
+            asking
+                .work(|asking, working| {
+                    let app = &asking.app;
+                    let mut told: Vec<Value> = plain(asking).iter().map(alert).collect();
+                    for group in app.rules.shown(&asking.tenant.name) {
+                        let rules = group.status.rules.iter();
+                        told.extend(rules.flat_map(|rule| rule.alerts.iter().map(rule_alert)));
+                    }
+                    let mut text = working.text();
+                    text.push_json(&json!({"status": "success", "data": {"alerts": told}}))?;
+                    Ok(working.finish(text.into_pieces()))
+                })
+                .await
+        }
         Err(error) => Err(error),
     };
     send(response, answered);
@@ -51,13 +54,16 @@ pub async fn list_alerts(request: &mut Request, depot: &mut Depot, response: &mu
 #[handler]
 pub async fn list_rules(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let answered = match Asking::begin(request, depot).await {
-        Ok(asking) => asking.work(|asking, working| {
-            let groups = groups(asking)?;
-            let mut text = working.text();
-            text.push_json(&json!({"status": "success", "data": groups}))?;
-            Ok(working.finish(text.into_pieces()))
-        })
-        .await,
+        Ok(asking) => {
+            asking
+                .work(|asking, working| {
+                    let groups = groups(asking)?;
+                    let mut text = working.text();
+                    text.push_json(&json!({"status": "success", "data": groups}))?;
+                    Ok(working.finish(text.into_pieces()))
+                })
+                .await
+        }
         Err(error) => Err(error),
     };
     send(response, answered);
@@ -66,7 +72,9 @@ pub async fn list_rules(request: &mut Request, depot: &mut Depot, response: &mut
 /// Alerts of rules that every tick is compared with.
 fn plain(asking: &Asking) -> Vec<Alert> {
     let active = asking.app.alerts.manager().events(&asking.tenant.name);
-    let of_ticks = active.into_iter().filter(|event: &AlertEvent| event.detail.is_none());
+    let of_ticks = active
+        .into_iter()
+        .filter(|event: &AlertEvent| event.detail.is_none());
     of_ticks.map(|event| event.alert).collect()
 }
 
@@ -185,16 +193,27 @@ fn groups(asking: &Asking) -> Result<Value, ApiError> {
     let limit = params.get("group_limit").unwrap_or_default();
     let limit: usize = match limit {
         "" => usize::MAX,
-        text => text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| {
-            ApiError::BadData("invalid parameter \"group_limit\": a whole number above 0 is expected".to_owned())
-        })?,
+        text => text
+            .parse()
+            .ok()
+            .filter(|limit| *limit > 0)
+            .ok_or_else(|| {
+                ApiError::BadData(
+                    "invalid parameter \"group_limit\": a whole number above 0 is expected"
+                        .to_owned(),
+                )
+            })?,
     };
     let mut rest = told.as_slice();
-    if let Some(token) = params.get("group_next_token").filter(|token| !token.is_empty()) {
+    if let Some(token) = params
+        .get("group_next_token")
+        .filter(|token| !token.is_empty())
+    {
         let from = told.iter().position(|group| token_of(group) == token);
         let from = from.ok_or_else(|| {
             ApiError::BadData(
-                "invalid parameter \"group_next_token\": there is no such group any more".to_owned(),
+                "invalid parameter \"group_next_token\": there is no such group any more"
+                    .to_owned(),
             )
         })?;
         rest = &told[from..];

@@ -44,5 +44,7 @@ pub(super) fn arguments(name: &str, matches: &ArgMatches) -> Option<RulesCommand
         _ => return None,
     };
     let named = matches.get_many::<PathBuf>("file");
-    Some(make(named.map(|all| all.cloned().collect()).unwrap_or_default()))
+    Some(make(
+        named.map(|all| all.cloned().collect()).unwrap_or_default(),
+    ))
 }
