@@ -149,6 +149,9 @@ impl Engine {
     ) -> Result<MaintenanceReport, HistoryError> {
         let mut maintenance = self.maintenance.lock();
         self.look_after_log(&mut maintenance, now_ms);
+        for tenant in self.tenants() {
+            tenant.labels.tidy();
+        }
         let mut kept = MaintenanceReport::default();
         let mut held_bytes = 0;
         let mut oldest_segment = self

@@ -259,6 +259,17 @@ impl Selector {
         self.matchers.is_empty()
     }
 
+    /// Labels and values of the matchers `label="value"`, without those that a missing label has.
+    pub(crate) fn equal_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let equal = self.matchers.iter().filter(|matcher| !matcher.is_negated);
+        equal.filter_map(|matcher| match &matcher.test {
+            Test::Equal(value) if !value.is_empty() && matcher.label != NAME_LABEL => {
+                Some((matcher.label.as_str(), value.as_str()))
+            }
+            _ => None,
+        })
+    }
+
     /// The key of the series that has exactly its labels, where it has matchers of the form
     /// `label="text"` alone.
     pub(crate) fn whole_key(&self) -> Option<WholeKey> {
