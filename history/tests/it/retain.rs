@@ -174,3 +174,63 @@ fn a_tenant_with_much_shortens_its_own_history_and_nobody_elses() {
     let late = |id| seal(&history, &[(id, vec![(START + 1, 5.0)])]);
     assert_eq!((late(1).too_old, late(6).too_old), (1, 0));
 }
+
+/// What has been deleted is not on the disk for ever: its file becomes small, while others read and
+/// write, and what is left is what it was.
+#[test]
+fn a_file_from_which_much_went_becomes_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = HistoryOptions::default();
+    let day = Duration::from_secs(86_400);
+    options.retention = Retention {
+        raw: 999 * day,
+        tiers: [999 * day; 4],
+        bytes_max: None,
+    };
+    let (history, ..) = open_with(dir.path(), options.clone());
+    // Random bits do not pack: some 8 bytes a sample.
+    for id in 1..=60 {
+        seal(&history, &[(id, seconds(12, id))]);
+    }
+    let now_ms = START + 13 * HOUR;
+    maintain(&history, now_ms);
+    let before = history.stats();
+    assert!(before.file_bytes > 20 << 20, "{}", before.file_bytes);
+    drop(history);
+
+    options.retention.bytes_max = Some(before.blocks_bytes / 10);
+    let (history, ..) = open_with(dir.path(), options);
+    let view = history.snapshot().unwrap();
+    let kept = raw(&history, 1, START + 11 * HOUR, i64::MAX);
+    maintain(&history, now_ms);
+    seal(&history, &[(1, vec![(START + 12 * HOUR, 1.0)])]);
+    drop(view);
+    // What was kept for the view goes with the next round.
+    maintain(&history, now_ms);
+    let after = history.stats();
+    assert!(after.blocks_bytes <= before.blocks_bytes / 10);
+    assert!(
+        after.file_bytes < before.file_bytes / 2,
+        "{} of {} bytes, with {} in them",
+        after.file_bytes,
+        before.file_bytes,
+        after.blocks_bytes
+    );
+    assert!(raw(&history, 1, START + 11 * HOUR, START + 12 * HOUR).len() <= kept.len());
+    let hours = buckets(&history, Tier::Hour, 7);
+    assert_eq!(
+        hours.iter().map(|bucket| bucket.count).sum::<u64>(),
+        12 * 3_600
+    );
+    drop(history);
+    let (history, ..) = open(dir.path());
+    assert_eq!(buckets(&history, Tier::Hour, 7), hours);
+    assert_eq!(history.stats().levels, after.levels);
+}
+
+fn seconds(hours: i64, seed: u32) -> Vec<(i64, f64)> {
+    let mut random = fastrand::Rng::with_seed(u64::from(seed));
+    (0..hours * 3_600)
+        .map(|second| (START + second * 1_000, random.f64()))
+        .collect()
+}
