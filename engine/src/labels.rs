@@ -148,7 +148,7 @@ impl Engine {
         walked: u64,
         cost: &Cost,
     ) -> Result<Option<Vec<SlotRef>>, Spent> {
-        if walked <= WALKED_MAX || selector.equal_labels().next().is_none() {
+        if walked <= WALKED_MAX || selector.listed_labels().next().is_none() {
             return Ok(None);
         }
         let series = tenant.series.load(Ordering::Relaxed);
@@ -198,7 +198,7 @@ impl Engine {
         let mut made: Vec<OfLabel> = Vec::new();
         {
             let mut index = tenant.labels.index.lock();
-            for (label, _) in selector.equal_labels() {
+            for (label, _) in selector.listed_labels() {
                 let is_there = |of: &OfLabel| &*of.label == label;
                 if index.of.iter().any(is_there) || made.iter().any(is_there) {
                     continue;
@@ -298,24 +298,25 @@ impl Engine {
             }
         };
         let now = Instant::now();
-        let mut best: Option<(usize, u32, usize)> = None;
-        for (label, value) in selector.equal_labels() {
+        let mut best: Option<(usize, Vec<u32>, usize)> = None;
+        for (label, values) in selector.listed_labels() {
             let at = index.of.iter().position(|of| &*of.label == label);
             let Some((at, of)) = at.and_then(|at| Some((at, index.of.get_mut(at)?))) else {
                 continue;
             };
             of.asked = now;
-            let hash = hash_of(value);
-            let count = of.having(hash).len();
-            if best.is_none_or(|best| count < best.2) {
-                best = Some((at, hash, count));
+            let hashes: Vec<u32> = values.into_iter().map(hash_of).collect();
+            let count = hashes.iter().map(|hash| of.having(*hash).len()).sum();
+            if best.as_ref().is_none_or(|best| count < best.2) {
+                best = Some((at, hashes, count));
             }
         }
-        let (at, hash, count) = best?;
+        let (at, hashes, count) = best?;
         if (count + newcomers.len()) as u64 >= walked {
             return None;
         }
-        let having = index.of.get(at)?.having(hash).iter();
+        let of = index.of.get(at)?;
+        let having = hashes.iter().flat_map(|hash| of.having(*hash));
         let having = having.map(|posting| posting.place);
         let mut places: Vec<SlotRef> = having.chain(newcomers).collect();
         places.sort_unstable();
@@ -326,7 +327,7 @@ impl Engine {
 
 impl Index {
     fn has_all(&self, selector: &Selector) -> bool {
-        let mut labels = selector.equal_labels();
+        let mut labels = selector.listed_labels();
         labels.all(|(label, _)| self.of.iter().any(|of| &*of.label == label))
     }
 

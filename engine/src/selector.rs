@@ -259,14 +259,18 @@ impl Selector {
         self.matchers.is_empty()
     }
 
-    /// Labels and values of the matchers `label="value"`, without those that a missing label has.
-    pub(crate) fn equal_labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        let equal = self.matchers.iter().filter(|matcher| !matcher.is_negated);
-        equal.filter_map(|matcher| match &matcher.test {
-            Test::Equal(value) if !value.is_empty() && matcher.label != NAME_LABEL => {
-                Some((matcher.label.as_str(), value.as_str()))
-            }
-            _ => None,
+    /// Labels of the matchers `label="value"` and `label=~"one|two"`, without those that a missing
+    /// label fits, with their values.
+    pub(crate) fn listed_labels(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let asked = self.matchers.iter();
+        let asked = asked.filter(|matcher| !matcher.is_negated && matcher.label != NAME_LABEL);
+        asked.filter_map(|matcher| {
+            let values = match &matcher.test {
+                Test::Equal(value) if !value.is_empty() => vec![value.as_str()],
+                Test::Equal(_) => return None,
+                Test::Pattern(pattern) => pattern.listed()?.collect(),
+            };
+            Some((matcher.label.as_str(), values))
         })
     }
 

@@ -68,6 +68,15 @@ fn what_a_label_names_is_found_among_few() {
     let (found, _) = ask(&engine, &tenant, "{group=\"10\",number=~\"1.*\"}");
     let expected = (0..10_000).filter(|n| n % 50 == 10 && n.to_string().starts_with('1'));
     assert_eq!(found.len(), expected.count());
+    // A dashboard's chosen values, few and many.
+    for count in [1, 2, 20] {
+        let values: Vec<_> = (0..count).map(|at| (at * 7).to_string()).collect();
+        let selector = format!("{{number=~\"{}|none\"}}", values.join("|"));
+        let (found, among) = ask(&engine, &tenant, &selector);
+        assert_eq!((found.len(), among), (count, count));
+    }
+    assert_eq!(ask(&engine, &tenant, "{number=~\"7|\"}").0.len(), 1);
+    assert_eq!(ask(&engine, &tenant, "even{other=~\"7|\"}").0.len(), 5_000);
     // What comes afterwards is found at once, few or many.
     for (from, to) in [(10_000, 10_100), (10_100, 20_000), (20_000, 200_000)] {
         append(&engine, &tenant, from..to);
