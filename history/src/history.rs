@@ -9,7 +9,6 @@ use crate::{
     Damage, Definition, HistoryOptions, Tier,
     block::BlockCodec,
     chunk::ChunkCodec,
-    compact::Moving,
     log::{Health, Log, LogStats},
     parts::Owners,
     state::{DamageLog, LEVELS, State, block_ms},
@@ -47,10 +46,6 @@ pub(crate) struct Workshop {
     pub(crate) samples: Vec<(i64, f64)>,
     /// Where taking from one tenant goes on.
     pub(crate) sweep: Option<Sweep>,
-    /// Where giving space back goes on.
-    pub(crate) moving: Option<Moving>,
-    /// Bytes of the file and of what was in it when that was done.
-    pub(crate) moved_at: Option<(u64, u64)>,
     /// The day for which expired series have been looked for.
     pub(crate) expired_day: Option<i64>,
 }

@@ -95,7 +95,6 @@ mod bucket;
 mod bury;
 mod chunk;
 mod column;
-mod compact;
 mod copy;
 mod corruption;
 mod definitions;

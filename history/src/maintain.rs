@@ -1,5 +1,4 @@
-//! Maintenance in small steps: deleting what is asked to be deleted, rolling up, merging chunks, retention,
-//! giving back what is free in the file. One call does as much as
+//! Maintenance in small steps: deleting what is asked to be deleted, rolling up, merging chunks, retention. One call does as much as
 //! its budget allows; each step is one transaction, so a crash or a full disk loses one step.
 
 use std::time::{Duration, Instant};
@@ -86,8 +85,7 @@ impl History {
                 || self.list_old(until)?
                 || with_late && self.roll_dirty(&mut workshop, until, &mut progress)?
                 || self.roll_next(&mut workshop, final_before_ms, until, &mut progress)?
-                || with_late && self.retain_step(&mut workshop, now_ms, &mut progress)?
-                || with_late && self.compact_step(&mut workshop, until)?;
+                || with_late && self.retain_step(&mut workshop, now_ms, &mut progress)?;
             if !stepped {
                 self.list_expired(&mut workshop, now_ms, &mut progress);
                 return Ok(progress);
