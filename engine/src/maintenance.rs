@@ -172,6 +172,9 @@ impl Engine {
     ) -> Result<MaintenanceReport, HistoryError> {
         let mut maintenance = self.maintenance.lock();
         self.look_after_log(&mut maintenance, now_ms);
+        for tenant in self.tenants() {
+            tenant.labels.tidy();
+        }
         let mut oldest_segment = self
             .history
             .as_ref()
