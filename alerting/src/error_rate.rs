@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn more_than_a_hundred_within_a_minute_fire_and_fewer_end_it() {
-        let mut rate = ErrorRate::new(Duration::from_secs(10));
+        let mut rate = ErrorRate::new(crate::ERROR_RATE, Duration::from_secs(10));
         for number in 0..100 {
             assert_eq!(rate.count(number * 500), None, "{number}");
         }
