@@ -429,7 +429,10 @@ impl Rules {
             incidents = std::mem::take(&mut *old.incidents.lock());
         } else if is_start {
             match self.documents.get::<KeptGroup>(&wanted.id.document()) {
-                Some((_, kept)) => stale = group.take_back(&kept, now_ms),
+                Some((_, kept)) => {
+                    stale = group.take_back(&kept, now_ms);
+                    self.adopt(&group, &wanted, &mut incidents);
+                }
                 None => {
                     group.await_restore();
                     is_new = true;
@@ -484,6 +487,25 @@ impl Rules {
             self.alerts.manager().tell(incident.ended(now_ms));
         }
         Some(held)
+    }
+
+    /// Incidents of a run before this one whose alerts still fire go on: of what was said lately
+    /// nothing is said for a while.
+    fn adopt(
+        &self,
+        group: &Group,
+        wanted: &Wanted,
+        incidents: &mut HashMap<(String, u64), Incident>,
+    ) {
+        let mut orphans = self.orphans.lock();
+        for (rule, id) in group.status().rules.iter().zip(&wanted.rule_ids) {
+            for alert in rule.alerts.iter().filter(|alert| say::fires(alert)) {
+                let key = (id.clone(), alert.fingerprint());
+                if let Some(event) = orphans.remove(&key) {
+                    incidents.insert(key, Incident::of(event));
+                }
+            }
+        }
     }
 
     /// A group that is no more: its series and alerts end.

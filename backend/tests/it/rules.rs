@@ -432,7 +432,7 @@ async fn what_is_wrong_with_a_rule_is_said_field_by_field() {
     let operator = server
         .request(Method::POST, "/api/rules")
         .json(&json!({"alert": "A", "expr": "up"}));
-    problem(operator.send().await.expect("an answer"), 403).await;
+    problem(operator.send().await.expect("an answer"), 401).await;
     server.stop().await;
 }
 
