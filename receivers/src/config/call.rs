@@ -185,7 +185,9 @@ impl Check for VictorOpsConfig {
             .keys()
             .find(|name| OWN_FIELDS.contains(&name.as_str()));
         match own {
-            Some(name) => Err(format!("custom_fields: {name} is a field of VictorOps' own")),
+            Some(name) => Err(format!(
+                "custom_fields: {name} is a field of VictorOps' own"
+            )),
             None => Ok(()),
         }
     }
@@ -217,7 +219,11 @@ section! {
 
 impl Check for PushoverConfig {
     fn check(&mut self) -> Result<(), String> {
-        one_of("user_key", self.user_key.as_ref(), self.user_key_file.as_ref())?;
+        one_of(
+            "user_key",
+            self.user_key.as_ref(),
+            self.user_key_file.as_ref(),
+        )?;
         one_of("token", self.token.as_ref(), self.token_file.as_ref())?;
         secret_address("api_url", self.api_url.as_ref())?;
         match self.html && self.monospace {

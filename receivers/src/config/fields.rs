@@ -196,7 +196,9 @@ pub(super) fn one_at_most(
     file: Option<&PathBuf>,
 ) -> Result<(), String> {
     match (secret, file) {
-        (Some(_), Some(_)) => Err(format!("at most one of {name} and {name}_file may be given")),
+        (Some(_), Some(_)) => Err(format!(
+            "at most one of {name} and {name}_file may be given"
+        )),
         _ => Ok(()),
     }
 }

@@ -187,7 +187,11 @@ impl Global {
                 &self.smtp_auth_secret,
                 &self.smtp_auth_secret_file,
             ),
-            ("slack_api_url", &self.slack_api_url, &self.slack_api_url_file),
+            (
+                "slack_api_url",
+                &self.slack_api_url,
+                &self.slack_api_url_file,
+            ),
             (
                 "slack_app_token",
                 &self.slack_app_token,

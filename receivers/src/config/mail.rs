@@ -138,7 +138,10 @@ impl Check for EmailConfig {
         let mut headers = BTreeMap::new();
         for (name, value) in std::mem::take(&mut self.headers) {
             let canonical = canonical(&name);
-            if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') || name.is_empty()
+            if !name
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b':')
+                || name.is_empty()
             {
                 return Err(format!("headers: {name:?} is no name of a header"));
             }
@@ -147,7 +150,11 @@ impl Check for EmailConfig {
             }
         }
         self.headers = headers;
-        match self.threading.as_ref().map(|how| how.thread_by_date.as_str()) {
+        match self
+            .threading
+            .as_ref()
+            .map(|how| how.thread_by_date.as_str())
+        {
             None | Some("daily" | "none") => Ok(()),
             Some(_) => Err("threading: thread_by_date is neither daily nor none".to_owned()),
         }
@@ -175,7 +182,10 @@ mod tests {
 
     #[test]
     fn a_host_and_its_port() {
-        assert_eq!(split("mail.example.org:587"), Some(("mail.example.org", 587)));
+        assert_eq!(
+            split("mail.example.org:587"),
+            Some(("mail.example.org", 587))
+        );
         assert_eq!(split("[::1]:25"), Some(("::1", 25)));
         assert_eq!(split("mail:submissions"), Some(("mail", 465)));
         for text in ["", "mail", ":25", "::1:25", "mail:", "mail:99999"] {

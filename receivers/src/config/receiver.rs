@@ -21,33 +21,89 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub struct Receiver {
     pub name: String,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub webhook_configs: Vec<WebhookConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub email_configs: Vec<EmailConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub slack_configs: Vec<SlackConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub pagerduty_configs: Vec<PagerDutyConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub telegram_configs: Vec<TelegramConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub discord_configs: Vec<DiscordConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub msteams_configs: Vec<MsTeamsConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub msteamsv2_configs: Vec<MsTeamsV2Config>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub pushover_configs: Vec<PushoverConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub opsgenie_configs: Vec<OpsGenieConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub victorops_configs: Vec<VictorOpsConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub ntfy_configs: Vec<NtfyConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub gotify_configs: Vec<GotifyConfig>,
-    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub webpush_configs: Vec<WebPushConfig>,
     #[serde(default, skip_serializing)]
     pub wechat_configs: Unserved,
@@ -211,7 +267,9 @@ impl Receiver {
         let name = &self.name;
         let unserved = self.unserved().into_iter();
         let mut warnings: Vec<String> = unserved
-            .map(|section| format!("receiver {name:?}: {section} is not served, nobody is told by it"))
+            .map(|section| {
+                format!("receiver {name:?}: {section} is not served, nobody is told by it")
+            })
             .collect();
         for (at, way) in self.ways() {
             for field in way.http().map(HttpConfig::missing).unwrap_or_default() {

@@ -127,9 +127,8 @@ impl<'de> Deserialize<'de> for Span {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
-                Span::parse(text).ok_or_else(|| {
-                    E::custom(format_args!("{text:?} is no duration such as 1h30m"))
-                })
+                Span::parse(text)
+                    .ok_or_else(|| E::custom(format_args!("{text:?} is no duration such as 1h30m")))
             }
         }
         deserializer.deserialize_str(Read)
@@ -152,7 +151,10 @@ mod tests {
             ("100us", 0, "0s"),
         ] {
             let span = Span::parse(text).expect(text);
-            assert_eq!((span.as_millis(), span.to_string().as_str()), (milliseconds, shown));
+            assert_eq!(
+                (span.as_millis(), span.to_string().as_str()),
+                (milliseconds, shown)
+            );
             assert_eq!(Span::parse(&span.to_string()), Some(span));
         }
         for text in ["", "1", "m", "-1s", "1x", "300y", "1.s.", "é"] {

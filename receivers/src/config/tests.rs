@@ -104,25 +104,44 @@ fn every_section_is_read_with_its_defaults() {
     let webhook = &all.webhook_configs[0];
     let http = webhook.http_config.as_ref().expect("its own");
     assert!(http.proxy_url.is_none(), "its own is the whole of it");
-    let password = http.basic_auth.as_ref().expect("given").password_file.clone();
+    let password = http
+        .basic_auth
+        .as_ref()
+        .expect("given")
+        .password_file
+        .clone();
     assert_eq!(password.as_deref(), Some(Path::new("/etc/am/pw")));
     let slack = &all.slack_configs[0];
-    assert!(slack.http_config.as_ref().is_some_and(|http| http.proxy_url.is_some()));
+    assert!(
+        slack
+            .http_config
+            .as_ref()
+            .is_some_and(|http| http.proxy_url.is_some())
+    );
     assert_eq!(slack.title, "{{ template \"slack.default.title\" . }}");
     assert_eq!(slack.actions[0].name, "");
     let mail = &all.email_configs[0];
     assert_eq!(mail.from, "pulse@example.org");
     assert_eq!(mail.hello, "localhost");
     assert_eq!(mail.require_tls, Some(false));
-    assert_eq!(mail.headers.keys().collect::<Vec<_>>(), ["Subject", "X-Team"]);
+    assert_eq!(
+        mail.headers.keys().collect::<Vec<_>>(),
+        ["Subject", "X-Team"]
+    );
     let pager = &all.pagerduty_configs[0];
-    assert_eq!(pager.url.as_deref(), Some("https://events.pagerduty.com/v2/enqueue"));
+    assert_eq!(
+        pager.url.as_deref(),
+        Some("https://events.pagerduty.com/v2/enqueue")
+    );
     assert_eq!(pager.details.len(), 5);
     assert_eq!(pager.details["firing"], "mine");
     assert_eq!(pager.source, pager.client);
     assert_eq!(all.telegram_configs[0].parse_mode, "");
     let pushover = &all.pushover_configs[0];
-    assert_eq!((pushover.priority.as_str(), pushover.retry), ("1", Some(Span::from_secs(120))));
+    assert_eq!(
+        (pushover.priority.as_str(), pushover.retry),
+        ("1", Some(Span::from_secs(120)))
+    );
     assert_eq!(all.opsgenie_configs[0].responders[0].kind, "team");
     assert_eq!(
         all.discord_configs[0].webhook_url_file.as_deref(),
@@ -136,7 +155,11 @@ fn every_section_is_read_with_its_defaults() {
 fn no_secret_is_printed_or_written() {
     let file: File = yaml_serde::from_str(ALL).expect("it is right");
     let receivers = read(ALL).expect("it is right");
-    let ways: Vec<Way> = receivers[1].ways().into_iter().map(|(_, way)| way).collect();
+    let ways: Vec<Way> = receivers[1]
+        .ways()
+        .into_iter()
+        .map(|(_, way)| way)
+        .collect();
     for told in [
         format!("{:?}", file.global),
         format!("{receivers:#?} {ways:?}"),
@@ -164,7 +187,10 @@ fn what_is_shown_reads_as_what_is_stored() {
 #[test]
 fn what_is_wrong_is_told_with_its_line_and_without_its_secret() {
     for (text, told) in [
-        ("receivers:\n- name: a\n  slack_confgs: []", "unknown field `slack_confgs`, expected"),
+        (
+            "receivers:\n- name: a\n  slack_confgs: []",
+            "unknown field `slack_confgs`, expected",
+        ),
         (
             "receivers:\n- name: a\n  webhook_configs:\n  - max_alerts: 1",
             "one of url and url_file must be given at line 4 column 5",
@@ -209,7 +235,10 @@ fn what_is_wrong_is_told_with_its_line_and_without_its_secret() {
             "receivers:\n- name: a\n  webhook_configs:\n  - url: http://a\n    http_config: {bearer_token: x, bearer_token_file: y}",
             "http_config: at most one of basic_auth",
         ),
-        ("global: {smtp_smarthost: x}\nreceivers: []", "smtp_smarthost: \"x\" is no host:port"),
+        (
+            "global: {smtp_smarthost: x}\nreceivers: []",
+            "smtp_smarthost: \"x\" is no host:port",
+        ),
     ] {
         let error = read(text).expect_err(text);
         assert!(error.contains(told), "{text}\nsays {error}\nand not {told}");
