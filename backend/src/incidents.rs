@@ -24,10 +24,7 @@ use self::{
     entry::{Entry, Incident},
     file::{Journal, write_line},
 };
-use crate::base::{clock::Clock, telemetry::Telemetry};
-
-/// The file in the data folder.
-pub const FILE: &str = "incidents.jsonl";
+use crate::base::{clock::Clock, data_dir::INCIDENTS, telemetry::Telemetry};
 
 /// Lines that wait for the disk; past it the file is written anew, from what is held anyway.
 const WAITING_BYTES_MAX: usize = 8 << 20;
@@ -56,6 +53,8 @@ pub struct Incidents {
 #[derive(Default)]
 struct Held {
     book: Book,
+    /// There is a file.
+    is_written: bool,
     waiting: Vec<u8>,
     /// Lines so far.
     said: u64,
@@ -80,7 +79,7 @@ impl Incidents {
         let journal = match folder {
             None => None,
             Some(folder) => {
-                let path = folder.join(FILE);
+                let path = folder.join(INCIDENTS);
                 let (journal, unreadable) = Journal::open(&path, &mut book)?;
                 if unreadable > 0 {
                     tracing::warn!(
@@ -94,6 +93,7 @@ impl Incidents {
         };
         let held = Held {
             book,
+            is_written: journal.is_some(),
             ..Held::default()
         };
         Ok(Arc::new(Self {
@@ -126,6 +126,14 @@ impl Incidents {
         }
         drop(held);
         self.changed.notify_one();
+    }
+
+    /// Takes an incident that goes on and that nobody knew of: of a version before this one.
+    pub fn adopt(&self, event: &AlertEvent) {
+        let is_known = self.get(keeper_of(event), event.alert.incident).is_some();
+        if !is_known {
+            self.publish(0, event);
+        }
     }
 
     /// Adds what happened to an incident of a tenant; false where there is none.
@@ -275,7 +283,7 @@ impl Held {
     fn write(&mut self, tenant: &str, change: Option<Change>) {
         let Some(change) = change else { return };
         self.said += 1;
-        if self.is_rewritten {
+        if !self.is_written || self.is_rewritten {
             return;
         }
         write_line(&mut self.waiting, tenant, &change);

@@ -55,13 +55,29 @@ pub fn wrong_body(detail: String) -> AppError {
 /// # Errors
 /// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 when it breaks off.
 pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppError> {
-    if said_length(request) > JSON_BYTES_MAX as u64 {
-        return Err(too_large(app));
+    read_bytes_within(app, request, JSON_BYTES_MAX).await
+}
+
+/// As [`read_bytes`] with another bound.
+///
+/// # Errors
+/// As there.
+pub async fn read_bytes_within(
+    app: &App,
+    request: &mut Request,
+    max: usize,
+) -> Result<Bytes, AppError> {
+    let too_large = || {
+        app.telemetry.count_limit(Limit::BodyBytes);
+        larger_than(max)
+    };
+    if said_length(request) > max as u64 {
+        return Err(too_large());
     }
-    let body = Limited::new(request.take_body(), JSON_BYTES_MAX);
+    let body = Limited::new(request.take_body(), max);
     match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
         Err(_late) => Err(late()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(app)),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
         Ok(Err(_)) => Err(broken()),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
@@ -74,11 +90,6 @@ pub(crate) fn said_length(request: &Request) -> u64 {
     let said = request.headers().get(header::CONTENT_LENGTH);
     let said = said.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     said.unwrap_or_default()
-}
-
-fn too_large(app: &App) -> AppError {
-    app.telemetry.count_limit(Limit::BodyBytes);
-    larger_than(JSON_BYTES_MAX)
 }
 
 fn larger_than(max: usize) -> AppError {
