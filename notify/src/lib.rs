@@ -27,44 +27,38 @@
 //!
 //! [`Manager::set_config`] takes another configuration: groups are made again from the alerts, as
 //! Alertmanager does, and the notification log stays.
-//!
-//! # Signatures
-//! ```text
-//! config::Config::parse(text: &str, file: &str, max: ConfigLimits) -> Result<Config, ConfigError{ file, line: Option<(usize,usize)>, what }>
-//! config::Config::{to_yaml() /* without secrets */, warnings() -> Vec<String>, receivers: Vec<receivers::config::Receiver>, templates: Vec<String>, …}
-//!
-//! Manager::new(tenant: Arc<str>, config: Arc<Config>, options: Options) -> Manager
-//! Manager::restore(tenant, config, options, keep: Keep, now_ms) -> Manager
-//! Manager::keep(&self) -> Keep                                  // serde
-//! Manager::set_config(&mut self, now_ms, Arc<Config>) -> Vec<Action>
-//! Manager::handle(&mut self, now_ms: i64, input: Input) -> Vec<Action>
-//! Manager::next_due_ms(&self) -> Option<i64>
-//! Manager::in_flight(&self) -> Vec<String>                      // keys without an answer yet
-//!
-//! enum Input { Tick, Alerts(Vec<PostedAlert>), Sent { key }, Failed { key } }
-//! struct PostedAlert { labels, annotations: Labels, starts_at_ms, ends_at_ms: Option<i64>, generator_url: String }
-//! enum Action { Notify(Box<Delivery>), NotSent(NotSent), Refused(Refused{ labels, why }), AckEnded(Ack), Forgotten(Fingerprint) }
-//! struct Delivery { way: Way, notification: receivers::Notification, cause: Cause }
-//! struct Way { receiver: String, kind: String /* "webhook" */, index: usize /* within its kind, as Alertmanager numbers them */ }
-//! struct NotSent { at_ms, fingerprint, receiver: String, group_key: String, reason: Reason, again: bool /* the same reason as at the flush before */ }
-//!
-//! Manager::alerts(&self, now_ms, &AlertFilter) -> Vec<api::GettableAlert>
-//! Manager::groups(&self, now_ms, &AlertFilter) -> Vec<api::AlertGroup>
-//! Manager::receivers(&self) -> Vec<api::Receiver>
-//! AlertFilter::parse(pairs: impl Iterator<(name, value)>) -> Result<AlertFilter, String /* a 400's JSON string */>
-//! api::AlertmanagerStatus::new(config: &Config, version: VersionInfo, started_ms)
-//! Manager::silences(&self, now_ms, &[Matcher]) -> Vec<api::GettableSilence>
-//! Manager::silence(&self, now_ms, id: &str) -> Option<api::GettableSilence>
-//! Manager::set_silence(&mut self, now_ms, api::PostableSilence, new_id: String) -> Result<String, SilenceError>
-//! Manager::expire_silence(&mut self, now_ms, id: &str) -> Result<(), SilenceError>
-//! Manager::acknowledge(&mut self, now_ms, Ack{ fingerprint, by, comment, at_ms, until_ms }) -> Result<(), AckError>
-//! Manager::unacknowledge(&mut self, Fingerprint) -> Option<Ack>;  acks(&self) -> impl Iterator<&Ack>
-//! Manager::set_window(&mut self, Window{ id, name, matchers, intervals, created_by, comment, until_ms }) -> Result<(), String>
-//! Manager::remove_window(&mut self, id) -> bool;  windows(&self) -> impl Iterator<&Window>
-//! ```
 
+mod ack;
+mod alerts;
+pub mod api;
+mod budget;
+pub mod config;
+mod flap;
+mod group;
+mod inhibit;
+pub mod interval;
+mod keep;
 mod labels;
-
+mod log;
+mod manager;
 pub mod matcher;
+mod place;
+mod reason;
+mod route;
+mod silence;
+mod way;
+mod window;
 
-pub use labels::Fingerprint;
+pub use ack::{Ack, AckError};
+pub use alerts::{AlertLimits, PostedAlert};
+pub use budget::BudgetOptions;
+pub use flap::FlapOptions;
+pub use group::Cause;
+pub use keep::Keep;
+pub use labels::{Fingerprint, ParseFingerprintError};
+pub use manager::{Action, Delivery, Input, Manager, NotSent, Options, Refused};
+pub use reason::Reason;
+pub use route::{GroupBy, Route, RouteOptions, Routes};
+pub use silence::{Silence, SilenceError, SilenceState};
+pub use way::Way;
+pub use window::Window;
