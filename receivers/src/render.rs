@@ -35,7 +35,10 @@ impl Texts for Rendering<'_> {
     }
 
     fn html(&self, template: &str) -> Result<String, String> {
-        Self::html(self, template).map_err(|error| error.to_string())
+        match template.contains("{{") {
+            true => Self::html(self, template).map_err(|error| error.to_string()),
+            false => Ok(template.to_owned()),
+        }
     }
 }
 
