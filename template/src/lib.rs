@@ -6,11 +6,23 @@
 //! [`alertmanager`] are the two sets of functions and data that people write templates for.
 
 pub mod alertmanager;
+mod builtin;
 mod error;
+mod escape;
+mod exec;
 mod functions;
+mod html;
+mod json;
+mod kit;
+mod lex;
+mod methods;
+mod number;
+mod parse;
+mod print;
 pub mod prometheus;
 mod set;
 pub mod time;
+mod tree;
 mod value;
 
 pub use error::Error;

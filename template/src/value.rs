@@ -66,6 +66,11 @@ pub trait Object: Debug + Send + Sync {
 
     /// Go's name of the type, for messages and `%T`.
     fn type_name(&self) -> &'static str;
+
+    /// What a named number counts, such as a month.
+    fn number(&self) -> Option<i64> {
+        None
+    }
 }
 
 impl Value {
