@@ -37,6 +37,7 @@ fn checked(settings: &Settings) -> Option<ExitCode> {
     rooms
         .map_err(|error| error.to_string())
         .and_then(|()| pulseboard::scraping::check(file))
+        .and_then(|_| pulseboard::notifying::check(settings.alertmanager_config.as_deref()))
         .err()
         .map(|error| refuse(&error))
 }

@@ -45,8 +45,8 @@ use pulseboard_notify::{
 use pulseboard_outbound::Secret;
 use pulseboard_receivers::{
     Courier, Directory, Outbox, OutboxOptions, Outcome as Tried, Sender,
+    Tested,
     config::Receiver,
-    courier::Tested,
     outbox::{Accepted, Delivery as Line, DeliveryState, Event, OutboxStats, PutError},
 };
 use pulseboard_template::alertmanager::Templates;

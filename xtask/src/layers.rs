@@ -44,6 +44,8 @@ const SERVER: &[&[&str]] = &[
         "told",
         "scraping",
         "forwarding",
+        "incidents",
+        "notifying",
     ],
     &["settings"],
     &["base"],

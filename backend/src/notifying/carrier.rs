@@ -15,7 +15,7 @@ const BETWEEN: char = '\u{1f}';
 
 /// A notification as the outbox is to have it.
 #[must_use]
-pub fn packed(delivery: Delivery) -> Notification {
+pub(super) fn packed(delivery: Delivery) -> Notification {
     let Delivery {
         way,
         mut notification,
@@ -27,13 +27,13 @@ pub fn packed(delivery: Delivery) -> Notification {
 
 /// How the outbox calls a way.
 #[must_use]
-pub fn name_of(way: &Way) -> String {
+pub(super) fn name_of(way: &Way) -> String {
     format!("{}{BETWEEN}{}", way.receiver, way.name.0)
 }
 
 /// The way by which the outbox calls a receiver.
 #[must_use]
-pub fn way_of(receiver: &str) -> Way {
+pub(super) fn way_of(receiver: &str) -> Way {
     let (receiver, name) = split(receiver);
     Way {
         receiver: receiver.to_owned(),
@@ -47,7 +47,7 @@ fn split(receiver: &str) -> (&str, &str) {
 
 /// Who carries what the outbox holds.
 #[derive(Debug)]
-pub struct Carrier(pub Courier);
+pub(super) struct Carrier(pub(super) Courier);
 
 impl Deliver for Carrier {
     fn ways(&self, tenant: &str, receiver: &str) -> Option<Vec<(WayName, bool)>> {

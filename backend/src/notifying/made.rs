@@ -59,7 +59,7 @@ pub enum Change {
 ///
 /// # Errors
 /// One of them cannot be, which is checked before they are stored.
-pub fn config(documents: &Documents, tenant: &str) -> Result<Arc<Config>, String> {
+pub(super) fn config(documents: &Documents, tenant: &str) -> Result<Arc<Config>, String> {
     let made: Made = stored(documents, tenant);
     config_of(&made.receivers).map(Arc::new)
 }
@@ -106,7 +106,7 @@ fn config_of(receivers: &[Value]) -> Result<Config, String> {
 ///
 /// # Errors
 /// See [`MakeError`]; nothing has changed then.
-pub fn change(
+pub(super) fn change(
     documents: &Documents,
     tenant: &str,
     change: Change,

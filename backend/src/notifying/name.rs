@@ -3,7 +3,7 @@
 
 /// `t.shop` for `shop`; in hexadecimal digits where there is more than small letters in it.
 #[must_use]
-pub fn document_of(tenant: &str) -> String {
+pub(super) fn document_of(tenant: &str) -> String {
     let is_plain = tenant
         .bytes()
         .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));

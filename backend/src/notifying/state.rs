@@ -9,8 +9,8 @@ use std::{
 
 use pulseboard_alerting::{ALERTNAME, AlertEvent, Detail, SEVERITY, new_id};
 use pulseboard_notify::{
-    Action, Config, Delivery, Fingerprint, Input, Keep, Manager, NotSent, Options, PostedAlert,
-    Reason, Refused, Way,
+    Action, Delivery, Fingerprint, Input, Keep, Manager, NotSent, Options, PostedAlert, Reason,
+    Refused, Way, config::Config,
 };
 use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
