@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::labels::Fingerprint;
 
 /// A comment, and who it is by, are at most so long.
-pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 /// Somebody has an incident in hand: what it says again is not sent while it stands. What is new in
 /// the group is, and so is that it is over.

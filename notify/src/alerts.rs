@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::labels::{Fingerprint, quote};
 
 /// One that ended is still known for so long, so that what is said of it again is no news.
-pub const ENDED_KEPT_MS: i64 = 30 * 60_000;
+const ENDED_KEPT_MS: i64 = 30 * 60_000;
 
 /// Names, values and the address of one alert together.
-pub const ALERT_BYTES_MAX: usize = 64 * 1024;
+const ALERT_BYTES_MAX: usize = 64 * 1024;
 
 /// One alert has at most so many labels, and as many annotations.
-pub const LABELS_MAX: usize = 128;
+const LABELS_MAX: usize = 128;
 
 /// An alert as somebody gives it. A time that is not there, or is Go's zero, is filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,11 @@ fn bytes_of(labels: &Labels) -> usize {
 }
 
 /// Times filled in, empty labels left out, and what no alert may be refused.
-pub(crate) fn accept(posted: PostedAlert, now_ms: i64, resolve_timeout_ms: i64) -> Result<Alert, String> {
+pub(crate) fn accept(
+    posted: PostedAlert,
+    now_ms: i64,
+    resolve_timeout_ms: i64,
+) -> Result<Alert, String> {
     let PostedAlert {
         mut labels,
         annotations,
@@ -234,7 +238,12 @@ impl Alerts {
         (*at == version).then_some(ids)
     }
 
-    pub(crate) fn set_silences(&mut self, fingerprint: Fingerprint, version: u64, ids: Vec<String>) {
+    pub(crate) fn set_silences(
+        &mut self,
+        fingerprint: Fingerprint,
+        version: u64,
+        ids: Vec<String>,
+    ) {
         if let Some(known) = self.all.get_mut(&fingerprint) {
             known.silences = (version, ids);
         }
@@ -291,23 +300,37 @@ mod tests {
     #[test]
     fn what_is_no_alert_is_refused() {
         for (wrong, posted) in [
-            ("start time must be before end time", posted(Some(2), Some(1))),
+            (
+                "start time must be before end time",
+                posted(Some(2), Some(1)),
+            ),
             (
                 "at least one label pair required",
-                PostedAlert { labels: of(&[("a", "")]), ..PostedAlert::default() },
+                PostedAlert {
+                    labels: of(&[("a", "")]),
+                    ..PostedAlert::default()
+                },
             ),
             (
                 "invalid annotations: invalid name \"\"",
-                PostedAlert { annotations: of(&[("", "x")]), ..posted(None, None) },
+                PostedAlert {
+                    annotations: of(&[("", "x")]),
+                    ..posted(None, None)
+                },
             ),
             (
                 "at most 65536 are taken",
-                PostedAlert { generator_url: "x".repeat(ALERT_BYTES_MAX), ..posted(None, None) },
+                PostedAlert {
+                    generator_url: "x".repeat(ALERT_BYTES_MAX),
+                    ..posted(None, None)
+                },
             ),
             (
                 "at most 128 are taken",
                 PostedAlert {
-                    labels: (0..=LABELS_MAX).map(|n| (n.to_string(), "x".to_owned())).collect(),
+                    labels: (0..=LABELS_MAX)
+                        .map(|n| (n.to_string(), "x".to_owned()))
+                        .collect(),
                     ..PostedAlert::default()
                 },
             ),
@@ -335,7 +358,10 @@ mod tests {
         );
         // an end that was said beats the timeout of a later word
         assert_eq!(
-            put(&[(0, Some(0), Some(60 * MINUTE)), (MINUTE, Some(MINUTE), None)]),
+            put(&[
+                (0, Some(0), Some(60 * MINUTE)),
+                (MINUTE, Some(MINUTE), None)
+            ]),
             Some((0, 60 * MINUTE))
         );
         // an explicit end ends it
@@ -345,19 +371,31 @@ mod tests {
         );
         // after its end it begins anew
         assert_eq!(
-            put(&[(0, Some(0), Some(MINUTE)), (2 * MINUTE, Some(2 * MINUTE), None)]),
+            put(&[
+                (0, Some(0), Some(MINUTE)),
+                (2 * MINUTE, Some(2 * MINUTE), None)
+            ]),
             Some((2 * MINUTE, 7 * MINUTE))
         );
     }
 
     #[test]
     fn they_are_bounded_in_number_and_bytes_and_forgotten_after_they_ended() {
-        let limits = AlertLimits { count: 2, bytes: 100 };
+        let limits = AlertLimits {
+            count: 2,
+            bytes: 100,
+        };
         let mut alerts = Alerts::new(limits);
         let put = |alerts: &mut Alerts, value: &str| {
             let labels = of(&[("a", value)]);
-            let posted = PostedAlert { labels, ends_at_ms: Some(10), ..PostedAlert::default() };
-            alerts.put(accept(posted, 0, 0).expect("an alert"), 0).map(|_| ())
+            let posted = PostedAlert {
+                labels,
+                ends_at_ms: Some(10),
+                ..PostedAlert::default()
+            };
+            alerts
+                .put(accept(posted, 0, 0).expect("an alert"), 0)
+                .map(|_| ())
         };
         put(&mut alerts, "1").expect("room");
         let told = put(&mut alerts, &"x".repeat(200)).expect_err("bytes");

@@ -80,7 +80,11 @@ pub struct GettableAlert {
     pub starts_at: DateTime,
     pub status: AlertStatus,
     pub updated_at: DateTime,
-    #[serde(rename = "generatorURL", default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "generatorURL",
+        default,
+        skip_serializing_if = "String::is_empty"
+    )]
     pub generator_url: String,
     pub labels: Labels,
 }
@@ -126,9 +130,8 @@ impl From<PostableAlert> for PostedAlert {
 /// # Errors
 /// It is no such list, or has more than [`POSTED_MAX`]; the text of a 400, to be a JSON string.
 pub fn posted_alerts(body: &[u8]) -> Result<Vec<PostedAlert>, String> {
-    let alerts: Vec<PostableAlert> = serde_json::from_slice(body).map_err(|error| {
-        format!("parsing alerts body from \"\" failed, because {error}")
-    })?;
+    let alerts: Vec<PostableAlert> = serde_json::from_slice(body)
+        .map_err(|error| format!("parsing alerts body from \"\" failed, because {error}"))?;
     if alerts.len() > POSTED_MAX {
         return Err(format!(
             "{} alerts, at most {POSTED_MAX} are taken at once",
@@ -392,7 +395,8 @@ impl AlertFilter {
                 "receiver" if !value.is_empty() => {
                     let pattern = Matcher::new("receiver", Operator::Match, value);
                     filter.receiver = Some(
-                        pattern.map_err(|error| format!("failed to parse receiver param: {error}"))?,
+                        pattern
+                            .map_err(|error| format!("failed to parse receiver param: {error}"))?,
                     );
                 }
                 "filter" => read_filter(&mut filter.matchers, value)?,
@@ -443,7 +447,9 @@ fn read_filter(matchers: &mut Vec<Matcher>, text: &str) -> Result<(), String> {
 
 /// As the original reads a truth.
 fn is_yes(text: &str) -> bool {
-    let yes = ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"];
+    let yes = [
+        "true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled",
+    ];
     yes.contains(&text.to_ascii_lowercase().as_str())
 }
 

@@ -63,7 +63,10 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteConfig {
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub receiver: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<Vec<String>>,
@@ -103,15 +106,27 @@ pub struct RouteConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InhibitConfig {
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub source_match: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub source_match_re: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub source_matchers: Vec<MatcherText>,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub target_match: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub target_match_re: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub target_matchers: Vec<MatcherText>,
@@ -193,7 +208,8 @@ impl Config {
         if text.len() > FILE_BYTES_MAX {
             return Err(error(None, format!("larger than {FILE_BYTES_MAX} bytes")));
         }
-        let parsed = place::check_keys(text).and_then(|()| yaml_serde::from_str::<Option<Self>>(text));
+        let parsed =
+            place::check_keys(text).and_then(|()| yaml_serde::from_str::<Option<Self>>(text));
         let config = parsed.map_err(|wrong| {
             let told = wrong.to_string();
             let (what, _) = told.rsplit_once(" at line ").unwrap_or((&told, ""));
@@ -278,10 +294,12 @@ impl Config {
         let mut names = HashSet::new();
         for (item, receiver) in self.receivers.iter_mut().enumerate() {
             let at = receivers.item(item);
-            receiver.settle(&self.global, &self.folder).map_err(|error| {
-                let at = at.then(error.section).item(error.index);
-                at.field_of(&error.what).wrong(error.to_string())
-            })?;
+            receiver
+                .settle(&self.global, &self.folder)
+                .map_err(|error| {
+                    let at = at.then(error.section).item(error.index);
+                    at.field_of(&error.what).wrong(error.to_string())
+                })?;
             if !names.insert(receiver.name.clone()) {
                 return Err(at.then("name").wrong(format!(
                     "notification config name {} is not unique",
@@ -326,10 +344,9 @@ impl Config {
                     return Err(at.wrong(format!("more than {INTERVALS_MAX} time intervals")));
                 }
                 if !names.insert(named.name.clone()) {
-                    return Err(at.then("name").wrong(format!(
-                        "{kind} {} is not unique",
-                        quote(&named.name)
-                    )));
+                    return Err(at
+                        .then("name")
+                        .wrong(format!("{kind} {} is not unique", quote(&named.name))));
                 }
             }
         }
@@ -344,9 +361,21 @@ fn check_root(root: &RouteConfig, at: &At) -> Result<(), Wrong> {
             root.receiver.is_empty(),
             "root route must specify a default receiver",
         ),
-        ("match", !root.equal.is_empty(), "root route must not have any matchers"),
-        ("match_re", !root.pattern.is_empty(), "root route must not have any matchers"),
-        ("matchers", !root.matchers.is_empty(), "root route must not have any matchers"),
+        (
+            "match",
+            !root.equal.is_empty(),
+            "root route must not have any matchers",
+        ),
+        (
+            "match_re",
+            !root.pattern.is_empty(),
+            "root route must not have any matchers",
+        ),
+        (
+            "matchers",
+            !root.matchers.is_empty(),
+            "root route must not have any matchers",
+        ),
         (
             "mute_time_intervals",
             !root.mute_time_intervals.is_empty(),
@@ -357,7 +386,11 @@ fn check_root(root: &RouteConfig, at: &At) -> Result<(), Wrong> {
             !root.active_time_intervals.is_empty(),
             "root route must not have any active time intervals",
         ),
-        ("continue", root.goes_on, "cannot have continue in root route"),
+        (
+            "continue",
+            root.goes_on,
+            "cannot have continue in root route",
+        ),
     ] {
         if is_there {
             return Err(at.then(field).wrong(what.to_owned()));
@@ -400,7 +433,10 @@ fn check_route(
                 ));
             }
         } else if name.is_empty() {
-            return Err(at.wrong(format!("invalid label name {} in group_by list", quote(name))));
+            return Err(at.wrong(format!(
+                "invalid label name {} in group_by list",
+                quote(name)
+            )));
         }
         if !seen.insert(name) {
             return Err(at.wrong(format!("duplicated label {} in group_by", quote(name))));
@@ -428,7 +464,13 @@ fn check_route(
         }
     }
     for (item, child) in route.routes.iter().enumerate() {
-        check_route(child, &at.then("routes").item(item), receivers, intervals, count)?;
+        check_route(
+            child,
+            &at.then("routes").item(item),
+            receivers,
+            intervals,
+            count,
+        )?;
     }
     Ok(())
 }
@@ -442,7 +484,13 @@ fn joined(
     for ((field, map), operator) in [(equal, Operator::Equal), (pattern, Operator::Match)] {
         for (name, value) in map {
             let matcher = Matcher::new(name, operator, value);
-            all.push(matcher.map_err(|error| format!("{field}: {error}"))?);
+            let mut matcher = matcher.map_err(|error| format!("{field}: {error}"))?;
+            if operator == Operator::Match {
+                // so that groups have the keys that they have with Alertmanager
+                let anchored = Matcher::new(name, operator, &format!("^(?:{value})$"));
+                matcher = anchored.map_err(|error| format!("{field}: {error}"))?;
+            }
+            all.push(matcher);
         }
     }
     all.extend(texts.1.iter().flat_map(|text| text.0.iter().cloned()));

@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn five_changes_within_five_minutes_flap_until_five_minutes_without_one() {
-        assert_eq!(observed(&[0, 60_000, 120_000, 180_000]).calm_at(ONE, 180_000), None);
+        assert_eq!(
+            observed(&[0, 60_000, 120_000, 180_000]).calm_at(ONE, 180_000),
+            None
+        );
         let flaps = observed(&[0, 60_000, 120_000, 180_000, 300_000]);
         assert_eq!(flaps.calm_at(ONE, 300_000), Some(600_000));
         assert_eq!(flaps.calm_at(ONE, 599_999), Some(600_000));

@@ -54,7 +54,9 @@ pub(crate) const EMPTY_MS: i64 = 30_000;
 impl Group {
     /// When something is to be done about it.
     pub(crate) fn due_ms(&self) -> i64 {
-        let gone = self.empty_since_ms.map(|since| since.saturating_add(EMPTY_MS));
+        let gone = self
+            .empty_since_ms
+            .map(|since| since.saturating_add(EMPTY_MS));
         gone.map_or(self.next_flush_ms, |gone| gone.min(self.next_flush_ms))
     }
 

@@ -135,7 +135,10 @@ mod tests {
         let both = alert(&[("severity", "warning")], 100);
         rules.put(&both);
         assert_eq!(rules.by(0, &both.labels), None);
-        assert_eq!(rules.by(0, &of(&[("severity", "warning"), ("a", "b")])), None);
+        assert_eq!(
+            rules.by(0, &of(&[("severity", "warning"), ("a", "b")])),
+            None
+        );
         assert_eq!(
             rules.by(0, &of(&[("severity", "info")])),
             Some(both.fingerprint)

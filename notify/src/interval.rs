@@ -54,7 +54,8 @@ impl TimeInterval {
         };
         let zone = self.location.as_ref().map(|location| &location.zone);
         let local = zone.unwrap_or(&TimeZone::UTC).to_datetime(at);
-        let minute = u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
+        let minute =
+            u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
         let one = |is_met: Option<bool>| is_met.unwrap_or(true);
         one(self.times.as_ref().map(|ranges| {
             let mut ranges = ranges.0.iter();
@@ -64,7 +65,10 @@ impl TimeInterval {
             ranges.0.iter().any(|range| range.contains(day))
         })) && one(self.days_of_month.as_ref().map(|ranges| {
             let days = local.days_in_month();
-            ranges.0.iter().any(|range| range.contains(local.day(), days))
+            ranges
+                .0
+                .iter()
+                .any(|range| range.contains(local.day(), days))
         })) && one(self.months.as_ref().map(|ranges| {
             let mut ranges = ranges.0.iter();
             ranges.any(|range| (range.0..=range.1).contains(&local.month()))
@@ -260,7 +264,9 @@ impl FromStr for DayRange {
     fn from_str(text: &str) -> Result<Self, String> {
         let day = |text: &str| match text.parse::<i8>() {
             Ok(day) if day != 0 && (-31..=31).contains(&day) => Ok(day),
-            _ => Err(format!("{text} is not a valid day of the month: out of range")),
+            _ => Err(format!(
+                "{text} is not a valid day of the month: out of range"
+            )),
         };
         let (begin, end) = ends(text);
         let (begin, end) = (day(begin)?, day(end)?);
@@ -282,11 +288,7 @@ impl fmt::Display for DayRange {
     }
 }
 
-fn print<T: fmt::Display + PartialEq>(
-    f: &mut fmt::Formatter<'_>,
-    begin: T,
-    end: T,
-) -> fmt::Result {
+fn print<T: fmt::Display + PartialEq>(f: &mut fmt::Formatter<'_>, begin: T, end: T) -> fmt::Result {
     match begin == end {
         true => write!(f, "{begin}"),
         false => write!(f, "{begin}:{end}"),
@@ -440,7 +442,11 @@ mod tests {
             ),
             (
                 "days_of_month: ['-3:-1', 1]",
-                &["2027-02-26T00:00:00Z", "2027-02-28T23:59:00Z", "2027-02-01T00:00:00Z"],
+                &[
+                    "2027-02-26T00:00:00Z",
+                    "2027-02-28T23:59:00Z",
+                    "2027-02-01T00:00:00Z",
+                ],
                 &["2027-02-25T23:59:59Z", "2027-02-02T00:00:00Z"],
             ),
             (
@@ -455,7 +461,11 @@ mod tests {
             ),
             (
                 "months: ['november:december', 2, 'March']",
-                &["2026-11-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-02-01T00:00:00Z"],
+                &[
+                    "2026-11-01T00:00:00Z",
+                    "2026-03-01T00:00:00Z",
+                    "2026-02-01T00:00:00Z",
+                ],
                 &["2026-10-31T23:59:59Z"],
             ),
             (
@@ -499,11 +509,23 @@ mod tests {
     #[test]
     fn what_no_time_can_be_within_is_refused() {
         for (yaml, wrong) in [
-            ("times: [{start_time: '9:00', end_time: '17:00'}]", "\"9:00\""),
-            ("times: [{start_time: '09:00', end_time: '24:01'}]", "\"24:01\""),
-            ("times: [{start_time: '09:60', end_time: '17:00'}]", "\"09:60\""),
+            (
+                "times: [{start_time: '9:00', end_time: '17:00'}]",
+                "\"9:00\"",
+            ),
+            (
+                "times: [{start_time: '09:00', end_time: '24:01'}]",
+                "\"24:01\"",
+            ),
+            (
+                "times: [{start_time: '09:60', end_time: '17:00'}]",
+                "\"09:60\"",
+            ),
             ("times: [{start_time: '09:00'}]", "both start and end"),
-            ("times: [{start_time: '17:00', end_time: '09:00'}]", "start time cannot"),
+            (
+                "times: [{start_time: '17:00', end_time: '09:00'}]",
+                "start time cannot",
+            ),
             ("times: [{start: '17:00'}]", "unknown field `start`"),
             ("weekdays: ['friday:monday']", "start day cannot"),
             ("weekdays: [mon]", "mon is not a valid weekday"),
@@ -512,7 +534,10 @@ mod tests {
             ("days_of_month: ['-5:5']", "end day must be negative"),
             ("days_of_month: ['5:1']", "end day 1 is always before"),
             ("days_of_month: ['31:-5']", "end day -5 is always before"),
-            ("months: ['december:january']", "end month 1 is before start month 12"),
+            (
+                "months: ['december:january']",
+                "end month 1 is before start month 12",
+            ),
             ("months: [13]", "13 is not a valid month"),
             ("years: ['2027:2026']", "end year 2026 is before"),
             ("location: Mars/Base", "unknown time zone Mars/Base"),

@@ -397,7 +397,10 @@ impl Manager {
                     self.last_group += 1;
                     let id = self.last_group;
                     let key = format!("{}:{}", route.key, labels::print(&place.1));
-                    let ways = self.ways.get(&options.receiver).map_or(0, |ways| ways.len());
+                    let ways = self
+                        .ways
+                        .get(&options.receiver)
+                        .map_or(0, |ways| ways.len());
                     let group = Group {
                         route: number,
                         labels: place.1.clone(),

@@ -488,9 +488,18 @@ mod tests {
             ("=b", "a label's name is expected at byte 0"),
             (r#"a="b"#, "a quote is not closed at byte 2"),
             (r#"{a="b""#, "the closing brace is missing at byte 6"),
-            (r#"a="b" c="d""#, "a comma is expected between matchers at byte 6"),
-            (r#"{a="b"} x"#, "nothing is expected after the closing brace"),
-            (r#"a=~"(""#, "invalid regular expression \"(\": unclosed group"),
+            (
+                r#"a="b" c="d""#,
+                "a comma is expected between matchers at byte 6",
+            ),
+            (
+                r#"{a="b"} x"#,
+                "nothing is expected after the closing brace",
+            ),
+            (
+                r#"a=~"(""#,
+                "invalid regular expression \"(\": unclosed group",
+            ),
             (r#"a=b"c"#, "a quote stands within a value that has none"),
             (",", "a label's name is expected"),
         ] {

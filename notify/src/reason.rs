@@ -84,9 +84,7 @@ impl fmt::Display for Reason {
             Self::Flapping { .. } => f.write_str("it flaps, which was said"),
             Self::Delivering { .. } => f.write_str("one about its group is still on its way"),
             Self::Untold => f.write_str("over, and nobody was told that it fired"),
-            Self::ResolvedUnwanted => {
-                f.write_str("over, which the receiver does not want to hear")
-            }
+            Self::ResolvedUnwanted => f.write_str("over, which the receiver does not want to hear"),
             Self::NoWay => f.write_str("the receiver has no way out"),
         }
     }
@@ -99,17 +97,27 @@ mod tests {
     #[test]
     fn a_reason_is_json_with_its_kind() {
         for reason in [
-            Reason::Silenced { ids: vec!["s".to_owned()] },
+            Reason::Silenced {
+                ids: vec!["s".to_owned()],
+            },
             Reason::Inhibited { by: Fingerprint(1) },
-            Reason::Acknowledged { by: "me".to_owned(), until_ms: None },
+            Reason::Acknowledged {
+                by: "me".to_owned(),
+                until_ms: None,
+            },
             Reason::Untold,
             Reason::NoWay,
             Reason::ResolvedUnwanted,
-            Reason::OutsideHours { intervals: vec!["day".to_owned()] },
+            Reason::OutsideHours {
+                intervals: vec!["day".to_owned()],
+            },
         ] {
             let json = serde_json::to_value(&reason).expect("json");
             assert_eq!(json["kind"], reason.kind());
-            assert_eq!(serde_json::from_value::<Reason>(json).expect("the same"), reason);
+            assert_eq!(
+                serde_json::from_value::<Reason>(json).expect("the same"),
+                reason
+            );
             assert!(!reason.to_string().is_empty());
         }
     }

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use pulseboard_receivers::config::Span;
 use pulseboard_shared::Labels;
 
-use crate::{
-    config::RouteConfig,
-    matcher::Matchers,
-};
+use crate::{config::RouteConfig, matcher::Matchers};
 
 const GROUP_WAIT_MS: i64 = 30_000;
 const GROUP_INTERVAL_MS: i64 = 300_000;
@@ -108,8 +105,12 @@ impl Routes {
                 *held = milliseconds(span);
             }
         }
-        options.mute_time_intervals.clone_from(&config.mute_time_intervals);
-        options.active_time_intervals.clone_from(&config.active_time_intervals);
+        options
+            .mute_time_intervals
+            .clone_from(&config.mute_time_intervals);
+        options
+            .active_time_intervals
+            .clone_from(&config.active_time_intervals);
         let number = self.0.len();
         self.0.push(Route {
             matchers,
@@ -233,7 +234,7 @@ routes:
             (
                 &[("severity", "page"), ("team", "app")],
                 &[
-                    r#"web {}/{severity="page"}/{team=~"web|app"}"#,
+                    r#"web {}/{severity="page"}/{team=~"^(?:web|app)$"}"#,
                     r#"chat {}/{severity=~"page|warning",team!="db"}"#,
                 ],
             ),
@@ -247,15 +248,25 @@ routes:
     fn what_a_route_does_not_say_holds_as_above_but_for_its_times() {
         let routes = routes(TREE);
         let all: Vec<_> = routes.iter().map(|route| &route.options).collect();
-        let names = |names: &[&str]| GroupBy::Labels(names.iter().map(|&name| name.to_owned()).collect());
+        let names =
+            |names: &[&str]| GroupBy::Labels(names.iter().map(|&name| name.to_owned()).collect());
         assert_eq!(all[0].group_by, names(&["alertname"]));
-        assert_eq!((all[0].group_wait_ms, all[0].group_interval_ms), (10_000, 300_000));
+        assert_eq!(
+            (all[0].group_wait_ms, all[0].group_interval_ms),
+            (10_000, 300_000)
+        );
         assert_eq!(all[0].repeat_interval_ms, 4 * 3_600_000);
         assert_eq!(all[1].mute_time_intervals, ["night"]);
-        assert_eq!((all[2].group_by.clone(), all[2].repeat_interval_ms), (GroupBy::All, 3_600_000));
+        assert_eq!(
+            (all[2].group_by.clone(), all[2].repeat_interval_ms),
+            (GroupBy::All, 3_600_000)
+        );
         assert!(all[2].mute_time_intervals.is_empty());
         assert_eq!(all[3].group_by, names(&["alertname"]));
-        assert_eq!((all[5].group_by.clone(), all[5].group_interval_ms), (names(&[]), 60_000));
+        assert_eq!(
+            (all[5].group_by.clone(), all[5].group_interval_ms),
+            (names(&[]), 60_000)
+        );
         let labels = of(&[("alertname", "a"), ("b", "c")]);
         assert_eq!(all[0].group_by.of(&labels), of(&[("alertname", "a")]));
         assert_eq!(all[2].group_by.of(&labels), labels);

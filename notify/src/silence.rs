@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::matcher::{Matcher, Matchers};
 
 /// An expired one is still listed for so long.
-pub const RETENTION_MS: i64 = 120 * 3_600_000;
+const RETENTION_MS: i64 = 120 * 3_600_000;
 
 /// There are at most so many, expired ones included.
-pub const SILENCES_MAX: usize = 10_000;
+const SILENCES_MAX: usize = 10_000;
 
 /// A comment, and who wrote it, are at most so long.
-pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 /// What matches, from when to when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,9 +222,9 @@ pub(crate) fn check_matchers(matchers: &Matchers) -> Result<(), String> {
     let matches_empty =
         |matcher: &Matcher| matcher.operator().is_equal() && matcher.matches_value("");
     match matchers.0.iter().all(matches_empty) {
-        true => Err(
-            "silence invalid: at least one matcher must not match the empty string".to_owned(),
-        ),
+        true => {
+            Err("silence invalid: at least one matcher must not match the empty string".to_owned())
+        }
         false => Ok(()),
     }
 }
@@ -269,7 +269,10 @@ mod tests {
     #[test]
     fn it_is_pending_then_active_then_expired_then_gone() {
         let mut all = Silences::default();
-        assert_eq!(set(&mut all, 1000, silence("a=b", 2000, 3000), "s"), Ok("s".to_owned()));
+        assert_eq!(
+            set(&mut all, 1000, silence("a=b", 2000, 3000), "s"),
+            Ok("s".to_owned())
+        );
         let state = |all: &Silences, now: i64| all.get("s").map(|silence| silence.state(now));
         assert_eq!(state(&all, 1999), Some(SilenceState::Pending));
         assert_eq!(state(&all, 2000), Some(SilenceState::Active));
@@ -306,7 +309,10 @@ mod tests {
             let mut all = base();
             let changed = set(&mut all, 5000, change("a=b", 1000, end), "n");
             assert_eq!(changed, Ok("s".to_owned()));
-            assert_eq!(all.get("s").map(|one| (one.ends_at_ms, one.updated_at_ms)), Some((end, 5000)));
+            assert_eq!(
+                all.get("s").map(|one| (one.ends_at_ms, one.updated_at_ms)),
+                Some((end, 5000))
+            );
         }
         // other matchers, another start: the old one expires
         for (matchers, start) in [("a=c", 1000), ("a=b", 3000)] {
@@ -332,15 +338,24 @@ mod tests {
             all.get("s").map(|one| (one.starts_at_ms, one.ends_at_ms)),
             Some((2000, 2000))
         );
-        let nobody = Silence { id: "x".to_owned(), ..silence("a=b", 0, 90_000) };
-        assert_eq!(set(&mut all, 0, nobody, "n"), Err("silence not found".to_owned()));
+        let nobody = Silence {
+            id: "x".to_owned(),
+            ..silence("a=b", 0, 90_000)
+        };
+        assert_eq!(
+            set(&mut all, 0, nobody, "n"),
+            Err("silence not found".to_owned())
+        );
     }
 
     #[test]
     fn what_cannot_be_is_refused_in_alertmanagers_words() {
         let mut all = Silences::default();
         for (wrong, silence) in [
-            ("silence invalid: at least one matcher required", silence("", 0, 9000)),
+            (
+                "silence invalid: at least one matcher required",
+                silence("", 0, 9000),
+            ),
             (
                 "silence invalid: at least one matcher must not match the empty string",
                 silence("a=~.*,d=", 0, 9000),
@@ -355,7 +370,10 @@ mod tests {
             ),
             (
                 "silence invalid: comment is longer than 8192 bytes",
-                Silence { comment: "x".repeat(TEXT_BYTES_MAX + 1), ..silence("a=b", 0, 9000) },
+                Silence {
+                    comment: "x".repeat(TEXT_BYTES_MAX + 1),
+                    ..silence("a=b", 0, 9000)
+                },
             ),
         ] {
             assert_eq!(set(&mut all, 1000, silence, "n"), Err(wrong.to_owned()));

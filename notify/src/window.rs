@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{interval::TimeInterval, matcher::Matchers, silence};
 
 /// There are at most so many.
-pub const WINDOWS_MAX: usize = 1000;
+const WINDOWS_MAX: usize = 1000;
 
 /// A window has at most so many intervals.
-pub const INTERVALS_MAX: usize = 32;
+const INTERVALS_MAX: usize = 32;
 
 /// What matches is silenced while the time is within one of the intervals, again and again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,9 +135,27 @@ mod tests {
         }
         assert!(windows.matching(2 * hour, &of(&[("job", "x")])).is_empty());
         for (wrong, window) in [
-            ("needs an interval", Window { intervals: Vec::new(), ..window.clone() }),
-            ("must not match the empty", Window { matchers: Matchers::default(), ..window.clone() }),
-            ("1 to 128 bytes", Window { id: String::new(), ..window.clone() }),
+            (
+                "needs an interval",
+                Window {
+                    intervals: Vec::new(),
+                    ..window.clone()
+                },
+            ),
+            (
+                "must not match the empty",
+                Window {
+                    matchers: Matchers::default(),
+                    ..window.clone()
+                },
+            ),
+            (
+                "1 to 128 bytes",
+                Window {
+                    id: String::new(),
+                    ..window.clone()
+                },
+            ),
         ] {
             let told = windows.set(window).expect_err(wrong);
             assert!(told.contains(wrong), "{told}");

@@ -68,13 +68,17 @@ fn a_whole_file_is_read_and_printed_again_without_its_secrets() {
     let yaml = config.to_yaml();
     assert!(!yaml.contains("S3CRET"), "{yaml}");
     assert!(yaml.contains("<secret>"), "{yaml}");
-    let again = parse(&yaml).expect("what is printed is a file");
+    let filled = yaml.replace("<secret>", "http://127.0.0.1/");
+    let again = parse(&filled).expect("what is printed is a file");
     assert_eq!(again.to_yaml(), yaml);
     assert_eq!(again.route, config.route);
     assert_eq!(again.inhibit_rules, config.inhibit_rules);
     let warnings = config.warnings().join("\n");
     assert!(warnings.contains("tracing is not supported"), "{warnings}");
-    assert!(warnings.contains("\"hours\": the location Local is taken as UTC"), "{warnings}");
+    assert!(
+        warnings.contains("\"hours\": the location Local is taken as UTC"),
+        "{warnings}"
+    );
     assert_eq!(config.global.resolve_timeout.as_millis(), 600_000);
 }
 
@@ -92,43 +96,171 @@ fn what_is_left_out_has_its_default() {
 #[test]
 fn what_cannot_be_is_told_with_its_line_and_column() {
     for (from, to, at, wrong) in [
-        ("receiver: 'null'", "receiver: nobody", "11:3", "undefined receiver \"nobody\" used in route"),
-        ("receiver: 'null'\n  group_by", "group_by", "11:3", "root route must specify a default receiver"),
-        ("receiver: 'null'\n", "receiver: 'null'\n  match: {a: b}\n", "12:3", "root route must not have any matchers"),
-        ("receiver: 'null'\n", "receiver: 'null'\n  matchers: [a=b]\n", "12:3", "root route must not have any matchers"),
-        ("receiver: 'null'\n", "receiver: 'null'\n  continue: true\n", "12:3", "cannot have continue in root route"),
+        (
+            "receiver: 'null'",
+            "receiver: nobody",
+            "11:3",
+            "undefined receiver \"nobody\" used in route",
+        ),
+        (
+            "receiver: 'null'\n  group_by",
+            "group_by",
+            "11:3",
+            "root route must specify a default receiver",
+        ),
+        (
+            "receiver: 'null'\n",
+            "receiver: 'null'\n  match: {a: b}\n",
+            "12:3",
+            "root route must not have any matchers",
+        ),
+        (
+            "receiver: 'null'\n",
+            "receiver: 'null'\n  matchers: [a=b]\n",
+            "12:3",
+            "root route must not have any matchers",
+        ),
+        (
+            "receiver: 'null'\n",
+            "receiver: 'null'\n  continue: true\n",
+            "12:3",
+            "cannot have continue in root route",
+        ),
         (
             "receiver: 'null'\n",
             "receiver: 'null'\n  mute_time_intervals: [hours]\n",
             "12:3",
             "root route must not have any mute time intervals",
         ),
-        ("receiver: chat\n", "receiver: chad\n", "23:11", "undefined receiver \"chad\""),
-        ("[offhours, holidays]", "[offhours, nohours]", "25:43", "undefined time interval \"nohours\" used in route"),
-        ("[alertname, cluster]\n  group_wait", "[alertname, '...']\n  group_wait", "12:25", "cannot have wildcard group_by"),
-        ("[alertname, cluster]\n  group_wait", "[alertname, alertname]\n  group_wait", "12:25", "duplicated label \"alertname\" in group_by"),
-        ("group_interval: 5m", "group_interval: 0s", "14:3", "group_interval cannot be zero"),
-        ("repeat_interval: 3h", "repeat_interval: 0", "15:3", "repeat_interval cannot be zero"),
-        ("group_wait: 30s", "group_wait: 30", "13:15", "no duration"),
-        ("match: {service: database}", "match: {'': database}", "17:7", "invalid label name"),
-        ("{team: web|app}", "{team: (web|app}", "18:7", "invalid regular expression"),
+        (
+            "receiver: chat\n",
+            "receiver: chad\n",
+            "23:11",
+            "undefined receiver \"chad\"",
+        ),
+        (
+            "[offhours, holidays]",
+            "[offhours, nohours]",
+            "25:43",
+            "undefined time interval \"nohours\" used in route",
+        ),
+        (
+            "[alertname, cluster]\n  group_wait",
+            "[alertname, '...']\n  group_wait",
+            "12:25",
+            "cannot have wildcard group_by",
+        ),
+        (
+            "[alertname, cluster]\n  group_wait",
+            "[alertname, alertname]\n  group_wait",
+            "12:25",
+            "duplicated label \"alertname\" in group_by",
+        ),
+        (
+            "group_interval: 5m",
+            "group_interval: 0s",
+            "14:3",
+            "group_interval cannot be zero",
+        ),
+        (
+            "repeat_interval: 3h",
+            "repeat_interval: 0",
+            "15:3",
+            "repeat_interval cannot be zero",
+        ),
+        (
+            "group_wait: 30s",
+            "group_wait: 30",
+            "13:15",
+            "a duration such as",
+        ),
+        (
+            "match: {service: database}",
+            "match: {'': database}",
+            "17:7",
+            "invalid label name",
+        ),
+        (
+            "{team: web|app}",
+            "{team: (web|app}",
+            "18:7",
+            "invalid regular expression",
+        ),
         ("owner=\"team-X\"", "owner", "22:22", "bad matcher format"),
-        ("{severity: warning|info}", "{severity: '*'}", "33:5", "invalid regular expression"),
-        ("name: mail", "name: chat", "42:5", "notification config name \"chat\" is not unique"),
-        ("name: hours", "name: holidays", "54:5", "time interval \"holidays\" is not unique"),
-        ("name: hours\n    time", "time", "54:5", "missing name in time interval"),
-        ("'17:00', end_time: '24:00'", "'17:00', end_time: '16:00'", "50:", "start time cannot be equal"),
-        ("Europe/Berlin", "Europe/Berlon", "55:", "unknown time zone Europe/Berlon"),
-        ("group_wait: 30s", "group_wait: 30s\n  group_wait: 1s", "14:3", "duplicate field `group_wait`"),
-        ("group_wait: 30s", "group_weight: 30s", "13:3", "unknown field `group_weight`"),
-        ("smtp_from: 'alertmanager@example.org'", "smtp_from: ''", "41:", "smtp_from"),
-        ("resolve_timeout: 10m", "resolve_timeout: 0s", "3:3", "resolve_timeout cannot be zero"),
-        ("slack_api_url: https://hooks.slack.com/services/S3CRET", "slack_api_url: nowhere", "8:3", "slack_api_url"),
+        (
+            "{severity: warning|info}",
+            "{severity: '*'}",
+            "33:5",
+            "invalid regular expression",
+        ),
+        (
+            "name: mail",
+            "name: chat",
+            "41:5",
+            "notification config name \"chat\" is not unique",
+        ),
+        (
+            "name: hours",
+            "name: holidays",
+            "51:5",
+            "time interval \"holidays\" is not unique",
+        ),
+        (
+            "name: hours\n    time",
+            "time",
+            "51:5",
+            "missing name in time interval",
+        ),
+        (
+            "'17:00', end_time: '24:00'",
+            "'17:00', end_time: '16:00'",
+            "47:",
+            "start time cannot be equal",
+        ),
+        (
+            "Europe/Berlin",
+            "Europe/Berlon",
+            "52:",
+            "unknown time zone Europe/Berlon",
+        ),
+        (
+            "group_wait: 30s",
+            "group_wait: 30s\n  group_wait: 1s",
+            "14:3",
+            "duplicate field `group_wait`",
+        ),
+        (
+            "group_wait: 30s",
+            "group_weight: 30s",
+            "13:3",
+            "unknown field `group_weight`",
+        ),
+        (
+            "smtp_from: 'alertmanager@example.org'",
+            "smtp_from: ''",
+            "40:",
+            "smtp_from",
+        ),
+        (
+            "resolve_timeout: 10m",
+            "resolve_timeout: 0s",
+            "3:3",
+            "resolve_timeout cannot be zero",
+        ),
+        (
+            "slack_api_url: https://hooks.slack.com/services/S3CRET",
+            "slack_api_url: nowhere",
+            "8:3",
+            "slack_api_url",
+        ),
     ] {
         assert!(WHOLE.contains(from), "{from}");
         let told = parse(&WHOLE.replacen(from, to, 1)).expect_err(to);
         let place = format!("/etc/am/alertmanager.yml:{at}");
-        assert!(told.starts_with(&place) && told.contains(wrong), "{to}: {told}");
+        assert!(
+            told.starts_with(&place) && told.contains(wrong),
+            "{to}: {told}"
+        );
         assert!(!told.contains("S3CRET"), "{told}");
     }
     for (text, wrong) in [
@@ -148,7 +280,7 @@ fn a_file_is_bounded_in_bytes_depth_and_number() {
     let told = parse(&" ".repeat(FILE_BYTES_MAX + 1)).expect_err("bytes");
     assert!(told.contains("4194304 bytes"), "{told}");
     let mut deep = String::new();
-    for _ in 0..=DEPTH_MAX {
+    for _ in 0..=DEPTH_MAX + 1 {
         deep = format!("{{routes: [{deep}]}}");
     }
     let deep = deep.replacen('{', "{receiver: a, ", 1);

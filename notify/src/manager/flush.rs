@@ -44,7 +44,15 @@ impl Manager {
         let seen = self.see(now_ms, id, &receiver, actions);
         if ways.is_empty() {
             for one in &seen {
-                self.not_sent(now_ms, id, &receiver, None, one.alert.fingerprint, Reason::NoWay, actions);
+                self.not_sent(
+                    now_ms,
+                    id,
+                    &receiver,
+                    None,
+                    one.alert.fingerprint,
+                    Reason::NoWay,
+                    actions,
+                );
                 self.settle_member(id, one, 0);
             }
         } else if !seen.is_empty() {
@@ -228,7 +236,10 @@ impl Manager {
                     }
                     let due = Due {
                         cause,
-                        alerts: sent.into_iter().filter_map(|at| seen.get(at).cloned()).collect(),
+                        alerts: sent
+                            .into_iter()
+                            .filter_map(|at| seen.get(at).cloned())
+                            .collect(),
                         next,
                         slot: slot_key,
                     };
@@ -293,7 +304,10 @@ impl Manager {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the fields of what is said")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the fields of what is said"
+    )]
     fn not_sent(
         &mut self,
         now_ms: i64,
@@ -308,9 +322,10 @@ impl Manager {
             return;
         };
         let number = way.map(|(number, _)| number);
-        let again = group.members.get_mut(&fingerprint).is_some_and(|member| {
-            member.said.insert(number, reason.kind()) == Some(reason.kind())
-        });
+        let again = group
+            .members
+            .get_mut(&fingerprint)
+            .is_some_and(|member| member.said.insert(number, reason.kind()) == Some(reason.kind()));
         actions.push(Action::NotSent(NotSent {
             at_ms: now_ms,
             fingerprint,
@@ -394,24 +409,43 @@ impl Manager {
                 continue;
             };
             match self.decide(now_ms, *id, &seen, terms, &slot) {
-                Decision::Send { cause, alerts, next } => {
+                Decision::Send {
+                    cause,
+                    alerts,
+                    next,
+                } => {
                     let alerts: Vec<Seen> = alerts
                         .into_iter()
                         .filter_map(|at| seen.get(at).cloned())
                         .collect();
                     self.forget_said(*id, number, &alerts);
-                    all.push(Due { cause, alerts, next, slot });
+                    all.push(Due {
+                        cause,
+                        alerts,
+                        next,
+                        slot,
+                    });
                 }
                 Decision::Record(entry) => self.log.record(slot, entry),
                 Decision::Blocked(_) | Decision::Nothing => {}
             }
             out = Some(this);
         }
+        // groups have other numbers after a restart, and the key is to be the same
+        all.sort_by(|left, right| left.slot.cmp(&right.slot));
         let (Some(out), false) = (out, all.is_empty()) else {
             return;
         };
-        let budget = self.budgets.options().map_or(0, |options| options.notifications);
-        let (groups, hours) = (all.len(), self.budgets.options().map_or(0, |options| options.within_ms / 60_000));
+        let budget = self
+            .budgets
+            .options()
+            .map_or(0, |options| options.notifications);
+        let (groups, hours) = (
+            all.len(),
+            self.budgets
+                .options()
+                .map_or(0, |options| options.within_ms / 60_000),
+        );
         let note = format!(
             "Digest: what {groups} groups had to say was held back, since this receiver is told {budget} times in {hours} minutes at most."
         );
@@ -446,7 +480,12 @@ impl Manager {
             .iter()
             .flat_map(|due| &due.alerts)
             .filter(|one| one.calm_ms.is_some())
-            .map(|one| one.alert.labels.get("alertname").map_or("an alert", String::as_str))
+            .map(|one| {
+                one.alert
+                    .labels
+                    .get("alertname")
+                    .map_or("an alert", String::as_str)
+            })
             .take(10)
             .collect();
         let flapping = match (flapping.as_slice(), self.flaps.options()) {

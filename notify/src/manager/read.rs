@@ -10,8 +10,8 @@ use crate::{
     ack::{Ack, AckError},
     alerts::Alert,
     api::{
-        AlertFilter, AlertGroup, AlertState, AlertStatus, DateTime, GettableAlert,
-        GettableSilence, PostableSilence, Receiver,
+        AlertFilter, AlertGroup, AlertState, AlertStatus, DateTime, GettableAlert, GettableSilence,
+        PostableSilence, Receiver,
     },
     labels::{Fingerprint, order, told_order},
     matcher::{self, Matcher},
@@ -58,7 +58,11 @@ impl Manager {
             .filter_map(|route| self.routes.get(*route))
             .map(|route| route.options.receiver.as_str())
             .collect();
-        Some(gettable(alert, self.status(now_ms, alert, &routes), receivers))
+        Some(gettable(
+            alert,
+            self.status(now_ms, alert, &routes),
+            receivers,
+        ))
     }
 
     /// `GET /api/v2/alerts/groups`, by labels and receiver.
@@ -95,20 +99,22 @@ impl Manager {
         found.sort_by(|(left, left_name, _), (right, right_name, _)| {
             order(&left.labels, &right.labels).then_with(|| left_name.cmp(right_name))
         });
-        let groups = found.into_iter().map(|(group, receiver, members)| AlertGroup {
-            alerts: members
-                .into_iter()
-                .map(|(alert, status)| {
-                    let names = receivers.get(&alert.fingerprint);
-                    let names = names.into_iter().flatten().copied().collect();
-                    gettable(alert, status, names)
-                })
-                .collect(),
-            labels: group.labels.clone(),
-            receiver: Receiver {
-                name: receiver.to_owned(),
-            },
-        });
+        let groups = found
+            .into_iter()
+            .map(|(group, receiver, members)| AlertGroup {
+                alerts: members
+                    .into_iter()
+                    .map(|(alert, status)| {
+                        let names = receivers.get(&alert.fingerprint);
+                        let names = names.into_iter().flatten().copied().collect();
+                        gettable(alert, status, names)
+                    })
+                    .collect(),
+                labels: group.labels.clone(),
+                receiver: Receiver {
+                    name: receiver.to_owned(),
+                },
+            });
         groups.collect()
     }
 
@@ -121,7 +127,9 @@ impl Manager {
             .iter()
             .map(ToString::to_string)
             .collect();
-        let muted = routes.iter().filter_map(|route| self.muted_by_time(now_ms, *route));
+        let muted = routes
+            .iter()
+            .filter_map(|route| self.muted_by_time(now_ms, *route));
         let muted_by: BTreeSet<String> = muted
             .flat_map(|reason| match reason {
                 Reason::Muted { intervals } | Reason::OutsideHours { intervals } => intervals,

@@ -75,7 +75,9 @@ impl Manager {
         let mut over = HashMap::new();
         for group in &keep.groups {
             for fingerprint in &group.over {
-                over.entry(*fingerprint).or_insert_with(Vec::new).push(group.key.as_str());
+                over.entry(*fingerprint)
+                    .or_insert_with(Vec::new)
+                    .push(group.key.as_str());
             }
         }
         let mut unused = Vec::new();

@@ -128,13 +128,37 @@ fn told(body: &Value, at_ms: i64) -> Told {
 /// What is posted at which second: fires or is over. Each is told before it is over, since ours does
 /// not tell the end of what nobody heard of.
 const POSTS: &[(u64, &[(&str, bool)])] = &[
-    (1, &[("c=a,i=1,s=info", true), ("c=b,i=2,s=info", true), ("c=a,i=3,s=page", true)]),
-    (2, &[("c=a,i=4,s=info", true), ("c=a,i=5,s=warn", true), ("i=6,s=quiet", true)]),
-    (4, &[("c=x,i=7,inhibits=yes", true), ("c=x,i=8,inhibited=yes", true), ("c=y,i=9,inhibited=yes", true)]),
+    (
+        1,
+        &[
+            ("c=a,i=1,s=info", true),
+            ("c=b,i=2,s=info", true),
+            ("c=a,i=3,s=page", true),
+        ],
+    ),
+    (
+        2,
+        &[
+            ("c=a,i=4,s=info", true),
+            ("c=a,i=5,s=warn", true),
+            ("i=6,s=quiet", true),
+        ],
+    ),
+    (
+        4,
+        &[
+            ("c=x,i=7,inhibits=yes", true),
+            ("c=x,i=8,inhibited=yes", true),
+            ("c=y,i=9,inhibited=yes", true),
+        ],
+    ),
     (5, &[("c=a,i=10,s=page", true)]),
     (7, &[("c=a,i=1,s=info", false), ("i=6,s=quiet", false)]),
     (10, &[("c=a,i=3,s=page", false), ("c=a,i=1,s=info", true)]),
-    (11, &[("c=x,i=7,inhibits=yes", false), ("i=6,s=quiet", true)]),
+    (
+        11,
+        &[("c=x,i=7,inhibits=yes", false), ("i=6,s=quiet", true)],
+    ),
     (12, &[("c=b,i=2,s=info", false)]),
     (14, &[("c=b,i=2,s=info", true), ("c=a,i=3,s=page", true)]),
     // said once and no more: over after the timeout
@@ -145,7 +169,11 @@ const SECONDS: u64 = 25;
 
 #[test]
 fn a_real_alertmanager_tells_the_same_groups_at_the_same_times() {
-    let found = Command::new(BINARY).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = Command::new(BINARY)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     if found.is_err() {
         eprintln!("skipped: {BINARY} is not installed");
         return;
@@ -161,7 +189,10 @@ fn a_real_alertmanager_tells_the_same_groups_at_the_same_times() {
     drop(free);
     let child = Command::new(BINARY)
         .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--storage.path={}", folder.path().join("data").display()))
+        .arg(format!(
+            "--storage.path={}",
+            folder.path().join("data").display()
+        ))
         .arg(format!("--web.listen-address={theirs}"))
         .arg("--cluster.listen-address=")
         .stdout(Stdio::null())
@@ -170,7 +201,10 @@ fn a_real_alertmanager_tells_the_same_groups_at_the_same_times() {
     let _running = Running(child.expect("started"));
     let patience = Instant::now();
     while request(theirs, "GET", "/-/ready", "") != Some(200) {
-        assert!(patience.elapsed() < Duration::from_secs(20), "it does not start");
+        assert!(
+            patience.elapsed() < Duration::from_secs(20),
+            "it does not start"
+        );
         thread::sleep(Duration::from_millis(50));
     }
 
@@ -208,7 +242,12 @@ fn a_real_alertmanager_tells_the_same_groups_at_the_same_times() {
                     false => json!({"labels": labels(text), "endsAt": stamp}),
                 })
                 .collect();
-            let status = request(theirs, "POST", "/api/v2/alerts", &Value::from(body).to_string());
+            let status = request(
+                theirs,
+                "POST",
+                "/api/v2/alerts",
+                &Value::from(body).to_string(),
+            );
             assert_eq!(status, Some(200));
             ours.until(at_ms);
             for (text, fires) in said {

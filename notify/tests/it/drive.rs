@@ -13,7 +13,7 @@ pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// Monday, 2026-11-30 00:00 UTC.
-pub(crate) const START: i64 = 1_796_083_200_000;
+pub(crate) const START: i64 = 1_795_996_800_000;
 
 pub(crate) fn labels(text: &str) -> Labels {
     text.split(',')
@@ -90,6 +90,16 @@ impl Drive {
                     Action::NotSent(not_sent) => self.not_sent.push(not_sent),
                     action => self.other.push(action),
                 }
+            }
+        }
+    }
+
+    pub(crate) fn set_config(&mut self, yaml: &str) {
+        for action in self.manager.set_config(self.now, config(yaml)) {
+            if let Action::Notify(delivery) = action {
+                let key = delivery.notification.key.clone();
+                self.sent.push(*delivery);
+                self.handle(Input::Sent { key });
             }
         }
     }
