@@ -41,6 +41,8 @@ use crate::{
 
 /// The log is written anew when it is this much larger than what is in it.
 const SPARE_BYTES: u64 = 8 << 20;
+/// So is one of more files: each start begins another.
+const SEGMENTS: usize = 64;
 /// Bytes that are written anew before the disk is waited for.
 const WRITTEN_AT_ONCE: usize = 1 << 20;
 /// Of an error that is kept.
@@ -65,7 +67,8 @@ pub struct OutboxOptions {
     /// Where it is kept, readable for nobody else; nothing: in memory only. Whoever opens it has seen
     /// to it that no other process does.
     pub folder: Option<PathBuf>,
-    /// Notifications that may wait (default 10 000); for one receiver a quarter of it.
+    /// Notifications that may wait (default 10 000); for one tenant half of it, for one receiver a
+    /// quarter.
     pub count: usize,
     /// Bytes of them (default 64 MiB).
     pub bytes: usize,
@@ -576,13 +579,14 @@ impl Inner {
         let Some(log) = &self.log else {
             return;
         };
-        let on_disk: u64 = log.segments().iter().map(|segment| segment.bytes).sum();
+        let segments = log.segments();
+        let on_disk: u64 = segments.iter().map(|segment| segment.bytes).sum();
         {
             let mut state = self.state.lock();
             let of_use = state.queue.bytes() + state.done.all().count() * 1000;
             let of_use = u64::try_from(of_use).unwrap_or(u64::MAX);
-            if state.is_compacting || on_disk < of_use.saturating_mul(2).saturating_add(SPARE_BYTES)
-            {
+            let is_large = on_disk >= of_use.saturating_mul(2).saturating_add(SPARE_BYTES);
+            if state.is_compacting || !(is_large || segments.len() > SEGMENTS) {
                 return;
             }
             state.is_compacting = true;

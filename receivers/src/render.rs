@@ -27,18 +27,11 @@ pub trait Texts {
 
 impl Texts for Rendering<'_> {
     fn text(&self, template: &str) -> Result<String, String> {
-        // Most texts are none: what calls nothing is itself.
-        match template.contains("{{") {
-            true => Self::text(self, template).map_err(|error| error.to_string()),
-            false => Ok(template.to_owned()),
-        }
+        Self::text(self, template).map_err(|error| error.to_string())
     }
 
     fn html(&self, template: &str) -> Result<String, String> {
-        match template.contains("{{") {
-            true => Self::html(self, template).map_err(|error| error.to_string()),
-            false => Ok(template.to_owned()),
-        }
+        Self::html(self, template).map_err(|error| error.to_string())
     }
 }
 

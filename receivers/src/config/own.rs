@@ -38,8 +38,8 @@ section! {
         /// An access token; name and password stand in `http_config`.
         pub token: Option<Secret> = None,
         pub token_file: Option<PathBuf> = None,
-        pub title: String = named("pushover.default.title"),
-        pub message: String = named("pushover.default.message"),
+        pub title: String = named("ntfy.default.title"),
+        pub message: String = named("ntfy.default.message"),
         /// 1 to 5 or `min`, `low`, `default`, `high`, `max`; a template.
         pub priority: String = "{{ if eq .Status \"firing\" }}{{ if eq .CommonLabels.severity \"critical\" }}5{{ else }}4{{ end }}{{ else }}3{{ end }}".to_owned(),
         /// With commas between them; a template.
@@ -72,8 +72,8 @@ section! {
         /// That of the application.
         pub token: Option<Secret> = None,
         pub token_file: Option<PathBuf> = None,
-        pub title: String = named("pushover.default.title"),
-        pub message: String = named("pushover.default.message"),
+        pub title: String = named("gotify.default.title"),
+        pub message: String = named("gotify.default.message"),
         /// 0 to 10; a template.
         pub priority: String = "{{ if eq .Status \"firing\" }}8{{ else }}4{{ end }}".to_owned(),
         /// Where a tap leads to; a template.
@@ -104,8 +104,8 @@ section! {
         pub vapid_private_key_file: Option<PathBuf> = None,
         /// `mailto:` or `https:`; the global one where there is none.
         pub subject: String = String::new(),
-        pub title: String = named("pushover.default.title"),
-        pub message: String = named("pushover.default.message"),
+        pub title: String = named("webpush.default.title"),
+        pub message: String = named("webpush.default.message"),
         /// Where a click leads to; a template.
         pub click: String = "{{ .ExternalURL }}".to_owned(),
         /// `very-low`, `low`, `normal`, `high`; a template.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pulseboard_template::alertmanager::Templates;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -282,6 +283,24 @@ impl Receiver {
         warnings
     }
 
+    /// Texts of the configuration that no template can be read from, or that call what there is not, a
+    /// sentence each. Such a receiver fails at each notification.
+    #[must_use]
+    pub fn check_texts(&self, templates: &Templates) -> Vec<String> {
+        let mut found = Vec::new();
+        // All sections at once: what is secret is hidden in it, and is no template then.
+        let Ok(serde_json::Value::Object(sections)) = serde_json::to_value(self) else {
+            return found;
+        };
+        for (section, ways) in sections {
+            if let Some(kind) = section.strip_suffix("_configs") {
+                let at = format!("receiver {:?}: {kind}", self.name);
+                check_text(&ways, &at, templates, &mut found);
+            }
+        }
+        found
+    }
+
     /// Takes over what is global, makes paths that are relative ones below `folder`, and says what is
     /// missing then.
     ///
@@ -424,6 +443,27 @@ impl Receiver {
             index,
             what,
         }
+    }
+}
+
+fn check_text(value: &serde_json::Value, at: &str, templates: &Templates, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) if text.contains("{{") => {
+            if let Err(error) = templates.check(text) {
+                found.push(format!("{at}: {error}"));
+            }
+        }
+        serde_json::Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                check_text(item, &format!("{at}[{index}]"), templates, found);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                check_text(field, &format!("{at}: {name}"), templates, found);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -245,3 +245,23 @@ fn what_is_wrong_is_told_with_its_line_and_without_its_secret() {
         assert!(!error.contains("S3CRET"), "{error}");
     }
 }
+
+#[test]
+fn texts_that_are_no_templates_are_found() {
+    let templates = pulseboard_template::alertmanager::Templates::new();
+    let receivers = read(ALL).expect("it is right");
+    assert_eq!(receivers[1].check_texts(&templates), Vec::<String>::new());
+    let wrong = "receivers:\n- name: a\n  slack_configs:\n  - {api_url: 'http://a', title: '{{ .Status', fields: [{title: '{{ nope }}', value: b}]}";
+    let found = read(wrong).expect("it is YAML")[0].check_texts(&templates);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|one| one.starts_with("receiver \"a\": slack[0]: title: template"))
+    );
+    assert!(
+        found
+            .iter()
+            .any(|one| one.contains("slack[0]: fields[0]: title: "))
+    );
+}

@@ -62,8 +62,8 @@ pub(super) struct Queue {
     kept: BTreeMap<u64, Kept>,
     bytes: usize,
     keys: HashSet<(Arc<str>, String, String)>,
-    /// Notifications that wait, by receiver.
-    by_receiver: HashMap<(Arc<str>, String), usize>,
+    /// Notifications that wait, by receiver, and by tenant under no name.
+    waiting: HashMap<(Arc<str>, String), usize>,
     lanes: HashMap<LaneKey, Lane>,
 }
 
@@ -78,7 +78,7 @@ impl Queue {
             kept: BTreeMap::new(),
             bytes: 0,
             keys: HashSet::new(),
-            by_receiver: HashMap::new(),
+            waiting: HashMap::new(),
             lanes: HashMap::new(),
         }
     }
@@ -112,8 +112,8 @@ impl Queue {
         self.keys.contains(&key_of(notification))
     }
 
-    /// Whether one more has room. A receiver has a quarter of all, a tenant is bounded by its
-    /// receivers: one that hangs takes nobody's place.
+    /// Whether one more has room. A receiver has a quarter of all and a tenant half: one that
+    /// hangs takes nobody's place.
     ///
     /// # Errors
     /// Which bound it is, in words.
@@ -131,17 +131,22 @@ impl Queue {
                 self.bytes
             ));
         }
-        let most = (count / 4).max(1);
-        let at = (
-            Arc::clone(&notification.tenant),
-            notification.receiver.clone(),
-        );
-        match self.by_receiver.get(&at) {
-            Some(waiting) if *waiting >= most => Err(format!(
-                "{most} notifications for this receiver wait, and no more may"
-            )),
-            _ => Ok(()),
+        for (at, most, whose) in [
+            (receiver_of(notification), count / 4, "this receiver"),
+            (tenant_of(notification), count / 2, "this tenant"),
+        ] {
+            let most = most.max(1);
+            if self
+                .waiting
+                .get(&at)
+                .is_some_and(|waiting| *waiting >= most)
+            {
+                return Err(format!(
+                    "{most} notifications for {whose} wait, and no more may"
+                ));
+            }
         }
+        Ok(())
     }
 
     /// Takes one; whoever calls has looked whether it has room. Groups that nobody looks after yet
@@ -171,11 +176,9 @@ impl Queue {
         }
         self.bytes += bytes;
         self.keys.insert(key_of(&notification));
-        let at = (
-            Arc::clone(&notification.tenant),
-            notification.receiver.clone(),
-        );
-        *self.by_receiver.entry(at).or_default() += 1;
+        for at in [receiver_of(&notification), tenant_of(&notification)] {
+            *self.waiting.entry(at).or_default() += 1;
+        }
         let kept = Kept {
             notification,
             bytes,
@@ -216,15 +219,15 @@ impl Queue {
         {
             self.bytes -= kept.bytes;
             self.keys.remove(&key_of(&kept.notification));
-            let notification = &kept.notification;
-            let at = (
-                Arc::clone(&notification.tenant),
-                notification.receiver.clone(),
-            );
-            if let Some(count) = self.by_receiver.get_mut(&at) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_receiver.remove(&at);
+            for at in [
+                receiver_of(&kept.notification),
+                tenant_of(&kept.notification),
+            ] {
+                if let Some(count) = self.waiting.get_mut(&at) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.waiting.remove(&at);
+                    }
                 }
             }
         }
@@ -275,6 +278,18 @@ fn key_of(notification: &Notification) -> (Arc<str>, String, String) {
         notification.receiver.clone(),
         notification.key.clone(),
     )
+}
+
+fn receiver_of(notification: &Notification) -> (Arc<str>, String) {
+    (
+        Arc::clone(&notification.tenant),
+        notification.receiver.clone(),
+    )
+}
+
+/// No receiver has no name.
+fn tenant_of(notification: &Notification) -> (Arc<str>, String) {
+    (Arc::clone(&notification.tenant), String::new())
 }
 
 pub(super) fn lane_of(notification: &Notification, way: &WayName) -> LaneKey {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, json};
 
-use super::put;
+use super::common::put;
 use crate::{
     config::{DiscordConfig, reveal},
     notification::{AlertStatus, Notification},

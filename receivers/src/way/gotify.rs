@@ -4,7 +4,7 @@
 use pulseboard_outbound::Secret;
 use serde_json::{Map, json};
 
-use super::put;
+use super::common::put;
 use crate::{
     config::{GotifyConfig, reveal},
     notification::Notification,

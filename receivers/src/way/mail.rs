@@ -15,7 +15,7 @@ use lettre::{
 };
 use pulseboard_outbound::{Secret, config::TlsConfig};
 
-use super::group_hash;
+use super::common::group_hash;
 use crate::{
     config::{EmailConfig, reveal, split_host},
     notification::Notification,

@@ -4,7 +4,7 @@
 use pulseboard_outbound::Secret;
 use serde_json::{Map, Value, json};
 
-use super::{group_hash, put};
+use super::common::{group_hash, put};
 use crate::{
     config::{OpsGenieConfig, reveal},
     notification::{AlertStatus, Notification},

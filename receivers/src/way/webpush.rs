@@ -12,7 +12,7 @@ use ring::{
 };
 use serde_json::json;
 
-use super::group_hash;
+use super::common::group_hash;
 use crate::{
     config::{Span, WebPushConfig, reveal},
     notification::Notification,

@@ -21,7 +21,7 @@ use crate::made::{alert, notification, send};
 
 /// How the server is.
 #[derive(Clone, Copy, Debug)]
-struct Manner {
+pub(crate) struct Manner {
     starttls: bool,
     implicit: bool,
     auth: &'static str,
@@ -31,7 +31,7 @@ struct Manner {
     injects: bool,
 }
 
-const PLAIN: Manner = Manner {
+pub(crate) const PLAIN: Manner = Manner {
     starttls: false,
     implicit: false,
     auth: "",
@@ -73,14 +73,14 @@ pub(crate) async fn tls_listener(signed: &CertifiedKey<KeyPair>) -> (String, Tol
     (format!("localhost:{port}"), told)
 }
 
-struct Server {
-    port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     told: Told,
     pem: String,
 }
 
 impl Server {
-    async fn start(manner: Manner) -> Self {
+    pub(crate) async fn start(manner: Manner) -> Self {
         let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
         let signed = signed.expect("a certificate");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -120,7 +120,7 @@ impl Server {
     }
 
     /// The mail, unfolded.
-    fn mail(&self) -> String {
+    pub(crate) fn mail(&self) -> String {
         let told = self.told.lock();
         let begin = told.iter().position(|line| line == "DATA").expect("a mail");
         let lines = told[begin + 1..].iter().take_while(|line| *line != ".");

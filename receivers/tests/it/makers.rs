@@ -232,7 +232,10 @@ async fn pagerduty_gets_events_of_version_2_and_of_1_where_the_key_is_old() {
     let (_, outcome) = exchange(&v2, firing(), 400, r#"{"status":"invalid event"}"#).await;
     is_failed(&outcome, "invalid event");
 
-    let huge = v2.replace("firing: f", &format!("firing: {}", "x".repeat(600_000)));
+    let many: Vec<String> = (0..12)
+        .map(|number| format!("d{number}: {}", "x".repeat(60_000)))
+        .collect();
+    let huge = v2.replace("firing: f", &many.join(", "));
     let (asked, _) = exchange(&huge, firing(), 202, "").await;
     assert!(asked.body.len() < 5000);
     assert!(asked.json()["payload"]["custom_details"]["error"].is_string());
