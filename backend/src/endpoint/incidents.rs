@@ -302,12 +302,10 @@ fn counts(all: &[Arc<Incident>], now_ms: i64) -> BTreeMap<String, u64> {
         if incident.started_ms < now_ms - WEEK_MS {
             continue;
         }
-        match counts.get_mut(&incident.rule) {
-            Some(count) => *count += 1,
-            None if counts.len() < COUNTS_MAX => {
-                counts.insert(incident.rule.clone(), 1);
-            }
-            None => {}
+        if let Some(count) = counts.get_mut(&incident.rule) {
+            *count += 1;
+        } else if counts.len() < COUNTS_MAX {
+            counts.insert(incident.rule.clone(), 1);
         }
     }
     counts
