@@ -28,7 +28,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Instant,
 };
@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     file::check,
     made::{Change, MakeError},
-    state::{FROM_OTHERS, NOTIFICATION_FAILED, State},
+    state::{NOTIFICATION_FAILED, State},
 };
 use self::{
     carrier::{Carrier, packed, way_of},
@@ -75,7 +75,7 @@ use crate::{
     incidents::{
         Incidents,
         book::keeper_of,
-        entry::{Entry, Kind},
+        entry::{Entry, FROM_OTHERS, Kind},
     },
     settings::{DataDir, Settings},
 };
@@ -139,6 +139,8 @@ pub struct Notifying {
     started: OnceLock<Started>,
     /// When the round began that is under way, by the steady clock; 0 between rounds.
     round_ms: AtomicI64,
+    /// Some way of some receiver does not work.
+    is_failing: AtomicBool,
     /// How many times all that had changed was written.
     kept: watch::Sender<Keeping>,
     counters: Counters,
@@ -157,6 +159,19 @@ struct Tenant {
     /// Held while its file is written, so that the newest state is the last one written; taken before
     /// `state`.
     writing: Mutex<()>,
+}
+
+/// When a round is to be made again: by the wall's clock, and by the steady one.
+struct Next {
+    due_ms: Option<i64>,
+    keep_ms: Option<i64>,
+}
+
+/// What became of putting a notification into the outbox.
+struct Put {
+    tenant: Arc<Tenant>,
+    key: String,
+    put: Result<Accepted, PutError>,
 }
 
 #[derive(Debug, Default)]
@@ -262,6 +277,7 @@ impl Notifying {
             sender: Sender::new(settings.notify_private),
             started: OnceLock::new(),
             round_ms: AtomicI64::new(0),
+            is_failing: AtomicBool::new(false),
             kept: watch::Sender::default(),
             counters: Counters {
                 delivered: counter(
@@ -412,7 +428,7 @@ impl Notifying {
             for key in state.in_flight() {
                 match lines.iter().find(|line| line.key == key) {
                     Some(line) => settle_line(&mut state, now_ms, line),
-                    None => state.settle(now_ms, &key, Outcome::Failed("it was not sent before the restart")),
+                    None => state.settle(now_ms, &key, Outcome::Lost),
                 }
             }
         }
@@ -701,67 +717,89 @@ impl Notifying {
     pub fn is_well(&self) -> bool {
         let began_ms = self.round_ms.load(Ordering::Relaxed);
         let is_stuck = began_ms != 0 && self.clock.steady_ms() - began_ms > ROUND_MS_MAX;
-        !is_stuck && !self.all().iter().any(|tenant| tenant.state.lock().is_failing())
+        !is_stuck && !self.is_failing.load(Ordering::Relaxed)
     }
 
     /// Dispatches until the server stops.
     pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
         let mut idle_rounds = 0;
         loop {
-            self.round().await;
             let steps = self.clock.steps();
-            let due_ms = self.next_due_ms();
-            let keep_ms = self.keep_due_ms();
+            let next = self.round().await;
             // What is due and does not go away by that waits for the clock, and not for a core.
-            idle_rounds = match due_ms {
+            idle_rounds = match next.due_ms {
                 Some(due_ms) if due_ms <= self.clock.now_ms() => idle_rounds + 1,
                 _ => 0,
             };
             let due_ms = match idle_rounds < IDLE_ROUNDS_MAX {
-                true => due_ms,
+                true => next.due_ms,
                 false => Some(self.clock.now_ms() + RETRY_MS),
             };
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = until(due_ms, |ms| self.clock.sleep_until_or_step(ms, steps)) => {}
-                () = until(keep_ms, |ms| self.clock.sleep_until_steady(ms)) => {}
+                () = until(next.keep_ms, |ms| self.clock.sleep_until_steady(ms)) => {}
             }
         }
     }
 
-    fn next_due_ms(&self) -> Option<i64> {
-        let all = self.all();
-        let dues = all.iter().filter_map(|tenant| tenant.state.lock().next_due_ms());
-        dues.min()
-    }
-
-    /// Everything that came and is due, into the outbox and to disk.
-    async fn round(self: &Arc<Self>) {
-        self.round_ms.store(self.clock.steady_ms().max(1), Ordering::Relaxed);
-        let worker = Arc::clone(self);
-        let worked = tokio::task::spawn_blocking(move || worker.work()).await;
-        let to_send = worked.unwrap_or_else(|error| {
-            self.telemetry.panics.inc();
-            tracing::error!(%error, "a round of notifications panicked; the next one comes");
-            Vec::new()
-        });
+    /// Everything that came and is due, into the outbox and to disk; when to look again.
+    async fn round(self: &Arc<Self>) -> Next {
+        self.round_ms
+            .store(self.clock.steady_ms().max(1), Ordering::Relaxed);
+        let to_send = self.blocking(Self::work).await.unwrap_or_default();
         if !to_send.is_empty() {
-            self.put(to_send).await;
+            let puts = self.put(to_send).await;
+            self.blocking(move |notifying| notifying.settle_puts(puts)).await;
         }
-        if self.keep_due_ms().is_some_and(|due_ms| due_ms <= self.clock.steady_ms()) {
-            let keeper = Arc::clone(self);
-            let kept = tokio::task::spawn_blocking(move || keeper.keep()).await;
-            if let Err(error) = kept {
-                self.telemetry.panics.inc();
-                tracing::error!(%error, "keeping what is known of alerts panicked");
-            }
-        }
+        let next = self.blocking(Self::finish_round).await;
         self.round_ms.store(0, Ordering::Relaxed);
+        next.unwrap_or_else(|| Next {
+            due_ms: Some(self.clock.now_ms() + RETRY_MS),
+            keep_ms: None,
+        })
+    }
+
+    /// Has work done on a thread that may block; nothing where it panicked.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let worker = Arc::clone(self);
+        let worked = tokio::task::spawn_blocking(move || work(&worker)).await;
+        worked
+            .inspect_err(|error| {
+                self.telemetry.panics.inc();
+                tracing::error!(%error, "a round of notifications panicked; the next one comes");
+            })
+            .ok()
+    }
+
+    /// Writes what is to be written by now, and looks when there is something to be done again.
+    fn finish_round(self: &Arc<Self>) -> Next {
+        let is_due = |keep_ms: Option<i64>| {
+            keep_ms.is_some_and(|keep_ms| keep_ms <= self.clock.steady_ms())
+        };
+        if is_due(self.keep_due_ms()) {
+            self.keep();
+        }
+        let mut due_ms: Option<i64> = None;
+        let mut is_failing = false;
+        for tenant in self.all() {
+            let state = tenant.state.lock();
+            due_ms = due_ms.into_iter().chain(state.next_due_ms()).min();
+            is_failing |= state.is_failing();
+        }
+        self.is_failing.store(is_failing, Ordering::Relaxed);
+        Next {
+            due_ms,
+            keep_ms: self.keep_due_ms(),
+        }
     }
 
     /// What came, and what is due; what goes into the outbox. Blocks.
-    fn work(&self) -> Vec<(Arc<Tenant>, Delivery)> {
+    fn work(self: &Arc<Self>) -> Vec<(Arc<Tenant>, Delivery)> {
         let now_ms = self.clock.now_ms();
         self.take_told(now_ms);
         self.take_events(now_ms);
@@ -877,44 +915,56 @@ impl Notifying {
         }
     }
 
-    /// Puts notifications into the outbox, and says what became of those that it does not carry.
-    async fn put(&self, to_send: Vec<(Arc<Tenant>, Delivery)>) {
+    /// Puts notifications into the outbox; what became of each.
+    async fn put(&self, to_send: Vec<(Arc<Tenant>, Delivery)>) -> Vec<Put> {
+        let Some(started) = self.started.get() else {
+            return Vec::new();
+        };
+        let puts = to_send.into_iter().map(|(tenant, delivery)| async move {
+            let key = delivery.notification.key.clone();
+            let put = started.outbox.put(packed(delivery)).await;
+            Put { tenant, key, put }
+        });
+        let puts = futures_util::stream::iter(puts);
+        puts.buffer_unordered(PUTS_AT_ONCE).collect().await
+    }
+
+    /// Says what became of those that the outbox does not carry. Blocks.
+    fn settle_puts(&self, puts: Vec<Put>) {
         let Some(started) = self.started.get() else {
             return;
         };
-        let outbox = &started.outbox;
-        let puts = to_send.into_iter().map(|(tenant, delivery)| async move {
-            let key = delivery.notification.key.clone();
-            let put = outbox.put(packed(delivery)).await;
-            (tenant, key, put)
-        });
-        let mut puts = futures_util::stream::iter(puts).buffer_unordered(PUTS_AT_ONCE);
-        while let Some((tenant, key, put)) = puts.next().await {
-            let now_ms = self.clock.now_ms();
-            let effects = {
-                let mut state = tenant.state.lock();
-                match put {
-                    Ok(Accepted::Durable) | Err(PutError::Closed) => {}
-                    Ok(Accepted::Memory) => {
-                        tracing::error!(key, "a notification waits in memory alone, since the disk fails");
-                    }
-                    Ok(Accepted::Nobody) => state.settle(now_ms, &key, Outcome::Nobody),
-                    Ok(Accepted::Known) => {
-                        let lines = outbox.deliveries(&tenant.name);
-                        match lines.iter().find(|line| line.key == key) {
-                            Some(line) => settle_line(&mut state, now_ms, line),
-                            None => state.settle(now_ms, &key, Outcome::Sent),
-                        }
-                    }
-                    Err(error) => {
-                        self.counters.failed.inc();
-                        tracing::error!(%error, key, "a notification is not taken");
-                        state.settle(now_ms, &key, Outcome::Failed(&error.to_string()));
+        let now_ms = self.clock.now_ms();
+        let mut tenants: BTreeMap<Arc<str>, Arc<Tenant>> = BTreeMap::new();
+        for Put { tenant, key, put } in puts {
+            let mut state = tenant.state.lock();
+            match put {
+                // It waits to be carried at the next start.
+                Ok(Accepted::Durable) | Err(PutError::Closed) => continue,
+                Ok(Accepted::Memory) => {
+                    tracing::error!(key, "a notification waits in memory alone, since the disk fails");
+                    continue;
+                }
+                Ok(Accepted::Nobody) => state.settle(now_ms, &key, Outcome::Nobody),
+                Ok(Accepted::Known) => {
+                    let lines = started.outbox.deliveries(&tenant.name);
+                    match lines.iter().find(|line| line.key == key) {
+                        Some(line) => settle_line(&mut state, now_ms, line),
+                        None => state.settle(now_ms, &key, Outcome::Sent),
                     }
                 }
-                state.take_effects()
-            };
-            self.carry_out(&tenant.name, effects);
+                Err(error) => {
+                    self.counters.failed.inc();
+                    tracing::error!(%error, key, "a notification is not taken");
+                    state.settle(now_ms, &key, Outcome::Failed(&error.to_string()));
+                }
+            }
+            drop(state);
+            tenants.insert(Arc::clone(&tenant.name), tenant);
+        }
+        for (name, tenant) in tenants {
+            let effects = tenant.state.lock().take_effects();
+            self.carry_out(&name, effects);
         }
     }
 
@@ -936,10 +986,14 @@ impl Notifying {
         let asked = self.kept.borrow().asked;
         let mut failed = false;
         for tenant in self.all() {
-            if let Err(error) = self.keep_one(&tenant) {
-                failed = true;
-                self.counters.write_failures.inc();
-                tracing::error!(%error, tenant = &*tenant.name, "what is known of alerts cannot be written");
+            match self.keep_one(&tenant) {
+                Ok(false) => {}
+                Ok(true) => self.forget(&tenant),
+                Err(error) => {
+                    failed = true;
+                    self.counters.write_failures.inc();
+                    tracing::error!(%error, tenant = &*tenant.name, "what is known of alerts cannot be written");
+                }
             }
         }
         let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -953,17 +1007,31 @@ impl Notifying {
         });
     }
 
-    fn keep_one(&self, tenant: &Tenant) -> io::Result<()> {
+    /// Lets a tenant go of whom nothing is known, but for the default one.
+    fn forget(&self, tenant: &Arc<Tenant>) {
+        if *tenant.name == *DEFAULT_TENANT {
+            return;
+        }
+        let mut tenants = self.tenants.lock();
+        // The map's and the caller's: nobody else has it, and nobody gets it now.
+        if Arc::strong_count(tenant) == 2 {
+            tenants.remove(&tenant.name);
+            self.directory.remove(&tenant.name);
+        }
+    }
+
+    /// Writes one that has changed; whether nothing is known of it any more.
+    fn keep_one(&self, tenant: &Tenant) -> io::Result<bool> {
         let _writing = tenant.writing.lock();
         let kept = {
             let mut state = tenant.state.lock();
             if !state.is_changed() {
-                return Ok(());
+                return Ok(false);
             }
             state.keep()
         };
         let Some(folder) = self.states() else {
-            return Ok(());
+            return Ok(false);
         };
         let path = folder.join(format!("{}.json", document_of(&tenant.name)));
         let written = match kept.is_nothing() {
@@ -974,9 +1042,9 @@ impl Notifying {
             false => write_state(&folder, &path, &kept),
         };
         if written.is_err() {
-            tenant.state.lock().manager_mut();
+            tenant.state.lock().change();
         }
-        written
+        written.map(|()| kept.is_nothing())
     }
 
     /// Waits until what was done so far outlives the process.
@@ -1005,15 +1073,13 @@ impl Notifying {
         if let Some(started) = self.started.get() {
             started.outbox.close(at_most).await;
         }
-        let last = Arc::clone(self);
-        let closed = tokio::task::spawn_blocking(move || {
+        // What is due by now is made again by the next run: it is not in the outbox.
+        self.blocking(|last| {
             drop(last.work());
             last.keep();
             last.incidents.write();
-        });
-        if closed.await.is_err() {
-            tracing::error!("closing notifications panicked");
-        }
+        })
+        .await;
     }
 }
 

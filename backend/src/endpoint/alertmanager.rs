@@ -7,8 +7,8 @@ use std::sync::Arc;
 use pulseboard_notify::{
     SilenceError,
     api::{
-        AlertFilter, AlertmanagerStatus, PostableSilence, SilenceCreated, VersionInfo, posted_alerts,
-        silence_filter,
+        AlertFilter, AlertmanagerStatus, GettableSilence, PostableSilence, SilenceCreated,
+        VersionInfo, posted_alerts, silence_filter,
     },
 };
 use salvo::{
@@ -16,7 +16,7 @@ use salvo::{
     http::{HeaderValue, StatusCode, header},
 };
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -24,10 +24,11 @@ use crate::{
     base::{error::AppError, json::json_text},
     http::{
         self,
-        body::{read_bytes, read_bytes_within},
+        body::{blocking, larger_than, read_bytes, said_length},
         caller,
         counted::send_text,
         error::Render,
+        ingest::gather,
         path,
         tenant::tenant,
     },
@@ -197,13 +198,24 @@ async fn taken(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
     caller::require_write(depot)?;
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
-    let body = read_bytes_within(&app, request, ALERTS_BYTES_MAX).await?;
-    let work = tokio::task::spawn_blocking(move || {
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
+    let expected = usize::try_from(said_length(request)).unwrap_or(usize::MAX);
+    if expected > ALERTS_BYTES_MAX {
+        return Err(larger_than(ALERTS_BYTES_MAX).into());
+    }
+    let mut arriving = request.take_body();
+    let gathered = gather(&app, &keys, &mut arriving, expected, ALERTS_BYTES_MAX).await;
+    let (body, share) = gathered.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => larger_than(ALERTS_BYTES_MAX),
+        _ => error,
+    })?;
+    let refused = blocking(move || {
         let alerts = posted_alerts(&body).map_err(bad)?;
+        drop((body, share));
         let refused = app.notifying.post(&tenant, alerts);
         refused.map_err(|error| ApiError::App(AppError::too_many(error.to_string(), 60)))
     });
-    let refused = work.await.map_err(|_panicked| AppError::internal())??;
+    let refused = refused.await??;
     match refused.is_empty() {
         true => Ok(()),
         false => {
@@ -236,8 +248,7 @@ async fn made(request: &mut Request, depot: &Depot) -> Result<SilenceCreated, Ap
     let said = silence.created_by.clone();
     let worker = Arc::clone(&app);
     let (named, actor) = (tenant.clone(), by.clone());
-    let work = tokio::task::spawn_blocking(move || worker.notifying.silence(&named, silence, &actor));
-    let made = work.await.map_err(|_panicked| AppError::internal())?;
+    let made = blocking(move || worker.notifying.silence(&named, silence, &actor)).await?;
     let made = made.map_err(|error| AppError::too_many(error.to_string(), 60))?;
     let silence_id = made.map_err(|error| match error {
         SilenceError::NotFound => ApiError::Text(StatusCode::NOT_FOUND, error.to_string()),
@@ -266,19 +277,21 @@ fn silence_id(request: &Request) -> Result<String, ApiError> {
 /// One silence.
 #[handler]
 pub async fn get_silence(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let found = asked(request, depot).map_err(ApiError::from);
-    let found = found.and_then(|(app, tenant)| {
-        let id = silence_id(request)?;
-        let now_ms = app.clock.now_ms();
-        let silence = app
-            .notifying
-            .read(&tenant, |state| state.manager().silence(now_ms, &id));
-        silence.ok_or(ApiError::Bare(StatusCode::NOT_FOUND))
-    });
-    match found {
+    match found(request, depot).await {
         Ok(silence) => say(response, &silence),
         Err(error) => refuse(response, error),
     }
+}
+
+async fn found(request: &Request, depot: &Depot) -> Result<GettableSilence, ApiError> {
+    let (app, tenant) = asked(request, depot)?;
+    let id = silence_id(request)?;
+    let found = blocking(move || {
+        let now_ms = app.clock.now_ms();
+        app.notifying
+            .read(&tenant, |state| state.manager().silence(now_ms, &id))
+    });
+    found.await?.ok_or(ApiError::Bare(StatusCode::NOT_FOUND))
 }
 
 /// Ends a silence.
@@ -294,7 +307,9 @@ async fn expired(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
     let id = silence_id(request)?;
-    app.notifying.expire(&tenant, &id).map_err(|error| match error {
+    let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
+    let ended = blocking(move || worker.notifying.expire(&named, &which)).await?;
+    ended.map_err(|error| match error {
         SilenceError::NotFound => ApiError::Bare(StatusCode::NOT_FOUND),
         error => ApiError::Text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     })?;
@@ -306,28 +321,35 @@ async fn expired(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
 /// beside it.
 #[handler]
 pub async fn get_status(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let (app, tenant) = match asked(request, depot) {
-        Ok(asked) => asked,
-        Err(error) => return error.render(response),
-    };
-    let started_ms = app.clock.now_ms() - app.uptime_seconds() * 1000;
-    let version = VersionInfo {
-        branch: "HEAD".to_owned(),
-        build_user: format!("pulseboard {}", env!("CARGO_PKG_VERSION")),
-        version: VERSION.to_owned(),
-        ..VersionInfo::default()
-    };
-    let config = app
-        .notifying
-        .read(&tenant, |state| Arc::clone(state.manager().config()));
-    let status = AlertmanagerStatus::new(&config, version, started_ms);
-    let mut status = serde_json::to_value(status).unwrap_or_default();
-    if app.notifying.is_of_file(&tenant) {
-        let file = app.notifying.file_state();
-        status["pulseboard"] = json!({
-            "configError": file.error,
-            "configWarnings": file.warnings,
-        });
+    match status(request, depot).await {
+        Ok(status) => say(response, &status),
+        Err(error) => error.render(response),
     }
-    say(response, &status);
+}
+
+async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
+    let (app, tenant) = asked(request, depot)?;
+    blocking(move || {
+        let started_ms = app.clock.now_ms() - app.uptime_seconds() * 1000;
+        let version = VersionInfo {
+            branch: "HEAD".to_owned(),
+            build_user: format!("pulseboard {}", env!("CARGO_PKG_VERSION")),
+            version: VERSION.to_owned(),
+            ..VersionInfo::default()
+        };
+        let config = app
+            .notifying
+            .read(&tenant, |state| Arc::clone(state.manager().config()));
+        let status = AlertmanagerStatus::new(&config, version, started_ms);
+        let mut status = serde_json::to_value(status).unwrap_or_default();
+        if app.notifying.is_of_file(&tenant) {
+            let file = app.notifying.file_state();
+            status["pulseboard"] = json!({
+                "configError": file.error,
+                "configWarnings": file.warnings,
+            });
+        }
+        status
+    })
+    .await
 }

@@ -23,12 +23,12 @@ use uuid::Uuid;
 use crate::{
     app::App,
     base::error::AppError,
-    http::{self, body::read_json, caller, counted::send_text, ingest::engine_tenant, path, tenant::tenant},
+    http::{self, body::{blocking, read_json}, caller, counted::send_text, ingest::engine_tenant, path, tenant::tenant},
     incidents::{
         book::WEEK_MS,
-        entry::{Entry, Incident, Kind},
+        entry::{Entry, FROM_OTHERS, Incident, Kind},
     },
-    notifying::{FROM_OTHERS, NOTIFICATION_FAILED, State, generator},
+    notifying::{NOTIFICATION_FAILED, State, generator},
     questions::Finished,
 };
 
@@ -487,14 +487,18 @@ impl Acting {
             .safe()
             .await
             .map_err(|error| unsafe_now(error.to_string()))?;
-        let incident = app.incidents.get(&tenant, id);
-        let incident =
-            incident.ok_or_else(|| AppError::not_found("the incident has gone meanwhile"))?;
-        let now_ms = app.clock.now_ms();
-        let shown = app
-            .notifying
-            .read(&tenant, |state| Shown::of(&incident, Some(state), now_ms));
-        Ok(Json(serde_json::to_value(shown).unwrap_or_default()))
+        let shown = blocking(move || {
+            let incident = app.incidents.get(&tenant, id)?;
+            let now_ms = app.clock.now_ms();
+            let shown = app
+                .notifying
+                .read(&tenant, |state| Shown::of(&incident, Some(state), now_ms));
+            serde_json::to_value(shown).ok()
+        });
+        let shown = shown.await?;
+        shown
+            .map(Json)
+            .ok_or_else(|| AppError::not_found("the incident has gone meanwhile"))
     }
 }
 
@@ -529,7 +533,8 @@ pub async fn acknowledge(
         at_ms: now_ms,
         until_ms,
     };
-    match acting.app.notifying.acknowledge(&acting.tenant, ack) {
+    let (worker, tenant) = (Arc::clone(&acting.app), acting.tenant.clone());
+    match blocking(move || worker.notifying.acknowledge(&tenant, ack)).await? {
         Ok(()) => {}
         // It goes on, and nobody would be told of it.
         Err(AckError::NotFiring) if until_ms.is_none_or(|until_ms| until_ms > now_ms) => {}
@@ -554,10 +559,9 @@ pub async fn unacknowledge(
     let acting = Acting::begin(request, depot)?;
     let now_ms = acting.app.clock.now_ms();
     let fingerprint = acting.incident.fingerprint;
-    let was_held = acting
-        .app
-        .notifying
-        .unacknowledge(&acting.tenant, fingerprint);
+    let (worker, tenant) = (Arc::clone(&acting.app), acting.tenant.clone());
+    let was_held =
+        blocking(move || worker.notifying.unacknowledge(&tenant, fingerprint)).await?;
     if !was_held && acting.incident.acknowledged.is_none() {
         return Err(AppError::new(
             StatusCode::CONFLICT,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     app::App,
     base::{documents::DocumentError, error::AppError},
-    http::{self, body::{read_json, wrong_body}, caller, path, tenant::tenant},
+    http::{self, body::{blocking, read_json, wrong_body}, caller, path, tenant::tenant},
     notifying::{Change, MakeError},
 };
 
@@ -46,7 +46,7 @@ pub async fn list_receivers(
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
-    Ok(Json(listed(&app, &tenant)))
+    Ok(Json(blocking(move || listed(&app, &tenant)).await?))
 }
 
 fn listed(app: &App, tenant: &str) -> Value {
@@ -98,20 +98,20 @@ async fn change(
         Change::Remove(_) => "a receiver was removed",
     };
     let (worker, named) = (Arc::clone(app), tenant.to_owned());
-    let work =
-        tokio::task::spawn_blocking(move || worker.notifying.change_receivers(&named, change));
-    work.await
-        .map_err(|_panicked| AppError::internal())?
-        .map_err(refusal)?;
+    let changed = blocking(move || worker.notifying.change_receivers(&named, change));
+    changed.await?.map_err(refusal)?;
     tracing::info!(by, tenant, "{what}");
     Ok(())
 }
 
-fn one(app: &App, tenant: &str, name: &str) -> Value {
-    let listed = listed(app, tenant);
-    let all = listed["receivers"].as_array();
-    let found = all.and_then(|all| all.iter().find(|one| one["name"] == *name));
-    found.cloned().unwrap_or_default()
+async fn one(app: Arc<App>, tenant: String, name: String) -> Result<Json<Value>, AppError> {
+    let found = blocking(move || {
+        let listed = listed(&app, &tenant);
+        let all = listed["receivers"].as_array();
+        let found = all.and_then(|all| all.iter().find(|one| one["name"] == *name));
+        found.cloned().unwrap_or_default()
+    });
+    Ok(Json(found.await?))
 }
 
 struct Asked {
@@ -142,7 +142,7 @@ pub async fn make_receiver(
     let name = receiver["name"].as_str().unwrap_or_default().to_owned();
     change(&app, &tenant, &by, Change::Make(receiver)).await?;
     response.status_code(StatusCode::CREATED);
-    Ok(Json(one(&app, &tenant, &name)))
+    one(app, tenant, name).await
 }
 
 /// What the server adds to a receiver that it tells of is not taken back from who sends that again.
@@ -165,7 +165,7 @@ pub async fn replace_receiver(
     let receiver = receiver_of(read_json(&app, request).await?);
     let name = receiver["name"].as_str().unwrap_or_default().to_owned();
     change(&app, &tenant, &by, Change::Replace(old, receiver)).await?;
-    Ok(Json(one(&app, &tenant, &name)))
+    one(app, tenant, name).await
 }
 
 /// Removes one.

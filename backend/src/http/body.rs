@@ -55,29 +55,13 @@ pub fn wrong_body(detail: String) -> AppError {
 /// # Errors
 /// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 when it breaks off.
 pub async fn read_bytes(app: &App, request: &mut Request) -> Result<Bytes, AppError> {
-    read_bytes_within(app, request, JSON_BYTES_MAX).await
-}
-
-/// As [`read_bytes`] with another bound.
-///
-/// # Errors
-/// As there.
-pub async fn read_bytes_within(
-    app: &App,
-    request: &mut Request,
-    max: usize,
-) -> Result<Bytes, AppError> {
-    let too_large = || {
-        app.telemetry.count_limit(Limit::BodyBytes);
-        larger_than(max)
-    };
-    if said_length(request) > max as u64 {
-        return Err(too_large());
+    if said_length(request) > JSON_BYTES_MAX as u64 {
+        return Err(too_large(app));
     }
-    let body = Limited::new(request.take_body(), max);
+    let body = Limited::new(request.take_body(), JSON_BYTES_MAX);
     match tokio::time::timeout(BODY_DEADLINE, body.collect()).await {
         Err(_late) => Err(late()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(app)),
         Ok(Err(_)) => Err(broken()),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
@@ -92,7 +76,12 @@ pub(crate) fn said_length(request: &Request) -> u64 {
     said.unwrap_or_default()
 }
 
-fn larger_than(max: usize) -> AppError {
+fn too_large(app: &App) -> AppError {
+    app.telemetry.count_limit(Limit::BodyBytes);
+    larger_than(JSON_BYTES_MAX)
+}
+
+pub(crate) fn larger_than(max: usize) -> AppError {
     AppError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         format!("the body is larger than {max} bytes"),
@@ -135,4 +124,18 @@ pub(crate) fn late() -> AppError {
 /// 400: its client stopped in the middle of it.
 pub(crate) fn broken() -> AppError {
     AppError::bad_request("the body broke off")
+}
+
+/// Has `work` done on a thread that may block: what waits for the disk, or for a lock that is held for
+/// long.
+///
+/// # Errors
+/// 500 when it panicked.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "work for a request broke off");
+        AppError::internal()
+    })
 }

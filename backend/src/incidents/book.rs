@@ -80,7 +80,7 @@ impl Book {
         match self.get(tenant, id) {
             Some(known) => {
                 let is_over = !known.is_firing() && event.alert.state == AlertState::Resolved;
-                if is_over {
+                if is_over || known.is_known(event) {
                     return None;
                 }
                 let (entry, saying) = known.next(event);

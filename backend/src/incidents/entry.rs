@@ -12,6 +12,9 @@ use uuid::Uuid;
 /// it is forgotten earlier.
 pub const ENTRIES_MAX: usize = 200;
 
+/// The rule identity of alerts that others sent: what they measured is not known.
+pub const FROM_OTHERS: &str = "alertmanager";
+
 /// Receivers that are named of one incident.
 const RECEIVERS_MAX: usize = 64;
 
@@ -284,6 +287,16 @@ impl Incident {
             notified: 0,
             entries,
         }
+    }
+
+    /// Whether an alert says nothing that is not known: one of others that goes on.
+    #[must_use]
+    pub fn is_known(&self, event: &AlertEvent) -> bool {
+        self.is_firing()
+            && event.alert.state == AlertState::Firing
+            && self.rule_id == FROM_OTHERS
+            && self.message == event.alert.message
+            && self.annotations == event.annotations()
     }
 
     /// Whether it goes on.

@@ -40,6 +40,11 @@ fn load(file: &Path) -> Result<Loaded, String> {
     let text = read(file, FILE_BYTES_MAX).map_err(of_file)?;
     let config = Config::parse(&text, file).map_err(|error| error.to_string())?;
     let templates = templates(&config).map_err(of_file)?;
+    let receivers = config.receivers.iter();
+    let mut wrong = receivers.flat_map(|receiver| receiver.check_texts(&templates));
+    if let Some(wrong) = wrong.next() {
+        return Err(of_file(wrong));
+    }
     Ok(Loaded {
         config: Arc::new(config),
         templates: Arc::new(templates),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pulseboard_notify::config::{Config, RouteConfig};
 use pulseboard_receivers::config::{Receiver, keep_secrets};
+use pulseboard_template::alertmanager::Templates;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -182,9 +183,12 @@ fn checked(mut receiver: Value, stored: &Value) -> Result<Value, MakeError> {
         ));
     }
     // Told with its place, which the whole list's error would not have.
-    serde_json::from_value::<Receiver>(receiver.clone())
+    let read = serde_json::from_value::<Receiver>(receiver.clone())
         .map_err(|error| MakeError::Invalid(error.to_string()))?;
-    Ok(receiver)
+    match read.check_texts(&Templates::new()).into_iter().next() {
+        Some(wrong) => Err(MakeError::Invalid(wrong)),
+        None => Ok(receiver),
+    }
 }
 
 /// Where a file of the server is named: whoever makes receivers is not to read those.

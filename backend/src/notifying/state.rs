@@ -16,10 +16,7 @@ use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::incidents::entry::{Entry, Kind};
-
-/// The rule identity of alerts that others sent.
-pub const FROM_OTHERS: &str = "alertmanager";
+use crate::incidents::entry::{Entry, FROM_OTHERS, Kind};
 
 /// The rule of an alert that says that notifications fail, and its identity.
 pub const NOTIFICATION_FAILED: &str = "notification_failed";
@@ -133,6 +130,8 @@ pub enum Outcome<'a> {
     Retrying(u32, &'a str),
     /// It did not work.
     Failed(&'a str),
+    /// It is not in the outbox: it is made again.
+    Lost,
 }
 
 impl State {
@@ -192,6 +191,11 @@ impl State {
             on_way,
             failing: pairs(&self.failing),
         }
+    }
+
+    /// It is to be kept again.
+    pub fn change(&mut self) {
+        self.is_changed = true;
     }
 
     /// Whether something has changed since it was last kept.
@@ -495,7 +499,9 @@ impl State {
             // Of a run before this one, which is not known any more.
             match outcome {
                 Outcome::Sent | Outcome::Nobody => self.handle(now_ms, Input::Sent { key: key.to_owned() }),
-                Outcome::Failed(_) => self.handle(now_ms, Input::Failed { key: key.to_owned() }),
+                Outcome::Failed(_) | Outcome::Lost => {
+                    self.handle(now_ms, Input::Failed { key: key.to_owned() });
+                }
                 Outcome::Retrying(..) => {}
             }
             return;
@@ -519,6 +525,7 @@ impl State {
                 .is_power_of_two()
                 .then(|| entry(Kind::Retrying, Some(why))),
             Outcome::Failed(why) => Some(entry(Kind::Failed, Some(why))),
+            Outcome::Lost => None,
         };
         if let Some(entry) = entry {
             for fingerprint in &on_way.alerts {
@@ -536,6 +543,10 @@ impl State {
             Outcome::Nobody => {
                 self.on_way.remove(&key);
                 self.handle(now_ms, Input::Sent { key });
+            }
+            Outcome::Lost => {
+                self.on_way.remove(&key);
+                self.handle(now_ms, Input::Failed { key });
             }
             Outcome::Failed(why) => {
                 self.fails(now_ms, way, why);
