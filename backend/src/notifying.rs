@@ -8,10 +8,10 @@
 //!                        └── what became of what was sent
 //! ```
 //!
-//! One task does it all in rounds ([`Notifying::run`]): what came, what is due, into the outbox, and
-//! then to disk. The state on disk may be older than what was done: the key of a notification is made
-//! of what it says and of what was said before, so one that is made again after a kill is known to the
-//! outbox. What the outbox has not got is made anew.
+//! One task does it all in rounds ([`Notifying::run`]): what came, what is due, to disk, and into the
+//! outbox. What is on its way is on disk before it is in the outbox, so after a kill the outbox is
+//! asked what became of it, and what it has not got is made anew. Where the disk failed meanwhile, a
+//! notification that is made again has the same key as long as it says the same at the same time.
 //!
 //! The file is the default tenant's, and so are the server's own alerts. Others have the receivers
 //! that they made.
@@ -750,6 +750,11 @@ impl Notifying {
             .store(self.clock.steady_ms().max(1), Ordering::Relaxed);
         let to_send = self.blocking(Self::work).await.unwrap_or_default();
         if !to_send.is_empty() {
+            // Who was told is known before they are: after a kill it is asked for at the outbox, and
+            // not told again under another key.
+            if self.folder.is_some() {
+                self.blocking(|notifying| notifying.keep()).await;
+            }
             let puts = self.put(to_send).await;
             self.blocking(move |notifying| notifying.settle_puts(puts)).await;
         }

@@ -20,7 +20,7 @@ const AFTER_MS: i64 = 5 * 60_000;
 const SPAN_MS_MAX: i64 = 24 * 3_600_000;
 
 /// Points of one series.
-const POINTS: i64 = 240;
+const POINTS: i64 = 1_000;
 
 /// Selectors of an expression that are looked at, and series of each.
 const SELECTORS_MAX: usize = 5;
