@@ -32,7 +32,8 @@ impl Check for WebhookConfig {
 section! {
     /// `ntfy_configs`.
     pub struct NtfyConfig (resolved: true) {
-        pub url: Option<Secret> = Some(Secret::new("https://ntfy.sh")),
+        /// `https://ntfy.sh` where there is none.
+        pub url: Option<Secret> = None,
         pub topic: Option<Secret> = None,
         pub topic_file: Option<PathBuf> = None,
         /// An access token; name and password stand in `http_config`.
@@ -56,9 +57,6 @@ impl Check for NtfyConfig {
     fn check(&mut self) -> Result<(), String> {
         one_of("topic", self.topic.as_ref(), self.topic_file.as_ref())?;
         one_at_most("token", self.token.as_ref(), self.token_file.as_ref())?;
-        if self.url.is_none() {
-            return Err("url must be given".to_owned());
-        }
         secret_address("url", self.url.as_ref())
     }
 }

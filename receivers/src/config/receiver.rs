@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pulseboard_outbound::Secret;
 use pulseboard_template::alertmanager::Templates;
 use serde::{Deserialize, Serialize};
 
@@ -406,6 +407,7 @@ impl Receiver {
                 below(folder, &mut config.api_key_file);
             }
             ntfy_configs config => {
+                config.url.get_or_insert_with(|| Secret::new("https://ntfy.sh"));
                 below(folder, &mut config.topic_file);
                 below(folder, &mut config.token_file);
             }

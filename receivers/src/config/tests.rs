@@ -68,7 +68,7 @@ receivers:
     pushover_configs:
       - user_key: S3CRET
         token: S3CRET
-        priority: 1
+        priority: '1'
         retry: 2m0s
     opsgenie_configs:
       - responders: [{name: ops, type: Team}]

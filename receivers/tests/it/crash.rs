@@ -44,8 +44,9 @@ fn child() {
         .expect("a number");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .enable_all();
-    let runtime = { runtime }.build().expect("a runtime");
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let directory = Directory::new();
         let yaml = format!("{{name: all, webhook_configs: [{{url: '{url}/{life}'}}]}}");

@@ -119,13 +119,19 @@ impl Server {
         told[..end.map_or(told.len(), |end| end + 1)].to_vec()
     }
 
-    /// The mail, unfolded.
+    /// The mail, with headers unfolded and quoted-printable lines joined.
     pub(crate) fn mail(&self) -> String {
         let told = self.told.lock();
         let begin = told.iter().position(|line| line == "DATA").expect("a mail");
         let lines = told[begin + 1..].iter().take_while(|line| *line != ".");
         let mail: Vec<&str> = lines.map(String::as_str).collect();
-        mail.join("\n").replace("\n ", " ").replace("=\n", "")
+        let mail = mail.join("\n");
+        let (head, body) = mail.split_once("\n\n").expect("head and body");
+        format!(
+            "{}\n\n{}",
+            head.replace("\n ", " "),
+            body.replace("=\n", "")
+        )
     }
 
     fn yaml(&self, more: &str) -> String {
