@@ -78,7 +78,7 @@ impl Inhibition {
             let mut alerts = rule.sources.get(&rule.values(labels))?.values();
             alerts
                 .find(|alert| {
-                    !alert.is_over(now_ms) && !(is_source && rule.target.matches(&alert.labels))
+                    !(alert.is_over(now_ms) || is_source && rule.target.matches(&alert.labels))
                 })
                 .map(|alert| alert.fingerprint)
         })

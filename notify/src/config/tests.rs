@@ -172,7 +172,7 @@ fn what_cannot_be_is_told_with_its_line_and_column() {
             "group_wait: 30s",
             "group_wait: 30",
             "13:15",
-            "a duration such as",
+            "is no duration",
         ),
         (
             "match: {service: database}",

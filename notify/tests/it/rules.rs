@@ -557,7 +557,7 @@ fn what_was_due_before_a_kill_is_told_after_it_with_the_same_key() {
         again.manager.keep(),
         again.now,
     );
-    assert_eq!(manager.in_flight(), [first.clone()]);
+    assert_eq!(manager.in_flight(), std::slice::from_ref(&first));
     let mut last = Drive::of(manager, again.now);
     last.pass(10 * MINUTE);
     assert_eq!(last.news(), [""; 0]);
