@@ -1,7 +1,5 @@
 //! An incident as one file: opens anywhere and for years, without a network and without scripts.
 
-use std::fmt::Write as _;
-
 use pulseboard_engine::query::QueryError;
 use pulseboard_shared::Timestamp;
 
@@ -63,7 +61,7 @@ fn head(incident: &Incident, week: usize, now_ms: i64) -> String {
     let mut fact = |name: &str, value: &str| {
         if !value.is_empty() {
             let (name, value) = (escape(name), escape(value));
-            drop(writeln!(facts, "<tr><th>{name}<td>{value}</tr>"));
+            facts.push_str(&format!("<tr><th>{name}<td>{value}</tr>\n"));
         }
     };
     let time = |ms: i64| Timestamp::from_millis(ms).to_string();
@@ -105,10 +103,11 @@ fn head(incident: &Incident, week: usize, now_ms: i64) -> String {
 fn row(entry: &Entry) -> String {
     let mut what = entry.kind.as_str().replace('_', " ");
     if let Some(reason) = &entry.reason {
-        drop(write!(what, ": {}", reason.replace('_', " ")));
+        what.push_str(": ");
+        what.push_str(&reason.replace('_', " "));
     }
     if let Some(until_ms) = entry.until_ms {
-        drop(write!(what, " until {}", Timestamp::from_millis(until_ms)));
+        what.push_str(&format!(" until {}", Timestamp::from_millis(until_ms)));
     }
     let value = entry.value.map(|value| value.to_string());
     let who: Vec<&str> = [&entry.by, &entry.receiver, &entry.integration]
@@ -160,7 +159,7 @@ fn chart(incident: &Incident, series: &Series, now_ms: i64) -> String {
     };
     let mut line = String::new();
     for (at_ms, value) in &points {
-        drop(write!(line, "{:.1},{:.1} ", x(*at_ms), y(*value)));
+        line.push_str(&format!("{:.1},{:.1} ", x(*at_ms), y(*value)));
     }
     let (from, to) = (x(incident.started_ms), x(incident.ended_ms.unwrap_or(now_ms)));
     let limit = limit.map(|limit| {
