@@ -55,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     file::check,
-    made::{Change, MakeError},
+    made::{Change, MakeError, NOBODY},
     state::{NOTIFICATION_FAILED, State},
 };
 use self::{

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pulseboard_notify::{
     SilenceError,
     api::{
@@ -13,7 +14,7 @@ use pulseboard_notify::{
 };
 use salvo::{
     Depot, Request, Response, handler,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, ResBody, StatusCode, header},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -78,6 +79,8 @@ fn refuse(response: &mut Response, error: ApiError) {
         }
         ApiError::Bare(status) => {
             response.status_code(status);
+            // An empty body, and not none: nobody is to put a problem there.
+            response.body(ResBody::Once(Bytes::new()));
         }
         ApiError::Unfit(message) => {
             response.status_code(StatusCode::UNPROCESSABLE_ENTITY);
@@ -342,6 +345,7 @@ async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
             .read(&tenant, |state| Arc::clone(state.manager().config()));
         let status = AlertmanagerStatus::new(&config, version, started_ms);
         let mut status = serde_json::to_value(status).unwrap_or_default();
+        status["config"]["original"] = readable(&config.to_yaml()).into();
         if app.notifying.is_of_file(&tenant) {
             let file = app.notifying.file_state();
             status["pulseboard"] = json!({
@@ -352,4 +356,43 @@ async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
         status
     })
     .await
+}
+
+/// What is in the place of an address that is not shown.
+const NOWHERE: &str = "http://secret.invalid/";
+
+/// A configuration that `amtool config routes` reads: it takes only what Alertmanager knows, and takes
+/// `<secret>` for no address where the version that it is of hides none.
+fn readable(yaml: &str) -> String {
+    let mut readable = String::with_capacity(yaml.len());
+    for line in yaml.lines() {
+        let (indent, field) = line.split_at(line.len() - line.trim_start().len());
+        match field {
+            field if indent == "  " && field.starts_with("webpush_") => continue,
+            "telegram_api_url: <secret>" => {
+                readable.push_str(indent);
+                readable.push_str("telegram_api_url: https://api.telegram.org");
+            }
+            "url: <secret>" | "- url: <secret>" => {
+                readable.push_str(&line.replace("<secret>", NOWHERE));
+            }
+            _ => readable.push_str(line),
+        }
+        readable.push('\n');
+    }
+    readable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_one_that_amtool_reads() {
+        let yaml = "global:\n  telegram_api_url: <secret>\n  webpush_subject: ''\nreceivers:\n- name: a\n  webhook_configs:\n  - url: <secret>\n";
+        assert_eq!(
+            readable(yaml),
+            "global:\n  telegram_api_url: https://api.telegram.org\nreceivers:\n- name: a\n  webhook_configs:\n  - url: http://secret.invalid/\n"
+        );
+    }
 }

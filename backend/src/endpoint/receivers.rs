@@ -14,7 +14,7 @@ use crate::{
     app::App,
     base::{documents::DocumentError, error::AppError},
     http::{self, body::{blocking, read_json, wrong_body}, caller, path, tenant::tenant},
-    notifying::{Change, MakeError},
+    notifying::{Change, MakeError, NOBODY},
 };
 
 /// Notifications of one answer.
@@ -59,7 +59,7 @@ fn listed(app: &App, tenant: &str) -> Value {
         .receivers
         .iter()
         // the one that stands for nobody is none of theirs
-        .filter(|receiver| is_of_file || !receiver.ways().is_empty() || config.receivers.len() > 1)
+        .filter(|receiver| is_of_file || receiver.name != NOBODY)
         .filter_map(|receiver| {
             let mut shown = serde_json::to_value(receiver).ok()?;
             shown["source"] = json!(if is_of_file { "file" } else { "api" });

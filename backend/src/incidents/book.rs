@@ -84,7 +84,7 @@ impl Book {
                     return None;
                 }
                 let (entry, saying) = known.next(event);
-                self.add(tenant, id, entry, Some(saying))
+                self.add(tenant, id, entry, saying)
             }
             // The end of what nobody knows says nothing to anybody.
             None if event.alert.state == AlertState::Resolved => None,

@@ -259,14 +259,16 @@ impl Incident {
         let labels = event.labels();
         let value = finite(alert.value);
         let mut entries = VecDeque::new();
-        if started_ms < at_ms && alert.state == AlertState::Firing {
+        let detail = event.detail.as_deref();
+        // Of what others sent it is known only since when they say that it is so.
+        let is_ours = detail.is_none_or(|detail| detail.rule_id != FROM_OTHERS);
+        if is_ours && started_ms < at_ms && alert.state == AlertState::Firing {
             entries.push_back(Entry::new(started_ms, Kind::Pending));
         }
         entries.push_back(Entry {
             value,
             ..Entry::new(at_ms, Kind::Firing)
         });
-        let detail = event.detail.as_deref();
         Self {
             id: alert.incident,
             is_servers: event.tenant.is_none(),
@@ -305,9 +307,10 @@ impl Incident {
         self.ended_ms.is_none()
     }
 
-    /// What another alert of this incident adds.
+    /// What another alert of this incident adds. What is said at its end is about a value that is fine
+    /// again, so what was said before it stays.
     #[must_use]
-    pub fn next(&self, event: &AlertEvent) -> (Entry, Saying) {
+    pub fn next(&self, event: &AlertEvent) -> (Entry, Option<Saying>) {
         let alert = &event.alert;
         let kind = match alert.state {
             AlertState::Resolved => Kind::Resolved,
@@ -325,7 +328,7 @@ impl Incident {
             threshold: finite(alert.threshold),
             annotations: (annotations != self.annotations).then_some(annotations),
         };
-        (entry, saying)
+        (entry, (kind != Kind::Resolved).then_some(saying))
     }
 
     /// Takes an entry, and what follows from it for the incident as a whole.
@@ -464,16 +467,16 @@ pub(super) mod tests {
         for at_ms in 2_000..3_000 {
             let (entry, saying) = incident.next(&event(None, id, at_ms, AlertState::Firing));
             assert_eq!(entry.kind, Kind::Value);
-            incident.add(entry, Some(saying));
+            incident.add(entry, saying);
         }
         let (entry, saying) = incident.next(&event(None, id, 3_000, AlertState::Resolved));
-        incident.add(entry, Some(saying));
+        incident.add(entry, saying);
         assert_eq!(incident.entries.len(), ENTRIES_MAX);
         let kinds: Vec<Kind> = incident.entries.iter().map(|entry| entry.kind).collect();
         assert_eq!(kinds[..3], [Kind::Firing, Kind::Comment, Kind::Value]);
         assert_eq!(kinds.last(), Some(&Kind::Resolved));
         assert_eq!(incident.ended_ms, Some(3_000));
-        assert_eq!(incident.message, "at 3000");
+        assert_eq!(incident.message, "at 2999", "the last that was not fine");
         let seen = incident.without_people();
         assert!(seen.entries.iter().all(|entry| entry.kind != Kind::Comment));
     }

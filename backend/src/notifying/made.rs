@@ -17,7 +17,7 @@ use crate::base::documents::{DocumentError, Documents, Expected};
 const RECEIVERS_MAX: usize = 100;
 
 /// Who is told where nobody is.
-const NOBODY: &str = "nobody";
+pub const NOBODY: &str = "nobody";
 
 /// All receivers of a tenant.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -161,12 +161,13 @@ fn name_of(receiver: &Value) -> Result<String, MakeError> {
     let name = receiver["name"].as_str().unwrap_or_default();
     let is_name = !name.is_empty()
         && name.len() <= 128
-        && !name.chars().any(char::is_control);
+        && !name.chars().any(char::is_control)
+        && name != NOBODY;
     match is_name {
         true => Ok(name.to_owned()),
-        false => Err(MakeError::Invalid(
-            "name: needed are 1 to 128 bytes without control characters".to_owned(),
-        )),
+        false => Err(MakeError::Invalid(format!(
+            "name: needed are 1 to 128 bytes without control characters, and not {NOBODY:?}"
+        ))),
     }
 }
 

@@ -13,6 +13,8 @@ use crate::{
     support::{TestServer, problem, token, webhook::Webhook},
 };
 
+const ADMIN: &str = "the-token-of-an-admin";
+
 /// A file with one webhook that is told at once.
 fn told_at_once(url: &str) -> String {
     format!(
@@ -65,6 +67,7 @@ impl Notifying {
 
 fn set(settings: &mut Settings, folder: &Path) {
     settings.notify_private = true;
+    settings.tokens = vec![token(ADMIN, Role::Admin, None)];
     settings.data_dir = DataDir::Path(folder.join("data"));
     settings.alertmanager_config = Some(folder.join("alertmanager.yml"));
     settings.external_url = Some("https://pulse.example.com".to_owned());
@@ -132,17 +135,13 @@ async fn a_rule_that_fires_is_told_to_a_webhook_and_so_is_its_end() {
 
 #[tokio::test]
 async fn what_is_silenced_is_not_told_and_the_timeline_says_why() {
-    let mut notifying = Notifying::start("").await;
-    let id = notifying
-        .server
-        .make_silence("default", "alertname", "cpu_high")
-        .await;
-    notifying.server.tick(50.0).await;
-    notifying.server.tick(95.0).await;
+    let notifying = Notifying::start("").await;
     let server = &notifying.server;
+    let id = server.make_silence("default", "alertname", "Down").await;
+    let down = json!([{"labels": {"alertname": "Down"}}]);
+    server.post_alerts("default", down).await;
     server
         .eventually("it is said why", async || {
-            server.clock.advance(Duration::from_millis(100));
             kinds(&incident(server).await).contains(&"not_notified")
         })
         .await;
@@ -212,10 +211,10 @@ async fn what_was_told_is_not_told_again_after_a_restart() {
 
 #[tokio::test]
 async fn a_receiver_that_refuses_is_an_alert_of_its_own_until_it_takes_something() {
-    let mut notifying = Notifying::start("").await;
+    let notifying = Notifying::start("").await;
     notifying.webhook.answer(400);
-    notifying.server.tick(50.0).await;
-    notifying.server.tick(95.0).await;
+    let down = json!([{"labels": {"alertname": "Down"}}]);
+    notifying.server.post_alerts("default", down).await;
     notifying.until_heard(1).await;
     let server = &notifying.server;
     let rules = async || {
@@ -228,7 +227,7 @@ async fn a_receiver_that_refuses_is_an_alert_of_its_own_until_it_takes_something
     };
     server
         .eventually("it is an alert", async || {
-            rules().await == ["cpu_high", "notification_failed"]
+            rules().await == ["Down", "notification_failed"]
         })
         .await;
     assert!(server.own_metric("pulseboard_notifications_failed_total").await >= 1);
@@ -236,7 +235,7 @@ async fn a_receiver_that_refuses_is_an_alert_of_its_own_until_it_takes_something
     server
         .eventually("it is over", async || {
             server.clock.advance(Duration::from_millis(500));
-            rules().await == ["cpu_high"]
+            rules().await == ["Down"]
         })
         .await;
     notifying.server.stop().await;
@@ -247,24 +246,14 @@ async fn a_file_is_read_again_and_a_bad_one_changes_nothing() {
     let notifying = Notifying::start("").await;
     let server = &notifying.server;
     let file = notifying.folder.path().join("alertmanager.yml");
-    let reload = async |folder_is_good: bool| {
-        let admin = server.request(Method::POST, "/-/reload");
-        // the start's link makes one an admin
-        let login = json!({"token": crate::support::ADMIN_LINK});
-        let session = server.request(Method::POST, "/api/login").json(&login).send();
-        let session = session.await.expect("an answer");
-        let cookie = session.headers()["set-cookie"].to_str().expect("text").to_owned();
-        let cookie = cookie.split(';').next().expect("a cookie").to_owned();
-        let answer = admin
-            .header("cookie", cookie)
-            .header("content-type", "application/json")
-            .send()
+    let reload = async || {
+        let answer = server
+            .send_as(&format!("Bearer {ADMIN}"), Method::POST, "/-/reload", None)
             .await;
-        let status = answer.expect("an answer").status().as_u16();
-        assert_eq!(status == 200, folder_is_good, "{status}");
+        answer.status().as_u16()
     };
     fs::write(&file, "route: {receiver: nobody}\n").expect("written");
-    reload(false).await;
+    assert_eq!(reload().await, 500);
     let status = server.json("/api/v2/status").await;
     let error = status["pulseboard"]["configError"].as_str().expect("text");
     assert!(error.contains("alertmanager.yml:"), "{error}");
@@ -272,6 +261,9 @@ async fn a_file_is_read_again_and_a_bad_one_changes_nothing() {
     assert_eq!(server.json("/api/v2/receivers").await, json!([{"name": "ops"}]));
     let good = "route: {receiver: dev}\nreceivers: [{name: dev}]\n";
     fs::write(&file, good).expect("written");
+    assert_eq!(reload().await, 200);
+    assert_eq!(server.own_metric("pulseboard_notify_config_good").await, 1);
+    assert_eq!(server.json("/api/v2/receivers").await, json!([{"name": "dev"}]));
     notifying.server.stop().await;
 }
 
