@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use pulseboard_alerting::AlertEvent;
+use pulseboard_alerting::{ALERTNAME, AlertEvent};
 use pulseboard_notify::Fingerprint;
 use pulseboard_shared::{AlertState, Labels, Severity};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub const ENTRIES_MAX: usize = 200;
 
 /// The rule identity of alerts that others sent: what they measured is not known.
 pub const FROM_OTHERS: &str = "alertmanager";
+
+/// The rule of an alert of others that has no name.
+pub const UNNAMED: &str = "(no name)";
 
 /// Receivers that are named of one incident.
 const RECEIVERS_MAX: usize = 64;
@@ -237,6 +240,21 @@ pub struct Saying {
     pub annotations: Option<Labels>,
 }
 
+/// All labels of an alert: of one that others sent just those that it came with, so that it is known by
+/// the same ones here and there.
+#[must_use]
+pub fn labels_of(event: &AlertEvent) -> Labels {
+    let detail = event.detail.as_deref();
+    if detail.is_none_or(|detail| detail.rule_id != FROM_OTHERS) {
+        return event.labels();
+    }
+    let mut labels = event.alert.labels.clone();
+    if event.alert.rule != UNNAMED {
+        labels.insert(ALERTNAME.to_owned(), event.alert.rule.clone());
+    }
+    labels
+}
+
 /// A number that JSON has.
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
@@ -256,7 +274,7 @@ impl Incident {
     pub fn new(event: &AlertEvent) -> Self {
         let alert = &event.alert;
         let (started_ms, at_ms) = (alert.started.as_millis(), alert.timestamp.as_millis());
-        let labels = event.labels();
+        let labels = labels_of(event);
         let value = finite(alert.value);
         let mut entries = VecDeque::new();
         let detail = event.detail.as_deref();

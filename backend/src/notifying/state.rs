@@ -16,7 +16,7 @@ use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::incidents::entry::{Entry, FROM_OTHERS, Kind};
+use crate::incidents::entry::{Entry, FROM_OTHERS, Kind, UNNAMED};
 
 /// The rule of an alert that says that notifications fail, and its identity.
 pub const NOTIFICATION_FAILED: &str = "notification_failed";
@@ -628,7 +628,7 @@ fn severity_of(labels: &Labels) -> Severity {
 impl Posted {
     fn event(&self, tenant: &Arc<str>, state: AlertState, at_ms: i64) -> AlertEvent {
         let mut labels = self.labels.clone();
-        let rule = labels.remove(ALERTNAME).unwrap_or_else(|| "alert".to_owned());
+        let rule = labels.remove(ALERTNAME).unwrap_or_else(|| UNNAMED.to_owned());
         let said = ["summary", "message", "description"];
         let said = said.iter().find_map(|name| self.annotations.get(*name));
         AlertEvent {

@@ -44,7 +44,8 @@ impl Notifying {
 
     /// The same folder and file, as if nothing had been.
     async fn restarted(self) -> Self {
-        let now_ms = self.server.clock.now_ms();
+        // A whole second, as ticks are told by.
+        let now_ms = (self.server.clock.now_ms() / 1000 + 1) * 1000;
         self.server.stop().await;
         let folder = self.folder.path();
         let server = TestServer::start_at(now_ms, |settings| set(settings, folder)).await;
