@@ -43,6 +43,7 @@ fn checked(settings: &Settings) -> Option<ExitCode> {
             let config = config.as_ref().map(pulseboard::scraping::from_config);
             pulseboard::rules::check(&config.unwrap_or_default(), &settings.rule_files)
         })
+        .and_then(|()| pulseboard::notifying::check(settings.alertmanager_config.as_deref()))
         .err()
         .map(|error| refuse(&error))
 }

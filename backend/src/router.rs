@@ -7,12 +7,12 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
-        processes,
+        alertmanager, alerts, datadog, health, incidents, influx, ingest_stats, login, metrics,
+        otlp, own_metrics, processes,
         prom::{
             admin, export, federate, labels, query, read, rules as prom_rules, status, targets,
         },
-        push, push_group, rooms, rules, series, stats,
+        push, push_group, receivers, rooms, rules, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
             ws_rooms,
@@ -82,6 +82,34 @@ fn api() -> Api {
             .put(rules::change_rule)
             .delete(rules::remove_rule)
     });
+    api.at("api/alerts/{incident}", |at| {
+        at.reads(incidents::get_incident)
+    });
+    api.at("api/alerts/{incident}/ack", |at| {
+        at.post(incidents::acknowledge)
+            .delete(incidents::unacknowledge)
+    });
+    api.at("api/alerts/{incident}/comments", |at| {
+        at.post(incidents::add_comment)
+    });
+    api.at("api/alerts/{incident}/capsule", |at| {
+        at.reads(incidents::get_capsule)
+    });
+    api.at("api/incidents", |at| at.reads(incidents::list_incidents));
+    api.at("api/receivers", |at| {
+        at.reads(receivers::list_receivers)
+            .post(receivers::make_receiver)
+    });
+    api.at("api/receivers/{name}", |at| {
+        at.put(receivers::replace_receiver)
+            .delete(receivers::remove_receiver)
+    });
+    api.at("api/receivers/{name}/test", |at| {
+        at.post(receivers::test_receiver)
+    });
+    api.at("api/notifications", |at| {
+        at.reads(receivers::list_notifications)
+    });
     api.at("api/login", |at| at.post(login::login));
     api.at("api/logout", |at| at.post(login::logout));
     api.at("api/session", |at| at.reads(login::get_session));
@@ -146,6 +174,25 @@ fn api() -> Api {
     });
     api.at("-/healthy", |at| at.reads(status::healthy));
     api.at("-/ready", |at| at.reads(status::ready));
+    api.at("api/v2/alerts", |at| {
+        at.reads(alertmanager::list_alerts)
+            .post(alertmanager::take_alerts)
+    });
+    api.at("api/v2/alerts/groups", |at| {
+        at.reads(alertmanager::list_groups)
+    });
+    api.at("api/v2/silences", |at| {
+        at.reads(alertmanager::list_silences)
+            .post(alertmanager::make_silence)
+    });
+    api.at("api/v2/silence/{id}", |at| {
+        at.reads(alertmanager::get_silence)
+            .delete(alertmanager::expire_silence)
+    });
+    api.at("api/v2/status", |at| at.reads(alertmanager::get_status));
+    api.at("api/v2/receivers", |at| {
+        at.reads(alertmanager::list_receivers)
+    });
     api.at("ping", |at| at.reads(influx::ping));
     api.at("health", |at| at.reads(influx::get_health));
     api.at("ready", |at| at.reads(influx::get_ready));

@@ -233,7 +233,10 @@ impl Pattern {
         let words = self.words.as_ref().or(self.few.as_ref())?;
         let all = words.sorted.iter().map(|place| words.word(*place));
         // They are in order: an empty one comes first.
-        all.clone().next().is_some_and(|first| !first.is_empty()).then_some(all)
+        all.clone()
+            .next()
+            .is_some_and(|first| !first.is_empty())
+            .then_some(all)
     }
 
     /// As it was written.

@@ -45,6 +45,8 @@ const SERVER: &[&[&str]] = &[
         "told",
         "scraping",
         "forwarding",
+        "incidents",
+        "notifying",
     ],
     &["settings"],
     &["base"],

@@ -3,6 +3,7 @@
 
 mod access;
 mod agents;
+mod alertmanager;
 mod alerts;
 mod asked;
 mod chat;
@@ -22,11 +23,13 @@ mod forged;
 mod graphite;
 mod health;
 mod hostile;
+mod incidents;
 mod late;
 mod limits;
 mod login;
 mod metrics;
 mod node;
+mod notifying;
 mod operator;
 mod origin;
 mod otlp_grpc;

@@ -291,15 +291,18 @@ pub async fn reload(depot: &mut Depot, response: &mut Response) {
 
 async fn reloaded(depot: &Depot) -> Result<(), AppError> {
     caller::require_administer(depot)?;
-    caller::require_server(depot, "what is scraped is the whole server's")?;
+    caller::require_server(
+        depot,
+        "what is scraped and who is notified is the whole server's",
+    )?;
     let app = http::app::app(depot)?;
-    if !app.has_files() {
-        return Err(AppError::new(
-            StatusCode::CONFLICT,
-            "there is no PROMETHEUS_CONFIG, and no RULE_FILES, to be read again",
-        ));
-    }
     let read = tokio::task::spawn_blocking(move || app.reload()).await;
-    read.map_err(|_panicked| AppError::internal())?
-        .map_err(|error| AppError::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+    match read.map_err(|_panicked| AppError::internal())? {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(AppError::new(
+            StatusCode::CONFLICT,
+            "there is no PROMETHEUS_CONFIG, ALERTMANAGER_CONFIG or RULE_FILES to be read again",
+        )),
+        Err(error) => Err(AppError::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
+    }
 }
