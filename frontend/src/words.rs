@@ -106,6 +106,51 @@ pub const RULES_WITHOUT_SOURCE: &str =
 pub const ALL_SERIES: &str = "← All series";
 /// Links to what belongs to a view.
 pub const FROM_HERE: &str = "From here";
+/// What is wrong, and where it is listed.
+pub const ALERTS: &str = "Alerts";
+/// A page that cannot hear of alerts does not say that all is well.
+pub const DEAF: &str = "Not receiving alerts right now";
+/// What critical alerts did that nobody saw, and how they did it.
+pub const CRITICAL_FIRED: &str = "Critical alerts fired";
+/// See [`CRITICAL_FIRED`].
+pub const NOBODY_LOOKED: &str = "while nobody looked here";
+/// Rules that make alerts, and record.
+pub const RULES_TITLE: &str = "Rules";
+/// Nothing that somebody was looking for.
+pub const NO_MATCH: &str = "Nothing matches";
+/// Says "I have it".
+pub const ACKNOWLEDGE: &str = "Acknowledge";
+/// Nobody is told of what a silence matches.
+pub const SILENCE: &str = "Silence";
+/// Leaves a form as it was.
+pub const CANCEL: &str = "Cancel";
+/// Sends what was filled in.
+pub const SAVE: &str = "Save";
+/// Changes what is there.
+pub const EDIT: &str = "Edit";
+/// Takes away what is there.
+pub const DELETE: &str = "Delete";
+/// Leaves what lies over the page.
+pub const CLOSE: &str = "Close";
+/// How bad it is.
+pub const SEVERITY: &str = "Severity";
+/// Why it is done, in the words of who does it.
+pub const COMMENT: &str = "Comment";
+/// What tells series apart.
+pub const LABELS: &str = "Labels";
+/// Who does it.
+pub const YOUR_NAME: &str = "Your name";
+/// What is asked.
+pub const EXPRESSION: &str = "Expression";
+/// What something is called.
+pub const NAME: &str = "Name";
+/// Older ones of a list.
+pub const OLDER: &str = "Show older";
+/// The chart of an alert, or of a rule.
+pub const FIRED: &str = "Fired";
+/// A link that leads to more about something.
+pub const EXPLORE_IT: &str = "Open in Explore";
+
 /// The name of all this.
 pub const PRODUCT: &str = "Pulseboard";
 /// The zone that is nobody's own.

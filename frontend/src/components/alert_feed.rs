@@ -112,7 +112,7 @@ pub fn AlertFeed() -> Html {
         (firing, over) => format!("{firing} active · {over} ended"),
     };
     html! {
-        <section class="alert-feed" aria-label="Alerts">
+        <section class="alert-feed" aria-label={words::ALERTS}>
             <div class="alert-feed__head">
                 <h2>{ format!("Alerts ({total})") }</h2>
                 if total > 0 {
@@ -122,7 +122,7 @@ pub fn AlertFeed() -> Html {
                 }
             </div>
             if listening == Some(false) {
-                <p class="alert-feed__summary is-deaf">{ "Not receiving alerts right now" }</p>
+                <p class="alert-feed__summary is-deaf">{ words::DEAF }</p>
             } else {
                 <p class="alert-feed__summary">{ summary }</p>
             }

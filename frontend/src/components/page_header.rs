@@ -13,7 +13,7 @@ use crate::{
     platform,
     stores::{
         aggregate::Aggregate,
-        alert::AlertStore,
+        alert::{AlertStore, ONGOING_MAX},
         change::Change,
         chat::ChatStore,
         operator::OperatorStore,
@@ -88,6 +88,35 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
     }
 }
 
+/// How many alerts fire, on every view; it leads to them.
+#[hook]
+fn use_bell() -> Html {
+    let count = *use_selector(AlertStore::select_ongoing);
+    let is_deaf = *use_selector(AlertStore::select_listening) == Some(false);
+    let words = match count {
+        _ if is_deaf => words::DEAF.to_owned(),
+        0 => "No alert fires".to_owned(),
+        1 => "1 alert fires".to_owned(),
+        ONGOING_MAX.. => "1000 alerts or more fire".to_owned(),
+        count => format!("{count} alerts fire"),
+    };
+    html! {
+        <a
+            class={classes!("button", "bell", (count > 0).then_some("is-ringing"), is_deaf.then_some("is-deaf"))}
+            href={platform::with_hash(Page::Alerts.hash())}
+            aria-label={words.clone()}
+            title={words}
+        >
+            <svg class="button__icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                <path d="M12 2a7 7 0 0 0-7 7c0 5-2 7-2 8h18c0-1-2-3-2-8a7 7 0 0 0-7-7zm-3 17a3 3 0 0 0 6 0z" />
+            </svg>
+            if count > 0 {
+                <span class="bell__count">{ count.to_string() }</span>
+            }
+        </a>
+    }
+}
+
 /// The top of every view: name, views, state, chat, who the reader is, theme.
 #[component]
 pub fn PageHeader(Props { endpoint }: &Props) -> Html {
@@ -105,6 +134,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
         dispatch.change(|view| view.theme = choice);
     });
     let status = use_connection_status();
+    let bell = use_bell();
     let chat = use_chat_button();
     let session = use_session_button(endpoint);
     html! {
@@ -126,6 +156,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
             </div>
             <div class="page-header__tools">
                 if !locked {
+                    { bell }
                     { chat }
                 }
                 { session }

@@ -74,7 +74,37 @@ pub async fn call_as(
     body: Option<&str>,
     token: Option<&str>,
 ) -> Result<String, Refusal> {
+    let method = if body.is_some() { "POST" } else { "GET" };
+    request(endpoint, (method, path), body, token).await
+}
+
+/// Asks with a method of its own, such as `DELETE`; `body` is JSON, and the token is that of [`call`].
+///
+/// # Errors
+/// As [`call`].
+pub async fn change(
+    endpoint: &Endpoint,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+) -> Result<String, Refusal> {
+    let token = token(endpoint);
+    request(endpoint, (method, path), body, token.as_deref()).await
+}
+
+/// Whether the server computes, or asks others, before it answers.
+fn takes_long(path: &str) -> bool {
+    path.starts_with("/api/v1/query") || path.ends_with("/rehearse") || path.ends_with("/test")
+}
+
+async fn request(
+    endpoint: &Endpoint,
+    (method, path): (&str, &str),
+    body: Option<&str>,
+    token: Option<&str>,
+) -> Result<String, Refusal> {
     let init = RequestInit::new();
+    init.set_method(method);
     if let Ok(headers) = Headers::new() {
         // Both fail only for what is no header: then the server says what is missing.
         if let Some(token) = token {
@@ -82,12 +112,11 @@ pub async fn call_as(
         }
         if let Some(body) = body {
             drop(headers.set("content-type", "application/json"));
-            init.set_method("POST");
             init.set_body(&body.into());
         }
         init.set_headers(&headers);
     }
-    let within_ms = match path.starts_with("/api/v1/query") {
+    let within_ms = match takes_long(path) {
         true => QUESTION_TIMEOUT_MS,
         false => TIMEOUT_MS,
     };

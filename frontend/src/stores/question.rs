@@ -335,7 +335,7 @@ mod tests {
         use crate::net::rooms::{Evaluated, Incoming};
 
         let mut store = LiveStore::default();
-        store.want(&[Wanted {
+        store.want(1, &[Wanted {
             query: "up".into(),
             step_ms: 1_000.0,
             keep_ms: 60_000.0,
