@@ -270,6 +270,7 @@ fn row(incident: &Incident, now_ms: f64, can_act: bool, on_open: &Callback<Strin
                 format!("alert-{severity}"),
                 incident.is_quiet().then_some("is-quiet"),
                 (!incident.is_firing).then_some("is-over"),
+                (!can_act).then_some("is-readable"),
             )}
             data-incident={incident.id.clone()}
         >

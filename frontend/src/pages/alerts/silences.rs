@@ -50,7 +50,7 @@ fn row(silence: &Silence, now_ms: f64, on_end: Option<&Callback<String>>) -> Htm
             <button
                 class="button button--small"
                 type="button"
-                aria-label={["End the silence of ", &silence.text()].concat()}
+                aria-label={["End now: ", &silence.text()].concat()}
                 onclick={move |_: MouseEvent| on_end.emit(id.clone())}
             >
                 { "End now" }
@@ -60,7 +60,7 @@ fn row(silence: &Silence, now_ms: f64, on_end: Option<&Callback<String>>) -> Htm
     let again = on_end.map(|_| {
         let hash = [&part_hash(SILENCES), "/", NEW, "?like=", &encode_query(&silence.id)].concat();
         html! {
-            <a class="button button--small" href={platform::with_hash(&hash)} aria-label={["Silence again: ", &silence.text()].concat()}>
+            <a class="button button--small" href={platform::with_hash(&hash)} aria-label={["Again: ", &silence.text()].concat()}>
                 { "Again" }
             </a>
         }
