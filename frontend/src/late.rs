@@ -16,7 +16,8 @@ use crate::{
     markup::html,
     net::{address, config::Endpoint},
     pages::{
-        AggregateView, Alerts, Explore, HostPage, Hosts, OpenSeries, OperatorView, Questions, Targets,
+        AggregateView, Alerts, Explore, HostPage, Hosts, OpenSeries, OperatorView, Questions,
+        Targets,
     },
     platform,
     stores::{question::Question, time::TimeRange, view::Page},

@@ -122,6 +122,42 @@ pub const NO_MATCH: &str = "Nothing matches";
 pub const ACKNOWLEDGE: &str = "Acknowledge";
 /// Nobody is told of what a silence matches.
 pub const SILENCE: &str = "Silence";
+/// An alert that fires.
+pub const ACTIVE: &str = "Active";
+/// Those that fire, of all alerts.
+pub const ACTIVE_ALERTS: &str = "Active alerts";
+/// Nothing fires.
+pub const NO_ACTIVE_ALERTS: &str = "No active alerts";
+/// What fired and no longer does.
+pub const OVER: &str = "Over";
+/// What happened in an incident.
+pub const COURSE: &str = "Course";
+/// Several of [`SILENCE`].
+pub const SILENCES: &str = "Silences";
+/// An acknowledgement without an end of its own.
+pub const UNTIL_IT_ENDS: &str = "until it ends";
+/// What was sent to whom.
+pub const DELIVERIES: &str = "Delivery log";
+/// What is there because somebody made it on the page.
+pub const MADE_HERE: &str = "made here";
+/// A rule that is not there yet.
+pub const NEW_RULE: &str = "New rule";
+/// A receiver that is not there yet.
+pub const NEW_RECEIVER: &str = "New receiver";
+/// Takes one of several away.
+pub const REMOVE: &str = "Remove";
+/// A list as it is.
+pub const NOT_GROUPED: &str = "Not grouped";
+/// Whoever sends a mail, and the beginning of a time.
+pub const FROM: &str = "From";
+/// What was typed as a beginning and is none.
+pub const NO_BEGINNING: &str = "The beginning is no time";
+/// Dark or light.
+pub const THEME: &str = "Theme";
+/// A figure that stands for something.
+pub const VALUE: &str = "Value";
+/// Takes a notice away.
+pub const CLOSE_NOTICE: &str = "Close this notice";
 /// Leaves a form as it was.
 pub const CANCEL: &str = "Cancel";
 /// Sends what was filled in.
@@ -191,6 +227,16 @@ pub const LATE_FAILED_FIX: &str =
 pub const RETRY: &str = "Retry now";
 /// A stretch that was asked for in vain.
 pub const NOT_LOADED: &str = "not loaded";
+
+/// How many are not shown.
+pub fn and_more(count: usize) -> String {
+    format!("and {count} more")
+}
+
+/// How many alerts there are at once.
+pub fn alerts_fire(count: usize) -> String {
+    format!("{count} alerts fire")
+}
 
 /// The server does not let this page in (any more), and why.
 pub fn refused(why: &str) -> String {

@@ -108,7 +108,9 @@ impl Scene<'_> {
         let all = self.lines().map(|(_, line)| line).chain(self.others());
         let steps = all.flat_map(|line| self.steps(line, 0));
         let figures = steps.flat_map(|step| [step.least, step.mean, step.greatest]);
-        let finite = figures.chain(self.limit).filter(|figure| figure.is_finite());
+        let finite = figures
+            .chain(self.limit)
+            .filter(|figure| figure.is_finite());
         finite.fold((f64::INFINITY, f64::NEG_INFINITY), |ends, figure| {
             (ends.0.min(figure), ends.1.max(figure))
         })
@@ -644,8 +646,14 @@ mod tests {
             is_firing: true,
             row: 0,
         };
-        assert_eq!(place_of(&band(50_000.0, 50_001.0), &scene, &plot), Some((60.0, 2.0)));
-        assert_eq!(place_of(&band(-9e6, 50_000.0), &scene, &plot), Some((10.0, 50.0)));
+        assert_eq!(
+            place_of(&band(50_000.0, 50_001.0), &scene, &plot),
+            Some((60.0, 2.0))
+        );
+        assert_eq!(
+            place_of(&band(-9e6, 50_000.0), &scene, &plot),
+            Some((10.0, 50.0))
+        );
         assert_eq!(place_of(&band(200_000.0, 300_000.0), &scene, &plot), None);
     }
 }

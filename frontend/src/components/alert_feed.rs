@@ -132,7 +132,7 @@ pub fn AlertFeed() -> Html {
                         <circle cx="12" cy="12" r="10" />
                         <path d="M7.5 12.5l3 3 6-6.5" />
                     </svg>
-                    <p>{ "No active alerts" }</p>
+                    <p>{ words::NO_ACTIVE_ALERTS }</p>
                     <p class="alert-feed__hint">
                         { if sourceless { words::RULES_WITHOUT_SOURCE } else { words::RULES } }
                     </p>

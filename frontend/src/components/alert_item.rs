@@ -10,13 +10,14 @@ use crate::{
     markup::html,
     platform,
     stores::alert::{Entry, IncidentState},
+    words,
 };
 
 /// How often and how long, and whether it is over.
 fn course(entry: &Entry) -> String {
     let lasted = format::duration(entry.lasted_ms());
     match entry.state {
-        IncidentState::Firing if entry.times == 1 => "Active".to_owned(),
+        IncidentState::Firing if entry.times == 1 => words::ACTIVE.to_owned(),
         IncidentState::Firing => format!("Active · {} times in {lasted}", entry.times),
         IncidentState::Resolved => format!("Resolved after {lasted}"),
         IncidentState::EndedUnheard => format!("Ended while disconnected, after {lasted} or more"),

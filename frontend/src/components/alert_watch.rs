@@ -97,7 +97,11 @@ fn notify(title: &str, tag: &str, hash: &str) {
         drop(window().focus());
         platform::go(&hash);
     });
-    drop(js_sys::Reflect::set(&notification, &"onclick".into(), &on_click));
+    drop(js_sys::Reflect::set(
+        &notification,
+        &"onclick".into(),
+        &on_click,
+    ));
 }
 
 /// Two short tones. Nothing where the browser makes no sound, as before anybody has clicked.
@@ -114,7 +118,10 @@ fn beep() -> Option<()> {
         method.call1(from, to).ok()
     };
     let now_s = property(&context, "currentTime").as_f64()?;
-    let (tone, gain) = (call(&context, "createOscillator", &[])?, call(&context, "createGain", &[])?);
+    let (tone, gain) = (
+        call(&context, "createOscillator", &[])?,
+        call(&context, "createGain", &[])?,
+    );
     connect(&tone, &gain)?;
     connect(&gain, &property(&context, "destination"))?;
     let (pitch, volume) = (property(&tone, "frequency"), property(&gain, "gain"));
@@ -141,10 +148,15 @@ fn fresh<'a>(entries: &'a [Rc<Entry>], known: &[Uuid]) -> Vec<&'a Rc<Entry>> {
 
 /// What a notification says of several alerts at once.
 fn several(fresh: &[&Rc<Entry>]) -> String {
-    let bad = fresh.iter().filter(|entry| entry.severity == Severity::Critical);
+    let bad = fresh
+        .iter()
+        .filter(|entry| entry.severity == Severity::Critical);
     match bad.count() {
-        0 => format!("{} alerts fire", fresh.len()),
-        bad => format!("{} alerts fire, {bad} of them critical", fresh.len()),
+        0 => words::alerts_fire(fresh.len()),
+        bad => format!(
+            "{}, {bad} of them critical",
+            words::alerts_fire(fresh.len())
+        ),
     }
 }
 
@@ -173,19 +185,22 @@ fn use_told() {
     let listening = *use_selector(AlertStore::select_listening);
     // `None` until the page knows what goes on: that is no news.
     let known = use_mut_ref(|| None::<Vec<Uuid>>);
-    use_effect_with(((*entries).clone(), listening), move |(entries, listening)| {
-        if *listening != Some(true) {
-            return;
-        }
-        let mut known = known.borrow_mut();
-        if let Some(known) = &*known {
-            let fresh = fresh(entries, known);
-            if !fresh.is_empty() {
-                tell(&fresh);
+    use_effect_with(
+        ((*entries).clone(), listening),
+        move |(entries, listening)| {
+            if *listening != Some(true) {
+                return;
             }
-        }
-        *known = Some(entries.iter().map(|entry| entry.incident).collect());
-    });
+            let mut known = known.borrow_mut();
+            if let Some(known) = &*known {
+                let fresh = fresh(entries, known);
+                if !fresh.is_empty() {
+                    tell(&fresh);
+                }
+            }
+            *known = Some(entries.iter().map(|entry| entry.incident).collect());
+        },
+    );
 }
 
 /// Notifications, the sound, and the banner.
@@ -242,7 +257,7 @@ pub fn AlertWatch(Props { endpoint }: &Props) -> Html {
                 <p class="banner__what">{ words }</p>
             </div>
             <a class="button button--primary" href={platform::with_hash(&history)} onclick={on_close.clone()}>{ "See them" }</a>
-            <button class="button banner__close" type="button" aria-label="Close this notice" onclick={on_close}>{ "×" }</button>
+            <button class="button banner__close" type="button" aria-label={words::CLOSE_NOTICE} onclick={on_close}>{ "×" }</button>
         </aside>
     }
 }
@@ -257,7 +272,10 @@ pub(crate) fn watch_switches() -> Html {
 #[component]
 fn Switches() -> Html {
     let redraw = use_force_update();
-    let (notifies, sounds) = (is_on(NOTIFY_KEY) && permission() == "granted", is_on(SOUND_KEY));
+    let (notifies, sounds) = (
+        is_on(NOTIFY_KEY) && permission() == "granted",
+        is_on(SOUND_KEY),
+    );
     let is_denied = permission() == "denied";
     let on_notify = {
         let redraw = redraw.clone();
@@ -344,7 +362,10 @@ mod tests {
         let news = fresh(&entries, &[Uuid::from_u128(1)]);
         assert_eq!(news.len(), 1);
         assert_eq!(news[0].incident, Uuid::from_u128(2));
-        assert_eq!(several(&fresh(&entries, &[])), "2 alerts fire, 1 of them critical");
+        assert_eq!(
+            several(&fresh(&entries, &[])),
+            "2 alerts fire, 1 of them critical"
+        );
     }
 
     #[test]

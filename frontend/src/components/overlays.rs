@@ -48,7 +48,10 @@ const KEYS: [(&str, &str); 18] = [
         "Overview, Alerts, Explore, Hosts, Targets, Aggregate, Operator",
     ),
     ("J  K, Enter", "Next and previous alert, open it"),
-    ("A  S", "Acknowledge or silence the alert that has the focus"),
+    (
+        "A  S",
+        "Acknowledge or silence the alert that has the focus",
+    ),
     ("← →", "Read figures of a chart that has the focus"),
     ("Drag", "Zoom to a part of a chart"),
     ("Shift drag", "Move along"),
@@ -182,7 +185,7 @@ fn Help(Props { endpoint }: &Props) -> Html {
                         <p class="expression__problem" role="alert">{ "The browser knows no zone of this name" }</p>
                     }
                     { segments(
-                        "Theme",
+                        words::THEME,
                         "theme-choice",
                         &ThemeChoice::ALL.map(ThemeChoice::label),
                         ThemeChoice::ALL.iter().position(|choice| *choice == theme),

@@ -1,5 +1,7 @@
 //! The top of every view: name, views, state, chat, who the reader is, theme.
 
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
@@ -7,7 +9,7 @@ use super::{
     chat_button::use_chat_button, connection_status::use_connection_status, segments::segments,
 };
 use crate::{
-    hooks::{THEME_KEY, forget_answers, use_selector},
+    hooks::{THEME_KEY, forget_answers, use_effect_with, use_selector},
     markup::html,
     net::{config::Endpoint, fetch},
     platform,
@@ -30,10 +32,30 @@ pub struct Props {
     pub endpoint: Option<Endpoint>,
 }
 
-/// The views, as links: they can be opened in another tab and bookmarked.
-fn views(shown: Page) -> Html {
+/// The views, as links: they can be opened in another tab and bookmarked. Where they have not all
+/// room, the one that is shown is in sight.
+#[hook]
+fn use_views(shown: Page) -> Html {
+    let nav = use_node_ref();
+    {
+        let nav = nav.clone();
+        use_effect_with(shown, move |_| {
+            let nav = nav.cast::<HtmlElement>();
+            let link = nav
+                .as_ref()
+                .and_then(|nav| nav.query_selector("[aria-current]").ok()?);
+            if let (Some(nav), Some(link)) = (
+                nav,
+                link.and_then(|link| link.dyn_into::<HtmlElement>().ok()),
+            ) {
+                nav.set_scroll_left(
+                    link.offset_left() - nav.offset_left() - nav.offset_width() / 3,
+                );
+            }
+        });
+    }
     html! {
-        <nav class="views" aria-label="Views">
+        <nav ref={nav} class="views" aria-label="Views">
             { for Page::ALL.into_iter().map(|page| html! {
                 <a
                     key={page.hash()}
@@ -98,7 +120,7 @@ fn use_bell() -> Html {
         0 => "No alert fires".to_owned(),
         1 => "1 alert fires".to_owned(),
         ONGOING_MAX.. => "1000 alerts or more fire".to_owned(),
-        count => format!("{count} alerts fire"),
+        count => words::alerts_fire(count),
     };
     html! {
         <a
@@ -134,6 +156,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
         dispatch.change(|view| view.theme = choice);
     });
     let status = use_connection_status();
+    let views = use_views(page);
     let bell = use_bell();
     let chat = use_chat_button();
     let session = use_session_button(endpoint);
@@ -147,7 +170,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                 <h1>{ "Live Dashboard" }</h1>
                 <span class="brand__name">{ words::PRODUCT }</span>
             </div>
-            { views(page) }
+            { views }
             <div class="page-header__state">
                 if critical > 0 {
                     <span class="critical-badge">{ format!("{critical} Critical") }</span>
@@ -164,7 +187,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
             </div>
             <div class="theme-switch">
                 { segments(
-                    "Theme",
+                    words::THEME,
                     "theme",
                     &ThemeChoice::ALL.map(ThemeChoice::label),
                     ThemeChoice::ALL.iter().position(|choice| *choice == theme),

@@ -155,9 +155,8 @@ pub fn write(value: &Json, digits: fn(f64) -> String) -> String {
             ["[", &all(values.collect()), "]"].concat()
         }
         Json::Object(entries) => {
-            let entry = |(key, value): &(String, Json)| {
-                [&quote(key), ":", &write(value, digits)].concat()
-            };
+            let entry =
+                |(key, value): &(String, Json)| [&quote(key), ":", &write(value, digits)].concat();
             ["{", &all(entries.iter().map(entry).collect()), "}"].concat()
         }
     }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use pulseboard_shared::Role;
 use yew::prelude::*;
 
 mod acknowledge;
@@ -11,6 +10,7 @@ mod deliveries;
 mod form;
 mod incident;
 mod list;
+mod parts;
 mod preview;
 mod receiver_editor;
 mod receivers;
@@ -20,18 +20,20 @@ mod silence_form;
 mod silences;
 
 use self::{
-    incident::IncidentPage, list::IncidentList, receiver_editor::ReceiverEditor,
-    receivers::ReceiverList, rule_editor::RuleEditor, rules::RuleList, silence_form::SilenceForm,
+    incident::IncidentPage,
+    list::IncidentList,
+    parts::{HISTORY, RECEIVERS, RULES, SILENCES, part_hash},
+    receiver_editor::ReceiverEditor,
+    receivers::ReceiverList,
+    rule_editor::RuleEditor,
+    rules::RuleList,
+    silence_form::SilenceForm,
     silences::SilenceList,
 };
 use crate::{
-    format,
-    hooks::use_selector,
     markup::html,
-    net::{address, config::Endpoint, refusal::Refusal},
-    platform,
-    stores::{session::SessionStore, view::Page},
-    words,
+    net::{address, config::Endpoint},
+    platform, words,
 };
 
 /// Props of [`Alerts`].
@@ -47,72 +49,12 @@ pub struct Props {
 
 /// The parts: what stands in the address, and what they are called.
 const TABS: [(&str, &str); 5] = [
-    ("", "Active"),
+    ("", words::ACTIVE),
     (HISTORY, "History"),
     (RULES, words::RULES_TITLE),
-    (SILENCES, "Silences"),
+    (SILENCES, words::SILENCES),
     (RECEIVERS, "Receivers"),
 ];
-
-const HISTORY: &str = "history";
-const RULES: &str = "rules";
-const SILENCES: &str = "silences";
-const RECEIVERS: &str = "receivers";
-
-/// In the address, for what is not there yet.
-const NEW: &str = "new";
-
-/// The address of a part, behind and with its `#`.
-fn part_hash(place: &str) -> String {
-    let slash = if place.is_empty() { "" } else { "/" };
-    [Page::Alerts.hash(), slash, place].concat()
-}
-
-/// What the reader may do.
-#[hook]
-fn use_role() -> Role {
-    *use_selector(|store: &SessionStore| store.session().map_or(Role::None, |session| session.role))
-}
-
-/// A moment with its day, as people read it.
-fn moment(at_ms: f64) -> String {
-    let offset_min = platform::zone_offset_min(at_ms);
-    #[expect(clippy::cast_possible_truncation, reason = "Unix ms")]
-    let at_ms = at_ms as i64;
-    [
-        &format::date(at_ms, offset_min),
-        " ",
-        &format::clock(at_ms, offset_min),
-    ]
-    .concat()
-}
-
-/// A length of time, as people read it.
-fn lasted(ms: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
-    format::duration(ms as i64)
-}
-
-/// What stands in place of a list: why it is not there, or that it is on its way; nothing where it
-/// is there and is the newest.
-fn standing(is_there: bool, problem: Option<&Refusal>) -> Html {
-    match problem {
-        None if is_there => Html::default(),
-        None => html! { <p class="explore__place" role="status">{ words::LOADING_ALL }</p> },
-        Some(problem) => {
-            let old = if is_there {
-                " What is shown is older."
-            } else {
-                ""
-            };
-            let words = match problem.status {
-                404 => "This server does not have it".to_owned(),
-                _ => problem.in_words(),
-            };
-            html! { <p class="explore__problem" role="alert">{ [&words, ".", old].concat() }</p> }
-        }
-    }
-}
 
 /// Links to all parts.
 fn tabs(place: &str) -> Html {
@@ -151,7 +93,9 @@ pub fn Alerts(props: &Props) -> Html {
         (SILENCES, "") => html! { <SilenceList {endpoint} /> },
         (SILENCES, _) => html! { <SilenceForm {endpoint} {asked} /> },
         (RECEIVERS, "") => html! { <ReceiverList {endpoint} /> },
-        (RECEIVERS, name) => html! { <ReceiverEditor key={name} {endpoint} name={name.to_owned()} /> },
+        (RECEIVERS, name) => {
+            html! { <ReceiverEditor key={name} {endpoint} name={name.to_owned()} /> }
+        }
         (incident, _) => {
             html! { <IncidentPage key={incident} {endpoint} incident={incident.to_owned()} {asked} /> }
         }

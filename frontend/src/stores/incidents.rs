@@ -367,7 +367,8 @@ impl Entry {
             (receiver, integration) => format!("{receiver} ({integration})"),
         };
         let (text, by) = (with(": ", of("text")), with(" by ", of("by")));
-        let until = moment(of("until")).map_or_else(String::new, |until| with(" until ", &clock(until)));
+        let until =
+            moment(of("until")).map_or_else(String::new, |until| with(" until ", &clock(until)));
         let value = with(": ", &value);
         let (class, words) = match of("kind") {
             "pending" => ("", format!("The condition holds{value}{text}")),
@@ -380,7 +381,10 @@ impl Entry {
                 let whom = with(" ", of("receiver")) + &with(" by ", of("integration"));
                 ("untold", format!("Not told{whom}: {reason}{text}"))
             }
-            "retrying" => ("untold", format!("Could not tell {whom} yet, trying again{text}")),
+            "retrying" => (
+                "untold",
+                format!("Could not tell {whom} yet, trying again{text}"),
+            ),
             "failed" => ("bad", format!("Could not tell {whom}{text}")),
             "acknowledged" => ("good", format!("Acknowledged{by}{until}{text}")),
             "unacknowledged" => ("", format!("Acknowledgement taken back{by}{text}")),
@@ -426,7 +430,9 @@ impl Detail {
             expression: json.text_of("expr").to_owned(),
             week: json.get("week").count().unwrap_or(0),
             values: json.get("values").list().iter().filter_map(value).collect(),
-            timeline: timeline.filter_map(|entry| Entry::read(entry, clock)).collect(),
+            timeline: timeline
+                .filter_map(|entry| Entry::read(entry, clock))
+                .collect(),
         })
     }
 }
@@ -475,7 +481,11 @@ pub fn unseen(incidents: &[Incident], since_ms: f64, is_cut: bool) -> Option<Str
     if count == 0 {
         return None;
     }
-    let more = if is_cut && count == incidents.len() { " or more" } else { "" };
+    let more = if is_cut && count == incidents.len() {
+        " or more"
+    } else {
+        ""
+    };
     let times = match count {
         1 => "once".to_owned(),
         count => format!("{count}{more} times"),
@@ -491,7 +501,11 @@ pub fn unseen(incidents: &[Incident], since_ms: f64, is_cut: bool) -> Option<Str
         goes_on if goes_on == count => String::new(),
         goes_on => format!(", and {goes_on} go on"),
     };
-    Some(format!("{} {times} {}{still}{told}", words::CRITICAL_FIRED, words::NOBODY_LOOKED))
+    Some(format!(
+        "{} {times} {}{still}{told}",
+        words::CRITICAL_FIRED,
+        words::NOBODY_LOOKED
+    ))
 }
 
 #[cfg(test)]
@@ -543,7 +557,9 @@ mod tests {
         let ids = |by: &str| -> Vec<(String, Vec<&str>)> {
             let groups = grouped(&all, by).into_iter();
             groups
-                .map(|(heading, of_it)| (heading, of_it.iter().map(|one| one.id.as_str()).collect()))
+                .map(|(heading, of_it)| {
+                    (heading, of_it.iter().map(|one| one.id.as_str()).collect())
+                })
                 .collect()
         };
         assert_eq!(ids(""), [(String::new(), vec!["c", "a", "b"])]);
@@ -555,7 +571,10 @@ mod tests {
                 ("instance = b".to_owned(), vec!["b"])
             ]
         );
-        assert_eq!(ids("label:pod"), [("Without pod".to_owned(), vec!["c", "a", "b"])]);
+        assert_eq!(
+            ids("label:pod"),
+            [("Without pod".to_owned(), vec!["c", "a", "b"])]
+        );
         assert_eq!(
             ids(BY_RECEIVER),
             [
@@ -571,12 +590,18 @@ mod tests {
     fn the_address_says_which() {
         let wanted = Wanted::read("q=a%20b&severity=critical&group=label:job");
         assert_eq!(wanted.search, "a b");
-        assert_eq!(wanted.query(), "?q=a%20b&severity=critical&group=label%3Ajob");
+        assert_eq!(
+            wanted.query(),
+            "?q=a%20b&severity=critical&group=label%3Ajob"
+        );
         assert_eq!(
             wanted.path(true, ""),
             "/api/incidents?state=firing&limit=100&q=a%20b&severity=critical"
         );
-        assert_eq!(Wanted::default().path(false, ""), "/api/incidents?limit=100");
+        assert_eq!(
+            Wanted::default().path(false, ""),
+            "/api/incidents?limit=100"
+        );
         assert_eq!(Wanted::read("").query(), "");
     }
 
@@ -601,7 +626,10 @@ mod tests {
                 r#""kind":"acknowledged","by":"ann","text":"mine","until":"1970-01-01T00:00:01Z""#,
                 "Acknowledged by ann until 1000: mine",
             ),
-            (r#""kind":"handed_over","text":"to bob""#, "handed over: to bob"),
+            (
+                r#""kind":"handed_over","text":"to bob""#,
+                "handed over: to bob",
+            ),
         ] {
             let json = format!(r#"{{"at":"2026-11-28T14:00:00Z",{rest}}}"#);
             assert_eq!(words(&json), expected);

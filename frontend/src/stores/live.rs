@@ -322,10 +322,13 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut store = LiveStore::default();
-        store.want(1, &[Wanted {
-            keep_ms: 1e12,
-            ..wanted("up", 1_000.0)
-        }]);
+        store.want(
+            1,
+            &[Wanted {
+                keep_ms: 1e12,
+                ..wanted("up", 1_000.0)
+            }],
+        );
         for second in 0..300_u32 {
             let keys: Vec<String> = (0..300).map(|number| format!("{number}")).collect();
             let all: Vec<(&str, Option<f64>)> =

@@ -2,9 +2,12 @@
 //! and what was delivered.
 
 use super::{hosts::Trouble, targets::moment};
-use crate::net::{
-    json::{Json, quote, write},
-    prom,
+use crate::{
+    net::{
+        json::{Json, quote, write},
+        prom,
+    },
+    words,
 };
 
 /// What a field of a way takes.
@@ -41,7 +44,7 @@ pub const WAYS: [Way; 11] = [
         label: "E-mail",
         fields: &[
             ("to", "To", Text, true),
-            ("from", "From", Text, false),
+            ("from", words::FROM, Text, false),
             ("smarthost", "Mail server, HOST:PORT", Text, false),
             ("auth_username", "User", Text, false),
             ("auth_password", "Password", Secret, false),
@@ -319,10 +322,8 @@ impl Draft {
     /// As the server takes it; `digits` writes a number with all of its digits.
     #[must_use]
     pub fn json(&self, digits: fn(f64) -> String) -> String {
-        let mut lists: Vec<(String, Json)> = vec![(
-            "name".to_owned(),
-            Json::Text(self.name.trim().to_owned()),
-        )];
+        let mut lists: Vec<(String, Json)> =
+            vec![("name".to_owned(), Json::Text(self.name.trim().to_owned()))];
         lists.extend(self.rest.iter().cloned());
         for section in &self.sections {
             let json = section.json();
@@ -479,7 +480,10 @@ mod tests {
         let telegram = &sent.get("telegram_configs").list()[0];
         assert_eq!(telegram.text_of("bot_token"), "<secret>");
         assert_eq!(telegram.get("chat_id").number(), Some(-100_123.0));
-        assert_eq!(sent.get("webpush_configs"), read.json.get("webpush_configs"));
+        assert_eq!(
+            sent.get("webpush_configs"),
+            read.json.get("webpush_configs")
+        );
         assert_eq!(*sent.get("source"), Json::Null);
     }
 
@@ -497,7 +501,11 @@ mod tests {
         draft.sections = vec![Section::new(3)];
         draft.sections[0].set("bot_token", "a".into());
         draft.sections[0].set("chat_id", "ops".into());
-        assert!(draft.problem().is_some_and(|problem| problem.contains("number")));
+        assert!(
+            draft
+                .problem()
+                .is_some_and(|problem| problem.contains("number"))
+        );
     }
 
     #[test]

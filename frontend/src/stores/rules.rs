@@ -5,6 +5,7 @@ use super::{hosts::Trouble, targets::moment};
 use crate::{
     format,
     net::json::{Json, quote},
+    words,
 };
 
 /// One rule.
@@ -113,7 +114,7 @@ impl Rule {
     pub fn source_words(&self) -> String {
         match self.source.as_str() {
             "builtin" => "built in".to_owned(),
-            "api" => "made here".to_owned(),
+            "api" => words::MADE_HERE.to_owned(),
             _ => self.file.clone(),
         }
     }
@@ -182,7 +183,8 @@ const RUNBOOK: &str = "runbook_url";
 fn lines_of(json: &Json, apart: &[&str]) -> String {
     let others = json.entries().iter();
     let others = others.filter(|(name, _)| !apart.contains(&name.as_str()));
-    let line = |(name, value): &(String, Json)| [name, "=", value.text().unwrap_or_default()].concat();
+    let line =
+        |(name, value): &(String, Json)| [name, "=", value.text().unwrap_or_default()].concat();
     others.map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -219,7 +221,12 @@ impl Draft {
             annotations: lines_of(annotations, &["summary", "description", RUNBOOK]),
             clear,
             every: rule.every.clone(),
-            missing: if missing.is_empty() { MISSING[0].0 } else { missing }.to_owned(),
+            missing: if missing.is_empty() {
+                MISSING[0].0
+            } else {
+                missing
+            }
+            .to_owned(),
             enabled: rule.enabled,
         }
     }
@@ -232,7 +239,9 @@ impl Draft {
         match () {
             () if self.name.trim().is_empty() => Some("A rule has a name"),
             () if self.expression.trim().is_empty() => Some("A rule has an expression"),
-            () if !lines.all(is_line) => Some("Labels and annotations are written name=value, a line each"),
+            () if !lines.all(is_line) => {
+                Some("Labels and annotations are written name=value, a line each")
+            }
             () => None,
         }
     }
@@ -266,7 +275,11 @@ impl Draft {
             let all = all.map(|(name, value)| [&quote(name), ":", &quote(value)].concat());
             ["{", &all.collect::<Vec<_>>().join(","), "}"].concat()
         };
-        let severity = if self.is_alert { self.severity.trim() } else { "" };
+        let severity = if self.is_alert {
+            self.severity.trim()
+        } else {
+            ""
+        };
         fields.push(("labels", object(&[("severity", severity)], &self.labels)));
         if self.is_alert {
             if clear_number.is_some() {
@@ -280,7 +293,9 @@ impl Draft {
             fields.push(("annotations", object(&known, &self.annotations)));
         }
         fields.push(("enabled", self.enabled.to_string()));
-        let fields = fields.iter().map(|(name, value)| [&quote(name), ":", value].concat());
+        let fields = fields
+            .iter()
+            .map(|(name, value)| [&quote(name), ":", value].concat());
         ["{", &fields.collect::<Vec<_>>().join(","), "}"].concat()
     }
 
@@ -336,7 +351,8 @@ pub fn limit_of(expression: &str) -> Option<Limit> {
             }
             (None, byte) if depth == 0 && byte.is_ascii_alphabetic() => {
                 let word = expression.get(at..)?;
-                let is_word = |letter: char| letter.is_ascii_alphanumeric() || "_:.".contains(letter);
+                let is_word =
+                    |letter: char| letter.is_ascii_alphanumeric() || "_:.".contains(letter);
                 let word = &word[..word.find(|letter| !is_word(letter)).unwrap_or(word.len())];
                 if matches!(word, "and" | "or" | "unless") {
                     return None;
@@ -349,7 +365,11 @@ pub fn limit_of(expression: &str) -> Option<Limit> {
     }
     let (left, right) = found?;
     let rest = expression.get(right..)?;
-    let rest = rest.trim_start().strip_prefix("bool ").unwrap_or(rest).trim_start();
+    let rest = rest
+        .trim_start()
+        .strip_prefix("bool ")
+        .unwrap_or(rest)
+        .trim_start();
     let from = expression.len() - rest.len();
     let number = rest.trim_end();
     let unsigned = number.strip_prefix('+').unwrap_or(number);
@@ -373,12 +393,7 @@ impl Limit {
     #[must_use]
     pub fn moved(self, expression: &str, digits: &str) -> String {
         let part = |from, to| expression.get(from..to).unwrap_or_default();
-        [
-            part(0, self.from),
-            digits,
-            part(self.to, expression.len()),
-        ]
-        .concat()
+        [part(0, self.from), digits, part(self.to, expression.len())].concat()
     }
 }
 
@@ -400,7 +415,9 @@ pub fn chosen(value: f64, height: f64) -> f64 {
         many *= 10.0;
     }
     let times = [5.0, 2.0];
-    let times = times.into_iter().find(|times| many * times / parts <= wanted);
+    let times = times
+        .into_iter()
+        .find(|times| many * times / parts <= wanted);
     many *= times.unwrap_or(1.0);
     (value * parts / many).round() * many / parts
 }
@@ -481,7 +498,16 @@ mod tests {
         let sent = Json::parse(&draft.json()).expect("JSON");
         let came = Json::parse(json).expect("JSON");
         for name in [
-            "alert", "group", "expr", "for", "labels", "annotations", "clear", "every", "missing", "enabled",
+            "alert",
+            "group",
+            "expr",
+            "for",
+            "labels",
+            "annotations",
+            "clear",
+            "every",
+            "missing",
+            "enabled",
         ] {
             assert_eq!(sent.get(name), came.get(name), "{name}");
         }

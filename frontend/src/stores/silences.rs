@@ -2,7 +2,10 @@
 //! what, from when to when, and why.
 
 use super::{answers::utc, hosts::Trouble, targets::moment};
-use crate::net::json::{Json, quote};
+use crate::{
+    net::json::{Json, quote},
+    words,
+};
 
 /// What a label has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +49,15 @@ impl Matcher {
     fn parse(line: &str) -> Option<Self> {
         let end = line.find(['=', '!'])?;
         let (name, rest) = line.split_at(end);
-        let operators = [("=~", true, true), ("!~", true, false), ("!=", false, false), ("=", false, true)];
-        let found = operators.into_iter().find(|(operator, ..)| rest.starts_with(operator))?;
+        let operators = [
+            ("=~", true, true),
+            ("!~", true, false),
+            ("!=", false, false),
+            ("=", false, true),
+        ];
+        let found = operators
+            .into_iter()
+            .find(|(operator, ..)| rest.starts_with(operator))?;
         let (operator, is_pattern, is_equal) = found;
         let value = rest[operator.len()..].trim();
         let value = match value.starts_with('"') {
@@ -100,7 +110,12 @@ impl Silence {
         Some(Self {
             id: json.get("id").text()?.to_owned(),
             state: json.get("status").text_of("state").to_owned(),
-            matchers: json.get("matchers").list().iter().map(Matcher::read).collect(),
+            matchers: json
+                .get("matchers")
+                .list()
+                .iter()
+                .map(Matcher::read)
+                .collect(),
             from_ms: moment(json.text_of("startsAt"))?,
             to_ms: moment(json.text_of("endsAt"))?,
             by: json.text_of("createdBy").to_owned(),
@@ -229,14 +244,18 @@ impl Draft {
             (true, true) => matcher.value.is_empty() || matcher.value == ".*",
         };
         if matchers.iter().all(matches_anything) {
-            return Err("At least one matcher says what a label is, or all would be silent".to_owned());
+            return Err(
+                "At least one matcher says what a label is, or all would be silent".to_owned(),
+            );
         }
         if self.comment.trim().is_empty() || self.by.trim().is_empty() {
-            return Err("Who makes it and why is said, for those who wonder at the silence".to_owned());
+            return Err(
+                "Who makes it and why is said, for those who wonder at the silence".to_owned(),
+            );
         }
         let from_ms = match self.from.trim() {
             "" => now_ms,
-            typed => moment(typed).ok_or("The beginning is no time")?,
+            typed => moment(typed).ok_or(words::NO_BEGINNING)?,
         };
         let (_, length_ms) = LENGTHS[self.length.min(LENGTHS.len() - 1)];
         let (_, every_ms) = REPEATS[self.repeat.min(REPEATS.len() - 1)];
@@ -246,7 +265,11 @@ impl Draft {
         if every_ms > 0.0 && length_ms > every_ms {
             return Err("It would last until it comes again".to_owned());
         }
-        let times = if every_ms > 0.0 { self.times.clamp(1, TIMES_MAX) } else { 1 };
+        let times = if every_ms > 0.0 {
+            self.times.clamp(1, TIMES_MAX)
+        } else {
+            1
+        };
         let all: Vec<String> = matchers.iter().map(Matcher::json).collect();
         let window = |index: u32| {
             let from_ms = from_ms + every_ms * f64::from(index);
@@ -294,7 +317,10 @@ mod tests {
             "pod=~\"x.*\"",
             "pod!~\"\"",
         ] {
-            assert_eq!(Matcher::parse(text).map(|one| one.text()).as_deref(), Some(text));
+            assert_eq!(
+                Matcher::parse(text).map(|one| one.text()).as_deref(),
+                Some(text)
+            );
         }
         let bare = Matcher::parse("instance = a:9100").expect("a matcher");
         assert_eq!(bare.text(), "instance=\"a:9100\"");
@@ -333,10 +359,17 @@ mod tests {
             ..draft("a=\"b\"")
         };
         let sent = windows(&weekly).expect("three");
-        let begins: Vec<&str> = sent.iter().map(|window| window.text_of("startsAt")).collect();
+        let begins: Vec<&str> = sent
+            .iter()
+            .map(|window| window.text_of("startsAt"))
+            .collect();
         assert_eq!(
             begins,
-            ["1970-01-01T00:00:05.000Z", "1970-01-08T00:00:05.000Z", "1970-01-15T00:00:05.000Z"]
+            [
+                "1970-01-01T00:00:05.000Z",
+                "1970-01-08T00:00:05.000Z",
+                "1970-01-15T00:00:05.000Z"
+            ]
         );
         assert_eq!(sent[2].text_of("comment"), "new disk (3 of 3)");
         let endless = Draft {

@@ -101,7 +101,8 @@ impl Page {
     pub fn from_hash(hash: &str) -> Self {
         let hash = hash.split('?').next().unwrap_or_default();
         let mut pages = Self::ALL.into_iter();
-        let is_within = |page: &Self| page.hash() == hash || *page == Self::Alerts && !place(hash).is_empty();
+        let is_within =
+            |page: &Self| page.hash() == hash || *page == Self::Alerts && !place(hash).is_empty();
         pages.find(is_within).unwrap_or_default()
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     hooks::use_effect_with,
     markup::html,
-    net::{config::Endpoint, json::quote},
+    net::{config::Endpoint, fetch::Method, json::quote},
     platform,
     stores::answers::utc,
     words,
@@ -18,7 +18,7 @@ use crate::{
 
 /// Until when; the first one is until the incident ends.
 const UNTIL: [(&str, f64); 5] = [
-    ("until it ends", 0.0),
+    (words::UNTIL_IT_ENDS, 0.0),
     ("for 1 h", 3_600_000.0),
     ("for 4 h", 14_400_000.0),
     ("for 1 d", 86_400_000.0),
@@ -67,7 +67,7 @@ pub(super) fn Acknowledge(props: &Props) -> Html {
                 false => String::new(),
             };
             ask.emit(Ask {
-                method: "POST",
+                method: Method::Post,
                 path: path(&incident),
                 body: format!("{{\"comment\":{}{until}}}", quote(comment.trim())),
                 on_done: on_done.reform(|_| ()),

@@ -5,14 +5,16 @@ use yew::prelude::*;
 
 use crate::{
     markup::html,
-    net::{config::Endpoint, fetch},
+    net::{
+        config::Endpoint,
+        fetch::{self, Method},
+    },
 };
 
 /// What the server is to do.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
-    /// Such as `DELETE`.
-    pub(super) method: &'static str,
+    pub(super) method: Method,
     pub(super) path: String,
     /// JSON; empty for none.
     pub(super) body: String,

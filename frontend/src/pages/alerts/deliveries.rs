@@ -2,10 +2,10 @@
 
 use yew::prelude::*;
 
-use super::{moment, standing};
+use super::parts::{moment, standing};
 use crate::{
     components::state, format, hooks::use_answer, markup::html, net::config::Endpoint,
-    stores::notifiers::Notification,
+    stores::notifiers::Notification, words,
 };
 
 /// Asked for anew this often.
@@ -50,13 +50,18 @@ fn row(notification: &Notification) -> Html {
 /// The log.
 #[component]
 pub(super) fn Deliveries(props: &Props) -> Html {
-    let answer = use_answer(&props.endpoint, "/api/notifications?limit=100".into(), EVERY_MS, 0);
+    let answer = use_answer(
+        &props.endpoint,
+        "/api/notifications?limit=100".into(),
+        EVERY_MS,
+        0,
+    );
     let json = answer.json.clone().unwrap_or_default();
     let all = Notification::read_all(&json);
     let is_there = answer.json.is_some();
     html! {
-        <section class="alerts__group" aria-label="Delivery log">
-            <h3>{ "Delivery log" }</h3>
+        <section class="alerts__group" aria-label={words::DELIVERIES}>
+            <h3>{ words::DELIVERIES }</h3>
             { standing(is_there, answer.problem.as_ref()) }
             if is_there && all.is_empty() {
                 <p class="explore__empty panel">{ "Nothing was sent yet" }</p>

@@ -15,7 +15,11 @@ pub(super) fn line(
     let oninput = move |event: InputEvent| {
         on_input.emit(event.target_unchecked_into::<HtmlInputElement>().value());
     };
-    let autocomplete = if kind == "password" { "new-password" } else { "off" };
+    let autocomplete = if kind == "password" {
+        "new-password"
+    } else {
+        "off"
+    };
     html! {
         <label class="field">
             <span class="field__label">{ label }</span>

@@ -10,22 +10,23 @@ use yewdux::prelude::use_dispatch;
 use super::{
     acknowledge::{self, Acknowledge},
     act::{Act, Ask, use_act},
-    lasted,
     list::{all_alerts, silence_hash},
-    moment,
+    parts::{lasted, moment, standing, use_news, use_role},
     preview::Preview,
-    standing, use_role,
 };
 use crate::{
     chart::trace::Band,
     components::use_time_bar,
     format,
-    hooks::{use_answer, use_seconds, use_selector},
+    hooks::use_answer,
     markup::html,
-    net::{config::Endpoint, fetch, json::quote},
+    net::{
+        config::Endpoint,
+        fetch::{self, Method},
+        json::quote,
+    },
     platform,
     stores::{
-        alert::AlertStore,
         incidents::{Detail, Entry, Incident, links},
         question::Question,
         rules::limit_of,
@@ -77,7 +78,7 @@ fn facts(detail: &Detail, now_ms: f64) -> Html {
     let age = lasted(incident.lasted_ms(now_ms));
     let held = incident.acknowledged.as_ref().map(|of| {
         let until = of.until_ms.map_or_else(
-            || " until it ends".to_owned(),
+            || [" ", words::UNTIL_IT_ENDS].concat(),
             |until_ms| [" until ", &moment(until_ms)].concat(),
         );
         let comment = if of.comment.is_empty() { "" } else { ": " };
@@ -90,7 +91,7 @@ fn facts(detail: &Detail, now_ms: f64) -> Html {
     let week = format::count(detail.week, "time", "times");
     html! {
         <dl class="facts panel">
-            { fact("Value", format::value(incident.value)) }
+            { fact(words::VALUE, format::value(incident.value)) }
             if incident.threshold.is_finite() {
                 { fact(words::LIMIT, format::value(incident.threshold)) }
             }
@@ -136,8 +137,8 @@ fn timeline(entries: &[Entry]) -> Html {
         }
     };
     html! {
-        <section class="course panel" aria-label="Course">
-            <h3>{ "Course" }</h3>
+        <section class="course panel" aria-label={words::COURSE}>
+            <h3>{ words::COURSE }</h3>
             if entries.is_empty() {
                 <p class="explore__empty">{ "Nothing is kept of it" }</p>
             } else {
@@ -186,7 +187,7 @@ fn use_comment(props: &Props, again: &Callback<()>) -> Html {
             }
             let (text, again) = (text.setter(), again.clone());
             ask.emit(Ask {
-                method: "POST",
+                method: Method::Post,
                 path: ["/api/alerts/", &incident, "/comments"].concat(),
                 body: format!("{{\"text\":{}}}", quote(&words)),
                 on_done: Callback::from(move |_| {
@@ -215,13 +216,18 @@ fn use_comment(props: &Props, again: &Callback<()>) -> Html {
 }
 
 /// What an operator can do.
-fn acts(incident: &Incident, act: &Act, on_open: Callback<MouseEvent>, again: &Callback<()>) -> Html {
+fn acts(
+    incident: &Incident,
+    act: &Act,
+    on_open: Callback<MouseEvent>,
+    again: &Callback<()>,
+) -> Html {
     let on_back = {
         let (ask, path) = (act.ask.clone(), acknowledge::path(&incident.id));
         let again = again.clone();
         move |_: MouseEvent| {
             ask.emit(Ask {
-                method: "DELETE",
+                method: Method::Delete,
                 path: path.clone(),
                 body: String::new(),
                 on_done: again.reform(|_| ()),
@@ -246,15 +252,19 @@ fn acts(incident: &Incident, act: &Act, on_open: Callback<MouseEvent>, again: &C
 /// One incident.
 #[component]
 pub(super) fn IncidentPage(props: &Props) -> Html {
-    use_seconds();
+    let (_, revision) = use_news();
     let stats = use_dispatch::<StatsStore>();
-    let revision = *use_selector(AlertStore::select_revision);
     let tries = use_state_eq(|| 0_u64);
     let is_open = use_state_eq(|| false);
     let role = use_role();
     let act = use_act(&props.endpoint);
     let path = ["/api/alerts/", &*props.incident].concat();
-    let answer = use_answer(&props.endpoint, path.clone().into(), EVERY_MS, *tries + revision);
+    let answer = use_answer(
+        &props.endpoint,
+        path.clone().into(),
+        EVERY_MS,
+        *tries + revision,
+    );
     let again = {
         let (tries, is_open) = (tries.clone(), is_open.setter());
         Callback::from(move |()| {
@@ -277,18 +287,23 @@ pub(super) fn IncidentPage(props: &Props) -> Html {
     let time_bar = use_time_bar(time, now_ms, &on_time);
     // The end of what goes on is now; in steps, so that the chart is not painted for nothing.
     let ends = incident.as_ref().map(|incident| {
-        let to_ms = incident.ended_ms.unwrap_or_else(|| (now_ms / 1_000.0).ceil() * 1_000.0);
+        let to_ms = incident
+            .ended_ms
+            .unwrap_or_else(|| (now_ms / 1_000.0).ceil() * 1_000.0);
         (incident.started_ms, to_ms)
     });
-    let bands = use_memo(ends.map(|(from, to)| (from.to_bits(), to.to_bits())), move |_| {
-        let band = ends.map(|(from_ms, to_ms)| Band {
-            from_ms,
-            to_ms,
-            is_firing: true,
-            row: 0,
-        });
-        Shared::new(band.into_iter().collect::<Vec<Band>>())
-    });
+    let bands = use_memo(
+        ends.map(|(from, to)| (from.to_bits(), to.to_bits())),
+        move |_| {
+            let band = ends.map(|(from_ms, to_ms)| Band {
+                from_ms,
+                to_ms,
+                is_firing: true,
+                row: 0,
+            });
+            Shared::new(band.into_iter().collect::<Vec<Band>>())
+        },
+    );
     let labels = incident.as_ref().map(|incident| incident.labels.clone());
     let only = use_memo(labels, |labels| labels.clone().unwrap_or_default());
     let on_capsule = {
@@ -297,13 +312,16 @@ pub(super) fn IncidentPage(props: &Props) -> Html {
         Callback::from(move |_: MouseEvent| download(&endpoint, &path, &name))
     };
     let Some(Detail { incident, .. }) = &detail else {
-        let is_missing = answer.problem.as_ref().is_some_and(|problem| problem.status == 404);
+        let is_missing = answer
+            .problem
+            .as_ref()
+            .is_some_and(|problem| problem.status == 404);
         return html! {
             <>
                 if is_missing {
                     <div class="explore__empty panel">
                         <p>{ "No alert has this address, or it is older than what is kept" }</p>
-                        <p><a class="button" href={all_alerts()}>{ "Active alerts" }</a></p>
+                        <p><a class="button" href={all_alerts()}>{ words::ACTIVE_ALERTS }</a></p>
                     </div>
                 } else {
                     { standing(false, answer.problem.as_ref()) }
@@ -328,7 +346,7 @@ pub(super) fn IncidentPage(props: &Props) -> Html {
             <div class="incident-page__head">
                 <span class="severity">{ severity.to_ascii_uppercase() }</span>
                 <h2>{ incident.message.clone() }</h2>
-                <span class="mark">{ if incident.is_firing { "Firing" } else { "Over" } }</span>
+                <span class="mark">{ if incident.is_firing { "Firing" } else { words::OVER } }</span>
                 { for incident.marks().into_iter().map(|mark| html! { <span class="mark">{ mark }</span> }) }
             </div>
             { standing(true, answer.problem.as_ref()) }

@@ -15,18 +15,20 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use super::{
-    HISTORY, NEW, SILENCES, acknowledge::Acknowledge, form::choice, lasted, moment, part_hash,
-    standing, use_role,
+    acknowledge::Acknowledge,
+    form::choice,
+    parts::{
+        HISTORY, NEW, RULES, SILENCES, lasted, moment, part_hash, standing, use_news, use_role,
+    },
 };
 use crate::{
     components::watch_switches,
     format,
-    hooks::{KEYS_KEY, use_effect_with, use_seconds, use_selector},
+    hooks::{KEYS_KEY, use_effect_with, use_selector},
     markup::html,
     net::{config::Endpoint, fetch, json::Json, refusal::Refusal},
     platform,
     stores::{
-        alert::AlertStore,
         change::Change,
         connection::ConnectionStore,
         incidents::{
@@ -117,16 +119,15 @@ async fn load(endpoint: &Endpoint, wanted: &Wanted, firing: bool, pages: usize) 
 
 /// Keeps the list as the server has it.
 #[hook]
-fn use_listing(endpoint: &Endpoint, wanted: &Wanted, firing: bool, pages: usize, again: u32) -> Listing {
+fn use_listing(
+    endpoint: &Endpoint,
+    wanted: &Wanted,
+    firing: bool,
+    pages: usize,
+    again: u32,
+) -> Listing {
     let listing = use_state_eq(Listing::default);
-    let seconds = use_seconds();
-    // Something happened; looked at once a second, since much may happen at once.
-    let revision = *use_selector(AlertStore::select_revision);
-    let sampled = use_mut_ref(|| (0_u32, 0_u64));
-    if sampled.borrow().0 != seconds {
-        *sampled.borrow_mut() = (seconds, revision);
-    }
-    let revision = sampled.borrow().1;
+    let (seconds, revision) = use_news();
     let every_s = if firing { EVERY_S } else { EVERY_S_HISTORY };
     let newest = use_mut_ref(|| 0_u64);
     let key = (
@@ -176,7 +177,10 @@ fn step(forward: bool) {
         return;
     };
     let row = focused_row();
-    let at = |place: u32| rows.item(place).and_then(|node| node.dyn_into::<HtmlElement>().ok());
+    let at = |place: u32| {
+        rows.item(place)
+            .and_then(|node| node.dyn_into::<HtmlElement>().ok())
+    };
     let count = rows.length();
     let here = (0..count).find(|place| {
         let link = at(*place);
@@ -250,7 +254,13 @@ pub(super) fn silence_hash(incident: &str) -> String {
 }
 
 /// One incident. `form` stands below it.
-fn row(incident: &Incident, now_ms: f64, can_act: bool, on_open: &Callback<String>, form: Html) -> Html {
+fn row(
+    incident: &Incident,
+    now_ms: f64,
+    can_act: bool,
+    on_open: &Callback<String>,
+    form: Html,
+) -> Html {
     let age = lasted(incident.lasted_ms(now_ms));
     let age = match incident.is_firing {
         true => ["for ", &age].concat(),
@@ -284,7 +294,7 @@ fn row(incident: &Incident, now_ms: f64, can_act: bool, on_open: &Callback<Strin
             <span class="incident__marks">
                 { for incident.marks().into_iter().map(|mark| html! { <span class="mark">{ mark }</span> }) }
                 if !incident.is_firing {
-                    <span class="mark">{ "Over" }</span>
+                    <span class="mark">{ words::OVER }</span>
                 }
             </span>
             <span class="incident__age">{ age }</span>
@@ -330,7 +340,9 @@ fn use_end(end: &NodeRef, has_more: bool, on_end: Callback<()>) {
             }
         });
         let observer = IntersectionObserver::new(on_sight.as_ref().unchecked_ref()).ok();
-        if let (Some(observer), Some(end)) = (&observer, end.cast::<Element>().filter(|_| *has_more)) {
+        if let (Some(observer), Some(end)) =
+            (&observer, end.cast::<Element>().filter(|_| *has_more))
+        {
             observer.observe(&end);
         }
         move || {
@@ -345,7 +357,7 @@ fn use_end(end: &NodeRef, has_more: bool, on_end: Callback<()>) {
 /// What the groups may be: what stands in the address, and what it is called.
 fn groupings(incidents: &[Incident]) -> Vec<(String, String)> {
     let mut all = vec![
-        (String::new(), "Not grouped".to_owned()),
+        (String::new(), words::NOT_GROUPED.to_owned()),
         (BY_RULE.to_owned(), "By rule".to_owned()),
         (BY_RECEIVER.to_owned(), "By receiver".to_owned()),
     ];
@@ -358,12 +370,17 @@ fn groupings(incidents: &[Incident]) -> Vec<(String, String)> {
 /// How many there are, in words.
 fn count_words(incidents: &[Incident], has_more: bool, history: bool) -> String {
     let more = if has_more { " and older ones" } else { "" };
-    let quiet = incidents.iter().filter(|incident| incident.is_quiet()).count();
+    let quiet = incidents
+        .iter()
+        .filter(|incident| incident.is_quiet())
+        .count();
     let alerts = format::count(incidents.len() as u64, "alert", "alerts");
     match (history, quiet) {
         (true, _) => [&alerts, more].concat(),
         (false, 0) => format!("{alerts}{more} firing"),
-        (false, quiet) => format!("{alerts}{more} firing, {quiet} of them acknowledged, silenced or inhibited"),
+        (false, quiet) => {
+            format!("{alerts}{more} firing, {quiet} of them acknowledged, silenced or inhibited")
+        }
     }
 }
 
@@ -452,11 +469,16 @@ pub(super) fn IncidentList(props: &Props) -> Html {
             typed.set(event.target_unchecked_into::<HtmlInputElement>().value());
         }
     };
-    let severity = SEVERITIES.iter().position(|(name, _)| *name == wanted.severity);
+    let severity = SEVERITIES
+        .iter()
+        .position(|(name, _)| *name == wanted.severity);
     let on_severity = {
         let (go, wanted) = (go.clone(), wanted.clone());
         Callback::from(move |index: usize| {
-            let severity = SEVERITIES.get(index).map_or("", |(name, _)| name).to_owned();
+            let severity = SEVERITIES
+                .get(index)
+                .map_or("", |(name, _)| name)
+                .to_owned();
             go.emit(Wanted {
                 severity,
                 ..wanted.clone()
@@ -529,7 +551,7 @@ pub(super) fn IncidentList(props: &Props) -> Html {
     html! {
         <>
             <div class="explore__head">
-                <h2 class="visually-hidden">{ if props.history { "History of alerts" } else { "Active alerts" } }</h2>
+                <h2 class="visually-hidden">{ if props.history { "History of alerts" } else { words::ACTIVE_ALERTS } }</h2>
                 <input
                     ref={field}
                     class="field__input explore__search"
@@ -569,8 +591,8 @@ pub(super) fn IncidentList(props: &Props) -> Html {
                         <p>{ words::NO_MATCH }</p>
                         <p><a class="button" href={everything}>{ "Show all" }</a></p>
                     } else {
-                        <p>{ if props.history { "No alert has fired as far back as is kept" } else { "No active alerts" } }</p>
-                        <p><a class="button" href={platform::with_hash(&part_hash(super::RULES))}>{ "See what is watched" }</a></p>
+                        <p>{ if props.history { "No alert has fired as far back as is kept" } else { words::NO_ACTIVE_ALERTS } }</p>
+                        <p><a class="button" href={platform::with_hash(&part_hash(RULES))}>{ "See what is watched" }</a></p>
                     }
                 </div>
             } else {
@@ -590,7 +612,11 @@ fn by_rule(counts: &[(String, u64)], wanted: &Wanted, go: &Callback<Wanted>) -> 
     let rule = |(rule, count): &(String, u64)| {
         let is_chosen = wanted.rule == *rule;
         let next = Wanted {
-            rule: if is_chosen { String::new() } else { rule.clone() },
+            rule: if is_chosen {
+                String::new()
+            } else {
+                rule.clone()
+            },
             ..wanted.clone()
         };
         let go = go.clone();

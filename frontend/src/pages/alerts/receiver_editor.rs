@@ -3,15 +3,17 @@
 use yew::prelude::*;
 
 use super::{
-    NEW, RECEIVERS,
     act::{Ask, use_act},
     form::{line, tick},
-    part_hash, standing, use_role,
+    parts::{NEW, RECEIVERS, part_hash, standing, use_role},
 };
 use crate::{
     hooks::use_answer,
     markup::html,
-    net::config::{Endpoint, encode_query},
+    net::{
+        config::{Endpoint, encode_query},
+        fetch::Method,
+    },
     platform,
     stores::notifiers::{Draft, Field, Kind, Receiver, Section, WAYS},
     words,
@@ -67,7 +69,11 @@ struct EditorProps {
 fn section(draft: &UseStateHandle<Draft>, index: usize, section: &Section) -> Html {
     let way = section.way();
     let field = |(name, label, kind, _): &'static Field| {
-        let kind = if *kind == Kind::Secret { "password" } else { "text" };
+        let kind = if *kind == Kind::Secret {
+            "password"
+        } else {
+            "text"
+        };
         let draft = draft.clone();
         let on_input = Callback::from(move |text: String| {
             let mut next = (*draft).clone();
@@ -105,8 +111,8 @@ fn section(draft: &UseStateHandle<Draft>, index: usize, section: &Section) -> Ht
             <div class="form__acts">
                 { tick("Also when alerts are over", section.resolved, on_resolved) }
                 <button class="button button--small" type="button" onclick={on_remove}
-                    aria-label={["Remove ", way.label].concat()}>
-                    { "Remove" }
+                    aria-label={[words::REMOVE, " ", way.label].concat()}>
+                    { words::REMOVE }
                 </button>
             </div>
         </fieldset>
@@ -116,18 +122,33 @@ fn section(draft: &UseStateHandle<Draft>, index: usize, section: &Section) -> Ht
 /// The form.
 #[component]
 fn Editor(props: &EditorProps) -> Html {
-    let draft = use_state_eq(|| props.receiver.as_ref().map_or_else(Draft::default, Draft::of));
+    let draft = use_state_eq(|| {
+        props
+            .receiver
+            .as_ref()
+            .map_or_else(Draft::default, Draft::of)
+    });
     let problem = use_state_eq(|| None::<String>);
     let act = use_act(&props.endpoint);
     let to_list = Callback::from(|_: String| platform::go(&part_hash(RECEIVERS)));
-    let known = props.receiver.as_ref().map(|receiver| encode_query(&receiver.name));
+    let known = props
+        .receiver
+        .as_ref()
+        .map(|receiver| encode_query(&receiver.name));
     let path = match &known {
         Some(name) => ["/api/receivers/", name].concat(),
         None => "/api/receivers".to_owned(),
     };
     let onsubmit = {
         let (ask, draft, problem) = (act.ask.clone(), draft.clone(), problem.setter());
-        let (method, path) = (if known.is_some() { "PUT" } else { "POST" }, path.clone());
+        let (method, path) = (
+            if known.is_some() {
+                Method::Put
+            } else {
+                Method::Post
+            },
+            path.clone(),
+        );
         let to_list = to_list.clone();
         move |event: SubmitEvent| {
             event.prevent_default();
@@ -147,7 +168,7 @@ fn Editor(props: &EditorProps) -> Html {
         let ask = act.ask.clone();
         move |_: MouseEvent| {
             ask.emit(Ask {
-                method: "DELETE",
+                method: Method::Delete,
                 path: path.clone(),
                 body: String::new(),
                 on_done: to_list.clone(),
@@ -174,7 +195,7 @@ fn Editor(props: &EditorProps) -> Html {
     let sections = draft.sections.iter().enumerate();
     html! {
         <form class="form panel" aria-label="Receiver" {onsubmit}>
-            <h2>{ props.receiver.as_ref().map_or("New receiver", |receiver| &receiver.name).to_owned() }</h2>
+            <h2>{ props.receiver.as_ref().map_or(words::NEW_RECEIVER, |receiver| &receiver.name).to_owned() }</h2>
             if known.is_none() {
                 { line(words::NAME, "text", &draft.name, on_name) }
             }

@@ -3,10 +3,9 @@
 use yew::prelude::*;
 
 use super::{
-    NEW, RECEIVERS,
     act::{Ask, use_act},
     deliveries::Deliveries,
-    part_hash, standing, use_role,
+    parts::{NEW, RECEIVERS, part_hash, standing, use_role},
 };
 use crate::{
     components::state,
@@ -15,6 +14,7 @@ use crate::{
     markup::html,
     net::{
         config::{Endpoint, encode_query},
+        fetch::Method,
         json::Json,
     },
     platform,
@@ -62,7 +62,7 @@ fn Row(props: &RowProps) -> Html {
             told.set(None);
             let told = told.clone();
             ask.emit(Ask {
-                method: "POST",
+                method: Method::Post,
                 path: path.clone(),
                 body: "{}".to_owned(),
                 on_done: Callback::from(move |text: String| {
@@ -76,7 +76,7 @@ fn Row(props: &RowProps) -> Html {
     };
     let source = match receiver.source.as_str() {
         "file" => "from the file",
-        _ => "made here",
+        _ => words::MADE_HERE,
     };
     html! {
         <li class="receiver">
@@ -138,7 +138,7 @@ pub(super) fn ReceiverList(props: &Props) -> Html {
             <div class="explore__head">
                 <h2>{ "Receivers of notifications" }</h2>
                 if administers && editable {
-                    <a class="button button--primary" href={platform::with_hash(&hash_of(NEW))}>{ "New receiver" }</a>
+                    <a class="button button--primary" href={platform::with_hash(&hash_of(NEW))}>{ words::NEW_RECEIVER }</a>
                 }
                 <span class="explore__place" role="status">
                     if is_there {

@@ -9,12 +9,10 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use super::{
-    NEW, RULES,
     act::{Ask, use_act},
     form::{change, choice, line, lines, tick},
-    lasted, part_hash,
+    parts::{NEW, RULES, lasted, part_hash, standing, use_role},
     preview::Preview,
-    standing, use_role,
 };
 use crate::{
     chart::trace::{Band, ROWS_MAX},
@@ -24,7 +22,7 @@ use crate::{
     markup::html,
     net::{
         config::{Endpoint, encode_query},
-        fetch,
+        fetch::{self, Method},
         json::Json,
         refusal::Refusal,
     },
@@ -143,7 +141,8 @@ fn use_rehearsal(endpoint: &Endpoint, draft: &Draft, length_ms: f64) -> (Rehears
                         return;
                     }
                     asking.set(false);
-                    let answer = answer.and_then(|text| Json::parse(&text).ok_or(Refusal::silence()));
+                    let answer =
+                        answer.and_then(|text| Json::parse(&text).ok_or(Refusal::silence()));
                     show.set(match answer {
                         Ok(json) => Rehearsed::Known(Rc::new(Rehearsal::read(&json))),
                         Err(refusal) => Rehearsed::Refused(refusal.in_words().into()),
@@ -232,24 +231,35 @@ fn rehearsed_series(rehearsed: &Rehearsed) -> Html {
 fn read_only(rule: Option<&Rule>, administers: bool) -> Option<String> {
     match rule {
         _ if !administers => Some("Who has the role admin can change rules".to_owned()),
-        Some(rule) if !rule.is_ours() => {
-            Some(["This rule stands in a file, and is changed there: ", &rule.file].concat())
-        }
+        Some(rule) if !rule.is_ours() => Some(
+            [
+                "This rule stands in a file, and is changed there: ",
+                &rule.file,
+            ]
+            .concat(),
+        ),
         _ => None,
     }
 }
 
 /// Fields beside the expression.
 fn fields(draft: &UseStateHandle<Draft>) -> Html {
-    let severity = SEVERITIES.iter().position(|known| **known == draft.severity);
-    let missing = MISSING.iter().position(|(known, _)| *known == draft.missing);
+    let severity = SEVERITIES
+        .iter()
+        .position(|known| **known == draft.severity);
+    let missing = MISSING
+        .iter()
+        .position(|(known, _)| *known == draft.missing);
     let mut severities = SEVERITIES.to_vec();
     if severity.is_none() {
         // One that a rule has already and that is none of ours.
         severities.push(&draft.severity);
     }
     let on_severity = {
-        let (draft, known) = (draft.clone(), severities.iter().map(|one| (*one).to_owned()));
+        let (draft, known) = (
+            draft.clone(),
+            severities.iter().map(|one| (*one).to_owned()),
+        );
         let known: Vec<String> = known.collect();
         Callback::from(move |index: usize| {
             let severity = known.get(index).cloned().unwrap_or_default();
@@ -316,9 +326,13 @@ fn Editor(props: &EditorProps) -> Html {
     let role = use_role();
     let (_, length_ms) = TIMES[(*place).min(TIMES.len() - 1)];
     let (rehearsed, is_rehearsing) = use_rehearsal(&props.endpoint, &draft, length_ms);
-    let bands = use_memo(rehearsed.clone(), |rehearsed| Shared::new(bands_of(rehearsed)));
+    let bands = use_memo(rehearsed.clone(), |rehearsed| {
+        Shared::new(bands_of(rehearsed))
+    });
     let limit = limit_of(&draft.expression);
-    let compared = limit.map_or(draft.expression.as_str(), |limit| limit.compared(&draft.expression));
+    let compared = limit.map_or(draft.expression.as_str(), |limit| {
+        limit.compared(&draft.expression)
+    });
     // What is drawn follows what is typed with a delay; a limit that is dragged changes nothing of it.
     let drawn = use_state_eq(|| compared.to_owned());
     {
@@ -329,7 +343,9 @@ fn Editor(props: &EditorProps) -> Html {
             move || drop(timer)
         });
     }
-    let on_expression = change(&draft, |draft: &mut Draft, text: String| draft.expression = text);
+    let on_expression = change(&draft, |draft: &mut Draft, text: String| {
+        draft.expression = text
+    });
     let on_value = {
         let draft = draft.clone();
         Callback::from(move |value: f64| {
@@ -347,11 +363,21 @@ fn Editor(props: &EditorProps) -> Html {
     let on_limit = on_value.reform(|(value, height): (f64, f64)| chosen(value, height));
     let to_list = Callback::from(|_: String| platform::go(&part_hash(RULES)));
     let id = props.rule.as_ref().map(|rule| encode_query(&rule.id));
-    let path = id.as_ref().map_or_else(|| "/api/rules".to_owned(), |id| ["/api/rules/", id].concat());
+    let path = id.as_ref().map_or_else(
+        || "/api/rules".to_owned(),
+        |id| ["/api/rules/", id].concat(),
+    );
     let missing = draft.problem();
     let onsubmit = {
         let (ask, draft, to_list) = (act.ask.clone(), draft.clone(), to_list.clone());
-        let (method, path) = (if id.is_some() { "PUT" } else { "POST" }, path.clone());
+        let (method, path) = (
+            if id.is_some() {
+                Method::Put
+            } else {
+                Method::Post
+            },
+            path.clone(),
+        );
         let is_asked = is_asked.setter();
         move |event: SubmitEvent| {
             event.prevent_default();
@@ -370,7 +396,7 @@ fn Editor(props: &EditorProps) -> Html {
         let (ask, to_list) = (act.ask.clone(), to_list);
         move |_: MouseEvent| {
             ask.emit(Ask {
-                method: "DELETE",
+                method: Method::Delete,
                 path: path.clone(),
                 body: String::new(),
                 on_done: to_list.clone(),
@@ -381,7 +407,10 @@ fn Editor(props: &EditorProps) -> Html {
         let place = place.setter();
         Callback::from(move |index: usize| place.set(index))
     };
-    let heading = props.rule.as_ref().map_or("New rule", |rule| &rule.name);
+    let heading = props
+        .rule
+        .as_ref()
+        .map_or(words::NEW_RULE, |rule| &rule.name);
     let error = props.rule.as_ref().map(|rule| rule.error.clone());
     html! {
         <form class="rule-editor" aria-label="Rule" {onsubmit}>
@@ -418,7 +447,7 @@ fn Editor(props: &EditorProps) -> Html {
                         <p class="form__problem" role="alert">{ missing }</p>
                     }
                     <div class="form__acts">
-                        <button class="button button--primary" type="submit" disabled={act.is_busy}>{ words::SAVE }</button>
+                        <button type="submit" class={classes!("button", "button--primary")} disabled={act.is_busy}>{ words::SAVE }</button>
                         <a class="button" href={platform::with_hash(&part_hash(RULES))}>{ words::CANCEL }</a>
                         if id.is_some() {
                             <button class="button form__delete" type="button" disabled={act.is_busy} onclick={on_delete}>{ words::DELETE }</button>

@@ -5,7 +5,10 @@ use web_sys::HtmlInputElement;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
-use super::{NEW, RULES, incident::download, lasted, part_hash, standing, use_role};
+use super::{
+    incident::download,
+    parts::{NEW, RULES, lasted, part_hash, standing, use_role},
+};
 use crate::{
     components::state,
     format,
@@ -74,9 +77,19 @@ fn row(rule: &Rule, now_ms: f64) -> Html {
 
 /// Whether all words of `search` are in a rule, in any order.
 fn is_found(rule: &Rule, search: &str) -> bool {
-    let text = [&rule.name, " ", &rule.group, " ", &rule.expression, " ", &rule.file, " ", &rule.standing().1]
-        .concat()
-        .to_lowercase();
+    let text = [
+        &rule.name,
+        " ",
+        &rule.group,
+        " ",
+        &rule.expression,
+        " ",
+        &rule.file,
+        " ",
+        &rule.standing().1,
+    ]
+    .concat()
+    .to_lowercase();
     let search = search.to_lowercase();
     search.split_whitespace().all(|word| text.contains(word))
 }
@@ -90,14 +103,18 @@ pub(super) fn RuleList(props: &Props) -> Html {
     let role = use_role();
     let answer = use_answer(&props.endpoint, "/api/rules".into(), EVERY_MS, 0);
     let rules = use_memo(answer.json.clone(), |json| {
-        json.as_ref().map_or_else(Vec::new, |json| Rule::read_all(json))
+        json.as_ref()
+            .map_or_else(Vec::new, |json| Rule::read_all(json))
     });
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
     let found: Vec<&Rule> = rules.iter().filter(|rule| is_found(rule, &typed)).collect();
     let broken = rules.iter().filter(|rule| rule.health == "err").count();
     let place = match broken {
         0 => format::count(rules.len() as u64, "rule", "rules"),
-        broken => format!("{}, {broken} broken", format::count(rules.len() as u64, "rule", "rules")),
+        broken => format!(
+            "{}, {broken} broken",
+            format::count(rules.len() as u64, "rule", "rules")
+        ),
     };
     let oninput = {
         let typed = typed.setter();
@@ -124,7 +141,7 @@ pub(super) fn RuleList(props: &Props) -> Html {
                     {oninput}
                 />
                 if role.administers() {
-                    <a class="button button--primary" href={platform::with_hash(&hash_of(NEW))}>{ "New rule" }</a>
+                    <a class="button button--primary" href={platform::with_hash(&hash_of(NEW))}>{ words::NEW_RULE }</a>
                 }
                 <button class="button" type="button" onclick={on_yaml}>{ "Rule file" }</button>
                 <span class="explore__place" role="status">
@@ -169,7 +186,10 @@ mod tests {
         assert!(is_found(&rule, "host CPU"));
         assert!(is_found(&rule, "broken"));
         assert!(!is_found(&rule, "memory"));
-        assert_eq!(evaluation(&rule, 4_000.0), "3 s ago, took 4.2 ms, every 15s");
+        assert_eq!(
+            evaluation(&rule, 4_000.0),
+            "3 s ago, took 4.2 ms, every 15s"
+        );
         let off = Rule {
             enabled: false,
             ..rule

@@ -5,15 +5,14 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use super::{
-    SILENCES,
     act::{Ask, use_act},
     form::{change, choice, line, lines},
-    part_hash, use_role,
+    parts::{SILENCES, part_hash, use_role},
 };
 use crate::{
     hooks::{use_answer, use_effect_with},
     markup::html,
-    net::{address::param, config::Endpoint},
+    net::{address::param, config::Endpoint, fetch::Method},
     platform,
     stores::{
         incidents::Incident,
@@ -146,7 +145,7 @@ fn send(ask: &Callback<Ask>, mut windows: Vec<String>) {
     let body = windows.remove(0);
     let next = ask.clone();
     ask.emit(Ask {
-        method: "POST",
+        method: Method::Post,
         path: "/api/v2/silences".to_owned(),
         body,
         on_done: Callback::from(move |_| send(&next, windows.clone())),

@@ -5,18 +5,21 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use super::{
-    NEW, SILENCES,
     act::{Ask, use_act},
-    lasted, moment, part_hash, standing, use_role,
+    parts::{NEW, SILENCES, lasted, moment, part_hash, standing, use_role},
 };
 use crate::{
     components::state,
     format,
     hooks::{use_answer, use_seconds},
     markup::html,
-    net::config::{Endpoint, encode_query},
+    net::{
+        config::{Endpoint, encode_query},
+        fetch::Method,
+    },
     platform,
     stores::{silences::Silence, stats::StatsStore},
+    words,
 };
 
 /// Asked for anew this often.
@@ -36,7 +39,10 @@ fn time_words(silence: &Silence, now_ms: f64) -> String {
     let ends = format!("{} to {}", moment(silence.from_ms), moment(silence.to_ms));
     match silence.state.as_str() {
         "active" => format!("{ends}, {} left", lasted((silence.to_ms - now_ms).max(0.0))),
-        "pending" => format!("{ends}, begins in {}", lasted((silence.from_ms - now_ms).max(0.0))),
+        "pending" => format!(
+            "{ends}, begins in {}",
+            lasted((silence.from_ms - now_ms).max(0.0))
+        ),
         _ => ends,
     }
 }
@@ -89,7 +95,8 @@ pub(super) fn SilenceList(props: &Props) -> Html {
     let role = use_role();
     let answer = use_answer(&props.endpoint, "/api/v2/silences".into(), EVERY_MS, *again);
     let silences = use_memo(answer.json.clone(), |json| {
-        json.as_ref().map_or_else(Vec::new, |json| Silence::read_all(json))
+        json.as_ref()
+            .map_or_else(Vec::new, |json| Silence::read_all(json))
     });
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
     let on_end = {
@@ -97,7 +104,7 @@ pub(super) fn SilenceList(props: &Props) -> Html {
         Callback::from(move |id: String| {
             let again = again.clone();
             ask.emit(Ask {
-                method: "DELETE",
+                method: Method::Delete,
                 path: ["/api/v2/silence/", &id].concat(),
                 body: String::new(),
                 on_done: Callback::from(move |_| again.set(*again + 1)),
@@ -107,12 +114,15 @@ pub(super) fn SilenceList(props: &Props) -> Html {
     let can_act = role.operates();
     let over = silences.iter().filter(|silence| silence.is_over()).count();
     let shown = silences.len() - over + over.min(OVER_MAX);
-    let held = silences.iter().filter(|silence| silence.state == "active").count();
+    let held = silences
+        .iter()
+        .filter(|silence| silence.state == "active")
+        .count();
     let place = format!("{} now", format::count(held as u64, "silence", "silences"));
     html! {
         <>
             <div class="explore__head">
-                <h2 class="visually-hidden">{ "Silences" }</h2>
+                <h2 class="visually-hidden">{ words::SILENCES }</h2>
                 if can_act {
                     <a class="button button--primary" href={platform::with_hash(&[&part_hash(SILENCES), "/", NEW].concat())}>
                         { "New silence or maintenance window" }

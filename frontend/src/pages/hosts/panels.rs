@@ -195,7 +195,7 @@ pub(super) fn Panel(props: &Props) -> Html {
             <ul class="host-page__names">
                 { for lines.0.lines.iter().enumerate().map(name) }
                 if more > 0 {
-                    <li>{ format!("and {more} more") }</li>
+                    <li>{ words::and_more(more) }</li>
                 }
             </ul>
         </figure>
