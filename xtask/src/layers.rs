@@ -70,9 +70,29 @@ const FRAMEWORK: &str = "salvo";
 
 /// Crates whose files are looked at for rings.
 const CRATES: &[&str] = &[
-    "shared", "series", "history", "engine", "ingest", "feed", "alerting", "host", "promql",
-    "outbound", "scrape", "forward", "agent", "template", "rules", "receivers", "notify", "backend",
-    "markup", "frontend", "xtask", "e2e", "bench",
+    "shared",
+    "series",
+    "history",
+    "engine",
+    "ingest",
+    "feed",
+    "alerting",
+    "host",
+    "promql",
+    "outbound",
+    "scrape",
+    "forward",
+    "agent",
+    "template",
+    "rules",
+    "receivers",
+    "notify",
+    "backend",
+    "markup",
+    "frontend",
+    "xtask",
+    "e2e",
+    "bench",
 ];
 
 /// Prints what is against the layers; `cargo xtask tidy` holds them, this shows them alone.

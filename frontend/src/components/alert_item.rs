@@ -48,7 +48,9 @@ pub(super) fn alert_item(entry: &Entry, on_dismiss: &Callback<Uuid>) -> Html {
                 <span class="severity">{ entry.severity.as_str().to_ascii_uppercase() }</span>
                 <span class="time">{ started }</span>
             </div>
-            <p class="message">{ AttrValue::from(Rc::clone(&entry.message)) }</p>
+            <p class="message">
+                <a href={platform::with_hash(&entry.hash())}>{ AttrValue::from(Rc::clone(&entry.message)) }</a>
+            </p>
             <p class="alert__course">{ course(entry) }</p>
             // The accessible name contains the visible one (WCAG 2.5.3).
             <button

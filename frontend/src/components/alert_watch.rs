@@ -171,10 +171,9 @@ fn tell(fresh: &[&Rc<Entry>]) {
         return notify(&several(fresh), "pulseboard", Page::Alerts.hash());
     }
     for entry in fresh {
-        let id = entry.incident.to_string();
         let severity = entry.severity.as_str().to_ascii_uppercase();
-        let hash = [Page::Alerts.hash(), "/", &id].concat();
-        notify(&[&severity, ": ", &entry.message].concat(), &id, &hash);
+        let title = [&severity, ": ", &entry.message].concat();
+        notify(&title, &entry.incident.to_string(), &entry.hash());
     }
 }
 

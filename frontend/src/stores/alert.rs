@@ -10,7 +10,7 @@ use pulseboard_shared::{Alert, AlertState, Severity, limits::ALERTS_SHOWN_MAX};
 use uuid::Uuid;
 use yewdux::store::Store;
 
-use super::shared::Shared;
+use super::{shared::Shared, view::Page};
 
 /// Dismissed incidents remembered: the oldest is forgotten, and could come back if it were
 /// still firing after that many others.
@@ -54,6 +54,12 @@ impl Entry {
     #[must_use]
     pub fn is_firing(&self) -> bool {
         self.state == IncidentState::Firing
+    }
+
+    /// Where the page tells more of it: the part of the address behind and with its `#`.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        [Page::Alerts.hash(), "/", &self.incident.to_string()].concat()
     }
 
     /// From its beginning until it was last heard of.

@@ -4,7 +4,7 @@
 use super::{hosts::Trouble, targets::moment};
 use crate::{
     format,
-    net::json::{Json, quote},
+    net::json::{Json, quote, write},
     words,
 };
 
@@ -121,7 +121,8 @@ impl Rule {
 }
 
 /// What is done while nothing comes of what a rule asks for.
-pub const MISSING: [(&str, &str); 3] = [
+pub const MISSING: [(&str, &str); 4] = [
+    ("", "What is customary"),
     ("resolve", "It ends"),
     ("keep", "It stays as it is"),
     ("alert", "It fires"),
@@ -162,6 +163,8 @@ pub struct Draft {
     pub missing: String,
     /// See [`Rule::enabled`].
     pub enabled: bool,
+    /// What the form does not know, which stays.
+    pub rest: Vec<(String, Json)>,
 }
 
 impl Default for Draft {
@@ -178,6 +181,33 @@ impl Default for Draft {
 }
 
 const RUNBOOK: &str = "runbook_url";
+
+/// Fields that the form knows, and those that are the server's.
+const KNOWN: [&str; 13] = [
+    "alert",
+    "record",
+    "group",
+    "expr",
+    "for",
+    "keep_firing_for",
+    "labels",
+    "annotations",
+    "clear",
+    "every",
+    "missing",
+    "enabled",
+    "file",
+];
+const OUTSIDE: [&str; 8] = [
+    "id",
+    "source",
+    "revision",
+    "health",
+    "lastError",
+    "lastEvaluation",
+    "evaluationTime",
+    "state",
+];
 
 /// The texts of an object but for those called `apart`, a line each.
 fn lines_of(json: &Json, apart: &[&str]) -> String {
@@ -201,11 +231,13 @@ impl Draft {
     pub fn of(rule: &Rule) -> Self {
         let json = &rule.json;
         let (labels, annotations) = (json.get("labels"), json.get("annotations"));
+        let is_rest = |(name, _): &&(String, Json)| {
+            !KNOWN.contains(&name.as_str()) && !OUTSIDE.contains(&name.as_str())
+        };
         let clear = match json.get("clear") {
             Json::Number(number) => format::plain(*number),
             other => other.text().unwrap_or_default().to_owned(),
         };
-        let missing = json.text_of("missing");
         Self {
             is_alert: rule.is_alert,
             name: rule.name.clone(),
@@ -221,13 +253,9 @@ impl Draft {
             annotations: lines_of(annotations, &["summary", "description", RUNBOOK]),
             clear,
             every: rule.every.clone(),
-            missing: if missing.is_empty() {
-                MISSING[0].0
-            } else {
-                missing
-            }
-            .to_owned(),
+            missing: json.text_of("missing").to_owned(),
             enabled: rule.enabled,
+            rest: json.entries().iter().filter(is_rest).cloned().collect(),
         }
     }
 
@@ -293,6 +321,9 @@ impl Draft {
             fields.push(("annotations", object(&known, &self.annotations)));
         }
         fields.push(("enabled", self.enabled.to_string()));
+        for (name, value) in &self.rest {
+            fields.push((name, write(value, format::plain)));
+        }
         let fields = fields
             .iter()
             .map(|(name, value)| [&quote(name), ":", value].concat());
@@ -489,7 +520,7 @@ mod tests {
     fn a_rule_becomes_a_draft_and_a_rule_again() {
         let json = r#"{"id":"7","group":"host","source":"api","alert":"CPU","expr":"cpu > 90","for":"5m",
             "labels":{"severity":"critical","team":"a=b"},"annotations":{"summary":"CPU {{ $value }}",
-            "runbook_url":"https://example.org","dashboard":"x"},"clear":"cpu < 80","every":"1s","missing":"keep",
+            "runbook_url":"https://example.org","dashboard":"x"},"clear":"cpu < 80","every":"1s","missing":"keep","query_offset":"1m",
             "enabled":true,"revision":3,"health":"ok","evaluationTime":0.001,"state":"firing"}"#;
         let rule = rule(json);
         assert_eq!(rule.standing().1, "firing");
@@ -508,6 +539,7 @@ mod tests {
             "every",
             "missing",
             "enabled",
+            "query_offset",
         ] {
             assert_eq!(sent.get(name), came.get(name), "{name}");
         }
