@@ -98,10 +98,9 @@ pub const LOG_THRESHOLD: &str = "Log threshold, % of CPU";
 /// The operator's threshold, beside its line in the chart.
 pub const LOG_THRESHOLD_LINE: &str = "Operator's log above";
 /// What is watched where nothing fires.
-pub const RULES: &str = "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms";
+pub const WHAT_IS_WATCHED: &str = "See what is watched";
 /// What is watched where nothing fires, of a server that measures nothing.
-pub const RULES_WITHOUT_SOURCE: &str =
-    "This server measures nothing itself (METRIC_SOURCE=none); only tracked errors are watched";
+pub const RULES_WITHOUT_SOURCE: &str = "This server measures nothing itself (METRIC_SOURCE=none). ";
 /// The way back to the list.
 pub const ALL_SERIES: &str = "← All series";
 /// Links to what belongs to a view.

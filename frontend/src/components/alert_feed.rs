@@ -134,7 +134,11 @@ pub fn AlertFeed() -> Html {
                     </svg>
                     <p>{ words::NO_ACTIVE_ALERTS }</p>
                     <p class="alert-feed__hint">
-                        { if sourceless { words::RULES_WITHOUT_SOURCE } else { words::RULES } }
+                        if sourceless {
+                            { words::RULES_WITHOUT_SOURCE }
+                        }
+                        // What that is, only the server knows: anybody may have changed it.
+                        <a href={platform::with_hash("#/alerts/rules")}>{ words::WHAT_IS_WATCHED }</a>
                     </p>
                 </div>
             } else {

@@ -38,7 +38,7 @@ pub struct Way {
 use Kind::{Number, Secret, Text};
 
 /// The ways that the form knows.
-pub const WAYS: [Way; 11] = [
+pub const WAYS: [Way; 12] = [
     Way {
         list: "email_configs",
         label: "E-mail",
@@ -75,8 +75,8 @@ pub const WAYS: [Way; 11] = [
         list: "ntfy_configs",
         label: "ntfy",
         fields: &[
-            ("topic", "Topic", Text, true),
-            ("url", "Server; empty: ntfy.sh", Text, false),
+            ("topic", "Topic", Secret, true),
+            ("url", "Server; empty: ntfy.sh", Secret, false),
             ("token", "Token, where it needs one", Secret, false),
         ],
     },
@@ -84,7 +84,7 @@ pub const WAYS: [Way; 11] = [
         list: "gotify_configs",
         label: "Gotify",
         fields: &[
-            ("url", "Server", Text, true),
+            ("url", "Server", Secret, true),
             ("token", "Token of the application", Secret, true),
         ],
     },
@@ -94,9 +94,14 @@ pub const WAYS: [Way; 11] = [
         fields: &[("webhook_url", "URL of its webhook", Secret, true)],
     },
     Way {
-        list: "msteams_configs",
+        list: "msteamsv2_configs",
         label: "Teams",
         fields: &[("webhook_url", "URL of the workflow", Secret, true)],
+    },
+    Way {
+        list: "msteams_configs",
+        label: "Teams, old connector",
+        fields: &[("webhook_url", "URL of the connector", Secret, true)],
     },
     Way {
         list: "pagerduty_configs",
@@ -287,7 +292,7 @@ impl Draft {
                     let sections = value.list().iter().map(|json| Section::of(way, json));
                     draft.sections.extend(sections);
                 }
-                None if OUTSIDE.contains(&list.as_str()) => {}
+                None if OUTSIDE.contains(&list.as_str()) || value.list().is_empty() => {}
                 None => draft.rest.push((list.clone(), value.clone())),
             }
         }
@@ -307,7 +312,10 @@ impl Draft {
             let way = section.way();
             for (name, label, kind, must) in way.fields {
                 let value = section.value(name).trim();
-                if *must && value.is_empty() {
+                // It may be in a file in its place.
+                let file = [name, "_file"].concat();
+                let is_in_file = section.rest.iter().any(|(known, _)| *known == file);
+                if *must && value.is_empty() && !is_in_file {
                     return Some(format!("{}: {label} is missing", way.label));
                 }
                 let is_number = || Json::parse(value).is_some_and(|json| json.number().is_some());
@@ -498,6 +506,8 @@ mod tests {
             let problem = draft.problem().expect("an empty field that must be there");
             assert!(problem.starts_with(WAYS[index].label), "{problem}");
         }
+        let json = r#"{"name":"a","slack_configs":[{"api_url_file":"/a"}],"webpush_configs":[]}"#;
+        assert_eq!(Draft::of(&receiver(json)).problem(), None, "in a file");
         draft.sections = vec![Section::new(3)];
         draft.sections[0].set("bot_token", "a".into());
         draft.sections[0].set("chat_id", "ops".into());

@@ -2,6 +2,7 @@
 
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
+use yewdux::prelude::use_dispatch;
 
 use super::{
     act::{Ask, use_act},
@@ -12,7 +13,7 @@ use crate::{
     markup::html,
     net::{config::Endpoint, fetch::Method, json::quote},
     platform,
-    stores::answers::utc,
+    stores::{answers::utc, stats::StatsStore},
     words,
 };
 
@@ -44,6 +45,7 @@ pub(super) fn path(incident: &str) -> String {
 #[component]
 pub(super) fn Acknowledge(props: &Props) -> Html {
     let act = use_act(&props.endpoint);
+    let stats = use_dispatch::<StatsStore>();
     let comment = use_state_eq(String::new);
     let until = use_state_eq(|| 0_usize);
     let field = use_node_ref();
@@ -63,7 +65,10 @@ pub(super) fn Acknowledge(props: &Props) -> Html {
             event.prevent_default();
             let (_, length_ms) = UNTIL[(*until).min(UNTIL.len() - 1)];
             let until = match length_ms > 0.0 {
-                true => [",\"until\":", &quote(&utc(platform::now_ms() + length_ms))].concat(),
+                true => {
+                    let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
+                    [",\"until\":", &quote(&utc(now_ms + length_ms))].concat()
+                }
                 false => String::new(),
             };
             ask.emit(Ask {

@@ -592,7 +592,7 @@ pub(super) fn IncidentList(props: &Props) -> Html {
                         <p><a class="button" href={everything}>{ "Show all" }</a></p>
                     } else {
                         <p>{ if props.history { "No alert has fired as far back as is kept" } else { words::NO_ACTIVE_ALERTS } }</p>
-                        <p><a class="button" href={platform::with_hash(&part_hash(RULES))}>{ "See what is watched" }</a></p>
+                        <p><a class="button" href={platform::with_hash(&part_hash(RULES))}>{ words::WHAT_IS_WATCHED }</a></p>
                     }
                 </div>
             } else {
