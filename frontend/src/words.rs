@@ -157,6 +157,8 @@ pub const THEME: &str = "Theme";
 pub const VALUE: &str = "Value";
 /// Takes a notice away.
 pub const CLOSE_NOTICE: &str = "Close this notice";
+/// Behind a number that may be higher.
+pub const OR_MORE: &str = " or more";
 /// Leaves a form as it was.
 pub const CANCEL: &str = "Cancel";
 /// Sends what was filled in.

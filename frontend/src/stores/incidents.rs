@@ -482,7 +482,7 @@ pub fn unseen(incidents: &[Incident], since_ms: f64, is_cut: bool) -> Option<Str
         return None;
     }
     let more = if is_cut && count == incidents.len() {
-        " or more"
+        words::OR_MORE
     } else {
         ""
     };

@@ -121,8 +121,7 @@ impl Rule {
 }
 
 /// What is done while nothing comes of what a rule asks for.
-pub const MISSING: [(&str, &str); 4] = [
-    ("", "What is customary"),
+pub const MISSING: [(&str, &str); 3] = [
     ("resolve", "It ends"),
     ("keep", "It stays as it is"),
     ("alert", "It fires"),
@@ -163,6 +162,8 @@ pub struct Draft {
     pub missing: String,
     /// See [`Rule::enabled`].
     pub enabled: bool,
+    /// What it was when it was read: what somebody else has changed since is not lost.
+    pub revision: Option<u64>,
     /// What the form does not know, which stays.
     pub rest: Vec<(String, Json)>,
 }
@@ -198,7 +199,8 @@ const KNOWN: [&str; 13] = [
     "enabled",
     "file",
 ];
-const OUTSIDE: [&str; 8] = [
+const OUTSIDE: [&str; 9] = [
+    "alerts",
     "id",
     "source",
     "revision",
@@ -253,7 +255,12 @@ impl Draft {
             annotations: lines_of(annotations, &["summary", "description", RUNBOOK]),
             clear,
             every: rule.every.clone(),
-            missing: json.text_of("missing").to_owned(),
+            missing: match json.text_of("missing") {
+                "" => MISSING[0].0,
+                missing => missing,
+            }
+            .to_owned(),
+            revision: json.get("revision").count(),
             enabled: rule.enabled,
             rest: json.entries().iter().filter(is_rest).cloned().collect(),
         }
@@ -321,6 +328,9 @@ impl Draft {
             fields.push(("annotations", object(&known, &self.annotations)));
         }
         fields.push(("enabled", self.enabled.to_string()));
+        if let Some(revision) = self.revision {
+            fields.push(("revision", revision.to_string()));
+        }
         for (name, value) in &self.rest {
             fields.push((name, write(value, format::plain)));
         }
@@ -471,6 +481,10 @@ pub struct Rehearsal {
     pub series: Vec<(String, Vec<Stretch>)>,
     /// Notifications that would have been sent.
     pub notifications: u64,
+    /// There are more series or stretches than are told.
+    pub is_cut: bool,
+    /// Why some evaluations failed; empty where none did.
+    pub error: String,
 }
 
 impl Rehearsal {
@@ -494,6 +508,8 @@ impl Rehearsal {
         Self {
             series: series.collect(),
             notifications: json.get("notifications").count().unwrap_or(0),
+            is_cut: json.get("truncated").is_true(),
+            error: json.text_of("error").to_owned(),
         }
     }
 
@@ -543,7 +559,8 @@ mod tests {
         ] {
             assert_eq!(sent.get(name), came.get(name), "{name}");
         }
-        for name in ["id", "source", "revision", "health", "state"] {
+        assert_eq!(sent.get("revision").count(), Some(3), "as it was read");
+        for name in ["id", "source", "health", "state"] {
             assert_eq!(*sent.get(name), Json::Null, "{name} is the server's");
         }
     }

@@ -186,10 +186,15 @@ fn rehearsal_words(rehearsed: &Rehearsed) -> String {
             let (count, ms) = rehearsal.fired();
             let notifications = rehearsal.notifications;
             let sent = format::count(notifications, "notification", "notifications");
+            let more = if rehearsal.is_cut { words::OR_MORE } else { "" };
+            let failed = match rehearsal.error.as_str() {
+                "" => String::new(),
+                why => [". Some of it could not be evaluated: ", why].concat(),
+            };
             match count {
-                0 => "It would not have fired".to_owned(),
+                0 => ["It would not have fired", &failed].concat(),
                 count => format!(
-                    "It would have fired {}, {} in all, and {sent} would have been sent",
+                    "It would have fired {}{more}, {} in all, and {sent} would have been sent{failed}",
                     format::count(count, "time", "times"),
                     lasted(ms)
                 ),
@@ -507,6 +512,7 @@ mod tests {
                 ],
             )],
             notifications: 1,
+            ..Rehearsal::default()
         };
         let known = Rehearsed::Known(Rc::new(rehearsal));
         assert_eq!(
