@@ -23,6 +23,7 @@ use crate::{
     live_query::{LiveQueries, flush::Due},
     operator::Operator,
     questions::Questions,
+    rules::Rules,
     refusals::Refusals,
     rooms::Rooms,
     scraping::Scraping,
@@ -66,6 +67,8 @@ pub struct App {
     pub agents: Agents,
     /// Targets of `PROMETHEUS_CONFIG`.
     pub scraping: Scraping,
+    /// Rules, and what they are doing.
+    pub rules: Arc<Rules>,
     /// Who may ask how much of the engine.
     pub questions: Arc<Questions>,
     /// Series, history and journal.
@@ -217,6 +220,14 @@ impl App {
             agents: Agents::default(),
             scraping: Scraping::new(&settings, &storage.engine, clock.clone()),
             live_expressions: Arc::new(live_expressions),
+            rules: Rules::new(
+                &settings,
+                &storage.engine,
+                clock.clone(),
+                &alerts,
+                &documents,
+                &telemetry,
+            ),
             questions,
             ingest: Ingest::new(
                 settings.max_body_bytes,
@@ -271,6 +282,23 @@ impl App {
             alerts,
             active,
         })
+    }
+
+    /// Whether the settings name files that can be read again.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.scraping.is_wanted() || self.rules.has_files()
+    }
+
+    /// Reads the files of the settings again and goes on by them. Blocks for the disk.
+    ///
+    /// # Errors
+    /// What is wrong with them; what they say then is as before.
+    pub fn reload(&self) -> Result<(), String> {
+        self.scraping.reload()?;
+        self.rules
+            .reload(self.scraping.for_rules())
+            .map_err(|problems| problems.join("; "))
     }
 
     /// Seconds since the start.

@@ -14,6 +14,7 @@ pub mod prom;
 pub mod push;
 pub mod push_group;
 pub mod rooms;
+pub mod rules;
 pub mod series;
 pub mod stats;
 pub mod stream;

@@ -48,6 +48,7 @@ pub mod questions;
 pub mod refusals;
 pub mod rooms;
 pub mod router;
+pub mod rules;
 pub mod schedule;
 pub mod scraping;
 pub mod server;

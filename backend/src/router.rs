@@ -9,8 +9,10 @@ use crate::{
     endpoint::{
         alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
         processes,
-        prom::{admin, export, federate, labels, query, read, rules, status, targets},
-        push, push_group, rooms, series, stats,
+        prom::{
+            admin, export, federate, labels, query, read, rules as prom_rules, status, targets,
+        },
+        push, push_group, rooms, rules, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
             ws_rooms,
@@ -64,6 +66,15 @@ fn api() -> Api {
         at.post(rooms::trigger_event)
     });
     api.at("api/alerts", |at| at.reads(alerts::list_active_alerts));
+    api.at("api/rules", |at| {
+        at.reads(rules::list_rules).post(rules::make_rule)
+    });
+    api.at("api/rules/rehearse", |at| at.post(rules::rehearse_rule));
+    api.at("api/rules/{id}", |at| {
+        at.reads(rules::get_rule)
+            .put(rules::change_rule)
+            .delete(rules::remove_rule)
+    });
     api.at("api/login", |at| at.post(login::login));
     api.at("api/logout", |at| at.post(login::logout));
     api.at("api/session", |at| at.reads(login::get_session));
@@ -97,8 +108,8 @@ fn api() -> Api {
     api.at("api/v1/label/{name}/values", |at| {
         at.reads(labels::label_values)
     });
-    api.at("api/v1/rules", |at| at.reads(rules::rules));
-    api.at("api/v1/alerts", |at| at.reads(rules::alerts));
+    api.at("api/v1/rules", |at| at.reads(prom_rules::list_rules));
+    api.at("api/v1/alerts", |at| at.reads(prom_rules::list_alerts));
     api.at("api/v1/metadata", |at| at.reads(labels::metadata));
     api.at("api/v1/targets", |at| at.reads(targets::targets));
     api.at("api/v1/targets/metadata", |at| at.reads(targets::metadata));

@@ -28,6 +28,7 @@ use crate::{
     config::ClientConfig,
     dial::{Dialler, Proxy},
     error::innermost,
+    guard,
     gzip::{self, Unpack},
     secret::Stamp,
     tls,
@@ -345,9 +346,11 @@ fn connections(
     if let Some(name) = config.tls_config.expected_name()? {
         builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
     }
-    let connector = builder
-        .enable_http1()
-        .wrap_connector(Dialler::new(proxy, config.unix_socket.clone()));
+    let connector = builder.enable_http1().wrap_connector(Dialler::new(
+        proxy,
+        config.unix_socket.clone(),
+        config.guard,
+    ));
     Ok(Pool::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
@@ -435,6 +438,9 @@ fn broke_off(error: &PoolError) -> bool {
 
 fn told(error: &PoolError, url: &Url) -> Error {
     let (to, why) = (shown(url), innermost(error));
+    if guard::refused(error) {
+        return Error::Forbidden { to, why };
+    }
     if error.is_connect() {
         Error::Connect { to, why }
     } else {

@@ -11,7 +11,7 @@ use http::HeaderName;
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Secret};
+use crate::{Error, Guard, Secret};
 
 /// Everything about a client but whom it asks.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -49,6 +49,9 @@ pub struct ClientConfig {
     /// Everything is asked over this socket, whatever host the address names.
     #[serde(skip)]
     pub unix_socket: Option<PathBuf>,
+    /// Which addresses may be connected to; all where there is none.
+    #[serde(skip)]
+    pub guard: Option<Guard>,
 }
 
 impl Default for ClientConfig {
@@ -65,6 +68,7 @@ impl Default for ClientConfig {
             no_proxy: None,
             http_headers: BTreeMap::new(),
             unix_socket: None,
+            guard: None,
         }
     }
 }

@@ -17,14 +17,17 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::guard::{Guard, Resolver};
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes the connection below TLS.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialler {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxy: Option<Proxy>,
     unix_socket: Option<PathBuf>,
+    guard: Option<Guard>,
 }
 
 /// An HTTP proxy and who is asked without it.
@@ -59,14 +62,19 @@ impl Proxy {
 }
 
 impl Dialler {
-    pub(crate) fn new(proxy: Option<Proxy>, unix_socket: Option<PathBuf>) -> Self {
-        let mut tcp = HttpConnector::new();
+    pub(crate) fn new(
+        proxy: Option<Proxy>,
+        unix_socket: Option<PathBuf>,
+        guard: Option<Guard>,
+    ) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(guard));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         Self {
             tcp,
             proxy,
             unix_socket,
+            guard,
         }
     }
 
@@ -81,6 +89,12 @@ impl Dialler {
             return Err("there are no Unix sockets on this system".into());
         }
         let proxy = self.proxy.take().filter(|proxy| proxy.is_for(&to));
+        // What is an address already asks no resolver.
+        if let Some(guard) = &self.guard {
+            guard.check_host(to.host().unwrap_or_default())?;
+            let between = proxy.as_ref().and_then(|proxy| proxy.at.host());
+            guard.check_host(between.unwrap_or_default())?;
+        }
         match proxy {
             None => Ok(Socket::Tcp(self.tcp.call(to).await?)),
             Some(proxy) if to.scheme() == Some(&Scheme::HTTPS) => {

@@ -14,6 +14,9 @@ pub enum Error {
     /// No connection: refused, no such host, a certificate that is not believed.
     #[error("no connection to {to}: {why}")]
     Connect { to: String, why: String },
+    /// The address that it is at is not one that may be asked.
+    #[error("{to} may not be asked: {why}")]
+    Forbidden { to: String, why: String },
     /// The deadline passed.
     #[error("{to} did not answer in time")]
     TimedOut { to: String },

@@ -12,6 +12,8 @@
 //! | [`client`] | requests, redirects, answers |
 //! | [`reader`] | an answer that is read as it comes |
 //! | [`secret`] | what is never printed, and files that are read again when they change |
+//! | [`guard`] | which addresses may be connected to |
+//! | [`plain`] | a connection that speaks something else than HTTP, with TLS once it is asked for |
 //! | `tls` | certificates and roots |
 //! | `dial` | how a connection is made |
 //! | `gzip` | unpacking within a bound |
@@ -21,7 +23,9 @@ pub mod client;
 pub mod config;
 mod dial;
 mod error;
+pub mod guard;
 mod gzip;
+pub mod plain;
 pub mod reader;
 pub mod secret;
 mod tls;
@@ -30,6 +34,7 @@ pub use bodies::Bodies;
 pub use client::{Answer, Client, check_address};
 pub use config::ClientConfig;
 pub use error::Error;
+pub use guard::Guard;
 pub use http::{HeaderMap, HeaderName, HeaderValue, header};
 pub use reader::Reader;
 pub use secret::Secret;

@@ -148,6 +148,17 @@ pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// The secret that a file of at most 64 KiB holds, without the white space around it.
+///
+/// # Errors
+/// The file cannot be read, is larger, or is no text; told with its name.
+pub fn read_file(path: &Path) -> Result<Secret, Error> {
+    let bytes = read_small(path)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
+    Ok(Secret::new(text.trim()))
+}
+
 /// A secret that is the content of a file, without the white space around it.
 #[derive(Debug)]
 pub(crate) struct SecretFile {
@@ -172,10 +183,7 @@ impl SecretFile {
         {
             return Ok(secret.clone());
         }
-        let bytes = read_small(&self.path)?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| Error::Config(format!("{}: {error}", self.path.display())))?;
-        let secret = Secret::new(text.trim());
+        let secret = read_file(&self.path)?;
         *read = Some((now, secret.clone()));
         Ok(secret)
     }

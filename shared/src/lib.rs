@@ -18,6 +18,7 @@ pub mod figure;
 pub mod labels;
 pub mod limits;
 pub mod metric;
+pub mod pattern;
 pub mod problem;
 pub mod protocol;
 pub mod role;

@@ -35,6 +35,7 @@ const SERVER: &[&[&str]] = &[
         "rooms",
         "operator",
         "alerts",
+        "rules",
         "ingest",
         "access",
         "shares",

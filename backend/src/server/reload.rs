@@ -1,4 +1,4 @@
-//! SIGHUP: `PROMETHEUS_CONFIG` is read again.
+//! SIGHUP: `PROMETHEUS_CONFIG` and files of rules are read again.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ pub async fn on_hangup(app: Arc<App>, stopping: CancellationToken) {
                 return;
             }
         }
-        if !app.scraping.is_wanted() {
-            tracing::warn!("SIGHUP: there is no PROMETHEUS_CONFIG to be read again");
+        if !app.has_files() {
+            tracing::warn!("SIGHUP: there is no file of the settings to be read again");
             continue;
         }
         let read = Arc::clone(&app);
-        // it says itself what is wrong with the file
-        let done = spawn_blocking(move || read.scraping.reload().is_ok()).await;
+        // it says itself what is wrong with the files
+        let done = spawn_blocking(move || read.reload().is_ok()).await;
         if let Err(error) = done {
             app.telemetry.panics.inc();
             tracing::error!(%error, "reading the configuration of scraping panicked");

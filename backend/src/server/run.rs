@@ -93,6 +93,12 @@ pub async fn run_with(
     app.scraping
         .start(app.tasks.clone(), app.stopping.clone())
         .map_err(io::Error::other)?;
+    let starting = Arc::clone(&app);
+    // What is read from the disk does not hold up a worker.
+    tokio::task::spawn_blocking(move || starting.rules.start(starting.scraping.for_rules()))
+        .await
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
     let service = Service::new(router::router()).hoop(Middleware::new(Arc::clone(&app)));
     if let Some(source) = sources.ticks {
         let ticker = Ticker::new(Arc::clone(&app), source);
@@ -107,6 +113,8 @@ pub async fn run_with(
         let keeping = schedule::keep_processes(Arc::clone(&app), processes, app.stopping.clone());
         app.tasks.spawn(keeping);
     }
+    app.tasks
+        .spawn(Arc::clone(&app.rules).run(app.stopping.clone()));
     app.tasks.spawn(schedule::sweep_streams(
         Arc::clone(&app),
         app.stopped.clone(),

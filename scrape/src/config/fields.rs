@@ -58,6 +58,7 @@ macro_rules! with_http {
                     no_proxy: self.no_proxy.clone(),
                     http_headers: self.http_headers.clone(),
                     unix_socket: None,
+                    guard: None,
                 };
                 client.resolve(folder);
                 client

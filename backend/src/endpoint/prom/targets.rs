@@ -278,7 +278,7 @@ async fn answer_alertmanagers(
         .await
 }
 
-/// Reads `PROMETHEUS_CONFIG` again.
+/// Reads the files of the settings again.
 #[handler]
 pub async fn reload(depot: &mut Depot, response: &mut Response) {
     match reloaded(depot).await {
@@ -293,13 +293,13 @@ async fn reloaded(depot: &Depot) -> Result<(), AppError> {
     caller::require_administer(depot)?;
     caller::require_server(depot, "what is scraped is the whole server's")?;
     let app = http::app::app(depot)?;
-    if !app.scraping.is_wanted() {
+    if !app.has_files() {
         return Err(AppError::new(
             StatusCode::CONFLICT,
-            "there is no PROMETHEUS_CONFIG to be read again",
+            "there is no PROMETHEUS_CONFIG, and no RULE_FILES, to be read again",
         ));
     }
-    let read = tokio::task::spawn_blocking(move || app.scraping.reload()).await;
+    let read = tokio::task::spawn_blocking(move || app.reload()).await;
     read.map_err(|_panicked| AppError::internal())?
         .map_err(|error| AppError::new(StatusCode::INTERNAL_SERVER_ERROR, error))
 }
