@@ -236,7 +236,7 @@ mod tests {
         let mut book = Book::default();
         let (mut journal, _) = Journal::open(&path, &mut book).expect("opened");
         let ids = [new_id(1), new_id(2)];
-        let mut tell = |book: &mut Book, id, at_ms, state| {
+        let tell = |book: &mut Book, id, at_ms, state| {
             let change = book.take(&event(Some("a"), id, at_ms, state)).expect("new");
             let mut lines = Vec::new();
             write_line(&mut lines, "a", &change);
