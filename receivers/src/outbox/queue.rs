@@ -328,7 +328,7 @@ mod tests {
         };
         let mut queue = Queue::new(bounds, 1);
         let way = WayName("webhook[0]".to_owned());
-        let mut add = |queue: &mut Queue, number: u64| {
+        let add = |queue: &mut Queue, number: u64| {
             let ways = vec![(way.clone(), Try::default())];
             let one = notification(&number.to_string());
             queue.add(number, one, 1, None, ways).len()
