@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use pulseboard_shared::Alert;
 
-use crate::{ERROR_RATE, RuleState};
+use crate::{Rule, RuleState};
 
 /// A newest error that lies further ahead than this was counted before the clock was set back.
 const STEP_MS: i64 = 2_000;
@@ -23,12 +23,22 @@ pub(super) struct ErrorRate {
 
 impl ErrorRate {
     /// No errors yet.
-    pub(super) fn new(repeat: Duration) -> Self {
+    pub(super) fn new(rule: Rule, repeat: Duration) -> Self {
         Self {
-            watch: RuleState::new(ERROR_RATE, repeat),
+            watch: RuleState::new(rule, repeat),
             seconds: VecDeque::new(),
             total: 0,
         }
+    }
+
+    /// Compares with this rule from now on.
+    pub(super) fn set_rule(&mut self, rule: Rule) {
+        self.watch.set_rule(rule);
+    }
+
+    /// What is sent where the rule goes.
+    pub(super) fn end(self, now_ms: i64) -> Option<Alert> {
+        self.watch.end(now_ms)
     }
 
     /// Goes on with an incident of a run before this one.
@@ -86,7 +96,7 @@ mod tests {
 
     #[test]
     fn more_than_a_hundred_within_a_minute_fire_and_fewer_end_it() {
-        let mut rate = ErrorRate::new(Duration::from_secs(10));
+        let mut rate = ErrorRate::new(crate::ERROR_RATE, Duration::from_secs(10));
         for number in 0..100 {
             assert_eq!(rate.count(number * 500), None, "{number}");
         }

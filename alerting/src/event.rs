@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use pulseboard_shared::Alert;
+use pulseboard_shared::{Alert, Labels};
 use serde::{Deserialize, Serialize};
+
+/// The label that names an alert's rule, as Prometheus has it.
+pub const ALERTNAME: &str = "alertname";
+
+/// The label that says how bad it is.
+pub const SEVERITY: &str = "severity";
 
 /// An alert that was sent and whose it is (`None`: the server's own, everybody's).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +19,21 @@ pub struct AlertEvent {
     pub tenant: Option<Arc<str>>,
     /// What was sent.
     pub alert: Alert,
+    /// What only an alert of a rule that is an expression has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Arc<Detail>>,
+}
+
+/// Where an alert comes from, and what its rule has to say of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The rule's id, as `/api/rules` has it.
+    pub rule_id: String,
+    /// The expression that it asks.
+    pub expr: String,
+    /// The annotations, templates filled in.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub annotations: Labels,
 }
 
 impl AlertEvent {
@@ -20,5 +41,26 @@ impl AlertEvent {
     #[must_use]
     pub fn is_for(&self, tenant: &str) -> bool {
         self.tenant.as_deref().is_none_or(|own| own == tenant)
+    }
+
+    /// All labels that name the alert among others: the series' and the rule's, its name, and how
+    /// bad it is where no label says so.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        let mut labels = self.alert.labels.clone();
+        labels.insert(ALERTNAME.to_owned(), self.alert.rule.clone());
+        labels
+            .entry(SEVERITY.to_owned())
+            .or_insert_with(|| self.alert.severity.as_str().to_owned());
+        labels
+    }
+
+    /// The annotations; of a rule without any, the line for people.
+    #[must_use]
+    pub fn annotations(&self) -> Labels {
+        match &self.detail {
+            Some(detail) => detail.annotations.clone(),
+            None => Labels::from([("summary".to_owned(), self.alert.message.clone())]),
+        }
     }
 }

@@ -12,9 +12,9 @@ mod rule;
 mod sink;
 mod state;
 
-pub use event::AlertEvent;
+pub use event::{ALERTNAME, AlertEvent, Detail, SEVERITY};
 pub use manager::{ALERTS_KEPT, Manager};
 pub use query::Query;
 pub use rule::{ERROR_RATE, Measured, Rule, default_rules};
 pub use sink::AlertSink;
-pub use state::RuleState;
+pub use state::{RuleState, new_id};

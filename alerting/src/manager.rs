@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use pulseboard_shared::{Alert, AlertState};
 use uuid::Uuid;
 
-use crate::{AlertEvent, AlertSink, Query, Rule, RuleState, error_rate::ErrorRate};
+use crate::{AlertEvent, AlertSink, ERROR_RATE, Query, Rule, RuleState, error_rate::ErrorRate};
 
 /// Events that are kept, in memory and across a restart.
 pub const ALERTS_KEPT: usize = 1_000;
@@ -22,6 +22,8 @@ pub struct Manager {
     rules: Mutex<Vec<RuleState>>,
     /// Of each tenant that has tracked an `error` lately. Leaf lock.
     error_rates: Mutex<HashMap<Arc<str>, ErrorRate>>,
+    /// The rule on them; `None` where it is off. Leaf lock.
+    error_rule: Mutex<Option<Rule>>,
     /// Held while an event is published, so that all sinks have one order.
     incidents: Mutex<Incidents>,
     sinks: Vec<Arc<dyn AlertSink>>,
@@ -51,6 +53,7 @@ impl Manager {
         Self {
             rules: Mutex::new(rules),
             error_rates: Mutex::default(),
+            error_rule: Mutex::new(Some(ERROR_RATE)),
             incidents: Mutex::new(Incidents {
                 active: BTreeMap::new(),
                 next: 1,
@@ -65,6 +68,12 @@ impl Manager {
     pub fn restore(&self, next: u64, active: impl IntoIterator<Item = AlertEvent>) {
         self.incidents.lock().next = next;
         for event in active {
+            // Of a rule that is evaluated elsewhere: whoever does so goes on with it, or ends it.
+            if event.detail.is_some() {
+                let mut incidents = self.incidents.lock();
+                incidents.active.insert(event.alert.incident, event);
+                continue;
+            }
             match &event.tenant {
                 None => {
                     let mut rules = self.rules.lock();
@@ -81,7 +90,7 @@ impl Manager {
                     let mut rates = self.error_rates.lock();
                     let rate = rates
                         .entry(Arc::clone(tenant))
-                        .or_insert_with(|| ErrorRate::new(self.repeat));
+                        .or_insert_with(|| ErrorRate::new(ERROR_RATE, self.repeat));
                     rate.restore(&event.alert);
                 }
             }
@@ -103,16 +112,20 @@ impl Manager {
             self.publish(AlertEvent {
                 tenant: None,
                 alert,
+                detail: None,
             });
         }
     }
 
     /// Counts an `error` that a tenant tracked, and publishes what follows.
     pub fn count_error(&self, tenant: &str, now_ms: i64) {
+        let Some(rule) = *self.error_rule.lock() else {
+            return;
+        };
         let sent = {
             let mut rates = self.error_rates.lock();
             if !rates.contains_key(tenant) {
-                rates.insert(tenant.into(), ErrorRate::new(self.repeat));
+                rates.insert(tenant.into(), ErrorRate::new(rule, self.repeat));
             }
             rates
                 .get_key_value(tenant)
@@ -123,6 +136,7 @@ impl Manager {
             self.publish(AlertEvent {
                 tenant: Some(tenant),
                 alert,
+                detail: None,
             });
         }
     }
@@ -141,6 +155,63 @@ impl Manager {
             self.publish(AlertEvent {
                 tenant: Some(tenant),
                 alert,
+                detail: None,
+            });
+        }
+    }
+
+    /// Publishes what a rule that is evaluated elsewhere has found, in the one order of all.
+    pub fn tell(&self, event: AlertEvent) {
+        self.publish(event);
+    }
+
+    /// The server's own rules from now on. One that is there goes on with its incident; the incident
+    /// of one that is not there any more ends.
+    pub fn set_rules(&self, rules: impl IntoIterator<Item = Rule>, now_ms: i64) {
+        let ended: Vec<Alert> = {
+            let mut held = self.rules.lock();
+            let mut before = std::mem::take(&mut *held);
+            for rule in rules {
+                let place = before
+                    .iter()
+                    .position(|state| state.rule().name == rule.name);
+                held.push(match place {
+                    Some(place) => before.swap_remove(place).with_rule(rule),
+                    None => RuleState::new(rule, self.repeat),
+                });
+            }
+            let ends = |state: RuleState| state.end(now_ms);
+            before.into_iter().filter_map(ends).collect()
+        };
+        for alert in ended {
+            self.publish(AlertEvent {
+                tenant: None,
+                alert,
+                detail: None,
+            });
+        }
+    }
+
+    /// The rule on tracked errors from now on; without one its incidents end.
+    pub fn set_error_rate(&self, rule: Option<Rule>, now_ms: i64) {
+        *self.error_rule.lock() = rule;
+        let mut ended = Vec::new();
+        {
+            let mut rates = self.error_rates.lock();
+            match rule {
+                Some(rule) => rates.values_mut().for_each(|rate| rate.set_rule(rule)),
+                None => {
+                    for (tenant, rate) in rates.drain() {
+                        ended.extend(rate.end(now_ms).map(|alert| (tenant, alert)));
+                    }
+                }
+            }
+        }
+        for (tenant, alert) in ended {
+            self.publish(AlertEvent {
+                tenant: Some(tenant),
+                alert,
+                detail: None,
             });
         }
     }
@@ -160,7 +231,7 @@ impl Manager {
             }
         }
         // After the lock: a log that is slow to be written holds nobody up.
-        let AlertEvent { tenant, alert } = event;
+        let AlertEvent { tenant, alert, .. } = event;
         tracing::info!(
             alert.rule = alert.rule,
             alert.incident = %alert.incident,
@@ -182,6 +253,28 @@ impl Manager {
             .values()
             .filter(|event| event.is_for(tenant))
             .map(|event| event.alert.clone())
+            .collect()
+    }
+
+    /// The newest event of each incident that goes on and that this tenant may see, oldest incident
+    /// first, with all that is known of it.
+    #[must_use]
+    pub fn events(&self, tenant: &str) -> Vec<AlertEvent> {
+        let incidents = self.incidents.lock();
+        let events = incidents.active.values();
+        events
+            .filter(|event| event.is_for(tenant))
+            .cloned()
+            .collect()
+    }
+
+    /// The newest event of each incident that goes on of a rule that is evaluated elsewhere.
+    #[must_use]
+    pub fn told(&self) -> Vec<AlertEvent> {
+        let incidents = self.incidents.lock();
+        let told = incidents.active.values();
+        told.filter(|event| event.detail.is_some())
+            .cloned()
             .collect()
     }
 

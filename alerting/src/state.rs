@@ -20,6 +20,8 @@ struct Incident {
     id: Uuid,
     started_ms: i64,
     sent_ms: i64,
+    /// That was looked at last.
+    value: f64,
 }
 
 impl RuleState {
@@ -40,6 +42,7 @@ impl RuleState {
             id: alert.incident,
             started_ms: alert.started.as_millis(),
             sent_ms: alert.timestamp.as_millis(),
+            value: alert.value,
         });
     }
 
@@ -47,6 +50,25 @@ impl RuleState {
     #[must_use]
     pub fn rule(&self) -> &Rule {
         &self.rule
+    }
+
+    /// The same state under a rule that was changed.
+    #[must_use]
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.set_rule(rule);
+        self
+    }
+
+    /// The same state under a rule that was changed.
+    pub fn set_rule(&mut self, rule: Rule) {
+        self.rule = rule;
+    }
+
+    /// What is sent where the rule goes while an incident goes on.
+    #[must_use]
+    pub fn end(self, now_ms: i64) -> Option<Alert> {
+        let incident = self.incident.as_ref()?;
+        Some(self.alert(incident, AlertState::Resolved, incident.value, now_ms))
     }
 
     /// Whether an incident goes on.
@@ -76,6 +98,7 @@ impl RuleState {
                     id: new_id(now_ms),
                     started_ms: now_ms,
                     sent_ms: now_ms,
+                    value,
                 };
                 let alert = self.alert(&incident, AlertState::Firing, value, now_ms);
                 self.incident = Some(incident);
@@ -83,6 +106,7 @@ impl RuleState {
             }
             None => None,
             Some(incident) if firing => {
+                incident.value = value;
                 // Where the clock was set back meanwhile it is not known how long ago that was.
                 if (0..self.repeat_ms).contains(&(now_ms - incident.sent_ms)) {
                     return None;
@@ -117,7 +141,8 @@ impl RuleState {
 }
 
 /// A version 7 UUID (RFC 9562 §5.7) of the given moment, so that ids sort by time.
-fn new_id(now_ms: i64) -> Uuid {
+#[must_use]
+pub fn new_id(now_ms: i64) -> Uuid {
     let now_ms = u64::try_from(now_ms).unwrap_or(0);
     let nanos = u32::try_from(now_ms % 1000).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(UuidTimestamp::from_unix(NoContext, now_ms / 1000, nanos))

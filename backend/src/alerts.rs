@@ -115,6 +115,12 @@ impl Alerts {
         self.manager.observe_time(now_ms);
     }
 
+    /// The rules, and what goes on by them.
+    #[must_use]
+    pub fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
     /// The newest alert of each incident that goes on and that this tenant may see, oldest incident
     /// first.
     #[must_use]
@@ -227,7 +233,7 @@ impl Portable for AlertPayload {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use pulseboard_alerting::{RuleState, default_rules};
+    use pulseboard_alerting::{Detail, RuleState, default_rules};
     use pulseboard_shared::{Labels, Severity, Timestamp, codec::Encoding};
     use uuid::Uuid;
 
@@ -262,7 +268,13 @@ mod tests {
             (value, threshold) in (-1e9..1e9, -1e9..1e9),
             (is_over, has_tenant, severity) in (any::<bool>(), any::<bool>(), 0..5_usize),
             labels in prop::collection::btree_map("[a-z]{1,8}", any::<String>(), 0..3),
+            expr in any::<Option<String>>(),
         ) {
+            let detail = expr.map(|expr| Arc::new(Detail {
+                rule_id: "pulseboard/cpu_high".to_owned(),
+                expr,
+                annotations: labels.clone(),
+            }));
             let severities = ["low", "medium", "warning", "high", "critical"];
             let alert = Alert {
                 id: Uuid::from_u128(id),
@@ -278,7 +290,7 @@ mod tests {
                 labels: Labels::from_iter(labels),
             };
             let tenant = has_tenant.then(|| "shop".into());
-            let payload = AlertPayload::new(Epoch(epoch), AlertEvent { tenant, alert });
+            let payload = AlertPayload::new(Epoch(epoch), AlertEvent { tenant, alert, detail });
             let read = AlertPayload::from_bytes(&payload.to_bytes()).expect("it is one");
             prop_assert_eq!(read.event(), payload.event());
             for wire in [

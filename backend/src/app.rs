@@ -1,6 +1,7 @@
 //! Handles to everything, built from the settings; nothing here runs.
 
 use std::{
+    collections::HashSet,
     fmt, io,
     sync::{Arc, atomic::Ordering},
 };
@@ -12,19 +13,23 @@ use pulseboard_feed::{Epoch, Fanout};
 use pulseboard_host::processes::Recent;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use crate::{
     access::Access,
     agents::Agents,
     alerts::Alerts,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
+    incidents::Incidents,
     ingest::Ingest,
     live_expression::LiveExpressions,
     live_query::{LiveQueries, flush::Due},
+    notifying::Notifying,
     operator::Operator,
     questions::Questions,
     refusals::Refusals,
     rooms::Rooms,
+    rules::Rules,
     scraping::Scraping,
     settings::{DataDir, Settings, SourceKind},
     storage::{Storage, journal::State},
@@ -52,6 +57,10 @@ pub struct App {
     pub live: Arc<Live>,
     /// Rules and incidents.
     pub alerts: Arc<Alerts>,
+    /// What became of every incident.
+    pub incidents: Arc<Incidents>,
+    /// Who is told of them.
+    pub notifying: Arc<Notifying>,
     /// Totals and threshold.
     pub operator: Operator,
     /// What applications track item by item.
@@ -66,6 +75,8 @@ pub struct App {
     pub agents: Agents,
     /// Targets of `PROMETHEUS_CONFIG`.
     pub scraping: Scraping,
+    /// Rules, and what they are doing.
+    pub rules: Arc<Rules>,
     /// Who may ask how much of the engine.
     pub questions: Arc<Questions>,
     /// Series, history and journal.
@@ -101,8 +112,8 @@ impl App {
     /// Everything built, nothing running. `link`: the secret of the start's admin link.
     ///
     /// # Errors
-    /// The operating system refuses the fan-out threads, a room's event schema is none, or what is
-    /// stored cannot be read.
+    /// The operating system refuses the fan-out threads, a room's event schema is not a valid one,
+    /// or what is stored cannot be read.
     pub fn new(mut settings: Settings, link: Option<&str>, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -159,12 +170,19 @@ impl App {
             .map(Arc::new)
             .map_err(io::Error::other)?;
         let journal = storage.journal.clone();
+        let incidents = Incidents::open(folder, &telemetry)?;
+        let notifying =
+            Notifying::new(&settings, &documents, &incidents, clock.clone(), &telemetry)?;
         let alerts = Alerts::new(
             epoch,
             default_rules(),
             settings.alert_check,
             journal.map(|journal| journal as Arc<_>),
-            vec![Arc::clone(&rooms) as Arc<_>],
+            vec![
+                Arc::clone(&rooms) as Arc<_>,
+                Arc::clone(&incidents) as Arc<_>,
+                Arc::clone(&notifying) as Arc<_>,
+            ],
             &telemetry,
             &fanout,
         );
@@ -185,6 +203,12 @@ impl App {
             live.restore(first, restored.ticks.into_iter().map(|(_, tick)| tick));
         }
         alerts.restore(restored.alerts, restored.active);
+        let (active, ()) = alerts.manager().with_active(|| ());
+        for event in &active {
+            incidents.adopt(event);
+        }
+        let going_on: HashSet<Uuid> = active.iter().map(|event| event.alert.incident).collect();
+        incidents.end_others(clock.now_ms(), |id| going_on.contains(&id));
         tracked.restore(restored.tracked);
         let source = settings.metric_source.name();
         let own = Arc::new(BuiltInSeries::new(&documents, source, clock.now_ms()));
@@ -217,6 +241,14 @@ impl App {
             agents: Agents::default(),
             scraping: Scraping::new(&settings, &storage.engine, clock.clone()),
             live_expressions: Arc::new(live_expressions),
+            rules: Rules::new(
+                &settings,
+                &storage.engine,
+                clock.clone(),
+                &alerts,
+                &documents,
+                &telemetry,
+            ),
             questions,
             ingest: Ingest::new(
                 settings.max_body_bytes,
@@ -226,6 +258,8 @@ impl App {
             ),
             storage,
             rooms,
+            incidents,
+            notifying,
             access,
             documents,
             registry,
@@ -257,6 +291,24 @@ impl App {
             ingest: &self.ingest,
             alerts: &self.alerts,
             own: &self.own,
+        }
+    }
+
+    /// Reads the files again that the settings name; whether there is one. Blocks for the disk.
+    ///
+    /// # Errors
+    /// What is wrong with one; it then changes nothing, and the others are taken all the same.
+    pub fn reload(&self) -> Result<bool, String> {
+        let is_wanted =
+            self.scraping.is_wanted() || self.notifying.is_wanted() || self.rules.has_files();
+        let scraped = self.scraping.reload();
+        let rules = self.rules.reload(self.scraping.for_rules());
+        let rules = rules.map_err(|problems| problems.join("; "));
+        let read = [scraped, rules, self.notifying.reload()];
+        let wrong: Vec<String> = read.into_iter().filter_map(Result::err).collect();
+        match wrong.is_empty() {
+            true => Ok(is_wanted),
+            false => Err(wrong.join("; ")),
         }
     }
 

@@ -1,8 +1,10 @@
 //! REST: a file a subject, each handler a few lines over the modules that know.
 
+pub mod alertmanager;
 pub mod alerts;
 pub mod datadog;
 pub mod health;
+pub mod incidents;
 pub mod influx;
 pub mod ingest_stats;
 pub mod login;
@@ -13,7 +15,9 @@ pub mod processes;
 pub mod prom;
 pub mod push;
 pub mod push_group;
+pub mod receivers;
 pub mod rooms;
+pub mod rules;
 pub mod series;
 pub mod stats;
 pub mod stream;

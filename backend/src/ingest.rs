@@ -8,9 +8,10 @@
 //! protobuf) is taken as a whole or not at all: those that become much (`HUGE_FROM_BYTES` in `taker`) wait for
 //! one another, so that there is never more than one of them in memory.
 //!
-//! Only a short body that is not packed is worked on where it was read. All others wait for a turn
-//! on a thread that may block: those that turn out to be small have turns of their own, so that
-//! none of them waits for a large one, and turns go round among callers.
+//! A short body is tried where it was read, unpacked too: one of some hundred lines is done sooner than
+//! another thread has it. Where more comes of it than [`Batch::begin_trial`] allows, and with all others,
+//! it waits for a turn on a thread that may block: those that turn out to be small have turns of their
+//! own, so that none of them waits for a large one, and turns go round among callers.
 //!
 //! Bodies that add to their tenant's totals ([`ParseReport::IS_LOCKED`]) follow one another, and wait
 //! for that while they have neither thread nor turn: a large one holds up its own tenant alone.
@@ -57,9 +58,10 @@ use self::{
     taker::{Taken, Taker, batch_bytes_max, turn},
 };
 
-/// Larger bodies, and all that are packed, are worked on by a thread that may block; others take
-/// less than the way there. Larger: what a worker does for one client is felt by others.
-const INLINE_BYTES_MAX: usize = 16 * 1024;
+/// Larger bodies, packed or not, are not even tried where they were read. Larger: what a worker does
+/// for one client is felt by others. Smaller: bodies of five hundred samples go to another thread and
+/// back, which costs a tenth of what they cost.
+const INLINE_BYTES_MAX: usize = 128 * 1024;
 
 /// What makes a body a small one, unpacked.
 const SMALL_BYTES_MAX: usize = 1 << 20;
@@ -92,6 +94,15 @@ pub struct Ingest {
     pub tenants: Tenants,
     spare_buffers: Mutex<Vec<Buffers>>,
     body_bytes_max: usize,
+}
+
+/// Where a body is worked on.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Where it was read: as a trial.
+    Reader,
+    /// On a thread that may block, for who waits in this queue.
+    Thread(Queue),
 }
 
 /// What became of a body.
@@ -178,16 +189,22 @@ impl Ingest {
         tenant: &Arc<Tenant>,
         keys: &CallerKeys,
         packed: Packed,
-        parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+        parse: impl Fn(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
     ) -> Result<IngestOutcome<T>, IngestError> {
         if !self.late.wait(tenant, self.clock.now_ms()).await {
             return Err(IngestError::Busy);
         }
         let coding = packed.coding;
         let mut body = Body::new(packed, self.take_buffers());
-        let is_short = coding == Coding::Identity && body.packed.len() <= INLINE_BYTES_MAX;
-        let (said, taken) = if is_short && !T::IS_LOCKED {
-            self.work(tenant, None, body, parse)?
+        let mut done = None;
+        if !T::IS_LOCKED && body.packed.len() <= INLINE_BYTES_MAX {
+            self.unpack(&mut body, INLINE_BYTES_MAX)?;
+            if body.bytes().is_some() {
+                done = self.work(tenant, Place::Reader, &mut body, &parse)?;
+            }
+        }
+        let (said, taken) = if let Some(done) = done {
+            done
         } else {
             let queue = Queue::of(keys);
             if coding != Coding::Identity && body.packed.len() <= SMALL_BYTES_MAX {
@@ -210,10 +227,11 @@ impl Ingest {
             let lane = if is_small { &self.small } else { &self.large };
             let turns = (turn(lane, queue).await?, adding);
             let (ingest, tenant) = (Arc::clone(self), Arc::clone(tenant));
-            self.blocking(turns, move || {
-                ingest.work(&tenant, Some(queue), body, parse)
-            })
-            .await??
+            let done = self.blocking(turns, move || {
+                ingest.work(&tenant, Place::Thread(queue), &mut body, &parse)
+            });
+            // Only who tries gives up.
+            done.await??.ok_or(IngestError::Busy)?
         };
         let mut not_durable = None;
         for persistence in taken.persistence {
@@ -264,19 +282,19 @@ impl Ingest {
         })
     }
 
+    /// Takes a body in; `None` where it was tried and is too much for that.
     fn work<T: ParseReport>(
         &self,
         tenant: &Arc<Tenant>,
-        queue: Option<Queue>,
-        mut body: Body,
-        parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError>,
-    ) -> Result<(T, Taken), IngestError> {
-        self.unpack(&mut body, usize::MAX)?;
+        place: Place,
+        body: &mut Body,
+        parse: impl Fn(&[u8], &mut Batch) -> Result<T, BodyError>,
+    ) -> Result<Option<(T, Taken)>, IngestError> {
+        self.unpack(body, usize::MAX)?;
         let Body {
             packed,
             coding,
-            mut buffers,
-            share,
+            buffers,
             ..
         } = body;
         let bytes = match coding {
@@ -286,14 +304,30 @@ impl Ingest {
         let batch = &mut buffers.batch;
         batch.clear();
         batch.set_bytes_max(batch_bytes_max(bytes.len(), T::IN_PIECES));
-        let queue = queue.filter(|_| !T::IS_LOCKED);
-        let lanes = (&self.huge, &self.late);
-        let taker = Taker::new(&self.engine, tenant, &self.clock, lanes, queue);
-        let taken = taker.taken();
-        batch.open(Box::new(taker), T::IN_PIECES);
-        let parsed = parse(bytes, batch);
+        let mut taken = Taken::default();
+        let parsed;
+        match place {
+            // Nothing is taken or asked for before it is done.
+            Place::Reader => {
+                batch.begin_trial();
+                parsed = parse(bytes, batch);
+                batch.close();
+                if batch.is_given_up() {
+                    batch.clear();
+                    return Ok(None);
+                }
+            }
+            Place::Thread(queue) => {
+                let queue = Some(queue).filter(|_| !T::IS_LOCKED);
+                let lanes = (&self.huge, &self.late);
+                let taker = Taker::new(&self.engine, tenant, &self.clock, lanes, queue);
+                let of_pieces = taker.taken();
+                batch.open(Box::new(taker), T::IN_PIECES);
+                parsed = parse(bytes, batch);
+                taken = std::mem::take(&mut *of_pieces.lock());
+            }
+        }
         let mut said = parsed.map_err(|error| IngestError::Malformed(error.to_string()))?;
-        let mut taken = std::mem::take(&mut *taken.lock());
         if batch.is_out_of_room() {
             return Err(IngestError::Busy);
         }
@@ -302,9 +336,9 @@ impl Ingest {
             said.reject_rows(batch, &appended);
         }
         self.late.look();
-        self.give_back(buffers);
-        drop(share);
-        Ok((said, taken))
+        self.give_back(std::mem::take(buffers));
+        body.share.shrink(usize::MAX);
+        Ok(Some((said, taken)))
     }
 
     /// Has a body unpacked, unless that was done; see [`Body::unpack`].

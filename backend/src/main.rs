@@ -3,6 +3,7 @@
 mod agent;
 mod data;
 mod process;
+mod rule_files;
 
 use std::{io::Write, process::ExitCode};
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Ok(Launch::AdminLink(settings)) => admin_link(&settings),
         Ok(Launch::Agent(settings, arguments)) => agent::start(&settings, arguments),
         Ok(Launch::Data(settings, command)) => data::start(&settings, command),
+        Ok(Launch::Rules(command)) => rule_files::start(&command),
         Ok(Launch::Text(text)) => say(&text),
         Err(error) => refuse(&error.to_string()),
     }
@@ -37,6 +39,11 @@ fn checked(settings: &Settings) -> Option<ExitCode> {
     rooms
         .map_err(|error| error.to_string())
         .and_then(|()| pulseboard::scraping::check(file))
+        .and_then(|config| {
+            let config = config.as_ref().map(pulseboard::scraping::from_config);
+            pulseboard::rules::check(&config.unwrap_or_default(), &settings.rule_files)
+        })
+        .and_then(|()| pulseboard::notifying::check(settings.alertmanager_config.as_deref()))
         .err()
         .map(|error| refuse(&error))
 }

@@ -7,10 +7,12 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alerts, datadog, health, influx, ingest_stats, login, metrics, otlp, own_metrics,
-        processes,
-        prom::{admin, export, federate, labels, query, read, rules, status, targets},
-        push, push_group, rooms, series, stats,
+        alertmanager, alerts, datadog, health, incidents, influx, ingest_stats, login, metrics,
+        otlp, own_metrics, processes,
+        prom::{
+            admin, export, federate, labels, query, read, rules as prom_rules, status, targets,
+        },
+        push, push_group, receivers, rooms, rules, series, stats,
         stream::{
             sse_alerts, sse_dashboard, sse_metrics, sse_operator, ws_chat, ws_control, ws_metrics,
             ws_rooms,
@@ -50,6 +52,13 @@ impl Api {
 
 fn api() -> Api {
     let mut api = Api::default();
+    // A request is compared with one path after the other. Samples come most often, so that the last of
+    // them would be asked for a tenth of what a short body costs.
+    api.at("push", |at| at.post(push::push_samples));
+    api.at("api/v1/write", |at| at.post(push::write_remote));
+    api.at("write", |at| at.post(push::write_influx_v1));
+    api.at("api/v2/write", |at| at.post(push::write_influx_v2));
+    api.at("v1/metrics", |at| at.post(otlp::write_otlp));
     api.at("api/stats", |at| at.reads(stats::get_stats));
     api.at("api/metrics/since", |at| at.reads(metrics::poll_metrics));
     api.at("api/metrics/recent", |at| {
@@ -64,6 +73,43 @@ fn api() -> Api {
         at.post(rooms::trigger_event)
     });
     api.at("api/alerts", |at| at.reads(alerts::list_active_alerts));
+    api.at("api/rules", |at| {
+        at.reads(rules::list_rules).post(rules::make_rule)
+    });
+    api.at("api/rules/rehearse", |at| at.post(rules::rehearse_rule));
+    api.at("api/rules/{id}", |at| {
+        at.reads(rules::get_rule)
+            .put(rules::change_rule)
+            .delete(rules::remove_rule)
+    });
+    api.at("api/alerts/{incident}", |at| {
+        at.reads(incidents::get_incident)
+    });
+    api.at("api/alerts/{incident}/ack", |at| {
+        at.post(incidents::acknowledge)
+            .delete(incidents::unacknowledge)
+    });
+    api.at("api/alerts/{incident}/comments", |at| {
+        at.post(incidents::add_comment)
+    });
+    api.at("api/alerts/{incident}/capsule", |at| {
+        at.reads(incidents::get_capsule)
+    });
+    api.at("api/incidents", |at| at.reads(incidents::list_incidents));
+    api.at("api/receivers", |at| {
+        at.reads(receivers::list_receivers)
+            .post(receivers::make_receiver)
+    });
+    api.at("api/receivers/{name}", |at| {
+        at.put(receivers::replace_receiver)
+            .delete(receivers::remove_receiver)
+    });
+    api.at("api/receivers/{name}/test", |at| {
+        at.post(receivers::test_receiver)
+    });
+    api.at("api/notifications", |at| {
+        at.reads(receivers::list_notifications)
+    });
     api.at("api/login", |at| at.post(login::login));
     api.at("api/logout", |at| at.post(login::logout));
     api.at("api/session", |at| at.reads(login::get_session));
@@ -77,7 +123,6 @@ fn api() -> Api {
     api.at("api/windows", |at| at.reads(series::get_windows));
     api.at("api/ingest", |at| at.reads(ingest_stats::get_ingested));
     api.at("api/processes", |at| at.reads(processes::list_processes));
-    api.at("api/v1/write", |at| at.post(push::write_remote));
     api.at("api/v1/import", |at| at.post(push::import_series));
     api.at("api/v1/export", |at| at.asks(export::export));
     api.at("api/v1/read", |at| at.post(read::read));
@@ -97,8 +142,8 @@ fn api() -> Api {
     api.at("api/v1/label/{name}/values", |at| {
         at.reads(labels::label_values)
     });
-    api.at("api/v1/rules", |at| at.reads(rules::rules));
-    api.at("api/v1/alerts", |at| at.reads(rules::alerts));
+    api.at("api/v1/rules", |at| at.reads(prom_rules::list_rules));
+    api.at("api/v1/alerts", |at| at.reads(prom_rules::list_alerts));
     api.at("api/v1/metadata", |at| at.reads(labels::metadata));
     api.at("api/v1/targets", |at| at.reads(targets::targets));
     api.at("api/v1/targets/metadata", |at| at.reads(targets::metadata));
@@ -129,9 +174,25 @@ fn api() -> Api {
     });
     api.at("-/healthy", |at| at.reads(status::healthy));
     api.at("-/ready", |at| at.reads(status::ready));
-    api.at("api/v2/write", |at| at.post(push::write_influx_v2));
-    api.at("write", |at| at.post(push::write_influx_v1));
-    api.at("v1/metrics", |at| at.post(otlp::write_otlp));
+    api.at("api/v2/alerts", |at| {
+        at.reads(alertmanager::list_alerts)
+            .post(alertmanager::take_alerts)
+    });
+    api.at("api/v2/alerts/groups", |at| {
+        at.reads(alertmanager::list_groups)
+    });
+    api.at("api/v2/silences", |at| {
+        at.reads(alertmanager::list_silences)
+            .post(alertmanager::make_silence)
+    });
+    api.at("api/v2/silence/{id}", |at| {
+        at.reads(alertmanager::get_silence)
+            .delete(alertmanager::expire_silence)
+    });
+    api.at("api/v2/status", |at| at.reads(alertmanager::get_status));
+    api.at("api/v2/receivers", |at| {
+        at.reads(alertmanager::list_receivers)
+    });
     api.at("ping", |at| at.reads(influx::ping));
     api.at("health", |at| at.reads(influx::get_health));
     api.at("ready", |at| at.reads(influx::get_ready));
@@ -143,7 +204,6 @@ fn api() -> Api {
     api.at("api/v2/buckets", |at| {
         at.reads(influx::list_buckets).post(influx::make_bucket)
     });
-    api.at("push", |at| at.post(push::push_samples));
     api.at("metrics/job/{**group}", |at| {
         at.pushes(push_group::push_to_group)
     });

@@ -9,6 +9,8 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use pulseboard_engine::{DEFAULT_TENANT, Tenant};
 use pulseboard_host::{Source, Traffic};
+use pulseboard_outbound::Secret;
+use pulseboard_receivers::Heartbeat;
 use pulseboard_series::Batch;
 use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
@@ -283,6 +285,9 @@ pub async fn tell_regularly(app: Arc<App>, stopping: CancellationToken) {
 
 const SECOND_MS: i64 = 1_000;
 
+/// How often `HEARTBEAT_URL` is called.
+const BEAT_MS: u64 = 60_000;
+
 /// How often streams hear how what is tracked stands.
 const UPDATE_MS: i64 = 2_000;
 
@@ -326,6 +331,29 @@ async fn track_performance(app: Arc<App>, now_ms: i64) {
                 }
             }
             Err(error) => tracing::debug!(%error, "an item of our own was refused"),
+        }
+    }
+}
+
+/// Calls an address while the server ticks and notifications are delivered: whoever is there notices
+/// when they are not.
+pub async fn beat(app: Arc<App>, url: String, stopping: CancellationToken) {
+    let url = Secret::new(url);
+    let mut heart = Heartbeat::new(BEAT_MS);
+    let mut pace = Pace::new(&app.clock, SECOND_MS, &stopping);
+    while pace.next().await.is_some() {
+        let is_well = app.ticking() && app.notifying.is_well();
+        if !heart.is_due(app.clock.now_ms(), is_well) {
+            continue;
+        }
+        let outcome = tokio::select! {
+            () = stopping.cancelled() => return,
+            outcome = app.notifying.call(&url) => outcome,
+        };
+        heart.answered(app.clock.now_ms(), &outcome);
+        // once, until it is answered again
+        if let Some((1, why)) = heart.trouble() {
+            tracing::warn!(why, "HEARTBEAT_URL does not answer");
         }
     }
 }

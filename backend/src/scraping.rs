@@ -16,7 +16,7 @@ use pulseboard_scrape::{Config, Manager, Sink, Snapshot, WallClock, config, meta
 use pulseboard_series::Batch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{base::clock::Clock, forwarding, settings::Settings};
+use crate::{base::clock::Clock, forwarding, rules::FromConfig, settings::Settings};
 
 /// The file and what is scraped by it.
 #[derive(Debug)]
@@ -73,6 +73,23 @@ pub fn check(file: Option<&Path>) -> Result<Option<Config>, String> {
     file.map(config::load)
         .transpose()
         .map_err(|error| format!("PROMETHEUS_CONFIG={error}"))
+}
+
+/// What a file says of rules: its globs are relative to its folder.
+#[must_use]
+pub fn from_config(config: &Config) -> FromConfig {
+    let global = &config.global;
+    let millis = |period: config::Period| i64::try_from(period.as_millis()).unwrap_or(i64::MAX);
+    FromConfig {
+        globs: config
+            .rule_files
+            .iter()
+            .map(|glob| config.folder.join(glob).display().to_string())
+            .collect(),
+        interval_ms: Some(millis(global.evaluation_interval)),
+        query_offset_ms: millis(global.rule_query_offset),
+        external_labels: global.external_labels.clone(),
+    }
 }
 
 impl Scraping {
@@ -181,6 +198,13 @@ impl Scraping {
     #[must_use]
     pub fn config(&self) -> Option<Arc<Config>> {
         self.loaded.lock().config.clone()
+    }
+
+    /// What the file says of rules.
+    #[must_use]
+    pub fn for_rules(&self) -> FromConfig {
+        self.config()
+            .map_or_else(FromConfig::default, |config| from_config(&config))
     }
 
     /// How the file is.

@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use pulseboard_shared::Role;
 
 pub use self::{
-    cli::{AgentArguments, Connection, DataCommand},
+    cli::{AgentArguments, Connection, DataCommand, RulesCommand},
     error::{Origin, SettingsError},
     load::{Launch, load},
     parse::{normalise_origin, room_name_is_valid, tenant_is_valid},
@@ -470,6 +470,71 @@ settings! {
         parse: parse::file,
         accepts: "off, or the path of a file",
     }
+    /// Globs of rule files in Prometheus' format, beside those of PROMETHEUS_CONFIG. They are read
+    /// again on SIGHUP and POST /-/reload; none is no file.
+    rule_files: Vec<String> {
+        env: "RULE_FILES",
+        flag: Some("rule-files"),
+        key: "rule_files",
+        default: "none",
+        form: ValueKind::List,
+        parse: parse::globs,
+        accepts: "none, or paths with commas between, in which * and ? stand for any text and any character",
+    }
+    /// How often rules are evaluated whose group names no interval, in milliseconds, where
+    /// PROMETHEUS_CONFIG names none either.
+    rule_interval: Duration {
+        env: "RULE_INTERVAL_MS",
+        flag: Some("rule-interval-ms"),
+        key: "rule_interval_ms",
+        default: "15000",
+        form: ValueKind::Single,
+        parse: parse::millis::<100, 86_400_000>,
+        accepts: "a whole number from 100 to 86400000",
+    }
+    /// An alertmanager.yml that says who is notified of what. It is read again on SIGHUP and POST
+    /// /-/reload; off is no file.
+    alertmanager_config: Option<PathBuf> {
+        env: "ALERTMANAGER_CONFIG",
+        flag: Some("alertmanager-config"),
+        key: "alertmanager_config",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::file,
+        accepts: "off, or the path of a file",
+    }
+    /// The address under which people reach this server, for links in notifications; off is the one
+    /// that it listens at.
+    external_url: Option<String> {
+        env: "EXTERNAL_URL",
+        flag: Some("external-url"),
+        key: "external_url",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::url_or_off,
+        accepts: "off, or an address such as https://pulse.example.com/board",
+    }
+    /// Whether notifications may go to private and loopback addresses.
+    notify_private: bool {
+        env: "NOTIFY_PRIVATE",
+        flag: Some("notify-private"),
+        key: "notify_private",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::switch,
+        accepts: "on or off",
+    }
+    /// An address that is called every minute while rules are evaluated and notifications are
+    /// delivered, so that somebody else notices when they are not; off calls nobody.
+    heartbeat_url: Option<String> {
+        env: "HEARTBEAT_URL",
+        flag: Some("heartbeat-url"),
+        key: "heartbeat_url",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::url_or_off,
+        accepts: "off, or an address such as https://hc.example.com/ping/1",
+    }
     /// The tenant whose samples are sent on by remote_write of PROMETHEUS_CONFIG.
     remote_write_tenant: String {
         env: "REMOTE_WRITE_TENANT",
@@ -587,6 +652,15 @@ pub enum ValueKind {
     List,
     /// A list that is never shown.
     Secrets,
+}
+
+impl Settings {
+    /// The address under which people reach this server.
+    #[must_use]
+    pub fn external_address(&self) -> String {
+        let own = || format!("http://{}", self.bind_addr);
+        self.external_url.clone().unwrap_or_else(own)
+    }
 }
 
 /// All settings, in the order of `--help`.

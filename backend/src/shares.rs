@@ -256,17 +256,23 @@ impl Shares {
     }
 
     fn take(&self, keys: &CallerKeys, count: usize) -> Result<(), Refused> {
+        let taken = self.try_take(keys, count);
+        taken.inspect_err(|refused| self.telemetry.count_limit((self.counted_as)(refused.scope)))
+    }
+
+    /// As [`Shares::take`], of which nobody hears where there is no more.
+    fn try_take(&self, keys: &CallerKeys, count: usize) -> Result<(), Refused> {
+        // Nobody ever has more than there is, so nothing is always to be had.
+        if count == 0 {
+            return Ok(());
+        }
         let mut taken = self.taken.lock();
         if let Some(refused) = self.refusal(&taken, keys, count) {
-            drop(taken);
-            self.telemetry.count_limit((self.counted_as)(refused.scope));
             return Err(refused);
         }
-        if count > 0 {
-            taken.all += count;
-            for (_, key) in keys.each() {
-                *taken.by.entry(key).or_default() += count;
-            }
+        taken.all += count;
+        for (_, key) in keys.each() {
+            *taken.by.entry(key).or_default() += count;
         }
         Ok(())
     }
@@ -398,6 +404,18 @@ impl Share {
         self.shares.take(&self.keys, more)?;
         self.count += more;
         Ok(())
+    }
+
+    /// Takes `ahead` more where there is as much, else `more`, which is less.
+    ///
+    /// # Errors
+    /// As [`Share::grow`].
+    pub fn grow_ahead(&mut self, more: usize, ahead: usize) -> Result<(), Refused> {
+        if ahead > more && self.shares.try_take(&self.keys, ahead).is_ok() {
+            self.count += ahead;
+            return Ok(());
+        }
+        self.grow(more)
     }
 
     /// Gives so much back, at most what it has.

@@ -13,6 +13,8 @@ const METRICS_MAX: usize = 10_000;
 const TENANT_BYTES_MAX: usize = 2 << 20;
 /// What those of all tenants take. Past it the tenant that has most begins anew.
 const ALL_BYTES_MAX: usize = 16 << 20;
+/// Metrics that are noted under one lock. More: others wait longer for it. Fewer: it is taken more often.
+const NOTED_AT_ONCE: usize = 256;
 /// What a tenant and a place in a map take beside their texts.
 const PLACE_BYTES: usize = 128;
 
@@ -36,35 +38,54 @@ fn bytes_of(metric: &Metric) -> usize {
     metric.bytes() + metric.metric.len() + PLACE_BYTES
 }
 
-impl Told {
+/// Takes note of what one body says of its tenant's metrics, some at once: senders say the same again
+/// and again, and each say would wait for all others. The last of it when this is dropped.
+#[derive(Debug)]
+pub struct Notes<'a> {
+    told: &'a Told,
+    tenant: &'a str,
+    waiting: Vec<Metric>,
+}
+
+impl Notes<'_> {
     /// Takes note of what was said in place of what was said before.
-    pub fn note(&self, tenant: &str, metric: Metric) {
+    pub fn add(&mut self, metric: Metric) {
         let says_nothing =
             metric.kind == "unknown" && metric.help.is_empty() && metric.unit.is_empty();
         if metric.metric.is_empty() || says_nothing {
             return;
         }
-        let mut all = self.0.lock();
-        let known = all.tenants.get(tenant);
-        let place = known.and_then(|known| known.metrics.get(metric.metric.as_str()));
-        if place == Some(&metric) {
+        self.waiting.push(metric);
+        if self.waiting.len() >= NOTED_AT_ONCE {
+            self.hand_on();
+        }
+    }
+
+    fn hand_on(&mut self) {
+        if self.waiting.is_empty() {
             return;
         }
-        let (count, before) = known.map_or((0, PLACE_BYTES + tenant.len()), |known| {
-            (known.metrics.len(), known.bytes)
-        });
-        let is_new = place.is_none();
-        let bytes = before - place.map_or(0, bytes_of) + bytes_of(&metric);
-        if is_new && count >= METRICS_MAX || bytes > TENANT_BYTES_MAX {
-            return;
+        let mut all = self.told.0.lock();
+        for metric in self.waiting.drain(..) {
+            all.note(self.tenant, metric);
         }
-        let held = known.map_or(0, |known| known.bytes);
-        all.bytes = all.bytes - held + bytes;
-        let known = all.tenants.entry(tenant.into()).or_default();
-        known.bytes = bytes;
-        known.metrics.insert(metric.metric.as_str().into(), metric);
-        if all.bytes > ALL_BYTES_MAX {
-            all.drop_largest();
+    }
+}
+
+impl Drop for Notes<'_> {
+    fn drop(&mut self) {
+        self.hand_on();
+    }
+}
+
+impl Told {
+    /// What a body of a tenant says is noted with this.
+    #[must_use]
+    pub fn notes<'a>(&'a self, tenant: &'a str) -> Notes<'a> {
+        Notes {
+            told: self,
+            tenant,
+            waiting: Vec::new(),
         }
     }
 
@@ -83,6 +104,30 @@ impl Told {
 }
 
 impl All {
+    fn note(&mut self, tenant: &str, metric: Metric) {
+        let known = self.tenants.get(tenant);
+        let place = known.and_then(|known| known.metrics.get(metric.metric.as_str()));
+        if place == Some(&metric) {
+            return;
+        }
+        let (count, before) = known.map_or((0, PLACE_BYTES + tenant.len()), |known| {
+            (known.metrics.len(), known.bytes)
+        });
+        let is_new = place.is_none();
+        let bytes = before - place.map_or(0, bytes_of) + bytes_of(&metric);
+        if is_new && count >= METRICS_MAX || bytes > TENANT_BYTES_MAX {
+            return;
+        }
+        let held = known.map_or(0, |known| known.bytes);
+        self.bytes = self.bytes - held + bytes;
+        let known = self.tenants.entry(tenant.into()).or_default();
+        known.bytes = bytes;
+        known.metrics.insert(metric.metric.as_str().into(), metric);
+        if self.bytes > ALL_BYTES_MAX {
+            self.drop_largest();
+        }
+    }
+
     fn drop_largest(&mut self) {
         let largest = self.tenants.iter().max_by_key(|(_, known)| known.bytes);
         let Some(largest) = largest.map(|(name, _)| name.clone()) else {
@@ -110,10 +155,10 @@ mod tests {
     #[test]
     fn what_was_said_last_holds_and_each_tenant_has_its_own() {
         let told = Told::default();
-        told.note("red", metric("a", "gauge", ""));
-        told.note("red", metric("a", "counter", "Counts."));
-        told.note("red", metric("b", "unknown", ""));
-        told.note("blue", metric("c", "gauge", ""));
+        told.notes("red").add(metric("a", "gauge", ""));
+        told.notes("red").add(metric("a", "counter", "Counts."));
+        told.notes("red").add(metric("b", "unknown", ""));
+        told.notes("blue").add(metric("c", "gauge", ""));
         assert_eq!(told.of("red", None), [metric("a", "counter", "Counts.")]);
         assert_eq!(told.of("red", Some("c")), []);
         assert_eq!(told.of("blue", Some("c")).len(), 1);
@@ -127,21 +172,23 @@ mod tests {
         let told = Told::default();
         let help = "h".repeat(1_000);
         for at in 0..METRICS_MAX {
-            told.note("red", metric(&format!("m{at}"), "gauge", &help));
+            told.notes("red")
+                .add(metric(&format!("m{at}"), "gauge", &help));
         }
         let of_red = told.of("red", None).len();
         assert!((1_000..METRICS_MAX).contains(&of_red), "{of_red}");
         for tenant in 0..20 {
             for at in 0..1_500 {
                 let name = format!("m{at}");
-                told.note(&format!("t{tenant}"), metric(&name, "gauge", &help));
+                told.notes(&format!("t{tenant}"))
+                    .add(metric(&name, "gauge", &help));
             }
             let all = told.0.lock();
             assert!(all.bytes <= ALL_BYTES_MAX);
             let sum: usize = all.tenants.values().map(|known| known.bytes).sum();
             assert_eq!(all.bytes, sum);
         }
-        told.note("late", metric("a", "gauge", ""));
+        told.notes("late").add(metric("a", "gauge", ""));
         assert_eq!(told.of("late", None).len(), 1);
     }
 }

@@ -235,8 +235,7 @@ fn probes_are_told_that_it_stops_while_it_finishes() {
     // Half a request is under way, which the server waits for. It comes by the server's own name and
     // port: anybody else would be refused, and nothing be under way.
     let mut held = TcpStream::connect(address).expect("it listens");
-    let half =
-        format!("POST /push HTTP/1.1\r\nHost: {address}\r\nContent-Length: 9\r\n\r\nhalf");
+    let half = format!("POST /push HTTP/1.1\r\nHost: {address}\r\nContent-Length: 9\r\n\r\nhalf");
     held.write_all(half.as_bytes()).expect("it reads");
     assert!(asked(&running, "/readyz").contains("\"stopping\":false"));
     send(&running, "TERM");

@@ -3,7 +3,7 @@
 //!
 //! | word | what it is |
 //! |---|---|
-//! | [`Server`] | the release binary on a port of its own; killed and started again |
+//! | [`Server`] | the built binary on a port of its own; killed and started again |
 //! | [`Page`] | a Chromium of its own, seen as a user sees it |
 //! | [`Link`] | the network between them: cut, stalled, mended |
 //! | [`Proxy`] | a proxy between them that refuses what it does not understand |

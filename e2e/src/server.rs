@@ -1,4 +1,4 @@
-//! The server under test: the release binary as a child process.
+//! The server under test: the built binary as a child process.
 
 use std::{
     fs,

@@ -118,6 +118,8 @@ impl Engine {
             batch,
             now_ms,
             is_own,
+            window_from_ms: now_ms - self.options.window_ms,
+            newest_ms: now_ms + self.options.ahead_ms,
             segment: history.map_or(0, |history| history.current_wal_segment()),
             failures: history.map_or(0, |history| history.log_failures()),
             oldest_ms: None,
@@ -217,6 +219,10 @@ struct Taking<'a> {
     now_ms: i64,
     /// See [`Engine::append_own`].
     is_own: bool,
+    /// What is older is older than windows reach.
+    window_from_ms: i64,
+    /// What is newer is from the future.
+    newest_ms: i64,
     /// The log's segment that what follows cannot be older than.
     segment: u32,
     /// As [`Engine::generation`] when the batch came.
@@ -311,7 +317,7 @@ impl Taking<'_> {
             if record.as_bytes().len() >= RECORD_BYTES_MAX {
                 self.hand_on(record);
             }
-            if entry.is_before_window(at_ms, self.now_ms - self.engine.options.window_ms) {
+            if entry.is_before_window(at_ms, self.window_from_ms) {
                 entry.take_late(at_ms, row.value, self.now_ms, self.segment);
                 self.late += 1;
                 continue;
@@ -403,8 +409,7 @@ impl Taking<'_> {
         if row.at_ms == Row::NOW {
             return Ok(self.now_ms);
         }
-        let newest_ms = self.now_ms + self.engine.options.ahead_ms;
-        if row.at_ms < self.now_ms - self.engine.options.window_ms {
+        if row.at_ms < self.window_from_ms {
             let oldest_ms = *self
                 .oldest_ms
                 .get_or_insert_with(|| self.engine.oldest_taken_ms(self.tenant, self.now_ms));
@@ -415,10 +420,10 @@ impl Taking<'_> {
                 });
             }
         }
-        if row.at_ms > newest_ms {
+        if row.at_ms > self.newest_ms {
             return Err(Reason::InFuture {
                 at_ms: row.at_ms,
-                newest_ms,
+                newest_ms: self.newest_ms,
             });
         }
         Ok(row.at_ms)

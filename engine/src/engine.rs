@@ -6,7 +6,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc, LazyLock, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -91,6 +91,8 @@ pub struct Engine {
     pub(crate) maintenance: Mutex<Maintenance>,
     pub(crate) units: Mutex<HashMap<Box<str>, Arc<str>>>,
     no_unit: Arc<str>,
+    /// Bytes that all tenants' labels take; see [`crate::labels`].
+    pub(crate) label_bytes: Arc<AtomicUsize>,
     /// What queries leave behind for the next one.
     pub(crate) query_cache: QueryCache,
 }
@@ -126,6 +128,7 @@ impl Engine {
             shortenings: AtomicU64::default(),
             units: Mutex::default(),
             no_unit: Arc::from(""),
+            label_bytes: Arc::default(),
             query_cache: QueryCache::default(),
         };
         engine.keep_tenant(DEFAULT_TENANT);
@@ -259,6 +262,7 @@ impl Engine {
             Some(named) => put(named),
             None => put(names.entry(key.name().into()).or_default()),
         }
+        tenant.labels.tell(place);
         drop(names);
         for tap in tenant.taps.lock().iter().filter(|tap| tap.is_dear) {
             tap.announce(place);

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     ops::{Bound, Range},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use pulseboard_history::SeriesId;
@@ -121,7 +121,7 @@ impl Engine {
         cost: &Cost,
     ) -> Result<Page, Spent> {
         cost.check()?;
-        let (mut held_bytes, mut is_cut) = (0, false);
+        let (mut held_bytes, mut is_cut, mut labelled_bytes) = (0, false, 0);
         let whole = selector.name().zip(selector.whole_key());
         let alone = whole.filter(|(name, key)| Self::has_no_longer(tenant, name, key.labels));
         let (has_patterns, work) = (selector.has_patterns(), selector.work());
@@ -136,14 +136,23 @@ impl Engine {
                 let place = self.place_of(tenant, &key);
                 vec![(name.into(), Vec::from_iter(place))]
             }
-            None => Self::groups(tenant, selector, None),
+            None => match self.labelled(tenant, selector, cost)? {
+                Some(places) => {
+                    labelled_bytes = size_of_val(&*places);
+                    vec![(Box::default(), places)]
+                }
+                None => Self::groups(tenant, selector, None),
+            },
         };
         while let Some((last_name, _)) = groups.last() {
             let last_name: Box<str> = last_name.clone();
             for (name, places) in std::mem::take(&mut groups) {
                 // All texts of this name begin so, and one that does not is before or behind all.
                 stem.clear();
-                write_stem(&name, &mut stem);
+                // Those that were found by a label have names of any kind.
+                if !name.is_empty() {
+                    write_stem(&name, &mut stem);
+                }
                 let is_before = |text: &str| !text.starts_with(&*stem) && *text < *stem;
                 let last = first.last_key_value().filter(|_| first.len() >= max);
                 let is_passed = max == 0
@@ -202,11 +211,12 @@ impl Engine {
                     }
                 }
             }
-            if selector.name().is_some() {
+            if selector.name().is_some() || last_name.is_empty() {
                 break;
             }
             groups = Self::groups(tenant, selector, Some(&last_name));
         }
+        cost.let_go(labelled_bytes);
         Ok(Page {
             found: first.into_iter().collect(),
             matched,
@@ -234,7 +244,14 @@ impl Engine {
         let mut matching = selector.matching();
         let mut copy: Vec<u8> = Vec::new();
         let mut matched: Vec<SlotRef> = Vec::new();
-        let mut groups = Self::groups(tenant, selector, None);
+        let mut labelled_bytes = 0;
+        let mut groups = match self.labelled(tenant, selector, cost)? {
+            Some(places) => {
+                labelled_bytes = size_of_val(&*places);
+                vec![(Box::default(), places)]
+            }
+            None => Self::groups(tenant, selector, None),
+        };
         while let Some((last_name, _)) = groups.last() {
             let last_name: Box<str> = last_name.clone();
             let before = matched.len();
@@ -256,17 +273,39 @@ impl Engine {
                 }
             }
             cost.hold((matched.len() - before) * size_of::<SlotRef>())?;
-            if selector.name().is_some() {
+            if selector.name().is_some() || last_name.is_empty() {
                 break;
             }
             groups = Self::groups(tenant, selector, Some(&last_name));
         }
+        cost.let_go(labelled_bytes);
         Ok(matched)
+    }
+
+    /// See [`Engine::candidates`]; their memory is held.
+    fn labelled(
+        &self,
+        tenant: &Tenant,
+        selector: &Selector,
+        cost: &Cost,
+    ) -> Result<Option<Vec<SlotRef>>, Spent> {
+        let walked = match selector.name() {
+            Some(name) => {
+                let names = tenant.names.lock();
+                names.get(name).map_or(0, |named| named.places.len()) as u64
+            }
+            None => tenant.series.load(Ordering::Relaxed),
+        };
+        let places = self.candidates(tenant, selector, walked, cost)?;
+        if let Some(places) = &places {
+            cost.hold(size_of_val(&**places))?;
+        }
+        Ok(places)
     }
 
     /// Series by metric name, of the names that a selector asks for behind `after`: some
     /// thousands of them, so that few are in memory and nobody waits long for the names' lock.
-    fn groups(
+    pub(crate) fn groups(
         tenant: &Tenant,
         selector: &Selector,
         after: Option<&str>,

@@ -37,6 +37,7 @@ pub mod delete;
 pub mod engine;
 mod entry;
 pub mod find;
+mod labels;
 mod late;
 pub mod maintenance;
 mod onward;

@@ -1,4 +1,4 @@
-//! Maintenance-keeping: what is old leaves the window, what is due is sealed into the history, what is
+//! Maintenance: what is old leaves the window, what is due is sealed into the history, what is
 //! silent goes, and memory stays within its bound.
 //!
 //! One thread calls [`Engine::maintain`] every few seconds. It goes through the shards in small
@@ -137,6 +137,29 @@ struct Sealing {
     segment_before: u32,
 }
 
+/// One round while it goes on.
+struct Round {
+    now_ms: i64,
+    /// Whether all is sealed that is not, whatever its age.
+    everything: bool,
+    /// Samples older than this are sealed.
+    age_ms: i64,
+    /// Whether what came late is sealed without waiting for more.
+    is_much_late: bool,
+    /// What all series take in memory, as far as they were looked at.
+    held_bytes: u64,
+    /// What is due, and its samples.
+    sealing: Vec<Sealing>,
+    samples_due: usize,
+    /// What the disk did not take once it is not asked to take again in this round; all else goes
+    /// on, so that memory stays within its bound.
+    sealed: Result<(), HistoryError>,
+    /// Series whose newest sample is to be looked for in the history.
+    without_newest: Vec<SlotRef>,
+    scratch: Scratch,
+    report: MaintenanceReport,
+}
+
 impl Engine {
     /// One round; `everything` seals all that is not, whatever its age.
     ///
@@ -149,97 +172,38 @@ impl Engine {
     ) -> Result<MaintenanceReport, HistoryError> {
         let mut maintenance = self.maintenance.lock();
         self.look_after_log(&mut maintenance, now_ms);
-        let mut kept = MaintenanceReport::default();
-        let mut held_bytes = 0;
+        for tenant in self.tenants() {
+            tenant.labels.tidy();
+        }
         let mut oldest_segment = self
             .history
             .as_ref()
             .map(|history| history.current_wal_segment());
-        let mut sealing = Vec::new();
-        let mut samples_due = 0;
-        // What the disk did not take once it is not asked to take again in this round; all else
-        // goes on, so that memory stays within its bound.
-        let mut sealed = Ok(());
-        let age_ms = self.seal_age_ms(maintenance.log_bytes, everything);
-        let is_much_late = everything || self.late_bytes() >= LATE_MUCH_BYTES;
-        let mut without_newest = Vec::new();
-        let mut scratch = Scratch::default();
+        let mut round = Round {
+            now_ms,
+            everything,
+            age_ms: self.seal_age_ms(maintenance.log_bytes, everything),
+            is_much_late: everything || self.late_bytes() >= LATE_MUCH_BYTES,
+            held_bytes: 0,
+            sealing: Vec::new(),
+            samples_due: 0,
+            sealed: Ok(()),
+            without_newest: Vec::new(),
+            scratch: Scratch::default(),
+            report: MaintenanceReport::default(),
+        };
         for number in 0..SHARDS {
-            let mut from = 0;
-            loop {
-                let mut shard = self.table.shard(number).lock();
-                if from == 0 {
-                    held_bytes += shard.spare_bytes() as u64;
-                }
-                let (slots, is_end) = shard.slice(from, SLICE);
-                let mut gone = Vec::new();
-                for slot in slots {
-                    let Some(entry) = shard.get_mut(slot) else {
-                        continue;
-                    };
-                    let place = SlotRef {
-                        shard: number as u8,
-                        slot: u32::try_from(slot).unwrap_or(u32::MAX),
-                        id: entry.id,
-                    };
-                    // First: what the history has need not be sealed with what came since.
-                    self.let_late_go(entry, now_ms);
-                    let is_short = entry.tenant.is_short();
-                    let age_ms = if is_short {
-                        age_ms.min(SHORT_SEAL_AGE_MS)
-                    } else {
-                        age_ms
-                    };
-                    let is_due = entry.is_due(now_ms, age_ms);
-                    let is_late_due = is_due
-                        || entry.is_late_due(now_ms, is_much_late || is_short)
-                            && (everything || !entry.has_late_sealed());
-                    if sealed.is_ok() && !entry.is_sealing && (is_due || is_late_due) {
-                        let due = entry.begin_sealing(place, is_due);
-                        samples_due += due.copy.count() + due.late.len();
-                        sealing.push(due);
-                    }
-                    self.evict(entry, now_ms);
-                    if entry.last.is_none()
-                        && entry.late.is_some()
-                        && without_newest.len() < NEWEST_LOOKED_UP_MAX
-                    {
-                        without_newest.push(place);
-                    }
-                    if is_short {
-                        entry.window.pack_head(&mut scratch);
-                    }
-                    if entry.is_over(now_ms, self.options.ttl_ms) {
-                        gone.push(place);
-                    }
-                    let entry_bytes = entry.held_bytes() as u64;
-                    held_bytes += entry_bytes;
-                    let counted = &entry.tenant.counted_bytes;
-                    counted.fetch_add(entry_bytes, Ordering::Relaxed);
-                }
-                for place in gone {
-                    if let Some(entry) = shard.remove(place.slot as usize) {
-                        kept.vanished += 1;
-                        if self.history.is_some() {
-                            let fingerprint = fingerprint(entry.hash, &entry.key);
-                            let retired = (entry.id, Arc::clone(&entry.tenant));
-                            self.retired.lock().insert(fingerprint, retired);
-                        }
-                        Self::delist(place, entry);
-                    }
-                }
-                drop(shard);
-                if sealing.len() >= SEAL_SERIES_MAX || samples_due >= SEAL_SAMPLES_MAX {
-                    sealed = self.seal(&mut sealing, &mut kept, now_ms);
-                    samples_due = 0;
-                }
-                if is_end {
-                    break;
-                }
-                from += SLICE;
-            }
+            self.go_through(number, &mut round);
         }
-        let sealed = sealed.and_then(|()| self.seal(&mut sealing, &mut kept, now_ms));
+        let Round {
+            held_bytes,
+            mut sealing,
+            sealed,
+            without_newest,
+            mut report,
+            ..
+        } = round;
+        let sealed = sealed.and_then(|()| self.seal(&mut sealing, &mut report, now_ms));
         let sealed = sealed.and_then(|()| self.look_up_newest(&without_newest, now_ms));
         self.held_bytes.store(held_bytes, Ordering::Relaxed);
         self.fit_windows(held_bytes);
@@ -261,7 +225,90 @@ impl Engine {
         if let (Some(history), Some(oldest)) = (&self.history, oldest_segment) {
             history.release_wal(oldest.saturating_sub(1))?;
         }
-        Ok(kept)
+        Ok(report)
+    }
+
+    /// One shard, a slice at a time; what is due is sealed between two slices, once there is enough.
+    fn go_through(&self, number: usize, round: &mut Round) {
+        let mut from = 0;
+        loop {
+            let mut shard = self.table.shard(number).lock();
+            if from == 0 {
+                round.held_bytes += shard.spare_bytes() as u64;
+            }
+            let (slots, is_end) = shard.slice(from, SLICE);
+            let mut gone = Vec::new();
+            for slot in slots {
+                let Some(entry) = shard.get_mut(slot) else {
+                    continue;
+                };
+                let place = SlotRef {
+                    shard: number as u8,
+                    slot: u32::try_from(slot).unwrap_or(u32::MAX),
+                    id: entry.id,
+                };
+                self.look_at(entry, place, round);
+                if entry.is_over(round.now_ms, self.options.ttl_ms) {
+                    gone.push(place);
+                }
+            }
+            for place in gone {
+                if let Some(entry) = shard.remove(place.slot as usize) {
+                    round.report.vanished += 1;
+                    if self.history.is_some() {
+                        let fingerprint = fingerprint(entry.hash, &entry.key);
+                        let retired = (entry.id, Arc::clone(&entry.tenant));
+                        self.retired.lock().insert(fingerprint, retired);
+                    }
+                    Self::delist(place, entry);
+                }
+            }
+            drop(shard);
+            if round.sealing.len() >= SEAL_SERIES_MAX || round.samples_due >= SEAL_SAMPLES_MAX {
+                round.sealed = self.seal(&mut round.sealing, &mut round.report, round.now_ms);
+                round.samples_due = 0;
+            }
+            if is_end {
+                break;
+            }
+            from += SLICE;
+        }
+    }
+
+    /// One series: what of it is due, what leaves memory, what it takes there.
+    fn look_at(&self, entry: &mut Entry, place: SlotRef, round: &mut Round) {
+        let now_ms = round.now_ms;
+        // First: what the history has need not be sealed with what came since.
+        self.let_late_go(entry, now_ms);
+        let is_short = entry.tenant.is_short();
+        let age_ms = if is_short {
+            round.age_ms.min(SHORT_SEAL_AGE_MS)
+        } else {
+            round.age_ms
+        };
+        let is_due = entry.is_due(now_ms, age_ms);
+        let is_late_due = is_due
+            || entry.is_late_due(now_ms, round.is_much_late || is_short)
+                && (round.everything || !entry.has_late_sealed());
+        if round.sealed.is_ok() && !entry.is_sealing && (is_due || is_late_due) {
+            let due = entry.begin_sealing(place, is_due);
+            round.samples_due += due.copy.count() + due.late.len();
+            round.sealing.push(due);
+        }
+        self.evict(entry, now_ms);
+        if entry.last.is_none()
+            && entry.late.is_some()
+            && round.without_newest.len() < NEWEST_LOOKED_UP_MAX
+        {
+            round.without_newest.push(place);
+        }
+        if is_short {
+            entry.window.pack_head(&mut round.scratch);
+        }
+        let entry_bytes = entry.held_bytes() as u64;
+        round.held_bytes += entry_bytes;
+        let counted = &entry.tenant.counted_bytes;
+        counted.fetch_add(entry_bytes, Ordering::Relaxed);
     }
 
     /// Has the history roll up, merge and delete for about `budget`; whether there is more to do.

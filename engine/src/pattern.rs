@@ -59,6 +59,8 @@ pub(crate) struct Pattern {
     text: Arc<str>,
     /// Where it is a list of words, these; the automata are then of nothing.
     words: Option<Words>,
+    /// Where it is a list of few words, these; what fits is then the automata's all the same.
+    few: Option<Words>,
     lazy: dfa::DFA,
     vm: PikeVM,
     bytes: usize,
@@ -79,8 +81,8 @@ struct Words {
 
 impl Words {
     /// Those of a pattern that has no special character but `|`, whatever is escaped, and a pair of
-    /// brackets around all.
-    fn of(pattern: &str) -> Option<Self> {
+    /// brackets around all; at least `min`.
+    fn of(pattern: &str, min: usize) -> Option<Self> {
         let inner = pattern
             .strip_prefix('(')
             .and_then(|rest| rest.strip_suffix(')'))
@@ -105,7 +107,7 @@ impl Words {
             }
         }
         places.push((start, u32::try_from(text.len()).ok()?));
-        if places.len() < WORDS_MIN {
+        if places.len() < min {
             return None;
         }
         let mut words = Self {
@@ -175,7 +177,8 @@ impl Pattern {
                     None => format!("the pattern is not a regular expression: {}", why(&error)),
                 })
         };
-        let words = Words::of(text);
+        let words = Words::of(text, WORDS_MIN);
+        let few = Words::of(text, 1).filter(|_| words.is_none());
         let nfa = if words.is_some() {
             build("")?
         } else {
@@ -183,11 +186,12 @@ impl Pattern {
             build(text)?;
             build(&format!("^(?s:{text})$"))?
         };
-        let bytes = nfa.memory_usage() + words.as_ref().map_or(0, Words::bytes);
+        let of_words: usize = words.iter().chain(&few).map(Words::bytes).sum();
+        let bytes = nfa.memory_usage() + of_words;
         if bytes > bytes_max {
             return Err(TOO_LARGE.to_owned());
         }
-        let made = Self::of(text.into(), words, nfa, bytes)
+        let made = Self::of(text.into(), (words, few), nfa, bytes)
             .map_err(|error| format!("the pattern cannot be used: {error}"))?;
         HELD_BYTES.fetch_add(bytes, Ordering::Relaxed);
         let made = Arc::new(made);
@@ -197,7 +201,12 @@ impl Pattern {
         Ok(made)
     }
 
-    fn of(text: Arc<str>, words: Option<Words>, nfa: NFA, bytes: usize) -> Result<Self, String> {
+    fn of(
+        text: Arc<str>,
+        (words, few): (Option<Words>, Option<Words>),
+        nfa: NFA,
+        bytes: usize,
+    ) -> Result<Self, String> {
         let config = dfa::Config::new()
             .cache_capacity(CACHE_BYTES)
             .skip_cache_capacity_check(true)
@@ -212,10 +221,22 @@ impl Pattern {
         Ok(Self {
             text,
             words,
+            few,
             lazy,
             vm,
             bytes,
         })
+    }
+
+    /// All texts that it fits, where it is a list of them and nothing is none.
+    pub(crate) fn listed(&self) -> Option<impl Iterator<Item = &str>> {
+        let words = self.words.as_ref().or(self.few.as_ref())?;
+        let all = words.sorted.iter().map(|place| words.word(*place));
+        // They are in order: an empty one comes first.
+        all.clone()
+            .next()
+            .is_some_and(|first| !first.is_empty())
+            .then_some(all)
     }
 
     /// As it was written.

@@ -259,6 +259,21 @@ impl Selector {
         self.matchers.is_empty()
     }
 
+    /// Labels of the matchers `label="value"` and `label=~"one|two"`, without those that a missing
+    /// label fits, with their values.
+    pub(crate) fn listed_labels(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let asked = self.matchers.iter();
+        let asked = asked.filter(|matcher| !matcher.is_negated && matcher.label != NAME_LABEL);
+        asked.filter_map(|matcher| {
+            let values = match &matcher.test {
+                Test::Equal(value) if !value.is_empty() => vec![value.as_str()],
+                Test::Equal(_) => return None,
+                Test::Pattern(pattern) => pattern.listed()?.collect(),
+            };
+            Some((matcher.label.as_str(), values))
+        })
+    }
+
     /// The key of the series that has exactly its labels, where it has matchers of the form
     /// `label="text"` alone.
     pub(crate) fn whole_key(&self) -> Option<WholeKey> {

@@ -3,7 +3,7 @@
 use pulseboard_history::SeriesId;
 
 /// Where an entry is, as long as it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SlotRef {
     pub(crate) shard: u8,
     pub(crate) slot: u32,

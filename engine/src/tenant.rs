@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use pulseboard_series::Reason;
 
 use crate::{
+    labels::Labels,
     slot::SlotRef,
     tap::{Catalog, SeriesTap},
 };
@@ -36,6 +37,8 @@ pub struct Tenant {
     pub(crate) series: AtomicU64,
     /// Its series by metric name. Leaf lock, taken under a shard's.
     pub(crate) names: Mutex<BTreeMap<Box<str>, Named>>,
+    /// Those that have a label, where that was asked for.
+    pub(crate) labels: Labels,
     /// Selectors that somebody watches. Leaf lock, taken under a shard's.
     pub(crate) taps: Mutex<Vec<Arc<SeriesTap>>>,
     /// Who is told of series that come and go. Leaf lock.
@@ -93,6 +96,7 @@ impl Tenant {
             number,
             series: AtomicU64::default(),
             names: Mutex::default(),
+            labels: Labels::default(),
             taps: Mutex::default(),
             catalog: Mutex::default(),
             reserved: Mutex::default(),

@@ -62,6 +62,15 @@ impl BodyFormat {
 /// # Errors
 /// The body is empty or is broken JSON as a whole; the batch is empty then.
 pub fn push(body: &[u8], batch: &mut Batch) -> Result<BodyFormat, BodyError> {
+    push_commented(body, batch).map(|(format, _)| format)
+}
+
+/// As [`push`]; and whether there are comments that say something of a metric, so that who wants to
+/// know what need not look through all bodies.
+///
+/// # Errors
+/// As [`push`].
+pub fn push_commented(body: &[u8], batch: &mut Batch) -> Result<(BodyFormat, bool), BodyError> {
     // A byte order mark says nothing about UTF-8 and would only spoil the first name.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let start = body.trim_ascii_start();
@@ -70,7 +79,7 @@ pub fn push(body: &[u8], batch: &mut Batch) -> Result<BodyFormat, BodyError> {
     }
     if is_json_document(start) {
         json::parse(body, batch)?;
-        return Ok(BodyFormat::Json);
+        return Ok((BodyFormat::Json, false));
     }
     let mut reader = text::Reader::new(Times::of(body, ""));
     let mut form = None;
@@ -100,7 +109,7 @@ pub fn push(body: &[u8], batch: &mut Batch) -> Result<BodyFormat, BodyError> {
         form = BodyFormat::and(form, taken_for);
         ends
     });
-    Ok(form.unwrap_or(BodyFormat::Text))
+    Ok((form.unwrap_or(BodyFormat::Text), reader.has_comments()))
 }
 
 /// Whether the body is one JSON document and not lines of them.

@@ -104,6 +104,8 @@ impl Family {
 pub struct Reader {
     times: Times,
     family: Option<Family>,
+    /// A comment said something of a metric.
+    has_comments: bool,
     scratch: String,
 }
 
@@ -115,6 +117,12 @@ impl Reader {
             times,
             ..Self::default()
         }
+    }
+
+    /// Whether a comment said anything of a metric so far.
+    #[must_use]
+    pub(crate) fn has_comments(&self) -> bool {
+        self.has_comments
     }
 
     /// Reads one line without its end. Empty ones and comments are fine and write nothing.
@@ -136,6 +144,7 @@ impl Reader {
         if !matches!(word, "TYPE" | "UNIT" | "HELP") {
             return Ends::Here;
         }
+        self.has_comments = true;
         let unescaped;
         let (name, rest) = if rest.starts_with('"') {
             let Some(end) = quoted_end(rest.as_bytes(), 1) else {

@@ -28,7 +28,10 @@ use self::{names::KnownNames, row::Building};
 use crate::{
     key::KeyRef,
     kind::Kind,
-    limits::{BATCH_BYTES_MAX, FREE_BYTES, PIECE_BYTES, REFUSED_KEPT_MAX, REFUSED_READ_MAX},
+    limits::{
+        BATCH_BYTES_MAX, FREE_BYTES, PIECE_BYTES, REFUSED_KEPT_MAX, REFUSED_READ_MAX,
+        TRIAL_BYTES_MAX, TRIAL_REFUSED_MAX,
+    },
     reason::Reason,
 };
 
@@ -58,7 +61,7 @@ pub struct Batch {
     descriptions: Vec<(Kind, Box<str>)>,
     refused: Vec<Refused>,
     refused_by_code: [u64; Reason::CODES.len()],
-    /// Their sum, which is asked for with every line.
+    /// Their sum.
     refused_total: u64,
     building: Building,
     /// What rows and keys of one body may take, those that were handed on too.
@@ -73,6 +76,12 @@ pub struct Batch {
     handed_on_refused: u64,
     outlet: Option<Box<dyn Outlet>>,
     is_out_of_room: bool,
+    /// It is a trial: see [`Batch::begin_trial`].
+    is_trial: bool,
+    /// More than a trial may have came.
+    is_given_up: bool,
+    /// See [`Batch::is_hopeless`], which is asked for with every line.
+    is_hopeless: bool,
     known_names: KnownNames,
     scratch: Vec<u8>,
 }
@@ -102,6 +111,9 @@ impl Batch {
             handed_on_refused: 0,
             outlet: None,
             is_out_of_room: false,
+            is_trial: false,
+            is_given_up: false,
+            is_hopeless: false,
             known_names: KnownNames::NONE,
             scratch: Vec::new(),
         }
@@ -121,11 +133,27 @@ impl Batch {
         self.reset_room();
     }
 
-    /// Drops the outlet; what it did not take is still there.
+    /// Drops the outlet; what it did not take is still there. Ends a trial.
     pub fn close(&mut self) {
         self.outlet = None;
+        self.is_trial = false;
         self.piece_bytes = usize::MAX;
         self.reset_room();
+    }
+
+    /// From now on until [`Batch::close`], rows and keys of [`TRIAL_BYTES_MAX`] and
+    /// [`TRIAL_REFUSED_MAX`] refusals are all that is looked at, which takes a millisecond or two.
+    /// Where there is more, the batch gives the body up: it means nothing then, is to be cleared, and
+    /// the body to be read again where that may take longer. No piece of it is handed on before.
+    pub fn begin_trial(&mut self) {
+        self.is_trial = true;
+        self.reset_room();
+    }
+
+    /// Whether more came than a trial may have.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     /// Nothing that follows changes what stands here, and no error of the whole body undoes it: it
@@ -166,6 +194,7 @@ impl Batch {
             .as_mut()
             .is_none_or(|outlet| outlet.reserve(bytes));
         self.is_out_of_room |= !is_held;
+        self.is_hopeless |= !is_held;
         is_held
     }
 
@@ -182,6 +211,8 @@ impl Batch {
         self.handed_on_bytes = 0;
         self.handed_on_refused = 0;
         self.is_out_of_room = false;
+        self.is_given_up = false;
+        self.is_hopeless = false;
     }
 
     fn forget_rows(&mut self) {
@@ -198,6 +229,10 @@ impl Batch {
     /// Nothing is reserved any more.
     fn reset_room(&mut self) {
         let left = self.bytes_max.saturating_sub(self.handed_on_bytes);
+        if self.is_trial {
+            self.room = left.min(TRIAL_BYTES_MAX);
+            return;
+        }
         self.room = match self.outlet {
             Some(_) => left.min(FREE_BYTES),
             None => left.min(BATCH_BYTES_MAX),
@@ -221,6 +256,11 @@ impl Batch {
 
     #[cold]
     fn make_room(&mut self) -> Result<(), Reason> {
+        if self.is_trial && self.room == TRIAL_BYTES_MAX {
+            self.is_given_up = true;
+            self.is_hopeless = true;
+            return Err(Reason::Busy);
+        }
         let left = self.bytes_max.saturating_sub(self.handed_on_bytes);
         let left = left.min(BATCH_BYTES_MAX);
         if self.bytes() >= left {
@@ -243,6 +283,8 @@ impl Batch {
         self.abandon();
         self.refused_by_code[reason.index()] += 1;
         self.refused_total += 1;
+        self.is_given_up |= self.is_trial && self.refused_total > TRIAL_REFUSED_MAX;
+        self.note_refused();
         if self.refused.len() < REFUSED_KEPT_MAX {
             self.refused.push(Refused { line, reason });
         }
@@ -251,7 +293,7 @@ impl Batch {
     /// Whether so much was refused that the rest of the body is not worth looking at.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
-        self.is_out_of_room || self.handed_on_refused + self.refused_total >= REFUSED_READ_MAX
+        self.is_hopeless
     }
 
     /// Notes that so many lines were not taken, or even looked at, since what came before is
@@ -261,6 +303,12 @@ impl Batch {
         let index = Reason::Malformed(String::new()).index();
         self.refused_by_code[index] += lines;
         self.refused_total += lines;
+        self.note_refused();
+    }
+
+    fn note_refused(&mut self) {
+        let refused = self.handed_on_refused + self.refused_total;
+        self.is_hopeless |= self.is_given_up || refused >= REFUSED_READ_MAX;
     }
 
     /// The samples, in the order of the body.

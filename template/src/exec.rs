@@ -207,7 +207,7 @@ impl Machine<'_> {
             }
             value => {
                 let text = print(std::slice::from_ref(value), self.limits.output_bytes)
-                    .map_err(|_| self.too_long(at))?;
+                    .map_err(|_error| self.too_long(at))?;
                 self.write_text(&text, at)
             }
         }

@@ -523,7 +523,7 @@ mod tests {
             if index > 0 {
                 page.value(value)?;
             }
-            page.text(part).map_err(|_| "too long".to_owned())?;
+            page.text(part).map_err(|_error| "too long".to_owned())?;
         }
         page.done()
     }

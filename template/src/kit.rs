@@ -102,7 +102,7 @@ pub(crate) fn exactly<'a, const N: usize>(
     name: &str,
     given: &'a [Value],
 ) -> Result<&'a [Value; N], String> {
-    given.try_into().map_err(|_| {
+    given.try_into().map_err(|_error| {
         format!(
             "wrong number of args for {name}: want {N} got {}",
             given.len()
@@ -123,7 +123,7 @@ pub(crate) fn texts<'a, const N: usize>(
     let found = given.iter().map(text).collect::<Result<Vec<_>, _>>()?;
     found
         .try_into()
-        .map_err(|_| format!("wrong number of args for {name}"))
+        .map_err(|_error| format!("wrong number of args for {name}"))
 }
 
 /// What a number is given as.

@@ -428,8 +428,8 @@ fn constant(literal: &str) -> Result<Value, String> {
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
         return Err(bad());
     }
-    let size =
-        u64::from_str_radix(digits, radix).map_err(|_| format!("integer overflow: {literal}"))?;
+    let size = u64::from_str_radix(digits, radix)
+        .map_err(|_error| format!("integer overflow: {literal}"))?;
     let number = if negative {
         0_i64.checked_sub_unsigned(size)
     } else {

@@ -422,10 +422,15 @@ impl Verb {
         out.push_str(close);
     }
 
-    /// `%!d(string=text)`.
+    /// `%!d(string=text)`; width and precision hold for the value in it.
     fn bad(&self, value: &Value, out: &mut Sink) {
         out.push_str(&format!("%!{}({}=", self.letter, value.type_name()));
-        write(value, out);
+        let plain = Self {
+            letter: 'v',
+            sharp: false,
+            ..*self
+        };
+        plain.any(value, 0, out);
         out.push(')');
     }
 
@@ -681,6 +686,8 @@ mod tests {
             ("%q", 39.into(), "'\\''"),
             ("%U", 0x263a.into(), "U+263A"),
             ("%s", 1.into(), "%!s(int=1)"),
+            ("%.4s", 1.into(), "%!s(int=0001)"),
+            ("%5s", 1.into(), "%!s(int=    1)"),
             ("%f", 1.into(), "%!f(int=1)"),
             ("%d", 1.5.into(), "%!d(float64=1.5)"),
             ("%.2f", 1.005.into(), "1.00"),

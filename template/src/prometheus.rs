@@ -134,8 +134,8 @@ impl Object for Alert {
     fn text(&self) -> String {
         format!(
             "{{{} {} {} {}}}",
-            shown(&[self.labels.clone()]),
-            shown(&[self.external_labels.clone()]),
+            shown(std::slice::from_ref(&self.labels)),
+            shown(std::slice::from_ref(&self.external_labels)),
             self.external_url,
             shown(&[self.value.into()])
         )
@@ -171,7 +171,7 @@ impl Object for Found {
     fn text(&self) -> String {
         format!(
             "&{{{} {}}}",
-            shown(&[self.labels.clone()]),
+            shown(std::slice::from_ref(&self.labels)),
             shown(&[self.value.into()])
         )
     }
@@ -458,7 +458,7 @@ fn parse_duration(text: &str) -> Result<f64, String> {
         let (_, length) = UNITS[next + unit];
         next += unit + 1;
         let out_of_range = || "duration out of range".to_owned();
-        let count: u64 = rest[..digits].parse().map_err(|_| out_of_range())?;
+        let count: u64 = rest[..digits].parse().map_err(|_error| out_of_range())?;
         sum = count
             .checked_mul(length)
             .and_then(|length| sum.checked_add(length))

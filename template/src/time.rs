@@ -143,7 +143,7 @@ impl Moment {
                 ZONES
                     .get_or_init(TimeZoneDatabase::bundled)
                     .get(name)
-                    .map_err(|_| format!("unknown time zone {name}"))?,
+                    .map_err(|_error| format!("unknown time zone {name}"))?,
             ),
         };
         Ok(Self {
@@ -538,7 +538,7 @@ pub fn duration(nanoseconds: i64) -> String {
         let width = unit.ilog10() as usize;
         let after = format!("{:0width$}", size % unit);
         let after = after.trim_end_matches('0');
-        if size % unit != 0 {
+        if !size.is_multiple_of(unit) {
             text.push('.');
             text.push_str(after);
         }

@@ -32,6 +32,10 @@ pub enum Value {
 }
 
 /// Something with fields and methods, such as a notification's list of alerts.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "not everything has a length, and none is not empty"
+)]
 pub trait Object: Debug + Send + Sync {
     /// `.Name`, and a method without arguments where there is no such field.
     fn field(&self, name: &str) -> Option<Value>;

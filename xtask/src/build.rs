@@ -26,7 +26,7 @@ pub(crate) fn everything() -> Result<()> {
         .context("the server could not be built")
 }
 
-/// The same for whoever wants to look at it soon: without the linker's pass over all crates, which
+/// The same for whoever wants it soon, to look at it or to test it: without the linker's pass over all crates, which
 /// takes a quarter of the time and makes the server a little faster. Returns where it lies.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     crate::arguments::nothing(arguments)?;
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(&mut test::lints())?;
-    tidy::check()?;
+    tidy::check(None)?;
     let mut tests = shell::cargo();
     if tools::has_nextest() {
         tests.args(["nextest", "run", "--workspace", "--lib", "--bins"]);

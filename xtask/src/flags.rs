@@ -124,7 +124,7 @@ impl<'a> Flags<'a> {
 
 fn counted<T: FromStr + Default + PartialOrd>(flag: &str, text: &str) -> Result<T> {
     let count = text.parse().ok().filter(|count| *count > T::default());
-    count.with_context(|| format!("{flag} needs a number above 0, and {text:?} is none"))
+    count.with_context(|| format!("{flag} needs a number above 0, and {text:?} is not one"))
 }
 
 fn unknown(flag: &str, word: &str, known: &[&str]) -> String {

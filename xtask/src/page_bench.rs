@@ -51,5 +51,10 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         candidate.push(program);
         command.arg(candidate);
     }
-    shell::run(crate::test::end_to_end_environment(&mut command, &browser))
+    let server = shell::server_binary();
+    shell::run(crate::test::end_to_end_environment(
+        &mut command,
+        &browser,
+        &server,
+    ))
 }

@@ -10,5 +10,10 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     build::everything()?;
     let mut command = crate::test::end_to_end_program("screenshots");
     command.arg(shell::root().join("docs").join("screenshots"));
-    shell::run(crate::test::end_to_end_environment(&mut command, &browser))
+    let server = shell::server_binary();
+    shell::run(crate::test::end_to_end_environment(
+        &mut command,
+        &browser,
+        &server,
+    ))
 }

@@ -190,31 +190,39 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         }
         Err(error) => report.left_out("page tests in a browser", &format!("{error:#}")),
     }
-    let server = page
-        && report.step("server", || {
-            build::everything()?;
-            build::report(&page::dist(), &shell::server_binary())?;
+    let mut server = None;
+    if page {
+        report.step("server", || {
+            let built = build::quickly()?;
+            build::report(&page::dist(), &built)?;
+            server = Some(built);
             Ok(Counts::ONE_PASSED)
         });
-    report.step("house rules", || tidy::check().map(|()| Counts::ONE_PASSED));
-    if server {
-        report.step("what people have sends to it", real_senders);
-    } else {
-        report.left_out("what people have sends to it", "there is no server to test");
     }
-    match browser {
-        Ok(browser) if server => {
-            report.step("end to end", || count(&mut end_to_end(nextest, &browser)));
+    report.step("house rules", || {
+        tidy::check(server.as_deref()).map(|()| Counts::ONE_PASSED)
+    });
+    match &server {
+        Some(server) => {
+            report.step("what people have sends to it", || real_senders(server));
         }
-        Ok(_) => report.left_out("end to end", "there is no server to test"),
-        Err(error) => report.left_out("end to end", &format!("{error:#}")),
+        None => report.left_out("what people have sends to it", "there is no server to test"),
+    }
+    match (browser, &server) {
+        (Ok(browser), Some(server)) => {
+            report.step("end to end", || {
+                count(&mut end_to_end(nextest, &browser, server))
+            });
+        }
+        (Ok(_), None) => report.left_out("end to end", "there is no server to test"),
+        (Err(error), _) => report.left_out("end to end", &format!("{error:#}")),
     }
     report.finish()
 }
 
 /// Each sender that can be had is a test.
-fn real_senders() -> Result<Counts> {
-    let senders::Outcome { passed, failed } = senders::send(&shell::server_binary())?;
+fn real_senders(server: &Path) -> Result<Counts> {
+    let senders::Outcome { passed, failed } = senders::send(server)?;
     if passed + failed == 0 {
         println!("WARNING: real senders are NOT tried, since none could be had");
     }
@@ -313,7 +321,7 @@ fn page_tests(browser: &Browser) -> Command {
     command
 }
 
-fn end_to_end(nextest: bool, browser: &Browser) -> Command {
+fn end_to_end(nextest: bool, browser: &Browser, server: &Path) -> Command {
     let mut command = shell::cargo();
     if nextest {
         command.args([
@@ -336,7 +344,7 @@ fn end_to_end(nextest: bool, browser: &Browser) -> Command {
             "2",
         ]);
     }
-    end_to_end_environment(&mut command, browser);
+    end_to_end_environment(&mut command, browser, server);
     command
 }
 
@@ -344,9 +352,10 @@ fn end_to_end(nextest: bool, browser: &Browser) -> Command {
 pub(crate) fn end_to_end_environment<'a>(
     command: &'a mut Command,
     browser: &Browser,
+    server: &Path,
 ) -> &'a mut Command {
     command
-        .env("PULSEBOARD_BIN", shell::server_binary())
+        .env("PULSEBOARD_BIN", server)
         .env("PULSEBOARD_PAGE", page::dist())
         .env("CHROMIUM", &browser.chromium)
         .env("CHROMEDRIVER", &browser.driver)

@@ -64,26 +64,28 @@ const UNFINISHED: &[&str] = &[
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     crate::arguments::nothing(arguments)?;
-    if !shell::server_binary().is_file() {
+    let server = shell::server_binary();
+    let server = server.is_file().then_some(server);
+    if server.is_none() {
         println!(
             "note: without target/release/pulseboard, `--help` is not looked at; `cargo xtask build` makes it"
         );
     }
-    check()?;
+    check(server.as_deref())?;
     println!("tidy");
     Ok(())
 }
 
-/// Looks at everything.
+/// Looks at everything; at what `--help` says where a server is given, which must be of this tree.
 ///
 /// # Errors
 /// Something is against the rules; all of it was printed.
-pub(crate) fn check() -> Result<()> {
+pub(crate) fn check(server: Option<&Path>) -> Result<()> {
     let mut findings = Findings::default();
     for file in sources(&shell::root())? {
         findings.look_at(&file)?;
     }
-    findings.settings_are_told()?;
+    findings.settings_are_told(server)?;
     findings.routes_are_described()?;
     findings.bans_are_repeated()?;
     findings.0.extend(layers::findings()?);
@@ -148,14 +150,12 @@ impl Findings {
         Ok(())
     }
 
-    fn settings_are_told(&mut self) -> Result<()> {
+    fn settings_are_told(&mut self, server: Option<&Path>) -> Result<()> {
         // One that is missing explains nothing, and every setting is told to be missing from it.
         let readme = fs::read_to_string(shell::root().join("README.md")).unwrap_or_default();
-        let server = shell::server_binary();
-        let help = match server.is_file() {
-            true => Some(shell::output(Command::new(server).arg("--help"))?),
-            false => None,
-        };
+        let help = server
+            .map(|server| shell::output(Command::new(server).arg("--help")))
+            .transpose()?;
         let table = shell::root()
             .join("backend")
             .join("src")

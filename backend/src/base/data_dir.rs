@@ -98,13 +98,30 @@ const OURS: &[&str] = &[
     DOCUMENTS,
     "admin-link.json",
     "remote_write",
+    INCIDENTS,
+    NOTIFYING,
+    OUTBOX,
     SNAPSHOTS,
     LOCK,
     ADDRESS,
 ];
 /// What a copy of the folder has: all that a server is known by. What waits to be sent on is not
-/// among it, since it would be sent twice.
-pub const COPIED: &[&str] = &[HISTORY, JOURNAL, "tokens.json", "operator.json", DOCUMENTS];
+/// among it, since it would be sent twice; notifications likewise.
+pub const COPIED: &[&str] = &[
+    HISTORY,
+    JOURNAL,
+    "tokens.json",
+    "operator.json",
+    DOCUMENTS,
+    INCIDENTS,
+    NOTIFYING,
+];
+/// The file of what became of incidents.
+pub const INCIDENTS: &str = "incidents.jsonl";
+/// The folder of what is known of alerts, silences and who was told.
+pub const NOTIFYING: &str = "notifying";
+/// The folder of notifications on their way.
+pub const OUTBOX: &str = "outbox";
 /// The folder of the series' history.
 pub const HISTORY: &str = "history";
 /// The folder of what the server itself remembers.
@@ -153,7 +170,7 @@ pub fn said_address(path: &Path) -> Option<SocketAddr> {
 
 /// Makes a folder and those above it that are missing, so that they are there after a power cut:
 /// a file that is synced is of no use in a folder whose own name was lost.
-pub(super) fn make(path: &Path) -> io::Result<()> {
+pub(crate) fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -225,7 +242,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// The disk refuses.
-pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
     sync_folder_of(path)
 }

@@ -12,6 +12,7 @@ use salvo::{
     http::{HeaderValue, header},
 };
 
+use super::alertmanager;
 use crate::{
     access::Caller,
     app::App,
@@ -102,6 +103,13 @@ impl Figures {
             "Always 1; the labels say what runs.",
             &[("version", env!("CARGO_PKG_VERSION"))],
         )?;
+        // What Karma looks for, to know whom it asks.
+        families.info(
+            "alertmanager_build",
+            "Always 1; the version of Alertmanager whose API is served at /api/v2.",
+            &[("version", alertmanager::VERSION)],
+        )?;
+        self.write_notifying(families)?;
         families.gauge(
             "pulseboard_uptime_seconds",
             "Seconds since the start.",
@@ -163,6 +171,27 @@ impl Figures {
             "pulseboard_pattern_bytes",
             "Bytes that all compiled patterns take.",
             pulseboard_engine::pattern::pattern_bytes(),
+        )
+    }
+
+    /// What is on its way to people.
+    fn write_notifying(&self, families: &mut Families) -> fmt::Result {
+        let notifying = &self.app.notifying;
+        let outbox = notifying.outbox_stats();
+        families.gauge(
+            "pulseboard_notifications_waiting",
+            "Notifications that are on their way.",
+            outbox.waiting,
+        )?;
+        families.gauge(
+            "pulseboard_notify_config_good",
+            "1 while the newest reading of ALERTMANAGER_CONFIG is the one that is used.",
+            u64::from(notifying.file_state().error.is_none()),
+        )?;
+        families.gauge(
+            "pulseboard_incidents",
+            "Incidents of all tenants that are kept.",
+            self.app.incidents.size().0,
         )
     }
 

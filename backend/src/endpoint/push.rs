@@ -99,15 +99,17 @@ pub async fn push_samples(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let app = http::app::app(depot)?;
+    let worker = http::app::app(depot)?;
     let parse = move |tenant: &Arc<Tenant>, body: &[u8], batch: &mut Batch| {
         // Nothing can be taken of it: refused where it breaks, as a line is.
-        let format = detect::push(body, batch).unwrap_or_else(|error| {
+        let read = detect::push_commented(body, batch);
+        let (format, has_comments) = read.unwrap_or_else(|error| {
             batch.refuse(error.line(), Reason::Malformed(error.to_string()));
-            BodyFormat::Text
+            (BodyFormat::Text, false)
         });
-        if matches!(format, BodyFormat::Text | BodyFormat::Mixed) {
-            metadata::each(body, |told| app.told.note(&tenant.name, told));
+        if has_comments {
+            let mut notes = worker.told.notes(&tenant.name);
+            metadata::each(body, |told| notes.add(told));
         }
         Ok(format)
     };
@@ -132,7 +134,7 @@ async fn push<T: ParseReport>(
     request: &mut Request,
     depot: &mut Depot,
     response: &mut Response,
-    parse: impl FnOnce(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+    parse: impl Fn(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
     let taken = match ingest::take(&app, request, depot, None, parse).await {
@@ -193,12 +195,13 @@ pub async fn write_remote(
     let worker = Arc::clone(&app);
     let taken = ingest::take(&app, request, depot, coding, move |owner, body, batch| {
         let read = remote_write::parse(version, body, batch);
-        if version == Version::V1 && read.is_ok() {
+        if read.as_ref().is_ok_and(|written| written.has_metadata) {
+            let mut notes = worker.told.notes(&owner.name);
             // Samples are taken all the same where it cannot be read.
             let _is_read = remote_write::metadata(body, |told| {
                 let told = Metric::of(told.family, told.kind, told.help, told.unit);
                 if let Some(told) = told {
-                    worker.told.note(&owner.name, told);
+                    notes.add(told);
                 }
             });
         }

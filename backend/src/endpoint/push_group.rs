@@ -54,7 +54,8 @@ pub async fn push_to_group(
         if push != Push::Delete {
             push_group::parse(encoding, body, &group, batch)?;
             if let Encoding::Text(_) = encoding {
-                metadata::each(body, |told| worker.told.note(&owner.name, told));
+                let mut notes = worker.told.notes(&owner.name);
+                metadata::each(body, |told| notes.add(told));
             }
             let written = push_group::write_push_time(&group, worker.clock.now_ms(), batch);
             written.map_err(in_body)?;

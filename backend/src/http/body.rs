@@ -81,7 +81,7 @@ fn too_large(app: &App) -> AppError {
     larger_than(JSON_BYTES_MAX)
 }
 
-fn larger_than(max: usize) -> AppError {
+pub(crate) fn larger_than(max: usize) -> AppError {
     AppError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         format!("the body is larger than {max} bytes"),
@@ -124,4 +124,18 @@ pub(crate) fn late() -> AppError {
 /// 400: its client stopped in the middle of it.
 pub(crate) fn broken() -> AppError {
     AppError::bad_request("the body broke off")
+}
+
+/// Has `work` done on a thread that may block: what waits for the disk, or for a lock that is held for
+/// long.
+///
+/// # Errors
+/// 500 when it panicked.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "work for a request broke off");
+        AppError::internal()
+    })
 }

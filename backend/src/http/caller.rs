@@ -139,6 +139,21 @@ pub fn peer_address(request: &Request) -> IpAddr {
     }
 }
 
+/// Who did something, as far as it is known: for timelines and the log, where a person reads it. Tokens
+/// have no names, so it is their role and their identity.
+#[must_use]
+pub fn actor(request: &Request, depot: &Depot) -> String {
+    let address = client_address(request);
+    match caller(depot) {
+        Ok(caller) => match caller.credential.token {
+            Some(token) => format!("{} (token {token})", caller.role),
+            None if caller.known => format!("{} at {address}", caller.role),
+            None => format!("{} without a token at {address}", caller.role),
+        },
+        Err(_) => format!("somebody at {address}"),
+    }
+}
+
 /// Those of a request that speaks for `tenant`.
 #[must_use]
 pub fn caller_keys(request: &Request, depot: &Depot, tenant: Option<&str>) -> CallerKeys {

@@ -34,6 +34,9 @@ use crate::{
 /// Room made beforehand for a body that says how long it is; what it says costs nothing.
 const RESERVED_BYTES_MAX: usize = 256 * 1024;
 
+/// A body has room for so many times what has come of it, where it says that there will be as much.
+const AHEAD_RATIO: usize = 4;
+
 /// What the sender is told where nothing was taken.
 pub(crate) fn refusal(error: IngestError) -> AppError {
     let detail = error.to_string();
@@ -59,7 +62,7 @@ pub async fn take<T: ParseReport>(
     request: &mut Request,
     depot: &Depot,
     coding: Option<Coding>,
-    parse: impl FnOnce(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+    parse: impl Fn(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<IngestOutcome<T>, AppError> {
     let tenant = writing_tenant(app, request, depot)?;
     let (sender, endpoint) = (client_address(request), request.uri().path().to_owned());
@@ -137,7 +140,7 @@ async fn take_for<T: ParseReport>(
     keys: &CallerKeys,
     request: &mut Request,
     coding: Option<Coding>,
-    parse: impl FnOnce(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
+    parse: impl Fn(&[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<IngestOutcome<T>, AppError> {
     let coding = match coding {
         Some(coding) => coding,
@@ -237,14 +240,22 @@ where
             if bytes.len() + data.len() > max {
                 return Err(refusal(app.ingest.too_large()));
             }
-            share
-                .grow(data.len())
-                .map_err(|refused| refusal(IngestError::NoMemory(refused)))?;
+            let needed = bytes.len() + data.len();
+            if needed > share.count() {
+                // Some ahead, as far as it says that it goes on: a share is asked for once for several
+                // pieces, and what it says still costs nothing that it does not send a part of.
+                let ahead = expected.min(AHEAD_RATIO * needed).max(needed);
+                let has = share.count();
+                share
+                    .grow_ahead(needed - has, ahead - has)
+                    .map_err(|refused| refusal(IngestError::NoMemory(refused)))?;
+            }
             bytes.extend_from_slice(&data);
         }
         Ok(())
     };
     let read = tokio::time::timeout(BODY_DEADLINE, reading).await;
     read.map_err(|_late| body::late())??;
+    share.shrink(share.count() - bytes.len());
     Ok((bytes, share))
 }

@@ -62,7 +62,6 @@ fn named<'a>(
 ) -> Result<Option<&'a str>, AppError> {
     let mut places: Vec<(String, &str)> = Vec::new();
     for (header, shown) in TENANT_HEADERS {
-        let place = format!("the header {shown}");
         let mut values = headers.get_all(header).iter();
         let Some(value) = values.next() else { continue };
         if values.next().is_some() {
@@ -70,6 +69,7 @@ fn named<'a>(
                 "there are several headers {shown}"
             )));
         }
+        let place = format!("the header {shown}");
         match value.to_str() {
             Ok(name) => places.push((place, name)),
             Err(_not_text) => return Err(bad_name(&place)),

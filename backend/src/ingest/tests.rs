@@ -126,7 +126,10 @@ async fn who_waits_for_its_tenant_holds_up_nobody_else() {
         };
         tokio::spawn(async move {
             let (worker, owner) = (Arc::clone(&ingest), Arc::clone(&tenant));
+            let work = Mutex::new(Some(work));
             let parse = move |_: &[u8], _: &mut Batch| {
+                let work = work.lock().take();
+                let work = || work.into_iter().for_each(|work| work());
                 worker.tenants.with_deltas(&owner, |_| work());
                 Ok(otlp::Points::default())
             };
@@ -154,11 +157,50 @@ async fn who_waits_for_its_tenant_holds_up_nobody_else() {
         share: ingest.begin_body(&keys(2)).expect("room"),
     };
     let taken = ingest.append(&other, &keys(2), packed, detect::push).await;
-    assert_eq!(taken.ok().map(|taken| taken.accepted), Some(16_384));
+    let accepted = taken.ok().map(|taken| taken.accepted);
+    assert_eq!(accepted, Some(INLINE_BYTES_MAX as u64));
     assert!(!large.is_finished(), "it went on while the large one did");
     assert!(!small.iter().any(tokio::task::JoinHandle::is_finished));
     end.send(()).expect("it waits");
     for sent in small.into_iter().chain([large]) {
         assert!(sent.await.expect("no panic"));
     }
+}
+
+/// What is tried where it was read and turns out to be much is taken all the same, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_much_to_be_tried_is_taken_once() {
+    let telemetry = Arc::new(Telemetry::default());
+    let engine = Arc::new(Engine::new(EngineOptions::default(), None));
+    let ingest = Ingest::new(32 << 20, &engine, Clock::manual(1_000_000), &telemetry);
+    let tenant = engine.tenant("t").expect("a tenant");
+    let (mut accepted, mut refused) = (0, 0);
+    for count in [100, 30_000] {
+        for (line, is_right) in [("a 1\n", true), ("a b\n", false)] {
+            let taken = push(&ingest, 1, line.repeat(count)).await.ok();
+            let count = count as u64;
+            let expected = if is_right { (count, 0) } else { (0, count) };
+            assert_eq!(taken, Some(expected), "{count} of {line:?}");
+            accepted += expected.0;
+            refused += expected.1;
+        }
+    }
+    let counts = tenant.counts();
+    assert_eq!(counts.accepted, accepted);
+    assert_eq!(counts.refused.iter().sum::<u64>(), refused);
+    // Packed ones are tried, too.
+    let lines = b"a 1\n".repeat(20);
+    for body in [lines.clone(), lines.repeat(1_000)] {
+        let expected = body.len() as u64 / 4;
+        let packed = Packed {
+            bytes: snap::raw::Encoder::new()
+                .compress_vec(&body)
+                .expect("packed"),
+            coding: Coding::Snappy,
+            share: ingest.begin_body(&keys(1)).expect("room"),
+        };
+        let taken = ingest.append(&tenant, &keys(1), packed, detect::push).await;
+        assert_eq!(taken.ok().map(|taken| taken.accepted), Some(expected));
+    }
+    assert_eq!(ingest.bytes.taken(), 0);
 }

@@ -57,7 +57,7 @@ pub enum EventError {
     /// A message, which names no event, and whose data fits none of the room's.
     #[error("room {room} has typed events, and the data fits none of them; it has {known}")]
     Message { room: String, known: String },
-    /// A configured schema is none.
+    /// A configured schema is not a valid one.
     #[error("rooms.{room}.events.{event}: not a JSON Schema: {why}")]
     Schema {
         room: String,

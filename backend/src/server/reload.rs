@@ -1,4 +1,4 @@
-//! SIGHUP: `PROMETHEUS_CONFIG` is read again.
+//! SIGHUP: the files of the settings are read again.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 
-/// Reads the file again at each signal, until the server stops. What is wrong with it is logged.
+/// Reads the files again at each signal, until the server stops. What is wrong with them is logged.
 pub async fn on_hangup(app: Arc<App>, stopping: CancellationToken) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
@@ -23,16 +23,17 @@ pub async fn on_hangup(app: Arc<App>, stopping: CancellationToken) {
                 return;
             }
         }
-        if !app.scraping.is_wanted() {
-            tracing::warn!("SIGHUP: there is no PROMETHEUS_CONFIG to be read again");
-            continue;
-        }
         let read = Arc::clone(&app);
-        // it says itself what is wrong with the file
-        let done = spawn_blocking(move || read.scraping.reload().is_ok()).await;
-        if let Err(error) = done {
-            app.telemetry.panics.inc();
-            tracing::error!(%error, "reading the configuration of scraping panicked");
+        match spawn_blocking(move || read.reload()).await {
+            Ok(Ok(false)) => tracing::warn!(
+                "SIGHUP: there is no PROMETHEUS_CONFIG, ALERTMANAGER_CONFIG or RULE_FILES to be read again"
+            ),
+            // each says itself what is wrong with its file
+            Ok(_) => {}
+            Err(error) => {
+                app.telemetry.panics.inc();
+                tracing::error!(%error, "reading the files of the settings again panicked");
+            }
         }
     }
 }

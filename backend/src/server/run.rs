@@ -25,6 +25,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How long everything has to end after that.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long notifications that are under way have; what does not arrive is sent by the next run.
+const DELIVERIES_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Reconnecting viewers are spread over this time.
 const RECONNECT_SPREAD_MS: u64 = 5_000;
 
@@ -93,6 +96,23 @@ pub async fn run_with(
     app.scraping
         .start(app.tasks.clone(), app.stopping.clone())
         .map_err(io::Error::other)?;
+    // Before anything happens that somebody is to be told of.
+    app.notifying.start(&app.alerts).map_err(io::Error::other)?;
+    app.tasks
+        .spawn(Arc::clone(&app.notifying).run(app.stopping.clone()));
+    let incidents = Arc::clone(&app.incidents);
+    app.tasks
+        .spawn(incidents.run(app.clock.clone(), app.stopping.clone()));
+    if let Some(url) = app.settings.heartbeat_url.clone() {
+        app.tasks
+            .spawn(schedule::beat(Arc::clone(&app), url, app.stopping.clone()));
+    }
+    let starting = Arc::clone(&app);
+    // What is read from the disk does not hold up a worker.
+    tokio::task::spawn_blocking(move || starting.rules.start(starting.scraping.for_rules()))
+        .await
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
     let service = Service::new(router::router()).hoop(Middleware::new(Arc::clone(&app)));
     if let Some(source) = sources.ticks {
         let ticker = Ticker::new(Arc::clone(&app), source);
@@ -107,6 +127,8 @@ pub async fn run_with(
         let keeping = schedule::keep_processes(Arc::clone(&app), processes, app.stopping.clone());
         app.tasks.spawn(keeping);
     }
+    app.tasks
+        .spawn(Arc::clone(&app.rules).run(app.stopping.clone()));
     app.tasks.spawn(schedule::sweep_streams(
         Arc::clone(&app),
         app.stopped.clone(),
@@ -199,6 +221,7 @@ pub async fn run_with(
             );
         }
     }
+    app.notifying.close(DELIVERIES_DEADLINE).await;
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {

@@ -7,9 +7,11 @@ use clap::{Arg, ArgMatches, Command, error::ErrorKind, value_parser};
 
 mod agent;
 mod commands;
+mod rules;
 
 pub use agent::AgentArguments;
 pub use commands::{Connection, DataCommand};
+pub use rules::RulesCommand;
 
 use super::{Spec, error::SettingsError, table, version};
 
@@ -30,6 +32,8 @@ const AGENT: &str = "agent";
 pub(super) enum Parsed {
     /// A text to print, asked for by `--help` or `--version`.
     Text(String),
+    /// Something that needs no settings.
+    Rules(RulesCommand),
     /// Values for settings.
     Line(Box<Line>),
 }
@@ -79,6 +83,9 @@ pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Parsed, Setti
         Some((CHECK_CONFIG, inner)) => (inner, Task::CheckConfig),
         Some((ADMIN_LINK, inner)) => (inner, Task::AdminLink),
         Some((AGENT, inner)) => (inner, Task::Agent(agent::arguments(inner))),
+        Some((name, inner)) if let Some(command) = rules::arguments(name, inner) => {
+            return Ok(Parsed::Rules(command));
+        }
         Some((name, inner)) => {
             let task = commands::arguments(name, inner).map_or(Task::Run, Task::Data);
             (inner, task)
@@ -124,6 +131,7 @@ fn command() -> Command {
         ))
         .subcommand(agent::command(AGENT))
         .subcommands(commands::commands())
+        .subcommands(rules::commands())
         .arg(config)
         .args(table().filter_map(|spec| Some(flag(spec, spec.flag?))))
 }

@@ -21,6 +21,8 @@ pub enum Launch {
     Agent(Settings, cli::AgentArguments),
     /// `export`, `import`, `backup` or `restore`, with these.
     Data(Settings, cli::DataCommand),
+    /// `check-rules` or `test-rules`, whatever the settings are.
+    Rules(cli::RulesCommand),
     /// `--help` or `--version`: print this as it is and end with code 0.
     Text(String),
 }
@@ -37,6 +39,7 @@ pub fn load(
 ) -> Result<Launch, SettingsError> {
     let line = match cli::read(args)? {
         cli::Parsed::Text(text) => return Ok(Launch::Text(text)),
+        cli::Parsed::Rules(command) => return Ok(Launch::Rules(command)),
         cli::Parsed::Line(line) => line,
     };
     let variable = |name: &str| env(name).filter(|text| !text.trim().is_empty());

@@ -288,6 +288,35 @@ pub(super) fn hosts(text: &str) -> Parsed<Hosts> {
     Ok(Hosts::List(listed))
 }
 
+/// `none`, or patterns of paths.
+pub(super) fn globs(text: &str) -> Parsed<Vec<String>> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let listed: Vec<String> = parts(text)
+        .map(|part| match glob::Pattern::new(part) {
+            Ok(_) if !part.contains('\0') => Ok(part.to_owned()),
+            _ => Err(Rejected::Part(quote(part))),
+        })
+        .collect::<Parsed<_>>()?;
+    if listed.is_empty() {
+        return Err(Rejected::Value);
+    }
+    Ok(listed)
+}
+
+/// `off`, or an address of HTTP, without the slash at its end.
+pub(super) fn url_or_off(text: &str) -> Parsed<Option<String>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let url = url::Url::parse(text).map_err(|_| Rejected::Value)?;
+    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
+        return Err(Rejected::Value);
+    }
+    Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
 /// A tenant's name.
 pub(super) fn tenant(text: &str) -> Parsed<String> {
     let is_name = tenant_is_valid(text);

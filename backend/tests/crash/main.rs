@@ -11,6 +11,7 @@ mod backup;
 mod damage;
 mod full_disk;
 mod kill;
+mod notifying;
 mod remote_write;
 mod senders;
 mod server;

@@ -10,7 +10,10 @@ async fn every_described_path_is_there() {
     let paths = description["paths"].as_object().expect("paths");
     assert!(paths.len() >= 10);
     for (path, item) in paths {
-        if item.get("get").is_some() && !path.contains("stream") && !path.starts_with("/events") {
+        // There is no incident, which is a 404 of its own.
+        let is_one_of_some = path.contains("{incident}");
+        let is_stream = path.contains("stream") || path.starts_with("/events");
+        if item.get("get").is_some() && !is_stream && !is_one_of_some {
             let status = server.get(path).await.status();
             assert!(status != 404 && status != 405, "{path} answers {status}");
         }

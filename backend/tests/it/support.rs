@@ -5,6 +5,7 @@ pub(crate) mod described;
 pub(crate) mod exporter;
 pub(crate) mod raw;
 pub(crate) mod sse;
+pub(crate) mod webhook;
 pub(crate) mod ws;
 
 use std::{

@@ -18,9 +18,13 @@ pub(super) fn parse(message: &[u8], batch: &mut Batch) -> Result<Written, WireEr
     let mut line = 0_u32;
     let mut fields = Fields(message);
     while let Some((number, field)) = fields.next()? {
-        if number == 1 {
-            line = line.saturating_add(1);
-            series(line, field.bytes(1)?, &mut labels, &mut written, batch)?;
+        match number {
+            1 => {
+                line = line.saturating_add(1);
+                series(line, field.bytes(1)?, &mut labels, &mut written, batch)?;
+            }
+            3 => written.has_metadata = true,
+            _ => {}
         }
     }
     Ok(written)

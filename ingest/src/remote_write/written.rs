@@ -13,6 +13,8 @@ pub struct Written {
     pub histograms: u64,
     /// Always 0: exemplars are not kept.
     pub exemplars: u64,
+    /// Whether a 1.0 message has anything for [`metadata`](super::metadata).
+    pub has_metadata: bool,
     /// The rows of each histogram in the batch, in their order.
     histogram_rows: Vec<Range<u32>>,
 }

@@ -207,3 +207,36 @@ fn a_batch_is_full_at_some_time() {
     let rows = (0..100_000).take_while(|_| batch.push_sibling(&["further"], 1, None, 1.0).is_ok());
     assert!((20..30).contains(&rows.count()));
 }
+
+#[test]
+fn a_trial_gives_up_where_more_comes_than_it_may_have() {
+    let line = |batch: &mut Batch, number: usize| {
+        let number = u32::try_from(number).expect("few");
+        match batch.begin(&["a"]) {
+            Ok(()) => batch.finish(number, None, 1.0).expect("a row"),
+            Err(reason) => batch.refuse(number, reason),
+        }
+    };
+    let mut batch = Batch::new();
+    batch.begin_trial();
+    let taken = (0..100_000).take_while(|number| {
+        line(&mut batch, *number);
+        !batch.is_given_up()
+    });
+    let taken = taken.count();
+    assert!((1_000..10_000).contains(&taken), "{taken}");
+    assert!(batch.is_hopeless(), "the rest is not looked at");
+    // Read again it is as any other.
+    batch.close();
+    batch.clear();
+    (0..100_000).for_each(|number| line(&mut batch, number));
+    assert!(!batch.is_given_up() && batch.rows().len() == 100_000);
+    // Mistakes make texts, and are bounded as rows are.
+    batch.clear();
+    batch.begin_trial();
+    let refused = (0..100_000).take_while(|_| {
+        batch.refuse(1, Reason::Labels);
+        !batch.is_given_up()
+    });
+    assert_eq!(refused.count() as u64, TRIAL_REFUSED_MAX);
+}

@@ -272,7 +272,7 @@ fn what_is_wrong_is_said_with_its_place() {
             "{{ 99999999999999999999 }}",
             "template:1:4: integer overflow: 99999999999999999999",
         ),
-        ("{{ (1 }}", "template:1:6: unclosed left paren"),
+        ("{{ (1 }}", "template:1:7: unclosed left paren"),
         ("{{ 1) }}", "template:1:5: unexpected right paren"),
         ("{{/* never closed", "template:1:1: unclosed comment"),
         (

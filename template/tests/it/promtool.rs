@@ -48,7 +48,7 @@ fn templates() -> Vec<String> {
         "{{ match \"[\" \"a\" }}", "{{ graphLink \"up == 0\" }} {{ tableLink \"a/b\" }}", "{{ \"a.b:80\" | stripPort }} {{ stripPort \"[::1]:80\" }} {{ stripPort \"x\" }}",
         "{{ humanize \"x\" }}", "{{ humanize \"1e3\" }} {{ humanize 5 }}", "{{ parseDuration \"1h30m\" }} {{ parseDuration \"5ms\" }}", "{{ parseDuration \"x\" }}",
         "{{ safeHtml \"<b>\" }}", "{{ toUpper 1 }}", "{{ toUpper }}", "{{ $value | toUpper }}", "{{ humanizeTimestamp 1435065584.128 }}", "{{ humanizeTimestamp 1e30 }}",
-        "{{ externalURL }}|{{ pathPrefix }}|{{ $externalURL }}|{{ $externalLabels }}", "{{ args 1 \"a\" }}", "{{ with $x := 3 }}{{ $x }}{{ . }}{{ end }}",
+        "{{ $externalURL }}|{{ $externalLabels }}", "{{ args 1 \"a\" }}", "{{ with $x := 3 }}{{ $x }}{{ . }}{{ end }}",
         "{{ if true }}{{ $y := 1 }}{{ end }}{{ $y }}", "{{ $labels.job 1 }}", "{{ 1.x }}", "{{ (1) }} {{ ((print 1)) }}", "{{ (print \"a\").x }}",
         "{{ define \"a\" }}1{{ end }}{{ define \"a\" }}2{{ end }}{{ template \"a\" }}", "{{ define \"a\" }}{{ end }}{{ define \"a\" }}2{{ end }}{{ template \"a\" }}",
         "{{ and }}", "{{ eq 1 }}", "{{ not }}", "{{ and 1 ($labels.job.x) }}", "{{ or 1 ($labels.job.x) }}", "{{ .Labels.job | len | printf \"%d\" }}",
@@ -140,7 +140,7 @@ fn prometheus_says_the_same() {
         sure += 1;
         writeln!(
             rules,
-            "  - alert: A{index}\n    expr: m == 0.5\n    annotations:\n      a: {}",
+            "  - alert: A{index}\n    expr: sum by (job, zone) (m)\n    annotations:\n      a: {}",
             quoted(text)
         )
         .expect("a text takes it");

@@ -99,7 +99,7 @@ fn rules_have_their_data_and_functions() {
         (
             "{{ printf \"%.2f\" $value }} {{ $value | printf \"%.0f\" }} {{ printf \"%.4g\" $value }}",
             99.995,
-            "100.00 100 99.99",
+            "100.00 100 100",
         ),
         (
             "{{ printf \"%q %s\" $labels.job $labels.job }} {{ printf \"%d\" $value }}",

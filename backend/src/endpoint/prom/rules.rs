@@ -3,112 +3,365 @@
 
 use std::collections::BTreeMap;
 
-use pulseboard_alerting::{ERROR_RATE, Measured, Rule, default_rules};
-use pulseboard_shared::{Alert, BuiltIn, Timestamp};
+use pulseboard_alerting::AlertEvent;
+use pulseboard_promql::{
+    ast::{MatchOp, Matcher},
+    parse_selector,
+};
+use pulseboard_rules::{Alert as RuleAlert, GroupStatus, RuleSpec, RuleStatus};
+use pulseboard_shared::{Alert, Timestamp};
+use regex::Regex;
 use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{ApiError, exponential, send, success},
+    answer::{ApiError, exponential, send},
     asking::Asking,
 };
+use crate::rules::{BUILT_IN_GROUP, Shown, Source};
 
-/// The group of the rules that are there without configuration.
-const GROUP: &str = "pulseboard";
+/// What Prometheus says of a time that never was.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// What fires now.
+/// Selectors of one question.
+const MATCHES_MAX: usize = 100;
+
+/// What fires or is about to.
 #[handler]
-pub async fn alerts(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let answered = Asking::begin(request, depot).await.map(|asking| {
-        let active = asking.app.alerts.active(&asking.tenant.name);
-        let told: Vec<Value> = active.iter().map(alert).collect();
-        success(&json!({"alerts": told}))
-    });
+pub async fn list_alerts(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = match Asking::begin(request, depot).await {
+        Ok(asking) => {
+            asking
+                .work(|asking, working| {
+                    let app = &asking.app;
+                    let mut told: Vec<Value> = plain(asking).iter().map(alert).collect();
+                    for group in app.rules.shown(&asking.tenant.name) {
+                        let rules = group.status.rules.iter();
+                        told.extend(rules.flat_map(|rule| rule.alerts.iter().map(rule_alert)));
+                    }
+                    let mut text = working.text();
+                    text.push_json(&json!({"status": "success", "data": {"alerts": told}}))?;
+                    Ok(working.finish(text.into_pieces()))
+                })
+                .await
+        }
+        Err(error) => Err(error),
+    };
     send(response, answered);
 }
 
 /// The rules, each with what fires by it.
 #[handler]
-pub async fn rules(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let answered = Asking::begin(request, depot)
-        .await
-        .and_then(|asking| groups(&asking).map(|groups| success(&json!({"groups": groups}))));
+pub async fn list_rules(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let answered = match Asking::begin(request, depot).await {
+        Ok(asking) => {
+            asking
+                .work(|asking, working| {
+                    let groups = groups(asking)?;
+                    let mut text = working.text();
+                    text.push_json(&json!({"status": "success", "data": groups}))?;
+                    Ok(working.finish(text.into_pieces()))
+                })
+                .await
+        }
+        Err(error) => Err(error),
+    };
     send(response, answered);
 }
 
-fn groups(asking: &Asking) -> Result<Vec<Value>, ApiError> {
-    let params = &asking.params;
-    let is_asked = |name: &str, value: &str| {
-        let mut values = params.all(name).peekable();
-        values.peek().is_none() || values.any(|asked| asked == value)
-    };
-    let has_alerts = match params.get("type") {
-        None | Some("alert") => true,
-        Some("record") => false,
-        Some(_) => {
-            return Err(ApiError::BadData(
-                "invalid parameter \"type\": alert or record is expected".to_owned(),
-            ));
+/// Alerts of rules that every tick is compared with.
+fn plain(asking: &Asking) -> Vec<Alert> {
+    let active = asking.app.alerts.manager().events(&asking.tenant.name);
+    let of_ticks = active
+        .into_iter()
+        .filter(|event: &AlertEvent| event.detail.is_none());
+    of_ticks.map(|event| event.alert).collect()
+}
+
+/// What is asked for.
+struct Filter<'a> {
+    asking: &'a Asking,
+    alerts: bool,
+    records: bool,
+    excludes_alerts: bool,
+    matches: Vec<Vec<(Matcher, Option<Regex>)>>,
+}
+
+impl<'a> Filter<'a> {
+    fn of(asking: &'a Asking) -> Result<Self, ApiError> {
+        let params = &asking.params;
+        let (alerts, records) = match params.get("type") {
+            None | Some("") => (true, true),
+            Some("alert") => (true, false),
+            Some("record") => (false, true),
+            Some(_) => {
+                return Err(ApiError::BadData(
+                    "invalid parameter \"type\": alert or record is expected".to_owned(),
+                ));
+            }
+        };
+        let mut matches = Vec::new();
+        for text in params.all("match[]").take(MATCHES_MAX) {
+            let wrong =
+                |why: String| ApiError::BadData(format!("invalid parameter \"match[]\": {why}"));
+            let selector = parse_selector(text).map_err(|error| wrong(error.to_string()))?;
+            let mut compiled = Vec::new();
+            for matcher in selector.matchers {
+                let pattern = match matcher.op {
+                    MatchOp::Regex | MatchOp::NotRegex => {
+                        let anchored = format!("^(?s:{})$", matcher.value);
+                        let built = regex::RegexBuilder::new(&anchored)
+                            .size_limit(1 << 20)
+                            .build();
+                        Some(built.map_err(|error| wrong(error.to_string()))?)
+                    }
+                    MatchOp::Equal | MatchOp::NotEqual => None,
+                };
+                compiled.push((matcher, pattern));
+            }
+            matches.push(compiled);
         }
-    };
-    // The built-in rules are in no file.
-    if !has_alerts || !is_asked("rule_group[]", GROUP) || params.get("file[]").is_some() {
-        return Ok(Vec::new());
+        Ok(Self {
+            asking,
+            alerts,
+            records,
+            excludes_alerts: params.get("exclude_alerts") == Some("true"),
+            matches,
+        })
     }
+
+    fn is_asked(&self, name: &str, value: &str) -> bool {
+        let mut values = self.asking.params.all(name).peekable();
+        values.peek().is_none() || values.any(|asked| asked == value)
+    }
+
+    fn takes_rule(&self, spec: &RuleSpec) -> bool {
+        let is_alert = !spec.alert.is_empty();
+        let kind = if is_alert { self.alerts } else { self.records };
+        let holds = |(matcher, pattern): &(Matcher, Option<Regex>)| {
+            let value = spec.labels.get(&*matcher.name).map_or("", String::as_str);
+            match (matcher.op, pattern) {
+                (MatchOp::Equal, _) => value == &*matcher.value,
+                (MatchOp::NotEqual, _) => value != &*matcher.value,
+                (MatchOp::Regex, Some(pattern)) => pattern.is_match(value),
+                (MatchOp::NotRegex, Some(pattern)) => !pattern.is_match(value),
+                (_, None) => false,
+            }
+        };
+        kind && self.is_asked("rule_name[]", spec.name())
+            && (self.matches.is_empty() || self.matches.iter().any(|all| all.iter().all(holds)))
+    }
+}
+
+/// A group as it is told.
+struct Told {
+    file: String,
+    name: String,
+    interval_s: f64,
+    limit: usize,
+    last_ms: Option<i64>,
+    took_s: f64,
+    rules: Vec<Value>,
+}
+
+fn groups(asking: &Asking) -> Result<Value, ApiError> {
+    let filter = Filter::of(asking)?;
+    let params = &asking.params;
+    let app = &asking.app;
+    let mut told: Vec<Told> = Vec::new();
+    let built_in = built_in(asking, &filter);
+    if !built_in.rules.is_empty() {
+        told.push(built_in);
+    }
+    for shown in app.rules.shown(&asking.tenant.name) {
+        let rules: Vec<Value> = shown
+            .status
+            .rules
+            .iter()
+            .filter(|rule| filter.takes_rule(&rule.spec))
+            .map(|rule| rule_value(rule, filter.excludes_alerts))
+            .collect();
+        if rules.is_empty() {
+            continue;
+        }
+        add(&mut told, &shown, rules);
+    }
+    told.retain(|group| {
+        filter.is_asked("rule_group[]", &group.name)
+            && (params.get("file[]").is_none() || filter.is_asked("file[]", &group.file))
+    });
+    let limit = params.get("group_limit").unwrap_or_default();
+    let limit: usize = match limit {
+        "" => usize::MAX,
+        text => text
+            .parse()
+            .ok()
+            .filter(|limit| *limit > 0)
+            .ok_or_else(|| {
+                ApiError::BadData(
+                    "invalid parameter \"group_limit\": a whole number above 0 is expected"
+                        .to_owned(),
+                )
+            })?,
+    };
+    let mut rest = told.as_slice();
+    if let Some(token) = params
+        .get("group_next_token")
+        .filter(|token| !token.is_empty())
+    {
+        let from = told.iter().position(|group| token_of(group) == token);
+        let from = from.ok_or_else(|| {
+            ApiError::BadData(
+                "invalid parameter \"group_next_token\": there is no such group any more"
+                    .to_owned(),
+            )
+        })?;
+        rest = &told[from..];
+    }
+    let shown: Vec<Value> = rest.iter().take(limit).map(group_value).collect();
+    let mut answer = json!({"groups": shown});
+    if let Some(next) = rest.get(limit) {
+        answer["groupNextToken"] = json!(token_of(next));
+    }
+    Ok(answer)
+}
+
+fn token_of(group: &Told) -> String {
+    let place = format!("{}\u{0}{}", group.file, group.name);
+    let hash = place.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// Rules that were made alone stand together under the name of their group.
+fn add(told: &mut Vec<Told>, shown: &Shown, rules: Vec<Value>) {
+    let status: &GroupStatus = &shown.status;
+    if shown.source != Source::File
+        && let Some(same) = told
+            .iter_mut()
+            .find(|group| group.file.is_empty() && group.name == status.name)
+    {
+        same.rules.extend(rules);
+        same.last_ms = same.last_ms.max(status.last_evaluation_ms);
+        same.took_s += status.evaluation_seconds;
+        return;
+    }
+    told.push(Told {
+        file: shown.file.clone(),
+        name: status.name.clone(),
+        interval_s: status.interval_ms as f64 / 1000.0,
+        limit: status.limit,
+        last_ms: status.last_evaluation_ms,
+        took_s: status.evaluation_seconds,
+        rules,
+    });
+}
+
+/// The built-in rules that every tick is compared with.
+fn built_in(asking: &Asking, filter: &Filter<'_>) -> Told {
     let app = &asking.app;
     let evaluated = app
         .live
         .with_window(|window| window.newest().map(|tick| tick.sampled_ms));
-    let evaluated_ms = evaluated.unwrap_or_default();
-    let active = app.alerts.active(&asking.tenant.name);
-    let told: Vec<Value> = default_rules()
-        .into_iter()
-        .chain([ERROR_RATE])
-        .filter(|rule| is_asked("rule_name[]", rule.name))
-        .map(|rule| {
-            let firing = active.iter().filter(|alert| alert.rule == rule.name);
+    let active = plain(asking);
+    let rules = app.rules.built_in();
+    let rules = rules
+        .iter()
+        .filter(|(_, spec, is_plain)| *is_plain && spec.enabled && filter.takes_rule(spec))
+        .map(|(_, spec, _)| {
+            let firing = active.iter().filter(|alert| alert.rule == spec.alert);
             let firing: Vec<Value> = firing.map(alert).collect();
             let mut told = json!({
                 "type": "alerting",
-                "name": rule.name,
-                "query": query(&rule),
+                "name": spec.alert,
+                "query": spec.expr,
                 "duration": 0,
                 "keepFiringFor": 0,
-                "labels": {"severity": rule.severity},
-                "annotations": {},
+                "labels": spec.labels,
+                "annotations": spec.annotations,
                 "health": "ok",
-                "lastEvaluation": Timestamp::from_millis(evaluated_ms),
+                "evaluationTime": 0,
+                "lastEvaluation": when(evaluated),
                 "state": if firing.is_empty() { "inactive" } else { "firing" },
             });
-            if params.get("exclude_alerts") != Some("true") {
+            if !filter.excludes_alerts {
                 told["alerts"] = Value::Array(firing);
             }
             told
         })
         .collect();
-    if told.is_empty() {
-        return Ok(Vec::new());
+    Told {
+        file: String::new(),
+        name: BUILT_IN_GROUP.to_owned(),
+        interval_s: app.settings.metric_interval.as_secs_f64(),
+        limit: 0,
+        last_ms: evaluated,
+        took_s: 0.0,
+        rules,
     }
-    Ok(vec![json!({
-        "name": GROUP,
-        "file": "",
-        "interval": app.settings.metric_interval.as_secs_f64(),
-        "limit": 0,
-        "lastEvaluation": Timestamp::from_millis(evaluated_ms),
-        "rules": told,
-    })])
 }
 
-/// What a rule compares, as an expression over the server's own series.
-fn query(rule: &Rule) -> String {
-    let compared = match rule.measured {
-        Measured::Newest(BuiltIn::Cpu) => "cpu_usage",
-        Measured::Newest(BuiltIn::Memory) => "memory_usage",
-        Measured::Newest(BuiltIn::Requests) => "requests_per_sec",
-        Measured::Newest(BuiltIn::Latency) => "avg_latency",
-        Measured::ErrorRate => "increase(error_count[1m])",
-    };
-    format!("{compared} > {}", rule.above)
+fn group_value(group: &Told) -> Value {
+    json!({
+        "name": group.name,
+        "file": group.file,
+        "interval": group.interval_s,
+        "limit": group.limit,
+        "evaluationTime": group.took_s,
+        "lastEvaluation": when(group.last_ms),
+        "rules": group.rules,
+    })
+}
+
+fn rule_value(rule: &RuleStatus, excludes_alerts: bool) -> Value {
+    let spec = &rule.spec;
+    let mut told = json!({
+        "name": spec.name(),
+        "query": &*rule.query,
+        "labels": spec.labels,
+        "health": rule.health.name(),
+        "evaluationTime": rule.evaluation_seconds,
+        "lastEvaluation": when(rule.last_evaluation_ms),
+    });
+    if !rule.last_error.is_empty() {
+        told["lastError"] = json!(rule.last_error);
+    }
+    if spec.alert.is_empty() {
+        told["type"] = json!("recording");
+        return told;
+    }
+    told["type"] = json!("alerting");
+    told["duration"] = json!(spec.hold.as_millis() as f64 / 1000.0);
+    told["keepFiringFor"] = json!(spec.keep_firing_for.as_millis() as f64 / 1000.0);
+    told["annotations"] = json!(spec.annotations);
+    told["state"] = json!(rule.state.name());
+    if !excludes_alerts {
+        told["alerts"] = rule.alerts.iter().map(rule_alert).collect();
+    }
+    told
+}
+
+fn when(at_ms: Option<i64>) -> Value {
+    match at_ms {
+        Some(at_ms) => json!(Timestamp::from_millis(at_ms)),
+        None => json!(NEVER),
+    }
+}
+
+fn rule_alert(alert: &RuleAlert) -> Value {
+    let labels: BTreeMap<&str, &str> = alert.labels.iter().collect();
+    let mut told = json!({
+        "labels": labels,
+        "annotations": *alert.annotations,
+        "state": alert.state.name(),
+        "activeAt": Timestamp::from_millis(alert.active_at_ms),
+        "value": exponential(alert.value),
+    });
+    if let Some(since_ms) = alert.keep_firing_since_ms {
+        told["keepFiringSince"] = json!(Timestamp::from_millis(since_ms));
+    }
+    told
 }
 
 fn alert(alert: &Alert) -> Value {

@@ -278,7 +278,7 @@ async fn answer_alertmanagers(
         .await
 }
 
-/// Reads `PROMETHEUS_CONFIG` again.
+/// Reads the files of the settings again.
 #[handler]
 pub async fn reload(depot: &mut Depot, response: &mut Response) {
     match reloaded(depot).await {
@@ -291,15 +291,18 @@ pub async fn reload(depot: &mut Depot, response: &mut Response) {
 
 async fn reloaded(depot: &Depot) -> Result<(), AppError> {
     caller::require_administer(depot)?;
-    caller::require_server(depot, "what is scraped is the whole server's")?;
+    caller::require_server(
+        depot,
+        "what is scraped and who is notified is the whole server's",
+    )?;
     let app = http::app::app(depot)?;
-    if !app.scraping.is_wanted() {
-        return Err(AppError::new(
+    let read = tokio::task::spawn_blocking(move || app.reload()).await;
+    match read.map_err(|_panicked| AppError::internal())? {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(AppError::new(
             StatusCode::CONFLICT,
-            "there is no PROMETHEUS_CONFIG to be read again",
-        ));
+            "there is no PROMETHEUS_CONFIG, ALERTMANAGER_CONFIG or RULE_FILES to be read again",
+        )),
+        Err(error) => Err(AppError::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
     }
-    let read = tokio::task::spawn_blocking(move || app.scraping.reload()).await;
-    read.map_err(|_panicked| AppError::internal())?
-        .map_err(|error| AppError::new(StatusCode::INTERNAL_SERVER_ERROR, error))
 }

@@ -1,0 +1,413 @@
+//! Alertmanager's API v2 at `/api/v2`: alerts, groups, silences, status and receivers, as `amtool`,
+//! Karma, Grafana and a Prometheus that sends its alerts know them. What is wrong with a question is
+//! told as there, by a JSON string.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pulseboard_notify::{
+    SilenceError,
+    api::{
+        AlertFilter, AlertmanagerStatus, GettableSilence, PostableSilence, SilenceCreated,
+        VersionInfo, posted_alerts, silence_filter,
+    },
+};
+use salvo::{
+    Depot, Request, Response, handler,
+    http::{HeaderValue, ResBody, StatusCode, header},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    base::{error::AppError, json::json_text},
+    http::{
+        self,
+        body::{blocking, larger_than, read_bytes, said_length},
+        caller,
+        counted::send_text,
+        error::Render,
+        ingest::gather,
+        path,
+        tenant::tenant,
+    },
+    notifying::State,
+    questions::Finished,
+};
+
+/// The version of Alertmanager whose API this is; clients look at it to know what they may ask.
+pub const VERSION: &str = "0.28.0";
+
+/// Of alerts that somebody sends: a Prometheus sends 64 at once, with all that is said of them.
+const ALERTS_BYTES_MAX: usize = 4 << 20;
+
+/// Why there is no answer.
+enum ApiError {
+    /// In the API's own way: a JSON string.
+    Text(StatusCode, String),
+    /// Without words, as there.
+    Bare(StatusCode),
+    /// What the library says that Alertmanager is made with.
+    Unfit(String),
+    /// As everywhere else.
+    App(AppError),
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        Self::App(error)
+    }
+}
+
+fn bad(text: impl ToString) -> ApiError {
+    ApiError::Text(StatusCode::BAD_REQUEST, text.to_string())
+}
+
+fn say<T: Serialize>(response: &mut Response, body: &T) {
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response.body(json_text(body));
+}
+
+fn refuse(response: &mut Response, error: ApiError) {
+    match error {
+        ApiError::Text(status, text) => {
+            response.status_code(status);
+            say(response, &text);
+        }
+        ApiError::Bare(status) => {
+            response.status_code(status);
+            // An empty body, and not none: nobody is to put a problem there.
+            response.body(ResBody::Once(Bytes::new()));
+        }
+        ApiError::Unfit(message) => {
+            response.status_code(StatusCode::UNPROCESSABLE_ENTITY);
+            say(response, &json!({"code": 601, "message": message}));
+        }
+        ApiError::App(error) => error.render(response),
+    }
+}
+
+/// Who asks for which tenant.
+fn asked(request: &Request, depot: &Depot) -> Result<(Arc<App>, String), AppError> {
+    caller::require_read(depot)?;
+    Ok((http::app::app(depot)?, tenant(request, depot)?))
+}
+
+fn pairs(request: &Request) -> Vec<(String, String)> {
+    let all = request.queries().iter_all();
+    let all = all.flat_map(|(name, values)| {
+        let values = values.iter();
+        values
+            .map(|value| (name.clone(), value.clone()))
+            .collect::<Vec<_>>()
+    });
+    all.collect()
+}
+
+fn borrowed(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(name, value)| (&**name, &**value))
+}
+
+/// A list of what `read` finds in a tenant's state, made on a thread that may block, with a turn.
+async fn list<T: Serialize + Send + 'static>(
+    request: &Request,
+    depot: &Depot,
+    read: impl FnOnce(&[(String, String)], &State, i64) -> Result<Vec<T>, String> + Send + 'static,
+) -> Result<Finished, ApiError> {
+    let (app, tenant) = asked(request, depot)?;
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
+    let pairs = pairs(request);
+    let worker = Arc::clone(&app);
+    let answered = app.questions.ask(keys, move |working| {
+        let now_ms = worker.clock.now_ms();
+        let found = worker
+            .notifying
+            .read(&tenant, |state| read(&pairs, state, now_ms))
+            .map_err(bad)?;
+        let refused = |error| ApiError::App(worker.questions.refuse(&error));
+        let mut text = working.text();
+        text.push("[").map_err(refused)?;
+        let mut comma = "";
+        for one in &found {
+            text.push(comma).map_err(refused)?;
+            text.push_json(one).map_err(refused)?;
+            comma = ",";
+        }
+        text.push("]").map_err(refused)?;
+        Ok(working.finish(text.into_pieces()))
+    });
+    answered.await?
+}
+
+/// Alerts that go on.
+#[handler]
+pub async fn list_alerts(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let listed = list(request, depot, |pairs, state, now_ms| {
+        let filter = AlertFilter::parse(borrowed(pairs))?;
+        Ok(state.manager().alerts(now_ms, &filter))
+    });
+    match listed.await {
+        Ok(text) => send_text(response, text),
+        Err(error) => refuse(response, error),
+    }
+}
+
+/// The same as they are told: in groups, by receiver.
+#[handler]
+pub async fn list_groups(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let listed = list(request, depot, |pairs, state, now_ms| {
+        let filter = AlertFilter::parse(borrowed(pairs))?;
+        Ok(state.manager().groups(now_ms, &filter))
+    });
+    match listed.await {
+        Ok(text) => send_text(response, text),
+        Err(error) => refuse(response, error),
+    }
+}
+
+/// Silences that are, that will be and that were.
+#[handler]
+pub async fn list_silences(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let listed = list(request, depot, |pairs, state, now_ms| {
+        let filter = silence_filter(borrowed(pairs))?;
+        Ok(state.manager().silences(now_ms, &filter))
+    });
+    match listed.await {
+        Ok(text) => send_text(response, text),
+        Err(error) => refuse(response, error),
+    }
+}
+
+/// Who may be told.
+#[handler]
+pub async fn list_receivers(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    let listed = list(request, depot, |_, state, _| {
+        Ok(state.manager().receivers())
+    });
+    match listed.await {
+        Ok(text) => send_text(response, text),
+        Err(error) => refuse(response, error),
+    }
+}
+
+/// Takes alerts that somebody else's rules found.
+#[handler]
+pub async fn take_alerts(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    if let Err(error) = taken(request, depot).await {
+        refuse(response, error);
+    }
+}
+
+async fn taken(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
+    caller::require_write(depot)?;
+    let app = http::app::app(depot)?;
+    let tenant = tenant(request, depot)?;
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
+    let expected = usize::try_from(said_length(request)).unwrap_or(usize::MAX);
+    if expected > ALERTS_BYTES_MAX {
+        return Err(larger_than(ALERTS_BYTES_MAX).into());
+    }
+    let mut arriving = request.take_body();
+    let gathered = gather(&app, &keys, &mut arriving, expected, ALERTS_BYTES_MAX).await;
+    let (body, share) = gathered.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => larger_than(ALERTS_BYTES_MAX),
+        _ => error,
+    })?;
+    let refused = blocking(move || {
+        let alerts = posted_alerts(&body).map_err(bad)?;
+        drop((body, share));
+        let refused = app.notifying.post(&tenant, alerts);
+        refused.map_err(|error| ApiError::App(AppError::too_many(error.to_string(), 60)))
+    });
+    let refused = refused.await??;
+    match refused.is_empty() {
+        true => Ok(()),
+        false => {
+            // As there: what is good was taken all the same.
+            let texts: Vec<String> = refused.into_iter().map(|one| one.why).collect();
+            Err(bad(texts.join("; ")))
+        }
+    }
+}
+
+/// Makes or changes a silence.
+#[handler]
+pub async fn make_silence(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    match made(request, depot).await {
+        Ok(made) => say(response, &made),
+        Err(error) => refuse(response, error),
+    }
+}
+
+async fn made(request: &mut Request, depot: &Depot) -> Result<SilenceCreated, ApiError> {
+    caller::require_operate(depot)?;
+    let app = http::app::app(depot)?;
+    let tenant = tenant(request, depot)?;
+    let body = read_bytes(&app, request).await?;
+    let silence = PostableSilence::read(&body).map_err(|error| match error.status {
+        422 => ApiError::Unfit(error.what),
+        _ => bad(error.what),
+    })?;
+    let by = caller::actor(request, depot);
+    let said = silence.created_by.clone();
+    let worker = Arc::clone(&app);
+    let (named, actor) = (tenant.clone(), by.clone());
+    let made = blocking(move || worker.notifying.silence(&named, silence, &actor)).await?;
+    let made = made.map_err(|error| AppError::too_many(error.to_string(), 60))?;
+    let silence_id = made.map_err(|error| match error {
+        SilenceError::NotFound => ApiError::Text(StatusCode::NOT_FOUND, error.to_string()),
+        error => bad(error),
+    })?;
+    tracing::info!(
+        by,
+        created_by = said,
+        tenant,
+        silence = silence_id,
+        "a silence was made or changed"
+    );
+    kept(&app).await?;
+    Ok(SilenceCreated { silence_id })
+}
+
+async fn kept(app: &App) -> Result<(), AppError> {
+    let kept = app.notifying.safe().await;
+    kept.map_err(|error| AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
+}
+
+fn silence_id(request: &Request) -> Result<String, ApiError> {
+    let id = path::named(request, "id")?;
+    match id.parse::<Uuid>() {
+        Ok(_) => Ok(id),
+        Err(_) => Err(ApiError::Unfit(format!(
+            "silenceID in path must be of type uuid: {id:?}"
+        ))),
+    }
+}
+
+/// One silence.
+#[handler]
+pub async fn get_silence(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    match found(request, depot).await {
+        Ok(silence) => say(response, &silence),
+        Err(error) => refuse(response, error),
+    }
+}
+
+async fn found(request: &Request, depot: &Depot) -> Result<GettableSilence, ApiError> {
+    let (app, tenant) = asked(request, depot)?;
+    let id = silence_id(request)?;
+    let found = blocking(move || {
+        let now_ms = app.clock.now_ms();
+        app.notifying
+            .read(&tenant, |state| state.manager().silence(now_ms, &id))
+    });
+    found.await?.ok_or(ApiError::Bare(StatusCode::NOT_FOUND))
+}
+
+/// Ends a silence.
+#[handler]
+pub async fn expire_silence(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    if let Err(error) = expired(request, depot).await {
+        refuse(response, error);
+    }
+}
+
+async fn expired(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
+    caller::require_operate(depot)?;
+    let app = http::app::app(depot)?;
+    let tenant = tenant(request, depot)?;
+    let id = silence_id(request)?;
+    let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
+    let ended = blocking(move || worker.notifying.expire(&named, &which)).await?;
+    ended.map_err(|error| match error {
+        SilenceError::NotFound => ApiError::Bare(StatusCode::NOT_FOUND),
+        error => ApiError::Text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    })?;
+    tracing::info!(
+        by = caller::actor(request, depot),
+        tenant,
+        silence = id,
+        "a silence was ended"
+    );
+    Ok(kept(&app).await?)
+}
+
+/// What runs, and by what configuration; what is wrong with the newest reading of the file stands
+/// beside it.
+#[handler]
+pub async fn get_status(request: &mut Request, depot: &mut Depot, response: &mut Response) {
+    match status(request, depot).await {
+        Ok(status) => say(response, &status),
+        Err(error) => error.render(response),
+    }
+}
+
+async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
+    let (app, tenant) = asked(request, depot)?;
+    blocking(move || {
+        let started_ms = app.clock.now_ms() - app.uptime_seconds() * 1000;
+        let version = VersionInfo {
+            branch: "HEAD".to_owned(),
+            build_user: format!("pulseboard {}", env!("CARGO_PKG_VERSION")),
+            version: VERSION.to_owned(),
+            ..VersionInfo::default()
+        };
+        let config = app
+            .notifying
+            .read(&tenant, |state| Arc::clone(state.manager().config()));
+        let status = AlertmanagerStatus::new(&config, version, started_ms);
+        let mut status = serde_json::to_value(status).unwrap_or_default();
+        status["config"]["original"] = readable(&config.to_yaml()).into();
+        if app.notifying.is_of_file(&tenant) {
+            let file = app.notifying.file_state();
+            status["pulseboard"] = json!({
+                "configError": file.error,
+                "configWarnings": file.warnings,
+            });
+        }
+        status
+    })
+    .await
+}
+
+/// What is in the place of an address that is not shown.
+const NOWHERE: &str = "http://secret.invalid/";
+
+/// A configuration that `amtool config routes` reads: it takes only what Alertmanager knows, and takes
+/// `<secret>` for no address where the version that it is of hides none.
+fn readable(yaml: &str) -> String {
+    let mut readable = String::with_capacity(yaml.len());
+    for line in yaml.lines() {
+        let (indent, field) = line.split_at(line.len() - line.trim_start().len());
+        match field {
+            field if indent == "  " && field.starts_with("webpush_") => continue,
+            "telegram_api_url: <secret>" => {
+                readable.push_str(indent);
+                readable.push_str("telegram_api_url: https://api.telegram.org");
+            }
+            "url: <secret>" | "- url: <secret>" => {
+                readable.push_str(&line.replace("<secret>", NOWHERE));
+            }
+            _ => readable.push_str(line),
+        }
+        readable.push('\n');
+    }
+    readable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_one_that_amtool_reads() {
+        let yaml = "global:\n  telegram_api_url: <secret>\n  webpush_subject: ''\nreceivers:\n- name: a\n  webhook_configs:\n  - url: <secret>\n";
+        assert_eq!(
+            readable(yaml),
+            "global:\n  telegram_api_url: https://api.telegram.org\nreceivers:\n- name: a\n  webhook_configs:\n  - url: http://secret.invalid/\n"
+        );
+    }
+}

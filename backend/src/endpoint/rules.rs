@@ -1,0 +1,530 @@
+//! `/api/rules`: rules that are made, changed and removed while the server runs, those of files and
+//! the built-in ones beside them; and what a rule would have done.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use pulseboard_engine::Tenant;
+use pulseboard_promql::Options;
+use pulseboard_rules::{
+    Env, GroupSpec, Rule, RuleSpec, RuleStatus,
+    file::write,
+    rehearse::{Bounds, Rehearsal, rehearse},
+};
+use pulseboard_shared::{FieldError, Timestamp};
+use salvo::{
+    Depot, Request, Response, handler,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, HeaderValue},
+    },
+    writing::Json,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    app::App,
+    base::{
+        documents::{DocumentError, Expected, Revision},
+        error::AppError,
+    },
+    expressions::TenantSeries,
+    http::{self, body::read_json, caller, ingest::engine_tenant, path, tenant::tenant},
+    rules::{BUILT_IN_GROUP, MakeError, Shown, Source},
+};
+
+/// What the server says of a rule and nobody else does.
+const OURS: [&str; 9] = [
+    "id",
+    "source",
+    "file",
+    "health",
+    "lastError",
+    "lastEvaluation",
+    "evaluationTime",
+    "state",
+    "alerts",
+];
+
+/// A rehearsal without a beginning goes back so far.
+const REHEARSED_MS: i64 = 86_400_000;
+
+/// All rules that the caller's tenant has; `?format=yaml` those that were made, as a rule file.
+#[handler]
+pub async fn list_rules(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    caller::require_read(depot)?;
+    let tenant = tenant(request, depot)?;
+    let app = http::app::app(depot)?;
+    let format: Option<String> = request.query("format");
+    match format.as_deref() {
+        None | Some("json") => {
+            response.render(Json(json!({"rules": all(&app, &tenant)})));
+            Ok(())
+        }
+        Some("yaml") => {
+            response.render(as_file(&app, &tenant));
+            let yaml = HeaderValue::from_static("application/yaml; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, yaml);
+            Ok(())
+        }
+        Some(_) => Err(AppError::bad_query("format", "json or yaml is accepted")),
+    }
+}
+
+/// One rule.
+#[handler]
+pub async fn get_rule(request: &mut Request, depot: &mut Depot) -> Result<Json<Value>, AppError> {
+    caller::require_read(depot)?;
+    let tenant = tenant(request, depot)?;
+    let app = http::app::app(depot)?;
+    let id = path::named(request, "id")?;
+    one(&app, &tenant, &id).map(Json)
+}
+
+/// Makes a rule.
+#[handler]
+pub async fn make_rule(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<Json<Value>, AppError> {
+    caller::require_administer(depot)?;
+    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let app = http::app::app(depot)?;
+    let (spec, _) = read_rule(read_json(&app, request).await?)?;
+    let making = Arc::clone(&app);
+    let owner = Arc::clone(&tenant);
+    let id = on_disk(move || making.rules.make_rule(&owner, spec)).await?;
+    tracing::info!(rule.id = id, alert.tenant = &*tenant, "a rule was made");
+    response.status_code(StatusCode::CREATED);
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/rules/{id}")) {
+        response.headers_mut().insert("location", location);
+    }
+    one(&app, &tenant, &id).map(Json)
+}
+
+/// Changes a rule; with the `revision` that was read, nothing that somebody else changed meanwhile.
+#[handler]
+pub async fn change_rule(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<Value>, AppError> {
+    caller::require_administer(depot)?;
+    let tenant = tenant(request, depot)?;
+    let app = http::app::app(depot)?;
+    let id = path::named(request, "id")?;
+    may_change(&app, depot, &tenant, &id)?;
+    let (spec, expected) = read_rule(read_json(&app, request).await?)?;
+    let (changing, changed) = (Arc::clone(&app), id.clone());
+    on_disk(move || changing.rules.change_rule(&changed, spec, expected)).await?;
+    tracing::info!(rule.id = id, alert.tenant = tenant, "a rule was changed");
+    one(&app, &tenant, &id).map(Json)
+}
+
+/// Removes a rule that was made; a built-in one is again what it was.
+#[handler]
+pub async fn remove_rule(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    caller::require_administer(depot)?;
+    let tenant = tenant(request, depot)?;
+    let app = http::app::app(depot)?;
+    let id = path::named(request, "id")?;
+    may_change(&app, depot, &tenant, &id)?;
+    let removed = id.clone();
+    on_disk(move || app.rules.remove_rule(&removed, Expected::Any)).await?;
+    tracing::info!(rule.id = id, alert.tenant = tenant, "a rule was removed");
+    response.status_code(StatusCode::NO_CONTENT);
+    Ok(())
+}
+
+/// When a rule would have fired.
+#[handler]
+pub async fn rehearse_rule(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<Json<Value>, AppError> {
+    caller::require_read(depot)?;
+    let app = http::app::app(depot)?;
+    let tenant = engine_tenant(&app, request, depot)?;
+    let keys = caller::caller_keys(request, depot, Some(&tenant.name));
+    let body: Value = read_json(&app, request).await?;
+    let (spec, _) = read_rule(body.get("rule").cloned().ok_or_else(|| missing("/rule"))?)
+        .map_err(|error| below("/rule", error))?;
+    let rule = Rule::new(spec).map_err(|problems| wrong_fields(&problems, "/rule"))?;
+    let now_ms = app.clock.now_ms();
+    let end = moment(&body, "end")?.unwrap_or((now_ms, Form::Text));
+    let start = moment(&body, "start")?.unwrap_or((end.0 - REHEARSED_MS, end.1));
+    let form = start.1;
+    if start.0 >= end.0 {
+        return Err(
+            AppError::bad_request("\"start\" must be before \"end\"").with_errors(vec![
+                FieldError {
+                    pointer: "/start".to_owned(),
+                    detail: "a time before \"end\" is accepted".to_owned(),
+                },
+            ]),
+        );
+    }
+    let asked = Asked {
+        app: Arc::clone(&app),
+        tenant,
+        rule,
+        // Nothing is known of what has not happened.
+        times: (start.0, end.0.min(now_ms)),
+    };
+    let rehearsed = app
+        .questions
+        .ask(keys, move |working| asked.rehearse(working))
+        .await?;
+    let rehearsed =
+        rehearsed.map_err(|why| AppError::new(StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    Ok(Json(told(&rehearsed, form)))
+}
+
+/// A rehearsal that is worked on.
+struct Asked {
+    app: Arc<App>,
+    tenant: Arc<Tenant>,
+    rule: Rule,
+    times: (i64, i64),
+}
+
+impl Asked {
+    fn rehearse(&self, working: &crate::questions::Working) -> Result<Rehearsal, String> {
+        let series = TenantSeries {
+            engine: &self.app.storage.engine,
+            tenant: &self.tenant,
+            cost: &working.cost,
+        };
+        let external_url = self.app.settings.external_address();
+        let external_labels = self.app.scraping.for_rules().external_labels;
+        let env = Env {
+            storage: &series,
+            guard: &series,
+            options: Options {
+                samples_max: self.app.settings.query_max_samples as u64,
+                ..Options::default()
+            },
+            external_labels: &external_labels,
+            external_url: &external_url,
+            resend_delay_ms: i64::MAX,
+        };
+        let every_ms = self.app.rules.every(self.rule.spec()).max(1);
+        let (start_ms, end_ms) = self.times;
+        // As the rule would have been evaluated, and of a long stretch no more often than its
+        // evaluations can be counted.
+        let most = i64::try_from(Bounds::default().steps).unwrap_or(i64::MAX);
+        let step_ms = every_ms.max((end_ms - start_ms) / most + 1);
+        let step_ms = (step_ms + every_ms - 1) / every_ms * every_ms;
+        rehearse(
+            &self.rule,
+            (start_ms, end_ms, step_ms),
+            (0, 0),
+            &env,
+            Bounds::default(),
+        )
+    }
+}
+
+/// How times are told: as they were asked.
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    Millis,
+    Seconds,
+}
+
+/// A time of the body: RFC 3339, or Unix time in seconds or milliseconds.
+fn moment(body: &Value, name: &str) -> Result<Option<(i64, Form)>, AppError> {
+    let wrong = || {
+        AppError::bad_request(format!("{name:?} is no time")).with_errors(vec![FieldError {
+            pointer: format!("/{name}"),
+            detail: "RFC 3339, or Unix time in seconds or milliseconds, is accepted".to_owned(),
+        }])
+    };
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => {
+            let parsed: Timestamp = text.parse().map_err(|_| wrong())?;
+            Ok(Some((parsed.as_millis(), Form::Text)))
+        }
+        Some(Value::Number(number)) => {
+            let number = number
+                .as_f64()
+                .filter(|number| number.abs() < 1e15)
+                .ok_or_else(wrong)?;
+            // Seconds reach this in the year 5138.
+            Ok(Some(match number.abs() < 1e11 {
+                true => ((number * 1000.0) as i64, Form::Seconds),
+                false => (number as i64, Form::Millis),
+            }))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn told(rehearsed: &Rehearsal, form: Form) -> Value {
+    let when = |at_ms: i64| match form {
+        Form::Text => json!(Timestamp::from_millis(at_ms)),
+        Form::Millis => json!(at_ms),
+        Form::Seconds => json!(at_ms as f64 / 1000.0),
+    };
+    let series: Vec<Value> = rehearsed
+        .series
+        .iter()
+        .map(|one| {
+            let labels: BTreeMap<&str, &str> = one.labels.iter().collect();
+            let spans = one.spans.iter().map(|span| {
+                json!({
+                    "state": span.state.name(),
+                    "start": when(span.start),
+                    "end": when(span.end),
+                    "value": span.value,
+                })
+            });
+            json!({"labels": labels, "spans": spans.collect::<Vec<_>>()})
+        })
+        .collect();
+    let mut answer = json!({"series": series, "notifications": rehearsed.notifications});
+    if rehearsed.truncated {
+        answer["truncated"] = json!(true);
+    }
+    if let Some(error) = &rehearsed.error {
+        answer["failed"] = json!(rehearsed.failed);
+        answer["error"] = json!(error);
+    }
+    answer
+}
+
+/// A rule as it is sent, without what only the server says; and which state of it is meant.
+fn read_rule(mut body: Value) -> Result<(RuleSpec, Expected), AppError> {
+    let Value::Object(fields) = &mut body else {
+        return Err(http::body::wrong_body(
+            "a rule is an object with \"alert\" or \"record\", and \"expr\"".to_owned(),
+        ));
+    };
+    for name in OURS {
+        fields.remove(name);
+    }
+    let expected = match fields.remove("revision") {
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(revision) if revision > 0 => Expected::Revision(Revision(revision)),
+            _ => Expected::Any,
+        },
+        _ => Expected::Any,
+    };
+    let spec = serde_json::from_value(body)
+        .map_err(|error| http::body::wrong_body(format!("the rule is not in order: {error}")))?;
+    Ok((spec, expected))
+}
+
+fn missing(pointer: &str) -> AppError {
+    AppError::bad_request(format!("{pointer} is missing")).with_errors(vec![FieldError {
+        pointer: pointer.to_owned(),
+        detail: "a rule is needed".to_owned(),
+    }])
+}
+
+/// The same error of a field that stands further down.
+fn below(pointer: &str, error: AppError) -> AppError {
+    let detail = error.detail().to_owned();
+    AppError::bad_request(format!("{pointer}: {detail}")).with_errors(vec![FieldError {
+        pointer: pointer.to_owned(),
+        detail,
+    }])
+}
+
+fn wrong_fields(problems: &[pulseboard_rules::Problem], before: &str) -> AppError {
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let errors = problems.iter().map(|problem| FieldError {
+        pointer: format!("{before}/{}", problem.field.replace('.', "/")),
+        detail: problem.what.clone(),
+    });
+    AppError::bad_request(format!("the rule is not in order: {}", all.join("; ")))
+        .with_errors(errors.collect())
+}
+
+/// A rule of a file is changed in its file; one of another tenant is not there.
+fn may_change(app: &App, depot: &Depot, tenant: &str, id: &str) -> Result<(), AppError> {
+    let rule = one(app, tenant, id)?;
+    match rule["source"].as_str() {
+        Some("file") => Err(AppError::new(
+            StatusCode::CONFLICT,
+            format!("this rule stands in {}: it is changed there", rule["file"]),
+        )),
+        Some("builtin") => {
+            caller::require_server(depot, "the built-in rules are the whole server's")
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MakeError> + Send + 'static,
+) -> Result<T, AppError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_panicked| AppError::internal())?
+        .map_err(|error| match error {
+            MakeError::Fields(problems) => wrong_fields(&problems, ""),
+            MakeError::TooMany(_) => {
+                AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+            }
+            MakeError::Unknown => AppError::not_found(error.to_string()),
+            MakeError::Document(DocumentError::Conflict { .. }) => AppError::new(
+                StatusCode::CONFLICT,
+                "somebody has changed this rule meanwhile: read it again",
+            ),
+            MakeError::Document(error @ (DocumentError::TooLarge { .. } | DocumentError::Full)) => {
+                AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+            }
+            MakeError::Document(error) => {
+                tracing::error!(%error, "a rule could not be stored");
+                AppError::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "the rule could not be stored",
+                )
+            }
+        })
+}
+
+fn one(app: &App, tenant: &str, id: &str) -> Result<Value, AppError> {
+    all(app, tenant)
+        .into_iter()
+        .find(|rule| rule["id"] == *id)
+        .ok_or_else(|| AppError::not_found(format!("there is no rule {id:?}")))
+}
+
+fn all(app: &App, tenant: &str) -> Vec<Value> {
+    let active = app.alerts.manager().events(tenant);
+    let evaluated = app
+        .live
+        .with_window(|window| window.newest().map(|tick| tick.sampled_ms));
+    let plain = app.rules.built_in().into_iter();
+    let mut rules: Vec<Value> = plain
+        .filter(|(_, _, is_plain)| *is_plain)
+        .map(|(id, spec, _)| {
+            let fires = active
+                .iter()
+                .any(|event| event.detail.is_none() && event.alert.rule == spec.alert);
+            let mut told = written(&spec, id, Source::BuiltIn);
+            told.insert("revision".to_owned(), json!(app.rules.revision(id)));
+            told.insert("health".to_owned(), json!("ok"));
+            told.insert("evaluationTime".to_owned(), json!(0));
+            if let Some(at_ms) = evaluated {
+                let at = Timestamp::from_millis(at_ms);
+                told.insert("lastEvaluation".to_owned(), json!(at));
+            }
+            let state = if fires { "firing" } else { "inactive" };
+            told.insert("state".to_owned(), json!(state));
+            Value::Object(told)
+        })
+        .collect();
+    for group in app.rules.shown(tenant) {
+        for (rule, id) in group.status.rules.iter().zip(&group.rule_ids) {
+            rules.push(of_group(app, &group, rule, id));
+        }
+    }
+    rules
+}
+
+fn of_group(app: &App, group: &Shown, rule: &RuleStatus, id: &str) -> Value {
+    // With its own `group` and `every`, as it was made.
+    let made = match group.source {
+        Source::File => None,
+        Source::Made => app.rules.made(id).map(|(made, _)| made.spec),
+        Source::BuiltIn => {
+            let all = app.rules.built_in().into_iter();
+            all.filter(|(own, _, _)| *own == id)
+                .map(|(_, spec, _)| spec)
+                .next()
+        }
+    };
+    let mut told = match &made {
+        Some(spec) => written(spec, id, group.source),
+        None => {
+            let mut told = written(&rule.spec, id, group.source);
+            told.insert("group".to_owned(), json!(group.status.name));
+            let every = pulseboard_rules::Period::from_millis(group.status.interval_ms);
+            told.insert("every".to_owned(), json!(every));
+            told
+        }
+    };
+    if !group.file.is_empty() {
+        told.insert("file".to_owned(), json!(group.file));
+    }
+    if group.source != Source::File {
+        told.insert("revision".to_owned(), json!(app.rules.revision(id)));
+    }
+    told.insert("health".to_owned(), json!(rule.health.name()));
+    if !rule.last_error.is_empty() {
+        told.insert("lastError".to_owned(), json!(rule.last_error));
+    }
+    if let Some(at_ms) = rule.last_evaluation_ms {
+        let at = Timestamp::from_millis(at_ms);
+        told.insert("lastEvaluation".to_owned(), json!(at));
+    }
+    told.insert("evaluationTime".to_owned(), json!(rule.evaluation_seconds));
+    told.insert("state".to_owned(), json!(rule.state.name()));
+    Value::Object(told)
+}
+
+/// A rule with all its fields, whether they are set or not.
+fn written(spec: &RuleSpec, id: &str, source: Source) -> Map<String, Value> {
+    let mut told = match serde_json::to_value(spec) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    told.insert("id".to_owned(), json!(id));
+    told.insert("source".to_owned(), json!(source.name()));
+    for (name, value) in [
+        ("group", json!(BUILT_IN_GROUP)),
+        ("labels", json!({})),
+        ("annotations", json!({})),
+        ("enabled", json!(true)),
+    ] {
+        if name != "group" || source == Source::BuiltIn {
+            told.entry(name).or_insert(value);
+        }
+    }
+    told.entry("group").or_insert(json!("rules"));
+    told
+}
+
+/// Rules that were made, as a file that Prometheus takes.
+fn as_file(app: &App, tenant: &str) -> String {
+    let mut groups: BTreeMap<String, GroupSpec> = BTreeMap::new();
+    for shown in app.rules.shown(tenant) {
+        if shown.source == Source::File {
+            continue;
+        }
+        for id in &shown.rule_ids {
+            let Some((made, _)) = app.rules.made(id) else {
+                continue;
+            };
+            let name = match made.spec.group.as_str() {
+                "" => "rules",
+                name => name,
+            };
+            let every = made.spec.every;
+            // A group has one interval.
+            let key = match every {
+                None => name.to_owned(),
+                Some(every) => format!("{name} every {every}"),
+            };
+            let group = groups.entry(key.clone()).or_insert_with(|| GroupSpec {
+                name: key,
+                interval: every,
+                ..GroupSpec::default()
+            });
+            group.rules.push(made.spec);
+        }
+    }
+    let groups: Vec<GroupSpec> = groups.into_values().collect();
+    write(&groups)
+}

@@ -1,0 +1,1227 @@
+//! Who is told of what: an Alertmanager a tenant, fed by the server's own alerts and by those that
+//! others send, and the outbox that its notifications leave by.
+//!
+//! ```text
+//! alerts ──queue──┐                        ┌──▶ outbox ──▶ receivers
+//!                 ├──▶ state (a tenant) ───┤
+//! POST /api/v2 ───┘      ▲                 └──▶ timelines, the feed of alerts
+//!                        └── what became of what was sent
+//! ```
+//!
+//! One task does it all in rounds ([`Notifying::run`]): what came, what is due, to disk, and into the
+//! outbox. What is on its way is on disk before it is in the outbox, so after a kill the outbox is
+//! asked what became of it, and what it has not got is made anew. Where the disk failed meanwhile, a
+//! notification that is made again has the same key as long as it says the same at the same time.
+//!
+//! The file is the default tenant's, and so are the server's own alerts. Others have the receivers
+//! that they made.
+
+mod carrier;
+mod file;
+mod made;
+mod name;
+mod state;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Instant,
+};
+
+use futures_util::StreamExt as _;
+use parking_lot::{Mutex, MutexGuard};
+use prometheus_client::metrics::counter::Counter;
+use pulseboard_alerting::{AlertEvent, AlertSink, new_id};
+use pulseboard_engine::DEFAULT_TENANT;
+use pulseboard_notify::{
+    Ack, AckError, AlertLimits, Delivery, Fingerprint, Options, PostedAlert, Refused, SilenceError,
+    api::PostableSilence, config::Config,
+};
+use pulseboard_outbound::Secret;
+use pulseboard_receivers::{
+    Courier, Directory, Outbox, OutboxOptions, Outcome as Tried, Sender, Tested,
+    config::Receiver,
+    outbox::{Accepted, Delivery as Line, DeliveryState, Event, OutboxStats, PutError},
+};
+use pulseboard_template::alertmanager::Templates;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    carrier::{Carrier, packed, way_of},
+    file::Loaded,
+    name::document_of,
+    state::{Effects, Kept, Outcome},
+};
+pub use self::{
+    file::check,
+    made::{Change, MakeError, NOBODY},
+    state::{NOTIFICATION_FAILED, State},
+};
+use crate::{
+    alerts::Alerts,
+    base::{
+        clock::Clock,
+        data_dir,
+        documents::Documents,
+        telemetry::{Limit, Telemetry},
+    },
+    incidents::{
+        Incidents,
+        book::keeper_of,
+        entry::{Entry, FROM_OTHERS, Kind},
+    },
+    settings::{DataDir, Settings},
+};
+
+/// Tenants with alerts, silences or receivers at once, beside the default one.
+const TENANTS_MAX: usize = 256;
+
+/// Events of our own that wait for the task; past it what goes on is looked up anew.
+const QUEUE_MAX: usize = 4_096;
+
+/// Notifications that go into the outbox at once: each waits for the disk, and they do so together.
+const PUTS_AT_ONCE: usize = 64;
+
+/// The state is written this long after it changed, at the earliest, and then so many times as long as
+/// it took to write.
+const KEEP_AFTER_MS: i64 = 200;
+const KEEP_SHARE: i64 = 20;
+
+/// After a failure it is tried again.
+const RETRY_MS: i64 = 2_000;
+
+/// A round that takes longer is none that works.
+const ROUND_MS_MAX: i64 = 30_000;
+
+/// Rounds in a row after which something is due at once.
+const IDLE_ROUNDS_MAX: u32 = 100;
+
+/// The largest file of a tenant's state that is read.
+const STATE_BYTES_MAX: u64 = 256 << 20;
+
+/// What tenants but the default one may have of alerts.
+const OTHERS: AlertLimits = AlertLimits {
+    count: 5_000,
+    bytes: 8 << 20,
+};
+
+/// Notifications of all tenants.
+pub struct Notifying {
+    clock: Clock,
+    file: Option<PathBuf>,
+    external_url: String,
+    repeat_ms: i64,
+    /// Of the tenants' states and of the outbox; `None` keeps everything in memory.
+    folder: Option<PathBuf>,
+    documents: Arc<Documents>,
+    incidents: Arc<Incidents>,
+    telemetry: Arc<Telemetry>,
+    /// Each with a lock of its own. Leaf lock.
+    tenants: Mutex<BTreeMap<Arc<str>, Arc<Tenant>>>,
+    /// Leaf lock.
+    loaded: Mutex<FromFile>,
+    /// Leaf lock.
+    queue: Mutex<Queue>,
+    /// What the outbox told. Leaf lock.
+    told: Mutex<Vec<Event>>,
+    wake: Notify,
+    /// Held while receivers are changed, so that what is stored and what is used are one.
+    changing: Mutex<()>,
+    directory: Directory,
+    sender: Sender,
+    started: OnceLock<Started>,
+    /// When the round began that is under way, by the steady clock; 0 between rounds.
+    round_ms: AtomicI64,
+    /// Some way of some receiver does not work.
+    is_failing: AtomicBool,
+    /// How many times all that had changed was written.
+    kept: watch::Sender<Keeping>,
+    counters: Counters,
+}
+
+/// What is there once it runs.
+struct Started {
+    outbox: Outbox,
+    alerts: Arc<Alerts>,
+}
+
+/// One tenant's. Its lock is held while actions are carried out, never while others are told.
+struct Tenant {
+    name: Arc<str>,
+    state: Mutex<State>,
+    /// Held while its file is written, so that the newest state is the last one written; taken before
+    /// `state`.
+    writing: Mutex<()>,
+}
+
+/// When a round is to be made again: by the wall's clock, and by the steady one.
+struct Next {
+    due_ms: Option<i64>,
+    keep_ms: Option<i64>,
+}
+
+/// What became of putting a notification into the outbox.
+struct Put {
+    tenant: Arc<Tenant>,
+    key: String,
+    put: Result<Accepted, PutError>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<AlertEvent>,
+    /// Some were dropped.
+    is_short: bool,
+}
+
+/// The file as it was read last.
+#[derive(Debug, Default)]
+struct FromFile {
+    loaded: Option<Loaded>,
+    state: FileState,
+}
+
+/// What is told of the file.
+#[derive(Clone, Debug, Default)]
+pub struct FileState {
+    /// What is wrong with the newest reading of it, which is not used.
+    pub error: Option<String>,
+    /// What it asks for that is not there.
+    pub warnings: Vec<String>,
+    /// When it was last read with success, in Unix milliseconds; 0 without a file.
+    pub loaded_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Keeping {
+    asked: u64,
+    done: u64,
+    failed: bool,
+    /// By the steady clock.
+    next_ms: i64,
+}
+
+struct Counters {
+    delivered: Counter,
+    retried: Counter,
+    failed: Counter,
+    reloads_failed: Counter,
+    untold: Counter,
+    write_failures: Counter,
+}
+
+/// Who may not have a state of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are as many tenants with alerts as there may be ({TENANTS_MAX})")]
+pub struct TooManyTenants;
+
+/// What was done is in memory alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the disk does not take it; it is in memory alone, and is tried again")]
+pub struct NotKept;
+
+/// A delivery, as the log has it.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// Who was told.
+    pub receiver: String,
+    /// By which way.
+    pub integration: String,
+    /// The rest.
+    pub line: Line,
+}
+
+impl Notifying {
+    /// Nothing runs yet.
+    ///
+    /// # Errors
+    /// The file is wrong, in one line; or what is stored cannot be read.
+    pub fn new(
+        settings: &Settings,
+        documents: &Arc<Documents>,
+        incidents: &Arc<Incidents>,
+        clock: Clock,
+        telemetry: &Arc<Telemetry>,
+    ) -> io::Result<Arc<Self>> {
+        let folder = match &settings.data_dir {
+            DataDir::Memory => None,
+            DataDir::Path(path) => Some(path.clone()),
+        };
+        let loaded = check(settings.alertmanager_config.as_deref()).map_err(io::Error::other)?;
+        let external_url = settings.external_url.clone();
+        let external_url = external_url.unwrap_or_else(|| format!("http://{}", settings.bind_addr));
+        let counter = |name, help| telemetry.counter(name, help);
+        let notifying = Arc::new(Self {
+            file: settings.alertmanager_config.clone(),
+            external_url,
+            repeat_ms: i64::try_from(settings.alert_check.as_millis()).unwrap_or(i64::MAX),
+            folder,
+            documents: Arc::clone(documents),
+            incidents: Arc::clone(incidents),
+            telemetry: Arc::clone(telemetry),
+            tenants: Mutex::default(),
+            loaded: Mutex::new(FromFile::of(loaded, clock.now_ms())),
+            queue: Mutex::default(),
+            told: Mutex::default(),
+            wake: Notify::new(),
+            changing: Mutex::new(()),
+            directory: Directory::new(),
+            sender: Sender::new(settings.notify_private),
+            started: OnceLock::new(),
+            round_ms: AtomicI64::new(0),
+            is_failing: AtomicBool::new(false),
+            kept: watch::Sender::default(),
+            counters: Counters {
+                delivered: counter(
+                    "pulseboard_notifications_delivered",
+                    "Notifications that arrived, each way out of a receiver by itself.",
+                ),
+                retried: counter(
+                    "pulseboard_notifications_retried",
+                    "Tries to deliver a notification that did not work and are made again.",
+                ),
+                failed: counter(
+                    "pulseboard_notifications_failed",
+                    "Notifications that were given up.",
+                ),
+                reloads_failed: counter(
+                    "pulseboard_notify_reloads_failed",
+                    "Readings of ALERTMANAGER_CONFIG that found it wrong and changed nothing.",
+                ),
+                untold: counter(
+                    "pulseboard_alerts_without_incident",
+                    "Alerts that others sent and that have no incident, since there were too many at once.",
+                ),
+                write_failures: counter(
+                    "pulseboard_notify_write_failures",
+                    "Times that the disk did not take what is known of alerts and silences.",
+                ),
+            },
+            clock,
+        });
+        notifying.restore()?;
+        Ok(notifying)
+    }
+
+    /// Reads what is kept of all tenants.
+    fn restore(&self) -> io::Result<()> {
+        let now_ms = self.clock.now_ms();
+        let mut found: BTreeMap<String, Kept> = BTreeMap::new();
+        if let Some(folder) = self.states() {
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => Some(entries),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            for entry in entries.into_iter().flatten() {
+                let path = entry?.path();
+                if path.extension().is_none_or(|end| end != "json") {
+                    continue;
+                }
+                match read_state(&path) {
+                    Ok(kept) => {
+                        found.insert(kept.tenant.clone(), kept);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "{} cannot be read and is set aside", path.display());
+                        drop(fs::rename(&path, path.with_extension("json.damaged")));
+                    }
+                }
+            }
+        }
+        found.entry(DEFAULT_TENANT.to_owned()).or_default();
+        for (tenant, kept) in found {
+            let name: Arc<str> = tenant.as_str().into();
+            let (config, templates) = self.config_of(&name);
+            self.directory.set(&name, &config.receivers, templates);
+            let options = self.options(&name);
+            let state = State::restore(Arc::clone(&name), config, options, kept, now_ms);
+            self.tenants
+                .lock()
+                .insert(Arc::clone(&name), Arc::new(Tenant::new(name, state)));
+        }
+        Ok(())
+    }
+
+    fn states(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_ref()?;
+        Some(folder.join(data_dir::NOTIFYING))
+    }
+
+    fn options(&self, tenant: &str) -> Options {
+        let options = Options {
+            external_url: self.external_url.clone(),
+            ..Options::default()
+        };
+        match tenant {
+            DEFAULT_TENANT => options,
+            _ => Options {
+                limits: OTHERS,
+                groups_max: OTHERS.count,
+                ..options
+            },
+        }
+    }
+
+    /// Who is told of what of a tenant's.
+    fn config_of(&self, tenant: &str) -> (Arc<Config>, Arc<Templates>) {
+        if tenant == DEFAULT_TENANT
+            && let Some(loaded) = &self.loaded.lock().loaded
+        {
+            return (Arc::clone(&loaded.config), Arc::clone(&loaded.templates));
+        }
+        let config = made::config(&self.documents, tenant).unwrap_or_else(|error| {
+            tracing::error!(error, tenant, "the receivers that were made cannot be used");
+            Arc::default()
+        });
+        (config, Arc::new(Templates::new()))
+    }
+
+    /// Whether the file says who a tenant's receivers are.
+    #[must_use]
+    pub fn is_of_file(&self, tenant: &str) -> bool {
+        tenant == DEFAULT_TENANT && self.file.is_some()
+    }
+
+    /// Whether there is a file.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// How the file is.
+    #[must_use]
+    pub fn file_state(&self) -> FileState {
+        self.loaded.lock().state.clone()
+    }
+
+    /// Opens the outbox, and takes up what goes on. Blocks for the disk; inside a runtime.
+    ///
+    /// # Errors
+    /// The outbox cannot be opened.
+    pub fn start(self: &Arc<Self>, alerts: &Arc<Alerts>) -> Result<(), String> {
+        let options = OutboxOptions {
+            folder: self
+                .folder
+                .as_ref()
+                .map(|folder| folder.join(data_dir::OUTBOX)),
+            ..OutboxOptions::default()
+        };
+        let courier = Courier::new(self.directory.clone(), self.sender.clone());
+        let told = Arc::downgrade(self);
+        let outbox = Outbox::open(options, Arc::new(Carrier(courier)), move |event| {
+            if let Some(notifying) = told.upgrade() {
+                notifying.told.lock().push(event);
+                notifying.wake.notify_one();
+            }
+        })
+        .map_err(|error| error.to_string())?;
+        let now_ms = self.clock.now_ms();
+        for tenant in self.all() {
+            let mut state = tenant.state.lock();
+            let lines = outbox.deliveries(&tenant.name);
+            for key in state.in_flight() {
+                match lines.iter().find(|line| line.key == key) {
+                    Some(line) => settle_line(&mut state, now_ms, line),
+                    None => state.settle(now_ms, &key, Outcome::Lost),
+                }
+            }
+        }
+        let started = Started {
+            outbox,
+            alerts: Arc::clone(alerts),
+        };
+        drop(self.started.set(started));
+        self.queue.lock().is_short = true;
+        self.settle_told(now_ms);
+        Ok(())
+    }
+
+    /// Incidents of alerts that others sent, and of ways that fail, which nobody goes on with, end.
+    fn settle_told(&self, now_ms: i64) {
+        let Some(started) = self.started.get() else {
+            return;
+        };
+        let mut told: BTreeMap<Arc<str>, Vec<AlertEvent>> = BTreeMap::new();
+        for event in started.alerts.manager().told() {
+            if is_ours(&event) {
+                continue;
+            }
+            let tenant = event.tenant.clone();
+            let tenant = tenant.unwrap_or_else(|| DEFAULT_TENANT.into());
+            told.entry(tenant).or_default().push(event);
+        }
+        for (name, events) in told {
+            if let Ok(tenant) = self.tenant(&name) {
+                tenant.state.lock().settle_told(now_ms, events);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Tenant>> {
+        self.tenants.lock().values().cloned().collect()
+    }
+
+    fn known(&self, tenant: &str) -> Option<Arc<Tenant>> {
+        self.tenants.lock().get(tenant).cloned()
+    }
+
+    /// A tenant's, made where there is none.
+    fn tenant(&self, tenant: &str) -> Result<Arc<Tenant>, TooManyTenants> {
+        if let Some(known) = self.known(tenant) {
+            return Ok(known);
+        }
+        let made = Arc::new(self.new_tenant(tenant));
+        let mut tenants = self.tenants.lock();
+        if let Some(known) = tenants.get(tenant) {
+            return Ok(Arc::clone(known));
+        }
+        if tenants.len() > TENANTS_MAX {
+            self.telemetry.count_limit(Limit::Tenants);
+            return Err(TooManyTenants);
+        }
+        tenants.insert(Arc::clone(&made.name), Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn new_tenant(&self, tenant: &str) -> Tenant {
+        let name: Arc<str> = tenant.into();
+        let (config, templates) = self.config_of(tenant);
+        self.directory.set(tenant, &config.receivers, templates);
+        let state = State::new(Arc::clone(&name), config, self.options(tenant));
+        Tenant::new(name, state)
+    }
+
+    /// What a tenant's alerts are asked; one of whom nothing is known has none.
+    pub fn read<T>(&self, tenant: &str, read: impl FnOnce(&State) -> T) -> T {
+        match self.known(tenant) {
+            Some(known) => read(&known.state.lock()),
+            None => {
+                let (config, _) = self.config_of(tenant);
+                let name: Arc<str> = tenant.into();
+                read(&State::new(name, config, self.options(tenant)))
+            }
+        }
+    }
+
+    /// Alerts that somebody sent. What was refused, and why.
+    ///
+    /// # Errors
+    /// There are too many tenants.
+    pub fn post(
+        &self,
+        tenant: &str,
+        alerts: Vec<PostedAlert>,
+    ) -> Result<Vec<Refused>, TooManyTenants> {
+        let now_ms = self.clock.now_ms();
+        let tenant = self.tenant(tenant)?;
+        let mut state = tenant.state.lock();
+        let refused = state.take_posted(now_ms, self.repeat_ms, alerts);
+        let effects = state.take_effects();
+        drop(state);
+        self.carry_out(&tenant.name, effects);
+        self.wake.notify_one();
+        Ok(refused)
+    }
+
+    /// Makes or changes a silence, and says so in the timelines of what it silences. Its identity.
+    ///
+    /// # Errors
+    /// It cannot be, or there are too many tenants.
+    pub fn silence(
+        &self,
+        tenant: &str,
+        silence: PostableSilence,
+        by: &str,
+    ) -> Result<Result<String, SilenceError>, TooManyTenants> {
+        let now_ms = self.clock.now_ms();
+        let until_ms = silence.ends_at.0;
+        let comment = silence.comment.clone();
+        let tenant = self.tenant(tenant)?;
+        let mut state = tenant.state.lock();
+        let made = state
+            .manager_mut()
+            .set_silence(now_ms, silence, new_id(now_ms).to_string());
+        let Ok(id) = made else {
+            return Ok(made);
+        };
+        let silenced = silenced_by(&state, now_ms, &id);
+        drop(state);
+        for fingerprint in silenced {
+            let entry = Entry {
+                by: Some(by.to_owned()),
+                text: Some(comment.clone()),
+                until_ms: Some(until_ms),
+                ..Entry::new(now_ms, Kind::Silenced)
+            };
+            self.incidents
+                .add_to_newest(&tenant.name, fingerprint, entry);
+        }
+        self.wake.notify_one();
+        Ok(Ok(id))
+    }
+
+    /// Ends a silence.
+    ///
+    /// # Errors
+    /// There is none, or it has ended.
+    pub fn expire(&self, tenant: &str, id: &str) -> Result<(), SilenceError> {
+        let tenant = self.known(tenant).ok_or(SilenceError::NotFound)?;
+        let now_ms = self.clock.now_ms();
+        tenant
+            .state
+            .lock()
+            .manager_mut()
+            .expire_silence(now_ms, id)?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Somebody takes an alert in hand.
+    ///
+    /// # Errors
+    /// It is over, or the text or the end cannot be.
+    pub fn acknowledge(&self, tenant: &str, ack: Ack) -> Result<(), AckError> {
+        let tenant = self.known(tenant).ok_or(AckError::NotFiring)?;
+        let now_ms = self.clock.now_ms();
+        tenant.state.lock().manager_mut().acknowledge(now_ms, ack)?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Nobody has it in hand any more; whether somebody had.
+    pub fn unacknowledge(&self, tenant: &str, fingerprint: Fingerprint) -> bool {
+        let Some(tenant) = self.known(tenant) else {
+            return false;
+        };
+        let ack = tenant.state.lock().manager_mut().unacknowledge(fingerprint);
+        self.wake.notify_one();
+        ack.is_some()
+    }
+
+    /// Changes the receivers that a tenant made, and goes on by them. Blocks.
+    ///
+    /// # Errors
+    /// See [`MakeError`]; nothing has changed then. Or there are too many tenants.
+    pub fn change_receivers(&self, tenant: &str, change: Change) -> Result<(), MakeError> {
+        if self.is_of_file(tenant) {
+            return Err(MakeError::ReadOnly);
+        }
+        let tenant = self
+            .tenant(tenant)
+            .map_err(|error| MakeError::Invalid(error.to_string()))?;
+        let _changing = self.changing.lock();
+        let config = made::change(&self.documents, &tenant.name, change)?;
+        self.use_config(&tenant, config, Arc::new(Templates::new()));
+        Ok(())
+    }
+
+    fn use_config(&self, tenant: &Tenant, config: Arc<Config>, templates: Arc<Templates>) {
+        self.directory
+            .set(&tenant.name, &config.receivers, templates);
+        let now_ms = self.clock.now_ms();
+        let mut state = tenant.state.lock();
+        state.set_config(now_ms, Arc::clone(&config));
+        let effects = state.take_effects();
+        drop(state);
+        self.carry_out(&tenant.name, effects);
+        if let Some(started) = self.started.get() {
+            for receiver in &config.receivers {
+                for (name, _) in receiver.ways() {
+                    let way = pulseboard_notify::Way {
+                        receiver: receiver.name.clone(),
+                        name,
+                    };
+                    started
+                        .outbox
+                        .retry_now(&tenant.name, &carrier::name_of(&way));
+                }
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Reads the file again and goes on by it. Blocks.
+    ///
+    /// # Errors
+    /// As [`check`]; everything then is as before.
+    pub fn reload(&self) -> Result<(), String> {
+        match check(self.file.as_deref()) {
+            Ok(None) => Ok(()),
+            Ok(Some(loaded)) => {
+                let (config, templates) =
+                    (Arc::clone(&loaded.config), Arc::clone(&loaded.templates));
+                *self.loaded.lock() = FromFile::of(Some(loaded), self.clock.now_ms());
+                if let Ok(tenant) = self.tenant(DEFAULT_TENANT) {
+                    self.use_config(&tenant, config, templates);
+                }
+                tracing::info!("the configuration of notifications was read again");
+                Ok(())
+            }
+            Err(error) => {
+                self.counters.reloads_failed.inc();
+                self.loaded.lock().state.error = Some(error.clone());
+                tracing::error!(error, "the configuration of notifications is not taken");
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a test over each way of a receiver; `None` where there is none of that name.
+    pub async fn test(&self, tenant: &str, receiver: &str) -> Option<Vec<Tested>> {
+        let (config, templates) = self.config_of(tenant);
+        let mut receivers = config.receivers.iter();
+        let receiver: Receiver = receivers.find(|one| one.name == receiver)?.clone();
+        let key = format!("test-{}", new_id(self.clock.now_ms()));
+        let url = &self.external_url;
+        let tested =
+            pulseboard_receivers::test(&self.sender, &receiver, &templates, tenant, &key, url);
+        Some(tested.await)
+    }
+
+    /// Calls an address, as whoever sends notifications.
+    pub async fn call(&self, url: &Secret) -> Tried {
+        self.sender.call(url, None).await
+    }
+
+    /// What became of the newest notifications of a tenant, newest first.
+    #[must_use]
+    pub fn log(&self, tenant: &str) -> Vec<Logged> {
+        let Some(started) = self.started.get() else {
+            return Vec::new();
+        };
+        let lines = started.outbox.deliveries(tenant).into_iter();
+        let lines = lines.map(|line| {
+            let way = way_of(&line.receiver);
+            Logged {
+                receiver: way.receiver,
+                integration: way.name.0,
+                line,
+            }
+        });
+        lines.collect()
+    }
+
+    /// Figures of the outbox.
+    #[must_use]
+    pub fn outbox_stats(&self) -> OutboxStats {
+        let started = self.started.get();
+        started
+            .map(|started| started.outbox.stats())
+            .unwrap_or_default()
+    }
+
+    /// The address under which people reach this server.
+    #[must_use]
+    pub fn external_url(&self) -> &str {
+        &self.external_url
+    }
+
+    /// Whether notifications are dispatched, and those that were due arrived.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let began_ms = self.round_ms.load(Ordering::Relaxed);
+        let is_stuck = began_ms != 0 && self.clock.steady_ms() - began_ms > ROUND_MS_MAX;
+        !is_stuck && !self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Dispatches until the server stops.
+    pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
+        let mut idle_rounds = 0;
+        loop {
+            let steps = self.clock.steps();
+            let next = self.round().await;
+            // What is due and does not go away by that waits for the clock, and not for a core.
+            idle_rounds = match next.due_ms {
+                Some(due_ms) if due_ms <= self.clock.now_ms() => idle_rounds + 1,
+                _ => 0,
+            };
+            let due_ms = match idle_rounds < IDLE_ROUNDS_MAX {
+                true => next.due_ms,
+                false => Some(self.clock.now_ms() + RETRY_MS),
+            };
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = until(due_ms, |ms| self.clock.sleep_until_or_step(ms, steps)) => {}
+                () = until(next.keep_ms, |ms| self.clock.sleep_until_steady(ms)) => {}
+            }
+        }
+    }
+
+    /// Everything that came and is due, into the outbox and to disk; when to look again.
+    async fn round(self: &Arc<Self>) -> Next {
+        self.round_ms
+            .store(self.clock.steady_ms().max(1), Ordering::Relaxed);
+        let to_send = self.blocking(Self::work).await.unwrap_or_default();
+        if !to_send.is_empty() {
+            // Who was told is known before they are: after a kill it is asked for at the outbox, and
+            // not told again under another key.
+            if self.folder.is_some() {
+                self.blocking(|notifying| notifying.keep()).await;
+            }
+            let puts = self.put(to_send).await;
+            self.blocking(move |notifying| notifying.settle_puts(puts))
+                .await;
+        }
+        let next = self.blocking(Self::finish_round).await;
+        self.round_ms.store(0, Ordering::Relaxed);
+        next.unwrap_or_else(|| Next {
+            due_ms: Some(self.clock.now_ms() + RETRY_MS),
+            keep_ms: None,
+        })
+    }
+
+    /// Has work done on a thread that may block; nothing where it panicked.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let worker = Arc::clone(self);
+        let worked = tokio::task::spawn_blocking(move || work(&worker)).await;
+        worked
+            .inspect_err(|error| {
+                self.telemetry.panics.inc();
+                tracing::error!(%error, "a round of notifications panicked; the next one comes");
+            })
+            .ok()
+    }
+
+    /// Writes what is to be written by now, and looks when there is something to be done again.
+    fn finish_round(self: &Arc<Self>) -> Next {
+        let is_due =
+            |keep_ms: Option<i64>| keep_ms.is_some_and(|keep_ms| keep_ms <= self.clock.steady_ms());
+        if is_due(self.keep_due_ms()) {
+            self.keep();
+        }
+        let mut due_ms: Option<i64> = None;
+        let mut is_failing = false;
+        for tenant in self.all() {
+            let state = tenant.state.lock();
+            due_ms = due_ms.into_iter().chain(state.next_due_ms()).min();
+            is_failing |= state.is_failing();
+        }
+        self.is_failing.store(is_failing, Ordering::Relaxed);
+        Next {
+            due_ms,
+            keep_ms: self.keep_due_ms(),
+        }
+    }
+
+    /// What came, and what is due; what goes into the outbox. Blocks.
+    fn work(self: &Arc<Self>) -> Vec<(Arc<Tenant>, Delivery)> {
+        let now_ms = self.clock.now_ms();
+        self.take_told(now_ms);
+        self.take_events(now_ms);
+        let mut to_send = Vec::new();
+        for tenant in self.all() {
+            let mut state = tenant.state.lock();
+            if state.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+                state.tick(now_ms);
+            }
+            let effects = state.take_effects();
+            let deliveries = state.take_to_send();
+            drop(state);
+            self.carry_out(&tenant.name, effects);
+            let deliveries = deliveries.into_iter();
+            to_send.extend(deliveries.map(|delivery| (Arc::clone(&tenant), delivery)));
+        }
+        to_send
+    }
+
+    /// What the outbox told.
+    fn take_told(&self, now_ms: i64) {
+        let told = std::mem::take(&mut *self.told.lock());
+        for event in told {
+            let line = match &event {
+                Event::Delivered(line) => {
+                    self.counters.delivered.inc();
+                    line
+                }
+                Event::Retrying(line) => {
+                    self.counters.retried.inc();
+                    line
+                }
+                Event::Failed(line) => {
+                    self.counters.failed.inc();
+                    let way = way_of(&line.receiver);
+                    tracing::error!(
+                        receiver = way.receiver,
+                        integration = way.name.0,
+                        tenant = &*line.tenant,
+                        "a notification is given up: {}",
+                        line.error.as_deref().unwrap_or_default()
+                    );
+                    line
+                }
+                // Whoever put it there is told so.
+                Event::Refused { .. } => continue,
+            };
+            if let Some(tenant) = self.known(&line.tenant) {
+                settle_line(&mut tenant.state.lock(), now_ms, line);
+            }
+        }
+    }
+
+    /// Alerts of rules of our own.
+    fn take_events(&self, now_ms: i64) {
+        let (events, is_short) = {
+            let mut queue = self.queue.lock();
+            let is_short = std::mem::take(&mut queue.is_short);
+            (std::mem::take(&mut queue.events), is_short)
+        };
+        let mut by_tenant: BTreeMap<Arc<str>, Vec<(AlertEvent, String)>> = BTreeMap::new();
+        let mut add = |event: AlertEvent| {
+            let link = self.link_of(&event);
+            let tenant = keeper_of(&event).into();
+            by_tenant.entry(tenant).or_default().push((event, link));
+        };
+        if !is_short {
+            events.into_iter().for_each(&mut add);
+            for (name, events) in by_tenant {
+                if let Ok(tenant) = self.tenant(&name) {
+                    tenant.state.lock().take_own(now_ms, &events);
+                }
+            }
+            return;
+        }
+        // Some were missed, or nobody listened before: what goes on is what counts.
+        let Some(started) = self.started.get() else {
+            return;
+        };
+        let (active, ()) = started.alerts.manager().with_active(|| ());
+        active.into_iter().filter(is_ours).for_each(&mut add);
+        let mut names: BTreeSet<Arc<str>> = by_tenant.keys().cloned().collect();
+        names.extend(self.all().iter().map(|tenant| Arc::clone(&tenant.name)));
+        for name in names {
+            let events = by_tenant.remove(&name).unwrap_or_default();
+            if let Ok(tenant) = self.tenant(&name) {
+                tenant.state.lock().settle_own(now_ms, &events);
+            }
+        }
+    }
+
+    /// Leads to what a rule asks, as Prometheus has it.
+    fn link_of(&self, event: &AlertEvent) -> String {
+        let expr = event.detail.as_ref().map_or("", |detail| &*detail.expr);
+        generator(&self.external_url, expr)
+    }
+
+    /// Tells others what follows. No lock of ours is held.
+    fn carry_out(&self, tenant: &str, effects: Effects) {
+        if effects.is_empty() {
+            return;
+        }
+        if effects.untold > 0 {
+            self.counters.untold.inc_by(effects.untold);
+        }
+        if let Some(started) = self.started.get() {
+            for event in effects.alerts {
+                started.alerts.manager().tell(event);
+            }
+        }
+        for (fingerprint, entry) in effects.entries {
+            self.incidents.add_to_newest(tenant, fingerprint, entry);
+        }
+    }
+
+    /// Puts notifications into the outbox; what became of each.
+    async fn put(&self, to_send: Vec<(Arc<Tenant>, Delivery)>) -> Vec<Put> {
+        let Some(started) = self.started.get() else {
+            return Vec::new();
+        };
+        let puts = to_send.into_iter().map(|(tenant, delivery)| async move {
+            let key = delivery.notification.key.clone();
+            let put = started.outbox.put(packed(delivery)).await;
+            Put { tenant, key, put }
+        });
+        let puts = futures_util::stream::iter(puts);
+        puts.buffer_unordered(PUTS_AT_ONCE).collect().await
+    }
+
+    /// Says what became of those that the outbox does not carry. Blocks.
+    fn settle_puts(&self, puts: Vec<Put>) {
+        let Some(started) = self.started.get() else {
+            return;
+        };
+        let now_ms = self.clock.now_ms();
+        let mut tenants: BTreeMap<Arc<str>, Arc<Tenant>> = BTreeMap::new();
+        for Put { tenant, key, put } in puts {
+            let mut state = tenant.state.lock();
+            match put {
+                // It waits to be carried at the next start.
+                Ok(Accepted::Durable) | Err(PutError::Closed) => continue,
+                Ok(Accepted::Memory) => {
+                    tracing::error!(
+                        key,
+                        "a notification waits in memory alone, since the disk fails"
+                    );
+                    continue;
+                }
+                Ok(Accepted::Nobody) => state.settle(now_ms, &key, Outcome::Nobody),
+                Ok(Accepted::Known) => {
+                    let lines = started.outbox.deliveries(&tenant.name);
+                    match lines.iter().find(|line| line.key == key) {
+                        Some(line) => settle_line(&mut state, now_ms, line),
+                        None => state.settle(now_ms, &key, Outcome::Sent),
+                    }
+                }
+                Err(error) => {
+                    self.counters.failed.inc();
+                    tracing::error!(%error, key, "a notification is not taken");
+                    state.settle(now_ms, &key, Outcome::Failed(&error.to_string()));
+                }
+            }
+            drop(state);
+            tenants.insert(Arc::clone(&tenant.name), tenant);
+        }
+        for (name, tenant) in tenants {
+            let effects = tenant.state.lock().take_effects();
+            self.carry_out(&name, effects);
+        }
+    }
+
+    /// When what has changed is to be written, by the steady clock.
+    fn keep_due_ms(&self) -> Option<i64> {
+        self.folder.as_ref()?;
+        let keeping = *self.kept.borrow();
+        if keeping.asked > keeping.done {
+            return Some(self.clock.steady_ms());
+        }
+        let all = self.all();
+        let is_changed = all.iter().any(|tenant| tenant.state.lock().is_changed());
+        is_changed.then_some(keeping.next_ms)
+    }
+
+    /// Writes what has changed, and forgets tenants of whom nothing is known. Blocks.
+    pub fn keep(&self) {
+        let began = Instant::now();
+        let asked = self.kept.borrow().asked;
+        let mut failed = false;
+        for tenant in self.all() {
+            match self.keep_one(&tenant) {
+                Ok(false) => {}
+                Ok(true) => self.forget(&tenant),
+                Err(error) => {
+                    failed = true;
+                    self.counters.write_failures.inc();
+                    tracing::error!(%error, tenant = &*tenant.name, "what is known of alerts cannot be written");
+                }
+            }
+        }
+        let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let least_ms = if failed { RETRY_MS } else { KEEP_AFTER_MS };
+        let pause_ms = took_ms.saturating_mul(KEEP_SHARE).clamp(least_ms, 60_000);
+        let next_ms = self.clock.steady_ms() + pause_ms;
+        self.kept.send_modify(|keeping| {
+            keeping.done = asked;
+            keeping.failed = failed;
+            keeping.next_ms = next_ms;
+        });
+    }
+
+    /// Lets a tenant go of whom nothing is known, but for the default one.
+    fn forget(&self, tenant: &Arc<Tenant>) {
+        if *tenant.name == *DEFAULT_TENANT {
+            return;
+        }
+        let mut tenants = self.tenants.lock();
+        // The map's and the caller's: nobody else has it, and nobody gets it now.
+        if Arc::strong_count(tenant) == 2 {
+            tenants.remove(&tenant.name);
+            self.directory.remove(&tenant.name);
+        }
+    }
+
+    /// Writes one that has changed; whether nothing is known of it any more.
+    fn keep_one(&self, tenant: &Tenant) -> io::Result<bool> {
+        let _writing = tenant.writing.lock();
+        let kept = {
+            let mut state = tenant.state.lock();
+            if !state.is_changed() {
+                return Ok(false);
+            }
+            state.keep()
+        };
+        let Some(folder) = self.states() else {
+            return Ok(false);
+        };
+        let path = folder.join(format!("{}.json", document_of(&tenant.name)));
+        let written = match kept.is_nothing() {
+            true => match data_dir::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+            false => write_state(&folder, &path, &kept),
+        };
+        if written.is_err() {
+            tenant.state.lock().change();
+        }
+        written.map(|()| kept.is_nothing())
+    }
+
+    /// Waits until what was done so far outlives the process.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub async fn safe(&self) -> Result<(), NotKept> {
+        if self.folder.is_none() {
+            return Ok(());
+        }
+        let mut asked = 0;
+        self.kept.send_modify(|keeping| {
+            keeping.asked += 1;
+            asked = keeping.asked;
+        });
+        let mut kept = self.kept.subscribe();
+        self.wake.notify_one();
+        match kept.wait_for(|keeping| keeping.done >= asked).await {
+            Ok(keeping) if !keeping.failed => Ok(()),
+            _ => Err(NotKept),
+        }
+    }
+
+    /// Ends what is under way, and writes what is known.
+    pub async fn close(self: &Arc<Self>, at_most: std::time::Duration) {
+        if let Some(started) = self.started.get() {
+            started.outbox.close(at_most).await;
+        }
+        // What is due by now is made again by the next run: it is not in the outbox.
+        self.blocking(|last| {
+            drop(last.work());
+            last.keep();
+            last.incidents.write();
+        })
+        .await;
+    }
+}
+
+/// A future that waits for a moment, or for ever where there is none.
+async fn until<F: Future<Output = ()>>(at_ms: Option<i64>, sleep: impl FnOnce(i64) -> F) {
+    match at_ms {
+        Some(at_ms) => sleep(at_ms).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether an alert is one of a rule of this server, and not one that follows from what was sent here
+/// or from here.
+fn is_ours(event: &AlertEvent) -> bool {
+    let detail = event.detail.as_deref();
+    detail.is_none_or(|detail| ![FROM_OTHERS, NOTIFICATION_FAILED].contains(&&*detail.rule_id))
+}
+
+/// Where the page shows what an expression gives.
+#[must_use]
+pub fn generator(external_url: &str, expr: &str) -> String {
+    match expr.is_empty() {
+        true => format!("{external_url}/alerts"),
+        false => {
+            let query: String = url::form_urlencoded::byte_serialize(expr.as_bytes()).collect();
+            format!("{external_url}/graph?g0.expr={query}&g0.tab=1")
+        }
+    }
+}
+
+fn settle_line(state: &mut State, now_ms: i64, line: &Line) {
+    let why = line.error.as_deref().unwrap_or_default();
+    let outcome = match line.state {
+        DeliveryState::Waiting => return,
+        DeliveryState::Retrying => Outcome::Retrying(line.tries, why),
+        DeliveryState::Sent => Outcome::Sent,
+        DeliveryState::Failed | DeliveryState::Gone => Outcome::Failed(why),
+    };
+    state.settle(now_ms, &line.key, outcome);
+}
+
+/// Alerts that fire and that this silence keeps quiet.
+fn silenced_by(state: &State, now_ms: i64, id: &str) -> Vec<Fingerprint> {
+    let all = state.manager().alerts(now_ms, &Default::default());
+    let silenced = all.into_iter().filter(|alert| {
+        let ids = &alert.status.silenced_by;
+        ids.iter().any(|one| one == id)
+    });
+    silenced.map(|alert| alert.fingerprint).collect()
+}
+
+fn read_state(path: &Path) -> io::Result<Kept> {
+    let bytes = fs::metadata(path)?.len();
+    if bytes > STATE_BYTES_MAX {
+        return Err(io::Error::other(format!(
+            "{bytes} bytes, of at most {STATE_BYTES_MAX}"
+        )));
+    }
+    let kept: Kept = serde_json::from_slice(&fs::read(path)?)?;
+    match kept.tenant.is_empty() {
+        true => Err(io::Error::other("it says of no tenant")),
+        false => Ok(kept),
+    }
+}
+
+fn write_state(folder: &Path, path: &Path, kept: &Kept) -> io::Result<()> {
+    data_dir::make(folder)?;
+    data_dir::replace_file(path, &serde_json::to_vec(kept)?)
+}
+
+impl FromFile {
+    fn of(loaded: Option<Loaded>, now_ms: i64) -> Self {
+        let Some(loaded) = loaded else {
+            return Self::default();
+        };
+        let warnings = loaded.config.warnings();
+        for warning in &warnings {
+            tracing::warn!("ALERTMANAGER_CONFIG: {warning}");
+        }
+        Self {
+            loaded: Some(loaded),
+            state: FileState {
+                error: None,
+                warnings,
+                loaded_ms: now_ms,
+            },
+        }
+    }
+}
+
+impl Tenant {
+    fn new(name: Arc<str>, state: State) -> Self {
+        Self {
+            name,
+            state: Mutex::new(state),
+            writing: Mutex::new(()),
+        }
+    }
+}
+
+impl AlertSink for Notifying {
+    fn publish(&self, _offset: u64, event: &AlertEvent) {
+        if !is_ours(event) {
+            return;
+        }
+        let mut queue: MutexGuard<'_, Queue> = self.queue.lock();
+        if queue.events.len() >= QUEUE_MAX {
+            queue.events.clear();
+            queue.is_short = true;
+        }
+        if !queue.is_short {
+            queue.events.push_back(event.clone());
+        }
+        drop(queue);
+        self.wake.notify_one();
+    }
+}
+
+impl fmt::Debug for Notifying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notifying")
+            .field("tenants", &self.tenants.lock().len())
+            .field("is_of_file", &self.file.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! Receivers that are made while the server runs: a document a tenant, secrets in it, which is why
+//! its file is its owner's alone and no answer is made of it but through [`Receiver`], which hides
+//! them.
+
+use std::sync::Arc;
+
+use pulseboard_notify::config::{Config, RouteConfig};
+use pulseboard_receivers::config::{Receiver, keep_secrets};
+use pulseboard_template::alertmanager::Templates;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::name::document_of;
+use crate::base::documents::{DocumentError, Documents, Expected};
+
+/// Receivers of one tenant.
+const RECEIVERS_MAX: usize = 100;
+
+/// Who is told where nobody is.
+pub const NOBODY: &str = "nobody";
+
+/// All receivers of a tenant.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Made {
+    receivers: Vec<Value>,
+}
+
+/// Why a receiver is not made, changed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// The file says who they are.
+    #[error("receivers are those of ALERTMANAGER_CONFIG, and are changed there")]
+    ReadOnly,
+    /// There is none of that name.
+    #[error("there is no receiver {0:?}")]
+    NotFound(String),
+    /// There is one of that name.
+    #[error("there is a receiver {0:?} already")]
+    Exists(String),
+    /// It cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// It was not stored.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+}
+
+/// What is done to them.
+#[derive(Debug)]
+pub enum Change {
+    /// One more.
+    Make(Value),
+    /// One as it is to be from now on.
+    Replace(String, Value),
+    /// One less.
+    Remove(String),
+}
+
+/// The configuration of a tenant's own receivers: each is told of everything.
+///
+/// # Errors
+/// One of them cannot be, which is checked before they are stored.
+pub(super) fn config(documents: &Documents, tenant: &str) -> Result<Arc<Config>, String> {
+    let made: Made = stored(documents, tenant);
+    config_of(&made.receivers).map(Arc::new)
+}
+
+fn stored(documents: &Documents, tenant: &str) -> Made {
+    let stored = documents.get(&document(tenant));
+    stored.map(|(_, made)| made).unwrap_or_default()
+}
+
+fn document(tenant: &str) -> String {
+    format!("receivers/{}", document_of(tenant))
+}
+
+fn config_of(receivers: &[Value]) -> Result<Config, String> {
+    let mut read = receivers
+        .iter()
+        .map(|one| serde_json::from_value(one.clone()).map_err(|error| error.to_string()))
+        .collect::<Result<Vec<Receiver>, String>>()?;
+    if read.is_empty() {
+        read.push(Receiver {
+            name: NOBODY.to_owned(),
+            ..Receiver::default()
+        });
+    }
+    let names: Vec<String> = read.iter().map(|one| one.name.clone()).collect();
+    let first = names.first().cloned().unwrap_or_default();
+    let mut config = Config::of_receivers(read, &first)?;
+    if names.len() > 1
+        && let Some(root) = &mut config.route
+    {
+        root.routes = names
+            .into_iter()
+            .map(|receiver| RouteConfig {
+                receiver,
+                goes_on: true,
+                ..RouteConfig::default()
+            })
+            .collect();
+    }
+    Ok(config)
+}
+
+/// Changes them where all are good then, and gives the configuration that follows. Blocks.
+///
+/// # Errors
+/// See [`MakeError`]; nothing has changed then.
+pub(super) fn change(
+    documents: &Documents,
+    tenant: &str,
+    change: Change,
+) -> Result<Arc<Config>, MakeError> {
+    let name = document(tenant);
+    let found = documents.get::<Made>(&name);
+    let expected = found
+        .as_ref()
+        .map_or(Expected::New, |(revision, _)| Expected::Revision(*revision));
+    let mut receivers = found.map(|(_, made)| made.receivers).unwrap_or_default();
+    let place = |receivers: &[Value], name: &str| {
+        let mut all = receivers.iter();
+        all.position(|one| one["name"] == *name)
+    };
+    match change {
+        Change::Make(receiver) => {
+            let name = name_of(&receiver)?;
+            if place(&receivers, &name).is_some() {
+                return Err(MakeError::Exists(name));
+            }
+            if receivers.len() >= RECEIVERS_MAX {
+                return Err(MakeError::Invalid(format!(
+                    "there are {RECEIVERS_MAX} receivers, which is all that there may be"
+                )));
+            }
+            receivers.push(checked(receiver, &Value::Null)?);
+        }
+        Change::Replace(old, receiver) => {
+            let Some(place_of_old) = place(&receivers, &old) else {
+                return Err(MakeError::NotFound(old));
+            };
+            let name = name_of(&receiver)?;
+            if name != old && place(&receivers, &name).is_some() {
+                return Err(MakeError::Exists(name));
+            }
+            receivers[place_of_old] = checked(receiver, &receivers[place_of_old])?;
+        }
+        Change::Remove(old) => {
+            let Some(place) = place(&receivers, &old) else {
+                return Err(MakeError::NotFound(old));
+            };
+            receivers.remove(place);
+        }
+    }
+    let config = config_of(&receivers).map_err(MakeError::Invalid)?;
+    documents.put(&name, expected, &Made { receivers })?;
+    Ok(Arc::new(config))
+}
+
+fn name_of(receiver: &Value) -> Result<String, MakeError> {
+    let name = receiver["name"].as_str().unwrap_or_default();
+    let is_name = !name.is_empty()
+        && name.len() <= 128
+        && !name.chars().any(char::is_control)
+        && name != NOBODY;
+    match is_name {
+        true => Ok(name.to_owned()),
+        false => Err(MakeError::Invalid(format!(
+            "name: needed are 1 to 128 bytes without control characters, and not {NOBODY:?}"
+        ))),
+    }
+}
+
+/// With secrets that were stored in the place of those that were hidden.
+fn checked(mut receiver: Value, stored: &Value) -> Result<Value, MakeError> {
+    if let Some(path) = names_file(&receiver, "") {
+        return Err(MakeError::Invalid(format!(
+            "{path}: files of the server are named in ALERTMANAGER_CONFIG alone"
+        )));
+    }
+    if !keep_secrets(&mut receiver, stored) {
+        return Err(MakeError::Invalid(
+            "\"<secret>\" stands for a secret that is stored, and none is stored there".to_owned(),
+        ));
+    }
+    // Told with its place, which the whole list's error would not have.
+    let read = serde_json::from_value::<Receiver>(receiver.clone())
+        .map_err(|error| MakeError::Invalid(error.to_string()))?;
+    match read.check_texts(&Templates::new()).into_iter().next() {
+        Some(wrong) => Err(MakeError::Invalid(wrong)),
+        None => Ok(receiver),
+    }
+}
+
+/// Where a file of the server is named: whoever makes receivers is not to read those.
+fn names_file(value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| names_file(item, &format!("{path}/{index}"))),
+        Value::Object(fields) => fields.iter().find_map(|(name, field)| {
+            let path = format!("{path}/{name}");
+            let is_file = (name.ends_with("_file") || name == "files") && !field.is_null();
+            is_file
+                .then(|| path.clone())
+                .or_else(|| names_file(field, &path))
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn names(config: &Config) -> Vec<&str> {
+        let receivers = config.receivers.iter();
+        receivers.map(|receiver| &*receiver.name).collect()
+    }
+
+    #[test]
+    fn receivers_are_made_changed_and_removed() {
+        let documents = Documents::in_memory();
+        let hook = |name: &str, url: &str| json!({"name": name, "webhook_configs": [{"url": url}]});
+        assert_eq!(names(&config(&documents, "a").expect("good")), [NOBODY]);
+        let made = change(&documents, "a", Change::Make(hook("ops", "http://x/1")));
+        assert_eq!(names(&made.expect("made")), ["ops"]);
+        let twice = change(&documents, "a", Change::Make(hook("ops", "http://x/1")));
+        assert!(matches!(twice, Err(MakeError::Exists(_))), "{twice:?}");
+        let both = change(&documents, "a", Change::Make(hook("dev", "http://x/2")));
+        let both = both.expect("made");
+        let route = both.route.as_ref().expect("a route");
+        assert_eq!(route.routes.len(), 2, "each is told of everything");
+        // what is hidden stays
+        let hidden = change(
+            &documents,
+            "a",
+            Change::Replace("ops".to_owned(), hook("ops", "<secret>")),
+        );
+        let hidden = hidden.expect("changed");
+        let url = hidden.receivers[0].webhook_configs[0].url.as_ref();
+        assert_eq!(
+            url.map(pulseboard_outbound::Secret::reveal),
+            Some("http://x/1")
+        );
+        let shown = serde_json::to_string(&hidden.receivers).expect("JSON");
+        assert!(!shown.contains("http://x/1"), "{shown}");
+        change(&documents, "a", Change::Remove("ops".to_owned())).expect("removed");
+        assert_eq!(names(&config(&documents, "a").expect("good")), ["dev"]);
+        assert_eq!(names(&config(&documents, "b").expect("good")), [NOBODY]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_and_changes_nothing() {
+        let documents = Documents::in_memory();
+        for (receiver, said) in [
+            (json!({}), "name:"),
+            (json!({"name": "a", "webhook_configs": [{}]}), "url"),
+            (
+                json!({"name": "a", "nothing_configs": []}),
+                "nothing_configs",
+            ),
+            (
+                json!({"name": "a", "webhook_configs": [{"url_file": "/etc/passwd"}]}),
+                "/webhook_configs/0/url_file",
+            ),
+            (
+                json!({"name": "a", "webhook_configs": [{"url": "<secret>"}]}),
+                "none is stored",
+            ),
+        ] {
+            let error = change(&documents, "a", Change::Make(receiver)).expect_err(said);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        assert!(documents.list("receivers").is_empty());
+    }
+}

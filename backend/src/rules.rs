@@ -1,0 +1,845 @@
+//! Rules: those of files, those that are made while it runs and the built-in ones, which are one
+//! thing; when each is evaluated, and what becomes of what it finds.
+//!
+//! ```text
+//!   files ──┐
+//!   made ───┼──▶ groups ──due──▶ a thread that may block ──▶ samples ──▶ engine
+//!   built in┘                                  └──▶ alerts ──▶ the one order of all alerts
+//! ```
+//!
+//! **A rule slows no other**: each has a time, a number of samples and memory of its own
+//! ([`evaluate`]); groups that took long are evaluated one at a time, beside the others. **Bounds**:
+//! [`MADE_MAX`] rules are made, [`FILE_RULES_MAX`] come from files; alerts of one rule as its
+//! group's `limit` says, and as many as its memory has room for.
+//!
+//! A group's state outlives a restart: it is kept as a document whenever an alert becomes something
+//! else, and at the end. Incidents are the alerts' own (`alerting`), which the journal keeps; a rule
+//! that finds its alert still there goes on with the incident.
+
+mod built_in;
+mod evaluate;
+mod files;
+mod made;
+mod say;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use pulseboard_alerting::AlertEvent;
+use pulseboard_engine::{DEFAULT_TENANT, Engine};
+use pulseboard_rules::{
+    Group, GroupSpec, GroupStatus, Period, RuleSpec, group::Defaults, keep::KeptGroup,
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use self::{built_in::BuiltIn, say::Incident};
+pub use self::{
+    files::check,
+    made::{MADE_MAX, Made, MakeError},
+    say::severity_of,
+};
+use crate::{
+    alerts::Alerts,
+    base::{
+        clock::Clock,
+        documents::{Documents, Expected, Revision},
+        telemetry::Telemetry,
+    },
+    settings::Settings,
+};
+
+/// Rules of all files.
+pub const FILE_RULES_MAX: usize = 50_000;
+
+/// Samples of a moment come a little after it: rules wait so long for them.
+const SETTLE_MS: i64 = 20;
+
+/// Groups that are evaluated at once, beside one that takes long.
+const AT_ONCE: usize = 2;
+
+/// A group that took this long is evaluated beside the others.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// How often what groups are doing is kept, where something changed.
+const KEEP_MS: i64 = 2_000;
+
+/// Documents with the state of groups.
+const STATE: &str = "rules-state/";
+
+/// The group of the built-in rules.
+pub const BUILT_IN_GROUP: &str = "pulseboard";
+
+/// Where a rule comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It is there without configuration.
+    BuiltIn,
+    /// A file.
+    File,
+    /// Somebody made it while the server ran.
+    Made,
+}
+
+impl Source {
+    /// As `/api/rules` says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "builtin",
+            Self::File => "file",
+            Self::Made => "api",
+        }
+    }
+}
+
+/// What tells groups apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct GroupId {
+    tenant: Arc<str>,
+    /// A file's path, or `made/ID`.
+    file: String,
+    name: String,
+}
+
+impl GroupId {
+    /// The document that its state is kept in.
+    fn document(&self) -> String {
+        let name = [&*self.tenant, &self.file, &self.name].join("\u{0}");
+        format!("{STATE}{:016x}", built_in::hash(name.as_bytes()))
+    }
+}
+
+/// A group that is to be there.
+#[derive(Clone, Debug)]
+struct Wanted {
+    id: GroupId,
+    source: Source,
+    spec: GroupSpec,
+    defaults: Defaults,
+    /// Of each of its rules.
+    rule_ids: Vec<String>,
+}
+
+/// A group that is there.
+struct Held {
+    wanted: Wanted,
+    /// `None` for a moment, while a newer one takes it over.
+    group: Mutex<Option<Group>>,
+    /// A leaf lock.
+    status: Mutex<Arc<GroupStatus>>,
+    /// A leaf lock.
+    incidents: Mutex<HashMap<(String, u64), Incident>>,
+    every_ms: i64,
+    /// The greatest number while it is evaluated.
+    due_ms: AtomicI64,
+    is_slow: AtomicBool,
+    /// Whether its state is to be kept.
+    is_dirty: AtomicBool,
+    /// Evaluations since it was made; what was before is looked up after the second.
+    evaluated: AtomicI64,
+    /// Whether it began without what was kept.
+    is_new: AtomicBool,
+}
+
+/// A group as others see it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Whose.
+    pub tenant: Arc<str>,
+    /// Where its rules come from.
+    pub source: Source,
+    /// The file; empty where there is none.
+    pub file: String,
+    /// How it and its rules are.
+    pub status: Arc<GroupStatus>,
+    /// Of each of its rules.
+    pub rule_ids: Vec<String>,
+}
+
+/// What is told of the files.
+#[derive(Clone, Debug, Default)]
+pub struct FilesState {
+    /// Whether they could be read the last time.
+    pub is_good: bool,
+    /// When they were read with success.
+    pub loaded_ms: i64,
+    /// What is wrong with them, a line each.
+    pub problems: Vec<String>,
+}
+
+/// What comes from `PROMETHEUS_CONFIG`.
+#[derive(Clone, Debug, Default)]
+pub struct FromConfig {
+    /// Globs, as they are to be read: with the file's folder.
+    pub globs: Vec<String>,
+    /// `evaluation_interval`, milliseconds; `None` without a file.
+    pub interval_ms: Option<i64>,
+    /// `rule_query_offset`.
+    pub query_offset_ms: i64,
+    /// `external_labels`.
+    pub external_labels: BTreeMap<String, String>,
+}
+
+struct Groups {
+    by_id: BTreeMap<GroupId, Arc<Held>>,
+    files: Vec<Wanted>,
+    made: BTreeMap<String, Made>,
+    built_in: Vec<BuiltIn>,
+    config: FromConfig,
+    state: FilesState,
+}
+
+/// All rules.
+pub struct Rules {
+    engine: Arc<Engine>,
+    clock: Clock,
+    alerts: Arc<Alerts>,
+    documents: Arc<Documents>,
+    globs: Vec<String>,
+    interval_ms: i64,
+    tick_ms: i64,
+    repeat_ms: i64,
+    external_url: String,
+    samples_max: u64,
+    timeout: Duration,
+    /// Held while rules are changed, so that all changes have one order; taken before `groups`.
+    changing: Mutex<()>,
+    groups: Mutex<Groups>,
+    /// Incidents of a run before this one that no rule has found again. A leaf lock.
+    orphans: Mutex<HashMap<(String, u64), AlertEvent>>,
+    more: Notify,
+    evaluations: Counter,
+    failures: Counter,
+    missed: Counter,
+}
+
+impl Rules {
+    /// No rules yet; see [`Rules::start`].
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        engine: &Arc<Engine>,
+        clock: Clock,
+        alerts: &Arc<Alerts>,
+        documents: &Arc<Documents>,
+        telemetry: &Telemetry,
+    ) -> Arc<Self> {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Arc::new(Self {
+            engine: Arc::clone(engine),
+            clock,
+            alerts: Arc::clone(alerts),
+            documents: Arc::clone(documents),
+            globs: settings.rule_files.clone(),
+            interval_ms: millis(settings.rule_interval),
+            tick_ms: millis(settings.metric_interval),
+            repeat_ms: millis(settings.alert_check),
+            external_url: settings.external_address(),
+            samples_max: settings.query_max_samples as u64,
+            timeout: settings.query_timeout,
+            changing: Mutex::new(()),
+            groups: Mutex::new(Groups {
+                by_id: BTreeMap::new(),
+                files: Vec::new(),
+                made: BTreeMap::new(),
+                built_in: built_in::defaults(),
+                config: FromConfig::default(),
+                state: FilesState {
+                    is_good: true,
+                    ..FilesState::default()
+                },
+            }),
+            orphans: Mutex::default(),
+            more: Notify::new(),
+            evaluations: telemetry.counter("pulseboard_rule_evaluations", "Rules evaluated."),
+            failures: telemetry.counter(
+                "pulseboard_rule_evaluation_failures",
+                "Rules whose evaluation failed.",
+            ),
+            missed: telemetry.counter(
+                "pulseboard_rule_group_iterations_missed",
+                "Evaluations of groups that were left out, since the one before took too long.",
+            ),
+        })
+    }
+
+    /// Takes up what was made before, and the files. Blocks for the disk.
+    ///
+    /// # Errors
+    /// A file cannot be read, in one line.
+    pub fn start(&self, config: FromConfig) -> Result<(), String> {
+        let changing = self.changing.lock();
+        let files = files::read(&config, &self.globs, self.defaults(&config))
+            .map_err(|problems| problems.join("; "))?;
+        for event in self.alerts.manager().told() {
+            if let Some(key) = say::key_of(&event) {
+                self.orphans.lock().insert(key, event);
+            }
+        }
+        {
+            let mut groups = self.groups.lock();
+            groups.made = made::all(&self.documents);
+            built_in::restore(&mut groups.built_in, &self.documents);
+            groups.config = config;
+            groups.files = files;
+            groups.state = FilesState {
+                is_good: true,
+                loaded_ms: self.clock.now_ms(),
+                problems: Vec::new(),
+            };
+        }
+        self.apply(true);
+        self.end_strangers();
+        drop(changing);
+        Ok(())
+    }
+
+    /// Reads the files again and goes on by them. Blocks for the disk.
+    ///
+    /// # Errors
+    /// All that is wrong with them, a line each; everything then is as before.
+    pub fn reload(&self, config: FromConfig) -> Result<(), Vec<String>> {
+        let _changing = self.changing.lock();
+        match files::read(&config, &self.globs, self.defaults(&config)) {
+            Ok(files) => {
+                {
+                    let mut groups = self.groups.lock();
+                    groups.config = config;
+                    groups.files = files;
+                    groups.state = FilesState {
+                        is_good: true,
+                        loaded_ms: self.clock.now_ms(),
+                        problems: Vec::new(),
+                    };
+                }
+                self.apply(false);
+                Ok(())
+            }
+            Err(problems) => {
+                for problem in problems.iter().take(20) {
+                    tracing::error!("rule files are not taken: {problem}");
+                }
+                let mut groups = self.groups.lock();
+                groups.state.is_good = false;
+                groups.state.problems.clone_from(&problems);
+                Err(problems)
+            }
+        }
+    }
+
+    /// How the files are.
+    #[must_use]
+    pub fn files_state(&self) -> FilesState {
+        self.groups.lock().state.clone()
+    }
+
+    /// Whether there are files to be read again.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        !self.globs.is_empty()
+    }
+
+    fn defaults(&self, config: &FromConfig) -> Defaults {
+        Defaults {
+            interval_ms: config.interval_ms.unwrap_or(self.interval_ms),
+            query_offset_ms: config.query_offset_ms,
+        }
+    }
+
+    /// Makes the groups what is wanted: what has not changed goes on as it is. `changing` is held.
+    fn apply(&self, is_start: bool) {
+        let now_ms = self.clock.now_ms();
+        let (wanted, before, fast) = {
+            let groups = self.groups.lock();
+            let defaults = self.defaults(&groups.config);
+            let made = groups.made.values().map(|made| made.wanted(defaults));
+            let built_in = groups
+                .built_in
+                .iter()
+                .filter_map(|rule| rule.wanted(defaults));
+            let files = groups.files.iter().cloned();
+            let wanted: Vec<Wanted> = files.chain(made).chain(built_in).collect();
+            let fast: Vec<_> = groups.built_in.iter().filter_map(BuiltIn::fast).collect();
+            (wanted, groups.by_id.clone(), fast)
+        };
+        let (error_rate, fast) = built_in::split(fast);
+        self.alerts.manager().set_rules(fast, now_ms);
+        self.alerts.manager().set_error_rate(error_rate, now_ms);
+        let mut after = BTreeMap::new();
+        let mut left = before;
+        for wanted in wanted {
+            let old = left.remove(&wanted.id);
+            let is_same = old.as_ref().is_some_and(|old| {
+                old.wanted.spec == wanted.spec && old.wanted.defaults == wanted.defaults
+            });
+            let id = wanted.id.clone();
+            let held = match old {
+                Some(old) if is_same => old,
+                old => match self.make(wanted, old.as_deref(), is_start, now_ms) {
+                    Some(held) => held,
+                    None => continue,
+                },
+            };
+            after.insert(id, held);
+        }
+        for gone in left.into_values() {
+            self.end(&gone, now_ms);
+        }
+        self.groups.lock().by_id = after;
+        self.more.notify_one();
+    }
+
+    /// A group, with what it was before.
+    fn make(
+        &self,
+        wanted: Wanted,
+        old: Option<&Held>,
+        is_start: bool,
+        now_ms: i64,
+    ) -> Option<Arc<Held>> {
+        let mut group = match Group::new(&wanted.id.file, &wanted.spec, wanted.defaults) {
+            Ok(group) => group,
+            Err(problems) => {
+                // What is checked where it comes in; a document of another version may differ.
+                tracing::error!(
+                    group = wanted.id.name,
+                    ?problems,
+                    "a group of rules is left out"
+                );
+                return None;
+            }
+        };
+        let mut incidents = HashMap::new();
+        let mut is_new = false;
+        let mut stale = Vec::new();
+        if let Some(old) = old {
+            if let Some(before) = old.group.lock().take() {
+                stale = group.take_over(before, now_ms);
+            }
+            incidents = std::mem::take(&mut *old.incidents.lock());
+        } else if is_start {
+            match self.documents.get::<KeptGroup>(&wanted.id.document()) {
+                Some((_, kept)) => {
+                    stale = group.take_back(&kept, now_ms);
+                    self.adopt(&group, &wanted, &mut incidents);
+                }
+                None => {
+                    group.await_restore();
+                    is_new = true;
+                }
+            }
+        }
+        self.write(&wanted.id.tenant, &stale);
+        let every_ms = match group.interval_ms() {
+            0 => self.tick_ms,
+            every => every,
+        };
+        let due_ms = match group.interval_ms() {
+            // With the tick.
+            0 => now_ms.div_euclid(every_ms) * every_ms + every_ms,
+            _ => {
+                let last_ms = group.eval_timestamp(now_ms);
+                // A rule that was just made says at once how it is.
+                if is_start {
+                    last_ms + every_ms
+                } else {
+                    last_ms
+                }
+            }
+        };
+        let held = Arc::new(Held {
+            status: Mutex::new(Arc::new(group.status())),
+            group: Mutex::new(Some(group)),
+            incidents: Mutex::new(incidents),
+            every_ms,
+            due_ms: AtomicI64::new(due_ms),
+            // Until it has shown that it is not.
+            is_slow: AtomicBool::new(old.is_some_and(|old| old.is_slow.load(Ordering::Relaxed))),
+            is_dirty: AtomicBool::new(true),
+            evaluated: AtomicI64::new(0),
+            is_new: AtomicBool::new(is_new),
+            wanted,
+        });
+        // Rules that are gone or were renamed cannot end their alerts any more.
+        let known: BTreeSet<&String> = held.wanted.rule_ids.iter().collect();
+        let ended: Vec<_> = {
+            let mut incidents = held.incidents.lock();
+            let gone: Vec<_> = incidents
+                .keys()
+                .filter(|(rule, _)| !known.contains(rule))
+                .cloned()
+                .collect();
+            gone.iter()
+                .filter_map(|key| incidents.remove(key))
+                .collect()
+        };
+        for incident in ended {
+            self.alerts.manager().tell(incident.ended(now_ms));
+        }
+        Some(held)
+    }
+
+    /// Incidents of a run before this one whose alerts still fire go on: of what was said lately
+    /// nothing is said for a while.
+    fn adopt(
+        &self,
+        group: &Group,
+        wanted: &Wanted,
+        incidents: &mut HashMap<(String, u64), Incident>,
+    ) {
+        let mut orphans = self.orphans.lock();
+        for (rule, id) in group.status().rules.iter().zip(&wanted.rule_ids) {
+            for alert in rule.alerts.iter().filter(|alert| say::fires(alert)) {
+                let key = (id.clone(), alert.fingerprint());
+                if let Some(event) = orphans.remove(&key) {
+                    incidents.insert(key, Incident::of(event));
+                }
+            }
+        }
+    }
+
+    /// A group that is no more: its series and alerts end.
+    fn end(&self, gone: &Held, now_ms: i64) {
+        if let Some(group) = gone.group.lock().take() {
+            let cost = self.cost();
+            let samples = self.with_env(&gone.wanted.id.tenant, &cost, |env| {
+                group.end(now_ms, env).0
+            });
+            self.write(&gone.wanted.id.tenant, &samples.unwrap_or_default());
+        }
+        let incidents = std::mem::take(&mut *gone.incidents.lock());
+        for incident in incidents.into_values() {
+            self.alerts.manager().tell(incident.ended(now_ms));
+        }
+        if let Err(error) = self
+            .documents
+            .delete(&gone.wanted.id.document(), Expected::Any)
+        {
+            tracing::warn!(%error, "the state of rules that are gone could not be removed");
+        }
+    }
+
+    /// Incidents of a run before this one whose rules are gone end now.
+    fn end_strangers(&self) {
+        let known: BTreeSet<String> = {
+            let groups = self.groups.lock();
+            let held = groups.by_id.values();
+            held.flat_map(|held| held.wanted.rule_ids.iter().cloned())
+                .collect()
+        };
+        let now_ms = self.clock.now_ms();
+        let strangers: Vec<AlertEvent> = {
+            let mut orphans = self.orphans.lock();
+            let gone: Vec<_> = orphans
+                .keys()
+                .filter(|(rule, _)| !known.contains(rule) && !say::is_foreign(rule))
+                .cloned()
+                .collect();
+            gone.iter().filter_map(|key| orphans.remove(key)).collect()
+        };
+        for event in strangers {
+            self.alerts.manager().tell(say::ended(event, now_ms));
+        }
+    }
+
+    /// Evaluates what is due, until `stopping`; then keeps how all of them are.
+    pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
+        let fast = Arc::new(Semaphore::new(AT_ONCE));
+        let slow = Arc::new(Semaphore::new(1));
+        let mut keep_ms = self.clock.now_ms() + KEEP_MS;
+        loop {
+            let now_ms = self.clock.now_ms();
+            if now_ms >= keep_ms || keep_ms - now_ms > KEEP_MS {
+                keep_ms = now_ms + KEEP_MS;
+                self.keep(false).await;
+            }
+            let all: Vec<Arc<Held>> = {
+                let groups = self.groups.lock();
+                groups.by_id.values().map(Arc::clone).collect()
+            };
+            let mut next_ms = keep_ms;
+            for held in all {
+                let due_ms = held.due_ms.load(Ordering::Relaxed);
+                if due_ms == i64::MAX {
+                    continue;
+                }
+                // After a step of the clock backwards.
+                let is_far = due_ms - now_ms > held.every_ms + SETTLE_MS;
+                if due_ms + SETTLE_MS > now_ms && !is_far {
+                    next_ms = next_ms.min(due_ms + SETTLE_MS);
+                    continue;
+                }
+                let (missed, at_ms) = held.newest_due(due_ms, now_ms - SETTLE_MS);
+                self.missed.inc_by(missed);
+                held.due_ms.store(i64::MAX, Ordering::Relaxed);
+                let places = match held.is_slow.load(Ordering::Relaxed) {
+                    true => Arc::clone(&slow),
+                    false => Arc::clone(&fast),
+                };
+                let rules = Arc::clone(&self);
+                tokio::spawn(async move {
+                    // Never closed.
+                    let place = places.acquire_owned().await;
+                    let working = Arc::clone(&rules);
+                    let one = Arc::clone(&held);
+                    let done =
+                        tokio::task::spawn_blocking(move || working.evaluate(&one, at_ms)).await;
+                    drop(place);
+                    if done.is_err() {
+                        tracing::error!(group = held.wanted.id.name, "evaluating rules panicked");
+                    }
+                    held.due_ms.store(at_ms + held.every_ms, Ordering::Relaxed);
+                    rules.more.notify_one();
+                });
+            }
+            tokio::select! {
+                () = stopping.cancelled() => break,
+                () = self.more.notified() => {}
+                () = self.clock.sleep_until(next_ms) => {}
+            }
+        }
+        self.keep(true).await;
+    }
+
+    /// Keeps the state of groups that changed, or of all.
+    async fn keep(self: &Arc<Self>, all: bool) {
+        let dirty: Vec<Arc<Held>> = {
+            let groups = self.groups.lock();
+            let held = groups.by_id.values();
+            held.filter(|held| all || held.is_dirty.load(Ordering::Relaxed))
+                .map(Arc::clone)
+                .collect()
+        };
+        if dirty.is_empty() {
+            return;
+        }
+        let rules = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            for held in dirty {
+                held.is_dirty.store(false, Ordering::Relaxed);
+                let Some(kept) = held.group.lock().as_ref().map(Group::kept) else {
+                    continue;
+                };
+                rules.keep_one(&held.wanted.id.document(), kept);
+            }
+        });
+        if done.await.is_err() {
+            tracing::error!("keeping the state of rules panicked");
+        }
+    }
+
+    fn keep_one(&self, document: &str, mut kept: KeptGroup) {
+        let is_nothing = kept
+            .rules
+            .iter()
+            .all(|rule| rule.alerts.is_empty() && rule.written.is_empty() && rule.known.is_empty());
+        if is_nothing && self.documents.get::<KeptGroup>(document).is_none() {
+            return;
+        }
+        if self.documents.put(document, Expected::Any, &kept).is_ok() {
+            return;
+        }
+        // Too large: what was written ends by itself after five minutes; alerts are what counts.
+        for rule in &mut kept.rules {
+            rule.written.clear();
+        }
+        if let Err(error) = self.documents.put(document, Expected::Any, &kept) {
+            tracing::warn!(group = kept.name, %error, "the state of rules could not be kept");
+        }
+    }
+
+    /// Every group that a caller of this tenant may see, in the order of files, then names. The
+    /// built-in rules that are evaluated with the tick are in [`Rules::built_in`].
+    #[must_use]
+    pub fn shown(&self, tenant: &str) -> Vec<Shown> {
+        let groups = self.groups.lock();
+        let held = groups.by_id.values();
+        held.filter(|held| {
+            &*held.wanted.id.tenant == tenant || held.wanted.source == Source::BuiltIn
+        })
+        .map(|held| Shown {
+            tenant: Arc::clone(&held.wanted.id.tenant),
+            source: held.wanted.source,
+            file: match held.wanted.source {
+                Source::File => held.wanted.id.file.clone(),
+                _ => String::new(),
+            },
+            status: Arc::clone(&held.status.lock()),
+            rule_ids: held.wanted.rule_ids.clone(),
+        })
+        .collect()
+    }
+
+    /// The built-in rules: id, as it is written, and whether it is one that every tick is compared
+    /// with.
+    #[must_use]
+    pub fn built_in(&self) -> Vec<(&'static str, RuleSpec, bool)> {
+        let groups = self.groups.lock();
+        let rules = groups.built_in.iter();
+        rules
+            .map(|rule| {
+                (
+                    rule.id(),
+                    rule.spec.clone(),
+                    rule.wanted(self.defaults(&groups.config)).is_none(),
+                )
+            })
+            .collect()
+    }
+
+    /// Rules that were made by this tenant.
+    #[must_use]
+    pub fn made(&self, id: &str) -> Option<(Made, Revision)> {
+        let made = self.groups.lock().made.get(id).cloned()?;
+        let revision = self.documents.get::<Made>(&made::document(id))?.0;
+        Some((made, revision))
+    }
+
+    /// The revision of a built-in rule that was changed.
+    #[must_use]
+    pub fn revision(&self, id: &str) -> u64 {
+        let document = made::document(id);
+        let all = self.documents.list(&document);
+        all.into_iter()
+            .find(|(name, _)| *name == document)
+            .map_or(0, |(_, revision)| revision.0)
+    }
+
+    /// Makes a rule. Blocks for the disk.
+    ///
+    /// # Errors
+    /// There are too many, it is not in order, or the disk refuses.
+    pub fn make_rule(&self, tenant: &Arc<str>, spec: RuleSpec) -> Result<String, MakeError> {
+        let _changing = self.changing.lock();
+        made::check(&spec)?;
+        {
+            let groups = self.groups.lock();
+            let of_tenant = groups.made.values();
+            let of_tenant = of_tenant.filter(|made| made.tenant == *tenant).count();
+            made::room(groups.made.len(), of_tenant)?;
+        }
+        let made_ms = self.clock.now_ms();
+        let id = pulseboard_alerting::new_id(made_ms).to_string();
+        let made = Made {
+            id: id.clone(),
+            tenant: Arc::clone(tenant),
+            spec,
+            made_ms,
+        };
+        self.documents
+            .put(&made::document(&id), Expected::New, &made)?;
+        self.groups.lock().made.insert(id.clone(), made);
+        self.apply(false);
+        Ok(id)
+    }
+
+    /// Changes a rule that was made, or a built-in one. Blocks for the disk.
+    ///
+    /// # Errors
+    /// It is not in order, somebody has changed it meanwhile, or the disk refuses.
+    pub fn change_rule(
+        &self,
+        id: &str,
+        spec: RuleSpec,
+        expected: Expected,
+    ) -> Result<(), MakeError> {
+        let _changing = self.changing.lock();
+        made::check(&spec)?;
+        let is_built_in = built_in::is_one(id);
+        if is_built_in {
+            built_in::check(&spec)?;
+        }
+        let tenant = {
+            let groups = self.groups.lock();
+            match groups.made.get(id) {
+                Some(made) => Arc::clone(&made.tenant),
+                None if is_built_in => DEFAULT_TENANT.into(),
+                None => return Err(MakeError::Unknown),
+            }
+        };
+        let made = Made {
+            id: id.to_owned(),
+            tenant,
+            spec: spec.clone(),
+            made_ms: self.clock.now_ms(),
+        };
+        self.documents.put(&made::document(id), expected, &made)?;
+        {
+            let mut groups = self.groups.lock();
+            if is_built_in {
+                built_in::set(&mut groups.built_in, id, spec);
+            } else {
+                groups.made.insert(id.to_owned(), made);
+            }
+        }
+        self.apply(false);
+        Ok(())
+    }
+
+    /// Removes a rule that was made; makes a built-in one what it was. Blocks for the disk.
+    ///
+    /// # Errors
+    /// There is none, or the disk refuses.
+    pub fn remove_rule(&self, id: &str, expected: Expected) -> Result<(), MakeError> {
+        let _changing = self.changing.lock();
+        let is_built_in = built_in::is_one(id);
+        if !is_built_in && !self.groups.lock().made.contains_key(id) {
+            return Err(MakeError::Unknown);
+        }
+        self.documents.delete(&made::document(id), expected)?;
+        {
+            let mut groups = self.groups.lock();
+            groups.made.remove(id);
+            if is_built_in {
+                built_in::reset(&mut groups.built_in, id);
+            }
+        }
+        self.apply(false);
+        Ok(())
+    }
+
+    /// What a rule without `every` is evaluated at.
+    #[must_use]
+    pub fn every(&self, spec: &RuleSpec) -> i64 {
+        let groups = self.groups.lock();
+        let every = spec.every.map(Period::as_millis);
+        match every {
+            Some(0) => self.tick_ms,
+            Some(every_ms) => every_ms,
+            None => self.defaults(&groups.config).interval_ms,
+        }
+    }
+}
+
+impl Held {
+    /// How many evaluations were left out, and the time of the one that is due.
+    fn newest_due(&self, due_ms: i64, now_ms: i64) -> (u64, i64) {
+        let late_ms = now_ms - due_ms;
+        if late_ms < 0 {
+            return (
+                0,
+                due_ms - (due_ms - now_ms).div_euclid(self.every_ms) * self.every_ms,
+            );
+        }
+        let missed = late_ms / self.every_ms;
+        (missed.unsigned_abs(), due_ms + missed * self.every_ms)
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("groups", &self.groups.lock().by_id.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,253 @@
+//! One evaluation of a group, on a thread that may block.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use pulseboard_engine::{Cancel, Cost, Spent, Tenant};
+use pulseboard_promql::Options;
+use pulseboard_rules::{Env, Group, Outcome, Sample};
+use pulseboard_series::{Batch, Kind};
+
+use super::{Held, Rules, SLOW, say};
+use crate::expressions::TenantSeries;
+
+/// Memory of one rule's answer.
+const RULE_BYTES_MAX: usize = 64 << 20;
+
+/// A rule has so long at least, however often it is evaluated.
+const RULE_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// Where a rule has more alerts than this, those that go on are not said again and again: only when
+/// they begin and when they end.
+const REPEATED_MAX: usize = 200;
+
+impl Rules {
+    /// What one rule may cost.
+    pub(super) fn cost(&self) -> Cost {
+        self.cost_within(self.timeout)
+    }
+
+    fn cost_within(&self, time: Duration) -> Cost {
+        Cost::new(time, self.samples_max, Cancel::default()).reserving(|bytes| {
+            match bytes <= RULE_BYTES_MAX {
+                true => Ok(()),
+                false => Err(Spent::TooLarge {
+                    max: RULE_BYTES_MAX,
+                    whose: "one rule",
+                }),
+            }
+        })
+    }
+
+    /// Does something over a tenant's series; nothing where there is no such tenant.
+    pub(super) fn with_env<T>(
+        &self,
+        tenant: &Arc<str>,
+        cost: &Cost,
+        work: impl FnOnce(&Env<'_>) -> T,
+    ) -> Option<T> {
+        let tenant = self.engine.tenant(tenant).ok()?;
+        let external_labels = self.groups.lock().config.external_labels.clone();
+        let series = TenantSeries {
+            engine: &self.engine,
+            tenant: &tenant,
+            cost,
+        };
+        Some(work(&Env {
+            storage: &series,
+            guard: &series,
+            options: Options {
+                samples_max: self.samples_max,
+                ..Options::default()
+            },
+            external_labels: &external_labels,
+            external_url: &self.external_url,
+            resend_delay_ms: self.repeat_ms,
+        }))
+    }
+
+    /// Evaluates a group at one time. Blocks.
+    pub(super) fn evaluate(&self, held: &Held, at_ms: i64) {
+        let began = Instant::now();
+        let mut group = held.group.lock();
+        let Some(group) = group.as_mut() else { return };
+        let every = Duration::from_millis(held.every_ms.unsigned_abs());
+        let time = self.timeout.min(every.max(RULE_TIME_MIN));
+        if held.is_new.load(Ordering::Relaxed) && held.evaluated.load(Ordering::Relaxed) == 1 {
+            self.look_back(held, group, at_ms, time);
+            held.is_new.store(false, Ordering::Relaxed);
+        }
+        for index in 0..group.len() {
+            let cost = self.cost_within(time);
+            let began = Instant::now();
+            let tenant = &held.wanted.id.tenant;
+            let outcome =
+                self.with_env(tenant, &cost, |env| group.evaluate_rule(index, at_ms, env));
+            let Some(outcome) = outcome else { continue };
+            group.rule_evaluated(index, began.elapsed().as_secs_f64());
+            self.evaluations.inc();
+            if let Some(error) = &outcome.error {
+                self.failures.inc();
+                tracing::debug!(group = group.name(), rule = index, error, "a rule failed");
+            }
+            self.write(tenant, &outcome.samples);
+            self.say(held, index, &outcome, group, at_ms);
+        }
+        let took = began.elapsed();
+        group.evaluated(at_ms, took.as_secs_f64());
+        held.is_slow.store(took > SLOW, Ordering::Relaxed);
+        *held.status.lock() = Arc::new(group.status());
+        if held.evaluated.fetch_add(1, Ordering::Relaxed) >= 2 {
+            self.end_orphans(held, group, at_ms);
+        }
+    }
+
+    /// Pending time of a run before this one, of which nothing was kept.
+    fn look_back(&self, held: &Held, group: &mut Group, at_ms: i64, time: Duration) {
+        let cost = self.cost_within(time);
+        let restored = self.with_env(&held.wanted.id.tenant, &cost, |env| {
+            let (outage_ms, grace_ms) = (
+                pulseboard_rules::group::OUTAGE_TOLERANCE_MS,
+                pulseboard_rules::group::FOR_GRACE_MS,
+            );
+            group.restore(at_ms, env, outage_ms, grace_ms)
+        });
+        if let Some(Err(error)) = restored {
+            tracing::warn!(group = group.name(), %error, "pending times could not be looked up");
+        }
+    }
+
+    /// Hands samples of rules to the engine. Nobody waits for them to be safe.
+    pub(super) fn write(&self, tenant: &Arc<str>, samples: &[Sample]) {
+        if samples.is_empty() {
+            return;
+        }
+        let Ok(tenant) = self.engine.tenant(tenant) else {
+            return;
+        };
+        let mut batch = Batch::new();
+        for sample in samples {
+            if let Err(reason) = write_row(&mut batch, sample) {
+                batch.refuse(0, reason);
+            }
+            if batch.capacity_bytes() > 8 << 20 {
+                self.append(&tenant, &mut batch);
+            }
+        }
+        self.append(&tenant, &mut batch);
+    }
+
+    fn append(&self, tenant: &Arc<Tenant>, batch: &mut Batch) {
+        let appended = self.engine.append(tenant, batch, self.clock.now_ms());
+        if appended.refused_total > 0 || batch.refused_total() > 0 {
+            tracing::debug!(refused = ?appended.refused, "samples of rules were refused");
+        }
+        batch.clear();
+    }
+
+    /// Publishes what became of a rule's alerts.
+    fn say(&self, held: &Held, index: usize, outcome: &Outcome, group: &Group, at_ms: i64) {
+        if outcome.due.is_empty() && outcome.changes.is_empty() {
+            return;
+        }
+        if !outcome.changes.is_empty() {
+            held.is_dirty.store(true, Ordering::Relaxed);
+        }
+        let Some((rule, id)) = group
+            .rules()
+            .nth(index)
+            .zip(held.wanted.rule_ids.get(index))
+        else {
+            return;
+        };
+        let firing = outcome.due.iter().filter(|alert| say::fires(alert)).count();
+        let said: Vec<_> = {
+            let mut incidents = held.incidents.lock();
+            let mut orphans = self.orphans.lock();
+            let due = outcome.due.iter();
+            due.filter_map(|alert| {
+                let key = (id.clone(), alert.fingerprint());
+                if !say::fires(alert) {
+                    let incident = incidents.remove(&key).or_else(|| {
+                        let event = orphans.remove(&key)?;
+                        Some(say::Incident::of(event))
+                    })?;
+                    return Some(incident.ended_as(alert, at_ms));
+                }
+                match incidents.get_mut(&key) {
+                    Some(incident) => {
+                        let event = incident.goes_on(alert, rule, at_ms);
+                        (firing <= REPEATED_MAX).then_some(event)
+                    }
+                    None => {
+                        let (incident, event) = match orphans.remove(&key) {
+                            // Somebody was told of it already.
+                            Some(before) => {
+                                let mut incident = say::Incident::of(before);
+                                let event = incident.goes_on(alert, rule, at_ms);
+                                (incident, event)
+                            }
+                            None => {
+                                say::Incident::begin(&held.wanted.id.tenant, id, alert, rule, at_ms)
+                            }
+                        };
+                        incidents.insert(key, incident);
+                        Some(event)
+                    }
+                }
+            })
+            .collect()
+        };
+        for event in said {
+            self.alerts.manager().tell(event);
+        }
+    }
+
+    /// Incidents of a run before this one end that a rule has not found again by now.
+    fn end_orphans(&self, held: &Held, group: &Group, at_ms: i64) {
+        if self.orphans.lock().is_empty() {
+            return;
+        }
+        let holds: HashMap<&str, i64> = held
+            .wanted
+            .rule_ids
+            .iter()
+            .zip(group.rules())
+            .map(|(id, rule)| (id.as_str(), rule.spec().hold.as_millis()))
+            .collect();
+        let evaluated_ms = held
+            .evaluated
+            .load(Ordering::Relaxed)
+            .saturating_mul(held.every_ms);
+        let ended: Vec<_> = {
+            let mut orphans = self.orphans.lock();
+            let gone: Vec<_> = orphans
+                .keys()
+                .filter(|(rule, _)| {
+                    let hold_ms = holds.get(rule.as_str());
+                    hold_ms.is_some_and(|hold_ms| evaluated_ms > hold_ms + 2 * held.every_ms)
+                })
+                .cloned()
+                .collect();
+            gone.iter().filter_map(|key| orphans.remove(key)).collect()
+        };
+        for event in ended {
+            self.alerts.manager().tell(say::ended(event, at_ms));
+        }
+    }
+}
+
+fn write_row(batch: &mut Batch, sample: &Sample) -> Result<(), pulseboard_series::Reason> {
+    let name = sample.labels.get(pulseboard_promql::labels::NAME);
+    batch.begin(&[name])?;
+    for (label, value) in sample.labels.iter() {
+        if label != pulseboard_promql::labels::NAME {
+            batch.label(label, value)?;
+        }
+    }
+    batch.describe(Kind::Gauge, "");
+    batch.finish(1, Some(sample.at_ms), sample.value)
+}

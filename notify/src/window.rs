@@ -1,0 +1,167 @@
+//! Maintenance windows: silences with a calendar.
+
+use std::collections::BTreeMap;
+
+use pulseboard_shared::Labels;
+use serde::{Deserialize, Serialize};
+
+use crate::{interval::TimeInterval, matcher::Matchers, silence};
+
+/// There are at most so many.
+const WINDOWS_MAX: usize = 1000;
+
+/// A window has at most so many intervals.
+const INTERVALS_MAX: usize = 32;
+
+/// What matches is silenced while the time is within one of the intervals, again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Chosen by who makes it.
+    pub id: String,
+    pub name: String,
+    pub matchers: Matchers,
+    pub intervals: Vec<TimeInterval>,
+    pub created_by: String,
+    pub comment: String,
+    /// After this it is no more; Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<i64>,
+}
+
+impl Window {
+    /// Whether it is open.
+    #[must_use]
+    pub fn is_open(&self, now_ms: i64) -> bool {
+        self.until_ms.is_none_or(|until| now_ms < until)
+            && self.intervals.iter().any(|one| one.contains(now_ms))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.id.is_empty() || self.id.len() > 128 {
+            return Err("a window's id has 1 to 128 bytes".to_owned());
+        }
+        for (what, text) in [
+            ("name", &self.name),
+            ("comment", &self.comment),
+            ("createdBy", &self.created_by),
+        ] {
+            if text.len() > silence::TEXT_BYTES_MAX {
+                return Err(format!(
+                    "a window's {what} is longer than {} bytes",
+                    silence::TEXT_BYTES_MAX
+                ));
+            }
+        }
+        if self.intervals.is_empty() {
+            return Err("a window needs an interval".to_owned());
+        }
+        if self.intervals.len() > INTERVALS_MAX {
+            return Err(format!("a window has more than {INTERVALS_MAX} intervals"));
+        }
+        silence::check_matchers(&self.matchers)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Windows(BTreeMap<String, Window>);
+
+impl Windows {
+    /// Makes one, or puts it in the place of the one of that identity.
+    pub(crate) fn set(&mut self, window: Window) -> Result<(), String> {
+        window.check()?;
+        if self.0.len() >= WINDOWS_MAX && !self.0.contains_key(&window.id) {
+            return Err(format!(
+                "there are {WINDOWS_MAX} windows, which is all that are kept"
+            ));
+        }
+        self.0.insert(window.id.clone(), window);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> bool {
+        self.0.remove(id).is_some()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Window> {
+        self.0.values()
+    }
+
+    /// Those that are open for these labels.
+    pub(crate) fn matching(&self, now_ms: i64, labels: &Labels) -> Vec<String> {
+        let windows = self.0.values();
+        windows
+            .filter(|window| window.matchers.matches(labels) && window.is_open(now_ms))
+            .map(|window| window.id.clone())
+            .collect()
+    }
+
+    pub(crate) fn forget(&mut self, now_ms: i64) {
+        self.0
+            .retain(|_, window| window.until_ms.is_none_or(|until| now_ms < until));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{labels::of, matcher::parse};
+
+    #[test]
+    fn it_opens_again_and_again_until_its_end() {
+        let window = Window {
+            id: "w".to_owned(),
+            name: "nightly".to_owned(),
+            matchers: Matchers(parse("job=backup").expect("matchers")),
+            intervals: vec![
+                yaml_serde::from_str("times: [{start_time: '02:00', end_time: '03:00'}]")
+                    .expect("interval"),
+            ],
+            created_by: String::new(),
+            comment: String::new(),
+            until_ms: Some(10 * 86_400_000),
+        };
+        let mut windows = Windows::default();
+        windows.set(window.clone()).expect("taken");
+        let labels = of(&[("job", "backup")]);
+        let day = 86_400_000;
+        let hour = 3_600_000;
+        for (at, is_open) in [
+            (2 * hour, true),
+            (3 * hour, false),
+            (day + 2 * hour, true),
+            (10 * day + 2 * hour, false),
+        ] {
+            assert_eq!(!windows.matching(at, &labels).is_empty(), is_open, "{at}");
+        }
+        assert!(windows.matching(2 * hour, &of(&[("job", "x")])).is_empty());
+        for (wrong, window) in [
+            (
+                "needs an interval",
+                Window {
+                    intervals: Vec::new(),
+                    ..window.clone()
+                },
+            ),
+            (
+                "must not match the empty",
+                Window {
+                    matchers: Matchers::default(),
+                    ..window.clone()
+                },
+            ),
+            (
+                "1 to 128 bytes",
+                Window {
+                    id: String::new(),
+                    ..window.clone()
+                },
+            ),
+        ] {
+            let told = windows.set(window).expect_err(wrong);
+            assert!(told.contains(wrong), "{told}");
+        }
+        windows.forget(10 * day);
+        assert_eq!(windows.iter().count(), 0);
+        assert!(!windows.remove("w"));
+    }
+}

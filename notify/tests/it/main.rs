@@ -1,0 +1,6 @@
+//! What somebody who drives the crate notices.
+
+mod beside;
+mod drive;
+mod rules;
+mod week;

@@ -1,0 +1,142 @@
+//! The templates of an alerting rule.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use pulseboard_promql::{Answer, Labels, instant, labels::NAME, parse};
+use pulseboard_template::{
+    Limits,
+    prometheus::{self, Data, Query, Sample},
+};
+
+use crate::{
+    env::Env,
+    rule::Rule,
+    state::{Annotations, Expand},
+    template::{ALERT_NAME, is_template},
+};
+
+/// A text that is rendered is about as dear as looking at so many samples.
+const RENDERING: u64 = 256;
+
+/// Renders over a storage, at one time.
+pub(crate) struct Expander<'a> {
+    env: &'a Env<'a>,
+    at_ms: i64,
+    /// The labels of the series that was rendered last.
+    last: Option<(Labels, BTreeMap<String, String>)>,
+}
+
+impl<'a> Expander<'a> {
+    pub(crate) fn new(env: &'a Env<'a>, at_ms: i64) -> Self {
+        Self {
+            env,
+            at_ms,
+            last: None,
+        }
+    }
+
+    fn expand(&mut self, rule: &Rule, text: &str, source: &Labels, value: f64) -> String {
+        if !is_template(text) {
+            return text.to_owned();
+        }
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|(labels, _)| labels != source)
+        {
+            let all = source.iter();
+            let all = all.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            self.last = Some((source.clone(), all.collect()));
+        }
+        let empty = BTreeMap::new();
+        let labels = self.last.as_ref().map_or(&empty, |(_, labels)| labels);
+        // Time is over: the rule's next expression says so.
+        if let Err(error) = self.env.guard.spend(RENDERING) {
+            return format!("<error expanding template: {error}>");
+        }
+        let data = Data {
+            labels,
+            value,
+            external_labels: self.env.external_labels,
+            external_url: self.env.external_url,
+            now_ms: self.at_ms,
+        };
+        let mut query = Asked {
+            env: self.env,
+            at_ms: self.at_ms,
+        };
+        prometheus::expand(text, &data, &mut query, Limits::default()).unwrap_or_else(|error| {
+            let name = format!("__alert_{}", rule.spec().alert);
+            format!(
+                "<error expanding template: error executing template {name}: template: {name}:{}:{}: {}>",
+                error.line, error.column, error.message
+            )
+        })
+    }
+}
+
+impl Expand for Expander<'_> {
+    fn labels(&mut self, rule: &Rule, source: &Labels, value: f64) -> Labels {
+        let name = (Arc::from(ALERT_NAME), Arc::from(rule.spec().alert.as_str()));
+        let texts = rule.spec().labels.iter();
+        let set: Vec<_> = texts
+            .map(|(name, text)| {
+                let text = self.expand(rule, text, source, value);
+                (Arc::from(name.as_str()), Arc::from(text))
+            })
+            .collect();
+        let own = source.iter().filter(|(name, _)| *name != NAME);
+        own.map(|(name, value)| (Arc::from(name), Arc::from(value)))
+            .chain(set)
+            .chain([name])
+            .collect()
+    }
+
+    fn annotations(&mut self, rule: &Rule, source: &Labels, value: f64) -> Annotations {
+        let texts = rule.spec().annotations.iter();
+        let rendered = texts.map(|(name, text)| {
+            let text = self.expand(rule, text, source, value);
+            (name.clone(), text)
+        });
+        Arc::new(rendered.collect())
+    }
+}
+
+/// What `query` of a template asks.
+struct Asked<'a> {
+    env: &'a Env<'a>,
+    at_ms: i64,
+}
+
+impl Query for Asked<'_> {
+    fn query(&mut self, expression: &str) -> Result<Vec<Sample>, String> {
+        let expr = parse(expression).map_err(|error| error.to_string())?;
+        let (answer, _) = instant(
+            &expr,
+            self.at_ms,
+            self.env.storage,
+            self.env.guard,
+            self.env.options,
+        )
+        .map_err(|error| error.to_string())?;
+        match answer {
+            Answer::Vector(series) => Ok(series
+                .into_iter()
+                .map(|(labels, (_, value))| Sample {
+                    labels: labels
+                        .iter()
+                        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                        .collect(),
+                    value,
+                })
+                .collect()),
+            Answer::Scalar((_, value)) => Ok(vec![Sample {
+                labels: BTreeMap::new(),
+                value,
+            }]),
+            Answer::Text(..) | Answer::Matrix(_) => {
+                Err("query result is not a vector or scalar".to_owned())
+            }
+        }
+    }
+}
