@@ -36,5 +36,5 @@ pub use heartbeat::Heartbeat;
 pub use notification::{AlertStatus, Notification, NotifiedAlert, fingerprint};
 pub use outbox::{Outbox, OutboxOptions};
 pub use outcome::Outcome;
-pub use send::{DEADLINE, Directory, Sender};
+pub use send::{DEADLINE, Directory, Sender, Ways};
 pub use way::webpush;

@@ -210,13 +210,16 @@ fn trouble(error: &Error, url: &str, secrets: &[Secret]) -> Outcome {
     }
 }
 
+/// The ways out of one receiver, each with its name.
+pub type Ways = Vec<(WayName, Arc<Way>)>;
+
 /// Who receives, by tenant: what the outbox looks up at each try.
 #[derive(Clone, Debug, Default)]
 pub struct Directory(Arc<Mutex<HashMap<Arc<str>, Tenant>>>);
 
 #[derive(Clone, Debug)]
 struct Tenant {
-    receivers: HashMap<String, Vec<(WayName, Arc<Way>)>>,
+    receivers: HashMap<String, Ways>,
     templates: Arc<Templates>,
 }
 
@@ -252,11 +255,7 @@ impl Directory {
 
     /// The ways out of a receiver, with the templates of its tenant.
     #[must_use]
-    pub fn ways(
-        &self,
-        tenant: &str,
-        receiver: &str,
-    ) -> Option<(Vec<(WayName, Arc<Way>)>, Arc<Templates>)> {
+    pub fn ways(&self, tenant: &str, receiver: &str) -> Option<(Ways, Arc<Templates>)> {
         let tenants = self.0.lock();
         let tenant = tenants.get(tenant)?;
         let ways = tenant.receivers.get(receiver)?.clone();

@@ -32,7 +32,7 @@ pub enum Message {
     /// A request over HTTP.
     Post(Post),
     /// A mail.
-    Mail(mail::Mail),
+    Mail(Box<mail::Mail>),
 }
 
 /// Makes what `way` is sent for a notification.
@@ -47,7 +47,8 @@ pub fn message(
 ) -> Result<Message, String> {
     let post = match way {
         Way::Email(config) => {
-            return mail::mail(config, notification, texts, now_ms).map(Message::Mail);
+            return mail::mail(config, notification, texts, now_ms)
+                .map(|mail| Message::Mail(Box::new(mail)));
         }
         Way::Webhook(config) => webhook::post(config, notification, texts),
         Way::Slack(config) => slack::post(config, notification, texts),

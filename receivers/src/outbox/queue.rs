@@ -167,11 +167,12 @@ impl Queue {
                 hurry: Arc::new(Notify::new()),
                 groups: HashMap::new(),
             });
-            let group = lane.groups.entry(notification.group_key.clone());
-            let numbers = group.or_default();
-            if numbers.is_empty() {
-                begun.push((key, notification.group_key.clone()));
+            let group = &notification.group_key;
+            // One that is empty is looked after still: whoever does has not come back for the next.
+            if !lane.groups.contains_key(group) {
+                begun.push((key, group.clone()));
             }
+            let numbers = lane.groups.entry(group.clone()).or_default();
             numbers.insert(number);
         }
         self.bytes += bytes;
@@ -297,5 +298,51 @@ pub(super) fn lane_of(notification: &Notification, way: &WayName) -> LaneKey {
         tenant: Arc::clone(&notification.tenant),
         receiver: notification.receiver.clone(),
         way: way.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(key: &str) -> Arc<Notification> {
+        Arc::new(Notification {
+            key: key.to_owned(),
+            tenant: "default".into(),
+            receiver: "a".to_owned(),
+            group_key: "g".to_owned(),
+            group_labels: BTreeMap::new(),
+            alerts: Vec::new(),
+            truncated: 0,
+            external_url: String::new(),
+            created_ms: 0,
+            note: None,
+        })
+    }
+
+    #[test]
+    fn a_group_has_one_who_looks_after_it() {
+        let bounds = Bounds {
+            count: 10,
+            bytes: 1000,
+        };
+        let mut queue = Queue::new(bounds, 1);
+        let way = WayName("webhook[0]".to_owned());
+        let add = |queue: &mut Queue, number: u64| {
+            let ways = vec![(way.clone(), Try::default())];
+            let one = notification(&number.to_string());
+            queue.add(number, one, 1, None, ways).len()
+        };
+        assert_eq!(add(&mut queue, 1), 1);
+        let lane = lane_of(&notification("1"), &WayName("webhook[0]".to_owned()));
+        assert_eq!(queue.head(&lane, "g"), Some(1));
+        queue.done(&lane, "g", 1);
+        // Whoever sent the first writes down that it went, and comes back for this one.
+        assert_eq!(add(&mut queue, 2), 0);
+        assert_eq!(queue.head(&lane, "g"), Some(2));
+        queue.done(&lane, "g", 2);
+        assert_eq!(queue.head(&lane, "g"), None);
+        assert_eq!(add(&mut queue, 3), 1, "nobody does any more");
+        assert_eq!((queue.len(), queue.bytes()), (1, 1));
     }
 }

@@ -155,6 +155,33 @@ async fn a_group_keeps_its_order_however_often_its_first_is_tried() {
     assert_eq!((stats.waiting, stats.bytes, stats.retries), (0, 0, 4));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_of_a_group_begins_when_what_became_of_the_last_is_written_and_told() {
+    let hands = Hands::new();
+    let gate = Arc::new(std::sync::Barrier::new(2));
+    let held = Arc::clone(&gate);
+    let deliver = Arc::new(Handed(Arc::clone(&hands)));
+    let outbox = Outbox::open(options(None), deliver, move |event| {
+        if matches!(event, Event::Delivered(line) if line.key == "1") {
+            held.wait();
+            held.wait();
+        }
+    })
+    .expect("it opens");
+    let put = outbox.put(notification("a", "g", "1")).await;
+    assert_eq!(put, Ok(Accepted::Durable));
+    gate.wait();
+    // It went, and nothing of its group waits; whoever sent it is still about it.
+    let put = outbox.put(notification("a", "g", "2")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = hands.sent("a");
+    gate.wait();
+    assert_eq!(put, Ok(Accepted::Durable));
+    assert_eq!(begun, ["1"], "by another than who looks after the group");
+    until("both are sent", || outbox.stats().delivered == 2).await;
+    assert_eq!(hands.sent("a"), ["1", "2"]);
+}
+
 #[tokio::test]
 async fn who_hangs_or_panics_holds_up_nobody_else() {
     let hands = Hands::new();
