@@ -174,7 +174,7 @@ impl Incidents {
     pub fn seen_by(&self, tenant: &str) -> Vec<Arc<Incident>> {
         let (mut all, servers) = self.held.lock().book.seen_by(tenant);
         all.extend(servers.iter().map(|one| Arc::new(one.without_people())));
-        all.sort_unstable_by(|one, other| other.id.cmp(&one.id));
+        all.sort_unstable_by_key(|one| std::cmp::Reverse(one.id));
         all
     }
 

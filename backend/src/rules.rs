@@ -21,6 +21,7 @@ mod evaluate;
 mod files;
 mod made;
 mod say;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -37,16 +38,21 @@ use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::AlertEvent;
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
 use pulseboard_rules::{
-    Group, GroupSpec, GroupStatus, Period, RuleSpec, group::Defaults, keep::KeptGroup,
+    Group, GroupStatus, Period, RuleSpec, group::Defaults, keep::KeptGroup,
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::{built_in::BuiltIn, say::Incident};
+use self::{
+    built_in::BuiltIn,
+    say::Incident,
+    wanted::{GroupId, Wanted},
+};
 pub use self::{
     files::check,
     made::{MADE_MAX, Made, MakeError},
     say::severity_of,
+    wanted::{BUILT_IN_GROUP, FILE_RULES_MAX, FromConfig, Source},
 };
 use crate::{
     alerts::Alerts,
@@ -57,9 +63,6 @@ use crate::{
     },
     settings::Settings,
 };
-
-/// Rules of all files.
-pub const FILE_RULES_MAX: usize = 50_000;
 
 /// Samples of a moment come a little after it: rules wait so long for them.
 const SETTLE_MS: i64 = 20;
@@ -72,63 +75,6 @@ const SLOW: Duration = Duration::from_millis(500);
 
 /// How often what groups are doing is kept, where something changed.
 const KEEP_MS: i64 = 2_000;
-
-/// Documents with the state of groups.
-const STATE: &str = "rules-state/";
-
-/// The group of the built-in rules.
-pub const BUILT_IN_GROUP: &str = "pulseboard";
-
-/// Where a rule comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It is there without configuration.
-    BuiltIn,
-    /// A file.
-    File,
-    /// Somebody made it while the server ran.
-    Made,
-}
-
-impl Source {
-    /// As `/api/rules` says it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BuiltIn => "builtin",
-            Self::File => "file",
-            Self::Made => "api",
-        }
-    }
-}
-
-/// What tells groups apart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct GroupId {
-    tenant: Arc<str>,
-    /// A file's path, or `made/ID`.
-    file: String,
-    name: String,
-}
-
-impl GroupId {
-    /// The document that its state is kept in.
-    fn document(&self) -> String {
-        let name = [&*self.tenant, &self.file, &self.name].join("\u{0}");
-        format!("{STATE}{:016x}", built_in::hash(name.as_bytes()))
-    }
-}
-
-/// A group that is to be there.
-#[derive(Clone, Debug)]
-struct Wanted {
-    id: GroupId,
-    source: Source,
-    spec: GroupSpec,
-    defaults: Defaults,
-    /// Of each of its rules.
-    rule_ids: Vec<String>,
-}
 
 /// A group that is there.
 struct Held {
@@ -175,19 +121,6 @@ pub struct FilesState {
     pub loaded_ms: i64,
     /// What is wrong with them, a line each.
     pub problems: Vec<String>,
-}
-
-/// What comes from `PROMETHEUS_CONFIG`.
-#[derive(Clone, Debug, Default)]
-pub struct FromConfig {
-    /// Globs, as they are to be read: with the file's folder.
-    pub globs: Vec<String>,
-    /// `evaluation_interval`, milliseconds; `None` without a file.
-    pub interval_ms: Option<i64>,
-    /// `rule_query_offset`.
-    pub query_offset_ms: i64,
-    /// `external_labels`.
-    pub external_labels: BTreeMap<String, String>,
 }
 
 struct Groups {
@@ -288,7 +221,7 @@ impl Rules {
         }
         {
             let mut groups = self.groups.lock();
-            groups.made = made::all(&self.documents);
+            groups.made = made::all(&self.documents, built_in::is_one);
             built_in::restore(&mut groups.built_in, &self.documents);
             groups.config = config;
             groups.files = files;

@@ -32,6 +32,7 @@
 
 pub mod append;
 mod attach;
+mod candidates;
 pub mod cost;
 pub mod delete;
 pub mod engine;

@@ -224,14 +224,14 @@ mod tests {
     #[test]
     fn no_secret_is_in_what_is_said() {
         let url =
-            "https://me:hunter2@h.example/services/T0000000/B0000000/XXXXXXXXXXXXXXXXXXXXXXXX";
+            "https://me:hunter2@h.example/services/T0000000/B0000000/YYYYYYYYYYYYYYYYYYYYYYYY";
         let secrets = secrets_of(url);
         let body = format!(
-            "no such hook {url} or /services/T0000000/B0000000/XXXXXXXXXXXXXXXXXXXXXXXX\n\u{1b}[31m hunter2"
+            "no such hook {url} or /services/T0000000/B0000000/YYYYYYYYYYYYYYYYYYYYYYYY\n\u{1b}[31m hunter2"
         );
         let said = said(body.as_bytes(), &secrets);
         assert!(
-            !said.contains("XXXX") && !said.contains("hunter2"),
+            !said.contains("YYYY") && !said.contains("hunter2"),
             "{said}"
         );
         assert!(

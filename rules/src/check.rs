@@ -100,9 +100,12 @@ pub(crate) fn errors(faults: &[Fault]) -> Vec<String> {
         .collect()
 }
 
+/// A rule's name and labels.
+type Known<'a> = (&'a str, Vec<(&'a String, &'a String)>);
+
 /// What is said of rules with one name and the same labels.
 fn duplicates(groups: &[GroupSpec]) -> Option<String> {
-    let mut counts: BTreeMap<(&str, Vec<(&String, &String)>), usize> = BTreeMap::new();
+    let mut counts: BTreeMap<Known<'_>, usize> = BTreeMap::new();
     for rule in groups.iter().flat_map(|group| &group.rules) {
         let key = (rule.name(), rule.labels.iter().collect());
         *counts.entry(key).or_default() += 1;

@@ -15,7 +15,7 @@ use crate::{
 /// stands for a file and everything in its folder.
 const SERVER: &[&[&str]] = &[
     &[""],
-    &["agent", "data"],
+    &["agent", "data", "rule_files"],
     &["process"],
     &["server"],
     &["router"],

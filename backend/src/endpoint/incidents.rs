@@ -209,7 +209,8 @@ impl Search {
         });
         let before = said("before").map(|before| {
             let before = before.parse::<Uuid>();
-            before.map_err(|_| AppError::bad_query("before", "accepted: the UUID of an incident"))
+            before
+                .map_err(|_none| AppError::bad_query("before", "accepted: the UUID of an incident"))
         });
         let text = said("q").map(|text| match text.chars().count() > SEARCH_CHARS_MAX {
             true => Err(AppError::bad_query(

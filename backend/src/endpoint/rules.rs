@@ -251,7 +251,7 @@ fn moment(body: &Value, name: &str) -> Result<Option<(i64, Form)>, AppError> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => {
-            let parsed: Timestamp = text.parse().map_err(|_| wrong())?;
+            let parsed: Timestamp = text.parse().map_err(|_none| wrong())?;
             Ok(Some((parsed.as_millis(), Form::Text)))
         }
         Some(Value::Number(number)) => {

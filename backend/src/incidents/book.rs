@@ -50,7 +50,11 @@ struct Tenant {
     bytes: usize,
 }
 
-/// What a change was, to be written down.
+/// What a change was, to be written down. It is moved once, and at once.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most are the large one, and none is kept"
+)]
 #[derive(Debug, PartialEq)]
 pub enum Change {
     /// A new incident.

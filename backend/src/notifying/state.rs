@@ -544,7 +544,7 @@ impl State {
         }
         let key = key.to_owned();
         match outcome {
-            Outcome::Retrying(..) => return,
+            Outcome::Retrying(..) => {}
             Outcome::Sent => {
                 self.works(now_ms, way);
                 self.on_way.remove(&key);

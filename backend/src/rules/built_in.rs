@@ -15,9 +15,9 @@ use pulseboard_rules::{Period, Problem, RuleSpec, group::Defaults};
 use pulseboard_shared::BuiltIn as Metric;
 
 use super::{
-    Source, Wanted,
     made::{self, Made, MakeError},
     say::severity_of,
+    wanted::{BUILT_IN_GROUP, Source, Wanted},
 };
 use crate::base::documents::Documents;
 
@@ -27,13 +27,6 @@ pub(super) struct BuiltIn {
     rule: Fast,
     /// As it is now.
     pub(super) spec: RuleSpec,
-}
-
-/// FNV-1a, for names of documents.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// All of them as they are without configuration.
@@ -77,7 +70,7 @@ fn written(rule: &Fast) -> RuleSpec {
         expr: format!("{} > {}", compared(rule.measured), rule.above),
         labels: BTreeMap::from([("severity".to_owned(), severity)]),
         annotations: BTreeMap::from([("summary".to_owned(), summary(rule.measured))]),
-        group: super::BUILT_IN_GROUP.to_owned(),
+        group: BUILT_IN_GROUP.to_owned(),
         every: Some(Period::from_millis(0)),
         ..RuleSpec::default()
     }

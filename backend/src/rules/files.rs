@@ -11,7 +11,7 @@ use std::{
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_rules::{file, group::Defaults};
 
-use super::{FILE_RULES_MAX, FromConfig, GroupId, Source, Wanted, built_in::hash};
+use super::wanted::{FILE_RULES_MAX, FromConfig, GroupId, Source, Wanted, hash};
 
 /// A larger file is something else.
 const FILE_BYTES_MAX: u64 = 16 << 20;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use pulseboard_rules::{GroupSpec, Period, Problem, RuleSpec, group::Defaults};
 use serde::{Deserialize, Serialize};
 
-use super::{GroupId, Source, Wanted, built_in};
+use super::wanted::{BUILT_IN_GROUP, GroupId, Source, Wanted};
 use crate::base::documents::{DocumentError, Documents};
 
 /// Rules that are made, of all tenants.
@@ -61,12 +61,15 @@ pub(super) fn document(id: &str) -> String {
     format!("{FOLDER}{id}")
 }
 
-/// All rules that were made.
-pub(super) fn all(documents: &Documents) -> BTreeMap<String, Made> {
+/// All rules that were made, but for those that are built in and were changed.
+pub(super) fn all(
+    documents: &Documents,
+    is_built_in: impl Fn(&str) -> bool,
+) -> BTreeMap<String, Made> {
     let names = documents.list(FOLDER).into_iter();
     let read = names.filter_map(|(name, _)| {
         let id = name.strip_prefix(FOLDER)?.to_owned();
-        if built_in::is_one(&id) {
+        if is_built_in(&id) {
             return None;
         }
         let (_, made) = documents.get::<Made>(&name)?;
@@ -122,7 +125,7 @@ pub(super) fn wanted(
     (source, defaults): (Source, Defaults),
 ) -> Wanted {
     let name = match (spec.group.as_str(), source) {
-        (_, Source::BuiltIn) => super::BUILT_IN_GROUP,
+        (_, Source::BuiltIn) => BUILT_IN_GROUP,
         ("", _) => GROUP,
         (name, _) => name,
     };
@@ -140,7 +143,6 @@ pub(super) fn wanted(
             name: name.to_owned(),
             interval: Some(
                 spec.every
-                    .clone()
                     .unwrap_or_else(|| Period::from_millis(defaults.interval_ms)),
             ),
             rules: vec![rule],

@@ -310,7 +310,7 @@ pub(super) fn url_or_off(text: &str) -> Parsed<Option<String>> {
     if text == "off" {
         return Ok(None);
     }
-    let url = url::Url::parse(text).map_err(|_| Rejected::Value)?;
+    let url = url::Url::parse(text).map_err(|_none| Rejected::Value)?;
     if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
         return Err(Rejected::Value);
     }

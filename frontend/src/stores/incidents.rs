@@ -609,7 +609,7 @@ mod tests {
     fn the_timeline_says_why_nobody_was_told() {
         let words = |json: &str| {
             let entry = Json::parse(json).expect("JSON");
-            let entry = Entry::read(&entry, |at_ms| format::plain(at_ms)).expect("an entry");
+            let entry = Entry::read(&entry, format::plain).expect("an entry");
             entry.words
         };
         for (rest, expected) in [

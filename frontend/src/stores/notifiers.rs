@@ -479,7 +479,7 @@ mod tests {
         let mut draft = Draft::of(&read);
         assert_eq!(draft.problem(), None);
         draft.sections[0].set("to", "dev@example.org".to_owned());
-        let sent = draft.json(|number| crate::format::plain(number));
+        let sent = draft.json(crate::format::plain);
         let sent = Json::parse(&sent).expect("JSON");
         let email = &sent.get("email_configs").list()[0];
         assert_eq!(email.text_of("to"), "dev@example.org");
@@ -501,10 +501,10 @@ mod tests {
         assert!(draft.problem().is_some());
         draft.name = "oncall".into();
         assert!(draft.problem().is_some());
-        for index in 0..WAYS.len() {
+        for (index, way) in WAYS.iter().enumerate() {
             draft.sections = vec![Section::new(index)];
             let problem = draft.problem().expect("an empty field that must be there");
-            assert!(problem.starts_with(WAYS[index].label), "{problem}");
+            assert!(problem.starts_with(way.label), "{problem}");
         }
         let json = r#"{"name":"a","slack_configs":[{"api_url_file":"/a"}],"webpush_configs":[]}"#;
         assert_eq!(Draft::of(&receiver(json)).problem(), None, "in a file");

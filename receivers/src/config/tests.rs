@@ -1,3 +1,5 @@
+//! What `alertmanager.yml` says of receivers: every section, what is wrong with it and where.
+
 use std::path::Path;
 
 use super::*;

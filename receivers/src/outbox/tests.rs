@@ -1,3 +1,5 @@
+//! The outbox: order, patience, bounds, and what is still there after it was opened anew.
+
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},

@@ -315,6 +315,6 @@ fn large_files_are_read() {
     let text = write(&[spec(rules.collect())]);
     let start = std::time::Instant::now();
     let file = parse("large.yml", &text).expect("a file");
-    println!("1000 rules, {} bytes: {:?}", text.len(), start.elapsed());
+    eprintln!("1000 rules, {} bytes: {:?}", text.len(), start.elapsed());
     assert_eq!(file.groups[0].rules.len(), 1000);
 }

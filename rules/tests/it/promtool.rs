@@ -25,7 +25,7 @@ impl Promtool {
         match found.is_ok_and(|output| output.status.success()) {
             true => Some(Self(tempfile::tempdir().expect("a folder"))),
             false => {
-                println!("skipped: there is no promtool");
+                eprintln!("skipped: there is no promtool");
                 None
             }
         }
@@ -124,7 +124,7 @@ fn compare_checks(files: &[(String, String)]) {
     assert!(differences.is_empty(), "{differences}");
     assert_eq!(ours_plain.len(), theirs_plain.len());
     assert_eq!(ours.ok, theirs.ok);
-    println!(
+    eprintln!(
         "{} files, {} of them refused, are answered as promtool does",
         files.len(),
         theirs_plain.len()
@@ -343,7 +343,7 @@ fn compare_tests(rules: &[(String, String)], tests: &[(String, String)]) {
         assert_eq!((ours.out, ours.ok), (theirs.out, theirs.ok), "{}", one.1);
         failed += usize::from(!theirs.ok);
     }
-    println!(
+    eprintln!(
         "{} tests, {failed} of them fail, are answered as promtool does",
         tests.len()
     );

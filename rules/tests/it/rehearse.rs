@@ -116,7 +116,7 @@ fn a_week_of_one_series_is_soon_there() {
     }
     let start = std::time::Instant::now();
     let rehearsal = rehearsed(&alert("A", "a > 60", 30), &store, steps);
-    println!(
+    eprintln!(
         "{steps} steps, {} spans, {} notifications: {:?}",
         rehearsal.series[0].spans.len(),
         rehearsal.notifications,

@@ -43,8 +43,8 @@ pub(super) fn use_news() -> (u32, u64) {
     if sampled.borrow().0 != seconds {
         *sampled.borrow_mut() = (seconds, revision);
     }
-    let sampled = *sampled.borrow();
-    sampled
+    let now = sampled.borrow();
+    *now
 }
 
 /// A moment with its day, as people read it.

@@ -36,7 +36,7 @@ pub(super) fn ReceiverEditor(props: &Props) -> Html {
     let role = use_role();
     let json = answer.json.clone().unwrap_or_default();
     let all = Receiver::read_all(&json).into_iter();
-    let receiver = all.filter(|one| one.name == *props.name).last();
+    let receiver = all.rev().find(|one| one.name == *props.name);
     let is_missing = answer.json.is_some() && receiver.is_none();
     html! {
         <>

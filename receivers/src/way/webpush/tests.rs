@@ -1,3 +1,5 @@
+//! Web push beside a second implementation, and RFC 8291's own example.
+
 use std::collections::BTreeMap;
 
 use aes_gcm::{Aes128Gcm, KeyInit as _, aead::Aead as _};

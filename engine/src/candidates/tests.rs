@@ -1,6 +1,6 @@
 //! Questions that name a few series of many, beside each being looked at.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use pulseboard_series::Batch;
 
