@@ -37,9 +37,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::AlertEvent;
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
-use pulseboard_rules::{
-    Group, GroupStatus, Period, RuleSpec, group::Defaults, keep::KeptGroup,
-};
+use pulseboard_rules::{Group, GroupStatus, Period, RuleSpec, group::Defaults, keep::KeptGroup};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 

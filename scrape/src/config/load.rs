@@ -176,16 +176,11 @@ impl Config {
                 ));
             }
         }
-        let alerting = &self.alerting;
-        for (section, is_there) in [
-            ("rule_files: their rules are", !self.rule_files.is_empty()),
-            ("alerting: what it says is", alerting.asks_for_something()),
-        ] {
-            if is_there {
-                warnings.push(format!(
-                    "{section} not used yet, and nobody is told of alerts by it"
-                ));
-            }
+        if self.alerting.asks_for_something() {
+            warnings.push(
+                "alerting: the Alertmanagers that it names are not told of alerts; this server notifies by itself"
+                    .to_owned(),
+            );
         }
         for (section, is_there) in [
             ("remote_read", !self.remote_read.is_empty()),
