@@ -448,12 +448,13 @@ fn tests_of_all_kinds_are_as_in_promtool() {
         ("-vector(1e21)", "0s", ""),
         ("topk(1, in)", "3m", "{labels: 'in{x=\"2\"}', value: 2}"),
     ]);
-    let head = "rule_files: [r.yml]\n";
+    // Without an order promtool takes groups in any.
+    let head = "rule_files: [r.yml]\ngroup_eval_order: [second, first]\n";
     let tests: Vec<(String, String)> = [
         format!("{head}tests:\n  - interval: 1m\n{input}{some}"),
-        format!("{head}group_eval_order: [first, second]\ntests:\n  - interval: 1m\n{input}{some}"),
+        format!("rule_files: [r.yml]\ngroup_eval_order: [first, second]\ntests:\n  - interval: 1m\n{input}{some}"),
         format!("{head}evaluation_interval: 15s\ntests:\n  - interval: 30s\n    name: quick\n{input}{some}"),
-        format!("rule_files: ['r*.yml', none.yml]\ntests:\n  - interval: 1m\n{input}{some}"),
+        format!("rule_files: ['r*.yml', none.yml]\ngroup_eval_order: [second, first]\ntests:\n  - interval: 1m\n{input}{some}"),
         format!("rule_files: [twice.yml]\ntests:\n  - interval: 1m\n{input}{some}"),
         format!("rule_files: [bad.yml]\ntests:\n  - interval: 1m\n{input}{some}"),
         "tests: []\n".to_owned(),
