@@ -21,7 +21,6 @@ mod operator;
 mod pushed;
 mod questions;
 mod reconnect;
-mod rules;
 mod tabs;
 mod theme;
 mod time;
