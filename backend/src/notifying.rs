@@ -18,45 +18,43 @@
 
 mod carrier;
 mod file;
+mod keeping;
 mod made;
 mod name;
+mod rounds;
 mod state;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt, fs, io,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, VecDeque},
+    fmt, io,
+    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::Instant,
 };
 
-use futures_util::StreamExt as _;
 use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{AlertEvent, AlertSink, new_id};
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_notify::{
-    Ack, AckError, AlertLimits, Delivery, Fingerprint, Options, PostedAlert, Refused, SilenceError,
+    Ack, AckError, AlertLimits, Fingerprint, Options, PostedAlert, Refused, SilenceError,
     api::PostableSilence, config::Config,
 };
 use pulseboard_outbound::Secret;
 use pulseboard_receivers::{
     Courier, Directory, Outbox, OutboxOptions, Outcome as Tried, Sender, Tested,
     config::Receiver,
-    outbox::{Accepted, Delivery as Line, DeliveryState, Event, OutboxStats, PutError},
+    outbox::{Delivery as Line, DeliveryState, Event, OutboxStats},
 };
 use pulseboard_template::alertmanager::Templates;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 
 use self::{
-    carrier::{Carrier, packed, way_of},
+    carrier::{Carrier, way_of},
     file::Loaded,
-    name::document_of,
-    state::{Effects, Kept, Outcome},
+    state::Outcome,
 };
 pub use self::{
     file::check,
@@ -73,7 +71,6 @@ use crate::{
     },
     incidents::{
         Incidents,
-        book::keeper_of,
         entry::{Entry, FROM_OTHERS, Kind},
     },
     settings::{DataDir, Settings},
@@ -85,25 +82,11 @@ const TENANTS_MAX: usize = 256;
 /// Events of our own that wait for the task; past it what goes on is looked up anew.
 const QUEUE_MAX: usize = 4_096;
 
-/// Notifications that go into the outbox at once: each waits for the disk, and they do so together.
-const PUTS_AT_ONCE: usize = 64;
-
-/// The state is written this long after it changed, at the earliest, and then so many times as long as
-/// it took to write.
-const KEEP_AFTER_MS: i64 = 200;
-const KEEP_SHARE: i64 = 20;
-
 /// After a failure it is tried again.
 const RETRY_MS: i64 = 2_000;
 
 /// A round that takes longer is none that works.
 const ROUND_MS_MAX: i64 = 30_000;
-
-/// Rounds in a row after which something is due at once.
-const IDLE_ROUNDS_MAX: u32 = 100;
-
-/// The largest file of a tenant's state that is read.
-const STATE_BYTES_MAX: u64 = 256 << 20;
 
 /// What tenants but the default one may have of alerts.
 const OTHERS: AlertLimits = AlertLimits {
@@ -158,19 +141,6 @@ struct Tenant {
     /// Held while its file is written, so that the newest state is the last one written; taken before
     /// `state`.
     writing: Mutex<()>,
-}
-
-/// When a round is to be made again: by the wall's clock, and by the steady one.
-struct Next {
-    due_ms: Option<i64>,
-    keep_ms: Option<i64>,
-}
-
-/// What became of putting a notification into the outbox.
-struct Put {
-    tenant: Arc<Tenant>,
-    key: String,
-    put: Result<Accepted, PutError>,
 }
 
 #[derive(Debug, Default)]
@@ -254,12 +224,10 @@ impl Notifying {
             DataDir::Path(path) => Some(path.clone()),
         };
         let loaded = check(settings.alertmanager_config.as_deref()).map_err(io::Error::other)?;
-        let external_url = settings.external_url.clone();
-        let external_url = external_url.unwrap_or_else(|| format!("http://{}", settings.bind_addr));
         let counter = |name, help| telemetry.counter(name, help);
         let notifying = Arc::new(Self {
             file: settings.alertmanager_config.clone(),
-            external_url,
+            external_url: settings.external_address(),
             repeat_ms: i64::try_from(settings.alert_check.as_millis()).unwrap_or(i64::MAX),
             folder,
             documents: Arc::clone(documents),
@@ -307,51 +275,6 @@ impl Notifying {
         });
         notifying.restore()?;
         Ok(notifying)
-    }
-
-    /// Reads what is kept of all tenants.
-    fn restore(&self) -> io::Result<()> {
-        let now_ms = self.clock.now_ms();
-        let mut found: BTreeMap<String, Kept> = BTreeMap::new();
-        if let Some(folder) = self.states() {
-            let entries = match fs::read_dir(&folder) {
-                Ok(entries) => Some(entries),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            };
-            for entry in entries.into_iter().flatten() {
-                let path = entry?.path();
-                if path.extension().is_none_or(|end| end != "json") {
-                    continue;
-                }
-                match read_state(&path) {
-                    Ok(kept) => {
-                        found.insert(kept.tenant.clone(), kept);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "{} cannot be read and is set aside", path.display());
-                        drop(fs::rename(&path, path.with_extension("json.damaged")));
-                    }
-                }
-            }
-        }
-        found.entry(DEFAULT_TENANT.to_owned()).or_default();
-        for (tenant, kept) in found {
-            let name: Arc<str> = tenant.as_str().into();
-            let (config, templates) = self.config_of(&name);
-            self.directory.set(&name, &config.receivers, templates);
-            let options = self.options(&name);
-            let state = State::restore(Arc::clone(&name), config, options, kept, now_ms);
-            self.tenants
-                .lock()
-                .insert(Arc::clone(&name), Arc::new(Tenant::new(name, state)));
-        }
-        Ok(())
-    }
-
-    fn states(&self) -> Option<PathBuf> {
-        let folder = self.folder.as_ref()?;
-        Some(folder.join(data_dir::NOTIFYING))
     }
 
     fn options(&self, tenant: &str) -> Options {
@@ -730,384 +653,6 @@ impl Notifying {
         let is_stuck = began_ms != 0 && self.clock.steady_ms() - began_ms > ROUND_MS_MAX;
         !is_stuck && !self.is_failing.load(Ordering::Relaxed)
     }
-
-    /// Dispatches until the server stops.
-    pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
-        let mut idle_rounds = 0;
-        loop {
-            let steps = self.clock.steps();
-            let next = self.round().await;
-            // What is due and does not go away by that waits for the clock, and not for a core.
-            idle_rounds = match next.due_ms {
-                Some(due_ms) if due_ms <= self.clock.now_ms() => idle_rounds + 1,
-                _ => 0,
-            };
-            let due_ms = match idle_rounds < IDLE_ROUNDS_MAX {
-                true => next.due_ms,
-                false => Some(self.clock.now_ms() + RETRY_MS),
-            };
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = self.wake.notified() => {}
-                () = until(due_ms, |ms| self.clock.sleep_until_or_step(ms, steps)) => {}
-                () = until(next.keep_ms, |ms| self.clock.sleep_until_steady(ms)) => {}
-            }
-        }
-    }
-
-    /// Everything that came and is due, into the outbox and to disk; when to look again.
-    async fn round(self: &Arc<Self>) -> Next {
-        self.round_ms
-            .store(self.clock.steady_ms().max(1), Ordering::Relaxed);
-        let to_send = self.blocking(Self::work).await.unwrap_or_default();
-        if !to_send.is_empty() {
-            // Who was told is known before they are: after a kill it is asked for at the outbox, and
-            // not told again under another key.
-            if self.folder.is_some() {
-                self.blocking(|notifying| notifying.keep()).await;
-            }
-            let puts = self.put(to_send).await;
-            self.blocking(move |notifying| notifying.settle_puts(puts))
-                .await;
-        }
-        let next = self.blocking(Self::finish_round).await;
-        self.round_ms.store(0, Ordering::Relaxed);
-        next.unwrap_or_else(|| Next {
-            due_ms: Some(self.clock.now_ms() + RETRY_MS),
-            keep_ms: None,
-        })
-    }
-
-    /// Has work done on a thread that may block; nothing where it panicked.
-    async fn blocking<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
-    ) -> Option<T> {
-        let worker = Arc::clone(self);
-        let worked = tokio::task::spawn_blocking(move || work(&worker)).await;
-        worked
-            .inspect_err(|error| {
-                self.telemetry.panics.inc();
-                tracing::error!(%error, "a round of notifications panicked; the next one comes");
-            })
-            .ok()
-    }
-
-    /// Writes what is to be written by now, and looks when there is something to be done again.
-    fn finish_round(self: &Arc<Self>) -> Next {
-        let is_due =
-            |keep_ms: Option<i64>| keep_ms.is_some_and(|keep_ms| keep_ms <= self.clock.steady_ms());
-        if is_due(self.keep_due_ms()) {
-            self.keep();
-        }
-        let mut due_ms: Option<i64> = None;
-        let mut is_failing = false;
-        for tenant in self.all() {
-            let state = tenant.state.lock();
-            due_ms = due_ms.into_iter().chain(state.next_due_ms()).min();
-            is_failing |= state.is_failing();
-        }
-        self.is_failing.store(is_failing, Ordering::Relaxed);
-        Next {
-            due_ms,
-            keep_ms: self.keep_due_ms(),
-        }
-    }
-
-    /// What came, and what is due; what goes into the outbox. Blocks.
-    fn work(self: &Arc<Self>) -> Vec<(Arc<Tenant>, Delivery)> {
-        let now_ms = self.clock.now_ms();
-        self.take_told(now_ms);
-        self.take_events(now_ms);
-        let mut to_send = Vec::new();
-        for tenant in self.all() {
-            let mut state = tenant.state.lock();
-            if state.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
-                state.tick(now_ms);
-            }
-            let effects = state.take_effects();
-            let deliveries = state.take_to_send();
-            drop(state);
-            self.carry_out(&tenant.name, effects);
-            let deliveries = deliveries.into_iter();
-            to_send.extend(deliveries.map(|delivery| (Arc::clone(&tenant), delivery)));
-        }
-        to_send
-    }
-
-    /// What the outbox told.
-    fn take_told(&self, now_ms: i64) {
-        let told = std::mem::take(&mut *self.told.lock());
-        for event in told {
-            let line = match &event {
-                Event::Delivered(line) => {
-                    self.counters.delivered.inc();
-                    line
-                }
-                Event::Retrying(line) => {
-                    self.counters.retried.inc();
-                    line
-                }
-                Event::Failed(line) => {
-                    self.counters.failed.inc();
-                    let way = way_of(&line.receiver);
-                    tracing::error!(
-                        receiver = way.receiver,
-                        integration = way.name.0,
-                        tenant = &*line.tenant,
-                        "a notification is given up: {}",
-                        line.error.as_deref().unwrap_or_default()
-                    );
-                    line
-                }
-                // Whoever put it there is told so.
-                Event::Refused { .. } => continue,
-            };
-            if let Some(tenant) = self.known(&line.tenant) {
-                settle_line(&mut tenant.state.lock(), now_ms, line);
-            }
-        }
-    }
-
-    /// Alerts of rules of our own.
-    fn take_events(&self, now_ms: i64) {
-        let (events, is_short) = {
-            let mut queue = self.queue.lock();
-            let is_short = std::mem::take(&mut queue.is_short);
-            (std::mem::take(&mut queue.events), is_short)
-        };
-        let mut by_tenant: BTreeMap<Arc<str>, Vec<(AlertEvent, String)>> = BTreeMap::new();
-        let mut add = |event: AlertEvent| {
-            let link = self.link_of(&event);
-            let tenant = keeper_of(&event).into();
-            by_tenant.entry(tenant).or_default().push((event, link));
-        };
-        if !is_short {
-            events.into_iter().for_each(&mut add);
-            for (name, events) in by_tenant {
-                if let Ok(tenant) = self.tenant(&name) {
-                    tenant.state.lock().take_own(now_ms, &events);
-                }
-            }
-            return;
-        }
-        // Some were missed, or nobody listened before: what goes on is what counts.
-        let Some(started) = self.started.get() else {
-            return;
-        };
-        let (active, ()) = started.alerts.manager().with_active(|| ());
-        active.into_iter().filter(is_ours).for_each(&mut add);
-        let mut names: BTreeSet<Arc<str>> = by_tenant.keys().cloned().collect();
-        names.extend(self.all().iter().map(|tenant| Arc::clone(&tenant.name)));
-        for name in names {
-            let events = by_tenant.remove(&name).unwrap_or_default();
-            if let Ok(tenant) = self.tenant(&name) {
-                tenant.state.lock().settle_own(now_ms, &events);
-            }
-        }
-    }
-
-    /// Leads to what a rule asks, as Prometheus has it.
-    fn link_of(&self, event: &AlertEvent) -> String {
-        let expr = event.detail.as_ref().map_or("", |detail| &*detail.expr);
-        generator(&self.external_url, expr)
-    }
-
-    /// Tells others what follows. No lock of ours is held.
-    fn carry_out(&self, tenant: &str, effects: Effects) {
-        if effects.is_empty() {
-            return;
-        }
-        if effects.untold > 0 {
-            self.counters.untold.inc_by(effects.untold);
-        }
-        if let Some(started) = self.started.get() {
-            for event in effects.alerts {
-                started.alerts.manager().tell(event);
-            }
-        }
-        for (fingerprint, entry) in effects.entries {
-            self.incidents.add_to_newest(tenant, fingerprint, entry);
-        }
-    }
-
-    /// Puts notifications into the outbox; what became of each.
-    async fn put(&self, to_send: Vec<(Arc<Tenant>, Delivery)>) -> Vec<Put> {
-        let Some(started) = self.started.get() else {
-            return Vec::new();
-        };
-        let puts = to_send.into_iter().map(|(tenant, delivery)| async move {
-            let key = delivery.notification.key.clone();
-            let put = started.outbox.put(packed(delivery)).await;
-            Put { tenant, key, put }
-        });
-        let puts = futures_util::stream::iter(puts);
-        puts.buffer_unordered(PUTS_AT_ONCE).collect().await
-    }
-
-    /// Says what became of those that the outbox does not carry. Blocks.
-    fn settle_puts(&self, puts: Vec<Put>) {
-        let Some(started) = self.started.get() else {
-            return;
-        };
-        let now_ms = self.clock.now_ms();
-        let mut tenants: BTreeMap<Arc<str>, Arc<Tenant>> = BTreeMap::new();
-        for Put { tenant, key, put } in puts {
-            let mut state = tenant.state.lock();
-            match put {
-                // It waits to be carried at the next start.
-                Ok(Accepted::Durable) | Err(PutError::Closed) => continue,
-                Ok(Accepted::Memory) => {
-                    tracing::error!(
-                        key,
-                        "a notification waits in memory alone, since the disk fails"
-                    );
-                    continue;
-                }
-                Ok(Accepted::Nobody) => state.settle(now_ms, &key, Outcome::Nobody),
-                Ok(Accepted::Known) => {
-                    let lines = started.outbox.deliveries(&tenant.name);
-                    match lines.iter().find(|line| line.key == key) {
-                        Some(line) => settle_line(&mut state, now_ms, line),
-                        None => state.settle(now_ms, &key, Outcome::Sent),
-                    }
-                }
-                Err(error) => {
-                    self.counters.failed.inc();
-                    tracing::error!(%error, key, "a notification is not taken");
-                    state.settle(now_ms, &key, Outcome::Failed(&error.to_string()));
-                }
-            }
-            drop(state);
-            tenants.insert(Arc::clone(&tenant.name), tenant);
-        }
-        for (name, tenant) in tenants {
-            let effects = tenant.state.lock().take_effects();
-            self.carry_out(&name, effects);
-        }
-    }
-
-    /// When what has changed is to be written, by the steady clock.
-    fn keep_due_ms(&self) -> Option<i64> {
-        self.folder.as_ref()?;
-        let keeping = *self.kept.borrow();
-        if keeping.asked > keeping.done {
-            return Some(self.clock.steady_ms());
-        }
-        let all = self.all();
-        let is_changed = all.iter().any(|tenant| tenant.state.lock().is_changed());
-        is_changed.then_some(keeping.next_ms)
-    }
-
-    /// Writes what has changed, and forgets tenants of whom nothing is known. Blocks.
-    pub fn keep(&self) {
-        let began = Instant::now();
-        let asked = self.kept.borrow().asked;
-        let mut failed = false;
-        for tenant in self.all() {
-            match self.keep_one(&tenant) {
-                Ok(false) => {}
-                Ok(true) => self.forget(&tenant),
-                Err(error) => {
-                    failed = true;
-                    self.counters.write_failures.inc();
-                    tracing::error!(%error, tenant = &*tenant.name, "what is known of alerts cannot be written");
-                }
-            }
-        }
-        let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let least_ms = if failed { RETRY_MS } else { KEEP_AFTER_MS };
-        let pause_ms = took_ms.saturating_mul(KEEP_SHARE).clamp(least_ms, 60_000);
-        let next_ms = self.clock.steady_ms() + pause_ms;
-        self.kept.send_modify(|keeping| {
-            keeping.done = asked;
-            keeping.failed = failed;
-            keeping.next_ms = next_ms;
-        });
-    }
-
-    /// Lets a tenant go of whom nothing is known, but for the default one.
-    fn forget(&self, tenant: &Arc<Tenant>) {
-        if *tenant.name == *DEFAULT_TENANT {
-            return;
-        }
-        let mut tenants = self.tenants.lock();
-        // The map's and the caller's: nobody else has it, and nobody gets it now.
-        if Arc::strong_count(tenant) == 2 {
-            tenants.remove(&tenant.name);
-            self.directory.remove(&tenant.name);
-        }
-    }
-
-    /// Writes one that has changed; whether nothing is known of it any more.
-    fn keep_one(&self, tenant: &Tenant) -> io::Result<bool> {
-        let _writing = tenant.writing.lock();
-        let kept = {
-            let mut state = tenant.state.lock();
-            if !state.is_changed() {
-                return Ok(false);
-            }
-            state.keep()
-        };
-        let Some(folder) = self.states() else {
-            return Ok(false);
-        };
-        let path = folder.join(format!("{}.json", document_of(&tenant.name)));
-        let written = match kept.is_nothing() {
-            true => match data_dir::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-            false => write_state(&folder, &path, &kept),
-        };
-        if written.is_err() {
-            tenant.state.lock().change();
-        }
-        written.map(|()| kept.is_nothing())
-    }
-
-    /// Waits until what was done so far outlives the process.
-    ///
-    /// # Errors
-    /// The disk did not take it.
-    pub async fn safe(&self) -> Result<(), NotKept> {
-        if self.folder.is_none() {
-            return Ok(());
-        }
-        let mut asked = 0;
-        self.kept.send_modify(|keeping| {
-            keeping.asked += 1;
-            asked = keeping.asked;
-        });
-        let mut kept = self.kept.subscribe();
-        self.wake.notify_one();
-        match kept.wait_for(|keeping| keeping.done >= asked).await {
-            Ok(keeping) if !keeping.failed => Ok(()),
-            _ => Err(NotKept),
-        }
-    }
-
-    /// Ends what is under way, and writes what is known.
-    pub async fn close(self: &Arc<Self>, at_most: std::time::Duration) {
-        if let Some(started) = self.started.get() {
-            started.outbox.close(at_most).await;
-        }
-        // What is due by now is made again by the next run: it is not in the outbox.
-        self.blocking(|last| {
-            drop(last.work());
-            last.keep();
-            last.incidents.write();
-        })
-        .await;
-    }
-}
-
-/// A future that waits for a moment, or for ever where there is none.
-async fn until<F: Future<Output = ()>>(at_ms: Option<i64>, sleep: impl FnOnce(i64) -> F) {
-    match at_ms {
-        Some(at_ms) => sleep(at_ms).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Whether an alert is one of a rule of this server, and not one that follows from what was sent here
@@ -1148,25 +693,6 @@ fn silenced_by(state: &State, now_ms: i64, id: &str) -> Vec<Fingerprint> {
         ids.iter().any(|one| one == id)
     });
     silenced.map(|alert| alert.fingerprint).collect()
-}
-
-fn read_state(path: &Path) -> io::Result<Kept> {
-    let bytes = fs::metadata(path)?.len();
-    if bytes > STATE_BYTES_MAX {
-        return Err(io::Error::other(format!(
-            "{bytes} bytes, of at most {STATE_BYTES_MAX}"
-        )));
-    }
-    let kept: Kept = serde_json::from_slice(&fs::read(path)?)?;
-    match kept.tenant.is_empty() {
-        true => Err(io::Error::other("it says of no tenant")),
-        false => Ok(kept),
-    }
-}
-
-fn write_state(folder: &Path, path: &Path, kept: &Kept) -> io::Result<()> {
-    data_dir::make(folder)?;
-    data_dir::replace_file(path, &serde_json::to_vec(kept)?)
 }
 
 impl FromFile {

@@ -21,14 +21,15 @@ mod evaluate;
 mod files;
 mod made;
 mod say;
+mod schedule;
 mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -38,41 +39,32 @@ use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::AlertEvent;
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
 use pulseboard_rules::{Group, GroupStatus, Period, RuleSpec, group::Defaults, keep::KeptGroup};
-use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use self::{
     built_in::BuiltIn,
+    made::Made,
     say::Incident,
     wanted::{GroupId, Wanted},
 };
 pub use self::{
     files::check,
-    made::{MADE_MAX, Made, MakeError},
+    made::{MADE_MAX, MakeError},
     say::severity_of,
-    wanted::{BUILT_IN_GROUP, FILE_RULES_MAX, FromConfig, Source},
+    wanted::{BUILT_IN_GROUP, FILE_RULES_MAX, FromConfig, Source, hash},
 };
 use crate::{
     alerts::Alerts,
     base::{
         clock::Clock,
-        documents::{Documents, Expected, Revision},
+        documents::{Documents, Expected},
         telemetry::Telemetry,
     },
     settings::Settings,
 };
 
-/// Samples of a moment come a little after it: rules wait so long for them.
-const SETTLE_MS: i64 = 20;
-
-/// Groups that are evaluated at once, beside one that takes long.
-const AT_ONCE: usize = 2;
-
 /// A group that took this long is evaluated beside the others.
 const SLOW: Duration = Duration::from_millis(500);
-
-/// How often what groups are doing is kept, where something changed.
-const KEEP_MS: i64 = 2_000;
 
 /// A group that is there.
 struct Held {
@@ -84,8 +76,8 @@ struct Held {
     /// A leaf lock.
     incidents: Mutex<HashMap<(String, u64), Incident>>,
     every_ms: i64,
-    /// The greatest number while it is evaluated.
-    due_ms: AtomicI64,
+    /// Tells those apart that are due at one time.
+    number: u64,
     is_slow: AtomicBool,
     /// Whether its state is to be kept.
     is_dirty: AtomicBool,
@@ -148,6 +140,9 @@ pub struct Rules {
     groups: Mutex<Groups>,
     /// Incidents of a run before this one that no rule has found again. A leaf lock.
     orphans: Mutex<HashMap<(String, u64), AlertEvent>>,
+    /// When groups are due; those that are evaluated now are not among them. A leaf lock.
+    dues: Mutex<BTreeMap<(i64, u64), Weak<Held>>>,
+    next_number: AtomicU64,
     more: Notify,
     evaluations: Counter,
     failures: Counter,
@@ -191,6 +186,8 @@ impl Rules {
                 },
             }),
             orphans: Mutex::default(),
+            dues: Mutex::default(),
+            next_number: AtomicU64::new(0),
             more: Notify::new(),
             evaluations: telemetry.counter("pulseboard_rule_evaluations", "Rules evaluated."),
             failures: telemetry.counter(
@@ -327,7 +324,6 @@ impl Rules {
             self.end(&gone, now_ms);
         }
         self.groups.lock().by_id = after;
-        self.more.notify_one();
     }
 
     /// A group, with what it was before.
@@ -393,7 +389,7 @@ impl Rules {
             group: Mutex::new(Some(group)),
             incidents: Mutex::new(incidents),
             every_ms,
-            due_ms: AtomicI64::new(due_ms),
+            number: self.next_number.fetch_add(1, Ordering::Relaxed),
             // Until it has shown that it is not.
             is_slow: AtomicBool::new(old.is_some_and(|old| old.is_slow.load(Ordering::Relaxed))),
             is_dirty: AtomicBool::new(true),
@@ -417,6 +413,7 @@ impl Rules {
         for incident in ended {
             self.alerts.manager().tell(incident.ended(now_ms));
         }
+        self.schedule(&held, due_ms);
         Some(held)
     }
 
@@ -483,132 +480,13 @@ impl Rules {
         }
     }
 
-    /// Evaluates what is due, until `stopping`; then keeps how all of them are.
-    pub async fn run(self: Arc<Self>, stopping: CancellationToken) {
-        let fast = Arc::new(Semaphore::new(AT_ONCE));
-        let slow = Arc::new(Semaphore::new(1));
-        let mut keep_ms = self.clock.now_ms() + KEEP_MS;
-        loop {
-            let now_ms = self.clock.now_ms();
-            if now_ms >= keep_ms || keep_ms - now_ms > KEEP_MS {
-                keep_ms = now_ms + KEEP_MS;
-                self.keep(false).await;
-            }
-            let all: Vec<Arc<Held>> = {
-                let groups = self.groups.lock();
-                groups.by_id.values().map(Arc::clone).collect()
-            };
-            let mut next_ms = keep_ms;
-            for held in all {
-                let due_ms = held.due_ms.load(Ordering::Relaxed);
-                if due_ms == i64::MAX {
-                    continue;
-                }
-                // After a step of the clock backwards.
-                let is_far = due_ms - now_ms > held.every_ms + SETTLE_MS;
-                if due_ms + SETTLE_MS > now_ms && !is_far {
-                    next_ms = next_ms.min(due_ms + SETTLE_MS);
-                    continue;
-                }
-                let (missed, at_ms) = held.newest_due(due_ms, now_ms - SETTLE_MS);
-                self.missed.inc_by(missed);
-                held.due_ms.store(i64::MAX, Ordering::Relaxed);
-                let places = match held.is_slow.load(Ordering::Relaxed) {
-                    true => Arc::clone(&slow),
-                    false => Arc::clone(&fast),
-                };
-                let rules = Arc::clone(&self);
-                tokio::spawn(async move {
-                    // Never closed.
-                    let place = places.acquire_owned().await;
-                    let working = Arc::clone(&rules);
-                    let one = Arc::clone(&held);
-                    let done =
-                        tokio::task::spawn_blocking(move || working.evaluate(&one, at_ms)).await;
-                    drop(place);
-                    if done.is_err() {
-                        tracing::error!(group = held.wanted.id.name, "evaluating rules panicked");
-                    }
-                    held.due_ms.store(at_ms + held.every_ms, Ordering::Relaxed);
-                    rules.more.notify_one();
-                });
-            }
-            tokio::select! {
-                () = stopping.cancelled() => break,
-                () = self.more.notified() => {}
-                () = self.clock.sleep_until(next_ms) => {}
-            }
-        }
-        self.keep(true).await;
-    }
-
-    /// Keeps the state of groups that changed, or of all.
-    async fn keep(self: &Arc<Self>, all: bool) {
-        let dirty: Vec<Arc<Held>> = {
-            let groups = self.groups.lock();
-            let held = groups.by_id.values();
-            held.filter(|held| all || held.is_dirty.load(Ordering::Relaxed))
-                .map(Arc::clone)
-                .collect()
-        };
-        if dirty.is_empty() {
-            return;
-        }
-        let rules = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
-            for held in dirty {
-                held.is_dirty.store(false, Ordering::Relaxed);
-                let Some(kept) = held.group.lock().as_ref().map(Group::kept) else {
-                    continue;
-                };
-                rules.keep_one(&held.wanted.id.document(), kept);
-            }
-        });
-        if done.await.is_err() {
-            tracing::error!("keeping the state of rules panicked");
-        }
-    }
-
-    fn keep_one(&self, document: &str, mut kept: KeptGroup) {
-        let is_nothing = kept
-            .rules
-            .iter()
-            .all(|rule| rule.alerts.is_empty() && rule.written.is_empty() && rule.known.is_empty());
-        if is_nothing && self.documents.get::<KeptGroup>(document).is_none() {
-            return;
-        }
-        if self.documents.put(document, Expected::Any, &kept).is_ok() {
-            return;
-        }
-        // Too large: what was written ends by itself after five minutes; alerts are what counts.
-        for rule in &mut kept.rules {
-            rule.written.clear();
-        }
-        if let Err(error) = self.documents.put(document, Expected::Any, &kept) {
-            tracing::warn!(group = kept.name, %error, "the state of rules could not be kept");
-        }
-    }
-
     /// Every group that a caller of this tenant may see, in the order of files, then names. The
     /// built-in rules that are evaluated with the tick are in [`Rules::built_in`].
     #[must_use]
     pub fn shown(&self, tenant: &str) -> Vec<Shown> {
         let groups = self.groups.lock();
-        let held = groups.by_id.values();
-        held.filter(|held| {
-            &*held.wanted.id.tenant == tenant || held.wanted.source == Source::BuiltIn
-        })
-        .map(|held| Shown {
-            tenant: Arc::clone(&held.wanted.id.tenant),
-            source: held.wanted.source,
-            file: match held.wanted.source {
-                Source::File => held.wanted.id.file.clone(),
-                _ => String::new(),
-            },
-            status: Arc::clone(&held.status.lock()),
-            rule_ids: held.wanted.rule_ids.clone(),
-        })
-        .collect()
+        let seen = groups.by_id.values().filter(|held| held.is_seen_by(tenant));
+        seen.map(|held| held.shown()).collect()
     }
 
     /// The built-in rules: id, as it is written, and whether it is one that every tick is compared
@@ -628,12 +506,23 @@ impl Rules {
             .collect()
     }
 
-    /// Rules that were made by this tenant.
+    /// A rule that was made, as it is written.
     #[must_use]
-    pub fn made(&self, id: &str) -> Option<(Made, Revision)> {
-        let made = self.groups.lock().made.get(id).cloned()?;
-        let revision = self.documents.get::<Made>(&made::document(id))?.0;
-        Some((made, revision))
+    pub fn made(&self, id: &str) -> Option<RuleSpec> {
+        let groups = self.groups.lock();
+        groups.made.get(id).map(|made| made.spec.clone())
+    }
+
+    /// The group of a rule that a caller of this tenant may see, and its place there.
+    #[must_use]
+    pub fn find(&self, tenant: &str, id: &str) -> Option<(Shown, usize)> {
+        let groups = self.groups.lock();
+        let mut seen = groups.by_id.values().filter(|held| held.is_seen_by(tenant));
+        seen.find_map(|held| {
+            let mut ids = held.wanted.rule_ids.iter();
+            let index = ids.position(|own| own == id)?;
+            Some((held.shown(), index))
+        })
     }
 
     /// The revision of a built-in rule that was changed.
@@ -753,17 +642,22 @@ impl Rules {
 }
 
 impl Held {
-    /// How many evaluations were left out, and the time of the one that is due.
-    fn newest_due(&self, due_ms: i64, now_ms: i64) -> (u64, i64) {
-        let late_ms = now_ms - due_ms;
-        if late_ms < 0 {
-            return (
-                0,
-                due_ms - (due_ms - now_ms).div_euclid(self.every_ms) * self.every_ms,
-            );
+    /// Whether it is of a tenant, or the server's.
+    fn is_seen_by(&self, tenant: &str) -> bool {
+        &*self.wanted.id.tenant == tenant || self.wanted.source == Source::BuiltIn
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
+            tenant: Arc::clone(&self.wanted.id.tenant),
+            source: self.wanted.source,
+            file: match self.wanted.source {
+                Source::File => self.wanted.id.file.clone(),
+                _ => String::new(),
+            },
+            status: Arc::clone(&self.status.lock()),
+            rule_ids: self.wanted.rule_ids.clone(),
         }
-        let missed = late_ms / self.every_ms;
-        (missed.unsigned_abs(), due_ms + missed * self.every_ms)
     }
 }
 

@@ -88,7 +88,7 @@ pub fn from_config(config: &Config) -> FromConfig {
             .collect(),
         interval_ms: Some(millis(global.evaluation_interval)),
         query_offset_ms: millis(global.rule_query_offset),
-        external_labels: global.external_labels.clone(),
+        external_labels: Arc::new(global.external_labels.clone()),
     }
 }
 

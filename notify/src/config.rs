@@ -7,13 +7,13 @@ use std::{
 };
 
 use pulseboard_receivers::config::{Global, Receiver, Span};
+use pulseboard_yaml::{self as place, Place, Step};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     interval::TimeInterval,
     labels::quote,
     matcher::{self, Matcher, Matchers, Operator},
-    place::{self, Place, Step},
 };
 
 /// A larger file is something else.

@@ -42,7 +42,6 @@ mod labels;
 mod log;
 mod manager;
 pub mod matcher;
-mod place;
 mod reason;
 mod route;
 mod silence;

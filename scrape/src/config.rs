@@ -6,7 +6,6 @@ mod fields;
 mod global;
 mod job;
 mod load;
-mod place;
 mod protocol;
 mod remote;
 mod units;

@@ -29,7 +29,7 @@ use crate::{
         caller,
         counted::send_text,
         ingest::engine_tenant,
-        path,
+        path, query,
         tenant::tenant,
     },
     incidents::{
@@ -219,25 +219,13 @@ impl Search {
             )),
             false => Ok(text.to_lowercase()),
         });
-        let limit = match said("limit") {
-            None => LIMIT_DEFAULT,
-            Some(limit) => match limit.parse::<usize>() {
-                Ok(limit @ 1..=LIMIT_MAX) => limit,
-                _ => {
-                    return Err(AppError::bad_query(
-                        "limit",
-                        format!("accepted: a whole number from 1 to {LIMIT_MAX}"),
-                    ));
-                }
-            },
-        };
         Ok(Self {
             is_firing,
             rule: said("rule"),
             severity: severity.transpose()?,
             text: text.transpose()?,
             before: before.transpose()?,
-            limit,
+            limit: query::limit(request, LIMIT_DEFAULT, LIMIT_MAX)?,
         })
     }
 

@@ -12,6 +12,7 @@
 //! | [`targets`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `asking` | who asks, and how a question is worked on |
+//! | `matching` | selectors over labels of targets and rules |
 //! | `outside` | `external_labels`, which series have elsewhere |
 //! | `families` | which metric a series is a part of |
 //! | `params` | what a query string or a form asks for |
@@ -24,6 +25,7 @@ pub mod export;
 mod families;
 pub mod federate;
 pub mod labels;
+mod matching;
 mod outside;
 mod params;
 pub mod query;

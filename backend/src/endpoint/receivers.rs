@@ -16,7 +16,7 @@ use crate::{
     http::{
         self,
         body::{blocking, read_json, wrong_body},
-        caller, path,
+        caller, path, query,
         tenant::tenant,
     },
     notifying::{Change, MakeError, NOBODY},
@@ -232,21 +232,7 @@ pub async fn list_notifications(
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
-    let limit = match request
-        .query::<String>("limit")
-        .filter(|limit| !limit.is_empty())
-    {
-        None => LIMIT_DEFAULT,
-        Some(limit) => match limit.parse::<usize>() {
-            Ok(limit @ 1..=LIMIT_MAX) => limit,
-            _ => {
-                return Err(AppError::bad_query(
-                    "limit",
-                    format!("accepted: a whole number from 1 to {LIMIT_MAX}"),
-                ));
-            }
-        },
-    };
+    let limit = query::limit(request, LIMIT_DEFAULT, LIMIT_MAX)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let worker = Arc::clone(&app);
     let log = app

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use pulseboard_engine::Tenant;
+use pulseboard_engine::{Tenant, query::QueryError};
 use pulseboard_promql::Options;
 use pulseboard_rules::{
     Env, GroupSpec, Rule, RuleSpec, RuleStatus,
@@ -28,7 +28,16 @@ use crate::{
         error::AppError,
     },
     expressions::TenantSeries,
-    http::{self, body::read_json, caller, ingest::engine_tenant, path, tenant::tenant},
+    http::{
+        self,
+        body::{blocking, read_json},
+        caller,
+        counted::{send, send_text},
+        ingest::engine_tenant,
+        path,
+        tenant::tenant,
+    },
+    questions::{Finished, Text, Working},
     rules::{BUILT_IN_GROUP, MakeError, Shown, Source},
 };
 
@@ -58,20 +67,52 @@ pub async fn list_rules(
     caller::require_read(depot)?;
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
-    let format: Option<String> = request.query("format");
-    match format.as_deref() {
-        None | Some("json") => {
-            response.render(Json(json!({"rules": all(&app, &tenant)})));
-            Ok(())
-        }
-        Some("yaml") => {
-            response.render(as_file(&app, &tenant));
+    let is_yaml = match request.query::<&str>("format") {
+        None | Some("json") => false,
+        Some("yaml") => true,
+        Some(_) => return Err(AppError::bad_query("format", "json or yaml is accepted")),
+    };
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
+    let worker = Arc::clone(&app);
+    // There may be tens of thousands.
+    let listed = app.questions.ask(keys, move |working| {
+        let mut text = working.text();
+        let written = match is_yaml {
+            true => text.push(&as_file(&worker, &tenant)),
+            false => write_all(&worker, &tenant, &mut text),
+        };
+        written.map_err(|error| worker.questions.refuse(&error))?;
+        Ok::<Finished, AppError>(working.finish(text.into_pieces()))
+    });
+    let listed = listed.await??;
+    match is_yaml {
+        true => {
             let yaml = HeaderValue::from_static("application/yaml; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, yaml);
-            Ok(())
+            send(response, listed);
         }
-        Some(_) => Err(AppError::bad_query("format", "json or yaml is accepted")),
+        false => send_text(response, listed),
     }
+    Ok(())
+}
+
+fn write_all(app: &App, tenant: &str, text: &mut Text<'_>) -> Result<(), QueryError> {
+    text.push("{\"rules\":[")?;
+    let mut comma = "";
+    let plain = app.rules.built_in().into_iter();
+    for (id, spec, _) in plain.filter(|(_, _, is_plain)| *is_plain) {
+        text.push(comma)?;
+        text.push_json(&of_ticks(app, tenant, id, &spec))?;
+        comma = ",";
+    }
+    for group in app.rules.shown(tenant) {
+        for (rule, id) in group.status.rules.iter().zip(&group.rule_ids) {
+            text.push(comma)?;
+            text.push_json(&of_group(app, &group, rule, id))?;
+            comma = ",";
+        }
+    }
+    text.push("]}")
 }
 
 /// One rule.
@@ -97,8 +138,10 @@ pub async fn make_rule(
     let (spec, _) = read_rule(read_json(&app, request).await?)?;
     let making = Arc::clone(&app);
     let owner = Arc::clone(&tenant);
-    let id = on_disk(move || making.rules.make_rule(&owner, spec)).await?;
-    tracing::info!(rule.id = id, alert.tenant = &*tenant, "a rule was made");
+    let id = blocking(move || making.rules.make_rule(&owner, spec)).await?;
+    let id = id.map_err(refusal)?;
+    let by = caller::actor(request, depot);
+    tracing::info!(by, tenant = &*tenant, rule.id = id, "a rule was made");
     response.status_code(StatusCode::CREATED);
     if let Ok(location) = HeaderValue::from_str(&format!("/api/rules/{id}")) {
         response.headers_mut().insert("location", location);
@@ -119,8 +162,10 @@ pub async fn change_rule(
     may_change(&app, depot, &tenant, &id)?;
     let (spec, expected) = read_rule(read_json(&app, request).await?)?;
     let (changing, changed) = (Arc::clone(&app), id.clone());
-    on_disk(move || changing.rules.change_rule(&changed, spec, expected)).await?;
-    tracing::info!(rule.id = id, alert.tenant = tenant, "a rule was changed");
+    let done = blocking(move || changing.rules.change_rule(&changed, spec, expected)).await?;
+    done.map_err(refusal)?;
+    let by = caller::actor(request, depot);
+    tracing::info!(by, tenant, rule.id = id, "a rule was changed");
     one(&app, &tenant, &id).map(Json)
 }
 
@@ -137,8 +182,10 @@ pub async fn remove_rule(
     let id = path::named(request, "id")?;
     may_change(&app, depot, &tenant, &id)?;
     let removed = id.clone();
-    on_disk(move || app.rules.remove_rule(&removed, Expected::Any)).await?;
-    tracing::info!(rule.id = id, alert.tenant = tenant, "a rule was removed");
+    let done = blocking(move || app.rules.remove_rule(&removed, Expected::Any)).await?;
+    done.map_err(refusal)?;
+    let by = caller::actor(request, depot);
+    tracing::info!(by, tenant, rule.id = id, "a rule was removed");
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }
@@ -196,7 +243,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn rehearse(&self, working: &crate::questions::Working) -> Result<Rehearsal, String> {
+    fn rehearse(&self, working: &Working) -> Result<Rehearsal, String> {
         let series = TenantSeries {
             engine: &self.app.storage.engine,
             tenant: &self.tenant,
@@ -365,84 +412,66 @@ fn may_change(app: &App, depot: &Depot, tenant: &str, id: &str) -> Result<(), Ap
     }
 }
 
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, MakeError> + Send + 'static,
-) -> Result<T, AppError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_panicked| AppError::internal())?
-        .map_err(|error| match error {
-            MakeError::Fields(problems) => wrong_fields(&problems, ""),
-            MakeError::TooMany(_) => {
-                AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
-            }
-            MakeError::Unknown => AppError::not_found(error.to_string()),
-            MakeError::Document(DocumentError::Conflict { .. }) => AppError::new(
-                StatusCode::CONFLICT,
-                "somebody has changed this rule meanwhile: read it again",
-            ),
-            MakeError::Document(error @ (DocumentError::TooLarge { .. } | DocumentError::Full)) => {
-                AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
-            }
-            MakeError::Document(error) => {
-                tracing::error!(%error, "a rule could not be stored");
-                AppError::new(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    "the rule could not be stored",
-                )
-            }
-        })
+fn refusal(error: MakeError) -> AppError {
+    let unstored = |detail: String| AppError::new(StatusCode::INSUFFICIENT_STORAGE, detail);
+    match error {
+        MakeError::Fields(problems) => wrong_fields(&problems, ""),
+        MakeError::TooMany(_) => unstored(error.to_string()),
+        MakeError::Unknown => AppError::not_found(error.to_string()),
+        MakeError::Document(DocumentError::Conflict { .. }) => AppError::new(
+            StatusCode::CONFLICT,
+            "somebody has changed this rule meanwhile: read it again",
+        ),
+        MakeError::Document(error @ (DocumentError::TooLarge { .. } | DocumentError::Full)) => {
+            unstored(error.to_string())
+        }
+        MakeError::Document(error) => {
+            tracing::error!(%error, "a rule could not be stored");
+            unstored("the rule could not be stored".to_owned())
+        }
+    }
 }
 
 fn one(app: &App, tenant: &str, id: &str) -> Result<Value, AppError> {
-    all(app, tenant)
-        .into_iter()
-        .find(|rule| rule["id"] == *id)
-        .ok_or_else(|| AppError::not_found(format!("there is no rule {id:?}")))
+    let mut plain = app.rules.built_in().into_iter();
+    if let Some((id, spec, _)) = plain.find(|(own, _, is_plain)| *is_plain && *own == id) {
+        return Ok(of_ticks(app, tenant, id, &spec));
+    }
+    let found = app.rules.find(tenant, id).and_then(|(group, index)| {
+        let rule = group.status.rules.get(index)?;
+        Some(of_group(app, &group, rule, id))
+    });
+    found.ok_or_else(|| AppError::not_found(format!("there is no rule {id:?}")))
 }
 
-fn all(app: &App, tenant: &str) -> Vec<Value> {
-    let active = app.alerts.manager().events(tenant);
+/// A built-in rule that every tick is compared with.
+fn of_ticks(app: &App, tenant: &str, id: &str, spec: &RuleSpec) -> Value {
+    let mut active = app.alerts.manager().events(tenant).into_iter();
+    let fires = active.any(|event| event.detail.is_none() && event.alert.rule == spec.alert);
     let evaluated = app
         .live
         .with_window(|window| window.newest().map(|tick| tick.sampled_ms));
-    let plain = app.rules.built_in().into_iter();
-    let mut rules: Vec<Value> = plain
-        .filter(|(_, _, is_plain)| *is_plain)
-        .map(|(id, spec, _)| {
-            let fires = active
-                .iter()
-                .any(|event| event.detail.is_none() && event.alert.rule == spec.alert);
-            let mut told = written(&spec, id, Source::BuiltIn);
-            told.insert("revision".to_owned(), json!(app.rules.revision(id)));
-            told.insert("health".to_owned(), json!("ok"));
-            told.insert("evaluationTime".to_owned(), json!(0));
-            if let Some(at_ms) = evaluated {
-                let at = Timestamp::from_millis(at_ms);
-                told.insert("lastEvaluation".to_owned(), json!(at));
-            }
-            let state = if fires { "firing" } else { "inactive" };
-            told.insert("state".to_owned(), json!(state));
-            Value::Object(told)
-        })
-        .collect();
-    for group in app.rules.shown(tenant) {
-        for (rule, id) in group.status.rules.iter().zip(&group.rule_ids) {
-            rules.push(of_group(app, &group, rule, id));
-        }
+    let mut told = written(spec, id, Source::BuiltIn);
+    told.insert("revision".to_owned(), json!(app.rules.revision(id)));
+    told.insert("health".to_owned(), json!("ok"));
+    told.insert("evaluationTime".to_owned(), json!(0));
+    if let Some(at_ms) = evaluated {
+        let at = Timestamp::from_millis(at_ms);
+        told.insert("lastEvaluation".to_owned(), json!(at));
     }
-    rules
+    let state = if fires { "firing" } else { "inactive" };
+    told.insert("state".to_owned(), json!(state));
+    Value::Object(told)
 }
 
 fn of_group(app: &App, group: &Shown, rule: &RuleStatus, id: &str) -> Value {
     // With its own `group` and `every`, as it was made.
     let made = match group.source {
         Source::File => None,
-        Source::Made => app.rules.made(id).map(|(made, _)| made.spec),
+        Source::Made => app.rules.made(id),
         Source::BuiltIn => {
-            let all = app.rules.built_in().into_iter();
-            all.filter(|(own, _, _)| *own == id)
-                .map(|(_, spec, _)| spec)
-                .next()
+            let mut all = app.rules.built_in().into_iter();
+            all.find(|(own, _, _)| *own == id).map(|(_, spec, _)| spec)
         }
     };
     let mut told = match &made {
@@ -504,14 +533,14 @@ fn as_file(app: &App, tenant: &str) -> String {
             continue;
         }
         for id in &shown.rule_ids {
-            let Some((made, _)) = app.rules.made(id) else {
+            let Some(spec) = app.rules.made(id) else {
                 continue;
             };
-            let name = match made.spec.group.as_str() {
+            let name = match spec.group.as_str() {
                 "" => "rules",
                 name => name,
             };
-            let every = made.spec.every;
+            let every = spec.every;
             // A group has one interval.
             let key = match every {
                 None => name.to_owned(),
@@ -522,7 +551,7 @@ fn as_file(app: &App, tenant: &str) -> String {
                 interval: every,
                 ..GroupSpec::default()
             });
-            group.rules.push(made.spec);
+            group.rules.push(spec);
         }
     }
     let groups: Vec<GroupSpec> = groups.into_values().collect();

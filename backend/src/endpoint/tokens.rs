@@ -14,7 +14,11 @@ use crate::{
         token::{Grant, TokenId},
     },
     base::error::AppError,
-    http::{self, body::read_json, caller, path},
+    http::{
+        self,
+        body::{blocking, read_json},
+        caller, path,
+    },
     settings::tenant_is_valid,
 };
 
@@ -57,7 +61,7 @@ pub async fn make_token(
     }
     let Grant { role, tenant } = grant.clone();
     let access = Arc::clone(&app.access);
-    let (id, token) = on_disk(move || access.make_token(grant)).await?;
+    let (id, token) = blocking(move || access.make_token(grant)).await??;
     response.status_code(StatusCode::CREATED);
     Ok(Json(TokenMade {
         id: id.to_string(),
@@ -86,7 +90,7 @@ pub async fn withdraw_token(
     let force = request
         .query::<&str>("force")
         .is_some_and(|force| matches!(force, "" | "1" | "true"));
-    on_disk(move || access.withdraw_token(id, tenant.as_deref(), force)).await?;
+    blocking(move || access.withdraw_token(id, tenant.as_deref(), force)).await??;
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }
@@ -120,18 +124,6 @@ fn parse_grant(body: &Value) -> Result<Grant, AppError> {
             )
         }
     }
-}
-
-/// Runs what waits for the disk where it holds up nobody.
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, AppError> + Send + 'static,
-) -> Result<T, AppError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            tracing::error!(%error, "work on the tokens broke off");
-            Err(AppError::internal())
-        })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the query of a request asks for of the ticks: from where on, and which metrics.
+//! What the query of a request asks for: of the ticks, from where on and which metrics; of lists, how
+//! much.
 
 use pulseboard_engine::NamedSeries;
 use pulseboard_feed::Position;
@@ -6,6 +7,21 @@ use pulseboard_shared::limits;
 use salvo::Request;
 
 use crate::base::error::AppError;
+
+/// `?limit=`: a whole number from 1 to `max`; `default` where it is left out or empty.
+///
+/// # Errors
+/// 400 for anything else.
+pub fn limit(request: &Request, default: usize, max: usize) -> Result<usize, AppError> {
+    let said = request.query::<&str>("limit");
+    let Some(text) = said.filter(|text| !text.is_empty()) else {
+        return Ok(default);
+    };
+    let read = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    read.ok_or_else(|| {
+        AppError::bad_query("limit", format!("accepted: a whole number from 1 to {max}"))
+    })
+}
 
 /// The position that `?epoch=E&offset=N` names.
 ///

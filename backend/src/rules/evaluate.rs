@@ -50,7 +50,7 @@ impl Rules {
         work: impl FnOnce(&Env<'_>) -> T,
     ) -> Option<T> {
         let tenant = self.engine.tenant(tenant).ok()?;
-        let external_labels = self.groups.lock().config.external_labels.clone();
+        let external_labels = Arc::clone(&self.groups.lock().config.external_labels);
         let series = TenantSeries {
             engine: &self.engine,
             tenant: &tenant,

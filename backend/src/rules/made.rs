@@ -27,7 +27,7 @@ const GROUP: &str = "rules";
 
 /// A rule that was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Made {
+pub(super) struct Made {
     /// Its id, which is in its document's name.
     #[serde(skip)]
     pub id: String,

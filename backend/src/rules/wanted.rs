@@ -13,8 +13,8 @@ const STATE: &str = "rules-state/";
 /// The group of the built-in rules.
 pub const BUILT_IN_GROUP: &str = "pulseboard";
 
-/// FNV-1a, for names of documents.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+/// FNV-1a, for names and tokens that say which group is meant.
+pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -81,5 +81,5 @@ pub struct FromConfig {
     /// `rule_query_offset`.
     pub query_offset_ms: i64,
     /// `external_labels`.
-    pub external_labels: BTreeMap<String, String>,
+    pub external_labels: Arc<BTreeMap<String, String>>,
 }

@@ -4,7 +4,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use pulseboard::settings::DataDir;
-use pulseboard_shared::Role;
+use pulseboard_shared::{Role, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -382,6 +382,35 @@ async fn a_restart_neither_forgets_nor_fires_anew() {
         server.json("/api/alerts").await == json!([])
     });
     ended.await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rules_go_on_when_the_clock_is_set() {
+    let server = start().await;
+    let rule_of_all = json!({"alert": "Full", "expr": "queue > 3", "every": "1s"});
+    make(&server, ADMIN, rule_of_all).await;
+    until(&server, "it is evaluated", async || {
+        rule(&server, "Full").await["health"] == "ok"
+    })
+    .await;
+    for moved_ms in [-3_600_000, 7_200_000] {
+        server.clock.set_by(moved_ms);
+        let (from, to) = (
+            server.clock.now().to_string(),
+            Timestamp::from_millis(server.clock.now_ms() + 3_000).to_string(),
+        );
+        until(
+            &server,
+            "it is evaluated by the time that it is now",
+            async || {
+                let told = rule(&server, "Full").await;
+                let at = told["lastEvaluation"].as_str().expect("a time");
+                (&*from..&*to).contains(&at)
+            },
+        )
+        .await;
+    }
     server.stop().await;
 }
 

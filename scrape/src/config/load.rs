@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pulseboard_yaml::{self as place, Place, Step};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     global::{Alerting, Global},
     job::JobConfig,
-    place::{self, Place, Step},
     remote::{RemoteRead, RemoteWrite},
 };
 

@@ -88,6 +88,9 @@ fn kind_of(error: &EvalError) -> (StatusCode, &'static str) {
     }
 }
 
+/// The time of what has never been, as Go writes it.
+pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// Writes what was answered.
 pub(super) fn send(response: &mut Response, answered: Result<Finished, ApiError>) {
     let (status, kind, error) = match answered {

@@ -4,24 +4,19 @@
 use std::collections::BTreeMap;
 
 use pulseboard_alerting::AlertEvent;
-use pulseboard_promql::{
-    ast::{MatchOp, Matcher},
-    parse_selector,
-};
+use pulseboard_promql::parse_selector;
 use pulseboard_rules::{Alert as RuleAlert, GroupStatus, RuleSpec, RuleStatus};
 use pulseboard_shared::{Alert, Timestamp};
-use regex::Regex;
 use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{ApiError, exponential, send},
+    answer::{ApiError, NEVER, exponential, send},
     asking::Asking,
+    matching::{Test, tests},
+    params::bad_expression,
 };
-use crate::rules::{BUILT_IN_GROUP, Shown, Source};
-
-/// What Prometheus says of a time that never was.
-const NEVER: &str = "0001-01-01T00:00:00Z";
+use crate::rules::{BUILT_IN_GROUP, Shown, Source, hash};
 
 /// Selectors of one question.
 const MATCHES_MAX: usize = 100;
@@ -84,7 +79,7 @@ struct Filter<'a> {
     alerts: bool,
     records: bool,
     excludes_alerts: bool,
-    matches: Vec<Vec<(Matcher, Option<Regex>)>>,
+    matches: Vec<Vec<Test>>,
 }
 
 impl<'a> Filter<'a> {
@@ -100,27 +95,12 @@ impl<'a> Filter<'a> {
                 ));
             }
         };
-        let mut matches = Vec::new();
-        for text in params.all("match[]").take(MATCHES_MAX) {
-            let wrong =
-                |why: String| ApiError::BadData(format!("invalid parameter \"match[]\": {why}"));
-            let selector = parse_selector(text).map_err(|error| wrong(error.to_string()))?;
-            let mut compiled = Vec::new();
-            for matcher in selector.matchers {
-                let pattern = match matcher.op {
-                    MatchOp::Regex | MatchOp::NotRegex => {
-                        let anchored = format!("^(?s:{})$", matcher.value);
-                        let built = regex::RegexBuilder::new(&anchored)
-                            .size_limit(1 << 20)
-                            .build();
-                        Some(built.map_err(|error| wrong(error.to_string()))?)
-                    }
-                    MatchOp::Equal | MatchOp::NotEqual => None,
-                };
-                compiled.push((matcher, pattern));
-            }
-            matches.push(compiled);
-        }
+        let read = |text| {
+            let selector = parse_selector(text).map_err(|error| bad_expression("match[]", &error));
+            tests(&selector?)
+        };
+        let matches = params.all("match[]").take(MATCHES_MAX).map(read);
+        let matches = matches.collect::<Result<_, _>>()?;
         Ok(Self {
             asking,
             alerts,
@@ -138,16 +118,8 @@ impl<'a> Filter<'a> {
     fn takes_rule(&self, spec: &RuleSpec) -> bool {
         let is_alert = !spec.alert.is_empty();
         let kind = if is_alert { self.alerts } else { self.records };
-        let holds = |(matcher, pattern): &(Matcher, Option<Regex>)| {
-            let value = spec.labels.get(&*matcher.name).map_or("", String::as_str);
-            match (matcher.op, pattern) {
-                (MatchOp::Equal, _) => value == &*matcher.value,
-                (MatchOp::NotEqual, _) => value != &*matcher.value,
-                (MatchOp::Regex, Some(pattern)) => pattern.is_match(value),
-                (MatchOp::NotRegex, Some(pattern)) => !pattern.is_match(value),
-                (_, None) => false,
-            }
-        };
+        let value_of = |name: &str| spec.labels.get(name).map_or("", String::as_str);
+        let holds = |test: &Test| test.holds(value_of);
         kind && self.is_asked("rule_name[]", spec.name())
             && (self.matches.is_empty() || self.matches.iter().any(|all| all.iter().all(holds)))
     }
@@ -228,10 +200,7 @@ fn groups(asking: &Asking) -> Result<Value, ApiError> {
 
 fn token_of(group: &Told) -> String {
     let place = format!("{}\u{0}{}", group.file, group.name);
-    let hash = place.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    format!("{:016x}", hash(place.as_bytes()))
 }
 
 /// Rules that were made alone stand together under the name of their group.

@@ -1,23 +1,19 @@
 //! What is scraped: `targets`, `targets/metadata`, `scrape_pools`; the file's `alertmanagers`, and the
 //! reload of the file that says so. It is the default tenant's: others see that there is nothing.
 
-use std::sync::Arc;
-
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_outbound::secret::{hide_in_text, hide_password};
-use pulseboard_promql::{
-    ast::{MatchOp, Matcher, Selector},
-    parse_selector,
-};
-use pulseboard_scrape::{LabelSet, Snapshot, TargetView, relabel::Pattern};
+use pulseboard_promql::parse_selector;
+use pulseboard_scrape::{LabelSet, Snapshot, TargetView};
 use pulseboard_shared::Timestamp;
 use salvo::{Depot, Request, Response, handler, http::StatusCode};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{ApiError, send},
+    answer::{ApiError, NEVER, send},
     asking::Asking,
+    matching::tests,
     params::bad_expression,
 };
 use crate::{
@@ -25,9 +21,6 @@ use crate::{
     http::{self, caller, error::Render},
     questions::Finished,
 };
-
-/// The time of what has never been, as Go writes it.
-const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Targets that are scraped and targets that relabelling dropped; `state` and `scrapePool` choose.
 #[handler]
@@ -155,7 +148,10 @@ async fn answer_metadata(request: &mut Request, depot: &mut Depot) -> Result<Fin
                 let Some(all) = &target.metadata else {
                     continue;
                 };
-                if !wanted.iter().all(|test| test.holds(labels)) {
+                if !wanted
+                    .iter()
+                    .all(|test| test.holds(|name| labels.get(name)))
+                {
                     continue;
                 }
                 let metrics = all
@@ -177,48 +173,6 @@ async fn answer_metadata(request: &mut Request, depot: &mut Depot) -> Result<Fin
             Ok(working.finish(text.into_pieces()))
         })
         .await
-}
-
-/// One matcher of a selector, over the labels of a target.
-struct Test {
-    name: Arc<str>,
-    is_negated: bool,
-    value: Wanted,
-}
-
-enum Wanted {
-    Text(Arc<str>),
-    Pattern(Pattern),
-}
-
-impl Test {
-    fn of(matcher: &Matcher) -> Result<Self, ApiError> {
-        let pattern = || Pattern::new(&matcher.value).map_err(ApiError::BadData);
-        let (is_negated, value) = match matcher.op {
-            MatchOp::Equal => (false, Wanted::Text(Arc::clone(&matcher.value))),
-            MatchOp::NotEqual => (true, Wanted::Text(Arc::clone(&matcher.value))),
-            MatchOp::Regex => (false, Wanted::Pattern(pattern()?)),
-            MatchOp::NotRegex => (true, Wanted::Pattern(pattern()?)),
-        };
-        Ok(Self {
-            name: Arc::clone(&matcher.name),
-            is_negated,
-            value,
-        })
-    }
-
-    fn holds(&self, labels: &LabelSet) -> bool {
-        let value = labels.get(&self.name);
-        let is_equal = match &self.value {
-            Wanted::Text(text) => value == &**text,
-            Wanted::Pattern(pattern) => pattern.is_match(value),
-        };
-        is_equal != self.is_negated
-    }
-}
-
-fn tests(selector: &Selector) -> Result<Vec<Test>, ApiError> {
-    selector.matchers.iter().map(Test::of).collect()
 }
 
 /// Names of the jobs.

@@ -10,11 +10,11 @@ use serde::de::{
 };
 
 /// Line and column, from 1.
-pub(crate) type Place = (usize, usize);
+pub type Place = (usize, usize);
 
 /// One step into a document.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Step<'a> {
+pub enum Step<'a> {
     /// The value of this key; as the last step, the key itself.
     Key(&'a str),
     /// This item of a list, from 0.
@@ -22,7 +22,7 @@ pub(crate) enum Step<'a> {
 }
 
 /// Where the steps lead to, or as far as they do.
-pub(crate) fn find(text: &str, steps: &[Step<'_>]) -> Option<Place> {
+pub fn find(text: &str, steps: &[Step<'_>]) -> Option<Place> {
     let walked = Walk(steps).deserialize(yaml_serde::Deserializer::from_str(text));
     let error = walked.err()?;
     error.location().map(|at| (at.line(), at.column()))
@@ -111,7 +111,7 @@ const TWICE: &str = "duplicate field `";
 ///
 /// # Errors
 /// One does. What else is wrong with the text is for others to find.
-pub(crate) fn check_keys(text: &str) -> Result<(), yaml_serde::Error> {
+pub fn check_keys(text: &str) -> Result<(), yaml_serde::Error> {
     let walked = Unique.deserialize(yaml_serde::Deserializer::from_str(text));
     match walked {
         Err(error) if error.to_string().contains(TWICE) => Err(error),
