@@ -41,6 +41,13 @@ const CHROMIUM_FLAGS: &[&str] = &[
 /// How long a driver may take to open its port.
 const DRIVER_WITHIN: Duration = Duration::from_secs(15);
 
+/// How long a browser may take to answer its driver: seconds on a busy machine, and for ever where
+/// it hung at its start.
+const BROWSER_WITHIN: Duration = Duration::from_secs(25);
+
+/// A browser that hangs or ends at its start says nothing about the page, so it is started anew.
+const BROWSER_TRIES: usize = 3;
+
 /// In what the page is looked at: the size of the screen in CSS pixels, and what the system says
 /// about colours.
 #[derive(Clone, Copy, Debug)]
@@ -123,8 +130,7 @@ pub async fn visit_watched<T>(
     look: Look,
     test: impl AsyncFnOnce(&Page) -> Result<T>,
 ) -> Result<T> {
-    let driver = Driver::start().await?;
-    let page = driver.open().await?;
+    let (driver, page) = started().await?;
     let outcome = AssertUnwindSafe(async {
         page.look(look).await?;
         if !script.is_empty() {
@@ -504,6 +510,24 @@ impl Page {
         for entry in self.driver.browser_log().await.unwrap_or_default() {
             eprintln!("console: {} {}", entry.level, entry.message);
         }
+    }
+}
+
+/// A browser with an empty page.
+async fn started() -> Result<(Driver, Page)> {
+    let mut tries = 1;
+    loop {
+        let driver = Driver::start().await?;
+        let opened = tokio::time::timeout(BROWSER_WITHIN, driver.open())
+            .await
+            .unwrap_or_else(|_late| bail!("the browser does not answer its driver"));
+        match opened {
+            Ok(page) => return Ok((driver, page)),
+            Err(error) if tries == BROWSER_TRIES => return Err(error),
+            Err(error) => eprintln!("started anew: {error:#}"),
+        }
+        driver.end().await;
+        tries += 1;
     }
 }
 
