@@ -13,7 +13,7 @@ use crate::{
         ConfigState, THEME_KEY, use_config, use_effect_with, use_keys, use_page, use_selector,
         use_theme,
     },
-    late::{self, Late, Part, use_late},
+    late::{self, Address, Late, Part, use_late},
     markup::html,
     net::{
         boot,
@@ -66,8 +66,14 @@ pub fn App() -> Html {
     use_title();
     use_page();
     use_keys(stage);
-    let view = use_selector(|view: &ViewStore| (view.page, Rc::clone(&view.asked)));
-    let (page, asked) = (view.0, &view.1);
+    let view = use_selector(|view: &ViewStore| {
+        let address = Address {
+            place: Rc::clone(&view.place),
+            asked: Rc::clone(&view.asked),
+        };
+        (view.page, address)
+    });
+    let (page, address) = (view.0, &view.1);
     let (locked, settled, identity) = *use_selector(|store: &SessionStore| {
         (store.is_locked(), store.is_settled(), store.identity())
     });
@@ -119,7 +125,7 @@ pub fn App() -> Html {
         endpoint if page == Page::Overview => overview(stage, endpoint, sourceless, identity),
         None => Html::default(),
         Some(endpoint) if is_ready => {
-            late::draw(Part::View(page, Rc::clone(asked)), endpoint, identity)
+            late::draw(Part::View(page, address.clone()), endpoint, identity)
         }
         Some(_) => late::waiting(late, &retry),
     };
@@ -132,12 +138,14 @@ pub fn App() -> Html {
     };
     let chat = talking.then(|| over(Part::Chat));
     let overlays = over(Part::Overlays);
+    let watch = over(Part::Watch);
     html! {
         <>
             <PageHeader endpoint={endpoint.clone()} />
             <main class={classes!("page-main", locked.then_some("is-locked"))}>
                 { connection }
                 { notices }
+                { watch }
                 { missing }
                 { view }
             </main>

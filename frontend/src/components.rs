@@ -5,6 +5,7 @@
 mod activity;
 mod alert_feed;
 mod alert_item;
+mod alert_watch;
 mod chart_time;
 mod charts;
 mod chat_button;
@@ -41,6 +42,8 @@ mod toolbar;
 
 pub(crate) use activity::activity;
 pub use alert_feed::AlertFeed;
+pub use alert_watch::AlertWatch;
+pub(crate) use alert_watch::watch_switches;
 pub use charts::Charts;
 pub use chat_drawer::ChatDrawer;
 pub(crate) use commands::Commands;

@@ -11,12 +11,13 @@ use wasm_bindgen::{JsCast, closure::Closure};
 use yew::prelude::*;
 
 use crate::{
-    components::{ChatDrawer, Overlays, problem_panel},
+    components::{AlertWatch, ChatDrawer, Overlays, problem_panel},
     hooks::use_effect_with,
     markup::html,
     net::{address, config::Endpoint},
     pages::{
-        AggregateView, Explore, HostPage, Hosts, OpenSeries, OperatorView, Questions, Targets,
+        AggregateView, Alerts, Explore, HostPage, Hosts, OpenSeries, OperatorView, Questions,
+        Targets,
     },
     platform,
     stores::{question::Question, time::TimeRange, view::Page},
@@ -29,11 +30,22 @@ const CALM_MS: u32 = 1_500;
 /// Remembers in the tab that the page was loaded anew for want of its other file.
 const RELOADED_KEY: &str = "pulseboard-reloaded";
 
+/// What the address says besides the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Which part of the view.
+    pub(crate) place: Rc<str>,
+    /// What is asked of it.
+    pub(crate) asked: Rc<str>,
+}
+
 /// What can be drawn once it is loaded.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
     /// A view, and what the address asks of it.
-    View(Page, Rc<str>),
+    View(Page, Address),
+    /// Tells the reader of alerts who looks elsewhere, and of those that nobody saw.
+    Watch,
     /// Help and the palette of commands.
     Overlays,
     /// The talk beside the figures.
@@ -166,13 +178,15 @@ fn part(part: Part, endpoint: &Endpoint, identity: u64) -> Html {
         let zone = platform::zone_offset_min;
         TimeRange::read(asked, platform::now_ms(), zone).unwrap_or_default()
     };
-    let (page, asked) = match part {
+    let (page, Address { place, asked }) = match part {
+        Part::Watch => return html! { <AlertWatch key={identity} {endpoint} /> },
         Part::Overlays => return html! { <Overlays key={identity} {endpoint} /> },
         Part::Chat => return html! { <ChatDrawer key={identity} {endpoint} /> },
         Part::View(page, asked) => (page, asked),
     };
     match page {
         Page::Overview => Html::default(),
+        Page::Alerts => html! { <Alerts key={identity} {endpoint} {place} {asked} /> },
         Page::Operator => html! { <OperatorView key={identity} {endpoint} /> },
         Page::Aggregate => html! { <AggregateView key={identity} {endpoint} /> },
         Page::Targets => html! { <Targets key={identity} {endpoint} /> },

@@ -2,6 +2,7 @@
 //! asks for what it shows and says what stands where; its parts know nothing of each other.
 
 mod aggregate;
+mod alerts;
 mod explore;
 mod hosts;
 mod operator;
@@ -11,6 +12,7 @@ mod series;
 mod targets;
 
 pub use aggregate::AggregateView;
+pub use alerts::Alerts;
 pub use explore::Explore;
 pub use hosts::{HostPage, Hosts};
 pub use operator::OperatorView;

@@ -169,13 +169,9 @@ pub fn search() -> String {
 /// be taken from `<base href>`, which need not be where the page is.
 #[must_use]
 pub fn with_hash(hash: &str) -> String {
-    let location = window().location();
-    let part = |part: Result<String, _>| part.unwrap_or_default();
-    format!(
-        "{}{}{hash}",
-        part(location.pathname()),
-        part(location.search())
-    )
+    let href = window().location().href().unwrap_or_default();
+    let before = href.split('#').next().unwrap_or_default();
+    [before, hash].concat()
 }
 
 /// What a chart leaves free of the window's width.

@@ -98,14 +98,96 @@ pub const LOG_THRESHOLD: &str = "Log threshold, % of CPU";
 /// The operator's threshold, beside its line in the chart.
 pub const LOG_THRESHOLD_LINE: &str = "Operator's log above";
 /// What is watched where nothing fires.
-pub const RULES: &str = "Rules watch CPU above 90 %, memory above 85 % and latency above 80 ms";
+pub const WHAT_IS_WATCHED: &str = "See what is watched";
 /// What is watched where nothing fires, of a server that measures nothing.
-pub const RULES_WITHOUT_SOURCE: &str =
-    "This server measures nothing itself (METRIC_SOURCE=none); only tracked errors are watched";
+pub const RULES_WITHOUT_SOURCE: &str = "This server measures nothing itself (METRIC_SOURCE=none). ";
 /// The way back to the list.
 pub const ALL_SERIES: &str = "← All series";
 /// Links to what belongs to a view.
 pub const FROM_HERE: &str = "From here";
+/// What is wrong, and where it is listed.
+pub const ALERTS: &str = "Alerts";
+/// A page that cannot hear of alerts does not say that all is well.
+pub const DEAF: &str = "Not receiving alerts right now";
+/// What critical alerts did that nobody saw, and how they did it.
+pub const CRITICAL_FIRED: &str = "Critical alerts fired";
+/// See [`CRITICAL_FIRED`].
+pub const NOBODY_LOOKED: &str = "while nobody looked here";
+/// Rules that make alerts, and record.
+pub const RULES_TITLE: &str = "Rules";
+/// Nothing that somebody was looking for.
+pub const NO_MATCH: &str = "Nothing matches";
+/// Says "I have it".
+pub const ACKNOWLEDGE: &str = "Acknowledge";
+/// Nobody is told of what a silence matches.
+pub const SILENCE: &str = "Silence";
+/// An alert that fires.
+pub const ACTIVE: &str = "Active";
+/// Those that fire, of all alerts.
+pub const ACTIVE_ALERTS: &str = "Active alerts";
+/// Nothing fires.
+pub const NO_ACTIVE_ALERTS: &str = "No active alerts";
+/// What fired and no longer does.
+pub const OVER: &str = "Over";
+/// What happened in an incident.
+pub const COURSE: &str = "Course";
+/// Several of [`SILENCE`].
+pub const SILENCES: &str = "Silences";
+/// An acknowledgement without an end of its own.
+pub const UNTIL_IT_ENDS: &str = "until it ends";
+/// What was sent to whom.
+pub const DELIVERIES: &str = "Delivery log";
+/// What is there because somebody made it on the page.
+pub const MADE_HERE: &str = "made here";
+/// A rule that is not there yet.
+pub const NEW_RULE: &str = "New rule";
+/// A receiver that is not there yet.
+pub const NEW_RECEIVER: &str = "New receiver";
+/// Takes one of several away.
+pub const REMOVE: &str = "Remove";
+/// A list as it is.
+pub const NOT_GROUPED: &str = "Not grouped";
+/// Whoever sends a mail, and the beginning of a time.
+pub const FROM: &str = "From";
+/// What was typed as a beginning and is none.
+pub const NO_BEGINNING: &str = "The beginning is no time";
+/// Dark or light.
+pub const THEME: &str = "Theme";
+/// A figure that stands for something.
+pub const VALUE: &str = "Value";
+/// Takes a notice away.
+pub const CLOSE_NOTICE: &str = "Close this notice";
+/// Behind a number that may be higher.
+pub const OR_MORE: &str = " or more";
+/// Leaves a form as it was.
+pub const CANCEL: &str = "Cancel";
+/// Sends what was filled in.
+pub const SAVE: &str = "Save";
+/// Changes what is there.
+pub const EDIT: &str = "Edit";
+/// Takes away what is there.
+pub const DELETE: &str = "Delete";
+/// Leaves what lies over the page.
+pub const CLOSE: &str = "Close";
+/// How bad it is.
+pub const SEVERITY: &str = "Severity";
+/// Why it is done, in the words of who does it.
+pub const COMMENT: &str = "Comment";
+/// What tells series apart.
+pub const LABELS: &str = "Labels";
+/// Who does it.
+pub const YOUR_NAME: &str = "Your name";
+/// What is asked.
+pub const EXPRESSION: &str = "Expression";
+/// What something is called.
+pub const NAME: &str = "Name";
+/// Older ones of a list.
+pub const OLDER: &str = "Show older";
+/// The chart of an alert, or of a rule.
+pub const FIRED: &str = "Fired";
+/// A link that leads to more about something.
+pub const EXPLORE_IT: &str = "Open in Explore";
+
 /// The name of all this.
 pub const PRODUCT: &str = "Pulseboard";
 /// The zone that is nobody's own.
@@ -146,6 +228,16 @@ pub const LATE_FAILED_FIX: &str =
 pub const RETRY: &str = "Retry now";
 /// A stretch that was asked for in vain.
 pub const NOT_LOADED: &str = "not loaded";
+
+/// How many are not shown.
+pub fn and_more(count: usize) -> String {
+    format!("and {count} more")
+}
+
+/// How many alerts there are at once.
+pub fn alerts_fire(count: usize) -> String {
+    format!("{count} alerts fire")
+}
 
 /// The server does not let this page in (any more), and why.
 pub fn refused(why: &str) -> String {

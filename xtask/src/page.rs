@@ -70,8 +70,8 @@ pub(crate) fn build() -> Result<()> {
     .context("the page could not be built")?;
     split::apart(&stage, &only(&stage, "js")?, &only(&stage, "wasm")?)?;
     optimise(&stage)?;
+    two_style_sheets(&stage)?;
     one_script(&stage)?;
-    one_style_sheet(&stage)?;
     short_document(&stage)?;
     name_by_content(&stage)?;
     compress(&stage)?;
@@ -170,25 +170,37 @@ fn one_script(stage: &Path) -> Result<()> {
         imports::shorten(&fs::read(&wasm)?, &fs::read_to_string(&file)?)?;
     fs::write(wasm, short_wasm)?;
     let script = script::shorter(&script::without_comments(&short_script));
-    let part = files(stage)?.into_iter().find(|file| split::is_part(file));
-    let part = part.context("the page has no other part")?;
-    fs::write(file, split::with_loader(&script, &shell::file_name(&part))?)?;
+    let part = |extension: &str| -> Result<String> {
+        let mut all = files(stage)?.into_iter();
+        let part = all.find(|file| split::is_part(file) && has_extension(file, &[extension]));
+        let part =
+            part.with_context(|| format!("the page has no other part that is .{extension}"))?;
+        Ok(shell::file_name(&part))
+    };
+    let script = split::with_loader(&script, &part("wasm")?, &part("css")?)?;
+    fs::write(file, script)?;
     Ok(())
 }
 
+/// Stands in `index.html` before the style sheets that are loaded with what is opened.
+const LATE_SHEETS: &str = "<!-- Of what is loaded when it is opened. -->";
+
 /// Makes one style sheet of all that `index.html` names: a request in place of many, and together
-/// they are packed into two thirds.
-fn one_style_sheet(stage: &Path) -> Result<()> {
+/// they are packed into two thirds. Those behind [`LATE_SHEETS`] become another one, which comes with
+/// the page's other part.
+fn two_style_sheets(stage: &Path) -> Result<()> {
     const BEFORE: &str = "<link rel=\"stylesheet\" href=\"";
     let index = stage.join("index.html");
     let html = fs::read_to_string(&index)?;
-    let mut sheet = String::new();
+    let (mut sheet, mut late) = (String::new(), String::new());
+    let mut is_late = false;
     let mut lines = Vec::new();
     // Where the first one stood, and how its address began.
     let mut first = None;
     for line in html.lines() {
         let href = line.trim_start().strip_prefix(BEFORE);
         let Some((href, _)) = href.and_then(|rest| rest.split_once('"')) else {
+            is_late |= line.contains(LATE_SHEETS);
             lines.push(line.to_owned());
             continue;
         };
@@ -196,7 +208,11 @@ fn one_style_sheet(stage: &Path) -> Result<()> {
         let file = stage.join(name);
         let css = fs::read_to_string(&file)
             .with_context(|| format!("{} cannot be read", file.display()))?;
-        sheet.push_str(&without_comments(&css));
+        match is_late {
+            true => &mut late,
+            false => &mut sheet,
+        }
+        .push_str(&without_comments(&css));
         fs::remove_file(&file)?;
         let slash = &href[..href.len() - name.len()];
         first.get_or_insert((lines.len(), slash.to_owned()));
@@ -204,10 +220,16 @@ fn one_style_sheet(stage: &Path) -> Result<()> {
     let Some((place, slash)) = first else {
         return Ok(());
     };
-    let hash = hex(&Sha256::digest(&sheet));
-    let name = format!("page-{}.css", &hash[..16]);
+    let named = |sheet: &str, end: &str| {
+        let hash = hex(&Sha256::digest(sheet));
+        format!("page-{}{end}.css", &hash[..16])
+    };
+    let name = named(&sheet, "");
     lines.insert(place, format!("  {BEFORE}{slash}{name}\"/>"));
     fs::write(stage.join(&name), sheet)?;
+    if !late.is_empty() {
+        fs::write(stage.join(named(&late, split::END)), late)?;
+    }
     fs::write(&index, lines.join("\n") + "\n")?;
     Ok(())
 }
@@ -522,7 +544,7 @@ mod tests {
         let html = "<head>\n  <link rel=\"stylesheet\" href=\"./b-1.css\"/>\n  \
                     <link rel=\"stylesheet\" href=\"./a-2.css\"/>\n</head>\n";
         fs::write(stage.join("index.html"), html)?;
-        one_style_sheet(stage)?;
+        two_style_sheets(stage)?;
         let names: Vec<String> = files(stage)?
             .iter()
             .map(|file| shell::file_name(file))
@@ -540,6 +562,38 @@ mod tests {
             fs::read_to_string(stage.join(sheet))?,
             ".b{top:0}.a{top:1px}"
         );
+        shell::remove(stage)
+    }
+
+    #[test]
+    fn what_is_opened_later_has_a_sheet_of_its_own() -> Result<()> {
+        let stage =
+            std::env::temp_dir().join(format!("pulseboard-xtask-late-{}", std::process::id()));
+        let stage = stage.as_path();
+        shell::remove(stage)?;
+        fs::create_dir_all(stage)?;
+        fs::write(stage.join("a-1.css"), ".a { top: 0; }")?;
+        fs::write(stage.join("b-2.css"), ".b { top: 0; }")?;
+        let html = format!(
+            "<link rel=\"stylesheet\" href=\"./a-1.css\"/>\n{LATE_SHEETS}\n\
+             <link rel=\"stylesheet\" href=\"./b-2.css\"/>\n"
+        );
+        fs::write(stage.join("index.html"), html)?;
+        two_style_sheets(stage)?;
+        let sheets: Vec<PathBuf> = files(stage)?
+            .into_iter()
+            .filter(|file| has_extension(file, &["css"]))
+            .collect();
+        let (late, first): (Vec<_>, Vec<_>) = sheets.iter().partition(|file| split::is_part(file));
+        let ([late], [first]) = (late.as_slice(), first.as_slice()) else {
+            bail!("{sheets:?}");
+        };
+        assert_eq!(fs::read_to_string(late)?, ".b{top:0}");
+        assert_eq!(fs::read_to_string(first)?, ".a{top:0}");
+        let name = shell::file_name(late);
+        assert!(hash_in(&name).is_some(), "{name} is to be kept");
+        let html = fs::read_to_string(stage.join("index.html"))?;
+        assert_eq!(html.matches("stylesheet").count(), 1, "{html}");
         shell::remove(stage)
     }
 

@@ -76,18 +76,23 @@ fn part_beside(stage: &Path, stem: &str) -> PathBuf {
     stage.join(format!("{stem}_{PART}.wasm"))
 }
 
+/// The end of the names of files that are loaded only when something of them is opened.
+pub(crate) const END: &str = "_late";
+
 /// Whether a file is loaded only when something of it is opened.
 pub(crate) fn is_part(file: &Path) -> bool {
-    shell::file_name(file).ends_with(&format!("_{PART}.wasm"))
+    let stem = file.file_stem().unwrap_or_default();
+    stem.to_string_lossy().ends_with(END)
 }
 
-/// The script with the function that loads the part from `file`, beside the script. It says what the
+/// The script with the function that loads the part from `file`, beside the script, and the style
+/// sheet of the part from `sheet` before it, so that nothing is seen without its style. It says what the
 /// server answered in `data-late` of the document's root, since a function of WebAssembly that has
 /// two parameters has no room for more.
 ///
 /// # Errors
 /// The script takes no such function.
-pub(crate) fn with_loader(script: &str, file: &str) -> Result<String> {
+pub(crate) fn with_loader(script: &str, file: &str, sheet: &str) -> Result<String> {
     let import = script
         .lines()
         .find(|line| line.starts_with("import") && line.contains(LINK))
@@ -108,14 +113,26 @@ pub(crate) fn with_loader(script: &str, file: &str) -> Result<String> {
         "const late=new URL('{file}',import.meta.url);\n\
          let early=/^#\\/./.test(location.hash)&&fetch(late);\n\
          early&&early.catch(()=>0);\n\
+         const styled=()=>new Promise((done,fail)=>{{\n\
+         const link=document.createElement('link');\n\
+         link.rel='stylesheet';\n\
+         link.href=new URL('{sheet}',import.meta.url);\n\
+         link.onload=done;\n\
+         link.onerror=()=>{{link.remove();fail(link.href)}};\n\
+         document.head.append(link)\n\
+         }});\n\
+         let style;\n\
          const {name}={{__wasm_split_load_{PART}:async(done,data)=>{{\n\
          let loaded=0;\n\
          const said=document.documentElement.dataset;\n\
          delete said.late;\n\
          try{{\n\
+         const worn=style||(style=styled());\n\
+         worn.catch(()=>style=0);\n\
          const answer=await(early||fetch(late));\n\
          said.late=answer.status;\n\
          if(!answer.ok)throw new Error(answer.url);\n\
+         await worn;\n\
          await __wbg_load(answer,{{__wasm_split:wasm}});\n\
          loaded=1;\n\
          }}catch(error){{console.warn(error)}}\n\
@@ -133,14 +150,17 @@ mod tests {
     #[test]
     fn the_loader_stands_where_its_file_was_imported() -> Result<()> {
         let script = "import * as import1 from \"./split.js\"\nlet wasm;\nfunction __wbg_load(a,b) {}\nx(import1);\n";
-        let loaded = with_loader(script, "page-0123456789abcdef_late.wasm")?;
+        let sheet = "page-fedcba9876543210_late.css";
+        let loaded = with_loader(script, "page-0123456789abcdef_late.wasm", sheet)?;
         let file = "const late=new URL('page-0123456789abcdef_late.wasm',import.meta.url);\n";
         assert!(loaded.starts_with(file));
         assert!(loaded.contains("\nconst import1={__wasm_split_load_late:async(done,data)=>{\n"));
         assert!(loaded.ends_with("};\nlet wasm;\nfunction __wbg_load(a,b) {}\nx(import1);\n"));
-        assert!(with_loader("let wasm;", "x").is_err());
-        assert!(with_loader(&script.replace("__wbg_load", "other"), "x").is_err());
+        assert!(loaded.contains(sheet));
+        assert!(with_loader("let wasm;", "x", sheet).is_err());
+        assert!(with_loader(&script.replace("__wbg_load", "other"), "x", sheet).is_err());
         assert!(is_part(Path::new("dist/page-0123456789abcdef_late.wasm")));
+        assert!(is_part(Path::new("dist/page-0123456789abcdef_late.css")));
         assert!(!is_part(Path::new("dist/page-0123456789abcdef_bg.wasm")));
         Ok(())
     }

@@ -701,8 +701,8 @@ async fn a_link_of_an_alert_leads_to_explore() {
             "/graph?g0.expr=up&g0.range_input=soon%0d%0a",
             "/#/explore?expr=up",
         ),
-        ("/alerts", "/#/"),
-        ("/alerts/", "/#/"),
+        ("/alerts", "/#/alerts"),
+        ("/alerts/", "/#/alerts"),
     ] {
         let answer = client.get(server.url(link)).send().await;
         let answer = answer.expect("an answer");

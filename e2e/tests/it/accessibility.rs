@@ -94,6 +94,8 @@ async fn views_are_accessible(look: Look) -> Result<()> {
             ("#/targets", "Samples taken"),
             ("#/aggregate", "page view"),
             ("#/operator", "Threshold"),
+            ("#/alerts/rules", "built in"),
+            ("#/alerts/rules/new", "Rehearsal"),
         ] {
             page.goto(&format!("{}/{view}", server.url())).await?;
             // Anew, or the chat would still be open.

@@ -71,6 +71,32 @@ async fn an_alert_says_how_bad_and_what_and_when() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_bell_counts_what_fires_on_every_view() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    let address = format!("{}/#/explore", server.url());
+    visit(&address, Look::DESKTOP, async |page| {
+        // They come and go; what the bell says and what it is called are of one moment.
+        eventually("an alert on the bell", SOON * 3, async || {
+            let (count, called): (String, String) = page
+                .eval(
+                    "const bell = document.querySelector('.bell'); \
+                     return [bell?.textContent ?? '', bell?.getAttribute('aria-label') ?? ''];",
+                )
+                .await?;
+            let is_told = !count.is_empty() && called.starts_with(&format!("{count} alert"));
+            Ok(is_told.then_some(()))
+        })
+        .await?;
+        let leads: String = page
+            .eval("return document.querySelector('.bell').hash;")
+            .await?;
+        ensure!(leads == "#/alerts", "{leads}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_alert_is_dismissed_and_all_are_cleared() -> Result<()> {
     let server = Server::start(BUSY).await?;
     let link = Link::to(server.port()).await?;

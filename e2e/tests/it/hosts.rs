@@ -47,6 +47,34 @@ async fn the_worst_host_is_first_and_has_a_page() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_a_host_page_shows_is_live() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    server.post("/push", figures("web-1", 40)).await?;
+    let address = format!("{}/#/hosts?host=web-1", server.url());
+    visit(&address, Look::DESKTOP, async |page| {
+        page.shows("/ 40 %").await?;
+        let mut disk = 41;
+        // The last history that is asked for is the one that says since when it is live.
+        eventually("a figure that nobody asked for", SOON, async || {
+            let pushed_ms: f64 = page.eval("return performance.now();").await?;
+            disk += 1;
+            server.post("/push", figures("web-1", disk)).await?;
+            page.shows(&format!("/ {disk} %")).await?;
+            let asked_ms: f64 = page
+                .eval(
+                    "return performance.getEntriesByType('resource') \
+                       .filter(file => file.name.includes('query_range') && file.name.includes('filesystem')) \
+                       .map(file => file.startTime).reduce((one, other) => Math.max(one, other), 0);",
+                )
+                .await?;
+            Ok((asked_ms < pushed_ms).then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
 async fn what_is_sent_is_told() -> Result<()> {
     let server = Server::start(BUSY).await?;
     server.post("/push", "queue_depth 4").await?;

@@ -93,8 +93,8 @@ async fn the_header_is_one_row_on_a_laptop() -> Result<()> {
             .await?;
             let rows: Vec<f64> = page
                 .eval(
-                    "return [...document.querySelectorAll('.page-header > *')].map(part => { \
-                       const { top, height } = part.getBoundingClientRect(); return top + height / 2; });",
+                    "return [...document.querySelectorAll('.page-header > *')].filter(part => part.checkVisibility()) \
+                       .map(part => { const { top, height } = part.getBoundingClientRect(); return top + height / 2; });",
                 )
                 .await?;
             let height: f64 = page
@@ -106,6 +106,48 @@ async fn the_header_is_one_row_on_a_laptop() -> Result<()> {
             );
         }
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_header_is_two_rows_on_a_phone() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.url(), Look::PHONE, async |page| {
+        page.becomes_live().await?;
+        eventually("something critical", SOON * 3, async || {
+            Ok((page.count(".critical-badge").await? == 1).then_some(()))
+        })
+        .await?;
+        for look in [Look::PHONE, Look::SMALL_PHONE, Look::TABLET] {
+            page.look(look).await?;
+            let height: f64 = page
+                .eval("return document.querySelector('.page-header').offsetHeight;")
+                .await?;
+            let width = look.width;
+            ensure!(height < 100.0, "{width} wide: {height} high");
+        }
+        page.look(Look::SMALL_PHONE).await?;
+        page.goto(&format!("{}/#/operator", server.url())).await?;
+        page.shows("Threshold").await?;
+        // The views have not all room, and the one that is shown is in sight.
+        let seen: bool = page
+            .eval(
+                "const link = document.querySelector('.page-header [aria-current]').getBoundingClientRect(); \
+                 return link.left >= 0 && link.right <= innerWidth;",
+            )
+            .await?;
+        ensure!(seen, "the current view is out of sight");
+        // What is not in the header is in the help.
+        page.press("body", "?").await?;
+        page.choose("Dark").await?;
+        eventually("a dark page", SOON, async || {
+            let theme: String = page
+                .eval("return document.documentElement.dataset.theme;")
+                .await?;
+            Ok((theme == "dark").then_some(()))
+        })
+        .await
     })
     .await
 }

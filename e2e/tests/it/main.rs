@@ -21,6 +21,7 @@ mod operator;
 mod pushed;
 mod questions;
 mod reconnect;
+mod rules;
 mod tabs;
 mod theme;
 mod time;

@@ -36,6 +36,29 @@ pub const STALE_DASH: &[f64] = DASHES[4];
 /// which a test holds.
 pub const BAND: &str = "AC";
 
+/// A stretch of time that an alert fired, or waited for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Band {
+    /// From when, Unix milliseconds.
+    pub from_ms: f64,
+    /// To when.
+    pub to_ms: f64,
+    /// It fired; else it waited.
+    pub is_firing: bool,
+    /// Its row at the foot of the chart: one for each series.
+    pub row: usize,
+}
+
+/// Rows of bands that can be told apart.
+pub const ROWS_MAX: usize = 8;
+
+/// How high a row is, and a band in it, in CSS pixels.
+const ROW_PX: f64 = 7.0;
+const BAND_PX: f64 = 5.0;
+
+/// How much of its colour the ground behind a band has, in hexadecimal: lines and words stay clear.
+const GROUND: &str = "1F";
+
 /// What is to be painted.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
@@ -51,6 +74,10 @@ pub struct Scene<'a> {
     pub missing: &'static str,
     /// Lines that are not drawn, a bit each.
     pub hidden: u8,
+    /// When alerts fired.
+    pub bands: &'a [Band],
+    /// What the lines are compared with.
+    pub limit: Option<f64>,
 }
 
 impl Scene<'_> {
@@ -75,13 +102,15 @@ impl Scene<'_> {
         &line.steps[from.saturating_sub(more)..(to.max(from) + more).min(line.steps.len())]
     }
 
-    /// The least and greatest figure in the span, of every line and of the rest.
+    /// The least and greatest figure in the span, of every line and of the rest, and of the limit.
     #[must_use]
     pub fn extremes(&self) -> (f64, f64) {
         let all = self.lines().map(|(_, line)| line).chain(self.others());
         let steps = all.flat_map(|line| self.steps(line, 0));
         let figures = steps.flat_map(|step| [step.least, step.mean, step.greatest]);
-        let finite = figures.filter(|figure| figure.is_finite());
+        let finite = figures
+            .chain(self.limit)
+            .filter(|figure| figure.is_finite());
         finite.fold((f64::INFINITY, f64::NEG_INFINITY), |ends, figure| {
             (ends.0.min(figure), ends.1.max(figure))
         })
@@ -191,6 +220,7 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
         let x = |t_ms: f64| span.x(t_ms, plot).max(plot.left).min(plot.right());
         hatch_as(surface, theme, scene.missing, (x(from), x(to)));
     }
+    paint_grounds(surface, theme, scene);
     let single = scene.lines().count() == 1 && scene.others().is_none();
     let (mut columns, mut band) = (Columns::default(), Columns::default());
     if let Some(others) = scene.others() {
@@ -228,9 +258,70 @@ pub fn paint(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, axis: &Val
             context.fill_rect(x - size / 2.0, plot.bottom() - size, size, size);
         }
     }
+    paint_bands(surface, theme, scene);
+    paint_limit(surface, theme, scene, ends);
     context.restore();
     if let Some(at) = scene.cursor {
         paint_cursor(surface, theme, scene, at, ends);
+    }
+}
+
+/// The colour of a band.
+fn color_of<'a>(band: &Band, theme: &'a Theme) -> &'a str {
+    match band.is_firing {
+        true => &theme.critical,
+        false => &theme.warning,
+    }
+}
+
+/// Where a band is, from the left, and how wide: two pixels at the least, or it would not be seen.
+fn place_of(band: &Band, scene: &Scene<'_>, plot: &Plot) -> Option<(f64, f64)> {
+    let from = scene.span.x(band.from_ms, plot).max(plot.left);
+    let to = scene.span.x(band.to_ms, plot).min(plot.right());
+    (to >= plot.left && from <= plot.right()).then(|| (from, (to - from).max(2.0)))
+}
+
+/// Behind everything, over the whole height: when something fired.
+fn paint_grounds(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
+    let (context, plot) = (surface.context, &surface.plot);
+    for band in scene.bands.iter().filter(|band| band.is_firing) {
+        let color = faded(color_of(band, theme), GROUND);
+        if let (Some(color), Some((left, width))) = (color, place_of(band, scene, plot)) {
+            context.set_fill_style_str(&color);
+            context.fill_rect(left, plot.top, width, plot.height);
+        }
+    }
+}
+
+/// At the foot, a row for each series: a full bar where it fires, a line where it waits for that, so
+/// that colour alone does not tell them apart.
+fn paint_bands(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
+    let (context, plot) = (surface.context, &surface.plot);
+    for band in scene.bands.iter().filter(|band| band.row < ROWS_MAX) {
+        if let Some((left, width)) = place_of(band, scene, plot) {
+            #[expect(clippy::cast_precision_loss, reason = "a row of eight")]
+            let rows = (band.row + 1) as f64;
+            let top = plot.bottom() - rows * ROW_PX * theme.scale;
+            let height = BAND_PX * theme.scale;
+            let (top, height) = match band.is_firing {
+                true => (top, height),
+                false => (top + height / 2.0 - 0.5, 1.5),
+            };
+            context.set_fill_style_str(color_of(band, theme));
+            context.fill_rect(left, top, width, height);
+        }
+    }
+}
+
+/// The limit, across the chart.
+fn paint_limit(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>, ends: (f64, f64)) {
+    if let Some(limit) = scene.limit.filter(|limit| limit.is_finite()) {
+        let (context, plot) = (surface.context, &surface.plot);
+        context.set_stroke_style_str(&theme.critical);
+        context.set_line_width(1.5);
+        surface.dash(&[6.0, 3.0]);
+        surface.horizontal(plot.y(limit, ends));
+        surface.dash(&[]);
     }
 }
 
@@ -335,6 +426,8 @@ mod tests {
                 stale: false,
                 missing: "",
                 hidden: 0,
+                bands: &[],
+                limit: None,
             };
             scene.gaps()
         };
@@ -366,6 +459,8 @@ mod tests {
             stale: false,
             missing: "",
             hidden: 0,
+            bands: &[],
+            limit: None,
         }
     }
 
@@ -455,6 +550,8 @@ mod tests {
                 stale: false,
                 missing: "",
                 hidden: 0,
+                bands: &[],
+                limit: None,
             };
             let plot = Plot { left: 0.0, top: 0.0, width, height: 200.0 };
             let mut all = (f64::INFINITY, f64::NEG_INFINITY);
@@ -516,5 +613,47 @@ mod tests {
         assert_eq!(neighbour(&track, &span, Some(3_000.0), -1), Some(2_000.0));
         assert_eq!(neighbour(&track, &span, Some(1_000.0), -10), Some(1_000.0));
         assert_eq!(neighbour(&Track::default(), &span, None, 1), None);
+    }
+
+    #[test]
+    fn the_limit_is_on_the_axis() {
+        let track = Track {
+            step_ms: 1_000.0,
+            lines: vec![line(&[2_000.0, 3_000.0])],
+            ..Track::default()
+        };
+        let mut scene = scene(&track, 10_000.0);
+        assert_eq!(scene.extremes(), (2.0, 3.0));
+        scene.limit = Some(90.0);
+        assert_eq!(scene.extremes(), (2.0, 90.0));
+        scene.limit = Some(f64::NAN);
+        assert_eq!(scene.extremes(), (2.0, 3.0));
+    }
+
+    #[test]
+    fn a_short_band_is_seen_and_one_outside_is_not() {
+        let track = Track::default();
+        let scene = scene(&track, 100_000.0);
+        let plot = Plot {
+            left: 10.0,
+            top: 0.0,
+            width: 100.0,
+            height: 50.0,
+        };
+        let band = |from_ms, to_ms| Band {
+            from_ms,
+            to_ms,
+            is_firing: true,
+            row: 0,
+        };
+        assert_eq!(
+            place_of(&band(50_000.0, 50_001.0), &scene, &plot),
+            Some((60.0, 2.0))
+        );
+        assert_eq!(
+            place_of(&band(-9e6, 50_000.0), &scene, &plot),
+            Some((10.0, 50.0))
+        );
+        assert_eq!(place_of(&band(200_000.0, 300_000.0), &scene, &plot), None);
     }
 }

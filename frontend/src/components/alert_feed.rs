@@ -112,7 +112,7 @@ pub fn AlertFeed() -> Html {
         (firing, over) => format!("{firing} active · {over} ended"),
     };
     html! {
-        <section class="alert-feed" aria-label="Alerts">
+        <section class="alert-feed" aria-label={words::ALERTS}>
             <div class="alert-feed__head">
                 <h2>{ format!("Alerts ({total})") }</h2>
                 if total > 0 {
@@ -122,7 +122,7 @@ pub fn AlertFeed() -> Html {
                 }
             </div>
             if listening == Some(false) {
-                <p class="alert-feed__summary is-deaf">{ "Not receiving alerts right now" }</p>
+                <p class="alert-feed__summary is-deaf">{ words::DEAF }</p>
             } else {
                 <p class="alert-feed__summary">{ summary }</p>
             }
@@ -132,9 +132,13 @@ pub fn AlertFeed() -> Html {
                         <circle cx="12" cy="12" r="10" />
                         <path d="M7.5 12.5l3 3 6-6.5" />
                     </svg>
-                    <p>{ "No active alerts" }</p>
+                    <p>{ words::NO_ACTIVE_ALERTS }</p>
                     <p class="alert-feed__hint">
-                        { if sourceless { words::RULES_WITHOUT_SOURCE } else { words::RULES } }
+                        if sourceless {
+                            { words::RULES_WITHOUT_SOURCE }
+                        }
+                        // What that is, only the server knows: anybody may have changed it.
+                        <a href={platform::with_hash("#/alerts/rules")}>{ words::WHAT_IS_WATCHED }</a>
                     </p>
                 </div>
             } else {

@@ -10,13 +10,14 @@ use crate::{
     markup::html,
     platform,
     stores::alert::{Entry, IncidentState},
+    words,
 };
 
 /// How often and how long, and whether it is over.
 fn course(entry: &Entry) -> String {
     let lasted = format::duration(entry.lasted_ms());
     match entry.state {
-        IncidentState::Firing if entry.times == 1 => "Active".to_owned(),
+        IncidentState::Firing if entry.times == 1 => words::ACTIVE.to_owned(),
         IncidentState::Firing => format!("Active · {} times in {lasted}", entry.times),
         IncidentState::Resolved => format!("Resolved after {lasted}"),
         IncidentState::EndedUnheard => format!("Ended while disconnected, after {lasted} or more"),
@@ -47,7 +48,9 @@ pub(super) fn alert_item(entry: &Entry, on_dismiss: &Callback<Uuid>) -> Html {
                 <span class="severity">{ entry.severity.as_str().to_ascii_uppercase() }</span>
                 <span class="time">{ started }</span>
             </div>
-            <p class="message">{ AttrValue::from(Rc::clone(&entry.message)) }</p>
+            <p class="message">
+                <a href={platform::with_hash(&entry.hash())}>{ AttrValue::from(Rc::clone(&entry.message)) }</a>
+            </p>
             <p class="alert__course">{ course(entry) }</p>
             // The accessible name contains the visible one (WCAG 2.5.3).
             <button

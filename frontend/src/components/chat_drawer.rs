@@ -47,7 +47,7 @@ fn name_and_room(chat: &Chat) -> Html {
     html! {
         <div class="chat__who">
             <label class="field">
-                <span class="field__label">{ "Your name" }</span>
+                <span class="field__label">{ words::YOUR_NAME }</span>
                 <input
                     class="field__input"
                     name="chat-name"

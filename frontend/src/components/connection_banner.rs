@@ -70,7 +70,7 @@ pub(super) fn connection_banner(
                 </p>
             </div>
             <button class="button button--primary" type="button" {onclick}>{ words::RETRY }</button>
-            <button class="button banner__close" type="button" aria-label="Close this notice" onclick={on_close}>{ "×" }</button>
+            <button class="button banner__close" type="button" aria-label={words::CLOSE_NOTICE} onclick={on_close}>{ "×" }</button>
         </aside>
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         completion::{self, Offer},
         expression::{place_of_error, what_is_wrong},
     },
+    words,
 };
 
 /// Names are asked for anew after so long, while they are being completed.
@@ -31,6 +32,9 @@ pub struct Props {
     pub problem: Option<AttrValue>,
     /// The expression is to be asked.
     pub on_ask: Callback<String>,
+    /// Something was typed or completed.
+    #[prop_or_default]
+    pub on_input: Callback<String>,
     /// The caret is there as soon as the field is.
     #[prop_or_default]
     pub focused: bool,
@@ -122,6 +126,10 @@ pub fn ExpressionField(props: &Props) -> Html {
                 drop(field.focus());
             }
         });
+    }
+    {
+        let on_input = props.on_input.clone();
+        use_effect_with((*draft).clone(), move |draft| on_input.emit(draft.clone()));
     }
     let source = caret.and_then(|caret| completion::source(&draft, caret));
     let source = source.unwrap_or_default();
@@ -224,7 +232,7 @@ pub fn ExpressionField(props: &Props) -> Html {
                     ref={field}
                     class="field__input expression__text"
                     rows="1"
-                    aria-label={["Expression ", props.name].concat()}
+                    aria-label={[words::EXPRESSION, " ", props.name].concat()}
                     aria-autocomplete="list"
                     aria-haspopup="listbox"
                     aria-controls={is_open.then(|| id.clone())}

@@ -321,7 +321,7 @@ mod tests {
     fn a_line_that_stopped_looks_in_the_table_as_in_the_chart() {
         assert_eq!(swatch(2, false), "legend__line legend__line--3");
         assert_eq!(swatch(2, true), "legend__line legend__line--stale");
-        let styles = include_str!("../../styles/components/series.css");
+        let styles = include_str!("../../styles/components/series-list.css");
         assert!(styles.contains(
             ".legend__line--stale { --series: repeating-linear-gradient(90deg, var(--faint) 0 6px, transparent 6px 10px); }"
         ));

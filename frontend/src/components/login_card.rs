@@ -123,7 +123,7 @@ pub fn LoginCard(Props { endpoint }: &Props) -> Html {
                 </label>
                 <button class="button button--primary" type="submit" disabled={*busy}>{ words::LOG_IN }</button>
                 if !store.login_needed() {
-                    <button class="button" type="button" onclick={on_cancel}>{ "Cancel" }</button>
+                    <button class="button" type="button" onclick={on_cancel}>{ words::CANCEL }</button>
                 }
             </form>
             <p class="login__problem" id="login-problem" role="alert">

@@ -5,7 +5,7 @@ use gloo::utils::document;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlDialogElement, HtmlElement, HtmlInputElement};
 use yew::prelude::*;
-use yewdux::prelude::use_dispatch;
+use yewdux::{Dispatch, prelude::use_dispatch};
 
 use super::segments::segments;
 use crate::{
@@ -33,7 +33,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const SERIES_MAX: usize = 8;
 
 /// Keys and what they do.
-const KEYS: [(&str, &str); 16] = [
+const KEYS: [(&str, &str); 18] = [
     ("?", "This help"),
     ("Ctrl K", "Find a view, a series or a command"),
     ("/", "Search all series, in Explore"),
@@ -44,8 +44,13 @@ const KEYS: [(&str, &str); 16] = [
     ("+  −", "Zoom in, zoom out"),
     ("Ctrl Z", "The time or view before; with Shift the next"),
     (
-        "g, then o e h t a p",
-        "Overview, Explore, Hosts, Targets, Aggregate, Operator",
+        "g, then o l e h t a p",
+        "Overview, Alerts, Explore, Hosts, Targets, Aggregate, Operator",
+    ),
+    ("J  K, Enter", "Next and previous alert, open it"),
+    (
+        "A  S",
+        "Acknowledge or silence the alert that has the focus",
     ),
     ("← →", "Read figures of a chart that has the focus"),
     ("Drag", "Zoom to a part of a chart"),
@@ -141,6 +146,11 @@ fn Help(Props { endpoint }: &Props) -> Html {
             told();
         })
     };
+    let theme = *use_selector(|view: &ViewStore| view.theme);
+    let on_theme = {
+        let dispatch = dispatch.clone();
+        Callback::from(move |index: usize| choose_theme(&dispatch, index))
+    };
     let on_keys = Callback::from(move |index: usize| {
         platform::remember(KEYS_KEY, if index == 1 { "off" } else { "on" });
         told();
@@ -152,7 +162,7 @@ fn Help(Props { endpoint }: &Props) -> Html {
         <div class="help">
             <div class="help__head">
                 <h2>{ words::HELP }</h2>
-                <button class="button" type="button" {onclick}>{ "Close" }</button>
+                <button class="button" type="button" {onclick}>{ words::CLOSE }</button>
             </div>
             <div class="help__parts">
                 <table>
@@ -174,6 +184,13 @@ fn Help(Props { endpoint }: &Props) -> Html {
                     if *is_unknown {
                         <p class="expression__problem" role="alert">{ "The browser knows no zone of this name" }</p>
                     }
+                    { segments(
+                        words::THEME,
+                        "theme-choice",
+                        &ThemeChoice::ALL.map(ThemeChoice::label),
+                        ThemeChoice::ALL.iter().position(|choice| *choice == theme),
+                        &on_theme,
+                    ) }
                     { segments("Hours", "hours", &["24 h clock", "12 h clock"],
                         Some(usize::from(format::has_twelve_hours())), &on_hours) }
                     { segments("Single keys", "keys", &["Keys on", "Keys off"], Some(usize::from(is_off)), &on_keys) }
@@ -191,6 +208,13 @@ fn Help(Props { endpoint }: &Props) -> Html {
             </div>
         </div>
     }
+}
+
+/// Remembers a theme and shows it.
+fn choose_theme(dispatch: &Dispatch<ViewStore>, index: usize) {
+    let choice = ThemeChoice::ALL.get(index).copied().unwrap_or_default();
+    platform::remember(THEME_KEY, choice.key());
+    dispatch.change(|view| view.theme = choice);
 }
 
 /// What the palette can do.

@@ -1,5 +1,7 @@
 //! The top of every view: name, views, state, chat, who the reader is, theme.
 
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
@@ -7,13 +9,13 @@ use super::{
     chat_button::use_chat_button, connection_status::use_connection_status, segments::segments,
 };
 use crate::{
-    hooks::{THEME_KEY, forget_answers, use_selector},
+    hooks::{THEME_KEY, forget_answers, use_effect_with, use_selector},
     markup::html,
     net::{config::Endpoint, fetch},
     platform,
     stores::{
         aggregate::Aggregate,
-        alert::AlertStore,
+        alert::{AlertStore, ONGOING_MAX},
         change::Change,
         chat::ChatStore,
         operator::OperatorStore,
@@ -30,10 +32,30 @@ pub struct Props {
     pub endpoint: Option<Endpoint>,
 }
 
-/// The views, as links: they can be opened in another tab and bookmarked.
-fn views(shown: Page) -> Html {
+/// The views, as links: they can be opened in another tab and bookmarked. Where they have not all
+/// room, the one that is shown is in sight.
+#[hook]
+fn use_views(shown: Page) -> Html {
+    let nav = use_node_ref();
+    {
+        let nav = nav.clone();
+        use_effect_with(shown, move |_| {
+            let nav = nav.cast::<HtmlElement>();
+            let link = nav
+                .as_ref()
+                .and_then(|nav| nav.query_selector("[aria-current]").ok()?);
+            if let (Some(nav), Some(link)) = (
+                nav,
+                link.and_then(|link| link.dyn_into::<HtmlElement>().ok()),
+            ) {
+                nav.set_scroll_left(
+                    link.offset_left() - nav.offset_left() - nav.offset_width() / 3,
+                );
+            }
+        });
+    }
     html! {
-        <nav class="views" aria-label="Views">
+        <nav ref={nav} class="views" aria-label="Views">
             { for Page::ALL.into_iter().map(|page| html! {
                 <a
                     key={page.hash()}
@@ -88,6 +110,35 @@ fn use_session_button(endpoint: &Option<Endpoint>) -> Html {
     }
 }
 
+/// How many alerts fire, on every view; it leads to them.
+#[hook]
+fn use_bell() -> Html {
+    let count = *use_selector(AlertStore::select_ongoing);
+    let is_deaf = *use_selector(AlertStore::select_listening) == Some(false);
+    let words = match count {
+        _ if is_deaf => words::DEAF.to_owned(),
+        0 => "No alert fires".to_owned(),
+        1 => "1 alert fires".to_owned(),
+        ONGOING_MAX.. => "1000 alerts or more fire".to_owned(),
+        count => words::alerts_fire(count),
+    };
+    html! {
+        <a
+            class={classes!("button", "bell", (count > 0).then_some("is-ringing"), is_deaf.then_some("is-deaf"))}
+            href={platform::with_hash(Page::Alerts.hash())}
+            aria-label={words.clone()}
+            title={words}
+        >
+            <svg class="button__icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+                <path d="M12 2a7 7 0 0 0-7 7c0 5-2 7-2 8h18c0-1-2-3-2-8a7 7 0 0 0-7-7zm-3 17a3 3 0 0 0 6 0z" />
+            </svg>
+            if count > 0 {
+                <span class="bell__count">{ count.to_string() }</span>
+            }
+        </a>
+    }
+}
+
 /// The top of every view: name, views, state, chat, who the reader is, theme.
 #[component]
 pub fn PageHeader(Props { endpoint }: &Props) -> Html {
@@ -105,6 +156,8 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
         dispatch.change(|view| view.theme = choice);
     });
     let status = use_connection_status();
+    let views = use_views(page);
+    let bell = use_bell();
     let chat = use_chat_button();
     let session = use_session_button(endpoint);
     html! {
@@ -117,7 +170,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
                 <h1>{ "Live Dashboard" }</h1>
                 <span class="brand__name">{ words::PRODUCT }</span>
             </div>
-            { views(page) }
+            { views }
             <div class="page-header__state">
                 if critical > 0 {
                     <span class="critical-badge">{ format!("{critical} Critical") }</span>
@@ -126,6 +179,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
             </div>
             <div class="page-header__tools">
                 if !locked {
+                    { bell }
                     { chat }
                 }
                 { session }
@@ -133,7 +187,7 @@ pub fn PageHeader(Props { endpoint }: &Props) -> Html {
             </div>
             <div class="theme-switch">
                 { segments(
-                    "Theme",
+                    words::THEME,
                     "theme",
                     &ThemeChoice::ALL.map(ThemeChoice::label),
                     ThemeChoice::ALL.iter().position(|choice| *choice == theme),

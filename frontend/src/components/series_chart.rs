@@ -14,9 +14,9 @@ use crate::{
         columns::column_px,
         layout::{Gutter, Plot, Span},
         paint::{Surface, label_px, value_marks_max},
-        scale::within,
+        scale::{ValueAxis, within},
         theme::Theme,
-        trace::{self, Scene},
+        trace::{self, Band, Scene},
     },
     format,
     hooks::{use_effect_with, use_seconds},
@@ -57,6 +57,94 @@ pub struct Props {
     /// The crosshair moves by keyboard, too.
     #[prop_or_default]
     pub keys: bool,
+    /// When alerts fired.
+    #[prop_or_default]
+    pub bands: Shared<Vec<Band>>,
+    /// What the lines are compared with.
+    #[prop_or_default]
+    pub limit: Option<f64>,
+    /// The limit was dragged to another value, on an axis of this height; without it the limit stays
+    /// where it is.
+    #[prop_or_default]
+    pub on_limit: Option<Callback<(f64, f64)>>,
+}
+
+/// So near to the limit it is taken hold of, in CSS pixels; a finger is less exact.
+const HOLD_PX: f64 = 8.0;
+const HOLD_TOUCH_PX: f64 = 20.0;
+
+/// What a hand needs to know of the limit.
+struct Hold {
+    area: NodeRef,
+    plot: Rc<std::cell::RefCell<Plot>>,
+    axis: Rc<std::cell::RefCell<Option<ValueAxis>>>,
+    limit: Option<f64>,
+}
+
+impl Hold {
+    /// The value where the pointer is, and how high the axis is.
+    fn value(&self, event: &PointerEvent) -> Option<(f64, f64)> {
+        let area = self.area.cast::<Element>()?;
+        let y = f64::from(event.client_y()) - area.get_bounding_client_rect().top();
+        let (plot, axis) = (self.plot.borrow(), self.axis.borrow());
+        let axis = axis.as_ref()?;
+        let height = axis.high - axis.low;
+        let part = within((plot.bottom() - y) / plot.height.max(1.0), 0.0, 1.0);
+        Some((axis.low + part * height, height))
+    }
+
+    /// Whether the pointer is at the limit.
+    fn is_near(&self, event: &PointerEvent) -> bool {
+        let near = || {
+            let (value, height) = self.value(event)?;
+            let px = (value - self.limit?).abs() / height * self.plot.borrow().height;
+            let touch = event.pointer_type() == "touch";
+            Some(px <= if touch { HOLD_TOUCH_PX } else { HOLD_PX })
+        };
+        near().unwrap_or(false)
+    }
+}
+
+/// What is done to the chart, but for what is done to its limit: that is dragged.
+#[hook]
+fn use_limit(
+    hold: Hold,
+    on_limit: &Option<Callback<(f64, f64)>>,
+    others: [Callback<PointerEvent>; 3],
+) -> (bool, [Callback<PointerEvent>; 3]) {
+    let held = use_state_eq(|| false);
+    let [on_down, on_move, on_up] = others;
+    let is_held = *held;
+    let Some(on_limit) = on_limit.clone().filter(|_| hold.limit.is_some()) else {
+        return (false, [on_down, on_move, on_up]);
+    };
+    let hold = Rc::new(hold);
+    let down = {
+        let (hold, held) = (Rc::clone(&hold), held.setter());
+        Callback::from(move |event: PointerEvent| {
+            if !hold.is_near(&event) {
+                return on_down.emit(event);
+            }
+            event.prevent_default();
+            held.set(true);
+            if let Some(area) = hold.area.cast::<Element>() {
+                // Fails only for a pointer that is gone.
+                drop(area.set_pointer_capture(event.pointer_id()));
+            }
+        })
+    };
+    let moved = Callback::from(move |event: PointerEvent| {
+        let value = is_held.then(|| hold.value(&event)).flatten();
+        match value {
+            Some(value) => on_limit.emit(value),
+            None => on_move.emit(event),
+        }
+    });
+    let up = Callback::from(move |event: PointerEvent| {
+        held.set(false);
+        on_up.emit(event);
+    });
+    (is_held, [down, moved, up])
 }
 
 /// What holds a track.
@@ -190,14 +278,28 @@ pub fn SeriesChart(props: &Props) -> Html {
         true => Span::ending(now_ms, range_ms, columns.max(100.0)),
         false => Span::between(props.time.ends(now_ms)),
     };
+    // The axis as it was painted last; it stays while the limit is being dragged.
+    let axis = use_mut_ref(|| None::<ValueAxis>);
     let hand = use_chart_time(&area, &plot, (span, props.time, now_ms), &props.on_time);
     let span = hand.span.unwrap_or(span);
+    let hold = Hold {
+        area: area.clone(),
+        plot: Rc::clone(&plot),
+        axis: Rc::clone(&axis),
+        limit: props.limit,
+    };
+    let others = [
+        hand.on_down.clone(),
+        hand.on_move.clone(),
+        hand.on_up.clone(),
+    ];
+    let (is_held, [on_down, on_move, on_up]) = use_limit(hold, &props.on_limit, others);
 
     {
         let (area, canvas, track) = (area.clone(), canvas.clone(), track.clone());
         let (plot, gutter) = (Rc::clone(&plot), Rc::clone(&gutter));
         let (cursor, stale, missing) = (*cursor, props.stale, props.missing);
-        let hidden = props.hidden;
+        let (hidden, limit, bands) = (props.hidden, props.limit, props.bands.clone());
         // After each rendering: that is when something has changed. Nobody sees a hidden tab;
         // `use_seconds` renders anew once it is in front.
         use_effect(move || {
@@ -214,8 +316,14 @@ pub fn SeriesChart(props: &Props) -> Html {
                     stale,
                     missing,
                     hidden,
+                    bands: &bands,
+                    limit,
                 };
-                if let Some(painted) = paint(&area, &canvas, &gutter, &scene) {
+                let mut axis = axis.borrow_mut();
+                if !is_held {
+                    *axis = None;
+                }
+                if let Some(painted) = paint(&area, &canvas, &gutter, &scene, &mut axis) {
                     *plot.borrow_mut() = painted;
                 }
             }
@@ -276,13 +384,13 @@ pub fn SeriesChart(props: &Props) -> Html {
     });
     html! {
         <div
-            class="chart-area"
+            class={classes!("chart-area", props.on_limit.as_ref().map(|_| "has-limit"))}
             ref={area}
-            onpointermove={both(&hand.on_move, &pointed)}
-            onpointerdown={both(&hand.on_down, &pointed)}
-            onpointerup={hand.on_up.clone()}
+            onpointermove={both(&on_move, &pointed)}
+            onpointerdown={both(&on_down, &pointed)}
+            onpointerup={on_up.clone()}
             onpointerleave={left.clone()}
-            onpointercancel={both(&hand.on_up, &left)}
+            onpointercancel={both(&on_up, &left)}
             onwheel={hand.on_wheel.clone()}
             ondblclick={hand.on_double.clone()}
         >
@@ -304,12 +412,14 @@ fn ratio() -> f64 {
     within(window().device_pixel_ratio(), 0.5, 4.0)
 }
 
-/// Makes `canvas` as large as `area` in device pixels, and paints on it; says where.
+/// Makes `canvas` as large as `area` in device pixels, and paints on it, with the axis that is `held`
+/// or else with one that fits, which is held then; says where.
 fn paint(
     area: &Element,
     canvas: &HtmlCanvasElement,
     gutter: &Gutter,
     scene: &Scene<'_>,
+    held: &mut Option<ValueAxis>,
 ) -> Option<Plot> {
     let bounds = area.get_bounding_client_rect();
     let size = (bounds.width(), bounds.height());
@@ -336,15 +446,15 @@ fn paint(
         let range_ms = scene.span.length_ms();
         Plot::inside(size, theme.scale, gutter.px(), range_ms, has_head)
     };
-    let axis = scene.axis(value_marks_max(&inside(true), &theme));
-    gutter.need(label_px(&context, &theme, &axis));
+    let axis = held.get_or_insert_with(|| scene.axis(value_marks_max(&inside(true), &theme)));
+    gutter.need(label_px(&context, &theme, axis));
     let surface = Surface {
         context: &context,
         size,
         ratio,
         plot: inside(!axis.head.is_empty()),
     };
-    trace::paint(&surface, &theme, scene, &axis);
+    trace::paint(&surface, &theme, scene, axis);
     Some(surface.plot)
 }
 

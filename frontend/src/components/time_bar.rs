@@ -29,7 +29,7 @@ fn typed(bound: Bound) -> String {
 fn read(from: &str, to: &str, now_ms: f64) -> Result<TimeRange, &'static str> {
     let bound = |text: &str| Bound::read(text, now_ms, platform::zone_offset_min);
     let to = if to.trim().is_empty() { "now" } else { to };
-    let from = bound(from).ok_or("The beginning is no time")?;
+    let from = bound(from).ok_or(words::NO_BEGINNING)?;
     let to = bound(to).ok_or("The end is no time")?;
     let time = TimeRange { from, to };
     time.checked(now_ms)
@@ -144,7 +144,7 @@ pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>)
             if let Some((from, to)) = &*written {
                 <form class="time-bar__row panel time-bar__form" {onsubmit}>
                     <label class="field">
-                        <span class="field__label">{ "From" }</span>
+                        <span class="field__label">{ words::FROM }</span>
                         <input class="field__input" value={from.clone()} oninput={on_from} autocomplete="off" aria-invalid={problem.map(|_| "true")} />
                     </label>
                     <label class="field">

@@ -12,7 +12,7 @@ use crate::{
     stores::{
         change::Change,
         session::SessionStore,
-        view::{Page, ViewStore},
+        view::{Page, ViewStore, place},
     },
 };
 
@@ -28,6 +28,7 @@ pub fn use_page() {
             preferences::recall(param(asked, "tz"));
             dispatch.change(|view| {
                 view.page = Page::from_hash(&hash);
+                view.place = place(&hash).into();
                 view.asked = asked.into();
             });
         };

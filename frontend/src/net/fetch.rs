@@ -25,6 +25,31 @@ const QUESTION_TIMEOUT_MS: u32 = 60_000;
 /// token is never shown to another server than the one it was given for.
 const TOKEN_KEY: &str = "pulseboard-token ";
 
+/// What the server is to do with what is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Tell of it.
+    Get,
+    /// Make one, or do it.
+    Post,
+    /// Replace it.
+    Put,
+    /// Take it away.
+    Delete,
+}
+
+impl Method {
+    /// The browser makes capitals of it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::Put => "put",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 async fn get(address: &str, mode: RequestMode) -> Option<Response> {
     let init = RequestInit::new();
     init.set_mode(mode);
@@ -74,7 +99,40 @@ pub async fn call_as(
     body: Option<&str>,
     token: Option<&str>,
 ) -> Result<String, Refusal> {
+    let method = match body.is_some() {
+        true => Method::Post,
+        false => Method::Get,
+    };
+    request(endpoint, (method, path), body, token).await
+}
+
+/// Asks with a method of its own; `body` is JSON, and the token is that of [`call`].
+///
+/// # Errors
+/// As [`call`].
+pub async fn change(
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Option<&str>,
+) -> Result<String, Refusal> {
+    let token = token(endpoint);
+    request(endpoint, (method, path), body, token.as_deref()).await
+}
+
+/// Whether the server computes, or asks others, before it answers.
+fn takes_long(path: &str) -> bool {
+    path.starts_with("/api/v1/query") || path.ends_with("/rehearse") || path.ends_with("/test")
+}
+
+async fn request(
+    endpoint: &Endpoint,
+    (method, path): (Method, &str),
+    body: Option<&str>,
+    token: Option<&str>,
+) -> Result<String, Refusal> {
     let init = RequestInit::new();
+    init.set_method(method.as_str());
     if let Ok(headers) = Headers::new() {
         // Both fail only for what is no header: then the server says what is missing.
         if let Some(token) = token {
@@ -82,12 +140,11 @@ pub async fn call_as(
         }
         if let Some(body) = body {
             drop(headers.set("content-type", "application/json"));
-            init.set_method("POST");
             init.set_body(&body.into());
         }
         init.set_headers(&headers);
     }
-    let within_ms = match path.starts_with("/api/v1/query") {
+    let within_ms = match takes_long(path) {
         true => QUESTION_TIMEOUT_MS,
         false => TIMEOUT_MS,
     };

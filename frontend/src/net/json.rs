@@ -139,6 +139,29 @@ impl Json {
     }
 }
 
+/// `value` as text; NaN and infinities, which JSON has not, as `null`.
+#[must_use]
+pub fn write(value: &Json, digits: fn(f64) -> String) -> String {
+    let all = |values: Vec<String>| values.join(",");
+    match value {
+        Json::Null => "null".to_owned(),
+        Json::Bool(true) => "true".to_owned(),
+        Json::Bool(false) => "false".to_owned(),
+        Json::Number(number) if number.is_finite() => digits(*number),
+        Json::Number(_) => "null".to_owned(),
+        Json::Text(text) => quote(text),
+        Json::List(values) => {
+            let values = values.iter().map(|value| write(value, digits));
+            ["[", &all(values.collect()), "]"].concat()
+        }
+        Json::Object(entries) => {
+            let entry =
+                |(key, value): &(String, Json)| [&quote(key), ":", &write(value, digits)].concat();
+            ["{", &all(entries.iter().map(entry).collect()), "}"].concat()
+        }
+    }
+}
+
 /// `text` as JSON writes it, with its quotes.
 #[must_use]
 pub fn quote(text: &str) -> String {
@@ -377,6 +400,15 @@ mod tests {
                     .collect(),
             ),
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = r#"{"a":[1,-2.5,true,false,null],"b\"":{"c":"ü\u000a"},"d":[]}"#;
+        let value = Json::parse(text).expect("JSON");
+        assert_eq!(write(&value, |number| number.to_string()), text);
+        let odd = Json::List(vec![Json::Number(f64::NAN), Json::Number(f64::INFINITY)]);
+        assert_eq!(write(&odd, |number| number.to_string()), "[null,null]");
     }
 
     #[test]

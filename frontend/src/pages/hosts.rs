@@ -215,7 +215,7 @@ pub fn Hosts(Props { endpoint }: &Props) -> Html {
                 </span>
                 if !labels.is_empty() {
                     <select class="field__input history-menu" aria-label="Group by label" {onchange}>
-                        <option selected=true>{ "Not grouped" }</option>
+                        <option selected=true>{ words::NOT_GROUPED }</option>
                         { for labels.iter().map(|label| html! { <option>{ ["By ", label].concat() }</option> }) }
                     </select>
                 }

@@ -10,11 +10,14 @@ use pulseboard_shared::{Alert, AlertState, Severity, limits::ALERTS_SHOWN_MAX};
 use uuid::Uuid;
 use yewdux::store::Store;
 
-use super::shared::Shared;
+use super::{shared::Shared, view::Page};
 
 /// Dismissed incidents remembered: the oldest is forgotten, and could come back if it were
 /// still firing after that many others.
 const DISMISSED_MAX: usize = 500;
+
+/// Incidents that are known to go on; more are not counted.
+pub const ONGOING_MAX: usize = 1_000;
 
 /// How an incident stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,12 @@ impl Entry {
         self.state == IncidentState::Firing
     }
 
+    /// Where the page tells more of it: the part of the address behind and with its `#`.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        [Page::Alerts.hash(), "/", &self.incident.to_string()].concat()
+    }
+
     /// From its beginning until it was last heard of.
     #[must_use]
     pub const fn lasted_ms(&self) -> i64 {
@@ -66,6 +75,8 @@ pub struct AlertStore {
     /// Firing ones first, then the newest first; at most [`ALERTS_SHOWN_MAX`].
     entries: Shared<Vec<Rc<Entry>>>,
     dismissed: Rc<VecDeque<(Uuid, Severity)>>,
+    /// Incidents that go on, listed or not; at most [`ONGOING_MAX`].
+    ongoing: Rc<Vec<Uuid>>,
     firing: usize,
     critical: usize,
     /// Incidents that began as critical ones or became so, ever; what is announced.
@@ -84,6 +95,12 @@ impl PartialEq for AlertStore {
 impl AlertStore {
     /// The server sent this.
     pub fn apply(&mut self, alert: &Alert) {
+        let is_over = |entry: &Rc<Entry>| {
+            entry.incident == alert.incident && entry.state == IncidentState::Resolved
+        };
+        // A stream that resumes may repeat how it began.
+        let goes_on = alert.state == AlertState::Firing && !self.entries.iter().any(is_over);
+        self.count(alert.incident, goes_on);
         let dismissed = self
             .dismissed
             .iter()
@@ -146,6 +163,19 @@ impl AlertStore {
         self.settle();
     }
 
+    /// An incident goes on, or no longer.
+    fn count(&mut self, incident: Uuid, goes_on: bool) {
+        let known = self.ongoing.iter().position(|known| *known == incident);
+        match known {
+            None if goes_on && self.ongoing.len() < ONGOING_MAX => {
+                Rc::make_mut(&mut self.ongoing).push(incident);
+            }
+            Some(place) if !goes_on => drop(Rc::make_mut(&mut self.ongoing).swap_remove(place)),
+            _ => return,
+        }
+        self.revision += 1;
+    }
+
     /// The reader has seen it.
     pub fn dismiss(&mut self, incident: Uuid) {
         let entries = self.entries.make_mut();
@@ -173,6 +203,9 @@ impl AlertStore {
             }
         }
         self.settle();
+        let is_active = |incident: &Uuid| active.iter().any(|alert| alert.incident == *incident);
+        Rc::make_mut(&mut self.ongoing)
+            .retain(|incident| !asked.contains(incident) || is_active(incident));
         for alert in active {
             self.apply(alert);
         }
@@ -181,8 +214,7 @@ impl AlertStore {
     /// Incidents going on, as far as this page knows.
     #[must_use]
     pub fn firing_incidents(&self) -> Vec<Uuid> {
-        let firing = self.entries.iter().filter(|entry| entry.is_firing());
-        firing.map(|entry| entry.incident).collect()
+        self.ongoing.to_vec()
     }
 
     /// Whether the page hears of alerts at present.
@@ -236,7 +268,19 @@ impl AlertStore {
         self.critical
     }
 
-    /// Incidents going on now.
+    /// Incidents going on now, those that were dismissed among them.
+    #[must_use]
+    pub fn select_ongoing(&self) -> usize {
+        self.ongoing.len()
+    }
+
+    /// Grows with everything that is heard.
+    #[must_use]
+    pub const fn select_revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Incidents of the list that go on.
     #[must_use]
     pub const fn select_firing(&self) -> usize {
         self.firing
@@ -401,6 +445,18 @@ mod tests {
             [6, 9, 8],
             "nobody points at it any more"
         );
+    }
+
+    #[test]
+    fn what_was_dismissed_still_goes_on() {
+        let mut store = after(&[firing(7, 1_000), firing(8, 1_000), firing(7, 2_000)]);
+        store.clear();
+        assert_eq!((store.select_firing(), store.select_ongoing()), (0, 2));
+        store.apply(&resolved(7, 3_000));
+        assert_eq!(store.select_ongoing(), 1);
+        let asked = store.firing_incidents();
+        store.reconcile(&asked, &[firing(9, 3_500)]);
+        assert_eq!(store.select_ongoing(), 1, "8 ended unheard, and 9 began");
     }
 
     #[test]

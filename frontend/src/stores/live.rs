@@ -127,6 +127,8 @@ impl Live {
 /// What is live on the page.
 #[derive(Clone, Debug, Default, Store)]
 pub struct LiveStore {
+    /// What each part of the view wants, by the part's number.
+    wants: Shared<Vec<(u32, Vec<Wanted>)>>,
     all: Shared<Vec<Shared<Live>>>,
     revision: u64,
 }
@@ -138,10 +140,16 @@ impl PartialEq for LiveStore {
 }
 
 impl LiveStore {
-    /// From now on exactly this is to be live. What was so already goes on.
-    pub fn want(&mut self, wanted: &[Wanted]) {
+    /// From now on part number `whose` of the view wants exactly this live. What was so already goes
+    /// on, and what several parts want is there once.
+    pub fn want(&mut self, whose: u32, wanted: &[Wanted]) {
+        let wants = self.wants.make_mut();
+        wants.retain(|(other, _)| *other != whose);
+        if !wanted.is_empty() {
+            wants.push((whose, wanted.to_vec()));
+        }
         let mut all: Vec<Shared<Live>> = Vec::new();
-        for wanted in wanted {
+        for wanted in self.wants.iter().flat_map(|(_, wanted)| wanted) {
             if all.iter().any(|live| live.query() == wanted.query) {
                 continue;
             }
@@ -245,7 +253,7 @@ mod tests {
     #[test]
     fn steps_are_kept_and_what_is_between_them_is_the_newest() {
         let mut store = LiveStore::default();
-        store.want(&[wanted("up", 5_000.0), wanted("up", 5_000.0)]);
+        store.want(1, &[wanted("up", 5_000.0), wanted("up", 5_000.0)]);
         let requests = store.watch_requests();
         assert_eq!(requests.len(), 1, "asked twice, watched once");
         assert_eq!((requests[0].every_ms, requests[0].points_max), (1_000, 1));
@@ -275,7 +283,7 @@ mod tests {
     fn is_live_as_long_as_the_server_says_so() {
         let is_live = |store: &LiveStore| store.select_all()[0].is_live;
         let mut store = LiveStore::default();
-        store.want(&[wanted("up", 250.0)]);
+        store.want(1, &[wanted("up", 250.0)]);
         assert_eq!(store.watch_requests()[0].every_ms, 250);
         assert!(!is_live(&store));
         store.hear(&Incoming::Watched("up".into()));
@@ -287,18 +295,40 @@ mod tests {
         store.lost();
         assert!(!is_live(&store));
         // Another one takes its place; what still comes of the first is for nobody.
-        store.want(&[wanted("down", 250.0)]);
+        store.want(1, &[wanted("down", 250.0)]);
         store.hear(&values("up", 500.0, &[("a", Some(1.0))]));
         assert!(store.select_all()[0].lines.is_empty());
     }
 
     #[test]
+    fn parts_of_a_view_want_things_of_their_own() {
+        let queries = |store: &LiveStore| -> Vec<String> {
+            let requests = store.watch_requests();
+            let queries = requests.iter().map(|request| request.selector.clone());
+            queries.collect()
+        };
+        let mut store = LiveStore::default();
+        store.want(1, &[wanted("up", 1_000.0)]);
+        store.want(2, &[wanted("up", 1_000.0), wanted("load", 1_000.0)]);
+        assert_eq!(queries(&store), ["up", "load"]);
+        store.hear(&Incoming::Watched("up".into()));
+        store.want(1, &[]);
+        assert_eq!(queries(&store), ["up", "load"], "the other part goes on");
+        assert!(store.select_all()[0].is_live);
+        store.want(2, &[]);
+        assert!(queries(&store).is_empty());
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let mut store = LiveStore::default();
-        store.want(&[Wanted {
-            keep_ms: 1e12,
-            ..wanted("up", 1_000.0)
-        }]);
+        store.want(
+            1,
+            &[Wanted {
+                keep_ms: 1e12,
+                ..wanted("up", 1_000.0)
+            }],
+        );
         for second in 0..300_u32 {
             let keys: Vec<String> = (0..300).map(|number| format!("{number}")).collect();
             let all: Vec<(&str, Option<f64>)> =

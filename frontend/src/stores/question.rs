@@ -335,11 +335,14 @@ mod tests {
         use crate::net::rooms::{Evaluated, Incoming};
 
         let mut store = LiveStore::default();
-        store.want(&[Wanted {
-            query: "up".into(),
-            step_ms: 1_000.0,
-            keep_ms: 60_000.0,
-        }]);
+        store.want(
+            1,
+            &[Wanted {
+                query: "up".into(),
+                step_ms: 1_000.0,
+                keep_ms: 60_000.0,
+            }],
+        );
         for (key, at_ms, value) in [
             ("a", 1_000.0, 7.0),
             ("a", 2_000.0, 8.0),

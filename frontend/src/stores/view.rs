@@ -17,6 +17,8 @@ pub enum Page {
     /// Figures, charts, alerts.
     #[default]
     Overview,
+    /// What is wrong and what was, rules, silences, and who is told.
+    Alerts,
     /// All series, and a chart of each.
     Explore,
     /// Machines.
@@ -31,8 +33,9 @@ pub enum Page {
 
 impl Page {
     /// All, in the order of the switch.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Overview,
+        Self::Alerts,
         Self::Explore,
         Self::Hosts,
         Self::Targets,
@@ -45,6 +48,7 @@ impl Page {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Alerts => words::ALERTS,
             Self::Explore => "Explore",
             Self::Hosts => "Hosts",
             Self::Targets => "Targets",
@@ -58,6 +62,7 @@ impl Page {
     pub const fn key(self) -> &'static str {
         match self {
             Self::Overview => "o",
+            Self::Alerts => "l",
             Self::Explore => "e",
             Self::Hosts => "h",
             Self::Targets => "t",
@@ -82,6 +87,7 @@ impl Page {
     pub const fn hash(self) -> &'static str {
         match self {
             Self::Overview => "#/",
+            Self::Alerts => "#/alerts",
             Self::Explore => "#/explore",
             Self::Hosts => "#/hosts",
             Self::Targets => "#/targets",
@@ -94,11 +100,21 @@ impl Page {
     #[must_use]
     pub fn from_hash(hash: &str) -> Self {
         let hash = hash.split('?').next().unwrap_or_default();
-        Self::ALL
-            .into_iter()
-            .find(|page| page.hash() == hash)
-            .unwrap_or_default()
+        let mut pages = Self::ALL.into_iter();
+        let is_within =
+            |page: &Self| page.hash() == hash || *page == Self::Alerts && !place(hash).is_empty();
+        pages.find(is_within).unwrap_or_default()
     }
+}
+
+/// Which part of the view of alerts an address names, such as `rules` of `#/alerts/rules?q=cpu`; empty
+/// for its first one, and of other views.
+#[must_use]
+pub fn place(hash: &str) -> &str {
+    let path = hash.split('?').next().unwrap_or_default();
+    let rest = path.strip_prefix(Page::Alerts.hash());
+    let place = rest.and_then(|rest| rest.strip_prefix('/'));
+    place.unwrap_or_default().trim_end_matches('/')
 }
 
 /// How much time the charts show.
@@ -232,6 +248,8 @@ pub struct ViewStore {
     pub page: Page,
     /// What is asked of it in the address, such as `match=queue_depth&range=1h`.
     pub asked: Rc<str>,
+    /// Which part of the view is shown; see [`place`].
+    pub place: Rc<str>,
     /// How much time the charts show.
     pub range: Range,
     /// A part of that, which is looked at closely.
@@ -303,7 +321,17 @@ mod tests {
             assert_eq!(Page::from_hash(page.hash()), page);
         }
         assert_eq!(Page::from_hash("#/explore?match=a"), Page::Explore);
-        for other in ["", "#", "#/nothing"] {
+        assert_eq!(Page::from_hash("#/alerts/rules?q=cpu"), Page::Alerts);
+        for (hash, part) in [
+            ("#/alerts", ""),
+            ("#/alerts/?q=a/b", ""),
+            ("#/alerts/rules/7?q=cpu", "rules/7"),
+            ("#/alertsmore", ""),
+            ("#/explore?match=a", ""),
+        ] {
+            assert_eq!(place(hash), part);
+        }
+        for other in ["", "#", "#/nothing", "#/alertsmore"] {
             assert_eq!(Page::from_hash(other), Page::Overview, "{other:?}");
         }
     }

@@ -207,7 +207,7 @@ pub async fn graph(request: &mut Request, response: &mut Response) {
 /// nothing is told.
 #[handler]
 pub async fn alerts(response: &mut Response) {
-    lead_to(response, "/#/");
+    lead_to(response, "/#/alerts");
 }
 
 /// Whether the page reads it as a length of time: `90m`, `1d12h`.

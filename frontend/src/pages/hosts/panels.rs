@@ -8,7 +8,7 @@ use yewdux::prelude::use_dispatch;
 use crate::{
     components::{SeriesChart, Shown},
     format,
-    hooks::{use_answer, use_seconds, use_selector},
+    hooks::{use_answer, use_effect_with, use_live, use_seconds, use_selector},
     markup::html,
     net::{
         config::{Endpoint, encode_query},
@@ -18,7 +18,9 @@ use crate::{
     platform,
     stores::{
         connection::ConnectionStore,
-        question::{Answered, Question, highest, step_ms},
+        live::Wanted,
+        question::{Answered, Question, Since, highest, step_ms},
+        series::SeriesStore,
         shared::Shared,
         stats::StatsStore,
         time::TimeRange,
@@ -28,9 +30,11 @@ use crate::{
     words,
 };
 
-/// A time that goes on is asked for anew this often, in parts of it and at the least.
+/// A time that goes on is asked for anew this often, in parts of it and at the least; more seldom
+/// where what comes meanwhile is heard of live, since only late samples change what was.
 const PARTS: f64 = 200.0;
 const EVERY_MS_MIN: f64 = 4_000.0;
+const EVERY_MS_MIN_LIVE: f64 = 30_000.0;
 
 /// Steps across a chart of half the page.
 const POINTS: f64 = 300.0;
@@ -81,12 +85,29 @@ pub(super) fn Panel(props: &Props) -> Html {
     let now_ms = platform::now_ms() + stats.get().clock_offset_ms();
     let length_ms = props.time.length_ms(now_ms);
     let step = step_ms(length_ms, POINTS);
+    // Where nobody sends such figures there is nothing to be heard of.
+    let has_lines = use_state_eq(|| false);
     let every_ms = (length_ms / PARTS).max(EVERY_MS_MIN).max(step);
-    let part = match props.time.to.at(now_ms) < now_ms - every_ms {
+    let every_live_ms = every_ms.max(EVERY_MS_MIN_LIVE);
+    let wanted = (*has_lines && props.time.is_live()).then(|| Wanted {
+        query: props.question.to_string(),
+        step_ms: step,
+        keep_ms: 2.0 * every_live_ms,
+    });
+    let live = use_live(wanted.into_iter().collect());
+    let live = live.iter().find(|live| live.query() == &*props.question);
+    let live = live.filter(|_| props.time.is_live()).cloned();
+    let is_live = live.as_ref().is_some_and(|live| live.is_live);
+    let is_over = props.time.to.at(now_ms) < now_ms - every_ms;
+    let every_ms = if is_live { every_live_ms } else { every_ms };
+    let part = match is_over {
         true => 0.0,
         false => (f64::from(seconds) * 1_000.0 / every_ms).floor(),
     };
-    let path = use_memo((props.question.clone(), props.time, part.to_bits()), {
+    let connections = *use_selector(SeriesStore::select_connections);
+    // What was missed while the connection was lost is asked for.
+    let again = (part.to_bits(), connections, is_live);
+    let path = use_memo((props.question.clone(), props.time, again), {
         let (_, to_ms) = props.time.ends(now_ms);
         move |(question, ..)| {
             let to_ms = (to_ms / step).floor() * step;
@@ -104,12 +125,29 @@ pub(super) fn Panel(props: &Props) -> Html {
     let answer = use_answer(&props.endpoint, (*path).clone(), 0, 0);
     let is_answered = answer.json.is_some() || answer.problem.is_some();
     let unit = props.unit;
-    let lines = use_memo(answer.json.clone(), move |json: &Option<Shared<Json>>| {
+    // Read once, and not with each value that comes.
+    let answered = use_memo(answer.json.clone(), move |json: &Option<Shared<Json>>| {
         let lines = json
             .as_ref()
             .map_or_else(Vec::new, |json| prom::lines(json, "", unit));
         let lines: Vec<Answered> = lines.into_iter().map(Answered::new).collect();
-        let (mut track, count) = highest(&lines, &[], step);
+        Shared::new(lines)
+    });
+    {
+        let has_lines = has_lines.setter();
+        use_effect_with(answered.is_empty(), move |is_empty| {
+            has_lines.set(!is_empty)
+        });
+    }
+    let key = ((*answered).clone(), live);
+    let lines = use_memo(key, move |(answered, live)| {
+        let lines = live.as_ref().map_or(&[][..], |live| &live.lines);
+        let since = lines.iter().map(|live| Since {
+            key: &live.key,
+            unit,
+            live,
+        });
+        let (mut track, count) = highest(answered, &since.collect::<Vec<_>>(), step);
         for line in &mut track.lines {
             line.key = short_name(&line.key);
         }
@@ -157,7 +195,7 @@ pub(super) fn Panel(props: &Props) -> Html {
             <ul class="host-page__names">
                 { for lines.0.lines.iter().enumerate().map(name) }
                 if more > 0 {
-                    <li>{ format!("and {more} more") }</li>
+                    <li>{ words::and_more(more) }</li>
                 }
             </ul>
         </figure>

@@ -52,7 +52,7 @@ fn table(title: &'static str, rows: &[Json], count: u64) -> Html {
                 <caption>{ caption }</caption>
                 <thead>
                     <tr>
-                        <th scope="col">{ "Name" }</th>
+                        <th scope="col">{ words::NAME }</th>
                         <th scope="col">{ "PID" }</th>
                         <th scope="col">{ words::CPU }</th>
                         <th scope="col">{ words::MEMORY }</th>

@@ -105,7 +105,7 @@ pub(super) fn value_table(question: &Question, answers: &Answers) -> Html {
             <table>
                 <caption>{ caption }</caption>
                 <thead>
-                    <tr><th scope="col">{ words::SERIES }</th><th scope="col">{ "Value" }</th></tr>
+                    <tr><th scope="col">{ words::SERIES }</th><th scope="col">{ words::VALUE }</th></tr>
                 </thead>
                 <tbody>{ for cells }</tbody>
             </table>

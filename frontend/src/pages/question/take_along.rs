@@ -81,8 +81,7 @@ pub(super) fn use_take_along(endpoint: &Endpoint, question: &Question, answers: 
             time: crate::stores::time::TimeRange::between(from_ms, to_ms),
             ..question.clone()
         };
-        let origin = platform::page_origin();
-        [&origin, &*platform::with_hash(&fixed.hash())].concat()
+        platform::with_hash(&fixed.hash())
     };
     let commands = {
         let expressions = question.expressions.iter().zip(&answers.each);

@@ -6,7 +6,7 @@ use yewdux::prelude::use_dispatch;
 use crate::{
     components::Shown,
     format,
-    hooks::{Answer, use_answer, use_effect_with, use_seconds, use_selector},
+    hooks::{Answer, use_answer, use_live, use_seconds, use_selector},
     net::{
         config::{Endpoint, encode_query},
         prom::{self, SERIES_MAX, Value},
@@ -15,9 +15,8 @@ use crate::{
     platform,
     stores::{
         answers::{letter, lettered},
-        change::Change,
         expression::bare_selector,
-        live::{Live, LiveStore, Wanted},
+        live::{Live, Wanted},
         question::{
             Answered, EXPRESSIONS_MAX, Form, Question, Rate, Since, highest, rate_of, step_ms,
         },
@@ -100,18 +99,6 @@ fn info_of(answer: &Answer, path: &AttrValue) -> Option<Option<Series>> {
     let is_answered = answer.path == *path && (answer.json.is_some() || answer.problem.is_some());
     let json = answer.json.clone().unwrap_or_default();
     is_answered.then(|| json.get("series").list().first().and_then(Series::read))
-}
-
-/// Has `asked` evaluated live while it is wanted, and not once the component is gone.
-#[hook]
-fn use_live(asked: Vec<Wanted>) -> Shared<Vec<Shared<Live>>> {
-    let dispatch = use_dispatch::<LiveStore>();
-    let away = dispatch.clone();
-    use_effect_with(asked, move |asked| {
-        dispatch.change(|store| store.want(asked));
-    });
-    use_effect_with((), move |()| move || away.change(|store| store.want(&[])));
-    (*use_selector(LiveStore::select_all)).clone()
 }
 
 /// What is asked of the server for one expression.

@@ -1,0 +1,109 @@
+//! Alerts: what is wrong and what was, each incident with its course, rules, silences, and who is told.
+
+use std::rc::Rc;
+
+use yew::prelude::*;
+
+mod acknowledge;
+mod act;
+mod deliveries;
+mod form;
+mod incident;
+mod list;
+mod parts;
+mod preview;
+mod receiver_editor;
+mod receivers;
+mod rule_editor;
+mod rules;
+mod silence_form;
+mod silences;
+
+use self::{
+    incident::IncidentPage,
+    list::IncidentList,
+    parts::{HISTORY, RECEIVERS, RULES, SILENCES, part_hash},
+    receiver_editor::ReceiverEditor,
+    receivers::ReceiverList,
+    rule_editor::RuleEditor,
+    rules::RuleList,
+    silence_form::SilenceForm,
+    silences::SilenceList,
+};
+use crate::{
+    markup::html,
+    net::{address, config::Endpoint},
+    platform, words,
+};
+
+/// Props of [`Alerts`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+pub struct Props {
+    /// Where the backend is.
+    pub endpoint: Endpoint,
+    /// Which part of the view the address names.
+    pub place: Rc<str>,
+    /// What it asks of that.
+    pub asked: Rc<str>,
+}
+
+/// The parts: what stands in the address, and what they are called.
+const TABS: [(&str, &str); 5] = [
+    ("", words::ACTIVE),
+    (HISTORY, "History"),
+    (RULES, words::RULES_TITLE),
+    (SILENCES, words::SILENCES),
+    (RECEIVERS, "Receivers"),
+];
+
+/// Links to all parts.
+fn tabs(place: &str) -> Html {
+    let first = place.split('/').next().unwrap_or_default();
+    let tab = |(name, label): &(&'static str, &'static str)| {
+        html! {
+            <a
+                key={*name}
+                class="views__link"
+                href={platform::with_hash(&part_hash(name))}
+                aria-current={(first == *name).then_some("page")}
+            >
+                { *label }
+            </a>
+        }
+    };
+    html! {
+        <nav class="views alerts__tabs" aria-label="Parts of alerts">
+            { for TABS.iter().map(tab) }
+        </nav>
+    }
+}
+
+/// The view: its parts, and the one that the address names.
+#[component]
+pub fn Alerts(props: &Props) -> Html {
+    let endpoint = props.endpoint.clone();
+    let asked = AttrValue::from(Rc::clone(&props.asked));
+    let (first, rest) = props.place.split_once('/').unwrap_or((&props.place, ""));
+    let rest = address::param(&["of=", rest].concat(), "of").unwrap_or_default();
+    let shown = match (first, rest.as_str()) {
+        ("", _) => html! { <IncidentList key="active" {endpoint} {asked} history=false /> },
+        (HISTORY, _) => html! { <IncidentList key="history" {endpoint} {asked} history=true /> },
+        (RULES, "") => html! { <RuleList {endpoint} /> },
+        (RULES, id) => html! { <RuleEditor key={id} {endpoint} id={id.to_owned()} /> },
+        (SILENCES, "") => html! { <SilenceList {endpoint} /> },
+        (SILENCES, _) => html! { <SilenceForm {endpoint} {asked} /> },
+        (RECEIVERS, "") => html! { <ReceiverList {endpoint} /> },
+        (RECEIVERS, name) => {
+            html! { <ReceiverEditor key={name} {endpoint} name={name.to_owned()} /> }
+        }
+        (incident, _) => {
+            html! { <IncidentPage key={incident} {endpoint} incident={incident.to_owned()} {asked} /> }
+        }
+    };
+    html! {
+        <section class="alerts" aria-label={words::ALERTS}>
+            { tabs(&props.place) }
+            { shown }
+        </section>
+    }
+}
