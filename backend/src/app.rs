@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fmt, io,
+    ops::Deref,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -46,7 +47,32 @@ use crate::{
 const TICKS_RETAINED_MAX: usize = 10_000;
 
 /// Handles to everything, for handlers and tasks; shared by `Arc`.
-pub struct App {
+#[derive(Debug)]
+pub struct App(Parts);
+
+// Said here and not left to be derived: whether it may go to another thread is asked for every handler's
+// future, and was found out anew each time from some hundreds of types, which was half of the time
+// that this crate took to be compiled.
+// SAFETY: its one field is both, or `PARTS_ARE_SHARED` would not compile.
+unsafe impl Send for App {}
+// SAFETY: as above.
+unsafe impl Sync for App {}
+
+const PARTS_ARE_SHARED: fn() = {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Parts>
+};
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What [`App`] is made of.
+pub struct Parts {
     /// As the server was started, but for the tokens, which only `access` knows.
     pub settings: Settings,
     /// The one clock.
@@ -229,7 +255,8 @@ impl App {
             Arc::clone(&questions),
             settings.query_max_samples as u64,
         );
-        Ok(Arc::new(Self {
+        let _ = PARTS_ARE_SHARED;
+        Ok(Arc::new(Self(Parts {
             own,
             processes: Mutex::default(),
             live_queries,
@@ -272,7 +299,7 @@ impl App {
             started_ms: clock.steady_ms(),
             clock,
             settings,
-        }))
+        })))
     }
 
     /// What the task that makes frames of what is watched reads; there once.
@@ -352,7 +379,7 @@ impl App {
     }
 }
 
-impl fmt::Debug for App {
+impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
             .field("live", &self.live)

@@ -66,6 +66,9 @@ use crate::{
 /// A group that took this long is evaluated beside the others.
 const SLOW: Duration = Duration::from_millis(500);
 
+/// So long after a group should have been evaluated, and none was, something is wrong.
+const SILENT_MS_MAX: i64 = 60_000;
+
 /// A group that is there.
 struct Held {
     wanted: Wanted,
@@ -143,6 +146,9 @@ pub struct Rules {
     /// When groups are due; those that are evaluated now are not among them. A leaf lock.
     dues: Mutex<BTreeMap<(i64, u64), Weak<Held>>>,
     next_number: AtomicU64,
+    /// When a group was evaluated last, by the steady clock, and how often the most frequent one is.
+    evaluated_ms: AtomicI64,
+    shortest_ms: AtomicI64,
     more: Notify,
     evaluations: Counter,
     failures: Counter,
@@ -188,6 +194,8 @@ impl Rules {
             orphans: Mutex::default(),
             dues: Mutex::default(),
             next_number: AtomicU64::new(0),
+            evaluated_ms: AtomicI64::new(0),
+            shortest_ms: AtomicI64::new(i64::MAX),
             more: Notify::new(),
             evaluations: telemetry.counter("pulseboard_rule_evaluations", "Rules evaluated."),
             failures: telemetry.counter(
@@ -323,6 +331,12 @@ impl Rules {
         for gone in left.into_values() {
             self.end(&gone, now_ms);
         }
+        let shortest_ms = after.values().map(|held| held.every_ms).min();
+        // What was just made has not been late yet.
+        self.evaluated_ms
+            .store(self.clock.steady_ms(), Ordering::Relaxed);
+        self.shortest_ms
+            .store(shortest_ms.unwrap_or(i64::MAX), Ordering::Relaxed);
         self.groups.lock().by_id = after;
     }
 
@@ -626,6 +640,14 @@ impl Rules {
         }
         self.apply(false);
         Ok(())
+    }
+
+    /// Whether groups are evaluated: where there are some, one was when it should have been.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let silent_ms = self.clock.steady_ms() - self.evaluated_ms.load(Ordering::Relaxed);
+        let shortest_ms = self.shortest_ms.load(Ordering::Relaxed);
+        silent_ms <= shortest_ms.saturating_add(SILENT_MS_MAX)
     }
 
     /// What a rule without `every` is evaluated at.

@@ -335,14 +335,14 @@ async fn track_performance(app: Arc<App>, now_ms: i64) {
     }
 }
 
-/// Calls an address while the server ticks and notifications are delivered: whoever is there notices
-/// when they are not.
+/// Calls an address while the server ticks, rules are evaluated and notifications are delivered:
+/// whoever is there notices when they are not.
 pub async fn beat(app: Arc<App>, url: String, stopping: CancellationToken) {
     let url = Secret::new(url);
     let mut heart = Heartbeat::new(BEAT_MS);
     let mut pace = Pace::new(&app.clock, SECOND_MS, &stopping);
     while pace.next().await.is_some() {
-        let is_well = app.ticking() && app.notifying.is_well();
+        let is_well = app.ticking() && app.rules.is_well() && app.notifying.is_well();
         if !heart.is_due(app.clock.now_ms(), is_well) {
             continue;
         }

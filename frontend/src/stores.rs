@@ -30,4 +30,5 @@ pub mod stats;
 pub mod targets;
 pub mod time;
 pub mod track;
+pub mod usual;
 pub mod view;

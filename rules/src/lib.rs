@@ -25,7 +25,6 @@
 //! | [`keep`] | its state across a restart |
 //! | [`rehearse`](mod@rehearse) | when a rule would have fired |
 //! | [`unit_test`] | what `promtool test rules` says |
-//! | [`seasonal`] | a band of what is usual at a time of the week |
 
 pub mod check;
 mod condition;
@@ -39,7 +38,6 @@ mod notation;
 mod period;
 pub mod rehearse;
 pub mod rule;
-pub mod seasonal;
 mod spec;
 pub mod state;
 mod template;

@@ -43,6 +43,14 @@ pub(crate) fn dist() -> PathBuf {
     shell::root().join("dist")
 }
 
+/// Whether what lies in `dist/` was built from what lies here.
+///
+/// # Errors
+/// The inputs cannot be read.
+pub(crate) fn is_current() -> Result<bool> {
+    Ok(Stamp::now()?.matches(&dist()))
+}
+
 /// Builds the page into `dist/` unless what lies there was built from the same inputs.
 ///
 /// # Errors

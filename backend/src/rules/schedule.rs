@@ -108,8 +108,13 @@ impl Rules {
         let (working, one) = (Arc::clone(&self), Arc::clone(&held));
         let done = tokio::task::spawn_blocking(move || working.evaluate(&one, at_ms)).await;
         drop(place);
-        if done.is_err() {
-            tracing::error!(group = held.wanted.id.name, "evaluating rules panicked");
+        match done {
+            Ok(()) => self
+                .evaluated_ms
+                .store(self.clock.steady_ms(), Ordering::Relaxed),
+            Err(_panic) => {
+                tracing::error!(group = held.wanted.id.name, "evaluating rules panicked");
+            }
         }
         self.schedule(&held, at_ms + held.every_ms);
     }

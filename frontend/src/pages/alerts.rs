@@ -89,7 +89,7 @@ pub fn Alerts(props: &Props) -> Html {
         ("", _) => html! { <IncidentList key="active" {endpoint} {asked} history=false /> },
         (HISTORY, _) => html! { <IncidentList key="history" {endpoint} {asked} history=true /> },
         (RULES, "") => html! { <RuleList {endpoint} /> },
-        (RULES, id) => html! { <RuleEditor key={id} {endpoint} id={id.to_owned()} /> },
+        (RULES, id) => html! { <RuleEditor key={id} {endpoint} id={id.to_owned()} {asked} /> },
         (SILENCES, "") => html! { <SilenceList {endpoint} /> },
         (SILENCES, _) => html! { <SilenceForm {endpoint} {asked} /> },
         (RECEIVERS, "") => html! { <ReceiverList {endpoint} /> },

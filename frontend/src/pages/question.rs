@@ -8,11 +8,13 @@ use yew::prelude::*;
 mod results;
 mod take_along;
 mod use_asked;
+mod usual_range;
 
 use self::{
     results::{value_table, values_over_time},
     take_along::use_take_along,
     use_asked::{Answers, Asked, PARSE_ERROR, name_of, use_asked},
+    usual_range::usual_range,
 };
 use crate::{
     chart::layout::Span,
@@ -282,6 +284,7 @@ pub fn Questions(props: &Props) -> Html {
             <div class="questions__tools">
                 <button class="button" type="button" disabled={is_full} onclick={on_add}>{ "Add expression" }</button>
                 { history }
+                { usual_range(question, &answers) }
                 <div class="open-series__ranges">{ time_bar }</div>
             </div>
             <div class="questions__tools">

@@ -21,6 +21,7 @@ use crate::{
     hooks::{use_answer, use_effect_with},
     markup::html,
     net::{
+        address,
         config::{Endpoint, encode_query},
         fetch::{self, Method},
         json::Json,
@@ -59,6 +60,8 @@ pub(super) struct Props {
     pub(super) endpoint: Endpoint,
     /// Names the rule; `new` for one that is not there yet.
     pub(super) id: AttrValue,
+    /// What the address asks: the expression of a rule that is not there yet.
+    pub(super) asked: AttrValue,
 }
 
 /// The rule that the address names, as the server has it.
@@ -78,7 +81,11 @@ pub(super) fn RuleEditor(props: &Props) -> Html {
                 <a class="open-series__back" href={back}>{ "← All rules" }</a>
             </nav>
             if is_new {
-                <Editor endpoint={props.endpoint.clone()} rule={None::<Rule>} />
+                <Editor
+                    endpoint={props.endpoint.clone()}
+                    rule={None::<Rule>}
+                    expression={address::param(&props.asked, "expr").unwrap_or_default()}
+                />
             } else if let Some(rule) = rule {
                 <Editor endpoint={props.endpoint.clone()} {rule} />
             } else {
@@ -94,6 +101,9 @@ struct EditorProps {
     endpoint: Endpoint,
     /// As it is; `None` for one that is not there yet.
     rule: Option<Rule>,
+    /// What one that is not there yet begins with.
+    #[prop_or_default]
+    expression: AttrValue,
 }
 
 /// What is known of a rehearsal.
@@ -324,7 +334,13 @@ fn limit_field(value: f64, on_value: Callback<f64>) -> Html {
 /// The form, and beside it what the rule would do.
 #[component]
 fn Editor(props: &EditorProps) -> Html {
-    let draft = use_state_eq(|| props.rule.as_ref().map_or_else(Draft::default, Draft::of));
+    let draft = use_state_eq(|| {
+        let empty = || Draft {
+            expression: props.expression.to_string(),
+            ..Draft::default()
+        };
+        props.rule.as_ref().map_or_else(empty, Draft::of)
+    });
     let place = use_state_eq(|| 2_usize);
     let is_asked = use_state_eq(|| false);
     let act = use_act(&props.endpoint);
