@@ -18,6 +18,9 @@ use crate::{
 /// A text that is rendered is about as dear as looking at so many samples.
 const RENDERING: u64 = 256;
 
+/// A label that is rendered is a name for something and no text, in bytes.
+const LABEL_BYTES_MAX: usize = 4 << 10;
+
 /// Renders over a storage, at one time.
 pub(crate) struct Expander<'a> {
     env: &'a Env<'a>,
@@ -35,7 +38,14 @@ impl<'a> Expander<'a> {
         }
     }
 
-    fn expand(&mut self, rule: &Rule, text: &str, source: &Labels, value: f64) -> String {
+    fn expand(
+        &mut self,
+        rule: &Rule,
+        text: &str,
+        source: &Labels,
+        value: f64,
+        limits: Limits,
+    ) -> String {
         if !is_template(text) {
             return text.to_owned();
         }
@@ -65,7 +75,7 @@ impl<'a> Expander<'a> {
             env: self.env,
             at_ms: self.at_ms,
         };
-        prometheus::expand(text, &data, &mut query, Limits::default()).unwrap_or_else(|error| {
+        prometheus::expand(text, &data, &mut query, limits).unwrap_or_else(|error| {
             let name = format!("__alert_{}", rule.spec().alert);
             format!(
                 "<error expanding template: error executing template {name}: template: {name}:{}:{}: {}>",
@@ -78,10 +88,14 @@ impl<'a> Expander<'a> {
 impl Expand for Expander<'_> {
     fn labels(&mut self, rule: &Rule, source: &Labels, value: f64) -> Labels {
         let name = (Arc::from(ALERT_NAME), Arc::from(rule.spec().alert.as_str()));
+        let limits = Limits {
+            output_bytes: LABEL_BYTES_MAX,
+            ..Limits::default()
+        };
         let texts = rule.spec().labels.iter();
         let set: Vec<_> = texts
             .map(|(name, text)| {
-                let text = self.expand(rule, text, source, value);
+                let text = self.expand(rule, text, source, value, limits);
                 (Arc::from(name.as_str()), Arc::from(text))
             })
             .collect();
@@ -95,7 +109,7 @@ impl Expand for Expander<'_> {
     fn annotations(&mut self, rule: &Rule, source: &Labels, value: f64) -> Annotations {
         let texts = rule.spec().annotations.iter();
         let rendered = texts.map(|(name, text)| {
-            let text = self.expand(rule, text, source, value);
+            let text = self.expand(rule, text, source, value, Limits::default());
             (name.clone(), text)
         });
         Arc::new(rendered.collect())

@@ -27,7 +27,7 @@ use crate::{
     expand::Expander,
     group::vector,
     rule::Rule,
-    state::{Annotations, Event, Expand, Machine, Seen, State},
+    state::{ALERTS_BYTES_MAX, Annotations, Event, Expand, Machine, Seen, State},
     template::is_template,
 };
 
@@ -136,6 +136,7 @@ pub fn rehearse(
     let mut told = Told::new(bounds);
     let mut labels = Cached::new(rule, env);
     let mut rehearsal = Rehearsal::default();
+    let (mut named, mut names_held) = (BTreeSet::new(), 0);
     for step in 0..steps {
         let at_ms = start_ms + interval_ms * step as i64;
         let is_quiet =
@@ -162,9 +163,17 @@ pub fn rehearse(
             }
         };
         for change in changes {
+            // What is told of an alert names it; each name is there once.
+            let labels = &change.alert.labels;
+            if named.insert(labels.clone()) {
+                let bytes = labels.bytes();
+                env.guard.hold(bytes).map_err(|error| error.to_string())?;
+                names_held += bytes;
+            }
             told.take(at_ms, &change);
         }
     }
+    env.guard.let_go(names_held);
     for columns in [Some(found), subject, cleared].into_iter().flatten() {
         env.guard.let_go(columns.held);
     }
@@ -304,6 +313,7 @@ struct Cached<'a> {
     at_ms: i64,
     is_fixed: bool,
     known: BTreeMap<Labels, Labels>,
+    bytes: usize,
     none: Annotations,
 }
 
@@ -314,6 +324,7 @@ impl<'a> Cached<'a> {
             at_ms: 0,
             is_fixed: !rule.spec().labels.values().any(|text| is_template(text)),
             known: BTreeMap::new(),
+            bytes: 0,
             none: Arc::default(),
         }
     }
@@ -326,6 +337,11 @@ impl Expand for Cached<'_> {
         }
         let labels = Expander::new(self.env, self.at_ms).labels(rule, source, value);
         if self.is_fixed {
+            self.bytes += source.bytes() + labels.bytes();
+            if self.bytes > ALERTS_BYTES_MAX {
+                self.known.clear();
+                self.bytes = 0;
+            }
             self.known.insert(source.clone(), labels.clone());
         }
         labels

@@ -33,6 +33,13 @@ pub const KNOWN_MAX: usize = 10_000;
 /// How long a series is missed that does not come back.
 pub const KNOWN_MS: i64 = 7 * 86_400_000;
 
+/// Labels and annotations of one alert, in bytes.
+pub const ALERT_BYTES_MAX: usize = 256 << 10;
+
+/// Labels and annotations of all alerts of one rule at one evaluation, in bytes; and as much again of
+/// those that hold no more.
+pub const ALERTS_BYTES_MAX: usize = 16 << 20;
+
 /// Annotations of an alert, by name.
 pub type Annotations = Arc<BTreeMap<String, String>>;
 
@@ -180,6 +187,16 @@ pub struct Machine {
     pub(crate) known: BTreeMap<Labels, i64>,
 }
 
+fn bytes_of(labels: &Labels, annotations: &Annotations) -> usize {
+    let annotations = annotations.iter();
+    let annotations = annotations.map(|(name, text)| name.len() + text.len());
+    labels.bytes() + annotations.sum::<usize>()
+}
+
+fn too_large() -> String {
+    format!("labels and annotations of this rule's alerts take more than {ALERTS_BYTES_MAX} bytes")
+}
+
 struct Found {
     annotations: Annotations,
     source: Labels,
@@ -221,9 +238,21 @@ impl Machine {
             };
             (source, held)
         });
+        let mut bytes = 0;
         for (source, Held { value, is_frozen }) in vector.chain(held) {
             let labels = expand.labels(rule, &source, value);
             let annotations = expand.annotations(rule, &source, value);
+            let own = bytes_of(&labels, &annotations);
+            bytes += own;
+            if own > ALERT_BYTES_MAX {
+                let why = format!(
+                    "labels and annotations of an alert take {own} bytes, of at most {ALERT_BYTES_MAX}"
+                );
+                return Err((why, Vec::new()));
+            }
+            if bytes > ALERTS_BYTES_MAX {
+                return Err((too_large(), Vec::new()));
+            }
             let one = Found {
                 annotations,
                 source,
@@ -237,6 +266,9 @@ impl Machine {
                     Vec::new(),
                 ));
             }
+        }
+        if !self.has_room(&found) {
+            return Err((too_large(), Vec::new()));
         }
         let changes = self.advance(rule, at_ms, found);
         let count = self
@@ -257,6 +289,24 @@ impl Machine {
             ));
         }
         Ok(changes)
+    }
+
+    /// Sees to it that what does not hold any more takes no more than [`ALERTS_BYTES_MAX`]: what is
+    /// over and was kept to be said once more goes first.
+    fn has_room(&mut self, found: &BTreeMap<Labels, Found>) -> bool {
+        let bytes = |active: &BTreeMap<Labels, Alert>| -> usize {
+            let left = active
+                .iter()
+                .filter(|(labels, _)| !found.contains_key(*labels));
+            left.map(|(labels, alert)| bytes_of(labels, &alert.annotations))
+                .sum()
+        };
+        if bytes(&self.active) <= ALERTS_BYTES_MAX {
+            return true;
+        }
+        self.active
+            .retain(|_, alert| alert.state != State::Inactive);
+        bytes(&self.active) <= ALERTS_BYTES_MAX
     }
 
     fn advance(

@@ -151,3 +151,70 @@ proptest! {
         }
     }
 }
+
+/// Labels that say something else at each evaluation, and are large.
+struct Large(usize);
+
+impl Expand for Large {
+    fn labels(&mut self, _: &Rule, source: &Labels, value: f64) -> Labels {
+        let text = format!("{value}{}", "x".repeat(self.0));
+        source.nameless().with("alertname", "A").with("text", &text)
+    }
+
+    fn annotations(&mut self, _: &Rule, _: &Labels, _: f64) -> Annotations {
+        Annotations::default()
+    }
+}
+
+#[test]
+fn alerts_of_a_rule_have_so_much_text_and_no_more() {
+    let rule = rule(0, 0);
+    let holding = |step: i64, count: i32| Seen {
+        vector: (0..count)
+            .map(|x| {
+                let value = (step * 1_000) as f64 + f64::from(x);
+                (labels(&format!("a{{x=\"{x}\"}}")), value)
+            })
+            .collect(),
+        ..Seen::default()
+    };
+    let mut machine = Machine::new();
+    let mut step = |machine: &mut Machine, at: i64, count: i32, bytes: usize| {
+        machine.step(&rule, at, holding(at, count), 0, &mut Large(bytes))
+    };
+    let (why, _) = step(&mut machine, 1, 1, 300_000).expect_err("one is too large");
+    assert!(why.contains("of at most 262144"), "{why}");
+    let (why, _) = step(&mut machine, 2, 100, 200_000).expect_err("all are too large");
+    assert!(why.contains("more than 16777216 bytes"), "{why}");
+    // What is over is kept for fifteen minutes, but not without bound.
+    for at in 3..40 {
+        assert_eq!(step(&mut machine, at, 40, 100_000).map(drop), Ok(()));
+        let bytes: usize = machine.alerts().map(|alert| alert.labels.bytes()).sum();
+        assert!(bytes < 2 * 16_777_216 + 8_000_000, "{bytes}");
+    }
+    // Those that hold are there all the same.
+    let firing = machine
+        .alerts()
+        .filter(|alert| alert.state == State::Firing);
+    assert_eq!(firing.count(), 40);
+}
+
+#[test]
+fn what_goes_on_firing_by_itself_has_a_bound_too() {
+    let rule = rule(0, 3_600_000);
+    let mut machine = Machine::new();
+    let mut refused = 0;
+    for at in 0..40 {
+        let seen = Seen {
+            vector: (0..40)
+                .map(|x| (labels(&format!("a{{x=\"{x}\"}}")), f64::from(at * 100 + x)))
+                .collect(),
+            ..Seen::default()
+        };
+        let stepped = machine.step(&rule, i64::from(at), seen, 0, &mut Large(100_000));
+        refused += usize::from(stepped.is_err());
+        let bytes: usize = machine.alerts().map(|alert| alert.labels.bytes()).sum();
+        assert!(bytes < 2 * 16_777_216 + 8_000_000, "{bytes}");
+    }
+    assert!(refused > 30, "{refused}");
+}

@@ -187,3 +187,18 @@ fn bounds_are_said() {
     .unwrap_err();
     assert!(what.contains("one by one"), "{what}");
 }
+
+#[test]
+fn what_a_label_says_has_a_bound() {
+    let mut store = Store::default();
+    store.push("a", T, 1.0);
+    let mut large = alert("A", "a > 0", 0);
+    large.labels.insert(
+        "text".to_owned(),
+        "{{ printf \"%60000s\" \"x\" }}".to_owned(),
+    );
+    let told = rehearsed(&large, &store, 1);
+    let text = told.series[0].labels.get("text").to_owned();
+    assert!(text.len() < 1_000, "{} bytes", text.len());
+    assert!(text.contains("error expanding template"), "{text}");
+}
