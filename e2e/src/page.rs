@@ -360,7 +360,11 @@ impl Page {
     /// # Errors
     /// There is none, or it cannot be written in.
     pub async fn fill(&self, css: &str, text: &str) -> Result<()> {
-        let field = self.driver.find(By::Css(css)).await?;
+        let field = eventually(css, SOON, async || {
+            let mut found = self.driver.find_all(By::Css(css)).await?;
+            Ok((!found.is_empty()).then(|| found.swap_remove(0)))
+        })
+        .await?;
         field.scroll_into_view().await?;
         field.click().await?;
         // Selected and overwritten, as a user would: emptying it by other means tells no page.

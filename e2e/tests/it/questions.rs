@@ -199,3 +199,34 @@ async fn what_is_wrong_is_underlined() -> Result<()> {
     )
     .await
 }
+
+#[tokio::test]
+async fn what_is_usual_is_drawn_and_alerted_on() -> Result<()> {
+    let server = pushed().await?;
+    let address = format!("{}/#/explore?expr=queue_depth", server.url());
+    visit(&address, Look::DESKTOP, async |page| {
+        page.shows("Usual range").await?;
+        page.click_button("Usual range").await?;
+        page.shows("Alert when it is unusual").await?;
+        let asked = hash(page).await?;
+        ensure!(asked.matches("expr=").count() == 3, "{asked}");
+        // Nothing is kept of yesterday, and that is said.
+        page.shows("Nothing is known of the same time of earlier days")
+            .await?;
+        page.eval::<()>(
+            "[...document.querySelectorAll('.questions a')] \
+               .find(link => link.textContent.includes('unusual')).click();",
+        )
+        .await?;
+        page.shows("Rehearsal").await?;
+        let expression: String = page
+            .eval(&format!("return document.querySelector('{FIELD}').value;"))
+            .await?;
+        ensure!(
+            expression.starts_with("abs((queue_depth) - quantile without (days_ago)"),
+            "{expression}"
+        );
+        Ok(())
+    })
+    .await
+}
