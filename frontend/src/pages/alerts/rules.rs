@@ -49,6 +49,7 @@ fn evaluation(rule: &Rule, now_ms: f64) -> String {
     };
     let every = match rule.every.as_str() {
         "" => String::new(),
+        "0s" => ", at each tick".to_owned(),
         every => [", every ", every].concat(),
     };
     format!("{age} ago{took}{every}")
@@ -190,6 +191,11 @@ mod tests {
             evaluation(&rule, 4_000.0),
             "3 s ago, took 4.2 ms, every 15s"
         );
+        let fast = Rule {
+            every: "0s".into(),
+            ..rule.clone()
+        };
+        assert!(evaluation(&fast, 4_000.0).ends_with("4.2 ms, at each tick"));
         let off = Rule {
             enabled: false,
             ..rule
