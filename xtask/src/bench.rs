@@ -1,14 +1,15 @@
 //! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s,
 //! `bench ingest` [`ingest`]'s, `bench query` [`query_bench`]'s, `bench hostile` [`hostile`]'s,
-//! `bench live` [`live`]'s, `bench page` [`page_bench`]'s, `bench against` [`against`]'s, `bench scrape`
-//! and `bench agent` [`scrape_bench`]'s.
+//! `bench live` [`live`]'s, `bench page` [`page_bench`]'s, `bench rules` [`rules_bench`]'s,
+//! `bench against` [`against`]'s, `bench scrape` and `bench agent` [`scrape_bench`]'s.
 
 use std::fs;
 
 use anyhow::{Result, bail};
 
 use crate::{
-    against, fan_out, hostile, ingest, live, page_bench, query_bench, scrape_bench, shell,
+    against, fan_out, hostile, ingest, live, page_bench, query_bench, rules_bench, scrape_bench,
+    shell,
 };
 
 /// The crates that have something to measure.
@@ -35,6 +36,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
             "hostile" => return hostile::start(flags),
             "live" => return live::start(flags),
             "page" => return page_bench::start(flags),
+            "rules" => return rules_bench::start(flags),
             "scrape" => return scrape_bench::scrape(flags),
             "agent" => return scrape_bench::agent(flags),
             _ => {}

@@ -33,6 +33,7 @@ mod panics;
 mod query_bench;
 mod release;
 mod revision;
+mod rules_bench;
 mod run;
 mod scrape_bench;
 mod screenshots;
@@ -131,7 +132,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out|ingest|query|scrape|agent|live|hostile|page|against] [-- FLAGS]",
+        arguments: "[fan-out|ingest|query|scrape|agent|live|rules|hostile|page|against] [-- FLAGS]",
         summary: "the micro-benchmarks, or the server beside its peers, beside an older one or under attack, or the page (flags: `fan-out help`, …)",
         start: bench::start,
     },
