@@ -11,6 +11,7 @@ use crate::{
         question::Question,
         usual::{band, unusual},
     },
+    words,
 };
 
 /// What is asked, where it is one expression, with or without its usual range; whether it is with it.
@@ -55,7 +56,7 @@ pub(super) fn usual_range(question: &Question, answers: &Answers) -> Html {
         <>
             <button class="button" type="button" aria-pressed={is_drawn.to_string()} {onclick}>{ "Usual range" }</button>
             <a class="button" href={platform::with_hash(&rule)}>
-                { if is_drawn { "Alert when it is unusual" } else { "New rule" } }
+                { if is_drawn { "Alert when it is unusual" } else { words::NEW_RULE } }
             </a>
             if is_unknown {
                 <span class="explore__place" role="status">{ "Nothing is known of the same time of earlier days" }</span>
