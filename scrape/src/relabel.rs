@@ -190,6 +190,18 @@ struct Written {
     action: Action,
 }
 
+/// The fields of [`Written`]: a null behind one of these says nothing, and behind another it is a
+/// mistake.
+const FIELDS: [&str; 7] = [
+    "source_labels",
+    "separator",
+    "target_label",
+    "regex",
+    "modulus",
+    "replacement",
+    "action",
+];
+
 /// Actions are written in any case.
 fn action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Action, D::Error> {
     struct Read;
@@ -225,7 +237,7 @@ impl<'de> Deserialize<'de> for Rule {
                     .map_err(A::Error::custom)
             }
         }
-        deserializer.deserialize_map(Read)
+        deserializer.deserialize_struct("Rule", &FIELDS, Read)
     }
 }
 

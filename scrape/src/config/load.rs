@@ -204,7 +204,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
 
 fn from_yaml<T: DeserializeOwned + Default>(text: &str, file: &Path) -> Result<T, ConfigError> {
     // a file of nothing but comments is one that says nothing
-    let parsed = place::check_keys(text).and_then(|()| yaml_serde::from_str::<Option<T>>(text));
+    let parsed = place::check_keys(text).and_then(|()| place::from_str::<T>(text));
     parsed.map(Option::unwrap_or_default).map_err(|error| {
         let text = error.to_string();
         let (what, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
