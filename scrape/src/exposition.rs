@@ -88,6 +88,10 @@ pub(crate) fn read(
     } else {
         Times::Milliseconds
     };
+    // With honor_labels an empty label of the target's is its own way to say that there is none, so
+    // that ours is not added: what is federated or pushed elsewhere says `instance=""` for this.
+    let ours = target.iter().filter(|_| shape.honor_labels);
+    buffers.raw.watch_empty(ours.map(|(name, _)| name));
     text::parse(body, times, &mut buffers.raw);
     let mut counts = Counts {
         scraped: buffers.raw.rows().len(),
@@ -101,7 +105,7 @@ pub(crate) fn read(
     }
     counts.too_long = buffers.raw.refused_total();
     let is_simple = shape.rules.is_empty();
-    for row in buffers.raw.rows() {
+    for (at, row) in buffers.raw.rows().iter().enumerate() {
         let key = buffers.raw.key(row);
         let (kind, unit) = buffers.raw.description(row);
         let row_at = if shape.honor_timestamps && row.at_ms != Row::NOW {
@@ -109,10 +113,14 @@ pub(crate) fn read(
         } else {
             at_ms
         };
-        let written = if is_simple && !clashes(key, target) {
+        let mut declined = buffers.raw.empty_labels(at).peekable();
+        let written = if is_simple && declined.peek().is_none() && !clashes(key, target) {
             simple(&mut buffers.rows, key, target, shape)
         } else {
             merge(key, target, shape.honor_labels, &mut buffers.labels);
+            for name in declined {
+                buffers.labels.set(name, "");
+            }
             match relabel::apply(&shape.rules, &mut buffers.labels) {
                 Ok(true) => {}
                 Ok(false) => continue,

@@ -76,6 +76,47 @@ fn whose_label_it_is() {
     );
 }
 
+/// The target says that a series has no such label, as what is federated or pushed elsewhere does.
+#[test]
+fn an_honoured_label_may_be_empty() {
+    let honest = Shape {
+        honor_labels: true,
+        ..shape()
+    };
+    let body = "a{instance=\"\"} 1\nb{x=\"\",instance=\"\",job=\"\",instance=\"\"} 2\nc{x=\"y\"} 3\nd{ job = \"\" , x=\"y\"} 4\n";
+    let told = Ok([
+        r#"a{job="node"} 1 @1000"#,
+        "b 2 @1000",
+        r#"c{instance="a:9100",job="node",x="y"} 3 @1000"#,
+        r#"d{instance="a:9100",x="y"} 4 @1000"#,
+    ]
+    .map(str::to_owned)
+    .to_vec());
+    assert_eq!(rows(body, "", &honest), told);
+    // rules see the label as one that is not there
+    let rules = rules(r#"[{"source_labels":["instance"],"regex":"","action":"keep"}]"#);
+    let kept = rows(body, "", &Shape { rules, ..honest });
+    assert_eq!(kept.map(|rows| rows.len()), Ok(2));
+    // a line that is not taken leaves nothing to the next one
+    let long = "v".repeat(1025);
+    let body = format!("a{{instance=\"\",x=\"{long}\"}} 1\nb 2\n");
+    let honest = Shape {
+        honor_labels: true,
+        ..shape()
+    };
+    let next = Ok(vec![
+        r#"b{instance="a:9100",job="node"} 2 @1000"#.to_owned(),
+    ]);
+    assert_eq!(rows(&body, "", &honest), next);
+    // whose labels are not honoured has nothing to say of ours
+    assert_eq!(
+        rows("a{instance=\"\"} 1\n", "", &shape()),
+        Ok(vec![
+            r#"a{instance="a:9100",job="node"} 1 @1000"#.to_owned()
+        ])
+    );
+}
+
 #[test]
 fn samples_are_relabelled() {
     let shape = Shape {
