@@ -229,16 +229,10 @@ fn check(config: &mut Config, sources: &[Source]) -> Result<(), ConfigError> {
     let Some(main) = sources.first() else {
         return Ok(());
     };
-    let global = &config.global;
-    if !global.scrape_timeout.is_zero() && global.scrape_timeout > global.scrape_interval {
-        return Err(main.wrong(
-            &[Step::Key("global"), Step::Key("scrape_timeout")],
-            format!(
-                "global: scrape_timeout {} is longer than scrape_interval {}",
-                global.scrape_timeout, global.scrape_interval
-            ),
-        ));
-    }
+    config.global.fill().map_err(|what| {
+        let steps = [Step::Key("global"), field_of(&what)];
+        main.wrong(&steps, format!("global: {what}"))
+    })?;
     let mut names = HashSet::new();
     let places = sources
         .iter()

@@ -495,3 +495,34 @@ fn a_null_says_nothing_wherever_it_stands() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+/// As Prometheus has it: who scrapes often waits no longer, and a job takes that from `global`.
+#[test]
+fn times_that_are_not_said_are_those_of_global() {
+    let jobs = "scrape_configs: [{job_name: a, scrape_interval: 2s}, {job_name: b}, {job_name: c, scrape_interval: 500ms}]";
+    for (global, own, times) in [
+        ("{scrape_interval: 1s}", "1s", ["1s", "1s", "500ms"]),
+        ("{scrape_interval: 15s}", "10s", ["2s", "10s", "500ms"]),
+        ("{scrape_interval: 0s}", "10s", ["2s", "10s", "500ms"]),
+        (
+            "{scrape_interval: 15s, scrape_timeout: 12s}",
+            "12s",
+            ["2s", "12s", "500ms"],
+        ),
+        ("{scrape_timeout: 1s}", "1s", ["1s", "1s", "500ms"]),
+        ("~", "10s", ["2s", "10s", "500ms"]),
+    ] {
+        let config = read(&format!("global: {global}\n{jobs}\n")).expect(global);
+        let told = config.scrape_configs.iter();
+        let told: Vec<_> = told.map(|job| job.scrape_timeout.to_string()).collect();
+        assert_eq!(told, times, "{global}");
+        assert_eq!(config.global.scrape_timeout.to_string(), own, "{global}");
+        let printed = config.to_yaml();
+        let printed = printed.split_once("alerting").expect("sections").0;
+        assert!(
+            printed.contains(&format!("scrape_timeout: {own}")),
+            "{printed}"
+        );
+        assert!(!printed.contains("interval: 0s"), "{printed}");
+    }
+}
