@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pulseboard_history::log::{LogError, Ticket};
-use pulseboard_scrape::Sink;
-use pulseboard_series::{Batch, Reason, Row};
+use pulseboard_scrape::{Handed, NotTaken, Sink};
+use pulseboard_series::{Batch, Reason, Row, batch::Refused, limits::REFUSED_KEPT_MAX};
 
 use crate::{buffer::Buffer, sender::Live};
 
@@ -22,8 +22,8 @@ pub(crate) struct Scraped {
 }
 
 impl Sink for Scraped {
-    fn append(&self, batch: &Batch) -> u64 {
-        let (named, refused) = self.named(batch, 0);
+    fn append(&self, handed: Handed<'_>) -> NotTaken {
+        let (named, refused) = self.named(handed.batch, 0);
         let mut buffer = self.buffer.lock();
         for appended in buffer.scraped(&named) {
             self.live.push(appended);
@@ -36,7 +36,10 @@ impl Scraped {
     /// Takes what a local application sent; rows without a time are of `now_ms`. They have outlived
     /// the end of the process when the tickets say so.
     pub(crate) fn take(&self, batch: &Batch, now_ms: i64) -> Vec<Result<Ticket, LogError>> {
-        let (named, _refused) = self.named(batch, now_ms);
+        let (named, refused) = self.named(batch, now_ms);
+        if let Some(first) = refused.first.first() {
+            tracing::debug!(reason = %first.reason, "a sample cannot be kept");
+        }
         let mut buffer = self.buffer.lock();
         let appended = buffer.scraped(&named).into_iter();
         appended
@@ -48,16 +51,24 @@ impl Scraped {
             .collect()
     }
 
-    /// The rows with this machine's name, and how many of them cannot be kept.
-    fn named(&self, batch: &Batch, now_ms: i64) -> (Batch, u64) {
+    /// The rows with this machine's name, and which of them cannot be kept, those among them that
+    /// the batch left out before. All of these are counted.
+    fn named(&self, batch: &Batch, now_ms: i64) -> (Batch, NotTaken) {
         let mut named = Batch::new();
-        let mut refused = 0;
+        let mut refused = NotTaken {
+            total: batch.refused_total(),
+            first: batch.refused().to_vec(),
+        };
         for row in batch.rows() {
             if let Err(reason) = self.rename(batch, row, now_ms, &mut named) {
-                refused += 1;
-                tracing::debug!(%reason, "a sample cannot be kept");
+                refused.total += 1;
+                if refused.first.len() < REFUSED_KEPT_MAX {
+                    let line = row.line;
+                    refused.first.push(Refused { line, reason });
+                }
             }
         }
+        self.live.count_refused(refused.total);
         (named, refused)
     }
 

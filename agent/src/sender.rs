@@ -45,7 +45,7 @@ pub(crate) struct Live {
     writing: mpsc::Sender<Appended>,
     /// Up to this number all are on the disk, or never will be.
     written: AtomicU64,
-    /// Samples that the hub has refused for good.
+    /// Samples that the hub has refused for good, or that the agent itself had to leave out.
     refused: AtomicU64,
 }
 
@@ -94,6 +94,11 @@ impl Live {
         let written = self.written.load(Ordering::Acquire);
         let first = self.moments.lock().front().map(|moment| moment.number);
         first.unwrap_or(written).min(written)
+    }
+
+    /// So many samples were left out.
+    pub(crate) fn count_refused(&self, samples: u64) {
+        self.refused.fetch_add(samples, Ordering::Relaxed);
     }
 
     pub(crate) fn refused(&self) -> u64 {

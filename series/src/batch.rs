@@ -313,6 +313,17 @@ impl Batch {
         }
     }
 
+    /// Notes what another batch refused as refused here, too: this one is made of that one.
+    pub fn refuse_those_of(&mut self, other: &Self) {
+        for (own, more) in self.refused_by_code.iter_mut().zip(other.refused_by_code) {
+            *own += more;
+        }
+        self.refused_total += other.refused_total;
+        let room = REFUSED_KEPT_MAX.saturating_sub(self.refused.len());
+        let first = other.refused.iter().take(room);
+        self.refused.extend(first.cloned());
+    }
+
     /// Whether so much was refused that the rest of the body is not worth looking at.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {

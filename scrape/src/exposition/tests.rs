@@ -216,7 +216,6 @@ fn what_is_dropped_does_not_count_for_the_limit() {
         Ok(Counts {
             scraped: 2,
             kept: 1,
-            too_long: 0
         })
     );
 }
@@ -227,6 +226,62 @@ fn a_mistake_costs_the_scrape_and_a_long_label_only_its_sample() {
     assert!(why.starts_with("line 2: "), "{why}");
     let body = format!("a{{x=\"{}\"}} 1\nb 2\n", "y".repeat(2000));
     assert_eq!(rows(&body, "", &shape()).expect("the rest").len(), 1);
+}
+
+/// What is longer than anything that is stored is a sample of the target's, and is left out alone:
+/// also where it is so with the target's labels or by a rule.
+#[test]
+fn what_is_too_long_counts_and_is_kept_with_its_reason() {
+    let labels = |count: usize| {
+        let all: Vec<_> = (0..count).map(|at| format!("l{at:02}=\"v\"")).collect();
+        all.join(",")
+    };
+    let body = format!(
+        "ok 1\n{}_ 2\na{{{}}} 3\nb{{{}=\"v\"}} 4\nc{{x=\"{}\"}} 5\nd{{{}}} 6\ne{{r=\"s\"}} 7\nf 8\n",
+        "n".repeat(200),
+        labels(41),
+        "l".repeat(129),
+        "v".repeat(1025),
+        labels(39),
+    );
+    let shape = Shape {
+        rules: rules(&format!(
+            r#"[{{"source_labels":["r"],"regex":"s","target_label":"r","replacement":"{}"}}]"#,
+            "w".repeat(1025)
+        )),
+        ..shape()
+    };
+    let mut buffers = Buffers::default();
+    let counts = read(body.as_bytes(), "", &target(), &shape, 0, &mut buffers);
+    let expected = Counts {
+        scraped: 8,
+        kept: 4,
+    };
+    assert_eq!(counts, Ok(expected));
+    assert_eq!(buffers.rows.rows().len(), 2);
+    assert_eq!(buffers.rows.refused_total(), 6);
+    let mut lines: Vec<_> = buffers.rows.refused().iter().map(|one| one.line).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [2, 3, 4, 5, 6, 7]);
+}
+
+/// As with Prometheus, what is past the limit is counted all the same.
+#[test]
+fn samples_past_the_limit_are_counted() {
+    let body: String = (0..11).map(|at| format!("a{{x=\"{at}\"}} 1\n")).collect();
+    let shape = Shape {
+        sample_limit: 5,
+        ..shape()
+    };
+    let mut buffers = Buffers::default();
+    let read = read(body.as_bytes(), "", &target(), &shape, 0, &mut buffers);
+    let (counts, why) = read.expect_err("too many");
+    let expected = Counts {
+        scraped: 11,
+        kept: 11,
+    };
+    assert_eq!(counts, expected);
+    assert!(why.contains("sample_limit"), "{why}");
 }
 
 #[test]
