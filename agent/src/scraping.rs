@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pulseboard_history::log::{LogError, Ticket};
-use pulseboard_scrape::{Handed, NotTaken, Sink};
+use pulseboard_scrape::{Config, Handed, Manager, NotTaken, Sink};
 use pulseboard_series::{Batch, Reason, Row, batch::Refused, limits::REFUSED_KEPT_MAX};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{buffer::Buffer, sender::Live};
 
@@ -19,6 +22,48 @@ pub(crate) struct Scraped {
     pub(crate) instance: String,
     pub(crate) buffer: Arc<Mutex<Buffer>>,
     pub(crate) live: Arc<Live>,
+}
+
+/// Scrapes by this from now on, and says what of it an agent does not do.
+pub(crate) fn apply(manager: &Arc<Manager>, config: &Config, live: &Live) {
+    live.set_external(&config.global.external_labels);
+    let mut warnings = manager.apply(config);
+    warnings.extend(not_ours(config));
+    for warning in warnings {
+        tracing::warn!("--scrape-config: {warning}");
+    }
+}
+
+/// Goes on by each configuration that comes, until the agent stops.
+pub(crate) async fn follow(
+    manager: Option<Arc<Manager>>,
+    mut configs: mpsc::Receiver<Config>,
+    live: Arc<Live>,
+    stopping: CancellationToken,
+) {
+    while let Some(Some(config)) = stopping.run_until_cancelled(configs.recv()).await {
+        if let Some(manager) = &manager {
+            apply(manager, &config, &live);
+            tracing::info!("the scrape configuration was read again");
+        }
+    }
+}
+
+/// What a server does by the file and an agent does not, in words.
+fn not_ours(config: &Config) -> Vec<String> {
+    [
+        (
+            !config.remote_write.is_empty(),
+            "remote_write is not used by an agent: everything goes to its hub (--to)",
+        ),
+        (
+            !config.rule_files.is_empty(),
+            "rule_files are not evaluated by an agent: its hub may have them",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(is_there, warning)| is_there.then(|| warning.to_owned()))
+    .collect()
 }
 
 impl Sink for Scraped {
@@ -99,5 +144,27 @@ impl Scraped {
             row.at_ms
         };
         named.finish(1, Some(at_ms), row.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_an_agent_does_not_do_is_said() {
+        let read = |text: &str| {
+            let config = pulseboard_scrape::config::parse(text, Path::new("prometheus.yml"));
+            not_ours(&config.expect(text))
+        };
+        assert_eq!(
+            read("scrape_configs: [{job_name: a}]\n"),
+            Vec::<String>::new()
+        );
+        let said = read("rule_files: [a.yml]\nremote_write: [{url: 'http://a/'}]\n");
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("remote_write") && said[1].starts_with("rule_files"));
     }
 }
