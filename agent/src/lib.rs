@@ -25,11 +25,13 @@
 //! | [`scraping`] | what is scraped, with this machine's name |
 //! | [`local`] | what local applications send |
 //! | [`options`] | what it is started with |
+//! | `external` | labels of all that is sent |
 //! | `error` | why it cannot start |
 //! | [`mod@unit`] | the systemd unit |
 
 mod buffer;
 mod error;
+mod external;
 mod frame;
 pub mod http2;
 mod hub;
@@ -46,7 +48,8 @@ pub mod unit;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pulseboard_scrape::{Manager, WallClock};
+use pulseboard_scrape::{Config, Manager, WallClock};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -60,11 +63,16 @@ pub use self::{
     options::{Local, Options},
 };
 
-/// Measures and sends until it is told to stop; what is not sent then is kept.
+/// Measures and sends until it is told to stop; what is not sent then is kept. A configuration that
+/// comes later takes the place of the one that there was; where there was none, nothing is scraped.
 ///
 /// # Errors
 /// Something that only a person can mend; a hub that does not answer is none.
-pub async fn run(options: Options, stopping: CancellationToken) -> Result<(), AgentError> {
+pub async fn run(
+    options: Options,
+    configs: mpsc::Receiver<Config>,
+    stopping: CancellationToken,
+) -> Result<(), AgentError> {
     let hub = Hub::new(&options)?;
     let doors = Doors::open(options.local)?;
     let buffer = Buffer::open(&options.folder, options.limits)?;
@@ -90,14 +98,13 @@ pub async fn run(options: Options, stopping: CancellationToken) -> Result<(), Ag
         let sink = Arc::clone(&sink);
         let clock = WallClock::new(measure::now_ms);
         let started = Manager::start(sink, clock, scraping.clone(), stopping.clone());
-        for warning in started.apply(config) {
-            tracing::warn!("{warning}");
-        }
+        scraping::apply(&started, config, &live);
         manager = Some(started);
     }
-    let measuring = Measuring::new(&options, Arc::clone(&buffer), live);
+    let measuring = Measuring::new(&options, Arc::clone(&buffer), Arc::clone(&live));
     let sending = sender.run(stopping.clone());
-    tokio::join!(measuring.run(options.interval, stopping), sending);
+    let reading = scraping::follow(manager.clone(), configs, live, stopping.clone());
+    tokio::join!(measuring.run(options.interval, stopping), sending, reading);
     scraping.close();
     scraping.wait().await;
     drop((manager, sink));

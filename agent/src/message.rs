@@ -6,7 +6,10 @@ use pulseboard_host::describe;
 use pulseboard_ingest::remote_write::Writer;
 use pulseboard_series::{KeyRef, STALE_MARKER_BITS};
 
-use crate::frame::{Moment, Table};
+use crate::{
+    external::External,
+    frame::{Moment, Table},
+};
 
 /// What one message carries: whole moments, or some series of one that is too large.
 #[derive(Clone, Debug)]
@@ -89,16 +92,19 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Packs a piece, each series with all of its samples; with what its metrics are where
-/// `described` says so of its table.
+/// Packs a piece, each series with all of its samples and the labels of `external`; with what its
+/// metrics are where `described` says so of its table. Told is how many samples are left out, since
+/// their series cannot have these labels.
 ///
 /// # Errors
 /// It has more bytes than can be packed, which the size of a log's file rules out.
 pub(crate) fn pack(
     piece: &Piece<'_>,
     described: impl Fn(&Table) -> bool,
+    external: &mut External,
     writer: &mut Writer,
-) -> Result<Vec<u8>, String> {
+) -> Result<(Vec<u8>, u64), String> {
+    let mut left_out = 0;
     let mut groups: Vec<Vec<&Moment>> = Vec::new();
     for moment in piece.moments() {
         let same = |group: &&mut Vec<&Moment>| {
@@ -124,7 +130,10 @@ pub(crate) fn pack(
                 let bits = *moment.values.get(at)?;
                 Some((moment.at_ms, f64::from_bits(bits)))
             });
-            writer.series(KeyRef::new(&series.key), samples);
+            match external.key(KeyRef::new(&series.key)) {
+                Some(key) => writer.series(key, samples),
+                None => left_out += samples.count() as u64,
+            }
         }
         if described(table) {
             let mut last = "";
@@ -138,7 +147,8 @@ pub(crate) fn pack(
             }
         }
     }
-    writer.finish().map_err(|error| error.to_string())
+    let packed = writer.finish().map_err(|error| error.to_string())?;
+    Ok((packed, left_out))
 }
 
 #[cfg(test)]

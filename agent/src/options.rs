@@ -32,7 +32,7 @@ pub struct Options {
     pub instance: String,
     /// Time between two moments.
     pub interval: Duration,
-    /// What to scrape.
+    /// What to scrape at first, and which labels all that is sent gets.
     pub scrape: Option<Config>,
     /// Where local applications are listened to.
     pub local: Local,

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pulseboard_history::log::{LogError, Ticket};
-use pulseboard_scrape::Sink;
-use pulseboard_series::{Batch, Reason, Row};
+use pulseboard_scrape::{Config, Handed, Manager, NotTaken, Sink};
+use pulseboard_series::{Batch, Reason, Row, batch::Refused, limits::REFUSED_KEPT_MAX};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{buffer::Buffer, sender::Live};
 
@@ -21,9 +24,51 @@ pub(crate) struct Scraped {
     pub(crate) live: Arc<Live>,
 }
 
+/// Scrapes by this from now on, and says what of it an agent does not do.
+pub(crate) fn apply(manager: &Arc<Manager>, config: &Config, live: &Live) {
+    live.set_external(&config.global.external_labels);
+    let mut warnings = manager.apply(config);
+    warnings.extend(not_ours(config));
+    for warning in warnings {
+        tracing::warn!("--scrape-config: {warning}");
+    }
+}
+
+/// Goes on by each configuration that comes, until the agent stops.
+pub(crate) async fn follow(
+    manager: Option<Arc<Manager>>,
+    mut configs: mpsc::Receiver<Config>,
+    live: Arc<Live>,
+    stopping: CancellationToken,
+) {
+    while let Some(Some(config)) = stopping.run_until_cancelled(configs.recv()).await {
+        if let Some(manager) = &manager {
+            apply(manager, &config, &live);
+            tracing::info!("the scrape configuration was read again");
+        }
+    }
+}
+
+/// What a server does by the file and an agent does not, in words.
+fn not_ours(config: &Config) -> Vec<String> {
+    [
+        (
+            !config.remote_write.is_empty(),
+            "remote_write is not used by an agent: everything goes to its hub (--to)",
+        ),
+        (
+            !config.rule_files.is_empty(),
+            "rule_files are not evaluated by an agent: its hub may have them",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(is_there, warning)| is_there.then(|| warning.to_owned()))
+    .collect()
+}
+
 impl Sink for Scraped {
-    fn append(&self, batch: &Batch) -> u64 {
-        let (named, refused) = self.named(batch, 0);
+    fn append(&self, handed: Handed<'_>) -> NotTaken {
+        let (named, refused) = self.named(handed.batch, 0);
         let mut buffer = self.buffer.lock();
         for appended in buffer.scraped(&named) {
             self.live.push(appended);
@@ -36,7 +81,10 @@ impl Scraped {
     /// Takes what a local application sent; rows without a time are of `now_ms`. They have outlived
     /// the end of the process when the tickets say so.
     pub(crate) fn take(&self, batch: &Batch, now_ms: i64) -> Vec<Result<Ticket, LogError>> {
-        let (named, _refused) = self.named(batch, now_ms);
+        let (named, refused) = self.named(batch, now_ms);
+        if let Some(first) = refused.first.first() {
+            tracing::debug!(reason = %first.reason, "a sample cannot be kept");
+        }
         let mut buffer = self.buffer.lock();
         let appended = buffer.scraped(&named).into_iter();
         appended
@@ -48,16 +96,24 @@ impl Scraped {
             .collect()
     }
 
-    /// The rows with this machine's name, and how many of them cannot be kept.
-    fn named(&self, batch: &Batch, now_ms: i64) -> (Batch, u64) {
+    /// The rows with this machine's name, and which of them cannot be kept, those among them that
+    /// the batch left out before. All of these are counted.
+    fn named(&self, batch: &Batch, now_ms: i64) -> (Batch, NotTaken) {
         let mut named = Batch::new();
-        let mut refused = 0;
+        let mut refused = NotTaken {
+            total: batch.refused_total(),
+            first: batch.refused().to_vec(),
+        };
         for row in batch.rows() {
             if let Err(reason) = self.rename(batch, row, now_ms, &mut named) {
-                refused += 1;
-                tracing::debug!(%reason, "a sample cannot be kept");
+                refused.total += 1;
+                if refused.first.len() < REFUSED_KEPT_MAX {
+                    let line = row.line;
+                    refused.first.push(Refused { line, reason });
+                }
             }
         }
+        self.live.count_refused(refused.total);
         (named, refused)
     }
 
@@ -88,5 +144,27 @@ impl Scraped {
             row.at_ms
         };
         named.finish(1, Some(at_ms), row.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_an_agent_does_not_do_is_said() {
+        let read = |text: &str| {
+            let config = pulseboard_scrape::config::parse(text, Path::new("prometheus.yml"));
+            not_ours(&config.expect(text))
+        };
+        assert_eq!(
+            read("scrape_configs: [{job_name: a}]\n"),
+            Vec::<String>::new()
+        );
+        let said = read("rule_files: [a.yml]\nremote_write: [{url: 'http://a/'}]\n");
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("remote_write") && said[1].starts_with("rule_files"));
     }
 }

@@ -1,7 +1,7 @@
 //! What is sent next: the newest moments first, then the oldest that the hub has not.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     buffer::{Appended, Buffer},
+    external::External,
     frame::{Moment, Table},
     hub::{self, Hub},
     message::{self, Piece},
@@ -45,8 +46,10 @@ pub(crate) struct Live {
     writing: mpsc::Sender<Appended>,
     /// Up to this number all are on the disk, or never will be.
     written: AtomicU64,
-    /// Samples that the hub has refused for good.
+    /// Samples that the hub has refused for good, or that the agent itself had to leave out.
     refused: AtomicU64,
+    /// Labels of all that is sent.
+    external: Mutex<Arc<BTreeMap<String, String>>>,
 }
 
 impl Live {
@@ -58,6 +61,7 @@ impl Live {
             writing,
             written: AtomicU64::new(written),
             refused: AtomicU64::new(0),
+            external: Mutex::default(),
         };
         (Arc::new(live), outcomes)
     }
@@ -96,6 +100,16 @@ impl Live {
         first.unwrap_or(written).min(written)
     }
 
+    /// What is sent from now on has these labels.
+    pub(crate) fn set_external(&self, labels: &BTreeMap<String, String>) {
+        *self.external.lock() = Arc::new(labels.clone());
+    }
+
+    /// So many samples were left out.
+    pub(crate) fn count_refused(&self, samples: u64) {
+        self.refused.fetch_add(samples, Ordering::Relaxed);
+    }
+
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -127,6 +141,20 @@ async fn hand_on(live: Weak<Live>, mut outcomes: mpsc::Receiver<Appended>) {
     }
 }
 
+/// The newest moments that nobody sent, else the oldest.
+async fn next(live: &Arc<Live>, buffer: &Arc<Mutex<Buffer>>) -> Vec<Moment> {
+    let newest = live.take();
+    if !newest.is_empty() {
+        return newest;
+    }
+    let (buffer, live) = (Arc::clone(buffer), Arc::clone(live));
+    let read = tokio::task::spawn_blocking(move || {
+        let before = live.backlog_end();
+        buffer.lock().oldest(before)
+    });
+    read.await.unwrap_or_default()
+}
+
 /// Sends until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct Sender {
@@ -135,6 +163,7 @@ pub(crate) struct Sender {
     live: Arc<Live>,
     backoff: Backoff,
     writer: Writer,
+    external: External,
     /// Taken by [`Sender::run`].
     outcomes: mpsc::Receiver<Appended>,
     /// Tables whose metrics the hub was told of, by where they are; held, so that no other gets
@@ -158,6 +187,7 @@ impl Sender {
             outcomes,
             backoff: Backoff::new(hub::PAUSE.0, hub::PAUSE.1),
             writer: Writer::default(),
+            external: External::default(),
             described: HashMap::new(),
             largest: None,
             is_taking: true,
@@ -175,7 +205,7 @@ impl Sender {
         let outcomes = std::mem::replace(&mut self.outcomes, none);
         let handing_on = tokio::spawn(hand_on(Arc::downgrade(&live), outcomes));
         while !stopping.is_cancelled() {
-            let moments = self.next().await;
+            let moments = next(&self.live, &self.buffer).await;
             if moments.is_empty() {
                 tokio::select! {
                     () = live.more.notified() => {}
@@ -205,19 +235,6 @@ impl Sender {
         }
     }
 
-    async fn next(&self) -> Vec<Moment> {
-        let newest = self.live.take();
-        if !newest.is_empty() {
-            return newest;
-        }
-        let (buffer, live) = (Arc::clone(&self.buffer), Arc::clone(&self.live));
-        let read = tokio::task::spawn_blocking(move || {
-            let before = live.backlog_end();
-            buffer.lock().oldest(before)
-        });
-        read.await.unwrap_or_default()
-    }
-
     /// Sends these; how long to wait before the next try where the hub is away. What is too large for
     /// one message goes as halves, in order; a moment counts as sent when its last part has arrived.
     async fn send(&mut self, moments: &[Moment]) -> Option<Duration> {
@@ -230,7 +247,10 @@ impl Sender {
             }
             let told = &self.described;
             let is_new = |table: &Table| !told.contains_key(&place(table));
-            let packed = match message::pack(&piece, is_new, &mut self.writer) {
+            let labels = Arc::clone(&self.live.external.lock());
+            self.external.exchange(labels);
+            let packed = message::pack(&piece, is_new, &mut self.external, &mut self.writer);
+            let (packed, left_out) = match packed {
                 Ok(packed) => packed,
                 Err(why) => {
                     let mut buffer = self.buffer.lock();
@@ -241,7 +261,10 @@ impl Sender {
                 }
             };
             match self.hub.send(packed).await {
-                Outcome::Taken => self.taken(&piece),
+                Outcome::Taken => {
+                    self.live.count_refused(left_out);
+                    self.taken(&piece);
+                }
                 Outcome::TooLarge(why) => match piece.halves() {
                     Some([first, rest]) => {
                         self.largest = Some(first.len().max(rest.len()));

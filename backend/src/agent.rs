@@ -1,12 +1,14 @@
 //! `pulseboard agent`: the same binary as a sender.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use pulseboard::{
     base::data_dir,
     settings::{AgentArguments, DataDir, Settings},
 };
 use pulseboard_agent::{Limits, Options};
+use pulseboard_scrape::{Config, config};
+use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{Signals, refuse, say, start_logging, watch_signals};
@@ -39,7 +41,7 @@ pub(crate) fn start(settings: &Settings, arguments: AgentArguments) -> ExitCode 
     };
     let folder = folder.join(FOLDER);
     let scrape = match &arguments.scrape_config {
-        Some(path) => match pulseboard_scrape::config::load(path) {
+        Some(path) => match config::load(path) {
             Ok(config) => Some(config),
             Err(error) => return refuse(&format!("--scrape-config: {error}")),
         },
@@ -79,11 +81,45 @@ pub(crate) fn start(settings: &Settings, arguments: AgentArguments) -> ExitCode 
         };
         let stop = CancellationToken::new();
         tokio::spawn(watch_signals(signals, stop.clone()));
-        let ran = pulseboard_agent::run(options, stop).await;
+        let (read, configs) = mpsc::channel(1);
+        #[cfg(unix)]
+        tokio::spawn(on_hangup(arguments.scrape_config, read));
+        #[cfg(not(unix))]
+        drop(read);
+        let ran = pulseboard_agent::run(options, configs, stop).await;
         ran.map_err(|error| error.to_string())
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => refuse(&why),
+    }
+}
+
+/// Reads the scrape configuration again at each SIGHUP, until nobody takes one. A file with a mistake
+/// changes nothing.
+#[cfg(unix)]
+async fn on_hangup(file: Option<PathBuf>, read: mpsc::Sender<Config>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return tracing::error!(%error, "SIGHUP cannot be heard"),
+    };
+    while hangups.recv().await.is_some() {
+        let Some(file) = file.clone() else {
+            tracing::warn!("SIGHUP: there is no --scrape-config to be read again");
+            continue;
+        };
+        let loaded = spawn_blocking(move || config::load(&file)).await;
+        match loaded {
+            Ok(Ok(config)) => {
+                if read.send(config).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::error!("--scrape-config: {error}; what was read before goes on");
+            }
+            Err(error) => tracing::error!(%error, "reading the scrape configuration panicked"),
+        }
     }
 }

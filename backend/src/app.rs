@@ -94,7 +94,7 @@ pub struct Parts {
     /// What bodies of samples share.
     pub ingest: Arc<Ingest>,
     /// What was refused lately, by tenant.
-    pub refusals: Refusals,
+    pub refusals: Arc<Refusals>,
     /// What senders say of their metrics.
     pub told: Told,
     /// Which agents spoke lately.
@@ -255,6 +255,7 @@ impl App {
             Arc::clone(&questions),
             settings.query_max_samples as u64,
         );
+        let refusals = Arc::<Refusals>::default();
         let _ = PARTS_ARE_SHARED;
         Ok(Arc::new(Self(Parts {
             own,
@@ -263,10 +264,10 @@ impl App {
             watch_dues: Mutex::new(Some(watch_dues)),
             operator,
             tracked,
-            refusals: Refusals::default(),
+            scraping: Scraping::new(&settings, &storage.engine, &refusals, clock.clone()),
+            refusals,
             told: Told::default(),
             agents: Agents::default(),
-            scraping: Scraping::new(&settings, &storage.engine, clock.clone()),
             live_expressions: Arc::new(live_expressions),
             rules: Rules::new(
                 &settings,

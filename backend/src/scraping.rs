@@ -12,17 +12,26 @@ use std::{
 use parking_lot::Mutex;
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
 use pulseboard_forward::Forwarding;
-use pulseboard_scrape::{Config, Manager, Sink, Snapshot, WallClock, config, metadata::Metric};
-use pulseboard_series::Batch;
+use pulseboard_scrape::{
+    Config, Handed, LabelSet, Manager, NotTaken, Sink, Snapshot, WallClock, config,
+    metadata::Metric,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{base::clock::Clock, forwarding, rules::FromConfig, settings::Settings};
+use crate::{
+    base::clock::Clock,
+    forwarding,
+    refusals::{Refusals, Sent},
+    rules::FromConfig,
+    settings::Settings,
+};
 
 /// The file and what is scraped by it.
 #[derive(Debug)]
 pub struct Scraping {
     file: Option<PathBuf>,
     engine: Arc<Engine>,
+    refusals: Arc<Refusals>,
     clock: Clock,
     loaded: Mutex<Loaded>,
     started: Arc<OnceLock<Started>>,
@@ -95,7 +104,12 @@ pub fn from_config(config: &Config) -> FromConfig {
 impl Scraping {
     /// Nothing is read and nobody scraped yet.
     #[must_use]
-    pub fn new(settings: &Settings, engine: &Arc<Engine>, clock: Clock) -> Self {
+    pub fn new(
+        settings: &Settings,
+        engine: &Arc<Engine>,
+        refusals: &Arc<Refusals>,
+        clock: Clock,
+    ) -> Self {
         let started: Arc<OnceLock<Started>> = Arc::default();
         let told = Arc::downgrade(&started);
         let describe = Arc::new(move || {
@@ -109,6 +123,7 @@ impl Scraping {
         Self {
             file: settings.prometheus_config.clone(),
             engine: Arc::clone(engine),
+            refusals: Arc::clone(refusals),
             forwarding: forwarding::begin(settings, engine, clock.clone(), describe),
             clock,
             loaded: Mutex::default(),
@@ -134,6 +149,7 @@ impl Scraping {
         let clock = self.clock.clone();
         let sink = EngineSink {
             engine: Arc::clone(&self.engine),
+            refusals: Arc::clone(&self.refusals),
             clock: self.clock.clone(),
         };
         self.started.get_or_init(|| {
@@ -251,17 +267,45 @@ impl Scraping {
 #[derive(Debug)]
 struct EngineSink {
     engine: Arc<Engine>,
+    refusals: Arc<Refusals>,
     clock: Clock,
 }
 
 impl Sink for EngineSink {
-    fn append(&self, batch: &Batch) -> u64 {
-        match self.engine.tenant(DEFAULT_TENANT) {
-            Ok(tenant) => {
-                let appended = self.engine.append(&tenant, batch, self.clock.now_ms());
-                appended.refused_total
+    fn append(&self, handed: Handed<'_>) -> NotTaken {
+        let now_ms = self.clock.now_ms();
+        let tenant = match self.engine.tenant(DEFAULT_TENANT) {
+            Ok(tenant) => tenant,
+            Err(_full) => {
+                return NotTaken {
+                    total: handed.batch.rows().len() as u64,
+                    first: Vec::new(),
+                };
             }
-            Err(_full) => batch.rows().len() as u64,
+        };
+        let (batch, from) = (handed.batch, handed.own_from);
+        let appended = self.engine.append_scraped(&tenant, batch, now_ms, from);
+        if !appended.refused.is_empty() {
+            let endpoint = told(handed.target);
+            let of = Sent {
+                tenant: DEFAULT_TENANT,
+                endpoint: &endpoint,
+                sender: None,
+                at_ms: now_ms,
+            };
+            let lines = appended.refused.iter();
+            let lines = lines.map(|refused| (Some(refused.line), refused.reason.to_string()));
+            self.refusals.note(&of, lines);
+        }
+        NotTaken {
+            total: appended.refused_total,
+            first: appended.refused,
         }
     }
+}
+
+/// What a target is called among refusals.
+fn told(target: &LabelSet) -> String {
+    let (job, instance) = (target.get("job"), target.get("instance"));
+    format!("scrape {{job={job:?},instance={instance:?}}}")
 }

@@ -234,10 +234,10 @@ settings! {
         // A flag would show in the machine's list of processes.
         flag: None,
         key: "tokens",
-        default: "",
+        default: "none",
         form: ValueKind::Secrets,
         parse: parse::tokens,
-        accepts: "token=role or token=role@tenant with commas between: a token once, of visible \
+        accepts: "none, or token=role or token=role@tenant with commas between: a token once, of visible \
             ASCII without commas; a role of none, viewer, writer, operator, admin; a tenant of 1 to \
             64 characters A-Z a-z 0-9 _ . -",
     }

@@ -47,6 +47,12 @@ const TOUCHED_TOGETHER: usize = 32;
 /// A shard with fewer series is in the processor's caches as it is.
 const TOUCHED_FROM: usize = 256;
 
+/// So many series that tell of what is scraped may be there past a tenant's bound: this, and one for
+/// so many of the bound. Fewer: a target whose samples filled it up is not known to be up. More: the
+/// bound says less.
+const TELLING_MIN: u64 = 100;
+const TELLING_PART: u64 = 10;
+
 /// What became of a batch.
 #[derive(Debug)]
 pub struct Appended {
@@ -94,13 +100,35 @@ impl Engine {
     /// Takes a batch in. Never waits for a disk or a reader; see [`Persistence`] for what the caller
     /// waits for.
     pub fn append(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
-        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, false, buffers))
+        let by = By::default();
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, by, buffers))
+    }
+
+    /// As [`Engine::append`] for what was scraped: rows from the place `telling_from` on tell of the
+    /// target itself, and are taken a little past the bound of series, so that it is known of a
+    /// target whose samples filled it up.
+    pub fn append_scraped(
+        &self,
+        tenant: &Arc<Tenant>,
+        batch: &Batch,
+        now_ms: i64,
+        telling_from: usize,
+    ) -> Appended {
+        let by = By {
+            telling_from,
+            ..By::default()
+        };
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, by, buffers))
     }
 
     /// As [`Engine::append`] for what the server itself measures: series that are reserved may be
     /// among it.
     pub fn append_own(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
-        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, true, buffers))
+        let by = By {
+            is_own: true,
+            ..By::default()
+        };
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, by, buffers))
     }
 
     fn append_with(
@@ -108,7 +136,7 @@ impl Engine {
         tenant: &Arc<Tenant>,
         batch: &Batch,
         now_ms: i64,
-        is_own: bool,
+        by: By,
         buffers: &mut Buffers,
     ) -> Appended {
         let history = self.history.as_ref();
@@ -117,7 +145,7 @@ impl Engine {
             tenant,
             batch,
             now_ms,
-            is_own,
+            by,
             window_from_ms: now_ms - self.options.window_ms,
             newest_ms: now_ms + self.options.ahead_ms,
             segment: history.map_or(0, |history| history.current_wal_segment()),
@@ -211,14 +239,31 @@ impl Engine {
     }
 }
 
+/// Who appends, and so what more than usual may be in a batch.
+#[derive(Clone, Copy)]
+struct By {
+    /// See [`Engine::append_own`].
+    is_own: bool,
+    /// See [`Engine::append_scraped`].
+    telling_from: usize,
+}
+
+impl Default for By {
+    fn default() -> Self {
+        Self {
+            is_own: false,
+            telling_from: usize::MAX,
+        }
+    }
+}
+
 /// One batch on its way in.
 struct Taking<'a> {
     engine: &'a Engine,
     tenant: &'a Arc<Tenant>,
     batch: &'a Batch,
     now_ms: i64,
-    /// See [`Engine::append_own`].
-    is_own: bool,
+    by: By,
     /// What is older is older than windows reach.
     window_from_ms: i64,
     /// What is newer is from the future.
@@ -282,7 +327,7 @@ impl Taking<'_> {
                     self.accepted += 1;
                     continue;
                 }
-                None => match self.make(number, row, hash) {
+                None => match self.make(number, *index, row, hash) {
                     Ok(entry) => {
                         let id = entry.id;
                         let slot = shard.insert(entry);
@@ -303,7 +348,7 @@ impl Taking<'_> {
             let Some(entry) = shard.get_mut(slot) else {
                 continue;
             };
-            if entry.is_reserved && !self.is_own {
+            if entry.is_reserved && !self.by.is_own {
                 let reason = Reason::Reserved(key.to_string());
                 self.refuse(*index, row.line, reason);
                 continue;
@@ -430,11 +475,11 @@ impl Taking<'_> {
     }
 
     #[cold]
-    fn make(&self, shard: usize, row: &Row, hash: u64) -> Result<Entry, Reason> {
+    fn make(&self, shard: usize, index: u32, row: &Row, hash: u64) -> Result<Entry, Reason> {
         debug_assert_eq!(shard, shard_of(hash));
         let max = self.engine.options.series_max;
         let key = self.batch.key(row);
-        if !self.is_own && self.tenant.reserved.lock().contains(key.as_bytes()) {
+        if !self.by.is_own && self.tenant.reserved.lock().contains(key.as_bytes()) {
             return Err(Reason::Reserved(key.to_string()));
         }
         if self.engine.is_full_for(self.tenant) {
@@ -443,7 +488,12 @@ impl Taking<'_> {
         if !self.engine.tenants.list(self.tenant) {
             return Err(Reason::TenantLimit(TENANTS_MAX));
         }
-        if self.tenant.series.fetch_add(1, Ordering::Relaxed) >= max {
+        let past = match index as usize >= self.by.telling_from {
+            true => TELLING_MIN.saturating_add(max / TELLING_PART),
+            false => 0,
+        };
+        let most = max.saturating_add(past);
+        if self.tenant.series.fetch_add(1, Ordering::Relaxed) >= most {
             self.tenant.series.fetch_sub(1, Ordering::Relaxed);
             return Err(Reason::SeriesLimit(max));
         }

@@ -186,6 +186,33 @@ fn bounds_of_time_and_of_series_refuse_with_their_line() {
     assert_eq!(counts.refused[too_old.expect("a code")], 2);
 }
 
+/// That a target is up is known of one whose samples filled the tenant up, and yet it has a bound.
+#[test]
+fn what_tells_of_a_target_is_taken_a_little_past_the_bound_of_series() {
+    let options = EngineOptions {
+        series_max: 10,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::new(options, None);
+    let tenant = engine.tenant("default").expect("a tenant");
+    let names: Vec<String> = (0..400).map(|at| format!("m{at}")).collect();
+    let scraped = |names: &[String], telling_from| {
+        let rows: Vec<Line<'_>> = (names.iter())
+            .map(|name| (name.as_str(), &[][..], Some(NOON), 1.0))
+            .collect();
+        engine.append_scraped(&tenant, &batch(&rows), NOON, telling_from)
+    };
+    let appended = scraped(&names[..40], 35);
+    let told = |rows: &Appended| rows.refused_rows.iter().filter(|at| **at >= 35).count();
+    assert_eq!(told(&appended), 0, "{:?}", appended.refused);
+    assert!((10..=15).contains(&appended.accepted));
+    assert_eq!(appended.accepted + appended.refused_total, 40);
+    // A hundred and a tenth of the bound, and no more.
+    scraped(&names[100..], 0);
+    assert_eq!(tenant.counts().series, 10 + 101);
+    assert_eq!(scraped(&names[40..41], 1).accepted, 0);
+}
+
 #[test]
 fn a_series_stops_and_then_goes() {
     let engine = Engine::new(EngineOptions::default(), None);

@@ -6,10 +6,16 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
     version::{TLS12, TLS13},
 };
 
@@ -41,8 +47,12 @@ pub(crate) fn client_config(config: &TlsConfig) -> Result<ClientConfig, Error> {
         builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+    } else if let Some(pem) = pem(config.ca.as_deref(), config.ca_file.as_ref())? {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Given::new(&pem, provider)?))
     } else {
-        builder.with_root_certificates(roots(config)?)
+        builder.with_root_certificates(platform_roots())
     };
     let certificates = pem(config.cert.as_deref(), config.cert_file.as_ref())?;
     let key = pem(
@@ -102,19 +112,6 @@ fn read_certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(certificates)
 }
 
-fn roots(config: &TlsConfig) -> Result<Arc<RootCertStore>, Error> {
-    let Some(pem) = pem(config.ca.as_deref(), config.ca_file.as_ref())? else {
-        return Ok(platform_roots());
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(&pem)? {
-        roots
-            .add(certificate)
-            .map_err(|error| Error::Config(format!("{}: {error}", pem.from)))?;
-    }
-    Ok(Arc::new(roots))
-}
-
 /// Whom this machine believes, read once. A machine without roots believes nobody, and is told so
 /// by each connection.
 fn platform_roots() -> Arc<RootCertStore> {
@@ -128,6 +125,93 @@ fn platform_roots() -> Arc<RootCertStore> {
         roots.add_parsable_certificates(found.certs);
         Arc::new(roots)
     }))
+}
+
+/// Those who are signed by a certificate of `ca_file`, or are one of them.
+///
+/// The usual verifier wants a root and a server to be two: it refuses a certificate that signed
+/// itself and may sign others, as `openssl req -x509` makes it, and looks for the issuer of one that
+/// may not. Whoever names a certificate as the one to be believed means it, though.
+#[derive(Debug)]
+struct Given {
+    usual: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Given {
+    fn new(pem: &Pem, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+        let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("{}: {error}", pem.from));
+        let given = read_certificates(pem)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in &given {
+            roots
+                .add(certificate.clone())
+                .map_err(|error| wrong(&error))?;
+        }
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| wrong(&error))?;
+        Ok(Self { usual, given })
+    }
+}
+
+/// Whether all that is wrong with a certificate is that it is no server's, or that nobody who is
+/// known signed it, whatever they are called. The verifier looks at its dates before it comes to
+/// any of these; a test holds it to that.
+fn is_only_about_the_issuer(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => true,
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            other.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
+        }
+        _ => false,
+    }
+}
+
+impl ServerCertVerifier for Given {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = (self.usual).verify_server_cert(certificate, others, name, ocsp, now);
+        match verified {
+            Err(error) if is_only_about_the_issuer(&error) && self.given.contains(certificate) => {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
 }
 
 /// `insecure_skip_verify`: any certificate will do, and only the key exchange is checked.

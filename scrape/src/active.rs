@@ -15,6 +15,7 @@ use crate::{
     context::{Context, Job},
     metadata::Metadata,
     own::{Outcome, own, push_own},
+    sink::Handed,
     target::Endpoint,
     times::Times,
     tracked::{Tracked, push_key_row},
@@ -54,7 +55,8 @@ pub struct Status {
     /// Samples of the last scrape, before and after relabelling.
     pub scraped: usize,
     pub kept: usize,
-    /// Samples that are too long to be stored, or that the sink did not take.
+    /// Samples that are too long to be stored, or that the sink did not take; they count among those
+    /// scraped.
     pub refused: u64,
 }
 
@@ -74,6 +76,8 @@ pub(crate) struct Series {
     pub(crate) tracked: Tracked,
     /// Types and helps, and the hash of the comments that they are from.
     pub(crate) metadata: Option<(u64, Metadata)>,
+    /// Codes of reasons, a bit each, for which something was left out and of which the log knows.
+    pub(crate) told: u32,
     pub(crate) is_retired: bool,
     pub(crate) was_scraped: bool,
 }
@@ -143,11 +147,16 @@ impl ActiveTarget {
         for key in series.tracked.take_all() {
             push_key_row(&mut batch, &key, at_ms, stale);
         }
+        let own_from = batch.rows().len();
         let labels = &self.endpoint().labels;
         for (name, unit, _) in own(&Outcome::default()) {
             push_own(&mut batch, (name, unit, stale), labels, at_ms);
         }
-        context.sink.append(&batch);
+        context.sink.append(Handed {
+            batch: &batch,
+            own_from,
+            target: labels,
+        });
     }
 }
 

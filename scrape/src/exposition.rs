@@ -28,12 +28,10 @@ pub(crate) struct Shape {
 /// How much there was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Samples in the body.
+    /// Samples in the body, those among them that are longer than anything that is stored.
     pub(crate) scraped: usize,
     /// Of these, what relabelling left.
     pub(crate) kept: usize,
-    /// Samples with names or labels longer than anything that is stored.
-    pub(crate) too_long: u64,
 }
 
 /// Buffers of one scrape, used again for the next.
@@ -88,6 +86,10 @@ pub(crate) fn read(
     } else {
         Times::Milliseconds
     };
+    // With honor_labels an empty label of the target's is its own way to say that there is none, so
+    // that ours is not added: what is federated or pushed elsewhere says `instance=""` for this.
+    let ours = target.iter().filter(|_| shape.honor_labels);
+    buffers.raw.watch_empty(ours.map(|(name, _)| name));
     text::parse(body, times, &mut buffers.raw);
     let mut counts = Counts {
         scraped: buffers.raw.rows().len(),
@@ -99,9 +101,12 @@ pub(crate) fn read(
             return Err((counts, why));
         }
     }
-    counts.too_long = buffers.raw.refused_total();
+    // What is left out is a sample of the target's all the same.
+    let left_out = usize::try_from(buffers.raw.refused_total()).unwrap_or(usize::MAX);
+    counts.scraped = counts.scraped.saturating_add(left_out);
+    buffers.rows.refuse_those_of(&buffers.raw);
     let is_simple = shape.rules.is_empty();
-    for row in buffers.raw.rows() {
+    for (at, row) in buffers.raw.rows().iter().enumerate() {
         let key = buffers.raw.key(row);
         let (kind, unit) = buffers.raw.description(row);
         let row_at = if shape.honor_timestamps && row.at_ms != Row::NOW {
@@ -109,32 +114,62 @@ pub(crate) fn read(
         } else {
             at_ms
         };
-        let written = if is_simple && !clashes(key, target) {
-            simple(&mut buffers.rows, key, target, shape)
-        } else {
+        let mut declined = buffers.raw.empty_labels(at).peekable();
+        let is_simple = is_simple && declined.peek().is_none() && !clashes(key, target);
+        if !is_simple {
             merge(key, target, shape.honor_labels, &mut buffers.labels);
+            for name in declined {
+                buffers.labels.set(name, "");
+            }
             match relabel::apply(&shape.rules, &mut buffers.labels) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(why) => return Err((counts, format!("line {}: {why}", row.line))),
             }
-            labelled(&mut buffers.rows, &buffers.labels, shape)
-        };
+        }
         counts.kept += 1;
         if shape.sample_limit > 0 && counts.kept as u64 > shape.sample_limit {
-            let why = format!("more than {} samples (sample_limit)", shape.sample_limit);
-            return Err((counts, why));
+            // Nothing is taken, and the rest is counted.
+            continue;
         }
-        written.map_err(|why| (counts, why))?;
-        buffers.rows.describe(kind, unit);
-        if let Err(reason) = buffers.rows.finish(row.line, Some(row_at), row.value) {
-            buffers.rows.refuse(row.line, reason);
-        } else if is_repeated(&buffers.rows, &mut buffers.told) {
-            buffers.rows.undo_to(buffers.rows.rows().len() - 1);
+        let written = match is_simple {
+            true => simple(&mut buffers.rows, key, target, shape),
+            false => labelled(&mut buffers.rows, &buffers.labels, shape),
+        };
+        let written = written.and_then(|()| {
+            buffers.rows.describe(kind, unit);
+            let finished = buffers.rows.finish(row.line, Some(row_at), row.value);
+            finished.map_err(Wrong::Sample)
+        });
+        match written {
+            Ok(()) if is_repeated(&buffers.rows, &mut buffers.told) => {
+                buffers.rows.undo_to(buffers.rows.rows().len() - 1);
+            }
+            Ok(()) => {}
+            Err(Wrong::Sample(reason)) => buffers.rows.refuse(row.line, reason),
+            Err(Wrong::Scrape(why)) => return Err((counts, why)),
         }
     }
-    counts.too_long += buffers.rows.refused_total();
+    if shape.sample_limit > 0 && counts.kept as u64 > shape.sample_limit {
+        let why = format!("more than {} samples (sample_limit)", shape.sample_limit);
+        return Err((counts, why));
+    }
     Ok(counts)
+}
+
+/// Why a row is not written, and what that costs.
+enum Wrong {
+    Sample(Reason),
+    Scrape(String),
+}
+
+impl From<Reason> for Wrong {
+    fn from(reason: Reason) -> Self {
+        match is_too_long(&reason) {
+            true => Self::Sample(reason),
+            false => Self::Scrape(reason.to_string()),
+        }
+    }
 }
 
 /// Whether the newest row tells a series a second time for one time: what was told first holds, as
@@ -189,9 +224,8 @@ fn simple(
     key: KeyRef<'_>,
     target: &LabelSet,
     shape: &Shape,
-) -> Result<(), String> {
-    rows.begin(&[key.name()])
-        .map_err(|error| error.to_string())?;
+) -> Result<(), Wrong> {
+    rows.begin(&[key.name()])?;
     let mut count = 1;
     let mut ours = target.iter().peekable();
     for (name, value) in key.labels() {
@@ -209,12 +243,13 @@ fn simple(
     check_count(count, shape)
 }
 
-fn labelled(rows: &mut Batch, labels: &LabelSet, shape: &Shape) -> Result<(), String> {
+fn labelled(rows: &mut Batch, labels: &LabelSet, shape: &Shape) -> Result<(), Wrong> {
     let name = labels.get("__name__");
     if name.is_empty() {
-        return Err("a sample has no name after relabelling".to_owned());
+        let why = "a sample has no name after relabelling";
+        return Err(Wrong::Scrape(why.to_owned()));
     }
-    rows.begin(&[name]).map_err(|error| error.to_string())?;
+    rows.begin(&[name])?;
     for (name, value) in labels.iter() {
         if name != "__name__" {
             push(rows, name, value, shape)?;
@@ -224,31 +259,31 @@ fn labelled(rows: &mut Batch, labels: &LabelSet, shape: &Shape) -> Result<(), St
 }
 
 /// The name counts as a label, as with Prometheus.
-fn check_count(count: usize, shape: &Shape) -> Result<(), String> {
+fn check_count(count: usize, shape: &Shape) -> Result<(), Wrong> {
     if shape.label_limit > 0 && count as u64 > shape.label_limit {
-        return Err(format!(
+        return Err(Wrong::Scrape(format!(
             "a series has {count} labels, more than {} (label_limit)",
             shape.label_limit
-        ));
+        )));
     }
     Ok(())
 }
 
-fn push(rows: &mut Batch, name: &str, value: &str, shape: &Shape) -> Result<(), String> {
+fn push(rows: &mut Batch, name: &str, value: &str, shape: &Shape) -> Result<(), Wrong> {
     let over = |length: usize, limit: u64| limit > 0 && length as u64 > limit;
     if over(name.len(), shape.name_length_limit) {
-        return Err(format!(
+        return Err(Wrong::Scrape(format!(
             "the label's name {name:?} is longer than {} bytes (label_name_length_limit)",
             shape.name_length_limit
-        ));
+        )));
     }
     if over(value.len(), shape.value_length_limit) {
-        return Err(format!(
+        return Err(Wrong::Scrape(format!(
             "the value of label {name:?} is longer than {} bytes (label_value_length_limit)",
             shape.value_length_limit
-        ));
+        )));
     }
-    rows.label(name, value).map_err(|error| error.to_string())
+    Ok(rows.label(name, value)?)
 }
 
 /// The target's labels and the sample's, as `honor_labels` has it where both name one.

@@ -43,4 +43,4 @@ pub use active::{Health, Status};
 pub use config::Config;
 pub use labels::LabelSet;
 pub use manager::{Manager, Snapshot, TargetView};
-pub use sink::{Sink, WallClock};
+pub use sink::{Handed, NotTaken, Sink, WallClock};

@@ -166,6 +166,13 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// What stands between source labels of who names nothing else.
+const SEPARATOR: &str = ";";
+/// The pattern of who names none.
+const REGEX: &str = "(.*)";
+/// The replacement of who names none.
+const REPLACEMENT: &str = "$1";
+
 /// A rule as it stands in a file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +189,18 @@ struct Written {
     #[serde(default, deserialize_with = "action")]
     action: Action,
 }
+
+/// The fields of [`Written`]: a null behind one of these says nothing, and behind another it is a
+/// mistake.
+const FIELDS: [&str; 7] = [
+    "source_labels",
+    "separator",
+    "target_label",
+    "regex",
+    "modulus",
+    "replacement",
+    "action",
+];
 
 /// Actions are written in any case.
 fn action<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Action, D::Error> {
@@ -218,7 +237,7 @@ impl<'de> Deserialize<'de> for Rule {
                     .map_err(A::Error::custom)
             }
         }
-        deserializer.deserialize_map(Read)
+        deserializer.deserialize_struct("Rule", &FIELDS, Read)
     }
 }
 
@@ -234,24 +253,30 @@ impl Written {
         }
         let only_names = matches!(action, Action::LabelDrop | Action::LabelKeep);
         let only_equal = matches!(action, Action::KeepEqual | Action::DropEqual);
-        let has_more = self.separator.is_some() || self.replacement.is_some() || self.modulus != 0;
+        let separator = self.separator.unwrap_or_else(|| SEPARATOR.to_owned());
+        let replacement = self.replacement.unwrap_or_else(|| REPLACEMENT.to_owned());
+        // A default that is written out says nothing: Prometheus prints rules so, as we do.
+        let has_more = separator != SEPARATOR || replacement != REPLACEMENT || self.modulus != 0;
         if only_names
             && (has_more || !self.source_labels.is_empty() || !self.target_label.is_empty())
         {
-            return Err(format!("{name} takes a regex and nothing else"));
-        }
-        if only_equal && (has_more || self.regex.is_some()) {
             return Err(format!(
-                "{name} takes source_labels and a target_label and nothing else"
+                "{name} takes a regex and nothing else but defaults"
+            ));
+        }
+        let has_regex = self.regex.as_ref().is_some_and(|regex| regex.text != REGEX);
+        if only_equal && (has_more || has_regex) {
+            return Err(format!(
+                "{name} takes source_labels and a target_label and nothing else but defaults"
             ));
         }
         Ok(Rule {
             source_labels: self.source_labels,
-            separator: self.separator.unwrap_or_else(|| ";".to_owned()),
+            separator,
             target_label: self.target_label,
-            regex: self.regex.map_or_else(|| Pattern::new("(.*)"), Ok)?,
+            regex: self.regex.map_or_else(|| Pattern::new(REGEX), Ok)?,
             modulus: self.modulus,
-            replacement: self.replacement.unwrap_or_else(|| "$1".to_owned()),
+            replacement,
             action,
         })
     }

@@ -13,6 +13,7 @@ use crate::{
     context::{Context, Job},
     exposition::{self, Counts, is_tracked},
     own::{Outcome, own, push_own},
+    sink::{Handed, NotTaken},
     target::Endpoint,
     tracked::push_key_row,
 };
@@ -157,11 +158,17 @@ fn take(
     for key in ended {
         push_key_row(&mut buffers.rows, &key, at_ms, stale);
     }
+    let own_from = buffers.rows.rows().len();
     for own in own(&outcome) {
         push_own(&mut buffers.rows, own, &endpoint.labels, at_ms);
     }
-    let refused = context.sink.append(&buffers.rows);
+    let refused = context.sink.append(Handed {
+        batch: &buffers.rows,
+        own_from,
+        target: &endpoint.labels,
+    });
     context.give_back(buffers);
+    tell(&refused, &mut series.told, endpoint, job);
     drop(series);
     let was = target.status.lock().health;
     if was != Health::Down && !outcome.is_up {
@@ -183,8 +190,27 @@ fn take(
         last_duration: outcome.duration,
         scraped: counts.scraped,
         kept: counts.kept,
-        refused: refused + counts.too_long,
+        refused: refused.total,
     };
+}
+
+/// Says once of a target, for each kind of reason, that something of it is left out: the next scrape
+/// leaves out the same.
+fn tell(refused: &NotTaken, told: &mut u32, endpoint: &Endpoint, job: &Job) {
+    for one in &refused.first {
+        let bit = 1 << one.reason.index();
+        if *told & bit == 0 {
+            *told |= bit;
+            tracing::warn!(
+                job = job.name,
+                url = %hide_password(&endpoint.url),
+                line = one.line,
+                reason = %one.reason,
+                samples = refused.total,
+                "samples of a target are left out; it is not said again of this target and reason"
+            );
+        }
+    }
 }
 
 fn cut(mut text: String) -> String {

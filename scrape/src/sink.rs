@@ -2,14 +2,35 @@
 
 use std::{fmt, sync::Arc};
 
-use pulseboard_series::Batch;
+use pulseboard_series::{Batch, batch::Refused};
+
+use crate::labels::LabelSet;
+
+/// What one scrape of one target hands on.
+#[derive(Clone, Copy, Debug)]
+pub struct Handed<'a> {
+    /// Rows, each with its time; and what was left out of the body before, with its lines.
+    pub batch: &'a Batch,
+    /// Rows from this place on tell of the target itself: `up` and `scrape_…`.
+    pub own_from: usize,
+    /// Labels of the target.
+    pub target: &'a LabelSet,
+}
+
+/// What of it is not taken, what was left out before among it.
+#[derive(Debug, Default)]
+pub struct NotTaken {
+    /// How many samples.
+    pub total: u64,
+    /// The first of them.
+    pub first: Vec<Refused>,
+}
 
 /// Takes samples. Called for one scrape after the other and from several threads at once; it must
 /// not wait for a disk or for anybody's reading.
 pub trait Sink: fmt::Debug + Send + Sync + 'static {
-    /// Takes all rows of a batch; each has its time. What is refused is the sink's to count;
-    /// returned is how many were.
-    fn append(&self, batch: &Batch) -> u64;
+    /// Takes all rows of a batch. What is not taken is the sink's to count.
+    fn append(&self, handed: Handed<'_>) -> NotTaken;
 }
 
 /// Unix milliseconds now.

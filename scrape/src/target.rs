@@ -1,7 +1,10 @@
 //! From what was found to what is scraped: labels before and after relabelling, address, times.
 //! Pure.
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+};
 
 use foldhash::fast::FixedState;
 use pulseboard_outbound::secret::hide_password;
@@ -153,26 +156,26 @@ fn address(job: &JobConfig, labels: &LabelSet) -> Result<Scraped, String> {
     let slash = if path.starts_with('/') { "" } else { "/" };
     let mut url = Url::parse(&format!("{scheme}://{address}{slash}{path}"))
         .map_err(|error| error.to_string())?;
-    let mut query: Vec<(String, String)> = Vec::new();
+    // The first value may have been relabelled; an empty one is asked for as well.
+    let mut query: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, values) in &job.params {
-        // of several values the first may have been relabelled
-        let changed = labels.get(&format!("{PARAM}{name}"));
-        query.extend((!changed.is_empty()).then(|| (name.clone(), changed.to_owned())));
-        query.extend(
-            values
-                .iter()
-                .skip(1)
-                .map(|value| (name.clone(), value.clone())),
-        );
+        query.insert(name, values.iter().map(String::as_str).collect());
     }
     for (label, value) in labels.iter() {
-        if let Some(name) = label.strip_prefix(PARAM)
-            && !job.params.contains_key(name)
-        {
-            query.push((name.to_owned(), value.to_owned()));
+        let Some(name) = label.strip_prefix(PARAM) else {
+            continue;
+        };
+        let values = query.entry(name).or_default();
+        match values.first_mut() {
+            Some(first) => *first = value,
+            None => values.push(value),
         }
     }
-    if !query.is_empty() {
+    let pairs = query
+        .into_iter()
+        .flat_map(|(name, values)| values.into_iter().map(move |value| (name, value)));
+    let mut query = pairs.peekable();
+    if query.peek().is_some() {
         url.query_pairs_mut().extend_pairs(query);
     }
     Ok(Scraped {

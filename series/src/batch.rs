@@ -84,6 +84,10 @@ pub struct Batch {
     is_hopeless: bool,
     known_names: KnownNames,
     scratch: Vec<u8>,
+    /// See [`Batch::watch_empty`].
+    watched: Vec<Box<str>>,
+    /// Which row says which of these, in order of rows; each once, so no more than rows and names.
+    empty: Vec<(usize, usize)>,
 }
 
 impl Default for Batch {
@@ -116,7 +120,25 @@ impl Batch {
             is_hopeless: false,
             known_names: KnownNames::NONE,
             scratch: Vec::new(),
+            watched: Vec::new(),
+            empty: Vec::new(),
         }
+    }
+
+    /// From now on it is noted which rows say one of these labels with an empty value. That is no
+    /// label of the series, and yet it may mean something.
+    pub fn watch_empty<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.empty.clear();
+        self.watched.clear();
+        self.watched.extend(names.into_iter().map(Box::from));
+    }
+
+    /// Which of the watched labels a row, by its place in [`Batch::rows`], says with an empty value.
+    pub fn empty_labels(&self, row: usize) -> impl Iterator<Item = &str> {
+        let from = self.empty.partition_point(|(at, _)| *at < row);
+        let all = self.empty.iter().skip(from);
+        all.take_while(move |(at, _)| *at == row)
+            .filter_map(|(_, name)| self.watched.get(*name).map(|name| &**name))
     }
 
     /// Refuses rows from that many bytes on, until this is called again.
@@ -224,6 +246,7 @@ impl Batch {
         self.refused_total = 0;
         self.building = Building::default();
         self.known_names = KnownNames::NONE;
+        self.empty.clear();
     }
 
     /// Nothing is reserved any more.
@@ -288,6 +311,17 @@ impl Batch {
         if self.refused.len() < REFUSED_KEPT_MAX {
             self.refused.push(Refused { line, reason });
         }
+    }
+
+    /// Notes what another batch refused as refused here, too: this one is made of that one.
+    pub fn refuse_those_of(&mut self, other: &Self) {
+        for (own, more) in self.refused_by_code.iter_mut().zip(other.refused_by_code) {
+            *own += more;
+        }
+        self.refused_total += other.refused_total;
+        let room = REFUSED_KEPT_MAX.saturating_sub(self.refused.len());
+        let first = other.refused.iter().take(room);
+        self.refused.extend(first.cloned());
     }
 
     /// Whether so much was refused that the rest of the body is not worth looking at.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
+use pulseboard_scrape::{Handed, LabelSet, Sink as _};
+use pulseboard_series::{Batch, Reason};
 use tempfile::TempDir;
 
 use super::*;
@@ -270,4 +272,39 @@ async fn doors_are_open_to_this_machine_alone() {
     };
     let error = Doors::open(local).expect_err("refused").to_string();
     assert!(error.contains("--local-otlp-grpc"), "{error}");
+}
+
+/// What cannot be kept is counted, whoever it is from: also what was left out before it came here.
+#[test]
+fn what_is_left_out_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = options(&folder, Local::default());
+    let buffer = Buffer::open(&options.folder, options.limits).expect("opens");
+    let buffer = Arc::new(Mutex::new(buffer));
+    let sender = Sender::new(Hub::new(&options).expect("a hub"), Arc::clone(&buffer));
+    let sink = Scraped {
+        instance: options.instance.clone(),
+        buffer,
+        live: sender.live(),
+    };
+    let mut batch = Batch::new();
+    // With the machine's name it has a label too many.
+    let row = batch.begin(&["many"]);
+    row.expect("a name");
+    for at in 0..40 {
+        batch.label(&format!("l{at}"), "v").expect("a label");
+    }
+    batch.finish(1, Some(1), 1.0).expect("a row");
+    batch.refuse(2, Reason::NameLength(201));
+    let handed = Handed {
+        batch: &batch,
+        own_from: 1,
+        target: &LabelSet::new(),
+    };
+    let refused = sink.append(handed);
+    let lines: Vec<_> = refused.first.iter().map(|one| one.line).collect();
+    assert_eq!((refused.total, lines), (2, vec![2, 1]));
+    assert_eq!(sink.live.refused(), 2);
+    sink.take(&batch, 1);
+    assert_eq!(sink.live.refused(), 4);
 }

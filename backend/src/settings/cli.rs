@@ -155,13 +155,9 @@ fn flag(spec: &Spec, name: &'static str) -> Arg {
 
 /// The names and the default behind a help text.
 fn names(spec: &Spec) -> String {
-    let default = match spec.default {
-        "" => "none",
-        text => text,
-    };
     format!(
-        "[env: {}] [key: {}] [default: {default}]",
-        spec.env, spec.key
+        "[env: {}] [key: {}] [default: {}]",
+        spec.env, spec.key, spec.default
     )
 }
 

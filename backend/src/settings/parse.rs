@@ -347,6 +347,9 @@ pub(super) fn anonymous_role(text: &str) -> Parsed<Option<Role>> {
 /// place, counted from 1, because even a malformed entry may hold a secret.
 pub(super) fn tokens(text: &str) -> Parsed<Vec<Token>> {
     let mut tokens: Vec<Token> = Vec::new();
+    if text == "none" {
+        return Ok(tokens);
+    }
     for (index, part) in parts(text).enumerate() {
         let place = index + 1;
         let token = token(part).ok_or_else(|| Rejected::Part(format!("entry {place}")))?;
@@ -555,9 +558,11 @@ mod tests {
         assert_eq!(parsed[0].tenant.as_deref(), Some("team-1"));
         assert_eq!(parsed[1].tenant, None);
         assert_eq!(tokens(""), Ok(Vec::new()));
+        assert_eq!(tokens("none"), Ok(Vec::new()));
         let long = format!("a=viewer@{}", "t".repeat(65));
         for text in [
             "a",
+            "none,a=viewer",
             "=viewer",
             "a=boss",
             "a=viewer@",

@@ -307,10 +307,7 @@ fn help_lists_every_setting() {
     ] {
         for spec in table() {
             let Some(flag) = spec.flag else { continue };
-            let default = match spec.default {
-                "" => "none",
-                default => default,
-            };
+            let default = spec.default;
             for part in [
                 format!("--{flag} <{}>", spec.env),
                 format!("[env: {}]", spec.env),
@@ -323,6 +320,26 @@ fn help_lists_every_setting() {
         assert!(help.contains("--config <CONFIG_FILE>"));
     }
     assert!(text(&["--help"]).contains("AUTH_TOKENS"));
+}
+
+/// What is shown as a default can be given.
+#[test]
+fn each_default_that_is_shown_is_taken() {
+    for spec in table() {
+        let help = text(&["--help"]);
+        let (_, shown) = help
+            .split_once(&format!("[env: {}]", spec.env))
+            .or_else(|| help.split_once(&format!("\n      {}  ", spec.env)))
+            .expect(spec.env);
+        let (_, shown) = shown.split_once("[default: ").expect(spec.env);
+        let (shown, _) = shown.split_once(']').expect(spec.env);
+        let settings = run(&[], &[(spec.env, shown)], None);
+        assert_eq!(settings, Settings::default(), "{}={shown}", spec.env);
+    }
+    // A file's tokens can be set aside.
+    let tokens = Some("tokens = [\"hush-hush-hush-hush=viewer\"]");
+    assert_eq!(run(&[], &[], tokens).tokens.len(), 1);
+    assert_eq!(run(&[], &[("AUTH_TOKENS", "none")], tokens).tokens, []);
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+#[cfg(unix)]
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::server::{Server, rounds};
 
 /// Time between two moments of these agents.
@@ -20,6 +23,16 @@ impl Agent {
     }
 
     fn start_with(folder: &Path, hub: &str, tenant: &str, more: &[&str]) -> Self {
+        Self::start_logging(folder, hub, tenant, more, Stdio::null())
+    }
+
+    fn start_logging(
+        folder: &Path,
+        hub: &str,
+        tenant: &str,
+        more: &[&str],
+        log: impl Into<Stdio>,
+    ) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
             .env_clear()
             .args([
@@ -36,7 +49,7 @@ impl Agent {
             .arg(folder)
             .args(more)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn();
         Self(child.expect("starts"))
     }
@@ -155,6 +168,99 @@ async fn a_hub_that_takes_little_at_once_has_everything() {
         .await;
     let refused = &answer["data"]["result"][0]["value"][1];
     assert_eq!(refused, "0", "{answer}");
+}
+
+/// A target of a few lines: everybody who asks gets this sample.
+async fn target() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 9\r\n\r\nscraped 1";
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0)
+                    && stream.write_all(answer).await.is_ok()
+                {}
+            });
+        }
+    });
+    address
+}
+
+/// SIGHUP has the scrape configuration read again; one with a mistake is named and changes nothing.
+/// Its external labels are on all that is sent, the machine's own figures among it.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_scrape_configuration_is_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hub = Server::start(&folder.path().join("hub"));
+    let address = target().await;
+    let file = folder.path().join("prometheus.yml");
+    let write = |job: &str, site: &str| {
+        let text = format!(
+            "global: {{scrape_interval: 100ms, external_labels: {{site: {site}, job: nobody}}}}\nscrape_configs: [{{job_name: {job}, static_configs: [{{targets: ['{address}']}}]}}]\nrule_files: [a.yml]\nremote_write: [{{url: 'http://127.0.0.1:1/'}}]\n"
+        );
+        std::fs::write(&file, text).expect("written");
+    };
+    write("first", "east");
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.display().to_string();
+    let agent = Agent::start_logging(
+        &folder.path().join("agent"),
+        &hub.url,
+        "red",
+        &["--scrape-config", &path],
+        log.reopen().expect("again"),
+    );
+    let hang_up = || {
+        let pid = i32::try_from(agent.0.id()).ok();
+        let pid = pid
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
+    };
+    let is_there = async |query: &str| {
+        let (status, answer) = hub
+            .get(&format!("/api/v1/query?tenant=red&query={query}"))
+            .await;
+        assert_eq!(status, 200, "{answer}");
+        answer["data"]["result"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    };
+    for query in [
+        "scraped{job=\"first\",site=\"east\",instance=\"red\"}",
+        "node_boot_time_seconds{site=\"east\",job!=\"nobody\"}",
+    ] {
+        hub.eventually(query, async || is_there(query).await).await;
+    }
+    let logged = async |words: &str| {
+        let is_said = async || {
+            let log = std::fs::read_to_string(log.path()).expect("text");
+            log.contains(words)
+        };
+        hub.eventually(words, is_said).await;
+    };
+    logged("remote_write is not used by an agent").await;
+    logged("rule_files are not evaluated by an agent").await;
+    std::fs::write(&file, "scrape_configs: [{job_name: a, no_such_field: 1}]").expect("written");
+    hang_up();
+    logged("unknown field `no_such_field`").await;
+    write("second", "west");
+    hang_up();
+    for query in [
+        "scraped{job=\"second\",site=\"west\"}",
+        "node_boot_time_seconds{site=\"west\"}",
+    ] {
+        hub.eventually(query, async || is_there(query).await).await;
+    }
+    let up = "count_over_time(scraped{job=\"first\",site=\"east\"}[1h])";
+    assert!(
+        is_there(up).await,
+        "what was scraped before the mistake and after it"
+    );
 }
 
 /// What a local application was answered for arrives, however often the agent is killed.

@@ -3,6 +3,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use pulseboard::settings::Settings;
 use pulseboard_shared::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,6 +38,10 @@ fn file_of(jobs: &[String]) -> String {
 
 impl Scraping {
     async fn start(yaml: &str) -> Self {
+        Self::start_with(yaml, |_settings| {}).await
+    }
+
+    async fn start_with(yaml: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, yaml).expect("written");
@@ -47,6 +52,7 @@ impl Scraping {
                 token(OF_ACME, Role::Admin, Some("acme")),
             ];
             settings.anonymous_tenants = ["default", "other"].map(str::to_owned).into();
+            change(settings);
         })
         .await;
         Self {
@@ -98,6 +104,65 @@ impl Scraping {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         request.send().await.expect("an answer")
+    }
+}
+
+/// Of a target whose samples cannot all be kept it is told which and why, and it is known to be up.
+#[tokio::test]
+async fn what_is_not_kept_of_a_target_is_told() {
+    let long = format!(
+        "ok 1\n{} 2\na{{x=\"{}\"}} 3\n",
+        "n".repeat(201),
+        "v".repeat(1025)
+    );
+    let long = Exporter::start(Some(&long)).await;
+    let many: String = (0..200).map(|at| format!("m{{at=\"{at}\"}} 1\n")).collect();
+    let many = Exporter::start(Some(&many)).await;
+    let yaml = file_of(&[
+        job("long", &long.address, ""),
+        job("many", &many.address, ""),
+    ]);
+    let scraping = Scraping::start_with(&yaml, |settings| settings.max_series = 50).await;
+    scraping
+        .until(
+            "scrape_samples_scraped{job='long'}",
+            "job",
+            &[("long", "3")],
+        )
+        .await;
+    scraping
+        .until("up", "job", &[("long", "1"), ("many", "1")])
+        .await;
+    scraping
+        .until("count(scrape_duration_seconds)", "job", &[("", "2")])
+        .await;
+    scraping
+        .until(
+            "scrape_samples_scraped{job='many'}",
+            "job",
+            &[("many", "200")],
+        )
+        .await;
+    let told = scraping.server.json("/api/ingest").await;
+    let told: Value = told;
+    assert!(
+        told["refused"]["series_limit"].as_u64() > Some(100),
+        "{told}"
+    );
+    assert!(told["refused"]["name"].as_u64() > Some(0), "{told}");
+    assert!(told["refused"]["label"].as_u64() > Some(0), "{told}");
+    let refusals = told["refusals"].as_array().expect("refusals").clone();
+    for (job, address, reason) in [
+        ("long", &long.address, "name has 201 bytes"),
+        ("long", &long.address, "1025 bytes"),
+        ("many", &many.address, "MAX_SERIES"),
+    ] {
+        let endpoint = format!("scrape {{job=\"{job}\",instance=\"{address}\"}}");
+        let is_it = |one: &&Value| {
+            let text = |key: &str| one[key].as_str().unwrap_or_default();
+            text("endpoint") == endpoint && text("reason").contains(reason)
+        };
+        assert!(refusals.iter().any(|one| is_it(&one)), "{endpoint}: {told}");
     }
 }
 

@@ -9,7 +9,7 @@ use pulseboard_outbound::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
 use tokio::net::TcpListener;
@@ -35,11 +35,16 @@ fn certificate(issuer: &Issuer, name: &str) -> (rcgen::Certificate, KeyPair) {
 /// A server that is `name`; with `clients` it wants a certificate of this issuer.
 async fn server(issuer: &Issuer, name: &str, clients: bool) -> String {
     let (certificate, key) = certificate(issuer, name);
+    serve(certificate.der().clone(), &key, clients.then_some(issuer)).await
+}
+
+/// A server that shows this certificate.
+async fn serve(shown: CertificateDer<'static>, key: &KeyPair, clients: Option<&Issuer>) -> String {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("versions");
-    let builder = if clients {
+    let builder = if let Some(issuer) = clients {
         let mut roots = RootCertStore::empty();
         roots.add(issuer.der().clone()).expect("a root");
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
@@ -49,7 +54,7 @@ async fn server(issuer: &Issuer, name: &str, clients: bool) -> String {
     };
     let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("a key");
     let config = builder
-        .with_single_cert(vec![certificate.der().clone()], key)
+        .with_single_cert(vec![shown], key)
         .expect("a configuration");
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -110,6 +115,76 @@ async fn only_who_is_signed_by_the_root_is_believed() {
         ..TlsConfig::default()
     };
     assert_eq!(get(careless, &url).await.expect("anybody"), "over TLS");
+}
+
+/// What `openssl req -x509` makes is root and server in one; a server's certificate may be the one
+/// that is named, too.
+#[tokio::test]
+async fn a_certificate_that_is_named_itself_is_believed() {
+    let made = |is_ca: bool, name: &str, from: i32, to: i32, signer: Option<&Issuer>| {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let certificate = match signer {
+            Some(signer) => params.signed_by(&key, signer),
+            None => params.self_signed(&key),
+        };
+        (certificate.expect("signed"), key)
+    };
+    let believing = |certificate: &rcgen::Certificate, more: &str| TlsConfig {
+        ca: Some(format!("{more}{}", certificate.pem())),
+        ..TlsConfig::default()
+    };
+    let issuer = issuer();
+    let always = (1990, 2190);
+    for (is_ca, signer) in [
+        (true, None),
+        (false, None),
+        (false, Some(&issuer)),
+        (true, Some(&issuer)),
+    ] {
+        let (certificate, key) = made(is_ca, "127.0.0.1", always.0, always.1, signer);
+        let url = serve(certificate.der().clone(), &key, None).await;
+        for version in ["TLS12", "TLS13"] {
+            let tls = TlsConfig {
+                max_version: Some(version.to_owned()),
+                ..believing(&certificate, "")
+            };
+            assert_eq!(get(tls, &url).await.expect("named"), "over TLS");
+        }
+        // one of several
+        let several = believing(&certificate, &self::issuer().pem());
+        assert_eq!(get(several, &url).await.expect("named"), "over TLS");
+        // another one that says the same of itself
+        let (other, _) = made(is_ca, "127.0.0.1", always.0, always.1, signer);
+        get(believing(&other, ""), &url)
+            .await
+            .expect_err("another one");
+        // nobody named it
+        get(TlsConfig::default(), &url)
+            .await
+            .expect_err("a stranger");
+        let named = TlsConfig {
+            server_name: Some("node.example".to_owned()),
+            ..believing(&certificate, "")
+        };
+        let error = get(named, &url)
+            .await
+            .expect_err("another name")
+            .to_string();
+        assert!(error.contains("node.example"), "{error}");
+        for (from, to, words) in [(1990, 1991, "expired"), (2180, 2190, "not valid yet")] {
+            let (certificate, key) = made(is_ca, "127.0.0.1", from, to, signer);
+            let url = serve(certificate.der().clone(), &key, None).await;
+            let error = get(believing(&certificate, ""), &url).await;
+            let error = error.expect_err(words).to_string();
+            assert!(error.contains(words), "{is_ca}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

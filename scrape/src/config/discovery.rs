@@ -28,10 +28,8 @@ pub struct StaticGroup {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenGroup {
-    #[serde(default)]
-    targets: Vec<String>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
+    targets: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, Option<String>>>,
 }
 
 impl<'de> Deserialize<'de> for StaticGroup {
@@ -47,9 +45,12 @@ impl<'de> Deserialize<'de> for StaticGroup {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StaticGroup, A::Error> {
                 let written = WrittenGroup::deserialize(MapAccessDeserializer::new(map))?;
+                let labels = written.labels.into_iter().flatten();
                 Ok(StaticGroup {
-                    targets: written.targets,
-                    labels: written.labels,
+                    targets: written.targets.unwrap_or_default(),
+                    labels: labels
+                        .filter_map(|(name, value)| Some((name, value?)))
+                        .collect(),
                 })
             }
         }

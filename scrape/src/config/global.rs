@@ -14,13 +14,17 @@ use crate::{
     relabel::{self, Rule},
 };
 
+/// The time-out of who names none.
+const TIMEOUT: Period = Period::from_secs(10);
+
 // serde wants a reference here
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_nothing(period: &Period) -> bool {
     period.is_zero()
 }
 
-/// `global`: what holds for all jobs that do not say otherwise.
+/// `global`: what holds for all jobs that do not say otherwise. Zero stands for "not given" until
+/// [`Global::fill`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Global {
@@ -83,6 +87,32 @@ impl Default for Global {
             always_scrape_classic_histograms: false,
             extra_scrape_metrics: false,
         }
+    }
+}
+
+impl Global {
+    /// Fills in what is not said; zero stands for that. What was filled in is what is printed.
+    ///
+    /// # Errors
+    /// What cannot be, in words.
+    pub(super) fn fill(&mut self) -> Result<(), String> {
+        let otherwise = Self::default();
+        let fill = |own: &mut Period, default: Period| {
+            if own.is_zero() {
+                *own = default;
+            }
+        };
+        fill(&mut self.scrape_interval, otherwise.scrape_interval);
+        fill(&mut self.evaluation_interval, otherwise.evaluation_interval);
+        // Who asks often waits no longer, unless the file says so.
+        fill(&mut self.scrape_timeout, TIMEOUT.min(self.scrape_interval));
+        if self.scrape_timeout > self.scrape_interval {
+            return Err(format!(
+                "scrape_timeout {} is longer than scrape_interval {}",
+                self.scrape_timeout, self.scrape_interval
+            ));
+        }
+        Ok(())
     }
 }
 

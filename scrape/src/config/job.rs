@@ -15,8 +15,6 @@ use crate::relabel::Rule;
 
 /// The shortest interval and time-out.
 const INTERVAL_MIN_MS: u64 = 100;
-/// The time-out of who names none.
-const TIMEOUT: Period = Period::from_secs(10);
 
 /// What is asked with, without passwords of addresses in it.
 fn shown_params<S: Serializer>(
@@ -124,12 +122,7 @@ impl JobConfig {
             self.scrape_interval = global.scrape_interval;
         }
         if self.scrape_timeout.is_zero() {
-            let global = if global.scrape_timeout.is_zero() {
-                TIMEOUT
-            } else {
-                global.scrape_timeout
-            };
-            self.scrape_timeout = global.min(self.scrape_interval);
+            self.scrape_timeout = global.scrape_timeout.min(self.scrape_interval);
         }
         check_times(self.scrape_interval, self.scrape_timeout)?;
         self.check_discovery()?;

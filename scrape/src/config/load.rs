@@ -204,7 +204,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
 
 fn from_yaml<T: DeserializeOwned + Default>(text: &str, file: &Path) -> Result<T, ConfigError> {
     // a file of nothing but comments is one that says nothing
-    let parsed = place::check_keys(text).and_then(|()| yaml_serde::from_str::<Option<T>>(text));
+    let parsed = place::check_keys(text).and_then(|()| place::from_str::<T>(text));
     parsed.map(Option::unwrap_or_default).map_err(|error| {
         let text = error.to_string();
         let (what, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
@@ -229,16 +229,10 @@ fn check(config: &mut Config, sources: &[Source]) -> Result<(), ConfigError> {
     let Some(main) = sources.first() else {
         return Ok(());
     };
-    let global = &config.global;
-    if !global.scrape_timeout.is_zero() && global.scrape_timeout > global.scrape_interval {
-        return Err(main.wrong(
-            &[Step::Key("global"), Step::Key("scrape_timeout")],
-            format!(
-                "global: scrape_timeout {} is longer than scrape_interval {}",
-                global.scrape_timeout, global.scrape_interval
-            ),
-        ));
-    }
+    config.global.fill().map_err(|what| {
+        let steps = [Step::Key("global"), field_of(&what)];
+        main.wrong(&steps, format!("global: {what}"))
+    })?;
     let mut names = HashSet::new();
     let places = sources
         .iter()

@@ -76,6 +76,47 @@ fn whose_label_it_is() {
     );
 }
 
+/// The target says that a series has no such label, as what is federated or pushed elsewhere does.
+#[test]
+fn an_honoured_label_may_be_empty() {
+    let honest = Shape {
+        honor_labels: true,
+        ..shape()
+    };
+    let body = "a{instance=\"\"} 1\nb{x=\"\",instance=\"\",job=\"\",instance=\"\"} 2\nc{x=\"y\"} 3\nd{ job = \"\" , x=\"y\"} 4\n";
+    let told = Ok([
+        r#"a{job="node"} 1 @1000"#,
+        "b 2 @1000",
+        r#"c{instance="a:9100",job="node",x="y"} 3 @1000"#,
+        r#"d{instance="a:9100",x="y"} 4 @1000"#,
+    ]
+    .map(str::to_owned)
+    .to_vec());
+    assert_eq!(rows(body, "", &honest), told);
+    // rules see the label as one that is not there
+    let rules = rules(r#"[{"source_labels":["instance"],"regex":"","action":"keep"}]"#);
+    let kept = rows(body, "", &Shape { rules, ..honest });
+    assert_eq!(kept.map(|rows| rows.len()), Ok(2));
+    // a line that is not taken leaves nothing to the next one
+    let long = "v".repeat(1025);
+    let body = format!("a{{instance=\"\",x=\"{long}\"}} 1\nb 2\n");
+    let honest = Shape {
+        honor_labels: true,
+        ..shape()
+    };
+    let next = Ok(vec![
+        r#"b{instance="a:9100",job="node"} 2 @1000"#.to_owned(),
+    ]);
+    assert_eq!(rows(&body, "", &honest), next);
+    // whose labels are not honoured has nothing to say of ours
+    assert_eq!(
+        rows("a{instance=\"\"} 1\n", "", &shape()),
+        Ok(vec![
+            r#"a{instance="a:9100",job="node"} 1 @1000"#.to_owned()
+        ])
+    );
+}
+
 #[test]
 fn samples_are_relabelled() {
     let shape = Shape {
@@ -175,7 +216,6 @@ fn what_is_dropped_does_not_count_for_the_limit() {
         Ok(Counts {
             scraped: 2,
             kept: 1,
-            too_long: 0
         })
     );
 }
@@ -186,6 +226,62 @@ fn a_mistake_costs_the_scrape_and_a_long_label_only_its_sample() {
     assert!(why.starts_with("line 2: "), "{why}");
     let body = format!("a{{x=\"{}\"}} 1\nb 2\n", "y".repeat(2000));
     assert_eq!(rows(&body, "", &shape()).expect("the rest").len(), 1);
+}
+
+/// What is longer than anything that is stored is a sample of the target's, and is left out alone:
+/// also where it is so with the target's labels or by a rule.
+#[test]
+fn what_is_too_long_counts_and_is_kept_with_its_reason() {
+    let labels = |count: usize| {
+        let all: Vec<_> = (0..count).map(|at| format!("l{at:02}=\"v\"")).collect();
+        all.join(",")
+    };
+    let body = format!(
+        "ok 1\n{}_ 2\na{{{}}} 3\nb{{{}=\"v\"}} 4\nc{{x=\"{}\"}} 5\nd{{{}}} 6\ne{{r=\"s\"}} 7\nf 8\n",
+        "n".repeat(200),
+        labels(41),
+        "l".repeat(129),
+        "v".repeat(1025),
+        labels(39),
+    );
+    let shape = Shape {
+        rules: rules(&format!(
+            r#"[{{"source_labels":["r"],"regex":"s","target_label":"r","replacement":"{}"}}]"#,
+            "w".repeat(1025)
+        )),
+        ..shape()
+    };
+    let mut buffers = Buffers::default();
+    let counts = read(body.as_bytes(), "", &target(), &shape, 0, &mut buffers);
+    let expected = Counts {
+        scraped: 8,
+        kept: 4,
+    };
+    assert_eq!(counts, Ok(expected));
+    assert_eq!(buffers.rows.rows().len(), 2);
+    assert_eq!(buffers.rows.refused_total(), 6);
+    let mut lines: Vec<_> = buffers.rows.refused().iter().map(|one| one.line).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [2, 3, 4, 5, 6, 7]);
+}
+
+/// As with Prometheus, what is past the limit is counted all the same.
+#[test]
+fn samples_past_the_limit_are_counted() {
+    let body: String = (0..11).map(|at| format!("a{{x=\"{at}\"}} 1\n")).collect();
+    let shape = Shape {
+        sample_limit: 5,
+        ..shape()
+    };
+    let mut buffers = Buffers::default();
+    let read = read(body.as_bytes(), "", &target(), &shape, 0, &mut buffers);
+    let (counts, why) = read.expect_err("too many");
+    let expected = Counts {
+        scraped: 11,
+        kept: 11,
+    };
+    assert_eq!(counts, expected);
+    assert!(why.contains("sample_limit"), "{why}");
 }
 
 #[test]

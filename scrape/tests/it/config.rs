@@ -383,3 +383,146 @@ fn what_is_not_used_is_said_and_what_cannot_be_sent_is_refused() {
         assert!(error.contains(words), "{receiver}: {error}");
     }
 }
+
+/// As Prometheus takes it: a key with nothing behind it, `~` or `null` is one that is not there.
+#[test]
+fn a_null_says_nothing_wherever_it_stands() {
+    let sections = [
+        (
+            "",
+            "",
+            "global runtime alerting rule_files scrape_config_files scrape_configs storage tracing otlp remote_write remote_read",
+        ),
+        (
+            "global:\n",
+            "  ",
+            "scrape_interval scrape_timeout scrape_protocols evaluation_interval rule_query_offset external_labels query_log_file body_size_limit sample_limit label_limit label_name_length_limit label_value_length_limit target_limit keep_dropped_targets",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n",
+            "  ",
+            "honor_labels honor_timestamps track_timestamps_staleness params scrape_interval scrape_timeout scrape_protocols metrics_path scheme enable_compression body_size_limit sample_limit label_limit target_limit keep_dropped_targets relabel_configs metric_relabel_configs basic_auth authorization tls_config bearer_token bearer_token_file follow_redirects enable_http2 proxy_url no_proxy http_headers static_configs file_sd_configs http_sd_configs dns_sd_configs kubernetes_sd_configs docker_sd_configs consul_sd_configs ec2_sd_configs",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  tls_config:\n    insecure_skip_verify: true\n",
+            "    ",
+            "ca ca_file cert cert_file key key_file server_name min_version max_version",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  static_configs:\n  - targets: [b:1]\n",
+            "    ",
+            "labels",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - target_label: b\n",
+            "    ",
+            "source_labels separator regex modulus replacement action",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  params:\n    y: [z]\n",
+            "    ",
+            "x",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  file_sd_configs:\n  - files: [b.json]\n",
+            "    ",
+            "refresh_interval",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  dns_sd_configs:\n  - names: [b]\n",
+            "    ",
+            "type port refresh_interval",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  kubernetes_sd_configs:\n  - role: pod\n",
+            "    ",
+            "api_server namespaces selectors",
+        ),
+        (
+            "remote_write:\n- url: http://b/\n",
+            "  ",
+            "name remote_timeout headers write_relabel_configs send_exemplars queue_config metadata_config",
+        ),
+        (
+            "remote_write:\n- url: http://b/\n  queue_config:\n    capacity: 5\n",
+            "    ",
+            "max_shards min_backoff max_samples_per_send batch_send_deadline",
+        ),
+        (
+            "alerting:\n  alertmanagers:\n  - scheme: http\n",
+            "    ",
+            "path_prefix timeout api_version static_configs relabel_configs",
+        ),
+    ];
+    for (before, indent, keys) in sections {
+        // A section with nothing else in it is a null by itself.
+        let plain = read(before).expect(before).to_yaml();
+        for null in ["", " ~", " null"] {
+            let mut all = before.to_owned();
+            for key in keys.split(' ') {
+                let text = format!("{before}{indent}{key}:{null}\n");
+                assert_eq!(read(&text).expect(&text).to_yaml(), plain, "{text}");
+                all.push_str(&format!("{indent}{key}:{null}\n"));
+            }
+            assert_eq!(read(&all).expect(&all).to_yaml(), plain, "{all}");
+        }
+    }
+    let labels = read("global: {external_labels: {a: ~, b: c}}").expect("labels");
+    assert_eq!(
+        labels.global.external_labels,
+        [("b".to_owned(), "c".to_owned())].into()
+    );
+    // What has to be there, or is no key at all, is no better for being null.
+    for (text, words) in [
+        (
+            "scrape_configs:\n- job_name: ~\n",
+            ":2:3: scrape_configs[0]: missing field `job_name`",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  scrape_intervall: ~\n",
+            ":3:3: scrape_configs[0]: unknown field `scrape_intervall`",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  params: ~\n  relabel_configs:\n  - {target_label: b, regexp: ~}\n",
+            ":5:23: scrape_configs[0].relabel_configs[0]: unknown field `regexp`",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  params: ~\n  scrape_interval: 5 s\n",
+            ":4:20: scrape_configs[0].scrape_interval: \"5 s\" is no duration",
+        ),
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+/// As Prometheus has it: who scrapes often waits no longer, and a job takes that from `global`.
+#[test]
+fn times_that_are_not_said_are_those_of_global() {
+    let jobs = "scrape_configs: [{job_name: a, scrape_interval: 2s}, {job_name: b}, {job_name: c, scrape_interval: 500ms}]";
+    for (global, own, times) in [
+        ("{scrape_interval: 1s}", "1s", ["1s", "1s", "500ms"]),
+        ("{scrape_interval: 15s}", "10s", ["2s", "10s", "500ms"]),
+        ("{scrape_interval: 0s}", "10s", ["2s", "10s", "500ms"]),
+        (
+            "{scrape_interval: 15s, scrape_timeout: 12s}",
+            "12s",
+            ["2s", "12s", "500ms"],
+        ),
+        ("{scrape_timeout: 1s}", "1s", ["1s", "1s", "500ms"]),
+        ("~", "10s", ["2s", "10s", "500ms"]),
+    ] {
+        let config = read(&format!("global: {global}\n{jobs}\n")).expect(global);
+        let told = config.scrape_configs.iter();
+        let told: Vec<_> = told.map(|job| job.scrape_timeout.to_string()).collect();
+        assert_eq!(told, times, "{global}");
+        assert_eq!(config.global.scrape_timeout.to_string(), own, "{global}");
+        let printed = config.to_yaml();
+        let printed = printed.split_once("alerting").expect("sections").0;
+        assert!(
+            printed.contains(&format!("scrape_timeout: {own}")),
+            "{printed}"
+        );
+        assert!(!printed.contains("interval: 0s"), "{printed}");
+    }
+}

@@ -7,8 +7,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pulseboard_scrape::{Config, Manager, Sink, WallClock, config};
-use pulseboard_series::{Batch, is_stale_marker};
+use pulseboard_scrape::{Config, Handed, Manager, NotTaken, Sink, WallClock, config};
+use pulseboard_series::is_stale_marker;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -103,7 +103,8 @@ pub(crate) struct Remembers {
 }
 
 impl Sink for Remembers {
-    fn append(&self, batch: &Batch) -> u64 {
+    fn append(&self, handed: Handed<'_>) -> NotTaken {
+        let batch = handed.batch;
         let mut rows = self.rows.lock();
         rows.extend(batch.rows().iter().map(|row| {
             let key = batch.key(row);
@@ -115,7 +116,10 @@ impl Sink for Remembers {
             (text, row.at_ms)
         }));
         self.more.notify_waiters();
-        0
+        NotTaken {
+            total: batch.refused_total(),
+            first: batch.refused().to_vec(),
+        }
     }
 }
 

@@ -222,3 +222,53 @@ fn what_grows_without_end_is_refused_in_words() {
     assert_eq!(apply(&[copied], &mut labels), Ok(true));
     assert_eq!(labels.get("c").len(), long.len());
 }
+
+/// Prometheus' own page of the configuration, and ours, print rules with their defaults.
+#[test]
+fn a_default_that_is_written_out_says_nothing() {
+    let defaults = r#""separator":";","replacement":"$1","modulus":0"#;
+    for action in ["labeldrop", "labelkeep"] {
+        let plain = format!(r#"{{"action":"{action}","regex":"x"}}"#);
+        let plain: Rule = serde_json::from_str(&plain).expect(&plain);
+        let written = format!(
+            r#"{{"action":"{action}","regex":"x","source_labels":[],"target_label":"",{defaults}}}"#
+        );
+        let written: Rule = serde_json::from_str(&written).expect(&written);
+        assert_eq!(written, plain);
+    }
+    for action in ["keepequal", "dropequal"] {
+        let names = r#""source_labels":["a"],"target_label":"b""#;
+        let plain = format!(r#"{{"action":"{action}",{names}}}"#);
+        let plain: Rule = serde_json::from_str(&plain).expect(&plain);
+        let written = format!(r#"{{"action":"{action}",{names},"regex":"(.*)",{defaults}}}"#);
+        let written: Rule = serde_json::from_str(&written).expect(&written);
+        assert_eq!(written, plain);
+    }
+    // what is printed of any rule is that rule
+    for rule in [
+        r#"{"action":"labeldrop","regex":"x"}"#,
+        r#"{"action":"labelkeep","regex":"x"}"#,
+        r#"{"action":"labelmap","regex":"x(.)"}"#,
+        r#"{"action":"keep","source_labels":["a"],"regex":"x"}"#,
+        r#"{"action":"drop","source_labels":["a"],"regex":"x"}"#,
+        r#"{"action":"keepequal","source_labels":["a"],"target_label":"b"}"#,
+        r#"{"action":"dropequal","source_labels":["a"],"target_label":"b"}"#,
+        r#"{"action":"hashmod","source_labels":["a"],"target_label":"b","modulus":4}"#,
+        r#"{"action":"lowercase","source_labels":["a"],"target_label":"b"}"#,
+        r#"{"action":"uppercase","source_labels":["a"],"target_label":"b"}"#,
+        r#"{"source_labels":["a"],"target_label":"b"}"#,
+    ] {
+        let read: Rule = serde_json::from_str(rule).expect(rule);
+        let printed = serde_json::to_string(&read).expect("printed");
+        let again: Rule = serde_json::from_str(&printed).expect(&printed);
+        assert_eq!(again, read, "{printed}");
+    }
+    for more in [
+        r#"{"action":"labeldrop","regex":"x","separator":","}"#,
+        r#"{"action":"labelkeep","regex":"x","replacement":"$2"}"#,
+        r#"{"action":"labelkeep","regex":"x","source_labels":["a"]}"#,
+        r#"{"action":"dropequal","source_labels":["a"],"target_label":"b","regex":"x"}"#,
+    ] {
+        serde_json::from_str::<Rule>(more).expect_err(more);
+    }
+}

@@ -179,6 +179,46 @@ async fn a_target_that_cannot_be_scraped_is_logged_once() {
     assert_eq!(scraped.manager.snapshot(None).problems["a"].len(), 2);
 }
 
+/// What is longer than anything that is stored: the target is up, as far as Prometheus would know, and
+/// yet nobody looks for its samples in vain.
+#[tokio::test]
+async fn what_is_left_out_of_a_target_is_counted_and_logged_once() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let collector = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(Arc::new(log.reopen().expect("again")))
+        .finish();
+    let collecting = tracing::subscriber::set_default(collector);
+    let body = format!(
+        "ok 1\n{} 2\na{{x=\"{}\"}} 3\nb{{y=\"{}\"}} 4\n",
+        "n".repeat(201),
+        "v".repeat(1025),
+        "v".repeat(1026)
+    );
+    let exporter = Exporter::start(Some(body.leak())).await;
+    let scraped = start();
+    let at = &exporter.address;
+    scraped.apply(&jobs(&[quick("node", at, "")]));
+    let labels = format!("{{instance=\"{at}\",job=\"node\"}}");
+    let row = format!("scrape_samples_scraped{labels} 4");
+    let often = |rows: &[(String, i64)]| rows.iter().filter(|(told, _)| *told == row).count() >= 3;
+    scraped.sink.until(often).await;
+    scraped.sink.until_row(&format!("up{labels} 1")).await;
+    let status = scraped.manager.snapshot(None).active[0].status.clone();
+    assert_eq!((status.refused, status.scraped), (3, 4));
+    assert_eq!(status.last_error, "");
+    drop(collecting);
+    let log = std::fs::read_to_string(log.path()).expect("text");
+    for (words, times) in [
+        ("job=\"node\"", 2),
+        ("the metric's name has 201 bytes", 1),
+        ("label \"x\" has 1025 bytes", 1),
+    ] {
+        assert_eq!(log.matches(words).count(), times, "{words}: {log}");
+    }
+}
+
 #[tokio::test]
 async fn nobody_waits_for_a_target_that_hangs() {
     let hangs = Exporter::start(None).await;

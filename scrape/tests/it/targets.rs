@@ -50,6 +50,31 @@ fn an_address_is_enough() {
     assert_eq!(endpoint.timeout, Period::from_secs(5));
 }
 
+/// As Prometheus asks: what is empty is asked for, in the order of names.
+#[test]
+fn a_parameter_may_be_empty() {
+    let params = "params: {module: [x], empty: [''], none: [], more: ['', y]}";
+    let asked = |labels: &[(&str, &str)], rules: &str| {
+        let mut all = vec![("__address__", "a:9100")];
+        all.extend(labels);
+        kept(&format!("{params}{rules}"), &all).url
+    };
+    assert_eq!(
+        asked(&[], ""),
+        "http://a:9100/metrics?empty=&module=x&more=&more=y"
+    );
+    assert_eq!(
+        asked(&[("__param_between", "z"), ("__param_empty", "e")], ""),
+        "http://a:9100/metrics?between=z&empty=&module=x&more=&more=y"
+    );
+    // what is taken away by a rule is as the file has it, what is written holds
+    let rules = "\n    relabel_configs: [{regex: __param_module, action: labeldrop}, {target_label: __param_more, replacement: w}]";
+    assert_eq!(
+        asked(&[], rules),
+        "http://a:9100/metrics?empty=&module=x&more=w&more=y"
+    );
+}
+
 #[test]
 fn labels_say_how_it_is_scraped() {
     let endpoint = kept(

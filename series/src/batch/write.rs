@@ -121,6 +121,7 @@ impl Batch {
     /// Name or value are not accepted, or there are too many labels.
     pub fn label(&mut self, name: &str, value: &str) -> Result<(), Reason> {
         if value.is_empty() {
+            self.note_empty(name);
             return Ok(());
         }
         if value.len() > LABEL_VALUE_BYTES_MAX {
@@ -147,6 +148,17 @@ impl Batch {
         self.keys.extend_from_slice(value.as_bytes());
         self.building.count += 1;
         Ok(())
+    }
+
+    fn note_empty(&mut self, name: &str) {
+        let Some(watched) = self.watched.iter().position(|known| **known == *name) else {
+            return;
+        };
+        let row = self.rows.len();
+        let said = self.empty.iter().rev().take_while(|(at, _)| *at == row);
+        if said.clone().all(|(_, name)| *name != watched) {
+            self.empty.push((row, watched));
+        }
     }
 
     /// Adds a label that stands in its text as `name`, any two bytes, and the value: that is how a
@@ -385,6 +397,10 @@ impl Batch {
         if self.building.start < self.keys.len() {
             self.keys.truncate(self.building.start);
             self.forget_names();
+        }
+        if !self.empty.is_empty() {
+            let rows = self.rows.len();
+            while self.empty.pop_if(|(row, _)| *row >= rows).is_some() {}
         }
     }
 
