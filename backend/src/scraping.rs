@@ -16,7 +16,9 @@ use pulseboard_scrape::{Config, Manager, Sink, Snapshot, WallClock, config, meta
 use pulseboard_series::Batch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{base::clock::Clock, forwarding, rules::FromConfig, settings::Settings};
+use crate::{
+    base::clock::Clock, expressions::Evaluating, forwarding, rules::FromConfig, settings::Settings,
+};
 
 /// The file and what is scraped by it.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Scraping {
     loaded: Mutex<Loaded>,
     started: Arc<OnceLock<Started>>,
     forwarding: Arc<Forwarding>,
+    evaluating: Evaluating,
 }
 
 /// What runs from the start on.
@@ -75,18 +78,30 @@ pub fn check(file: Option<&Path>) -> Result<Option<Config>, String> {
         .map_err(|error| format!("PROMETHEUS_CONFIG={error}"))
 }
 
+fn millis(period: config::Period) -> i64 {
+    i64::try_from(period.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// `evaluation_interval`; none at all, and 0, is a minute, as in Prometheus.
+fn evaluation_ms(config: &Config) -> i64 {
+    let interval = config.global.evaluation_interval;
+    match interval.is_zero() {
+        true => 60_000,
+        false => millis(interval),
+    }
+}
+
 /// What a file says of rules: its globs are relative to its folder.
 #[must_use]
 pub fn from_config(config: &Config) -> FromConfig {
     let global = &config.global;
-    let millis = |period: config::Period| i64::try_from(period.as_millis()).unwrap_or(i64::MAX);
     FromConfig {
         globs: config
             .rule_files
             .iter()
             .map(|glob| config.folder.join(glob).display().to_string())
             .collect(),
-        interval_ms: Some(millis(global.evaluation_interval)),
+        interval_ms: Some(evaluation_ms(config)),
         query_offset_ms: millis(global.rule_query_offset),
         external_labels: Arc::new(global.external_labels.clone()),
     }
@@ -95,7 +110,12 @@ pub fn from_config(config: &Config) -> FromConfig {
 impl Scraping {
     /// Nothing is read and nobody scraped yet.
     #[must_use]
-    pub fn new(settings: &Settings, engine: &Arc<Engine>, clock: Clock) -> Self {
+    pub fn new(
+        settings: &Settings,
+        engine: &Arc<Engine>,
+        clock: Clock,
+        evaluating: Evaluating,
+    ) -> Self {
         let started: Arc<OnceLock<Started>> = Arc::default();
         let told = Arc::downgrade(&started);
         let describe = Arc::new(move || {
@@ -113,6 +133,7 @@ impl Scraping {
             clock,
             loaded: Mutex::default(),
             started,
+            evaluating,
         }
     }
 
@@ -172,6 +193,7 @@ impl Scraping {
 
     fn apply(&self, config: Config) {
         let mut loaded = self.loaded.lock();
+        self.evaluating.set_subquery_step(evaluation_ms(&config));
         let mut warnings = Vec::new();
         if let Some(started) = self.started.get() {
             // Before anything is scraped that is to be sent on.

@@ -75,7 +75,7 @@ impl Of<'_> {
         };
         let options = Options {
             samples_max: SAMPLES_MAX,
-            ..Options::default()
+            ..self.app.evaluating.options()
         };
         // An incident is told without its chart where there is none to be had.
         let Ok((matrix, _notes)) = range(expr, self.times(), &storage, &storage, options) else {
