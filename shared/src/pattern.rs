@@ -40,9 +40,39 @@ pub fn translated(pattern: &str) -> Result<String, String> {
     Ok(translation.made)
 }
 
+/// The texts of `one|two|three`, or of `(one|two)`, where each of them stands for itself; of a
+/// pattern that is [`translated`].
+#[must_use]
+pub fn words(translated: &str) -> Option<Vec<String>> {
+    let inner = translated
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'))
+        .map(|rest| rest.strip_prefix("?:").unwrap_or(rest))
+        .filter(|rest| !rest.ends_with('\\'))
+        .unwrap_or(translated);
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut rest = inner.chars();
+    while let Some(one) = rest.next() {
+        match one {
+            '|' => words.push(std::mem::take(&mut word)),
+            // What follows is a letter where it means something else.
+            '\\' => word.push(rest.next().filter(char::is_ascii_punctuation)?),
+            '.' | '+' | '*' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' => return None,
+            one => word.push(one),
+        }
+    }
+    words.push(word);
+    Some(words)
+}
+
 struct Translation<'a> {
     rest: &'a str,
     made: String,
+    /// Groups that are open.
+    depth: usize,
+    /// How long the rest is where the last name of a class ends.
+    last_named: Option<usize>,
 }
 
 type Translated<T> = Result<T, String>;
@@ -95,10 +125,6 @@ impl<'a> Translation<'a> {
                 repeats = true;
                 continue;
             }
-    /// Groups that are open.
-    depth: usize,
-    /// How long the rest is where the last name of a class ends.
-    last_named: Option<usize>,
             repeats = false;
             match one {
                 '\\' => self.escape()?,
@@ -209,6 +235,13 @@ impl<'a> Translation<'a> {
             }
             _ => {}
         }
+        if let Some(members) = self.members()? {
+            self.made.push_str(&members.bracketed());
+            return Ok(());
+        }
+        let one = self.escaped()?;
+        self.literal(one);
+        Ok(())
     }
 
     /// `\d`, `\pL` and the like, whose backslash was read.
@@ -316,13 +349,6 @@ impl<'a> Translation<'a> {
                     number = number * 8 + digit;
                 }
                 char::from_u32(number).ok_or_else(wrong)
-        if let Some(members) = self.members()? {
-            self.made.push_str(&members.bracketed());
-            return Ok(());
-        }
-        let one = self.escaped()?;
-        self.literal(one);
-        Ok(())
             }
             one if one.is_ascii() && !one.is_ascii_alphanumeric() => Ok(one),
             _ => Err(wrong()),
@@ -375,9 +401,6 @@ impl<'a> Translation<'a> {
             if last < first {
                 return Err(format!("invalid character class range: `{first}-{last}`"));
             }
-        }
-    }
-}
             self.made.push('-');
             self.literal(last);
         }
@@ -439,4 +462,7 @@ fn distinct(flags: &str) -> String {
     for flag in flags.chars() {
         if !once.contains(flag) {
             once.push(flag);
+        }
+    }
     once
+}

@@ -309,4 +309,12 @@ fn patterns_are_bounded() {
     assert!(said.contains("at most 128 patterns"), "{said}");
     let large = parse("x{a=~\"(\\\\pL{9}x){99}\"}").expect_err("too large");
     assert!(large.to_string().contains("size limit"), "{large}");
+    // Texts alone need no automaton: as many as an expression holds.
+    let texts: Vec<String> = (0..2_142).map(|one| format!("n{one:05}")).collect();
+    for (before, after) in [("", ""), ("(", ")"), ("(?:", ")"), ("", "|"), ("a.c|", "")] {
+        let expression = format!("x{{a=~\"{before}{}{after}\",b=\"c\"}}", texts.join("|"));
+        assert!(parse(&expression).is_ok(), "{before} {after}");
+    }
+    assert!(parse("{a=~\"b|\"}").is_err(), "it may be nothing");
+    assert!(parse("{a=~\"b|c\"}").is_ok());
 }
