@@ -353,6 +353,17 @@ async fn what_is_wrong_is_said_in_the_words_that_clients_know() {
         ),
         (
             "/api/v1/query_range",
+    // No metric at all is 0 here, and less is all of them.
+    for (limit, some) in [("0", false), ("-1", true), ("1", true)] {
+        let (status, told) = get(&server, "/api/v1/metadata", &[("limit", limit)]).await;
+        assert_eq!(status, 200, "{told}");
+        assert_eq!(told["data"] != json!({}), some, "{limit}");
+    }
+    let (status, told) = get(&server, "/api/v1/metadata", &[("limit", "x")]).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (400, &json!("limit must be a number"))
+    );
             range("up[5m]", "100").to_vec(),
             400,
             "bad_data",

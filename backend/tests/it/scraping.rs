@@ -161,6 +161,8 @@ async fn what_is_scraped_is_answered_and_told() {
         ("?state=dropped", 0, 1),
         ("?scrapePool=nobody", 0, 1),
         ("?state=any", 1, 1),
+        ("?state=ANY", 1, 1),
+        ("?state=foo", 0, 0),
     ] {
         let answer = server.json(&format!("/api/v1/targets{query}")).await;
         let count = |kind: &str| answer["data"][kind].as_array().map(Vec::len);

@@ -169,6 +169,19 @@ fn is_far(text: &str) -> bool {
 }
 
 fn shown(text: &str) -> String {
+impl Params {
+    /// How many metrics are told of at most; less than 0 is all, and 0 is none, as in Prometheus.
+    pub(super) fn limit_of_metadata(&self) -> Result<usize, ApiError> {
+        let Some(text) = self.get("limit") else {
+            return Ok(usize::MAX);
+        };
+        let limit: i64 = text
+            .parse()
+            .map_err(|_none| ApiError::BadData("limit must be a number".to_owned()))?;
+        Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+}
+
     text.chars().take(60).collect()
 }
 
