@@ -21,6 +21,7 @@ use crate::{
     agents::Agents,
     alerts::Alerts,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
+    expressions::Evaluating,
     incidents::Incidents,
     ingest::Ingest,
     live_expression::LiveExpressions,
@@ -105,6 +106,8 @@ pub struct Parts {
     pub rules: Arc<Rules>,
     /// Who may ask how much of the engine.
     pub questions: Arc<Questions>,
+    /// What holds for every expression.
+    pub evaluating: Evaluating,
     /// Series, history and journal.
     pub storage: Storage,
     /// The series that this server measures itself.
@@ -248,12 +251,13 @@ impl App {
             &telemetry,
         );
         let questions = Questions::new(&settings, &telemetry);
+        let evaluating = Evaluating::new(settings.query_max_samples);
         let live_expressions = LiveExpressions::new(
             Arc::clone(&storage.engine),
             clock.clone(),
             &fanout,
             Arc::clone(&questions),
-            settings.query_max_samples as u64,
+            evaluating.clone(),
         );
         let refusals = Arc::<Refusals>::default();
         let _ = PARTS_ARE_SHARED;
@@ -264,7 +268,13 @@ impl App {
             watch_dues: Mutex::new(Some(watch_dues)),
             operator,
             tracked,
-            scraping: Scraping::new(&settings, &storage.engine, &refusals, clock.clone()),
+            scraping: Scraping::new(
+                &settings,
+                &storage.engine,
+                &refusals,
+                clock.clone(),
+                evaluating.clone(),
+            ),
             refusals,
             told: Told::default(),
             agents: Agents::default(),
@@ -275,8 +285,9 @@ impl App {
                 clock.clone(),
                 &alerts,
                 &documents,
-                &telemetry,
+                (&telemetry, evaluating.clone()),
             ),
+            evaluating,
             questions,
             ingest: Ingest::new(
                 settings.max_body_bytes,

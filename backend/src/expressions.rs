@@ -1,7 +1,10 @@
 //! Expressions over a tenant's series: PromQL's storage and guard, made of the engine and of what a
 //! question may cost.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use pulseboard_engine::{
     Cost, Engine, Selector, Spent, Tenant,
@@ -9,7 +12,7 @@ use pulseboard_engine::{
 };
 use pulseboard_history::{Bucket, Tier};
 use pulseboard_promql::{
-    EvalError, Guard, Labels, Rolled, Rollup, Samples, Storage,
+    EvalError, Guard, Labels, Options, Rolled, Rollup, Samples, Storage,
     ast::{MatchOp, Matcher},
     labels::NAME,
     pattern::translated,
@@ -29,6 +32,40 @@ pub struct TenantSeries<'a> {
     pub tenant: &'a Arc<Tenant>,
     /// What the question may cost.
     pub cost: &'a Cost,
+}
+
+/// What holds for every expression, whoever asks: one for all who evaluate.
+#[derive(Clone, Debug)]
+pub struct Evaluating {
+    samples_max: u64,
+    /// `evaluation_interval` of `PROMETHEUS_CONFIG`, or one minute, in milliseconds.
+    subquery_step_ms: Arc<AtomicI64>,
+}
+
+impl Evaluating {
+    /// As without a file.
+    #[must_use]
+    pub fn new(samples_max: usize) -> Self {
+        Self {
+            samples_max: samples_max as u64,
+            subquery_step_ms: Arc::new(AtomicI64::new(Options::default().subquery_step_ms)),
+        }
+    }
+
+    /// The step of subqueries that name none is so long from now on.
+    pub fn set_subquery_step(&self, step_ms: i64) {
+        self.subquery_step_ms.store(step_ms, Ordering::Relaxed);
+    }
+
+    /// For one evaluation.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            subquery_step_ms: self.subquery_step_ms.load(Ordering::Relaxed),
+            samples_max: self.samples_max,
+            ..Options::default()
+        }
+    }
 }
 
 /// A selector as the engine reads it.

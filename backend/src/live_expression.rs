@@ -25,7 +25,7 @@ use std::{
 use parking_lot::Mutex;
 use pulseboard_engine::{Engine, Tenant};
 use pulseboard_feed::{Bounds, Epoch, Fanout, Feed};
-use pulseboard_promql::{EvalError, Expr, Labels, Options, ast::ValueType, instant, parse, range};
+use pulseboard_promql::{EvalError, Expr, Labels, ast::ValueType, instant, parse, range};
 use pulseboard_shared::protocol::series::RangeSeries;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     base::clock::Clock,
-    expressions::TenantSeries,
+    expressions::{Evaluating, TenantSeries},
     questions::{Questions, Working},
     shares::{CallerKeys, Share},
     watched::{AllWatched, Place, Viewers},
@@ -70,7 +70,7 @@ pub struct LiveExpressions {
     clock: Clock,
     fanout: Fanout,
     questions: Arc<Questions>,
-    samples_max: u64,
+    evaluating: Evaluating,
     known: Arc<AllWatched<LiveExpression>>,
     next_id: AtomicU64,
     /// What all keep between their steps.
@@ -99,7 +99,7 @@ impl LiveExpressions {
         clock: Clock,
         fanout: &Fanout,
         questions: Arc<Questions>,
-        samples_max: u64,
+        evaluating: Evaluating,
     ) -> Self {
         Self {
             known: AllWatched::new(clock.clone()),
@@ -107,7 +107,7 @@ impl LiveExpressions {
             clock,
             fanout: fanout.clone(),
             questions,
-            samples_max,
+            evaluating,
             // Rooms count from one and selectors from 2^32; all share a viewer.
             next_id: AtomicU64::new(1 << 48),
             ledger: Ledger::default(),
@@ -182,7 +182,13 @@ impl LiveExpressions {
         let series = self.series(expression, working);
         let end_ms = self.clock.now_ms().div_euclid(step_ms) * step_ms;
         let times = (end_ms - back_ms, end_ms, step_ms);
-        let (matrix, _) = range(&expression.expr, times, &series, &series, self.options())?;
+        let (matrix, _) = range(
+            &expression.expr,
+            times,
+            &series,
+            &series,
+            self.evaluating.options(),
+        )?;
         if matrix.len() > SERIES_MAX {
             return Err(too_many(matrix.len()));
         }
@@ -200,13 +206,6 @@ impl LiveExpressions {
             }
         };
         Ok(matrix.into_iter().map(one).collect())
-    }
-
-    fn options(&self) -> Options {
-        Options {
-            samples_max: self.samples_max,
-            ..Options::default()
-        }
     }
 
     fn series<'a>(
@@ -281,7 +280,7 @@ impl LiveExpressions {
                     at_ms,
                     step_ms: one.step_ms,
                 };
-                let answer = instant(&one.expr, at_ms, &kept, &series, all.options())
+                let answer = instant(&one.expr, at_ms, &kept, &series, all.evaluating.options())
                     .map(|(answer, _)| answer);
                 one.kept.end_step();
                 (answer, began.elapsed())

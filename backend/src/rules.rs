@@ -60,6 +60,7 @@ use crate::{
         documents::{Documents, Expected},
         telemetry::Telemetry,
     },
+    expressions::Evaluating,
     settings::Settings,
 };
 
@@ -136,7 +137,7 @@ pub struct Rules {
     tick_ms: i64,
     repeat_ms: i64,
     external_url: String,
-    samples_max: u64,
+    evaluating: Evaluating,
     timeout: Duration,
     /// Held while rules are changed, so that all changes have one order; taken before `groups`.
     changing: Mutex<()>,
@@ -164,7 +165,7 @@ impl Rules {
         clock: Clock,
         alerts: &Arc<Alerts>,
         documents: &Arc<Documents>,
-        telemetry: &Telemetry,
+        (telemetry, evaluating): (&Telemetry, Evaluating),
     ) -> Arc<Self> {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Arc::new(Self {
@@ -177,7 +178,7 @@ impl Rules {
             tick_ms: millis(settings.metric_interval),
             repeat_ms: millis(settings.alert_check),
             external_url: settings.external_address(),
-            samples_max: settings.query_max_samples as u64,
+            evaluating,
             timeout: settings.query_timeout,
             changing: Mutex::new(()),
             groups: Mutex::new(Groups {

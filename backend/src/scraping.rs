@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     base::clock::Clock,
+    expressions::Evaluating,
     forwarding,
     refusals::{Refusals, Sent},
     rules::FromConfig,
@@ -36,6 +37,7 @@ pub struct Scraping {
     loaded: Mutex<Loaded>,
     started: Arc<OnceLock<Started>>,
     forwarding: Arc<Forwarding>,
+    evaluating: Evaluating,
 }
 
 /// What runs from the start on.
@@ -84,18 +86,30 @@ pub fn check(file: Option<&Path>) -> Result<Option<Config>, String> {
         .map_err(|error| format!("PROMETHEUS_CONFIG={error}"))
 }
 
+fn millis(period: config::Period) -> i64 {
+    i64::try_from(period.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// `evaluation_interval`; none at all, and 0, is a minute, as in Prometheus.
+fn evaluation_ms(config: &Config) -> i64 {
+    let interval = config.global.evaluation_interval;
+    match interval.is_zero() {
+        true => 60_000,
+        false => millis(interval),
+    }
+}
+
 /// What a file says of rules: its globs are relative to its folder.
 #[must_use]
 pub fn from_config(config: &Config) -> FromConfig {
     let global = &config.global;
-    let millis = |period: config::Period| i64::try_from(period.as_millis()).unwrap_or(i64::MAX);
     FromConfig {
         globs: config
             .rule_files
             .iter()
             .map(|glob| config.folder.join(glob).display().to_string())
             .collect(),
-        interval_ms: Some(millis(global.evaluation_interval)),
+        interval_ms: Some(evaluation_ms(config)),
         query_offset_ms: millis(global.rule_query_offset),
         external_labels: Arc::new(global.external_labels.clone()),
     }
@@ -109,6 +123,7 @@ impl Scraping {
         engine: &Arc<Engine>,
         refusals: &Arc<Refusals>,
         clock: Clock,
+        evaluating: Evaluating,
     ) -> Self {
         let started: Arc<OnceLock<Started>> = Arc::default();
         let told = Arc::downgrade(&started);
@@ -128,6 +143,7 @@ impl Scraping {
             clock,
             loaded: Mutex::default(),
             started,
+            evaluating,
         }
     }
 
@@ -188,6 +204,7 @@ impl Scraping {
 
     fn apply(&self, config: Config) {
         let mut loaded = self.loaded.lock();
+        self.evaluating.set_subquery_step(evaluation_ms(&config));
         let mut warnings = Vec::new();
         if let Some(started) = self.started.get() {
             // Before anything is scraped that is to be sent on.

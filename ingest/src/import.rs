@@ -6,6 +6,7 @@
 //!
 //! - Times are whole Unix milliseconds. Values are numbers, `null` for a staleness marker, or the
 //!   texts `"NaN"`, `"+Inf"` and `"-Inf"` (also `"Infinity"` and `"-Infinity"`, as others write them).
+//! - A label stands once in `metric`, and so does each list in its line.
 //! - A line that is broken, or whose lists are not of one length, is refused alone and as a whole.
 
 use std::{borrow::Cow, fmt};
@@ -13,7 +14,7 @@ use std::{borrow::Cow, fmt};
 use pulseboard_series::{Batch, Kind, Reason, STALE_MARKER_BITS, limits::LABELS_MAX};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{Error as _, MapAccess, Unexpected, Visitor},
 };
 
 use crate::{
@@ -123,6 +124,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Labels<'a> {
                     if labels.len() > LABELS_MAX {
                         return Err(A::Error::custom(format!("more than {LABELS_MAX} labels")));
                     }
+                    // There are few.
+                    if labels.iter().any(|(known, _)| *known == name.0) {
+                        let name: String = name.0.chars().take(64).collect();
+                        return Err(A::Error::custom(format!(
+                            "the label {name:?} is there twice"
+                        )));
+                    }
                     labels.push((name.0, value.0));
                 }
                 Ok(Labels(labels))
@@ -136,29 +144,40 @@ struct Value(f64);
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form<'a> {
-            Number(f64),
-            #[serde(borrow)]
-            Text(Cow<'a, str>),
-            Nothing(()),
-        }
-        let value = match Form::deserialize(deserializer)? {
-            Form::Number(number) => number,
-            Form::Nothing(()) => f64::from_bits(STALE_MARKER_BITS),
-            Form::Text(text) => match &*text {
-                "NaN" => f64::NAN,
-                "+Inf" | "Inf" | "Infinity" | "+Infinity" => f64::INFINITY,
-                "-Inf" | "-Infinity" => f64::NEG_INFINITY,
-                _ => {
-                    return Err(D::Error::custom(
-                        "a value is a number, null, \"NaN\", \"+Inf\" or \"-Inf\"",
-                    ));
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Value;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a number, null, \"NaN\", \"+Inf\" or \"-Inf\" as a value")
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
+                Ok(Value(number))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value, E> {
+                Ok(Value(number as f64))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
+                Ok(Value(number as f64))
+            }
+
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+                Ok(Value(f64::from_bits(STALE_MARKER_BITS)))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+                match text {
+                    "NaN" => Ok(Value(f64::NAN)),
+                    "+Inf" | "Inf" | "Infinity" | "+Infinity" => Ok(Value(f64::INFINITY)),
+                    "-Inf" | "-Infinity" => Ok(Value(f64::NEG_INFINITY)),
+                    text => Err(E::invalid_value(Unexpected::Str(text), &self)),
                 }
-            },
-        };
-        Ok(Self(value))
+            }
+        }
+        deserializer.deserialize_any(Read)
     }
 }
 
@@ -231,7 +250,23 @@ mod tests {
             ),
             (
                 "{\"metric\":{\"__name__\":\"a\"},\"values\":[1,\"x\"],\"timestamps\":[1,2]}",
-                "a value is",
+                "expected a number, null",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\"},\"values\":[true],\"timestamps\":[1]}",
+                "column 41: invalid type: boolean `true`, expected a number, null, \"NaN\", \"+Inf\" or \"-Inf\" as a value",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\",\"__name__\":\"b\"},\"values\":[1],\"timestamps\":[1]}",
+                "the label \"__name__\" is there twice",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\",\"x\":\"1\",\"\\u0078\":\"1\"},\"values\":[1],\"timestamps\":[1]}",
+                "the label \"x\" is there twice",
+            ),
+            (
+                "{\"metric\":{\"__name__\":\"a\"},\"values\":[1],\"values\":[2],\"timestamps\":[1]}",
+                "duplicate field `values`",
             ),
             (
                 "{\"metric\":{\"__name__\":\"a\"},\"values\":[1,1e400],\"timestamps\":[1,2]}",

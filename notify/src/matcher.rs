@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use pulseboard_shared::Labels;
+use pulseboard_shared::{Labels, pattern::translated};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -15,8 +15,10 @@ pub const MATCHERS_MAX: usize = 64;
 /// The text of one list is at most so long.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// A compiled pattern may take so much memory.
+/// A compiled pattern may take so much memory, and so much more for each of its bytes: as much as
+/// alternatives of plain texts do.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
+const PATTERN_BYTES_A_BYTE: usize = 64;
 
 /// How a value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,16 +152,23 @@ impl Matcher {
     }
 }
 
-/// Anchored at both ends. As in Go, the dot does not match a line break.
+/// One of Go's, anchored at both ends; the dot does not match a line break.
 fn compile(pattern: &str) -> Result<Regex, MatcherError> {
-    RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(PATTERN_BYTES_MAX)
+    let translated = translated(pattern).map_err(|why| {
+        MatcherError(format!(
+            "invalid regular expression {}: {why}",
+            quote(pattern)
+        ))
+    })?;
+    let most = PATTERN_BYTES_MAX + PATTERN_BYTES_A_BYTE * pattern.len();
+    RegexBuilder::new(&format!("^(?:{translated})$"))
+        .size_limit(most)
         .dfa_size_limit(PATTERN_BYTES_MAX)
         .build()
         .map_err(|error| {
             MatcherError(match error {
                 regex::Error::CompiledTooBig(_) => format!(
-                    "the pattern {} takes more than {PATTERN_BYTES_MAX} bytes",
+                    "the pattern {} takes more than {most} bytes",
                     quote(&pattern.chars().take(64).collect::<String>())
                 ),
                 // the library draws the place over several lines; the last says what is wrong
@@ -482,6 +491,21 @@ mod tests {
     }
 
     #[test]
+    fn patterns_are_those_of_go() {
+        for (pattern, value, is_met) in [
+            (r"\\d", "٣", false),
+            (r"\\Qa.b\\E", "a.b", true),
+            ("{x}", "{x}", true),
+            (r"\\p{Greek}\\101", "ωA", true),
+            ("[a&&b]", "&", true),
+        ] {
+            let text = format!(r#"{{a=~"{pattern}"}}"#);
+            let matchers = parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(matchers[0].matches_value(value), is_met, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_matcher_is_refused_with_its_place() {
         for (text, wrong) in [
             ("a", "one of =, !=, =~ and !~ is expected at byte 1"),
@@ -510,8 +534,13 @@ mod tests {
         assert!(printed(&long).expect_err("long").contains("16384 bytes"));
         let many = "a=b,".repeat(MATCHERS_MAX + 1);
         assert!(printed(&many).expect_err("many").contains("64 matchers"));
-        let wide = r#"a=~"(\\w{100}){100}{100}""#;
-        assert!(printed(wide).expect_err("wide").contains("262144 bytes"));
+        let wide = r#"a=~"((\\w{100}){100}){100}""#;
+        let told = printed(wide).expect_err("wide");
+        assert!(told.contains("takes more than 263"), "{told}");
+        // As many texts as a list of matchers can name.
+        let texts: Vec<String> = (0..2_000).map(|one| format!("n{one:05}")).collect();
+        let texts = format!("a=~\"{}\"", texts.join("|"));
+        assert!(parse(&texts).is_ok());
     }
 
     #[test]

@@ -53,8 +53,10 @@ pub enum ExprKind {
     Aggregate(Box<Aggregate>),
     /// Two sides and an operator.
     Binary(Box<Binary>),
-    /// `-expr`; a plus is left out.
+    /// `-expr`.
     Negative(Box<Expr>),
+    /// `+expr`, which is what `expr` is; before a number a plus is left out.
+    Positive(Box<Expr>),
     /// `(expr)`.
     Paren(Box<Expr>),
 }
@@ -351,7 +353,9 @@ impl Expr {
                 (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
                 _ => ValueType::Vector,
             },
-            ExprKind::Negative(expr) | ExprKind::Paren(expr) => expr.value_type(),
+            ExprKind::Negative(expr) | ExprKind::Positive(expr) | ExprKind::Paren(expr) => {
+                expr.value_type()
+            }
         }
     }
 
@@ -375,7 +379,9 @@ impl Expr {
             ExprKind::Binary(binary) => {
                 binary.lhs.is_step_invariant() && binary.rhs.is_step_invariant()
             }
-            ExprKind::Negative(expr) | ExprKind::Paren(expr) => expr.is_step_invariant(),
+            ExprKind::Negative(expr) | ExprKind::Positive(expr) | ExprKind::Paren(expr) => {
+                expr.is_step_invariant()
+            }
         }
     }
 }

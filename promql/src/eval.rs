@@ -351,7 +351,7 @@ impl<'a> Evaluation<'a> {
         match &expr.kind {
             ExprKind::Number(number) => Ok(Value::Scalar(vec![*number; grid.count])),
             ExprKind::Text(text) => Ok(Value::Text(text.clone())),
-            ExprKind::Paren(inner) => self.eval(inner, grid),
+            ExprKind::Paren(inner) | ExprKind::Positive(inner) => self.eval(inner, grid),
             ExprKind::Negative(inner) => self.negative(inner, grid),
             ExprKind::Vector(selector) => self.selector(selector, grid, false),
             ExprKind::Call { function, args } => self.call(function, args, grid),

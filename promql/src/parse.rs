@@ -276,7 +276,14 @@ impl Parser<'_> {
                 })),
                 span,
             },
-            (false, kind) => Expr { kind, span },
+            (false, kind @ ExprKind::Number(_)) => Expr { kind, span },
+            (false, kind) => Expr {
+                kind: ExprKind::Positive(Box::new(Expr {
+                    kind,
+                    span: expr.span,
+                })),
+                span,
+            },
         })
     }
 

@@ -141,15 +141,13 @@ fn series(selector: &Selector) -> String {
         _ => Vec::new(),
     };
     let named = selector.name.is_some();
-    inside.extend(
-        selector
-            .matchers
-            .iter()
-            .filter(|one| {
-                !(named && &*one.name == "__name__" && one.op == crate::ast::MatchOp::Equal)
-            })
-            .map(matcher),
-    );
+    let is_name =
+        |one: &Matcher| named && &*one.name == "__name__" && one.op == crate::ast::MatchOp::Equal;
+    let others = selector.matchers.iter().filter(|one| !is_name(one));
+    let mut others: Vec<String> = others.map(matcher).collect();
+    // In the order of what is written, as Prometheus has them.
+    others.sort_unstable();
+    inside.append(&mut others);
     match (plain, inside.is_empty()) {
         (Some(name), true) => name.to_owned(),
         (name, _) => format!("{}{{{}}}", name.unwrap_or_default(), inside.join(",")),
@@ -231,6 +229,7 @@ impl fmt::Display for Expr {
                 write!(f, "{} {} {}", binary.lhs, operator(binary), binary.rhs)
             }
             ExprKind::Negative(expr) => write!(f, "-{expr}"),
+            ExprKind::Positive(expr) => write!(f, "+{expr}"),
             ExprKind::Paren(expr) => write!(f, "({expr})"),
         }
     }
@@ -289,6 +288,7 @@ fn at_level(expr: &Expr, level: usize) -> String {
             format!("{indent}(\n{}\n{indent})", at_level(inner, level + 1))
         }
         ExprKind::Negative(inner) => format!("{indent}-{}", at_level(inner, level).trim_start()),
+        ExprKind::Positive(inner) => format!("{indent}+{}", at_level(inner, level).trim_start()),
         _ => format!("{indent}{line}"),
     }
 }

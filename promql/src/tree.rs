@@ -14,6 +14,7 @@ pub fn tree(expr: &Expr) -> Value {
         ExprKind::Number(number) => json!({"type": "numberLiteral", "val": plain(*number)}),
         ExprKind::Text(text) => json!({"type": "stringLiteral", "val": text}),
         ExprKind::Paren(inner) => json!({"type": "parenExpr", "expr": tree(inner)}),
+        ExprKind::Positive(inner) => json!({"type": "unaryExpr", "op": "+", "expr": tree(inner)}),
         ExprKind::Negative(inner) => json!({"type": "unaryExpr", "op": "-", "expr": tree(inner)}),
         ExprKind::Vector(selector) => {
             let mut node = timed("vectorSelector", &selector.when);

@@ -133,6 +133,7 @@ impl Condition {
                 ExprKind::Vector(selector) | ExprKind::Matrix { selector, .. } => Some(selector),
                 ExprKind::Subquery { expr, .. }
                 | ExprKind::Negative(expr)
+                | ExprKind::Positive(expr)
                 | ExprKind::Paren(expr) => first(expr),
                 ExprKind::Call { args, .. } => args.iter().find_map(first),
                 ExprKind::Binary(binary) => first(&binary.lhs).or_else(|| first(&binary.rhs)),

@@ -7,7 +7,7 @@ use pulseboard_promql::{
     EvalError, Labels, Samples, Storage,
     ast::{MatchOp, Matcher},
     labels::NAME,
-    pattern::regex,
+    pattern::Fits,
     storage::Hints,
 };
 
@@ -49,7 +49,7 @@ impl Memory {
 
 enum Test<'a> {
     Is(&'a str, &'a str, bool),
-    Matches(&'a str, regex::Regex, bool),
+    Matches(&'a str, Fits, bool),
 }
 
 impl Test<'_> {
@@ -65,7 +65,7 @@ fn tests(matchers: &[Matcher]) -> Result<Vec<Test<'_>>, EvalError> {
     matchers
         .iter()
         .map(|one| {
-            let pattern = || regex(&one.value).map_err(EvalError::Execution);
+            let pattern = || Fits::new(&one.value).map_err(EvalError::Execution);
             Ok(match one.op {
                 MatchOp::Equal => Test::Is(&one.name, &one.value, true),
                 MatchOp::NotEqual => Test::Is(&one.name, &one.value, false),

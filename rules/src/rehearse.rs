@@ -303,7 +303,9 @@ fn names_the_ends(expr: &Expr) -> bool {
             names_the_ends(&aggregate.expr) || aggregate.param.as_ref().is_some_and(names_the_ends)
         }
         ExprKind::Binary(binary) => names_the_ends(&binary.lhs) || names_the_ends(&binary.rhs),
-        ExprKind::Negative(inner) | ExprKind::Paren(inner) => names_the_ends(inner),
+        ExprKind::Negative(inner) | ExprKind::Positive(inner) | ExprKind::Paren(inner) => {
+            names_the_ends(inner)
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use md5::{Digest as _, Md5};
+use pulseboard_shared::pattern::translated;
 use regex::{Captures, Regex, RegexBuilder};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -79,12 +80,14 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern.
+    /// Compiles a pattern, which is one of Go's, as in PromQL.
     ///
     /// # Errors
     /// It is none, or too large; in words.
     pub fn new(text: &str) -> Result<Self, String> {
-        RegexBuilder::new(&format!("^(?s:{text})$"))
+        let translated =
+            translated(text).map_err(|why| format!("{text:?} is no pattern: {why}"))?;
+        RegexBuilder::new(&format!("^(?s:{translated})$"))
             .size_limit(PATTERN_BYTES_MAX)
             .dfa_size_limit(PATTERN_BYTES_MAX)
             .build()

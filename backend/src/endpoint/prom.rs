@@ -16,6 +16,7 @@
 //! | `outside` | `external_labels`, which series have elsewhere |
 //! | `families` | which metric a series is a part of |
 //! | `params` | what a query string or a form asks for |
+//! | `multipart` | the fields of a form of several parts |
 //! | `answer` | the envelope of all answers, and errors in the words of clients |
 
 pub mod admin;
@@ -26,6 +27,7 @@ mod families;
 pub mod federate;
 pub mod labels;
 mod matching;
+mod multipart;
 mod outside;
 mod params;
 pub mod query;

@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use pulseboard_engine::{Tenant, query::QueryError};
-use pulseboard_promql::Options;
 use pulseboard_rules::{
     Env, GroupSpec, Rule, RuleSpec, RuleStatus,
     file::write,
@@ -254,10 +253,7 @@ impl Asked {
         let env = Env {
             storage: &series,
             guard: &series,
-            options: Options {
-                samples_max: self.app.settings.query_max_samples as u64,
-                ..Options::default()
-            },
+            options: self.app.evaluating.options(),
             external_labels: &external_labels,
             external_url: &external_url,
             resend_delay_ms: i64::MAX,

@@ -7,7 +7,6 @@ use std::{
 };
 
 use pulseboard_engine::{Cancel, Cost, Spent, Tenant};
-use pulseboard_promql::Options;
 use pulseboard_rules::{Env, Group, Outcome, Sample};
 use pulseboard_series::{Batch, Kind};
 
@@ -31,14 +30,17 @@ impl Rules {
     }
 
     fn cost_within(&self, time: Duration) -> Cost {
-        Cost::new(time, self.samples_max, Cancel::default()).reserving(|bytes| {
-            match bytes <= RULE_BYTES_MAX {
-                true => Ok(()),
-                false => Err(Spent::TooLarge {
-                    max: RULE_BYTES_MAX,
-                    whose: "one rule",
-                }),
-            }
+        Cost::new(
+            time,
+            self.evaluating.options().samples_max,
+            Cancel::default(),
+        )
+        .reserving(|bytes| match bytes <= RULE_BYTES_MAX {
+            true => Ok(()),
+            false => Err(Spent::TooLarge {
+                max: RULE_BYTES_MAX,
+                whose: "one rule",
+            }),
         })
     }
 
@@ -59,10 +61,7 @@ impl Rules {
         Some(work(&Env {
             storage: &series,
             guard: &series,
-            options: Options {
-                samples_max: self.samples_max,
-                ..Options::default()
-            },
+            options: self.evaluating.options(),
             external_labels: &external_labels,
             external_url: &self.external_url,
             resend_delay_ms: self.repeat_ms,

@@ -167,6 +167,60 @@ async fn a_range_is_answered_to_a_form_too() {
     server.stop().await;
 }
 
+/// `curl -d` and `curl -F`: what the form says holds before what the address says.
+#[tokio::test]
+async fn a_form_of_any_kind_holds_before_the_address() {
+    let server = server().await;
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let parts = format!("{}{}--b--\r\n", part("query", "2"), part("time", "5"));
+    for (kind, body) in [
+        (
+            "application/x-www-form-urlencoded",
+            "query=2&time=5".to_owned(),
+        ),
+        (
+            "Application/X-WWW-Form-URLencoded ; charset=utf-8",
+            "query=2&time=5".to_owned(),
+        ),
+        ("multipart/form-data; boundary=b", parts.clone()),
+        ("multipart/form-data; boundary=\"b\"", parts),
+    ] {
+        let ask = server
+            .request(reqwest::Method::POST, "/api/v1/query?query=1&time=4")
+            .header("content-type", kind)
+            .body(body);
+        let answer: Value = ask
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
+        assert_eq!(
+            answer["data"]["result"],
+            json!([5, "2"]),
+            "{kind}: {answer}"
+        );
+    }
+    for (kind, body) in [
+        ("multipart/form-data", "--b--"),
+        ("multipart/form-data; boundary=b", "query=2"),
+        ("multipart/form-data; boundary=b", "--b\r\n\r\n"),
+    ] {
+        let ask = server
+            .request(reqwest::Method::POST, "/api/v1/query?query=1")
+            .header("content-type", kind)
+            .body(body);
+        let answer = ask.send().await.expect("an answer");
+        assert_eq!(answer.status(), 400, "{kind}");
+        let answer: Value = answer.json().await.expect("JSON");
+        assert_eq!(answer["errorType"], "bad_data", "{kind}");
+    }
+    server.stop().await;
+}
+
 /// What needs more memory than one caller may ever have is not asked again later: it says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_that_needs_more_memory_than_its_caller_may_have_is_refused_for_good() {
@@ -299,6 +353,17 @@ async fn what_senders_say_of_their_metrics_is_told() {
     let (_, one) = get(&server, "/api/v1/metadata", &[("metric", "last_run")]).await;
     let last_run = json!([{"type": "gauge", "help": "When it ran.", "unit": ""}]);
     assert_eq!(one["data"], json!({"last_run": last_run}));
+    // No metric at all is 0 here, and less is all of them.
+    for (limit, some) in [("0", false), ("-1", true), ("1", true)] {
+        let (status, told) = get(&server, "/api/v1/metadata", &[("limit", limit)]).await;
+        assert_eq!(status, 200, "{told}");
+        assert_eq!(told["data"] != json!({}), some, "{limit}");
+    }
+    let (status, told) = get(&server, "/api/v1/metadata", &[("limit", "x")]).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (400, &json!("limit must be a number"))
+    );
     let (_, others) = get(&server, "/api/v1/metadata", &[("metric", "took_sum")]).await;
     assert_eq!(others["data"], json!({}));
     server.stop().await;

@@ -226,6 +226,8 @@ async fn what_is_scraped_is_answered_and_told() {
         ("?state=dropped", 0, 1),
         ("?scrapePool=nobody", 0, 1),
         ("?state=any", 1, 1),
+        ("?state=ANY", 1, 1),
+        ("?state=foo", 0, 0),
     ] {
         let answer = server.json(&format!("/api/v1/targets{query}")).await;
         let count = |kind: &str| answer["data"][kind].as_array().map(Vec::len);
@@ -415,6 +417,40 @@ async fn a_reload_is_the_admins_and_exchanges_only_what_changed() {
     scraping.until("a", "job", &[("two", "2")]).await;
     scraping.until("up", "job", &[("two", "1")]).await;
     scraping.server.stop().await;
+}
+
+#[tokio::test]
+async fn subqueries_without_a_step_have_the_files_evaluation_interval() {
+    let query = "count_over_time(vector(1)[3m:])";
+    let rule = format!("groups: [{{name: g, rules: [{{record: points, expr: '{query}'}}]}}]");
+    let of = |global: &str| format!("{global}rule_files: [rules.yml]\n");
+    let scraping = Scraping::start("scrape_configs: []\n").await;
+    assert_eq!(scraping.values(query, "").await[0].1, "3");
+    fs::write(scraping.file.with_file_name("rules.yml"), rule).expect("written");
+    for (global, points) in [
+        ("global: {evaluation_interval: 15s}\n", "12"),
+        ("global: {evaluation_interval: 30s}\n", "6"),
+        ("global: {evaluation_interval: 0s}\n", "3"),
+        ("", "3"),
+    ] {
+        fs::write(&scraping.file, of(global)).expect("written");
+        assert_eq!(scraping.reload(Some(ADMIN)).await.status(), 200);
+        assert_eq!(scraping.values(query, "").await[0].1, points, "{global}");
+        // a rule, and who watches, ask the same
+        scraping.server.clock.advance(Duration::from_secs(60));
+        scraping.until("points", "", &[("", points)]).await;
+        let mut watcher = scraping.server.ws("/ws").await;
+        watcher.json_of("init").await;
+        let asked = json!({"action": "watch", "query": query, "step_ms": 1000, "back_ms": 1000});
+        watcher.send(&asked.to_string()).await;
+        let watched = watcher.json_of("watched").await;
+        let told = watched["series"][0]["points"][0][1].as_f64();
+        assert_eq!(
+            told.map(|told| told.to_string()).as_deref(),
+            Some(points),
+            "{watched}"
+        );
+    }
 }
 
 #[tokio::test]

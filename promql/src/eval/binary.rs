@@ -367,5 +367,9 @@ fn result_labels(binary: &Binary, many: &Labels, one: &Labels) -> Labels {
     for name in &matching.include {
         labels = labels.with(name, one.get(name));
     }
-    labels
+    // What says whether something is so has no name, not even the other side's.
+    match binary.is_bool {
+        true => labels.nameless(),
+        false => labels,
+    }
 }

@@ -18,9 +18,9 @@ fn elementwise(name: &str) -> Option<fn(f64) -> f64> {
     Some(match name {
         "abs" => f64::abs,
         "acos" => f64::acos,
-        "acosh" => f64::acosh,
+        "acosh" => acosh,
         "asin" => f64::asin,
-        "asinh" => f64::asinh,
+        "asinh" => asinh,
         "atan" => f64::atan,
         "atanh" => f64::atanh,
         "ceil" => f64::ceil,
@@ -49,6 +49,23 @@ fn elementwise(name: &str) -> Option<fn(f64) -> f64> {
         "tanh" => f64::tanh,
         _ => return None,
     })
+}
+
+/// From here on 1 is nothing beside a number's square, whose double would be no number any more.
+const LARGE: f64 = (1_u64 << 28) as f64;
+
+fn acosh(value: f64) -> f64 {
+    match value > LARGE {
+        true => value.ln() + std::f64::consts::LN_2,
+        false => value.acosh(),
+    }
+}
+
+fn asinh(value: f64) -> f64 {
+    match value.abs() > LARGE {
+        true => (value.abs().ln() + std::f64::consts::LN_2).copysign(value),
+        false => value.asinh(),
+    }
 }
 
 /// A part of a Unix time in seconds.
@@ -319,6 +336,9 @@ impl Evaluation<'_> {
         let [to, separator, from @ ..] = texts.as_slice() else {
             return Err(wrong("label_join takes a label and a separator"));
         };
+        if from.iter().any(String::is_empty) {
+            return Err(wrong("invalid source label name in label_join(): "));
+        }
         if to.is_empty() {
             return Err(wrong(format!(
                 "invalid destination label name in label_join(): {to}"

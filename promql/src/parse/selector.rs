@@ -7,7 +7,7 @@ use crate::{
     ast::{Expr, ExprKind, MatchOp, Matcher, Selector, When},
     error::Span,
     lex::Kind,
-    pattern::regex,
+    pattern::Fits,
 };
 
 impl Parser<'_> {
@@ -135,7 +135,7 @@ impl Parser<'_> {
             let what = format!("an expression has at most {PATTERNS_MAX} patterns");
             return Err(self.error(span, what));
         }
-        regex(pattern).map(drop).map_err(|error| {
+        Fits::new(pattern).map(drop).map_err(|error| {
             let what = format!("error parsing regexp: {error}").replace('\n', " ");
             self.error(span, what)
         })
@@ -144,7 +144,7 @@ impl Parser<'_> {
 
 /// Whether a label that is not there passes.
 fn takes_empty(matcher: &Matcher) -> bool {
-    let is_match = || regex(&matcher.value).is_ok_and(|regex| regex.is_match(""));
+    let is_match = || Fits::new(&matcher.value).is_ok_and(|fits| fits.is_match(""));
     match matcher.op {
         MatchOp::Equal => matcher.value.is_empty(),
         MatchOp::NotEqual => !matcher.value.is_empty(),

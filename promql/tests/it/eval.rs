@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use pulseboard_promql::{EvalError, Options, instant, parse, range};
+use pulseboard_promql::{Answer, EvalError, Options, instant, parse, range, storage::Unguarded};
 
 use crate::support::{Holds, Memory, Stops, is_named};
 
@@ -40,6 +40,19 @@ fn instant_answers() {
         ("1 == bool 1", 0, "1"),
         ("time()", 2, "120"),
         ("gauge", 3, "gauge 2"),
+        ("+gauge", 3, "gauge 2"),
+        ("+(gauge) - -gauge", 3, "{} 4"),
+        ("asinh(1.7e308 * vector(1))", 0, "{} 710.4199840737881"),
+        (
+            "gauge > bool ignoring(h) group_right(__name__) gauge",
+            3,
+            "{} 0",
+        ),
+        (
+            "gauge + ignoring(h) group_right(__name__) gauge",
+            3,
+            "gauge 4",
+        ),
         ("gauge offset 1m", 3, "gauge 3"),
         ("gauge @ 60", 9, "gauge 4"),
         ("gauge @ 60 offset 1m", 9, "gauge 5"),
@@ -406,4 +419,38 @@ fn memory_is_asked_for() {
             "{query} is refused before much is made"
         );
     }
+}
+
+/// An empty name is no label, wherever one is named.
+#[test]
+fn labels_without_a_name_are_refused() {
+    let memory = requests();
+    for query in [
+        "label_join(gauge, \"dst\", \"\", \"zone\", \"\", \"floor\")",
+        "label_join(gauge, \"\", \"\", \"zone\")",
+        "label_replace(gauge, \"\", \"x\", \"zone\", \"\")",
+    ] {
+        let expr = parse(query).expect(query);
+        let said = instant(&expr, MINUTE, &memory, &Unguarded, Options::default());
+        let Err(EvalError::Execution(said)) = said else {
+            panic!("{query}: {said:?}");
+        };
+        assert!(said.contains("label name in label_"), "{said}");
+    }
+}
+
+/// As many texts as an expression holds, also where the pattern is compiled.
+#[test]
+fn label_replace_takes_long_alternatives() {
+    let memory = requests();
+    let texts: Vec<String> = (0..2_100).map(|one| format!("n{one:05}")).collect();
+    let texts = texts.join("|");
+    let query = format!("label_replace(limits, \"d\", \"$1\", \"job\", \"({texts}|api)\")");
+    let expr = parse(&query).expect("it");
+    let (answer, _) = instant(&expr, MINUTE, &memory, &Unguarded, Options::default()).expect("it");
+    let Answer::Vector(series) = answer else {
+        panic!("no vector");
+    };
+    let mut found = series.iter().filter(|(labels, _)| labels.get("d") == "api");
+    assert!(found.next().is_some() && found.next().is_none());
 }

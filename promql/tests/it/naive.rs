@@ -88,7 +88,7 @@ impl Naive<'_> {
         Ok(match &expr.kind {
             ExprKind::Number(number) => Value::Scalar(*number),
             ExprKind::Text(text) => Value::Text(text.clone()),
-            ExprKind::Paren(inner) => self.eval(inner, at_ms)?,
+            ExprKind::Paren(inner) | ExprKind::Positive(inner) => self.eval(inner, at_ms)?,
             ExprKind::Negative(inner) => match self.eval(inner, at_ms)? {
                 Value::Vector(vector) => Value::Vector(renamed(vector, |labels, number| {
                     let place = (std::ptr::from_ref(expr).addr(), labels.nameless());

@@ -8,6 +8,16 @@ fn what_is_understood_prints_as_prometheus_prints_it() {
     for (text, printed) in [
         ("1", "1"),
         ("+1", "1"),
+        ("+a", "+a"),
+        ("+(a) - +-a", "+(a) - +-a"),
+        (
+            "a{job=~\"a.*\",job!~\"x|y\",env=\"\"}",
+            "a{env=\"\",job!~\"x|y\",job=~\"a.*\"}",
+        ),
+        (
+            "{\"a.b\",z=\"1\",\"c d\"=\"2\",b!=\"3\"}",
+            "{\"a.b\",\"c d\"=\"2\",b!=\"3\",z=\"1\"}",
+        ),
         ("-1", "-1"),
         ("1e6", "1e+06"),
         ("0x1F", "31"),
@@ -246,12 +256,12 @@ fn what_is_refused_says_where_and_why() {
 /// What is long is put on several lines and is still the same.
 #[test]
 fn long_expressions_become_several_lines() {
-    let text = "sum by (job) (rate(http_requests_total{job=\"api\",code=~\"5..\"}[5m])) / sum by (job) (rate(http_requests_total{job=\"api\"}[5m]))";
+    let text = "sum by (job) (rate(http_requests_total{code=~\"5..\",job=\"api\"}[5m])) / sum by (job) (rate(http_requests_total{job=\"api\"}[5m]))";
     let expr = parse(text).expect("an expression");
     let lines = pretty(&expr);
     assert_eq!(
         lines,
-        "  sum by (job) (rate(http_requests_total{job=\"api\",code=~\"5..\"}[5m]))\n/\n  sum by (job) (rate(http_requests_total{job=\"api\"}[5m]))"
+        "  sum by (job) (rate(http_requests_total{code=~\"5..\",job=\"api\"}[5m]))\n/\n  sum by (job) (rate(http_requests_total{job=\"api\"}[5m]))"
     );
     assert_eq!(parse(&lines).expect("the same").to_string(), text);
 }
@@ -299,4 +309,12 @@ fn patterns_are_bounded() {
     assert!(said.contains("at most 128 patterns"), "{said}");
     let large = parse("x{a=~\"(\\\\pL{9}x){99}\"}").expect_err("too large");
     assert!(large.to_string().contains("size limit"), "{large}");
+    // Texts alone need no automaton: as many as an expression holds.
+    let texts: Vec<String> = (0..2_142).map(|one| format!("n{one:05}")).collect();
+    for (before, after) in [("", ""), ("(", ")"), ("(?:", ")"), ("", "|"), ("a.c|", "")] {
+        let expression = format!("x{{a=~\"{before}{}{after}\",b=\"c\"}}", texts.join("|"));
+        assert!(parse(&expression).is_ok(), "{before} {after}");
+    }
+    assert!(parse("{a=~\"b|\"}").is_err(), "it may be nothing");
+    assert!(parse("{a=~\"b|c\"}").is_ok());
 }

@@ -23,6 +23,10 @@ fn trees_have_what_prometheus_has() {
         ("-Inf", json!({"type": "numberLiteral", "val": "-Inf"})),
         ("\"a\"", json!({"type": "stringLiteral", "val": "a"})),
         ("(1)", json!({"type": "parenExpr", "expr": one})),
+        (
+            "+up",
+            json!({"type": "unaryExpr", "op": "+", "expr": up.clone()}),
+        ),
         ("-up", json!({"type": "unaryExpr", "op": "-", "expr": up})),
         (
             "x{a!~\"b\"}[5m] offset 1m @ 1.5",

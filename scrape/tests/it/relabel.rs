@@ -2,7 +2,7 @@
 
 use pulseboard_scrape::{
     LabelSet,
-    relabel::{Rule, apply},
+    relabel::{Pattern, Rule, apply},
 };
 
 /// The labels after a rule, or nothing where it drops them.
@@ -70,6 +70,37 @@ fn replace() {
         after(lines, &[("a", "x\ny")]),
         some(&[("a", "x\ny"), ("b", "1")])
     );
+}
+
+/// As in PromQL: what differs between Go's patterns and those of the library is Go's.
+#[test]
+fn patterns_are_those_of_go() {
+    for (pattern, value, is_kept) in [
+        (r"\\Qa.b\\E", "a.b", true),
+        (r"\\Qa.b\\E", "axb", false),
+        ("{x}", "{x}", true),
+        ("a{,2}", "a{,2}", true),
+        (r"\\101\\x{42}", "AB", true),
+        (r"\\d", "٣", false),
+        (r"\\w", "é", false),
+        (r"a\\sb", "a\u{a0}b", false),
+        (r"é\\bé", "éé", false),
+        (r"\\p{Greek}\\pL", "ωé", true),
+        ("[a&&b]", "&", true),
+        ("[[a]]", "[]", true),
+        ("[[a]]", "a", false),
+    ] {
+        let rule = format!(r#"{{"source_labels":["a"],"regex":"{pattern}","action":"keep"}}"#);
+        let labels = [("a", value)];
+        let expected = is_kept.then(|| some(&labels)).flatten();
+        assert_eq!(after(&rule, &labels), expected, "{pattern} {value}");
+    }
+    for pattern in [r"\\u0041", "(?x)a", "a{1001}", "a)(b", "a**"] {
+        assert!(
+            Pattern::new(&pattern.replace(r"\\", r"\")).is_err(),
+            "{pattern}"
+        );
+    }
 }
 
 #[test]

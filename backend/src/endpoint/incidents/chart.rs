@@ -75,7 +75,7 @@ impl Of<'_> {
         };
         let options = Options {
             samples_max: SAMPLES_MAX,
-            ..Options::default()
+            ..self.app.evaluating.options()
         };
         // An incident is told without its chart where there is none to be had.
         let Ok((matrix, _notes)) = range(expr, self.times(), &storage, &storage, options) else {
@@ -189,7 +189,10 @@ fn collect(expr: &Expr, into: &mut Vec<Selector>) {
     match &expr.kind {
         ExprKind::Vector(selector) | ExprKind::Matrix { selector, .. } => add(selector),
         ExprKind::Number(_) | ExprKind::Text(_) => {}
-        ExprKind::Subquery { expr, .. } | ExprKind::Negative(expr) | ExprKind::Paren(expr) => {
+        ExprKind::Subquery { expr, .. }
+        | ExprKind::Negative(expr)
+        | ExprKind::Positive(expr)
+        | ExprKind::Paren(expr) => {
             collect(expr, into);
         }
         ExprKind::Call { args, .. } => args.iter().for_each(|arg| collect(arg, into)),

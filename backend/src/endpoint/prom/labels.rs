@@ -130,6 +130,7 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
         false,
         move |work, working| -> Result<Finished, ApiError> {
             let per_metric = per_metric(work.asking)?;
+            let limit = work.asking.params.limit_of_metadata()?;
             let mut all: BTreeMap<String, (Type, Arc<str>)> = BTreeMap::new();
             work.each_described(working, &mut |key, kind, unit| {
                 let (name, found) = metric_of(key, kind);
@@ -194,7 +195,7 @@ pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut R
             });
             let mut all: Vec<(String, Value)> = told.chain(others).collect();
             all.sort_by(|(a, _), (b, _)| a.cmp(b));
-            let all: serde_json::Map<String, Value> = all.into_iter().take(work.limit).collect();
+            let all: serde_json::Map<String, Value> = all.into_iter().take(limit).collect();
             let mut text = working.text();
             text.push_json(&json!({"status": "success", "data": all}))?;
             Ok(working.finish(text.into_pieces()))

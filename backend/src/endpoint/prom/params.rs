@@ -4,10 +4,11 @@ use pulseboard_promql::{ParseError, ast::Selector, parse_duration, parse_selecto
 use pulseboard_shared::Timestamp;
 use salvo::{Request, http::header};
 
-use super::answer::ApiError;
+use super::{answer::ApiError, multipart};
 use crate::{app::App, http::body};
 
-/// Parameters of one request: those of the address, then those of the form.
+/// Parameters of one request: those of the form, then those of the address. Where both have one the
+/// form's is meant, as in Prometheus.
 #[derive(Debug)]
 pub(super) struct Params(Vec<(String, String)>);
 
@@ -24,17 +25,23 @@ impl Params {
         let pairs = |bytes: &[u8]| -> Vec<(String, String)> {
             form_urlencoded::parse(bytes).into_owned().collect()
         };
-        let mut all = pairs(request.uri().query().unwrap_or_default().as_bytes());
-        let is_form = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| {
-                kind.as_bytes()
-                    .starts_with(b"application/x-www-form-urlencoded")
-            });
-        if request.method() == salvo::http::Method::POST && is_form {
-            all.extend(pairs(&body::read_bytes(app, request).await?));
+        let of_address = pairs(request.uri().query().unwrap_or_default().as_bytes());
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.to_owned();
+        let (media, parameters) = kind.split_once(';').unwrap_or((&kind, ""));
+        let is = |wanted: &str| media.trim().eq_ignore_ascii_case(wanted);
+        let is_post = request.method() == salvo::http::Method::POST;
+        let mut all = Vec::new();
+        if is_post && is("application/x-www-form-urlencoded") {
+            all = pairs(&body::read_bytes(app, request).await?);
+        } else if is_post && is("multipart/form-data") {
+            let body = body::read_bytes(app, request).await?;
+            all = multipart::boundary(parameters)
+                .and_then(|boundary| multipart::fields(&body, &boundary))
+                .ok_or_else(|| ApiError::BadData("the multipart form cannot be read".to_owned()))?;
         }
+        all.extend(of_address);
         Ok(Self(all))
     }
 
@@ -159,6 +166,19 @@ impl Params {
                 shown(text)
             ))),
         }
+    }
+}
+
+impl Params {
+    /// How many metrics are told of at most; less than 0 is all, and 0 is none, as in Prometheus.
+    pub(super) fn limit_of_metadata(&self) -> Result<usize, ApiError> {
+        let Some(text) = self.get("limit") else {
+            return Ok(usize::MAX);
+        };
+        let limit: i64 = text
+            .parse()
+            .map_err(|_none| ApiError::BadData("limit must be a number".to_owned()))?;
+        Ok(usize::try_from(limit).unwrap_or(usize::MAX))
     }
 }
 

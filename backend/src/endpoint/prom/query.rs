@@ -215,13 +215,12 @@ fn answer(
     series: &TenantSeries<'_>,
     working: &Working,
 ) -> Result<Finished, ApiError> {
-    let defaults = Options::default();
+    let defaults = app.evaluating.options();
     let options = Options {
         lookback_ms: asked
             .lookback_ms
             .filter(|lookback| *lookback > 0)
             .unwrap_or(defaults.lookback_ms),
-        samples_max: app.settings.query_max_samples as u64,
         ..defaults
     };
     let mut text = working.text();

@@ -36,7 +36,7 @@ async fn answer_targets(request: &mut Request, depot: &mut Depot) -> Result<Fini
             let state = asking.params.get("state").map(str::to_ascii_lowercase);
             let wants = |kind: &str| {
                 let state = state.as_deref();
-                state.is_none_or(|state| state == kind || !matches!(state, "active" | "dropped"))
+                state.is_none_or(|state| state == kind || state == "any")
             };
             let snapshot = snapshot(asking, asking.params.get("scrapePool"));
             let mut text = working.text();
@@ -132,7 +132,7 @@ async fn answer_metadata(request: &mut Request, depot: &mut Depot) -> Result<Fin
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, working| {
-            let limit = asking.params.limit()?;
+            let limit = asking.params.limit_of_metadata()?;
             let metric = asking.params.get("metric");
             let selector = asking.params.get("match_target").map(|text| {
                 parse_selector(text).map_err(|error| bad_expression("match_target", &error))

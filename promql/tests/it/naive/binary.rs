@@ -135,6 +135,9 @@ impl Naive<'_> {
             for name in &matching.include {
                 made = made.with(name, theirs.get(name));
             }
+            if both.is_bool {
+                made = made.nameless();
+            }
             let is_twice = |known: &(Labels, Labels, f64)| {
                 known.1 == made || matching.cardinality == Cardinality::One && known.0 == group
             };
