@@ -19,6 +19,7 @@ use pulseboard_promql::{
     ast::{At, ExprKind},
     range,
 };
+use pulseboard_shared::figure;
 use serde::Serialize;
 
 use crate::{
@@ -68,7 +69,8 @@ pub struct Span {
     pub start: i64,
     /// When it became something else, or the end of the rehearsal.
     pub end: i64,
-    /// At its beginning; none where it is no finite number.
+    /// At its beginning; none where it is no number.
+    #[serde(with = "figure::option")]
     pub value: Option<f64>,
 }
 
@@ -398,7 +400,7 @@ impl Told {
             state,
             start: at_ms,
             end: at_ms,
-            value: Some(change.alert.value).filter(|value| value.is_finite()),
+            value: Some(change.alert.value).filter(|value| !value.is_nan()),
         };
         self.open.insert(labels.clone(), span);
     }

@@ -10,7 +10,7 @@ use pulseboard_rules::{
     file::write,
     rehearse::{Bounds, Rehearsal, rehearse},
 };
-use pulseboard_shared::{FieldError, Timestamp};
+use pulseboard_shared::{FieldError, Timestamp, figure};
 use salvo::{
     Depot, Request, Response, handler,
     http::{
@@ -316,6 +316,11 @@ fn moment(body: &Value, name: &str) -> Result<Option<(i64, Form)>, AppError> {
     }
 }
 
+/// A number, or the word for one that JSON has not.
+fn number(value: f64) -> Value {
+    figure::word(value).map_or_else(|| json!(value), Value::from)
+}
+
 fn told(rehearsed: &Rehearsal, form: Form) -> Value {
     let when = |at_ms: i64| match form {
         Form::Text => json!(Timestamp::from_millis(at_ms)),
@@ -332,7 +337,7 @@ fn told(rehearsed: &Rehearsal, form: Form) -> Value {
                     "state": span.state.name(),
                     "start": when(span.start),
                     "end": when(span.end),
-                    "value": span.value,
+                    "value": number(span.value.unwrap_or(f64::NAN)),
                 })
             });
             json!({"labels": labels, "spans": spans.collect::<Vec<_>>()})

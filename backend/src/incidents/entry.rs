@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use pulseboard_alerting::{ALERTNAME, AlertEvent};
 use pulseboard_notify::Fingerprint;
-use pulseboard_shared::{AlertState, Labels, Severity};
+use pulseboard_shared::{Alert, AlertState, Labels, Severity, figure};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -40,9 +40,11 @@ pub struct Incident {
     /// What the rule says of it.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub annotations: Labels,
-    /// The newest value; none where it is no number.
+    /// The newest value; none where nothing is known of it.
+    #[serde(default, with = "figure::option")]
     pub value: Option<f64>,
-    /// What it is compared with, likewise.
+    /// What it is compared with; none where that is no number.
+    #[serde(default, with = "figure::option")]
     pub threshold: Option<f64>,
     /// Unix ms.
     pub started_ms: i64,
@@ -168,8 +170,12 @@ pub struct Entry {
     pub at_ms: i64,
     /// What kind of thing.
     pub kind: Kind,
-    /// That was measured; none where it is no number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// That was measured.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "figure::option"
+    )]
     pub value: Option<f64>,
     /// Who was told, or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,6 +240,7 @@ pub struct Saying {
     /// How bad it is by now.
     pub severity: Severity,
     /// What it is compared with.
+    #[serde(default, with = "figure::option")]
     pub threshold: Option<f64>,
     /// What the rule says of it, where that has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -255,9 +262,9 @@ pub fn labels_of(event: &AlertEvent) -> Labels {
     labels
 }
 
-/// A number that JSON has.
-fn finite(value: f64) -> Option<f64> {
-    value.is_finite().then_some(value)
+/// What an alert is compared with, where that is a number.
+fn limit_of(alert: &Alert) -> Option<f64> {
+    (!alert.threshold.is_nan()).then_some(alert.threshold)
 }
 
 /// Bytes of texts.
@@ -275,7 +282,7 @@ impl Incident {
         let alert = &event.alert;
         let (started_ms, at_ms) = (alert.started.as_millis(), alert.timestamp.as_millis());
         let labels = labels_of(event);
-        let value = finite(alert.value);
+        let value = Some(alert.value);
         let mut entries = VecDeque::new();
         let detail = event.detail.as_deref();
         // Of what others sent it is known only since when they say that it is so.
@@ -297,7 +304,7 @@ impl Incident {
             labels,
             annotations: event.annotations(),
             value,
-            threshold: finite(alert.threshold),
+            threshold: limit_of(alert),
             started_ms,
             ended_ms: None,
             rule_id: detail
@@ -338,14 +345,14 @@ impl Incident {
             AlertState::Firing => Kind::Firing,
         };
         let entry = Entry {
-            value: finite(alert.value),
+            value: Some(alert.value),
             ..Entry::new(alert.timestamp.as_millis(), kind)
         };
         let annotations = event.annotations();
         let saying = Saying {
             message: alert.message.clone(),
             severity: alert.severity,
-            threshold: finite(alert.threshold),
+            threshold: limit_of(alert),
             annotations: (annotations != self.annotations).then_some(annotations),
         };
         (entry, (kind != Kind::Resolved).then_some(saying))
@@ -448,7 +455,7 @@ impl Incident {
 #[cfg(test)]
 pub(super) mod tests {
     use pulseboard_alerting::new_id;
-    use pulseboard_shared::{Alert, Timestamp};
+    use pulseboard_shared::Timestamp;
 
     use super::*;
 

@@ -466,6 +466,54 @@ async fn what_is_wrong_with_a_rule_is_said_field_by_field() {
 }
 
 #[tokio::test]
+async fn a_value_that_json_has_not_is_said_in_words() {
+    let server = start().await;
+    let mut events = server.sse("/events/alerts").await;
+    server.push("default", "jobs 3").await;
+    for (name, expr, word) in [
+        ("Endless", "jobs / 0 > 1", "+Inf"),
+        ("Below", "-jobs / 0", "-Inf"),
+        ("Nothing", "jobs * NaN", "NaN"),
+    ] {
+        let rule = json!({"alert": name, "expr": expr, "every": "1s"});
+        make(&server, ADMIN, rule.clone()).await;
+        until(&server, "it fires", async || fires(&server, name).await).await;
+        assert_eq!(active(&server, name).await[0]["value"], word);
+        let groups = server.json("/api/v1/rules").await.to_string();
+        assert!(
+            groups.contains(&format!("\"value\":\"{word}\"")),
+            "{groups}"
+        );
+        let said = alert_of(&mut events, name, "firing").await;
+        assert_eq!(said.last().expect("it was said")["value"], word);
+        let of = |alert: &&Value| alert["rule"] == name;
+        let going_on = server.json("/api/alerts").await;
+        let alert = going_on.as_array().expect("alerts").iter().find(of);
+        let id = alert.expect("it goes on")["incident"].as_str().expect("id");
+        assert_eq!(alert.expect("it goes on")["value"], word);
+        let listed = server.json("/api/incidents").await;
+        let mut listed = listed["incidents"].as_array().expect("incidents").iter();
+        assert_eq!(listed.find(of).expect("listed")["value"], word);
+        let whole = server.json(&format!("/api/alerts/{id}")).await;
+        assert_eq!(whole["timeline"][0]["value"], word, "{whole}");
+        let file = server.get(&format!("/api/alerts/{id}/capsule")).await;
+        let file = file.text().await.expect("text");
+        assert!(file.contains(&format!("<th>Value<td>{word}")), "{file}");
+        let body = json!({"rule": rule, "start": START_MS});
+        let (_, rehearsed) = ask(
+            &server,
+            ADMIN,
+            (Method::POST, "/api/rules/rehearse"),
+            Some(body),
+        )
+        .await;
+        let spans = &rehearsed["series"][0]["spans"];
+        assert_eq!(spans[0]["value"], word, "{rehearsed}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_tenants_rules_are_its_own() {
     let server = start().await;
     server.push("default", "queue 5").await;

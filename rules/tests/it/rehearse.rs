@@ -46,7 +46,7 @@ fn live(rule: &RuleSpec, store: &Store, steps: i64) -> BTreeMap<Labels, Vec<Span
                 Event::Firing => State::Firing,
                 _ => continue,
             };
-            let value = Some(change.alert.value).filter(|value| value.is_finite());
+            let value = Some(change.alert.value).filter(|value| !value.is_nan());
             open.insert(
                 change.alert.labels,
                 Span {
