@@ -581,7 +581,7 @@ fn templates_are_rendered_and_what_fails_is_said_in_the_text() {
 #[test]
 fn json_has_the_fields_of_a_file_and_ours() {
     let rule: RuleSpec = serde_json::from_str(
-        r#"{"group":"g","alert":"A","expr":"a > 90","for":"5m","keep_firing_for":60000,"labels":{"a":"b"},
+        r#"{"group":"g","alert":"A","expr":"a > 90","for":"5m","keep_firing_for":"1m","labels":{"a":"b"},
             "annotations":{"summary":"s"},"clear":80,"every":"1s","missing":"keep","enabled":false}"#,
     )
     .unwrap();
