@@ -26,6 +26,7 @@ use crate::{
     base::{
         documents::{DocumentError, Expected, Revision},
         error::AppError,
+        typed,
     },
     expressions::TenantSeries,
     http::{
@@ -371,8 +372,13 @@ fn read_rule(mut body: Value) -> Result<(RuleSpec, Expected), AppError> {
         },
         _ => Expected::Any,
     };
-    let spec = serde_json::from_value(body)
-        .map_err(|error| http::body::wrong_body(format!("the rule is not in order: {error}")))?;
+    let spec = typed::from_value(body).map_err(|wrong| {
+        let whole = format!("the rule is not in order: {}: {wrong}", wrong.pointer);
+        AppError::bad_request(whole).with_errors(vec![FieldError {
+            detail: wrong.to_string(),
+            pointer: wrong.pointer,
+        }])
+    })?;
     Ok((spec, expected))
 }
 
@@ -385,17 +391,22 @@ fn missing(pointer: &str) -> AppError {
 
 /// The same error of a field that stands further down.
 fn below(pointer: &str, error: AppError) -> AppError {
-    let detail = error.detail().to_owned();
-    AppError::bad_request(format!("{pointer}: {detail}")).with_errors(vec![FieldError {
-        pointer: pointer.to_owned(),
-        detail,
-    }])
+    let below = |error: &FieldError| FieldError {
+        pointer: format!("{pointer}{}", error.pointer),
+        detail: error.detail.clone(),
+    };
+    let errors = error.errors().iter().map(below).collect();
+    AppError::bad_request(format!("{pointer}: {}", error.detail())).with_errors(errors)
 }
 
 fn wrong_fields(problems: &[pulseboard_rules::Problem], before: &str) -> AppError {
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let errors = problems.iter().map(|problem| FieldError {
-        pointer: format!("{before}/{}", problem.field.replace('.', "/")),
+        // `labels.NAME`, and a name may have dots.
+        pointer: match problem.field.split_once('.') {
+            Some((field, name)) => [before, &typed::step(field), &typed::step(name)].concat(),
+            None => [before, &typed::step(&problem.field)].concat(),
+        },
         detail: problem.what.clone(),
     });
     AppError::bad_request(format!("the rule is not in order: {}", all.join("; ")))
