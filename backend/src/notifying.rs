@@ -421,6 +421,12 @@ impl Notifying {
         Tenant::new(name, state)
     }
 
+    /// What goes on is looked up anew: it is told under other labels from now on.
+    pub fn look_anew(&self) {
+        self.queue.lock().is_short = true;
+        self.wake.notify_one();
+    }
+
     /// What a tenant's alerts are asked; one of whom nothing is known has none.
     pub fn read<T>(&self, tenant: &str, read: impl FnOnce(&State) -> T) -> T {
         match self.known(tenant) {

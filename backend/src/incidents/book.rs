@@ -8,7 +8,7 @@ use std::{
 use pulseboard_alerting::AlertEvent;
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_notify::Fingerprint;
-use pulseboard_shared::AlertState;
+use pulseboard_shared::{AlertState, Labels};
 use uuid::Uuid;
 
 use super::entry::{Entry, Incident, Saying};
@@ -57,7 +57,7 @@ struct Tenant {
 )]
 #[derive(Debug, PartialEq)]
 pub enum Change {
-    /// A new incident.
+    /// A new incident, or one whose labels are others now.
     Began(Arc<Incident>),
     /// One more entry of one.
     Added {
@@ -77,8 +77,15 @@ pub fn keeper_of(event: &AlertEvent) -> &str {
 }
 
 impl Book {
-    /// Takes an alert; what is to be written down of it.
+    /// Takes an alert under its own labels, see [`Book::take_as`].
+    #[cfg(test)]
     pub fn take(&mut self, event: &AlertEvent) -> Option<Change> {
+        self.take_as(event, super::entry::labels_of(event))
+    }
+
+    /// Takes an alert that is known to whoever is told under these labels; what is to be written down
+    /// of it.
+    pub fn take_as(&mut self, event: &AlertEvent, labels: Labels) -> Option<Change> {
         let tenant = keeper_of(event);
         let id = event.alert.incident;
         match self.get(tenant, id) {
@@ -88,12 +95,20 @@ impl Book {
                     return None;
                 }
                 let (entry, saying) = known.next(event);
-                self.add(tenant, id, entry, saying)
+                if known.labels == labels {
+                    return self.add(tenant, id, entry, saying);
+                }
+                let mut incident = Incident::clone(known);
+                incident.is_known_by(labels);
+                incident.add(entry, saying);
+                let incident = Arc::new(incident);
+                self.put(tenant, Arc::clone(&incident));
+                Some(Change::Began(incident))
             }
             // The end of what nobody knows says nothing to anybody.
             None if event.alert.state == AlertState::Resolved => None,
             None => {
-                let incident = Arc::new(Incident::new(event));
+                let incident = Arc::new(Incident::new(event, labels));
                 self.put(tenant, Arc::clone(&incident));
                 Some(Change::Began(incident))
             }
@@ -135,6 +150,14 @@ impl Book {
         if let Some(old) = held.all.insert(incident.id, incident) {
             held.bytes -= old.bytes();
             self.bytes -= old.bytes();
+            if held
+                .all
+                .get(&old.id)
+                .is_some_and(|one| one.fingerprint != old.fingerprint)
+                && held.newest.get(&old.fingerprint) == Some(&old.id)
+            {
+                held.newest.remove(&old.fingerprint);
+            }
         }
         held.bytes += bytes;
         self.bytes += bytes;

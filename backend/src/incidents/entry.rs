@@ -276,12 +276,11 @@ fn bytes_of(labels: &Labels) -> usize {
 }
 
 impl Incident {
-    /// As its first alert has it.
+    /// As its first alert has it, known under these labels.
     #[must_use]
-    pub fn new(event: &AlertEvent) -> Self {
+    pub fn new(event: &AlertEvent, labels: Labels) -> Self {
         let alert = &event.alert;
         let (started_ms, at_ms) = (alert.started.as_millis(), alert.timestamp.as_millis());
-        let labels = labels_of(event);
         let value = Some(alert.value);
         let mut entries = VecDeque::new();
         let detail = event.detail.as_deref();
@@ -316,6 +315,12 @@ impl Incident {
             notified: 0,
             entries,
         }
+    }
+
+    /// It is known under other labels from now on.
+    pub fn is_known_by(&mut self, labels: Labels) {
+        self.fingerprint = Fingerprint::of(&labels);
+        self.labels = labels;
     }
 
     /// Whether an alert says nothing that is not known: one of others that goes on.
@@ -485,10 +490,14 @@ pub(super) mod tests {
         }
     }
 
+    fn of(event: &AlertEvent) -> Incident {
+        Incident::new(event, labels_of(event))
+    }
+
     #[test]
     fn too_many_values_go_before_what_people_said() {
         let id = new_id(1_000);
-        let mut incident = Incident::new(&event(None, id, 1_000, AlertState::Firing));
+        let mut incident = of(&event(None, id, 1_000, AlertState::Firing));
         incident.add(
             Entry {
                 text: Some("mine".to_owned()),
@@ -515,7 +524,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let incident = Incident::new(&event(Some("a"), new_id(1), 1, AlertState::Firing));
+        let incident = of(&event(Some("a"), new_id(1), 1, AlertState::Firing));
         let text = serde_json::to_string(&incident).expect("JSON");
         assert!(!text.contains("NaN"), "{text}");
         assert_eq!(

@@ -690,3 +690,105 @@ async fn a_rehearsal_says_when_it_would_have_fired() {
     }
     server.stop().await;
 }
+
+/// Labels of an alert as whoever is told knows it; nothing where nobody is.
+async fn told(server: &TestServer, tenant: &str, name: &str) -> Vec<Value> {
+    let alerts = server.asked_by(tenant, "/api/v2/alerts").await;
+    let alerts = alerts.as_array().expect("alerts").iter();
+    let of_name = alerts.filter(|alert| alert["labels"]["alertname"] == name);
+    of_name.cloned().collect()
+}
+
+#[tokio::test]
+async fn alerts_are_told_under_the_labels_that_the_file_asks_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("prometheus.yml");
+    let write = |cluster: &str| {
+        let text = format!(
+            r#"global:
+  external_labels: {{cluster: {cluster}, shop: elsewhere}}
+alerting:
+  alert_relabel_configs:
+  - {{source_labels: [alertname], regex: Noise, action: drop}}
+  - {{regex: pod, action: labeldrop}}
+  - {{source_labels: [shop], target_label: team, replacement: "team-$1"}}
+"#
+        );
+        fs::write(&file, text).expect("written");
+    };
+    write("eu");
+    let config = file.clone();
+    let server = TestServer::start_at(START_MS, move |settings| {
+        settings.tokens = vec![
+            token("the-token-of-an-admin", Role::Admin, None),
+            token("the-token-of-an-admin-of-acme", Role::Admin, Some("acme")),
+        ];
+        settings.anonymous_tenants = ["default", "acme"].map(str::to_owned).into();
+        settings.prometheus_config = Some(config);
+    })
+    .await;
+    for tenant in ["default", "acme"] {
+        server
+            .push(tenant, "orders{shop=\"a\",pod=\"x\"} 7\nqueue 4")
+            .await;
+    }
+    for who in [ADMIN, OF_ACME] {
+        for (name, expr) in [("Orders", "orders > 1"), ("Noise", "queue > 1")] {
+            let rule = json!({"alert": name, "expr": expr, "every": "1s",
+                              "labels": {"severity": "page"}});
+            make(&server, who, rule).await;
+        }
+    }
+    until(&server, "all are told", async || {
+        !told(&server, "default", "Orders").await.is_empty()
+            && !told(&server, "acme", "Orders").await.is_empty()
+            && told(&server, "acme", "Noise").await.len() == 1
+    })
+    .await;
+    let orders = told(&server, "default", "Orders").await.remove(0);
+    assert_eq!(
+        orders["labels"],
+        json!({"alertname": "Orders", "shop": "a", "severity": "page", "cluster": "eu",
+               "team": "team-a"})
+    );
+    let of_acme = told(&server, "acme", "Orders").await.remove(0);
+    assert_eq!(
+        of_acme["labels"],
+        json!({"alertname": "Orders", "shop": "a", "severity": "page", "pod": "x"}),
+        "the file is the default tenant's"
+    );
+    let active = &active(&server, "Orders").await[0];
+    assert_eq!(active["labels"], of_acme["labels"], "as its rule has it");
+
+    until(&server, "it fires", async || fires(&server, "Noise").await).await;
+    let timeline_of = async |name: &str| {
+        let listed = server.json(&format!("/api/incidents?rule={name}")).await;
+        let incident = &listed["incidents"][0];
+        let id = incident["incident"].as_str().unwrap_or_default();
+        let whole = server.json(&format!("/api/alerts/{id}")).await;
+        (incident.clone(), whole["timeline"].clone())
+    };
+    until(&server, "the timeline says why", async || {
+        let (_, timeline) = timeline_of("Noise").await;
+        let entries = timeline.as_array().expect("entries").iter();
+        entries.filter(|entry| entry["reason"] == "dropped").count() == 1
+    })
+    .await;
+    assert!(told(&server, "default", "Noise").await.is_empty());
+    let (incident, _) = timeline_of("Orders").await;
+    assert_eq!(incident["fingerprint"], orders["fingerprint"]);
+    assert_eq!(incident["labels"], orders["labels"]);
+
+    write("us");
+    let reloaded = server.send_as(ADMIN, Method::POST, "/-/reload", None).await;
+    assert_eq!(reloaded.status(), 200);
+    until(&server, "it is known by the new labels alone", async || {
+        let told = told(&server, "default", "Orders").await;
+        let (incident, _) = timeline_of("Orders").await;
+        told.len() == 1
+            && told[0]["labels"]["cluster"] == "us"
+            && incident["fingerprint"] == told[0]["fingerprint"]
+    })
+    .await;
+    server.stop().await;
+}
