@@ -180,11 +180,23 @@ pub trait Expand {
 }
 
 /// The alerts of one rule.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     pub(crate) active: BTreeMap<Labels, Alert>,
     /// Series that were there, and when last; of a rule with `missing: alert`.
     pub(crate) known: BTreeMap<Labels, i64>,
+    /// What labels and annotations may take: [`ALERTS_BYTES_MAX`], or less where others have much.
+    pub(crate) bytes_max: usize,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            active: BTreeMap::new(),
+            known: BTreeMap::new(),
+            bytes_max: ALERTS_BYTES_MAX,
+        }
+    }
 }
 
 fn bytes_of(labels: &Labels, annotations: &Annotations) -> usize {
@@ -193,8 +205,8 @@ fn bytes_of(labels: &Labels, annotations: &Annotations) -> usize {
     labels.bytes() + annotations.sum::<usize>()
 }
 
-fn too_large() -> String {
-    format!("labels and annotations of this rule's alerts take more than {ALERTS_BYTES_MAX} bytes")
+fn too_large(bytes_max: usize) -> String {
+    format!("labels and annotations of this rule's alerts take more than {bytes_max} bytes")
 }
 
 struct Found {
@@ -214,6 +226,15 @@ impl Machine {
     /// All alerts in the order of their labels; those that are over for as long as they are kept.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.active.values()
+    }
+
+    /// What labels and annotations of all its alerts take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let alerts = self.active.values();
+        alerts
+            .map(|alert| bytes_of(&alert.labels, &alert.annotations))
+            .sum()
     }
 
     /// One evaluation.
@@ -250,8 +271,8 @@ impl Machine {
                 );
                 return Err((why, Vec::new()));
             }
-            if bytes > ALERTS_BYTES_MAX {
-                return Err((too_large(), Vec::new()));
+            if bytes > self.bytes_max {
+                return Err((too_large(self.bytes_max), Vec::new()));
             }
             let one = Found {
                 annotations,
@@ -268,7 +289,7 @@ impl Machine {
             }
         }
         if !self.has_room(&found) {
-            return Err((too_large(), Vec::new()));
+            return Err((too_large(self.bytes_max), Vec::new()));
         }
         let changes = self.advance(rule, at_ms, found);
         let count = self
@@ -291,7 +312,7 @@ impl Machine {
         Ok(changes)
     }
 
-    /// Sees to it that what does not hold any more takes no more than [`ALERTS_BYTES_MAX`]: what is
+    /// Sees to it that what does not hold any more takes no more than `bytes_max`: what is
     /// over and was kept to be said once more goes first.
     fn has_room(&mut self, found: &BTreeMap<Labels, Found>) -> bool {
         let bytes = |active: &BTreeMap<Labels, Alert>| -> usize {
@@ -301,12 +322,12 @@ impl Machine {
             left.map(|(labels, alert)| bytes_of(labels, &alert.annotations))
                 .sum()
         };
-        if bytes(&self.active) <= ALERTS_BYTES_MAX {
+        if bytes(&self.active) <= self.bytes_max {
             return true;
         }
         self.active
             .retain(|_, alert| alert.state != State::Inactive);
-        bytes(&self.active) <= ALERTS_BYTES_MAX
+        bytes(&self.active) <= self.bytes_max
     }
 
     fn advance(

@@ -11,14 +11,17 @@ use pulseboard_notify::Fingerprint;
 use pulseboard_shared::{AlertState, Labels};
 use uuid::Uuid;
 
-use super::entry::{Entry, Incident, Saying};
+use super::entry::{Entry, Incident, Saying, cut};
 
 /// Incidents of one tenant. Larger: more history, and more memory. Past it the oldest that are over
 /// go.
 pub const INCIDENTS_MAX: usize = 10_000;
 
+/// Bytes of all incidents of one tenant: a few KiB for each of [`INCIDENTS_MAX`], likewise.
+const TENANT_BYTES_MAX: usize = 32 << 20;
+
 /// Bytes of all incidents of all tenants; past it whoever has most loses its oldest.
-const BYTES_MAX: usize = 128 << 20;
+const BYTES_MAX: usize = 64 << 20;
 
 /// A week.
 pub const WEEK_MS: i64 = 7 * 86_400_000;
@@ -29,6 +32,7 @@ pub struct Book {
     tenants: HashMap<Arc<str>, Tenant>,
     bytes: usize,
     bytes_max: usize,
+    tenant_bytes_max: usize,
 }
 
 impl Default for Book {
@@ -37,6 +41,7 @@ impl Default for Book {
             tenants: HashMap::new(),
             bytes: 0,
             bytes_max: BYTES_MAX,
+            tenant_bytes_max: TENANT_BYTES_MAX,
         }
     }
 }
@@ -120,9 +125,10 @@ impl Book {
         &mut self,
         tenant: &str,
         id: Uuid,
-        entry: Entry,
+        mut entry: Entry,
         saying: Option<Saying>,
     ) -> Option<Change> {
+        entry.text = entry.text.map(|text| cut(&text));
         let held = self.tenants.get_mut(tenant)?;
         let incident = held.all.get_mut(&id)?;
         let before = incident.bytes();
@@ -130,6 +136,7 @@ impl Book {
         let after = incident.bytes();
         held.bytes = held.bytes + after - before;
         self.bytes = self.bytes + after - before;
+        self.hold_bytes_of(tenant);
         self.hold_bytes();
         Some(Change::Added { id, entry, saying })
     }
@@ -164,7 +171,17 @@ impl Book {
         if held.all.len() > INCIDENTS_MAX {
             self.bytes -= held.let_oldest_go();
         }
+        self.hold_bytes_of(tenant);
         self.hold_bytes();
+    }
+
+    fn hold_bytes_of(&mut self, tenant: &str) {
+        let Some(held) = self.tenants.get_mut(tenant) else {
+            return;
+        };
+        while held.bytes > self.tenant_bytes_max && held.all.len() > 1 {
+            self.bytes -= held.let_oldest_go();
+        }
     }
 
     fn hold_bytes(&mut self) {
@@ -321,6 +338,25 @@ mod tests {
         }
         assert!(book.size().1 <= 20_000);
         assert!(book.get("small", small).is_some(), "it has little");
+
+        let mut book = Book {
+            tenant_bytes_max: 20_000,
+            ..Book::default()
+        };
+        for at_ms in 1..500 {
+            for tenant in ["one", "other"] {
+                book.take(&event(
+                    Some(tenant),
+                    new_id(at_ms),
+                    at_ms,
+                    AlertState::Firing,
+                ));
+            }
+        }
+        for tenant in ["one", "other"] {
+            assert!(book.tenants[tenant].bytes <= 20_000, "{tenant}");
+            assert!(book.tenants[tenant].bytes > 10_000, "{tenant}");
+        }
     }
 
     #[test]

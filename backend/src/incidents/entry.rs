@@ -18,6 +18,12 @@ pub const FROM_OTHERS: &str = "alertmanager";
 /// The rule of an alert of others that has no name.
 pub const UNNAMED: &str = "(no name)";
 
+/// A message, an annotation, or what is said in an entry, in bytes.
+const TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// Annotations of one incident, in bytes. Labels are kept as they are: they are what it is known by.
+const ANNOTATION_BYTES_MAX: usize = 16 << 10;
+
 /// Receivers that are named of one incident.
 const RECEIVERS_MAX: usize = 64;
 
@@ -267,6 +273,32 @@ fn limit_of(alert: &Alert) -> Option<f64> {
     (!alert.threshold.is_nan()).then_some(alert.threshold)
 }
 
+/// A text, cut where it is longer than anybody reads.
+pub(super) fn cut(text: &str) -> String {
+    let mut end = TEXT_BYTES_MAX;
+    if text.len() <= end {
+        return text.to_owned();
+    }
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+/// What an alert's rule says of it, as much as is kept.
+fn annotations_of(event: &AlertEvent) -> Labels {
+    let mut left = ANNOTATION_BYTES_MAX;
+    let all = event.annotations().into_iter();
+    let kept = all.map(|(name, text)| (name, cut(&text)));
+    kept.take_while(|(name, text)| {
+        let bytes = name.len() + text.len();
+        let has_room = bytes <= left;
+        left = left.saturating_sub(bytes);
+        has_room
+    })
+    .collect()
+}
+
 /// Bytes of texts.
 fn bytes_of(labels: &Labels) -> usize {
     let texts = labels.iter();
@@ -298,10 +330,10 @@ impl Incident {
             is_servers: event.tenant.is_none(),
             rule: alert.rule.clone(),
             severity: alert.severity,
-            message: alert.message.clone(),
+            message: cut(&alert.message),
             fingerprint: Fingerprint::of(&labels),
             labels,
-            annotations: event.annotations(),
+            annotations: annotations_of(event),
             value,
             threshold: limit_of(alert),
             started_ms,
@@ -329,8 +361,8 @@ impl Incident {
         self.is_firing()
             && event.alert.state == AlertState::Firing
             && self.rule_id == FROM_OTHERS
-            && self.message == event.alert.message
-            && self.annotations == event.annotations()
+            && self.message == cut(&event.alert.message)
+            && self.annotations == annotations_of(event)
     }
 
     /// Whether it goes on.
@@ -353,9 +385,9 @@ impl Incident {
             value: Some(alert.value),
             ..Entry::new(alert.timestamp.as_millis(), kind)
         };
-        let annotations = event.annotations();
+        let annotations = annotations_of(event);
         let saying = Saying {
-            message: alert.message.clone(),
+            message: cut(&alert.message),
             severity: alert.severity,
             threshold: limit_of(alert),
             annotations: (annotations != self.annotations).then_some(annotations),
@@ -520,6 +552,28 @@ pub(super) mod tests {
         assert_eq!(incident.message, "at 2999", "the last that was not fine");
         let seen = incident.without_people();
         assert!(seen.entries.iter().all(|entry| entry.kind != Kind::Comment));
+    }
+
+    #[test]
+    fn texts_that_nobody_reads_are_cut() {
+        let mut long = event(None, new_id(1), 1, AlertState::Firing);
+        long.alert.message = "ä".repeat(TEXT_BYTES_MAX);
+        let texts = (0..40).map(|number| (format!("text{number}"), "x".repeat(100_000)));
+        long.detail = Some(std::sync::Arc::new(pulseboard_alerting::Detail {
+            annotations: texts.collect(),
+            ..Default::default()
+        }));
+        let mut incident = of(&long);
+        assert!(incident.message.len() <= TEXT_BYTES_MAX + 3 && incident.message.ends_with('…'));
+        assert!(!incident.annotations.is_empty() && incident.bytes() < 64 << 10);
+        let (entry, saying) = incident.next(&long);
+        assert_eq!(
+            saying.as_ref().map(|saying| saying.annotations.is_none()),
+            Some(true),
+            "it says the same"
+        );
+        incident.add(entry, saying);
+        assert!(incident.bytes() < 64 << 10);
     }
 
     #[test]

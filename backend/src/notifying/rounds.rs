@@ -189,6 +189,7 @@ impl Notifying {
         let (events, is_short) = {
             let mut queue = self.queue.lock();
             let is_short = std::mem::take(&mut queue.is_short);
+            queue.bytes = 0;
             (std::mem::take(&mut queue.events), is_short)
         };
         let mut by_tenant: BTreeMap<Arc<str>, Vec<(AlertEvent, String)>> = BTreeMap::new();

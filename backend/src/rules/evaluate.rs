@@ -80,6 +80,7 @@ impl Rules {
             self.look_back(held, group, at_ms, time);
             held.is_new.store(false, Ordering::Relaxed);
         }
+        group.hold_alerts_within(held.alert_bytes.room());
         for index in 0..group.len() {
             let cost = self.cost_within(time);
             let began = Instant::now();
@@ -96,6 +97,7 @@ impl Rules {
             self.write(tenant, &outcome.samples);
             self.say(held, index, &outcome, group, at_ms);
         }
+        held.alert_bytes.set(group.alert_bytes());
         let took = began.elapsed();
         group.evaluated(at_ms, took.as_secs_f64());
         held.is_slow.store(took > SLOW, Ordering::Relaxed);

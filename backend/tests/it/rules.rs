@@ -792,3 +792,52 @@ alerting:
     .await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn alerts_of_one_tenants_rules_have_a_bound_together() {
+    let server = start().await;
+    let series: Vec<String> = (0..800).map(|n| format!("job{{n=\"{n}\"}} 1")).collect();
+    for tenant in ["default", "other"] {
+        server.push(tenant, &series.join("\n")).await;
+    }
+    // Twelve million bytes a rule.
+    let text = "x".repeat(15_000);
+    for (name, field, is_so) in [
+        ("First", "state", "firing"),
+        ("Second", "state", "firing"),
+        ("Third", "health", "err"),
+    ] {
+        let wide = json!({"alert": name, "expr": "job", "every": "1s",
+                          "annotations": {"summary": text}});
+        make(&server, ADMIN, wide).await;
+        until(&server, "it was evaluated", async || {
+            rule(&server, name).await[field] == is_so
+        })
+        .await;
+    }
+    assert_eq!(rule(&server, "Second").await["health"], "ok");
+    let third = rule(&server, "Third").await;
+    let why = third["lastError"].as_str().expect("why");
+    assert!(
+        why.contains("annotations of this rule's alerts take more than"),
+        "{why}"
+    );
+    assert_eq!(third["state"], "inactive");
+
+    let elsewhere = json!({"alert": "Elsewhere", "expr": "job", "every": "1s",
+                           "annotations": {"summary": text}});
+    let (status, made) = ask(
+        &server,
+        ADMIN,
+        (Method::POST, "/api/rules?tenant=other"),
+        Some(elsewhere),
+    )
+    .await;
+    assert_eq!(status, 201, "{made}");
+    until(&server, "another tenant's rule works", async || {
+        let all = server.asked_by("other", "/api/rules").await.to_string();
+        all.contains("\"state\":\"firing\"")
+    })
+    .await;
+    server.stop().await;
+}
