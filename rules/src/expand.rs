@@ -77,10 +77,8 @@ impl<'a> Expander<'a> {
         };
         prometheus::expand(text, &data, &mut query, limits).unwrap_or_else(|error| {
             let name = format!("__alert_{}", rule.spec().alert);
-            format!(
-                "<error expanding template: error executing template {name}: template: {name}:{}:{}: {}>",
-                error.line, error.column, error.message
-            )
+            let said = prometheus::said(&error, &name);
+            format!("<error expanding template: error executing template {name}: {said}>")
         })
     }
 }

@@ -568,7 +568,7 @@ fn templates_are_rendered_and_what_fails_is_said_in_the_text() {
     assert_eq!(texts["asked"], "15.5");
     assert!(
         texts["broken"]
-            .starts_with("<error expanding template: error executing template __alert_A: "),
+            .starts_with("<error expanding template: error executing template __alert_A: template: __alert_A:1:115: executing \"__alert_A\" at <query \"sum(\">: error calling query: "),
         "{}",
         texts["broken"]
     );
