@@ -15,7 +15,7 @@ use salvo::{
     Depot, Request, Response, handler,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, HeaderValue},
+        header::{CONTENT_TYPE, ETAG, HeaderValue},
     },
     writing::Json,
 };
@@ -34,6 +34,7 @@ use crate::{
         body::{blocking, read_json},
         caller,
         counted::{send, send_text},
+        if_match,
         ingest::engine_tenant,
         path,
         tenant::tenant,
@@ -118,12 +119,24 @@ fn write_all(app: &App, tenant: &str, text: &mut Text<'_>) -> Result<(), QueryEr
 
 /// One rule.
 #[handler]
-pub async fn get_rule(request: &mut Request, depot: &mut Depot) -> Result<Json<Value>, AppError> {
+pub async fn get_rule(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<Json<Value>, AppError> {
     caller::require_read(depot)?;
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
-    one(&app, &tenant, &id).map(Json)
+    tagged(one(&app, &tenant, &id)?, response)
+}
+
+/// A rule with its `ETag`; one of a file has none, since it is changed elsewhere.
+fn tagged(rule: Value, response: &mut Response) -> Result<Json<Value>, AppError> {
+    if let Some(revision) = rule["revision"].as_u64() {
+        response.headers_mut().insert(ETAG, if_match::tag(revision));
+    }
+    Ok(Json(rule))
 }
 
 /// Makes a rule.
@@ -147,27 +160,49 @@ pub async fn make_rule(
     if let Ok(location) = HeaderValue::from_str(&format!("/api/rules/{id}")) {
         response.headers_mut().insert("location", location);
     }
-    one(&app, &tenant, &id).map(Json)
+    tagged(one(&app, &tenant, &id)?, response)
 }
 
-/// Changes a rule; with the `revision` that was read, nothing that somebody else changed meanwhile.
+/// Changes a rule; with the `revision` that was read, or its `ETag`, nothing that somebody else
+/// changed meanwhile.
 #[handler]
 pub async fn change_rule(
     request: &mut Request,
     depot: &mut Depot,
+    response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
     caller::require_administer(depot)?;
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
     may_change(&app, depot, &tenant, &id)?;
-    let (spec, expected) = read_rule(read_json(&app, request).await?)?;
+    let by_header = if_match::expected(request, app.rules.revision(&id))?;
+    let (spec, by_body) = read_rule(read_json(&app, request).await?)?;
+    let expected = both(by_header, by_body)?;
     let (changing, changed) = (Arc::clone(&app), id.clone());
     let done = blocking(move || changing.rules.change_rule(&changed, spec, expected)).await?;
-    done.map_err(refusal)?;
+    done.map_err(|error| conflict(error, by_header))?;
     let by = caller::actor(request, depot);
     tracing::info!(by, tenant, rule.id = id, "a rule was changed");
-    one(&app, &tenant, &id).map(Json)
+    tagged(one(&app, &tenant, &id)?, response)
+}
+
+/// What header and body expect: where both name a state, it is one.
+fn both(by_header: Option<Expected>, by_body: Expected) -> Result<Expected, AppError> {
+    match (by_header, by_body) {
+        (None | Some(Expected::Any), by_body) => Ok(by_body),
+        (Some(by_header), Expected::Any) => Ok(by_header),
+        (Some(by_header), by_body) if by_header == by_body => Ok(by_header),
+        _ => Err(if_match::changed()),
+    }
+}
+
+/// 412 where somebody was faster than a request with `If-Match`.
+fn conflict(error: MakeError, by_header: Option<Expected>) -> AppError {
+    match (&error, by_header) {
+        (MakeError::Document(DocumentError::Conflict { .. }), Some(_)) => if_match::changed(),
+        _ => refusal(error),
+    }
 }
 
 /// Removes a rule that was made; a built-in one is again what it was.
@@ -182,9 +217,11 @@ pub async fn remove_rule(
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
     may_change(&app, depot, &tenant, &id)?;
+    let by_header = if_match::expected(request, app.rules.revision(&id))?;
+    let expected = both(by_header, Expected::Any)?;
     let removed = id.clone();
-    let done = blocking(move || app.rules.remove_rule(&removed, Expected::Any)).await?;
-    done.map_err(refusal)?;
+    let done = blocking(move || app.rules.remove_rule(&removed, expected)).await?;
+    done.map_err(|error| conflict(error, by_header))?;
     let by = caller::actor(request, depot);
     tracing::info!(by, tenant, rule.id = id, "a rule was removed");
     response.status_code(StatusCode::NO_CONTENT);

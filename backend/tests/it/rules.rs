@@ -248,6 +248,50 @@ async fn a_rule_is_made_changed_switched_off_and_removed() {
     assert_eq!(status, 200);
     until(&server, "it is off", async || !fires(&server, "Full").await).await;
 
+    let read = server.get(&path).await;
+    let tag = read.headers()["etag"].to_str().expect("text").to_owned();
+    let rule: Value = read.json().await.expect("JSON");
+    assert_eq!(tag, format!("\"{}\"", rule["revision"]));
+    let with = async |method: Method, tag: &str, body: Option<Value>| {
+        let request = server
+            .request(method, &path)
+            .header("authorization", ADMIN)
+            .header("if-match", tag);
+        let request = match &body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        request.send().await.expect("an answer")
+    };
+    let body = json!({"alert": "Full", "expr": "queue > 4", "every": "1s", "enabled": false});
+    let changed = with(Method::PUT, &tag, Some(body.clone())).await;
+    assert_eq!(changed.status(), 200);
+    let newest = changed.headers()["etag"].to_str().expect("text").to_owned();
+    assert_ne!(newest, tag);
+    for (method, body) in [(Method::PUT, Some(body.clone())), (Method::DELETE, None)] {
+        problem(with(method.clone(), &tag, body.clone()).await, 412).await;
+        problem(with(method, "5", body).await, 400).await;
+    }
+    let mut of_before = body.clone();
+    of_before["revision"] = rule["revision"].clone();
+    problem(
+        with(Method::PUT, &newest, Some(of_before.clone())).await,
+        412,
+    )
+    .await;
+    problem(with(Method::PUT, "*", Some(of_before)).await, 412).await;
+    let weak = format!("\"0\", W/{newest}");
+    assert_eq!(
+        with(Method::PUT, &weak, Some(body.clone())).await.status(),
+        200
+    );
+    assert_eq!(with(Method::PUT, "*", Some(body)).await.status(), 200);
+
+    let built_in = "/api/rules/pulseboard%2Fcpu_high";
+    if let Some(tag) = server.get(built_in).await.headers().get("etag") {
+        assert_eq!(tag, "\"0\"", "it was never changed");
+    }
+
     let file = server.get("/api/rules?format=yaml").await;
     assert_eq!(
         file.headers()["content-type"],
