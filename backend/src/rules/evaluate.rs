@@ -65,7 +65,9 @@ impl Rules {
             },
             external_labels: &external_labels,
             external_url: &self.external_url,
-            resend_delay_ms: self.repeat_ms,
+            // Prometheus says it again when more than this has gone by, and here it is said at the
+            // first evaluation at which `ALERT_CHECK_SEC` is over.
+            resend_delay_ms: self.repeat_ms.saturating_sub(1),
         }))
     }
 

@@ -885,3 +885,45 @@ async fn alerts_of_one_tenants_rules_have_a_bound_together() {
     .await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_goes_on_is_said_again_as_often_as_it_may() {
+    let server = TestServer::start_at(START_MS, |settings| {
+        settings.tokens = vec![token("the-token-of-an-admin", Role::Admin, None)];
+        settings.alert_check = Duration::from_secs(2);
+    })
+    .await;
+    let mut events = server.sse("/events/alerts").await;
+    server.push("default", "queue 5").await;
+    make(
+        &server,
+        ADMIN,
+        json!({"alert": "Full", "expr": "queue > 3", "every": "1s"}),
+    )
+    .await;
+    until(&server, "it fires", async || fires(&server, "Full").await).await;
+    for _ in 0..6 {
+        let before = rule(&server, "Full").await["lastEvaluation"].clone();
+        server.clock.advance(Duration::from_secs(1));
+        let waiting = async {
+            while rule(&server, "Full").await["lastEvaluation"] == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+        waited.expect("it is evaluated");
+    }
+    let mut said = Vec::new();
+    while said.len() < 4 {
+        let alert = alert_of(&mut events, "Full", "firing").await.remove(0);
+        let at: Timestamp = alert["timestamp"]
+            .as_str()
+            .expect("text")
+            .parse()
+            .expect("a time");
+        said.push(at.as_millis());
+    }
+    let apart: Vec<i64> = said.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(apart, [2_000, 2_000, 2_000]);
+    server.stop().await;
+}
