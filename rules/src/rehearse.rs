@@ -158,6 +158,7 @@ pub fn rehearse(
         };
         let changes = match machine.step(rule, at_ms, seen, limit, &mut labels) {
             Ok(changes) => changes,
+            Err((error, _)) if labels.ended.is_some() => return Err(error),
             Err((error, changes)) => {
                 rehearsal.failed += 1;
                 rehearsal.error.get_or_insert(error);
@@ -317,6 +318,7 @@ struct Cached<'a> {
     known: BTreeMap<Labels, Labels>,
     bytes: usize,
     none: Annotations,
+    ended: Option<String>,
 }
 
 impl<'a> Cached<'a> {
@@ -328,16 +330,26 @@ impl<'a> Cached<'a> {
             known: BTreeMap::new(),
             bytes: 0,
             none: Arc::default(),
+            ended: None,
         }
     }
 }
 
 impl Expand for Cached<'_> {
+    fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
     fn labels(&mut self, rule: &Rule, source: &Labels, value: f64) -> Labels {
         if let Some(labels) = self.known.get(source) {
             return labels.clone();
         }
-        let labels = Expander::new(self.env, self.at_ms).labels(rule, source, value);
+        let mut expander = Expander::new(self.env, self.at_ms);
+        let labels = expander.labels(rule, source, value);
+        if let Some(why) = expander.ended() {
+            self.ended = Some(why.to_owned());
+            return labels;
+        }
         if self.is_fixed {
             self.bytes += source.bytes() + labels.bytes();
             if self.bytes > ALERTS_BYTES_MAX {

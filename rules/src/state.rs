@@ -177,6 +177,12 @@ pub trait Expand {
 
     /// Annotations.
     fn annotations(&mut self, rule: &Rule, source: &Labels, value: f64) -> Annotations;
+
+    /// Why nothing more is made: time is over, or nobody waits any more. What is made then is no
+    /// alert of anybody's.
+    fn ended(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The alerts of one rule.
@@ -240,8 +246,9 @@ impl Machine {
     /// One evaluation.
     ///
     /// # Errors
-    /// Two series have the same labels once the rule's are added, and nothing has changed; or there
-    /// are more alerts than `limit` (0: any number), and all are gone. In Prometheus' words.
+    /// Two series have the same labels once the rule's are added, or time is over ([`Expand::ended`]),
+    /// and nothing has changed; or there are more alerts than `limit` (0: any number), and all are
+    /// gone. In Prometheus' words.
     pub fn step(
         &mut self,
         rule: &Rule,
@@ -263,6 +270,9 @@ impl Machine {
         for (source, Held { value, is_frozen }) in vector.chain(held) {
             let labels = expand.labels(rule, &source, value);
             let annotations = expand.annotations(rule, &source, value);
+            if let Some(why) = expand.ended() {
+                return Err((why.to_owned(), Vec::new()));
+            }
             let own = bytes_of(&labels, &annotations);
             bytes += own;
             if own > ALERT_BYTES_MAX {
