@@ -43,6 +43,18 @@ impl AlertEvent {
         self.tenant.as_deref().is_none_or(|own| own == tenant)
     }
 
+    /// About so many bytes of texts it has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of = |labels: &Labels| -> usize {
+            let texts = labels.iter();
+            texts.map(|(name, text)| name.len() + text.len()).sum()
+        };
+        let detail = self.detail.as_deref();
+        let said = detail.map_or(0, |detail| detail.expr.len() + of(&detail.annotations));
+        self.alert.message.len() + self.alert.rule.len() + of(&self.alert.labels) + said
+    }
+
     /// All labels that name the alert among others: the series' and the rule's, its name, and how
     /// bad it is where no label says so.
     #[must_use]

@@ -20,11 +20,14 @@ use crate::{
     ticks::window::Tick,
 };
 
+/// Texts of what can be replayed: of alerts with very long ones fewer are kept.
+const LOG_BYTES_MAX: usize = 16 << 20;
+
 /// Alerts that can be replayed to a stream that was away. None is merged: a stream is moved on
 /// only past what is no longer held.
 const ALERT_LOG: Bounds = Bounds {
     frames: ALERTS_KEPT,
-    bytes: usize::MAX,
+    bytes: LOG_BYTES_MAX,
     lag: ALERTS_KEPT,
 };
 
@@ -195,6 +198,10 @@ pub struct AlertView {
 
 impl Payload for AlertPayload {
     type View = AlertView;
+
+    fn held_bytes(&self) -> usize {
+        self.event.bytes()
+    }
 
     fn encode(&self, offset: u64, view: &AlertView) -> Bytes {
         if !self.event.is_for(&view.tenant) {

@@ -341,6 +341,7 @@ impl App {
         let is_wanted =
             self.scraping.is_wanted() || self.notifying.is_wanted() || self.rules.has_files();
         let scraped = self.scraping.reload();
+        self.follow_labels();
         let rules = self.rules.reload(self.scraping.for_rules());
         let rules = rules.map_err(|problems| problems.join("; "));
         let read = [scraped, rules, self.notifying.reload()];
@@ -348,6 +349,13 @@ impl App {
         match wrong.is_empty() {
             true => Ok(is_wanted),
             false => Err(wrong.join("; ")),
+        }
+    }
+
+    /// Alerts are told under the labels that `PROMETHEUS_CONFIG` asks for.
+    pub(crate) fn follow_labels(&self) {
+        if self.incidents.labelling().follow(self.scraping.config()) {
+            self.notifying.look_anew();
         }
     }
 

@@ -9,3 +9,4 @@ pub mod exposition;
 pub mod json;
 pub mod task;
 pub mod telemetry;
+pub mod typed;

@@ -12,6 +12,7 @@ pub mod error;
 pub mod event_stream;
 pub mod handshake;
 pub mod identify;
+pub mod if_match;
 pub mod ingest;
 pub mod origin;
 pub mod path;

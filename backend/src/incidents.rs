@@ -8,6 +8,7 @@
 pub mod book;
 pub mod entry;
 mod file;
+pub mod labelling;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
@@ -21,8 +22,9 @@ use uuid::Uuid;
 
 use self::{
     book::{Book, Change, keeper_of},
-    entry::{Entry, Incident},
+    entry::{Entry, Incident, labels_of},
     file::{Journal, write_line},
+    labelling::Labelling,
 };
 use crate::base::{clock::Clock, data_dir::INCIDENTS, telemetry::Telemetry};
 
@@ -48,6 +50,7 @@ pub struct Incidents {
     /// Which line was written last, and whether the last try failed.
     written: watch::Sender<Written>,
     failures: Counter,
+    labelling: Labelling,
 }
 
 #[derive(Default)]
@@ -106,7 +109,14 @@ impl Incidents {
                 "pulseboard_incidents_write_failures",
                 "Times that the disk did not take what became of incidents.",
             ),
+            labelling: Labelling::default(),
         }))
+    }
+
+    /// Under which labels incidents are known to whoever is told of them.
+    #[must_use]
+    pub fn labelling(&self) -> &Labelling {
+        &self.labelling
     }
 
     /// Ends what no rule goes on with, once all rules are there: incidents that a run before this one
@@ -297,8 +307,11 @@ impl Held {
 
 impl AlertSink for Incidents {
     fn publish(&self, _offset: u64, event: &AlertEvent) {
+        // One that nobody is told of has its own.
+        let labels = self.labelling.labels(event);
+        let labels = labels.unwrap_or_else(|| labels_of(event));
         let mut held = self.held.lock();
-        let change = held.book.take(event);
+        let change = held.book.take_as(event, labels);
         held.write(keeper_of(event), change);
         drop(held);
         self.changed.notify_one();

@@ -82,6 +82,9 @@ const TENANTS_MAX: usize = 256;
 /// Events of our own that wait for the task; past it what goes on is looked up anew.
 const QUEUE_MAX: usize = 4_096;
 
+/// Their texts, in bytes, likewise.
+const QUEUE_BYTES_MAX: usize = 16 << 20;
+
 /// After a failure it is tried again.
 const RETRY_MS: i64 = 2_000;
 
@@ -146,6 +149,8 @@ struct Tenant {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<AlertEvent>,
+    /// Of their texts.
+    bytes: usize,
     /// Some were dropped.
     is_short: bool,
 }
@@ -419,6 +424,12 @@ impl Notifying {
         self.directory.set(tenant, &config.receivers, templates);
         let state = State::new(Arc::clone(&name), config, self.options(tenant));
         Tenant::new(name, state)
+    }
+
+    /// What goes on is looked up anew: it is told under other labels from now on.
+    pub fn look_anew(&self) {
+        self.queue.lock().is_short = true;
+        self.wake.notify_one();
     }
 
     /// What a tenant's alerts are asked; one of whom nothing is known has none.
@@ -731,11 +742,14 @@ impl AlertSink for Notifying {
             return;
         }
         let mut queue: MutexGuard<'_, Queue> = self.queue.lock();
-        if queue.events.len() >= QUEUE_MAX {
+        let bytes = queue.bytes + event.bytes();
+        if queue.events.len() >= QUEUE_MAX || bytes > QUEUE_BYTES_MAX {
             queue.events.clear();
+            queue.bytes = 0;
             queue.is_short = true;
         }
         if !queue.is_short {
+            queue.bytes = bytes;
             queue.events.push_back(event.clone());
         }
         drop(queue);

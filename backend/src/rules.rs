@@ -10,12 +10,14 @@
 //! **A rule slows no other**: each has a time, a number of samples and memory of its own
 //! ([`evaluate`]); groups that took long are evaluated one at a time, beside the others. **Bounds**:
 //! [`MADE_MAX`] rules are made, [`FILE_RULES_MAX`] come from files; alerts of one rule as its
-//! group's `limit` says, and as many as its memory has room for.
+//! group's `limit` says, and as many as its memory, its tenant's and that of all have room for
+//! ([`alert_bytes`]).
 //!
 //! A group's state outlives a restart: it is kept as a document whenever an alert becomes something
 //! else, and at the end. Incidents are the alerts' own (`alerting`), which the journal keeps; a rule
 //! that finds its alert still there goes on with the incident.
 
+mod alert_bytes;
 mod built_in;
 mod evaluate;
 mod files;
@@ -42,6 +44,7 @@ use pulseboard_rules::{Group, GroupStatus, Period, RuleSpec, group::Defaults, ke
 use tokio::sync::Notify;
 
 use self::{
+    alert_bytes::{AlertBytes, Share},
     built_in::BuiltIn,
     made::Made,
     say::Incident,
@@ -89,6 +92,8 @@ struct Held {
     evaluated: AtomicI64,
     /// Whether it began without what was kept.
     is_new: AtomicBool,
+    /// What its alerts take.
+    alert_bytes: Share,
 }
 
 /// A group as others see it.
@@ -142,6 +147,8 @@ pub struct Rules {
     /// Held while rules are changed, so that all changes have one order; taken before `groups`.
     changing: Mutex<()>,
     groups: Mutex<Groups>,
+    /// What alerts of all rules take.
+    alert_bytes: Arc<AlertBytes>,
     /// Incidents of a run before this one that no rule has found again. A leaf lock.
     orphans: Mutex<HashMap<(String, u64), AlertEvent>>,
     /// When groups are due; those that are evaluated now are not among them. A leaf lock.
@@ -192,6 +199,7 @@ impl Rules {
                     ..FilesState::default()
                 },
             }),
+            alert_bytes: Arc::default(),
             orphans: Mutex::default(),
             dues: Mutex::default(),
             next_number: AtomicU64::new(0),
@@ -410,6 +418,7 @@ impl Rules {
             is_dirty: AtomicBool::new(true),
             evaluated: AtomicI64::new(0),
             is_new: AtomicBool::new(is_new),
+            alert_bytes: self.alert_bytes.share(&wanted.id.tenant),
             wanted,
         });
         // Rules that are gone or were renamed cannot end their alerts any more.

@@ -470,7 +470,8 @@ settings! {
         parse: parse::file,
         accepts: "off, or the path of a file",
     }
-    /// Globs of rule files in Prometheus' format, beside those of PROMETHEUS_CONFIG. They are read
+    /// Globs of rule files in Prometheus' format, beside those of PROMETHEUS_CONFIG; a folder stands
+    /// for the files in it that end in .yml, .yaml, .rules or .json. They are read
     /// again on SIGHUP and POST /-/reload; none is no file.
     rule_files: Vec<String> {
         env: "RULE_FILES",
@@ -479,7 +480,7 @@ settings! {
         default: "none",
         form: ValueKind::List,
         parse: parse::globs,
-        accepts: "none, or paths with commas between, in which * and ? stand for any text and any character",
+        accepts: "none, or paths of files or folders with commas between, in which * and ? stand for any text and any character",
     }
     /// How often rules are evaluated whose group names no interval, in milliseconds, where
     /// PROMETHEUS_CONFIG names none either.

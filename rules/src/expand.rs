@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use pulseboard_promql::{Answer, Labels, instant, labels::NAME, parse};
+use pulseboard_promql::{Answer, EvalError, Labels, instant, labels::NAME, parse};
 use pulseboard_template::{
     Limits,
     prometheus::{self, Data, Query, Sample},
@@ -27,6 +27,8 @@ pub(crate) struct Expander<'a> {
     at_ms: i64,
     /// The labels of the series that was rendered last.
     last: Option<(Labels, BTreeMap<String, String>)>,
+    /// Why it makes nothing more.
+    ended: Option<String>,
 }
 
 impl<'a> Expander<'a> {
@@ -35,6 +37,7 @@ impl<'a> Expander<'a> {
             env,
             at_ms,
             last: None,
+            ended: None,
         }
     }
 
@@ -49,6 +52,15 @@ impl<'a> Expander<'a> {
         if !is_template(text) {
             return text.to_owned();
         }
+        // Nothing more is rendered from then on, whatever the guard says later.
+        if self.ended.is_none()
+            && let Err(error) = self.env.guard.spend(RENDERING)
+        {
+            self.ended = Some(error.to_string());
+        }
+        if self.ended.is_some() {
+            return String::new();
+        }
         if self
             .last
             .as_ref()
@@ -60,10 +72,6 @@ impl<'a> Expander<'a> {
         }
         let empty = BTreeMap::new();
         let labels = self.last.as_ref().map_or(&empty, |(_, labels)| labels);
-        // Time is over: the rule's next expression says so.
-        if let Err(error) = self.env.guard.spend(RENDERING) {
-            return format!("<error expanding template: {error}>");
-        }
         let data = Data {
             labels,
             value,
@@ -74,18 +82,23 @@ impl<'a> Expander<'a> {
         let mut query = Asked {
             env: self.env,
             at_ms: self.at_ms,
+            ended: None,
         };
-        prometheus::expand(text, &data, &mut query, limits).unwrap_or_else(|error| {
+        let text = prometheus::expand(text, &data, &mut query, limits).unwrap_or_else(|error| {
             let name = format!("__alert_{}", rule.spec().alert);
-            format!(
-                "<error expanding template: error executing template {name}: template: {name}:{}:{}: {}>",
-                error.line, error.column, error.message
-            )
-        })
+            let said = prometheus::said(&error, &name);
+            format!("<error expanding template: error executing template {name}: {said}>")
+        });
+        self.ended = query.ended;
+        text
     }
 }
 
 impl Expand for Expander<'_> {
+    fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
     fn labels(&mut self, rule: &Rule, source: &Labels, value: f64) -> Labels {
         let name = (Arc::from(ALERT_NAME), Arc::from(rule.spec().alert.as_str()));
         let limits = Limits {
@@ -120,6 +133,8 @@ impl Expand for Expander<'_> {
 struct Asked<'a> {
     env: &'a Env<'a>,
     at_ms: i64,
+    /// Time was over while it asked.
+    ended: Option<String>,
 }
 
 impl Query for Asked<'_> {
@@ -132,7 +147,12 @@ impl Query for Asked<'_> {
             self.env.guard,
             self.env.options,
         )
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| {
+            if matches!(error, EvalError::Timeout | EvalError::Canceled) {
+                self.ended = Some(error.to_string());
+            }
+            error.to_string()
+        })?;
         match answer {
             Answer::Vector(series) => Ok(series
                 .into_iter()

@@ -18,7 +18,7 @@ use crate::{
     expand::Expander,
     rule::Rule,
     spec::{GroupSpec, Problem, RuleSpec, is_label_name},
-    state::{Alert, Change, Machine, Seen, State, fingerprint, labels_of},
+    state::{ALERTS_BYTES_MAX, Alert, Change, Machine, Seen, State, fingerprint, labels_of},
     template::ALERT_NAME,
 };
 
@@ -271,6 +271,21 @@ impl Group {
     /// Its rules, in order.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.runners.iter().map(|runner| &runner.rule)
+    }
+
+    /// What labels and annotations of all its alerts take, in bytes.
+    #[must_use]
+    pub fn alert_bytes(&self) -> usize {
+        let runners = self.runners.iter();
+        runners.map(|runner| runner.machine.bytes()).sum()
+    }
+
+    /// How much they may take of each rule, where that is less than
+    /// [`crate::state::ALERTS_BYTES_MAX`]: a rule that would need more fails.
+    pub fn hold_alerts_within(&mut self, bytes: usize) {
+        for runner in &mut self.runners {
+            runner.machine.bytes_max = bytes.min(ALERTS_BYTES_MAX);
+        }
     }
 
     /// The last time, up to `start_ms`, at which it is evaluated: times of groups lie apart by what

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use foldhash::HashSet;
 use pulseboard_promql::Labels;
+use pulseboard_shared::figure;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -29,7 +30,8 @@ pub struct KeptAlert {
     pub source: Texts,
     /// See [`Alert::state`].
     pub state: State,
-    /// See [`Alert::value`]; none where it is no finite number.
+    /// See [`Alert::value`]; none in older documents where it was no finite number.
+    #[serde(default, with = "figure::option")]
     pub value: Option<f64>,
     /// See [`Alert::active_at_ms`].
     pub active_at_ms: i64,
@@ -102,7 +104,7 @@ impl From<&Alert> for KeptAlert {
             annotations: (*alert.annotations).clone(),
             source: texts(&alert.source),
             state: alert.state,
-            value: alert.value.is_finite().then_some(alert.value),
+            value: Some(alert.value),
             active_at_ms: alert.active_at_ms,
             fired_at_ms: alert.fired_at_ms,
             resolved_at_ms: alert.resolved_at_ms,

@@ -19,6 +19,7 @@ use pulseboard_promql::{
     ast::{At, ExprKind},
     range,
 };
+use pulseboard_shared::figure;
 use serde::Serialize;
 
 use crate::{
@@ -68,7 +69,8 @@ pub struct Span {
     pub start: i64,
     /// When it became something else, or the end of the rehearsal.
     pub end: i64,
-    /// At its beginning; none where it is no finite number.
+    /// At its beginning; none where it is no number.
+    #[serde(with = "figure::option")]
     pub value: Option<f64>,
 }
 
@@ -156,6 +158,7 @@ pub fn rehearse(
         };
         let changes = match machine.step(rule, at_ms, seen, limit, &mut labels) {
             Ok(changes) => changes,
+            Err((error, _)) if labels.ended.is_some() => return Err(error),
             Err((error, changes)) => {
                 rehearsal.failed += 1;
                 rehearsal.error.get_or_insert(error);
@@ -317,6 +320,7 @@ struct Cached<'a> {
     known: BTreeMap<Labels, Labels>,
     bytes: usize,
     none: Annotations,
+    ended: Option<String>,
 }
 
 impl<'a> Cached<'a> {
@@ -328,16 +332,26 @@ impl<'a> Cached<'a> {
             known: BTreeMap::new(),
             bytes: 0,
             none: Arc::default(),
+            ended: None,
         }
     }
 }
 
 impl Expand for Cached<'_> {
+    fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
     fn labels(&mut self, rule: &Rule, source: &Labels, value: f64) -> Labels {
         if let Some(labels) = self.known.get(source) {
             return labels.clone();
         }
-        let labels = Expander::new(self.env, self.at_ms).labels(rule, source, value);
+        let mut expander = Expander::new(self.env, self.at_ms);
+        let labels = expander.labels(rule, source, value);
+        if let Some(why) = expander.ended() {
+            self.ended = Some(why.to_owned());
+            return labels;
+        }
         if self.is_fixed {
             self.bytes += source.bytes() + labels.bytes();
             if self.bytes > ALERTS_BYTES_MAX {
@@ -400,7 +414,7 @@ impl Told {
             state,
             start: at_ms,
             end: at_ms,
-            value: Some(change.alert.value).filter(|value| value.is_finite()),
+            value: Some(change.alert.value).filter(|value| !value.is_nan()),
         };
         self.open.insert(labels.clone(), span);
     }

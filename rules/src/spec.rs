@@ -1,8 +1,11 @@
 //! A rule and a group as they are written, in a file or in JSON.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Visitor},
+};
 
 use crate::period::Period;
 
@@ -13,13 +16,45 @@ pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 pub const TEXTS_MAX: usize = 100;
 
 /// What ends a firing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Clear {
     /// The threshold for the way back.
     Number(f64),
     /// An expression.
     Expr(String),
+}
+
+impl<'de> Deserialize<'de> for Clear {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Clear;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an expression, or the threshold for the way back as a number")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Clear, E> {
+                Ok(Clear::Expr(text.to_owned()))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Clear, E> {
+                Ok(Clear::Number(number))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "samples are doubles")]
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Clear, E> {
+                Ok(Clear::Number(number as f64))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "samples are doubles")]
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Clear, E> {
+                Ok(Clear::Number(number as f64))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
 }
 
 /// What to do where a series is missing.

@@ -177,14 +177,32 @@ pub trait Expand {
 
     /// Annotations.
     fn annotations(&mut self, rule: &Rule, source: &Labels, value: f64) -> Annotations;
+
+    /// Why nothing more is made: time is over, or nobody waits any more. What is made then is no
+    /// alert of anybody's.
+    fn ended(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The alerts of one rule.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     pub(crate) active: BTreeMap<Labels, Alert>,
     /// Series that were there, and when last; of a rule with `missing: alert`.
     pub(crate) known: BTreeMap<Labels, i64>,
+    /// What labels and annotations may take: [`ALERTS_BYTES_MAX`], or less where others have much.
+    pub(crate) bytes_max: usize,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            active: BTreeMap::new(),
+            known: BTreeMap::new(),
+            bytes_max: ALERTS_BYTES_MAX,
+        }
+    }
 }
 
 fn bytes_of(labels: &Labels, annotations: &Annotations) -> usize {
@@ -193,8 +211,8 @@ fn bytes_of(labels: &Labels, annotations: &Annotations) -> usize {
     labels.bytes() + annotations.sum::<usize>()
 }
 
-fn too_large() -> String {
-    format!("labels and annotations of this rule's alerts take more than {ALERTS_BYTES_MAX} bytes")
+fn too_large(bytes_max: usize) -> String {
+    format!("labels and annotations of this rule's alerts take more than {bytes_max} bytes")
 }
 
 struct Found {
@@ -216,11 +234,21 @@ impl Machine {
         self.active.values()
     }
 
+    /// What labels and annotations of all its alerts take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let alerts = self.active.values();
+        alerts
+            .map(|alert| bytes_of(&alert.labels, &alert.annotations))
+            .sum()
+    }
+
     /// One evaluation.
     ///
     /// # Errors
-    /// Two series have the same labels once the rule's are added, and nothing has changed; or there
-    /// are more alerts than `limit` (0: any number), and all are gone. In Prometheus' words.
+    /// Two series have the same labels once the rule's are added, or time is over ([`Expand::ended`]),
+    /// and nothing has changed; or there are more alerts than `limit` (0: any number), and all are
+    /// gone. In Prometheus' words.
     pub fn step(
         &mut self,
         rule: &Rule,
@@ -242,6 +270,9 @@ impl Machine {
         for (source, Held { value, is_frozen }) in vector.chain(held) {
             let labels = expand.labels(rule, &source, value);
             let annotations = expand.annotations(rule, &source, value);
+            if let Some(why) = expand.ended() {
+                return Err((why.to_owned(), Vec::new()));
+            }
             let own = bytes_of(&labels, &annotations);
             bytes += own;
             if own > ALERT_BYTES_MAX {
@@ -250,8 +281,8 @@ impl Machine {
                 );
                 return Err((why, Vec::new()));
             }
-            if bytes > ALERTS_BYTES_MAX {
-                return Err((too_large(), Vec::new()));
+            if bytes > self.bytes_max {
+                return Err((too_large(self.bytes_max), Vec::new()));
             }
             let one = Found {
                 annotations,
@@ -268,7 +299,7 @@ impl Machine {
             }
         }
         if !self.has_room(&found) {
-            return Err((too_large(), Vec::new()));
+            return Err((too_large(self.bytes_max), Vec::new()));
         }
         let changes = self.advance(rule, at_ms, found);
         let count = self
@@ -291,7 +322,7 @@ impl Machine {
         Ok(changes)
     }
 
-    /// Sees to it that what does not hold any more takes no more than [`ALERTS_BYTES_MAX`]: what is
+    /// Sees to it that what does not hold any more takes no more than `bytes_max`: what is
     /// over and was kept to be said once more goes first.
     fn has_room(&mut self, found: &BTreeMap<Labels, Found>) -> bool {
         let bytes = |active: &BTreeMap<Labels, Alert>| -> usize {
@@ -301,12 +332,12 @@ impl Machine {
             left.map(|(labels, alert)| bytes_of(labels, &alert.annotations))
                 .sum()
         };
-        if bytes(&self.active) <= ALERTS_BYTES_MAX {
+        if bytes(&self.active) <= self.bytes_max {
             return true;
         }
         self.active
             .retain(|_, alert| alert.state != State::Inactive);
-        bytes(&self.active) <= ALERTS_BYTES_MAX
+        bytes(&self.active) <= self.bytes_max
     }
 
     fn advance(

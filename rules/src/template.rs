@@ -18,10 +18,5 @@ pub(crate) fn check(alert: &str, text: &str) -> Result<(), String> {
     if !is_template(text) {
         return Ok(());
     }
-    prometheus::check(text).map_err(|error| {
-        format!(
-            "template: __alert_{alert}:{}: {}",
-            error.line, error.message
-        )
-    })
+    prometheus::check(text).map_err(|error| prometheus::said(&error, &format!("__alert_{alert}")))
 }

@@ -70,21 +70,6 @@ pub enum AlertState {
     Resolved,
 }
 
-/// A number that JSON may have no word for.
-mod maybe {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    // serde wants a reference here
-    #[allow(clippy::trivially_copy_pass_by_ref)]
-    pub(super) fn serialize<S: Serializer>(value: &f64, into: S) -> Result<S::Ok, S::Error> {
-        (!value.is_nan()).then_some(*value).serialize(into)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-    }
-}
-
 /// One sending of one incident: a rule that keeps firing sends several alerts with different
 /// `id`s and one `incident`, and a last one with `state` [`AlertState::Resolved`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,11 +88,11 @@ pub struct Alert {
     pub rule: String,
     /// Whether it still holds.
     pub state: AlertState,
-    /// The value that was compared; NaN, `null` on the wire, where there is none.
-    #[serde(with = "maybe")]
+    /// The value that was compared; NaN where it is no number, or there is none.
+    #[serde(with = "crate::figure::there")]
     pub value: f64,
     /// What it was compared with; NaN, `null` on the wire, where that is no number.
-    #[serde(with = "maybe")]
+    #[serde(with = "crate::figure::or_null")]
     pub threshold: f64,
     /// When this incident began.
     pub started: Timestamp,

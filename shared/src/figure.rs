@@ -27,6 +27,12 @@ pub fn word(value: f64) -> Option<&'static str> {
     }
 }
 
+/// A number in words or digits, for people.
+#[must_use]
+pub fn text(value: f64) -> String {
+    word(value).map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// The number that a word stands for.
 #[must_use]
 pub fn from_word(word: &str) -> Option<f64> {
@@ -103,6 +109,27 @@ pub mod option {
     ) -> Result<Option<f64>, D::Error> {
         let value = Option::<Figure>::deserialize(deserializer)?;
         Ok(value.map(|figure| figure.0))
+    }
+}
+
+/// `f64` that is always there; `null`, as older records have it, is read as NaN.
+pub mod there {
+    use super::{Deserializer, Figure, Serialize, Serializer, option};
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// As the serializer's.
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Figure(*value).serialize(serializer)
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// It is neither a number nor `null`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(option::deserialize(deserializer)?.unwrap_or(f64::NAN))
     }
 }
 

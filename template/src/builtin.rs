@@ -113,6 +113,14 @@ pub(crate) fn call(name: &str, given: &[Value], most: usize) -> Result<Value, St
 }
 
 /// In Go's words.
+/// What is said of a call that failed: how many arguments there are is looked at before it.
+pub(crate) fn failed(name: &str, message: &str) -> String {
+    match message.starts_with("wrong number of args for ") {
+        true => message.to_owned(),
+        false => format!("error calling {name}: {message}"),
+    }
+}
+
 pub(crate) fn wrong_type(wanted: &str, value: &Value) -> String {
     match value {
         Value::Nil => format!("invalid value; expected {wanted}"),

@@ -9,9 +9,9 @@ use crate::{
     html::Page,
     methods,
     print::print,
+    shown,
     tree::{
-        Branch, Command, Defined, Pipeline, Source, Statement, StatementKind, Template, Word,
-        WordKind,
+        Branch, Command, Defined, Pipeline, Statement, StatementKind, Template, Word, WordKind,
     },
     value::Value,
 };
@@ -40,8 +40,8 @@ enum Next {
 struct Fault {
     at: usize,
     message: String,
-    /// Of the template that it happened in; filled in where a template is left.
-    source: Option<Source>,
+    /// The template that it happened in; filled in where a template is left.
+    template: Option<Arc<Template>>,
 }
 
 type Done<T> = Result<T, Fault>;
@@ -87,8 +87,10 @@ pub(crate) fn run(
             .map(|(name, value)| (Arc::from(*name), value.clone())),
     );
     let failed = |fault: Fault| {
-        let source = fault.source.as_ref().unwrap_or(&template.source);
-        Error::at(&source.name, &source.text, fault.at, fault.message)
+        let inner = fault.template.as_deref().unwrap_or(template);
+        let what = shown::at(&inner.body, fault.at, is_of_call(&fault.message));
+        let source = &inner.source;
+        Error::at(&source.name, &source.text, fault.at, fault.message).executing(&inner.name, what)
     };
     machine.statements(&template.body, dot).map_err(failed)?;
     match machine.out {
@@ -103,7 +105,7 @@ fn fault(at: usize, message: impl Into<String>) -> Fault {
     Fault {
         at,
         message: message.into(),
-        source: None,
+        template: None,
     }
 }
 
@@ -337,7 +339,7 @@ impl Machine<'_> {
         let done = self.statements(&template.body, dot);
         self.variables = around;
         done.map_err(|mut fault| {
-            fault.source.get_or_insert_with(|| template.source.clone());
+            fault.template.get_or_insert_with(|| Arc::clone(&template));
             fault
         })?;
         self.depth -= 1;
@@ -509,7 +511,7 @@ impl Machine<'_> {
         dot: &Value,
         last: Option<Value>,
     ) -> Done<Value> {
-        let failed = |message: String| fault(at, format!("error calling {name}: {message}"));
+        let failed = |message: String| fault(at, builtin::failed(name, &message));
         let is_own = self.functions.has(name);
         if !is_own && matches!(name, "and" | "or") {
             return self.shortened(name == "or", at, words, dot, last);
@@ -607,6 +609,11 @@ impl Machine<'_> {
             }
         }
     }
+}
+
+/// Whether a message is about a call as a whole, and not about one word.
+fn is_of_call(message: &str) -> bool {
+    message.starts_with("error calling ")
 }
 
 fn cannot_range(value: &Value, branch: &Branch) -> Fault {

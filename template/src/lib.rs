@@ -21,6 +21,7 @@ mod parse;
 mod print;
 pub mod prometheus;
 mod set;
+mod shown;
 pub mod time;
 mod tree;
 mod value;

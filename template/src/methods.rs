@@ -1,7 +1,7 @@
 //! Fields and methods: of maps, of objects, and those that Go's times and lengths of time have.
 
 use crate::{
-    builtin::wrong_type,
+    builtin::{failed, wrong_type},
     time::{Moment, duration, month, weekday},
     value::{Object, Value},
 };
@@ -42,7 +42,7 @@ pub(crate) fn call(value: &Value, name: &str, arguments: &[Value]) -> Result<Val
         _ => None,
     };
     match found {
-        Some(Err(message)) => Err(format!("error calling {name}: {message}")),
+        Some(Err(message)) => Err(failed(name, &message)),
         Some(Ok(value)) => Ok(value),
         None => Err(format!(
             "can't evaluate field {name} in type {}",

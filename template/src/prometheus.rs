@@ -49,6 +49,15 @@ pub struct Data<'a> {
     pub now_ms: i64,
 }
 
+/// Prometheus puts this before each text, and counts the bytes of it, too.
+const PREFIX: &str = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}";
+
+/// What is wrong with a text, as Prometheus says it of the template `name`.
+#[must_use]
+pub fn said(error: &Error, name: &str) -> String {
+    error.as_go(name, PREFIX.len())
+}
+
 const VARIABLES: [&str; 4] = ["$labels", "$externalLabels", "$externalURL", "$value"];
 
 /// A label or an annotation of an alerting rule.

@@ -133,6 +133,12 @@ impl AppError {
         }
     }
 
+    /// The offending fields.
+    #[must_use]
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     /// What was wrong, where, and what is accepted.
     #[must_use]
     pub fn detail(&self) -> &str {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pulseboard_notify::{Ack, AckError};
-use pulseboard_shared::{Labels, Severity, Timestamp};
+use pulseboard_shared::{Labels, Severity, Timestamp, figure};
 use salvo::{
     Depot, Request, Response, handler,
     http::{HeaderValue, StatusCode, header},
@@ -63,7 +63,9 @@ struct Shown {
     state: &'static str,
     labels: Labels,
     annotations: Labels,
+    #[serde(with = "figure::option")]
     value: Option<f64>,
+    #[serde(with = "figure::option")]
     threshold: Option<f64>,
     started: Timestamp,
     ended: Option<Timestamp>,
@@ -91,7 +93,7 @@ pub(super) struct ShownAck {
 struct ShownEntry<'a> {
     at: Timestamp,
     kind: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "figure::option")]
     value: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     receiver: Option<&'a str>,
@@ -324,6 +326,7 @@ struct Whole<'a> {
     expr: &'a str,
     generator: String,
     week: usize,
+    #[serde(with = "figure::samples")]
     values: Vec<(i64, Option<f64>)>,
     timeline: Vec<ShownEntry<'a>>,
 }
@@ -378,7 +381,7 @@ pub async fn get_incident(
             week: week(&worker, tenant, &incident, now_ms),
             values: values
                 .iter()
-                .map(|(at_ms, value)| (*at_ms, value.is_finite().then_some(*value)))
+                .map(|(at_ms, value)| (*at_ms, Some(*value)))
                 .collect(),
             timeline: incident.entries.iter().map(ShownEntry::of).collect(),
         });

@@ -9,12 +9,12 @@ use pulseboard_rules::{
     file::write,
     rehearse::{Bounds, Rehearsal, rehearse},
 };
-use pulseboard_shared::{FieldError, Timestamp};
+use pulseboard_shared::{FieldError, Timestamp, figure};
 use salvo::{
     Depot, Request, Response, handler,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, HeaderValue},
+        header::{CONTENT_TYPE, ETAG, HeaderValue},
     },
     writing::Json,
 };
@@ -25,6 +25,7 @@ use crate::{
     base::{
         documents::{DocumentError, Expected, Revision},
         error::AppError,
+        typed,
     },
     expressions::TenantSeries,
     http::{
@@ -32,6 +33,7 @@ use crate::{
         body::{blocking, read_json},
         caller,
         counted::{send, send_text},
+        if_match,
         ingest::engine_tenant,
         path,
         tenant::tenant,
@@ -116,12 +118,24 @@ fn write_all(app: &App, tenant: &str, text: &mut Text<'_>) -> Result<(), QueryEr
 
 /// One rule.
 #[handler]
-pub async fn get_rule(request: &mut Request, depot: &mut Depot) -> Result<Json<Value>, AppError> {
+pub async fn get_rule(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<Json<Value>, AppError> {
     caller::require_read(depot)?;
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
-    one(&app, &tenant, &id).map(Json)
+    tagged(one(&app, &tenant, &id)?, response)
+}
+
+/// A rule with its `ETag`; one of a file has none, since it is changed elsewhere.
+fn tagged(rule: Value, response: &mut Response) -> Result<Json<Value>, AppError> {
+    if let Some(revision) = rule["revision"].as_u64() {
+        response.headers_mut().insert(ETAG, if_match::tag(revision));
+    }
+    Ok(Json(rule))
 }
 
 /// Makes a rule.
@@ -145,27 +159,49 @@ pub async fn make_rule(
     if let Ok(location) = HeaderValue::from_str(&format!("/api/rules/{id}")) {
         response.headers_mut().insert("location", location);
     }
-    one(&app, &tenant, &id).map(Json)
+    tagged(one(&app, &tenant, &id)?, response)
 }
 
-/// Changes a rule; with the `revision` that was read, nothing that somebody else changed meanwhile.
+/// Changes a rule; with the `revision` that was read, or its `ETag`, nothing that somebody else
+/// changed meanwhile.
 #[handler]
 pub async fn change_rule(
     request: &mut Request,
     depot: &mut Depot,
+    response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
     caller::require_administer(depot)?;
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
     may_change(&app, depot, &tenant, &id)?;
-    let (spec, expected) = read_rule(read_json(&app, request).await?)?;
+    let by_header = if_match::expected(request, app.rules.revision(&id))?;
+    let (spec, by_body) = read_rule(read_json(&app, request).await?)?;
+    let expected = both(by_header, by_body)?;
     let (changing, changed) = (Arc::clone(&app), id.clone());
     let done = blocking(move || changing.rules.change_rule(&changed, spec, expected)).await?;
-    done.map_err(refusal)?;
+    done.map_err(|error| conflict(error, by_header))?;
     let by = caller::actor(request, depot);
     tracing::info!(by, tenant, rule.id = id, "a rule was changed");
-    one(&app, &tenant, &id).map(Json)
+    tagged(one(&app, &tenant, &id)?, response)
+}
+
+/// What header and body expect: where both name a state, it is one.
+fn both(by_header: Option<Expected>, by_body: Expected) -> Result<Expected, AppError> {
+    match (by_header, by_body) {
+        (None | Some(Expected::Any), by_body) => Ok(by_body),
+        (Some(by_header), Expected::Any) => Ok(by_header),
+        (Some(by_header), by_body) if by_header == by_body => Ok(by_header),
+        _ => Err(if_match::changed()),
+    }
+}
+
+/// 412 where somebody was faster than a request with `If-Match`.
+fn conflict(error: MakeError, by_header: Option<Expected>) -> AppError {
+    match (&error, by_header) {
+        (MakeError::Document(DocumentError::Conflict { .. }), Some(_)) => if_match::changed(),
+        _ => refusal(error),
+    }
 }
 
 /// Removes a rule that was made; a built-in one is again what it was.
@@ -180,9 +216,11 @@ pub async fn remove_rule(
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
     may_change(&app, depot, &tenant, &id)?;
+    let by_header = if_match::expected(request, app.rules.revision(&id))?;
+    let expected = both(by_header, Expected::Any)?;
     let removed = id.clone();
-    let done = blocking(move || app.rules.remove_rule(&removed, Expected::Any)).await?;
-    done.map_err(refusal)?;
+    let done = blocking(move || app.rules.remove_rule(&removed, expected)).await?;
+    done.map_err(|error| conflict(error, by_header))?;
     let by = caller::actor(request, depot);
     tracing::info!(by, tenant, rule.id = id, "a rule was removed");
     response.status_code(StatusCode::NO_CONTENT);
@@ -312,6 +350,11 @@ fn moment(body: &Value, name: &str) -> Result<Option<(i64, Form)>, AppError> {
     }
 }
 
+/// A number, or the word for one that JSON has not.
+fn number(value: f64) -> Value {
+    figure::word(value).map_or_else(|| json!(value), Value::from)
+}
+
 fn told(rehearsed: &Rehearsal, form: Form) -> Value {
     let when = |at_ms: i64| match form {
         Form::Text => json!(Timestamp::from_millis(at_ms)),
@@ -328,7 +371,7 @@ fn told(rehearsed: &Rehearsal, form: Form) -> Value {
                     "state": span.state.name(),
                     "start": when(span.start),
                     "end": when(span.end),
-                    "value": span.value,
+                    "value": number(span.value.unwrap_or(f64::NAN)),
                 })
             });
             json!({"labels": labels, "spans": spans.collect::<Vec<_>>()})
@@ -362,8 +405,13 @@ fn read_rule(mut body: Value) -> Result<(RuleSpec, Expected), AppError> {
         },
         _ => Expected::Any,
     };
-    let spec = serde_json::from_value(body)
-        .map_err(|error| http::body::wrong_body(format!("the rule is not in order: {error}")))?;
+    let spec = typed::from_value(body).map_err(|wrong| {
+        let whole = format!("the rule is not in order: {}: {wrong}", wrong.pointer);
+        AppError::bad_request(whole).with_errors(vec![FieldError {
+            detail: wrong.to_string(),
+            pointer: wrong.pointer,
+        }])
+    })?;
     Ok((spec, expected))
 }
 
@@ -376,17 +424,22 @@ fn missing(pointer: &str) -> AppError {
 
 /// The same error of a field that stands further down.
 fn below(pointer: &str, error: AppError) -> AppError {
-    let detail = error.detail().to_owned();
-    AppError::bad_request(format!("{pointer}: {detail}")).with_errors(vec![FieldError {
-        pointer: pointer.to_owned(),
-        detail,
-    }])
+    let below = |error: &FieldError| FieldError {
+        pointer: format!("{pointer}{}", error.pointer),
+        detail: error.detail.clone(),
+    };
+    let errors = error.errors().iter().map(below).collect();
+    AppError::bad_request(format!("{pointer}: {}", error.detail())).with_errors(errors)
 }
 
 fn wrong_fields(problems: &[pulseboard_rules::Problem], before: &str) -> AppError {
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let errors = problems.iter().map(|problem| FieldError {
-        pointer: format!("{before}/{}", problem.field.replace('.', "/")),
+        // `labels.NAME`, and a name may have dots.
+        pointer: match problem.field.split_once('.') {
+            Some((field, name)) => [before, &typed::step(field), &typed::step(name)].concat(),
+            None => [before, &typed::step(&problem.field)].concat(),
+        },
         detail: problem.what.clone(),
     });
     AppError::bad_request(format!("the rule is not in order: {}", all.join("; ")))

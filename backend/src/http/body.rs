@@ -13,32 +13,43 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     app::App,
-    base::{error::AppError, telemetry::Limit},
+    base::{
+        error::AppError,
+        telemetry::Limit,
+        typed::{self, WrongJson},
+    },
 };
 
 /// Of a JSON body.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
+const NOT_JSON: &str = "the body is not the JSON that is expected here";
 /// A body must be there in this time as a whole: a gap between bytes may be short for ever.
 pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The body as JSON.
 ///
 /// # Errors
-/// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 with line and column for
-/// what is not the expected JSON.
+/// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 with line and column, and the
+/// field, for what is not the expected JSON.
 pub async fn read_json<T: DeserializeOwned>(
     app: &App,
     request: &mut Request,
 ) -> Result<T, AppError> {
     let bytes = read_bytes(app, request).await?;
-    serde_json::from_slice(&bytes).map_err(|error| not_json(&error))
+    typed::from_slice(&bytes).map_err(wrong_json)
 }
 
 /// 400 for what is not the expected JSON, with line and column.
 pub fn not_json(error: &serde_json::Error) -> AppError {
-    wrong_body(format!(
-        "the body is not the JSON that is expected here: {error}"
-    ))
+    wrong_body(format!("{NOT_JSON}: {error}"))
+}
+
+/// The same, with the field that is wrong.
+pub fn wrong_json(wrong: WrongJson) -> AppError {
+    AppError::bad_request(format!("{NOT_JSON}: {wrong}")).with_errors(vec![FieldError {
+        detail: wrong.to_string(),
+        pointer: wrong.pointer,
+    }])
 }
 
 /// 400 for the body as a whole, to which the empty pointer points.

@@ -8,17 +8,20 @@ use std::{
 use pulseboard_alerting::AlertEvent;
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_notify::Fingerprint;
-use pulseboard_shared::AlertState;
+use pulseboard_shared::{AlertState, Labels};
 use uuid::Uuid;
 
-use super::entry::{Entry, Incident, Saying};
+use super::entry::{Entry, Incident, Saying, cut};
 
 /// Incidents of one tenant. Larger: more history, and more memory. Past it the oldest that are over
 /// go.
 pub const INCIDENTS_MAX: usize = 10_000;
 
+/// Bytes of all incidents of one tenant: a few KiB for each of [`INCIDENTS_MAX`], likewise.
+const TENANT_BYTES_MAX: usize = 32 << 20;
+
 /// Bytes of all incidents of all tenants; past it whoever has most loses its oldest.
-const BYTES_MAX: usize = 128 << 20;
+const BYTES_MAX: usize = 64 << 20;
 
 /// A week.
 pub const WEEK_MS: i64 = 7 * 86_400_000;
@@ -29,6 +32,7 @@ pub struct Book {
     tenants: HashMap<Arc<str>, Tenant>,
     bytes: usize,
     bytes_max: usize,
+    tenant_bytes_max: usize,
 }
 
 impl Default for Book {
@@ -37,6 +41,7 @@ impl Default for Book {
             tenants: HashMap::new(),
             bytes: 0,
             bytes_max: BYTES_MAX,
+            tenant_bytes_max: TENANT_BYTES_MAX,
         }
     }
 }
@@ -57,7 +62,7 @@ struct Tenant {
 )]
 #[derive(Debug, PartialEq)]
 pub enum Change {
-    /// A new incident.
+    /// A new incident, or one whose labels are others now.
     Began(Arc<Incident>),
     /// One more entry of one.
     Added {
@@ -77,8 +82,15 @@ pub fn keeper_of(event: &AlertEvent) -> &str {
 }
 
 impl Book {
-    /// Takes an alert; what is to be written down of it.
+    /// Takes an alert under its own labels, see [`Book::take_as`].
+    #[cfg(test)]
     pub fn take(&mut self, event: &AlertEvent) -> Option<Change> {
+        self.take_as(event, super::entry::labels_of(event))
+    }
+
+    /// Takes an alert that is known to whoever is told under these labels; what is to be written down
+    /// of it.
+    pub fn take_as(&mut self, event: &AlertEvent, labels: Labels) -> Option<Change> {
         let tenant = keeper_of(event);
         let id = event.alert.incident;
         match self.get(tenant, id) {
@@ -88,12 +100,20 @@ impl Book {
                     return None;
                 }
                 let (entry, saying) = known.next(event);
-                self.add(tenant, id, entry, saying)
+                if known.labels == labels {
+                    return self.add(tenant, id, entry, saying);
+                }
+                let mut incident = Incident::clone(known);
+                incident.is_known_by(labels);
+                incident.add(entry, saying);
+                let incident = Arc::new(incident);
+                self.put(tenant, Arc::clone(&incident));
+                Some(Change::Began(incident))
             }
             // The end of what nobody knows says nothing to anybody.
             None if event.alert.state == AlertState::Resolved => None,
             None => {
-                let incident = Arc::new(Incident::new(event));
+                let incident = Arc::new(Incident::new(event, labels));
                 self.put(tenant, Arc::clone(&incident));
                 Some(Change::Began(incident))
             }
@@ -105,9 +125,10 @@ impl Book {
         &mut self,
         tenant: &str,
         id: Uuid,
-        entry: Entry,
+        mut entry: Entry,
         saying: Option<Saying>,
     ) -> Option<Change> {
+        entry.text = entry.text.map(|text| cut(&text));
         let held = self.tenants.get_mut(tenant)?;
         let incident = held.all.get_mut(&id)?;
         let before = incident.bytes();
@@ -115,6 +136,7 @@ impl Book {
         let after = incident.bytes();
         held.bytes = held.bytes + after - before;
         self.bytes = self.bytes + after - before;
+        self.hold_bytes_of(tenant);
         self.hold_bytes();
         Some(Change::Added { id, entry, saying })
     }
@@ -135,13 +157,31 @@ impl Book {
         if let Some(old) = held.all.insert(incident.id, incident) {
             held.bytes -= old.bytes();
             self.bytes -= old.bytes();
+            if held
+                .all
+                .get(&old.id)
+                .is_some_and(|one| one.fingerprint != old.fingerprint)
+                && held.newest.get(&old.fingerprint) == Some(&old.id)
+            {
+                held.newest.remove(&old.fingerprint);
+            }
         }
         held.bytes += bytes;
         self.bytes += bytes;
         if held.all.len() > INCIDENTS_MAX {
             self.bytes -= held.let_oldest_go();
         }
+        self.hold_bytes_of(tenant);
         self.hold_bytes();
+    }
+
+    fn hold_bytes_of(&mut self, tenant: &str) {
+        let Some(held) = self.tenants.get_mut(tenant) else {
+            return;
+        };
+        while held.bytes > self.tenant_bytes_max && held.all.len() > 1 {
+            self.bytes -= held.let_oldest_go();
+        }
     }
 
     fn hold_bytes(&mut self) {
@@ -298,6 +338,25 @@ mod tests {
         }
         assert!(book.size().1 <= 20_000);
         assert!(book.get("small", small).is_some(), "it has little");
+
+        let mut book = Book {
+            tenant_bytes_max: 20_000,
+            ..Book::default()
+        };
+        for at_ms in 1..500 {
+            for tenant in ["one", "other"] {
+                book.take(&event(
+                    Some(tenant),
+                    new_id(at_ms),
+                    at_ms,
+                    AlertState::Firing,
+                ));
+            }
+        }
+        for tenant in ["one", "other"] {
+            assert!(book.tenants[tenant].bytes <= 20_000, "{tenant}");
+            assert!(book.tenants[tenant].bytes > 10_000, "{tenant}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use pulseboard_alerting::{ALERTNAME, AlertEvent};
 use pulseboard_notify::Fingerprint;
-use pulseboard_shared::{AlertState, Labels, Severity};
+use pulseboard_shared::{Alert, AlertState, Labels, Severity, figure};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,6 +17,12 @@ pub const FROM_OTHERS: &str = "alertmanager";
 
 /// The rule of an alert of others that has no name.
 pub const UNNAMED: &str = "(no name)";
+
+/// A message, an annotation, or what is said in an entry, in bytes.
+const TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// Annotations of one incident, in bytes. Labels are kept as they are: they are what it is known by.
+const ANNOTATION_BYTES_MAX: usize = 16 << 10;
 
 /// Receivers that are named of one incident.
 const RECEIVERS_MAX: usize = 64;
@@ -40,9 +46,11 @@ pub struct Incident {
     /// What the rule says of it.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub annotations: Labels,
-    /// The newest value; none where it is no number.
+    /// The newest value; none where nothing is known of it.
+    #[serde(default, with = "figure::option")]
     pub value: Option<f64>,
-    /// What it is compared with, likewise.
+    /// What it is compared with; none where that is no number.
+    #[serde(default, with = "figure::option")]
     pub threshold: Option<f64>,
     /// Unix ms.
     pub started_ms: i64,
@@ -168,8 +176,12 @@ pub struct Entry {
     pub at_ms: i64,
     /// What kind of thing.
     pub kind: Kind,
-    /// That was measured; none where it is no number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// That was measured.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "figure::option"
+    )]
     pub value: Option<f64>,
     /// Who was told, or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,6 +246,7 @@ pub struct Saying {
     /// How bad it is by now.
     pub severity: Severity,
     /// What it is compared with.
+    #[serde(default, with = "figure::option")]
     pub threshold: Option<f64>,
     /// What the rule says of it, where that has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -255,9 +268,35 @@ pub fn labels_of(event: &AlertEvent) -> Labels {
     labels
 }
 
-/// A number that JSON has.
-fn finite(value: f64) -> Option<f64> {
-    value.is_finite().then_some(value)
+/// What an alert is compared with, where that is a number.
+fn limit_of(alert: &Alert) -> Option<f64> {
+    (!alert.threshold.is_nan()).then_some(alert.threshold)
+}
+
+/// A text, cut where it is longer than anybody reads.
+pub(super) fn cut(text: &str) -> String {
+    let mut end = TEXT_BYTES_MAX;
+    if text.len() <= end {
+        return text.to_owned();
+    }
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+/// What an alert's rule says of it, as much as is kept.
+fn annotations_of(event: &AlertEvent) -> Labels {
+    let mut left = ANNOTATION_BYTES_MAX;
+    let all = event.annotations().into_iter();
+    let kept = all.map(|(name, text)| (name, cut(&text)));
+    kept.take_while(|(name, text)| {
+        let bytes = name.len() + text.len();
+        let has_room = bytes <= left;
+        left = left.saturating_sub(bytes);
+        has_room
+    })
+    .collect()
 }
 
 /// Bytes of texts.
@@ -269,13 +308,12 @@ fn bytes_of(labels: &Labels) -> usize {
 }
 
 impl Incident {
-    /// As its first alert has it.
+    /// As its first alert has it, known under these labels.
     #[must_use]
-    pub fn new(event: &AlertEvent) -> Self {
+    pub fn new(event: &AlertEvent, labels: Labels) -> Self {
         let alert = &event.alert;
         let (started_ms, at_ms) = (alert.started.as_millis(), alert.timestamp.as_millis());
-        let labels = labels_of(event);
-        let value = finite(alert.value);
+        let value = Some(alert.value);
         let mut entries = VecDeque::new();
         let detail = event.detail.as_deref();
         // Of what others sent it is known only since when they say that it is so.
@@ -292,12 +330,12 @@ impl Incident {
             is_servers: event.tenant.is_none(),
             rule: alert.rule.clone(),
             severity: alert.severity,
-            message: alert.message.clone(),
+            message: cut(&alert.message),
             fingerprint: Fingerprint::of(&labels),
             labels,
-            annotations: event.annotations(),
+            annotations: annotations_of(event),
             value,
-            threshold: finite(alert.threshold),
+            threshold: limit_of(alert),
             started_ms,
             ended_ms: None,
             rule_id: detail
@@ -311,14 +349,20 @@ impl Incident {
         }
     }
 
+    /// It is known under other labels from now on.
+    pub fn is_known_by(&mut self, labels: Labels) {
+        self.fingerprint = Fingerprint::of(&labels);
+        self.labels = labels;
+    }
+
     /// Whether an alert says nothing that is not known: one of others that goes on.
     #[must_use]
     pub fn is_known(&self, event: &AlertEvent) -> bool {
         self.is_firing()
             && event.alert.state == AlertState::Firing
             && self.rule_id == FROM_OTHERS
-            && self.message == event.alert.message
-            && self.annotations == event.annotations()
+            && self.message == cut(&event.alert.message)
+            && self.annotations == annotations_of(event)
     }
 
     /// Whether it goes on.
@@ -338,14 +382,14 @@ impl Incident {
             AlertState::Firing => Kind::Firing,
         };
         let entry = Entry {
-            value: finite(alert.value),
+            value: Some(alert.value),
             ..Entry::new(alert.timestamp.as_millis(), kind)
         };
-        let annotations = event.annotations();
+        let annotations = annotations_of(event);
         let saying = Saying {
-            message: alert.message.clone(),
+            message: cut(&alert.message),
             severity: alert.severity,
-            threshold: finite(alert.threshold),
+            threshold: limit_of(alert),
             annotations: (annotations != self.annotations).then_some(annotations),
         };
         (entry, (kind != Kind::Resolved).then_some(saying))
@@ -448,7 +492,7 @@ impl Incident {
 #[cfg(test)]
 pub(super) mod tests {
     use pulseboard_alerting::new_id;
-    use pulseboard_shared::{Alert, Timestamp};
+    use pulseboard_shared::Timestamp;
 
     use super::*;
 
@@ -478,10 +522,14 @@ pub(super) mod tests {
         }
     }
 
+    fn of(event: &AlertEvent) -> Incident {
+        Incident::new(event, labels_of(event))
+    }
+
     #[test]
     fn too_many_values_go_before_what_people_said() {
         let id = new_id(1_000);
-        let mut incident = Incident::new(&event(None, id, 1_000, AlertState::Firing));
+        let mut incident = of(&event(None, id, 1_000, AlertState::Firing));
         incident.add(
             Entry {
                 text: Some("mine".to_owned()),
@@ -507,8 +555,30 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn texts_that_nobody_reads_are_cut() {
+        let mut long = event(None, new_id(1), 1, AlertState::Firing);
+        long.alert.message = "ä".repeat(TEXT_BYTES_MAX);
+        let texts = (0..40).map(|number| (format!("text{number}"), "x".repeat(100_000)));
+        long.detail = Some(std::sync::Arc::new(pulseboard_alerting::Detail {
+            annotations: texts.collect(),
+            ..Default::default()
+        }));
+        let mut incident = of(&long);
+        assert!(incident.message.len() <= TEXT_BYTES_MAX + 3 && incident.message.ends_with('…'));
+        assert!(!incident.annotations.is_empty() && incident.bytes() < 64 << 10);
+        let (entry, saying) = incident.next(&long);
+        assert_eq!(
+            saying.as_ref().map(|saying| saying.annotations.is_none()),
+            Some(true),
+            "it says the same"
+        );
+        incident.add(entry, saying);
+        assert!(incident.bytes() < 64 << 10);
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
-        let incident = Incident::new(&event(Some("a"), new_id(1), 1, AlertState::Firing));
+        let incident = of(&event(Some("a"), new_id(1), 1, AlertState::Firing));
         let text = serde_json::to_string(&incident).expect("JSON");
         assert!(!text.contains("NaN"), "{text}");
         assert_eq!(

@@ -20,8 +20,8 @@ use super::{
 /// A longer line is none of ours.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 
-/// The file is written anew when it is so much larger than when it last was, beside as much again as
-/// that.
+/// The file is written anew when it is so much larger than when it last was, beside half as much again
+/// as that: with what the book may hold, a hundred MiB at most.
 const REWRITE_PAST_BYTES: u64 = 4 << 20;
 
 /// One line.
@@ -103,7 +103,7 @@ impl Journal {
             path: path.to_owned(),
             file: None,
             bytes,
-            bytes_rewritten: bytes / 2,
+            bytes_rewritten: bytes / 3 * 2,
         };
         Ok((journal, unreadable))
     }
@@ -150,7 +150,7 @@ impl Journal {
 
     /// Whether most of it says again what is said elsewhere in it.
     pub(super) fn is_wasteful(&self) -> bool {
-        self.bytes > 2 * self.bytes_rewritten + REWRITE_PAST_BYTES
+        self.bytes > self.bytes_rewritten + self.bytes_rewritten / 2 + REWRITE_PAST_BYTES
     }
 
     /// Writes it anew with these incidents alone: after a crash it is the old file or the new one.

@@ -18,13 +18,19 @@ use super::{
     generator, is_ours, settle_line,
     state::{Effects, Outcome},
 };
-use crate::incidents::book::keeper_of;
+use crate::incidents::{
+    book::keeper_of,
+    entry::{Entry, Kind},
+};
 
 /// Notifications that go into the outbox at once: each waits for the disk, and they do so together.
 const PUTS_AT_ONCE: usize = 64;
 
 /// Rounds in a row after which something is due at once.
 const IDLE_ROUNDS_MAX: u32 = 100;
+
+/// Why nobody is told of an alert that `alert_relabel_configs` drops.
+const DROPPED: &str = "dropped";
 
 /// When a round is to be made again: by the wall's clock, and by the steady one.
 struct Next {
@@ -183,10 +189,14 @@ impl Notifying {
         let (events, is_short) = {
             let mut queue = self.queue.lock();
             let is_short = std::mem::take(&mut queue.is_short);
+            queue.bytes = 0;
             (std::mem::take(&mut queue.events), is_short)
         };
         let mut by_tenant: BTreeMap<Arc<str>, Vec<(AlertEvent, String)>> = BTreeMap::new();
         let mut add = |event: AlertEvent| {
+            let Some(event) = self.as_told(event, now_ms) else {
+                return;
+            };
             let link = self.link_of(&event);
             let tenant = keeper_of(&event).into();
             by_tenant.entry(tenant).or_default().push((event, link));
@@ -214,6 +224,25 @@ impl Notifying {
                 tenant.state.lock().settle_own(now_ms, &events);
             }
         }
+    }
+
+    /// An alert with the labels under which it is told; `None` where the configuration drops it,
+    /// which is said once.
+    fn as_told(&self, event: AlertEvent, now_ms: i64) -> Option<AlertEvent> {
+        if let Some(told) = self.incidents.labelling().told(&event) {
+            return Some(told.into_owned());
+        }
+        let (tenant, id) = (keeper_of(&event), event.alert.incident);
+        let incident = self.incidents.get(tenant, id)?;
+        let mut entries = incident.entries.iter();
+        if !entries.any(|entry| entry.reason.as_deref() == Some(DROPPED)) {
+            let entry = Entry {
+                reason: Some(DROPPED.to_owned()),
+                ..Entry::new(now_ms, Kind::NotNotified)
+            };
+            self.incidents.add(tenant, id, entry);
+        }
+        None
     }
 
     /// Leads to what a rule asks, as Prometheus has it.

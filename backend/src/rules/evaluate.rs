@@ -64,7 +64,9 @@ impl Rules {
             options: self.evaluating.options(),
             external_labels: &external_labels,
             external_url: &self.external_url,
-            resend_delay_ms: self.repeat_ms,
+            // Prometheus says it again when more than this has gone by, and here it is said at the
+            // first evaluation at which `ALERT_CHECK_SEC` is over.
+            resend_delay_ms: self.repeat_ms.saturating_sub(1),
         }))
     }
 
@@ -79,6 +81,7 @@ impl Rules {
             self.look_back(held, group, at_ms, time);
             held.is_new.store(false, Ordering::Relaxed);
         }
+        group.hold_alerts_within(held.alert_bytes.room());
         for index in 0..group.len() {
             let cost = self.cost_within(time);
             let began = Instant::now();
@@ -95,6 +98,7 @@ impl Rules {
             self.write(tenant, &outcome.samples);
             self.say(held, index, &outcome, group, at_ms);
         }
+        held.alert_bytes.set(group.alert_bytes());
         let took = began.elapsed();
         group.evaluated(at_ms, took.as_secs_f64());
         held.is_slow.store(took > SLOW, Ordering::Relaxed);

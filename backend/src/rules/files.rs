@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,6 +22,9 @@ const ALL_BYTES_MAX: u64 = 128 << 20;
 
 /// Files of all globs.
 const FILES_MAX: usize = 10_000;
+
+/// What rule files of a folder end in.
+const ENDINGS: [&str; 4] = ["yml", "yaml", "rules", "json"];
 
 /// Problems that are told; of more, how many there are.
 const PROBLEMS_MAX: usize = 100;
@@ -110,7 +114,8 @@ pub(super) fn read(
 }
 
 /// The files that globs stand for, each once. A name without wildcards stands for itself, whether it
-/// is there or not in `of_settings`: who names a file wants it.
+/// is there or not in `of_settings`: who names a file wants it. A folder that is named stands for the
+/// rule files in it.
 fn paths(of_config: &[String], of_settings: &[String], problems: &mut Vec<String>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
@@ -120,7 +125,7 @@ fn paths(of_config: &[String], of_settings: &[String], problems: &mut Vec<String
         .chain(of_settings.iter().map(|pattern| (pattern, true)))
     {
         let has_wildcards = pattern.contains(['*', '?', '[']);
-        let files = match glob::glob(pattern) {
+        let mut files = match glob::glob(pattern) {
             Ok(files) => files.filter_map(Result::ok).collect::<Vec<_>>(),
             Err(error) => {
                 problems.push(format!("{pattern}: {error}"));
@@ -129,6 +134,19 @@ fn paths(of_config: &[String], of_settings: &[String], problems: &mut Vec<String
         };
         if files.is_empty() && is_named && !has_wildcards {
             problems.push(format!("RULE_FILES={pattern}: there is no such file"));
+        }
+        if let ([one], false) = (&*files, has_wildcards) {
+            if one.is_dir() {
+                files = match in_folder(one) {
+                    Ok(files) => files,
+                    Err(error) => {
+                        problems.push(format!("{pattern}: {error}"));
+                        continue;
+                    }
+                };
+            } else if !one.is_file() {
+                problems.push(format!("{pattern}: it is neither a file nor a folder"));
+            }
         }
         for file in files {
             if file.is_file() && seen.insert(file.clone()) {
@@ -143,6 +161,34 @@ fn paths(of_config: &[String], of_settings: &[String], problems: &mut Vec<String
     found
 }
 
+/// The rule files of a folder by name, and none of those below it; hidden ones are none.
+fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        if !is_hidden && ENDINGS.contains(&ending) {
+            files.push(path);
+        }
+        // Of a folder that is something else no more is remembered than is looked at.
+        if files.len() > FILES_MAX {
+            break;
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        tracing::warn!(
+            "{}: there is no rule file in this folder (one that ends in .{})",
+            folder.display(),
+            ENDINGS.join(", .")
+        );
+    }
+    Ok(files)
+}
+
 fn read_text(path: &Path) -> Result<String, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mut text = String::new();
@@ -152,4 +198,54 @@ fn read_text(path: &Path) -> Result<String, String> {
         return Err(format!("it has more than {FILE_BYTES_MAX} bytes"));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_stands_for_the_rule_files_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rules =
+            |name: &str| format!("groups: [{{name: {name}, rules: [{{record: a, expr: up}}]}}]");
+        for name in [
+            "b.yml",
+            "a.yaml",
+            "c.rules",
+            "d.json",
+            ".hidden.yml",
+            "notes.txt",
+        ] {
+            fs::write(folder.path().join(name), rules(name)).expect("written");
+        }
+        fs::create_dir(folder.path().join("below.yml")).expect("made");
+        let defaults = Defaults {
+            interval_ms: 15_000,
+            query_offset_ms: 0,
+        };
+        let named = [folder.path().display().to_string()];
+        let names = |globs: &[String]| -> Result<Vec<String>, Vec<String>> {
+            let read = read(&FromConfig::default(), globs, defaults)?;
+            Ok(read.into_iter().map(|group| group.id.name).collect())
+        };
+        let all = ["a.yaml", "b.yml", "c.rules", "d.json"].map(str::to_owned);
+        assert_eq!(names(&named), Ok(all.to_vec()));
+        let of_config = FromConfig {
+            globs: named.to_vec(),
+            ..FromConfig::default()
+        };
+        assert_eq!(read(&of_config, &[], defaults).expect("read").len(), 4);
+
+        fs::write(folder.path().join("e.yml"), "groups: 3").expect("written");
+        let told = names(&named).expect_err("one is wrong");
+        assert!(told[0].contains("e.yml"), "{told:?}");
+        let device = names(&["/dev/null".to_owned()]).expect_err("it is no file");
+        assert!(
+            device[0].contains("neither a file nor a folder"),
+            "{device:?}"
+        );
+        let gone = names(&["/nowhere/at/all".to_owned()]).expect_err("it is not there");
+        assert!(gone[0].contains("there is no such file"), "{gone:?}");
+    }
 }

@@ -13,6 +13,9 @@ use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
 /// Rules of this beginning are not ours: their alerts were sent by others, who end them.
 const FOREIGN: &str = "alertmanager";
 
+/// A longer line is none, in bytes; the annotation is told as a whole.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
 /// An alert's firing: what was said of it last.
 #[derive(Clone, Debug)]
 pub(super) struct Incident(AlertEvent);
@@ -56,6 +59,16 @@ pub(super) fn ended(event: AlertEvent, now_ms: i64) -> AlertEvent {
 
 /// The line for people.
 fn message(alert: &RuleAlert, rule: &Rule) -> String {
+    let mut line = whole_message(alert, rule);
+    let mut end = MESSAGE_BYTES_MAX.min(line.len());
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.truncate(end);
+    line
+}
+
+fn whole_message(alert: &RuleAlert, rule: &Rule) -> String {
     ["summary", "message", "description"]
         .iter()
         .filter_map(|name| alert.annotations.get(*name))

@@ -318,7 +318,7 @@ fn preflight(request: &Request, response: &mut Response, (via, verdict): (&Via, 
         ),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, content-encoding, last-event-id, x-tenant-id, x-scope-orgid",
+            "authorization, content-type, content-encoding, last-event-id, if-match, x-tenant-id, x-scope-orgid",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {
@@ -335,7 +335,7 @@ fn add_headers(headers: &mut HeaderMap, verdict: &Verdict) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, answer.clone());
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("retry-after"),
+            HeaderValue::from_static("retry-after, etag"),
         );
         if *credentials {
             headers.insert(

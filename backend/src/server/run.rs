@@ -96,6 +96,7 @@ pub async fn run_with(
     app.scraping
         .start(app.tasks.clone(), app.stopping.clone())
         .map_err(io::Error::other)?;
+    app.follow_labels();
     // Before anything happens that somebody is to be told of.
     app.notifying.start(&app.alerts).map_err(io::Error::other)?;
     app.tasks

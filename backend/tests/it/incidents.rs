@@ -119,6 +119,19 @@ async fn somebody_has_it_in_hand_says_something_and_lets_it_go() {
         .act("shop", Method::POST, &comments, json!({"text": "looking"}))
         .await;
     assert_eq!(said.status(), 200);
+    for (path, body, pointer) in [
+        (&ack, json!(["x"]), ""),
+        (&ack, json!([]), ""),
+        (&ack, json!({"comment": 1}), "/comment"),
+        (&ack, json!({"comment": "x", "until": "soon"}), "/until"),
+        (&comments, json!(["x"]), ""),
+        (&comments, json!({"txt": "x"}), "/txt"),
+        (&comments, json!({}), "/text"),
+    ] {
+        let answer = server.act("shop", Method::POST, path, body.clone()).await;
+        let told = problem(answer, 400).await;
+        assert_eq!(told["errors"][0]["pointer"], pointer, "{body}");
+    }
     let nothing = json!({"text": " "});
     problem(
         server.act("shop", Method::POST, &comments, nothing).await,

@@ -248,6 +248,50 @@ async fn a_rule_is_made_changed_switched_off_and_removed() {
     assert_eq!(status, 200);
     until(&server, "it is off", async || !fires(&server, "Full").await).await;
 
+    let read = server.get(&path).await;
+    let tag = read.headers()["etag"].to_str().expect("text").to_owned();
+    let rule: Value = read.json().await.expect("JSON");
+    assert_eq!(tag, format!("\"{}\"", rule["revision"]));
+    let with = async |method: Method, tag: &str, body: Option<Value>| {
+        let request = server
+            .request(method, &path)
+            .header("authorization", ADMIN)
+            .header("if-match", tag);
+        let request = match &body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        request.send().await.expect("an answer")
+    };
+    let body = json!({"alert": "Full", "expr": "queue > 4", "every": "1s", "enabled": false});
+    let changed = with(Method::PUT, &tag, Some(body.clone())).await;
+    assert_eq!(changed.status(), 200);
+    let newest = changed.headers()["etag"].to_str().expect("text").to_owned();
+    assert_ne!(newest, tag);
+    for (method, body) in [(Method::PUT, Some(body.clone())), (Method::DELETE, None)] {
+        problem(with(method.clone(), &tag, body.clone()).await, 412).await;
+        problem(with(method, "5", body).await, 400).await;
+    }
+    let mut of_before = body.clone();
+    of_before["revision"] = rule["revision"].clone();
+    problem(
+        with(Method::PUT, &newest, Some(of_before.clone())).await,
+        412,
+    )
+    .await;
+    problem(with(Method::PUT, "*", Some(of_before)).await, 412).await;
+    let weak = format!("\"0\", W/{newest}");
+    assert_eq!(
+        with(Method::PUT, &weak, Some(body.clone())).await.status(),
+        200
+    );
+    assert_eq!(with(Method::PUT, "*", Some(body)).await.status(), 200);
+
+    let built_in = "/api/rules/pulseboard%2Fcpu_high";
+    if let Some(tag) = server.get(built_in).await.headers().get("etag") {
+        assert_eq!(tag, "\"0\"", "it was never changed");
+    }
+
     let file = server.get("/api/rules?format=yaml").await;
     assert_eq!(
         file.headers()["content-type"],
@@ -437,6 +481,38 @@ async fn what_is_wrong_with_a_rule_is_said_field_by_field() {
             "/every",
         ),
         (json!({"record": "a", "expr": "up", "for": "1m"}), "/for"),
+        (json!({"alert": "A", "expr": "up", "for": 5}), "/for"),
+        (json!({"alert": "A", "expr": "up", "for": "5"}), "/for"),
+        (
+            json!({"alert": "A", "expr": "up", "keep_firing_for": 0}),
+            "/keep_firing_for",
+        ),
+        (
+            json!({"alert": "A", "expr": "up", "every": 1_000}),
+            "/every",
+        ),
+        (
+            json!({"alert": "A", "expr": "up", "enabled": "no"}),
+            "/enabled",
+        ),
+        (
+            json!({"alert": "A", "expr": "up", "missing": "x"}),
+            "/missing",
+        ),
+        (json!({"alert": "A", "expr": "up", "clear": true}), "/clear"),
+        (json!({"alert": "A", "expr": "up", "clear": [1]}), "/clear"),
+        (json!({"alert": 1, "expr": "up"}), "/alert"),
+        (json!({"alert": "A"}), "/expr"),
+        (json!({"alert": "A", "expr": "up", "evry": "1s"}), "/evry"),
+        (
+            json!({"alert": "A", "expr": "up", "labels": {"a/b": 1}}),
+            "/labels/a~1b",
+        ),
+        (
+            json!({"alert": "A", "expr": "up", "labels": {"a.b": "x"}}),
+            "/labels/a.b",
+        ),
+        (json!(["A", "", "up"]), ""),
     ] {
         let answer = server
             .send_as(ADMIN, Method::POST, "/api/rules", Some(rule.clone()))
@@ -447,21 +523,78 @@ async fn what_is_wrong_with_a_rule_is_said_field_by_field() {
             pointers.iter().any(|error| error["pointer"] == pointer),
             "{rule}: {told}"
         );
-    }
-    for body in [
-        json!({"alert": "A", "expr": "up", "evry": "1s"}),
-        json!([]),
-        json!({"alert": 1}),
-    ] {
-        let answer = server
-            .send_as(ADMIN, Method::POST, "/api/rules", Some(body))
+        if rule["every"] == "1ms" {
+            continue;
+        }
+        let rehearsed = server
+            .send_as(
+                ADMIN,
+                Method::POST,
+                "/api/rules/rehearse",
+                Some(json!({"rule": rule})),
+            )
             .await;
-        problem(answer, 400).await;
+        let told = problem(rehearsed, 400).await;
+        let pointer = format!("/rule{pointer}");
+        let pointers = told["errors"].as_array().expect("fields");
+        assert!(
+            pointers.iter().any(|error| error["pointer"] == pointer),
+            "{rule}: {told}"
+        );
+        assert!(!told["detail"].to_string().contains("untagged"), "{told}");
     }
     let operator = server
         .request(Method::POST, "/api/rules")
         .json(&json!({"alert": "A", "expr": "up"}));
     problem(operator.send().await.expect("an answer"), 401).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_value_that_json_has_not_is_said_in_words() {
+    let server = start().await;
+    let mut events = server.sse("/events/alerts").await;
+    server.push("default", "jobs 3").await;
+    for (name, expr, word) in [
+        ("Endless", "jobs / 0 > 1", "+Inf"),
+        ("Below", "-jobs / 0", "-Inf"),
+        ("Nothing", "jobs * NaN", "NaN"),
+    ] {
+        let rule = json!({"alert": name, "expr": expr, "every": "1s"});
+        make(&server, ADMIN, rule.clone()).await;
+        until(&server, "it fires", async || fires(&server, name).await).await;
+        assert_eq!(active(&server, name).await[0]["value"], word);
+        let groups = server.json("/api/v1/rules").await.to_string();
+        assert!(
+            groups.contains(&format!("\"value\":\"{word}\"")),
+            "{groups}"
+        );
+        let said = alert_of(&mut events, name, "firing").await;
+        assert_eq!(said.last().expect("it was said")["value"], word);
+        let of = |alert: &&Value| alert["rule"] == name;
+        let going_on = server.json("/api/alerts").await;
+        let alert = going_on.as_array().expect("alerts").iter().find(of);
+        let id = alert.expect("it goes on")["incident"].as_str().expect("id");
+        assert_eq!(alert.expect("it goes on")["value"], word);
+        let listed = server.json("/api/incidents").await;
+        let mut listed = listed["incidents"].as_array().expect("incidents").iter();
+        assert_eq!(listed.find(of).expect("listed")["value"], word);
+        let whole = server.json(&format!("/api/alerts/{id}")).await;
+        assert_eq!(whole["timeline"][0]["value"], word, "{whole}");
+        let file = server.get(&format!("/api/alerts/{id}/capsule")).await;
+        let file = file.text().await.expect("text");
+        assert!(file.contains(&format!("<th>Value<td>{word}")), "{file}");
+        let body = json!({"rule": rule, "start": START_MS});
+        let (_, rehearsed) = ask(
+            &server,
+            ADMIN,
+            (Method::POST, "/api/rules/rehearse"),
+            Some(body),
+        )
+        .await;
+        let spans = &rehearsed["series"][0]["spans"];
+        assert_eq!(spans[0]["value"], word, "{rehearsed}");
+    }
     server.stop().await;
 }
 
@@ -599,5 +732,198 @@ async fn a_rehearsal_says_when_it_would_have_fired() {
             .json(&wrong);
         problem(answer.send().await.expect("an answer"), 400).await;
     }
+    server.stop().await;
+}
+
+/// Labels of an alert as whoever is told knows it; nothing where nobody is.
+async fn told(server: &TestServer, tenant: &str, name: &str) -> Vec<Value> {
+    let alerts = server.asked_by(tenant, "/api/v2/alerts").await;
+    let alerts = alerts.as_array().expect("alerts").iter();
+    let of_name = alerts.filter(|alert| alert["labels"]["alertname"] == name);
+    of_name.cloned().collect()
+}
+
+#[tokio::test]
+async fn alerts_are_told_under_the_labels_that_the_file_asks_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("prometheus.yml");
+    let write = |cluster: &str| {
+        let text = format!(
+            r#"global:
+  external_labels: {{cluster: {cluster}, shop: elsewhere}}
+alerting:
+  alert_relabel_configs:
+  - {{source_labels: [alertname], regex: Noise, action: drop}}
+  - {{regex: pod, action: labeldrop}}
+  - {{source_labels: [shop], target_label: team, replacement: "team-$1"}}
+"#
+        );
+        fs::write(&file, text).expect("written");
+    };
+    write("eu");
+    let config = file.clone();
+    let server = TestServer::start_at(START_MS, move |settings| {
+        settings.tokens = vec![
+            token("the-token-of-an-admin", Role::Admin, None),
+            token("the-token-of-an-admin-of-acme", Role::Admin, Some("acme")),
+        ];
+        settings.anonymous_tenants = ["default", "acme"].map(str::to_owned).into();
+        settings.prometheus_config = Some(config);
+    })
+    .await;
+    for tenant in ["default", "acme"] {
+        server
+            .push(tenant, "orders{shop=\"a\",pod=\"x\"} 7\nqueue 4")
+            .await;
+    }
+    for who in [ADMIN, OF_ACME] {
+        for (name, expr) in [("Orders", "orders > 1"), ("Noise", "queue > 1")] {
+            let rule = json!({"alert": name, "expr": expr, "every": "1s",
+                              "labels": {"severity": "page"}});
+            make(&server, who, rule).await;
+        }
+    }
+    until(&server, "all are told", async || {
+        !told(&server, "default", "Orders").await.is_empty()
+            && !told(&server, "acme", "Orders").await.is_empty()
+            && told(&server, "acme", "Noise").await.len() == 1
+    })
+    .await;
+    let orders = told(&server, "default", "Orders").await.remove(0);
+    assert_eq!(
+        orders["labels"],
+        json!({"alertname": "Orders", "shop": "a", "severity": "page", "cluster": "eu",
+               "team": "team-a"})
+    );
+    let of_acme = told(&server, "acme", "Orders").await.remove(0);
+    assert_eq!(
+        of_acme["labels"],
+        json!({"alertname": "Orders", "shop": "a", "severity": "page", "pod": "x"}),
+        "the file is the default tenant's"
+    );
+    let active = &active(&server, "Orders").await[0];
+    assert_eq!(active["labels"], of_acme["labels"], "as its rule has it");
+
+    until(&server, "it fires", async || fires(&server, "Noise").await).await;
+    let timeline_of = async |name: &str| {
+        let listed = server.json(&format!("/api/incidents?rule={name}")).await;
+        let incident = &listed["incidents"][0];
+        let id = incident["incident"].as_str().unwrap_or_default();
+        let whole = server.json(&format!("/api/alerts/{id}")).await;
+        (incident.clone(), whole["timeline"].clone())
+    };
+    until(&server, "the timeline says why", async || {
+        let (_, timeline) = timeline_of("Noise").await;
+        let entries = timeline.as_array().expect("entries").iter();
+        entries.filter(|entry| entry["reason"] == "dropped").count() == 1
+    })
+    .await;
+    assert!(told(&server, "default", "Noise").await.is_empty());
+    let (incident, _) = timeline_of("Orders").await;
+    assert_eq!(incident["fingerprint"], orders["fingerprint"]);
+    assert_eq!(incident["labels"], orders["labels"]);
+
+    write("us");
+    let reloaded = server.send_as(ADMIN, Method::POST, "/-/reload", None).await;
+    assert_eq!(reloaded.status(), 200);
+    until(&server, "it is known by the new labels alone", async || {
+        let told = told(&server, "default", "Orders").await;
+        let (incident, _) = timeline_of("Orders").await;
+        told.len() == 1
+            && told[0]["labels"]["cluster"] == "us"
+            && incident["fingerprint"] == told[0]["fingerprint"]
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn alerts_of_one_tenants_rules_have_a_bound_together() {
+    let server = start().await;
+    let series: Vec<String> = (0..800).map(|n| format!("job{{n=\"{n}\"}} 1")).collect();
+    for tenant in ["default", "other"] {
+        server.push(tenant, &series.join("\n")).await;
+    }
+    // Twelve million bytes a rule; they wait, so that nobody has to be told of them.
+    let text = "x".repeat(15_000);
+    for (name, field, is_so) in [
+        ("First", "state", "pending"),
+        ("Second", "state", "pending"),
+        ("Third", "health", "err"),
+    ] {
+        let wide = json!({"alert": name, "expr": "job", "every": "1s", "for": "1h",
+                          "annotations": {"summary": text}});
+        make(&server, ADMIN, wide).await;
+        until(&server, "it was evaluated", async || {
+            rule(&server, name).await[field] == is_so
+        })
+        .await;
+    }
+    assert_eq!(rule(&server, "Second").await["health"], "ok");
+    let third = rule(&server, "Third").await;
+    let why = third["lastError"].as_str().expect("why");
+    assert!(
+        why.contains("annotations of this rule's alerts take more than"),
+        "{why}"
+    );
+    assert_eq!(third["state"], "inactive");
+
+    let elsewhere = json!({"alert": "Elsewhere", "expr": "job", "every": "1s", "for": "1h",
+                           "annotations": {"summary": text}});
+    let (status, made) = ask(
+        &server,
+        ADMIN,
+        (Method::POST, "/api/rules?tenant=other"),
+        Some(elsewhere),
+    )
+    .await;
+    assert_eq!(status, 201, "{made}");
+    until(&server, "another tenant's rule works", async || {
+        let all = server.asked_by("other", "/api/rules").await.to_string();
+        all.contains("\"state\":\"pending\"")
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_goes_on_is_said_again_as_often_as_it_may() {
+    let server = TestServer::start_at(START_MS, |settings| {
+        settings.tokens = vec![token("the-token-of-an-admin", Role::Admin, None)];
+        settings.alert_check = Duration::from_secs(2);
+    })
+    .await;
+    let mut events = server.sse("/events/alerts").await;
+    server.push("default", "queue 5").await;
+    make(
+        &server,
+        ADMIN,
+        json!({"alert": "Full", "expr": "queue > 3", "every": "1s"}),
+    )
+    .await;
+    until(&server, "it fires", async || fires(&server, "Full").await).await;
+    for _ in 0..6 {
+        let before = rule(&server, "Full").await["lastEvaluation"].clone();
+        server.clock.advance(Duration::from_secs(1));
+        let waiting = async {
+            while rule(&server, "Full").await["lastEvaluation"] == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+        waited.expect("it is evaluated");
+    }
+    let mut said = Vec::new();
+    while said.len() < 4 {
+        let alert = alert_of(&mut events, "Full", "firing").await.remove(0);
+        let at: Timestamp = alert["timestamp"]
+            .as_str()
+            .expect("text")
+            .parse()
+            .expect("a time");
+        said.push(at.as_millis());
+    }
+    let apart: Vec<i64> = said.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(apart, [2_000, 2_000, 2_000]);
     server.stop().await;
 }

@@ -568,7 +568,7 @@ fn templates_are_rendered_and_what_fails_is_said_in_the_text() {
     assert_eq!(texts["asked"], "15.5");
     assert!(
         texts["broken"]
-            .starts_with("<error expanding template: error executing template __alert_A: "),
+            .starts_with("<error expanding template: error executing template __alert_A: template: __alert_A:1:115: executing \"__alert_A\" at <query \"sum(\">: error calling query: "),
         "{}",
         texts["broken"]
     );
@@ -581,7 +581,7 @@ fn templates_are_rendered_and_what_fails_is_said_in_the_text() {
 #[test]
 fn json_has_the_fields_of_a_file_and_ours() {
     let rule: RuleSpec = serde_json::from_str(
-        r#"{"group":"g","alert":"A","expr":"a > 90","for":"5m","keep_firing_for":60000,"labels":{"a":"b"},
+        r#"{"group":"g","alert":"A","expr":"a > 90","for":"5m","keep_firing_for":"1m","labels":{"a":"b"},
             "annotations":{"summary":"s"},"clear":80,"every":"1s","missing":"keep","enabled":false}"#,
     )
     .unwrap();

@@ -179,7 +179,7 @@ fn alerts_of_a_rule_have_so_much_text_and_no_more() {
         ..Seen::default()
     };
     let mut machine = Machine::new();
-    let mut step = |machine: &mut Machine, at: i64, count: i32, bytes: usize| {
+    let step = |machine: &mut Machine, at: i64, count: i32, bytes: usize| {
         machine.step(&rule, at, holding(at, count), 0, &mut Large(bytes))
     };
     let (why, _) = step(&mut machine, 1, 1, 300_000).expect_err("one is too large");

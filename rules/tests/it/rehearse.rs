@@ -1,11 +1,12 @@
 //! Rehearsals beside the same rule evaluated step by step.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use proptest::prelude::*;
-use pulseboard_promql::Labels;
+use pulseboard_promql::{EvalError, Guard, Labels};
 use pulseboard_rules::{
-    Clear, Event, Missing, Period, Rule, RuleSpec, State,
+    Clear, Env, Event, Group, GroupSpec, Missing, Period, Rule, RuleSpec, State,
+    group::Defaults,
     rehearse::{Bounds, Rehearsal, Span, rehearse},
 };
 
@@ -46,7 +47,7 @@ fn live(rule: &RuleSpec, store: &Store, steps: i64) -> BTreeMap<Labels, Vec<Span
                 Event::Firing => State::Firing,
                 _ => continue,
             };
-            let value = Some(change.alert.value).filter(|value| value.is_finite());
+            let value = Some(change.alert.value).filter(|value| !value.is_nan());
             open.insert(
                 change.alert.labels,
                 Span {
@@ -201,4 +202,86 @@ fn what_a_label_says_has_a_bound() {
     let text = told.series[0].labels.get("text").to_owned();
     assert!(text.len() < 1_000, "{} bytes", text.len());
     assert!(text.contains("error expanding template"), "{text}");
+}
+
+/// Lets so much be done, and then says once in a while that it is to end.
+struct Leaving {
+    left: Cell<u64>,
+    asked: Cell<u64>,
+}
+
+impl Guard for Leaving {
+    fn spend(&self, _: u64) -> Result<(), EvalError> {
+        if let Some(left) = self.left.get().checked_sub(1) {
+            self.left.set(left);
+            return Ok(());
+        }
+        self.asked.set(self.asked.get() + 1);
+        match self.asked.get() % 64 {
+            1 => Err(EvalError::Canceled),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&self, _: u64) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    fn hold(&self, _: usize) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    fn let_go(&self, _: usize) {}
+}
+
+#[test]
+fn it_ends_when_nobody_waits_any_more() {
+    let mut store = Store::default();
+    for number in 0..50 {
+        store.push(&format!("a{{n=\"{number}\"}}"), T, 1.0);
+    }
+    let mut rule = alert("A", "a > 0", 0);
+    for number in 0..50 {
+        rule.labels
+            .insert(format!("l{number}"), "{{ $value }}".to_owned());
+    }
+    let rule = Rule::new(rule).unwrap();
+    let leaving = Leaving {
+        left: Cell::new(200),
+        asked: Cell::new(0),
+    };
+    let env = Env {
+        guard: &leaving,
+        ..env(&store)
+    };
+    let what = rehearse(
+        &rule,
+        (T, T + 10 * STEP, STEP),
+        (0, 0),
+        &env,
+        Bounds::default(),
+    );
+    assert!(what.is_err(), "{what:?}");
+    assert_eq!(leaving.asked.get(), 1, "nothing is rendered after that");
+
+    // A rule that is evaluated has no alerts by halves.
+    let spec = GroupSpec {
+        name: "g".to_owned(),
+        rules: vec![(**rule.spec()).clone()],
+        ..GroupSpec::default()
+    };
+    let defaults = Defaults {
+        interval_ms: STEP,
+        query_offset_ms: 0,
+    };
+    let mut group = Group::new("", &spec, defaults).unwrap();
+    leaving.left.set(200);
+    leaving.asked.set(0);
+    let outcome = group.evaluate_rule(0, T, &env);
+    assert!(
+        outcome.error.is_some() && outcome.samples.is_empty(),
+        "{outcome:?}"
+    );
+    assert!(group.status().rules[0].alerts.is_empty());
+    assert_eq!(leaving.asked.get(), 1);
 }

@@ -181,7 +181,36 @@ impl Alerting {
                 + section.unsupported().len();
             is_found > 0 || fixed.any(|group| !group.targets.is_empty())
         };
-        !self.alert_relabel_configs.is_empty() || self.alertmanagers.iter().any(finds_somebody)
+        self.alertmanagers.iter().any(finds_somebody)
+    }
+
+    /// The labels under which whoever is told knows an alert that has these: with the external labels
+    /// that it lacks, and then as `alert_relabel_configs` have them. `None` where they drop it.
+    #[must_use]
+    pub fn labels_told(
+        &self,
+        external_labels: &BTreeMap<String, String>,
+        labels: BTreeMap<String, String>,
+    ) -> Option<BTreeMap<String, String>> {
+        if external_labels.is_empty() && self.alert_relabel_configs.is_empty() {
+            return Some(labels);
+        }
+        let mut set: LabelSet = labels.iter().collect();
+        for (name, value) in external_labels {
+            set.set_default(name, value);
+        }
+        let mut told = set.clone();
+        match relabel::apply(&self.alert_relabel_configs, &mut told) {
+            Ok(true) => set = told,
+            Ok(false) => return None,
+            // Rules that make more of a label than is taken lose nobody an alert.
+            Err(_too_large) => {}
+        }
+        let told = set.iter();
+        Some(
+            told.map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
     }
 
     /// The Alertmanagers that stand in the file itself; nobody looks for those that are to be

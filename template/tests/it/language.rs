@@ -356,7 +356,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             "{{ .Start.Format }}",
-            "template:1:4: error calling Format: wrong number of args for Format: want 1 got 0",
+            "template:1:4: wrong number of args for Format: want 1 got 0",
         ),
         (
             "{{ .Start.Nope 1 }}",

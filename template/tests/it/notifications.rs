@@ -173,7 +173,7 @@ fn what_notifications_cannot_do_is_said() {
         ),
         (
             "{{ .CommonLabels.Remove 1 2 }}",
-            "template:1:4: error calling Remove: wrong number of args for Remove: want 1 got 2",
+            "template:1:4: wrong number of args for Remove: want 1 got 2",
         ),
         (
             "{{ humanize 1 }}",

@@ -202,7 +202,7 @@ fn what_rules_cannot_do_is_said() {
         ),
         (
             "{{ toUpper }}",
-            "error calling toUpper: wrong number of args for toUpper: want 1 got 0",
+            "wrong number of args for toUpper: want 1 got 0",
         ),
         ("{{ $activeAt }}", "undefined variable \"$activeAt\""),
         (

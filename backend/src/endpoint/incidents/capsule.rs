@@ -1,7 +1,7 @@
 //! An incident as one file: opens anywhere and for years, without a network and without scripts.
 
 use pulseboard_engine::query::QueryError;
-use pulseboard_shared::Timestamp;
+use pulseboard_shared::{Timestamp, figure};
 
 use super::chart::Series;
 use crate::{
@@ -52,7 +52,7 @@ pub(super) fn write(
         let name = escape(&cell(&series.name));
         for (at_ms, value) in &series.points {
             let at = Timestamp::from_millis(*at_ms);
-            text.push(&format!("{name},{at},{value}\n"))?;
+            text.push(&format!("{name},{at},{}\n", figure::text(*value)))?;
         }
     }
     text.push("</pre>\n</details>\n</body>\n</html>\n")
@@ -81,7 +81,7 @@ fn head(incident: &Incident, week: usize, now_ms: i64) -> String {
             fact("Lasts for", &lasted(now_ms - incident.started_ms));
         }
     }
-    let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+    let number = |value: Option<f64>| value.map(figure::text).unwrap_or_default();
     fact("Value", &number(incident.value));
     fact("Compared with", &number(incident.threshold));
     fact("Within a week", &format!("{week} of the same labels"));
@@ -111,7 +111,7 @@ fn row(entry: &Entry) -> String {
     if let Some(until_ms) = entry.until_ms {
         what.push_str(&format!(" until {}", Timestamp::from_millis(until_ms)));
     }
-    let value = entry.value.map(|value| value.to_string());
+    let value = entry.value.map(figure::text);
     let who: Vec<&str> = [&entry.by, &entry.receiver, &entry.integration]
         .into_iter()
         .flatten()

@@ -155,14 +155,17 @@ pub(super) fn seconds(at_ms: i64) -> String {
 /// A value of a series, as Prometheus writes it: very large and very small ones with an exponent.
 pub(super) fn point(value: f64) -> String {
     let is_plain = value == 0.0 || (1e-6..1e21).contains(&value.abs());
-    match value.is_finite() && !is_plain {
-        true => exponential(value),
-        false => number(value),
+    match is_plain {
+        true => number(value),
+        false => exponential(value),
     }
 }
 
 /// A number as Go writes it with an exponent: `9.34e+01`.
 pub(super) fn exponential(value: f64) -> String {
+    if !value.is_finite() {
+        return number(value);
+    }
     let text = format!("{value:e}");
     let Some((digits, exponent)) = text.split_once('e') else {
         return text;
@@ -231,6 +234,9 @@ mod tests {
             (0.0, "0e+00"),
             (-0.005, "-5e-03"),
             (1e123, "1e+123"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
         ] {
             assert_eq!(exponential(value), text);
         }
