@@ -162,6 +162,35 @@ async fn a_rule_that_fires_is_told_to_a_webhook_and_so_is_its_end() {
 }
 
 #[tokio::test]
+async fn an_alert_is_known_by_the_labels_that_its_rule_gives() {
+    let notifying = Notifying::start("").await;
+    let server = &notifying.server;
+    let rule = json!({"alert": "Bare", "expr": "vector(1)", "every": "1s"});
+    let who = format!("Bearer {ADMIN}");
+    let made = server.send_as(&who, Method::POST, "/api/rules", Some(rule));
+    assert_eq!(made.await.status(), 201);
+    let heard = notifying.until_heard(1).await;
+    let labels = json!({"alertname": "Bare"});
+    assert_eq!(heard[0]["alerts"][0]["labels"], labels);
+    assert_eq!(heard[0]["commonLabels"], labels);
+    let listed = server.json("/api/v2/alerts").await;
+    assert_eq!(listed[0]["labels"], labels);
+    let of_them = pulseboard_shared::Labels::from([("alertname".to_owned(), "Bare".to_owned())]);
+    assert_eq!(
+        listed[0]["fingerprint"],
+        pulseboard_receivers::fingerprint(&of_them)
+    );
+    // the field says what no label says, and the timeline is that of this alert
+    server
+        .eventually("it is in the timeline", async || {
+            let seen = incident_of(server, "Bare").await;
+            kinds(&seen).contains(&"notified") && seen["severity"] == "warning"
+        })
+        .await;
+    notifying.server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_silenced_is_not_told_and_the_timeline_says_why() {
     let notifying = Notifying::start("").await;
     let server = &notifying.server;
