@@ -400,6 +400,27 @@ async fn receivers_are_made_tried_and_used_each_tenants_own() {
         json!({"notifications": []})
     );
 
+    // what is stored for one address is sent to no other
+    let thief = Webhook::start().await;
+    let login = |url: &str, password: &str| {
+        let basic = json!({"basic_auth": {"username": "me", "password": password}});
+        json!({"name": "me", "webhook_configs": [{"url": url, "http_config": basic}]})
+    };
+    let mine = login(&webhook.url, "S3CRET");
+    let made = ask(Method::POST, "/api/receivers", Some(mine)).await;
+    assert_eq!(made.status(), 201);
+    let theirs = login(&thief.url, "<secret>");
+    let refused = ask(Method::PUT, "/api/receivers/me", Some(theirs)).await;
+    let refused = problem(refused, 400).await;
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("webhook_configs/0"), "{detail}");
+    ask(Method::POST, "/api/receivers/me/test", None).await;
+    assert!(thief.heard().is_empty());
+    let other_path = login(&format!("{}hook", webhook.url), "<secret>");
+    let changed = ask(Method::PUT, "/api/receivers/me", Some(other_path)).await;
+    assert_eq!(changed.status(), 200);
+    ask(Method::DELETE, "/api/receivers/me", None).await;
+
     // hidden, it stays as it is
     let hidden =
         json!({"name": "ops", "webhook_configs": [{"url": "<secret>", "send_resolved": false}]});
