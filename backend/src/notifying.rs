@@ -79,6 +79,9 @@ use crate::{
 /// Tenants with alerts, silences or receivers at once, beside the default one.
 const TENANTS_MAX: usize = 256;
 
+/// With those whose rules give alerts: who posts for many tenants keeps nobody's rules from being heard.
+const TENANTS_OF_RULES_MAX: usize = 2 * TENANTS_MAX;
+
 /// Events of our own that wait for the task; past it what goes on is looked up anew.
 const QUEUE_MAX: usize = 4_096;
 
@@ -183,6 +186,7 @@ struct Counters {
     failed: Counter,
     reloads_failed: Counter,
     untold: Counter,
+    untaken: Counter,
     write_failures: Counter,
 }
 
@@ -265,6 +269,10 @@ impl Notifying {
                 untold: counter(
                     "pulseboard_alerts_without_incident",
                     "Alerts that others sent and that have no incident, since there were too many at once.",
+                ),
+                untaken: counter(
+                    "pulseboard_alerts_without_room",
+                    "Alerts of rules that nobody is told of, since there were too many at once.",
                 ),
                 write_failures: counter(
                     "pulseboard_notify_write_failures",
@@ -397,6 +405,19 @@ impl Notifying {
 
     /// A tenant's, made where there is none.
     fn tenant(&self, tenant: &str) -> Result<Arc<Tenant>, TooManyTenants> {
+        self.tenant_of(tenant, TENANTS_MAX)
+    }
+
+    /// Likewise of one whose rules give alerts.
+    fn tenant_of_rules(&self, tenant: &str) -> Result<Arc<Tenant>, TooManyTenants> {
+        let made = self.tenant_of(tenant, TENANTS_OF_RULES_MAX);
+        made.inspect_err(|error| {
+            self.counters.untaken.inc();
+            tracing::error!(%error, tenant, "nobody is told of alerts of a tenant's rules");
+        })
+    }
+
+    fn tenant_of(&self, tenant: &str, most: usize) -> Result<Arc<Tenant>, TooManyTenants> {
         if let Some(known) = self.known(tenant) {
             return Ok(known);
         }
@@ -405,7 +426,7 @@ impl Notifying {
         if let Some(known) = tenants.get(tenant) {
             return Ok(Arc::clone(known));
         }
-        if tenants.len() > TENANTS_MAX {
+        if tenants.len() > most {
             self.telemetry.count_limit(Limit::Tenants);
             return Err(TooManyTenants);
         }

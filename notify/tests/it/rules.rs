@@ -653,6 +653,56 @@ fn alerts_and_groups_are_bounded() {
 }
 
 #[test]
+fn alerts_of_rules_have_room_whatever_is_posted() {
+    let options = Options {
+        limits: AlertLimits {
+            count: 3,
+            bytes: 1 << 20,
+        },
+        groups_max: 2,
+        ..plain()
+    };
+    let mut drive = Drive::new(ONE, options);
+    for number in 1..=9 {
+        drive.fire_long(&format!("alertname=A{number},i={number}"));
+    }
+    drive.other.clear();
+    let own = |numbers: std::ops::Range<u8>| {
+        let alerts = numbers.map(|number| PostedAlert {
+            labels: labels(&format!("alertname=O{number},i=1{number}")),
+            starts_at_ms: Some(START),
+            ends_at_ms: Some(START + 1000 * HOUR),
+            ..PostedAlert::default()
+        });
+        Input::Own(alerts.collect())
+    };
+    drive.handle(own(0..3));
+    assert_eq!(drive.other, []);
+    drive.handle(own(3..4));
+    let refused = drive.other.iter().filter_map(|one| match one {
+        Action::Refused(refused) => Some((refused.is_full, refused.is_own)),
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [(true, true)]);
+    drive.pass(MINUTE);
+    let mut news = drive.news();
+    news.sort();
+    assert_eq!(news, ["10 r +1", "10 r +10", "10 r +11", "10 r +12", "10 r +2"]);
+    // so it is after a restart
+    let keep = drive.manager.keep();
+    let options = drive.manager.options().clone();
+    let manager = Manager::restore(Arc::from("t"), config(ONE), options, keep, drive.now);
+    let mut drive = Drive::of(manager, drive.now);
+    drive.fire_long("alertname=B,i=1");
+    drive.handle(own(0..3));
+    let refused = drive.other.iter().filter_map(|one| match one {
+        Action::Refused(refused) => Some(refused.is_own),
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [false]);
+}
+
+#[test]
 fn the_shapes_are_those_of_api_v2() {
     let yaml =
         format!("{ONE}inhibit_rules: [{{source_matchers: [s=page], target_matchers: [s=warn]}}]\n");
