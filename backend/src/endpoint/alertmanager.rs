@@ -2,11 +2,11 @@
 //! Karma, Grafana and a Prometheus that sends its alerts know them. What is wrong with a question is
 //! told as there, by a JSON string.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use pulseboard_notify::{
-    SilenceError,
+    Refused, SilenceError,
     api::{
         AlertFilter, AlertmanagerStatus, GettableSilence, PostableSilence, SilenceCreated,
         VersionInfo, posted_alerts, silence_filter,
@@ -227,10 +227,35 @@ async fn taken(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
         true => Ok(()),
         false => {
             // As there: what is good was taken all the same.
-            let texts: Vec<String> = refused.into_iter().map(|one| one.why).collect();
-            Err(bad(texts.join("; ")))
+            let status = match refused.iter().all(|one| one.is_full) {
+                true => StatusCode::TOO_MANY_REQUESTS,
+                false => StatusCode::BAD_REQUEST,
+            };
+            Err(ApiError::Text(status, said_once(&refused)))
         }
     }
+}
+
+/// Different reasons that are told of one request.
+const REASONS_MAX: usize = 20;
+
+/// Each reason once, with how many alerts it is of.
+fn said_once(refused: &[Refused]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in refused {
+        *counts.entry(&one.why).or_default() += 1;
+    }
+    let told = counts.iter().take(REASONS_MAX);
+    let mut texts: Vec<String> = told
+        .map(|(why, count)| match count {
+            1 => (*why).to_owned(),
+            count => format!("{why} ({count} alerts)"),
+        })
+        .collect();
+    if let Some(more @ 1..) = counts.len().checked_sub(REASONS_MAX) {
+        texts.push(format!("and {more} other reasons"));
+    }
+    texts.join("; ")
 }
 
 /// Makes or changes a silence.

@@ -429,10 +429,11 @@ impl State {
                 _ => None,
             })
             .collect();
+        let not_taken: BTreeSet<&Labels> = refused.iter().map(|refused| &refused.labels).collect();
         let resolve_timeout = self.manager.config().global.resolve_timeout.as_millis();
         let resolve_timeout_ms = i64::try_from(resolve_timeout).unwrap_or(i64::MAX);
         for alert in alerts {
-            if refused.iter().any(|refused| refused.labels == alert.labels) {
+            if not_taken.contains(&alert.labels) {
                 continue;
             }
             self.note_posted(now_ms, repeat_ms, resolve_timeout_ms, alert);

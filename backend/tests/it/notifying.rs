@@ -440,6 +440,47 @@ async fn receivers_are_made_tried_and_used_each_tenants_own() {
 }
 
 #[tokio::test]
+async fn who_posts_alerts_keeps_no_rule_of_the_tenant_from_being_heard() {
+    let webhook = Webhook::start().await;
+    let server = TestServer::start_with(|settings| {
+        settings.notify_private = true;
+        settings.tokens = vec![token(ADMIN, Role::Admin, None)];
+        settings.anonymous_tenants = ["default", "shop"].map(str::to_owned).into();
+    })
+    .await;
+    let ask = async |path: &str, body: Value| {
+        let request = server.request(Method::POST, path).bearer_auth(ADMIN);
+        let request = request.header("x-tenant-id", "shop").json(&body);
+        request.send().await.expect("an answer")
+    };
+    let hook = json!({"name": "ops", "webhook_configs": [{"url": webhook.url}]});
+    assert_eq!(ask("/api/receivers", hook).await.status(), 201);
+    let flood: Vec<Value> = (0..6_000)
+        .map(|number| {
+            json!({"labels": {"alertname": "Noise", "n": number.to_string()},
+                   "endsAt": "2099-01-01T00:00:00Z"})
+        })
+        .collect();
+    let full = ask("/api/v2/alerts", json!(flood)).await;
+    assert_eq!(full.status(), 429);
+    let said: String = full.json().await.expect("a JSON string");
+    assert_eq!(
+        said,
+        "there are 5000 alerts, which is all that are kept (1000 alerts)"
+    );
+    let rule = json!({"alert": "Mine", "expr": "vector(1)", "every": "1s"});
+    assert_eq!(ask("/api/rules", rule).await.status(), 201);
+    server
+        .eventually("the rule's alert is dispatched", async || {
+            server.clock.advance(Duration::from_secs(1));
+            let path = "/api/v2/alerts?filter=alertname%3D%22Mine%22";
+            server.asked_by("shop", path).await != json!([])
+        })
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn receivers_are_for_admins() {
     let server = TestServer::start_with(with_tokens).await;
     let body = || Some(json!({"name": "a"}));
