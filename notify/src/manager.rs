@@ -491,7 +491,7 @@ impl Manager {
 
     /// A delivery came to its end.
     fn settle(&mut self, now_ms: i64, key: &str, has_arrived: bool) {
-        for ((group_key, way), in_flight) in self.log.settle(key, has_arrived) {
+        for ((group_key, way), in_flight) in self.log.settle(key, has_arrived, now_ms) {
             let ids = self.by_key.get(&group_key).cloned().unwrap_or_default();
             for id in ids {
                 let Some(number) = self.way_number(id, &way) else {

@@ -131,6 +131,24 @@ fn a_resolved_one_never_overtakes_its_firing() {
 }
 
 #[test]
+fn a_repeat_waits_from_when_the_last_arrived() {
+    let yaml = ONE.replace("repeat_interval: 1h", "repeat_interval: 5m");
+    assert_ne!(yaml, ONE);
+    let mut drive = Drive::new(&yaml, plain());
+    drive.delivers = false;
+    drive.fire_long("alertname=A,i=1");
+    drive.pass(8 * MINUTE);
+    assert_eq!(drive.news(), ["10 r +1"]);
+    let key = drive.manager.in_flight().pop().expect("a key");
+    drive.delivers = true;
+    drive.handle(Input::Sent { key });
+    drive.pass(4 * MINUTE);
+    assert_eq!(drive.news(), [""; 0], "told four minutes ago");
+    drive.pass(2 * MINUTE);
+    assert_eq!(drive.news().len(), 1);
+}
+
+#[test]
 fn what_failed_is_told_anew_and_is_not_over_if_it_was_never_told() {
     let mut drive = one();
     drive.delivers = false;
