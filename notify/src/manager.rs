@@ -463,7 +463,11 @@ impl Manager {
                 .members
                 .entry(alert.fingerprint)
                 .and_modify(|member| {
-                    is_new = false;
+                    is_new = member.alert.is_over(now_ms) && !alert.is_over(now_ms);
+                    if is_new {
+                        // An incident of its own, and what was said was of the one before.
+                        member.said.clear();
+                    }
                     member.alert = Arc::clone(alert);
                     member.settled.clear();
                 })

@@ -494,6 +494,12 @@ fn an_alert_that_flaps_is_told_once_more_and_then_when_it_is_calm() {
     let news = drive.news();
     assert_eq!(news.len(), 5, "four changes, and that it flaps: {news:?}");
     assert!(news[4].ends_with("r +1"), "{news:?}");
+    // of each of the twelve incidents that nobody was told of it is said why
+    let why = drive.not_sent.iter().filter(|one| {
+        let is_flapping = matches!(one.reason, Reason::Flapping { .. });
+        is_flapping && !one.again
+    });
+    assert!(why.count() >= 12);
     // it ended with the last change, and is calm five minutes after it
     drive.pass(10 * MINUTE);
     assert_eq!(drive.news(), ["880 r -1"]);
