@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use pulseboard_receivers::{Notification, config::WayName};
+use pulseboard_receivers::{
+    Notification,
+    config::{self as receivers, WayName},
+};
 use pulseboard_shared::Labels;
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +140,8 @@ type GroupId = u64;
 struct WayOut {
     way: Way,
     sends_resolved: bool,
+    /// A webhook: it is told of all alerts, as far as it does not say otherwise.
+    is_for_programs: bool,
 }
 
 /// One tenant's alerts, groups and silences.
@@ -235,6 +240,7 @@ impl Manager {
                         name,
                     },
                     sends_resolved: way.sends_resolved(),
+                    is_for_programs: matches!(way, receivers::Way::Webhook(_)),
                 });
                 (receiver.name.clone(), ways.collect())
             })

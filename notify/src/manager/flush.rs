@@ -18,8 +18,30 @@ use crate::{
     reason::Reason,
 };
 
-/// A notification has at most so many alerts; the rest is counted.
-const NOTIFIED_MAX: usize = 1000;
+/// What people read has at most so many alerts; the rest is counted.
+const READ_MAX: usize = 1000;
+
+/// A notification for a program has all alerts, unless that were more bytes than this: the outbox
+/// keeps some of this size for a receiver that is away. The rest is counted.
+const NOTIFIED_BYTES_MAX: usize = 6 << 20;
+
+/// Of an alert, beside its texts: names of fields, times and marks.
+const ALERT_BYTES: usize = 256;
+
+/// What an alert takes as JSON, in which a character may take six.
+fn json_bytes(alert: &Alert) -> usize {
+    let of = |text: &str| -> usize {
+        let bytes = text.bytes().map(|byte| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+            0..=0x1f => 6,
+            _ => 1,
+        });
+        bytes.sum()
+    };
+    let pairs = alert.labels.iter().chain(&alert.annotations);
+    let texts: usize = pairs.map(|(name, value)| of(name) + of(value) + 6).sum();
+    ALERT_BYTES + texts + of(&alert.generator_url)
+}
 
 /// What one way is to be told of one group.
 struct Due {
@@ -474,8 +496,18 @@ impl Manager {
         }
         let mut alerts: Vec<&Seen> = alerts.into_values().collect();
         alerts.sort_by(|left, right| told_order(&left.alert.labels, &right.alert.labels));
-        let truncated = alerts.len().saturating_sub(NOTIFIED_MAX);
-        alerts.truncate(NOTIFIED_MAX);
+        let most = match out.is_for_programs {
+            true => usize::MAX,
+            false => READ_MAX,
+        };
+        let mut bytes = 0;
+        let fits = |one: &&&Seen| {
+            bytes += json_bytes(&one.alert);
+            bytes <= NOTIFIED_BYTES_MAX
+        };
+        let kept = alerts.iter().take(most).take_while(fits).count();
+        let truncated = alerts.len() - kept;
+        alerts.truncate(kept);
         let flapping: Vec<&str> = due
             .iter()
             .flat_map(|due| &due.alerts)

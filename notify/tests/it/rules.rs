@@ -727,6 +727,37 @@ fn alerts_of_rules_have_room_whatever_is_posted() {
 }
 
 #[test]
+fn a_webhook_is_told_of_all_alerts_and_people_of_a_thousand() {
+    let yaml = ONE.to_owned() + "    gotify_configs: [{url: 'http://127.0.0.1:1/', token: x}]\n";
+    let mut drive = Drive::new(&yaml, plain());
+    let posted = |count: usize, text: &str| {
+        let alerts = (0..count).map(|number| PostedAlert {
+            labels: labels(&format!("alertname=A,i={number}")),
+            annotations: labels(&format!("text={text}")),
+            ends_at_ms: Some(START + 1000 * HOUR),
+            ..PostedAlert::default()
+        });
+        Input::Alerts(alerts.collect())
+    };
+    drive.handle(posted(1_500, ""));
+    drive.pass(MINUTE);
+    let told = |drive: &Drive, way: &str| {
+        let mut sent = drive.sent.iter();
+        let one = sent.find(|one| one.way.name.0 == way).expect("sent");
+        (one.notification.alerts.len(), one.notification.truncated)
+    };
+    assert_eq!(told(&drive, "webhook[0]"), (1_500, 0));
+    assert_eq!(told(&drive, "gotify[0]"), (1_000, 500));
+    // no more bytes than the outbox has room for
+    let mut drive = Drive::new(ONE, plain());
+    drive.handle(posted(1_500, &"x".repeat(10_000)));
+    drive.pass(MINUTE);
+    let (alerts, left_out) = told(&drive, "webhook[0]");
+    assert!((500..700).contains(&alerts), "{alerts}");
+    assert_eq!(alerts as u64 + left_out, 1_500);
+}
+
+#[test]
 fn the_shapes_are_those_of_api_v2() {
     let yaml =
         format!("{ONE}inhibit_rules: [{{source_matchers: [s=page], target_matchers: [s=warn]}}]\n");
