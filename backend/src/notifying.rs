@@ -39,8 +39,8 @@ use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{AlertEvent, AlertSink, new_id};
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_notify::{
-    Ack, AckError, AlertLimits, Fingerprint, Options, PostedAlert, Refused, SilenceError,
-    api::PostableSilence, config::Config,
+    Ack, AckError, AlertLimits, BudgetOptions, Fingerprint, Options, PostedAlert, Refused,
+    SilenceError, api::PostableSilence, config::Config,
 };
 use pulseboard_outbound::Secret;
 use pulseboard_receivers::{
@@ -73,7 +73,7 @@ use crate::{
         Incidents,
         entry::{Entry, FROM_OTHERS, Kind},
     },
-    settings::{DataDir, Settings},
+    settings::{DataDir, NotifyBudget, Settings},
 };
 
 /// Tenants with alerts, silences or receivers at once, beside the default one.
@@ -103,6 +103,7 @@ pub struct Notifying {
     file: Option<PathBuf>,
     external_url: String,
     repeat_ms: i64,
+    budget: NotifyBudget,
     /// Of the tenants' states and of the outbox; `None` keeps everything in memory.
     folder: Option<PathBuf>,
     documents: Arc<Documents>,
@@ -233,6 +234,7 @@ impl Notifying {
             file: settings.alertmanager_config.clone(),
             external_url: settings.external_address(),
             repeat_ms: i64::try_from(settings.alert_check.as_millis()).unwrap_or(i64::MAX),
+            budget: settings.notify_budget,
             folder,
             documents: Arc::clone(documents),
             incidents: Arc::clone(incidents),
@@ -286,8 +288,13 @@ impl Notifying {
     }
 
     fn options(&self, tenant: &str) -> Options {
+        let per_hour = self.budget.per_hour(self.is_of_file(tenant));
         let options = Options {
             external_url: self.external_url.clone(),
+            budget: per_hour.map(|notifications| BudgetOptions {
+                notifications,
+                ..BudgetOptions::default()
+            }),
             ..Options::default()
         };
         match tenant {

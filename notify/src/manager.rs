@@ -354,13 +354,7 @@ impl Manager {
         }
     }
 
-    fn put(
-        &mut self,
-        now_ms: i64,
-        posted: PostedAlert,
-        is_own: bool,
-        actions: &mut Vec<Action>,
-    ) {
+    fn put(&mut self, now_ms: i64, posted: PostedAlert, is_own: bool, actions: &mut Vec<Action>) {
         let labels = posted.labels.clone();
         let resolve_timeout = self.config.global.resolve_timeout.as_millis();
         let resolve_timeout = i64::try_from(resolve_timeout).unwrap_or(i64::MAX);

@@ -445,7 +445,8 @@ fn a_budget_holds_back_and_one_digest_tells_of_it() {
     drive.pass(10 * MINUTE);
     assert_eq!(drive.news(), ["10 r +1", "40 r +2", "70 r +3"]);
     assert!(drive.reasons("alertname=A5,i=5").contains(&"budget"));
-    drive.until(START + HOUR + 9 * SECOND);
+    // room for one more comes a third of the hour after the first
+    drive.until(START + 20 * MINUTE + 9 * SECOND);
     assert_eq!(drive.news(), [""; 0]);
     drive.pass(SECOND);
     let note = drive.sent[0].notification.note.clone().expect("a note");
@@ -453,13 +454,39 @@ fn a_budget_holds_back_and_one_digest_tells_of_it() {
         note.starts_with("Digest: what 2 groups had to say"),
         "{note}"
     );
-    assert_eq!(drive.news(), ["3610 r +5 +6"]);
+    assert_eq!(drive.news(), ["1210 r +5 +6"]);
     // what the digest told is known: its end is told where there is room for it
     drive.resolve("alertname=A5,i=5");
     drive.pass(3 * HOUR);
     let news = drive.news();
     let told = news.iter().filter(|one| one.ends_with(" -5")).count();
     assert_eq!(told, 1, "{news:?}");
+}
+
+#[test]
+fn nothing_lesser_holds_back_what_is_critical_and_a_digest_comes_within_minutes() {
+    let mut drive = Drive::new(ONE, Options::default());
+    for number in 0..36 {
+        drive.fire_long(&format!("alertname=N{number},i=1{number}"));
+    }
+    drive.pass(15 * SECOND);
+    assert_eq!(drive.news().len(), 30);
+    drive.fire_long("alertname=DatabaseDown,severity=critical,i=1");
+    drive.pass(10 * SECOND);
+    assert_eq!(drive.news(), ["25 r +1"]);
+    drive.until(START + 3 * MINUTE);
+    let news = drive.news();
+    assert_eq!(news.len(), 1, "{news:?}");
+    assert!(news[0].starts_with("130 r +1"), "{news:?}");
+    assert_eq!(news[0].matches('+').count(), 6);
+    // nor does a flood of what is said to be critical: its room is bounded, too
+    for number in 0..100 {
+        drive.fire_long(&format!("alertname=C{number},severity=page,i=2{number}"));
+    }
+    drive.pass(MINUTE);
+    assert_eq!(drive.news().len(), 30);
+    drive.pass(2 * MINUTE);
+    assert_eq!(drive.news().len(), 1);
 }
 
 #[test]
@@ -711,7 +738,10 @@ fn alerts_of_rules_have_room_whatever_is_posted() {
     drive.pass(MINUTE);
     let mut news = drive.news();
     news.sort();
-    assert_eq!(news, ["10 r +1", "10 r +10", "10 r +11", "10 r +12", "10 r +2"]);
+    assert_eq!(
+        news,
+        ["10 r +1", "10 r +10", "10 r +11", "10 r +12", "10 r +2"]
+    );
     // so it is after a restart
     let keep = drive.manager.keep();
     let options = drive.manager.options().clone();
