@@ -162,11 +162,12 @@ fn name_of(receiver: &Value) -> Result<String, MakeError> {
     let is_name = !name.is_empty()
         && name.len() <= 128
         && !name.chars().any(char::is_control)
-        && name != NOBODY;
+        // No path leads to these two.
+        && ![".", "..", NOBODY].contains(&name);
     match is_name {
         true => Ok(name.to_owned()),
         false => Err(MakeError::Invalid(format!(
-            "name: needed are 1 to 128 bytes without control characters, and not {NOBODY:?}"
+            "name: needed are 1 to 128 bytes without control characters, and not \".\", \"..\" or {NOBODY:?}"
         ))),
     }
 }
@@ -269,6 +270,8 @@ mod tests {
         let documents = Documents::in_memory();
         for (receiver, said) in [
             (json!({}), "name:"),
+            (json!({"name": "."}), "name:"),
+            (json!({"name": ".."}), "name:"),
             (json!({"name": "a", "webhook_configs": [{}]}), "url"),
             (
                 json!({"name": "a", "nothing_configs": []}),

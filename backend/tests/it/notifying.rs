@@ -400,6 +400,33 @@ async fn receivers_are_made_tried_and_used_each_tenants_own() {
         json!({"notifications": []})
     );
 
+    // whatever its name is, it can be tried and removed
+    for (name, path) in [
+        ("a/b", "a%2Fb"),
+        ("100 %?#", "100%20%25%3F%23"),
+        ("...", "..."),
+        ("ä\\", "%C3%A4%5C"),
+    ] {
+        let odd = json!({"name": name, "webhook_configs": [{"url": webhook.url}]});
+        let made = ask(Method::POST, "/api/receivers", Some(odd.clone())).await;
+        assert_eq!(made.status(), 201, "{name}");
+        let path = format!("/api/receivers/{path}");
+        let changed = ask(Method::PUT, &path, Some(odd)).await;
+        assert_eq!(changed.status(), 200, "{name}");
+        let tested = ask(Method::POST, &format!("{path}/test"), None).await;
+        let tested: Value = tested.json().await.expect("JSON");
+        assert_eq!(tested["results"][0]["outcome"], "sent", "{name}: {tested}");
+        assert_eq!(
+            ask(Method::DELETE, &path, None).await.status(),
+            204,
+            "{name}"
+        );
+    }
+    for name in [".", ".."] {
+        let odd = json!({"name": name, "webhook_configs": [{"url": webhook.url}]});
+        problem(ask(Method::POST, "/api/receivers", Some(odd)).await, 400).await;
+    }
+
     // what is stored for one address is sent to no other
     let thief = Webhook::start().await;
     let login = |url: &str, password: &str| {
