@@ -518,10 +518,10 @@ impl Notifying {
         Ok(Ok(id))
     }
 
-    /// Ends a silence.
+    /// Ends a silence; one that has ended stays as it is.
     ///
     /// # Errors
-    /// There is none, or it has ended.
+    /// There is none.
     pub fn expire(&self, tenant: &str, id: &str) -> Result<(), SilenceError> {
         let tenant = self.known(tenant).ok_or(SilenceError::NotFound)?;
         let now_ms = self.clock.now_ms();
