@@ -55,15 +55,18 @@ impl AlertEvent {
         self.alert.message.len() + self.alert.rule.len() + of(&self.alert.labels) + said
     }
 
-    /// All labels that name the alert among others: the series' and the rule's, its name, and how
-    /// bad it is where no label says so.
+    /// All labels that name the alert among others: the series' and the rule's, and its name. Only
+    /// a built-in rule, which has no labels of its own, says here how bad it is: an alert of another
+    /// one is known by the labels that it has, as in Prometheus.
     #[must_use]
     pub fn labels(&self) -> Labels {
         let mut labels = self.alert.labels.clone();
         labels.insert(ALERTNAME.to_owned(), self.alert.rule.clone());
-        labels
-            .entry(SEVERITY.to_owned())
-            .or_insert_with(|| self.alert.severity.as_str().to_owned());
+        if self.detail.is_none() {
+            labels
+                .entry(SEVERITY.to_owned())
+                .or_insert_with(|| self.alert.severity.as_str().to_owned());
+        }
         labels
     }
 

@@ -39,8 +39,8 @@ use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{AlertEvent, AlertSink, new_id};
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_notify::{
-    Ack, AckError, AlertLimits, Fingerprint, Options, PostedAlert, Refused, SilenceError,
-    api::PostableSilence, config::Config,
+    Ack, AckError, AlertLimits, BudgetOptions, Fingerprint, Options, PostedAlert, Refused,
+    SilenceError, api::PostableSilence, config::Config,
 };
 use pulseboard_outbound::Secret;
 use pulseboard_receivers::{
@@ -73,11 +73,14 @@ use crate::{
         Incidents,
         entry::{Entry, FROM_OTHERS, Kind},
     },
-    settings::{DataDir, Settings},
+    settings::{DataDir, NotifyBudget, Settings},
 };
 
 /// Tenants with alerts, silences or receivers at once, beside the default one.
 const TENANTS_MAX: usize = 256;
+
+/// With those whose rules give alerts: who posts for many tenants keeps nobody's rules from being heard.
+const TENANTS_OF_RULES_MAX: usize = 2 * TENANTS_MAX;
 
 /// Events of our own that wait for the task; past it what goes on is looked up anew.
 const QUEUE_MAX: usize = 4_096;
@@ -103,6 +106,7 @@ pub struct Notifying {
     file: Option<PathBuf>,
     external_url: String,
     repeat_ms: i64,
+    budget: NotifyBudget,
     /// Of the tenants' states and of the outbox; `None` keeps everything in memory.
     folder: Option<PathBuf>,
     documents: Arc<Documents>,
@@ -188,6 +192,7 @@ struct Counters {
     failed: Counter,
     reloads_failed: Counter,
     untold: Counter,
+    untaken: Counter,
     write_failures: Counter,
 }
 
@@ -234,6 +239,7 @@ impl Notifying {
             file: settings.alertmanager_config.clone(),
             external_url: settings.external_address(),
             repeat_ms: i64::try_from(settings.alert_check.as_millis()).unwrap_or(i64::MAX),
+            budget: settings.notify_budget,
             folder,
             documents: Arc::clone(documents),
             incidents: Arc::clone(incidents),
@@ -271,6 +277,10 @@ impl Notifying {
                     "pulseboard_alerts_without_incident",
                     "Alerts that others sent and that have no incident, since there were too many at once.",
                 ),
+                untaken: counter(
+                    "pulseboard_alerts_without_room",
+                    "Alerts of rules that nobody is told of, since there were too many at once.",
+                ),
                 write_failures: counter(
                     "pulseboard_notify_write_failures",
                     "Times that the disk did not take what is known of alerts and silences.",
@@ -283,8 +293,13 @@ impl Notifying {
     }
 
     fn options(&self, tenant: &str) -> Options {
+        let per_hour = self.budget.per_hour(self.is_of_file(tenant));
         let options = Options {
             external_url: self.external_url.clone(),
+            budget: per_hour.map(|notifications| BudgetOptions {
+                notifications,
+                ..BudgetOptions::default()
+            }),
             ..Options::default()
         };
         match tenant {
@@ -402,6 +417,19 @@ impl Notifying {
 
     /// A tenant's, made where there is none.
     fn tenant(&self, tenant: &str) -> Result<Arc<Tenant>, TooManyTenants> {
+        self.tenant_of(tenant, TENANTS_MAX)
+    }
+
+    /// Likewise of one whose rules give alerts.
+    fn tenant_of_rules(&self, tenant: &str) -> Result<Arc<Tenant>, TooManyTenants> {
+        let made = self.tenant_of(tenant, TENANTS_OF_RULES_MAX);
+        made.inspect_err(|error| {
+            self.counters.untaken.inc();
+            tracing::error!(%error, tenant, "nobody is told of alerts of a tenant's rules");
+        })
+    }
+
+    fn tenant_of(&self, tenant: &str, most: usize) -> Result<Arc<Tenant>, TooManyTenants> {
         if let Some(known) = self.known(tenant) {
             return Ok(known);
         }
@@ -410,7 +438,7 @@ impl Notifying {
         if let Some(known) = tenants.get(tenant) {
             return Ok(Arc::clone(known));
         }
-        if tenants.len() > TENANTS_MAX {
+        if tenants.len() > most {
             self.telemetry.count_limit(Limit::Tenants);
             return Err(TooManyTenants);
         }
@@ -501,10 +529,10 @@ impl Notifying {
         Ok(Ok(id))
     }
 
-    /// Ends a silence.
+    /// Ends a silence; one that has ended stays as it is.
     ///
     /// # Errors
-    /// There is none, or it has ended.
+    /// There is none.
     pub fn expire(&self, tenant: &str, id: &str) -> Result<(), SilenceError> {
         let tenant = self.known(tenant).ok_or(SilenceError::NotFound)?;
         let now_ms = self.clock.now_ms();

@@ -30,7 +30,8 @@ pub use self::{
     load::{Launch, load},
     parse::{normalise_origin, room_name_is_valid, tenant_is_valid},
     value::{
-        DataDir, Durability, HostName, Hosts, LogFormat, Origins, RoomSettings, SourceKind, Token,
+        DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins, RoomSettings,
+        SourceKind, Token,
     },
     warnings::warnings,
 };
@@ -524,6 +525,17 @@ settings! {
         form: ValueKind::Single,
         parse: parse::switch,
         accepts: "on or off",
+    }
+    /// How many notifications one way out of a receiver gets at once and in an hour; what is more
+    /// comes in digests, within minutes. auto is 30, and off for the receivers of ALERTMANAGER_CONFIG.
+    notify_budget: NotifyBudget {
+        env: "NOTIFY_BUDGET",
+        flag: Some("notify-budget"),
+        key: "notify_budget",
+        default: "auto",
+        form: ValueKind::Single,
+        parse: parse::budget,
+        accepts: "auto, off, or a whole number from 1 to 100000",
     }
     /// An address that is called every minute while rules are evaluated and notifications are
     /// delivered, so that somebody else notices when they are not; off calls nobody.

@@ -49,6 +49,9 @@ pub(crate) struct Alert {
     /// Its end was not said: it is when the last word of it is too old.
     #[serde(rename = "t", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_timeout: bool,
+    /// A rule of this server gave it.
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_own: bool,
 }
 
 impl Alert {
@@ -129,6 +132,7 @@ pub(crate) fn accept(
         updated_at_ms: now_ms,
         generator_url,
         is_timeout,
+        is_own: false,
     };
     match alert.bytes() > ALERT_BYTES_MAX {
         true => Err(format!(
@@ -147,7 +151,8 @@ struct Known {
     silences: (u64, Vec<String>),
 }
 
-/// How many alerts there may be, and how many bytes they may have.
+/// How many alerts there may be, and how many bytes they may have: of those that are posted, and as
+/// many again of this server's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertLimits {
     pub count: usize,
@@ -163,19 +168,74 @@ impl Default for AlertLimits {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Alerts {
-    all: HashMap<Fingerprint, Known>,
+/// What alerts of one kind take of what they may have.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    count: usize,
     bytes: usize,
     limits: AlertLimits,
 }
 
+impl Used {
+    fn of(limits: AlertLimits) -> Self {
+        Self {
+            count: 0,
+            bytes: 0,
+            limits,
+        }
+    }
+
+    /// Whether there is room for one more in the place of what goes.
+    fn takes(&self, bytes: usize, gone: Option<usize>) -> Result<(), String> {
+        if gone.is_none() && self.count >= self.limits.count {
+            return Err(format!(
+                "there are {} alerts, which is all that are kept",
+                self.limits.count
+            ));
+        }
+        if self.bytes - gone.unwrap_or(0) + bytes > self.limits.bytes {
+            return Err(format!(
+                "alerts take {} bytes, which is all that are kept",
+                self.limits.bytes
+            ));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.count -= 1;
+        self.bytes -= bytes;
+    }
+}
+
+/// Alerts of this server's rules and those that were posted: what one kind takes is not taken from
+/// the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Alerts {
+    all: HashMap<Fingerprint, Known>,
+    posted: Used,
+    own: Used,
+}
+
 impl Alerts {
+    /// So many, and so many bytes, of each kind.
     pub(crate) fn new(limits: AlertLimits) -> Self {
         Self {
             all: HashMap::new(),
-            bytes: 0,
-            limits,
+            posted: Used::of(limits),
+            own: Used::of(limits),
+        }
+    }
+
+    fn used(&mut self, is_own: bool) -> &mut Used {
+        match is_own {
+            true => &mut self.own,
+            false => &mut self.posted,
         }
     }
 
@@ -193,31 +253,32 @@ impl Alerts {
     }
 
     /// Takes one, merged with what is known; what it is now.
+    ///
+    /// # Errors
+    /// There is no room, in words.
     pub(crate) fn put(&mut self, alert: Alert, now_ms: i64) -> Result<Arc<Alert>, String> {
         let fingerprint = alert.fingerprint;
-        let old = self.all.get(&fingerprint);
         let mut alert = alert;
-        let mut old_bytes = 0;
-        if let Some(Known { alert: old, .. }) = old {
-            old_bytes = old.bytes();
+        // Whose it was, and how large.
+        let mut old_part = None;
+        if let Some(Known { alert: old, .. }) = self.all.get(&fingerprint) {
+            old_part = Some((old.is_own, old.bytes()));
+            // What a rule says is the rule's, whoever else says it.
+            let is_own = alert.is_own || (old.is_own && !old.is_over(now_ms));
             let within = |time: i64| old.starts_at_ms < time && time < old.ends_at_ms;
             if within(alert.ends_at_ms) || within(alert.starts_at_ms) {
                 alert = Alert::merge(old, alert, now_ms);
             }
-        } else if self.all.len() >= self.limits.count {
-            return Err(format!(
-                "there are {} alerts, which is all that are kept",
-                self.limits.count
-            ));
+            alert.is_own = is_own;
         }
-        let bytes = self.bytes - old_bytes + alert.bytes();
-        if bytes > self.limits.bytes {
-            return Err(format!(
-                "alerts take {} bytes, which is all that are kept",
-                self.limits.bytes
-            ));
+        let (is_own, bytes) = (alert.is_own, alert.bytes());
+        let gone = old_part.filter(|(was_own, _)| *was_own == is_own);
+        self.used(is_own)
+            .takes(bytes, gone.map(|(_, bytes)| bytes))?;
+        if let Some((was_own, old_bytes)) = old_part {
+            self.used(was_own).remove(old_bytes);
         }
-        self.bytes = bytes;
+        self.used(is_own).add(bytes);
         let alert = Arc::new(alert);
         match self.all.get_mut(&fingerprint) {
             Some(known) => known.alert = Arc::clone(&alert),
@@ -264,7 +325,9 @@ impl Alerts {
             }
             stays
         });
-        self.bytes -= gone.iter().map(|alert| alert.bytes()).sum::<usize>();
+        for alert in &gone {
+            self.used(alert.is_own).remove(alert.bytes());
+        }
         gone
     }
 }
@@ -407,6 +470,43 @@ mod tests {
         assert!(alerts.forget(9 + ENDED_KEPT_MS, |_| false).is_empty());
         assert!(alerts.forget(10 + ENDED_KEPT_MS, |_| true).is_empty());
         assert_eq!(alerts.forget(10 + ENDED_KEPT_MS, |_| false).len(), 2);
-        assert_eq!(alerts.bytes, 0);
+        assert_eq!((alerts.posted.count, alerts.posted.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_is_posted_takes_nothing_from_the_rules_and_what_both_say_is_the_rules() {
+        let limits = AlertLimits {
+            count: 1,
+            bytes: 100,
+        };
+        let mut alerts = Alerts::new(limits);
+        let put = |alerts: &mut Alerts, value: &str, is_own: bool, ends_at_ms: i64| {
+            let posted = PostedAlert {
+                labels: of(&[("a", value)]),
+                starts_at_ms: Some(0),
+                ends_at_ms: Some(ends_at_ms),
+                ..PostedAlert::default()
+            };
+            let mut alert = accept(posted, 0, 0).expect("an alert");
+            alert.is_own = is_own;
+            alerts.put(alert, 0).map(|alert| alert.is_own)
+        };
+        assert_eq!(put(&mut alerts, "1", false, 10), Ok(false));
+        assert!(put(&mut alerts, "2", false, 10).is_err());
+        assert_eq!(put(&mut alerts, "2", true, 10), Ok(true));
+        assert!(put(&mut alerts, "3", true, 10).is_err());
+        assert_eq!(
+            put(&mut alerts, "2", false, 20),
+            Ok(true),
+            "it is the rule's"
+        );
+        assert_eq!((alerts.posted.count, alerts.own.count), (1, 1));
+        // one that was posted first becomes the rule's where that has room
+        assert!(put(&mut alerts, "1", true, 10).is_err());
+        assert_eq!(alerts.forget(30 + ENDED_KEPT_MS, |_| false).len(), 2);
+        assert_eq!(put(&mut alerts, "1", false, 10), Ok(false));
+        assert_eq!(put(&mut alerts, "1", true, 10), Ok(true));
+        assert_eq!((alerts.posted.count, alerts.own.count), (0, 1));
+        assert_eq!((alerts.posted.bytes, alerts.own.bytes), (0, 2));
     }
 }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, fmt};
 
 use pulseboard_shared::{Labels, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::Value;
 
 use crate::{
     alerts::PostedAlert,
     config::Config,
-    labels::Fingerprint,
+    labels::{Fingerprint, quote},
     matcher::{self, Matcher, Matchers, Operator},
     silence::{Silence, SilenceError, SilenceState},
 };
@@ -125,20 +126,99 @@ impl From<PostableAlert> for PostedAlert {
     }
 }
 
-/// Reads the body of `POST /api/v2/alerts`.
+/// Reads the body of `POST /api/v2/alerts`. As there, `null` is an empty list.
 ///
 /// # Errors
-/// It is no such list, or has more than [`POSTED_MAX`]; the text of a 400, to be a JSON string.
-pub fn posted_alerts(body: &[u8]) -> Result<Vec<PostedAlert>, String> {
-    let alerts: Vec<PostableAlert> = serde_json::from_slice(body)
-        .map_err(|error| format!("parsing alerts body from \"\" failed, because {error}"))?;
-    if alerts.len() > POSTED_MAX {
-        return Err(format!(
-            "{} alerts, at most {POSTED_MAX} are taken at once",
-            alerts.len()
-        ));
+/// It is no such list, or has more than [`POSTED_MAX`]; or one of it lacks its labels, or comes from
+/// what is no address.
+pub fn posted_alerts(body: &[u8]) -> Result<Vec<PostedAlert>, BodyError> {
+    let no_shape = |error: &dyn fmt::Display| {
+        BodyError::no_shape(format!(
+            "parsing alerts body from \"\" failed, because {error}"
+        ))
+    };
+    if body.trim_ascii().is_empty() {
+        return Err(BodyError::required("alerts"));
     }
-    Ok(alerts.into_iter().map(PostedAlert::from).collect())
+    let values: Option<Vec<Value>> =
+        serde_json::from_slice(body).map_err(|error| no_shape(&error))?;
+    let values = values.unwrap_or_default();
+    if values.len() > POSTED_MAX {
+        return Err(BodyError::no_shape(format!(
+            "{} alerts, at most {POSTED_MAX} are taken at once",
+            values.len()
+        )));
+    }
+    let mut alerts = Vec::with_capacity(values.len());
+    let mut unfit = None;
+    for (number, value) in values.into_iter().enumerate() {
+        if !value.is_object() {
+            return Err(no_shape(&format!("the alert {number} is no object")));
+        }
+        if value.get("labels").is_none_or(Value::is_null) {
+            unfit.get_or_insert_with(|| BodyError::required(&format!("{number}.labels")));
+            continue;
+        }
+        let alert: PostableAlert =
+            serde_json::from_value(value).map_err(|error| no_shape(&error))?;
+        if let Some(url) = &alert.generator_url
+            && !is_address(url)
+        {
+            unfit.get_or_insert_with(|| BodyError {
+                status: 422,
+                code: 601,
+                what: format!(
+                    "{number}.generatorURL in body must be of type uri: {}",
+                    quote(url)
+                ),
+            });
+        }
+        alerts.push(PostedAlert::from(alert));
+    }
+    // What has no shape is said before what does not fit, as there.
+    unfit.map_or(Ok(alerts), Err)
+}
+
+/// Whether Alertmanager takes it for an address: an absolute one, or a path.
+fn is_address(text: &str) -> bool {
+    if text.is_empty() || text.starts_with('/') {
+        return true;
+    }
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    let mut letters = scheme.chars();
+    let is_scheme = letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|one| one.is_ascii_alphanumeric() || "+-.".contains(one));
+    let is_clean = !text.chars().any(|one| one.is_ascii_control());
+    let rest = rest.split('#').next().unwrap_or_default();
+    let is_place = match rest.strip_prefix("//") {
+        None => true,
+        Some(rest) => {
+            let (host, path) = match rest.find(['/', '?']) {
+                Some(at) => rest.split_at(at),
+                None => (rest, ""),
+            };
+            let path = path.split('?').next().unwrap_or_default();
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            let bare = host.rsplit_once(']').map_or(host, |(_, port)| port);
+            let port = bare.split_once(':').map_or("", |(_, port)| port);
+            !host.contains([' ', '<', '>', '"', '\\', '^', '`', '{', '|', '}'])
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && is_escaped(path)
+        }
+    };
+    is_scheme && is_clean && is_place
+}
+
+/// Whether each `%` is followed by two hexadecimal digits.
+fn is_escaped(path: &str) -> bool {
+    path.split('%').skip(1).all(|piece| {
+        let digits = piece.as_bytes().get(..2).unwrap_or_default();
+        digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit)
+    })
 }
 
 /// `matcher`.
@@ -224,7 +304,27 @@ pub struct PostableSilence {
 pub struct BodyError {
     /// 400 of what is no JSON of that shape, 422 of what lacks a field.
     pub status: u16,
+    /// What the library that Alertmanager is made with calls it.
+    pub code: u16,
     pub what: String,
+}
+
+impl BodyError {
+    fn no_shape(what: String) -> Self {
+        Self {
+            status: 400,
+            code: 400,
+            what,
+        }
+    }
+
+    fn required(field: &str) -> Self {
+        Self {
+            status: 422,
+            code: 602,
+            what: format!("{field} in body is required"),
+        }
+    }
 }
 
 impl PostableSilence {
@@ -233,20 +333,44 @@ impl PostableSilence {
     /// # Errors
     /// It is no JSON of that shape, or a field is missing.
     pub fn read(body: &[u8]) -> Result<Self, BodyError> {
-        let no_shape = |error: serde_json::Error| BodyError {
-            status: 400,
-            what: format!("parsing silence body from \"\" failed, because {error}"),
+        let no_shape = |error: &dyn fmt::Display| {
+            BodyError::no_shape(format!(
+                "parsing silence body from \"\" failed, because {error}"
+            ))
         };
-        let value: serde_json::Value = serde_json::from_slice(body).map_err(no_shape)?;
+        if body.trim_ascii().is_empty() {
+            return Err(BodyError::required("silence"));
+        }
+        let value: Value = serde_json::from_slice(body).map_err(|error| no_shape(&error))?;
+        if !value.is_object() && !value.is_null() {
+            return Err(no_shape(&"it is no object"));
+        }
+        let lacks = |value: &Value, field: &str| value.get(field).is_none_or(Value::is_null);
         for field in ["comment", "createdBy", "endsAt", "matchers", "startsAt"] {
-            if value.get(field).is_none_or(serde_json::Value::is_null) {
-                return Err(BodyError {
-                    status: 422,
-                    what: format!("{field} in body is required"),
-                });
+            if lacks(&value, field) {
+                return Err(BodyError::required(field));
             }
         }
-        serde_json::from_value(value).map_err(no_shape)
+        if let Some(matchers) = value["matchers"].as_array() {
+            if matchers.is_empty() {
+                return Err(BodyError {
+                    status: 422,
+                    code: 612,
+                    what: "matchers in body should have at least 1 items".to_owned(),
+                });
+            }
+            if !matchers.iter().all(Value::is_object) {
+                return Err(no_shape(&"a matcher is no object"));
+            }
+            for (number, matcher) in matchers.iter().enumerate() {
+                for field in ["isRegex", "name", "value"] {
+                    if lacks(matcher, field) {
+                        return Err(BodyError::required(&format!("matchers.{number}.{field}")));
+                    }
+                }
+            }
+        }
+        serde_json::from_value(value).map_err(|error| no_shape(&error))
     }
 
     pub(crate) fn into_silence(self) -> Result<Silence, SilenceError> {
@@ -387,6 +511,9 @@ impl AlertFilter {
         let mut filter = Self::default();
         for (name, value) in pairs {
             match name {
+                // As there: what is empty says nothing.
+                "active" | "silenced" | "inhibited" | "unprocessed" | "muted"
+                    if value.is_empty() => {}
                 "active" => filter.active = is_yes(value),
                 "silenced" => filter.silenced = is_yes(value),
                 "inhibited" => filter.inhibited = is_yes(value),

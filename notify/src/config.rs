@@ -57,6 +57,17 @@ pub struct Config {
     /// The file's folder: what is relative in it is relative to this.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// Other documents follow in the file, which nobody reads.
+    #[serde(skip)]
+    has_more: bool,
+}
+
+/// As there, the first document of a file is the configuration; whether there are more.
+fn first_document(text: &str) -> Result<(Option<Config>, bool), yaml_serde::Error> {
+    let mut documents = yaml_serde::Deserializer::from_str(text);
+    let first = documents.next().map(Option::<Config>::deserialize);
+    let first = first.transpose()?.flatten();
+    Ok((first, documents.next().is_some()))
 }
 
 /// One of `routes`, and `route` itself.
@@ -208,8 +219,7 @@ impl Config {
         if text.len() > FILE_BYTES_MAX {
             return Err(error(None, format!("larger than {FILE_BYTES_MAX} bytes")));
         }
-        let parsed =
-            place::check_keys(text).and_then(|()| yaml_serde::from_str::<Option<Self>>(text));
+        let parsed = place::check_keys(text).and_then(|()| first_document(text));
         let config = parsed.map_err(|wrong| {
             let told = wrong.to_string();
             let (what, _) = told.rsplit_once(" at line ").unwrap_or((&told, ""));
@@ -218,7 +228,9 @@ impl Config {
             let line = wrong.location().map(|at| (at.line(), at.column()));
             error(line, what.to_owned())
         })?;
-        let mut config = config.unwrap_or_default();
+        let (config, has_more) = config;
+        let mut config: Self = config.unwrap_or_default();
+        config.has_more = has_more;
         config.folder = file.parent().unwrap_or(Path::new("")).to_owned();
         config
             .settle()
@@ -255,6 +267,9 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let receivers = self.receivers.iter();
         let mut warnings: Vec<String> = receivers.flat_map(Receiver::warnings).collect();
+        if self.has_more {
+            warnings.push("what follows the first document of the file is not read".to_owned());
+        }
         if self.tracing.is_some() {
             warnings.push("tracing is not supported".to_owned());
         }

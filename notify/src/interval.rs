@@ -295,7 +295,7 @@ fn print<T: fmt::Display + PartialEq>(f: &mut fmt::Formatter<'_>, begin: T, end:
     }
 }
 
-/// Months, by name or number.
+/// Months, by name or number. As there, numbers of no month are taken, and never come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MonthRange(i8, i8);
 
@@ -322,10 +322,11 @@ impl FromStr for MonthRange {
             let lower = text.to_lowercase();
             let by_name = (1..).zip(MONTHS).find(|(_, name)| *name == lower);
             let number = by_name.map(|(number, _)| number);
-            let number = number.or_else(|| text.parse::<i8>().ok());
-            number
-                .filter(|number| (1..=12).contains(number))
-                .ok_or_else(|| format!("{text} is not a valid month"))
+            let number = number.or_else(|| {
+                let given: i32 = text.parse().ok()?;
+                i8::try_from(given.clamp(-100, 100)).ok()
+            });
+            number.ok_or_else(|| format!("{text} is not a valid month"))
         };
         let (begin, end) = ends(text);
         let (begin, end) = (month(begin)?, month(end)?);
@@ -538,7 +539,7 @@ mod tests {
                 "months: ['december:january']",
                 "end month 1 is before start month 12",
             ),
-            ("months: [13]", "13 is not a valid month"),
+            ("months: [thirteenth]", "thirteenth is not a valid month"),
             ("years: ['2027:2026']", "end year 2026 is before"),
             ("location: Mars/Base", "unknown time zone Mars/Base"),
             ("location: europe/berlin", "unknown time zone"),

@@ -94,7 +94,13 @@ impl Log {
 
     /// What became of it: the slots that it was about, and what was on its way there. A key that is
     /// not known is nobody's.
-    pub(crate) fn settle(&mut self, key: &str, has_arrived: bool) -> Vec<(SlotKey, InFlight)> {
+    /// What has arrived was told now, however long it was on its way: a repeat waits from here on.
+    pub(crate) fn settle(
+        &mut self,
+        key: &str,
+        has_arrived: bool,
+        now_ms: i64,
+    ) -> Vec<(SlotKey, InFlight)> {
         let mut settled = Vec::new();
         for slot_key in self.by_key.remove(key).unwrap_or_default() {
             let Some(slot) = self.slots.get_mut(&slot_key) else {
@@ -104,7 +110,11 @@ impl Log {
                 continue;
             };
             if has_arrived {
-                slot.entry = Some(in_flight.next.clone());
+                let mut entry = in_flight.next.clone();
+                let late_ms = now_ms.saturating_sub(entry.at_ms).max(0);
+                entry.at_ms += late_ms;
+                entry.expires_ms = entry.expires_ms.saturating_add(late_ms);
+                slot.entry = Some(entry);
             }
             settled.push((slot_key, in_flight));
         }

@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use pulseboard_receivers::{Notification, config::WayName};
+use pulseboard_receivers::{
+    Notification,
+    config::{self as receivers, WayName},
+};
 use pulseboard_shared::Labels;
 use serde::{Deserialize, Serialize};
 
@@ -42,8 +45,9 @@ const STEP_MS: i64 = 2000;
 pub struct Options {
     /// Stands in notifications.
     pub external_url: String,
+    /// Of alerts that are posted, and as many again of rules of this server.
     pub limits: AlertLimits,
-    /// There are at most so many groups.
+    /// There are at most so many groups of alerts that are posted.
     pub groups_max: usize,
     /// For each way out of a receiver; `None`: nothing is held back.
     pub budget: Option<BudgetOptions>,
@@ -68,8 +72,10 @@ impl Default for Options {
 pub enum Input {
     /// Time has passed.
     Tick,
-    /// Alerts were posted, or rules gave them; with their end where they are over.
+    /// Alerts were posted; with their end where they are over.
     Alerts(Vec<PostedAlert>),
+    /// Rules of this server gave them: they have a room of their own, which nobody who posts takes.
+    Own(Vec<PostedAlert>),
     /// The notification of this key was delivered.
     Sent { key: String },
     /// It was given up, or is not in the outbox: the group's next flush says anew what it said.
@@ -83,7 +89,7 @@ pub enum Action {
     Notify(Box<Delivery>),
     /// Into the incident's timeline.
     NotSent(NotSent),
-    /// A posted alert was not taken.
+    /// An alert was not taken.
     Refused(Refused),
     /// An acknowledgement ended by itself or with its incident.
     AckEnded(Ack),
@@ -119,8 +125,12 @@ pub struct NotSent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub labels: Labels,
-    /// In words; the text of a 400.
+    /// In words; the text of a 400 or a 429.
     pub why: String,
+    /// There is no room for it now; else it cannot be at all.
+    pub is_full: bool,
+    /// A rule of this server gave it.
+    pub is_own: bool,
 }
 
 type GroupId = u64;
@@ -130,6 +140,8 @@ type GroupId = u64;
 struct WayOut {
     way: Way,
     sends_resolved: bool,
+    /// A webhook: it is told of all alerts, as far as it does not say otherwise.
+    is_for_programs: bool,
 }
 
 /// One tenant's alerts, groups and silences.
@@ -228,6 +240,7 @@ impl Manager {
                         name,
                     },
                     sends_resolved: way.sends_resolved(),
+                    is_for_programs: matches!(way, receivers::Way::Webhook(_)),
                 });
                 (receiver.name.clone(), ways.collect())
             })
@@ -275,7 +288,12 @@ impl Manager {
             Input::Tick => {}
             Input::Alerts(posted) => {
                 for alert in posted {
-                    self.put(now_ms, alert, &mut actions);
+                    self.put(now_ms, alert, false, &mut actions);
+                }
+            }
+            Input::Own(given) => {
+                for alert in given {
+                    self.put(now_ms, alert, true, &mut actions);
                 }
             }
             Input::Sent { key } => self.settle(now_ms, &key, true),
@@ -336,20 +354,27 @@ impl Manager {
         }
     }
 
-    fn put(&mut self, now_ms: i64, posted: PostedAlert, actions: &mut Vec<Action>) {
+    fn put(&mut self, now_ms: i64, posted: PostedAlert, is_own: bool, actions: &mut Vec<Action>) {
         let labels = posted.labels.clone();
         let resolve_timeout = self.config.global.resolve_timeout.as_millis();
         let resolve_timeout = i64::try_from(resolve_timeout).unwrap_or(i64::MAX);
-        let taken = accept(posted, now_ms, resolve_timeout).and_then(|alert| {
-            let fingerprint = alert.fingerprint;
-            let before = self.alerts.get(fingerprint).cloned();
+        let mut is_full = false;
+        let taken = accept(posted, now_ms, resolve_timeout).and_then(|mut alert| {
+            alert.is_own = is_own;
+            let before = self.alerts.get(alert.fingerprint).cloned();
+            is_full = true;
             let alert = self.alerts.put(alert, now_ms)?;
             Ok((before, alert))
         });
         let (before, alert) = match taken {
             Ok(taken) => taken,
             Err(why) => {
-                actions.push(Action::Refused(Refused { labels, why }));
+                actions.push(Action::Refused(Refused {
+                    labels,
+                    why,
+                    is_full,
+                    is_own,
+                }));
                 return;
             }
         };
@@ -381,15 +406,20 @@ impl Manager {
             let options = &route.options;
             let group_labels = options.group_by.of(&alert.labels);
             let place = (number, group_labels);
+            // What is posted leaves as many groups to the rules as there may be alerts of theirs.
+            let kept = match alert.is_own {
+                true => self.options.limits.count,
+                false => 0,
+            };
+            let groups_max = self.options.groups_max.saturating_add(kept);
             let id = match self.index.get(&place) {
                 Some(id) => *id,
-                None if self.groups.len() >= self.options.groups_max => {
+                None if self.groups.len() >= groups_max => {
                     actions.push(Action::Refused(Refused {
                         labels: alert.labels.clone(),
-                        why: format!(
-                            "there are {} groups, which is all that are kept",
-                            self.options.groups_max
-                        ),
+                        why: format!("there are {groups_max} groups, which is all that are kept"),
+                        is_full: true,
+                        is_own: alert.is_own,
                     }));
                     continue;
                 }
@@ -433,7 +463,11 @@ impl Manager {
                 .members
                 .entry(alert.fingerprint)
                 .and_modify(|member| {
-                    is_new = false;
+                    is_new = member.alert.is_over(now_ms) && !alert.is_over(now_ms);
+                    if is_new {
+                        // An incident of its own, and what was said was of the one before.
+                        member.said.clear();
+                    }
                     member.alert = Arc::clone(alert);
                     member.settled.clear();
                 })
@@ -461,7 +495,7 @@ impl Manager {
 
     /// A delivery came to its end.
     fn settle(&mut self, now_ms: i64, key: &str, has_arrived: bool) {
-        for ((group_key, way), in_flight) in self.log.settle(key, has_arrived) {
+        for ((group_key, way), in_flight) in self.log.settle(key, has_arrived, now_ms) {
             let ids = self.by_key.get(&group_key).cloned().unwrap_or_default();
             for id in ids {
                 let Some(number) = self.way_number(id, &way) else {

@@ -90,7 +90,8 @@ impl Routes {
         if !config.receiver.is_empty() {
             options.receiver.clone_from(&config.receiver);
         }
-        if let Some(names) = &config.group_by {
+        // As there: an empty list says nothing.
+        if let Some(names) = config.group_by.as_ref().filter(|names| !names.is_empty()) {
             options.group_by = match names.iter().any(|name| name == "...") {
                 true => GroupBy::All,
                 false => GroupBy::Labels(names.iter().cloned().collect()),
@@ -182,6 +183,20 @@ mod tests {
         Routes::new(&yaml_serde::from_str(yaml).expect("routes"))
     }
 
+    #[test]
+    fn an_empty_group_by_is_none() {
+        let tree = routes(
+            "{receiver: a, group_by: [alertname], routes: [{group_by: []}, {group_by: [x]}, {}]}",
+        );
+        let of = |name: &str| GroupBy::Labels(BTreeSet::from([name.to_owned()]));
+        let found: Vec<_> = tree
+            .iter()
+            .map(|route| route.options.group_by.clone())
+            .collect();
+        let by_name = of("alertname");
+        assert_eq!(found, [by_name.clone(), by_name.clone(), of("x"), by_name]);
+    }
+
     fn taken(routes: &Routes, labels: &[(&str, &str)]) -> Vec<String> {
         let numbers = routes.matching(&of(labels)).into_iter();
         numbers
@@ -265,11 +280,10 @@ routes:
         assert_eq!(all[3].group_by, names(&["alertname"]));
         assert_eq!(
             (all[5].group_by.clone(), all[5].group_interval_ms),
-            (names(&[]), 60_000)
+            (names(&["alertname"]), 60_000)
         );
         let labels = of(&[("alertname", "a"), ("b", "c")]);
         assert_eq!(all[0].group_by.of(&labels), of(&[("alertname", "a")]));
         assert_eq!(all[2].group_by.of(&labels), labels);
-        assert!(all[5].group_by.of(&labels).is_empty());
     }
 }

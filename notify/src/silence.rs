@@ -60,9 +60,6 @@ pub enum SilenceError {
     /// A 400, in words.
     #[error("{0}")]
     Invalid(String),
-    /// Only of [`expire`](Silences::expire), where Alertmanager answers 500.
-    #[error("silence {0} already expired")]
-    Expired(String),
 }
 
 /// All silences of one tenant.
@@ -154,11 +151,11 @@ impl Silences {
         self.all.insert(silence.id.clone(), silence);
     }
 
-    /// Ends one now.
+    /// Ends one now; one that has ended stays as it is.
     pub(crate) fn expire(&mut self, now_ms: i64, id: &str) -> Result<(), SilenceError> {
         let silence = self.all.get_mut(id).ok_or(SilenceError::NotFound)?;
         match silence.state(now_ms) {
-            SilenceState::Expired => return Err(SilenceError::Expired(id.to_owned())),
+            SilenceState::Expired => return Ok(()),
             SilenceState::Active => {}
             SilenceState::Pending => silence.starts_at_ms = now_ms,
         }
@@ -388,7 +385,7 @@ mod tests {
         assert_eq!(all.expire(1000, "s"), Ok(()));
         assert_eq!(
             all.expire(1000, "s").map_err(|error| error.to_string()),
-            Err("silence s already expired".to_owned())
+            Ok(())
         );
         assert_eq!(all.expire(1000, "x"), Err(SilenceError::NotFound));
     }

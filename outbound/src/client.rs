@@ -189,6 +189,24 @@ impl Client {
         whole(reader, deadline, max_bytes, None).await
     }
 
+    /// Puts `body` to `url`; otherwise as [`Client::post`].
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn put(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+        max_bytes: usize,
+    ) -> Result<Answer, Error> {
+        let reader = self
+            .send(Method::PUT, url, headers, body, deadline, true)
+            .await?;
+        whole(reader, deadline, max_bytes, None).await
+    }
+
     /// Asks for `url` and returns when the head has come; the body is read by the caller, piece by
     /// piece and as it is sent.
     ///

@@ -33,7 +33,7 @@ pub(crate) use mail::split as split_host;
 pub use mail::{EmailConfig, Threading};
 pub use own::{GotifyConfig, NtfyConfig, WebPushConfig, WebhookConfig};
 pub use receiver::{Receiver, ReceiverError, Way, WayName};
-pub use secrets::keep_secrets;
+pub use secrets::{Unkept, keep_secrets};
 pub use span::Span;
 
 #[cfg(test)]

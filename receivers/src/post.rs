@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::text::secrets_of;
 
-/// A `POST`. Its address and headers may be secret; nothing of it but lengths is printed.
+/// A `POST`, or a `PUT` that follows one. Its address and headers may be secret; nothing of it but lengths is printed.
 #[derive(Clone)]
 pub struct Post {
     pub url: Secret,
@@ -15,6 +15,8 @@ pub struct Post {
     pub body: Vec<u8>,
     /// What is never shown, whoever says it.
     pub secrets: Vec<Secret>,
+    /// What is put elsewhere once this was taken, in this order; none of them has others.
+    pub puts: Vec<Post>,
 }
 
 impl fmt::Debug for Post {
@@ -47,6 +49,7 @@ impl Post {
             headers,
             body,
             secrets,
+            puts: Vec::new(),
         }
     }
 

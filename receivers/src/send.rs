@@ -100,16 +100,36 @@ impl Sender {
         }
     }
 
-    async fn post(&self, way: &Way, post: Post, deadline: Instant) -> Outcome {
+    /// Posts, and puts what follows; all of it again where one does not go.
+    async fn post(&self, way: &Way, mut post: Post, deadline: Instant) -> Outcome {
+        let puts = std::mem::take(&mut post.puts);
+        let mut outcome = self.ask(way, post, false, deadline).await;
+        for put in puts {
+            if outcome != Outcome::Sent {
+                break;
+            }
+            outcome = self.ask(way, put, true, deadline).await;
+        }
+        outcome
+    }
+
+    async fn ask(&self, way: &Way, post: Post, is_put: bool, deadline: Instant) -> Outcome {
         let mut secrets = post.secrets;
         secrets.extend(way::secrets(way));
         let client = match self.client(way.http()) {
             Ok(client) => client,
             Err(error) => return Outcome::failed(scrub(&error.to_string(), &secrets)),
         };
-        let url = post.url.reveal();
-        let asked = client.post(url, &post.headers, post.body.into(), deadline, ANSWER_BYTES);
-        match asked.await {
+        let (url, headers, body) = (post.url.reveal(), &post.headers, post.body.into());
+        let asked = match is_put {
+            true => client.put(url, headers, body, deadline, ANSWER_BYTES).await,
+            false => {
+                client
+                    .post(url, headers, body, deadline, ANSWER_BYTES)
+                    .await
+            }
+        };
+        match asked {
             Ok(answer) => way::judge(
                 way,
                 &Reply {

@@ -2,14 +2,14 @@
 //! Karma, Grafana and a Prometheus that sends its alerts know them. What is wrong with a question is
 //! told as there, by a JSON string.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use pulseboard_notify::{
-    SilenceError,
+    Refused, SilenceError,
     api::{
-        AlertFilter, AlertmanagerStatus, GettableSilence, PostableSilence, SilenceCreated,
-        VersionInfo, posted_alerts, silence_filter,
+        AlertFilter, AlertmanagerStatus, BodyError, GettableSilence, PostableSilence,
+        SilenceCreated, VersionInfo, posted_alerts, silence_filter,
     },
 };
 use salvo::{
@@ -49,8 +49,8 @@ enum ApiError {
     Text(StatusCode, String),
     /// Without words, as there.
     Bare(StatusCode),
-    /// What the library says that Alertmanager is made with.
-    Unfit(String),
+    /// What the library says that Alertmanager is made with: status, its own code, and words.
+    Unfit(StatusCode, u16, String),
     /// As everywhere else.
     App(AppError),
 }
@@ -82,11 +82,49 @@ fn refuse(response: &mut Response, error: ApiError) {
             // An empty body, and not none: nobody is to put a problem there.
             response.body(ResBody::Once(Bytes::new()));
         }
-        ApiError::Unfit(message) => {
-            response.status_code(StatusCode::UNPROCESSABLE_ENTITY);
-            say(response, &json!({"code": 601, "message": message}));
+        ApiError::Unfit(status, code, message) => {
+            response.status_code(status);
+            say(response, &json!({"code": code, "message": message}));
         }
         ApiError::App(error) => error.render(response),
+    }
+}
+
+fn unread(error: BodyError) -> ApiError {
+    match error.status {
+        422 => ApiError::Unfit(StatusCode::UNPROCESSABLE_ENTITY, error.code, error.what),
+        _ => bad(error.what),
+    }
+}
+
+/// What a request says that its body is; as there it has to be JSON where there is one.
+struct Kind(String);
+
+impl Kind {
+    fn of(request: &Request) -> Self {
+        let said = request.headers().get(header::CONTENT_TYPE);
+        let said = said.map(|said| String::from_utf8_lossy(said.as_bytes()).into_owned());
+        let said = said.filter(|said| !said.is_empty());
+        // What nobody names is anything, as there.
+        Self(said.unwrap_or_else(|| "application/octet-stream".to_owned()))
+    }
+
+    fn check(&self, body: &[u8]) -> Result<(), ApiError> {
+        let kind = self.0.split(';').next().unwrap_or_default().trim();
+        if body.is_empty() || kind.eq_ignore_ascii_case("application/json") {
+            return Ok(());
+        }
+        Err(match kind.contains('/') {
+            true => ApiError::Unfit(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                415,
+                format!("unsupported media type {kind:?}, only [application/json] are allowed"),
+            ),
+            false => bad(format!(
+                "parsing Content-Type header from {:?} failed, because it is none",
+                self.0
+            )),
+        })
     }
 }
 
@@ -206,6 +244,7 @@ async fn taken(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant));
+    let kind = Kind::of(request);
     let expected = usize::try_from(said_length(request)).unwrap_or(usize::MAX);
     if expected > ALERTS_BYTES_MAX {
         return Err(larger_than(ALERTS_BYTES_MAX).into());
@@ -217,7 +256,8 @@ async fn taken(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
         _ => error,
     })?;
     let refused = blocking(move || {
-        let alerts = posted_alerts(&body).map_err(bad)?;
+        kind.check(&body)?;
+        let alerts = posted_alerts(&body).map_err(unread)?;
         drop((body, share));
         let refused = app.notifying.post(&tenant, alerts);
         refused.map_err(|error| ApiError::App(AppError::too_many(error.to_string(), 60)))
@@ -227,10 +267,35 @@ async fn taken(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
         true => Ok(()),
         false => {
             // As there: what is good was taken all the same.
-            let texts: Vec<String> = refused.into_iter().map(|one| one.why).collect();
-            Err(bad(texts.join("; ")))
+            let status = match refused.iter().all(|one| one.is_full) {
+                true => StatusCode::TOO_MANY_REQUESTS,
+                false => StatusCode::BAD_REQUEST,
+            };
+            Err(ApiError::Text(status, said_once(&refused)))
         }
     }
+}
+
+/// Different reasons that are told of one request.
+const REASONS_MAX: usize = 20;
+
+/// Each reason once, with how many alerts it is of.
+fn said_once(refused: &[Refused]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in refused {
+        *counts.entry(&one.why).or_default() += 1;
+    }
+    let told = counts.iter().take(REASONS_MAX);
+    let mut texts: Vec<String> = told
+        .map(|(why, count)| match count {
+            1 => (*why).to_owned(),
+            count => format!("{why} ({count} alerts)"),
+        })
+        .collect();
+    if let Some(more @ 1..) = counts.len().checked_sub(REASONS_MAX) {
+        texts.push(format!("and {more} other reasons"));
+    }
+    texts.join("; ")
 }
 
 /// Makes or changes a silence.
@@ -246,11 +311,10 @@ async fn made(request: &mut Request, depot: &Depot) -> Result<SilenceCreated, Ap
     caller::require_operate(depot)?;
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
+    let kind = Kind::of(request);
     let body = read_bytes(&app, request).await?;
-    let silence = PostableSilence::read(&body).map_err(|error| match error.status {
-        422 => ApiError::Unfit(error.what),
-        _ => bad(error.what),
-    })?;
+    kind.check(&body)?;
+    let silence = PostableSilence::read(&body).map_err(unread)?;
     let by = caller::actor(request, depot);
     let said = silence.created_by.clone();
     let worker = Arc::clone(&app);
@@ -281,9 +345,11 @@ fn silence_id(request: &Request) -> Result<String, ApiError> {
     let id = path::named(request, "id")?;
     match id.parse::<Uuid>() {
         Ok(_) => Ok(id),
-        Err(_) => Err(ApiError::Unfit(format!(
-            "silenceID in path must be of type uuid: {id:?}"
-        ))),
+        Err(_) => Err(ApiError::Unfit(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            601,
+            format!("silenceID in path must be of type uuid: {id:?}"),
+        )),
     }
 }
 

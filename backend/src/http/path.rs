@@ -43,7 +43,8 @@ pub fn is_plain(path: &str) -> bool {
     };
     // Doors of names that may have slashes in them; elsewhere an escaped one would be another way
     // to write a slash.
-    let named = rest.starts_with("api/rooms/") || rest.starts_with("metrics/job");
+    let doors = ["api/rooms/", "api/receivers/", "metrics/job"];
+    let named = doors.iter().any(|door| rest.starts_with(door));
     let hides_slash = !named && rest.to_ascii_lowercase().contains("%2f");
     rest.is_empty() || !hides_slash && rest.split('/').all(is_plain_segment)
 }
@@ -86,6 +87,7 @@ mod tests {
             "*",
             "/api/tokens",
             "/api/rooms/a%2Fb%3Ac/events",
+            "/api/receivers/team%2Fops/test",
             "/metrics/job/a%20b/label/%C3%A4~",
             "/assets/page.js",
             "/operator/",

@@ -162,11 +162,12 @@ fn name_of(receiver: &Value) -> Result<String, MakeError> {
     let is_name = !name.is_empty()
         && name.len() <= 128
         && !name.chars().any(char::is_control)
-        && name != NOBODY;
+        // No path leads to these two.
+        && ![".", "..", NOBODY].contains(&name);
     match is_name {
         true => Ok(name.to_owned()),
         false => Err(MakeError::Invalid(format!(
-            "name: needed are 1 to 128 bytes without control characters, and not {NOBODY:?}"
+            "name: needed are 1 to 128 bytes without control characters, and not \".\", \"..\" or {NOBODY:?}"
         ))),
     }
 }
@@ -178,11 +179,7 @@ fn checked(mut receiver: Value, stored: &Value) -> Result<Value, MakeError> {
             "{path}: files of the server are named in ALERTMANAGER_CONFIG alone"
         )));
     }
-    if !keep_secrets(&mut receiver, stored) {
-        return Err(MakeError::Invalid(
-            "\"<secret>\" stands for a secret that is stored, and none is stored there".to_owned(),
-        ));
-    }
+    keep_secrets(&mut receiver, stored).map_err(|unkept| MakeError::Invalid(unkept.to_string()))?;
     // Told with its place, which the whole list's error would not have.
     let read = serde_json::from_value::<Receiver>(receiver.clone())
         .map_err(|error| MakeError::Invalid(error.to_string()))?;
@@ -249,6 +246,21 @@ mod tests {
         let shown = serde_json::to_string(&hidden.receivers).expect("JSON");
         assert!(!shown.contains("http://x/1"), "{shown}");
         change(&documents, "a", Change::Remove("ops".to_owned())).expect("removed");
+        // what is shown with all that is usual is taken back
+        let all = json!({"name": "all",
+            "opsgenie_configs": [{"api_key": "s"}], "pagerduty_configs": [{"routing_key": "s"}],
+            "victorops_configs": [{"api_key": "s", "routing_key": "r"}],
+            "telegram_configs": [{"bot_token": "s", "chat_id": 1}],
+            "ntfy_configs": [{"topic": "s"}], "slack_configs": [{"app_token": "s"}],
+            "pushover_configs": [{"user_key": "s", "token": "s"}],
+            "gotify_configs": [{"url": "http://g/", "token": "s",
+                "http_config": {"tls_config": {}, "proxy_url": "http://me:s@p/"}}],
+            "email_configs": [{"to": "a@b", "from": "c@d", "smarthost": "m:25",
+                "auth_password": "s", "tls_config": {}}]});
+        let made = change(&documents, "c", Change::Make(all)).expect("made");
+        let shown = serde_json::to_value(&made.receivers[0]).expect("JSON");
+        let again = change(&documents, "c", Change::Replace("all".to_owned(), shown));
+        assert_eq!(again.expect("taken").receivers, made.receivers);
         assert_eq!(names(&config(&documents, "a").expect("good")), ["dev"]);
         assert_eq!(names(&config(&documents, "b").expect("good")), [NOBODY]);
     }
@@ -258,6 +270,8 @@ mod tests {
         let documents = Documents::in_memory();
         for (receiver, said) in [
             (json!({}), "name:"),
+            (json!({"name": "."}), "name:"),
+            (json!({"name": ".."}), "name:"),
             (json!({"name": "a", "webhook_configs": [{}]}), "url"),
             (
                 json!({"name": "a", "nothing_configs": []}),

@@ -204,7 +204,7 @@ impl Notifying {
         if !is_short {
             events.into_iter().for_each(&mut add);
             for (name, events) in by_tenant {
-                if let Ok(tenant) = self.tenant(&name) {
+                if let Ok(tenant) = self.tenant_of_rules(&name) {
                     tenant.state.lock().take_own(now_ms, &events);
                 }
             }
@@ -220,7 +220,7 @@ impl Notifying {
         names.extend(self.all().iter().map(|tenant| Arc::clone(&tenant.name)));
         for name in names {
             let events = by_tenant.remove(&name).unwrap_or_default();
-            if let Ok(tenant) = self.tenant(&name) {
+            if let Ok(tenant) = self.tenant_of_rules(&name) {
                 tenant.state.lock().settle_own(now_ms, &events);
             }
         }
@@ -258,6 +258,14 @@ impl Notifying {
         }
         if effects.untold > 0 {
             self.counters.untold.inc_by(effects.untold);
+        }
+        if effects.untaken > 0 {
+            self.counters.untaken.inc_by(effects.untaken);
+            tracing::error!(
+                tenant,
+                alerts = effects.untaken,
+                "nobody is told of alerts of rules, since there are too many"
+            );
         }
         if let Some(started) = self.started.get() {
             for event in effects.alerts {

@@ -37,6 +37,8 @@ pub struct State {
     manager: Manager,
     /// Alerts of rules of our own that go on, with their incidents.
     own: BTreeMap<Fingerprint, Uuid>,
+    /// Those of them that found no room, which was said.
+    untaken: BTreeSet<Fingerprint>,
     /// Alerts that others sent and that go on.
     posted: BTreeMap<Fingerprint, Posted>,
     /// What is on its way, by key.
@@ -84,13 +86,15 @@ pub struct Effects {
     pub entries: Vec<(Fingerprint, Entry)>,
     /// Alerts of others that have no incident, since there are too many.
     pub untold: u64,
+    /// Alerts of our own rules that nobody is told of, since there are too many.
+    pub untaken: u64,
 }
 
 impl Effects {
     /// Whether there is nothing to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.alerts.is_empty() && self.entries.is_empty() && self.untold == 0
+        self.alerts.is_empty() && self.entries.is_empty() && self.untold == 0 && self.untaken == 0
     }
 }
 
@@ -147,6 +151,7 @@ impl State {
             tenant,
             manager,
             own: BTreeMap::new(),
+            untaken: BTreeSet::new(),
             posted: BTreeMap::new(),
             on_way: HashMap::new(),
             failing: BTreeMap::new(),
@@ -299,6 +304,10 @@ impl State {
                         continue;
                     }
                     self.own.remove(&fingerprint);
+                    let was_untaken = self.untaken.remove(&fingerprint);
+                    if was_untaken && self.manager.alert(now_ms, fingerprint).is_none() {
+                        continue;
+                    }
                     event.alert.timestamp.as_millis()
                 }
             };
@@ -311,9 +320,46 @@ impl State {
                 generator_url: link.clone(),
             });
         }
-        if !alerts.is_empty() {
-            self.handle(now_ms, Input::Alerts(alerts));
+        self.give(now_ms, alerts);
+    }
+
+    /// Gives alerts of our own to the manager, and says of each once that it found no room.
+    fn give(&mut self, now_ms: i64, alerts: Vec<PostedAlert>) {
+        if alerts.is_empty() {
+            return;
         }
+        let given: BTreeSet<Fingerprint> = match self.untaken.is_empty() {
+            true => BTreeSet::new(),
+            false => alerts
+                .iter()
+                .map(|one| Fingerprint::of(&one.labels))
+                .collect(),
+        };
+        let actions = self.manager.handle(now_ms, Input::Own(alerts));
+        let mut untaken = BTreeMap::new();
+        for action in &actions {
+            if let Action::Refused(refused) = action
+                && refused.is_own
+            {
+                let mut labels = refused.labels.clone();
+                labels.retain(|_, value| !value.is_empty());
+                untaken.insert(Fingerprint::of(&labels), refused.why.clone());
+            }
+        }
+        self.untaken
+            .retain(|one| !given.contains(one) || untaken.contains_key(one));
+        for (fingerprint, why) in untaken {
+            if self.own.contains_key(&fingerprint) && self.untaken.insert(fingerprint) {
+                self.effects.untaken += 1;
+                let entry = Entry {
+                    reason: Some("no_room".to_owned()),
+                    text: Some(why),
+                    ..Entry::new(now_ms, Kind::NotNotified)
+                };
+                self.say(fingerprint, entry);
+            }
+        }
+        self.carry_out(now_ms, actions);
     }
 
     /// These alerts of our own rules go on, and no others: those that ended while nobody listened are
@@ -332,6 +378,7 @@ impl State {
         let mut ended = Vec::new();
         for fingerprint in over {
             self.own.remove(&fingerprint);
+            self.untaken.remove(&fingerprint);
             if let Some(alert) = self.manager.alert(now_ms, fingerprint) {
                 ended.push(PostedAlert {
                     labels: alert.labels,
@@ -342,9 +389,7 @@ impl State {
                 });
             }
         }
-        if !ended.is_empty() {
-            self.handle(now_ms, Input::Alerts(ended));
-        }
+        self.give(now_ms, ended);
         self.take_own(now_ms, active);
     }
 
@@ -384,10 +429,11 @@ impl State {
                 _ => None,
             })
             .collect();
+        let not_taken: BTreeSet<&Labels> = refused.iter().map(|refused| &refused.labels).collect();
         let resolve_timeout = self.manager.config().global.resolve_timeout.as_millis();
         let resolve_timeout_ms = i64::try_from(resolve_timeout).unwrap_or(i64::MAX);
         for alert in alerts {
-            if refused.iter().any(|refused| refused.labels == alert.labels) {
+            if not_taken.contains(&alert.labels) {
                 continue;
             }
             self.note_posted(now_ms, repeat_ms, resolve_timeout_ms, alert);
@@ -699,5 +745,99 @@ impl Failing {
                 annotations: Labels::from([("summary".to_owned(), message)]),
             })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_notify::AlertLimits;
+
+    use super::*;
+
+    fn state(count: usize) -> State {
+        let options = Options {
+            limits: AlertLimits {
+                count,
+                bytes: 1 << 20,
+            },
+            ..Options::default()
+        };
+        State::new("shop".into(), Arc::default(), options)
+    }
+
+    fn of_a_rule(name: &str, incident: u128, state: AlertState) -> (AlertEvent, String) {
+        let alert = Alert {
+            id: Uuid::from_u128(1),
+            message: String::new(),
+            severity: Severity::Warning,
+            timestamp: Timestamp::from_millis(1_000),
+            incident: Uuid::from_u128(incident),
+            rule: name.to_owned(),
+            state,
+            value: 1.0,
+            threshold: 0.0,
+            started: Timestamp::from_millis(1_000),
+            labels: Labels::new(),
+        };
+        let event = AlertEvent {
+            tenant: Some("shop".into()),
+            alert,
+            detail: Some(Arc::default()),
+        };
+        (event, String::new())
+    }
+
+    fn posted(name: String) -> PostedAlert {
+        PostedAlert {
+            labels: Labels::from([(ALERTNAME.to_owned(), name)]),
+            ends_at_ms: Some(i64::MAX),
+            ..PostedAlert::default()
+        }
+    }
+
+    #[test]
+    fn what_others_post_leaves_room_to_the_rules_and_what_finds_none_is_told_once() {
+        let mut state = state(2);
+        let refused = state.take_posted(0, 0, (0..5).map(|n| posted(n.to_string())).collect());
+        assert_eq!(refused.len(), 3);
+        assert!(refused.iter().all(|refused| refused.is_full));
+        let fires: Vec<_> = ["A", "B", "C"]
+            .into_iter()
+            .zip(1..)
+            .map(|(name, incident)| of_a_rule(name, incident, AlertState::Firing))
+            .collect();
+        state.take_effects();
+        for _ in 0..3 {
+            state.take_own(2_000, &fires);
+        }
+        let known = state.manager().alerts(2_000, &Default::default());
+        let names: BTreeSet<&str> = known.iter().map(|one| &*one.labels[ALERTNAME]).collect();
+        assert_eq!(names, BTreeSet::from(["0", "1", "A", "B"]));
+        let untold = |effects: &Effects| -> Vec<Fingerprint> {
+            let entries = effects.entries.iter();
+            let without_room =
+                entries.filter(|(_, entry)| entry.reason.as_deref() == Some("no_room"));
+            without_room.map(|(fingerprint, _)| *fingerprint).collect()
+        };
+        let effects = state.take_effects();
+        assert_eq!(untold(&effects), [Fingerprint::of(&fires[2].0.labels())]);
+        assert_eq!(effects.untaken, 1);
+        // one goes, and the next word of the other is heard
+        state.take_own(3_000, &[of_a_rule("A", 1, AlertState::Resolved)]);
+        state.take_own(2_000_000, &[]);
+        state.tick(2_000_000);
+        state.take_own(2_000_001, &fires[2..]);
+        assert!(
+            state
+                .manager()
+                .alert(2_000_001, Fingerprint::of(&fires[2].0.labels()))
+                .is_some()
+        );
+        assert_eq!(state.take_effects().untaken, 0);
+        // over before it was heard of, it is nothing
+        state.take_own(2_000_002, &[of_a_rule("D", 4, AlertState::Firing)]);
+        assert_eq!(state.take_effects().untaken, 1);
+        state.take_own(2_000_003, &[of_a_rule("D", 4, AlertState::Resolved)]);
+        assert!(state.untaken.is_empty());
     }
 }

@@ -11,7 +11,9 @@ use pulseboard_shared::Role;
 
 use super::{
     error::Rejected,
-    value::{DataDir, Durability, HostName, Hosts, LogFormat, Origins, SourceKind, Token},
+    value::{
+        DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins, SourceKind, Token,
+    },
 };
 use crate::base::address::split_host;
 
@@ -315,6 +317,15 @@ pub(super) fn url_or_off(text: &str) -> Parsed<Option<String>> {
         return Err(Rejected::Value);
     }
     Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
+/// `auto`, `off`, or so many notifications an hour.
+pub(super) fn budget(text: &str) -> Parsed<NotifyBudget> {
+    match text {
+        "auto" => Ok(NotifyBudget::Auto),
+        "off" => Ok(NotifyBudget::Off),
+        count => whole::<1, 100_000>(count).map(NotifyBudget::PerHour),
+    }
 }
 
 /// A tenant's name.

@@ -27,6 +27,33 @@ impl SourceKind {
     }
 }
 
+/// How often one way out of a receiver may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotifyBudget {
+    /// As [`NotifyBudget::PER_HOUR`] for receivers that are made here, and not at all held back for
+    /// those of a file: whoever brings one expects what it says.
+    Auto,
+    /// As often as there is something to say.
+    Off,
+    /// So many times at once and in an hour.
+    PerHour(usize),
+}
+
+impl NotifyBudget {
+    /// What holds where nothing is said.
+    pub const PER_HOUR: usize = 30;
+
+    /// How often in an hour; `None` holds nothing back.
+    #[must_use]
+    pub fn per_hour(self, is_of_file: bool) -> Option<usize> {
+        match self {
+            Self::Auto => (!is_of_file).then_some(Self::PER_HOUR),
+            Self::Off => None,
+            Self::PerHour(count) => Some(count),
+        }
+    }
+}
+
 /// Where the history is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataDir {

@@ -162,6 +162,35 @@ async fn a_rule_that_fires_is_told_to_a_webhook_and_so_is_its_end() {
 }
 
 #[tokio::test]
+async fn an_alert_is_known_by_the_labels_that_its_rule_gives() {
+    let notifying = Notifying::start("").await;
+    let server = &notifying.server;
+    let rule = json!({"alert": "Bare", "expr": "vector(1)", "every": "1s"});
+    let who = format!("Bearer {ADMIN}");
+    let made = server.send_as(&who, Method::POST, "/api/rules", Some(rule));
+    assert_eq!(made.await.status(), 201);
+    let heard = notifying.until_heard(1).await;
+    let labels = json!({"alertname": "Bare"});
+    assert_eq!(heard[0]["alerts"][0]["labels"], labels);
+    assert_eq!(heard[0]["commonLabels"], labels);
+    let listed = server.json("/api/v2/alerts").await;
+    assert_eq!(listed[0]["labels"], labels);
+    let of_them = pulseboard_shared::Labels::from([("alertname".to_owned(), "Bare".to_owned())]);
+    assert_eq!(
+        listed[0]["fingerprint"],
+        pulseboard_receivers::fingerprint(&of_them)
+    );
+    // the field says what no label says, and the timeline is that of this alert
+    server
+        .eventually("it is in the timeline", async || {
+            let seen = incident_of(server, "Bare").await;
+            kinds(&seen).contains(&"notified") && seen["severity"] == "warning"
+        })
+        .await;
+    notifying.server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_silenced_is_not_told_and_the_timeline_says_why() {
     let notifying = Notifying::start("").await;
     let server = &notifying.server;
@@ -371,6 +400,54 @@ async fn receivers_are_made_tried_and_used_each_tenants_own() {
         json!({"notifications": []})
     );
 
+    // whatever its name is, it can be tried and removed
+    for (name, path) in [
+        ("a/b", "a%2Fb"),
+        ("100 %?#", "100%20%25%3F%23"),
+        ("...", "..."),
+        ("ä\\", "%C3%A4%5C"),
+    ] {
+        let odd = json!({"name": name, "webhook_configs": [{"url": webhook.url}]});
+        let made = ask(Method::POST, "/api/receivers", Some(odd.clone())).await;
+        assert_eq!(made.status(), 201, "{name}");
+        let path = format!("/api/receivers/{path}");
+        let changed = ask(Method::PUT, &path, Some(odd)).await;
+        assert_eq!(changed.status(), 200, "{name}");
+        let tested = ask(Method::POST, &format!("{path}/test"), None).await;
+        let tested: Value = tested.json().await.expect("JSON");
+        assert_eq!(tested["results"][0]["outcome"], "sent", "{name}: {tested}");
+        assert_eq!(
+            ask(Method::DELETE, &path, None).await.status(),
+            204,
+            "{name}"
+        );
+    }
+    for name in [".", ".."] {
+        let odd = json!({"name": name, "webhook_configs": [{"url": webhook.url}]});
+        problem(ask(Method::POST, "/api/receivers", Some(odd)).await, 400).await;
+    }
+
+    // what is stored for one address is sent to no other
+    let thief = Webhook::start().await;
+    let login = |url: &str, password: &str| {
+        let basic = json!({"basic_auth": {"username": "me", "password": password}});
+        json!({"name": "me", "webhook_configs": [{"url": url, "http_config": basic}]})
+    };
+    let mine = login(&webhook.url, "S3CRET");
+    let made = ask(Method::POST, "/api/receivers", Some(mine)).await;
+    assert_eq!(made.status(), 201);
+    let theirs = login(&thief.url, "<secret>");
+    let refused = ask(Method::PUT, "/api/receivers/me", Some(theirs)).await;
+    let refused = problem(refused, 400).await;
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("webhook_configs/0"), "{detail}");
+    ask(Method::POST, "/api/receivers/me/test", None).await;
+    assert!(thief.heard().is_empty());
+    let other_path = login(&format!("{}hook", webhook.url), "<secret>");
+    let changed = ask(Method::PUT, "/api/receivers/me", Some(other_path)).await;
+    assert_eq!(changed.status(), 200);
+    ask(Method::DELETE, "/api/receivers/me", None).await;
+
     // hidden, it stays as it is
     let hidden =
         json!({"name": "ops", "webhook_configs": [{"url": "<secret>", "send_resolved": false}]});
@@ -386,6 +463,47 @@ async fn receivers_are_made_tried_and_used_each_tenants_own() {
         204
     );
     problem(ask(Method::DELETE, "/api/receivers/ops", None).await, 404).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_posts_alerts_keeps_no_rule_of_the_tenant_from_being_heard() {
+    let webhook = Webhook::start().await;
+    let server = TestServer::start_with(|settings| {
+        settings.notify_private = true;
+        settings.tokens = vec![token(ADMIN, Role::Admin, None)];
+        settings.anonymous_tenants = ["default", "shop"].map(str::to_owned).into();
+    })
+    .await;
+    let ask = async |path: &str, body: Value| {
+        let request = server.request(Method::POST, path).bearer_auth(ADMIN);
+        let request = request.header("x-tenant-id", "shop").json(&body);
+        request.send().await.expect("an answer")
+    };
+    let hook = json!({"name": "ops", "webhook_configs": [{"url": webhook.url}]});
+    assert_eq!(ask("/api/receivers", hook).await.status(), 201);
+    let flood: Vec<Value> = (0..6_000)
+        .map(|number| {
+            json!({"labels": {"alertname": "Noise", "n": number.to_string()},
+                   "endsAt": "2099-01-01T00:00:00Z"})
+        })
+        .collect();
+    let full = ask("/api/v2/alerts", json!(flood)).await;
+    assert_eq!(full.status(), 429);
+    let said: String = full.json().await.expect("a JSON string");
+    assert_eq!(
+        said,
+        "there are 5000 alerts, which is all that are kept (1000 alerts)"
+    );
+    let rule = json!({"alert": "Mine", "expr": "vector(1)", "every": "1s"});
+    assert_eq!(ask("/api/rules", rule).await.status(), 201);
+    server
+        .eventually("the rule's alert is dispatched", async || {
+            server.clock.advance(Duration::from_secs(1));
+            let path = "/api/v2/alerts?filter=alertname%3D%22Mine%22";
+            server.asked_by("shop", path).await != json!([])
+        })
+        .await;
     server.stop().await;
 }
 

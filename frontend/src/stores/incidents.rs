@@ -335,10 +335,11 @@ pub fn reason_words(reason: &str) -> &str {
         "grouped" => "it waits for others of its group",
         "outside_hours" => "it is outside the hours of its route",
         "acknowledged" => "somebody has acknowledged it",
-        "budget" => "the receiver has had its share of this hour; a digest follows",
+        "budget" => "the receiver has had its share for now; a digest follows in minutes",
         "repeat" => "they know already, and are not reminded yet",
         "no_receiver" => "it is routed to nobody",
         "flapping" => "it flaps, and that was told once",
+        "no_room" => "there are too many alerts at once",
         other => other,
     }
 }

@@ -291,3 +291,32 @@ fn a_file_is_bounded_in_bytes_depth_and_number() {
     let told = parse(&text).expect_err("number");
     assert!(told.contains("more than 4096 routes"), "{told}");
 }
+
+/// What `amtool check-config` 0.25 takes.
+#[test]
+fn what_alertmanager_takes_is_taken() {
+    let route = "route: {receiver: d}\nreceivers: [{name: d}]\n";
+    let config = parse(&format!(
+        "global: {{smtp_smarthost: ':25', smtp_from: a@b}}\n{route}"
+    ));
+    assert!(config.is_ok(), "{config:?}");
+    for months in ["'13'", "'0'", "'-1'", "'3:13'", "'99999'"] {
+        let config = parse(&format!(
+            "{route}time_intervals: [{{name: a, time_intervals: [{{months: [{months}]}}]}}]\n"
+        ));
+        assert!(config.is_ok(), "{months}: {config:?}");
+    }
+    for more in ["---\nnonsense: 1\n", "---\n\t][: 1\n", "...\n---\n"] {
+        let config = parse(&format!("{route}{more}")).expect(more);
+        assert_eq!(
+            config.warnings(),
+            ["what follows the first document of the file is not read"]
+        );
+    }
+    assert_eq!(
+        parse(&format!("---\n{route}"))
+            .expect("one document")
+            .warnings(),
+        [""; 0]
+    );
+}

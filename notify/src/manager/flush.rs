@@ -18,8 +18,30 @@ use crate::{
     reason::Reason,
 };
 
-/// A notification has at most so many alerts; the rest is counted.
-const NOTIFIED_MAX: usize = 1000;
+/// What people read has at most so many alerts; the rest is counted.
+const READ_MAX: usize = 1000;
+
+/// A notification for a program has all alerts, unless that were more bytes than this: the outbox
+/// keeps some of this size for a receiver that is away. The rest is counted.
+const NOTIFIED_BYTES_MAX: usize = 6 << 20;
+
+/// Of an alert, beside its texts: names of fields, times and marks.
+const ALERT_BYTES: usize = 256;
+
+/// What an alert takes as JSON, in which a character may take six.
+fn json_bytes(alert: &Alert) -> usize {
+    let of = |text: &str| -> usize {
+        let bytes = text.bytes().map(|byte| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+            0..=0x1f => 6,
+            _ => 1,
+        });
+        bytes.sum()
+    };
+    let pairs = alert.labels.iter().chain(&alert.annotations);
+    let texts: usize = pairs.map(|(name, value)| of(name) + of(value) + 6).sum();
+    ALERT_BYTES + texts + of(&alert.generator_url)
+}
 
 /// What one way is to be told of one group.
 struct Due {
@@ -219,7 +241,8 @@ impl Manager {
                 alerts,
                 next,
             } => {
-                if let Some(until_ms) = self.hold(now_ms, id, number, way) {
+                let is_critical = seen.iter().any(is_critical);
+                if let Some(until_ms) = self.hold(now_ms, id, number, way, is_critical) {
                     for one in seen {
                         let reason = Reason::Budget { until_ms };
                         left_out.insert(one.alert.fingerprint, reason);
@@ -338,8 +361,15 @@ impl Manager {
     }
 
     /// Keeps a group for the digest where the budget is used up; until when.
-    fn hold(&mut self, now_ms: i64, id: GroupId, number: usize, way: &WayOut) -> Option<i64> {
-        let until_ms = self.budgets.full_until(&way.way, now_ms)?;
+    fn hold(
+        &mut self,
+        now_ms: i64,
+        id: GroupId,
+        number: usize,
+        way: &WayOut,
+        is_critical: bool,
+    ) -> Option<i64> {
+        let until_ms = self.budgets.full_until(&way.way, is_critical, now_ms)?;
         if let Some(state) = self.way_state(id, number) {
             state.is_held = true;
         }
@@ -349,6 +379,7 @@ impl Manager {
             groups: BTreeSet::new(),
         });
         held.groups.insert(id);
+        held.due_ms = held.due_ms.min(until_ms);
         Some(held.due_ms)
     }
 
@@ -370,7 +401,7 @@ impl Manager {
         let due = self.held.iter().filter(|(_, held)| held.due_ms <= now_ms);
         let due: Vec<_> = due.map(|(way, _)| way.clone()).collect();
         for way in due {
-            if let Some(until_ms) = self.budgets.full_until(&way, now_ms) {
+            if let Some(until_ms) = self.budgets.full_until(&way, false, now_ms) {
                 if let Some(held) = self.held.get_mut(&way) {
                     held.due_ms = until_ms;
                 }
@@ -436,18 +467,11 @@ impl Manager {
         let (Some(out), false) = (out, all.is_empty()) else {
             return;
         };
-        let budget = self
-            .budgets
-            .options()
-            .map_or(0, |options| options.notifications);
-        let (groups, hours) = (
-            all.len(),
-            self.budgets
-                .options()
-                .map_or(0, |options| options.within_ms / 60_000),
-        );
+        let groups = all.len();
+        let options = self.budgets.options().unwrap_or_default();
+        let (most, seconds) = (options.notifications, options.pause_ms() / 1000);
         let note = format!(
-            "Digest: what {groups} groups had to say was held back, since this receiver is told {budget} times in {hours} minutes at most."
+            "Digest: what {groups} groups had to say was held back for a while, since this receiver is told {most} times at once at most, and then once in {seconds} seconds."
         );
         self.send(now_ms, held.due_ms, &out, all, Some(note), actions);
     }
@@ -462,7 +486,8 @@ impl Manager {
         digest: Option<String>,
         actions: &mut Vec<Action>,
     ) {
-        self.budgets.take(&out.way, now_ms);
+        let is_critical = due.iter().flat_map(|due| &due.alerts).any(is_critical);
+        self.budgets.take(&out.way, is_critical, now_ms);
         let key = self.key_of(scheduled_ms, out, &due);
         let cause = match (&digest, due.first()) {
             (None, Some(first)) => first.cause,
@@ -474,8 +499,18 @@ impl Manager {
         }
         let mut alerts: Vec<&Seen> = alerts.into_values().collect();
         alerts.sort_by(|left, right| told_order(&left.alert.labels, &right.alert.labels));
-        let truncated = alerts.len().saturating_sub(NOTIFIED_MAX);
-        alerts.truncate(NOTIFIED_MAX);
+        let most = match out.is_for_programs {
+            true => usize::MAX,
+            false => READ_MAX,
+        };
+        let mut bytes = 0;
+        let fits = |one: &&&Seen| {
+            bytes += json_bytes(&one.alert);
+            bytes <= NOTIFIED_BYTES_MAX
+        };
+        let kept = alerts.iter().take(most).take_while(fits).count();
+        let truncated = alerts.len() - kept;
+        alerts.truncate(kept);
         let flapping: Vec<&str> = due
             .iter()
             .flat_map(|due| &due.alerts)
@@ -584,6 +619,18 @@ impl Manager {
             part(20, 32)
         )
     }
+}
+
+/// Whether it is on, and as bad as can be by its label.
+fn is_critical(one: &Seen) -> bool {
+    let severity = one.alert.labels.get("severity");
+    one.is_firing
+        && one.acked.is_none()
+        && severity.is_some_and(|severity| {
+            ["critical", "page", "fatal", "emergency"]
+                .iter()
+                .any(|one| severity.eq_ignore_ascii_case(one))
+        })
 }
 
 fn notified(one: &Seen) -> NotifiedAlert {

@@ -207,10 +207,10 @@ impl Manager {
         self.silences.set(now_ms, silence.into_silence()?, new_id)
     }
 
-    /// `DELETE /api/v2/silence/{id}`.
+    /// `DELETE /api/v2/silence/{id}`; one that expired before stays as it is.
     ///
     /// # Errors
-    /// There is none (404), or it expired before (500).
+    /// There is none (404).
     pub fn expire_silence(&mut self, now_ms: i64, id: &str) -> Result<(), SilenceError> {
         self.silences.expire(now_ms, id)
     }

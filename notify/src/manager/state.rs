@@ -70,7 +70,7 @@ impl Manager {
             drop(manager.windows.set(window));
         }
         manager.flaps.restore(keep.flaps);
-        manager.budgets.restore(keep.budgets);
+        manager.budgets.restore(keep.budgets, now_ms);
         manager.log.restore(keep.log);
         let mut over = HashMap::new();
         for group in &keep.groups {

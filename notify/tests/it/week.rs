@@ -29,7 +29,7 @@ route:
       repeat_interval: 1h
     - matchers: [s=~"page|warn"]
       receiver: quiet
-      group_by: []
+      group_by: [none]
       group_wait: 10s
       group_interval: 10m
 inhibit_rules:

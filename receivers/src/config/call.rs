@@ -103,7 +103,7 @@ section! {
         pub tags: String = String::new(),
         pub note: String = String::new(),
         pub priority: String = String::new(),
-        /// Read; an alert that is there keeps its text.
+        /// Whether an alert that is there takes the message and the description of what fires now.
         pub update_alerts: bool = false,
     }
 }

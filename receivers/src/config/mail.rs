@@ -105,7 +105,8 @@ pub(crate) fn split(text: &str) -> Option<(&str, u16)> {
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
-    let host = bare.unwrap_or(host);
+    // As there: who names no host means this one.
+    let host = bare.unwrap_or(if host.is_empty() { "localhost" } else { host });
     let is_one = !host.is_empty() && (bare.is_some() || !host.contains(':'));
     // As Go knows them by name.
     let port = match port {
@@ -187,8 +188,9 @@ mod tests {
             Some(("mail.example.org", 587))
         );
         assert_eq!(split("[::1]:25"), Some(("::1", 25)));
+        assert_eq!(split(":25"), Some(("localhost", 25)));
         assert_eq!(split("mail:submissions"), Some(("mail", 465)));
-        for text in ["", "mail", ":25", "::1:25", "mail:", "mail:99999"] {
+        for text in ["", "mail", "[]:25", "::1:25", "mail:", "mail:99999"] {
             assert_eq!(split(text), None, "{text}");
         }
         assert_eq!(canonical("x-MY-header"), "X-My-Header");

@@ -16,6 +16,9 @@ use super::{
     own::{GotifyConfig, NtfyConfig, WebPushConfig, WebhookConfig},
 };
 
+/// Where ntfy's messages go that say nothing else.
+pub(super) const NTFY: &str = "https://ntfy.sh";
+
 /// One of `receivers`. It is driven in three steps: read (each section is checked by itself where it
 /// stands), [`Receiver::settle`] (the global fields are taken over), and then each of
 /// [`Receiver::ways`] is a place that notifications are sent to.
@@ -407,7 +410,7 @@ impl Receiver {
                 below(folder, &mut config.api_key_file);
             }
             ntfy_configs config => {
-                config.url.get_or_insert_with(|| Secret::new("https://ntfy.sh"));
+                config.url.get_or_insert_with(|| Secret::new(NTFY));
                 below(folder, &mut config.topic_file);
                 below(folder, &mut config.token_file);
             }

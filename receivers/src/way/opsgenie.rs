@@ -44,15 +44,29 @@ pub(super) fn post(
             let path = format!("v2/alerts/{}/close?identifierType=alias", piece(&alias));
             let mut body = Map::new();
             put(&mut body, "source", source);
-            let note = with_note(notification, texts.text(&config.note)?);
-            put(&mut body, "note", cut(&note, NOTE_CHARS));
+            // The note of the configuration was said when it fired.
+            let note = notification.note.as_deref().unwrap_or_default();
+            put(&mut body, "note", cut(note, NOTE_CHARS));
             Post::json(Secret::new(join(base, &path)), &body.into())?
         }
         AlertStatus::Firing => {
             let mut body = alert(config, notification, texts)?;
+            let mut puts = Vec::new();
+            // An alert that is there keeps its texts when it is made again, so they are changed by
+            // themselves. A text that is empty is refused, and stays as it is.
+            for field in ["message", "description"] {
+                if let Some(text) = body.get(field).filter(|_| config.update_alerts) {
+                    let path = format!("v2/alerts/{}/{field}?identifierType=alias", piece(&alias));
+                    let text = json!({ field: text });
+                    let put = Post::json(Secret::new(join(base, &path)), &text)?;
+                    puts.push(put.secret_header("authorization", "GenieKey ", &key)?);
+                }
+            }
             body.insert("alias".to_owned(), alias.into());
             put(&mut body, "source", source);
-            Post::json(Secret::new(join(base, "v2/alerts")), &body.into())?
+            let mut post = Post::json(Secret::new(join(base, "v2/alerts")), &body.into())?;
+            post.puts = puts;
+            post
         }
     };
     post.secret_header("authorization", "GenieKey ", &key)

@@ -421,6 +421,7 @@ async fn opsgenie_gets_an_alert_and_its_end_by_alias() {
     });
     assert_eq!(asked.json(), wanted);
     let (asked, _) = exchange(yaml, resolved(), 202, "").await;
+    assert_eq!(asked.json(), json!({"source": "s"}));
     let path = format!("/v2/alerts/{GROUP}/close?identifierType=alias");
     assert_eq!(
         (asked.path, asked.headers["authorization"].as_str()),
@@ -435,6 +436,46 @@ async fn opsgenie_gets_an_alert_and_its_end_by_alias() {
         Some(130)
     );
     is_failed(&outcome, "it answered 422: <secret> is wrong");
+}
+
+#[tokio::test]
+async fn opsgenie_changes_the_texts_of_an_alert_that_is_there() {
+    let yaml = "{name: all, opsgenie_configs: [{api_url: URL, api_key: SECRETKEY, message: MESSAGE, description: d, update_alerts: true}]}";
+    let server = Server::start(|_| says(202, "")).await;
+    let told = yaml.replace("URL", &server.url);
+    let outcome = send(&Sender::new(true), &told, firing()).await;
+    assert_eq!(outcome, Outcome::Sent);
+    let asked = server.asked();
+    let shown: Vec<_> = asked
+        .iter()
+        .map(|asked| {
+            assert_eq!(asked.headers["authorization"], "GenieKey SECRETKEY");
+            (asked.method.as_str(), asked.path.clone())
+        })
+        .collect();
+    let of = |field: &str| format!("/v2/alerts/{GROUP}/{field}?identifierType=alias");
+    assert_eq!(
+        shown,
+        [
+            ("POST", "/v2/alerts".to_owned()),
+            ("PUT", of("message")),
+            ("PUT", of("description")),
+        ]
+    );
+    assert_eq!(asked[1].json(), json!({"message": "MESSAGE"}));
+    assert_eq!(asked[2].json(), json!({"description": "d"}));
+    // what is not taken is tried again, all of it
+    let server = Server::start(|asked| match asked.method.as_str() {
+        "PUT" => says(500, ""),
+        _ => says(202, ""),
+    })
+    .await;
+    let told = yaml.replace("URL", &server.url);
+    let outcome = send(&Sender::new(true), &told, firing()).await;
+    is_retry(&outcome, None);
+    // what is over is closed, and nothing is changed of it
+    let (asked, _) = exchange(yaml, resolved(), 202, "").await;
+    assert_eq!(asked.method, "POST");
 }
 
 #[tokio::test]
