@@ -1,5 +1,5 @@
-//! Scraping by `PROMETHEUS_CONFIG`: the file as it was read last, who scrapes by it, and to whom it
-//! has samples sent on. What is scraped goes to the default tenant.
+//! Scraping by `PROMETHEUS_CONFIG`: the file as it was read last, who scrapes by it, to whom it has
+//! samples sent on, and whom it has told of alerts. What is scraped goes to the default tenant.
 //!
 //! A reload that fails changes nothing: what was scraped goes on, and the error is told.
 
@@ -12,7 +12,9 @@ use std::{
 use parking_lot::Mutex;
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
 use pulseboard_forward::Forwarding;
-use pulseboard_scrape::{Config, Manager, Sink, Snapshot, WallClock, config, metadata::Metric};
+use pulseboard_scrape::{
+    Alertmanagers, Config, Manager, Sink, Snapshot, WallClock, config, metadata::Metric,
+};
 use pulseboard_series::Batch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +29,7 @@ pub struct Scraping {
     loaded: Mutex<Loaded>,
     started: Arc<OnceLock<Started>>,
     forwarding: Arc<Forwarding>,
+    alertmanagers: Arc<Alertmanagers>,
 }
 
 /// What runs from the start on.
@@ -110,6 +113,7 @@ impl Scraping {
             file: settings.prometheus_config.clone(),
             engine: Arc::clone(engine),
             forwarding: forwarding::begin(settings, engine, clock.clone(), describe),
+            alertmanagers: Alertmanagers::new(),
             clock,
             loaded: Mutex::default(),
             started,
@@ -180,6 +184,8 @@ impl Scraping {
                 .apply(&config, &started.tasks, &started.stop);
             warnings = started.manager.apply(&config);
             warnings.extend(of_sending);
+            let (tasks, stop) = (&started.tasks, &started.stop);
+            warnings.extend(self.alertmanagers.apply(&config, tasks, stop));
         }
         for warning in &warnings {
             tracing::warn!("PROMETHEUS_CONFIG: {warning}");
@@ -238,6 +244,12 @@ impl Scraping {
         started
             .map(|started| started.manager.families(only))
             .unwrap_or_default()
+    }
+
+    /// Who is to be told of alerts.
+    #[must_use]
+    pub fn alertmanagers(&self) -> &Alertmanagers {
+        &self.alertmanagers
     }
 
     /// To whom samples are sent on.
