@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     access::Access,
     agents::Agents,
+    alertmanagers::Alertmanagers,
     alerts::Alerts,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     expressions::Evaluating,
@@ -88,6 +89,8 @@ pub struct Parts {
     pub incidents: Arc<Incidents>,
     /// Who is told of them.
     pub notifying: Arc<Notifying>,
+    /// Alertmanagers of others that are told of them, too.
+    pub alertmanagers: Arc<Alertmanagers>,
     /// Totals and threshold.
     pub operator: Operator,
     /// What applications track item by item.
@@ -202,6 +205,7 @@ impl App {
         let incidents = Incidents::open(folder, &telemetry)?;
         let notifying =
             Notifying::new(&settings, &documents, &incidents, clock.clone(), &telemetry)?;
+        let alertmanagers = Alertmanagers::new(&settings, clock.clone());
         let alerts = Alerts::new(
             epoch,
             default_rules(),
@@ -211,6 +215,7 @@ impl App {
                 Arc::clone(&rooms) as Arc<_>,
                 Arc::clone(&incidents) as Arc<_>,
                 Arc::clone(&notifying) as Arc<_>,
+                Arc::clone(&alertmanagers) as Arc<_>,
             ],
             &telemetry,
             &fanout,
@@ -235,6 +240,7 @@ impl App {
         let (active, ()) = alerts.manager().with_active(|| ());
         for event in &active {
             incidents.adopt(event);
+            alertmanagers.adopt(event);
         }
         let going_on: HashSet<Uuid> = active.iter().map(|event| event.alert.incident).collect();
         incidents.end_others(clock.now_ms(), |id| going_on.contains(&id));
@@ -299,6 +305,7 @@ impl App {
             rooms,
             incidents,
             notifying,
+            alertmanagers,
             access,
             documents,
             registry,

@@ -21,6 +21,8 @@
 //! | a discovery of `pulseboard_scrape` | what it found last | its interval, an answer | answers ≤ 64 MiB |
 //! | a receiver of `pulseboard_forward` | what of its log is on its way | samples that came, answers, pauses | eight requests at once; its log on disk |
 //! | the log's writer of each receiver (a thread) | its file | what came | 16 MiB towards the disk |
+//! | `alertmanagers::Alertmanagers::run` | nothing | an alert, what is found, the clock | 20 000 alerts, 64 MiB: what is new is not told, and counted (reject) |
+//! | an Alertmanager that is told | nothing; writes requests on a thread that may block | what waits for it, pauses | one request at once; 10 000 alerts wait: the oldest is dropped and counted |
 //! | `notifying::Notifying::run` | nothing; a round's work and what it writes are done on threads that may block | an alert, what became of a notification, the clock | 4 096 events, 16 MiB of texts, wait: past it what goes on is looked up anew (coalesce) |
 //! | tries of `pulseboard_receivers` | a notification | a notification that is due | four at a time of each way; 10 000 notifications, 64 MiB: refused and told (reject) |
 //! | `incidents::Incidents::run` | nothing; writes on a thread that may block | what happened | 8 MiB of lines: the file is written anew from what is held (coalesce) |
@@ -37,6 +39,7 @@
 
 pub mod access;
 pub mod agents;
+pub mod alertmanagers;
 pub mod alerts;
 pub mod app;
 pub mod base;

@@ -696,7 +696,8 @@ impl Notifying {
 
 /// Whether an alert is one of a rule of this server, and not one that follows from what was sent here
 /// or from here.
-fn is_ours(event: &AlertEvent) -> bool {
+#[must_use]
+pub fn is_ours(event: &AlertEvent) -> bool {
     let detail = event.detail.as_deref();
     detail.is_none_or(|detail| ![FROM_OTHERS, NOTIFICATION_FAILED].contains(&&*detail.rule_id))
 }

@@ -1,5 +1,5 @@
-//! Scraping by `PROMETHEUS_CONFIG`: the file as it was read last, who scrapes by it, and to whom it
-//! has samples sent on. What is scraped goes to the default tenant.
+//! Scraping by `PROMETHEUS_CONFIG`: the file as it was read last, who scrapes by it, to whom it has
+//! samples sent on, and whom it has told of alerts. What is scraped goes to the default tenant.
 //!
 //! A reload that fails changes nothing: what was scraped goes on, and the error is told.
 
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
 use pulseboard_forward::Forwarding;
 use pulseboard_scrape::{
-    Config, Handed, LabelSet, Manager, NotTaken, Sink, Snapshot, WallClock, config,
+    Alertmanagers, Config, Handed, LabelSet, Manager, NotTaken, Sink, Snapshot, WallClock, config,
     metadata::Metric,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,6 +38,7 @@ pub struct Scraping {
     started: Arc<OnceLock<Started>>,
     forwarding: Arc<Forwarding>,
     evaluating: Evaluating,
+    alertmanagers: Arc<Alertmanagers>,
 }
 
 /// What runs from the start on.
@@ -140,6 +141,7 @@ impl Scraping {
             engine: Arc::clone(engine),
             refusals: Arc::clone(refusals),
             forwarding: forwarding::begin(settings, engine, clock.clone(), describe),
+            alertmanagers: Alertmanagers::new(),
             clock,
             loaded: Mutex::default(),
             started,
@@ -213,6 +215,8 @@ impl Scraping {
                 .apply(&config, &started.tasks, &started.stop);
             warnings = started.manager.apply(&config);
             warnings.extend(of_sending);
+            let (tasks, stop) = (&started.tasks, &started.stop);
+            warnings.extend(self.alertmanagers.apply(&config, tasks, stop));
         }
         for warning in &warnings {
             tracing::warn!("PROMETHEUS_CONFIG: {warning}");
@@ -271,6 +275,12 @@ impl Scraping {
         started
             .map(|started| started.manager.families(only))
             .unwrap_or_default()
+    }
+
+    /// Who is to be told of alerts.
+    #[must_use]
+    pub fn alertmanagers(&self) -> &Alertmanagers {
+        &self.alertmanagers
     }
 
     /// To whom samples are sent on.

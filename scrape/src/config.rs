@@ -16,7 +16,7 @@ pub use self::{
         HttpDiscovery, KubernetesDiscovery, KubernetesRole, Namespaces, RoleSelector, StaticGroup,
         Unsupported,
     },
-    global::{Alerting, Alertmanager, AlertmanagerConfig, Global},
+    global::{Alerting, AlertmanagerConfig, Global},
     job::JobConfig,
     load::{Config, ConfigError, load, parse},
     protocol::ScrapeProtocol,
@@ -24,4 +24,4 @@ pub use self::{
     units::{Period, Size},
 };
 
-pub(crate) use self::{job::check_times, load::files};
+pub(crate) use self::{discovery::Finders, job::check_times, load::files};

@@ -1,4 +1,4 @@
-//! Where targets are: each section of a job that finds them is a [`Source`], and one that has to
+//! Where targets are: each section of a job, or of Alertmanagers, that finds them is a [`Source`], and one that has to
 //! look again and again is a task that publishes all that it finds. What cannot be looked at is
 //! told in words, and what was found before stays.
 
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::publish::Publish;
 use crate::{
     config::{
-        ConsulDiscovery, DnsDiscovery, DockerDiscovery, FileDiscovery, HttpDiscovery, JobConfig,
+        ConsulDiscovery, DnsDiscovery, DockerDiscovery, FileDiscovery, Finders, HttpDiscovery,
         KubernetesDiscovery, StaticGroup,
     },
     target::Group,
@@ -34,23 +34,23 @@ pub(crate) enum Source {
     Consul(Box<ConsulDiscovery>, PathBuf),
 }
 
-/// All sections of a job that are supported.
-pub(crate) fn sources(job: &JobConfig, folder: &Path) -> Vec<Source> {
+/// All sections of a job, or of Alertmanagers, that are supported.
+pub(crate) fn sources(finders: &Finders<'_>, folder: &Path) -> Vec<Source> {
     let folder = || folder.to_owned();
     let mut sources = Vec::new();
-    if !job.static_configs.is_empty() {
-        sources.push(Source::Static(job.static_configs.clone()));
+    if !finders.fixed.is_empty() {
+        sources.push(Source::Static(finders.fixed.to_vec()));
     }
-    let files = job.file_sd_configs.iter().cloned();
+    let files = finders.files.iter().cloned();
     sources.extend(files.map(|section| Source::Files(section, folder())));
-    let http = job.http_sd_configs.iter().cloned();
-    sources.extend(http.map(|section| Source::Http(Box::new(section), folder())));
-    sources.extend(job.dns_sd_configs.iter().cloned().map(Source::Dns));
-    let kubernetes = job.kubernetes_sd_configs.iter().cloned().map(Box::new);
+    let http = finders.http.iter().cloned().map(Box::new);
+    sources.extend(http.map(|section| Source::Http(section, folder())));
+    sources.extend(finders.dns.iter().cloned().map(Source::Dns));
+    let kubernetes = finders.kubernetes.iter().cloned().map(Box::new);
     sources.extend(kubernetes.map(|section| Source::Kubernetes(section, folder())));
-    let docker = job.docker_sd_configs.iter().cloned().map(Box::new);
+    let docker = finders.docker.iter().cloned().map(Box::new);
     sources.extend(docker.map(|section| Source::Docker(section, folder())));
-    let consul = job.consul_sd_configs.iter().cloned().map(Box::new);
+    let consul = finders.consul.iter().cloned().map(Box::new);
     sources.extend(consul.map(|section| Source::Consul(section, folder())));
     sources
 }

@@ -15,6 +15,8 @@
 //! | [`discovery`] | where targets are: a task for each section of the file |
 //! | [`target`] | from what was found to what is scraped; pure |
 //! | [`manager`] | jobs and their targets; what a reload keeps |
+//! | [`alertmanagers`] | who is to be told of alerts, found like targets |
+//! | `finding` | a section of the file that finds something, while it looks |
 //! | `scheduler`, `times` | one clock for all targets |
 //! | `active`, `own` | a target that is scraped: what is known of it, and which series tell it |
 //! | `scrape` | one scrape of one target |
@@ -23,10 +25,12 @@
 //! | [`metadata`] | types and helps, each text once for all targets that say the same |
 
 mod active;
+pub mod alertmanagers;
 pub mod config;
 mod context;
 pub mod discovery;
 mod exposition;
+mod finding;
 pub mod labels;
 pub mod manager;
 pub mod metadata;
@@ -40,6 +44,7 @@ mod times;
 mod tracked;
 
 pub use active::{Health, Status};
+pub use alertmanagers::Alertmanagers;
 pub use config::Config;
 pub use labels::LabelSet;
 pub use manager::{Manager, Snapshot, TargetView};

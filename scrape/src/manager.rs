@@ -8,10 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use pulseboard_outbound::secret::hide_password;
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod job;
 
@@ -20,12 +17,13 @@ use crate::{
     active::{ActiveTarget, Status},
     config::{Config, JobConfig},
     context::{Context, Job},
-    discovery::{self, Publish, Source},
+    discovery::{self, Source},
+    finding::{Finding, News, Told},
     labels::LabelSet,
     metadata::{Metadata, Metric},
     scheduler::Scheduler,
     sink::{Sink, WallClock},
-    target::{self, Endpoint, Found, Group},
+    target::{self, Endpoint, Found},
 };
 
 /// Targets of one job; what is found past it is not scraped, and told.
@@ -57,23 +55,11 @@ struct Pool {
     config: JobConfig,
     folder: PathBuf,
     job: Arc<Job>,
-    sources: Vec<Running>,
+    sources: Vec<Finding>,
     targets: HashMap<u64, Arc<ActiveTarget>>,
     dropped: Vec<LabelSet>,
     dropped_count: usize,
     problems: Vec<String>,
-}
-
-/// A section of the file that finds targets, and what it found last.
-#[derive(Debug)]
-struct Running {
-    number: u64,
-    source: Source,
-    groups: Vec<Group>,
-    /// Why it finds nothing new, in words.
-    problem: Option<String>,
-    /// Dropped, its task ends.
-    _end: DropGuard,
 }
 
 /// A target and what is known of it.
@@ -189,70 +175,42 @@ impl Manager {
             dropped_count: 0,
             problems,
         };
-        for source in discovery::sources(wanted, &folder) {
-            let known = sources.iter().position(|running| running.source == source);
-            pool.sources.push(match known {
-                Some(at) => sources.swap_remove(at),
-                None => self.find(&wanted.job_name, source),
-            });
+        for source in discovery::sources(&wanted.finders(), &folder) {
+            pool.sources
+                .push(match Finding::take(&mut sources, &source) {
+                    Some(known) => known,
+                    None => self.find(&wanted.job_name, source),
+                });
         }
         self.renew(&mut pool);
         Ok(pool)
     }
 
     /// Starts to look for targets.
-    fn find(self: &Arc<Self>, pool: &str, source: Source) -> Running {
-        static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let end = self.stop.child_token();
-        let groups = source.fixed();
-        if groups.is_empty() {
-            let (pool, manager) = (pool.to_owned(), Arc::downgrade(self));
-            let publish = Publish::new(move |found| {
-                if let Some(manager) = manager.upgrade() {
-                    manager.publish(&pool, number, found);
-                }
-            });
-            let finding = source.clone().run(publish);
-            self.tasks
-                .spawn(end.clone().run_until_cancelled_owned(finding));
-        }
-        Running {
-            number,
-            source,
-            groups,
-            problem: None,
-            _end: end.drop_guard(),
-        }
+    fn find(self: &Arc<Self>, pool: &str, source: Source) -> Finding {
+        let (pool, manager) = (pool.to_owned(), Arc::downgrade(self));
+        Finding::start(source, &self.tasks, &self.stop, move |told| {
+            if let Some(manager) = manager.upgrade() {
+                manager.publish(&pool, told);
+            }
+        })
     }
 
-    fn publish(&self, pool: &str, number: u64, found: Result<Vec<Group>, String>) {
+    fn publish(&self, pool: &str, (number, found): Told) {
         let mut pools = self.pools.lock();
         let Some(pool) = pools.get_mut(pool) else {
             return;
         };
-        let name = pool.config.job_name.clone();
-        let Some(source) = pool
-            .sources
-            .iter_mut()
-            .find(|source| source.number == number)
-        else {
+        let mut sources = pool.sources.iter_mut();
+        let Some(source) = sources.find(|source| source.number() == number) else {
             return;
         };
-        match found {
-            Ok(groups) => {
-                source.problem = None;
-                if source.groups != groups {
-                    source.groups = groups;
-                    self.renew(pool);
-                }
-            }
-            // what was found before is better than nothing
-            Err(problem) => {
-                if source.problem.as_ref() != Some(&problem) {
-                    tracing::warn!(job = name, problem, "targets are not found");
-                }
-                source.problem = Some(problem);
+        match source.hear(found) {
+            News::Nothing => {}
+            News::Groups => self.renew(pool),
+            News::Problem => {
+                let (job, problem) = (&pool.config.job_name, source.problem());
+                tracing::warn!(job, problem, "targets are not found");
             }
         }
     }
@@ -263,7 +221,7 @@ impl Manager {
         pool.dropped.clear();
         pool.dropped_count = 0;
         let told: HashSet<String> = std::mem::take(&mut pool.problems).into_iter().collect();
-        let groups = pool.sources.iter().flat_map(|source| &source.groups);
+        let groups = pool.sources.iter().flat_map(Finding::groups);
         for found in groups.flat_map(|group| target::targets(&pool.config, group)) {
             let endpoint = match found {
                 Found::Kept(endpoint) => Arc::new(endpoint),
@@ -382,7 +340,7 @@ impl Manager {
             problems.extend(
                 pool.sources
                     .iter()
-                    .filter_map(|source| source.problem.clone()),
+                    .filter_map(|source| source.problem().cloned()),
             );
             problems.extend(
                 pool.config

@@ -34,6 +34,7 @@ const SERVER: &[&[&str]] = &[
         "tracking",
         "rooms",
         "operator",
+        "alertmanagers",
         "alerts",
         "rules",
         "ingest",

@@ -1,8 +1,8 @@
 //! `test-senders`: what people have sends to the real server, and what it sent is read back; what
-//! people scrape is scraped; and who asks a Prometheus asks the server, and a real Prometheus beside it.
+//! people scrape is scraped; an Alertmanager is told of alerts; and who asks a Prometheus asks the server, and a real Prometheus beside it.
 //!
 //! The clients come from PyPI and npm into folders below `target`, Prometheus with its promtool,
-//! node_exporter and collectd from Debian's packages, unpacked there. What cannot be had is left out, and the reason
+//! Alertmanager, node_exporter and collectd from Debian's packages, unpacked there. What cannot be had is left out, and the reason
 //! is said: a machine without a network can still run the other tests.
 
 use std::{
@@ -92,13 +92,21 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         &["prometheus-node-exporter"],
         "usr/bin/prometheus-node-exporter",
     );
+    let alertmanager = program(
+        "prometheus-alertmanager",
+        &["prometheus-alertmanager"],
+        "usr/bin/prometheus-alertmanager",
+    );
     let mut said = String::new();
-    if !node_exporter.is_empty() {
+    for (script, other) in [("node.py", &node_exporter), ("alerting.py", &alertmanager)] {
+        if other.is_empty() {
+            continue;
+        }
         let mut compare = shell::command(&python);
         compare
-            .arg(shell::root().join("xtask/senders/node.py"))
+            .arg(shell::root().join("xtask/senders").join(script))
             .arg(server)
-            .arg(&node_exporter);
+            .arg(other);
         said.push_str(&shell::run_and_keep(&mut compare)?.1);
     }
     for script in ASKING {

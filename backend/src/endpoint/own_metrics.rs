@@ -15,6 +15,7 @@ use salvo::{
 use super::alertmanager;
 use crate::{
     access::Caller,
+    alertmanagers::View as Told,
     app::App,
     base::{
         error::AppError,
@@ -91,6 +92,7 @@ impl Collector for Figures {
         self.write_tenants(&mut families)?;
         self.write_storage(&mut families)?;
         self.write_sent_on(&mut families)?;
+        self.write_alertmanagers(&mut families)?;
         self.write_samples(&mut families)
     }
 }
@@ -371,6 +373,66 @@ impl Figures {
                 let behind = behind_ms.max(0) as f64 / 1000.0;
                 ([("receiver", view.name.as_str())], behind)
             }),
+        )
+    }
+
+    /// What Alertmanagers of others are told, for those who may know of the default tenant.
+    fn write_alertmanagers(&self, families: &mut Families) -> fmt::Result {
+        if !self
+            .tenants
+            .iter()
+            .any(|seen| *seen.name == *DEFAULT_TENANT)
+        {
+            return Ok(());
+        }
+        let views = self.app.alertmanagers.views();
+        if views.is_empty() {
+            return Ok(());
+        }
+        type Figure = (&'static str, &'static str, fn(&Told) -> u64);
+        const COUNTERS: [Figure; 5] = [
+            (
+                "pulseboard_alertmanager_sent",
+                "Alerts that the Alertmanager took; those that go on are sent again each minute.",
+                |view| view.sent,
+            ),
+            (
+                "pulseboard_alertmanager_refused",
+                "Alerts that the Alertmanager refused.",
+                |view| view.refused,
+            ),
+            (
+                "pulseboard_alertmanager_dropped",
+                "Alerts that were dropped since too many waited for the Alertmanager.",
+                |view| view.dropped,
+            ),
+            (
+                "pulseboard_alertmanager_relabelled_away",
+                "Alerts that alert_relabel_configs dropped.",
+                |view| view.relabelled_away,
+            ),
+            (
+                "pulseboard_alertmanager_failures",
+                "Requests that the Alertmanager did not answer, or not well.",
+                |view| view.failures,
+            ),
+        ];
+        let by_name = |value: fn(&Told) -> u64| {
+            let all = views.iter();
+            all.map(move |view| ([("alertmanager", view.name.as_str())], value(view)))
+        };
+        for (name, help, value) in COUNTERS {
+            families.counters(name, help, by_name(value))?;
+        }
+        families.gauges(
+            "pulseboard_alertmanager_waiting",
+            "Alerts that wait for the Alertmanager.",
+            by_name(|view| view.waiting),
+        )?;
+        families.counter(
+            "pulseboard_alertmanager_left_out",
+            "Alerts that no Alertmanager was told of, since too many were held.",
+            self.app.alertmanagers.left_out(),
         )
     }
 

@@ -101,6 +101,11 @@ pub async fn run_with(
     app.notifying.start(&app.alerts).map_err(io::Error::other)?;
     app.tasks
         .spawn(Arc::clone(&app.notifying).run(app.stopping.clone()));
+    app.tasks.spawn(Arc::clone(&app.alertmanagers).run(
+        app.scraping.alertmanagers().watch(),
+        app.tasks.clone(),
+        app.stopping.clone(),
+    ));
     let incidents = Arc::clone(&app.incidents);
     app.tasks
         .spawn(incidents.run(app.clock.clone(), app.stopping.clone()));

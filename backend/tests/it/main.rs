@@ -4,6 +4,7 @@
 mod access;
 mod agents;
 mod alertmanager;
+mod alertmanagers;
 mod alerts;
 mod asked;
 mod chat;

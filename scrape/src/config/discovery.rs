@@ -90,7 +90,7 @@ pub struct FileDiscovery {
 
 impl FileDiscovery {
     /// Whether there are files, all of a kind that is read, in folders that are named.
-    pub(super) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         if self.files.is_empty() {
             return Err("file_sd_configs: files is empty".to_owned());
         }
@@ -111,7 +111,7 @@ impl FileDiscovery {
 
 impl HttpDiscovery {
     /// Whether its address can be asked.
-    pub(super) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let text = &self.url;
         let shown = hide_password(text);
         let url =
@@ -127,7 +127,7 @@ impl HttpDiscovery {
 
 impl DnsDiscovery {
     /// Whether there are names, and a port where the answer has none.
-    pub(super) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         if self.names.is_empty() {
             return Err("dns_sd_configs: names is empty".to_owned());
         }
@@ -145,6 +145,37 @@ with_http! {
         pub url: String,
         #[serde(default = "one_minute")]
         pub refresh_interval: Period,
+    }
+}
+
+/// All the sections of a job, or of Alertmanagers, that find targets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finders<'a> {
+    pub(crate) fixed: &'a [StaticGroup],
+    pub(crate) files: &'a [FileDiscovery],
+    pub(crate) http: &'a [HttpDiscovery],
+    pub(crate) dns: &'a [DnsDiscovery],
+    pub(crate) kubernetes: &'a [KubernetesDiscovery],
+    pub(crate) docker: &'a [DockerDiscovery],
+    pub(crate) consul: &'a [ConsulDiscovery],
+}
+
+impl Finders<'_> {
+    /// Whether each can find something. Where targets are relabelled, addresses of pages may stand
+    /// for what a prober is asked for.
+    pub(super) fn check(&self, is_relabelled: bool) -> Result<(), String> {
+        self.files.iter().try_for_each(FileDiscovery::check)?;
+        self.http.iter().try_for_each(HttpDiscovery::check)?;
+        self.dns.iter().try_for_each(DnsDiscovery::check)?;
+        let mut targets = self.fixed.iter().flat_map(|group| &group.targets);
+        let is_wrong = |target: &&String| target.is_empty() || target.contains('/');
+        match targets.find(|target| !is_relabelled && is_wrong(target)) {
+            Some(target) => Err(format!(
+                "static_configs: {:?} is not host and port",
+                hide_password(target)
+            )),
+            None => Ok(()),
+        }
     }
 }
 

@@ -108,12 +108,34 @@ macro_rules! with_discovery {
         }
 
         impl $name {
+            /// All that finds targets.
+            pub(crate) fn finders(&self) -> super::discovery::Finders<'_> {
+                super::discovery::Finders {
+                    fixed: &self.static_configs,
+                    files: &self.file_sd_configs,
+                    http: &self.http_sd_configs,
+                    dns: &self.dns_sd_configs,
+                    kubernetes: &self.kubernetes_sd_configs,
+                    docker: &self.docker_sd_configs,
+                    consul: &self.consul_sd_configs,
+                }
+            }
+
+            /// Whether all that targets are found by can find any, as Prometheus wants it.
+            ///
+            /// # Errors
+            /// One cannot; in words that begin with its kind.
+            pub(super) fn check_discovery(&self) -> Result<(), String> {
+                self.finders().check(!self.relabel_configs.is_empty())?;
+                self.check_askers()
+            }
+
             /// Whether those who ask for targets can be who the section says, whatever files there
             /// are.
             ///
             /// # Errors
             /// One cannot; in words that begin with its kind.
-            pub(super) fn check_askers(&self) -> Result<(), String> {
+            fn check_askers(&self) -> Result<(), String> {
                 let folder = std::path::Path::new("");
                 let http = self.http_sd_configs.iter();
                 let kubernetes = self.kubernetes_sd_configs.iter();

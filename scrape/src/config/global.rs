@@ -158,32 +158,7 @@ with_discovery! {
     }
 }
 
-/// An Alertmanager that the file names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alertmanager {
-    /// Where it takes alerts, without what is secret.
-    pub url: String,
-    /// Whether a rule drops it.
-    pub is_dropped: bool,
-}
-
 impl Alerting {
-    /// Whether somebody is to be told of alerts; the file that Prometheus comes with names nobody.
-    pub(super) fn asks_for_something(&self) -> bool {
-        let finds_somebody = |section: &AlertmanagerConfig| {
-            let mut fixed = section.static_configs.iter();
-            let is_found = section.file_sd_configs.len()
-                + section.http_sd_configs.len()
-                + section.dns_sd_configs.len()
-                + section.kubernetes_sd_configs.len()
-                + section.docker_sd_configs.len()
-                + section.consul_sd_configs.len()
-                + section.unsupported().len();
-            is_found > 0 || fixed.any(|group| !group.targets.is_empty())
-        };
-        self.alertmanagers.iter().any(finds_somebody)
-    }
-
     /// The labels under which whoever is told knows an alert that has these: with the external labels
     /// that it lacks, and then as `alert_relabel_configs` have them. `None` where they drop it.
     #[must_use]
@@ -212,33 +187,39 @@ impl Alerting {
                 .collect(),
         )
     }
+}
 
-    /// The Alertmanagers that stand in the file itself; nobody looks for those that are to be
-    /// found.
+impl AlertmanagerConfig {
+    /// Fields that ask for what is not there and without which nobody can be told.
     #[must_use]
-    pub fn named(&self) -> Vec<Alertmanager> {
-        let mut named = Vec::new();
-        for section in &self.alertmanagers {
-            for group in &section.static_configs {
-                for address in &group.targets {
-                    let mut labels: LabelSet = group.labels.iter().collect();
-                    labels.set("__address__", address);
-                    labels.set_default("__scheme__", &section.scheme);
-                    let prefix = section.path_prefix.trim_matches('/');
-                    let slash = if prefix.is_empty() { "" } else { "/" };
-                    let path = format!("{slash}{prefix}/api/{}/alerts", section.api_version);
-                    labels.set_default("__alerts_path__", &path);
-                    // Rules that make too much of an address leave nothing to be told.
-                    let is_kept = relabel::apply(&section.relabel_configs, &mut labels);
-                    let is_dropped = !is_kept.unwrap_or(false);
-                    let (scheme, path) = (labels.get("__scheme__"), labels.get("__alerts_path__"));
-                    named.push(Alertmanager {
-                        url: format!("{scheme}://{}{path}", labels.get("__address__")),
-                        is_dropped,
-                    });
-                }
-            }
+    pub fn lacks(&self) -> Vec<&'static str> {
+        let mut fields = self.missing();
+        if self.sigv4.is_some() {
+            fields.push("sigv4");
         }
-        named
+        fields
+    }
+
+    /// Whether alerts can be sent so.
+    ///
+    /// # Errors
+    /// What cannot be, in words that begin with its field.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !matches!(self.scheme.as_str(), "http" | "https") {
+            return Err(format!(
+                "scheme {:?} is neither http nor https",
+                self.scheme
+            ));
+        }
+        if self.api_version != "v2" {
+            return Err(format!(
+                "api_version {:?} is not v2, which is the only one that there is",
+                self.api_version
+            ));
+        }
+        if self.timeout.is_zero() {
+            return Err("timeout is 0".to_owned());
+        }
+        self.check_discovery()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pulseboard_outbound::secret::{hide_in_text, hide_password};
+use pulseboard_outbound::secret::hide_in_text;
 use serde::Serializer;
 
 use super::{
@@ -151,32 +151,6 @@ impl JobConfig {
             self.scrape_protocols.clone_from(&global.scrape_protocols);
         }
         Ok(())
-    }
-}
-
-impl JobConfig {
-    /// Whether all that targets are found by can find any, as Prometheus wants it.
-    fn check_discovery(&self) -> Result<(), String> {
-        for section in &self.file_sd_configs {
-            section.check()?;
-        }
-        for section in &self.http_sd_configs {
-            section.check()?;
-        }
-        for section in &self.dns_sd_configs {
-            section.check()?;
-        }
-        self.check_askers()?;
-        // Where targets are relabelled, addresses of pages may stand for what a prober is asked for.
-        let targets = self.static_configs.iter().flat_map(|group| &group.targets);
-        let mut targets = targets.filter(|_| self.relabel_configs.is_empty());
-        match targets.find(|target| target.is_empty() || target.contains('/')) {
-            Some(target) => Err(format!(
-                "static_configs: {:?} is not host and port",
-                hide_password(target)
-            )),
-            None => Ok(()),
-        }
     }
 }
 

@@ -176,11 +176,17 @@ impl Config {
                 ));
             }
         }
-        if self.alerting.asks_for_something() {
-            warnings.push(
-                "alerting: the Alertmanagers that it names are not told of alerts; this server notifies by itself"
-                    .to_owned(),
-            );
+        for (item, section) in self.alerting.alertmanagers.iter().enumerate() {
+            for kind in section.unsupported() {
+                warnings.push(format!(
+                    "alerting: alertmanagers[{item}]: {kind} is not supported; its Alertmanagers are not found (file_sd_configs or http_sd_configs can stand in)"
+                ));
+            }
+            for field in section.lacks() {
+                warnings.push(format!(
+                    "alerting: alertmanagers[{item}]: {field} is not supported; its Alertmanagers are not told of alerts"
+                ));
+            }
         }
         for (section, is_there) in [
             ("remote_read", !self.remote_read.is_empty()),
@@ -261,13 +267,11 @@ fn check(config: &mut Config, sources: &[Source]) -> Result<(), ConfigError> {
     for (item, section) in config.alerting.alertmanagers.iter().enumerate() {
         let client = section.client(&config.folder);
         let checked = client.check().map_err(|error| error.to_string());
-        checked
-            .and_then(|()| section.check_askers())
-            .map_err(|what| {
-                let [alerting, all] = ["alerting", "alertmanagers"].map(Step::Key);
-                let steps = [alerting, all, Step::Item(item), field_of(&what)];
-                main.wrong(&steps, format!("alerting: {what}"))
-            })?;
+        checked.and_then(|()| section.check()).map_err(|what| {
+            let [alerting, all] = ["alerting", "alertmanagers"].map(Step::Key);
+            let steps = [alerting, all, Step::Item(item), field_of(&what)];
+            main.wrong(&steps, format!("alerting: {what}"))
+        })?;
     }
     let mut names = HashSet::new();
     for (item, receiver) in config.remote_write.iter().enumerate() {

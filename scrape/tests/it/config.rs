@@ -338,7 +338,7 @@ fn jobs_may_stand_in_further_files() {
 
 #[test]
 fn what_is_not_used_is_said_and_what_cannot_be_sent_is_refused() {
-    let text = "rule_files: [a.yml]\nalerting: {alertmanagers: [{dns_sd_configs: [{names: [am]}]}]}\nremote_write:\n- {url: 'http://a/w', sigv4: {region: x}}\n- {url: 'http://me:secret@b/w?key=secret', oauth2: {client_id: x}}\n";
+    let text = "rule_files: [a.yml]\nalerting: {alertmanagers: [{ec2_sd_configs: [{}]}]}\nremote_write:\n- {url: 'http://a/w', sigv4: {region: x}}\n- {url: 'http://me:secret@b/w?key=secret', oauth2: {client_id: x}}\n";
     let warnings = read(text).expect("a configuration").warnings();
     let said = |what: &str| warnings.iter().filter(|one| one.contains(what)).count();
     for what in ["alerting", "sigv4", "oauth2", "http://b/w"] {
@@ -349,6 +349,23 @@ fn what_is_not_used_is_said_and_what_cannot_be_sent_is_refused() {
         0,
         "their rules are evaluated: {warnings:?}"
     );
+    for (section, words) in [
+        (
+            "{api_version: v1}",
+            ":2:20: alerting: api_version \"v1\" is not v2",
+        ),
+        ("{scheme: ftp}", "scheme \"ftp\" is neither"),
+        ("{timeout: 0s}", "timeout is 0"),
+        (
+            "{static_configs: [{targets: ['a/b']}]}",
+            "\"a/b\" is not host and port",
+        ),
+        ("{file_sd_configs: [{files: []}]}", "files is empty"),
+    ] {
+        let text = format!("alerting:\n  alertmanagers: [{section}]\n");
+        let error = read(&text).expect_err(section).to_string();
+        assert!(error.contains(words), "{section}: {error}");
+    }
     assert_eq!(said("secret"), 0, "{warnings:?}");
     for (receiver, words) in [
         ("{url: ''}", "url is empty"),

@@ -1,6 +1,8 @@
 //! What is scraped: `targets`, `targets/metadata`, `scrape_pools`; the file's `alertmanagers`, and the
 //! reload of the file that says so. It is the default tenant's: others see that there is nothing.
 
+use std::sync::Arc;
+
 use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_outbound::secret::{hide_in_text, hide_password};
 use pulseboard_promql::parse_selector;
@@ -198,7 +200,7 @@ async fn answer_pools(request: &mut Request, depot: &mut Depot) -> Result<Finish
         .await
 }
 
-/// Alertmanagers that the file names. They are not told of alerts, which a warning says.
+/// Alertmanagers that are found as the file says. What is wrong with how is a warning.
 #[handler]
 pub async fn alertmanagers(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let answered = answer_alertmanagers(request, depot).await;
@@ -212,18 +214,19 @@ async fn answer_alertmanagers(
     let asking = Asking::begin(request, depot).await?;
     asking
         .work(|asking, working| {
-            let config = asking.app.scraping.config().filter(|_| is_ours(asking));
-            let named = config.map(|config| config.alerting.named());
-            let named = named.unwrap_or_default();
-            let urls = |is_dropped: bool| -> Vec<Value> {
-                let those = named.iter().filter(|one| one.is_dropped == is_dropped);
-                those.map(|one| json!({"url": one.url})).collect()
+            let found = match is_ours(asking) {
+                true => asking.app.scraping.alertmanagers().found(),
+                false => Arc::default(),
             };
+            let url = |url: String| json!({"url": url});
+            let active = found.active.iter().map(|one| url(one.shown()));
+            let dropped = found.dropped.iter().cloned().map(url);
             let mut answer = json!({"status": "success", "data": {
-                "activeAlertmanagers": urls(false), "droppedAlertmanagers": urls(true),
+                "activeAlertmanagers": active.collect::<Vec<Value>>(),
+                "droppedAlertmanagers": dropped.collect::<Vec<Value>>(),
             }});
-            if !named.is_empty() {
-                answer["warnings"] = json!(["Alertmanagers are not told of alerts yet"]);
+            if !found.problems.is_empty() {
+                answer["warnings"] = json!(found.problems);
             }
             let mut text = working.text();
             text.push_json(&answer)?;

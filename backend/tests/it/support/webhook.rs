@@ -16,6 +16,7 @@ use tokio::{
 pub(crate) struct Webhook {
     pub(crate) url: String,
     heard: Arc<Mutex<Vec<Value>>>,
+    heads: Arc<Mutex<Vec<String>>>,
     status: Arc<AtomicU16>,
 }
 
@@ -25,6 +26,7 @@ impl Webhook {
         let webhook = Self {
             url: format!("http://{}/", listener.local_addr().expect("an address")),
             heard: Arc::default(),
+            heads: Arc::default(),
             status: Arc::new(AtomicU16::new(200)),
         };
         let served = webhook.clone();
@@ -43,6 +45,16 @@ impl Webhook {
     /// All bodies so far.
     pub(crate) fn heard(&self) -> Vec<Value> {
         self.heard.lock().clone()
+    }
+
+    /// All heads so far, in lower case.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().clone()
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://").trim_end_matches('/')
     }
 
     async fn serve(self, mut stream: TcpStream) {
@@ -64,6 +76,7 @@ impl Webhook {
             let body = &request[end + 4..end + 4 + length];
             let body = serde_json::from_slice(body).unwrap_or(Value::Null);
             request.drain(..end + 4 + length);
+            self.heads.lock().push(head);
             self.heard.lock().push(body);
             let status = self.status.load(Ordering::SeqCst);
             let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n\r\n");
