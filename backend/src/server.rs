@@ -13,3 +13,4 @@ pub mod reload;
 pub mod run;
 pub mod slots;
 pub mod statsd;
+mod targets;

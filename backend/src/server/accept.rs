@@ -16,7 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -44,6 +44,7 @@ use crate::{
         connections::{self, HEAD_DEADLINE},
         finish::{asks_for_methods, set_date, tell_methods},
         slots::{ConnectionSlots, Full, Place},
+        targets::{LONGEST, Targets},
     },
     stream::takeover::{TakenSocket, Takeover, encode_head},
 };
@@ -53,6 +54,8 @@ use crate::{
 const BACKLOG: u32 = 4_096;
 /// Of a request head; a longer one is answered 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Read at once while request lines are looked at: more than most heads have.
+const HEAD_CHUNK_BYTES: usize = 2 * 1024;
 /// Of unsent and unacknowledged bytes that the kernel holds for one stream (it doubles this).
 /// Large enough for a window's snapshot, small enough that thousands of viewers that never read
 /// cost little.
@@ -225,6 +228,7 @@ async fn serve_connection(
         stream,
         flushed: Arc::clone(&flushed),
         written: Arc::clone(&written),
+        targets: Targets::new(),
     });
     let takeover = Takeover::default();
     let peer = Arc::new(Peer::new(remote, local));
@@ -369,6 +373,8 @@ struct Io {
     flushed: Arc<AtomicBool>,
     /// Bytes taken in all.
     written: Arc<AtomicU64>,
+    /// Where requests begin in what is read.
+    targets: Targets,
 }
 
 impl Io {
@@ -391,7 +397,18 @@ impl AsyncRead for Io {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let mut chunk = [0; HEAD_CHUNK_BYTES];
+        // As much as fits, whatever becomes of it.
+        let room = chunk.get_mut(..(buffer.remaining() / LONGEST).min(HEAD_CHUNK_BYTES));
+        let room = room.filter(|room| !room.is_empty() && !self.targets.is_through());
+        let Some(room) = room else {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        };
+        let mut read = ReadBuf::new(room);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+        self.targets
+            .pass(read.filled(), |bytes| buffer.put_slice(bytes));
+        Poll::Ready(Ok(()))
     }
 }
 

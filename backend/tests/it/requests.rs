@@ -325,6 +325,40 @@ async fn every_answer_says_when_it_was_made() {
     server.stop().await;
 }
 
+/// `curl -g` sends what stands in a manual as it stands there.
+#[tokio::test]
+async fn addresses_may_have_quotation_marks_in_them() {
+    let server = TestServer::start().await;
+    server
+        .push("default", "depth{queue=\"a\"} 7\ndepth{queue=\"b\"} 5\n")
+        .await;
+    let mut raw = server.raw_connection().await;
+    for query in [
+        "depth{queue=\"a\"}",
+        "depth>6",
+        "6<depth",
+        "depth{queue=~\"a|c\"}",
+    ] {
+        let query = query.replace('>', "%20>").replace('<', "<%20");
+        let ask = format!("GET /api/v1/query?query={query} HTTP/1.1\r\nHost: x\r\n\r\n");
+        raw.send(ask.as_bytes()).await;
+        let head = raw.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{query}: {head}");
+        read_body(&mut raw, &head).await;
+    }
+    // Only where a request begins: a body is what it was.
+    let body = "query=count(depth{queue=~\"a|b\"})";
+    let post = format!(
+        "POST /api/v1/query?x=\"|\" HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    raw.send(post.as_bytes()).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    read_body(&mut raw, &head).await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_closed() {
     let server = TestServer::start().await;

@@ -35,6 +35,7 @@ pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Res
         depot,
         true,
         |work, working| -> Result<Finished, ApiError> {
+            let limit = work.asking.params.limit()?;
             let mut all: BTreeSet<Labels> = BTreeSet::default();
             work.each(working, &mut |key| {
                 let named = labels_of(key);
@@ -51,12 +52,12 @@ pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Res
             let mut text = working.text();
             text.push("{\"status\":\"success\",\"data\":[")?;
             let mut comma = "";
-            for named in all.iter().take(work.limit) {
+            for named in all.iter().take(limit) {
                 text.push(comma)?;
                 push_labels(&mut text, named)?;
                 comma = ",";
             }
-            text.push(tail(all.len(), work.limit))?;
+            text.push(tail(all.len(), limit))?;
             Ok(working.finish(text.into_pieces()))
         },
     );
@@ -72,6 +73,7 @@ pub async fn labels(request: &mut Request, depot: &mut Depot, response: &mut Res
         depot,
         false,
         |work, working| -> Result<Finished, ApiError> {
+            let limit = work.asking.params.limit()?;
             let mut all: BTreeSet<String> = BTreeSet::new();
             work.each(working, &mut |key| {
                 let name = (!key.name().is_empty()).then_some(NAME);
@@ -80,7 +82,7 @@ pub async fn labels(request: &mut Request, depot: &mut Depot, response: &mut Res
                 }
                 Ok(())
             })?;
-            texts(&all, work.limit, working)
+            texts(&all, limit, working)
         },
     );
     let answered = answered.await;
@@ -96,7 +98,7 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
         depot,
         false,
         move |work, working| -> Result<Finished, ApiError> {
-            let name = named?;
+            let (name, limit) = (named?, work.asking.params.limit()?);
             let label = unescaped(&name);
             if label.is_empty() {
                 return Err(ApiError::BadData(format!("invalid label name: {name:?}")));
@@ -112,7 +114,7 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
                     value => put(&mut all, value, working),
                 }
             })?;
-            texts(&all, work.limit, working)
+            texts(&all, limit, working)
         },
     );
     let answered = answered.await;
@@ -243,7 +245,6 @@ fn per_metric(asking: &Asking) -> Result<usize, ApiError> {
 struct Work<'a> {
     asking: &'a Asking,
     since_ms: i64,
-    limit: usize,
 }
 
 impl Work<'_> {
@@ -299,14 +300,10 @@ async fn ask(
     // Which series had begun by the end is not known, so it shuts out none; nor is one before the start
     // an error here.
     let (start_ms, _) = (params.time("start")?, params.time("end")?);
-    let (since_ms, limit) = (start_ms.unwrap_or(0).max(0), params.limit()?);
+    let since_ms = start_ms.unwrap_or(0).max(0);
     asking
         .work(move |asking, working| {
-            let asked = Work {
-                asking,
-                since_ms,
-                limit,
-            };
+            let asked = Work { asking, since_ms };
             work(&asked, working)
         })
         .await
