@@ -25,7 +25,7 @@ const TENANTS_MAX: usize = 1_000;
 /// Characters of a reason and of an endpoint.
 const TEXT_MAX: usize = 200;
 
-/// One refusal, or several alike in a row.
+/// One refusal, or several alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// When it was last so, Unix milliseconds.
@@ -40,7 +40,7 @@ pub struct Refusal {
     pub line: Option<u32>,
     /// Why.
     pub reason: String,
-    /// How often in a row.
+    /// How often while it was among those that are kept.
     pub times: u64,
 }
 
@@ -82,15 +82,18 @@ impl Refusals {
         let kept = tenants.entry(of.tenant.into()).or_default();
         for (line, reason) in why {
             let (endpoint, reason) = (short(of.endpoint), short(&reason));
-            let alike = kept.iter_mut().rev().take(OF_BODY_MAX).find(|other| {
+            // Targets that are scraped take turns, and each says the same again: one that is told
+            // once more goes to the end, and nobody is pushed out by it.
+            let alike = kept.iter().position(|other| {
                 other.line == line
                     && other.sender == of.sender
                     && other.endpoint == endpoint
                     && other.reason == reason
             });
-            if let Some(alike) = alike {
+            if let Some(mut alike) = alike.and_then(|at| kept.remove(at)) {
                 alike.times += 1;
                 alike.at_ms = of.at_ms;
+                kept.push_back(alike);
                 continue;
             }
             if kept.len() == KEPT_MAX {
@@ -161,6 +164,22 @@ mod tests {
         assert_eq!(kept[1].reason, "reason 29");
         assert_eq!(refusals.of("b")[0].reason.chars().count(), TEXT_MAX + 1);
         assert_eq!(refusals.of("c"), []);
+    }
+
+    #[test]
+    fn senders_that_take_turns_do_not_push_each_other_out() {
+        let refusals = Refusals::default();
+        for second in 0..10 {
+            for line in 0..7 {
+                refusals.note(&of("a", second), [(Some(line), "the same".to_owned())]);
+            }
+        }
+        let kept = refusals.of("a");
+        assert_eq!(kept.len(), 7);
+        assert!(
+            kept.iter().all(|one| (one.times, one.at_ms) == (10, 9)),
+            "{kept:?}"
+        );
     }
 
     #[test]
