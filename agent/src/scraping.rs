@@ -62,7 +62,8 @@ fn not_ours(config: &Config) -> Vec<String> {
         ),
     ]
     .into_iter()
-    .filter_map(|(is_there, warning)| is_there.then(|| warning.to_owned()))
+    .filter(|(is_there, _)| *is_there)
+    .map(|(_, warning)| warning.to_owned())
     .collect()
 }
 

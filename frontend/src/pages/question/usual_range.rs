@@ -77,7 +77,7 @@ mod tests {
         };
         let [low, high] = band("cpu");
         let cpu = "cpu".to_owned();
-        assert_eq!(asked(&of(&[cpu.clone()]), "cpu"), Some(false));
+        assert_eq!(asked(&of(std::slice::from_ref(&cpu)), "cpu"), Some(false));
         assert_eq!(
             asked(&of(&[cpu.clone(), low.clone(), high]), "cpu"),
             Some(true)
