@@ -8,6 +8,7 @@ pub mod incidents;
 pub mod influx;
 pub mod ingest_stats;
 pub mod login;
+pub mod maintenance;
 pub mod metrics;
 pub mod otlp;
 pub mod own_metrics;

@@ -23,6 +23,7 @@ mod made;
 mod name;
 mod rounds;
 mod state;
+mod windows;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -200,6 +201,20 @@ struct Counters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there are as many tenants with alerts as there may be ({TENANTS_MAX})")]
 pub struct TooManyTenants;
+
+/// Why a maintenance window is not made or changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    /// There is none of that identity.
+    #[error("there is no such maintenance window")]
+    NotFound,
+    /// It cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no room for the tenant.
+    #[error(transparent)]
+    TooManyTenants(#[from] TooManyTenants),
+}
 
 /// What was done is in memory alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -725,7 +740,7 @@ fn settle_line(state: &mut State, now_ms: i64, line: &Line) {
     state.settle(now_ms, &line.key, outcome);
 }
 
-/// Alerts that fire and that this silence keeps quiet.
+/// Alerts that fire and that this silence, or window, keeps quiet.
 fn silenced_by(state: &State, now_ms: i64, id: &str) -> Vec<Fingerprint> {
     let all = state.manager().alerts(now_ms, &Default::default());
     let silenced = all.into_iter().filter(|alert| {

@@ -7,8 +7,8 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alertmanager, alerts, datadog, health, incidents, influx, ingest_stats, login, metrics,
-        otlp, own_metrics, processes,
+        alertmanager, alerts, datadog, health, incidents, influx, ingest_stats, login, maintenance,
+        metrics, otlp, own_metrics, processes,
         prom::{
             admin, export, federate, labels, query, read, rules as prom_rules, status, targets,
         },
@@ -109,6 +109,15 @@ fn api() -> Api {
     });
     api.at("api/notifications", |at| {
         at.reads(receivers::list_notifications)
+    });
+    api.at("api/maintenance", |at| {
+        at.reads(maintenance::list_windows)
+            .post(maintenance::make_window)
+    });
+    api.at("api/maintenance/{id}", |at| {
+        at.reads(maintenance::get_window)
+            .put(maintenance::replace_window)
+            .delete(maintenance::remove_window)
     });
     api.at("api/login", |at| at.post(login::login));
     api.at("api/logout", |at| at.post(login::logout));

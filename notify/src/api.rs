@@ -11,7 +11,7 @@ use crate::{
     alerts::PostedAlert,
     config::Config,
     labels::{Fingerprint, quote},
-    matcher::{self, Matcher, Matchers, Operator},
+    matcher::{self, Matcher, MatcherError, Matchers, Operator},
     silence::{Silence, SilenceError, SilenceState},
 };
 
@@ -247,6 +247,15 @@ impl From<&Matcher> for ApiMatcher {
     }
 }
 
+impl TryFrom<&ApiMatcher> for Matcher {
+    type Error = MatcherError;
+
+    fn try_from(one: &ApiMatcher) -> Result<Self, MatcherError> {
+        let operator = Operator::from_flags(one.is_regex, one.is_equal);
+        Self::new(&one.name, operator, &one.value)
+    }
+}
+
 /// `silenceStatus`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SilenceStatus {
@@ -388,8 +397,7 @@ impl PostableSilence {
         }
         let mut matchers = Vec::with_capacity(self.matchers.len());
         for (number, one) in self.matchers.iter().enumerate() {
-            let operator = Operator::from_flags(one.is_regex, one.is_equal);
-            let matcher = Matcher::new(&one.name, operator, &one.value).map_err(|error| {
+            let matcher = Matcher::try_from(one).map_err(|error| {
                 SilenceError::Invalid(format!(
                     "silence invalid: invalid label matcher {number}: {error}"
                 ))

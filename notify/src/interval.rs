@@ -79,6 +79,18 @@ impl TimeInterval {
     }
 }
 
+impl TimeInterval {
+    /// How many ranges it has.
+    pub(crate) fn ranges(&self) -> usize {
+        let of = |count: Option<usize>| count.unwrap_or_default();
+        of(self.times.as_ref().map(|ranges| ranges.0.len()))
+            + of(self.weekdays.as_ref().map(|ranges| ranges.0.len()))
+            + of(self.days_of_month.as_ref().map(|ranges| ranges.0.len()))
+            + of(self.months.as_ref().map(|ranges| ranges.0.len()))
+            + of(self.years.as_ref().map(|ranges| ranges.0.len()))
+    }
+}
+
 /// A part of the day, in minutes from its beginning; the end is not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeRange {

@@ -10,6 +10,10 @@ use crate::{interval::TimeInterval, matcher::Matchers, silence};
 /// There are at most so many.
 const WINDOWS_MAX: usize = 1000;
 
+/// What they say takes at most so many bytes, of one and of all.
+const WINDOW_BYTES_MAX: usize = 64 << 10;
+const BYTES_MAX: usize = 4 << 20;
+
 /// A window has at most so many intervals.
 const INTERVALS_MAX: usize = 32;
 
@@ -52,6 +56,9 @@ impl Window {
                 ));
             }
         }
+        if self.bytes() > WINDOW_BYTES_MAX {
+            return Err(format!("a window is longer than {WINDOW_BYTES_MAX} bytes"));
+        }
         if self.intervals.is_empty() {
             return Err("a window needs an interval".to_owned());
         }
@@ -59,6 +66,16 @@ impl Window {
             return Err(format!("a window has more than {INTERVALS_MAX} intervals"));
         }
         silence::check_matchers(&self.matchers)
+    }
+
+    /// How much it says. A range has about sixteen bytes.
+    fn bytes(&self) -> usize {
+        let matchers = self.matchers.0.iter();
+        let matchers: usize = matchers
+            .map(|one| one.name().len() + one.value().len())
+            .sum();
+        let ranges: usize = self.intervals.iter().map(TimeInterval::ranges).sum();
+        self.name.len() + self.comment.len() + self.created_by.len() + matchers + 16 * ranges
     }
 }
 
@@ -72,6 +89,13 @@ impl Windows {
         if self.0.len() >= WINDOWS_MAX && !self.0.contains_key(&window.id) {
             return Err(format!(
                 "there are {WINDOWS_MAX} windows, which is all that are kept"
+            ));
+        }
+        let others = self.0.values().filter(|one| one.id != window.id);
+        let bytes = window.bytes() + others.map(Window::bytes).sum::<usize>();
+        if bytes > BYTES_MAX {
+            return Err(format!(
+                "all windows together are longer than {BYTES_MAX} bytes"
             ));
         }
         self.0.insert(window.id.clone(), window);
@@ -95,6 +119,7 @@ impl Windows {
             .collect()
     }
 
+    /// Lets those go whose end has come.
     pub(crate) fn forget(&mut self, now_ms: i64) {
         self.0
             .retain(|_, window| window.until_ms.is_none_or(|until| now_ms < until));

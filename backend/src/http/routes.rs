@@ -67,6 +67,8 @@ pub const ROUTES: &[Route] = &[
     answer("api/receivers/{name}"),
     answer("api/receivers/{name}/test"),
     answer("api/notifications"),
+    answer("api/maintenance"),
+    answer("api/maintenance/{id}"),
     answer("api/login"),
     answer("api/logout"),
     answer("api/session"),

@@ -28,6 +28,7 @@ mod incidents;
 mod late;
 mod limits;
 mod login;
+mod maintenance;
 mod metrics;
 mod node;
 mod notifying;

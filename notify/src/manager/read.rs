@@ -241,7 +241,8 @@ impl Manager {
     ///
     /// # Errors
     /// It cannot be, or there are too many; in words.
-    pub fn set_window(&mut self, window: Window) -> Result<(), String> {
+    pub fn set_window(&mut self, now_ms: i64, window: Window) -> Result<(), String> {
+        self.windows.forget(now_ms);
         self.windows.set(window)
     }
 

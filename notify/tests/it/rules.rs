@@ -300,7 +300,7 @@ fn a_maintenance_window_silences_while_it_is_open() {
         comment: String::new(),
         until_ms: None,
     };
-    drive.manager.set_window(window).expect("taken");
+    drive.manager.set_window(0, window).expect("taken");
     drive.fire_long("alertname=A,i=1");
     drive.pass(10 * MINUTE);
     assert_eq!(drive.news(), ["310 r +1"]);
