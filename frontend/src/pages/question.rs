@@ -284,7 +284,7 @@ pub fn Questions(props: &Props) -> Html {
             <div class="questions__tools">
                 <button class="button" type="button" disabled={is_full} onclick={on_add}>{ "Add expression" }</button>
                 { history }
-                { usual_range(question, &answers) }
+                { usual_range(question, &answers, go) }
                 <div class="open-series__ranges">{ time_bar }</div>
             </div>
             <div class="questions__tools">

@@ -2,7 +2,7 @@
 
 use yew::prelude::*;
 
-use super::{go, use_asked::Answers};
+use super::use_asked::Answers;
 use crate::{
     markup::html,
     net::config::encode_query,
@@ -23,8 +23,8 @@ fn asked<'a>(question: &'a Question, shown: &'a str) -> Option<bool> {
     }
 }
 
-/// Buttons where one expression is asked, and nothing elsewhere.
-pub(super) fn usual_range(question: &Question, answers: &Answers) -> Html {
+/// Buttons where one expression is asked, and nothing elsewhere; `go` leads to another question.
+pub(super) fn usual_range(question: &Question, answers: &Answers, go: fn(&Question)) -> Html {
     let Some(expression) = question.expressions.first() else {
         return Html::default();
     };
