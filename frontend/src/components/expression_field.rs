@@ -1,6 +1,8 @@
 //! A field for an expression in PromQL: completes what is typed, underlines what the server found
 //! wrong, asks on Enter.
 
+use std::collections::VecDeque;
+
 use web_sys::HtmlTextAreaElement;
 use yew::prelude::*;
 
@@ -32,12 +34,54 @@ pub struct Props {
     pub problem: Option<AttrValue>,
     /// The expression is to be asked.
     pub on_ask: Callback<String>,
-    /// Something was typed or completed.
+    /// Something was typed or completed. Whoever hears it may make it what is `asked`.
     #[prop_or_default]
-    pub on_input: Callback<String>,
+    pub on_input: Option<Callback<String>>,
     /// The caret is there as soon as the field is.
     #[prop_or_default]
     pub focused: bool,
+}
+
+/// What was typed and is told to whoever asks, and comes back from there: later than the next key, where
+/// somebody types fast, and is not to be taken for a change then.
+#[derive(Debug, Default)]
+struct Told {
+    /// What the other side has, or has as soon as it has heard everything.
+    newest: String,
+    /// What has not come back yet.
+    under_way: VecDeque<String>,
+}
+
+impl Told {
+    /// Of as many it is known that they come back; keys are hardly further ahead.
+    const MAX: usize = 256;
+
+    /// Whether what is in the field now is to be told.
+    fn says(&mut self, draft: &str) -> bool {
+        if draft == self.newest {
+            return false;
+        }
+        draft.clone_into(&mut self.newest);
+        if self.under_way.len() >= Self::MAX {
+            self.under_way.pop_front();
+        }
+        self.under_way.push_back(draft.to_owned());
+        true
+    }
+
+    /// Whether what is asked now is another's doing, so that the field is to have it.
+    fn hears(&mut self, asked: &str) -> bool {
+        if let Some(place) = self.under_way.iter().position(|told| told == asked) {
+            self.under_way.drain(..=place);
+            return false;
+        }
+        let is_news = asked != self.newest;
+        if is_news {
+            asked.clone_into(&mut self.newest);
+            self.under_way.clear();
+        }
+        is_news
+    }
 }
 
 /// Where the place `utf16`, as browsers count, is in bytes.
@@ -114,10 +158,16 @@ pub fn ExpressionField(props: &Props) -> Html {
     let active = use_state_eq(|| None::<usize>);
     // Where the caret goes with the next rendering.
     let next_caret = use_mut_ref(|| None::<u32>);
+    let told = use_mut_ref(|| Told {
+        newest: props.asked.to_string(),
+        ..Told::default()
+    });
     {
-        let draft = draft.setter();
+        let (draft, told) = (draft.setter(), told.clone());
         use_effect_with(props.asked.clone(), move |asked| {
-            draft.set(asked.to_string())
+            if told.borrow_mut().hears(asked) {
+                draft.set(asked.to_string());
+            }
         });
         let (field, focused) = (field.clone(), props.focused);
         use_effect_with((), move |()| {
@@ -129,7 +179,13 @@ pub fn ExpressionField(props: &Props) -> Html {
     }
     {
         let on_input = props.on_input.clone();
-        use_effect_with((*draft).clone(), move |draft| on_input.emit(draft.clone()));
+        use_effect_with((*draft).clone(), move |draft| {
+            if let Some(on_input) = on_input
+                && told.borrow_mut().says(draft)
+            {
+                on_input.emit(draft.clone());
+            }
+        });
     }
     let source = caret.and_then(|caret| completion::source(&draft, caret));
     let source = source.unwrap_or_default();
@@ -264,6 +320,25 @@ pub fn ExpressionField(props: &Props) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_back_late_is_not_taken_for_a_change() {
+        let mut told = Told::default();
+        assert!(!told.says(""));
+        for typed in ["q", "qu", "q"] {
+            assert!(told.says(typed));
+        }
+        // As one renders: some come back together, and the last says what is there.
+        assert!(!told.hears("q"));
+        assert!(!told.says("q"));
+        assert!(!told.hears("q"), "the second one");
+        assert!(told.hears("queue"), "somebody else's");
+        assert!(!told.says("queue"));
+        assert!(told.says("queue > 1"));
+        assert!(told.hears("up"), "somebody else's, meanwhile");
+        assert!(!told.says("up") && told.says("queue > 1"));
+        assert!(!told.hears("queue > 1"));
+    }
 
     #[test]
     fn places_are_counted_as_browsers_do() {
