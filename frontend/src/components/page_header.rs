@@ -116,7 +116,9 @@ fn use_bell() -> Html {
     let count = *use_selector(AlertStore::select_ongoing);
     let is_deaf = *use_selector(AlertStore::select_listening) == Some(false);
     let words = match count {
-        _ if is_deaf => words::DEAF.to_owned(),
+        0 if is_deaf => words::DEAF.to_owned(),
+        // What is seen on the button is said, too.
+        count if is_deaf => format!("{}: {count}", words::DEAF),
         0 => "No alert fires".to_owned(),
         1 => "1 alert fires".to_owned(),
         ONGOING_MAX.. => "1000 alerts or more fire".to_owned(),

@@ -315,18 +315,41 @@ fn fields(draft: &UseStateHandle<Draft>) -> Html {
     }
 }
 
+/// Props of [`LimitField`].
+#[derive(Clone, Debug, PartialEq, Properties)]
+struct LimitProps {
+    value: f64,
+    on_value: Callback<f64>,
+}
+
 /// The limit as a number, for those who do not drag.
-fn limit_field(value: f64, on_value: Callback<f64>) -> Html {
-    let onchange = move |event: Event| {
-        let field = event.target_unchecked_into::<web_sys::HtmlInputElement>();
-        if let Some(value) = Json::parse(field.value().trim()).and_then(|json| json.number()) {
-            on_value.emit(value);
+#[component]
+fn LimitField(props: &LimitProps) -> Html {
+    // While it is typed in: a number that is half written stays as it is.
+    let typed = use_state_eq(|| None::<String>);
+    let oninput = {
+        let (typed, on_value) = (typed.setter(), props.on_value.clone());
+        move |event: InputEvent| {
+            let text = event
+                .target_unchecked_into::<web_sys::HtmlInputElement>()
+                .value();
+            if let Some(value) = Json::parse(text.trim()).and_then(|json| json.number()) {
+                on_value.emit(value);
+            }
+            typed.set(Some(text));
         }
     };
+    let onblur = {
+        let typed = typed.setter();
+        move |_: FocusEvent| typed.set(None)
+    };
+    let shown = (*typed)
+        .clone()
+        .unwrap_or_else(|| platform::digits(props.value));
     html! {
         <label class="field rule-editor__limit">
             <span class="field__label">{ words::LIMIT }</span>
-            <input class="field__input" type="number" step="any" value={platform::digits(value)} {onchange} />
+            <input class="field__input" type="number" step="any" value={shown} {oninput} {onblur} />
         </label>
     }
 }
@@ -482,7 +505,7 @@ fn Editor(props: &EditorProps) -> Html {
                     <h3>{ "Rehearsal" }</h3>
                     { segments("Rehearsed over", "rehearsed", &TIMES.map(|(label, _)| label), Some(*place), &on_place) }
                     if let Some(limit) = limit.filter(|_| can) {
-                        { limit_field(limit.value, on_value.clone()) }
+                        <LimitField value={limit.value} on_value={on_value.clone()} />
                     }
                 </div>
                 <p class={classes!("rehearsal", is_rehearsing.then_some("is-old"))} role="status">{ rehearsal_words(&rehearsed) }</p>
