@@ -55,12 +55,12 @@ pub struct App(Parts);
 // Said here and not left to be derived: whether it may go to another thread is asked for every handler's
 // future, and was found out anew each time from some hundreds of types, which was half of the time
 // that this crate took to be compiled.
-// SAFETY: its one field is both, or `PARTS_ARE_SHARED` would not compile.
+// SAFETY: its one field is both, or the constant below would not compile.
 unsafe impl Send for App {}
 // SAFETY: as above.
 unsafe impl Sync for App {}
 
-const PARTS_ARE_SHARED: fn() = {
+const _: fn() = {
     fn is_shared<T: Send + Sync>() {}
     is_shared::<Parts>
 };
@@ -266,7 +266,6 @@ impl App {
             evaluating.clone(),
         );
         let refusals = Arc::<Refusals>::default();
-        let _ = PARTS_ARE_SHARED;
         Ok(Arc::new(Self(Parts {
             own,
             processes: Mutex::default(),
