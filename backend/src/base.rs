@@ -1,6 +1,7 @@
 //! What everybody uses and what uses nobody: the clock, files and documents of the data folder, counters, JSON.
 
 pub mod address;
+pub mod aside;
 pub mod clock;
 pub mod data_dir;
 pub mod documents;

@@ -1,18 +1,21 @@
 //! Expressions over a tenant's series: PromQL's storage and guard, made of the engine and of what a
 //! question may cost.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use pulseboard_engine::{
     Cost, Engine, Selector, Spent, Tenant,
-    query::{self, Counting, QueryError},
+    query::{self, Counting, Order, QueryError},
 };
 use pulseboard_history::{Bucket, Tier};
 use pulseboard_promql::{
-    EvalError, Guard, Labels, Options, Rolled, Rollup, Samples, Storage,
+    EvalError, Guard, Labels, Options, Rolled, Rollup, Samples, Storage, Texts,
     ast::{MatchOp, Matcher},
     labels::NAME,
     pattern::translated,
@@ -32,6 +35,32 @@ pub struct TenantSeries<'a> {
     pub tenant: &'a Arc<Tenant>,
     /// What the question may cost.
     pub cost: &'a Cost,
+    /// What series have in common.
+    texts: RefCell<Texts>,
+}
+
+impl<'a> TenantSeries<'a> {
+    /// For one question.
+    #[must_use]
+    pub fn new(engine: &'a Arc<Engine>, tenant: &'a Arc<Tenant>, cost: &'a Cost) -> Self {
+        Self {
+            engine,
+            tenant,
+            cost,
+            texts: RefCell::default(),
+        }
+    }
+
+    /// A series' labels; the memory of their texts is held until nobody has them.
+    fn labels(&self, key: KeyRef<'_>) -> Result<Labels, EvalError> {
+        let made = self.texts.borrow_mut().labels(key.name(), key.labels());
+        if made.taken > made.freed {
+            self.cost.hold(made.taken - made.freed).map_err(spent)?;
+        } else if made.taken < made.freed {
+            self.cost.let_go(made.freed - made.taken);
+        }
+        Ok(made.labels)
+    }
 }
 
 /// What holds for every expression, whoever asks: one for all who evaluate.
@@ -136,6 +165,14 @@ pub(crate) fn counting(hints: &Hints) -> Counting {
     }
 }
 
+/// Whoever asks says whether the order is seen.
+fn order(hints: &Hints) -> Order {
+    match hints.is_unordered {
+        true => Order::Any,
+        false => Order::Key,
+    }
+}
+
 fn spent(spent: Spent) -> EvalError {
     read_error(spent.into())
 }
@@ -181,7 +218,7 @@ impl Storage for TenantSeries<'_> {
             self.tenant,
             &selector,
             stretch,
-            (self.cost, counting(hints)),
+            (self.cost, counting(hints), order(hints)),
             &mut |key, buckets, samples| {
                 part.clear();
                 for (tier, bucket) in buckets {
@@ -189,7 +226,8 @@ impl Storage for TenantSeries<'_> {
                 }
                 part.times.extend(samples.iter().map(|(at_ms, _)| *at_ms));
                 part.values.extend(samples.iter().map(|(_, value)| *value));
-                each(labels_of(key), &part).map_err(ReadError)
+                let labels = self.labels(key).map_err(ReadError)?;
+                each(labels, &part).map_err(ReadError)
             },
         )
         .map_err(|ReadError(error)| error)

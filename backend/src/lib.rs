@@ -8,7 +8,7 @@
 //! | `schedule::sweep_streams` | nothing | the clock, each second | – |
 //! | `fan-out-N` (threads) | nothing; writes to sockets under each viewer's outbox lock | a feed that grew | dirty members, one entry a feed (coalesce) |
 //! | `schedule::tell_regularly` | nothing | the clock, each second | – |
-//! | `schedule::maintain` | nothing; blocks for the disk on a thread for that | the clock, every 5 s | a round that is late comes later, never beside another |
+//! | `schedule::maintain` | nothing; blocks for the disk on a thread of its own, which gives way to others | the clock, every 5 s | a round that is late comes later, never beside another |
 //! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
 //! | `live_query::flush::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
 //! | `live_expression::run` | nothing; evaluates on threads that may block, with a turn; what it read is kept for the next step where it can be (`followed`, 64 MiB in all) | the clock, at each step of what is watched | two at once; one that takes long is evaluated less often |

@@ -213,11 +213,7 @@ impl LiveExpressions {
         expression: &'a LiveExpression,
         working: &'a Working,
     ) -> TenantSeries<'a> {
-        TenantSeries {
-            engine: &self.engine,
-            tenant: &expression.tenant,
-            cost: &working.cost,
-        }
+        TenantSeries::new(&self.engine, &expression.tenant, &working.cost)
     }
 
     /// Evaluates what is due, until `stopping`.

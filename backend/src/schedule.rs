@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     app::App,
-    base::telemetry::RequestTotals,
+    base::{aside::Aside, telemetry::RequestTotals},
     settings::SourceKind,
     storage::MAINTENANCE_MS,
     ticks::{
@@ -358,16 +358,28 @@ pub async fn beat(app: Arc<App>, url: String, stopping: CancellationToken) {
     }
 }
 
-fn keep_house_once(app: &App) {
+fn keep_house_once(app: &App, stopping: &CancellationToken) {
     app.ingest.tenants.recount();
     let (now_ms, telemetry) = (app.clock.now_ms(), &app.telemetry);
-    app.storage
-        .maintain(now_ms, telemetry, &app.tracked, || app.journal_state());
+    app.storage.maintain(
+        now_ms,
+        telemetry,
+        &app.tracked,
+        || app.journal_state(),
+        &|| !stopping.is_cancelled(),
+    );
 }
 
 /// Looks after the engine and its history until the server stops; a round that takes long has the
 /// next one come later, never beside it.
 pub async fn maintain(app: Arc<App>, stopping: CancellationToken) {
+    let aside = match Aside::start("maintenance") {
+        Ok(aside) => aside,
+        Err(error) => {
+            tracing::error!(%error, "there is no thread for maintenance: memory and disk will fill up");
+            return;
+        }
+    };
     loop {
         let now_ms = app.clock.now_ms();
         let due_ms = next_aligned(now_ms, MAINTENANCE_MS);
@@ -380,9 +392,9 @@ pub async fn maintain(app: Arc<App>, stopping: CancellationToken) {
                 app.ingest.late.wanted().await;
             } => {}
         }
-        let worker = Arc::clone(&app);
-        let kept = tokio::task::spawn_blocking(move || keep_house_once(&worker));
-        if kept.await.is_err() {
+        let (worker, ending) = (Arc::clone(&app), stopping.clone());
+        let kept = aside.run(move || keep_house_once(&worker, &ending)).await;
+        if kept.is_none() {
             app.telemetry.panics.inc();
             tracing::error!("a round of maintenance panicked; the next round comes");
         }

@@ -176,13 +176,14 @@ impl Storage {
     }
 
     /// One round of maintenance. Blocks for the disk.
-    /// `state` is asked for where the journal is written anew.
+    /// `state` is asked for where the journal is written anew; what takes long ends when `goes_on` says so.
     pub fn maintain(
         &self,
         now_ms: i64,
         telemetry: &Telemetry,
         tracked: &TrackedItems,
         state: impl FnOnce() -> State,
+        goes_on: &dyn Fn() -> bool,
     ) {
         self.engine.forget_unused_tenants();
         let shortened = self.engine.shortenings();
@@ -192,6 +193,9 @@ impl Storage {
             .and_then(|_| self.engine.maintain_history(now_ms, MAINTENANCE));
         for _ in shortened..self.engine.shortenings() {
             telemetry.count_limit(Limit::TenantMemory);
+        }
+        if let Ok(false) = kept {
+            self.compact(goes_on);
         }
         let error = kept.err().map(|error| error.to_string());
         let mut known = self.maintenance_error.lock();
@@ -206,6 +210,18 @@ impl Storage {
             && let Err(error) = journal.write_snapshot(tracked, false, state)
         {
             tracing::debug!(%error, "the journal was not written anew");
+        }
+    }
+
+    /// Gives back what the history has deleted.
+    fn compact(&self, goes_on: &dyn Fn() -> bool) {
+        match self.engine.compact_history(goes_on) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => tracing::info!(bytes, "the history's file was written anew"),
+            Err(error) => tracing::warn!(
+                %error,
+                "the history's file was not written anew; its free space is used again all the same"
+            ),
         }
     }
 

@@ -506,9 +506,13 @@ impl Taking<'_> {
         let id =
             known.unwrap_or_else(|| SeriesId(self.engine.next_id.fetch_add(1, Ordering::Relaxed)));
         let (kind, unit) = self.batch.description(row);
-        let entry = self
+        let mut entry = self
             .engine
             .make_entry(self.tenant, id, key, hash, (kind, unit));
+        if known.is_some() {
+            // What it had before it went is in the history alone.
+            entry.lacks(self.newest_ms);
+        }
         for held in [&self.engine.held_bytes, &self.tenant.held_bytes] {
             held.fetch_add(entry.held_bytes() as u64, Ordering::Relaxed);
         }

@@ -234,6 +234,7 @@ impl Engine {
             kind,
             is_ended: false,
             window: Default::default(),
+            whole_from_ms: i64::MIN,
             last: None,
             is_reserved: tenant.reserved.lock().contains(key),
             ahead_ms: i64::MIN,

@@ -125,11 +125,17 @@ impl Entry {
         }
         // What was made of its past is void.
         self.late_count = self.late_count.wrapping_add(1);
+        self.lacks(at_ms);
         if self.unsealed_segment == 0 {
             self.unsealed_segment = segment;
             self.unsealed_ms = i64::MAX;
         }
         self.keep_late((at_ms, value), now_ms);
+    }
+
+    /// Its window has not all that was taken up to a moment.
+    pub(crate) fn lacks(&mut self, until_ms: i64) {
+        self.whole_from_ms = self.whole_from_ms.max(until_ms.saturating_add(1));
     }
 
     fn keep_late(&mut self, sample: Sample, now_ms: i64) {

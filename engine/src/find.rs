@@ -325,6 +325,12 @@ impl Engine {
                 break;
             }
         }
+        drop(names);
+        // Neighbours in memory are looked at one after the other.
+        for (_, places) in &mut groups {
+            let places: &mut Vec<SlotRef> = places;
+            places.sort_unstable();
+        }
         groups
     }
 
@@ -432,6 +438,18 @@ impl Engine {
     pub fn copy(&self, found: &Found, from_ms: i64, to_ms: i64) -> Option<WindowCopy> {
         self.table
             .with(found.place, |entry| entry.copy(from_ms, to_ms))
+    }
+
+    /// As [`Engine::copy`], and whether that is all that there is of the stretch, in the history, too.
+    pub(crate) fn copy_known(
+        &self,
+        found: &Found,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Option<(WindowCopy, bool)> {
+        self.table.with(found.place, |entry| {
+            (entry.copy(from_ms, to_ms), entry.whole_from_ms <= from_ms)
+        })
     }
 
     /// The time that samples in memory span; `None` when there are none.

@@ -350,6 +350,18 @@ impl Engine {
         Ok(progress.more)
     }
 
+    /// Has the history give back the space of what it has deleted, where that is much. To be called where
+    /// [`Engine::maintain_history`] has nothing more to do. Blocks.
+    ///
+    /// # Errors
+    /// As [`History::compact`].
+    pub fn compact_history(&self, goes_on: &dyn Fn() -> bool) -> Result<Option<u64>, HistoryError> {
+        match &self.history {
+            Some(history) => history.compact(goes_on),
+            None => Ok(None),
+        }
+    }
+
     /// Whether late samples keep coming, so that rollups of their stretches wait.
     fn is_late_coming(&self, history: &History, now_ms: i64) -> bool {
         let sealed = *self.late_sealed.lock();
@@ -398,9 +410,12 @@ impl Engine {
         let window_ms = i64::try_from(window_ms).unwrap_or(i64::MAX);
         let before_ms = now_ms.saturating_sub(window_ms.min(self.options.window_ms));
         // What came late and is not sealed is not to be missing either.
-        entry
+        let gone = entry
             .window
             .evict(before_ms.min(entry.oldest_unsealed_ms()));
+        if let Some(newest_ms) = gone {
+            entry.lacks(newest_ms);
+        }
     }
 
     /// Lets what came late leave memory once every reader finds it in the history.
@@ -490,6 +505,7 @@ impl Engine {
             }
         }
         drop(names);
+        tenant.vanished.fetch_add(1, Ordering::Release);
         for slot in entry.taps.iter().flat_map(|taps| taps.iter()) {
             slot.tap.leave(slot.number);
         }

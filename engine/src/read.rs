@@ -31,8 +31,8 @@ impl Engine {
         into: &mut Vec<Sample>,
     ) -> Result<(), HistoryError> {
         let start = into.len();
-        let copy = self.copy(found, from_ms, to_ms).unwrap_or_default();
-        if let Some(past) = past {
+        let (copy, is_whole) = self.copy_known(found, from_ms, to_ms).unwrap_or_default();
+        if let Some(past) = past.filter(|_| !is_whole) {
             past.read_raw(found.id, from_ms, to_ms, into)?;
         }
         let sealed = into.len();

@@ -89,6 +89,12 @@ impl Recovering<'_> {
                 self.put_sealed(id, &samples);
             }
         }
+        for known in self.definitions.values() {
+            if let Known::Entry(place) = known {
+                let table = &self.engine.table;
+                table.with(*place, |entry| entry.lacks(from_ms.saturating_sub(1)));
+            }
+        }
         Ok(())
     }
 

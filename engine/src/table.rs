@@ -44,6 +44,8 @@ pub(crate) struct Entry {
     /// Its sender said that it has ended; the next sample revives it.
     pub(crate) is_ended: bool,
     pub(crate) window: SeriesWindow,
+    /// All that was taken of this time and later is in the window, but for what was deleted.
+    pub(crate) whole_from_ms: i64,
     /// The newest that came and was not ahead of the clock; `None` before the first.
     pub(crate) last: Option<Sample>,
     /// The latest time of those that came and were ahead of the clock; the least number when none

@@ -35,6 +35,8 @@ pub struct Tenant {
     pub(crate) number: u64,
     /// Series in memory now.
     pub(crate) series: AtomicU64,
+    /// How many have left it.
+    pub(crate) vanished: AtomicU64,
     /// Its series by metric name. Leaf lock, taken under a shard's.
     pub(crate) names: Mutex<BTreeMap<Box<str>, Named>>,
     /// Those that have a label, where that was asked for.
@@ -95,6 +97,7 @@ impl Tenant {
             name: name.into(),
             number,
             series: AtomicU64::default(),
+            vanished: AtomicU64::default(),
             names: Mutex::default(),
             labels: Labels::default(),
             taps: Mutex::default(),

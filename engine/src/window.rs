@@ -168,18 +168,20 @@ impl SeriesWindow {
     }
 
     /// Lets whole blocks go that end before `before_ms`, and the head where all of it is older;
-    /// so up to one block more than asked is kept.
-    pub fn evict(&mut self, before_ms: i64) {
+    /// so up to one block more than asked is kept. Returns the time of the newest sample that has gone.
+    pub fn evict(&mut self, before_ms: i64) -> Option<i64> {
         let gone = self
             .blocks
             .partition_point(|block| block.last_ms < before_ms);
-        self.blocks.drain(..gone);
+        let mut newest_ms = self.blocks.drain(..gone).last().map(|block| block.last_ms);
         if self.blocks.is_empty() && self.head.last().is_some_and(|newest| newest.0 < before_ms) {
+            newest_ms = self.head.last().map(|newest| newest.0);
             self.head = Vec::new();
         }
         if self.blocks.capacity() > 4 * (self.blocks.len() + 1) {
             self.blocks.shrink_to_fit();
         }
+        newest_ms
     }
 
     /// Reads where the next sample will be written, so that it is on its way from memory; what it

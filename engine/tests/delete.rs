@@ -126,7 +126,7 @@ impl World {
             &owner,
             &parse(name),
             stretch,
-            (&cost, query::Counting::Read),
+            (&cost, query::Counting::Read, query::Order::Key),
             &mut each,
         )
         .expect("read");
@@ -316,7 +316,7 @@ fn rollups_without_samples_lose_it_too() {
             &owner,
             &parse("a"),
             stretch,
-            (&cost, query::Counting::Read),
+            (&cost, query::Counting::Read, query::Order::Key),
             &mut each,
         )
         .expect("read");

@@ -19,7 +19,7 @@ use crate::{
 const STEP_ROWS: usize = 2_000;
 
 /// Cache of the copy, which is written once and never read.
-const CACHE_BYTES: usize = 8 << 20;
+pub(crate) const CACHE_BYTES: usize = 8 << 20;
 
 impl History {
     /// Makes `dir`, which is not there yet, a history that holds everything acknowledged before this
@@ -42,43 +42,53 @@ impl History {
                 });
             }
         };
-        self.store
-            .read("read all blocks", |txn| Ok(copy_all(txn, &into)))?
+        self.store.read("read all blocks", |txn| {
+            Ok(copy_all(txn, &into, &|| true).map(drop))
+        })?
     }
 }
 
-fn copy_all(txn: &ReadTransaction, into: &Store) -> Result<(), HistoryError> {
-    copy(txn, into, SERIES)?;
-    copy(txn, into, RAW)?;
+/// Copies all tables for as long as `goes_on` says so; whether it is the whole.
+pub(crate) fn copy_all(
+    txn: &ReadTransaction,
+    into: &Store,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<bool, HistoryError> {
+    let mut is_whole = copy(txn, into, SERIES, goes_on)? && copy(txn, into, RAW, goes_on)?;
     for tier in Tier::ALL {
-        copy(txn, into, tier_table(tier))?;
+        is_whole = is_whole && copy(txn, into, tier_table(tier), goes_on)?;
     }
-    copy(txn, into, SEEN)?;
-    copy(txn, into, TALLY)?;
-    copy(txn, into, TALLY_OF)?;
-    copy(txn, into, FLOOR_OF)?;
-    copy(txn, into, PROGRESS)?;
-    copy(txn, into, DIRTY)?;
-    // What is deleted and still in the blocks is no more in the copy than it is here.
-    copy(txn, into, TOMBSTONES)?;
-    copy(txn, into, META)
+    Ok(is_whole
+        && copy(txn, into, SEEN, goes_on)?
+        && copy(txn, into, TALLY, goes_on)?
+        && copy(txn, into, TALLY_OF, goes_on)?
+        && copy(txn, into, FLOOR_OF, goes_on)?
+        && copy(txn, into, PROGRESS, goes_on)?
+        && copy(txn, into, DIRTY, goes_on)?
+        // What is deleted and still in the blocks is no more in the copy than it is here.
+        && copy(txn, into, TOMBSTONES, goes_on)?
+        && copy(txn, into, META, goes_on)?)
 }
 
-/// Copies one table, some rows at a time.
+/// Copies one table, some rows at a time; whether it is the whole.
 fn copy<K: Key + 'static, V: Value + 'static>(
     txn: &ReadTransaction,
     into: &Store,
     table: TableDefinition<'static, K, V>,
-) -> Result<(), HistoryError> {
+    goes_on: &dyn Fn() -> bool,
+) -> Result<bool, HistoryError> {
     let failed = |error: redb::Error| HistoryError::blocks("read all blocks", error);
     let from = match txn.open_table(table) {
         Ok(from) => from,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(true),
         Err(error) => return Err(failed(error.into())),
     };
     let mut rows = redb::ReadableTable::iter(&from).map_err(|error| failed(error.into()))?;
     let mut is_done = false;
     while !is_done {
+        if !goes_on() {
+            return Ok(false);
+        }
         is_done = into.write("write a copy of the blocks", |txn| {
             let mut into = txn.open_table(table)?;
             for _ in 0..STEP_ROWS {
@@ -91,5 +101,5 @@ fn copy<K: Key + 'static, V: Value + 'static>(
             Ok(false)
         })?;
     }
-    Ok(())
+    Ok(true)
 }

@@ -9,6 +9,7 @@ use crate::{
     Damage, Definition, HistoryOptions, Tier,
     block::BlockCodec,
     chunk::ChunkCodec,
+    compact::Compacted,
     log::{Health, Log, LogStats},
     parts::Owners,
     state::{DamageLog, LEVELS, State, block_ms},
@@ -48,6 +49,8 @@ pub(crate) struct Workshop {
     pub(crate) sweep: Option<Sweep>,
     /// The day for which expired series have been looked for.
     pub(crate) expired_day: Option<i64>,
+    /// When space was given back, or was to be, and what there was after it.
+    pub(crate) compacted: Option<Compacted>,
 }
 
 /// What one resolution holds.

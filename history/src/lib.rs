@@ -95,6 +95,7 @@ mod bucket;
 mod bury;
 mod chunk;
 mod column;
+mod compact;
 mod copy;
 mod corruption;
 mod definitions;

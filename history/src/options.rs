@@ -14,6 +14,9 @@ pub struct HistoryOptions {
     /// Memory for pages of the blocks' file (default 8 MiB): more makes wide queries and
     /// sealing faster, less keeps the process small.
     pub cache_bytes: usize,
+    /// Free pages of the blocks' file that are not given back before they take so much (default 64
+    /// MiB), see [`crate::History::compact`].
+    pub spare_bytes: u64,
     /// What is deleted, and when.
     pub retention: Retention,
 }
@@ -23,6 +26,7 @@ impl Default for HistoryOptions {
         Self {
             log: LogOptions::default(),
             cache_bytes: 8 << 20,
+            spare_bytes: 64 << 20,
             retention: Retention::default(),
         }
     }

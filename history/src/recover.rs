@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::{
-    Definition, History, HistoryError, HistoryOptions, SeriesId,
+    Definition, History, HistoryError, HistoryOptions, SeriesId, compact,
     corruption::Corruption,
     log::{Log, ReplayReport, sync_parent},
     parts::{self, Owners},
@@ -130,6 +130,8 @@ impl History {
                 path: dir.to_path_buf(),
                 source,
             })?;
+        // Where it cannot be removed, it is before another one is written.
+        drop(compact::remove_unfinished(dir));
         let mut report = RecoveryReport::default();
         let owners = Arc::new(Owners::default());
         let (store, state) = open_blocks(dir, &options, &owners, &mut report, sink)?;

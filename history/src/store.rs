@@ -16,6 +16,7 @@ use redb::{
 use crate::{
     HistoryError, Tier,
     corruption::{Corruption, is_damage, quietly},
+    log::sync_parent,
     private,
     tables::{
         ALL_ANEW, DIRTY, FORMAT_VERSION, META, META_ANEW, META_FORMAT, PROGRESS, RAW, SEEN, SERIES,
@@ -208,6 +209,28 @@ impl Store {
                 Err(error.into())
             }
         }
+    }
+
+    /// Puts a file that holds the same in the place of this one, which goes when nobody reads it any
+    /// more. To be called while nobody writes; `replacement` is closed and on the same file system.
+    ///
+    /// # Errors
+    /// The file's name or the folder; all is as it was then, or the replacement is there already.
+    pub(crate) fn replace(&self, replacement: &Path) -> std::io::Result<()> {
+        let mut slot = self.slot.write();
+        std::fs::rename(replacement, &self.path)?;
+        // Where it cannot be opened now, it is by whoever needs it next.
+        let opened = quietly(&self.opener).ok().and_then(Result::ok);
+        let before = std::mem::replace(&mut slot.database, opened.map(Arc::new));
+        let named = sync_parent(&self.path);
+        drop(slot);
+        drop(quietly(|| drop(before)));
+        named
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Shared with snapshots, whose reads meet damage as well.

@@ -12,6 +12,8 @@ mod aggregate;
 mod binary;
 mod call;
 mod columns;
+mod gathered;
+mod groups;
 mod histogram;
 mod rank;
 mod read;

@@ -46,11 +46,27 @@ impl Labels {
             .map_or("", |(_, value)| value)
     }
 
-    /// What they take in memory, where nobody shares their texts.
+    /// Of labels in any order, which are taken away; nothing is copied where they come in order, each
+    /// once and none empty.
+    pub(crate) fn take(labels: &mut Vec<Label>) -> Self {
+        let is_in_order = labels.is_sorted_by(|one, other| one.0 < other.0);
+        if is_in_order && labels.iter().all(|(_, value)| !value.is_empty()) {
+            return Self(labels.drain(..).collect());
+        }
+        labels.drain(..).collect()
+    }
+
+    /// What they take in memory beside their texts, which many have in common.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        80 + size_of::<Label>() * self.0.len()
+    }
+
+    /// What their texts take where nobody shares them.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
         let texts = self.0.iter().map(|(name, value)| name.len() + value.len());
-        64 + 64 * self.0.len() + texts.sum::<usize>()
+        64 * self.0.len() + texts.sum::<usize>()
     }
 
     /// Whether there are none.

@@ -36,6 +36,7 @@ pub mod pattern;
 pub mod print;
 mod rollup;
 pub mod storage;
+pub mod texts;
 pub mod tree;
 mod types;
 
@@ -46,6 +47,7 @@ pub use labels::Labels;
 pub use notes::Notes;
 pub use parse::{parse, parse_any_selector, parse_selector};
 pub use storage::{EvalError, Guard, Rolled, Rollup, Samples, Storage};
+pub use texts::Texts;
 
 /// Milliseconds of a duration such as `1h30m`.
 #[must_use]

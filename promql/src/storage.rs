@@ -95,6 +95,8 @@ pub struct Hints {
     pub function: &'static str,
     /// An instant selector: whoever asks takes the newest sample at each step, and counts those.
     pub is_instant: bool,
+    /// Series may come in any order: what is made of them is the same.
+    pub is_unordered: bool,
 }
 
 /// Where samples are.

@@ -732,6 +732,7 @@ fn for_state(
         range_ms: until_ms.saturating_sub(after_ms),
         function: "",
         is_instant: false,
+        is_unordered: false,
     };
     let mut newest = None;
     let mut each = |labels: Labels, samples: &Samples| {

@@ -281,11 +281,7 @@ struct Asked {
 
 impl Asked {
     fn rehearse(&self, working: &Working) -> Result<Rehearsal, String> {
-        let series = TenantSeries {
-            engine: &self.app.storage.engine,
-            tenant: &self.tenant,
-            cost: &working.cost,
-        };
+        let series = TenantSeries::new(&self.app.storage.engine, &self.tenant, &working.cost);
         let external_url = self.app.settings.external_address();
         let external_labels = self.app.scraping.for_rules().external_labels;
         let env = Env {

@@ -53,11 +53,7 @@ impl Rules {
     ) -> Option<T> {
         let tenant = self.engine.tenant(tenant).ok()?;
         let external_labels = Arc::clone(&self.groups.lock().config.external_labels);
-        let series = TenantSeries {
-            engine: &self.engine,
-            tenant: &tenant,
-            cost,
-        };
+        let series = TenantSeries::new(&self.engine, &tenant, cost);
         Some(work(&Env {
             storage: &series,
             guard: &series,

@@ -16,6 +16,7 @@ use crate::{
     find::{Found, PAGE_BYTES_MAX, page_bytes},
     selector::Selector,
     slot::SlotRef,
+    table::Entry,
     tenant::Tenant,
 };
 
@@ -56,8 +57,7 @@ impl Ord for Head {
     }
 }
 
-/// Hands every series in memory that the selector names to `each`, with its key as text, in the
-/// order of these texts. One that goes meanwhile is left out, one that comes meanwhile may be.
+/// Hands every series in memory that the selector names to `each`, in the order of their keys as texts. One that goes meanwhile is left out, one that comes meanwhile may be.
 ///
 /// # Errors
 /// The cost, and the errors of `each`.
@@ -67,22 +67,52 @@ pub(super) fn each_in_order<E: From<QueryError>>(
     selector: &Selector,
     now_ms: i64,
     cost: &Cost,
-    each: &mut impl FnMut(&str, Found) -> Result<(), E>,
+    each: &mut impl FnMut(Found) -> Result<(), E>,
 ) -> Result<(), E> {
     let spent = |spent: Spent| E::from(QueryError::from(spent));
     let mut places = engine.places(tenant, selector, cost).map_err(spent)?;
     let mut runs = sorted_runs(engine, &mut places, cost).map_err(spent)?;
-    let mut heads = BinaryHeap::with_capacity(runs.len());
-    for run in 0..runs.len() {
-        let head = next_of(engine, &places, &mut runs, (run, now_ms), cost).map_err(spent)?;
-        heads.extend(head.map(Reverse));
+    // A run that is alone is in order.
+    let count = runs.len();
+    let has_texts = count > 1;
+    let mut next_of = |run: usize| {
+        next_of(engine, &places, &mut runs, (run, has_texts, now_ms), cost).map_err(spent)
+    };
+    let mut heads = BinaryHeap::new();
+    for run in 0..count {
+        heads.extend(next_of(run)?.map(Reverse));
     }
     while let Some(Reverse(Head { text, run, found })) = heads.pop() {
         let bytes = page_bytes(&text, &found);
-        each(&text, found)?;
+        each(found)?;
         cost.let_go(bytes);
-        let head = next_of(engine, &places, &mut runs, (run, now_ms), cost).map_err(spent)?;
-        heads.extend(head.map(Reverse));
+        heads.extend(next_of(run)?.map(Reverse));
+    }
+    cost.let_go(size_of_val(&*places));
+    Ok(())
+}
+
+/// As [`each_in_order`], in the order in which they lie in memory: nothing is sorted by its text.
+///
+/// # Errors
+/// As [`each_in_order`].
+pub(super) fn each_by_place<E: From<QueryError>>(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &Selector,
+    now_ms: i64,
+    cost: &Cost,
+    each: &mut impl FnMut(Found) -> Result<(), E>,
+) -> Result<(), E> {
+    let spent = |spent: Spent| E::from(QueryError::from(spent));
+    let mut places = engine.places(tenant, selector, cost).map_err(spent)?;
+    places.sort_unstable();
+    for place in &places {
+        cost.step(1).map_err(spent)?;
+        let found = |entry: &mut Entry| Found::of(entry, *place, now_ms);
+        if let Some(found) = engine.table.with(*place, found) {
+            each(found)?;
+        }
     }
     cost.let_go(size_of_val(&*places));
     Ok(())
@@ -95,13 +125,15 @@ fn sorted_runs(
     cost: &Cost,
 ) -> Result<Vec<Range<usize>>, Spent> {
     let mut runs = Vec::new();
-    let mut texts: Vec<(String, SlotRef)> = Vec::new();
+    // Where the text of each place is.
+    let mut texts: Vec<(Range<usize>, SlotRef)> = Vec::new();
+    let mut all = String::new();
     let (mut text_bytes, mut start) = (0, 0);
     for at in 0..=places.len() {
         let is_full = texts.len() >= RUN_SERIES || text_bytes > PAGE_BYTES_MAX;
         let place = places.get(at).copied();
         if place.is_none() || is_full {
-            texts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            texts.sort_unstable_by(|(a, _), (b, _)| all[a.clone()].cmp(&all[b.clone()]));
             let end = start + texts.len();
             for (into, (_, place)) in places[start..end].iter_mut().zip(texts.drain(..)) {
                 *into = place;
@@ -109,29 +141,30 @@ fn sorted_runs(
             cost.let_go(text_bytes);
             runs.extend((start < end).then_some(start..end));
             (text_bytes, start) = (0, end);
+            all.clear();
         }
         let Some(place) = place else { break };
         cost.step(1)?;
-        let mut text = String::new();
+        let from = all.len();
         let written = engine
             .table
-            .with(place, |entry| write_key(entry.key(), &mut text));
+            .with(place, |entry| write_key(entry.key(), &mut all));
         if written.is_some() {
-            let bytes = text.len() + size_of::<(String, SlotRef)>();
+            let bytes = all.len() - from + size_of::<(Range<usize>, SlotRef)>();
             cost.hold(bytes)?;
             text_bytes += bytes;
-            texts.push((text, place));
+            texts.push((from..all.len(), place));
         }
     }
     Ok(runs)
 }
 
-/// The next series of a run that is still there.
+/// The next series of a run that is still there, with its text where that is asked for.
 fn next_of(
     engine: &Engine,
     places: &[SlotRef],
     runs: &mut [Range<usize>],
-    (run, now_ms): (usize, i64),
+    (run, has_text, now_ms): (usize, bool, i64),
     cost: &Cost,
 ) -> Result<Option<Head>, Spent> {
     let Some(left) = runs.get_mut(run) else {
@@ -141,7 +174,9 @@ fn next_of(
         cost.step(1)?;
         let mut text = String::new();
         let found = engine.table.with(place, |entry| {
-            write_key(entry.key(), &mut text);
+            if has_text {
+                write_key(entry.key(), &mut text);
+            }
             Found::of(entry, place, now_ms)
         });
         if let Some(found) = found {

@@ -2,20 +2,16 @@
 //!
 //! The numbers of all series that were ever defined are kept by tenant and metric name, four
 //! bytes each; they are read from the history when a question first needs them, and from then on
-//! only what was defined since. What a number stands for is looked up each time.
+//! only what was defined since, when series have left memory. So are, of a name that was asked for, those
+//! that memory does not have. What a number stands for is looked up each time.
 
 pub(super) mod numbers;
 
-use pulseboard_history::{Definition, SeriesId};
-use pulseboard_series::KeyRef;
+use pulseboard_history::Definition;
+use pulseboard_series::{KeyRef, key::hash_key};
 
 use super::error::QueryError;
-use crate::{
-    cost::Cost,
-    engine::Engine,
-    selector::Selector,
-    tenant::{Named, Tenant},
-};
+use crate::{cost::Cost, engine::Engine, selector::Selector, table::shard_of, tenant::Tenant};
 
 /// Definitions that are read at once.
 const DEFINITIONS_AT_ONCE: usize = 1_024;
@@ -39,26 +35,13 @@ impl Engine {
             return Ok(Vec::new());
         }
         let generation = self.generation();
-        let mut ids = {
+        let ids = {
             let mut past = self.query_cache.past.lock();
-            past.refresh(history, generation)?;
-            past.ids(tenant, selector)
+            past.absent(tenant, selector, history, generation)?
         };
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut in_memory: Vec<SeriesId> = {
-            let names = tenant.names.lock();
-            let ids = |named: &Named| -> Vec<SeriesId> {
-                named.places.iter().map(|place| place.id).collect()
-            };
-            match selector.name() {
-                Some(name) => names.get(name).map(ids).unwrap_or_default(),
-                None => names.values().flat_map(ids).collect(),
-            }
-        };
-        in_memory.sort_unstable();
-        ids.retain(|id| in_memory.binary_search(id).is_err());
         let mut matching = selector.matching();
         let work = selector.work();
         let mut found = Vec::new();
@@ -68,7 +51,7 @@ impl Engine {
                 cost.step(work)?;
                 let is_one = *definition.tenant == *tenant.name
                     && KeyRef::checked(&definition.key).is_some_and(|key| matching.takes(key));
-                if is_one {
+                if is_one && !self.has_in_memory(tenant, &definition) {
                     found.push(definition);
                 }
             }
@@ -77,5 +60,14 @@ impl Engine {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a series is there, or there again, under this number.
+    fn has_in_memory(&self, tenant: &Tenant, definition: &Definition) -> bool {
+        let hash = tenant.place(hash_key(&definition.key));
+        let mut shard = self.table.shard(shard_of(hash)).lock();
+        let slot = shard.find(tenant.number, hash, &definition.key);
+        let entry = slot.and_then(|slot| shard.get_mut(slot));
+        entry.is_some_and(|entry| entry.id == definition.id)
     }
 }

@@ -8,13 +8,15 @@ use pulseboard_series::{KeyRef, Kind};
 
 use super::{
     error::QueryError,
-    ordered::each_in_order,
+    ordered::{each_by_place, each_in_order},
     plan::Past,
     reader::{Counting, Fold, Reader},
     request::TIME_MAX_MS,
     target::Target,
 };
-use crate::{cost::Cost, engine::Engine, selector::Selector, tenant::Tenant, window::Sample};
+use crate::{
+    cost::Cost, engine::Engine, find::Found, selector::Selector, tenant::Tenant, window::Sample,
+};
 
 /// Samples of one piece of a series.
 const PIECE_SAMPLES: usize = 65_536;
@@ -22,6 +24,15 @@ const PIECE_SAMPLES: usize = 65_536;
 /// Series that memory no longer has and one question may read; their definitions are there all at
 /// once.
 const PAST_SERIES_MAX: usize = 100_000;
+
+/// In which order series come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Of their keys as text.
+    Key,
+    /// As they lie in memory, which is faster where they are many.
+    Any,
+}
 
 /// Hands the samples of `from_ms..to_ms` of every series that the selector names to `each`, oldest
 /// first, no time twice, stale markers among them; series in the order of their keys, those that
@@ -43,7 +54,8 @@ pub fn raw<E: From<QueryError>>(
     reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
     let stretch = (from_ms, to_ms);
-    read_all(reader, tenant, selector, stretch, usize::MAX, &mut each)
+    let how = (usize::MAX, Order::Key);
+    read_all(reader, tenant, selector, stretch, how, &mut each)
 }
 
 /// As [`raw`], but a series of many samples comes in several pieces, one after the other: memory is
@@ -63,11 +75,12 @@ pub fn raw_in_pieces<E: From<QueryError>>(
     reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
     let stretch = (from_ms, to_ms);
-    read_all(reader, tenant, selector, stretch, PIECE_SAMPLES, &mut each)
+    let how = (PIECE_SAMPLES, Order::Key);
+    read_all(reader, tenant, selector, stretch, how, &mut each)
 }
 
 /// As [`raw`], and before its samples the finest rollups that there are of the time of which samples
-/// were given up: see [`rolled`].
+/// were given up: see [`rolled`]. Series come in `order`, those that memory no longer has behind the others.
 ///
 /// # Errors
 /// As [`raw`].
@@ -76,14 +89,14 @@ pub fn finest<E: From<QueryError>>(
     tenant: &Tenant,
     selector: &Selector,
     (from_ms, to_ms): (i64, i64),
-    (cost, counting): (&Cost, Counting),
+    (cost, counting, order): (&Cost, Counting, Order),
     each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut reader = Reader::open(engine, tenant, cost)?;
     reader.counting = counting;
     reader.read_finest_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let stretch = (from_ms, to_ms);
-    read_all(reader, tenant, selector, stretch, usize::MAX, each)
+    read_all(reader, tenant, selector, stretch, (usize::MAX, order), each)
 }
 
 /// Where in `from_ms..to_ms` samples of a tenant were given up and there are rollups, and which are the
@@ -121,7 +134,7 @@ fn read_all<E: From<QueryError>>(
     tenant: &Tenant,
     selector: &Selector,
     (from_ms, to_ms): (i64, i64),
-    most: usize,
+    (most, order): (usize, Order),
     each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
     let (from_ms, to_ms) = (from_ms.max(0), to_ms.min(TIME_MAX_MS));
@@ -139,16 +152,20 @@ fn read_all<E: From<QueryError>>(
         samples: Vec::new(),
         buckets: Vec::new(),
     };
-    each_in_order(engine, tenant, selector, to_ms, cost, &mut |text, found| {
+    let mut read = |found: Found| {
         let target = Target {
-            text: text.to_owned(),
+            text: String::new(),
             past: past.remove(&found.key).unwrap_or_default(),
             key: found.key.clone(),
             unit: found.unit.clone(),
             found: Some(found),
         };
         series.read(&mut reader, &target, each)
-    })?;
+    };
+    match order {
+        Order::Key => each_in_order(engine, tenant, selector, to_ms, cost, &mut read)?,
+        Order::Any => each_by_place(engine, tenant, selector, to_ms, cost, &mut read)?,
+    }
     for (key, ids) in past {
         let target = Target {
             text: String::new(),
@@ -309,7 +326,7 @@ pub fn keys<E: From<QueryError>>(
         selector,
         now_ms,
         cost,
-        &mut |_, found| match found.last.is_none_or(|(at_ms, _)| at_ms >= since_ms) {
+        &mut |found| match found.last.is_none_or(|(at_ms, _)| at_ms >= since_ms) {
             true => each(found.key(), found.kind, &found.unit),
             false => Ok(()),
         },

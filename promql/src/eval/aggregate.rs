@@ -1,12 +1,15 @@
 //! Aggregations: columns of a group become one, or the largest of them stay.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use foldhash::HashMap;
 
 use super::{
-    ABSENT, Column, Evaluated, Evaluation, Grid, Value, is_absent, merged,
-    rank::{Best, Ranked},
+    ABSENT, Column, Evaluated, Evaluation, Grid, Value,
+    gathered::Gathered,
+    groups::Groups,
+    is_absent, merged,
+    rank::{Best, Offered, Ranked},
     sums,
     windows::not_the_mark,
     wrong,
@@ -15,15 +18,15 @@ use crate::{
     ast::{Aggregate, AggregateOp, Expr},
     labels::Labels,
     print,
+    storage::EvalError,
 };
 
-/// The labels of a series' group.
-fn group_of(aggregate: &Aggregate, labels: &Labels) -> Labels {
-    match aggregate.without {
-        true => labels.without(&aggregate.grouping),
-        false => labels.only(&aggregate.grouping),
-    }
-}
+/// Bytes of values that `quantile` gathers at once; where there are more, some steps are left for
+/// another walk over the series. Larger: fewer walks. Smaller: less memory.
+const GATHERED_MAX: usize = 40 << 20;
+
+/// Series of which `topk` keeps the labels before those that nothing is kept of go.
+const MEMBERS_MIN: usize = 1_024;
 
 /// The same of `count_values`: the label of the value is one of those that are grouped by, and goes
 /// with those that `without` takes away.
@@ -62,29 +65,23 @@ impl Evaluation<'_> {
 
     /// Aggregations that need one cell a group and step.
     fn folded(&self, aggregate: &Aggregate, grid: Grid) -> Evaluated<Vec<Column>> {
-        let mut places: HashMap<Labels, usize> = HashMap::default();
-        let mut groups: Vec<(Labels, Vec<Cell>, Vec<sums::Mean>)> = Vec::new();
-        self.each_column(&aggregate.expr, grid, &mut |column| {
+        let mut groups = Groups::default();
+        let mut all: Vec<(Vec<Cell>, Vec<sums::Mean>)> = Vec::new();
+        self.each_column(&aggregate.expr, grid, true, &mut |column| {
             self.guard.spend(grid.count as u64)?;
-            let labels = group_of(aggregate, &column.labels);
-            let place = match places.get(&labels) {
-                Some(place) => *place,
-                None => {
-                    self.hold(grid.count * size_of::<Cell>())?;
-                    places.insert(labels.clone(), groups.len());
-                    let (cells, means) = match aggregate.op {
-                        AggregateOp::Avg => (0, grid.count),
-                        _ => (grid.count, 0),
-                    };
-                    groups.push((
-                        labels,
-                        vec![Cell::default(); cells],
-                        vec![sums::Mean::default(); means],
-                    ));
-                    groups.len() - 1
-                }
-            };
-            let Some((_, cells, means)) = groups.get_mut(place) else {
+            let place = groups.place(aggregate, &column.labels);
+            if place.is_new {
+                self.hold(grid.count * size_of::<Cell>())?;
+                let (cells, means) = match aggregate.op {
+                    AggregateOp::Avg => (0, grid.count),
+                    _ => (grid.count, 0),
+                };
+                all.push((
+                    vec![Cell::default(); cells],
+                    vec![sums::Mean::default(); means],
+                ));
+            }
+            let Some((cells, means)) = all.get_mut(place.at) else {
                 return Ok(());
             };
             for (mean, value) in means.iter_mut().zip(&column.values) {
@@ -99,16 +96,16 @@ impl Evaluation<'_> {
             }
             Ok(())
         })?;
-        groups
-            .into_iter()
-            .map(|(labels, cells, means)| {
-                let values = match aggregate.op {
-                    AggregateOp::Avg => means.iter().map(mean_of).collect(),
-                    op => cells.iter().map(|cell| unfold(op, cell)).collect(),
-                };
-                self.column(labels, values)
-            })
-            .collect()
+        let all = groups.into_labels().into_iter().zip(all);
+        all.map(|(labels, (cells, means))| {
+            let values = match aggregate.op {
+                AggregateOp::Avg => means.iter().map(mean_of).collect(),
+                op => cells.iter().map(|cell| unfold(op, cell)).collect(),
+            };
+            self.column(labels, values)
+        })
+        .collect::<Evaluated<Vec<Column>>>()
+        .map(in_order)
     }
 
     /// `quantile`, which needs all values of a group at a step.
@@ -116,27 +113,92 @@ impl Evaluation<'_> {
         let param = self.param(aggregate)?;
         let q = self.scalar(param, grid)?;
         self.note_quantiles(&q, param.span);
-        let columns = self.vector(&aggregate.expr, grid)?;
-        let mut all = Vec::new();
-        let mut values = Vec::new();
-        for (labels, members) in grouped(aggregate, columns) {
-            self.guard.spend((members.len() * grid.count * 4) as u64)?;
-            let column = (0..grid.count).map(|step| {
-                values.clear();
-                let present = members.iter().filter_map(|one| one.values.get(step));
-                values.extend(present.filter(|value| !is_absent(**value)));
-                match values.is_empty() {
-                    true => ABSENT,
-                    false => not_the_mark(sums::quantile(
-                        q.get(step).copied().unwrap_or(f64::NAN),
-                        &mut values,
-                    )),
+        let mut groups = Groups::default();
+        let mut all: Vec<Vec<f64>> = Vec::new();
+        let (mut from, mut at_once) = (0, grid.count);
+        loop {
+            let part = Grid {
+                start_ms: grid.time(from),
+                count: at_once.min(grid.count.saturating_sub(from)),
+                ..grid
+            };
+            let held = self.held.get();
+            let (gathered, steps) = self.gather(aggregate, part, &mut groups)?;
+            for (at, (gathered, series)) in gathered.into_iter().enumerate() {
+                if all.len() == at {
+                    self.guard.hold(grid.count * size_of::<f64>())?;
+                    all.push(vec![ABSENT; grid.count]);
                 }
-            });
-            let column = column.collect();
-            all.push(self.column(labels, column)?);
+                let Some(column) = all.get_mut(at) else {
+                    continue;
+                };
+                self.hold(Gathered::beside(series, steps))?;
+                self.guard.spend((series * steps * 4) as u64)?;
+                gathered.each_step(|step, values| {
+                    let q = q.get(from + step).copied().unwrap_or(f64::NAN);
+                    let cell = column.get_mut(from + step);
+                    if let Some(cell) = cell.filter(|_| !values.is_empty()) {
+                        *cell = not_the_mark(sums::quantile(q, values));
+                    }
+                });
+                self.let_go(Gathered::beside(series, steps));
+            }
+            self.keep(held, 0);
+            from += steps;
+            if steps == 0 || from >= grid.count {
+                break;
+            }
+            // As many series as there were.
+            at_once = steps;
         }
-        Ok(all)
+        let labels = groups.into_labels().into_iter();
+        let columns = labels.zip(all).map(|(labels, values)| {
+            self.guard.let_go(grid.count * size_of::<f64>());
+            self.column(labels, values)
+        });
+        columns.collect::<Evaluated<Vec<Column>>>().map(in_order)
+    }
+
+    /// The values of each group at the first steps of a grid, with the number of its series: at all of them,
+    /// or as many as there is memory for.
+    fn gather(
+        &self,
+        aggregate: &Aggregate,
+        grid: Grid,
+        groups: &mut Groups,
+    ) -> Evaluated<(Vec<(Gathered, usize)>, usize)> {
+        let mut all: Vec<(Gathered, usize)> = Vec::new();
+        let (mut steps, mut series) = (grid.count, 0);
+        self.each_column(&aggregate.expr, grid, true, &mut |column| {
+            self.guard.spend(grid.count as u64)?;
+            let bytes = |steps: usize| steps * size_of::<f64>();
+            loop {
+                let is_much = bytes(steps).saturating_mul(series + 1) > GATHERED_MAX;
+                if steps <= 1 || !is_much {
+                    match self.hold(bytes(steps)) {
+                        Err(EvalError::NoMemory(_)) if steps > 1 => {}
+                        held => break held?,
+                    }
+                }
+                let fewer = steps / 2;
+                all.iter_mut()
+                    .for_each(|(gathered, _)| gathered.keep(fewer));
+                self.let_go(bytes(steps - fewer) * series);
+                steps = fewer;
+            }
+            series += 1;
+            let at = groups.place(aggregate, &column.labels).at;
+            while all.len() <= at {
+                self.hold(size_of::<(Gathered, usize)>())?;
+                all.push((Gathered::new(steps), 0));
+            }
+            if let Some((gathered, series)) = all.get_mut(at) {
+                gathered.push(&column.values);
+                *series += 1;
+            }
+            Ok(())
+        })?;
+        Ok((all, steps))
     }
 
     fn count_values(&self, aggregate: &Aggregate, grid: Grid) -> Evaluated<Vec<Column>> {
@@ -146,7 +208,7 @@ impl Evaluation<'_> {
         }
         let mut places: HashMap<Labels, usize> = HashMap::default();
         let mut all: Vec<Column> = Vec::new();
-        self.each_column(&aggregate.expr, grid, &mut |column| {
+        self.each_column(&aggregate.expr, grid, false, &mut |column| {
             for (step, value) in column.values.iter().enumerate() {
                 if is_absent(*value) {
                     continue;
@@ -195,33 +257,32 @@ impl Evaluation<'_> {
         let mut all = Vec::new();
         for Choice { members, best } in groups {
             // Made when something is kept of it: few of many are.
-            let mut kept: Vec<Option<Column>> = members.iter().map(|_| None).collect();
-            let mut order: Vec<usize> = (0..members.len()).collect();
+            let mut kept: BTreeMap<usize, Column> = BTreeMap::new();
+            let mut order: Option<Vec<usize>> = None;
             for (step, best) in best.into_iter().enumerate() {
                 let ranked = best.into_ranked(is_top);
                 for (value, at) in &ranked {
-                    let (Some(column), Some(labels)) = (kept.get_mut(*at), members.get(*at)) else {
+                    let Some(labels) = members.of.get(at) else {
                         continue;
                     };
-                    if column.is_none() {
+                    if !kept.contains_key(at) {
                         let values = vec![ABSENT; grid.count];
-                        *column = Some(self.column(labels.clone(), values)?);
+                        kept.insert(*at, self.column(labels.clone(), values)?);
                     }
-                    let cell = column
-                        .as_mut()
-                        .and_then(|column| column.values.get_mut(step));
-                    if let Some(cell) = cell {
+                    let column = kept.get_mut(at);
+                    if let Some(cell) = column.and_then(|column| column.values.get_mut(step)) {
                         *cell = *value;
                     }
                 }
                 if grid.count == 1 {
-                    order = ranked.iter().map(|(_, at)| *at).collect();
+                    order = Some(ranked.iter().map(|(_, at)| *at).collect());
                 }
             }
+            let order = order.unwrap_or_else(|| kept.keys().copied().collect());
             all.extend(
                 order
                     .into_iter()
-                    .filter_map(|at| kept.get_mut(at).and_then(Option::take))
+                    .filter_map(|at| kept.remove(&at))
                     .filter(|column| column.values.iter().any(|value| !is_absent(*value))),
             );
         }
@@ -237,64 +298,86 @@ impl Evaluation<'_> {
         counts: &[usize],
     ) -> Evaluated<Vec<Choice>> {
         let is_top = aggregate.op == AggregateOp::Topk;
-        let mut places: HashMap<Labels, usize> = HashMap::default();
-        let mut groups: Vec<Choice> = Vec::new();
-        self.each_column(&aggregate.expr, grid, &mut |column| {
+        let mut groups = Groups::default();
+        let mut all: Vec<Choice> = Vec::new();
+        self.each_column(&aggregate.expr, grid, false, &mut |column| {
             self.guard.spend(4 * grid.count as u64)?;
-            let labels = group_of(aggregate, &column.labels);
-            let place = match places.get(&labels) {
-                Some(place) => *place,
-                None => {
-                    self.hold(grid.count * size_of::<Best>())?;
-                    places.insert(labels, groups.len());
-                    groups.push(Choice {
-                        members: Vec::new(),
-                        best: vec![Best::default(); grid.count],
-                    });
-                    groups.len() - 1
-                }
-            };
-            let Some(group) = groups.get_mut(place) else {
+            let place = groups.place(aggregate, &column.labels);
+            if place.is_new {
+                self.hold(grid.count * size_of::<Best>())?;
+                all.push(Choice {
+                    members: Members::default(),
+                    best: vec![Best::default(); grid.count],
+                });
+            }
+            let Some(group) = all.get_mut(place.at) else {
                 return Ok(());
             };
             // As many more as there may be, since lists grow by doubling.
             self.hold(column.labels.bytes() + 2 * grid.count * size_of::<Ranked>())?;
-            let at = group.members.len();
-            let mut more = 0;
+            let at = group.members.count;
+            group.members.count += 1;
+            let (mut more, mut is_in) = (0, false);
             for ((best, value), count) in group.best.iter_mut().zip(&column.values).zip(counts) {
-                if !is_absent(*value) && best.offer((*value, at), *count, is_top) {
-                    more += 1;
+                if is_absent(*value) {
+                    continue;
                 }
+                let offered = best.offer((*value, at), *count, is_top);
+                more += usize::from(offered == Offered::More);
+                is_in |= offered != Offered::Refused;
             }
-            group.members.push(column.labels);
             self.let_go(2 * (grid.count - more) * size_of::<Ranked>());
+            match is_in {
+                true => self.let_go(group.take_in(at, column.labels)),
+                false => self.let_go(column.labels.bytes()),
+            }
             Ok(())
         })?;
-        Ok(groups)
+        Ok(all)
     }
 }
 
-/// What stays of a group: the labels of its series, and the best of them at each step.
+/// What stays of a group: the best at each step, and whose they are.
 struct Choice {
-    members: Vec<Labels>,
+    members: Members,
     best: Vec<Best>,
 }
 
-/// Columns by group, groups in the order in which they come.
-fn grouped(aggregate: &Aggregate, columns: Vec<Column>) -> Vec<(Labels, Vec<Column>)> {
-    let mut places: HashMap<Labels, usize> = HashMap::default();
-    let mut groups: Vec<(Labels, Vec<Column>)> = Vec::new();
-    for column in columns {
-        let labels = group_of(aggregate, &column.labels);
-        let place = *places.entry(labels.clone()).or_insert_with(|| {
-            groups.push((labels, Vec::new()));
-            groups.len() - 1
-        });
-        if let Some((_, members)) = groups.get_mut(place) {
-            members.push(column);
+/// The labels of those that are among the best at some step, and of some that were.
+#[derive(Default)]
+struct Members {
+    of: BTreeMap<usize, Labels>,
+    /// How many came.
+    count: usize,
+    /// How many were among the best when that was last looked at.
+    stayed: usize,
+}
+
+impl Choice {
+    /// Keeps the labels of one that is among the best; how many bytes of others' have gone.
+    fn take_in(&mut self, at: usize, labels: Labels) -> usize {
+        let Members { of, stayed, .. } = &mut self.members;
+        of.insert(at, labels);
+        if of.len() < MEMBERS_MIN.max(2 * *stayed) {
+            return 0;
         }
+        let mut stay: Vec<usize> = self.best.iter().flat_map(Best::whose).collect();
+        stay.sort_unstable();
+        let mut freed = 0;
+        of.retain(|at, labels| {
+            let stays = stay.binary_search(at).is_ok();
+            freed += if stays { 0 } else { labels.bytes() };
+            stays
+        });
+        *stayed = of.len();
+        freed
     }
-    groups
+}
+
+/// Groups that came in any order.
+fn in_order(mut columns: Vec<Column>) -> Vec<Column> {
+    columns.sort_by(|one, other| one.labels.cmp(&other.labels));
+    columns
 }
 
 fn fold(op: AggregateOp, cell: &mut Cell, value: f64) {

@@ -23,11 +23,12 @@ fn is_alone(function: &Function, args: &[Expr]) -> bool {
 
 impl Evaluation<'_> {
     /// Hands each column of an instant vector to `each`: one by one where that is possible, so that
-    /// `each` may let it go; else when all are there.
+    /// `each` may let it go; else when all are there. In any order where that is all the same to it.
     pub(super) fn each_column(
         &self,
         expr: &Expr,
         grid: Grid,
+        is_unordered: bool,
         each: &mut dyn FnMut(Column) -> Evaluated<()>,
     ) -> Evaluated<()> {
         let expr = inner(expr);
@@ -41,10 +42,10 @@ impl Evaluation<'_> {
         };
         match &expr.kind {
             ExprKind::Vector(selector) if is_one_step => {
-                self.each_selected(selector, grid, false, &mut each_alone)
+                self.each_selected(selector, grid, (false, is_unordered), &mut each_alone)
             }
             ExprKind::Call { function, args } if is_one_step && is_alone(function, args) => {
-                self.each_over_range(function, args, grid, &mut each_alone)
+                self.each_over_range(function, args, grid, is_unordered, &mut each_alone)
             }
             _ => {
                 for column in self.vector(expr, grid)? {

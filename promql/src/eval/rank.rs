@@ -17,19 +17,30 @@ fn goes_first(one: Ranked, other: Ranked, is_top: bool) -> bool {
         }
 }
 
+/// What became of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// There is one more than before.
+    More,
+    /// It is there, and another one has gone.
+    Instead,
+    /// There are better ones.
+    Refused,
+}
+
 /// The largest of those that came so far, or the least. The root is what goes next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Best(Vec<Ranked>);
 
 impl Best {
     /// Takes one in, if it is among the `count` best; NaN is among them only where there are too few
-    /// numbers. Whether there is one more than before.
-    pub(super) fn offer(&mut self, one: Ranked, count: usize, is_top: bool) -> bool {
+    /// numbers.
+    pub(super) fn offer(&mut self, one: Ranked, count: usize, is_top: bool) -> Offered {
         let heap = &mut self.0;
         if heap.len() < count {
             heap.push(one);
             up(heap, is_top);
-            return true;
+            return Offered::More;
         }
         if let Some(root) = heap.first_mut() {
             let is_better = match is_top {
@@ -39,9 +50,15 @@ impl Best {
             if is_better || root.0.is_nan() && !one.0.is_nan() {
                 *root = one;
                 down(heap, is_top);
+                return Offered::Instead;
             }
         }
-        false
+        Offered::Refused
+    }
+
+    /// Whose they are, in no order.
+    pub(super) fn whose(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(_, whose)| *whose)
     }
 
     /// Those that stay longest first.

@@ -23,19 +23,19 @@ impl Evaluation<'_> {
         times: bool,
     ) -> Evaluated<Value> {
         let mut columns = Vec::new();
-        self.each_selected(selector, grid, times, &mut |column| {
+        self.each_selected(selector, grid, (times, false), &mut |column| {
             columns.push(column);
             Ok(())
         })?;
         Ok(Value::Vector(columns))
     }
 
-    /// As [`Evaluation::selector`], column by column.
+    /// As [`Evaluation::selector`], column by column, in any order where that is all the same.
     pub(super) fn each_selected(
         &self,
         selector: &Selector,
         grid: Grid,
-        times: bool,
+        (times, is_unordered): (bool, bool),
         each: &mut dyn FnMut(Column) -> Evaluated<()>,
     ) -> Evaluated<()> {
         let (first, last) = (
@@ -51,6 +51,7 @@ impl Evaluation<'_> {
             range_ms: lookback,
             function: "",
             is_instant: true,
+            is_unordered,
         };
         let mut is_rolled = false;
         self.storage
@@ -124,7 +125,7 @@ impl Evaluation<'_> {
         &self,
         expr: &Expr,
         grid: Grid,
-        function: &'static str,
+        (function, is_unordered): (&'static str, bool),
         stretches: &Stretches,
         each: &mut dyn FnMut(Labels, &Samples) -> Evaluated<()>,
     ) -> Evaluated<()> {
@@ -144,6 +145,7 @@ impl Evaluation<'_> {
                     range_ms: *range_ms,
                     function,
                     is_instant: false,
+                    is_unordered,
                 };
                 let mut kept = Samples::default();
                 self.storage
@@ -236,19 +238,25 @@ impl Evaluation<'_> {
         let mut series = Vec::new();
         let stretches = self.stretches_of(expr, grid)?;
         let mut is_rolled = false;
-        self.each_range(expr, grid, "", &stretches, &mut |labels, samples| {
-            is_rolled |= samples.rolled() > 0;
-            let points = samples.times.iter().zip(&samples.values);
-            let points: Vec<Point> = points
-                .filter(|(time, _)| **time > until.saturating_sub(range_ms) && **time <= until)
-                .map(|(time, value)| (*time, *value))
-                .collect();
-            self.hold(points.len() * 16 + 64)?;
-            if !points.is_empty() {
-                series.push((labels, points));
-            }
-            Ok(())
-        })?;
+        self.each_range(
+            expr,
+            grid,
+            ("", false),
+            &stretches,
+            &mut |labels, samples| {
+                is_rolled |= samples.rolled() > 0;
+                let points = samples.times.iter().zip(&samples.values);
+                let points: Vec<Point> = points
+                    .filter(|(time, _)| **time > until.saturating_sub(range_ms) && **time <= until)
+                    .map(|(time, value)| (*time, *value))
+                    .collect();
+                self.hold(points.len() * 16 + 64)?;
+                if !points.is_empty() {
+                    series.push((labels, points));
+                }
+                Ok(())
+            },
+        )?;
         if is_rolled {
             self.note_rolled(&stretches, expr.span);
         }

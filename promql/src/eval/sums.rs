@@ -90,19 +90,20 @@ pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(|one, other| match (one.is_nan(), other.is_nan()) {
+    let order = |one: &f64, other: &f64| match (one.is_nan(), other.is_nan()) {
         (true, true) => std::cmp::Ordering::Equal,
         (true, false) => std::cmp::Ordering::Less,
         (false, true) => std::cmp::Ordering::Greater,
         (false, false) => one.total_cmp(other),
-    });
+    };
     let count = values.len() as f64;
     let rank = q * (count - 1.0);
     let lower = rank.floor().max(0.0);
-    let upper = (lower + 1.0).min(count - 1.0);
     let weight = rank - rank.floor();
-    let at = |index: f64| values.get(index as usize).copied().unwrap_or(f64::NAN);
-    at(lower) * (1.0 - weight) + at(upper) * weight
+    // Two neighbours are wanted, and not all in order.
+    let (_, lower, above) = values.select_nth_unstable_by(lower as usize, order);
+    let upper = above.iter().copied().min_by(order).unwrap_or(*lower);
+    *lower * (1.0 - weight) + upper * weight
 }
 
 /// Go's `math.Max`: NaN where either is.

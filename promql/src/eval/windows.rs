@@ -285,19 +285,21 @@ impl Evaluation<'_> {
             return self.absent_over_time(args, grid);
         }
         let mut columns: Vec<Column> = Vec::new();
-        self.each_over_range(function, args, grid, &mut |column| {
+        self.each_over_range(function, args, grid, false, &mut |column| {
             columns.push(column);
             Ok(())
         })?;
         Ok(Value::Vector(merged(columns)?))
     }
 
-    /// Hands each column of a function over a range to `each`; labels may come twice.
+    /// Hands each column of a function over a range to `each`, in any order where that is all the same;
+    /// labels may come twice.
     pub(super) fn each_over_range(
         &self,
         function: &'static Function,
         args: &[Expr],
         grid: Grid,
+        is_unordered: bool,
         each: &mut dyn FnMut(Column) -> Evaluated<()>,
     ) -> Evaluated<()> {
         let (Some(over), Some(range)) = (
@@ -331,7 +333,7 @@ impl Evaluation<'_> {
         self.each_range(
             range,
             grid,
-            function.name,
+            (function.name, is_unordered),
             &stretches,
             &mut |labels, samples| {
                 is_rolled |= samples.rolled() > 0;
@@ -427,7 +429,7 @@ impl Evaluation<'_> {
         let mut present = vec![false; grid.count];
         let name = "absent_over_time";
         let stretches = self.stretches_of(range, grid)?;
-        self.each_range(range, grid, name, &stretches, &mut |_, samples| {
+        self.each_range(range, grid, (name, true), &stretches, &mut |_, samples| {
             for (step, present) in present.iter_mut().enumerate() {
                 let end_ms = self.reference(when, grid.time(step));
                 let range_ms = stretches.range_at(name, end_ms, range_ms);

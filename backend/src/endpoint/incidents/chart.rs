@@ -68,11 +68,7 @@ impl Of<'_> {
 
     /// Series of an expression that agree with the incident's labels where they have the same ones.
     fn ask(&self, expr: &Expr) -> Vec<Series> {
-        let storage = TenantSeries {
-            engine: &self.app.storage.engine,
-            tenant: self.tenant,
-            cost: self.cost,
-        };
+        let storage = TenantSeries::new(&self.app.storage.engine, self.tenant, self.cost);
         let options = Options {
             samples_max: SAMPLES_MAX,
             ..self.app.evaluating.options()

@@ -159,11 +159,8 @@ async fn ask(
                 working.cost.check().map_err(QueryError::from)?;
             }
             let expr = expression(&asking.params)?;
-            let series = TenantSeries {
-                engine: &asking.app.storage.engine,
-                tenant: &asking.tenant,
-                cost: &working.cost,
-            };
+            let series =
+                TenantSeries::new(&asking.app.storage.engine, &asking.tenant, &working.cost);
             let asked_text = asked_text(&asking.params);
             let clock = asked.came.map(|came| Clock {
                 came,

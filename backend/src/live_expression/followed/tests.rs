@@ -57,11 +57,7 @@ impl Stage {
     /// By what is kept, and by reading whole.
     fn answers(&self, follower: &Follower, tenant: usize, at_ms: i64) -> [String; 2] {
         let (cost, tenant) = (Cost::unbounded(), &self.tenants[tenant]);
-        let whole = TenantSeries {
-            engine: &self.engine,
-            tenant,
-            cost: &cost,
-        };
+        let whole = TenantSeries::new(&self.engine, tenant, &cost);
         let kept = KeptSeries {
             whole: &whole,
             kept: &follower.kept,
@@ -164,11 +160,7 @@ fn a_sample_is_read_once_and_what_is_kept_is_given_back() {
     // Whether it is answered although no sample may be read.
     let is_answered = |follower: &Follower, at_ms: i64, samples_max: u64| {
         let cost = Cost::new(Duration::from_secs(60), samples_max, Cancel::default());
-        let whole = TenantSeries {
-            engine: &stage.engine,
-            tenant: &stage.tenants[0],
-            cost: &cost,
-        };
+        let whole = TenantSeries::new(&stage.engine, &stage.tenants[0], &cost);
         let kept = KeptSeries {
             whole: &whole,
             kept: &follower.kept,

@@ -1,0 +1,182 @@
+//! Texts of labels that many series have in common: each is there once, as long as it comes again
+//! before another one needs its place.
+
+use std::{
+    hash::{BuildHasher, Hasher},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+
+use crate::labels::{Label, Labels, NAME};
+
+/// Texts that are remembered, at first and once there were that many. Fewer: more series have their own. A
+/// place takes 16 bytes.
+const PLACES_FEW: usize = 256;
+const PLACES: usize = 8_192;
+
+/// Longer texts are each series' own: few have them in common.
+const SHARED_BYTES_MAX: usize = 256;
+
+/// What a text takes beside its bytes.
+const TEXT_BYTES: usize = 32;
+
+/// Makes labels of what series are called.
+#[derive(Debug, Default)]
+pub struct Texts {
+    hashes: RandomState,
+    /// By hash; made with the first text.
+    places: Box<[Option<Arc<str>>]>,
+    /// Texts that were not there.
+    missed: usize,
+    /// Of the series that is being made.
+    labels: Vec<Label>,
+}
+
+/// Labels, and what that changed.
+#[derive(Debug)]
+pub struct Made {
+    /// What names the series.
+    pub labels: Labels,
+    /// Bytes of texts that were not there before.
+    pub taken: usize,
+    /// Bytes of texts that nobody has any more.
+    pub freed: usize,
+}
+
+impl Texts {
+    /// The labels of a series, its metric's name among them. Cheapest where they come in order.
+    pub fn labels<'a>(
+        &mut self,
+        name: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Made {
+        let (mut taken, mut freed) = (0, 0);
+        let mut all = std::mem::take(&mut self.labels);
+        let mut share = |text: &str| {
+            let (text, took, let_go) = self.share(text);
+            (taken, freed) = (taken + took, freed + let_go);
+            text
+        };
+        let mut name = (!name.is_empty()).then_some(name);
+        for (label, value) in labels {
+            if let Some(name) = name.take_if(|_| label > NAME) {
+                all.push((share(NAME), share(name)));
+            }
+            all.push((share(label), share(value)));
+        }
+        if let Some(name) = name {
+            all.push((share(NAME), share(name)));
+        }
+        let labels = Labels::take(&mut all);
+        self.labels = all;
+        Made {
+            labels,
+            taken,
+            freed,
+        }
+    }
+
+    /// The text, the bytes that it takes if it is new, and those of what had its place and nobody has.
+    fn share(&mut self, text: &str) -> (Arc<str>, usize, usize) {
+        if text.len() > SHARED_BYTES_MAX {
+            return (Arc::from(text), TEXT_BYTES + text.len(), 0);
+        }
+        if self.places.is_empty() || self.missed == PLACES_FEW {
+            self.make_room();
+        }
+        let at = self.place_of(text);
+        let Some(place) = self.places.get_mut(at) else {
+            return (Arc::from(text), TEXT_BYTES + text.len(), 0);
+        };
+        if let Some(known) = place
+            && **known == *text
+        {
+            return (Arc::clone(known), 0, 0);
+        }
+        self.missed += 1;
+        let new: Arc<str> = Arc::from(text);
+        let before = place.replace(Arc::clone(&new));
+        // Where series have it, it is still there.
+        let alone = before.filter(|before| Arc::strong_count(before) == 1);
+        let freed = alone.map_or(0, |before| TEXT_BYTES + before.len());
+        (new, TEXT_BYTES + text.len(), freed)
+    }
+
+    fn place_of(&self, text: &str) -> usize {
+        let mut hasher = self.hashes.build_hasher();
+        hasher.write(text.as_bytes());
+        hasher.finish() as usize % self.places.len().max(1)
+    }
+
+    /// A question of few series has few places.
+    fn make_room(&mut self) {
+        let count = if self.places.is_empty() {
+            PLACES_FEW
+        } else {
+            self.missed += 1;
+            PLACES
+        };
+        let known = std::mem::replace(&mut self.places, vec![None; count].into());
+        for text in known.into_iter().flatten() {
+            let at = self.place_of(&text);
+            if let Some(place) = self.places.get_mut(at) {
+                *place = Some(text);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(labels: &Labels) -> Vec<(&str, &str)> {
+        labels.iter().collect()
+    }
+
+    #[test]
+    fn labels_are_as_they_would_be_alone() {
+        let mut texts = Texts::default();
+        let cases: [(&str, &[(&str, &str)]); 5] = [
+            ("up", &[("job", "a"), ("zone", "b")]),
+            ("up", &[("A", "1"), ("zone", "b")]),
+            ("up", &[]),
+            ("", &[("zone", "b"), ("job", "a")]),
+            ("", &[("empty", "")]),
+        ];
+        for (name, labels) in cases {
+            let own = |text: &str| -> Arc<str> { Arc::from(text) };
+            let named = [(NAME, name)].into_iter().filter(|_| !name.is_empty());
+            let expected: Labels = named
+                .chain(labels.iter().copied())
+                .map(|(label, value)| (own(label), own(value)))
+                .collect();
+            let made = texts.labels(name, labels.iter().copied());
+            assert_eq!(all(&made.labels), all(&expected));
+        }
+    }
+
+    #[test]
+    fn what_comes_again_is_there_once_and_what_nobody_has_goes() {
+        let mut texts = Texts::default();
+        let label = |value| [("job", value)].into_iter();
+        let first = texts.labels("up", label("a"));
+        assert!(first.taken > 4 * TEXT_BYTES && first.freed == 0);
+        let again = texts.labels("up", label("a"));
+        assert_eq!((again.taken, again.freed), (0, 0));
+        let long = "x".repeat(SHARED_BYTES_MAX + 1);
+        for _ in 0..2 {
+            let made = texts.labels("up", label(&long));
+            assert_eq!(made.taken, TEXT_BYTES + long.len());
+        }
+        // Many more than there are places.
+        let (mut taken, mut freed) = (0, 0);
+        for number in 0..4 * PLACES {
+            let made = texts.labels("up", label(&number.to_string()));
+            (taken, freed) = (taken + made.taken, freed + made.freed);
+        }
+        assert!(taken > 4 * PLACES * TEXT_BYTES);
+        assert!(taken - freed <= PLACES * (TEXT_BYTES + 16));
+    }
+}
