@@ -154,7 +154,9 @@ fn servers(way: Way, hosts: &str, path: &str) -> Result<Servers, AddressError> {
     match way {
         Way::Sentinel => {
             let name = percent_decode_str(path.trim_end_matches('/'));
-            let name = name.decode_utf8().map_err(|_| AddressError::Encoding)?;
+            let name = name
+                .decode_utf8()
+                .map_err(|_error| AddressError::Encoding)?;
             match name.is_empty() {
                 true => Err(AddressError::NoName),
                 false => Ok(Servers::Sentinel {
@@ -276,7 +278,11 @@ mod tests {
         let settings = Settings::new(address, "a");
         assert!(!format!("{settings:?}").contains("hunter2"));
         // Not in what is said of an address that is none, either.
-        for wrong in ["redis://:hunter2@:x", "redis://:hunter2@a,b", "http://:hunter2@a"] {
+        for wrong in [
+            "redis://:hunter2@:x",
+            "redis://:hunter2@a,b",
+            "http://:hunter2@a",
+        ] {
             let error = read(wrong).expect_err("no address");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }

@@ -102,7 +102,9 @@ impl Redis {
             }
         };
         if timeout(LEAVING + LOOK, ended).await.is_err() {
-            tracing::warn!("the other servers were not told that this one leaves; they will notice");
+            tracing::warn!(
+                "the other servers were not told that this one leaves; they will notice"
+            );
         }
     }
 

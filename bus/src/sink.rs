@@ -48,10 +48,7 @@ impl Future for Told {
     /// `None`: it waited for too long, and is no longer tried.
     type Output = Option<Placed>;
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Placed>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Placed>> {
         Pin::new(&mut self.0).poll(context).map(Result::ok)
     }
 }

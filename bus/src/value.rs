@@ -10,7 +10,10 @@ pub(crate) fn list(value: Value, of: &'static str) -> Result<Vec<Value>, BusErro
     match value {
         Value::Array(items) | Value::Set(items) => Ok(items),
         // RESP3 has hashes as they are; the rest of us knows fields and values in turn.
-        Value::Map(pairs) => Ok(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()),
+        Value::Map(pairs) => Ok(pairs
+            .into_iter()
+            .flat_map(|(key, value)| [key, value])
+            .collect()),
         Value::Nil => Ok(Vec::new()),
         _ => Err(BusError::Odd(of)),
     }
@@ -35,11 +38,11 @@ pub(crate) fn maybe_bytes(value: Value, of: &'static str) -> Result<Option<Bytes
 
 pub(crate) fn text(value: Value, of: &'static str) -> Result<String, BusError> {
     let bytes = bytes(value, of)?;
-    String::from_utf8(bytes.into()).map_err(|_| BusError::Odd(of))
+    String::from_utf8(bytes.into()).map_err(|_error| BusError::Odd(of))
 }
 
 pub(crate) fn number<T: std::str::FromStr>(value: Value, of: &'static str) -> Result<T, BusError> {
-    text(value, of)?.parse().map_err(|_| BusError::Odd(of))
+    text(value, of)?.parse().map_err(|_error| BusError::Odd(of))
 }
 
 /// The next item of a list.
