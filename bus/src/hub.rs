@@ -45,6 +45,8 @@ pub(crate) struct Hub {
     total: Arc<Total>,
     outboxes: Vec<Mutex<Outbox>>,
     nodes: RwLock<Vec<Option<Arc<Node>>>>,
+    /// Held while it changes who serves what: two at once would leave a partition with nobody.
+    pub(crate) serving: Mutex<()>,
     alone: Mutex<Alone>,
     /// The same as a set, for a look without the lock.
     alone_set: AtomicU64,
@@ -155,6 +157,7 @@ impl Hub {
                 .collect(),
             total,
             nodes: RwLock::new(vec![None; PARTITIONS]),
+            serving: Mutex::default(),
             alone: Mutex::new(Alone {
                 away: vec![Some(now); PARTITIONS],
                 why: "not connected yet".into(),
@@ -286,9 +289,16 @@ impl Hub {
 
     // Who serves what.
 
-    /// From now on this connection serves these partitions: what another may have lost is sent again,
-    /// and what is watched there is subscribed and read.
-    pub(crate) fn serve(&self, node: &Arc<Node>, line: &Line, partitions: u64) {
+    /// From now on this connection serves what its server is to serve: what another may have lost is
+    /// sent again, and what is watched there is subscribed and read.
+    pub(crate) fn serve(&self, node: &Arc<Node>, line: &Line) {
+        let _serving = self.serving.lock();
+        self.serve_now(node, line);
+    }
+
+    /// As [`Self::serve`], for who holds [`Self::serving`].
+    pub(crate) fn serve_now(&self, node: &Arc<Node>, line: &Line) {
+        let partitions = node.wanted();
         *node.line.write() = Some(line.clone());
         let mut again = 0;
         for partition in Partition::all().filter(|one| partitions & bit(*one) != 0) {
@@ -319,6 +329,7 @@ impl Hub {
 
     /// Nobody serves these any more, for this reason.
     pub(crate) fn lose(&self, node: &Arc<Node>, why: Arc<str>) {
+        let _serving = self.serving.lock();
         *node.line.write() = None;
         let owned = node.owned.swap(0, Ordering::AcqRel);
         {

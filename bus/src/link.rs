@@ -36,8 +36,10 @@ const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_secs(2);
 /// A connection that lasted for so long was a good one.
 const GOOD: Duration = Duration::from_secs(5);
-/// The table of a cluster is looked at again after so long in any case.
+/// The table of a cluster is looked at again after so long in any case, and sooner where somebody is
+/// missing.
 const TABLE: Duration = Duration::from_secs(30);
+const TABLE_IN_PARTS: Duration = Duration::from_secs(1);
 /// Servers of a cluster that are remembered, beside those that are named.
 const SERVERS_MAX: usize = 256;
 
@@ -217,10 +219,14 @@ async fn keep_cluster(hub: &Arc<Hub>, seeds: &[Server]) -> Infallible {
             }
         }
         while sessions.try_join_next().is_some() {}
+        let wait = match hub.figures.connected.get() {
+            0 => TABLE_IN_PARTS,
+            _ => TABLE,
+        };
         tokio::select! {
             () = hub.moved.notified() => {}
             () = ended.notified() => {}
-            () = sleep(TABLE) => {}
+            () = sleep(wait) => {}
         }
         // Many find the same out at once.
         sleep(SOONEST).await;
@@ -235,6 +241,7 @@ fn follow(
     ended: &Arc<Notify>,
     sessions: &mut JoinSet<()>,
 ) {
+    let _serving = hub.serving.lock();
     // Who loses something loses it before another gets it.
     nodes.retain(|server, node| {
         let owned = table.get(server).copied().unwrap_or(0);
@@ -242,7 +249,7 @@ fn follow(
         if node.owned() & !owned != 0
             && let Some(line) = node.line()
         {
-            hub.serve(node, &line, node.wanted());
+            hub.serve_now(node, &line);
         }
         if owned == 0
             && let Some(line) = node.line()
@@ -258,7 +265,7 @@ fn follow(
                 if node.owned() != *owned
                     && let Some(line) = node.line()
                 {
-                    hub.serve(node, &line, *owned);
+                    hub.serve_now(node, &line);
                 }
             }
             None => {

@@ -29,6 +29,8 @@ struct Data {
     generation: u64,
     feed_generation: Option<u64>,
     epoch: Option<u64>,
+    /// The time at which the epoch began.
+    began: u64,
     offset: u64,
     numbers: HashMap<usize, u64>,
     stream: VecDeque<(u64, Bytes)>,
@@ -67,7 +69,7 @@ impl Redis {
         }
         if data.feed_generation != Some(data.generation) {
             let epoch = match data.epoch {
-                Some(epoch) => self.now_ms.max(epoch + data.offset + 10_000),
+                Some(epoch) => self.now_ms + (epoch - data.began) + 10_000,
                 None => {
                     data.stream.clear();
                     self.now_ms
@@ -75,6 +77,7 @@ impl Redis {
             };
             data.feed_generation = Some(data.generation);
             data.epoch = Some(epoch);
+            data.began = self.now_ms;
         }
         (data.epoch.unwrap_or_default(), data.offset)
     }
@@ -491,8 +494,17 @@ impl World {
     }
 }
 
+/// As many as there is time for, unless `PROPTEST_CASES` says how many.
+fn cases() -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None if cfg!(debug_assertions) => ProptestConfig::with_cases(400),
+        None => ProptestConfig::with_cases(10_000),
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 400 } else { 10_000 }))]
+    #![proptest_config(cases())]
 
     /// Whatever is lost, doubled, late, in another order, broken off or failed over: nobody is told of a
     /// gap or of anything twice, no place has two contents, and in the end all have what Redis has,

@@ -84,7 +84,7 @@ async fn begin<'a>(
         broken: Arc::default(),
     };
     // What is to be served may have changed meanwhile.
-    hub.serve(node, &line, node.wanted());
+    hub.serve(node, &line);
     Ok(Session {
         hub,
         node,
@@ -268,7 +268,7 @@ impl Checking<'_> {
                 return Err(BusError::away("nothing of ours is there any more"));
             }
             if self.node.owned() != self.node.wanted() {
-                self.hub.serve(self.node, self.line, self.node.wanted());
+                self.hub.serve(self.node, self.line);
             }
             self.compare(round).await?;
         }

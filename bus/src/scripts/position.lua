@@ -14,22 +14,25 @@ local function generation(key, said)
 end
 
 -- Epoch and offset of a feed, whose meta says g, e and o. In a new generation it gets a new epoch; offsets
--- go on. It is larger than every id (epoch + offset) of the one before, those of ten thousand frames that
--- may have been seen and lost among them.
+-- go on. The new one lies ten seconds further before the clock than the old one did: so it is larger than
+-- any id (epoch + offset) of the old one whose frame may have been seen and lost, and two servers that
+-- begin one from the same data, one after the other, do not give the same.
 local function position(stream, meta, n, g, e, o)
   if g == n then return e, tonumber(o) end
   local time = redis.call('TIME')
-  local epoch = time[1] * 1000 + math.floor(time[2] / 1000)
-  local top = tonumber(o or '0')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local epoch = now
   if e then
-    epoch = math.max(epoch, tonumber(e) + top + 10000)
+    local began = tonumber(redis.call('HGET', meta, 'b') or e)
+    now = math.max(now, began)
+    epoch = now + tonumber(e) - began + 10000
   else
     redis.call('DEL', stream)
   end
-  e = string.format('%.0f', epoch)
-  redis.call('HSET', meta, 'g', n, 'e', e, 'o', string.format('%.0f', top))
+  e, o = string.format('%.0f', epoch), tonumber(o or '0')
+  redis.call('HSET', meta, 'g', n, 'e', e, 'b', string.format('%.0f', now), 'o', string.format('%.0f', o))
   redis.call('EXPIRE', meta, 86400)
-  return e, top
+  return e, o
 end
 
 -- Puts a frame behind the newest, and tells who listens; its offset.

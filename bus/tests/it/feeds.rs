@@ -20,6 +20,11 @@ async fn every_server_has_the_same_frames_in_the_same_order() {
     let (at_a, at_b) = (Recorder::new(), Recorder::new());
     let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
     let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    // What is published before that is read in pages, and a room keeps no 600 frames.
+    eventually("both hear", || {
+        at_a.told().resets.len() == 1 && at_b.told().resets.len() == 1
+    })
+    .await;
     for number in 0..300 {
         a.publish(&key, &format!("a{number}"));
         b.publish(&key, &format!("b{number}"));
