@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
 use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
+    At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 use pulseboard_shared::{
@@ -47,8 +47,9 @@ struct IntoFeed {
 impl AlertSink for IntoFeed {
     fn publish(&self, offset: u64, event: &AlertEvent) {
         self.sent.inc();
-        let payload = AlertPayload::new(self.feed.epoch(), event.clone());
-        self.feed.append_at(offset, payload);
+        let epoch = self.feed.epoch();
+        self.feed
+            .append_at(At { epoch, offset }, AlertPayload(event.clone()));
     }
 }
 
@@ -96,8 +97,7 @@ impl Alerts {
             self.feed.begin_at(*first);
         }
         for (_, event) in sent {
-            self.feed
-                .append(AlertPayload::new(self.feed.epoch(), event));
+            self.feed.append(AlertPayload(event));
         }
         let next = self.feed.next_offset();
         self.manager.restore(next, active);
@@ -168,22 +168,13 @@ impl Query for Tick {
 
 /// An alert in the feed.
 #[derive(Debug)]
-pub struct AlertPayload {
-    epoch: Epoch,
-    event: AlertEvent,
-}
+pub struct AlertPayload(pub AlertEvent);
 
 impl AlertPayload {
-    /// An alert in the log called `epoch`.
-    #[must_use]
-    pub fn new(epoch: Epoch, event: AlertEvent) -> Self {
-        Self { epoch, event }
-    }
-
     /// What was sent and whose it is.
     #[must_use]
     pub fn event(&self) -> &AlertEvent {
-        &self.event
+        &self.0
     }
 }
 
@@ -200,19 +191,20 @@ impl Payload for AlertPayload {
     type View = AlertView;
 
     fn held_bytes(&self) -> usize {
-        self.event.bytes()
+        self.0.bytes()
     }
 
-    fn encode(&self, offset: u64, view: &AlertView) -> Bytes {
-        if !self.event.is_for(&view.tenant) {
+    fn encode(&self, at: At, view: &AlertView) -> Bytes {
+        let Self(event) = self;
+        if !event.is_for(&view.tenant) {
             return Bytes::new();
         }
-        let name = match self.event.alert.state {
+        let name = match event.alert.state {
             AlertState::Firing => None,
             AlertState::Resolved => Some(RESOLVED_EVENT),
         };
-        let id = EventId::new(self.epoch, offset).to_string();
-        let json = json_text(&self.event.alert);
+        let id = at.id().to_string();
+        let json = json_text(&event.alert);
         wire::event(view.wire, FeedName::Alerts, name, Some(&id), &json)
     }
 
@@ -228,12 +220,11 @@ impl Payload for AlertPayload {
 
 impl Portable for AlertPayload {
     fn to_bytes(&self) -> Vec<u8> {
-        portable::write(&(self.epoch.0, &self.event))
+        portable::write(&self.0)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
-        let (epoch, event) = portable::read(bytes)?;
-        Ok(Self::new(Epoch(epoch), event))
+        portable::read(bytes).map(Self)
     }
 }
 
@@ -297,7 +288,8 @@ mod tests {
                 labels: Labels::from_iter(labels),
             };
             let tenant = has_tenant.then(|| "shop".into());
-            let payload = AlertPayload::new(Epoch(epoch), AlertEvent { tenant, alert, detail });
+            let payload = AlertPayload(AlertEvent { tenant, alert, detail });
+            let at = At { epoch: Epoch(epoch), offset };
             let read = AlertPayload::from_bytes(&payload.to_bytes()).expect("it is one");
             prop_assert_eq!(read.event(), payload.event());
             for wire in [
@@ -308,7 +300,7 @@ mod tests {
             ] {
                 for tenant in ["shop", "other"] {
                     let view = AlertView { tenant: tenant.into(), wire };
-                    prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                    prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
                 }
             }
         }

@@ -133,6 +133,9 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Every task of the server; empty when it has ended.
     pub tasks: TaskTracker,
+    /// Cancelled when whoever chooses between servers is to choose others; this one goes on serving
+    /// until they have.
+    pub draining: CancellationToken,
     /// Cancelled when the server is to stop: no new work.
     pub stopping: CancellationToken,
     /// Cancelled when the streams have ended: the rest may go.
@@ -192,6 +195,7 @@ impl App {
             settings.window_size,
             retained,
             interval_ms,
+            clock.clone(),
             &telemetry,
             &fanout,
         );
@@ -312,6 +316,7 @@ impl App {
             alerts,
             telemetry,
             tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
             started_ms: clock.steady_ms(),
@@ -387,7 +392,19 @@ impl App {
     /// Whether it answers and ticks, and is not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ticking() && !self.stopping.is_cancelled()
+        self.ticking() && !self.is_leaving()
+    }
+
+    /// Whether there may be other servers of the same service.
+    #[must_use]
+    pub fn is_one_of_several(&self) -> bool {
+        false
+    }
+
+    /// Whether it stops, or is about to.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.draining.is_cancelled() || self.stopping.is_cancelled()
     }
 
     /// Whether the built-in source has ticked within three intervals, or there is none.

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
+    At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 use pulseboard_shared::{
@@ -171,10 +171,7 @@ impl Operator {
 
     /// Sends the figures to who watches them; called at each tick.
     pub fn tell_tick(&self) {
-        self.feed.append(OperatorPayload {
-            epoch: self.feed.epoch(),
-            figures: self.figures(),
-        });
+        self.feed.append(OperatorPayload(self.figures()));
     }
 
     /// The feed of figures.
@@ -206,10 +203,7 @@ fn load(documents: &Documents) -> Option<f64> {
 
 /// One tick's figures in the feed.
 #[derive(Debug)]
-pub struct OperatorPayload {
-    epoch: Epoch,
-    figures: Figures,
-}
+pub struct OperatorPayload(Figures);
 
 /// How the stream is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,14 +212,14 @@ pub struct OperatorView(pub Framing);
 impl Payload for OperatorPayload {
     type View = OperatorView;
 
-    fn encode(&self, offset: u64, view: &OperatorView) -> Bytes {
-        let id = EventId::new(self.epoch, offset).to_string();
-        let (feed, json) = (FeedName::Operator, json_text(&self.figures));
+    fn encode(&self, at: At, view: &OperatorView) -> Bytes {
+        let (Self(figures), id) = (self, at.id().to_string());
+        let (feed, json) = (FeedName::Operator, json_text(figures));
         let metrics = wire::event(view.0, feed, Some("metrics"), Some(&id), &json);
-        if self.figures.cpu_percent <= self.figures.alert_threshold {
+        if figures.cpu_percent <= figures.alert_threshold {
             return metrics;
         }
-        let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
+        let text = format!("CPU usage at {:.1}%", figures.cpu_percent);
         let text = match view.0 {
             Framing::WebSocket(_) => json_text(&text),
             // An event stream has it plain.
@@ -245,15 +239,11 @@ impl Payload for OperatorPayload {
 
 impl Portable for OperatorPayload {
     fn to_bytes(&self) -> Vec<u8> {
-        portable::write(&(self.epoch.0, &self.figures))
+        portable::write(&self.0)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
-        let (epoch, figures) = portable::read(bytes)?;
-        Ok(Self {
-            epoch: Epoch(epoch),
-            figures,
-        })
+        portable::read(bytes).map(Self)
     }
 }
 
@@ -287,7 +277,8 @@ mod tests {
                 active_connections,
                 alert_threshold,
             };
-            let payload = OperatorPayload { epoch: Epoch(epoch), figures };
+            let payload = OperatorPayload(figures);
+            let at = At { epoch: Epoch(epoch), offset };
             let read = OperatorPayload::from_bytes(&payload.to_bytes()).expect("it is one");
             for framing in [
                 Framing::WebSocket(Encoding::Json),
@@ -296,7 +287,7 @@ mod tests {
                 Framing::SsePlain,
             ] {
                 let view = OperatorView(framing);
-                prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
             }
         }
     }

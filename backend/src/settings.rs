@@ -134,6 +134,17 @@ settings! {
         parse: parse::instance,
         accepts: "hostname, or a name of 1 to 200 characters without control characters",
     }
+    /// With several servers, a server that is told to stop sends its viewers to the others over
+    /// this time, in seconds, while it answers /readyz with 503 and everything else as before.
+    drain: Duration {
+        env: "DRAIN_SEC",
+        flag: Some("drain-sec"),
+        key: "drain_sec",
+        default: "5",
+        form: ValueKind::Single,
+        parse: parse::seconds::<0, 8>,
+        accepts: "a whole number of seconds from 0 to 8",
+    }
     /// Whether this machine's figures also have the names of Prometheus' node_exporter, with
     /// METRIC_SOURCE=host.
     node_metrics: bool {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::json::json_text;
 use pulseboard_feed::{
-    Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
+    At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 
@@ -372,7 +372,7 @@ pub struct UpdateView {
 impl Payload for UpdatePayload {
     type View = UpdateView;
 
-    fn encode(&self, _offset: u64, view: &UpdateView) -> Bytes {
+    fn encode(&self, _at: At, view: &UpdateView) -> Bytes {
         let update = Update {
             stats: Init {
                 metrics: self.items.table(),
@@ -450,7 +450,8 @@ mod tests {
                         Framing::SsePlain,
                     ] {
                         let view = UpdateView { name: name.into(), length, wire };
-                        prop_assert_eq!(read.encode(1, &view), payload.encode(1, &view));
+                        let at = At { epoch: Epoch(1), offset: 1 };
+                        prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
                     }
                 }
             }

@@ -106,7 +106,7 @@ pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result
 pub fn readiness(app: &App) -> Readiness {
     Readiness {
         ready: app.is_ready(),
-        stopping: app.stopping.is_cancelled(),
+        stopping: app.is_leaving(),
         ticking: app.ticking(),
         streams: app.registry.open(),
         streams_max: app.registry.max(),

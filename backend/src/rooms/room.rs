@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, MemberGuard, Subscriber, Subscription};
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, MemberGuard, Spot, Subscriber, Subscription};
 use pulseboard_shared::protocol::rooms::frames::RoomMessage;
 
 use super::{
@@ -213,13 +213,8 @@ impl Room {
         viewer: u64,
         after: Option<&(String, u64)>,
     ) -> Subscription<RoomPayload> {
-        let epoch = self.feed.epoch();
-        let next = self.feed.with_log(|log| match after {
-            Some((named, offset)) if *named == epoch.to_string() => offset
-                .saturating_add(1)
-                .clamp(log.first_offset(), log.next_offset()),
-            _ => log.next_offset(),
-        });
+        let after = after.map(|(epoch, offset)| (epoch.as_str(), *offset));
+        let next = self.feed.after_or_end(after);
         Subscription::new(Arc::clone(&self.feed), next, view, viewer)
     }
 
@@ -234,24 +229,18 @@ impl Room {
     /// the member resumes from.
     #[must_use]
     pub fn presence_cursor(&self, view: &RoomView, viewer: u64) -> Subscription<RoomPayload> {
-        let next = self.presence.next_offset();
+        let next = self.presence.end();
         let view = RoomView {
-            cursor: None,
+            cursor: false,
             ..view.clone()
         };
         Subscription::new(Arc::clone(&self.presence), next, view, viewer)
     }
 
-    /// A cursor for a member that is there already, from the offset it wants next.
+    /// A cursor for a member that is there already, from the place it wants next.
     #[must_use]
-    pub fn cursor_at(&self, next: u64, view: RoomView, viewer: u64) -> Subscription<RoomPayload> {
+    pub fn cursor_at(&self, next: Spot, view: RoomView, viewer: u64) -> Subscription<RoomPayload> {
         Subscription::new(Arc::clone(&self.feed), next, view, viewer)
-    }
-
-    /// The epoch of its log, as it travels.
-    #[must_use]
-    pub fn epoch_text(&self) -> Arc<str> {
-        self.feed.epoch().to_string().into()
     }
 
     fn tell_presence(&self) {

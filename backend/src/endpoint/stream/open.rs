@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pulseboard_feed::{Feed, Payload, Subscription, wire::Framing};
+use pulseboard_feed::{Feed, Payload, Spot, Subscription, wire::Framing};
 use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
@@ -213,8 +213,8 @@ pub struct Following<P: Payload> {
     pub first: Vec<Bytes>,
     /// What it follows,
     pub feed: Arc<Feed<P>>,
-    /// from this offset on,
-    pub next: u64,
+    /// from this place on,
+    pub next: Spot,
     /// encoded for this view.
     pub view: P::View,
 }

@@ -172,7 +172,7 @@ impl RoomsInbound {
             .clone()
             .map(Into::into)
             .or_else(|| room.config.default_events.clone());
-        let cursor = (asked.cursor || asked.after.is_some()).then(|| room.epoch_text());
+        let cursor = asked.cursor || asked.after.is_some();
         RoomView {
             events,
             presence: asked.presence,
