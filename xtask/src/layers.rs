@@ -80,6 +80,7 @@ const CRATES: &[&str] = &[
     "engine",
     "ingest",
     "feed",
+    "bus",
     "alerting",
     "host",
     "promql",

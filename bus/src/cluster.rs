@@ -1,0 +1,450 @@
+//! What servers share beside feeds: who they are, what they measured, small documents, tables, secrets'
+//! digests, counts and figures. All of it is asked of Redis and takes a round trip; none of it is known
+//! while a server is alone.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use redis::{Cmd, Value};
+
+use crate::{
+    counts::{self, Bucket, Total, Waiting},
+    error::BusError,
+    hub::Hub,
+    members::{Member, Members, NotReady, View},
+    route::Partition,
+    scripts::Name,
+    sink::Refused,
+    value,
+};
+
+/// What servers share beside feeds.
+#[derive(Debug)]
+pub struct Cluster {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) members: Members,
+    pub(crate) counts: Waiting,
+}
+
+/// What members measured at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reports {
+    /// How many live: once there are as many reports, nobody is waited for.
+    pub live: usize,
+    /// Member and what it measured.
+    pub reports: Vec<(String, Bytes)>,
+}
+
+/// A document with its revision, which grows with each change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// 1 for the first.
+    pub revision: u64,
+    /// What it says.
+    pub bytes: Bytes,
+}
+
+/// A table with its revision, which grows with each change of an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// 0 where nothing was ever in it.
+    pub revision: u64,
+    /// Entries by name.
+    pub entries: HashMap<String, Bytes>,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is done; this is the revision now.
+    Done(u64),
+    /// Somebody else has changed it; this is the revision that it has.
+    Other(u64),
+    /// There are as many entries as may be.
+    Full,
+}
+
+/// What is found by a digest and ends by itself. A secret is never in Redis, only its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Tickets: used once.
+    Ticket,
+    /// Sessions.
+    Session,
+    /// Anything else that ends, such as links of an admin.
+    Link,
+}
+
+impl Space {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ticket => "tkt",
+            Self::Session => "ses",
+            Self::Link => "lnk",
+        }
+    }
+}
+
+/// Figures that each member has for itself and that are added up over those that live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Who is in a tenant's rooms.
+    Presence,
+    /// Open streams of a token or an address.
+    Limit,
+    /// Anything else of a tenant.
+    Other,
+}
+
+impl Figure {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Presence => "p",
+            Self::Limit => "lim",
+            Self::Other => "fig",
+        }
+    }
+
+    /// A member says its figures each five seconds; those of who is dead are not added up anyway.
+    const fn kept(self) -> Duration {
+        match self {
+            Self::Limit => Duration::from_secs(15),
+            Self::Presence | Self::Other => Duration::from_secs(60),
+        }
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(hub: &Arc<Hub>) -> Self {
+        Self {
+            members: Members::new(hub),
+            hub: Arc::clone(hub),
+            counts: Waiting::default(),
+        }
+    }
+
+    async fn ask(&self, tenant: &str, command: Cmd) -> Result<Value, BusError> {
+        self.hub.ask(Partition::of(tenant), command).await
+    }
+
+    // Members.
+
+    /// Who we are: `INSTANCE.INCARNATION`, which nobody else ever was.
+    #[must_use]
+    pub fn member(&self) -> &Arc<str> {
+        &self.hub.member
+    }
+
+    /// What we are called.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.hub.settings.instance
+    }
+
+    /// Who lives, as heard in the last second.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.members.view()
+    }
+
+    /// Changes what we say of ourselves with the next heartbeat.
+    pub fn say(&self, change: impl FnOnce(&mut Member)) {
+        self.members.change(change);
+    }
+
+    /// Whether this server may be sent viewers and senders.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        self.members.readiness(&self.hub)
+    }
+
+    // Ticks.
+
+    /// Says what we measured at a moment, and hears what all have measured at it.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn report(&self, moment_ms: i64, measured: &[u8]) -> Result<Reports, BusError> {
+        let of = "reports";
+        let mut command = Name::Report.command(2);
+        command
+            .arg(self.hub.keys.own("now"))
+            .arg(self.hub.keys.own("members"))
+            .arg(&**self.member())
+            .arg(moment_ms)
+            .arg(measured)
+            .arg(crate::members::DEAD_AFTER.as_millis().to_string());
+        let answer = self.ask("", command).await?;
+        let mut answer = value::list(answer, of)?.into_iter();
+        let live = value::number(value::next(&mut answer, of)?, of)?;
+        let reports = value::pairs(answer, of)?;
+        Ok(Reports { live, reports })
+    }
+
+    // Documents and tables.
+
+    fn document_key(&self, tenant: &str, name: &str) -> String {
+        self.hub.keys.item(tenant, "doc", name)
+    }
+
+    /// A document of a tenant, `""` for the service's own.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn document(&self, tenant: &str, name: &str) -> Result<Option<Document>, BusError> {
+        let of = "a document";
+        let key = self.document_key(tenant, name);
+        let command = redis::cmd("HMGET").arg(key).arg("v").arg("d").clone();
+        let answer = self.ask(tenant, command).await?;
+        let mut answer = value::list(answer, of)?.into_iter();
+        let revision = value::next(&mut answer, of)?;
+        if revision == Value::Nil {
+            return Ok(None);
+        }
+        Ok(Some(Document {
+            revision: value::number(revision, of)?,
+            bytes: value::bytes(value::next(&mut answer, of)?, of)?,
+        }))
+    }
+
+    /// Writes a document: only over the revision that was read (0: there was none), or over any. With
+    /// `kept` it ends by itself.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn put_document(
+        &self,
+        (tenant, name): (&str, &str),
+        read: Option<u64>,
+        bytes: &[u8],
+        kept: Option<Duration>,
+    ) -> Result<Put, BusError> {
+        let mut command = Name::Put.command(1);
+        command
+            .arg(self.document_key(tenant, name))
+            .arg(revision(read))
+            .arg(bytes)
+            .arg(kept.map_or(0, millis));
+        put(self.ask(tenant, command).await?)
+    }
+
+    /// A whole table of a tenant, `""` for the service's own.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn table(&self, tenant: &str, name: &str) -> Result<Table, BusError> {
+        let of = "a table";
+        let mut command = Name::Table.command(2);
+        let [entries, revision] = self.table_keys(tenant, name);
+        command.arg(entries).arg(revision);
+        let answer = self.ask(tenant, command).await?;
+        let mut answer = value::list(answer, of)?.into_iter();
+        Ok(Table {
+            revision: value::number(value::next(&mut answer, of)?, of)?,
+            entries: value::pairs(answer, of)?.into_iter().collect(),
+        })
+    }
+
+    fn table_keys(&self, tenant: &str, name: &str) -> [String; 2] {
+        let keys = &self.hub.keys;
+        [keys.item(tenant, "tab", name), keys.item(tenant, "tabv", name)]
+    }
+
+    /// Writes (`Some`) or removes (`None`) an entry of a table that may have so many, if the table is
+    /// of the revision that was read, or in any case.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn put_entry(
+        &self,
+        (tenant, table): (&str, &str),
+        entry: &str,
+        bytes: Option<&[u8]>,
+        read: Option<u64>,
+        entries_max: usize,
+    ) -> Result<Put, BusError> {
+        let mut command = Name::Entry.command(2);
+        let [entries, revision_key] = self.table_keys(tenant, table);
+        command
+            .arg(entries)
+            .arg(revision_key)
+            .arg(revision(read))
+            .arg(entry)
+            .arg(if bytes.is_some() { "set" } else { "del" })
+            .arg(bytes.unwrap_or_default())
+            .arg(entries_max);
+        put(self.ask(tenant, command).await?)
+    }
+
+    // What ends by itself.
+
+    fn digest_key(&self, space: Space, digest: &str) -> String {
+        self.hub.keys.own(&format!("{}:{}", space.name(), digest))
+    }
+
+    /// Keeps something under a digest for a while; `false`: there is something already.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn keep_new(
+        &self,
+        space: Space,
+        digest: &str,
+        bytes: &[u8],
+        kept: Duration,
+    ) -> Result<bool, BusError> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.digest_key(space, digest)).arg(bytes);
+        command.arg("NX").arg("PX").arg(millis(kept));
+        Ok(self.ask("", command).await? != Value::Nil)
+    }
+
+    /// As [`Self::keep_new`], in the place of what is there.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn keep(
+        &self,
+        space: Space,
+        digest: &str,
+        bytes: &[u8],
+        kept: Duration,
+    ) -> Result<(), BusError> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.digest_key(space, digest)).arg(bytes);
+        command.arg("PX").arg(millis(kept));
+        self.ask("", command).await.map(drop)
+    }
+
+    /// What is kept under a digest.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn look(&self, space: Space, digest: &str) -> Result<Option<Bytes>, BusError> {
+        let command = redis::cmd("GET").arg(self.digest_key(space, digest)).clone();
+        value::maybe_bytes(self.ask("", command).await?, "GET")
+    }
+
+    /// What is kept under a digest, for who asks first alone.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn take(&self, space: Space, digest: &str) -> Result<Option<Bytes>, BusError> {
+        let command = redis::cmd("GETDEL").arg(self.digest_key(space, digest)).clone();
+        value::maybe_bytes(self.ask("", command).await?, "GETDEL")
+    }
+
+    /// Keeps nothing under a digest any more; whether something was.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn forget(&self, space: Space, digest: &str) -> Result<bool, BusError> {
+        let command = redis::cmd("DEL").arg(self.digest_key(space, digest)).clone();
+        let gone: u64 = value::number(self.ask("", command).await?, "DEL")?;
+        Ok(gone > 0)
+    }
+
+    // Figures.
+
+    /// Says our figures of these names and hears the sums over all live members, ours included, of
+    /// every name that has one. Figures end where they are not said again within [a while]: limits
+    /// after 15 s, others after 60 s, and at once where their member is dead.
+    ///
+    /// [a while]: Figure
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn figures(
+        &self,
+        figure: Figure,
+        (tenant, of): (&str, &str),
+        own: &[(&str, u64)],
+    ) -> Result<HashMap<String, u64>, BusError> {
+        let what = "figures";
+        let mut command = Name::Gauge.command(1);
+        command.arg(self.hub.keys.item(tenant, figure.name(), of));
+        command.arg(millis(figure.kept()));
+        for (name, value) in own {
+            command.arg(format!("{name}\0{}", self.member())).arg(*value);
+        }
+        let answer = self.ask(tenant, command).await?;
+        let view = self.view();
+        let mut sums: HashMap<String, u64> = HashMap::new();
+        for (field, value) in value::pairs(value::list(answer, what)?.into_iter(), what)? {
+            let Some((name, member)) = field.rsplit_once('\0') else {
+                continue;
+            };
+            if member != &**self.member() && !view.is_live(member) {
+                continue;
+            }
+            let value = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<u64>().ok());
+            let sum = sums.entry(name.to_owned()).or_default();
+            *sum = sum.saturating_add(value.unwrap_or_default());
+        }
+        Ok(sums)
+    }
+
+    // Counts.
+
+    /// Counts an item of a tenant; it is sent within a fifth of a second, and once whatever happens
+    /// while this server lives. `lengths` are those of the buckets that it is put into, in seconds.
+    ///
+    /// # Errors
+    /// Too much waits to be sent.
+    pub fn count(
+        &self,
+        tenant: &Arc<str>,
+        name: &str,
+        value: f64,
+        at_ms: i64,
+        lengths: &[u32],
+    ) -> Result<(), Refused> {
+        self.counts.add(&self.hub, tenant, (name, value, at_ms), lengths)
+    }
+
+    /// Everything that was counted of a tenant, by name.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn totals(&self, tenant: &str) -> Result<HashMap<String, Total>, BusError> {
+        counts::totals(&self.hub, tenant).await
+    }
+
+    /// The newest buckets of a length, oldest first.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn buckets(&self, tenant: &str, length: u32) -> Result<Vec<Bucket>, BusError> {
+        counts::buckets(&self.hub, tenant, length).await
+    }
+
+    /// Begins counting anew with nothing.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn reset_counts(&self, tenant: &str, lengths: &[u32]) -> Result<(), BusError> {
+        counts::reset(&self.hub, tenant, lengths).await
+    }
+}
+
+fn revision(read: Option<u64>) -> String {
+    read.map(|read| read.to_string()).unwrap_or_default()
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn put(answer: Value) -> Result<Put, BusError> {
+    let of = "a change";
+    let mut answer = value::list(answer, of)?.into_iter();
+    let outcome: u8 = value::number(value::next(&mut answer, of)?, of)?;
+    let revision = value::number(value::next(&mut answer, of)?, of)?;
+    Ok(match outcome {
+        0 => Put::Other(revision),
+        1 => Put::Done(revision),
+        _ => Put::Full,
+    })
+}

@@ -1,0 +1,421 @@
+//! What all parts of the bus on Redis share: where partitions are served, what is watched, what is to
+//! be sent, and whether the others can be reached.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use pulseboard_feed::Epoch;
+use redis::{Cmd, Value};
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::{
+    dial::Connection,
+    error::BusError,
+    feeds::{Entry, Feeds, bit},
+    figures::Figures,
+    key::FeedKey,
+    outbox::{Job, Lane, Outbox, Total},
+    route::{Keys, PARTITIONS, Partition},
+    settings::Settings,
+    sink::{FeedSink, Placed, Refused, State},
+};
+
+/// All partitions.
+pub(crate) const ALL: u64 = u64::MAX;
+
+/// Everything that is shared.
+pub(crate) struct Hub {
+    pub(crate) settings: Settings,
+    pub(crate) keys: Keys,
+    /// `INSTANCE.INCARNATION`: who we are, and nobody else ever was.
+    pub(crate) member: Arc<str>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) state: watch::Sender<State>,
+    /// Where partitions are to be looked for anew.
+    pub(crate) moved: Notify,
+    pub(crate) feeds: Mutex<Feeds>,
+    total: Arc<Total>,
+    outboxes: Vec<Mutex<Outbox>>,
+    nodes: RwLock<Vec<Option<Arc<Node>>>>,
+    alone: Mutex<Alone>,
+    /// The same as a set, for a look without the lock.
+    alone_set: AtomicU64,
+}
+
+struct Alone {
+    /// Since when nobody serves each partition.
+    away: Vec<Option<Instant>>,
+    why: Arc<str>,
+}
+
+/// One primary.
+#[derive(Default)]
+pub(crate) struct Node {
+    /// Its partitions, a bit each.
+    owned: AtomicU64,
+    line: RwLock<Option<Line>>,
+    /// Something is to be sent.
+    pub(crate) send: Notify,
+    /// Something is to be read.
+    pub(crate) fetch: Notify,
+    fetches: Mutex<VecDeque<Arc<Entry>>>,
+    /// Something is to be subscribed or no longer.
+    pub(crate) subscribe: Notify,
+    changes: Mutex<Vec<Arc<Entry>>>,
+    /// Somebody saw that the connection is of no use.
+    pub(crate) broken: Notify,
+    /// Messages were dropped.
+    pub(crate) is_behind: AtomicBool,
+}
+
+/// A connection and whose it is.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) connection: Connection,
+    pub(crate) lineage: Arc<str>,
+}
+
+impl Node {
+    pub(crate) fn owned(&self) -> u64 {
+        self.owned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn owns(&self, partition: Partition) -> bool {
+        self.owned() & bit(partition) != 0
+    }
+
+    pub(crate) fn line(&self) -> Option<Line> {
+        self.line.read().clone()
+    }
+
+    /// Has it read, unless it waits for that already.
+    pub(crate) fn fetch_soon(&self, entry: &Arc<Entry>) {
+        if !entry.is_queued.swap(true, Ordering::AcqRel) {
+            self.fetches.lock().push_back(Arc::clone(entry));
+            self.fetch.notify_one();
+        }
+    }
+
+    pub(crate) fn next_fetches(&self, count: usize) -> Vec<Arc<Entry>> {
+        let mut fetches = self.fetches.lock();
+        let count = count.min(fetches.len());
+        fetches.drain(..count).collect()
+    }
+
+    pub(crate) fn change_soon(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
+        self.changes.lock().extend(entries);
+        self.subscribe.notify_one();
+    }
+
+    pub(crate) fn changes(&self) -> Vec<Arc<Entry>> {
+        std::mem::take(&mut self.changes.lock())
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(settings: Settings, member: Arc<str>) -> Self {
+        let total = Arc::<Total>::default();
+        let now = Instant::now();
+        Self {
+            keys: Keys::new(&settings.prefix),
+            settings,
+            member,
+            figures: Arc::default(),
+            state: watch::Sender::new(State::Joining),
+            moved: Notify::new(),
+            feeds: Mutex::default(),
+            outboxes: (0..PARTITIONS)
+                .map(|_| Mutex::new(Outbox::new(&total)))
+                .collect(),
+            total,
+            nodes: RwLock::new(vec![None; PARTITIONS]),
+            alone: Mutex::new(Alone {
+                away: vec![Some(now); PARTITIONS],
+                why: "not connected yet".into(),
+            }),
+            alone_set: AtomicU64::new(0),
+        }
+    }
+
+    /// Who serves a partition.
+    pub(crate) fn node(&self, partition: Partition) -> Option<Arc<Node>> {
+        self.nodes.read().get(partition.number()).cloned().flatten()
+    }
+
+    /// The answer of whoever serves the partition.
+    ///
+    /// # Errors
+    /// Nobody does, or it refuses.
+    pub(crate) async fn ask(&self, partition: Partition, command: Cmd) -> Result<Value, BusError> {
+        let why = || BusError::Away(Arc::clone(&self.alone.lock().why));
+        let node = self.node(partition).ok_or_else(why)?;
+        let line = node.line().ok_or_else(why)?;
+        let answer = line.connection.one(command).await;
+        if let Err(error) = &answer {
+            self.judge(&node, error);
+        }
+        answer
+    }
+
+    /// What an error means for the connection that it came from.
+    pub(crate) fn judge(&self, node: &Node, error: &BusError) {
+        if is_moved(error) {
+            self.moved.notify_one();
+        } else if error.is_away() {
+            node.broken.notify_one();
+        }
+    }
+
+    // Publishing.
+
+    pub(crate) fn outbox(&self, partition: Partition) -> Option<&Mutex<Outbox>> {
+        self.outboxes.get(partition.number())
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.total.bytes()
+    }
+
+    /// Has something sent.
+    ///
+    /// # Errors
+    /// Too much waits.
+    pub(crate) fn send(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        job: Job,
+        told: Option<oneshot::Sender<Placed>>,
+    ) -> Result<(), Refused> {
+        let Some(outbox) = self.outbox(partition) else {
+            return Ok(());
+        };
+        let mut outbox = outbox.lock();
+        let own = match (&lane, &job) {
+            (Lane::Feed(key), Job::Frame { frame, .. }) if self.is_alone(partition) => {
+                Some((key.clone(), frame.clone()))
+            }
+            _ => None,
+        };
+        let pushed = outbox.push(lane, job, told, Instant::now());
+        if pushed.is_err() {
+            self.figures.refused.add(1);
+        }
+        if let Some((key, frame)) = own {
+            // Those who are here get it, whatever becomes of it elsewhere.
+            self.deliver_alone(&key, frame);
+        } else {
+            pushed?;
+        }
+        drop(outbox);
+        if let Some(node) = self.node(partition) {
+            node.send.notify_one();
+        }
+        Ok(())
+    }
+
+    fn deliver_alone(&self, key: &FeedKey, frame: Bytes) {
+        let entry = self.feeds.lock().get(key);
+        if let Some(entry) = entry {
+            entry.alone(own_epoch(), Some(frame), &self.figures);
+        }
+    }
+
+    // Watching.
+
+    pub(crate) fn watch(
+        &self,
+        key: FeedKey,
+        after: Option<(Epoch, u64)>,
+        sink: Arc<dyn FeedSink>,
+    ) -> Arc<Entry> {
+        let keys = self.keys.feed(&key);
+        let entry = Arc::new(Entry::new(key, keys, after, sink));
+        let old = self.feeds.lock().insert(&entry);
+        if let Some(old) = old {
+            old.is_wanted.store(false, Ordering::Release);
+        }
+        if self.is_alone(entry.partition) {
+            entry.alone(own_epoch(), None, &self.figures);
+        }
+        if let Some(node) = self.node(entry.partition) {
+            node.change_soon([Arc::clone(&entry)]);
+        }
+        entry
+    }
+
+    pub(crate) fn unwatch(&self, entry: &Arc<Entry>) {
+        entry.is_wanted.store(false, Ordering::Release);
+        if self.feeds.lock().remove(entry)
+            && let Some(node) = self.node(entry.partition)
+        {
+            node.change_soon([Arc::clone(entry)]);
+        }
+    }
+
+    // Who serves what.
+
+    /// From now on this connection serves these partitions: what another may have lost is sent again,
+    /// and what is watched there is subscribed and read.
+    pub(crate) fn serve(&self, node: &Arc<Node>, line: &Line, partitions: u64) {
+        *node.line.write() = Some(line.clone());
+        let mut again = 0;
+        for partition in Partition::all().filter(|one| partitions & bit(*one) != 0) {
+            if let Some(outbox) = self.outbox(partition) {
+                again += outbox.lock().answered_by(&line.lineage);
+            }
+        }
+        // Not before that: what may be lost goes before what is new.
+        node.owned.store(partitions, Ordering::Release);
+        {
+            let mut nodes = self.nodes.write();
+            for partition in Partition::all() {
+                let Some(place) = nodes.get_mut(partition.number()) else {
+                    continue;
+                };
+                if partitions & bit(partition) != 0 {
+                    *place = Some(Arc::clone(node));
+                } else if place.as_ref().is_some_and(|known| Arc::ptr_eq(known, node)) {
+                    *place = None;
+                }
+            }
+        }
+        self.figures.resent.add(again);
+        self.look(None);
+        node.change_soon(self.feeds.lock().of(partitions));
+        node.send.notify_one();
+    }
+
+    /// Nobody serves these any more, for this reason.
+    pub(crate) fn lose(&self, node: &Arc<Node>, why: Arc<str>) {
+        *node.line.write() = None;
+        let owned = node.owned.swap(0, Ordering::AcqRel);
+        {
+            let mut nodes = self.nodes.write();
+            for place in nodes.iter_mut() {
+                if place.as_ref().is_some_and(|known| Arc::ptr_eq(known, node)) {
+                    *place = None;
+                }
+            }
+        }
+        for partition in Partition::all().filter(|one| owned & bit(*one) != 0) {
+            if let Some(outbox) = self.outbox(partition) {
+                outbox.lock().cut();
+            }
+        }
+        node.fetches.lock().clear();
+        node.changes.lock().clear();
+        for entry in self.feeds.lock().of(owned) {
+            entry.is_queued.store(false, Ordering::Release);
+            entry.no_page();
+        }
+        self.look(Some(why));
+    }
+
+    /// Whether this server goes on by itself there.
+    pub(crate) fn is_alone(&self, partition: Partition) -> bool {
+        self.alone_set.load(Ordering::Acquire) & bit(partition) != 0
+    }
+
+    /// Compares who is served with the time: what nobody has served for a while is served by this
+    /// server alone.
+    pub(crate) fn look(&self, why: Option<Arc<str>>) {
+        let now = Instant::now();
+        let (mut connected, mut alone) = (0, 0);
+        let mut known = self.alone.lock();
+        if let Some(why) = why {
+            known.why = why;
+        }
+        for partition in Partition::all() {
+            let is_served = self.node(partition).is_some();
+            let Some(away) = known.away.get_mut(partition.number()) else {
+                continue;
+            };
+            match (is_served, &away) {
+                (true, _) => {
+                    *away = None;
+                    connected |= bit(partition);
+                }
+                (false, None) => *away = Some(now),
+                (false, Some(since)) if now.duration_since(*since) >= self.settings.alone_after => {
+                    alone |= bit(partition);
+                }
+                (false, Some(_)) => {}
+            }
+        }
+        let was = self.alone_set.load(Ordering::Acquire);
+        for partition in Partition::all().filter(|one| alone & !was & bit(*one) != 0) {
+            self.go_alone(partition);
+        }
+        // Only what is served has ended; what is between keeps what it was.
+        self.alone_set.fetch_and(!connected, Ordering::AcqRel);
+        self.figures.connected.set(i64::from(connected == ALL));
+        let why = Arc::clone(&known.why);
+        drop(known);
+        self.tell(connected, alone, why);
+    }
+
+    /// From now on what is published is told here at once, and what waits is told now.
+    fn go_alone(&self, partition: Partition) {
+        let Some(outbox) = self.outbox(partition) else {
+            return;
+        };
+        let outbox = outbox.lock();
+        self.alone_set.fetch_or(bit(partition), Ordering::AcqRel);
+        for entry in self.feeds.lock().of(bit(partition)) {
+            entry.alone(own_epoch(), None, &self.figures);
+        }
+        for (key, frame) in outbox.unsent() {
+            self.deliver_alone(key, frame.clone());
+        }
+    }
+
+    fn tell(&self, connected: u64, alone: u64, why: Arc<str>) {
+        self.state.send_if_modified(|state| {
+            let next = match state {
+                _ if connected == ALL => State::Connected,
+                _ if alone == 0 => return false,
+                State::Alone { since_ms, .. } => State::Alone {
+                    since_ms: *since_ms,
+                    why,
+                },
+                State::Joining | State::Connected => State::Alone {
+                    since_ms: now_ms(),
+                    why,
+                },
+            };
+            let is_new = next != *state;
+            *state = next;
+            is_new
+        });
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn is_moved(error: &BusError) -> bool {
+    matches!(error, BusError::Away(why) if why.starts_with("MOVED") || why.starts_with("ASK"))
+}
+
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Names a run of offsets that is this server's alone: two that go alone in the same millisecond do
+/// not take the same.
+fn own_epoch() -> Epoch {
+    Epoch::at(now_ms() + fastrand::i64(0..1_000))
+}

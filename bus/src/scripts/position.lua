@@ -1,0 +1,33 @@
+-- Begins every script that reads or changes a feed.
+
+-- The generation that holds in this partition, and the server's lineage. A caller that says the lineage
+-- that was adopted costs one look; else the server is asked, and another lineage than the adopted one
+-- begins a generation: writes may be gone that somebody has seen.
+local function generation(key, said)
+  local known = redis.call('HMGET', key, 'l', 'n')
+  if known[2] and known[1] == said then return known[2], said end
+  local now = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+  if known[2] and known[1] == now then return known[2], now end
+  local n = string.format('%.0f', redis.call('HINCRBY', key, 'n', 1))
+  redis.call('HSET', key, 'l', now)
+  return n, now
+end
+
+-- Epoch and offset of a feed, whose meta says g, e and o. In a new generation it gets a new epoch, which
+-- is larger than every id (epoch + offset) of the one before; offsets go on.
+local function position(stream, meta, n, g, e, o)
+  if g == n then return e, tonumber(o) end
+  local time = redis.call('TIME')
+  local epoch = time[1] * 1000 + math.floor(time[2] / 1000)
+  local top = tonumber(o or '0')
+  if e then
+    epoch = math.max(epoch, tonumber(e) + top + 1)
+  else
+    redis.call('DEL', stream)
+  end
+  e = string.format('%.0f', epoch)
+  redis.call('HSET', meta, 'g', n, 'e', e, 'o', string.format('%.0f', top))
+  redis.call('EXPIRE', meta, 86400)
+  return e, top
+end
+

@@ -1,0 +1,137 @@
+//! A proxy that cuts, holds and drops connections.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinHandle,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mode {
+    /// Nothing goes through, and nobody is told.
+    is_held: bool,
+    /// New connections are refused.
+    is_cut: bool,
+    /// Connections that were made before it grew end.
+    drops: u64,
+}
+
+/// Stands before a server.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    mode: Arc<watch::Sender<Mode>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let own = listener.local_addr().expect("an address").port();
+        let mode = Arc::new(watch::Sender::new(Mode {
+            is_held: false,
+            is_cut: false,
+            drops: 0,
+        }));
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let accepting = tokio::spawn(accept(listener, to, Arc::clone(&mode)));
+        Self {
+            port: own,
+            mode,
+            accepting,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Nothing goes through any more, and no connection ends.
+    pub(crate) fn hold(&self) {
+        self.mode.send_modify(|mode| mode.is_held = true);
+    }
+
+    /// What was held goes on.
+    pub(crate) fn free(&self) {
+        self.mode.send_modify(|mode| mode.is_held = false);
+    }
+
+    /// All connections end; new ones may be made.
+    pub(crate) fn drop_all(&self) {
+        self.mode.send_modify(|mode| mode.drops += 1);
+    }
+
+    /// All connections end, and no new one is taken.
+    pub(crate) fn cut(&self) {
+        self.mode.send_modify(|mode| {
+            mode.is_cut = true;
+            mode.drops += 1;
+        });
+    }
+
+    /// Everything is well again.
+    pub(crate) fn heal(&self) {
+        self.mode.send_modify(|mode| {
+            mode.is_cut = false;
+            mode.is_held = false;
+        });
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, to: SocketAddr, mode: Arc<watch::Sender<Mode>>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if mode.borrow().is_cut {
+            continue;
+        }
+        let Ok(server) = TcpStream::connect(to).await else {
+            continue;
+        };
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        tokio::spawn(pump(from_client, to_server, mode.subscribe()));
+        tokio::spawn(pump(from_server, to_client, mode.subscribe()));
+    }
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+    let drops = mode.borrow().drops;
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let count = tokio::select! {
+            read = from.read(&mut bytes) => match read {
+                Ok(0) | Err(_) => return,
+                Ok(count) => count,
+            },
+            dropped = mode.wait_for(|mode| mode.drops != drops) => {
+                drop(dropped);
+                return;
+            }
+        };
+        // Held bytes wait here until they may go, or the connection is dropped.
+        let is_dropped = match mode.wait_for(|mode| !mode.is_held || mode.drops != drops).await {
+            Ok(mode) => mode.drops != drops,
+            Err(_) => true,
+        };
+        if is_dropped || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Long enough for a bus to see that nobody answers.
+pub(crate) const NOTICED: Duration = Duration::from_secs(3);
