@@ -43,12 +43,8 @@ pub trait Bus: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// As for [`Self::publish`].
-    fn publish_told(
-        &self,
-        key: &FeedKey,
-        once: Option<u64>,
-        frame: Bytes,
-    ) -> Result<Told, Refused>;
+    fn publish_told(&self, key: &FeedKey, once: Option<u64>, frame: Bytes)
+    -> Result<Told, Refused>;
 
     /// Whether there may be other servers: without them nobody needs frames as bytes.
     fn is_shared(&self) -> bool {

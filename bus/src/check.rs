@@ -50,13 +50,16 @@ pub(crate) async fn check(
     if lineage.is_empty() {
         return Err(BusError::Odd("INFO replication").into());
     }
-    connection.load_scripts().await.map_err(|error| match error {
-        BusError::Refused(why) => ConnectError::Unfit(Unfit::Denied {
-            server: server.to_string(),
-            why: why.to_string(),
-        }),
-        error => error.into(),
-    })?;
+    connection
+        .load_scripts()
+        .await
+        .map_err(|error| match error {
+            BusError::Refused(why) => ConnectError::Unfit(Unfit::Denied {
+                server: server.to_string(),
+                why: why.to_string(),
+            }),
+            error => error.into(),
+        })?;
     if partitions & bit(Partition::of("")) != 0 {
         format(hub, server, connection).await?;
     }
@@ -68,7 +71,10 @@ pub(crate) async fn check(
 fn judge(hub: &Hub, server: &Server, info: &dyn Fn(&str) -> String) -> Result<(), Unfit> {
     let server = server.to_string();
     let version = info("redis_version");
-    let major = version.split('.').next().and_then(|major| major.parse().ok());
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
     if major.is_none_or(|major: u32| major < VERSION) {
         return Err(Unfit::Version { server, version });
     }
@@ -89,14 +95,17 @@ fn judge(hub: &Hub, server: &Server, info: &dyn Fn(&str) -> String) -> Result<()
 /// Says of the data which format it has, or learns it.
 async fn format(hub: &Hub, server: &Server, connection: &Connection) -> Result<(), ConnectError> {
     let key = hub.keys.own("cfg");
-    let set = |field: &str, text: String| {
-        redis::cmd("HSETNX").arg(&key).arg(field).arg(text).clone()
-    };
+    let set =
+        |field: &str, text: String| redis::cmd("HSETNX").arg(&key).arg(field).arg(text).clone();
     let commands = vec![
         set("format", FORMAT.to_string()),
         set("partitions", PARTITIONS.to_string()),
         set("created", crate::hub::now_ms().to_string()),
-        redis::cmd("HMGET").arg(&key).arg("format").arg("partitions").clone(),
+        redis::cmd("HMGET")
+            .arg(&key)
+            .arg("format")
+            .arg("partitions")
+            .clone(),
     ];
     let mut answers = connection.all(commands).await?;
     let Some(answer) = answers.pop() else {

@@ -249,7 +249,10 @@ impl Cluster {
 
     fn table_keys(&self, tenant: &str, name: &str) -> [String; 2] {
         let keys = &self.hub.keys;
-        [keys.item(tenant, "tab", name), keys.item(tenant, "tabv", name)]
+        [
+            keys.item(tenant, "tab", name),
+            keys.item(tenant, "tabv", name),
+        ]
     }
 
     /// Writes (`Some`) or removes (`None`) an entry of a table that may have so many, if the table is
@@ -323,7 +326,9 @@ impl Cluster {
     /// # Errors
     /// Redis is away or refuses.
     pub async fn look(&self, space: Space, digest: &str) -> Result<Option<Bytes>, BusError> {
-        let command = redis::cmd("GET").arg(self.digest_key(space, digest)).clone();
+        let command = redis::cmd("GET")
+            .arg(self.digest_key(space, digest))
+            .clone();
         value::maybe_bytes(self.ask("", command).await?, "GET")
     }
 
@@ -332,7 +337,9 @@ impl Cluster {
     /// # Errors
     /// Redis is away or refuses.
     pub async fn take(&self, space: Space, digest: &str) -> Result<Option<Bytes>, BusError> {
-        let command = redis::cmd("GETDEL").arg(self.digest_key(space, digest)).clone();
+        let command = redis::cmd("GETDEL")
+            .arg(self.digest_key(space, digest))
+            .clone();
         value::maybe_bytes(self.ask("", command).await?, "GETDEL")
     }
 
@@ -341,7 +348,9 @@ impl Cluster {
     /// # Errors
     /// Redis is away or refuses.
     pub async fn forget(&self, space: Space, digest: &str) -> Result<bool, BusError> {
-        let command = redis::cmd("DEL").arg(self.digest_key(space, digest)).clone();
+        let command = redis::cmd("DEL")
+            .arg(self.digest_key(space, digest))
+            .clone();
         let gone: u64 = value::number(self.ask("", command).await?, "DEL")?;
         Ok(gone > 0)
     }
@@ -367,7 +376,9 @@ impl Cluster {
         command.arg(self.hub.keys.item(tenant, figure.name(), of));
         command.arg(millis(figure.kept()));
         for (name, value) in own {
-            command.arg(format!("{name}\0{}", self.member())).arg(*value);
+            command
+                .arg(format!("{name}\0{}", self.member()))
+                .arg(*value);
         }
         let answer = self.ask(tenant, command).await?;
         let view = self.view();
@@ -379,7 +390,9 @@ impl Cluster {
             if member != &**self.member() && !view.is_live(member) {
                 continue;
             }
-            let value = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<u64>().ok());
+            let value = std::str::from_utf8(&value)
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok());
             let sum = sums.entry(name.to_owned()).or_default();
             *sum = sum.saturating_add(value.unwrap_or_default());
         }
@@ -401,7 +414,8 @@ impl Cluster {
         at_ms: i64,
         lengths: &[u32],
     ) -> Result<(), Refused> {
-        self.counts.add(&self.hub, tenant, (name, value, at_ms), lengths)
+        self.counts
+            .add(&self.hub, tenant, (name, value, at_ms), lengths)
     }
 
     /// Everything that was counted of a tenant, by name.

@@ -78,7 +78,10 @@ impl Waiting {
     /// Sends what waits.
     pub(crate) fn flush(&self, hub: &Hub) {
         let waiting = std::mem::take(&mut *self.0.lock());
-        for (tenant, batch) in waiting.into_iter().filter(|(_, batch)| !batch.items.is_empty()) {
+        for (tenant, batch) in waiting
+            .into_iter()
+            .filter(|(_, batch)| !batch.items.is_empty())
+        {
             if let Err(error) = send(hub, &tenant, batch) {
                 tracing::warn!(%error, %tenant, "items are counted on this server alone");
             }
@@ -88,7 +91,12 @@ impl Waiting {
 
 fn send(hub: &Hub, tenant: &Arc<str>, batch: Batch) -> Result<(), Refused> {
     let lane = Lane::Counts(Arc::clone(tenant));
-    hub.send(Partition::of(tenant), lane, Job::Counts(Arc::new(batch)), None)
+    hub.send(
+        Partition::of(tenant),
+        lane,
+        Job::Counts(Arc::new(batch)),
+        None,
+    )
 }
 
 pub(crate) fn command(hub: &Hub, tenant: &str, batch: &Batch, number: u64, before: u64) -> Cmd {
@@ -96,7 +104,9 @@ pub(crate) fn command(hub: &Hub, tenant: &str, batch: &Batch, number: u64, befor
     lengths.sort_unstable();
     lengths.dedup();
     let mut command = Name::Count.command(2 + lengths.len());
-    command.arg(hub.keys.tenant(tenant, "trk")).arg(hub.keys.tenant(tenant, "seq"));
+    command
+        .arg(hub.keys.tenant(tenant, "trk"))
+        .arg(hub.keys.tenant(tenant, "seq"));
     for length in &lengths {
         command.arg(bucket_key(hub, tenant, *length));
     }
@@ -108,11 +118,22 @@ pub(crate) fn command(hub: &Hub, tenant: &str, batch: &Batch, number: u64, befor
         .arg(BUCKETS_KEPT)
         .arg(batch.items.len());
     for (name, sum) in &batch.items {
-        command.arg(name).arg(sum.count).arg(finite(sum)).arg(sum.last_ms);
+        command
+            .arg(name)
+            .arg(sum.count)
+            .arg(finite(sum))
+            .arg(sum.last_ms);
     }
     for ((length, start), sum) in &batch.buckets {
-        let place = lengths.iter().position(|one| one == length).unwrap_or_default();
-        command.arg(place + 1).arg(*start).arg(sum.count).arg(finite(sum));
+        let place = lengths
+            .iter()
+            .position(|one| one == length)
+            .unwrap_or_default();
+        command
+            .arg(place + 1)
+            .arg(*start)
+            .arg(sum.count)
+            .arg(finite(sum));
     }
     command
 }
@@ -137,7 +158,9 @@ pub(crate) fn outcome(mut answer: impl Iterator<Item = Value>) -> Result<Outcome
 /// Everything that was counted of a tenant, by name.
 pub(crate) async fn totals(hub: &Hub, tenant: &str) -> Result<HashMap<String, Total>, BusError> {
     let of = "totals";
-    let command = redis::cmd("HGETALL").arg(hub.keys.tenant(tenant, "trk")).clone();
+    let command = redis::cmd("HGETALL")
+        .arg(hub.keys.tenant(tenant, "trk"))
+        .clone();
     let answer = hub.ask(Partition::of(tenant), command).await?;
     let mut totals: HashMap<String, Total> = HashMap::new();
     for (field, figure) in value::pairs(value::list(answer, of)?.into_iter(), of)? {
@@ -154,13 +177,11 @@ pub(crate) async fn totals(hub: &Hub, tenant: &str) -> Result<HashMap<String, To
 }
 
 /// The newest buckets of a length, oldest first.
-pub(crate) async fn buckets(
-    hub: &Hub,
-    tenant: &str,
-    length: u32,
-) -> Result<Vec<Bucket>, BusError> {
+pub(crate) async fn buckets(hub: &Hub, tenant: &str, length: u32) -> Result<Vec<Bucket>, BusError> {
     let of = "buckets";
-    let command = redis::cmd("HGETALL").arg(bucket_key(hub, tenant, length)).clone();
+    let command = redis::cmd("HGETALL")
+        .arg(bucket_key(hub, tenant, length))
+        .clone();
     let answer = hub.ask(Partition::of(tenant), command).await?;
     let mut buckets: HashMap<i64, Bucket> = HashMap::new();
     for (field, figure) in value::pairs(value::list(answer, of)?.into_iter(), of)? {

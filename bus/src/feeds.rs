@@ -55,7 +55,11 @@ impl Core {
                     frames,
                 } => {
                     match self.replica.shared() {
-                        None => figures.resets_alone.add(1),
+                        None => {
+                            figures.resets_alone.add(1);
+                            self.sink.reset_alone(epoch, first);
+                            continue;
+                        }
                         Some(_) if was == Some(epoch) => figures.resets_gone.add(1),
                         Some(_) => figures.resets_epoch.add(1),
                     }
@@ -160,9 +164,17 @@ impl Entry {
 }
 
 fn split(payload: Bytes) -> Option<(u64, u64, Bytes)> {
-    let mut ends = payload.iter().enumerate().filter(|(_, byte)| **byte == b':');
+    let mut ends = payload
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b':');
     let (first, second) = (ends.next()?.0, ends.next()?.0);
-    let number = |range| std::str::from_utf8(payload.get::<std::ops::Range<usize>>(range)?).ok()?.parse().ok();
+    let number = |range| {
+        std::str::from_utf8(payload.get::<std::ops::Range<usize>>(range)?)
+            .ok()?
+            .parse()
+            .ok()
+    };
     let (epoch, offset) = (number(0..first)?, number(first + 1..second)?);
     Some((epoch, offset, payload.slice(second + 1..)))
 }
@@ -184,7 +196,8 @@ impl Feeds {
 
     /// Forgets this one, unless another has taken its place already.
     pub(crate) fn remove(&mut self, entry: &Arc<Entry>) -> bool {
-        let is_known = |known: Option<&Arc<Entry>>| known.is_some_and(|known| Arc::ptr_eq(known, entry));
+        let is_known =
+            |known: Option<&Arc<Entry>>| known.is_some_and(|known| Arc::ptr_eq(known, entry));
         let is_here = is_known(self.by_key.get(&entry.key));
         if is_here {
             self.by_key.remove(&entry.key);
@@ -215,6 +228,8 @@ pub(crate) fn bit(partition: Partition) -> u64 {
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }

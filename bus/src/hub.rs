@@ -401,7 +401,9 @@ impl Hub {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("member", &self.member).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("member", &self.member)
+            .finish_non_exhaustive()
     }
 }
 
@@ -411,7 +413,9 @@ pub(crate) fn is_moved(error: &BusError) -> bool {
 
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 /// Names a run of offsets that is this server's alone: two that go alone in the same millisecond do

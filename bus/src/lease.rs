@@ -154,7 +154,9 @@ impl Work {
         let share = all.len().div_ceil(live);
         let known: Vec<Partition> = self.held.lock().keys().copied().collect();
         let (kept, beyond) = known.split_at(share.min(known.len()));
-        self.held.lock().retain(|partition, _| !beyond.contains(partition));
+        self.held
+            .lock()
+            .retain(|partition, _| !beyond.contains(partition));
         self.let_go(hub, beyond.iter().copied()).await;
         join_all(kept.iter().map(|one| self.take(hub, *one))).await;
         let length = all.len().max(1);
@@ -175,7 +177,9 @@ impl Work {
         match self.ask(hub, partition).await {
             Ok(Some(token)) => {
                 let acts_until = began + ACTS;
-                self.held.lock().insert(partition, Held { token, acts_until });
+                self.held
+                    .lock()
+                    .insert(partition, Held { token, acts_until });
             }
             Ok(None) => {
                 self.held.lock().remove(&partition);
@@ -201,7 +205,9 @@ impl Work {
     async fn let_go(&self, hub: &Hub, partitions: impl Iterator<Item = Partition>) {
         let released = partitions.map(|partition| {
             let mut command = Name::Release.command(1);
-            command.arg(hub.keys.lease(partition, self.name)).arg(&*hub.member);
+            command
+                .arg(hub.keys.lease(partition, self.name))
+                .arg(&*hub.member);
             hub.ask(partition, command)
         });
         for error in join_all(released).await.into_iter().filter_map(Result::err) {

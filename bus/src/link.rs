@@ -32,7 +32,10 @@ impl Backoff {
     async fn wait(&mut self) {
         let most = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         let least = u64::try_from(SOONEST.as_millis()).unwrap_or_default();
-        sleep(Duration::from_millis(fastrand::u64(least..=most.max(least)))).await;
+        sleep(Duration::from_millis(fastrand::u64(
+            least..=most.max(least),
+        )))
+        .await;
         self.0 = (self.0 * 2).min(LATEST);
     }
 }
@@ -79,6 +82,8 @@ pub(crate) async fn keep(hub: &Arc<Hub>) -> std::convert::Infallible {
 async fn primary(hub: &Hub) -> Result<Server, ConnectError> {
     match &hub.settings.address.servers {
         Servers::Single(server) => Ok(server.clone()),
-        Servers::Sentinel { .. } | Servers::Cluster(_) => Err(crate::error::BusError::away("not yet").into()),
+        Servers::Sentinel { .. } | Servers::Cluster(_) => {
+            Err(crate::error::BusError::away("not yet").into())
+        }
     }
 }

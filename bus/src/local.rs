@@ -64,7 +64,10 @@ impl Bus for Local {
         let feeds = Arc::clone(&self.feeds);
         Subscription::new(move || {
             let mut feeds = feeds.lock();
-            if feeds.get(&key).is_some_and(|known| Arc::ptr_eq(known, &one)) {
+            if feeds
+                .get(&key)
+                .is_some_and(|known| Arc::ptr_eq(known, &one))
+            {
                 feeds.remove(&key);
             }
         })

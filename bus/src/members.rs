@@ -66,7 +66,9 @@ pub enum NotReady {
     #[error("another live server is called {0}, too; give this one its own INSTANCE")]
     NameTaken(String),
     /// It would not understand what is written.
-    #[error("the other servers write frames of version {written}, and this one reads {min} to {max}")]
+    #[error(
+        "the other servers write frames of version {written}, and this one reads {min} to {max}"
+    )]
     Version {
         /// What is written.
         written: u32,
@@ -106,7 +108,9 @@ impl View {
     #[must_use]
     pub fn written(&self) -> u32 {
         let newest = self.live.iter().map(|member| member.bus_max).min();
-        newest.map_or(*BUS_VERSIONS.end(), |newest| newest.min(*BUS_VERSIONS.end()))
+        newest.map_or(*BUS_VERSIONS.end(), |newest| {
+            newest.min(*BUS_VERSIONS.end())
+        })
     }
 }
 
@@ -175,7 +179,9 @@ impl Members {
             self.own.lock().joined_ms = now;
         }
         live.sort_by(|one, other| age(one).cmp(&age(other)));
-        hub.figures.members.set(i64::try_from(live.len()).unwrap_or(0));
+        hub.figures
+            .members
+            .set(i64::try_from(live.len()).unwrap_or(0));
         *self.view.lock() = View {
             live: live.into(),
             heard: Some(Instant::now()),
@@ -209,7 +215,10 @@ impl Members {
         let written = others().map(|other| other.bus_max).min();
         let needed = others().map(|other| other.bus_min).max();
         let (min, max) = (own.bus_min, own.bus_max);
-        if let Some(written) = written.filter(|written| *written < min).or(needed.filter(|needed| *needed > max)) {
+        if let Some(written) = written
+            .filter(|written| *written < min)
+            .or(needed.filter(|needed| *needed > max))
+        {
             return Err(NotReady::Version { written, min, max });
         }
         let skew = hub.figures.skew_ms.get();

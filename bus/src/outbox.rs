@@ -321,7 +321,11 @@ impl Outbox {
         for queue in self.lanes.values_mut() {
             // The last one stays, as what the next has to follow.
             let count = queue.taken.saturating_sub(1);
-            freed += queue.items.drain(..count).map(|item| item.job.bytes()).sum::<usize>();
+            freed += queue
+                .items
+                .drain(..count)
+                .map(|item| item.job.bytes())
+                .sum::<usize>();
             queue.taken -= count;
         }
         self.total.bytes.fetch_sub(freed, Ordering::Relaxed);
@@ -390,7 +394,11 @@ mod tests {
         let mut outbox = outbox_of(3);
         let sent = take(&mut outbox);
         assert_eq!(numbers(&sent), [(1, 0), (2, 1), (3, 2)]);
-        assert!(outbox.push(lane("a"), frame("x"), None, Instant::now()).is_ok());
+        assert!(
+            outbox
+                .push(lane("a"), frame("x"), None, Instant::now())
+                .is_ok()
+        );
         assert_eq!(numbers(&take(&mut outbox)), []);
         settle(&mut outbox, sent, &[PLACED; 3]);
         assert_eq!(numbers(&take(&mut outbox)), [(4, 3)]);
@@ -451,7 +459,11 @@ mod tests {
     #[test]
     fn lanes_take_turns() {
         let mut outbox = outbox_of(200);
-        assert!(outbox.push(lane("b"), frame("x"), None, Instant::now()).is_ok());
+        assert!(
+            outbox
+                .push(lane("b"), frame("x"), None, Instant::now())
+                .is_ok()
+        );
         let sent = take(&mut outbox);
         assert_eq!(sent.len(), LANE_TURN + 1);
         assert_eq!(sent.last().map(|one| &one.lane), Some(&lane("b")));

@@ -66,7 +66,9 @@ enum Fetch {
     /// A page is wanted.
     Wanted,
     /// It was asked for when we were here.
-    Asked { top: u64 },
+    Asked {
+        top: u64,
+    },
 }
 
 /// Messages that came before what lies between was read: one stretch without a gap.
@@ -338,12 +340,7 @@ fn follow(
 }
 
 /// Begins anew with a page; the new top.
-fn reset(
-    epoch: Epoch,
-    newest: u64,
-    entries: Vec<(u64, Bytes)>,
-    actions: &mut Vec<Action>,
-) -> u64 {
+fn reset(epoch: Epoch, newest: u64, entries: Vec<(u64, Bytes)>, actions: &mut Vec<Action>) -> u64 {
     let first = entries.first().map_or(newest + 1, |(offset, _)| *offset);
     let mut frames = Vec::with_capacity(entries.len());
     for (offset, frame) in entries {

@@ -207,7 +207,9 @@ impl Hearing<'_> {
 
     /// Our own message: how long it took.
     fn probed(&self, payload: &[u8]) {
-        let sent = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
+        let sent = std::str::from_utf8(payload)
+            .ok()
+            .and_then(|text| text.parse().ok());
         if let Some(sent) = sent.map(Duration::from_micros) {
             *self.heard.lock() = Instant::now();
             let lag = self.began.elapsed().saturating_sub(sent);
@@ -242,7 +244,9 @@ struct Checking<'a> {
 impl Checking<'_> {
     async fn check(&self) -> End {
         if let Some(probe) = self.probe {
-            self.listening.one(redis::cmd("SSUBSCRIBE").arg(probe).clone()).await?;
+            self.listening
+                .one(redis::cmd("SSUBSCRIBE").arg(probe).clone())
+                .await?;
         }
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -274,7 +278,11 @@ impl Checking<'_> {
         let is_behind = node.is_behind.swap(false, Ordering::AcqRel);
         let now = Instant::now();
         let all = hub.feeds.lock().of(node.owned());
-        let rounds = if all.len() > COMPARED_EACH_SECOND { 5 } else { 1 };
+        let rounds = if all.len() > COMPARED_EACH_SECOND {
+            5
+        } else {
+            1
+        };
         let mut by_partition: HashMap<Partition, Vec<Arc<Entry>>> = HashMap::new();
         for (index, entry) in all.into_iter().enumerate() {
             let is_due = index % rounds == round % rounds && entry.is_quiet(now);
@@ -357,7 +365,9 @@ async fn send(hub: &Arc<Hub>, node: &Arc<Node>, line: &Line) -> End {
     loop {
         sent.clear();
         let mut bytes = SENT_BYTES;
-        for partition in Partition::all().map(|one| (one.number() + first) % crate::route::PARTITIONS) {
+        for partition in
+            Partition::all().map(|one| (one.number() + first) % crate::route::PARTITIONS)
+        {
             let Some(partition) = Partition::new(partition).filter(|one| node.owns(*one)) else {
                 continue;
             };
@@ -574,7 +584,9 @@ fn page_of(answer: Value) -> Result<Page, BusError> {
     for entry in value::list(value::next(&mut answer, of)?, of)? {
         let mut entry = value::list(entry, of)?.into_iter();
         let id = value::text(value::next(&mut entry, of)?, of)?;
-        let offset = id.split_once('-').and_then(|(offset, _)| offset.parse().ok());
+        let offset = id
+            .split_once('-')
+            .and_then(|(offset, _)| offset.parse().ok());
         let mut fields = value::list(value::next(&mut entry, of)?, of)?.into_iter();
         let _name = value::next(&mut fields, of)?;
         let frame = value::bytes(value::next(&mut fields, of)?, of)?;

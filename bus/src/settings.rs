@@ -276,7 +276,11 @@ mod tests {
         let settings = Settings::new(address, "a");
         assert!(!format!("{settings:?}").contains("hunter2"));
         // Not in what is said of an address that is none, either.
-        for wrong in ["redis://:hunter2@:x", "redis://:hunter2@a,b", "http://:hunter2@a"] {
+        for wrong in [
+            "redis://:hunter2@:x",
+            "redis://:hunter2@a,b",
+            "http://:hunter2@a",
+        ] {
             let error = read(wrong).expect_err("no address");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }

@@ -72,6 +72,12 @@ impl Redis {
         })
     }
 
+    /// What servers share beside feeds.
+    #[must_use]
+    pub fn common(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Looks once whether this Redis will do. One that is [`ConnectError::Away`] may come back, and is
     /// no reason not to start; one that is [`ConnectError::Unfit`] is.
     ///
@@ -102,7 +108,9 @@ impl Redis {
             }
         };
         if timeout(LEAVING + LOOK, ended).await.is_err() {
-            tracing::warn!("the other servers were not told that this one leaves; they will notice");
+            tracing::warn!(
+                "the other servers were not told that this one leaves; they will notice"
+            );
         }
     }
 

@@ -22,6 +22,12 @@ pub trait FeedSink: Send + Sync {
     /// `first_offset` on, which may be nothing. What came before is no longer true: whoever watches
     /// gets one snapshot.
     fn reset(&self, epoch: Epoch, first_offset: u64, frames: Vec<Bytes>);
+
+    /// An epoch that is this server's alone, while the others cannot be reached; frames come from
+    /// `first_offset` on. Who keeps what it has may: nobody else is to have the same there.
+    fn reset_alone(&self, epoch: Epoch, first_offset: u64) {
+        self.reset(epoch, first_offset, Vec::new());
+    }
 }
 
 /// Where a frame was put.
@@ -48,10 +54,7 @@ impl Future for Told {
     /// `None`: it waited for too long, and is no longer tried.
     type Output = Option<Placed>;
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Placed>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Placed>> {
         Pin::new(&mut self.0).poll(context).map(Result::ok)
     }
 }

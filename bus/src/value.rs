@@ -10,7 +10,10 @@ pub(crate) fn list(value: Value, of: &'static str) -> Result<Vec<Value>, BusErro
     match value {
         Value::Array(items) | Value::Set(items) => Ok(items),
         // RESP3 has hashes as they are; the rest of us knows fields and values in turn.
-        Value::Map(pairs) => Ok(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()),
+        Value::Map(pairs) => Ok(pairs
+            .into_iter()
+            .flat_map(|(key, value)| [key, value])
+            .collect()),
         Value::Nil => Ok(Vec::new()),
         _ => Err(BusError::Odd(of)),
     }

@@ -28,6 +28,8 @@ enum Kind {
     Event(String),
     /// How many members there are.
     Presence,
+    /// What could not be read.
+    Nothing,
 }
 
 /// The typed events that a member asked for; `None`: all.
@@ -107,8 +109,28 @@ impl RoomPayload {
         }
     }
 
+    /// What nobody hears; it has its place among what is said.
+    #[must_use]
+    pub(super) fn nothing() -> Self {
+        Self {
+            kind: Kind::Nothing,
+            text: String::new(),
+            sender: None,
+        }
+    }
+
+    /// The viewer of this server that is not to get it back.
+    pub(super) fn sender(&self) -> Option<u64> {
+        self.sender
+    }
+
+    pub(super) fn from_viewer(self, sender: Option<u64>) -> Self {
+        Self { sender, ..self }
+    }
+
     fn is_seen_by(&self, view: &RoomView) -> bool {
         match &self.kind {
+            Kind::Nothing => false,
             Kind::Presence => view.presence,
             Kind::Event(name) => asks_for(&view.events, name),
             Kind::Update | Kind::Message => true,

@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{app::App, stream::registry::Registry};
+use crate::app::App;
 
 /// Viewers are told in parts, one each so often.
 const PART: Duration = Duration::from_millis(100);
@@ -32,14 +32,7 @@ pub(super) async fn drain(app: &Arc<App>, time: Duration) {
     let parts = u32::try_from(time.as_millis() / PART.as_millis()).unwrap_or(u32::MAX);
     for left in (1..=parts).rev() {
         tokio::time::sleep(PART).await;
-        tell_a_part(&app.registry, left);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        app.registry.tell_part_to_move(left, COME_BACK_SPREAD_MS);
     }
-}
-
-/// Tells the `left`-th part of those that are there; whoever has come meanwhile is among them.
-fn tell_a_part(registry: &Registry, left: u32) {
-    let part = registry
-        .open()
-        .div_ceil(usize::try_from(left).unwrap_or(1).max(1));
-    registry.tell_some_to_move(part, COME_BACK_SPREAD_MS);
 }

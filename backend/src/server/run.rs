@@ -98,6 +98,16 @@ pub async fn run_with(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let app = App::new(settings, link, clock)?;
+    let bus_ended = CancellationToken::new();
+    if let Some(cluster) = &app.cluster {
+        cluster.check().await?;
+        // Not among the tasks that are waited for: they may have something to say to the last.
+        tokio::spawn(Arc::clone(cluster).run(bus_ended.clone()));
+        let keeping =
+            schedule::keep_common(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
+        app.tasks.spawn(keeping);
+    }
+    let _bus_ends = bus_ended.drop_guard();
     // Before anything comes in: the file says to whom that is sent on.
     app.scraping
         .start(app.tasks.clone(), app.stopping.clone())
@@ -237,6 +247,9 @@ pub async fn run_with(
                 "some connections did not end in time"
             );
         }
+    }
+    if let Some(cluster) = &app.cluster {
+        cluster.leave().await;
     }
     app.notifying.close(left(DELIVERIES_DEADLINE)).await;
     // Nobody asks for anything any more: what is left goes to the disk.

@@ -260,16 +260,16 @@ impl Registry {
         }
     }
 
-    /// Tells so many of the viewers, those that came first, that they are to come back soon: there
-    /// are other servers for them. Returns how many are left.
-    pub fn tell_some_to_move(&self, count: usize, spread_ms: u64) -> usize {
+    /// Tells one part of so many of the viewers, those that came first, that they are to come back
+    /// soon: there are other servers for them.
+    pub fn tell_part_to_move(&self, parts: usize, spread_ms: u64) {
         let mut open = self.all();
         open.retain(|viewer| !viewer.finishing());
         open.sort_unstable_by_key(|viewer| viewer.id);
+        let count = open.len().div_ceil(parts.max(1));
         for viewer in open.iter().take(count) {
             tell_restart(viewer, 0, spread_ms);
         }
-        open.len().saturating_sub(count)
     }
 
     /// Ends every stream that is still open.

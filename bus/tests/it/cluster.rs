@@ -3,9 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pulseboard_bus::{
-    Bus as _, Figure, NotReady, Partition, Put, Space, Spread, counts::Bucket,
-};
+use pulseboard_bus::{Bus as _, Figure, NotReady, Partition, Put, Space, Spread, counts::Bucket};
 
 use crate::{
     proxy::Proxy,
@@ -29,16 +27,25 @@ async fn members_know_each_other_and_two_of_one_name_are_one_too_many() {
     cluster(&b).say(|member| member.viewers = 7);
     eventually("a sees b and its viewers", || {
         let view = cluster(&a).view();
-        view.live.iter().any(|member| member.instance == "b" && member.viewers == 7)
+        view.live
+            .iter()
+            .any(|member| member.instance == "b" && member.viewers == 7)
     })
     .await;
     let twin = Running::connected(&url, "a").await;
     let taken = Err(NotReady::NameTaken("a".to_owned()));
-    eventually("the twin is not ready", || cluster(&twin).readiness() == taken).await;
+    eventually("the twin is not ready", || {
+        cluster(&twin).readiness() == taken
+    })
+    .await;
     assert_eq!(cluster(&a).readiness(), Ok(()));
     b.bus.leave().await;
     eventually("who leaves is gone at once", || {
-        cluster(&a).view().live.iter().all(|member| member.instance != "b")
+        cluster(&a)
+            .view()
+            .live
+            .iter()
+            .all(|member| member.instance != "b")
     })
     .await;
     a.kill();
@@ -72,7 +79,9 @@ async fn each_partition_has_one_holder_and_leases_move_with_larger_tokens() {
             assert_eq!(tokens.insert(partition, token), None, "one holder");
         }
     }
-    let ones = all.iter().filter(|(_, _, one)| one.token_of_one().is_some());
+    let ones = all
+        .iter()
+        .filter(|(_, _, one)| one.token_of_one().is_some());
     assert_eq!(ones.count(), 1);
     let (dies, lost, _) = all.remove(0);
     let lost = lost.held();
@@ -123,10 +132,35 @@ async fn items_are_counted_once_whatever_becomes_of_connections() {
     assert!((sale.sum - 120.0).abs() < 1e-6, "{sale:?}");
     assert_eq!(sale.last_ms, 60_599);
     let buckets = cluster(&a).buckets(&tenant, 60).await.expect("buckets");
-    assert!(matches!(&*buckets, [Bucket { start: 60, count: 1_200, .. }]), "{buckets:?}");
-    cluster(&b).reset_counts(&tenant, &[60]).await.expect("a reset");
-    assert!(cluster(&a).totals(&tenant).await.expect("totals").is_empty());
-    assert!(cluster(&a).buckets(&tenant, 60).await.expect("buckets").is_empty());
+    assert!(
+        matches!(
+            &*buckets,
+            [Bucket {
+                start: 60,
+                count: 1_200,
+                ..
+            }]
+        ),
+        "{buckets:?}"
+    );
+    cluster(&b)
+        .reset_counts(&tenant, &[60])
+        .await
+        .expect("a reset");
+    assert!(
+        cluster(&a)
+            .totals(&tenant)
+            .await
+            .expect("totals")
+            .is_empty()
+    );
+    assert!(
+        cluster(&a)
+            .buckets(&tenant, 60)
+            .await
+            .expect("buckets")
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,20 +170,36 @@ async fn a_ticket_is_used_once_and_a_document_is_changed_by_who_has_read_it() {
     }
     let redis = RedisServer::start(&[]);
     let url = redis.url();
-    let (a, b) = (Running::connected(&url, "a").await, Running::connected(&url, "b").await);
+    let (a, b) = (
+        Running::connected(&url, "a").await,
+        Running::connected(&url, "b").await,
+    );
     let (a, b) = (cluster(&a), cluster(&b));
     let minute = Duration::from_secs(60);
-    assert_eq!(a.keep_new(Space::Ticket, "d1", b"caller", minute).await, Ok(true));
-    assert_eq!(b.keep_new(Space::Ticket, "d1", b"other", minute).await, Ok(false));
+    assert_eq!(
+        a.keep_new(Space::Ticket, "d1", b"caller", minute).await,
+        Ok(true)
+    );
+    assert_eq!(
+        b.keep_new(Space::Ticket, "d1", b"other", minute).await,
+        Ok(false)
+    );
     let (one, other) = tokio::join!(a.take(Space::Ticket, "d1"), b.take(Space::Ticket, "d1"));
-    let used: Vec<Bytes> = [one, other].into_iter().filter_map(|taken| taken.expect("Redis")).collect();
+    let used: Vec<Bytes> = [one, other]
+        .into_iter()
+        .filter_map(|taken| taken.expect("Redis"))
+        .collect();
     assert_eq!(used, ["caller"]);
 
-    a.keep(Space::Session, "s1", b"grant", minute).await.expect("kept");
+    a.keep(Space::Session, "s1", b"grant", minute)
+        .await
+        .expect("kept");
     assert_eq!(b.look(Space::Session, "s1").await, Ok(Some("grant".into())));
     assert_eq!(b.forget(Space::Session, "s1").await, Ok(true));
     assert_eq!(a.look(Space::Session, "s1").await, Ok(None));
-    a.keep(Space::Session, "s2", b"short", Duration::from_millis(30)).await.expect("kept");
+    a.keep(Space::Session, "s2", b"short", Duration::from_millis(30))
+        .await
+        .expect("kept");
     eventually_asked("it ends by itself", || async {
         b.look(Space::Session, "s2").await == Ok(None)
     })
@@ -157,21 +207,52 @@ async fn a_ticket_is_used_once_and_a_document_is_changed_by_who_has_read_it() {
 
     let name = ("tenant", "threshold");
     assert_eq!(a.document("tenant", "threshold").await, Ok(None));
-    assert_eq!(a.put_document(name, Some(0), b"80", None).await, Ok(Put::Done(1)));
-    assert_eq!(b.put_document(name, Some(0), b"90", None).await, Ok(Put::Other(1)));
-    assert_eq!(b.put_document(name, Some(1), b"90", None).await, Ok(Put::Done(2)));
-    let document = a.document("tenant", "threshold").await.expect("Redis").expect("a document");
+    assert_eq!(
+        a.put_document(name, Some(0), b"80", None).await,
+        Ok(Put::Done(1))
+    );
+    assert_eq!(
+        b.put_document(name, Some(0), b"90", None).await,
+        Ok(Put::Other(1))
+    );
+    assert_eq!(
+        b.put_document(name, Some(1), b"90", None).await,
+        Ok(Put::Done(2))
+    );
+    let document = a
+        .document("tenant", "threshold")
+        .await
+        .expect("Redis")
+        .expect("a document");
     assert_eq!((document.revision, &*document.bytes), (2, &b"90"[..]));
 
     let tokens = ("", "tokens");
-    assert_eq!(a.put_entry(tokens, "t1", Some(b"x"), None, 2).await, Ok(Put::Done(1)));
-    assert_eq!(b.put_entry(tokens, "t2", Some(b"y"), Some(0), 2).await, Ok(Put::Other(1)));
-    assert_eq!(b.put_entry(tokens, "t2", Some(b"y"), Some(1), 2).await, Ok(Put::Done(2)));
-    assert_eq!(b.put_entry(tokens, "t3", Some(b"z"), None, 2).await, Ok(Put::Full));
-    assert_eq!(b.put_entry(tokens, "t1", None, None, 2).await, Ok(Put::Done(3)));
+    assert_eq!(
+        a.put_entry(tokens, "t1", Some(b"x"), None, 2).await,
+        Ok(Put::Done(1))
+    );
+    assert_eq!(
+        b.put_entry(tokens, "t2", Some(b"y"), Some(0), 2).await,
+        Ok(Put::Other(1))
+    );
+    assert_eq!(
+        b.put_entry(tokens, "t2", Some(b"y"), Some(1), 2).await,
+        Ok(Put::Done(2))
+    );
+    assert_eq!(
+        b.put_entry(tokens, "t3", Some(b"z"), None, 2).await,
+        Ok(Put::Full)
+    );
+    assert_eq!(
+        b.put_entry(tokens, "t1", None, None, 2).await,
+        Ok(Put::Done(3))
+    );
     let table = a.table("", "tokens").await.expect("a table");
     assert_eq!(table.revision, 3);
-    assert_eq!(table.entries, HashMap::from([("t2".to_owned(), "y".into())]));
+    assert_eq!(
+        table.entries,
+        HashMap::from([("t2".to_owned(), "y".into())])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,14 +262,20 @@ async fn who_completes_a_moment_knows_it_and_figures_are_those_of_the_living() {
     }
     let redis = RedisServer::start(&[]);
     let url = redis.url();
-    let (a, b) = (Running::connected(&url, "a").await, Running::connected(&url, "b").await);
+    let (a, b) = (
+        Running::connected(&url, "a").await,
+        Running::connected(&url, "b").await,
+    );
     eventually("they know each other", || {
         cluster(&a).view().live.len() == 2 && cluster(&b).view().live.len() == 2
     })
     .await;
     let first = cluster(&a).report(1_000, b"cpu 1").await.expect("a report");
     assert_eq!((first.live, first.reports.len()), (2, 1));
-    let second = cluster(&b).report(1_000, b"cpu\n2").await.expect("a report");
+    let second = cluster(&b)
+        .report(1_000, b"cpu\n2")
+        .await
+        .expect("a report");
     assert_eq!((second.live, second.reports.len()), (2, 2));
     let of_b = second.reports.iter().find(|(who, _)| who.starts_with("b."));
     assert_eq!(of_b.map(|(_, what)| &**what), Some(&b"cpu\n2"[..]));
@@ -204,5 +291,8 @@ async fn who_completes_a_moment_knows_it_and_figures_are_those_of_the_living() {
     assert_eq!(presence(&b, &[("lobby", 4)]).await, Some(7));
     assert_eq!(presence(&a, &[("lobby", 0)]).await, Some(4));
     b.kill();
-    eventually_asked("ghosts go with who died", || async { presence(&a, &[]).await.is_none() }).await;
+    eventually_asked("ghosts go with who died", || async {
+        presence(&a, &[]).await.is_none()
+    })
+    .await;
 }

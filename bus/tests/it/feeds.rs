@@ -12,7 +12,10 @@ async fn every_server_has_the_same_frames_in_the_same_order() {
     }
     let redis = RedisServer::start(&[]);
     let url = redis.url();
-    let (a, b) = (Running::connected(&url, "a").await, Running::connected(&url, "b").await);
+    let (a, b) = (
+        Running::connected(&url, "a").await,
+        Running::connected(&url, "b").await,
+    );
     let key = room("lobby");
     let (at_a, at_b) = (Recorder::new(), Recorder::new());
     let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
@@ -26,9 +29,17 @@ async fn every_server_has_the_same_frames_in_the_same_order() {
     })
     .await;
     let (told_a, told_b) = (at_a.told(), at_b.told());
-    assert_eq!((told_a.epoch, &told_a.frames), (told_b.epoch, &told_b.frames));
+    assert_eq!(
+        (told_a.epoch, &told_a.frames),
+        (told_b.epoch, &told_b.frames)
+    );
     // Those of one server are in its order.
-    let of_a: Vec<String> = told_a.frames.iter().filter(|frame| frame.starts_with('a')).cloned().collect();
+    let of_a: Vec<String> = told_a
+        .frames
+        .iter()
+        .filter(|frame| frame.starts_with('a'))
+        .cloned()
+        .collect();
     assert_eq!(of_a, texts("a", 0..300));
     assert_eq!(told_a.resets.len(), 1, "{:?}", told_a.resets);
 }
@@ -45,12 +56,18 @@ async fn who_comes_late_gets_what_is_held_and_who_comes_back_goes_on() {
         let frame = Bytes::from(format!("a{number}"));
         let told = a.bus.publish_told(&key, None, frame).expect("room for it");
         let placed = told.await.expect("it is there");
-        assert!(matches!(placed, Placed::At { offset, .. } if offset == number + 1), "{placed:?}");
+        assert!(
+            matches!(placed, Placed::At { offset, .. } if offset == number + 1),
+            "{placed:?}"
+        );
     }
     let late = Running::connected(&redis.url(), "late").await;
     let at_late = Recorder::new();
     let subscription = late.bus.subscribe(key.clone(), at_late.clone());
-    eventually("all five are there", || at_late.frames() == texts("a", 0..5)).await;
+    eventually("all five are there", || {
+        at_late.frames() == texts("a", 0..5)
+    })
+    .await;
     drop(subscription);
     a.publish(&key, "a5");
     let epoch = at_late.told().epoch;
@@ -59,9 +76,16 @@ async fn who_comes_late_gets_what_is_held_and_who_comes_back_goes_on() {
     // As a sink that knows 1 to 3 already.
     pulseboard_bus::FeedSink::reset(&*again, pulseboard_feed::Epoch(epoch), 4, Vec::new());
     let _keep = late.bus.subscribe_after(key, after, again.clone());
-    eventually("it goes on behind the third", || again.frames() == texts("a", 3..6)).await;
+    eventually("it goes on behind the third", || {
+        again.frames() == texts("a", 3..6)
+    })
+    .await;
     assert_eq!(again.told().resets.len(), 1);
-    assert_eq!(at_late.frames(), texts("a", 0..5), "who left is told nothing");
+    assert_eq!(
+        at_late.frames(),
+        texts("a", 0..5),
+        "who left is told nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,12 +102,21 @@ async fn of_one_moment_the_first_tick_is_the_only_one() {
         let told = bus.bus.publish_told(&key, Some(moment), frame);
         told.expect("room").await.expect("an answer")
     };
-    assert!(matches!(publish(&a, 1_000, "a1").await, Placed::At { offset: 1, .. }));
+    assert!(matches!(
+        publish(&a, 1_000, "a1").await,
+        Placed::At { offset: 1, .. }
+    ));
     assert_eq!(publish(&b, 1_000, "b1").await, Placed::Late);
     assert_eq!(publish(&b, 500, "b0").await, Placed::Late);
-    assert!(matches!(publish(&b, 2_000, "b2").await, Placed::At { offset: 2, .. }));
+    assert!(matches!(
+        publish(&b, 2_000, "b2").await,
+        Placed::At { offset: 2, .. }
+    ));
     assert_eq!(publish(&a, 2_000, "a2").await, Placed::Late);
-    assert!(matches!(publish(&a, 3_000, "a3").await, Placed::At { offset: 3, .. }));
+    assert!(matches!(
+        publish(&a, 3_000, "a3").await,
+        Placed::At { offset: 3, .. }
+    ));
     let sink = Recorder::new();
     let _keep = a.bus.subscribe(key.clone(), sink.clone());
     eventually("three ticks", || sink.frames() == ["a1", "b2", "a3"]).await;
@@ -96,8 +129,14 @@ async fn what_is_too_large_is_refused_with_its_size() {
     }
     let redis = RedisServer::start(&[]);
     let a = Running::connected(&redis.url(), "a").await;
-    let refused = a.bus.publish(&room("lobby"), None, Bytes::from(vec![0; 65_537]));
+    let refused = a
+        .bus
+        .publish(&room("lobby"), None, Bytes::from(vec![0; 65_537]));
     let (bytes, max) = (65_537, 65_536);
     assert_eq!(refused, Err(Refused::TooLarge { bytes, max }));
-    assert_eq!(a.bus.publish(&room("lobby"), None, Bytes::from(vec![0; 65_536])), Ok(()));
+    assert_eq!(
+        a.bus
+            .publish(&room("lobby"), None, Bytes::from(vec![0; 65_536])),
+        Ok(())
+    );
 }

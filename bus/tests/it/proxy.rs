@@ -1,10 +1,6 @@
 //! A proxy that cuts, holds and drops connections.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -123,7 +119,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::
             }
         };
         // Held bytes wait here until they may go, or the connection is dropped.
-        let is_dropped = match mode.wait_for(|mode| !mode.is_held || mode.drops != drops).await {
+        let is_dropped = match mode
+            .wait_for(|mode| !mode.is_held || mode.drops != drops)
+            .await
+        {
             Ok(mode) => mode.drops != drops,
             Err(_) => true,
         };

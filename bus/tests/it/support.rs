@@ -12,7 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pulseboard_bus::{Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State, settings::Server};
+use pulseboard_bus::{
+    Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State, settings::Server,
+};
 use pulseboard_feed::Epoch;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -158,12 +160,18 @@ impl Running {
     pub(crate) async fn until(&self, is_so: impl FnMut(&State) -> bool) {
         let mut state = self.bus.state();
         let waited = tokio::time::timeout(Duration::from_secs(30), state.wait_for(is_so)).await;
-        assert!(waited.is_ok(), "the state is {:?}", *self.bus.state().borrow());
+        assert!(
+            waited.is_ok(),
+            "the state is {:?}",
+            *self.bus.state().borrow()
+        );
     }
 
     /// Publishes a text.
     pub(crate) fn publish(&self, key: &FeedKey, text: &str) {
-        let published = self.bus.publish(key, None, Bytes::copy_from_slice(text.as_bytes()));
+        let published = self
+            .bus
+            .publish(key, None, Bytes::copy_from_slice(text.as_bytes()));
         assert_eq!(published, Ok(()));
     }
 
@@ -220,7 +228,11 @@ impl FeedSink for Recorder {
     fn append(&self, epoch: Epoch, offset: u64, frame: Bytes) {
         let mut told = self.0.lock();
         assert_eq!(told.epoch, epoch.0, "another epoch begins with a reset");
-        assert_eq!(told.first + told.frames.len() as u64, offset, "no gap, nothing twice");
+        assert_eq!(
+            told.first + told.frames.len() as u64,
+            offset,
+            "no gap, nothing twice"
+        );
         told.frames.push(text_of(&frame));
         told.all.push((epoch.0, offset, text_of(&frame)));
     }
@@ -232,7 +244,8 @@ impl FeedSink for Recorder {
         told.frames = frames.iter().map(text_of).collect();
         told.resets.push(epoch.0);
         let numbered = (first_offset..).zip(frames.iter().map(text_of));
-        told.all.extend(numbered.map(|(offset, frame)| (epoch.0, offset, frame)));
+        told.all
+            .extend(numbered.map(|(offset, frame)| (epoch.0, offset, frame)));
     }
 }
 

@@ -36,7 +36,11 @@ async fn connections_that_end_lose_nothing_and_double_nothing() {
     .await;
     assert_eq!(at_a.frames(), at_b.frames());
     assert_eq!(at_a.told().resets.len(), 1, "nobody who watches notices");
-    let of_a: Vec<String> = at_b.frames().into_iter().filter(|frame| frame.starts_with('a')).collect();
+    let of_a: Vec<String> = at_b
+        .frames()
+        .into_iter()
+        .filter(|frame| frame.starts_with('a'))
+        .collect();
     assert_eq!(of_a, texts("a", 0..240));
 }
 
@@ -47,7 +51,10 @@ async fn a_redis_that_begins_anew_gets_what_was_published_and_everybody_one_new_
     }
     let mut redis = RedisServer::start(&[]);
     let url = redis.url();
-    let (a, b) = (Running::connected(&url, "a").await, Running::connected(&url, "b").await);
+    let (a, b) = (
+        Running::connected(&url, "a").await,
+        Running::connected(&url, "b").await,
+    );
     let key = room("lobby");
     let (at_a, at_b) = (Recorder::new(), Recorder::new());
     let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
@@ -94,8 +101,16 @@ async fn a_server_starts_without_redis_and_joins_when_it_comes() {
     b.until(State::is_alone).await;
     let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
     a.publish(&key, "alone");
-    assert_eq!(at_a.frames(), ["before", "alone"], "those who are here get it at once");
-    assert_eq!(at_b.told().resets.len(), 1, "who comes now begins with nothing");
+    assert_eq!(
+        at_a.frames(),
+        ["before", "alone"],
+        "those who are here get it at once"
+    );
+    assert_eq!(
+        at_b.told().resets.len(),
+        1,
+        "who comes now begins with nothing"
+    );
     let why = match &*a.bus.state().borrow() {
         State::Alone { why, .. } => why.to_string(),
         other => panic!("{other:?}"),
@@ -110,7 +125,10 @@ async fn a_server_starts_without_redis_and_joins_when_it_comes() {
     .await;
     assert_eq!(at_a.told().epoch, at_b.told().epoch);
     b.publish(&key, "together");
-    eventually("and go on together", || at_a.has("together") && at_b.has("together")).await;
+    eventually("and go on together", || {
+        at_a.has("together") && at_b.has("together")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,24 +170,43 @@ async fn a_redis_that_would_lose_something_is_refused_in_a_line() {
     };
     let evicting = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]);
     let error = refused(&evicting.url()).await;
-    assert!(matches!(error, ConnectError::Unfit(Unfit::Eviction { .. })), "{error}");
+    assert!(
+        matches!(error, ConnectError::Unfit(Unfit::Eviction { .. })),
+        "{error}"
+    );
     let text = error.to_string();
-    assert!(text.contains("allkeys-lru") && text.contains("noeviction") && !text.contains('\n'), "{text}");
+    assert!(
+        text.contains("allkeys-lru") && text.contains("noeviction") && !text.contains('\n'),
+        "{text}"
+    );
 
     let locked = RedisServer::start(&["--requirepass", "open-sesame"]);
     let error = refused(&format!("redis://:wrong-word@127.0.0.1:{}", locked.port)).await;
-    assert!(matches!(error, ConnectError::Unfit(Unfit::Denied { .. })), "{error}");
+    assert!(
+        matches!(error, ConnectError::Unfit(Unfit::Denied { .. })),
+        "{error}"
+    );
     assert!(!error.to_string().contains("wrong-word"), "{error}");
     let error = refused(&locked.url()).await;
-    assert!(matches!(error, ConnectError::Unfit(Unfit::Denied { .. })), "{error}");
-    let _open = Running::connected(&format!("redis://:open-sesame@127.0.0.1:{}", locked.port), "a").await;
+    assert!(
+        matches!(error, ConnectError::Unfit(Unfit::Denied { .. })),
+        "{error}"
+    );
+    let _open = Running::connected(
+        &format!("redis://:open-sesame@127.0.0.1:{}", locked.port),
+        "a",
+    )
+    .await;
 
     let other = RedisServer::start(&[]);
     let _first = Running::connected(&other.url(), "a").await;
     let keys = other.cli(&["--scan", "--pattern", "*:cfg"]);
     other.cli(&["HSET", &keys, "format", "9"]);
     let error = refused(&other.url()).await;
-    assert!(matches!(error, ConnectError::Unfit(Unfit::Format { .. })), "{error}");
+    assert!(
+        matches!(error, ConnectError::Unfit(Unfit::Format { .. })),
+        "{error}"
+    );
 
     let nobody = refused(&format!("redis://127.0.0.1:{}", free_port())).await;
     assert!(matches!(nobody, ConnectError::Away(_)), "{nobody}");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pulseboard_feed::{Feed, Payload, Spot, Subscription, wire::Framing};
+use pulseboard_feed::{Arriving, Feed, Payload, Spot, Subscription, wire::Framing};
 use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
@@ -20,6 +20,7 @@ use crate::{
         telemetry::StreamKind,
     },
     http::{caller, tenant::tenant},
+    rooms::RoomCursor,
     shares::Refused,
     stream::{
         registry::{Admission, Full},
@@ -201,6 +202,21 @@ pub fn viewer(
         admission.refuse(&viewer, ended);
     }
     viewer
+}
+
+/// Has a viewer follow what is said in a room, under `key`; `first` is what it is told when it does.
+pub fn enter_room(viewer: &Viewer, key: u64, entering: RoomCursor, first: Bytes) {
+    let RoomCursor { cursor, waits } = entering;
+    match waits {
+        // Said when it holds: whoever has read it misses nothing that is said from then on.
+        Some(seen) => viewer.follow(key, Arriving::new(cursor, first, seen)),
+        None => {
+            if !first.is_empty() {
+                viewer.reply(first);
+            }
+            viewer.follow(key, cursor);
+        }
+    }
 }
 
 /// What an event stream is made of once its socket is there.
