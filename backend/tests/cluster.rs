@@ -518,9 +518,11 @@ async fn rooms_are_the_same_on_all_servers() {
     // Whoever comes back at the other server goes on behind what it has.
     let last = &heard[49];
     let mut back = b.socket("/ws").await;
-    let after = json!({"epoch": last["epoch"], "offset": last["offset"].as_u64().map(|at| at - 3)});
-    back.say(json!({"action": "subscribe", "channel": "news", "after": after}))
-        .await;
+    let before = last["offset"].as_u64().map(|at| at - 3);
+    back.say(json!({
+        "action": "subscribe", "channel": "news", "epoch": last["epoch"], "offset": before
+    }))
+    .await;
     back.next_of("subscribed").await;
     let next = back.next_of("message").await;
     assert_eq!(
