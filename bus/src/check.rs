@@ -63,6 +63,7 @@ pub(crate) async fn check(
     if partitions & bit(Partition::of("")) != 0 {
         format(hub, server, connection).await?;
     }
+    takes_writes(hub, connection, partitions).await?;
     Ok(Found {
         lineage: lineage.into(),
     })
@@ -92,6 +93,20 @@ fn judge(hub: &Hub, server: &Server, info: &dyn Fn(&str) -> String) -> Result<()
     }
 }
 
+/// One that is full, or has not the replicas that it should, is as good as away.
+async fn takes_writes(hub: &Hub, connection: &Connection, partitions: u64) -> Result<(), BusError> {
+    let Some(partition) = Partition::all().find(|one| partitions & bit(*one) != 0) else {
+        return Ok(());
+    };
+    let mut command = redis::cmd("SET");
+    command
+        .arg(hub.keys.probe(partition, &hub.member))
+        .arg(1)
+        .arg("PX")
+        .arg(1_000);
+    connection.one(command).await.map(drop)
+}
+
 /// Says of the data which format it has, or learns it.
 async fn format(hub: &Hub, server: &Server, connection: &Connection) -> Result<(), ConnectError> {
     let key = hub.keys.own("cfg");
@@ -107,13 +122,14 @@ async fn format(hub: &Hub, server: &Server, connection: &Connection) -> Result<(
             .arg("partitions")
             .clone(),
     ];
-    let mut answers = connection.all(commands).await?;
-    let Some(answer) = answers.pop() else {
-        return Err(BusError::Odd("HMGET").into());
-    };
-    if let Value::ServerError(error) = &answer {
-        return Err(error::of_server(error).into());
+    let mut last = Value::Nil;
+    for answer in connection.all(commands).await? {
+        if let Value::ServerError(error) = &answer {
+            return Err(refusal(server, error));
+        }
+        last = answer;
     }
+    let answer = last;
     let mut known = Vec::new();
     for one in value::list(answer, "HMGET")? {
         known.push(value::text(one, "HMGET")?);
@@ -132,14 +148,25 @@ async fn format(hub: &Hub, server: &Server, connection: &Connection) -> Result<(
 /// The text of an answer; one who may not ask is told so in a line.
 fn told(server: &Server, answer: Value) -> Result<String, ConnectError> {
     match answer {
-        Value::ServerError(error) => match error::of_server(&error) {
-            BusError::Refused(why) => Err(Unfit::Denied {
-                server: server.to_string(),
-                why: why.to_string(),
-            }
-            .into()),
-            error => Err(error.into()),
-        },
+        Value::ServerError(error) => Err(refusal(server, &error)),
         answer => Ok(value::text(answer, "INFO")?),
+    }
+}
+
+/// What a refusal means: for want of rights somebody has to change something; for want of memory it
+/// may pass.
+fn refusal(server: &Server, error: &redis::ServerError) -> ConnectError {
+    match error.kind() {
+        Some(redis::ServerErrorKind::NoPerm) => ConnectError::Unfit(Unfit::Denied {
+            server: server.to_string(),
+            why: error::of_server(error).to_string(),
+        }),
+        _ => match error.code() {
+            "NOAUTH" | "WRONGPASS" => ConnectError::Unfit(Unfit::Denied {
+                server: server.to_string(),
+                why: error.code().to_owned(),
+            }),
+            _ => ConnectError::Away(error::of_server(error)),
+        },
     }
 }

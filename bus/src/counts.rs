@@ -166,11 +166,11 @@ pub(crate) async fn totals(hub: &Hub, tenant: &str) -> Result<HashMap<String, To
     for (field, figure) in value::pairs(value::list(answer, of)?.into_iter(), of)? {
         let (name, what) = field.rsplit_once('\0').ok_or(BusError::Odd(of))?;
         let total = totals.entry(name.to_owned()).or_default();
-        let text = std::str::from_utf8(&figure).map_err(|_| BusError::Odd(of))?;
+        let text = std::str::from_utf8(&figure).map_err(|_error| BusError::Odd(of))?;
         match what {
-            "c" => total.count = text.parse().map_err(|_| BusError::Odd(of))?,
-            "s" => total.sum = text.parse().map_err(|_| BusError::Odd(of))?,
-            _ => total.last_ms = text.parse().map_err(|_| BusError::Odd(of))?,
+            "c" => total.count = text.parse().map_err(|_error| BusError::Odd(of))?,
+            "s" => total.sum = text.parse().map_err(|_error| BusError::Odd(of))?,
+            _ => total.last_ms = text.parse().map_err(|_error| BusError::Odd(of))?,
         }
     }
     Ok(totals)
@@ -186,13 +186,13 @@ pub(crate) async fn buckets(hub: &Hub, tenant: &str, length: u32) -> Result<Vec<
     let mut buckets: HashMap<i64, Bucket> = HashMap::new();
     for (field, figure) in value::pairs(value::list(answer, of)?.into_iter(), of)? {
         let (start, what) = field.split_once('\0').ok_or(BusError::Odd(of))?;
-        let start = start.parse().map_err(|_| BusError::Odd(of))?;
+        let start = start.parse().map_err(|_error| BusError::Odd(of))?;
         let bucket = buckets.entry(start).or_default();
         bucket.start = start;
-        let text = std::str::from_utf8(&figure).map_err(|_| BusError::Odd(of))?;
+        let text = std::str::from_utf8(&figure).map_err(|_error| BusError::Odd(of))?;
         match what {
-            "c" => bucket.count = text.parse().map_err(|_| BusError::Odd(of))?,
-            _ => bucket.sum = text.parse().map_err(|_| BusError::Odd(of))?,
+            "c" => bucket.count = text.parse().map_err(|_error| BusError::Odd(of))?,
+            _ => bucket.sum = text.parse().map_err(|_error| BusError::Odd(of))?,
         }
     }
     let mut buckets: Vec<Bucket> = buckets.into_values().collect();

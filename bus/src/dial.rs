@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use pulseboard_outbound::{Guard, Secret, config::TlsConfig, plain::Plain};
 use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, Value,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
+    Value, aio::MultiplexedConnection,
 };
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
@@ -29,15 +29,25 @@ pub(crate) struct Connection {
 /// What hears messages: [`mpsc::Sender`] that is asked before it is full.
 pub(crate) type Push = Arc<dyn Fn(PushInfo) + Send + Sync>;
 
+/// What a connection is for.
+pub(crate) enum Purpose {
+    /// Commands.
+    Ask,
+    /// Messages, too.
+    Hear(Push),
+    /// A sentinel, which has no password.
+    Sentinel,
+}
+
 /// Connects, and has `tasks` drive the connection for as long as they live.
 pub(crate) async fn connect(
     settings: &Settings,
     server: &Server,
-    push: Option<Push>,
+    purpose: Purpose,
     tasks: &mut JoinSet<()>,
 ) -> Result<Connection, ConnectError> {
     let away = |why: String| BusError::away(format!("{server}: {why}"));
-    match timeout(CONNECT, greet(settings, server, push, tasks)).await {
+    match timeout(CONNECT, greet(settings, server, purpose, tasks)).await {
         Ok(connected) => connected,
         Err(_) => Err(away("no answer within 2 s".to_owned()).into()),
     }
@@ -46,7 +56,7 @@ pub(crate) async fn connect(
 async fn greet(
     settings: &Settings,
     server: &Server,
-    push: Option<Push>,
+    purpose: Purpose,
     tasks: &mut JoinSet<()>,
 ) -> Result<Connection, ConnectError> {
     let away = |why: String| BusError::away(format!("{server}: {why}"));
@@ -67,14 +77,16 @@ async fn greet(
     let mut info = RedisConnectionInfo::default()
         .set_protocol(ProtocolVersion::RESP3)
         .set_skip_set_lib_name();
-    if let Some(username) = &settings.address.username {
-        info = info.set_username(username);
-    }
-    if let Some(password) = settings.password().map(Secret::reveal) {
-        info = info.set_password(password);
+    if !matches!(purpose, Purpose::Sentinel) {
+        if let Some(username) = &settings.address.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = settings.password().map(Secret::reveal) {
+            info = info.set_password(password);
+        }
     }
     let mut config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER));
-    if let Some(push) = push {
+    if let Purpose::Hear(push) = purpose {
         let heard = move |message| {
             push(message);
             Ok::<(), std::convert::Infallible>(())
@@ -164,7 +176,15 @@ pub(crate) fn pushes(
     full: impl Fn() + Send + Sync + 'static,
 ) -> (Push, mpsc::Receiver<PushInfo>) {
     let (sender, receiver) = mpsc::channel(room);
-    let push = move |message| {
+    let push = move |message: PushInfo| {
+        // What answers us is answered; only what comes by itself is heard.
+        let is_heard = matches!(
+            message.kind,
+            PushKind::SMessage | PushKind::SUnsubscribe | PushKind::Disconnection
+        );
+        if !is_heard {
+            return;
+        }
         if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(message) {
             full();
         }

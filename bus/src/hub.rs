@@ -59,7 +59,9 @@ struct Alone {
 /// One primary.
 #[derive(Default)]
 pub(crate) struct Node {
-    /// Its partitions, a bit each.
+    /// The partitions that it is to serve, a bit each.
+    wanted: AtomicU64,
+    /// Those that it serves.
     owned: AtomicU64,
     line: RwLock<Option<Line>>,
     /// Something is to be sent.
@@ -70,8 +72,6 @@ pub(crate) struct Node {
     /// Something is to be subscribed or no longer.
     pub(crate) subscribe: Notify,
     changes: Mutex<Vec<Arc<Entry>>>,
-    /// Somebody saw that the connection is of no use.
-    pub(crate) broken: Notify,
     /// Messages were dropped.
     pub(crate) is_behind: AtomicBool,
 }
@@ -81,9 +81,27 @@ pub(crate) struct Node {
 pub(crate) struct Line {
     pub(crate) connection: Connection,
     pub(crate) lineage: Arc<str>,
+    /// Somebody saw that it is of no use.
+    pub(crate) broken: Arc<Notify>,
 }
 
 impl Node {
+    /// One that is to serve these partitions once it is connected.
+    pub(crate) fn new(wanted: u64) -> Self {
+        Self {
+            wanted: AtomicU64::new(wanted),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn wanted(&self) -> u64 {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn want(&self, partitions: u64) {
+        self.wanted.store(partitions, Ordering::Release);
+    }
+
     pub(crate) fn owned(&self) -> u64 {
         self.owned.load(Ordering::Acquire)
     }
@@ -160,18 +178,23 @@ impl Hub {
         let line = node.line().ok_or_else(why)?;
         let answer = line.connection.one(command).await;
         if let Err(error) = &answer {
-            self.judge(&node, error);
+            self.judge(&line, error);
         }
         answer
     }
 
     /// What an error means for the connection that it came from.
-    pub(crate) fn judge(&self, node: &Node, error: &BusError) {
+    pub(crate) fn judge(&self, line: &Line, error: &BusError) {
         if is_moved(error) {
             self.moved.notify_one();
         } else if error.is_away() {
-            node.broken.notify_one();
+            line.broken.notify_one();
         }
+    }
+
+    /// The lineage of whoever serves the partition.
+    pub(crate) fn lineage(&self, partition: Partition) -> Option<Arc<str>> {
+        Some(self.node(partition)?.line()?.lineage)
     }
 
     // Publishing.
@@ -274,7 +297,7 @@ impl Hub {
             }
         }
         // Not before that: what may be lost goes before what is new.
-        node.owned.store(partitions, Ordering::Release);
+        let before = node.owned.swap(partitions, Ordering::AcqRel);
         {
             let mut nodes = self.nodes.write();
             for partition in Partition::all() {
@@ -290,7 +313,7 @@ impl Hub {
         }
         self.figures.resent.add(again);
         self.look(None);
-        node.change_soon(self.feeds.lock().of(partitions));
+        node.change_soon(self.feeds.lock().of(partitions & !before));
         node.send.notify_one();
     }
 
@@ -408,7 +431,7 @@ impl std::fmt::Debug for Hub {
 }
 
 pub(crate) fn is_moved(error: &BusError) -> bool {
-    matches!(error, BusError::Away(why) if why.starts_with("MOVED") || why.starts_with("ASK"))
+    matches!(error, BusError::Away(why) if ["MOVED", "ASK", "TRYAGAIN"].iter().any(|code| why.starts_with(code)))
 }
 
 pub(crate) fn now_ms() -> i64 {

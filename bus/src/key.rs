@@ -84,8 +84,9 @@ impl Kind {
     /// happens.
     pub(crate) const fn page(self) -> usize {
         match self {
-            Self::Ingest => 16,
-            _ => 512,
+            Self::Ingest => 8,
+            Self::Room | Self::Watch => 64,
+            Self::Tick | Self::Alert | Self::Operator | Self::Token => 256,
         }
     }
 

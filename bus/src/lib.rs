@@ -20,7 +20,7 @@
 //! | `scripts` | what Redis runs |
 //! | `hub`, `feeds` | what all parts share; who watches what |
 //! | `link`, `session`, `dial`, `check` | finding primaries; one connection's life, how it is made, whether it will do |
-//! | [`members`], [`lease`], [`counts`], [`cluster`] | who is there, who does what, what was counted, the rest |
+//! | [`members`], [`lease`], [`counts`], [`incidents`], [`cluster`] | who is there, who does what, what was counted, what goes on, the rest |
 
 mod batch;
 pub mod bus;
@@ -32,11 +32,14 @@ mod error;
 mod feeds;
 pub mod figures;
 mod hub;
+pub mod incidents;
 pub mod key;
 pub mod lease;
 mod link;
 mod local;
 pub mod members;
+#[cfg(test)]
+mod model;
 mod outbox;
 mod replica;
 pub mod route;
@@ -51,6 +54,7 @@ pub use bus::Bus;
 pub use cluster::{Cluster, Document, Figure, Put, Reports, Space, Table};
 pub use error::{BusError, ConnectError, Unfit};
 pub use figures::Figures;
+pub use incidents::{Incident, Step, Stepped};
 pub use key::{FeedKey, Kind};
 pub use lease::{Leases, Spread, Work};
 pub use local::Local;

@@ -154,7 +154,7 @@ impl Members {
             own.lag_us = hub.figures.lag_us.get();
             own.clone()
         };
-        let said = serde_json::to_string(&own).map_err(|_| BusError::Odd(of))?;
+        let said = serde_json::to_string(&own).map_err(|_error| BusError::Odd(of))?;
         let mut command = Name::Beat.command(2);
         command
             .arg(hub.keys.own("members"))

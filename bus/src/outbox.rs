@@ -444,7 +444,7 @@ mod tests {
             once: None,
             frame: Bytes::from(vec![0; 1 << 20]),
         };
-        let mut push = |outbox: &mut Outbox| outbox.push(lane("a"), large(), None, Instant::now());
+        let push = |outbox: &mut Outbox| outbox.push(lane("a"), large(), None, Instant::now());
         for _ in 0..63 {
             assert_eq!(push(&mut outbox), Ok(()));
         }

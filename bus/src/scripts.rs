@@ -38,6 +38,8 @@ scripts! {
     Report = "report.lua";
     /// Items into totals.
     Count = "count.lua";
+    /// A state that goes on, told and noted at once.
+    Step = "position.lua" "step.lua";
     /// A document by its revision.
     Put = "put.lua";
     /// An entry of a table.

@@ -1,13 +1,14 @@
 //! One connection's life: looked at, put to use, and worked with until something is wrong with it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     convert::Infallible,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use redis::{Cmd, PushInfo, PushKind, Value};
 use tokio::{
     sync::mpsc,
@@ -17,9 +18,9 @@ use tokio::{
 
 use crate::{
     check::{self, Found},
-    dial::{self, Connection},
+    dial::{self, Connection, Purpose},
     error::{self, BusError, ConnectError},
-    feeds::Entry,
+    feeds::Entry as Watched,
     hub::{Hub, Line, Node},
     outbox::{Job, Lane, Outcome, Sent},
     replica::{Ask, Page},
@@ -36,7 +37,7 @@ const PUSHES: usize = 4_096;
 const SENT: usize = 256;
 const SENT_BYTES: usize = 1 << 20;
 /// Feeds that are read, subscribed or compared in one go.
-const READ: usize = 32;
+const READ: usize = 16;
 const SUBSCRIBED: usize = 256;
 const COMPARED: usize = 256;
 /// With more feeds than this each is compared every fifth second.
@@ -48,16 +49,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 type End = Result<Infallible, BusError>;
 
-/// Connects and works until something is wrong: that is what it returns. `partitions` says which of
-/// them the server has, once it is known to be one.
-pub(crate) async fn run(
-    hub: &Arc<Hub>,
-    node: &Arc<Node>,
-    server: &Server,
-    partitions: u64,
-) -> ConnectError {
+/// Connects and works until something is wrong: that is what it returns.
+pub(crate) async fn run(hub: &Arc<Hub>, node: &Arc<Node>, server: &Server) -> ConnectError {
     let mut tasks = JoinSet::new();
-    let ended = match begin(hub, node, server, partitions, &mut tasks).await {
+    let ended = match begin(hub, node, server, &mut tasks).await {
         Ok(session) => ConnectError::Away(session.work().await),
         Err(error) => error,
     };
@@ -69,25 +64,27 @@ async fn begin<'a>(
     hub: &'a Arc<Hub>,
     node: &'a Arc<Node>,
     server: &Server,
-    partitions: u64,
     tasks: &mut JoinSet<()>,
 ) -> Result<Session<'a>, ConnectError> {
-    let connection = dial::connect(&hub.settings, server, None, tasks).await?;
+    let connection = dial::connect(&hub.settings, server, Purpose::Ask, tasks).await?;
+    let partitions = node.wanted();
     let Found { lineage } = check::check(hub, server, &connection, partitions).await?;
     let (full_node, figures) = (Arc::clone(node), Arc::clone(&hub.figures));
     let (push, messages) = dial::pushes(PUSHES, move || {
         figures.dropped_push.add(1);
         full_node.is_behind.store(true, Ordering::Release);
     });
-    let listening = dial::connect(&hub.settings, server, Some(push), tasks).await?;
+    let listening = dial::connect(&hub.settings, server, Purpose::Hear(push), tasks).await?;
     let probe = Partition::all()
         .find(|one| partitions & crate::feeds::bit(*one) != 0)
         .map(|one| hub.keys.probe(one, &hub.member));
     let line = Line {
         connection,
         lineage,
+        broken: Arc::default(),
     };
-    hub.serve(node, &line, partitions);
+    // What is to be served may have changed meanwhile.
+    hub.serve(node, &line, node.wanted());
     Ok(Session {
         hub,
         node,
@@ -118,13 +115,15 @@ impl Session<'_> {
             messages,
             probe,
         } = self;
-        let heard = parking_lot::Mutex::new(Instant::now());
+        let heard = Mutex::new(Instant::now());
+        let leaving = Leaving::default();
         let began = Instant::now();
         let hearing = Hearing {
             hub,
             node,
             probe: probe.as_deref(),
             heard: &heard,
+            leaving: &leaving,
             began,
         };
         let checking = Checking {
@@ -141,8 +140,8 @@ impl Session<'_> {
             checking.check(),
             send(hub, node, &line),
             fetch(hub, node, &line),
-            subscribe(node, &listening),
-            broken(node),
+            subscribe(node, &listening, &leaving),
+            broken(&line),
         );
         match worked {
             Err(error) => error,
@@ -150,8 +149,8 @@ impl Session<'_> {
     }
 }
 
-async fn broken(node: &Node) -> End {
-    node.broken.notified().await;
+async fn broken(line: &Line) -> End {
+    line.broken.notified().await;
     Err(BusError::away("the connection broke"))
 }
 
@@ -161,9 +160,13 @@ struct Hearing<'a> {
     hub: &'a Arc<Hub>,
     node: &'a Arc<Node>,
     probe: Option<&'a str>,
-    heard: &'a parking_lot::Mutex<Instant>,
+    heard: &'a Mutex<Instant>,
+    leaving: &'a Leaving,
     began: Instant,
 }
+
+/// Channels that we have left, until the server says so, too.
+type Leaving = Mutex<HashMap<String, usize>>;
 
 impl Hearing<'_> {
     async fn hear(&self, mut messages: mpsc::Receiver<PushInfo>) -> End {
@@ -173,8 +176,8 @@ impl Hearing<'_> {
                 PushKind::Disconnection => {
                     return Err(BusError::away("the connection for messages ended"));
                 }
-                // Asked for or not: if the feed is still watched, its slot is somewhere else now.
-                PushKind::SUnsubscribe if self.is_watched(message.data) => {
+                // We have not left: the slot is somewhere else now.
+                PushKind::SUnsubscribe if !self.has_left(message.data) => {
                     self.hub.moved.notify_one();
                     return Err(BusError::away("a partition moved"));
                 }
@@ -218,14 +221,21 @@ impl Hearing<'_> {
         }
     }
 
-    fn is_watched(&self, data: Vec<Value>) -> bool {
+    fn has_left(&self, data: Vec<Value>) -> bool {
         let channel = data.into_iter().next();
         let Some(Value::BulkString(channel)) = channel else {
+            return true;
+        };
+        let mut leaving = self.leaving.lock();
+        let channel = String::from_utf8_lossy(&channel).into_owned();
+        let Entry::Occupied(mut times) = leaving.entry(channel) else {
             return false;
         };
-        std::str::from_utf8(&channel).is_ok_and(|channel| {
-            self.probe == Some(channel) || self.hub.feeds.lock().of_channel(channel).is_some()
-        })
+        *times.get_mut() -= 1;
+        if *times.get() == 0 {
+            times.remove();
+        }
+        true
     }
 }
 
@@ -237,7 +247,7 @@ struct Checking<'a> {
     line: &'a Line,
     listening: &'a Connection,
     probe: Option<&'a str>,
-    heard: &'a parking_lot::Mutex<Instant>,
+    heard: &'a Mutex<Instant>,
     began: Instant,
 }
 
@@ -254,6 +264,12 @@ impl Checking<'_> {
             seconds.tick().await;
             self.listening.one(redis::cmd("PING")).await?;
             self.probe().await?;
+            if self.node.wanted() == 0 {
+                return Err(BusError::away("nothing of ours is there any more"));
+            }
+            if self.node.owned() != self.node.wanted() {
+                self.hub.serve(self.node, self.line, self.node.wanted());
+            }
             self.compare(round).await?;
         }
         Err(BusError::away("the connection was used for too long"))
@@ -269,7 +285,18 @@ impl Checking<'_> {
         let sent = self.began.elapsed().as_micros();
         let mut command = redis::cmd("SPUBLISH");
         command.arg(channel).arg(sent.to_string());
-        self.line.connection.one(command).await.map(drop)
+        match self.line.connection.one(command).await {
+            // Its partition is elsewhere now; the connection that takes this one's place has another.
+            Err(error) if crate::hub::is_moved(&error) => {
+                self.hub.moved.notify_one();
+                Err(BusError::away("the partition of our own messages moved"))
+            }
+            Err(error @ BusError::Refused(_)) => {
+                tracing::debug!(%error, "our own message was refused");
+                Ok(())
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Compares positions of feeds that were quiet, or of all where messages were dropped.
@@ -283,7 +310,7 @@ impl Checking<'_> {
         } else {
             1
         };
-        let mut by_partition: HashMap<Partition, Vec<Arc<Entry>>> = HashMap::new();
+        let mut by_partition: HashMap<Partition, Vec<Arc<Watched>>> = HashMap::new();
         for (index, entry) in all.into_iter().enumerate() {
             let is_due = index % rounds == round % rounds && entry.is_quiet(now);
             if is_behind || is_due {
@@ -312,7 +339,7 @@ impl Checking<'_> {
         Ok(())
     }
 
-    async fn compare_part(&self, asked: &[(Partition, Vec<Arc<Entry>>)]) -> Result<(), BusError> {
+    async fn compare_part(&self, asked: &[(Partition, Vec<Arc<Watched>>)]) -> Result<(), BusError> {
         let commands = asked.iter().map(|(partition, entries)| {
             let mut command = Name::Tops.command(entries.len() + 1);
             command.arg(self.hub.keys.generation(*partition));
@@ -324,7 +351,11 @@ impl Checking<'_> {
         let answers = self.line.connection.all(commands.collect()).await?;
         for ((_, entries), answer) in asked.iter().zip(answers) {
             if let Value::ServerError(error) = &answer {
-                reload(&self.line.connection, error).await?;
+                match reload(&self.line.connection, error).await {
+                    Err(error) if crate::hub::is_moved(&error) => self.hub.judge(self.line, &error),
+                    Err(error) => return Err(error),
+                    Ok(_again) => {}
+                }
                 continue;
             }
             let mut answer = value::list(answer, "tops")?.into_iter();
@@ -362,6 +393,7 @@ async fn reload(connection: &Connection, error: &redis::ServerError) -> Result<B
 async fn send(hub: &Arc<Hub>, node: &Arc<Node>, line: &Line) -> End {
     let mut first = fastrand::usize(..crate::route::PARTITIONS);
     let mut sent = Vec::new();
+    let mut refused_since: Option<Instant> = None;
     loop {
         sent.clear();
         let mut bytes = SENT_BYTES;
@@ -387,10 +419,20 @@ async fn send(hub: &Arc<Hub>, node: &Arc<Node>, line: &Line) -> End {
             node.send.notified().await;
             continue;
         }
-        let refused = send_part(hub, node, line, &sent).await?;
-        if let Some(why) = refused {
-            tracing::debug!(%why, "Redis did not take what was sent to it");
-            sleep(AGAIN).await;
+        match send_part(hub, line, &sent).await? {
+            // Full, or without the replicas that it is to have: as good as away.
+            Some(BusError::Refused(why)) => {
+                let since = *refused_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= hub.settings.alone_after {
+                    return Err(BusError::Refused(why));
+                }
+                sleep(AGAIN).await;
+            }
+            Some(why) => {
+                tracing::debug!(%why, "Redis did not take what was sent to it");
+                sleep(AGAIN).await;
+            }
+            None => refused_since = None,
         }
     }
 }
@@ -398,7 +440,6 @@ async fn send(hub: &Arc<Hub>, node: &Arc<Node>, line: &Line) -> End {
 /// Sends these; why some are to be sent again, where some are.
 async fn send_part(
     hub: &Arc<Hub>,
-    node: &Arc<Node>,
     line: &Line,
     sent: &[Sent],
 ) -> Result<Option<BusError>, BusError> {
@@ -413,7 +454,7 @@ async fn send_part(
                     Ok(error) => error,
                     // Only this partition is elsewhere.
                     Err(error) if crate::hub::is_moved(&error) => {
-                        hub.judge(node, &error);
+                        hub.judge(line, &error);
                         error
                     }
                     Err(error) => return Err(error),
@@ -513,7 +554,7 @@ async fn fetch(hub: &Arc<Hub>, node: &Arc<Node>, line: &Line) -> End {
             node.fetch.notified().await;
             continue;
         }
-        let mut asked: Vec<(Arc<Entry>, Ask)> = Vec::new();
+        let mut asked: Vec<(Arc<Watched>, Ask)> = Vec::new();
         for entry in entries {
             entry.is_queued.store(false, Ordering::Release);
             if !entry.is_over()
@@ -534,7 +575,7 @@ async fn fetch_part(
     hub: &Arc<Hub>,
     node: &Arc<Node>,
     line: &Line,
-    asked: &[(Arc<Entry>, Ask)],
+    asked: &[(Arc<Watched>, Ask)],
 ) -> Result<bool, BusError> {
     let commands = asked.iter().map(|(entry, ask)| {
         let mut command = Name::Read.command(3);
@@ -560,7 +601,7 @@ async fn fetch_part(
                 match reload(&line.connection, &error).await {
                     Ok(_) => true,
                     Err(error) if crate::hub::is_moved(&error) => {
-                        hub.judge(node, &error);
+                        hub.judge(line, &error);
                         true
                     }
                     Err(error) => return Err(error),
@@ -601,7 +642,7 @@ fn page_of(answer: Value) -> Result<Page, BusError> {
 
 // Subscribing.
 
-async fn subscribe(node: &Arc<Node>, listening: &Connection) -> End {
+async fn subscribe(node: &Arc<Node>, listening: &Connection, leaving: &Leaving) -> End {
     let mut subscribed: HashSet<String> = HashSet::new();
     loop {
         let changes = node.changes();
@@ -615,6 +656,7 @@ async fn subscribe(node: &Arc<Node>, listening: &Connection) -> End {
                 let channel = &entry.keys.stream;
                 if entry.is_over() {
                     if subscribed.remove(channel) {
+                        *leaving.lock().entry(channel.clone()).or_default() += 1;
                         commands.push(redis::cmd("SUNSUBSCRIBE").arg(channel).clone());
                     }
                 } else if subscribed.insert(channel.clone()) {

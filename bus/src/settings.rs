@@ -154,7 +154,9 @@ fn servers(way: Way, hosts: &str, path: &str) -> Result<Servers, AddressError> {
     match way {
         Way::Sentinel => {
             let name = percent_decode_str(path.trim_end_matches('/'));
-            let name = name.decode_utf8().map_err(|_| AddressError::Encoding)?;
+            let name = name
+                .decode_utf8()
+                .map_err(|_error| AddressError::Encoding)?;
             match name.is_empty() {
                 true => Err(AddressError::NoName),
                 false => Ok(Servers::Sentinel {

@@ -38,11 +38,11 @@ pub(crate) fn maybe_bytes(value: Value, of: &'static str) -> Result<Option<Bytes
 
 pub(crate) fn text(value: Value, of: &'static str) -> Result<String, BusError> {
     let bytes = bytes(value, of)?;
-    String::from_utf8(bytes.into()).map_err(|_| BusError::Odd(of))
+    String::from_utf8(bytes.into()).map_err(|_error| BusError::Odd(of))
 }
 
 pub(crate) fn number<T: std::str::FromStr>(value: Value, of: &'static str) -> Result<T, BusError> {
-    text(value, of)?.parse().map_err(|_| BusError::Odd(of))
+    text(value, of)?.parse().map_err(|_error| BusError::Odd(of))
 }
 
 /// The next item of a list.

@@ -32,12 +32,7 @@ if not sent and redis.call('HLEN', KEYS[2]) > 512 then
   for i = 257, #known do redis.call('HDEL', KEYS[2], known[i][1]) end
 end
 
-o = o + 1
-local id = string.format('%.0f', o)
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], id .. '-0', 'd', ARGV[8])
-redis.call('HSET', KEYS[2], 'o', id, field, ARGV[3] .. ' ' .. id)
+local id = put(KEYS[1], KEYS[2], e, o, ARGV[8], ARGV[5], ARGV[6])
+redis.call('HSET', KEYS[2], field, ARGV[3] .. ' ' .. id)
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[2], 't', ARGV[7]) end
-redis.call('EXPIRE', KEYS[1], ARGV[6])
-redis.call('EXPIRE', KEYS[2], 86400)
-redis.call('SPUBLISH', KEYS[1], e .. ':' .. id .. ':' .. ARGV[8])
-return {e, o, 0, lineage}
+return {e, id, 0, lineage}

@@ -13,15 +13,16 @@ local function generation(key, said)
   return n, now
 end
 
--- Epoch and offset of a feed, whose meta says g, e and o. In a new generation it gets a new epoch, which
--- is larger than every id (epoch + offset) of the one before; offsets go on.
+-- Epoch and offset of a feed, whose meta says g, e and o. In a new generation it gets a new epoch; offsets
+-- go on. It is larger than every id (epoch + offset) of the one before, those of ten thousand frames that
+-- may have been seen and lost among them.
 local function position(stream, meta, n, g, e, o)
   if g == n then return e, tonumber(o) end
   local time = redis.call('TIME')
   local epoch = time[1] * 1000 + math.floor(time[2] / 1000)
   local top = tonumber(o or '0')
   if e then
-    epoch = math.max(epoch, tonumber(e) + top + 1)
+    epoch = math.max(epoch, tonumber(e) + top + 10000)
   else
     redis.call('DEL', stream)
   end
@@ -29,5 +30,16 @@ local function position(stream, meta, n, g, e, o)
   redis.call('HSET', meta, 'g', n, 'e', e, 'o', string.format('%.0f', top))
   redis.call('EXPIRE', meta, 86400)
   return e, top
+end
+
+-- Puts a frame behind the newest, and tells who listens; its offset.
+local function put(stream, meta, e, o, frame, kept, seconds)
+  local id = string.format('%.0f', o + 1)
+  redis.call('XADD', stream, 'MAXLEN', '~', kept, id .. '-0', 'd', frame)
+  redis.call('HSET', meta, 'o', id)
+  redis.call('EXPIRE', stream, seconds)
+  redis.call('EXPIRE', meta, 86400)
+  redis.call('SPUBLISH', stream, e .. ':' .. id .. ':' .. frame)
+  return id
 end
 

@@ -3,11 +3,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pulseboard_bus::{Bus as _, Figure, NotReady, Partition, Put, Space, Spread, counts::Bucket};
+use pulseboard_bus::{
+    Bus as _, FeedKey, Figure, Kind, NotReady, Partition, Put, Space, Spread, Step, Stepped,
+    counts::Bucket,
+};
 
 use crate::{
     proxy::Proxy,
-    support::{RedisServer, Running, eventually, eventually_asked, has},
+    support::{Recorder, RedisServer, Running, eventually, eventually_asked, has},
 };
 
 fn cluster(running: &Running) -> &pulseboard_bus::Cluster {
@@ -295,4 +298,67 @@ async fn who_completes_a_moment_knows_it_and_figures_are_those_of_the_living() {
         presence(&a, &[]).await.is_none()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_is_taken_once_told_and_noted_and_not_by_who_slept() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let url = redis.url();
+    let (a, b) = (
+        Running::connected(&url, "a").await,
+        Running::connected(&url, "b").await,
+    );
+    let feed = FeedKey::new(Kind::Alert, "tenant", "");
+    let sink = Recorder::new();
+    let _keep = b.bus.subscribe(feed.clone(), sink.clone());
+    let step = |token, from, to, word: &'static str| Step {
+        token,
+        key: "cpu/host",
+        from,
+        to,
+        bytes: b"since 1",
+        tell: Some((&feed, word.as_bytes())),
+        send: Some(word.as_bytes()),
+    };
+    let (at_a, at_b) = (cluster(&a), cluster(&b));
+    assert_eq!(
+        at_a.step("tenant", step(7, "", "firing", "fires")).await,
+        Ok(Stepped::Done)
+    );
+    let other = Ok(Stepped::Other("firing".to_owned()));
+    assert_eq!(
+        at_a.step("tenant", step(7, "", "firing", "fires")).await,
+        other,
+        "once"
+    );
+    assert_eq!(
+        at_b.step("tenant", step(9, "firing", "over", "ended"))
+            .await,
+        Ok(Stepped::Done)
+    );
+    let slept = at_a
+        .step("tenant", step(7, "over", "firing", "again"))
+        .await;
+    assert_eq!(slept, Ok(Stepped::Outdated));
+    let known = at_a.incidents("tenant").await.expect("states");
+    assert_eq!(known.len(), 1);
+    let incident = known.get("cpu/host").expect("it is known");
+    assert_eq!(
+        (&*incident.state, &*incident.bytes),
+        ("over", &b"since 1"[..])
+    );
+    eventually("both are told", || sink.frames() == ["fires", "ended"]).await;
+    let outgoing = at_b.outgoing("tenant", 10).await.expect("notifications");
+    let texts: Vec<&[u8]> = outgoing.iter().map(|(_, bytes)| &**bytes).collect();
+    assert_eq!(texts, [b"fires", b"ended"]);
+    at_b.sent("tenant", &[outgoing[0].0.clone()])
+        .await
+        .expect("noted");
+    assert_eq!(
+        at_a.outgoing("tenant", 10).await.map(|left| left.len()),
+        Ok(1)
+    );
 }

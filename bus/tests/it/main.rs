@@ -2,7 +2,10 @@
 //! tests say so and are left out.
 
 mod cluster;
+mod failover;
 mod feeds;
 mod proxy;
+mod slots;
 mod support;
+mod tls;
 mod trouble;

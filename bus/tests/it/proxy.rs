@@ -1,6 +1,12 @@
 //! A proxy that cuts, holds and drops connections.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,6 +31,7 @@ struct Mode {
 /// Stands before a server.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
+    to: Arc<AtomicU16>,
     mode: Arc<watch::Sender<Mode>>,
     accepting: JoinHandle<()>,
 }
@@ -38,10 +45,11 @@ impl Proxy {
             is_cut: false,
             drops: 0,
         }));
-        let to = SocketAddr::from(([127, 0, 0, 1], port));
-        let accepting = tokio::spawn(accept(listener, to, Arc::clone(&mode)));
+        let to = Arc::new(AtomicU16::new(port));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&to), Arc::clone(&mode)));
         Self {
             port: own,
+            to,
             mode,
             accepting,
         }
@@ -51,14 +59,14 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// From now on new connections lead to another server.
+    pub(crate) fn point_to(&self, port: u16) {
+        self.to.store(port, Ordering::Release);
+    }
+
     /// Nothing goes through any more, and no connection ends.
     pub(crate) fn hold(&self) {
         self.mode.send_modify(|mode| mode.is_held = true);
-    }
-
-    /// What was held goes on.
-    pub(crate) fn free(&self) {
-        self.mode.send_modify(|mode| mode.is_held = false);
     }
 
     /// All connections end; new ones may be made.
@@ -89,11 +97,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, mode: Arc<watch::Sender<Mode>>) {
+async fn accept(listener: TcpListener, to: Arc<AtomicU16>, mode: Arc<watch::Sender<Mode>>) {
     while let Ok((client, _)) = listener.accept().await {
         if mode.borrow().is_cut {
             continue;
         }
+        let to = SocketAddr::from(([127, 0, 0, 1], to.load(Ordering::Acquire)));
         let Ok(server) = TcpStream::connect(to).await else {
             continue;
         };
@@ -131,6 +140,3 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::
         }
     }
 }
-
-/// Long enough for a bus to see that nobody answers.
-pub(crate) const NOTICED: Duration = Duration::from_secs(3);

@@ -4,7 +4,6 @@ use std::{
     future::Future,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,9 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pulseboard_bus::{
-    Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State, settings::Server,
-};
+use pulseboard_bus::{Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State};
 use pulseboard_feed::Epoch;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -48,21 +45,35 @@ pub(crate) struct RedisServer {
 
 impl RedisServer {
     pub(crate) fn start(more: &[&str]) -> Self {
+        Self::at(free_port(), more)
+    }
+
+    /// At this port.
+    pub(crate) fn at(port: u16, more: &[&str]) -> Self {
+        Self::try_at(port, more).expect("redis-server answers")
+    }
+
+    /// At this port, unless it, or another that goes with it, is taken.
+    pub(crate) fn try_at(port: u16, more: &[&str]) -> Option<Self> {
         let mut server = Self {
-            port: free_port(),
+            port,
             folder: tempfile::tempdir().expect("a folder"),
             more: more.iter().map(|&text| text.to_owned()).collect(),
             child: None,
         };
-        server.again();
-        server
+        server.is_up().then_some(server)
     }
 
     /// Starts it, at the port where it was before.
     pub(crate) fn again(&mut self) {
+        assert!(self.is_up(), "redis-server does not answer");
+    }
+
+    /// Starts it; whether it answers.
+    fn is_up(&mut self) -> bool {
         let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--port"])
-            .arg(self.port.to_string())
+            .args(["--bind", "127.0.0.1", "--save", ""])
+            .args(self.ports())
             .arg("--dir")
             .arg(self.folder.path())
             .args(&self.more)
@@ -73,12 +84,30 @@ impl RedisServer {
         self.child = Some(child);
         let until = Instant::now() + Duration::from_secs(10);
         while !self.answers() {
-            assert!(Instant::now() < until, "redis-server does not answer");
+            let ended = self
+                .child
+                .as_mut()
+                .is_none_or(|child| child.try_wait().is_ok_and(|end| end.is_some()));
+            if ended || Instant::now() > until {
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    fn ports(&self) -> Vec<String> {
+        let is_tls = self.more.iter().any(|argument| argument == "--tls-port");
+        match is_tls {
+            true => vec!["--port".to_owned(), "0".to_owned()],
+            false => vec!["--port".to_owned(), self.port.to_string()],
         }
     }
 
     fn answers(&self) -> bool {
+        if self.more.iter().any(|argument| argument == "--tls-port") {
+            return TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        }
         let mut answer = [0; 7];
         let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
             stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -109,17 +138,6 @@ impl RedisServer {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
-    }
-
-    pub(crate) fn address(&self) -> Server {
-        Server {
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
-        }
     }
 }
 

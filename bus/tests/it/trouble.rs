@@ -211,3 +211,98 @@ async fn a_redis_that_would_lose_something_is_refused_in_a_line() {
     let nobody = refused(&format!("redis://127.0.0.1:{}", free_port())).await;
     assert!(matches!(nobody, ConnectError::Away(_)), "{nobody}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_cut_off_goes_on_alone_says_so_and_comes_back() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let proxy = Proxy::before(redis.port).await;
+    let a = Running::connected(&proxy.url(), "a").await;
+    let b = Running::connected(&redis.url(), "b").await;
+    let key = room("lobby");
+    let (at_a, at_b) = (Recorder::new(), Recorder::new());
+    let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
+    let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    a.publish(&key, "a0");
+    eventually("it is at both", || at_a.has("a0") && at_b.has("a0")).await;
+    let cut = std::time::Instant::now();
+    proxy.cut();
+    a.until(State::is_alone).await;
+    let alone = cut.elapsed();
+    assert!(alone < Duration::from_secs(4), "{alone:?}");
+    for text in texts("a", 1..20) {
+        a.publish(&key, &text);
+    }
+    b.publish(&key, "b0");
+    assert!(at_a.has("a19") && !at_a.has("b0"));
+    let healed = std::time::Instant::now();
+    proxy.heal();
+    a.until(|state| *state == State::Connected).await;
+    eventually("both have everything", || {
+        at_a.frames().len() == 21 && at_a.frames() == at_b.frames()
+    })
+    .await;
+    let back = healed.elapsed();
+    assert!(back < Duration::from_secs(3), "{back:?}");
+    assert_eq!(at_b.told().resets.len(), 1, "the others notice nothing");
+    assert_eq!(
+        at_a.told().resets.len(),
+        3,
+        "one for being alone, one for being back"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_full_is_as_good_as_away_until_it_has_room() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let a = Running::with(&redis.url(), "a", |settings| {
+        settings.alone_after = Duration::from_millis(600);
+    });
+    a.until(|state| *state == State::Connected).await;
+    let key = room("lobby");
+    let sink = Recorder::new();
+    let _keep = a.bus.subscribe(key.clone(), sink.clone());
+    a.publish(&key, "before");
+    eventually("it is there", || sink.has("before")).await;
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    a.publish(&key, "full");
+    a.until(|state| matches!(state, State::Alone { why, .. } if why.contains("OOM")))
+        .await;
+    eventually("who is here gets it all the same", || sink.has("full")).await;
+    assert!(a.bus.figures().refused.get() > 0);
+    redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    a.until(|state| *state == State::Connected).await;
+    eventually("and then all have it", || {
+        sink.frames() == ["before", "full"]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_a_feed_and_comes_back_at_once_is_heard() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let a = Running::connected(&redis.url(), "a").await;
+    let key = room("lobby");
+    let connections = a.bus.figures().reconnects.get();
+    for round in 0..20 {
+        let sink = Recorder::new();
+        let keep = a.bus.subscribe(key.clone(), sink.clone());
+        let text = format!("a{round}");
+        a.publish(&key, &text);
+        eventually("it is heard", || sink.has(&text)).await;
+        drop(keep);
+    }
+    assert_eq!(
+        a.bus.figures().reconnects.get(),
+        connections,
+        "on the same connection"
+    );
+}
