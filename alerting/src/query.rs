@@ -1,6 +1,6 @@
 //! What rules ask.
 
-use pulseboard_shared::BuiltIn;
+use pulseboard_shared::{BuiltIn, Labels};
 
 /// Answers what rules ask, at one moment. A tick is one; whatever else holds values may be.
 pub trait Query {
@@ -10,4 +10,9 @@ pub trait Query {
     /// The newest value of a built-in metric in its unit; NaN where it could not be measured,
     /// which neither begins nor ends an incident.
     fn newest(&self, metric: BuiltIn) -> f64;
+
+    /// What tells an incident that begins now from others of the same rule.
+    fn labels(&self) -> Labels {
+        Labels::new()
+    }
 }

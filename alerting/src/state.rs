@@ -22,6 +22,8 @@ struct Incident {
     sent_ms: i64,
     /// That was looked at last.
     value: f64,
+    /// The same as long as it goes on.
+    labels: Labels,
 }
 
 impl RuleState {
@@ -43,6 +45,7 @@ impl RuleState {
             started_ms: alert.started.as_millis(),
             sent_ms: alert.timestamp.as_millis(),
             value: alert.value,
+            labels: alert.labels.clone(),
         });
     }
 
@@ -80,7 +83,10 @@ impl RuleState {
     /// Asks for what the rule is about; see [`Self::observe_value`].
     pub fn observe(&mut self, query: &dyn Query) -> Option<Alert> {
         match self.rule.measured {
-            Measured::Newest(metric) => self.observe_value(query.newest(metric), query.now_ms()),
+            Measured::Newest(metric) => {
+                let (value, now_ms) = (query.newest(metric), query.now_ms());
+                self.observe_labelled(value, now_ms, || query.labels())
+            }
             Measured::ErrorRate => None,
         }
     }
@@ -88,6 +94,15 @@ impl RuleState {
     /// Looks at a value; returns what is to be sent. A value that could not be measured changes
     /// nothing: no news is neither good nor bad.
     pub fn observe_value(&mut self, value: f64, now_ms: i64) -> Option<Alert> {
+        self.observe_labelled(value, now_ms, Labels::new)
+    }
+
+    fn observe_labelled(
+        &mut self,
+        value: f64,
+        now_ms: i64,
+        labels: impl FnOnce() -> Labels,
+    ) -> Option<Alert> {
         if value.is_nan() {
             return None;
         }
@@ -99,6 +114,7 @@ impl RuleState {
                     started_ms: now_ms,
                     sent_ms: now_ms,
                     value,
+                    labels: labels(),
                 };
                 let alert = self.alert(&incident, AlertState::Firing, value, now_ms);
                 self.incident = Some(incident);
@@ -135,7 +151,7 @@ impl RuleState {
             value,
             threshold: self.rule.above,
             started: Timestamp::from_millis(incident.started_ms),
-            labels: Labels::new(),
+            labels: incident.labels.clone(),
         }
     }
 }

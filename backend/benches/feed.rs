@@ -6,7 +6,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pulseboard_feed::{
-    Bounds, Epoch, Fanout, FanoutPass, Feed, Frame, Member, Payload, Subscription,
+    At, Bounds, Epoch, Fanout, FanoutPass, Feed, Frame, Member, Payload, Subscription,
 };
 
 /// A frame of 400 bytes, encoded once.
@@ -15,7 +15,7 @@ struct Blob;
 impl Payload for Blob {
     type View = ();
 
-    fn encode(&self, _offset: u64, (): &()) -> Bytes {
+    fn encode(&self, _at: At, (): &()) -> Bytes {
         Bytes::from(vec![b'x'; 400])
     }
 
@@ -40,7 +40,7 @@ fn publish(criterion: &mut Criterion) {
             &fanout,
         );
         let mut members: Vec<_> = (0..cursors)
-            .map(|_| Subscription::new(std::sync::Arc::clone(&feed), 1, (), 0))
+            .map(|_| Subscription::new(std::sync::Arc::clone(&feed), feed.end(), (), 0))
             .collect();
         group.throughput(Throughput::Elements(cursors));
         group.bench_function(

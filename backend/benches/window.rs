@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use pulseboard::base::clock::Clock;
 use pulseboard::ticks::{
     live::Live,
     payload::{TickPayload, TickView},
@@ -66,11 +67,11 @@ fn frame_encoding(criterion: &mut Criterion) {
     group.bench_function("tick_first_viewer", |bencher| {
         bencher.iter_batched(
             || {
-                let mut log = Log::new(ONE);
-                log.append(TickPayload::new(Epoch(1), tick(1).into()));
+                let mut log = Log::new(Epoch(1), ONE);
+                log.append(TickPayload(tick(1).into()));
                 log
             },
-            |log| match log.read(1) {
+            |log| match log.read(log.begin()) {
                 Read::Frame(frame) => frame.encoded(&view),
                 _ => bytes::Bytes::new(),
             },
@@ -78,15 +79,23 @@ fn frame_encoding(criterion: &mut Criterion) {
         );
     });
     group.bench_function("tick_next_viewer", |bencher| {
-        let mut log = Log::new(ONE);
-        log.append(TickPayload::new(Epoch(1), tick(1).into()));
-        bencher.iter(|| match log.read(1) {
+        let mut log = Log::new(Epoch(1), ONE);
+        log.append(TickPayload(tick(1).into()));
+        bencher.iter(|| match log.read(log.begin()) {
             Read::Frame(frame) => frame.encoded(&view),
             _ => bytes::Bytes::new(),
         });
     });
     if let Ok(fanout) = Fanout::start(1, &std::sync::Arc::default()) {
-        let live = Live::new(Epoch(1), 60, 128, 1000, &std::sync::Arc::default(), &fanout);
+        let live = Live::new(
+            Epoch(1),
+            60,
+            128,
+            1000,
+            Clock::system(),
+            &std::sync::Arc::default(),
+            &fanout,
+        );
         for number in 0..60 {
             live.publish(tick(number));
         }

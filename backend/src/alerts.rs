@@ -1,19 +1,29 @@
 //! Alerts in this server: rules over ticks, the feed that carries what they send, and how that is
 //! written into an event stream or to who follows it on a socket.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
+use pulseboard_bus::{Bus, FeedKey, FeedSink, Kind, Refused, Subscription};
 use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
+    At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 use pulseboard_shared::{
-    Alert, AlertState, BuiltIn,
+    Alert, AlertState, BuiltIn, Labels,
     protocol::{alerts::RESOLVED_EVENT, follow::FeedName},
 };
+
+use uuid::Uuid;
 
 use crate::{
     base::{json::json_text, telemetry::Telemetry},
@@ -36,19 +46,122 @@ const ALERT_LOG: Bounds = Bounds {
 pub struct Alerts {
     manager: Manager,
     feed: Arc<Feed<AlertPayload>>,
+    /// Where other servers have the feed, too.
+    _shared: Option<Subscription>,
 }
 
-/// Puts what is sent into the feed.
+/// Puts what is sent into the feed; where other servers have it too, over the bus.
 struct IntoFeed {
     feed: Arc<Feed<AlertPayload>>,
+    shared: Option<Arc<dyn Bus>>,
     sent: Counter,
+}
+
+/// The first byte of an alert on the bus: what is of another version is passed over.
+const VERSION: u8 = 1;
+
+/// Puts what comes from the bus into the feed.
+struct FromBus {
+    feed: Arc<Feed<AlertPayload>>,
+    /// Of the newest run of the feed, the first offset that the one before it did not have.
+    unseen_from: Arc<AtomicU64>,
+}
+
+impl FromBus {
+    /// Has the feed told what other servers send, too.
+    fn begin(feed: &Arc<Feed<AlertPayload>>, bus: &Arc<dyn Bus>) -> Subscription {
+        let unseen_from = Arc::<AtomicU64>::default();
+        let first = Arc::clone(&unseen_from);
+        // Whoever watches goes on with what it has not had: an alert is nothing to be missed.
+        feed.restart_with(move |held, _, view| {
+            let first = first.load(Ordering::SeqCst);
+            let unseen = held.iter().filter(|frame| frame.offset() >= first);
+            Bytes::from(
+                unseen
+                    .flat_map(|frame| frame.encoded(view))
+                    .collect::<Vec<u8>>(),
+            )
+        });
+        let sink = Self {
+            feed: Arc::clone(feed),
+            unseen_from,
+        };
+        bus.subscribe(FeedKey::own(Kind::Alert), Arc::new(sink))
+    }
+
+    fn read(frame: &Bytes) -> Option<AlertPayload> {
+        let read = match frame.split_first() {
+            Some((&VERSION, form)) => AlertPayload::from_bytes(form).ok(),
+            _ => None,
+        };
+        if read.is_none() {
+            tracing::warn!("an alert of another server cannot be read here");
+        }
+        read
+    }
+}
+
+impl FeedSink for FromBus {
+    fn append(&self, epoch: Epoch, offset: u64, frame: Bytes) {
+        if let Some(payload) = Self::read(&frame) {
+            self.feed.append_at(At { epoch, offset }, payload);
+        }
+    }
+
+    fn reset(&self, epoch: Epoch, first_offset: u64, frames: Vec<Bytes>) {
+        let had: HashSet<Uuid> = self.feed.with_log(|log| {
+            let ids = log.frames().map(|frame| frame.payload().event().alert.id);
+            ids.collect()
+        });
+        let end = first_offset + frames.len() as u64;
+        let read = frames.iter().map(Self::read);
+        // One that cannot be read leaves a gap, behind which the log begins.
+        let mut payloads: Vec<AlertPayload> = Vec::new();
+        for payload in read {
+            match payload {
+                Some(payload) => payloads.push(payload),
+                None => payloads.clear(),
+            }
+        }
+        let first = end - payloads.len() as u64;
+        let is_unseen = |payload: &AlertPayload| !had.contains(&payload.event().alert.id);
+        // Behind the last one that was had: what came before that was told, or is too old.
+        let seen = payloads.iter().rposition(|payload| !is_unseen(payload));
+        let unseen_from = match seen {
+            Some(seen) => first + seen as u64 + 1,
+            None if had.is_empty() => end,
+            None => first,
+        };
+        self.unseen_from.store(unseen_from, Ordering::SeqCst);
+        self.feed.reset(epoch, first, payloads);
+    }
 }
 
 impl AlertSink for IntoFeed {
     fn publish(&self, offset: u64, event: &AlertEvent) {
         self.sent.inc();
-        let payload = AlertPayload::new(self.feed.epoch(), event.clone());
-        self.feed.append_at(offset, payload);
+        let Some(bus) = &self.shared else {
+            let epoch = self.feed.epoch();
+            let payload = AlertPayload(event.clone());
+            self.feed.append_at(At { epoch, offset }, payload);
+            return;
+        };
+        let send = |event: AlertEvent| {
+            let mut frame = vec![VERSION];
+            frame.extend(AlertPayload(event).to_bytes());
+            bus.publish(&FeedKey::own(Kind::Alert), None, frame.into())
+        };
+        let sent = match send(event.clone()) {
+            // Its rule can be asked for; that it fires is to be known.
+            Err(Refused::TooLarge { .. }) => send(AlertEvent {
+                detail: None,
+                ..event.clone()
+            }),
+            sent => sent,
+        };
+        if let Err(refused) = sent {
+            tracing::error!(%refused, rule = event.alert.rule, "an alert was not told to viewers");
+        }
     }
 }
 
@@ -63,11 +176,12 @@ impl Alerts {
         before: Option<Arc<dyn AlertSink>>,
         after: Vec<Arc<dyn AlertSink>>,
         telemetry: &Telemetry,
-        fanout: &Fanout,
+        (fanout, shared): (&Fanout, Option<&Arc<dyn Bus>>),
     ) -> Arc<Self> {
         let feed = Feed::new(epoch, ALERT_LOG, fanout);
         let into_feed = IntoFeed {
             feed: Arc::clone(&feed),
+            shared: shared.cloned(),
             sent: telemetry.counter(
                 "pulseboard_alerts_sent",
                 "Alerts published, firing and resolved.",
@@ -80,6 +194,7 @@ impl Alerts {
             .collect();
         Arc::new(Self {
             manager: Manager::new(rules, repeat, sinks),
+            _shared: shared.map(|bus| FromBus::begin(&feed, bus)),
             feed,
         })
     }
@@ -96,15 +211,14 @@ impl Alerts {
             self.feed.begin_at(*first);
         }
         for (_, event) in sent {
-            self.feed
-                .append(AlertPayload::new(self.feed.epoch(), event));
+            self.feed.append(AlertPayload(event));
         }
         let next = self.feed.next_offset();
         self.manager.restore(next, active);
     }
 
     /// Lets every rule see a tick, and sends what follows from it.
-    pub fn observe(&self, tick: &Tick) {
+    pub fn observe(&self, tick: &OwnTick<'_>) {
         self.manager.observe(tick);
     }
 
@@ -152,38 +266,45 @@ impl Alerts {
     }
 }
 
-impl Query for Tick {
+/// What a server measured itself, as rules look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnTick<'a> {
+    /// What was measured.
+    pub tick: &'a Tick,
+    /// Whose it is, where there are several servers.
+    pub instance: Option<&'a str>,
+}
+
+impl Query for OwnTick<'_> {
     fn now_ms(&self) -> i64 {
-        self.sampled_ms
+        self.tick.sampled_ms
     }
 
     /// Where nobody asks, nobody waits: a latency that was high is over.
     fn newest(&self, metric: BuiltIn) -> f64 {
         match metric {
-            BuiltIn::Latency if self.is_idle() => 0.0,
-            metric => self.built_in(metric),
+            BuiltIn::Latency if self.tick.is_idle() => 0.0,
+            metric => self.tick.built_in(metric),
         }
+    }
+
+    fn labels(&self) -> Labels {
+        let instance = self.instance.iter();
+        instance
+            .map(|instance| ("instance".to_owned(), (*instance).to_owned()))
+            .collect()
     }
 }
 
 /// An alert in the feed.
 #[derive(Debug)]
-pub struct AlertPayload {
-    epoch: Epoch,
-    event: AlertEvent,
-}
+pub struct AlertPayload(pub AlertEvent);
 
 impl AlertPayload {
-    /// An alert in the log called `epoch`.
-    #[must_use]
-    pub fn new(epoch: Epoch, event: AlertEvent) -> Self {
-        Self { epoch, event }
-    }
-
     /// What was sent and whose it is.
     #[must_use]
     pub fn event(&self) -> &AlertEvent {
-        &self.event
+        &self.0
     }
 }
 
@@ -200,19 +321,20 @@ impl Payload for AlertPayload {
     type View = AlertView;
 
     fn held_bytes(&self) -> usize {
-        self.event.bytes()
+        self.0.bytes()
     }
 
-    fn encode(&self, offset: u64, view: &AlertView) -> Bytes {
-        if !self.event.is_for(&view.tenant) {
+    fn encode(&self, at: At, view: &AlertView) -> Bytes {
+        let Self(event) = self;
+        if !event.is_for(&view.tenant) {
             return Bytes::new();
         }
-        let name = match self.event.alert.state {
+        let name = match event.alert.state {
             AlertState::Firing => None,
             AlertState::Resolved => Some(RESOLVED_EVENT),
         };
-        let id = EventId::new(self.epoch, offset).to_string();
-        let json = json_text(&self.event.alert);
+        let id = at.id().to_string();
+        let json = json_text(&event.alert);
         wire::event(view.wire, FeedName::Alerts, name, Some(&id), &json)
     }
 
@@ -228,12 +350,11 @@ impl Payload for AlertPayload {
 
 impl Portable for AlertPayload {
     fn to_bytes(&self) -> Vec<u8> {
-        portable::write(&(self.epoch.0, &self.event))
+        portable::write(&self.0)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
-        let (epoch, event) = portable::read(bytes)?;
-        Ok(Self::new(Epoch(epoch), event))
+        portable::read(bytes).map(Self)
     }
 }
 
@@ -242,7 +363,6 @@ mod tests {
     use proptest::prelude::*;
     use pulseboard_alerting::{Detail, RuleState, default_rules};
     use pulseboard_shared::{Labels, Severity, Timestamp, codec::Encoding};
-    use uuid::Uuid;
 
     use super::*;
     use crate::ticks::window::built_in_series;
@@ -252,12 +372,16 @@ mod tests {
         let [_, _, latency] = default_rules();
         let mut state = RuleState::new(latency, Duration::from_secs(10));
         let mut observe = |second: i64, requests: f64, latency: f64| {
-            state.observe(&Tick {
+            let tick = Tick {
                 sampled_ms: second * 1000,
                 sent_ms: second * 1000,
                 series: built_in_series().collect(),
                 values: [0.0, 0.0, requests, latency].into(),
                 pushed: Arc::default(),
+            };
+            state.observe(&OwnTick {
+                tick: &tick,
+                instance: None,
             })
         };
         assert!(observe(1, 3.0, 120.0).is_some());
@@ -297,7 +421,8 @@ mod tests {
                 labels: Labels::from_iter(labels),
             };
             let tenant = has_tenant.then(|| "shop".into());
-            let payload = AlertPayload::new(Epoch(epoch), AlertEvent { tenant, alert, detail });
+            let payload = AlertPayload(AlertEvent { tenant, alert, detail });
+            let at = At { epoch: Epoch(epoch), offset };
             let read = AlertPayload::from_bytes(&payload.to_bytes()).expect("it is one");
             prop_assert_eq!(read.event(), payload.event());
             for wire in [
@@ -308,7 +433,7 @@ mod tests {
             ] {
                 for tenant in ["shop", "other"] {
                     let view = AlertView { tenant: tenant.into(), wire };
-                    prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                    prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
                 }
             }
         }

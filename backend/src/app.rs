@@ -22,6 +22,7 @@ use crate::{
     alertmanagers::Alertmanagers,
     alerts::Alerts,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
+    cluster::Cluster,
     expressions::Evaluating,
     incidents::Incidents,
     ingest::Ingest,
@@ -79,6 +80,8 @@ pub struct Parts {
     pub settings: Settings,
     /// The one clock.
     pub clock: Clock,
+    /// The other servers of the service, where there may be some.
+    pub cluster: Option<Arc<Cluster>>,
     /// This server's counters.
     pub telemetry: Arc<Telemetry>,
     /// The built-in tick: window and feed.
@@ -133,6 +136,9 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Every task of the server; empty when it has ended.
     pub tasks: TaskTracker,
+    /// Cancelled when whoever chooses between servers is to choose others; this one goes on serving
+    /// until they have.
+    pub draining: CancellationToken,
     /// Cancelled when the server is to stop: no new work.
     pub stopping: CancellationToken,
     /// Cancelled when the streams have ended: the rest may go.
@@ -148,6 +154,7 @@ impl App {
     /// or what is stored cannot be read.
     pub fn new(mut settings: Settings, link: Option<&str>, clock: Clock) -> io::Result<Arc<Self>> {
         let telemetry = Arc::new(Telemetry::default());
+        let cluster = Cluster::new(&settings)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fanout = Fanout::start((cores / 2).clamp(1, 4), &telemetry.feed)?;
         let epoch = Epoch::at(clock.now_ms());
@@ -192,15 +199,23 @@ impl App {
             settings.window_size,
             retained,
             interval_ms,
+            clock.clone(),
             &telemetry,
             &fanout,
         );
         if settings.metric_source == SourceKind::None {
             live.expect_nothing();
         }
-        let rooms = Rooms::new(&settings.rooms, clock.clone(), &fanout, &telemetry)
-            .map(Arc::new)
-            .map_err(io::Error::other)?;
+        let shared = cluster.as_ref();
+        let shared = shared.map(|all| (Arc::clone(all.bus()), Arc::clone(all.member())));
+        let rooms = Rooms::new(
+            &settings.rooms,
+            clock.clone(),
+            (&fanout, shared),
+            &telemetry,
+        )
+        .map(Arc::new)
+        .map_err(io::Error::other)?;
         let journal = storage.journal.clone();
         let incidents = Incidents::open(folder, &telemetry)?;
         let notifying =
@@ -218,10 +233,11 @@ impl App {
                 Arc::clone(&alertmanagers) as Arc<_>,
             ],
             &telemetry,
-            &fanout,
+            (&fanout, cluster.as_ref().map(|cluster| cluster.bus())),
         );
+        let counts = settings.metric_source != SourceKind::Simulator;
         let operator = Operator::new(
-            settings.metric_source != SourceKind::Simulator,
+            (counts, cluster.is_some()),
             Arc::clone(&live),
             Arc::clone(&telemetry),
             Arc::clone(&documents),
@@ -271,6 +287,7 @@ impl App {
             processes: Mutex::default(),
             live_queries,
             watch_dues: Mutex::new(Some(watch_dues)),
+            cluster,
             operator,
             tracked,
             scraping: Scraping::new(
@@ -312,6 +329,7 @@ impl App {
             alerts,
             telemetry,
             tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
             started_ms: clock.steady_ms(),
@@ -387,7 +405,30 @@ impl App {
     /// Whether it answers and ticks, and is not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ticking() && !self.stopping.is_cancelled()
+        let cluster = self.cluster.as_ref();
+        self.ticking()
+            && !self.is_leaving()
+            && cluster.is_none_or(|cluster| cluster.readiness().is_ok())
+    }
+
+    /// Whether there may be other servers of the same service.
+    #[must_use]
+    pub fn is_one_of_several(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Whether there are other servers, and this one cannot reach them.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.is_alone())
+    }
+
+    /// Whether it stops, or is about to.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.draining.is_cancelled() || self.stopping.is_cancelled()
     }
 
     /// Whether the built-in source has ticked within three intervals, or there is none.

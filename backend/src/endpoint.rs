@@ -2,6 +2,7 @@
 
 pub mod alertmanager;
 pub mod alerts;
+pub mod cluster;
 pub mod datadog;
 pub mod health;
 pub mod incidents;

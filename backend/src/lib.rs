@@ -3,6 +3,10 @@
 //! | task or thread | state it owns | what wakes it | inbound bound, and what happens at it |
 //! |---|---|---|---|
 //! | `schedule::Ticker` | source, appends to window and tick feed, rules | the clock | late ticks are skipped and counted |
+//! | `schedule::shared` (one for each tick, where there are several servers) | nothing; reports, and makes the tick if nobody has | the tick's moment, an answer | ends with the tick, a second and a half at most |
+//! | `schedule::keep_common`, where there are several servers | what was told of who is here | the clock, each second; what the operator changes | 64 tenants a second |
+//! | `schedule::tell_shared_ticks`, where there are several servers | nothing | a tick | the newest tick (coalesce) |
+//! | the tasks of `pulseboard_bus` | connections to Redis, what waits to be sent | what is published, messages, the clock | see there |
 //! | `schedule::keep_node` | this machine's figures under node_exporter's names; on a thread that may block | the clock | late readings are skipped |
 //! | `schedule::keep_processes` | processes that use most, of five minutes; on a thread that may block | the clock, every 5 s | late readings are skipped |
 //! | `schedule::sweep_streams` | nothing | the clock, each second | – |
@@ -43,6 +47,7 @@ pub mod alertmanagers;
 pub mod alerts;
 pub mod app;
 pub mod base;
+pub mod cluster;
 pub mod endpoint;
 pub mod expressions;
 pub mod forwarding;

@@ -1,12 +1,18 @@
 //! The operator's figures and counters (`GET /api/metrics`), their stream, and the threshold that
 //! outlives a restart.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::{
-    Bounds, Epoch, EventId, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
+    At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 use pulseboard_shared::{
@@ -17,6 +23,7 @@ use pulseboard_shared::{
     },
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::{
     base::{
@@ -45,6 +52,10 @@ pub struct Operator {
     /// Where the threshold is kept. The lock makes storing and setting one step.
     documents: Mutex<Arc<Documents>>,
     feed: Arc<Feed<OperatorPayload>>,
+    /// Control sockets that are open on other servers.
+    control_elsewhere: AtomicU64,
+    /// Something was changed that other servers are to know of.
+    changed: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +66,36 @@ struct State {
     /// are looked at. `None` where the totals are made up.
     counted: Option<(u64, u64)>,
     alert_threshold: f64,
+    /// When that was set, Unix milliseconds; 0 before.
+    set_ms: i64,
+    /// Where several servers count together.
+    shared: Option<Counted>,
+}
+
+/// Of what several servers count together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    /// Of the totals, what the others do not know of yet.
+    unsent: (u64, u64),
+    /// The totals were reset here, and the others do not know.
+    is_reset: bool,
+}
+
+/// The threshold as servers tell it each other: the one that was set last holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SharedThreshold {
+    /// In percent.
+    pub alert_threshold: f64,
+    /// When it was set, Unix milliseconds; 0: never.
+    pub set_ms: i64,
 }
 
 /// What the document holds.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     alert_threshold: f64,
+    #[serde(default)]
+    set_ms: i64,
 }
 
 impl Operator {
@@ -68,15 +103,17 @@ impl Operator {
     /// totals are of what this server answers; else [`add`](Self::add) alone makes them grow.
     #[must_use]
     pub fn new(
-        counts: bool,
+        (counts, is_shared): (bool, bool),
         live: Arc<Live>,
         telemetry: Arc<Telemetry>,
         documents: Arc<Documents>,
         epoch: Epoch,
         fanout: &Fanout,
     ) -> Self {
-        let alert_threshold = load(&documents).unwrap_or(THRESHOLD_DEFAULT);
+        let (alert_threshold, set_ms) = load(&documents).unwrap_or((THRESHOLD_DEFAULT, 0));
         let state = State {
+            set_ms,
+            shared: is_shared.then(Counted::default),
             requests_total: 0,
             errors_total: 0,
             counted: counts.then(|| answered(&telemetry)),
@@ -88,6 +125,8 @@ impl Operator {
             state: Mutex::new(state),
             documents: Mutex::new(documents),
             feed: Feed::new(epoch, FIGURES_LOG, fanout),
+            control_elsewhere: AtomicU64::new(0),
+            changed: Notify::new(),
         }
     }
 
@@ -111,8 +150,8 @@ impl Operator {
         let mut state = self.state.lock();
         if let Some(before) = state.counted {
             let now = answered(&self.telemetry);
-            state.requests_total += now.0.saturating_sub(before.0);
-            state.errors_total += now.1.saturating_sub(before.1);
+            let since = |now: u64, before: u64| now.saturating_sub(before);
+            state.add(since(now.0, before.0), since(now.1, before.1));
             state.counted = Some(now);
         }
         *state
@@ -120,9 +159,71 @@ impl Operator {
 
     /// Counts what was made up since the last tick.
     pub fn add(&self, requests: u64, errors: u64) {
+        self.state.lock().add(requests, errors);
+    }
+
+    /// What other servers have not been told of; it counts as told from here on.
+    pub fn take_unsent(&self) -> (u64, u64) {
+        let _counted = self.now();
         let mut state = self.state.lock();
-        state.requests_total += requests;
-        state.errors_total += errors;
+        let shared = state.shared.as_mut();
+        shared.map_or((0, 0), |shared| std::mem::take(&mut shared.unsent))
+    }
+
+    /// Takes in what all servers have counted, without what is only on its way.
+    pub fn set_shared(
+        &self,
+        (requests, errors): (f64, f64),
+        (own_requests, own_errors): (u64, u64),
+    ) {
+        // What was read as a floating point number is whole, and far below 2⁵³.
+        let whole = |value: f64| value as u64;
+        let mut state = self.state.lock();
+        let unsent = state.shared.map_or((0, 0), |shared| shared.unsent);
+        state.requests_total = whole(requests) + own_requests + unsent.0;
+        state.errors_total = whole(errors) + own_errors + unsent.1;
+    }
+
+    /// Whether the totals were reset here since this was asked last.
+    pub fn take_reset(&self) -> bool {
+        let mut state = self.state.lock();
+        let shared = state.shared.as_mut();
+        shared.is_some_and(|shared| std::mem::take(&mut shared.is_reset))
+    }
+
+    /// Something is to be told to other servers.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// How many control sockets other servers have open.
+    pub fn set_control_elsewhere(&self, count: u64) {
+        self.control_elsewhere.store(count, Ordering::Relaxed);
+    }
+
+    /// The threshold as it is told to other servers.
+    #[must_use]
+    pub fn shared_threshold(&self) -> SharedThreshold {
+        let state = self.state.lock();
+        SharedThreshold {
+            alert_threshold: state.alert_threshold,
+            set_ms: state.set_ms,
+        }
+    }
+
+    /// Takes the threshold of another server, where that was set later. Blocks for the disk.
+    ///
+    /// # Errors
+    /// As [`Self::set_threshold`].
+    pub fn adopt(&self, threshold: SharedThreshold) -> Result<(), DocumentError> {
+        let SharedThreshold {
+            alert_threshold,
+            set_ms,
+        } = threshold;
+        if !(0.0..=100.0).contains(&alert_threshold) || set_ms <= self.shared_threshold().set_ms {
+            return Ok(());
+        }
+        self.store(alert_threshold, set_ms)
     }
 
     /// Totals back to 0.
@@ -131,19 +232,37 @@ impl Operator {
         state.requests_total = 0;
         state.errors_total = 0;
         state.counted = state.counted.map(|_| answered(&self.telemetry));
+        if let Some(shared) = &mut state.shared {
+            *shared = Counted {
+                unsent: (0, 0),
+                is_reset: true,
+            };
+            self.changed.notify_one();
+        }
     }
 
     /// Sets the threshold, in percent; stored before it holds.
     ///
     /// # Errors
     /// It could not be stored; nothing has changed.
-    pub fn set_threshold(&self, percent: f64) -> Result<(), DocumentError> {
+    pub fn set_threshold(&self, percent: f64, now_ms: i64) -> Result<(), DocumentError> {
+        // Later than what it takes the place of, whatever the clocks say.
+        let set_ms = now_ms.max(self.shared_threshold().set_ms + 1);
+        self.store(percent, set_ms)?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn store(&self, percent: f64, set_ms: i64) -> Result<(), DocumentError> {
         let documents = self.documents.lock();
         let stored = Stored {
             alert_threshold: percent,
+            set_ms,
         };
         documents.put(DOCUMENT, Expected::Any, &stored)?;
-        self.state.lock().alert_threshold = percent;
+        let mut state = self.state.lock();
+        state.alert_threshold = percent;
+        state.set_ms = set_ms;
         Ok(())
     }
 
@@ -164,23 +283,43 @@ impl Operator {
             memory_percent: value(BuiltIn::Memory),
             requests_total: state.requests_total,
             errors_total: state.errors_total,
-            active_connections: self.telemetry.open(StreamKind::WsControl),
+            active_connections: self.telemetry.open(StreamKind::WsControl)
+                + self.control_elsewhere.load(Ordering::Relaxed),
             alert_threshold: state.alert_threshold,
         }
     }
 
     /// Sends the figures to who watches them; called at each tick.
     pub fn tell_tick(&self) {
-        self.feed.append(OperatorPayload {
-            epoch: self.feed.epoch(),
-            figures: self.figures(),
-        });
+        self.feed.append(OperatorPayload(self.figures()));
+    }
+
+    /// The same where the tick's place is the others', too: figures have that of their tick.
+    pub fn tell_tick_at(&self, at: At) {
+        self.feed.append_at(at, OperatorPayload(self.figures()));
+    }
+
+    /// Ticks go on under `epoch`, the next at offset `next`. Of those before nothing is known, and
+    /// nothing is missed: the newest figures say it all.
+    pub fn begin_anew(&self, epoch: Epoch, next: u64) {
+        self.feed.reset(epoch, next, []);
     }
 
     /// The feed of figures.
     #[must_use]
     pub fn feed(&self) -> &Arc<Feed<OperatorPayload>> {
         &self.feed
+    }
+}
+
+impl State {
+    fn add(&mut self, requests: u64, errors: u64) {
+        self.requests_total += requests;
+        self.errors_total += errors;
+        if let Some(shared) = &mut self.shared {
+            shared.unsent.0 += requests;
+            shared.unsent.1 += errors;
+        }
     }
 }
 
@@ -191,7 +330,7 @@ fn answered(telemetry: &Telemetry) -> (u64, u64) {
 }
 
 /// None that is stored is a first start; one that makes no sense is said and passed over.
-fn load(documents: &Documents) -> Option<f64> {
+fn load(documents: &Documents) -> Option<(f64, i64)> {
     let (_, stored) = documents.get::<Stored>(DOCUMENT)?;
     let percent = stored.alert_threshold;
     if !(0.0..=100.0).contains(&percent) {
@@ -201,15 +340,12 @@ fn load(documents: &Documents) -> Option<f64> {
         );
         return None;
     }
-    Some(percent)
+    Some((percent, stored.set_ms))
 }
 
 /// One tick's figures in the feed.
 #[derive(Debug)]
-pub struct OperatorPayload {
-    epoch: Epoch,
-    figures: Figures,
-}
+pub struct OperatorPayload(Figures);
 
 /// How the stream is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,14 +354,14 @@ pub struct OperatorView(pub Framing);
 impl Payload for OperatorPayload {
     type View = OperatorView;
 
-    fn encode(&self, offset: u64, view: &OperatorView) -> Bytes {
-        let id = EventId::new(self.epoch, offset).to_string();
-        let (feed, json) = (FeedName::Operator, json_text(&self.figures));
+    fn encode(&self, at: At, view: &OperatorView) -> Bytes {
+        let (Self(figures), id) = (self, at.id().to_string());
+        let (feed, json) = (FeedName::Operator, json_text(figures));
         let metrics = wire::event(view.0, feed, Some("metrics"), Some(&id), &json);
-        if self.figures.cpu_percent <= self.figures.alert_threshold {
+        if figures.cpu_percent <= figures.alert_threshold {
             return metrics;
         }
-        let text = format!("CPU usage at {:.1}%", self.figures.cpu_percent);
+        let text = format!("CPU usage at {:.1}%", figures.cpu_percent);
         let text = match view.0 {
             Framing::WebSocket(_) => json_text(&text),
             // An event stream has it plain.
@@ -245,15 +381,11 @@ impl Payload for OperatorPayload {
 
 impl Portable for OperatorPayload {
     fn to_bytes(&self) -> Vec<u8> {
-        portable::write(&(self.epoch.0, &self.figures))
+        portable::write(&self.0)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, NotPortable> {
-        let (epoch, figures) = portable::read(bytes)?;
-        Ok(Self {
-            epoch: Epoch(epoch),
-            figures,
-        })
+        portable::read(bytes).map(Self)
     }
 }
 
@@ -287,7 +419,8 @@ mod tests {
                 active_connections,
                 alert_threshold,
             };
-            let payload = OperatorPayload { epoch: Epoch(epoch), figures };
+            let payload = OperatorPayload(figures);
+            let at = At { epoch: Epoch(epoch), offset };
             let read = OperatorPayload::from_bytes(&payload.to_bytes()).expect("it is one");
             for framing in [
                 Framing::WebSocket(Encoding::Json),
@@ -296,7 +429,7 @@ mod tests {
                 Framing::SsePlain,
             ] {
                 let view = OperatorView(framing);
-                prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
             }
         }
     }

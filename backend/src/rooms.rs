@@ -12,13 +12,14 @@ mod config;
 mod operations;
 mod payload;
 mod room;
+mod shared;
 
 pub use config::{EventError, RoomConfig};
 pub use payload::{AskedEvents, RoomPayload, RoomView};
-pub use room::{Membership, Room};
+pub use room::{Membership, Room, RoomCursor};
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{
         Arc,
@@ -27,11 +28,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use pulseboard_bus::{Bus, Refused as BusRefused};
 use pulseboard_feed::{Fanout, Subscriber};
 use pulseboard_shared::{Role, protocol::rooms::frames::RoomMessage};
 use serde_json::Value;
 
-use self::room::Held;
+use self::{room::Held, shared::Shared};
 use crate::{
     base::{
         clock::Clock,
@@ -66,6 +68,8 @@ pub struct Rooms {
     next_id: AtomicU64,
     clock: Clock,
     fanout: Fanout,
+    /// Where there are other servers.
+    shared: Option<Arc<Shared>>,
 }
 
 /// Why a room cannot be joined or sent to.
@@ -97,17 +101,20 @@ pub struct RoomInfo {
 }
 
 impl Rooms {
-    /// The rooms of the settings, `dashboard` and `operations` among them.
+    /// The rooms of the settings, `dashboard` and `operations` among them; `shared` with other servers
+    /// over a bus, on which this run is called so.
     ///
     /// # Errors
     /// An event's schema is not a JSON Schema; says which.
     pub fn new(
         settings: &BTreeMap<String, RoomSettings>,
         clock: Clock,
-        fanout: &Fanout,
+        (fanout, shared): (&Fanout, Option<(Arc<dyn Bus>, Arc<str>)>),
         telemetry: &Arc<Telemetry>,
     ) -> Result<Self, EventError> {
-        Self::within(ROOM_SHARES, settings, clock, fanout, telemetry)
+        let mut rooms = Self::within(ROOM_SHARES, settings, clock, fanout, telemetry)?;
+        rooms.shared = shared.map(|(bus, me)| Arc::new(Shared::new(bus, me)));
+        Ok(rooms)
     }
 
     fn within(
@@ -129,6 +136,7 @@ impl Rooms {
             next_id: AtomicU64::new(1),
             clock,
             fanout: fanout.clone(),
+            shared: None,
         })
     }
 
@@ -186,7 +194,7 @@ impl Rooms {
             Arc::clone(self.config(name)),
             share,
             (self.clock.now_ms(), self.clock.steady_ms()),
-            &self.fanout,
+            (&self.fanout, self.shared.as_ref()),
         ));
         rooms.insert(Arc::clone(&room));
         Ok(room)
@@ -214,15 +222,20 @@ impl Rooms {
     }
 
     /// Sends to a room; nobody is there to hear it where it does not exist.
-    pub fn send(&self, tenant: &str, name: &str, payload: RoomPayload) {
+    ///
+    /// # Errors
+    /// As [`Room::send`].
+    pub fn send(&self, tenant: &str, name: &str, payload: RoomPayload) -> Result<(), BusRefused> {
         // Also where nobody is in it: a member whose connection dropped comes back for it.
-        if let Some(room) = self.get(tenant, name) {
-            room.send(payload);
+        match (self.get(tenant, name), &self.shared) {
+            (Some(room), _) => room.send(payload),
+            (None, Some(shared)) => shared.send(&Shared::key(tenant, name), None, payload),
+            (None, None) => Ok(()),
         }
     }
 
     /// A typed event for a room: checked against its schema, then sent. Returns the members that
-    /// get it.
+    /// get it: those on other servers are counted whatever events they asked for.
     ///
     /// # Errors
     /// The room has no such event, or its data does not fit; nothing is sent.
@@ -232,13 +245,45 @@ impl Rooms {
         name: &str,
         event: &str,
         data: &Value,
-    ) -> Result<usize, EventError> {
+    ) -> Result<Result<usize, BusRefused>, EventError> {
         let text = self.event_text(name, event, data)?;
-        let Some(room) = self.get(tenant, name) else {
-            return Ok(0);
+        let room = self.get(tenant, name);
+        let asking = room.map_or(0, |room| room.members_asking_for(event));
+        let elsewhere = self.elsewhere(tenant, name);
+        let sent = self.send(tenant, name, RoomPayload::event(event, text));
+        Ok(sent.map(|()| asking + elsewhere))
+    }
+
+    fn elsewhere(&self, tenant: &str, name: &str) -> usize {
+        let shared = self.shared.as_ref();
+        shared.map_or(0, |shared| shared.elsewhere(tenant, name))
+    }
+
+    /// Members on this server, of every room that has some.
+    #[must_use]
+    pub fn members_here(&self) -> Vec<(Box<str>, Box<str>, usize)> {
+        let rooms = self.rooms.lock();
+        let all = rooms.all_unsorted().filter(|room| room.members() > 0);
+        all.map(|room| {
+            (
+                room.tenant.clone(),
+                room.name.as_str().into(),
+                room.members(),
+            )
+        })
+        .collect()
+    }
+
+    /// Takes in how many members rooms have on other servers; who asked for presence is told.
+    pub fn set_elsewhere(&self, counts: HashMap<(Box<str>, Box<str>), usize>) {
+        let Some(shared) = &self.shared else {
+            return;
         };
-        room.send(RoomPayload::event(event, text));
-        Ok(room.members_asking_for(event))
+        for (tenant, name) in shared.set_elsewhere(counts) {
+            if let Some(room) = self.get(&tenant, &name) {
+                room.tell_presence();
+            }
+        }
     }
 
     fn event_text(&self, name: &str, event: &str, data: &Value) -> Result<String, EventError> {
@@ -277,8 +322,13 @@ impl Rooms {
     #[must_use]
     pub fn list(&self, tenant: &str, role: Role) -> Vec<RoomInfo> {
         let existing = self.rooms.lock().of_tenant(tenant);
-        let names: std::collections::BTreeSet<&String> =
-            existing.keys().chain(self.configs.keys()).collect();
+        let shared = self.shared.as_ref();
+        let elsewhere = shared.map_or_else(Vec::new, |shared| shared.rooms_elsewhere(tenant));
+        let names: BTreeSet<&String> = existing
+            .keys()
+            .chain(self.configs.keys())
+            .chain(&elsewhere)
+            .collect();
         names
             .into_iter()
             .filter(|name| self.check_role(name, role).is_ok())
@@ -286,7 +336,8 @@ impl Rooms {
                 let config = self.config(name);
                 RoomInfo {
                     name: name.clone(),
-                    members: existing.get(name).map_or(0, |room| room.members()),
+                    members: existing.get(name).map_or(0, |room| room.members())
+                        + self.elsewhere(tenant, name),
                     description: config.description.clone(),
                     min_role: config.min_role,
                     events: config.event_names().map(str::to_owned).collect(),
@@ -434,7 +485,7 @@ mod tests {
                     Doing::Leave(index) => drop(members.swap_remove(index.index(members.len()))),
                     Doing::Say(tenant, room) => {
                         let payload = RoomPayload::update("{}".to_owned());
-                        rooms.send(TENANTS[usize::from(tenant)], &name_of(room), payload);
+                        rooms.send(TENANTS[usize::from(tenant)], &name_of(room), payload).expect("sent");
                     }
                     Doing::Sweep => rooms.sweep(rooms.clock.steady_ms()),
                 }

@@ -7,8 +7,8 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alertmanager, alerts, datadog, health, incidents, influx, ingest_stats, login, maintenance,
-        metrics, otlp, own_metrics, processes,
+        alertmanager, alerts, cluster, datadog, health, incidents, influx, ingest_stats, login,
+        maintenance, metrics, otlp, own_metrics, processes,
         prom::{
             admin, export, federate, labels, query, read, rules as prom_rules, status, targets,
         },
@@ -131,6 +131,7 @@ fn api() -> Api {
     api.at("api/range", |at| at.reads(series::get_range));
     api.at("api/windows", |at| at.reads(series::get_windows));
     api.at("api/ingest", |at| at.reads(ingest_stats::get_ingested));
+    api.at("api/cluster", |at| at.reads(cluster::get_cluster));
     api.at("api/processes", |at| at.reads(processes::list_processes));
     api.at("api/v1/import", |at| at.post(push::import_series));
     api.at("api/v1/export", |at| at.asks(export::export));

@@ -1,12 +1,15 @@
 //! Periodic work, aligned to the wall clock: the tick of the built-in source, and the sweep that
 //! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
 
+mod common;
 mod node;
 mod pace;
 mod pushed;
+mod shared;
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
+use pulseboard_bus::{Spread, Work};
 use pulseboard_engine::{DEFAULT_TENANT, Tenant};
 use pulseboard_host::{Source, Traffic};
 use pulseboard_outbound::Secret;
@@ -14,16 +17,23 @@ use pulseboard_receivers::Heartbeat;
 use pulseboard_series::Batch;
 use pulseboard_shared::{BUILT_IN, BuiltIn};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::node::{keep_node, keep_processes};
+pub use self::{
+    common::keep_common,
+    node::{keep_node, keep_processes},
+};
 use self::{
     pace::{Pace, every, next_aligned},
     pushed::PushedSamples,
+    shared::SharedTicks,
 };
 use crate::{
+    alerts::OwnTick,
     app::App,
     base::{aside::Aside, telemetry::RequestTotals},
+    cluster::report::Report,
     settings::SourceKind,
     storage::MAINTENANCE_MS,
     ticks::{
@@ -53,10 +63,16 @@ pub struct Ticker {
     answered: (RequestTotals, i64),
     /// The series of the last tick, kept as long as the same things are measured.
     series: Arc<[Series]>,
+    /// The same as they are kept.
+    measured: Arc<[Series]>,
     /// What a tick is handed to the engine in.
     batch: Batch,
     /// Finds what was pushed and is subscribed to.
     pushed: PushedSamples,
+    /// Where several servers have one tick.
+    shared: Option<SharedTicks>,
+    /// A source that all have alike has one server make the figures.
+    made_up: Option<Arc<Work>>,
 }
 
 impl Ticker {
@@ -70,14 +86,23 @@ impl Ticker {
         if let Some(tenant) = &tenant {
             builtin_series::reserve(&app.storage.engine, tenant, series.iter());
         }
+        let cluster = app.cluster.as_ref();
+        let shared = cluster.map(|cluster| SharedTicks::begin(&app, cluster));
+        let is_made_up = app.settings.metric_source == SourceKind::Simulator;
+        let made_up = cluster
+            .filter(|_| is_made_up)
+            .map(|cluster| cluster.bus().leases().work("sim", Spread::One));
         Self {
             app,
             source,
             tenant,
             answered,
+            measured: Arc::clone(&series),
             series,
             batch: Batch::new(),
             pushed: PushedSamples::default(),
+            shared,
+            made_up,
         }
     }
 
@@ -87,8 +112,15 @@ impl Ticker {
             .unwrap_or(i64::MAX)
             .max(1);
         let app = Arc::clone(&self.app);
+        if let Some(shared) = &self.shared {
+            let telling = tell_shared_ticks(Arc::clone(&app), shared.newest(), stopping.clone());
+            app.tasks.spawn(telling);
+        }
         let now_ms = app.clock.now_ms();
-        if next_aligned(now_ms, interval_ms) - now_ms > FIRST_TICK_WITHIN_MS {
+        // Moments that all servers have alike are the aligned ones.
+        if self.shared.is_none()
+            && next_aligned(now_ms, interval_ms) - now_ms > FIRST_TICK_WITHIN_MS
+        {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = app.clock.sleep_until(now_ms + FIRST_TICK_WITHIN_MS / 2) => {}
@@ -106,7 +138,8 @@ impl Ticker {
     async fn tick(&mut self, due_ms: i64) {
         let app = Arc::clone(&self.app);
         let now_ms = app.clock.now_ms();
-        self.pushed.begin(&app, &self.series, now_ms);
+        let in_tick = self.shared.as_ref().map_or(&self.series, SharedTicks::series);
+        self.pushed.begin(&app, in_tick, now_ms);
         let answered = app.telemetry.answered();
         let steady_ms = app.clock.steady_ms();
         let (before, since_ms) = std::mem::replace(&mut self.answered, (answered, steady_ms));
@@ -117,7 +150,11 @@ impl Ticker {
             elapsed: Duration::from_millis((steady_ms - since_ms).max(1).unsigned_abs()),
         };
         let reading = self.source.read(traffic);
-        if let Some((requests, errors)) = reading.totals {
+        let is_ours = self
+            .made_up
+            .as_ref()
+            .is_none_or(|work| work.token_of_one().is_some() || app.is_alone());
+        if let Some((requests, errors)) = reading.totals.filter(|_| is_ours) {
             app.operator.add(requests, errors);
         }
 
@@ -142,14 +179,32 @@ impl Ticker {
                 .iter()
                 .map(|extra| Series::new(&extra.name, &extra.unit, extra.labels.clone()));
             self.series = built_in_series().chain(extras).collect();
-            app.own.learn(&self.series);
+            let measured = self.measured();
+            app.own.learn(&measured);
             if let Some(tenant) = &self.tenant {
-                let rows = builtin_series::rows_of(self.series[BUILT_IN.len()..].iter());
+                let known = if self.shared.is_some() {
+                    0
+                } else {
+                    BUILT_IN.len()
+                };
+                let rows = builtin_series::rows_of(measured[known..].iter());
                 let engine = &app.storage.engine;
                 app.own.take_over(engine, tenant, &rows, due_ms.min(now_ms));
             }
+            self.measured = measured;
         }
         let pushed = self.pushed.newest(&app).await;
+        if let Some(shared) = &self.shared {
+            shared.set_pushed(pushed);
+            let report = Report::of(&reading, &traffic, shared.size());
+            match self.made_up.is_some() {
+                true if is_ours => shared.publish(due_ms, &[report]),
+                true => return,
+                false => shared.report(due_ms, report),
+            }
+            self.take_own(due_ms, values.into());
+            return;
+        }
         let tick = Tick {
             sampled_ms: due_ms,
             sent_ms: app.clock.now_ms(),
@@ -167,40 +222,108 @@ impl Ticker {
             }
             None => app.live.publish(tick),
         };
-        self.keep(&tick);
+        if let Some(tenant) = &self.tenant {
+            let rows = tick.series.iter().zip(tick.values.iter().copied());
+            keep_rows(&app, tenant, &mut self.batch, tick.sampled_ms, rows);
+        }
         app.telemetry.ticks.inc();
         app.telemetry.ticked_ms.store(steady_ms, Ordering::Relaxed);
         app.operator.tell_tick();
-        let stats = app.live.with_window(|window| window.stats());
-        app.rooms.tell_tick(stats, || operations_figures(&tick));
-        app.alerts.observe(&tick);
+        tell_rooms(&app, &tick);
+        app.alerts.observe(&OwnTick {
+            tick: &tick,
+            instance: None,
+        });
     }
 
-    /// Hands the tick to the engine: the host's series are series like all others, of the default
-    /// tenant. Nobody waits for them to be safe.
-    fn keep(&mut self, tick: &Tick) {
-        let app = &self.app;
-        let Ok(tenant) = app.storage.engine.tenant(DEFAULT_TENANT) else {
-            return;
+    /// This machine's series as they are kept: among several servers each says whose they are.
+    fn measured(&self) -> Arc<[Series]> {
+        let Some(cluster) = &self.app.cluster else {
+            return Arc::clone(&self.series);
         };
-        self.batch.clear();
-        for (series, value) in tick.series.iter().zip(&tick.values) {
-            if value.is_nan() {
-                continue;
-            }
-            let value = rounded(*value, &series.unit);
-            if let Err(reason) =
-                builtin_series::write_row(&mut self.batch, series, tick.sampled_ms, value)
-            {
-                tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
-            }
+        let labelled = self.series.iter().map(|series| {
+            let mut labels = series.labels.clone();
+            labels.insert(INSTANCE.to_owned(), cluster.instance().to_owned());
+            Series::new(&series.name, &series.unit, labels)
+        });
+        labelled.collect()
+    }
+
+    /// Keeps what this machine measured beside the service's tick, and lets the rules look at it: a
+    /// machine that is hot does not hide behind the others.
+    fn take_own(&mut self, due_ms: i64, values: Box<[f64]>) {
+        let app = Arc::clone(&self.app);
+        let is_measured = self.made_up.is_none();
+        if let Some(tenant) = self.tenant.as_ref().filter(|_| is_measured) {
+            let rows = self.measured.iter().zip(values.iter().copied());
+            keep_rows(&app, tenant, &mut self.batch, due_ms, rows);
         }
-        let appended = app
-            .storage
-            .engine
-            .append_own(&tenant, &self.batch, app.clock.now_ms());
-        if appended.refused_total > 0 {
-            tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
+        let tick = Tick {
+            sampled_ms: due_ms,
+            sent_ms: app.clock.now_ms(),
+            series: Arc::clone(&self.series),
+            values,
+            pushed: Arc::default(),
+        };
+        let cluster = app.cluster.as_ref();
+        // Where there is one, it need not be said which.
+        let several = cluster.filter(|cluster| is_measured && cluster.view().count() > 1);
+        app.alerts.observe(&OwnTick {
+            tick: &tick,
+            instance: several.map(|cluster| cluster.instance()),
+        });
+    }
+}
+
+/// The label that says whose figures they are.
+const INSTANCE: &str = "instance";
+
+/// Hands samples of the server's own series to the engine: they are series like all others, of the
+/// default tenant. Nobody waits for them to be safe.
+fn keep_rows<'a>(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    batch: &mut Batch,
+    at_ms: i64,
+    rows: impl Iterator<Item = (&'a Series, f64)>,
+) {
+    batch.clear();
+    for (series, value) in rows.filter(|(_, value)| !value.is_nan()) {
+        let value = rounded(value, &series.unit);
+        if let Err(reason) = builtin_series::write_row(batch, series, at_ms, value) {
+            tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
+        }
+    }
+    let engine = &app.storage.engine;
+    let appended = engine.append_own(tenant, batch, app.clock.now_ms());
+    if appended.refused_total > 0 {
+        tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
+    }
+}
+
+/// Says in rooms what a tick is.
+fn tell_rooms(app: &App, tick: &Tick) {
+    let stats = app.live.with_window(|window| window.stats());
+    let rooms = &app.rooms;
+    rooms.tell_tick(tick.sampled_ms, stats, || operations_figures(tick));
+}
+
+/// Tells rooms of every tick that comes from the bus.
+async fn tell_shared_ticks(
+    app: Arc<App>,
+    mut newest: watch::Receiver<Option<Arc<Tick>>>,
+    stopping: CancellationToken,
+) {
+    // What was there before is told already.
+    newest.mark_unchanged();
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            changed = newest.changed() => if changed.is_err() { return },
+        }
+        let tick = newest.borrow_and_update().clone();
+        if let Some(tick) = tick {
+            tell_rooms(&app, &tick);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod accept;
 mod connections;
+mod drain;
 mod farewell;
 mod finish;
 pub mod graphite;

@@ -22,6 +22,7 @@ mod warnings;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use pulseboard_bus::Address;
 use pulseboard_shared::Role;
 
 pub use self::{
@@ -30,8 +31,8 @@ pub use self::{
     load::{Launch, load},
     parse::{normalise_origin, room_name_is_valid, tenant_is_valid},
     value::{
-        DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins, RoomSettings,
-        SourceKind, Token,
+        ClusterMode, DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins,
+        RoomSettings, SourceKind, Token,
     },
     warnings::warnings,
 };
@@ -133,6 +134,59 @@ settings! {
         form: ValueKind::Single,
         parse: parse::instance,
         accepts: "hostname, or a name of 1 to 200 characters without control characters",
+    }
+    /// The Redis through which several servers are one service; off is one server. A password may
+    /// stand in it, or in the file that REDIS_PASSWORD_FILE names.
+    redis_url: Option<Address> {
+        env: "REDIS_URL",
+        flag: Some("redis"),
+        key: "redis_url",
+        default: "off",
+        form: ValueKind::Secrets,
+        parse: parse::redis,
+        accepts: "off, redis://HOST:PORT, rediss://HOST:PORT, redis-sentinel://HOST,HOST/NAME or \
+            redis-cluster://HOST,HOST, each with USER:PASSWORD@ before the first host where needed",
+    }
+    /// File with the password for Redis; off is without one, or with that of REDIS_URL.
+    redis_password_file: Option<PathBuf> {
+        env: "REDIS_PASSWORD_FILE",
+        flag: Some("redis-password-file"),
+        key: "redis_password_file",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::file,
+        accepts: "off, or the path of a file",
+    }
+    /// What all keys in Redis begin with, so that several services can share one.
+    redis_prefix: String {
+        env: "REDIS_PREFIX",
+        flag: Some("redis-prefix"),
+        key: "redis_prefix",
+        default: "pb",
+        form: ValueKind::Single,
+        parse: parse::redis_prefix,
+        accepts: "1 to 32 characters A-Z a-z 0-9 _ . -",
+    }
+    /// How several servers share the work; replicated has every server keep everything.
+    cluster_mode: ClusterMode {
+        env: "CLUSTER_MODE",
+        flag: Some("cluster-mode"),
+        key: "cluster_mode",
+        default: "replicated",
+        form: ValueKind::Single,
+        parse: parse::cluster_mode,
+        accepts: "replicated; sharded, for more series than one machine holds, is not there yet",
+    }
+    /// With several servers, a server that is told to stop sends its viewers to the others over
+    /// this time, in seconds, while it answers /readyz with 503 and everything else as before.
+    drain: Duration {
+        env: "DRAIN_SEC",
+        flag: Some("drain-sec"),
+        key: "drain_sec",
+        default: "5",
+        form: ValueKind::Single,
+        parse: parse::seconds::<0, 8>,
+        accepts: "a whole number of seconds from 0 to 8",
     }
     /// Whether this machine's figures also have the names of Prometheus' node_exporter, with
     /// METRIC_SOURCE=host.

@@ -9,7 +9,10 @@ pub mod track;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -22,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::json::json_text;
 use pulseboard_feed::{
-    Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
+    At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
 
@@ -82,6 +85,8 @@ pub struct TrackedItems {
 pub struct TenantItems {
     /// Leaf lock.
     items: Mutex<Items>,
+    /// Streams that other servers have open.
+    elsewhere: AtomicU64,
     feed: Arc<Feed<UpdatePayload>>,
 }
 
@@ -253,6 +258,7 @@ impl TrackedItems {
         let made = tenants.entry(name.into()).or_insert_with(|| {
             Arc::new(TenantItems {
                 items: Mutex::default(),
+                elsewhere: AtomicU64::new(0),
                 feed: Feed::new(self.epoch, UPDATE_LOG, &self.fanout),
             })
         });
@@ -275,7 +281,7 @@ impl TrackedItems {
                     items.forget_after(now_ms);
                     items.clone()
                 };
-                let clients = tenant.clients() as u64;
+                let clients = tenant.clients_everywhere();
                 tenant.feed.append(UpdatePayload {
                     items,
                     clients,
@@ -313,10 +319,21 @@ impl TenantItems {
         self.items.lock().add(name, value, at_ms)
     }
 
-    /// Streams of this tenant that are open now.
+    /// Streams of this tenant that are open on this server now.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.feed.members().len()
+    }
+
+    /// The same with those on other servers.
+    #[must_use]
+    pub fn clients_everywhere(&self) -> u64 {
+        self.clients() as u64 + self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// How many streams of this tenant other servers have open.
+    pub fn set_elsewhere(&self, count: u64) {
+        self.elsewhere.store(count, Ordering::Relaxed);
     }
 
     /// What a stream gets on opening; it is not among the clients yet.
@@ -324,7 +341,7 @@ impl TenantItems {
     pub fn init(&self) -> Init {
         Init {
             metrics: self.items.lock().table(),
-            connected_clients: self.clients() as u64 + 1,
+            connected_clients: self.clients_everywhere() + 1,
         }
     }
 
@@ -372,7 +389,7 @@ pub struct UpdateView {
 impl Payload for UpdatePayload {
     type View = UpdateView;
 
-    fn encode(&self, _offset: u64, view: &UpdateView) -> Bytes {
+    fn encode(&self, _at: At, view: &UpdateView) -> Bytes {
         let update = Update {
             stats: Init {
                 metrics: self.items.table(),
@@ -450,7 +467,8 @@ mod tests {
                         Framing::SsePlain,
                     ] {
                         let view = UpdateView { name: name.into(), length, wire };
-                        prop_assert_eq!(read.encode(1, &view), payload.encode(1, &view));
+                        let at = At { epoch: Epoch(1), offset: 1 };
+                        prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
                     }
                 }
             }

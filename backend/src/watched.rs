@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pulseboard_feed::{Feed, MemberGuard, Payload, Subscriber, Subscription, wire::ws};
+use pulseboard_feed::{Feed, MemberGuard, Payload, Spot, Subscriber, Subscription, wire::ws};
 use pulseboard_shared::codec::Encoding;
 
 use crate::{base::clock::Clock, shares::Share};
@@ -48,21 +48,16 @@ pub trait Watchable: Send + Sync + 'static {
     /// It is no longer known to anybody, and another by the same key may be there already.
     fn close(&self);
 
-    /// Names this run of the feed.
-    fn epoch(&self) -> String {
-        self.feed().epoch().to_string()
-    }
-
     /// Where the cursor of a viewer starts that has seen `offset` of the run called `epoch`;
     /// `None` where that is no longer held.
-    fn resume(&self, epoch: &str, offset: u64) -> Option<u64> {
+    fn resume(&self, epoch: &str, offset: u64) -> Option<Spot> {
         self.feed().after(epoch, offset)
     }
 
     /// A cursor for a viewer, from `next` on.
     fn cursor(
         &self,
-        next: u64,
+        next: Spot,
         view: <Self::Payload as Payload>::View,
         viewer: u64,
     ) -> Subscription<Self::Payload> {

@@ -55,7 +55,11 @@ impl Core {
                     frames,
                 } => {
                     match self.replica.shared() {
-                        None => figures.resets_alone.add(1),
+                        None => {
+                            figures.resets_alone.add(1);
+                            self.sink.reset_alone(epoch, first);
+                            continue;
+                        }
                         Some(_) if was == Some(epoch) => figures.resets_gone.add(1),
                         Some(_) => figures.resets_epoch.add(1),
                     }

@@ -72,6 +72,12 @@ impl Redis {
         })
     }
 
+    /// What servers share beside feeds.
+    #[must_use]
+    pub fn common(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Looks once whether this Redis will do. One that is [`ConnectError::Away`] may come back, and is
     /// no reason not to start; one that is [`ConnectError::Unfit`] is.
     ///

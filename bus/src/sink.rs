@@ -22,6 +22,12 @@ pub trait FeedSink: Send + Sync {
     /// `first_offset` on, which may be nothing. What came before is no longer true: whoever watches
     /// gets one snapshot.
     fn reset(&self, epoch: Epoch, first_offset: u64, frames: Vec<Bytes>);
+
+    /// An epoch that is this server's alone, while the others cannot be reached; frames come from
+    /// `first_offset` on. Who keeps what it has may: nobody else is to have the same there.
+    fn reset_alone(&self, epoch: Epoch, first_offset: u64) {
+        self.reset(epoch, first_offset, Vec::new());
+    }
 }
 
 /// Where a frame was put.

@@ -1,4 +1,4 @@
-//! The bounded log of frames: pure, no clock, no sockets.
+//! The bounded log of frames: pure, no sockets.
 //!
 //! After six appends to a log of capacity four (offsets start at 1):
 //!
@@ -7,13 +7,29 @@
 //!         ^       ^      7 waits, 2 and less have fallen off
 //!         first   next
 //! ```
+//!
+//! A log may begin anew under another epoch while cursors are in it. Their places ([`Spot`]) go on
+//! growing, so those of the run before lie in front of the new run's first one:
+//!
+//! ```text
+//! epoch 7  3 4 5 6 | epoch 9  2 3 4      places  3 4 5 6 | 8 9 10
+//!                   ^ a cursor at 7, or anywhere before it, finds that the log was restarted
+//! ```
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::ledger::{Charge, FRAME_BYTES, Ledger};
+use crate::{
+    ledger::{Charge, FRAME_BYTES, Ledger},
+    position::{At, Epoch, Spot},
+};
 
 /// Encodings kept beside one frame; the rare further ones are encoded for each viewer.
 const ENCODINGS_MAX: usize = 64;
@@ -28,7 +44,7 @@ pub trait Payload: Send + Sync + 'static {
     type View: Clone + PartialEq + Send + Sync + 'static;
 
     /// The bytes for the wire, frame head included; empty when this view has nothing to see.
-    fn encode(&self, offset: u64, view: &Self::View) -> Bytes;
+    fn encode(&self, at: At, view: &Self::View) -> Bytes;
 
     /// Whether these views get the same bytes of this one, so that one copy serves both.
     fn looks_alike(&self, one: &Self::View, other: &Self::View) -> bool {
@@ -52,11 +68,22 @@ pub trait Payload: Send + Sync + 'static {
     fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &Self::View) -> Bytes
     where
         Self: Sized;
+
+    /// What a viewer gets once where its feed goes on under another epoch: how things stand after
+    /// `newest`, the last frame of the new run so far. `held` is what the new run has, oldest first.
+    fn restart(held: &[Arc<Frame<Self>>], newest: At, view: &Self::View) -> Bytes
+    where
+        Self: Sized,
+    {
+        let first = held.first().map_or(newest.offset, |frame| frame.offset());
+        Self::merge(held, first, newest.offset, view)
+    }
 }
 
 /// One entry of a log with its encodings.
 pub struct Frame<P: Payload> {
-    offset: u64,
+    at: At,
+    place: Spot,
     payload: P,
     /// Filled by the first viewer of each view; leaf lock, dropped with the frame.
     encoded: Mutex<Vec<(P::View, Bytes)>>,
@@ -65,10 +92,22 @@ pub struct Frame<P: Payload> {
 }
 
 impl<P: Payload> Frame<P> {
-    /// This frame's place in its log.
+    /// This frame's offset in its run.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.at.offset
+    }
+
+    /// The same with the run that it is of.
+    #[must_use]
+    pub fn at(&self) -> At {
+        self.at
+    }
+
+    /// Where cursors find it.
+    #[must_use]
+    pub fn place(&self) -> Spot {
+        self.place
     }
 
     /// What it carries.
@@ -87,7 +126,7 @@ impl<P: Payload> Frame<P> {
         if let Some((_, bytes)) = known {
             return bytes.clone();
         }
-        let bytes = self.payload.encode(self.offset, view);
+        let bytes = self.payload.encode(self.at, view);
         if encoded.len() < ENCODINGS_MAX {
             encoded.push((view.clone(), bytes.clone()));
             if let Some(charge) = &self.charge {
@@ -108,7 +147,7 @@ impl<P: Payload> Frame<P> {
 impl<P: Payload> fmt::Debug for Frame<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frame")
-            .field("offset", &self.offset)
+            .field("at", &self.at)
             .finish_non_exhaustive()
     }
 }
@@ -128,7 +167,30 @@ pub enum Read<P: Payload> {
         last: u64,
         /// Those that are still held, oldest first.
         held: Vec<Arc<Frame<P>>>,
+        /// Where the cursor goes on.
+        next: Spot,
     },
+    /// The cursor is of a run that is over.
+    Restarted(Restart),
+}
+
+/// A log began anew under another epoch, and over which time its viewers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    at: Instant,
+    spread: Duration,
+}
+
+impl Restart {
+    /// Whether it is this viewer's turn: each has its moment within the time over which all are
+    /// told, so that not all of them are written at once what is the longest of all messages.
+    pub(super) fn is_turn_of(&self, viewer: u64) -> bool {
+        const TURNS: u32 = 1024;
+        // Viewers are numbered one after the other; the golden ratio spreads neighbours evenly.
+        let turn = viewer.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54;
+        let turn = u32::try_from(turn).unwrap_or(TURNS);
+        self.at.elapsed() >= self.spread * turn / TURNS
+    }
 }
 
 /// How much a log holds, and how far behind its cursors may be. At each bound the oldest goes.
@@ -151,15 +213,20 @@ pub struct Log<P: Payload> {
     /// Sum of [`Payload::held_bytes`].
     bytes: usize,
     lag_max: u64,
-    /// Offset of the next frame; 1 for the first one, so that 0 says "nothing seen".
-    next: u64,
+    epoch: Epoch,
+    /// Of the next frame: 1 for the first one, so that 0 says "nothing seen".
+    next: Spot,
+    /// What a place of this run is ahead of the offset; 0 in the first run.
+    ahead: i128,
+    /// The first place of this run, and when it began where there was one before it.
+    run: (Spot, Option<Restart>),
     ledger: Option<Arc<Ledger>>,
 }
 
 impl<P: Payload> Log<P> {
-    /// An empty log.
+    /// An empty log of the run called `epoch`.
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(epoch: Epoch, bounds: Bounds) -> Self {
         let capacity = bounds.frames.max(1);
         Self {
             frames: VecDeque::new(),
@@ -167,7 +234,10 @@ impl<P: Payload> Log<P> {
             bytes_max: bounds.bytes,
             bytes: 0,
             lag_max: bounds.lag.clamp(1, capacity) as u64,
-            next: 1,
+            epoch,
+            next: Spot(1),
+            ahead: 0,
+            run: (Spot(0), None),
             ledger: None,
         }
     }
@@ -195,25 +265,68 @@ impl<P: Payload> Log<P> {
         gone
     }
 
-    /// Has an empty log go on from `next`, where a run before this one ended.
+    /// Names the run that it holds.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Has an empty log go on from offset `next`, where a run before this one ended.
     pub fn begin_at(&mut self, next: u64) {
         debug_assert!(self.frames.is_empty(), "offsets only grow");
-        self.next = next.max(1);
+        self.next = self.place_of(next.max(1));
+    }
+
+    /// Begins anew under `epoch`, from offset `next` on; cursors of the run before find that out
+    /// over the time of `spread`. What was held comes back, to be dropped behind the lock.
+    pub(super) fn restart(
+        &mut self,
+        epoch: Epoch,
+        next: u64,
+        spread: Duration,
+    ) -> VecDeque<Arc<Frame<P>>> {
+        let began = Restart {
+            at: Instant::now(),
+            spread,
+        };
+        // One further: who was at the end is in front of the new run, too.
+        self.next = self.next.next();
+        self.run = (self.next, Some(began));
+        self.ahead = i128::from(self.next.0) - i128::from(next.max(1));
+        self.epoch = epoch;
+        self.bytes = 0;
+        mem::take(&mut self.frames)
     }
 
     /// Appends the frame that somebody else has numbered; whether it is new. One that lies ahead
-    /// empties the log, since what is between cannot be told to those who come back.
-    pub fn append_at(&mut self, offset: u64, payload: P) -> bool {
-        if offset < self.next {
+    /// empties the log, since what is between cannot be told to those who come back; one of another
+    /// run is none of this log.
+    pub fn append_at(&mut self, at: At, payload: P) -> bool {
+        if at.epoch != self.epoch {
             return false;
         }
-        if offset > self.next {
+        let place = self.place_of(at.offset);
+        if at.offset < self.next_offset() {
+            return false;
+        }
+        if place > self.next {
             self.frames.clear();
             self.bytes = 0;
-            self.next = offset;
+            self.next = place;
         }
         self.append(payload);
         true
+    }
+
+    /// Where a cursor of this run stands that wants `offset` next.
+    #[must_use]
+    pub fn place_of(&self, offset: u64) -> Spot {
+        let place = (i128::from(offset) + self.ahead).max(self.run.0.0.into());
+        Spot(u64::try_from(place).unwrap_or(u64::MAX))
+    }
+
+    fn offset_of(&self, place: Spot) -> u64 {
+        u64::try_from(i128::from(place.0) - self.ahead).unwrap_or_default()
     }
 
     /// Appends a frame, lets the oldest go when full, returns the new offset.
@@ -226,13 +339,18 @@ impl<P: Payload> Log<P> {
                 self.bytes -= oldest.payload.held_bytes();
             }
         }
-        let offset = self.next;
-        self.next += 1;
+        let place = self.next;
+        let offset = self.offset_of(place);
+        self.next = place.next();
         let charge = self.ledger.as_ref();
         let charge = charge.map(|ledger| ledger.charge(payload.held_bytes() + FRAME_BYTES));
         self.frames.push_back(Arc::new(Frame {
             charge,
-            offset,
+            at: At {
+                epoch: self.epoch,
+                offset,
+            },
+            place,
             payload,
             encoded: Mutex::default(),
         }));
@@ -246,13 +364,25 @@ impl<P: Payload> Log<P> {
     /// Offset of the next frame to come.
     #[must_use]
     pub fn next_offset(&self) -> u64 {
+        self.offset_of(self.next)
+    }
+
+    /// Where a cursor stands that is at the end.
+    #[must_use]
+    pub fn end(&self) -> Spot {
         self.next
+    }
+
+    /// Where a cursor stands that wants the oldest frame held.
+    #[must_use]
+    pub fn begin(&self) -> Spot {
+        Spot(self.next.0 - self.frames.len() as u64)
     }
 
     /// Offset of the oldest frame held; that of the next one when empty.
     #[must_use]
     pub fn first_offset(&self) -> u64 {
-        self.next - self.frames.len() as u64
+        self.offset_of(self.begin())
     }
 
     /// The frames held, oldest first.
@@ -260,25 +390,32 @@ impl<P: Payload> Log<P> {
         self.frames.iter()
     }
 
-    /// What a cursor that wants `offset` gets. O(1), but for a cursor that is too far behind.
+    /// What a cursor that wants `place` gets. O(1), but for a cursor that is too far behind.
     #[must_use]
-    pub fn read(&self, offset: u64) -> Read<P> {
-        if offset >= self.next {
+    pub fn read(&self, place: Spot) -> Read<P> {
+        if place >= self.next {
             return Read::UpToDate;
         }
-        let first_held = self.first_offset();
-        if self.next - offset <= self.lag_max
-            && let Some(frame) = offset
+        if let (first, Some(restart)) = self.run
+            && place < first
+        {
+            return Read::Restarted(restart);
+        }
+        let first_held = self.begin().0;
+        if self.next.0 - place.0 <= self.lag_max
+            && let Some(frame) = place
+                .0
                 .checked_sub(first_held)
                 .and_then(|index| self.frames.get(index_of(index)))
         {
             return Read::Frame(Arc::clone(frame));
         }
-        let skip = index_of(offset.saturating_sub(first_held));
+        let skip = index_of(place.0.saturating_sub(first_held));
         Read::Behind {
-            first: offset,
-            last: self.next - 1,
+            first: self.offset_of(place),
+            last: self.next_offset() - 1,
             held: self.frames.iter().skip(skip).cloned().collect(),
+            next: self.next,
         }
     }
 }
@@ -293,15 +430,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Epoch, EventId};
+    use crate::EventId;
 
     struct Number(u64);
 
     impl Payload for Number {
         type View = ();
 
-        fn encode(&self, offset: u64, (): &()) -> Bytes {
-            Bytes::from(format!("{offset}:{}", self.0))
+        fn encode(&self, at: At, (): &()) -> Bytes {
+            Bytes::from(format!("{}:{}", at.offset, self.0))
         }
 
         fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, (): &()) -> Bytes {
@@ -338,7 +475,7 @@ mod tests {
         /// naive model (a `Vec` of all that ever came) says that it is too far behind.
         #[test]
         fn cursors_agree_with_a_naive_model(capacity in 1_usize..12, lag in 1_usize..12, steps in steps()) {
-            let mut log = Log::new(Bounds { frames: capacity, bytes: usize::MAX, lag });
+            let mut log = Log::new(Epoch(1), Bounds { frames: capacity, bytes: usize::MAX, lag });
             let lag_max = lag.min(capacity) as u64;
             let mut all: Vec<u64> = Vec::new();
             let mut seen = [0_u64; 3]; // last offset each viewer has accounted for
@@ -356,7 +493,7 @@ mod tests {
                     }
                     Step::Read { viewer, count } => for _ in 0..count {
                         let behind = all.len() as u64 - seen[viewer];
-                        match log.read(seen[viewer] + 1) {
+                        match log.read(Spot(seen[viewer] + 1)) {
                             Read::UpToDate => prop_assert_eq!(behind, 0),
                             Read::Frame(frame) => {
                                 prop_assert!(behind <= lag_max);
@@ -365,8 +502,10 @@ mod tests {
                                 let index = usize::try_from(seen[viewer]).unwrap_or_default() - 1;
                                 prop_assert_eq!(frame.payload().0, all[index]);
                             }
-                            Read::Behind { first, last, held } => {
+                            Read::Restarted(_) => panic!("there is one run"),
+                            Read::Behind { first, last, held, next } => {
                                 prop_assert!(behind > lag_max);
+                                prop_assert_eq!(next, log.end());
                                 prop_assert_eq!((first, last), (seen[viewer] + 1, all.len() as u64));
                                 prop_assert_eq!(held.len() as u64, behind.min(capacity as u64));
                                 seen[viewer] = last;
@@ -380,14 +519,17 @@ mod tests {
 
     #[test]
     fn old_frames_let_their_encodings_go_and_can_be_encoded_again() {
-        let mut log = Log::new(Bounds {
-            frames: 200,
-            bytes: usize::MAX,
-            lag: 200,
-        });
+        let mut log = Log::new(
+            Epoch(1),
+            Bounds {
+                frames: 200,
+                bytes: usize::MAX,
+                lag: 200,
+            },
+        );
         for number in 0..100 {
             log.append(Number(number));
-            if let Read::Frame(frame) = log.read(number + 1) {
+            if let Read::Frame(frame) = log.read(Spot(number + 1)) {
                 drop(frame.encoded(&()));
             }
         }
@@ -396,7 +538,7 @@ mod tests {
             .filter(|frame| !frame.encoded.lock().is_empty())
             .count();
         assert_eq!(kept, ENCODED_FRAMES_KEPT);
-        let Read::Frame(oldest) = log.read(1) else {
+        let Read::Frame(oldest) = log.read(Spot(1)) else {
             panic!("frame 1 is held")
         };
         assert_eq!(oldest.encoded(&()), "1:0");
@@ -407,7 +549,7 @@ mod tests {
     impl Payload for Sized {
         type View = ();
 
-        fn encode(&self, _offset: u64, (): &()) -> Bytes {
+        fn encode(&self, _at: At, (): &()) -> Bytes {
             Bytes::new()
         }
 
@@ -422,11 +564,14 @@ mod tests {
 
     #[test]
     fn large_frames_let_the_oldest_go_early_and_the_newest_always_stays() {
-        let mut log = Log::new(Bounds {
-            frames: 10,
-            bytes: 100,
-            lag: 10,
-        });
+        let mut log = Log::new(
+            Epoch(1),
+            Bounds {
+                frames: 10,
+                bytes: 100,
+                lag: 10,
+            },
+        );
         for (size, first_held) in [(60, 1), (40, 1), (1, 2), (500, 4), (1, 5)] {
             log.append(Sized(size));
             assert_eq!(
@@ -439,13 +584,16 @@ mod tests {
 
     #[test]
     fn a_frame_is_encoded_once_for_all_who_share_a_view() {
-        let mut log = Log::new(Bounds {
-            frames: 4,
-            bytes: usize::MAX,
-            lag: 4,
-        });
+        let mut log = Log::new(
+            Epoch(1),
+            Bounds {
+                frames: 4,
+                bytes: usize::MAX,
+                lag: 4,
+            },
+        );
         log.append(Number(7));
-        let Read::Frame(frame) = log.read(1) else {
+        let Read::Frame(frame) = log.read(Spot(1)) else {
             panic!("frame 1 is held")
         };
         let (one, other) = (frame.encoded(&()), frame.encoded(&()));

@@ -17,6 +17,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -25,6 +26,14 @@ use crate::{counters::Counters, ledger::Ledgers, pass::FanoutPass};
 
 /// Members visited under one hold of a share's lock.
 const SLICE: usize = 64;
+
+/// Members are told of a restart one after the other, with so much time for each, within a second
+/// in all; those of one slice at once.
+const RESTART_EACH: Duration = Duration::from_micros(50);
+const RESTART_SPREAD_MAX: Duration = Duration::from_secs(1);
+
+/// While they are, those whose turn has come are looked for this often.
+const RESTART_STEP: Duration = Duration::from_millis(40);
 
 /// Something that has cursors and a socket.
 pub trait Subscriber: Send + Sync {
@@ -203,7 +212,60 @@ struct Queue {
 #[derive(Default)]
 struct QueueState {
     members: VecDeque<Arc<Members>>,
+    /// Those that are passed again and again for a while; one entry a feed.
+    again: Vec<Again>,
     closed: bool,
+}
+
+/// Members that are told of a restart.
+struct Again {
+    members: Arc<Members>,
+    next: Instant,
+    until: Instant,
+}
+
+impl QueueState {
+    /// Members whose next pass is due, and when the soonest of the others' is.
+    fn due_again(&mut self) -> (Option<Arc<Members>>, Option<Instant>) {
+        if self.again.is_empty() {
+            return (None, None);
+        }
+        let now = Instant::now();
+        let due = self.again.iter().position(|again| again.next <= now);
+        let due = due.map(|at| {
+            let again = &mut self.again[at];
+            let members = Arc::clone(&again.members);
+            if again.next >= again.until {
+                self.again.swap_remove(at);
+            } else {
+                again.next = (now + RESTART_STEP).min(again.until);
+            }
+            members
+        });
+        (due, self.again.iter().map(|again| again.next).min())
+    }
+}
+
+impl Queue {
+    /// The members to pass next; waits for some. `None` when it is over.
+    fn next(&self) -> Option<Arc<Members>> {
+        let mut state = self.state.lock();
+        loop {
+            let (due, soonest) = state.due_again();
+            if let Some(members) = due.or_else(|| state.members.pop_front()) {
+                return Some(members);
+            }
+            if state.closed {
+                return None;
+            }
+            match soonest {
+                None => self.filled.wait(&mut state),
+                Some(at) => {
+                    self.filled.wait_until(&mut state, at);
+                }
+            }
+        }
+    }
 }
 
 impl Fanout {
@@ -248,6 +310,41 @@ impl Fanout {
     }
 }
 
+impl Fanout {
+    /// Over which time the members are told of a restart.
+    pub(super) fn spread(&self, members: &Members) -> Duration {
+        let count = members.len();
+        if count <= SLICE {
+            return Duration::ZERO;
+        }
+        let all = RESTART_EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        all.min(RESTART_SPREAD_MAX)
+    }
+
+    /// Has every member of `members` look for new frames, now and again until `spread` is over.
+    pub(super) fn wake_over(&self, members: &Arc<Members>, spread: Duration) {
+        self.wake(members);
+        if spread.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let until = now + spread;
+        for queue in &self.0.queues {
+            let mut state = queue.state.lock();
+            let mut all = state.again.iter_mut();
+            match all.find(|again| Arc::ptr_eq(&again.members, members)) {
+                Some(known) => known.until = known.until.max(until),
+                None => state.again.push(Again {
+                    members: Arc::clone(members),
+                    next: (now + RESTART_STEP).min(until),
+                    until,
+                }),
+            }
+            queue.filled.notify_one();
+        }
+    }
+}
+
 impl fmt::Debug for Fanout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fanout")
@@ -266,19 +363,7 @@ impl Drop for Threads {
 }
 
 fn run_thread(shard: usize, queue: &Queue, counters: &Counters) {
-    loop {
-        let members = {
-            let mut state = queue.state.lock();
-            loop {
-                if let Some(members) = state.members.pop_front() {
-                    break members;
-                }
-                if state.closed {
-                    return;
-                }
-                queue.filled.wait(&mut state);
-            }
-        };
+    while let Some(members) = queue.next() {
         members.pass(shard, counters);
     }
 }
@@ -318,6 +403,77 @@ mod tests {
         fn fetch(&self) -> usize {
             0
         }
+    }
+
+    /// Finds its turn after a restart by itself.
+    struct Told {
+        cursor: Mutex<crate::Subscription<Nothing>>,
+        told: Mutex<Option<Instant>>,
+    }
+
+    struct Nothing;
+
+    impl crate::Payload for Nothing {
+        type View = ();
+
+        fn encode(&self, _at: crate::At, (): &()) -> bytes::Bytes {
+            bytes::Bytes::new()
+        }
+
+        fn merge(_: &[Arc<crate::Frame<Self>>], _: u64, _: u64, (): &()) -> bytes::Bytes {
+            bytes::Bytes::new()
+        }
+    }
+
+    impl Subscriber for Told {
+        fn deliver(&self, pass: &mut FanoutPass) {
+            if crate::Member::next(&mut *self.cursor.lock(), pass).is_some() {
+                let before = self.told.lock().replace(Instant::now());
+                assert!(before.is_none(), "once");
+            }
+        }
+
+        fn end_panicked(&self) {}
+
+        fn fetch(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn many_are_told_of_a_restart_one_after_the_other_and_all_within_its_time() {
+        let counters = Arc::new(Counters::default());
+        let fanout = Fanout::start(2, &counters).expect("threads");
+        let bounds = crate::Bounds {
+            frames: 8,
+            bytes: usize::MAX,
+            lag: 8,
+        };
+        let feed = crate::Feed::<Nothing>::new(crate::Epoch(1), bounds, &fanout);
+        // Told over a fifth of a second.
+        let told: Vec<_> = (0..4_000)
+            .map(|id| {
+                let cursor = crate::Subscription::new(Arc::clone(&feed), feed.end(), (), id);
+                Arc::new(Told {
+                    cursor: Mutex::new(cursor),
+                    told: Mutex::default(),
+                })
+            })
+            .collect();
+        let seat = |told: &Arc<Told>| feed.members().join(Arc::clone(told) as Arc<_>);
+        let _seats: Vec<_> = told.iter().map(seat).collect();
+        let began = Instant::now();
+        feed.reset(crate::Epoch(2), 7, [Nothing]);
+        while told.iter().any(|told| told.told.lock().is_none()) {
+            assert!(began.elapsed() < Duration::from_secs(10), "all are told");
+            std::thread::yield_now();
+        }
+        let after = |told: &Arc<Told>| told.told.lock().map(|at| at - began);
+        let times: Vec<Duration> = told.iter().filter_map(after).collect();
+        let spread = Duration::from_millis(200);
+        let late = times.iter().filter(|time| **time >= spread / 2).count();
+        assert!(late > 1_000, "not all at once: {late} in the second half");
+        assert_eq!(counters.panics.load(Ordering::SeqCst), 0);
     }
 
     #[test]

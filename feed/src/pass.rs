@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::{
     counters::Counters,
     log::{Frame, Payload},
+    position::Spot,
 };
 
 /// Frames remembered: several that came while members were busy are found alike. A power of two.
@@ -39,7 +40,7 @@ pub struct FanoutPass {
 /// A frame that was looked up.
 struct Found<P: Payload> {
     feed: FeedId,
-    offset: u64,
+    place: Spot,
     frame: Arc<Frame<P>>,
     encodings: Vec<(P::View, Bytes)>,
 }
@@ -75,12 +76,12 @@ impl FanoutPass {
     pub(super) fn recall<P: Payload>(
         &self,
         feed: FeedId,
-        offset: u64,
+        place: Spot,
         view: &P::View,
     ) -> Option<(&Frame<P>, &Bytes)> {
-        let found = self.memory.as_ref()?[place(offset)].as_ref()?;
+        let found = self.memory.as_ref()?[slot_of(place)].as_ref()?;
         let found = found.downcast_ref::<Found<P>>()?;
-        if found.feed != feed || found.offset != offset {
+        if found.feed != feed || found.place != place {
             return None;
         }
         let (_, bytes) = found.encodings.iter().find(|(known, _)| known == view)?;
@@ -98,20 +99,20 @@ impl FanoutPass {
         let Some(memory) = &mut self.memory else {
             return;
         };
-        let offset = frame.offset();
-        let slot = &mut memory[place(offset)];
+        let place = frame.place();
+        let slot = &mut memory[slot_of(place)];
         let encoding = (view.clone(), bytes.clone());
         let known = slot
             .as_mut()
             .and_then(|found| found.downcast_mut::<Found<P>>())
-            .filter(|found| found.feed == feed && found.offset == offset);
+            .filter(|found| found.feed == feed && found.place == place);
         match known {
             Some(found) if found.encodings.len() < ENCODINGS_MAX => found.encodings.push(encoding),
             Some(_) => {}
             None => {
                 *slot = Some(Box::new(Found {
                     feed,
-                    offset,
+                    place,
                     frame,
                     encodings: vec![encoding],
                 }));
@@ -149,8 +150,8 @@ impl FanoutPass {
 }
 
 /// Neighbours in a log do not drive each other out.
-fn place(offset: u64) -> usize {
-    usize::try_from(offset % FRAMES as u64).unwrap_or_default()
+fn slot_of(place: Spot) -> usize {
+    usize::try_from(place.0 % FRAMES as u64).unwrap_or_default()
 }
 
 impl fmt::Debug for FanoutPass {

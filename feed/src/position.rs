@@ -1,4 +1,4 @@
-//! A place in a feed, as it travels.
+//! A place in a feed: as it travels, and as cursors know it.
 
 use std::{fmt, num::ParseIntError, str::FromStr};
 
@@ -21,6 +21,37 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+/// Where a frame stands, as viewers are told: whatever run of the log it is of, this names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct At {
+    /// The run of the log.
+    pub epoch: Epoch,
+    /// The place in it.
+    pub offset: u64,
+}
+
+impl At {
+    /// The same as one growing number.
+    #[must_use]
+    pub fn id(self) -> EventId {
+        EventId::new(self.epoch, self.offset)
+    }
+}
+
+/// Where a cursor stands in a log. Unlike an offset it grows also where the log goes on under
+/// another epoch, whose offsets may be smaller: so a cursor sees by one comparison that there is
+/// something for it, and a place that was found in one run is never taken for one of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spot(pub(super) u64);
+
+impl Spot {
+    /// The one behind it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
     }
 }
 

@@ -133,6 +133,26 @@ pub fn memory_now() -> f64 {
     memory_of(&limits, system.as_ref())
 }
 
+/// How many processors this machine or container may use, and how many bytes of memory: what its
+/// shares are shares of. One of nothing where the system does not tell.
+#[must_use]
+pub fn size() -> (f64, f64) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut system = System::new().ok();
+    if let Some(system) = &mut system {
+        system.refresh_memory();
+    }
+    let limits = system.as_ref().map_or_else(Limits::default, |system| {
+        Limits::read(system.total_memory(), system.cpus().len())
+    });
+    let memory = match (limits.memory(), &system) {
+        (Some((_, most)), _) => most,
+        (None, Some(system)) => system.total_memory(),
+        (None, None) => 1,
+    };
+    (cores as f64, memory as f64)
+}
+
 fn memory_of(limits: &Limits, system: Option<&System>) -> f64 {
     let share = match (limits.memory(), system) {
         (Some((used, most)), _) => percent(used as f64, most as f64),

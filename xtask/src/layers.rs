@@ -26,6 +26,7 @@ const SERVER: &[&[&str]] = &[
     &["stream"],
     &["storage"],
     &[
+        "cluster",
         "ticks",
         "live_query",
         "live_expression",

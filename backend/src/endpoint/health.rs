@@ -7,7 +7,13 @@ use salvo::{
 };
 use serde::Serialize;
 
-use crate::{app::App, base::error::AppError, http, storage::Storage};
+use crate::{
+    app::App,
+    base::error::AppError,
+    cluster::{Cluster, Standing},
+    http,
+    storage::Storage,
+};
 
 /// What `/healthz` answers; a page that looks for its backend knows it by `service`.
 #[derive(Debug, Serialize)]
@@ -43,9 +49,37 @@ pub struct Readiness {
     /// Streams open and the most there may be.
     streams: usize,
     streams_max: usize,
+    /// Absent where there is one server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterReadiness>,
     /// Absent where nothing is kept on a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<HistoryReadiness>,
+}
+
+/// How this server stands among the others.
+#[derive(Debug, Serialize)]
+struct ClusterReadiness {
+    state: Standing,
+    /// Those that live, this one among them.
+    members: usize,
+    /// Why no viewers are to be sent here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl ClusterReadiness {
+    fn of(cluster: &Cluster) -> Self {
+        let state = cluster.standing();
+        Self {
+            state,
+            members: match state {
+                Standing::Alone => 1,
+                _ => cluster.view().count(),
+            },
+            reason: cluster.readiness().err(),
+        }
+    }
 }
 
 /// How the disk is. Everybody may read this, so files and the system's words are left to
@@ -106,10 +140,11 @@ pub async fn get_readiness(depot: &mut Depot, response: &mut Response) -> Result
 pub fn readiness(app: &App) -> Readiness {
     Readiness {
         ready: app.is_ready(),
-        stopping: app.stopping.is_cancelled(),
+        stopping: app.is_leaving(),
         ticking: app.ticking(),
         streams: app.registry.open(),
         streams_max: app.registry.max(),
+        cluster: app.cluster.as_deref().map(ClusterReadiness::of),
         history: HistoryReadiness::of(&app.storage),
     }
 }

@@ -91,6 +91,7 @@ impl Collector for Figures {
         self.write_server(&mut families)?;
         self.write_tenants(&mut families)?;
         self.write_storage(&mut families)?;
+        self.write_cluster(&mut families)?;
         self.write_sent_on(&mut families)?;
         self.write_alertmanagers(&mut families)?;
         self.write_samples(&mut families)
@@ -174,6 +175,84 @@ impl Figures {
             "Bytes that all compiled patterns take.",
             pulseboard_engine::pattern::pattern_bytes(),
         )
+    }
+
+    /// The other servers, where there may be some.
+    fn write_cluster(&self, families: &mut Families) -> fmt::Result {
+        let Some(cluster) = &self.app.cluster else {
+            return Ok(());
+        };
+        let figures = cluster.figures();
+        let mut gauges = [
+            (
+                "bus_connected",
+                "Whether the other servers can be reached.",
+                figures.connected.get() as f64,
+            ),
+            (
+                "bus_lag_seconds",
+                "From sending a message on the bus to hearing it.",
+                figures.lag_us.get() as f64 / 1e6,
+            ),
+            (
+                "bus_held_bytes",
+                "What waits to be sent over the bus, or to be safe there.",
+                figures.held_bytes.get() as f64,
+            ),
+            (
+                "cluster_members",
+                "Servers that live, this one among them.",
+                figures.members.get() as f64,
+            ),
+            (
+                "cluster_generation",
+                "How often what Redis holds was gone on with by another lineage of it.",
+                figures.generation.get() as f64,
+            ),
+            (
+                "leases_held",
+                "Leases of work that one server does for all.",
+                figures.leases.get() as f64,
+            ),
+            (
+                "clock_skew_seconds",
+                "This server's clock less that of Redis.",
+                figures.skew_ms.get() as f64 / 1e3,
+            ),
+        ]
+        .into_iter();
+        gauges.try_for_each(|(name, help, figure)| {
+            families.gauge(&format!("pulseboard_{name}"), help, figure)
+        })?;
+        families.counters(
+            "pulseboard_bus_resets",
+            "Feeds that were begun anew: under another epoch, since frames were no longer held, or alone.",
+            [
+                ([("reason", "epoch")], figures.resets_epoch.get()),
+                ([("reason", "gone")], figures.resets_gone.get()),
+                ([("reason", "alone")], figures.resets_alone.get()),
+            ]
+            .into_iter(),
+        )?;
+        families.counters(
+            "pulseboard_bus_dropped",
+            "What there was no room or no time for: messages that are read from the stream instead, and frames that waited for too long.",
+            [
+                ([("what", "push")], figures.dropped_push.get()),
+                ([("what", "unsent")], figures.dropped_unsent.get()),
+            ]
+            .into_iter(),
+        )?;
+        let mut counts = [
+            ("bus_gaps", "Messages that did not follow on the one before; what lies between is read from the stream.", figures.gaps.get()),
+            ("bus_resent", "Frames and batches that were sent again.", figures.resent.get()),
+            ("bus_refused", "Frames that were not taken, or that Redis refused.", figures.refused.get()),
+            ("bus_reconnects", "Connections to Redis that were made anew.", figures.reconnects.get()),
+        ]
+        .into_iter();
+        counts.try_for_each(|(name, help, count)| {
+            families.counter(&format!("pulseboard_{name}"), help, count)
+        })
     }
 
     /// What is on its way to people.

@@ -1,5 +1,6 @@
 //! `GET /api/rooms` (presence) and `POST /api/rooms/{room}/events` (typed events).
 
+use pulseboard_bus::Refused;
 use pulseboard_shared::{FieldError, protocol::rooms::check_channel};
 use salvo::{Depot, Request, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
@@ -10,6 +11,9 @@ use crate::{
     http::{self, body::read_json, caller, path, tenant::tenant},
     rooms::{EventError, RoomInfo},
 };
+
+/// Seconds after which the other servers may have taken what waits for them.
+const RETRY_AFTER_S: u32 = 5;
 
 /// The rooms that the caller may join, by name, with their members.
 #[handler]
@@ -61,7 +65,16 @@ pub async fn trigger_event(
     let members = app
         .rooms
         .trigger(&tenant, &room, event, data)
-        .map_err(unfit)?;
+        .map_err(unfit)?
+        .map_err(|refused| match refused {
+            Refused::TooLarge { .. } => AppError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("{refused}; nothing was sent"),
+            ),
+            Refused::Full(_) => {
+                AppError::unavailable(format!("{refused}; nothing was sent"), RETRY_AFTER_S)
+            }
+        })?;
     Ok(Json(Triggered {
         event: event.to_owned(),
         room,

@@ -80,6 +80,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/windows"),
     answer("api/ingest"),
     answer("api/processes"),
+    answer("api/cluster"),
     answer("api/v1/write"),
     answer("api/v1/import"),
     answer("api/v1/export"),

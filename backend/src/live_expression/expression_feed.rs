@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_engine::Tenant;
-use pulseboard_feed::{Epoch, Feed, Frame, Payload, wire::ws};
+use pulseboard_feed::{At, Feed, Frame, Payload, Spot, wire::ws};
 use pulseboard_promql::{Answer, EvalError, Expr, Labels, labels::NAME};
 use pulseboard_series::{is_stale_marker, key::write_labels};
 use pulseboard_shared::protocol::watch::{ExpressionMessage, SampleRun};
@@ -51,8 +51,8 @@ pub struct LiveExpression {
 impl LiveExpression {
     /// Where a new viewer's cursor starts: behind every evaluation so far.
     #[must_use]
-    pub fn end(&self) -> u64 {
-        self.feed.next_offset()
+    pub fn end(&self) -> (Spot, At) {
+        self.feed.end_at()
     }
 
     pub(super) fn tell(&self, at_ms: i64, answer: Result<Answer, EvalError>) {
@@ -93,10 +93,7 @@ impl LiveExpression {
     }
 
     fn append(&self, told: Told) {
-        self.feed.append(ExpressionPayload {
-            epoch: self.feed.epoch(),
-            told,
-        });
+        self.feed.append(ExpressionPayload(told));
     }
 }
 
@@ -151,10 +148,7 @@ pub(super) fn run_of(labels: &Labels) -> SampleRun {
 
 /// What came of one evaluation.
 #[derive(Debug)]
-pub struct ExpressionPayload {
-    epoch: Epoch,
-    told: Told,
-}
+pub struct ExpressionPayload(Told);
 
 #[derive(Debug)]
 enum Told {
@@ -165,10 +159,10 @@ enum Told {
 impl Payload for ExpressionPayload {
     type View = WatchView;
 
-    fn encode(&self, offset: u64, view: &WatchView) -> Bytes {
+    fn encode(&self, at: At, view: &WatchView) -> Bytes {
         let query = view.asked.to_string();
-        let (epoch, message) = (self.epoch.to_string(), &self.told);
-        let message = match message {
+        let (epoch, offset) = (at.epoch.to_string(), at.offset);
+        let message = match &self.0 {
             Told::Runs(runs) => ExpressionMessage::Samples {
                 query,
                 epoch,
@@ -186,7 +180,7 @@ impl Payload for ExpressionPayload {
     }
 
     fn held_bytes(&self) -> usize {
-        match &self.told {
+        match &self.0 {
             Told::Runs(runs) => {
                 let bytes = |run: &SampleRun| 3 * run.key.len() + size_of::<SampleRun>() + 32;
                 runs.iter().map(bytes).sum()

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use pulseboard_engine::{Catalog, Changes, Engine, SeriesName, Tenant};
-use pulseboard_feed::{Feed, Frame, Payload, Subscription, wire::ws};
+use pulseboard_feed::{At, Feed, Frame, Payload, Subscription, wire::ws};
 use pulseboard_shared::{
     codec::Encoding,
     protocol::{
@@ -44,7 +44,7 @@ impl CatalogFeed {
     pub fn cursor_of(&self, form: Encoding, viewer: u64) -> Subscription<CatalogPayload> {
         let tenant = Arc::clone(&self.tenant);
         let view = CatalogView { form, tenant };
-        self.cursor(self.feed.next_offset(), view, viewer)
+        self.cursor(self.feed.end(), view, viewer)
     }
 }
 
@@ -156,7 +156,7 @@ fn info(name: &SeriesName, is_own: impl Fn(&str) -> bool) -> SeriesInfo {
 impl Payload for CatalogPayload {
     type View = CatalogView;
 
-    fn encode(&self, _offset: u64, view: &CatalogView) -> Bytes {
+    fn encode(&self, _at: At, view: &CatalogView) -> Bytes {
         ws::message(view.form, &self.0)
     }
 

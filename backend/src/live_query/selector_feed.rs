@@ -16,7 +16,7 @@ use pulseboard_engine::{
     Cancel, Cost, Engine, Gain, SeriesName, SeriesTap, Tenant,
     tap::{TAPPED_SERIES_MAX, TapRefused},
 };
-use pulseboard_feed::{Epoch, Feed, Frame, Payload, wire::ws};
+use pulseboard_feed::{At, Feed, Frame, Payload, Spot, wire::ws};
 use pulseboard_series::is_stale_marker;
 use pulseboard_shared::protocol::watch::{SampleRun, WatchMessage};
 
@@ -70,9 +70,9 @@ impl LiveQuery {
     /// Where a new viewer's cursor starts: behind everything gathered so far. A history that is
     /// read after this has all of it.
     #[must_use]
-    pub fn end(&self) -> u64 {
+    pub fn end(&self) -> (Spot, At) {
         self.flush();
-        self.feed.next_offset()
+        self.feed.end_at()
     }
 
     /// Whether a frame was ever made.
@@ -147,7 +147,7 @@ impl Flushable for LiveQuery {
             );
         }
         if !gain.samples.is_empty() {
-            self.feed.append(WatchPayload::new(self.feed.epoch(), gain));
+            self.feed.append(WatchPayload::new(gain));
         }
     }
 }
@@ -155,14 +155,13 @@ impl Flushable for LiveQuery {
 /// New samples of a selector's series.
 #[derive(Debug)]
 pub struct WatchPayload {
-    epoch: Epoch,
     runs: Vec<SampleRun>,
     held_bytes: usize,
 }
 
 impl WatchPayload {
     /// One run for each series, in the order of their first samples.
-    fn new(epoch: Epoch, gain: Gain) -> Self {
+    fn new(gain: Gain) -> Self {
         let mut runs: Vec<SampleRun> = Vec::new();
         let mut places: HashMap<*const SeriesName, usize> = HashMap::new();
         let mut held_bytes = 0;
@@ -189,22 +188,18 @@ impl WatchPayload {
                 held_bytes += size_of::<(i64, Option<f64>)>();
             }
         }
-        Self {
-            epoch,
-            runs,
-            held_bytes,
-        }
+        Self { runs, held_bytes }
     }
 }
 
 impl Payload for WatchPayload {
     type View = WatchView;
 
-    fn encode(&self, offset: u64, view: &WatchView) -> Bytes {
+    fn encode(&self, at: At, view: &WatchView) -> Bytes {
         let message = WatchMessage::Samples {
             selector: view.asked.to_string(),
-            epoch: self.epoch.to_string(),
-            offset,
+            epoch: at.epoch.to_string(),
+            offset: at.offset,
             series: self.runs.clone(),
         };
         ws::message(view.form, &message)

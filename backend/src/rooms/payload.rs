@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pulseboard_feed::{Frame, NotPortable, Payload, Portable, portable, wire::ws};
+use pulseboard_feed::{At, Frame, NotPortable, Payload, Portable, portable, wire::ws};
 use pulseboard_shared::codec::Encoding;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ enum Kind {
     Event(String),
     /// How many members there are.
     Presence,
+    /// What could not be read.
+    Nothing,
 }
 
 /// The typed events that a member asked for; `None`: all.
@@ -46,8 +48,8 @@ pub struct RoomView {
     pub events: AskedEvents,
     /// Whether to be told of presence.
     pub presence: bool,
-    /// Whether messages carry `epoch` and `offset`; the text of the room's epoch where so.
-    pub cursor: Option<Arc<str>>,
+    /// Whether messages carry `epoch` and `offset`.
+    pub cursor: bool,
     /// JSON or binary.
     pub form: Encoding,
 }
@@ -107,8 +109,28 @@ impl RoomPayload {
         }
     }
 
+    /// What nobody hears; it has its place among what is said.
+    #[must_use]
+    pub(super) fn nothing() -> Self {
+        Self {
+            kind: Kind::Nothing,
+            text: String::new(),
+            sender: None,
+        }
+    }
+
+    /// The viewer of this server that is not to get it back.
+    pub(super) fn sender(&self) -> Option<u64> {
+        self.sender
+    }
+
+    pub(super) fn from_viewer(self, sender: Option<u64>) -> Self {
+        Self { sender, ..self }
+    }
+
     fn is_seen_by(&self, view: &RoomView) -> bool {
         match &self.kind {
+            Kind::Nothing => false,
             Kind::Presence => view.presence,
             Kind::Event(name) => asks_for(&view.events, name),
             Kind::Update | Kind::Message => true,
@@ -119,12 +141,13 @@ impl RoomPayload {
 impl Payload for RoomPayload {
     type View = RoomView;
 
-    fn encode(&self, offset: u64, view: &RoomView) -> Bytes {
+    fn encode(&self, at: At, view: &RoomView) -> Bytes {
         if !self.is_seen_by(view) {
             return Bytes::new();
         }
-        match (&view.cursor, self.text.strip_suffix('}')) {
-            (Some(epoch), Some(open)) => ws::text_in(
+        let At { epoch, offset } = at;
+        match self.text.strip_suffix('}') {
+            Some(open) if view.cursor => ws::text_in(
                 view.form,
                 &format!("{open},\"epoch\":\"{epoch}\",\"offset\":{offset}}}"),
             ),
@@ -135,7 +158,7 @@ impl Payload for RoomPayload {
     /// What members ask for decides whether they see it, not how it looks.
     fn looks_alike(&self, one: &RoomView, other: &RoomView) -> bool {
         match (self.is_seen_by(one), self.is_seen_by(other)) {
-            (true, true) => (one.form, &one.cursor) == (other.form, &other.cursor),
+            (true, true) => (one.form, one.cursor) == (other.form, other.cursor),
             (seen, also_seen) => seen == also_seen,
         }
     }
@@ -156,8 +179,29 @@ impl Payload for RoomPayload {
             // A log of counts, of which only the newest is worth having.
             return frame.encoded(view);
         }
+        Self::notice(held, (first, last), "", view)
+    }
+
+    /// The same: what was said before may be gone, and offsets count anew.
+    fn restart(held: &[Arc<Frame<Self>>], newest: At, view: &RoomView) -> Bytes {
+        let first = held.first().map_or(newest.offset, |frame| frame.offset());
+        let epoch = match view.cursor {
+            true => format!(",\"epoch\":\"{}\"", newest.epoch),
+            false => String::new(),
+        };
+        Self::notice(held, (first, newest.offset), &epoch, view)
+    }
+}
+
+impl RoomPayload {
+    fn notice(
+        held: &[Arc<Frame<Self>>],
+        (first, last): (u64, u64),
+        more: &str,
+        view: &RoomView,
+    ) -> Bytes {
         let notice = format!(
-            "{{\"type\":\"merged\",\"offset\":{last},\"first_offset\":{first},\"last_offset\":{last}}}"
+            "{{\"type\":\"merged\",\"offset\":{last},\"first_offset\":{first},\"last_offset\":{last}{more}}}"
         );
         let newest = held
             .iter()
@@ -181,6 +225,7 @@ impl Portable for RoomPayload {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use pulseboard_feed::Epoch;
 
     use super::*;
 
@@ -201,13 +246,14 @@ mod tests {
                 let read = RoomPayload::from_bytes(&payload.to_bytes()).expect("it is one");
                 for form in [Encoding::Json, Encoding::Binary] {
                     for (events, presence, cursor) in [
-                        (None, true, None),
-                        (None, false, Some(Arc::from("1795204800000"))),
-                        (Some([name.clone()].into()), false, None),
-                        (Some(["other".to_owned()].into()), true, None),
+                        (None, true, false),
+                        (None, false, true),
+                        (Some([name.clone()].into()), false, false),
+                        (Some(["other".to_owned()].into()), true, false),
                     ] {
                         let view = RoomView { events, presence, cursor, form };
-                        prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                        let at = At { epoch: Epoch(1_795_204_800_000), offset };
+                        prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
                     }
                 }
                 // Whoever said it is not here.

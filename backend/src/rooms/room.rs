@@ -10,12 +10,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, MemberGuard, Subscriber, Subscription};
+use pulseboard_bus::Refused;
+use pulseboard_feed::{Bounds, Epoch, Fanout, Feed, MemberGuard, Spot, Subscriber, Subscription};
 use pulseboard_shared::protocol::rooms::frames::RoomMessage;
 
 use super::{
     config::RoomConfig,
     payload::{self, AskedEvents, RoomPayload, RoomView},
+    shared::{self, Shared, SharedRoom},
 };
 use crate::{
     base::{clock::Clock, json::json_text},
@@ -47,6 +49,8 @@ pub struct Room {
     /// Of whoever made it; without one it is there for its members alone.
     share: Option<Share>,
     feed: Arc<Feed<RoomPayload>>,
+    /// Where other servers have it, too.
+    shared: Option<SharedRoom>,
     /// See [`PRESENCE_LOG`]; its members has the members that asked for it.
     presence: Arc<Feed<RoomPayload>>,
     members: AtomicUsize,
@@ -54,6 +58,14 @@ pub struct Room {
     asked: Mutex<HashMap<u64, AskedEvents>>,
     /// When the last member left, Unix milliseconds.
     empty_since_ms: AtomicI64,
+}
+
+/// A member's cursor into what is said.
+pub struct RoomCursor {
+    /// Where it begins.
+    pub cursor: Subscription<RoomPayload>,
+    /// It waits until it is known what the other servers have; with what the member saw last.
+    pub waits: Option<Option<(String, u64)>>,
 }
 
 /// A member's place in a room; leaving is dropping it.
@@ -144,16 +156,24 @@ impl Room {
         config: Arc<RoomConfig>,
         share: Option<Share>,
         (now_ms, steady_ms): (i64, i64),
-        fanout: &Fanout,
+        (fanout, shared): (&Fanout, Option<&Arc<Shared>>),
     ) -> Self {
         let epoch = Epoch::at(now_ms);
+        let first = if shared.is_some() {
+            shared::UNKNOWN
+        } else {
+            epoch
+        };
+        let feed = Feed::of_tenant(tenant, first, ROOM_LOG, fanout);
+        let shared = shared.map(|shared| SharedRoom::begin(shared, (tenant, name), &feed));
         Self {
             id,
             name: name.to_owned(),
             tenant: tenant.into(),
             config,
             share,
-            feed: Feed::of_tenant(tenant, epoch, ROOM_LOG, fanout),
+            feed,
+            shared,
             presence: Feed::new(epoch, PRESENCE_LOG, fanout),
             members: AtomicUsize::new(1),
             asked: Mutex::default(),
@@ -176,7 +196,14 @@ impl Room {
         steady_ms - self.empty_since_ms.load(Ordering::SeqCst)
     }
 
-    /// Members now.
+    /// Members now, those on other servers included.
+    #[must_use]
+    pub fn members_everywhere(&self) -> usize {
+        let shared = self.shared.as_ref();
+        self.members() + shared.map_or(0, |shared| shared.elsewhere(&self.tenant, &self.name))
+    }
+
+    /// Members on this server now.
     #[must_use]
     pub fn members(&self) -> usize {
         self.members.load(Ordering::SeqCst)
@@ -200,27 +227,41 @@ impl Room {
         self.share.is_some() && !is_silent()
     }
 
-    /// Sends to the members.
-    pub fn send(&self, payload: RoomPayload) {
-        self.feed.append(payload);
+    /// Sends to the members, wherever they are.
+    ///
+    /// # Errors
+    /// It is too large for the other servers, or too much waits for them; nothing is sent.
+    pub fn send(&self, payload: RoomPayload) -> Result<(), Refused> {
+        self.send_once(None, payload)
     }
 
-    /// A cursor for a member: after the message it saw last, where it says so and that is held.
+    /// The same for what every server says at a moment: the first is heard.
+    pub(super) fn send_once(&self, once: Option<u64>, payload: RoomPayload) -> Result<(), Refused> {
+        match &self.shared {
+            Some(shared) => shared.send(once, payload),
+            None => {
+                self.feed.append(payload);
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins to tell a member what is said: after the message it saw last, where it says so and
+    /// that is held.
     #[must_use]
-    pub fn cursor(
-        &self,
-        view: RoomView,
-        viewer: u64,
-        after: Option<&(String, u64)>,
-    ) -> Subscription<RoomPayload> {
-        let epoch = self.feed.epoch();
-        let next = self.feed.with_log(|log| match after {
-            Some((named, offset)) if *named == epoch.to_string() => offset
-                .saturating_add(1)
-                .clamp(log.first_offset(), log.next_offset()),
-            _ => log.next_offset(),
+    pub fn cursor(&self, view: RoomView, viewer: u64, seen: Option<&(String, u64)>) -> RoomCursor {
+        let end = self.feed.with_log(|log| {
+            let is_known = self.shared.is_none() || shared::is_known(log.epoch());
+            (!is_known).then(|| log.end())
         });
-        Subscription::new(Arc::clone(&self.feed), next, view, viewer)
+        let next = end.unwrap_or_else(|| {
+            let seen = seen.map(|(epoch, offset)| (epoch.as_str(), *offset));
+            self.feed.after_or_end(seen)
+        });
+        RoomCursor {
+            cursor: Subscription::new(Arc::clone(&self.feed), next, view, viewer),
+            waits: end.is_some().then(|| seen.cloned()),
+        }
     }
 
     /// Names the presence cursor of this room among those of a viewer.
@@ -234,30 +275,24 @@ impl Room {
     /// the member resumes from.
     #[must_use]
     pub fn presence_cursor(&self, view: &RoomView, viewer: u64) -> Subscription<RoomPayload> {
-        let next = self.presence.next_offset();
+        let next = self.presence.end();
         let view = RoomView {
-            cursor: None,
+            cursor: false,
             ..view.clone()
         };
         Subscription::new(Arc::clone(&self.presence), next, view, viewer)
     }
 
-    /// A cursor for a member that is there already, from the offset it wants next.
+    /// A cursor for a member that is there already, from the place it wants next.
     #[must_use]
-    pub fn cursor_at(&self, next: u64, view: RoomView, viewer: u64) -> Subscription<RoomPayload> {
+    pub fn cursor_at(&self, next: Spot, view: RoomView, viewer: u64) -> Subscription<RoomPayload> {
         Subscription::new(Arc::clone(&self.feed), next, view, viewer)
     }
 
-    /// The epoch of its log, as it travels.
-    #[must_use]
-    pub fn epoch_text(&self) -> Arc<str> {
-        self.feed.epoch().to_string().into()
-    }
-
-    fn tell_presence(&self) {
+    pub(super) fn tell_presence(&self) {
         let message = RoomMessage::Presence {
             channel: &self.name,
-            members: self.members(),
+            members: self.members_everywhere(),
         };
         self.presence
             .append(RoomPayload::presence(json_text(&message)));
@@ -314,6 +349,14 @@ impl fmt::Debug for Room {
         f.debug_struct("Room")
             .field("name", &self.name)
             .field("members", &self.members())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RoomCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomCursor")
+            .field("waits", &self.waits)
             .finish_non_exhaustive()
     }
 }

@@ -88,6 +88,12 @@ impl Handler for Middleware {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         add_headers(response.headers_mut(), &verdict);
+        if self.app.is_alone() {
+            let degraded = HeaderValue::from_static("bus");
+            response
+                .headers_mut()
+                .insert("pulseboard-degraded", degraded);
+        }
         let takeover = request.extensions().get::<Takeover>();
         if status.is_client_error() || status.is_server_error() {
             takeover.inspect(|takeover| takeover.release());

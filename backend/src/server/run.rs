@@ -14,10 +14,13 @@ use crate::{
     base::clock::Clock,
     live_query, router,
     schedule::{self, Ticker},
-    server::{accept, farewell, graphite, grpc, statsd},
+    server::{accept, drain, farewell, graphite, grpc, statsd},
     settings::{Settings, SourceKind},
 };
 use salvo::Service;
+
+/// From the word to stop until the end, whatever takes long.
+const STOP_WITHIN_MS: i64 = 9_500;
 
 /// How long viewers have to take their last bytes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -27,6 +30,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long notifications that are under way have; what does not arrive is sent by the next run.
 const DELIVERIES_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The least that each of these has where those before it took long.
+const LEAST: Duration = Duration::from_millis(400);
 
 /// Reconnecting viewers are spread over this time.
 const RECONNECT_SPREAD_MS: u64 = 5_000;
@@ -92,6 +98,16 @@ pub async fn run_with(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let app = App::new(settings, link, clock)?;
+    let bus_ended = CancellationToken::new();
+    if let Some(cluster) = &app.cluster {
+        cluster.check().await?;
+        // Not among the tasks that are waited for: they may have something to say to the last.
+        tokio::spawn(Arc::clone(cluster).run(bus_ended.clone()));
+        let keeping =
+            schedule::keep_common(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
+        app.tasks.spawn(keeping);
+    }
+    let _bus_ends = bus_ended.drop_guard();
     // Before anything comes in: the file says to whom that is sent on.
     app.scraping
         .start(app.tasks.clone(), app.stopping.clone())
@@ -195,6 +211,11 @@ pub async fn run_with(
         .spawn(accept::accept(Arc::clone(&app), listener, service));
 
     stop.cancelled().await;
+    let ends_ms = app.clock.steady_ms() + STOP_WITHIN_MS;
+    let left = |most| within(most, ends_ms - app.clock.steady_ms());
+    if app.is_one_of_several() {
+        drain::drain(&app, app.settings.drain).await;
+    }
     tracing::info!(
         streams.open = app.registry.open(),
         "stopping: telling viewers, finishing requests"
@@ -212,12 +233,12 @@ pub async fn run_with(
     app.registry.tell_stopping(RECONNECT_SPREAD_MS);
     app.tasks.close();
     app.stopped.cancel();
-    if tokio::time::timeout(FAREWELL, app.tasks.wait())
+    if tokio::time::timeout(left(FAREWELL), app.tasks.wait())
         .await
         .is_err()
     {
         app.registry.abort_all();
-        if tokio::time::timeout(STOP_DEADLINE, app.tasks.wait())
+        if tokio::time::timeout(left(STOP_DEADLINE), app.tasks.wait())
             .await
             .is_err()
         {
@@ -227,7 +248,10 @@ pub async fn run_with(
             );
         }
     }
-    app.notifying.close(DELIVERIES_DEADLINE).await;
+    if let Some(cluster) = &app.cluster {
+        cluster.leave().await;
+    }
+    app.notifying.close(left(DELIVERIES_DEADLINE)).await;
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {
@@ -241,6 +265,12 @@ pub async fn run_with(
     probes.shutdown().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// As long as `most` where there is still that much time, with some left for what comes after.
+fn within(most: Duration, left_ms: i64) -> Duration {
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
+    most.min(left.saturating_sub(LEAST)).max(LEAST)
 }
 
 /// The source of a kind; `None` when none is wanted. Made when the ticks begin: the host's first CPU

@@ -7,12 +7,14 @@ use std::{
 };
 
 use ipnet::IpNet;
+use pulseboard_bus::Address;
 use pulseboard_shared::Role;
 
 use super::{
     error::Rejected,
     value::{
-        DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins, SourceKind, Token,
+        ClusterMode, DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins,
+        SourceKind, Token,
     },
 };
 use crate::base::address::split_host;
@@ -25,6 +27,9 @@ const TENANT_CHARS_MAX: usize = 64;
 
 /// Characters of what a machine is called.
 const INSTANCE_CHARS_MAX: usize = 200;
+
+/// Characters of what keys in Redis begin with.
+const REDIS_PREFIX_CHARS_MAX: usize = 32;
 
 /// Characters of a room's name.
 const ROOM_NAME_CHARS_MAX: usize = 128;
@@ -102,6 +107,33 @@ pub(super) fn hours<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Durati
 /// A whole number of days within the bounds.
 pub(super) fn days<const MIN: u64, const MAX: u64>(text: &str) -> Parsed<Duration> {
     number::<MIN, MAX>(text).map(|days| Duration::from_secs(days * 86_400))
+}
+
+/// `off`, or where Redis is. What is wrong with an address is said without its password.
+pub(super) fn redis(text: &str) -> Parsed<Option<Address>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let address = text.parse::<Address>();
+    let refuse = |error| Rejected::Part(format!("its value (of which is to be said: {error})"));
+    address.map(Some).map_err(refuse)
+}
+
+/// What all keys in Redis begin with.
+pub(super) fn redis_prefix(text: &str) -> Parsed<String> {
+    let is_fit = (1..=REDIS_PREFIX_CHARS_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    is_fit.then(|| text.to_owned()).ok_or(Rejected::Value)
+}
+
+/// How several servers share the work.
+pub(super) fn cluster_mode(text: &str) -> Parsed<ClusterMode> {
+    match text {
+        "replicated" => Ok(ClusterMode::Replicated),
+        _ => Err(Rejected::Value),
+    }
 }
 
 /// A machine's name; `hostname` is the one that it has.

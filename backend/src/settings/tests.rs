@@ -442,3 +442,37 @@ fn a_file_of_tokens_that_others_may_read_is_noticed() {
     assert!(!noticed(tokens, 0o600));
     assert!(!noticed("window_size = 60\n", 0o644) && !noticed("tokens = []\n", 0o644));
 }
+
+#[test]
+fn where_redis_is_is_read_and_its_password_is_never_said() {
+    let settings = run(
+        &["--redis", "redis://:hunter2@cache:7000"],
+        &[("DRAIN_SEC", "0"), ("REDIS_PREFIX", "a.b-c")],
+        None,
+    );
+    assert!(settings.redis_url.is_some());
+    assert_eq!(
+        (&*settings.redis_prefix, settings.drain.as_secs()),
+        ("a.b-c", 0)
+    );
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    for (env, value, said) in [
+        (
+            "REDIS_URL",
+            "redis://:hunter2@a,b",
+            "it names several servers",
+        ),
+        ("REDIS_URL", "hunter2", "it has to begin with redis://"),
+        (
+            "CLUSTER_MODE",
+            "sharded",
+            "sharded, for more series than one machine holds, is not there yet",
+        ),
+        ("DRAIN_SEC", "9", "from 0 to 8"),
+        ("REDIS_PREFIX", "a:b", "1 to 32 characters"),
+    ] {
+        let message = refusal(&[], &[(env, value)], None);
+        assert!(message.contains(said), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}

@@ -27,6 +27,23 @@ impl SourceKind {
     }
 }
 
+/// How several servers share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterMode {
+    /// Every server has everything.
+    Replicated,
+}
+
+impl ClusterMode {
+    /// As the setting says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replicated => "replicated",
+        }
+    }
+}
+
 /// How often one way out of a receiver may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotifyBudget {

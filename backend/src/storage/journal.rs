@@ -13,7 +13,9 @@
 //! **Epoch.** Streams go on under the epoch and offsets of the run before, so that a viewer that
 //! comes back resumes across the restart. After a power cut the last ticks may not be on the disk
 //! although viewers have seen them; their offsets would be given out twice. So where the machine
-//! was started anew and the run before did not end in order, there is a new epoch.
+//! was started anew and the run before did not end in order, there is a new epoch. Where several
+//! servers are one service, ticks may go on under another epoch at any time: what is held of it is
+//! written again behind its name ([`Journal::restart`]).
 
 use std::{path::Path, sync::Arc};
 
@@ -50,7 +52,6 @@ const TICKS_WAITING_MAX: u64 = 4_096;
 #[derive(Debug)]
 pub struct Journal {
     log: Log,
-    run: Run,
     /// Held while an item is counted and written, and while a snapshot is taken and written: an
     /// item is either in the snapshot or behind it.
     order: Mutex<Written>,
@@ -58,8 +59,10 @@ pub struct Journal {
     keeps_all: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Written {
+    /// What the streams are called.
+    run: Run,
     /// The series of the tick that was written last.
     series: Option<Arc<[Series]>>,
     /// How often the log had failed when that was written, and when the last snapshot was: what
@@ -115,16 +118,23 @@ impl Journal {
             epoch: restored.epoch.unwrap_or(epoch).0,
             boot,
         };
+        let text = json_text(&run);
         let journal = Self {
             log,
-            run,
-            order: Mutex::default(),
+            order: Mutex::new(Written {
+                run,
+                series: None,
+                failures: 0,
+                failures_at_snapshot: 0,
+                bytes_at_snapshot: 0,
+                snapshot_bytes: 0,
+            }),
             keeps_all: restored.unreadable > 0,
         };
         // Before the first tick: without it the run after this one would not know how to go on.
         let written = journal
             .log
-            .append(kind::RUN, json_text(&journal.run).as_bytes())
+            .append(kind::RUN, text.as_bytes())
             .and_then(|ticket| ticket.wait_blocking());
         if let Err(error) = written {
             tracing::warn!(%error, "the journal cannot be written; streams will not resume across a restart");
@@ -143,6 +153,39 @@ impl Journal {
         let mut order = self.order.lock();
         forget(self.put_tick(&mut order, offset, &tick, totals));
         publish(tick)
+    }
+
+    /// The streams go on under `epoch`: keeps what is held of it and has it published, in one step.
+    pub fn restart<T>(&self, epoch: Epoch, state: State, publish: impl FnOnce() -> T) -> T {
+        let mut order = self.order.lock();
+        order.run.epoch = epoch.0;
+        let run = json_text(&order.run);
+        let written = self
+            .log
+            .append(kind::RUN, run.as_bytes())
+            .and_then(|_| self.put_held(&mut order, state));
+        if let Err(error) = written {
+            tracing::debug!(%error, "the journal did not take a new epoch");
+        }
+        publish()
+    }
+
+    /// Writes the ticks and alerts of a state.
+    fn put_held(&self, order: &mut Written, state: State) -> Result<(), LogError> {
+        order.series = None;
+        let first = (state.newest_offset + 1).saturating_sub(state.ticks.len() as u64);
+        for (offset, tick) in (first..).zip(&state.ticks) {
+            let ticket = self.put_tick(order, offset, tick, state.totals)?;
+            if offset % TICKS_WAITING_MAX == 0 {
+                ticket.wait_blocking()?;
+            }
+        }
+        for (offset, kept) in state.alerts {
+            let record = AlertRecord { offset, kept };
+            let text = json_text(&record);
+            drop(self.log.append(kind::ALERT, text.as_bytes())?);
+        }
+        Ok(())
     }
 
     fn put_tick(
@@ -231,9 +274,9 @@ impl Journal {
         state: impl FnOnce() -> State,
     ) -> Result<Ticket, LogError> {
         let mut order = self.order.lock();
-        let state = state();
+        let mut state = state();
         // First, since what follows is this run's; and last, to know when all of it is safe.
-        let run = json_text(&self.run);
+        let run = json_text(&order.run);
         let mut bytes = 0;
         let mut waiting = Vec::new();
         let mut put = |kind: u8, text: String| -> Result<(), LogError> {
@@ -255,24 +298,12 @@ impl Journal {
         }
         let snapshot = SnapshotRecord {
             tracked: Snapshot::new(),
-            active: state.active,
+            active: std::mem::take(&mut state.active),
         };
         put(kind::SNAPSHOT, json_text(&snapshot))?;
         order.snapshot_bytes = bytes;
-        order.series = None;
-        let first = (state.newest_offset + 1).saturating_sub(state.ticks.len() as u64);
-        for (offset, tick) in (first..).zip(&state.ticks) {
-            let ticket = self.put_tick(&mut order, offset, tick, state.totals)?;
-            if offset % TICKS_WAITING_MAX == 0 {
-                ticket.wait_blocking()?;
-            }
-        }
-        for (offset, kept) in state.alerts {
-            let record = AlertRecord { offset, kept };
-            let text = json_text(&record);
-            drop(self.log.append(kind::ALERT, text.as_bytes())?);
-        }
-        self.log.append(kind::RUN, json_text(&self.run).as_bytes())
+        self.put_held(&mut order, state)?;
+        self.log.append(kind::RUN, run.as_bytes())
     }
 
     /// Says that this run ends in order, and closes the log.
@@ -392,6 +423,47 @@ mod tests {
                 journal.tick(offset, made, (offset, 0), |_| ());
             }
         }
+    }
+
+    /// Other servers are joined under an epoch of theirs: that is gone on with, and nothing of the
+    /// one before.
+    #[test]
+    fn an_epoch_that_changed_is_gone_on_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let series: Arc<[Series]> = built_in_series().collect();
+        let (journal, _) = open(folder.path(), 100);
+        for offset in 1..=5 {
+            journal.tick(offset, tick(1, &series), (1, 0), |_| ());
+        }
+        let state = State {
+            ticks: vec![Arc::new(tick(7, &series)), Arc::new(tick(8, &series))],
+            newest_offset: 3,
+            totals: (8, 0),
+            ..no_state()
+        };
+        journal.restart(Epoch(900), state, || ());
+        journal.tick(4, tick(9, &series), (9, 0), |_| ());
+        drop(journal);
+        let (journal, restored) = open(folder.path(), 200);
+        assert_eq!(restored.epoch, Some(Epoch(900)));
+        let held = restored.ticks.iter();
+        let held: Vec<_> = held
+            .map(|(offset, tick)| (*offset, tick.sampled_ms))
+            .collect();
+        assert_eq!(held, [(2, 7_000), (3, 8_000), (4, 9_000)]);
+        assert_eq!(restored.totals, (9, 0));
+        // A snapshot is of the epoch that it is written in.
+        journal.restart(Epoch(950), no_state(), || ());
+        let fanout = pulseboard_feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let tracked = TrackedItems::new(Epoch(1), &fanout);
+        let written = journal.write_snapshot(&tracked, true, no_state);
+        written.expect("the disk is there");
+        drop(journal);
+        let (_, restored) = open(folder.path(), 200);
+        assert_eq!(
+            (restored.epoch, restored.ticks.len()),
+            (Some(Epoch(950)), 0)
+        );
     }
 
     /// More is tracked than a record of the log may have: all of it comes back.

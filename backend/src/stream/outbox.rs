@@ -4,7 +4,7 @@
 use std::{any::Any, collections::VecDeque};
 
 use bytes::Bytes;
-use pulseboard_feed::{FanoutPass, Member, Step, Subscription};
+use pulseboard_feed::{FanoutPass, Member, Spot, Step, Subscription};
 
 use crate::ticks::payload::TickPayload;
 
@@ -66,10 +66,10 @@ impl Cursor {
         }
     }
 
-    pub(super) fn next_offset(&self) -> u64 {
+    pub(super) fn next_place(&self) -> Spot {
         match self {
-            Self::Ticks(cursor) => cursor.next_offset(),
-            Self::Other(cursor) => cursor.next_offset(),
+            Self::Ticks(cursor) => cursor.next_place(),
+            Self::Other(cursor) => cursor.next_place(),
         }
     }
 }

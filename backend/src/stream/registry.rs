@@ -256,15 +256,19 @@ impl Registry {
     /// within `spread_ms`, so that they do not all return in one.
     pub fn tell_stopping(&self, spread_ms: u64) {
         for viewer in self.all() {
-            // Ids grow by one; the golden ratio spreads neighbours evenly (Knuth, TAOCP 6.4).
-            let retry_ms = 500 + viewer.id.wrapping_mul(0x9E37_79B9_7F4A_7C15) % spread_ms.max(1);
-            match viewer.wire {
-                Framing::WebSocket(_) => viewer.finish(ws::close(
-                    CloseCode::Restart,
-                    &format!("server is stopping; retry_ms={retry_ms}"),
-                )),
-                wire => viewer.finish(sse::last(retry_ms, wire)),
-            }
+            tell_restart(&viewer, 500, spread_ms);
+        }
+    }
+
+    /// Tells one part of so many of the viewers, those that came first, that they are to come back
+    /// soon: there are other servers for them.
+    pub fn tell_part_to_move(&self, parts: usize, spread_ms: u64) {
+        let mut open = self.all();
+        open.retain(|viewer| !viewer.finishing());
+        open.sort_unstable_by_key(|viewer| viewer.id);
+        let count = open.len().div_ceil(parts.max(1));
+        for viewer in open.iter().take(count) {
+            tell_restart(viewer, 0, spread_ms);
         }
     }
 
@@ -313,6 +317,21 @@ fn end_late(viewer: &Viewer, reason: &str, why: &'static str) {
     match viewer.wire {
         Framing::WebSocket(_) => viewer.finish_as(ws::close(CloseCode::TryAgain, reason), why),
         Framing::SseChunked | Framing::SsePlain => viewer.abort(why),
+    }
+}
+
+/// The server stops: a viewer is to come back `after_ms` from now at the earliest, and within
+/// `spread_ms` of that.
+fn tell_restart(viewer: &Viewer, after_ms: u64, spread_ms: u64) {
+    // Ids grow by one; the golden ratio spreads neighbours evenly (Knuth, TAOCP 6.4).
+    let moment = viewer.id.wrapping_mul(0x9E37_79B9_7F4A_7C15) % spread_ms.max(1);
+    let retry_ms = after_ms + moment;
+    match viewer.wire {
+        Framing::WebSocket(_) => viewer.finish(ws::close(
+            CloseCode::Restart,
+            &format!("server is stopping; retry_ms={retry_ms}"),
+        )),
+        wire => viewer.finish(sse::last(retry_ms, wire)),
     }
 }
 

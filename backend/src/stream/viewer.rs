@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_feed::{
-    FanoutPass, Member, Subscriber,
+    FanoutPass, Member, Spot, Subscriber,
     wire::{Framing, ws},
 };
 use pulseboard_shared::codec::Encoding;
@@ -150,7 +150,7 @@ impl Viewer {
         &self,
         key: u64,
         reply: Bytes,
-        cursor: impl FnOnce(u64) -> M,
+        cursor: impl FnOnce(Spot) -> M,
     ) {
         {
             let mut outbox = self.outbox.lock();
@@ -160,7 +160,7 @@ impl Viewer {
             }
             outbox.push_reply(reply);
             if let Some(held) = outbox.find(key) {
-                let next = held.next_offset();
+                let next = held.next_place();
                 *held = Cursor::new(cursor(next));
             }
         }

@@ -3,6 +3,9 @@
 //! A tick goes into the window first and into the feed second. A viewer takes its snapshot from
 //! the window and puts its cursor right behind the newest tick in it, so no tick falls between
 //! snapshot and stream and none comes twice, whatever happens meanwhile.
+//!
+//! Ticks may go on under another epoch ([`Live::reset`]), while streams are open: window and feed
+//! change under the window's lock, and each viewer gets an `initial` again.
 
 use std::{
     fmt,
@@ -14,11 +17,11 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use pulseboard_feed::{Bounds, Epoch, EventId, Fanout, Feed, Position, wire::Framing};
+use pulseboard_feed::{At, Bounds, Epoch, Fanout, Feed, Frame, Position, Spot, wire::Framing};
 use pulseboard_shared::protocol::metrics::{ServerMessage, Snapshot};
 
 use crate::{
-    base::{error::AppError, telemetry::Telemetry},
+    base::{clock::Clock, error::AppError, telemetry::Telemetry},
     questions::{ANSWERS_RETRY_S, Questions},
     shares::CallerKeys,
     ticks::{
@@ -36,6 +39,9 @@ const SNAPSHOTS_MAX: usize = 16;
 const SNAPSHOT_KEPT_BYTES: usize = 1 << 20;
 /// Samples that are written for a viewer on the thread that serves it: some 2 ms of work.
 const OPENED_AT_ONCE_MAX: usize = 2_000;
+/// Samples that a viewer gets on the thread that tells all of another epoch: of a long selection
+/// as many of the newest ticks as have no more.
+const RESTARTED_SAMPLES_MAX: usize = 20_000;
 /// Frames that a viewer may be behind before they are merged into one. Fewer would merge what a
 /// viewer could still have taken after a short hiccup of the machine at fast intervals, more
 /// would have a viewer that comes back to life read what is long past.
@@ -46,24 +52,32 @@ struct Held {
     ticks: Vec<Arc<Tick>>,
     /// Whether they are those that somebody missed, and not all.
     is_missed: bool,
-    newest: u64,
-    capacity: usize,
+    newest: At,
+    /// Where the cursor of whoever has these goes on.
+    next: Spot,
+}
+
+/// What every snapshot says beside its ticks.
+#[derive(Debug)]
+struct Facts {
+    window: u64,
+    interval_ms: u64,
+    /// Nothing ticks, and nothing will.
+    sourceless: AtomicBool,
 }
 
 /// The built-in tick, live: the window and the feed together, so that no tick falls between a
 /// viewer's snapshot and its stream.
 pub struct Live {
-    epoch: Epoch,
-    interval_ms: u64,
-    /// Nothing ticks, and nothing will.
-    sourceless: AtomicBool,
-    /// Written by the ticker alone; readers copy what they need.
+    facts: Arc<Facts>,
+    /// Written by whoever publishes alone; readers copy what they need. Its ticks are of the run
+    /// that the feed is of.
     window: RwLock<Window>,
     feed: Arc<Feed<TickPayload>>,
     /// Equal selections become one, so that their frames are encoded once.
     selections: Mutex<Vec<Weak<Selection>>>,
-    /// Snapshots of the newest tick, emptied when a newer one has come.
-    snapshots: Mutex<(u64, Vec<(TickView, Bytes)>)>,
+    /// Snapshots that go on at one place, emptied when a newer tick has come.
+    snapshots: Mutex<(Option<Spot>, Vec<(TickView, Bytes)>)>,
     /// What viewers ask for by name. Leaf lock.
     named: Mutex<Named>,
 }
@@ -77,6 +91,7 @@ impl Live {
         window_size: usize,
         retained: usize,
         interval_ms: u64,
+        clock: Clock,
         telemetry: &Arc<Telemetry>,
         fanout: &Fanout,
     ) -> Arc<Self> {
@@ -90,10 +105,17 @@ impl Live {
             },
             fanout,
         );
-        Arc::new(Self {
-            epoch,
+        let facts = Arc::new(Facts {
+            window: window_size.max(1) as u64,
             interval_ms,
             sourceless: AtomicBool::new(false),
+        });
+        let told = Arc::clone(&facts);
+        feed.restart_with(move |held, newest, view| {
+            told.restarted(held, newest, view, clock.now_ms())
+        });
+        Arc::new(Self {
+            facts,
             window: RwLock::new(Window::new(window_size)),
             feed,
             selections: Mutex::default(),
@@ -105,7 +127,7 @@ impl Live {
     /// There is no source: viewers are told an interval of 0, so that none of them waits for figures
     /// that will not come.
     pub fn expect_nothing(&self) {
-        self.sourceless.store(true, Ordering::Relaxed);
+        self.facts.sourceless.store(true, Ordering::Relaxed);
     }
 
     /// Takes in the ticks of a run before this one, `first` being the offset of the oldest; before
@@ -115,7 +137,7 @@ impl Live {
         self.feed.begin_at(first);
         for tick in ticks {
             self.window.write().push(Arc::clone(&tick));
-            self.feed.append(TickPayload::new(self.epoch, tick));
+            self.feed.append(TickPayload(tick));
         }
     }
 
@@ -123,9 +145,46 @@ impl Live {
     pub fn publish(&self, tick: Tick) -> Arc<Tick> {
         let tick = Arc::new(tick);
         self.window.write().push(Arc::clone(&tick));
-        let payload = TickPayload::new(self.epoch, Arc::clone(&tick));
-        self.feed.append(payload);
+        self.feed.append(TickPayload(Arc::clone(&tick)));
         tick
+    }
+
+    /// Takes in a tick that somebody else has numbered, and has it delivered; whether it is the
+    /// one that follows on the newest. One that does not is left out: what is between is to be
+    /// found first, or everything to be begun anew by [`Live::reset`].
+    pub fn publish_at(&self, at: At, tick: Arc<Tick>) -> bool {
+        {
+            let mut window = self.window.write();
+            if at.epoch != self.feed.epoch() || at.offset != window.newest_offset() + 1 {
+                return false;
+            }
+            window.push(Arc::clone(&tick));
+        }
+        self.feed.append_at(at, TickPayload(tick))
+    }
+
+    /// Goes on under `epoch`, in which `ticks` are known, `first` being the offset of the oldest.
+    /// Every viewer gets an `initial` with them, within a second.
+    pub fn reset(&self, epoch: Epoch, first: u64, ticks: impl IntoIterator<Item = Arc<Tick>>) {
+        let ticks: Vec<Arc<Tick>> = ticks.into_iter().collect();
+        let mut window = self.window.write();
+        window.restart_behind(first.saturating_sub(1));
+        for tick in &ticks {
+            window.push(Arc::clone(tick));
+        }
+        // Under the window's lock: whoever opens finds both before or both after.
+        self.feed
+            .reset(epoch, first, ticks.into_iter().map(TickPayload));
+    }
+
+    /// The epoch that ticks come under, and the offset of the newest; 0 before the first.
+    #[must_use]
+    pub fn newest(&self) -> At {
+        let window = self.window.read();
+        At {
+            epoch: self.feed.epoch(),
+            offset: window.newest_offset(),
+        }
     }
 
     /// Reads the window under its lock.
@@ -136,13 +195,13 @@ impl Live {
     /// Whether nothing ticks at all.
     #[must_use]
     pub fn is_sourceless(&self) -> bool {
-        self.sourceless.load(Ordering::Relaxed)
+        self.facts.sourceless.load(Ordering::Relaxed)
     }
 
     /// Nominal milliseconds between ticks.
     #[must_use]
     pub fn interval_ms(&self) -> u64 {
-        self.interval_ms
+        self.facts.interval_ms
     }
 
     /// The feed of ticks.
@@ -207,34 +266,34 @@ impl Live {
         offset.saturating_add(self.with_window(|window| window.capacity()) as u64)
     }
 
-    /// What a viewer gets on opening, and the offset its cursor starts at: what it missed since
+    /// What a viewer gets on opening, and where its cursor starts: what it missed since
     /// `from` where that is still held, else the whole window.
     #[must_use]
-    pub fn open(&self, view: &TickView, from: Option<&Position>, now_ms: i64) -> (Bytes, u64) {
+    pub fn open(&self, view: &TickView, from: Option<&Position>, now_ms: i64) -> (Bytes, Spot) {
         let held = self.held(from);
-        let newest = held.newest;
+        let next = held.next;
         if !held.is_missed
-            && let Some(known) = self.known_snapshot(newest, view)
+            && let Some(known) = self.known_snapshot(next, view)
         {
-            return (known, newest + 1);
+            return (known, next);
         }
         let message = self.message(&held, view.selection.as_deref(), now_ms);
-        let bytes = view.frame(EventId::new(self.epoch, newest), &message);
+        let bytes = view.frame(held.newest.id(), &message);
         if !held.is_missed && bytes.len() <= SNAPSHOT_KEPT_BYTES {
             let mut snapshots = self.snapshots.lock();
-            if snapshots.0 < newest {
-                *snapshots = (newest, Vec::new());
+            if snapshots.0 < Some(next) {
+                *snapshots = (Some(next), Vec::new());
             }
-            if snapshots.0 == newest && snapshots.1.len() < SNAPSHOTS_MAX {
+            if snapshots.0 == Some(next) && snapshots.1.len() < SNAPSHOTS_MAX {
                 snapshots.1.push((view.clone(), bytes.clone()));
             }
         }
-        (bytes, newest + 1)
+        (bytes, next)
     }
 
-    fn known_snapshot(&self, newest: u64, view: &TickView) -> Option<Bytes> {
+    fn known_snapshot(&self, next: Spot, view: &TickView) -> Option<Bytes> {
         let snapshots = self.snapshots.lock();
-        let mut known = snapshots.1.iter().filter(|_| snapshots.0 == newest);
+        let mut known = snapshots.1.iter().filter(|_| snapshots.0 == Some(next));
         let known = known.find(|(known, _)| known == view);
         known.map(|(_, bytes)| bytes.clone())
     }
@@ -252,7 +311,7 @@ impl Live {
         view: &TickView,
         from: Option<Position>,
         now_ms: i64,
-    ) -> Result<(Bytes, u64), AppError> {
+    ) -> Result<(Bytes, Spot), AppError> {
         if !self.is_long(view.selection.as_deref()) {
             return Ok(self.open(view, from.as_ref(), now_ms));
         }
@@ -285,18 +344,23 @@ impl Live {
     /// lock that the next tick needs.
     fn held(&self, from: Option<&Position>) -> Held {
         let window = self.window.read();
-        let from = from.filter(|from| from.is_of(self.epoch));
+        let epoch = self.feed.epoch();
+        let from = from.filter(|from| from.is_of(epoch));
         let missed = from.and_then(|from| window.since(from.offset));
         let is_missed = missed.is_some();
         let ticks = match missed {
             Some(missed) => missed.cloned().collect(),
             None => window.ticks().cloned().collect(),
         };
+        let newest = window.newest_offset();
         Held {
             ticks,
             is_missed,
-            newest: window.newest_offset(),
-            capacity: window.capacity(),
+            newest: At {
+                epoch,
+                offset: newest,
+            },
+            next: self.feed.with_log(|log| log.place_of(newest + 1)),
         }
     }
 
@@ -313,22 +377,8 @@ impl Live {
     }
 
     fn message(&self, held: &Held, selection: Option<&Selection>, now_ms: i64) -> ServerMessage {
-        let snapshot = Snapshot {
-            epoch: self.epoch.to_string(),
-            offset: held.newest,
-            window: held.capacity as u64,
-            interval_ms: if self.sourceless.load(Ordering::Relaxed) {
-                0
-            } else {
-                self.interval_ms
-            },
-            sent_ms: now_ms,
-            data: held
-                .ticks
-                .iter()
-                .flat_map(|tick| tick.metrics(selection))
-                .collect(),
-        };
+        let ticks = held.ticks.iter();
+        let snapshot = self.facts.snapshot(ticks, held.newest, selection, now_ms);
         match held.is_missed {
             true => ServerMessage::Resumed(snapshot),
             false => ServerMessage::Initial(snapshot),
@@ -336,10 +386,57 @@ impl Live {
     }
 }
 
+impl Facts {
+    fn snapshot<'a>(
+        &self,
+        ticks: impl Iterator<Item = &'a Arc<Tick>>,
+        newest: At,
+        selection: Option<&Selection>,
+        sent_ms: i64,
+    ) -> Snapshot {
+        Snapshot {
+            epoch: newest.epoch.to_string(),
+            offset: newest.offset,
+            window: self.window,
+            interval_ms: match self.sourceless.load(Ordering::Relaxed) {
+                true => 0,
+                false => self.interval_ms,
+            },
+            sent_ms,
+            data: ticks.flat_map(|tick| tick.metrics(selection)).collect(),
+        }
+    }
+
+    /// What a viewer gets whose ticks go on under another epoch.
+    fn restarted(
+        &self,
+        held: &[Arc<Frame<TickPayload>>],
+        newest: At,
+        view: &TickView,
+        now_ms: i64,
+    ) -> Bytes {
+        let selection = view.selection.as_deref();
+        let of_newest = held.last().map_or(0, |frame| {
+            frame
+                .payload()
+                .0
+                .samples(selection)
+                .take(RESTARTED_SAMPLES_MAX)
+                .count()
+        });
+        let most = usize::try_from(self.window).unwrap_or(usize::MAX);
+        let most = most.min((RESTARTED_SAMPLES_MAX / of_newest.max(1)).max(1));
+        let ticks = held[held.len().saturating_sub(most)..].iter();
+        let ticks = ticks.map(|frame| &frame.payload().0);
+        let snapshot = self.snapshot(ticks, newest, selection, now_ms);
+        view.frame(newest.id(), &ServerMessage::Initial(snapshot))
+    }
+}
+
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live")
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.feed.epoch())
             .finish_non_exhaustive()
     }
 }
@@ -358,6 +455,12 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Tick,
+        /// Goes on under the next epoch, of which so many of the newest ticks are known and whose
+        /// offsets are so far from those of the one before.
+        Reset {
+            known: usize,
+            shift: u64,
+        },
         /// A viewer takes up to this many frames.
         Read {
             viewer: usize,
@@ -376,7 +479,8 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let viewer = || 0..VIEWERS;
         let step = prop_oneof![
-            4 => Just(Step::Tick),
+            5 => Just(Step::Tick),
+            1 => (0_usize..9, 0_u64..4).prop_map(|(known, shift)| Step::Reset { known, shift }),
             3 => (viewer(), 1_usize..6).prop_map(|(viewer, count)| Step::Read { viewer, count }),
             1 => viewer().prop_map(|viewer| Step::Disconnect { viewer }),
             2 => (viewer(), any::<bool>()).prop_map(|(viewer, resumes)| Step::Connect { viewer, resumes }),
@@ -409,18 +513,19 @@ mod tests {
         cpu.map(|sample| sample.value).collect()
     }
 
-    /// One who watches, and what it has: every tick up to `seen`, once.
+    /// One who watches, and what it has: every tick up to `seen` of an epoch, once.
     #[derive(Default)]
     struct Viewer {
         cursor: Option<Subscription<TickPayload>>,
-        seen: Option<u64>,
+        seen: Option<(u64, u64)>,
     }
 
     proptest! {
-        /// Any interleaving of ticks, disconnects, resumes and slow reads delivers what a naive
-        /// model says, which is a `Vec` of all that ever was: who resumes within the window gets
+        /// Any interleaving of ticks, new epochs, disconnects, resumes and slow reads delivers what a
+        /// naive model says, which is a `Vec` of all of the epoch: who resumes within the window gets
         /// exactly what it missed, everybody else the whole window; from then on each tick comes
-        /// once and in order, or inside one merged frame that sums up what was skipped.
+        /// once and in order, or inside one merged frame that sums up what was skipped; and where the
+        /// epoch changed, once the window of the new one.
         #[test]
         fn viewers_get_what_a_naive_model_says(
             window in 1_usize..8,
@@ -430,7 +535,8 @@ mod tests {
             let telemetry = Arc::new(Telemetry::default());
             let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
             let held = window + held_more;
-            let live = Live::new(Epoch(7), window, held, 1000, &telemetry, &fanout);
+            let clock = Clock::manual(0);
+            let live = Live::new(Epoch(7), window, held, 1000, clock, &telemetry, &fanout);
             let nobody = CallerKeys {
                 client: None,
                 address: None,
@@ -439,52 +545,85 @@ mod tests {
             };
             let view = live.view(&nobody, &"default".into(), Vec::new(), WIRE);
             let mut viewers: [Viewer; VIEWERS] = Default::default();
-            let mut newest = 0;
+            // The epoch, its first tick that is known and the newest; offsets say what a tick is.
+            let (mut epoch, mut first, mut newest) = (7, 1, 0);
             let all = |first: u64, last: u64| (first..=last).map(cpu_at).collect::<Vec<f64>>();
             for step in steps {
                 match step {
                     Step::Tick => {
                         newest += 1;
-                        live.publish(tick(newest));
+                        if newest % 2 == 0 {
+                            live.publish(tick(newest));
+                        } else {
+                            let at = |epoch, offset| At { epoch: Epoch(epoch), offset };
+                            prop_assert!(!live.publish_at(at(epoch, newest + 1), tick(newest).into()));
+                            prop_assert!(!live.publish_at(at(epoch + 1, newest), tick(newest).into()));
+                            prop_assert!(live.publish_at(at(epoch, newest), tick(newest).into()));
+                        }
+                    }
+                    Step::Reset { known, shift } => {
+                        epoch += 1;
+                        // Also to smaller offsets.
+                        newest = (newest + 2).saturating_sub(shift);
+                        first = (newest + 1).saturating_sub(known as u64).max(1);
+                        live.reset(Epoch(epoch), first, (first..=newest).map(|at| tick(at).into()));
                     }
                     Step::Disconnect { viewer } => viewers[viewer].cursor = None,
                     Step::Connect { viewer, resumes } => {
                         let viewer = &mut viewers[viewer];
                         let from = viewer.seen.filter(|_| resumes);
-                        let place = from.map(|offset| Position { epoch: "7".to_owned(), offset });
+                        let place = from.map(|(epoch, offset)| {
+                            Position { epoch: epoch.to_string(), offset }
+                        });
                         let (bytes, next) = live.open(&view, place.as_ref(), 0);
-                        let first_held = (newest + 1).saturating_sub(window as u64).max(1);
+                        let first_held = (newest + 1).saturating_sub(window as u64).max(first);
                         let (snapshot, expected) = match (read(&bytes), from) {
-                            (ServerMessage::Resumed(snapshot), Some(seen)) => {
-                                prop_assert!(seen + 1 >= first_held);
+                            (ServerMessage::Resumed(snapshot), Some((of, seen))) => {
+                                prop_assert!(of == epoch && seen + 1 >= first_held);
                                 (snapshot, all(seen + 1, newest))
                             }
                             (ServerMessage::Initial(snapshot), from) => {
-                                prop_assert!(from.is_none_or(|seen| seen + 1 < first_held));
+                                let is_held = |(of, seen)| of == epoch && seen + 1 >= first_held;
+                                prop_assert!(!from.is_some_and(is_held));
                                 (snapshot, all(first_held, newest))
                             }
                             (other, _) => panic!("unexpected: {other:?}"),
                         };
                         prop_assert_eq!(cpus(&snapshot.data), expected);
-                        prop_assert_eq!(snapshot.offset, newest);
-                        viewer.seen = Some(newest);
+                        prop_assert_eq!((snapshot.epoch, snapshot.offset), (epoch.to_string(), newest));
+                        viewer.seen = Some((epoch, newest));
                         let feed = Arc::clone(live.feed());
                         viewer.cursor = Some(Subscription::new(feed, next, view.clone(), 0));
                     }
                     Step::Read { viewer, count } => {
-                        let Viewer { cursor: Some(cursor), seen: Some(seen) } = &mut viewers[viewer]
+                        let Viewer { cursor: Some(cursor), seen: Some((of, seen)) } =
+                            &mut viewers[viewer]
                         else {
                             continue;
                         };
                         for _ in 0..count {
-                            let behind = newest - *seen;
                             let Some(step) = cursor.next(&mut FanoutPass::alone()) else {
-                                prop_assert_eq!(behind, 0);
+                                prop_assert_eq!((*of, *seen), (epoch, newest));
                                 break;
                             };
+                            if *of != epoch {
+                                let ServerMessage::Initial(snapshot) = read(&step.bytes) else {
+                                    panic!("the epoch changed, and it was not told");
+                                };
+                                let first_held = (newest + 1).saturating_sub(window as u64).max(first);
+                                prop_assert_eq!(cpus(&snapshot.data), all(first_held, newest));
+                                prop_assert_eq!(
+                                    (snapshot.epoch, snapshot.offset, snapshot.window),
+                                    (epoch.to_string(), newest, window as u64)
+                                );
+                                (*of, *seen) = (epoch, newest);
+                                continue;
+                            }
+                            let behind = newest - *seen;
                             match read(&step.bytes) {
                                 ServerMessage::Metrics(tick) => {
                                     prop_assert!(behind <= held as u64);
+                                    prop_assert_eq!(tick.epoch, epoch.to_string());
                                     prop_assert_eq!(tick.offset, *seen + 1);
                                     prop_assert_eq!(cpus(&tick.data), all(tick.offset, tick.offset));
                                     *seen += 1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pulseboard_feed::{
-    Epoch, EventId, Frame, NotPortable, Payload, Portable, portable,
+    At, EventId, Frame, NotPortable, Payload, Portable, portable,
     wire::{Framing, sse, ws},
 };
 use pulseboard_shared::{
@@ -52,73 +52,63 @@ impl PartialEq for TickView {
 
 /// A tick in the feed.
 #[derive(Debug)]
-pub struct TickPayload {
-    epoch: Epoch,
-    tick: Arc<Tick>,
-}
-
-impl TickPayload {
-    /// A tick in the log called `epoch`.
-    #[must_use]
-    pub fn new(epoch: Epoch, tick: Arc<Tick>) -> Self {
-        Self { epoch, tick }
-    }
-}
+pub struct TickPayload(pub Arc<Tick>);
 
 impl Payload for TickPayload {
     type View = TickView;
 
-    fn encode(&self, offset: u64, view: &TickView) -> Bytes {
+    fn encode(&self, at: At, view: &TickView) -> Bytes {
+        let Self(tick) = self;
         view.frame(
-            EventId::new(self.epoch, offset),
+            at.id(),
             &ServerMessage::Metrics(WireTick {
-                epoch: self.epoch.to_string(),
-                offset,
-                sampled_ms: self.tick.sampled_ms,
-                sent_ms: self.tick.sent_ms,
-                data: self.tick.metrics(view.selection.as_deref()).collect(),
+                epoch: at.epoch.to_string(),
+                offset: at.offset,
+                sampled_ms: tick.sampled_ms,
+                sent_ms: tick.sent_ms,
+                data: tick.metrics(view.selection.as_deref()).collect(),
             }),
         )
     }
 
     fn merge(held: &[Arc<Frame<Self>>], first: u64, last: u64, view: &TickView) -> Bytes {
-        let Some(newest) = held.last().map(|frame| frame.payload()) else {
+        let Some((newest, epoch)) = held
+            .last()
+            .map(|frame| (&frame.payload().0, frame.at().epoch))
+        else {
             return Bytes::new();
         };
         // Series that appeared or went away on the way are in the newest tick or of no interest.
         let selection = view.selection.as_deref();
-        let data = newest
-            .tick
-            .samples(selection)
-            .map(|TickSample { series, .. }| {
-                let samples = held
-                    .iter()
-                    .filter_map(|frame| frame.payload().tick.sample_of(selection, series));
-                let mut samples: Vec<(f64, i64)> = samples
-                    .filter(|sample| sample.value.is_finite())
-                    .map(|sample| (sample.value, sample.at_ms))
-                    .collect();
-                // One that was pushed is in each tick until the next one comes.
-                samples.dedup_by_key(|(_, at_ms)| *at_ms);
-                let (values, times): (Vec<f64>, Vec<i64>) = samples.into_iter().unzip();
-                let stats = Stats::of(values.iter().copied());
-                MergedSeries {
-                    name: series.name.to_string(),
-                    unit: series.unit.to_string(),
-                    labels: series.labels.clone(),
-                    min: stats.min,
-                    max: stats.max,
-                    last: values.last().copied().unwrap_or(f64::NAN),
-                    count: stats.count,
-                    timestamp: Timestamp::from_millis(
-                        times.last().copied().unwrap_or(newest.tick.sampled_ms),
-                    ),
-                }
-            });
+        let data = newest.samples(selection).map(|TickSample { series, .. }| {
+            let samples = held
+                .iter()
+                .filter_map(|frame| frame.payload().0.sample_of(selection, series));
+            let mut samples: Vec<(f64, i64)> = samples
+                .filter(|sample| sample.value.is_finite())
+                .map(|sample| (sample.value, sample.at_ms))
+                .collect();
+            // One that was pushed is in each tick until the next one comes.
+            samples.dedup_by_key(|(_, at_ms)| *at_ms);
+            let (values, times): (Vec<f64>, Vec<i64>) = samples.into_iter().unzip();
+            let stats = Stats::of(values.iter().copied());
+            MergedSeries {
+                name: series.name.to_string(),
+                unit: series.unit.to_string(),
+                labels: series.labels.clone(),
+                min: stats.min,
+                max: stats.max,
+                last: values.last().copied().unwrap_or(f64::NAN),
+                count: stats.count,
+                timestamp: Timestamp::from_millis(
+                    times.last().copied().unwrap_or(newest.sampled_ms),
+                ),
+            }
+        });
         view.frame(
-            EventId::new(newest.epoch, last),
+            EventId::new(epoch, last),
             &ServerMessage::Merged(Merged {
-                epoch: newest.epoch.to_string(),
+                epoch: epoch.to_string(),
                 offset: last,
                 first_offset: first,
                 last_offset: last,
@@ -131,7 +121,6 @@ impl Payload for TickPayload {
 /// The form in which a tick travels.
 #[derive(Serialize, Deserialize)]
 struct TickForm {
-    epoch: u64,
     sampled_ms: i64,
     sent_ms: i64,
     series: Vec<SeriesForm>,
@@ -170,18 +159,18 @@ impl SeriesForm {
 
 impl Portable for TickPayload {
     fn to_bytes(&self) -> Vec<u8> {
-        let pushed = self.tick.pushed.iter().map(|pushed| PushedForm {
+        let Self(tick) = self;
+        let pushed = tick.pushed.iter().map(|pushed| PushedForm {
             tenant: Arc::clone(&pushed.tenant),
             series: SeriesForm::of(&pushed.series),
             value: pushed.value,
             at_ms: pushed.at_ms,
         });
         portable::write(&TickForm {
-            epoch: self.epoch.0,
-            sampled_ms: self.tick.sampled_ms,
-            sent_ms: self.tick.sent_ms,
-            series: self.tick.series.iter().map(SeriesForm::of).collect(),
-            values: self.tick.values.to_vec(),
+            sampled_ms: tick.sampled_ms,
+            sent_ms: tick.sent_ms,
+            series: tick.series.iter().map(SeriesForm::of).collect(),
+            values: tick.values.to_vec(),
             pushed: pushed.collect(),
         })
     }
@@ -201,13 +190,14 @@ impl Portable for TickPayload {
             values: form.values.into(),
             pushed: pushed.collect(),
         };
-        Ok(Self::new(Epoch(form.epoch), Arc::new(tick)))
+        Ok(Self(Arc::new(tick)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use pulseboard_feed::Epoch;
     use pulseboard_shared::codec::Encoding;
 
     use super::*;
@@ -250,7 +240,8 @@ mod tests {
                 values: values.into(),
                 pushed: pushed.into(),
             };
-            let payload = TickPayload::new(Epoch(epoch), Arc::new(tick));
+            let payload = TickPayload(Arc::new(tick));
+            let at = At { epoch: Epoch(epoch), offset };
             let read = TickPayload::from_bytes(&payload.to_bytes()).expect("it is one");
             for wire in [
                 Framing::WebSocket(Encoding::Json),
@@ -261,7 +252,7 @@ mod tests {
                 for names in [Vec::new(), names.clone()] {
                     let selection = Selection::new(Arc::clone(&tenant), names).map(Arc::new);
                     let view = TickView { selection, wire };
-                    prop_assert_eq!(read.encode(offset, &view), payload.encode(offset, &view));
+                    prop_assert_eq!(read.encode(at, &view), payload.encode(at, &view));
                 }
             }
         }

@@ -218,6 +218,13 @@ impl Window {
         self.pushed = offset;
     }
 
+    /// Begins anew, behind offset `offset` of another run.
+    pub fn restart_behind(&mut self, offset: u64) {
+        self.ticks.clear();
+        self.pushed = offset;
+        self.rolling = BUILT_IN.map(|_| RollingStats::new(self.capacity));
+    }
+
     /// Takes the newest tick in, lets the oldest go when full, returns the new tick's offset.
     pub fn push(&mut self, tick: Arc<Tick>) -> u64 {
         if self.ticks.len() == self.capacity {

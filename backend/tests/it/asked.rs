@@ -56,7 +56,7 @@ const NO_TENANTS: &[&str] = &[
 ];
 
 /// What is the server's as a whole, and so nobody's who is bound to a tenant.
-const SERVERS: &[&str] = &["-/reload", "ws/control"];
+const SERVERS: &[&str] = &["-/reload", "ws/control", "api/cluster"];
 
 /// An address of the path, and the methods that are described there.
 fn asked(path: &str) -> (String, Vec<Method>) {

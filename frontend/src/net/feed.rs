@@ -466,6 +466,17 @@ impl Feed {
                 ping_next_at: at + PING_EVERY_MS,
                 ping_sent_at: None,
             });
+        } else if restarted {
+            // The log became another one under an open connection: what is not in it is missing,
+            // as after a connection that was lost.
+            self.recovery = (hole_ms > 0.0).then_some(Recovery {
+                ticks: fresh,
+                lost: missed - fresh,
+                took_ms: 0,
+                away_ms: whole_ms(hole_ms),
+                hole_ms: whole_ms(hole_ms),
+            });
+            self.unproven = false;
         }
         self.down_since = None;
         self.diagnosis = None;

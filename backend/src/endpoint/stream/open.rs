@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pulseboard_feed::{Feed, Payload, Subscription, wire::Framing};
+use pulseboard_feed::{Arriving, Feed, Payload, Spot, Subscription, wire::Framing};
 use salvo::{Depot, Request};
 use tokio::net::TcpStream;
 
@@ -20,6 +20,7 @@ use crate::{
         telemetry::StreamKind,
     },
     http::{caller, tenant::tenant},
+    rooms::RoomCursor,
     shares::Refused,
     stream::{
         registry::{Admission, Full},
@@ -203,6 +204,21 @@ pub fn viewer(
     viewer
 }
 
+/// Has a viewer follow what is said in a room, under `key`; `first` is what it is told when it does.
+pub fn enter_room(viewer: &Viewer, key: u64, entering: RoomCursor, first: Bytes) {
+    let RoomCursor { cursor, waits } = entering;
+    match waits {
+        // Said when it holds: whoever has read it misses nothing that is said from then on.
+        Some(seen) => viewer.follow(key, Arriving::new(cursor, first, seen)),
+        None => {
+            if !first.is_empty() {
+                viewer.reply(first);
+            }
+            viewer.follow(key, cursor);
+        }
+    }
+}
+
 /// What an event stream is made of once its socket is there.
 pub struct Following<P: Payload> {
     /// The endpoint that it came through.
@@ -213,8 +229,8 @@ pub struct Following<P: Payload> {
     pub first: Vec<Bytes>,
     /// What it follows,
     pub feed: Arc<Feed<P>>,
-    /// from this offset on,
-    pub next: u64,
+    /// from this place on,
+    pub next: Spot,
     /// encoded for this view.
     pub view: P::View,
 }

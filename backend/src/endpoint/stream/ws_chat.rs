@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pulseboard_feed::wire::Framing;
+use pulseboard_feed::wire::{Framing, ws};
 use pulseboard_shared::{
     Role,
     protocol::{
@@ -55,11 +55,7 @@ pub async fn open_chat_socket(
             place: None,
         };
         match inbound.join(&viewer, GENERAL_ROOM, &system(WELCOME)) {
-            Ok(()) => {
-                inbound.tell_others(&ServerMessage::System {
-                    text: USER_JOINED.to_owned(),
-                });
-            }
+            Ok(()) => inbound.mention(USER_JOINED),
             Err(text) => viewer.send_message(&ServerMessage::Error { text }),
         }
         open::serve_web_socket(app, viewer, admission, inbound, taken.read)
@@ -119,16 +115,23 @@ impl ChatInbound {
                 .rooms
                 .seat(room, Arc::clone(viewer) as Arc<_>, None, false),
         );
-        viewer.send_message(said);
-        viewer.follow(id, cursor);
+        open::enter_room(viewer, id, cursor, ws::message(viewer.form(), said));
         Ok(())
     }
 
-    fn tell_others(&self, message: &ServerMessage) {
-        if let Some(place) = &self.place {
-            place
-                .room()
-                .send(RoomPayload::message(json_text(message), self.viewer));
+    fn tell_others(&self, message: &ServerMessage) -> Result<(), String> {
+        let Some(place) = &self.place else {
+            return Ok(());
+        };
+        let payload = RoomPayload::message(json_text(message), self.viewer);
+        let sent = place.room().send(payload);
+        sent.map_err(|refused| format!("{refused}; nothing was sent"))
+    }
+
+    /// What nobody waits for.
+    fn mention(&self, text: &str) {
+        if let Err(refused) = self.tell_others(&system(text)) {
+            tracing::debug!(refused, "a chat was not told who came or went");
         }
     }
 }
@@ -141,8 +144,7 @@ impl Inbound for ChatInbound {
             }
             ClientMessage::Chat { user, text } => {
                 let role = self.role;
-                self.tell_others(&ServerMessage::Chat { user, text, role });
-                Ok(())
+                self.tell_others(&ServerMessage::Chat { user, text, role })
             }
             ClientMessage::JoinRoom { room } => {
                 let said = system(&format!("Joined room: {room}"));
@@ -157,8 +159,6 @@ impl Inbound for ChatInbound {
 
 impl Drop for ChatInbound {
     fn drop(&mut self) {
-        self.tell_others(&ServerMessage::System {
-            text: USER_LEFT.to_owned(),
-        });
+        self.mention(USER_LEFT);
     }
 }

@@ -69,7 +69,11 @@ impl Inbound for ControlInbound {
                 "Counters reset".to_owned()
             }
             Ok(ControlCommand::SetThreshold(percent)) => {
-                match self.app.operator.set_threshold(percent) {
+                match self
+                    .app
+                    .operator
+                    .set_threshold(percent, self.app.clock.now_ms())
+                {
                     Ok(()) => format!("Threshold set to {percent:?}%"),
                     Err(error) => {
                         tracing::error!(%error, "the threshold could not be stored");

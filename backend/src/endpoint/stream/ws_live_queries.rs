@@ -21,7 +21,7 @@ use pulseboard_engine::{
     query::{Aggregation, Limits, QueryError, RangeRequest, RangeStream, Step},
     tap::TAPPED_SERIES_MAX,
 };
-use pulseboard_feed::{Payload, wire::ws};
+use pulseboard_feed::{Payload, Spot, wire::ws};
 use pulseboard_shared::{
     codec::Encoding,
     protocol::{
@@ -319,21 +319,21 @@ impl Worker {
         let watched = Arc::clone(&place.watched);
         let resumed = resumed(&*watched, asked);
         let (next, answer) = match resumed {
-            Some((next, offset)) => {
+            Some((next, epoch, offset)) => {
                 let answer = WatchMessage::Rewatched {
                     selector: text.clone(),
-                    epoch: watched.epoch(),
+                    epoch,
                     offset,
                 };
                 (next, answer)
             }
             None => {
-                let next = watched.end();
+                let (next, newest) = watched.end();
                 let (step_ms, series) = self.history(selector, asked, working)?;
                 let answer = WatchMessage::Watched {
                     selector: text.clone(),
-                    epoch: watched.epoch(),
-                    offset: next - 1,
+                    epoch: newest.epoch.to_string(),
+                    offset: newest.offset,
                     step_ms,
                     series,
                 };
@@ -373,21 +373,21 @@ impl Worker {
         let expression = Arc::clone(&place.watched);
         let resumed = resumed(&*expression, asked);
         let (next, answer) = match resumed {
-            Some((next, offset)) => {
+            Some((next, epoch, offset)) => {
                 let answer = ExpressionMessage::Rewatched {
                     query: text.to_owned(),
-                    epoch: expression.epoch(),
+                    epoch,
                     offset,
                 };
                 (next, answer)
             }
             None => {
-                let next = expression.end();
+                let (next, newest) = expression.end();
                 let (step_ms, series) = self.values(&expression, asked, working)?;
                 let answer = ExpressionMessage::Watched {
                     query: text.to_owned(),
-                    epoch: expression.epoch(),
-                    offset: next - 1,
+                    epoch: newest.epoch.to_string(),
+                    offset: newest.offset,
                     step_ms,
                     series,
                 };
@@ -425,7 +425,7 @@ impl Worker {
     }
 
     /// Answers, and takes the place, where it is still wanted; what comes is told from `next` on.
-    fn seat<W>(&self, asked: &Watched, watched: &W, mut place: Place, (next, answer): (u64, Bytes))
+    fn seat<W>(&self, asked: &Watched, watched: &W, mut place: Place, (next, answer): (Spot, Bytes))
     where
         W: Watchable,
         W::Payload: Payload<View = WatchView>,
@@ -523,7 +523,7 @@ impl Worker {
 }
 
 /// Where a client that was here before goes on: the next frame, and the last one that it has seen.
-fn resumed(watched: &impl Watchable, asked: &WatchRequest) -> Option<(u64, u64)> {
+fn resumed(watched: &impl Watchable, asked: &WatchRequest) -> Option<(Spot, String, u64)> {
     let (epoch, offset) = asked.after.as_ref()?;
-    Some((watched.resume(epoch, *offset)?, *offset))
+    Some((watched.resume(epoch, *offset)?, epoch.clone(), *offset))
 }

@@ -31,7 +31,7 @@ use crate::{
     endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
     http::{self, caller, handshake, ingest::engine_tenant},
     live_query::catalog::CatalogFeed,
-    rooms::{AskedEvents, Membership, Room, RoomPayload, RoomView},
+    rooms::{AskedEvents, Membership, Room, RoomCursor, RoomPayload, RoomView},
     shares::CallerKeys,
     stream::{viewer::Viewer, ws_session::Inbound},
     watched::Place,
@@ -86,8 +86,6 @@ pub async fn open_rooms_socket(
     });
     Ok(())
 }
-
-type RoomCursor = Subscription<RoomPayload>;
 
 struct RoomsInbound {
     app: Arc<App>,
@@ -147,7 +145,7 @@ impl RoomsInbound {
         viewer: &Arc<Viewer>,
         room: Arc<Room>,
         (cursor, events): (RoomCursor, AskedEvents),
-        presence: Option<RoomCursor>,
+        presence: Option<Subscription<RoomPayload>>,
         reply: Option<&ServerMessage<'_>>,
     ) {
         let (name, id, presence_id) = (room.name.clone(), room.id, room.presence_id());
@@ -157,10 +155,8 @@ impl RoomsInbound {
             .rooms
             .seat(room, member, events, presence.is_some());
         self.memberships.insert(name, membership);
-        if let Some(reply) = reply {
-            viewer.send_message(reply);
-        }
-        viewer.follow(id, cursor);
+        let reply = reply.map(|reply| ws::message(self.form, reply));
+        open::enter_room(viewer, id, cursor, reply.unwrap_or_default());
         if let Some(presence) = presence {
             viewer.follow(presence_id, presence);
         }
@@ -172,7 +168,7 @@ impl RoomsInbound {
             .clone()
             .map(Into::into)
             .or_else(|| room.config.default_events.clone());
-        let cursor = (asked.cursor || asked.after.is_some()).then(|| room.epoch_text());
+        let cursor = asked.cursor || asked.after.is_some();
         RoomView {
             events,
             presence: asked.presence,
@@ -303,12 +299,9 @@ impl RoomsInbound {
                     channel: &channel,
                     data: &data,
                 });
-                self.app.rooms.send(
-                    &self.tenant.name,
-                    &channel,
-                    RoomPayload::message(text, viewer.id),
-                );
-                Ok(())
+                let payload = RoomPayload::message(text, viewer.id);
+                let sent = self.app.rooms.send(&self.tenant.name, &channel, payload);
+                sent.map_err(|refused| format!("{refused}; nothing was sent"))
             }
             ClientAction::Watch(asked) => self.watches.watch(viewer, asked),
             ClientAction::Unwatch { watched } => {

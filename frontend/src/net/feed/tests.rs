@@ -190,6 +190,48 @@ fn a_new_log_is_not_mistaken_for_the_old_one() {
 }
 
 #[test]
+fn a_log_that_becomes_another_one_on_an_open_connection_is_begun_anew() {
+    let mut feed = live(10_000.0);
+    feed.on(11_000.0, Event::Text(&tick("e", 11)));
+    // The newest ticks are those that are here already: it was there all the time.
+    let actions = feed.on(12_000.0, Event::Text(&snapshot("f", 5, 12, false)));
+    assert!(!actions.contains(&Action::Close), "{actions:?}");
+    assert_eq!(connects(&actions), None);
+    let rows = applied(&actions);
+    assert_eq!((rows.first(), rows.last()), (Some(&5.0), Some(&12.0)));
+    assert!(actions.iter().any(|action| matches!(
+        action,
+        Action::Apply(Update::Window {
+            restarted: true,
+            ..
+        })
+    )));
+    assert_eq!(feed.shown.connection, Connection::Live);
+    assert_eq!(feed.shown.recovery, None, "nothing is missing");
+    assert_eq!((feed.counts.lost, feed.counts.recovered), (0, 0));
+    assert_eq!(
+        applied(&feed.on(13_000.0, Event::Text(&tick("f", 13)))),
+        [13.0]
+    );
+    // Offsets need not grow from one log to the next, and what is missing is said.
+    let later = snapshot("g", 30, 33, false).replace("\"offset\":33", "\"offset\":3");
+    let actions = feed.on(33_000.0, Event::Text(&later));
+    assert_eq!(applied(&actions), [30.0, 31.0, 32.0, 33.0]);
+    let hole_ms = feed.shown.recovery.map(|recovery| recovery.hole_ms);
+    assert!(hole_ms > Some(10_000), "{hole_ms:?}");
+    assert_eq!(
+        feed.cursor(),
+        Some(&Cursor {
+            epoch: "g".into(),
+            offset: 3
+        })
+    );
+    // Whatever of the log before is still on its way is no reason to take it for the new one.
+    let actions = feed.on(34_000.0, Event::Text(&tick("f", 34)));
+    assert!(actions.contains(&Action::Close), "{actions:?}");
+}
+
+#[test]
 fn a_server_that_was_away_itself_leaves_a_hole() {
     for (epoch, resumed) in [("e", true), ("f", false)] {
         let mut feed = live(10_000.0);

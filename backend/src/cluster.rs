@@ -1,0 +1,196 @@
+//! Several servers as one service: the bus between them, who is there, and how this one stands.
+//!
+//! Without `REDIS_URL` there is nothing of it, and everything is as it is on one server. Whoever has
+//! something that all servers are to have alike is given the bus where there is one; whoever asks how
+//! things stand asks here.
+
+pub mod report;
+
+use std::{fs, io, sync::Arc};
+
+use pulseboard_bus::{
+    Bus, Cluster as Common, ConnectError, Figures, Kind, Redis, State, View, key::KeptByKind,
+};
+use pulseboard_outbound::Secret;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{self, Settings};
+
+/// Ticks that Redis keeps at least, whatever the window.
+const TICKS_KEPT_MIN: usize = 300;
+
+/// Without Redis for so many intervals a server goes on alone; within these bounds.
+const TICKS_MISSED: u32 = 3;
+const ALONE_AFTER: std::ops::RangeInclusive<std::time::Duration> =
+    std::time::Duration::from_millis(1_500)..=std::time::Duration::from_secs(3);
+
+/// This server among those that are one service.
+#[derive(Debug)]
+pub struct Cluster {
+    redis: Arc<Redis>,
+    /// The same as everybody else sees it.
+    bus: Arc<dyn Bus>,
+    instance: String,
+}
+
+/// How this server stands, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It has not been found out yet.
+    Joining,
+    /// The others are reached.
+    Joined,
+    /// They are not, and it goes on by itself.
+    Alone,
+}
+
+impl Cluster {
+    /// That of the settings; `None` where there is one server. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The file with the password cannot be read, or this machine has no random numbers.
+    pub fn new(settings: &Settings) -> io::Result<Option<Arc<Self>>> {
+        let Some(address) = settings.redis_url.clone() else {
+            return Ok(None);
+        };
+        let password = match &settings.redis_password_file {
+            None => None,
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|error| {
+                    let words = format!(
+                        "REDIS_PASSWORD_FILE={}: it cannot be read: {error}",
+                        path.display()
+                    );
+                    io::Error::new(error.kind(), words)
+                })?;
+                Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+            }
+        };
+        let mut kept = Kind::Tick.kept();
+        kept.frames = TICKS_KEPT_MIN.max(settings.window_size.saturating_mul(5));
+        let alone_after = settings.metric_interval * TICKS_MISSED;
+        let redis = Redis::new(pulseboard_bus::Settings {
+            password,
+            prefix: settings.redis_prefix.clone(),
+            address_shown: settings.external_address(),
+            version: settings::version(),
+            kept: KeptByKind::default().with(Kind::Tick, kept),
+            alone_after: alone_after.clamp(*ALONE_AFTER.start(), *ALONE_AFTER.end()),
+            ..pulseboard_bus::Settings::new(address, settings.instance.clone())
+        })?;
+        let redis = Arc::new(redis);
+        Ok(Some(Arc::new(Self {
+            bus: Arc::clone(&redis) as Arc<dyn Bus>,
+            redis,
+            instance: settings.instance.clone(),
+        })))
+    }
+
+    /// Looks whether this Redis will do. One that is away may come: this server then begins alone.
+    ///
+    /// # Errors
+    /// It will never do; says why.
+    pub async fn check(&self) -> io::Result<()> {
+        match self.redis.check().await {
+            Ok(()) => Ok(()),
+            Err(ConnectError::Away(error)) => {
+                tracing::warn!(%error, "Redis is not there; this server begins alone, and joins the others when it is");
+                Ok(())
+            }
+            Err(ConnectError::Unfit(unfit)) => Err(io::Error::other(format!(
+                "REDIS_URL: this Redis will not do: {unfit}"
+            ))),
+        }
+    }
+
+    /// Keeps the servers connected until [`Self::leave`], or until `ended`.
+    pub async fn run(self: Arc<Self>, ended: CancellationToken) {
+        tokio::select! {
+            () = self.redis.run() => {}
+            () = ended.cancelled() => {}
+        }
+    }
+
+    /// Leaves in order; the others know at once.
+    pub async fn leave(&self) {
+        self.redis.leave().await;
+    }
+
+    /// What feeds go over.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.bus
+    }
+
+    /// What the servers share beside feeds; each question to it is a round trip.
+    #[must_use]
+    pub fn common(&self) -> &Common {
+        self.redis.common()
+    }
+
+    /// What this server is called.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// This run of this server: nobody else ever was called so.
+    #[must_use]
+    pub fn member(&self) -> &Arc<str> {
+        self.common().member()
+    }
+
+    /// Whether the others cannot be reached, and this server goes on by itself.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.bus.state().borrow().is_alone()
+    }
+
+    /// How this server stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match *self.bus.state().borrow() {
+            State::Joining => Standing::Joining,
+            State::Connected => Standing::Joined,
+            State::Alone { .. } => Standing::Alone,
+        }
+    }
+
+    /// Since when it is alone, Unix milliseconds, and why.
+    #[must_use]
+    pub fn alone_since(&self) -> Option<(i64, Arc<str>)> {
+        match &*self.bus.state().borrow() {
+            State::Alone { since_ms, why } => Some((*since_ms, Arc::clone(why))),
+            State::Joining | State::Connected => None,
+        }
+    }
+
+    /// Who lives.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.common().view()
+    }
+
+    /// Whether viewers and senders may be sent to this server; one that is alone serves on, or
+    /// there would be none.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn readiness(&self) -> Result<(), String> {
+        match self.standing() {
+            Standing::Alone => Ok(()),
+            Standing::Joining => Err("the other servers have not been heard yet".to_owned()),
+            Standing::Joined => self
+                .common()
+                .readiness()
+                .map_err(|reason| reason.to_string()),
+        }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn figures(&self) -> &Arc<Figures> {
+        self.bus.figures()
+    }
+}
