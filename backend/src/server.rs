@@ -3,10 +3,13 @@
 
 pub mod accept;
 mod connections;
+mod doors;
 mod farewell;
 mod finish;
 pub mod graphite;
 pub mod grpc;
+mod http1;
+mod http2;
 pub mod middleware;
 #[cfg(unix)]
 pub mod reload;
@@ -14,3 +17,4 @@ pub mod run;
 pub mod slots;
 pub mod statsd;
 mod targets;
+mod transport;

@@ -43,6 +43,7 @@ const SERVER: &[&[&str]] = &[
         "questions",
         "refusals",
         "agents",
+        "certificate",
         "told",
         "scraping",
         "forwarding",

@@ -43,9 +43,21 @@ pub struct Readiness {
     /// Streams open and the most there may be.
     streams: usize,
     streams_max: usize,
+    /// Absent where TLS is not spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsReadiness>,
     /// Absent where nothing is kept on a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<HistoryReadiness>,
+}
+
+/// How the certificate is. Why it could not be read anew is in the log.
+#[derive(Debug, Serialize)]
+struct TlsReadiness {
+    /// Whole days until the certificate that is shown ends; below zero once it has.
+    expires_in_days: i64,
+    /// Whether it is what `TLS_CERT` and `TLS_KEY` say.
+    current: bool,
 }
 
 /// How the disk is. Everybody may read this, so files and the system's words are left to
@@ -110,6 +122,10 @@ pub fn readiness(app: &App) -> Readiness {
         ticking: app.ticking(),
         streams: app.registry.open(),
         streams_max: app.registry.max(),
+        tls: app.certificate.as_ref().map(|certificate| TlsReadiness {
+            expires_in_days: certificate.expires_in_days(),
+            current: certificate.wrong().is_none(),
+        }),
         history: HistoryReadiness::of(&app.storage),
     }
 }

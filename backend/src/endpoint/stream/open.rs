@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use pulseboard_feed::{Feed, Payload, Subscription, wire::Framing};
 use salvo::{Depot, Request};
-use tokio::net::TcpStream;
 
 use crate::{
     access::Credential,
@@ -23,6 +22,7 @@ use crate::{
     shares::Refused,
     stream::{
         registry::{Admission, Full},
+        socket::Socket,
         sse_session,
         takeover::{TakenSocket, Takeover},
         viewer::Viewer,
@@ -181,7 +181,7 @@ pub fn viewer(
     app: &App,
     kind: StreamKind,
     wire: Framing,
-    stream: TcpStream,
+    stream: Socket,
     first: impl IntoIterator<Item = Bytes>,
     admission: &Admission,
 ) -> Arc<Viewer> {
@@ -265,6 +265,7 @@ mod tests {
     };
 
     use pulseboard_feed::{Fanout, Members};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::{
@@ -305,7 +306,7 @@ mod tests {
             admission.id,
             kind,
             Framing::WebSocket(pulseboard_shared::codec::Encoding::Json),
-            stream,
+            stream.into(),
             [],
             Clock::system(),
             Arc::clone(&telemetry),
