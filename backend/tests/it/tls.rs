@@ -293,7 +293,7 @@ async fn a_request_over_http2_is_held_to_its_host_and_sheds_what_is_of_http1() {
     assert_eq!(both.expect("an answer").status(), 400);
     // Refused before its body was read: HTTP/1.1 says that the connection ends.
     let post = client.ask(&server, ("POST", "/nothing"), &[], "{}").await;
-    assert_eq!(post.status(), 404);
+    assert_eq!(post.status(), 405);
     assert!(!post.headers().contains_key("connection"));
     let socket = client.ask(&server, ("GET", "/ws/metrics"), &[], "").await;
     assert_eq!(socket.status(), 426);
@@ -317,7 +317,8 @@ async fn a_socket_misses_nothing_over_tls() {
         tick(&server, &mut asking, number).await;
         let next = message(&mut socket).await;
         assert_eq!(next["type"], "metrics");
-        assert_eq!(next["data"][0]["value"], number);
+        let value = next["data"][0]["value"].as_f64().expect("a number");
+        assert!((value - number as f64).abs() < f64::EPSILON, "{next}");
     }
     // Many small messages in one record, and an answer to each.
     for _ in 0..50 {
@@ -662,18 +663,23 @@ async fn grpc_is_spoken_over_tls_beside_it() {
     .await;
     let stream = connect_by(address, &files.certificate(), &[HTTP_2], BOTH).await;
     let mut client = Client::over(stream.expect("a handshake")).await;
-    let target = (
-        "POST",
-        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    let uri = format!(
+        "https://localhost:{}/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        address.port()
     );
-    let headers = [("content-type", "application/grpc"), ("te", "trailers")];
-    // A message without a metric in it.
-    let answer = client.ask(&server, target, &headers, "\0\0\0\0\0").await;
+    let request = Request::post(uri)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        // A message without a metric in it.
+        .body(Full::new(Bytes::from_static(&[0; 5])))
+        .expect("a request");
+    let answer = client.send(request).await.expect("an answer");
     assert_eq!(answer.status(), 200);
+    let in_head = answer.headers().get("grpc-status").cloned();
     let whole = answer.into_body().collect().await.expect("whole");
-    let status = whole
-        .trailers()
-        .map(|trailers| trailers["grpc-status"].clone());
-    assert_eq!(status.expect("trailers"), "0");
+    let trailers = whole.trailers();
+    let status = in_head.or_else(|| trailers?.get("grpc-status").cloned());
+    // Who comes directly may push.
+    assert_eq!(status.expect("a status"), "0");
     server.stop().await;
 }
