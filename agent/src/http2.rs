@@ -5,7 +5,6 @@ use std::{io::Cursor, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    net::TcpStream,
     time::timeout,
 };
 
@@ -16,8 +15,8 @@ const FRAME_HEAD_BYTES: usize = 9;
 
 /// A connection that has begun as one of HTTP/2 does within `patience`, with all that was read of it;
 /// `None` for one that is silent, or begins otherwise.
-pub async fn begun(
-    mut stream: TcpStream,
+pub async fn begun<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    mut stream: S,
     patience: Duration,
 ) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     let mut opening = vec![0; PREFACE.len() + FRAME_HEAD_BYTES];
@@ -25,7 +24,7 @@ pub async fn begun(
     if !matches!(read, Ok(Ok(_))) || !opening.starts_with(PREFACE) {
         return None;
     }
-    let (reading, writing) = stream.into_split();
+    let (reading, writing) = tokio::io::split(stream);
     Some(tokio::io::join(
         Cursor::new(opening).chain(reading),
         writing,

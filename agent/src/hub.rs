@@ -54,6 +54,7 @@ impl Hub {
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
         check_hub(&options.to)?;
         let mut config = ClientConfig::default();
+        config.tls_config.ca_file.clone_from(&options.ca_file);
         if options.token.is_some() || options.token_file.is_some() {
             config.authorization = Some(Authorization {
                 credentials: options.token.clone().map(Secret::new),
@@ -164,6 +165,7 @@ mod tests {
             to: "https://me:hunter2@hub:3000".to_owned(),
             token: None,
             token_file: None,
+            ca_file: None,
             tenant: None,
             instance: "here".to_owned(),
             interval: Duration::from_secs(1),

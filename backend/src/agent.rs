@@ -55,6 +55,7 @@ pub(crate) fn start(settings: &Settings, arguments: AgentArguments) -> ExitCode 
         to: arguments.to,
         token: arguments.token,
         token_file: arguments.token_file,
+        ca_file: arguments.ca_file,
         tenant: arguments.tenant,
         instance: settings.instance.clone(),
         interval: settings.metric_interval,

@@ -22,6 +22,7 @@ use crate::{
     alertmanagers::Alertmanagers,
     alerts::Alerts,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
+    certificate::Certificate,
     cluster::Cluster,
     expressions::Evaluating,
     incidents::Incidents,
@@ -130,6 +131,8 @@ pub struct Parts {
     pub rooms: Arc<Rooms>,
     /// Tokens, sessions and tickets.
     pub access: Arc<Access>,
+    /// What the server shows where it speaks TLS.
+    pub certificate: Option<Arc<Certificate>>,
     /// What is set up at run time and outlives a restart.
     pub documents: Arc<Documents>,
     /// Open streams.
@@ -153,6 +156,7 @@ impl App {
     /// The operating system refuses the fan-out threads, a room's event schema is not a valid one,
     /// or what is stored cannot be read.
     pub fn new(mut settings: Settings, link: Option<&str>, clock: Clock) -> io::Result<Arc<Self>> {
+        let certificate = Certificate::open(&settings, clock.clone()).map_err(io::Error::other)?;
         let telemetry = Arc::new(Telemetry::default());
         let cluster = Cluster::new(&settings)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -323,6 +327,7 @@ impl App {
             notifying,
             alertmanagers,
             access,
+            certificate,
             documents,
             registry,
             live,
@@ -362,13 +367,17 @@ impl App {
     /// # Errors
     /// What is wrong with one; it then changes nothing, and the others are taken all the same.
     pub fn reload(&self) -> Result<bool, String> {
-        let is_wanted =
-            self.scraping.is_wanted() || self.notifying.is_wanted() || self.rules.has_files();
+        let is_wanted = self.scraping.is_wanted()
+            || self.notifying.is_wanted()
+            || self.rules.has_files()
+            || self.certificate.is_some();
         let scraped = self.scraping.reload();
         self.follow_labels();
         let rules = self.rules.reload(self.scraping.for_rules());
         let rules = rules.map_err(|problems| problems.join("; "));
-        let read = [scraped, rules, self.notifying.reload()];
+        let certificate = self.certificate.as_ref();
+        let certificate = certificate.map_or(Ok(()), |certificate| certificate.reload());
+        let read = [scraped, rules, self.notifying.reload(), certificate];
         let wrong: Vec<String> = read.into_iter().filter_map(Result::err).collect();
         match wrong.is_empty() {
             true => Ok(is_wanted),

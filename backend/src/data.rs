@@ -1,4 +1,4 @@
-//! `pulseboard export`, `import`, `backup` and `restore`: the same binary beside a server, or in its
+//! `pulseboard export`, `import`, `backup`, `restore` and `ready`: the same binary beside a server, or in its
 //! place.
 //!
 //! | file | what it is |
@@ -58,6 +58,13 @@ pub(crate) fn start(settings: &Settings, command: DataCommand) -> ExitCode {
             }
             DataCommand::Backup { from, to } => {
                 backup::backup(settings, &from, &to).await.map(whole)
+            }
+            DataCommand::Ready { asked } => {
+                let ready = async {
+                    asked::Asked::new(settings, &asked)?.is_ready().await?;
+                    Ok("ready\n".to_owned())
+                };
+                ready.await.map(whole)
             }
             DataCommand::Restore { from } => backup::restore(settings, &from).map(whole),
         }

@@ -32,10 +32,13 @@
 //! | `incidents::Incidents::run` | nothing; writes on a thread that may block | what happened | 8 MiB of lines: the file is written anew from what is held (coalesce) |
 //! | `schedule::beat` | when `HEARTBEAT_URL` was called | the clock | one call at a time |
 //! | `server::reload` | nothing | SIGHUP | one after the other |
+//! | `certificate::Certificate::watch` | the certificate that is shown; reads on a thread that may block | the clock, each second | the newest of its files (coalesce) |
 //! | `server::grpc` | listener | a connection | 256 connections, 32 of one address: closed and counted; 32 requests each wait (HTTP/2) |
 //! | `schedule::pushed` | names that ticks have pushed samples of; on a thread that may block | a tick | one look-up at a time: the next tick has the newest there is (coalesce) |
 //! | `server::accept` | listener | a connection | files in all: closed; each address's connections: 429; both counted (reject) |
 //! | a connection | hyper's state until a stream takes the socket | the socket | one request at a time, head ≤ 64 KiB |
+//! | a handshake (`server::doors`) | rustls' state | the socket | 10 s; 128 of one address, 2 048 in all: they wait |
+//! | a connection of HTTP/2 (`server::http2`) | hyper's state, an event stream's last bytes | the socket, a viewer that writes | 100 requests at once; one whose answer is not read ends it |
 //! | a stream (`stream::ws_session::run`, `stream::sse_session::run`) | inbound protocol state | the socket, its viewer | replies ≤ 32: not read from meanwhile |
 //!
 //! **Invariants**: no viewer has a queue of its own; no handler awaits a slow client; the feeds
@@ -47,6 +50,7 @@ pub mod alertmanagers;
 pub mod alerts;
 pub mod app;
 pub mod base;
+pub mod certificate;
 pub mod cluster;
 pub mod endpoint;
 pub mod expressions;

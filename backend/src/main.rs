@@ -9,7 +9,11 @@ use std::{io::Write, process::ExitCode};
 
 use pulseboard::{
     access::{link, secret::new_secret},
-    base::{clock::Clock, data_dir},
+    base::{
+        clock::Clock,
+        data_dir::{self, Served},
+    },
+    certificate,
     server::accept,
     settings::{self, DataDir, Launch, Settings},
 };
@@ -44,6 +48,7 @@ fn checked(settings: &Settings) -> Option<ExitCode> {
             pulseboard::rules::check(&config.unwrap_or_default(), &settings.rule_files)
         })
         .and_then(|()| pulseboard::notifying::check(settings.alertmanager_config.as_deref()))
+        .and_then(|_loaded| certificate::check(settings))
         .err()
         .map(|error| refuse(&error))
 }
@@ -73,14 +78,21 @@ fn admin_link(settings: &Settings) -> ExitCode {
                     folder.display()
                 ));
             }
-            let address = data_dir::said_address(folder).filter(|_| held);
-            let url = link::url(address.unwrap_or(settings.bind_addr), &secret);
+            let said = data_dir::said_address(folder).filter(|_| held);
+            let url = link::url(&said.unwrap_or_else(|| served(settings)), &secret);
             say(&format!("{url}\n"))
         }
         Err(error) => refuse(&format!(
             "DATA_DIR={}: the link cannot be left there: {error}; run this as the server's user or root",
             folder.display()
         )),
+    }
+}
+
+fn served(settings: &Settings) -> Served {
+    Served {
+        address: settings.bind_addr,
+        tls: settings.tls_cert.is_some(),
     }
 }
 
@@ -131,19 +143,21 @@ async fn serve_until_signal(settings: Settings) -> ExitCode {
         bind_addr: address,
         ..settings
     };
+    let served = served(&settings);
     let secret = match new_secret() {
         Ok(secret) => secret,
         Err(error) => return refuse(&format!("the system gives no random numbers: {error}")),
     };
     if let DataDir::Path(folder) = &settings.data_dir
-        && let Err(error) = data_dir::say_address(folder, address)
+        && let Err(error) = data_dir::say_address(folder, &served)
     {
         return refuse(&format!("DATA_DIR={}: {error}", folder.display()));
     }
     drop(writeln!(
         std::io::stdout(),
-        "Pulseboard is at http://{address}/\nTo be admin, open once, within ten minutes: {}",
-        link::url(address, &secret)
+        "Pulseboard is at {}://{address}/\nTo be admin, open once, within ten minutes: {}",
+        served.scheme(),
+        link::url(&served, &secret)
     ));
     tracing::info!(server.address = %address, source = ?settings.metric_source, "listening on {address}");
 

@@ -3,11 +3,14 @@
 
 pub mod accept;
 mod connections;
+mod doors;
 mod drain;
 mod farewell;
 mod finish;
 pub mod graphite;
 pub mod grpc;
+mod http1;
+mod http2;
 pub mod middleware;
 #[cfg(unix)]
 pub mod reload;
@@ -15,3 +18,4 @@ pub mod run;
 pub mod slots;
 pub mod statsd;
 mod targets;
+mod transport;

@@ -104,6 +104,38 @@ settings! {
         parse: parse::address,
         accepts: "an address and a port, such as 127.0.0.1:3000, [::]:3000 or localhost:3000",
     }
+    /// The certificate that the server shows, with those that signed it (PEM). With it BIND_ADDR and
+    /// OTLP_GRPC_ADDR speak TLS alone. It is read again when it changes.
+    tls_cert: Option<PathBuf> {
+        env: "TLS_CERT",
+        flag: Some("tls-cert"),
+        key: "tls_cert",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::file,
+        accepts: "off, or the path of a file",
+    }
+    /// The private key of TLS_CERT (PEM). It is read again when it changes.
+    tls_key: Option<PathBuf> {
+        env: "TLS_KEY",
+        flag: Some("tls-key"),
+        key: "tls_key",
+        default: "off",
+        form: ValueKind::Single,
+        parse: parse::file,
+        accepts: "off, or the path of a file",
+    }
+    /// How long browsers that have come by TLS are told to come by nothing else, in seconds
+    /// (Strict-Transport-Security). 0 tells them nothing.
+    tls_hsts: Duration {
+        env: "TLS_HSTS_SEC",
+        flag: Some("tls-hsts-sec"),
+        key: "tls_hsts_sec",
+        default: "0",
+        form: ValueKind::Single,
+        parse: parse::seconds::<0, 63_072_000>,
+        accepts: "a whole number of seconds from 0 to 63072000",
+    }
     /// Where the built-in figures come from: this machine, made-up ones, or nowhere.
     metric_source: SourceKind {
         env: "METRIC_SOURCE",
@@ -710,6 +742,15 @@ pub struct Spec {
     apply: fn(&mut Settings, &str) -> Result<(), Rejected>,
 }
 
+/// The files of `TLS_CERT` and `TLS_KEY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, with those that signed it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// How a setting's value is shaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
@@ -725,8 +766,39 @@ impl Settings {
     /// The address under which people reach this server.
     #[must_use]
     pub fn external_address(&self) -> String {
-        let own = || format!("http://{}", self.bind_addr);
+        let own = || format!("{}://{}", self.scheme(), self.bind_addr);
         self.external_url.clone().unwrap_or_else(own)
+    }
+
+    /// The scheme that the server itself speaks.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        match self.tls_cert {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
+    /// The certificate and its key; `None` where TLS is not spoken.
+    ///
+    /// # Errors
+    /// One is named without the other.
+    pub fn tls_files(&self) -> Result<Option<TlsFiles>, String> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })),
+            (None, None) => Ok(None),
+            (Some(certificate), None) => Err(format!(
+                "TLS_CERT={} needs TLS_KEY, the file of its private key",
+                certificate.display()
+            )),
+            (None, Some(key)) => Err(format!(
+                "TLS_KEY={} needs TLS_CERT, the file of its certificate",
+                key.display()
+            )),
+        }
     }
 }
 

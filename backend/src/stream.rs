@@ -4,7 +4,9 @@
 //! socket then becomes a [`viewer::Viewer`], and hyper's and salvo's memory for it is given back.
 
 mod outbox;
+pub mod pipe;
 pub mod registry;
+pub mod socket;
 pub mod sse_session;
 pub mod takeover;
 pub mod viewer;

@@ -410,3 +410,134 @@ fn what_is_kept_is_its_owners_alone() {
     child.kill().expect("ends");
     child.wait().expect("ended");
 }
+
+/// A certificate for `localhost` and its key, as files.
+fn certificate(folder: &Path) -> [String; 2] {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let write = |name: &str, text: String| {
+        let file = folder.join(name);
+        fs::write(&file, text).expect("written");
+        file.to_str().expect("text").to_owned()
+    };
+    [
+        write("cert.pem", made.cert.pem()),
+        write("key.pem", made.signing_key.serialize_pem()),
+    ]
+}
+
+/// Tries again and again until it succeeds.
+fn eventually(what: &str, mut tried: impl FnMut() -> Output) -> String {
+    let began = std::time::Instant::now();
+    loop {
+        let output = tried();
+        if output.status.success() {
+            return String::from_utf8(output.stdout).expect("text");
+        }
+        let waited = began.elapsed() < std::time::Duration::from_secs(30);
+        assert!(waited, "{what}: {output:?}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn half_of_a_pair_and_a_wrong_one_stop_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [certificate, key] = certificate(folder.path());
+    let output = check_config("--tls-cert", Path::new(&certificate));
+    assert_refused(&output, &["TLS_CERT=", "needs TLS_KEY"]);
+    let both = |certificate: &str, key: &str| {
+        let mut command = pulseboard();
+        command.args(["--tls-cert", certificate, "--tls-key", key, "check-config"]);
+        command.output().expect("runs")
+    };
+    assert!(both(&certificate, &key).status.success());
+    assert_refused(&both(&key, &key), &["TLS_CERT=", "no certificate"]);
+    assert_refused(
+        &both(&certificate, "/nonexistent"),
+        &["TLS_KEY=/nonexistent"],
+    );
+}
+
+#[test]
+fn commands_and_an_agent_find_a_server_that_speaks_tls() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [certificate, key] = certificate(folder.path());
+    let data_dir = folder.path().join("hub");
+    let data_dir = data_dir.to_str().expect("text");
+    let mut hub = pulseboard()
+        .args([
+            "--bind",
+            "127.0.0.1:0",
+            "--source",
+            "none",
+            "--data-dir",
+            data_dir,
+        ])
+        .args(["--tls-cert", &certificate, "--tls-key", &key])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut said = BufReader::new(hub.stdout.take().expect("piped")).lines();
+    let mut line = || said.next().expect("a line").expect("text");
+    let address = line();
+    let address = address
+        .strip_prefix("Pulseboard is at https://")
+        .expect("an address");
+    let (_, port) = address
+        .trim_end_matches('/')
+        .rsplit_once(':')
+        .expect("a port");
+    assert!(line().contains(&format!("https://127.0.0.1:{port}/#admin=")));
+
+    // By the folder, whatever the certificate's names are.
+    let beside = |arguments: &[&str]| {
+        let mut command = pulseboard();
+        command.args(arguments).args(["--data-dir", data_dir]);
+        command.output().expect("runs")
+    };
+    assert_eq!(eventually("it is ready", || beside(&["ready"])), "ready\n");
+    let link = beside(&["admin-link"]);
+    assert!(String::from_utf8_lossy(&link.stdout).starts_with("https://127.0.0.1:"));
+    let backup = folder.path().join("backup");
+    let backed = beside(&["backup", "--to", backup.to_str().expect("text")]);
+    assert!(backed.status.success(), "{backed:?}");
+
+    // By its address: nobody on this machine has signed it.
+    let url = format!("https://localhost:{port}");
+    let export = |more: &[&str]| {
+        let mut command = pulseboard();
+        command.args(["export", "--url", &url, "--match", "{instance=\"away\"}"]);
+        command.args(more).output().expect("runs")
+    };
+    assert!(!export(&[]).status.success());
+    assert!(export(&["--ca-file", &certificate]).status.success());
+    let agent_dir = folder.path().join("agent");
+    let mut agent = pulseboard()
+        .args([
+            "agent",
+            "--to",
+            &url,
+            "--instance",
+            "away",
+            "--ca-file",
+            &certificate,
+        ])
+        .arg("--data-dir")
+        .arg(&agent_dir)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let began = std::time::Instant::now();
+    while export(&["--ca-file", &certificate]).stdout.is_empty() {
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(30),
+            "nothing arrives"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    for child in [&mut agent, &mut hub] {
+        child.kill().expect("killed");
+        child.wait().expect("ends");
+    }
+}

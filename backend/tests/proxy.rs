@@ -1,5 +1,6 @@
-//! The server behind a real nginx, and beside a process of another user. What is not to be had here
-//! (nginx, curl, root's rights) is said and passed over.
+//! The server behind a real nginx and a real haproxy, as `deploy/` has them, and beside a process of
+//! another user. What is not to be had here (nginx, haproxy, curl, root's rights) is said and passed
+//! over.
 
 #![cfg(unix)]
 
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::StreamExt as _;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -107,18 +109,40 @@ impl Drop for Nginx {
     }
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+fn wait_for(port: u16, what: &str) {
+    let began = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(began.elapsed() < PATIENCE, "{what} does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// An nginx whose one location has these lines; `None` where there is no nginx.
 fn nginx(lines: &str) -> Option<Nginx> {
+    nginx_with(|port| {
+        format!(
+            "map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
+             server {{ listen 127.0.0.1:{port}; location / {{ {lines} }} }}"
+        )
+    })
+}
+
+/// An nginx that serves what stands in `http`, which is told a port to listen at.
+fn nginx_with(http: impl FnOnce(u16) -> String) -> Option<Nginx> {
     let Some(program) = program("nginx") else {
         eprintln!("skipped: there is no nginx here");
         return None;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("open to it");
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
+    let port = free_port();
     let user = if is_root() {
         "user nobody nogroup;"
     } else {
@@ -132,9 +156,8 @@ fn nginx(lines: &str) -> Option<Nginx> {
     let config = format!(
         "{user} daemon off; pid {base}/pid; error_log {base}/error.log;\n\
          events {{}}\n\
-         http {{ access_log off; {temporary}\n\
-         map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
-         server {{ listen 127.0.0.1:{port}; location / {{ {lines} }} }} }}\n"
+         http {{ access_log off; {temporary}\n{} }}\n",
+        http(port)
     );
     let file = folder.path().join("nginx.conf");
     fs::write(&file, config).expect("written");
@@ -154,12 +177,53 @@ fn nginx(lines: &str) -> Option<Nginx> {
         child,
         _folder: folder,
     };
-    let began = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < PATIENCE, "nginx does not listen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for(port, "nginx");
     Some(nginx)
+}
+
+/// A file of `deploy/`.
+fn deployed(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    fs::read_to_string(folder.join(name)).expect("a file of deploy/")
+}
+
+/// `deploy/nginx.conf` before this backend, as it stands but for where it listens and asks.
+fn documented(address: &str) -> Option<Nginx> {
+    let text = deployed("nginx.conf");
+    assert!(text.contains("server 127.0.0.1:3000 ") && text.contains("listen 8080;"));
+    let text = text.replace("server 127.0.0.1:3000 ", &format!("server {address} "));
+    nginx_with(|port| text.replace("listen 8080;", &format!("listen 127.0.0.1:{port};")))
+}
+
+/// `deploy/haproxy.cfg` before these backends, likewise.
+fn haproxy(addresses: [&str; 3]) -> Option<(u16, Process, tempfile::TempDir)> {
+    let Some(program) = program("haproxy") else {
+        eprintln!("skipped: there is no haproxy here");
+        return None;
+    };
+    let port = free_port();
+    let mut text = deployed("haproxy.cfg");
+    assert!(text.contains("bind :8080\n"));
+    text = text.replace("bind :8080\n", &format!("bind 127.0.0.1:{port}\n"));
+    for (number, address) in (1..).zip(addresses) {
+        let named = format!(" pulseboard-{number}:3000\n");
+        assert!(text.contains(&named));
+        text = text.replace(&named, &format!(" {address}\n"));
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("haproxy.cfg");
+    fs::write(&file, text).expect("written");
+    let child = Command::new(program)
+        .arg("-db")
+        .arg("-f")
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("haproxy starts");
+    let process = Process(child);
+    wait_for(port, "haproxy");
+    Some((port, process, folder))
 }
 
 async fn role(http: &Client, url: &str, headers: &[(&str, &str)]) -> String {
@@ -240,19 +304,8 @@ async fn a_plain_proxy_makes_viewers_of_all() {
     }
 }
 
-/// As the README has it.
-fn documented(address: &str) -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"))
-        .expect("the README");
-    let (_, rest) = readme
-        .split_once("    location / {\n")
-        .expect("nginx's part");
-    let (lines, _) = rest.split_once("    }\n").expect("its end");
-    lines.replace("127.0.0.1:3000", address)
-}
-
 #[tokio::test]
-async fn a_proxy_as_the_readme_has_it_is_believed_where_it_is_trusted() {
+async fn nginx_as_deploy_has_it_is_believed_where_it_is_trusted() {
     let trusting = start(&[
         "--trusted-proxies",
         "127.0.0.1",
@@ -270,7 +323,7 @@ async fn a_proxy_as_the_readme_has_it_is_believed_where_it_is_trusted() {
             .expect("an answer");
         (answer.status().as_u16(), answer.text().await.expect("text"))
     };
-    let Some(front) = nginx(&documented(&trusting.address)) else {
+    let Some(front) = documented(&trusting.address) else {
         return;
     };
     let url = format!("http://127.0.0.1:{}", front.port);
@@ -304,7 +357,7 @@ async fn a_proxy_as_the_readme_has_it_is_believed_where_it_is_trusted() {
 async fn guessers_behind_a_trusted_proxy_are_told_apart() {
     let server = start(&["--trusted-proxies", "127.0.0.1"]);
     // Two clients are two addresses of loopback.
-    let Some(front) = nginx(&documented(&server.address)) else {
+    let Some(front) = documented(&server.address) else {
         return;
     };
     let url = format!("http://127.0.0.1:{}", front.port);
@@ -397,4 +450,102 @@ async fn any_origin_and_a_rebound_name_are_viewers() {
             .expect("an answer");
         assert_eq!(answer.status(), status, "{host}");
     }
+}
+
+/// A stream through a proxy: its first bytes, and that it stays.
+async fn streams(url: &str) {
+    let mut events = Client::new()
+        .get(format!("{url}/events/alerts"))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(events.status(), 200);
+    let first = tokio::time::timeout(PATIENCE, events.chunk()).await;
+    let first = first.expect("at once").expect("whole").expect("something");
+    assert!(first.starts_with(b"retry:"), "{first:?}");
+    let socket = format!("{}/ws/metrics", url.replace("http:", "ws:"));
+    let (mut socket, _) = tokio_tungstenite::connect_async(socket)
+        .await
+        .expect("the socket opens");
+    let first = tokio::time::timeout(PATIENCE, socket.next()).await;
+    let first = first.expect("at once").expect("open").expect("a message");
+    assert!(first.to_text().expect("text").contains("\"initial\""));
+}
+
+#[tokio::test]
+async fn nginx_as_deploy_has_it_passes_streams_on() {
+    let server = start(&["--trusted-proxies", "127.0.0.1"]);
+    let Some(front) = documented(&server.address) else {
+        return;
+    };
+    streams(&format!("http://127.0.0.1:{}", front.port)).await;
+}
+
+#[tokio::test]
+async fn haproxy_as_deploy_has_it_goes_on_with_those_that_are_there() {
+    let backends = [(); 3].map(|()| start(&["--trusted-proxies", "127.0.0.1"]));
+    let addresses = [0, 1, 2].map(|at: usize| backends[at].address.as_str());
+    let Some((port, _process, _folder)) = haproxy(addresses) else {
+        return;
+    };
+    let url = format!("http://127.0.0.1:{port}");
+    let http = Client::builder()
+        .pool_max_idle_per_host(0)
+        .build()
+        .expect("a client");
+    assert_eq!(role(&http, &url, &[]).await, "viewer");
+    // What a client says of itself is not believed, and the page's own requests are its own.
+    let said = [
+        ("x-forwarded-for", "192.0.2.1"),
+        ("forwarded", "for=192.0.2.1"),
+    ];
+    assert_eq!(role(&http, &url, &said).await, "viewer");
+    let own = http
+        .post(format!("{url}/api/tickets"))
+        .header("origin", &url)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(own.status(), 200);
+    streams(&url).await;
+    // Each of them has a name of its own for nobody but here: which tenant only it knows.
+    for (at, backend) in backends.iter().enumerate() {
+        let pushed = http
+            .post(format!("http://{}/push", backend.address))
+            .body(format!("backend_{at} 1"))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(pushed.status(), 200);
+    }
+    let asked = async || {
+        let list = http
+            .get(format!(
+                "{url}/api/series?match=%7B__name__%3D~%22backend_.%22%7D"
+            ))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(list.status(), 200);
+        let text = list.text().await.expect("text");
+        (0..3)
+            .find(|at| text.contains(&format!("backend_{at}")))
+            .expect("one of them")
+    };
+    let mut seen = [false; 3];
+    let began = Instant::now();
+    while seen != [true; 3] {
+        assert!(began.elapsed() < PATIENCE, "{seen:?}");
+        seen[asked().await] = true;
+    }
+    // One ends as it is told to: nobody is refused meanwhile.
+    let [first, rest @ ..] = backends;
+    let pid = first._process.0.id().cast_signed();
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        asked().await;
+    }
+    drop((first, rest));
 }

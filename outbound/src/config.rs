@@ -130,6 +130,9 @@ pub struct TlsConfig {
     pub server_name: Option<String>,
     /// Anybody is believed.
     pub insecure_skip_verify: bool,
+    /// This one certificate (DER) is believed and no other, whatever names it has.
+    #[serde(skip)]
+    pub only: Option<Vec<u8>>,
     /// `TLS12` or `TLS13`; older versions are not spoken, and `TLS10` and `TLS11` mean `TLS12`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<String>,

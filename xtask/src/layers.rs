@@ -44,6 +44,7 @@ const SERVER: &[&[&str]] = &[
         "questions",
         "refusals",
         "agents",
+        "certificate",
         "told",
         "scraping",
         "forwarding",

@@ -20,6 +20,7 @@ mod dist;
 mod fan_out;
 mod flags;
 mod hostile;
+mod image;
 mod imports;
 mod ingest;
 mod layers;
@@ -105,6 +106,12 @@ const CHORES: &[Chore] = &[
         arguments: "[--target TRIPLE]",
         summary: "an archive to download and run, in target/release-archives",
         start: release::start,
+    },
+    Chore {
+        name: "image",
+        arguments: "[--root-only]",
+        summary: "the container image, in target/image (needs buildah and musl-tools)",
+        start: image::start,
     },
     Chore {
         name: "tidy",

@@ -34,6 +34,7 @@ fn options(folder: &TempDir, local: Local) -> Options {
         to: "http://127.0.0.1:1".to_owned(),
         token: None,
         token_file: None,
+        ca_file: None,
         tenant: None,
         instance: "me".to_owned(),
         interval: Duration::from_secs(1),

@@ -146,6 +146,7 @@ impl Sending {
             to: hub.url.clone(),
             token: None,
             token_file: None,
+            ca_file: None,
             tenant: None,
             instance: "me".to_owned(),
             interval: Duration::from_secs(1),

@@ -16,7 +16,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::secret::{Digest, new_secret};
-use crate::base::{data_dir, json::json_text};
+use crate::base::{
+    data_dir::{self, Served},
+    json::json_text,
+};
 
 /// How long a link works.
 pub const LIFETIME_MS: i64 = 10 * 60 * 1000;
@@ -110,13 +113,15 @@ pub fn leave(folder: &Path, now_ms: i64) -> io::Result<String> {
 /// The page's address with the secret in it. An address that stands for all of this machine's is
 /// none that a browser can go to.
 #[must_use]
-pub fn url(address: SocketAddr, secret: &str) -> String {
+pub fn url(served: &Served, secret: &str) -> String {
+    let address = served.address;
     let ip = match address.ip() {
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
     };
     format!(
-        "http://{}/#admin={secret}",
+        "{}://{}/#admin={secret}",
+        served.scheme(),
         SocketAddr::new(ip, address.port())
     )
 }
@@ -232,7 +237,11 @@ mod tests {
             ("[::]:80", "http://127.0.0.1:80/#admin=s"),
             ("[::1]:3000", "http://[::1]:3000/#admin=s"),
         ] {
-            assert_eq!(url(address.parse().expect("an address"), "s"), expected);
+            let address = address.parse().expect("an address");
+            let served = |tls| Served { address, tls };
+            assert_eq!(url(&served(false), "s"), expected);
+            let expected = expected.replace("http:", "https:");
+            assert_eq!(url(&served(true), "s"), expected);
         }
     }
 }

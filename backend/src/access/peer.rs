@@ -48,6 +48,8 @@ pub struct Arrival {
     /// The target was a whole URL, which is how a proxy is asked and not a server
     /// (RFC 9112 §3.2.2).
     pub absolute: bool,
+    /// TLS ends here.
+    pub tls: bool,
 }
 
 #[cfg(not(target_os = "linux"))]

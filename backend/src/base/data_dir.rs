@@ -104,6 +104,7 @@ const OURS: &[&str] = &[
     SNAPSHOTS,
     LOCK,
     ADDRESS,
+    CERTIFICATE,
 ];
 /// What a copy of the folder has: all that a server is known by. What waits to be sent on is not
 /// among it, since it would be sent twice; notifications likewise.
@@ -132,6 +133,10 @@ pub const SNAPSHOTS: &str = "snapshots";
 pub(super) const DOCUMENTS: &str = "documents";
 /// Where the holder says at which address it serves.
 const ADDRESS: &str = "address";
+/// What stands before it where TLS is spoken there.
+const TLS_MARK: &str = "https://";
+/// Where the holder says which certificate it shows.
+const CERTIFICATE: &str = "certificate.der";
 
 /// Whether a process holds the folder.
 ///
@@ -150,22 +155,60 @@ pub fn is_held(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Where the folder's holder serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The address that it listens at.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
+}
+
+impl Served {
+    /// The scheme by which it is asked.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
 /// Says in the folder where its holder serves, for commands that are run beside it.
 ///
 /// # Errors
 /// The disk refuses.
-pub fn say_address(path: &Path, address: SocketAddr) -> io::Result<()> {
-    replace_file(&path.join(ADDRESS), address.to_string().as_bytes())
+pub fn say_address(path: &Path, served: &Served) -> io::Result<()> {
+    let said = match served.tls {
+        true => format!("{TLS_MARK}{}", served.address),
+        false => served.address.to_string(),
+    };
+    replace_file(&path.join(ADDRESS), said.as_bytes())
 }
 
 /// Where the folder's holder serves, where it says so.
 #[must_use]
-pub fn said_address(path: &Path) -> Option<SocketAddr> {
-    fs::read_to_string(path.join(ADDRESS))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+pub fn said_address(path: &Path) -> Option<Served> {
+    let said = fs::read_to_string(path.join(ADDRESS)).ok()?;
+    let said = said.trim();
+    let bare = said.strip_prefix(TLS_MARK);
+    Some(Served {
+        address: bare.unwrap_or(said).parse().ok()?,
+        tls: bare.is_some(),
+    })
+}
+
+/// Says in the folder which certificate its holder shows, so that commands that are run beside it know
+/// it whatever names it has.
+///
+/// # Errors
+/// The disk refuses.
+pub fn say_certificate(path: &Path, certificate: &[u8]) -> io::Result<()> {
+    replace_file(&path.join(CERTIFICATE), certificate)
+}
+
+/// The certificate that the folder's holder shows (DER), where it says so.
+#[must_use]
+pub fn said_certificate(path: &Path) -> Option<Vec<u8>> {
+    fs::read(path.join(CERTIFICATE)).ok()
 }
 
 /// Makes a folder and those above it that are missing, so that they are there after a power cut:

@@ -136,6 +136,8 @@ pub enum Limit {
     Catalogs,
     /// What was pushed to a group, past what is remembered.
     PushGroups,
+    /// A handshake of TLS that was not done in time.
+    HandshakeDeadline,
 }
 
 const LIMITS: &[(Limit, &str)] = &[
@@ -168,6 +170,7 @@ const LIMITS: &[(Limit, &str)] = &[
     (Limit::FeedLogs, "feed_logs"),
     (Limit::Catalogs, "catalogs"),
     (Limit::PushGroups, "push_groups"),
+    (Limit::HandshakeDeadline, "handshake_deadline"),
 ];
 
 /// Upper bounds of the request duration histogram, in seconds.

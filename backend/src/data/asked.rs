@@ -4,7 +4,10 @@ use std::{fs, time::Duration};
 
 use pulseboard::{
     access::link,
-    base::{clock::Clock, data_dir},
+    base::{
+        clock::Clock,
+        data_dir::{self, Served},
+    },
     settings::{Connection, DataDir, Settings},
 };
 use pulseboard_outbound::{
@@ -19,6 +22,9 @@ const ANSWER_BYTES: usize = 1 << 20;
 /// A server that is silent for so long is given up; a copy of much takes minutes.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
+/// A server that takes longer to say whether it is ready is not.
+const READY_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Who is asked.
 pub(super) struct Asked {
     client: Client,
@@ -29,6 +35,8 @@ pub(super) struct Asked {
 impl Asked {
     /// The server that is named, or the one that runs on `DATA_DIR`.
     pub(super) fn new(settings: &Settings, connection: &Connection) -> Result<Self, String> {
+        let mut config = ClientConfig::default();
+        config.tls_config.ca_file.clone_from(&connection.ca_file);
         let url = match &connection.url {
             Some(url) => {
                 check_address(url).map_err(|error| {
@@ -37,14 +45,25 @@ impl Asked {
                 url.trim_end_matches('/').to_owned()
             }
             None => {
-                let said = match &settings.data_dir {
-                    DataDir::Path(folder) => data_dir::said_address(folder),
+                let folder = match &settings.data_dir {
+                    DataDir::Path(folder) => Some(folder),
                     DataDir::Memory => None,
                 };
-                format!("http://{}", said.unwrap_or(settings.bind_addr))
+                let said = folder.and_then(|folder| data_dir::said_address(folder));
+                let served = said.unwrap_or_else(|| Served {
+                    address: settings.bind_addr,
+                    tls: settings.tls_cert.is_some(),
+                });
+                // It is asked by an address, for which its certificate need not be; which one it is
+                // stands in a folder that is its owner's alone.
+                if connection.ca_file.is_none() && served.tls {
+                    let shown = folder.and_then(|folder| data_dir::said_certificate(folder));
+                    config.tls_config.only = shown;
+                }
+                format!("{}://{}", served.scheme(), served.address)
             }
         };
-        let client = Client::new(&ClientConfig::default()).map_err(|error| error.to_string())?;
+        let client = Client::new(&config).map_err(|error| error.to_string())?;
         let mut headers = HeaderMap::new();
         let token = match (&connection.token, &connection.token_file) {
             (Some(token), _) => Some(token.clone()),
@@ -136,6 +155,18 @@ impl Asked {
             .client
             .post(&url, &headers, body, deadline, ANSWER_BYTES);
         answer.await.map_err(|error| error.to_string())
+    }
+
+    /// Whether the server is ready; why not, where it is not.
+    pub(super) async fn is_ready(&self) -> Result<(), String> {
+        let url = format!("{}/readyz", self.url);
+        let deadline = Instant::now() + READY_PATIENCE;
+        let answer = self.client.get(&url, &self.headers, deadline, ANSWER_BYTES);
+        let answer = answer.await.map_err(|error| error.to_string())?;
+        match answer.is_success() {
+            true => Ok(()),
+            false => Err(format!("{}: {}", hide_password(&url), told(&answer))),
+        }
     }
 
     /// Asks for what is read as it comes.

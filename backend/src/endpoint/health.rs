@@ -52,6 +52,9 @@ pub struct Readiness {
     /// Absent where there is one server.
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterReadiness>,
+    /// Absent where TLS is not spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsReadiness>,
     /// Absent where nothing is kept on a disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<HistoryReadiness>,
@@ -80,6 +83,15 @@ impl ClusterReadiness {
             reason: cluster.readiness().err(),
         }
     }
+}
+
+/// How the certificate is. Why it could not be read anew is in the log.
+#[derive(Debug, Serialize)]
+struct TlsReadiness {
+    /// Whole days until the certificate that is shown ends; below zero once it has.
+    expires_in_days: i64,
+    /// Whether it is what `TLS_CERT` and `TLS_KEY` say.
+    current: bool,
 }
 
 /// How the disk is. Everybody may read this, so files and the system's words are left to
@@ -145,6 +157,10 @@ pub fn readiness(app: &App) -> Readiness {
         streams: app.registry.open(),
         streams_max: app.registry.max(),
         cluster: app.cluster.as_deref().map(ClusterReadiness::of),
+        tls: app.certificate.as_ref().map(|certificate| TlsReadiness {
+            expires_in_days: certificate.expires_in_days(),
+            current: certificate.wrong().is_none(),
+        }),
         history: HistoryReadiness::of(&app.storage),
     }
 }

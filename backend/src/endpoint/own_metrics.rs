@@ -113,6 +113,18 @@ impl Figures {
             &[("version", alertmanager::VERSION)],
         )?;
         self.write_notifying(families)?;
+        if let Some(certificate) = &app.certificate {
+            families.gauge(
+                "pulseboard_tls_certificate_expires_seconds",
+                "Seconds until the certificate that is shown ends; below zero once it has.",
+                certificate.expires_in_seconds(),
+            )?;
+            families.gauge(
+                "pulseboard_tls_certificate_good",
+                "1 while the newest reading of TLS_CERT and TLS_KEY is what is shown.",
+                u64::from(certificate.wrong().is_none()),
+            )?;
+        }
         families.gauge(
             "pulseboard_uptime_seconds",
             "Seconds since the start.",

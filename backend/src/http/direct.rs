@@ -26,7 +26,7 @@ pub(crate) fn is_direct(
         && arrival.peer.is_loopback()
         && version == Version::HTTP_11
         && !arrival.absolute
-        && comes_by_loopback_name(headers, bound.port())
+        && comes_by_loopback_name(headers, bound.port(), arrival.tls)
         && !passed_through(headers)
         && is_of_this_site(headers, verdict)
         // Last, because the system is asked for it.
@@ -34,13 +34,14 @@ pub(crate) fn is_direct(
 }
 
 /// Whether the one `Host` is a loopback name or address with our port.
-fn comes_by_loopback_name(headers: &HeaderMap, port: u16) -> bool {
+fn comes_by_loopback_name(headers: &HeaderMap, port: u16, tls: bool) -> bool {
+    let usual = if tls { 443 } else { 80 };
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     hosts.next().is_none()
         && host
             .and_then(split_host)
-            .is_some_and(|(name, given)| is_loopback_name(name) && given.unwrap_or(80) == port)
+            .is_some_and(|(name, given)| is_loopback_name(name) && given.unwrap_or(usual) == port)
 }
 
 /// Whether a name can only mean this machine (RFC 6761 §6.3 for `localhost`).
@@ -132,6 +133,7 @@ mod tests {
                 arrival: Arrival {
                     peer: Arc::new(Peer::new(remote, bound)),
                     absolute: false,
+                    tls: false,
                 },
                 _held: (listener, client),
             }
@@ -155,7 +157,11 @@ mod tests {
 
         fn direct(&self, allowed: &Origins, more: &[(&str, &str)]) -> bool {
             let headers = self.headers(more);
-            let verdict = judge(&headers, &Via::straight([127, 0, 0, 1].into()), allowed);
+            let verdict = judge(
+                &headers,
+                &Via::straight([127, 0, 0, 1].into(), false),
+                allowed,
+            );
             is_direct(
                 self.bound,
                 Some(&self.arrival),
@@ -281,6 +287,7 @@ mod tests {
         let from_afar = Arrival {
             peer: Arc::new(Peer::new(SocketAddr::from(([192, 0, 2, 1], 9)), here.bound)),
             absolute: false,
+            tls: false,
         };
         assert!(!direct(here.bound, Some(&from_afar), Version::HTTP_11));
     }

@@ -30,7 +30,10 @@ pub fn accept(request: &salvo::Request, response: &mut salvo::Response) -> Frami
     // The body is ours to write once the socket is; salvo warns of answers that have none.
     response.body(salvo::http::ResBody::Once(Bytes::new()));
     let headers = response.headers_mut();
-    if request.version() == Version::HTTP_11 {
+    if request.version() == Version::HTTP_2 {
+        // Its frames say where the body ends.
+        Framing::SsePlain
+    } else if request.version() == Version::HTTP_11 {
         headers.insert(
             header::TRANSFER_ENCODING,
             HeaderValue::from_static("chunked"),

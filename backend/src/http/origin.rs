@@ -56,7 +56,7 @@ pub fn judge(headers: &HeaderMap, via: &Via, allowed: &Origins) -> Verdict {
 
 /// Whether the origin is one that this request itself was sent to: by the scheme that the client
 /// used, and by the name and port of `Host` or of what a trusted proxy says that the client asked
-/// for. TLS ends before us, so the scheme is what such a proxy says, else `http`.
+/// for. The scheme is what such a proxy says, else what was spoken with us.
 fn is_own(headers: &HeaderMap, via: &Via, origin: &HeaderValue) -> bool {
     let Some((scheme, authority)) = origin.to_str().ok().and_then(|text| text.split_once("://"))
     else {
@@ -138,7 +138,7 @@ mod tests {
     fn judge(headers: &HeaderMap, allowed: &Origins) -> Verdict {
         let proxy = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let inner = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-        let via = Via::of(proxy, headers, &[proxy.into(), inner.into()]);
+        let via = Via::of(proxy, false, headers, &[proxy.into(), inner.into()]);
         super::judge(headers, &via, allowed)
     }
 
@@ -253,7 +253,7 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "m.test"),
         ]);
-        let stranger = Via::of(IpAddr::V4(Ipv4Addr::LOCALHOST), &own, &[]);
+        let stranger = Via::of(IpAddr::V4(Ipv4Addr::LOCALHOST), false, &own, &[]);
         assert_eq!(
             super::judge(&own, &stranger, &Origins::SameOrigin),
             Verdict::Foreign
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(judged(&all), Verdict::Same);
         let said = refusal(
             &headers(&[host, origin]),
-            &Via::straight(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            &Via::straight(IpAddr::V4(Ipv4Addr::LOCALHOST), false),
         );
         assert!(said.contains("X-Forwarded-Port: 8080"), "{said}");
         // Names and addresses of IPv6 as they are written in both.

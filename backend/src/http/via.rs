@@ -18,7 +18,7 @@ pub struct Via {
     pub client: IpAddr,
     /// The other end is a proxy that is trusted.
     pub trusted: bool,
-    /// The client spoke TLS, as a trusted proxy says.
+    /// The client spoke TLS, with us or as a trusted proxy says.
     pub https: bool,
     /// The host that the client asked for, as a trusted proxy says; with its port where it has one.
     pub host: Option<String>,
@@ -37,20 +37,20 @@ struct Said<'a> {
 impl Via {
     /// Of a request that nobody stands in front of.
     #[must_use]
-    pub fn straight(peer: IpAddr) -> Self {
+    pub fn straight(peer: IpAddr, tls: bool) -> Self {
         Self {
             client: peer.to_canonical(),
             trusted: false,
-            https: false,
+            https: tls,
             host: None,
             port: None,
         }
     }
 
-    /// Reads the headers of a request from `peer`.
+    /// Reads the headers of a request from `peer`; `tls`: it spoke TLS with us.
     #[must_use]
-    pub fn of(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Self {
-        let straight = Self::straight(peer);
+    pub fn of(peer: IpAddr, tls: bool, headers: &HeaderMap, proxies: &[IpNet]) -> Self {
+        let straight = Self::straight(peer, tls);
         if !trusts(proxies, straight.client) {
             return straight;
         }
@@ -91,7 +91,7 @@ impl Via {
         Self {
             client,
             trusted: true,
-            https: said.proto.is_some_and(|proto| {
+            https: said.proto.map_or(tls, |proto| {
                 proto.eq_ignore_ascii_case("https") || proto.eq_ignore_ascii_case("wss")
             }),
             host: said.host.map(str::to_owned),
@@ -191,7 +191,7 @@ mod tests {
             .iter()
             .map(|network| network.parse().expect("a network"))
             .collect();
-        Via::of(peer.parse().expect("an address"), &headers, &proxies)
+        Via::of(peer.parse().expect("an address"), false, &headers, &proxies)
     }
 
     fn client(peer: &str, pairs: &[(&str, &str)]) -> String {
@@ -208,7 +208,7 @@ mod tests {
             ("forwarded", "for=192.0.2.8;proto=https;host=m.test"),
         ];
         let stranger = "198.51.100.1".parse().expect("an address");
-        assert_eq!(via("198.51.100.1", &said), Via::straight(stranger));
+        assert_eq!(via("198.51.100.1", &said), Via::straight(stranger, false));
     }
 
     #[test]

@@ -15,13 +15,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::{net::TcpListener, sync::Semaphore};
 
-use super::{connections, finish::set_date};
-use crate::{app::App, base::json::json_text, endpoint::health};
+use super::{connections, doors::Doors, finish::set_date, transport::Transport};
+use crate::{app::App, base::json::json_text, certificate::HTTP_1, endpoint::health};
 
 /// Connections that are listened to at once; further ones are closed.
 const ASKING_MAX: usize = 64;
@@ -32,24 +29,31 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Answers probes until it is dropped.
 pub(super) async fn answer_probes(app: Arc<App>, listener: TcpListener) {
+    let doors = Arc::new(Doors::new(&app, &[HTTP_1]));
     let places = Arc::new(Semaphore::new(ASKING_MAX));
     let mut answering = tokio::task::JoinSet::new();
     loop {
-        let (stream, _) = connections::next(&listener).await;
+        let (stream, remote) = connections::next(&listener).await;
         while answering.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             continue;
         };
-        let app = Arc::clone(&app);
+        let (app, doors) = (Arc::clone(&app), Arc::clone(&doors));
         answering.spawn(async move {
             // Gone before the answer, or slow with it: it is closed in any case.
-            drop(tokio::time::timeout(DEADLINE, answer(&app, stream)).await);
+            let answering = async {
+                let Some(stream) = doors.pass(&app, stream, remote).await else {
+                    return Ok(());
+                };
+                answer(&app, stream).await
+            };
+            drop(tokio::time::timeout(DEADLINE, answering).await);
             drop(place);
         });
     }
 }
 
-async fn answer(app: &App, stream: TcpStream) -> hyper::Result<()> {
+async fn answer(app: &App, stream: Transport) -> hyper::Result<()> {
     let answering = service_fn(|request: Request<Incoming>| async move {
         let is_probe = [Method::GET, Method::HEAD].contains(request.method());
         if !is_probe || request.uri().path() != "/readyz" {

@@ -1,5 +1,5 @@
 //! OpenTelemetry metrics over gRPC (`OTLP_GRPC_ADDR`), the default of most SDKs and of the collector:
-//! HTTP/2 without TLS, one method, one message a call.
+//! HTTP/2, over TLS where `TLS_CERT` is given, one method, one message a call.
 //!
 //! The protocol's frames are read here and not by a gRPC library, since memory for what arrives and
 //! for what it unpacks to is asked for piece by piece, as for every other body; such a library reads
@@ -22,15 +22,15 @@ use hyper::{body::Incoming, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pulseboard_agent::http2::begun;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::task::TaskTracker;
 
 use self::export::Calls;
 use super::{
-    connections::{self, HEAD_DEADLINE},
+    connections::{self, HEAD_DEADLINE, Tasks},
+    doors::Doors,
     finish::set_date,
     slots::ConnectionSlots,
 };
-use crate::{app::App, base::task::catch_panic};
+use crate::{app::App, certificate::HTTP_2};
 
 /// Connections at once; of one address there may be an eighth.
 const CONNECTIONS_MAX: usize = 256;
@@ -55,25 +55,35 @@ pub async fn run(app: Arc<App>, listener: TcpListener) {
     let Ok(bound) = listener.local_addr() else {
         return;
     };
+    let doors = Arc::new(Doors::new(&app, &[HTTP_2]));
     let places = ConnectionSlots::new(CONNECTIONS_MAX, CONNECTIONS_MAX / 8);
     loop {
         let (stream, remote) = tokio::select! {
             () = app.stopping.cancelled() => return,
             next = connections::next(&listener) => next,
         };
-        let serving = serve_connection(Arc::clone(&app), stream, (bound, remote));
+        let serving = serve_connection(
+            Arc::clone(&app),
+            Arc::clone(&doors),
+            stream,
+            (bound, remote),
+        );
         connections::spawn(&app, &places, remote, serving);
     }
 }
 
 async fn serve_connection(
     app: Arc<App>,
+    doors: Arc<Doors>,
     stream: TcpStream,
     (bound, remote): (SocketAddr, SocketAddr),
 ) {
     stream.set_nodelay(true).ok();
     let local = stream.local_addr().unwrap_or(bound);
-    let calls = Arc::new(Calls::new(&app, bound, (remote, local)));
+    let Some(stream) = doors.open(&app, stream, remote).await else {
+        return;
+    };
+    let calls = Arc::new(Calls::new(&app, bound, (remote, local), stream.is_tls()));
     let clock = app.clock.clone();
     let answering = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let (calls, clock) = (Arc::clone(&calls), clock.clone());
@@ -90,7 +100,7 @@ async fn serve_connection(
     let Some(stream) = opening else {
         return tracing::debug!(client.address = %remote.ip(), "a connection did not begin as HTTP/2");
     };
-    let connection = http2::Builder::new(Tasks(app.tasks.clone(), Arc::clone(&app)))
+    let connection = http2::Builder::new(Tasks::of(&app))
         .timer(TokioTimer::new())
         .max_concurrent_streams(CALLS_MAX)
         .max_header_list_size(HEADERS_BYTES_MAX)
@@ -109,16 +119,5 @@ async fn serve_connection(
     };
     if let Err(error) = ended {
         tracing::debug!(client.address = %remote.ip(), %error, "connection ended");
-    }
-}
-
-/// Has calls run among the server's tasks.
-#[derive(Clone)]
-struct Tasks(TaskTracker, Arc<App>);
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, call: F) {
-        self.0
-            .spawn(catch_panic(call, Arc::clone(&self.1.telemetry)));
     }
 }

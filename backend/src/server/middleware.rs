@@ -10,6 +10,7 @@ use salvo::{
 };
 
 use crate::{
+    access::peer::Arrival,
     app::App,
     base::{address::split_host, error::AppError, telemetry::Limit},
     http::{
@@ -59,7 +60,11 @@ impl Handler for Middleware {
         depot.insert_typed(Arc::clone(&self.app));
         let settings = &self.app.settings;
         let peer = peer_address(request);
-        let via = Via::of(peer, request.headers(), &settings.trusted_proxies);
+        let tls = request
+            .extensions()
+            .get::<Arrival>()
+            .is_some_and(|arrival| arrival.tls);
+        let via = Via::of(peer, tls, request.headers(), &settings.trusted_proxies);
         let verdict = origin::judge(request.headers(), &via, &settings.allowed_origins);
         request.extensions_mut().insert(via.clone());
 
@@ -93,6 +98,13 @@ impl Handler for Middleware {
             response
                 .headers_mut()
                 .insert("pulseboard-degraded", degraded);
+        }
+        if tls && !settings.tls_hsts.is_zero() {
+            let held = format!("max-age={}", settings.tls_hsts.as_secs());
+            if let Ok(held) = HeaderValue::try_from(held) {
+                let headers = response.headers_mut();
+                headers.insert(header::STRICT_TRANSPORT_SECURITY, held);
+            }
         }
         let takeover = request.extensions().get::<Takeover>();
         if status.is_client_error() || status.is_server_error() {

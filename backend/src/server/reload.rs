@@ -26,7 +26,7 @@ pub async fn on_hangup(app: Arc<App>, stopping: CancellationToken) {
         let read = Arc::clone(&app);
         match spawn_blocking(move || read.reload()).await {
             Ok(Ok(false)) => tracing::warn!(
-                "SIGHUP: there is no PROMETHEUS_CONFIG, ALERTMANAGER_CONFIG or RULE_FILES to be read again"
+                "SIGHUP: there is no PROMETHEUS_CONFIG, ALERTMANAGER_CONFIG, RULE_FILES or TLS_CERT to be read again"
             ),
             // each says itself what is wrong with its file
             Ok(_) => {}

@@ -206,6 +206,9 @@ pub async fn run_with(
     ));
     app.tasks
         .spawn(schedule::maintain(Arc::clone(&app), app.stopping.clone()));
+    if let Some(certificate) = app.certificate.clone() {
+        app.tasks.spawn(certificate.watch(app.stopping.clone()));
+    }
     let accepting = app
         .tasks
         .spawn(accept::accept(Arc::clone(&app), listener, service));

@@ -10,13 +10,15 @@ use std::{fmt, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::socket::Socket;
 
 /// A socket that left HTTP.
 #[derive(Debug)]
 pub struct TakenSocket {
     /// The socket, with nothing of the answer written yet.
-    pub stream: TcpStream,
+    pub stream: Socket,
     /// What the client sent after its request head.
     pub read: Bytes,
     /// The encoded head of the handler's answer: the first bytes to write.

@@ -24,7 +24,6 @@ use pulseboard_feed::{
 use pulseboard_shared::codec::Encoding;
 use tokio::{
     io::{Interest, Ready},
-    net::TcpStream,
     sync::Notify,
 };
 
@@ -33,7 +32,10 @@ use crate::{
         clock::Clock,
         telemetry::{StreamKind, Telemetry},
     },
-    stream::outbox::{ColdOutbox, Cursor, Outbox, Phase},
+    stream::{
+        outbox::{ColdOutbox, Cursor, Outbox, Phase},
+        socket::Socket,
+    },
 };
 
 /// Replies that may wait for a full socket; at the bound the client is not read from until they
@@ -64,7 +66,7 @@ pub struct Viewer {
     /// The socket is full; set under the outbox lock, read without it to spare the fan-out a
     /// system call. Cleared by [`Self::unblock`].
     blocked: AtomicBool,
-    stream: TcpStream,
+    stream: Socket,
     telemetry: Arc<Telemetry>,
     /// Names the stream in logs.
     pub id: u64,
@@ -99,7 +101,7 @@ impl Viewer {
         id: u64,
         kind: StreamKind,
         wire: Framing,
-        stream: TcpStream,
+        stream: Socket,
         first: impl IntoIterator<Item = Bytes>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
@@ -327,32 +329,17 @@ impl Viewer {
         pass.settle(&self.telemetry.feed);
     }
 
-    /// Writes to the socket, past the runtime: asking it first whether the socket is ready costs a
-    /// visit to memory of its own for each viewer, and it is as a rule. Where it is not, the
-    /// runtime is asked, so that it knows what to wait for.
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        match socket2::SockRef::from(&self.stream).send(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(bytes),
-            sent => sent,
-        }
-    }
-
-    /// The same for several pieces, one behind the other, in one call.
+    /// Writes several pieces, one behind the other, in one call.
     fn send_together(&self, first: &[u8], more: &[Bytes]) -> io::Result<usize> {
         let pieces = std::iter::once(first).chain(more.iter().map(|bytes| &bytes[..]));
         let slices: Vec<io::IoSlice<'_>> = pieces.map(io::IoSlice::new).collect();
-        match socket2::SockRef::from(&self.stream).send_vectored(&slices) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.stream.try_write_vectored(&slices)
-            }
-            sent => sent,
-        }
+        self.stream.send_together(&slices)
     }
 
     /// Reads what is there into `buffer`; `Ok(0)` and errors other than `WouldBlock` mean that
     /// the peer is gone and have ended the viewer.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.stream.try_read(buffer);
+        let result = self.stream.read(buffer);
         match &result {
             Ok(0) => self.hung_up(),
             Ok(_) => self
@@ -373,23 +360,15 @@ impl Viewer {
     /// The address of the client.
     #[must_use]
     pub fn peer(&self) -> Option<std::net::SocketAddr> {
-        self.stream.peer_addr().ok()
+        self.stream.peer()
     }
 
-    /// Whatever names the socket to the system; read for being read.
-    #[cfg(unix)]
-    fn stream_name(&self) -> usize {
-        usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&self.stream)).unwrap_or_default()
-    }
-
-    #[cfg(not(unix))]
-    fn stream_name(&self) -> usize {
-        0
-    }
-
-    fn close_write_side(&self) {
-        // The peer may be gone already, which is what we are about to find out.
-        drop(socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write));
+    /// The socket takes nothing for now: the viewer's task goes on when there is room.
+    fn block(&self) {
+        self.blocked_since_ms
+            .store(self.clock.steady_ms(), Ordering::Relaxed);
+        self.blocked.store(true, Ordering::Release);
+        self.wake.notify_one();
     }
 }
 
@@ -405,9 +384,16 @@ impl Viewer {
         let mut next = outbox.next_bytes(pass);
         loop {
             let Some((bytes, written)) = next else {
+                match self.stream.flush() {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return self.block();
+                    }
+                    Err(_) => return self.lose(&mut outbox),
+                }
                 if outbox.phase == Phase::Finishing {
                     outbox.phase = Phase::Drained;
-                    self.close_write_side();
+                    self.stream.close_write_side();
                 }
                 return;
             };
@@ -417,7 +403,7 @@ impl Viewer {
             next = outbox.next_bytes(pass);
             let is_batch = next.is_some();
             let sent = match next.take() {
-                None => self.send(&bytes[written..]),
+                None => self.stream.send(&bytes[written..]),
                 Some((second, _)) => {
                     let (mut batch, mut length) = (vec![second], bytes.len() - written);
                     while batch.len() < TOGETHER_MAX && length < TOGETHER_BYTES {
@@ -449,19 +435,19 @@ impl Viewer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     outbox.keep(bytes, written);
-                    self.blocked_since_ms
-                        .store(self.clock.steady_ms(), Ordering::Relaxed);
-                    self.blocked.store(true, Ordering::Release);
-                    self.wake.notify_one();
-                    return;
+                    return self.block();
                 }
-                Err(_) => {
-                    outbox.end("client closed the connection");
-                    self.wake.notify_one();
-                    return;
-                }
+                Err(_) => return self.lose(&mut outbox),
             }
         }
+    }
+}
+
+impl Viewer {
+    /// The socket is broken.
+    fn lose(&self, outbox: &mut Outbox) {
+        outbox.end("client closed the connection");
+        self.wake.notify_one();
     }
 }
 
@@ -477,7 +463,7 @@ impl Subscriber for Viewer {
     fn fetch(&self) -> usize {
         usize::from(self.outbox.is_locked())
             ^ usize::from(self.blocked.load(Ordering::Relaxed))
-            ^ self.stream_name()
+            ^ self.stream.name()
     }
 }
 

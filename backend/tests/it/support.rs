@@ -132,6 +132,12 @@ impl TestServer {
             ticks: Some(Box::new(Scripted(Arc::clone(&readings)))),
             ..sources(&settings)
         };
+        // Where TLS is spoken, what comes without is told so.
+        let answer = if settings.tls_cert.is_some() {
+            400
+        } else {
+            200
+        };
         let stop = CancellationToken::new();
         let running = tokio::spawn(pulseboard::run_with(
             listener,
@@ -153,7 +159,7 @@ impl TestServer {
         // The first tick comes by itself, a moment after the start; here it is the test's to make.
         server
             .eventually("the server answers", async || {
-                server.get("/healthz").await.status() == 200
+                server.get("/healthz").await.status() == answer
             })
             .await;
         server
@@ -162,6 +168,11 @@ impl TestServer {
     /// Makes the server tick with this cpu, and waits until it has.
     pub(crate) async fn tick(&mut self, cpu: f64) {
         self.tick_with(reading(cpu)).await;
+    }
+
+    /// What the next tick measures.
+    pub(crate) fn prepare(&self, reading: Reading) {
+        self.readings.lock().push_back(reading);
     }
 
     pub(crate) async fn tick_with(&mut self, reading: Reading) {

@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use pulseboard_feed::{Arriving, Feed, Payload, Spot, Subscription, wire::Framing};
 use salvo::{Depot, Request};
-use tokio::net::TcpStream;
 
 use crate::{
     access::Credential,
@@ -24,6 +23,7 @@ use crate::{
     shares::Refused,
     stream::{
         registry::{Admission, Full},
+        socket::Socket,
         sse_session,
         takeover::{TakenSocket, Takeover},
         viewer::Viewer,
@@ -182,7 +182,7 @@ pub fn viewer(
     app: &App,
     kind: StreamKind,
     wire: Framing,
-    stream: TcpStream,
+    stream: Socket,
     first: impl IntoIterator<Item = Bytes>,
     admission: &Admission,
 ) -> Arc<Viewer> {
@@ -281,6 +281,7 @@ mod tests {
     };
 
     use pulseboard_feed::{Fanout, Members};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::{
@@ -321,7 +322,7 @@ mod tests {
             admission.id,
             kind,
             Framing::WebSocket(pulseboard_shared::codec::Encoding::Json),
-            stream,
+            stream.into(),
             [],
             Clock::system(),
             Arc::clone(&telemetry),

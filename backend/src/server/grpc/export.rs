@@ -44,6 +44,7 @@ impl Calls {
         app: &Arc<App>,
         bound: SocketAddr,
         (remote, local): (SocketAddr, SocketAddr),
+        tls: bool,
     ) -> Self {
         Self {
             app: Arc::clone(app),
@@ -52,6 +53,7 @@ impl Calls {
                 peer: Arc::new(Peer::new(remote, local)),
                 // In HTTP/2 every target has an authority.
                 absolute: false,
+                tls,
             },
         }
     }

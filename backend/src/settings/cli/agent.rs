@@ -14,6 +14,8 @@ pub struct AgentArguments {
     pub token: Option<String>,
     /// A file with the token.
     pub token_file: Option<PathBuf>,
+    /// Who signs the hub's certificate, in place of those that this machine believes.
+    pub ca_file: Option<PathBuf>,
     /// The tenant, for a token that is bound to none.
     pub tenant: Option<String>,
     /// A `prometheus.yml`.
@@ -62,6 +64,14 @@ pub(super) fn command(name: &'static str) -> Command {
         .arg(
             option("token-file", "FILE", "A file with the token, read again when it changes")
                 .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            option(
+                "ca-file",
+                "FILE",
+                "A file with the certificates (PEM) that are believed of the hub in place of this machine's, read again when it changes",
+            )
+            .value_parser(value_parser!(PathBuf)),
         )
         .arg(option(
             "tenant",
@@ -122,6 +132,7 @@ pub(super) fn arguments(matches: &ArgMatches) -> AgentArguments {
         to: text("to").unwrap_or_default(),
         token: text("token"),
         token_file: path("token-file"),
+        ca_file: path("ca-file"),
         tenant: text("tenant"),
         scrape_config: path("scrape-config"),
         local: Local {

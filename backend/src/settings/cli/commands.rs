@@ -1,4 +1,4 @@
-//! `pulseboard export`, `import`, `backup` and `restore`: what they take beside the settings.
+//! `pulseboard export`, `import`, `backup`, `restore` and `ready`: what they take beside the settings.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ pub(super) const EXPORT: &str = "export";
 pub(super) const IMPORT: &str = "import";
 pub(super) const BACKUP: &str = "backup";
 pub(super) const RESTORE: &str = "restore";
+pub(super) const READY: &str = "ready";
 
 /// Which server is asked, and as whom.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Connection {
     pub token_file: Option<PathBuf>,
     /// The tenant, for a token that is bound to none.
     pub tenant: Option<String>,
+    /// Who signs the server's certificate, in place of those that this machine believes.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -65,6 +68,11 @@ pub enum DataCommand {
         /// The file.
         to: PathBuf,
     },
+    /// Say whether a server is ready.
+    Ready {
+        /// Which.
+        asked: Connection,
+    },
     /// Make `DATA_DIR` what a file says.
     Restore {
         /// The file.
@@ -97,6 +105,14 @@ fn connection(command: Command) -> Command {
             option("token-file", "FILE", "A file with the token")
                 .value_parser(value_parser!(PathBuf)),
         )
+        .arg(
+            option(
+                "ca-file",
+                "FILE",
+                "A file with the certificates (PEM) that are believed in place of this machine's",
+            )
+            .value_parser(value_parser!(PathBuf)),
+        )
 }
 
 fn tenant(command: Command) -> Command {
@@ -107,7 +123,7 @@ fn tenant(command: Command) -> Command {
     ))
 }
 
-pub(super) fn commands() -> [Command; 4] {
+pub(super) fn commands() -> [Command; 5] {
     let export = Command::new(EXPORT)
         .about("Writes series of a running server with all their samples, as lines of JSON that import reads, or as CSV")
         .arg(
@@ -151,7 +167,10 @@ pub(super) fn commands() -> [Command; 4] {
                 .value_parser(value_parser!(PathBuf))
                 .required(true),
         );
+    let ready = Command::new(READY)
+        .about("Asks the server on DATA_DIR whether it is ready, for the probe of a container; exit code 0 if it is");
     [
+        connection(ready),
         tenant(connection(export)),
         tenant(connection(import)),
         connection(backup),
@@ -168,6 +187,7 @@ pub(super) fn arguments(name: &str, matches: &ArgMatches) -> Option<DataCommand>
         token: text("token"),
         token_file: path("token-file"),
         tenant: has_tenant.then(|| text("tenant")).flatten(),
+        ca_file: path("ca-file"),
     };
     Some(match name {
         EXPORT => DataCommand::Export {
@@ -188,6 +208,9 @@ pub(super) fn arguments(name: &str, matches: &ArgMatches) -> Option<DataCommand>
         BACKUP => DataCommand::Backup {
             from: connection(false),
             to: path("to")?,
+        },
+        READY => DataCommand::Ready {
+            asked: connection(false),
         },
         RESTORE => DataCommand::Restore {
             from: path("file")?,
