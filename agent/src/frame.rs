@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! series = stream varint │ { kind u8 │ length varint │ key }*
-//! moment = number varint │ time varint │ stream varint │ { series passed over varint │ value f64 LE }*
+//! moment = number varint │ time varint │ stream varint
+//!            │ { series passed over varint │ value f64 LE }*
 //! ```
 //!
 //! A stream is what is measured together: this machine, or one target that is scraped.

@@ -1,5 +1,5 @@
-//! How a connection of HTTP/2 begins, which a server's own timers do not look at: whoever connects and
-//! says nothing would keep its place. For both doors of gRPC, the agent's and the hub's.
+//! How a connection of HTTP/2 begins, which a server's own timers do not look at: whoever connects
+//! and says nothing would keep its place. For both doors of gRPC, the agent's and the hub's.
 
 use std::{io::Cursor, time::Duration};
 
@@ -13,8 +13,8 @@ use tokio::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD_BYTES: usize = 9;
 
-/// A connection that has begun as one of HTTP/2 does within `patience`, with all that was read of it;
-/// `None` for one that is silent, or begins otherwise.
+/// A connection that has begun as one of HTTP/2 does within `patience`, with all that was read of
+/// it; `None` for one that is silent, or begins otherwise.
 pub async fn begun<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
     patience: Duration,

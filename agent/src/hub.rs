@@ -34,8 +34,8 @@ pub(crate) struct Hub {
     headers: HeaderMap,
 }
 
-/// Whether a hub can be at this address. The path of remote write is appended to it, so that nothing
-/// may follow its path.
+/// Whether a hub can be at this address. The path of remote write is appended to it, so that
+/// nothing may follow its path.
 ///
 /// # Errors
 /// Why it cannot.
@@ -117,9 +117,10 @@ impl Hub {
 /// wrote (`backend/src/endpoint/push.rs`).
 const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
 
-/// What an answer means. Others may answer in the hub's place (a network's login page, the page that
-/// a proxy shows while its server is away), so that nothing counts as sent, or as refused for good,
-/// but by an answer that only a hub gives. A proxy may have a limit of its own for what it passes on.
+/// What an answer means. Others may answer in the hub's place (a network's login page, the page
+/// that a proxy shows while its server is away), so that nothing counts as sent, or as refused for
+/// good, but by an answer that only a hub gives. A proxy may have a limit of its own for what it
+/// passes on.
 fn read(answer: &Answer) -> Outcome {
     let is_hubs = answer
         .headers

@@ -8,8 +8,8 @@
 //!
 //! **A moment** is every series at one time, under a number of its own that only grows, also
 //! across restarts. It is on the disk before it is sent, and counts as sent when the hub itself has
-//! answered that it is written, so it outlives a kill of either side. What is sent a second time since the answer
-//! was lost is the same sample again, which a hub takes for what it is.
+//! answered that it is written, so it outlives a kill of either side. What is sent a second time
+//! since the answer was lost is the same sample again, which a hub takes for what it is.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -26,8 +26,8 @@ pub struct Options {
     pub token: Option<String>,
     /// A file with that, read again when it changes.
     pub token_file: Option<PathBuf>,
-    /// Who signs the hub's certificate, in place of those that this machine believes; read again when
-    /// it changes.
+    /// Who signs the hub's certificate, in place of those that this machine believes; read again
+    /// when it changes.
     pub ca_file: Option<PathBuf>,
     /// The tenant, for a token that is bound to none.
     pub tenant: Option<String>,

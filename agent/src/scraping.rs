@@ -1,5 +1,6 @@
-//! What the agent scrapes, and what local applications send: samples under the names and labels that a Prometheus with the same file
-//! would give them, but with this machine's name in `instance`.
+//! What the agent scrapes, and what local applications send: samples under the names and labels
+//! that a Prometheus with the same file would give them, but with this machine's name in
+//! `instance`.
 
 use std::sync::Arc;
 

@@ -235,8 +235,9 @@ impl Sender {
         }
     }
 
-    /// Sends these; how long to wait before the next try where the hub is away. What is too large for
-    /// one message goes as halves, in order; a moment counts as sent when its last part has arrived.
+    /// Sends these; how long to wait before the next try where the hub is away. What is too large
+    /// for one message goes as halves, in order; a moment counts as sent when its last part has
+    /// arrived.
     async fn send(&mut self, moments: &[Moment]) -> Option<Duration> {
         let mut pieces = vec![Piece::Whole(moments)];
         while let Some(piece) = pieces.pop() {

@@ -56,8 +56,8 @@ impl AlertEvent {
     }
 
     /// All labels that name the alert among others: the series' and the rule's, and its name. Only
-    /// a built-in rule, which has no labels of its own, says here how bad it is: an alert of another
-    /// one is known by the labels that it has, as in Prometheus.
+    /// a built-in rule, which has no labels of its own, says here how bad it is: an alert of
+    /// another one is known by the labels that it has, as in Prometheus.
     #[must_use]
     pub fn labels(&self) -> Labels {
         let mut labels = self.alert.labels.clone();

@@ -165,8 +165,8 @@ impl Manager {
         self.publish(event);
     }
 
-    /// The server's own rules from now on. One that is there goes on with its incident; the incident
-    /// of one that is not there any more ends.
+    /// The server's own rules from now on. One that is there goes on with its incident; the
+    /// incident of one that is not there any more ends.
     pub fn set_rules(&self, rules: impl IntoIterator<Item = Rule>, now_ms: i64) {
         let ended: Vec<Alert> = {
             let mut held = self.rules.lock();

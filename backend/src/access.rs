@@ -225,8 +225,8 @@ impl Access {
     }
 
     /// The token that one of these is. From an address that guesses, only tokens that were right
-    /// from there before are taken: a guess that is right is told from one that is wrong by nothing,
-    /// and clients that run there do not suffer for the guesser.
+    /// from there before are taken: a guess that is right is told from one that is wrong by
+    /// nothing, and clients that run there do not suffer for the guesser.
     fn right_token<'a>(
         &self,
         mut shown: impl Iterator<Item = &'a str>,
@@ -445,8 +445,8 @@ impl Access {
     /// on the disk.
     ///
     /// # Errors
-    /// 404 for an unknown name, 409 for the last admin's. 500 when the withdrawal holds but could not be stored, so that a
-    /// restart would undo it.
+    /// 404 for an unknown name, 409 for the last admin's. 500 when the withdrawal holds but could
+    /// not be stored, so that a restart would undo it.
     pub fn withdraw_token(
         &self,
         id: TokenId,

@@ -96,8 +96,8 @@ pub(crate) fn start(settings: &Settings, arguments: AgentArguments) -> ExitCode 
     }
 }
 
-/// Reads the scrape configuration again at each SIGHUP, until nobody takes one. A file with a mistake
-/// changes nothing.
+/// Reads the scrape configuration again at each SIGHUP, until nobody takes one. A file with a
+/// mistake changes nothing.
 #[cfg(unix)]
 async fn on_hangup(file: Option<PathBuf>, read: mpsc::Sender<Config>) {
     use tokio::signal::unix::{SignalKind, signal};

@@ -25,8 +25,8 @@ const RUNS_MAX: usize = 4;
 /// What is so long ago tells nothing.
 const WINDOW_MS: u64 = 600_000;
 
-/// So many turns that are not further apart tell of two. A request of a run that has ended may arrive
-/// after the first ones of the next, which makes two of them.
+/// So many turns that are not further apart tell of two. A request of a run that has ended may
+/// arrive after the first ones of the next, which makes two of them.
 const TURNS: u32 = 4;
 const APART_MS: u64 = 120_000;
 

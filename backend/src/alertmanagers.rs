@@ -6,13 +6,14 @@
 //!             what is over)  waits for it, one request at once)
 //! ```
 //!
-//! What fires is told at once and each minute, to hold for four; what is over is told until each has
-//! taken it, for 15 minutes at most. A lane waits for numbers of alerts and looks up what to say when
-//! it says it, so what waits is small and never old. Nothing of it is kept on disk: after a restart
-//! what still fires is told, and what ended meanwhile ends by itself where it is not told again.
+//! What fires is told at once and each minute, to hold for four; what is over is told until each
+//! has taken it, for 15 minutes at most. A lane waits for numbers of alerts and looks up what to
+//! say when it says it, so what waits is small and never old. Nothing of it is kept on disk: after
+//! a restart what still fires is told, and what ended meanwhile ends by itself where it is not told
+//! again.
 //!
-//! The default tenant's alerts are told, and the server's own. What others sent to `/api/v2` is not:
-//! it would come back.
+//! The default tenant's alerts are told, and the server's own. What others sent to `/api/v2` is
+//! not: it would come back.
 
 mod book;
 mod lane;

@@ -54,9 +54,9 @@ const TICKS_RETAINED_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct App(Parts);
 
-// Said here and not left to be derived: whether it may go to another thread is asked for every handler's
-// future, and was found out anew each time from some hundreds of types, which was half of the time
-// that this crate took to be compiled.
+// Said here and not left to be derived: whether it may go to another thread is asked for every
+// handler's future, and was found out anew each time from some hundreds of types, which was half of
+// the time that this crate took to be compiled.
 // SAFETY: its one field is both, or the constant below would not compile.
 unsafe impl Send for App {}
 // SAFETY: as above.

@@ -1,4 +1,5 @@
-//! What everybody uses and what uses nobody: the clock, files and documents of the data folder, counters, JSON.
+//! What everybody uses and what uses nobody: the clock, files and documents of the data folder,
+//! counters, JSON.
 
 pub mod address;
 pub mod aside;

@@ -1,5 +1,5 @@
-//! The certificate that the server shows and its key (`TLS_CERT`, `TLS_KEY`): read at the start, and
-//! again when the files change, so that whoever renews them need not tell the server.
+//! The certificate that the server shows and its key (`TLS_CERT`, `TLS_KEY`): read at the start,
+//! and again when the files change, so that whoever renews them need not tell the server.
 //!
 //! ```text
 //!   two files ──read, checked──▶ a pair ──swapped──▶ every handshake from then on
@@ -108,8 +108,8 @@ impl Certificate {
         let mut template = builder
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&shown) as Arc<_>);
-        // Who comes back is known by what it was given, and costs no signature; its keys change every
-        // few hours.
+        // Who comes back is known by what it was given, and costs no signature; its keys change
+        // every few hours.
         template.ticketer = ring::Ticketer::new()
             .map_err(|error| format!("the system gives no random numbers: {error}"))?;
         let certificate = Self {
@@ -181,9 +181,9 @@ impl Certificate {
         Ok(pair)
     }
 
-    /// Reads the files when they have changed, until the server stops. What they stand for may change
-    /// by a file that is written, renamed or linked to anew: they are looked at by name each time,
-    /// and read once nothing has changed between two looks.
+    /// Reads the files when they have changed, until the server stops. What they stand for may
+    /// change by a file that is written, renamed or linked to anew: they are looked at by name each
+    /// time, and read once nothing has changed between two looks.
     pub async fn watch(self: Arc<Self>, stopping: CancellationToken) {
         let mut changed = None;
         let mut warned_ms = self.clock.now_ms();

@@ -1,8 +1,8 @@
 //! Several servers as one service: the bus between them, who is there, and how this one stands.
 //!
-//! Without `REDIS_URL` there is nothing of it, and everything is as it is on one server. Whoever has
-//! something that all servers are to have alike is given the bus where there is one; whoever asks how
-//! things stand asks here.
+//! Without `REDIS_URL` there is nothing of it, and everything is as it is on one server. Whoever
+//! has something that all servers are to have alike is given the bus where there is one; whoever
+//! asks how things stand asks here.
 
 pub mod report;
 

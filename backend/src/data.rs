@@ -1,5 +1,5 @@
-//! `pulseboard export`, `import`, `backup`, `restore` and `ready`: the same binary beside a server, or in its
-//! place.
+//! `pulseboard export`, `import`, `backup`, `restore` and `ready`: the same binary beside a server,
+//! or in its place.
 //!
 //! | file | what it is |
 //! |---|---|

@@ -119,8 +119,8 @@ impl Incidents {
         &self.labelling
     }
 
-    /// Ends what no rule goes on with, once all rules are there: incidents that a run before this one
-    /// left firing and that `is_active` does not know.
+    /// Ends what no rule goes on with, once all rules are there: incidents that a run before this
+    /// one left firing and that `is_active` does not know.
     pub fn end_others(&self, now_ms: i64, is_active: impl Fn(Uuid) -> bool) {
         let mut held = self.held.lock();
         let left: Vec<(Arc<str>, Uuid)> = held
@@ -178,8 +178,8 @@ impl Incidents {
         self.held.lock().book.see(tenant, id)
     }
 
-    /// All that a tenant may see, newest first; those that others look after without what is theirs.
-    /// Takes a while where there are many.
+    /// All that a tenant may see, newest first; those that others look after without what is
+    /// theirs. Takes a while where there are many.
     #[must_use]
     pub fn seen_by(&self, tenant: &str) -> Vec<Arc<Incident>> {
         let (mut all, servers) = self.held.lock().book.seen_by(tenant);

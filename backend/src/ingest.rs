@@ -5,16 +5,18 @@
 //!
 //! What a body becomes is some ten times larger than its lines where they are short. So lines are
 //! taken in pieces of a megabyte while the rest of the body is still being read. A document (JSON,
-//! protobuf) is taken as a whole or not at all: those that become much (`HUGE_FROM_BYTES` in `taker`) wait for
-//! one another, so that there is never more than one of them in memory.
+//! protobuf) is taken as a whole or not at all: those that become much (`HUGE_FROM_BYTES` in
+//! `taker`) wait for one another, so that there is never more than one of them in memory.
 //!
-//! A short body is tried where it was read, unpacked too: one of some hundred lines is done sooner than
-//! another thread has it. Where more comes of it than [`Batch::begin_trial`] allows, and with all others,
-//! it waits for a turn on a thread that may block: those that turn out to be small have turns of their
-//! own, so that none of them waits for a large one, and turns go round among callers.
+//! A short body is tried where it was read, unpacked too: one of some hundred lines is done sooner
+//! than another thread has it. Where more comes of it than [`Batch::begin_trial`] allows, and with
+//! all others, it waits for a turn on a thread that may block: those that turn out to be small have
+//! turns of their own, so that none of them waits for a large one, and turns go round among
+//! callers.
 //!
-//! Bodies that add to their tenant's totals ([`ParseReport::IS_LOCKED`]) follow one another, and wait
-//! for that while they have neither thread nor turn: a large one holds up its own tenant alone.
+//! Bodies that add to their tenant's totals ([`ParseReport::IS_LOCKED`]) follow one another, and
+//! wait for that while they have neither thread nor turn: a large one holds up its own tenant
+//! alone.
 
 mod body;
 mod error;
@@ -58,9 +60,9 @@ use self::{
     taker::{Taken, Taker, batch_bytes_max, turn},
 };
 
-/// Larger bodies, packed or not, are not even tried where they were read. Larger: what a worker does
-/// for one client is felt by others. Smaller: bodies of five hundred samples go to another thread and
-/// back, which costs a tenth of what they cost.
+/// Larger bodies, packed or not, are not even tried where they were read. Larger: what a worker
+/// does for one client is felt by others. Smaller: bodies of five hundred samples go to another
+/// thread and back, which costs a tenth of what they cost.
 const INLINE_BYTES_MAX: usize = 128 * 1024;
 
 /// What makes a body a small one, unpacked.
@@ -263,8 +265,8 @@ impl Ingest {
         error
     }
 
-    /// Runs `work` on a thread that may block. The turns are held until the work ends, also when its
-    /// request has gone.
+    /// Runs `work` on a thread that may block. The turns are held until the work ends, also when
+    /// its request has gone.
     async fn blocking<T: Send + 'static>(
         &self,
         turns: impl Send + 'static,

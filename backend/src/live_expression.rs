@@ -1,4 +1,5 @@
-//! Live expressions: PromQL that somebody watches, evaluated once a step for all who watch the same.
+//! Live expressions: PromQL that somebody watches, evaluated once a step for all who watch the
+//! same.
 //!
 //! ```text
 //! clock ──step──▶ a turn, as every question has ──▶ instant(expr, t) ──▶ feed ──▶ cursors of all

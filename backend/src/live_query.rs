@@ -162,7 +162,8 @@ impl LiveQueries {
     /// its series are found.
     ///
     /// # Errors
-    /// It names too many series, its patterns are past somebody's share, or finding them takes too much.
+    /// It names too many series, its patterns are past somebody's share, or finding them takes too
+    /// much.
     pub fn enter(
         &self,
         tenant: &Arc<Tenant>,

@@ -8,10 +8,11 @@
 //!                        └── what became of what was sent
 //! ```
 //!
-//! One task does it all in rounds ([`Notifying::run`]): what came, what is due, to disk, and into the
-//! outbox. What is on its way is on disk before it is in the outbox, so after a kill the outbox is
-//! asked what became of it, and what it has not got is made anew. Where the disk failed meanwhile, a
-//! notification that is made again has the same key as long as it says the same at the same time.
+//! One task does it all in rounds ([`Notifying::run`]): what came, what is due, to disk, and into
+//! the outbox. What is on its way is on disk before it is in the outbox, so after a kill the outbox
+//! is asked what became of it, and what it has not got is made anew. Where the disk failed
+//! meanwhile, a notification that is made again has the same key as long as it says the same at the
+//! same time.
 //!
 //! The file is the default tenant's, and so are the server's own alerts. Others have the receivers
 //! that they made.
@@ -80,7 +81,8 @@ use crate::{
 /// Tenants with alerts, silences or receivers at once, beside the default one.
 const TENANTS_MAX: usize = 256;
 
-/// With those whose rules give alerts: who posts for many tenants keeps nobody's rules from being heard.
+/// With those whose rules give alerts: who posts for many tenants keeps nobody's rules from being
+/// heard.
 const TENANTS_OF_RULES_MAX: usize = 2 * TENANTS_MAX;
 
 /// Events of our own that wait for the task; past it what goes on is looked up anew.
@@ -146,8 +148,8 @@ struct Started {
 struct Tenant {
     name: Arc<str>,
     state: Mutex<State>,
-    /// Held while its file is written, so that the newest state is the last one written; taken before
-    /// `state`.
+    /// Held while its file is written, so that the newest state is the last one written; taken
+    /// before `state`.
     writing: Mutex<()>,
 }
 
@@ -709,8 +711,8 @@ impl Notifying {
     }
 }
 
-/// Whether an alert is one of a rule of this server, and not one that follows from what was sent here
-/// or from here.
+/// Whether an alert is one of a rule of this server, and not one that follows from what was sent
+/// here or from here.
 #[must_use]
 pub fn is_ours(event: &AlertEvent) -> bool {
     let detail = event.detail.as_deref();

@@ -40,7 +40,8 @@ pub(crate) async fn watch_signals(mut signals: Signals, stop: CancellationToken)
     std::process::exit(130);
 }
 
-/// Ctrl-C and, where there is one, SIGTERM, which end the process; heard from the moment that this is made.
+/// Ctrl-C and, where there is one, SIGTERM, which end the process; heard from the moment that this
+/// is made.
 #[cfg(unix)]
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,

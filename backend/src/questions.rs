@@ -15,11 +15,12 @@
 //!
 //! Bytes of answers are counted as they are made ([`Working::text`]), with what they are made of,
 //! and until they are sent ([`Working::finish`], [`Questions::hold`]); who does not read what it
-//! asked for runs into its share of them. An answer that takes more than its caller may ever have is
-//! refused for good (422), and says so; one that finds no room since others do not read what they
-//! have waits for a while, in which those are hurried ([`ROOM_PATIENCE`]). Of one caller's answers that are made at once the one that
-//! was begun first waits for room, and those begun later are refused: so one of them gets done, where
-//! all would be half made and refused otherwise (`making`).
+//! asked for runs into its share of them. An answer that takes more than its caller may ever have
+//! is refused for good (422), and says so; one that finds no room since others do not read what
+//! they have waits for a while, in which those are hurried ([`ROOM_PATIENCE`]). Of one caller's
+//! answers that are made at once the one that was begun first waits for room, and those begun later
+//! are refused: so one of them gets done, where all would be half made and refused otherwise
+//! (`making`).
 
 pub(crate) mod lane;
 mod making;
@@ -80,8 +81,8 @@ const RETRY_AFTER_S: u32 = 2;
 /// Who has no more bytes of answers than this is not to blame where there are none left.
 const LITTLE_BYTES: usize = 1 << 20;
 
-/// So long after somebody was refused memory that others hold, those others are hurried: whoever was
-/// refused may have come back by then.
+/// So long after somebody was refused memory that others hold, those others are hurried: whoever
+/// was refused may have come back by then.
 const SHORT_FOR: Duration = Duration::from_secs(3);
 
 /// So long a question waits for memory that others hold: until those who do not read what they have
@@ -145,8 +146,8 @@ pub struct Working {
     answer: Arc<Mutex<Share>>,
     /// Bytes that it was given beside those.
     beside: Arc<AtomicUsize>,
-    /// Among its caller's answers that are made now. Dropped after `answer`, so that whoever is told
-    /// finds the room that it had.
+    /// Among its caller's answers that are made now. Dropped after `answer`, so that whoever is
+    /// told finds the room that it had.
     place: Arc<Place>,
 }
 

@@ -2,8 +2,8 @@
 //! something is missing. Bounded in tenants, in number and in bytes; nothing of it outlives a
 //! restart.
 //!
-//! An endpoint is a path without its query, since a query may hold a token. Of what was sent there is
-//! only what its reason quotes, cut short.
+//! An endpoint is a path without its query, since a query may hold a token. Of what was sent there
+//! is only what its reason quotes, cut short.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -4,9 +4,9 @@
 //! where nothing was said in it, else after [`EMPTY_ROOM_KEPT_MS`], so that a client whose
 //! connection dropped can resume. Each tenant has its own.
 //!
-//! Rooms are counted for whoever made them, and half of them are for those who have few. Where there
-//! is none left for somebody, empty rooms go before their time. Those of the settings, and the three
-//! that are always there, are open also to who has no share left, and go at once then.
+//! Rooms are counted for whoever made them, and half of them are for those who have few. Where
+//! there is none left for somebody, empty rooms go before their time. Those of the settings, and
+//! the three that are always there, are open also to who has no share left, and go at once then.
 
 mod config;
 mod operations;
@@ -101,8 +101,8 @@ pub struct RoomInfo {
 }
 
 impl Rooms {
-    /// The rooms of the settings, `dashboard` and `operations` among them; `shared` with other servers
-    /// over a bus, on which this run is called so.
+    /// The rooms of the settings, `dashboard` and `operations` among them; `shared` with other
+    /// servers over a bus, on which this run is called so.
     ///
     /// # Errors
     /// An event's schema is not a JSON Schema; says which.
@@ -446,9 +446,9 @@ mod tests {
     const TENANTS: [&str; 2] = ["red", "blue"];
 
     proptest! {
-        /// In whatever order clients come and go: there are never too many rooms, in all, of a tenant
-        /// or of one who made them; rooms that are always open are; who is in one is counted; and
-        /// when all have gone nothing is left.
+        /// In whatever order clients come and go: there are never too many rooms, in all, of a
+        /// tenant or of one who made them; rooms that are always open are; who is in one is
+        /// counted; and when all have gone nothing is left.
         #[test]
         fn no_order_of_joining_and_leaving_gets_past_a_bound_or_leaves_anything_behind(
             doings in prop::collection::vec((0..EMPTY_ROOM_KEPT_MS / 4, doing()), 0..80),

@@ -52,8 +52,8 @@ impl Api {
 
 fn api() -> Api {
     let mut api = Api::default();
-    // A request is compared with one path after the other. Samples come most often, so that the last of
-    // them would be asked for a tenth of what a short body costs.
+    // A request is compared with one path after the other. Samples come most often, so that the
+    // last of them would be asked for a tenth of what a short body costs.
     api.at("push", |at| at.post(push::push_samples));
     api.at("api/v1/write", |at| at.post(push::write_remote));
     api.at("write", |at| at.post(push::write_influx_v1));

@@ -8,14 +8,14 @@
 //! ```
 //!
 //! **A rule slows no other**: each has a time, a number of samples and memory of its own
-//! ([`evaluate`]); groups that took long are evaluated one at a time, beside the others. **Bounds**:
-//! [`MADE_MAX`] rules are made, [`FILE_RULES_MAX`] come from files; alerts of one rule as its
-//! group's `limit` says, and as many as its memory, its tenant's and that of all have room for
-//! ([`alert_bytes`]).
+//! ([`evaluate`]); groups that took long are evaluated one at a time, beside the
+//! others. **Bounds**: [`MADE_MAX`] rules are made, [`FILE_RULES_MAX`] come from files; alerts of
+//! one rule as its group's `limit` says, and as many as its memory, its tenant's and that of all
+//! have room for ([`alert_bytes`]).
 //!
 //! A group's state outlives a restart: it is kept as a document whenever an alert becomes something
-//! else, and at the end. Incidents are the alerts' own (`alerting`), which the journal keeps; a rule
-//! that finds its alert still there goes on with the incident.
+//! else, and at the end. Incidents are the alerts' own (`alerting`), which the journal keeps; a
+//! rule that finds its alert still there goes on with the incident.
 
 mod alert_bytes;
 mod built_in;
@@ -154,7 +154,8 @@ pub struct Rules {
     /// When groups are due; those that are evaluated now are not among them. A leaf lock.
     dues: Mutex<BTreeMap<(i64, u64), Weak<Held>>>,
     next_number: AtomicU64,
-    /// When a group was evaluated last, by the steady clock, and how often the most frequent one is.
+    /// When a group was evaluated last, by the steady clock, and how often the most frequent one
+    /// is.
     evaluated_ms: AtomicI64,
     shortest_ms: AtomicI64,
     more: Notify,

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! To add a setting, add one entry to the table (and to the README and `config.example.toml`,
-//! which tests compare with it). Parsing lives in [`parse`], the types of values in [`value`], flags
-//! in [`cli`], the file in [`mod@file`]; [`mod@load`] puts them together. Nothing here reads the
-//! process's environment or arguments by itself.
+//! which tests compare with it). Parsing lives in [`parse`], the types of values in [`value`],
+//! flags in [`cli`], the file in [`mod@file`]; [`mod@load`] puts them together. Nothing here reads
+//! the process's environment or arguments by itself.
 
 mod cli;
 mod error;
@@ -104,8 +104,8 @@ settings! {
         parse: parse::address,
         accepts: "an address and a port, such as 127.0.0.1:3000, [::]:3000 or localhost:3000",
     }
-    /// The certificate that the server shows, with those that signed it (PEM). With it BIND_ADDR and
-    /// OTLP_GRPC_ADDR speak TLS alone. It is read again when it changes.
+    /// The certificate that the server shows, with those that signed it (PEM). With it BIND_ADDR
+    /// and OTLP_GRPC_ADDR speak TLS alone. It is read again when it changes.
     tls_cert: Option<PathBuf> {
         env: "TLS_CERT",
         flag: Some("tls-cert"),
@@ -557,8 +557,8 @@ settings! {
         parse: parse::file,
         accepts: "off, or the path of a file",
     }
-    /// Globs of rule files in Prometheus' format, beside those of PROMETHEUS_CONFIG; a folder stands
-    /// for the files in it that end in .yml, .yaml, .rules or .json. They are read
+    /// Globs of rule files in Prometheus' format, beside those of PROMETHEUS_CONFIG; a folder
+    /// stands for the files in it that end in .yml, .yaml, .rules or .json. They are read
     /// again on SIGHUP and POST /-/reload; none is no file.
     rule_files: Vec<String> {
         env: "RULE_FILES",
@@ -613,7 +613,8 @@ settings! {
         accepts: "on or off",
     }
     /// How many notifications one way out of a receiver gets at once and in an hour; what is more
-    /// comes in digests, within minutes. auto is 30, and off for the receivers of ALERTMANAGER_CONFIG.
+    /// comes in digests, within minutes. auto is 30, and off for the receivers of
+    /// ALERTMANAGER_CONFIG.
     notify_budget: NotifyBudget {
         env: "NOTIFY_BUDGET",
         flag: Some("notify-budget"),

@@ -9,8 +9,8 @@
 //!
 //! Many callers together could still take all. So the last part of what a tenant and all have
 //! ([`ShareLimits::kept_sixteenths`]) is for those who have little: the less is left, the less may
-//! somebody have who gets some of it, as the square of what is left. Who has nothing finds something
-//! as long as there are not thousands of addresses that take.
+//! somebody have who gets some of it, as the square of what is left. Who has nothing finds
+//! something as long as there are not thousands of addresses that take.
 //!
 //! **Invariant**: a count that is zero is not kept, so there are at most four counts for each share
 //! that is out.
@@ -171,8 +171,8 @@ const KEPT_FROM: usize = 64;
 /// What part of all one may have who gets some of what is kept, while nothing of that is taken.
 const LITTLE_PART: usize = 128;
 
-/// How much somebody may have, with what is taken now, where so much is `left` then of `max`; `None`
-/// where that does not matter yet.
+/// How much somebody may have, with what is taken now, where so much is `left` then of `max`;
+/// `None` where that does not matter yet.
 #[must_use]
 pub fn little_of(max: usize, kept_sixteenths: usize, left: usize) -> Option<usize> {
     let kept = max / 16 * kept_sixteenths;

@@ -176,7 +176,8 @@ impl Storage {
     }
 
     /// One round of maintenance. Blocks for the disk.
-    /// `state` is asked for where the journal is written anew; what takes long ends when `goes_on` says so.
+    /// `state` is asked for where the journal is written anew; what takes long ends when `goes_on`
+    /// says so.
     pub fn maintain(
         &self,
         now_ms: i64,

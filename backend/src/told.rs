@@ -1,6 +1,6 @@
-//! What senders say of their metrics beside the samples: type, help and unit, as `# TYPE` and `# HELP`
-//! of a text and as remote write 1.0 brings them. Bounded, forgotten with the process, and said again
-//! by senders all the time.
+//! What senders say of their metrics beside the samples: type, help and unit, as `# TYPE` and `#
+//! HELP` of a text and as remote write 1.0 brings them. Bounded, forgotten with the process, and
+//! said again by senders all the time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +13,8 @@ const METRICS_MAX: usize = 10_000;
 const TENANT_BYTES_MAX: usize = 2 << 20;
 /// What those of all tenants take. Past it the tenant that has most begins anew.
 const ALL_BYTES_MAX: usize = 16 << 20;
-/// Metrics that are noted under one lock. More: others wait longer for it. Fewer: it is taken more often.
+/// Metrics that are noted under one lock. More: others wait longer for it. Fewer: it is taken more
+/// often.
 const NOTED_AT_ONCE: usize = 256;
 /// What a tenant and a place in a map take beside their texts.
 const PLACE_BYTES: usize = 128;
@@ -38,8 +39,8 @@ fn bytes_of(metric: &Metric) -> usize {
     metric.bytes() + metric.metric.len() + PLACE_BYTES
 }
 
-/// Takes note of what one body says of its tenant's metrics, some at once: senders say the same again
-/// and again, and each say would wait for all others. The last of it when this is dropped.
+/// Takes note of what one body says of its tenant's metrics, some at once: senders say the same
+/// again and again, and each say would wait for all others. The last of it when this is dropped.
 #[derive(Debug)]
 pub struct Notes<'a> {
     told: &'a Told,

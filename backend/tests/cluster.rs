@@ -1,6 +1,6 @@
-//! Several real servers and a real Redis: what viewers see while servers and Redis come and go. Every
-//! viewer notes epoch, offset and content of what it gets, and all notes are compared. What is not to
-//! be had here (redis-server) is said and passed over.
+//! Several real servers and a real Redis: what viewers see while servers and Redis come and go.
+//! Every viewer notes epoch, offset and content of what it gets, and all notes are compared. What
+//! is not to be had here (redis-server) is said and passed over.
 
 #![cfg(unix)]
 

@@ -232,8 +232,8 @@ fn probes_are_told_that_it_stops_while_it_finishes() {
         .nth(1)
         .expect("an address");
     let address = address.split(['/', ' ', '\n']).next().expect("an address");
-    // Half a request is under way, which the server waits for. It comes by the server's own name and
-    // port: anybody else would be refused, and nothing be under way.
+    // Half a request is under way, which the server waits for. It comes by the server's own name
+    // and port: anybody else would be refused, and nothing be under way.
     let mut held = TcpStream::connect(address).expect("it listens");
     let half = format!("POST /push HTTP/1.1\r\nHost: {address}\r\nContent-Length: 9\r\n\r\nhalf");
     held.write_all(half.as_bytes()).expect("it reads");

@@ -1,6 +1,6 @@
-//! The server behind a real nginx and a real haproxy, as `deploy/` has them, and beside a process of
-//! another user. What is not to be had here (nginx, haproxy, curl, root's rights) is said and passed
-//! over.
+//! The server behind a real nginx and a real haproxy, as `deploy/` has them, and beside a process
+//! of another user. What is not to be had here (nginx, haproxy, curl, root's rights) is said and
+//! passed over.
 
 #![cfg(unix)]
 

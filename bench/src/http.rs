@@ -89,8 +89,8 @@ impl Connection {
     }
 }
 
-/// A whole POST. `host` is the address that is called: a server believes who calls it by another name
-/// less.
+/// A whole POST. `host` is the address that is called: a server believes who calls it by another
+/// name less.
 #[must_use]
 pub fn post(host: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(

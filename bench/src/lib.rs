@@ -1,8 +1,8 @@
 //! What the load clients and the floor share: how streams are framed, what is ingested, how a
 //! server's processor time and memory are read, and how latencies are summed up.
 //!
-//! The programs are started by `cargo xtask bench fan-out` and `cargo xtask bench ingest`, which pin
-//! each to a core, and by `cargo xtask bench hostile`. They read
+//! The programs are started by `cargo xtask bench fan-out` and `cargo xtask bench ingest`, which
+//! pin each to a core, and by `cargo xtask bench hostile`. They read
 //! `/proc` and wait with epoll, so they measure on Linux only.
 
 #[cfg(target_os = "linux")]

@@ -16,8 +16,8 @@ use crate::{
 
 /// Feeds that all servers of a service have alike.
 pub trait Bus: Send + Sync + fmt::Debug {
-    /// Has `sink` told what the feed carries until the [`Subscription`] is dropped, beginning with a
-    /// reset. A feed has one sink on each server; a second one takes its place.
+    /// Has `sink` told what the feed carries until the [`Subscription`] is dropped, beginning with
+    /// a reset. A feed has one sink on each server; a second one takes its place.
     fn subscribe(&self, key: FeedKey, sink: Arc<dyn FeedSink>) -> Subscription {
         self.subscribe_after(key, None, sink)
     }
@@ -31,9 +31,9 @@ pub trait Bus: Send + Sync + fmt::Debug {
         sink: Arc<dyn FeedSink>,
     ) -> Subscription;
 
-    /// Appends a frame, at once or as soon as that can be done; never waits. Where `once` is given, the
-    /// first server that says this number, or a larger one, is the only one whose frame is taken: a
-    /// tick's planned time.
+    /// Appends a frame, at once or as soon as that can be done; never waits. Where `once` is given,
+    /// the first server that says this number, or a larger one, is the only one whose frame is
+    /// taken: a tick's planned time.
     ///
     /// # Errors
     /// It is too large, or too much waits; nothing of it is kept.

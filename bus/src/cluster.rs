@@ -1,6 +1,6 @@
-//! What servers share beside feeds: who they are, what they measured, small documents, tables, secrets'
-//! digests, counts and figures. All of it is asked of Redis and takes a round trip; none of it is known
-//! while a server is alone.
+//! What servers share beside feeds: who they are, what they measured, small documents, tables,
+//! secrets' digests, counts and figures. All of it is asked of Redis and takes a round trip; none
+//! of it is known while a server is alone.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -209,8 +209,8 @@ impl Cluster {
         }))
     }
 
-    /// Writes a document: only over the revision that was read (0: there was none), or over any. With
-    /// `kept` it ends by itself.
+    /// Writes a document: only over the revision that was read (0: there was none), or over any.
+    /// With `kept` it ends by itself.
     ///
     /// # Errors
     /// Redis is away or refuses.
@@ -255,8 +255,8 @@ impl Cluster {
         ]
     }
 
-    /// Writes (`Some`) or removes (`None`) an entry of a table that may have so many, if the table is
-    /// of the revision that was read, or in any case.
+    /// Writes (`Some`) or removes (`None`) an entry of a table that may have so many, if the table
+    /// is of the revision that was read, or in any case.
     ///
     /// # Errors
     /// Redis is away or refuses.

@@ -170,7 +170,8 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// Messages that wait to be looked at: bounded, and `full` is told of each for which there is no room.
+/// Messages that wait to be looked at: bounded, and `full` is told of each for which there is no
+/// room.
 pub(crate) fn pushes(
     room: usize,
     full: impl Fn() + Send + Sync + 'static,

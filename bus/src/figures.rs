@@ -19,7 +19,8 @@ pub struct Figures {
     pub resets_alone: Count,
     /// `bus_resent_total`: frames and batches that were sent again.
     pub resent: Count,
-    /// `bus_dropped_total{what="push"}`: messages for which there was no room; read from the stream.
+    /// `bus_dropped_total{what="push"}`: messages for which there was no room; read from the
+    /// stream.
     pub dropped_push: Count,
     /// `bus_dropped_total{what="unsent"}`: frames that waited for too long.
     pub dropped_unsent: Count,

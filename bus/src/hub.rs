@@ -1,5 +1,5 @@
-//! What all parts of the bus on Redis share: where partitions are served, what is watched, what is to
-//! be sent, and whether the others can be reached.
+//! What all parts of the bus on Redis share: where partitions are served, what is watched, what is
+//! to be sent, and whether the others can be reached.
 
 use std::{
     collections::VecDeque,
@@ -289,8 +289,8 @@ impl Hub {
 
     // Who serves what.
 
-    /// From now on this connection serves what its server is to serve: what another may have lost is
-    /// sent again, and what is watched there is subscribed and read.
+    /// From now on this connection serves what its server is to serve: what another may have lost
+    /// is sent again, and what is watched there is subscribed and read.
     pub(crate) fn serve(&self, node: &Arc<Node>, line: &Line) {
         let _serving = self.serving.lock();
         self.serve_now(node, line);

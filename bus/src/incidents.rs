@@ -1,6 +1,7 @@
-//! States that one server moves on for all, such as those of alerts: each step is compared with what is
-//! there, told on a feed and noted for whoever is notified, in one script. A holder of a lease that
-//! slept through its end changes nothing, since its token is smaller than one that has been seen.
+//! States that one server moves on for all, such as those of alerts: each step is compared with
+//! what is there, told on a feed and noted for whoever is notified, in one script. A holder of a
+//! lease that slept through its end changes nothing, since its token is smaller than one that has
+//! been seen.
 
 use std::collections::HashMap;
 
@@ -60,7 +61,8 @@ impl Cluster {
     /// Takes a step, at once with what tells of it.
     ///
     /// # Errors
-    /// Redis is away or refuses; whether it was done is seen by taking it again, which does it once.
+    /// Redis is away or refuses; whether it was done is seen by taking it again, which does it
+    /// once.
     pub async fn step(&self, tenant: &str, step: Step<'_>) -> Result<Stepped, BusError> {
         let of = "a step";
         let (hub, partition) = (&self.hub, Partition::of(tenant));

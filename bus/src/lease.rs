@@ -1,8 +1,8 @@
 //! What one server does for all: leases with tokens that only grow.
 //!
 //! A holder acts until two and a half seconds after it *began* its last renewal, by its own steady
-//! clock; the lease ends after three. Whatever it changes is changed by a script that refuses a token
-//! smaller than one it has seen, so that a holder that slept does no harm.
+//! clock; the lease ends after three. Whatever it changes is changed by a script that refuses a
+//! token smaller than one it has seen, so that a holder that slept does no harm.
 
 use std::{
     collections::BTreeMap,
@@ -125,7 +125,8 @@ impl Leases {
 }
 
 impl Work {
-    /// The token with which what this partition needs may be done now; `None`: it is somebody else's.
+    /// The token with which what this partition needs may be done now; `None`: it is somebody
+    /// else's.
     #[must_use]
     pub fn token(&self, partition: Partition) -> Option<u64> {
         if self.has_all {

@@ -1,12 +1,12 @@
 //! Several servers as one: what they share, over Redis or within one process.
 //!
 //! [`Bus`] is what the rest of the server sees. [`Local`] is the only server's: calls, and nothing
-//! else. [`Redis`] has every server's copies of feeds agree, and has beside feeds what servers share
-//! otherwise ([`Cluster`]), and leases for what one does for all ([`Leases`]).
+//! else. [`Redis`] has every server's copies of feeds agree, and has beside feeds what servers
+//! share otherwise ([`Cluster`]), and leases for what one does for all ([`Leases`]).
 //!
-//! **Invariants.** What a sink is told of one epoch has no gap and nothing twice, and is the same on
-//! every server. An epoch belongs to one lineage of the data: after a failover or a restart of Redis
-//! there is another, since writes may be gone that somebody has seen. Publishing never waits.
+//! **Invariants.** What a sink is told of one epoch has no gap and nothing twice, and is the same
+//! on every server. An epoch belongs to one lineage of the data: after a failover or a restart of
+//! Redis there is another, since writes may be gone that somebody has seen. Publishing never waits.
 //! Nothing here grows without a bound.
 //!
 //! | module | what it is |

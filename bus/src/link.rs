@@ -36,8 +36,8 @@ const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_secs(2);
 /// A connection that lasted for so long was a good one.
 const GOOD: Duration = Duration::from_secs(5);
-/// The table of a cluster is looked at again after so long in any case, and sooner where somebody is
-/// missing.
+/// The table of a cluster is looked at again after so long in any case, and sooner where somebody
+/// is missing.
 const TABLE: Duration = Duration::from_secs(30);
 const TABLE_IN_PARTS: Duration = Duration::from_secs(1);
 /// Servers of a cluster that are remembered, beside those that are named.

@@ -1,5 +1,5 @@
-//! Servers and a Redis in memory, with everything going wrong that can: replicas and outboxes against
-//! a naive record of what Redis ever had.
+//! Servers and a Redis in memory, with everything going wrong that can: replicas and outboxes
+//! against a naive record of what Redis ever had.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -506,9 +506,9 @@ fn cases() -> ProptestConfig {
 proptest! {
     #![proptest_config(cases())]
 
-    /// Whatever is lost, doubled, late, in another order, broken off or failed over: nobody is told of a
-    /// gap or of anything twice, no place has two contents, and in the end all have what Redis has,
-    /// which is everything that was published, once.
+    /// Whatever is lost, doubled, late, in another order, broken off or failed over: nobody is told
+    /// of a gap or of anything twice, no place has two contents, and in the end all have what Redis
+    /// has, which is everything that was published, once.
     #[test]
     fn servers_agree_whatever_happens((servers, steps) in steps()) {
         let mut world = World::new(servers);

@@ -1,5 +1,5 @@
-//! What this server has published: what is not sent yet, and what was sent and might be lost with the
-//! server that took it.
+//! What this server has published: what is not sent yet, and what was sent and might be lost with
+//! the server that took it.
 //!
 //! Everything has a number that grows in its lane, and the number of what was before it. A lane is
 //! sent in order, and what Redis has not taken is sent again, as is what a new primary may lack
@@ -115,7 +115,8 @@ impl Total {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Numbers that were given before this process' time are not known; they are of other publishers.
+    /// Numbers that were given before this process' time are not known; they are of other
+    /// publishers.
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -225,8 +226,8 @@ impl Outbox {
             let Some(item) = queue.items.get_mut(queue.taken) else {
                 continue;
             };
-            // What follows one that is to be sent again is sent again, too: it may have been refused
-            // for that reason alone, and if not, it is known.
+            // What follows one that is to be sent again is sent again, too: it may have been
+            // refused for that reason alone, and if not, it is known.
             if let Outcome::Done(placed) = outcome
                 && item.number == number
             {

@@ -5,8 +5,8 @@
 //! what the stream says, of which a [`Page`] is read whenever a message does not follow the one
 //! before it, or positions differ ([`Replica::top`]).
 //!
-//! **Invariants**: what a sink is told of one epoch has no gap, nothing twice, and is what the stream
-//! has; another epoch begins with a reset.
+//! **Invariants**: what a sink is told of one epoch has no gap, nothing twice, and is what the
+//! stream has; another epoch begins with a reset.
 
 use std::collections::VecDeque;
 
@@ -264,8 +264,8 @@ impl Replica {
         }
     }
 
-    /// A frame of our own while there is no Redis. `epoch` names the run that begins with it, if one
-    /// does.
+    /// A frame of our own while there is no Redis. `epoch` names the run that begins with it, if
+    /// one does.
     pub(crate) fn alone(&mut self, epoch: Epoch, frame: Bytes) -> Vec<Action> {
         let mut actions = self.go_local(epoch);
         if let Place::Local { epoch, top } = &mut self.place {

@@ -1,8 +1,8 @@
 //! Where something lies: 64 partitions for ever, by tenant, and what keys are called.
 //!
-//! A partition is one hash slot, by a tag that was computed beforehand, so that what a tenant has is
-//! changed by one script, and moving to Redis Cluster renames nothing. The tags' slots lie in the
-//! middle of 64 equal stretches of slots; numbers as tags would leave some servers without any.
+//! A partition is one hash slot, by a tag that was computed beforehand, so that what a tenant has
+//! is changed by one script, and moving to Redis Cluster renames nothing. The tags' slots lie in
+//! the middle of 64 equal stretches of slots; numbers as tags would leave some servers without any.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xxhash_rust::xxh3::xxh3_64;

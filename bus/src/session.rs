@@ -286,7 +286,8 @@ impl Checking<'_> {
         let mut command = redis::cmd("SPUBLISH");
         command.arg(channel).arg(sent.to_string());
         match self.line.connection.one(command).await {
-            // Its partition is elsewhere now; the connection that takes this one's place has another.
+            // Its partition is elsewhere now; the connection that takes this one's place has
+            // another.
             Err(error) if crate::hub::is_moved(&error) => {
                 self.hub.moved.notify_one();
                 Err(BusError::away("the partition of our own messages moved"))

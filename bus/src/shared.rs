@@ -49,8 +49,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// One that is not connected yet: [`Self::check`] tells whether that would do, [`Self::run`] keeps
-    /// it connected.
+    /// One that is not connected yet: [`Self::check`] tells whether that would do, [`Self::run`]
+    /// keeps it connected.
     ///
     /// # Errors
     /// This machine has no random numbers.
@@ -78,8 +78,8 @@ impl Redis {
         &self.cluster
     }
 
-    /// Looks once whether this Redis will do. One that is [`ConnectError::Away`] may come back, and is
-    /// no reason not to start; one that is [`ConnectError::Unfit`] is.
+    /// Looks once whether this Redis will do. One that is [`ConnectError::Away`] may come back, and
+    /// is no reason not to start; one that is [`ConnectError::Unfit`] is.
     ///
     /// # Errors
     /// It will not do, or cannot be reached.

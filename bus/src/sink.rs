@@ -12,8 +12,8 @@ use bytes::Bytes;
 use pulseboard_feed::Epoch;
 use tokio::sync::oneshot;
 
-/// Who is told what a feed carries. It is called with a lock of this feed held, in the feed's order:
-/// it puts what it is given somewhere and returns, and calls nothing of the bus.
+/// Who is told what a feed carries. It is called with a lock of this feed held, in the feed's
+/// order: it puts what it is given somewhere and returns, and calls nothing of the bus.
 pub trait FeedSink: Send + Sync {
     /// The next frame of an epoch; its offset is one more than that of the one before.
     fn append(&self, epoch: Epoch, offset: u64, frame: Bytes);

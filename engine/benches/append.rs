@@ -3,8 +3,8 @@
 //!
 //! A plain program and not criterion: it needs figures per sample over many batches that each
 //! bring newer times, and the process's size (with that of the batches, 1 series' row about 100
-//! bytes; alone for a run with one number of series, as pages are not given back). Batches are built beforehand, outside of the
-//! clock. `APPEND_SERIES=1000,100000` sets how many series.
+//! bytes; alone for a run with one number of series, as pages are not given back). Batches are
+//! built beforehand, outside of the clock. `APPEND_SERIES=1000,100000` sets how many series.
 
 use std::time::{Duration, Instant};
 

@@ -37,19 +37,20 @@ use crate::{
 /// body of the largest size makes more.
 const RECORD_BYTES_MAX: usize = 4 << 20;
 
-/// Places of rows that a thread keeps room for; there may be many threads, and few batches are larger.
+/// Places of rows that a thread keeps room for; there may be many threads, and few batches are
+/// larger.
 const ORDER_KEPT_MAX: usize = 256 * 1024;
 
-/// Rows of a shard whose series are fetched from memory together. More: the processor keeps some ten
-/// fetches under way and its first cache holds some sixty series.
+/// Rows of a shard whose series are fetched from memory together. More: the processor keeps some
+/// ten fetches under way and its first cache holds some sixty series.
 const TOUCHED_TOGETHER: usize = 32;
 
 /// A shard with fewer series is in the processor's caches as it is.
 const TOUCHED_FROM: usize = 256;
 
-/// So many series that tell of what is scraped may be there past a tenant's bound: this, and one for
-/// so many of the bound. Fewer: a target whose samples filled it up is not known to be up. More: the
-/// bound says less.
+/// So many series that tell of what is scraped may be there past a tenant's bound: this, and one
+/// for so many of the bound. Fewer: a target whose samples filled it up is not known to be up.
+/// More: the bound says less.
 const TELLING_MIN: u64 = 100;
 const TELLING_PART: u64 = 10;
 
@@ -97,15 +98,15 @@ thread_local! {
 }
 
 impl Engine {
-    /// Takes a batch in. Never waits for a disk or a reader; see [`Persistence`] for what the caller
-    /// waits for.
+    /// Takes a batch in. Never waits for a disk or a reader; see [`Persistence`] for what the
+    /// caller waits for.
     pub fn append(&self, tenant: &Arc<Tenant>, batch: &Batch, now_ms: i64) -> Appended {
         let by = By::default();
         BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, by, buffers))
     }
 
-    /// As [`Engine::append`] for what was scraped: rows from the place `telling_from` on tell of the
-    /// target itself, and are taken a little past the bound of series, so that it is known of a
+    /// As [`Engine::append`] for what was scraped: rows from the place `telling_from` on tell of
+    /// the target itself, and are taken a little past the bound of series, so that it is known of a
     /// target whose samples filled it up.
     pub fn append_scraped(
         &self,
@@ -405,7 +406,8 @@ impl Taking<'_> {
         match (self.trouble.take(), self.ticket.take()) {
             (Some(error), _) => Persistence::NotDurable(error),
             // The log failed and came back meanwhile: definitions that these samples rely on, or
-            // earlier ones of them, may have been lost. If it fails from now on, the ticket says so.
+            // earlier ones of them, may have been lost. If it fails from now on, the ticket says
+            // so.
             (None, Some(_)) if history.log_failures() != self.failures => {
                 Persistence::NotDurable(history.newest_log_error())
             }

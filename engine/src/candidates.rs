@@ -1,5 +1,5 @@
-//! The series among which all are that a question names, by [`crate::labels`], which it makes where that
-//! is worth it.
+//! The series among which all are that a question names, by [`crate::labels`], which it makes where
+//! that is worth it.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -19,8 +19,9 @@ use crate::{
 };
 
 impl Engine {
-    /// The series among which all are that a selector names, each once and in no order, where that is
-    /// known and fewer than `walked`, which there are to look at else; some of them may have gone.
+    /// The series among which all are that a selector names, each once and in no order, where that
+    /// is known and fewer than `walked`, which there are to look at else; some of them may have
+    /// gone.
     ///
     /// # Errors
     /// The cost of making it.
@@ -69,8 +70,8 @@ impl Engine {
         Ok(better.or(found))
     }
 
-    /// Looks at all of a tenant's series for the labels of a selector that are not there yet; for none
-    /// where there is no room.
+    /// Looks at all of a tenant's series for the labels of a selector that are not there yet; for
+    /// none where there is no room.
     fn make_labels(
         &self,
         tenant: &Tenant,
@@ -148,8 +149,8 @@ impl Engine {
         });
     }
 
-    /// The series of that label of a selector that has fewest, and those that came since, if they are
-    /// fewer than `walked`.
+    /// The series of that label of a selector that has fewest, and those that came since, if they
+    /// are fewer than `walked`.
     fn smallest(
         &self,
         tenant: &Tenant,

@@ -69,7 +69,8 @@ type Pause = Box<dyn Fn() -> Option<Duration> + Send + Sync>;
 /// Told how many bytes are to be reserved from now on, more or fewer than before; why they are not.
 type Reserve = Box<dyn Fn(usize) -> Result<(), Spent> + Send + Sync>;
 
-/// What one question has spent of its time, samples and memory, and when it is to end. One thread works on a question, so that nothing is counted by two.
+/// What one question has spent of its time, samples and memory, and when it is to end. One thread
+/// works on a question, so that nothing is counted by two.
 pub struct Cost {
     began: Instant,
     /// Microseconds after `began`.
@@ -192,8 +193,8 @@ impl Cost {
             .is_some()
     }
 
-    /// What was read so far is written and let go: only what is held at once counts. For answers that
-    /// are sent while they are made.
+    /// What was read so far is written and let go: only what is held at once counts. For answers
+    /// that are sent while they are made.
     pub fn forget_samples(&self) {
         self.samples_left.store(self.samples_max, Ordering::Relaxed);
     }

@@ -1,8 +1,8 @@
 //! Deleting series, or a stretch of time of them: out of memory here, and out of the history by
 //! [`History::entomb`](pulseboard_history::History::entomb).
 //!
-//! Memory goes first: what comes to a series meanwhile comes after the deletion, to a series of a new
-//! number where the old one is gone as such.
+//! Memory goes first: what comes to a series meanwhile comes after the deletion, to a series of a
+//! new number where the old one is gone as such.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -29,7 +29,8 @@ const SERIES_AT_ONCE: usize = 4_096;
 /// A turn is given on while a round of maintenance lasts.
 const LOCK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Why a deletion has not come to its end. What was deleted by then stays so; it may be asked for again.
+/// Why a deletion has not come to its end. What was deleted by then stays so; it may be asked for
+/// again.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
     /// It cost too much.
@@ -47,11 +48,11 @@ impl From<Spent> for DeleteError {
 }
 
 impl Engine {
-    /// Deletes the samples of `from_ms..=to_ms` of all series of a tenant that the selector names; how
-    /// many series that were. A stretch that begins at or before 1970 and ends after all that a series
-    /// has deletes the series as such. When this answers it is safe, and no question that is begun
-    /// from then on finds any of it; the history is rid of it some rounds of maintenance later. Blocks:
-    /// for the disk, and for a round of maintenance.
+    /// Deletes the samples of `from_ms..=to_ms` of all series of a tenant that the selector names;
+    /// how many series that were. A stretch that begins at or before 1970 and ends after all that a
+    /// series has deletes the series as such. When this answers it is safe, and no question that is
+    /// begun from then on finds any of it; the history is rid of it some rounds of maintenance
+    /// later. Blocks: for the disk, and for a round of maintenance.
     ///
     /// # Errors
     /// See [`DeleteError`].
@@ -66,7 +67,8 @@ impl Engine {
         if from_ms > to_ms {
             return Ok(0);
         }
-        // Nothing is on its way into the history. Whoever has that lock may be waiting for our turn.
+        // Nothing is on its way into the history. Whoever has that lock may be waiting for our
+        // turn.
         let maintenance = loop {
             match self.maintenance.try_lock_for(LOCK_AGAIN_AFTER) {
                 Some(maintenance) => break maintenance,
@@ -107,8 +109,8 @@ impl Engine {
         }
     }
 
-    /// Of a series in memory; what the history is to do, and whether the newest sample that is left is
-    /// known.
+    /// Of a series in memory; what the history is to do, and whether the newest sample that is left
+    /// is known.
     fn delete_one(
         &self,
         place: SlotRef,
@@ -121,8 +123,8 @@ impl Engine {
         if entry.id != place.id {
             return None;
         }
-        // After a start memory may have late samples alone of a series of which the blocks have newer
-        // ones: what it has says nothing of how far that goes.
+        // After a start memory may have late samples alone of a series of which the blocks have
+        // newer ones: what it has says nothing of how far that goes.
         let end_ms = entry
             .newest_known_ms()
             .map_or(now_ms, |newest_ms| newest_ms.max(now_ms));
@@ -196,8 +198,8 @@ impl Engine {
         Ok(past.len() as u64)
     }
 
-    /// Has the history take out of its blocks what is deleted, for about `budget`; whether that is done.
-    /// Blocks.
+    /// Has the history take out of its blocks what is deleted, for about `budget`; whether that is
+    /// done. Blocks.
     ///
     /// # Errors
     /// As [`pulseboard_history::History::clean_tombstones`].
@@ -219,7 +221,8 @@ impl Entry {
         known.into_iter().flatten().max()
     }
 
-    /// Forgets the samples of a stretch, both ends included; how many fewer there are that came late.
+    /// Forgets the samples of a stretch, both ends included; how many fewer there are that came
+    /// late.
     pub(crate) fn forget(
         &mut self,
         (from_ms, to_ms): (i64, i64),

@@ -57,7 +57,8 @@ impl Default for EngineOptions {
     }
 }
 
-/// All tenants with their series in memory, and the history behind them; the only way in for samples.
+/// All tenants with their series in memory, and the history behind them; the only way in for
+/// samples.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) options: EngineOptions,
@@ -84,8 +85,8 @@ pub struct Engine {
     /// under its number.
     /// Each holds its tenant, which is not forgotten as long as any of it is stored.
     pub(crate) retired: Mutex<HashMap<Fingerprint, (SeriesId, Arc<Tenant>)>>,
-    /// When what came late was sealed first, of what waits to be rolled up, and last; Unix milliseconds.
-    /// Leaf lock.
+    /// When what came late was sealed first, of what waits to be rolled up, and last; Unix
+    /// milliseconds. Leaf lock.
     pub(crate) late_sealed: Mutex<Option<(i64, i64)>>,
     /// Held by whoever keeps maintenance; nobody else waits for it.
     pub(crate) maintenance: Mutex<Maintenance>,

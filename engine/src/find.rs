@@ -104,9 +104,9 @@ impl Engine {
         Ok((found, page.matched))
     }
 
-    /// As [`Engine::find`], each with its key as text; `name_filter` says of a metric's name whether
-    /// `also` lets all series of this name through. Those are then not looked at, unless they are
-    /// among the first: cost is a few nanoseconds for each such series, else about 0.3 µs.
+    /// As [`Engine::find`], each with its key as text; `name_filter` says of a metric's name
+    /// whether `also` lets all series of this name through. Those are then not looked at, unless
+    /// they are among the first: cost is a few nanoseconds for each such series, else about 0.3 µs.
     ///
     /// Fewer than `max` come where their keys are longer than [`PAGE_BYTES_MAX`] together.
     ///
@@ -440,7 +440,8 @@ impl Engine {
             .with(found.place, |entry| entry.copy(from_ms, to_ms))
     }
 
-    /// As [`Engine::copy`], and whether that is all that there is of the stretch, in the history, too.
+    /// As [`Engine::copy`], and whether that is all that there is of the stretch, in the history,
+    /// too.
     pub(crate) fn copy_known(
         &self,
         found: &Found,

@@ -1,11 +1,11 @@
-//! Which series have a label with a value, for questions that name a few of many: without it each of a
-//! tenant's series is looked at.
+//! Which series have a label with a value, for questions that name a few of many: without it each
+//! of a tenant's series is looked at.
 //!
-//! It is made label by label, and not before questions have looked at as many series in vain as making
-//! it does; series that are made afterwards are told to it, which is all that it costs who appends.
-//! What is found is compared with the selector all the same: a hash in place of a value, and series that
-//! have gone, do no harm, as long as none is missing. It is bounded, and where it would take more there
-//! is none and each series is looked at, as before.
+//! It is made label by label, and not before questions have looked at as many series in vain as
+//! making it does; series that are made afterwards are told to it, which is all that it costs who
+//! appends. What is found is compared with the selector all the same: a hash in place of a value,
+//! and series that have gone, do no harm, as long as none is missing. It is bounded, and where it
+//! would take more there is none and each series is looked at, as before.
 
 use std::{
     sync::{

@@ -137,8 +137,8 @@ impl Late {
         self.since_ms = self.since_ms.min(now_ms);
     }
 
-    /// Lets the samples of a stretch go, both ends included; whether none is left. Nothing of them is on its
-    /// way into the history.
+    /// Lets the samples of a stretch go, both ends included; whether none is left. Nothing of them
+    /// is on its way into the history.
     pub(crate) fn remove(&mut self, (from_ms, to_ms): (i64, i64)) -> bool {
         let is_kept = |sample: &Sample| !(from_ms..=to_ms).contains(&sample.0);
         self.fresh.retain(is_kept);

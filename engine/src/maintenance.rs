@@ -44,8 +44,8 @@ const SEAL_SPREAD_MS: i64 = 5 * 60_000;
 const LATE_SEAL_AGE_MS: i64 = 60_000;
 const LATE_MUCH_BYTES: u64 = 8 << 20;
 
-/// What came late makes rollups void, each of them as often as something comes. So they are made anew
-/// when nothing has come for a while, or when some wait for long or very many do.
+/// What came late makes rollups void, each of them as often as something comes. So they are made
+/// anew when nothing has come for a while, or when some wait for long or very many do.
 const LATE_QUIET_MS: u64 = 10_000;
 const LATE_WAITS_MS: u64 = 60_000;
 const LATE_BLOCKS_MAX: u64 = 500_000;
@@ -228,7 +228,8 @@ impl Engine {
         Ok(report)
     }
 
-    /// One shard, a slice at a time; what is due is sealed between two slices, once there is enough.
+    /// One shard, a slice at a time; what is due is sealed between two slices, once there is
+    /// enough.
     fn go_through(&self, number: usize, round: &mut Round) {
         let mut from = 0;
         loop {
@@ -350,8 +351,8 @@ impl Engine {
         Ok(progress.more)
     }
 
-    /// Has the history give back the space of what it has deleted, where that is much. To be called where
-    /// [`Engine::maintain_history`] has nothing more to do. Blocks.
+    /// Has the history give back the space of what it has deleted, where that is much. To be called
+    /// where [`Engine::maintain_history`] has nothing more to do. Blocks.
     ///
     /// # Errors
     /// As [`History::compact`].
@@ -601,8 +602,8 @@ impl Entry {
         })
     }
 
-    /// Whether some of what came late is in the history and stays here for readers: sealing more now
-    /// would seal it once more.
+    /// Whether some of what came late is in the history and stays here for readers: sealing more
+    /// now would seal it once more.
     fn has_late_sealed(&self) -> bool {
         let late = self.late.as_ref();
         late.is_some_and(|late| late.len() > late.unsealed())

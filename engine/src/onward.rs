@@ -8,7 +8,7 @@ use pulseboard_series::Batch;
 /// Sends on what came in.
 pub trait Onward: fmt::Debug + Send + Sync {
     /// Takes a tenant's rows, but for those at the places `refused`, which the engine did not take;
-    /// rows without a time came at `now_ms`. Must not wait for a disk or a receiver. Returned is what
-    /// says when they outlive the end of the process.
+    /// rows without a time came at `now_ms`. Must not wait for a disk or a receiver. Returned is
+    /// what says when they outlive the end of the process.
     fn take(&self, tenant: &str, batch: &Batch, refused: &[u32], now_ms: i64) -> Vec<Ticket>;
 }

@@ -71,8 +71,8 @@ fn is_escaped(one: &char) -> bool {
     one.is_ascii_punctuation() && !matches!(one, '<' | '>')
 }
 
-/// The words of `one|two|three`, as a dashboard writes the chosen values of a variable: an automaton
-/// would take some twenty times their length.
+/// The words of `one|two|three`, as a dashboard writes the chosen values of a variable: an
+/// automaton would take some twenty times their length.
 struct Words {
     text: Box<str>,
     /// Where each is, in their order.
@@ -182,7 +182,8 @@ impl Pattern {
         let nfa = if words.is_some() {
             build("")?
         } else {
-            // By itself first: `a)|(b` is one only between brackets, and would not be anchored there.
+            // By itself first: `a)|(b` is one only between brackets, and would not be anchored
+            // there.
             build(text)?;
             build(&format!("^(?s:{text})$"))?
         };

@@ -1,4 +1,5 @@
-//! Series that only the server itself may write to: what it measures, and counts of what is tracked.
+//! Series that only the server itself may write to: what it measures, and counts of what is
+//! tracked.
 
 use pulseboard_series::{Batch, Row};
 
@@ -6,8 +7,8 @@ use crate::{engine::Engine, table::shard_of, tenant::Tenant};
 
 impl Engine {
     /// Keeps the series of a batch's rows for [`Engine::append_own`]: what others send under these
-    /// keys is refused from now on. Values and times are not looked at. Returns the rows whose series
-    /// were not kept before.
+    /// keys is refused from now on. Values and times are not looked at. Returns the rows whose
+    /// series were not kept before.
     pub fn reserve(&self, tenant: &Tenant, batch: &Batch) -> Vec<Row> {
         let rows = batch.rows().iter();
         let new = rows.filter(|row| tenant.reserve_key(batch.key(row).as_bytes()));

@@ -117,8 +117,8 @@ impl Selector {
     }
 
     /// As [`Selector::parse`], of one that is part of an expression and as long as such a one: a
-    /// dashboard's variable with many values is one long pattern. What its patterns take compiled is
-    /// bounded all the same.
+    /// dashboard's variable with many values is one long pattern. What its patterns take compiled
+    /// is bounded all the same.
     ///
     /// # Errors
     /// As [`Selector::parse`].

@@ -25,8 +25,8 @@ pub const DEFAULT_TENANT: &str = "default";
 /// one are refused.
 pub const TENANTS_MAX: usize = 10_000;
 
-/// A name that keeps series, taps, limits and counts apart from all others'. Shared by everything that acts for the tenant, each of its series among that;
-/// lives as long as it is held.
+/// A name that keeps series, taps, limits and counts apart from all others'. Shared by everything
+/// that acts for the tenant, each of its series among that; lives as long as it is held.
 #[derive(Debug)]
 pub struct Tenant {
     /// Its name.
@@ -186,8 +186,8 @@ impl Tenant {
         }
     }
 
-    /// Keeps a key for [`crate::Engine::append_own`]; whether it was not kept before. Asked for each
-    /// tracked item, so one that is kept costs a look-up.
+    /// Keeps a key for [`crate::Engine::append_own`]; whether it was not kept before. Asked for
+    /// each tracked item, so one that is kept costs a look-up.
     pub(crate) fn reserve_key(&self, key: &[u8]) -> bool {
         let mut reserved = self.reserved.lock();
         !reserved.contains(key) && reserved.insert(key.into())

@@ -168,7 +168,8 @@ impl SeriesWindow {
     }
 
     /// Lets whole blocks go that end before `before_ms`, and the head where all of it is older;
-    /// so up to one block more than asked is kept. Returns the time of the newest sample that has gone.
+    /// so up to one block more than asked is kept. Returns the time of the newest sample that has
+    /// gone.
     pub fn evict(&mut self, before_ms: i64) -> Option<i64> {
         let gone = self
             .blocks

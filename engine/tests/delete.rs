@@ -1,5 +1,5 @@
-//! What is deleted is gone from every answer at once and for good, and nothing else is: against a map of
-//! all samples, through sealing, rolling up and restarts.
+//! What is deleted is gone from every answer at once and for good, and nothing else is: against a
+//! map of all samples, through sealing, rolling up and restarts.
 
 use std::{
     collections::BTreeMap,
@@ -284,8 +284,8 @@ proptest! {
     }
 }
 
-/// Old rollups lose what is deleted to the bucket, although their samples are long gone; the disk is rid
-/// of it, and another tenant's are as they were.
+/// Old rollups lose what is deleted to the bucket, although their samples are long gone; the disk
+/// is rid of it, and another tenant's are as they were.
 #[test]
 fn rollups_without_samples_lose_it_too() {
     let mut world = World::new();

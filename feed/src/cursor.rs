@@ -118,8 +118,8 @@ impl<P: Payload> Member for Subscription<P> {
 }
 
 /// A cursor that begins when its feed is known: where several servers have a feed alike, it is
-/// first asked for what the others have. Until then nothing comes; then `first`, and what follows on
-/// the place that its viewer had.
+/// first asked for what the others have. Until then nothing comes; then `first`, and what follows
+/// on the place that its viewer had.
 pub struct Arriving<P: Payload> {
     cursor: Subscription<P>,
     waits_for: Option<(Bytes, Option<(String, u64)>)>,

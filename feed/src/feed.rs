@@ -64,7 +64,8 @@ impl<P: Payload> Feed<P> {
     }
 
     /// An empty feed that is made for somebody of `tenant`: what it holds is counted among all such
-    /// feeds, and its oldest frames go where they hold too much ([`Ledgers`](crate::ledger::Ledgers)).
+    /// feeds, and its oldest frames go where they hold too much
+    /// ([`Ledgers`](crate::ledger::Ledgers)).
     #[must_use]
     pub fn of_tenant(tenant: &str, epoch: Epoch, bounds: Bounds, fanout: &Fanout) -> Arc<Self> {
         let ledger = fanout.ledgers().open();
@@ -118,8 +119,8 @@ impl<P: Payload> Feed<P> {
         (log.end(), newest)
     }
 
-    /// Where a cursor starts that has seen `offset` of the run called `epoch`; `None` where it is of
-    /// another run, or frames behind it are no longer held.
+    /// Where a cursor starts that has seen `offset` of the run called `epoch`; `None` where it is
+    /// of another run, or frames behind it are no longer held.
     #[must_use]
     pub fn after(&self, epoch: &str, offset: u64) -> Option<Spot> {
         let log = self.log.read();

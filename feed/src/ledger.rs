@@ -2,8 +2,8 @@
 //!
 //! Each log has bounds of its own, but how many logs there are is up to callers. Past the bound of
 //! all of them, the tenant whose logs hold the most loses the oldest frames of its largest log, and
-//! so on until it is met: whoever holds little loses nothing. A viewer whose frames are gone is told
-//! so, as one that was too slow.
+//! so on until it is met: whoever holds little loses nothing. A viewer whose frames are gone is
+//! told so, as one that was too slow.
 
 use std::{
     collections::HashMap,

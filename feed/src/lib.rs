@@ -2,14 +2,15 @@
 //!
 //! One mechanism is live delivery (the cursor is at the end), resume (it starts after the offset
 //! the client last saw) and slow viewers (a cursor too far behind is moved to the end and its
-//! viewer gets one merged frame). Where a feed goes on under another epoch, each cursor finds out once
-//! and its viewer gets one message that says how things stand ([`Feed::reset`]). A frame is encoded once per [`Payload::View`], however many
-//! watch it.
+//! viewer gets one merged frame). Where a feed goes on under another epoch, each cursor finds out
+//! once and its viewer gets one message that says how things stand ([`Feed::reset`]). A frame is
+//! encoded once per [`Payload::View`], however many watch it.
 //!
 //! **Invariant**: no viewer has a queue of its own, and appending never waits for a viewer.
 //!
 //! It knows nothing of ticks, alerts or HTTP, and has counters of its own ([`Counters`]). How a
-//! message is framed on a stream is [`wire`]'s; how a payload reaches another server, [`portable`]'s.
+//! message is framed on a stream is [`wire`]'s; how a payload reaches another server,
+//! [`portable`]'s.
 
 mod counters;
 mod cursor;

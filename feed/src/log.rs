@@ -70,7 +70,8 @@ pub trait Payload: Send + Sync + 'static {
         Self: Sized;
 
     /// What a viewer gets once where its feed goes on under another epoch: how things stand after
-    /// `newest`, the last frame of the new run so far. `held` is what the new run has, oldest first.
+    /// `newest`, the last frame of the new run so far. `held` is what the new run has, oldest
+    /// first.
     fn restart(held: &[Arc<Frame<Self>>], newest: At, view: &Self::View) -> Bytes
     where
         Self: Sized,

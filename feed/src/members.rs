@@ -5,8 +5,8 @@
 //! write what its cursor finds, straight to the socket. So publishing costs a flag and a
 //! wake-up, thousands of tasks are not woken, and joining waits for a slice at most.
 //!
-//! What is the same for all members is done once a pass ([`FanoutPass`]): the frame is looked up and its
-//! encoding found once, and the counters are added to once a slice.
+//! What is the same for all members is done once a pass ([`FanoutPass`]): the frame is looked up
+//! and its encoding found once, and the counters are added to once a slice.
 
 use std::{
     collections::VecDeque,

@@ -24,8 +24,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What an answer means; statuses of `mended` are for a person to mend, so that nothing is given
-    /// up for them.
+    /// What an answer means; statuses of `mended` are for a person to mend, so that nothing is
+    /// given up for them.
     #[must_use]
     pub fn of(answer: &Answer, mended: &[u16]) -> Self {
         let why = said(answer);

@@ -95,7 +95,8 @@ pub struct View {
     pub requests: [u64; 3],
     /// Bytes of requests that it took.
     pub sent_bytes: u64,
-    /// The newest time of a sample that came, and of one that it has; Unix milliseconds, 0 for none.
+    /// The newest time of a sample that came, and of one that it has; Unix milliseconds, 0 for
+    /// none.
     pub newest_ms: i64,
     pub newest_sent_ms: i64,
     /// The newest time of what came first; Unix milliseconds, 0 for nothing.

@@ -67,8 +67,8 @@ pub(crate) struct Counts {
     pub(crate) requests: [AtomicU64; 3],
     /// Bytes of requests that the receiver took.
     pub(crate) bytes: AtomicU64,
-    /// The newest time of a sample that came, and of one that the receiver has, Unix milliseconds; 0
-    /// for none.
+    /// The newest time of a sample that came, and of one that the receiver has, Unix milliseconds;
+    /// 0 for none.
     pub(crate) newest_ms: AtomicI64,
     pub(crate) newest_sent_ms: AtomicI64,
     /// The newest time of what came first.

@@ -75,8 +75,8 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     /// # Errors
-    /// A header is none, or who sends contradicts itself; in words. Certificates that cannot be read
-    /// are looked for again by each request.
+    /// A header is none, or who sends contradicts itself; in words. Certificates that cannot be
+    /// read are looked for again by each request.
     pub(crate) fn new(config: &RemoteWrite, folder: &Path) -> Result<Self, String> {
         let protocol = Protocol::of(config);
         let mut headers = HeaderMap::new();

@@ -1,8 +1,8 @@
 //! What is loaded when it is opened: every view but the overview, what lies over the page, and the
 //! talk. Who looks at the overview only never waits for their code.
 //!
-//! `cargo xtask build` makes a file of all that only [`draw`] leads to. In every other build, such as
-//! that of `trunk serve`, it is a part of the whole.
+//! `cargo xtask build` makes a file of all that only [`draw`] leads to. In every other build, such
+//! as that of `trunk serve`, it is a part of the whole.
 
 use std::{cell::RefCell, rc::Rc};
 

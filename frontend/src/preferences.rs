@@ -1,5 +1,5 @@
-//! How the reader wants times: in which zone, and with 12 or 24 hours. Remembered by the browser; an
-//! address may name another zone.
+//! How the reader wants times: in which zone, and with 12 or 24 hours. Remembered by the browser;
+//! an address may name another zone.
 
 use crate::{format, platform};
 

@@ -516,8 +516,8 @@ fn lone(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Two days of some series, time by time, sealed whenever there is much; rolled up each time, or when
-/// a quiet moment has come.
+/// Two days of some series, time by time, sealed whenever there is much; rolled up each time, or
+/// when a quiet moment has come.
 fn late(dir: &Path) -> Result<()> {
     const SERIES: u32 = 50;
     const EACH: usize = 10_000;

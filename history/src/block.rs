@@ -11,7 +11,7 @@
 //!          sum − count × the mean of these four, resets       of 3 samples and more
 //! form 2, other numbers, floats:  first of all | last and sum of 2 and more
 //!          | min, max and resets of 3 and more
-//! form 0: sum, min, max, first, last, resets of all, floats       where a bucket is not what follows
+//! form 0: sum, min, max, first, last, resets of all, floats     where a bucket is not what follows
 //! ```
 //!
 //! Each column is its length as a varint and what `column` makes of it; one without rows is not
@@ -428,7 +428,8 @@ impl BlockCodec {
     }
 }
 
-/// In [`FLOAT`] blocks: sum, min, max, first, last and resets are there for buckets of so many samples.
+/// In [`FLOAT`] blocks: sum, min, max, first, last and resets are there for buckets of so many
+/// samples.
 const FLOATS_FROM_COUNT: [u64; FLOAT_COLUMNS] = [2, 3, 3, 0, 2, 3];
 
 fn put_column(bytes: &mut Vec<u8>, column: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {

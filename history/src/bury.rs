@@ -1,6 +1,6 @@
-//! Takes what is deleted out of the blocks: chunks and buckets are written anew without it, finest level
-//! first, so that a bucket that is deleted in part is put together from what is left below it. Where
-//! nothing is there below it any more, such a bucket goes as a whole.
+//! Takes what is deleted out of the blocks: chunks and buckets are written anew without it, finest
+//! level first, so that a bucket that is deleted in part is put together from what is left below
+//! it. Where nothing is there below it any more, such a bucket goes as a whole.
 
 use std::{
     collections::HashSet,
@@ -162,10 +162,10 @@ impl History {
 }
 
 impl History {
-    /// Deletes stretches of series: safe when this answers, hidden from every read from then on, and
-    /// gone from the disk when [`History::maintain`] has been there. Samples in the caller's memory are
-    /// the caller's to delete, and nothing of these series may be on its way into [`History::seal`].
-    /// Blocks.
+    /// Deletes stretches of series: safe when this answers, hidden from every read from then on,
+    /// and gone from the disk when [`History::maintain`] has been there. Samples in the caller's
+    /// memory are the caller's to delete, and nothing of these series may be on its way into
+    /// [`History::seal`]. Blocks.
     ///
     /// # Errors
     /// [`HistoryError::Log`], [`HistoryError::Blocks`]: some of it may be deleted, also after a
@@ -374,8 +374,8 @@ impl Burying<'_, '_> {
 
 type Found = (Vec<Bucket>, usize, usize);
 
-/// The buckets of a block, with its bytes and how many it says that there are. `None` where there is no
-/// block, or one that cannot be read.
+/// The buckets of a block, with its bytes and how many it says that there are. `None` where there
+/// is no block, or one that cannot be read.
 fn read(
     table: &TierTable<'_>,
     codec: &mut BlockCodec,

@@ -1,10 +1,10 @@
-//! Giving space back: what is deleted leaves free pages in the blocks' file, which by itself becomes
-//! smaller only where they are at its end.
+//! Giving space back: what is deleted leaves free pages in the blocks' file, which by itself
+//! becomes smaller only where they are at its end.
 //!
-//! redb compacts a file in place, with nobody reading it, for as long as that takes. So instead what there is is
-//! written into a new file, which then takes the old one's name: readers go on meanwhile, samples
-//! wait in the log and in memory to be sealed, it can be given up at any time, and whenever the
-//! process ends one of the two files is there as a whole.
+//! redb compacts a file in place, with nobody reading it, for as long as that takes. So instead
+//! what there is is written into a new file, which then takes the old one's name: readers go on
+//! meanwhile, samples wait in the log and in memory to be sealed, it can be given up at any time,
+//! and whenever the process ends one of the two files is there as a whole.
 
 use std::{
     fs, io,
@@ -46,10 +46,10 @@ pub(crate) struct Compacted {
 }
 
 impl History {
-    /// Writes the blocks' file anew where it is more than twice as large as what it holds, and returns by how many
-    /// bytes it is smaller: `None` where nothing was to be done, or `goes_on` said that it is to end.
-    /// To be called where there is nothing else to do, see [`History::maintain`]. Blocks for
-    /// 20 seconds at most; readers go on, sealing waits.
+    /// Writes the blocks' file anew where it is more than twice as large as what it holds, and
+    /// returns by how many bytes it is smaller: `None` where nothing was to be done, or `goes_on`
+    /// said that it is to end. To be called where there is nothing else to do, see
+    /// [`History::maintain`]. Blocks for 20 seconds at most; readers go on, sealing waits.
     ///
     /// # Errors
     /// The disk. The file is as it was then, and the next attempt is an hour later.
@@ -146,7 +146,8 @@ fn failed(path: &Path, source: io::Error) -> HistoryError {
     }
 }
 
-/// Whether the disk takes so much beside what there is, with much left; also where that cannot be told.
+/// Whether the disk takes so much beside what there is, with much left; also where that cannot be
+/// told.
 fn has_room(path: &Path, bytes: u64) -> bool {
     #[cfg(unix)]
     if let Some(Ok(disk)) = path.parent().map(rustix::fs::statvfs) {

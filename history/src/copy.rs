@@ -22,10 +22,10 @@ const STEP_ROWS: usize = 2_000;
 pub(crate) const CACHE_BYTES: usize = 8 << 20;
 
 impl History {
-    /// Makes `dir`, which is not there yet, a history that holds everything acknowledged before this
-    /// call, and perhaps some of what comes during it. Blocks: the blocks' file is copied row by row
-    /// (about a second for some hundred megabytes), the log's files are linked where the file system
-    /// can.
+    /// Makes `dir`, which is not there yet, a history that holds everything acknowledged before
+    /// this call, and perhaps some of what comes during it. Blocks: the blocks' file is copied row
+    /// by row (about a second for some hundred megabytes), the log's files are linked where the
+    /// file system can.
     ///
     /// # Errors
     /// The folder cannot be written, or something in the blocks' file cannot be read: a copy is

@@ -13,8 +13,8 @@ use redb::{DatabaseError, StorageError};
 use crate::HistoryError;
 
 /// After so many runs in a row that did not end cleanly the whole structure is checked. Lower:
-/// each crash of the process costs the next start a walk over the file (half a second a gigabyte, and the
-/// time to read it).
+/// each crash of the process costs the next start a walk over the file (half a second a gigabyte,
+/// and the time to read it).
 /// Higher: damage that ends the process, which a bad byte in a rare place can bring the store to,
 /// does so more often before it is found.
 const UNCLEAN_ENDS_MAX: u32 = 2;

@@ -44,7 +44,8 @@
 //!   what can still be read. redb
 //!   asserts its structure; its panics end here, except that about one damaged structure in
 //!   4 000 tried made it panic twice at once, which ends the process. So the start after two
-//!   ends that were not clean checks the file as well (see `broken.rs`), at half a second a gigabyte.
+//!   ends that were not clean checks the file as well (see `broken.rs`), at half a second a
+//!   gigabyte.
 //! - Another version of either format is refused by name, before anything is changed.
 //!
 //! # Why a log in front of redb

@@ -1,5 +1,6 @@
-//! Maintenance in small steps: deleting what is asked to be deleted, rolling up, merging chunks, retention. One call does as much as
-//! its budget allows; each step is one transaction, so a crash or a full disk loses one step.
+//! Maintenance in small steps: deleting what is asked to be deleted, rolling up, merging chunks,
+//! retention. One call does as much as its budget allows; each step is one transaction, so a crash
+//! or a full disk loses one step.
 
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,9 @@ pub struct Progress {
 }
 
 impl History {
-    /// Does at most about `budget` of what is to be done: takes out what is deleted, rolls up hours that have become final
-    /// and whatever got late samples since, makes one chunk of many, deletes by age and size.
-    /// Blocks; readers go on, sealing waits for 100 ms at most.
+    /// Does at most about `budget` of what is to be done: takes out what is deleted, rolls up hours
+    /// that have become final and whatever got late samples since, makes one chunk of many, deletes
+    /// by age and size. Blocks; readers go on, sealing waits for 100 ms at most.
     ///
     /// `final_before_ms`: samples before this have all been sealed, late ones too (usually now −
     /// the bound for late samples − the sealing interval). A sample that comes later still is
@@ -49,8 +50,9 @@ impl History {
     }
 
     /// As [`History::maintain`], for while late samples keep coming: what got some is not rolled up
-    /// again, since the next ones would make that void, and nothing is deleted by age and size, which
-    /// would take what is still to be rolled up. Readers take those stretches from the samples.
+    /// again, since the next ones would make that void, and nothing is deleted by age and size,
+    /// which would take what is still to be rolled up. Readers take those stretches from the
+    /// samples.
     ///
     /// # Errors
     /// As [`History::maintain`].

@@ -51,8 +51,8 @@ pub struct Retention {
     /// Rollups, indexed as [`crate::Tier::ALL`] (defaults 7, 30, 180 and 730 days).
     pub tiers: [Duration; 4],
     /// Once the stored values take more, the tenant that has most beyond its part of this gives the
-    /// oldest block of the finest resolution that can go (default: no limit). The file itself can be larger by free pages, which are used
-    /// again before it grows.
+    /// oldest block of the finest resolution that can go (default: no limit). The file itself can
+    /// be larger by free pages, which are used again before it grows.
     pub bytes_max: Option<u64>,
 }
 

@@ -249,9 +249,10 @@ impl Snapshot {
         self.stale.get(&id.0).cloned()
     }
 
-    /// Begin of the tier's oldest block of which nothing of the tenant's was given up, and how far all series have been rolled up into it:
-    /// within that the tier is complete (but for what retention has deleted of single blocks at
-    /// the moment). Empty, at the end, if it holds nothing.
+    /// Begin of the tier's oldest block of which nothing of the tenant's was given up, and how far
+    /// all series have been rolled up into it: within that the tier is complete (but for what
+    /// retention has deleted of single blocks at the moment). Empty, at the end, if it holds
+    /// nothing.
     #[must_use]
     pub fn covered(&self, tier: Tier, tenant: &str) -> Range<i64> {
         let end = self.rolled_through(tier);

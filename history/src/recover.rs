@@ -109,8 +109,9 @@ impl History {
     /// `sink` gets the definitions of the blocks' file, then definitions and samples of the log
     /// in order. Damage is no error: a damaged blocks' file is renamed to
     /// `blocks.redb.damaged-N`, what can be read of it is
-    /// copied into a new one (seconds a gigabyte), and the report says what else could not be read. Blocks; ten
-    /// million samples in the log take about a second and a half beside the sink's own work.
+    /// copied into a new one (seconds a gigabyte), and the report says what else could not be read.
+    /// Blocks; ten million samples in the log take about a second and a half beside the sink's own
+    /// work.
     ///
     /// # Errors
     /// [`HistoryError::Version`] and [`crate::log::LogError::Version`] for files of another

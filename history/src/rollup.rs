@@ -80,8 +80,8 @@ impl History {
         Ok(false)
     }
 
-    /// Marks blocks that an earlier version wrote, of which the samples are still there, to be rolled
-    /// up again. False if there is none, and for ever from then on.
+    /// Marks blocks that an earlier version wrote, of which the samples are still there, to be
+    /// rolled up again. False if there is none, and for ever from then on.
     pub(crate) fn list_old(&self, until: Instant) -> Result<bool, HistoryError> {
         let (at, rolled) = {
             let state = self.state.lock();

@@ -237,8 +237,8 @@ impl Sealing<'_> {
         Ok(())
     }
 
-    /// What comes to an hour that is deleted is not to go with what was there: that goes now, and the
-    /// hour is deleted no more.
+    /// What comes to an hour that is deleted is not to go with what was there: that goes now, and
+    /// the hour is deleted no more.
     fn dig(
         &mut self,
         txn: &WriteTransaction,

@@ -63,8 +63,9 @@ pub(crate) struct State {
     pub(crate) rolled: [Rolled; 4],
     /// Day of the newest sealed sample, by series.
     pub(crate) seen: HashMap<u32, u32>,
-    /// Stretches of series, Unix milliseconds, that rollups do not have as the samples are: something
-    /// came late, and [`History::maintain`](crate::History::maintain) has not rolled it up again.
+    /// Stretches of series, Unix milliseconds, that rollups do not have as the samples are:
+    /// something came late, and [`History::maintain`](crate::History::maintain) has not rolled it
+    /// up again.
     pub(crate) stale: Arc<Stale>,
     /// Blocks that something came late to, since none of them was left; one may be counted again.
     pub(crate) late_blocks: u64,

@@ -211,8 +211,9 @@ impl Store {
         }
     }
 
-    /// Puts a file that holds the same in the place of this one, which goes when nobody reads it any
-    /// more. To be called while nobody writes; `replacement` is closed and on the same file system.
+    /// Puts a file that holds the same in the place of this one, which goes when nobody reads it
+    /// any more. To be called while nobody writes; `replacement` is closed and on the same file
+    /// system.
     ///
     /// # Errors
     /// The file's name or the folder; all is as it was then, or the replacement is there already.

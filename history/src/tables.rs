@@ -49,8 +49,9 @@ pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 pub(crate) const META_FORMAT: &str = "format";
 /// In [`META`]: hours below have been given up by retention.
 pub(crate) const META_RAW_FLOOR: &str = "raw_floor";
-/// In [`META`]: hour << 32 | series that is looked at next for a block that an earlier version wrote
-/// and that can be made anew from its samples; [`ALL_ANEW`] where there is no more. Not there: 0.
+/// In [`META`]: hour << 32 | series that is looked at next for a block that an earlier version
+/// wrote and that can be made anew from its samples; [`ALL_ANEW`] where there is no more. Not
+/// there: 0.
 pub(crate) const META_ANEW: &str = "anew";
 pub(crate) const ALL_ANEW: u64 = u64::MAX;
 pub(crate) const FORMAT_VERSION: u32 = 1;

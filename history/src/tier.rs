@@ -109,8 +109,8 @@ impl Bucket {
     }
 
     /// The resets as far as they follow from the other figures: exact for one or two samples, and
-    /// where a counter began again once and had grown further by then than it shows at the end; else
-    /// the least that they can have been.
+    /// where a counter began again once and had grown further by then than it shows at the end;
+    /// else the least that they can have been.
     #[must_use]
     pub fn least_resets(&self) -> f64 {
         if self.max > self.last {

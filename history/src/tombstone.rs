@@ -1,14 +1,14 @@
-//! What has been deleted and is still in the blocks: it is hidden from every read at once, and taken out
-//! of the blocks by [`History::maintain`](crate::History::maintain) (`bury.rs`).
+//! What has been deleted and is still in the blocks: it is hidden from every read at once, and
+//! taken out of the blocks by [`History::maintain`](crate::History::maintain) (`bury.rs`).
 //!
 //! ```text
-//! log record  = rows: series u32 | from i64 | to i64 | whole u8        21 bytes each
-//! tombstones  (series, from, to) -> whole, level, block                a row each, until it is done
+//! log record  = rows: series u32 | from i64 | to i64 | whole u8       21 bytes each
+//! tombstones  (series, from, to) -> whole, level, block               a row each, until it is done
 //! ```
 //!
-//! The record in the log takes its place among samples: a restart deletes what was appended before it,
-//! and nothing of what came after. So whatever the log still has is right although the blocks lose the
-//! same stretch once more.
+//! The record in the log takes its place among samples: a restart deletes what was appended before
+//! it, and nothing of what came after. So whatever the log still has is right although the blocks
+//! lose the same stretch once more.
 
 use std::collections::HashMap;
 

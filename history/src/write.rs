@@ -46,8 +46,8 @@ impl History {
         kept_ms.max(self.raw_floor_ms(tenant))
     }
 
-    /// From this moment on nothing of a tenant's raw samples was given up, Unix milliseconds. No system
-    /// call.
+    /// From this moment on nothing of a tenant's raw samples was given up, Unix milliseconds. No
+    /// system call.
     #[must_use]
     pub fn raw_floor_ms(&self, tenant: &str) -> i64 {
         let state = self.state.lock();

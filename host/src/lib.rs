@@ -1,9 +1,9 @@
-//! Where the built-in figures come from, one [`Reading`] a tick: this machine ([`host`]), or made-up
-//! ones ([`simulator`]); and all of this machine's figures under node_exporter's names
+//! Where the built-in figures come from, one [`Reading`] a tick: this machine ([`host`]), or
+//! made-up ones ([`simulator`]); and all of this machine's figures under node_exporter's names
 //! ([`node`]), and its containers' under cadvisor's ([`containers`]).
 //!
-//! It knows labels and values and nothing of ticks, stored series or HTTP, so that whatever measures a
-//! machine does it with the same code.
+//! It knows labels and values and nothing of ticks, stored series or HTTP, so that whatever
+//! measures a machine does it with the same code.
 
 pub mod containers;
 pub mod host;

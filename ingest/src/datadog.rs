@@ -9,15 +9,16 @@
 //! | a check | `name`, its status: 0 OK, 1 warning, 2 critical, 3 unknown |
 //!
 //! - Names are kept as they were sent. A tag `k:v` is a label; one without a value has `true`, and
-//!   one without a name is its value's (`:x` is `x`), as in DogStatsD; values of one that is there several times are joined by `,`.
+//!   one without a name is its value's (`:x` is `x`), as in DogStatsD; values of one that is there
+//!   several times are joined by `,`.
 //! - The host (`host`, or the resource of that type) is the label `host`, the device `device`; both
 //!   beat tags of these names.
 //! - A count is of the `interval` (seconds) before its time: one that is sent again counts once.
 //! - A point that is `null`, or whose time or value is, is refused alone.
 //! - Times are Unix seconds. `line` is the number of the series, from 1.
 //!
-//! Memory beside the batch is that of one series at a time, asked for beforehand where a body is not
-//! short.
+//! Memory beside the batch is that of one series at a time, asked for beforehand where a body is
+//! not short.
 //!
 //! Specifications: <https://docs.datadoghq.com/api/latest/metrics/>,
 //! <https://docs.datadoghq.com/api/latest/service-checks/>, and the agent's

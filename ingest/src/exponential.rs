@@ -4,8 +4,8 @@
 //! With schema (scale) `s` the bounds are powers of 2^(2^−s). A positive bucket `i` holds
 //! observations in (base^(i−1), base^i], as Prometheus counts; OpenTelemetry's index is one less.
 //! A negative one is its mirror image, the zero bucket lies between. More than [`BUCKETS_MAX`]
-//! buckets are made fewer by halving the resolution, which merges neighbours exactly. Where a bucket
-//! does not begin at the end of the one before, its lower bound is written, too.
+//! buckets are made fewer by halving the resolution, which merges neighbours exactly. Where a
+//! bucket does not begin at the end of the one before, its lower bound is written, too.
 
 use pulseboard_series::{Batch, Reason};
 
@@ -63,8 +63,8 @@ impl Exponential {
         Ok(())
     }
 
-    /// Adds another one's observations, at the coarser resolution of the two, and at one that has no
-    /// more than [`BUCKETS_MAX`] buckets. Both scales are within some thirty of each other.
+    /// Adds another one's observations, at the coarser resolution of the two, and at one that has
+    /// no more than [`BUCKETS_MAX`] buckets. Both scales are within some thirty of each other.
     pub(crate) fn add(&mut self, mut other: Self) {
         while self.scale > other.scale {
             self.halve();

@@ -1,5 +1,5 @@
-//! Numbers of JSON past the largest double, such as `1e400`: they are JSON, and no value that can be
-//! kept.
+//! Numbers of JSON past the largest double, such as `1e400`: they are JSON, and no value that can
+//! be kept.
 //!
 //! The parser gives a whole document up for one of them. So where it did, the document is read once
 //! more from a copy in which each of them is an empty array: nothing takes one where a number

@@ -1,11 +1,12 @@
 //! What `GET /api/v1/export` writes, read back: lines of JSON, each one series or a part of one.
 //!
 //! ```json
-//! {"metric":{"__name__":"queue_depth","job":"mail"},"values":[3,4.5,null],"timestamps":[1795204862345,1795204863345,1795204864345]}
+//! {"metric":{"__name__":"queue_depth","job":"mail"},"values":[3],"timestamps":[1795204862345]}
 //! ```
 //!
 //! - Times are whole Unix milliseconds. Values are numbers, `null` for a staleness marker, or the
-//!   texts `"NaN"`, `"+Inf"` and `"-Inf"` (also `"Infinity"` and `"-Infinity"`, as others write them).
+//!   texts `"NaN"`, `"+Inf"` and `"-Inf"` (also `"Infinity"` and `"-Infinity"`, as others write
+//!   them).
 //! - A label stands once in `metric`, and so does each list in its line.
 //! - A line that is broken, or whose lists are not of one length, is refused alone and as a whole.
 

@@ -2,13 +2,14 @@
 //!
 //! ```json
 //! {"name": "queue_depth", "value": 42}
-//! {"name": "temperature", "value": 21.5, "unit": "°C", "labels": {"room": "a"}, "timestamp": 1795204862345}
+//! {"name": "temperature", "value": 21.5, "unit": "°C", "labels": {"room": "a"},
+//!     "timestamp": 1795204862345}
 //! {"name": "load", "value": 0.5, "timestamp": "2026-11-20T20:01:02.345Z"}
 //! {"queue_depth": 42, "cpu": 1.5}
 //! ```
 //!
-//! - `value` is a number, or one of the strings `"NaN"`, `"+Inf"` and `"-Inf"`, as this server's own
-//!   answers have them; any other number in quotes is refused, not guessed at. `timestamp` is
+//! - `value` is a number, or one of the strings `"NaN"`, `"+Inf"` and `"-Inf"`, as this server's
+//!   own answers have them; any other number in quotes is refused, not guessed at. `timestamp` is
 //!   whole Unix milliseconds or an RFC 3339 time, `labels` an object of strings, `unit` a string;
 //!   `null` is as if the field were not there. Other fields are ignored.
 //! - An object with neither `name` nor `value` is a sample for each of its fields.

@@ -1,5 +1,6 @@
 //! Wire formats of metrics: bytes in, a [`Batch`] of samples out. No I/O, no clock, no state but
-//! what a caller hands in ([`DeltaTotals`], [`statsd::Aggregator`]); a time that the sender left out is [`pulseboard_series::Row::NOW`].
+//! what a caller hands in ([`DeltaTotals`], [`statsd::Aggregator`]); a time that the sender left
+//! out is [`pulseboard_series::Row::NOW`].
 //!
 //! | module | what it reads |
 //! |---|---|

@@ -19,7 +19,8 @@
 //! number in the request, from 1.
 //!
 //! Memory beside the batch: protobuf is read point by point, each at most [`POINT_BYTES_MAX`], and
-//! for a long one memory is asked for before it is decoded ([`Batch::hold`]); JSON is read as a whole, at most [`JSON_OBJECTS_MAX`] objects.
+//! for a long one memory is asked for before it is decoded ([`Batch::hold`]); JSON is read as a
+//! whole, at most [`JSON_OBJECTS_MAX`] objects.
 
 mod answer;
 mod encoding;

@@ -2,10 +2,11 @@
 //!
 //! - Requests and sampled answers are one protobuf message behind snappy (which is
 //!   [`crate::decompress`]'s and the caller's).
-//! - Streamed answers are frames, each a length, a CRC-32C and a message, with samples as XOR chunks.
+//! - Streamed answers are frames, each a length, a CRC-32C and a message, with samples as XOR
+//!   chunks.
 //!
-//! Specification: <https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/>, messages
-//! in `prompb/remote.proto` and `prompb/types.proto` of Prometheus.
+//! Specification: <https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/>,
+//! messages in `prompb/remote.proto` and `prompb/types.proto` of Prometheus.
 
 mod answer;
 mod question;

@@ -6,8 +6,8 @@
 //! - The stale marker passes as the value's bits.
 //! - Native histograms become `_count`, `_sum` and cumulative `_bucket{le}` series. Exemplars are
 //!   not kept, which the answer's header says.
-//! - 1.0 brings types, helps and units in messages of their own ([`metadata`]), 2.0 with each series.
-//!   Without them a name that ends in `_total` is a counter's.
+//! - 1.0 brings types, helps and units in messages of their own ([`metadata`]), 2.0 with each
+//!   series. Without them a name that ends in `_total` is a counter's.
 //!
 //! Specifications: <https://prometheus.io/docs/specs/prw/remote_write_spec/> and
 //! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.

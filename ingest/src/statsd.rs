@@ -16,11 +16,12 @@
 //! - Several values in one line are `a:1:2:3|c` in DogStatsD 1.1 (not for sets, whose members may
 //!   have colons) and `a:1|c:2|c|@0.1:320|ms` in StatsD.
 //! - `@rate` (above 0, at most 1) scales counters and timers.
-//! - `T` (Unix seconds) is the time of a gauge or counter: it becomes a sample of that time at once.
-//!   A counter whose time lies before its newest sample counts with the next one, so it never
+//! - `T` (Unix seconds) is the time of a gauge or counter: it becomes a sample of that time at
+//!   once. A counter whose time lies before its newest sample counts with the next one, so it never
 //!   falls. Other types have no time, there and here.
 //! - Tags are labels; one without a value has `true`, and so has the value of one without a name,
-//!   whose name it is then; values of one that is there several times are joined by `,`. All names are kept as they were sent.
+//!   whose name it is then; values of one that is there several times are joined by `,`. All names
+//!   are kept as they were sent.
 //! - Events (`_e{`, whose lengths say how far their text goes, line breaks and all) and service
 //!   checks (`_sc`) are refused as not supported.
 //!
@@ -211,8 +212,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Name and value of a tag, `true` where it has none. One whose name is empty (`:x`) is known by its
-/// value, as with Datadog, where tags begin with a letter; nothing where nothing is left.
+/// Name and value of a tag, `true` where it has none. One whose name is empty (`:x`) is known by
+/// its value, as with Datadog, where tags begin with a letter; nothing where nothing is left.
 pub(crate) fn read_tag(tag: &str) -> Option<(&str, &str)> {
     let tag = tag.trim_start_matches(':');
     (!tag.is_empty()).then(|| tag.split_once(':').unwrap_or((tag, "true")))

@@ -1,5 +1,5 @@
-//! The alerts of one tenant: merged by fingerprint as Alertmanager does, forgotten a while after they
-//! ended.
+//! The alerts of one tenant: merged by fingerprint as Alertmanager does, forgotten a while after
+//! they ended.
 
 use std::{collections::HashMap, sync::Arc};
 

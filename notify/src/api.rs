@@ -129,8 +129,8 @@ impl From<PostableAlert> for PostedAlert {
 /// Reads the body of `POST /api/v2/alerts`. As there, `null` is an empty list.
 ///
 /// # Errors
-/// It is no such list, or has more than [`POSTED_MAX`]; or one of it lacks its labels, or comes from
-/// what is no address.
+/// It is no such list, or has more than [`POSTED_MAX`]; or one of it lacks its labels, or comes
+/// from what is no address.
 pub fn posted_alerts(body: &[u8]) -> Result<Vec<PostedAlert>, BodyError> {
     let no_shape = |error: &dyn fmt::Display| {
         BodyError::no_shape(format!(

@@ -1,6 +1,6 @@
-//! So many notifications for each way out of a receiver: some at once, then one each few minutes. What
-//! is more waits for a digest, which goes with the next that there is room for. What is critical has
-//! as much again for itself, so that nothing lesser stands before it.
+//! So many notifications for each way out of a receiver: some at once, then one each few minutes.
+//! What is more waits for a digest, which goes with the next that there is room for. What is
+//! critical has as much again for itself, so that nothing lesser stands before it.
 
 use std::collections::HashMap;
 

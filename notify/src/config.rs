@@ -1,5 +1,5 @@
-//! `alertmanager.yml`, whole and as Alertmanager reads it: strict about fields that it does not know,
-//! with line and column; defaults filled in; printed again without its secrets.
+//! `alertmanager.yml`, whole and as Alertmanager reads it: strict about fields that it does not
+//! know, with line and column; defaults filled in; printed again without its secrets.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},

@@ -1,5 +1,6 @@
 //! One group of alerts on one route, and what is to be told of it to one way: Alertmanager's
-//! deduplication, with acknowledgements and flapping. Pure decisions; [`crate::Manager`] acts on them.
+//! deduplication, with acknowledgements and flapping. Pure decisions; [`crate::Manager`] acts on
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -13,8 +13,8 @@ use crate::{
     window::Window,
 };
 
-/// The state of one [`Manager`](crate::Manager). What a later version adds is optional, so that this
-/// one's documents stay readable.
+/// The state of one [`Manager`](crate::Manager). What a later version adds is optional, so that
+/// this one's documents stay readable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Keep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

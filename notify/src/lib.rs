@@ -10,8 +10,8 @@
 //! 2. The [`Action`]s that come back are carried out in their order. [`Action::Notify`] goes into
 //!    the outbox, on disk before anything else; [`Action::NotSent`] into the incident's timeline.
 //!    Each `Notify` is answered by exactly one `Sent` or `Failed` with its key, however late: until
-//!    then nothing more goes to that way about that group, which is what keeps a resolved one behind
-//!    its firing.
+//!    then nothing more goes to that way about that group, which is what keeps a resolved one
+//!    behind its firing.
 //! 3. It sleeps until [`Manager::next_due_ms`] and says [`Input::Tick`].
 //!
 //! Silences, acknowledgements and maintenance windows are methods ([`Manager::set_silence`],

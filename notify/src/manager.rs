@@ -324,8 +324,8 @@ impl Manager {
         keys
     }
 
-    /// A clock that was set back takes what waits with it: nobody waits for an hour for what was due
-    /// in a minute.
+    /// A clock that was set back takes what waits with it: nobody waits for an hour for what was
+    /// due in a minute.
     fn follow(&mut self, now_ms: i64) {
         let last = self.last_now_ms.replace(now_ms).unwrap_or(now_ms);
         let back = last.saturating_sub(now_ms);

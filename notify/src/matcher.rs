@@ -1,5 +1,5 @@
-//! Matchers of labels: `a="b"`, `a!="b"`, `a=~"b.*"`, `a!~"b.*"`, alone or in a list with or without
-//! braces. Patterns match the whole value; a label that is not there has the empty value.
+//! Matchers of labels: `a="b"`, `a!="b"`, `a=~"b.*"`, `a!~"b.*"`, alone or in a list with or
+//! without braces. Patterns match the whole value; a label that is not there has the empty value.
 
 use std::fmt;
 

@@ -138,8 +138,8 @@ impl Routes {
         self.0.iter()
     }
 
-    /// The numbers of the routes that labels take: the deepest that match, one for each branch until
-    /// one does not go on.
+    /// The numbers of the routes that labels take: the deepest that match, one for each branch
+    /// until one does not go on.
     #[must_use]
     pub fn matching(&self, labels: &Labels) -> Vec<usize> {
         let mut found = Vec::new();

@@ -1,9 +1,9 @@
 //! Memory for bodies that are read at the same time, for all who share one [`Bodies`].
 //!
-//! Nobody knows how long a body is before it has come. So there are seats of a few sizes, so many of
-//! each, and a body that outgrows its seat waits for a larger one. Whoever waits keeps a seat that
-//! no larger body needs, so that those who have the largest always get done, and nobody waits in a
-//! circle.
+//! Nobody knows how long a body is before it has come. So there are seats of a few sizes, so many
+//! of each, and a body that outgrows its seat waits for a larger one. Whoever waits keeps a seat
+//! that no larger body needs, so that those who have the largest always get done, and nobody waits
+//! in a circle.
 
 use std::sync::Arc;
 

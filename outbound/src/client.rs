@@ -103,8 +103,8 @@ impl Client {
         }
     }
 
-    /// As [`Client::new`], but files of certificates need not be there yet, nor be any: each request
-    /// looks for them again, and says what is wrong.
+    /// As [`Client::new`], but files of certificates need not be there yet, nor be any: each
+    /// request looks for them again, and says what is wrong.
     ///
     /// # Errors
     /// The configuration contradicts itself, or says what cannot be.
@@ -151,8 +151,8 @@ impl Client {
         whole(reader, deadline, max_bytes, None).await
     }
 
-    /// As [`Client::get`]; the body is read into memory that it shares with others' until the answer
-    /// is dropped, and waits for it.
+    /// As [`Client::get`]; the body is read into memory that it shares with others' until the
+    /// answer is dropped, and waits for it.
     ///
     /// # Errors
     /// No whole answer, or no memory for it, before `deadline`.

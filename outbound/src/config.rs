@@ -222,8 +222,8 @@ impl ClientConfig {
     /// What contradicts itself, or cannot be whatever files there are.
     ///
     /// # Errors
-    /// Two ways to say who the client is, or half of one; a version of TLS, a server's name, a header
-    /// or a proxy's address that is none.
+    /// Two ways to say who the client is, or half of one; a version of TLS, a server's name, a
+    /// header or a proxy's address that is none.
     pub fn check(&self) -> Result<(), Error> {
         let wrong = |text: &str| Err(Error::Config(text.to_owned()));
         let ways = [

@@ -1,7 +1,7 @@
-//! Which addresses may be connected to, where strangers say whom to ask. A name is resolved once, and
-//! what was looked at is what is connected to. Addresses that only this machine's network knows how
-//! to answer (link-local ones, those where clouds tell machines who they are) are never asked; private
-//! ones only where a setting says so.
+//! Which addresses may be connected to, where strangers say whom to ask. A name is resolved once,
+//! and what was looked at is what is connected to. Addresses that only this machine's network knows
+//! how to answer (link-local ones, those where clouds tell machines who they are) are never asked;
+//! private ones only where a setting says so.
 
 use std::{
     error::Error as StdError,
@@ -74,8 +74,8 @@ impl Guard {
         }
     }
 
-    /// As [`Guard::check`] where the host of an address is an address; a name passes, and is looked at
-    /// when it is resolved.
+    /// As [`Guard::check`] where the host of an address is an address; a name passes, and is looked
+    /// at when it is resolved.
     ///
     /// # Errors
     /// Why it may not be connected to.

@@ -7,7 +7,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`config`] | who the client is and whom it believes, with the field names of Prometheus' files |
+//! | [`config`] | who the client is, whom it believes; the field names of Prometheus' files |
 //! | [`bodies`] | memory that bodies share while they are read |
 //! | [`client`] | requests, redirects, answers |
 //! | [`reader`] | an answer that is read as it comes |

@@ -1,5 +1,5 @@
-//! A connection that speaks something else than HTTP, such as mail: to an address that was looked at,
-//! with TLS at once or when it is asked for.
+//! A connection that speaks something else than HTTP, such as mail: to an address that was looked
+//! at, with TLS at once or when it is asked for.
 
 use std::{
     io,

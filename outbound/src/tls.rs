@@ -134,8 +134,8 @@ fn platform_roots() -> Arc<RootCertStore> {
 /// Those who are signed by a certificate of `ca_file`, or are one of them.
 ///
 /// The usual verifier wants a root and a server to be two: it refuses a certificate that signed
-/// itself and may sign others, as `openssl req -x509` makes it, and looks for the issuer of one that
-/// may not. Whoever names a certificate as the one to be believed means it, though.
+/// itself and may sign others, as `openssl req -x509` makes it, and looks for the issuer of one
+/// that may not. Whoever names a certificate as the one to be believed means it, though.
 #[derive(Debug)]
 struct Given {
     usual: Arc<WebPkiServerVerifier>,

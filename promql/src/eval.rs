@@ -5,8 +5,8 @@
 //! samples holds little more than its answer. Aggregations take the columns of a selector, or of a
 //! function over its ranges, one by one and keep none of them.
 //!
-//! Memory is asked for before it is taken, and what a node has used on its way to its value is given
-//! back when it has that ([`Evaluation::eval`]).
+//! Memory is asked for before it is taken, and what a node has used on its way to its value is
+//! given back when it has that ([`Evaluation::eval`]).
 
 mod aggregate;
 mod binary;
@@ -198,8 +198,8 @@ pub fn instant(
     Ok((answer, evaluation.notes.into_inner()))
 }
 
-/// Evaluates at `start_ms` and every `step_ms` up to `end_ms`: series in the order of their labels, and
-/// what is to be said of them.
+/// Evaluates at `start_ms` and every `step_ms` up to `end_ms`: series in the order of their labels,
+/// and what is to be said of them.
 ///
 /// # Errors
 /// The limits, what the storage says, and what cannot be computed; also where the expression is no

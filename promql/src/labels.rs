@@ -46,8 +46,8 @@ impl Labels {
             .map_or("", |(_, value)| value)
     }
 
-    /// Of labels in any order, which are taken away; nothing is copied where they come in order, each
-    /// once and none empty.
+    /// Of labels in any order, which are taken away; nothing is copied where they come in order,
+    /// each once and none empty.
     pub(crate) fn take(labels: &mut Vec<Label>) -> Self {
         let is_in_order = labels.is_sorted_by(|one, other| one.0 < other.0);
         if is_in_order && labels.iter().all(|(_, value)| !value.is_empty()) {

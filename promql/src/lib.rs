@@ -8,11 +8,12 @@
 //! ```
 //!
 //! The semantics are those of Prometheus 3: ranges and look-back are open to the left. Everything
-//! that is stable there is here; what is experimental is refused by name ([`functions::EXPERIMENTAL`]).
+//! that is stable there is here; what is experimental is refused by name
+//! ([`functions::EXPERIMENTAL`]).
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`mod@parse`] | operator precedence, bounded in length and depth; errors with line and column |
+//! | [`mod@parse`] | operator precedence, bounded length and depth; errors with line and column |
 //! | [`pattern`] | patterns as Go reads them |
 //! | [`ast`], [`functions`] | the tree, and what each function takes |
 //! | [`mod@print`] | the tree as text: one line, or pretty |

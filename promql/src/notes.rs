@@ -23,7 +23,8 @@ pub enum Note {
     NoCounter(Arc<str>),
     /// Buckets of a histogram that count less than those below them.
     FallingBuckets,
-    /// Up to a moment, Unix milliseconds, there are rollups of so many milliseconds in place of samples.
+    /// Up to a moment, Unix milliseconds, there are rollups of so many milliseconds in place of
+    /// samples.
     Rolled(i64, i64),
 }
 

@@ -24,8 +24,8 @@ pub const DEPTH_MAX: usize = 100;
 /// Matchers of one selector.
 pub const MATCHERS_MAX: usize = 64;
 
-/// Patterns of one expression. Larger: one that is made of patterns takes longer to check, up to some
-/// milliseconds each.
+/// Patterns of one expression. Larger: one that is made of patterns takes longer to check, up to
+/// some milliseconds each.
 pub const PATTERNS_MAX: usize = 128;
 
 /// Reads an expression.

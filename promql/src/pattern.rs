@@ -4,8 +4,8 @@ use foldhash::HashSet;
 pub use pulseboard_shared::pattern::translated;
 use pulseboard_shared::pattern::words;
 
-/// What a pattern may compile to, and so much more for each of its bytes: as many as alternatives of
-/// plain texts take. All patterns of an expression are no longer than that.
+/// What a pattern may compile to, and so much more for each of its bytes: as many as alternatives
+/// of plain texts take. All patterns of an expression are no longer than that.
 const COMPILED_BYTES_MAX: usize = 256 << 10;
 const COMPILED_BYTES_A_BYTE: usize = 64;
 

@@ -3,8 +3,9 @@
 //!
 //! A function sees a rollup as one or two points, those that say most to it: its sum to
 //! `sum_over_time()`, its ends to `rate()` and to whoever asks for the value of a moment. Where all
-//! windows begin and end where rollups do, sums, counts, means and extremes are what all samples would
-//! give. Elsewhere a rollup counts in the window that its end is in, and growth is spread evenly.
+//! windows begin and end where rollups do, sums, counts, means and extremes are what all samples
+//! would give. Elsewhere a rollup counts in the window that its end is in, and growth is spread
+//! evenly.
 
 use crate::storage::{Rolled, Rollup, Samples};
 
@@ -50,8 +51,9 @@ impl Sight {
 }
 
 impl Samples {
-    /// Appends what stands for a rollup in the eyes of a function, [`Hints::function`](crate::storage::Hints::function);
-    /// before any sample, and in the order of time.
+    /// Appends what stands for a rollup in the eyes of a function,
+    /// [`Hints::function`](crate::storage::Hints::function); before any sample, and in the order of
+    /// time.
     pub fn push_rollup(&mut self, function: &str, rollup: &Rollup) {
         // A sample is as far from its neighbours as from the edge, twice.
         let count = i64::try_from(rollup.count.max(1)).unwrap_or(i64::MAX);
@@ -126,8 +128,9 @@ impl Stretches {
         self.0.iter().map(|one| one.length_ms).max().unwrap_or(0)
     }
 
-    /// How old the newest point may be for whoever asks for the value of a moment: as old as a sample may
-    /// be, or as rollups are long, and half of one more, since nobody knows where in it its samples are.
+    /// How old the newest point may be for whoever asks for the value of a moment: as old as a
+    /// sample may be, or as rollups are long, and half of one more, since nobody knows where in it
+    /// its samples are.
     pub(crate) fn lookback_at(&self, at_ms: i64, lookback_ms: i64) -> i64 {
         longer(lookback_ms, self.length_at(at_ms))
     }
@@ -138,8 +141,8 @@ impl Stretches {
         longer(lookback_ms, longest).saturating_add(longest)
     }
 
-    /// How far back a window that ends at a moment looks at least: where rollups are longer than it,
-    /// there would be nothing in most.
+    /// How far back a window that ends at a moment looks at least: where rollups are longer than
+    /// it, there would be nothing in most.
     pub(crate) fn range_at(&self, function: &str, end_ms: i64, range_ms: i64) -> i64 {
         let length = self.length_at(end_ms);
         let least = match function {
@@ -156,8 +159,8 @@ fn longer(lookback_ms: i64, length_ms: i64) -> i64 {
     lookback_ms.max(length_ms).saturating_add(length_ms / 2)
 }
 
-/// How a counter or a gauge went from point to point: it is known at all of them, and in between taken
-/// to have gone evenly.
+/// How a counter or a gauge went from point to point: it is known at all of them, and in between
+/// taken to have gone evenly.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
     /// What it has grown by up to each point.

@@ -9,8 +9,8 @@ pub struct Samples {
     pub times: Vec<i64>,
     /// As many; stale markers among them.
     pub values: Vec<f64>,
-    /// What the first so many of them stand for where they are rollups: as many as there are such, see
-    /// [`Samples::push_rollup`].
+    /// What the first so many of them stand for where they are rollups: as many as there are such,
+    /// see [`Samples::push_rollup`].
     pub(crate) weights: Vec<f64>,
 }
 

@@ -10,8 +10,8 @@ use foldhash::fast::RandomState;
 
 use crate::labels::{Label, Labels, NAME};
 
-/// Texts that are remembered, at first and once there were that many. Fewer: more series have their own. A
-/// place takes 16 bytes.
+/// Texts that are remembered, at first and once there were that many. Fewer: more series have their
+/// own. A place takes 16 bytes.
 const PLACES_FEW: usize = 256;
 const PLACES: usize = 8_192;
 
@@ -77,7 +77,8 @@ impl Texts {
         }
     }
 
-    /// The text, the bytes that it takes if it is new, and those of what had its place and nobody has.
+    /// The text, the bytes that it takes if it is new, and those of what had its place and nobody
+    /// has.
     fn share(&mut self, text: &str) -> (Arc<str>, usize, usize) {
         if text.len() > SHARED_BYTES_MAX {
             return (Arc::from(text), TEXT_BYTES + text.len(), 0);

@@ -1,5 +1,5 @@
-//! An expression as JSON, as Prometheus' `/api/v1/parse_query` has it; without the fields of what is
-//! experimental there.
+//! An expression as JSON, as Prometheus' `/api/v1/parse_query` has it; without the fields of what
+//! is experimental there.
 
 use serde_json::{Value, json};
 

@@ -1,11 +1,11 @@
-//! `receivers` and `global` of `alertmanager.yml`, field by field, with its defaults, and the same as
-//! JSON for receivers that are made while the server runs.
+//! `receivers` and `global` of `alertmanager.yml`, field by field, with its defaults, and the same
+//! as JSON for receivers that are made while the server runs.
 //!
-//! A file is read with these types inside of one's own ([`Global`] and a list of [`Receiver`]); what
-//! is wrong with one section is told by the reader with its line. Then [`Global::check`],
-//! [`Global::resolve`] and [`Receiver::settle`] of each, whose errors name section and index. What is
-//! secret is a [`Secret`](pulseboard_outbound::Secret), which prints and serialises as `<secret>`;
-//! [`keep_secrets`] puts back what was stored where somebody sends `<secret>` again.
+//! A file is read with these types inside of one's own ([`Global`] and a list of [`Receiver`]);
+//! what is wrong with one section is told by the reader with its line. Then [`Global::check`],
+//! [`Global::resolve`] and [`Receiver::settle`] of each, whose errors name section and index. What
+//! is secret is a [`Secret`](pulseboard_outbound::Secret), which prints and serialises as
+//! `<secret>`; [`keep_secrets`] puts back what was stored where somebody sends `<secret>` again.
 
 mod call;
 mod chat;

@@ -78,8 +78,8 @@ pub struct Tested {
     pub took_ms: u64,
 }
 
-/// Sends a test over each way out of a receiver that is settled, all at once and each once. `key` is
-/// one of its own.
+/// Sends a test over each way out of a receiver that is settled, all at once and each once. `key`
+/// is one of its own.
 pub async fn test(
     sender: &Sender,
     receiver: &Receiver,

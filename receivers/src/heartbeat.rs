@@ -30,9 +30,9 @@ impl Heartbeat {
         }
     }
 
-    /// Whether it is to be called now; if so, the next call is planned. `is_well`: rules are evaluated
-    /// and deliveries work. While that is not so nobody is called, and as soon as it is so again
-    /// somebody is.
+    /// Whether it is to be called now; if so, the next call is planned. `is_well`: rules are
+    /// evaluated and deliveries work. While that is not so nobody is called, and as soon as it is
+    /// so again somebody is.
     pub fn is_due(&mut self, now_ms: i64, is_well: bool) -> bool {
         if !is_well {
             self.next_ms = None;

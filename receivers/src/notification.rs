@@ -16,8 +16,8 @@ pub struct Notification {
     pub tenant: Arc<str>,
     /// The name of the receiver as its configuration has it.
     pub receiver: String,
-    /// Which group, as text (`{}/{severity="page"}:{alertname="Down"}`). What is sent to one receiver
-    /// about one group keeps its order.
+    /// Which group, as text (`{}/{severity="page"}:{alertname="Down"}`). What is sent to one
+    /// receiver about one group keeps its order.
     pub group_key: String,
     pub group_labels: BTreeMap<String, String>,
     /// Firing ones and resolved ones, in the order in which they are told.
@@ -29,7 +29,8 @@ pub struct Notification {
     pub external_url: String,
     /// Unix ms.
     pub created_ms: i64,
-    /// What is said beside the alerts: that this is a digest, that something flaps, that it is a test.
+    /// What is said beside the alerts: that this is a digest, that something flaps, that it is a
+    /// test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

@@ -1,16 +1,16 @@
 //! Notifications between "somebody is to be told" and "they were": on disk, at least once, with one
 //! key for each, in order for each receiver and group.
 //!
-//! [`Outbox::put`] returns when a notification is on disk. From then on it is tried over each way of
-//! its receiver until that went, can never go, or has been tried for a day. What was answered is on
-//! disk before the next of the same group begins, so after `kill -9` nothing is lost, and what was
-//! under way at that moment may arrive once more, with the same key. A resolved never comes before its
-//! firing: a group's next notification waits for the one before it. Each way of each receiver is a
-//! lane of its own with four tries at a time, so one that hangs holds up nobody else.
+//! [`Outbox::put`] returns when a notification is on disk. From then on it is tried over each way
+//! of its receiver until that went, can never go, or has been tried for a day. What was answered is
+//! on disk before the next of the same group begins, so after `kill -9` nothing is lost, and what
+//! was under way at that moment may arrive once more, with the same key. A resolved never comes
+//! before its firing: a group's next notification waits for the one before it. Each way of each
+//! receiver is a lane of its own with four tries at a time, so one that hangs holds up nobody else.
 //!
-//! Where the disk fails, a notification is kept in memory and sent all the same ([`Accepted::Memory`]).
-//! What has no room is refused, counted and told ([`Event::Refused`]); what waits is never dropped for
-//! it.
+//! Where the disk fails, a notification is kept in memory and sent all the same
+//! ([`Accepted::Memory`]). What has no room is refused, counted and told ([`Event::Refused`]); what
+//! waits is never dropped for it.
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
@@ -64,8 +64,8 @@ pub trait Deliver: Send + Sync + 'static {
 /// What an outbox is told.
 #[derive(Clone, Debug)]
 pub struct OutboxOptions {
-    /// Where it is kept, readable for nobody else; nothing: in memory only. Whoever opens it has seen
-    /// to it that no other process does.
+    /// Where it is kept, readable for nobody else; nothing: in memory only. Whoever opens it has
+    /// seen to it that no other process does.
     pub folder: Option<PathBuf>,
     /// Notifications that may wait (default 10 000); for one tenant half of it, for one receiver a
     /// quarter.
@@ -74,8 +74,8 @@ pub struct OutboxOptions {
     pub bytes: usize,
     /// Pauses between tries.
     pub backoff: Backoff,
-    /// So long after it was made a notification is given up once it does not go (default a day): what
-    /// is older is history, and the page has it.
+    /// So long after it was made a notification is given up once it does not go (default a day):
+    /// what is older is history, and the page has it.
     pub give_up_after: Duration,
 }
 
@@ -186,9 +186,9 @@ struct State {
 }
 
 impl Outbox {
-    /// Opens the outbox and goes on with what waits. Reads the disk, so it is called where blocking is
-    /// allowed, inside a Tokio runtime. Receivers are known to `deliver` before: what waits for one
-    /// that is not there fails.
+    /// Opens the outbox and goes on with what waits. Reads the disk, so it is called where blocking
+    /// is allowed, inside a Tokio runtime. Receivers are known to `deliver` before: what waits for
+    /// one that is not there fails.
     ///
     /// # Errors
     /// The folder cannot be made or read.
@@ -261,8 +261,8 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// Takes a notification over. It is on disk when this returns [`Accepted::Durable`]; dropping the
-    /// future does not take it back. One that is known by its key is not taken twice.
+    /// Takes a notification over. It is on disk when this returns [`Accepted::Durable`]; dropping
+    /// the future does not take it back. One that is known by its key is not taken twice.
     ///
     /// # Errors
     /// There is no such receiver, no room, or the outbox is closed.
@@ -361,8 +361,8 @@ impl Outbox {
         }
     }
 
-    /// Takes nothing more and begins no try; returns when those that are under way are over, or after
-    /// `at_most`. What waits is there at the next start.
+    /// Takes nothing more and begins no try; returns when those that are under way are over, or
+    /// after `at_most`. What waits is there at the next start.
     pub async fn close(&self, at_most: Duration) {
         self.0.stop.cancel();
         self.0.tasks.close();

@@ -67,8 +67,8 @@ impl Reply<'_> {
         serde_json::from_slice(self.body).unwrap_or_default()
     }
 
-    /// What a status means where a maker says nothing else: 2xx is sent; 408, 425, 429 and 5xx may go
-    /// another time; the rest will not.
+    /// What a status means where a maker says nothing else: 2xx is sent; 408, 425, 429 and 5xx may
+    /// go another time; the rest will not.
     #[must_use]
     pub fn usual(&self) -> Outcome {
         match self.status {

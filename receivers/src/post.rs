@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::text::secrets_of;
 
-/// A `POST`, or a `PUT` that follows one. Its address and headers may be secret; nothing of it but lengths is printed.
+/// A `POST`, or a `PUT` that follows one. Its address and headers may be secret; nothing of it but
+/// lengths is printed.
 #[derive(Clone)]
 pub struct Post {
     pub url: Secret,

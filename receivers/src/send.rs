@@ -67,7 +67,8 @@ impl Sender {
         }))
     }
 
-    /// Tries once to send `notification` over `way`. Its texts are rendered on a thread of their own.
+    /// Tries once to send `notification` over `way`. Its texts are rendered on a thread of their
+    /// own.
     pub async fn send(
         &self,
         way: Arc<Way>,

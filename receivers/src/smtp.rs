@@ -1,5 +1,5 @@
-//! Handing a mail to a server: RFC 5321 with STARTTLS (RFC 3207) and AUTH (RFC 4954) by PLAIN, LOGIN
-//! and CRAM-MD5 (RFC 2195). Every answer is bounded; the deadline is the caller's.
+//! Handing a mail to a server: RFC 5321 with STARTTLS (RFC 3207) and AUTH (RFC 4954) by PLAIN,
+//! LOGIN and CRAM-MD5 (RFC 2195). Every answer is bounded; the deadline is the caller's.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use md5::{Digest as _, Md5};

@@ -180,8 +180,8 @@ pub fn rfc3339(ms: Option<i64>) -> String {
     text
 }
 
-/// Year, month and day of so many days after 1970-01-01, by the calendar's periods of 400 years that
-/// begin in March.
+/// Year, month and day of so many days after 1970-01-01, by the calendar's periods of 400 years
+/// that begin in March.
 pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));

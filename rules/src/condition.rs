@@ -125,8 +125,8 @@ impl Condition {
         })
     }
 
-    /// What an alert is called that is about series which have never been there: the labels that are
-    /// asked for.
+    /// What an alert is called that is about series which have never been there: the labels that
+    /// are asked for.
     pub(crate) fn asked_for(&self) -> Labels {
         fn first(expr: &Expr) -> Option<&pulseboard_promql::ast::Selector> {
             match &expr.kind {

@@ -1,8 +1,9 @@
 //! Rule files: read as strictly as Prometheus reads them, with all their errors, and written.
 //!
 //! A file is one YAML document with `groups`, or one or several documents of `kind: PrometheusRule`
-//! (or a `List` of them), whose `spec` has them. Strict: an unknown field is an error. What rules have
-//! here beyond those of Prometheus ([`crate::rule`]) is not taken from files, which others read too.
+//! (or a `List` of them), whose `spec` has them. Strict: an unknown field is an error. What rules
+//! have here beyond those of Prometheus ([`crate::rule`]) is not taken from files, which others
+//! read too.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -62,8 +62,8 @@ impl Sample {
 /// What one evaluation of one rule came to.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// To be written, in this order, before the next rule is evaluated: those that were recorded, or
-    /// `ALERTS` and `ALERTS_FOR_STATE`; then stale markers of what was there before.
+    /// To be written, in this order, before the next rule is evaluated: those that were recorded,
+    /// or `ALERTS` and `ALERTS_FOR_STATE`; then stale markers of what was there before.
     pub samples: Vec<Sample>,
     /// Alerts that became something else.
     pub changes: Vec<Change>,
@@ -174,11 +174,12 @@ pub struct Group {
 }
 
 impl Group {
-    /// A group of `file` (or of whatever tells groups of one name apart). None of its rules has been
-    /// evaluated.
+    /// A group of `file` (or of whatever tells groups of one name apart). None of its rules has
+    /// been evaluated.
     ///
     /// # Errors
-    /// What is wrong with its rules: the number of each from 0, and the problem; `None` for the group.
+    /// What is wrong with its rules: the number of each from 0, and the problem; `None` for the
+    /// group.
     pub fn new(
         file: &str,
         spec: &GroupSpec,
@@ -333,8 +334,8 @@ impl Group {
         }
     }
 
-    /// Goes on where an older version of the group is: alerts and series of rules with the same name
-    /// and labels. What comes is to be written: stale markers for the series of the others.
+    /// Goes on where an older version of the group is: alerts and series of rules with the same
+    /// name and labels. What comes is to be written: stale markers for the series of the others.
     pub fn take_over(&mut self, mut old: Self, at_ms: i64) -> Vec<Sample> {
         self.last_evaluation_ms = old.last_evaluation_ms;
         self.evaluation_seconds = old.evaluation_seconds;
@@ -381,16 +382,17 @@ impl Group {
         (samples, changes, due)
     }
 
-    /// From here to [`Group::restore`] no `ALERTS` are written, so that what they were is still to be
-    /// found. For groups that begin without [`crate::keep`].
+    /// From here to [`Group::restore`] no `ALERTS` are written, so that what they were is still to
+    /// be found. For groups that begin without [`crate::keep`].
     pub fn await_restore(&mut self) {
         for runner in &mut self.runners {
             runner.is_restored = false;
         }
     }
 
-    /// Looks for the pending time that alerts had before, in `ALERTS_FOR_STATE`: as Prometheus does,
-    /// after a second evaluation. [`OUTAGE_TOLERANCE_MS`] and [`FOR_GRACE_MS`] are its defaults.
+    /// Looks for the pending time that alerts had before, in `ALERTS_FOR_STATE`: as Prometheus
+    /// does, after a second evaluation. [`OUTAGE_TOLERANCE_MS`] and [`FOR_GRACE_MS`] are its
+    /// defaults.
     ///
     /// # Errors
     /// The storage cannot be read; then pending alerts begin anew.

@@ -1,8 +1,9 @@
 //! The state of groups across a restart, as plain data for a document.
 //!
 //! Kept are alerts with all their times, the series that were written last (so that those which are
-//! gone get their stale markers), and what a rule with `missing: alert` remembers. A group takes back
-//! what was kept of rules with its own names and labels; of the others there are stale markers.
+//! gone get their stale markers), and what a rule with `missing: alert` remembers. A group takes
+//! back what was kept of rules with its own names and labels; of the others there are stale
+//! markers.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Rules: files in Prometheus' format and rules made while it runs, evaluated over a storage that is
-//! given. Pure: no clock, no I/O, no threads. Times are the caller's, Unix milliseconds.
+//! Rules: files in Prometheus' format and rules made while it runs, evaluated over a storage that
+//! is given. Pure: no clock, no I/O, no threads. Times are the caller's, Unix milliseconds.
 //!
 //! ```text
 //! text ──file──▶ GroupSpec ──Group::new──▶ Group ──evaluate_rule──▶ Outcome: samples to write,
@@ -9,9 +9,9 @@
 //!                                     a run before this one
 //! ```
 //!
-//! How a group is driven: at each [`Group::eval_timestamp`] plus a whole number of intervals, for each
-//! rule in turn `evaluate_rule(index, at_ms, env)`, and what it gives in [`Outcome::samples`] is
-//! written before the next rule is evaluated, which may read it; then
+//! How a group is driven: at each [`Group::eval_timestamp`] plus a whole number of intervals, for
+//! each rule in turn `evaluate_rule(index, at_ms, env)`, and what it gives in [`Outcome::samples`]
+//! is written before the next rule is evaluated, which may read it; then
 //! [`Group::evaluated`] with how long all of it took. What others read meanwhile is
 //! [`Group::status`], a copy that shares its texts.
 //!

@@ -1,13 +1,13 @@
 //! When a rule would have fired: over a stretch of history, with the state machine that runs live.
 //!
-//! The expressions are evaluated once, over all steps ([`pulseboard_promql::range`]); what they come to
-//! at each step goes through a [`Machine`].
+//! The expressions are evaluated once, over all steps ([`pulseboard_promql::range`]); what they
+//! come to at each step goes through a [`Machine`].
 //!
-//! Notifications are counted as an Alertmanager with one route sends them: the alerts of the rule are
-//! one group; `group_wait` 30 s after its first alert fires and then every `group_interval` of 5 min it
-//! looks; it sends where an alert fires that was not said, where one is over that was, and where
-//! `repeat_interval` of 4 h is over while something fires. One message with several alerts counts once.
-//! What has happened and is not yet said at the end of the stretch counts as one more.
+//! Notifications are counted as an Alertmanager with one route sends them: the alerts of the rule
+//! are one group; `group_wait` 30 s after its first alert fires and then every `group_interval` of
+//! 5 min it looks; it sends where an alert fires that was not said, where one is over that was, and
+//! where `repeat_interval` of 4 h is over while something fires. One message with several alerts
+//! counts once. What has happened and is not yet said at the end of the stretch counts as one more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -98,8 +98,8 @@ pub struct Rehearsal {
     pub error: Option<String>,
 }
 
-/// Rehearses an alerting rule at `start_ms` and every `interval_ms` up to `end_ms`; `query_offset_ms`
-/// and `limit` are its group's.
+/// Rehearses an alerting rule at `start_ms` and every `interval_ms` up to `end_ms`;
+/// `query_offset_ms` and `limit` are its group's.
 ///
 /// # Errors
 /// It is no alerting rule, there are too many steps, or the expression fails as a whole; in words.

@@ -1,16 +1,16 @@
 //! A rule as it is written, and as it is evaluated.
 //!
-//! [`RuleSpec`] and [`GroupSpec`] are what stands in a file or in JSON; [`Rule::new`] checks all of it
-//! and makes what is evaluated. What a rule has beyond those of Prometheus:
+//! [`RuleSpec`] and [`GroupSpec`] are what stands in a file or in JSON; [`Rule::new`] checks all of
+//! it and makes what is evaluated. What a rule has beyond those of Prometheus:
 //!
-//! - `clear`: what ends a firing. An expression: a firing goes on, whatever `expr` says, until a series
-//!   of `clear` comes whose labels, but the metric's name, are all among those of the alert's own
-//!   series (none at all ends every alert of the rule) while `expr` does not hold. A number, for an
-//!   `expr` of the form `X > t` (or `>=`, `<`, `<=`, either way round): it goes on as long as
-//!   `X > number`.
-//! - `missing`: what to do where a series that is compared is not there or is not a number. `resolve`
-//!   as Prometheus does; `keep` what it was, firing or pending, without going from one to the other;
-//!   `alert` as if it were over the threshold.
+//! - `clear`: what ends a firing. An expression: a firing goes on, whatever `expr` says, until a
+//!   series of `clear` comes whose labels, but the metric's name, are all among those of the
+//!   alert's own series (none at all ends every alert of the rule) while `expr` does not hold. A
+//!   number, for an `expr` of the form `X > t` (or `>=`, `<`, `<=`, either way round): it goes on
+//!   as long as `X > number`.
+//! - `missing`: what to do where a series that is compared is not there or is not a number.
+//!   `resolve` as Prometheus does; `keep` what it was, firing or pending, without going from one to
+//!   the other; `alert` as if it were over the threshold.
 //! - `enabled`: whether it is evaluated; what fires when it is switched off ends.
 //! - `every`: its group's interval, 0 for each tick. `group`: the name of its group.
 

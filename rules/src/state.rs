@@ -7,8 +7,8 @@
 //!                        ▼ does not hold    ▼
 //! ```
 //!
-//! [`Machine::step`] is given what the rule's expressions came to, at one time. The same machine runs
-//! in a group, in a rehearsal and in a unit test.
+//! [`Machine::step`] is given what the rule's expressions came to, at one time. The same machine
+//! runs in a group, in a rehearsal and in a unit test.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,8 +36,8 @@ pub const KNOWN_MS: i64 = 7 * 86_400_000;
 /// Labels and annotations of one alert, in bytes.
 pub const ALERT_BYTES_MAX: usize = 256 << 10;
 
-/// Labels and annotations of all alerts of one rule at one evaluation, in bytes; and as much again of
-/// those that hold no more.
+/// Labels and annotations of all alerts of one rule at one evaluation, in bytes; and as much again
+/// of those that hold no more.
 pub const ALERTS_BYTES_MAX: usize = 16 << 20;
 
 /// Annotations of an alert, by name.
@@ -146,7 +146,8 @@ pub enum Event {
     Firing,
     /// It fired and is over.
     Resolved,
-    /// It was pending and is over, or the rule had more alerts than its group's limit and all are gone.
+    /// It was pending and is over, or the rule had more alerts than its group's limit and all are
+    /// gone.
     Dropped,
 }
 
@@ -246,9 +247,9 @@ impl Machine {
     /// One evaluation.
     ///
     /// # Errors
-    /// Two series have the same labels once the rule's are added, or time is over ([`Expand::ended`]),
-    /// and nothing has changed; or there are more alerts than `limit` (0: any number), and all are
-    /// gone. In Prometheus' words.
+    /// Two series have the same labels once the rule's are added, or time is over
+    /// ([`Expand::ended`]), and nothing has changed; or there are more alerts than `limit` (0: any
+    /// number), and all are gone. In Prometheus' words.
     pub fn step(
         &mut self,
         rule: &Rule,

@@ -1,8 +1,8 @@
 //! What `promtool test rules` says of a file.
 //!
 //! Series come from the file, rules from the files that it names; every group is evaluated at each
-//! `evaluation_interval` over a storage in memory, as promtool does it: at each evaluation the samples
-//! up to its time are there and no later ones.
+//! `evaluation_interval` over a storage in memory, as promtool does it: at each evaluation the
+//! samples up to its time are there and no later ones.
 
 mod go;
 mod read;
@@ -36,11 +36,12 @@ pub trait Files {
     /// The text of a file.
     ///
     /// # Errors
-    /// Why it cannot be read, as the operating system says it: `open FILE: no such file or directory`.
+    /// Why it cannot be read, as the operating system says it: `open FILE: no such file or
+    /// directory`.
     fn read(&mut self, path: &str) -> Result<String, String>;
 
-    /// The files that a pattern stands for (`*`, `?`, `[…]`), in order; one without wildcards stands
-    /// for itself where it is there.
+    /// The files that a pattern stands for (`*`, `?`, `[…]`), in order; one without wildcards
+    /// stands for itself where it is there.
     ///
     /// # Errors
     /// It is no pattern.

@@ -306,7 +306,8 @@ impl Builder<'_> {
         Ok(true)
     }
 
-    /// Where the `|` or `>` stands of a text below its key; its own place is that of its first line.
+    /// Where the `|` or `>` stands of a text below its key; its own place is that of its first
+    /// line.
     fn indicator(&self, text: Place) -> Place {
         let Some(Open::Map(_, _, _, Some(key))) = self.open.last() else {
             return text;

@@ -55,8 +55,8 @@ pub struct Status {
     /// Samples of the last scrape, before and after relabelling.
     pub scraped: usize,
     pub kept: usize,
-    /// Samples that are too long to be stored, or that the sink did not take; they count among those
-    /// scraped.
+    /// Samples that are too long to be stored, or that the sink did not take; they count among
+    /// those scraped.
     pub refused: u64,
 }
 

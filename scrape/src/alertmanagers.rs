@@ -1,7 +1,8 @@
-//! Who is told of alerts: the Alertmanagers of `alerting`, found like targets, kept across a reload.
+//! Who is told of alerts: the Alertmanagers of `alerting`, found like targets, kept across a
+//! reload.
 //!
-//! What is found is published as a whole each time that something of it changes ([`Found`]). Nothing
-//! here sends an alert.
+//! What is found is published as a whole each time that something of it changes ([`Found`]).
+//! Nothing here sends an alert.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -1,6 +1,6 @@
-//! Where targets are: each section of a job, or of Alertmanagers, that finds them is a [`Source`], and one that has to
-//! look again and again is a task that publishes all that it finds. What cannot be looked at is
-//! told in words, and what was found before stays.
+//! Where targets are: each section of a job, or of Alertmanagers, that finds them is a [`Source`],
+//! and one that has to look again and again is a task that publishes all that it finds. What cannot
+//! be looked at is told in words, and what was found before stays.
 
 mod consul;
 mod dns;

@@ -45,8 +45,8 @@ pub(crate) struct Buffers {
     told: Told,
 }
 
-/// Which series were told at which times, by their hashes, and in which row first. There are no more
-/// than rows, whose memory is bounded.
+/// Which series were told at which times, by their hashes, and in which row first. There are no
+/// more than rows, whose memory is bounded.
 type Told = HashMap<(u64, i64), usize, RandomState>;
 
 impl Buffers {

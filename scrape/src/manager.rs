@@ -356,7 +356,8 @@ impl Manager {
     }
 }
 
-/// Says once what cannot be scraped: the rest of a job's targets go on, and nobody may look at them.
+/// Says once what cannot be scraped: the rest of a job's targets go on, and nobody may look at
+/// them.
 fn log_new(job: &str, told: &HashSet<String>, problems: &[String]) {
     let mut new = problems.iter().filter(|problem| !told.contains(*problem));
     for problem in new.by_ref().take(PROBLEMS_LOGGED) {

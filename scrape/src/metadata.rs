@@ -121,8 +121,8 @@ fn parse(body: &[u8]) -> Vec<Metric> {
     metrics
 }
 
-/// Hands what the comments of a body say to `take`, metric by metric; of so many as are remembered of
-/// one target.
+/// Hands what the comments of a body say to `take`, metric by metric; of so many as are remembered
+/// of one target.
 pub fn each(body: &[u8], mut take: impl FnMut(Metric)) {
     // Many bodies have none, and are looked through in one go.
     if !body.starts_with(b"#") && memchr::memmem::find(body, b"\n#").is_none() {

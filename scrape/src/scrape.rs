@@ -194,8 +194,8 @@ fn take(
     };
 }
 
-/// Says once of a target, for each kind of reason, that something of it is left out: the next scrape
-/// leaves out the same.
+/// Says once of a target, for each kind of reason, that something of it is left out: the next
+/// scrape leaves out the same.
 fn tell(refused: &NotTaken, told: &mut u32, endpoint: &Endpoint, job: &Job) {
     for one in &refused.first {
         let bit = 1 << one.reason.index();

@@ -133,7 +133,8 @@ impl Batch {
         self.watched.extend(names.into_iter().map(Box::from));
     }
 
-    /// Which of the watched labels a row, by its place in [`Batch::rows`], says with an empty value.
+    /// Which of the watched labels a row, by its place in [`Batch::rows`], says with an empty
+    /// value.
     pub fn empty_labels(&self, row: usize) -> impl Iterator<Item = &str> {
         let from = self.empty.partition_point(|(at, _)| *at < row);
         let all = self.empty.iter().skip(from);
@@ -165,8 +166,9 @@ impl Batch {
 
     /// From now on until [`Batch::close`], rows and keys of [`TRIAL_BYTES_MAX`] and
     /// [`TRIAL_REFUSED_MAX`] refusals are all that is looked at, which takes a millisecond or two.
-    /// Where there is more, the batch gives the body up: it means nothing then, is to be cleared, and
-    /// the body to be read again where that may take longer. No piece of it is handed on before.
+    /// Where there is more, the batch gives the body up: it means nothing then, is to be cleared,
+    /// and the body to be read again where that may take longer. No piece of it is handed on
+    /// before.
     pub fn begin_trial(&mut self) {
         self.is_trial = true;
         self.reset_room();

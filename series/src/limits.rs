@@ -33,18 +33,18 @@ pub const REFUSED_READ_MAX: u64 = 1_000_000;
 /// stays below when it is not larger than a fifth of this.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 
-/// A piece of a body is handed on when its keys and rows take so many bytes. Larger: more memory for
-/// each body in work. Smaller: shards are locked more often for the same samples.
+/// A piece of a body is handed on when its keys and rows take so many bytes. Larger: more memory
+/// for each body in work. Smaller: shards are locked more often for the same samples.
 pub const PIECE_BYTES: usize = 1 << 20;
 
-/// Bytes of keys and rows of a trial: some four thousand of the shortest rows. Larger: whoever tries
-/// is held up longer by one body. Smaller: more bodies are read twice.
+/// Bytes of keys and rows of a trial: some four thousand of the shortest rows. Larger: whoever
+/// tries is held up longer by one body. Smaller: more bodies are read twice.
 pub const TRIAL_BYTES_MAX: usize = 256 << 10;
 const _: () = assert!(TRIAL_BYTES_MAX < PIECE_BYTES);
 
 /// Refusals of a trial, each of which makes a text.
 pub const TRIAL_REFUSED_MAX: u64 = 1_000;
 
-/// Bytes of keys and rows that nobody is asked for: more than a piece and the line that ends it take,
-/// nearly always.
+/// Bytes of keys and rows that nobody is asked for: more than a piece and the line that ends it
+/// take, nearly always.
 pub const FREE_BYTES: usize = 2 * PIECE_BYTES;

@@ -6,7 +6,8 @@ pub const ALERTS_SHOWN_MAX: usize = 50;
 /// Names in one `subscribe` message: more are refused with an `error` message.
 pub const SUBSCRIBED_METRICS_MAX: usize = 1000;
 
-/// Characters of a metric name (`name` or, when subscribing, `name{labels}`): longer ones are refused.
+/// Characters of a metric name (`name` or, when subscribing, `name{labels}`): longer ones are
+/// refused.
 pub const METRIC_NAME_CHARS_MAX: usize = 512;
 
 /// Bytes of a selector that a client watches.

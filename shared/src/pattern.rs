@@ -1,10 +1,11 @@
-//! Patterns as Prometheus reads them: RE2's syntax as Go has it (pkg.go.dev/regexp/syntax), made into
-//! what the crate `regex` reads. Most say the same in both.
+//! Patterns as Prometheus reads them: RE2's syntax as Go has it (pkg.go.dev/regexp/syntax), made
+//! into what the crate `regex` reads. Most say the same in both.
 //!
 //! What differs: a `{` that repeats nothing, a `[` within a class, `&&`, `--` and `~~` stand for
-//! themselves in Go; `\d`, `\s`, `\w` and `\b` are ASCII there; `\Q…\E` quotes; `\101` is a character
-//! by its octal number; `\p{…}` names a script or a category alone; and what is repeated may not be
-//! repeated again. What the other library has beyond Go (`(?x)`, `(?u)`, `\u`, `\b{start}`) is refused.
+//! themselves in Go; `\d`, `\s`, `\w` and `\b` are ASCII there; `\Q…\E` quotes; `\101` is a
+//! character by its octal number; `\p{…}` names a script or a category alone; and what is repeated
+//! may not be repeated again. What the other library has beyond Go (`(?x)`, `(?u)`, `\u`,
+//! `\b{start}`) is refused.
 //!
 //! All takes time in proportion to the pattern's length.
 
@@ -24,8 +25,8 @@ const NAMED: [&str; 14] = [
     "space", "upper", "word", "xdigit",
 ];
 
-/// A pattern of Go's in the syntax of the crate `regex`; some of what is wrong in both is left as it
-/// is.
+/// A pattern of Go's in the syntax of the crate `regex`; some of what is wrong in both is left as
+/// it is.
 ///
 /// # Errors
 /// It is wrong in Go.

@@ -148,8 +148,8 @@ pub fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Year, month and day, both from 1, of a day since 1970-01-01 (Hinnant, "chrono-Compatible Low-Level
-/// Date Algorithms").
+/// Year, month and day, both from 1, of a day since 1970-01-01 (Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms").
 #[must_use]
 pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;

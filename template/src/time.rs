@@ -70,8 +70,8 @@ pub(crate) struct Civil {
     abbreviation: String,
 }
 
-/// Days since 1970 of a day of the proleptic Gregorian calendar (Howard Hinnant, `chrono`-compatible
-/// low-level date algorithms).
+/// Days since 1970 of a day of the proleptic Gregorian calendar (Howard Hinnant,
+/// `chrono`-compatible low-level date algorithms).
 fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -27,8 +27,9 @@ pub(crate) fn everything() -> Result<()> {
         .context("the server could not be built")
 }
 
-/// The same for whoever wants it soon, to look at it or to test it: without the linker's pass over all crates, which
-/// takes a quarter of the time and makes the server a little faster. Returns where it lies.
+/// The same for whoever wants it soon, to look at it or to test it: without the linker's pass over
+/// all crates, which takes a quarter of the time and makes the server a little faster. Returns
+/// where it lies.
 ///
 /// # Errors
 /// One of the two does not compile.

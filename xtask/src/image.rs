@@ -1,9 +1,9 @@
 //! `image`: the container image, with nothing in it but the server, linked statically, and what it
 //! reads: whom this machine's certificates believe, and who its user is.
 //!
-//! `target/image/pulseboard.tar` (an OCI archive) is what `podman load` and `docker load` take. It is
-//! tried before it is packed: its folder is started as the root of a file system that nobody can write
-//! to, as the image's user, where this machine allows that.
+//! `target/image/pulseboard.tar` (an OCI archive) is what `podman load` and `docker load` take. It
+//! is tried before it is packed: its folder is started as the root of a file system that nobody can
+//! write to, as the image's user, where this machine allows that.
 
 use std::{
     fs,

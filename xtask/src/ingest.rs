@@ -189,7 +189,8 @@ fn measure_load(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Ten million samples of the last two days, in two orders, beside as many that come as they are made.
+/// Ten million samples of the last two days, in two orders, beside as many that come as they are
+/// made.
 fn measure_late(plan: &Plan) -> Result<()> {
     const SERIES: i64 = 1_000;
     println!("\n## Late samples, {SERIES} series over two days\n");

@@ -1,9 +1,9 @@
 //! The page: Trunk compiles it, and what Trunk leaves to others is done here.
 //!
 //! That is the size pass of `wasm-opt` (without the words of panics), short names between the
-//! WebAssembly and its script, one style sheet out of many, no remarks in any of them, names by final
-//! content, and the compressed variant beside every file that gains by one. The result lies in
-//! `dist/`, where the server embeds it and `dist` copies it from.
+//! WebAssembly and its script, one style sheet out of many, no remarks in any of them, names by
+//! final content, and the compressed variant beside every file that gains by one. The result lies
+//! in `dist/`, where the server embeds it and `dist` copies it from.
 
 use std::{
     collections::BTreeSet,
@@ -194,8 +194,8 @@ fn one_script(stage: &Path) -> Result<()> {
 const LATE_SHEETS: &str = "<!-- Of what is loaded when it is opened. -->";
 
 /// Makes one style sheet of all that `index.html` names: a request in place of many, and together
-/// they are packed into two thirds. Those behind [`LATE_SHEETS`] become another one, which comes with
-/// the page's other part.
+/// they are packed into two thirds. Those behind [`LATE_SHEETS`] become another one, which comes
+/// with the page's other part.
 fn two_style_sheets(stage: &Path) -> Result<()> {
     const BEFORE: &str = "<link rel=\"stylesheet\" href=\"";
     let index = stage.join("index.html");

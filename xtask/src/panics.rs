@@ -1,6 +1,6 @@
-//! Takes the words of panics out of the page's WebAssembly: a twentieth of the first load, for texts
-//! that nobody who opens the page reads. What panics traps instead, and the page says that it has
-//! stopped as before (`frontend/src/panic.rs`). Development builds keep every word.
+//! Takes the words of panics out of the page's WebAssembly: a twentieth of the first load, for
+//! texts that nobody who opens the page reads. What panics traps instead, and the page says that it
+//! has stopped as before (`frontend/src/panic.rs`). Development builds keep every word.
 //!
 //! Three things go before `wasm-opt` clears up what nothing needs any more: the bodies of the
 //! standard library's functions that end in a panic, those that write values for programmers

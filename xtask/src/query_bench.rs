@@ -1,7 +1,8 @@
-//! `bench query`: what an expression costs this server, beside Prometheus and VictoriaMetrics, in one run.
+//! `bench query`: what an expression costs this server, beside Prometheus and VictoriaMetrics, in
+//! one run.
 //!
-//! All get the same samples by remote write, in the order of time, and the same questions one after the
-//! other. Each is pinned to the server's core, and the client of `bench/` to another.
+//! All get the same samples by remote write, in the order of time, and the same questions one after
+//! the other. Each is pinned to the server's core, and the client of `bench/` to another.
 
 use std::{
     fs,

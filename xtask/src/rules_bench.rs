@@ -1,5 +1,5 @@
-//! `bench rules`: what evaluating rules costs this server, beside Prometheus with the same rule file and
-//! the same series, in one run.
+//! `bench rules`: what evaluating rules costs this server, beside Prometheus with the same rule
+//! file and the same series, in one run.
 //!
 //! Both get the same samples by remote write, up to now, and the same file. Each is pinned to the
 //! server's core and left to itself; what it spends of the processor meanwhile is compared.
@@ -135,8 +135,8 @@ fn parse(arguments: &[String]) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The rules: thresholds that hold for nothing and that hold for some, rates by a label, and recorded
-/// means, in equal parts.
+/// The rules: thresholds that hold for nothing and that hold for some, rates by a label, and
+/// recorded means, in equal parts.
 fn rule_file(plan: &Plan) -> String {
     let instances = (plan.series / OF_INSTANCE).max(1);
     let mut text = "groups:\n".to_owned();

@@ -1,9 +1,11 @@
 //! `test-senders`: what people have sends to the real server, and what it sent is read back; what
-//! people scrape is scraped; an Alertmanager is told of alerts; and who asks a Prometheus asks the server, and a real Prometheus beside it.
+//! people scrape is scraped; an Alertmanager is told of alerts; and who asks a Prometheus asks the
+//! server, and a real Prometheus beside it.
 //!
 //! The clients come from PyPI and npm into folders below `target`, Prometheus with its promtool,
-//! Alertmanager, node_exporter and collectd from Debian's packages, unpacked there. What cannot be had is left out, and the reason
-//! is said: a machine without a network can still run the other tests.
+//! Alertmanager, node_exporter and collectd from Debian's packages, unpacked there. What cannot be
+//! had is left out, and the reason is said: a machine without a network can still run the other
+//! tests.
 
 use std::{
     ffi::{OsStr, OsString},

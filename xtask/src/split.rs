@@ -1,5 +1,5 @@
-//! Takes the page apart: what is loaded when it is opened (`frontend/src/late.rs`) becomes a file of
-//! its own, which shares memory, stack and table of functions with the page.
+//! Takes the page apart: what is loaded when it is opened (`frontend/src/late.rs`) becomes a file
+//! of its own, which shares memory, stack and table of functions with the page.
 //!
 //! It is done on what the linker wrote, which with `--emit-relocs` says what refers to what, before
 //! wasm-bindgen writes the script for what is left. Trunk knows nothing of it: what it wrote is
@@ -22,8 +22,8 @@ const PART: &str = "late";
 /// import of this file into the script, in place of which the function itself is put.
 const LINK: &str = "./split.js";
 
-/// Replaces the page's only WebAssembly and its script by those of what is needed at first, and lays
-/// the rest beside them.
+/// Replaces the page's only WebAssembly and its script by those of what is needed at first, and
+/// lays the rest beside them.
 ///
 /// # Errors
 /// The page was not linked as it is to be, or wasm-bindgen cannot read what is left.
@@ -86,9 +86,9 @@ pub(crate) fn is_part(file: &Path) -> bool {
 }
 
 /// The script with the function that loads the part from `file`, beside the script, and the style
-/// sheet of the part from `sheet` before it, so that nothing is seen without its style. It says what the
-/// server answered in `data-late` of the document's root, since a function of WebAssembly that has
-/// two parameters has no room for more.
+/// sheet of the part from `sheet` before it, so that nothing is seen without its style. It says
+/// what the server answered in `data-late` of the document's root, since a function of WebAssembly
+/// that has two parameters has no room for more.
 ///
 /// # Errors
 /// The script takes no such function.

@@ -137,6 +137,13 @@ impl Findings {
             if let Some(word) = UNFINISHED.iter().find(|word| text.contains(*word)) {
                 self.add(file, line, &format!("{word}: finish it, or open an issue"));
             }
+            if extension == "rs" && is_long_comment(text) {
+                self.add(
+                    file,
+                    line,
+                    &format!("a comment has at most {COMMENT_COLUMNS} columns"),
+                );
+            }
             if may_not_have_colours(file, text)
                 && let Some(colour) = raw_colour(text)
             {
@@ -299,7 +306,8 @@ fn not_passed_on<'a>(routes: &'a [String], trunk: &str) -> Vec<&'a str> {
     routes.filter(|route| !is_passed_on(route)).collect()
 }
 
-/// Whether a file is compiled into the page and only there; its unit tests may lie in one of their own.
+/// Whether a file is compiled into the page and only there; its unit tests may lie in one of their
+/// own.
 fn page_sources(file: &Path) -> bool {
     let of_page = ["frontend/src", "markup/src"];
     of_page.iter().any(|folder| file.starts_with(folder))
@@ -307,8 +315,8 @@ fn page_sources(file: &Path) -> bool {
         && !file.ends_with("tests.rs")
 }
 
-/// The lines that write something as programmers see it; a panic may, since its words go anyway, and
-/// unit tests, which come last.
+/// The lines that write something as programmers see it; a panic may, since its words go anyway,
+/// and unit tests, which come last.
 fn debugs(source: &str) -> Vec<usize> {
     let lines = (1..).zip(source.lines());
     lines
@@ -351,6 +359,19 @@ fn raw_colour(line: &str) -> Option<String> {
         .map(|function| format!("{function}…)"))
 }
 
+/// Columns of a line that is a comment.
+const COMMENT_COLUMNS: usize = 100;
+
+/// Whether a line is a comment that is too long, which rustfmt leaves alone. A row of a table
+/// cannot be broken.
+fn is_long_comment(line: &str) -> bool {
+    let Some(rest) = line.trim_start().strip_prefix("//") else {
+        return false;
+    };
+    let said = rest.trim_start_matches(['/', '!']).trim_start();
+    line.chars().count() > COMMENT_COLUMNS && !said.starts_with('|')
+}
+
 /// Docs that only point at where they stand: in an editor and on a page of docs that is nothing.
 const EMPTY_DOCS: [&str; 3] = ["See the module.", "Likewise.", "As there."];
 
@@ -378,6 +399,19 @@ fn empty_docs(text: &str) -> Vec<(usize, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_that_are_too_long_are_found() {
+        let words = "é ".repeat(60);
+        for long in ["//! ", "    /// ", "// "] {
+            let fitting: String = format!("{long}{words}").chars().take(100).collect();
+            assert!(!is_long_comment(&fitting), "{fitting}");
+            assert!(is_long_comment(&format!("{fitting}x")), "{fitting}");
+        }
+        for other in ["//! | a row | ", "let text = \"//\"; // ", "code"] {
+            assert!(!is_long_comment(&format!("{other}{words}")), "{other}");
+        }
+    }
 
     #[test]
     fn docs_that_say_nothing_are_found() {

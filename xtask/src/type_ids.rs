@@ -1,10 +1,10 @@
 //! Numbers the types of the page's WebAssembly. The compiler gives each type that is asked for its
-//! `TypeId` 128 random bits, which no compression makes smaller: two hundred types are 3.4 kB of the
-//! first load. They are compared with each other and with nothing else, so small numbers do.
+//! `TypeId` 128 random bits, which no compression makes smaller: two hundred types are 3.4 kB of
+//! the first load. They are compared with each other and with nothing else, so small numbers do.
 //!
-//! Every `Any::type_id` reads its number from the data, which says where they are. Where such a number
-//! stands elsewhere, in the data or in an instruction, it is replaced too: one of 64 random bits is
-//! nowhere by chance.
+//! Every `Any::type_id` reads its number from the data, which says where they are. Where such a
+//! number stands elsewhere, in the data or in an instruction, it is replaced too: one of 64 random
+//! bits is nowhere by chance.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -122,8 +122,9 @@ fn findings_of_shell(source: &str) -> Vec<String> {
     findings
 }
 
-/// What a reader can come to see of a file of HTML, with the line of each: texts between tags, those
-/// of [`SEEN`] attributes and of the description, and those that its scripts have in double quotes.
+/// What a reader can come to see of a file of HTML, with the line of each: texts between tags,
+/// those of [`SEEN`] attributes and of the description, and those that its scripts have in double
+/// quotes.
 fn texts_of_html(source: &str) -> Vec<(usize, String)> {
     let mut texts = Vec::new();
     let mut rest = source;

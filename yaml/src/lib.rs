@@ -1,6 +1,6 @@
-//! Places in a text of YAML: of what turns out to be wrong after it was read, and of keys that stand
-//! twice. The reader tells a place only with an error, so whoever looks for one walks there and
-//! makes one. And reading a text whose nulls say nothing ([`from_str`]).
+//! Places in a text of YAML: of what turns out to be wrong after it was read, and of keys that
+//! stand twice. The reader tells a place only with an error, so whoever looks for one walks there
+//! and makes one. And reading a text whose nulls say nothing ([`from_str`]).
 
 mod nulls;
 

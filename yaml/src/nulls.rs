@@ -1,5 +1,5 @@
-//! Reading a text in which `null` stands for what is not written: `params: ~`, `rule_files: null`, a
-//! key with nothing behind it. The files' own programs take it so.
+//! Reading a text in which `null` stands for what is not written: `params: ~`, `rule_files: null`,
+//! a key with nothing behind it. The files' own programs take it so.
 //!
 //! The text is walked once for where nulls are. Only where there are some, the reader is led past
 //! them, entry by entry beside what the walk found; places in errors stay those of the text.

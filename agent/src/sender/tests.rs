@@ -1,4 +1,5 @@
-//! A hub that takes little at once, and others that answer in its place: what is kept, what arrives.
+//! A hub that takes little at once, and others that answer in its place: what is kept, what
+//! arrives.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -206,8 +207,8 @@ fn noise(characters: usize) -> String {
     (0..characters).map(one).collect()
 }
 
-/// A message that is too large for the hub, or for a proxy before it, goes in parts; a sample that is
-/// too large alone is dropped and counted, and no other.
+/// A message that is too large for the hub, or for a proxy before it, goes in parts; a sample that
+/// is too large alone is dropped and counted, and no other.
 #[tokio::test]
 async fn what_is_too_large_is_sent_in_parts_and_only_one_sample_alone_is_dropped() {
     const SERIES: usize = 300;
@@ -237,8 +238,8 @@ async fn what_is_too_large_is_sent_in_parts_and_only_one_sample_alone_is_dropped
     assert!(tries < 60, "{tries}");
 }
 
-/// Nothing counts as sent, or as refused, that somebody else answered in the hub's place; it arrives
-/// when the hub is back, also after a restart of the agent.
+/// Nothing counts as sent, or as refused, that somebody else answered in the hub's place; it
+/// arrives when the hub is back, also after a restart of the agent.
 #[tokio::test]
 async fn an_answer_that_no_hub_gives_loses_nothing() {
     const OTHERS: [&str; 5] = [

@@ -206,8 +206,8 @@ mod tests {
 
     proptest! {
         /// In whatever order sessions begin and end: there are never too many, in all and of one
-        /// token; who goes for another is the oldest of those who have too many; what has ended does
-        /// not come back; and nothing else ends.
+        /// token; who goes for another is the oldest of those who have too many; what has ended
+        /// does not come back; and nothing else ends.
         #[test]
         fn no_order_of_beginning_and_ending_gets_past_a_bound(
             max in prop_oneof![1_usize..6, 100..300_usize],

@@ -1,7 +1,7 @@
 //! Which alerts Alertmanagers are to be told of, and when next. Pure.
 //!
-//! An alert is known by its labels, as an Alertmanager knows it: one that fires again takes the place
-//! of the one that was over.
+//! An alert is known by its labels, as an Alertmanager knows it: one that fires again takes the
+//! place of the one that was over.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

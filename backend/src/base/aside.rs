@@ -4,8 +4,8 @@ use std::{io, sync::mpsc, thread};
 
 use tokio::{runtime::Handle, sync::oneshot};
 
-/// How much the thread gives way: on a core that is wanted by others it gets a quarter of what they get,
-/// and whoever is woken goes before it.
+/// How much the thread gives way: on a core that is wanted by others it gets a quarter of what they
+/// get, and whoever is woken goes before it.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 /// As far as the system goes.

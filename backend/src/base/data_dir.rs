@@ -196,8 +196,8 @@ pub fn said_address(path: &Path) -> Option<Served> {
     })
 }
 
-/// Says in the folder which certificate its holder shows, so that commands that are run beside it know
-/// it whatever names it has.
+/// Says in the folder which certificate its holder shows, so that commands that are run beside it
+/// know it whatever names it has.
 ///
 /// # Errors
 /// The disk refuses.

@@ -1,9 +1,9 @@
 //! What a caller is told when something cannot be done, wherever that is found out.
 //!
 //! A handler returns [`AppError`] and uses `?`; it becomes an answer in `http::error`, once. Inside
-//! modules small error enums of their own are used; `main` reports what stops the start. On a socket
-//! that is already open there is no status: a bad message is answered with an `error` message and an
-//! ended connection with a close code (see `pulseboard_feed::wire::ws`).
+//! modules small error enums of their own are used; `main` reports what stops the start. On a
+//! socket that is already open there is no status: a bad message is answered with an `error`
+//! message and an ended connection with a close code (see `pulseboard_feed::wire::ws`).
 
 use http::StatusCode;
 use pulseboard_shared::{FieldError, Problem};

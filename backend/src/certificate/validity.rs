@@ -1,5 +1,6 @@
-//! Until when a certificate holds. rustls looks at the dates of other people's certificates and tells
-//! nobody those of its own; they stand at a fixed place (RFC 5280 §4.1), which is walked to here.
+//! Until when a certificate holds. rustls looks at the dates of other people's certificates and
+//! tells nobody those of its own; they stand at a fixed place (RFC 5280 §4.1), which is walked to
+//! here.
 
 use pulseboard_shared::timestamp::days_from_civil;
 

@@ -1,4 +1,5 @@
-//! What each server measures at a moment, and the service's figures that follow from all of them. Pure.
+//! What each server measures at a moment, and the service's figures that follow from all of them.
+//! Pure.
 
 use pulseboard_host::{Reading, Traffic};
 use pulseboard_shared::BUILT_IN;

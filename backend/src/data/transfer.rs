@@ -28,8 +28,8 @@ const LINE_BYTES_MAX: u64 = 32 << 20;
 /// How often a server that is busy is asked again.
 const TRIES: u32 = 60;
 
-/// Writes what the server answers to `query`; what was done, in words for standard output (none where
-/// that has the series).
+/// Writes what the server answers to `query`; what was done, in words for standard output (none
+/// where that has the series).
 pub(super) async fn export(
     settings: &Settings,
     from: &Connection,
@@ -189,7 +189,8 @@ struct Done {
 }
 
 impl Done {
-    /// Takes note of an answer to a piece that begins with that line; whether it is one to an import.
+    /// Takes note of an answer to a piece that begins with that line; whether it is one to an
+    /// import.
     fn note(&mut self, answer: &Answer, first: u64) -> bool {
         let said = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
         let (Some(accepted), Some(refused)) =

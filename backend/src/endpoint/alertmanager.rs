@@ -1,6 +1,6 @@
 //! Alertmanager's API v2 at `/api/v2`: alerts, groups, silences, status and receivers, as `amtool`,
-//! Karma, Grafana and a Prometheus that sends its alerts know them. What is wrong with a question is
-//! told as there, by a JSON string.
+//! Karma, Grafana and a Prometheus that sends its alerts know them. What is wrong with a question
+//! is told as there, by a JSON string.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -442,8 +442,8 @@ async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
 /// What is in the place of an address that is not shown.
 const NOWHERE: &str = "http://secret.invalid/";
 
-/// A configuration that `amtool config routes` reads: it takes only what Alertmanager knows, and takes
-/// `<secret>` for no address where the version that it is of hides none.
+/// A configuration that `amtool config routes` reads: it takes only what Alertmanager knows, and
+/// takes `<secret>` for no address where the version that it is of hides none.
 fn readable(yaml: &str) -> String {
     let mut readable = String::with_capacity(yaml.len());
     for line in yaml.lines() {

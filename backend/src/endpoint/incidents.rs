@@ -1,5 +1,5 @@
-//! `/api/incidents` and `/api/alerts/{incident}`: what became of alerts, who was told and who was not,
-//! and what people said and did about it.
+//! `/api/incidents` and `/api/alerts/{incident}`: what became of alerts, who was told and who was
+//! not, and what people said and did about it.
 
 mod capsule;
 mod chart;
@@ -487,7 +487,8 @@ impl Acting {
         })
     }
 
-    /// Adds what was done, and answers with the incident as it is now, once that outlives the process.
+    /// Adds what was done, and answers with the incident as it is now, once that outlives the
+    /// process.
     async fn done(self, entry: Entry) -> Result<Json<Value>, AppError> {
         let (app, tenant, id) = (self.app, self.tenant, self.incident.id);
         app.incidents.add(&tenant, id, entry);

@@ -1,5 +1,5 @@
-//! `/api/maintenance`: maintenance windows, silences with a calendar. What matches is told to nobody
-//! while the time is within one of the intervals, again and again.
+//! `/api/maintenance`: maintenance windows, silences with a calendar. What matches is told to
+//! nobody while the time is within one of the intervals, again and again.
 
 use std::sync::Arc;
 

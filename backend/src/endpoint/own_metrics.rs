@@ -1,5 +1,6 @@
-//! `GET /metrics`: this server's own figures for Prometheus. What is counted is `base::telemetry`'s;
-//! figures that services can be asked for, and those of the caller's tenants, are read here.
+//! `GET /metrics`: this server's own figures for Prometheus. What is counted is
+//! `base::telemetry`'s; figures that services can be asked for, and those of the caller's tenants,
+//! are read here.
 
 use std::{fmt, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! `/api/receivers` and `/api/notifications`: who is told, made and tried while the server runs, and
-//! what became of what they were told. Secrets are in no answer.
+//! `/api/receivers` and `/api/notifications`: who is told, made and tried while the server runs,
+//! and what became of what they were told. Secrets are in no answer.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -386,8 +386,8 @@ fn embedded_files() -> impl Iterator<Item = File> {
     std::iter::empty()
 }
 
-/// Whether `path` can be one that the page shows by itself: it names no file, no endpoint of the API,
-/// and goes nowhere by dots, encoded ones included.
+/// Whether `path` can be one that the page shows by itself: it names no file, no endpoint of the
+/// API, and goes nowhere by dots, encoded ones included.
 fn is_page_path(path: &str) -> bool {
     let names_file = path
         .rsplit('/')
@@ -400,8 +400,8 @@ fn is_page_path(path: &str) -> bool {
 }
 
 /// Whether a file's name changes with its content: it has a `-` or `.` and then the hexadecimal
-/// digits of 64 bits, as Trunk writes them: without zeros in front, so one name in sixteen has 15 or
-/// fewer. One in 65 536 has fewer than 13, and is asked for again.
+/// digits of 64 bits, as Trunk writes them: without zeros in front, so one name in sixteen has 15
+/// or fewer. One in 65 536 has fewer than 13, and is asked for again.
 fn is_hashed(path: &str) -> bool {
     const DIGITS: std::ops::RangeInclusive<usize> = 13..=16;
     let name = path.rsplit('/').next().unwrap_or(path).as_bytes();
@@ -533,8 +533,8 @@ fn hashes(html: &str, tag: &str) -> String {
         .collect()
 }
 
-/// The text of each element called `tag` that has no `src` and is no data, byte for byte: that is what browsers
-/// hash. `html` is what Trunk wrote, in lower case and closed as it should be.
+/// The text of each element called `tag` that has no `src` and is no data, byte for byte: that is
+/// what browsers hash. `html` is what Trunk wrote, in lower case and closed as it should be.
 fn inline<'a>(html: &'a str, tag: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{tag}"), format!("</{tag}>"));
     let mut rest = html;

@@ -29,8 +29,8 @@ pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// The body as JSON.
 ///
 /// # Errors
-/// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 with line and column, and the
-/// field, for what is not the expected JSON.
+/// 413 past [`JSON_BYTES_MAX`], 408 when it does not arrive in time, 400 with line and column, and
+/// the field, for what is not the expected JSON.
 pub async fn read_json<T: DeserializeOwned>(
     app: &App,
     request: &mut Request,
@@ -137,8 +137,8 @@ pub(crate) fn broken() -> AppError {
     AppError::bad_request("the body broke off")
 }
 
-/// Has `work` done on a thread that may block: what waits for the disk, or for a lock that is held for
-/// long.
+/// Has `work` done on a thread that may block: what waits for the disk, or for a lock that is held
+/// for long.
 ///
 /// # Errors
 /// 500 when it panicked.

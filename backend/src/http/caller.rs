@@ -139,8 +139,8 @@ pub fn peer_address(request: &Request) -> IpAddr {
     }
 }
 
-/// Who did something, as far as it is known: for timelines and the log, where a person reads it. Tokens
-/// have no names, so it is their role and their identity.
+/// Who did something, as far as it is known: for timelines and the log, where a person reads it.
+/// Tokens have no names, so it is their role and their identity.
 #[must_use]
 pub fn actor(request: &Request, depot: &Depot) -> String {
     let address = client_address(request);

@@ -1,11 +1,11 @@
 //! Answers compressed, where a client asks for it (RFC 9110 §12.5.3) and there is enough to gain:
 //! every text and JSON answer of the API, whichever endpoint it comes from.
 //!
-//! An answer that is at hand is compressed on a thread that may block unless it is short, and each of
-//! its pieces is let go when it has been read, so that both forms together take little more than the
-//! longer one; one that is made piece by piece goes through an [`Encoder`] where it is made. Levels
-//! are the cheap ones: what is asked for is sent once. Event streams are never compressed, nor what
-//! comes with an `ETag`, which names bytes as they are.
+//! An answer that is at hand is compressed on a thread that may block unless it is short, and each
+//! of its pieces is let go when it has been read, so that both forms together take little more than
+//! the longer one; one that is made piece by piece goes through an [`Encoder`] where it is made.
+//! Levels are the cheap ones: what is asked for is sent once. Event streams are never compressed,
+//! nor what comes with an `ETag`, which names bytes as they are.
 
 use std::{
     collections::VecDeque,

@@ -52,8 +52,9 @@ pub(crate) fn refusal(error: IngestError) -> AppError {
     }
 }
 
-/// Reads the request's body, has `parse` make a batch of it for the tenant that it is of, appends that
-/// and waits until it is safe. `coding`: how the body is packed, whatever its header says (`None`: the header says it).
+/// Reads the request's body, has `parse` make a batch of it for the tenant that it is of, appends
+/// that and waits until it is safe. `coding`: how the body is packed, whatever its header says
+/// (`None`: the header says it).
 ///
 /// # Errors
 /// Everything that takes nothing of the body; see the texts.
@@ -169,8 +170,8 @@ fn coding_of(request: &Request) -> Result<Coding, UnpackError> {
     }
 }
 
-/// Whose samples an endpoint is to take. Asked before anything else that an endpoint looks at: a request of
-/// one who may not write is refused for that, whatever else is wrong with it.
+/// Whose samples an endpoint is to take. Asked before anything else that an endpoint looks at: a
+/// request of one who may not write is refused for that, whatever else is wrong with it.
 ///
 /// # Errors
 /// 401 or 403 for who may not write; then as [`engine_tenant`].
@@ -242,8 +243,9 @@ where
             }
             let needed = bytes.len() + data.len();
             if needed > share.count() {
-                // Some ahead, as far as it says that it goes on: a share is asked for once for several
-                // pieces, and what it says still costs nothing that it does not send a part of.
+                // Some ahead, as far as it says that it goes on: a share is asked for once for
+                // several pieces, and what it says still costs nothing that it does not send a part
+                // of.
                 let ahead = expected.min(AHEAD_RATIO * needed).max(needed);
                 let has = share.count();
                 share

@@ -25,8 +25,8 @@ fn is_text(path: &str) -> bool {
 }
 
 /// Whether a path is written in the one way that it has: without empty segments but at its
-/// beginning, without `.` and `..`, without a slash at the end of an endpoint's, and without escapes of
-/// characters that need none (RFC 3986 §6.2.2).
+/// beginning, without `.` and `..`, without a slash at the end of an endpoint's, and without
+/// escapes of characters that need none (RFC 3986 §6.2.2).
 #[must_use]
 pub fn is_plain(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else {

@@ -1,5 +1,5 @@
-//! What the query of a request asks for: of the ticks, from where on and which metrics; of lists, how
-//! much.
+//! What the query of a request asks for: of the ticks, from where on and which metrics; of lists,
+//! how much.
 
 use pulseboard_engine::NamedSeries;
 use pulseboard_feed::Position;

@@ -88,8 +88,8 @@ impl Book {
         self.take_as(event, super::entry::labels_of(event))
     }
 
-    /// Takes an alert that is known to whoever is told under these labels; what is to be written down
-    /// of it.
+    /// Takes an alert that is known to whoever is told under these labels; what is to be written
+    /// down of it.
     pub fn take_as(&mut self, event: &AlertEvent, labels: Labels) -> Option<Change> {
         let tenant = keeper_of(event);
         let id = event.alert.incident;

@@ -8,8 +8,8 @@ use pulseboard_shared::{Alert, AlertState, Labels, Severity, figure};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Entries of one timeline. Larger: more memory for what goes on for days. Smaller: what was said of
-/// it is forgotten earlier.
+/// Entries of one timeline. Larger: more memory for what goes on for days. Smaller: what was said
+/// of it is forgotten earlier.
 pub const ENTRIES_MAX: usize = 200;
 
 /// The rule identity of alerts that others sent: what they measured is not known.
@@ -21,7 +21,8 @@ pub const UNNAMED: &str = "(no name)";
 /// A message, an annotation, or what is said in an entry, in bytes.
 const TEXT_BYTES_MAX: usize = 4 << 10;
 
-/// Annotations of one incident, in bytes. Labels are kept as they are: they are what it is known by.
+/// Annotations of one incident, in bytes. Labels are kept as they are: they are what it is known
+/// by.
 const ANNOTATION_BYTES_MAX: usize = 16 << 10;
 
 /// Receivers that are named of one incident.
@@ -253,8 +254,8 @@ pub struct Saying {
     pub annotations: Option<Labels>,
 }
 
-/// All labels of an alert: of one that others sent just those that it came with, so that it is known by
-/// the same ones here and there.
+/// All labels of an alert: of one that others sent just those that it came with, so that it is
+/// known by the same ones here and there.
 #[must_use]
 pub fn labels_of(event: &AlertEvent) -> Labels {
     let detail = event.detail.as_deref();
@@ -371,8 +372,8 @@ impl Incident {
         self.ended_ms.is_none()
     }
 
-    /// What another alert of this incident adds. What is said at its end is about a value that is fine
-    /// again, so what was said before it stays.
+    /// What another alert of this incident adds. What is said at its end is about a value that is
+    /// fine again, so what was said before it stays.
     #[must_use]
     pub fn next(&self, event: &AlertEvent) -> (Entry, Option<Saying>) {
         let alert = &event.alert;

@@ -20,8 +20,8 @@ use super::{
 /// A longer line is none of ours.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 
-/// The file is written anew when it is so much larger than when it last was, beside half as much again
-/// as that: with what the book may hold, a hundred MiB at most.
+/// The file is written anew when it is so much larger than when it last was, beside half as much
+/// again as that: with what the book may hold, a hundred MiB at most.
 const REWRITE_PAST_BYTES: u64 = 4 << 20;
 
 /// One line.

@@ -1,9 +1,9 @@
 //! Which series were pushed to which group (`/metrics/job/JOB{/LABEL/VALUE}`), so that a later push
 //! ends those that it does not name.
 //!
-//! It is in memory and bounded, for all and for each caller; where there is no room a tenant's group
-//! that was pushed to longest ago is forgotten. Series of a group that nobody knows any more (after
-//! a restart, too) end like any other that nothing comes for.
+//! It is in memory and bounded, for all and for each caller; where there is no room a tenant's
+//! group that was pushed to longest ago is forgotten. Series of a group that nobody knows any more
+//! (after a restart, too) end like any other that nothing comes for.
 //!
 //! What a push ends is remembered until its samples are safe: a push that is sent again ends it
 //! again.
@@ -118,7 +118,8 @@ impl Groups {
         }
     }
 
-    /// The samples of a push are safe: what it ended is over, unless a newer push has taken that on.
+    /// The samples of a push are safe: what it ended is over, unless a newer push has taken that
+    /// on.
     pub(super) fn confirm(&mut self, grouping: &Grouping, pending: Pending) {
         let Some(group) = self.by.get_mut(grouping) else {
             return;

@@ -161,7 +161,8 @@ impl Outlet for Taker {
         self.turn = None;
         self.late.look();
         if self.queue.is_some() {
-            // What has been taken is taken; where there is no room for long, the rest is taken, too.
+            // What has been taken is taken; where there is no room for long, the rest is taken,
+            // too.
             let room = self.late.wait(&self.tenant, self.clock.now_ms());
             Handle::current().block_on(room);
         }

@@ -1,6 +1,6 @@
-//! What is kept with each tenant that something is sent for: its place among all, the running totals
-//! of what its senders report as differences, the groups that were pushed to, and whose turn it is to
-//! add to them.
+//! What is kept with each tenant that something is sent for: its place among all, the running
+//! totals of what its senders report as differences, the groups that were pushed to, and whose turn
+//! it is to add to them.
 
 use std::sync::{
     Arc,

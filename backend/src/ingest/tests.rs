@@ -108,8 +108,8 @@ fn no_line_is_refused_for_being_short() {
     }
 }
 
-/// While a large one of a tenant is worked on, its small ones wait where they hold up nobody: not on
-/// a thread that serves, and not with a turn that others need.
+/// While a large one of a tenant is worked on, its small ones wait where they hold up nobody: not
+/// on a thread that serves, and not with a turn that others need.
 #[tokio::test]
 async fn who_waits_for_its_tenant_holds_up_nobody_else() {
     let telemetry = Arc::new(Telemetry::default());

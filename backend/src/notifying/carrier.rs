@@ -1,5 +1,5 @@
-//! Between the outbox, which knows receivers, and the manager, which tells one way of a receiver at a
-//! time: in the outbox a receiver is called by its name and the way's.
+//! Between the outbox, which knows receivers, and the manager, which tells one way of a receiver at
+//! a time: in the outbox a receiver is called by its name and the way's.
 
 use std::sync::Arc;
 

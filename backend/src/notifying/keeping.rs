@@ -17,8 +17,8 @@ use super::{
 };
 use crate::base::data_dir;
 
-/// The state is written this long after it changed, at the earliest, and then so many times as long as
-/// it took to write.
+/// The state is written this long after it changed, at the earliest, and then so many times as long
+/// as it took to write.
 const KEEP_AFTER_MS: i64 = 200;
 const KEEP_SHARE: i64 = 20;
 

@@ -1,4 +1,5 @@
-//! The rounds of whoever dispatches: what came, what is due, into the outbox, and what became of it.
+//! The rounds of whoever dispatches: what came, what is due, into the outbox, and what became of
+//! it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,8 +77,8 @@ impl Notifying {
             .store(self.clock.steady_ms().max(1), Ordering::Relaxed);
         let to_send = self.blocking(Self::work).await.unwrap_or_default();
         if !to_send.is_empty() {
-            // Who was told is known before they are: after a kill it is asked for at the outbox, and
-            // not told again under another key.
+            // Who was told is known before they are: after a kill it is asked for at the outbox,
+            // and not told again under another key.
             if self.folder.is_some() {
                 self.blocking(|notifying| notifying.keep()).await;
             }

@@ -362,8 +362,8 @@ impl State {
         self.carry_out(now_ms, actions);
     }
 
-    /// These alerts of our own rules go on, and no others: those that ended while nobody listened are
-    /// over.
+    /// These alerts of our own rules go on, and no others: those that ended while nobody listened
+    /// are over.
     pub fn settle_own(&mut self, now_ms: i64, active: &[(AlertEvent, String)]) {
         let on: BTreeSet<Fingerprint> = active
             .iter()

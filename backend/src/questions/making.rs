@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 
 use crate::questions::lane::Queue;
 
-/// The answers that are made now, by caller. **Invariant**: a caller of whom nothing is made is not kept.
+/// The answers that are made now, by caller. **Invariant**: a caller of whom nothing is made is not
+/// kept.
 #[derive(Debug, Default)]
 pub(super) struct Making {
     /// Leaf lock.

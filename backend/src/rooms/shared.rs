@@ -1,5 +1,5 @@
-//! Rooms that other servers have, too: what is said in one goes to all of them in one order, and comes
-//! back to its own members that way.
+//! Rooms that other servers have, too: what is said in one goes to all of them in one order, and
+//! comes back to its own members that way.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! What labels and annotations of all alerts of rules take together: a template can make long texts of
-//! every series, and whoever is told of them holds them, too.
+//! What labels and annotations of all alerts of rules take together: a template can make long texts
+//! of every series, and whoever is told of them holds them, too.
 
 use std::{
     collections::HashMap,

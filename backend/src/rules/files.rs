@@ -113,9 +113,9 @@ pub(super) fn read(
     Err(problems)
 }
 
-/// The files that globs stand for, each once. A name without wildcards stands for itself, whether it
-/// is there or not in `of_settings`: who names a file wants it. A folder that is named stands for the
-/// rule files in it.
+/// The files that globs stand for, each once. A name without wildcards stands for itself, whether
+/// it is there or not in `of_settings`: who names a file wants it. A folder that is named stands
+/// for the rule files in it.
 fn paths(of_config: &[String], of_settings: &[String], problems: &mut Vec<String>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();

@@ -19,7 +19,8 @@ const AT_ONCE: usize = 2;
 const KEEP_MS: i64 = 2_000;
 
 impl Rules {
-    /// Has a group evaluated at `due_ms`, or at its next time where the clock was set back meanwhile.
+    /// Has a group evaluated at `due_ms`, or at its next time where the clock was set back
+    /// meanwhile.
     pub(super) fn schedule(&self, held: &Arc<Held>, due_ms: i64) {
         let ahead_ms = due_ms - self.clock.now_ms();
         let due_ms = match ahead_ms > held.every_ms {

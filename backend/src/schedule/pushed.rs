@@ -2,14 +2,14 @@
 //! thread for that.
 //!
 //! ```text
-//! tick n ──begins, unless it still runs──▶ looks up ──▶ newest ──▶ tick n, where it took less
-//!    └ published when it has been measured, with the newest there is   than its patience, else n + 1
+//! tick n ──begins, unless it still runs──▶ looks up ──▶ newest ──▶ tick n, where it took less than
+//!    └ published once it is measured, with the newest there is  its patience, else n + 1
 //! ```
 //!
 //! A tick has the newest sample of each series in any case, until a newer one comes, so what comes
-//! late is not missed and nothing is told in another order. Names were read when they were subscribed
-//! to; here each is a look-up or two. Tenants share the time, the samples and the bytes evenly; what
-//! one leaves is for those behind it.
+//! late is not missed and nothing is told in another order. Names were read when they were
+//! subscribed to; here each is a look-up or two. Tenants share the time, the samples and the bytes
+//! evenly; what one leaves is for those behind it.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -47,8 +47,8 @@ const PATIENCE_MAX: Duration = Duration::from_millis(20);
 
 type Known = HashMap<Arc<str>, HashMap<Box<[u8]>, Arc<Series>>>;
 
-/// Looks up what viewers of the tick subscribed to by name, on a thread for that, and has the newest
-/// that was found.
+/// Looks up what viewers of the tick subscribed to by name, on a thread for that, and has the
+/// newest that was found.
 #[derive(Debug, Default)]
 pub(super) struct PushedSamples {
     /// `None` while it is at work.

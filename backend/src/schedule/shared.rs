@@ -1,5 +1,5 @@
-//! The tick of several servers: each says what it measured, whoever completes the set makes the tick
-//! of it, and all get it back from the bus with its place.
+//! The tick of several servers: each says what it measured, whoever completes the set makes the
+//! tick of it, and all get it back from the bus with its place.
 //!
 //! ```text
 //! t          every server measures and reports; the report that completes the set makes the tick
@@ -8,8 +8,9 @@
 //!            ──▶ journal, window, viewers, engine: the same on every server
 //! ```
 //!
-//! There is no leader: whichever server ends, the next tick comes, a little later at most. A server that
-//! cannot reach the others makes its ticks of what it measured itself, under an epoch of its own.
+//! There is no leader: whichever server ends, the next tick comes, a little later at most. A server
+//! that cannot reach the others makes its ticks of what it measured itself, under an epoch of its
+//! own.
 
 use std::{
     fmt,
@@ -72,8 +73,8 @@ struct Sink {
 }
 
 struct Taking {
-    /// What this server's offsets are ahead of those of the bus, in an epoch of its own: there it goes
-    /// on behind the ticks that it has.
+    /// What this server's offsets are ahead of those of the bus, in an epoch of its own: there it
+    /// goes on behind the ticks that it has.
     ahead: u64,
     /// The moment of the newest tick that the engine has.
     kept_ms: i64,

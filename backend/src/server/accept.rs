@@ -1,5 +1,5 @@
-//! Accepts connections and has them served, each as a task: [`super::doors`] does the handshake where
-//! TLS is spoken, and then it is HTTP/1.1 ([`super::http1`]) or HTTP/2 ([`super::http2`]).
+//! Accepts connections and has them served, each as a task: [`super::doors`] does the handshake
+//! where TLS is spoken, and then it is HTTP/1.1 ([`super::http1`]) or HTTP/2 ([`super::http2`]).
 //!
 //! salvo's own server is not used for this: it hands no socket out, its idle fuse races the
 //! heartbeats, and its graceful stop leaves sockets and streams open. Its routing, hoops and

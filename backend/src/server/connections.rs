@@ -8,8 +8,8 @@ use tokio_util::task::TaskTracker;
 use super::slots::ConnectionSlots;
 use crate::{app::App, base::task::catch_panic};
 
-/// What a connection has to begin with must be there within this time: a request's head, the opening
-/// of HTTP/2, a line.
+/// What a connection has to begin with must be there within this time: a request's head, the
+/// opening of HTTP/2, a line.
 pub(super) const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Unacknowledged bytes older than this end a connection: its peer is gone. So does, to the kernel,

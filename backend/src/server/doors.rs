@@ -132,8 +132,8 @@ async fn shake_hands(
     }
 }
 
-/// Says one thing in clear text, whatever was asked, and closes. The client's bytes are read and let
-/// go, since closing a socket with unread bytes resets it, and the answer with it.
+/// Says one thing in clear text, whatever was asked, and closes. The client's bytes are read and
+/// let go, since closing a socket with unread bytes resets it, and the answer with it.
 pub(super) async fn say(stream: TcpStream, said: &AppError, now_ms: i64) {
     let mut response = salvo::Response::new();
     said.clone().render(&mut response);
@@ -169,7 +169,8 @@ pub(super) async fn say(stream: TcpStream, said: &AppError, now_ms: i64) {
 struct Handshakes {
     all: Arc<Semaphore>,
     per_address_max: usize,
-    /// Leaf lock; held for a look-up. An entry is there as long as somebody has a handshake or waits.
+    /// Leaf lock; held for a look-up. An entry is there as long as somebody has a handshake or
+    /// waits.
     per_address: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
 }
 

@@ -1,7 +1,7 @@
 //! While the server stops: `/readyz` says so to whoever asks, on a connection of its own.
 //!
-//! Anything else that comes now is closed without an answer, as if nobody listened: an `EventSource`
-//! that is refused with a status never comes back, one that finds nobody does.
+//! Anything else that comes now is closed without an answer, as if nobody listened: an
+//! `EventSource` that is refused with a status never comes back, one that finds nobody does.
 
 use std::{io, sync::Arc, time::Duration};
 

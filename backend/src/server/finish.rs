@@ -1,5 +1,5 @@
-//! What an answer gets once it is made, whoever made it: its date, and where somebody asks what a path
-//! of Prometheus' API takes, the word that nothing is wrong with asking.
+//! What an answer gets once it is made, whoever made it: its date, and where somebody asks what a
+//! path of Prometheus' API takes, the word that nothing is wrong with asking.
 
 use std::cell::RefCell;
 
@@ -11,8 +11,8 @@ thread_local! {
     static NEWEST: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
-/// Says when an answer was made, by the server's clock, which may be set back: hyper's own date waits
-/// until it is past again.
+/// Says when an answer was made, by the server's clock, which may be set back: hyper's own date
+/// waits until it is past again.
 pub(super) fn set_date(headers: &mut HeaderMap, now_ms: i64) {
     let second = now_ms.div_euclid(1_000);
     let date = NEWEST.with_borrow_mut(|newest| match newest {

@@ -1,5 +1,5 @@
-//! Graphite's plaintext (`GRAPHITE_ADDR`) over TCP and UDP, for the default tenant: the protocol has
-//! neither a token nor a tenant, and no answer.
+//! Graphite's plaintext (`GRAPHITE_ADDR`) over TCP and UDP, for the default tenant: the protocol
+//! has neither a token nor a tenant, and no answer.
 //!
 //! Over TCP that is made up for: of a connection nothing more is read before what came is safe on
 //! the disk, so a sender that is faster than the disk waits, and loses nothing. What is refused for
@@ -45,8 +45,9 @@ const CONNECTIONS_MAX: usize = 256;
 /// Bytes read of a connection before they are made safe, and so the longest line.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A connection that is silent for so long between two lines is closed; relays of Graphite send once
-/// a minute. Its first line, and each that was begun, is to be there sooner ([`HEAD_DEADLINE`]).
+/// A connection that is silent for so long between two lines is closed; relays of Graphite send
+/// once a minute. Its first line, and each that was begun, is to be there sooner
+/// ([`HEAD_DEADLINE`]).
 const IDLE: Duration = Duration::from_secs(300);
 
 /// A datagram over IPv4 has no more.

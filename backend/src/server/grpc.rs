@@ -1,9 +1,9 @@
-//! OpenTelemetry metrics over gRPC (`OTLP_GRPC_ADDR`), the default of most SDKs and of the collector:
-//! HTTP/2, over TLS where `TLS_CERT` is given, one method, one message a call.
+//! OpenTelemetry metrics over gRPC (`OTLP_GRPC_ADDR`), the default of most SDKs and of the
+//! collector: HTTP/2, over TLS where `TLS_CERT` is given, one method, one message a call.
 //!
 //! The protocol's frames are read here and not by a gRPC library, since memory for what arrives and
-//! for what it unpacks to is asked for piece by piece, as for every other body; such a library reads
-//! and unpacks a message as a whole first.
+//! for what it unpacks to is asked for piece by piece, as for every other body; such a library
+//! reads and unpacks a message as a whole first.
 //!
 //! | file | what it is |
 //! |---|---|

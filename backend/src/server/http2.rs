@@ -1,9 +1,10 @@
-//! Serves HTTP/2 on a connection: everything that is answered, and event streams, whose viewers write
-//! into the answer's body (`stream::pipe`). WebSockets are not opened here (RFC 8441 is not offered):
-//! browsers then open a connection of HTTP/1.1 for them.
+//! Serves HTTP/2 on a connection: everything that is answered, and event streams, whose viewers
+//! write into the answer's body (`stream::pipe`). WebSockets are not opened here (RFC 8441 is not
+//! offered): browsers then open a connection of HTTP/1.1 for them.
 //!
-//! hyper keeps what a client has no room for until it has some. So an answer goes out in pieces, each
-//! counted until it has left, and a client that takes none of one loses the connection ([`Answers`]).
+//! hyper keeps what a client has no room for until it has some. So an answer goes out in pieces,
+//! each counted until it has left, and a client that takes none of one loses the connection
+//! ([`Answers`]).
 
 use std::{
     pin::{Pin, pin},
@@ -180,8 +181,8 @@ pub(super) async fn serve(
     drop(place);
 }
 
-/// Puts the authority where HTTP/1.1 has it, so that there is one place to look for it. Whether there
-/// is one; where both are there and differ, that is found out where it is for HTTP/1.1.
+/// Puts the authority where HTTP/1.1 has it, so that there is one place to look for it. Whether
+/// there is one; where both are there and differ, that is found out where it is for HTTP/1.1.
 fn name_host(request: &mut hyper::Request<Incoming>) -> bool {
     if request.headers().contains_key(header::HOST) {
         return true;

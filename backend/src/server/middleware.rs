@@ -113,7 +113,8 @@ impl Handler for Middleware {
         let streams = takeover.is_some_and(Takeover::claimed);
         if !streams {
             if response.status_code == Some(StatusCode::OK) && response.body.is_none() {
-                // An answer that says nothing means it: without a body each is a warning in the log.
+                // An answer that says nothing means it: without a body each is a warning in the
+                // log.
                 response.body(ResBody::Once(Bytes::new()));
             }
             self.app

@@ -276,8 +276,8 @@ fn within(most: Duration, left_ms: i64) -> Duration {
     most.min(left.saturating_sub(LEAST)).max(LEAST)
 }
 
-/// The source of a kind; `None` when none is wanted. Made when the ticks begin: the host's first CPU
-/// figure covers the time from here to the first reading.
+/// The source of a kind; `None` when none is wanted. Made when the ticks begin: the host's first
+/// CPU figure covers the time from here to the first reading.
 fn source_of(kind: SourceKind) -> Option<Box<dyn Source>> {
     match kind {
         SourceKind::Host => Some(Box::new(Host::new())),

@@ -62,8 +62,8 @@ impl Full {
 impl ConnectionSlots {
     /// `all` in all; `per_address` is what the settings allow an address. Connections that are no
     /// streams are short or idle, so it has an eighth of all at most: with its share of streams
-    /// that leaves some. Where many addresses take many, the last sixteenth is for those who have few
-    /// ([`little_of`]).
+    /// that leaves some. Where many addresses take many, the last sixteenth is for those who have
+    /// few ([`little_of`]).
     pub(super) fn new(all: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(all)),

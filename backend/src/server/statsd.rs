@@ -50,8 +50,8 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Takes datagrams until the server stops, and has them flushed that were added up. They are read on
-/// a thread for that, since a burst may keep one busy.
+/// Takes datagrams until the server stops, and has them flushed that were added up. They are read
+/// on a thread for that, since a burst may keep one busy.
 pub async fn run(app: Arc<App>, socket: UdpSocket, stopping: CancellationToken) {
     let (queue, waiting) = Queue::new();
     let (worker, held) = (Arc::clone(&app), Arc::clone(&queue.bytes));

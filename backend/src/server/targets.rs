@@ -1,13 +1,14 @@
-//! What people write into addresses without encoding it: `curl -g 'http://HOST/…?query=up{job="a"}'`,
-//! as the manuals of Prometheus have it. The library refuses a request whose target has `"`, `<`,
-//! `>` or `|` in it before anybody can say why; so these are encoded (RFC 3986 §2.1) on the way from
-//! the socket. What they mean stays the same.
+//! What people write into addresses without encoding it: `curl -g
+//! 'http://HOST/…?query=up{job="a"}'`, as the manuals of Prometheus have it. The library refuses a
+//! request whose target has `"`, `<`, `>` or `|` in it before anybody can say why; so these are
+//! encoded (RFC 3986 §2.1) on the way from the socket. What they mean stays the same.
 //!
 //! Only request lines are touched. Where the first one is on a connection is known, and where the
 //! next one is as long as requests have no body: whatever follows a head that speaks of a body, or
 //! of another protocol, is left as it is, for good.
 
-/// Names of headers after which what follows a head is no request, or may be none. In small letters.
+/// Names of headers after which what follows a head is no request, or may be none. In small
+/// letters.
 const ENDS: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"upgrade"];
 
 /// More than the longest of them.

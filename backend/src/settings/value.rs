@@ -96,8 +96,8 @@ pub enum Durability {
 pub enum Origins {
     /// Only this server's own.
     SameOrigin,
-    /// This server's own, and these, each as [`super::normalise_origin`] writes it; sorted, each once,
-    /// never empty.
+    /// This server's own, and these, each as [`super::normalise_origin`] writes it; sorted, each
+    /// once, never empty.
     List(Vec<String>),
     /// Any, without credentials.
     Any,

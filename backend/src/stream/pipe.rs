@@ -1,5 +1,6 @@
-//! An event stream within a connection of HTTP/2, where no socket is its own: what the viewer writes
-//! waits here until hyper takes it as the answer's body, which it does as fast as the client reads.
+//! An event stream within a connection of HTTP/2, where no socket is its own: what the viewer
+//! writes waits here until hyper takes it as the answer's body, which it does as fast as the client
+//! reads.
 //!
 //! ```text
 //!   viewer ──send──▶ 64 KiB ──Body──▶ hyper ──the client's window──▶ the connection's socket

@@ -1,4 +1,5 @@
-//! What a viewer writes to: a socket, the same with TLS over it, or a stream of a connection of HTTP/2.
+//! What a viewer writes to: a socket, the same with TLS over it, or a stream of a connection of
+//! HTTP/2.
 //!
 //! Nearly all are plain, and what those need is done in place; the others are a call further away.
 
@@ -62,8 +63,8 @@ impl Socket {
     }
 
     /// Writes as much as there is room for. Past the runtime: asking it first whether the socket is
-    /// ready costs a visit to memory of its own for each viewer, and it is as a rule. Where it is not,
-    /// the runtime is asked, so that it knows what to wait for.
+    /// ready costs a visit to memory of its own for each viewer, and it is as a rule. Where it is
+    /// not, the runtime is asked, so that it knows what to wait for.
     #[inline]
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -89,7 +90,8 @@ impl Socket {
         }
     }
 
-    /// Writes what was taken and is not with the kernel yet; a plain socket has nothing of the kind.
+    /// Writes what was taken and is not with the kernel yet; a plain socket has nothing of the
+    /// kind.
     ///
     /// # Errors
     /// `WouldBlock` where the socket has no room for all of it.
@@ -110,8 +112,8 @@ impl Socket {
         }
     }
 
-    /// Says that nothing more is written. The peer may be gone already, which is what we are about to
-    /// find out.
+    /// Says that nothing more is written. The peer may be gone already, which is what we are about
+    /// to find out.
     pub(super) fn close_write_side(&self) {
         match self {
             Self::Plain(stream) => shutdown(stream),
@@ -167,8 +169,8 @@ fn shutdown(stream: &TcpStream) {
     drop(socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write));
 }
 
-/// A socket with TLS over it. What is written is encrypted where it is written, by whoever does: the
-/// fan-out thread as a rule.
+/// A socket with TLS over it. What is written is encrypted where it is written, by whoever does:
+/// the fan-out thread as a rule.
 #[derive(Debug)]
 pub struct TlsSocket {
     stream: TcpStream,
@@ -204,8 +206,8 @@ impl io::Read for Receiving<'_> {
 }
 
 impl TlsSocket {
-    /// Takes what the session has room for, once all that it took before is with the kernel: so what
-    /// waits for a socket that is full is with the viewer, but for what was taken last.
+    /// Takes what the session has room for, once all that it took before is with the kernel: so
+    /// what waits for a socket that is full is with the viewer, but for what was taken last.
     fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut session = self.session.lock();
         self.flush_session(&mut session)?;

@@ -1,6 +1,6 @@
-//! Which series are this server's own, so that nobody pushes onto them, and lists and pages can tell
-//! them from pushed ones: what it measures, which is the default tenant's, and the counts of what is
-//! tracked, which are each tenant's ([`counts_of`]).
+//! Which series are this server's own, so that nobody pushes onto them, and lists and pages can
+//! tell them from pushed ones: what it measures, which is the default tenant's, and the counts of
+//! what is tracked, which are each tenant's ([`counts_of`]).
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -178,9 +178,9 @@ pub fn rows_of<'a>(series: impl Iterator<Item = &'a Series>) -> Batch {
 }
 
 /// Keeps the series of a batch's rows as [`Engine::reserve`] does. Those of them that others pushed
-/// end before the first sample of our own, by a staleness marker: no line leads from their values to
-/// ours, and what they pushed stays readable. `was_ours` says whether the samples that are there come
-/// from an earlier run that measured the same; without it only what came since `started_ms` is
+/// end before the first sample of our own, by a staleness marker: no line leads from their values
+/// to ours, and what they pushed stays readable. `was_ours` says whether the samples that are there
+/// come from an earlier run that measured the same; without it only what came since `started_ms` is
 /// somebody else's.
 fn take_over(
     engine: &Engine,

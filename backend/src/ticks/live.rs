@@ -124,8 +124,8 @@ impl Live {
         })
     }
 
-    /// There is no source: viewers are told an interval of 0, so that none of them waits for figures
-    /// that will not come.
+    /// There is no source: viewers are told an interval of 0, so that none of them waits for
+    /// figures that will not come.
     pub fn expect_nothing(&self) {
         self.facts.sourceless.store(true, Ordering::Relaxed);
     }
@@ -521,11 +521,11 @@ mod tests {
     }
 
     proptest! {
-        /// Any interleaving of ticks, new epochs, disconnects, resumes and slow reads delivers what a
-        /// naive model says, which is a `Vec` of all of the epoch: who resumes within the window gets
-        /// exactly what it missed, everybody else the whole window; from then on each tick comes
-        /// once and in order, or inside one merged frame that sums up what was skipped; and where the
-        /// epoch changed, once the window of the new one.
+        /// Any interleaving of ticks, new epochs, disconnects, resumes and slow reads delivers what
+        /// a naive model says, which is a `Vec` of all of the epoch: who resumes within the window
+        /// gets exactly what it missed, everybody else the whole window; from then on each tick
+        /// comes once and in order, or inside one merged frame that sums up what was skipped; and
+        /// where the epoch changed, once the window of the new one.
         #[test]
         fn viewers_get_what_a_naive_model_says(
             window in 1_usize..8,

@@ -6,8 +6,8 @@
 //! `NAME{metric="…"}`, but for what the host itself tracks so: that is counted with the type, and
 //! the series is the host's alone.
 //!
-//! The two counters are nobody else's: a type whose counters somebody pushes is refused, and what is
-//! pushed onto those of a type that is tracked is.
+//! The two counters are nobody else's: a type whose counters somebody pushes is refused, and what
+//! is pushed onto those of a type that is tracked is.
 
 use std::{fmt, sync::Arc};
 

@@ -286,8 +286,8 @@ async fn what_is_too_large_at_once_is_imported_in_parts() {
     );
 }
 
-/// A page that somebody else shows in the server's place is neither an export nor an import that was
-/// taken.
+/// A page that somebody else shows in the server's place is neither an export nor an import that
+/// was taken.
 #[test]
 fn a_page_in_the_servers_place_is_no_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -63,7 +63,8 @@ async fn memory_keeps_its_bound_while_the_disk_is_full() {
 
     let mut number = 0;
     let mut full = String::new();
-    // Maintenance is kept every five seconds, and the window is halved before anything is sealed early.
+    // Maintenance is kept every five seconds, and the window is halved before anything is sealed
+    // early.
     let patience = Duration::from_secs(60);
     server
         .within(patience, "memory is full", async || {

@@ -1,5 +1,5 @@
-//! An alert storm, killed at random: everybody who is to be told is told, of nothing more than twice,
-//! and of no end before its beginning. Two tenants.
+//! An alert storm, killed at random: everybody who is to be told is told, of nothing more than
+//! twice, and of no end before its beginning. Two tenants.
 
 use std::{
     collections::HashMap,

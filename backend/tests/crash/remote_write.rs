@@ -1,5 +1,5 @@
-//! A server that sends on, killed while it does: everything that it acknowledged reaches the receiver,
-//! and twice only what the receiver's answer to was under way.
+//! A server that sends on, killed while it does: everything that it acknowledged reaches the
+//! receiver, and twice only what the receiver's answer to was under way.
 
 use std::{
     collections::HashMap,

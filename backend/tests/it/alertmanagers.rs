@@ -1,5 +1,5 @@
-//! `alerting` of `PROMETHEUS_CONFIG`: alerts of this server's own rules are told to the Alertmanagers
-//! that it names, across failures, a restart and a reload.
+//! `alerting` of `PROMETHEUS_CONFIG`: alerts of this server's own rules are told to the
+//! Alertmanagers that it names, across failures, a restart and a reload.
 
 use std::{fs, time::Duration};
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::{START_MS, TestServer, problem, ws::WsClient};
 
-/// Whoever has asked and left is not worked for any more: together they would have taken much longer
-/// than anybody waits here. Everything but that work has one thread here: were it done there,
-/// nobody could see that there are questions.
+/// Whoever has asked and left is not worked for any more: together they would have taken much
+/// longer than anybody waits here. Everything but that work has one thread here: were it done
+/// there, nobody could see that there are questions.
 #[tokio::test]
 async fn questions_end_when_their_clients_leave() {
     /// As many as one address may ask at once, nearly.

@@ -2,8 +2,8 @@
 //! and in order, whatever the transport.
 //!
 //! `PULSEBOARD_CUT_TICKS` makes the test as long as one likes: the default takes some seconds, and
-//! 35 000 ticks are about a minute of cuts on two cores. The seed is fixed, so the long form cuts where
-//! the short one does and goes on from there.
+//! 35 000 ticks are about a minute of cuts on two cores. The seed is fixed, so the long form cuts
+//! where the short one does and goes on from there.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,5 @@
-//! `POST /api/v1/admin/tsdb/delete_series`: who may, whose series, and that nothing of them is found again.
+//! `POST /api/v1/admin/tsdb/delete_series`: who may, whose series, and that nothing of them is
+//! found again.
 
 use std::path::Path;
 

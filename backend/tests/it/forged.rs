@@ -1,5 +1,5 @@
-//! What an adversary, or a broken agent, sends to where agents write: forged, replayed, cut off, huge,
-//! of wrong times, and under a name that another has.
+//! What an adversary, or a broken agent, sends to where agents write: forged, replayed, cut off,
+//! huge, of wrong times, and under a name that another has.
 
 use pulseboard_shared::Role;
 use reqwest::{Method, Response};

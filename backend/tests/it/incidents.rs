@@ -1,4 +1,5 @@
-//! `/api/incidents` and `/api/alerts/{incident}`: found, acknowledged, commented, taken away as a file.
+//! `/api/incidents` and `/api/alerts/{incident}`: found, acknowledged, commented, taken away as a
+//! file.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A real server on a port of its own, acted on through its public endpoints. One file an endpoint; the
-//! vocabulary is in `support`.
+//! A real server on a port of its own, acted on through its public endpoints. One file an endpoint;
+//! the vocabulary is in `support`.
 
 mod access;
 mod agents;

@@ -128,8 +128,8 @@ struct Detail {
     value: Vec<u8>,
 }
 
-/// A connection that never becomes one of HTTP/2 is given up as a silent one of HTTP is, and one that
-/// rests between two calls is not.
+/// A connection that never becomes one of HTTP/2 is given up as a silent one of HTTP is, and one
+/// that rests between two calls is not.
 #[tokio::test]
 async fn who_does_not_begin_is_cut_off() {
     let (server, mut client) = start(|_| {}).await;

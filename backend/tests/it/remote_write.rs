@@ -1,5 +1,5 @@
-//! `remote_write` of `PROMETHEUS_CONFIG`: what comes in from anywhere reaches another server, of one
-//! tenant alone, and is told of.
+//! `remote_write` of `PROMETHEUS_CONFIG`: what comes in from anywhere reaches another server, of
+//! one tenant alone, and is told of.
 
 use std::{fs, path::Path};
 

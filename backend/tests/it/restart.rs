@@ -154,7 +154,8 @@ async fn totals_go_on() {
     let before = server.json("/api/metrics").await["requests_total"].as_u64();
     assert!(before > Some(0));
     let server = restarted(server, folder.path(), Duration::from_secs(1)).await;
-    // With what was answered since: the question above, and what asked whether the new one is there.
+    // With what was answered since: the question above, and what asked whether the new one is
+    // there.
     let after = server.json("/api/metrics").await["requests_total"].as_u64();
     let grown = after.zip(before).map(|(after, before)| after - before);
     assert!(
@@ -209,7 +210,8 @@ async fn what_is_damaged_is_told_to_the_servers_operators_alone() {
     server.stop().await;
 }
 
-/// Values and times of a series as it was pushed and measured; `null` is the end of what came before.
+/// Values and times of a series as it was pushed and measured; `null` is the end of what came
+/// before.
 async fn samples_of(server: &TestServer, tenant: &str, selector: &str) -> (Value, Value) {
     let path = format!("/api/v1/export?match[]={selector}&tenant={tenant}");
     let text = server.get(&path).await.text().await.expect("text");

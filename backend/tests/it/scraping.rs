@@ -537,7 +537,8 @@ async fn alertmanagers_of_the_file_are_found() {
     assert_eq!(others["warnings"], Value::Null);
 }
 
-/// What targets say of their metrics is told as they say it, where they differ each; to their tenant.
+/// What targets say of their metrics is told as they say it, where they differ each; to their
+/// tenant.
 #[tokio::test]
 async fn what_targets_say_of_their_metrics_is_told() {
     let first = Exporter::start(Some(

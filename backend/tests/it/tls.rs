@@ -1,4 +1,5 @@
-//! TLS by the server itself: what is served over it, by which protocol, and which certificate is shown.
+//! TLS by the server itself: what is served over it, by which protocol, and which certificate is
+//! shown.
 
 use std::{
     fs,

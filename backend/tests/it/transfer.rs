@@ -153,8 +153,8 @@ async fn questions_without_a_selector_or_of_another_form_are_refused() {
     server.stop().await;
 }
 
-/// A dashboard's variable with all its values chosen is one long pattern, and what an expression may
-/// have a selector of it may have, wherever it stands.
+/// A dashboard's variable with all its values chosen is one long pattern, and what an expression
+/// may have a selector of it may have, wherever it stands.
 #[tokio::test]
 async fn a_selector_is_as_long_as_an_expression_may_be() {
     let server = server().await;

@@ -92,8 +92,8 @@ mod client {
 
     #[derive(Debug, Args)]
     struct Fill {
-        /// With remote write all series of a time come before the next time, else one series after the
-        /// other.
+        /// With remote write all series of a time come before the next time, else one series after
+        /// the other.
         #[arg(long, default_value = "prometheus")]
         form: Form,
         #[arg(long)]

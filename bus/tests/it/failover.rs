@@ -142,8 +142,8 @@ async fn a_fork_whose_publisher_died_too_is_one_snapshot_without_what_nobody_has
     }
 }
 
-/// What others do, kept as the reason for lineages: an epoch that lies in the data survives a failover
-/// that loses frames, and offsets are given a second time under it.
+/// What others do, kept as the reason for lineages: an epoch that lies in the data survives a
+/// failover that loses frames, and offsets are given a second time under it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_lineages_a_place_has_two_contents() {
     if !has("redis-server") {

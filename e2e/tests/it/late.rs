@@ -1,5 +1,5 @@
-//! What is loaded when it is opened, or before that while the browser rests; and what is said when it
-//! cannot be had.
+//! What is loaded when it is opened, or before that while the browser rests; and what is said when
+//! it cannot be had.
 
 use anyhow::{Context, Result, ensure};
 use pulseboard_e2e::{Look, SOON, Server, Site, eventually, visit};

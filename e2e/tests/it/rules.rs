@@ -1,4 +1,5 @@
-//! Rules on the page: written, rehearsed, changed and taken away by an admin; read by everybody else.
+//! Rules on the page: written, rehearsed, changed and taken away by an admin; read by everybody
+//! else.
 
 use anyhow::{Result, ensure};
 use pulseboard_e2e::{Look, Page, SOON, Server, eventually, visit};

@@ -57,7 +57,8 @@ impl Ord for Head {
     }
 }
 
-/// Hands every series in memory that the selector names to `each`, in the order of their keys as texts. One that goes meanwhile is left out, one that comes meanwhile may be.
+/// Hands every series in memory that the selector names to `each`, in the order of their keys as
+/// texts. One that goes meanwhile is left out, one that comes meanwhile may be.
 ///
 /// # Errors
 /// The cost, and the errors of `each`.

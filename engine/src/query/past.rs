@@ -2,8 +2,8 @@
 //!
 //! The numbers of all series that were ever defined are kept by tenant and metric name, four
 //! bytes each; they are read from the history when a question first needs them, and from then on
-//! only what was defined since, when series have left memory. So are, of a name that was asked for, those
-//! that memory does not have. What a number stands for is looked up each time.
+//! only what was defined since, when series have left memory. So are, of a name that was asked for,
+//! those that memory does not have. What a number stands for is looked up each time.
 
 pub(super) mod numbers;
 

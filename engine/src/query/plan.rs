@@ -73,8 +73,8 @@ impl Past {
         at_ms >= self.raw_floor_ms
     }
 
-    /// The pieces of `from_ms..to_ms`, oldest first, without a gap: samples where none was given up,
-    /// and before that the finest rollups that there are.
+    /// The pieces of `from_ms..to_ms`, oldest first, without a gap: samples where none was given
+    /// up, and before that the finest rollups that there are.
     pub(super) fn finest(&self, from_ms: i64, to_ms: i64) -> Vec<Piece> {
         let raw_ms = self.raw_floor_ms.clamp(from_ms, to_ms.max(from_ms));
         let mut bounds: Vec<i64> = self

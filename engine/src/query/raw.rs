@@ -79,8 +79,9 @@ pub fn raw_in_pieces<E: From<QueryError>>(
     read_all(reader, tenant, selector, stretch, how, &mut each)
 }
 
-/// As [`raw`], and before its samples the finest rollups that there are of the time of which samples
-/// were given up: see [`rolled`]. Series come in `order`, those that memory no longer has behind the others.
+/// As [`raw`], and before its samples the finest rollups that there are of the time of which
+/// samples were given up: see [`rolled`]. Series come in `order`, those that memory no longer has
+/// behind the others.
 ///
 /// # Errors
 /// As [`raw`].
@@ -99,8 +100,8 @@ pub fn finest<E: From<QueryError>>(
     read_all(reader, tenant, selector, stretch, (usize::MAX, order), each)
 }
 
-/// Where in `from_ms..to_ms` samples of a tenant were given up and there are rollups, and which are the
-/// finest; oldest first. Cheap where there is no such stretch.
+/// Where in `from_ms..to_ms` samples of a tenant were given up and there are rollups, and which are
+/// the finest; oldest first. Cheap where there is no such stretch.
 ///
 /// # Errors
 /// The history cannot be read.
@@ -256,8 +257,8 @@ impl Series<'_> {
     }
 }
 
-/// A series on its way to whoever takes it. What is read at once is all that there is of a stretch of
-/// time, and stretches come one after the other.
+/// A series on its way to whoever takes it. What is read at once is all that there is of a stretch
+/// of time, and stretches come one after the other.
 struct Handing<'s, 'a, E, F> {
     series: &'s mut Series<'a>,
     key: KeyRef<'s>,
@@ -305,10 +306,10 @@ where
     }
 }
 
-/// Hands the key, kind and unit of every series that the selector names to `each`, those of memory and
-/// those that have anything sealed since `since_ms`; a key may come twice. Where samples were given
-/// up, and past ten thousand series whose newest ones are of that day, some that ended earlier on it
-/// are there.
+/// Hands the key, kind and unit of every series that the selector names to `each`, those of memory
+/// and those that have anything sealed since `since_ms`; a key may come twice. Where samples were
+/// given up, and past ten thousand series whose newest ones are of that day, some that ended
+/// earlier on it are there.
 ///
 /// # Errors
 /// As [`raw`].
@@ -338,8 +339,8 @@ pub fn keys<E: From<QueryError>>(
     Ok(())
 }
 
-/// Series that memory no longer has and whose newest samples are of one day, of which samples are looked
-/// for; more of them are taken for what their day says.
+/// Series that memory no longer has and whose newest samples are of one day, of which samples are
+/// looked for; more of them are taken for what their day says.
 const LOOKED_INTO_MAX: usize = 10_000;
 
 const DAY_MS: i64 = 86_400_000;

@@ -1,5 +1,5 @@
-//! Reads series one after the other, a piece at a time, from memory and the history: what ranges and
-//! samples are made of.
+//! Reads series one after the other, a piece at a time, from memory and the history: what ranges
+//! and samples are made of.
 
 use std::{
     ops::Range,
@@ -135,7 +135,8 @@ impl<'a> Reader<'a> {
         }];
     }
 
-    /// Has it read samples of `from_ms..to_ms` where all are there, and the finest rollups elsewhere.
+    /// Has it read samples of `from_ms..to_ms` where all are there, and the finest rollups
+    /// elsewhere.
     pub(super) fn read_finest_of(&mut self, from_ms: i64, to_ms: i64) {
         match &self.past {
             Some(past) => self.pieces = past.finest(from_ms, to_ms),

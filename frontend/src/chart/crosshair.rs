@@ -82,8 +82,8 @@ impl Crosshair {
         }
     }
 
-    /// Moves the crosshair to `cursor` and writes its reading. `ends` are the least and the greatest
-    /// value of the axis.
+    /// Moves the crosshair to `cursor` and writes its reading. `ends` are the least and the
+    /// greatest value of the axis.
     pub(super) fn place(
         &self,
         ring: &Ring,

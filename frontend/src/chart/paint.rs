@@ -380,7 +380,8 @@ fn label_threshold(surface: &Surface<'_>, theme: &Theme, threshold: &Threshold, 
     let (context, plot) = (surface.context, &surface.plot);
     let y = plot.y(threshold.above, ends);
     let room = 15.0 * theme.scale;
-    // What is no alert stands below its line, clear of the alert's label, which stands above its own.
+    // What is no alert stands below its line, clear of the alert's label, which stands above its
+    // own.
     let above = match threshold.severity {
         Severity::Low => plot.bottom() - y < room,
         _ => y - plot.top > room,

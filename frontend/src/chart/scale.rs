@@ -4,8 +4,8 @@
 //! digit by digit: two marks never read the same, and none is rounded.
 //!
 //! ```text
-//! figures 1234567890.12 to 1234567890.48        marks   1234567890.1 … .5  =  12345678901 … 5 × 10⁻¹
-//! differ in late digits only                    labels  0.1 … 0.5, and above them "+1234567890"
+//! figures 1234567890.12 to 1234567890.48      marks   1234567890.1 … .5  =  12345678901 … 5 × 10⁻¹
+//! differ in late digits only                  labels  0.1 … 0.5, and above them "+1234567890"
 //! ```
 
 use crate::format;

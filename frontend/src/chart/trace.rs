@@ -129,8 +129,8 @@ impl Scene<'_> {
         odd.map(|step| self.span.x(step.t_ms, plot).max(plot.left))
     }
 
-    /// Puts the means of `line` into columns, and from its least to its greatest figure into `band`:
-    /// step by step, or `joined`.
+    /// Puts the means of `line` into columns, and from its least to its greatest figure into
+    /// `band`: step by step, or `joined`.
     fn trace(
         &self,
         line: &Line,
@@ -293,8 +293,8 @@ fn paint_grounds(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
     }
 }
 
-/// At the foot, a row for each series: a full bar where it fires, a line where it waits for that, so
-/// that colour alone does not tell them apart.
+/// At the foot, a row for each series: a full bar where it fires, a line where it waits for that,
+/// so that colour alone does not tell them apart.
 fn paint_bands(surface: &Surface<'_>, theme: &Theme, scene: &Scene<'_>) {
     let (context, plot) = (surface.context, &surface.plot);
     for band in scene.bands.iter().filter(|band| band.row < ROWS_MAX) {
@@ -472,7 +472,8 @@ mod tests {
             width: 100.0,
             height: 100.0,
         };
-        // Beside numbers of the same step, which then stands for itself; alone in its step; not at all.
+        // Beside numbers of the same step, which then stands for itself; alone in its step; not at
+        // all.
         for (not_finite, pieces, places) in [
             ("[[4000,2]]", 3, vec![40.0]),
             ("[[4500,1]]", 2, vec![45.0]),

@@ -1,5 +1,5 @@
-//! For those who look elsewhere: notifications of the browser and a sound when an alert fires, both only
-//! where the reader chose them; and at the next visit, what fired while nobody looked.
+//! For those who look elsewhere: notifications of the browser and a sound when an alert fires, both
+//! only where the reader chose them; and at the next visit, what fired while nobody looked.
 
 use std::rc::Rc;
 
@@ -26,8 +26,8 @@ use crate::{
     words,
 };
 
-/// Where the browser remembers when somebody looked last, and since when it is to be told what nobody
-/// saw.
+/// Where the browser remembers when somebody looked last, and since when it is to be told what
+/// nobody saw.
 const LOOKED_KEY: &str = "pulseboard-looked";
 const SINCE_KEY: &str = "pulseboard-unseen-since";
 
@@ -57,8 +57,8 @@ fn remembered_ms(key: &str) -> Option<f64> {
     platform::remembered(key)?.parse().ok()
 }
 
-/// What somebody who comes back is to be told of: since when nobody has looked. `None` where somebody
-/// has, or never did.
+/// What somebody who comes back is to be told of: since when nobody has looked. `None` where
+/// somebody has, or never did.
 fn away_since(looked_ms: Option<f64>, now_ms: f64) -> Option<f64> {
     looked_ms.filter(|looked_ms| now_ms - looked_ms > AWAY_MS)
 }

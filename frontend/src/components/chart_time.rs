@@ -1,5 +1,5 @@
-//! How a chart is told to show another time: by dragging over it, wheel and pinch, and the same with
-//! Shift to move along. What is chosen is shown at once, and told when the hand rests.
+//! How a chart is told to show another time: by dragging over it, wheel and pinch, and the same
+//! with Shift to move along. What is chosen is shown at once, and told when the hand rests.
 
 use gloo::timers::callback::Timeout;
 use web_sys::Element;
@@ -97,8 +97,8 @@ fn pinched(span: Span, plot: &Plot, from: (f64, f64), to: (f64, f64)) -> Span {
     Span::between((from_ms, from_ms + length))
 }
 
-/// Watches what is done to the chart in `area`, which shows `span`; `on_time` hears of another time,
-/// and without it nothing is done.
+/// Watches what is done to the chart in `area`, which shows `span`; `on_time` hears of another
+/// time, and without it nothing is done.
 #[hook]
 pub(super) fn use_chart_time(
     area: &NodeRef,

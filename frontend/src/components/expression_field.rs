@@ -42,8 +42,8 @@ pub struct Props {
     pub focused: bool,
 }
 
-/// What was typed and is told to whoever asks, and comes back from there: later than the next key, where
-/// somebody types fast, and is not to be taken for a change then.
+/// What was typed and is told to whoever asks, and comes back from there: later than the next key,
+/// where somebody types fast, and is not to be taken for a change then.
 #[derive(Debug, Default)]
 struct Told {
     /// What the other side has, or has as soon as it has heard everything.

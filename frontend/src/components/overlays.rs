@@ -110,8 +110,8 @@ fn Help(Props { endpoint }: &Props) -> Html {
     let health = use_answer(endpoint, "/healthz".into(), 0, 0);
     let redraw = use_force_update();
     let is_unknown = use_state_eq(|| false);
-    // What is typed. Kept here, since a field shows what it is given whenever it is drawn anew, which
-    // the answer of the server and a tick may bring about.
+    // What is typed. Kept here, since a field shows what it is given whenever it is drawn anew,
+    // which the answer of the server and a tick may bring about.
     let zone = use_state_eq(platform::zone_name);
     let version = health.json.clone().unwrap_or_default();
     let server = version.text_of("version").to_owned();

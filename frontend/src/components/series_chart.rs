@@ -63,8 +63,8 @@ pub struct Props {
     /// What the lines are compared with.
     #[prop_or_default]
     pub limit: Option<f64>,
-    /// The limit was dragged to another value, on an axis of this height; without it the limit stays
-    /// where it is.
+    /// The limit was dragged to another value, on an axis of this height; without it the limit
+    /// stays where it is.
     #[prop_or_default]
     pub on_limit: Option<Callback<(f64, f64)>>,
 }
@@ -412,8 +412,8 @@ fn ratio() -> f64 {
     within(window().device_pixel_ratio(), 0.5, 4.0)
 }
 
-/// Makes `canvas` as large as `area` in device pixels, and paints on it, with the axis that is `held`
-/// or else with one that fits, which is held then; says where.
+/// Makes `canvas` as large as `area` in device pixels, and paints on it, with the axis that is
+/// `held` or else with one that fits, which is held then; says where.
 fn paint(
     area: &Element,
     canvas: &HtmlCanvasElement,

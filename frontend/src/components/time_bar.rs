@@ -46,8 +46,8 @@ fn sign(name: &'static str, sign: &'static str, onclick: Callback<MouseEvent>) -
 /// The choice of the time that is shown.
 #[hook]
 pub fn use_time_bar(time: TimeRange, now_ms: f64, on_time: &Callback<TimeRange>) -> Html {
-    // What is typed, while the form is open. Kept here, since a field shows what it is given whenever
-    // the page is drawn anew, which may be at each tick.
+    // What is typed, while the form is open. Kept here, since a field shows what it is given
+    // whenever the page is drawn anew, which may be at each tick.
     let written = use_state_eq(|| None::<(String, String)>);
     let problem = use_state_eq(|| None::<&'static str>);
     let on_choose = {

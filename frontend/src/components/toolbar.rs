@@ -57,7 +57,8 @@ pub(super) fn time_words(time: TimeRange) -> String {
     words
 }
 
-/// The choice of range, the pause and the badge of the last recovery; the charts are drawn on `stage`.
+/// The choice of range, the pause and the badge of the last recovery; the charts are drawn on
+/// `stage`.
 #[hook]
 pub fn use_toolbar(stage: &Stage) -> Html {
     let recovery = *use_selector(|store: &ConnectionStore| store.view.recovery);

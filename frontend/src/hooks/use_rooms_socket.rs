@@ -1,5 +1,5 @@
-//! Keeps `/ws` open for all that the page follows, and the stores fed from it: live queries, alerts,
-//! and what the view that is shown needs.
+//! Keeps `/ws` open for all that the page follows, and the stores fed from it: live queries,
+//! alerts, and what the view that is shown needs.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -33,9 +33,9 @@ struct Pending {
     frame: Option<AnimationFrame>,
 }
 
-/// Watches what [`SeriesStore::watch_requests`] says and follows alerts and what [`FeedStore`] says, for as
-/// long as the component is mounted. When `nudge` grows, an attempt that would wait is made at
-/// once.
+/// Watches what [`SeriesStore::watch_requests`] says and follows alerts and what [`FeedStore`]
+/// says, for as long as the component is mounted. When `nudge` grows, an attempt that would wait is
+/// made at once.
 #[hook]
 pub fn use_rooms_socket(endpoint: Endpoint, nudge: u64) {
     let series = use_dispatch::<SeriesStore>();

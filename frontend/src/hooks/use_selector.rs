@@ -1,5 +1,5 @@
-//! What a component reads of a store. Does what yewdux's hook of this name does, and shares what can
-//! be shared: an instance of that one takes kilobytes of the page for each of its callers.
+//! What a component reads of a store. Does what yewdux's hook of this name does, and shares what
+//! can be shared: an instance of that one takes kilobytes of the page for each of its callers.
 
 use std::{any::Any, cell::RefCell, rc::Rc};
 

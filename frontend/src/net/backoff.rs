@@ -1,14 +1,15 @@
 //! How long to wait before the next attempt: doubling, capped, fully jittered.
 //!
 //! Full jitter (a delay drawn evenly from nothing up to the bound) spreads a thousand pages
-//! that lost one server best: <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>.
+//! that lost one server best:
+//! <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>.
 
 /// Upper bound of the first delay. Smaller: a restart is noticed sooner; larger: fewer
 /// attempts hit a server that is still starting.
 pub const FIRST_MS_MAX: u64 = 500;
 
-/// Upper bound of every delay after a long outage. Larger would leave people waiting after a long outage; smaller
-/// would keep a broken server busy with attempts.
+/// Upper bound of every delay after a long outage. Larger would leave people waiting after a long
+/// outage; smaller would keep a broken server busy with attempts.
 pub const CAP_MS: u64 = 30_000;
 
 /// Upper bound while an outage is young: a restart takes seconds, and the reader is waiting.

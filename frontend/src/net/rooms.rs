@@ -1,6 +1,6 @@
 //! `/ws` as the page lives it: which selectors it watches and which feeds it follows, how it
-//! resumes them after a lost connection, and what comes. A pure state machine like [`super::feed`]; the
-//! connection itself is kept by [`super::link`].
+//! resumes them after a lost connection, and what comes. A pure state machine like [`super::feed`];
+//! the connection itself is kept by [`super::link`].
 //!
 //! **Invariant**: after [`Rooms::opened`] the server is asked for exactly what is wanted, and a
 //! frame that was seen is never heard of twice.

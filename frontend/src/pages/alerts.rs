@@ -1,4 +1,5 @@
-//! Alerts: what is wrong and what was, each incident with its course, rules, silences, and who is told.
+//! Alerts: what is wrong and what was, each incident with its course, rules, silences, and who is
+//! told.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! Questions in PromQL: expressions, what they answer as a chart, a table or values now, and ways to
-//! take it along.
+//! Questions in PromQL: expressions, what they answer as a chart, a table or values now, and ways
+//! to take it along.
 
 use std::rc::Rc;
 

@@ -2,7 +2,8 @@
 //!
 //! An incident begins (`firing`), goes on (`firing` again, newer value), and ends (`resolved`).
 //! Its entry stays until the reader dismisses it, and as long as a critical one is listed, it is
-//! among the number of critical ones, over or not. A dismissed incident does not come back with its next sending, unless it has become worse.
+//! among the number of critical ones, over or not. A dismissed incident does not come back with its
+//! next sending, unless it has become worse.
 
 use std::{collections::VecDeque, rc::Rc};
 

@@ -1,5 +1,5 @@
-//! Incidents as `GET /api/incidents` and `GET /api/alerts/{incident}` tell of them: what is wrong or
-//! was, who has it, who was told of it, and why somebody was not.
+//! Incidents as `GET /api/incidents` and `GET /api/alerts/{incident}` tell of them: what is wrong
+//! or was, who has it, who was told of it, and why somebody was not.
 
 use pulseboard_shared::Severity;
 
@@ -304,8 +304,8 @@ pub fn grouped<'a>(incidents: &'a [Incident], by: &str) -> Vec<(String, Vec<&'a 
             of_it.insert(place, incident);
         }
     }
-    // The group that has the most to be done in it comes first; a sort of the standard library would
-    // be kilobytes.
+    // The group that has the most to be done in it comes first; a sort of the standard library
+    // would be kilobytes.
     let mut sorted: Vec<(String, Vec<&Incident>)> = Vec::new();
     for group in groups {
         let order = |group: &(String, Vec<&Incident>)| group.1.first().map(|first| rank(first));
@@ -469,8 +469,8 @@ pub fn counts(json: &Json) -> Vec<(String, u64)> {
     counts
 }
 
-/// What fired while nobody looked at the page here: of `incidents` those that are critical and began
-/// after `since_ms`. `None` where there are none.
+/// What fired while nobody looked at the page here: of `incidents` those that are critical and
+/// began after `since_ms`. `None` where there are none.
 #[must_use]
 pub fn unseen(incidents: &[Incident], since_ms: f64, is_cut: bool) -> Option<String> {
     let is_unseen = |incident: &&Incident| {

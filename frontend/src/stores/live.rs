@@ -140,8 +140,8 @@ impl PartialEq for LiveStore {
 }
 
 impl LiveStore {
-    /// From now on part number `whose` of the view wants exactly this live. What was so already goes
-    /// on, and what several parts want is there once.
+    /// From now on part number `whose` of the view wants exactly this live. What was so already
+    /// goes on, and what several parts want is there once.
     pub fn want(&mut self, whose: u32, wanted: &[Wanted]) {
         let wants = self.wants.make_mut();
         wants.retain(|(other, _)| *other != whose);

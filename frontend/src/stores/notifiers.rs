@@ -21,7 +21,8 @@ pub enum Kind {
     Number,
 }
 
-/// A field of a way: its name in `alertmanager.yml`, what it is called, and whether it must be there.
+/// A field of a way: its name in `alertmanager.yml`, what it is called, and whether it must be
+/// there.
 pub type Field = (&'static str, &'static str, Kind, bool);
 
 /// A way to tell somebody: its list in `alertmanager.yml`, what it is called, and its fields.

@@ -1,5 +1,5 @@
-//! What is asked in Explore: expressions, over which time, and how the answer is shown. All of it is
-//! in the address, so that a link leads to the same.
+//! What is asked in Explore: expressions, over which time, and how the answer is shown. All of it
+//! is in the address, so that a link leads to the same.
 
 use super::{
     expression::bare_selector,
@@ -201,8 +201,8 @@ fn steps_of<'a>(line: Option<&Line>, since: &Since<'a>) -> impl Iterator<Item = 
     since.live.steps(last.map_or(f64::MIN, |step| step.t_ms))
 }
 
-/// Those of the lines that reach highest, as many as can be told apart, the highest first, each with
-/// what came `since`; and how many there are.
+/// Those of the lines that reach highest, as many as can be told apart, the highest first, each
+/// with what came `since`; and how many there are.
 #[must_use]
 pub fn highest(answered: &[Answered], since: &[Since<'_>], step_ms: f64) -> (Track, usize) {
     let mut best: Vec<(f64, Option<&Line>, Option<&Since<'_>>)> = Vec::new();

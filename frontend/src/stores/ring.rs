@@ -378,7 +378,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is filled in, times never fall, nothing held is lost, and a second time adds nothing.
+        /// Whatever is filled in, times never fall, nothing held is lost, and a second time adds
+        /// nothing.
         #[test]
         fn filling_in_keeps_the_order(
             held in proptest::collection::btree_set(0_u16..60, 0..30),

@@ -55,8 +55,9 @@ pub struct Card {
     pub stats: Stats,
 }
 
-/// All cards, in the order of [`pulseboard_shared::BUILT_IN`], compared by their bits: a figure that is not a number
-/// equals itself, so that cards without figures are not rendered again and again.
+/// All cards, in the order of [`pulseboard_shared::BUILT_IN`], compared by their bits: a figure
+/// that is not a number equals itself, so that cards without figures are not rendered again and
+/// again.
 #[derive(Clone, Copy, Debug)]
 pub struct SameCards(pub [Card; COLUMNS]);
 

@@ -256,8 +256,8 @@ impl TimeRange {
         (SHORTEST_MS..=LONGEST_MS).contains(&length).then_some(self)
     }
 
-    /// From one moment to another, as somebody chose them on a chart: what ends now goes on with the
-    /// clock.
+    /// From one moment to another, as somebody chose them on a chart: what ends now goes on with
+    /// the clock.
     #[must_use]
     pub fn settled(from_ms: f64, to_ms: f64, now_ms: f64) -> Self {
         let length_ms = to_ms - from_ms;

@@ -1,9 +1,9 @@
-//! What is usual for a figure at this time of the week, as expressions in PromQL: they are drawn, and
-//! stand in rules, like any other, here and in Prometheus.
+//! What is usual for a figure at this time of the week, as expressions in PromQL: they are drawn,
+//! and stand in rules, like any other, here and in Prometheus.
 //!
-//! At each time the same half hour of earlier days and weeks is looked at: the median of their means
-//! is what is expected, and the median of their standard deviations how far it commonly goes. One
-//! outage a week ago moves neither.
+//! At each time the same half hour of earlier days and weeks is looked at: the median of their
+//! means is what is expected, and the median of their standard deviations how far it commonly goes.
+//! One outage a week ago moves neither.
 
 use super::expression::bare_selector;
 

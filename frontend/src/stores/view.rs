@@ -107,8 +107,8 @@ impl Page {
     }
 }
 
-/// Which part of the view of alerts an address names, such as `rules` of `#/alerts/rules?q=cpu`; empty
-/// for its first one, and of other views.
+/// Which part of the view of alerts an address names, such as `rules` of `#/alerts/rules?q=cpu`;
+/// empty for its first one, and of other views.
 #[must_use]
 pub fn place(hash: &str) -> &str {
     let path = hash.split('?').next().unwrap_or_default();

@@ -176,8 +176,8 @@ fn cleaning_child() {
     while !history.clean_tombstones(Duration::ZERO).unwrap() {}
 }
 
-/// What is deleted of each series: from within an hour to within another, all of a block of some tiers,
-/// a stretch of minutes, everything.
+/// What is deleted of each series: from within an hour to within another, all of a block of some
+/// tiers, a stretch of minutes, everything.
 fn deleted_of(id: u32) -> (i64, i64) {
     let at = START + i64::from(id % 7) * HOUR;
     match id % 4 {
@@ -188,8 +188,8 @@ fn deleted_of(id: u32) -> (i64, i64) {
     }
 }
 
-/// What is there is what was not deleted: all samples; each bucket that is shown is right, and none is
-/// missing that a deletion did not touch, or none at all once all is cleaned.
+/// What is there is what was not deleted: all samples; each bucket that is shown is right, and none
+/// is missing that a deletion did not touch, or none at all once all is cleaned.
 fn assert_deleted(history: &History, models: &BTreeMap<u32, Model>, is_clean: bool, when: &str) {
     for (&id, model) in models {
         let expected: Vec<(i64, f64)> = model.iter().map(|(at, value)| (*at, *value)).collect();

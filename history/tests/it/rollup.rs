@@ -8,8 +8,8 @@ use crate::support::{
 };
 
 /// A blocks' file as it was before resets were kept, packed: seven hours by the second of a counter
-/// (series 1) that begins again at zero every 37 samples, the same in thirds (2), and a gauge by the
-/// quarter of an hour (3), all rolled up.
+/// (series 1) that begins again at zero every 37 samples, the same in thirds (2), and a gauge by
+/// the quarter of an hour (3), all rolled up.
 const OLD_BLOCKS: &[u8] = include_bytes!("blocks-without-resets.redb.gz");
 
 /// Samples of 12 days, so that the coarsest tier has one block.

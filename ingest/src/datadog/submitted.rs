@@ -161,8 +161,8 @@ pub(super) fn write_check(
     batch.finish(line, at_ms, f64::from(status))
 }
 
-/// Unix milliseconds, the nearest: a double says seconds to some 200 ns, on either side. At the ends
-/// of the range it stays there, and is refused later.
+/// Unix milliseconds, the nearest: a double says seconds to some 200 ns, on either side. At the
+/// ends of the range it stays there, and is refused later.
 fn millis(seconds: f64) -> Result<i64, Reason> {
     if is_huge(seconds) {
         return Err(Reason::Malformed(huge::WHY.to_owned()));

@@ -32,8 +32,8 @@ impl Points {
         self.rejected += lost;
     }
 
-    /// The message that a sender is told: of the first point that was refused, else of what was left
-    /// out, else nothing.
+    /// The message that a sender is told: of the first point that was refused, else of what was
+    /// left out, else nothing.
     #[must_use]
     pub fn message(&self, refused: &[Refused]) -> String {
         match (refused.first(), self.nameless) {

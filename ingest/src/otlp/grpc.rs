@@ -1,4 +1,5 @@
-//! Frames of gRPC: a message behind one byte that says whether it is packed, and four of its length.
+//! Frames of gRPC: a message behind one byte that says whether it is packed, and four of its
+//! length.
 
 /// Where the collector's protocol has its one method.
 pub const PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";

@@ -1,7 +1,7 @@
 //! The messages of OTLP metrics, as far as they are kept: what is left out here (exemplars, start
 //! times of all but deltas, descriptions) is passed over without costing memory. Field numbers and
-//! JSON names are those of `opentelemetry/proto/metrics/v1/metrics.proto`, 1.x. A `oneof` is written
-//! as optional fields, which is the same on the wire.
+//! JSON names are those of `opentelemetry/proto/metrics/v1/metrics.proto`, 1.x. A `oneof` is
+//! written as optional fields, which is the same on the wire.
 
 use prost::Message;
 use serde::Deserialize;

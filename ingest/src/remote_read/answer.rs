@@ -57,7 +57,8 @@ pub fn result(result: &[u8], into: &mut Vec<u8>) {
     bytes_field(1, result, into);
 }
 
-/// One series as `prometheus.ChunkedReadResponse` messages of about a megabyte, each handed to `each`.
+/// One series as `prometheus.ChunkedReadResponse` messages of about a megabyte, each handed to
+/// `each`.
 ///
 /// # Errors
 /// Those of `each`.

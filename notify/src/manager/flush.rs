@@ -98,8 +98,8 @@ impl Manager {
         Some((receiver, ways.unwrap_or_else(|| Arc::from([]))))
     }
 
-    /// The members that nothing mutes, in the order in which they are told. Of the others it is said
-    /// why, and those that are over are done with.
+    /// The members that nothing mutes, in the order in which they are told. Of the others it is
+    /// said why, and those that are over are done with.
     fn see(
         &mut self,
         now_ms: i64,
@@ -584,8 +584,8 @@ impl Manager {
         (format!("digest:{}", out.way), common)
     }
 
-    /// The same for what is said again after a restart, another for what is said later: FNV-1a of 128
-    /// bits as a UUID of version 8.
+    /// The same for what is said again after a restart, another for what is said later: FNV-1a of
+    /// 128 bits as a UUID of version 8.
     fn key_of(&self, scheduled_ms: i64, out: &WayOut, due: &[Due]) -> String {
         let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
         let mut add = |bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! The same configuration and the same alerts as a real Alertmanager has: the same groups at the same
-//! times. Skipped, with a word, where `prometheus-alertmanager` is not installed.
+//! The same configuration and the same alerts as a real Alertmanager has: the same groups at the
+//! same times. Skipped, with a word, where `prometheus-alertmanager` is not installed.
 
 use std::{
     fs,
@@ -125,8 +125,8 @@ fn told(body: &Value, at_ms: i64) -> Told {
     }
 }
 
-/// What is posted at which second: fires or is over. Each is told before it is over, since ours does
-/// not tell the end of what nobody heard of.
+/// What is posted at which second: fires or is over. Each is told before it is over, since ours
+/// does not tell the end of what nobody heard of.
 const POSTS: &[(u64, &[(&str, bool)])] = &[
     (
         1,

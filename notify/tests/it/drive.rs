@@ -146,7 +146,8 @@ impl Drive {
         self.sent.iter().map(told).collect()
     }
 
-    /// What was told since the last call, short: seconds since the start, receiver, firing, resolved.
+    /// What was told since the last call, short: seconds since the start, receiver, firing,
+    /// resolved.
     pub(crate) fn news(&mut self) -> Vec<String> {
         let sent = std::mem::take(&mut self.sent);
         let short = sent.iter().map(told).map(|told| {

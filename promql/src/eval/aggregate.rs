@@ -159,8 +159,8 @@ impl Evaluation<'_> {
         columns.collect::<Evaluated<Vec<Column>>>().map(in_order)
     }
 
-    /// The values of each group at the first steps of a grid, with the number of its series: at all of them,
-    /// or as many as there is memory for.
+    /// The values of each group at the first steps of a grid, with the number of its series: at all
+    /// of them, or as many as there is memory for.
     fn gather(
         &self,
         aggregate: &Aggregate,

@@ -86,8 +86,8 @@ fn part_of_time(name: &str) -> Option<fn(i64) -> i64> {
 /// Unix times in seconds that have a date in Go's calendar, but for some at its ends.
 const TIMES: std::ops::Range<f64> = -9.223_372e18..9.223_372e18;
 
-/// Bytes of a label's value that an expression makes: more than anybody shows, and little enough for
-/// the series of a whole question.
+/// Bytes of a label's value that an expression makes: more than anybody shows, and little enough
+/// for the series of a whole question.
 const MADE_VALUE_BYTES_MAX: usize = 64 * 1024;
 
 fn fits(function: &str, bytes: usize) -> Evaluated<()> {
@@ -114,7 +114,8 @@ impl Evaluation<'_> {
         }
         if let Some(part) = part_of_time(function.name) {
             let compute = |_: usize, value: f64| match TIMES.contains(&value) {
-                // Towards zero, as Go makes a whole number of one: half a second before 1970 is in 1970.
+                // Towards zero, as Go makes a whole number of one: half a second before 1970 is
+                // in 1970.
                 true => part(value.trunc() as i64) as f64,
                 false => f64::NAN,
             };

@@ -23,7 +23,8 @@ fn is_alone(function: &Function, args: &[Expr]) -> bool {
 
 impl Evaluation<'_> {
     /// Hands each column of an instant vector to `each`: one by one where that is possible, so that
-    /// `each` may let it go; else when all are there. In any order where that is all the same to it.
+    /// `each` may let it go; else when all are there. In any order where that is all the same to
+    /// it.
     pub(super) fn each_column(
         &self,
         expr: &Expr,

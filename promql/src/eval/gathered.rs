@@ -1,5 +1,5 @@
-//! All values of groups at some steps, for what cannot be folded value by value: eight bytes each, and no
-//! labels.
+//! All values of groups at some steps, for what cannot be folded value by value: eight bytes each,
+//! and no labels.
 
 use super::{ABSENT, is_absent};
 

@@ -33,8 +33,8 @@ pub(super) enum Offered {
 pub(super) struct Best(Vec<Ranked>);
 
 impl Best {
-    /// Takes one in, if it is among the `count` best; NaN is among them only where there are too few
-    /// numbers.
+    /// Takes one in, if it is among the `count` best; NaN is among them only where there are too
+    /// few numbers.
     pub(super) fn offer(&mut self, one: Ranked, count: usize, is_top: bool) -> Offered {
         let heap = &mut self.0;
         if heap.len() < count {

@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl Evaluation<'_> {
-    /// An instant selector; with `times`, the times of the samples in seconds rather than their values.
+    /// An instant selector; with `times`, the times of the samples in seconds rather than their
+    /// values.
     pub(super) fn selector(
         &self,
         selector: &Selector,
@@ -100,7 +101,8 @@ impl Evaluation<'_> {
         Ok(Stretches::new(self.storage.rolled(after_ms, until_ms)?))
     }
 
-    /// As [`Evaluation::stretches`], of a range vector; of what a subquery looks at its selectors know.
+    /// As [`Evaluation::stretches`], of a range vector; of what a subquery looks at its selectors
+    /// know.
     pub(super) fn stretches_of(&self, expr: &Expr, grid: Grid) -> Evaluated<Stretches> {
         match &inner(expr).kind {
             ExprKind::Matrix { selector, range_ms } => {
@@ -119,8 +121,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Hands the samples of a range vector to `each`, series by series, stale markers left out; where
-    /// there are rollups, those and some more on both sides.
+    /// Hands the samples of a range vector to `each`, series by series, stale markers left out;
+    /// where there are rollups, those and some more on both sides.
     pub(super) fn each_range(
         &self,
         expr: &Expr,
@@ -218,7 +220,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// How far two points may be apart for there to be anything between them, where rollups are so long.
+    /// How far two points may be apart for there to be anything between them, where rollups are so
+    /// long.
     pub(super) fn reach_ms(&self, length_ms: i64) -> i64 {
         length_ms.saturating_mul(2).max(self.options.lookback_ms)
     }

@@ -259,8 +259,8 @@ impl RolledWindows {
         })
     }
 
-    /// Whether all windows begin and end where rollups do, and nothing is lost by that. `ends_ms` is
-    /// where the first ends.
+    /// Whether all windows begin and end where rollups do, and nothing is lost by that. `ends_ms`
+    /// is where the first ends.
     fn is_exact(&self, stretches: &Stretches, grid: Grid, ends_ms: i64) -> bool {
         self.sight.is_exact()
             && stretches.each().iter().all(|one| {
@@ -292,8 +292,8 @@ impl Evaluation<'_> {
         Ok(Value::Vector(merged(columns)?))
     }
 
-    /// Hands each column of a function over a range to `each`, in any order where that is all the same;
-    /// labels may come twice.
+    /// Hands each column of a function over a range to `each`, in any order where that is all the
+    /// same; labels may come twice.
     pub(super) fn each_over_range(
         &self,
         function: &'static Function,

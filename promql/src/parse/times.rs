@@ -173,7 +173,8 @@ impl Parser<'_> {
             });
         }
         match expr.kind {
-            // As in Prometheus, which looks for a fixed time only and lets `start()` and `end()` pass.
+            // As in Prometheus, which looks for a fixed time only and lets `start()` and `end()`
+            // pass.
             ExprKind::Vector(selector)
                 if selector.when.offset_ms == 0
                     && !matches!(selector.when.at, Some(At::Time(_))) =>

@@ -18,8 +18,8 @@ pub(crate) const OPTIONS: Options = Options {
 };
 
 /// How far apart two numbers may be, relatively, where the last bits are not the same: functions
-/// such as `ln` come from another library than Go's, and Prometheus 2.42 adds up and averages without
-/// the compensation that Prometheus 3 has.
+/// such as `ln` come from another library than Go's, and Prometheus 2.42 adds up and averages
+/// without the compensation that Prometheus 3 has.
 const TOLERANCE: f64 = 1e-11;
 
 /// What came out: series by their labels, or only that there is no answer.
@@ -29,8 +29,8 @@ pub(crate) enum Outcome {
     Refused(String),
 }
 
-/// How many expressions that differ are shown, and how much of each: what is printed must not be cut
-/// by whoever keeps it.
+/// How many expressions that differ are shown, and how much of each: what is printed must not be
+/// cut by whoever keeps it.
 const SHOWN_MAX: usize = 8;
 const SHOWN_CHARS_MAX: usize = 1_500;
 

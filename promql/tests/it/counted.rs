@@ -1,5 +1,6 @@
-//! What an evaluation takes of the machine's memory, by an allocator that counts it: never much more
-//! than it asked its guard for, whatever the expression is. A guard can only refuse what it is asked.
+//! What an evaluation takes of the machine's memory, by an allocator that counts it: never much
+//! more than it asked its guard for, whatever the expression is. A guard can only refuse what it is
+//! asked.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

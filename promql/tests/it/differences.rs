@@ -26,7 +26,8 @@ fn what_differed_from_prometheus_once() {
         ("count_values by (job) (\"job\", up)", "{job=\"1\"} 2"),
         // Of equal ones the first goes where a better one comes.
         ("topk(2, even)", "even{n=\"3\"} 2; even{n=\"2\"} 1"),
-        // A window without a time of its subquery is computed all the same where it is always the same.
+        // A window without a time of its subquery is computed all the same where it is always the
+        // same.
         (
             "count_over_time((up @ 60 * on () up @ 60)[1s:7m])",
             "error: found duplicate series for the match group {} on the right hand-side",

@@ -1,9 +1,10 @@
 //! Series that are made by chance, the same for the same seed: what a Prometheus is given and what
 //! our own evaluators read.
 //!
-//! Values are whole eighths, so that sums of them are exact in whatever order and by whatever method
-//! they are added up. Times keep off the fractions of a second at which questions are asked (.3) and
-//! at which subqueries look (.0), and so no sample is ever exactly at the left edge of a window.
+//! Values are whole eighths, so that sums of them are exact in whatever order and by whatever
+//! method they are added up. Times keep off the fractions of a second at which questions are asked
+//! (.3) and at which subqueries look (.0), and so no sample is ever exactly at the left edge of a
+//! window.
 
 use std::sync::Arc;
 
@@ -32,8 +33,8 @@ fn labels(name: &str, others: &[(&str, &str)]) -> Labels {
         .collect()
 }
 
-/// Times of samples: every `interval_s` with a little jitter, stretches of it missing. Never so much
-/// that a window's first sample seems to lack one before it.
+/// Times of samples: every `interval_s` with a little jitter, stretches of it missing. Never so
+/// much that a window's first sample seems to lack one before it.
 fn times(random: &mut Rng, interval_s: i64, has_gaps: bool) -> Vec<i64> {
     let mut all = Vec::new();
     let mut at_s = random.i64(0..interval_s);

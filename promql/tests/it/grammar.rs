@@ -1,8 +1,8 @@
 //! Expressions that are made by chance, over the series of [`crate::generated`]: every stable
 //! function, aggregation, operator and modifier, nested.
 //!
-//! An expression knows how exactly two evaluators must agree. What differs in the last bit (a sum in
-//! another order, a logarithm of another library) is never given to what jumps: a comparison, a
+//! An expression knows how exactly two evaluators must agree. What differs in the last bit (a sum
+//! in another order, a logarithm of another library) is never given to what jumps: a comparison, a
 //! rounding, a ranking, a difference of nearly equal numbers.
 
 mod shapes;
@@ -179,8 +179,8 @@ impl<'r> Grammar<'r> {
         metric.with(format!("{}{when}", metric.text))
     }
 
-    /// A range vector: of a metric, or a subquery. Windows of subqueries end in half seconds, so that
-    /// none of their own times is at a left edge.
+    /// A range vector: of a metric, or a subquery. Windows of subqueries end in half seconds, so
+    /// that none of their own times is at a left edge.
     fn matrix(&mut self, depth: u8) -> Made {
         if depth > 1 && self.chance(4) {
             let inner = self.vector(depth - 1);

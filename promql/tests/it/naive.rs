@@ -53,9 +53,9 @@ struct Naive<'a> {
     all: &'a [Series],
     /// What `@ start()` and `@ end()` mean.
     asked: (i64, i64),
-    /// Whether a subquery's window had no time in it: Prometheus computes what is always the same all
-    /// the same, and says what is wrong there. Or whether a minus has made one name of two at different
-    /// times, which is wrong in a range and not at one time.
+    /// Whether a subquery's window had no time in it: Prometheus computes what is always the same
+    /// all the same, and says what is wrong there. Or whether a minus has made one name of two at
+    /// different times, which is wrong in a range and not at one time.
     may_refuse: Cell<bool>,
     /// Which series a minus has taken the name of, by its place and what is left of their labels.
     nameless: RefCell<BTreeMap<(usize, Labels), Labels>>,

@@ -1,9 +1,9 @@
 //! Our answers beside those of a real Prometheus, bit for bit where both compute alike.
 //!
 //! The Prometheus of Debian is 2.42, whose ranges and look-back are closed to the left where ours
-//! are open, as Prometheus 3 has them. So no sample and no time of a subquery is ever at a left edge.
-//! What else Prometheus 3 has changed, the grammar keeps away from. Without the program the test
-//! says so and passes.
+//! are open, as Prometheus 3 has them. So no sample and no time of a subquery is ever at a left
+//! edge. What else Prometheus 3 has changed, the grammar keeps away from. Without the program the
+//! test says so and passes.
 
 mod server;
 
@@ -131,9 +131,9 @@ fn damaged(random: &mut Rng, text: &str) -> String {
     pieces.concat()
 }
 
-/// Whether Prometheus 3 reads it otherwise than 2.42 does, of what damage can make: there numbers and
-/// durations are one, and so are names and texts inside braces; and only blanks may stand behind a
-/// duration in brackets, where 2.42 takes a word.
+/// Whether Prometheus 3 reads it otherwise than 2.42 does, of what damage can make: there numbers
+/// and durations are one, and so are names and texts inside braces; and only blanks may stand
+/// behind a duration in brackets, where 2.42 takes a word.
 fn is_read_otherwise(text: &str) -> bool {
     let mut outside = String::new();
     let mut in_brackets = false;

@@ -1,5 +1,5 @@
-//! Rollups where samples are gone, against all samples: what is exact is equal, and all else is as near
-//! as the rollups are long.
+//! Rollups where samples are gone, against all samples: what is exact is equal, and all else is as
+//! near as the rollups are long.
 
 use fastrand::Rng;
 use pulseboard_promql::{
@@ -202,8 +202,8 @@ fn aligned_windows_are_exact() {
     }
 }
 
-/// Any window: what comes out is between what a window that is shorter by a rollup at both ends, and one
-/// that is longer, would give.
+/// Any window: what comes out is between what a window that is shorter by a rollup at both ends,
+/// and one that is longer, would give.
 #[test]
 fn any_window_is_as_near_as_rollups_are_long() {
     let mut random = Run::begin().random();
@@ -296,7 +296,8 @@ fn growth_is_as_near_as_rollups_are_long() {
     }
 }
 
-/// A counter that grows evenly has that rate at every moment and over any window, however it begins again.
+/// A counter that grows evenly has that rate at every moment and over any window, however it begins
+/// again.
 #[test]
 fn an_even_rate_is_even() {
     let mut value = 0.0;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::fields::{Check, named, one_at_most, one_of, secret_address, section};
 
 section! {
-    /// `slack_configs`. An `api_url` of `https://slack.com/api/chat.postMessage` needs `app_token`; any
-    /// other is an incoming webhook.
+    /// `slack_configs`. An `api_url` of `https://slack.com/api/chat.postMessage` needs `app_token`;
+    /// any other is an incoming webhook.
     pub struct SlackConfig (resolved: false) {
         pub api_url: Option<Secret> = None,
         pub api_url_file: Option<PathBuf> = None,

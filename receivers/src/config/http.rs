@@ -12,8 +12,8 @@ use pulseboard_outbound::{
 use serde::{Deserialize, Serialize};
 
 /// The fields of `<http_config>`. `follow_redirects` is read and never done: no receiver's answer
-/// leads on. `oauth2`, `proxy_from_environment` and `proxy_connect_header` are read and told as what
-/// is not there ([`HttpConfig::missing`]).
+/// leads on. `oauth2`, `proxy_from_environment` and `proxy_connect_header` are read and told as
+/// what is not there ([`HttpConfig::missing`]).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {

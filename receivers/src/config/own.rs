@@ -89,8 +89,8 @@ impl Check for GotifyConfig {
 }
 
 section! {
-    /// `webpush_configs`: one browser that has subscribed. What `PushSubscription.toJSON()` says there
-    /// stands in `endpoint`, `p256dh` and `auth`.
+    /// `webpush_configs`: one browser that has subscribed. What `PushSubscription.toJSON()` says
+    /// there stands in `endpoint`, `p256dh` and `auth`.
     pub struct WebPushConfig (resolved: true) {
         pub endpoint: Option<Secret> = None,
         /// The browser's public key: 65 bytes as base64url.

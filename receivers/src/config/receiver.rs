@@ -19,8 +19,8 @@ use super::{
 /// Where ntfy's messages go that say nothing else.
 pub(super) const NTFY: &str = "https://ntfy.sh";
 
-/// One of `receivers`. It is driven in three steps: read (each section is checked by itself where it
-/// stands), [`Receiver::settle`] (the global fields are taken over), and then each of
+/// One of `receivers`. It is driven in three steps: read (each section is checked by itself where
+/// it stands), [`Receiver::settle`] (the global fields are taken over), and then each of
 /// [`Receiver::ways`] is a place that notifications are sent to.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -287,8 +287,8 @@ impl Receiver {
         warnings
     }
 
-    /// Texts of the configuration that no template can be read from, or that call what there is not, a
-    /// sentence each. Such a receiver fails at each notification.
+    /// Texts of the configuration that no template can be read from, or that call what there is
+    /// not, a sentence each. Such a receiver fails at each notification.
     #[must_use]
     pub fn check_texts(&self, templates: &Templates) -> Vec<String> {
         let mut found = Vec::new();
@@ -305,8 +305,8 @@ impl Receiver {
         found
     }
 
-    /// Takes over what is global, makes paths that are relative ones below `folder`, and says what is
-    /// missing then.
+    /// Takes over what is global, makes paths that are relative ones below `folder`, and says what
+    /// is missing then.
     ///
     /// # Errors
     /// The first that is.

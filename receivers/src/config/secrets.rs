@@ -20,10 +20,10 @@ pub enum Unkept {
     Moved(String),
 }
 
-/// Puts the stored text in the place of each `<secret>` of `new` that `stored` has one for. Both are a
-/// receiver as JSON; items of lists are told by their place. A secret stays with the address that it
-/// is sent to (scheme, host and port, the proxy, and whom TLS believes): whoever changes receivers is
-/// not to have the secrets of others sent to themselves.
+/// Puts the stored text in the place of each `<secret>` of `new` that `stored` has one for. Both
+/// are a receiver as JSON; items of lists are told by their place. A secret stays with the address
+/// that it is sent to (scheme, host and port, the proxy, and whom TLS believes): whoever changes
+/// receivers is not to have the secrets of others sent to themselves.
 ///
 /// # Errors
 /// Nothing is stored for one, or it is stored for another address; `new` is then of no use.
@@ -96,8 +96,8 @@ const ADDRESSES: [&str; 6] = [
     "smarthost",
 ];
 
-/// Where a way goes, and who may read what is sent there. What is not given is as it is told of then,
-/// so that whoever sends back what was shown changes nothing.
+/// Where a way goes, and who may read what is sent there. What is not given is as it is told of
+/// then, so that whoever sends back what was shown changes nothing.
 fn goes_to(section: &str, way: &Value) -> Value {
     let is_address = |name: &&str| (section, *name) != ("pushover_configs", "url");
     let mut all: Vec<Value> = ADDRESSES

@@ -1,7 +1,7 @@
 //! When it is tried again.
 
-/// Pauses between tries: by chance, up to twice as long each time ("full jitter"), so that those who
-/// wait for the same receiver do not all come back at once.
+/// Pauses between tries: by chance, up to twice as long each time ("full jitter"), so that those
+/// who wait for the same receiver do not all come back at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The longest pause after the first try.

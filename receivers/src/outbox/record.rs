@@ -1,5 +1,5 @@
-//! What stands on disk. Records are JSON and may come in any order: what is done is done wherever that
-//! is said, so that old segments can be written anew while others go on.
+//! What stands on disk. Records are JSON and may come in any order: what is done is done wherever
+//! that is said, so that old segments can be written anew while others go on.
 
 use std::{collections::BTreeMap, sync::Arc};
 

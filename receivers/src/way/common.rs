@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::notification::Notification;
 
-/// What a group is known by at those who keep incidents: 64 hexadecimal digits. A tenant's groups are
-/// its own, also where two share an account there.
+/// What a group is known by at those who keep incidents: 64 hexadecimal digits. A tenant's groups
+/// are its own, also where two share an account there.
 pub(super) fn group_hash(notification: &Notification) -> String {
     let mut hash = Sha256::new();
     hash.update(notification.tenant.as_bytes());

@@ -1,5 +1,5 @@
-//! Browsers: Web Push, encrypted for the browser alone (RFC 8291, RFC 8188) and signed as this server
-//! (VAPID, RFC 8292).
+//! Browsers: Web Push, encrypted for the browser alone (RFC 8291, RFC 8188) and signed as this
+//! server (VAPID, RFC 8292).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use pulseboard_outbound::Secret;
@@ -117,8 +117,8 @@ pub(super) fn post(
         .secret_header("authorization", "", &signed)
 }
 
-/// What the page's service worker reads: `title`, `body`, `url`, `status`, `tag` (the same for all of
-/// a group), `key`, `tenant`.
+/// What the page's service worker reads: `title`, `body`, `url`, `status`, `tag` (the same for all
+/// of a group), `key`, `tenant`.
 fn message(
     config: &WebPushConfig,
     notification: &Notification,

@@ -29,8 +29,8 @@ const LIFE: &str = "PULSEBOARD_TEST_LIFE";
 const LIVES: u64 = 15;
 const GROUPS: u64 = 7;
 
-/// The process that is killed; run by the test below alone. It accepts until it is killed, and in its
-/// last life only sends what is left.
+/// The process that is killed; run by the test below alone. It accepts until it is killed, and in
+/// its last life only sends what is left.
 #[test]
 #[ignore = "the other half of a test"]
 fn child() {

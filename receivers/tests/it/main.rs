@@ -1,4 +1,5 @@
-//! Receivers against servers that write down what they are sent, and the outbox against being killed.
+//! Receivers against servers that write down what they are sent, and the outbox against being
+//! killed.
 
 mod crash;
 mod defaults;

@@ -1,5 +1,5 @@
-//! The same files before promtool: what it prints, and its exit code. Without one, nothing is compared,
-//! and that is printed.
+//! The same files before promtool: what it prints, and its exit code. Without one, nothing is
+//! compared, and that is printed.
 
 use std::{
     fmt::Write as _,
@@ -65,8 +65,8 @@ fn all(reports: impl Iterator<Item = Report>) -> Report {
     all
 }
 
-/// Errors of each file in any order; of what comes from the parsers of expressions, templates and YAML
-/// that it is there.
+/// Errors of each file in any order; of what comes from the parsers of expressions, templates and
+/// YAML that it is there.
 fn plain(err: &str) -> Vec<Vec<String>> {
     let mut files: Vec<Vec<String>> = Vec::new();
     for line in err.lines() {

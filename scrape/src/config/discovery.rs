@@ -33,7 +33,8 @@ struct WrittenGroup {
 }
 
 impl<'de> Deserialize<'de> for StaticGroup {
-    /// A group may lack everything, but has to be one: an item of a list that is empty is a mistake.
+    /// A group may lack everything, but has to be one: an item of a list that is empty is a
+    /// mistake.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Read;
         impl<'de> Visitor<'de> for Read {

@@ -159,8 +159,9 @@ with_discovery! {
 }
 
 impl Alerting {
-    /// The labels under which whoever is told knows an alert that has these: with the external labels
-    /// that it lacks, and then as `alert_relabel_configs` have them. `None` where they drop it.
+    /// The labels under which whoever is told knows an alert that has these: with the external
+    /// labels that it lacks, and then as `alert_relabel_configs` have them. `None` where they drop
+    /// it.
     #[must_use]
     pub fn labels_told(
         &self,

@@ -10,8 +10,8 @@ use crate::{
     exposition::Shape,
 };
 
-/// How the targets of a job are scraped. Certificates that cannot be read make each scrape fail, which
-/// looks for them again.
+/// How the targets of a job are scraped. Certificates that cannot be read make each scrape fail,
+/// which looks for them again.
 ///
 /// # Errors
 /// Who asks contradicts itself; in words.

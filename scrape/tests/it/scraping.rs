@@ -119,7 +119,8 @@ async fn a_target_that_fails_ends_its_series_and_says_why() {
     }
 }
 
-/// A certificate that is not there, or that something else is renewing, is no reason to forget a job.
+/// A certificate that is not there, or that something else is renewing, is no reason to forget a
+/// job.
 #[tokio::test]
 async fn a_job_whose_certificates_are_not_there_is_down_and_comes_back() {
     let exporter = Exporter::start(Some("a 1\n")).await;
@@ -179,8 +180,8 @@ async fn a_target_that_cannot_be_scraped_is_logged_once() {
     assert_eq!(scraped.manager.snapshot(None).problems["a"].len(), 2);
 }
 
-/// What is longer than anything that is stored: the target is up, as far as Prometheus would know, and
-/// yet nobody looks for its samples in vain.
+/// What is longer than anything that is stored: the target is up, as far as Prometheus would know,
+/// and yet nobody looks for its samples in vain.
 #[tokio::test]
 async fn what_is_left_out_of_a_target_is_counted_and_logged_once() {
     let log = tempfile::NamedTempFile::new().expect("a file");

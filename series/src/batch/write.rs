@@ -181,9 +181,9 @@ impl Batch {
         Ok(())
     }
 
-    /// As [`Batch::label_in_place`] for bytes of which nobody knows yet whether they are text: a label
-    /// of a protobuf message. `false` where there is anything that [`Batch::label`] must look at;
-    /// the row is then to be begun again.
+    /// As [`Batch::label_in_place`] for bytes of which nobody knows yet whether they are text: a
+    /// label of a protobuf message. `false` where there is anything that [`Batch::label`] must look
+    /// at; the row is then to be begun again.
     #[must_use]
     pub fn label_of_bytes(&mut self, piece: &[u8], name_length: usize) -> bool {
         let Some((name, rest)) = piece.split_at_checked(name_length) else {

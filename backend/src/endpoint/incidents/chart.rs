@@ -119,7 +119,8 @@ fn name_of(labels: &Labels) -> String {
     text
 }
 
-/// What the rule compares, where it compares something with a number; else what it asks. One series.
+/// What the rule compares, where it compares something with a number; else what it asks. One
+/// series.
 pub(super) fn values(of: &Of<'_>) -> Vec<(i64, f64)> {
     let Some(expr) = of.expr() else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! `/api/v1/admin/tsdb/…`: what an admin has done to what is kept: deleting series, having the disk rid
-//! of them, copying all of it.
+//! `/api/v1/admin/tsdb/…`: what an admin has done to what is kept: deleting series, having the disk
+//! rid of them, copying all of it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -103,7 +103,8 @@ fn answer(response: &mut Response, done: Result<Finished, ApiError>) {
     }
 }
 
-/// Copies everything that is kept into a folder of its own, of all tenants, while the server goes on.
+/// Copies everything that is kept into a folder of its own, of all tenants, while the server goes
+/// on.
 #[handler]
 pub async fn snapshot(depot: &mut Depot, response: &mut Response) {
     let answered = answer_snapshot(depot).await;

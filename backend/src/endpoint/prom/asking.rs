@@ -1,5 +1,5 @@
-//! One question of a client of Prometheus: who asks, of which tenant, for what; and how it is worked
-//! on, as [`crate::questions`] says.
+//! One question of a client of Prometheus: who asks, of which tenant, for what; and how it is
+//! worked on, as [`crate::questions`] says.
 
 use std::sync::Arc;
 

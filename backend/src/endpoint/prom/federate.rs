@@ -32,7 +32,8 @@ async fn try_federate(
     response: &mut Response,
 ) -> Result<(), ApiError> {
     let asking = Asking::begin(request, depot).await?;
-    // Nothing named is nothing told, as a Prometheus answers it; a selector that is empty is refused.
+    // Nothing named is nothing told, as a Prometheus answers it; a selector that is empty is
+    // refused.
     let now_ms = asking.app.clock.now_ms();
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     let mut accepted = request.headers().get_all(header::ACCEPT).iter();
@@ -71,8 +72,8 @@ async fn try_federate(
     asking.write(request, response, content_type, write).await
 }
 
-/// A series' name, and the series as a scraper reads it: one that does not say that it takes any names
-/// is given `_` for what no name of a Prometheus before 3 had, and else reads nothing at all.
+/// A series' name, and the series as a scraper reads it: one that does not say that it takes any
+/// names is given `_` for what no name of a Prometheus before 3 had, and else reads nothing at all.
 fn exposed(name: &str, labels: &[(&str, &str)], takes_any: bool) -> (String, String) {
     let is_plain = fits(name, ":_");
     let name = match is_plain || takes_any {

@@ -121,8 +121,8 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
     send(response, answered);
 }
 
-/// What is known of metrics: types and units as senders say them, what targets say, and help of this
-/// machine's figures.
+/// What is known of metrics: types and units as senders say them, what targets say, and help of
+/// this machine's figures.
 #[handler]
 pub async fn metadata(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let metric = request.query::<String>("metric").unwrap_or_default();
@@ -297,8 +297,8 @@ async fn ask(
             "no match[] parameter provided".to_owned(),
         ));
     }
-    // Which series had begun by the end is not known, so it shuts out none; nor is one before the start
-    // an error here.
+    // Which series had begun by the end is not known, so it shuts out none; nor is one before the
+    // start an error here.
     let (start_ms, _) = (params.time("start")?, params.time("end")?);
     let since_ms = start_ms.unwrap_or(0).max(0);
     asking

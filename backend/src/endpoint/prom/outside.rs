@@ -1,5 +1,5 @@
-//! `external_labels` of `PROMETHEUS_CONFIG`: what this server's series are told apart by elsewhere. A
-//! series that has a label of such a name keeps its own.
+//! `external_labels` of `PROMETHEUS_CONFIG`: what this server's series are told apart by elsewhere.
+//! A series that has a label of such a name keeps its own.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl Outside {
         all.into_iter()
     }
 
-    /// A series' labels for a Prometheus that federates. One without `instance` says so at the end, as
-    /// Prometheus does, or it would be given this server's.
+    /// A series' labels for a Prometheus that federates. One without `instance` says so at the end,
+    /// as Prometheus does, or it would be given this server's.
     pub(super) fn federated<'a>(&'a self, key: KeyRef<'a>) -> Vec<(&'a str, &'a str)> {
         let mut all = self.all(key);
         if all.iter().all(|(name, _)| *name != INSTANCE) {

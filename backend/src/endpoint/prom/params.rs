@@ -104,8 +104,8 @@ impl Params {
             if seconds.is_nan() {
                 return Err(bad());
             }
-            // Whole and broken seconds apart, as Prometheus does: what half a millisecond is does not
-            // hang on how large the number is. Saturates, as the clamp wants it.
+            // Whole and broken seconds apart, as Prometheus does: what half a millisecond is does
+            // not hang on how large the number is. Saturates, as the clamp wants it.
             let broken = (seconds.fract() * 1000.0).round() as i64;
             let ms = ((seconds.trunc() * 1000.0) as i64).saturating_add(broken);
             return Ok(Some(ms.clamp(*TIMES_MS.start(), *TIMES_MS.end())));

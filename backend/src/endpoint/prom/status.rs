@@ -134,8 +134,8 @@ fn answer_config(request: &mut Request, depot: &mut Depot) -> Result<Finished, A
     Ok(Finished::Uncounted(answer.to_string().into()))
 }
 
-/// To whom `remote_write` of the file sends samples on, and how that goes; told to those who may know
-/// of the tenant whose samples they are.
+/// To whom `remote_write` of the file sends samples on, and how that goes; told to those who may
+/// know of the tenant whose samples they are.
 #[handler]
 pub async fn remote_write(request: &mut Request, depot: &mut Depot, response: &mut Response) {
     let tenant = http::tenant::tenant(request, depot).map_err(ApiError::App);
@@ -178,8 +178,8 @@ fn receiver(view: &View) -> Value {
     })
 }
 
-/// Where a `generatorURL` of Prometheus leads to: the page that asks questions, with the expressions
-/// that it names (`g0.expr`, `g1.expr`, …) and how much time the first one shows
+/// Where a `generatorURL` of Prometheus leads to: the page that asks questions, with the
+/// expressions that it names (`g0.expr`, `g1.expr`, …) and how much time the first one shows
 /// (`g0.range_input`). No caller is asked who it is: nothing is told.
 #[handler]
 pub async fn graph(request: &mut Request, response: &mut Response) {
@@ -203,8 +203,8 @@ pub async fn graph(request: &mut Request, response: &mut Response) {
     lead_to(response, &format!("/#/explore?{}", asked.finish()));
 }
 
-/// Where Prometheus has its alerts, they are on the page's first view. No caller is asked who it is:
-/// nothing is told.
+/// Where Prometheus has its alerts, they are on the page's first view. No caller is asked who it
+/// is: nothing is told.
 #[handler]
 pub async fn alerts(response: &mut Response) {
     lead_to(response, "/#/alerts");

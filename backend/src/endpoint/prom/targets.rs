@@ -1,5 +1,6 @@
-//! What is scraped: `targets`, `targets/metadata`, `scrape_pools`; the file's `alertmanagers`, and the
-//! reload of the file that says so. It is the default tenant's: others see that there is nothing.
+//! What is scraped: `targets`, `targets/metadata`, `scrape_pools`; the file's `alertmanagers`, and
+//! the reload of the file that says so. It is the default tenant's: others see that there is
+//! nothing.
 
 use std::sync::Arc;
 

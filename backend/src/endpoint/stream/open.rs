@@ -204,7 +204,8 @@ pub fn viewer(
     viewer
 }
 
-/// Has a viewer follow what is said in a room, under `key`; `first` is what it is told when it does.
+/// Has a viewer follow what is said in a room, under `key`; `first` is what it is told when it
+/// does.
 pub fn enter_room(viewer: &Viewer, key: u64, entering: RoomCursor, first: Bytes) {
     let RoomCursor { cursor, waits } = entering;
     match waits {

@@ -6,8 +6,8 @@
 //!   unwatch, or the client leaves: what is in the queue goes, what is worked on is given up
 //! ```
 //!
-//! Nothing of this is done on the thread that reads the socket: see [`crate::questions`]. A client's
-//! requests are answered in their order.
+//! Nothing of this is done on the thread that reads the socket: see [`crate::questions`]. A
+//! client's requests are answered in their order.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -357,7 +357,8 @@ impl Worker {
         held.map_err(|refused| refused.to_string())
     }
 
-    /// As [`Worker::watch`] for an expression: what is evaluated from now on comes behind the history.
+    /// As [`Worker::watch`] for an expression: what is evaluated from now on comes behind the
+    /// history.
     fn watch_expression(
         &self,
         text: &str,

@@ -1,4 +1,5 @@
-//! `pulseboard export`, `import`, `backup`, `restore` and `ready`: what they take beside the settings.
+//! `pulseboard export`, `import`, `backup`, `restore` and `ready`: what they take beside the
+//! settings.
 
 use std::path::PathBuf;
 

@@ -46,8 +46,8 @@ struct OfName {
 type State = (u64, u64);
 
 impl Past {
-    /// Numbers of series that the selector may mean and that memory does not have, and of some that came
-    /// back to it; ascending.
+    /// Numbers of series that the selector may mean and that memory does not have, and of some that
+    /// came back to it; ascending.
     pub(in crate::query) fn absent(
         &mut self,
         tenant: &Tenant,

@@ -44,8 +44,8 @@ pub enum Event<'a> {
     Text(&'a str),
     /// A binary frame arrived.
     Bytes(&'a [u8]),
-    /// The transport that [`Action::ProbeBetter`] asked for has brought a frame, which comes next; the
-    /// connection that was in use is closed.
+    /// The transport that [`Action::ProbeBetter`] asked for has brought a frame, which comes next;
+    /// the connection that was in use is closed.
     Improved(Transport),
     /// It has not, or not in time.
     ProbeFailed,

@@ -507,8 +507,8 @@ fn a_restarting_server_says_when_to_come_back() {
     assert!(connects(&feed.on(17_350.0, Event::Wake)).is_some());
 }
 
-/// Two attempts that bring nothing, and the server says that it is well: its ticks come as events, with the
-/// same cursor, and after a while the socket is looked at again without a pause.
+/// Two attempts that bring nothing, and the server says that it is well: its ticks come as events,
+/// with the same cursor, and after a while the socket is looked at again without a pause.
 #[test]
 fn a_proxy_without_upgrades_costs_no_tick() {
     let mut feed = live(10_000.0);

@@ -1,5 +1,5 @@
-//! One incident: what it is, its chart, its course, who was told and who was not and why; and what can
-//! be done about it.
+//! One incident: what it is, its chart, its course, who was told and who was not and why; and what
+//! can be done about it.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! Incidents in a list: those that go on, grouped as the reader likes; or all that are kept, the newest
-//! first, with how often each rule fired.
+//! Incidents in a list: those that go on, grouped as the reader likes; or all that are kept, the
+//! newest first, with how often each rule fired.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! A rule as it is being written, with its chart and when it would have fired: the limit is dragged on
-//! the chart, and the rehearsal follows.
+//! A rule as it is being written, with its chart and when it would have fired: the limit is dragged
+//! on the chart, and the rehearsal follows.
 
 use std::rc::Rc;
 
@@ -377,7 +377,8 @@ fn Editor(props: &EditorProps) -> Html {
     let compared = limit.map_or(draft.expression.as_str(), |limit| {
         limit.compared(&draft.expression)
     });
-    // What is drawn follows what is typed with a delay; a limit that is dragged changes nothing of it.
+    // What is drawn follows what is typed with a delay; a limit that is dragged changes nothing of
+    // it.
     let drawn = use_state_eq(|| compared.to_owned());
     {
         let drawn = drawn.setter();

@@ -1,5 +1,5 @@
-//! Rules in a list: how each stands, when and how long it was evaluated, what is wrong with it, and where
-//! it comes from.
+//! Rules in a list: how each stands, when and how long it was evaluated, what is wrong with it, and
+//! where it comes from.
 
 use web_sys::HtmlInputElement;
 use yew::prelude::*;

@@ -1,5 +1,5 @@
-//! A silence as it is being written: of an alert, of what was silent before, or of anything; once, or as
-//! a maintenance window that comes again.
+//! A silence as it is being written: of an alert, of what was silent before, or of anything; once,
+//! or as a maintenance window that comes again.
 
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;

@@ -1,5 +1,5 @@
-//! Silences in a list, maintenance windows among them: those that hold, those to come, those that are
-//! over.
+//! Silences in a list, maintenance windows among them: those that hold, those to come, those that
+//! are over.
 
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;

@@ -14,7 +14,8 @@ use crate::{
     words,
 };
 
-/// What is asked, where it is one expression, with or without its usual range; whether it is with it.
+/// What is asked, where it is one expression, with or without its usual range; whether it is with
+/// it.
 fn asked<'a>(question: &'a Question, shown: &'a str) -> Option<bool> {
     match question.expressions.as_slice() {
         [_] => Some(false),

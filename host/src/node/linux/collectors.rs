@@ -20,7 +20,8 @@ pub(super) fn metrics() -> impl Iterator<Item = &'static Metric> {
     [&DURATION, &SUCCESS].into_iter()
 }
 
-/// Reads what the collector of this name reads. Where it is to be told, how that went goes to `told`.
+/// Reads what the collector of this name reads. Where it is to be told, how that went goes to
+/// `told`.
 pub(super) fn timed<S: Sink>(
     collector: &'static str,
     told: Option<&mut Kept>,

@@ -29,9 +29,9 @@ fn is_overwritten(by: &str) -> bool {
     by.contains("by (") && !names.is_power_of_two()
 }
 
-/// Whether `timestamp()` of it may be a selector whose offset Prometheus (3 as well) forgets because
-/// of its `@`: it looks at another time than the one for which it has read samples, and so at
-/// whatever else the question has read.
+/// Whether `timestamp()` of it may be a selector whose offset Prometheus (3 as well) forgets
+/// because of its `@`: it looks at another time than the one for which it has read samples, and so
+/// at whatever else the question has read.
 fn is_forgotten(text: &str) -> bool {
     text.contains(" @ ") && text.contains(" offset ")
 }
@@ -44,8 +44,8 @@ impl Grammar<'_> {
             let name = self.one(&["min_over_time", "max_over_time", "last_over_time"]);
             return made(name);
         }
-        // Where a function has another argument that changes from step to step, Prometheus 2.42 does
-        // not hold a window still that `@` fixes.
+        // Where a function has another argument that changes from step to step, Prometheus 2.42
+        // does not hold a window still that `@` fixes.
         match self.random.u8(..19) {
             0..3 if matrix.is_counter => made("rate").uneven(),
             3..5 if matrix.is_counter => made("increase").uneven(),
