@@ -53,14 +53,22 @@ async fn take_series(
     depot: &mut Depot,
 ) -> Result<IngestOutcome<Adding<()>>, AppError> {
     let app = http::app::app(depot)?;
+    let tenant = ingest::writing_tenant(&app, request, depot)?;
     let worker = Arc::clone(&app);
-    ingest::take(&app, request, depot, None, move |tenant, body, batch| {
-        let known = |key: &[u8]| worker.storage.engine.last_of(tenant, key);
-        let parsed = worker.ingest.tenants.with_deltas(tenant, |totals| {
-            datadog::series(encoding, body, totals, &known, batch)
-        });
-        parsed.map(Adding)
-    })
+    ingest::take(
+        &app,
+        &tenant,
+        request,
+        depot,
+        None,
+        move |tenant, body, batch| {
+            let known = |key: &[u8]| worker.storage.engine.last_of(tenant, key);
+            let parsed = worker.ingest.tenants.with_deltas(tenant, |totals| {
+                datadog::series(encoding, body, totals, &known, batch)
+            });
+            parsed.map(Adding)
+        },
+    )
     .await
 }
 
@@ -71,12 +79,20 @@ pub async fn write_checks(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
+    let taken = take_checks(request, depot).await;
+    answer(taken, json!({ "status": "ok" }), response)
+}
+
+async fn take_checks(
+    request: &mut Request,
+    depot: &mut Depot,
+) -> Result<IngestOutcome<Adding<()>>, AppError> {
     let app = http::app::app(depot)?;
-    let taken = ingest::take(&app, request, depot, None, |_, body, batch| {
+    let tenant = ingest::writing_tenant(&app, request, depot)?;
+    ingest::take(&app, &tenant, request, depot, None, |_, body, batch| {
         datadog::checks(body, batch).map(Adding)
     })
-    .await;
-    answer(taken, json!({ "status": "ok" }), response)
+    .await
 }
 
 /// Whether the key is known and may write.

@@ -13,7 +13,7 @@ use crate::{
         self, caller,
         counted::send_text,
         query::{asked_metrics, resume_position},
-        tenant::tenant,
+        tenant::borrowed,
     },
 };
 
@@ -58,7 +58,7 @@ pub async fn poll_metrics(
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let from = resume_position(request)?;
-    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let tenant: Arc<str> = borrowed(request, depot)?.into();
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     // How it would be framed does not matter here.
     let view = app

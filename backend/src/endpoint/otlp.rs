@@ -26,7 +26,7 @@ pub async fn write_otlp(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    ingest::writing_tenant(&app, request, depot)?;
+    let tenant = ingest::writing_tenant(&app, request, depot)?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let encoding = content_type
         .and_then(|value| value.to_str().ok())
@@ -38,12 +38,19 @@ pub async fn write_otlp(
             )
         })?;
     let worker = Arc::clone(&app);
-    let taken = ingest::take(&app, request, depot, None, move |tenant, body, batch| {
-        let known = |key: &[u8]| worker.storage.engine.last_of(tenant, key);
-        worker.ingest.tenants.with_deltas(tenant, |totals| {
-            otlp::parse(encoding, body, totals, &known, batch)
-        })
-    })
+    let taken = ingest::take(
+        &app,
+        &tenant,
+        request,
+        depot,
+        None,
+        move |tenant, body, batch| {
+            let known = |key: &[u8]| worker.storage.engine.last_of(tenant, key);
+            worker.ingest.tenants.with_deltas(tenant, |totals| {
+                otlp::parse(encoding, body, totals, &known, batch)
+            })
+        },
+    )
     .await
     .and_then(|taken| match &taken.not_durable {
         // Whatever the reason: 507 is none of the statuses after which senders try again.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     base::error::AppError,
-    http::{self, caller, tenant::tenant},
+    http::{self, caller, tenant::borrowed},
 };
 
 /// What is kept of them.
@@ -75,7 +75,7 @@ pub async fn list_processes(
 ) -> Result<Json<impl Serialize + use<>>, AppError> {
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
-    if tenant(request, depot)? != DEFAULT_TENANT {
+    if borrowed(request, depot)? != DEFAULT_TENANT {
         return Err(AppError::forbidden(
             "only callers of the tenant \"default\" may see what runs on this machine",
         ));

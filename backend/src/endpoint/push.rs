@@ -137,7 +137,11 @@ async fn push<T: ParseReport>(
     parse: impl Fn(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    let taken = match ingest::take(&app, request, depot, None, parse).await {
+    let taken = match ingest::writing_tenant(&app, request, depot) {
+        Ok(tenant) => ingest::take(&app, &tenant, request, depot, None, parse).await,
+        Err(error) => Err(error),
+    };
+    let taken = match taken {
         // It could not even be unpacked.
         Err(error) if error.status() == StatusCode::BAD_REQUEST => {
             Pushed::default().because(error.detail()).render(response);
@@ -193,25 +197,32 @@ pub async fn write_remote(
     let host = Arc::new(OnceLock::new());
     let named = Arc::clone(&host);
     let worker = Arc::clone(&app);
-    let taken = ingest::take(&app, request, depot, coding, move |owner, body, batch| {
-        let read = remote_write::parse(version, body, batch);
-        if read.as_ref().is_ok_and(|written| written.has_metadata) {
-            let mut notes = worker.told.notes(&owner.name);
-            // Samples are taken all the same where it cannot be read.
-            let _is_read = remote_write::metadata(body, |told| {
-                let told = Metric::of(told.family, told.kind, told.help, told.unit);
-                if let Some(told) = told {
-                    notes.add(told);
-                }
-            });
-        }
-        let first = batch.rows().first().filter(|_| run.is_some());
-        if let Some(name) = first.and_then(|row| batch.key(row).label("instance")) {
-            // Nobody else sets it.
-            let _is_set = named.set(name.to_owned());
-        }
-        read
-    })
+    let taken = ingest::take(
+        &app,
+        &tenant,
+        request,
+        depot,
+        coding,
+        move |owner, body, batch| {
+            let read = remote_write::parse(version, body, batch);
+            if read.as_ref().is_ok_and(|written| written.has_metadata) {
+                let mut notes = worker.told.notes(&owner.name);
+                // Samples are taken all the same where it cannot be read.
+                let _is_read = remote_write::metadata(body, |told| {
+                    let told = Metric::of(told.family, told.kind, told.help, told.unit);
+                    if let Some(told) = told {
+                        notes.add(told);
+                    }
+                });
+            }
+            let first = batch.rows().first().filter(|_| run.is_some());
+            if let Some(name) = first.and_then(|row| batch.key(row).label("instance")) {
+                // Nobody else sets it.
+                let _is_set = named.set(name.to_owned());
+            }
+            read
+        },
+    )
     .await;
     if let (Some(run), Some(host), Ok(_)) = (run, host.get(), &taken) {
         let (sender, now_ms) = (client_address(request), app.clock.now_ms());
@@ -273,17 +284,24 @@ async fn write_influx(
     problem: impl FnOnce(String) -> serde_json::Value,
 ) -> Result<(), AppError> {
     let app: Arc<App> = http::app::app(depot)?;
-    ingest::writing_tenant(&app, request, depot)?;
+    let tenant = ingest::writing_tenant(&app, request, depot)?;
     let precision = match request.query::<&str>("precision") {
         None | Some("") => Precision::Nanoseconds,
         Some(word) => Precision::from_query(word).ok_or_else(|| {
             AppError::bad_query("precision", "accepted are n, ns, u, us, ms, s, m and h")
         })?,
     };
-    let taken = ingest::take(&app, request, depot, None, move |_, body, batch| {
-        influx::parse(body, precision, batch);
-        Ok(())
-    })
+    let taken = ingest::take(
+        &app,
+        &tenant,
+        request,
+        depot,
+        None,
+        move |_, body, batch| {
+            influx::parse(body, precision, batch);
+            Ok(())
+        },
+    )
     .await?;
     if let Some(error) = &taken.not_durable {
         return Err(ingest::not_durable(taken.accepted, error));

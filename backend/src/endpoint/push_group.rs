@@ -50,23 +50,30 @@ pub async fn push_to_group(
     let encoding = Encoding::from_content_type(content_type.unwrap_or_default());
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     let (worker, group) = (Arc::clone(&app), Arc::clone(&grouping));
-    let taken = ingest::take(&app, request, depot, None, move |owner, body, batch| {
-        if push != Push::Delete {
-            push_group::parse(encoding, body, &group, batch)?;
-            if let Encoding::Text(_) = encoding {
-                let mut notes = worker.told.notes(&owner.name);
-                metadata::each(body, |told| notes.add(told));
+    let taken = ingest::take(
+        &app,
+        &tenant,
+        request,
+        depot,
+        None,
+        move |owner, body, batch| {
+            if push != Push::Delete {
+                push_group::parse(encoding, body, &group, batch)?;
+                if let Encoding::Text(_) = encoding {
+                    let mut notes = worker.told.notes(&owner.name);
+                    metadata::each(body, |told| notes.add(told));
+                }
+                let written = push_group::write_push_time(&group, worker.clock.now_ms(), batch);
+                written.map_err(in_body)?;
             }
-            let written = push_group::write_push_time(&group, worker.clock.now_ms(), batch);
-            written.map_err(in_body)?;
-        }
-        if batch.is_out_of_room() {
-            return Ok(Adding(None));
-        }
-        let tenants = &worker.ingest.tenants;
-        let pending = tenants.push_to_group(owner, (&group, push), &keys, batch);
-        Ok(Adding(Some(pending)))
-    })
+            if batch.is_out_of_room() {
+                return Ok(Adding(None));
+            }
+            let tenants = &worker.ingest.tenants;
+            let pending = tenants.push_to_group(owner, (&group, push), &keys, batch);
+            Ok(Adding(Some(pending)))
+        },
+    )
     .await?;
     if let Some(error) = &taken.not_durable {
         return Err(ingest::not_durable(taken.accepted, error));

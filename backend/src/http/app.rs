@@ -11,9 +11,16 @@ use crate::{app::App, base::error::AppError};
 /// # Errors
 /// 500 outside the server's own frame, which the router rules out.
 pub fn app(depot: &Depot) -> Result<Arc<App>, AppError> {
+    borrowed(depot).cloned()
+}
+
+/// The same, for as long as the request is looked at.
+///
+/// # Errors
+/// As [`app`].
+pub(super) fn borrowed(depot: &Depot) -> Result<&Arc<App>, AppError> {
     depot
         .get_typed::<Arc<App>>()
-        .cloned()
         .ok()
         .ok_or_else(AppError::internal)
 }

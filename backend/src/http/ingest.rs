@@ -21,7 +21,7 @@ use salvo::{
 use super::{
     body::{self, BODY_DEADLINE},
     caller::{self, client_address},
-    tenant::tenant,
+    tenant,
 };
 use crate::{
     app::App,
@@ -52,27 +52,27 @@ pub(crate) fn refusal(error: IngestError) -> AppError {
     }
 }
 
-/// Reads the request's body, has `parse` make a batch of it for the tenant that it is of, appends
-/// that and waits until it is safe. `coding`: how the body is packed, whatever its header says
-/// (`None`: the header says it).
+/// Reads the request's body, has `parse` make a batch of it for its tenant ([`writing_tenant`]),
+/// appends that and waits until it is safe. `coding`: how the body is packed, whatever its header
+/// says (`None`: the header says it).
 ///
 /// # Errors
 /// Everything that takes nothing of the body; see the texts.
 pub async fn take<T: ParseReport>(
     app: &Arc<App>,
+    tenant: &Arc<Tenant>,
     request: &mut Request,
     depot: &Depot,
     coding: Option<Coding>,
     parse: impl Fn(&Arc<Tenant>, &[u8], &mut Batch) -> Result<T, BodyError> + Send + 'static,
 ) -> Result<IngestOutcome<T>, AppError> {
-    let tenant = writing_tenant(app, request, depot)?;
     let (sender, endpoint) = (client_address(request), request.uri().path().to_owned());
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
-    find_place(app, depot, &tenant, &keys)?;
-    let owner = Arc::clone(&tenant);
+    find_place(app, depot, tenant, &keys)?;
+    let owner = Arc::clone(tenant);
     let parse = move |body: &[u8], batch: &mut Batch| parse(&owner, body, batch);
-    let taken = take_for(app, &tenant, &keys, request, coding, parse).await;
-    note(app, &tenant, &endpoint, sender, &taken);
+    let taken = take_for(app, tenant, &keys, request, coding, parse).await;
+    note(app, tenant, &endpoint, sender, &taken);
     taken
 }
 
@@ -187,10 +187,10 @@ pub fn writing_tenant(
 /// The request's tenant in the engine.
 ///
 /// # Errors
-/// As [`tenant`]; 429 where there are too many tenants.
+/// As [`tenant::tenant`]; 429 where there are too many tenants.
 pub fn engine_tenant(app: &App, request: &Request, depot: &Depot) -> Result<Arc<Tenant>, AppError> {
-    let name = tenant(request, depot)?;
-    let tenant = app.storage.engine.tenant(&name);
+    let name = tenant::borrowed(request, depot)?;
+    let tenant = app.storage.engine.tenant(name);
     tenant.map_err(|error| AppError::too_many(error.to_string(), 60))
 }
 

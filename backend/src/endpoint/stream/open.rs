@@ -18,7 +18,7 @@ use crate::{
         task::{catch_panic, count_panic},
         telemetry::StreamKind,
     },
-    http::{caller, tenant::tenant},
+    http::{caller, tenant::borrowed},
     rooms::RoomCursor,
     shares::Refused,
     stream::{
@@ -72,8 +72,8 @@ pub fn offer(
         .get::<Credential>()
         .copied()
         .unwrap_or_default();
-    let tenant = tenant(request, depot)?;
-    let keys = caller::caller_keys(request, depot, Some(&tenant));
+    let tenant = borrowed(request, depot)?;
+    let keys = caller::caller_keys(request, depot, Some(tenant));
     let admission = app
         .registry
         .admit(caller::client_address(request), &keys, credential)

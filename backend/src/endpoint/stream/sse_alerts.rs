@@ -9,7 +9,7 @@ use crate::{
     alerts::AlertView,
     base::{error::AppError, telemetry::StreamKind},
     endpoint::stream::open::{self, Following},
-    http::{self, caller, event_stream, tenant::tenant},
+    http::{self, caller, event_stream, tenant::borrowed},
 };
 
 /// Milliseconds that a browser waits before it reconnects by itself.
@@ -24,7 +24,7 @@ pub async fn open_alert_stream(
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
     caller::require_read(depot)?;
-    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let tenant: Arc<str> = borrowed(request, depot)?.into();
     let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;
     let last_seen = event_stream::last_event_id(request);
     let wire = event_stream::accept(request, response);

@@ -12,7 +12,7 @@ use crate::{
     http::{
         self, caller, event_stream,
         query::{asked_metrics, resume_position},
-        tenant::tenant,
+        tenant::borrowed,
     },
 };
 
@@ -39,7 +39,7 @@ pub async fn open_metrics_stream(
         })
         .or(asked);
     let names = asked_metrics(request)?;
-    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let tenant: Arc<str> = borrowed(request, depot)?.into();
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
     let keys = keys.on(offered.id());

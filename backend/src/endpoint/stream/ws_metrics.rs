@@ -16,7 +16,7 @@ use crate::{
     http::{
         self, caller, handshake,
         query::{asked_metrics, check_names, resume_position},
-        tenant::tenant,
+        tenant::borrowed,
     },
     shares::CallerKeys,
     stream::{viewer::Viewer, ws_session::Inbound},
@@ -36,7 +36,7 @@ pub async fn open_metrics_socket(
     caller::require_read(depot)?;
     let from = resume_position(request)?;
     let names = asked_metrics(request)?;
-    let tenant: Arc<str> = tenant(request, depot)?.into();
+    let tenant: Arc<str> = borrowed(request, depot)?.into();
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let form = handshake::asked_form(request)?;
     let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;

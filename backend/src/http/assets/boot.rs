@@ -22,7 +22,7 @@ use crate::{
     http::{
         self, caller,
         session::{SessionInfo, session_of},
-        tenant::tenant,
+        tenant,
     },
     ticks::live::Live,
 };
@@ -186,7 +186,7 @@ impl Template {
         let whose = Whose {
             session: session_of(depot)?,
             // As the metrics socket asks.
-            reads: caller::require_read(depot).is_ok() && tenant(request, depot).is_ok(),
+            reads: caller::require_read(depot).is_ok() && tenant::borrowed(request, depot).is_ok(),
         };
         let now_ms = app.clock.now_ms();
         let newest = app.live.with_window(|window| window.newest_offset());

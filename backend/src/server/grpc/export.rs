@@ -90,7 +90,7 @@ impl Calls {
         may_write(&caller)?;
         let coding = check(&head.method, head.uri.path(), &headers)?;
         let tenant = tenant_in_headers(&app.access, &caller, &headers)?;
-        let tenant = app.storage.engine.tenant(&tenant);
+        let tenant = app.storage.engine.tenant(tenant);
         let tenant = tenant.map_err(|error| AppError::too_many(error.to_string(), 60))?;
         let sender = self.arrival.peer.remote.ip();
         let keys = CallerKeys {
