@@ -31,7 +31,7 @@
 //! | tries of `pulseboard_receivers` | a notification | a notification that is due | four at a time of each way; 10 000 notifications, 64 MiB: refused and told (reject) |
 //! | `incidents::Incidents::run` | nothing; writes on a thread that may block | what happened | 8 MiB of lines: the file is written anew from what is held (coalesce) |
 //! | `schedule::beat` | when `HEARTBEAT_URL` was called | the clock | one call at a time |
-//! | `server::reload` | nothing | SIGHUP | one after the other |
+//! | `server::hangup` | nothing | SIGHUP | one after the other |
 //! | `certificate::Certificate::watch` | the certificate that is shown; reads on a thread that may block | the clock, each second | the newest of its files (coalesce) |
 //! | `server::grpc` | listener | a connection | 256 connections, 32 of one address: closed and counted; 32 requests each wait (HTTP/2) |
 //! | `schedule::pushed` | names that ticks have pushed samples of; on a thread that may block | a tick | one look-up at a time: the next tick has the newest there is (coalesce) |
@@ -77,7 +77,7 @@ pub mod stream;
 pub mod ticks;
 pub mod told;
 pub mod tracking;
-pub mod watched;
+pub mod watchable;
 
 pub use app::App;
 pub use server::run::{Sources, run, run_with};

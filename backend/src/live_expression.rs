@@ -40,7 +40,7 @@ use crate::{
     expressions::{Evaluating, TenantSeries},
     questions::{Questions, Working},
     shares::{CallerKeys, Share},
-    watched::{AllWatched, Place, Viewers},
+    watchable::{AllWatched, Place, Viewers},
 };
 
 /// The shortest step.

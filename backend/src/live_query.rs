@@ -47,7 +47,7 @@ use crate::{
     },
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
     ticks::builtin_series::BuiltInSeries,
-    watched::{AllWatched, Place, Viewers},
+    watchable::{AllWatched, Place, Viewers},
 };
 
 /// Selectors watched at once, each by each of its viewers and once more while it is kept for who
@@ -296,7 +296,7 @@ mod tests {
     use pulseboard_engine::EngineOptions;
 
     use super::*;
-    use crate::{base::documents::Documents, watched::UNWATCHED_KEPT_MS};
+    use crate::{base::documents::Documents, watchable::UNWATCHED_KEPT_MS};
 
     #[tokio::test]
     async fn catalogs_count_for_who_had_them_made_and_others_can_have_theirs() {

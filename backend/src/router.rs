@@ -10,7 +10,8 @@ use crate::{
         alertmanager, alerts, cluster, datadog, health, incidents, influx, ingest_stats, login,
         maintenance, metrics, otlp, own_metrics, processes,
         prom::{
-            admin, export, federate, labels, query, read, rules as prom_rules, status, targets,
+            admin, export, federate, labels, query, read, reload, rules as prom_rules, status,
+            targets,
         },
         push, push_group, receivers, rooms, rules, series, stats,
         stream::{
@@ -179,9 +180,7 @@ fn api() -> Api {
         at.post(admin::clean_tombstones)
             .put(admin::clean_tombstones)
     });
-    api.at("-/reload", |at| {
-        at.post(targets::reload).put(targets::reload)
-    });
+    api.at("-/reload", |at| at.post(reload::reload).put(reload::reload));
     api.at("-/healthy", |at| at.reads(status::healthy));
     api.at("-/ready", |at| at.reads(status::ready));
     api.at("api/v2/alerts", |at| {

@@ -9,11 +9,11 @@ mod farewell;
 mod finish;
 pub mod graphite;
 pub mod grpc;
+#[cfg(unix)]
+pub mod hangup;
 mod http1;
 mod http2;
 pub mod middleware;
-#[cfg(unix)]
-pub mod reload;
 pub mod run;
 pub mod slots;
 pub mod statsd;

@@ -1,5 +1,6 @@
 //! The two rules of layers: a module uses only what lies below its own, and only what speaks HTTP
-//! knows the web framework. And in no crate do files use each other in a ring.
+//! knows the web framework. In no crate do files use each other in a ring, and the picture of
+//! crates in ARCHITECTURE.md says what their manifests say.
 
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     arguments,
+    crates::Crates,
     modules::{Crate, Module},
     shell,
 };
@@ -30,7 +32,7 @@ const SERVER: &[&[&str]] = &[
         "ticks",
         "live_query",
         "live_expression",
-        "watched",
+        "watchable",
         "expressions",
         "tracking",
         "rooms",
@@ -74,34 +76,6 @@ const PAGE: &[&[&str]] = &[
 const SPEAKS_HTTP: &[&str] = &["server", "router", "endpoint", "http"];
 const FRAMEWORK: &str = "salvo";
 
-/// Crates whose files are looked at for rings.
-const CRATES: &[&str] = &[
-    "shared",
-    "series",
-    "history",
-    "engine",
-    "ingest",
-    "feed",
-    "bus",
-    "alerting",
-    "host",
-    "promql",
-    "outbound",
-    "scrape",
-    "forward",
-    "agent",
-    "template",
-    "rules",
-    "receivers",
-    "notify",
-    "backend",
-    "markup",
-    "frontend",
-    "xtask",
-    "e2e",
-    "bench",
-];
-
 /// Prints what is against the layers; `cargo xtask tidy` holds them, this shows them alone.
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     arguments::nothing(arguments)?;
@@ -120,8 +94,9 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
 /// # Errors
 /// A file cannot be read, or is not Rust.
 pub(crate) fn findings() -> Result<Vec<String>> {
-    let mut findings = Vec::new();
-    for name in CRATES {
+    let crates = Crates::read()?;
+    let mut findings = crates.findings()?;
+    for name in &crates.folders {
         let folder = shell::root().join(name).join("src");
         if !folder.is_dir() {
             continue;
@@ -135,11 +110,11 @@ pub(crate) fn findings() -> Result<Vec<String>> {
                 names.join(", ")
             ));
         }
-        if *name == "backend" {
+        if name == "backend" {
             findings.extend(upward(&found, SERVER));
             findings.extend(framework(&found));
         }
-        if *name == "frontend" {
+        if name == "frontend" {
             findings.extend(upward(&found, PAGE));
         }
     }

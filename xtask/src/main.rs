@@ -13,6 +13,7 @@ mod bench;
 mod browser;
 mod build;
 mod check;
+mod crates;
 mod debian;
 mod dependencies;
 mod dev;

@@ -9,7 +9,8 @@
 //! | [`admin`] | `admin/tsdb/…` |
 //! | [`rules`] | `rules` and `alerts` |
 //! | [`read`] | remote read |
-//! | [`targets`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers`, `/-/reload` |
+//! | [`targets`] | `targets`, `targets/metadata`, `scrape_pools`, `alertmanagers` |
+//! | [`reload`] | `/-/reload` |
 //! | [`status`] | `status/…`, `/-/healthy`, `/-/ready` |
 //! | `asking` | who asks, and how a question is worked on |
 //! | `matching` | selectors over labels of targets and rules |
@@ -32,6 +33,7 @@ mod outside;
 mod params;
 pub mod query;
 pub mod read;
+pub mod reload;
 pub mod rules;
 pub mod status;
 pub mod targets;

@@ -8,6 +8,6 @@ pub mod sse_metrics;
 pub mod sse_operator;
 pub mod ws_chat;
 pub mod ws_control;
-mod ws_live_queries;
 pub mod ws_metrics;
 pub mod ws_rooms;
+mod ws_watch;

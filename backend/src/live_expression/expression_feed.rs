@@ -18,7 +18,7 @@ use super::followed::Kept;
 use crate::{
     base::error::AppError,
     shares::{CallerKeys, Share},
-    watched::{Viewers, WatchView, Watchable},
+    watchable::{Viewers, WatchView, Watchable},
 };
 
 /// Series of one frame; a result of more is an error, as a chart of it would be.

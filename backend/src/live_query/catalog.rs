@@ -17,7 +17,7 @@ use super::flush::{Flushable, LastFlush};
 use crate::{
     shares::Share,
     ticks::builtin_series::BuiltInSeries,
-    watched::{Viewers, Watchable},
+    watchable::{Viewers, Watchable},
 };
 
 /// Series named in one message of a catalog.

@@ -23,7 +23,7 @@ use pulseboard_shared::protocol::watch::{SampleRun, WatchMessage};
 use super::flush::{Flushable, LastFlush};
 use crate::{
     shares::Share,
-    watched::{Viewers, WatchView, Watchable},
+    watchable::{Viewers, WatchView, Watchable},
 };
 
 /// Looks at what appeared are given up after this, and go on after others'.

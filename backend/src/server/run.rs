@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::middleware::Middleware;
 #[cfg(unix)]
-use crate::server::reload;
+use crate::server::hangup;
 use crate::{
     app::App,
     base::clock::Clock,
@@ -199,7 +199,7 @@ pub async fn run_with(
     // Also where nothing is scraped: unheard, the signal would end the process.
     #[cfg(unix)]
     app.tasks
-        .spawn(reload::on_hangup(Arc::clone(&app), app.stopping.clone()));
+        .spawn(hangup::on_hangup(Arc::clone(&app), app.stopping.clone()));
     app.tasks.spawn(schedule::tell_regularly(
         Arc::clone(&app),
         app.stopping.clone(),

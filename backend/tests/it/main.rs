@@ -1,4 +1,4 @@
-//! A real server on a port of its own, acted on through its public endpoints. One file an endpoint;
+//! A real server on a port of its own, acted on through its public endpoints. One file a subject;
 //! the vocabulary is in `support`.
 
 mod access;

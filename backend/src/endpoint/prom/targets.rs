@@ -1,6 +1,5 @@
-//! What is scraped: `targets`, `targets/metadata`, `scrape_pools`; the file's `alertmanagers`, and
-//! the reload of the file that says so. It is the default tenant's: others see that there is
-//! nothing.
+//! What is scraped: `targets`, `targets/metadata`, `scrape_pools`, and the file's
+//! `alertmanagers`. It is the default tenant's: others see that there is nothing.
 
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use pulseboard_outbound::secret::{hide_in_text, hide_password};
 use pulseboard_promql::parse_selector;
 use pulseboard_scrape::{LabelSet, Snapshot, TargetView};
 use pulseboard_shared::Timestamp;
-use salvo::{Depot, Request, Response, handler, http::StatusCode};
+use salvo::{Depot, Request, Response, handler};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -19,11 +18,7 @@ use super::{
     matching::tests,
     params::bad_expression,
 };
-use crate::{
-    base::error::AppError,
-    http::{self, caller, error::Render},
-    questions::Finished,
-};
+use crate::questions::Finished;
 
 /// Targets that are scraped and targets that relabelling dropped; `state` and `scrapePool` choose.
 #[handler]
@@ -234,33 +229,4 @@ async fn answer_alertmanagers(
             Ok(working.finish(text.into_pieces()))
         })
         .await
-}
-
-/// Reads the files of the settings again.
-#[handler]
-pub async fn reload(depot: &mut Depot, response: &mut Response) {
-    match reloaded(depot).await {
-        Ok(()) => {
-            response.status_code(StatusCode::OK);
-        }
-        Err(error) => error.render(response),
-    }
-}
-
-async fn reloaded(depot: &Depot) -> Result<(), AppError> {
-    caller::require_administer(depot)?;
-    caller::require_server(
-        depot,
-        "what is scraped and who is notified is the whole server's",
-    )?;
-    let app = http::app::app(depot)?;
-    let read = tokio::task::spawn_blocking(move || app.reload()).await;
-    match read.map_err(|_panicked| AppError::internal())? {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(AppError::new(
-            StatusCode::CONFLICT,
-            "there is no PROMETHEUS_CONFIG, ALERTMANAGER_CONFIG or RULE_FILES to be read again",
-        )),
-        Err(error) => Err(AppError::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
-    }
 }

@@ -28,13 +28,13 @@ use crate::{
         json::json_text,
         telemetry::{Limit, StreamKind},
     },
-    endpoint::stream::{follow::Followed, open, ws_live_queries::Watches},
+    endpoint::stream::{follow::Followed, open, ws_watch::Watches},
     http::{self, caller, handshake, ingest::engine_tenant},
     live_query::catalog::CatalogFeed,
     rooms::{AskedEvents, Membership, Room, RoomCursor, RoomPayload, RoomView},
     shares::CallerKeys,
     stream::{viewer::Viewer, ws_session::Inbound},
-    watched::Place,
+    watchable::Place,
 };
 
 /// Bytes of the events that one client names in all its rooms.

@@ -40,7 +40,7 @@ use crate::{
     questions::{Asker, Working},
     shares::{CallerKeys, Share},
     stream::viewer::Viewer,
-    watched::{self, WatchView, Watchable},
+    watchable::{self, WatchView, Watchable},
 };
 
 /// History that a watch brings when the client asks for no other, and at most; older stretches
@@ -88,8 +88,8 @@ struct State {
 
 /// A place at what is watched; leaving is dropping it.
 enum Place {
-    Selector(watched::Place<LiveQuery>),
-    Expression(watched::Place<LiveExpression>),
+    Selector(watchable::Place<LiveQuery>),
+    Expression(watchable::Place<LiveExpression>),
 }
 
 impl Place {
