@@ -127,3 +127,61 @@ impl fmt::Debug for Local {
         f.debug_struct("Local").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{key::Kind, lease::Spread, route::Partition};
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<String>>);
+
+    impl FeedSink for Kept {
+        fn append(&self, epoch: Epoch, offset: u64, frame: Bytes) {
+            let text = String::from_utf8_lossy(&frame).into_owned();
+            self.0.lock().push(format!("{epoch} {offset} {text}"));
+        }
+
+        fn reset(&self, epoch: Epoch, first_offset: u64, frames: Vec<Bytes>) {
+            let count = frames.len();
+            self.0
+                .lock()
+                .push(format!("reset {epoch} {first_offset}+{count}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_only_server_tells_itself_at_once_and_counts_by_itself() {
+        let bus = Local::new(Epoch(7));
+        let key = FeedKey::new(Kind::Room, "tenant", "lobby");
+        let frame = Bytes::from_static;
+        assert_eq!(bus.publish(&key, None, frame(b"nobody")), Ok(()));
+        let sink = Arc::new(Kept::default());
+        let keep = bus.subscribe(key.clone(), sink.clone());
+        let told = bus.publish_told(&key, None, frame(b"one")).expect("room");
+        let (epoch, offset) = (Epoch(7), 1);
+        assert_eq!(told.await, Some(Placed::At { epoch, offset }));
+        assert_eq!(bus.publish(&key, Some(1), frame(b"two")), Ok(()));
+        assert_eq!(*sink.0.lock(), ["reset 7 1+0", "7 1 one", "7 2 two"]);
+        drop(keep);
+        assert_eq!(bus.publish(&key, None, frame(b"nobody")), Ok(()));
+        let again = Arc::new(Kept::default());
+        let _keep = bus.subscribe_after(key.clone(), Some((Epoch(3), 40)), again.clone());
+        assert_eq!(bus.publish(&key, None, frame(b"on")), Ok(()));
+        assert_eq!(*again.0.lock(), ["3 41 on"], "as the journal has it");
+        assert_eq!(sink.0.lock().len(), 3, "who left is told nothing");
+        let (bytes, max) = (65_537, 65_536);
+        let large = bus.publish(&key, None, Bytes::from(vec![0; bytes]));
+        assert_eq!(large, Err(Refused::TooLarge { bytes, max }));
+    }
+
+    #[test]
+    fn the_only_server_does_everything() {
+        let bus = Local::new(Epoch(7));
+        let work = bus.leases().work("alerts", Spread::Partitions);
+        assert_eq!(work.held().len(), 64);
+        assert_eq!(work.token(Partition::of("tenant")), Some(0));
+        assert!(!bus.is_shared());
+        assert_eq!(*bus.state().borrow(), State::Connected);
+    }
+}

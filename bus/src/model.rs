@@ -423,7 +423,16 @@ impl World {
     fn answer(&mut self, at: usize) -> Result<(), TestCaseError> {
         let server = &mut self.servers[at];
         if let Some(page) = server.page.take() {
+            let first = page.entries.first().map(|(offset, _)| *offset);
             for action in server.replica.page(page) {
+                if let (Action::Reset { epoch, .. }, Some((known, top))) = (&action, server.sink.at)
+                    && epoch.0 == known
+                {
+                    prop_assert!(
+                        first.is_none_or(|first| first > top + 1),
+                        "nobody begins anew where it could go on"
+                    );
+                }
                 server.sink.tell(action)?;
             }
         }

@@ -318,7 +318,8 @@ fn follow(
     let first_new = entries.get(known).map(|(offset, _)| *offset);
     let is_gone = match first_new {
         Some(first) => first != top + 1,
-        None => newest > top,
+        // Where messages were faster than the whole page, the next page goes on.
+        None => newest > top && entries.is_empty(),
     };
     if is_gone {
         // What lies between is no longer held.
@@ -459,6 +460,19 @@ mod tests {
         assert_eq!(told(replica.message(9, 5, frame(5))), ["9 5"]);
         assert_eq!(told(replica.page(page(9, 4, 0..0))), [""; 0]);
         assert_eq!(replica.shared(), Some((Epoch(9), 5)));
+    }
+
+    #[test]
+    fn messages_that_are_faster_than_a_page_are_no_reason_to_begin_anew() {
+        let mut replica = at_three();
+        replica.top(Some(9), 20);
+        assert!(replica.ask().is_some());
+        for offset in 4..9 {
+            assert!(replica.message(9, offset, frame(offset)).is_some());
+        }
+        assert_eq!(told(replica.page(page(9, 20, 4..7))), [""; 0]);
+        let after = Some((Epoch(9), 8));
+        assert_eq!(replica.ask(), Some(Ask { after }));
     }
 
     #[test]

@@ -22,6 +22,8 @@ use tokio::{
 struct Mode {
     /// Nothing goes through, and nobody is told.
     is_held: bool,
+    /// Nothing goes through this connection, counted from 0.
+    held_one: Option<usize>,
     /// New connections are refused.
     is_cut: bool,
     /// Connections that were made before it grew end.
@@ -42,6 +44,7 @@ impl Proxy {
         let own = listener.local_addr().expect("an address").port();
         let mode = Arc::new(watch::Sender::new(Mode {
             is_held: false,
+            held_one: None,
             is_cut: false,
             drops: 0,
         }));
@@ -67,6 +70,11 @@ impl Proxy {
     /// Nothing goes through any more, and no connection ends.
     pub(crate) fn hold(&self) {
         self.mode.send_modify(|mode| mode.is_held = true);
+    }
+
+    /// Nothing goes through this connection any more, and it does not end.
+    pub(crate) fn hold_one(&self, number: usize) {
+        self.mode.send_modify(|mode| mode.held_one = Some(number));
     }
 
     /// All connections end; new ones may be made.
@@ -98,7 +106,10 @@ impl Drop for Proxy {
 }
 
 async fn accept(listener: TcpListener, to: Arc<AtomicU16>, mode: Arc<watch::Sender<Mode>>) {
-    while let Ok((client, _)) = listener.accept().await {
+    for number in 0.. {
+        let Ok((client, _)) = listener.accept().await else {
+            return;
+        };
         if mode.borrow().is_cut {
             continue;
         }
@@ -108,12 +119,17 @@ async fn accept(listener: TcpListener, to: Arc<AtomicU16>, mode: Arc<watch::Send
         };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        tokio::spawn(pump(from_client, to_server, mode.subscribe()));
-        tokio::spawn(pump(from_server, to_client, mode.subscribe()));
+        tokio::spawn(pump(number, from_client, to_server, mode.subscribe()));
+        tokio::spawn(pump(number, from_server, to_client, mode.subscribe()));
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn pump(
+    number: usize,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Mode>,
+) {
     let drops = mode.borrow().drops;
     let mut bytes = vec![0; 64 * 1024];
     loop {
@@ -128,8 +144,9 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::
             }
         };
         // Held bytes wait here until they may go, or the connection is dropped.
+        let may_go = |mode: &Mode| !mode.is_held && mode.held_one != Some(number);
         let is_dropped = match mode
-            .wait_for(|mode| !mode.is_held || mode.drops != drops)
+            .wait_for(|mode| may_go(mode) || mode.drops != drops)
             .await
         {
             Ok(mode) => mode.drops != drops,

@@ -306,3 +306,30 @@ async fn who_leaves_a_feed_and_comes_back_at_once_is_heard() {
         "on the same connection"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_held_are_late_and_not_lost_though_commands_are_answered() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let proxy = Proxy::before(redis.port).await;
+    let a = Running::connected(&proxy.url(), "a").await;
+    let b = Running::connected(&redis.url(), "b").await;
+    let key = room("lobby");
+    let at_a = Recorder::new();
+    let _keep = a.bus.subscribe(key.clone(), at_a.clone());
+    b.publish(&key, "b0");
+    eventually("the first is there", || at_a.has("b0")).await;
+    // The first connection is for commands, the second for messages.
+    proxy.hold_one(1);
+    let held = std::time::Instant::now();
+    for text in texts("b", 1..10) {
+        b.publish(&key, &text);
+    }
+    eventually("all are there", || at_a.frames() == texts("b", 0..10)).await;
+    let late = held.elapsed();
+    assert!(late < Duration::from_secs(5), "{late:?}");
+    assert_eq!(at_a.told().resets.len(), 1, "nobody who watches notices");
+    assert_eq!(*a.bus.state().borrow(), State::Connected);
+}
