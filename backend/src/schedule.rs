@@ -138,7 +138,10 @@ impl Ticker {
     async fn tick(&mut self, due_ms: i64) {
         let app = Arc::clone(&self.app);
         let now_ms = app.clock.now_ms();
-        let in_tick = self.shared.as_ref().map_or(&self.series, SharedTicks::series);
+        let in_tick = self
+            .shared
+            .as_ref()
+            .map_or(&self.series, SharedTicks::series);
         self.pushed.begin(&app, in_tick, now_ms);
         let answered = app.telemetry.answered();
         let steady_ms = app.clock.steady_ms();
