@@ -555,7 +555,8 @@ mod tests {
             let entered = rooms.enter("red", &format!("r{number}"), Role::Viewer, &keys(1, "red"));
             // What was said in it is kept for who comes back.
             let room = entered.expect("rooms that nobody is in keep nobody out");
-            room.send(RoomPayload::update("{}".to_owned()));
+            let sent = room.send(RoomPayload::update("{}".to_owned()));
+            sent.expect("there are no other servers");
             room.leave();
         }
     }

@@ -530,12 +530,16 @@ async fn rooms_are_the_same_on_all_servers() {
         last["offset"].as_u64().map(|at| at - 2)
     );
 
-    // An event comes by REST at one, and is heard at the other; nobody is in the room at the first.
-    let mut alone = b.socket("/ws").await;
-    alone
-        .say(json!({"action": "subscribe", "channel": "events"}))
+    // Somebody speaks where nobody else is, and is heard at the other server.
+    let mut listener = b.socket("/ws").await;
+    listener
+        .say(json!({"action": "subscribe", "channel": "far"}))
         .await;
-    alone.next_of("subscribed").await;
+    listener.next_of("subscribed").await;
+    of_a.say(json!({"action": "publish", "channel": "far", "data": 1}))
+        .await;
+    assert_eq!(listener.next_of("message").await["data"], 1);
+
     let mut talk = [a.socket("/ws/chat").await, b.socket("/ws/chat").await];
     for socket in &mut talk {
         socket.next_of("system").await;
