@@ -32,6 +32,9 @@ pub struct Notification {
     /// What is said beside the alerts: that this is a digest, that something flaps, that it is a test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Where the page shows what it is about, behind and with the `#` of the page's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
 }
 
 /// One alert of a notification.
