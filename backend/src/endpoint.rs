@@ -2,6 +2,8 @@
 
 pub mod alertmanager;
 pub mod alerts;
+pub mod browsers;
+mod change;
 pub mod cluster;
 pub mod datadog;
 pub mod health;

@@ -159,11 +159,15 @@ impl Incidents {
 
     /// Adds what happened to the newest incident of a set of labels.
     pub fn add_to_newest(&self, tenant: &str, fingerprint: Fingerprint, entry: Entry) -> bool {
-        let newest = {
-            let held = self.held.lock();
-            held.book.newest_of(tenant, fingerprint).map(|one| one.id)
-        };
+        let newest = self.newest_of(tenant, fingerprint);
         newest.is_some_and(|id| self.add(tenant, id, entry))
+    }
+
+    /// A tenant's newest one of an alert.
+    #[must_use]
+    pub fn newest_of(&self, tenant: &str, fingerprint: Fingerprint) -> Option<Uuid> {
+        let held = self.held.lock();
+        held.book.newest_of(tenant, fingerprint).map(|one| one.id)
     }
 
     /// One of a tenant's own.

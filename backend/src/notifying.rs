@@ -17,6 +17,7 @@
 //! The file is the default tenant's, and so are the server's own alerts. Others have the receivers
 //! that they made.
 
+pub mod browsers;
 mod carrier;
 mod file;
 mod keeping;
@@ -24,6 +25,7 @@ mod made;
 mod name;
 mod rounds;
 mod state;
+mod subscribing;
 mod windows;
 
 use std::{
@@ -54,6 +56,7 @@ use pulseboard_template::alertmanager::Templates;
 use tokio::sync::{Notify, watch};
 
 use self::{
+    browsers::Browsers,
     carrier::{Carrier, way_of},
     file::Loaded,
     state::Outcome,
@@ -126,6 +129,7 @@ pub struct Notifying {
     wake: Notify,
     /// Held while receivers are changed, so that what is stored and what is used are one.
     changing: Mutex<()>,
+    browsers: Browsers,
     directory: Directory,
     sender: Sender,
     started: OnceLock<Started>,
@@ -267,6 +271,7 @@ impl Notifying {
             told: Mutex::default(),
             wake: Notify::new(),
             changing: Mutex::new(()),
+            browsers: Browsers::open(documents, settings.notify_private)?,
             directory: Directory::new(),
             sender: Sender::new(settings.notify_private),
             started: OnceLock::new(),
@@ -331,6 +336,11 @@ impl Notifying {
 
     /// Who is told of what of a tenant's.
     fn config_of(&self, tenant: &str) -> (Arc<Config>, Arc<Templates>) {
+        let (config, templates) = self.config_without_browsers(tenant);
+        (self.browsers.beside(tenant, config), templates)
+    }
+
+    fn config_without_browsers(&self, tenant: &str) -> (Arc<Config>, Arc<Templates>) {
         if tenant == DEFAULT_TENANT
             && let Some(loaded) = &self.loaded.lock().loaded
         {
@@ -466,7 +476,8 @@ impl Notifying {
     fn new_tenant(&self, tenant: &str) -> Tenant {
         let name: Arc<str> = tenant.into();
         let (config, templates) = self.config_of(tenant);
-        self.directory.set(tenant, &config.receivers, templates);
+        self.directory
+            .set(tenant, config.all_receivers(), templates);
         let state = State::new(Arc::clone(&name), config, self.options(tenant));
         Tenant::new(name, state)
     }
@@ -597,13 +608,14 @@ impl Notifying {
             .map_err(|error| MakeError::Invalid(error.to_string()))?;
         let _changing = self.changing.lock();
         let config = made::change(&self.documents, &tenant.name, change)?;
+        let config = self.browsers.beside(&tenant.name, config);
         self.use_config(&tenant, config, Arc::new(Templates::new()));
         Ok(())
     }
 
     fn use_config(&self, tenant: &Tenant, config: Arc<Config>, templates: Arc<Templates>) {
         self.directory
-            .set(&tenant.name, &config.receivers, templates);
+            .set(&tenant.name, config.all_receivers(), templates);
         let now_ms = self.clock.now_ms();
         let mut state = tenant.state.lock();
         state.set_config(now_ms, Arc::clone(&config));
@@ -611,7 +623,7 @@ impl Notifying {
         drop(state);
         self.carry_out(&tenant.name, effects);
         if let Some(started) = self.started.get() {
-            for receiver in &config.receivers {
+            for receiver in config.all_receivers() {
                 for (name, _) in receiver.ways() {
                     let way = pulseboard_notify::Way {
                         receiver: receiver.name.clone(),
@@ -634,10 +646,10 @@ impl Notifying {
         match check(self.file.as_deref()) {
             Ok(None) => Ok(()),
             Ok(Some(loaded)) => {
-                let (config, templates) =
-                    (Arc::clone(&loaded.config), Arc::clone(&loaded.templates));
+                let _changing = self.changing.lock();
                 *self.loaded.lock() = FromFile::of(Some(loaded), self.clock.now_ms());
                 if let Ok(tenant) = self.tenant(DEFAULT_TENANT) {
+                    let (config, templates) = self.config_of(DEFAULT_TENANT);
                     self.use_config(&tenant, config, templates);
                 }
                 tracing::info!("the configuration of notifications was read again");
@@ -662,6 +674,24 @@ impl Notifying {
         let tested =
             pulseboard_receivers::test(&self.sender, &receiver, &templates, tenant, &key, url);
         Some(tested.await)
+    }
+
+    /// Sends a test to a browser that has subscribed; `None` where there is none of that identity. One
+    /// that turns out to have unsubscribed is forgotten.
+    pub async fn test_browser(self: &Arc<Self>, tenant: &str, id: &str) -> Option<Tested> {
+        let receiver = self.browsers.alone(tenant, id)?;
+        let (_, templates) = self.config_of(tenant);
+        let key = format!("test-{}", new_id(self.clock.now_ms()));
+        let url = &self.external_url;
+        let tested =
+            pulseboard_receivers::test(&self.sender, &receiver, &templates, tenant, &key, url);
+        let tested = tested.await.pop()?;
+        if tested.is_gone {
+            let (tenant, id) = (tenant.to_owned(), id.to_owned());
+            self.blocking(move |notifying| drop(notifying.forget_browser(&tenant, &id)))
+                .await;
+        }
+        Some(tested)
     }
 
     /// Calls an address, as whoever sends notifications.

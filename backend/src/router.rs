@@ -7,8 +7,8 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alertmanager, alerts, cluster, datadog, health, incidents, influx, ingest_stats, login,
-        maintenance, metrics, otlp, own_metrics, processes,
+        alertmanager, alerts, browsers, cluster, datadog, health, incidents, influx, ingest_stats,
+        login, maintenance, metrics, otlp, own_metrics, processes,
         prom::{
             admin, export, federate, labels, query, read, reload, rules as prom_rules, status,
             targets,
@@ -110,6 +110,16 @@ fn api() -> Api {
     });
     api.at("api/notifications", |at| {
         at.reads(receivers::list_notifications)
+    });
+    api.at("api/browsers", |at| {
+        at.reads(browsers::list_browsers)
+            .post(browsers::subscribe_browser)
+    });
+    api.at("api/browsers/{id}", |at| {
+        at.delete(browsers::forget_browser)
+    });
+    api.at("api/browsers/{id}/test", |at| {
+        at.post(browsers::test_browser)
     });
     api.at("api/maintenance", |at| {
         at.reads(maintenance::list_windows)

@@ -180,7 +180,11 @@ impl Page {
         Ok(())
     }
 
-    async fn devtools(&self, method: &str, parameters: Value) -> Result<Value> {
+    /// Asks the browser's own tools for something that no page can.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub async fn devtools(&self, method: &str, parameters: Value) -> Result<Value> {
         self.driver
             .cdp()
             .send_raw(method, parameters)

@@ -63,9 +63,7 @@ pub fn zone_name() -> String {
 /// The `format` of an `Intl.DateTimeFormat` that writes moments of `zone` as `2026-11-28 14:31:07`;
 /// `None` where there is no such zone. With the zone empty, in that of the computer.
 fn formatter(zone: &str) -> Option<js_sys::Function> {
-    let get = |of: &JsValue, name: &str| js_sys::Reflect::get(of, &name.into()).ok();
-    let intl = get(&js_sys::global(), "Intl")?;
-    let constructor: js_sys::Function = get(&intl, "DateTimeFormat")?.dyn_into().ok()?;
+    let constructor = date_format()?;
     let options = js_sys::Object::new();
     let mut entries = vec![("hourCycle", "h23"), ("year", "numeric")];
     for part in ["month", "day", "hour", "minute", "second"] {
@@ -78,7 +76,37 @@ fn formatter(zone: &str) -> Option<js_sys::Function> {
     // Sweden writes dates as ISO 8601 does.
     let arguments = js_sys::Array::of2(&"sv-SE".into(), &options);
     let format = js_sys::Reflect::construct(&constructor, &arguments).ok()?;
-    get(&format, "format")?.dyn_into().ok()
+    field(&format, "format")?.dyn_into().ok()
+}
+
+fn field(of: &JsValue, name: &str) -> Option<JsValue> {
+    js_sys::Reflect::get(of, &name.into()).ok()
+}
+
+fn date_format() -> Option<js_sys::Function> {
+    let intl = field(&js_sys::global(), "Intl")?;
+    field(&intl, "DateTimeFormat")?.dyn_into().ok()
+}
+
+/// The name of the zone that times are shown in: the one that was chosen, or the computer's.
+#[must_use]
+pub fn zone_here() -> String {
+    let chosen = zone_name();
+    if !chosen.is_empty() {
+        return chosen;
+    }
+    let computers = || {
+        let format = date_format()?.call0(&JsValue::UNDEFINED).ok()?;
+        let resolve: js_sys::Function = field(&format, "resolvedOptions")?.dyn_into().ok()?;
+        field(&resolve.call0(&format).ok()?, "timeZone")?.as_string()
+    };
+    computers().unwrap_or_default()
+}
+
+/// What makes notifications; `None` where the browser has none, such as outside safe contexts.
+#[must_use]
+pub fn notifier() -> Option<js_sys::Function> {
+    field(&window(), "Notification")?.dyn_into().ok()
 }
 
 /// How far a wall clock that shows `text` is ahead of UTC at `unix_ms`, minutes.

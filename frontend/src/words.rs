@@ -145,12 +145,31 @@ pub const NEW_RULE: &str = "New rule";
 pub const NEW_RECEIVER: &str = "New receiver";
 /// Takes one of several away.
 pub const REMOVE: &str = "Remove";
+/// Has a browser told nothing more.
+pub const FORGET: &str = "Forget";
+/// One more silence.
+pub const NEW_SILENCE: &str = "New silence";
+/// Has a receiver told that this is a test.
+pub const SEND_TEST: &str = "Send a test";
+/// Likewise, before the receiver's name.
+pub const SEND_TEST_TO: &str = "Send a test to";
+/// While that is under way.
+pub const SENDING: &str = "Sending…";
+/// What silences and maintenance windows are of.
+pub const MATCHERS: &str =
+    "Labels that match, a line each, such as instance=\"a\" or job=~\"node.*\"";
+/// Silences with a calendar.
+pub const MAINTENANCE: &str = "Maintenance";
+/// One more of those.
+pub const NEW_WINDOW: &str = "New maintenance window";
 /// A list as it is.
 pub const NOT_GROUPED: &str = "Not grouped";
 /// Whoever sends a mail, and the beginning of a time.
 pub const FROM: &str = "From";
 /// What was typed as a beginning and is none.
 pub const NO_BEGINNING: &str = "The beginning is no time";
+/// Likewise as an end.
+pub const NO_END: &str = "The end is no time";
 /// Dark or light.
 pub const THEME: &str = "Theme";
 /// A figure that stands for something.

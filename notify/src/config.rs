@@ -57,6 +57,10 @@ pub struct Config {
     /// The file's folder: what is relative in it is relative to this.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// One more receiver, no part of the file, that is told of everything whatever the routes say:
+    /// browsers that have subscribed. Settled.
+    #[serde(skip)]
+    pub beside: Option<Receiver>,
     /// Other documents follow in the file, which nobody reads.
     #[serde(skip)]
     has_more: bool,
@@ -254,6 +258,25 @@ impl Config {
         };
         config.settle().map_err(|wrong| wrong.what)?;
         Ok(config)
+    }
+
+    /// With a receiver beside the routes, which is given what is usual and nothing of `global`.
+    ///
+    /// # Errors
+    /// It lacks something, or another one has its name; in words.
+    pub fn with_beside(mut self, mut receiver: Receiver) -> Result<Self, String> {
+        if self.receivers.iter().any(|one| one.name == receiver.name) {
+            return Err(format!("there is a receiver {:?} already", receiver.name));
+        }
+        let settled = receiver.settle(&Global::default(), &self.folder);
+        settled.map_err(|error| error.to_string())?;
+        self.beside = Some(receiver);
+        Ok(self)
+    }
+
+    /// Those of the file, and the one beside them.
+    pub fn all_receivers(&self) -> impl Iterator<Item = &Receiver> {
+        self.receivers.iter().chain(&self.beside)
     }
 
     /// The file as it is used, defaults filled in and secrets hidden: `config.original`.

@@ -3,7 +3,11 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    civil::{Date, Weekday},
+    tz::TimeZone,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A list of ranges has at most so many.
@@ -56,30 +60,62 @@ impl TimeInterval {
         let local = zone.unwrap_or(&TimeZone::UTC).to_datetime(at);
         let minute =
             u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
-        let one = |is_met: Option<bool>| is_met.unwrap_or(true);
-        one(self.times.as_ref().map(|ranges| {
+        let is_time = self.times.as_ref().is_none_or(|ranges| {
             let mut ranges = ranges.0.iter();
             ranges.any(|range| (range.start..range.end).contains(&minute))
-        })) && one(self.weekdays.as_ref().map(|ranges| {
-            let day = local.weekday().to_sunday_zero_offset();
+        });
+        is_time && self.has_day(local.date())
+    }
+
+    /// Whether a part of that day, or all of it, is within.
+    fn has_day(&self, date: Date) -> bool {
+        let one = |is_met: Option<bool>| is_met.unwrap_or(true);
+        one(self.weekdays.as_ref().map(|ranges| {
+            let day = date.weekday().to_sunday_zero_offset();
             ranges.0.iter().any(|range| range.contains(day))
         })) && one(self.days_of_month.as_ref().map(|ranges| {
-            let days = local.days_in_month();
-            ranges
-                .0
-                .iter()
-                .any(|range| range.contains(local.day(), days))
+            let days = date.days_in_month();
+            let mut ranges = ranges.0.iter();
+            ranges.any(|range| range.contains(date.day(), days))
         })) && one(self.months.as_ref().map(|ranges| {
             let mut ranges = ranges.0.iter();
-            ranges.any(|range| (range.0..=range.1).contains(&local.month()))
+            ranges.any(|range| (range.0..=range.1).contains(&date.month()))
         })) && one(self.years.as_ref().map(|ranges| {
             let mut ranges = ranges.0.iter();
-            ranges.any(|range| (range.0..=range.1).contains(&local.year()))
+            ranges.any(|range| (range.0..=range.1).contains(&date.year()))
         }))
     }
-}
 
-impl TimeInterval {
+    /// The first stretch of a day that ends after a time: from when to when (Unix ms). Looked for on
+    /// that day and so many after it.
+    pub(crate) fn next(&self, from_ms: i64, days: u16) -> Option<(i64, i64)> {
+        let whole = [TimeRange {
+            start: 0,
+            end: DAY_MINUTES,
+        }];
+        let ranges = self.times.as_ref().map_or(&whole[..], |ranges| &ranges.0);
+        let zone = self.location.as_ref().map(|location| &location.zone);
+        let utc = TimeZone::UTC;
+        let zone = zone.unwrap_or(&utc);
+        let mut date = zone
+            .to_datetime(Timestamp::from_millisecond(from_ms).ok()?)
+            .date();
+        for _ in 0..=days {
+            if self.has_day(date) {
+                let stretches = ranges.iter().filter_map(|range| {
+                    let at = |minute| moment(zone, date, minute);
+                    Some((at(range.start)?, at(range.end)?))
+                });
+                let next = stretches.filter(|(_, to_ms)| *to_ms > from_ms).min();
+                if next.is_some() {
+                    return next;
+                }
+            }
+            date = date.tomorrow().ok()?;
+        }
+        None
+    }
+
     /// How many ranges it has.
     pub(crate) fn ranges(&self) -> usize {
         let of = |count: Option<usize>| count.unwrap_or_default();
@@ -89,6 +125,20 @@ impl TimeInterval {
             + of(self.months.as_ref().map(|ranges| ranges.0.len()))
             + of(self.years.as_ref().map(|ranges| ranges.0.len()))
     }
+}
+
+const DAY_MINUTES: u16 = 24 * 60;
+
+/// A minute of a day as Unix ms; one that clocks leave out, as if they had not.
+fn moment(zone: &TimeZone, date: Date, minute: u16) -> Option<i64> {
+    let (date, minute) = match minute {
+        DAY_MINUTES => (date.tomorrow().ok()?, 0),
+        minute => (date, minute),
+    };
+    let hour = i8::try_from(minute / 60).ok()?;
+    let minute = i8::try_from(minute % 60).ok()?;
+    let moment = zone.to_timestamp(date.at(hour, minute, 0, 0)).ok()?;
+    Some(moment.as_millisecond())
 }
 
 /// A part of the day, in minutes from its beginning; the end is not in it.

@@ -183,13 +183,19 @@ struct Held {
     groups: BTreeSet<GroupId>,
 }
 
+fn routes_of(config: &Config) -> Routes {
+    let root = config.route.clone().unwrap_or_default();
+    let beside = config.beside.as_ref();
+    Routes::new(&root, beside.map(|receiver| receiver.name.as_str()))
+}
+
 impl Manager {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(tenant: Arc<str>, config: Arc<Config>, options: Options) -> Self {
         let mut manager = Self {
             tenant,
-            routes: Routes::new(&config.route.clone().unwrap_or_default()),
+            routes: routes_of(&config),
             ways: HashMap::new(),
             intervals: BTreeMap::new(),
             alerts: Alerts::new(options.limits),
@@ -229,10 +235,9 @@ impl Manager {
 
     fn take_config(&mut self) {
         let config = Arc::clone(&self.config);
-        self.routes = Routes::new(&config.route.clone().unwrap_or_default());
+        self.routes = routes_of(&config);
         self.ways = config
-            .receivers
-            .iter()
+            .all_receivers()
             .map(|receiver| {
                 let ways = receiver.ways().into_iter().map(|(name, way)| WayOut {
                     way: Way {

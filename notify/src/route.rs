@@ -7,6 +7,7 @@ use pulseboard_shared::Labels;
 
 use crate::{config::RouteConfig, matcher::Matchers};
 
+const ALERTNAME: &str = "alertname";
 const GROUP_WAIT_MS: i64 = 30_000;
 const GROUP_INTERVAL_MS: i64 = 300_000;
 const REPEAT_INTERVAL_MS: i64 = 4 * 3_600_000;
@@ -60,13 +61,21 @@ pub struct Route {
 
 /// All routes, the root first.
 #[derive(Clone, Debug)]
-pub struct Routes(Vec<Route>);
+pub struct Routes {
+    all: Vec<Route>,
+    /// The one that every alert takes, whatever else it takes.
+    beside: Option<usize>,
+}
 
 impl Routes {
-    /// The routes of a file that was checked.
+    /// The routes of a file that was checked; and one beside them to the receiver `beside`, which is
+    /// told of everything: in the root's groups, or by rule where the root makes none.
     #[must_use]
-    pub fn new(root: &RouteConfig) -> Self {
-        let mut routes = Self(Vec::new());
+    pub fn new(root: &RouteConfig, beside: Option<&str>) -> Self {
+        let mut routes = Self {
+            all: Vec::new(),
+            beside: None,
+        };
         let options = RouteOptions {
             receiver: String::new(),
             group_by: GroupBy::Labels(BTreeSet::new()),
@@ -77,6 +86,29 @@ impl Routes {
             active_time_intervals: Vec::new(),
         };
         routes.add(root, None, options);
+        if let (Some(receiver), Some(root)) = (beside, routes.all.first()) {
+            let group_by = match &root.options.group_by {
+                GroupBy::Labels(names) if names.is_empty() => {
+                    GroupBy::Labels(BTreeSet::from([ALERTNAME.to_owned()]))
+                }
+                own => own.clone(),
+            };
+            let options = RouteOptions {
+                receiver: receiver.to_owned(),
+                group_by,
+                mute_time_intervals: Vec::new(),
+                active_time_intervals: Vec::new(),
+                ..root.options.clone()
+            };
+            routes.beside = Some(routes.all.len());
+            routes.all.push(Route {
+                matchers: Matchers::default(),
+                goes_on: true,
+                children: Vec::new(),
+                key: format!("beside/{receiver}"),
+                options,
+            });
+        }
         routes
     }
 
@@ -112,8 +144,8 @@ impl Routes {
         options
             .active_time_intervals
             .clone_from(&config.active_time_intervals);
-        let number = self.0.len();
-        self.0.push(Route {
+        let number = self.all.len();
+        self.all.push(Route {
             matchers,
             goes_on: config.goes_on,
             children: Vec::new(),
@@ -122,7 +154,7 @@ impl Routes {
         });
         for child in &config.routes {
             let child = self.add(child, Some(&key), options.clone());
-            self.0[number].children.push(child);
+            self.all[number].children.push(child);
         }
         number
     }
@@ -130,12 +162,12 @@ impl Routes {
     /// The route of that number.
     #[must_use]
     pub fn get(&self, number: usize) -> Option<&Route> {
-        self.0.get(number)
+        self.all.get(number)
     }
 
     /// All, by number.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// The numbers of the routes that labels take: the deepest that match, one for each branch
@@ -144,11 +176,12 @@ impl Routes {
     pub fn matching(&self, labels: &Labels) -> Vec<usize> {
         let mut found = Vec::new();
         self.walk(0, labels, &mut found);
+        found.extend(self.beside);
         found
     }
 
     fn walk(&self, number: usize, labels: &Labels, found: &mut Vec<usize>) -> bool {
-        let Some(route) = self.0.get(number) else {
+        let Some(route) = self.all.get(number) else {
             return false;
         };
         if !route.matchers.matches(labels) {
@@ -157,7 +190,7 @@ impl Routes {
         let before = found.len();
         for child in &route.children {
             let is_it = self.walk(*child, labels, found);
-            if is_it && !self.0[*child].goes_on {
+            if is_it && !self.all[*child].goes_on {
                 break;
             }
         }
@@ -180,7 +213,7 @@ mod tests {
     use crate::labels::of;
 
     fn routes(yaml: &str) -> Routes {
-        Routes::new(&yaml_serde::from_str(yaml).expect("routes"))
+        Routes::new(&yaml_serde::from_str(yaml).expect("routes"), None)
     }
 
     #[test]

@@ -17,6 +17,12 @@ const BYTES_MAX: usize = 4 << 20;
 /// A window has at most so many intervals.
 const INTERVALS_MAX: usize = 32;
 
+/// When it is open next is looked for so far ahead.
+const DAYS_AHEAD: u16 = 366;
+
+/// So many stretches that follow each other at once are told as one.
+const FOLLOWING_MAX: usize = 31;
+
 /// What matches is silenced while the time is within one of the intervals, again and again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
@@ -38,6 +44,27 @@ impl Window {
     pub fn is_open(&self, now_ms: i64) -> bool {
         self.until_ms.is_none_or(|until| now_ms < until)
             && self.intervals.iter().any(|one| one.contains(now_ms))
+    }
+
+    /// When it is open next, or is now: from when to when (Unix ms), what follows at once together.
+    /// `None` where that is not within a year.
+    #[must_use]
+    pub fn next(&self, now_ms: i64) -> Option<(i64, i64)> {
+        let all = self.intervals.iter();
+        let (from_ms, mut to_ms) = all.filter_map(|one| one.next(now_ms, DAYS_AHEAD)).min()?;
+        for _ in 0..FOLLOWING_MAX {
+            let all = self.intervals.iter().filter_map(|one| one.next(to_ms, 0));
+            let at_once = all.filter(|(from_ms, _)| *from_ms <= to_ms);
+            match at_once.map(|(_, to_ms)| to_ms).max() {
+                Some(later_ms) => to_ms = later_ms,
+                None => break,
+            }
+        }
+        match self.until_ms {
+            Some(until_ms) if from_ms >= until_ms => None,
+            Some(until_ms) => Some((from_ms, to_ms.min(until_ms))),
+            None => Some((from_ms, to_ms)),
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -188,5 +215,74 @@ mod tests {
         windows.forget(10 * day);
         assert_eq!(windows.iter().count(), 0);
         assert!(!windows.remove("w"));
+    }
+
+    fn window(intervals: &[&str]) -> Window {
+        let read = |text: &&str| yaml_serde::from_str(text).expect(text);
+        Window {
+            id: "w".to_owned(),
+            name: "w".to_owned(),
+            matchers: Matchers::default(),
+            intervals: intervals.iter().map(read).collect(),
+            created_by: String::new(),
+            comment: String::new(),
+            until_ms: None,
+        }
+    }
+
+    fn at(text: &str) -> i64 {
+        let time: jiff::Timestamp = text.parse().expect(text);
+        time.as_millisecond()
+    }
+
+    #[test]
+    fn when_it_is_open_next_is_known() {
+        // a Friday
+        let now = at("2026-11-20T20:00:00Z");
+        for (intervals, next) in [
+            (
+                &[
+                    "times: [{start_time: '03:00', end_time: '04:00'}, {start_time: '19:00', end_time: '20:30'}]",
+                ][..],
+                Some(("2026-11-20T19:00:00Z", "2026-11-20T20:30:00Z")),
+            ),
+            (
+                &["{times: [{start_time: '03:00', end_time: '04:00'}], location: Europe/Paris}"],
+                Some(("2026-11-21T02:00:00Z", "2026-11-21T03:00:00Z")),
+            ),
+            // midnight does not part what goes on
+            (
+                &[
+                    "{times: [{start_time: '22:00', end_time: '24:00'}], weekdays: [saturday]}",
+                    "{times: [{start_time: '00:00', end_time: '02:00'}], weekdays: [sunday]}",
+                ],
+                Some(("2026-11-21T22:00:00Z", "2026-11-22T02:00:00Z")),
+            ),
+            (
+                &["{weekdays: ['sunday', 'saturday']}"],
+                Some(("2026-11-21T00:00:00Z", "2026-11-23T00:00:00Z")),
+            ),
+            (
+                &["{days_of_month: ['-1'], months: ['february']}"],
+                Some(("2027-02-28T00:00:00Z", "2027-03-01T00:00:00Z")),
+            ),
+            // clocks leave out the hour from 02:00 on
+            (
+                &[
+                    "{times: [{start_time: '02:15', end_time: '04:00'}], months: [march], days_of_month: ['28'], years: ['2027'], location: Europe/Paris}",
+                ],
+                Some(("2027-03-28T01:15:00Z", "2027-03-28T02:00:00Z")),
+            ),
+            (&["years: ['2025']"], None),
+        ] {
+            let expected = next.map(|(from, to)| (at(from), at(to)));
+            assert_eq!(window(intervals).next(now), expected, "{intervals:?}");
+        }
+        let mut over = window(&["weekdays: [saturday]"]);
+        over.until_ms = Some(at("2026-11-21T12:00:00Z"));
+        let next = Some((at("2026-11-21T00:00:00Z"), at("2026-11-21T12:00:00Z")));
+        assert_eq!(over.next(now), next);
+        over.until_ms = Some(at("2026-11-20T22:00:00Z"));
+        assert_eq!(over.next(now), None);
     }
 }

@@ -145,10 +145,9 @@ impl Client {
         deadline: Instant,
         max_bytes: usize,
     ) -> Result<Answer, Error> {
-        let reader = self
-            .send(Method::GET, url, headers, Bytes::new(), deadline, true)
-            .await?;
-        whole(reader, deadline, max_bytes, None).await
+        let body = Bytes::new();
+        self.exchange(Method::GET, url, headers, body, deadline, max_bytes)
+            .await
     }
 
     /// As [`Client::get`]; the body is read into memory that it shares with others' until the
@@ -183,10 +182,8 @@ impl Client {
         deadline: Instant,
         max_bytes: usize,
     ) -> Result<Answer, Error> {
-        let reader = self
-            .send(Method::POST, url, headers, body, deadline, true)
-            .await?;
-        whole(reader, deadline, max_bytes, None).await
+        self.exchange(Method::POST, url, headers, body, deadline, max_bytes)
+            .await
     }
 
     /// Puts `body` to `url`; otherwise as [`Client::post`].
@@ -201,10 +198,8 @@ impl Client {
         deadline: Instant,
         max_bytes: usize,
     ) -> Result<Answer, Error> {
-        let reader = self
-            .send(Method::PUT, url, headers, body, deadline, true)
-            .await?;
-        whole(reader, deadline, max_bytes, None).await
+        self.exchange(Method::PUT, url, headers, body, deadline, max_bytes)
+            .await
     }
 
     /// Asks for `url` and returns when the head has come; the body is read by the caller, piece by
@@ -220,6 +215,22 @@ impl Client {
     ) -> Result<Reader, Error> {
         self.send(Method::GET, url, headers, Bytes::new(), deadline, false)
             .await
+    }
+
+    /// One request and its whole answer.
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+        max_bytes: usize,
+    ) -> Result<Answer, Error> {
+        let reader = self
+            .send(method, url, headers, body, deadline, true)
+            .await?;
+        whole(reader, deadline, max_bytes, None).await
     }
 
     async fn send(

@@ -76,6 +76,9 @@ pub struct Tested {
     /// In words, without secrets: `sent`, or what went wrong.
     pub said: String,
     pub took_ms: u64,
+    /// Nothing will ever arrive there again.
+    #[serde(skip)]
+    pub is_gone: bool,
 }
 
 /// Sends a test over each way out of a receiver that is settled, all at once and each once. `key`
@@ -107,6 +110,7 @@ pub async fn test(
             (outcome, Duration::ZERO)
         });
         let sent = outcome == Outcome::Sent;
+        let is_gone = matches!(outcome, Outcome::Gone { .. });
         let said = match outcome {
             Outcome::Sent => "sent".to_owned(),
             Outcome::Retry { why, .. } | Outcome::Failed { why } | Outcome::Gone { why } => why,
@@ -117,6 +121,7 @@ pub async fn test(
             sent,
             said,
             took_ms,
+            is_gone,
         });
     }
     tested
@@ -168,5 +173,6 @@ pub fn sample(
         external_url: external_url.to_owned(),
         created_ms: now_ms,
         note: Some("This is a test.".to_owned()),
+        page: None,
     }
 }

@@ -33,6 +33,9 @@ pub struct Notification {
     /// test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Where the page shows what it is about, behind and with the `#` of the page's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
 }
 
 /// One alert of a notification.

@@ -253,9 +253,14 @@ impl Directory {
 
     /// Takes these receivers, settled, in the place of those that the tenant had. What is under way
     /// goes to the new ones of the same name.
-    pub fn set(&self, tenant: &str, receivers: &[Receiver], templates: Arc<Templates>) {
+    pub fn set<'a>(
+        &self,
+        tenant: &str,
+        receivers: impl IntoIterator<Item = &'a Receiver>,
+        templates: Arc<Templates>,
+    ) {
         let receivers = receivers
-            .iter()
+            .into_iter()
             .map(|receiver| {
                 let ways = receiver.ways().into_iter();
                 let ways = ways.map(|(name, way)| (name, Arc::new(way)));

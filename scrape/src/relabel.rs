@@ -2,7 +2,7 @@
 //!
 //! The semantics are those of `<relabel_config>` in Prometheus' documentation, all eleven actions.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use md5::{Digest as _, Md5};
 use pulseboard_shared::pattern::translated;
@@ -299,6 +299,30 @@ pub fn apply(rules: &[Rule], labels: &mut LabelSet) -> Result<bool, String> {
         }
     }
     Ok(true)
+}
+
+/// The labels under which whoever is told of an alert knows it: with the external labels that it lacks,
+/// and then as each list of rules has them, one after the other. `None` where one of them drops it, or
+/// nothing is left. A list that makes more of them than is taken is left out: it loses nobody an alert.
+#[must_use]
+pub fn told<'a>(
+    labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+    external_labels: &BTreeMap<String, String>,
+    lists: &[&[Rule]],
+) -> Option<LabelSet> {
+    let mut set: LabelSet = labels.into_iter().collect();
+    for (name, value) in external_labels {
+        set.set_default(name, value);
+    }
+    for rules in lists.iter().filter(|rules| !rules.is_empty()) {
+        let mut told = set.clone();
+        match apply(rules, &mut told) {
+            Ok(true) => set = told,
+            Ok(false) => return None,
+            Err(why) => tracing::warn!(why, "an alert is told as if some rules were not there"),
+        }
+    }
+    (!set.is_empty()).then_some(set)
 }
 
 impl Rule {

@@ -43,25 +43,6 @@ struct Posted<'a> {
     generator_url: String,
 }
 
-/// The labels under which an alert is told; nothing where a rule drops it.
-fn labels_of(labels: &Labels, found: &Found, section: &Section) -> Option<LabelSet> {
-    let mut set: LabelSet = labels.iter().collect();
-    for (name, value) in &found.external_labels {
-        set.set_default(name, value);
-    }
-    for rules in [&found.rules, &section.rules] {
-        match relabel::apply(rules, &mut set) {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(why) => {
-                tracing::warn!(why, "an alert is not sent to an Alertmanager");
-                return None;
-            }
-        }
-    }
-    (!set.is_empty()).then_some(set)
-}
-
 /// Writes alerts as they are now. `generator` says where the page shows an expression.
 pub(super) fn make(
     alerts: Vec<Numbered>,
@@ -77,7 +58,9 @@ pub(super) fn make(
             continue;
         }
         let state = event.alert.state;
-        let Some(labels) = labels_of(&labels, found, section) else {
+        let rules = [found.rules.as_slice(), section.rules.as_slice()];
+        let told = relabel::told(&*labels, &found.external_labels, &rules);
+        let Some(labels) = told else {
             made.dropped.push((number, state));
             continue;
         };

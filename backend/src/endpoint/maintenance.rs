@@ -9,11 +9,12 @@ use pulseboard_notify::{
     interval::TimeInterval,
     matcher::{Matcher, Matchers},
 };
-use pulseboard_shared::{FieldError, Timestamp};
+use pulseboard_shared::Timestamp;
 use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
-use serde::Deserialize as _;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, json};
 
+use super::change::{Asked, safe, wrong_field};
 use crate::{
     app::App,
     base::error::AppError,
@@ -26,19 +27,26 @@ use crate::{
     notifying::WindowError,
 };
 
-/// Fields that a body may have. Those that the server adds to what it tells are not taken back from
-/// who sends that again.
-const FIELDS: [&str; 5] = ["name", "matchers", "intervals", "until", "comment"];
-const ADDED: [&str; 3] = ["id", "created_by", "open"];
-
-/// 400 for one field of the body.
-fn wrong(pointer: String, detail: String) -> AppError {
-    let named = pointer.trim_start_matches('/').replace('/', ".");
-    let error = FieldError {
-        pointer,
-        detail: detail.clone(),
-    };
-    AppError::bad_request(format!("{named}: {detail}")).with_errors(vec![error])
+/// A window as it is to be. What the server adds to what it tells is not taken back from who sends that
+/// again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    name: String,
+    matchers: Vec<ApiMatcher>,
+    intervals: Vec<TimeInterval>,
+    #[serde(default)]
+    until: Option<Timestamp>,
+    #[serde(default)]
+    comment: String,
+    #[serde(default, rename = "id")]
+    _id: IgnoredAny,
+    #[serde(default, rename = "created_by")]
+    _created_by: IgnoredAny,
+    #[serde(default, rename = "open")]
+    _open: IgnoredAny,
+    #[serde(default, rename = "next")]
+    _next: IgnoredAny,
 }
 
 fn refusal(error: WindowError) -> AppError {
@@ -50,74 +58,36 @@ fn refusal(error: WindowError) -> AppError {
     }
 }
 
-fn text(fields: &Map<String, Value>, name: &str) -> Result<String, AppError> {
-    match fields.get(name) {
-        None => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(wrong(format!("/{name}"), "is no text".to_owned())),
-    }
-}
-
-fn list<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], AppError> {
-    match fields.get(name) {
-        Some(Value::Array(items)) if !items.is_empty() => Ok(items),
-        _ => Err(wrong(
-            format!("/{name}"),
-            "is to be a list of one or more".to_owned(),
-        )),
-    }
-}
-
 /// What a body asks for, each mistake with its place.
-fn read(body: &Value, now_ms: i64) -> Result<Window, AppError> {
-    let fields = body
-        .as_object()
-        .ok_or_else(|| wrong_body("the body is no JSON object".to_owned()))?;
-    let is_known =
-        |name: &&String| FIELDS.contains(&name.as_str()) || ADDED.contains(&name.as_str());
-    if let Some(name) = fields.keys().find(|name| !is_known(name)) {
-        return Err(wrong(
-            format!("/{name}"),
-            format!("is none of {}", FIELDS.join(", ")),
-        ));
+fn window_of(body: Body, now_ms: i64) -> Result<Window, AppError> {
+    let wrong = |pointer: &str, what: &str| Err(wrong_field(pointer.to_owned(), what.to_owned()));
+    if body.name.trim().is_empty() {
+        return wrong("/name", "is empty");
     }
-    let name = text(fields, "name")?;
-    if name.trim().is_empty() {
-        return Err(wrong("/name".to_owned(), "is empty".to_owned()));
-    }
-    let mut matchers = Vec::new();
-    for (number, one) in list(fields, "matchers")?.iter().enumerate() {
-        let told = |what: String| wrong(format!("/matchers/{number}"), what);
-        let one = ApiMatcher::deserialize(one).map_err(|error| told(error.to_string()))?;
-        matchers.push(Matcher::try_from(&one).map_err(|error| told(error.to_string()))?);
-    }
-    let mut intervals = Vec::new();
-    for (number, one) in list(fields, "intervals")?.iter().enumerate() {
-        let interval = TimeInterval::deserialize(one);
-        let told = |what: String| wrong(format!("/intervals/{number}"), what);
-        intervals.push(interval.map_err(|error| told(error.to_string()))?);
-    }
-    let until = match fields.get("until") {
-        None | Some(Value::Null) => None,
-        Some(value) => {
-            let told = |what: &str| wrong("/until".to_owned(), what.to_owned());
-            let text = value.as_str().ok_or_else(|| told("is no text"))?;
-            let until = text.parse::<Timestamp>();
-            let until = until.map_err(|error| told(&error.to_string()))?;
-            if until.as_millis() <= now_ms {
-                return Err(told("is over already"));
-            }
-            Some(until.as_millis())
+    for (pointer, is_empty) in [
+        ("/matchers", body.matchers.is_empty()),
+        ("/intervals", body.intervals.is_empty()),
+    ] {
+        if is_empty {
+            return wrong(pointer, "is to be a list of one or more");
         }
-    };
+    }
+    let until_ms = body.until.map(Timestamp::as_millis);
+    if until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
+        return wrong("/until", "is over already");
+    }
+    let matchers = body.matchers.iter().enumerate().map(|(number, one)| {
+        let told = |error| wrong_field(format!("/matchers/{number}"), error);
+        Matcher::try_from(one).map_err(|error| told(error.to_string()))
+    });
     Ok(Window {
         id: String::new(),
-        name,
-        matchers: Matchers(matchers),
-        intervals,
+        name: body.name,
+        matchers: Matchers(matchers.collect::<Result<_, _>>()?),
+        intervals: body.intervals,
         created_by: String::new(),
-        comment: text(fields, "comment")?,
-        until_ms: until,
+        comment: body.comment,
+        until_ms,
     })
 }
 
@@ -132,6 +102,12 @@ fn shown(window: &Window, now_ms: i64) -> Value {
         "created_by": window.created_by,
         "open": window.is_open(now_ms),
     });
+    if let Some((from_ms, to_ms)) = window.next(now_ms) {
+        shown["next"] = json!({
+            "from": Timestamp::from_millis(from_ms),
+            "to": Timestamp::from_millis(to_ms),
+        });
+    }
     if let Some(until_ms) = window.until_ms {
         shown["until"] = json!(Timestamp::from_millis(until_ms));
     }
@@ -167,7 +143,13 @@ pub async fn list_windows(
     caller::require_read(depot)?;
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
-    let windows = blocking(move || known(&app, &tenant, None)).await?;
+    let keys = caller::caller_keys(request, depot, Some(&tenant));
+    let worker = Arc::clone(&app);
+    // When a thousand windows are open next takes a while.
+    let windows = app
+        .questions
+        .ask(keys, move |_| known(&worker, &tenant, None));
+    let windows = windows.await?;
     Ok(Json(json!({ "windows": windows })))
 }
 
@@ -180,21 +162,6 @@ pub async fn get_window(request: &mut Request, depot: &mut Depot) -> Result<Json
     one(app, tenant, path::named(request, "id")?).await
 }
 
-struct Asked {
-    app: Arc<App>,
-    tenant: String,
-    by: String,
-}
-
-fn asked(request: &Request, depot: &Depot) -> Result<Asked, AppError> {
-    caller::require_operate(depot)?;
-    Ok(Asked {
-        app: http::app::app(depot)?,
-        tenant: tenant(request, depot)?,
-        by: caller::actor(request, depot),
-    })
-}
-
 /// Makes one, or puts it in the place of the one of that identity.
 async fn set(
     asked: Asked,
@@ -202,8 +169,8 @@ async fn set(
     id: Option<String>,
 ) -> Result<Json<Value>, AppError> {
     let Asked { app, tenant, by } = asked;
-    let body: Value = read_json(&app, request).await?;
-    let mut window = read(&body, app.clock.now_ms())?;
+    let body: Body = read_json(&app, request).await?;
+    let mut window = window_of(body, app.clock.now_ms())?;
     window.created_by.clone_from(&by);
     let (worker, named) = (Arc::clone(&app), tenant.clone());
     let set = blocking(move || worker.notifying.set_window(&named, id, window, &by)).await?;
@@ -217,11 +184,6 @@ async fn set(
     one(app, tenant, id).await
 }
 
-async fn safe(app: &App) -> Result<(), AppError> {
-    let kept = app.notifying.safe().await;
-    kept.map_err(|error| AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
-}
-
 /// Makes one.
 #[handler]
 pub async fn make_window(
@@ -229,7 +191,7 @@ pub async fn make_window(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
-    let asked = asked(request, depot)?;
+    let asked = Asked::by_operator(request, depot)?;
     let made = set(asked, request, None).await?;
     response.status_code(StatusCode::CREATED);
     Ok(made)
@@ -241,7 +203,7 @@ pub async fn replace_window(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Value>, AppError> {
-    let asked = asked(request, depot)?;
+    let asked = Asked::by_operator(request, depot)?;
     let id = path::named(request, "id")?;
     set(asked, request, Some(id)).await
 }
@@ -253,7 +215,7 @@ pub async fn remove_window(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let Asked { app, tenant, by } = asked(request, depot)?;
+    let Asked { app, tenant, by } = Asked::by_operator(request, depot)?;
     let id = path::named(request, "id")?;
     let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
     let removed = blocking(move || worker.notifying.remove_window(&named, &which)).await?;

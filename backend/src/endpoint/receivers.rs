@@ -10,6 +10,7 @@ use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::change::Asked;
 use crate::{
     app::App,
     base::{documents::DocumentError, error::AppError},
@@ -114,22 +115,6 @@ async fn one(app: Arc<App>, tenant: String, name: String) -> Result<Json<Value>,
     Ok(Json(found.await?))
 }
 
-struct Asked {
-    app: Arc<App>,
-    tenant: String,
-    by: String,
-}
-
-fn asked(request: &Request, depot: &Depot) -> Result<Asked, AppError> {
-    caller::require_administer(depot)?;
-    let asked = Asked {
-        app: http::app::app(depot)?,
-        tenant: tenant(request, depot)?,
-        by: caller::actor(request, depot),
-    };
-    Ok(asked)
-}
-
 /// Makes a receiver.
 #[handler]
 pub async fn make_receiver(
@@ -137,7 +122,7 @@ pub async fn make_receiver(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
-    let Asked { app, tenant, by } = asked(request, depot)?;
+    let Asked { app, tenant, by } = Asked::by_admin(request, depot)?;
     let receiver = receiver_of(read_json(&app, request).await?);
     let name = receiver["name"].as_str().unwrap_or_default().to_owned();
     change(&app, &tenant, &by, Change::Make(receiver)).await?;
@@ -160,7 +145,7 @@ pub async fn replace_receiver(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Value>, AppError> {
-    let Asked { app, tenant, by } = asked(request, depot)?;
+    let Asked { app, tenant, by } = Asked::by_admin(request, depot)?;
     let old = path::named(request, "name")?;
     let receiver = receiver_of(read_json(&app, request).await?);
     let name = receiver["name"].as_str().unwrap_or_default().to_owned();
@@ -175,7 +160,7 @@ pub async fn remove_receiver(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let Asked { app, tenant, by } = asked(request, depot)?;
+    let Asked { app, tenant, by } = Asked::by_admin(request, depot)?;
     let old = path::named(request, "name")?;
     change(&app, &tenant, &by, Change::Remove(old)).await?;
     response.status_code(StatusCode::NO_CONTENT);
@@ -188,7 +173,7 @@ pub async fn test_receiver(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Value>, AppError> {
-    let Asked { app, tenant, by } = asked(request, depot)?;
+    let Asked { app, tenant, by } = Asked::by_admin(request, depot)?;
     let name = path::named(request, "name")?;
     let tested = app.notifying.test(&tenant, &name).await;
     let tested = tested.ok_or_else(|| refusal(MakeError::NotFound(name.clone())))?;

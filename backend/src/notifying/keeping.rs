@@ -56,7 +56,7 @@ impl Notifying {
         for (tenant, kept) in found {
             let name: Arc<str> = tenant.as_str().into();
             let (config, templates) = self.config_of(&name);
-            self.directory.set(&name, &config.receivers, templates);
+            self.directory.set(&name, config.all_receivers(), templates);
             let options = self.options(&name);
             let state = State::restore(Arc::clone(&name), config, options, kept, now_ms);
             self.tenants

@@ -10,7 +10,10 @@ use std::{
 use futures_util::StreamExt as _;
 use pulseboard_alerting::AlertEvent;
 use pulseboard_notify::Delivery;
-use pulseboard_receivers::outbox::{Accepted, Event, PutError};
+use pulseboard_receivers::{
+    Notification,
+    outbox::{Accepted, DeliveryState, Event, PutError},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,6 +29,9 @@ use crate::incidents::{
 
 /// Notifications that go into the outbox at once: each waits for the disk, and they do so together.
 const PUTS_AT_ONCE: usize = 64;
+
+/// Where the page shows alerts, behind and with the `#` of its address.
+const PAGE: &str = "#/alerts";
 
 /// Rounds in a row after which something is due at once.
 const IDLE_ROUNDS_MAX: u32 = 100;
@@ -145,10 +151,26 @@ impl Notifying {
             let deliveries = state.take_to_send();
             drop(state);
             self.carry_out(&tenant.name, effects);
-            let deliveries = deliveries.into_iter();
-            to_send.extend(deliveries.map(|delivery| (Arc::clone(&tenant), delivery)));
+            to_send.extend(deliveries.into_iter().map(|mut delivery| {
+                let notification = &mut delivery.notification;
+                notification.page = Some(self.page_of(&tenant.name, notification));
+                (Arc::clone(&tenant), delivery)
+            }));
         }
         to_send
+    }
+
+    /// Where the page shows what a notification is about: the incident where it is one, else all that
+    /// goes on.
+    fn page_of(&self, tenant: &str, notification: &Notification) -> String {
+        let incident = match notification.alerts.as_slice() {
+            [one] => {
+                let fingerprint = one.fingerprint.parse().ok();
+                fingerprint.and_then(|one| self.incidents.newest_of(tenant, one))
+            }
+            _ => None,
+        };
+        incident.map_or_else(|| PAGE.to_owned(), |incident| format!("{PAGE}/{incident}"))
     }
 
     /// What the outbox told.
@@ -174,6 +196,9 @@ impl Notifying {
                         "a notification is given up: {}",
                         line.error.as_deref().unwrap_or_default()
                     );
+                    if line.state == DeliveryState::Gone {
+                        self.forget_gone(&line.tenant, &way);
+                    }
                     line
                 }
                 // Whoever put it there is told so.

@@ -247,8 +247,7 @@ impl State {
     /// Follows another configuration.
     pub fn set_config(&mut self, now_ms: i64, config: Arc<Config>) {
         let ways: BTreeSet<Way> = config
-            .receivers
-            .iter()
+            .all_receivers()
             .flat_map(|receiver| {
                 let ways = receiver.ways().into_iter();
                 ways.map(|(name, _)| Way {
@@ -539,6 +538,13 @@ impl State {
         }
     }
 
+    /// Whether there is such a way now.
+    fn has(&self, way: &Way) -> bool {
+        let mut receivers = self.manager.config().all_receivers();
+        let receiver = receivers.find(|receiver| receiver.name == way.receiver);
+        receiver.is_some_and(|receiver| receiver.way(&way.name).is_some())
+    }
+
     /// What became of a notification.
     pub fn settle(&mut self, now_ms: i64, key: &str, outcome: Outcome<'_>) {
         let Some(on_way) = self.on_way.get(key).cloned() else {
@@ -605,7 +611,10 @@ impl State {
                 self.handle(now_ms, Input::Failed { key });
             }
             Outcome::Failed(why) => {
-                self.fails(now_ms, way, why);
+                // One that is gone, such as a browser that has unsubscribed, need not work.
+                if self.has(way) {
+                    self.fails(now_ms, way, why);
+                }
                 self.on_way.remove(&key);
                 self.handle(now_ms, Input::Failed { key });
             }

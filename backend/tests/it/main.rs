@@ -7,6 +7,7 @@ mod alertmanager;
 mod alertmanagers;
 mod alerts;
 mod asked;
+mod browsers;
 mod chat;
 mod conformance;
 mod cost;

@@ -107,6 +107,9 @@ async fn views_are_accessible(look: Look) -> Result<()> {
             ("#/aggregate", "page view"),
             ("#/operator", "Threshold"),
             ("#/alerts/rules", "built in"),
+            ("#/alerts/receivers", "Browsers that are told"),
+            ("#/alerts/maintenance", "No maintenance is planned"),
+            ("#/alerts/maintenance/new", "Another time"),
             ("#/alerts/rules/new", "Rehearsal"),
         ] {
             page.goto(&format!("{}/{view}", server.url())).await?;

@@ -6,6 +6,7 @@
 mod accessibility;
 mod aggregate;
 mod alerts;
+mod browsers;
 mod chart;
 mod chat;
 mod explore;
@@ -17,6 +18,7 @@ mod hosts;
 mod late;
 mod layout;
 mod login;
+mod maintenance;
 mod operator;
 mod pushed;
 mod questions;

@@ -67,21 +67,16 @@ fn property(of: &JsValue, name: &str) -> JsValue {
     js_sys::Reflect::get(of, &name.into()).unwrap_or_default()
 }
 
-/// What makes notifications; `None` where the browser has none, such as outside safe contexts.
-fn notifier() -> Option<js_sys::Function> {
-    property(&window(), "Notification").dyn_into().ok()
-}
-
 /// Whether the reader allows them: `granted`, `denied` or `default`.
 fn permission() -> String {
-    let notifier = notifier();
+    let notifier = platform::notifier();
     let text = notifier.and_then(|notifier| property(&notifier, "permission").as_string());
     text.unwrap_or_else(|| "denied".to_owned())
 }
 
 /// Tells with a notification; a click leads to `hash`.
 fn notify(title: &str, tag: &str, hash: &str) {
-    let Some(notifier) = notifier().filter(|_| permission() == "granted") else {
+    let Some(notifier) = platform::notifier().filter(|_| permission() == "granted") else {
         return;
     };
     let options = js_sys::Object::new();
@@ -285,7 +280,7 @@ fn Switches() -> Html {
             }
             let redraw = redraw.clone();
             spawn_local(async move {
-                let asked = notifier().and_then(|notifier| {
+                let asked = platform::notifier().and_then(|notifier| {
                     let ask: js_sys::Function =
                         property(&notifier, "requestPermission").dyn_into().ok()?;
                     let promise: js_sys::Promise = ask.call0(&notifier).ok()?.dyn_into().ok()?;

@@ -153,6 +153,12 @@ pub trait Shown {
     fn track(&self) -> &Track;
 }
 
+impl Shown for Track {
+    fn track(&self) -> &Track {
+        self
+    }
+}
+
 /// What is read at `t_ms`: `78.4 % at 14:31:07` of a single line.
 fn reading(track: &Track, t_ms: f64, range_ms: f64, hidden: u8) -> String {
     let offset_min = platform::zone_offset_min(t_ms);

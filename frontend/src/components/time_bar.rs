@@ -30,7 +30,7 @@ fn read(from: &str, to: &str, now_ms: f64) -> Result<TimeRange, &'static str> {
     let bound = |text: &str| Bound::read(text, now_ms, platform::zone_offset_min);
     let to = if to.trim().is_empty() { "now" } else { to };
     let from = bound(from).ok_or(words::NO_BEGINNING)?;
-    let to = bound(to).ok_or("The end is no time")?;
+    let to = bound(to).ok_or(words::NO_END)?;
     let time = TimeRange { from, to };
     time.checked(now_ms)
         .ok_or("The end is to be 1 s to 10 y after the beginning")

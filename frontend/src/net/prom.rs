@@ -2,12 +2,27 @@
 //! one time, and names.
 
 use super::{
+    config::encode_query,
     json::{Json, quote},
     series::{Line, Step},
 };
+use crate::format;
 
 /// Lines of an answer that are looked at; the server is asked for no more.
 pub const SERIES_MAX: usize = 200;
+
+/// Where an expression is answered over a time, with so many lines at the most.
+#[must_use]
+pub fn range_path(query: &str, from_ms: f64, to_ms: f64, step_ms: f64, most: usize) -> String {
+    let seconds = |ms: f64| format::plain(ms / 1_000.0);
+    format!(
+        "/api/v1/query_range?query={}&start={}&end={}&step={}&limit={most}",
+        encode_query(query),
+        seconds(from_ms),
+        seconds(to_ms),
+        seconds(step_ms)
+    )
+}
 
 /// Labels as one writes them: `name{label="value",…}`; `{}` where there are none.
 #[must_use]

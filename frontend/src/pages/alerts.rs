@@ -7,12 +7,16 @@ use yew::prelude::*;
 
 mod acknowledge;
 mod act;
+mod browsers;
 mod deliveries;
 mod form;
 mod incident;
 mod list;
+mod maintenance;
+mod maintenance_form;
 mod parts;
 mod preview;
+mod push;
 mod receiver_editor;
 mod receivers;
 mod rule_editor;
@@ -23,7 +27,9 @@ mod silences;
 use self::{
     incident::IncidentPage,
     list::IncidentList,
-    parts::{HISTORY, RECEIVERS, RULES, SILENCES, part_hash},
+    maintenance::WindowList,
+    maintenance_form::WindowEditor,
+    parts::{HISTORY, MAINTENANCE, RECEIVERS, RULES, SILENCES, part_hash},
     receiver_editor::ReceiverEditor,
     receivers::ReceiverList,
     rule_editor::RuleEditor,
@@ -49,11 +55,12 @@ pub struct Props {
 }
 
 /// The parts: what stands in the address, and what they are called.
-const TABS: [(&str, &str); 5] = [
+const TABS: [(&str, &str); 6] = [
     ("", words::ACTIVE),
     (HISTORY, "History"),
     (RULES, words::RULES_TITLE),
     (SILENCES, words::SILENCES),
+    (MAINTENANCE, words::MAINTENANCE),
     (RECEIVERS, "Receivers"),
 ];
 
@@ -93,6 +100,8 @@ pub fn Alerts(props: &Props) -> Html {
         (RULES, id) => html! { <RuleEditor key={id} {endpoint} id={id.to_owned()} {asked} /> },
         (SILENCES, "") => html! { <SilenceList {endpoint} /> },
         (SILENCES, _) => html! { <SilenceForm {endpoint} {asked} /> },
+        (MAINTENANCE, "") => html! { <WindowList {endpoint} /> },
+        (MAINTENANCE, id) => html! { <WindowEditor key={id} {endpoint} id={id.to_owned()} /> },
         (RECEIVERS, "") => html! { <ReceiverList {endpoint} /> },
         (RECEIVERS, name) => {
             html! { <ReceiverEditor key={name} {endpoint} name={name.to_owned()} /> }

@@ -349,18 +349,21 @@ impl Draft {
 #[must_use]
 pub fn outcomes(json: &Json) -> Vec<(Trouble, String)> {
     let results = json.get("results").list().iter();
-    let outcome = |result: &Json| {
-        let detail = match result.text_of("detail") {
-            "" => String::new(),
-            detail => [": ", detail].concat(),
-        };
-        let integration = result.text_of("integration");
-        match result.text_of("outcome") {
-            "sent" => (Trouble::None, format!("{integration} took it{detail}")),
-            _ => (Trouble::Critical, format!("{integration} failed{detail}")),
-        }
-    };
+    let outcome = |result: &Json| outcome_of(result, result.text_of("integration"));
     results.map(outcome).collect()
+}
+
+/// What came of a test of one way, which is called so.
+#[must_use]
+pub fn outcome_of(json: &Json, way: &str) -> (Trouble, String) {
+    let detail = match json.text_of("detail") {
+        "" => String::new(),
+        detail => [": ", detail].concat(),
+    };
+    match json.text_of("outcome") {
+        "sent" => (Trouble::None, format!("{way} took it{detail}")),
+        _ => (Trouble::Critical, format!("{way} failed{detail}")),
+    }
 }
 
 /// One notification of the delivery log.

@@ -3,7 +3,7 @@
 
 use super::{answers::utc, hosts::Trouble, targets::moment};
 use crate::{
-    net::json::{Json, quote},
+    net::json::{Json, quote, write},
     words,
 };
 
@@ -21,7 +21,9 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    fn read(json: &Json) -> Self {
+    /// Reads one.
+    #[must_use]
+    pub fn read(json: &Json) -> Self {
         Self {
             name: json.text_of("name").to_owned(),
             value: json.text_of("value").to_owned(),
@@ -73,14 +75,37 @@ impl Matcher {
         })
     }
 
-    fn json(&self) -> String {
-        format!(
-            r#"{{"name":{},"value":{},"isRegex":{},"isEqual":{}}}"#,
-            quote(&self.name),
-            quote(&self.value),
-            self.is_pattern,
-            self.is_equal
-        )
+    /// As the server takes it.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        Json::Object(vec![
+            ("name".to_owned(), Json::Text(self.name.clone())),
+            ("value".to_owned(), Json::Text(self.value.clone())),
+            ("isRegex".to_owned(), Json::Bool(self.is_pattern)),
+            ("isEqual".to_owned(), Json::Bool(self.is_equal)),
+        ])
+    }
+}
+
+/// Matchers of lines, one of which at least says what a label is.
+///
+/// # Errors
+/// What has to be written otherwise, in words.
+pub fn matchers_of(text: &str) -> Result<Vec<Matcher>, String> {
+    let lines = text.lines().map(str::trim);
+    let mut matchers = Vec::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let matcher = Matcher::parse(line);
+        matchers.push(matcher.ok_or_else(|| format!("This is no matcher: {line}"))?);
+    }
+    let matches_anything = |matcher: &Matcher| match (matcher.is_equal, matcher.is_pattern) {
+        (true, false) => matcher.value.is_empty(),
+        (false, _) => true,
+        (true, true) => matcher.value.is_empty() || matcher.value == ".*",
+    };
+    match matchers.iter().all(matches_anything) {
+        true => Err("At least one matcher says what a label is, or all would be silent".to_owned()),
+        false => Ok(matchers),
     }
 }
 
@@ -232,22 +257,7 @@ impl Draft {
         now_ms: f64,
         moment: impl Fn(&str) -> Option<f64>,
     ) -> Result<Vec<String>, String> {
-        let lines = self.matchers.lines().map(str::trim);
-        let mut matchers = Vec::new();
-        for line in lines.filter(|line| !line.is_empty()) {
-            let matcher = Matcher::parse(line);
-            matchers.push(matcher.ok_or_else(|| format!("This is no matcher: {line}"))?);
-        }
-        let matches_anything = |matcher: &Matcher| match (matcher.is_equal, matcher.is_pattern) {
-            (true, false) => matcher.value.is_empty(),
-            (false, _) => true,
-            (true, true) => matcher.value.is_empty() || matcher.value == ".*",
-        };
-        if matchers.iter().all(matches_anything) {
-            return Err(
-                "At least one matcher says what a label is, or all would be silent".to_owned(),
-            );
-        }
+        let matchers = matchers_of(&self.matchers)?;
         if self.comment.trim().is_empty() || self.by.trim().is_empty() {
             return Err(
                 "Who makes it and why is said, for those who wonder at the silence".to_owned(),
@@ -270,7 +280,9 @@ impl Draft {
         } else {
             1
         };
-        let all: Vec<String> = matchers.iter().map(Matcher::json).collect();
+        let all = Json::List(matchers.iter().map(Matcher::to_json).collect());
+        // No number is in it.
+        let all = write(&all, |_number| String::new());
         let window = |index: u32| {
             let from_ms = from_ms + every_ms * f64::from(index);
             let place = match times {
@@ -278,8 +290,8 @@ impl Draft {
                 _ => format!(" ({} of {times})", index + 1),
             };
             format!(
-                r#"{{"matchers":[{}],"startsAt":{},"endsAt":{},"createdBy":{},"comment":{}}}"#,
-                all.join(","),
+                r#"{{"matchers":{},"startsAt":{},"endsAt":{},"createdBy":{},"comment":{}}}"#,
+                all,
                 quote(&utc(from_ms)),
                 quote(&utc(from_ms + length_ms)),
                 quote(self.by.trim()),

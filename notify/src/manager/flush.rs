@@ -548,6 +548,7 @@ impl Manager {
             external_url: self.options.external_url.clone(),
             created_ms: now_ms,
             note,
+            page: None,
         };
         for due in due {
             let over = due.alerts.iter().filter(|one| !one.is_firing);

@@ -152,8 +152,8 @@ impl Manager {
     /// `GET /api/v2/receivers`.
     #[must_use]
     pub fn receivers(&self) -> Vec<Receiver> {
-        let receivers = self.config.receivers.iter();
-        receivers
+        self.config
+            .all_receivers()
             .map(|receiver| Receiver {
                 name: receiver.name.clone(),
             })

@@ -88,10 +88,19 @@ impl Check for GotifyConfig {
     }
 }
 
+/// Of what a browser is called.
+const NAME_BYTES: usize = 128;
+
+/// High for what is bad and for what says nothing of it, so that it wakes a device that saves its
+/// battery; what is over can wait.
+const URGENCY: &str = "{{ if ne .Status \"firing\" }}low{{ else if match \"^(?i:warning|medium)$\" .CommonLabels.severity }}normal{{ else if match \"^(?i:info|none|low)$\" .CommonLabels.severity }}low{{ else }}high{{ end }}";
+
 section! {
     /// `webpush_configs`: one browser that has subscribed. What `PushSubscription.toJSON()` says
     /// there stands in `endpoint`, `p256dh` and `auth`.
     pub struct WebPushConfig (resolved: true) {
+        /// How the browser is called in timelines and in the log; by its place where there is nothing.
+        pub name: String = String::new(),
         pub endpoint: Option<Secret> = None,
         /// The browser's public key: 65 bytes as base64url.
         pub p256dh: Option<Secret> = None,
@@ -104,10 +113,11 @@ section! {
         pub subject: String = String::new(),
         pub title: String = named("webpush.default.title"),
         pub message: String = named("webpush.default.message"),
-        /// Where a click leads to; a template.
+        /// Where a click leads to; a template. Where it is empty, to the alert on the page that the
+        /// browser has subscribed on.
         pub click: String = "{{ .ExternalURL }}".to_owned(),
         /// `very-low`, `low`, `normal`, `high`; a template.
-        pub urgency: String = "{{ if eq .Status \"firing\" }}high{{ else }}normal{{ end }}".to_owned(),
+        pub urgency: String = URGENCY.to_owned(),
         /// So long the push service keeps what it cannot deliver.
         pub ttl: Option<Span> = Some(Span::from_secs(86_400)),
     }
@@ -124,6 +134,11 @@ impl Check for WebPushConfig {
             self.vapid_private_key_file.as_ref(),
         )?;
         secret_address("endpoint", self.endpoint.as_ref())?;
+        if self.name.len() > NAME_BYTES || self.name.chars().any(char::is_control) {
+            return Err(format!(
+                "name has more than {NAME_BYTES} bytes, or control characters"
+            ));
+        }
         let is_subject = |text: &str| text.starts_with("mailto:") || text.starts_with("https:");
         match self.subject.is_empty() || is_subject(&self.subject) {
             true => Ok(()),

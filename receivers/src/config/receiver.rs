@@ -213,7 +213,7 @@ impl Way {
     }
 }
 
-/// Where a way stands in its receiver: `slack[0]`.
+/// Where a way stands in its receiver: `slack[0]`, or `webpush[phone]` where it has a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WayName(pub String);
@@ -227,7 +227,11 @@ impl Receiver {
             ($($field:ident $way:ident,)*) => {
                 $(for (index, config) in self.$field.iter().enumerate() {
                     let way = Way::$way(config.clone());
-                    ways.push((WayName(format!("{}[{index}]", way.kind())), way));
+                    let place = match &way {
+                        Way::WebPush(config) if !config.name.is_empty() => config.name.clone(),
+                        _ => index.to_string(),
+                    };
+                    ways.push((WayName(format!("{}[{place}]", way.kind())), way));
                 })*
             };
         }
@@ -431,6 +435,13 @@ impl Receiver {
                     config.subject.clone_from(&global.webpush_subject);
                 }
                 below(folder, &mut config.vapid_private_key_file);
+            }
+        }
+        for (index, one) in self.webpush_configs.iter().enumerate() {
+            let mut before = self.webpush_configs[..index].iter();
+            if !one.name.is_empty() && before.any(|other| other.name == one.name) {
+                let what = format!("name {:?} is not unique", one.name);
+                return Err(self.wrong("webpush_configs", index, what));
             }
         }
         for index in 0..self.email_configs.len() {

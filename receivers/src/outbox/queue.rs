@@ -317,6 +317,7 @@ mod tests {
             external_url: String::new(),
             created_ms: 0,
             note: None,
+            page: None,
         })
     }
 

@@ -94,6 +94,7 @@ fn notification(receiver: &str, group: &str, key: &str) -> Notification {
         external_url: String::new(),
         created_ms: now_ms(),
         note: None,
+        page: None,
     }
 }
 

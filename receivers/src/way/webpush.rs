@@ -26,6 +26,8 @@ use crate::{
 const BODY_BYTES: usize = 4096;
 /// Salt, record size, length of the key, key; tag and delimiter of the one record.
 const FRAME_BYTES: usize = 16 + 4 + 1 + 65 + 16 + 1;
+/// Of the secret that a browser makes for its subscription.
+const AUTH_BYTES: usize = 16;
 const TITLE_CHARS: usize = 200;
 /// A signature is good for so long; a day is the most that is taken.
 const SIGNED_SECS: i64 = 12 * 3600;
@@ -117,8 +119,8 @@ pub(super) fn post(
         .secret_header("authorization", "", &signed)
 }
 
-/// What the page's service worker reads: `title`, `body`, `url`, `status`, `tag` (the same for all
-/// of a group), `key`, `tenant`.
+/// What the page's service worker reads: `title`, `body`, `url` or else `page` (behind and with the
+/// `#` of its own address), `status`, `tag` (the same for all of a group), `key`, `tenant`.
 fn message(
     config: &WebPushConfig,
     notification: &Notification,
@@ -134,6 +136,7 @@ fn message(
             "title": cut(title.trim(), TITLE_CHARS),
             "body": cut_bytes(body.trim(), room),
             "url": url,
+            "page": notification.page,
             "status": notification.status().as_str(),
             "tag": group_hash(notification).get(..32),
             "key": notification.key,
@@ -229,14 +232,35 @@ fn vapid(private: &Secret, origin: &str, subject: &str, now_secs: i64) -> Result
     )))
 }
 
-/// A browser that has unsubscribed is gone for good.
+/// A browser that has unsubscribed is gone for good. Of other answers the status alone is told: who
+/// subscribes says whom this server asks, and is not to read there by that.
 pub(super) fn judge(reply: &Reply<'_>) -> Outcome {
     match reply.status {
         404 | 410 => Outcome::Gone {
             why: "the browser has unsubscribed".to_owned(),
         },
-        _ => reply.usual(),
+        _ => Reply {
+            body: &[],
+            ..reply.clone()
+        }
+        .usual(),
     }
+}
+
+/// Whether a message can be encrypted for the browser that has these.
+///
+/// # Errors
+/// Which of the two is wrong, `p256dh` or `auth`, and what is.
+pub fn check(p256dh: &str, auth: &str) -> Result<(), (&'static str, String)> {
+    let browser = decode(p256dh).ok_or(("p256dh", "is no base64url".to_owned()))?;
+    let secret = decode(auth).ok_or(("auth", "is no base64url".to_owned()))?;
+    if secret.len() != AUTH_BYTES {
+        let what = format!("has {} bytes and not {AUTH_BYTES}", secret.len());
+        return Err(("auth", what));
+    }
+    let sealed = encrypt(b"", &browser, &secret);
+    sealed.map_err(|_| ("p256dh", "is no public key on P-256".to_owned()))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub(crate) fn notification(alerts: Vec<NotifiedAlert>) -> Notification {
         external_url: "https://pulse.example.org".to_owned(),
         created_ms: 1_796_083_200_000,
         note: None,
+        page: None,
     }
 }
 

@@ -9,10 +9,7 @@ use super::{
     protocol::ScrapeProtocol,
     units::{Period, Size},
 };
-use crate::{
-    labels::LabelSet,
-    relabel::{self, Rule},
-};
+use crate::relabel::{self, Rule};
 
 /// The time-out of who names none.
 const TIMEOUT: Period = Period::from_secs(10);
@@ -171,18 +168,8 @@ impl Alerting {
         if external_labels.is_empty() && self.alert_relabel_configs.is_empty() {
             return Some(labels);
         }
-        let mut set: LabelSet = labels.iter().collect();
-        for (name, value) in external_labels {
-            set.set_default(name, value);
-        }
-        let mut told = set.clone();
-        match relabel::apply(&self.alert_relabel_configs, &mut told) {
-            Ok(true) => set = told,
-            Ok(false) => return None,
-            // Rules that make more of a label than is taken lose nobody an alert.
-            Err(_too_large) => {}
-        }
-        let told = set.iter();
+        let told = relabel::told(&labels, external_labels, &[&self.alert_relabel_configs])?;
+        let told = told.iter();
         Some(
             told.map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),

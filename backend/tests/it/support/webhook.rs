@@ -17,6 +17,7 @@ pub(crate) struct Webhook {
     pub(crate) url: String,
     heard: Arc<Mutex<Vec<Value>>>,
     heads: Arc<Mutex<Vec<String>>>,
+    bodies: Arc<Mutex<Vec<Vec<u8>>>>,
     status: Arc<AtomicU16>,
 }
 
@@ -27,6 +28,7 @@ impl Webhook {
             url: format!("http://{}/", listener.local_addr().expect("an address")),
             heard: Arc::default(),
             heads: Arc::default(),
+            bodies: Arc::default(),
             status: Arc::new(AtomicU16::new(200)),
         };
         let served = webhook.clone();
@@ -52,6 +54,11 @@ impl Webhook {
         self.heads.lock().clone()
     }
 
+    /// All bodies so far, as they came.
+    pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
+        self.bodies.lock().clone()
+    }
+
     /// Host and port.
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://").trim_end_matches('/')
@@ -74,6 +81,7 @@ impl Webhook {
                 continue;
             }
             let body = &request[end + 4..end + 4 + length];
+            self.bodies.lock().push(body.to_vec());
             let body = serde_json::from_slice(body).unwrap_or(Value::Null);
             request.drain(..end + 4 + length);
             self.heads.lock().push(head);

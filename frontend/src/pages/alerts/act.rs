@@ -3,12 +3,14 @@
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
+use super::parts::part_hash;
 use crate::{
     markup::html,
     net::{
-        config::Endpoint,
+        config::{Endpoint, encode_query},
         fetch::{self, Method},
     },
+    platform,
 };
 
 /// What the server is to do.
@@ -36,6 +38,69 @@ impl Act {
     /// Why it was not done; a place that is always there, so that it is announced.
     pub(super) fn problem_line(&self) -> Html {
         html! { <p class="form__problem" role="alert">{ self.problem.clone() }</p> }
+    }
+}
+
+/// Has a form save what it is about, or delete it, and then goes to the list of such.
+#[derive(Clone)]
+pub(super) struct Saving {
+    ask: Callback<Ask>,
+    /// Where all of them are.
+    all: &'static str,
+    /// What is there already, as an address names it.
+    known: Option<String>,
+    list: &'static str,
+}
+
+impl Saving {
+    /// `list` is a part of the view of alerts.
+    pub(super) fn new(
+        act: &Act,
+        all: &'static str,
+        known: Option<&str>,
+        list: &'static str,
+    ) -> Self {
+        Self {
+            ask: act.ask.clone(),
+            all,
+            known: known.map(encode_query),
+            list,
+        }
+    }
+
+    /// It is there already, and can be deleted.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
+    fn emit(&self, method: Method, body: String) {
+        let list = self.list;
+        let path = match &self.known {
+            Some(known) => [self.all, "/", known].concat(),
+            None => self.all.to_owned(),
+        };
+        self.ask.emit(Ask {
+            method,
+            path,
+            body,
+            on_done: Callback::from(move |_| platform::go(&part_hash(list))),
+        });
+    }
+
+    /// Saves it as the body says.
+    pub(super) fn save(&self, body: String) {
+        let method = if self.is_known() {
+            Method::Put
+        } else {
+            Method::Post
+        };
+        self.emit(method, body);
+    }
+
+    /// Deletes it.
+    pub(super) fn on_delete(&self) -> Callback<MouseEvent> {
+        let saving = self.clone();
+        Callback::from(move |_| saving.emit(Method::Delete, String::new()))
     }
 }
 

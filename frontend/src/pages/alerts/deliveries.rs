@@ -11,6 +11,9 @@ use crate::{
 /// Asked for anew this often.
 const EVERY_MS: u32 = 5_000;
 
+/// Of the alerts of one notification, the server tells the timelines of so many.
+const TIMELINES_MAX: u64 = 1_000;
+
 /// Props of [`Deliveries`].
 #[derive(Clone, Debug, PartialEq, Properties)]
 pub(super) struct Props {
@@ -25,6 +28,7 @@ fn row(notification: &Notification) -> Html {
         tries => format!("{tries} tries"),
     };
     let alerts = format::count(notification.alerts, "alert", "alerts");
+    let is_cut = notification.alerts > TIMELINES_MAX;
     let what = match notification.is_resolved {
         true => [&alerts, " over"].concat(),
         false => [&alerts, " firing"].concat(),
@@ -38,6 +42,10 @@ fn row(notification: &Notification) -> Html {
                 { what }
                 { " " }
                 <span class="series-name__labels">{ notification.group.clone() }</span>
+                if is_cut {
+                    { " " }
+                    <span class="explore__place">{ format!("Timelines of the first {} say so", format::grouped(TIMELINES_MAX)) }</span>
+                }
             </span>
             <span class="delivery__tries">{ tries }</span>
             if !notification.detail.is_empty() {

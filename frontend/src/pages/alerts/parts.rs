@@ -17,6 +17,7 @@ use crate::{
 pub(super) const HISTORY: &str = "history";
 pub(super) const RULES: &str = "rules";
 pub(super) const SILENCES: &str = "silences";
+pub(super) const MAINTENANCE: &str = "maintenance";
 pub(super) const RECEIVERS: &str = "receivers";
 
 /// In the address, for what is not there yet.

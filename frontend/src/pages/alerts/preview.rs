@@ -8,14 +8,9 @@ use yewdux::prelude::use_dispatch;
 use crate::{
     chart::trace::Band,
     components::{SeriesChart, Shown},
-    format,
     hooks::{use_answer, use_seconds, use_selector},
     markup::html,
-    net::{
-        config::{Endpoint, encode_query},
-        json::Json,
-        prom,
-    },
+    net::{config::Endpoint, json::Json, prom},
     platform,
     stores::{
         connection::ConnectionStore,
@@ -23,7 +18,6 @@ use crate::{
         shared::Shared,
         stats::StatsStore,
         time::TimeRange,
-        track::Track,
     },
     words,
 };
@@ -49,14 +43,6 @@ pub(super) struct Props {
     /// Only lines that have none but these labels; all where it is empty.
     #[prop_or_default]
     pub(super) only: Rc<Vec<(String, String)>>,
-}
-
-struct Lines(Track);
-
-impl Shown for Lines {
-    fn track(&self) -> &Track {
-        &self.0
-    }
 }
 
 /// Whether a series of the answer is of an alert that has `only` these labels.
@@ -101,16 +87,9 @@ pub(super) fn Preview(props: &Props) -> Html {
                 return AttrValue::default();
             }
             let to_ms = (to_ms / step).ceil() * step;
-            let seconds = |ms: f64| format::plain(ms / 1_000.0);
-            let path = format!(
-                "/api/v1/query_range?query={}&start={}&end={}&step={}&limit={}",
-                encode_query(expression),
-                seconds(to_ms - (length_ms / step).ceil() * step),
-                seconds(to_ms),
-                seconds(step),
-                prom::SERIES_MAX
-            );
-            AttrValue::from(path)
+            let from_ms = to_ms - (length_ms / step).ceil() * step;
+            let most = prom::SERIES_MAX;
+            AttrValue::from(prom::range_path(expression, from_ms, to_ms, step, most))
         }
     });
     let answer = use_answer(&props.endpoint, (*path).clone(), 0, 0);
@@ -119,14 +98,14 @@ pub(super) fn Preview(props: &Props) -> Html {
     let lines = use_memo(key, move |(json, only, _)| {
         let json = json.clone().unwrap_or_default();
         let (track, count) = highest(&lines_of(&json, only), &[], step);
-        (Shared::new(Lines(track)), count)
+        (Shared::new(track), count)
     });
     let (lines, count) = (lines.0.clone(), lines.1);
     let missing = match answer.json.is_some() || problem.is_some() || path.is_empty() {
         true => words::NO_DATA,
         false => words::LOADING,
     };
-    let more = count.saturating_sub(lines.0.lines.len());
+    let more = count.saturating_sub(lines.lines.len());
     let name = |(index, line): (usize, &crate::net::series::Line)| {
         html! { <li class={format!("legend__line legend__line--{}", index + 1)}>{ line.key.clone() }</li> }
     };
@@ -147,7 +126,7 @@ pub(super) fn Preview(props: &Props) -> Html {
                 <p class="form__problem" role="alert">{ problem.in_words() }</p>
             }
             <ul class="host-page__names">
-                { for lines.0.lines.iter().enumerate().map(name) }
+                { for lines.lines.iter().enumerate().map(name) }
                 if more > 0 {
                     <li>{ words::and_more(more) }</li>
                 }

@@ -3,17 +3,14 @@
 use yew::prelude::*;
 
 use super::{
-    act::{Ask, use_act},
+    act::{Saving, use_act},
     form::{line, tick},
     parts::{NEW, RECEIVERS, part_hash, standing, use_role},
 };
 use crate::{
     hooks::use_answer,
     markup::html,
-    net::{
-        config::{Endpoint, encode_query},
-        fetch::Method,
-    },
+    net::config::Endpoint,
     platform,
     stores::notifiers::{Draft, Field, Kind, Receiver, Section, WAYS},
     words,
@@ -130,49 +127,17 @@ fn Editor(props: &EditorProps) -> Html {
     });
     let problem = use_state_eq(|| None::<String>);
     let act = use_act(&props.endpoint);
-    let to_list = Callback::from(|_: String| platform::go(&part_hash(RECEIVERS)));
-    let known = props
-        .receiver
-        .as_ref()
-        .map(|receiver| encode_query(&receiver.name));
-    let path = match &known {
-        Some(name) => ["/api/receivers/", name].concat(),
-        None => "/api/receivers".to_owned(),
-    };
+    let known = props.receiver.as_ref().map(|one| one.name.as_str());
+    let saving = Saving::new(&act, "/api/receivers", known, RECEIVERS);
     let onsubmit = {
-        let (ask, draft, problem) = (act.ask.clone(), draft.clone(), problem.setter());
-        let (method, path) = (
-            if known.is_some() {
-                Method::Put
-            } else {
-                Method::Post
-            },
-            path.clone(),
-        );
-        let to_list = to_list.clone();
+        let (saving, draft, problem) = (saving.clone(), draft.clone(), problem.setter());
         move |event: SubmitEvent| {
             event.prevent_default();
             let missing = draft.problem();
             if missing.is_none() {
-                ask.emit(Ask {
-                    method,
-                    path: path.clone(),
-                    body: draft.json(platform::digits),
-                    on_done: to_list.clone(),
-                });
+                saving.save(draft.json(platform::digits));
             }
             problem.set(missing);
-        }
-    };
-    let on_delete = {
-        let ask = act.ask.clone();
-        move |_: MouseEvent| {
-            ask.emit(Ask {
-                method: Method::Delete,
-                path: path.clone(),
-                body: String::new(),
-                on_done: to_list.clone(),
-            });
         }
     };
     let on_name = {
@@ -196,7 +161,7 @@ fn Editor(props: &EditorProps) -> Html {
     html! {
         <form class="form panel" aria-label="Receiver" {onsubmit}>
             <h2>{ props.receiver.as_ref().map_or(words::NEW_RECEIVER, |receiver| &receiver.name).to_owned() }</h2>
-            if known.is_none() {
+            if !saving.is_known() {
                 { line(words::NAME, "text", &draft.name, on_name) }
             }
             { for sections.map(|(index, one)| section(&draft, index, one)) }
@@ -211,8 +176,8 @@ fn Editor(props: &EditorProps) -> Html {
             <div class="form__acts">
                 <button class="button button--primary" type="submit" disabled={act.is_busy}>{ words::SAVE }</button>
                 <a class="button" href={platform::with_hash(&part_hash(RECEIVERS))}>{ words::CANCEL }</a>
-                if known.is_some() {
-                    <button class="button form__delete" type="button" disabled={act.is_busy} onclick={on_delete}>{ words::DELETE }</button>
+                if saving.is_known() {
+                    <button class="button form__delete" type="button" disabled={act.is_busy} onclick={saving.on_delete()}>{ words::DELETE }</button>
                 }
             </div>
         </form>

@@ -4,6 +4,7 @@ use yew::prelude::*;
 
 use super::{
     act::{Ask, use_act},
+    browsers::Browsers,
     deliveries::Deliveries,
     parts::{NEW, RECEIVERS, part_hash, standing, use_role},
 };
@@ -89,8 +90,8 @@ fn Row(props: &RowProps) -> Html {
                 }
                 if props.administers {
                     <button class="button button--small" type="button" disabled={act.is_busy} onclick={on_test}
-                        aria-label={["Send a test to ", &receiver.name].concat()}>
-                        { if act.is_busy { "Sending…" } else { "Send a test" } }
+                        aria-label={[words::SEND_TEST_TO, " ", &receiver.name].concat()}>
+                        { if act.is_busy { words::SENDING } else { words::SEND_TEST } }
                     </button>
                 }
                 if props.administers && props.editable {
@@ -165,6 +166,7 @@ pub(super) fn ReceiverList(props: &Props) -> Html {
                     <ol class="route panel">{ for route.iter().map(|line| html! { <li>{ line.clone() }</li> }) }</ol>
                 </section>
             }
+            <Browsers endpoint={props.endpoint.clone()} />
             <Deliveries endpoint={props.endpoint.clone()} />
         </>
     }

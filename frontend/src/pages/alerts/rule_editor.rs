@@ -9,7 +9,7 @@ use yew::prelude::*;
 use yewdux::prelude::use_dispatch;
 
 use super::{
-    act::{Ask, use_act},
+    act::{Saving, use_act},
     form::{change, choice, line, lines, tick},
     parts::{NEW, RULES, lasted, part_hash, standing, use_role},
     preview::Preview,
@@ -23,7 +23,7 @@ use crate::{
     net::{
         address,
         config::{Endpoint, encode_query},
-        fetch::{self, Method},
+        fetch,
         json::Json,
         refusal::Refusal,
     },
@@ -406,46 +406,17 @@ fn Editor(props: &EditorProps) -> Html {
     let why_not = read_only(props.rule.as_ref(), role.administers());
     let can = why_not.is_none();
     let on_limit = on_value.reform(|(value, height): (f64, f64)| chosen(value, height));
-    let to_list = Callback::from(|_: String| platform::go(&part_hash(RULES)));
-    let id = props.rule.as_ref().map(|rule| encode_query(&rule.id));
-    let path = id.as_ref().map_or_else(
-        || "/api/rules".to_owned(),
-        |id| ["/api/rules/", id].concat(),
-    );
+    let id = props.rule.as_ref().map(|rule| rule.id.as_str());
+    let saving = Saving::new(&act, "/api/rules", id, RULES);
     let missing = draft.problem();
     let onsubmit = {
-        let (ask, draft, to_list) = (act.ask.clone(), draft.clone(), to_list.clone());
-        let (method, path) = (
-            if id.is_some() {
-                Method::Put
-            } else {
-                Method::Post
-            },
-            path.clone(),
-        );
-        let is_asked = is_asked.setter();
+        let (saving, draft, is_asked) = (saving.clone(), draft.clone(), is_asked.setter());
         move |event: SubmitEvent| {
             event.prevent_default();
             is_asked.set(true);
             if draft.problem().is_none() {
-                ask.emit(Ask {
-                    method,
-                    path: path.clone(),
-                    body: draft.json(),
-                    on_done: to_list.clone(),
-                });
+                saving.save(draft.json());
             }
-        }
-    };
-    let on_delete = {
-        let (ask, to_list) = (act.ask.clone(), to_list);
-        move |_: MouseEvent| {
-            ask.emit(Ask {
-                method: Method::Delete,
-                path: path.clone(),
-                body: String::new(),
-                on_done: to_list.clone(),
-            });
         }
     };
     let on_place = {
@@ -494,8 +465,8 @@ fn Editor(props: &EditorProps) -> Html {
                     <div class="form__acts">
                         <button type="submit" class={classes!("button", "button--primary")} disabled={act.is_busy}>{ words::SAVE }</button>
                         <a class="button" href={platform::with_hash(&part_hash(RULES))}>{ words::CANCEL }</a>
-                        if id.is_some() {
-                            <button class="button form__delete" type="button" disabled={act.is_busy} onclick={on_delete}>{ words::DELETE }</button>
+                        if saving.is_known() {
+                            <button class="button form__delete" type="button" disabled={act.is_busy} onclick={saving.on_delete()}>{ words::DELETE }</button>
                         }
                     </div>
                     { act.problem_line() }

@@ -102,12 +102,12 @@ pub(super) fn SilenceForm(props: &Props) -> Html {
     let times = draft.times.to_string();
     html! {
         <form class="form panel" aria-label={words::SILENCE} {onsubmit}>
-            <h2>{ "New silence" }</h2>
+            <h2>{ words::NEW_SILENCE }</h2>
             <p class="explore__place">{ "Alerts that match go on and are listed; nobody is told of them meanwhile." }</p>
             if let Some(problem) = &answer.problem {
                 <p class="form__problem">{ ["The labels could not be filled in: ", &problem.in_words()].concat() }</p>
             }
-            { lines("Labels that match, a line each, such as instance=\"a\" or job=~\"node.*\"", &draft.matchers,
+            { lines(words::MATCHERS, &draft.matchers,
                 change(&draft, |draft: &mut Draft, text| draft.matchers = text)) }
             <div class="form__grid">
                 { choice("Lasts", &LENGTHS.map(|(label, _)| label), draft.length,

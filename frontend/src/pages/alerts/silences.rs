@@ -125,7 +125,7 @@ pub(super) fn SilenceList(props: &Props) -> Html {
                 <h2 class="visually-hidden">{ words::SILENCES }</h2>
                 if can_act {
                     <a class="button button--primary" href={platform::with_hash(&[&part_hash(SILENCES), "/", NEW].concat())}>
-                        { "New silence or maintenance window" }
+                        { words::NEW_SILENCE }
                     </a>
                 }
                 <span class="explore__place" role="status">

@@ -10,11 +10,7 @@ use crate::{
     format,
     hooks::{use_answer, use_effect_with, use_live, use_seconds, use_selector},
     markup::html,
-    net::{
-        config::{Endpoint, encode_query},
-        json::Json,
-        prom,
-    },
+    net::{config::Endpoint, json::Json, prom},
     platform,
     stores::{
         connection::ConnectionStore,
@@ -24,7 +20,6 @@ use crate::{
         shared::Shared,
         stats::StatsStore,
         time::TimeRange,
-        track::Track,
         view::Page,
     },
     words,
@@ -35,6 +30,9 @@ use crate::{
 const PARTS: f64 = 200.0;
 const EVERY_MS_MIN: f64 = 4_000.0;
 const EVERY_MS_MIN_LIVE: f64 = 30_000.0;
+
+/// Lines that are asked for; the highest are drawn.
+const LINES_MAX: usize = 100;
 
 /// Steps across a chart of half the page.
 const POINTS: f64 = 300.0;
@@ -48,15 +46,6 @@ pub(super) struct Props {
     pub(super) question: AttrValue,
     pub(super) time: TimeRange,
     pub(super) on_time: Callback<TimeRange>,
-}
-
-/// The lines of an answer.
-struct Lines(Track);
-
-impl Shown for Lines {
-    fn track(&self) -> &Track {
-        &self.0
-    }
 }
 
 /// A line's name without what all lines have: its labels' values.
@@ -111,15 +100,8 @@ pub(super) fn Panel(props: &Props) -> Html {
         let (_, to_ms) = props.time.ends(now_ms);
         move |(question, ..)| {
             let to_ms = (to_ms / step).floor() * step;
-            let seconds = |ms: f64| format::plain(ms / 1_000.0);
-            let path = format!(
-                "/api/v1/query_range?query={}&start={}&end={}&step={}&limit=100",
-                encode_query(question),
-                seconds(to_ms - (length_ms / step).ceil() * step),
-                seconds(to_ms),
-                seconds(step)
-            );
-            AttrValue::from(path)
+            let from_ms = to_ms - (length_ms / step).ceil() * step;
+            AttrValue::from(prom::range_path(question, from_ms, to_ms, step, LINES_MAX))
         }
     });
     let answer = use_answer(&props.endpoint, (*path).clone(), 0, 0);
@@ -151,10 +133,10 @@ pub(super) fn Panel(props: &Props) -> Html {
         for line in &mut track.lines {
             line.key = short_name(&line.key);
         }
-        (Shared::new(Lines(track)), count)
+        (Shared::new(track), count)
     });
     let (lines, count) = (lines.0.clone(), lines.1);
-    if is_answered && lines.0.lines.is_empty() {
+    if is_answered && lines.lines.is_empty() {
         return Html::default();
     }
     let question = Question {
@@ -176,7 +158,7 @@ pub(super) fn Panel(props: &Props) -> Html {
             </li>
         }
     };
-    let more = count.saturating_sub(lines.0.lines.len());
+    let more = count.saturating_sub(lines.lines.len());
     html! {
         <figure class="chart host-page__panel">
             <figcaption class="host-page__head">
@@ -193,7 +175,7 @@ pub(super) fn Panel(props: &Props) -> Html {
                 keys=true
             />
             <ul class="host-page__names">
-                { for lines.0.lines.iter().enumerate().map(name) }
+                { for lines.lines.iter().enumerate().map(name) }
                 if more > 0 {
                     <li>{ words::and_more(more) }</li>
                 }

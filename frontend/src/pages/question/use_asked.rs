@@ -303,19 +303,15 @@ fn values_of(live: &Live, of: &Of) -> Vec<(String, Value)> {
 
 /// The question itself.
 fn path(expression: &str, form: Form, (from_ms, to_ms, step_ms): (f64, f64, f64)) -> String {
-    let seconds = |ms: f64| format::plain(ms / 1_000.0);
-    let query = encode_query(expression);
     match form {
         Form::Values => format!(
-            "/api/v1/query?query={query}&time={}&limit={SERIES_MAX}",
-            seconds(to_ms)
+            "/api/v1/query?query={}&time={}&limit={SERIES_MAX}",
+            encode_query(expression),
+            format::plain(to_ms / 1_000.0)
         ),
-        Form::Chart | Form::Table => format!(
-            "/api/v1/query_range?query={query}&start={}&end={}&step={}&limit={SERIES_MAX}",
-            seconds(from_ms),
-            seconds(to_ms),
-            seconds(step_ms)
-        ),
+        Form::Chart | Form::Table => {
+            prom::range_path(expression, from_ms, to_ms, step_ms, SERIES_MAX)
+        }
     }
 }
 

@@ -103,6 +103,7 @@ fn notification() -> Notification {
         external_url: "https://pulse.example.org".to_owned(),
         created_ms: 0,
         note: None,
+        page: None,
     }
 }
 

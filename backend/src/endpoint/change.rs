@@ -1,0 +1,70 @@
+//! What endpoints share that change something of a tenant's which is told of alerts: who asks, for whom,
+//! and whether what was done outlives the process.
+
+use std::sync::Arc;
+
+use pulseboard_shared::FieldError;
+use salvo::{Depot, Request, http::StatusCode};
+
+use crate::{
+    app::App,
+    base::error::AppError,
+    http::{self, caller, tenant::tenant},
+};
+
+/// A change that somebody may make.
+pub(super) struct Asked {
+    /// The services.
+    pub(super) app: Arc<App>,
+    /// Whose it is.
+    pub(super) tenant: String,
+    /// Who asks, for people.
+    pub(super) by: String,
+}
+
+impl Asked {
+    /// By whoever may operate.
+    ///
+    /// # Errors
+    /// As [`caller::require_operate`] and [`tenant`].
+    pub(super) fn by_operator(request: &Request, depot: &Depot) -> Result<Self, AppError> {
+        caller::require_operate(depot)?;
+        Self::of(request, depot)
+    }
+
+    /// By whoever may administer.
+    ///
+    /// # Errors
+    /// As [`caller::require_administer`] and [`tenant`].
+    pub(super) fn by_admin(request: &Request, depot: &Depot) -> Result<Self, AppError> {
+        caller::require_administer(depot)?;
+        Self::of(request, depot)
+    }
+
+    fn of(request: &Request, depot: &Depot) -> Result<Self, AppError> {
+        Ok(Self {
+            app: http::app::app(depot)?,
+            tenant: tenant(request, depot)?,
+            by: caller::actor(request, depot),
+        })
+    }
+}
+
+/// Waits until what was done outlives the process.
+///
+/// # Errors
+/// 507: the disk does not take it.
+pub(super) async fn safe(app: &App) -> Result<(), AppError> {
+    let kept = app.notifying.safe().await;
+    kept.map_err(|error| AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
+}
+
+/// 400 for one field of the body.
+pub(super) fn wrong_field(pointer: String, detail: String) -> AppError {
+    let named = pointer.trim_start_matches('/').replace('/', ".");
+    let error = FieldError {
+        pointer,
+        detail: detail.clone(),
+    };
+    AppError::bad_request(format!("{named}: {detail}")).with_errors(vec![error])
+}

@@ -1,0 +1,135 @@
+//! Browsers that are told while no page is open: subscribed with a click, pushed to, and led to the alert.
+//! A push service cannot be reached from here, so what the browser would have of one is made up; its
+//! permission, the worker and what the worker shows are real.
+
+use anyhow::{Result, ensure};
+use pulseboard_e2e::{Look, Page, SOON, Server, eventually, visit, visit_watched};
+use serde_json::{Value, json};
+
+const ADDRESS: &str = "/#/alerts/receivers";
+
+/// What a browser says once a push service has taken it.
+const SUBSCRIBED: &str = "PushManager.prototype.subscribe = async () => ({ toJSON: () => ({ \
+    endpoint: 'https://push.example.org/send/1', expirationTime: null, keys: { \
+    p256dh: 'BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4', \
+    auth: 'BTBZMqHH6r4Tts7J_aSIgg' } }) });";
+
+async fn allow(page: &Page, server: &Server) -> Result<()> {
+    let granted = json!({ "origin": server.url(), "permissions": ["notifications"] });
+    page.devtools("Browser.grantPermissions", granted).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_browser_subscribes_is_pushed_to_and_is_forgotten() -> Result<()> {
+    let server = Server::start(&["--source", "none"]).await?;
+    let address = [&server.url(), ADDRESS].concat();
+    visit_watched(&address, SUBSCRIBED, Look::DESKTOP, async |page| {
+        page.shows("No browser has subscribed").await?;
+        allow(page, &server).await?;
+        page.reload().await?;
+        page.shows("Tell this browser").await?;
+        page.click_button("Tell this browser").await?;
+        page.shows("This browser").await?;
+        let names = page.texts(".browser .series-name").await?;
+        ensure!(names.len() == 1 && names[0].starts_with("Chrome on Linux"), "{names:?}");
+        // The worker is the server's own file, looked for anew each time.
+        let worker: Value = page
+            .eval_async(
+                "const done = arguments[0]; navigator.serviceWorker.ready.then(async ready => { \
+                 const file = await fetch(ready.active.scriptURL); \
+                 done([ready.active.scriptURL, ready.updateViaCache, file.headers.get('cache-control')]); });",
+                Vec::new(),
+            )
+            .await?;
+        let script = [&server.url(), "/notifications.js"].concat();
+        ensure!(worker == json!([script, "none", "no-cache"]), "{worker}");
+        let message = json!({"title": "[FIRING:1] Db", "body": "slow", "page": "#/alerts/0199-a",
+            "url": "", "status": "firing", "tag": "group"});
+        page.devtools("ServiceWorker.enable", json!({})).await?;
+        page.devtools(
+            "ServiceWorker.deliverPushMessage",
+            json!({"origin": server.url(), "registrationId": "0", "data": message.to_string()}),
+        )
+        .await?;
+        eventually("it is shown", SOON, async || {
+            let shown: Value = page
+                .eval_async(
+                    "const done = arguments[0]; navigator.serviceWorker.ready \
+                     .then(ready => ready.getNotifications()) \
+                     .then(all => done(all.map(one => [one.title, one.body, one.tag, one.data])));",
+                    Vec::new(),
+                )
+                .await?;
+            let leads_to = [&server.url(), "/#/alerts/0199-a"].concat();
+            let expected = json!([["[FIRING:1] Db", "slow", "group", leads_to]]);
+            Ok((shown == expected).then_some(()))
+        })
+        .await?;
+        page.reload().await?;
+        page.shows("This browser").await?;
+        page.click_button("Forget").await?;
+        page.shows("No browser has subscribed").await?;
+        page.shows("Tell this browser").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_browser_that_cannot_be_told_says_why() -> Result<()> {
+    let server = Server::start(&["--source", "none"]).await?;
+    let address = [&server.url(), ADDRESS].concat();
+    visit_watched(
+        &address,
+        "delete window.PushManager;",
+        Look::PHONE,
+        async |page| {
+            page.shows("This browser cannot be told while the page is closed")
+                .await?;
+            ensure!(!page.text(".alerts").await?.contains("Tell this browser"));
+            Ok(())
+        },
+    )
+    .await
+}
+
+/// The worker's own text, with a browser around it that is made up.
+const WORKER: &str = include_str!("../../../frontend/notifications.js");
+
+#[tokio::test]
+async fn a_click_leads_to_the_alert_on_a_page_that_is_open_or_a_new_one() -> Result<()> {
+    let server = Server::start(&["--source", "none"]).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        let before = "const [pages, done] = arguments; const did = []; const heard = {}; \
+            const self = { skipWaiting() {}, addEventListener(name, then) { heard[name] = then; }, \
+              registration: { scope: 'https://p.example/board/', showNotification: async (title, options) => did.push([title, options.data]) }, \
+              clients: { claim: async () => {}, openWindow: async url => did.push(['open', url]), \
+                matchAll: async () => pages.map(url => ({ url, navigate: async to => { did.push(['go', to]); return null; }, focus: async () => did.push(['front', url]) })) } };";
+        let after = "(async () => { \
+            let waited; const event = more => ({ waitUntil(promise) { waited = promise; }, ...more }); \
+            heard.push(event({ data: { json: () => ({ title: 'Db', page: '#/alerts/7', url: '' }) } })); await waited; \
+            heard.push(event({ data: { json: () => ({ title: 'X', url: 'javascript:alert(1)' }) } })); await waited; \
+            heard.push(event({ data: null })); await waited; \
+            heard.notificationclick(event({ notification: { close() {}, data: did[0][1] } })); await waited; \
+            done(did); })();";
+        let script = [before, WORKER, after].concat();
+        let shown = json!([
+            ["Db", "https://p.example/board/#/alerts/7"],
+            ["X", "https://p.example/board/"],
+            ["Something changed on Pulseboard", "https://p.example/board/#/alerts"],
+        ]);
+        for (pages, then) in [
+            (json!([]), json!([["open", "https://p.example/board/#/alerts/7"]])),
+            (
+                json!(["https://other.example/", "https://p.example/board/#/explore"]),
+                json!([["go", "https://p.example/board/#/alerts/7"], ["front", "https://p.example/board/#/explore"]]),
+            ),
+        ] {
+            let did: Vec<Value> = page.eval_async(&script, vec![pages.clone()]).await?;
+            let expected: Vec<Value> = [&shown, &then].into_iter().filter_map(Value::as_array).flatten().cloned().collect();
+            ensure!(did == expected, "{pages}: {did:?}");
+        }
+        Ok(())
+    })
+    .await
+}
