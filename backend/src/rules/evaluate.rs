@@ -112,8 +112,9 @@ impl Rules {
         for index in 0..group.len() {
             let cost = self.cost_within(time);
             let began = Instant::now();
-            let outcome =
-                self.with_waiting(&waiting, &cost, |env| group.evaluate_rule(index, at_ms, env));
+            let outcome = self.with_waiting(&waiting, &cost, |env| {
+                group.evaluate_rule(index, at_ms, env)
+            });
             let Some(outcome) = outcome else { continue };
             group.rule_evaluated(index, began.elapsed().as_secs_f64());
             self.evaluations.inc();
@@ -298,7 +299,10 @@ impl<'a> Waiting<'a> {
                 self.append(made);
             }
         }
-        if made.since.is_some_and(|since| since.elapsed() > WAITING_MAX) {
+        if made
+            .since
+            .is_some_and(|since| since.elapsed() > WAITING_MAX)
+        {
             self.append(made);
         }
     }

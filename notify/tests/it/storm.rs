@@ -64,10 +64,10 @@ fn events(seed: u64) -> Events {
     for alert in 0..ALERTS {
         let mut at = START + chance.time(WEEK);
         for _ in 0..1 + chance.below(6) {
-            let long = match chance.below(4) {
-                0 => 20 * SECOND,
-                1 => 10 * MINUTE,
-                2 => HOUR,
+            let long = match chance.below(8) {
+                0..3 => 20 * SECOND,
+                3..5 => 10 * MINUTE,
+                5..7 => HOUR,
                 _ => 12 * HOUR,
             };
             let end = at + SECOND + chance.time(long);
