@@ -237,6 +237,7 @@ impl Ticker {
             tick: &tick,
             instance: None,
         });
+        app.rules.write_fast(tick.sampled_ms);
     }
 
     /// This machine's series as they are kept: among several servers each says whose they are.
@@ -275,6 +276,7 @@ impl Ticker {
             tick: &tick,
             instance: several.map(|cluster| cluster.instance()),
         });
+        app.rules.write_fast(due_ms);
     }
 }
 
@@ -396,6 +398,7 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
 pub async fn tell_regularly(app: Arc<App>, stopping: CancellationToken) {
     every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
         app.alerts.observe_time(due_ms);
+        app.rules.write_error_rates(due_ms);
         if due_ms % UPDATE_MS == 0 {
             app.tracked.tell(app.clock.now_ms());
         }
