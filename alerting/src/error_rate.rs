@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use pulseboard_shared::Alert;
 
-use crate::{Rule, RuleState};
+use crate::{Firing, Rule, RuleState};
 
 /// A newest error that lies further ahead than this was counted before the clock was set back.
 const STEP_MS: i64 = 2_000;
@@ -34,6 +34,11 @@ impl ErrorRate {
     /// Compares with this rule from now on.
     pub(super) fn set_rule(&mut self, rule: Rule) {
         self.watch.set_rule(rule);
+    }
+
+    /// What fires, where something does.
+    pub(super) fn firing(&self) -> Option<Firing> {
+        self.watch.firing()
     }
 
     /// What is sent where the rule goes.

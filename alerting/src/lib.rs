@@ -17,4 +17,4 @@ pub use manager::{ALERTS_KEPT, Manager};
 pub use query::Query;
 pub use rule::{ERROR_RATE, Measured, Rule, default_rules};
 pub use sink::AlertSink;
-pub use state::{RuleState, new_id};
+pub use state::{Firing, RuleState, new_id};

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 use pulseboard_shared::{Alert, AlertState};
 use uuid::Uuid;
 
-use crate::{AlertEvent, AlertSink, ERROR_RATE, Query, Rule, RuleState, error_rate::ErrorRate};
+use crate::{
+    AlertEvent, AlertSink, ERROR_RATE, Firing, Query, Rule, RuleState, error_rate::ErrorRate,
+};
 
 /// Events that are kept, in memory and across a restart.
 pub const ALERTS_KEPT: usize = 1_000;
@@ -214,6 +216,23 @@ impl Manager {
                 detail: None,
             });
         }
+    }
+
+    /// Which of the server's own rules fire.
+    #[must_use]
+    pub fn firing(&self) -> Vec<Firing> {
+        let rules = self.rules.lock();
+        rules.iter().filter_map(RuleState::firing).collect()
+    }
+
+    /// For which tenants the rule on tracked errors fires.
+    #[must_use]
+    pub fn firing_error_rates(&self) -> Vec<(Arc<str>, Firing)> {
+        let rates = self.error_rates.lock();
+        let firing = rates.iter();
+        firing
+            .filter_map(|(tenant, rate)| Some((Arc::clone(tenant), rate.firing()?)))
+            .collect()
     }
 
     fn publish(&self, event: AlertEvent) {

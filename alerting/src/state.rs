@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pulseboard_shared::{Alert, AlertState, Labels, Timestamp};
+use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
 use uuid::{NoContext, Uuid, timestamp::Timestamp as UuidTimestamp};
 
 use crate::{Measured, Query, Rule};
@@ -13,6 +13,17 @@ pub struct RuleState {
     rule: Rule,
     repeat_ms: i64,
     incident: Option<Incident>,
+}
+
+/// A rule that fires, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Firing {
+    /// Its name.
+    pub rule: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Since when, Unix milliseconds.
+    pub started_ms: i64,
 }
 
 #[derive(Debug)]
@@ -75,6 +86,17 @@ impl RuleState {
     #[must_use]
     pub fn is_firing(&self) -> bool {
         self.incident.is_some()
+    }
+
+    /// What fires, where something does.
+    #[must_use]
+    pub fn firing(&self) -> Option<Firing> {
+        let incident = self.incident.as_ref()?;
+        Some(Firing {
+            rule: self.rule.name,
+            severity: self.rule.severity,
+            started_ms: incident.started_ms,
+        })
     }
 
     /// Asks for what the rule is about; see [`Self::observe_value`].

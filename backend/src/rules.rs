@@ -20,6 +20,7 @@
 mod alert_bytes;
 mod built_in;
 mod evaluate;
+mod fast_series;
 mod files;
 mod made;
 mod say;
@@ -46,6 +47,7 @@ use tokio::sync::Notify;
 use self::{
     alert_bytes::{AlertBytes, Share},
     built_in::BuiltIn,
+    fast_series::Written,
     made::Made,
     say::Incident,
     wanted::{GroupId, Wanted},
@@ -149,6 +151,8 @@ pub struct Rules {
     groups: Mutex<Groups>,
     /// What alerts of all rules take.
     alert_bytes: Arc<AlertBytes>,
+    /// Which of the built-in rules over ticks fired last. Taken before a shard of the engine.
+    fast_written: Mutex<Written>,
     /// Incidents of a run before this one that no rule has found again. A leaf lock.
     orphans: Mutex<HashMap<(String, u64), AlertEvent>>,
     /// When groups are due; those that are evaluated now are not among them. A leaf lock.
@@ -200,6 +204,7 @@ impl Rules {
                 },
             }),
             alert_bytes: Arc::default(),
+            fast_written: Mutex::default(),
             orphans: Mutex::default(),
             dues: Mutex::default(),
             next_number: AtomicU64::new(0),
@@ -226,6 +231,7 @@ impl Rules {
         let changing = self.changing.lock();
         let files = files::read(&config, &self.globs, self.defaults(&config))
             .map_err(|problems| problems.join("; "))?;
+        self.find_fast();
         for event in self.alerts.manager().told() {
             if let Some(key) = say::key_of(&event) {
                 self.orphans.lock().insert(key, event);
@@ -320,6 +326,9 @@ impl Rules {
         let (error_rate, fast) = built_in::split(fast);
         self.alerts.manager().set_rules(fast, now_ms);
         self.alerts.manager().set_error_rate(error_rate, now_ms);
+        // What is switched off, or a rule as any other from now on, is over here.
+        self.write_fast(now_ms);
+        self.write_error_rates(now_ms);
         let mut after = BTreeMap::new();
         let mut left = before;
         for wanted in wanted {

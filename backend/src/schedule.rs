@@ -174,6 +174,7 @@ impl Ticker {
         let stats = app.live.with_window(|window| window.stats());
         app.rooms.tell_tick(stats, || operations_figures(&tick));
         app.alerts.observe(&tick);
+        app.rules.write_fast(tick.sampled_ms);
     }
 
     /// Hands the tick to the engine: the host's series are series like all others, of the default
@@ -270,6 +271,7 @@ pub async fn sweep_streams(app: Arc<App>, stopped: CancellationToken) {
 pub async fn tell_regularly(app: Arc<App>, stopping: CancellationToken) {
     every(&app.clock, SECOND_MS, &stopping, |due_ms, _| {
         app.alerts.observe_time(due_ms);
+        app.rules.write_error_rates(due_ms);
         if due_ms % UPDATE_MS == 0 {
             app.tracked.tell(app.clock.now_ms());
         }

@@ -10,8 +10,8 @@ use crate::{
     cost::{Cost, Spent},
     engine::Engine,
     labels::{
-        BYTES_MAX, Counted, Index, LABELS_MAX, OfLabel, Posting, TENANT_BYTES_MAX, UNSORTED_MAX,
-        WALKED_MAX, hash_of,
+        BYTES_MAX, Counted, Index, LABELS_MAX, OfLabel, Posting, TENANT_BYTES_MAX, WALKED_MAX,
+        hash_of,
     },
     selector::Selector,
     slot::SlotRef,
@@ -104,6 +104,7 @@ impl Engine {
                 made.push(OfLabel {
                     label: label.into(),
                     sorted: Vec::new(),
+                    recent: Vec::new(),
                     asked: Instant::now(),
                     counted: Counted { all, bytes },
                 });
@@ -124,7 +125,7 @@ impl Engine {
             for (_, places) in std::mem::take(&mut groups) {
                 for place in places {
                     cost.step(1)?;
-                    self.post(place, &mut made);
+                    self.post(place, &mut made, |of, posting| of.sorted.push(posting));
                 }
             }
             groups = Self::groups(tenant, &Selector::all(), Some(&last_name));
@@ -136,19 +137,19 @@ impl Engine {
         Ok(made)
     }
 
-    fn post(&self, place: SlotRef, into: &mut [OfLabel]) {
+    fn post(&self, place: SlotRef, into: &mut [OfLabel], push: impl Fn(&mut OfLabel, Posting)) {
         self.table.with(place, |entry| {
             for of in &mut *into {
                 if let Some(value) = entry.key().label(&of.label) {
                     let hash = hash_of(value);
-                    of.sorted.push(Posting { hash, place });
+                    push(of, Posting { hash, place });
                 }
             }
         });
     }
 
-    /// The series of that label of a selector that has fewest, and those that came since, if they are
-    /// fewer than `walked`.
+    /// The series of that label of a selector that has fewest, if they are fewer than `walked`; while
+    /// some of it is made, with all that came since.
     fn smallest(
         &self,
         tenant: &Tenant,
@@ -164,20 +165,17 @@ impl Engine {
                 newcomers.is_behind = index.is_made;
                 return None;
             }
-            if newcomers.places.len() > UNSORTED_MAX && !index.is_made {
-                let places = std::mem::take(&mut newcomers.places);
-                drop(newcomers);
-                for place in places {
-                    self.post(place, &mut index.of);
+            match index.is_made {
+                // Whoever makes some of it may not have seen them.
+                true => newcomers.places.clone(),
+                false => {
+                    let places = std::mem::take(&mut newcomers.places);
+                    drop(newcomers);
+                    for place in places {
+                        self.post(place, &mut index.of, OfLabel::push);
+                    }
+                    Vec::new()
                 }
-                for of in &mut index.of {
-                    // It is in order but for its end.
-                    of.sorted.sort();
-                    of.sorted.dedup();
-                }
-                Vec::new()
-            } else {
-                newcomers.places.clone()
             }
         };
         let now = Instant::now();
@@ -189,7 +187,7 @@ impl Engine {
             };
             of.asked = now;
             let hashes: Vec<u32> = values.into_iter().map(hash_of).collect();
-            let count = hashes.iter().map(|hash| of.having(*hash).len()).sum();
+            let count = hashes.iter().map(|hash| of.having(*hash).count()).sum();
             if best.as_ref().is_none_or(|best| count < best.2) {
                 best = Some((at, hashes, count));
             }

@@ -33,7 +33,7 @@ pub(crate) const TENANT_BYTES_MAX: usize = 32 << 20;
 /// Series that were made since it was asked; where there are more, it is made anew.
 const NEWCOMERS_MAX: usize = 64 * 1_024;
 
-/// So many of them are compared one by one before they are sorted in.
+/// So many of those that came lately are compared one by one before they are sorted in.
 pub(crate) const UNSORTED_MAX: usize = 1_024;
 
 /// What nobody asked for so long goes.
@@ -51,8 +51,10 @@ pub(crate) struct Posting {
 #[derive(Debug)]
 pub(crate) struct OfLabel {
     pub(crate) label: Box<str>,
-    /// Without the newcomers.
+    /// Without those that came lately.
     pub(crate) sorted: Vec<Posting>,
+    /// Those, in no order; [`UNSORTED_MAX`] at most.
+    pub(crate) recent: Vec<Posting>,
     pub(crate) asked: Instant,
     pub(crate) counted: Counted,
 }
@@ -144,12 +146,24 @@ impl Index {
 }
 
 impl OfLabel {
-    /// Those with a value of this hash.
-    pub(crate) fn having(&self, hash: u32) -> &[Posting] {
+    /// Those with a value of this hash; one may be there twice.
+    pub(crate) fn having(&self, hash: u32) -> impl Iterator<Item = &Posting> {
         let from = self.sorted.partition_point(|posting| posting.hash < hash);
         let rest = self.sorted.get(from..).unwrap_or_default();
         let length = rest.partition_point(|posting| posting.hash == hash);
-        rest.get(..length).unwrap_or_default()
+        let recent = self.recent.iter().filter(move |one| one.hash == hash);
+        rest.get(..length).unwrap_or_default().iter().chain(recent)
+    }
+
+    /// Takes in one that came.
+    pub(crate) fn push(&mut self, posting: Posting) {
+        self.recent.push(posting);
+        if self.recent.len() > UNSORTED_MAX {
+            self.sorted.append(&mut self.recent);
+            // It is in order but for its end.
+            self.sorted.sort();
+            self.sorted.dedup();
+        }
     }
 }
 

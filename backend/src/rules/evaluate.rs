@@ -1,12 +1,19 @@
 //! One evaluation of a group, on a thread that may block.
 
 use std::{
-    collections::HashMap,
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use pulseboard_engine::{Cancel, Cost, Spent, Tenant};
+use pulseboard_engine::{Cancel, Cost, Spent};
+use pulseboard_promql::{
+    EvalError, Labels, Rolled, Samples, Storage,
+    ast::{MatchOp, Matcher},
+    labels::NAME,
+    storage::Hints,
+};
 use pulseboard_rules::{Env, Group, Outcome, Sample};
 use pulseboard_series::{Batch, Kind};
 
@@ -18,6 +25,12 @@ const RULE_BYTES_MAX: usize = 64 << 20;
 
 /// A rule has so long at least, however often it is evaluated.
 const RULE_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// What rules have made waits no longer than this for what the next ones of their group make.
+const WAITING_MAX: Duration = Duration::from_millis(50);
+
+/// And takes no more than this.
+const WAITING_BYTES_MAX: usize = 8 << 20;
 
 /// Where a rule has more alerts than this, those that go on are not said again and again: only when
 /// they begin and when they end.
@@ -51,16 +64,29 @@ impl Rules {
         cost: &Cost,
         work: impl FnOnce(&Env<'_>) -> T,
     ) -> Option<T> {
-        let tenant = self.engine.tenant(tenant).ok()?;
+        self.with_waiting(&Waiting::new(self, tenant), cost, work)
+    }
+
+    /// The same, over what waits as well.
+    fn with_waiting<T>(
+        &self,
+        waiting: &Waiting<'_>,
+        cost: &Cost,
+        work: impl FnOnce(&Env<'_>) -> T,
+    ) -> Option<T> {
+        let tenant = self.engine.tenant(waiting.tenant).ok()?;
         let external_labels = Arc::clone(&self.groups.lock().config.external_labels);
-        let series = TenantSeries {
+        let stored = TenantSeries {
             engine: &self.engine,
             tenant: &tenant,
             cost,
         };
         Some(work(&Env {
-            storage: &series,
-            guard: &series,
+            storage: &Series {
+                stored: &stored,
+                waiting,
+            },
+            guard: &stored,
             options: self.evaluating.options(),
             external_labels: &external_labels,
             external_url: &self.external_url,
@@ -82,12 +108,13 @@ impl Rules {
             held.is_new.store(false, Ordering::Relaxed);
         }
         group.hold_alerts_within(held.alert_bytes.room());
+        let waiting = Waiting::new(self, &held.wanted.id.tenant);
         for index in 0..group.len() {
             let cost = self.cost_within(time);
             let began = Instant::now();
-            let tenant = &held.wanted.id.tenant;
-            let outcome =
-                self.with_env(tenant, &cost, |env| group.evaluate_rule(index, at_ms, env));
+            let outcome = self.with_waiting(&waiting, &cost, |env| {
+                group.evaluate_rule(index, at_ms, env)
+            });
             let Some(outcome) = outcome else { continue };
             group.rule_evaluated(index, began.elapsed().as_secs_f64());
             self.evaluations.inc();
@@ -95,9 +122,14 @@ impl Rules {
                 self.failures.inc();
                 tracing::debug!(group = group.name(), rule = index, error, "a rule failed");
             }
-            self.write(tenant, &outcome.samples);
+            waiting.add(&outcome.samples);
+            if !outcome.changes.is_empty() {
+                // Whoever hears of it may look.
+                waiting.hand_over();
+            }
             self.say(held, index, &outcome, group, at_ms);
         }
+        waiting.hand_over();
         held.alert_bytes.set(group.alert_bytes());
         let took = began.elapsed();
         group.evaluated(at_ms, took.as_secs_f64());
@@ -125,30 +157,9 @@ impl Rules {
 
     /// Hands samples of rules to the engine. Nobody waits for them to be safe.
     pub(super) fn write(&self, tenant: &Arc<str>, samples: &[Sample]) {
-        if samples.is_empty() {
-            return;
-        }
-        let Ok(tenant) = self.engine.tenant(tenant) else {
-            return;
-        };
-        let mut batch = Batch::new();
-        for sample in samples {
-            if let Err(reason) = write_row(&mut batch, sample) {
-                batch.refuse(0, reason);
-            }
-            if batch.capacity_bytes() > 8 << 20 {
-                self.append(&tenant, &mut batch);
-            }
-        }
-        self.append(&tenant, &mut batch);
-    }
-
-    fn append(&self, tenant: &Arc<Tenant>, batch: &mut Batch) {
-        let appended = self.engine.append(tenant, batch, self.clock.now_ms());
-        if appended.refused_total > 0 || batch.refused_total() > 0 {
-            tracing::debug!(refused = ?appended.refused, "samples of rules were refused");
-        }
-        batch.clear();
+        let waiting = Waiting::new(self, tenant);
+        waiting.add(samples);
+        waiting.hand_over();
     }
 
     /// Publishes what became of a rule's alerts.
@@ -243,11 +254,122 @@ impl Rules {
     }
 }
 
+/// What rules of a group have made and the engine has not got yet. It gets that in one, and before
+/// anything asks for some of it: each record of the log costs more than what is in it.
+struct Waiting<'a> {
+    rules: &'a Rules,
+    tenant: &'a Arc<str>,
+    made: RefCell<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    batch: Batch,
+    /// Names of metrics in it.
+    names: BTreeSet<String>,
+    /// Since when the first of it waits.
+    since: Option<Instant>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(rules: &'a Rules, tenant: &'a Arc<str>) -> Self {
+        Self {
+            rules,
+            tenant,
+            made: RefCell::default(),
+        }
+    }
+
+    /// Takes samples. Too many, and what waits for too long, are handed over.
+    fn add(&self, samples: &[Sample]) {
+        if samples.is_empty() {
+            return;
+        }
+        let made = &mut *self.made.borrow_mut();
+        made.since.get_or_insert_with(Instant::now);
+        for sample in samples {
+            if let Err(reason) = write_row(&mut made.batch, sample) {
+                made.batch.refuse(0, reason);
+            }
+            let name = sample.labels.get(NAME);
+            if !made.names.contains(name) {
+                made.names.insert(name.to_owned());
+            }
+            if made.batch.capacity_bytes() > WAITING_BYTES_MAX {
+                self.append(made);
+            }
+        }
+        if made
+            .since
+            .is_some_and(|since| since.elapsed() > WAITING_MAX)
+        {
+            self.append(made);
+        }
+    }
+
+    fn hand_over(&self) {
+        self.append(&mut self.made.borrow_mut());
+    }
+
+    /// Hands over what waits where some of it may be asked for.
+    fn hand_over_for(&self, matchers: &[Matcher]) {
+        let mut made = self.made.borrow_mut();
+        if made.names.is_empty() {
+            return;
+        }
+        let named = matchers
+            .iter()
+            .find(|one| &*one.name == NAME && one.op == MatchOp::Equal);
+        if named.is_none_or(|one| made.names.contains(&*one.value)) {
+            self.append(&mut made);
+        }
+    }
+
+    fn append(&self, made: &mut Made) {
+        if made.names.is_empty() {
+            return;
+        }
+        let batch = &mut made.batch;
+        if let Ok(tenant) = self.rules.engine.tenant(self.tenant) {
+            let now_ms = self.rules.clock.now_ms();
+            let appended = self.rules.engine.append(&tenant, batch, now_ms);
+            if appended.refused_total > 0 || batch.refused_total() > 0 {
+                tracing::debug!(refused = ?appended.refused, "samples of rules were refused");
+            }
+        }
+        batch.clear();
+        made.names.clear();
+        made.since = None;
+    }
+}
+
+/// A tenant's series, and what waits to be among them.
+struct Series<'a> {
+    stored: &'a TenantSeries<'a>,
+    waiting: &'a Waiting<'a>,
+}
+
+impl Storage for Series<'_> {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+        each: &mut dyn FnMut(Labels, &Samples) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        self.waiting.hand_over_for(matchers);
+        self.stored.select(matchers, hints, each)
+    }
+
+    fn rolled(&self, after_ms: i64, until_ms: i64) -> Result<Vec<Rolled>, EvalError> {
+        self.stored.rolled(after_ms, until_ms)
+    }
+}
+
 fn write_row(batch: &mut Batch, sample: &Sample) -> Result<(), pulseboard_series::Reason> {
-    let name = sample.labels.get(pulseboard_promql::labels::NAME);
+    let name = sample.labels.get(NAME);
     batch.begin(&[name])?;
     for (label, value) in sample.labels.iter() {
-        if label != pulseboard_promql::labels::NAME {
+        if label != NAME {
             batch.label(label, value)?;
         }
     }

@@ -927,3 +927,86 @@ async fn what_goes_on_is_said_again_as_often_as_it_may() {
     assert_eq!(apart, [2_000, 2_000, 2_000]);
     server.stop().await;
 }
+
+/// What a query of `ALERTS` and of `ALERTS_FOR_STATE` finds, a line each.
+async fn alerts_series(server: &TestServer, tenant: &str, rule: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in ["ALERTS", "ALERTS_FOR_STATE"] {
+        let path = format!("/api/v1/query?query={name}%7Balertname%3D%22{rule}%22%7D");
+        let answer = server.asked_by(tenant, &path).await;
+        for series in answer["data"]["result"].as_array().expect("series") {
+            found.push(format!("{} {}", series["metric"], series["value"][1]));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn rules_over_ticks_write_alerts_as_all_others_do() {
+    let mut server = start().await;
+    let none: [&str; 0] = [];
+    server.tick(50.0).await;
+    assert_eq!(alerts_series(&server, "default", "cpu_high").await, none);
+    server.tick(95.0).await;
+    let since_s = server.clock.now_ms().div_euclid(1_000);
+    let shown = [
+        r#"{"__name__":"ALERTS","alertname":"cpu_high","alertstate":"firing","severity":"critical"} "1""#.to_owned(),
+        format!(r#"{{"__name__":"ALERTS_FOR_STATE","alertname":"cpu_high","severity":"critical"}} "{since_s}""#),
+    ];
+    server
+        .eventually("it fires", async || {
+            alerts_series(&server, "default", "cpu_high").await == shown
+        })
+        .await;
+    server.tick(96.0).await;
+    assert_eq!(alerts_series(&server, "default", "cpu_high").await, shown);
+    assert_eq!(alerts_series(&server, "other", "cpu_high").await, none);
+    server.tick(10.0).await;
+    server
+        .eventually("it is over", async || {
+            alerts_series(&server, "default", "cpu_high").await == none
+        })
+        .await;
+
+    // Switched off while it fires, it is over as well.
+    server.tick(97.0).await;
+    server
+        .eventually("it fires again", async || {
+            alerts_series(&server, "default", "cpu_high").await.len() == 2
+        })
+        .await;
+    let mut off = rule(&server, "cpu_high").await;
+    off["enabled"] = json!(false);
+    let path = "/api/rules/cpu_high";
+    let (status, said) = ask(&server, ADMIN, (Method::PUT, path), Some(off)).await;
+    assert_eq!(status, 200, "{said}");
+    server
+        .eventually("it is over", async || {
+            alerts_series(&server, "default", "cpu_high").await == none
+        })
+        .await;
+
+    // Tracked errors are each tenant's.
+    for _ in 0..101 {
+        let item = json!({"type": "error", "value": 1});
+        let tracked = server
+            .request(Method::POST, "/metrics/track")
+            .header("x-tenant-id", "other")
+            .json(&item)
+            .send()
+            .await;
+        assert!(tracked.expect("an answer").status().is_success());
+    }
+    until_so(&server, "other", 2).await;
+    assert_eq!(alerts_series(&server, "default", "error_rate").await, none);
+    server.clock.advance(Duration::from_secs(61));
+    until_so(&server, "other", 0).await;
+    server.stop().await;
+}
+
+async fn until_so(server: &TestServer, tenant: &str, count: usize) {
+    until(server, "so many series of the error rate", async || {
+        alerts_series(server, tenant, "error_rate").await.len() == count
+    })
+    .await;
+}

@@ -91,6 +91,22 @@ fn what_a_label_names_is_found_among_few() {
     assert_eq!(engine.label_bytes.load(Ordering::Relaxed), 0);
 }
 
+/// What is asked for again and again is looked for among few, however many others came lately.
+#[test]
+fn what_came_lately_and_is_something_else_is_not_looked_at() {
+    let engine = Engine::new(EngineOptions::default(), None);
+    let tenant = engine.tenant("t").expect("a tenant");
+    append(&engine, &tenant, 0..5_000);
+    assert_eq!(ask(&engine, &tenant, "{number=\"4711\"}").0.len(), 1);
+    for (from, to) in [(5_000, 5_900), (5_900, 6_700), (6_700, 6_701)] {
+        append(&engine, &tenant, from..to);
+        for number in [4_711, from, to - 1] {
+            let (found, among) = ask(&engine, &tenant, &format!("{{number=\"{number}\"}}"));
+            assert_eq!((found.len(), among), (1, 1), "{number} of {to}");
+        }
+    }
+}
+
 /// While some make series and others ask, nobody misses one that is there.
 #[test]
 fn none_is_missed_that_was_made_before() {
