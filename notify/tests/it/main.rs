@@ -3,4 +3,5 @@
 mod beside;
 mod drive;
 mod rules;
+mod storm;
 mod week;

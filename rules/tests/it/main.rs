@@ -8,3 +8,4 @@ mod promtool;
 mod rehearse;
 mod support;
 mod unit_test;
+mod week;
