@@ -4,14 +4,20 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "crash/recorder.rs"]
+#[allow(dead_code, reason = "the tests beside it need more of it")]
+mod recorder;
+
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use self::recorder::Recorder;
 
 /// How long each thing may take to come about; all of them take a second or two.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,9 +60,10 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(shim: &Path, shift: &Path) -> Self {
+    fn start(shim: &Path, shift: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
             .args(["--bind", "127.0.0.1:0", "--data-dir", "memory"])
+            .envs(settings.iter().copied())
             .env("LD_PRELOAD", shim)
             .env("CLOCK_SHIFT_FILE", shift)
             .stdout(Stdio::piped())
@@ -97,9 +104,14 @@ impl Server {
     }
 
     async fn push(&self, at_ms: i64) -> u16 {
-        let body = format!("clock_test 1 {at_ms}");
-        let answer = self.http.post(format!("{}/push", self.url)).body(body);
-        answer.send().await.expect("an answer").status().as_u16()
+        self.push_of("default", format!("clock_test 1 {at_ms}"))
+            .await
+    }
+
+    async fn push_of(&self, tenant: &str, body: String) -> u16 {
+        let asked = self.http.post(format!("{}/push", self.url));
+        let answer = asked.header("x-tenant-id", tenant).body(body).send();
+        answer.await.expect("an answer").status().as_u16()
     }
 
     async fn metric(&self, name: &str) -> u64 {
@@ -140,10 +152,10 @@ fn shift_by(file: &Path, seconds: i64) {
     std::fs::rename(&new, file).expect("renamed");
 }
 
-#[tokio::test]
-async fn a_machine_whose_clock_is_set_goes_on_at_once() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let [source, shim, shift] = ["shim.c", "shim.so", "shift"].map(|name| folder.path().join(name));
+/// The library and the file that says the shift, in a folder; `None`, which is said, where it cannot be
+/// built.
+fn shim(folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    let [source, shim, shift] = ["shim.c", "shim.so", "shift"].map(|name| folder.join(name));
     std::fs::write(&source, SHIM).expect("written");
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
@@ -151,11 +163,116 @@ async fn a_machine_whose_clock_is_set_goes_on_at_once() {
         .output();
     if !built.as_ref().is_ok_and(|built| built.status.success()) {
         eprintln!("left out: there is no C compiler that builds the shim ({built:?})");
-        return;
+        return None;
     }
+    Some((shim, shift))
+}
+
+/// What fires goes on and ends, and each is told once, whatever the clock does meanwhile; of two
+/// tenants.
+#[tokio::test]
+async fn alerts_are_told_once_whatever_the_clock_does() {
+    const ADMIN: &str = "a-token-of-an-admin-for-tests";
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some((shim, shift)) = shim(folder.path()) else {
+        return;
+    };
+    let recorder = Recorder::start();
+    let file = folder.path().join("alertmanager.yml");
+    let yaml = format!(
+        "route: {{receiver: ops, group_by: [alertname], group_wait: 100ms, group_interval: 200ms, repeat_interval: 48h}}\n\
+         receivers: [{{name: ops, webhook_configs: [{{url: '{}'}}]}}]\n",
+        recorder.url
+    );
+    std::fs::write(&file, yaml).expect("written");
+    shift_by(&shift, HOUR_S);
+    let tokens = format!("{ADMIN}=admin");
+    let settings = [
+        ("NOTIFY_PRIVATE", "on"),
+        ("ALERTMANAGER_CONFIG", file.to_str().expect("text")),
+        ("AUTH_TOKENS", tokens.as_str()),
+        ("METRIC_INTERVAL_MS", "200"),
+    ];
+    let server = Server::start(&shim, &shift, &settings);
+    // While a clock is set there is a moment without a sample of the last five minutes.
+    let rule = json!({
+        "alert": "Load", "expr": "load > 1", "every": "200ms", "missing": "keep",
+        "labels": {"severity": "critical"},
+    });
+    for tenant in ["default", "shop"] {
+        let asked = server.http.post(format!("{}/api/rules", server.url));
+        let asked = asked.bearer_auth(ADMIN).header("x-tenant-id", tenant);
+        let answer = asked.json(&rule).send().await.expect("an answer");
+        assert_eq!(answer.status(), 201);
+    }
+    let told = || -> Vec<String> {
+        let heard = recorder.heard();
+        let alerts = heard.iter().flat_map(|one| one.told("alertname"));
+        alerts
+            // What is measured of this machine may be high, too.
+            .filter(|(name, _)| *name == "Load")
+            .map(|(_, status)| status.to_owned())
+            .collect()
+    };
+    let load = async |value: u32| {
+        for tenant in ["default", "shop"] {
+            assert_eq!(server.push_of(tenant, format!("load {value}")).await, 200);
+        }
+    };
+    let until = async |what: &str, wanted: &[&str]| {
+        server.eventually(what, async || told() == wanted).await;
+    };
+    let evaluated = async || server.metric("pulseboard_rule_evaluations_total").await;
+    // Rules are evaluated so often more, by the clock as it is now.
+    let go_on = async || {
+        let before = evaluated().await;
+        server
+            .eventually("rules are evaluated", async || {
+                evaluated().await >= before + 20
+            })
+            .await;
+    };
+    load(5).await;
+    until("it fires", &["firing"]).await;
+
+    // An hour back: it goes on.
+    shift_by(&shift, 0);
+    go_on().await;
+    load(5).await;
+    go_on().await;
+    until("nothing new", &["firing"]).await;
+    load(0).await;
+    until("its end", &["firing", "resolved"]).await;
+
+    // It fires anew, and a day is left out: it goes on, and ends.
+    load(5).await;
+    until("it fires again", &["firing", "resolved", "firing"]).await;
+    shift_by(&shift, 24 * HOUR_S);
+    go_on().await;
+    load(5).await;
+    go_on().await;
+    until("nothing new", &["firing", "resolved", "firing"]).await;
+    load(0).await;
+    let all = ["firing", "resolved", "firing", "resolved"];
+    until("its end", &all).await;
+
+    // The other tenant's went the same way, and nobody heard of it.
+    let of_shop = server.json("/api/incidents?rule=Load&tenant=shop").await;
+    let of_shop = of_shop["incidents"].as_array().expect("a list");
+    let states: Vec<&Value> = of_shop.iter().map(|one| &one["state"]).collect();
+    assert_eq!(states, ["resolved", "resolved"]);
+    until("nothing new", &all).await;
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_set_goes_on_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some((shim, shift)) = shim(folder.path()) else {
+        return;
+    };
     // The machine's clock is an hour ahead when the server starts.
     shift_by(&shift, HOUR_S);
-    let server = Server::start(&shim, &shift);
+    let server = Server::start(&shim, &shift, &[]);
     let hour_ms = HOUR_S * 1_000;
     server
         .eventually("it ticks an hour ahead", async || {

@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use crate::server::{Server, now_ms};
+use crate::{
+    recorder::Recorder,
+    server::{Server, now_ms},
+    storm::{ADMIN, make, one_by_one, rule},
+};
 
 /// A file system of two megabytes, as long as this lives.
 struct Tmpfs<'a>(&'a Path);
@@ -171,6 +175,94 @@ async fn a_full_disk_is_said_and_mends_itself() {
             .await;
         assert_eq!(list["series"][0]["last"], last, "{name}: {list}");
     }
+    drop(server);
+    drop(mounted);
+}
+
+/// Somebody is told of what fires while the disk is full, which may be just that; once, whatever comes
+/// after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_to_be_told_is_told_though_the_disk_is_full() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(mounted) = small_disk(folder.path()) else {
+        return;
+    };
+    let recorder = Recorder::start();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let file = one_by_one(elsewhere.path(), &recorder.url);
+    let tokens = format!("{ADMIN}=admin");
+    let settings = [
+        ("NOTIFY_PRIVATE", "on"),
+        ("ALERTMANAGER_CONFIG", file.as_str()),
+        ("AUTH_TOKENS", tokens.as_str()),
+        ("METRIC_INTERVAL_MS", "200"),
+    ];
+    let data = folder.path().join("data");
+    let mut server = Server::start_with(&data, &settings);
+    for tenant in ["default", "shop"] {
+        make(&server, tenant, "/api/rules", &rule()).await;
+    }
+    let ballast = folder.path().join("ballast");
+    fill(&ballast);
+    // Of both tenants; what the disk does not take is in memory.
+    let load = async |server: &Server, number: u32, value: u32| {
+        let mut statuses = Vec::new();
+        for tenant in ["default", "shop"] {
+            let line = format!("load{{i=\"{number}\"}} {value}");
+            statuses.push(server.push(tenant, line).await.0);
+        }
+        statuses
+    };
+    // The log has room for a while.
+    server
+        .eventually("the disk is full", async || {
+            load(&server, 1, 0).await.contains(&507)
+        })
+        .await;
+    let told = |status: &str| -> Vec<String> {
+        let heard = recorder.heard();
+        let alerts = heard.iter().flat_map(|one| one.told("i"));
+        alerts
+            .filter(|(_, said)| *said == status)
+            .map(|(number, _)| number.to_owned())
+            .collect()
+    };
+    load(&server, 1, 5).await;
+    server
+        .eventually("the firing is told", async || told("firing") == ["1"])
+        .await;
+    let active = server.json("/api/alerts?tenant=shop").await;
+    assert_eq!(active[0]["rule"], "Load", "{active}");
+    load(&server, 1, 0).await;
+    server
+        .eventually("its end is told", async || told("resolved") == ["1"])
+        .await;
+
+    fs::remove_file(&ballast).expect("removed");
+    server
+        .eventually("it takes samples again", async || {
+            load(&server, 2, 0).await == [200, 200]
+        })
+        .await;
+    load(&server, 2, 5).await;
+    server
+        .eventually("the next is told", async || told("firing") == ["1", "2"])
+        .await;
+    server.kill();
+    server = Server::start_with(&data, &settings);
+    load(&server, 2, 0).await;
+    server
+        .eventually("its end is told", async || told("resolved") == ["1", "2"])
+        .await;
+    assert_eq!(told("firing"), ["1", "2"], "each once");
+    // What happened while nothing could be written is known by those who ask now.
+    let listed = server.json("/api/incidents?rule=Load&limit=100").await;
+    let kept = listed["incidents"].as_array().expect("a list");
+    let numbers: Vec<&str> = kept
+        .iter()
+        .filter_map(|incident| incident["labels"]["i"].as_str())
+        .collect();
+    assert!(numbers.contains(&"2"), "{listed}");
     drop(server);
     drop(mounted);
 }

@@ -4,88 +4,16 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
     path::Path,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-use crate::server::{PATIENCE, Server, rounds};
-
-/// One request: its key, and for each alert its name and status.
-type Heard = (String, Vec<(String, String)>);
-
-/// A receiver that remembers.
-struct Recorder {
-    url: String,
-    heard: Arc<Mutex<Vec<Heard>>>,
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "they end with the test's process, or when whoever sends has gone"
-)]
-impl Recorder {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}/", listener.local_addr().expect("an address"));
-        let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
-        let kept = Arc::clone(&heard);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || serve(stream, &kept));
-            }
-        });
-        Self { url, heard }
-    }
-
-    fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().expect("no panic").clone()
-    }
-}
-
-fn serve(mut stream: TcpStream, heard: &Mutex<Vec<Heard>>) {
-    let mut request = Vec::new();
-    let mut piece = [0; 16_384];
-    while let Ok(read @ 1..) = stream.read(&mut piece) {
-        request.extend_from_slice(&piece[..read]);
-        let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
-        let field = |name: &str| {
-            let mut lines = head.lines();
-            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-        };
-        let length: usize = field("content-length")
-            .expect("a length")
-            .parse()
-            .expect("one");
-        if request.len() < end + 4 + length {
-            continue;
-        }
-        let key = field("idempotency-key").expect("a key").to_owned();
-        let body = &request[end + 4..end + 4 + length];
-        let body: Value = serde_json::from_slice(body).expect("JSON");
-        let text = |value: &Value| value.as_str().expect("text").to_owned();
-        let alerts = body["alerts"].as_array().expect("alerts").iter();
-        let alerts = alerts
-            .map(|alert| (text(&alert["labels"]["alertname"]), text(&alert["status"])))
-            .collect();
-        heard.lock().expect("no panic").push((key, alerts));
-        request.drain(..end + 4 + length);
-        if stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-            .is_err()
-        {
-            return;
-        }
-    }
-}
+use crate::{
+    recorder::Recorder,
+    server::{PATIENCE, Server, rounds},
+};
 
 /// Alerts of one receiver: with their ends fewer than it may be told of in an hour.
 const OF_ONE: usize = 10;
@@ -151,12 +79,12 @@ async fn a_storm_is_told_whoever_is_killed() {
     let names: Vec<String> = (0..count).map(|number| format!("a{number}")).collect();
     let all_said = |status: &str| {
         let heard = recorder.heard();
-        let alerts = heard.iter().flat_map(|(_, alerts)| alerts);
-        let told: Vec<&String> = alerts
-            .filter(|(_, said)| said == status)
+        let alerts = heard.iter().flat_map(|one| one.told("alertname"));
+        let told: Vec<&str> = alerts
+            .filter(|(_, said)| *said == status)
             .map(|(name, _)| name)
             .collect();
-        names.iter().all(|name| told.contains(&name))
+        names.iter().all(|name| told.contains(&name.as_str()))
     };
     let until = |what: &'static str, status: &'static str| {
         let began = Instant::now();
@@ -185,19 +113,16 @@ async fn a_storm_is_told_whoever_is_killed() {
     let heard = recorder.heard();
     let mut times: HashMap<(&str, &str), (usize, Vec<&str>)> = HashMap::new();
     let mut begun: HashMap<&str, bool> = HashMap::new();
-    for (key, alerts) in &heard {
-        for (name, status) in alerts {
+    for one in &heard {
+        for (name, status) in one.told("alertname") {
             assert_ne!(name, "of_shop");
             let (count, keys) = times.entry((name, status)).or_default();
             *count += 1;
-            if !keys.contains(&key.as_str()) {
-                keys.push(key);
+            if !keys.contains(&one.key.as_str()) {
+                keys.push(&one.key);
             }
             if status == "resolved" {
-                assert!(
-                    begun.contains_key(name.as_str()),
-                    "{name} ends before it began"
-                );
+                assert!(begun.contains_key(name), "{name} ends before it began");
             } else {
                 begun.insert(name, true);
             }
