@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     debian,
@@ -44,6 +44,15 @@ const OF_INSTANCE: u64 = 20;
 
 /// Rules of one group.
 const OF_GROUP: u64 = 20;
+
+/// Both get samples from so long ago up to so long from now, and are measured so long after that: until
+/// then filling is done, and meanwhile rules find samples of the last five minutes all the time.
+const BACK_S: u64 = 150;
+const AHEAD_S: u64 = 240;
+const BEGIN_S: u64 = 150;
+
+/// How long a server may take until it takes samples.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Ticks a second of `/proc/PID/stat`, whatever the kernel's own are.
 const TICKS: f64 = 100.0;
@@ -183,6 +192,7 @@ fn measure(plan: &Plan, peer: Peer, folder: &Path) -> Result<Measured> {
     let rules = folder.join("rules.yml");
     fs::write(&rules, rule_file(plan))?;
     let server = Server::start(command(plan, peer, &address, folder)?, &address, &log)?;
+    until_ready(&address)?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let mut client = server.aimed_at(plan.setup.pins.client(&plan.client));
     client.arg("fill");
@@ -191,15 +201,17 @@ fn measure(plan: &Plan, peer: Peer, folder: &Path) -> Result<Measured> {
         ("--path", "/api/v1/write".to_owned()),
         ("--series", plan.series.to_string()),
         ("--step-ms", "15000".to_owned()),
-        ("--start-ms", ((now_s - 600) * 1_000).to_string()),
-        // Newer than the measurement lasts: rules always find a sample of the last five minutes.
-        ("--end-ms", ((now_s + 60) * 1_000).to_string()),
+        ("--start-ms", ((now_s - BACK_S) * 1_000).to_string()),
+        ("--end-ms", ((now_s + AHEAD_S) * 1_000).to_string()),
     ] {
         client.args([flag, &value]);
     }
     measured::report(&mut client)?;
-    // What filling has put off is done, and every group was evaluated once.
-    std::thread::sleep(Duration::from_secs(plan.every_s + 5));
+    // What filling has put off is done, every group was evaluated, and either sees as much of the
+    // last five minutes as the other.
+    let begin = Duration::from_secs(now_s + BEGIN_S);
+    let wait = begin.checked_sub(SystemTime::now().duration_since(UNIX_EPOCH)?);
+    std::thread::sleep(wait.context("filling took so long that the samples are too old")?);
     let (before, cpu_before, began) = (counts(&address)?, cpu_s(server.id())?, Instant::now());
     std::thread::sleep(Duration::from_secs(plan.seconds));
     let (after, cpu_after) = (counts(&address)?, cpu_s(server.id())?);
@@ -241,16 +253,37 @@ fn command(plan: &Plan, peer: Peer, address: &str, folder: &Path) -> Result<std:
     })
 }
 
-/// Evaluations and missed iterations so far, of either's `/metrics`.
-fn counts(address: &str) -> Result<(f64, f64)> {
+/// Waits until it takes samples, which is a while after it listens.
+fn until_ready(address: &str) -> Result<()> {
+    let deadline = Instant::now() + READY_DEADLINE;
+    loop {
+        let answer = get(address, "/-/ready")?;
+        if answer.split_whitespace().nth(1) == Some("200") {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("it was not ready within {READY_DEADLINE:?}: {answer}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// An answer with its head.
+fn get(address: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
         stream,
-        "GET /metrics HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Evaluations and missed iterations so far, of either's `/metrics`.
+fn counts(address: &str) -> Result<(f64, f64)> {
+    let text = get(address, "/metrics")?;
     Ok((
         sum(&text, "rule_evaluations_total"),
         sum(&text, "rule_group_iterations_missed_total"),
