@@ -72,6 +72,9 @@ pub struct Rooms {
     shared: Option<Arc<Shared>>,
 }
 
+/// What rooms are shared over, and as what this run of this server is known there.
+pub type OnBus = (Arc<dyn Bus>, Arc<str>);
+
 /// Why a room cannot be joined or sent to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoomError {
@@ -109,7 +112,7 @@ impl Rooms {
     pub fn new(
         settings: &BTreeMap<String, RoomSettings>,
         clock: Clock,
-        (fanout, shared): (&Fanout, Option<(Arc<dyn Bus>, Arc<str>)>),
+        (fanout, shared): (&Fanout, Option<OnBus>),
         telemetry: &Arc<Telemetry>,
     ) -> Result<Self, EventError> {
         let mut rooms = Self::within(ROOM_SHARES, settings, clock, fanout, telemetry)?;

@@ -239,7 +239,10 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 
 /// What all viewers got: of one epoch and offset there is one content.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<HashMap<(String, u64), (String, &'static str)>>>);
+struct Notes(Arc<Mutex<HashMap<(String, u64), Content>>>);
+
+/// What somebody got, and who.
+type Content = (String, &'static str);
 
 impl Notes {
     fn note(&self, (epoch, offset): (&str, u64), data: &[Value], by: &'static str) {

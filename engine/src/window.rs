@@ -174,7 +174,11 @@ impl SeriesWindow {
         let gone = self
             .blocks
             .partition_point(|block| block.last_ms < before_ms);
-        let mut newest_ms = self.blocks.drain(..gone).last().map(|block| block.last_ms);
+        let mut newest_ms = self
+            .blocks
+            .drain(..gone)
+            .next_back()
+            .map(|block| block.last_ms);
         if self.blocks.is_empty() && self.head.last().is_some_and(|newest| newest.0 < before_ms) {
             newest_ms = self.head.last().map(|newest| newest.0);
             self.head = Vec::new();

@@ -126,7 +126,7 @@ impl World {
             &owner,
             &parse(name),
             stretch,
-            (&cost, query::Counting::Read, query::Order::Key),
+            (&cost, query::Counting::Read),
             &mut each,
         )
         .expect("read");

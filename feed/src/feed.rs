@@ -40,8 +40,11 @@ pub struct Feed<P: Payload> {
     /// Where not [`Payload::restart`] says it.
     restart_message: OnceLock<Box<RestartMessage<P>>>,
     /// Messages after a restart for the log as it ended there. Leaf lock.
-    restarts: Mutex<(Spot, Vec<(P::View, Bytes)>)>,
+    restarts: Mutex<(Spot, Messages<P>)>,
 }
+
+/// What each view of a feed's viewers is sent.
+type Messages<P> = Vec<(<P as Payload>::View, Bytes)>;
 
 impl<P: Payload> Feed<P> {
     /// An empty feed.

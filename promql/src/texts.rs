@@ -161,7 +161,9 @@ mod tests {
     #[test]
     fn what_comes_again_is_there_once_and_what_nobody_has_goes() {
         let mut texts = Texts::default();
-        let label = |value| [("job", value)].into_iter();
+        fn label(value: &str) -> impl Iterator<Item = (&str, &str)> {
+            [("job", value)].into_iter()
+        }
         let first = texts.labels("up", label("a"));
         assert!(first.taken > 4 * TEXT_BYTES && first.freed == 0);
         let again = texts.labels("up", label("a"));

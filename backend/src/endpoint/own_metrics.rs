@@ -244,8 +244,7 @@ impl Figures {
                 ([("reason", "epoch")], figures.resets_epoch.get()),
                 ([("reason", "gone")], figures.resets_gone.get()),
                 ([("reason", "alone")], figures.resets_alone.get()),
-            ]
-            .into_iter(),
+            ],
         )?;
         families.counters(
             "pulseboard_bus_dropped",
@@ -253,8 +252,7 @@ impl Figures {
             [
                 ([("what", "push")], figures.dropped_push.get()),
                 ([("what", "unsent")], figures.dropped_unsent.get()),
-            ]
-            .into_iter(),
+            ],
         )?;
         let mut counts = [
             ("bus_gaps", "Messages that did not follow on the one before; what lies between is read from the stream.", figures.gaps.get()),

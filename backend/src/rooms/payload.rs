@@ -124,7 +124,7 @@ impl RoomPayload {
         self.sender
     }
 
-    pub(super) fn from_viewer(self, sender: Option<u64>) -> Self {
+    pub(super) fn sent_by(self, sender: Option<u64>) -> Self {
         Self { sender, ..self }
     }
 

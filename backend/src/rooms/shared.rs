@@ -23,8 +23,10 @@ pub(super) struct Shared {
     /// This run of this server; tells its own messages from those of others.
     pub(super) me: Arc<str>,
     /// Members of rooms on other servers, by tenant and room. Leaf lock.
-    elsewhere: Mutex<HashMap<(Box<str>, Box<str>), usize>>,
+    elsewhere: Mutex<Elsewhere>,
 }
+
+type Elsewhere = HashMap<(Box<str>, Box<str>), usize>;
 
 /// A room's part of it.
 pub(super) struct SharedRoom {
@@ -159,7 +161,7 @@ impl Sink {
             return RoomPayload::nothing();
         };
         let own = from.filter(|(server, _)| *server == self.me);
-        payload.from_viewer(own.map(|(_, viewer)| viewer))
+        payload.sent_by(own.map(|(_, viewer)| viewer))
     }
 }
 

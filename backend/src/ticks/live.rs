@@ -77,10 +77,13 @@ pub struct Live {
     /// Equal selections become one, so that their frames are encoded once.
     selections: Mutex<Vec<Weak<Selection>>>,
     /// Snapshots that go on at one place, emptied when a newer tick has come.
-    snapshots: Mutex<(Option<Spot>, Vec<(TickView, Bytes)>)>,
+    snapshots: Mutex<(Option<Spot>, Snapshots)>,
     /// What viewers ask for by name. Leaf lock.
     named: Mutex<Named>,
 }
+
+/// The frame of each view.
+type Snapshots = Vec<(TickView, Bytes)>;
 
 impl Live {
     /// Nothing has ticked yet. `retained` ticks are kept for viewers that read slowly; at least

@@ -43,7 +43,7 @@ fn what_is_deleted_makes_the_file_smaller() {
     let dir = tempfile::tempdir().unwrap();
     let (history, ..) = open_with(dir.path(), options());
     for id in 1..=SERIES {
-        history.append_definition(&definition(id)).unwrap();
+        drop(history.append_definition(&definition(id)).unwrap());
         seal(&history, &[(id, noise(id))]);
     }
     let now_ms = START + 9 * HOUR;
@@ -91,7 +91,7 @@ fn what_is_given_up_or_ends_in_the_middle_leaves_the_file_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let (history, ..) = open_with(dir.path(), options());
     for id in 1..=SERIES {
-        history.append_definition(&definition(id)).unwrap();
+        drop(history.append_definition(&definition(id)).unwrap());
         seal(&history, &[(id, noise(id))]);
     }
     history.entomb(&graves()).unwrap();

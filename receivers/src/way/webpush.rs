@@ -259,7 +259,7 @@ pub fn check(p256dh: &str, auth: &str) -> Result<(), (&'static str, String)> {
         return Err(("auth", what));
     }
     let sealed = encrypt(b"", &browser, &secret);
-    sealed.map_err(|_| ("p256dh", "is no public key on P-256".to_owned()))?;
+    sealed.map_err(|_wrong| ("p256dh", "is no public key on P-256".to_owned()))?;
     Ok(())
 }
 

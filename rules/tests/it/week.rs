@@ -314,11 +314,14 @@ fn number(labels: &Labels) -> usize {
     labels.get("i").parse().unwrap()
 }
 
+/// What the model says of each series of each kind.
+type Modelled = Vec<Vec<(Told, Vec<Shown>)>>;
+
 #[test]
 fn a_week_of_flapping_is_as_the_model_has_it() {
     let began = std::time::Instant::now();
     let mut tenants = [1, 2].map(Tenant::new);
-    let models: Vec<Vec<Vec<(Told, Vec<Shown>)>>> = tenants
+    let models: Vec<Modelled> = tenants
         .iter()
         .map(|tenant| {
             let kinds = KINDS.iter().zip(&tenant.series.courses);
