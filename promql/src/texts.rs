@@ -176,7 +176,8 @@ mod tests {
         // Many more than there are places.
         let (mut taken, mut freed) = (0, 0);
         for number in 0..4 * PLACES {
-            let made = texts.labels("up", label(&number.to_string()));
+            let value = number.to_string();
+            let made = texts.labels("up", label(&value));
             (taken, freed) = (taken + made.taken, freed + made.freed);
         }
         assert!(taken > 4 * PLACES * TEXT_BYTES);
