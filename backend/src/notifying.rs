@@ -676,8 +676,8 @@ impl Notifying {
         Some(tested.await)
     }
 
-    /// Sends a test to a browser that has subscribed; `None` where there is none of that identity. One
-    /// that turns out to have unsubscribed is forgotten.
+    /// Sends a test to a browser that has subscribed; `None` where there is none of that identity.
+    /// One that turns out to have unsubscribed is forgotten.
     pub async fn test_browser(self: &Arc<Self>, tenant: &str, id: &str) -> Option<Tested> {
         let receiver = self.browsers.alone(tenant, id)?;
         let (_, templates) = self.config_of(tenant);

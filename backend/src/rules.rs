@@ -21,6 +21,7 @@ mod alert_bytes;
 mod built_in;
 mod evaluate;
 mod fast_series;
+mod fast_written;
 mod files;
 mod made;
 mod say;
@@ -47,7 +48,7 @@ use tokio::sync::Notify;
 use self::{
     alert_bytes::{AlertBytes, Share},
     built_in::BuiltIn,
-    fast_series::Written,
+    fast_written::Written,
     made::Made,
     say::Incident,
     wanted::{GroupId, Wanted},

@@ -3,6 +3,7 @@
 
 mod common;
 mod node;
+mod own_rows;
 mod pace;
 mod pushed;
 mod shared;
@@ -25,6 +26,7 @@ pub use self::{
     node::{keep_node, keep_processes},
 };
 use self::{
+    own_rows::keep_rows,
     pace::{Pace, every, next_aligned},
     pushed::PushedSamples,
     shared::SharedTicks,
@@ -283,29 +285,6 @@ impl Ticker {
 /// The label that says whose figures they are.
 const INSTANCE: &str = "instance";
 
-/// Hands samples of the server's own series to the engine: they are series like all others, of the
-/// default tenant. Nobody waits for them to be safe.
-fn keep_rows<'a>(
-    app: &App,
-    tenant: &Arc<Tenant>,
-    batch: &mut Batch,
-    at_ms: i64,
-    rows: impl Iterator<Item = (&'a Series, f64)>,
-) {
-    batch.clear();
-    for (series, value) in rows.filter(|(_, value)| !value.is_nan()) {
-        let value = rounded(value, &series.unit);
-        if let Err(reason) = builtin_series::write_row(batch, series, at_ms, value) {
-            tracing::debug!(%reason, series.key, "a built-in series cannot be kept");
-        }
-    }
-    let engine = &app.storage.engine;
-    let appended = engine.append_own(tenant, batch, app.clock.now_ms());
-    if appended.refused_total > 0 {
-        tracing::debug!(refused = ?appended.refused, "built-in samples were refused");
-    }
-}
-
 /// Says in rooms what a tick is.
 fn tell_rooms(app: &App, tick: &Tick) {
     let stats = app.live.with_window(|window| window.stats());
@@ -330,22 +309,6 @@ async fn tell_shared_ticks(
         if let Some(tick) = tick {
             tell_rooms(&app, &tick);
         }
-    }
-}
-
-/// A built-in figure at its useful resolution: what is beyond is noise, and costs most of the
-/// space on the disk.
-fn rounded(value: f64, unit: &str) -> f64 {
-    let per_unit = match unit {
-        "%" | "°C" => 10.0,
-        "B" | "B/s" | "s" => 1.0,
-        _ => 100.0,
-    };
-    let scaled = (value * per_unit).round();
-    if scaled.abs() < 1e15 {
-        scaled / per_unit
-    } else {
-        value
     }
 }
 

@@ -152,8 +152,8 @@ fn shift_by(file: &Path, seconds: i64) {
     std::fs::rename(&new, file).expect("renamed");
 }
 
-/// The library and the file that says the shift, in a folder; `None`, which is said, where it cannot be
-/// built.
+/// The library and the file that says the shift, in a folder; `None`, which is said, where it
+/// cannot be built.
 fn shim(folder: &Path) -> Option<(PathBuf, PathBuf)> {
     let [source, shim, shift] = ["shim.c", "shim.so", "shift"].map(|name| folder.join(name));
     std::fs::write(&source, SHIM).expect("written");

@@ -150,8 +150,8 @@ impl Engine {
         });
     }
 
-    /// The series of that label of a selector that has fewest, if they are fewer than `walked`; while
-    /// some of it is made, with all that came since.
+    /// The series of that label of a selector that has fewest, if they are fewer than `walked`;
+    /// while some of it is made, with all that came since.
     fn smallest(
         &self,
         tenant: &Tenant,

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     History, HistoryError,
+    compacted::Compacted,
     copy::{CACHE_BYTES, copy_all},
     store::{OpenError, Store},
 };
@@ -35,15 +36,6 @@ const SERIES_BYTES: u64 = 256;
 
 /// Of the disk this is to be free beside what is written.
 const LEFT_FREE: u64 = 256 << 20;
-
-/// The newest attempt.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Compacted {
-    at: Instant,
-    /// What the file took after it, and what was in it.
-    file_bytes: u64,
-    held_bytes: u64,
-}
 
 impl History {
     /// Writes the blocks' file anew where it is more than twice as large as what it holds, and

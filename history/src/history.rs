@@ -9,7 +9,7 @@ use crate::{
     Damage, Definition, HistoryOptions, Tier,
     block::BlockCodec,
     chunk::ChunkCodec,
-    compact::Compacted,
+    compacted::Compacted,
     log::{Health, Log, LogStats},
     parts::Owners,
     state::{DamageLog, LEVELS, State, block_ms},

@@ -97,6 +97,7 @@ mod bury;
 mod chunk;
 mod column;
 mod compact;
+mod compacted;
 mod copy;
 mod corruption;
 mod definitions;

@@ -86,8 +86,8 @@ impl TimeInterval {
         }))
     }
 
-    /// The first stretch of a day that ends after a time: from when to when (Unix ms). Looked for on
-    /// that day and so many after it.
+    /// The first stretch of a day that ends after a time: from when to when (Unix ms). Looked for
+    /// on that day and so many after it.
     pub(crate) fn next(&self, from_ms: i64, days: u16) -> Option<(i64, i64)> {
         let whole = [TimeRange {
             start: 0,

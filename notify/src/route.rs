@@ -68,8 +68,8 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The routes of a file that was checked; and one beside them to the receiver `beside`, which is
-    /// told of everything: in the root's groups, or by rule where the root makes none.
+    /// The routes of a file that was checked; and one beside them to the receiver `beside`, which
+    /// is told of everything: in the root's groups, or by rule where the root makes none.
     #[must_use]
     pub fn new(root: &RouteConfig, beside: Option<&str>) -> Self {
         let mut routes = Self {

@@ -62,11 +62,17 @@ impl Labels {
         80 + size_of::<Label>() * self.0.len()
     }
 
-    /// What their texts take where nobody shares them.
+    /// What their texts alone take there.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let texts = self.0.iter().map(|(name, value)| name.len() + value.len());
         64 * self.0.len() + texts.sum::<usize>()
+    }
+
+    /// What they take where nobody shares their texts.
+    #[must_use]
+    pub fn whole_bytes(&self) -> usize {
+        self.bytes() + self.text_bytes()
     }
 
     /// Whether there are none.

@@ -169,7 +169,7 @@ pub fn rehearse(
             // What is told of an alert names it; each name is there once.
             let labels = &change.alert.labels;
             if named.insert(labels.clone()) {
-                let bytes = labels.bytes();
+                let bytes = labels.whole_bytes();
                 env.guard.hold(bytes).map_err(|error| error.to_string())?;
                 names_held += bytes;
             }
@@ -353,7 +353,7 @@ impl Expand for Cached<'_> {
             return labels;
         }
         if self.is_fixed {
-            self.bytes += source.bytes() + labels.bytes();
+            self.bytes += source.whole_bytes() + labels.whole_bytes();
             if self.bytes > ALERTS_BYTES_MAX {
                 self.known.clear();
                 self.bytes = 0;

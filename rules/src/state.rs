@@ -209,7 +209,7 @@ impl Default for Machine {
 fn bytes_of(labels: &Labels, annotations: &Annotations) -> usize {
     let annotations = annotations.iter();
     let annotations = annotations.map(|(name, text)| name.len() + text.len());
-    labels.bytes() + annotations.sum::<usize>()
+    labels.whole_bytes() + annotations.sum::<usize>()
 }
 
 fn too_large(bytes_max: usize) -> String {

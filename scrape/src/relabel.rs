@@ -301,9 +301,10 @@ pub fn apply(rules: &[Rule], labels: &mut LabelSet) -> Result<bool, String> {
     Ok(true)
 }
 
-/// The labels under which whoever is told of an alert knows it: with the external labels that it lacks,
-/// and then as each list of rules has them, one after the other. `None` where one of them drops it, or
-/// nothing is left. A list that makes more of them than is taken is left out: it loses nobody an alert.
+/// The labels under which whoever is told of an alert knows it: with the external labels that it
+/// lacks, and then as each list of rules has them, one after the other. `None` where one of them
+/// drops it, or nothing is left. A list that makes more of them than is taken is left out: it loses
+/// nobody an alert.
 #[must_use]
 pub fn told<'a>(
     labels: impl IntoIterator<Item = (&'a String, &'a String)>,

@@ -52,7 +52,8 @@ impl Crates {
             let manifest = Path::new(text(package, "manifest_path")?);
             let folder = below(&top, manifest.parent().unwrap_or(&top));
             let used = package["dependencies"].as_array().into_iter().flatten();
-            // `kind` says that only tests or build scripts use it; those of the registry have no `path`
+            // `kind` says that only tests or build scripts use it; those of the registry have no
+            // `path`
             let drawn = used.filter(|used| used["kind"].is_null());
             let paths = drawn.filter_map(|used| used["path"].as_str());
             let arrows = paths.map(|path| (folder.clone(), below(&top, Path::new(path))));
@@ -185,7 +186,7 @@ mod tests {
         let arrows: Vec<String> = arrows.iter().map(|(a, b)| format!("{a}{b}")).collect();
         assert_eq!(
             arrows,
-            ["ac", "ad", "backenda", "backendb", "backende", "bc", "bd"]
+            ["ac", "ad", "bc", "bd", "backenda", "backendb", "backende"]
         );
     }
 

@@ -159,10 +159,17 @@ fn optimise(stage: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The only file of the stage with this extension, but for what is loaded later.
+/// What runs in a browser while no page is open: a script that nothing of the page loads.
+const WORKER: &str = "notifications.js";
+
+/// The only file of the stage with this extension, but for what is loaded later and the worker.
 fn only(stage: &Path, extension: &str) -> Result<PathBuf> {
     let all = files(stage)?.into_iter();
-    let mut found = all.filter(|file| has_extension(file, &[extension]) && !split::is_part(file));
+    let mut found = all.filter(|file| {
+        has_extension(file, &[extension])
+            && !split::is_part(file)
+            && shell::file_name(file) != WORKER
+    });
     match (found.next(), found.next()) {
         (Some(file), None) => Ok(file),
         _ => bail!("the page is to have one .{extension} file"),

@@ -45,8 +45,9 @@ const OF_INSTANCE: u64 = 20;
 /// Rules of one group.
 const OF_GROUP: u64 = 20;
 
-/// Both get samples from so long ago up to so long from now, and are measured so long after that: until
-/// then filling is done, and meanwhile rules find samples of the last five minutes all the time.
+/// Both get samples from so long ago up to so long from now, and are measured so long after that:
+/// until then filling is done, and meanwhile rules find samples of the last five minutes all the
+/// time.
 const BACK_S: u64 = 150;
 const AHEAD_S: u64 = 240;
 const BEGIN_S: u64 = 150;

@@ -1,5 +1,5 @@
-//! `/api/browsers`: browsers that have subscribed to notifications, which are told of alerts also while
-//! no page is open. Addresses and keys of browsers are in no answer.
+//! `/api/browsers`: browsers that have subscribed to notifications, which are told of alerts also
+//! while no page is open. Addresses and keys of browsers are in no answer.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What endpoints share that change something of a tenant's which is told of alerts: who asks, for whom,
-//! and whether what was done outlives the process.
+//! What endpoints share that change something of a tenant's which is told of alerts: who asks, for
+//! whom, and whether what was done outlives the process.
 
 use std::sync::Arc;
 

@@ -27,8 +27,8 @@ use crate::{
     notifying::WindowError,
 };
 
-/// A window as it is to be. What the server adds to what it tells is not taken back from who sends that
-/// again.
+/// A window as it is to be. What the server adds to what it tells is not taken back from who sends
+/// that again.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {

@@ -379,7 +379,7 @@ impl Followed {
                     .values
                     .extend(samples.iter().map(|(_, value)| *value));
                 let key: Box<[u8]> = key.as_bytes().into();
-                one.bytes = one.labels.bytes() + one.labels.text_bytes() + 2 * key.len();
+                one.bytes = one.labels.whole_bytes() + 2 * key.len();
                 bytes += one.held_bytes();
                 has_room = part.becomes(bytes);
                 by_key.insert(key, series.len());

@@ -1,10 +1,10 @@
-//! Browsers that have subscribed to notifications (Web Push): a document a tenant, and the key that push
-//! services know this server by. They are told of everything, beside the routes.
+//! Browsers that have subscribed to notifications (Web Push): a document a tenant, and the key that
+//! push services know this server by. They are told of everything, beside the routes.
 //!
-//! What a browser says when it subscribes is an address that this server calls from then on. So it is an
-//! operator who subscribes; so many a caller, a tenant and in all; an address that the guard of all
-//! receivers lets be asked (see `pulseboard_outbound::Guard`, which also looks at what a name turns out
-//! to be); and nothing of what is answered there is told but the status.
+//! What a browser says when it subscribes is an address that this server calls from then on. So it
+//! is an operator who subscribes; so many a caller, a tenant and in all; an address that the guard
+//! of all receivers lets be asked (see `pulseboard_outbound::Guard`, which also looks at what a
+//! name turns out to be); and nothing of what is answered there is told but the status.
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
 

@@ -160,8 +160,8 @@ impl Notifying {
         to_send
     }
 
-    /// Where the page shows what a notification is about: the incident where it is one, else all that
-    /// goes on.
+    /// Where the page shows what a notification is about: the incident where it is one, else all
+    /// that goes on.
     fn page_of(&self, tenant: &str, notification: &Notification) -> String {
         let incident = match notification.alerts.as_slice() {
             [one] => {

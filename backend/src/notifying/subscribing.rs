@@ -20,8 +20,8 @@ impl Notifying {
         self.browsers.of(tenant)
     }
 
-    /// Tells a browser of a tenant's alerts from now on, those that go on included; whether it is a new
-    /// one. Blocks for the disk.
+    /// Tells a browser of a tenant's alerts from now on, those that go on included; whether it is a
+    /// new one. Blocks for the disk.
     ///
     /// # Errors
     /// See [`BrowserError`]; nothing has changed then.

@@ -1,5 +1,5 @@
-//! `ALERTS` and `ALERTS_FOR_STATE` of the built-in rules that are compared with each tick, and of the one
-//! on tracked errors: what a rule over stored series writes at each of its evaluations.
+//! `ALERTS` and `ALERTS_FOR_STATE` of the built-in rules that are compared with each tick, and of
+//! the one on tracked errors: what a rule over stored series writes at each of its evaluations.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,19 +8,8 @@ use pulseboard_engine::DEFAULT_TENANT;
 use pulseboard_promql::{Labels, labels::NAME};
 use pulseboard_rules::Sample;
 use pulseboard_series::STALE_MARKER_BITS;
-use pulseboard_shared::Severity;
 
-use super::Rules;
-
-/// Whose series they are, and what their alert is known by.
-type Key = (Arc<str>, &'static str, Severity);
-
-/// What fired when it was written last, so that what is over gets its stale markers.
-#[derive(Debug, Default)]
-pub(super) struct Written {
-    ticks: BTreeMap<Key, i64>,
-    errors: BTreeMap<Key, i64>,
-}
+use super::{Rules, fast_written::Key};
 
 impl Rules {
     /// Writes which of the rules over ticks fire, at a tick's time.

@@ -27,7 +27,7 @@ use pulseboard_series::Batch;
 use pulseboard_shared::Labels;
 use tokio::sync::watch;
 
-use super::keep_rows;
+use super::own_rows::keep_rows;
 use crate::{
     app::App,
     cluster::{

@@ -180,8 +180,8 @@ async fn a_full_disk_is_said_and_mends_itself() {
     drop(mounted);
 }
 
-/// Somebody is told of what fires while the disk is full, which may be just that; once, whatever comes
-/// after it.
+/// Somebody is told of what fires while the disk is full, which may be just that; once, whatever
+/// comes after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_to_be_told_is_told_though_the_disk_is_full() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,5 +1,5 @@
-//! Rules of two tenants, in a storm of critical alerts, killed at random: each firing is one incident,
-//! whoever is to be told of it is, once or twice, and of no end before its beginning.
+//! Rules of two tenants, in a storm of critical alerts, killed at random: each firing is one
+//! incident, whoever is to be told of it is, once or twice, and of no end before its beginning.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! Receivers that hang, refuse, ask for patience or break TLS, beside one that works: that one is told
-//! as ever, the others as soon as they can be, by the same key, and a kill changes nothing.
+//! Receivers that hang, refuse, ask for patience or break TLS, beside one that works: that one is
+//! told as ever, the others as soon as they can be, by the same key, and a kill changes nothing.
 
 use std::{
     fs,
@@ -20,8 +20,8 @@ use crate::{
     server::{PATIENCE, Server},
 };
 
-/// The server's first pause between two tries is two seconds, the next four: so long until what works
-/// again is found to.
+/// The server's first pause between two tries is two seconds, the next four: so long until what
+/// works again is found to.
 const MENDED: Duration = Duration::from_secs(60);
 
 /// What the one that is busy asks for.

@@ -35,3 +35,21 @@ async fn it_says_how_the_disk_is() {
     assert_eq!(readiness["history"], serde_json::json!({"writable": true}));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn one_server_is_a_service_by_itself() {
+    let mut server = TestServer::start().await;
+    server.tick(1.0).await;
+    let service = server.json("/api/cluster").await;
+    assert_eq!(
+        (&service["mode"], &service["state"]),
+        (&"single".into(), &"joined".into())
+    );
+    let members = service["members"].as_array().expect("members");
+    assert_eq!(members.len(), 1);
+    assert_eq!(
+        (&members[0]["this"], &members[0]["ready"]),
+        (&true.into(), &true.into())
+    );
+    server.stop().await;
+}

@@ -1,6 +1,6 @@
-//! Browsers that are told while no page is open: subscribed with a click, pushed to, and led to the alert.
-//! A push service cannot be reached from here, so what the browser would have of one is made up; its
-//! permission, the worker and what the worker shows are real.
+//! Browsers that are told while no page is open: subscribed with a click, pushed to, and led to the
+//! alert. A push service cannot be reached from here, so what the browser would have of one is made
+//! up; its permission, the worker and what the worker shows are real.
 
 use anyhow::{Result, ensure};
 use pulseboard_e2e::{Look, Page, SOON, Server, eventually, visit, visit_watched};

@@ -1,4 +1,5 @@
-//! Maintenance windows on the page: planned, changed and taken away by an operator; read by everybody else.
+//! Maintenance windows on the page: planned, changed and taken away by an operator; read by
+//! everybody else.
 
 use anyhow::{Result, ensure};
 use pulseboard_e2e::{Look, SOON, Server, eventually, visit};

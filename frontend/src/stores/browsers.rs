@@ -1,5 +1,5 @@
-//! Browsers that have subscribed to notifications, as `GET /api/browsers` tells of them, and how this one
-//! says who it is.
+//! Browsers that have subscribed to notifications, as `GET /api/browsers` tells of them, and how
+//! this one says who it is.
 
 use super::targets::moment;
 use crate::net::json::Json;
@@ -73,8 +73,8 @@ pub fn browser_name(agent: &str) -> String {
     )
 }
 
-/// What the server is sent: what the browser says of its subscription, and how it is called; nothing
-/// where it says none.
+/// What the server is sent: what the browser says of its subscription, and how it is called;
+/// nothing where it says none.
 #[must_use]
 pub fn subscription(told: &str, name: &str) -> Option<Json> {
     let Json::Object(mut entries) = Json::parse(told)? else {

@@ -1,5 +1,5 @@
-//! Maintenance windows, silences with a calendar: as `GET /api/maintenance` tells of them, and as they are
-//! written in the form.
+//! Maintenance windows, silences with a calendar: as `GET /api/maintenance` tells of them, and as
+//! they are written in the form.
 
 use super::{
     answers::utc,

@@ -73,7 +73,7 @@ fn what_is_deleted_makes_the_file_smaller() {
     assert_eq!(buckets(&history, Tier::Minute, 1), minutes);
     // A number that was deleted as such is never given again.
     let new = SERIES + 1;
-    history.append_definition(&definition(new)).unwrap();
+    drop(history.append_definition(&definition(new)).unwrap());
     seal(&history, &[(new, noise(new))]);
     assert_eq!(
         history.compact(&|| true).unwrap(),

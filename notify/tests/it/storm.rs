@@ -1,5 +1,6 @@
-//! A week of ten thousand alerts that come and go as chance has it, of two tenants: how often whoever is
-//! to be told is told, against a model of grouping that knows nothing but sets and times.
+//! A week of ten thousand alerts that come and go as chance has it, of two tenants: how often
+//! whoever is to be told is told, against a model of grouping that knows nothing but sets and
+//! times.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +27,8 @@ const WAIT: i64 = 30 * SECOND;
 const INTERVAL: i64 = 5 * MINUTE;
 const REPEAT: i64 = 4 * HOUR;
 
-/// What was told is remembered for twice as long as until it is repeated, and looked for each minute.
+/// What was told is remembered for twice as long as until it is repeated, and looked for each
+/// minute.
 const KEPT: i64 = 2 * REPEAT;
 const SWEEP: i64 = MINUTE;
 
@@ -56,8 +58,8 @@ impl Chance {
 /// When which alerts begin or end.
 type Events = BTreeMap<i64, Vec<(u64, bool)>>;
 
-/// Each alert has a few fits in the week, each of some firings of a second up to some hours. What burns
-/// in a cluster often burns in more of its alerts.
+/// Each alert has a few fits in the week, each of some firings of a second up to some hours. What
+/// burns in a cluster often burns in more of its alerts.
 fn events(seed: u64) -> Events {
     let mut chance = Chance(seed);
     let mut events = Events::new();

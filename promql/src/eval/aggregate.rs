@@ -18,12 +18,13 @@ use crate::{
     ast::{Aggregate, AggregateOp, Expr},
     labels::Labels,
     print,
-    storage::EvalError,
 };
 
 /// Bytes of values that `quantile` gathers at once; where there are more, some steps are left for
 /// another walk over the series. Larger: fewer walks. Smaller: less memory.
 const GATHERED_MAX: usize = 40 << 20;
+/// What small things take while they are gathered.
+const BESIDE_BYTES: usize = 16 << 10;
 
 /// Series of which `topk` keeps the labels before those that nothing is kept of go.
 const MEMBERS_MIN: usize = 1_024;
@@ -174,11 +175,15 @@ impl Evaluation<'_> {
             let bytes = |steps: usize| steps * size_of::<f64>();
             loop {
                 let is_much = bytes(steps).saturating_mul(series + 1) > GATHERED_MAX;
-                if steps <= 1 || !is_much {
-                    match self.hold(bytes(steps)) {
-                        Err(EvalError::NoMemory(_)) if steps > 1 => {}
-                        held => break held?,
-                    }
+                // What is left is for the walk itself, and for what comes of the groups.
+                let left = Gathered::beside(series + 1, steps)
+                    + (all.len() + 3) * bytes(grid.count)
+                    + BESIDE_BYTES;
+                if steps <= 1 {
+                    break self.hold(bytes(steps))?;
+                }
+                if !is_much && self.hold(bytes(steps) + left).is_ok() {
+                    break self.let_go(left);
                 }
                 let fewer = steps / 2;
                 all.iter_mut()

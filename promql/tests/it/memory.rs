@@ -59,7 +59,7 @@ fn a_quantile_that_does_not_fit_is_computed_some_steps_at_a_time() {
         let holds = Holds(Cell::new(room));
         let times = (0, 599_000, 1_000);
         let answer = range(&expr, times, &memory, &holds, Options::default());
-        let (answer, _) = answer.expect("an answer");
+        let (answer, _) = answer.unwrap_or_else(|error| panic!("{query} in {room}: {error}"));
         assert!(!answer.is_empty(), "{query}");
         answer
     };

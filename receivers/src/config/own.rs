@@ -99,7 +99,8 @@ section! {
     /// `webpush_configs`: one browser that has subscribed. What `PushSubscription.toJSON()` says
     /// there stands in `endpoint`, `p256dh` and `auth`.
     pub struct WebPushConfig (resolved: true) {
-        /// How the browser is called in timelines and in the log; by its place where there is nothing.
+        /// How the browser is called in timelines and in the log; by its place where there is
+        /// nothing.
         pub name: String = String::new(),
         pub endpoint: Option<Secret> = None,
         /// The browser's public key: 65 bytes as base64url.

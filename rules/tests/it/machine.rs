@@ -189,7 +189,10 @@ fn alerts_of_a_rule_have_so_much_text_and_no_more() {
     // What is over is kept for fifteen minutes, but not without bound.
     for at in 3..40 {
         assert_eq!(step(&mut machine, at, 40, 100_000).map(drop), Ok(()));
-        let bytes: usize = machine.alerts().map(|alert| alert.labels.bytes()).sum();
+        let bytes: usize = machine
+            .alerts()
+            .map(|alert| alert.labels.whole_bytes())
+            .sum();
         assert!(bytes < 2 * 16_777_216 + 8_000_000, "{bytes}");
     }
     // Those that hold are there all the same.
@@ -213,7 +216,10 @@ fn what_goes_on_firing_by_itself_has_a_bound_too() {
         };
         let stepped = machine.step(&rule, i64::from(at), seen, 0, &mut Large(100_000));
         refused += usize::from(stepped.is_err());
-        let bytes: usize = machine.alerts().map(|alert| alert.labels.bytes()).sum();
+        let bytes: usize = machine
+            .alerts()
+            .map(|alert| alert.labels.whole_bytes())
+            .sum();
         assert!(bytes < 2 * 16_777_216 + 8_000_000, "{bytes}");
     }
     assert!(refused > 30, "{refused}");

@@ -1,5 +1,5 @@
-//! A week of ten thousand series that come and go as chance has it, of two tenants with the same rules,
-//! against a model that walks through each series by itself; with a restart now and then.
+//! A week of ten thousand series that come and go as chance has it, of two tenants with the same
+//! rules, against a model that walks through each series by itself; with a restart now and then.
 
 use std::collections::BTreeMap;
 
@@ -202,7 +202,8 @@ struct Shown {
 /// One series by itself, with nothing but counters.
 fn model(kind: &Kind, course: &[Option<f64>]) -> (Told, Vec<Shown>) {
     let (mut told, mut shown) = (Vec::new(), Vec::with_capacity(course.len()));
-    // Steps for which it has held, and for which it has not; when it was said last; when it was over.
+    // Steps for which it has held, and for which it has not; when it was said last; when it was
+    // over.
     let (mut held, mut off, mut is_firing) = (None::<i64>, 0_i64, false);
     let (mut said, mut over) = (None::<i64>, None::<i64>);
     for (step, value) in course.iter().enumerate() {

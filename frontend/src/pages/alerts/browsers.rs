@@ -1,5 +1,5 @@
-//! Browsers that are told of alerts also while no page is open: this one with a click, and all that have
-//! subscribed, with a test for each.
+//! Browsers that are told of alerts also while no page is open: this one with a click, and all that
+//! have subscribed, with a test for each.
 
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;

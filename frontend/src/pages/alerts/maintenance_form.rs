@@ -1,4 +1,5 @@
-//! A maintenance window as it is being written: what it keeps quiet, and the times at which it does.
+//! A maintenance window as it is being written: what it keeps quiet, and the times at which it
+//! does.
 
 use yew::prelude::*;
 use yewdux::prelude::use_dispatch;

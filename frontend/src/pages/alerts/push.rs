@@ -1,5 +1,6 @@
-//! The browser's side of being told while no page is open: its permission, the worker that shows what is
-//! pushed, and its subscription. Called by name, since browsers differ in what of it they have.
+//! The browser's side of being told while no page is open: its permission, the worker that shows
+//! what is pushed, and its subscription. Called by name, since browsers differ in what of it they
+//! have.
 
 use gloo::utils::window;
 use js_sys::{Array, Function, Object, Promise, Reflect};
@@ -87,8 +88,8 @@ async fn registration() -> Result<JsValue, JsValue> {
     JsFuture::from(ready).await
 }
 
-/// Subscribes this browser with the server's key, and gives what it says of that as JSON. The browser asks
-/// for its permission, so this begins with a click.
+/// Subscribes this browser with the server's key, and gives what it says of that as JSON. The
+/// browser asks for its permission, so this begins with a click.
 ///
 /// # Errors
 /// Why it does not, in words.
