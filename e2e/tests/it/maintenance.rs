@@ -30,6 +30,7 @@ async fn a_window_is_planned_changed_and_taken_away() -> Result<()> {
         )
         .await?;
         // What the server refuses is said with its words.
+        page.expects_errors("400");
         page.fill(
             ".form__section .form__grid .field:nth-child(2) input",
             "Europe/Nowhere",

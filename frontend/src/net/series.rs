@@ -54,10 +54,10 @@ impl Series {
         self.key.strip_prefix(self.name.as_str()).unwrap_or("")
     }
 
-    /// Somebody pushed it.
+    /// Somebody pushed it: neither this server measures it, nor do its rules write it.
     #[must_use]
     pub fn is_pushed(&self) -> bool {
-        !self.own
+        !self.own && !matches!(self.name.as_str(), "ALERTS" | "ALERTS_FOR_STATE")
     }
 }
 

@@ -148,7 +148,7 @@ impl Interval {
             ]));
         }
         let days = WEEKDAYS.iter().zip(self.weekdays);
-        let days = days.filter_map(|((day, _), on)| on.then(|| text(day)));
+        let days = days.filter(|&(_, on)| on).map(|((day, _), _)| text(day));
         for (name, list) in [
             ("times", Json::List(times)),
             ("weekdays", Json::List(days.collect())),

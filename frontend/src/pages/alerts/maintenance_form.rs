@@ -157,7 +157,7 @@ fn Editor(props: &EditorProps) -> Html {
             ..Draft::default()
         };
         let window = props.window.as_ref();
-        window.map_or_else(empty, |window| Draft::of(window))
+        window.map_or_else(empty, Draft::of)
     });
     let problem = use_state_eq(|| None::<String>);
     let act = use_act(&props.endpoint);
