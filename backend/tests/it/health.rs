@@ -1,6 +1,13 @@
 //! `GET /healthz` and `GET /readyz`.
 
-use crate::support::TestServer;
+use pulseboard_shared::Role;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::{
+    access::{bearer, with_tokens},
+    support::TestServer,
+};
 
 #[tokio::test]
 async fn ready_once_there_are_figures() {
@@ -38,18 +45,17 @@ async fn it_says_how_the_disk_is() {
 
 #[tokio::test]
 async fn one_server_is_a_service_by_itself() {
-    let mut server = TestServer::start().await;
+    let mut server = TestServer::start_with(with_tokens).await;
     server.tick(1.0).await;
-    let service = server.json("/api/cluster").await;
-    assert_eq!(
-        (&service["mode"], &service["state"]),
-        (&"single".into(), &"joined".into())
-    );
+    let admin = bearer(Role::Admin);
+    let answer = server
+        .send_as(&admin, Method::GET, "/api/cluster", None)
+        .await;
+    assert_eq!(answer.status(), 200);
+    let service: Value = answer.json().await.expect("JSON");
+    assert_eq!([&service["mode"], &service["state"]], ["single", "joined"]);
     let members = service["members"].as_array().expect("members");
     assert_eq!(members.len(), 1);
-    assert_eq!(
-        (&members[0]["this"], &members[0]["ready"]),
-        (&true.into(), &true.into())
-    );
+    assert_eq!([&members[0]["this"], &members[0]["ready"]], [true, true]);
     server.stop().await;
 }
