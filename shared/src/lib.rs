@@ -28,7 +28,7 @@ pub mod timestamp;
 
 pub use alert::{Alert, AlertState, Severity};
 pub use labels::Labels;
-pub use metric::{BUILT_IN, BuiltIn, Metric};
+pub use metric::{ALERT_SERIES, BUILT_IN, BuiltIn, Metric};
 pub use problem::{FieldError, Problem};
 pub use role::Role;
 pub use rule::{DEFAULT_RULES, DefaultRule};

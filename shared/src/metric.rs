@@ -37,6 +37,9 @@ pub enum BuiltIn {
     Latency,
 }
 
+/// Names of the series that rules write of their alerts, as Prometheus calls them.
+pub const ALERT_SERIES: [&str; 2] = ["ALERTS", "ALERTS_FOR_STATE"];
+
 /// All four, in the order in which every tick carries them.
 pub const BUILT_IN: [BuiltIn; 4] = [
     BuiltIn::Cpu,

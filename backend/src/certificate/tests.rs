@@ -1,3 +1,5 @@
+//! Certificates that are shown, renewed and broken.
+
 use pulseboard_shared::timestamp::days_from_civil;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;

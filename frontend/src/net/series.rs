@@ -1,5 +1,7 @@
 //! Series as the server tells of them: in a list, and line by line with what they were.
 
+use pulseboard_shared::ALERT_SERIES;
+
 use super::json::Json;
 
 /// One series as the server lists it.
@@ -57,7 +59,7 @@ impl Series {
     /// Somebody pushed it: neither this server measures it, nor do its rules write it.
     #[must_use]
     pub fn is_pushed(&self) -> bool {
-        !self.own && !matches!(self.name.as_str(), "ALERTS" | "ALERTS_FOR_STATE")
+        !self.own && !ALERT_SERIES.contains(&self.name.as_str())
     }
 }
 
