@@ -487,7 +487,7 @@ fn templates_are_rendered_as_promtool_does() {
         "{{ $externalLabels.e }} {{ .ExternalLabels.e }} {{ $externalURL }}",
         "{{ $value | humanize }} {{ $value | humanize1024 }} {{ $value | humanizeDuration }} {{ $value | humanizePercentage }}",
         "{{ printf \"%.2f %s %q\" $value $labels.x $labels.x }}",
-        "{{ query \"sum(a)\" | first | value }} {{ with query \"a\" }}{{ . | first | label \"x\" }}{{ end }}",
+        "{{ query \"sum(a)\" | first | value }} {{ with query \"topk(1, a)\" }}{{ . | first | label \"x\" }}{{ end }}",
         "{{ range query \"a\" | sortByLabel \"x\" }}{{ .Labels.x }}={{ .Value }};{{ end }}",
         "{{ if gt $value 2.0 }}much{{ else }}little{{ end }} {{ $labels.none }}",
         "{{ range $name, $text := $labels }}{{ $name }}-{{ $text }} {{ end }}",
