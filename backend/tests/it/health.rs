@@ -45,7 +45,12 @@ async fn it_says_how_the_disk_is() {
 
 #[tokio::test]
 async fn one_server_is_a_service_by_itself() {
-    let mut server = TestServer::start_with(with_tokens).await;
+    let mut server = TestServer::start_with(|settings| {
+        let anonymous = settings.anonymous_role;
+        with_tokens(settings);
+        settings.anonymous_role = anonymous;
+    })
+    .await;
     server.tick(1.0).await;
     let admin = bearer(Role::Admin);
     let answer = server
