@@ -44,7 +44,8 @@ impl History {
     /// [`History::maintain`]. Blocks for 20 seconds at most; readers go on, sealing waits.
     ///
     /// # Errors
-    /// The disk. The file is as it was then, and the next attempt is an hour later.
+    /// The disk. The next attempt is an hour later; the file is as it was, or, where only its folder
+    /// could not be made safe, the new one.
     pub fn compact(&self, goes_on: &dyn Fn() -> bool) -> Result<Option<u64>, HistoryError> {
         let began = Instant::now();
         let (file_bytes, held_bytes) = self.sizes();
@@ -72,6 +73,14 @@ impl History {
         let replaced = self.write_anew(&folder, &in_time);
         let removed = remove(&folder);
         if !replaced? {
+            // What does not come to its end in time is not begun again until there is less of it.
+            if began.elapsed() >= LASTS_MAX {
+                workshop.compacted = Some(Compacted {
+                    at: began,
+                    file_bytes,
+                    held_bytes,
+                });
+            }
             return Ok(None);
         }
         removed?;

@@ -2,13 +2,13 @@
 
 use std::{ops::Range, sync::Arc};
 
-use redb::{ReadOnlyTable, ReadableTable};
+use redb::{Database, ReadOnlyTable, ReadableTable};
 
 use crate::{
     Bucket, Damage, History, HistoryError, RAW_BLOCK_MS, SeriesId, Tier,
     block::BlockCodec,
     chunk::ChunkCodec,
-    corruption::Corruption,
+    corruption::{Corruption, quietly},
     error::BlockError,
     order::sort_last_wins,
     parts::Floors,
@@ -41,6 +41,8 @@ pub struct Snapshot {
 struct Tables {
     raw: ReadOnlyTable<RawKey, &'static [u8]>,
     tiers: [ReadOnlyTable<BlockKey, &'static [u8]>; 4],
+    /// Last, so that the tables go first; see [`Store::read_held`](crate::store::Store::read_held).
+    _open: Arc<Database>,
 }
 
 impl Drop for Snapshot {
@@ -48,6 +50,10 @@ impl Drop for Snapshot {
         if self.broken.what().is_some() {
             // Giving the transaction back would go on with locks that may be poisoned.
             std::mem::forget(self.tables.take());
+        } else {
+            // With the last of a file that was replaced it is closed, which may meet damage.
+            let tables = self.tables.take();
+            drop(quietly(|| drop(tables)));
         }
     }
 }
@@ -81,12 +87,13 @@ impl History {
                 Arc::clone(&state.graves),
             )
         };
-        self.store.read("begin a read", |txn| {
+        self.store.read_held("begin a read", |open, txn| {
             let [a, b, c, d] = Tier::ALL.map(|tier| txn.open_table(tier_table(tier)));
             Ok(Snapshot {
                 tables: Some(Tables {
                     raw: txn.open_table(RAW)?,
                     tiers: [a?, b?, c?, d?],
+                    _open: Arc::clone(open),
                 }),
                 rolled,
                 present,

@@ -164,13 +164,23 @@ impl Store {
         action: &'static str,
         work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, HistoryError> {
-        self.run(action, |database| work(&database.begin_read()?))
+        self.read_held(action, |_, txn| work(txn))
+    }
+
+    /// As [`Store::read`], for what goes on reading afterwards: it holds the file, which another may
+    /// have taken the place of, and redb closes it for all readers when nobody does.
+    pub(crate) fn read_held<T>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Arc<Database>, &ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, HistoryError> {
+        self.run(action, |database| work(database, &database.begin_read()?))
     }
 
     fn run<T>(
         &self,
         action: &'static str,
-        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+        work: impl FnOnce(&Arc<Database>) -> Result<T, redb::Error>,
     ) -> Result<T, HistoryError> {
         self.broken.guarded(action, || {
             let database = self.database()?;
@@ -216,7 +226,8 @@ impl Store {
     /// system.
     ///
     /// # Errors
-    /// The file's name or the folder; all is as it was then, or the replacement is there already.
+    /// The file's name: all is as it was then. Or the folder: the replacement is there and used, but
+    /// after a power cut the old one may be.
     pub(crate) fn replace(&self, replacement: &Path) -> std::io::Result<()> {
         let mut slot = self.slot.write();
         std::fs::rename(replacement, &self.path)?;

@@ -11,6 +11,8 @@ const SERIES: u32 = 40;
 fn options() -> HistoryOptions {
     HistoryOptions {
         spare_bytes: 1 << 20,
+        // What is read is read from the file, whatever was read before.
+        cache_bytes: 0,
         ..HistoryOptions::default()
     }
 }
