@@ -249,14 +249,19 @@ impl Alerts {
     /// incidents that go on.
     #[must_use]
     pub fn state(&self) -> (Vec<(u64, AlertEvent)>, Vec<AlertEvent>) {
-        let (active, sent) = self.manager.with_active(|| {
-            self.feed.with_log(|log| {
-                log.frames()
-                    .map(|frame| (frame.offset(), frame.payload().event().clone()))
-                    .collect()
-            })
-        });
+        let (active, sent) = self.manager.with_active(|| self.held());
         (sent, active)
+    }
+
+    /// Events that can be replayed, with their offsets. Waits for no incident, so that a sink of
+    /// the bus may ask.
+    #[must_use]
+    pub fn held(&self) -> Vec<(u64, AlertEvent)> {
+        self.feed.with_log(|log| {
+            log.frames()
+                .map(|frame| (frame.offset(), frame.payload().event().clone()))
+                .collect()
+        })
     }
 
     /// The feed of what is sent.

@@ -191,6 +191,14 @@ impl Operator {
         shared.is_some_and(|shared| std::mem::take(&mut shared.is_reset))
     }
 
+    /// The reset could not be told: it is to be told later.
+    pub fn reset_again(&self) {
+        let mut state = self.state.lock();
+        if let Some(shared) = &mut state.shared {
+            shared.is_reset = true;
+        }
+    }
+
     /// Something is to be told to other servers.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -220,7 +228,7 @@ impl Operator {
             alert_threshold,
             set_ms,
         } = threshold;
-        if !(0.0..=100.0).contains(&alert_threshold) || set_ms <= self.shared_threshold().set_ms {
+        if !(0.0..=100.0).contains(&alert_threshold) || set_ms < self.shared_threshold().set_ms {
             return Ok(());
         }
         self.store(alert_threshold, set_ms)

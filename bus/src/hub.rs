@@ -347,7 +347,9 @@ impl Hub {
         }
         node.fetches.lock().clear();
         node.changes.lock().clear();
-        for entry in self.feeds.lock().of(owned) {
+        // Without the lock: what an entry tells may take a while.
+        let entries = self.feeds.lock().of(owned);
+        for entry in entries {
             entry.is_queued.store(false, Ordering::Release);
             entry.no_page();
         }
@@ -404,7 +406,8 @@ impl Hub {
         };
         let outbox = outbox.lock();
         self.alone_set.fetch_or(bit(partition), Ordering::AcqRel);
-        for entry in self.feeds.lock().of(bit(partition)) {
+        let entries = self.feeds.lock().of(bit(partition));
+        for entry in entries {
             entry.alone(own_epoch(), None, &self.figures);
         }
         for (key, frame) in outbox.unsent() {

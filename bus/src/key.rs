@@ -80,14 +80,22 @@ impl Kind {
         }
     }
 
-    /// Entries that are read at a time: an answer is a few megabytes at most, in any case that
-    /// happens.
+    /// Entries that are read at a time: all that are kept of what somebody watches, so that who
+    /// begins anew has them at once and is told none of them as new. An answer is a few megabytes
+    /// at most.
     pub(crate) const fn page(self) -> usize {
         match self {
             Self::Ingest => 8,
-            Self::Room | Self::Watch => 64,
-            Self::Tick | Self::Alert | Self::Operator | Self::Token => 256,
+            Self::Watch => 64,
+            Self::Room | Self::Token => 256,
+            Self::Operator => 300,
+            Self::Tick | Self::Alert => 1_024,
         }
+    }
+
+    /// Whether who begins anew is to have all that there is, and not the newest page of it.
+    pub(crate) const fn is_whole(self) -> bool {
+        matches!(self, Self::Ingest)
     }
 
     const fn index(self) -> usize {

@@ -115,15 +115,13 @@ impl Redis {
 
     fn read(&mut self, ask: Ask) -> Page {
         let (epoch, top) = self.position();
+        let stream = &self.data.stream;
         let from = match ask.after {
             Some((known, offset)) if known.0 == epoch && offset <= top => offset + 1,
-            _ => 0,
+            // The newest page.
+            _ => stream.iter().rev().take(PAGE).last().map_or(0, |one| one.0),
         };
-        let entries = self
-            .data
-            .stream
-            .iter()
-            .filter(|(offset, _)| *offset >= from);
+        let entries = stream.iter().filter(|(offset, _)| *offset >= from);
         Page {
             epoch,
             top,

@@ -590,6 +590,7 @@ async fn fetch_part(
             None => command.arg("").arg(0),
         };
         command.arg(entry.key.kind.page());
+        command.arg(u8::from(entry.key.kind.is_whole()));
         command
     });
     let answers = line.connection.all(commands.collect()).await?;

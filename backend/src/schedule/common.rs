@@ -115,7 +115,9 @@ impl Common {
     async fn totals(&self) -> Result<(), BusError> {
         let (common, operator) = (self.cluster.common(), &self.app.operator);
         if operator.take_reset() {
-            common.reset_counts("", &[]).await?;
+            common.reset_counts("", &[]).await.inspect_err(|_away| {
+                operator.reset_again();
+            })?;
         }
         let totals = common.totals("").await?;
         let (requests, errors) = operator.take_unsent();
@@ -143,7 +145,9 @@ impl Common {
             .and_then(|document| serde_json::from_slice::<SharedThreshold>(&document.bytes).ok());
         let own = operator.shared_threshold();
         match known {
-            Some(known) if known.set_ms > own.set_ms => {
+            Some(known) if known == own => {}
+            // Of two that were set in one moment, the one that is stored.
+            Some(known) if known.set_ms >= own.set_ms => {
                 let app = Arc::clone(&self.app);
                 // It is stored, which blocks.
                 let stored = tokio::task::spawn_blocking(move || app.operator.adopt(known)).await;
@@ -151,7 +155,6 @@ impl Common {
                     tracing::warn!("the threshold of the other servers could not be stored");
                 }
             }
-            Some(known) if known.set_ms == own.set_ms => {}
             _ if own.set_ms == 0 => {}
             _ => {
                 let read = document.map_or(0, |document| document.revision);
@@ -188,6 +191,10 @@ impl Common {
         tenants.push(DEFAULT_TENANT.into());
         tenants.sort_unstable();
         tenants.dedup();
+        // Nobody here is of the others any more, and nobody asks for them.
+        self.elsewhere.retain(|(of, room), _| {
+            **room == *OPERATIONS_ROOM || tenants.binary_search(of).is_ok()
+        });
         for tenant in self.in_turn(tenants) {
             let own = here.remove(&tenant).unwrap_or_default();
             self.rooms_of(&tenant, own).await?;
@@ -211,7 +218,7 @@ impl Common {
         tenant: &str,
         own: BTreeMap<Box<str>, u64>,
     ) -> Result<(), BusError> {
-        let before = self.told.remove(tenant).unwrap_or_default();
+        let before = self.told.get(tenant).cloned().unwrap_or_default();
         // Those that nobody here is in any more are said once more, with nobody.
         let gone = before.keys().filter(|room| !own.contains_key(*room));
         let said: Vec<(&str, u64)> = own
@@ -235,8 +242,9 @@ impl Common {
                 self.elsewhere.remove(&place);
             }
         }
-        if !own.is_empty() {
-            self.told.insert(tenant.into(), own);
+        match own.is_empty() {
+            true => drop(self.told.remove(tenant)),
+            false => drop(self.told.insert(tenant.into(), own)),
         }
         Ok(())
     }

@@ -409,7 +409,7 @@ impl Sink {
             ticks: ticks[ticks.len().saturating_sub(size)..].to_vec(),
             newest_offset,
             totals: app.operator.totals(),
-            alerts: app.alerts.state().0,
+            alerts: app.alerts.held(),
             active: Vec::new(),
         };
         let publish = || {

@@ -181,7 +181,11 @@ impl Journal {
             }
         }
         for (offset, kept) in state.alerts {
-            let record = AlertRecord { offset, kept };
+            let record = AlertRecord {
+                offset,
+                is_held: true,
+                kept,
+            };
             let text = json_text(&record);
             drop(self.log.append(kind::ALERT, text.as_bytes())?);
         }
@@ -338,6 +342,7 @@ impl AlertSink for Journal {
     fn publish(&self, offset: u64, event: &AlertEvent) {
         let record = AlertRecord {
             offset,
+            is_held: false,
             kept: event.clone(),
         };
         let text = json_text(&record);
@@ -381,6 +386,9 @@ fn boot_id() -> String {
 
 #[cfg(test)]
 mod tests {
+    use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
+    use uuid::Uuid;
+
     use super::*;
     use crate::ticks::window::built_in_series;
 
@@ -463,6 +471,57 @@ mod tests {
         assert_eq!(
             (restored.epoch, restored.ticks.len()),
             (Some(Epoch(950)), 0)
+        );
+    }
+
+    /// What another server fires is held for viewers and is none of what goes on here; what this
+    /// one fires is.
+    #[test]
+    fn what_others_fire_does_not_go_on_here() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (journal, _) = open(folder.path(), 100);
+        let alert = |number: u128| AlertEvent {
+            tenant: None,
+            alert: Alert {
+                id: Uuid::from_u128(number),
+                message: "hot".to_owned(),
+                severity: Severity::High,
+                timestamp: Timestamp::from_millis(1_000),
+                incident: Uuid::from_u128(number),
+                rule: "cpu_high".to_owned(),
+                state: AlertState::Firing,
+                value: 95.0,
+                threshold: 90.0,
+                started: Timestamp::from_millis(1_000),
+                labels: Labels::default(),
+            },
+            detail: None,
+        };
+        let (own, other) = (alert(1), alert(2));
+        journal.publish(1, &own);
+        let state = State {
+            alerts: vec![(1, own.clone()), (2, other.clone())],
+            ..no_state()
+        };
+        journal.restart(Epoch(900), state, || ());
+        drop(journal);
+        let (journal, restored) = open(folder.path(), 200);
+        assert_eq!(restored.active, std::slice::from_ref(&own));
+        let held: Vec<&AlertEvent> = restored.alerts.iter().map(|(_, event)| event).collect();
+        assert_eq!(held, [&own, &other]);
+        let fanout = pulseboard_feed::Fanout::start(1, &Arc::default()).expect("a thread");
+        let tracked = TrackedItems::new(Epoch(1), &fanout);
+        let state = || State {
+            alerts: vec![(1, own.clone()), (2, other)],
+            active: vec![own.clone()],
+            ..no_state()
+        };
+        let written = journal.write_snapshot(&tracked, true, state);
+        written.expect("the disk is there");
+        drop(journal);
+        assert_eq!(
+            open(folder.path(), 200).1.active,
+            std::slice::from_ref(&own)
         );
     }
 

@@ -41,6 +41,9 @@ pub(super) struct SeriesRecord {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AlertRecord {
     pub(super) offset: u64,
+    /// It is there to be replayed to viewers alone, and may be another server's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_held: bool,
     #[serde(flatten)]
     pub(super) kept: AlertEvent,
 }

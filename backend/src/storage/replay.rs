@@ -131,7 +131,9 @@ impl Reading {
             kind::ALERT => {
                 if let Ok(record) = serde_json::from_slice::<AlertRecord>(payload) {
                     let incident = record.kept.alert.incident;
+                    // What goes on is in the snapshot, and in what was said live.
                     match record.kept.alert.state {
+                        _ if record.is_held => {}
                         AlertState::Firing => {
                             self.active.insert(incident, record.kept.clone());
                         }

@@ -145,3 +145,25 @@ async fn what_is_too_large_is_refused_with_its_size() {
         Ok(())
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_is_told_nothing_as_new_however_much_there_is() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let a = Running::connected(&redis.url(), "a").await;
+    for (key, count) in [(room("lobby"), 200), (FeedKey::own(Kind::Alert), 900)] {
+        let mut last = None;
+        for number in 0..count {
+            let frame = Bytes::from(format!("a{number}"));
+            last = Some(a.bus.publish_told(&key, None, frame).expect("room for it"));
+        }
+        last.expect("some").await.expect("it is there");
+        let late = Running::connected(&redis.url(), &format!("late{count}")).await;
+        let at_late = Recorder::new();
+        let _keep = late.bus.subscribe(key, at_late.clone());
+        eventually("all are there", || at_late.frames() == texts("a", 0..count)).await;
+        assert_eq!((at_late.told().news, at_late.told().resets.len()), (0, 1));
+    }
+}

@@ -212,6 +212,8 @@ pub(crate) struct Told {
     pub(crate) first: u64,
     pub(crate) frames: Vec<String>,
     pub(crate) resets: Vec<u64>,
+    /// How many frames were told as new, and not as what there was.
+    pub(crate) news: usize,
     /// Everything: epoch, offset, frame.
     pub(crate) all: Vec<(u64, u64, String)>,
 }
@@ -251,6 +253,7 @@ impl FeedSink for Recorder {
             offset,
             "no gap, nothing twice"
         );
+        told.news += 1;
         told.frames.push(text_of(&frame));
         told.all.push((epoch.0, offset, text_of(&frame)));
     }
