@@ -67,6 +67,9 @@ impl Doors {
         stream: TcpStream,
         remote: SocketAddr,
     ) -> Option<Transport> {
+        if !self.speak_tls() {
+            return Some(Transport::Plain(stream));
+        }
         tokio::select! {
             opened = self.pass(app, stream, remote) => opened,
             () = app.stopping.cancelled() => None,

@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use pulseboard_agent::http2::begun;
 use salvo::{
     conn::ConnCtrl,
-    http::{ResBody, uri::Scheme},
+    http::{ResBody, StatusCode, uri::Scheme},
 };
 use tokio::time::Instant;
 
@@ -55,10 +55,12 @@ use crate::{
 const REQUESTS_MAX: u32 = 100;
 /// Of a request's headers; longer ones are answered 431.
 const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+/// Headers of a request, as many as over HTTP/1.1: packed they may be a byte each.
+const HEADERS_MAX: usize = 100;
 /// Bytes of a request, and of all of a connection, that may be on their way and nobody has read.
 const REQUEST_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
-/// Of answers that wait in one connection for its socket.
+/// Of one answer that waits for its connection's socket.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 /// An answer goes out in pieces of at most this.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -108,7 +110,10 @@ pub(super) async fn serve(
             let (clock, flow) = (clock.clone(), answers.begin());
             let takeover = Takeover::default();
             let asks_for_methods = asks_for_methods(&request);
-            let named = name_host(&mut request);
+            let refused = match request.headers().len() > HEADERS_MAX {
+                true => Some(too_many_headers()),
+                false => (!name_host(&mut request)).then(nameless),
+            };
             let extensions = request.extensions_mut();
             extensions.insert(takeover.clone());
             extensions.insert(Arrival {
@@ -117,11 +122,14 @@ pub(super) async fn serve(
                 absolute: false,
                 tls: true,
             });
-            let answer = named.then(|| handler.call(request));
+            let answer = match refused {
+                Some(refused) => Err(refused),
+                None => Ok(handler.call(request)),
+            };
             async move {
                 let mut response = match answer {
-                    Some(answer) => answer.await.map_err(std::io::Error::other)?,
-                    None => nameless(),
+                    Ok(answer) => answer.await.map_err(std::io::Error::other)?,
+                    Err(refused) => refused,
                 };
                 if asks_for_methods {
                     tell_methods(&mut response);
@@ -196,8 +204,21 @@ fn name_host(request: &mut hyper::Request<Incoming>) -> bool {
 }
 
 fn nameless() -> hyper::Response<ResBody> {
+    refusal(AppError::bad_request(
+        "a request must name the host that it is for",
+    ))
+}
+
+fn too_many_headers() -> hyper::Response<ResBody> {
+    refusal(AppError::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        format!("a request has {HEADERS_MAX} headers at most"),
+    ))
+}
+
+fn refusal(error: AppError) -> hyper::Response<ResBody> {
     let mut response = salvo::Response::new();
-    AppError::bad_request("a request must name the host that it is for").render(&mut response);
+    error.render(&mut response);
     response.into_hyper()
 }
 
@@ -341,6 +362,7 @@ impl Drop for Piece {
         let bytes = self.bytes.len() as u64;
         self.flow.waiting.fetch_sub(bytes, Ordering::Relaxed);
         self.flow.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.flow.of_all.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -351,6 +373,8 @@ struct Flow {
     waiting: AtomicU64,
     /// Bytes that have left.
     taken: AtomicU64,
+    /// Bytes that have left of all answers of the connection.
+    of_all: Arc<AtomicU64>,
     /// More is at hand than was given to hyper.
     has_rest: AtomicBool,
 }
@@ -360,11 +384,16 @@ struct Flow {
 struct Answers {
     /// Begun since they were looked at. A leaf lock.
     new: Mutex<Vec<Weak<Flow>>>,
+    /// Bytes that have left of all that there were, also of those that were over before a look.
+    taken: Arc<AtomicU64>,
 }
 
 impl Answers {
     fn begin(&self) -> Arc<Flow> {
-        let flow = Arc::<Flow>::default();
+        let flow = Arc::new(Flow {
+            of_all: Arc::clone(&self.taken),
+            ..Flow::default()
+        });
         let mut new = self.new.lock();
         // Those that were over within a moment need not be looked at.
         if new.len() >= REQUESTS_MAX as usize {
@@ -392,7 +421,7 @@ struct Watched {
     flows: Vec<Followed>,
     /// Since when something waits on this connection, and what all had taken by then.
     since: Option<Instant>,
-    taken: u64,
+    taken_before: u64,
     busy_at: Instant,
 }
 
@@ -412,7 +441,7 @@ impl Watched {
             answers,
             flows: Vec::new(),
             since: None,
-            taken: 0,
+            taken_before: 0,
             busy_at: Instant::now(),
         }
     }
@@ -432,13 +461,12 @@ impl Watched {
         let (patience, is_short) = (self.app.settings.write_timeout, || {
             self.app.questions.is_short()
         });
-        let (mut waits, mut unread, mut moved) = (false, false, 0);
+        let (mut waits, mut unread) = (false, false);
         self.flows.retain_mut(|followed| {
             let Some(flow) = followed.flow.upgrade() else {
                 return false;
             };
             let taken = flow.taken.load(Ordering::Relaxed);
-            moved += taken - followed.taken;
             if taken != followed.taken {
                 (followed.taken, followed.moved_at) = (taken, now);
             }
@@ -461,14 +489,15 @@ impl Watched {
         if !self.flows.is_empty() {
             self.busy_at = now;
         }
-        self.taken += moved;
         // One that takes a little of one answer now and then would hold them all.
         if waits {
+            let taken = self.answers.taken.load(Ordering::Relaxed);
             let since = *self.since.get_or_insert_with(|| {
-                self.taken = 0;
+                self.taken_before = taken;
                 now
             });
-            unread |= now - since > patience && self.taken < least(now - since);
+            let waited = now - since;
+            unread |= waited > patience && taken - self.taken_before < least(waited);
         } else {
             self.since = None;
         }
@@ -483,4 +512,20 @@ impl Watched {
 /// What a client is to have taken after so long.
 fn least(waited: Duration) -> u64 {
     READING_BYTES_A_SECOND.saturating_mul(waited.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_left_of_answers_that_are_over_counts_for_their_connection() {
+        let answers = Answers::default();
+        for _ in 0..300 {
+            let flow = answers.begin();
+            drop(Piece::new(Bytes::from_static(b"small"), flow));
+        }
+        assert_eq!(answers.taken.load(Ordering::Relaxed), 1_500);
+        assert!(answers.new.lock().len() <= REQUESTS_MAX as usize + 1);
+    }
 }

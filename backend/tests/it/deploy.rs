@@ -5,9 +5,6 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-/// Settings of several backends, which `REDIS_URL` brings along.
-const OF_SEVERAL: &[&str] = &["REDIS_URL"];
-
 fn read(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
     fs::read_to_string(folder.join(name)).expect("a file of deploy/")
@@ -25,8 +22,7 @@ fn documents(name: &str) -> Vec<Value> {
 }
 
 fn settings() -> BTreeSet<&'static str> {
-    let named = pulseboard::settings::table().map(|spec| spec.env);
-    named.chain(OF_SEVERAL.iter().copied()).collect()
+    pulseboard::settings::table().map(|spec| spec.env).collect()
 }
 
 fn keys(value: &Value) -> BTreeSet<&str> {

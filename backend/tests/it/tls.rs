@@ -352,7 +352,7 @@ async fn event_streams_come_over_either_protocol_and_resume_at_the_other() {
     let files = Files::new();
     let server = server(&files).await;
     let mut asking = Client::new(&server, &files, HTTP_2).await;
-    for (protocol, first) in [(HTTP_1, 1), (HTTP_2, 4)] {
+    for (protocol, first) in [(HTTP_1, 1), (HTTP_2, 5)] {
         let mut client = Client::new(&server, &files, protocol).await;
         let target = ("GET", "/api/metrics/stream");
         let answer = client.ask(&server, target, &[], "").await;
@@ -376,16 +376,30 @@ async fn event_streams_come_over_either_protocol_and_resume_at_the_other() {
                 }
             }
         }
-        assert!(!id.is_empty());
-        // Gone, it is forgotten.
-        drop((body, client));
+        // With the other protocol, from where it was.
+        tick(&server, &mut asking, first + 3).await;
+        let other = if protocol == HTTP_1 { HTTP_2 } else { HTTP_1 };
+        let mut second = Client::new(&server, &files, other).await;
+        let seen = [("last-event-id", id.as_str())];
+        let answer = second.ask(&server, target, &seen, "").await;
+        assert_eq!(answer.status(), 200);
+        let (mut resumed, mut held) = (answer.into_body(), String::new());
+        loop {
+            let event = event(&mut resumed, &mut held).await;
+            if event.contains("event: metrics") {
+                let cpu = format!("\"cpu_percent\":{}.0", first + 3);
+                assert!(event.contains(&cpu), "{event}");
+                break;
+            }
+        }
+        // Gone, they are forgotten.
+        drop((body, client, resumed, second));
         eventually("the stream is forgotten", async || {
             let (_, text) = asking.get(&server, "/readyz").await;
             text.contains("\"streams\":0")
         })
         .await;
     }
-    // With the other protocol, from where it was.
     server.stop().await;
 }
 
@@ -682,5 +696,22 @@ async fn grpc_is_spoken_over_tls_beside_it() {
     let status = in_head.or_else(|| trailers?.get("grpc-status").cloned());
     // Who comes directly may push.
     assert_eq!(status.expect("a status"), "0");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_has_a_hundred_headers_at_most_over_either_protocol() {
+    let files = Files::new();
+    let server = server(&files).await;
+    for protocol in [HTTP_1, HTTP_2] {
+        let mut client = Client::new(&server, &files, protocol).await;
+        let few = vec![("a", "b"); 90];
+        let answer = client.ask(&server, ("GET", "/healthz"), &few, "").await;
+        assert_eq!(answer.status(), 200);
+        let many = vec![("a", "b"); 1_000];
+        let mut client = Client::new(&server, &files, protocol).await;
+        let answer = client.ask(&server, ("GET", "/healthz"), &many, "").await;
+        assert_eq!(answer.status(), 431);
+    }
     server.stop().await;
 }
