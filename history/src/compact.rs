@@ -44,8 +44,8 @@ impl History {
     /// [`History::maintain`]. Blocks for 20 seconds at most; readers go on, sealing waits.
     ///
     /// # Errors
-    /// The disk. The next attempt is an hour later; the file is as it was, or, where only its folder
-    /// could not be made safe, the new one.
+    /// The disk. The next attempt is an hour later; the file is as it was, or, where only its
+    /// folder could not be made safe, the new one.
     pub fn compact(&self, goes_on: &dyn Fn() -> bool) -> Result<Option<u64>, HistoryError> {
         let began = Instant::now();
         let (file_bytes, held_bytes) = self.sizes();

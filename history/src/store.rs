@@ -167,8 +167,8 @@ impl Store {
         self.read_held(action, |_, txn| work(txn))
     }
 
-    /// As [`Store::read`], for what goes on reading afterwards: it holds the file, which another may
-    /// have taken the place of, and redb closes it for all readers when nobody does.
+    /// As [`Store::read`], for what goes on reading afterwards: it holds the file, which another
+    /// may have taken the place of, and redb closes it for all readers when nobody does.
     pub(crate) fn read_held<T>(
         &self,
         action: &'static str,
@@ -226,8 +226,8 @@ impl Store {
     /// system.
     ///
     /// # Errors
-    /// The file's name: all is as it was then. Or the folder: the replacement is there and used, but
-    /// after a power cut the old one may be.
+    /// The file's name: all is as it was then. Or the folder: the replacement is there and used,
+    /// but after a power cut the old one may be.
     pub(crate) fn replace(&self, replacement: &Path) -> std::io::Result<()> {
         let mut slot = self.slot.write();
         std::fs::rename(replacement, &self.path)?;

@@ -106,7 +106,10 @@ impl TimeInterval {
                     let at = |minute| moment(zone, date, minute);
                     Some((at(range.start)?, at(range.end)?))
                 });
-                let next = stretches.filter(|(_, to_ms)| *to_ms > from_ms).min();
+                let next = stretches
+                    // Not one that clocks leave out as a whole.
+                    .filter(|(start_ms, to_ms)| start_ms < to_ms && *to_ms > from_ms)
+                    .min();
                 if next.is_some() {
                     return next;
                 }

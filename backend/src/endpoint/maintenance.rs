@@ -172,10 +172,11 @@ async fn set(
     let body: Body = read_json(&app, request).await?;
     let mut window = window_of(body, app.clock.now_ms())?;
     window.created_by.clone_from(&by);
-    let (worker, named) = (Arc::clone(&app), tenant.clone());
-    let set = blocking(move || worker.notifying.set_window(&named, id, window, &by)).await?;
+    let (worker, named, who) = (Arc::clone(&app), tenant.clone(), by.clone());
+    let set = blocking(move || worker.notifying.set_window(&named, id, window, &who)).await?;
     let id = set.map_err(refusal)?;
     tracing::info!(
+        by,
         tenant,
         window = id,
         "a maintenance window was made or changed"

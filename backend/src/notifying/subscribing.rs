@@ -55,6 +55,10 @@ impl Notifying {
             }
             None => {
                 self.browsers.check_room(tenant, &browser.caller)?;
+                // The name is what a way to it is known by: two of one would reach nobody.
+                if all.iter().any(|one| one.name == browser.name) {
+                    browser.name = format!("{} {}", browser.name, browser.id);
+                }
                 all.push(browser.clone());
             }
         }

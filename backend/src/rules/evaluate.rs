@@ -26,7 +26,8 @@ const RULE_BYTES_MAX: usize = 64 << 20;
 /// A rule has so long at least, however often it is evaluated.
 const RULE_TIME_MIN: Duration = Duration::from_secs(1);
 
-/// What rules have made waits no longer than this for what the next ones of their group make.
+/// What rules have made is handed over once it has waited so long for what the next ones of their
+/// group make, and one of those asks or has ended.
 const WAITING_MAX: Duration = Duration::from_millis(50);
 
 /// And takes no more than this.
@@ -278,10 +279,10 @@ impl<'a> Waiting<'a> {
 
     /// Takes samples. Too many, and what waits for too long, are handed over.
     fn add(&self, samples: &[Sample]) {
-        if samples.is_empty() {
-            return;
-        }
         let made = &mut *self.made.borrow_mut();
+        if samples.is_empty() {
+            return self.append_late(made);
+        }
         made.since.get_or_insert_with(Instant::now);
         for sample in samples {
             if let Err(reason) = write_row(&mut made.batch, sample) {
@@ -295,10 +296,12 @@ impl<'a> Waiting<'a> {
                 self.append(made);
             }
         }
-        if made
-            .since
-            .is_some_and(|since| since.elapsed() > WAITING_MAX)
-        {
+        self.append_late(made);
+    }
+
+    fn append_late(&self, made: &mut Made) {
+        let is_late = |since: Instant| since.elapsed() > WAITING_MAX;
+        if made.since.is_some_and(is_late) {
             self.append(made);
         }
     }
@@ -316,8 +319,9 @@ impl<'a> Waiting<'a> {
         let named = matchers
             .iter()
             .find(|one| &*one.name == NAME && one.op == MatchOp::Equal);
-        if named.is_none_or(|one| made.names.contains(&*one.value)) {
-            self.append(&mut made);
+        match named.is_none_or(|one| made.names.contains(&*one.value)) {
+            true => self.append(&mut made),
+            false => self.append_late(&mut made),
         }
     }
 
